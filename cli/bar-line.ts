@@ -1,0 +1,70 @@
+import { printable } from '../lib/index';
+import { formatCount, formatDuration, formatRate, formatSize } from './size';
+import type { Standing } from './tally';
+
+const narrowestBar = 12;
+const widestBar = 40;
+const shortestLabel = 12;
+const longestLabel = 28;
+const gap = 2; // columns between the pieces
+
+/**
+ * Where a transfer stands, as one line of at most `columns` columns:
+ * `a.iso  send  [====----]   50 %  512 MiB of 1.0 GiB  353 MiB/s  ETA 1.5 s`. What does not fit is left out, the least important first.
+ */
+export function barLine(standing: Standing, columns: number): string {
+  const { phase, done, total, rate, eta, files, name } = standing;
+  const ratio = total > 0 ? Math.min(1, done / total) : 0;
+  const verb = phase.padEnd(7);
+  const percent = `${Math.floor(ratio * 100).toString().padStart(3)} %`;
+  let room = columns - verb.length - gap - percent.length;
+  const fits = (width: number): boolean => {
+    if (width === 0 || width + gap > room) return false;
+    room -= width + gap;
+    return true;
+  };
+  const piece = (text: string): string => (fits(text.length) ? text : '');
+
+  // In the order of their importance:
+  const speed = piece(rate > 0 ? formatRate(rate) : '');
+  const left = piece(eta === undefined ? '' : `ETA ${formatDuration(eta)}`);
+  const hasBar = fits(narrowestBar);
+  const count = piece(files === undefined ? '' : `${formatCount(files, 'file')} ended`);
+  const label = printable(name ?? '');
+  const wanted = Math.min(columnsOf(label), longestLabel);
+  const hasLabel = fits(Math.min(wanted, shortestLabel));
+  const size = piece(`${formatSize(done)} of ${formatSize(total)}`);
+
+  const shown = hasLabel ? cut(label, Math.min(wanted, shortestLabel + room)) : '';
+  room -= Math.max(0, columnsOf(shown) - shortestLabel);
+  const bar = hasBar ? drawn(Math.min(widestBar, narrowestBar + room) - 2, ratio) : '';
+  return [shown, verb, bar, percent, count, size, speed, left]
+    .filter((text) => text !== '')
+    .join(' '.repeat(gap))
+    .slice(0, Math.max(0, columns));
+}
+
+function drawn(width: number, ratio: number): string {
+  const filled = Math.round(ratio * width);
+  return `[${'='.repeat(filled)}${'-'.repeat(width - filled)}]`;
+}
+
+/** Cuts `text` to `columns` columns, with an ellipsis where something is missing. */
+function cut(text: string, columns: number): string {
+  if (columnsOf(text) <= columns) return text;
+  let kept = '';
+  for (const character of text) {
+    if (columnsOf(kept + character) >= columns) break;
+    kept += character;
+  }
+  return `${kept}…`;
+}
+
+const wide = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60]|\p{Extended_Pictographic}/u;
+
+/** How many columns a terminal needs: two for East Asian characters and pictures, none for marks that combine. */
+export function columnsOf(text: string): number {
+  let columns = 0;
+  for (const character of text.replace(/[\p{M}\p{Cf}]/gu, '')) columns += wide.test(character) ? 2 : 1;
+  return columns;
+}

@@ -1,0 +1,92 @@
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import type { ReceiverOptions } from '../../lib/index';
+import type { Shell } from '../program';
+import type { Transfer } from '../run';
+import { parseSize } from '../size';
+import { wrongUsage } from '../usage';
+
+/** The options of `sendall receive`, as commander names them. */
+interface ReceiveFlags {
+  readonly listen?: string;
+  readonly once?: boolean;
+  readonly from?: string;
+  readonly ifExists: 'refuse' | 'skip' | 'rename' | 'replace';
+  readonly insecurePlain?: boolean;
+  readonly allowHidden?: boolean;
+  readonly maxSize?: number;
+  readonly quota?: number;
+}
+
+/** Adds `sendall receive` to the program. */
+export function describeReceive(program: Command, shell: Shell): void {
+  program
+    .command('receive')
+    .description('Receives files into a directory, until it is stopped. A file appears there once it is whole and verified.')
+    .usage('[DIR] [OPTIONS]')
+    .argument('[DIR]', 'where to', '.')
+    .addOption(new Option('--listen <ADDRESS>', 'HOST:PORT or unix:PATH; default [::]:8898, port 0 takes a free one').conflicts('from'))
+    .option('--once', 'exit after the first transfer, with its exit code')
+    .option('--from <ADDRESS>', 'dial a sender that listens at tcp://HOST:PORT or unix:PATH, instead of listening')
+    .addOption(
+      new Option('--if-exists <WHAT>', 'what to do if something else has the name already; the same content again is always fine')
+        .choices(['refuse', 'skip', 'rename', 'replace'])
+        .default('refuse'),
+    )
+    .option('--insecure-plain', 'allow unencrypted connections from and to other machines')
+    .option('--allow-hidden', 'take names that start with a dot')
+    .option('--max-size <SIZE>', 'take no file larger than this, for example 10G', parseSize)
+    .option('--quota <SIZE>', 'keep no more than this in the directory', parseSize)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sendall receive /srv/incoming
+  $ sendall receive /srv/incoming --listen 127.0.0.1:0 --max-size 10G --if-exists rename
+  $ sendall receive --once --json --listen unix:/run/sendall.sock
+  $ sendall receive /srv/incoming --from tcp://127.0.0.1:8898`,
+    )
+    .action(async (directory: string, flags: ReceiveFlags) => {
+      if (flags.from !== undefined && !/^(?:tcp:\/\/|unix:)/.test(flags.from)) {
+        throw wrongUsage(`"${flags.from}" is not the address of a sender.`, { hint: 'It looks like tcp://HOST:PORT or unix:PATH.' });
+      }
+      const { runTransfer } = require('../run') as typeof import('../run');
+      const { ReceiverView } = require('../view') as typeof import('../view');
+      const invitation = { command: 'send FILE', insecurePlain: flags.insecurePlain ?? false } as const;
+      shell.exit(
+        await runTransfer(
+          shell.settings(),
+          (terminal) => new ReceiverView(terminal, invitation),
+          (transfer) => receive(receiverOptions(directory, flags), flags, transfer),
+        ),
+      );
+    });
+}
+
+async function receive(options: ReceiverOptions, { listen, once, from }: ReceiveFlags, { on, signal }: Transfer): Promise<void> {
+  const { createReceiver } = require('../../lib/index') as typeof import('../../lib/index');
+  const receiver = await createReceiver({ ...options, on });
+  try {
+    if (from !== undefined) {
+      await receiver.dial(from, { signal });
+      return;
+    }
+    const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    await receiver.listen(listen);
+    if (!signal.aborted) await (once === true ? Promise.race([receiver.once(), stopped]) : stopped);
+  } finally {
+    await receiver.close();
+  }
+}
+
+/** What the flags ask the library for. */
+export function receiverOptions(directory: string, flags: ReceiveFlags): ReceiverOptions {
+  return {
+    directory,
+    ifExists: flags.ifExists,
+    allowHidden: flags.allowHidden ?? false,
+    insecurePlain: flags.insecurePlain ?? false,
+    ...(flags.maxSize === undefined ? {} : { maxSize: flags.maxSize }),
+    ...(flags.quota === undefined ? {} : { quota: flags.quota }),
+  };
+}

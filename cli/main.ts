@@ -1,0 +1,11 @@
+#!/usr/bin/env node
+import nodeModule from 'node:module';
+
+// Reading, hashing and flushing overlap in libuv's threads, and four are too few. It counts them at their first use: hence before all else.
+process.env['UV_THREADPOOL_SIZE'] ??= '16';
+(nodeModule as { enableCompileCache?: () => unknown }).enableCompileCache?.(); // Node 22.1 and later
+
+const { run } = require('./program') as typeof import('./program');
+
+// Leaving deliberately: an unread standard input, for one, would keep the process alive. Writes to pipes and terminals are synchronous.
+void run(process.argv.slice(2)).then((code) => process.exit(code));

@@ -1,0 +1,89 @@
+import { Command, CommanderError } from 'commander';
+import { describeReceive } from './commands/receive';
+import { describeSend } from './commands/send';
+import { applyConfig } from './config';
+import { exitCodeOf } from './exit';
+import type { OutputSettings } from './terminal';
+import { fromCommander } from './usage';
+
+const widest = 100; // columns of help, however wide the terminal is
+
+/** How a command tells its exit code, and learns of the global options. */
+export interface Shell {
+  settings(): OutputSettings;
+  exit(code: number): void;
+}
+
+/** Parses the command line, runs the command, and returns the exit code. Never throws. */
+export async function run(argv: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = new Command('sendall');
+  const shell: Shell = {
+    settings: () => settingsOf(program, argv),
+    exit: (code) => {
+      exitCode = code;
+    },
+  };
+  describe(program);
+  describeReceive(program, shell);
+  describeSend(program, shell);
+  program.hook('preAction', (_program, running) => applyConfig(program, running, program.opts<{ config?: string }>().config));
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return exitCode;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0; // --help and --version
+    const { fail, asFailure } = require('./run') as typeof import('./run');
+    const { Terminal } = require('./terminal') as typeof import('./terminal');
+    const command = program.commands.find((each) => argv.includes(each.name()))?.name();
+    const error = thrown instanceof CommanderError ? fromCommander(thrown, command) : asFailure(thrown);
+    fail(new Terminal(shell.settings()), error);
+    return exitCodeOf(error.code);
+  }
+}
+
+function describe(program: Command): void {
+  const { version } = require('sendall/package.json') as { version: string };
+  program
+    .description('Moves files between machines. "verified" means: read back from the receiver\'s disk, matching, and safe from a power cut.')
+    .usage('COMMAND [OPTIONS]')
+    .exitOverride()
+    .configureOutput({
+      outputError: () => undefined, // failures are shown by `run`, all alike
+      writeErr: () => undefined,
+      getOutHelpWidth: () => Math.min(process.stdout.isTTY ? process.stdout.columns : widest, widest),
+    })
+    .configureHelp({ showGlobalOptions: true })
+    .option('--json', 'print one JSON object a line on stdout, and nothing else there')
+    .option('--quiet', 'print errors only')
+    .option('--verbose', 'print details and timing of each file, and the causes of errors')
+    .option('--no-color', 'no colours; NO_COLOR in the environment does the same')
+    .option('--config <FILE>', 'JSON file with defaults for all options (default: ~/.config/sendall/config.json)')
+    .version(version, '--version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand('help [COMMAND]', 'print the help of a command')
+    .addHelpText(
+      'after',
+      `
+Example, first on the receiving side, then on the sending one:
+  $ sendall receive /srv/incoming
+  $ sendall send report.pdf photos/ tcp://127.0.0.1:8898
+
+Exit codes:
+  0 verified · 1 unexpected · 2 wrong usage · 3 cannot connect or not authorized · 4 does not match
+  5 source changed · 6 refused by the receiver · 7 sent, not confirmed · 8 some of several failed
+  130 interrupted`,
+    );
+}
+
+/** Also before parsing has come to an end: whoever asked for JSON gets the complaint about a wrong option as JSON. */
+function settingsOf(program: Command, argv: readonly string[]): OutputSettings {
+  const options = program.opts<{ json?: boolean; quiet?: boolean; verbose?: boolean; color?: boolean }>();
+  const asked = (flag: string): boolean => argv.slice(0, [...argv, '--'].indexOf('--')).includes(flag);
+  return {
+    json: options.json ?? asked('--json'),
+    quiet: options.quiet ?? asked('--quiet'),
+    verbose: options.verbose ?? asked('--verbose'),
+    color: options.color ?? true,
+  };
+}

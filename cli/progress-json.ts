@@ -1,0 +1,18 @@
+import type { TransferEvent } from '../lib/index';
+
+/** Characters that JSON leaves alone and a terminal does not: they are legal escapes in JSON too, and mean the same. */
+const unprintable = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu;
+
+/** One event as one line of JSON, without the line feed. */
+export function jsonLine(event: TransferEvent): string {
+  return JSON.stringify(event).replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** What --json prints: every event as it comes, one object a line, and nothing else. */
+export class JsonLines {
+  constructor(private readonly stdout: NodeJS.WritableStream) {}
+
+  show(event: TransferEvent): void {
+    this.stdout.write(`${jsonLine(event)}\n`);
+  }
+}

@@ -1,0 +1,40 @@
+import type { TransferEvent } from '../lib/index';
+import type { Progress } from './progress-bar';
+import { formatCount, formatDuration, formatRate, formatSize } from './size';
+import { Tally } from './tally';
+import type { Terminal } from './terminal';
+
+const interval = 5000; // ms between lines: enough for a log, and a file that takes less needs none
+
+/** Progress without a terminal, for logs: now and then a plain line. */
+export class ProgressLines implements Progress {
+  private readonly tally = new Tally();
+  private last: number | undefined;
+
+  constructor(
+    private readonly terminal: Terminal,
+    private readonly now: () => number = Date.now,
+  ) {}
+
+  show(event: TransferEvent): void {
+    const now = this.now();
+    this.tally.note(event, now);
+    if (!this.tally.busy) {
+      if (event.event === 'summary') this.stop();
+      return;
+    }
+    this.last ??= now;
+    if (now - this.last < interval) return;
+    this.last = now;
+    const { phase, name, files, done, total, rate, eta } = this.tally.standing;
+    const percent = `${String(Math.floor(total > 0 ? (done / total) * 100 : 0))} %`;
+    const count = files === undefined ? '' : `${formatCount(files, 'file')} ended; `;
+    const rest = eta === undefined ? '' : `  ETA ${formatDuration(eta)}`;
+    this.terminal.say(`${count}${name ?? ''}: ${phase} ${percent} of ${formatSize(total)}  ${formatRate(rate)}${rest}`);
+  }
+
+  stop(): void {
+    this.last = undefined;
+    this.tally.reset();
+  }
+}

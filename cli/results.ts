@@ -1,0 +1,67 @@
+import type { FileDone, Summary, Verified } from '../lib/index';
+import { formatCount, formatDuration, formatRate, formatSize } from './size';
+import type { Piece } from './terminal';
+
+const leastForRate = 1024 ** 2;
+
+/** How sure it is that a file arrived. Only what was read back is called verified. */
+export function verdict(verified: Verified | null): Piece {
+  switch (verified) {
+    case 'device':
+      return { style: 'green', text: 'verified on device' };
+    case 'cache':
+      return { style: 'yellow', text: 'verified (page cache only)' };
+    case null:
+      return { style: 'yellow', text: 'sent, not confirmed' };
+  }
+}
+
+/** `a.txt  1.0 GiB  md5 8f6f…  verified on device  2.9 s  353 MiB/s`, where it is if not under that name, and exact numbers. */
+export function fileLine(file: FileDone, verbose: boolean): Piece[] {
+  const digests = Object.entries(file.digests).map(([algorithm, digest]) => `${algorithm} ${digest}`);
+  return [
+    { style: 'bold', text: file.file_name },
+    ['', formatSize(file.file_size), ...digests, ''].join('  '),
+    verdict(file.verified),
+    `  ${formatDuration(file.seconds)}${speed(file.file_size, file.seconds)}`,
+    file.path === undefined || file.path === file.file_name ? '' : `  stored as ${file.path}`,
+    verbose ? `  (${file.file_size.toString()} bytes, ${file.bytes_on_wire.toString()} on the wire, ${file.seconds.toFixed(3)} s)` : '',
+  ];
+}
+
+/** What several files have in common: the least that is true of each. */
+export function leastVerified(files: readonly FileDone[]): Verified | null {
+  if (files.some((file) => file.verified === null)) return null;
+  return files.some((file) => file.verified === 'cache') ? 'cache' : 'device';
+}
+
+export interface Outcome {
+  readonly summary: Summary;
+  /** undefined when nothing arrived. */
+  readonly verified: Verified | null | undefined;
+  readonly skipped: number;
+  readonly failed: number;
+}
+
+/** `2,000 files  1.2 GiB  verified on device  12 s  100 MiB/s  held back by: hash`, and what went wrong. */
+export function summaryLine({ summary, verified, skipped, failed }: Outcome): Piece[] {
+  return [
+    { style: 'bold', text: formatCount(summary.files, 'file') },
+    `  ${formatSize(summary.bytes)}`,
+    ...(verified === undefined ? [] : ['  ', verdict(verified)]),
+    `  ${formatDuration(summary.seconds)}${speed(summary.bytes, summary.seconds)}`,
+    skipped === 0 ? '' : `  ${skipped.toString()} skipped`,
+    ...(failed === 0 ? [] : ['  ', { style: 'red', text: `${failed.toString()} failed` } as const]),
+    heldBack(summary),
+  ];
+}
+
+/** `  held back by: network`, or nothing where nothing moved. */
+export function heldBack({ bottleneck, files }: Summary): Piece {
+  return bottleneck === null || files === 0 ? '' : `  held back by: ${bottleneck}`;
+}
+
+/** For little there is no rate: it would tell of the time that a flush takes. */
+function speed(bytes: number, seconds: number): string {
+  return bytes < leastForRate || seconds === 0 ? '' : `  ${formatRate(bytes / seconds)}`;
+}

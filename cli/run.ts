@@ -1,0 +1,87 @@
+import { TransferError } from '../lib/index';
+import type { Listener, TransferEvent } from '../lib/index';
+import { exitCodeOf, exitInterrupted, exitUnexpected, exitVerified } from './exit';
+import { JsonLines } from './progress-json';
+import { Terminal } from './terminal';
+import type { OutputSettings } from './terminal';
+
+/** Whatever shows events to the user: words, or JSON. */
+export interface Audience {
+  show(event: TransferEvent): void;
+  close?(): void;
+}
+
+export interface Transfer {
+  readonly on: Listener;
+  /** Aborted by the first Ctrl-C or SIGTERM, or when nobody reads our output any more. */
+  readonly signal: AbortSignal;
+}
+
+type Failed = TransferEvent & { event: 'failed' };
+
+/**
+ * Runs one command from the first event to the exit code. Failures are shown once, whether they come as events or as a rejection; the first
+ * signal stops cleanly, the second at once.
+ */
+export async function runTransfer(
+  settings: OutputSettings,
+  people: (terminal: Terminal) => Audience,
+  work: (transfer: Transfer) => Promise<void>,
+): Promise<number> {
+  const terminal = new Terminal(settings);
+  const audience: Audience = settings.json ? new JsonLines(process.stdout) : people(terminal);
+  const failures: Failed[] = [];
+  const abort = new AbortController();
+  const leave = (code: number): never => {
+    audience.close?.();
+    process.exit(code);
+  };
+  const interrupt = (): void => {
+    if (abort.signal.aborted) leave(exitInterrupted);
+    abort.abort();
+    terminal.complain('Stopping. Press Ctrl-C again to stop at once.');
+  };
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  process.on('uncaughtException', (error) => {
+    audience.close?.();
+    fail(terminal, asFailure(error));
+    leave(exitUnexpected);
+  });
+  process.stdout.on('error', () => abort.abort()); // nobody reads the results any more: end quietly
+  process.stderr.on('error', () => undefined); // nobody reads the words any more: that is no reason to stop
+
+  const on = (event: TransferEvent): void => {
+    if (event.event === 'failed') failures.push(event);
+    audience.show(event);
+  };
+  try {
+    await work({ on, signal: abort.signal });
+    audience.close?.();
+    return abort.signal.aborted ? exitInterrupted : exitVerified;
+  } catch (thrown) {
+    audience.close?.();
+    const error = asFailure(thrown);
+    const reported = failures.some(({ code, message }) => error.code === 'some-failed' || (error.code === code && error.message === message));
+    if (reported) terminal.trace(error);
+    else if (!abort.signal.aborted || settings.json) fail(terminal, error);
+    return abort.signal.aborted ? exitInterrupted : exitCodeOf(error.code);
+  }
+}
+
+/** Shows a failure that no event has told of. */
+export function fail(terminal: Terminal, error: TransferError): void {
+  const { code, message, hint, fileName } = error;
+  if (terminal.settings.json) {
+    const about = { ...(fileName === undefined ? {} : { file_name: fileName }), ...(hint === undefined ? {} : { hint }) };
+    new JsonLines(terminal.stdout).show({ event: 'failed', code, message, ...about });
+  }
+  if (!(code === 'interrupted' && terminal.settings.json)) terminal.complain(message, hint);
+  terminal.trace(error);
+}
+
+/** Anything thrown as the error that it is, or as `unexpected`. */
+export function asFailure(thrown: unknown): TransferError {
+  if (thrown instanceof TransferError) return thrown;
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  return new TransferError('unexpected', reason, { cause: thrown, hint: 'This should not happen. --verbose shows where it comes from.' });
+}

@@ -1,0 +1,52 @@
+import { InvalidArgumentError } from 'commander';
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
+
+/**
+ * Reads a number of bytes as people write it: `300M`, `10G`, `1.5MiB`, `4096`. Units are powers of 1024, upper or lower case.
+ * Throws commander's InvalidArgumentError.
+ */
+export function parseSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?) ?(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text.trim());
+  const power = match?.[2] === undefined ? 0 : 'kmgtp'.indexOf(match[2].toLowerCase()) + 1;
+  const bytes = Math.round(Number(match?.[1]) * 1024 ** power);
+  if (!Number.isSafeInteger(bytes)) throw new InvalidArgumentError('A size looks like 300M, 10G or 1.5MiB.');
+  if (bytes === 0) throw new InvalidArgumentError('It must be at least one byte.');
+  return bytes;
+}
+
+/** Reads bytes per second: a size, with or without `/s` behind it. Throws commander's InvalidArgumentError. */
+export function parseRate(text: string): number {
+  return parseSize(text.replace(/\/s$/i, ''));
+}
+
+/** `512 B`, `1.0 GiB`, `353 MiB`: three digits at most before the unit changes. */
+export function formatSize(bytes: number): string {
+  let power = 0;
+  let value = bytes;
+  while (value >= 999.5 && power < units.length - 1) {
+    value /= 1024;
+    power += 1;
+  }
+  return `${power === 0 || value >= 99.95 ? value.toFixed(0) : value.toFixed(1)} ${units[power] ?? 'B'}`;
+}
+
+/** `353 MiB/s`. */
+export function formatRate(bytesPerSecond: number): string {
+  return `${formatSize(bytesPerSecond)}/s`;
+}
+
+/** `0.03 s`, `2.9 s`, `45 s`, `3 min 20 s`, `2 h 5 min`. */
+export function formatDuration(seconds: number): string {
+  if (seconds < 0.995) return `${seconds.toFixed(2)} s`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${String(whole)} s`;
+  if (whole < 3600) return `${String(Math.floor(whole / 60))} min ${String(whole % 60)} s`;
+  return `${String(Math.floor(whole / 3600))} h ${String(Math.floor((whole % 3600) / 60))} min`;
+}
+
+/** `1 file`, `2,000 files`. Not by toLocaleString, whose first call takes longer than sending a small file. */
+export function formatCount(count: number, noun: string): string {
+  return `${String(count).replace(/\B(?=(\d{3})+$)/g, ',')} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,151 @@
+import type { Phase, TransferEvent } from '../lib/index';
+
+const window = 4000; // ms over which a rate is taken
+const order: readonly Phase[] = ['scan', 'hash', 'send', 'receive', 'verify'];
+const carrying: ReadonlySet<Phase> = new Set(['send', 'receive']);
+
+interface Sample {
+  readonly at: number;
+  readonly moved: number;
+}
+
+interface ActiveFile {
+  readonly name: string;
+  size: number;
+  readonly done: Map<Phase, number>;
+}
+
+/** What stands at this moment; bytes, bytes per second, seconds. */
+export interface Standing {
+  readonly phase: Phase;
+  /** A file that is in this phase. */
+  readonly name: string | undefined;
+  /** Of the whole transfer where its size is known, else of that file. */
+  readonly done: number;
+  readonly total: number;
+  readonly rate: number;
+  /** Seconds until the end of the transfer; undefined while that would be a guess. */
+  readonly eta: number | undefined;
+  /** Files that have ended, of a transfer of several. */
+  readonly files: number | undefined;
+}
+
+/** Adds up the events of a transfer. Knows no terminal and no clock: times are handed in, in milliseconds. */
+export class Tally {
+  private readonly active = new Map<string, ActiveFile>();
+  private readonly moved = new Map<Phase, number>();
+  private samples: Sample[] = [];
+  private sampled: Phase | undefined;
+  private announced = 0;
+  private ended = { files: 0, bytes: 0 };
+
+  /** Takes one event into account. */
+  note(event: TransferEvent, now: number): void {
+    switch (event.event) {
+      case 'started':
+        this.file(event.file_name, event.file_size);
+        return;
+      case 'progress':
+        if (event.phase === 'scan') this.announced = Math.max(this.announced, event.total);
+        else this.advance(this.file(event.file_name, event.total), event.phase, event.done);
+        break;
+      case 'sent':
+      case 'received':
+        this.advance(this.file(event.file_name, event.file_size), event.event === 'sent' ? 'send' : 'receive', event.file_size);
+        this.end(event.file_name);
+        break;
+      case 'skipped':
+        this.end(event.file_name);
+        break;
+      case 'failed':
+        if (event.file_name !== undefined) this.end(event.file_name);
+        break;
+      case 'listening':
+      case 'summary':
+        break;
+    }
+    this.sample(now);
+  }
+
+  /** Whether some file is being worked on. */
+  get busy(): boolean {
+    return this.active.size > 0;
+  }
+
+  get standing(): Standing {
+    const { phase, rate, many } = this;
+    const active = [...this.active.values()];
+    const file = active.find((each) => phaseOf(each) === phase);
+    const whole = many && this.announced > 0;
+    const done = whole ? this.ended.bytes + active.reduce((sum, each) => sum + transferred(each), 0) : (file?.done.get(phase) ?? 0);
+    const total = whole ? Math.max(this.announced, done) : (file?.size ?? 0);
+    const foreseeable = rate > 0 && total > done && (whole ? phase !== 'hash' : !many);
+    const eta = foreseeable ? (total - done) / rate : undefined;
+    return { phase, name: file?.name, done, total, rate, eta, files: many ? this.ended.files : undefined };
+  }
+
+  /** Forgets everything; the next event begins a new transfer. */
+  reset(): void {
+    this.active.clear();
+    this.moved.clear();
+    this.samples = [];
+    this.announced = 0;
+    this.ended = { files: 0, bytes: 0 };
+  }
+
+  private get many(): boolean {
+    return this.active.size + this.ended.files > 1;
+  }
+
+  /** The phase that holds up the end: bytes on the wire before all else, whatever else goes on beside them. */
+  private get phase(): Phase {
+    const phases = [...this.active.values()].map(phaseOf);
+    return phases.find((phase) => carrying.has(phase)) ?? phases[0] ?? 'scan';
+  }
+
+  private get rate(): number {
+    const first = this.samples[0];
+    const last = this.samples.at(-1);
+    if (!first || !last || last.at - first.at < 100) return 0;
+    return ((last.moved - first.moved) * 1000) / (last.at - first.at);
+  }
+
+  private file(name: string, size: number): ActiveFile {
+    let file = this.active.get(name);
+    if (!file) this.active.set(name, (file = { name, size, done: new Map() }));
+    file.size = size;
+    return file;
+  }
+
+  private advance(file: ActiveFile, phase: Phase, done: number): void {
+    const more = done - (file.done.get(phase) ?? 0);
+    file.done.set(phase, done);
+    this.moved.set(phase, (this.moved.get(phase) ?? 0) + more);
+  }
+
+  private end(name: string): void {
+    const file = this.active.get(name);
+    this.active.delete(name);
+    this.ended = { files: this.ended.files + 1, bytes: this.ended.bytes + (file?.size ?? 0) };
+  }
+
+  private sample(now: number): void {
+    const last = this.samples.at(-1);
+    if (!this.busy || (last && now - last.at < 50)) return;
+    const { phase } = this;
+    if (phase !== this.sampled) this.samples = [];
+    this.sampled = phase;
+    this.samples.push({ at: now, moved: this.moved.get(phase) ?? 0 });
+    while (this.samples.length > 2 && now - (this.samples[0]?.at ?? now) > window) this.samples.shift();
+  }
+}
+
+/** The furthest phase that a file has been seen in: the last step of a phase need not be told. */
+function phaseOf(file: ActiveFile): Phase {
+  return order.findLast((phase) => file.done.has(phase)) ?? 'scan';
+}
+
+/** What crossed the wire of a file. */
+function transferred(file: ActiveFile): number {
+  return file.done.has('verify') ? file.size : Math.max(file.done.get('send') ?? 0, file.done.get('receive') ?? 0);
+}

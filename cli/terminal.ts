@@ -1,0 +1,94 @@
+import { styleText } from 'node:util';
+import { printable } from '../lib/index';
+
+/** What the user chose for all output. */
+export interface OutputSettings {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly verbose: boolean;
+  /** false: never colour; true: where the stream is a terminal and NO_COLOR is not set. */
+  readonly color: boolean;
+}
+
+type Style = 'green' | 'yellow' | 'red' | 'dim' | 'bold';
+
+/** A piece of a line; whatever it holds is escaped before it is coloured. */
+export type Piece = string | { readonly style: Style; readonly text: string };
+
+/** Something drawn below the text that must step aside while a line is written. */
+export interface Curtain {
+  lift(write: () => void): void;
+}
+
+/** Where all words for people go: stderr, and results to stdout. Nothing reaches a terminal unescaped. */
+export class Terminal {
+  private curtain: Curtain | undefined;
+  private readonly hints = new Set<string>();
+
+  constructor(
+    readonly settings: OutputSettings,
+    readonly stdout: NodeJS.WriteStream = process.stdout,
+    readonly stderr: NodeJS.WriteStream = process.stderr,
+    private readonly env: NodeJS.ProcessEnv = process.env,
+  ) {}
+
+  /** A result, on stdout. Silent with --quiet and with --json. */
+  result(...pieces: Piece[]): void {
+    if (!this.silent) this.write(this.stdout, pieces);
+  }
+
+  /** Something for people, on stderr. Silent with --quiet and with --json. */
+  say(...pieces: Piece[]): void {
+    if (!this.silent) this.write(this.stderr, pieces);
+  }
+
+  /** As `say`, but only with --verbose. */
+  detail(...pieces: Piece[]): void {
+    if (this.settings.verbose) this.say(...pieces);
+  }
+
+  /** What went wrong and what to do about it, on stderr, always. The same advice is given once. */
+  complain(message: string, hint?: string): void {
+    this.write(this.stderr, [{ style: 'red', text: 'sendall: ' }, message]);
+    if (hint === undefined || this.hints.has(hint)) return;
+    this.hints.add(hint);
+    this.write(this.stderr, [{ style: 'dim', text: 'hint: ' }, hint]);
+  }
+
+  /** The causes of a failure and where it came from; only with --verbose. */
+  trace(error: Error): void {
+    if (!this.settings.verbose) return;
+    for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+      const lines = (cause.stack ?? String(cause)).split('\n');
+      for (const line of lines) this.write(this.stderr, [{ style: 'dim', text: line }]);
+    }
+  }
+
+  /** Whether a bar may be drawn: never without a terminal that can erase it. */
+  get drawsBars(): boolean {
+    return !this.silent && this.stderr.isTTY && this.env['TERM'] !== 'dumb';
+  }
+
+  /** From now on `curtain` is asked to lift itself for each line; undefined for none. */
+  hang(curtain: Curtain | undefined): void {
+    this.curtain = curtain;
+  }
+
+  private get silent(): boolean {
+    return this.settings.quiet || this.settings.json;
+  }
+
+  private write(stream: NodeJS.WriteStream, pieces: readonly Piece[]): void {
+    const line = `${pieces.map((piece) => this.paint(stream, piece)).join('')}\n`;
+    const write = (): void => void stream.write(line);
+    if (this.curtain && stream.isTTY) this.curtain.lift(write);
+    else write();
+  }
+
+  private paint(stream: NodeJS.WriteStream, piece: Piece): string {
+    if (typeof piece === 'string') return printable(piece);
+    const text = printable(piece.text);
+    const colored = this.settings.color && stream.isTTY && !this.env['NO_COLOR'] && this.env['TERM'] !== 'dumb';
+    return colored ? styleText(piece.style, text, { validateStream: false }) : text;
+  }
+}

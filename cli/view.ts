@@ -1,0 +1,137 @@
+import type { FileDone, TransferEvent, Verified } from '../lib/index';
+import { invitationLines, invites } from './invitation';
+import type { Invitation } from './invitation';
+import { ProgressBar } from './progress-bar';
+import type { Progress } from './progress-bar';
+import { ProgressLines } from './progress-lines';
+import { fileLine, heldBack, leastVerified, summaryLine } from './results';
+import type { Piece, Terminal } from './terminal';
+
+/** Up to this many files are listed one by one in the result of a sender. */
+const few = 8;
+
+/** What of a listener's invitation the command knows; the rest comes with the event. */
+export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain'>;
+
+/** Turns the events of one command into words: what both roles have in common. */
+abstract class View {
+  private readonly progress: Progress;
+  protected skipped = 0;
+  protected failed: string[] = [];
+
+  constructor(
+    protected readonly terminal: Terminal,
+    private readonly invitation: InvitationOf,
+  ) {
+    this.progress = terminal.drawsBars ? new ProgressBar(terminal) : new ProgressLines(terminal);
+  }
+
+  show(event: TransferEvent): void {
+    switch (event.event) {
+      case 'listening':
+        this.invite({ ...this.invitation, address: event.address });
+        break;
+      case 'sent':
+      case 'received':
+        this.fileDone(event);
+        break;
+      case 'skipped':
+        this.skipped += 1;
+        this.terminal.say({ style: 'bold', text: event.file_name }, `  skipped: ${event.reason}`);
+        break;
+      case 'failed':
+        this.failed.push(sentence(event));
+        this.terminal.complain(sentence(event), event.hint);
+        break;
+      case 'summary':
+        this.progress.show(event);
+        this.transferDone(event);
+        return;
+      case 'started':
+      case 'progress':
+        break;
+    }
+    this.progress.show(event);
+  }
+
+  /** Takes everything temporary off the screen. */
+  close(): void {
+    this.progress.stop();
+  }
+
+  protected abstract fileDone(file: FileDone): void;
+  protected abstract transferDone(summary: TransferEvent & { event: 'summary' }): void;
+
+  private invite(invitation: Invitation): void {
+    this.terminal.say(`Listening on ${invitation.address}. ${where[invites(invitation)]}`);
+    for (const line of invitationLines(invitation)) this.terminal.say('    ', { style: 'bold', text: line });
+  }
+}
+
+const where = {
+  others: 'On the other machine:',
+  'this machine': 'On this machine (from another one: --insecure-plain on both sides):',
+  loopback: 'On this machine:',
+};
+
+/** Messages that do not name their file by themselves get it in front. */
+function sentence({ file_name: name, message }: TransferEvent & { event: 'failed' }): string {
+  return name === undefined || message.includes(name) ? message : `${name}: ${message}`;
+}
+
+/** What a sender says: results at the end, and lines for the single files on the way if they turn out to be many. */
+export class SenderView extends View {
+  private readonly held: FileDone[] = [];
+  private many = false;
+  private least: Verified | null | undefined;
+
+  protected override fileDone(file: FileDone): void {
+    this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
+    if (this.many) return this.tell(file);
+    this.held.push(file);
+    if (this.held.length <= few) return;
+    this.many = true;
+    for (const each of this.held.splice(0)) this.tell(each);
+  }
+
+  protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
+    const whole = summaryLine({ summary, verified: this.least, skipped: this.skipped, failed: this.failed.length });
+    const [first, ...others] = this.held;
+    if (first && others.length === 0 && this.failed.length === 0 && this.skipped === 0) {
+      this.print(first, heldBack(summary));
+      return;
+    }
+    for (const file of this.held) this.print(file);
+    if (this.many || this.held.length + this.failed.length + this.skipped > 1) this.terminal.result(...whole);
+    if (this.many && this.terminal.drawsBars) for (const failure of this.failed) this.terminal.complain(failure); // scrolled away by now
+  }
+
+  private print(file: FileDone, ...more: Piece[]): void {
+    this.terminal.result(...fileLine(file, this.terminal.settings.verbose), ...more);
+  }
+
+  private tell(file: FileDone): void {
+    this.terminal.say(...fileLine(file, this.terminal.settings.verbose));
+  }
+}
+
+/** What a receiver says: each file when it is there, since there may be no end. */
+export class ReceiverView extends View {
+  private files = 0;
+  private least: Verified | null | undefined;
+
+  protected override fileDone(file: FileDone): void {
+    this.files += 1;
+    this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
+    this.terminal.result(...fileLine(file, this.terminal.settings.verbose));
+  }
+
+  protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
+    if (this.files + this.failed.length + this.skipped > 1) {
+      this.terminal.say(...summaryLine({ summary, verified: this.least, skipped: this.skipped, failed: this.failed.length }));
+    }
+    this.files = this.skipped = 0;
+    this.failed = [];
+    this.least = undefined;
+  }
+}

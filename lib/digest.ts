@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto';
+
+import { asTransferError } from './errors';
+
+export type DigestAlgorithm = 'md5' | 'sha256' | 'blake3';
+
+/** A digest in the making. The bytes may lie in shared memory; they are read before `update` returns. */
+export interface Digest {
+  update(bytes: Uint8Array): void;
+  /** Lower-case hex; 32 digits for md5, 64 for the others. Once, at the end. */
+  digest(): string;
+}
+
+/** The native build is some eight times as fast; the other one runs everywhere. */
+export type Blake3Build = 'native' | 'wasm';
+
+/** Await it once; updates are synchronous. Rejects with `TransferError('unexpected')` where Node lacks the algorithm (FIPS has no md5). */
+export async function createDigest(algorithm: DigestAlgorithm): Promise<Digest> {
+  return algorithm === 'blake3' ? createBlake3() : createOpenSslDigest(algorithm);
+}
+
+/** `build` forces one; without it, the native build where it can be loaded. Rejects only if the one that is forced cannot be loaded. */
+export async function createBlake3(build: Blake3Build = loadNative() === undefined ? 'wasm' : 'native'): Promise<Digest> {
+  return build === 'native' ? createNative() : createWasm();
+}
+
+function createOpenSslDigest(algorithm: 'md5' | 'sha256'): Digest {
+  try {
+    const hash = createHash(algorithm);
+    return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest('hex') };
+  } catch (error) {
+    throw asTransferError(error, 'unexpected', `This Node cannot compute ${algorithm} digests`);
+  }
+}
+
+type NativeModule = typeof import('@napi-rs/blake-hash');
+
+let native: NativeModule | undefined;
+let whyNoNative: unknown;
+
+/** An optional dependency: it may be missing, or have no binary for this system. Tried once. */
+function loadNative(): NativeModule | undefined {
+  if (native === undefined && whyNoNative === undefined) {
+    try {
+      native = require('@napi-rs/blake-hash') as NativeModule;
+    } catch (error) {
+      whyNoNative = error;
+    }
+  }
+  return native;
+}
+
+function createNative(): Digest {
+  const loaded = loadNative();
+  if (loaded === undefined) throw asTransferError(whyNoNative, 'unexpected', 'The native build of BLAKE3 cannot be loaded');
+  const hasher = new loaded.Blake3Hasher();
+  return { update: (bytes) => void hasher.update(bytes), digest: () => hasher.digest('hex') };
+}
+
+async function createWasm(): Promise<Digest> {
+  const { createBLAKE3 } = require('hash-wasm') as typeof import('hash-wasm');
+  const hasher = (await createBLAKE3()).init();
+  return { update: (bytes) => void hasher.update(bytes), digest: () => hasher.digest('hex') };
+}

@@ -1,0 +1,11 @@
+export { send, type SendOptions, type SendResult } from './transfer/sender';
+export { createReceiver, type Receiver, type ReceiverOptions } from './transfer/receiver';
+export type { IfExists } from './store/store';
+export { TransferError, type ErrorCode, type TransferErrorOptions } from './errors';
+export type { Bottleneck, Digests, FileDone, Listener, Phase, Summary, TransferEvent, Verified } from './progress';
+export { printable } from './name';
+export { encodeFrame, HeaderDecoder, type JsonObject } from './protocol/frame';
+export { sendall } from './transport/sendall';
+export { defaultPort, formatAddress, isPlainTarget, parseAddress, type Address } from './transport/address';
+export { dial, listen, type Dialed, type Listening } from './transport/net';
+export { Connection, type HeaderDeadlines } from './connection';

@@ -1,0 +1,110 @@
+import type { ErrorCode } from './errors';
+
+/** What is being done to a file at this moment. */
+export type Phase = 'scan' | 'hash' | 'send' | 'receive' | 'verify';
+
+/** What a transfer waited for most; measured by `Waits`, not guessed. */
+export type Bottleneck = 'source' | 'hash' | 'network' | 'write' | 'verify';
+
+/** How far the reading back went: past the page cache, or only to it. */
+export type Verified = 'device' | 'cache';
+
+/** Digests of one file, lower-case hex, by algorithm. */
+export type Digests = Readonly<Partial<Record<'md5' | 'sha256' | 'blake3', string>>>;
+
+/** One file that arrived whole: what the receiver says of it, and what the sender repeats of the receipt. */
+export interface FileDone {
+  readonly file_name: string;
+  readonly file_size: number;
+  readonly digests: Digests;
+  /** null on the sending side when the receiver closed without a receipt. */
+  readonly verified: Verified | null;
+  /** Where it is, relative to the receive directory; absent when not known. */
+  readonly path?: string;
+  /** Everything that crossed the wire for it, headers included, in bytes. */
+  readonly bytes_on_wire: number;
+  readonly seconds: number;
+}
+
+/**
+ * Everything that the library reports while it works. The same objects are the lines of `--json` on the command line,
+ * which is why their keys are spelled as they are on the wire.
+ */
+export type TransferEvent =
+  | { readonly event: 'listening'; readonly address: string; readonly port: number | null; readonly ticket: string | null }
+  | { readonly event: 'started'; readonly file_name: string; readonly file_size: number }
+  | { readonly event: 'progress'; readonly file_name: string; readonly phase: Phase; readonly done: number; readonly total: number }
+  | ({ readonly event: 'received' } & FileDone)
+  | ({ readonly event: 'sent' } & FileDone)
+  | { readonly event: 'skipped'; readonly file_name: string; readonly reason: string }
+  | { readonly event: 'failed'; readonly file_name?: string; readonly code: ErrorCode; readonly message: string; readonly hint?: string }
+  | ({ readonly event: 'summary' } & Summary);
+
+/** The end of a transfer: what moved, how fast, and what held it back. */
+export interface Summary {
+  readonly files: number;
+  readonly bytes: number;
+  readonly bytes_on_wire: number;
+  readonly seconds: number;
+  readonly bottleneck: Bottleneck | null;
+}
+
+/** Whoever wants to know. Called synchronously from the transfer, so it must be quick and must not throw. */
+export type Listener = (event: TransferEvent) => void;
+
+const tellEvery = 250;
+
+/** Tells how far one file is in one phase: at once when it begins to take long, then four times a second until `stop`. */
+export class Meter {
+  private done = 0;
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(
+    private readonly on: Listener,
+    private readonly fileName: string,
+    private readonly phase: Phase,
+    private readonly total: number,
+  ) {
+    this.timer = setInterval(() => this.tell(), tellEvery);
+  }
+
+  update(done: number): void {
+    this.done = done;
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  private tell(): void {
+    this.on({ event: 'progress', file_name: this.fileName, phase: this.phase, done: this.done, total: this.total });
+  }
+}
+
+/** How long a transfer waited for what, in ms. */
+export class Waits {
+  readonly spent: Record<Bottleneck, number> = { source: 0, hash: 0, network: 0, write: 0, verify: 0 };
+
+  /** Counts the time until `promise` settles. */
+  async on<T>(what: Bottleneck, promise: Promise<T>): Promise<T> {
+    const began = performance.now();
+    try {
+      return await promise;
+    } finally {
+      this.add(what, performance.now() - began);
+    }
+  }
+
+  add(what: Bottleneck, ms: number): void {
+    this.spent[what] += ms;
+  }
+
+  /** What was waited for most; null if nothing was. */
+  get longest(): Bottleneck | null {
+    let longest: Bottleneck | null = null;
+    for (const what of Object.keys(this.spent) as Bottleneck[]) {
+      if (this.spent[what] > (longest ? this.spent[longest] : 0)) longest = what;
+    }
+    return longest;
+  }
+}

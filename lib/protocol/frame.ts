@@ -1,0 +1,143 @@
+import { TransferError } from '../errors';
+import { parseJsonObject, type JsonObject } from './json-object';
+
+export type { JsonObject } from './json-object';
+
+/** The shortest header, in bytes: `{}`. */
+export const minHeaderLength = 2;
+
+/** The longest header, in bytes. */
+export const maxHeaderLength = 65536;
+
+const prefixLength = 4;
+
+/**
+ * The length and the header of one frame: a little-endian int32 (Python: `struct.pack('<i', n)`), then n bytes of UTF-8 JSON.
+ * The payload, if any, is the caller's to send after it.
+ * @throws TransferError `usage` if the header is longer than `maxHeaderLength`.
+ */
+export function encodeFrame(header: object): Buffer {
+  const json = JSON.stringify(header);
+  const length = Buffer.byteLength(json);
+  if (length > maxHeaderLength) {
+    throw new TransferError('usage', `A header of ${length} bytes is too long: ${maxHeaderLength} are the most that a frame carries.`);
+  }
+  const frame = Buffer.allocUnsafe(prefixLength + length);
+  frame.writeInt32LE(length, 0);
+  frame.write(json, prefixLength, 'utf8');
+  return frame;
+}
+
+/**
+ * Finds one header after another in bytes that arrive in pieces of any size. Knows no socket and no payload:
+ * once `header` is there, the caller takes the payload itself and calls `reset` before the next header.
+ * After it has thrown, nobody knows where the next frame begins: it throws the same again, until it is dropped.
+ */
+export class HeaderDecoder {
+  readonly #prefix = Buffer.alloc(prefixLength);
+  #arrived = 0; // bytes of the current length and header together
+  #body: Uint8Array | undefined; // allocated only after the length was found legal
+  #header: JsonObject | undefined;
+  #failure: TransferError | undefined;
+
+  /** The current header, once all of it has arrived. */
+  get header(): JsonObject | undefined {
+    return this.#header;
+  }
+
+  /** Whether at least one byte of the current header has arrived. */
+  get started(): boolean {
+    return this.#arrived > 0;
+  }
+
+  /**
+   * Takes bytes off the front, never past the header's end.
+   * @returns how many were taken; the rest is payload, or the next frame. 0 while a complete header waits for `reset`.
+   * @throws TransferError `bad-frame`; for a bad length as soon as its 4th byte is in.
+   */
+  push(bytes: Uint8Array): number {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#header !== undefined) return 0;
+    try {
+      return this.#take(bytes);
+    } catch (error) {
+      if (error instanceof TransferError) this.#failure = error;
+      this.#body = undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * The peer sent FIN.
+   * @throws TransferError `bad-frame` if that was in the middle of a length or of a header.
+   */
+  finish(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (!this.started || this.#header !== undefined) return;
+    if (this.#arrived < prefixLength) {
+      throw new TransferError('bad-frame', `The connection ended after ${this.#arrived} of the 4 bytes of a header's length.`);
+    }
+    throw new TransferError(
+      'bad-frame',
+      `The connection ended after ${this.#arrived - prefixLength} of a header's ${this.#length} bytes.`,
+    );
+  }
+
+  /** Ready for the next header. */
+  reset(): void {
+    this.#arrived = 0;
+    this.#body = undefined;
+    this.#header = undefined;
+  }
+
+  get #length(): number {
+    return this.#prefix.readInt32LE(0);
+  }
+
+  #take(bytes: Uint8Array): number {
+    let taken = 0;
+    while (this.#arrived < prefixLength) {
+      const byte = bytes[taken];
+      if (byte === undefined) return taken;
+      this.#prefix[this.#arrived] = byte;
+      this.#arrived += 1;
+      taken += 1;
+      if (this.#arrived === prefixLength) checkLength(this.#prefix);
+    }
+    const filled = this.#arrived - prefixLength;
+    const piece = bytes.subarray(taken, taken + this.#length - filled);
+    this.#arrived += piece.length;
+    if (piece.length === this.#length) {
+      this.#header = parseJsonObject(piece); // the usual case, all in one piece: no copy
+    } else if (piece.length > 0) {
+      this.#body ??= Buffer.allocUnsafe(this.#length);
+      this.#body.set(piece, filled);
+      if (filled + piece.length === this.#length) {
+        this.#header = parseJsonObject(this.#body);
+        this.#body = undefined;
+      }
+    }
+    return taken + piece.length;
+  }
+}
+
+function checkLength(prefix: Buffer): void {
+  const length = prefix.readInt32LE(0);
+  if (length >= minHeaderLength && length <= maxHeaderLength) return;
+  throw new TransferError('bad-frame', explainLength(prefix, length));
+}
+
+/** Says what somebody most likely did who sent these four bytes instead of a length. */
+function explainLength(prefix: Buffer, length: number): string {
+  if (prefix[0] === 0x16 && prefix[1] === 0x03) return 'This is TLS; this port speaks the plain wire here.';
+  if (prefix.every(isText)) return 'This looks like text, for instance an HTTP request, not like a frame.';
+  const bigEndian = prefix.readInt32BE(0);
+  const sentence = `The header's length is ${length}; it must be ${minHeaderLength} to ${maxHeaderLength}.`;
+  return bigEndian >= minHeaderLength && bigEndian <= maxHeaderLength
+    ? `${sentence} It looks big-endian (${bigEndian}); the wire is little-endian, struct.pack('<i', n).`
+    : sentence;
+}
+
+function isText(byte: number): boolean {
+  return (byte >= 0x20 && byte < 0x7f) || byte === 0x09 || byte === 0x0a || byte === 0x0d;
+}

@@ -1,0 +1,117 @@
+import { TransferError } from '../errors';
+import { printable } from '../name';
+
+/** A header as it was read: own keys are whatever the peer wrote, so read them with `ownValue` only. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** How deep objects and arrays may stand in one another, the header itself counted. */
+export const maxDepth = 32;
+
+/** How many keys a header may have, those of nested objects counted. Bounds the work that colliding keys can cause. */
+export const maxKeys = 1024;
+
+const byteOrderMark = '\ufeff';
+
+// ignoreBOM keeps a byte order mark in the text, where it can be seen and refused, instead of dropping it.
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * Reads `bytes` as exactly one JSON object (RFC 8259) in UTF-8: no byte order mark, no key twice in one object
+ * (compared after unescaping), at most `maxDepth` levels and `maxKeys` keys. Takes time linear in the bytes.
+ * @throws TransferError `bad-frame`; the sentence never repeats the input, but for one shortened, escaped key.
+ */
+export function parseJsonObject(bytes: Uint8Array): JsonObject {
+  const text = decodeText(bytes);
+  if (text.startsWith(byteOrderMark)) throw new TransferError('bad-frame', 'The header begins with a byte order mark.');
+  checkStructure(text);
+  const root = parseText(text, bytes.length);
+  if (root === null || typeof root !== 'object' || Array.isArray(root)) {
+    throw new TransferError('bad-frame', `The header is ${quoted(root)}, not a JSON object.`);
+  }
+  return root as JsonObject;
+}
+
+/** The value under `key` if the peer wrote that key, else undefined: never something inherited. */
+export function ownValue(object: JsonObject, key: string): unknown {
+  return Object.hasOwn(object, key) ? object[key] : undefined;
+}
+
+/** What a message may show of a value off the wire: its kind, or its beginning, escaped. */
+export function quoted(value: unknown): string {
+  if (typeof value === 'string') {
+    return value.length > 40 ? `"${printable(value.slice(0, 40))}…"` : `"${printable(value)}"`;
+  }
+  if (Array.isArray(value)) return 'an array';
+  if (typeof value === 'object' && value !== null) return 'an object';
+  return Object.is(value, -0) ? '-0' : String(value);
+}
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch (cause) {
+    throw new TransferError('bad-frame', 'The header is not valid UTF-8.', { cause });
+  }
+}
+
+function parseText(text: string, length: number): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    // No cause: the engine's message quotes the input raw.
+    throw new TransferError('bad-frame', `The header's ${length} bytes are not exactly one JSON object.`, {
+      hint: 'The length counts the bytes of the UTF-8 JSON, not its characters, and not the payload.',
+    });
+  }
+}
+
+/**
+ * Refuses what JSON.parse would take: too deep, too many keys, a key twice. Runs before it, on text that need not be
+ * JSON at all: for JSON its verdict is exact, and anything else is refused in any case.
+ */
+function checkStructure(text: string): void {
+  const open: (Set<string> | undefined)[] = []; // the keys of each open object; undefined for an open array
+  let keys = 0;
+  let string = '""'; // the last one seen; before a colon it is a key
+  for (let at = 0; at < text.length; at += 1) {
+    switch (text[at]) {
+      case '"': {
+        const end = endOfString(text, at);
+        string = text.slice(at, end);
+        at = end - 1;
+        break;
+      }
+      case ':':
+        keys += 1;
+        if (keys > maxKeys) throw new TransferError('bad-frame', `The header has more than ${maxKeys} keys.`);
+        addKey(open.at(-1), string, text.length);
+        break;
+      case '{':
+      case '[':
+        open.push(text[at] === '{' ? new Set() : undefined);
+        if (open.length > maxDepth) throw new TransferError('bad-frame', `The header is nested more than ${maxDepth} levels deep.`);
+        break;
+      case '}':
+      case ']':
+        open.pop();
+        break;
+      default:
+    }
+  }
+}
+
+function addKey(keys: Set<string> | undefined, string: string, length: number): void {
+  if (keys === undefined) return;
+  const key = string.includes('\\') ? String(parseText(string, length)) : string.slice(1, -1);
+  if (keys.has(key)) throw new TransferError('bad-frame', `The header has the key ${quoted(key)} twice.`);
+  keys.add(key);
+}
+
+/** The offset after the closing quote of the string that begins at `start`, or the text's end if nothing closes it. */
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at += 1) {
+    if (text[at] === '\\') at += 1;
+    else if (text[at] === '"') return at + 1;
+  }
+  return text.length;
+}

@@ -1,0 +1,177 @@
+import { mkdir, rmdir } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf, TransferError } from '../errors';
+import { type EntryName, printable } from '../name';
+import { Directory } from './directory';
+import { syncTogether } from './sync-together';
+
+/** A directory of the tree, in use until `release`. */
+export interface Reached {
+  readonly directory: Directory;
+  release(): void;
+}
+
+interface Cached {
+  readonly walk: Promise<Walked>;
+  readonly creates: boolean;
+  readonly openedAt: number;
+  users: number;
+  stale: boolean;
+}
+
+interface Walked {
+  readonly directory: Directory;
+  /** Settles when the entry of this directory in its parent is durable, if it was made just now. */
+  readonly durable: Promise<void>;
+}
+
+const mostIdle = 64;
+/** How long a directory is used without walking to it again, in ms. */
+const trustFor = 1_000;
+
+/**
+ * The directories below a root, reached one component at a time without following symbolic links, and kept open for a moment
+ * because many files go to the same one.
+ */
+export class DirectoryTree {
+  private readonly cache = new Map<string, Cached>();
+  /** Made by us, and nothing was committed in them yet. */
+  private readonly unused = new Set<string>();
+
+  constructor(
+    readonly root: Directory,
+    private readonly foldsNames: boolean,
+  ) {}
+
+  /** The directory in which `name` stands or would stand, if there is one. Rejects with `exists` when something else is in the way. */
+  find(name: EntryName): Promise<Reached | undefined> {
+    return this.reach(path.posix.dirname(name), false);
+  }
+
+  /** Like `find`, and makes the directories that are missing; they are durable when this resolves. */
+  async make(name: EntryName): Promise<Reached> {
+    const reached = await this.reach(path.posix.dirname(name), true);
+    if (!reached) throw new TransferError('directory', 'The receive directory was removed.');
+    return reached;
+  }
+
+  /** Says that `name` was committed, so that the directories above it stay. */
+  keep(name: EntryName): void {
+    if (this.unused.size === 0) return;
+    for (let at = path.posix.dirname(name); at !== '.'; at = path.posix.dirname(at)) this.unused.delete(at);
+  }
+
+  /** Removes those directories above `name` that `make` made in vain. */
+  async prune(name: EntryName): Promise<void> {
+    for (let at = path.posix.dirname(name); this.unused.has(at); at = path.posix.dirname(at)) {
+      this.forget(at);
+      const parent = await this.reach(path.posix.dirname(at), false);
+      try {
+        if (parent) await rmdir(parent.directory.at(path.posix.basename(at)));
+        this.unused.delete(at);
+      } catch {
+        // Something was put there meanwhile, so it is not ours to remove any more.
+        return;
+      } finally {
+        parent?.release();
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const at of [...this.cache.keys()]) this.forget(at);
+    await this.root.close();
+  }
+
+  private async reach(at: string, create: boolean): Promise<Reached | undefined> {
+    if (at === '.') return { directory: this.root, release: () => undefined };
+    const cached = this.cached(at) ?? this.remember(at, create);
+    cached.users++;
+    const release = (): void => {
+      cached.users--;
+      this.closeIfDone(cached);
+    };
+    try {
+      const { directory, durable } = await cached.walk;
+      await durable;
+      return { directory, release };
+    } catch (error) {
+      if (this.cache.get(at) === cached) this.cache.delete(at);
+      cached.stale = true;
+      release();
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      return create && !cached.creates ? this.reach(at, true) : undefined;
+    }
+  }
+
+  private cached(at: string): Cached | undefined {
+    const cached = this.cache.get(at);
+    if (!cached || Date.now() - cached.openedAt <= trustFor) return cached;
+    this.forget(at);
+    return undefined;
+  }
+
+  private remember(at: string, creates: boolean): Cached {
+    const cached = { walk: this.walk(at, creates), creates, openedAt: Date.now(), users: 0, stale: false };
+    this.cache.set(at, cached);
+    return cached;
+  }
+
+  private async walk(at: string, create: boolean): Promise<Walked> {
+    const parent = await this.reach(path.posix.dirname(at), create);
+    if (!parent) throw Object.assign(new Error(`no such directory: ${at}`), { code: 'ENOENT' });
+    const name = path.posix.basename(at);
+    let durable = Promise.resolve();
+    try {
+      if (create) {
+        await this.refuseCollision(parent.directory, name);
+        if (await makeDirectory(parent.directory.at(name))) {
+          this.unused.add(at);
+          durable = syncTogether(parent.directory);
+        }
+      }
+      return { directory: await Directory.open(parent.directory.at(name)), durable };
+    } catch (cause) {
+      const code = errnoOf(cause);
+      if (code !== 'ENOTDIR' && code !== 'ELOOP') throw cause;
+      throw new TransferError('exists', `${printable(at)} is not a directory on the receiver, so nothing can be stored in it.`, { cause });
+    } finally {
+      // The sync addresses the parent by its descriptor, so that one stays open until then.
+      void durable.catch(() => undefined).then(() => parent.release());
+    }
+  }
+
+  /** Throws `name` where the disk folds names and something that differs only by case or Unicode form stands there. */
+  async refuseCollision(directory: Directory, name: string): Promise<void> {
+    if (!this.foldsNames) return;
+    const other = await directory.collision(name);
+    if (other !== undefined) throw new TransferError('name', `${printable(name)} collides with ${printable(other)} on the receiver's disk.`);
+  }
+
+  private forget(at: string): void {
+    const cached = this.cache.get(at);
+    if (!cached) return;
+    this.cache.delete(at);
+    cached.stale = true;
+    this.closeIfDone(cached);
+  }
+
+  private closeIfDone(cached: Cached): void {
+    if (cached.users > 0) return;
+    if (!cached.stale && this.cache.size > mostIdle) {
+      for (const [at, other] of this.cache) if (other === cached) this.cache.delete(at);
+      cached.stale = true;
+    }
+    if (cached.stale) cached.walk.then(({ directory }) => directory.close()).catch(() => undefined);
+  }
+}
+
+async function makeDirectory(place: string): Promise<boolean> {
+  try {
+    await mkdir(place);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return false;
+    throw error;
+  }
+}

@@ -1,0 +1,239 @@
+import type { Readable } from 'node:stream';
+import { Connection } from '../connection';
+import { DigestCache, noDigestCache, type RememberedDigests } from '../digest-cache';
+import { DigestPool } from '../digest-pool';
+import { asTransferError, TransferError } from '../errors';
+import { parseEntryName } from '../name';
+import { type Bottleneck, type FileDone, type Listener, type Summary, Waits } from '../progress';
+import type { Waited } from '../protocol/message';
+import { formatAddress, isPlainTarget, parseAddress } from '../transport/address';
+import { dial, type Dialed, listen } from '../transport/net';
+import { type Found, type Outgoing, OutgoingQueue } from './outgoing';
+import { type SendEnd, type Sending, sendPlain } from './plain-send';
+import { RateLimit } from './rate-limit';
+import { type OpenSource, scan } from './source';
+import { failureOf, summarize } from './summary';
+
+export interface SendOptions {
+  /** Files and directories; `-` is `input`. */
+  readonly paths: readonly string[];
+  /** `tcp://HOST:PORT` or `unix:PATH`. Either this or `listen`. */
+  readonly target?: string;
+  /** `HOST:PORT` or `unix:PATH`, at which the receiver dials in. */
+  readonly listen?: string;
+  /** What `-` reads; default standard input. */
+  readonly input?: Readable;
+  /** Stores a single file under this name; default for `-` is `stdin`. */
+  readonly name?: string;
+  /** Patterns, as in gitignore(5), of what is left out of directories. */
+  readonly exclude?: readonly string[];
+  /** How many connections carry files at once; `auto` is one, since that fills the plain wire. */
+  readonly connections?: number | 'auto';
+  /** Bytes per second, over all connections. */
+  readonly limit?: number;
+  /** Whether digests of unchanged files are remembered between runs; default true. */
+  readonly useCache?: boolean;
+  /** Speaks the plain wire to another machine, where anybody on the way can read and change it. */
+  readonly insecurePlain?: boolean;
+  readonly on?: Listener;
+  readonly signal?: AbortSignal;
+}
+
+export interface SendResult {
+  readonly files: readonly FileDone[];
+  readonly summary: Summary;
+}
+
+const mostConnections = 64;
+
+/**
+ * Sends files over the plain wire. Resolves only if the receiver confirmed every one; otherwise rejects with the
+ * TransferError of the only failure, or `some-failed`. Each failure was reported as an event before, and the summary comes
+ * last in any case.
+ */
+export async function send(options: SendOptions): Promise<SendResult> {
+  checkUsage(options);
+  const began = performance.now();
+  const pool = new DigestPool();
+  const sender = new PlainSender(options, pool);
+  try {
+    await sender.run();
+  } finally {
+    await pool.close();
+  }
+  const outcome = { ...sender, seconds: (performance.now() - began) / 1000, bottleneck: sender.bottleneck };
+  const summary = summarize(outcome);
+  options.on?.({ event: 'summary', ...summary });
+  const failure = failureOf(outcome);
+  if (failure) throw failure;
+  return { files: sender.files, summary };
+}
+
+function checkUsage({ paths, target, listen: where, name, connections = 'auto', limit }: SendOptions): void {
+  const wrong = (message: string, hint?: string): never => {
+    throw new TransferError('usage', message, hint === undefined ? {} : { hint });
+  };
+  if (paths.length === 0) wrong('There is nothing to send.');
+  if ((target === undefined) === (where === undefined)) wrong('Either a target to dial or an address to listen at is needed.');
+  if (target !== undefined && !isPlainTarget(target)) wrong(`Not a target: ${JSON.stringify(target)}.`, 'Targets look like tcp://192.168.1.20:8898 or unix:/run/sendall.sock.');
+  parseAddress(target ?? where ?? '');
+  if (name !== undefined && paths.length > 1) wrong('--name is for a single file.');
+  if (name !== undefined) parseEntryName(name, { allowHidden: true });
+  if (paths.filter((path) => path === '-').length > 1) wrong('Standard input can be sent only once.');
+  if (connections !== 'auto' && !(Number.isInteger(connections) && connections >= 1 && connections <= mostConnections)) {
+    wrong(`The number of connections is a whole number from 1 to ${String(mostConnections)}, or auto.`);
+  }
+  if (limit !== undefined && !(limit > 0)) wrong('The rate limit is a number of bytes per second above 0.');
+}
+
+class PlainSender {
+  readonly files: FileDone[] = [];
+  readonly failures: TransferError[] = [];
+  private readonly waits = new Waits();
+  private readonly receiverWaits = new Waits();
+  private readonly cache: RememberedDigests;
+  private readonly on: Listener;
+  private readonly connections: number;
+  private readonly sending: Sending;
+
+  constructor(
+    private readonly options: SendOptions,
+    private readonly pool: DigestPool,
+  ) {
+    const { useCache = true, on = () => undefined, connections = 'auto', limit = Infinity, signal } = options;
+    this.cache = useCache ? new DigestCache() : noDigestCache;
+    this.on = on;
+    this.connections = connections === 'auto' ? 1 : connections;
+    const { waits, cache } = this;
+    this.sending = {
+      queue: new OutgoingQueue(found(options, on), { pool, cache, waits, on, largeAhead: this.connections }),
+      limit: new RateLimit(limit),
+      waits,
+      on,
+      signal,
+      mayRedial: options.target !== undefined,
+      done: (file) => this.done(file),
+      failed: (error) => this.failed(error),
+      receiverWaited: (waited) => this.receiverWaited(waited),
+      recheck: (file, source) => this.recheck(file, source),
+    };
+  }
+
+  async run(): Promise<void> {
+    const { target, listen: where } = this.options;
+    try {
+      if (target !== undefined) await this.dialAll(target);
+      else if (where !== undefined) await this.listenOnce(where);
+    } catch (error) {
+      this.failed(asTransferError(error, 'unexpected', 'Sending failed'));
+    } finally {
+      await this.sending.queue.drop();
+    }
+  }
+
+  /** What was waited for most. Where both ends waited for each other, the receiver knows what for. */
+  get bottleneck(): Bottleneck | null {
+    const { source, hash, network, verify } = this.waits.spent;
+    if (Math.max(source, hash) >= Math.max(network, verify)) return this.waits.longest;
+    return this.receiverWaits.longest ?? 'network';
+  }
+
+  private async dialAll(target: string): Promise<void> {
+    const ends = await Promise.allSettled(Array.from({ length: this.connections }, () => this.dialUntilDone(target)));
+    const broken = ends.find((end) => end.status === 'rejected');
+    if (broken) throw broken.reason;
+  }
+
+  private async dialUntilDone(target: string): Promise<void> {
+    const { queue, signal } = this.sending;
+    for (;;) {
+      // Dialing before the first file is hashed would only make the receiver wait.
+      if (!(await queue.ready())) return;
+      const dialed = await dial(parseAddress(target), { signal });
+      const end = await this.converse(dialed);
+      if (end === 'finished') return;
+      if (end instanceof TransferError || signal?.aborted) return;
+    }
+  }
+
+  private async listenOnce(where: string): Promise<void> {
+    const { signal } = this.sending;
+    let stop: (error: TransferError) => void = () => undefined;
+    let take: (accepted: Dialed) => void = () => undefined;
+    const accepted = new Promise<Dialed>((resolve, reject) => {
+      take = resolve;
+      stop = reject;
+    });
+    let taken = false;
+    const listening = await listen(parseAddress(where), (dialed) => {
+      if (taken) dialed.stream.destroy();
+      taken = true;
+      take(dialed);
+    });
+    const aborted = (): void => stop(new TransferError('interrupted', 'Interrupted.'));
+    signal?.addEventListener('abort', aborted, { once: true });
+    if (signal?.aborted) aborted();
+    const { address } = listening;
+    this.on({ event: 'listening', address: formatAddress(address), port: address.kind === 'tcp' ? address.port : null, ticket: null });
+    try {
+      const dialed = await accepted;
+      const closed = listening.close();
+      const end = await this.converse(dialed);
+      await closed;
+      if (end !== 'again') return;
+      for (let left = await this.sending.queue.take(); left; left = await this.sending.queue.take()) {
+        if (!(left instanceof TransferError)) await left.source?.close();
+        this.failed(left instanceof TransferError ? left : new TransferError('connection-lost', 'The connection ended before its turn.', { fileName: left.name }));
+      }
+    } finally {
+      signal?.removeEventListener('abort', aborted);
+      void listening.close();
+    }
+  }
+
+  private async converse({ stream, peer, local }: Dialed): Promise<SendEnd> {
+    const connection = new Connection(stream, peer);
+    if (local || this.options.insecurePlain === true) return sendPlain(connection, this.sending);
+    connection.close();
+    throw new TransferError('not-authorized', `${peer} is another machine, and the plain wire is neither encrypted nor authenticated.`, {
+      hint: 'On a network that you trust, add --insecure-plain on both sides.',
+    });
+  }
+
+  private done(file: FileDone): void {
+    this.on({ event: 'sent', ...file });
+    if (file.verified !== null) this.files.push(file);
+    else this.failures.push(new TransferError('not-confirmed', 'Sent, not confirmed: the receiver closed without an answer.', { fileName: file.file_name }));
+  }
+
+  private failed(error: TransferError): void {
+    const { code, message, hint, fileName } = error;
+    this.failures.push(error);
+    this.on({ event: 'failed', ...(fileName === undefined ? {} : { file_name: fileName }), code, message, ...(hint === undefined ? {} : { hint }) });
+  }
+
+  private receiverWaited({ network, write, verify }: Waited): void {
+    Object.assign(this.receiverWaits.spent, { network, write, verify });
+  }
+
+  /** The digest of before, computed again: what arrived different was either damaged on the way or is another file by now. */
+  private async recheck(file: Outgoing, source: OpenSource): Promise<TransferError | undefined> {
+    try {
+      await source.checkUnchanged();
+      const hashingBegan = Date.now();
+      const { md5 = '' } = await this.pool.digestFile({ fd: source.handle.fd, size: file.size, algorithms: ['md5'] }).digests;
+      if (md5 === file.md5) return undefined;
+      await this.cache.remember(source.before, 'md5', md5, hashingBegan);
+      return source.changed();
+    } catch (error) {
+      return error instanceof TransferError ? error : source.changed();
+    }
+  }
+}
+
+async function* found({ paths, input = process.stdin, name, exclude }: SendOptions, on: Listener): AsyncGenerator<Found> {
+  for (const path of paths) {
+    if (path === '-') yield { input, name: parseEntryName(name ?? 'stdin', { allowHidden: true }) };
+    else yield* scan([path], { name, exclude, on });
+  }
+}

@@ -1,0 +1,43 @@
+import { TransferError } from '../errors';
+
+/** Where to dial or listen: a TCP host and port, or the path of a unix socket. */
+export type Address = { readonly kind: 'tcp'; readonly host: string; readonly port: number } | { readonly kind: 'unix'; readonly path: string };
+
+export const defaultPort = 8898;
+
+/**
+ * Reads `tcp://HOST:PORT`, `HOST:PORT` or `unix:PATH`. An IPv6 host stands in brackets; the port defaults to 8898 and may be
+ * 0 for listening. Throws `usage`.
+ */
+export function parseAddress(text: string): Address {
+  if (text.startsWith('unix:')) {
+    const path = text.slice('unix:'.length);
+    if (path === '' || path.includes('\0')) throw new TransferError('usage', 'unix: needs the path of a socket after it.');
+    return { kind: 'unix', path };
+  }
+  const match = /^(?:tcp:\/\/)?(\[[0-9a-fA-F:.%\w]+\]|[^\s:/[\]@]+)?(?::(\d{1,5}))?\/?$/.exec(text);
+  const port = match?.[2] === undefined ? defaultPort : Number(match[2]);
+  const host = match?.[1]?.replace(/^\[|\]$/g, '');
+  if (!match || host === undefined || port > 65535) {
+    throw new TransferError('usage', `Not an address: ${JSON.stringify(text)}.`, {
+      hint: 'Addresses look like tcp://192.168.1.20:8898, tcp://[::1]:8898 or unix:/run/sendall.sock.',
+    });
+  }
+  return { kind: 'tcp', host, port };
+}
+
+/** Whether `text` says by itself that it is an address to dial on the plain wire. */
+export function isPlainTarget(text: string): boolean {
+  return text.startsWith('tcp://') || text.startsWith('unix:');
+}
+
+/** The inverse of `parseAddress`. */
+export function formatAddress(address: Address): string {
+  if (address.kind === 'unix') return `unix:${address.path}`;
+  return `tcp://${address.host.includes(':') ? `[${address.host}]` : address.host}:${String(address.port)}`;
+}
+
+/** Whether `ip` (as a socket reports it) belongs to this machine alone: 127.0.0.0/8, ::1, or the former mapped into IPv6. */
+export function isLoopback(ip: string): boolean {
+  return /^(?:::ffff:)?127\.\d+\.\d+\.\d+$/i.test(ip) || ip === '::1';
+}

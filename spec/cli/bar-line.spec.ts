@@ -1,0 +1,43 @@
+import { expect } from 'chai';
+import { barLine, columnsOf } from '../../cli/bar-line';
+import type { Standing } from '../../cli/tally';
+
+const half: Standing = {
+  phase: 'send',
+  name: 'disk.img',
+  done: 512 * 1024 ** 2,
+  total: 1024 ** 3,
+  rate: 353 * 1024 ** 2,
+  eta: 1.45,
+  files: undefined,
+};
+
+describe('cli/bar-line', () => {
+  it('shows the file, the phase, a bar, percent, rate and the time left', () => {
+    expect(barLine(half, 100)).to.equal(
+      'disk.img  send     [===============---------------]   50 %  512 MiB of 1.0 GiB  353 MiB/s  ETA 1.4 s',
+    );
+  });
+
+  it('counts the files where there are several', () => {
+    expect(barLine({ ...half, files: 2000 }, 100)).to.include('2,000 files ended');
+  });
+
+  it('fits into every width, and keeps percent and rate to the last', () => {
+    const names = ['a', 'Urlaubsbilder/Ein sehr langer Name mit vielen Zeichen.tar.gz', '東京の写真と動画のアーカイブ.zip', '🎉'.repeat(30)];
+    for (const name of names) {
+      for (let columns = 1; columns <= 200; columns += 1) {
+        const line = barLine({ ...half, name, files: 19999 }, columns);
+        expect(columnsOf(line), `${columns.toString()}: ${line}`).to.be.at.most(columns);
+        if (columns >= 14) expect(line).to.include('50 %');
+        if (columns >= 40) expect(line).to.include('353 MiB/s').and.include('ETA');
+      }
+    }
+  });
+
+  it('escapes the name, and stays within its bounds for a total of nothing', () => {
+    expect(barLine({ ...half, name: 'a\u001b[2Jb' }, 120)).to.include('a\\u001b[2Jb');
+    expect(barLine({ ...half, done: 0, total: 0 }, 80)).to.include('  0 %');
+    expect(barLine({ ...half, done: 5, total: 4 }, 80)).to.include('100 %');
+  });
+});

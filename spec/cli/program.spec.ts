@@ -1,0 +1,108 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { sendall } from './sendall-process';
+
+describe('cli/program (the built command)', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'sendall-program-'));
+  const options = { cwd: directory };
+  before(() => writeFileSync(join(directory, 'a.txt'), 'a'));
+  after(() => rmSync(directory, { recursive: true }));
+
+  it('prints its version and its help on stdout and ends with 0', async () => {
+    const { version } = require('../../package.json') as { version: string };
+    expect(await sendall(['--version'], options)).to.deep.equal({ code: 0, stdout: `${version}\n`, stderr: '' });
+    for (const words of [['--help'], ['send', '--help'], ['receive', '-h'], ['help', 'send']]) {
+      const { code, stdout, stderr } = await sendall(words, options);
+      expect({ code, stderr }, words.join(' ')).to.deep.equal({ code: 0, stderr: '' });
+      expect(stdout).to.match(/^Usage: sendall /).and.match(/\n {2}\$ sendall /);
+      for (const flag of ['--json', '--quiet', '--verbose', '--no-color', '--config', '--version', '--help']) expect(stdout).to.include(flag);
+      for (const line of stdout.split('\n')) expect(line.length, line).to.be.at.most(100);
+    }
+  });
+
+  it('names exactly the options that there are', async () => {
+    const flags = async (command: string): Promise<string[]> =>
+      [...(await sendall([command, '--help'], options)).stdout.matchAll(/^ {2}(--[a-z-]+)/gm)].map((match) => match[1] ?? '');
+    const everywhere = ['--json', '--quiet', '--verbose', '--no-color', '--config', '--version'];
+    expect(await flags('send')).to.deep.equal([
+      '--name',
+      '--listen',
+      '--connections',
+      '--limit',
+      '--exclude',
+      '--no-cache',
+      '--insecure-plain',
+      ...everywhere,
+    ]);
+    expect(await flags('receive')).to.deep.equal([
+      '--listen',
+      '--once',
+      '--from',
+      '--if-exists',
+      '--insecure-plain',
+      '--allow-hidden',
+      '--max-size',
+      '--quota',
+      ...everywhere,
+    ]);
+  });
+
+  const wrong: [string[], RegExp, RegExp][] = [
+    [[], /No command given\./, /sendall --help/],
+    [['frobnicate'], /Unknown command 'frobnicate'\./, /sendall --help/],
+    [['sned'], /Unknown command 'sned'\./, /Did you mean send\?/],
+    [['--frob'], /Unknown option '--frob'\./, /sendall --help/],
+    [['send', '--nmae', 'x', 'a', 'b'], /Unknown option '--nmae'\./, /Did you mean --name\?/],
+    [['send'], /Missing required argument/, /sendall send --help/],
+    [['send', 'a.txt'], /The target is missing: "a\.txt" is something to send\./, /tcp:\/\/HOST:PORT/],
+    [['send', 'a.txt', 'a.txt'], /The target is missing/, /It comes last/],
+    [['send', 'tcp://127.0.0.1:1'], /There is nothing to send\./, /sendall send FILE tcp:\/\/127\.0\.0\.1:1/],
+    [['send', 'a.txt', '127.0.0.1:8898'], /"127\.0\.0\.1:8898" is not a target\./, /Did you mean tcp:\/\/127\.0\.0\.1:8898\?/],
+    [['send', 'a.txt', 'http://x/'], /"http:\/\/x\/" is not a target\./, /tcp:\/\/HOST:PORT/],
+    [['send', 'a.txt', '--listen', '127.0.0.1:0', 'tcp://127.0.0.1:1'], /both a target and --listen/, /leave out the target/],
+    [['send', '-', 'tcp://127.0.0.1:1'], /Standard input needs a name\./, /--name NAME/],
+    [['send', 'a.txt', 'a.txt', '--name', 'x', 'tcp://127.0.0.1:1'], /--name is for a single file\./, /^$/],
+    [['send', '--limit', 'fast', 'a.txt', 'tcp://127.0.0.1:1'], /'fast' is invalid\. A size looks like/, /sendall send --help/],
+    [['send', '--connections', '0', 'a.txt', 'tcp://127.0.0.1:1'], /1 to 64, or auto/, /sendall send --help/],
+    [['receive', 'a', 'b'], /Too many arguments/, /sendall receive --help/],
+    [['receive', '--if-exists', 'overwrite'], /Allowed choices are refuse, skip, rename, replace/, /sendall receive --help/],
+    [['receive', '--from', 'example.org'], /"example\.org" is not the address of a sender\./, /tcp:\/\/HOST:PORT/],
+    [['receive', '--from', 'tcp://127.0.0.1:1', '--listen', ':0'], /cannot be used with/, /sendall receive --help/],
+    [['receive', '--quota', '-5'], /'-5' is invalid/, /sendall receive --help/],
+    [['send', 'a.txt', 'tcp://127.0.0.1:1', '--config', 'missing.json'], /missing\.json cannot be read/, /^$/],
+  ];
+  for (const [words, sentence, hint] of wrong) {
+    it(`calls "sendall ${words.join(' ')}" wrong usage, in one clear line and a hint`, async () => {
+      const { code, stdout, stderr } = await sendall(words, options);
+      expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' });
+      const [first = '', second = '', ...others] = stderr.split('\n');
+      expect(first).to.match(/^sendall: /).and.match(sentence);
+      expect(second.replace(/^hint: /, '')).to.match(hint);
+      expect(others.filter((line) => line !== '')).to.deep.equal([]);
+    });
+  }
+
+  it('says wrong usage as a failed event as well when --json was asked for, before or after the mistake', async () => {
+    for (const words of [['--json', 'frob'], ['send', '--frob', '--json'], ['send', '--json', 'a.txt'], ['--config', 'none', 'receive', '--json']]) {
+      const { code, stdout, stderr } = await sendall(words, options);
+      expect(code).to.equal(2);
+      expect(stdout.split('\n')).to.have.length(2);
+      expect(JSON.parse(stdout)).to.include({ event: 'failed', code: 'usage' });
+      expect(stderr).to.match(/^sendall: /);
+    }
+    const file = await sendall(['receive', '--', '--json', 'more'], options);
+    expect(file.stdout).to.equal('');
+  });
+
+  it('shows a stack with --verbose only', async () => {
+    expect((await sendall(['send', 'a.txt'], options)).stderr).not.to.match(/\n +at /);
+    expect((await sendall(['send', 'a.txt', '--verbose'], options)).stderr).to.match(/\n +at /);
+  });
+
+  it('cannot be made to write escape sequences by its arguments', async () => {
+    const { stderr } = await sendall(['send', 'a.txt', '\u001b]0;owned\u0007'], options);
+    expect(stderr).to.include('\\u001b]0;owned\\u0007').and.not.include('\u001b');
+  });
+});

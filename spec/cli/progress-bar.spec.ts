@@ -1,0 +1,87 @@
+import { expect } from 'chai';
+import { ProgressBar } from '../../cli/progress-bar';
+import { ProgressLines } from '../../cli/progress-lines';
+import type { TransferEvent } from '../../lib/index';
+import { openTerminal } from './screen';
+
+const size = 1024 ** 2;
+const started: TransferEvent = { event: 'started', file_name: 'a', file_size: size };
+const at = (done: number): TransferEvent => ({ event: 'progress', file_name: 'a', phase: 'send', done, total: size });
+const ended: TransferEvent = { event: 'sent', file_name: 'a', file_size: size, digests: {}, verified: 'device', bytes_on_wire: size, seconds: 1 };
+const summary: TransferEvent = { event: 'summary', files: 1, bytes: size, bytes_on_wire: size, seconds: 1, bottleneck: null };
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** What stays on the screen: each line after its last return to the first column. */
+const remains = (text: string): string[] => text.split('\n').map((line) => line.slice(line.lastIndexOf('\u001b[1G') + 1).replaceAll(/\u001b?\[\d*[GK]|\u001b[78]/g, ''));
+
+describe('cli/progress-bar', () => {
+  it('draws nothing, and loads no bar, for what is over at once', () => {
+    const { terminal, err } = openTerminal({ tty: true });
+    const bar = new ProgressBar(terminal, () => 0);
+    for (const event of [started, at(size), ended, summary]) bar.show(event);
+    bar.stop();
+    expect(err.text).to.equal('');
+  });
+
+  it('draws the bar, writes lines above it, and leaves only the lines', async () => {
+    const { terminal, err } = openTerminal({ tty: true });
+    let clock = 0;
+    const bar = new ProgressBar(terminal, () => clock);
+    bar.show(started);
+    clock = 400;
+    bar.show(at(size / 2));
+    expect(err.text).to.match(/\[=+-+\] {3}50 %/);
+    terminal.say('a line');
+    expect(err.text).not.to.include('a line');
+    await pause(150);
+    expect(err.text).to.include('a line\n');
+    terminal.say('the last line before the end');
+    bar.stop();
+    terminal.say('after');
+    expect(remains(err.text)).to.deep.equal(['a line', 'the last line before the end', 'after', '']);
+  });
+
+  it('follows the progress without being asked, and takes the bar away with the summary', async () => {
+    const { terminal, err } = openTerminal({ tty: true });
+    let clock = 0;
+    const bar = new ProgressBar(terminal, () => clock);
+    bar.show(started);
+    clock = 400;
+    bar.show(at(size / 4));
+    clock = 600;
+    bar.show(at(size));
+    await pause(250);
+    expect(err.text).to.include('100 %');
+    bar.show(ended);
+    bar.show(summary);
+    const { length } = err.text;
+    await pause(250);
+    expect(err.text).to.have.length(length);
+    expect(remains(err.text)).to.deep.equal(['']);
+  });
+
+  it('neither hides the cursor, nor changes how lines wrap, nor listens for Ctrl-C', () => {
+    const listeners = process.listenerCount('SIGINT');
+    const { terminal, err } = openTerminal({ tty: true });
+    let clock = 0;
+    const bar = new ProgressBar(terminal, () => (clock += 400));
+    bar.show(started);
+    bar.show(at(1));
+    expect(process.listenerCount('SIGINT')).to.equal(listeners);
+    bar.stop();
+    expect(err.text).not.to.match(/\u001b\[\?/);
+  });
+});
+
+describe('cli/progress-lines', () => {
+  it('writes a plain line every five seconds, and none for what takes less', () => {
+    const { terminal, err } = openTerminal();
+    let clock = 0;
+    const lines = new ProgressLines(terminal, () => clock);
+    lines.show(started);
+    for (clock = 1000; clock <= 11000; clock += 1000) lines.show(at((size / 20) * (clock / 1000)));
+    lines.show(ended);
+    lines.show(summary);
+    expect(err.lines).to.deep.equal(['a: send 25 % of 1.0 MiB  51.2 KiB/s  ETA 15 s', 'a: send 50 % of 1.0 MiB  51.2 KiB/s  ETA 10 s']);
+  });
+});

@@ -1,0 +1,49 @@
+import { expect } from 'chai';
+import { fileLine, heldBack, leastVerified, summaryLine, verdict } from '../../cli/results';
+import type { Piece } from '../../cli/terminal';
+import type { FileDone, Summary } from '../../lib/index';
+
+const file: FileDone = {
+  file_name: 'a.txt',
+  file_size: 1024 ** 3,
+  digests: { md5: '8f6fbf8347faa4924a76856701edb0f3' },
+  verified: 'device',
+  path: 'a.txt',
+  bytes_on_wire: 1024 ** 3 + 120,
+  seconds: 2.9,
+};
+const summary: Summary = { files: 2000, bytes: 1024 ** 3, bytes_on_wire: 1024 ** 3, seconds: 10, bottleneck: 'hash' };
+const text = (pieces: readonly Piece[]): string => pieces.map((piece) => (typeof piece === 'string' ? piece : piece.text)).join('');
+
+describe('cli/results', () => {
+  it('says in one line what arrived, how sure it is, and how fast', () => {
+    expect(text(fileLine(file, false))).to.equal(
+      'a.txt  1.0 GiB  md5 8f6fbf8347faa4924a76856701edb0f3  verified on device  2.9 s  353 MiB/s',
+    );
+    expect(text(fileLine({ ...file, path: 'a (2).txt' }, false))).to.match(/ {2}stored as a \(2\)\.txt$/);
+    expect(text(fileLine(file, true))).to.match(/ {2}\(1073741824 bytes, 1073741944 on the wire, 2\.900 s\)$/);
+  });
+
+  it('gives no rate for a small file, and none that was too quick to measure', () => {
+    expect(text(fileLine({ ...file, file_size: 1024 ** 2 - 1 }, false))).to.match(/verified on device {2}2\.9 s$/);
+    expect(text(fileLine({ ...file, seconds: 0 }, false))).not.to.include('/s');
+  });
+
+  it('calls nothing verified on device, verified or done that is less', () => {
+    expect(text([verdict('device')])).to.equal('verified on device');
+    expect(text([verdict('cache')])).to.equal('verified (page cache only)');
+    expect(text([verdict(null)])).to.equal('sent, not confirmed');
+    expect(leastVerified([file, { ...file, verified: 'cache' }])).to.equal('cache');
+    expect(leastVerified([{ ...file, verified: 'cache' }, { ...file, verified: null }, file])).to.equal(null);
+    expect(leastVerified([file, file])).to.equal('device');
+  });
+
+  it('sums up, names what held it back, and counts what went wrong', () => {
+    expect(text(summaryLine({ summary, verified: 'device', skipped: 0, failed: 0 }))).to.equal(
+      '2,000 files  1.0 GiB  verified on device  10 s  102 MiB/s  held back by: hash',
+    );
+    expect(text(summaryLine({ summary, verified: undefined, skipped: 2, failed: 3 }))).to.include('  2 skipped  3 failed').and.not.include('verified');
+    expect(heldBack({ ...summary, bottleneck: null })).to.equal('');
+    expect(heldBack({ ...summary, files: 0 })).to.equal('');
+  });
+});

@@ -1,0 +1,70 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
+import type { TransferEvent } from '../../lib/index';
+
+const binary = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The built command, running. The file of defaults of whoever runs the tests is out of its sight. */
+export class SendallProcess {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  private stdout = '';
+  private stderr = '';
+  private readonly watchers = new Set<() => void>();
+
+  constructor(words: readonly string[], options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv } = {}) {
+    const env = { ...process.env, XDG_CONFIG_HOME: '/nonexistent', XDG_CACHE_HOME: options.cwd ?? '/nonexistent', ...options.env };
+    this.child = spawn(process.execPath, [binary, ...words], { ...options, env, stdio: ['pipe', 'pipe', 'pipe'] });
+    this.child.stdout?.on('data', (bytes: Buffer) => this.heard((this.stdout += bytes.toString())));
+    this.child.stderr?.on('data', (bytes: Buffer) => this.heard((this.stderr += bytes.toString())));
+    this.ended = new Promise((resolve) => {
+      this.child.once('close', (code) => {
+        this.heard('');
+        resolve({ code, stdout: this.stdout, stderr: this.stderr });
+      });
+    });
+  }
+
+  /** Waits until `pattern` was printed on stdout or stderr, and returns the match. */
+  async says(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
+      if (match) return match;
+      if (this.child.exitCode !== null) throw new Error(`It ended without saying ${String(pattern)}:\n${this.stdout}${this.stderr}`);
+      await new Promise<void>((resolve) => this.watchers.add(resolve));
+    }
+  }
+
+  /** Waits for the address to paste, as printed for people. */
+  async address(): Promise<string> {
+    return (await this.says(/(tcp:\/\/\S+|unix:\S+)\n/))[1] ?? '';
+  }
+
+  private heard(_text: string): void {
+    for (const watcher of this.watchers) watcher();
+    this.watchers.clear();
+  }
+}
+
+/** Runs the built command to its end, with `input` on its standard input. */
+export async function sendall(words: readonly string[], options?: { cwd?: string; env?: NodeJS.ProcessEnv; input?: string }): Promise<Ended> {
+  const { input = '', ...others } = options ?? {};
+  const running = new SendallProcess(words, others);
+  running.child.stdin?.on('error', () => undefined).end(input);
+  return running.ended;
+}
+
+/** The events of `--json`, each line parsed. */
+export function eventsOf({ stdout }: Ended): TransferEvent[] {
+  return stdout
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as TransferEvent);
+}

@@ -1,0 +1,76 @@
+import { expect } from 'chai';
+import { Tally } from '../../cli/tally';
+import type { FileDone, Phase, TransferEvent } from '../../lib/index';
+
+const started = (file_name: string, file_size: number): TransferEvent => ({ event: 'started', file_name, file_size });
+const progress = (file_name: string, phase: Phase, done: number, total: number): TransferEvent => ({
+  event: 'progress',
+  file_name,
+  phase,
+  done,
+  total,
+});
+const done = (file_name: string, file_size: number): FileDone => ({
+  file_name,
+  file_size,
+  digests: {},
+  verified: 'device',
+  bytes_on_wire: file_size,
+  seconds: 1,
+});
+
+describe('cli/tally', () => {
+  it('follows a single file through its phases, with the rate and the time left', () => {
+    const tally = new Tally();
+    tally.note(started('a', 1000), 0);
+    tally.note(progress('a', 'hash', 0, 1000), 0);
+    tally.note(progress('a', 'hash', 250, 1000), 1000);
+    expect(tally.standing).to.deep.equal({ phase: 'hash', name: 'a', done: 250, total: 1000, rate: 250, eta: 3, files: undefined });
+    tally.note(progress('a', 'hash', 1000, 1000), 2000);
+    tally.note(progress('a', 'send', 100, 1000), 3000);
+    expect(tally.standing).to.include({ phase: 'send', done: 100 });
+  });
+
+  it('shows the furthest phase, even where the end of the one before was not told', () => {
+    const tally = new Tally();
+    tally.note(started('a', 100), 0);
+    tally.note(progress('a', 'receive', 92, 100), 1);
+    tally.note(progress('a', 'verify', 40, 100), 2);
+    expect(tally.standing).to.include({ phase: 'verify', done: 40 });
+    tally.note(started('b', 50), 3);
+    tally.note(progress('b', 'receive', 10, 50), 4);
+    expect(tally.standing).to.include({ phase: 'receive', name: 'b', done: 10, total: 50, files: 0, eta: undefined });
+  });
+
+  it('adds up many files where their sum is known: those that ended, the one on the wire, not the one that is only hashed', () => {
+    const tally = new Tally();
+    tally.note(progress('', 'scan', 900, 900), 0);
+    tally.note(started('a', 300), 0);
+    tally.note({ event: 'sent', ...done('a', 300) }, 100);
+    tally.note(started('b', 400), 100);
+    tally.note(progress('b', 'send', 100, 400), 200);
+    tally.note(progress('c', 'hash', 150, 200), 300);
+    expect(tally.standing).to.include({ phase: 'send', name: 'b', done: 400, total: 900, files: 1 });
+  });
+
+  it('takes the rate over the last seconds, not since the beginning', () => {
+    const tally = new Tally();
+    tally.note(started('a', 1e6), 0);
+    for (let second = 0; second <= 20; second += 1) tally.note(progress('a', 'send', second * 1000, 1e6), second * 1000);
+    for (let second = 21; second <= 30; second += 1) tally.note(progress('a', 'send', 20000 + (second - 20) * 10, 1e6), second * 1000);
+    expect(tally.standing.rate).to.be.closeTo(10, 0.5);
+  });
+
+  it('is idle after the last file, however it ended, and after a reset knows nothing', () => {
+    const tally = new Tally();
+    for (const name of ['a', 'b', 'c']) tally.note(started(name, 10), 0);
+    expect(tally.busy).to.equal(true);
+    tally.note({ event: 'received', ...done('a', 10) }, 1);
+    tally.note({ event: 'skipped', file_name: 'b', reason: 'the same is there already' }, 2);
+    tally.note({ event: 'failed', file_name: 'c', code: 'mismatch', message: 'Different.' }, 3);
+    expect(tally.busy).to.equal(false);
+    expect(tally.standing).to.include({ files: 3 });
+    tally.reset();
+    expect(tally.standing).to.include({ files: undefined, done: 0, total: 0, rate: 0 });
+  });
+});

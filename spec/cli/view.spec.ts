@@ -1,0 +1,110 @@
+import { expect } from 'chai';
+import { ReceiverView, SenderView } from '../../cli/view';
+import type { FileDone, Summary, TransferEvent } from '../../lib/index';
+import { openTerminal } from './screen';
+
+const file = (file_name: string, more: Partial<FileDone> = {}): FileDone => ({
+  file_name,
+  file_size: 1024,
+  digests: { md5: '8f6fbf8347faa4924a76856701edb0f3' },
+  verified: 'device',
+  bytes_on_wire: 1100,
+  seconds: 0.5,
+  ...more,
+});
+const summary = (files: number, bottleneck: Summary['bottleneck'] = 'network'): TransferEvent => ({
+  event: 'summary',
+  files,
+  bytes: files * 1024,
+  bytes_on_wire: files * 1100,
+  seconds: 1,
+  bottleneck,
+});
+const failed = (file_name: string): TransferEvent => ({ event: 'failed', file_name, code: 'exists', message: 'The name is taken.', hint: 'Rename it.' });
+
+describe('cli/view', () => {
+  const sender = (settings?: Parameters<typeof openTerminal>[0]) => {
+    const screens = openTerminal(settings);
+    return { ...screens, view: new SenderView(screens.terminal, { command: 'receive --from', insecurePlain: false }) };
+  };
+
+  it('tells of a single file in one line on stdout, with what held it back', () => {
+    const { view, out, err } = sender();
+    view.show({ event: 'started', file_name: 'a', file_size: 1024 });
+    view.show({ event: 'sent', ...file('a') });
+    expect(out.text).to.equal('');
+    view.show(summary(1, 'hash'));
+    expect(out.lines).to.deep.equal([
+      'a  1.0 KiB  md5 8f6fbf8347faa4924a76856701edb0f3  verified on device  0.50 s  held back by: hash',
+    ]);
+    expect(err.text).to.equal('');
+  });
+
+  it('lists a few files and sums them up, by the weakest confirmation', () => {
+    const { view, out } = sender();
+    view.show({ event: 'sent', ...file('a') });
+    view.show({ event: 'sent', ...file('b', { verified: 'cache' }) });
+    view.show(summary(2));
+    expect(out.lines).to.have.length(3);
+    expect(out.lines[2]).to.include('2 files').and.include('verified (page cache only)').and.include('held back by: network');
+  });
+
+  it('keeps stdout to the summary when there are many, and tells of each on stderr as it ends', () => {
+    const { view, out, err } = sender();
+    for (let index = 0; index < 20; index += 1) view.show({ event: 'sent', ...file(`file-${index.toString()}`) });
+    expect(err.lines).to.have.length(20);
+    view.show(failed('bad'));
+    view.show(summary(20));
+    expect(out.lines).to.have.length(1);
+    expect(out.lines[0]).to.match(/^20 files .* 1 failed {2}held back by: network$/);
+    expect(err.lines.slice(20)).to.deep.equal(['sendall: bad: The name is taken.', 'hint: Rename it.']);
+  });
+
+  it('repeats the failures at the end on a terminal, where the many lines have pushed them away', () => {
+    const { view, err } = sender({ tty: true, color: false });
+    view.show(failed('bad'));
+    for (let index = 0; index < 20; index += 1) view.show({ event: 'sent', ...file(index.toString()) });
+    view.show(summary(20));
+    expect(err.lines.filter((line) => line === 'sendall: bad: The name is taken.')).to.have.length(2);
+    expect(err.lines.at(-1)).to.equal('sendall: bad: The name is taken.');
+  });
+
+  it('never says verified of what was not confirmed', () => {
+    const { view, out } = sender();
+    view.show({ event: 'sent', ...file('a', { verified: null }) });
+    view.show(summary(1, null));
+    expect(out.text).to.include('sent, not confirmed').and.not.match(/verified|done/);
+  });
+
+  it('says what was skipped, and why', () => {
+    const { view, out, err } = sender();
+    view.show({ event: 'skipped', file_name: 'pipe', reason: 'not a regular file' });
+    view.show({ event: 'sent', ...file('a') });
+    view.show(summary(1));
+    expect(err.lines).to.deep.equal(['pipe  skipped: not a regular file']);
+    expect(out.lines[1]).to.include('1 file ').and.include('1 skipped');
+  });
+
+  it('puts the line to paste on stderr', () => {
+    const { view, out, err } = sender();
+    view.show({ event: 'listening', address: 'tcp://127.0.0.1:8898', port: 8898, ticket: null });
+    expect(err.lines).to.deep.equal(['Listening on tcp://127.0.0.1:8898. On this machine:', '    sendall receive --from tcp://127.0.0.1:8898']);
+    expect(out.text).to.equal('');
+  });
+
+  it('lets a receiver tell of each file at once on stdout, and sum up each transfer of several on stderr', () => {
+    const { terminal, out, err } = openTerminal();
+    const view = new ReceiverView(terminal, { command: 'send FILE', insecurePlain: false });
+    view.show({ event: 'received', ...file('a') });
+    expect(out.lines).to.have.length(1);
+    view.show(summary(1));
+    expect(err.text).to.equal('');
+    view.show({ event: 'received', ...file('b', { path: 'b (2)' }) });
+    view.show({ event: 'received', ...file('c') });
+    view.show(summary(2));
+    expect(out.lines).to.have.length(3);
+    expect(out.lines[1]).to.match(/stored as b \(2\)$/);
+    expect(err.lines).to.have.length(1);
+    expect(err.lines[0]).to.match(/^2 files /);
+  });
+});

@@ -1,0 +1,183 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, join, posix } from 'node:path';
+import { expect } from 'chai';
+import * as ts from 'typescript';
+
+/** The sources of lib and cli by their path from the project's root, with forward slashes. */
+type Tree = ReadonlyMap<string, string>;
+
+interface Layer {
+  readonly name: string;
+  readonly holds: RegExp;
+  /** The layers it may import besides itself; 'bottom' is meant in all of them. */
+  readonly below: readonly string[];
+}
+
+const layers: readonly Layer[] = [
+  { name: 'cli', holds: /^cli\//, below: ['index'] },
+  { name: 'index', holds: /^lib\/index\.ts$/, below: ['snapshot', 'transfer', 'connection', 'transport', 'store', 'protocol'] },
+  { name: 'snapshot', holds: /^lib\/snapshot\//, below: ['transfer', 'connection', 'transport', 'store', 'protocol'] },
+  { name: 'transfer', holds: /^lib\/transfer\//, below: ['connection', 'transport', 'store', 'protocol'] },
+  { name: 'connection', holds: /^lib\/connection\.ts$/, below: ['transport', 'store', 'protocol'] },
+  { name: 'transport', holds: /^lib\/transport\//, below: ['protocol'] },
+  { name: 'store', holds: /^lib\/store\//, below: ['protocol'] },
+  { name: 'protocol', holds: /^lib\/protocol\//, below: [] },
+  { name: 'bottom', holds: /^lib\/(digest(-[a-z0-9-]+)?|name|progress|errors)\.ts$/, below: [] },
+];
+
+const unpure = /^node:(fs|fs\/promises|net|tls|dgram|https?|http2|child_process|worker_threads|cluster)$/;
+const drawing = ['commander', 'cli-progress'];
+const namedAfterNothing = ['util', 'utils', 'helper', 'helpers', 'types', 'common', 'constants', 'manager', 'managers', 'misc'];
+const longest = 300;
+
+const layerOf = (path: string): Layer | undefined => layers.find(({ holds }) => holds.test(path));
+
+/** Everything a file imports: `import`, `export … from`, `require`, `import()`, in types too; own files as paths, others as written. */
+function importsOf(path: string, tree: Tree): string[] {
+  const { importedFiles } = ts.preProcessFile(tree.get(path) ?? '', true, true);
+  return importedFiles.map(({ fileName }) => {
+    if (!fileName.startsWith('.')) return fileName;
+    const target = posix.join(posix.dirname(path), fileName);
+    return [`${target}.ts`, `${target}/index.ts`, target.replace(/\.js$/, '.ts')].find((file) => tree.has(file)) ?? target;
+  });
+}
+
+function importFault(path: string, target: string, tree: Tree): string | undefined {
+  const from = layerOf(path);
+  if (from === undefined) return undefined; // said once by fileFaults
+  if (path.startsWith('lib/') && drawing.includes(target)) return 'the library does not draw';
+  if (from.name === 'protocol' && unpure.test(target.startsWith('node:') ? target : `node:${target}`)) return 'the protocol is pure';
+  if (!tree.has(target)) return /^(lib|cli)\//.test(target) ? 'there is no such file in lib or cli' : undefined;
+  const to = layerOf(target);
+  if (to === undefined || to === from) return undefined;
+  if (from.name === 'protocol' && to.name === 'bottom' && !/\/(errors|name)\.ts$/.test(target)) return 'the protocol knows only errors and names';
+  if (from.name !== 'cli' && to.name === 'bottom') return undefined;
+  return from.below.includes(to.name) ? undefined : `${from.name} may not import ${to.name}`;
+}
+
+/** What a file says of itself, whatever it imports. */
+function fileFaults(path: string, text: string): string[] {
+  const faults: string[] = [];
+  if (layerOf(path) === undefined) faults.push('belongs to no layer');
+  if (basename(path, '.ts').split(/[.-]/).some((word) => namedAfterNothing.includes(word.toLowerCase()))) faults.push('is named after nothing');
+  const lines = text.split('\n').length - 1;
+  if (lines > longest) faults.push(`has ${lines} lines, more than ${longest}`);
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest);
+  if (path === 'lib/index.ts' && !source.statements.every(ts.isExportDeclaration)) faults.push('is for public exports, and holds code');
+  if (path.startsWith('lib/')) faults.push(...drawn(source));
+  return faults;
+}
+
+/** Each use of `console`, `process.stdout` and `process.stderr`. */
+function drawn(node: ts.Node): string[] {
+  const here: string[] = [];
+  if (ts.isPropertyAccessExpression(node) && ts.isIdentifier(node.expression)) {
+    if (node.expression.text === 'console') here.push('uses console');
+    if (node.expression.text === 'process' && /^std(out|err)$/.test(node.name.text)) here.push(`uses process.${node.name.text}`);
+  }
+  ts.forEachChild(node, (child) => {
+    here.push(...drawn(child));
+  });
+  return here;
+}
+
+/** The first circle of imports found, as a path that ends where it began. */
+function circle(tree: Tree): string[] | undefined {
+  const done = new Set<string>();
+  const walk = (path: string, trail: readonly string[]): string[] | undefined => {
+    if (trail.includes(path)) return [...trail.slice(trail.indexOf(path)), path];
+    if (done.has(path)) return undefined;
+    for (const target of importsOf(path, tree).filter((file) => tree.has(file))) {
+      const found = walk(target, [...trail, path]);
+      if (found !== undefined) return found;
+    }
+    done.add(path);
+    return undefined;
+  };
+  for (const path of tree.keys()) {
+    const found = walk(path, []);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Everything that breaks the layers, a sentence each. */
+function faultsOf(tree: Tree): string[] {
+  const faults: string[] = [];
+  for (const [path, text] of tree) {
+    faults.push(...fileFaults(path, text).map((fault) => `${path} ${fault}`));
+    for (const target of importsOf(path, tree)) {
+      const fault = importFault(path, target, tree);
+      if (fault !== undefined) faults.push(`${path} imports ${target}: ${fault}`);
+    }
+  }
+  const found = circle(tree);
+  if (found !== undefined) faults.push(`a circle: ${found.join(' -> ')}`);
+  return faults;
+}
+
+function readTree(): Tree {
+  const root = join(__dirname, '..');
+  const tree = new Map<string, string>();
+  for (const top of ['lib', 'cli']) {
+    for (const file of readdirSync(join(root, top), { recursive: true, encoding: 'utf8' })) {
+      if (file.endsWith('.ts')) tree.set(`${top}/${file.replaceAll('\\', '/')}`, readFileSync(join(root, top, file), 'utf8'));
+    }
+  }
+  return tree;
+}
+
+describe('the layers', () => {
+  it('are kept by every file of lib and cli', () => {
+    const tree = readTree();
+    expect(tree.size).to.be.greaterThan(1);
+    expect(faultsOf(tree)).to.deep.equal([]);
+  });
+
+  const bottom = { 'lib/errors.ts': '', 'lib/name.ts': '', 'lib/progress.ts': '', 'lib/digest.ts': '' };
+  const faultsIn = (files: Record<string, string>): string[] => faultsOf(new Map(Object.entries({ ...bottom, ...files })));
+
+  it('allow what points downwards', () => {
+    const good = {
+      'cli/main.ts': "import { send } from '../lib/index';\nimport { Command } from 'commander';\nconsole.log(send, Command);",
+      'lib/index.ts': "export { send } from './transfer/sender';\nexport type { Phase } from './progress';",
+      'lib/transfer/sender.ts': "import { x } from '../connection';\nimport type { Store } from '../store/contract';",
+      'lib/connection.ts': "import { encodeFrame } from './protocol/frame';\nimport { dial } from './transport/net';",
+      'lib/transport/net.ts': "import net from 'node:net';\nimport { TransferError } from '../errors';",
+      'lib/store/contract.ts': "const x = require('../digest') as typeof import('../digest');",
+      'lib/protocol/frame.ts': "import { TransferError } from '../errors';\nimport { TextDecoder } from 'node:util';",
+    };
+    expect(faultsIn(good)).to.deep.equal([]);
+  });
+
+  const bad: readonly [what: string, files: Record<string, string>, fault: RegExp][] = [
+    ['an import upwards', { 'lib/store/local.ts': "import '../transfer/receiver';", 'lib/transfer/receiver.ts': '' }, /store may not import transfer/],
+    ['an import of a sibling', { 'lib/store/local.ts': "import '../transport/net';", 'lib/transport/net.ts': '' }, /store may not import transport/],
+    ['the same the other way', { 'lib/transport/net.ts': "import '../store/local';", 'lib/store/local.ts': '' }, /transport may not import store/],
+    ['export from', { 'lib/protocol/frame.ts': "export * from '../connection';", 'lib/connection.ts': '' }, /protocol may not import connection/],
+    ['a require', { 'lib/digest.ts': "const f = require('./protocol/frame');", 'lib/protocol/frame.ts': '' }, /bottom may not import protocol/],
+    ['a lazy import', { 'lib/digest.ts': "void import('./connection');", 'lib/connection.ts': '' }, /bottom may not import connection/],
+    ['a type of an import', { 'lib/name.ts': "type T = typeof import('./connection');", 'lib/connection.ts': '' }, /bottom may not import connection/],
+    ['a command that looks past the index', { 'cli/main.ts': "import '../lib/errors';", 'lib/index.ts': '' }, /cli may not import bottom/],
+    ['a library that knows the command line', { 'lib/connection.ts': "import '../cli/exit';", 'cli/exit.ts': '' }, /connection may not import cli/],
+    ['sockets in the protocol', { 'lib/protocol/frame.ts': "import net from 'node:net';" }, /protocol is pure/],
+    ['files in the protocol, without node:', { 'lib/protocol/frame.ts': "import fs from 'fs/promises';" }, /protocol is pure/],
+    ['digests in the protocol', { 'lib/protocol/frame.ts': "import '../digest';" }, /only errors and names/],
+    ['bars in the library', { 'lib/connection.ts': "import 'cli-progress';" }, /does not draw/],
+    ['a file that is not there', { 'lib/connection.ts': "import './gone';" }, /no such file/],
+    ['a file of no layer', { 'lib/stuff.ts': '' }, /belongs to no layer/],
+    ['code in the index', { 'lib/index.ts': 'export const x = 1;' }, /holds code/],
+    ['a console in lib', { 'lib/connection.ts': 'console.warn(1);' }, /uses console/],
+    ['stderr in lib', { 'lib/connection.ts': 'process.stderr.write("");' }, /uses process\.stderr/],
+    ['a room named after nothing', { 'lib/store/path-utils.ts': '' }, /named after nothing/],
+    ['a long file', { 'cli/main.ts': '\n'.repeat(301) }, /301 lines/],
+    ['a circle', { 'lib/digest.ts': "import './name';", 'lib/name.ts': "import './digest';" }, /a circle: lib\/name.ts -> lib\/digest.ts -> lib\/name.ts/],
+  ];
+  for (const [what, files, fault] of bad) {
+    it(`forbid ${what}`, () => {
+      const faults = faultsIn(files);
+      expect(faults).to.have.length(1);
+      expect(faults[0]).to.match(fault);
+    });
+  }
+});

@@ -1,0 +1,31 @@
+// What `npm test` runs: mocha under c8 (all specs, or those named), and as the very last line how many passed, failed and were skipped.
+// Which specs stands here and not in .mocharc.json, since mocha would add those to the ones named on a command line.
+import { spawnSync } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Count } from './count-reporter';
+
+const root = join(__dirname, '..');
+const countFile = join(root, 'coverage', 'count.json');
+
+/** The counts of the run; one failure if mocha ended without leaving any, for instance because a spec does not load. */
+function readCount(): Count {
+  try {
+    return JSON.parse(readFileSync(countFile, 'utf8')) as Count;
+  } catch {
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+}
+
+rmSync(join(root, 'coverage'), { recursive: true, force: true });
+const specs = process.argv.length > 2 ? process.argv.slice(2) : ['spec/**/*.spec.ts'];
+const mocha = [require.resolve('mocha/bin/mocha.js'), '--reporter', join(__dirname, 'count-reporter.ts'), ...specs];
+const { status } = spawnSync(process.execPath, [require.resolve('c8/bin/c8.js'), process.execPath, ...mocha], {
+  cwd: root,
+  env: { ...process.env, COUNT_FILE: countFile },
+  stdio: 'inherit',
+});
+
+const { passed, failed, skipped } = readCount();
+process.stdout.write(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`);
+process.exitCode = failed > 0 ? 1 : (status ?? 1);
