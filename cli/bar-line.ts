@@ -13,10 +13,11 @@ const gap = 2; // columns between the pieces
  * `a.iso  send  [====----]   50 %  512 MiB of 1.0 GiB  353 MiB/s  ETA 1.5 s`. What does not fit is left out, the least important first.
  */
 export function barLine(standing: Standing, columns: number): string {
-  const { phase, done, total, rate, eta, files, name } = standing;
+  const { phase, done, total, moved, rate, eta, files, name } = standing;
   const ratio = total > 0 ? Math.min(1, done / total) : 0;
   const verb = phase.padEnd(7);
-  const percent = `${Math.floor(ratio * 100).toString().padStart(3)} %`;
+  const measured = total > 0 || files === undefined;
+  const percent = measured ? `${Math.floor(ratio * 100).toString().padStart(3)} %` : '';
   let room = columns - verb.length - gap - percent.length;
   const fits = (width: number): boolean => {
     if (width === 0 || width + gap > room) return false;
@@ -28,12 +29,12 @@ export function barLine(standing: Standing, columns: number): string {
   // In the order of their importance:
   const speed = piece(rate > 0 ? formatRate(rate) : '');
   const left = piece(eta === undefined ? '' : `ETA ${formatDuration(eta)}`);
-  const hasBar = fits(narrowestBar);
+  const hasBar = measured && fits(narrowestBar);
   const count = piece(files === undefined ? '' : `${formatCount(files, 'file')} ended`);
   const label = printable(name ?? '');
   const wanted = Math.min(columnsOf(label), longestLabel);
   const hasLabel = fits(Math.min(wanted, shortestLabel));
-  const size = piece(`${formatSize(done)} of ${formatSize(total)}`);
+  const size = piece(measured ? `${formatSize(done)} of ${formatSize(total)}` : formatSize(moved));
 
   const shown = hasLabel ? cut(label, Math.min(wanted, shortestLabel + room)) : '';
   room -= Math.max(0, columnsOf(shown) - shortestLabel);

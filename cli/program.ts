@@ -3,23 +3,18 @@ import { describeReceive } from './commands/receive';
 import { describeSend } from './commands/send';
 import { applyConfig } from './config';
 import { exitCodeOf } from './exit';
+import type { Shell } from './run';
 import type { OutputSettings } from './terminal';
 import { fromCommander } from './usage';
 
 const widest = 100; // columns of help, however wide the terminal is
-
-/** How a command tells its exit code, and learns of the global options. */
-export interface Shell {
-  settings(): OutputSettings;
-  exit(code: number): void;
-}
 
 /** Parses the command line, runs the command, and returns the exit code. Never throws. */
 export async function run(argv: readonly string[]): Promise<number> {
   let exitCode = 0;
   const program = new Command('sendall');
   const shell: Shell = {
-    settings: () => settingsOf(program, argv),
+    settings: () => settingsOf(program),
     exit: (code) => {
       exitCode = code;
     },
@@ -45,7 +40,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 function describe(program: Command): void {
   const { version } = require('sendall/package.json') as { version: string };
   program
-    .description('Moves files between machines. "verified" means: read back from the receiver\'s disk, matching, and safe from a power cut.')
+    .description('Moves files. "Verified" means: read back from the receiver\'s disk, matching, and safe from a power cut.')
     .usage('COMMAND [OPTIONS]')
     .exitOverride()
     .configureOutput({
@@ -76,14 +71,8 @@ Exit codes:
     );
 }
 
-/** Also before parsing has come to an end: whoever asked for JSON gets the complaint about a wrong option as JSON. */
-function settingsOf(program: Command, argv: readonly string[]): OutputSettings {
-  const options = program.opts<{ json?: boolean; quiet?: boolean; verbose?: boolean; color?: boolean }>();
-  const asked = (flag: string): boolean => argv.slice(0, [...argv, '--'].indexOf('--')).includes(flag);
-  return {
-    json: options.json ?? asked('--json'),
-    quiet: options.quiet ?? asked('--quiet'),
-    verbose: options.verbose ?? asked('--verbose'),
-    color: options.color ?? true,
-  };
+/** Known as soon as anything can go wrong: commander collects the global options of the whole line before it looks at the command's. */
+function settingsOf(program: Command): OutputSettings {
+  const { json = false, quiet = false, verbose = false, color = true } = program.opts<Partial<OutputSettings>>();
+  return { json, quiet, verbose, color };
 }

@@ -26,11 +26,16 @@ export class ProgressLines implements Progress {
     this.last ??= now;
     if (now - this.last < interval) return;
     this.last = now;
-    const { phase, name, files, done, total, rate, eta } = this.tally.standing;
-    const percent = `${String(Math.floor(total > 0 ? (done / total) * 100 : 0))} %`;
-    const count = files === undefined ? '' : `${formatCount(files, 'file')} ended; `;
-    const rest = eta === undefined ? '' : `  ETA ${formatDuration(eta)}`;
-    this.terminal.say(`${count}${name ?? ''}: ${phase} ${percent} of ${formatSize(total)}  ${formatRate(rate)}${rest}`);
+    const { phase, name, files, done, total, moved, rate, eta } = this.tally.standing;
+    const percent = `${Math.floor((done / total) * 100).toString()} % of ${formatSize(total)}`;
+    const pieces = [
+      files === undefined ? '' : `${formatCount(files, 'file')} ended`,
+      name ?? '',
+      `${phase} ${total > 0 ? percent : formatSize(moved)}`,
+      formatRate(rate),
+      eta === undefined ? '' : `ETA ${formatDuration(eta)}`,
+    ];
+    this.terminal.say(pieces.filter((piece) => piece !== '').join('  '));
   }
 
   stop(): void {

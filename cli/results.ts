@@ -16,17 +16,24 @@ export function verdict(verified: Verified | null): Piece {
   }
 }
 
-/** `a.txt  1.0 GiB  md5 8f6f…  verified on device  2.9 s  353 MiB/s`, where it is if not under that name, and exact numbers. */
-export function fileLine(file: FileDone, verbose: boolean): Piece[] {
-  const digests = Object.entries(file.digests).map(([algorithm, digest]) => `${algorithm} ${digest}`);
+/**
+ * `a.txt  1.0 GiB  md5 8f6f…  verified on device  2.9 s  353 MiB/s`, and where it is if not under that name.
+ * `short` leaves out the digests, `exact` adds all numbers.
+ */
+export function fileLine(file: FileDone, detail: 'short' | 'usual' | 'exact'): Piece[] {
+  const digests = Object.entries(detail === 'short' ? {} : file.digests).map(([algorithm, digest]) => `${algorithm} ${digest}`);
   return [
     { style: 'bold', text: file.file_name },
     ['', formatSize(file.file_size), ...digests, ''].join('  '),
     verdict(file.verified),
     `  ${formatDuration(file.seconds)}${speed(file.file_size, file.seconds)}`,
     file.path === undefined || file.path === file.file_name ? '' : `  stored as ${file.path}`,
-    verbose ? `  (${file.file_size.toString()} bytes, ${file.bytes_on_wire.toString()} on the wire, ${file.seconds.toFixed(3)} s)` : '',
+    detail === 'exact' ? exactly(file) : '',
   ];
+}
+
+function exactly({ file_size: size, bytes_on_wire: onWire, seconds }: FileDone): string {
+  return `  (${size.toString()} bytes, ${onWire.toString()} on the wire, ${seconds.toFixed(3)} s)`;
 }
 
 /** What several files have in common: the least that is true of each. */

@@ -5,6 +5,12 @@ import { JsonLines } from './progress-json';
 import { Terminal } from './terminal';
 import type { OutputSettings } from './terminal';
 
+/** What a command knows of the program around it: the global options, and where its exit code goes. */
+export interface Shell {
+  settings(): OutputSettings;
+  exit(code: number): void;
+}
+
 /** Whatever shows events to the user: words, or JSON. */
 export interface Audience {
   show(event: TransferEvent): void;
@@ -47,7 +53,11 @@ export async function runTransfer(
     fail(terminal, asFailure(error));
     leave(exitUnexpected);
   });
-  process.stdout.on('error', () => abort.abort()); // nobody reads the results any more: end quietly
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    const unread = error.code === 'EPIPE'; // nobody reads the results any more: end quietly
+    if (!unread && !abort.signal.aborted) terminal.complain(`The results cannot be written: ${error.message}.`);
+    abort.abort();
+  });
   process.stderr.on('error', () => undefined); // nobody reads the words any more: that is no reason to stop
 
   const on = (event: TransferEvent): void => {
@@ -61,7 +71,8 @@ export async function runTransfer(
   } catch (thrown) {
     audience.close?.();
     const error = asFailure(thrown);
-    const reported = failures.some(({ code, message }) => error.code === 'some-failed' || (error.code === code && error.message === message));
+    const same = ({ code, message }: Failed): boolean => error.code === code && error.message === message;
+    const reported = failures.some((failure) => error.code === 'some-failed' || same(failure));
     if (reported) terminal.trace(error);
     else if (!abort.signal.aborted || settings.json) fail(terminal, error);
     return abort.signal.aborted ? exitInterrupted : exitCodeOf(error.code);

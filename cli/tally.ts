@@ -18,11 +18,13 @@ interface ActiveFile {
 /** What stands at this moment; bytes, bytes per second, seconds. */
 export interface Standing {
   readonly phase: Phase;
-  /** A file that is in this phase. */
+  /** A file that takes long enough to have told of this phase. */
   readonly name: string | undefined;
-  /** Of the whole transfer where its size is known, else of that file. */
+  /** Of the whole transfer where its size is known, else of that file; both 0 without one. */
   readonly done: number;
   readonly total: number;
+  /** What has crossed the wire of all files. */
+  readonly moved: number;
   readonly rate: number;
   /** Seconds until the end of the transfer; undefined while that would be a guess. */
   readonly eta: number | undefined;
@@ -36,6 +38,7 @@ export class Tally {
   private readonly moved = new Map<Phase, number>();
   private samples: Sample[] = [];
   private sampled: Phase | undefined;
+  private latest: Phase = 'scan';
   private announced = 0;
   private ended = { files: 0, bytes: 0 };
 
@@ -76,12 +79,13 @@ export class Tally {
     const { phase, rate, many } = this;
     const active = [...this.active.values()];
     const file = active.find((each) => phaseOf(each) === phase);
+    const moved = this.ended.bytes + active.reduce((sum, each) => sum + transferred(each), 0);
     const whole = many && this.announced > 0;
-    const done = whole ? this.ended.bytes + active.reduce((sum, each) => sum + transferred(each), 0) : (file?.done.get(phase) ?? 0);
+    const done = whole ? moved : (file?.done.get(phase) ?? 0);
     const total = whole ? Math.max(this.announced, done) : (file?.size ?? 0);
     const foreseeable = rate > 0 && total > done && (whole ? phase !== 'hash' : !many);
     const eta = foreseeable ? (total - done) / rate : undefined;
-    return { phase, name: file?.name, done, total, rate, eta, files: many ? this.ended.files : undefined };
+    return { phase, name: file?.name, done, total, moved, rate, eta, files: many ? this.ended.files : undefined };
   }
 
   /** Forgets everything; the next event begins a new transfer. */
@@ -99,8 +103,8 @@ export class Tally {
 
   /** The phase that holds up the end: bytes on the wire before all else, whatever else goes on beside them. */
   private get phase(): Phase {
-    const phases = [...this.active.values()].map(phaseOf);
-    return phases.find((phase) => carrying.has(phase)) ?? phases[0] ?? 'scan';
+    const phases = [...this.active.values()].flatMap((file) => phaseOf(file) ?? []);
+    return phases.find((phase) => carrying.has(phase)) ?? phases[0] ?? this.latest;
   }
 
   private get rate(): number {
@@ -120,6 +124,7 @@ export class Tally {
   private advance(file: ActiveFile, phase: Phase, done: number): void {
     const more = done - (file.done.get(phase) ?? 0);
     file.done.set(phase, done);
+    this.latest = phase;
     this.moved.set(phase, (this.moved.get(phase) ?? 0) + more);
   }
 
@@ -141,8 +146,8 @@ export class Tally {
 }
 
 /** The furthest phase that a file has been seen in: the last step of a phase need not be told. */
-function phaseOf(file: ActiveFile): Phase {
-  return order.findLast((phase) => file.done.has(phase)) ?? 'scan';
+function phaseOf(file: ActiveFile): Phase | undefined {
+  return order.findLast((phase) => file.done.has(phase));
 }
 
 /** What crossed the wire of a file. */

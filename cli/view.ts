@@ -41,7 +41,7 @@ abstract class View {
         break;
       case 'failed':
         this.failed.push(sentence(event));
-        this.terminal.complain(sentence(event), event.hint);
+        if (event.code !== 'interrupted') this.terminal.complain(sentence(event), event.hint); // whoever interrupted knows
         break;
       case 'summary':
         this.progress.show(event);
@@ -61,6 +61,11 @@ abstract class View {
 
   protected abstract fileDone(file: FileDone): void;
   protected abstract transferDone(summary: TransferEvent & { event: 'summary' }): void;
+
+  /** How much to tell of a file: everything with --verbose. */
+  protected detail<Otherwise extends 'short' | 'usual'>(otherwise: Otherwise): Otherwise | 'exact' {
+    return this.terminal.settings.verbose ? 'exact' : otherwise;
+  }
 
   private invite(invitation: Invitation): void {
     this.terminal.say(`Listening on ${invitation.address}. ${where[invites(invitation)]}`);
@@ -107,11 +112,11 @@ export class SenderView extends View {
   }
 
   private print(file: FileDone, ...more: Piece[]): void {
-    this.terminal.result(...fileLine(file, this.terminal.settings.verbose), ...more);
+    this.terminal.result(...fileLine(file, this.detail('usual')), ...more);
   }
 
   private tell(file: FileDone): void {
-    this.terminal.say(...fileLine(file, this.terminal.settings.verbose));
+    this.terminal.say(...fileLine(file, this.detail('short')));
   }
 }
 
@@ -123,7 +128,7 @@ export class ReceiverView extends View {
   protected override fileDone(file: FileDone): void {
     this.files += 1;
     this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
-    this.terminal.result(...fileLine(file, this.terminal.settings.verbose));
+    this.terminal.result(...fileLine(file, this.detail('usual')));
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {

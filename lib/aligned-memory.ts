@@ -4,7 +4,7 @@ export const alignment = 4096;
 const wasmPage = 65536;
 
 // Part of every JavaScript engine of ours, yet TypeScript knows it only together with the browser's library.
-declare const WebAssembly: { readonly Memory: new (pages: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer } };
+declare const WebAssembly: { readonly Memory: new (pages: { initial: number; maximum: number; shared?: boolean }) => { readonly buffer: ArrayBuffer | SharedArrayBuffer } };
 
 /** Page-aligned memory on loan. Give it back exactly once. */
 export interface Lease {
@@ -20,10 +20,14 @@ export class AlignedMemory {
   private readonly free: Lease[] = [];
   private readonly waiting: ((lease: Lease) => void)[] = [];
 
+  /** All of it; another thread can use it too if it is `shared`. */
+  readonly buffer: ArrayBuffer | SharedArrayBuffer;
+
   /** `size` in bytes, a multiple of 4096. */
-  constructor(size: number, count: number) {
+  constructor(size: number, count: number, shared = false) {
     const pages = Math.ceil((size * count) / wasmPage);
-    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+    this.buffer = buffer;
     for (let at = count - 1; at >= 0; at--) {
       const lease = { bytes: new Uint8Array(buffer, at * size, size), release: () => this.giveBack(lease) };
       this.free.push(lease);

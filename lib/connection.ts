@@ -4,14 +4,15 @@ import type { ByteStream } from './transport/byte-stream';
 
 /** How long a header may take, in ms; null where the peer may think as long as it likes. */
 export interface HeaderDeadlines {
-  /** Until its first byte. */
+  /** Until its first byte; 0 if `whole` counts from now. */
   readonly silence: number | null;
-  /** From its first byte (or, for `silence` 0, from now) until it is complete. */
+  /** From its first byte until it is complete. */
   readonly whole: number;
 }
 
-const stallDeadline = 30_000;
-const watchEvery = 250;
+/** How long nothing may move while something should, in ms. */
+export const usualStall = 30_000;
+const watchEvery = 50;
 const lingerFor = 1_000;
 
 /**
@@ -27,6 +28,7 @@ export class Connection {
     readonly stream: ByteStream,
     /** Who is at the other end, as text to show. */
     readonly peer: string,
+    private readonly stall = usualStall,
   ) {}
 
   /**
@@ -35,9 +37,10 @@ export class Connection {
    */
   async readHeader(deadlines: HeaderDeadlines): Promise<JsonObject | undefined> {
     const { decoder, stream } = this;
+    const { silence, whole } = deadlines;
     decoder.reset();
-    let timer: NodeJS.Timeout | undefined;
-    let wholeIsRunning = false;
+    let timer = silence === 0 ? this.expire(whole, 'The header did not arrive in time.') : undefined;
+    let wholeIsRunning = silence === 0;
     try {
       for (;;) {
         const bytes = stream.peek();
@@ -47,10 +50,10 @@ export class Connection {
         }
         if (decoder.started && !wholeIsRunning) {
           clearTimeout(timer);
-          timer = this.expire(deadlines.whole, 'The header did not arrive in time.');
+          timer = this.expire(whole, 'The header did not arrive in time.');
           wholeIsRunning = true;
-        } else if (timer === undefined && deadlines.silence !== null) {
-          timer = this.expire(deadlines.silence, 'Nothing arrived in time.');
+        } else if (timer === undefined && silence !== null) {
+          timer = this.expire(silence, 'Nothing arrived in time.');
         }
         if (!(await stream.more())) {
           decoder.finish();
@@ -70,26 +73,15 @@ export class Connection {
   async fill(target: Uint8Array, hurry?: () => boolean): Promise<number> {
     const { stream } = this;
     if (stream.peek().length >= target.length) return stream.fill(target);
-    let seen = stream.bytesRead;
-    let quietFor = 0;
-    const watch = setInterval(() => {
-      quietFor = stream.bytesRead === seen ? quietFor + watchEvery : 0;
-      seen = stream.bytesRead;
-      if (quietFor >= stallDeadline) this.close(new TransferError('timeout', `Nothing arrived for ${String(stallDeadline / 1000)} s.`));
-      else if (hurry?.()) stream.interrupt();
-    }, watchEvery);
-    try {
-      const count = await stream.fill(target);
-      if (count < target.length && stream.atEnd) {
-        throw new TransferError('connection-lost', 'The sender stopped in the middle of the file.', { hint: '' });
-      }
-      return count;
-    } catch (error) {
-      this.failure ??= asTransferError(error, 'connection-lost', 'The connection was lost');
-      throw this.failure;
-    } finally {
-      clearInterval(watch);
-    }
+    const count = await this.watch(stream.fill(target), hurry);
+    if (count < target.length && stream.atEnd) throw this.cut();
+    return count;
+  }
+
+  /** Waits until a payload byte is here. Rejects like `fill`. */
+  async arrival(): Promise<void> {
+    const { stream } = this;
+    if (stream.peek().length === 0 && !(await this.watch(stream.more()))) throw this.cut();
   }
 
   /** Reads `count` payload bytes and throws them away, so that the next frame is found. Rejects like `fill`. */
@@ -98,9 +90,14 @@ export class Connection {
     for (let left = count; left > 0; ) left -= await this.fill(sink.subarray(0, Math.min(left, sink.length)));
   }
 
-  /** Sends a header, with the first payload bytes behind it if given. Resolves when the system has taken them. */
-  send(header: object, ...payload: readonly Uint8Array[]): Promise<void> {
-    return this.sendBytes(encodeFrame(header), ...payload);
+  /** Sends a header. Resolves when the system has taken it; rejects with `timeout` when the peer reads nothing for 30 s. */
+  async send(header: object): Promise<void> {
+    const timer = setTimeout(() => this.close(new TransferError('timeout', `The peer read nothing for ${String(this.stall / 1000)} s.`)), this.stall);
+    try {
+      await this.sendBytes(encodeFrame(header));
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Sends payload bytes; the memory is free again when this resolves. */
@@ -148,7 +145,33 @@ export class Connection {
     this.stream.destroy(this.failure);
   }
 
+  /** Our answers to such a peer still go out, so only reading ends. */
   private expire(ms: number, message: string): NodeJS.Timeout {
-    return setTimeout(() => this.close(new TransferError('timeout', message)), ms);
+    return setTimeout(() => this.stopReading(new TransferError('timeout', message)), ms);
+  }
+
+  private async watch<T>(reading: Promise<T>, hurry?: () => boolean): Promise<T> {
+    const { stream, stall } = this;
+    let seen = stream.bytesRead;
+    let quietFor = 0;
+    const timer = setInterval(() => {
+      quietFor = stream.bytesRead === seen ? quietFor + watchEvery : 0;
+      seen = stream.bytesRead;
+      if (quietFor >= stall) this.stopReading(new TransferError('timeout', `Nothing arrived for ${String(stall / 1000)} s.`));
+      else if (hurry?.()) stream.interrupt();
+    }, watchEvery);
+    try {
+      return await reading;
+    } catch (error) {
+      this.failure ??= asTransferError(error, 'connection-lost', 'The connection was lost');
+      throw this.failure;
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  private cut(): TransferError {
+    this.failure ??= new TransferError('connection-lost', 'The sender stopped in the middle of the file.', { hint: '' });
+    return this.failure;
   }
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { DigestAlgorithm } from './digest';
 import type { Answer, Order } from './digest-worker';
+import { workerLanguage } from './lane';
 import type { Digests } from './progress';
 
 /** A file to be read from its start and hashed. The descriptor stays open until `digests` has settled. */
@@ -37,11 +38,8 @@ class Member {
   private readonly worker: Worker;
 
   constructor(private readonly died: (member: Member) => void) {
-    // Under ts-node this module is itself a .ts file, and so is the worker's.
-    const extension = path.extname(__filename);
-    this.worker = new Worker(path.join(__dirname, `digest-worker${extension}`), {
-      execArgv: extension === '.ts' ? ['-r', 'ts-node/register/transpile-only'] : [],
-    });
+    const { extension, execArgv } = workerLanguage();
+    this.worker = new Worker(path.join(__dirname, `digest-worker${extension}`), { execArgv, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
     this.worker.unref();
     this.worker.on('message', (answer: Answer) => this.answered(answer));
     this.worker.on('error', (error) => this.fail(error instanceof Error ? error : new Error(String(error))));

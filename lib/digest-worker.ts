@@ -1,7 +1,8 @@
 import { read } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { AlignedMemory, type Lease } from './aligned-memory';
-import { createDigest, type DigestAlgorithm } from './digest';
+import { createDigests, type DigestAlgorithm } from './digest';
+import type { Digests } from './progress';
 
 /** What the pool asks of a worker. `upTo` is how far the file may be read by now, in bytes. */
 export type Order =
@@ -12,7 +13,7 @@ export type Order =
 /** What a worker answers; `finished` is the last word about an id, after which its descriptor is not touched any more. */
 export type Answer =
   | { readonly id: number; readonly answer: 'progress'; readonly done: number }
-  | { readonly id: number; readonly answer: 'finished'; readonly digests?: Partial<Record<DigestAlgorithm, string>>; readonly error?: { readonly message: string; readonly code?: string } };
+  | { readonly id: number; readonly answer: 'finished'; readonly digests?: Digests; readonly error?: { readonly message: string; readonly code?: string } };
 
 export const readSize = 1024 * 1024;
 /** Two reads ahead: one is being hashed while the next two are on their way from the disk. */
@@ -40,7 +41,7 @@ class Reading {
 
   async run(): Promise<void> {
     const { id, size, algorithms } = this.start;
-    const digests = await Promise.all(algorithms.map((algorithm) => createDigest(algorithm)));
+    const hashing = await createDigests(algorithms);
     const ahead: Promise<Lease>[] = [];
     try {
       let asked = 0;
@@ -55,12 +56,12 @@ class Reading {
         }
         const lease = await (ahead.shift() as Promise<Lease>);
         const bytes = lease.bytes.subarray(0, Math.min(readSize, size - done));
-        for (const digest of digests) digest.update(bytes);
+        hashing.update(bytes);
         lease.release();
         done += bytes.length;
         if (done % progressEvery === 0) post({ id, answer: 'progress', done });
       }
-      post({ id, answer: 'finished', digests: Object.fromEntries(digests.map((digest, at) => [algorithms[at], digest.digest()])) });
+      post({ id, answer: 'finished', digests: hashing.digests() });
     } finally {
       for (const lease of await Promise.allSettled(ahead)) if (lease.status === 'fulfilled') lease.value.release();
     }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { asTransferError } from './errors';
+import type { Digests } from './progress';
 
 export type DigestAlgorithm = 'md5' | 'sha256' | 'blake3';
 
@@ -17,6 +18,17 @@ export type Blake3Build = 'native' | 'wasm';
 /** Await it once; updates are synchronous. Rejects with `TransferError('unexpected')` where Node lacks the algorithm (FIPS has no md5). */
 export async function createDigest(algorithm: DigestAlgorithm): Promise<Digest> {
   return algorithm === 'blake3' ? createBlake3() : createOpenSslDigest(algorithm);
+}
+
+/** Several digests of the same bytes at once; `digests` has one for each of `algorithms`. Rejects like `createDigest`. */
+export async function createDigests(algorithms: readonly DigestAlgorithm[]): Promise<{ update(bytes: Uint8Array): void; digests(): Digests }> {
+  const each = await Promise.all(algorithms.map(async (algorithm) => ({ algorithm, digest: await createDigest(algorithm) })));
+  return {
+    update: (bytes) => {
+      for (const { digest } of each) digest.update(bytes);
+    },
+    digests: () => Object.fromEntries(each.map(({ algorithm, digest }): [DigestAlgorithm, string] => [algorithm, digest.digest()])),
+  };
 }
 
 /** `build` forces one; without it, the native build where it can be loaded. Rejects only if the one that is forced cannot be loaded. */
@@ -54,7 +66,8 @@ function createNative(): Digest {
   const loaded = loadNative();
   if (loaded === undefined) throw asTransferError(whyNoNative, 'unexpected', 'The native build of BLAKE3 cannot be loaded');
   const hasher = new loaded.Blake3Hasher();
-  return { update: (bytes) => void hasher.update(bytes), digest: () => hasher.digest('hex') };
+  // It wants a Buffer; this makes none, it looks at the same memory.
+  return { update: (bytes) => void hasher.update(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)), digest: () => hasher.digest('hex') };
 }
 
 async function createWasm(): Promise<Digest> {

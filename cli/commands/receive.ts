@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { ReceiverOptions } from '../../lib/index';
-import type { Shell } from '../program';
-import type { Transfer } from '../run';
+import type { Shell, Transfer } from '../run';
 import { parseSize } from '../size';
 import { wrongUsage } from '../usage';
 

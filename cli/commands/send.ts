@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import type { SendOptions } from '../../lib/index';
-import type { Shell } from '../program';
+import type { Shell } from '../run';
 import { parseRate } from '../size';
 import { wrongUsage } from '../usage';
 
@@ -95,7 +95,8 @@ function isTarget(word: string): boolean {
 function noTarget(words: readonly string[], last: string): Error {
   const form = 'It looks like tcp://HOST:PORT or unix:PATH.';
   if (existsSync(last) || last === '-') {
-    return wrongUsage(`The target is missing: "${last}" is ${last === '-' ? 'standard input' : 'something to send'}.`, { hint: `It comes last. ${form}` });
+    const what = last === '-' ? 'standard input' : 'something to send';
+    return wrongUsage(`The target is missing: "${last}" is ${what}.`, { hint: `It comes last. ${form}` });
   }
   if (/^[^/\s]+:\d+$/.test(last)) return wrongUsage(`"${last}" is not a target.`, { hint: `Did you mean tcp://${last}?` });
   if (words.length === 1) return wrongUsage('The target is missing.', { hint: `It comes last. ${form}` });
@@ -105,8 +106,8 @@ function noTarget(words: readonly string[], last: string): Error {
 function parseConnections(text: string): number | 'auto' {
   if (text === 'auto') return 'auto';
   const connections = /^\d{1,3}$/.test(text) ? Number(text) : 0;
-  if (connections < 1 || connections > mostConnections) throw new InvalidArgumentError(`It must be 1 to ${mostConnections.toString()}, or auto.`);
-  return connections;
+  if (connections >= 1 && connections <= mostConnections) return connections;
+  throw new InvalidArgumentError(`It must be 1 to ${mostConnections.toString()}, or auto.`);
 }
 
 function append(pattern: string, patterns: readonly string[] = []): string[] {

@@ -57,7 +57,6 @@ export class HeaderDecoder {
    */
   push(bytes: Uint8Array): number {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#header !== undefined) return 0;
     try {
       return this.#take(bytes);
     } catch (error) {

@@ -70,7 +70,7 @@ function parseText(text: string, length: number): unknown {
  * JSON at all: for JSON its verdict is exact, and anything else is refused in any case.
  */
 function checkStructure(text: string): void {
-  const open: (Set<string> | undefined)[] = []; // the keys of each open object; undefined for an open array
+  const open: Set<string>[] = []; // the keys of each open object; of each open array none
   let keys = 0;
   let string = '""'; // the last one seen; before a colon it is a key
   for (let at = 0; at < text.length; at += 1) {
@@ -88,7 +88,7 @@ function checkStructure(text: string): void {
         break;
       case '{':
       case '[':
-        open.push(text[at] === '{' ? new Set() : undefined);
+        open.push(new Set());
         if (open.length > maxDepth) throw new TransferError('bad-frame', `The header is nested more than ${maxDepth} levels deep.`);
         break;
       case '}':

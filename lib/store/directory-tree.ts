@@ -28,6 +28,8 @@ interface Walked {
 const mostIdle = 64;
 /** How long a directory is used without walking to it again, in ms. */
 const trustFor = 1_000;
+/** How often a file is put into a directory that others remove under it. */
+const mostAttempts = 10;
 
 /**
  * The directories below a root, reached one component at a time without following symbolic links, and kept open for a moment
@@ -48,39 +50,60 @@ export class DirectoryTree {
     return this.reach(path.posix.dirname(name), false);
   }
 
-  /** Like `find`, and makes the directories that are missing; they are durable when this resolves. */
-  async make(name: EntryName): Promise<Reached> {
-    const reached = await this.reach(path.posix.dirname(name), true);
-    if (!reached) throw new TransferError('directory', 'The receive directory was removed.');
-    return reached;
+  /**
+   * Runs `action` in the directory in which `name` belongs; directories that are missing are made, and durable before. What
+   * finds that directory removed (ENOENT), for instance by the `prune` of another file, is done again in a new one.
+   */
+  async within<T>(name: EntryName, action: (directory: Directory) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const reached = await this.make(name);
+        return await action(reached.directory).finally(() => reached.release());
+      } catch (cause) {
+        if (errnoOf(cause) !== 'ENOENT') throw cause;
+        if (attempt === mostAttempts) throw new TransferError('directory', 'The receive directory was removed.', { cause });
+        for (const at of above(name)) this.forget(at);
+      }
+    }
   }
 
   /** Says that `name` was committed, so that the directories above it stay. */
   keep(name: EntryName): void {
     if (this.unused.size === 0) return;
-    for (let at = path.posix.dirname(name); at !== '.'; at = path.posix.dirname(at)) this.unused.delete(at);
+    for (const at of above(name)) this.unused.delete(at);
   }
 
-  /** Removes those directories above `name` that `make` made in vain. */
+  /** Removes those directories above `name` that were made in vain. */
   async prune(name: EntryName): Promise<void> {
-    for (let at = path.posix.dirname(name); this.unused.has(at); at = path.posix.dirname(at)) {
+    if (this.unused.size === 0) return;
+    for (const at of above(name)) {
+      if (!this.unused.has(at)) continue;
       this.forget(at);
-      const parent = await this.reach(path.posix.dirname(at), false);
-      try {
-        if (parent) await rmdir(parent.directory.at(path.posix.basename(at)));
-        this.unused.delete(at);
-      } catch {
-        // Something was put there meanwhile, so it is not ours to remove any more.
-        return;
-      } finally {
-        parent?.release();
-      }
+      // What is no longer empty is not ours to remove any more.
+      if (!(await this.removeEmpty(at))) return;
+      this.unused.delete(at);
     }
   }
 
-  async close(): Promise<void> {
+  /** Gives up the directories that are kept open, except the root. */
+  close(): void {
     for (const at of [...this.cache.keys()]) this.forget(at);
-    await this.root.close();
+  }
+
+  private async make(name: EntryName): Promise<Reached> {
+    const reached = await this.reach(path.posix.dirname(name), true);
+    if (!reached) throw noSuchDirectory(name);
+    return reached;
+  }
+
+  private async removeEmpty(at: string): Promise<boolean> {
+    try {
+      const parent = await this.reach(path.posix.dirname(at), false);
+      await (parent && rmdir(parent.directory.at(path.posix.basename(at))).finally(() => parent.release()));
+      return true;
+    } catch (error) {
+      return errnoOf(error) === 'ENOENT';
+    }
   }
 
   private async reach(at: string, create: boolean): Promise<Reached | undefined> {
@@ -119,7 +142,7 @@ export class DirectoryTree {
 
   private async walk(at: string, create: boolean): Promise<Walked> {
     const parent = await this.reach(path.posix.dirname(at), create);
-    if (!parent) throw Object.assign(new Error(`no such directory: ${at}`), { code: 'ENOENT' });
+    if (!parent) throw noSuchDirectory(at);
     const name = path.posix.basename(at);
     let durable = Promise.resolve();
     try {
@@ -164,6 +187,17 @@ export class DirectoryTree {
     }
     if (cached.stale) cached.walk.then(({ directory }) => directory.close()).catch(() => undefined);
   }
+}
+
+/** The directories above `name`, the nearest first, without the root. */
+function above(name: string): string[] {
+  const directories: string[] = [];
+  for (let at = path.posix.dirname(name); at !== '.'; at = path.posix.dirname(at)) directories.push(at);
+  return directories;
+}
+
+function noSuchDirectory(at: string): Error {
+  return Object.assign(new Error(`no such directory: ${at}`), { code: 'ENOENT' });
 }
 
 async function makeDirectory(place: string): Promise<boolean> {

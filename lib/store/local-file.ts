@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { link, open, rename, unlink } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import path from 'node:path';
 import type { DigestPool } from '../digest-pool';
 import { errnoOf, TransferError } from '../errors';
@@ -7,7 +7,7 @@ import { parseEntryName, printable } from '../name';
 import type { Verified } from '../progress';
 import type { Directory } from './directory';
 import type { DirectoryTree } from './directory-tree';
-import { diskError, type StagedBytes } from './local-stage';
+import { diskError, discarded, type StagedBytes } from './staged-bytes';
 import { algorithmsOf, type Committed, firstDifference, type NewFile, type StagedFile } from './store';
 import { syncTogether } from './sync-together';
 
@@ -17,21 +17,22 @@ const mostRenames = 10_000;
 /** What a staged file needs to know of the store that it goes into. */
 export interface FilePlace {
   readonly tree: DirectoryTree;
-  readonly staging: Directory;
   readonly pool: DigestPool;
   readonly verified: Verified;
   /** Called once, when the file was committed or discarded. */
   readonly ended: (file: LocalFile) => void;
 }
 
+type Settled = Omit<Committed, 'verified'>;
+
 /** A staged file of the local store: its bytes, and the way to its final name. */
 export class LocalFile implements StagedFile {
   private verifiedOnce = false;
+  private settled: Promise<unknown> = Promise.resolve();
   private end: Promise<void> | undefined;
 
   constructor(
     private readonly file: NewFile,
-    private readonly stageName: string,
     private readonly bytes: StagedBytes,
     private readonly place: FilePlace,
   ) {}
@@ -46,12 +47,12 @@ export class LocalFile implements StagedFile {
   }
 
   async commit(): Promise<Committed> {
+    if (this.end) throw discarded();
     if (!this.verifiedOnce) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
-    const { tree } = this.place;
+    const settling = this.settle();
+    this.settled = settling.catch(() => undefined);
     try {
-      const committed = await this.settle();
-      if (committed.outcome !== 'identical') tree.keep(this.file.name);
-      return { ...committed, verified: this.place.verified };
+      return { ...(await settling), verified: this.place.verified };
     } catch (error) {
       throw diskError(error, this.file);
     } finally {
@@ -59,52 +60,43 @@ export class LocalFile implements StagedFile {
     }
   }
 
+  /** A commit under way comes to its end first: broken off, nobody could tell what became of it. */
   discard(): Promise<void> {
-    this.end ??= this.remove().finally(() => this.place.ended(this));
+    this.end ??= this.settled.then(() => this.remove()).finally(() => this.place.ended(this));
     return this.end;
   }
 
-  private async settle(): Promise<Omit<Committed, 'verified'>> {
+  private async settle(): Promise<Settled> {
     const { tree } = this.place;
+    const { name } = this.file;
+    const settled = await tree.within(name, (directory) => this.settleIn(directory, path.posix.basename(name)));
+    if (settled.outcome !== 'identical') tree.keep(name);
+    return settled;
+  }
+
+  private async settleIn(directory: Directory, base: string): Promise<Settled> {
     const { name, ifExists } = this.file;
-    const { directory, release } = await tree.make(name);
-    try {
-      const base = path.posix.basename(name);
-      await tree.refuseCollision(directory, base);
-      if (ifExists === 'replace' && (await this.replaceable(directory, base))) {
-        await rename(this.place.staging.at(this.stageName), directory.at(base));
+    await this.place.tree.refuseCollision(directory, base);
+    for (;;) {
+      if (await this.appear(directory, base)) return { path: name, outcome: 'stored' };
+      const standing = await directory.look(base);
+      // Removed since it was in the way: there is room now.
+      if (standing === undefined) continue;
+      if (standing.isFile() && ifExists === 'replace') {
+        await this.bytes.replace(directory, base);
         await syncTogether(directory);
         return { path: name, outcome: 'replaced' };
       }
-      if (await this.appear(directory, base)) return { path: name, outcome: 'stored' };
-      if (await this.sameContent(directory, base)) return { path: name, outcome: 'identical' };
+      if (standing.isFile() && (await this.sameContent(directory, base))) return { path: name, outcome: 'identical' };
       if (ifExists === 'rename') return { path: await this.findFreeName(directory, base), outcome: 'renamed' };
-      throw alreadyThere(name);
-    } finally {
-      release();
+      throw alreadyThere(name, standing.isFile() ? 'other content' : 'something that is not a regular file');
     }
   }
 
-  /** `link` fails when the name is taken, atomically; that is what makes it the way to a name that must not be replaced. */
   private async appear(directory: Directory, base: string): Promise<boolean> {
-    const staged = this.place.staging.at(this.stageName);
-    try {
-      await link(staged, directory.at(base));
-    } catch (error) {
-      const code = errnoOf(error);
-      if (code === 'EEXIST') return false;
-      if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'ENOSYS') throw error;
-      // A disk without hard links. The lock keeps other receivers out, and our own files take turns by name.
-      if (!(await renameIfFree(staged, directory, base))) return false;
-    }
+    if (!(await this.bytes.appear(directory, base))) return false;
     await syncTogether(directory);
     return true;
-  }
-
-  private async replaceable(directory: Directory, base: string): Promise<boolean> {
-    const standing = await directory.look(base);
-    if (standing && !standing.isFile()) throw alreadyThere(this.file.name, 'something that is not a regular file');
-    return standing !== undefined;
   }
 
   /** Whether what stands there has the same content, read from where a receipt says it was read. */
@@ -112,7 +104,7 @@ export class LocalFile implements StagedFile {
     const { digests, size, name } = this.file;
     const direct = this.place.verified === 'device' ? (O_DIRECT ?? 0) : 0;
     const handle = await open(directory.at(base), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | direct).catch((error: unknown) => {
-      throw alreadyThere(name, 'something that cannot be read as a file', error);
+      throw errnoOf(error) === 'ENOENT' ? error : alreadyThere(name, 'something that cannot be read as a file', error);
     });
     try {
       const standing = await handle.stat();
@@ -142,12 +134,8 @@ export class LocalFile implements StagedFile {
   }
 
   private async remove(): Promise<void> {
-    await this.bytes.close();
     try {
-      await unlink(this.place.staging.at(this.stageName));
-    } catch (error) {
-      // After a rename it is gone already.
-      if (errnoOf(error) !== 'ENOENT') throw error;
+      await this.bytes.discard();
     } finally {
       await this.place.tree.prune(this.file.name);
     }
@@ -157,23 +145,4 @@ export class LocalFile implements StagedFile {
 /** The refusal for a name under which something else stands. */
 export function alreadyThere(name: string, what = 'other content', cause?: unknown): TransferError {
   return new TransferError('exists', `${printable(name)} already exists on the receiver: ${what} stands under that name.`, cause === undefined ? {} : { cause });
-}
-
-const renaming = new Map<string, Promise<unknown>>();
-
-async function renameIfFree(staged: string, directory: Directory, base: string): Promise<boolean> {
-  const target = directory.at(base);
-  const before = renaming.get(target);
-  const turn = (async () => {
-    await before?.catch(() => undefined);
-    if (await directory.look(base)) return false;
-    await rename(staged, target);
-    return true;
-  })();
-  renaming.set(target, turn);
-  try {
-    return await turn;
-  } finally {
-    if (renaming.get(target) === turn) renaming.delete(target);
-  }
 }

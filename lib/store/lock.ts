@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { link, readFile, rm, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, TransferError } from '../errors';
 import type { Directory } from './directory';
 
@@ -14,25 +15,30 @@ interface Holder {
 }
 
 const lockName = 'lock';
+const guardName = 'lock.removing';
+const mostAttempts = 50;
+const retryAfter = 20;
+/** A lock that cannot be read is being written just now, unless it is this old, in ms: then a power cut ended that. */
+const writtenWithin = 5_000;
 
 /**
  * Takes the lock file of a staging directory; resolves with the function that gives it back. The lock of a process that is
- * gone is taken over. Rejects with `directory` while another process holds it.
+ * gone is taken over, by one only of those who try. Rejects with `directory` while another process holds it.
  */
 export async function takeLock(directory: Directory): Promise<() => Promise<void>> {
   const mine: Holder = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
   const draft = `${lockName}.${randomBytes(8).toString('hex')}`;
   await writeFile(directory.at(draft), JSON.stringify(mine), { flag: 'wx', mode: 0o600 });
   try {
-    for (let attempt = 0; attempt < 10; attempt++) {
-      if (await linked(directory, draft)) return () => unlink(directory.at(lockName));
-      const holder = await readHolder(directory, lockName);
-      if (holder && alive(holder)) {
-        throw new TransferError('directory', `Another receiver (process ${String(holder.pid)} on ${holder.host}) is using this directory.`, {
-          hint: 'Stop that one first, or receive into another directory.',
-        });
+    for (let attempt = 0; attempt < mostAttempts; attempt++) {
+      if (await linked(directory, draft, lockName)) {
+        await removeDrafts(directory, draft);
+        return () => unlink(directory.at(lockName));
       }
-      await moveAway(directory);
+      const found = await look(directory, lockName);
+      if (typeof found === 'object') throw inUse(found);
+      if (found === 'dead') await removeDead(directory, draft);
+      else await sleep(retryAfter);
     }
   } finally {
     await unlink(directory.at(draft));
@@ -40,10 +46,16 @@ export async function takeLock(directory: Directory): Promise<() => Promise<void
   throw new TransferError('directory', 'The lock of the receive directory could not be taken.', { hint: 'Remove .sendall/lock if no receiver runs.' });
 }
 
+function inUse(holder: Holder): TransferError {
+  return new TransferError('directory', `Another receiver (process ${String(holder.pid)} on ${holder.host}) is using this directory.`, {
+    hint: 'Stop that one first, or receive into another directory.',
+  });
+}
+
 /** `link` makes the whole lock appear at once, and fails if there is one. */
-async function linked(directory: Directory, draft: string): Promise<boolean> {
+async function linked(directory: Directory, draft: string, name: string): Promise<boolean> {
   try {
-    await link(directory.at(draft), directory.at(lockName));
+    await link(directory.at(draft), directory.at(name));
     return true;
   } catch (error) {
     const code = errnoOf(error);
@@ -52,7 +64,7 @@ async function linked(directory: Directory, draft: string): Promise<boolean> {
   }
   // A disk without hard links: the lock is written in place instead.
   try {
-    await writeFile(directory.at(lockName), await readFile(directory.at(draft)), { flag: 'wx', mode: 0o600 });
+    await writeFile(directory.at(name), await readFile(directory.at(draft)), { flag: 'wx', mode: 0o600 });
     return true;
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return false;
@@ -60,28 +72,44 @@ async function linked(directory: Directory, draft: string): Promise<boolean> {
   }
 }
 
-async function readHolder(directory: Directory, name: string): Promise<Holder | undefined> {
+/** Who lives and holds the lock `name`; else whether it is dead, or gone or being written, so that it is to be looked at again. */
+async function look(directory: Directory, name: string): Promise<Holder | 'dead' | 'unclear'> {
   try {
-    const { pid, host, started } = JSON.parse(await readFile(directory.at(name), 'utf8')) as Partial<Holder>;
-    return typeof pid === 'number' && typeof host === 'string' && typeof started === 'string' ? { pid, host, started } : undefined;
+    const { pid, host, started } = (JSON.parse(await readFile(directory.at(name), 'utf8')) ?? {}) as Partial<Holder>;
+    if (typeof pid === 'number' && typeof host === 'string' && typeof started === 'string') {
+      return alive({ pid, host, started }) ? { pid, host, started } : 'dead';
+    }
   } catch (error) {
-    if (error instanceof SyntaxError || errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+    if (errnoOf(error) === 'ENOENT') return 'unclear';
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  const written = await directory.look(name);
+  return written && Date.now() - written.mtimeMs > writtenWithin ? 'dead' : 'unclear';
+}
+
+/**
+ * Removes a lock whose holder is gone. One contender at a time does that, and looks again before: the lock that we saw may have
+ * been removed since, and the one that stands there now be alive.
+ */
+async function removeDead(directory: Directory, draft: string): Promise<void> {
+  if (!(await linked(directory, draft, guardName))) {
+    if ((await look(directory, guardName)) === 'dead') await rm(directory.at(guardName), { force: true });
+    else await sleep(retryAfter);
+    return;
+  }
+  try {
+    if ((await look(directory, lockName)) === 'dead') await unlink(directory.at(lockName));
+  } finally {
+    await unlink(directory.at(guardName));
   }
 }
 
-/** Renaming is what only one of several contenders can do to a dead lock; one that was taken meanwhile is put back. */
-async function moveAway(directory: Directory): Promise<void> {
-  const away = `${lockName}.${randomBytes(8).toString('hex')}`;
-  try {
-    await rename(directory.at(lockName), directory.at(away));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return;
-    throw error;
+/** Removes what receivers left that were killed while they took the lock. */
+async function removeDrafts(directory: Directory, mine: string): Promise<void> {
+  for (const name of await directory.list()) {
+    if (!name.startsWith(`${lockName}.`) || name === mine) continue;
+    if ((await look(directory, name)) === 'dead') await rm(directory.at(name), { force: true });
   }
-  const holder = await readHolder(directory, away);
-  if (holder && alive(holder)) await rename(directory.at(away), directory.at(lockName));
-  else await unlink(directory.at(away));
 }
 
 function alive(holder: Holder): boolean {

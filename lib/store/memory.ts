@@ -1,7 +1,6 @@
-import { createDigest } from '../digest';
+import { createDigests } from '../digest';
 import { TransferError } from '../errors';
 import { collationKey, type EntryName, parseEntryName, printable } from '../name';
-import type { Digests } from '../progress';
 import { algorithmsOf, type Committed, firstDifference, type NewFile, type StagedFile, type Store } from './store';
 
 const pieceSize = 64 * 1024;
@@ -36,17 +35,26 @@ export class MemoryStore implements Store {
     for (const file of this.staged) await file.discard();
   }
 
-  /** Throws when `name` cannot stand beside what is there: below a file, above one, or folded onto another name. */
+  /** Throws when `name` cannot stand beside what is there: below a file, or folded onto another name. */
   admit(name: EntryName): void {
     for (const other of this.files.keys()) {
-      if (name.startsWith(`${other}/`) || other.startsWith(`${name}/`)) {
-        throw new TransferError('exists', `${printable(name)} cannot be stored: ${printable(other)} is in the way.`);
-      }
-      if (this.foldsNames && other !== name && collationKey(other) === collationKey(name)) {
-        throw new TransferError('name', `${printable(name)} collides with ${printable(other)}.`);
-      }
+      if (name.startsWith(`${other}/`)) throw new TransferError('exists', `${printable(name)} cannot be stored: ${printable(other)} is not a directory.`);
+      if (this.foldsNames && foldsOnto(name, other)) throw new TransferError('name', `${printable(name)} collides with ${printable(other)}.`);
     }
   }
+
+  /** Whether a file or a directory stands under `name`. */
+  has(name: string): boolean {
+    return this.files.has(name) || [...this.files.keys()].some((other) => other.startsWith(`${name}/`));
+  }
+}
+
+/** Whether the first components in which the names differ are one and the same on a disk that folds names. */
+function foldsOnto(name: string, other: string): boolean {
+  const theirs = other.split('/');
+  const pairs = name.split('/').map((mine, at) => [mine, theirs[at]] as const);
+  const [mine, their] = pairs.find((pair) => pair[0] !== pair[1]) ?? [];
+  return mine !== undefined && their !== undefined && collationKey(mine) === collationKey(their);
 }
 
 class MemoryFile implements StagedFile {
@@ -74,12 +82,9 @@ class MemoryFile implements StagedFile {
     const { name, size, digests } = this.file;
     if (this.discarded) throw discardedError();
     if (this.received !== size) throw new TransferError('unexpected', `Bytes of ${printable(name)} were never written.`);
-    const actual: Partial<Record<keyof Digests, string>> = {};
-    for (const algorithm of algorithmsOf(digests)) {
-      const digest = await createDigest(algorithm);
-      digest.update(this.bytes);
-      actual[algorithm] = digest.digest();
-    }
+    const hashing = await createDigests(algorithmsOf(digests));
+    hashing.update(this.bytes);
+    const actual = hashing.digests();
     onProgress?.(size);
     const different = firstDifference(digests, actual);
     if (different !== undefined) {
@@ -90,15 +95,17 @@ class MemoryFile implements StagedFile {
   }
 
   async commit(): Promise<Committed> {
-    if (this.discarded || !this.verifiedOnce) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
+    if (this.discarded) throw discardedError();
+    if (!this.verifiedOnce) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
     await this.discard();
     const { name, ifExists } = this.file;
     this.store.admit(name);
+    if (!this.store.has(name)) return this.put(name, 'stored');
     const standing = this.store.files.get(name);
+    if (standing && ifExists === 'replace') return this.put(name, 'replaced');
     if (standing && Buffer.compare(standing, this.bytes) === 0) return { path: name, verified: 'cache', outcome: 'identical' };
-    if (standing && ifExists === 'rename') return this.put(this.freeName(), 'renamed');
-    if (standing && ifExists !== 'replace') throw new TransferError('exists', `${printable(name)} already exists with other content.`);
-    return this.put(name, standing ? 'replaced' : 'stored');
+    if (ifExists === 'rename') return this.put(this.freeName(), 'renamed');
+    throw new TransferError('exists', `${printable(name)} already exists with other content.`);
   }
 
   discard(): Promise<void> {
@@ -118,7 +125,7 @@ class MemoryFile implements StagedFile {
     const cut = dot > name.lastIndexOf('/') + 1 ? dot : name.length;
     for (let number = 1; ; number++) {
       const candidate = `${name.slice(0, cut)} (${String(number)})${name.slice(cut)}`;
-      if (!this.store.files.has(candidate)) return parseEntryName(candidate, { allowHidden: true });
+      if (!this.store.has(candidate)) return parseEntryName(candidate, { allowHidden: true });
     }
   }
 }

@@ -1,11 +1,12 @@
-import { Readable } from 'node:stream';
-import { createDigest } from '../digest';
+import type { Readable } from 'node:stream';
 import type { RememberedDigests } from '../digest-cache';
 import type { DigestPool } from '../digest-pool';
 import { asTransferError, TransferError } from '../errors';
+import type { Lane } from '../lane';
 import type { EntryName } from '../name';
 import { type Listener, Meter, type Waits } from '../progress';
-import { OpenSource, type SourceFile, unreadable } from './source';
+import { readSmallSource, type SmallSource } from './small-source';
+import { changed, OpenSource, type SourceFile, unreadable } from './source';
 import { spool } from './spool';
 
 /** A file whose digest is known: ready for the plain wire, which wants the md5 before the bytes. */
@@ -24,6 +25,8 @@ export type Found = SourceFile | { readonly input: Readable; readonly name: Entr
 
 export interface OutgoingOptions {
   readonly pool: DigestPool;
+  /** The thread that reads small files; started when first asked for. */
+  readonly lane: () => Lane<string, SmallSource>;
   readonly cache: RememberedDigests;
   /** How many large files may be hashed before their turn. */
   readonly largeAhead: number;
@@ -31,10 +34,9 @@ export interface OutgoingOptions {
   readonly on: Listener;
 }
 
-/** Up to this size a file is read whole and hashed on the spot. */
-const smallFile = 64 * 1024;
-const openAhead = 16;
-const smallAhead = 64;
+const openAhead = 64;
+const preparedAhead = 128;
+const fewFiles = 8;
 
 /**
  * The files to send, in their order, each prepared before its turn: file n + 1 is hashed while file n is on the wire. Several
@@ -43,14 +45,18 @@ const smallAhead = 64;
 export class OutgoingQueue {
   private readonly prepared: Promise<Outgoing | TransferError>[] = [];
   private large = 0;
+  private opened = 0;
   private finished = false;
   private changed: (() => void)[] = [];
+  private readonly stopping = new AbortController();
+  private readonly pumping: Promise<void>;
+  private dropping: Promise<boolean> | undefined;
 
   constructor(
     private readonly found: AsyncIterator<Found>,
     private readonly options: OutgoingOptions,
   ) {
-    void this.pump();
+    this.pumping = this.pump();
   }
 
   /** The next file (or why it cannot be sent), once it is ready; undefined when there are no more. */
@@ -81,23 +87,40 @@ export class OutgoingQueue {
     }
   }
 
-  /** Closes what nobody took. */
-  async drop(): Promise<void> {
+  /** Takes back, as the next one, a file that was taken and of which nothing was sent. */
+  giveBack(file: Outgoing): void {
+    this.prepared.unshift(Promise.resolve(file));
+    if (file.source) this.large++;
+    this.notify();
+  }
+
+  /** Stops looking, hashing and reading, and closes what nobody took; resolves with whether there was any of that. */
+  drop(): Promise<boolean> {
+    this.dropping ??= this.stop(!this.finished || this.prepared.length > 0);
+    return this.dropping;
+  }
+
+  private async stop(anyLeft: boolean): Promise<boolean> {
+    this.stopping.abort();
+    this.notify();
+    await this.pumping;
     await this.found.return?.();
-    for (const prepared of this.prepared.splice(0)) {
-      const outgoing = await prepared;
-      if (!(outgoing instanceof TransferError)) await outgoing.source?.close();
-    }
+    for (const prepared of this.prepared.splice(0)) await closeAny(await prepared);
+    return anyLeft;
+  }
+
+  private get stopped(): boolean {
+    return this.stopping.signal.aborted;
   }
 
   private async pump(): Promise<void> {
     const opening: Promise<Opened>[] = [];
     let more = true;
-    while (more || opening.length > 0) {
-      while (more && opening.length < openAhead) {
+    while ((more && !this.stopped) || opening.length > 0) {
+      while (more && !this.stopped && opening.length < openAhead) {
         const next = await this.found.next().catch((error: unknown) => ({ done: false as const, value: asTransferError(error, 'source-unreadable', 'Cannot look for files') }));
         if (next.done) more = false;
-        else opening.push(openFound(next.value));
+        else opening.push(this.open(next.value));
       }
       const opened = await opening.shift();
       if (opened) await this.admit(opened);
@@ -108,34 +131,42 @@ export class OutgoingQueue {
 
   /** Files come here in their order, so whatever this waits for is ahead of it and will be taken. */
   private async admit(opened: Opened): Promise<void> {
-    const isLarge = !(opened instanceof TransferError) && opened.source.size > smallFile;
-    while (this.prepared.length >= smallAhead || (isLarge && this.large >= this.options.largeAhead)) await this.change();
-    if (isLarge) this.large++;
-    const preparing = opened instanceof TransferError ? Promise.resolve(opened) : this.prepare(opened).catch((error: unknown) => asTransferError(error, 'source-unreadable', 'Cannot read').about(opened.name));
-    this.prepared.push(
-      preparing.then((outgoing) => {
-        if (isLarge && outgoing instanceof TransferError) this.large--;
-        return outgoing;
-      }),
-    );
+    const toHash = opened instanceof TransferError || 'size' in opened ? undefined : opened;
+    while (!this.stopped && (this.prepared.length >= preparedAhead || (toHash && this.large >= this.options.largeAhead))) await this.change();
+    if (this.stopped) return closeAny(opened);
+    if (toHash) this.large++;
+    if (!(opened instanceof TransferError)) this.options.on({ event: 'started', file_name: opened.name, file_size: 'size' in opened ? opened.size : opened.source.size });
+    this.prepared.push(toHash ? this.prepare(toHash) : Promise.resolve(opened as Outgoing | TransferError));
     this.notify();
   }
 
-  private async prepare({ source, name, md5, began }: OpenedFile): Promise<Outgoing> {
-    const { size } = source;
-    this.options.on({ event: 'started', file_name: name, file_size: size });
+  private async open(found: Found): Promise<Opened> {
+    if (found instanceof TransferError) return found;
+    const began = performance.now();
+    const { name } = found;
     try {
-      if (size > smallFile) return { name, size, md5: md5 ?? (await this.digestLarge(source, name)), source, began };
-      const content = new Uint8Array(size);
-      if ((await source.read(content, 0)) !== size) throw source.changed();
-      await source.checkUnchanged();
-      await source.close();
-      const digest = await createDigest('md5');
-      digest.update(content);
-      return { name, size, md5: digest.digest(), content, began };
+      if ('input' in found) return { ...(await spool(found.input, name, this.stopping.signal)), name, began };
+      const small = await this.readSmall(found.path);
+      if (typeof small === 'object') return { ...small, name, size: small.content.length, began };
+      if (small === 'changed') throw changed(name);
+      return { source: await OpenSource.open(found), name, began };
     } catch (error) {
+      return error instanceof TransferError ? error.about(name) : unreadable(name, error);
+    }
+  }
+
+  private readSmall(path: string): Promise<SmallSource> {
+    // A thread is not started for a handful of files.
+    return this.opened++ < fewFiles ? readSmallSource(path) : this.options.lane().ask(path);
+  }
+
+  private async prepare({ source, name, md5, began }: OpenedFile): Promise<Outgoing | TransferError> {
+    try {
+      return { name, size: source.size, md5: md5 ?? (await this.digestLarge(source, name)), source, began };
+    } catch (error) {
+      this.large--;
       await source.close();
-      throw error;
+      return asTransferError(error, 'source-unreadable', 'Cannot read').about(name);
     }
   }
 
@@ -146,9 +177,12 @@ export class OutgoingQueue {
     if (remembered !== undefined) return remembered;
     const hashingBegan = Date.now();
     const meter = new Meter(on, name, 'hash', size);
+    const reading = pool.digestFile({ fd: source.handle.fd, size, algorithms: ['md5'], onProgress: (done) => meter.update(done) });
+    const cancel = (): void => reading.cancel();
+    this.stopping.signal.addEventListener('abort', cancel, { once: true });
     try {
-      const reading = pool.digestFile({ fd: source.handle.fd, size, algorithms: ['md5'], onProgress: (done) => meter.update(done) });
       const { md5 = '' } = await reading.digests.catch(async (error: unknown) => {
+        if (this.stopped) throw new TransferError('interrupted', 'Interrupted.', { cause: error });
         await source.checkUnchanged();
         throw unreadable(name, error);
       });
@@ -157,6 +191,7 @@ export class OutgoingQueue {
       return md5;
     } finally {
       meter.stop();
+      this.stopping.signal.removeEventListener('abort', cancel);
     }
   }
 
@@ -176,16 +211,9 @@ interface OpenedFile {
   readonly began: number;
 }
 
-type Opened = OpenedFile | TransferError;
+/** A small file is ready when it is opened, a large one still has to be hashed. */
+type Opened = OpenedFile | Outgoing | TransferError;
 
-async function openFound(found: Found): Promise<Opened> {
-  if (found instanceof TransferError) return found;
-  const began = performance.now();
-  const { name } = found;
-  try {
-    if ('input' in found) return { ...(await spool(found.input, name)), name, began };
-    return { source: await OpenSource.open(found), name, began };
-  } catch (error) {
-    return asTransferError(error, 'source-unreadable', 'Cannot open').about(name);
-  }
+async function closeAny(file: Opened): Promise<void> {
+  if (!(file instanceof TransferError)) await file.source?.close();
 }

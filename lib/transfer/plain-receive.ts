@@ -1,10 +1,11 @@
 import type { Connection, HeaderDeadlines } from '../connection';
-import { asTransferError, TransferError } from '../errors';
+import { asTransferError, type TransferError } from '../errors';
 import { type EntryName, parseEntryName } from '../name';
-import { type FileDone, type Listener, Meter, Waits } from '../progress';
+import { type Listener, Meter, Waits } from '../progress';
 import type { JsonObject } from '../protocol/frame';
 import { type FileHeader, parseFileHeader, type Receipt, type Refusal, wantsReply } from '../protocol/message';
 import type { IfExists, StagedFile, Store } from '../store/store';
+import { Tally } from './summary';
 
 /** What a receiver decides for all of its conversations. */
 export interface ReceiveRules {
@@ -17,7 +18,7 @@ export interface ReceiveRules {
 
 /** How a conversation ended, as the receiver saw it. */
 export interface Received {
-  readonly files: readonly FileDone[];
+  readonly tally: Tally;
   readonly failures: readonly TransferError[];
   readonly skipped: number;
   readonly waits: Waits;
@@ -34,7 +35,9 @@ interface Arriving {
 }
 
 /** Files of one connection that may be verified and committed while the next ones arrive. */
-const mostUnfinished = 64;
+const mostUnfinished = 256;
+/** With so many answers that the sender has not taken, nothing more is read from it. */
+const mostUnread = 1024;
 
 /**
  * The receiver's side of the plain wire: reads files until the sender finishes, and answers for each, in their order, once
@@ -45,12 +48,13 @@ export function receivePlain(connection: Connection, store: Store, rules: Receiv
 }
 
 class PlainReceiving {
-  private readonly files: FileDone[] = [];
+  private readonly tally = new Tally();
   private readonly failures: TransferError[] = [];
   private skipped = 0;
   private readonly waits = new Waits();
   private readonly unfinished = new Set<Promise<void>>();
   private answered: Promise<void> = Promise.resolve();
+  private unread = 0;
   private asked = false;
 
   constructor(
@@ -65,8 +69,9 @@ class PlainReceiving {
         const wireBefore = this.connection.consumed;
         const header = await this.connection.readHeader(deadlines);
         if (header === undefined) break;
-        await this.receiveFile(header, wireBefore);
+        if (!(await this.receiveFile(header, wireBefore))) break;
         while (this.unfinished.size >= mostUnfinished) await this.waits.on('verify', Promise.race(this.unfinished));
+        if (this.unread >= mostUnread) await this.waits.on('network', this.answered);
       }
     } catch (error) {
       this.refuse(asTransferError(error, 'unexpected', 'The conversation failed'));
@@ -74,12 +79,15 @@ class PlainReceiving {
     await this.waits.on('verify', Promise.all(this.unfinished));
     await this.answered;
     await this.connection.linger();
-    const { files, failures, skipped, waits } = this;
-    return { files, failures, skipped, waits };
+    const { tally, failures, skipped, waits } = this;
+    return { tally, failures, skipped, waits };
   }
 
-  /** Rejects only with what ends the conversation: from then on it is unclear where the next frame begins. */
-  private async receiveFile(fields: JsonObject, wireBefore: number): Promise<void> {
+  /**
+   * False when the sender left in the middle of a payload that was refused. Rejects only with what ends the conversation: from
+   * then on it is unclear where the next frame begins.
+   */
+  private async receiveFile(fields: JsonObject, wireBefore: number): Promise<boolean> {
     this.asked ||= wantsReply(fields);
     if (this.rules.refuseAll) throw this.rules.refuseAll;
     const header = parseFileHeader(fields);
@@ -88,12 +96,17 @@ class PlainReceiving {
       const name = parseEntryName(header.file_name, { allowHidden: this.rules.allowHidden });
       const staged = await this.stage(name, arriving);
       this.finishLater(name, staged, arriving);
+      return true;
     } catch (thrown) {
       const error = asTransferError(thrown, 'unexpected', 'Receiving failed').about(header.file_name);
       if (this.connection.failure) throw error;
       this.refuse(error);
-      // "After a refusal the receiver reads the rest of the payload and throws it away."
-      await this.connection.skip(arriving.left);
+      // "After a refusal the receiver reads the rest of the payload and throws it away." A sender may save itself that rest:
+      // it has had the one reply for its file, so nothing more is said.
+      return this.connection.skip(arriving.left).then(
+        () => true,
+        () => false,
+      );
     }
   }
 
@@ -104,7 +117,12 @@ class PlainReceiving {
     this.rules.on({ event: 'started', file_name: name, file_size: size });
     const meter = new Meter(this.rules.on, name, 'receive', size);
     try {
-      while (arriving.left > 0) await this.writeSome(staged, arriving);
+      while (arriving.left > 0) {
+        const full = await this.writeSome(staged, arriving);
+        meter.update(size - arriving.left);
+        // Others wait for the memory that this sender is too slow to fill: it gets some again when it has something to put there.
+        if (!full) await this.waits.on('network', this.connection.arrival());
+      }
       return staged;
     } catch (error) {
       await staged.discard();
@@ -114,19 +132,24 @@ class PlainReceiving {
     }
   }
 
-  /** What the store's memory took from the network was not a wait for the disk; the rest of the time was. */
-  private async writeSome(staged: StagedFile, arriving: Arriving): Promise<void> {
+  /**
+   * Whether the store's memory was filled. What it took from the network was not a wait for the disk; the rest of the time was.
+   */
+  private async writeSome(staged: StagedFile, arriving: Arriving): Promise<boolean> {
     const began = performance.now();
     let filling = 0;
+    let full = true;
     await staged.write(async (memory, hurry) => {
       const beganFilling = performance.now();
       const count = await this.connection.fill(memory, hurry);
       filling = performance.now() - beganFilling;
       arriving.left -= count;
+      full = count === memory.length;
       return count;
     });
     this.waits.add('network', filling);
     this.waits.add('write', performance.now() - began - filling);
+    return full;
   }
 
   /** Verifies and commits while the next file arrives. */
@@ -146,7 +169,7 @@ class PlainReceiving {
       await staged.verify((done) => meter.update(done));
       const { path, verified } = await staged.commit();
       const done = { file_name: name, file_size, digests: { md5 }, verified, path, bytes_on_wire: bytesOnWire, seconds: (performance.now() - arriving.began) / 1000 };
-      this.files.push(done);
+      this.tally.add(done);
       this.rules.on({ event: 'received', ...done });
       const { network, write } = this.waits.spent;
       const waited = { network: Math.round(network), write: Math.round(write), verify: Math.round(performance.now() - began) };
@@ -179,6 +202,7 @@ class PlainReceiving {
   private answer(reply: Promise<Receipt | Refusal>): void {
     if (!this.asked) return;
     const before = this.answered;
+    this.unread++;
     this.answered = (async () => {
       await before;
       try {
@@ -186,6 +210,7 @@ class PlainReceiving {
       } catch {
         // A sender that went away gets no answer. Whether its file is stored does not change by that.
       }
+      this.unread--;
     })();
   }
 }

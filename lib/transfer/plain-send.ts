@@ -43,10 +43,10 @@ const readSize = 512 * 1024;
 const ringLength = 3;
 /** With less than this left, the rest of a refused file is sent all the same, since a new connection costs more. */
 const cheapRest = 4 * 1024 * 1024;
-/** A receiver hangs up after a minute of silence. Before that we do, and dial again when the next file is hashed. */
-const mostSilence = 20_000;
+/** A receiver hangs up after 10 s without a first header. Before that we do, and dial again when the next file is hashed. */
+const mostSilence = 8_000;
 /** So many files may be without an answer; the receiver keeps as many in work. */
-const mostAwaiting = 256;
+const mostAwaiting = 1024;
 
 /** What became of the connection: nothing left to send, another one is needed for what is left, or nothing can be sent at all. */
 export type SendEnd = 'finished' | 'again' | TransferError;
@@ -95,21 +95,33 @@ class PlainSending {
       const file = await queue.take();
       if (file === undefined) return 'finished';
       if (file instanceof TransferError) this.sending.failed(file);
+      else if (this.connection.failure) return this.unsent(file, this.connection.failure);
       else if (!(await this.sendFile(file))) return 'again';
       while (this.awaiting.length >= mostAwaiting && !this.connection.failure) await this.sending.waits.on('verify', this.nextAnswer());
     }
     return 'again';
   }
 
+  /** The connection was lost while this file was not ready: it is for the next one. */
+  private async unsent(file: Outgoing, failure: TransferError): Promise<SendEnd> {
+    if (this.sending.mayRedial && failure.code !== 'interrupted') {
+      this.sending.queue.giveBack(file);
+    } else {
+      await file.source?.close();
+      this.sending.failed(failure.about(file.name));
+    }
+    return 'again';
+  }
+
   /** False when the connection is of no more use for the next file. */
   private async sendFile(file: Outgoing): Promise<boolean> {
-    const { on } = this.sending;
+    const { on, waits, limit, signal } = this.sending;
     const entry: Awaiting = { file, bytesOnWire: 0, complete: false, settled: false, reading: true };
     this.awaiting.push(entry);
     const meter = new Meter(on, file.name, 'send', file.size);
     try {
       const header = encodeFrame({ file_name: file.name, file_size: file.size, md5: file.md5, reply: true });
-      await this.sending.limit.pass(header.length + (file.content?.length ?? 0), this.sending.signal);
+      await waits.on('network', limit.pass(header.length + (file.content?.length ?? 0), signal));
       if (file.source) await this.stream(entry, file.source, header, meter);
       else await this.write(entry, header, file.content ?? new Uint8Array(0));
       entry.complete = entry.bytesOnWire === header.length + file.size;
@@ -141,7 +153,7 @@ class PlainSending {
         if ((await waits.on('source', source.read(piece, offset))) < piece.length) throw source.changed();
         offset += piece.length;
         if (offset === size) await source.checkUnchanged();
-        await limit.pass(piece.length, signal);
+        await waits.on('network', limit.pass(piece.length, signal));
         const write = this.write(entry, piece);
         // Its failure is met where its turn comes; until then that is not an unhandled rejection.
         write.catch(() => undefined);
@@ -176,6 +188,8 @@ class PlainSending {
       broken = asTransferError(error, 'connection-lost', 'The connection was lost');
     }
     this.connection.failure ??= broken ?? new TransferError('connection-lost', 'The receiver closed the connection.');
+    // Nothing more can be confirmed: what is still being sent would be for nothing, and could block for ever.
+    if (broken || this.awaiting.some(({ complete }) => !complete)) this.connection.close();
     for (const entry of [...this.awaiting]) {
       if (!entry.settled) this.withoutAnswer(entry, broken);
       await this.release(entry);

@@ -1,15 +1,16 @@
 import { opendir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { Connection, type HeaderDeadlines } from '../connection';
+import { Connection, type HeaderDeadlines, usualStall } from '../connection';
 import { TransferError } from '../errors';
 import type { Listener, Summary } from '../progress';
 import { limitStore } from '../store/limited';
-import { LocalStore, stagingName } from '../store/local';
+import { LocalStore } from '../store/local';
+import { stagingName } from '../store/receive-directory';
 import type { IfExists, Store } from '../store/store';
 import { defaultPort, formatAddress, parseAddress } from '../transport/address';
 import { dial, type Dialed, listen, type Listening } from '../transport/net';
-import { type Received, receivePlain, type ReceiveRules } from './plain-receive';
-import { failureOf, type Outcome, summarize } from './summary';
+import { receivePlain, type ReceiveRules } from './plain-receive';
+import { failureOf } from './summary';
 
 export interface ReceiverOptions {
   /** Where files go. It must exist, be ours, and not be writable by others. */
@@ -25,6 +26,17 @@ export interface ReceiverOptions {
   /** Takes the plain wire from other machines, where anybody on the way can read and change it. */
   readonly insecurePlain?: boolean;
   readonly on?: Listener;
+  /** @internal Shorter ones, for tests. */
+  readonly deadlines?: Partial<ReceiverDeadlines>;
+}
+
+/** How long a receiver waits for those whom it did not dial. */
+export interface ReceiverDeadlines {
+  /** Nobody holds a connection longer without having said what it is for, so this one counts from accepting. */
+  readonly first: HeaderDeadlines;
+  readonly later: HeaderDeadlines;
+  /** How long nothing may move in the middle of something, in ms. */
+  readonly stall: number;
 }
 
 /** A receive directory that is open for senders. */
@@ -41,9 +53,11 @@ export interface Receiver {
   close(options?: { readonly now?: boolean }): Promise<void>;
 }
 
-/** From accepting to the first whole header: nobody holds a connection longer without having said what it is for. */
-const strangerDeadlines: HeaderDeadlines = { silence: 10_000, whole: 10_000 };
-const laterDeadlines: HeaderDeadlines = { silence: 60_000, whole: 10_000 };
+const usualDeadlines: ReceiverDeadlines = {
+  first: { silence: 0, whole: 10_000 },
+  later: { silence: 60_000, whole: 10_000 },
+  stall: usualStall,
+};
 /** Whom we dialed may hash for hours before the first header. TCP keep-alive notices if it is gone. */
 const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
 
@@ -57,6 +71,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
 class OpenReceiver implements Receiver {
   private readonly rules: ReceiveRules;
   private readonly insecurePlain: boolean;
+  private readonly deadlines: ReceiverDeadlines;
   private readonly listening = new Set<Listening>();
   private readonly conversations = new Map<Connection, Promise<Outcome>>();
   private readonly firstTransfer: Promise<Outcome | TransferError>;
@@ -70,6 +85,7 @@ class OpenReceiver implements Receiver {
     const { ifExists = 'refuse', allowHidden = false, insecurePlain = false, on = () => undefined } = options;
     this.rules = { ifExists, allowHidden, on };
     this.insecurePlain = insecurePlain;
+    this.deadlines = { ...usualDeadlines, ...options.deadlines };
     this.firstTransfer = new Promise((resolve) => {
       this.endFirst = resolve;
     });
@@ -93,7 +109,7 @@ class OpenReceiver implements Receiver {
   async dial(where: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Summary> {
     const address = parseAddress(where);
     const dialed = await dial(address, { signal });
-    const connection = new Connection(dialed.stream, dialed.peer);
+    const connection = new Connection(dialed.stream, dialed.peer, this.deadlines.stall);
     const refusal = this.plainRefusal(dialed);
     if (refusal) {
       connection.close(refusal);
@@ -127,12 +143,13 @@ class OpenReceiver implements Receiver {
   }
 
   private accept(accepted: Dialed): void {
-    const connection = new Connection(accepted.stream, accepted.peer);
+    const { first, later, stall } = this.deadlines;
+    const connection = new Connection(accepted.stream, accepted.peer, stall);
     if (this.closed) {
       connection.close(stopped());
       return;
     }
-    void this.converse(connection, strangerDeadlines, laterDeadlines, this.plainRefusal(accepted)).then((outcome) => {
+    void this.converse(connection, first, later, this.plainRefusal(accepted)).then((outcome) => {
       // A port scan or a health check that sends nothing is not a transfer.
       if (connection.stream.bytesRead > 0) this.endFirst(outcome);
     });
@@ -141,9 +158,10 @@ class OpenReceiver implements Receiver {
   private async converse(connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines, refuseAll?: TransferError): Promise<Outcome> {
     const began = performance.now();
     const conversation = receivePlain(connection, this.store, refuseAll ? { ...this.rules, refuseAll } : this.rules, first, later).then((received): Outcome => {
-      const outcome = { ...received, seconds: (performance.now() - began) / 1000, bottleneck: received.waits.longest };
-      if (received.files.length + received.failures.length + received.skipped > 0) this.rules.on({ event: 'summary', ...summarize(outcome) });
-      return outcome;
+      const { tally, failures, skipped, waits } = received;
+      const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
+      if (tally.files + failures.length + skipped > 0) this.rules.on({ event: 'summary', ...summary });
+      return { summary, failure: failureOf(tally.files, failures) };
     });
     this.conversations.set(connection, conversation);
     try {
@@ -162,10 +180,15 @@ class OpenReceiver implements Receiver {
   }
 }
 
-function concluded(outcome: Outcome): Summary {
-  const failure = failureOf(outcome);
+/** How a conversation ended, for whoever waits for it. */
+interface Outcome {
+  readonly summary: Summary;
+  readonly failure: TransferError | undefined;
+}
+
+function concluded({ summary, failure }: Outcome): Summary {
   if (failure) throw failure;
-  return summarize(outcome);
+  return summary;
 }
 
 function stopped(): TransferError {

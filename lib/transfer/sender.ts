@@ -1,8 +1,10 @@
+import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { Connection } from '../connection';
 import { DigestCache, noDigestCache, type RememberedDigests } from '../digest-cache';
 import { DigestPool } from '../digest-pool';
 import { asTransferError, TransferError } from '../errors';
+import { Lane } from '../lane';
 import { parseEntryName } from '../name';
 import { type Bottleneck, type FileDone, type Listener, type Summary, Waits } from '../progress';
 import type { Waited } from '../protocol/message';
@@ -11,8 +13,9 @@ import { dial, type Dialed, listen } from '../transport/net';
 import { type Found, type Outgoing, OutgoingQueue } from './outgoing';
 import { type SendEnd, type Sending, sendPlain } from './plain-send';
 import { RateLimit } from './rate-limit';
+import type { SmallSource } from './small-source';
 import { type OpenSource, scan } from './source';
-import { failureOf, summarize } from './summary';
+import { failureOf, Tally } from './summary';
 
 export interface SendOptions {
   /** Files and directories; `-` is `input`. */
@@ -59,14 +62,14 @@ export async function send(options: SendOptions): Promise<SendResult> {
   try {
     await sender.run();
   } finally {
-    await pool.close();
+    await Promise.all([pool.close(), sender.closeLane()]);
   }
-  const outcome = { ...sender, seconds: (performance.now() - began) / 1000, bottleneck: sender.bottleneck };
-  const summary = summarize(outcome);
+  const { files, failures, tally } = sender;
+  const summary = tally.summary((performance.now() - began) / 1000, sender.bottleneck);
   options.on?.({ event: 'summary', ...summary });
-  const failure = failureOf(outcome);
+  const failure = failureOf(files.length, failures);
   if (failure) throw failure;
-  return { files: sender.files, summary };
+  return { files, summary };
 }
 
 function checkUsage({ paths, target, listen: where, name, connections = 'auto', limit }: SendOptions): void {
@@ -89,12 +92,14 @@ function checkUsage({ paths, target, listen: where, name, connections = 'auto', 
 class PlainSender {
   readonly files: FileDone[] = [];
   readonly failures: TransferError[] = [];
+  readonly tally = new Tally();
   private readonly waits = new Waits();
   private readonly receiverWaits = new Waits();
   private readonly cache: RememberedDigests;
   private readonly on: Listener;
   private readonly connections: number;
   private readonly sending: Sending;
+  private lane: Lane<string, SmallSource> | undefined;
 
   constructor(
     private readonly options: SendOptions,
@@ -106,7 +111,7 @@ class PlainSender {
     this.connections = connections === 'auto' ? 1 : connections;
     const { waits, cache } = this;
     this.sending = {
-      queue: new OutgoingQueue(found(options, on), { pool, cache, waits, on, largeAhead: this.connections }),
+      queue: new OutgoingQueue(found(options, on), { pool, lane: () => (this.lane ??= new Lane(path.join(__dirname, 'small-source-lane'), undefined)), cache, waits, on, largeAhead: this.connections }),
       limit: new RateLimit(limit),
       waits,
       on,
@@ -120,15 +125,26 @@ class PlainSender {
   }
 
   async run(): Promise<void> {
-    const { target, listen: where } = this.options;
+    const { target, listen: where, signal } = this.options;
+    const { queue } = this.sending;
+    const aborted = (): void => void queue.drop();
+    signal?.addEventListener('abort', aborted, { once: true });
+    if (signal?.aborted) aborted();
     try {
       if (target !== undefined) await this.dialAll(target);
       else if (where !== undefined) await this.listenOnce(where);
     } catch (error) {
       this.failed(asTransferError(error, 'unexpected', 'Sending failed'));
     } finally {
-      await this.sending.queue.drop();
+      signal?.removeEventListener('abort', aborted);
+      const anyLeft = await queue.drop();
+      const told = this.failures.some(({ code }) => code === 'interrupted');
+      if (anyLeft && signal?.aborted && !told) this.failed(new TransferError('interrupted', 'Interrupted.'));
     }
+  }
+
+  async closeLane(): Promise<void> {
+    await this.lane?.close();
   }
 
   /** What was waited for most. Where both ends waited for each other, the receiver knows what for. */
@@ -202,6 +218,7 @@ class PlainSender {
 
   private done(file: FileDone): void {
     this.on({ event: 'sent', ...file });
+    this.tally.add(file);
     if (file.verified !== null) this.files.push(file);
     else this.failures.push(new TransferError('not-confirmed', 'Sent, not confirmed: the receiver closed without an answer.', { fileName: file.file_name }));
   }

@@ -1,5 +1,5 @@
 import { type BigIntStats, constants } from 'node:fs';
-import { type FileHandle, lstat, open, readdir, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, TransferError } from '../errors';
 import { type EntryName, parseEntryName, printable } from '../name';
@@ -95,6 +95,11 @@ export function unreadable(name: string, cause: unknown): TransferError {
   return new TransferError('source-unreadable', message, { cause, fileName: name });
 }
 
+/** The failure for a file that is not any more what it was when it was hashed. */
+export function changed(name: string): TransferError {
+  return new TransferError('source-changed', `${printable(name)} changed while it was being sent.`, { fileName: name });
+}
+
 /** An open source file, and what it was when it was opened. */
 export class OpenSource {
   private constructor(
@@ -144,7 +149,7 @@ export class OpenSource {
   }
 
   changed(): TransferError {
-    return new TransferError('source-changed', `${printable(this.name)} changed while it was being sent.`, { fileName: this.name });
+    return changed(this.name);
   }
 
   async close(): Promise<void> {

@@ -7,6 +7,7 @@ const half: Standing = {
   name: 'disk.img',
   done: 512 * 1024 ** 2,
   total: 1024 ** 3,
+  moved: 512 * 1024 ** 2,
   rate: 353 * 1024 ** 2,
   eta: 1.45,
   files: undefined,
@@ -24,7 +25,7 @@ describe('cli/bar-line', () => {
   });
 
   it('fits into every width, and keeps percent and rate to the last', () => {
-    const names = ['a', 'Urlaubsbilder/Ein sehr langer Name mit vielen Zeichen.tar.gz', '東京の写真と動画のアーカイブ.zip', '🎉'.repeat(30)];
+    const names = ['a', 'Bilder/Ein sehr langer Name mit vielen Zeichen.tar.gz', '東京の写真と動画のアーカイブ.zip', '🎉'.repeat(30)];
     for (const name of names) {
       for (let columns = 1; columns <= 200; columns += 1) {
         const line = barLine({ ...half, name, files: 19999 }, columns);
@@ -33,6 +34,11 @@ describe('cli/bar-line', () => {
         if (columns >= 40) expect(line).to.include('353 MiB/s').and.include('ETA');
       }
     }
+  });
+
+  it('shows neither bar nor percent where no total is known', () => {
+    const line = barLine({ ...half, name: undefined, done: 0, total: 0, eta: undefined, files: 190 }, 80);
+    expect(line).to.equal('send     190 files ended  512 MiB  353 MiB/s');
   });
 
   it('escapes the name, and stays within its bounds for a total of nothing', () => {

@@ -49,8 +49,10 @@ describe('cli/config', () => {
   });
 
   it('lets the command line win, in both directions', () => {
-    expect(options({ send: { limit: '10M', connections: 2 } }, ['send', '--limit', '1M', 'a', 'b'])).to.include({ limit: 1024 ** 2, connections: 2 });
-    expect(options({ color: true, send: { cache: true } }, ['send', '--no-cache', '--no-color', 'a', 'b'])).to.include({ cache: false, color: false });
+    const fast = options({ send: { limit: '10M', connections: 2 } }, ['send', '--limit', '1M', 'a', 'b']);
+    expect(fast).to.include({ limit: 1024 ** 2, connections: 2 });
+    const plain = options({ color: true, send: { cache: true } }, ['send', '--no-cache', '--no-color', 'a', 'b']);
+    expect(plain).to.include({ cache: false, color: false });
   });
 
   it('refuses, by name, what it does not know or cannot use, also in sections of other commands', () => {

@@ -39,7 +39,9 @@ describe('cli/invitation', () => {
   });
 
   it('quotes the path of a unix socket for the shell', () => {
-    expect(invitationLines({ command, address: 'unix:/run/s.sock', insecurePlain: false })).to.deep.equal(['sendall send FILE unix:/run/s.sock']);
+    expect(invitationLines({ command, address: 'unix:/run/s.sock', insecurePlain: false })).to.deep.equal([
+      'sendall send FILE unix:/run/s.sock',
+    ]);
     expect(invitationLines({ command, address: "unix:/tmp/it's $HOME", insecurePlain: false })).to.deep.equal([
       String.raw`sendall send FILE 'unix:/tmp/it'\''s $HOME'`,
     ]);

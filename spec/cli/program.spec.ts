@@ -7,6 +7,7 @@ import { sendall } from './sendall-process';
 describe('cli/program (the built command)', () => {
   const directory = mkdtempSync(join(tmpdir(), 'sendall-program-'));
   const options = { cwd: directory };
+  const everywhere = ['--json', '--quiet', '--verbose', '--no-color', '--config', '--version'];
   before(() => writeFileSync(join(directory, 'a.txt'), 'a'));
   after(() => rmSync(directory, { recursive: true }));
 
@@ -17,7 +18,7 @@ describe('cli/program (the built command)', () => {
       const { code, stdout, stderr } = await sendall(words, options);
       expect({ code, stderr }, words.join(' ')).to.deep.equal({ code: 0, stderr: '' });
       expect(stdout).to.match(/^Usage: sendall /).and.match(/\n {2}\$ sendall /);
-      for (const flag of ['--json', '--quiet', '--verbose', '--no-color', '--config', '--version', '--help']) expect(stdout).to.include(flag);
+      for (const flag of [...everywhere, '--help']) expect(stdout).to.include(flag);
       for (const line of stdout.split('\n')) expect(line.length, line).to.be.at.most(100);
     }
   });
@@ -25,7 +26,6 @@ describe('cli/program (the built command)', () => {
   it('names exactly the options that there are', async () => {
     const flags = async (command: string): Promise<string[]> =>
       [...(await sendall([command, '--help'], options)).stdout.matchAll(/^ {2}(--[a-z-]+)/gm)].map((match) => match[1] ?? '');
-    const everywhere = ['--json', '--quiet', '--verbose', '--no-color', '--config', '--version'];
     expect(await flags('send')).to.deep.equal([
       '--name',
       '--listen',
@@ -85,7 +85,8 @@ describe('cli/program (the built command)', () => {
   }
 
   it('says wrong usage as a failed event as well when --json was asked for, before or after the mistake', async () => {
-    for (const words of [['--json', 'frob'], ['send', '--frob', '--json'], ['send', '--json', 'a.txt'], ['--config', 'none', 'receive', '--json']]) {
+    const mistakes = ['--json frob', 'send --frob --json', 'send --json a.txt', '--config none receive --json'];
+    for (const words of mistakes.map((line) => line.split(' '))) {
       const { code, stdout, stderr } = await sendall(words, options);
       expect(code).to.equal(2);
       expect(stdout.split('\n')).to.have.length(2);

@@ -1,18 +1,21 @@
 import { expect } from 'chai';
 import { ProgressBar } from '../../cli/progress-bar';
-import { ProgressLines } from '../../cli/progress-lines';
 import type { TransferEvent } from '../../lib/index';
 import { openTerminal } from './screen';
 
 const size = 1024 ** 2;
 const started: TransferEvent = { event: 'started', file_name: 'a', file_size: size };
 const at = (done: number): TransferEvent => ({ event: 'progress', file_name: 'a', phase: 'send', done, total: size });
-const ended: TransferEvent = { event: 'sent', file_name: 'a', file_size: size, digests: {}, verified: 'device', bytes_on_wire: size, seconds: 1 };
+const done = { file_name: 'a', file_size: size, digests: {}, verified: 'device', bytes_on_wire: size, seconds: 1 } as const;
+const ended: TransferEvent = { event: 'sent', ...done };
 const summary: TransferEvent = { event: 'summary', files: 1, bytes: size, bytes_on_wire: size, seconds: 1, bottleneck: null };
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** What stays on the screen: each line after its last return to the first column. */
-const remains = (text: string): string[] => text.split('\n').map((line) => line.slice(line.lastIndexOf('\u001b[1G') + 1).replaceAll(/\u001b?\[\d*[GK]|\u001b[78]/g, ''));
+function remains(text: string): string[] {
+  const lines = text.split('\n').map((line) => line.slice(line.lastIndexOf('\u001b[1G') + 1));
+  return lines.map((line) => line.replaceAll(/\u001b?\[\d*[GK]|\u001b[78]/g, ''));
+}
 
 describe('cli/progress-bar', () => {
   it('draws nothing, and loads no bar, for what is over at once', () => {
@@ -70,18 +73,5 @@ describe('cli/progress-bar', () => {
     expect(process.listenerCount('SIGINT')).to.equal(listeners);
     bar.stop();
     expect(err.text).not.to.match(/\u001b\[\?/);
-  });
-});
-
-describe('cli/progress-lines', () => {
-  it('writes a plain line every five seconds, and none for what takes less', () => {
-    const { terminal, err } = openTerminal();
-    let clock = 0;
-    const lines = new ProgressLines(terminal, () => clock);
-    lines.show(started);
-    for (clock = 1000; clock <= 11000; clock += 1000) lines.show(at((size / 20) * (clock / 1000)));
-    lines.show(ended);
-    lines.show(summary);
-    expect(err.lines).to.deep.equal(['a: send 25 % of 1.0 MiB  51.2 KiB/s  ETA 15 s', 'a: send 50 % of 1.0 MiB  51.2 KiB/s  ETA 10 s']);
   });
 });

@@ -54,9 +54,8 @@ export class SendallProcess {
 }
 
 /** Runs the built command to its end, with `input` on its standard input. */
-export async function sendall(words: readonly string[], options?: { cwd?: string; env?: NodeJS.ProcessEnv; input?: string }): Promise<Ended> {
-  const { input = '', ...others } = options ?? {};
-  const running = new SendallProcess(words, others);
+export async function sendall(words: readonly string[], { cwd, input = '' }: { cwd: string; input?: string }): Promise<Ended> {
+  const running = new SendallProcess(words, { cwd });
   running.child.stdin?.on('error', () => undefined).end(input);
   return running.ended;
 }

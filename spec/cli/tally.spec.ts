@@ -25,7 +25,8 @@ describe('cli/tally', () => {
     tally.note(started('a', 1000), 0);
     tally.note(progress('a', 'hash', 0, 1000), 0);
     tally.note(progress('a', 'hash', 250, 1000), 1000);
-    expect(tally.standing).to.deep.equal({ phase: 'hash', name: 'a', done: 250, total: 1000, rate: 250, eta: 3, files: undefined });
+    const hashing = { phase: 'hash', name: 'a', done: 250, total: 1000, moved: 0, rate: 250, eta: 3, files: undefined };
+    expect(tally.standing).to.deep.equal(hashing);
     tally.note(progress('a', 'hash', 1000, 1000), 2000);
     tally.note(progress('a', 'send', 100, 1000), 3000);
     expect(tally.standing).to.include({ phase: 'send', done: 100 });
@@ -51,6 +52,13 @@ describe('cli/tally', () => {
     tally.note(progress('b', 'send', 100, 400), 200);
     tally.note(progress('c', 'hash', 150, 200), 300);
     expect(tally.standing).to.include({ phase: 'send', name: 'b', done: 400, total: 900, files: 1 });
+  });
+
+  it('names no file and no total while only small files fly by, which tell of no progress', () => {
+    const tally = new Tally();
+    for (const name of ['a', 'b', 'c']) tally.note(started(name, 10), 0);
+    tally.note({ event: 'sent', ...done('a', 10) }, 1);
+    expect(tally.standing).to.include({ phase: 'send', name: undefined, done: 0, total: 0, moved: 10, files: 1 });
   });
 
   it('takes the rate over the last seconds, not since the beginning', () => {

@@ -20,7 +20,13 @@ const summary = (files: number, bottleneck: Summary['bottleneck'] = 'network'): 
   seconds: 1,
   bottleneck,
 });
-const failed = (file_name: string): TransferEvent => ({ event: 'failed', file_name, code: 'exists', message: 'The name is taken.', hint: 'Rename it.' });
+const failed = (file_name: string): TransferEvent => ({
+  event: 'failed',
+  file_name,
+  code: 'exists',
+  message: 'The name is taken.',
+  hint: 'Rename it.',
+});
 
 describe('cli/view', () => {
   const sender = (settings?: Parameters<typeof openTerminal>[0]) => {
@@ -88,7 +94,10 @@ describe('cli/view', () => {
   it('puts the line to paste on stderr', () => {
     const { view, out, err } = sender();
     view.show({ event: 'listening', address: 'tcp://127.0.0.1:8898', port: 8898, ticket: null });
-    expect(err.lines).to.deep.equal(['Listening on tcp://127.0.0.1:8898. On this machine:', '    sendall receive --from tcp://127.0.0.1:8898']);
+    expect(err.lines).to.deep.equal([
+      'Listening on tcp://127.0.0.1:8898. On this machine:',
+      '    sendall receive --from tcp://127.0.0.1:8898',
+    ]);
     expect(out.text).to.equal('');
   });
 

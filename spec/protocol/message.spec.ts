@@ -54,10 +54,14 @@ describe('parseReply', () => {
     for (const sent of [receipt, { ...receipt, verified: 'cache' }, { ...receipt, waited }]) expect(parseReply(travelled(sent))).to.deep.equal(sent);
   });
 
-  it('reads a refusal, with and without a name and a hint, as it was sent', () => {
-    for (const sent of [refusal, { ...refusal, file_name: 'a.txt' }, { ...refusal, hint: 'Rename it.' }]) {
+  it('reads a refusal, with and without what is optional, as it was sent', () => {
+    for (const sent of [refusal, { ...refusal, file_name: 'a.txt' }, { ...refusal, hint: 'Rename it.' }, { ...refusal, skipped: true }]) {
       expect(parseReply(travelled(sent))).to.deep.equal(sent);
     }
+  });
+
+  it('takes a refusal for a failure unless skipped is exactly true', () => {
+    for (const skipped of [false, null, 1, 'true']) expect(parseReply({ ...refusal, skipped })).to.deep.equal(refusal);
   });
 
   it('ignores keys it does not know, and takes a code it does not know for unexpected', () => {

@@ -1,33 +1,29 @@
-import { type BigIntStats, constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
-import type { AlignedMemory, Lease } from '../aligned-memory';
-import { alignment } from '../aligned-memory';
-import { createDigest } from '../digest';
+import { constants } from 'node:fs';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type AlignedMemory, alignment, type Lease } from '../aligned-memory';
 import type { DigestPool, FileDigest } from '../digest-pool';
-import { errnoOf, TransferError } from '../errors';
-import { printable } from '../name';
+import type { TransferError } from '../errors';
 import type { Digests } from '../progress';
-import { algorithmsOf, firstDifference, type NewFile } from './store';
+import type { Directory } from './directory';
+import { takeFreeName } from './final-name';
+import { checkDigests, discarded, diskError, incomplete, type StagedBytes } from './staged-bytes';
+import { algorithmsOf, type NewFile } from './store';
 
 const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
 
-/** Files up to this size are read back and hashed on the spot: a thread would cost more than the hash. */
-export const smallFile = 64 * 1024;
 /** Writes that may be on their way to the disk at once, for one file. */
 const writesInFlight = 4;
 
-/** What the staged files of one store share. */
-export interface StageMemory {
-  readonly small: AlignedMemory;
-  readonly large: AlignedMemory;
-}
-
-export interface StagingPlace {
+export interface LargePlace {
   /** The path of the staged file; it must not exist yet. */
   readonly path: string;
   /** Whether the disk takes O_DIRECT. */
   readonly direct: boolean;
-  readonly memory: StageMemory;
+  /** Told of bytes that have reached the disk, and so are no longer free there. */
+  readonly wrote: (bytes: number) => void;
+  /** The permissions of the final file. */
+  readonly mode: number;
+  readonly memory: AlignedMemory;
   readonly pool: DigestPool;
 }
 
@@ -35,7 +31,7 @@ export interface StagingPlace {
  * The bytes of one file on their way to the disk: written past the page cache from aligned memory, read back by the same
  * descriptor while later bytes still arrive.
  */
-export class StagedBytes {
+export class LargeBytes implements StagedBytes {
   private received = 0;
   private written = 0;
   /** Bytes behind the last aligned offset, kept until more of them make a whole sector. */
@@ -48,30 +44,30 @@ export class StagedBytes {
 
   private constructor(
     private readonly file: NewFile,
-    private readonly place: StagingPlace,
+    private readonly place: LargePlace,
     private readonly handle: FileHandle,
   ) {}
 
-  static async create(file: NewFile, place: StagingPlace): Promise<StagedBytes> {
+  static async create(file: NewFile, place: LargePlace): Promise<LargeBytes> {
     const direct = place.direct ? (O_DIRECT ?? 0) : 0;
     const handle = await open(place.path, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | direct, 0o600).catch((error: unknown) => {
       throw diskError(error, file);
     });
-    return new StagedBytes(file, place, handle);
+    return new LargeBytes(file, place, handle);
   }
 
   /** See `StagedFile.write`. */
   async write(fill: (memory: Uint8Array, hurry: () => boolean) => Promise<number>): Promise<number> {
-    const memory = this.file.size <= smallFile ? this.place.memory.small : this.place.memory.large;
+    const { memory } = this.place;
     while (this.inFlight.size >= writesInFlight) await Promise.race(this.inFlight);
     const lease = await memory.lease();
     let kept = false;
     try {
-      if (this.failure) throw this.failure;
+      this.throwIfFailed();
       lease.bytes.set(this.carry);
       const room = Math.min(lease.bytes.length - this.carry.length, this.file.size - this.received);
       const count = await fill(lease.bytes.subarray(this.carry.length, this.carry.length + room), () => memory.contended);
-      if (this.failure) throw this.failure;
+      this.throwIfFailed();
       kept = this.accept(lease, count);
       return count;
     } finally {
@@ -82,39 +78,47 @@ export class StagedBytes {
   /** Makes the bytes durable, reads them all back and compares; see `StagedFile.verify`. */
   async verify(onProgress?: (done: number) => void): Promise<void> {
     const { file, handle } = this;
-    if (this.received !== file.size) throw new TransferError('unexpected', `${String(file.size - this.received)} bytes of ${printable(file.name)} were never written.`);
+    if (this.received !== file.size) throw incomplete(file, this.received);
     this.readBackProgress = onProgress;
     await this.inOrder;
-    if (this.failure) throw this.failure;
+    this.throwIfFailed();
     let actual: Digests;
     try {
       if (this.place.direct && file.size % alignment !== 0) await handle.truncate(file.size);
-      await handle.chmod(0o666 & ~process.umask());
+      await handle.chmod(this.place.mode);
       // A failed fsync is final: the kernel forgets which bytes it could not write, and a second one would succeed.
       await handle.sync();
       actual = await this.readBack();
     } catch (error) {
       throw this.fail(error);
     }
-    const different = firstDifference(file.digests, actual);
-    if (different !== undefined) {
-      throw this.fail(
-        new TransferError('mismatch', `${printable(file.name)} does not match: its ${different} should be ${file.digests[different] ?? ''}, and is ${actual[different] ?? ''} on the disk.`),
-      );
+    try {
+      checkDigests(file, actual);
+    } catch (error) {
+      throw this.fail(error);
     }
   }
 
-  /** Closes the file once nothing uses its descriptor any more. */
-  async close(): Promise<void> {
-    this.failure ??= new TransferError('interrupted', 'The file was discarded.');
+  async appear(directory: Directory, base: string): Promise<boolean> {
+    return takeFreeName(this.place.path, directory, base);
+  }
+
+  async replace(directory: Directory, base: string): Promise<void> {
+    await rename(this.place.path, directory.at(base));
+  }
+
+  /** The descriptor is closed only when no thread uses it any more: its number could be another file's by then. */
+  async discard(): Promise<void> {
+    this.failure ??= discarded();
     this.reading?.cancel();
     await this.reading?.digests.catch(() => undefined);
     await Promise.allSettled(this.inFlight);
-    await handleClosed(this.handle);
-  }
-
-  stat(): Promise<BigIntStats> {
-    return this.handle.stat({ bigint: true });
+    try {
+      await this.handle.close();
+    } finally {
+      // After a rename it is gone already.
+      await rm(this.place.path, { force: true });
+    }
   }
 
   /** Sends what `lease` holds towards the disk; false when it is all carried over instead. */
@@ -128,6 +132,7 @@ export class StagedBytes {
     const offset = this.written;
     this.written += length;
     const writing = this.writeOut(lease, length, offset)
+      .then(() => this.place.wrote(length))
       .catch((error: unknown) => void this.fail(error))
       .finally(() => {
         lease.release();
@@ -154,7 +159,7 @@ export class StagedBytes {
   /** Lets the reading back follow the writes, so that only a short piece is left to be read when the last byte arrives. */
   private trail(upTo: number): void {
     const { size } = this.file;
-    if (this.failure || size <= smallFile || upTo >= size) return;
+    if (this.failure || upTo >= size) return;
     if (this.reading) this.reading.advance(upTo);
     else this.reading = this.startReading(upTo);
   }
@@ -172,52 +177,18 @@ export class StagedBytes {
     return reading;
   }
 
-  private async readBack(): Promise<Digests> {
-    const { file } = this;
-    if (file.size > smallFile) {
-      this.reading ??= this.startReading(0);
-      this.reading.advance(file.size);
-      return this.reading.digests;
-    }
-    const lease = await this.place.memory.small.lease();
-    try {
-      for (let at = 0; at < file.size; ) {
-        const { bytesRead } = await this.handle.read(lease.bytes, at, lease.bytes.length - at, at);
-        if (bytesRead === 0) throw new Error('the file is shorter than what was written');
-        at += bytesRead;
-      }
-      const algorithms = algorithmsOf(file.digests);
-      const digests = await Promise.all(algorithms.map((algorithm) => createDigest(algorithm)));
-      for (const digest of digests) digest.update(lease.bytes.subarray(0, file.size));
-      return Object.fromEntries(digests.map((digest, at) => [algorithms[at], digest.digest()]));
-    } finally {
-      lease.release();
-    }
+  private readBack(): Promise<Digests> {
+    this.reading ??= this.startReading(0);
+    this.reading.advance(this.file.size);
+    return this.reading.digests;
+  }
+
+  private throwIfFailed(): void {
+    if (this.failure) throw this.failure;
   }
 
   private fail(error: unknown): TransferError {
     this.failure ??= diskError(error, this.file);
     return this.failure;
   }
-}
-
-/** What a failure of the disk means for the file that was on its way there. */
-export function diskError(error: unknown, file: { readonly name: string }): TransferError {
-  if (error instanceof TransferError) return error;
-  const name = printable(file.name);
-  const cause = { cause: error };
-  switch (errnoOf(error)) {
-    case 'ENOSPC':
-      return new TransferError('space', `The receiver's disk is full; ${name} was not stored.`, cause);
-    case 'EDQUOT':
-      return new TransferError('space', `The disk quota of the receiver is used up; ${name} was not stored.`, cause);
-    case 'ENAMETOOLONG':
-      return new TransferError('name', `${name} is too long a name for the receiver's disk.`, cause);
-    default:
-      return new TransferError('disk', `The receiver's disk failed; ${name} was not stored: ${error instanceof Error ? error.message : String(error)}.`, cause);
-  }
-}
-
-async function handleClosed(handle: FileHandle): Promise<void> {
-  if (handle.fd >= 0) await handle.close();
 }

@@ -1,0 +1,88 @@
+import path from 'node:path';
+import { parentPort, Worker } from 'node:worker_threads';
+
+/** What an order came to. Errors cross between threads as what they say and their errno name. */
+export type Result<Answer> = { readonly answer: Answer } | { readonly failure: { readonly message: string; readonly code?: string } };
+
+interface Asked<Answer> {
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * A thread that carries out orders by plain synchronous calls, many at a time. For work of some microseconds that is several
+ * times as cheap as the asynchronous calls, each of which wakes another thread. Orders given in the same turn of the event
+ * loop travel together.
+ */
+export class Lane<Order, Answer> {
+  private readonly worker: Worker;
+  private readonly asked: Asked<Answer>[] = [];
+  private outbox: Order[] = [];
+  private dead: Error | undefined;
+
+  /** `file` is the worker's module without its extension; `setup` arrives there as `workerData`. */
+  constructor(file: string, setup: unknown) {
+    const { extension, execArgv } = workerLanguage();
+    this.worker = new Worker(file + extension, { workerData: setup, execArgv, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
+    this.worker.unref();
+    this.worker.on('message', (results: readonly Result<Answer>[]) => this.receive(results));
+    this.worker.on('error', (error) => this.fail(error instanceof Error ? error : new Error(String(error))));
+    this.worker.on('exit', () => this.fail(new Error('The thread has ended.')));
+  }
+
+  /** How many orders are not answered yet. */
+  get load(): number {
+    return this.asked.length;
+  }
+
+  /** Rejects with an Error that carries the errno `code` of the call that failed. */
+  ask(order: Order): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      if (this.dead) {
+        reject(this.dead);
+        return;
+      }
+      if (this.asked.push({ resolve, reject }) === 1) this.worker.ref();
+      if (this.outbox.push(order) === 1) setImmediate(() => this.worker.postMessage(this.outbox.splice(0)));
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.worker.terminate();
+  }
+
+  /** Answers come in the order of the orders. */
+  private receive(results: readonly Result<Answer>[]): void {
+    for (const result of results) {
+      const asked = this.asked.shift();
+      if ('answer' in result) asked?.resolve(result.answer);
+      else asked?.reject(Object.assign(new Error(result.failure.message), result.failure.code === undefined ? {} : { code: result.failure.code }));
+    }
+    if (this.asked.length === 0) this.worker.unref();
+  }
+
+  private fail(error: Error): void {
+    this.dead ??= error;
+    for (const { reject } of this.asked.splice(0)) reject(error);
+  }
+}
+
+/** The other end of a lane, in its thread: `carryOut` gets the orders that arrived together, and gives one result for each. */
+export function serveLane<Order, Answer>(carryOut: (orders: readonly Order[]) => Promise<Result<Answer>[]>): void {
+  let turn = Promise.resolve();
+  parentPort?.on('message', (orders: readonly Order[]) => {
+    turn = turn.then(async () => parentPort?.postMessage(await carryOut(orders)));
+  });
+}
+
+/** What travels back for an order that threw `error`. */
+export function failureOf(error: unknown): { readonly failure: { readonly message: string; readonly code?: string } } {
+  const { message, code } = error as NodeJS.ErrnoException;
+  return { failure: code === undefined ? { message } : { message, code } };
+}
+
+/** How a worker's module is called and started: under ts-node it is a .ts file, like this one. */
+export function workerLanguage(): { readonly extension: string; readonly execArgv: string[] } {
+  const extension = path.extname(__filename);
+  return { extension, execArgv: extension === '.ts' ? ['-r', 'ts-node/register/transpile-only'] : [] };
+}

@@ -1,0 +1,15 @@
+import { failureOf, type Result, serveLane } from '../lane';
+import { readSmallSource, type SmallSource } from './small-source';
+
+/** Reads the files at the paths that it is given. */
+serveLane<string, SmallSource>(async (paths) => {
+  const results: Result<SmallSource>[] = [];
+  for (const path of paths) {
+    try {
+      results.push({ answer: await readSmallSource(path) });
+    } catch (error) {
+      results.push(failureOf(error));
+    }
+  }
+  return results;
+});

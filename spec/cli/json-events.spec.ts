@@ -1,0 +1,119 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Ajv2020 } from 'ajv/dist/2020';
+import { expect } from 'chai';
+import type { TransferEvent } from '../../lib/index';
+import { eventsOf, sendall, SendallProcess } from './sendall-process';
+
+const schema = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8')) as object;
+const validate = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true }).compile(schema);
+
+function accept(event: unknown): void {
+  expect(validate(event), `${JSON.stringify(event)} ${JSON.stringify(validate.errors)}`).to.equal(true);
+}
+
+const md5 = '8f6fbf8347faa4924a76856701edb0f3';
+const sent = { event: 'sent', file_name: 'a', file_size: 1, digests: { md5 }, verified: null, bytes_on_wire: 90, seconds: 0.1 };
+const progress = { event: 'progress', file_name: 'a', phase: 'hash', done: 1, total: 2 };
+const summary = { event: 'summary', files: 1, bytes: 1, bytes_on_wire: 90, seconds: 1, bottleneck: null };
+
+describe('fixtures/json-events.schema.json', () => {
+  it('takes one of each event', () => {
+    const events: TransferEvent[] = [
+      { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket: null },
+      { event: 'listening', address: 'unix:/run/s.sock', port: null, ticket: null },
+      { event: 'started', file_name: 'a', file_size: 0 },
+      { event: 'progress', file_name: 'a', phase: 'verify', done: 0, total: 0 },
+      { event: 'received', file_name: 'a', file_size: 1, digests: { md5 }, verified: 'cache', path: 'a', bytes_on_wire: 90, seconds: 0 },
+      { event: 'sent', file_name: 'a', file_size: 1, digests: { md5 }, verified: null, bytes_on_wire: 90, seconds: 0.5 },
+      { event: 'skipped', file_name: 'a', reason: 'The same is there already.' },
+      { event: 'failed', code: 'usage', message: 'Wrong.' },
+      { event: 'failed', file_name: '', code: 'name', message: 'Empty.', hint: 'Rename it.' },
+      { event: 'summary', files: 0, bytes: 0, bytes_on_wire: 0, seconds: 0, bottleneck: 'hash' },
+    ];
+    for (const event of events) accept(event);
+  });
+
+  const refused: unknown[] = [
+    {},
+    [],
+    'sent',
+    { event: 'finished' },
+    { ...sent, event: 'received' }, // a receiver never reports what it has not verified
+    { ...sent, verified: 'yes' },
+    { ...sent, verified: undefined },
+    { ...sent, more: 1 },
+    { ...sent, file_size: -1 },
+    { ...sent, file_size: 1.5 },
+    { ...sent, file_size: '1' },
+    { ...sent, digests: { md5: md5.toUpperCase() } },
+    { ...sent, digests: { sha256: md5 } },
+    { ...sent, digests: { crc32: '00000000' } },
+    { ...sent, path: '' },
+    { ...progress, phase: 'flush' },
+    { ...progress, done: 2 ** 60 },
+    { ...progress, file_name: undefined },
+    { ...summary, bottleneck: 'disk' },
+    { ...summary, seconds: -1 },
+    { event: 'failed', code: 'oops', message: 'x' },
+    { event: 'failed', code: 'usage' },
+    { event: 'failed', code: 'usage', message: '' },
+    { event: 'listening', address: 'tcp://[::]:0', port: 0, ticket: null },
+    { event: 'listening', address: 'tcp://[::]:1', port: 1 },
+    { event: 'skipped', file_name: 'a' },
+    { event: 'started', file_name: 'a', file_size: null },
+  ];
+  for (const event of refused) {
+    it(`refuses ${JSON.stringify(event)}`, () => {
+      expect(validate(JSON.parse(JSON.stringify(event)))).to.equal(false);
+    });
+  }
+});
+
+describe('cli: --json', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'sendall-json-'));
+  const options = { cwd: directory };
+  after(() => rmSync(directory, { recursive: true }));
+
+  it('prints nothing but events of the schema, from listening to the summary, on both sides', async () => {
+    mkdirSync(join(directory, 'in'), { mode: 0o755 });
+    writeFileSync(join(directory, 'large'), Buffer.alloc(3 * 1024 ** 2));
+    writeFileSync(join(directory, 'taken'), 'new');
+    writeFileSync(join(directory, 'in', 'taken'), 'old');
+    const receiver = new SendallProcess(['receive', 'in', '--once', '--json', '--listen', '127.0.0.1:0'], options);
+    const [, target = ''] = await receiver.says(/"address":"([^"]+)"/);
+    const sender = await sendall(['send', 'large', 'taken', 'missing', target, '--json', '--limit', '4M'], options);
+    const ended = await receiver.ended;
+
+    for (const side of [sender, ended]) {
+      expect(side.stdout).to.match(/^(\{.*\}\n)+$/);
+      for (const event of eventsOf(side)) accept(event);
+      expect(side.code).to.equal(8);
+    }
+    const kinds = (events: readonly TransferEvent[]): string[] => [...new Set(events.map(({ event }) => event))].sort();
+    expect(kinds(eventsOf(sender))).to.deep.equal(['failed', 'progress', 'sent', 'started', 'summary']);
+    expect(kinds(eventsOf(ended))).to.deep.equal(['failed', 'listening', 'progress', 'received', 'started', 'summary']);
+    expect(eventsOf(sender).at(-1)).to.include({ event: 'summary', files: 1 });
+    expect(eventsOf(ended).at(-1)).to.include({ event: 'summary', files: 1 });
+    const failed = eventsOf(sender).flatMap((event) => (event.event === 'failed' ? [event.file_name] : []));
+    expect(failed.sort()).to.deep.equal(['missing', 'taken']);
+  });
+
+  it('tells of progress at least twice a second', async () => {
+    mkdirSync(join(directory, 'slow'), { mode: 0o755 });
+    writeFileSync(join(directory, 'slowly'), Buffer.alloc(8 * 1024 ** 2, 1));
+    const receiver = new SendallProcess(['receive', 'slow', '--once', '--json', '--listen', '127.0.0.1:0'], options);
+    const [, target = ''] = await receiver.says(/"address":"([^"]+)"/);
+    const sender = await sendall(['send', 'slowly', target, '--json', '--limit', '4M'], options);
+    for (const [side, phase] of [
+      [sender, 'send'],
+      [await receiver.ended, 'receive'],
+    ] as const) {
+      const steps = eventsOf(side).flatMap((event) => (event.event === 'progress' && event.phase === phase ? [event.done] : []));
+      const { seconds } = eventsOf(side).findLast((event) => event.event === 'summary') ?? { seconds: 0 };
+      expect(steps.length, phase).to.be.at.least(Math.floor((seconds - 0.5) * 2));
+      expect(Math.max(...steps), phase).to.be.at.least(1024 ** 2);
+    }
+  });
+});
