@@ -218,9 +218,12 @@ class PlainSender {
 
   private done(file: FileDone): void {
     this.on({ event: 'sent', ...file });
-    this.tally.add(file);
-    if (file.verified !== null) this.files.push(file);
-    else this.failures.push(new TransferError('not-confirmed', 'Sent, not confirmed: the receiver closed without an answer.', { fileName: file.file_name }));
+    if (file.verified !== null) {
+      this.files.push(file);
+      this.tally.add(file);
+      return;
+    }
+    this.failures.push(new TransferError('not-confirmed', 'Sent, not confirmed: the receiver closed without an answer.', { fileName: file.file_name }));
   }
 
   private failed(error: TransferError): void {
