@@ -16,9 +16,9 @@ export type Answer =
   | { readonly id: number; readonly answer: 'finished'; readonly digests?: Digests; readonly error?: { readonly message: string; readonly code?: string } };
 
 export const readSize = 1024 * 1024;
-/** Two reads ahead: one is being hashed while the next two are on their way from the disk. */
-const readAhead = 2;
-const progressEvery = 8 * readSize;
+/** While one piece is hashed, so many more are on their way from the disk, which also has writes to do. */
+const readAhead = 4;
+const progressEvery = 4 * readSize;
 
 class Reading {
   private upTo: number;
@@ -108,7 +108,7 @@ function post(answer: Answer): void {
   parentPort?.postMessage(answer);
 }
 
-const memory = new AlignedMemory(readSize, 6);
+const memory = new AlignedMemory(readSize, 12);
 const readings = new Map<number, Reading>();
 
 parentPort?.on('message', (order: Order) => {

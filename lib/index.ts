@@ -1,4 +1,5 @@
-export { send, type SendOptions, type SendResult } from './transfer/sender';
+export { send, type SendResult } from './transfer/sender';
+export type { SendOptions } from './transfer/send-options';
 export { createReceiver, type Receiver, type ReceiverOptions } from './transfer/receiver';
 export type { IfExists } from './store/store';
 export { TransferError, type ErrorCode, type TransferErrorOptions } from './errors';
@@ -9,3 +10,7 @@ export { sendall } from './transport/sendall';
 export { defaultPort, formatAddress, isPlainTarget, parseAddress, type Address } from './transport/address';
 export { dial, listen, type Dialed, type Listening } from './transport/net';
 export { Connection, type HeaderDeadlines } from './connection';
+export { tryDial, type Tried } from './transport/try-dial';
+export { Conversation, type Message } from './conversation/conversation';
+export { converse, serve, type ConverseOptions, type ServeOptions, type Serving } from './conversation/meet';
+export { Outbox } from './conversation/outbox';

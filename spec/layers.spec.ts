@@ -15,9 +15,10 @@ interface Layer {
 
 const layers: readonly Layer[] = [
   { name: 'cli', holds: /^cli\//, below: ['index'] },
-  { name: 'index', holds: /^lib\/index\.ts$/, below: ['snapshot', 'transfer', 'connection', 'transport', 'store', 'protocol'] },
+  { name: 'index', holds: /^lib\/index\.ts$/, below: ['snapshot', 'transfer', 'conversation', 'connection', 'transport', 'store', 'protocol'] },
   { name: 'snapshot', holds: /^lib\/snapshot\//, below: ['transfer', 'connection', 'transport', 'store', 'protocol'] },
   { name: 'transfer', holds: /^lib\/transfer\//, below: ['connection', 'transport', 'store', 'protocol'] },
+  { name: 'conversation', holds: /^lib\/conversation\//, below: ['connection', 'transport', 'protocol'] },
   { name: 'connection', holds: /^lib\/connection\.ts$/, below: ['transport', 'store', 'protocol'] },
   { name: 'transport', holds: /^lib\/transport\//, below: ['protocol'] },
   { name: 'store', holds: /^lib\/store\//, below: ['protocol'] },

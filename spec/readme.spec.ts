@@ -57,8 +57,10 @@ describe('the README', () => {
     await writeFile(path.join(directory, 'a.bin'), Buffer.alloc(3_000_001, 'sendall'));
     await writeFile(path.join(directory, 'empty'), '');
     const child = spawn('python3', ['../receive.py', '0'], { cwd: inbox });
-    const [first] = (await once(child.stdout, 'data')) as [Buffer];
-    const port = /\d+/.exec(first.toString())?.[0] ?? '';
+    let printed = '';
+    child.stdout.on('data', (text: Buffer) => (printed += text.toString()));
+    while (!/\d+\n/.test(printed)) await once(child.stdout, 'data');
+    const port = /\d+/.exec(printed)?.[0] ?? '';
     const closed = once(child, 'close') as Promise<[number]>;
     const ended = await send({ paths: [path.join(directory, 'a.bin'), path.join(directory, 'empty')], target: `tcp://127.0.0.1:${port}` }).catch((error: unknown) => error);
     expect(ended).to.be.instanceOf(TransferError).and.include({ code: 'not-confirmed' });

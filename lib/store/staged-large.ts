@@ -11,6 +11,11 @@ import { algorithmsOf, type NewFile } from './store';
 
 const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
 
+/**
+ * How far the reading back may be behind the writes, in bytes. Let run ahead, the writes would keep the disk busy while the hash
+ * waits for it, and later the hash would keep everybody waiting while the disk is idle.
+ */
+const mostBehind = 64 * 1024 * 1024;
 /** Writes that may be on their way to the disk at once, for one file. */
 const writesInFlight = 4;
 
@@ -40,6 +45,9 @@ export class LargeBytes implements StagedBytes {
   private inOrder: Promise<void> = Promise.resolve();
   private failure: TransferError | undefined;
   private reading: FileDigest | undefined;
+  /** Bytes read back so far. */
+  private verified = 0;
+  private caughtUp: () => void = () => undefined;
   private readBackProgress: ((done: number) => void) | undefined;
 
   private constructor(
@@ -59,7 +67,7 @@ export class LargeBytes implements StagedBytes {
   /** See `StagedFile.write`. */
   async write(fill: (memory: Uint8Array, hurry: () => boolean) => Promise<number>): Promise<number> {
     const { memory } = this.place;
-    while (this.inFlight.size >= writesInFlight) await Promise.race(this.inFlight);
+    await this.diskCaughtUp();
     const lease = await memory.lease();
     let kept = false;
     try {
@@ -109,7 +117,7 @@ export class LargeBytes implements StagedBytes {
 
   /** The descriptor is closed only when no thread uses it any more: its number could be another file's by then. */
   async discard(): Promise<void> {
-    this.failure ??= discarded();
+    this.fail(discarded());
     this.reading?.cancel();
     await this.reading?.digests.catch(() => undefined);
     await Promise.allSettled(this.inFlight);
@@ -171,10 +179,26 @@ export class LargeBytes implements StagedBytes {
       size: file.size,
       upTo,
       algorithms: algorithmsOf(file.digests),
-      onProgress: (done) => this.readBackProgress?.(done),
+      onProgress: (done) => this.readBackTo(done),
     });
-    reading.digests.catch(() => undefined);
+    reading.digests.catch((error: unknown) => void this.fail(error));
     return reading;
+  }
+
+  /** Waits while too many writes are under way, or the reading back is too far behind for the disk to serve both. */
+  private async diskCaughtUp(): Promise<void> {
+    while (this.inFlight.size >= writesInFlight) await Promise.race(this.inFlight);
+    while (this.written - this.verified > mostBehind && !this.failure) {
+      await new Promise<void>((resolve) => {
+        this.caughtUp = resolve;
+      });
+    }
+  }
+
+  private readBackTo(done: number): void {
+    this.verified = done;
+    this.caughtUp();
+    this.readBackProgress?.(done);
   }
 
   private readBack(): Promise<Digests> {
@@ -189,6 +213,7 @@ export class LargeBytes implements StagedBytes {
 
   private fail(error: unknown): TransferError {
     this.failure ??= diskError(error, this.file);
+    this.caughtUp();
     return this.failure;
   }
 }

@@ -2,11 +2,11 @@ import type { Readable } from 'node:stream';
 import type { RememberedDigests } from '../digest-cache';
 import type { DigestPool } from '../digest-pool';
 import { asTransferError, TransferError } from '../errors';
-import type { Lane } from '../lane';
 import type { EntryName } from '../name';
 import { type Listener, Meter, type Waits } from '../progress';
 import { readSmallSource, type SmallSource } from './small-source';
 import { changed, OpenSource, type SourceFile, unreadable } from './source';
+import type { SourceLane } from './source-lane';
 import { spool } from './spool';
 
 /** A file whose digest is known: ready for the plain wire, which wants the md5 before the bytes. */
@@ -25,8 +25,7 @@ export type Found = SourceFile | { readonly input: Readable; readonly name: Entr
 
 export interface OutgoingOptions {
   readonly pool: DigestPool;
-  /** The thread that reads small files; started when first asked for. */
-  readonly lane: () => Lane<string, SmallSource>;
+  readonly lane: SourceLane;
   readonly cache: RememberedDigests;
   /** How many large files may be hashed before their turn. */
   readonly largeAhead: number;
@@ -157,7 +156,7 @@ export class OutgoingQueue {
 
   private readSmall(path: string): Promise<SmallSource> {
     // A thread is not started for a handful of files.
-    return this.opened++ < fewFiles ? readSmallSource(path) : this.options.lane().ask(path);
+    return this.opened++ < fewFiles ? readSmallSource(path) : this.options.lane.read(path);
   }
 
   private async prepare({ source, name, md5, began }: OpenedFile): Promise<Outgoing | TransferError> {

@@ -37,7 +37,7 @@ interface Arriving {
 /** Files of one connection that may be verified and committed while the next ones arrive. */
 const mostUnfinished = 256;
 /** With so many answers that the sender has not taken, nothing more is read from it. */
-const mostUnread = 1024;
+const mostUnread = 256;
 
 /**
  * The receiver's side of the plain wire: reads files until the sender finishes, and answers for each, in their order, once
@@ -84,7 +84,7 @@ class PlainReceiving {
   }
 
   /**
-   * False when the sender left in the middle of a payload that was refused. Rejects only with what ends the conversation: from
+   * False when the rest of a payload that was refused does not come. Rejects only with what ends the conversation: from
    * then on it is unclear where the next frame begins.
    */
   private async receiveFile(fields: JsonObject, wireBefore: number): Promise<boolean> {
@@ -99,10 +99,9 @@ class PlainReceiving {
       return true;
     } catch (thrown) {
       const error = asTransferError(thrown, 'unexpected', 'Receiving failed').about(header.file_name);
-      if (this.connection.failure) throw error;
       this.refuse(error);
-      // "After a refusal the receiver reads the rest of the payload and throws it away." A sender may save itself that rest:
-      // it has had the one reply for its file, so nothing more is said.
+      // "After a refusal the receiver reads the rest of the payload and throws it away." Where it does not come, because the
+      // connection is lost or the sender saves itself that rest, there was the one reply for this file, and nothing more is said.
       return this.connection.skip(arriving.left).then(
         () => true,
         () => false,

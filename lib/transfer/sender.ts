@@ -1,53 +1,25 @@
-import path from 'node:path';
-import type { Readable } from 'node:stream';
+import { stat } from 'node:fs/promises';
 import { Connection } from '../connection';
 import { DigestCache, noDigestCache, type RememberedDigests } from '../digest-cache';
 import { DigestPool } from '../digest-pool';
 import { asTransferError, TransferError } from '../errors';
-import { Lane } from '../lane';
-import { parseEntryName } from '../name';
 import { type Bottleneck, type FileDone, type Listener, type Summary, Waits } from '../progress';
 import type { Waited } from '../protocol/message';
-import { formatAddress, isPlainTarget, parseAddress } from '../transport/address';
+import { formatAddress, parseAddress } from '../transport/address';
 import { dial, type Dialed, listen } from '../transport/net';
-import { type Found, type Outgoing, OutgoingQueue } from './outgoing';
+import { measure } from './measure';
+import { type Outgoing, OutgoingQueue } from './outgoing';
 import { type SendEnd, type Sending, sendPlain } from './plain-send';
 import { RateLimit } from './rate-limit';
-import type { SmallSource } from './small-source';
-import { type OpenSource, scan } from './source';
+import { checkUsage, found, type SendOptions } from './send-options';
+import type { OpenSource } from './source';
+import { SourceLane } from './source-lane';
 import { failureOf, Tally } from './summary';
-
-export interface SendOptions {
-  /** Files and directories; `-` is `input`. */
-  readonly paths: readonly string[];
-  /** `tcp://HOST:PORT` or `unix:PATH`. Either this or `listen`. */
-  readonly target?: string;
-  /** `HOST:PORT` or `unix:PATH`, at which the receiver dials in. */
-  readonly listen?: string;
-  /** What `-` reads; default standard input. */
-  readonly input?: Readable;
-  /** Stores a single file under this name; default for `-` is `stdin`. */
-  readonly name?: string;
-  /** Patterns, as in gitignore(5), of what is left out of directories. */
-  readonly exclude?: readonly string[];
-  /** How many connections carry files at once; `auto` is one, since that fills the plain wire. */
-  readonly connections?: number | 'auto';
-  /** Bytes per second, over all connections. */
-  readonly limit?: number;
-  /** Whether digests of unchanged files are remembered between runs; default true. */
-  readonly useCache?: boolean;
-  /** Speaks the plain wire to another machine, where anybody on the way can read and change it. */
-  readonly insecurePlain?: boolean;
-  readonly on?: Listener;
-  readonly signal?: AbortSignal;
-}
 
 export interface SendResult {
   readonly files: readonly FileDone[];
   readonly summary: Summary;
 }
-
-const mostConnections = 64;
 
 /**
  * Sends files over the plain wire. Resolves only if the receiver confirmed every one; otherwise rejects with the
@@ -72,23 +44,6 @@ export async function send(options: SendOptions): Promise<SendResult> {
   return { files, summary };
 }
 
-function checkUsage({ paths, target, listen: where, name, connections = 'auto', limit }: SendOptions): void {
-  const wrong = (message: string, hint?: string): never => {
-    throw new TransferError('usage', message, hint === undefined ? {} : { hint });
-  };
-  if (paths.length === 0) wrong('There is nothing to send.');
-  if ((target === undefined) === (where === undefined)) wrong('Either a target to dial or an address to listen at is needed.');
-  if (target !== undefined && !isPlainTarget(target)) wrong(`Not a target: ${JSON.stringify(target)}.`, 'Targets look like tcp://192.168.1.20:8898 or unix:/run/sendall.sock.');
-  parseAddress(target ?? where ?? '');
-  if (name !== undefined && paths.length > 1) wrong('--name is for a single file.');
-  if (name !== undefined) parseEntryName(name, { allowHidden: true });
-  if (paths.filter((path) => path === '-').length > 1) wrong('Standard input can be sent only once.');
-  if (connections !== 'auto' && !(Number.isInteger(connections) && connections >= 1 && connections <= mostConnections)) {
-    wrong(`The number of connections is a whole number from 1 to ${String(mostConnections)}, or auto.`);
-  }
-  if (limit !== undefined && !(limit > 0)) wrong('The rate limit is a number of bytes per second above 0.');
-}
-
 class PlainSender {
   readonly files: FileDone[] = [];
   readonly failures: TransferError[] = [];
@@ -99,7 +54,8 @@ class PlainSender {
   private readonly on: Listener;
   private readonly connections: number;
   private readonly sending: Sending;
-  private lane: Lane<string, SmallSource> | undefined;
+  private readonly lane = new SourceLane();
+  private readonly sent = new AbortController();
 
   constructor(
     private readonly options: SendOptions,
@@ -111,7 +67,7 @@ class PlainSender {
     this.connections = connections === 'auto' ? 1 : connections;
     const { waits, cache } = this;
     this.sending = {
-      queue: new OutgoingQueue(found(options, on), { pool, lane: () => (this.lane ??= new Lane(path.join(__dirname, 'small-source-lane'), undefined)), cache, waits, on, largeAhead: this.connections }),
+      queue: new OutgoingQueue(found(options, on), { pool, lane: this.lane, cache, waits, on, largeAhead: this.connections }),
       limit: new RateLimit(limit),
       waits,
       on,
@@ -130,6 +86,7 @@ class PlainSender {
     const aborted = (): void => void queue.drop();
     signal?.addEventListener('abort', aborted, { once: true });
     if (signal?.aborted) aborted();
+    const measuring = this.measure();
     try {
       if (target !== undefined) await this.dialAll(target);
       else if (where !== undefined) await this.listenOnce(where);
@@ -137,6 +94,8 @@ class PlainSender {
       this.failed(asTransferError(error, 'unexpected', 'Sending failed'));
     } finally {
       signal?.removeEventListener('abort', aborted);
+      this.sent.abort();
+      await measuring;
       const anyLeft = await queue.drop();
       const told = this.failures.some(({ code }) => code === 'interrupted');
       if (anyLeft && signal?.aborted && !told) this.failed(new TransferError('interrupted', 'Interrupted.'));
@@ -144,7 +103,18 @@ class PlainSender {
   }
 
   async closeLane(): Promise<void> {
-    await this.lane?.close();
+    await this.lane.close();
+  }
+
+  /** A single file announces its own size; what is in a directory has to be looked for. */
+  private async measure(): Promise<void> {
+    const { paths, exclude } = this.options;
+    try {
+      const looked = await Promise.all(paths.map(async (place) => place !== '-' && (await stat(place)).isDirectory()));
+      if (looked.includes(true)) await measure(paths.filter((place) => place !== '-'), { exclude, on: () => undefined }, this.lane, this.on, this.sent.signal);
+    } catch {
+      // What cannot be looked at is reported when its turn comes; without the sum there is only no estimate.
+    }
   }
 
   /** What was waited for most. Where both ends waited for each other, the receiver knows what for. */
@@ -248,12 +218,5 @@ class PlainSender {
     } catch (error) {
       return error instanceof TransferError ? error : source.changed();
     }
-  }
-}
-
-async function* found({ paths, input = process.stdin, name, exclude }: SendOptions, on: Listener): AsyncGenerator<Found> {
-  for (const path of paths) {
-    if (path === '-') yield { input, name: parseEntryName(name ?? 'stdin', { allowHidden: true }) };
-    else yield* scan([path], { name, exclude, on });
   }
 }

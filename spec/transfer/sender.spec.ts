@@ -1,0 +1,433 @@
+import { createHash } from 'node:crypto';
+import { open, rm, stat, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
+import net from 'node:net';
+import path from 'node:path';
+import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'chai';
+import { createReceiver, send, type TransferEvent } from '../../lib/index';
+import { RawReceiver } from './raw-receiver';
+import { contentOf, Heard, ReceiveDirectory, temporaryDirectory } from './receive-directory';
+import { bytes, sending, SourceTree } from './source-tree';
+
+const mebibyte = 1024 * 1024;
+
+describe('a sender and a receiver', () => {
+  let directory: ReceiveDirectory;
+  let tree: SourceTree;
+
+  beforeEach(async () => {
+    directory = await ReceiveDirectory.open();
+    tree = await SourceTree.make();
+  });
+  afterEach(async () => {
+    await directory.close();
+    await tree.remove();
+  });
+
+  const sent = ({ all }: Heard, heard: Heard): string[] => all.call(heard, 'sent').map((event) => (event as { file_name: string }).file_name);
+  const stored = async (): Promise<string[]> => Object.keys(await directory.content()).filter((name) => !name.startsWith('.sendall')).sort();
+
+  describe('sizes', () => {
+    for (const size of [0, 1, 4095, 4096, 4097, 65535, 65536, 65537, mebibyte - 1, mebibyte, mebibyte + 1, 3 * mebibyte + 5]) {
+      it(`${String(size)} bytes arrive as they are`, async () => {
+        const content = bytes(size);
+        const { result } = await sending({ paths: [await tree.write('file', content)], target: directory.target });
+        expect(result?.summary).to.include({ files: 1, bytes: size });
+        expect(result?.files[0]).to.include({ file_name: 'file', file_size: size, path: 'file' });
+        expect((await directory.read('file')).equals(content)).to.equal(true);
+      });
+    }
+
+    it('a file of 5 MiB on a real disk is read back from where the receipt says', async () => {
+      const disk = await ReceiveDirectory.open({}, { onDisk: true });
+      try {
+        const { result } = await sending({ paths: [await tree.write('file', bytes(5 * mebibyte))], target: disk.target });
+        expect(['device', 'cache']).to.include(result?.files[0]?.verified);
+        expect((await disk.read('file')).equals(bytes(5 * mebibyte))).to.equal(true);
+      } finally {
+        await disk.close();
+      }
+    });
+  });
+
+  describe('many files', () => {
+    it('go and are reported in the order in which they were named', async () => {
+      const names = ['z', 'a', 'm', 'b/c', 'b/a'];
+      for (const [at, name] of names.entries()) await tree.write(name, bytes(at % 2 === 0 ? 100_000 : 10, at + 1));
+      const { heard } = await sending({ paths: ['z', 'a', 'm', 'b'].map((name) => tree.at(name)), target: directory.target });
+      expect(sent(heard, heard)).to.deep.equal(['z', 'a', 'm', 'b/a', 'b/c']);
+    });
+
+    for (const connections of [1, 4]) {
+      it(`1,000 on ${String(connections)} connection(s): all verified, none twice`, async () => {
+        for (let at = 0; at < 1000; at++) await tree.write(`many/${String(at % 10)}/${String(at)}`, String(at));
+        const { result } = await sending({ paths: [tree.at('many')], target: directory.target, connections });
+        expect(result?.files).to.have.length(1000);
+        expect(new Set(result?.files.map(({ file_name }) => file_name)).size).to.equal(1000);
+        expect((await directory.read('many/3/123')).toString()).to.equal('123');
+        expect((await stored()).length).to.equal(1000 + 10 + 1);
+      });
+    }
+
+    it('twice the same: success without anything written again', async () => {
+      const paths = [await tree.write('a', 'a'), await tree.write('large', bytes(2 * mebibyte))];
+      await sending({ paths, target: directory.target });
+      const before = await directory.content();
+      expect((await sending({ paths, target: directory.target })).error).to.equal(undefined);
+      expect(await directory.content()).to.deep.equal(before);
+    });
+  });
+
+  describe('what is sent', () => {
+    it('a tree, but for what is excluded; hidden names are the receiver’s decision', async () => {
+      for (const name of ['t/a.txt', 't/a.log', 't/sub/b.txt', 't/sub/b.log', 't/node_modules/x', 't/.hidden']) await tree.write(name, name);
+      const { heard, failed } = await sending({ paths: [tree.at('t')], target: directory.target, exclude: ['*.log', 'node_modules/'] });
+      expect(sent(heard, heard)).to.deep.equal(['t/a.txt', 't/sub/b.txt']);
+      expect(failed).to.deep.equal(['name']);
+      const lax = await ReceiveDirectory.open({ allowHidden: true });
+      expect((await sending({ paths: [tree.at('t')], target: lax.target })).error).to.equal(undefined);
+      await lax.close();
+    });
+
+    it('a name of its own for a single file', async () => {
+      const { result } = await sending({ paths: [await tree.write('a', 'a')], name: '/other/name.txt', target: directory.target });
+      expect(result?.files[0]).to.include({ path: 'other/name.txt' });
+      expect((await directory.read('other/name.txt')).toString()).to.equal('a');
+    });
+
+    for (const [what, pieces] of [
+      ['of many pieces', Array.from({ length: 300 }, (_, at) => bytes(10_000, at))],
+      ['that is empty', []],
+      ['of text', ['one ', 'two']],
+    ] as const) {
+      it(`standard input ${what}, spooled since the wire wants its md5 first`, async () => {
+        const { result } = await sending({ paths: ['-'], input: Readable.from(pieces, { objectMode: true }), name: 'input', target: directory.target });
+        expect(result?.files).to.have.length(1);
+        expect((await directory.read('input')).equals(Buffer.concat(pieces.map((piece) => Buffer.from(piece))))).to.equal(true);
+      });
+    }
+
+    it('an input that breaks: source-unreadable, and nothing is stored', async () => {
+      const input = new Readable({ read() { this.push('begun'); this.destroy(new Error('the pipe broke')); } });
+      const { error } = await sending({ paths: ['-'], input, target: directory.target });
+      expect(error?.code).to.equal('source-unreadable');
+      expect(await stored()).to.deep.equal([]);
+    });
+  });
+
+  describe('a source that is not what it was', () => {
+    it('vanishes before its turn: source-unreadable, the others arrive', async () => {
+      const paths = [await tree.write('a', 'a'), tree.at('gone'), await tree.write('b', 'b')];
+      const { heard, failed, error } = await sending({ paths, target: directory.target });
+      expect(failed).to.deep.equal(['source-unreadable']);
+      expect(error?.code).to.equal('some-failed');
+      expect(sent(heard, heard)).to.deep.equal(['a', 'b']);
+    });
+
+    const changes: readonly (readonly [string, (place: string) => Promise<void>])[] = [
+      ['grows', async (place) => writeFile(place, 'more', { flag: 'a' })],
+      ['shrinks', async (place) => truncate(place, 20 * mebibyte)],
+      ['shrinks to nothing', async (place) => truncate(place, 0)],
+      ['is rewritten in place', async (place) => overwrite(place)],
+      [
+        'is rewritten in place, and its mtime put back',
+        async (place) => {
+          const { atime, mtime } = await stat(place);
+          await overwrite(place);
+          await utimes(place, atime, mtime);
+        },
+      ],
+    ];
+    for (const [how, change] of changes) {
+      it(`${how} while it is sent: source-changed, nothing is stored, the next file arrives`, async () => {
+        const large = await tree.write('large', bytes(24 * mebibyte));
+        const heard = new Heard();
+        const running = sending({ paths: [large, await tree.write('next', 'next')], target: directory.target, limit: 40 * mebibyte }, heard);
+        await heard.first('progress', ({ phase, done }) => phase === 'send' && done > 0);
+        await change(large);
+        const { failed, error } = await running;
+        expect(failed).to.deep.equal(['source-changed']);
+        expect(error?.code).to.equal('some-failed');
+        expect(sent(heard, heard)).to.deep.equal(['next']);
+        expect(await stored()).to.deep.equal(['next']);
+      });
+    }
+
+    it('is removed while it is sent: what is open is still the file, and arrives', async () => {
+      const large = await tree.write('large', bytes(24 * mebibyte));
+      const heard = new Heard();
+      const running = sending({ paths: [large], target: directory.target, limit: 40 * mebibyte }, heard);
+      await heard.first('progress', ({ phase, done }) => phase === 'send' && done > 0);
+      await unlink(large);
+      const { error } = await running;
+      expect([undefined, 'source-changed']).to.include(error?.code);
+      expect(await stored()).to.deep.equal(error ? [] : ['large']);
+    });
+
+    it('has a digest in the cache from before it changed: the new content is sent, with its own digest', async () => {
+      const cache = await temporaryDirectory();
+      const { XDG_CACHE_HOME } = process.env;
+      process.env['XDG_CACHE_HOME'] = cache;
+      try {
+        const place = await tree.write('cached', bytes(2 * mebibyte, 1));
+        const long = new Date(Date.now() - 100_000);
+        await utimes(place, long, long);
+        await sleep(2100); // the cache does not trust what changed less than two seconds ago
+        await sending({ paths: [place], target: directory.target, useCache: true });
+        await writeFile(place, bytes(2 * mebibyte, 2));
+        await utimes(place, long, long);
+        const { result } = await sending({ paths: [place], name: 'second', target: directory.target, useCache: true });
+        expect(result?.files[0]?.digests.md5).to.equal(createHash('md5').update(bytes(2 * mebibyte, 2)).digest('hex'));
+        expect((await directory.read('second')).equals(bytes(2 * mebibyte, 2))).to.equal(true);
+      } finally {
+        if (XDG_CACHE_HOME === undefined) delete process.env['XDG_CACHE_HOME'];
+        else process.env['XDG_CACHE_HOME'] = XDG_CACHE_HOME;
+        await rm(cache, { recursive: true });
+      }
+    });
+  });
+
+  it('a byte that flips on the way: mismatch, nothing stored, and the files before and after it arrive', async () => {
+    const wrong = bytes(3 * mebibyte);
+    const proxy = net.createServer((client) => {
+      const server = net.connect(directory.port, '127.0.0.1');
+      let passed = 0;
+      client.on('data', (piece) => {
+        const at = 1_500_000 - passed;
+        if (at >= 0 && at < piece.length) piece[at] = (piece[at] ?? 0) ^ 1;
+        passed += piece.length;
+        server.write(piece);
+      });
+      client.on('end', () => server.end()).on('error', () => undefined);
+      server.pipe(client).on('error', () => undefined);
+      server.on('error', () => undefined);
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const paths = [await tree.write('before', 'before'), await tree.write('wrong', wrong), await tree.write('after', 'after')];
+    const { heard, failed } = await sending({ paths, target: `tcp://127.0.0.1:${String((proxy.address() as net.AddressInfo).port)}` });
+    proxy.close();
+    expect(failed).to.deep.equal(['mismatch']);
+    expect(sent(heard, heard)).to.deep.equal(['before', 'after']);
+    expect(await stored()).to.deep.equal(['after', 'before']);
+  });
+
+  describe('rate and progress', () => {
+    it('a limit is kept within a fifth, over all connections, and is what held it back', async () => {
+      const paths = await Promise.all([1, 2, 3, 4].map((at) => tree.write(String(at), bytes(4 * mebibyte, at))));
+      const { result } = await sending({ paths, target: directory.target, limit: 8 * mebibyte, connections: 2 });
+      expect(result?.summary.seconds).to.be.within(1.6, 3.2);
+      expect(result?.summary.bottleneck).to.equal('network');
+    });
+
+    it('hash and send are told at least twice a second for a long file, and the summary is the last event', async () => {
+      const place = tree.at('sparse');
+      await writeFile(place, '');
+      await truncate(place, 900 * mebibyte);
+      const heard = new Heard();
+      const times = new Map<string, number[]>();
+      const abort = new AbortController();
+      const began = performance.now();
+      const on = (event: TransferEvent): void => {
+        heard.on(event);
+        if (event.event === 'progress') times.set(event.phase, [...(times.get(event.phase) ?? []), performance.now() - began]);
+      };
+      const running = send({ paths: [place], target: directory.target, useCache: false, limit: 200 * mebibyte, on, signal: abort.signal });
+      await heard.first('progress', ({ phase, done }) => phase === 'send' && done > 200 * mebibyte);
+      abort.abort();
+      await running.catch(() => undefined);
+      for (const phase of ['hash', 'send']) {
+        const told = times.get(phase) ?? [];
+        expect(told.length, phase).to.be.at.least(2);
+        for (const [at, time] of told.entries()) expect(time - (told[at - 1] ?? time), phase).to.be.below(600);
+        const done = heard.all('progress').filter((event) => event.phase === phase).map((event) => event.done);
+        expect(done.at(-1), phase).to.be.above(done[0] ?? 0);
+      }
+      expect(heard.events.at(-1)?.event).to.equal('summary');
+      expect(heard.events.filter(({ event }) => event === 'summary')).to.have.length(1);
+    }).timeout(30_000);
+  });
+
+  describe('abort', () => {
+    const phases: readonly (readonly [string, (heard: Heard, abort: () => void) => Promise<unknown> | void])[] = [
+      ['before anything', (_heard, abort) => abort()],
+      ['when a file was found', (heard) => heard.first('started')],
+      ['while hashing', (heard) => heard.first('progress', ({ phase }) => phase === 'hash')],
+      ['while sending', (heard) => heard.first('progress', ({ phase, done }) => phase === 'send' && done > mebibyte)],
+    ];
+    for (const [when, until] of phases) {
+      it(`${when}: ends at once with interrupted, and leaves nothing on either side`, async () => {
+        const place = tree.at('sparse');
+        await writeFile(place, '');
+        await truncate(place, 700 * mebibyte);
+        const before = await directory.content();
+        const abort = new AbortController();
+        const heard = new Heard();
+        const running = sending({ paths: [place, await tree.write('next', 'next')], target: directory.target, signal: abort.signal, limit: 100 * mebibyte }, heard);
+        await until(heard, () => abort.abort());
+        const began = performance.now();
+        abort.abort();
+        const { error } = await running;
+        expect(performance.now() - began).to.be.below(1000);
+        expect(error?.code).to.equal('interrupted');
+        expect(heard.all('failed').length).to.be.within(1, 2);
+        expect(heard.events.at(-1)?.event).to.equal('summary');
+        if (when === 'while sending') await directory.heard.first('failed');
+        await sleep(50);
+        expect(await directory.content()).to.deep.equal(before);
+      }).timeout(30_000);
+    }
+
+    it('while standard input is still open', async () => {
+      const abort = new AbortController();
+      const input = new Readable({ read: () => undefined });
+      input.push('begun');
+      const running = sending({ paths: ['-'], input, target: directory.target, signal: abort.signal });
+      await sleep(50);
+      abort.abort();
+      expect((await running).error?.code).to.equal('interrupted');
+    });
+
+    it('while it listens, and nobody has dialed', async () => {
+      const abort = new AbortController();
+      const heard = new Heard();
+      const running = sending({ paths: [await tree.write('a', 'a')], listen: '127.0.0.1:0', signal: abort.signal }, heard);
+      await heard.first('listening');
+      abort.abort();
+      expect((await running).error?.code).to.equal('interrupted');
+    });
+
+    it('of a receiver that dialed', async () => {
+      const heard = new Heard();
+      await writeFile(tree.at('sparse'), '');
+      await truncate(tree.at('sparse'), 50 * mebibyte);
+      const running = sending({ paths: [tree.at('sparse')], listen: '127.0.0.1:0', limit: 10 * mebibyte }, heard);
+      const { address } = await heard.first('listening');
+      const before = await directory.content();
+      const abort = new AbortController();
+      const received = directory.receiver.dial(address, { signal: abort.signal }).catch((error: unknown) => error);
+      await directory.heard.first('progress', ({ phase, done }) => phase === 'receive' && done > 0);
+      abort.abort();
+      expect(await received).to.include({ code: 'interrupted' });
+      expect((await running).error?.code).to.equal('interrupted');
+      expect(await directory.content()).to.deep.equal(before);
+    });
+  });
+
+  describe('who dials, and over what', () => {
+    const transports = (): readonly (readonly [string, string])[] => [
+      ['IPv4', '127.0.0.1:0'],
+      ['IPv6', '[::1]:0'],
+      ['a unix socket', `unix:${path.join(tree.place, 's')}`],
+    ];
+    for (const at of [0, 1, 2]) {
+      const [title] = ['IPv4', 'IPv6', 'a unix socket'].slice(at);
+      it(`the sender dials over ${String(title)}`, async () => {
+        const [, where = ''] = transports()[at] ?? [];
+        const { address } = await directory.receiver.listen(where);
+        const { error } = await sending({ paths: [await tree.write('a', 'a'), await tree.write('large', bytes(2 * mebibyte))], target: address });
+        expect(error).to.equal(undefined);
+        expect(await stored()).to.deep.equal(['a', 'large']);
+      });
+
+      it(`the receiver dials over ${String(title)}`, async () => {
+        const [, where = ''] = transports()[at] ?? [];
+        const heard = new Heard();
+        const running = sending({ paths: [await tree.write('a', 'a'), await tree.write('large', bytes(2 * mebibyte))], listen: where }, heard);
+        const { address } = await heard.first('listening');
+        const received = await directory.receiver.dial(address);
+        const { result } = await running;
+        expect(received.files).to.equal(2);
+        expect(result?.files).to.have.length(2);
+        expect(await stored()).to.deep.equal(['a', 'large']);
+      });
+    }
+
+    it('a host name that has several addresses', async () => {
+      expect((await sending({ paths: [await tree.write('a', 'a')], target: `tcp://localhost:${String(directory.port)}` })).error).to.equal(undefined);
+    });
+
+    it('a receiver dials a sender that fails: both say so', async () => {
+      const heard = new Heard();
+      const running = sending({ paths: [await tree.write('.hidden', 'x'), await tree.write('good', 'good')], listen: '127.0.0.1:0' }, heard);
+      const { address } = await heard.first('listening');
+      const received = await directory.receiver.dial(address).catch((error: unknown) => error);
+      expect(received).to.include({ code: 'some-failed' });
+      expect((await running).error?.code).to.equal('some-failed');
+      expect(await stored()).to.deep.equal(['good']);
+    });
+
+    it('a listening sender whose receiver goes away fails the rest, each by its name', async () => {
+      const heard = new Heard();
+      const paths = [await tree.write('large', bytes(24 * mebibyte)), await tree.write('b', 'b'), await tree.write('c', 'c')];
+      const running = sending({ paths, listen: '127.0.0.1:0' }, heard);
+      const { port } = await heard.first('listening');
+      const socket = net.connect(port ?? 0, '127.0.0.1');
+      socket.once('data', () => socket.resetAndDestroy());
+      const { error } = await running;
+      expect(error?.code).to.equal('some-failed');
+      expect(heard.all('failed').map(({ file_name, code }) => [file_name, code])).to.deep.equal([
+        ['large', 'connection-lost'],
+        ['b', 'connection-lost'],
+        ['c', 'connection-lost'],
+      ]);
+    });
+  });
+
+  it('usage errors are told before anything happens', async () => {
+    const paths = [await tree.write('a', 'a')];
+    const { target } = directory;
+    for (const options of [
+      { paths: [], target },
+      { paths },
+      { paths, target, listen: '127.0.0.1:0' },
+      { paths, target: 'example.com' },
+      { paths: [...paths, ...paths], target, name: 'x' },
+      { paths: ['-', '-'], target },
+      { paths, target, connections: 0 },
+      { paths, target, limit: 0 },
+    ]) {
+      const { error, heard } = await sending(options);
+      expect(error?.code, JSON.stringify(options)).to.equal('usage');
+      expect(heard.events).to.deep.equal([]);
+    }
+  });
+
+  it('no file descriptor stays open, however it ends', async () => {
+    const paths = await Promise.all(Array.from({ length: 30 }, (_, at) => tree.write(String(at), bytes(100_000, at))));
+    const raw = await RawReceiver.listen((connection) => connection.socket.destroy());
+    const before = await descriptors();
+    await sending({ paths, target: raw.target });
+    await sending({ paths, target: 'tcp://127.0.0.1:1' });
+    await raw.close();
+    await sleep(50);
+    expect(await descriptors()).to.be.at.most(before + 1);
+  });
+
+  it('a receiver that stops in the middle: the sender is told, and what was complete stands', async () => {
+    const place = await temporaryDirectory();
+    const receiver = await createReceiver({ directory: place });
+    const { address } = await receiver.listen('127.0.0.1:0');
+    const heard = new Heard();
+    const running = sending({ paths: [await tree.write('first', 'first'), await tree.write('large', bytes(24 * mebibyte))], target: address, limit: 10 * mebibyte }, heard);
+    await heard.first('progress', ({ phase, done }) => phase === 'send' && done > mebibyte);
+    await receiver.close();
+    const { failed } = await running;
+    expect(failed[0]).to.equal('interrupted');
+    expect(sent(heard, heard)).to.deep.equal(['first']);
+    expect(Object.keys(await contentOf(place))).to.deep.equal(['first']);
+    await rm(place, { recursive: true });
+  });
+});
+
+/** Writes other bytes over the middle of a file. */
+async function overwrite(place: string): Promise<void> {
+  const file = await open(place, 'r+');
+  await file.write(Buffer.alloc(100, 0xff), 0, 100, 23 * mebibyte);
+  await file.close();
+}
+
+async function descriptors(): Promise<number> {
+  const { readdir } = await import('node:fs/promises');
+  return (await readdir('/proc/self/fd')).length;
+}
