@@ -40,10 +40,11 @@ class Member {
   constructor(private readonly died: (member: Member) => void) {
     const { extension, execArgv } = workerLanguage();
     this.worker = new Worker(path.join(__dirname, `digest-worker${extension}`), { execArgv, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
-    this.worker.unref();
     this.worker.on('message', (answer: Answer) => this.answered(answer));
     this.worker.on('error', (error) => this.fail(error instanceof Error ? error : new Error(String(error))));
     this.worker.on('exit', () => this.fail(new Error('The hashing thread ended.')));
+    // After the listeners, since listening for messages keeps the process alive again.
+    this.worker.unref();
   }
 
   start(order: Extract<Order, { order: 'start' }>, running: Running): void {

@@ -1,8 +1,15 @@
 import path from 'node:path';
 import { parentPort, Worker } from 'node:worker_threads';
 
-/** What an order came to. Errors cross between threads as what they say and their errno name. */
-export type Result<Answer> = { readonly answer: Answer } | { readonly failure: { readonly message: string; readonly code?: string } };
+interface Failure {
+  readonly message: string;
+  /** The name of the errno, and its negative number: some have no name in Node. */
+  readonly code?: string | undefined;
+  readonly errno?: number | undefined;
+}
+
+/** What an order came to. */
+export type Result<Answer> = { readonly answer: Answer } | { readonly failure: Failure };
 
 interface Asked<Answer> {
   readonly resolve: (answer: Answer) => void;
@@ -24,10 +31,11 @@ export class Lane<Order, Answer> {
   constructor(file: string, setup: unknown) {
     const { extension, execArgv } = workerLanguage();
     this.worker = new Worker(file + extension, { workerData: setup, execArgv, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
-    this.worker.unref();
     this.worker.on('message', (results: readonly Result<Answer>[]) => this.receive(results));
     this.worker.on('error', (error) => this.fail(error instanceof Error ? error : new Error(String(error))));
     this.worker.on('exit', () => this.fail(new Error('The thread has ended.')));
+    // After the listeners, since listening for messages keeps the process alive again.
+    this.worker.unref();
   }
 
   /** How many orders are not answered yet. */
@@ -56,7 +64,7 @@ export class Lane<Order, Answer> {
     for (const result of results) {
       const asked = this.asked.shift();
       if ('answer' in result) asked?.resolve(result.answer);
-      else asked?.reject(Object.assign(new Error(result.failure.message), result.failure.code === undefined ? {} : { code: result.failure.code }));
+      else asked?.reject(Object.assign(new Error(result.failure.message), result.failure));
     }
     if (this.asked.length === 0) this.worker.unref();
   }
@@ -76,9 +84,9 @@ export function serveLane<Order, Answer>(carryOut: (orders: readonly Order[]) =>
 }
 
 /** What travels back for an order that threw `error`. */
-export function failureOf(error: unknown): { readonly failure: { readonly message: string; readonly code?: string } } {
-  const { message, code } = error as NodeJS.ErrnoException;
-  return { failure: code === undefined ? { message } : { message, code } };
+export function failureOf(error: unknown): { readonly failure: Failure } {
+  const { message, code, errno } = error as NodeJS.ErrnoException;
+  return { failure: { message, code, errno } };
 }
 
 /** How a worker's module is called and started: under ts-node it is a .ts file, like this one. */

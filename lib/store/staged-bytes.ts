@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { errnoOf, TransferError } from '../errors';
 import { printable } from '../name';
 import type { Digests } from '../progress';
@@ -38,11 +39,13 @@ export function diskError(error: unknown, file: { readonly name: string }): Tran
   if (error instanceof TransferError) return error;
   const name = printable(file.name);
   const cause = { cause: error };
+  // libuv has a number for EDQUOT, but no name.
+  if ((error as NodeJS.ErrnoException).errno === -constants.errno.EDQUOT) {
+    return new TransferError('space', `The disk quota of the receiver is used up; ${name} was not stored.`, cause);
+  }
   switch (errnoOf(error)) {
     case 'ENOSPC':
       return new TransferError('space', `The receiver's disk is full; ${name} was not stored.`, cause);
-    case 'EDQUOT':
-      return new TransferError('space', `The disk quota of the receiver is used up; ${name} was not stored.`, cause);
     case 'ENAMETOOLONG':
       return new TransferError('name', `${name} is too long a name for the receiver's disk.`, cause);
     default:

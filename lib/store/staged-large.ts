@@ -86,6 +86,7 @@ export class LargeBytes implements StagedBytes {
   /** Makes the bytes durable, reads them all back and compares; see `StagedFile.verify`. */
   async verify(onProgress?: (done: number) => void): Promise<void> {
     const { file, handle } = this;
+    this.throwIfFailed();
     if (this.received !== file.size) throw incomplete(file, this.received);
     this.readBackProgress = onProgress;
     await this.inOrder;

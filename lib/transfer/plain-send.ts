@@ -43,13 +43,14 @@ const readSize = 512 * 1024;
 const ringLength = 3;
 /** With less than this left, the rest of a refused file is sent all the same, since a new connection costs more. */
 const cheapRest = 4 * 1024 * 1024;
-/** A receiver hangs up after 10 s without a first header. Before that we do, and dial again when the next file is hashed. */
-const mostSilence = 8_000;
 /** So many files may be without an answer; the receiver keeps as many in work. */
 const mostAwaiting = 1024;
 
-/** What became of the connection: nothing left to send, another one is needed for what is left, or nothing can be sent at all. */
-export type SendEnd = 'finished' | 'again' | TransferError;
+/**
+ * What became of the connection: nothing is left to send; another one is needed for what is left, `unused` if nothing was sent
+ * on this one; or nothing can be sent at all.
+ */
+export type SendEnd = 'finished' | 'again' | 'unused' | TransferError;
 
 /**
  * The sender's side of the plain wire: sends files until the queue is empty, and reads one answer for each. Never rejects:
@@ -64,6 +65,8 @@ class PlainSending {
   private readonly ring: Buffer[] = [];
   private wake: () => void = () => undefined;
   private fatal: TransferError | undefined;
+  private used = false;
+  private ended: () => void = () => undefined;
 
   constructor(
     private readonly connection: Connection,
@@ -81,7 +84,7 @@ class PlainSending {
       // "A sender may finish in the middle of a payload": the answers of earlier files still arrive.
       await this.connection.finish();
       await waits.on('verify', answers);
-      return this.fatal ?? end;
+      return this.fatal ?? (end === 'again' && !this.used ? 'unused' : end);
     } finally {
       signal?.removeEventListener('abort', aborted);
       this.connection.close();
@@ -89,9 +92,10 @@ class PlainSending {
   }
 
   private async sendFiles(): Promise<SendEnd> {
-    const { queue, mayRedial } = this.sending;
+    const { queue } = this.sending;
     while (!this.connection.failure && !this.fatal) {
-      if (mayRedial && !(await queue.readyWithin(mostSilence))) return 'again';
+      await this.nextReady();
+      if (this.connection.failure) break;
       const file = await queue.take();
       if (file === undefined) return 'finished';
       if (file instanceof TransferError) this.sending.failed(file);
@@ -100,6 +104,14 @@ class PlainSending {
       while (this.awaiting.length >= mostAwaiting && !this.connection.failure) await this.sending.waits.on('verify', this.nextAnswer());
     }
     return 'again';
+  }
+
+  /** A receiver may hang up while the next file is being hashed; that one then goes out on another connection. */
+  private nextReady(): Promise<void> {
+    return new Promise((resolve) => {
+      this.ended = resolve;
+      void this.sending.queue.ready().then(() => resolve());
+    });
   }
 
   /** The connection was lost while this file was not ready: it is for the next one. */
@@ -118,6 +130,7 @@ class PlainSending {
     const { on, waits, limit, signal } = this.sending;
     const entry: Awaiting = { file, bytesOnWire: 0, complete: false, settled: false, reading: true };
     this.awaiting.push(entry);
+    this.used = true;
     const meter = new Meter(on, file.name, 'send', file.size);
     try {
       const header = encodeFrame({ file_name: file.name, file_size: file.size, md5: file.md5, reply: true });
@@ -195,6 +208,7 @@ class PlainSending {
       await this.release(entry);
     }
     this.wake();
+    this.ended();
   }
 
   private async answered(reply: Receipt | Refusal): Promise<void> {

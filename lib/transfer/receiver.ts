@@ -55,7 +55,7 @@ export interface Receiver {
 
 const usualDeadlines: ReceiverDeadlines = {
   first: { silence: 0, whole: 10_000 },
-  later: { silence: 60_000, whole: 10_000 },
+  later: { silence: 600_000, whole: 10_000 },
   stall: usualStall,
 };
 /** Whom we dialed may hash for hours before the first header. TCP keep-alive notices if it is gone. */

@@ -44,6 +44,11 @@ export async function send(options: SendOptions): Promise<SendResult> {
   return { files, summary };
 }
 
+/** How long a first file may take to get ready until the receiver is dialed without it, in ms. */
+const dialAfter = 300;
+/** So many connections in a row may be closed by the receiver before anything was sent on them. */
+const mostUnused = 3;
+
 class PlainSender {
   readonly files: FileDone[] = [];
   readonly failures: TransferError[] = [];
@@ -132,14 +137,16 @@ class PlainSender {
 
   private async dialUntilDone(target: string): Promise<void> {
     const { queue, signal } = this.sending;
-    for (;;) {
-      // Dialing before the first file is hashed would only make the receiver wait.
+    // Whether somebody listens is learnt before hours are spent on hashing.
+    await queue.readyWithin(dialAfter);
+    for (let unused = 0; unused < mostUnused; ) {
+      const end = await this.converse(await dial(parseAddress(target), { signal }));
+      if (end === 'finished' || end instanceof TransferError || signal?.aborted) return;
+      // The receiver may have given up waiting for a file that took long to hash, but not for one that is ready.
+      unused = end === 'unused' ? unused + 1 : 0;
       if (!(await queue.ready())) return;
-      const dialed = await dial(parseAddress(target), { signal });
-      const end = await this.converse(dialed);
-      if (end === 'finished') return;
-      if (end instanceof TransferError || signal?.aborted) return;
     }
+    throw new TransferError('connection-lost', 'The receiver closes every connection at once.');
   }
 
   private async listenOnce(where: string): Promise<void> {
@@ -166,7 +173,7 @@ class PlainSender {
       const closed = listening.close();
       const end = await this.converse(dialed);
       await closed;
-      if (end !== 'again') return;
+      if (end !== 'again' && end !== 'unused') return;
       for (let left = await this.sending.queue.take(); left; left = await this.sending.queue.take()) {
         if (!(left instanceof TransferError)) await left.source?.close();
         this.failed(left instanceof TransferError ? left : new TransferError('connection-lost', 'The connection ended before its turn.', { fileName: left.name }));

@@ -19,7 +19,8 @@ export function sendall(stream: Writable, ...pieces: readonly Uint8Array[]): Pro
     stream.once('close', closed);
     const taken = (error: Error | null | undefined): void => {
       stream.off('close', closed);
-      if (error) reject(lost(error));
+      // A socket that is destroyed calls back without an error, whatever was still to be sent.
+      if (error || stream.destroyed) reject(lost(error ?? stream.errored));
       else resolve();
     };
     if (pieces.length > 1) stream.cork();

@@ -1,0 +1,104 @@
+// A receiver's store in a process of its own, to be killed, traced, raced and measured. Each line of its standard input is an
+// order, and each is answered with one line. Started by receiving-process.ts.
+import { createHash } from 'node:crypto';
+import { rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import { LocalStore } from '../../lib/store/local';
+import type { IfExists } from '../../lib/store/store';
+import { parseEntryName } from '../../lib/name';
+
+export type Order =
+  | { readonly order: 'open'; readonly directory: string }
+  /** A file of `size` bytes, which are those of a mebibyte of `seed`, again and again. */
+  | { readonly order: 'receive'; readonly name: string; readonly size: number; readonly seed: number; readonly ifExists: IfExists; readonly pause?: number }
+  | { readonly order: 'close' }
+  /** The largest resident size so far. */
+  | { readonly order: 'resident' }
+  /** Opens and closes for so many ms; says how often it succeeded, and how often somebody else was inside at the same time. */
+  | { readonly order: 'take turns'; readonly directory: string; readonly ms: number };
+
+export type Answer = Readonly<Record<string, unknown>>;
+
+/** What is repeated in a file of `seed`. Its length is no multiple of a sector. */
+export function repeated(seed: number): Buffer {
+  return Buffer.alloc(1024 * 1024 - 1, Buffer.from(Array.from({ length: 1009 }, (_, at) => (at * (seed * 2 + 1)) % 251)));
+}
+
+export function md5OfRepeated(seed: number, size: number): string {
+  const hash = createHash('md5');
+  const bytes = repeated(seed);
+  for (let left = size; left > 0; left -= bytes.length) hash.update(bytes.subarray(0, left));
+  return hash.digest('hex');
+}
+
+let store: LocalStore | undefined;
+
+async function receive(name: string, size: number, seed: number, ifExists: IfExists, pauseAfter = 0): Promise<Answer> {
+  if (!store) throw new Error('no store is open');
+  const bytes = repeated(seed);
+  const staged = await store.stage({ name: parseEntryName(name), size, digests: { md5: md5OfRepeated(seed, size) }, ifExists });
+  try {
+    for (let at = 0; at < size; ) {
+      at += await staged.write((memory) => {
+        const piece = bytes.subarray(at % bytes.length).subarray(0, memory.length);
+        memory.set(piece);
+        return Promise.resolve(piece.length);
+      });
+      if (pauseAfter > 0) await pause(pauseAfter);
+    }
+    await staged.verify();
+    return { ...(await staged.commit()) };
+  } finally {
+    await staged.discard();
+  }
+}
+
+async function takeTurns(directory: string, ms: number): Promise<Answer> {
+  const marker = path.join(directory, 'inside');
+  let entered = 0;
+  let together = 0;
+  const others = new Set<unknown>();
+  for (const end = Date.now() + ms; Date.now() < end; ) {
+    const opened = await LocalStore.open(directory).catch((error: { code: unknown; message: string }) => {
+      others.add(/^Another receiver/.test(error.message) ? 'in use' : `${String(error.code)}: ${error.message}`);
+    });
+    if (!opened) continue;
+    entered++;
+    try {
+      writeFileSync(marker, '', { flag: 'wx' });
+      rmSync(marker);
+    } catch {
+      together++;
+    }
+    await opened.close();
+  }
+  return { entered, together, others: [...others].sort() };
+}
+
+async function carryOut(order: Order): Promise<Answer> {
+  switch (order.order) {
+    case 'open':
+      store = await LocalStore.open(order.directory);
+      return { verified: store.verified };
+    case 'receive':
+      return receive(order.name, order.size, order.seed, order.ifExists, order.pause);
+    case 'close':
+      await store?.close();
+      return {};
+    case 'resident':
+      return { bytes: process.resourceUsage().maxRSS * 1024 };
+    case 'take turns':
+      return takeTurns(order.directory, order.ms);
+  }
+}
+
+async function main(): Promise<void> {
+  for await (const line of createInterface(process.stdin)) {
+    const answer = await carryOut(JSON.parse(line) as Order).catch(({ code, message }: { code: unknown; message: string }) => ({ code, message }));
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
+  }
+}
+
+if (require.main === module) void main();
