@@ -95,6 +95,8 @@ export class Connection {
     const timer = setTimeout(() => this.close(new TransferError('timeout', `The peer read nothing for ${String(this.stall / 1000)} s.`)), this.stall);
     try {
       await this.sendBytes(encodeFrame(header));
+    } catch (error) {
+      throw this.failure ?? error;
     } finally {
       clearTimeout(timer);
     }
@@ -115,9 +117,9 @@ export class Connection {
    * socket closed with bytes unread answers with a reset, which would destroy our last frame on its way.
    */
   async linger(): Promise<void> {
-    await this.finish();
     const timer = setTimeout(() => this.stream.destroy(), lingerFor);
     try {
+      await this.finish();
       do this.stream.take(this.stream.peek().length);
       while (await this.stream.more());
     } catch {

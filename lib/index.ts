@@ -11,6 +11,7 @@ export { defaultPort, formatAddress, isPlainTarget, parseAddress, type Address }
 export { dial, listen, type Dialed, type Listening } from './transport/net';
 export { Connection, type HeaderDeadlines } from './connection';
 export { tryDial, type Tried } from './transport/try-dial';
+export { Datagrams, type Datagram } from './transport/datagrams';
 export { Conversation, type Message } from './conversation/conversation';
-export { converse, serve, type ConverseOptions, type ServeOptions, type Serving } from './conversation/meet';
+export { converse, serve, type ConverseOptions, type ServeOptions, type Serving, type Talk } from './conversation/meet';
 export { Outbox } from './conversation/outbox';

@@ -9,6 +9,8 @@ export interface Dialed {
   readonly stream: ByteStream;
   /** As an address to show; for accepted unix connections the path listened on. */
   readonly peer: string;
+  /** Our own end, as an address to show; a dialed unix connection has no name of its own and shows `unix:`. */
+  readonly own: string;
   /** Whether the peer is on this machine for certain: loopback, or a unix socket. */
   readonly local: boolean;
 }
@@ -50,22 +52,25 @@ export function dial(address: Address, options: { readonly timeout?: number; rea
       signal?.removeEventListener('abort', aborted);
       socket.removeAllListeners('error');
       const local = address.kind === 'unix' || isLoopback(socket.remoteAddress ?? '');
-      resolve({ stream: stream.attach(socket, 'onread'), peer: formatAddress(address), local });
+      resolve({ stream: stream.attach(socket, 'onread'), peer: formatAddress(address), own: ownEnd(socket, 'unix:'), local });
     });
   });
 }
 
 /**
  * Listens, and gives every accepted connection to `accept`. A unix socket left over from a process that is gone is
- * replaced; a restart on the same port succeeds at once. Rejects with `cannot-connect`.
+ * replaced; a restart on the same port succeeds at once. The system keeps up to `backlog` connections waiting to be accepted
+ * (Linux takes the smaller of that and net.core.somaxconn). Rejects with `cannot-connect`.
  */
-export async function listen(address: Address, accept: (accepted: Dialed) => void): Promise<Listening> {
+export async function listen(address: Address, accept: (accepted: Dialed) => void, options: { readonly backlog?: number } = {}): Promise<Listening> {
+  const { backlog = address.kind === 'unix' ? 511 : 4096 } = options;
   if (address.kind === 'unix') await removeDeadSocket(address.path);
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveAfter });
   server.on('connection', (socket) => {
     const peer = address.kind === 'unix' ? formatAddress(address) : formatAddress({ kind: 'tcp', host: socket.remoteAddress ?? '?', port: socket.remotePort ?? 0 });
     const local = address.kind === 'unix' || isLoopback(socket.remoteAddress ?? '');
-    accept({ stream: adopt(socket), peer, local });
+    const own = ownEnd(socket, formatAddress(address));
+    accept({ stream: adopt(socket), peer, own, local });
   });
   const open = (host?: string): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -74,8 +79,8 @@ export async function listen(address: Address, accept: (accepted: Dialed) => voi
         server.off('error', reject);
         resolve();
       };
-      if (address.kind === 'unix') server.listen({ path: address.path, backlog: 511 }, listening);
-      else server.listen({ host, port: address.port, backlog: 4096 }, listening);
+      if (address.kind === 'unix') server.listen({ path: address.path, backlog }, listening);
+      else server.listen({ host, port: address.port, backlog }, listening);
     });
   try {
     await open(address.kind === 'tcp' ? address.host : undefined).catch((error: unknown) => {
@@ -98,6 +103,10 @@ export async function listen(address: Address, accept: (accepted: Dialed) => voi
     address: address.kind === 'tcp' && bound !== null && typeof bound === 'object' ? { kind: 'tcp', host: bound.address, port: bound.port } : address,
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
+}
+
+function ownEnd({ localAddress: host, localPort: port }: net.Socket, otherwise: string): string {
+  return host === undefined || port === undefined ? otherwise : formatAddress({ kind: 'tcp', host, port });
 }
 
 /**
