@@ -133,7 +133,8 @@ describe('backpressure', function () {
   });
 
   it('a store that takes 2 MiB/s: the sender cannot send more than it takes and the sockets hold', async () => {
-    const { stream, peer, close } = await pair('accepted');
+    const made = await pair('accepted');
+    const { stream, peer } = made;
     let taken = 0;
     const store = slowed(limitStore(new MemoryStore(), {}), 2 * mebibyte, (count) => (taken += count));
     const receiving = receivePlain(new Connection(stream, 'peer'), store, { ifExists: 'refuse', allowHidden: false, on: () => undefined }, { silence: 1000, whole: 1000 }, { silence: 1000, whole: 1000 });
@@ -144,7 +145,7 @@ describe('backpressure', function () {
     expect(taken).to.be.within(mebibyte, 8 * mebibyte);
     expect(stream.bytesRead - taken, 'read ahead of the store').to.be.below(2 * mebibyte);
     expect(sent).to.be.below(taken + socketBuffers);
-    await close();
+    await made.close();
     await receiving;
   });
 });
@@ -160,7 +161,7 @@ function slowed(store: Store, rate: number, took: (count: number) => void): Stor
         verify: (onProgress) => staged.verify(onProgress),
         commit: () => staged.commit(),
         discard: () => staged.discard(),
-        async write(fill) {
+        write: async (fill) => {
           const count = await staged.write(fill);
           took(count);
           await sleep((count / rate) * 1000);

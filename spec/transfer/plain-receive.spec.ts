@@ -20,18 +20,8 @@ interface FrameVector {
   readonly refusal?: { readonly code: ErrorCode };
 }
 
-interface NameVector {
-  readonly input: string;
-  readonly times?: number;
-  readonly then?: string;
-  readonly allow_hidden?: boolean;
-  readonly accepted?: string | true;
-  readonly refused?: string;
-}
-
 const vectorFile = (name: string): unknown => JSON.parse(readFileSync(path.join(__dirname, '..', '..', 'fixtures', 'vectors', name), 'utf8'));
 const badFrames = (vectorFile('frames.json') as { vectors: FrameVector[] }).vectors.filter(({ refusal }) => refusal !== undefined);
-const names = (vectorFile('names.json') as { entries: NameVector[] }).entries;
 
 describe('receiving over the plain wire', () => {
   let directory: ReceiveDirectory;
@@ -146,34 +136,6 @@ describe('receiving over the plain wire', () => {
       sender.finish();
       expect((await sender.framesToTheEnd()).map(({ file_name }) => file_name)).to.deep.equal(three);
     });
-  });
-
-  describe('every name of names.json: refused ones leave nothing, and the next file on the same connection is taken', () => {
-    let lax: ReceiveDirectory;
-    before(async () => {
-      lax = await ReceiveDirectory.open({ allowHidden: true });
-    });
-    after(() => lax.close());
-
-    for (const { input, times = 1, then = '', allow_hidden: hidden = false, refused } of names) {
-      const name = input.repeat(times) + then;
-      const shown = JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name);
-      if (refused === undefined) continue;
-      it(`${shown}${hidden ? ' where hidden names are allowed' : ''}: ${refused}`, async () => {
-        const { port, place, heard } = hidden ? lax : directory;
-        const good = freshName();
-        const failedBefore = heard.all('failed').length;
-        const before = await contentOf(place);
-        const sender = await RawSender.dial(port);
-        await sender.send(fileFrame(name, 'refused'));
-        expect(await sender.frame()).to.include({ type: 'refusal', code: 'name', file_name: name });
-        expect(await contentOf(place)).to.deep.equal(before);
-        await sender.send(fileFrame(good, 'good'));
-        sender.finish();
-        expect(await sender.frame()).to.include({ type: 'receipt', file_name: good });
-        expect(heard.all('failed').slice(failedBefore).map(({ code }) => code)).to.deep.equal(['name']);
-      });
-    }
   });
 
   describe('a good header whose file is not taken: refused, nothing left, and the next file on the same connection is taken', () => {
