@@ -45,6 +45,11 @@ export class AlignedMemory {
     return lease ? Promise.resolve(lease) : new Promise((resolve) => this.waiting.push(resolve));
   }
 
+  /** A piece if one is free at this moment. */
+  tryLease(): Lease | undefined {
+    return this.free.pop();
+  }
+
   private giveBack(lease: Lease): void {
     const next = this.waiting.shift();
     if (next) next(lease);

@@ -15,10 +15,10 @@ export type Answer =
   | { readonly id: number; readonly answer: 'progress'; readonly done: number }
   | { readonly id: number; readonly answer: 'finished'; readonly digests?: Digests; readonly error?: { readonly message: string; readonly code?: string } };
 
-export const readSize = 1024 * 1024;
+export const readSize = 2 * 1024 * 1024;
 /** While one piece is hashed, so many more are on their way from the disk, which also has writes to do. */
-const readAhead = 4;
-const progressEvery = 4 * readSize;
+const readAhead = 3;
+const progressEvery = 2 * readSize;
 
 class Reading {
   private upTo: number;
@@ -108,7 +108,7 @@ function post(answer: Answer): void {
   parentPort?.postMessage(answer);
 }
 
-const memory = new AlignedMemory(readSize, 12);
+const memory = new AlignedMemory(readSize, 6);
 const readings = new Map<number, Reading>();
 
 parentPort?.on('message', (order: Order) => {

@@ -1,6 +1,5 @@
 import { randomFillSync } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
-import { AlignedMemory } from '../aligned-memory';
 import { DigestPool } from '../digest-pool';
 import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
@@ -10,7 +9,7 @@ import { probe, type Abilities } from './local-probe';
 import { alreadyThere, LocalFile } from './local-file';
 import { openReceiveDirectory, type ReceiveDirectory } from './receive-directory';
 import { diskError, type StagedBytes } from './staged-bytes';
-import { LargeBytes } from './staged-large';
+import { LargeBytes, LargeMemory } from './staged-large';
 import { SmallBytes, smallFile, SmallFileLanes } from './staged-small';
 import type { NewFile, StagedFile, Store } from './store';
 
@@ -21,7 +20,7 @@ const freeSpaceGoodFor = 100;
 /** A directory of a local disk; keeps the promises of `Store` by descriptors, O_DIRECT, link and fsync. */
 export class LocalStore implements Store {
   private readonly files = new Set<LocalFile>();
-  private readonly memory = new AlignedMemory(1024 * 1024, 16);
+  private readonly memory = new LargeMemory();
   private readonly lanes = new SmallFileLanes();
   /** What a new file of ours is allowed, as any program would make it. */
   private readonly mode = 0o666 & ~process.umask();

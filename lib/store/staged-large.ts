@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
-import { type AlignedMemory, alignment, type Lease } from '../aligned-memory';
+import { AlignedMemory, alignment, type Lease } from '../aligned-memory';
 import type { DigestPool, FileDigest } from '../digest-pool';
 import type { TransferError } from '../errors';
 import type { Digests } from '../progress';
@@ -16,8 +16,19 @@ const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof co
  * waits for it, and later the hash would keep everybody waiting while the disk is idle.
  */
 const mostBehind = 64 * 1024 * 1024;
+/** What counts as no time, in ms. */
+const quickFill = 50;
 /** Writes that may be on their way to the disk at once, for one file. */
 const writesInFlight = 4;
+
+/**
+ * The memory through which the large files of one store go to its disk. Long pieces are for senders that fill them in no
+ * time: each write costs a thread's waking and a request to the device, whatever its length. Everybody else shares the short ones.
+ */
+export class LargeMemory {
+  readonly short = new AlignedMemory(1024 * 1024, 16);
+  readonly long = new AlignedMemory(4 * 1024 * 1024, 5);
+}
 
 export interface LargePlace {
   /** The path of the staged file; it must not exist yet. */
@@ -28,7 +39,7 @@ export interface LargePlace {
   readonly wrote: (bytes: number) => void;
   /** The permissions of the final file. */
   readonly mode: number;
-  readonly memory: AlignedMemory;
+  readonly memory: LargeMemory;
   readonly pool: DigestPool;
 }
 
@@ -38,6 +49,8 @@ export interface LargePlace {
  */
 export class LargeBytes implements StagedBytes {
   private received = 0;
+  /** The sender filled the last piece in no time. */
+  private quick = false;
   private written = 0;
   /** Bytes behind the last aligned offset, kept until more of them make a whole sector. */
   private carry: Uint8Array = new Uint8Array(0);
@@ -68,13 +81,15 @@ export class LargeBytes implements StagedBytes {
   async write(fill: (memory: Uint8Array, hurry: () => boolean) => Promise<number>): Promise<number> {
     const { memory } = this.place;
     await this.diskCaughtUp();
-    const lease = await memory.lease();
+    const lease = (this.quick ? memory.long.tryLease() : undefined) ?? (await memory.short.lease());
     let kept = false;
     try {
       this.throwIfFailed();
       lease.bytes.set(this.carry);
       const room = Math.min(lease.bytes.length - this.carry.length, this.file.size - this.received);
-      const count = await fill(lease.bytes.subarray(this.carry.length, this.carry.length + room), () => memory.contended);
+      const began = performance.now();
+      const count = await fill(lease.bytes.subarray(this.carry.length, this.carry.length + room), () => memory.short.contended);
+      this.quick = count === room && performance.now() - began < quickFill;
       this.throwIfFailed();
       kept = this.accept(lease, count);
       return count;

@@ -10,8 +10,8 @@ import { algorithmsOf, type NewFile } from './store';
 
 /** Files up to this size are written, read back and hashed in one go, by a lane. */
 export const smallFile = 64 * 1024;
-const mostInMemory = 256;
-const mostLanes = 2;
+const mostInMemory = 128;
+const mostLanes = 3;
 
 /** The lanes of one store, started when first needed, and the memory that they share with us. */
 export class SmallFileLanes {

@@ -36,6 +36,8 @@ const mostAwaiting = 1024;
 /** The receiver's answers on one connection, one for each file, in the order of the files. */
 export class Answers {
   private readonly awaiting: Awaiting[] = [];
+  /** The file that is being sent; it may have been refused already. */
+  private current: Awaiting | undefined;
   private wake: () => void = () => undefined;
   /** Why nothing can be sent to this receiver at all, once that is known. */
   fatal: TransferError | undefined;
@@ -49,12 +51,14 @@ export class Answers {
   expect(file: Outgoing): Awaiting {
     const entry = { file, bytesOnWire: 0, complete: false, settled: false, reading: true };
     this.awaiting.push(entry);
+    this.current = entry;
     return entry;
   }
 
   /** Says that the source of `entry` is not read any more. */
   async sourceRead(entry: Awaiting): Promise<void> {
     entry.reading = false;
+    this.current = undefined;
     if (!this.awaiting.includes(entry)) await entry.file.source?.close();
   }
 
@@ -87,7 +91,7 @@ export class Answers {
     }
     this.connection.failure ??= broken ?? new TransferError('connection-lost', 'The receiver closed the connection.');
     // Nothing more can be confirmed: what is still being sent would be for nothing, and could block for ever.
-    if (broken || this.awaiting.some(({ complete }) => !complete)) this.connection.close();
+    if (broken || this.current?.complete === false) this.connection.close();
     for (const entry of [...this.awaiting]) {
       if (!entry.settled) this.withoutAnswer(entry, broken);
       await this.release(entry);

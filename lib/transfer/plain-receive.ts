@@ -114,11 +114,11 @@ class PlainReceiving {
     const { file_size: size, md5 } = arriving.header;
     const staged = await this.waits.on('write', this.store.stage({ name, size, digests: { md5 }, ifExists: this.rules.ifExists }));
     this.rules.on({ event: 'started', file_name: name, file_size: size });
-    const meter = new Meter(this.rules.on, name, 'receive', size);
+    const before = this.connection.consumed;
+    const meter = new Meter(this.rules.on, name, 'receive', size, () => Math.min(size, this.connection.consumed - before));
     try {
       while (arriving.left > 0) {
         const full = await this.writeSome(staged, arriving);
-        meter.update(size - arriving.left);
         // Others wait for the memory that this sender is too slow to fill: it gets some again when it has something to put there.
         if (!full) await this.waits.on('network', this.connection.arrival());
       }

@@ -17,9 +17,9 @@ export interface Sending extends AnswerSink {
   readonly mayRedial: boolean;
 }
 
-/** Source bytes read at a time; two such pieces are on their way while a third is read. */
-const readSize = 512 * 1024;
-const ringLength = 3;
+/** Source bytes read at a time: while one piece is read, and one waits, two are on their way. */
+const readSize = 2 * 1024 * 1024;
+const ringLength = 4;
 /** With less than this left, the rest of a refused file is sent all the same, since a new connection costs more. */
 const cheapRest = 4 * 1024 * 1024;
 
@@ -40,6 +40,7 @@ export function sendPlain(connection: Connection, sending: Sending): Promise<Sen
 class PlainSending {
   private readonly answers: Answers;
   private readonly ring: Buffer[] = [];
+  private turn = 0;
   private used = false;
   private ended: () => void = () => undefined;
 
@@ -132,15 +133,16 @@ class PlainSending {
     const { size } = entry.file;
     await this.write(entry, header);
     const writes: Promise<void>[] = [];
+    let ahead = this.readPiece(source, 0, size);
     try {
-      for (let offset = 0, turn = 0; offset < size; turn++) {
-        const rest = size - offset;
-        if (entry.settled && mayRedial && rest > cheapRest) return;
-        if (writes.length >= ringLength) await waits.on('network', writes.shift() ?? Promise.resolve());
-        const piece = this.piece(turn).subarray(0, Math.min(readSize, rest));
-        if ((await waits.on('source', source.read(piece, offset))) < piece.length) throw source.changed();
+      for (let offset = 0; offset < size; ) {
+        if (entry.settled && mayRedial && size - offset > cheapRest) return;
+        const piece = await waits.on('source', ahead);
         offset += piece.length;
         if (offset === size) await source.checkUnchanged();
+        // Its turn in the ring comes when the write before the last one has given its memory back.
+        if (writes.length >= ringLength - 2) await waits.on('network', writes.shift() ?? Promise.resolve());
+        if (offset < size) ahead = this.readPiece(source, offset, size);
         await waits.on('network', limit.pass(piece.length, signal));
         const write = this.write(entry, piece);
         // Its failure is met where its turn comes; until then that is not an unhandled rejection.
@@ -150,12 +152,16 @@ class PlainSending {
       }
       await waits.on('network', Promise.all(writes));
     } finally {
-      await Promise.allSettled(writes);
+      await Promise.allSettled([ahead, ...writes]);
     }
   }
 
-  private piece(turn: number): Buffer {
-    return (this.ring[turn % ringLength] ??= Buffer.allocUnsafeSlow(readSize));
+  /** The piece at `offset`, in the next memory of the ring. Rejects with `source-changed` if the file ends within it. */
+  private async readPiece(source: OpenSource, offset: number, size: number): Promise<Buffer> {
+    const memory = (this.ring[this.turn++ % ringLength] ??= Buffer.allocUnsafeSlow(readSize));
+    const piece = memory.subarray(0, Math.min(readSize, size - offset));
+    if ((await source.read(piece, offset)) < piece.length) throw source.changed();
+    return piece;
   }
 
   private async write(entry: Awaiting, ...pieces: Uint8Array[]): Promise<void> {
