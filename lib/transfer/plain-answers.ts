@@ -30,7 +30,7 @@ export interface Awaiting {
   reading: boolean;
 }
 
-/** So many files may be without an answer; the receiver keeps as many in work. */
+/** So many files may be without an answer, each of which is remembered until it comes. */
 const mostAwaiting = 1024;
 
 /** The receiver's answers on one connection, one for each file, in the order of the files. */
