@@ -1,6 +1,7 @@
-import { isErrorCode, TransferError, type ErrorCode } from '../errors';
+import { isErrorCode, type ErrorCode } from '../errors';
+import { md5Under, millisecondsUnder, sizeUnder, textUnder, verifiedUnder, wrong } from './fields';
 import type { JsonObject } from './frame';
-import { ownValue, quoted } from './json-object';
+import { ownValue } from './json-object';
 
 /** What stands before each file on the plain wire. */
 export interface FileHeader {
@@ -92,7 +93,8 @@ function parseReceipt(header: JsonObject): Receipt {
   };
 }
 
-function parseRefusal(header: JsonObject): Refusal {
+/** @throws TransferError `bad-header` */
+export function parseRefusal(header: JsonObject): Refusal {
   const code = textUnder(header, 'code');
   return {
     type: 'refusal',
@@ -104,7 +106,8 @@ function parseRefusal(header: JsonObject): Refusal {
   };
 }
 
-function parseWaited(value: unknown): Waited {
+/** @throws TransferError `bad-header` */
+export function parseWaited(value: unknown): Waited {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong('waited', 'an object', value);
   const waited = value as JsonObject;
   return {
@@ -112,41 +115,4 @@ function parseWaited(value: unknown): Waited {
     write: millisecondsUnder(waited, 'write'),
     verify: millisecondsUnder(waited, 'verify'),
   };
-}
-
-function textUnder(header: JsonObject, key: string): string {
-  const value = ownValue(header, key);
-  if (typeof value !== 'string') throw wrong(key, 'a string', value);
-  return value;
-}
-
-function sizeUnder(header: JsonObject, key: string): number {
-  const value = ownValue(header, key);
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0 || Object.is(value, -0)) {
-    throw wrong(key, 'a whole number from 0 to 9007199254740991', value);
-  }
-  return value;
-}
-
-function md5Under(header: JsonObject, key: string): string {
-  const value = ownValue(header, key);
-  if (typeof value !== 'string' || !/^[0-9a-fA-F]{32}$/.test(value)) throw wrong(key, '32 hexadecimal digits', value);
-  return value.toLowerCase();
-}
-
-function verifiedUnder(header: JsonObject, key: string): 'device' | 'cache' {
-  const value = ownValue(header, key);
-  if (value !== 'device' && value !== 'cache') throw wrong(key, '"device" or "cache"', value);
-  return value;
-}
-
-function millisecondsUnder(waited: JsonObject, key: string): number {
-  const value = ownValue(waited, key);
-  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) throw wrong(`waited.${key}`, 'a number of milliseconds', value);
-  return value;
-}
-
-function wrong(key: string, wanted: string, value: unknown): TransferError {
-  const found = value === undefined ? `The header lacks ${key}` : `${key} is ${quoted(value)}`;
-  return new TransferError('bad-header', `${found}; it must be ${wanted}.`);
 }

@@ -1,0 +1,226 @@
+import { TransferError } from '../errors';
+import { type EntryName, parseEntryName } from '../name';
+import type { Digests, Verified } from '../progress';
+import { countUnder, type DigestAlgorithm, digestsUnder, isDigest, optionalSizeUnder, sizeUnder, textUnder, verifiedUnder, wrong } from './fields';
+import { type JsonObject, ownValue } from './json-object';
+
+/** What every entry has. Times are nanoseconds since 1970; on the wire they are decimal strings. */
+interface EntryBase {
+  /** Its number: unique within the session, given by the sender. */
+  readonly file: number;
+  readonly name: EntryName;
+  readonly mtime: bigint;
+}
+
+/** A regular file. */
+export interface FileEntry extends EntryBase {
+  readonly type: 'file';
+  /** Bytes; undefined where the sender does not know yet. */
+  readonly size: number | undefined;
+  /** Permission bits, 0 to 0o777. */
+  readonly mode: number;
+  /** When the sender's system says it was last changed in any way; absent where it cannot tell. */
+  readonly ctime: bigint | undefined;
+}
+
+export interface DirectoryEntry extends EntryBase {
+  readonly type: 'directory';
+  readonly mode: number;
+}
+
+export interface SymlinkEntry extends EntryBase {
+  readonly type: 'symlink';
+  /** Where it points, as it is; never followed. */
+  readonly target: string;
+}
+
+/** Another name of a file offered earlier in this session. */
+export interface HardLinkEntry extends EntryBase {
+  readonly type: 'link';
+  /** The name under which that file was offered. */
+  readonly target: EntryName;
+}
+
+/** One thing to be stored. */
+export type Entry = FileEntry | DirectoryEntry | SymlinkEntry | HardLinkEntry;
+
+/** An entry that cannot be stored under its name, and why. */
+export interface BadEntry {
+  readonly file: number;
+  readonly text: string;
+  readonly error: TransferError;
+}
+
+export interface NameRule {
+  readonly allowHidden: boolean;
+}
+
+/** One whole small file of a bundle; the contents follow the list in its order. */
+export interface BundledFile {
+  readonly file: number;
+  readonly size: number;
+  /** Of the session's algorithm. */
+  readonly digest: string;
+}
+
+/** A segment that the receiver has. */
+export interface HeldSegment {
+  readonly file: number;
+  readonly segment: number;
+  /** Of the session's algorithm. */
+  readonly digest: string;
+}
+
+/** What the receiver says of an entry that is stored. */
+export interface SessionReceipt {
+  readonly file: number;
+  /** Absent for what has no content. */
+  readonly digests?: Digests;
+  /** Null for what has no content to be read back. */
+  readonly verified: Verified | null;
+  /** Where it is, where that differs from its name. */
+  readonly path?: string;
+  /** Segments that were sent again because they were found damaged. */
+  readonly repaired?: number;
+}
+
+/** The longest link target, in bytes of UTF-8: Linux's PATH_MAX. */
+const longestTarget = 4095;
+
+/** A list as the payload of a message. */
+export function encodeList(list: readonly unknown[]): Buffer {
+  return Buffer.from(JSON.stringify(list));
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * The payload of `offer`. A name that cannot be stored makes a BadEntry, so that the others go on.
+ * @throws TransferError `bad-header` for everything else that is not as it should be.
+ */
+export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEntry)[] {
+  return parseList(bytes).map((element) => {
+    const entry = asObject(element);
+    const file = countUnder(entry, 'file');
+    const text = textUnder(entry, 'name');
+    const type = ownValue(entry, 'type');
+    if (type !== 'file' && type !== 'directory' && type !== 'symlink' && type !== 'link') throw wrong('type', 'a kind of entry', type);
+    const mtime = timeUnder(entry, 'mtime');
+    try {
+      const name = parseEntryName(text, rule);
+      const base = { file, name, mtime };
+      switch (type) {
+        case 'file':
+          return { ...base, type, size: optionalSizeUnder(entry, 'size'), mode: modeUnder(entry), ctime: Object.hasOwn(entry, 'ctime') ? timeUnder(entry, 'ctime') : undefined };
+        case 'directory':
+          return { ...base, type, mode: modeUnder(entry) };
+        case 'symlink':
+          return { ...base, type, target: linkTarget(textUnder(entry, 'target')) };
+        case 'link':
+          return { ...base, type, target: parseEntryName(textUnder(entry, 'target'), rule) };
+      }
+    } catch (error) {
+      if (error instanceof TransferError && error.code === 'name') return { file, text, error };
+      throw error;
+    }
+  });
+}
+
+/** An entry as an element of the payload of `offer`. */
+export function encodeEntry(entry: Entry): JsonObject {
+  const { file, type, name, mtime } = entry;
+  const base = { file, type, name, mtime: String(mtime) };
+  switch (entry.type) {
+    case 'file':
+      return { ...base, mode: entry.mode, ...(entry.size === undefined ? {} : { size: entry.size }), ...(entry.ctime === undefined ? {} : { ctime: String(entry.ctime) }) };
+    case 'directory':
+      return { ...base, mode: entry.mode };
+    case 'symlink':
+    case 'link':
+      return { ...base, target: entry.target };
+  }
+}
+
+/** The list before the contents of a `bundle`: `[number, size, digest]` each. @throws TransferError `bad-header` */
+export function parseBundle(bytes: Uint8Array, algorithm: DigestAlgorithm): BundledFile[] {
+  return parseList(bytes).map((element) => {
+    const [file, size, digest] = triple(element);
+    if (!isCount(file) || !isCount(size) || !isDigest(digest, algorithm)) throw wrong('list', `[number, size, ${algorithm}]`, element);
+    return { file, size, digest };
+  });
+}
+
+/** The payload of `held`: `[number, segment, digest]` each. @throws TransferError `bad-header` */
+export function parseHeld(bytes: Uint8Array, algorithm: DigestAlgorithm): HeldSegment[] {
+  return parseList(bytes).map((element) => {
+    const [file, segment, digest] = triple(element);
+    if (!isCount(file) || !isCount(segment) || !isDigest(digest, algorithm)) throw wrong('list', `[number, segment, ${algorithm}]`, element);
+    return { file, segment, digest };
+  });
+}
+
+/** The payload of `answer`: numbers of entries. @throws TransferError `bad-header` */
+export function parseNumbers(bytes: Uint8Array): number[] {
+  return parseList(bytes).map((element) => {
+    if (!isCount(element)) throw wrong('list', 'numbers of entries', element);
+    return element;
+  });
+}
+
+/** The payload of `receipts`. @throws TransferError `bad-header` */
+export function parseReceipts(bytes: Uint8Array): SessionReceipt[] {
+  return parseList(bytes).map((element) => {
+    const receipt = asObject(element);
+    const repaired = optionalSizeUnder(receipt, 'repaired');
+    return {
+      file: countUnder(receipt, 'file'),
+      verified: ownValue(receipt, 'verified') === null ? null : verifiedUnder(receipt, 'verified'),
+      ...(Object.hasOwn(receipt, 'digests') ? { digests: digestsUnder(receipt, 'digests') } : {}),
+      ...(Object.hasOwn(receipt, 'path') ? { path: textUnder(receipt, 'path') } : {}),
+      ...(repaired === undefined ? {} : { repaired }),
+    };
+  });
+}
+
+function parseList(bytes: Uint8Array): unknown[] {
+  let list: unknown;
+  try {
+    list = JSON.parse(decoder.decode(bytes));
+  } catch {
+    // No cause: the engine's message quotes the input raw.
+    throw new TransferError('bad-frame', 'A list is not JSON in UTF-8.');
+  }
+  if (!Array.isArray(list)) throw new TransferError('bad-frame', 'A list is not a JSON array.');
+  return list as unknown[];
+}
+
+function asObject(value: unknown): JsonObject {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
+  throw wrong('list', 'objects', value);
+}
+
+function triple(value: unknown): readonly unknown[] {
+  if (Array.isArray(value) && value.length === 3) return value as unknown[];
+  throw wrong('list', 'arrays of three', value);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 0xffffffff && !Object.is(value, -0);
+}
+
+function modeUnder(entry: JsonObject): number {
+  return sizeUnder(entry, 'mode', 0o777);
+}
+
+/** Nanoseconds since 1970, within what 64 bits hold. */
+function timeUnder(entry: JsonObject, key: string): bigint {
+  const value = ownValue(entry, key);
+  const time = typeof value === 'string' && /^-?\d{1,19}$/.test(value) ? BigInt(value) : undefined;
+  if (time === undefined || BigInt.asIntN(64, time) !== time) throw wrong(key, 'nanoseconds as a decimal string', value);
+  return time;
+}
+
+function linkTarget(text: string): string {
+  if (text !== '' && !text.includes('\0') && Buffer.byteLength(text) <= longestTarget) return text;
+  throw new TransferError('name', 'The target of a symbolic link is empty, too long or contains NUL.');
+}
