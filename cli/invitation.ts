@@ -54,6 +54,6 @@ function isLocal(host: string): boolean {
 }
 
 /** A word that a POSIX shell takes as it is. */
-function quoted(word: string): string {
+export function quoted(word: string): string {
   return /^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }

@@ -1,4 +1,6 @@
 import { Command, CommanderError } from 'commander';
+import { describeAuthorize } from './commands/authorize';
+import { describePeers } from './commands/peers';
 import { describeReceive } from './commands/receive';
 import { describeSend } from './commands/send';
 import { applyConfig } from './config';
@@ -22,6 +24,8 @@ export async function run(argv: readonly string[]): Promise<number> {
   describe(program);
   describeReceive(program, shell);
   describeSend(program, shell);
+  describeAuthorize(program, shell);
+  describePeers(program, shell);
   program.hook('preAction', (_program, running) => applyConfig(program, running, program.opts<{ config?: string }>().config));
   try {
     await program.parseAsync(argv, { from: 'user' });

@@ -1,10 +1,11 @@
 import type { TransferEvent } from '../lib/index';
+import type { KeyEvent } from './key-events';
 
 /** Characters that JSON leaves alone and a terminal does not: they are legal escapes in JSON too, and mean the same. */
 const unprintable = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu;
 
 /** One event as one line of JSON, without the line feed. */
-export function jsonLine(event: TransferEvent): string {
+export function jsonLine(event: TransferEvent | KeyEvent): string {
   return JSON.stringify(event).replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
@@ -12,7 +13,7 @@ export function jsonLine(event: TransferEvent): string {
 export class JsonLines {
   constructor(private readonly stdout: NodeJS.WritableStream) {}
 
-  show(event: TransferEvent): void {
+  show(event: TransferEvent | KeyEvent): void {
     this.stdout.write(`${jsonLine(event)}\n`);
   }
 }

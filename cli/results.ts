@@ -28,6 +28,7 @@ export function fileLine(file: FileDone, detail: 'short' | 'usual' | 'exact'): P
     verdict(file.verified),
     `  ${formatDuration(file.seconds)}${speed(file.file_size, file.seconds)}`,
     file.path === undefined || file.path === file.file_name ? '' : `  stored as ${file.path}`,
+    file.repaired === undefined ? '' : `  ${formatCount(file.repaired, 'segment')} repaired`,
     detail === 'exact' ? exactly(file) : '',
   ];
 }

@@ -50,3 +50,12 @@ export function formatDuration(seconds: number): string {
 export function formatCount(count: number, noun: string): string {
   return `${String(count).replace(/\B(?=(\d{3})+$)/g, ',')} ${noun}${count === 1 ? '' : 's'}`;
 }
+
+const inMilliseconds = { s: 1_000, min: 60_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** Reads a span of time as people write it: `30s`, `5min`, `2h`, `0s`. In ms. Throws commander's InvalidArgumentError. */
+export function parseDuration(text: string): number {
+  const match = /^(\d{1,6}) ?(s|min|m|h|d)$/.exec(text);
+  if (!match) throw new InvalidArgumentError('It looks like 30s, 5min or 2h.');
+  return Number(match[1]) * inMilliseconds[match[2] as keyof typeof inMilliseconds];
+}

@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import { printable } from '../lib/index';
+import { withoutTickets } from './hide-tickets';
 
 /** What the user chose for all output. */
 export interface OutputSettings {
@@ -59,7 +60,7 @@ export class Terminal {
   trace(error: Error): void {
     if (!this.settings.verbose) return;
     for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-      const lines = (cause.stack ?? String(cause)).split('\n');
+      const lines = withoutTickets(cause.stack ?? String(cause)).split('\n');
       for (const line of lines) this.write(this.stderr, [{ style: 'dim', text: line }]);
     }
   }

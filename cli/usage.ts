@@ -1,5 +1,6 @@
 import type { CommanderError } from 'commander';
 import type { TransferError } from '../lib/index';
+import { withoutTickets } from './hide-tickets';
 
 /** A `usage` error. The library is loaded only now that there is something to complain about. */
 export function wrongUsage(message: string, options: { readonly hint?: string; readonly cause?: unknown } = {}): TransferError {
@@ -10,7 +11,7 @@ export function wrongUsage(message: string, options: { readonly hint?: string; r
 /** Commander's complaint in our words: one sentence, and a hint at the option that was meant or at the help of `command`. */
 export function fromCommander(error: CommanderError, command: string | undefined): TransferError {
   const [sentence = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
-  const words = error.code === 'commander.help' ? 'no command given' : sentence;
+  const words = error.code === 'commander.help' ? 'no command given' : withoutTickets(sentence);
   const message = `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? '' : '.'}`;
   const help = `See sendall ${command === undefined ? '' : `${command} `}--help.`;
   return wrongUsage(message, { cause: error, hint: suggestion?.replace(/^\(|\)$/g, '') ?? help });

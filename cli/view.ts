@@ -1,5 +1,5 @@
 import type { FileDone, TransferEvent, Verified } from '../lib/index';
-import { invitationLines, invites } from './invitation';
+import { invitationLines, invites, quoted } from './invitation';
 import type { Invitation } from './invitation';
 import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
@@ -29,11 +29,14 @@ abstract class View {
   show(event: TransferEvent): void {
     switch (event.event) {
       case 'listening':
-        this.invite({ ...this.invitation, address: event.address });
+        this.invite({ ...this.invitation, address: event.address }, event.ticket);
         break;
       case 'sent':
       case 'received':
         this.fileDone(event);
+        break;
+      case 'text':
+        this.text(event.text);
         break;
       case 'skipped':
         this.skipped += 1;
@@ -60,6 +63,7 @@ abstract class View {
   }
 
   protected abstract fileDone(file: FileDone): void;
+  protected abstract text(text: string): void;
   protected abstract transferDone(summary: TransferEvent & { event: 'summary' }): void;
 
   /** How much to tell of a file: everything with --verbose. */
@@ -67,16 +71,18 @@ abstract class View {
     return this.terminal.settings.verbose ? 'exact' : otherwise;
   }
 
-  private invite(invitation: Invitation): void {
-    this.terminal.say(`Listening on ${invitation.address}. ${where[invites(invitation)]}`);
+  private invite(invitation: Invitation, ticket: string | null): void {
+    this.terminal.say(`Listening on ${invitation.address}.${ticket === null ? '' : ' On the other machine:'}`);
+    if (ticket !== null) this.terminal.say('    ', { style: 'bold', text: `sendall ${invitation.command} ${quoted(ticket)}` });
+    this.terminal.say(where[invites(invitation)]);
     for (const line of invitationLines(invitation)) this.terminal.say('    ', { style: 'bold', text: line });
   }
 }
 
 const where = {
-  others: 'On the other machine:',
-  'this machine': 'On this machine (from another one: --insecure-plain on both sides):',
-  loopback: 'On this machine:',
+  others: 'Without encryption, from any machine:',
+  'this machine': 'Without encryption, on this machine only:',
+  loopback: 'Without encryption, on this machine:',
 };
 
 /** Messages that do not name their file by themselves get it in front. */
@@ -111,6 +117,10 @@ export class SenderView extends View {
     if (this.many && this.terminal.drawsBars) for (const failure of this.failed) this.terminal.complain(failure); // scrolled away by now
   }
 
+  protected override text(text: string): void {
+    this.terminal.result(`text of ${String(text.length)} characters  `, { style: 'green', text: 'received' });
+  }
+
   private print(file: FileDone, ...more: Piece[]): void {
     this.terminal.result(...fileLine(file, this.detail('usual')), ...more);
   }
@@ -129,6 +139,11 @@ export class ReceiverView extends View {
     this.files += 1;
     this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
     this.terminal.result(...fileLine(file, this.detail('usual')));
+  }
+
+  /** What somebody else wrote: on its own line, escaped, and marked as such. */
+  protected override text(text: string): void {
+    this.terminal.result({ style: 'dim', text: 'text: ' }, text);
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {

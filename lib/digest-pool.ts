@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { DigestAlgorithm } from './digest';
+import type { SegmentReading } from './digest-segments';
 import type { Answer, Order } from './digest-worker';
 import { workerLanguage } from './lane';
 import type { Digests } from './progress';
@@ -29,7 +30,7 @@ export interface FileDigest {
 
 interface Running {
   readonly onProgress: ((done: number) => void) | undefined;
-  readonly resolve: (digests: Digests) => void;
+  readonly resolve: (answer: { readonly digests?: Digests; readonly segments?: readonly string[] }) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -47,7 +48,7 @@ class Member {
     this.worker.unref();
   }
 
-  start(order: Extract<Order, { order: 'start' }>, running: Running): void {
+  start(order: Extract<Order, { order: 'start' | 'segments' }>, running: Running): void {
     this.running.set(order.id, running);
     this.worker.ref();
     this.post(order);
@@ -71,7 +72,7 @@ class Member {
     this.running.delete(answer.id);
     if (this.running.size === 0) this.worker.unref();
     if (answer.error) running.reject(Object.assign(new Error(answer.error.message), answer.error.code === undefined ? {} : { code: answer.error.code }));
-    else running.resolve(answer.digests ?? {});
+    else running.resolve(answer);
   }
 
   private fail(error: Error): void {
@@ -96,13 +97,21 @@ export class DigestPool {
     const id = this.nextId++;
     const member = this.leastBusy();
     const digests = new Promise<Digests>((resolve, reject) => {
-      member.start({ id, order: 'start', fd, size, upTo, algorithms }, { onProgress, resolve, reject });
+      member.start({ id, order: 'start', fd, size, upTo, algorithms }, { onProgress, resolve: ({ digests = {} }) => resolve(digests), reject });
     });
     return {
       digests,
       advance: (further) => member.post({ id, order: 'advance', upTo: further }),
       cancel: () => member.post({ id, order: 'cancel' }),
     };
+  }
+
+  /** The digest of each segment. The descriptor stays open until this has settled. */
+  digestSegments(reading: SegmentReading): Promise<readonly string[]> {
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.leastBusy().start({ id, order: 'segments', ...reading }, { onProgress: undefined, resolve: ({ segments = [] }) => resolve(segments), reject });
+    });
   }
 
   /** Starts a thread before it is needed, so that the first digest does not wait for it. */

@@ -2,18 +2,20 @@ import { read } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { AlignedMemory, type Lease } from './aligned-memory';
 import { createDigests, type DigestAlgorithm } from './digest';
+import { digestSegments, type SegmentReading } from './digest-segments';
 import type { Digests } from './progress';
 
 /** What the pool asks of a worker. `upTo` is how far the file may be read by now, in bytes. */
 export type Order =
   | { readonly id: number; readonly order: 'start'; readonly fd: number; readonly size: number; readonly upTo: number; readonly algorithms: readonly DigestAlgorithm[] }
   | { readonly id: number; readonly order: 'advance'; readonly upTo: number }
-  | { readonly id: number; readonly order: 'cancel' };
+  | { readonly id: number; readonly order: 'cancel' }
+  | ({ readonly id: number; readonly order: 'segments' } & SegmentReading);
 
 /** What a worker answers; `finished` is the last word about an id, after which its descriptor is not touched any more. */
 export type Answer =
   | { readonly id: number; readonly answer: 'progress'; readonly done: number }
-  | { readonly id: number; readonly answer: 'finished'; readonly digests?: Digests; readonly error?: { readonly message: string; readonly code?: string } };
+  | { readonly id: number; readonly answer: 'finished'; readonly digests?: Digests; readonly segments?: readonly string[]; readonly error?: { readonly message: string; readonly code?: string } };
 
 export const readSize = 2 * 1024 * 1024;
 /** While one piece is hashed, so many more are on their way from the disk, which also has writes to do. */
@@ -104,6 +106,11 @@ function readSome(fd: number, into: Uint8Array, position: number): Promise<numbe
   });
 }
 
+function fail(id: number, error: unknown): void {
+  const { message, code } = error as NodeJS.ErrnoException;
+  post({ id, answer: 'finished', error: code === undefined ? { message } : { message, code } });
+}
+
 function post(answer: Answer): void {
   parentPort?.postMessage(answer);
 }
@@ -119,13 +126,15 @@ parentPort?.on('message', (order: Order) => {
       readings.set(id, reading);
       reading
         .run()
-        .catch((error: unknown) => {
-          const { message, code } = error as NodeJS.ErrnoException;
-          post({ id, answer: 'finished', error: code === undefined ? { message } : { message, code } });
-        })
+        .catch((error: unknown) => fail(id, error))
         .finally(() => readings.delete(id));
       break;
     }
+    case 'segments':
+      digestSegments(order)
+        .then((segments) => post({ id, answer: 'finished', segments }))
+        .catch((error: unknown) => fail(id, error));
+      break;
     case 'advance':
       readings.get(id)?.advance(order.upTo);
       break;

@@ -20,6 +20,16 @@ export async function createDigest(algorithm: DigestAlgorithm): Promise<Digest> 
   return algorithm === 'blake3' ? createBlake3() : createOpenSslDigest(algorithm);
 }
 
+/**
+ * A function for the digests of many short sequences of bytes, each whole at once, one after another: where a `Digest` for each costs more
+ * than the hashing. Rejects like `createDigest`.
+ */
+export async function createDigestOf(algorithm: DigestAlgorithm): Promise<(bytes: Uint8Array) => string> {
+  if (algorithm === 'blake3') return createBlake3Of();
+  createOpenSslDigest(algorithm); // fails here and now where Node lacks it
+  return (bytes) => createHash(algorithm).update(bytes).digest('hex');
+}
+
 /** Several digests of the same bytes at once; `digests` has one for each of `algorithms`. Rejects like `createDigest`. */
 export async function createDigests(algorithms: readonly DigestAlgorithm[]): Promise<{ update(bytes: Uint8Array): void; digests(): Digests }> {
   const each = await Promise.all(algorithms.map(async (algorithm) => ({ algorithm, digest: await createDigest(algorithm) })));
@@ -32,8 +42,21 @@ export async function createDigests(algorithms: readonly DigestAlgorithm[]): Pro
 }
 
 /** `build` forces one; without it, the native build where it can be loaded. Rejects only if the one that is forced cannot be loaded. */
-export async function createBlake3(build: Blake3Build = loadNative() === undefined ? 'wasm' : 'native'): Promise<Digest> {
+export async function createBlake3(build: Blake3Build = fastestBuild()): Promise<Digest> {
   return build === 'native' ? createNative() : createWasm();
+}
+
+/** As `createDigestOf`, with `build` as for `createBlake3`: one hasher that starts anew each time. */
+export async function createBlake3Of(build: Blake3Build = fastestBuild()): Promise<(bytes: Uint8Array) => string> {
+  if (build === 'wasm') {
+    const hasher = await loadWasm();
+    return (bytes) => hasher.init().update(bytes).digest('hex');
+  }
+  const hasher = nativeHasher();
+  return (bytes) => {
+    hasher.reset();
+    return hasher.update(asBuffer(bytes)).digest('hex');
+  };
 }
 
 function createOpenSslDigest(algorithm: 'md5' | 'sha256'): Digest {
@@ -62,16 +85,32 @@ function loadNative(): NativeModule | undefined {
   return native;
 }
 
-function createNative(): Digest {
+function fastestBuild(): Blake3Build {
+  return loadNative() === undefined ? 'wasm' : 'native';
+}
+
+function nativeHasher(): InstanceType<NativeModule['Blake3Hasher']> {
   const loaded = loadNative();
   if (loaded === undefined) throw asTransferError(whyNoNative, 'unexpected', 'The native build of BLAKE3 cannot be loaded');
-  const hasher = new loaded.Blake3Hasher();
-  // It wants a Buffer; this makes none, it looks at the same memory.
-  return { update: (bytes) => void hasher.update(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)), digest: () => hasher.digest('hex') };
+  return new loaded.Blake3Hasher();
+}
+
+/** The native build wants a Buffer; this copies nothing, it looks at the same memory. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function createNative(): Digest {
+  const hasher = nativeHasher();
+  return { update: (bytes) => void hasher.update(asBuffer(bytes)), digest: () => hasher.digest('hex') };
+}
+
+function loadWasm(): ReturnType<typeof import('hash-wasm').createBLAKE3> {
+  const { createBLAKE3 } = require('hash-wasm') as typeof import('hash-wasm');
+  return createBLAKE3();
 }
 
 async function createWasm(): Promise<Digest> {
-  const { createBLAKE3 } = require('hash-wasm') as typeof import('hash-wasm');
-  const hasher = (await createBLAKE3()).init();
+  const hasher = (await loadWasm()).init();
   return { update: (bytes) => void hasher.update(bytes), digest: () => hasher.digest('hex') };
 }

@@ -83,6 +83,14 @@ export function serveLane<Order, Answer>(carryOut: (orders: readonly Order[]) =>
   });
 }
 
+/** The same for orders that take longer than a message: `carryOut` gets them one by one, and each result leaves at once. */
+export function serveEach<Order, Answer>(carryOut: (order: Order) => Promise<Answer>): void {
+  let turn = Promise.resolve();
+  parentPort?.on('message', (orders: readonly Order[]) => {
+    for (const order of orders) turn = turn.then(async () => parentPort?.postMessage([await carryOut(order).then((answer) => ({ answer }), failureOf)]));
+  });
+}
+
 /** What travels back for an order that threw `error`. */
 export function failureOf(error: unknown): { readonly failure: Failure } {
   const { message, code, errno } = error as NodeJS.ErrnoException;

@@ -24,6 +24,8 @@ export interface FileDone {
   /** Everything that crossed the wire for it, headers included, in bytes. */
   readonly bytes_on_wire: number;
   readonly seconds: number;
+  /** How many segments were sent again because they were found damaged; absent for none. */
+  readonly repaired?: number;
 }
 
 /**
@@ -36,6 +38,7 @@ export type TransferEvent =
   | { readonly event: 'progress'; readonly file_name: string; readonly phase: Phase; readonly done: number; readonly total: number }
   | ({ readonly event: 'received' } & FileDone)
   | ({ readonly event: 'sent' } & FileDone)
+  | { readonly event: 'text'; readonly text: string }
   | { readonly event: 'skipped'; readonly file_name: string; readonly reason: string }
   | { readonly event: 'failed'; readonly file_name?: string; readonly code: ErrorCode; readonly message: string; readonly hint?: string }
   | ({ readonly event: 'summary' } & Summary);

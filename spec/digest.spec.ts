@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { createBlake3, createDigest } from '../lib/digest';
+import { createBlake3, createBlake3Of, createDigest, createDigestOf } from '../lib/digest';
 import type { Digest, DigestAlgorithm } from '../lib/digest';
 
 /** As far as it is needed here; only the browsers' type library declares it. */
@@ -111,6 +111,26 @@ describe('createDigest', () => {
       }),
     );
   });
+});
+
+describe('createDigestOf', () => {
+  const each: readonly { readonly title: string; readonly algorithm: DigestAlgorithm; readonly create: () => Promise<(bytes: Uint8Array) => string> }[] = [
+    { title: 'md5', algorithm: 'md5', create: () => createDigestOf('md5') },
+    { title: 'sha256', algorithm: 'sha256', create: () => createDigestOf('sha256') },
+    { title: 'blake3', algorithm: 'blake3', create: () => createDigestOf('blake3') },
+    { title: 'blake3, native', algorithm: 'blake3', create: () => createBlake3Of('native') },
+    { title: 'blake3, wasm', algorithm: 'blake3', create: () => createBlake3Of('wasm') },
+  ];
+  for (const { title, algorithm, create } of each) {
+    it(`${title}: gives the published digests one after another, also of shared memory`, async () => {
+      const hashing = await create();
+      for (const vector of [...vectors[algorithm], ...vectors[algorithm]]) {
+        const bytes = inputOf(vector);
+        expect(hashing(bytes)).to.equal(vector.digest);
+        if (bytes.length < 200_000) expect(hashing(inSharedMemory(bytes, 1))).to.equal(vector.digest);
+      }
+    });
+  }
 });
 
 describe('createBlake3', () => {

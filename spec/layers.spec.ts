@@ -15,15 +15,16 @@ interface Layer {
 
 const layers: readonly Layer[] = [
   { name: 'cli', holds: /^cli\//, below: ['index'] },
-  { name: 'index', holds: /^lib\/index\.ts$/, below: ['snapshot', 'transfer', 'conversation', 'connection', 'transport', 'store', 'protocol'] },
-  { name: 'snapshot', holds: /^lib\/snapshot\//, below: ['transfer', 'connection', 'transport', 'store', 'protocol'] },
-  { name: 'transfer', holds: /^lib\/transfer\//, below: ['connection', 'transport', 'store', 'protocol'] },
+  { name: 'index', holds: /^lib\/index\.ts$/, below: ['snapshot', 'transfer', 'conversation', 'connection', 'access', 'transport', 'store', 'protocol'] },
+  { name: 'snapshot', holds: /^lib\/snapshot\//, below: ['transfer', 'connection', 'access', 'transport', 'store', 'protocol'] },
+  { name: 'transfer', holds: /^lib\/transfer\//, below: ['connection', 'access', 'transport', 'store', 'protocol'] },
   { name: 'conversation', holds: /^lib\/conversation\//, below: ['connection', 'transport', 'protocol'] },
   { name: 'connection', holds: /^lib\/connection\.ts$/, below: ['transport', 'store', 'protocol'] },
+  { name: 'access', holds: /^lib\/access\//, below: ['transport', 'protocol'] },
   { name: 'transport', holds: /^lib\/transport\//, below: ['protocol'] },
   { name: 'store', holds: /^lib\/store\//, below: ['protocol'] },
   { name: 'protocol', holds: /^lib\/protocol\//, below: [] },
-  { name: 'bottom', holds: /^lib\/(aligned-memory|digest(-[a-z0-9-]+)?|lane|name|progress|errors)\.ts$/, below: [] },
+  { name: 'bottom', holds: /^lib\/(aligned-memory|digest(-[a-z0-9-]+)?|lane|name|progress|errors|system-calls)\.ts$/, below: [] },
 ];
 
 const unpure = /^node:(fs|fs\/promises|net|tls|dgram|https?|http2|child_process|worker_threads|cluster)$/;

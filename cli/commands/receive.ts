@@ -2,7 +2,10 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { ReceiverOptions } from '../../lib/index';
 import type { Shell, Transfer } from '../run';
-import { parseSize } from '../size';
+import { withoutTickets } from '../hide-tickets';
+import { resolveTarget } from '../secret';
+import type { Target } from '../secret';
+import { parseDuration, parseSize } from '../size';
 import { wrongUsage } from '../usage';
 
 /** The options of `sendall receive`, as commander names them. */
@@ -10,6 +13,7 @@ interface ReceiveFlags {
   readonly listen?: string;
   readonly once?: boolean;
   readonly from?: string;
+  readonly retryFor?: number;
   readonly ifExists: 'refuse' | 'skip' | 'rename' | 'replace';
   readonly insecurePlain?: boolean;
   readonly allowHidden?: boolean;
@@ -26,7 +30,8 @@ export function describeReceive(program: Command, shell: Shell): void {
     .argument('[DIR]', 'where to', '.')
     .addOption(new Option('--listen <ADDRESS>', 'HOST:PORT or unix:PATH; default [::]:8898, port 0 takes a free one').conflicts('from'))
     .option('--once', 'exit after the first transfer, with its exit code')
-    .option('--from <ADDRESS>', 'dial a sender that listens at tcp://HOST:PORT or unix:PATH, instead of listening')
+    .option('--from <TICKET>', 'dial a sender that listens, instead of listening: its ticket, @FILE with one, a peer, tcp://HOST:PORT or unix:PATH')
+    .option('--retry-for <DURATION>', 'with --from: how long to go on trying when the connection is lost: 30s, 5min, 2h', parseDuration)
     .addOption(
       new Option('--if-exists <WHAT>', 'what to do if something else has the name already; the same content again is always fine')
         .choices(['refuse', 'skip', 'rename', 'replace'])
@@ -43,11 +48,14 @@ Examples:
   $ sendall receive /srv/incoming
   $ sendall receive /srv/incoming --listen 127.0.0.1:0 --max-size 10G --if-exists rename
   $ sendall receive --once --json --listen unix:/run/sendall.sock
-  $ sendall receive /srv/incoming --from tcp://127.0.0.1:8898`,
+  $ sendall receive /srv/incoming --from sendall://192.168.1.20:8898/TOKEN
+
+It prints a ticket: whoever has it may send, until this command ends. sendall authorize makes keys that last.`,
     )
     .action(async (directory: string, flags: ReceiveFlags) => {
-      if (flags.from !== undefined && !/^(?:tcp:\/\/|unix:)/.test(flags.from)) {
-        throw wrongUsage(`"${flags.from}" is not the address of a sender.`, { hint: 'It looks like tcp://HOST:PORT or unix:PATH.' });
+      const from = flags.from === undefined ? undefined : await resolveTarget(flags.from);
+      if (flags.from !== undefined && from === undefined) {
+        throw wrongUsage(`"${withoutTickets(flags.from)}" is neither a ticket nor the address of a sender.`, { hint: 'It looks like sendall://HOST:PORT/TOKEN, tcp://HOST:PORT or unix:PATH.' });
       }
       const { runTransfer } = require('../run') as typeof import('../run');
       const { ReceiverView } = require('../view') as typeof import('../view');
@@ -56,18 +64,19 @@ Examples:
         await runTransfer(
           shell.settings(),
           (terminal) => new ReceiverView(terminal, invitation),
-          (transfer) => receive(receiverOptions(directory, flags), flags, transfer),
+          (transfer) => receive(receiverOptions(directory, flags), { ...flags, from }, transfer),
         ),
       );
     });
 }
 
-async function receive(options: ReceiverOptions, { listen, once, from }: ReceiveFlags, { on, signal }: Transfer): Promise<void> {
-  const { createReceiver } = require('../../lib/index') as typeof import('../../lib/index');
-  const receiver = await createReceiver({ ...options, on });
+async function receive(options: ReceiverOptions, flags: Omit<ReceiveFlags, 'from'> & { readonly from: Target | undefined }, { on, signal }: Transfer): Promise<void> {
+  const { listen, once, from, retryFor } = flags;
+  const { AuthorizedKeys, createReceiver } = require('../../lib/index') as typeof import('../../lib/index');
+  const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on });
   try {
     if (from !== undefined) {
-      await receiver.dial(from, { signal });
+      await receiver.dial(from.kind === 'ticket' ? from.ticket : from.address, { signal, ...(retryFor === undefined ? {} : { retryFor }) });
       return;
     }
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));

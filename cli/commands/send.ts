@@ -1,9 +1,12 @@
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import type { SendOptions } from '../../lib/index';
 import type { Shell } from '../run';
-import { parseRate } from '../size';
+import { withoutTickets } from '../hide-tickets';
+import { splitTarget } from '../secret';
+import type { Target } from '../secret';
+import { parseDuration, parseRate } from '../size';
 import { wrongUsage } from '../usage';
 
 /** The options of `sendall send`, as commander names them. */
@@ -11,6 +14,9 @@ interface SendFlags {
   readonly name?: string;
   readonly listen?: string;
   readonly connections: number | 'auto';
+  readonly digest?: 'blake3' | 'sha256' | 'md5';
+  readonly text?: string;
+  readonly retryFor?: number;
   readonly limit?: number;
   readonly exclude?: readonly string[];
   readonly cache: boolean;
@@ -25,25 +31,33 @@ export function describeSend(program: Command, shell: Shell): void {
     .command('send')
     .description('Sends files and directories to a receiver, and ends when it has confirmed them.')
     .usage('PATH... TARGET [OPTIONS]')
-    .argument('<PATH...>', 'files and directories, - for standard input; then the TARGET: tcp://HOST:PORT or unix:PATH')
+    .argument('[PATH...]', 'files and directories, - for standard input; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, tcp://HOST:PORT or unix:PATH')
     .option('--name <NAME>', 'store a single file, or standard input, under this name')
     .option('--listen <ADDRESS>', 'wait at HOST:PORT or unix:PATH for the receiver to dial in; then there is no TARGET')
+    .option('--text <TEXT>', 'send words for whoever runs the receiver, beside or instead of files')
+    .addOption(new Option('--digest <WHAT>', 'what to compute for the receipts, by default blake3; always md5 on the plain wire').choices(['blake3', 'sha256', 'md5']))
     .option('--connections <N>', 'how many connections to use at once: 1 to 64, or auto', parseConnections, 'auto')
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
-    .option('--exclude <PATTERN>', 'leave out what matches; may be given several times', append)
+    .option('--retry-for <DURATION>', 'how long to go on trying when the connection is lost: 30s, 5min, 2h', parseDuration)
+    .option('--exclude <PATTERN>', 'leave out what matches; may be given several times, and .sendallignore files do the same', append)
     .option('--no-cache', 'hash every file again, even if it has not changed since the last time')
     .option('--insecure-plain', 'allow an unencrypted connection to another machine')
     .addHelpText(
       'after',
       `
+The TARGET may be left out: then the ticket is SENDALL_TICKET of the environment, or it is asked for.
+
 Examples:
+  $ sendall send disk.img sendall://192.168.1.20:8898/TOKEN
+  $ sendall send photos/ homeserver
   $ sendall send report.pdf tcp://127.0.0.1:8898
   $ sendall send photos/ notes.txt --exclude '*.tmp' unix:/run/sendall.sock
   $ pg_dump shop | sendall send - --name shop.sql tcp://127.0.0.1:8898
   $ sendall send report.pdf --listen 127.0.0.1:0`,
     )
     .action(async (words: readonly string[], flags: SendFlags) => {
-      const options = sendOptions(words, flags);
+      const { paths, target } = flags.listen === undefined ? await splitTarget(words) : { paths: words, target: undefined };
+      const options = sendOptions(paths, target, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { SenderView } = require('../view') as typeof import('../view');
       const { send } = require('../../lib/index') as typeof import('../../lib/index');
@@ -61,15 +75,13 @@ Examples:
 }
 
 /** What the words and flags ask the library for. Throws `usage`, with a hint at what was probably meant. */
-export function sendOptions(words: readonly string[], flags: SendFlags): SendOptions {
-  const last = words.at(-1) ?? '';
-  const target = flags.listen === undefined ? last : undefined;
-  if (target !== undefined && !isTarget(target)) throw noTarget(words, target);
-  if (target === undefined && isTarget(last)) {
+export function sendOptions(paths: readonly string[], target: Target | undefined, flags: SendFlags): SendOptions {
+  const last = paths.at(-1) ?? '';
+  if (target === undefined && flags.listen === undefined) throw noTarget(paths, last);
+  if (flags.listen !== undefined && isTarget(last)) {
     throw wrongUsage('There is both a target and --listen.', { hint: 'With --listen the receiver dials in: leave out the target.' });
   }
-  const paths = target === undefined ? words : words.slice(0, -1);
-  if (paths.length === 0) throw wrongUsage('There is nothing to send.', { hint: `Name a file: sendall send FILE ${last}` });
+  if (paths.length === 0 && flags.text === undefined) throw wrongUsage('There is nothing to send.', { hint: 'Name a file before the target: sendall send FILE TARGET' });
   if (paths.filter((path) => path === '-').length > 1) throw wrongUsage('Standard input can be sent only once.');
   if (paths.includes('-') && flags.name === undefined) {
     throw wrongUsage('Standard input needs a name.', { hint: 'Give it one with --name NAME.' });
@@ -77,10 +89,13 @@ export function sendOptions(words: readonly string[], flags: SendFlags): SendOpt
   if (flags.name !== undefined && paths.length > 1) throw wrongUsage('--name is for a single file.');
   return {
     paths,
-    ...(target === undefined ? {} : { target }),
+    ...(target === undefined ? {} : { target: target.kind === 'ticket' ? target.ticket : target.address }),
     ...(flags.listen === undefined ? {} : { listen: flags.listen }),
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.limit === undefined ? {} : { limit: flags.limit }),
+    ...(flags.text === undefined ? {} : { text: flags.text }),
+    ...(flags.digest === undefined ? {} : { digest: flags.digest }),
+    ...(flags.retryFor === undefined ? {} : { retryFor: flags.retryFor }),
     exclude: flags.exclude ?? [],
     connections: flags.connections,
     useCache: flags.cache,
@@ -89,18 +104,18 @@ export function sendOptions(words: readonly string[], flags: SendFlags): SendOpt
 }
 
 function isTarget(word: string): boolean {
-  return /^(?:tcp:\/\/|unix:)/.test(word);
+  return /^(?:sendall:\/\/|tcp:\/\/|unix:)/.test(word);
 }
 
 function noTarget(words: readonly string[], last: string): Error {
-  const form = 'It looks like tcp://HOST:PORT or unix:PATH.';
+  const form = 'It looks like sendall://HOST:PORT/TOKEN (a ticket), tcp://HOST:PORT or unix:PATH, or is the name of a peer.';
   if (existsSync(last) || last === '-') {
     const what = last === '-' ? 'standard input' : 'something to send';
     return wrongUsage(`The target is missing: "${last}" is ${what}.`, { hint: `It comes last. ${form}` });
   }
   if (/^[^/\s]+:\d+$/.test(last)) return wrongUsage(`"${last}" is not a target.`, { hint: `Did you mean tcp://${last}?` });
-  if (words.length === 1) return wrongUsage('The target is missing.', { hint: `It comes last. ${form}` });
-  return wrongUsage(`"${last}" is not a target.`, { hint: form });
+  if (words.length <= 1) return wrongUsage('The target is missing.', { hint: `It comes last. ${form}` });
+  return wrongUsage(`"${withoutTickets(last)}" is not a target.`, { hint: form });
 }
 
 function parseConnections(text: string): number | 'auto' {

@@ -57,6 +57,11 @@ export function optionalSizeUnder(header: JsonObject, key: string): number | und
   return Object.hasOwn(header, key) ? sizeUnder(header, key) : undefined;
 }
 
+/** As `countUnder`, undefined where the key is absent. */
+export function optionalCountUnder(header: JsonObject, key: string): number | undefined {
+  return Object.hasOwn(header, key) ? countUnder(header, key) : undefined;
+}
+
 export function roleUnder(header: JsonObject, key: string): 'sender' | 'receiver' {
   const value = ownValue(header, key);
   if (value !== 'sender' && value !== 'receiver') throw wrong(key, '"sender" or "receiver"', value);

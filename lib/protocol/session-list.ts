@@ -2,7 +2,11 @@ import { TransferError } from '../errors';
 import { type EntryName, parseEntryName } from '../name';
 import type { Digests, Verified } from '../progress';
 import { countUnder, type DigestAlgorithm, digestsUnder, isDigest, optionalSizeUnder, sizeUnder, textUnder, verifiedUnder, wrong } from './fields';
+import { parseList } from './json-list';
 import { type JsonObject, ownValue } from './json-object';
+import { mostSegments, smallFile } from './segment';
+
+export { encodeList } from './json-list';
 
 /** What every entry has. Times are nanoseconds since 1970; on the wire they are decimal strings. */
 interface EntryBase {
@@ -87,13 +91,6 @@ export interface SessionReceipt {
 /** The longest link target, in bytes of UTF-8: Linux's PATH_MAX. */
 const longestTarget = 4095;
 
-/** A list as the payload of a message. */
-export function encodeList(list: readonly unknown[]): Buffer {
-  return Buffer.from(JSON.stringify(list));
-}
-
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
 /**
  * The payload of `offer`. A name that cannot be stored makes a BadEntry, so that the others go on.
  * @throws TransferError `bad-header` for everything else that is not as it should be.
@@ -105,19 +102,21 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
     const text = textUnder(entry, 'name');
     const type = ownValue(entry, 'type');
     if (type !== 'file' && type !== 'directory' && type !== 'symlink' && type !== 'link') throw wrong('type', 'a kind of entry', type);
-    const mtime = timeUnder(entry, 'mtime');
+    const base = { file, mtime: timeUnder(entry, 'mtime') };
+    const target = type === 'symlink' || type === 'link' ? textUnder(entry, 'target') : '';
     try {
-      const name = parseEntryName(text, rule);
-      const base = { file, name, mtime };
+      // The name comes last: what is mistyped is found whatever the name is.
       switch (type) {
-        case 'file':
-          return { ...base, type, size: optionalSizeUnder(entry, 'size'), mode: modeUnder(entry), ctime: Object.hasOwn(entry, 'ctime') ? timeUnder(entry, 'ctime') : undefined };
+        case 'file': {
+          const ctime = Object.hasOwn(entry, 'ctime') ? timeUnder(entry, 'ctime') : undefined;
+          return { ...base, type, size: optionalSizeUnder(entry, 'size'), mode: modeUnder(entry), ctime, name: parseEntryName(text, rule) };
+        }
         case 'directory':
-          return { ...base, type, mode: modeUnder(entry) };
+          return { ...base, type, mode: modeUnder(entry), name: parseEntryName(text, rule) };
         case 'symlink':
-          return { ...base, type, target: linkTarget(textUnder(entry, 'target')) };
+          return { ...base, type, target: linkTarget(target), name: parseEntryName(text, rule) };
         case 'link':
-          return { ...base, type, target: parseEntryName(textUnder(entry, 'target'), rule) };
+          return { ...base, type, target: parseEntryName(target, rule), name: parseEntryName(text, rule) };
       }
     } catch (error) {
       if (error instanceof TransferError && error.code === 'name') return { file, text, error };
@@ -145,7 +144,7 @@ export function encodeEntry(entry: Entry): JsonObject {
 export function parseBundle(bytes: Uint8Array, algorithm: DigestAlgorithm): BundledFile[] {
   return parseList(bytes).map((element) => {
     const [file, size, digest] = triple(element);
-    if (!isCount(file) || !isCount(size) || !isDigest(digest, algorithm)) throw wrong('list', `[number, size, ${algorithm}]`, element);
+    if (!isCount(file) || !isCount(size) || size > smallFile || !isDigest(digest, algorithm)) throw wrong('list', `[number, size, ${algorithm}]`, element);
     return { file, size, digest };
   });
 }
@@ -154,7 +153,7 @@ export function parseBundle(bytes: Uint8Array, algorithm: DigestAlgorithm): Bund
 export function parseHeld(bytes: Uint8Array, algorithm: DigestAlgorithm): HeldSegment[] {
   return parseList(bytes).map((element) => {
     const [file, segment, digest] = triple(element);
-    if (!isCount(file) || !isCount(segment) || !isDigest(digest, algorithm)) throw wrong('list', `[number, segment, ${algorithm}]`, element);
+    if (!isCount(file) || !isCount(segment) || segment >= mostSegments || !isDigest(digest, algorithm)) throw wrong('list', `[number, segment, ${algorithm}]`, element);
     return { file, segment, digest };
   });
 }
@@ -180,18 +179,6 @@ export function parseReceipts(bytes: Uint8Array): SessionReceipt[] {
       ...(repaired === undefined ? {} : { repaired }),
     };
   });
-}
-
-function parseList(bytes: Uint8Array): unknown[] {
-  let list: unknown;
-  try {
-    list = JSON.parse(decoder.decode(bytes));
-  } catch {
-    // No cause: the engine's message quotes the input raw.
-    throw new TransferError('bad-frame', 'A list is not JSON in UTF-8.');
-  }
-  if (!Array.isArray(list)) throw new TransferError('bad-frame', 'A list is not a JSON array.');
-  return list as unknown[];
 }
 
 function asObject(value: unknown): JsonObject {
@@ -220,7 +207,8 @@ function timeUnder(entry: JsonObject, key: string): bigint {
   return time;
 }
 
+/** Half of a surrogate pair has no UTF-8: the link would point elsewhere. */
 function linkTarget(text: string): string {
-  if (text !== '' && !text.includes('\0') && Buffer.byteLength(text) <= longestTarget) return text;
-  throw new TransferError('name', 'The target of a symbolic link is empty, too long or contains NUL.');
+  if (text !== '' && !/[\0\p{Cs}]/u.test(text) && Buffer.byteLength(text) <= longestTarget) return text;
+  throw new TransferError('name', 'The target of a symbolic link is empty, too long, or contains NUL or half of a surrogate pair.');
 }

@@ -1,8 +1,9 @@
 import type { Digests } from '../progress';
-import { countUnder, type DigestAlgorithm, digestsUnder, optionalSizeUnder, roleUnder, sizeUnder, textUnder, wrong } from './fields';
+import { countUnder, type DigestAlgorithm, digestsUnder, optionalCountUnder, roleUnder, sizeUnder, textUnder, wrong } from './fields';
 import type { JsonObject } from './frame';
 import { ownValue } from './json-object';
 import { parseRefusal, parseWaited, type Refusal, type Waited } from './message';
+import { mostSegments, pieceSize } from './segment';
 
 /** The version of the session's conversation that is spoken here. */
 export const sessionVersion = 1;
@@ -28,9 +29,14 @@ export interface Hello {
   readonly digest?: DigestAlgorithm;
 }
 
-/** Messages without anything in them. `heartbeat` says that its side is alive, `end` that everything was offered, `done` that all of it is settled. */
-export interface Plain {
-  readonly type: 'heartbeat' | 'end';
+/** By both sides: the one that says it is alive. */
+export interface Heartbeat {
+  readonly type: 'heartbeat';
+}
+
+/** By the sender: everything was offered. */
+export interface End {
+  readonly type: 'end';
 }
 
 /** By the sender: a list of entries (`parseEntries`). */
@@ -43,7 +49,9 @@ export interface Offer {
 export interface Segment {
   readonly type: 'segment';
   readonly file: number;
+  /** A multiple of `pieceSize`. */
   readonly offset: number;
+  /** At least 1, and at most `pieceSize` where it has a payload. */
   readonly size: number;
   readonly zero: boolean;
 }
@@ -133,8 +141,8 @@ export interface Done {
   readonly waited?: Waited;
 }
 
-export type FromSender = Hello | Plain | Offer | Segment | Bundle | Keep | Close | Drop | Text | Connect;
-export type FromReceiver = Hello | Plain | Answer | Held | Receipts | SessionRefusal | Taken | ProgressMessage | Done;
+export type FromSender = Hello | Heartbeat | Offer | Segment | Bundle | Keep | Close | Drop | Text | End | Connect;
+export type FromReceiver = Hello | Heartbeat | Answer | Held | Receipts | SessionRefusal | Taken | ProgressMessage | Done;
 
 /**
  * What a sender says inside a session. Keys that are not named are ignored.
@@ -151,17 +159,16 @@ export function parseFromSender(header: JsonObject): FromSender {
     case 'offer':
       return { type, list: sizeUnder(header, 'list', longestList) };
     case 'segment':
-      return {
-        type,
-        file: countUnder(header, 'file'),
-        offset: sizeUnder(header, 'offset'),
-        size: sizeUnder(header, 'size'),
-        zero: ownValue(header, 'zero') === true,
-      };
+      return parseSegment(header);
     case 'bundle':
       return { type, list: sizeUnder(header, 'list', longestList), size: sizeUnder(header, 'size', longestBundle) };
     case 'keep':
-      return { type, file: countUnder(header, 'file'), first: countUnder(header, 'first'), count: countUnder(header, 'count') };
+      return {
+        type,
+        file: countUnder(header, 'file'),
+        first: sizeUnder(header, 'first', mostSegments - 1),
+        count: positive('count', sizeUnder(header, 'count', mostSegments)),
+      };
     case 'close':
       return { type, file: countUnder(header, 'file'), size: sizeUnder(header, 'size'), digests: digestsUnder(header, 'digests') };
     case 'drop':
@@ -169,7 +176,7 @@ export function parseFromSender(header: JsonObject): FromSender {
     case 'text':
       return { type, file: countUnder(header, 'file'), text: textUnder(header, 'text') };
     case 'connect':
-      return { type, connection: countUnder(header, 'connection') };
+      return { type, connection: positive('connection', countUnder(header, 'connection')) };
     default:
       throw wrong('type', 'a message of a sender', type);
   }
@@ -185,14 +192,13 @@ export function parseFromReceiver(header: JsonObject): FromReceiver {
     case 'hello':
       return parseHello(header);
     case 'heartbeat':
-    case 'end':
       return { type };
     case 'answer':
     case 'held':
     case 'receipts':
       return { type, list: sizeUnder(header, 'list', longestList) };
     case 'refusal': {
-      const file = optionalSizeUnder(header, 'file');
+      const file = optionalCountUnder(header, 'file');
       return { ...parseRefusal(header), ...(file === undefined ? {} : { file }) };
     }
     case 'taken':
@@ -224,4 +230,19 @@ export function parseHello(header: JsonObject): Hello {
     connection: countUnder(header, 'connection'),
     ...(digest === undefined ? {} : { digest }),
   };
+}
+
+/** What no file could have is refused here; what its own size forbids, by whoever knows the file. */
+function parseSegment(header: JsonObject): Segment {
+  const zero = ownValue(header, 'zero') === true;
+  const offset = sizeUnder(header, 'offset');
+  if (offset % pieceSize !== 0) throw wrong('offset', `a multiple of ${String(pieceSize)}`, offset);
+  const left = Number.MAX_SAFE_INTEGER - offset;
+  const size = positive('size', sizeUnder(header, 'size', zero ? left : Math.min(left, pieceSize)));
+  return { type: 'segment', file: countUnder(header, 'file'), offset, size, zero };
+}
+
+function positive(key: string, value: number): number {
+  if (value === 0) throw wrong(key, 'at least 1', value);
+  return value;
 }

@@ -3,11 +3,16 @@ import { statfs } from 'node:fs/promises';
 import { DigestPool } from '../digest-pool';
 import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
-import type { Verified } from '../progress';
+import type { Digests, Verified } from '../progress';
 import { DirectoryTree } from './directory-tree';
+import { GroupStore } from './group';
+import type { Allowance } from './limited';
 import { probe, type Abilities } from './local-probe';
 import { alreadyThere, LocalFile } from './local-file';
+import { PartialFiles } from './partial-files';
+import { ReceiptIndex } from './receipt-index';
 import { openReceiveDirectory, type ReceiveDirectory } from './receive-directory';
+import { digestStanding, type SessionStore } from './session-store';
 import { diskError, type StagedBytes } from './staged-bytes';
 import { LargeBytes, LargeMemory } from './staged-large';
 import { SmallBytes, smallFile, SmallFileLanes } from './staged-small';
@@ -27,6 +32,8 @@ export class LocalStore implements Store {
   private readonly pool = new DigestPool();
   private free = { bytes: 0, at: -Infinity };
   private promised = 0;
+  /** What sessions keep from one run to the next; opened for the first of them. */
+  private kept: Promise<{ readonly partials: PartialFiles; readonly index: ReceiptIndex }> | undefined;
 
   private constructor(
     private readonly tree: DirectoryTree,
@@ -84,18 +91,56 @@ export class LocalStore implements Store {
     return LargeBytes.create(file, { ...place, wrote, memory, pool });
   }
 
+  /** The store as one session uses it, whose digests are `algorithm`. Rejects with `directory` or `disk`. */
+  async session(algorithm: keyof Digests, allowance: Allowance): Promise<SessionStore> {
+    this.kept ??= this.openKept();
+    const { partials, index } = await this.kept;
+    const { tree, pool, verified, abilities } = this;
+    const { direct, foldsNames } = abilities;
+    const group = new GroupStore({ tree, staging: this.opened.staging, verified, direct, foldsNames, algorithm });
+    return {
+      algorithm,
+      verified,
+      partials,
+      index,
+      group,
+      admit: async ({ name, size = 0 }) => {
+        const giveBack = allowance.take({ name, size });
+        const redeem = await this.promise({ name, size });
+        return {
+          settle: (kept) => {
+            if (!kept) giveBack();
+            redeem(size);
+          },
+        };
+      },
+      digestStanding: (name) => digestStanding(name, algorithm, { tree, pool, direct }),
+      release: () => group.close(),
+    };
+  }
+
   async close(): Promise<void> {
     await Promise.allSettled([...this.files].map((file) => file.discard()));
+    const kept = await this.kept?.catch(() => undefined);
+    await kept?.partials.close();
+    await kept?.index.close();
     await Promise.all([this.pool.close(), this.lanes.close()]);
     this.tree.close();
     await this.opened.release();
+  }
+
+  private async openKept(): Promise<{ partials: PartialFiles; index: ReceiptIndex }> {
+    const { tree, pool, verified, memory } = this;
+    const { own } = this.opened;
+    const partials = await PartialFiles.in(own, { tree, pool, verified, direct: this.abilities.direct, memory: memory.pieces });
+    return { partials, index: await ReceiptIndex.open(own) };
   }
 
   /**
    * Promises a file its room: free space less what others were promised and have not written yet. A little stale for small
    * files, since full disks are noticed anyway. What comes back takes bytes off this promise.
    */
-  private async promise(file: NewFile): Promise<(bytes: number) => void> {
+  private async promise(file: Pick<NewFile, 'name' | 'size'>): Promise<(bytes: number) => void> {
     if (file.size >= worthLooking || Date.now() - this.free.at > freeSpaceGoodFor) {
       const { bavail, bsize } = await statfs(this.opened.root.at('.'));
       this.free = { bytes: bavail * bsize, at: Date.now() };

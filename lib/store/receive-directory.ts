@@ -13,6 +13,8 @@ const mostAttempts = 10;
 export interface ReceiveDirectory {
   readonly root: Directory;
   readonly staging: Directory;
+  /** Our own directory, for what is kept from one run to the next. */
+  readonly own: Directory;
   /** Removes what is staged, unlocks the directory and leaves it as it was. */
   release(): Promise<void>;
 }
@@ -37,7 +39,7 @@ export async function openReceiveDirectory(place: string): Promise<ReceiveDirect
 }
 
 /** Adds to `undo` what gives back each thing as soon as it is taken. */
-async function openStep(place: string, undo: Undo[]): Promise<{ readonly root: Directory; readonly staging: Directory }> {
+async function openStep(place: string, undo: Undo[]): Promise<Omit<ReceiveDirectory, 'release'>> {
   const root = await openRoot(place);
   undo.push(() => root.close());
   const outer = await openPrivate(root, stagingName);
@@ -49,7 +51,7 @@ async function openStep(place: string, undo: Undo[]): Promise<{ readonly root: D
   undo.push(removeStaged);
   const staging = await openPrivate(outer, filesName);
   undo.push(() => staging.close());
-  return { root, staging };
+  return { root, staging, own: outer };
 }
 
 /** Opens the directory that the user named, if it is safe to receive into. */
@@ -83,7 +85,7 @@ async function dangerOf(root: Directory, shown: string): Promise<TransferError |
 }
 
 /** Opens a private directory below `parent`, made if missing; refuses one that is not ours alone. */
-async function openPrivate(parent: Directory, name: string): Promise<Directory> {
+export async function openPrivate(parent: Directory, name: string): Promise<Directory> {
   const place = parent.at(name);
   try {
     await mkdir(place, { mode: 0o700 }).catch((error: unknown) => {
@@ -100,7 +102,8 @@ async function openPrivate(parent: Directory, name: string): Promise<Directory> 
   throw new TransferError('directory', `${name} in the receive directory is not a private directory of ours.`, { hint: 'Remove it, or chmod 700 it.' });
 }
 
-async function removeEmpty(place: string): Promise<void> {
+/** Removes a directory of ours, if nothing is in it. */
+export async function removeEmpty(place: string): Promise<void> {
   try {
     await rmdir(place);
   } catch (error) {

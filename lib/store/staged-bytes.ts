@@ -18,16 +18,20 @@ export interface StagedBytes extends Pick<StagedFile, 'write' | 'verify'> {
 /** Throws `mismatch` unless what was read back is what was announced. */
 export function checkDigests(file: NewFile, actual: Digests): void {
   const different = firstDifference(file.digests, actual);
-  if (different === undefined) return;
-  throw new TransferError(
+  if (different !== undefined) throw mismatch(file.name, different, file.digests, actual);
+}
+
+/** The failure for a file that is on the disk, and is not what it should be. */
+export function mismatch(name: string, algorithm: keyof Digests, expected: Digests, actual: Digests): TransferError {
+  return new TransferError(
     'mismatch',
-    `${printable(file.name)} does not match: its ${different} should be ${file.digests[different] ?? ''}, and is ${actual[different] ?? ''} on the disk.`,
+    `${printable(name)} does not match: its ${algorithm} should be ${expected[algorithm] ?? ''}, and is ${actual[algorithm] ?? ''} on the disk.`,
   );
 }
 
 /** The failure for a file that is verified before all of its bytes were written. */
-export function incomplete(file: NewFile, received: number): TransferError {
-  return new TransferError('unexpected', `${String(file.size - received)} bytes of ${printable(file.name)} were never written.`);
+export function incomplete(file: { readonly name: string; readonly size: number | undefined }, received: number): TransferError {
+  return new TransferError('unexpected', `${String((file.size ?? received) - received)} bytes of ${printable(file.name)} were never written.`);
 }
 
 export function discarded(): TransferError {

@@ -4,6 +4,7 @@ import { AlignedMemory, alignment, type Lease } from '../aligned-memory';
 import type { DigestPool, FileDigest } from '../digest-pool';
 import type { TransferError } from '../errors';
 import type { Digests } from '../progress';
+import { pieceSize } from '../protocol/segment';
 import type { Directory } from './directory';
 import { takeFreeName } from './final-name';
 import { checkDigests, discarded, diskError, incomplete, type StagedBytes } from './staged-bytes';
@@ -28,6 +29,8 @@ const writesInFlight = 4;
 export class LargeMemory {
   readonly short = new AlignedMemory(1024 * 1024, 16);
   readonly long = new AlignedMemory(4 * 1024 * 1024, 5);
+  /** For the pieces of sessions. */
+  readonly pieces = new AlignedMemory(pieceSize, 24);
 }
 
 export interface LargePlace {

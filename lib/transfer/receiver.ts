@@ -1,15 +1,19 @@
-import { opendir, stat } from 'node:fs/promises';
-import path from 'node:path';
 import { Connection, type HeaderDeadlines, usualStall } from '../connection';
 import { TransferError } from '../errors';
 import type { Listener, Summary } from '../progress';
+import type { AuthorizedKeys } from '../access/authorized';
 import { limitStore } from '../store/limited';
-import { LocalStore } from '../store/local';
-import { stagingName } from '../store/receive-directory';
 import type { IfExists, Store } from '../store/store';
 import { defaultPort, formatAddress, parseAddress } from '../transport/address';
+import { dialable } from '../transport/own-address';
 import { dial, type Dialed, listen, type Listening } from '../transport/net';
+import { formatTicket, isTicket, parseTicket } from '../transport/ticket';
+import { announcesTls } from '../transport/tls';
+import { Homes } from './homes';
 import { receivePlain, type ReceiveRules } from './plain-receive';
+import { SessionHost } from './session/host';
+import { type LinkDeadlines, usualLinkDeadlines } from './session/link';
+import type { SessionReceived } from './session/receive';
 import { failureOf } from './summary';
 
 export interface ReceiverOptions {
@@ -25,6 +29,8 @@ export interface ReceiverOptions {
   readonly quota?: number;
   /** Takes the plain wire from other machines, where anybody on the way can read and change it. */
   readonly insecurePlain?: boolean;
+  /** The lasting keys of those who may connect beside the holder of the ticket. */
+  readonly authorized?: AuthorizedKeys;
   readonly on?: Listener;
   /** @internal Shorter ones, for tests. */
   readonly deadlines?: Partial<ReceiverDeadlines>;
@@ -37,16 +43,21 @@ export interface ReceiverDeadlines {
   readonly later: HeaderDeadlines;
   /** How long nothing may move in the middle of something, in ms. */
   readonly stall: number;
+  /** Of sessions. */
+  readonly link: LinkDeadlines;
 }
 
 /** A receive directory that is open for senders. */
 export interface Receiver {
   /** Accepts senders at `HOST:PORT` or `unix:PATH` until `close`; port 0 takes a free one. Rejects with `usage` or `cannot-connect`. */
-  listen(address?: string): Promise<{ readonly address: string; readonly port: number | null }>;
+  listen(address?: string): Promise<{ readonly address: string; readonly port: number | null; readonly ticket: string }>;
   /** The end of the first transfer that a sender began; rejects with its failure. */
   once(): Promise<Summary>;
-  /** Connects to a sender that listens, and takes all that it sends. Rejects with its failure. */
-  dial(address: string, options?: { readonly signal?: AbortSignal }): Promise<Summary>;
+  /**
+   * Connects to a sender that listens, by its ticket or, on the plain wire, its address, and takes all that it sends. A session
+   * that is lost is dialed again for `retryFor` ms. Rejects with its failure.
+   */
+  dial(where: string, options?: { readonly signal?: AbortSignal; readonly retryFor?: number }): Promise<Summary>;
   /**
    * Stops. Files whose bytes are all here are still verified and answered, others are discarded (with `now`: all of them).
    */
@@ -57,15 +68,18 @@ const usualDeadlines: ReceiverDeadlines = {
   first: { silence: 0, whole: 10_000 },
   later: { silence: 600_000, whole: 10_000 },
   stall: usualStall,
+  link: usualLinkDeadlines,
 };
 /** Whom we dialed may hash for hours before the first header. TCP keep-alive notices if it is gone. */
 const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
 
+/** How long a session that was lost may stay away until `once` gives it up, and how long a dialed one is dialed again, in ms. */
+const returnWithin = 60_000;
+const usualRetry = 300_000;
+
 /** Opens a directory for receiving. Rejects with `directory` when it is unsafe or in use. */
 export async function createReceiver(options: ReceiverOptions): Promise<Receiver> {
-  const used = options.quota === undefined ? 0 : await bytesIn(options.directory);
-  const store = limitStore(await LocalStore.open(options.directory), { maxSize: options.maxSize, quota: options.quota, used });
-  return new OpenReceiver(store, options);
+  return new OpenReceiver(await Homes.open(options.directory, options), options);
 }
 
 class OpenReceiver implements Receiver {
@@ -75,28 +89,36 @@ class OpenReceiver implements Receiver {
   private readonly listening = new Set<Listening>();
   private readonly conversations = new Map<Connection, Promise<Outcome>>();
   private readonly firstTransfer: Promise<Outcome | TransferError>;
+  private awaitingReturn: NodeJS.Timeout | undefined;
   private endFirst: (outcome: Outcome | TransferError) => void = () => undefined;
   private closed: Promise<void> | undefined;
+  private readonly store: Store;
+  private readonly host: SessionHost;
+  /** Accepted, and nobody knows yet what they want. */
+  private readonly silent = new Set<Connection>();
 
   constructor(
-    private readonly store: Store,
+    private readonly homes: Homes,
     options: ReceiverOptions,
   ) {
-    const { ifExists = 'refuse', allowHidden = false, insecurePlain = false, on = () => undefined } = options;
+    const { ifExists = 'refuse', allowHidden = false, insecurePlain = false, on = () => undefined, authorized } = options;
+    this.store = limitStore(homes.own.store, homes.own.allowance);
     this.rules = { ifExists, allowHidden, on };
     this.insecurePlain = insecurePlain;
     this.deadlines = { ...usualDeadlines, ...options.deadlines };
+    this.host = new SessionHost({ ifExists, allowHidden, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization) });
     this.firstTransfer = new Promise((resolve) => {
       this.endFirst = resolve;
     });
   }
 
-  async listen(where = `[::]:${String(defaultPort)}`): Promise<{ address: string; port: number | null }> {
+  async listen(where = `[::]:${String(defaultPort)}`): Promise<{ address: string; port: number | null; ticket: string }> {
     const listening = await listen(parseAddress(where), (accepted) => this.accept(accepted));
     this.listening.add(listening);
     const { address } = listening;
-    const shown = { address: formatAddress(address), port: address.kind === 'tcp' ? address.port : null };
-    this.rules.on({ event: 'listening', ...shown, ticket: null });
+    const ticket = formatTicket({ ...this.host.key, address: dialable(address) });
+    const shown = { address: formatAddress(address), port: address.kind === 'tcp' ? address.port : null, ticket };
+    this.rules.on({ event: 'listening', ...shown });
     return shown;
   }
 
@@ -106,7 +128,11 @@ class OpenReceiver implements Receiver {
     return concluded(end);
   }
 
-  async dial(where: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Summary> {
+  async dial(where: string, { signal, retryFor = usualRetry }: { readonly signal?: AbortSignal; readonly retryFor?: number } = {}): Promise<Summary> {
+    if (isTicket(where)) {
+      const began = performance.now();
+      return concluded(this.outcomeOf(await this.host.dial(parseTicket(where), retryFor, signal), began));
+    }
     const address = parseAddress(where);
     const dialed = await dial(address, { signal });
     const connection = new Connection(dialed.stream, dialed.peer, this.deadlines.stall);
@@ -133,13 +159,14 @@ class OpenReceiver implements Receiver {
   private async shut(now: boolean): Promise<void> {
     this.endFirst(stopped());
     const addressesFree = [...this.listening].map((listening) => listening.close());
+    for (const connection of this.silent) connection.close(stopped());
     for (const connection of this.conversations.keys()) {
       if (now) connection.close(stopped());
       else connection.stopReading(stopped());
     }
-    await Promise.allSettled(this.conversations.values());
+    await Promise.allSettled([...this.conversations.values(), this.host.close(stopped(), now)]);
     await Promise.all(addressesFree);
-    await this.store.close();
+    await this.homes.close();
   }
 
   private accept(accepted: Dialed): void {
@@ -149,10 +176,38 @@ class OpenReceiver implements Receiver {
       connection.close(stopped());
       return;
     }
-    void this.converse(connection, first, later, this.plainRefusal(accepted)).then((outcome) => {
-      // A port scan or a health check that sends nothing is not a transfer.
-      if (connection.stream.bytesRead > 0) this.endFirst(outcome);
-    });
+    void this.takeUp(accepted, connection, first, later);
+  }
+
+  /** "The first bytes tell": TLS is a session, everything else the plain wire. */
+  private async takeUp(accepted: Dialed, connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines): Promise<void> {
+    const began = performance.now();
+    this.silent.add(connection);
+    const session = await announcesTls(accepted.stream, first.whole).finally(() => this.silent.delete(connection));
+    if (session) {
+      const received = await this.host.accept(accepted);
+      if (received) this.sessionEnded(received, began);
+      return;
+    }
+    const spent = performance.now() - began;
+    const left = { silence: first.silence, whole: Math.max(1, first.whole - spent) };
+    const outcome = await this.converse(connection, left, later, this.plainRefusal(accepted));
+    // A port scan or a health check that sends nothing is not a transfer.
+    if (connection.stream.bytesRead > 0) this.endFirst(outcome);
+  }
+
+  /** A session that was lost may be taken up again, so it is not the end of the first transfer until nobody comes back. */
+  private sessionEnded(received: SessionReceived, began: number): void {
+    clearTimeout(this.awaitingReturn);
+    const outcome = this.outcomeOf(received, began);
+    if (received.lost?.code !== 'connection-lost' && received.lost?.code !== 'timeout') this.endFirst(outcome);
+    else this.awaitingReturn = setTimeout(() => this.endFirst(outcome), returnWithin).unref();
+  }
+
+  private outcomeOf({ tally, failures, waits, lost }: SessionReceived, began: number): Outcome {
+    const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
+    if (lost === undefined) this.rules.on({ event: 'summary', ...summary });
+    return { summary, failure: lost ?? failureOf(tally.files, failures) };
   }
 
   private async converse(connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines, refuseAll?: TransferError): Promise<Outcome> {
@@ -193,15 +248,4 @@ function concluded({ summary, failure }: Outcome): Summary {
 
 function stopped(): TransferError {
   return new TransferError('interrupted', 'The receiver was stopped.');
-}
-
-/** Sizes of all regular files below a directory, our staging directory left out. */
-async function bytesIn(directory: string): Promise<number> {
-  let sum = 0;
-  for await (const entry of await opendir(directory, { recursive: false })) {
-    const place = path.join(directory, entry.name);
-    if (entry.isDirectory() && entry.name !== stagingName) sum += await bytesIn(place);
-    else if (entry.isFile()) sum += (await stat(place)).size;
-  }
-  return sum;
 }

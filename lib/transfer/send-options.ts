@@ -1,15 +1,16 @@
 import type { Readable } from 'node:stream';
 import { TransferError } from '../errors';
 import { parseEntryName } from '../name';
-import type { Listener } from '../progress';
+import type { Digests, Listener } from '../progress';
 import { isPlainTarget, parseAddress } from '../transport/address';
+import { isTicket, parseTicket } from '../transport/ticket';
 import type { Found } from './outgoing';
 import { scan } from './source';
 
 export interface SendOptions {
   /** Files and directories; `-` is `input`. */
   readonly paths: readonly string[];
-  /** `tcp://HOST:PORT` or `unix:PATH`. Either this or `listen`. */
+  /** A ticket (`sendall://…`) for a session; `tcp://HOST:PORT` or `unix:PATH` for the plain wire. Either this or `listen`. */
   readonly target?: string;
   /** `HOST:PORT` or `unix:PATH`, at which the receiver dials in. */
   readonly listen?: string;
@@ -19,8 +20,14 @@ export interface SendOptions {
   readonly name?: string;
   /** Patterns, as in gitignore(5), of what is left out of directories. */
   readonly exclude?: readonly string[];
-  /** How many connections carry files at once; `auto` is one, since that fills the plain wire. */
+  /** How many connections carry files at once; `auto` finds the number by measuring, and is one on the plain wire, which one fills. */
   readonly connections?: number | 'auto';
+  /** What a session computes; default `blake3`. The plain wire has md5. */
+  readonly digest?: keyof Digests;
+  /** Words for whoever runs the receiver; in a session, beside or instead of `paths`. */
+  readonly text?: string;
+  /** How long a session that was lost tries to go on, in ms; default five minutes. */
+  readonly retryFor?: number;
   /** Bytes per second, over all connections. */
   readonly limit?: number;
   /** Whether digests of unchanged files are remembered between runs; default true. */
@@ -32,16 +39,25 @@ export interface SendOptions {
 }
 
 const mostConnections = 64;
+/** A text stands in a header, in which a character may take six bytes. */
+const longestText = 8192;
 
 /** Throws `usage` for what makes no sense, before anything is begun. */
-export function checkUsage({ paths, target, listen: where, name, connections = 'auto', limit }: SendOptions): void {
+export function checkUsage({ paths, target, listen: where, name, connections = 'auto', limit, text, digest, retryFor = 0 }: SendOptions): void {
   const wrong = (message: string, hint?: string): never => {
     throw new TransferError('usage', message, hint === undefined ? {} : { hint });
   };
-  if (paths.length === 0) wrong('There is nothing to send.');
+  if (paths.length === 0 && text === undefined) wrong('There is nothing to send.');
   if ((target === undefined) === (where === undefined)) wrong('Either a target to dial or an address to listen at is needed.');
-  if (target !== undefined && !isPlainTarget(target)) wrong(`Not a target: ${JSON.stringify(target)}.`, 'Targets look like tcp://192.168.1.20:8898 or unix:/run/sendall.sock.');
-  parseAddress(target ?? where ?? '');
+  if (target !== undefined && isTicket(target)) parseTicket(target);
+  else if (target !== undefined && !isPlainTarget(target)) wrong(`Not a target: ${JSON.stringify(target)}.`, 'Targets look like sendall://HOST:PORT/TOKEN, tcp://192.168.1.20:8898 or unix:/run/sendall.sock.');
+  else parseAddress(target ?? where ?? '');
+  if (target !== undefined && !isTicket(target)) {
+    if (text !== undefined) wrong('The plain wire carries files only, no text.', 'Send it with a ticket.');
+    if (digest !== undefined && digest !== 'md5') wrong('The plain wire has md5, and nothing else.', 'Other digests need a ticket.');
+  }
+  if (text !== undefined && Buffer.byteLength(text) > longestText) wrong(`The text is longer than ${String(longestText)} bytes.`, 'Send it as a file.');
+  if (!(retryFor >= 0)) wrong('The time to retry is a number of milliseconds.');
   if (name !== undefined && paths.length > 1) wrong('--name is for a single file.');
   if (name !== undefined) parseEntryName(name, { allowHidden: true });
   if (paths.filter((path) => path === '-').length > 1) wrong('Standard input can be sent only once.');

@@ -1,20 +1,14 @@
-import { stat } from 'node:fs/promises';
-import { Connection } from '../connection';
-import { DigestCache, noDigestCache, type RememberedDigests } from '../digest-cache';
-import { DigestPool } from '../digest-pool';
-import { asTransferError, TransferError } from '../errors';
-import { type Bottleneck, type FileDone, type Listener, type Summary, Waits } from '../progress';
-import type { Waited } from '../protocol/message';
+import { asTransferError } from '../errors';
+import type { FileDone, Summary } from '../progress';
 import { formatAddress, parseAddress } from '../transport/address';
-import { dial, type Dialed, listen } from '../transport/net';
-import { measure } from './measure';
-import { type Outgoing, OutgoingQueue } from './outgoing';
-import { type SendEnd, type Sending, sendPlain } from './plain-send';
-import { RateLimit } from './rate-limit';
-import { checkUsage, found, type SendOptions } from './send-options';
-import type { OpenSource } from './source';
-import { SourceLane } from './source-lane';
-import { failureOf, Tally } from './summary';
+import type { Dialed } from '../transport/net';
+import { dialable } from '../transport/own-address';
+import { formatTicket, isTicket, parseTicket } from '../transport/ticket';
+import { PlainSender } from './plain-sender';
+import { checkUsage, type SendOptions } from './send-options';
+import { DialedMeeting, ListeningMeeting } from './session/meeting';
+import { SessionTransfer } from './session/transfer';
+import { failureEvent, failureOf, type Sender } from './summary';
 
 export interface SendResult {
   readonly files: readonly FileDone[];
@@ -22,208 +16,55 @@ export interface SendResult {
 }
 
 /**
- * Sends files over the plain wire. Resolves only if the receiver confirmed every one; otherwise rejects with the
- * TransferError of the only failure, or `some-failed`. Each failure was reported as an event before, and the summary comes
- * last in any case.
+ * Sends files: in a session where the target is a ticket, over the plain wire where it is an address. Resolves only if the
+ * receiver confirmed every one; otherwise rejects with the TransferError of the only failure, or `some-failed`. Each failure was
+ * reported as an event before, and the summary comes last in any case.
  */
 export async function send(options: SendOptions): Promise<SendResult> {
   checkUsage(options);
   const began = performance.now();
-  const pool = new DigestPool();
-  const sender = new PlainSender(options, pool);
+  const { target, listen, digest = 'blake3' } = options;
+  if (listen !== undefined) return sendToWhoeverDials(options, began);
+  if (target !== undefined && isTicket(target)) {
+    return conclude(new SessionTransfer(options, new DialedMeeting(parseTicket(target), digest)), options, began);
+  }
+  return conclude(new PlainSender(options), options, began);
+}
+
+/** Waits for the receiver to dial in: with the ticket, or, where that is allowed, without. */
+async function sendToWhoeverDials(options: SendOptions, began: number): Promise<SendResult> {
+  const { listen: where = '', digest = 'blake3', on = () => undefined, signal } = options;
+  let plain: (accepted: Dialed) => void = () => undefined;
+  const dialedPlain = new Promise<Dialed>((resolve) => {
+    plain = resolve;
+  });
+  const meeting = await ListeningMeeting.at(parseAddress(where), digest, (accepted) => plain(accepted));
   try {
-    await sender.run();
+    const { address } = meeting;
+    const ticket = formatTicket({ ...meeting.key, address: dialable(address) });
+    on({ event: 'listening', address: formatAddress(address), port: address.kind === 'tcp' ? address.port : null, ticket });
+    const first = await Promise.race([dialedPlain, meeting.someone(signal)]);
+    if (first) return await conclude(new PlainSender(options), options, began, first);
+    return await conclude(new SessionTransfer(options, meeting), options, began);
+  } catch (thrown) {
+    const error = asTransferError(thrown, 'unexpected', 'Sending failed');
+    if (error.code === 'interrupted') on(failureEvent(error));
+    throw error;
   } finally {
-    await Promise.all([pool.close(), sender.closeLane()]);
+    await meeting.close();
+  }
+}
+
+async function conclude(sender: Sender, options: SendOptions, began: number, accepted?: Dialed): Promise<SendResult> {
+  try {
+    await sender.run(accepted);
+  } finally {
+    await sender.close();
   }
   const { files, failures, tally } = sender;
   const summary = tally.summary((performance.now() - began) / 1000, sender.bottleneck);
   options.on?.({ event: 'summary', ...summary });
-  const failure = failureOf(files.length, failures);
+  const failure = failureOf(tally.files, failures);
   if (failure) throw failure;
   return { files, summary };
-}
-
-/** How long a first file may take to get ready until the receiver is dialed without it, in ms. */
-const dialAfter = 300;
-/** So many connections in a row may be closed by the receiver before anything was sent on them. */
-const mostUnused = 3;
-
-class PlainSender {
-  readonly files: FileDone[] = [];
-  readonly failures: TransferError[] = [];
-  readonly tally = new Tally();
-  private readonly waits = new Waits();
-  private readonly receiverWaits = new Waits();
-  private readonly cache: RememberedDigests;
-  private readonly on: Listener;
-  private readonly connections: number;
-  private readonly sending: Sending;
-  private readonly lane = new SourceLane();
-  private readonly sent = new AbortController();
-
-  constructor(
-    private readonly options: SendOptions,
-    private readonly pool: DigestPool,
-  ) {
-    const { useCache = true, on = () => undefined, connections = 'auto', limit = Infinity, signal } = options;
-    this.cache = useCache ? new DigestCache() : noDigestCache;
-    this.on = on;
-    this.connections = connections === 'auto' ? 1 : connections;
-    const { waits, cache } = this;
-    this.sending = {
-      queue: new OutgoingQueue(found(options, on), { pool, lane: this.lane, cache, waits, on, largeAhead: this.connections }),
-      limit: new RateLimit(limit),
-      waits,
-      on,
-      signal,
-      mayRedial: options.target !== undefined,
-      done: (file) => this.done(file),
-      failed: (error) => this.failed(error),
-      receiverWaited: (waited) => this.receiverWaited(waited),
-      recheck: (file, source) => this.recheck(file, source),
-    };
-  }
-
-  async run(): Promise<void> {
-    const { target, listen: where, signal } = this.options;
-    const { queue } = this.sending;
-    const aborted = (): void => void queue.drop();
-    signal?.addEventListener('abort', aborted, { once: true });
-    if (signal?.aborted) aborted();
-    const measuring = this.measure();
-    try {
-      if (target !== undefined) await this.dialAll(target);
-      else if (where !== undefined) await this.listenOnce(where);
-    } catch (error) {
-      this.failed(asTransferError(error, 'unexpected', 'Sending failed'));
-    } finally {
-      signal?.removeEventListener('abort', aborted);
-      this.sent.abort();
-      await measuring;
-      const anyLeft = await queue.drop();
-      const told = this.failures.some(({ code }) => code === 'interrupted');
-      if (anyLeft && signal?.aborted && !told) this.failed(new TransferError('interrupted', 'Interrupted.'));
-    }
-  }
-
-  async closeLane(): Promise<void> {
-    await this.lane.close();
-  }
-
-  /** A single file announces its own size; what is in a directory has to be looked for. */
-  private async measure(): Promise<void> {
-    const { paths, exclude } = this.options;
-    try {
-      const looked = await Promise.all(paths.map(async (place) => place !== '-' && (await stat(place)).isDirectory()));
-      if (looked.includes(true)) await measure(paths.filter((place) => place !== '-'), { exclude, on: () => undefined }, this.lane, this.on, this.sent.signal);
-    } catch {
-      // What cannot be looked at is reported when its turn comes; without the sum there is only no estimate.
-    }
-  }
-
-  /** What was waited for most. Where both ends waited for each other, the receiver knows what for. */
-  get bottleneck(): Bottleneck | null {
-    const { source, hash, network, verify } = this.waits.spent;
-    if (Math.max(source, hash) >= Math.max(network, verify)) return this.waits.longest;
-    return this.receiverWaits.longest ?? 'network';
-  }
-
-  private async dialAll(target: string): Promise<void> {
-    const ends = await Promise.allSettled(Array.from({ length: this.connections }, () => this.dialUntilDone(target)));
-    const broken = ends.find((end) => end.status === 'rejected');
-    if (broken) throw broken.reason;
-  }
-
-  private async dialUntilDone(target: string): Promise<void> {
-    const { queue, signal } = this.sending;
-    // Whether somebody listens is learnt before hours are spent on hashing.
-    await queue.readyWithin(dialAfter);
-    for (let unused = 0; unused < mostUnused; ) {
-      const end = await this.converse(await dial(parseAddress(target), { signal }));
-      if (end === 'finished' || end instanceof TransferError || signal?.aborted) return;
-      // The receiver may have given up waiting for a file that took long to hash, but not for one that is ready.
-      unused = end === 'unused' ? unused + 1 : 0;
-      if (!(await queue.ready())) return;
-    }
-    throw new TransferError('connection-lost', 'The receiver closes every connection at once.');
-  }
-
-  private async listenOnce(where: string): Promise<void> {
-    const { signal } = this.sending;
-    let stop: (error: TransferError) => void = () => undefined;
-    let take: (accepted: Dialed) => void = () => undefined;
-    const accepted = new Promise<Dialed>((resolve, reject) => {
-      take = resolve;
-      stop = reject;
-    });
-    let taken = false;
-    const listening = await listen(parseAddress(where), (dialed) => {
-      if (taken) dialed.stream.destroy();
-      taken = true;
-      take(dialed);
-    });
-    const aborted = (): void => stop(new TransferError('interrupted', 'Interrupted.'));
-    signal?.addEventListener('abort', aborted, { once: true });
-    if (signal?.aborted) aborted();
-    const { address } = listening;
-    this.on({ event: 'listening', address: formatAddress(address), port: address.kind === 'tcp' ? address.port : null, ticket: null });
-    try {
-      const dialed = await accepted;
-      const closed = listening.close();
-      const end = await this.converse(dialed);
-      await closed;
-      if (end !== 'again' && end !== 'unused') return;
-      for (let left = await this.sending.queue.take(); left; left = await this.sending.queue.take()) {
-        if (!(left instanceof TransferError)) await left.source?.close();
-        this.failed(left instanceof TransferError ? left : new TransferError('connection-lost', 'The connection ended before its turn.', { fileName: left.name }));
-      }
-    } finally {
-      signal?.removeEventListener('abort', aborted);
-      void listening.close();
-    }
-  }
-
-  private async converse({ stream, peer, local }: Dialed): Promise<SendEnd> {
-    const connection = new Connection(stream, peer);
-    if (local || this.options.insecurePlain === true) return sendPlain(connection, this.sending);
-    connection.close();
-    throw new TransferError('not-authorized', `${peer} is another machine, and the plain wire is neither encrypted nor authenticated.`, {
-      hint: 'On a network that you trust, add --insecure-plain on both sides.',
-    });
-  }
-
-  private done(file: FileDone): void {
-    this.on({ event: 'sent', ...file });
-    if (file.verified !== null) {
-      this.files.push(file);
-      this.tally.add(file);
-      return;
-    }
-    this.failures.push(new TransferError('not-confirmed', 'Sent, not confirmed: the receiver closed without an answer.', { fileName: file.file_name }));
-  }
-
-  private failed(error: TransferError): void {
-    const { code, message, hint, fileName } = error;
-    this.failures.push(error);
-    this.on({ event: 'failed', ...(fileName === undefined ? {} : { file_name: fileName }), code, message, ...(hint === undefined ? {} : { hint }) });
-  }
-
-  private receiverWaited({ network, write, verify }: Waited): void {
-    Object.assign(this.receiverWaits.spent, { network, write, verify });
-  }
-
-  /** The digest of before, computed again: what arrived different was either damaged on the way or is another file by now. */
-  private async recheck(file: Outgoing, source: OpenSource): Promise<TransferError | undefined> {
-    try {
-      await source.checkUnchanged();
-      const hashingBegan = Date.now();
-      const { md5 = '' } = await this.pool.digestFile({ fd: source.handle.fd, size: file.size, algorithms: ['md5'] }).digests;
-      if (md5 === file.md5) return undefined;
-      await this.cache.remember(source.before, 'md5', md5, hashingBegan);
-      return source.changed();
-    } catch (error) {
-      return error instanceof TransferError ? error : source.changed();
-    }
-  }
 }

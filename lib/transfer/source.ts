@@ -58,7 +58,8 @@ async function* walk(place: string, base: string, below: string, excluded: (belo
   }
 }
 
-function named(place: string, text: string): SourceFile | TransferError {
+/** The file under the name it travels with, or why it cannot. */
+export function named(place: string, text: string): SourceFile | TransferError {
   try {
     // Hidden names are the receiver's decision.
     return { path: place, name: parseEntryName(text, { allowHidden: true }) };
@@ -68,7 +69,8 @@ function named(place: string, text: string): SourceFile | TransferError {
   }
 }
 
-function kindOf(entry: { isSymbolicLink(): boolean; isFIFO(): boolean; isSocket(): boolean }): string {
+/** What something is that is neither a regular file nor a directory. */
+export function kindOf(entry: { isSymbolicLink(): boolean; isFIFO(): boolean; isSocket(): boolean }): string {
   if (entry.isSymbolicLink()) return 'a symbolic link';
   if (entry.isFIFO()) return 'a named pipe';
   return entry.isSocket() ? 'a socket' : 'a device';
@@ -95,6 +97,11 @@ export function unreadable(name: string, cause: unknown): TransferError {
   return new TransferError('source-unreadable', message, { cause, fileName: name });
 }
 
+/** The failure for what is there, and is no file. */
+export function notRegular(name: string): TransferError {
+  return new TransferError('source-unreadable', `${printable(name)} is not a regular file.`, { fileName: name });
+}
+
 /** The failure for a file that is not any more what it was when it was hashed. */
 export function changed(name: string): TransferError {
   return new TransferError('source-changed', `${printable(name)} changed while it was being sent.`, { fileName: name });
@@ -118,7 +125,7 @@ export class OpenSource {
     } catch (cause) {
       throw unreadable(file.name, cause);
     }
-    throw new TransferError('source-unreadable', `${printable(file.name)} is not a regular file.`, { fileName: file.name });
+    throw notRegular(file.name);
   }
 
   /** Wraps a file that nobody else can change, such as a spooled one. */

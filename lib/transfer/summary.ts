@@ -1,5 +1,6 @@
 import { TransferError } from '../errors';
-import type { Bottleneck, FileDone, Summary } from '../progress';
+import type { Bottleneck, FileDone, Summary, TransferEvent } from '../progress';
+import type { Dialed } from '../transport/net';
 
 /** Files that arrived whole, added up; a hundred thousand of them take no more memory than one. */
 export class Tally {
@@ -18,6 +19,18 @@ export class Tally {
   }
 }
 
+/** One way of sending, whatever the wire. */
+export interface Sender {
+  /** What was confirmed, where there are not too many to be remembered. */
+  readonly files: readonly FileDone[];
+  readonly failures: readonly TransferError[];
+  readonly tally: Tally;
+  readonly bottleneck: Bottleneck | null;
+  /** Sends everything; `accepted` is a receiver that has dialed in. Never rejects. */
+  run(accepted?: Dialed): Promise<void>;
+  close(): Promise<void>;
+}
+
 /** The one error that stands for all failures of a transfer: the only one, or `some-failed` with all of them as its cause. */
 export function failureOf(succeeded: number, failures: readonly TransferError[]): TransferError | undefined {
   const [first] = failures;
@@ -26,4 +39,9 @@ export function failureOf(succeeded: number, failures: readonly TransferError[])
   const interrupted = failures.find(({ code }) => code === 'interrupted');
   if (interrupted) return interrupted;
   return new TransferError('some-failed', `${String(failures.length)} of ${String(succeeded + failures.length)} files failed.`, { cause: new AggregateError(failures) });
+}
+
+/** A failure as the event that tells of it. */
+export function failureEvent({ code, message, hint, fileName }: TransferError): TransferEvent {
+  return { event: 'failed', ...(fileName === undefined ? {} : { file_name: fileName }), code, message, ...(hint === undefined ? {} : { hint }) };
 }

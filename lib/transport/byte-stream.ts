@@ -41,6 +41,21 @@ export class ByteStream {
     callback: (count: number): boolean => this.landed(this.landing, count),
   };
 
+  /** What it listens for while it is attached. */
+  private readonly heard = {
+    data: (bytes: Uint8Array): void => {
+      if (!this.landed(bytes, bytes.length)) this.duplex?.pause();
+    },
+    end: (): void => {
+      this.ended = true;
+      this.wake?.();
+    },
+    error: (error: Error): void => {
+      this.failure ??= error;
+      this.wake?.();
+    },
+  };
+
   /** Takes over `duplex`, paused. `intake` tells whether it was made with `onread` or speaks through 'data' events. */
   attach(duplex: Duplex, intake: 'onread' | 'events'): this {
     this.duplex = duplex;
@@ -48,24 +63,26 @@ export class ByteStream {
       const handle = (duplex as { _handle?: Partial<UserBufferHandle> })._handle;
       if (typeof handle?.useUserBuffer === 'function') this.handle = handle as UserBufferHandle;
     } else {
-      duplex.on('data', (bytes: Uint8Array) => {
-        if (!this.landed(bytes, bytes.length)) duplex.pause();
-      });
+      duplex.on('data', this.heard.data);
     }
-    duplex.on('end', () => {
-      this.ended = true;
-      this.wake?.();
-    });
-    duplex.on('error', (error) => {
-      this.failure ??= error;
-      this.wake?.();
-    });
-    duplex.on('close', () => {
-      this.ended = true;
-      this.wake?.();
-    });
+    duplex.on('end', this.heard.end).on('error', this.heard.error).on('close', this.heard.end);
     duplex.pause();
     return this;
+  }
+
+  /**
+   * Hands out the duplex, paused and with the bytes that were not taken put back in front, to whoever speaks over it from
+   * now on. Nothing may be pending. Of this stream only `destroy` is of use afterwards. Throws `connection-lost` where the
+   * peer has finished, or the connection failed.
+   */
+  detach(): Duplex {
+    const { duplex, heard, kept } = this;
+    if (!duplex || this.ended || this.failure) throw this.lost();
+    for (const [event, listener] of [['data', heard.data], ['end', heard.end], ['error', heard.error], ['close', heard.end]] as const) duplex.off(event, listener);
+    duplex.pause();
+    if (kept.length > 0) duplex.unshift(kept);
+    this.kept = nothing;
+    return duplex;
   }
 
   /** What has arrived and was not taken yet; possibly nothing. Valid until the next call of `more` or `fill`. */

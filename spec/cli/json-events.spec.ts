@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020';
 import { expect } from 'chai';
+import type { KeyEvent } from '../../cli/key-events';
 import type { TransferEvent } from '../../lib/index';
 import { eventsOf, sendall, SendallProcess } from './sendall-process';
 
@@ -16,11 +17,12 @@ function accept(event: unknown): void {
 const md5 = '8f6fbf8347faa4924a76856701edb0f3';
 const sent = { event: 'sent', file_name: 'a', file_size: 1, digests: { md5 }, verified: null, bytes_on_wire: 90, seconds: 0.1 };
 const progress = { event: 'progress', file_name: 'a', phase: 'hash', done: 1, total: 2 };
+const ticket = 'sendall://192.168.1.20:8898/token';
 const summary = { event: 'summary', files: 1, bytes: 1, bytes_on_wire: 90, seconds: 1, bottleneck: null };
 
 describe('fixtures/json-events.schema.json', () => {
   it('takes one of each event', () => {
-    const events: TransferEvent[] = [
+    const events: (TransferEvent | KeyEvent)[] = [
       { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket: null },
       { event: 'listening', address: 'unix:/run/s.sock', port: null, ticket: null },
       { event: 'started', file_name: 'a', file_size: 0 },
@@ -31,6 +33,11 @@ describe('fixtures/json-events.schema.json', () => {
       { event: 'failed', code: 'usage', message: 'Wrong.' },
       { event: 'failed', file_name: '', code: 'name', message: 'Empty.', hint: 'Rename it.' },
       { event: 'summary', files: 0, bytes: 0, bytes_on_wire: 0, seconds: 0, bottleneck: 'hash' },
+      { event: 'authorized', name: 'laptop', rights: 'write', id: md5, ticket },
+      { event: 'authorization', name: 'laptop', rights: 'read', directory: '/srv', quota: 1, expires: '2027-01-31T00:00:00.000Z', id: md5 },
+      { event: 'revoked', name: 'laptop' },
+      { event: 'peer', name: 'nas', address: 'tcp://192.168.1.20:8898', id: md5 },
+      { event: 'removed', name: 'nas' },
     ];
     for (const event of events) accept(event);
   });
@@ -63,6 +70,11 @@ describe('fixtures/json-events.schema.json', () => {
     { event: 'listening', address: 'tcp://[::]:1', port: 1 },
     { event: 'skipped', file_name: 'a' },
     { event: 'started', file_name: 'a', file_size: null },
+    { event: 'authorization', name: 'laptop', rights: 'write', id: md5, ticket }, // shown once only
+    { event: 'authorized', name: 'laptop', rights: 'write', id: md5 },
+    { event: 'authorized', name: 'laptop', rights: 'delete', id: md5, ticket },
+    { event: 'peer', name: 'nas', address: 'tcp://192.168.1.20:8898', id: md5, key: 'secret' },
+    { event: 'peer', name: '../nas', address: 'tcp://192.168.1.20:8898', id: md5 },
   ];
   for (const event of refused) {
     it(`refuses ${JSON.stringify(event)}`, () => {

@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import { limitStore, type Limits } from '../../lib/store/limited';
+import { Allowance, limitStore, type Limits } from '../../lib/store/limited';
 import { MemoryStore } from '../../lib/store/memory';
 import type { Store } from '../../lib/store/store';
 import { announce, codeOf, content, deliver, verified, writeAll } from './delivery';
 
 describe('limitStore', () => {
-  const limited = (limits: Limits, inner: Store = new MemoryStore()): Store => limitStore(inner, limits);
+  const limited = (limits: Limits, inner: Store = new MemoryStore()): Store => limitStore(inner, new Allowance(limits));
 
   it('takes a file of exactly the largest size, and refuses one byte more before it is staged', async () => {
     const inner = new MemoryStore();

@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { Connection } from '../../lib/connection';
 import { encodeFrame } from '../../lib/protocol/frame';
 import { MemoryStore } from '../../lib/store/memory';
-import { limitStore } from '../../lib/store/limited';
+import { Allowance, limitStore } from '../../lib/store/limited';
 import type { StagedFile, Store } from '../../lib/store/store';
 import { receivePlain } from '../../lib/transfer/plain-receive';
 import { pair } from '../transport/pair';
@@ -146,7 +146,7 @@ describe('backpressure', function () {
     const made = await pair('accepted');
     const { stream, peer } = made;
     let taken = 0;
-    const store = slowed(limitStore(new MemoryStore(), {}), 2 * mebibyte, (count) => (taken += count));
+    const store = slowed(limitStore(new MemoryStore(), new Allowance({})), 2 * mebibyte, (count) => (taken += count));
     const receiving = receivePlain(new Connection(stream, 'peer'), store, { ifExists: 'refuse', allowHidden: false, on: () => undefined }, { silence: 1000, whole: 1000 }, { silence: 1000, whole: 1000 });
     peer.write(encodeFrame({ file_name: 'large', file_size: 100 * mebibyte, md5: md5('') }));
     peer.write(Buffer.alloc(100 * mebibyte));

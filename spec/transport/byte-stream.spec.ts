@@ -2,12 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
 import { bytes } from '../transfer/source-tree';
-import { type Making, type Pair, pair } from './pair';
+import { makings, type Pair, pair } from './pair';
 
 const mebibyte = 1024 * 1024;
+const nine = bytes(9 * mebibyte, 3);
 
 // The conformance of every way in which a stream comes about.
-for (const making of ['dialed', 'accepted', 'events'] as const satisfies readonly Making[]) {
+for (const making of makings) {
   describe(`a byte stream (${making})`, () => {
     let made: Pair;
     beforeEach(async () => {
@@ -38,8 +39,7 @@ for (const making of ['dialed', 'accepted', 'events'] as const satisfies readonl
 
     it('fills memory of any length, at any offset, with exactly what was sent', async () => {
       const { stream, peer } = made;
-      const content = bytes(9 * mebibyte, 3);
-      peer.end(content);
+      peer.end(nine);
       const got: Buffer[] = [];
       for (const length of [1, 4095, 16_384, 100_000, 65_536, mebibyte, 3, 2 * mebibyte, 5 * mebibyte, mebibyte]) {
         const memory = new Uint8Array(length + 10).fill(7);
@@ -47,8 +47,8 @@ for (const making of ['dialed', 'accepted', 'events'] as const satisfies readonl
         expect([...memory.subarray(0, 5), ...memory.subarray(5 + length)]).to.deep.equal(new Array(10).fill(7));
         got.push(Buffer.from(memory.subarray(5, 5 + count)));
       }
-      expect(Buffer.concat(got).equals(content)).to.equal(true);
-      expect(stream.bytesRead).to.equal(content.length);
+      expect(Buffer.concat(got).equals(nine)).to.equal(true);
+      expect(stream.bytesRead).to.equal(nine.length);
     });
 
     it('finds the next header behind a payload, whatever the sizes', async () => {
@@ -67,7 +67,7 @@ for (const making of ['dialed', 'accepted', 'events'] as const satisfies readonl
 
     it('reads nothing while nobody asks: the peer cannot write more than the system’s buffers take', async () => {
       const { stream, peer } = made;
-      peer.write(bytes(64 * mebibyte));
+      peer.write(Buffer.alloc(64 * mebibyte));
       await stream.more();
       await stream.fill(new Uint8Array(mebibyte));
       await sleep(300);
@@ -109,10 +109,10 @@ for (const making of ['dialed', 'accepted', 'events'] as const satisfies readonl
     });
 
     it('a reset while it is filled, or waited for: connection-lost', async () => {
-      const { stream, peer } = made;
+      const { stream } = made;
       const filling = codeOf(stream.fill(new Uint8Array(1000)));
       await sleep(10);
-      peer.resetAndDestroy();
+      made.reset();
       expect(await filling).to.equal('connection-lost');
       expect(await codeOf(stream.more())).to.equal('connection-lost');
       expect(await codeOf(stream.write(Buffer.alloc(10)))).to.equal('connection-lost');
@@ -153,6 +153,27 @@ for (const making of ['dialed', 'accepted', 'events'] as const satisfies readonl
       while (await stream.more());
       expect(Buffer.from(stream.peek()).toString()).to.equal('answer');
       await stream.finish();
+    });
+
+    it('detached, hands out what was not taken in front of what comes next, and touches it no more', async () => {
+      const { stream, peer } = made;
+      peer.write('hello');
+      while (stream.peek().length < 5) await stream.more();
+      stream.take(2);
+      const duplex = stream.detach();
+      expect(['data', 'end', 'error'].map((event) => duplex.listeners(event).length)).to.have.property('0', 0);
+      expect(String(duplex.read())).to.equal('llo');
+      expect(stream.peek()).to.have.length(0);
+      stream.destroy();
+      expect(duplex.destroyed).to.equal(true);
+    });
+
+    it('is not detached once the peer has finished, or the connection is lost', async () => {
+      const { stream, peer } = made;
+      peer.end('bye');
+      while (await stream.more());
+      expect(() => stream.detach()).to.throw(TransferError).with.property('code', 'connection-lost');
+      expect(Buffer.from(stream.peek()).toString()).to.equal('bye');
     });
   });
 }

@@ -6,8 +6,10 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
 import { parseAddress } from '../../lib/transport/address';
-import { dial, type Dialed, listen } from '../../lib/transport/net';
+import { adoptSecured, dial, type Dialed, listen } from '../../lib/transport/net';
+import { createKey } from '../../lib/transport/ticket';
 import { temporaryDirectory } from '../transfer/receive-directory';
+import { dialTls, SessionPort } from './session-port';
 
 async function failing(promise: Promise<unknown>): Promise<TransferError> {
   const error: unknown = await promise.then(
@@ -55,6 +57,18 @@ describe('dialing and listening', () => {
       const error = await failing(dial(parseAddress(address)));
       expect(error.code).to.equal('cannot-connect');
       expect(error.cause).to.be.instanceOf(Error);
+    }
+  });
+
+  it('the round trip is that of the connection alone, and none over a unix socket', async () => {
+    for (const where of ['localhost:0', `unix:${path.join(place, 's')}`]) {
+      const listening = await listen(parseAddress(where), ({ stream }) => stream.destroy());
+      const began = performance.now();
+      const { rtt, stream } = await dial(listening.address);
+      if (listening.address.kind === 'unix') expect(rtt).to.equal(0);
+      else expect(rtt).to.be.above(0).and.below(performance.now() - began);
+      stream.destroy();
+      await listening.close();
     }
   });
 
@@ -136,4 +150,32 @@ describe('dialing and listening', () => {
     stream.destroy();
     await listening.close();
   });
+});
+
+describe('a stream over TLS', () => {
+  const without: Readonly<Record<string, (socket: object) => void>> = {
+    'into our memory': () => undefined,
+    'as events where the handle cannot take memory': (socket) => Object.defineProperty((socket as { _handle: object })._handle, 'useUserBuffer', { value: undefined }),
+    'as events where Node keeps its memory elsewhere': (socket) => {
+      for (const symbol of Object.getOwnPropertySymbols(socket).filter(({ description }) => description === 'kBufferGen')) Reflect.deleteProperty(socket, symbol);
+    },
+  };
+  for (const [how, change] of Object.entries(without)) {
+    it(`reads ${how}`, async () => {
+      const key = createKey();
+      const port = await SessionPort.open(key);
+      const socket = dialTls(port.number, key);
+      await new Promise((resolve) => socket.once('secureConnect', resolve));
+      change(socket);
+      const stream = adoptSecured(socket);
+      expect(socket.listenerCount('data')).to.equal(how.startsWith('as events') ? 1 : 0);
+      const { stream: far } = await port.nextOpened();
+      await far.write(Buffer.alloc(100_000, 7));
+      const memory = Buffer.alloc(100_000);
+      expect(await stream.fill(memory)).to.equal(100_000);
+      expect(memory.equals(Buffer.alloc(100_000, 7))).to.equal(true);
+      stream.destroy();
+      await port.close();
+    });
+  }
 });

@@ -1,0 +1,92 @@
+import type { Command } from 'commander';
+import type { Peer } from '../../lib/index';
+import type { Shell } from '../run';
+import { demandTicket } from '../secret';
+import type { Terminal } from '../terminal';
+
+/** Adds `sendall peers add`, `list` and `remove` to the program. */
+export function describePeers(program: Command, shell: Shell): void {
+  const open = (): Terminal => {
+    const { Terminal } = require('../terminal') as typeof import('../terminal');
+    return new Terminal(shell.settings());
+  };
+  const peers = program
+    .command('peers')
+    .description('Names for other machines, so that a transfer needs the name only.')
+    .usage('add|list|remove [OPTIONS]')
+    .helpCommand('help [COMMAND]', 'print the help of a command')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sendall peers add backup
+  $ sendall send photos/ backup
+  $ sendall peers list`,
+    );
+  peers
+    .command('add')
+    .description('Gives the machine that made a ticket a name. The ticket is asked for, unseen, unless it is given.')
+    .usage('NAME [TICKET]')
+    .argument('<NAME>', 'what to call it')
+    .argument('[TICKET]', 'sendall://… as sendall authorize printed it, or @FILE for a file with it; default: SENDALL_TICKET, or ask')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sendall peers add backup
+  $ sendall peers add backup @ticket.txt
+  $ ssh backup sendall authorize laptop --quiet | sendall peers add backup`,
+    )
+    .action((name: string, ticket: string | undefined) => add(name, ticket, open()));
+  peers
+    .command('list')
+    .description('Shows the machines that have a name, and where they are; never a key.')
+    .usage('[OPTIONS]')
+    .addHelpText('after', '\nExample:\n  $ sendall peers list --json')
+    .action(() => list(open()));
+  peers
+    .command('remove')
+    .description('Forgets a machine and its ticket. Over there, sendall authorize --remove takes the key away.')
+    .usage('NAME')
+    .argument('<NAME>', 'what it is called')
+    .addHelpText('after', '\nExample:\n  $ sendall peers remove backup')
+    .action((name: string) => remove(name, open()));
+}
+
+async function add(name: string, word: string | undefined, terminal: Terminal): Promise<void> {
+  const { checkKeyName, parseTicket, Peers } = require('../../lib/index') as typeof import('../../lib/index');
+  checkKeyName(name); // before a ticket is typed for nothing
+  const ticket = parseTicket(await demandTicket(word));
+  await new Peers().add(name, ticket);
+  if (terminal.settings.json) tell({ name, ticket }, terminal);
+  else terminal.say(`Known from now on: ${words({ name, ticket })}`);
+}
+
+async function list(terminal: Terminal): Promise<void> {
+  const { Peers } = require('../../lib/index') as typeof import('../../lib/index');
+  const peers = await new Peers().list();
+  if (peers.length === 0) terminal.say('No machine has a name yet.');
+  for (const peer of peers) {
+    if (terminal.settings.json) tell(peer, terminal);
+    else terminal.result(words(peer));
+  }
+}
+
+async function remove(name: string, terminal: Terminal): Promise<void> {
+  const { Peers } = require('../../lib/index') as typeof import('../../lib/index');
+  await new Peers().remove(name);
+  const { JsonLines } = require('../progress-json') as typeof import('../progress-json');
+  if (terminal.settings.json) new JsonLines(terminal.stdout).show({ event: 'removed', name });
+  else terminal.say(`${name} is forgotten.`);
+}
+
+function tell({ name, ticket }: Peer, terminal: Terminal): void {
+  const { JsonLines } = require('../progress-json') as typeof import('../progress-json');
+  const { formatAddress } = require('../../lib/index') as typeof import('../../lib/index');
+  new JsonLines(terminal.stdout).show({ event: 'peer', name, address: formatAddress(ticket.address), id: ticket.id });
+}
+
+function words({ name, ticket }: Peer): string {
+  const { formatAddress } = require('../../lib/index') as typeof import('../../lib/index');
+  return `${name}  ${formatAddress(ticket.address)}  id ${ticket.id.slice(0, 8)}`;
+}

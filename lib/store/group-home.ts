@@ -1,0 +1,17 @@
+/** Longer names, in bytes, would make too long a path in the staging directory. */
+const longestTogether = 3_000;
+
+/** Whether `name` is staged apart from the others because of its length. */
+export function isTooLong(name: string): boolean {
+  return name.length > longestTogether / 3 && Buffer.byteLength(name) > longestTogether;
+}
+
+/** The path of what is staged under its final name, in the tree of the group whose private directory is `home`. */
+export function stagedTogether(home: string, name: string): string {
+  return `${home}/tree/${name}`;
+}
+
+/** The path of what is staged apart from the tree, under a number of its own. */
+export function stagedApart(home: string, number: number): string {
+  return `${home}/apart/${String(number)}`;
+}

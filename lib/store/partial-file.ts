@@ -1,0 +1,190 @@
+import type { AlignedMemory, Lease } from '../aligned-memory';
+import { TransferError } from '../errors';
+import type { EntryName } from '../name';
+import type { Digests } from '../progress';
+import { segmentCountOf, segmentSizeOf } from '../protocol/segment';
+import { rm } from 'node:fs/promises';
+import { writeJournal } from './journal';
+import { type FilePlace, LocalFile } from './local-file';
+import type { PartialBytes } from './partial-bytes';
+import type { Committed, IfExists } from './store';
+
+/** A file that is offered to be received in pieces. */
+export interface PartialOffer {
+  /** Who sends it: the id of a key. What one peer left unfinished, no other can go on with. */
+  readonly peer: string;
+  readonly name: EntryName;
+  /** Bytes; undefined while nobody knows. */
+  readonly size: number | undefined;
+  /** Of the source, in ns since 1970. */
+  readonly mtime: bigint;
+  readonly mode: number;
+  readonly algorithm: keyof Digests;
+  readonly ifExists: IfExists;
+}
+
+export interface PartialState {
+  readonly path: string;
+  readonly journalPath: string;
+  /** Segments that are there from before: by the journal, or from the file to be updated. */
+  readonly segments: readonly number[];
+  readonly bytes: PartialBytes;
+  readonly place: FilePlace;
+  readonly memory: AlignedMemory;
+  /** Called once, when it was committed, discarded or suspended. */
+  readonly ended: (file: PartialFile) => void;
+}
+
+/** A segment that is here, and what it reads as from the disk. */
+export interface SegmentDigest {
+  readonly segment: number;
+  readonly digest: string;
+}
+
+const journalEvery = 2_000;
+/** A journal is worth its fsync once so many pieces of 1 MiB have come since the last one. */
+const journalAfter = 64;
+
+/**
+ * A file on its way into a store, piece by piece; what is here survives the end of the process. One of `commit`, `discard`
+ * and `suspend` ends it.
+ */
+export class PartialFile {
+  private segments: readonly number[];
+  private piecesSince = 0;
+  private journaledAt = Date.now();
+  private journaling: Promise<void> | undefined;
+  private finished: LocalFile | undefined;
+  private end: Promise<void> | undefined;
+  /** Whether bytes may stand where nothing was put in this session. */
+  private used: boolean;
+
+  constructor(
+    readonly offer: PartialOffer,
+    private readonly state: PartialState,
+  ) {
+    this.segments = state.segments;
+    this.used = state.segments.length > 0;
+  }
+
+  /** Memory for pieces: page-aligned, and so many at once for all files of the store. */
+  get memory(): AlignedMemory {
+    return this.state.memory;
+  }
+
+  /** The segments that are here, read back from the disk; from now on nothing counts as here until it is kept or put again. */
+  async held(): Promise<SegmentDigest[]> {
+    const { size = 0 } = this.offer;
+    const { bytes } = this.state;
+    const segments = [...new Set([...this.segments, ...bytes.segments])].sort((a, b) => a - b);
+    if (segments.length === 0) return [];
+    const digests = await bytes.digest(segments, segmentSizeOf(size));
+    bytes.forget();
+    this.segments = segments;
+    this.used = true;
+    return segments.map((segment, at) => ({ segment, digest: digests[at] ?? '' }));
+  }
+
+  /** Waits until the disk can take a piece. Rejects with `disk`, `space` or because it has ended. */
+  room(): Promise<void> {
+    return this.state.bytes.room();
+  }
+
+  /** Takes a piece; gives the memory back when it is written. */
+  put(lease: Lease, offset: number, length: number): void {
+    this.state.bytes.put(lease, offset, length);
+  }
+
+  zero(offset: number, length: number): void {
+    this.state.bytes.zero(offset, length, !this.used);
+  }
+
+  /** These segments of `held` are as they should be. Throws `bad-header` for segments that the file does not have. */
+  keep(first: number, count: number): void {
+    const { size = 0 } = this.offer;
+    if (count === 0 || first + count > segmentCountOf(size)) throw new TransferError('bad-header', `The file has no segments ${String(first)} to ${String(first + count)}.`);
+    const offset = first * segmentSizeOf(size);
+    this.state.bytes.keep(offset, Math.min(size - offset, count * segmentSizeOf(size)));
+  }
+
+  /** Told by the bytes of each piece that was written: now and then it is time for a journal. */
+  wrote(): void {
+    this.piecesSince++;
+    const due = this.piecesSince >= journalAfter && Date.now() - this.journaledAt >= journalEvery;
+    if (!due || this.journaling || this.end || this.finished) return;
+    // What goes wrong here fails the file itself, by its next write or by `verify`.
+    this.journaling = this.writeJournal()
+      .catch(() => undefined)
+      .finally(() => {
+        this.journaling = undefined;
+      });
+  }
+
+  /**
+   * When the sender has sent everything: waits until it is here, makes it durable, reads all of it back and compares.
+   * Rejects with `mismatch`, after which `held` tells what is here, and with everything that is final for this file.
+   */
+  async verify(size: number, digests: Digests, onProgress?: (done: number) => void): Promise<void> {
+    const { bytes, place } = this.state;
+    const { name, ifExists } = this.offer;
+    await bytes.whole(size);
+    await this.journaling;
+    bytes.expect(digests);
+    this.finished = new LocalFile({ name, size, digests, ifExists }, bytes, { ...place, ended: () => undefined });
+    await this.finished.verify(onProgress);
+  }
+
+  /** After `verify`: puts the file under its final name, durably. Rejects with `exists`, `name` or `disk`. */
+  async commit(): Promise<Committed> {
+    if (!this.finished) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
+    try {
+      return await this.finished.commit();
+    } finally {
+      await this.discard();
+    }
+  }
+
+  /** Throws away all of it. */
+  discard(): Promise<void> {
+    this.end ??= this.finishWith(async () => {
+      await (this.finished ?? this.state.bytes).discard();
+      await rm(this.state.journalPath, { force: true });
+    });
+    return this.end;
+  }
+
+  /** Ends it for now: what is durable is kept, and `held` will tell of it when the same file is offered again. */
+  suspend(): Promise<void> {
+    const { bytes } = this.state;
+    if (this.offer.size === undefined) return this.discard();
+    this.end ??= this.finishWith(async () => {
+      try {
+        await this.writeJournal();
+        await bytes.release();
+      } catch {
+        // What could not be made durable is not kept: "discard, receive again".
+        await bytes.discard();
+        await rm(this.state.journalPath, { force: true });
+      }
+    });
+    return this.end;
+  }
+
+  private async finishWith(work: () => Promise<void>): Promise<void> {
+    await this.journaling;
+    try {
+      await work();
+    } finally {
+      this.state.ended(this);
+    }
+  }
+
+  private async writeJournal(): Promise<void> {
+    const { peer, name, size = 0, mtime } = this.offer;
+    const segments = [...new Set([...this.segments, ...this.state.bytes.segments])].sort((a, b) => a - b);
+    this.piecesSince = 0;
+    await this.state.bytes.flush();
+    await writeJournal(this.state.journalPath, { peer, name, size, mtime, segments });
+    this.journaledAt = Date.now();
+  }
+}

@@ -1,0 +1,143 @@
+import { fstatSync, futimesSync } from 'node:fs';
+import { getSystemErrorMap } from 'node:util';
+
+/**
+ * What Linux can do with files and Node cannot. Everything is synchronous, costs a microsecond or two besides the work of the
+ * kernel, and throws an Error with `code`, `errno` and `syscall` like those of `node:fs`.
+ */
+export interface SystemCalls {
+  /** Sets the modification time, in ns since 1970, and leaves the access time. futimens(2) */
+  setTime(fd: number, mtime: bigint): void;
+  /** The same for a symbolic link itself, or whatever else is at `path`. utimensat(2) with AT_SYMLINK_NOFOLLOW */
+  setLinkTime(path: string, mtime: bigint): void;
+  /** Flushes the file system on which `fd` lies. Throws what writing back failed with since `fd` was opened. syncfs(2) */
+  syncFileSystem(fd: number): void;
+  /** Renames unless `to` exists, which throws EEXIST; EINVAL where the file system cannot. renameat2(2) with RENAME_NOREPLACE */
+  renameNoReplace(from: string, to: string): void;
+  /** Where the next byte that is not in a hole lies, from `offset` on; undefined if there is none. Moves the descriptor's own offset. lseek(2) */
+  nextData(fd: number, offset: number): number | undefined;
+  /** Where the next hole begins, from `offset` on, the end of the file counting as one; undefined from that end on. Moves the descriptor's own offset. lseek(2) */
+  nextHole(fd: number, offset: number): number | undefined;
+  /** Says that the file will be read once, from its start to its end. Never throws. posix_fadvise(2) with POSIX_FADV_SEQUENTIAL */
+  willReadOnce(fd: number): void;
+}
+
+/** The part of koffi, a foreign function interface, that is used here. */
+export interface ForeignFunctions {
+  /** `null` stands for what this process has loaded already, the C library among it. */
+  load(library: null): { func(prototype: string): ForeignFunction };
+  /** That of the last call in this thread. */
+  errno(): number;
+}
+
+type ForeignFunction = (...values: readonly (number | string | bigint | BigInt64Array)[]) => number | bigint;
+
+// The same on x64 and arm64; a timespec is two int64 on both, with glibc and with musl.
+const atCurrentDirectory = -100;
+const symlinkNoFollow = 0x100;
+const omitTime = 0x3ffffffen;
+const renameExclusively = 1;
+const seekData = 3;
+const seekHole = 4;
+const adviseSequential = 2;
+
+const noSuchOffset = 'ENXIO';
+
+/** The calls by way of `foreign`; undefined without it, and where the C library lacks one of them. */
+export function bindSystemCalls(foreign: ForeignFunctions | undefined): SystemCalls | undefined {
+  if (foreign === undefined) return undefined;
+  try {
+    return bind(foreign);
+  } catch {
+    return undefined; // musl had no renameat2 for long
+  }
+}
+
+function bind(foreign: ForeignFunctions): SystemCalls {
+  const library = foreign.load(null);
+  const futimens = library.func('int futimens(int fd, _In_ int64_t *times)');
+  const utimensat = library.func('int utimensat(int directory, const char *path, _In_ int64_t *times, int flags)');
+  const syncfs = library.func('int syncfs(int fd)');
+  const renameat2 = library.func('int renameat2(int fromDirectory, const char *from, int toDirectory, const char *to, uint flags)');
+  const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)');
+  const fadvise = library.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
+
+  /** Access time and modification time, a timespec each. */
+  const times = new BigInt64Array([0n, omitTime, 0n, 0n]);
+  const timesOf = (mtime: bigint): BigInt64Array => {
+    const seconds = floorSeconds(mtime);
+    times[2] = seconds;
+    times[3] = mtime - seconds * second;
+    return times;
+  };
+  const check = (result: number | bigint, syscall: string): void => {
+    if (Number(result) < 0) throw systemError(foreign.errno(), syscall);
+  };
+  const seek = (fd: number, offset: number, whence: number): number | undefined => {
+    const found = Number(lseek(fd, offset, whence));
+    if (found >= 0) return found;
+    const error = systemError(foreign.errno(), 'lseek');
+    if (error.code === noSuchOffset) return undefined;
+    throw error;
+  };
+  return {
+    setTime: (fd, mtime) => check(futimens(fd, timesOf(mtime)), 'futimens'),
+    setLinkTime: (path, mtime) => check(utimensat(atCurrentDirectory, wholePath(path), timesOf(mtime), symlinkNoFollow), 'utimensat'),
+    syncFileSystem: (fd) => check(syncfs(fd), 'syncfs'),
+    renameNoReplace: (from, to) => check(renameat2(atCurrentDirectory, wholePath(from), atCurrentDirectory, wholePath(to), renameExclusively), 'renameat2'),
+    nextData: (fd, offset) => seek(fd, offset, seekData),
+    nextHole: (fd, offset) => seek(fd, offset, seekHole),
+    willReadOnce: (fd) => void fadvise(fd, 0, 0, adviseSequential),
+  };
+}
+
+const second = 1_000_000_000n;
+
+/** BigInts divide towards zero, times before 1970 count towards the past. */
+function floorSeconds(time: bigint): bigint {
+  const seconds = time / second;
+  return time < seconds * second ? seconds - 1n : seconds;
+}
+
+/** C ends a text at NUL: what follows would be cut off, and another file meant. */
+function wholePath(path: string): string {
+  if (!path.includes('\0')) return path;
+  throw Object.assign(new Error('EINVAL: the path contains NUL'), { code: 'EINVAL' });
+}
+
+function systemError(number: number, syscall: string): NodeJS.ErrnoException & { readonly code: string } {
+  const [code, text] = getSystemErrorMap().get(-number) ?? [`Unknown system error ${-number}`, 'unknown error'];
+  return Object.assign(new Error(`${code}: ${text}, ${syscall}`), { code, errno: -number, syscall });
+}
+
+let bound: { readonly calls: SystemCalls | undefined } | undefined;
+
+/** Undefined where the machine gives none: on other systems, without the optional dependency, with a C library that lacks some. Tried once. */
+export function systemCalls(): SystemCalls | undefined {
+  bound ??= { calls: bindSystemCalls(loadForeign()) };
+  return bound.calls;
+}
+
+function loadForeign(): ForeignFunctions | undefined {
+  if (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'arm64')) return undefined;
+  try {
+    return require(`@koromix/koffi-linux-${process.arch}`) as ForeignFunctions;
+  } catch {
+    return undefined; // an optional dependency: it may be missing
+  }
+}
+
+/** Sets a file's modification time, in ns since 1970, as exactly as this machine can. Throws the errors of the operating system. */
+export function setFileTime(fd: number, mtime: bigint): void {
+  const calls = systemCalls();
+  if (calls) calls.setTime(fd, mtime);
+  else setFileTimeNearly(fd, mtime);
+}
+
+/** As near as a double of seconds gets, which is within a microsecond; within a millisecond before 1970. The access time stays as nearly. */
+export function setFileTimeNearly(fd: number, mtime: bigint): void {
+  const seconds = floorSeconds(mtime);
+  const near = Number(seconds) + Number(mtime - seconds * second) / 1e9;
+  // Node takes a negative number for the present time, a Date for what it is.
+  futimesSync(fd, fstatSync(fd).atime, seconds < 0n ? new Date(near * 1000) : near);
+}

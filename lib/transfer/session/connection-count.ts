@@ -1,0 +1,40 @@
+/** From so many ms of round trip on, one connection cannot fill a fast link: its window is smaller than what is underway. */
+const longRoundTrip = 5;
+const manyAtOnce = 8;
+const mostConnections = 16;
+/** What twice as many connections have to bring to be kept. */
+const worthwhile = 1.1;
+
+/**
+ * Finds how many connections a transfer needs: begins with one, or with eight where the round trip is long, and doubles them as
+ * long as that brings a tenth more. Pure: told what was measured, it says how many there should be.
+ */
+export class ConnectionCount {
+  private best: { readonly count: number; readonly rate: number } | undefined;
+  private settled = false;
+  count: number;
+
+  /** `roundTrip` in ms. */
+  constructor(roundTrip: number) {
+    this.count = roundTrip >= longRoundTrip ? manyAtOnce : 1;
+  }
+
+  /** Whether nothing is to be found out any more. */
+  get found(): boolean {
+    return this.settled;
+  }
+
+  /** What `count` connections brought, in any unit of rate. Returns how many to use from now on. */
+  measured(rate: number): number {
+    if (this.settled) return this.count;
+    if (this.best && rate < this.best.rate * worthwhile) {
+      this.count = this.best.count;
+      this.settled = true;
+    } else {
+      this.best = { count: this.count, rate };
+      if (this.count >= mostConnections) this.settled = true;
+      else this.count *= 2;
+    }
+    return this.count;
+  }
+}

@@ -1,0 +1,112 @@
+import { TransferError } from '../../errors';
+import type { Entry } from '../../protocol/session-list';
+import type { FoundEntry } from '../tree-scan';
+import type { Readable } from 'node:stream';
+import type { EntryName } from '../../name';
+
+/** A stream that can be read only once, and so has no size yet. */
+export interface FoundStream {
+  readonly type: 'stream';
+  readonly name: EntryName;
+  readonly input: Readable;
+}
+
+export interface FoundText {
+  readonly type: 'text';
+  readonly text: string;
+}
+
+/** Something to be sent, and its number in the session. */
+export interface Outgoing {
+  readonly file: number;
+  readonly found: FoundEntry | FoundStream | FoundText;
+  readonly began: number;
+  /** Payload and headers, in bytes. */
+  bytesOnWire: number;
+  /** Of a stream, once it has ended. */
+  size?: number;
+}
+
+/** So many entries may be offered and not settled: what is known of each stays in memory until then. */
+const mostUnsettled = 16_384;
+
+/** What a session has to send: numbered as it is found, and remembered until the receiver has settled it. */
+export class Entries {
+  private readonly unsettled = new Map<number, Outgoing>();
+  private next = 0;
+  private pulling: Promise<boolean> | undefined;
+  private wake: () => void = () => undefined;
+  private exhausted = false;
+
+  constructor(
+    private readonly found: AsyncIterator<readonly (Outgoing['found'] | TransferError)[]>,
+    private readonly failed: (error: TransferError) => void,
+  ) {}
+
+  get(file: number): Outgoing | undefined {
+    return this.unsettled.get(file);
+  }
+
+  /** What is not settled and has a number above `last`, in the order of their numbers. */
+  after(last: number): Outgoing[] {
+    return [...this.unsettled.values()].filter(({ file }) => file > last);
+  }
+
+  /** Looks for more; false when there are none. Waits while too many are unsettled. Several conversations may wait for the same. */
+  pull(): Promise<boolean> {
+    this.pulling ??= this.pullOnce().finally(() => {
+      this.pulling = undefined;
+    });
+    return this.pulling;
+  }
+
+  /** Takes an entry that has its receipt or refusal off the list; undefined if it was not on it. */
+  settle(file: number): Outgoing | undefined {
+    const outgoing = this.unsettled.get(file);
+    this.unsettled.delete(file);
+    this.wake();
+    return outgoing;
+  }
+
+  private async pullOnce(): Promise<boolean> {
+    while (this.unsettled.size >= mostUnsettled && !this.exhausted) {
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    }
+    const next = this.exhausted ? { done: true as const } : await this.found.next();
+    if (next.done) {
+      this.exhausted = true;
+      return false;
+    }
+    for (const found of next.value) {
+      if (found instanceof TransferError) this.failed(found);
+      else this.unsettled.set(this.next, { file: this.next++, found, began: performance.now(), bytesOnWire: 0 });
+    }
+    return true;
+  }
+
+  async close(): Promise<void> {
+    this.exhausted = true;
+    this.wake();
+    await this.found.return?.();
+  }
+}
+
+/** An outgoing file, directory or link as it is offered. */
+export function offered({ file, found }: Outgoing): Entry | undefined {
+  switch (found.type) {
+    case 'text':
+      return undefined;
+    case 'stream':
+      return { type: 'file', file, name: found.name, size: undefined, mode: 0o666 & ~process.umask(), mtime: BigInt(Date.now()) * 1_000_000n, ctime: undefined };
+    case 'file':
+      return { type: 'file', file, name: found.name, size: found.size, mode: found.mode, mtime: found.mtime, ctime: found.ctime };
+    case 'directory':
+      return { type: 'directory', file, name: found.name, mode: found.mode, mtime: found.mtime };
+    case 'symlink':
+      return { type: 'symlink', file, name: found.name, target: found.target, mtime: found.mtime };
+    case 'link':
+      return { type: 'link', file, name: found.name, target: found.target, mtime: found.mtime };
+  }
+}

@@ -1,0 +1,192 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Authorization, AuthorizedKeys } from '../../access/authorized';
+import { Connection } from '../../connection';
+import { asTransferError, TransferError } from '../../errors';
+import type { Listener } from '../../progress';
+import type { Hello } from '../../protocol/session-message';
+import type { IfExists } from '../../store/store';
+import type { Dialed } from '../../transport/net';
+import { createKey, type SessionKey, type Ticket } from '../../transport/ticket';
+import { acceptSecured, dialSecured } from '../../transport/tls';
+import type { Home } from '../homes';
+import { failureEvent } from '../summary';
+import { Link, type LinkDeadlines } from './link';
+import { answerIntroduction, awaitIntroduction, introduce, newSession } from './opening';
+import { type SessionReceived, SessionReceiving } from './receive';
+import type { SessionRules } from './rules';
+
+export interface SessionHostOptions {
+  readonly ifExists: IfExists;
+  readonly allowHidden: boolean;
+  readonly on: Listener;
+  /** The lasting keys; without it only the ticket opens. */
+  readonly authorized: AuthorizedKeys | undefined;
+  /** Where the files of a key go; undefined for the ticket. Rejects with `directory`. */
+  readonly home: (authorization: Authorization | undefined) => Promise<Home>;
+  readonly deadlines: LinkDeadlines;
+}
+
+/** Time in which an accepted peer shows its key, in ms. */
+const handshakeWithin = 10_000;
+/** So many peers at once may be in the middle of showing their key; the oldest one makes room. */
+const mostHandshakes = 256;
+const firstPause = 200;
+const longestPause = 5_000;
+/** What one who holds only the ticket left unfinished, whoever holds the next one can go on with. */
+const ticketPeer = 'ticket';
+
+/** The receiver's side of all sessions: who is let in, and which connection belongs to which session. */
+export class SessionHost {
+  /** Good for as long as this lives. */
+  readonly key: SessionKey = createKey();
+  private readonly sessions = new Map<string, { readonly receiving: SessionReceiving; readonly peer: string; readonly over: Promise<SessionReceived> }>();
+  private readonly handshakes = new Set<Dialed>();
+  private readonly connections = new Set<Connection>();
+  private closed: TransferError | undefined;
+
+  constructor(private readonly options: SessionHostOptions) {}
+
+  /**
+   * Takes an accepted connection that begins with TLS. Resolves when it has ended: with how its session went for connection 0
+   * of a session, else with undefined. Never rejects.
+   */
+  async accept(accepted: Dialed): Promise<SessionReceived | undefined> {
+    const oldest = this.handshakes.size >= mostHandshakes ? this.handshakes.values().next().value : undefined;
+    oldest?.stream.destroy(new TransferError('timeout', 'Too many others are showing their keys.'));
+    if (oldest) this.handshakes.delete(oldest);
+    this.handshakes.add(accepted);
+    let connection: Connection;
+    let keyId: string;
+    try {
+      const secured = await acceptSecured(accepted, (id) => this.keyOf(id), { deadline: handshakeWithin });
+      connection = new Connection(secured.stream, secured.peer);
+      keyId = secured.keyId;
+    } catch (error) {
+      // Whoever comes without a key is told nothing; who runs this receiver may want to know.
+      this.options.on(failureEvent(asTransferError(error, 'not-authorized', 'The handshake failed')));
+      return undefined;
+    } finally {
+      this.handshakes.delete(accepted);
+    }
+    return this.admit(connection, keyId);
+  }
+
+  /**
+   * Dials a sender that listens, and takes all that it sends; dials again for `retryFor` ms where the connection is lost. Rejects
+   * with why that was not possible.
+   */
+  async dial(ticket: Ticket, retryFor: number, signal: AbortSignal | undefined): Promise<SessionReceived> {
+    const session = newSession();
+    let lostAt: number | undefined;
+    let last: SessionReceived | undefined;
+    for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
+      try {
+        const link = await this.introduce(ticket, session, 0, signal);
+        last = await this.receive(link.link, link.hello, undefined, async (number) => {
+          const more = await this.introduce(ticket, session, number, signal);
+          await this.sessions.get(session)?.receiving.attach(more.link, number);
+        });
+        if (last.lost === undefined || signal?.aborted || this.closed) return last;
+        lostAt = performance.now();
+        pause = firstPause;
+      } catch (error) {
+        if (lostAt === undefined || signal?.aborted) throw error;
+      }
+      if (performance.now() - (lostAt ?? 0) + pause > retryFor) {
+        if (last) return last;
+        throw new TransferError('connection-lost', 'The sender could not be reached again.');
+      }
+      await sleep(pause, undefined, signal ? { signal } : {});
+    }
+  }
+
+  /** Ends all sessions; what is unfinished is kept. Resolves when they have ended. */
+  async close(reason: TransferError, now: boolean): Promise<void> {
+    this.closed = reason;
+    for (const { stream } of this.handshakes) stream.destroy(reason);
+    for (const { receiving } of this.sessions.values()) receiving.stop(reason);
+    if (now) for (const connection of this.connections) connection.close(reason);
+    await Promise.allSettled([...this.sessions.values()].map(({ over }) => over));
+  }
+
+  private keyOf(id: string): Uint8Array | undefined {
+    return id === this.key.id ? this.key.key : this.options.authorized?.find(id)?.key;
+  }
+
+  private async admit(connection: Connection, keyId: string): Promise<SessionReceived | undefined> {
+    this.connections.add(connection);
+    try {
+      const hello = await awaitIntroduction(connection, 'receiver');
+      if (this.closed) throw this.closed;
+      const authorization = keyId === this.key.id ? undefined : this.options.authorized?.find(keyId);
+      const peer = keyId === this.key.id ? ticketPeer : keyId;
+      if (keyId !== this.key.id && !authorization) throw new TransferError('not-authorized', 'This key is not valid any more.');
+      if (authorization?.rights === 'read') throw new TransferError('not-authorized', 'This key may read, and not send.', { hint: 'The receiver decides with sendall authorize --rights.' });
+      if (hello.connection > 0) {
+        await this.join(connection, hello, peer);
+        return undefined;
+      }
+      const earlier = this.sessions.get(hello.session);
+      if (earlier && earlier.peer !== peer) throw unknownSession();
+      // The sender is back before we noticed that it was gone.
+      earlier?.receiving.stop(new TransferError('connection-lost', 'The sender came back on another connection.'));
+      await earlier?.over;
+      await answerIntroduction(connection, hello, { role: 'receiver' });
+      return await this.receive(new Link(connection, this.options.deadlines), hello, authorization);
+    } catch (thrown) {
+      const { code, message, hint } = asTransferError(thrown, 'unexpected', 'The session could not begin');
+      await connection.send({ type: 'refusal', code, message, ...(hint === undefined ? {} : { hint }) }).catch(() => undefined);
+      await connection.linger();
+      return undefined;
+    } finally {
+      this.connections.delete(connection);
+    }
+  }
+
+  private async join(connection: Connection, hello: Hello, peer: string): Promise<void> {
+    const session = this.sessions.get(hello.session);
+    if (session?.peer !== peer) throw unknownSession();
+    await answerIntroduction(connection, hello, { role: 'receiver' });
+    await session.receiving.attach(new Link(connection, this.options.deadlines), hello.connection);
+  }
+
+  private async receive(link: Link, hello: Hello, authorization: Authorization | undefined, connect?: (number: number) => Promise<void>): Promise<SessionReceived> {
+    const { on } = this.options;
+    const { store, allowance } = await this.options.home(authorization);
+    const sessionStore = await store.session(hello.digest ?? 'blake3', allowance);
+    const peer = authorization?.id ?? ticketPeer;
+    const receiving = new SessionReceiving(link, hello, sessionStore, this.rulesFor(authorization, peer), connect);
+    const over = receiving.run();
+    this.sessions.set(hello.session, { receiving, peer, over });
+    try {
+      const received = await over;
+      if (received.lost) on(failureEvent(received.lost));
+      return received;
+    } finally {
+      if (this.sessions.get(hello.session)?.receiving === receiving) this.sessions.delete(hello.session);
+    }
+  }
+
+  /** "A `write` key can add, never read, replace or delete." */
+  private rulesFor(authorization: Authorization | undefined, peer: string): SessionRules {
+    const { ifExists, allowHidden, on } = this.options;
+    const addsOnly = authorization?.rights === 'write';
+    return { peer, allowHidden, on, ifExists: addsOnly && ifExists === 'replace' ? 'refuse' : ifExists, mayCompare: !addsOnly };
+  }
+
+  private async introduce(ticket: Ticket, session: string, number: number, signal: AbortSignal | undefined): Promise<{ link: Link; hello: Hello }> {
+    const dialed = await dialSecured(ticket, { signal });
+    const connection = new Connection(dialed.stream, dialed.peer);
+    try {
+      const hello = await introduce(connection, { role: 'receiver', session, connection: number });
+      return { link: new Link(connection, this.options.deadlines), hello };
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+}
+
+function unknownSession(): TransferError {
+  return new TransferError('connection-lost', 'There is no such session any more.');
+}

@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto';
+import type { Connection } from '../../connection';
+import { TransferError } from '../../errors';
+import { ownValue } from '../../protocol/json-object';
+import { parseRefusal } from '../../protocol/message';
+import { type Hello, parseHello, type Role, sessionVersion } from '../../protocol/session-message';
+
+/** How long the other side may take for its hello, in ms. */
+const helloWithin = 10_000;
+
+/** What one side says of itself. */
+export type Introduction = Pick<Hello, 'role' | 'session' | 'connection' | 'digest'>;
+
+export function newSession(): string {
+  return randomBytes(16).toString('hex');
+}
+
+/** The first message of the side that dialed, and the answer to it. Rejects with the refusal that came instead, or with `bad-header`. */
+export async function introduce(connection: Connection, introduction: Introduction): Promise<Hello> {
+  await connection.send({ type: 'hello', version: sessionVersion, ...introduction });
+  const hello = await readHello(connection);
+  if (hello.session !== introduction.session || hello.connection !== introduction.connection) throw new TransferError('bad-header', 'The other side answers for another session.');
+  return checkRoles(hello, introduction.role);
+}
+
+/** The first message of whoever dialed us as `ours`; `answer` it once it is clear that it is welcome. */
+export async function awaitIntroduction(connection: Connection, ours: Role): Promise<Hello> {
+  return checkRoles(await readHello(connection), ours);
+}
+
+export function answerIntroduction(connection: Connection, { session, connection: number }: Hello, introduction: Pick<Hello, 'role' | 'digest'>): Promise<void> {
+  return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
+}
+
+async function readHello(connection: Connection): Promise<Hello> {
+  const header = await connection.readHeader({ silence: 0, whole: helloWithin });
+  if (header === undefined) throw new TransferError('connection-lost', 'The other side closed the connection at once.');
+  if (ownValue(header, 'type') === 'refusal') throw refused(parseRefusal(header));
+  const hello = parseHello(header);
+  if (hello.version !== sessionVersion) {
+    throw new TransferError('bad-header', `The other side speaks version ${String(hello.version)} of the session, and this is version ${String(sessionVersion)}.`, {
+      hint: 'Install the same version on both sides.',
+    });
+  }
+  return hello;
+}
+
+function checkRoles(hello: Hello, ours: Role): Hello {
+  if (hello.role !== ours) return hello;
+  throw new TransferError('usage', `Both sides are ${ours}s.`, { hint: 'One side runs sendall send, the other one sendall receive.' });
+}
+
+/** A refusal of the other side as the failure that it is here. */
+export function refused({ code, message, hint, file_name: fileName }: ReturnType<typeof parseRefusal>): TransferError {
+  return new TransferError(code, message, { hint: hint ?? '', ...(fileName === undefined ? {} : { fileName }) });
+}

@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto';
+import { inspect } from 'node:util';
+import { TransferError } from '../errors';
+import { type Address, formatAddress, parseAddress } from './address';
+
+/** What both sides of a session hold. */
+export interface SessionKey {
+  /** Says which key is meant; no secret: it crosses the wire in clear. 32 lower-case hex digits. */
+  readonly id: string;
+  /** 32 random bytes. Printed, or made into JSON, they show as `(secret)`. */
+  readonly key: Uint8Array;
+}
+
+/** A key, and where to dial the one who holds it too. */
+export interface Ticket extends SessionKey {
+  readonly address: Address;
+}
+
+const scheme = 'sendall://';
+const idLength = 16;
+const keyLength = 32;
+/** 48 bytes are 64 digits without padding or spare bits: each token has one spelling only. */
+const tokenForm = /^[A-Za-z0-9_-]{64}$/;
+
+export function createKey(): SessionKey {
+  return sessionKey(randomBytes(idLength + keyLength));
+}
+
+/** `sendall://HOST:PORT/TOKEN` or `sendall://unix:PATH/TOKEN`. Whoever reads that may connect: show it to nobody else. */
+export function formatTicket(ticket: Ticket): string {
+  const { address, id, key } = ticket;
+  const token = Buffer.concat([Buffer.from(id, 'hex'), key]);
+  if (token.length !== idLength + keyLength) throw new TransferError('usage', 'A key is 32 bytes, and its id 32 hex digits.');
+  return `${scheme}${formatAddress(address).replace(/^tcp:\/\//, '')}/${token.toString('base64url')}`;
+}
+
+/** The inverse of `formatTicket`. Throws `usage`, in words that repeat nothing of `text`: it may be a ticket all the same. */
+export function parseTicket(text: string): Ticket {
+  const split = text.lastIndexOf('/');
+  const token = text.slice(split + 1);
+  if (!isTicket(text) || split < scheme.length || !tokenForm.test(token)) throw notATicket();
+  return { ...sessionKey(Buffer.from(token, 'base64url')), address: addressOf(text.slice(scheme.length, split)) };
+}
+
+/** Whether `text` wants to be a ticket; such a text is never taken for anything else, and never shown. */
+export function isTicket(text: string): boolean {
+  return text.startsWith(scheme);
+}
+
+function addressOf(text: string): Address {
+  let address: Address;
+  try {
+    address = parseAddress(text);
+  } catch {
+    // Its message quotes what it was given, which may hold a token in the wrong place.
+    throw notATicket();
+  }
+  if (address.kind === 'tcp' && (text.includes('/') || address.port === 0)) throw notATicket();
+  return address;
+}
+
+function sessionKey(bytes: Uint8Array): SessionKey {
+  return { id: Buffer.from(bytes.subarray(0, idLength)).toString('hex'), key: hidden(Uint8Array.from(bytes.subarray(idLength))) };
+}
+
+/** A key that no log, error or JSON shows by accident. Its bytes are there for whoever reads them as bytes. */
+export function hidden(key: Uint8Array): Uint8Array {
+  const shown = { value: () => '(secret)' };
+  return Object.defineProperties(key, { toJSON: shown, toString: shown, toLocaleString: shown, join: shown, [inspect.custom]: shown });
+}
+
+function notATicket(): TransferError {
+  return new TransferError('usage', 'That is not a ticket.', {
+    hint: 'A ticket is sendall://HOST:PORT/ and 64 letters, digits, - and _ after it, exactly as the other side printed it.',
+  });
+}
