@@ -1,5 +1,5 @@
 import { basename, join } from 'node:path';
-import { find, run } from './command';
+import { find, here, run, type Place } from './command';
 import type { Rsyncd } from './rsyncd';
 import { send, startReceiver } from './sendall';
 import type { Sshd } from './sshd';
@@ -7,10 +7,12 @@ import type { Sshd } from './sshd';
 /** One way to bring a file or a directory into a directory. What it sends lies there under its own name afterwards. */
 export interface Peer {
   readonly name: string;
-  /** What is timed. `place` is what `open` returned, else the directory itself. */
-  send(source: string, place: string): Promise<unknown>;
+  /** What is timed. `place` is what `open` returned, else the directory itself. @returns what it printed. */
+  send(source: string, place: string): Promise<string>;
   /** Made ready before the clock starts, for one run: returns where to send to and how to end it. */
   open?(directory: string): Promise<{ readonly place: string; close(): Promise<void> }>;
+  /** There is nothing to compare afterwards. */
+  readonly keepsNothing?: boolean;
 }
 
 /** The servers that some peers need; those of a missing one are left out. */
@@ -21,8 +23,11 @@ export interface Servers {
 
 export const cold = 'sendall';
 export const cached = 'sendall, digest in the cache';
+export const session = 'sendall session';
 export const scp = 'scp';
 export const careful = 'md5sum, rsync, md5sum';
+export const daemon = 'rsync (daemon)';
+export const daemonSynced = `${daemon}, sync -f`;
 
 const md5 = async (path: string): Promise<string | undefined> => (await run('md5sum', [path])).split(' ')[0];
 
@@ -31,40 +36,80 @@ const open: NonNullable<Peer['open']> = async (directory) => {
   return { place: receiver.target, close: () => receiver.stop() };
 };
 
-const sendallPeers = (cache: string): Peer[] => [
-  { name: cold, open, send: (source, target) => send(source, target, { cache: undefined }) },
+/** sendall on the plain wire. */
+export const sendallPeers = (cache: string): Peer[] => [
+  { name: cold, open, send: (source, target) => send(source, target) },
   { name: cached, open, send: (source, target) => send(source, target, { cache }) },
 ];
 
-const rsyncPeer = (rsyncd: Rsyncd): Peer => ({
-  name: 'rsync (daemon)',
-  send: (source, directory) => run('rsync', ['-a', source, `${rsyncd.address(directory)}/`]),
+export interface SessionPeer {
+  readonly name?: string;
+  readonly connections?: number;
+  /** The receiver takes changed files. */
+  readonly replace?: boolean;
+  /** Where the two sides are. */
+  readonly near?: Place;
+  readonly far?: Place;
+}
+
+/** sendall in a session: encrypted, to a ticket. */
+export const sessionPeer = ({ name = session, connections, replace = false, near = here, far = here }: SessionPeer = {}): Peer => ({
+  name,
+  async open(directory) {
+    const receiver = await startReceiver(directory, { at: far, replace });
+    return { place: receiver.ticket, close: () => receiver.stop() };
+  },
+  send: (source, ticket) => send(source, ticket, { at: near, connections }),
 });
 
-const scpPeer = ({ port, options, peer }: Sshd): Peer => ({
+export const rsyncPeer = (rsyncd: Rsyncd, near: Place = here, flags: readonly string[] = []): Peer => ({
+  name: [daemon, ...flags].join(' '),
+  send: (source, directory) => run('rsync', ['-a', '--stats', ...flags, source, `${rsyncd.address(directory)}/`], { at: near }),
+});
+
+export const rsyncSshPeer = ({ port, options, peer }: Sshd, near: Place = here): Peer => ({
+  name: 'rsync (ssh)',
+  send: (source, directory) => run('rsync', ['-a', '-e', ['ssh', '-p', String(port), ...options].join(' '), source, `${peer}:${directory}/`], { at: near }),
+});
+
+export const scpPeer = ({ port, options, peer }: Sshd, near: Place = here): Peer => ({
   name: scp,
-  send: (source, directory) => run('scp', ['-q', '-r', '-P', String(port), ...options, source, `${peer}:${directory}/`]),
+  send: (source, directory) => run('scp', ['-q', '-r', '-P', String(port), ...options, source, `${peer}:${directory}/`], { at: near }),
+});
+
+/** Another peer, and after it everything that its file system has still to write. */
+export const thenSync = (peer: Peer): Peer => ({
+  ...peer,
+  name: `${peer.name}, sync -f`,
+  async send(source, directory) {
+    const said = await peer.send(source, directory);
+    await run('sync', ['-f', directory]);
+    return said;
+  },
 });
 
 const carefulPeer = (rsync: Peer): Peer => ({
   name: careful,
   async send(source, directory) {
     const before = await md5(source);
-    await rsync.send(source, directory);
+    const said = await rsync.send(source, directory);
     if ((await md5(join(directory, basename(source)))) !== before) throw new Error('The md5 differs.');
+    return said;
   },
 });
+
+const cp: Peer = { name: 'cp', send: (source, directory) => run('cp', ['-r', source, directory]) };
 
 /** Everything that can carry one big file here. */
 export function filePeers({ rsyncd, sshd }: Servers, cache: string): Peer[] {
   const peers: Peer[] = [...sendallPeers(cache)];
   if (find('cp') !== undefined) {
-    peers.push({ name: 'cp', send: (source, directory) => run('cp', [source, directory]) });
+    peers.push(cp);
     peers.push({
       name: 'cp, sync',
-      send: async (source, directory) => {
-        await run('cp', [source, directory]);
-        await run('sync', [join(directory, basename(source))]);
+      async send(source, directory) {
+        await cp.send(source, directory);
+        return run('sync', [join(directory, basename(source))]);
       },
     });
   }
@@ -80,4 +125,15 @@ export function filePeers({ rsyncd, sshd }: Servers, cache: string): Peer[] {
 /** Those that matter for the time it takes to start and stop, and for many small files. */
 export function smallPeers({ rsyncd, sshd }: Servers, cache: string): Peer[] {
   return [...sendallPeers(cache), ...(rsyncd === undefined ? [] : [rsyncPeer(rsyncd)]), ...(sshd === undefined ? [] : [scpPeer(sshd)])];
+}
+
+/** Those that a session is compared with, on one file and on many. */
+export function sessionPeers({ rsyncd, sshd }: Servers): Peer[] {
+  const rsync = rsyncd === undefined ? [] : [rsyncPeer(rsyncd)];
+  return [sessionPeer(), ...rsync, ...rsync.map(thenSync), ...(sshd === undefined ? [] : [scpPeer(sshd)])];
+}
+
+/** What else carries one big file, for comparison. */
+export function otherPeers({ rsyncd, sshd }: Servers): Peer[] {
+  return [...(rsyncd === undefined || sshd === undefined ? [] : [rsyncSshPeer(sshd)]), ...(find('cp') === undefined ? [] : [cp])];
 }

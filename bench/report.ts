@@ -2,9 +2,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, release } from 'node:os';
 import { dirname } from 'node:path';
 import { median } from './contest';
-import type { Goal, Outcome } from './scenarios';
+import type { Amounts, Goal, Outcome } from './scenarios/settings';
 
-const decimals = { s: 3, MiB: 0, ratio: 2, lost: 0 } as const;
+const decimals = { s: 3, MiB: 0, KiB: 0, ratio: 2, lost: 0 } as const;
 
 /** Lines up columns; the first is text, the others are numbers. */
 function table(lines: readonly (readonly string[])[]): string {
@@ -13,7 +13,7 @@ function table(lines: readonly (readonly string[])[]): string {
   return lines.map((line) => line.map(pad).join('  ').trimEnd()).join('\n');
 }
 
-const verdict = ({ value, limit }: Goal): string => (Number.isNaN(value) ? 'not measured' : value <= limit ? 'reached' : 'missed');
+const verdict = ({ value, limit }: Goal): string => (Number.isNaN(value) ? 'not measured' : value <= limit ? 'ok' : 'MISSED');
 
 /** The medians of a scenario, and what it was to reach, for people. */
 export function print({ scenario, rows, goals, note }: Outcome): string {
@@ -31,7 +31,7 @@ export function print({ scenario, rows, goals, note }: Outcome): string {
 }
 
 /** The same for programs, every value included. */
-export async function save(path: string, outcomes: readonly Outcome[], settings: { readonly size: number; readonly reps: number }): Promise<void> {
+export async function save(path: string, outcomes: readonly Outcome[], amounts: Amounts): Promise<void> {
   const machine = { cpus: cpus().length, model: cpus()[0]?.model, system: `${process.platform} ${release()}`, node: process.version };
   const scenarios = outcomes.map(({ scenario, rows, goals, note }) => ({
     scenario,
@@ -40,5 +40,5 @@ export async function save(path: string, outcomes: readonly Outcome[], settings:
     goals: goals.map((goal) => ({ ...goal, value: Number.isNaN(goal.value) ? null : goal.value, verdict: verdict(goal) })),
   }));
   await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, `${JSON.stringify({ time: new Date().toISOString(), machine, ...settings, scenarios }, null, 2)}\n`);
+  await writeFile(path, `${JSON.stringify({ time: new Date().toISOString(), machine, ...amounts, scenarios }, null, 2)}\n`);
 }

@@ -1,44 +1,70 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { run, stop, type Server } from './command';
+import { here, run, start, stop, type Place, type Server } from './command';
 
 const binary = join(__dirname, '..', 'dist', 'cli', 'main.js');
 
 /** A receiver of the built package, as a user would start it. */
 export interface RunningReceiver extends Server {
   readonly port: number;
+  /** Where it takes the plain wire. */
   readonly target: string;
+  /** What a session needs. */
+  readonly ticket: string;
   readonly pid: number;
 }
 
+export interface ReceiverOptions {
+  readonly at?: Place;
+  /** Take other content for a name that is there already. */
+  readonly replace?: boolean;
+}
+
 /** Starts a receiver into `directory` on a free port. @returns when it listens. @throws Error with what it said if it ended before. */
-export async function startReceiver(directory: string): Promise<RunningReceiver> {
-  const args = [binary, 'receive', directory, '--listen', '127.0.0.1:0', '--json'];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+export async function startReceiver(directory: string, { at = here, replace = false }: ReceiverOptions = {}): Promise<RunningReceiver> {
+  const existing = replace ? ['--if-exists', 'replace'] : [];
+  const child = start(at, process.execPath, [binary, 'receive', directory, '--listen', `${at.host}:0`, '--json', ...existing]);
   let errors = '';
   child.stderr.on('data', (bytes: Buffer) => (errors = (errors + bytes.toString()).slice(-4096)));
-  const port = await new Promise<number>((resolve, reject) => {
+  const { port, ticket } = await new Promise<{ port: number; ticket: string }>((resolve, reject) => {
     createInterface({ input: child.stdout }).on('line', (text) => {
-      const line = JSON.parse(text) as { readonly event: string; readonly port?: number };
-      if (line.event === 'listening' && line.port !== undefined) resolve(line.port);
+      const line = JSON.parse(text) as { readonly event: string; readonly port?: number; readonly ticket?: string };
+      if (line.event === 'listening' && line.port !== undefined) resolve({ port: line.port, ticket: line.ticket ?? '' });
     });
     void once(child, 'exit').then(([code]) => reject(new Error(`The receiver ended with ${String(code)}: ${errors.trim()}`)));
   });
-  return { port, target: `tcp://127.0.0.1:${port}`, pid: child.pid ?? 0, stop: () => stop(child, 'SIGINT') };
+  return { port, ticket, target: `tcp://${at.host}:${port}`, pid: child.pid ?? 0, stop: () => stop(child, 'SIGINT') };
 }
 
 export interface SenderOptions {
+  readonly at?: Place;
   /** Where the digest cache is kept, so that the user's own stays as it is; undefined for none. */
-  readonly cache: string | undefined;
+  readonly cache?: string | undefined;
+  readonly connections?: number | undefined;
   readonly onStart?: (pid: number) => void;
 }
 
-/** Sends a file or a directory. @returns its events, a line each. @throws Error with what it said unless everything was verified. */
-export async function send(source: string, target: string, options: SenderOptions): Promise<string> {
-  const { cache, onStart } = options;
-  const args = [binary, 'send', source, target, '--json', ...(cache === undefined ? ['--no-cache'] : [])];
-  const env = cache === undefined ? process.env : { ...process.env, XDG_CACHE_HOME: cache };
-  return run(process.execPath, args, { env, ...(onStart === undefined ? {} : { onStart }) });
+/**
+ * Sends a file or a directory to a target of the plain wire or, in a session, to a ticket, which goes in by the environment as it should.
+ * @returns its events, a line each. @throws Error with what it said unless everything was verified.
+ */
+export async function send(source: string, target: string, { at = here, cache, connections, onStart }: SenderOptions = {}): Promise<string> {
+  const secret = target.startsWith('sendall://');
+  const args = [binary, 'send', source, ...(secret ? [] : [target]), '--json'];
+  if (cache === undefined) args.push('--no-cache');
+  if (connections !== undefined) args.push('--connections', String(connections));
+  const env = { ...process.env, ...(secret ? { SENDALL_TICKET: target } : {}), ...(cache === undefined ? {} : { XDG_CACHE_HOME: cache }) };
+  return run(process.execPath, args, { at, env, telling: /"event":"failed"/, ...(onStart === undefined ? {} : { onStart }) });
+}
+
+/** What `send` said of how far the reading back went, and how many bytes it took: of the last file, and of the whole transfer. */
+export function parseSent(events: string): { readonly verified: string; readonly bytesOnWire: number } {
+  let [verified, bytesOnWire] = ['unknown', NaN];
+  for (const text of events.trim().split('\n')) {
+    const line = JSON.parse(text) as { readonly event: string; readonly verified?: string | null; readonly bytes_on_wire?: number };
+    if (line.event === 'sent') verified = String(line.verified);
+    if (line.event === 'summary') bytesOnWire = line.bytes_on_wire ?? NaN;
+  }
+  return { verified, bytesOnWire };
 }

@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto';
 import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 const piece = 8 * 2 ** 20;
 
@@ -33,15 +33,43 @@ export async function makeSparseFile(path: string, size: number): Promise<string
 
 /** `count` files of `size` random bytes, a hundred in a directory. */
 export async function makeTree(path: string, count: number, size: number): Promise<string> {
-  const bytes = Buffer.allocUnsafe(size);
   for (let index = 0; index < count; index++) {
-    const directory = join(path, `d${String(Math.floor(index / 100)).padStart(4, '0')}`);
-    if (index % 100 === 0) await mkdir(directory, { recursive: true });
-    const file = join(directory, `f${String(index % 100).padStart(2, '0')}`);
-    await writeFile(file, randomFillSync(bytes));
-    await readFile(file);
+    if (index % 100 === 0) await mkdir(dirname(inTree(path, index)), { recursive: true });
+    await makeSmallFile(inTree(path, index), size);
   }
   return path;
+}
+
+/**
+ * Another hundredth of the files of such a tree for each `round`: new bytes in files that stay as long as they were. A thousandth comes
+ * in addition, in a directory of its own.
+ */
+export async function changeTree(path: string, count: number, size: number, round: number): Promise<void> {
+  for (let index = round % 100; index < count; index += 100) await makeSmallFile(inTree(path, index), size);
+  const added = join(path, `new-${round}`);
+  await mkdir(added);
+  for (let index = 0; index < Math.ceil(count / 1000); index++) await makeSmallFile(join(added, `f${index}`), size);
+}
+
+/** Other bytes in the middle of a file, which stays as long as it was; they begin at no round figure. */
+export async function overwriteMiddle(path: string, size: number): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    const { size: whole } = await file.stat();
+    await file.write(randomFillSync(Buffer.allocUnsafe(size)), 0, size, Math.max(0, Math.floor((whole - size) / 2) - 12_345));
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+function inTree(path: string, index: number): string {
+  return join(path, `d${String(Math.floor(index / 100)).padStart(4, '0')}`, `f${String(index % 100).padStart(2, '0')}`);
+}
+
+async function makeSmallFile(path: string, size: number): Promise<void> {
+  await writeFile(path, randomFillSync(Buffer.allocUnsafe(size)));
+  await readFile(path);
 }
 
 async function readOnce(path: string): Promise<void> {

@@ -1,19 +1,19 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { find, freePort, run, serve, type Server } from './command';
+import { find, freePort, here, run, serve, type Place, type Server } from './command';
 
-/** An sshd of our own on a free port of the loopback, which lets in one throw-away key. */
+/** An sshd of our own on a free port, of the loopback unless it is elsewhere, which lets in one throw-away key. */
 export interface Sshd extends Server {
   /** What ssh and scp need in front of their own arguments, the port excepted, which they spell differently. */
   readonly options: readonly string[];
   readonly port: number;
-  /** `user@127.0.0.1` */
+  /** `user@host` */
   readonly peer: string;
 }
 
 /** Starts it, keys and configuration in `directory`. @returns undefined if a program is missing or it does not start; `say` tells why. */
-export async function startSshd(directory: string, say: (text: string) => void): Promise<Sshd | undefined> {
+export async function startSshd(directory: string, say: (text: string) => void, at: Place = here): Promise<Sshd | undefined> {
   const sshd = find('sshd');
   const missing = ['sshd', 'scp', 'ssh-keygen'].filter((program) => find(program) === undefined);
   if (sshd === undefined || missing.length > 0) {
@@ -28,7 +28,7 @@ export async function startSshd(directory: string, say: (text: string) => void):
     if (process.getuid?.() === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 }); // sshd's own jail, which its package makes at boot
     for (const key of [hostKey, userKey]) await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
     const config = [
-      'ListenAddress 127.0.0.1',
+      `ListenAddress ${at.host}`,
       `Port ${port}`,
       `HostKey ${hostKey}`,
       `AuthorizedKeysFile ${userKey}.pub`,
@@ -41,10 +41,10 @@ export async function startSshd(directory: string, say: (text: string) => void):
       'Subsystem sftp internal-sftp',
     ];
     await writeFile(join(home, 'sshd_config'), `${config.join('\n')}\n`);
-    const server = await serve(sshd, ['-D', '-e', '-f', join(home, 'sshd_config')], port);
+    const server = await serve(sshd, ['-D', '-e', '-f', join(home, 'sshd_config')], port, at);
     const answers = ['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'IdentitiesOnly=yes', 'BatchMode=yes', 'LogLevel=ERROR'];
     const options = ['-F', 'none', '-i', userKey, ...answers.flatMap((answer) => ['-o', answer])];
-    return { ...server, options, port, peer: `${userInfo().username}@127.0.0.1` };
+    return { ...server, options, port, peer: `${userInfo().username}@${at.host}` };
   } catch (error) {
     say(`scp is left out: ${String(error)}`);
     return undefined;

@@ -9,11 +9,23 @@ export function jsonLine(event: TransferEvent | KeyEvent): string {
   return JSON.stringify(event).replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** What --json prints: every event as it comes, one object a line, and nothing else. */
+/**
+ * What --json prints: every event as it comes, one object a line, and nothing else. Events of the same turn of the event loop are
+ * written together: for many small files each write of its own would cost more than the file.
+ */
 export class JsonLines {
+  private lines = '';
+
   constructor(private readonly stdout: NodeJS.WritableStream) {}
 
   show(event: TransferEvent | KeyEvent): void {
-    this.stdout.write(`${jsonLine(event)}\n`);
+    if (this.lines === '') setImmediate(() => this.close());
+    this.lines += `${jsonLine(event)}\n`;
+  }
+
+  /** Writes what is left, before the process ends. */
+  close(): void {
+    if (this.lines !== '') this.stdout.write(this.lines);
+    this.lines = '';
   }
 }

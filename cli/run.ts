@@ -84,7 +84,9 @@ export function fail(terminal: Terminal, error: TransferError): void {
   const { code, message, hint, fileName } = error;
   if (terminal.settings.json) {
     const about = { ...(fileName === undefined ? {} : { file_name: fileName }), ...(hint === undefined ? {} : { hint }) };
-    new JsonLines(terminal.stdout).show({ event: 'failed', code, message, ...about });
+    const lines = new JsonLines(terminal.stdout);
+    lines.show({ event: 'failed', code, message, ...about });
+    lines.close();
   }
   if (!(code === 'interrupted' && terminal.settings.json)) terminal.complain(message, hint);
   terminal.trace(error);

@@ -22,20 +22,29 @@ interface Asked<Answer> {
  * loop travel together.
  */
 export class Lane<Order, Answer> {
-  private readonly worker: Worker;
+  private worker: Worker | undefined;
   private readonly asked: Asked<Answer>[] = [];
   private outbox: Order[] = [];
   private dead: Error | undefined;
 
   /** `file` is the worker's module without its extension; `setup` arrives there as `workerData`. */
-  constructor(file: string, setup: unknown) {
+  constructor(
+    private readonly file: string,
+    private readonly setup: unknown,
+  ) {}
+
+  /** Starts the thread, so that the first order does not wait for it. Without this the first order starts it. */
+  warm(): Worker {
+    if (this.worker) return this.worker;
     const { extension, execArgv } = workerLanguage();
-    this.worker = new Worker(file + extension, { workerData: setup, execArgv, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
-    this.worker.on('message', (results: readonly Result<Answer>[]) => this.receive(results));
-    this.worker.on('error', (error) => this.fail(error instanceof Error ? error : new Error(String(error))));
-    this.worker.on('exit', () => this.fail(new Error('The thread has ended.')));
+    const worker = new Worker(this.file + extension, { workerData: this.setup, execArgv, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
+    worker.on('message', (results: readonly Result<Answer>[]) => this.receive(results));
+    worker.on('error', (error) => this.fail(error instanceof Error ? error : new Error(String(error))));
+    worker.on('exit', () => this.fail(new Error('The thread has ended.')));
     // After the listeners, since listening for messages keeps the process alive again.
-    this.worker.unref();
+    worker.unref();
+    this.worker = worker;
+    return worker;
   }
 
   /** How many orders are not answered yet. */
@@ -50,13 +59,15 @@ export class Lane<Order, Answer> {
         reject(this.dead);
         return;
       }
-      if (this.asked.push({ resolve, reject }) === 1) this.worker.ref();
-      if (this.outbox.push(order) === 1) setImmediate(() => this.worker.postMessage(this.outbox.splice(0)));
+      const worker = this.warm();
+      if (this.asked.push({ resolve, reject }) === 1) worker.ref();
+      if (this.outbox.push(order) === 1) setImmediate(() => worker.postMessage(this.outbox.splice(0)));
     });
   }
 
   async close(): Promise<void> {
-    await this.worker.terminate();
+    if (this.worker) await this.worker.terminate();
+    else this.fail(new Error('The thread was never started.'));
   }
 
   /** Answers come in the order of the orders. */
@@ -66,7 +77,7 @@ export class Lane<Order, Answer> {
       if ('answer' in result) asked?.resolve(result.answer);
       else asked?.reject(Object.assign(new Error(result.failure.message), result.failure));
     }
-    if (this.asked.length === 0) this.worker.unref();
+    if (this.asked.length === 0) this.worker?.unref();
   }
 
   private fail(error: Error): void {

@@ -103,6 +103,29 @@ describe('DigestPool', () => {
     for (const [at, { digests }] of [...stalled, ...running].entries()) expect((await digests).md5).to.equal(hashed('md5', all[at]?.bytes ?? Buffer.alloc(0)));
   });
 
+  it('computes the digest of each segment that is asked for, in their order, up to the end of the file', async () => {
+    const bytes = content(5 * mib + 123);
+    const fd = await fileOf(bytes);
+    const at = (segment: number, segmentSize: number): string => hashed('sha256', bytes.subarray(segment * segmentSize, (segment + 1) * segmentSize));
+    for (const [segmentSize, segments] of [
+      [mib, [0, 1, 2, 3, 4, 5]],
+      [mib, [5, 0, 3]],
+      [2 * mib, [2, 0, 1]],
+      [8 * mib, [0]],
+      [mib, []],
+    ] as const) {
+      const digests = await pool.digestSegments({ fd, size: bytes.length, segmentSize, segments, algorithm: 'sha256' });
+      expect(digests, `${segments.join()} of ${segmentSize}`).to.deep.equal(segments.map((segment) => at(segment, segmentSize)));
+    }
+  });
+
+  it('fails for segments behind the end of the file, and goes on with others', async () => {
+    const fd = await fileOf(content(1000));
+    const reading = { fd, segmentSize: mib, algorithm: 'md5' } as const;
+    expect((await failure(pool.digestSegments({ ...reading, size: 3 * mib, segments: [0, 2] }))).message).to.contain('byte 1000');
+    expect(await pool.digestSegments({ ...reading, size: 1000, segments: [0] })).to.deep.equal([hashed('md5', content(1000))]);
+  });
+
   it('rejects what is running when it is closed', async () => {
     const closing = new DigestPool(1);
     const fd = await fileOf(content(2 * mib));

@@ -140,7 +140,8 @@ static void hand_over(struct direction *way) {
 static void *carry(void *argument) {
   struct direction *way = argument;
   prctl(PR_SET_TIMERSLACK, 1UL);
-  setpriority(PRIO_PROCESS, 0, -15);  /* this thread only: a link does not wait for those who use it */
+  /* A link does not wait for those who use it. Both are for this thread only, and the second is for where the first is not permitted. */
+  if (pthread_setschedparam(pthread_self(), SCHED_RR, &(struct sched_param){.sched_priority = 1})) setpriority(PRIO_PROCESS, 0, -15);
   for (;;) {
     int more = take(way);
     hand_over(way);

@@ -92,9 +92,9 @@ async function forEach<Row>(rows: readonly Row[], action: (row: Row, at: number)
 /** Flushing comes after all writing: the first flush then does most of the work of the others. */
 async function write({ home, names, numbers }: Extract<GroupOrder, { order: 'write' }>): Promise<GroupAnswer> {
   const files = names.map((name, index): WriteRow => {
-    const [at = 0n, size = 0n, mode = 0n, mtime = 0n, number = 0n] = numbers.subarray(index * writeColumns, (index + 1) * writeColumns);
-    const apart = stagedApart(home, Number(number));
-    return { name, staged: isTooLong(name) ? apart : stagedTogether(home, name), apart, at: Number(at), size: Number(size), mode: Number(mode), mtime };
+    const number = (column: number): number => Number(numbers[index * writeColumns + column]);
+    const apart = stagedApart(home, number(4));
+    return { name, staged: isTooLong(name) ? apart : stagedTogether(home, name), apart, at: number(0), size: number(1), mode: number(2), mtime: numbers[index * writeColumns + 3] ?? 0n };
   });
   const aparts: number[] = [];
   const opened: Created[] = [];
@@ -184,8 +184,8 @@ function fill(fd: number, { at, size, mode, mtime }: WriteRow): void {
 
 async function readBack({ home, names, digests, numbers: columns }: Extract<GroupOrder, { order: 'read back' }>): Promise<GroupAnswer> {
   const files = names.map((name, index): ReadRow => {
-    const [size = 0n, mode = 0n, number = 0n] = columns.subarray(index * readColumns, (index + 1) * readColumns);
-    return { name, staged: number < 0n ? stagedTogether(home, name) : stagedApart(home, Number(number)), size: Number(size), digest: digests[index] ?? '', mode: Number(mode) };
+    const number = (column: number): number => Number(columns[index * readColumns + column]);
+    return { name, staged: number(2) < 0 ? stagedTogether(home, name) : stagedApart(home, number(2)), size: number(0), digest: digests[index] ?? '', mode: number(1) };
   });
   const numbers = new BigInt64Array(files.length * 3);
   const failures = await forEach(

@@ -55,14 +55,14 @@ export function standingsOf({ numbers, texts }: Looked): (Standing | undefined)[
   const targets = new Map(texts);
   const standings: (Standing | undefined)[] = [];
   for (let at = 0; at * perName < numbers.length; at++) {
-    const [kindNumber = 0n, mode = 0n, ino = 0n, size = 0n, mtimeNs = 0n, ctimeNs = 0n] = numbers.subarray(at * perName, (at + 1) * perName);
-    const kind = kinds[Number(kindNumber)] ?? 'nothing';
+    const column = (number: number): bigint => numbers[at * perName + number] ?? 0n;
+    const kind = kinds[Number(column(0))] ?? 'nothing';
     if (kind === 'nothing') {
       standings.push(undefined);
       continue;
     }
     const target = targets.get(at);
-    const standing = { kind, mode: Number(mode), ino: BigInt.asUintN(64, ino), size: Number(size), mtimeNs, ctimeNs };
+    const standing = { kind, mode: Number(column(1)), ino: BigInt.asUintN(64, column(2)), size: Number(column(3)), mtimeNs: column(4), ctimeNs: column(5) };
     standings.push(target === undefined ? standing : { ...standing, target });
   }
   return standings;

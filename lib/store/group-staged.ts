@@ -91,12 +91,12 @@ export class StagedGroup {
       home: this.home,
       names: slice.map(({ entry }) => entry.name),
       digests: slice.map(({ entry }) => entry.digest),
-      numbers: BigInt64Array.from(slice.flatMap(({ entry: { size, mode }, number, apart }) => [BigInt(size), BigInt(mode), apart ? BigInt(number) : -1n])),
+      numbers: rowsOf(slice, ({ entry: { size, mode }, number, apart }) => [BigInt(size), BigInt(mode), apart ? BigInt(number) : -1n]),
     }));
     await this.lanes.askAll(orders, ({ failures, numbers }, at) => {
       const slice = slices[at] ?? [];
       for (const [index, staged] of slice.entries()) {
-        const [ino = 0n, mtimeNs = 0n, ctimeNs = 0n] = numbers.subarray(index * 3, index * 3 + 3);
+        const [ino = 0n, mtimeNs = 0n, ctimeNs = 0n] = [numbers[index * 3], numbers[index * 3 + 1], numbers[index * 3 + 2]];
         staged.stat = { ino: BigInt.asUintN(64, ino), size: staged.entry.size, mtimeNs, ctimeNs };
         done += staged.entry.size;
       }
@@ -128,7 +128,7 @@ export class StagedGroup {
       if (this.doom) return { file, error: error ?? diskError(this.doom.reason, entry) };
       if (error) return { file, error };
       if (!committed) return { file, error: new TransferError('unexpected', `${printable(entry.name)} was not committed.`) };
-      return { file, committed: { ...committed, verified }, ...(stat && { stat }) };
+      return stat ? { file, committed: { ...committed, verified }, stat } : { file, committed: { ...committed, verified } };
     });
   }
 
@@ -148,7 +148,7 @@ export class StagedGroup {
 
   private async writeSome(rows: readonly { readonly staged: Staged; readonly at: number }[]): Promise<void> {
     const all = rows.map(({ staged }) => staged);
-    const numbers = BigInt64Array.from(rows.flatMap(({ staged: { kind, entry, number }, at }) => (kind === 'file' ? [BigInt(at), BigInt(entry.size), BigInt(entry.mode), entry.mtime, BigInt(number)] : [])));
+    const numbers = rowsOf(rows, ({ staged: { kind, entry, number }, at }) => (kind === 'file' ? [BigInt(at), BigInt(entry.size), BigInt(entry.mode), entry.mtime, BigInt(number)] : []));
     const { failures, apart } = await this.lanes.ask({ order: 'write', home: this.home, names: all.map(({ entry }) => entry.name), numbers });
     this.takeFailures(all, failures);
     const aparts = new Set(apart);
@@ -197,7 +197,8 @@ export class StagedGroup {
 
   /** Counts an entry in; one that collides with another fails at once. */
   private add(what: Pick<Staged, 'kind' | 'entry'>, apart: boolean): Staged {
-    const staged = { ...what, number: this.entries.length, apart } as Staged;
+    // Always of the same shape: there are many.
+    const staged = { kind: what.kind, entry: what.entry, number: this.entries.length, apart, stat: undefined, committed: undefined, error: undefined } as Staged;
     this.files++;
     if (staged.kind === 'file') this.bytes += staged.entry.size;
     this.entries.push(staged);
@@ -216,7 +217,9 @@ function settleEach(all: readonly Staged[], answers: CommitAnswer): void {
   for (const [at, staged] of all.entries()) {
     const answer = answers[at];
     staged.error = failureIn(answer, staged.entry.name);
-    if (answer && 'outcome' in answer) Object.assign(staged, { committed: { path: answer.path, outcome: answer.outcome } }, answer.stat && { stat: answer.stat });
+    if (!answer || !('outcome' in answer)) continue;
+    staged.committed = { path: answer.path, outcome: answer.outcome };
+    staged.stat = answer.stat;
   }
 }
 
@@ -235,4 +238,12 @@ function placingOf({ kind, entry, number, apart }: Staged, home: string): Placin
 
 function slicesOf<T>(all: readonly T[], length: number): T[][] {
   return Array.from({ length: Math.ceil(all.length / length) }, (_, at) => all.slice(at * length, (at + 1) * length));
+}
+
+/** The numbers of all rows, one row after another; all of them are equally long. */
+function rowsOf<T>(all: readonly T[], numbersOf: (one: T) => readonly bigint[]): BigInt64Array {
+  const columns = all.slice(0, 1).flatMap(numbersOf).length;
+  const numbers = new BigInt64Array(all.length * columns);
+  for (const [at, one] of all.entries()) numbers.set(numbersOf(one), at * columns);
+  return numbers;
 }

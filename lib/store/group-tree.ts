@@ -58,9 +58,9 @@ export type Staged = Entry & {
   readonly number: number;
   /** Staged under that number, not under its name. */
   apart: boolean;
-  stat?: FileStat;
-  committed?: Omit<Committed, 'verified'>;
-  error?: TransferError | undefined;
+  stat: FileStat | undefined;
+  committed: Omit<Committed, 'verified'> | undefined;
+  error: TransferError | undefined;
 };
 
 /** A staged directory of a group, and what will get its final name together with it. */

@@ -15,21 +15,24 @@ export interface Journal {
   readonly segments: readonly number[];
 }
 
+/** Of how a journal is written; one of another version is as good as none. */
+const version = 1;
+
 /**
  * Writes the journal beside its partial file, in place of the one before. The data must be durable by then: "written after
  * their fsync, with a checksum of its own".
  */
 export async function writeJournal(path: string, journal: Journal): Promise<void> {
-  const body = `${JSON.stringify({ ...journal, mtime: String(journal.mtime), segments: runsOf(journal.segments) })}\n`;
+  const body = `${JSON.stringify({ version, ...journal, mtime: String(journal.mtime), segments: runsOf(journal.segments) })}\n`;
   const draft = `${path}.${randomBytes(8).toString('hex')}.new`;
-  const handle = await open(draft, 'wx', 0o600);
   try {
-    await handle.writeFile(`${body}${checksum(body)}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  try {
+    const handle = await open(draft, 'wx', 0o600);
+    try {
+      await handle.writeFile(`${body}${checksum(body)}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
     await rename(draft, path);
   } catch (error) {
     await rm(draft, { force: true });
@@ -45,8 +48,16 @@ export async function readJournal(path: string): Promise<Journal | undefined> {
   });
   const [, body, sum] = /^([^\n]*\n)([0-9a-f]{64})\n$/.exec(text) ?? [];
   if (body === undefined || sum !== checksum(body)) return undefined;
-  const { peer, name, size, mtime, segments } = JSON.parse(body) as Omit<Journal, 'mtime' | 'segments'> & { mtime: string; segments: [number, number][] };
+  const { version: found, peer, name, size, mtime, segments } = JSON.parse(body) as Written;
+  if (found !== version) return undefined;
   return { peer, name, size, mtime: BigInt(mtime), segments: segments.flatMap(([first, count]) => Array.from({ length: count }, (_, at) => first + at)) };
+}
+
+/** A journal as it is written: the time as a decimal string, and runs of segments. */
+interface Written extends Omit<Journal, 'mtime' | 'segments'> {
+  readonly version: number;
+  readonly mtime: string;
+  readonly segments: readonly (readonly [number, number])[];
 }
 
 /** `[0, 1, 2, 7]` as `[[0, 3], [7, 1]]`. */

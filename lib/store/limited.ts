@@ -11,27 +11,53 @@ export interface Limits {
   readonly used?: number | undefined;
 }
 
-/** What a receiver may still keep. What was taken counts as used until it is given back. */
-export class Allowance {
-  private used: number;
+/** Bytes that are kept in a directory, counted for everybody who may keep something there. */
+export interface Usage {
+  bytes: number;
+}
 
-  constructor(private readonly limits: Limits) {
-    this.used = limits.used ?? 0;
+/** Room for one file. */
+export interface Room {
+  /** Makes it `size` bytes in all. Throws `size` or `quota`. */
+  grow(size: number): void;
+  /** Gives all of it back, once. */
+  giveBack(): void;
+}
+
+/** What may still be kept. What was taken counts as used until it is given back. */
+export class Allowance {
+  constructor(
+    private readonly limits: Limits,
+    private readonly usage: Usage = { bytes: limits.used ?? 0 },
+  ) {}
+
+  /** Takes room for a file. Throws `size` or `quota`. */
+  take({ name, size }: { readonly name: string; readonly size: number }): Room {
+    let taken = 0;
+    let counted = true;
+    const grow = (to: number): void => {
+      if (!counted || to <= taken) return;
+      this.check(name, to, taken);
+      this.usage.bytes += to - taken;
+      taken = to;
+    };
+    grow(size);
+    return {
+      grow,
+      giveBack: () => {
+        if (counted) this.usage.bytes -= taken;
+        counted = false;
+      },
+    };
   }
 
-  /** Takes room for a file. Throws `size` or `quota`. What comes back gives the room back, once. */
-  take({ name, size }: { readonly name: string; readonly size: number }): () => void {
+  private check(name: string, size: number, taken: number): void {
     const { maxSize = Infinity, quota = Infinity } = this.limits;
     if (size > maxSize) throw new TransferError('size', `${printable(name)} has ${String(size)} bytes; this receiver takes ${String(maxSize)} at most.`);
-    if (this.used + size > quota) {
-      throw new TransferError('quota', `${printable(name)} has ${String(size)} bytes, and ${String(Math.max(0, quota - this.used))} are left of this receiver's quota.`);
+    const left = quota - this.usage.bytes;
+    if (size - taken > left) {
+      throw new TransferError('quota', `${printable(name)} has ${String(size)} bytes, and ${String(Math.max(0, left + taken))} are left of this receiver's quota.`);
     }
-    this.used += size;
-    let counted = true;
-    return () => {
-      if (counted) this.used -= size;
-      counted = false;
-    };
   }
 }
 
@@ -44,9 +70,9 @@ export function limitStore(store: Store, allowance: Allowance): Store {
     verified: store.verified,
     close: () => store.close(),
     async stage(file: NewFile): Promise<StagedFile> {
-      const giveBack = allowance.take(file);
+      const room = allowance.take(file);
       const staged = await store.stage(file).catch((error: unknown) => {
-        giveBack();
+        room.giveBack();
         throw error;
       });
       let kept = false;
@@ -59,11 +85,11 @@ export function limitStore(store: Store, allowance: Allowance): Store {
             kept = committed.outcome !== 'identical';
             return committed;
           } finally {
-            if (!kept) giveBack();
+            if (!kept) room.giveBack();
           }
         },
         async discard() {
-          if (!kept) giveBack();
+          if (!kept) room.giveBack();
           await staged.discard();
         },
       };

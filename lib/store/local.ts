@@ -104,12 +104,27 @@ export class LocalStore implements Store {
       partials,
       index,
       group,
-      admit: async ({ name, size = 0 }) => {
-        const giveBack = allowance.take({ name, size });
-        const redeem = await this.promise({ name, size });
+      admit: async ({ name, size = 0, there = 0 }) => {
+        const room = allowance.take({ name, size });
+        let redeem: (bytes: number) => void;
+        try {
+          redeem = await this.promise({ name, size: Math.max(0, size - there) });
+        } catch (error) {
+          room.giveBack();
+          throw error;
+        }
+        let grown = size;
         return {
+          grow: async (to) => {
+            room.grow(to);
+            const more = to - grown;
+            grown = Math.max(grown, to);
+            // Looked at and not promised: it is written at once.
+            if (more > 0) (await this.promise({ name, size: more }))(more);
+          },
+          wrote: redeem,
           settle: (kept) => {
-            if (!kept) giveBack();
+            if (!kept) room.giveBack();
             redeem(size);
           },
         };

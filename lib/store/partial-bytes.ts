@@ -1,21 +1,22 @@
-import { rename, rm } from 'node:fs/promises';
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, rename, rm } from 'node:fs/promises';
 import { alignment, type AlignedMemory, type Lease } from '../aligned-memory';
-import type { DigestPool, FileDigest } from '../digest-pool';
+import type { DigestPool } from '../digest-pool';
 import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
 import type { Digests } from '../progress';
-import { Coverage, pieceSize } from '../protocol/segment';
+import { pieceSize } from '../protocol/segment';
 import { setFileTime } from '../system-calls';
+import { Arrivals, type Run } from './arrivals';
 import type { Directory } from './directory';
 import { takeFreeName } from './final-name';
+import { ReadBack } from './read-back';
 import { discarded, diskError, incomplete, mismatch, type StagedBytes } from './staged-bytes';
 import { firstDifference } from './store';
+import { writeSectors } from './write-sectors';
 
 /** As for a file that arrives in order; see `LargeBytes`. */
 const mostBehind = 64 * 1024 * 1024;
 const writesInFlight = 6;
-const zeros = new Uint8Array(pieceSize);
 
 export interface PartialContent {
   readonly name: EntryName;
@@ -39,22 +40,17 @@ export interface PartialBytesPlace {
 
 /**
  * The bytes of a file that arrives in pieces, in any order, some of them perhaps twice. They go past the page cache; the
- * reading back follows as far as there is no gap.
+ * reading back follows as far as there is no gap. A piece that is here is not written again: what was read back stays as it was.
  */
 export class PartialBytes implements StagedBytes {
   private readonly inFlight = new Set<Promise<void>>();
-  private coverage: Coverage | undefined;
+  private readonly arrivals: Arrivals;
+  private readonly readBack: ReadBack;
   private size: number | undefined;
-  /** Bytes so far, where the size is not known. */
-  private streamed = 0;
   private failure: TransferError | undefined;
-  private reading: FileDigest | undefined;
-  /** Readings whose threads may still use the descriptor. */
-  private readonly readings = new Set<Promise<unknown>>();
-  private verified = 0;
-  private caughtUp: () => void = () => undefined;
   private wholeNow: () => void = () => undefined;
-  private readBackProgress: ((done: number) => void) | undefined;
+  /** Resolves when a file in which holes are left is as long as it will be, so that they can be read. */
+  private stretched: Promise<void> | undefined;
   private expected: Digests = {};
 
   constructor(
@@ -62,66 +58,69 @@ export class PartialBytes implements StagedBytes {
     private readonly place: PartialBytesPlace,
   ) {
     this.size = content.size;
-    if (content.size !== undefined) this.coverage = new Coverage(content.size);
+    this.arrivals = new Arrivals(content.size);
+    this.readBack = new ReadBack({ ...place, algorithm: content.algorithm, failed: (error) => void this.fail(error) });
   }
 
   /** The segments that are here, written, as far as this session has put or kept them there. */
   get segments(): number[] {
-    return this.coverage?.segments() ?? [];
+    return this.arrivals.segments;
   }
 
   /** Waits while too many writes are under way, or the reading back is too far behind for the disk to serve both. */
   async room(): Promise<void> {
-    while (this.inFlight.size >= writesInFlight) await Promise.race(this.inFlight);
-    while (this.reading && this.prefix - this.verified > mostBehind && !this.failure) {
-      await new Promise<void>((resolve) => {
-        this.caughtUp = resolve;
-      });
-    }
+    const { inFlight, readBack, arrivals } = this;
+    while (inFlight.size >= writesInFlight) await Promise.race(inFlight);
+    while (readBack.running && arrivals.prefix - readBack.done > mostBehind && !this.failure) await readBack.progress();
     this.throwIfFailed();
   }
 
-  /** Takes the `length` bytes of a piece that begins at `offset`, and gives the memory back. Not waited for; `verify` does. */
-  put(lease: Lease, offset: number, length: number): void {
-    this.track(offset, length, () => this.writeOut(lease.bytes, offset, length), lease);
+  /** Resolves when everything that was put is written. Rejects with what failed. */
+  async written(): Promise<void> {
+    await Promise.all(this.inFlight);
+    this.throwIfFailed();
   }
 
-  /** Takes a run of zeros; `fresh` where nothing was ever written there, so that it stays a hole. */
-  zero(offset: number, length: number, fresh: boolean): void {
-    this.track(offset, length, async () => {
-      if (fresh) return;
-      for (let at = 0; at < length; at += pieceSize) await this.writeZeros(offset + at, Math.min(pieceSize, length - at));
-    });
+  /**
+   * Takes the `length` bytes of a piece that begins at `offset`, and gives the memory back. Not waited for; `verify` does.
+   * False if it was not needed.
+   */
+  put(lease: Lease, offset: number, length: number): boolean {
+    const [run] = this.arrivals.begin(offset, length);
+    if (run) this.track(run, () => writeSectors(this.place, lease.bytes, offset, length), lease);
+    else lease.release();
+    return run !== undefined;
+  }
+
+  /** Takes a run of zeros; `fresh` where nothing was ever written there, so that it stays a hole. False if it was not needed. */
+  zero(offset: number, length: number, fresh: boolean): boolean {
+    const runs = this.arrivals.begin(offset, length);
+    for (const run of runs) this.track(run, () => (fresh ? this.stretch() : this.writeZeros(run)));
+    return runs.length > 0;
   }
 
   /** These bytes are there already, and are as they should be. */
   keep(offset: number, length: number): void {
-    this.arrived(offset, length);
+    for (const run of this.arrivals.begin(offset, length)) this.arrived(run);
   }
 
   /** Nothing counts as here any more, until it is kept or put again. */
   forget(): void {
-    this.stopReading();
-    if (this.size !== undefined) this.coverage = new Coverage(this.size);
+    this.readBack.stop();
+    this.arrivals.forget();
   }
 
   /** Resolves when all of the file is here and written. `size` for a file whose size nobody knew before. Rejects with what failed. */
   async whole(size: number): Promise<void> {
-    if (this.coverage === undefined) {
-      await Promise.all(this.inFlight);
-      this.throwIfFailed();
-      if (this.streamed !== size) throw incomplete({ name: this.content.name, size }, this.streamed);
-      this.size = size;
-      this.coverage = new Coverage(size);
-      this.coverage.add(0, size);
-    }
-    while (!this.failure && !this.coverage.whole) {
+    const { arrivals, content } = this;
+    while (content.size !== undefined && !this.failure && !arrivals.whole) {
       await new Promise<void>((resolve) => {
         this.wholeNow = resolve;
       });
     }
-    await Promise.all(this.inFlight);
-    this.throwIfFailed();
+    await this.seal();
+    if (content.size === undefined && arrivals.bytes !== size) throw incomplete({ name: content.name, size }, arrivals.bytes);
+    this.size = size;
   }
 
   /** What `verify` compares with. */
@@ -137,7 +136,7 @@ export class PartialBytes implements StagedBytes {
     const { handle, direct } = this.place;
     const size = this.size ?? 0;
     this.throwIfFailed();
-    this.readBackProgress = onProgress;
+    this.readBack.onProgress = onProgress;
     let actual: Digests;
     try {
       // Holes at the end, and the padding of the last sector.
@@ -146,37 +145,36 @@ export class PartialBytes implements StagedBytes {
       setFileTime(handle.fd, this.content.mtime);
       // A failed fsync is final: the kernel forgets which bytes it could not write, and a second one would succeed.
       await handle.sync();
-      this.reading ??= this.startReading(0, size);
-      this.reading.advance(size);
-      actual = await this.reading.digests;
+      actual = await this.readBack.finish(size);
     } catch (error) {
       throw this.fail(error);
     }
-    this.stopReading();
     const different = firstDifference(this.expected, actual);
     if (different !== undefined) throw mismatch(this.content.name, different, this.expected, actual);
   }
 
+  /** Takes nothing more until `forget`; resolves when what was put is written. */
+  seal(): Promise<void> {
+    this.arrivals.seal();
+    return this.written();
+  }
+
   /** The digests of these segments, read back from the disk. */
   async digest(segments: readonly number[], segmentSize: number): Promise<readonly string[]> {
-    await Promise.all(this.inFlight);
     const { handle, pool } = this.place;
     try {
-      const reading = pool.digestSegments({ fd: handle.fd, size: this.size ?? 0, segmentSize, segments, algorithm: this.content.algorithm });
-      this.readings.add(reading);
-      return await reading.finally(() => this.readings.delete(reading));
+      return await this.readBack.using(pool.digestSegments({ fd: handle.fd, size: this.size ?? 0, segmentSize, segments, algorithm: this.content.algorithm }));
     } catch (error) {
       throw this.fail(error);
     }
   }
 
-  /** Makes durable what is written by now. */
+  /** Makes durable what is written by now. Rejects with what failed before: a second fsync would be believed for nothing. */
   async flush(): Promise<void> {
-    try {
-      await this.place.handle.sync();
-    } catch (error) {
+    this.throwIfFailed();
+    await this.place.handle.sync().catch((error: unknown) => {
       throw this.fail(error);
-    }
+    });
   }
 
   appear(directory: Directory, base: string): Promise<boolean> {
@@ -192,17 +190,17 @@ export class PartialBytes implements StagedBytes {
     await rm(this.place.path, { force: true });
   }
 
-  /** Closes the file, and leaves it where it is. */
-  async release(): Promise<void> {
-    this.fail(discarded());
-    this.stopReading();
-    await Promise.allSettled([...this.readings, ...this.inFlight]);
+  /** Closes the file, and leaves it where it is. Whoever still uses it gets `reason`. */
+  async release(reason = discarded()): Promise<void> {
+    this.fail(reason);
+    this.readBack.stop();
+    await Promise.allSettled([this.readBack.settled(), ...this.inFlight]);
     await this.place.handle.close();
   }
 
-  private track(offset: number, length: number, write: () => Promise<void>, lease?: Lease): void {
+  private track(run: Run, write: () => Promise<void>, lease?: Lease): void {
     const writing = write()
-      .then(() => this.arrived(offset, length))
+      .then(() => this.arrived(run))
       .catch((error: unknown) => void this.fail(error))
       .finally(() => {
         lease?.release();
@@ -211,76 +209,32 @@ export class PartialBytes implements StagedBytes {
     this.inFlight.add(writing);
   }
 
-  private arrived(offset: number, length: number): void {
-    if (this.coverage === undefined) {
-      this.streamed += length;
-      return;
-    }
-    const before = this.coverage.prefix;
-    this.coverage.add(offset, length);
+  private arrived(run: Run): void {
+    const { arrivals, readBack, size = 0 } = this;
+    const before = arrivals.prefix;
+    arrivals.arrived(run);
     this.place.wrote();
-    if (this.coverage.whole) this.wholeNow();
-    const { prefix } = this.coverage;
-    if (prefix === before || this.failure || prefix === this.size) return;
-    if (this.reading) this.reading.advance(prefix);
-    else this.reading = this.startReading(prefix, this.size ?? 0);
+    if (arrivals.whole) this.wholeNow();
+    if (arrivals.prefix > before && arrivals.prefix < size && !this.failure) readBack.follow(arrivals.prefix, size);
   }
 
-  private startReading(upTo: number, size: number): FileDigest {
-    const { handle, pool } = this.place;
-    this.verified = 0;
-    const reading = pool.digestFile({
-      fd: handle.fd,
-      size,
-      upTo,
-      algorithms: [this.content.algorithm],
-      onProgress: (done) => {
-        this.verified = done;
-        this.caughtUp();
-        this.readBackProgress?.(done);
-      },
-    });
-    const settled = reading.digests
-      .catch((error: unknown) => {
-        if (this.reading === reading) this.fail(error);
-      })
-      .finally(() => this.readings.delete(settled));
-    this.readings.add(settled);
-    return reading;
+  /** Makes the file as long as it will be. Once for all holes: later, it would cut off what is written behind them. */
+  private stretch(): Promise<void> {
+    if (this.size === undefined) return Promise.resolve();
+    this.stretched ??= this.place.handle.truncate(this.size);
+    return this.stretched;
   }
 
-  private stopReading(): void {
-    this.reading?.cancel();
-    this.reading = undefined;
-    this.caughtUp();
-  }
-
-  /** O_DIRECT writes whole sectors; the end of the file is cut to size before it is flushed. */
-  private async writeOut(bytes: Uint8Array, offset: number, length: number): Promise<void> {
-    const { direct, handle } = this.place;
-    const padded = direct ? Math.ceil(length / alignment) * alignment : length;
-    bytes.fill(0, length, padded);
-    for (let at = 0; at < padded; ) {
-      // On a full disk the count is short and no error comes with it; that comes with the next try.
-      const { bytesWritten } = await handle.write(bytes, at, padded - at, offset + at);
-      const taken = direct ? bytesWritten - (bytesWritten % alignment) : bytesWritten;
-      if (taken === 0) throw Object.assign(new Error('the disk takes no more bytes'), { code: 'ENOSPC' });
-      at += taken;
+  private async writeZeros({ offset, length }: Run): Promise<void> {
+    for (let at = 0; at < length; at += pieceSize) {
+      const lease = await this.place.memory.lease();
+      try {
+        lease.bytes.fill(0);
+        await writeSectors(this.place, lease.bytes, offset + at, Math.min(pieceSize, length - at));
+      } finally {
+        lease.release();
+      }
     }
-  }
-
-  private async writeZeros(offset: number, length: number): Promise<void> {
-    const lease = await this.place.memory.lease();
-    try {
-      lease.bytes.set(zeros);
-      await this.writeOut(lease.bytes, offset, length);
-    } finally {
-      lease.release();
-    }
-  }
-
-  private get prefix(): number {
-    return this.coverage?.prefix ?? 0;
   }
 
   private throwIfFailed(): void {
@@ -289,7 +243,7 @@ export class PartialBytes implements StagedBytes {
 
   private fail(error: unknown): TransferError {
     this.failure ??= diskError(error, this.content);
-    this.caughtUp();
+    this.readBack.wake();
     this.wholeNow();
     return this.failure;
   }

@@ -1,12 +1,13 @@
 import type { AlignedMemory, Lease } from '../aligned-memory';
 import { TransferError } from '../errors';
-import type { EntryName } from '../name';
+import { type EntryName, printable } from '../name';
 import type { Digests } from '../progress';
-import { segmentCountOf, segmentSizeOf } from '../protocol/segment';
+import { segmentSizeOf } from '../protocol/segment';
 import { rm } from 'node:fs/promises';
 import { writeJournal } from './journal';
 import { type FilePlace, LocalFile } from './local-file';
 import type { PartialBytes } from './partial-bytes';
+import { discarded } from './staged-bytes';
 import type { Committed, IfExists } from './store';
 
 /** A file that is offered to be received in pieces. */
@@ -51,6 +52,8 @@ const journalAfter = 64;
  */
 export class PartialFile {
   private segments: readonly number[];
+  /** What `held` told of: only that can be kept. */
+  private told: ReadonlySet<number> = new Set();
   private piecesSince = 0;
   private journaledAt = Date.now();
   private journaling: Promise<void> | undefined;
@@ -76,11 +79,13 @@ export class PartialFile {
   async held(): Promise<SegmentDigest[]> {
     const { size = 0 } = this.offer;
     const { bytes } = this.state;
+    await bytes.seal();
     const segments = [...new Set([...this.segments, ...bytes.segments])].sort((a, b) => a - b);
-    if (segments.length === 0) return [];
-    const digests = await bytes.digest(segments, segmentSizeOf(size));
+    const digests = segments.length > 0 ? await bytes.digest(segments, segmentSizeOf(size)) : [];
     bytes.forget();
+    if (segments.length === 0) return [];
     this.segments = segments;
+    this.told = new Set(segments);
     this.used = true;
     return segments.map((segment, at) => ({ segment, digest: digests[at] ?? '' }));
   }
@@ -90,19 +95,22 @@ export class PartialFile {
     return this.state.bytes.room();
   }
 
-  /** Takes a piece; gives the memory back when it is written. */
-  put(lease: Lease, offset: number, length: number): void {
-    this.state.bytes.put(lease, offset, length);
+  /** Takes a piece; gives the memory back when it is written. False if it was not needed: it is here, or the file is being read back. */
+  put(lease: Lease, offset: number, length: number): boolean {
+    return this.state.bytes.put(lease, offset, length);
   }
 
-  zero(offset: number, length: number): void {
-    this.state.bytes.zero(offset, length, !this.used);
+  /** As `put`, for a run of zeros. */
+  zero(offset: number, length: number): boolean {
+    return this.state.bytes.zero(offset, length, !this.used);
   }
 
-  /** These segments of `held` are as they should be. Throws `bad-header` for segments that the file does not have. */
+  /** These segments of `held` are as they should be. Throws `bad-header` for others. */
   keep(first: number, count: number): void {
     const { size = 0 } = this.offer;
-    if (count === 0 || first + count > segmentCountOf(size)) throw new TransferError('bad-header', `The file has no segments ${String(first)} to ${String(first + count)}.`);
+    for (let segment = first; segment < first + count; segment++) {
+      if (!this.told.has(segment)) throw new TransferError('bad-header', `The segment ${String(segment)} of ${printable(this.offer.name)} is not here.`);
+    }
     const offset = first * segmentSizeOf(size);
     this.state.bytes.keep(offset, Math.min(size - offset, count * segmentSizeOf(size)));
   }
@@ -114,7 +122,10 @@ export class PartialFile {
     if (!due || this.journaling || this.end || this.finished) return;
     // What goes wrong here fails the file itself, by its next write or by `verify`.
     this.journaling = this.writeJournal()
-      .catch(() => undefined)
+      .then(
+        () => undefined,
+        () => undefined,
+      )
       .finally(() => {
         this.journaling = undefined;
       });
@@ -134,40 +145,54 @@ export class PartialFile {
     await this.finished.verify(onProgress);
   }
 
-  /** After `verify`: puts the file under its final name, durably. Rejects with `exists`, `name` or `disk`. */
+  /** After `verify`: puts the file under its final name, durably. Rejects with `exists`, `name` or `disk`. Nothing suspends it then. */
   async commit(): Promise<Committed> {
-    if (!this.finished) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
-    try {
-      return await this.finished.commit();
-    } finally {
-      await this.discard();
-    }
+    const { finished } = this;
+    if (!finished) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
+    if (this.end) throw discarded();
+    const committing = finished.commit();
+    this.end = this.finishWith(async () => {
+      await committing.catch(() => undefined);
+      await this.forgetJournal();
+    });
+    const [committed] = await Promise.all([committing, this.end]);
+    return committed;
   }
 
   /** Throws away all of it. */
   discard(): Promise<void> {
+    this.end ??= this.finishWith(() => this.remove());
+    return this.end;
+  }
+
+  /**
+   * Ends it for now: what is durable is kept, and `held` will tell of it when the same file is offered again. Whoever still uses
+   * it gets `reason`.
+   */
+  suspend(reason?: TransferError): Promise<void> {
+    if (this.offer.size === undefined) return this.discard();
     this.end ??= this.finishWith(async () => {
-      await (this.finished ?? this.state.bytes).discard();
-      await rm(this.state.journalPath, { force: true });
+      const { bytes } = this.state;
+      try {
+        await bytes.written();
+        const kept = await this.writeJournal();
+        await bytes.release(reason);
+        if (kept > 0) return;
+      } catch {
+        // What could not be made durable is not kept: "discard, receive again".
+      }
+      await this.remove();
     });
     return this.end;
   }
 
-  /** Ends it for now: what is durable is kept, and `held` will tell of it when the same file is offered again. */
-  suspend(): Promise<void> {
-    const { bytes } = this.state;
-    if (this.offer.size === undefined) return this.discard();
-    this.end ??= this.finishWith(async () => {
-      try {
-        await this.writeJournal();
-        await bytes.release();
-      } catch {
-        // What could not be made durable is not kept: "discard, receive again".
-        await bytes.discard();
-        await rm(this.state.journalPath, { force: true });
-      }
-    });
-    return this.end;
+  private async remove(): Promise<void> {
+    await (this.finished ?? this.state.bytes).discard();
+    await this.forgetJournal();
+  }
+
+  private forgetJournal(): Promise<void> {
+    return rm(this.state.journalPath, { force: true });
   }
 
   private async finishWith(work: () => Promise<void>): Promise<void> {
@@ -179,12 +204,14 @@ export class PartialFile {
     }
   }
 
-  private async writeJournal(): Promise<void> {
+  /** Resolves with how many segments it tells of. */
+  private async writeJournal(): Promise<number> {
     const { peer, name, size = 0, mtime } = this.offer;
     const segments = [...new Set([...this.segments, ...this.state.bytes.segments])].sort((a, b) => a - b);
     this.piecesSince = 0;
     await this.state.bytes.flush();
     await writeJournal(this.state.journalPath, { peer, name, size, mtime, segments });
     this.journaledAt = Date.now();
+    return segments.length;
   }
 }

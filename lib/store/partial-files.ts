@@ -3,7 +3,8 @@ import { constants } from 'node:fs';
 import { copyFile, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { AlignedMemory } from '../aligned-memory';
-import { errnoOf } from '../errors';
+import { errnoOf, TransferError } from '../errors';
+import { type EntryName, printable } from '../name';
 import { segmentCountOf, segmentSizeOf } from '../protocol/segment';
 import type { Directory } from './directory';
 import { readJournal } from './journal';
@@ -13,7 +14,7 @@ import { PartialFile, type PartialOffer } from './partial-file';
 import { openPrivate, removeEmpty } from './receive-directory';
 import { diskError } from './staged-bytes';
 
-const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
+const { COPYFILE_EXCL, COPYFILE_FICLONE, O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
 const directoryName = 'partial';
 /** What nobody went on with for so long is removed, in ms. */
 const keptFor = 14 * 24 * 60 * 60 * 1000;
@@ -26,6 +27,8 @@ export interface PartialFilesPlace extends Omit<FilePlace, 'ended'> {
 /** The unfinished files of a receive directory, each with its journal, in a private directory of their own. */
 export class PartialFiles {
   private readonly open = new Map<string, PartialFile>();
+  /** Files that are being opened, by the same keys: two at once would write into one. */
+  private readonly opening = new Map<string, Promise<unknown>>();
 
   private constructor(
     private readonly directory: Directory,
@@ -44,9 +47,22 @@ export class PartialFiles {
    * The unfinished file of this offer, or a new one. One that is in use by an earlier connection of the same peer is suspended
    * first. `update` begins a new one with what stands under its name: what is the same need not be sent. Rejects with `disk` or `space`.
    */
-  async take(offer: PartialOffer, update: boolean): Promise<PartialFile> {
-    const base = createHash('sha256').update(`${offer.peer}\0${offer.name}`).digest('hex').slice(0, 32);
-    await this.open.get(base)?.suspend();
+  take(offer: PartialOffer, update: boolean): Promise<PartialFile> {
+    // The thread that reads back is there by the time when there is something to read.
+    this.place.pool.warm();
+    const base = baseOf(offer.peer, offer.name);
+    const taking = (this.opening.get(base) ?? Promise.resolve()).then(() => this.takeOver(base, offer, update));
+    const settled: Promise<unknown> = taking
+      .catch(() => undefined)
+      .finally(() => {
+        if (this.opening.get(base) === settled) this.opening.delete(base);
+      });
+    this.opening.set(base, settled);
+    return taking;
+  }
+
+  private async takeOver(base: string, offer: PartialOffer, update: boolean): Promise<PartialFile> {
+    await this.open.get(base)?.suspend(takenOver(offer.name));
     const place = this.directory.at(base);
     const journalPath = `${place}.journal`;
     try {
@@ -68,8 +84,15 @@ export class PartialFiles {
     }
   }
 
+  /** How many bytes an unfinished file of this name has on the disk by now. */
+  async allocated(peer: string, name: EntryName): Promise<number> {
+    const found = await this.directory.look(baseOf(peer, name));
+    return (found?.blocks ?? 0) * 512;
+  }
+
   /** Suspends everything. */
   async close(): Promise<void> {
+    await Promise.all(this.opening.values());
     await Promise.allSettled([...this.open.values()].map((file) => file.suspend()));
     await this.directory.close();
     await removeEmpty(this.own.at(directoryName));
@@ -78,7 +101,7 @@ export class PartialFiles {
   /** The segments by the journal, if it is about exactly this offer. */
   private async resumable(offer: PartialOffer, place: string, journalPath: string): Promise<readonly number[] | undefined> {
     const journal = await readJournal(journalPath);
-    if (!journal || journal.peer !== offer.peer || journal.name !== offer.name || journal.size !== offer.size || journal.mtime !== offer.mtime) return undefined;
+    if (!journal || journal.segments.length === 0 || journal.peer !== offer.peer || journal.name !== offer.name || journal.size !== offer.size || journal.mtime !== offer.mtime) return undefined;
     if ((await this.directory.look(path.basename(place))) === undefined) return undefined;
     const there = await open(place, O_NOFOLLOW | O_RDWR);
     try {
@@ -93,25 +116,41 @@ export class PartialFiles {
   private async anew(offer: PartialOffer, place: string, journalPath: string, update: boolean): Promise<readonly number[]> {
     await rm(journalPath, { force: true });
     await rm(place, { force: true });
-    const reached = update && offer.size !== undefined ? await this.place.tree.find(offer.name) : undefined;
-    if (!reached || offer.size === undefined) {
-      await (await open(place, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0o600)).close();
-      return [];
-    }
+    const { size } = offer;
+    const copied = update && size !== undefined && (await this.copyStanding(offer.name, place));
+    const file = await open(place, copied ? O_NOFOLLOW | O_RDWR : O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0o600);
     try {
-      await copyFile(reached.directory.at(path.posix.basename(offer.name)), place, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-    } finally {
-      reached.release();
-    }
-    const copy = await open(place, O_NOFOLLOW | O_RDWR);
-    try {
-      const { size } = await copy.stat();
-      await copy.chmod(0o600);
-      await copy.truncate(offer.size);
-      const whole = Math.min(segmentCountOf(offer.size), Math.floor(size / segmentSizeOf(offer.size)) + (size === offer.size ? 1 : 0));
+      if (!copied) return [];
+      const before = (await file.stat()).size;
+      await file.chmod(0o600);
+      await file.truncate(size);
+      const whole = Math.min(segmentCountOf(size), Math.floor(before / segmentSizeOf(size)) + (before === size ? 1 : 0));
       return Array.from({ length: whole }, (_, segment) => segment);
     } finally {
-      await copy.close();
+      await file.close();
+    }
+  }
+
+  /** Copies what stands under `name`, sharing its space where the disk can. False where there is no regular file any more. */
+  private async copyStanding(name: EntryName, place: string): Promise<boolean> {
+    const reached = await this.place.tree.find(name);
+    if (!reached) return false;
+    try {
+      const standing = reached.directory.at(path.posix.basename(name));
+      const file = await open(standing, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+      try {
+        if (!(await file.stat()).isFile()) return false;
+        // By its descriptor, where there is such a way: what stands there may be a symbolic link by now.
+        await copyFile(process.platform === 'linux' ? `/proc/self/fd/${String(file.fd)}` : standing, place, COPYFILE_EXCL | COPYFILE_FICLONE);
+        return true;
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (['ENOENT', 'ELOOP', 'ENXIO', 'EACCES'].includes(errnoOf(error) ?? '')) return false;
+      throw error;
+    } finally {
+      reached.release();
     }
   }
 
@@ -126,4 +165,13 @@ export class PartialFiles {
       });
     }
   }
+}
+
+function baseOf(peer: string, name: EntryName): string {
+  return createHash('sha256').update(`${peer}\0${name}`).digest('hex').slice(0, 32);
+}
+
+/** For whoever still uses a file that its sender began to send on another connection. */
+function takenOver(name: string): TransferError {
+  return new TransferError('exists', `${printable(name)} is being sent on another connection with the same key.`, { hint: 'Send it under another name, or with another key.' });
 }

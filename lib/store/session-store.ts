@@ -16,6 +16,10 @@ const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof const
 
 /** Room that was promised to a file. */
 export interface Admitted {
+  /** It is `size` bytes by now, where nobody knew how many there would be. Rejects with `size`, `quota` or `space`. */
+  grow(size: number): Promise<void>;
+  /** So many more bytes of it have gone to the disk, and are not free there any more. */
+  wrote(bytes: number): void;
   /** Once: what was promised is on the disk by now, and stays there if `kept`, or is not needed. */
   settle(kept: boolean): void;
 }
@@ -32,8 +36,11 @@ export interface SessionStore {
   readonly group: GroupStore;
   /** What this store has given receipts for. */
   readonly index: ReceiptIndex;
-  /** Promises room for a file; `size` in bytes, undefined where nobody knows. Rejects with `size`, `quota` or `space`. */
-  admit(file: { readonly name: EntryName; readonly size: number | undefined }): Promise<Admitted>;
+  /**
+   * Promises room for a file; `size` in bytes, undefined where nobody knows. `there` are on the disk already, from an earlier try.
+   * Rejects with `size`, `quota` or `space`.
+   */
+  admit(file: { readonly name: EntryName; readonly size: number | undefined; readonly there?: number }): Promise<Admitted>;
   /** What the regular file under `name` reads as from the disk, made durable before; undefined where there is none. */
   digestStanding(name: EntryName): Promise<string | undefined>;
   /** Ends the session's use of the store. */

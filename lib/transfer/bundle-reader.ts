@@ -67,6 +67,11 @@ export class BundleReader {
     }
   }
 
+  /** Starts the thread before it is needed. */
+  warm(): void {
+    this.lane.warm();
+  }
+
   /** Ends the thread. Reads that are pending reject with `interrupted`; bundles that were read stay good. */
   async close(): Promise<void> {
     this.closed = true;

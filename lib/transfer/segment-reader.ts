@@ -140,6 +140,11 @@ export class SegmentReader {
     }
   }
 
+  /** Starts the thread before it is needed. */
+  warm(): void {
+    this.lane.warm();
+  }
+
   /** Ends the thread. What is being read rejects with `interrupted`; bytes that were handed out stay good. */
   async close(): Promise<void> {
     this.closed = true;

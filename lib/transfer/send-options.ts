@@ -5,6 +5,7 @@ import type { Digests, Listener } from '../progress';
 import { isPlainTarget, parseAddress } from '../transport/address';
 import { isTicket, parseTicket } from '../transport/ticket';
 import type { Found } from './outgoing';
+import type { LinkDeadlines } from './session/link';
 import { scan } from './source';
 
 export interface SendOptions {
@@ -36,6 +37,8 @@ export interface SendOptions {
   readonly insecurePlain?: boolean;
   readonly on?: Listener;
   readonly signal?: AbortSignal;
+  /** @internal Shorter ones of a session's connections, for tests. */
+  readonly deadlines?: LinkDeadlines;
 }
 
 const mostConnections = 64;

@@ -23,33 +23,33 @@ export interface SendResult {
 export async function send(options: SendOptions): Promise<SendResult> {
   checkUsage(options);
   const began = performance.now();
-  const { target, listen, digest = 'blake3' } = options;
+  const { target, listen, digest = 'blake3', deadlines } = options;
   if (listen !== undefined) return sendToWhoeverDials(options, began);
   if (target !== undefined && isTicket(target)) {
-    return conclude(new SessionTransfer(options, new DialedMeeting(parseTicket(target), digest)), options, began);
+    return conclude(new SessionTransfer(options, new DialedMeeting(parseTicket(target), digest, deadlines)), options, began);
   }
   return conclude(new PlainSender(options), options, began);
 }
 
 /** Waits for the receiver to dial in: with the ticket, or, where that is allowed, without. */
 async function sendToWhoeverDials(options: SendOptions, began: number): Promise<SendResult> {
-  const { listen: where = '', digest = 'blake3', on = () => undefined, signal } = options;
+  const { listen: where = '', digest: algorithm = 'blake3', insecurePlain = false, deadlines, on = () => undefined, signal } = options;
   let plain: (accepted: Dialed) => void = () => undefined;
   const dialedPlain = new Promise<Dialed>((resolve) => {
     plain = resolve;
   });
-  const meeting = await ListeningMeeting.at(parseAddress(where), digest, (accepted) => plain(accepted));
+  const meeting = await ListeningMeeting.at(parseAddress(where), { algorithm, plain, insecurePlain, deadlines });
   try {
     const { address } = meeting;
     const ticket = formatTicket({ ...meeting.key, address: dialable(address) });
     on({ event: 'listening', address: formatAddress(address), port: address.kind === 'tcp' ? address.port : null, ticket });
-    const first = await Promise.race([dialedPlain, meeting.someone(signal)]);
+    const first = await Promise.race([dialedPlain, meeting.someone(signal)]).catch((error: unknown) => {
+      const interrupted = asTransferError(error, 'unexpected', 'Waiting for the receiver failed');
+      on(failureEvent(interrupted));
+      throw interrupted;
+    });
     if (first) return await conclude(new PlainSender(options), options, began, first);
     return await conclude(new SessionTransfer(options, meeting), options, began);
-  } catch (thrown) {
-    const error = asTransferError(thrown, 'unexpected', 'Sending failed');
-    if (error.code === 'interrupted') on(failureEvent(error));
-    throw error;
   } finally {
     await meeting.close();
   }

@@ -31,13 +31,18 @@ export interface Sender {
   close(): Promise<void>;
 }
 
-/** The one error that stands for all failures of a transfer: the only one, or `some-failed` with all of them as its cause. */
+/**
+ * The one error that stands for all failures of a transfer: the only one, one that ended the transfer and so is about no single
+ * file, or `some-failed` with all of them as its cause.
+ */
 export function failureOf(succeeded: number, failures: readonly TransferError[]): TransferError | undefined {
   const [first] = failures;
   if (first === undefined || (succeeded === 0 && failures.length === 1)) return first;
   if (failures.every(({ code }) => code === 'not-confirmed')) return first;
   const interrupted = failures.find(({ code }) => code === 'interrupted');
   if (interrupted) return interrupted;
+  const final = failures.find(({ fileName }) => fileName === undefined);
+  if (final) return final;
   return new TransferError('some-failed', `${String(failures.length)} of ${String(succeeded + failures.length)} files failed.`, { cause: new AggregateError(failures) });
 }
 

@@ -1,8 +1,9 @@
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
 import { workerLanguage } from '../lane';
-import type { EntryName } from '../name';
+import { type EntryName, parseEntryName } from '../name';
 import { usualIgnoreFile } from './ignore-file';
 import type { PackedBatch, ScanNews, ScanSetup } from './tree-scan-worker';
 
@@ -83,6 +84,11 @@ const mostAhead = 4;
  * them; it ends with the generator. Rejects with `interrupted` once `signal` is aborted, `unexpected` if the thread dies.
  */
 export async function* scanTree({ paths, name, exclude = [], ignoreFile = usualIgnoreFile, signal }: TreeScanOptions): AsyncGenerator<ScanBatch> {
+  const single = paths.length === 1 && !signal?.aborted ? await singleFile(paths[0] ?? '', name) : undefined;
+  if (single) {
+    yield { items: [single], files: 1, bytes: single.size };
+    return;
+  }
   const roots = paths.map((place) => ({ place, base: name ?? path.basename(path.resolve(place)) }));
   const taken = new Int32Array(new SharedArrayBuffer(4));
   const scan = new Scan({ roots, single: name !== undefined, exclude, ignoreFile, taken, mostAhead });
@@ -96,6 +102,21 @@ export async function* scanTree({ paths, name, exclude = [], ignoreFile = usualI
   } finally {
     signal?.removeEventListener('abort', interrupt);
     await scan.close();
+  }
+}
+
+/** The file at `place`, if it is one with a good name: no thread is started for that. Everything else is for the scan to tell. */
+async function singleFile(place: string, name: string | undefined): Promise<FoundFile | undefined> {
+  try {
+    const stats = await stat(place, { bigint: true });
+    if (!stats.isFile()) return undefined;
+    const { mtimeNs: mtime, ctimeNs: ctime, blocks } = stats;
+    const size = Number(stats.size);
+    const entryName = parseEntryName(name ?? path.basename(path.resolve(place)), { allowHidden: true });
+    return { type: 'file', path: place, name: entryName, size, mode: Number(stats.mode) & 0o777, mtime, ctime, sparse: Number(blocks) * 512 < size };
+  } catch {
+    // The scan says what is wrong with it.
+    return undefined;
   }
 }
 

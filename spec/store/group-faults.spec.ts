@@ -48,7 +48,7 @@ const traced = canTrace ? describe : describe.skip;
 const canSync = systemCalls() !== undefined;
 
 traced('A group, as strace sees it', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let directory: string;
   let out: string;
   beforeEach(async () => {

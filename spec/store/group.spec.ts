@@ -14,7 +14,7 @@ const visible = async (directory: string): Promise<string[]> => (await everythin
 // With a sync of the whole disk, where the system can, and with one for every file and directory, as it is elsewhere.
 for (const syncEach of [false, true]) {
   describe(`A group of small files${syncEach ? ', each of them flushed by itself' : ''}`, function () {
-    this.timeout(10_000);
+    this.timeout(30_000);
     let place: Grouping;
     before(async function () {
       if (!syncEach && !systemCalls()) this.skip();
@@ -119,7 +119,7 @@ for (const syncEach of [false, true]) {
 }
 
 describe('A store of groups', function () {
-  this.timeout(10_000);
+  this.timeout(30_000);
   let place: Grouping;
   before(async () => (place = await Grouping.open()));
   afterEach(() => place.clear());

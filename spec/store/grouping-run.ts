@@ -7,14 +7,14 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { contentOf } from './grouping-process';
 import { everythingIn } from './local-place';
+import { compiled } from './receiving-process';
 
 /** The files in a receive directory, without what is ours. */
 export const received = async (directory: string): Promise<string[]> => (await everythingIn(directory)).filter((name) => !name.startsWith('.sendall') && !name.endsWith('/'));
 
 /** Starts one of the programs; `command` stands before it. */
 export function start(directory: string, program: 'tree' | 'three' | 'endless', command: readonly string[] = [], how: 'each' | '' = ''): { readonly child: ChildProcessByStdio<null, Readable, null>; readonly lines: string[] } {
-  const node = [process.execPath, '-r', 'ts-node/register/transpile-only', path.join(__dirname, 'grouping-process.ts'), directory, program, how];
-  const [file = '', ...rest] = [...command, ...node];
+  const [file = '', ...rest] = [...command, process.execPath, compiled('grouping-process'), directory, program, how];
   const child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_V8_COVERAGE: '' } });
   const lines: string[] = [];
   createInterface({ input: child.stdout }).on('line', (line) => lines.push(line));

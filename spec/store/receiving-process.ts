@@ -7,18 +7,23 @@ import * as ts from 'typescript';
 import type { Answer, Order } from './receiving';
 
 const root = path.join(__dirname, '..', '..');
-let program: string | undefined;
+let programs: string | undefined;
 
 /**
- * The path of receiving.ts as JavaScript, with what it imports: made once for each spec from the sources as they are, since a
- * process that compiles takes seconds to start and more memory than is measured.
+ * The path of a program of this directory as JavaScript, with what it imports: made once for each spec from the sources as they
+ * are, since a process that compiles takes seconds to start and more memory than is measured.
  */
-function compiled(): string {
-  if (program !== undefined) return program;
+export function compiled(program: string): string {
+  programs ??= compile();
+  return path.join(programs, `${program}.js`);
+}
+
+function compile(): string {
   const out = mkdtempSync(path.join(tmpdir(), 'sendall-receiving-'));
   process.on('exit', () => rmSync(out, { recursive: true, force: true }));
   const sources = readdirSync(path.join(root, 'lib'), { recursive: true, encoding: 'utf8' }).map((name) => path.join('lib', name));
-  for (const source of [...sources, path.join('spec', 'store', 'receiving.ts')]) {
+  const beside = readdirSync(__dirname).filter((name) => !name.endsWith('.spec.ts'));
+  for (const source of [...sources, ...beside.map((name) => path.join('spec', 'store', name))]) {
     if (!source.endsWith('.ts')) continue;
     const target = path.join(out, source.replace(/\.ts$/, '.js'));
     mkdirSync(path.dirname(target), { recursive: true });
@@ -26,8 +31,7 @@ function compiled(): string {
     writeFileSync(target, ts.transpileModule(readFileSync(path.join(root, source), 'utf8'), { compilerOptions }).outputText);
   }
   symlinkSync(path.join(root, 'node_modules'), path.join(out, 'node_modules'));
-  program = path.join(out, 'spec', 'store', 'receiving.js');
-  return program;
+  return path.join(out, 'spec', 'store');
 }
 
 /** A store in a process of its own; `command` stands before it, for instance strace. */
@@ -36,7 +40,7 @@ export class ReceivingProcess {
   private readonly answers: AsyncIterator<string>;
 
   constructor(command: readonly string[] = [], env: NodeJS.ProcessEnv = {}) {
-    const [file = '', ...words] = [...command, process.execPath, compiled()];
+    const [file = '', ...words] = [...command, process.execPath, compiled('receiving')];
     this.child = spawn(file, words, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, NODE_V8_COVERAGE: '', ...env } });
     this.answers = createInterface({ input: this.child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
     this.child.stdin?.on('error', () => undefined);

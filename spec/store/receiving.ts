@@ -5,6 +5,8 @@ import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
+import { pieceSize } from '../../lib/protocol/segment';
+import { Allowance } from '../../lib/store/limited';
 import { LocalStore } from '../../lib/store/local';
 import type { IfExists } from '../../lib/store/store';
 import { parseEntryName } from '../../lib/name';
@@ -13,6 +15,8 @@ export type Order =
   | { readonly order: 'open'; readonly directory: string }
   /** A file of `size` bytes, which are those of a mebibyte of `seed`, again and again. */
   | { readonly order: 'receive'; readonly name: string; readonly size: number; readonly seed: number; readonly ifExists: IfExists; readonly pause?: number }
+  /** These pieces of such a file, after those that are here from before, with a pause before the last; then it is stored, or suspended. Says what was here. */
+  | { readonly order: 'pieces'; readonly name: string; readonly size: number; readonly seed: number; readonly put: readonly number[]; readonly pause?: number; readonly end: 'store' | 'suspend' }
   | { readonly order: 'close' }
   /** The largest resident size so far. */
   | { readonly order: 'resident' }
@@ -55,6 +59,34 @@ async function receive(name: string, size: number, seed: number, ifExists: IfExi
   }
 }
 
+async function pieces({ name, size, seed, put, pause: ms = 0, end }: Extract<Order, { order: 'pieces' }>): Promise<Answer> {
+  if (!store) throw new Error('no store is open');
+  const session = await store.session('md5', new Allowance({}));
+  const file = await session.partials.take({ peer: 'somebody', name: parseEntryName(name), size, mtime: 1n, mode: 0o644, algorithm: 'md5', ifExists: 'refuse' }, false);
+  try {
+    const held = (await file.held()).map(({ segment }) => segment);
+    for (const segment of held) file.keep(segment, 1);
+    const whole = Buffer.alloc(size, repeated(seed));
+    for (const piece of put) {
+      if (piece === put.at(-1)) await pause(ms);
+      await file.room();
+      const bytes = whole.subarray(piece * pieceSize, (piece + 1) * pieceSize);
+      const lease = await file.memory.lease();
+      lease.bytes.set(bytes);
+      file.put(lease, piece * pieceSize, bytes.length);
+    }
+    if (end === 'suspend') {
+      await file.suspend();
+      return { held };
+    }
+    await file.verify(size, { md5: md5OfRepeated(seed, size) });
+    return { held, ...(await file.commit()) };
+  } finally {
+    await file.discard();
+    await session.release();
+  }
+}
+
 async function takeTurns(directory: string, ms: number): Promise<Answer> {
   const marker = path.join(directory, 'inside');
   let entered = 0;
@@ -84,6 +116,8 @@ async function carryOut(order: Order): Promise<Answer> {
       return { verified: store.verified };
     case 'receive':
       return receive(order.name, order.size, order.seed, order.ifExists, order.pause);
+    case 'pieces':
+      return pieces(order);
     case 'close':
       await store?.close();
       return {};

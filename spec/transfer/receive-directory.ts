@@ -78,6 +78,11 @@ export class ReceiveDirectory {
     return `tcp://127.0.0.1:${String(this.port)}`;
   }
 
+  /** The ticket that it printed. */
+  get ticket(): string {
+    return this.heard.all('listening')[0]?.ticket ?? '';
+  }
+
   content(): Promise<Record<string, string>> {
     return contentOf(this.place);
   }

@@ -1,22 +1,22 @@
+import type { Lease } from '../../aligned-memory';
 import type { Connection } from '../../connection';
 import { asTransferError, TransferError } from '../../errors';
 import { printable } from '../../name';
 import { type Digests, type Listener, Meter, type Waits } from '../../progress';
 import type { Close, Keep, Segment } from '../../protocol/session-message';
-import type { FileEntry, HeldSegment } from '../../protocol/session-list';
-import { pieceSize } from '../../protocol/segment';
+import type { FileEntry } from '../../protocol/session-list';
+import { pieceSize, segmentSizeOf } from '../../protocol/segment';
 import type { PartialFile } from '../../store/partial-file';
-import type { Committed } from '../../store/store';
+import type { Answers } from './answers';
+import type { LargeArrival } from './arriving-tree';
+import type { Stored } from './unsettled';
 
 /** What an arriving file says to the conversation that it is part of. */
 export interface ArrivingSink {
   readonly on: Listener;
   readonly waits: Waits;
-  /** The segments that are here, for the sender to compare. */
-  held(segments: readonly HeldSegment[]): void;
-  wanted(file: number): void;
-  progress(file: number, done: number): void;
-  stored(file: ArrivingFile, committed: Committed, digests: Digests): void;
+  readonly answers: Answers;
+  stored(file: ArrivingFile, stored: Stored): void;
   failed(file: ArrivingFile, error: TransferError): void;
 }
 
@@ -28,37 +28,34 @@ const mostRepairs = 3;
  * same again with what was found damaged. "One code path for fresh, resumed, repaired, repeated and updated transfers."
  */
 export class ArrivingFile {
-  readonly began = performance.now();
+  readonly entry: FileEntry;
   /** Payload and headers of its segments, in bytes. */
   bytesOnWire = 0;
   private readonly meter: Meter;
   private received = 0;
   private repairs = 0;
+  /** The segments that were sent again because they were found damaged. */
   private readonly damaged = new Set<number>();
+  private closing = false;
   private ended = false;
 
   constructor(
-    readonly entry: FileEntry,
+    private readonly arrival: LargeArrival,
     private readonly partial: PartialFile,
     private readonly sink: ArrivingSink,
-    /** Why a file of this name whose content differs is not taken at all. */
-    private readonly unlessSame: TransferError | undefined,
   ) {
+    const { entry } = arrival;
+    this.entry = entry;
     sink.on({ event: 'started', file_name: entry.name, file_size: entry.size ?? 0 });
     this.meter = new Meter(sink.on, entry.name, 'receive', entry.size ?? 0, () => Math.min(this.received, entry.size ?? this.received));
-  }
-
-  /** How many segments were sent again because they were found damaged. */
-  get repaired(): number {
-    return this.damaged.size;
   }
 
   /** Tells the sender what is here already, and that the rest is wanted. */
   async begin(): Promise<void> {
     await this.guard(async () => {
       const held = await this.partial.held();
-      if (held.length > 0) this.sink.held(held.map(({ segment, digest }) => ({ file: this.entry.file, segment, digest })));
-      this.sink.wanted(this.entry.file);
+      if (held.length > 0) this.sink.answers.held(held.map(({ segment, digest }) => ({ file: this.entry.file, segment, digest })));
+      this.sink.answers.wanted([this.entry.file]);
     });
   }
 
@@ -69,39 +66,31 @@ export class ArrivingFile {
   async segment(connection: Connection, segment: Segment): Promise<void> {
     this.check(segment);
     const { offset, size, zero } = segment;
-    if (this.unlessSame) this.fail(this.unlessSame);
-    const good = await this.guard(() => this.sink.waits.on('write', this.partial.room()));
+    const { admitted, unlessSame } = this.arrival;
+    if (unlessSame) this.fail(unlessSame);
+    const good = await this.guard(async () => {
+      if (this.entry.size === undefined) await admitted.grow(offset + size);
+      await this.sink.waits.on('write', this.partial.room());
+    });
     if (!good || this.ended) {
       if (!zero) await connection.skip(size);
       return;
     }
-    if (this.repairs > 0) this.damaged.add(Math.floor(offset / pieceSize));
-    if (zero) {
-      this.partial.zero(offset, size);
-    } else {
-      const { memory } = this.partial;
-      let lease = memory.tryLease();
-      if (lease) {
-        try {
-          await this.sink.waits.on('network', connection.fill(lease.bytes.subarray(0, size)));
-        } catch (error) {
-          lease.release();
-          throw error;
-        }
-      } else {
-        // All of it is lent to connections that may be slow; this one does not wait for them.
-        const bytes = new Uint8Array(size);
-        await this.sink.waits.on('network', connection.fill(bytes));
-        lease = await this.sink.waits.on('write', memory.lease());
-        lease.bytes.set(bytes);
-      }
-      this.partial.put(lease, offset, size);
+    const lease = zero ? undefined : await this.fill(connection, size);
+    if (this.ended) {
+      lease?.release();
+      return;
     }
+    const taken = lease ? this.partial.put(lease, offset, size) : this.partial.zero(offset, size);
+    if (!taken) return;
+    if (lease) admitted.wrote(size);
     this.received += size;
+    if (this.repairs > 0) this.markDamaged(offset, size);
   }
 
+  /** These segments are as they should be. Throws `bad-header` for those that the sender was not told of. */
   keep({ first, count }: Keep): void {
-    this.partial.keep(first, count);
+    if (!this.ended) this.partial.keep(first, count);
   }
 
   /** The sender has sent everything: reads it back and stores it, or says what is here and waits for the rest again. */
@@ -109,18 +98,21 @@ export class ArrivingFile {
     if (this.entry.size !== undefined && this.entry.size !== size) throw new TransferError('bad-header', `A file was offered with ${String(this.entry.size)} bytes, and closed with ${String(size)}.`);
     const expected = digests[algorithm];
     if (expected === undefined) throw new TransferError('bad-header', `A file was closed without its ${algorithm}.`);
+    if (this.closing) throw new TransferError('bad-header', 'A file was closed twice.');
+    this.closing = true;
     await this.guard(async () => {
       try {
         await this.sink.waits.on('verify', this.verify(size, { [algorithm]: expected }));
       } catch (error) {
         if (!(error instanceof TransferError) || error.code !== 'mismatch' || this.entry.size === undefined || ++this.repairs > mostRepairs) throw error;
         // "A segment found bad at this point is asked for again: same code."
+        this.closing = false;
         await this.begin();
         return;
       }
       const committed = await this.partial.commit();
       this.end();
-      this.sink.stored(this, committed, { [algorithm]: expected });
+      this.sink.stored(this, { committed, digests: { [algorithm]: expected }, size, bytesOnWire: this.bytesOnWire, repaired: this.damaged.size });
     });
   }
 
@@ -145,7 +137,7 @@ export class ArrivingFile {
     const meter = new Meter(
       (event) => {
         sink.on(event);
-        sink.progress(entry.file, done);
+        sink.answers.progress(entry.file, done);
       },
       entry.name,
       'verify',
@@ -159,6 +151,36 @@ export class ArrivingFile {
     } finally {
       meter.stop();
     }
+  }
+
+  /** The bytes of a piece, in memory from which they can be written. Rejects with what ends the connection. */
+  private async fill(connection: Connection, size: number): Promise<Lease> {
+    const { memory } = this.partial;
+    const { waits } = this.sink;
+    const lease = memory.tryLease();
+    let filled = 0;
+    if (lease) {
+      try {
+        filled = await waits.on('network', connection.fill(lease.bytes.subarray(0, size), () => memory.contended));
+      } catch (error) {
+        lease.release();
+        throw error;
+      }
+      if (filled === size) return lease;
+    }
+    // Others need that memory, or have all of it: who is slow waits for its bytes in memory of its own.
+    const bytes = new Uint8Array(size);
+    if (lease) bytes.set(lease.bytes.subarray(0, filled));
+    lease?.release();
+    await waits.on('network', connection.fill(bytes.subarray(filled)));
+    const free = await waits.on('write', memory.lease());
+    free.bytes.set(bytes);
+    return free;
+  }
+
+  private markDamaged(offset: number, size: number): void {
+    const segmentSize = segmentSizeOf(this.entry.size ?? 0);
+    for (let at = offset; at < offset + size; at += pieceSize) this.damaged.add(Math.floor(at / segmentSize));
   }
 
   private check({ offset, size, zero }: Segment): void {

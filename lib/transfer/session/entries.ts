@@ -23,16 +23,22 @@ export interface Outgoing {
   readonly began: number;
   /** Payload and headers, in bytes. */
   bytesOnWire: number;
+  /** Of the session's algorithm, once the content was read. */
+  digest?: string | undefined;
   /** Of a stream, once it has ended. */
   size?: number;
+  /** Of a stream: whether something of it was read, which nobody can read again. */
+  begun?: boolean;
 }
 
-/** So many entries may be offered and not settled: what is known of each stays in memory until then. */
-const mostUnsettled = 16_384;
+/** So many files may be offered and not settled: what is known of each stays in memory until then. */
+const mostUnsettled = 12_288;
 
 /** What a session has to send: numbered as it is found, and remembered until the receiver has settled it. */
 export class Entries {
   private readonly unsettled = new Map<number, Outgoing>();
+  /** How many of them are files: directories and hard links are settled last of all, so nobody may wait for them. */
+  private files = 0;
   private next = 0;
   private pulling: Promise<boolean> | undefined;
   private wake: () => void = () => undefined;
@@ -52,11 +58,24 @@ export class Entries {
     return [...this.unsettled.values()].filter(({ file }) => file > last);
   }
 
+  /** Whether everything was found, and is settled. */
+  get over(): boolean {
+    return this.exhausted && this.unsettled.size === 0;
+  }
+
+  /** Takes the streams of which something was read off the list, as `settle` does: they cannot be offered again. */
+  takeBegun(): Outgoing[] {
+    return this.after(-1).filter(({ begun, file }) => begun === true && this.settle(file));
+  }
+
   /** Looks for more; false when there are none. Waits while too many are unsettled. Several conversations may wait for the same. */
   pull(): Promise<boolean> {
-    this.pulling ??= this.pullOnce().finally(() => {
-      this.pulling = undefined;
-    });
+    this.pulling ??= this.pullOnce()
+      .then((more) => {
+        this.pulling = undefined;
+        return more;
+      });
+    // What failed once has failed for all who ask later.
     return this.pulling;
   }
 
@@ -64,12 +83,13 @@ export class Entries {
   settle(file: number): Outgoing | undefined {
     const outgoing = this.unsettled.get(file);
     this.unsettled.delete(file);
+    if (outgoing && isFile(outgoing)) this.files--;
     this.wake();
     return outgoing;
   }
 
   private async pullOnce(): Promise<boolean> {
-    while (this.unsettled.size >= mostUnsettled && !this.exhausted) {
+    while (this.files >= mostUnsettled && !this.exhausted) {
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
@@ -81,9 +101,14 @@ export class Entries {
     }
     for (const found of next.value) {
       if (found instanceof TransferError) this.failed(found);
-      else this.unsettled.set(this.next, { file: this.next++, found, began: performance.now(), bytesOnWire: 0 });
+      else this.add({ file: this.next++, found, began: performance.now(), bytesOnWire: 0 });
     }
     return true;
+  }
+
+  private add(outgoing: Outgoing): void {
+    this.unsettled.set(outgoing.file, outgoing);
+    if (isFile(outgoing)) this.files++;
   }
 
   async close(): Promise<void> {
@@ -91,6 +116,10 @@ export class Entries {
     this.wake();
     await this.found.return?.();
   }
+}
+
+function isFile({ found }: Outgoing): boolean {
+  return found.type === 'file' || found.type === 'stream';
 }
 
 /** An outgoing file, directory or link as it is offered. */

@@ -32,16 +32,37 @@ const handshakeWithin = 10_000;
 const mostHandshakes = 256;
 const firstPause = 200;
 const longestPause = 5_000;
+/** Each has threads of its own, so that whoever holds a key cannot have any number of them. */
+const mostSessions = 64;
 /** What one who holds only the ticket left unfinished, whoever holds the next one can go on with. */
 const ticketPeer = 'ticket';
+
+interface Session {
+  readonly receiving: Promise<SessionReceiving>;
+  /** The id of its key. */
+  readonly peer: string;
+  readonly over: Promise<SessionReceived>;
+  stop(reason: TransferError): void;
+}
+
+/** What differs between a peer that dialed us and one that we dialed. */
+interface Dealings {
+  /** Makes a further connection, and resolves when that has ended. */
+  readonly connect?: (number: number) => Promise<void>;
+  /** Ends the session when it aborts. */
+  readonly signal?: AbortSignal | undefined;
+  /** Answers the hello of connection 0. */
+  readonly welcome?: () => Promise<void>;
+}
 
 /** The receiver's side of all sessions: who is let in, and which connection belongs to which session. */
 export class SessionHost {
   /** Good for as long as this lives. */
   readonly key: SessionKey = createKey();
-  private readonly sessions = new Map<string, { readonly receiving: SessionReceiving; readonly peer: string; readonly over: Promise<SessionReceived> }>();
+  private readonly sessions = new Map<string, Session>();
   private readonly handshakes = new Set<Dialed>();
-  private readonly connections = new Set<Connection>();
+  /** Accepted, each with what becomes of it. */
+  private readonly connections = new Map<Connection, Promise<unknown>>();
   private closed: TransferError | undefined;
 
   constructor(private readonly options: SessionHostOptions) {}
@@ -68,7 +89,9 @@ export class SessionHost {
     } finally {
       this.handshakes.delete(accepted);
     }
-    return this.admit(connection, keyId);
+    const outcome = this.admit(connection, keyId).finally(() => this.connections.delete(connection));
+    this.connections.set(connection, outcome);
+    return outcome;
   }
 
   /**
@@ -81,22 +104,26 @@ export class SessionHost {
     let last: SessionReceived | undefined;
     for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
       try {
-        const link = await this.introduce(ticket, session, 0, signal);
-        last = await this.receive(link.link, link.hello, undefined, async (number) => {
-          const more = await this.introduce(ticket, session, number, signal);
-          await this.sessions.get(session)?.receiving.attach(more.link, number);
-        });
-        if (last.lost === undefined || signal?.aborted || this.closed) return last;
+        const { link, hello } = await this.introduce(ticket, session, 0, signal);
+        const connect = async (number: number): Promise<void> => {
+          const further = await this.introduce(ticket, session, number, signal);
+          const receiving = await this.sessions.get(session)?.receiving;
+          if (receiving) await receiving.further.attach(further.link, number);
+          else further.link.close();
+        };
+        last = await this.receive(link, hello, undefined, { connect, signal }).finally(() => link.close());
+        if (last.lost === undefined || !last.lost.retry || signal?.aborted || this.closed) return last;
         lostAt = performance.now();
         pause = firstPause;
       } catch (error) {
-        if (lostAt === undefined || signal?.aborted) throw error;
+        if (lostAt === undefined || !(error instanceof TransferError && error.retry) || signal?.aborted) throw error;
       }
       if (performance.now() - (lostAt ?? 0) + pause > retryFor) {
         if (last) return last;
         throw new TransferError('connection-lost', 'The sender could not be reached again.');
       }
-      await sleep(pause, undefined, signal ? { signal } : {});
+      // Cut short, the next attempt says why.
+      await sleep(pause, undefined, signal ? { signal } : {}).catch(() => undefined);
     }
   }
 
@@ -104,9 +131,9 @@ export class SessionHost {
   async close(reason: TransferError, now: boolean): Promise<void> {
     this.closed = reason;
     for (const { stream } of this.handshakes) stream.destroy(reason);
-    for (const { receiving } of this.sessions.values()) receiving.stop(reason);
-    if (now) for (const connection of this.connections) connection.close(reason);
-    await Promise.allSettled([...this.sessions.values()].map(({ over }) => over));
+    for (const session of this.sessions.values()) session.stop(reason);
+    for (const connection of this.connections.keys()) connection[now ? 'close' : 'stopReading'](reason);
+    await Promise.allSettled([...[...this.sessions.values()].map(({ over }) => over), ...this.connections.values()]);
   }
 
   private keyOf(id: string): Uint8Array | undefined {
@@ -114,57 +141,86 @@ export class SessionHost {
   }
 
   private async admit(connection: Connection, keyId: string): Promise<SessionReceived | undefined> {
-    this.connections.add(connection);
     try {
       const hello = await awaitIntroduction(connection, 'receiver');
-      if (this.closed) throw this.closed;
       const authorization = keyId === this.key.id ? undefined : this.options.authorized?.find(keyId);
       const peer = keyId === this.key.id ? ticketPeer : keyId;
-      if (keyId !== this.key.id && !authorization) throw new TransferError('not-authorized', 'This key is not valid any more.');
+      if (peer === keyId && !authorization) throw new TransferError('not-authorized', 'This key is not valid any more.');
       if (authorization?.rights === 'read') throw new TransferError('not-authorized', 'This key may read, and not send.', { hint: 'The receiver decides with sendall authorize --rights.' });
       if (hello.connection > 0) {
         await this.join(connection, hello, peer);
         return undefined;
       }
-      const earlier = this.sessions.get(hello.session);
-      if (earlier && earlier.peer !== peer) throw unknownSession();
-      // The sender is back before we noticed that it was gone.
-      earlier?.receiving.stop(new TransferError('connection-lost', 'The sender came back on another connection.'));
-      await earlier?.over;
-      await answerIntroduction(connection, hello, { role: 'receiver' });
-      return await this.receive(new Link(connection, this.options.deadlines), hello, authorization);
+      for (let earlier = this.sessions.get(hello.session); earlier; earlier = this.sessions.get(hello.session)) {
+        if (earlier.peer !== peer) throw unknownSession();
+        // The sender is back before we noticed that it was gone.
+        earlier.stop(new TransferError('connection-lost', 'The sender came back on another connection.'));
+        await earlier.over.catch(() => undefined);
+      }
+      if (this.closed) throw this.closed;
+      if (this.sessions.size >= mostSessions) throw new TransferError('timeout', 'Too many others are sending at this moment.');
+      const welcome = (): Promise<void> => answerIntroduction(connection, hello, { role: 'receiver' });
+      return await this.receive(new Link(connection, this.options.deadlines), hello, authorization, { welcome });
     } catch (thrown) {
-      const { code, message, hint } = asTransferError(thrown, 'unexpected', 'The session could not begin');
-      await connection.send({ type: 'refusal', code, message, ...(hint === undefined ? {} : { hint }) }).catch(() => undefined);
-      await connection.linger();
+      await this.refuse(connection, asTransferError(thrown, 'unexpected', 'The session could not begin'));
       return undefined;
     } finally {
-      this.connections.delete(connection);
+      connection.close();
     }
+  }
+
+  /** Whoever runs this receiver learns why, and the peer what concerns it: not what our directories are called. */
+  private async refuse(connection: Connection, error: TransferError): Promise<void> {
+    if (error.code !== 'connection-lost' && error !== this.closed) this.options.on(failureEvent(error));
+    const { code, message, hint } = error.code === 'directory' ? new TransferError('disk', "The receiver's directory for this key cannot be used.") : error;
+    await connection.send({ type: 'refusal', code, message, ...(hint === undefined ? {} : { hint }) }).catch(() => undefined);
+    await connection.linger();
   }
 
   private async join(connection: Connection, hello: Hello, peer: string): Promise<void> {
     const session = this.sessions.get(hello.session);
     if (session?.peer !== peer) throw unknownSession();
-    await answerIntroduction(connection, hello, { role: 'receiver' });
-    await session.receiving.attach(new Link(connection, this.options.deadlines), hello.connection);
+    const { further } = await session.receiving;
+    further.expect(hello.connection);
+    try {
+      await answerIntroduction(connection, hello, { role: 'receiver' });
+    } catch (error) {
+      further.giveUp(hello.connection);
+      throw error;
+    }
+    await further.attach(new Link(connection, this.options.deadlines), hello.connection);
   }
 
-  private async receive(link: Link, hello: Hello, authorization: Authorization | undefined, connect?: (number: number) => Promise<void>): Promise<SessionReceived> {
-    const { on } = this.options;
-    const { store, allowance } = await this.options.home(authorization);
-    const sessionStore = await store.session(hello.digest ?? 'blake3', allowance);
+  /** Runs a session to its end. It is known before `welcome` tells the peer, so that further connections find it. */
+  private async receive(link: Link, hello: Hello, authorization: Authorization | undefined, { connect, signal, welcome }: Dealings): Promise<SessionReceived> {
     const peer = authorization?.id ?? ticketPeer;
-    const receiving = new SessionReceiving(link, hello, sessionStore, this.rulesFor(authorization, peer), connect);
-    const over = receiving.run();
-    this.sessions.set(hello.session, { receiving, peer, over });
+    const receiving = this.open(link, hello, authorization, peer, connect);
+    const over = receiving.then(async (opened) => {
+      const running = opened.run();
+      // A peer that does not hear it is gone, which ends the session by itself.
+      await welcome?.().catch(() => undefined);
+      return running;
+    });
+    const stop = (reason: TransferError): void => void receiving.then((opened) => opened.stop(reason)).catch(() => undefined);
+    const session = { receiving, peer, over, stop };
+    this.sessions.set(hello.session, session);
+    const aborted = (): void => stop(new TransferError('interrupted', 'The receiver was stopped.'));
+    signal?.addEventListener('abort', aborted, { once: true });
+    if (signal?.aborted) aborted();
     try {
       const received = await over;
-      if (received.lost) on(failureEvent(received.lost));
+      if (received.lost) this.options.on(failureEvent(received.lost));
       return received;
     } finally {
-      if (this.sessions.get(hello.session)?.receiving === receiving) this.sessions.delete(hello.session);
+      signal?.removeEventListener('abort', aborted);
+      if (this.sessions.get(hello.session) === session) this.sessions.delete(hello.session);
     }
+  }
+
+  private async open(link: Link, hello: Hello, authorization: Authorization | undefined, peer: string, connect: Dealings['connect']): Promise<SessionReceiving> {
+    const { store, allowance } = await this.options.home(authorization);
+    const sessionStore = await store.session(hello.digest ?? 'blake3', allowance);
+    return new SessionReceiving(link, hello, sessionStore, this.rulesFor(authorization, peer), connect);
   }
 
   /** "A `write` key can add, never read, replace or delete." */

@@ -17,11 +17,12 @@ export type Verdict =
 
 /** Decides about an offered file by what stands under its name. Throws `exists` where that is in the way for certain. */
 export function judge(entry: FileEntry, there: Standing | undefined, store: SessionStore, rules: Pick<SessionRules, 'ifExists' | 'mayCompare'>): Verdict {
-  if (there === undefined) return { update: false, unlessSame: undefined };
+  // Whether a stream is what stands there shows only when all of it is here.
+  if (there === undefined || (entry.size === undefined && there.kind === 'file')) return { update: false, unlessSame: undefined };
   const digests = known(entry, there, store);
   if (digests) return { known: digests };
   const unlessSame = inTheWay(entry, there, rules.ifExists);
-  if (unlessSame && (there.kind !== 'file' || (entry.size !== undefined && entry.size !== there.size))) throw unlessSame;
+  if (unlessSame && (there.kind !== 'file' || entry.size !== there.size)) throw unlessSame;
   const update = there.kind === 'file' && rules.mayCompare;
   return { update, unlessSame: update ? unlessSame : undefined };
 }

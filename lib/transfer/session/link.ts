@@ -2,6 +2,7 @@ import type { Connection } from '../../connection';
 import { TransferError } from '../../errors';
 import { encodeFrame, type JsonObject } from '../../protocol/frame';
 import { encodeList } from '../../protocol/session-list';
+import { longestList } from '../../protocol/session-message';
 
 /** How a session's connections are kept alive, in ms. */
 export interface LinkDeadlines {
@@ -55,9 +56,13 @@ export class Link {
     return frame.length;
   }
 
-  /** Sends a message whose payload is a list; resolves with the bytes that took. */
+  /** Sends a list as the payload of one message, or of several where it is too long for one; resolves with the bytes that took. */
   async sendList(header: object, list: readonly unknown[]): Promise<number> {
     const encoded = encodeList(list);
+    if (encoded.length > longestList && list.length > 1) {
+      const half = list.length >> 1;
+      return (await this.sendList(header, list.slice(0, half))) + (await this.sendList(header, list.slice(half)));
+    }
     return (await this.send({ ...header, list: encoded.length }, encoded)) + encoded.length;
   }
 

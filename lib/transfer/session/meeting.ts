@@ -1,6 +1,7 @@
 import { Connection } from '../../connection';
-import { TransferError } from '../../errors';
+import { asTransferError, TransferError } from '../../errors';
 import type { Digests } from '../../progress';
+import type { Hello } from '../../protocol/session-message';
 import type { Address } from '../../transport/address';
 import { type Dialed, listen, type Listening } from '../../transport/net';
 import { createKey, type SessionKey, type Ticket } from '../../transport/ticket';
@@ -13,10 +14,13 @@ export interface Met {
   readonly roundTrip: number;
 }
 
+/** How long dialing and showing the key may take, in ms. */
+const usualDial = 10_000;
+
 /** How the connections of a sender's session come about. */
 export interface Meeting {
-  /** Connection 0. Rejects where nobody can be met. `roundTrip` in ms. */
-  first(signal: AbortSignal | undefined): Promise<Met>;
+  /** Connection 0, within `within` ms where that is given. Rejects where nobody can be met. `roundTrip` in ms. */
+  first(signal: AbortSignal | undefined, within?: number): Promise<Met>;
   /** A further one. `control` is connection 0, over which a peer that dials is asked for it. */
   another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<Link>;
   close(): Promise<void>;
@@ -29,11 +33,11 @@ export class DialedMeeting implements Meeting {
   constructor(
     private readonly ticket: Ticket,
     private readonly algorithm: keyof Digests,
-    private readonly deadlines?: LinkDeadlines,
+    private readonly deadlines: LinkDeadlines | undefined,
   ) {}
 
-  first(signal: AbortSignal | undefined): Promise<Met> {
-    return this.dial(0, signal);
+  first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
+    return this.dial(0, signal, within);
   }
 
   async another(connection: number, _control: Link, signal: AbortSignal | undefined): Promise<Link> {
@@ -44,9 +48,9 @@ export class DialedMeeting implements Meeting {
     return Promise.resolve();
   }
 
-  private async dial(number: number, signal: AbortSignal | undefined): Promise<Met> {
-    const dialed = await dialSecured(this.ticket, { signal });
-    const connection = new Connection(dialed.stream, dialed.peer);
+  private async dial(number: number, signal: AbortSignal | undefined, within = usualDial): Promise<Met> {
+    const dialed = await dialSecured(this.ticket, { signal, timeout: Math.min(within, usualDial) });
+    const connection = new Connection(dialed.stream, dialed.peer, this.deadlines?.silence);
     try {
       await introduce(connection, { role: 'sender', session: this.session, connection: number, digest: this.algorithm });
       return { link: new Link(connection, this.deadlines), roundTrip: dialed.rtt };
@@ -72,13 +76,26 @@ interface Waiting {
   readonly reject: (error: TransferError) => void;
 }
 
+export interface ListeningOptions {
+  readonly algorithm: keyof Digests;
+  /** Gets the first one who waits for the plain wire instead of showing a key, where nobody did that before. */
+  readonly plain: (accepted: Dialed) => void;
+  /** Whether that may be somebody on another machine. */
+  readonly insecurePlain: boolean;
+  readonly deadlines: LinkDeadlines | undefined;
+}
+
 /** A sender that waits for the receiver to dial in. */
 export class ListeningMeeting implements Meeting {
   readonly key: SessionKey = createKey();
   private session: string | undefined;
   private readonly waiting = new Map<number, Waiting>();
-  private readonly arrived: Met[] = [];
-
+  /** Connection 0 of a receiver, which nobody waited for yet. */
+  private arrived: Met | undefined;
+  /** Connection 0 of the conversation that is or was held. */
+  private current: Link | undefined;
+  /** Whether it is settled who gets the files. */
+  private begun = false;
   private come: () => void = () => undefined;
   /** Resolves when the first receiver has shown its key. */
   private readonly here = new Promise<void>((resolve) => {
@@ -87,17 +104,16 @@ export class ListeningMeeting implements Meeting {
   private closed: Promise<void> | undefined;
 
   private constructor(
-    private readonly algorithm: keyof Digests,
-    private readonly deadlines: LinkDeadlines | undefined,
+    private readonly options: ListeningOptions,
     private readonly listening: Listening,
   ) {}
 
-  /** Listens at `address`. `plain` gets those who wait for the plain wire instead of showing a key. Rejects with `cannot-connect`. */
-  static async at(address: Address, algorithm: keyof Digests, plain: (accepted: Dialed) => void, deadlines?: LinkDeadlines): Promise<ListeningMeeting> {
+  /** Listens at `address`. Rejects with `cannot-connect`. */
+  static async at(address: Address, options: ListeningOptions): Promise<ListeningMeeting> {
     const early: Dialed[] = [];
     let accept = (accepted: Dialed): void => void early.push(accepted);
-    const meeting = new ListeningMeeting(algorithm, deadlines, await listen(address, (accepted) => accept(accepted)));
-    accept = (accepted) => void meeting.accept(accepted, plain);
+    const meeting = new ListeningMeeting(options, await listen(address, (accepted) => accept(accepted)));
+    accept = (accepted) => void meeting.accept(accepted);
     for (const accepted of early) accept(accepted);
     return meeting;
   }
@@ -120,19 +136,23 @@ export class ListeningMeeting implements Meeting {
     });
   }
 
-  first(signal: AbortSignal | undefined): Promise<Met> {
-    const ready = this.arrived.shift();
-    return ready ? Promise.resolve(ready) : this.await(0, signal, undefined);
+  async first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
+    const { arrived } = this;
+    this.arrived = undefined;
+    const met = arrived && !arrived.link.connection.stream.closed ? arrived : await this.await(0, signal, within);
+    this.current = met.link;
+    return met;
   }
 
   async another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<Link> {
     const awaited = this.await(connection, signal, anotherWithin);
-    await control.send({ type: 'connect', connection });
+    control.send({ type: 'connect', connection }).catch((error: unknown) => this.waiting.get(connection)?.reject(asTransferError(error, 'connection-lost', 'The connection was lost')));
     return (await awaited).link;
   }
 
   async close(): Promise<void> {
     for (const { reject } of this.waiting.values()) reject(new TransferError('interrupted', 'Interrupted.'));
+    this.arrived?.link.close();
     this.closed ??= this.listening.close();
     await this.closed;
   }
@@ -162,10 +182,14 @@ export class ListeningMeeting implements Meeting {
     });
   }
 
-  private async accept(accepted: Dialed, plain: (accepted: Dialed) => void): Promise<void> {
+  private async accept(accepted: Dialed): Promise<void> {
     // On the plain wire a receiver says nothing before it got a file; one with a key speaks first.
-    if (!(await announcesTls(accepted.stream, speaksWithin))) {
-      plain(accepted);
+    const mayBePlain = accepted.local || this.options.insecurePlain;
+    if (!(await announcesTls(accepted.stream, mayBePlain ? speaksWithin : handshakeWithin))) {
+      // Whoever may not have it, or comes too late, must not end what others wait for.
+      if (mayBePlain && !this.begun) this.options.plain(accepted);
+      else accepted.stream.destroy();
+      this.begun ||= mayBePlain;
       return;
     }
     const began = performance.now();
@@ -177,24 +201,41 @@ export class ListeningMeeting implements Meeting {
       return;
     }
     const roundTrip = Math.max(0, performance.now() - began - handshakeWork);
-    const connection = new Connection(secured.stream, secured.peer);
+    const connection = new Connection(secured.stream, secured.peer, this.options.deadlines?.silence);
     try {
       const hello = await awaitIntroduction(connection, 'sender');
-      if (this.session !== undefined && hello.session !== this.session) {
-        throw new TransferError('not-authorized', 'Another receiver has begun already.', { hint: 'A ticket of sendall send --listen is for one receiver.' });
-      }
-      this.session = hello.session;
-      await answerIntroduction(connection, hello, { role: 'sender', digest: this.algorithm });
-      const link = new Link(connection, this.deadlines);
-      const waiting = this.waiting.get(hello.connection);
-      if (waiting) waiting.resolve({ link, roundTrip });
-      else if (hello.connection === 0) this.arrived.push({ link, roundTrip });
-
-      else link.close();
-      this.come();
+      this.admit(hello);
+      await answerIntroduction(connection, hello, { role: 'sender', digest: this.options.algorithm });
+      this.take({ link: new Link(connection, this.options.deadlines), roundTrip }, hello.connection);
     } catch (error) {
       if (error instanceof TransferError) await connection.send({ type: 'refusal', code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) }).catch(() => undefined);
       await connection.linger();
     }
+  }
+
+  /** One receiver, and another one only after that one was lost. Throws `not-authorized`. */
+  private admit({ session, connection }: Hello): void {
+    const taken = this.session !== undefined && this.session !== session;
+    const present = this.arrived?.link ?? this.current;
+    if (taken && (connection > 0 || (present && !present.connection.stream.closed))) {
+      throw new TransferError('not-authorized', 'Another receiver has begun already.', { hint: 'A ticket of sendall send --listen is for one receiver.' });
+    }
+    this.session = session;
+  }
+
+  private take(met: Met, connection: number): void {
+    const waiting = this.waiting.get(connection);
+    if (waiting) {
+      waiting.resolve(met);
+    } else if (connection > 0) {
+      met.link.close();
+    } else {
+      this.arrived?.link.close();
+      this.arrived = met;
+      // It is back before we noticed that it was gone.
+      this.current?.connection.stopReading(new TransferError('connection-lost', 'The receiver came back on another connection.'));
+    }
+    this.begun = true;
+    this.come();
   }
 }

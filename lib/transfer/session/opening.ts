@@ -5,8 +5,10 @@ import { ownValue } from '../../protocol/json-object';
 import { parseRefusal } from '../../protocol/message';
 import { type Hello, parseHello, type Role, sessionVersion } from '../../protocol/session-message';
 
-/** How long the other side may take for its hello, in ms. */
+/** How long who dialed us may take for its hello, in ms. */
 const helloWithin = 10_000;
+/** How long the answer to ours may take: an earlier conversation of the same session is ended first, and what it received made durable. */
+const answerWithin = 60_000;
 
 /** What one side says of itself. */
 export type Introduction = Pick<Hello, 'role' | 'session' | 'connection' | 'digest'>;
@@ -18,22 +20,22 @@ export function newSession(): string {
 /** The first message of the side that dialed, and the answer to it. Rejects with the refusal that came instead, or with `bad-header`. */
 export async function introduce(connection: Connection, introduction: Introduction): Promise<Hello> {
   await connection.send({ type: 'hello', version: sessionVersion, ...introduction });
-  const hello = await readHello(connection);
+  const hello = await readHello(connection, answerWithin);
   if (hello.session !== introduction.session || hello.connection !== introduction.connection) throw new TransferError('bad-header', 'The other side answers for another session.');
   return checkRoles(hello, introduction.role);
 }
 
 /** The first message of whoever dialed us as `ours`; `answer` it once it is clear that it is welcome. */
 export async function awaitIntroduction(connection: Connection, ours: Role): Promise<Hello> {
-  return checkRoles(await readHello(connection), ours);
+  return checkRoles(await readHello(connection, helloWithin), ours);
 }
 
 export function answerIntroduction(connection: Connection, { session, connection: number }: Hello, introduction: Pick<Hello, 'role' | 'digest'>): Promise<void> {
   return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
 }
 
-async function readHello(connection: Connection): Promise<Hello> {
-  const header = await connection.readHeader({ silence: 0, whole: helloWithin });
+async function readHello(connection: Connection, within: number): Promise<Hello> {
+  const header = await connection.readHeader({ silence: 0, whole: within });
   if (header === undefined) throw new TransferError('connection-lost', 'The other side closed the connection at once.');
   if (ownValue(header, 'type') === 'refusal') throw refused(parseRefusal(header));
   const hello = parseHello(header);

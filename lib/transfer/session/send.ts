@@ -1,5 +1,5 @@
-import { asTransferError, TransferError } from '../../errors';
-import { type Digests, Meter, type Waits } from '../../progress';
+import { TransferError } from '../../errors';
+import type { Digests, Listener, Waits } from '../../progress';
 import { smallFile } from '../../protocol/segment';
 import { encodeEntry, parseHeld, parseNumbers, parseReceipts, type SessionReceipt } from '../../protocol/session-list';
 import { parseFromReceiver, type SessionRefusal } from '../../protocol/session-message';
@@ -8,9 +8,9 @@ import type { BundleReader } from '../bundle-reader';
 import type { SegmentReader } from '../segment-reader';
 import type { Carriers } from './carriers';
 import { type Entries, offered, type Outgoing } from './entries';
+import { LargeFiles } from './large-files';
 import type { Link } from './link';
 import { refused } from './opening';
-import { rereadPiece } from './reread';
 import { SmallFiles } from './small-files';
 
 /** What a sender decides for all conversations of its session, and where they leave their results. */
@@ -21,7 +21,7 @@ export interface SessionOutlet {
   readonly bundles: BundleReader;
   readonly waits: Waits;
   readonly signal: AbortSignal | undefined;
-  readonly on: ConstructorParameters<typeof Meter>[0];
+  readonly on: Listener;
   stored(outgoing: Outgoing, receipt: SessionReceipt): void;
   refusedBy(outgoing: Outgoing, refusal: SessionRefusal): void;
   failed(error: TransferError): void;
@@ -34,11 +34,12 @@ export interface SessionOutlet {
  */
 export class SessionSending {
   private readonly held = new Map<number, Map<number, string>>();
-  private readonly large: Outgoing[] = [];
+  private readonly large: LargeFiles;
   private readonly small: SmallFiles;
-  private wakeLarge: () => void = () => undefined;
   private over = false;
-  private readonly abort = new AbortController();
+  /** Everything was offered. */
+  private ended = false;
+  private readonly reading: Promise<void>;
   private sayDone: () => void = () => undefined;
   private readonly done = new Promise<void>((resolve) => {
     this.sayDone = resolve;
@@ -49,10 +50,23 @@ export class SessionSending {
     private readonly carriers: Carriers,
     private readonly outlet: SessionOutlet,
   ) {
-    this.small = new SmallFiles(outlet.bundles, carriers, {
-      kept: (outgoing, digest) => this.closeFile(outgoing.file, sizeOf(outgoing), { [outlet.algorithm]: digest }),
-      dropped: (outgoing, error) => this.drop(outgoing, error),
+    const { algorithm, on, waits, entries } = outlet;
+    const isWanted = ({ file }: Outgoing): boolean => entries.get(file) !== undefined;
+    const dropped = (outgoing: Outgoing, error: TransferError): Promise<void> => this.drop(outgoing, error);
+    this.large = new LargeFiles(outlet.segments, algorithm, carriers, {
+      on,
+      waits,
+      isWanted,
+      dropped,
+      kept: async ({ file }, { first, count }) => void (await control.send({ type: 'keep', file, first, count })),
+      closed: (outgoing, size, digests) => this.closeFile(outgoing, size, digests),
     });
+    this.small = new SmallFiles(outlet.bundles, carriers, {
+      isWanted,
+      dropped,
+      kept: (outgoing, digest) => this.closeFile(outgoing, sizeOf(outgoing), { [algorithm]: digest }),
+    });
+    this.reading = this.large.run();
   }
 
   async run(): Promise<void> {
@@ -62,16 +76,20 @@ export class SessionSending {
     if (signal?.aborted) aborted();
     try {
       const broken = new Promise<never>((_, reject) => {
-        for (const task of [this.listen(), this.offer(), this.sendLarge(), this.small.run()]) task.catch(reject);
+        for (const task of [this.listen(), this.offer(), this.reading, this.small.run()]) task.catch(reject);
       });
       await Promise.race([this.done, broken]);
     } finally {
       this.over = true;
-      this.abort.abort();
-      this.wakeLarge();
+      this.large.stop();
       this.small.stop();
       signal?.removeEventListener('abort', aborted);
     }
+  }
+
+  /** Resolves when no large file is read any more, so that the next conversation can. Waits for ever where `run` has not settled. */
+  async quiet(): Promise<void> {
+    await this.reading.catch(() => undefined);
   }
 
   /** What the receiver says, until it is done. */
@@ -87,7 +105,7 @@ export class SessionSending {
           for (const { file, segment, digest } of parseHeld(await control.receiveList(message.list), outlet.algorithm)) this.heldOf(file).set(segment, digest);
           break;
         case 'receipts':
-          for (const receipt of parseReceipts(await control.receiveList(message.list))) this.settle(receipt.file, (outgoing) => outlet.stored(outgoing, receipt));
+          for (const receipt of parseReceipts(await control.receiveList(message.list))) this.receipt(receipt);
           break;
         case 'refusal': {
           if (message.file === undefined) throw refused(message);
@@ -103,6 +121,7 @@ export class SessionSending {
           break;
         }
         case 'done':
+          if (!this.ended || outlet.entries.after(-1).length > 0) throw new TransferError('bad-header', 'The receiver says that it is done, and is not.');
           if (message.waited) outlet.receiverWaited(message.waited);
           this.sayDone();
           return;
@@ -125,6 +144,7 @@ export class SessionSending {
         last = outgoing.at(-1)?.file ?? last;
       }
     } while (!this.over && (await entries.pull()));
+    this.ended = true;
     await this.control.send({ type: 'end' });
   }
 
@@ -138,127 +158,28 @@ export class SessionSending {
     const outgoing = this.outlet.entries.get(file);
     if (!outgoing) return;
     const { found } = outgoing;
-    if (found.type === 'file' && found.size <= smallFile) {
-      this.small.add(outgoing, this.held.get(file)?.get(0));
-    } else {
-      this.large.push(outgoing);
-      this.wakeLarge();
-    }
-  }
-
-  /** The large files one after another: each is read once, in order, and shared out over all connections. */
-  private async sendLarge(): Promise<void> {
-    while (!this.over) {
-      const outgoing = this.large.shift();
-      if (!outgoing) {
-        await new Promise<void>((resolve) => {
-          this.wakeLarge = resolve;
-        });
-        continue;
-      }
-      if (!this.outlet.entries.get(outgoing.file)) continue;
-      try {
-        await this.sendFile(outgoing);
-      } catch (thrown) {
-        const error = asTransferError(thrown, 'source-unreadable', 'Cannot read the file');
-        if (this.over || error.code === 'connection-lost' || error.code === 'interrupted') throw error;
-        await this.drop(outgoing, error);
-      }
-    }
-  }
-
-  private async sendFile(outgoing: Outgoing): Promise<void> {
-    const { segments, algorithm, on, waits } = this.outlet;
-    const { file, found } = outgoing;
-    if (found.type !== 'file' && found.type !== 'stream') return;
-    const { signal } = this.abort;
     const held = this.held.get(file);
     this.held.delete(file);
-    const total = found.type === 'file' ? found.size : 0;
-    let done = 0;
-    on({ event: 'started', file_name: found.name, file_size: total });
-    const meter = new Meter(on, found.name, 'send', total, () => Math.min(done, total || done));
-    const pieces = found.type === 'file' ? segments.read({ source: found, algorithm, ...(held ? { held } : {}) }, signal) : segments.readStream(found.input, algorithm, signal);
-    try {
-      for (;;) {
-        const next = await waits.on('source', pieces.next());
-        if (next.done) return;
-        const piece = next.value;
-        if (!this.outlet.entries.get(file)) {
-          // Refused meanwhile: nothing more of it is wanted.
-          if (piece.kind === 'bytes') piece.release();
-          return;
-        }
-        switch (piece.kind) {
-          case 'bytes':
-            done = piece.offset + piece.bytes.length;
-            if (found.type === 'stream') await this.sendInOrder(outgoing, piece);
-            else this.carry(outgoing, piece.offset, piece.bytes, () => piece.release());
-            break;
-          case 'zero':
-            done = piece.offset + piece.size;
-            this.carryZeros(outgoing, piece.offset, piece.size);
-            break;
-          case 'keep':
-            await this.control.send({ type: 'keep', file, first: piece.first, count: piece.count });
-            break;
-          case 'end':
-            outgoing.size = piece.size;
-            await this.closeFile(file, piece.size, piece.digests);
-            break;
-        }
-      }
-    } finally {
-      meter.stop();
-      await pieces.return?.();
-    }
+    if (found.type === 'file' && found.size <= smallFile) this.small.add(outgoing, held?.get(0));
+    else this.large.add(outgoing, held);
   }
 
-  private carry(outgoing: Outgoing, offset: number, bytes: Uint8Array, release: () => void): void {
+  /** "A sender takes a receipt for its own file only." What was not read in this conversation, the receiver knows by an earlier receipt. */
+  private receipt(receipt: SessionReceipt): void {
+    const { algorithm, entries } = this.outlet;
+    const outgoing = entries.get(receipt.file);
+    const type = outgoing?.found.type;
+    const hasContent = type === 'file' || type === 'stream';
+    const digest = receipt.digests?.[algorithm];
+    if (hasContent && (receipt.verified === null || digest === undefined || digest !== (outgoing?.digest ?? digest))) {
+      throw new TransferError('bad-header', `The receipt for entry ${String(receipt.file)} is for other content.`);
+    }
+    this.settle(receipt.file, (settled) => this.outlet.stored(settled, receipt));
+  }
+
+  private async closeFile(outgoing: Outgoing, size: number, digests: Digests): Promise<void> {
     const { file } = outgoing;
-    const size = bytes.length;
-    this.carriers.push({
-      header: { type: 'segment', file, offset, size },
-      payload: [bytes],
-      size,
-      sent: (wire) => {
-        outgoing.bytesOnWire += wire;
-        release();
-      },
-      lost: () => {
-        if (this.over || !this.outlet.entries.get(file)) return;
-        rereadPiece(outgoing, offset, size).then(
-          (again) => this.carry(outgoing, offset, again, () => undefined),
-          (error: unknown) => void this.drop(outgoing, asTransferError(error, 'source-unreadable', 'Cannot read the file')).catch(() => undefined),
-        );
-      },
-    });
-  }
-
-  private carryZeros(outgoing: Outgoing, offset: number, size: number): void {
-    this.carriers.push({
-      header: { type: 'segment', file: outgoing.file, offset, size, zero: true },
-      payload: [],
-      size: 0,
-      sent: (wire) => {
-        outgoing.bytesOnWire += wire;
-      },
-      lost: () => {
-        if (!this.over) this.carryZeros(outgoing, offset, size);
-      },
-    });
-  }
-
-  /** A stream cannot be read again, so it goes where nothing can be lost without ending the conversation. */
-  private async sendInOrder(outgoing: Outgoing, { offset, bytes, release }: { readonly offset: number; readonly bytes: Uint8Array; release(): void }): Promise<void> {
-    try {
-      outgoing.bytesOnWire += bytes.length + (await this.control.send({ type: 'segment', file: outgoing.file, offset, size: bytes.length }, bytes));
-    } finally {
-      release();
-    }
-  }
-
-  private async closeFile(file: number, size: number, digests: Digests): Promise<void> {
+    outgoing.digest = digests[this.outlet.algorithm];
     await this.control.send({ type: 'close', file, size, digests });
   }
 

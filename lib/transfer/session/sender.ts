@@ -1,11 +1,13 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../../errors';
 import type { Waits } from '../../progress';
 import type { RateLimit } from '../rate-limit';
 import { Carriers } from './carriers';
 import { ConnectionCount } from './connection-count';
+import type { Outgoing } from './entries';
 import type { Link } from './link';
-import type { Meeting } from './meeting';
+import type { Meeting, Met } from './meeting';
 import { type SessionOutlet, SessionSending } from './send';
 
 export interface SessionSenderOptions {
@@ -22,41 +24,69 @@ export interface SessionSenderOptions {
 /** Between attempts to meet again, in ms; doubled each time. */
 const firstPause = 200;
 const longestPause = 5_000;
+/** How long it is tried to meet again where nothing is left to be sent, so that the receiver hears of the end, in ms. */
+const farewellWithin = 1_000;
 /** Over so long the rate of a number of connections is measured, in ms; before that they get up to speed. */
 const measuredFor = 1_000;
 const warmUp = 500;
-/** How long the receiver may still say that it took what a connection brought that has ended, in ms. */
-const takenWithin = 1_000;
+/** How long the receiver may still say what it took off a connection that has ended, in ms: it does so ten times a second. */
+const takenWithin = 300;
+/** Where a connection that lived no longer than that was dialed again and died again, there is a pause; in ms. */
+const longLife = 5_000;
 
 /**
  * Holds conversations until one comes to its end: where a connection is lost, it meets the receiver again and goes on with what
- * is not settled. Rejects with why that was not possible.
+ * is not settled. Rejects with why that was not possible, at once where nobody was met at all.
  */
 export async function sendUntilDone(options: SessionSenderOptions): Promise<void> {
-  const { meeting, retryFor, signal } = options;
-  let lostAt: number | undefined;
-  let reason: TransferError | undefined;
+  const { meeting, retryFor, signal, outlet } = options;
+  let reason = await converse(options, await meeting.first(signal));
+  while (reason) {
+    for (const { found } of outlet.entries.takeBegun()) outlet.failed(lostForGood(found));
+    const until = performance.now() + (outlet.entries.over ? Math.min(retryFor, farewellWithin) : retryFor);
+    const again = await meetAgain(meeting, until, signal);
+    if (!again && outlet.entries.over) return;
+    if (!again) throw reason;
+    reason = await converse(options, again);
+  }
+}
+
+/** One conversation. Resolves with undefined when it came to its end, and with why it was lost otherwise; rejects where no other would do better. */
+async function converse(options: SessionSenderOptions, { link, roundTrip }: Met): Promise<TransferError | undefined> {
+  try {
+    await new Conversation(options, link).run(roundTrip);
+    return undefined;
+  } catch (thrown) {
+    const error = asTransferError(thrown, 'unexpected', 'The session failed');
+    if (options.signal?.aborted || !worthAnother(error)) throw error;
+    return error;
+  }
+}
+
+/** Undefined where that was not possible in time. Rejects with what time does not change. */
+async function meetAgain(meeting: Meeting, until: number, signal: AbortSignal | undefined): Promise<Met | undefined> {
   for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
+    const left = until - performance.now();
+    if (left <= 0) return undefined;
+    await sleep(Math.min(pause, left), undefined, signal ? { signal } : {});
     try {
-      const { link, roundTrip } = await meeting.first(signal);
-      lostAt = undefined;
-      pause = firstPause;
-      await new Conversation(options, link).run(roundTrip);
-      return;
+      return await meeting.first(signal, Math.max(1, until - performance.now()));
     } catch (thrown) {
-      const error = asTransferError(thrown, 'unexpected', 'The session failed');
-      // "Was never connected" is an answer; "is not connected any more" is worth another try.
-      if (!worthAnother(error) || signal?.aborted || (lostAt === undefined && error.code === 'cannot-connect')) throw error;
-      lostAt ??= performance.now();
-      reason = error.code === 'cannot-connect' ? (reason ?? error) : error;
-      if (performance.now() - lostAt + pause > retryFor) throw reason;
+      const error = asTransferError(thrown, 'unexpected', 'The receiver could not be met again');
+      if (signal?.aborted || !worthAnother(error)) throw error;
     }
-    await sleep(pause, undefined, signal ? { signal } : {});
   }
 }
 
 function worthAnother({ code }: TransferError): boolean {
   return code === 'connection-lost' || code === 'timeout' || code === 'cannot-connect';
+}
+
+function lostForGood(found: Outgoing['found']): TransferError {
+  return new TransferError('connection-lost', 'The connection was lost, and the input cannot be read a second time.', {
+    hint: 'Start the same command again.',
+    ...(found.type === 'text' ? {} : { fileName: found.name }),
+  });
 }
 
 /** One conversation with all of its connections. */
@@ -72,18 +102,20 @@ class Conversation {
     private readonly options: SessionSenderOptions,
     private readonly control: Link,
   ) {
-    this.carriers = new Carriers(options.limit, options.waits, options.signal);
+    // Every connection listens for the end while it is dialed, and while it waits for the limit.
+    setMaxListeners(0, this.ended.signal);
+    this.carriers = new Carriers(options.limit, options.waits, this.ended.signal);
   }
 
   async run(roundTrip: number): Promise<void> {
     const { connections, outlet } = this.options;
-    const sending = new SessionSending(this.control, this.carriers, outlet).run();
+    const sending = new SessionSending(this.control, this.carriers, outlet);
     // The control connection's own end is met by the conversation, which reads from it.
     this.start(this.carriers.carry(this.control, 0));
     if (connections === 'auto') this.start(this.find(new ConnectionCount(roundTrip)));
     else this.grow(connections);
     try {
-      await sending;
+      await sending.run();
     } catch (error) {
       this.control.close(error instanceof TransferError ? error : undefined);
       throw error;
@@ -94,6 +126,7 @@ class Conversation {
       await Promise.allSettled(this.running);
       await this.control.finish();
       this.control.close();
+      await sending.quiet();
     }
   }
 
@@ -120,52 +153,59 @@ class Conversation {
   }
 
   private grow(wanted: number): void {
-    for (; this.wanted > wanted; this.wanted--) this.carriers.retire();
-    for (; this.wanted < wanted; this.wanted++) this.start(this.open(this.opened++));
+    const before = this.wanted;
+    this.wanted = wanted;
+    for (let count = before; count > wanted; count--) this.carriers.retire();
+    for (let count = before; count < wanted; count++) this.start(this.open());
   }
 
-  /** One more connection; another one instead when it dies. */
-  private async open(first: number): Promise<void> {
-    const { meeting, signal } = this.options;
-    let pause = firstPause;
-    for (let number = first; !this.over; number = this.opened++) {
-      let link: Link;
+  /** One more connection, and another one instead whenever it dies, until it is not wanted any more. */
+  private async open(): Promise<void> {
+    const { meeting } = this.options;
+    for (let pause = 0; !this.over && this.carriers.count < this.wanted; ) {
+      const number = this.opened++;
+      const began = performance.now();
       try {
-        link = await meeting.another(number, this.control, signal);
+        if (await this.use(await meeting.another(number, this.control, this.ended.signal), number)) return;
       } catch {
         // The others go on without it; whether the receiver is gone is for the control connection to find out.
-        if (this.over || pause > longestPause) return;
-        await this.pause(pause);
-        pause *= 2;
-        continue;
+        pause ||= firstPause;
       }
-      if (await this.use(link, number)) return;
+      if (performance.now() - began > longLife) pause = 0;
+      if (pause > 0 && !this.over) await this.pause(pause);
+      pause = Math.min(longestPause, Math.max(firstPause, pause * 2));
     }
   }
 
-  /** Whether the connection ended because it was not needed any more. */
+  /** Lets a connection carry until it ends. Returns whether that is because it was not needed any more. */
   private async use(link: Link, number: number): Promise<boolean> {
-    if (this.over) {
+    if (this.over || this.carriers.count >= this.wanted) {
       link.close();
       return true;
     }
     this.links.add(link);
     const carrying = this.carriers.carry(link, number);
-    // Nothing but heartbeats comes back; what ends in another way than by FIN is dead, and what it carried goes on another one.
-    const clean = await link.receive().then(
-      (message) => message === undefined,
-      () => false,
-    );
-    if (clean) await this.pause(takenWithin).catch(() => undefined);
-    this.carriers.gone(number);
+    // Nothing but heartbeats comes back until the connection ends.
+    await link.receive().catch(() => undefined);
+    const retired = this.carriers.ended(number);
     link.close();
     await carrying;
     this.links.delete(link);
-    return clean;
+    this.start(this.forget(number));
+    return retired;
   }
 
-  private start(task: Promise<void>): void {
-    const running = task.catch(() => undefined).finally(() => this.running.delete(running));
+  private async forget(number: number): Promise<void> {
+    await this.pause(takenWithin).catch(() => undefined);
+    this.carriers.forget(number);
+  }
+
+  private start(task: Promise<unknown>): void {
+    const running = task.then(
+      () => undefined,
+      () => undefined,
+    );
     this.running.add(running);
+    void running.then(() => this.running.delete(running));
   }
 }

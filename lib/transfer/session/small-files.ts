@@ -6,6 +6,8 @@ import type { Carriers } from './carriers';
 import type { Outgoing } from './entries';
 
 export interface SmallFilesSink {
+  /** Whether it is not settled yet. */
+  isWanted(outgoing: Outgoing): boolean;
   /** The receiver holds exactly this file. */
   kept(outgoing: Outgoing, digest: string): Promise<void>;
   dropped(outgoing: Outgoing, error: TransferError): Promise<void>;
@@ -100,11 +102,12 @@ export class SmallFiles {
     return new Promise((resolve) => {
       this.carriers.push({
         header: { type: 'bundle', list: list.length, size: bundle.bytes.length },
-        payload: bundle.bytes.length > 0 ? [list, bundle.bytes] : [list],
+        payload: () => (bundle.bytes.length > 0 ? [list, bundle.bytes] : [list]),
         size: list.length + bundle.bytes.length,
         sent: (wire) => {
-          for (const { file, size } of bundle.files) {
+          for (const { file, size, digest } of bundle.files) {
             const outgoing = numbered.get(file)?.outgoing;
+            if (outgoing) outgoing.digest = digest;
             if (outgoing && wire > 0) outgoing.bytesOnWire += Math.round(size + overhead);
           }
           bundle.release();
@@ -113,7 +116,7 @@ export class SmallFiles {
         lost: () => {
           for (const { file } of bundle.files) {
             const again = numbered.get(file);
-            if (again) this.add(again.outgoing, again.held);
+            if (again && this.sink.isWanted(again.outgoing)) this.add(again.outgoing, again.held);
           }
         },
       });

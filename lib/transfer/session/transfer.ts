@@ -3,6 +3,7 @@ import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, parseEntryName } from '../../name';
 import { type Bottleneck, type FileDone, type Listener, Waits } from '../../progress';
 import type { Waited } from '../../protocol/message';
+import { smallFile } from '../../protocol/segment';
 import type { SessionReceipt } from '../../protocol/session-list';
 import type { SessionRefusal } from '../../protocol/session-message';
 import { BundleReader } from '../bundle-reader';
@@ -46,6 +47,8 @@ export class SessionTransfer implements Sender {
   async run(): Promise<void> {
     const { connections = 'auto', retryFor = usualRetry, limit = Infinity, digest = 'blake3', signal } = this.options;
     const { entries, segments, bundles, waits, on, meeting } = this;
+    // Looking begins while the receiver is being dialed; whether it fails is asked when it is needed.
+    entries.pull().catch(() => undefined);
     try {
       await sendUntilDone({
         meeting,
@@ -106,7 +109,17 @@ export class SessionTransfer implements Sender {
         if (!(item instanceof TransferError) && item.type === 'skipped') this.on({ event: 'skipped', file_name: item.name, reason: item.reason });
         else found.push(item);
       }
+      this.warm(found);
       yield found;
+    }
+  }
+
+  /** Starts the threads that will read what was found, while the receiver is being dialed. */
+  private warm(found: readonly (Outgoing['found'] | TransferError)[]): void {
+    for (const each of found) {
+      if (each instanceof TransferError || each.type !== 'file') continue;
+      if (each.size > smallFile) this.segments.warm();
+      else this.bundles.warm();
     }
   }
 

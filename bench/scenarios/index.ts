@@ -1,0 +1,23 @@
+import { crowd } from './crowd';
+import { memory, sessionMemory } from './memory';
+import { file, tiny, tree } from './plain';
+import { session, sessionTree } from './session';
+import type { Scenario } from './settings';
+import { sessionAgain, sessionInplace } from './update';
+import { wan100, wan50 } from './wan';
+
+/** By the names that the command line takes, in the order in which `all` runs them. */
+export const scenarios: Readonly<Record<string, Scenario>> = {
+  file,
+  tiny,
+  tree,
+  memory,
+  crowd,
+  session,
+  'session-tree': sessionTree,
+  'session-again': sessionAgain,
+  'session-inplace': sessionInplace,
+  'session-memory': sessionMemory,
+  wan50,
+  wan100,
+};

@@ -1,0 +1,79 @@
+import type { TransferError } from '../../errors';
+import type { FileDone, Waits } from '../../progress';
+import type { HeldSegment, SessionReceipt } from '../../protocol/session-list';
+import { failureEvent, Tally } from '../summary';
+import type { Link } from './link';
+import type { SessionRules } from './rules';
+
+/**
+ * What the receiver of a session says on connection 0, and what it tells whoever runs it. Nothing is waited for, and nothing
+ * rejects: a connection that takes no more is noticed by whoever reads from it.
+ */
+export class Answers {
+  readonly tally = new Tally();
+  readonly failures: TransferError[] = [];
+
+  constructor(
+    private readonly control: Link,
+    private readonly rules: SessionRules,
+  ) {}
+
+  /** The segments that are here, for the sender to compare. */
+  held(segments: readonly HeldSegment[]): void {
+    this.tell(this.control.sendList({ type: 'held' }, segments.map(({ file, segment, digest }) => [file, segment, digest])));
+  }
+
+  /** These are to be sent. */
+  wanted(files: readonly number[]): void {
+    this.tell(this.control.sendList({ type: 'answer' }, files));
+  }
+
+  /** How far it is with reading a file back, in bytes. */
+  progress(file: number, done: number): void {
+    this.tell(this.control.send({ type: 'progress', file, done }));
+  }
+
+  /** These are stored. */
+  receipts(receipts: readonly SessionReceipt[]): void {
+    this.tell(this.control.sendList({ type: 'receipts' }, receipts));
+  }
+
+  /** This one is not stored, and why. */
+  refuse(file: number, error: TransferError): void {
+    const { code, message, hint, fileName } = error;
+    const skipped = code === 'exists' && this.rules.ifExists === 'skip';
+    if (skipped) {
+      this.rules.on({ event: 'skipped', file_name: fileName ?? '', reason: 'it exists already' });
+    } else {
+      this.failures.push(error);
+      this.rules.on(failureEvent(error));
+    }
+    this.tell(this.control.send({ type: 'refusal', file, code, message, ...(hint === undefined ? {} : { hint }), ...(skipped ? { skipped } : {}) }));
+  }
+
+  /** A file is stored: for whoever runs the receiver. */
+  received(file: FileDone): void {
+    this.tally.add(file);
+    this.rules.on({ event: 'received', ...file });
+  }
+
+  /** Words of the sender. */
+  text(file: number, text: string): void {
+    this.rules.on({ event: 'text', text });
+    this.receipts([{ file, verified: null }]);
+  }
+
+  /** Everything has its receipt or refusal. */
+  done({ spent: { network, write, verify } }: Waits): void {
+    this.tell(this.control.send({ type: 'done', waited: { network, write, verify } }));
+  }
+
+  /** Why there will be no end. Resolves when the system has taken it, or cannot. */
+  async broken({ code, message, hint }: TransferError): Promise<void> {
+    await this.control.send({ type: 'refusal', code, message, ...(hint === undefined ? {} : { hint }) }).catch(() => undefined);
+  }
+
+  private tell(sent: Promise<unknown>): void {
+    sent.catch(() => undefined);
+  }
+}

@@ -1,0 +1,110 @@
+import { expect } from 'chai';
+import { mkdir, rm, statfs, symlink, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { parseEntryName } from '../../lib/name';
+import { Allowance, type Limits, type Usage } from '../../lib/store/limited';
+import { LocalStore } from '../../lib/store/local';
+import type { SessionStore } from '../../lib/store/session-store';
+import { codeOf, content, md5Of } from './delivery';
+import { emptyDirectory } from './local-place';
+
+const mib = 1024 * 1024;
+const name = parseEntryName('d/f');
+
+describe('SessionStore', () => {
+  let directory: string;
+  let store: LocalStore;
+  const sessions: SessionStore[] = [];
+  beforeEach(async () => {
+    directory = await emptyDirectory();
+    store = await LocalStore.open(directory);
+  });
+  afterEach(async () => {
+    for (const session of sessions.splice(0)) await session.release();
+    await store.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  async function open(limits: Limits = {}, usage?: Usage): Promise<SessionStore> {
+    const session = await store.session('md5', new Allowance(limits, usage));
+    sessions.push(session);
+    return session;
+  }
+  const free = async (): Promise<number> => {
+    const { bavail, bsize } = await statfs(directory);
+    return bavail * bsize;
+  };
+
+  it('refuses a file that is too large for the receiver, its quota or its disk, and takes others', async () => {
+    const session = await open({ maxSize: 10 * mib, quota: 15 * mib });
+    expect(await codeOf(session.admit({ name, size: 10 * mib + 1 }))).to.equal('size');
+    await session.admit({ name, size: 10 * mib });
+    expect(await codeOf(session.admit({ name, size: 5 * mib + 1 }))).to.equal('quota');
+    await session.admit({ name, size: 5 * mib });
+    expect(await codeOf((await open()).admit({ name, size: 2 ** 50 }))).to.equal('space');
+  });
+
+  it('gives back what was admitted and not kept, also where the disk had no room for it', async () => {
+    const session = await open({ quota: 2 ** 51 });
+    expect(await codeOf(session.admit({ name, size: 2 ** 51 }))).to.equal('space');
+    const usage = { bytes: 0 };
+    const small = await open({ quota: 10 }, usage);
+    (await small.admit({ name, size: 10 })).settle(false);
+    expect(usage.bytes).to.equal(0);
+    const kept = await small.admit({ name, size: 8 });
+    kept.settle(true);
+    kept.settle(true);
+    expect(usage.bytes).to.equal(8);
+    expect(await codeOf(small.admit({ name, size: 3 }))).to.equal('quota');
+  });
+
+  it('lets a file grow of which nobody knows the size, up to the limits', async () => {
+    const usage = { bytes: 0 };
+    const session = await open({ maxSize: 6 * mib, quota: 9 * mib }, usage);
+    const stream = await session.admit({ name, size: undefined });
+    for (const size of [mib, 5 * mib, 2 * mib, 6 * mib]) await stream.grow(size);
+    expect(usage.bytes).to.equal(6 * mib);
+    expect(await codeOf(stream.grow(6 * mib + 1))).to.equal('size');
+    const other = await session.admit({ name, size: undefined });
+    await other.grow(3 * mib);
+    expect(await codeOf(other.grow(4 * mib))).to.equal('quota');
+    stream.settle(false);
+    await other.grow(6 * mib);
+    expect(usage.bytes).to.equal(6 * mib);
+    expect(await codeOf((await (await open()).admit({ name, size: undefined })).grow(2 ** 50))).to.equal('space');
+  });
+
+  it('promises the same space to nobody twice, and none for what is written or here already', async () => {
+    const session = await open();
+    const most = Math.floor((await free()) * 0.6);
+    const first = await session.admit({ name, size: most });
+    expect(await codeOf(session.admit({ name, size: most }))).to.equal('space');
+    first.wrote(most / 2);
+    (await session.admit({ name, size: Math.floor(most * 0.9) })).settle(false);
+    (await session.admit({ name, size: 3 * most, there: 3 * most - mib })).settle(false);
+    first.settle(false);
+    (await session.admit({ name, size: most })).settle(false);
+  });
+
+  it('shares what is used among all who may keep something in a directory, each with limits of its own', async () => {
+    const usage = { bytes: 0 };
+    const one = await open({ quota: 10 }, usage);
+    const other = await open({ quota: 20 }, usage);
+    await one.admit({ name, size: 8 });
+    expect(await codeOf(other.admit({ name, size: 13 }))).to.equal('quota');
+    await other.admit({ name, size: 12 });
+    expect(await codeOf(one.admit({ name, size: 1 }))).to.equal('quota');
+  });
+
+  it('tells what a regular file reads as, and nothing of anything else', async () => {
+    const session = await open();
+    expect(await session.digestStanding(name)).to.equal(undefined);
+    await mkdir(path.join(directory, 'd', 'directory'), { recursive: true });
+    await writeFile(path.join(directory, 'd', 'f'), content(5000));
+    await symlink('f', path.join(directory, 'd', 'link'));
+    await symlink('d', path.join(directory, 'way'));
+    expect(await session.digestStanding(name)).to.equal(md5Of(content(5000)));
+    for (const other of ['d/missing', 'missing/f', 'd/link', 'd/f/g']) expect(await session.digestStanding(parseEntryName(other)).catch(() => undefined), other).to.equal(undefined);
+    for (const other of ['d/directory', 'way/f']) expect(await session.digestStanding(parseEntryName(other)).catch(() => undefined), other).to.equal(undefined);
+  });
+});

@@ -1,0 +1,89 @@
+import { open, type FileHandle } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'chai';
+import { digestOf, digestOfFile, MiB, noise, Pair, succeeded } from './pair';
+import type { Relay } from './relay';
+
+/** A peer that says nothing for half a second is gone. */
+const deadlines = { heartbeat: 120, silence: 600 };
+
+/** Every write and every fsync of this process waits for `ms` before it begins. Returns how to end that. */
+async function slowDisk(ms: number): Promise<() => void> {
+  const any = await open('/dev/null');
+  const prototype = Object.getPrototypeOf(any) as Pick<FileHandle, 'write' | 'sync'>;
+  await any.close();
+  const { write, sync } = prototype;
+  const late = <Call extends (...these: never[]) => Promise<unknown>>(call: Call): Call =>
+    async function (this: unknown, ...these: never[]) {
+      await sleep(ms);
+      return call.apply(this, these);
+    } as unknown as Call;
+  prototype.write = late(write as never);
+  prototype.sync = late(sync);
+  return () => {
+    prototype.write = write;
+    prototype.sync = sync;
+  };
+}
+
+describe('a session in which nothing is heard', () => {
+  let pair: Pair;
+  let relay: Relay;
+  const size = 24 * MiB + 5;
+  const content = noise(size);
+
+  beforeEach(async () => {
+    pair = await Pair.make({ large: content, small: 'small' }, { deadlines: { link: deadlines } });
+    relay = await pair.relay();
+  });
+  afterEach(() => pair.close());
+
+  const arrived = async (): Promise<void> => {
+    expect(await digestOfFile(pair.to.place + '/large')).to.equal(digestOf(content));
+    expect((await pair.to.read('small')).toString()).to.equal('small');
+  };
+
+  for (const direction of ['there', 'back'] as const) {
+    for (const which of ['all of its connections', 'the one that carries the conversation', 'one of the others'] as const) {
+      it(`since nothing comes ${direction} on ${which}, goes on over new ones`, async () => {
+        const running = pair.send(['large', 'small'], { relay, connections: 3, limit: 30 * MiB, deadlines });
+        await relay.until(() => relay.there > 8 * MiB && relay.lines.length === 3);
+        const swallowed = which === 'all of its connections' ? relay.lines.slice(0, 3) : relay.lines.slice(which === 'one of the others' ? 2 : 0).slice(0, 1);
+        for (const line of swallowed) line.swallow(direction);
+        const began = performance.now();
+        await relay.until(() => relay.lines.length > 3);
+        const noticed = performance.now() - began;
+        succeeded(await running);
+        await arrived();
+        expect(noticed).to.be.within(deadlines.silence - 2 * deadlines.heartbeat, deadlines.silence + 1500);
+        expect(relay.there).to.be.below(size + 12 * MiB);
+      });
+    }
+  }
+
+  it('while nothing is sent, since the input says nothing, is kept alive by its heartbeats', async () => {
+    const { PassThrough } = await import('node:stream');
+    const input = new PassThrough();
+    const running = pair.send(['-'], { relay, input, name: 'slow', connections: 2, deadlines });
+    input.write('first ');
+    await sleep(3 * deadlines.silence);
+    input.end('last');
+    succeeded(await running);
+    expect((await pair.to.read('slow')).toString()).to.equal('first last');
+    expect(relay.lines).to.have.lengthOf(2);
+  });
+
+  it('since the disk of the receiver is slow, goes on over the same connections', async () => {
+    const fast = await slowDisk(2 * deadlines.silence);
+    try {
+      const began = performance.now();
+      succeeded(await pair.send(['large', 'small'], { relay, connections: 2, deadlines }));
+      expect(performance.now() - began).to.be.above(4 * deadlines.silence);
+    } finally {
+      fast();
+    }
+    await arrived();
+    expect(relay.lines).to.have.lengthOf(2);
+    expect(relay.there).to.be.below(size + MiB);
+  });
+});
