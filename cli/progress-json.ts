@@ -9,6 +9,11 @@ export function jsonLine(event: TransferEvent | KeyEvent): string {
   return JSON.stringify(event).replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
+/** Prints a single event, at once. */
+export function printEvent(stdout: NodeJS.WritableStream, event: TransferEvent | KeyEvent): void {
+  stdout.write(`${jsonLine(event)}\n`);
+}
+
 /**
  * What --json prints: every event as it comes, one object a line, and nothing else. Events of the same turn of the event loop are
  * written together: for many small files each write of its own would cost more than the file.

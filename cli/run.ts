@@ -1,7 +1,7 @@
 import { TransferError } from '../lib/index';
 import type { Listener, TransferEvent } from '../lib/index';
 import { exitCodeOf, exitInterrupted, exitUnexpected, exitVerified } from './exit';
-import { JsonLines } from './progress-json';
+import { JsonLines, printEvent } from './progress-json';
 import { Terminal } from './terminal';
 import type { OutputSettings } from './terminal';
 
@@ -84,9 +84,7 @@ export function fail(terminal: Terminal, error: TransferError): void {
   const { code, message, hint, fileName } = error;
   if (terminal.settings.json) {
     const about = { ...(fileName === undefined ? {} : { file_name: fileName }), ...(hint === undefined ? {} : { hint }) };
-    const lines = new JsonLines(terminal.stdout);
-    lines.show({ event: 'failed', code, message, ...about });
-    lines.close();
+    printEvent(terminal.stdout, { event: 'failed', code, message, ...about });
   }
   if (!(code === 'interrupted' && terminal.settings.json)) terminal.complain(message, hint);
   terminal.trace(error);

@@ -64,6 +64,7 @@ export class Tally {
         if (event.file_name !== undefined) this.end(event.file_name);
         break;
       case 'listening':
+      case 'text':
       case 'summary':
         break;
     }

@@ -71,9 +71,9 @@ abstract class View {
     return this.terminal.settings.verbose ? 'exact' : otherwise;
   }
 
-  private invite(invitation: Invitation, ticket: string | null): void {
-    this.terminal.say(`Listening on ${invitation.address}.${ticket === null ? '' : ' On the other machine:'}`);
-    if (ticket !== null) this.terminal.say('    ', { style: 'bold', text: `sendall ${invitation.command} ${quoted(ticket)}` });
+  private invite(invitation: Invitation, ticket: string): void {
+    this.terminal.say(`Listening on ${invitation.address}. On the other machine:`);
+    this.terminal.say('    ', { style: 'bold', text: `sendall ${invitation.command} ${quoted(ticket)}` });
     this.terminal.say(where[invites(invitation)]);
     for (const line of invitationLines(invitation)) this.terminal.say('    ', { style: 'bold', text: line });
   }

@@ -33,7 +33,7 @@ export interface FileDone {
  * which is why their keys are spelled as they are on the wire.
  */
 export type TransferEvent =
-  | { readonly event: 'listening'; readonly address: string; readonly port: number | null; readonly ticket: string | null }
+  | { readonly event: 'listening'; readonly address: string; readonly port: number | null; readonly ticket: string }
   | { readonly event: 'started'; readonly file_name: string; readonly file_size: number }
   | { readonly event: 'progress'; readonly file_name: string; readonly phase: Phase; readonly done: number; readonly total: number }
   | ({ readonly event: 'received' } & FileDone)

@@ -123,6 +123,6 @@ function ownName(): string {
 }
 
 function tell(terminal: Terminal, event: KeyEvent): void {
-  const { JsonLines } = require('../progress-json') as typeof import('../progress-json');
-  new JsonLines(terminal.stdout).show(event);
+  const { printEvent } = require('../progress-json') as typeof import('../progress-json');
+  printEvent(terminal.stdout, event);
 }

@@ -75,15 +75,15 @@ async function list(terminal: Terminal): Promise<void> {
 async function remove(name: string, terminal: Terminal): Promise<void> {
   const { Peers } = require('../../lib/index') as typeof import('../../lib/index');
   await new Peers().remove(name);
-  const { JsonLines } = require('../progress-json') as typeof import('../progress-json');
-  if (terminal.settings.json) new JsonLines(terminal.stdout).show({ event: 'removed', name });
+  const { printEvent } = require('../progress-json') as typeof import('../progress-json');
+  if (terminal.settings.json) printEvent(terminal.stdout, { event: 'removed', name });
   else terminal.say(`${name} is forgotten.`);
 }
 
 function tell({ name, ticket }: Peer, terminal: Terminal): void {
-  const { JsonLines } = require('../progress-json') as typeof import('../progress-json');
+  const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   const { formatAddress } = require('../../lib/index') as typeof import('../../lib/index');
-  new JsonLines(terminal.stdout).show({ event: 'peer', name, address: formatAddress(ticket.address), id: ticket.id });
+  printEvent(terminal.stdout, { event: 'peer', name, address: formatAddress(ticket.address), id: ticket.id });
 }
 
 function words({ name, ticket }: Peer): string {

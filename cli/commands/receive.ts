@@ -50,7 +50,8 @@ Examples:
   $ sendall receive --once --json --listen unix:/run/sendall.sock
   $ sendall receive /srv/incoming --from sendall://192.168.1.20:8898/TOKEN
 
-It prints a ticket: whoever has it may send, until this command ends. sendall authorize makes keys that last.`,
+It prints a ticket: whoever has it may send, until this command ends.
+sendall authorize makes keys that last.`,
     )
     .action(async (directory: string, flags: ReceiveFlags) => {
       const from = flags.from === undefined ? undefined : await resolveTarget(flags.from);

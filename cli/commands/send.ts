@@ -45,7 +45,7 @@ export function describeSend(program: Command, shell: Shell): void {
     .addHelpText(
       'after',
       `
-The TARGET may be left out: then the ticket is SENDALL_TICKET of the environment, or it is asked for.
+Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for.
 
 Examples:
   $ sendall send disk.img sendall://192.168.1.20:8898/TOKEN
@@ -81,7 +81,9 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
   if (flags.listen !== undefined && isTarget(last)) {
     throw wrongUsage('There is both a target and --listen.', { hint: 'With --listen the receiver dials in: leave out the target.' });
   }
-  if (paths.length === 0 && flags.text === undefined) throw wrongUsage('There is nothing to send.', { hint: 'Name a file before the target: sendall send FILE TARGET' });
+  if (paths.length === 0 && flags.text === undefined) {
+    throw wrongUsage('There is nothing to send.', { hint: `Name a file: sendall send FILE ${target?.kind === 'plain' ? target.address : 'TICKET'}` });
+  }
   if (paths.filter((path) => path === '-').length > 1) throw wrongUsage('Standard input can be sent only once.');
   if (paths.includes('-') && flags.name === undefined) {
     throw wrongUsage('Standard input needs a name.', { hint: 'Give it one with --name NAME.' });

@@ -159,7 +159,8 @@ export class GroupStore {
     const { current } = this;
     current.fail(discarded());
     await current.complete().catch(() => undefined);
-    await this.inTurn(() => this.remove(current.home));
+    // Without a thread that would only be started to remove nothing.
+    await this.inTurn(async () => (current.files > 0 ? this.remove(current.home) : undefined));
     await this.lanes.close();
     closeSync(this.disk);
   }

@@ -131,14 +131,19 @@ export class PartialFile {
       });
   }
 
+  /** When the sender has sent everything: resolves when it is here, and written. Rejects with what is final for this file. */
+  whole(size: number): Promise<void> {
+    return this.state.bytes.whole(size);
+  }
+
   /**
-   * When the sender has sent everything: waits until it is here, makes it durable, reads all of it back and compares.
-   * Rejects with `mismatch`, after which `held` tells what is here, and with everything that is final for this file.
+   * Waits until it is whole, makes it durable, reads all of it back and compares. Rejects with `mismatch`, after which `held`
+   * tells what is here, and with everything that is final for this file.
    */
   async verify(size: number, digests: Digests, onProgress?: (done: number) => void): Promise<void> {
     const { bytes, place } = this.state;
     const { name, ifExists } = this.offer;
-    await bytes.whole(size);
+    await this.whole(size);
     await this.journaling;
     bytes.expect(digests);
     this.finished = new LocalFile({ name, size, digests, ifExists }, bytes, { ...place, ended: () => undefined });

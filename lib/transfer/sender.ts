@@ -6,7 +6,8 @@ import { dialable } from '../transport/own-address';
 import { formatTicket, isTicket, parseTicket } from '../transport/ticket';
 import { PlainSender } from './plain-sender';
 import { checkUsage, type SendOptions } from './send-options';
-import { DialedMeeting, ListeningMeeting } from './session/meeting';
+import { ListeningMeeting } from './session/listening-meeting';
+import { DialedMeeting } from './session/meeting';
 import { SessionTransfer } from './session/transfer';
 import { failureEvent, failureOf, type Sender } from './summary';
 

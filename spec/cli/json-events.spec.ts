@@ -17,18 +17,23 @@ function accept(event: unknown): void {
 const md5 = '8f6fbf8347faa4924a76856701edb0f3';
 const sent = { event: 'sent', file_name: 'a', file_size: 1, digests: { md5 }, verified: null, bytes_on_wire: 90, seconds: 0.1 };
 const progress = { event: 'progress', file_name: 'a', phase: 'hash', done: 1, total: 2 };
-const ticket = 'sendall://192.168.1.20:8898/token';
+const ticket = `sendall://192.168.1.20:8898/${'Tk-_'.repeat(16)}`;
+const listening = { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket };
 const summary = { event: 'summary', files: 1, bytes: 1, bytes_on_wire: 90, seconds: 1, bottleneck: null };
 
 describe('fixtures/json-events.schema.json', () => {
   it('takes one of each event', () => {
     const events: (TransferEvent | KeyEvent)[] = [
-      { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket: null },
-      { event: 'listening', address: 'unix:/run/s.sock', port: null, ticket: null },
+      { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket },
+      { event: 'listening', address: 'unix:/run/s.sock', port: null, ticket: `sendall://unix:/run/s.sock/${'0'.repeat(64)}` },
       { event: 'started', file_name: 'a', file_size: 0 },
       { event: 'progress', file_name: 'a', phase: 'verify', done: 0, total: 0 },
       { event: 'received', file_name: 'a', file_size: 1, digests: { md5 }, verified: 'cache', path: 'a', bytes_on_wire: 90, seconds: 0 },
       { event: 'sent', file_name: 'a', file_size: 1, digests: { md5 }, verified: null, bytes_on_wire: 90, seconds: 0.5 },
+      { event: 'sent', file_name: 'a', file_size: 1, digests: {}, verified: 'device', bytes_on_wire: 90, seconds: 0.5, repaired: 3 },
+      { event: 'received', file_name: 'a', file_size: 1, digests: {}, verified: 'device', bytes_on_wire: 90, seconds: 0.5, repaired: 1 },
+      { event: 'text', text: 'hello\nworld' },
+      { event: 'text', text: '' },
       { event: 'skipped', file_name: 'a', reason: 'The same is there already.' },
       { event: 'failed', code: 'usage', message: 'Wrong.' },
       { event: 'failed', file_name: '', code: 'name', message: 'Empty.', hint: 'Rename it.' },
@@ -66,8 +71,13 @@ describe('fixtures/json-events.schema.json', () => {
     { event: 'failed', code: 'oops', message: 'x' },
     { event: 'failed', code: 'usage' },
     { event: 'failed', code: 'usage', message: '' },
-    { event: 'listening', address: 'tcp://[::]:0', port: 0, ticket: null },
-    { event: 'listening', address: 'tcp://[::]:1', port: 1 },
+    { ...sent, repaired: 0 },
+    { event: 'text' },
+    { event: 'text', text: 'x', file_name: 'a' },
+    { ...listening, port: 0 },
+    { ...listening, ticket: undefined },
+    { ...listening, ticket: null }, // every listener has one
+    { ...listening, ticket: 'sendall://192.168.1.20:8898/short' },
     { event: 'skipped', file_name: 'a' },
     { event: 'started', file_name: 'a', file_size: null },
     { event: 'authorization', name: 'laptop', rights: 'write', id: md5, ticket }, // shown once only
@@ -110,6 +120,25 @@ describe('cli: --json', () => {
     expect(eventsOf(ended).at(-1)).to.include({ event: 'summary', files: 1 });
     const failed = eventsOf(sender).flatMap((event) => (event.event === 'failed' ? [event.file_name] : []));
     expect(failed.sort()).to.deep.equal(['missing', 'taken']);
+  });
+
+  it('prints nothing but events of the schema in a session, words and refusals included, on both sides', async () => {
+    mkdirSync(join(directory, 'session'), { mode: 0o755 });
+    writeFileSync(join(directory, 'fresh'), Buffer.alloc(3 * 1024 ** 2, 7));
+    writeFileSync(join(directory, 'standing'), 'new');
+    writeFileSync(join(directory, 'session', 'standing'), 'old');
+    const receiver = new SendallProcess(['receive', 'session', '--once', '--json', '--listen', '127.0.0.1:0'], options);
+    const [, target = ''] = await receiver.says(/"ticket":"([^"]+)"/);
+    const sender = await sendall(['send', 'fresh', 'standing', 'missing', target, '--text', 'look\u001b[2J', '--json'], options);
+    const ended = await receiver.ended;
+    for (const side of [sender, ended]) {
+      expect(side.stdout).to.match(/^(\{.*\}\n)+$/).and.not.include('\u001b');
+      for (const event of eventsOf(side)) accept(event);
+      expect(eventsOf(side).find((event) => event.event === 'text')).to.deep.equal({ event: 'text', text: 'look\u001b[2J' });
+      expect(eventsOf(side).at(-1)).to.include({ event: 'summary', files: 1 });
+      expect(side.code).to.equal(8);
+    }
+    expect(eventsOf(ended).filter(({ event }) => event === 'received')).to.have.lengthOf(1);
   });
 
   it('tells of progress at least twice a second', async () => {

@@ -91,11 +91,14 @@ describe('cli/view', () => {
     expect(out.lines[1]).to.include('1 file ').and.include('1 skipped');
   });
 
-  it('puts the line to paste on stderr', () => {
+  it('puts the lines to paste on stderr, the one with the ticket first', () => {
     const { view, out, err } = sender();
-    view.show({ event: 'listening', address: 'tcp://127.0.0.1:8898', port: 8898, ticket: null });
+    const ticket = `sendall://127.0.0.1:8898/${'0'.repeat(64)}`;
+    view.show({ event: 'listening', address: 'tcp://127.0.0.1:8898', port: 8898, ticket });
     expect(err.lines).to.deep.equal([
-      'Listening on tcp://127.0.0.1:8898. On this machine:',
+      'Listening on tcp://127.0.0.1:8898. On the other machine:',
+      `    sendall receive --from ${ticket}`,
+      'Without encryption, on this machine:',
       '    sendall receive --from tcp://127.0.0.1:8898',
     ]);
     expect(out.text).to.equal('');

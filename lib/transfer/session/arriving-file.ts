@@ -101,6 +101,8 @@ export class ArrivingFile {
     if (this.closing) throw new TransferError('bad-header', 'A file was closed twice.');
     this.closing = true;
     await this.guard(async () => {
+      // What is closed may be on its way yet.
+      await this.partial.whole(size);
       try {
         await this.sink.waits.on('verify', this.verify(size, { [algorithm]: expected }));
       } catch (error) {

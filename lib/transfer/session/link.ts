@@ -1,5 +1,5 @@
 import type { Connection } from '../../connection';
-import { TransferError } from '../../errors';
+import type { TransferError } from '../../errors';
 import { encodeFrame, type JsonObject } from '../../protocol/frame';
 import { encodeList } from '../../protocol/session-list';
 import { longestList } from '../../protocol/session-message';

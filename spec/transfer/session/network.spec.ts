@@ -36,7 +36,7 @@ describe('a session whose network goes away', () => {
   it('goes on when it is back within the time to retry', async () => {
     const running = pair.send(['large', 'small'], { relay, connections: 2, limit: 40 * MiB, retryFor: 10_000 });
     await relay.until(() => relay.there > 20 * MiB);
-    await Promise.all([relay.refuse(), relay.cutAll()]);
+    await relay.fall();
     await sleep(2000);
     await relay.accept();
     succeeded(await running);
@@ -47,7 +47,7 @@ describe('a session whose network goes away', () => {
   it('fails with connection-lost when it is not back within the time to retry; the same again goes on where it was', async () => {
     const running = pair.send(['large', 'small'], { relay, limit: 40 * MiB, retryFor: 1000 });
     await relay.until(() => relay.there > 30 * MiB);
-    await Promise.all([relay.refuse(), relay.cutAll()]);
+    await relay.fall();
     const began = performance.now();
     const { error, heard } = await running;
     expect(error?.code).to.equal('connection-lost');
@@ -80,7 +80,7 @@ describe('a session whose network goes away', () => {
     const abort = new AbortController();
     const running = pair.send(['large'], { relay, limit: 40 * MiB, signal: abort.signal });
     await relay.until(() => relay.there > 10 * MiB);
-    await Promise.all([relay.refuse(), relay.cutAll()]);
+    await relay.fall();
     await sleep(500);
     const began = performance.now();
     abort.abort();

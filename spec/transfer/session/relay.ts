@@ -132,6 +132,13 @@ export class Relay {
     if (server) await new Promise<void>((resolve) => server.close(() => resolve()));
   }
 
+  /** The network is gone: all connections are cut, and there are no new ones. */
+  async fall(): Promise<void> {
+    const refusing = this.refuse();
+    for (const line of this.lines) line.cut();
+    await refusing;
+  }
+
   /** Takes connections again, on the same port. */
   async accept(): Promise<void> {
     const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
@@ -144,9 +151,8 @@ export class Relay {
     this.port = (server.address() as net.AddressInfo).port;
   }
 
-  async close(): Promise<void> {
-    for (const line of this.lines) line.cut();
-    await this.refuse();
+  close(): Promise<void> {
+    return this.fall();
   }
 
   private tell(): void {

@@ -1,4 +1,5 @@
 import { open, type FileHandle } from 'node:fs/promises';
+import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { digestOf, digestOfFile, MiB, noise, Pair, succeeded } from './pair';
@@ -33,7 +34,7 @@ describe('a session in which nothing is heard', () => {
   const content = noise(size);
 
   beforeEach(async () => {
-    pair = await Pair.make({ large: content, small: 'small' }, { deadlines: { link: deadlines } });
+    pair = await Pair.make({ large: content, medium: content.subarray(0, 8 * MiB), small: 'small' }, { deadlines: { link: deadlines } });
     relay = await pair.relay();
   });
   afterEach(() => pair.close());
@@ -46,8 +47,8 @@ describe('a session in which nothing is heard', () => {
   for (const direction of ['there', 'back'] as const) {
     for (const which of ['all of its connections', 'the one that carries the conversation', 'one of the others'] as const) {
       it(`since nothing comes ${direction} on ${which}, goes on over new ones`, async () => {
-        const running = pair.send(['large', 'small'], { relay, connections: 3, limit: 30 * MiB, deadlines });
-        await relay.until(() => relay.there > 8 * MiB && relay.lines.length === 3);
+        const running = pair.send(['large', 'small'], { relay, connections: 3, limit: 16 * MiB, deadlines });
+        await relay.until(() => relay.there > 4 * MiB && relay.lines.length === 3);
         const swallowed = which === 'all of its connections' ? relay.lines.slice(0, 3) : relay.lines.slice(which === 'one of the others' ? 2 : 0).slice(0, 1);
         for (const line of swallowed) line.swallow(direction);
         const began = performance.now();
@@ -62,7 +63,6 @@ describe('a session in which nothing is heard', () => {
   }
 
   it('while nothing is sent, since the input says nothing, is kept alive by its heartbeats', async () => {
-    const { PassThrough } = await import('node:stream');
     const input = new PassThrough();
     const running = pair.send(['-'], { relay, input, name: 'slow', connections: 2, deadlines });
     input.write('first ');
@@ -77,13 +77,13 @@ describe('a session in which nothing is heard', () => {
     const fast = await slowDisk(2 * deadlines.silence);
     try {
       const began = performance.now();
-      succeeded(await pair.send(['large', 'small'], { relay, connections: 2, deadlines }));
+      succeeded(await pair.send(['medium', 'small'], { relay, connections: 2, deadlines }));
       expect(performance.now() - began).to.be.above(4 * deadlines.silence);
     } finally {
       fast();
     }
-    await arrived();
+    expect(await digestOfFile(pair.to.place + '/medium')).to.equal(digestOf(content.subarray(0, 8 * MiB)));
     expect(relay.lines).to.have.lengthOf(2);
-    expect(relay.there).to.be.below(size + MiB);
+    expect(relay.there).to.be.below(9 * MiB);
   });
 });

@@ -1,0 +1,99 @@
+import { createHash } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { expect } from 'chai';
+import { type Journal, readJournal } from '../../lib/store/journal';
+import { noise } from '../transfer/session/pair';
+import { eventsOf, type SendallProcess } from './sendall-process';
+import { eventually, lastOf, SessionRun } from './session-run';
+
+const mib = 1024 * 1024;
+const content = noise(208 * mib);
+const digest = createHash('md5').update(content).digest('hex');
+const limit = ['--limit', '70M'];
+
+/** A port that was free a moment ago, for a receiver that is to be found there again. */
+async function freePort(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return `127.0.0.1:${String(port)}`;
+}
+
+describe('cli: a command that is killed in the middle of a large file (the built command)', function () {
+  this.timeout(60_000);
+  let run: SessionRun;
+  beforeEach(() => (run = new SessionRun({ large: content })));
+  afterEach(() => run.end());
+
+  /** What the journal of the receiver says, once it says something. */
+  async function journal(): Promise<Journal> {
+    const place = await eventually(() => {
+      const partial = run.at('in', '.sendall', 'partial');
+      try {
+        const name = readdirSync(partial).find((each) => each.endsWith('.journal'));
+        return name === undefined ? undefined : `${partial}/${name}`;
+      } catch {
+        return undefined; // no file has begun yet
+      }
+    });
+    const found = await readJournal(place);
+    if (!found) throw new Error('The journal cannot be read.');
+    return found;
+  }
+
+  async function kill({ child, ended }: SendallProcess): Promise<void> {
+    child.kill('SIGKILL');
+    await ended;
+    expect(run.received(), 'under a final name').to.deep.equal([]);
+  }
+
+  /** That nothing of what the journal told of crossed the wire again, and that the file is right. */
+  function expectResumed({ segments }: Journal, bytesOnWire: number): void {
+    expect(segments.length, 'segments in the journal').to.be.greaterThan(63);
+    expect(bytesOnWire).to.be.lessThan((208 - 0.99 * segments.length) * mib + 100_000);
+    expect(createHash('md5').update(run.read('large')).digest('hex')).to.equal(digest);
+    const left = readdirSync(run.at('in'), { recursive: true, encoding: 'utf8' });
+    expect(left.filter((name) => name.includes('partial/'))).to.deep.equal([]);
+  }
+
+  it('the sender, started again, goes on where it was', async () => {
+    const { ticket } = await run.receive();
+    const sender = run.start(['send', 'large', ticket, ...limit]);
+    const before = await journal();
+    await kill(sender);
+    const again = await run.run(['send', 'large', ticket, '--json']);
+    expect(again.code).to.equal(0);
+    expectResumed(before, lastOf(eventsOf(again), 'sent').bytes_on_wire);
+  });
+
+  it('the receiver, started again: a sender with its new ticket goes on where the other one was', async () => {
+    const { receiver, ticket } = await run.receive();
+    const sender = run.start(['send', 'large', ticket, ...limit, '--retry-for', '0s']);
+    const before = await journal();
+    await kill(receiver);
+    expect((await sender.ended).code).to.equal(1);
+    const next = await run.receive();
+    const again = await run.run(['send', 'large', next.ticket, '--json']);
+    expect(again.code).to.equal(0);
+    expectResumed(before, lastOf(eventsOf(again), 'sent').bytes_on_wire);
+  });
+
+  it('the receiver, started again at the same place: a sender with a lasting key goes on by itself', async () => {
+    const env = { XDG_CONFIG_HOME: run.at('config') };
+    const address = await freePort();
+    const made = await run.run(['authorize', 'laptop', '--address', address, '--quiet'], { env });
+    const receive = ['--listen', address, '--json'];
+    const { receiver } = await run.receive(receive, env);
+    const sender = run.start(['send', 'large', made.stdout.trim(), ...limit, '--json']);
+    const before = await journal();
+    await kill(receiver);
+    const { receiver: next } = await run.receive(receive, env);
+    const { code } = await sender.ended;
+    expect(code).to.equal(0);
+    await next.says(/"event":"summary"/);
+    next.child.kill('SIGINT');
+    expectResumed(before, lastOf(eventsOf(await next.ended), 'received').bytes_on_wire);
+  });
+});
