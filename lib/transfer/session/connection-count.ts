@@ -1,5 +1,8 @@
-/** From so many ms of round trip on, one connection cannot fill a fast link: its window is smaller than what is underway. */
-const longRoundTrip = 5;
+/**
+ * From so many ms of round trip on, one connection cannot fill a fast link: its window is smaller than what is underway. Less than
+ * that is also measured on the same machine, while threads are started.
+ */
+const longRoundTrip = 15;
 const manyAtOnce = 8;
 const mostConnections = 16;
 /** What twice as many connections have to bring to be kept. */

@@ -27,9 +27,9 @@ describe('how many connections a transfer needs', () => {
   });
 
   it('begins with eight where the round trip is long, and is never more than sixteen', () => {
-    expect(course(5, (connections) => connections)).to.deep.equal([8, 16, 16]);
+    expect(course(15, (connections) => connections)).to.deep.equal([8, 16, 16]);
     expect(course(300, () => 7)).to.deep.equal([8, 16, 8]);
-    expect(new ConnectionCount(4.9).count).to.equal(1);
+    expect(new ConnectionCount(14.9).count).to.equal(1);
   });
 
   it('is not misled by a transfer that stands still at first', () => {

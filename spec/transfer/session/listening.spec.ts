@@ -123,8 +123,10 @@ describe('a session to whose sender the receiver dials', () => {
     scan.write(Buffer.from([0x16, 0x03, 0x01, 0x00]));
     await sleep(50);
     scan.destroy();
+    const began = performance.now();
     await to.receiver.dial(straight);
     succeeded(await running);
+    expect(performance.now() - began).to.be.below(5000);
     await arrived();
   });
 
