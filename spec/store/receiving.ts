@@ -15,7 +15,7 @@ export type Order =
   | { readonly order: 'open'; readonly directory: string }
   /** A file of `size` bytes, which are those of a mebibyte of `seed`, again and again. */
   | { readonly order: 'receive'; readonly name: string; readonly size: number; readonly seed: number; readonly ifExists: IfExists; readonly pause?: number }
-  /** These pieces of such a file, after those that are here from before, with a pause before the last; then it is stored, or suspended. Says what was here. */
+  /** These pieces of such a file, after those that are here from before, with a pause before the last, and a short one after it; then it is stored, or suspended. Says what was here. */
   | { readonly order: 'pieces'; readonly name: string; readonly size: number; readonly seed: number; readonly put: readonly number[]; readonly pause?: number; readonly end: 'store' | 'suspend' }
   | { readonly order: 'close' }
   /** The largest resident size so far. */
@@ -75,6 +75,7 @@ async function pieces({ name, size, seed, put, pause: ms = 0, end }: Extract<Ord
       lease.bytes.set(bytes);
       file.put(lease, piece * pieceSize, bytes.length);
     }
+    await pause(ms / 4);
     if (end === 'suspend') {
       await file.suspend();
       return { held };

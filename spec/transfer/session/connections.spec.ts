@@ -39,13 +39,13 @@ describe('the connections of a session', () => {
     it(`are 4, one of which is lost in the middle by a ${how}: another one takes its place, and only what was underway goes again`, async () => {
       const relay = await pair.relay();
       const running = pair.send(['large', 'tree'], { relay, connections: 4, limit: 40 * MiB });
-      await relay.until(() => relay.lines.length === 4 && (relay.lines[2]?.bytes.there ?? 0) > 2 * MiB);
+      await relay.until(() => relay.lines.length === 4 && (relay.lines[2]?.bytes.there ?? 0) > 6 * MiB);
       relay.lines[2]?.cut(how);
       succeeded(await running);
       await expectAll();
       expect(relay.lines.length).to.equal(5);
-      expect(relay.lines[4]?.bytes.there).to.be.above(MiB);
-      expect(relay.there).to.be.below(size + smallSum + 8 * MiB);
+      expect(relay.lines[4]?.bytes.there).to.be.above(0);
+      expect(relay.there).to.be.below(size + smallSum + 4 * MiB);
     });
   }
 

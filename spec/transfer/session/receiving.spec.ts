@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ReceiveDirectory } from '../receive-directory';
@@ -101,6 +101,51 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
     }
   });
 
+  it('what was received, and touched by nobody since, has its receipt at once; what was touched is read and compared', async () => {
+    const contents = { small: noise(50), large: noise(2 * piece) };
+    const ctime = { ctime: '1700000000000000001' };
+    const first = files;
+    files += 2;
+    const offer = (from: number): Promise<void> => raw.offer({ 'k/small': 50, 'k/large': 2 * piece }, ctime, from);
+    const again = async (from: number): Promise<RawSession> => {
+      const peer = await RawSession.open(to.ticket);
+      await peer.offer({ 'k/small': 50, 'k/large': 2 * piece }, ctime, from);
+      return peer;
+    };
+    await offer(first);
+    await Promise.all([raw.wanted(first), raw.wanted(first + 1)]);
+    await raw.bundle([[first, contents.small]]);
+    await raw.segments(first + 1, contents.large);
+    await raw.close(first + 1, contents.large);
+    await Promise.all([raw.outcome(first), raw.outcome(first + 1)]);
+    const known = await again(0);
+    expect(await known.outcome(0)).to.deep.include({ digests: { sha256: sha256(contents.small) } });
+    expect(await known.outcome(1)).to.deep.include({ digests: { sha256: sha256(contents.large) } });
+    expect(known.heard.map(({ type }) => type)).to.deep.equal(['hello', 'receipts']);
+    for (const name of ['small', 'large']) await utimes(path.join(to.place, 'k', name), 1, 1);
+    const touched = await again(0);
+    await Promise.all([touched.wanted(0), touched.wanted(1)]);
+    expect(touched.all('held').flatMap(({ list }) => list as unknown[])).to.have.lengthOf(3);
+    for (const peer of [known, touched]) peer.hangUp();
+  });
+
+  it('what cannot replace what stands there is refused before it is sent, or as soon as it differs', async () => {
+    const [{ file, name } = { file: -1, name: '' }] = await offered(2 * piece);
+    await raw.segments(file, noise(2 * piece));
+    await raw.close(file, noise(2 * piece));
+    await raw.outcome(file);
+    const peer = await RawSession.open(to.ticket);
+    await peer.offer({ [name]: 3 * piece });
+    expect(await peer.outcome(0)).to.include({ code: 'exists' });
+    expect(peer.all('answer')).to.deep.equal([]);
+    const other = await RawSession.open(to.ticket);
+    await other.offer({ [name]: 2 * piece });
+    await other.wanted(0);
+    await other.segment(0, 0, noise(piece, 4));
+    expect(await other.outcome(0)).to.include({ code: 'exists' });
+    for (const each of [peer, other]) each.hangUp();
+  });
+
   it('tells words as an event, and gives a receipt for them', async () => {
     const file = files++;
     await raw.offer({}, {}, file);
@@ -122,8 +167,8 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
     expect(raw.heard.map(({ type }) => type).filter((type) => type !== 'progress').slice(-2)).to.deep.equal(['receipts', 'done']);
     await raw.leave();
     const summary = await to.heard.first('summary');
-    expect(summary).to.include({ files: 8 });
-    expect(to.heard.all('failed').map(({ code }) => code)).to.deep.equal(['source-changed', 'source-changed']);
+    expect(summary).to.include({ files: 11 });
+    expect(to.heard.all('failed').map(({ code }) => code).filter((code) => code !== 'connection-lost')).to.deep.equal(['source-changed', 'source-changed', 'exists', 'exists']);
   });
 
   it('limits hold for a file of which nobody knows the size', async () => {
