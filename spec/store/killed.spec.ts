@@ -95,7 +95,7 @@ describe('A file that is replaced', () => {
 
 describe('Memory', () => {
   it('stays under 160 MiB while 512 MiB are received', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     const directory = await emptyDirectory();
     const receiving = new ReceivingProcess();
     try {

@@ -83,12 +83,9 @@ export class SessionReceiving {
     } finally {
       this.taken.stop();
     }
-    await this.wind(lost).catch((error: unknown) => {
-      lost ??= asTransferError(error, 'unexpected', 'The session failed');
-    });
+    await this.wind(lost).catch((error: unknown) => void (lost ??= asTransferError(error, 'unexpected', 'The session failed')));
     await this.control.linger();
-    const { tally, failures } = this.answers;
-    return { tally, failures, waits: this.waits, lost };
+    return { tally: this.answers.tally, failures: this.answers.failures, waits: this.waits, lost };
   }
 
   /** Reads no more: what is here is kept. */

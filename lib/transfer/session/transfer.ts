@@ -42,6 +42,8 @@ export class SessionTransfer implements Sender {
     this.on = on;
     this.bundles = new BundleReader(digest);
     this.entries = new Entries(this.found(), (error) => this.failed(error));
+    // It may break before anyone reads from it; who does then is told.
+    if (options.paths.includes('-')) (options.input ?? process.stdin).once('error', () => undefined);
   }
 
   async run(): Promise<void> {

@@ -90,6 +90,19 @@ describe('the entries of a session', () => {
     await pulling;
   });
 
+  it('that cannot be looked for fail for everyone who asks, and never seem to be none', async () => {
+    let asked = 0;
+    const found = {
+      next: () => (asked++ === 0 ? Promise.reject(new TransferError('unexpected', 'the thread died')) : Promise.resolve({ done: true as const, value: undefined })),
+    };
+    const entries = new Entries(found, failing);
+    for (let times = 0; times < 3; times++) {
+      const error: unknown = await entries.pull().catch((thrown: unknown) => thrown);
+      expect(error).to.include({ code: 'unexpected' });
+    }
+    expect(entries.over).to.equal(false);
+  });
+
   it('that were begun and cannot be read again are taken off the list, and no others', async () => {
     const entries = new Entries(batches('file', 3), failing);
     await entries.pull();

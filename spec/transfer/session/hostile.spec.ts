@@ -123,7 +123,7 @@ describe('A peer with a good key and bad manners', () => {
       await say(raw);
       expect(await raw.broken(), what).to.include({ code });
     }
-  }).timeout(40_000);
+  }).timeout(60_000);
 
   it('ends its session by nonsense on another connection, too', async () => {
     const raw = await RawSession.open(ticket);

