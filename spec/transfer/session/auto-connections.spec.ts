@@ -10,31 +10,26 @@ describe('the number of connections that nobody named', () => {
   });
   afterEach(() => pair.close());
 
-  it('is one where all is over before anything could be measured', async () => {
-    const relay = await pair.relay();
-    succeeded(await pair.send(['large'], { relay }));
-    expect(relay.lines).to.have.lengthOf(1);
-  });
-
   it('grows where each of them is held up by the way', async () => {
     const relay = await pair.relay({ delay: 20 });
-    const began = performance.now();
     succeeded(await pair.send(['large'], { relay }));
     expect(await digestOfFile(pair.to.place + '/large')).to.equal(digestOf(content));
     expect(relay.lines.length).to.be.at.least(4);
-    // One could carry 12.8 MB a second.
-    expect((performance.now() - began) / 1000).to.be.below(content.length / 12.8e6 - 1);
-  }).timeout(20_000);
+  });
 
-  it('is one again where a second one brought nothing, and nothing is sent twice for that', async () => {
+  it('shrinks where more of them brought nothing, and nothing is sent twice for that', async () => {
     const relay = await pair.relay();
-    const running = pair.send(['large'], { relay, limit: 18 * MiB });
-    await relay.until(() => relay.lines.length === 2);
-    await relay.until(() => relay.there > 70 * MiB);
-    expect(relay.open).to.have.lengthOf(1);
+    const running = pair.send(['large'], { relay, limit: 14 * MiB });
+    let most = 0;
+    await relay.until(() => {
+      most = Math.max(most, relay.open.length);
+      return relay.there > 74 * MiB;
+    });
+    expect(most).to.be.at.least(2);
+    expect(relay.open.length).to.be.below(most);
     succeeded(await running);
     expect(await digestOfFile(pair.to.place + '/large')).to.equal(digestOf(content));
-    expect(relay.lines).to.have.lengthOf(2);
-    expect(relay.there).to.be.below(content.length + MiB);
+    expect(relay.lines).to.have.lengthOf(most);
+    expect(relay.there).to.be.below(content.length + 2 * MiB);
   });
 });
