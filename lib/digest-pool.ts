@@ -1,10 +1,10 @@
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { DigestAlgorithm } from './digest';
 import type { SegmentReading } from './digest-segments';
 import type { Answer, Order } from './digest-worker';
-import { workerLanguage } from './lane';
+import { startWorker } from './lane';
 import type { Digests } from './progress';
 
 /** A file to be read from its start and hashed. The descriptor stays open until `digests` has settled. */
@@ -39,8 +39,7 @@ class Member {
   private readonly worker: Worker;
 
   constructor(private readonly died: (member: Member) => void) {
-    const { extension, execArgv } = workerLanguage();
-    this.worker = new Worker(path.join(__dirname, `digest-worker${extension}`), { execArgv, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
+    this.worker = startWorker(path.join(__dirname, 'digest-worker'), { resourceLimits: { maxYoungGenerationSizeMb: 4 } });
     this.worker.on('message', (answer: Answer) => this.answered(answer));
     this.worker.on('error', (error) => this.fail(error instanceof Error ? error : new Error(String(error))));
     this.worker.on('exit', () => this.fail(new Error('The hashing thread ended.')));

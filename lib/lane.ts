@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { parentPort, Worker } from 'node:worker_threads';
+import { parentPort, Worker, type WorkerOptions } from 'node:worker_threads';
 
 interface Failure {
   readonly message: string;
@@ -36,8 +36,7 @@ export class Lane<Order, Answer> {
   /** Starts the thread, so that the first order does not wait for it. Without this the first order starts it. */
   warm(): Worker {
     if (this.worker) return this.worker;
-    const { extension, execArgv } = workerLanguage();
-    const worker = new Worker(this.file + extension, { workerData: this.setup, execArgv, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
+    const worker = startWorker(this.file, { workerData: this.setup, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
     worker.on('message', (results: readonly Result<Answer>[]) => this.receive(results));
     worker.on('error', (error) => this.fail(error instanceof Error ? error : new Error(String(error))));
     worker.on('exit', () => this.fail(new Error('The thread has ended.')));
@@ -108,8 +107,11 @@ export function failureOf(error: unknown): { readonly failure: Failure } {
   return { failure: { message, code, errno } };
 }
 
-/** How a worker's module is called and started: under ts-node it is a .ts file, like this one. */
-export function workerLanguage(): { readonly extension: string; readonly execArgv: string[] } {
+/**
+ * Starts the worker's module `file`, given without its extension: a .ts file where this one is, loaded by the same
+ * `--require` as this one; else plain JavaScript that needs nothing of what the process was started with.
+ */
+export function startWorker(file: string, options: WorkerOptions = {}): Worker {
   const extension = path.extname(__filename);
-  return { extension, execArgv: extension === '.ts' ? ['-r', 'ts-node/register/transpile-only'] : [] };
+  return new Worker(file + extension, extension === '.ts' ? options : { ...options, execArgv: [] });
 }

@@ -9,7 +9,7 @@ import { bindSystemCalls, type ForeignFunctions, setFileTime, setFileTimeNearly,
 import { isInstalled } from './store/receiving-process';
 
 const root = path.join(__dirname, '..');
-const compiled = ['-r', 'ts-node/register/transpile-only'];
+const compiled = ['-r', require.resolve('./typescript.js')];
 const moduleUnderTest = JSON.stringify(path.join(root, 'lib/system-calls'));
 
 describe('setting the time of a file', () => {

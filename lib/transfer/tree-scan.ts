@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
-import { workerLanguage } from '../lane';
+import { startWorker } from '../lane';
 import { type EntryName, parseEntryName } from '../name';
 import { usualIgnoreFile } from './ignore-file';
 import type { PackedBatch, ScanNews, ScanSetup } from './tree-scan-worker';
@@ -129,8 +129,7 @@ class Scan {
   private wake: () => void = () => undefined;
 
   constructor(private readonly setup: ScanSetup) {
-    const { extension, execArgv } = workerLanguage();
-    this.worker = new Worker(path.join(__dirname, `tree-scan-worker${extension}`), { workerData: setup, execArgv });
+    this.worker = startWorker(path.join(__dirname, 'tree-scan-worker'), { workerData: setup });
     this.worker.on('message', (news: ScanNews) => this.hear(news));
     const died = (error: unknown): void => this.fail(asTransferError(error, 'unexpected', 'Looking for files failed'));
     this.worker.on('error', died);

@@ -130,7 +130,11 @@ export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Arr
     // Nothing is ever resumed. That somebody is asked also makes OpenSSL's input 16 KiB wide from the first byte on, where it would
     // be as narrow as that byte and read twice as often for good: an eighth of the work of receiving.
     server.on('resumeSession', (_id: Buffer, answer: (error: null, session: null) => void) => answer(null, null));
+    // So that a peer that leaves in the middle of the handshake is noticed at once.
+    const { allowHalfOpen } = raw;
+    raw.allowHalfOpen = false;
     server.on('secureConnection', (socket) => {
+      socket.allowHalfOpen = allowHalfOpen;
       if (keyId === undefined || !provedByKey(socket)) {
         refuse();
         return;

@@ -12,7 +12,7 @@ import { canTrace } from '../store/trace';
   it('is on the disk before it gets its name, and the name is when the change is done', () => {
     const module = join(__dirname, '..', '..', 'lib', 'access', 'private-file');
     const script = `require(${JSON.stringify(module)}).changePrivateFile(process.argv[1], () => 'x').then(() => process.stdout.write('done'))`;
-    const node = [process.execPath, '-r', 'ts-node/register/transpile-only', '-e', script, join(directory, 'keys.json')];
+    const node = [process.execPath, '-r', './spec/typescript.js', '-e', script, join(directory, 'keys.json')];
     const trace = join(directory, 'trace');
     const kinds = 'trace=fsync,rename,renameat,renameat2,write';
     execFileSync('strace', ['-f', '-y', '-qq', '--seccomp-bpf', '-s', '200', '-o', trace, '-e', kinds, ...node]);

@@ -117,7 +117,7 @@ describe('lib/access/private-file', () => {
         }
       })();`;
     let running = true;
-    const writers = ['a', 'b', 'c', 'd'].map((name) => run(process.execPath, ['-r', 'ts-node/register/transpile-only', '-e', script, name]));
+    const writers = ['a', 'b', 'c', 'd'].map((name) => run(process.execPath, ['-r', './spec/typescript.js', '-e', script, name]));
     const all = Promise.all(writers).finally(() => (running = false));
     let seen = 0;
     while (running) {

@@ -117,7 +117,7 @@ describe('a bundle reader', () => {
         console.log(files.length, failures[0]?.error.code);
         await reader.close();
       })();`;
-    const node = [process.execPath, '-r', 'ts-node/register/transpile-only', '-e', script, source.path, String(mtime), String(ctime)];
+    const node = [process.execPath, '-r', './spec/typescript.js', '-e', script, source.path, String(mtime), String(ctime)];
     const strace = ['-f', '-qq', '--seccomp-bpf', '-o', '/dev/null', '-P', source.path, '-e', 'trace=read,pread64', '-e', 'inject=read,pread64:delay_exit=1000000'];
     expect(execFileSync('strace', [...strace, ...node], { cwd: path.join(__dirname, '../..'), encoding: 'utf8' }).trim()).to.equal('0 source-changed');
   });
@@ -158,6 +158,6 @@ describe('a bundle reader', () => {
 
   it('does not keep a process alive that is otherwise done', () => {
     const script = "const { BundleReader } = require('./lib/transfer/bundle-reader'); new BundleReader('blake3');";
-    execFileSync(process.execPath, ['-r', 'ts-node/register/transpile-only', '-e', script], { cwd: path.join(__dirname, '../..'), timeout: 10_000 });
+    execFileSync(process.execPath, ['-r', './spec/typescript.js', '-e', script], { cwd: path.join(__dirname, '../..'), timeout: 10_000 });
   });
 });

@@ -135,7 +135,7 @@ describe('a segment reader', () => {
 
   it('does not keep a process alive that is otherwise done', () => {
     const script = "const { SegmentReader } = require('./lib/transfer/segment-reader'); new SegmentReader();";
-    execFileSync(process.execPath, ['-r', 'ts-node/register/transpile-only', '-e', script], { cwd: path.join(__dirname, '../..'), timeout: 10_000 });
+    execFileSync(process.execPath, ['-r', './spec/typescript.js', '-e', script], { cwd: path.join(__dirname, '../..'), timeout: 10_000 });
   });
 });
 

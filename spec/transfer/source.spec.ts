@@ -103,7 +103,7 @@ describe('finding what to send', () => {
           console.log(opened.code ?? 'opened', opened.fileName ?? each.name);
         }
       })();`;
-    const run = spawnSync(process.execPath, ['-r', 'ts-node/register/transpile-only', '-e', script, tree.at('t')], { encoding: 'utf8', cwd: path.join(__dirname, '../..') });
+    const run = spawnSync(process.execPath, ['-r', './spec/typescript.js', '-e', script, tree.at('t')], { encoding: 'utf8', cwd: path.join(__dirname, '../..') });
     await chmod(tree.at('t/closed'), 0o755);
     if (run.status !== 0 && /EACCES|EPERM/.test(run.stderr)) {
       console.warn('      skipped: another user may not read this repository');

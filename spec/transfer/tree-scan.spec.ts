@@ -195,7 +195,7 @@ describe('what is left out of a scan', () => {
       if (process.getuid() === 0) { process.setgid(65534); process.setuid(65534); }
       const { scanTree } = require(${JSON.stringify(path.join(sourceRoot, 'lib/transfer/tree-scan'))});
       (async () => { for await (const { items } of scanTree({ paths: [process.argv[1]] })) for (const { type, code, name, fileName } of items) console.log(type ?? code, fileName ?? name); })();`;
-    const run = spawnSync(process.execPath, ['-r', 'ts-node/register/transpile-only', '-e', script, tree.at('w')], { encoding: 'utf8', cwd: sourceRoot });
+    const run = spawnSync(process.execPath, ['-r', './spec/typescript.js', '-e', script, tree.at('w')], { encoding: 'utf8', cwd: sourceRoot });
     chmodSync(tree.at('w/closed'), 0o755);
     if (run.status !== 0 && /EACCES|EPERM/.test(run.stderr)) this.skip(); // another user may not read this repository
     expect(run.stdout.trim().split('\n'), run.stderr).to.deep.equal(['directory w', 'source-unreadable w/closed', 'file w/good']);
@@ -244,7 +244,7 @@ describe('a scan of many files', () => {
       const scan = () => scanTree({ paths: [process.argv[1]] });
       const leave = async () => { for await (const batch of scan()) return process.platform === 'linux' ? require('fs').readdirSync('/proc/self/task').length : 0; };
       (async () => { console.log((await leave()) === (await leave())); await scan().next(); })();`;
-    const run = spawnSync(process.execPath, ['-r', 'ts-node/register/transpile-only', '-e', script, tree.at('t')], { encoding: 'utf8', cwd: sourceRoot, timeout: 15_000 });
+    const run = spawnSync(process.execPath, ['-r', './spec/typescript.js', '-e', script, tree.at('t')], { encoding: 'utf8', cwd: sourceRoot, timeout: 15_000 });
     expect([run.status, run.stdout.trim()], run.stderr).to.deep.equal([0, 'true']);
   });
 });

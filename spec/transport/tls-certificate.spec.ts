@@ -69,7 +69,7 @@ describe('a machine in the middle that has no key', () => {
       const [certificate, secret] = await Promise.all(['leaf.pem', 'leaf.key'].map((name) => readFile(path.join(place, name))));
       const port = await listen({ cert: certificate, key: secret, minVersion: 'TLSv1.3' });
       const env = { ...process.env, NODE_EXTRA_CA_CERTS: path.join(place, 'ca.pem'), ...environment };
-      const words = ['-r', 'ts-node/register/transpile-only', '-e', victim, formatTicket(ticketFor(port))];
+      const words = ['-r', './spec/typescript.js', '-e', victim, formatTicket(ticketFor(port))];
       const { stdout } = await promisify(execFile)(process.execPath, words, { cwd: root, env });
       expect(JSON.parse(stdout)).to.deep.equal({ trusted: true, came: 'not-authorized' });
       expect(shaken, 'the usual program was taken in').to.be.at.least(1);

