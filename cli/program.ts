@@ -1,8 +1,13 @@
 import { Command, CommanderError } from 'commander';
 import { describeAuthorize } from './commands/authorize';
+import { describeBackup } from './commands/backup';
 import { describePeers } from './commands/peers';
+import { describePrune } from './commands/prune';
 import { describeReceive } from './commands/receive';
+import { describeRestore } from './commands/restore';
 import { describeSend } from './commands/send';
+import { describeSnapshots } from './commands/snapshots';
+import { describeVerify } from './commands/verify';
 import { applyConfig } from './config';
 import { exitCodeOf } from './exit';
 import type { Shell } from './run';
@@ -24,8 +29,13 @@ export async function run(argv: readonly string[]): Promise<number> {
   describe(program);
   describeReceive(program, shell);
   describeSend(program, shell);
+  describeBackup(program, shell);
   describeAuthorize(program, shell);
   describePeers(program, shell);
+  describeSnapshots(program, shell);
+  describeRestore(program, shell);
+  describePrune(program, shell);
+  describeVerify(program, shell);
   program.hook('preAction', (_program, running) => applyConfig(program, running, program.opts<{ config?: string }>().config));
   try {
     await program.parseAsync(argv, { from: 'user' });

@@ -1,16 +1,18 @@
 import type { TransferEvent } from '../lib/index';
+import type { HistoryEvent } from './history-events';
+import type { HookFailed } from './hook-failed';
 import type { KeyEvent } from './key-events';
 
 /** Characters that JSON leaves alone and a terminal does not: they are legal escapes in JSON too, and mean the same. */
 const unprintable = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu;
 
 /** One event as one line of JSON, without the line feed. */
-export function jsonLine(event: TransferEvent | KeyEvent): string {
+export function jsonLine(event: TransferEvent | KeyEvent | HookFailed | HistoryEvent): string {
   return JSON.stringify(event).replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** Prints a single event, at once. */
-export function printEvent(stdout: NodeJS.WritableStream, event: TransferEvent | KeyEvent): void {
+export function printEvent(stdout: NodeJS.WritableStream, event: TransferEvent | KeyEvent | HistoryEvent): void {
   stdout.write(`${jsonLine(event)}\n`);
 }
 
@@ -23,7 +25,7 @@ export class JsonLines {
 
   constructor(private readonly stdout: NodeJS.WritableStream) {}
 
-  show(event: TransferEvent | KeyEvent): void {
+  show(event: TransferEvent | KeyEvent | HookFailed | HistoryEvent): void {
     if (this.lines === '') setImmediate(() => this.close());
     this.lines += `${jsonLine(event)}\n`;
   }

@@ -1,6 +1,7 @@
 import { TransferError } from '../lib/index';
-import type { Listener, TransferEvent } from '../lib/index';
+import type { TransferEvent } from '../lib/index';
 import { exitCodeOf, exitInterrupted, exitUnexpected, exitVerified } from './exit';
+import type { HookFailed } from './hook-failed';
 import { JsonLines, printEvent } from './progress-json';
 import { Terminal } from './terminal';
 import type { OutputSettings } from './terminal';
@@ -13,12 +14,13 @@ export interface Shell {
 
 /** Whatever shows events to the user: words, or JSON. */
 export interface Audience {
-  show(event: TransferEvent): void;
+  show(event: TransferEvent | HookFailed): void;
   close?(): void;
 }
 
 export interface Transfer {
-  readonly on: Listener;
+  readonly on: (event: TransferEvent | HookFailed) => void;
+  readonly terminal: Terminal;
   /** Aborted by the first Ctrl-C or SIGTERM, or when nobody reads our output any more. */
   readonly signal: AbortSignal;
 }
@@ -60,12 +62,12 @@ export async function runTransfer(
   });
   process.stderr.on('error', () => undefined); // nobody reads the words any more: that is no reason to stop
 
-  const on = (event: TransferEvent): void => {
+  const on = (event: TransferEvent | HookFailed): void => {
     if (event.event === 'failed') failures.push(event);
     audience.show(event);
   };
   try {
-    await work({ on, signal: abort.signal });
+    await work({ on, terminal, signal: abort.signal });
     audience.close?.();
     return abort.signal.aborted ? exitInterrupted : exitVerified;
   } catch (thrown) {

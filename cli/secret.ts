@@ -59,6 +59,11 @@ async function givenTicket(word: string | undefined, sources: TicketSources): Pr
   return input.isTTY ? checked(await askSecret('Ticket (not shown): ', input, output), 'What was typed') : undefined;
 }
 
+/** Whether there is one that nobody has to name. */
+export function hasTicketInEnvironment(): boolean {
+  return ticketIn() !== undefined;
+}
+
 function ticketIn(env: NodeJS.ProcessEnv = process.env): string | undefined {
   return env[variable] || undefined;
 }

@@ -46,16 +46,21 @@ export function formatDuration(seconds: number): string {
   return `${String(Math.floor(whole / 3600))} h ${String(Math.floor((whole % 3600) / 60))} min`;
 }
 
-/** `1 file`, `2,000 files`. Not by toLocaleString, whose first call takes longer than sending a small file. */
-export function formatCount(count: number, noun: string): string {
-  return `${String(count).replace(/\B(?=(\d{3})+$)/g, ',')} ${noun}${count === 1 ? '' : 's'}`;
+/** `2,000`. Not by toLocaleString, whose first call takes longer than sending a small file. */
+export function formatNumber(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
-const inMilliseconds = { s: 1_000, min: 60_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+/** `1 file`, `2,000 files`. */
+export function formatCount(count: number, noun: string, plural = `${noun}s`): string {
+  return `${formatNumber(count)} ${count === 1 ? noun : plural}`;
+}
 
-/** Reads a span of time as people write it: `30s`, `5min`, `2h`, `0s`. In ms. Throws commander's InvalidArgumentError. */
+const inMilliseconds = { s: 1_000, min: 60_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000, y: 31_536_000_000 } as const;
+
+/** Reads a span of time as people write it: `30s`, `5min`, `2h`, `8w`, `1y`, `0s`. In ms. Throws commander's InvalidArgumentError. */
 export function parseDuration(text: string): number {
-  const match = /^(\d{1,6}) ?(s|min|m|h|d)$/.exec(text);
+  const match = /^(\d{1,6}) ?(s|min|m|h|d|w|y)$/.exec(text);
   if (!match) throw new InvalidArgumentError('It looks like 30s, 5min or 2h.');
   return Number(match[1]) * inMilliseconds[match[2] as keyof typeof inMilliseconds];
 }

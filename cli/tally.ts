@@ -65,6 +65,9 @@ export class Tally {
         break;
       case 'listening':
       case 'text':
+      case 'damaged':
+      case 'snapshot':
+      case 'drill':
       case 'summary':
         break;
     }

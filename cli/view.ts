@@ -1,10 +1,12 @@
 import type { FileDone, TransferEvent, Verified } from '../lib/index';
+import { type HookFailed, hookWords } from './hook-failed';
 import { invitationLines, invites, quoted } from './invitation';
 import type { Invitation } from './invitation';
 import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
 import { fileLine, heldBack, leastVerified, summaryLine } from './results';
+import { formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
 
 /** Up to this many files are listed one by one in the result of a sender. */
@@ -14,7 +16,7 @@ const few = 8;
 export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain'>;
 
 /** Turns the events of one command into words: what both roles have in common. */
-abstract class View {
+export abstract class View {
   private readonly progress: Progress;
   protected skipped = 0;
   protected failed: string[] = [];
@@ -26,7 +28,7 @@ abstract class View {
     this.progress = terminal.drawsBars ? new ProgressBar(terminal) : new ProgressLines(terminal);
   }
 
-  show(event: TransferEvent): void {
+  show(event: TransferEvent | HookFailed): void {
     switch (event.event) {
       case 'listening':
         this.invite({ ...this.invitation, address: event.address }, event.ticket);
@@ -46,12 +48,20 @@ abstract class View {
         this.failed.push(sentence(event));
         if (event.code !== 'interrupted') this.terminal.complain(sentence(event), event.hint); // whoever interrupted knows
         break;
+      case 'hook-failed':
+        this.terminal.complain(hookWords(event));
+        return;
+      case 'snapshot':
+        this.snapshotDone(event);
+        return;
       case 'summary':
         this.progress.show(event);
         this.transferDone(event);
         return;
       case 'started':
       case 'progress':
+      case 'damaged':
+      case 'drill':
         break;
     }
     this.progress.show(event);
@@ -64,6 +74,15 @@ abstract class View {
 
   protected abstract fileDone(file: FileDone): void;
   protected abstract text(text: string): void;
+  /** A snapshot is complete. */
+  protected snapshotDone({ snapshot, bytes, new_bytes: newBytes }: TransferEvent & { event: 'snapshot' }): void {
+    this.terminal.result({ style: 'bold', text: snapshot }, `  ${formatSize(bytes)}, ${formatSize(newBytes)} of it new  complete`);
+  }
+
+  protected tellFile(file: FileDone): void {
+    this.terminal.say(...fileLine(file, this.detail('short')));
+  }
+
   protected abstract transferDone(summary: TransferEvent & { event: 'summary' }): void;
 
   /** How much to tell of a file: everything with --verbose. */
@@ -98,11 +117,11 @@ export class SenderView extends View {
 
   protected override fileDone(file: FileDone): void {
     this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
-    if (this.many) return this.tell(file);
+    if (this.many) return this.tellFile(file);
     this.held.push(file);
     if (this.held.length <= few) return;
     this.many = true;
-    for (const each of this.held.splice(0)) this.tell(each);
+    for (const each of this.held.splice(0)) this.tellFile(each);
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
@@ -123,10 +142,6 @@ export class SenderView extends View {
 
   private print(file: FileDone, ...more: Piece[]): void {
     this.terminal.result(...fileLine(file, this.detail('usual')), ...more);
-  }
-
-  private tell(file: FileDone): void {
-    this.terminal.say(...fileLine(file, this.detail('short')));
   }
 }
 

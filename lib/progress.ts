@@ -29,6 +29,54 @@ export interface FileDone {
 }
 
 /**
+ * What is wrong with something in a snapshot. Of several only the first of these is told.
+ * - `manifest`: the manifest is missing, cut off or changed, or contradicts itself, so that nothing vouches for what it speaks of
+ * - `missing`: it is not there
+ * - `unreadable`: the disk, or the system, does not give it out
+ * - `truncated`: the file is shorter than it was
+ * - `changed`: the content is another one, the symbolic link points elsewhere, or something of another kind stands there
+ * - `metadata`: its content is right; its mode, its modification time, or of what it is another name, is not
+ * - `foreign`: it is there, and the manifest does not know it
+ */
+export type DamageReason = 'manifest' | 'missing' | 'unreadable' | 'truncated' | 'changed' | 'metadata' | 'foreign';
+
+/** A complete snapshot. */
+export interface SnapshotEvent {
+  /** `NAME/ID` */
+  readonly snapshot: string;
+  /** When it was begun, as ISO 8601. */
+  readonly time: string;
+  readonly entries: number;
+  /** Of all files, and of those whose content was in no earlier snapshot. */
+  readonly bytes: number;
+  readonly new_bytes: number;
+  /** How many entries should be there and are not. */
+  readonly missing: number;
+  /** When all of it was last read back and found right, as ISO 8601; null for never since it was received. */
+  readonly verified_at: string | null;
+}
+
+/** Something in a snapshot that is not as it was when it was stored. */
+export interface Damage {
+  /** `NAME/ID` */
+  readonly snapshot: string;
+  /** Relative to the snapshot. */
+  readonly path: string;
+  readonly reason: DamageReason;
+}
+
+/** How a drill went; `failures` is empty where every file came back as it was. */
+export interface DrillReport {
+  /** `NAME/ID` */
+  readonly snapshot: string;
+  /** How many were to come back, and how many bytes they have. */
+  readonly files: number;
+  readonly bytes: number;
+  readonly failures: readonly { readonly file_name: string; readonly code: ErrorCode; readonly message: string }[];
+  readonly seconds: number;
+}
+
+/**
  * Everything that the library reports while it works. The same objects are the lines of `--json` on the command line,
  * which is why their keys are spelled as they are on the wire.
  */
@@ -41,6 +89,9 @@ export type TransferEvent =
   | { readonly event: 'text'; readonly text: string }
   | { readonly event: 'skipped'; readonly file_name: string; readonly reason: string }
   | { readonly event: 'failed'; readonly file_name?: string; readonly code: ErrorCode; readonly message: string; readonly hint?: string }
+  | ({ readonly event: 'snapshot' } & SnapshotEvent)
+  | ({ readonly event: 'damaged' } & Damage)
+  | ({ readonly event: 'drill' } & DrillReport)
   | ({ readonly event: 'summary' } & Summary);
 
 /** The end of a transfer: what moved, how fast, and what held it back. */
@@ -50,6 +101,8 @@ export interface Summary {
   readonly bytes_on_wire: number;
   readonly seconds: number;
   readonly bottleneck: Bottleneck | null;
+  /** How far the reading back went, of a verification. */
+  readonly verified?: Verified;
 }
 
 /** Whoever wants to know. Called synchronously from the transfer, so it must be quick and must not throw. */

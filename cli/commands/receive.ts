@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
-import { Option } from 'commander';
-import type { ReceiverOptions } from '../../lib/index';
+import { InvalidArgumentError, Option } from 'commander';
+import type { Listener, ReceiverOptions } from '../../lib/index';
+import { hookWords } from '../hook-failed';
+import { type HookCommand, parseHookCommand } from '../hook-command';
 import type { Shell, Transfer } from '../run';
 import { withoutTickets } from '../hide-tickets';
 import { resolveTarget } from '../secret';
 import type { Target } from '../secret';
-import { parseDuration, parseSize } from '../size';
+import { formatCount, parseDuration, parseSize } from '../size';
 import { wrongUsage } from '../usage';
 
 /** The options of `sendall receive`, as commander names them. */
@@ -19,7 +21,12 @@ interface ReceiveFlags {
   readonly allowHidden?: boolean;
   readonly maxSize?: number;
   readonly quota?: number;
+  readonly onReceived?: HookCommand;
+  readonly hookTimeout: number;
 }
+
+const usualHookTimeout = 300_000; // ms
+const longestHookTimeout = 20 * 86_400_000; // a timer takes a little more
 
 /** Adds `sendall receive` to the program. */
 export function describeReceive(program: Command, shell: Shell): void {
@@ -41,6 +48,10 @@ export function describeReceive(program: Command, shell: Shell): void {
     .option('--allow-hidden', 'take names that start with a dot')
     .option('--max-size <SIZE>', 'take no file larger than this, for example 10G', parseSize)
     .option('--quota <SIZE>', 'keep no more than this in the directory', parseSize)
+    .option('--on-received <COMMAND>', 'run this, without a shell, for each file and snapshot that is committed; its receipt is on standard input', parseHookCommand)
+    .addOption(
+      new Option('--hook-timeout <DURATION>', 'how long one run of that command may take: 30s, 5min, 2h').argParser(parseHookTimeout).default(usualHookTimeout, '5min'),
+    )
     .addHelpText(
       'after',
       `
@@ -49,9 +60,17 @@ Examples:
   $ sendall receive /srv/incoming --listen 127.0.0.1:0 --max-size 10G --if-exists rename
   $ sendall receive --once --json --listen unix:/run/sendall.sock
   $ sendall receive /srv/incoming --from sendall://192.168.1.20:8898/TOKEN
+  $ sendall receive /srv/incoming --on-received "/usr/local/bin/index --json" --hook-timeout 1min
 
 It prints a ticket: whoever has it may send, until this command ends.
-sendall authorize makes keys that last.`,
+sendall authorize makes keys that last.
+
+The COMMAND of --on-received: white space separates its words, '…' and "…" keep together what is
+between them, nothing else is special; or a JSON array of the words. On standard input it gets one
+JSON object, as --json prints it. What it prints goes to stderr, unless --quiet or --json is given.
+If it fails or takes too long, that is said, and the transfer is none the worse. Four run at once,
+the others wait for their turn, and the receiver ends after the last of them (a second Ctrl-C ends
+both at once).`,
     )
     .action(async (directory: string, flags: ReceiveFlags) => {
       const from = flags.from === undefined ? undefined : await resolveTarget(flags.from);
@@ -71,10 +90,12 @@ sendall authorize makes keys that last.`,
     });
 }
 
-async function receive(options: ReceiverOptions, flags: Omit<ReceiveFlags, 'from'> & { readonly from: Target | undefined }, { on, signal }: Transfer): Promise<void> {
+async function receive(options: ReceiverOptions, flags: Omit<ReceiveFlags, 'from'> & { readonly from: Target | undefined }, transfer: Transfer): Promise<void> {
+  const { signal } = transfer;
   const { listen, once, from, retryFor } = flags;
+  const hooks = hooksOf(flags, transfer);
   const { AuthorizedKeys, createReceiver } = require('../../lib/index') as typeof import('../../lib/index');
-  const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on });
+  const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on: hooks?.on ?? transfer.on });
   try {
     if (from !== undefined) {
       await receiver.dial(from.kind === 'ticket' ? from.ticket : from.address, { signal, ...(retryFor === undefined ? {} : { retryFor }) });
@@ -85,7 +106,40 @@ async function receive(options: ReceiverOptions, flags: Omit<ReceiveFlags, 'from
     if (!signal.aborted) await (once === true ? Promise.race([receiver.once(), stopped]) : stopped);
   } finally {
     await receiver.close();
+    await hooks?.ended();
   }
+}
+
+/** The transfer's listener with the hooks behind it, and their end; undefined where none are wanted. */
+function hooksOf({ onReceived, hookTimeout }: Pick<ReceiveFlags, 'onReceived' | 'hookTimeout'>, { on, terminal }: Transfer): { readonly on: Listener; readonly ended: () => Promise<void> } | undefined {
+  if (onReceived === undefined) return undefined;
+  const { Hooks } = require('../hooks') as typeof import('../hooks');
+  const hooks = new Hooks({
+    command: onReceived,
+    timeout: hookTimeout,
+    failed: (event) => {
+      on(event);
+      if (terminal.settings.json) terminal.complain(hookWords(event)); // on stderr as well
+    },
+    printed: (line) => terminal.say({ style: 'dim', text: 'hook: ' }, line),
+  });
+  return {
+    on: (event) => {
+      on(event);
+      hooks.note(event);
+    },
+    ended: async () => {
+      if (hooks.left > 0) terminal.say(`Waiting for the command of --on-received, ${formatCount(hooks.left, 'run')} left.`);
+      await hooks.close();
+    },
+  };
+}
+
+/** Longer than no time, and no longer than a timer can be. */
+function parseHookTimeout(text: string): number {
+  const timeout = parseDuration(text);
+  if (timeout >= 1000 && timeout <= longestHookTimeout) return timeout;
+  throw new InvalidArgumentError('It must be 1s to 20d.');
 }
 
 /** What the flags ask the library for. */

@@ -120,13 +120,13 @@ function noTarget(words: readonly string[], last: string): Error {
   return wrongUsage(`"${withoutTickets(last)}" is not a target.`, { hint: form });
 }
 
-function parseConnections(text: string): number | 'auto' {
+export function parseConnections(text: string): number | 'auto' {
   if (text === 'auto') return 'auto';
   const connections = /^\d{1,3}$/.test(text) ? Number(text) : 0;
   if (connections >= 1 && connections <= mostConnections) return connections;
   throw new InvalidArgumentError(`It must be 1 to ${mostConnections.toString()}, or auto.`);
 }
 
-function append(pattern: string, patterns: readonly string[] = []): string[] {
+export function append(pattern: string, patterns: readonly string[] = []): string[] {
   return [...patterns, pattern];
 }

@@ -11,6 +11,11 @@ export function textUnder(header: JsonObject, key: string): string {
   return value;
 }
 
+/** As `textUnder`, undefined where the key is absent. */
+export function optionalTextUnder(header: JsonObject, key: string): string | undefined {
+  return Object.hasOwn(header, key) ? textUnder(header, key) : undefined;
+}
+
 /** A whole number of bytes, or of anything else, under `key`. */
 export function sizeUnder(header: JsonObject, key: string, most = Number.MAX_SAFE_INTEGER): number {
   const value = ownValue(header, key);

@@ -1,4 +1,4 @@
-import { TransferError } from '../errors';
+import { type ErrorCode, isErrorCode, TransferError } from '../errors';
 import { type EntryName, parseEntryName } from '../name';
 import type { Digests, Verified } from '../progress';
 import { countUnder, type DigestAlgorithm, digestsUnder, isDigest, optionalSizeUnder, sizeUnder, textUnder, verifiedUnder, wrong } from './fields';
@@ -25,6 +25,8 @@ export interface FileEntry extends EntryBase {
   readonly mode: number;
   /** When the sender's system says it was last changed in any way; absent where it cannot tell. */
   readonly ctime: bigint | undefined;
+  /** Its number on the sender's disk; given for backups, where the system has such numbers. */
+  readonly inode?: bigint | undefined;
 }
 
 export interface DirectoryEntry extends EntryBase {
@@ -53,6 +55,13 @@ export interface BadEntry {
   readonly file: number;
   readonly text: string;
   readonly error: TransferError;
+}
+
+/** Something that belongs into a snapshot and cannot be sent, by its name as it was found, and why. */
+export interface MissingEntry {
+  readonly name: string;
+  readonly code: ErrorCode;
+  readonly message: string;
 }
 
 export interface NameRule {
@@ -102,21 +111,22 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
     const text = textUnder(entry, 'name');
     const type = ownValue(entry, 'type');
     if (type !== 'file' && type !== 'directory' && type !== 'symlink' && type !== 'link') throw wrong('type', 'a kind of entry', type);
-    const base = { file, mtime: timeUnder(entry, 'mtime') };
+    const mtime = timeUnder(entry, 'mtime');
     const target = type === 'symlink' || type === 'link' ? textUnder(entry, 'target') : '';
     try {
       // The name comes last: what is mistyped is found whatever the name is.
       switch (type) {
         case 'file': {
           const ctime = Object.hasOwn(entry, 'ctime') ? timeUnder(entry, 'ctime') : undefined;
-          return { ...base, type, size: optionalSizeUnder(entry, 'size'), mode: modeUnder(entry), ctime, name: parseEntryName(text, rule) };
+          const inode = Object.hasOwn(entry, 'inode') ? inodeUnder(entry) : undefined;
+          return { type, file, mtime, size: optionalSizeUnder(entry, 'size'), mode: modeUnder(entry), ctime, inode, name: parseEntryName(text, rule) };
         }
         case 'directory':
-          return { ...base, type, mode: modeUnder(entry), name: parseEntryName(text, rule) };
+          return { type, file, mtime, mode: modeUnder(entry), name: parseEntryName(text, rule) };
         case 'symlink':
-          return { ...base, type, target: linkTarget(target), name: parseEntryName(text, rule) };
+          return { type, file, mtime, target: linkTarget(target), name: parseEntryName(text, rule) };
         case 'link':
-          return { ...base, type, target: parseEntryName(target, rule), name: parseEntryName(text, rule) };
+          return { type, file, mtime, target: parseEntryName(target, rule), name: parseEntryName(text, rule) };
       }
     } catch (error) {
       if (error instanceof TransferError && error.code === 'name') return { file, text, error };
@@ -127,16 +137,17 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
 
 /** An entry as an element of the payload of `offer`. */
 export function encodeEntry(entry: Entry): JsonObject {
-  const { file, type, name, mtime } = entry;
-  const base = { file, type, name, mtime: String(mtime) };
+  const { file, type, name } = entry;
+  const mtime = String(entry.mtime);
   switch (entry.type) {
     case 'file':
-      return { ...base, mode: entry.mode, ...(entry.size === undefined ? {} : { size: entry.size }), ...(entry.ctime === undefined ? {} : { ctime: String(entry.ctime) }) };
+      // What is undefined is left out when the list is written; spreading it in would cost more than all the rest.
+      return { file, type, name, mtime, mode: entry.mode, size: entry.size, ctime: entry.ctime === undefined ? undefined : String(entry.ctime), inode: entry.inode?.toString() };
     case 'directory':
-      return { ...base, mode: entry.mode };
+      return { file, type, name, mtime, mode: entry.mode };
     case 'symlink':
     case 'link':
-      return { ...base, target: entry.target };
+      return { file, type, name, mtime, target: entry.target };
   }
 }
 
@@ -181,6 +192,15 @@ export function parseReceipts(bytes: Uint8Array): SessionReceipt[] {
   });
 }
 
+/** The payload of `missing`. @throws TransferError `bad-header` */
+export function parseMissing(bytes: Uint8Array): MissingEntry[] {
+  return parseList(bytes).map((element) => {
+    const missing = asObject(element);
+    const code = textUnder(missing, 'code');
+    return { name: textUnder(missing, 'name'), code: isErrorCode(code) ? code : 'unexpected', message: textUnder(missing, 'message') };
+  });
+}
+
 function asObject(value: unknown): JsonObject {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
   throw wrong('list', 'objects', value);
@@ -200,15 +220,23 @@ function modeUnder(entry: JsonObject): number {
 }
 
 /** Nanoseconds since 1970, within what 64 bits hold. */
-function timeUnder(entry: JsonObject, key: string): bigint {
+export function timeUnder(entry: JsonObject, key: string): bigint {
   const value = ownValue(entry, key);
   const time = typeof value === 'string' && /^-?\d{1,19}$/.test(value) ? BigInt(value) : undefined;
   if (time === undefined || BigInt.asIntN(64, time) !== time) throw wrong(key, 'nanoseconds as a decimal string', value);
   return time;
 }
 
+/** 64 bits without a sign. */
+export function inodeUnder(entry: JsonObject): bigint {
+  const value = ownValue(entry, 'inode');
+  const inode = typeof value === 'string' && /^\d{1,20}$/.test(value) ? BigInt(value) : undefined;
+  if (inode === undefined || BigInt.asUintN(64, inode) !== inode) throw wrong('inode', 'a whole number as a decimal string', value);
+  return inode;
+}
+
 /** Half of a surrogate pair has no UTF-8: the link would point elsewhere. */
-function linkTarget(text: string): string {
+export function linkTarget(text: string): string {
   if (text !== '' && !/[\0\p{Cs}]/u.test(text) && Buffer.byteLength(text) <= longestTarget) return text;
   throw new TransferError('name', 'The target of a symbolic link is empty, too long, or contains NUL or half of a surrogate pair.');
 }

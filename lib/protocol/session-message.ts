@@ -1,33 +1,19 @@
 import type { Digests } from '../progress';
-import { countUnder, type DigestAlgorithm, digestsUnder, optionalCountUnder, roleUnder, sizeUnder, textUnder, wrong } from './fields';
+import { countUnder, digestsUnder, optionalCountUnder, optionalSizeUnder, sizeUnder, textUnder, wrong } from './fields';
 import type { JsonObject } from './frame';
+import { type Hello, parseHello } from './hello';
 import { ownValue } from './json-object';
 import { parseRefusal, parseWaited, type Refusal, type Waited } from './message';
 import { mostSegments, pieceSize } from './segment';
+import { parseSnapshotDone, type SnapshotDone } from './snapshot-done';
 
-/** The version of the session's conversation that is spoken here. */
-export const sessionVersion = 1;
+export type { Hello } from './hello';
+export type { SnapshotDone } from './snapshot-done';
 
 /** The longest list that a message carries behind its header, in bytes. */
 export const longestList = 8 * 1024 * 1024;
 /** The longest content of a bundle, in bytes. */
 export const longestBundle = 512 * 1024;
-
-export type Role = 'sender' | 'receiver';
-
-/** The first message on every connection, from both sides; see PROTOCOL.md, "The session". */
-export interface Hello {
-  readonly type: 'hello';
-  readonly version: number;
-  /** What the side that says it is. */
-  readonly role: Role;
-  /** 32 hexadecimal digits, chosen by the side that dials; the same on all connections of one session. */
-  readonly session: string;
-  /** 0 for the one that carries the conversation, 1 and up for those that carry segments only. */
-  readonly connection: number;
-  /** By the sender: what the digests of this session are. */
-  readonly digest?: DigestAlgorithm;
-}
 
 /** By both sides: the one that says it is alive. */
 export interface Heartbeat {
@@ -37,6 +23,14 @@ export interface Heartbeat {
 /** By the sender: everything was offered. */
 export interface End {
   readonly type: 'end';
+  /** Of a backup: how many entries were offered in the whole session, over all of its conversations. */
+  readonly entries?: number;
+}
+
+/** By the sender of a backup: a list of what belongs into the snapshot and cannot be sent (`parseMissing`). */
+export interface Missing {
+  readonly type: 'missing';
+  readonly list: number;
 }
 
 /** By the sender: a list of entries (`parseEntries`). */
@@ -71,7 +65,18 @@ export interface Keep {
   readonly count: number;
 }
 
-/** By the sender: all of the file was sent or kept, and this is what it must be. */
+/** By the sender: these bytes stand at the receiver, from `from` on in the file of which it told by `standing`. */
+export interface Copy {
+  readonly type: 'copy';
+  readonly file: number;
+  /** A multiple of `pieceSize`. */
+  readonly offset: number;
+  /** Of whole pieces, or up to the end of the file; at least 1. */
+  readonly size: number;
+  readonly from: number;
+}
+
+/** By the sender: all of the file was sent, kept or copied, and this is what it must be. */
 export interface Close {
   readonly type: 'close';
   readonly file: number;
@@ -110,6 +115,12 @@ export interface Held {
   readonly list: number;
 }
 
+/** By the receiver: what it has of files that may be alike in part (`parseStanding`). */
+export interface StandingMessage {
+  readonly type: 'standing';
+  readonly list: number;
+}
+
 /** By the receiver: entries that are stored (`parseReceipts`). */
 export interface Receipts {
   readonly type: 'receipts';
@@ -119,6 +130,13 @@ export interface Receipts {
 /** By the receiver: one entry that is not stored, or with no `file` the end of the conversation. */
 export interface SessionRefusal extends Refusal {
   readonly file?: number;
+}
+
+/** By the receiver of a backup: this file is stored, and is other than it was, though its size and mtime are the same. */
+export interface Alarm {
+  readonly type: 'alarm';
+  readonly file: number;
+  readonly message: string;
 }
 
 /** By the receiver: so many frames of segments and bundles have been taken off a connection. */
@@ -139,10 +157,12 @@ export interface ProgressMessage {
 export interface Done {
   readonly type: 'done';
   readonly waited?: Waited;
+  /** Of a backup: the snapshot that is complete now. */
+  readonly snapshot?: SnapshotDone;
 }
 
-export type FromSender = Hello | Heartbeat | Offer | Segment | Bundle | Keep | Close | Drop | Text | End | Connect;
-export type FromReceiver = Hello | Heartbeat | Answer | Held | Receipts | SessionRefusal | Taken | ProgressMessage | Done;
+export type FromSender = Hello | Heartbeat | Offer | Segment | Bundle | Keep | Copy | Close | Drop | Text | End | Connect | Missing;
+export type FromReceiver = Hello | Heartbeat | Answer | Held | StandingMessage | Receipts | SessionRefusal | Taken | ProgressMessage | Alarm | Done;
 
 /**
  * What a sender says inside a session. Keys that are not named are ignored.
@@ -154,9 +174,13 @@ export function parseFromSender(header: JsonObject): FromSender {
     case 'hello':
       return parseHello(header);
     case 'heartbeat':
-    case 'end':
       return { type };
+    case 'end': {
+      const entries = optionalSizeUnder(header, 'entries');
+      return { type, ...(entries === undefined ? {} : { entries }) };
+    }
     case 'offer':
+    case 'missing':
       return { type, list: sizeUnder(header, 'list', longestList) };
     case 'segment':
       return parseSegment(header);
@@ -169,6 +193,10 @@ export function parseFromSender(header: JsonObject): FromSender {
         first: sizeUnder(header, 'first', mostSegments - 1),
         count: positive('count', sizeUnder(header, 'count', mostSegments)),
       };
+    case 'copy': {
+      const { file, offset, size } = parseSegment({ ...header, zero: true });
+      return { type, file, offset, size, from: sizeUnder(header, 'from', Number.MAX_SAFE_INTEGER - size) };
+    }
     case 'close':
       return { type, file: countUnder(header, 'file'), size: sizeUnder(header, 'size'), digests: digestsUnder(header, 'digests') };
     case 'drop':
@@ -195,6 +223,7 @@ export function parseFromReceiver(header: JsonObject): FromReceiver {
       return { type };
     case 'answer':
     case 'held':
+    case 'standing':
     case 'receipts':
       return { type, list: sizeUnder(header, 'list', longestList) };
     case 'refusal': {
@@ -203,33 +232,18 @@ export function parseFromReceiver(header: JsonObject): FromReceiver {
     }
     case 'taken':
       return { type, connection: countUnder(header, 'connection'), frames: countUnder(header, 'frames') };
+    case 'alarm':
+      return { type, file: countUnder(header, 'file'), message: textUnder(header, 'message') };
     case 'progress':
       return { type, file: countUnder(header, 'file'), done: sizeUnder(header, 'done') };
     case 'done': {
       const waited = ownValue(header, 'waited');
-      return { type, ...(waited === undefined ? {} : { waited: parseWaited(waited) }) };
+      const snapshot = ownValue(header, 'snapshot');
+      return { type, ...(waited === undefined ? {} : { waited: parseWaited(waited) }), ...(snapshot === undefined ? {} : { snapshot: parseSnapshotDone(snapshot) }) };
     }
     default:
       throw wrong('type', 'a message of a receiver', type);
   }
-}
-
-/** @throws TransferError `bad-header` */
-export function parseHello(header: JsonObject): Hello {
-  const type = ownValue(header, 'type');
-  if (type !== 'hello') throw wrong('type', '"hello"', type);
-  const session = textUnder(header, 'session');
-  if (!/^[0-9a-f]{32}$/.test(session)) throw wrong('session', '32 hexadecimal digits', session);
-  const digest = ownValue(header, 'digest');
-  if (digest !== undefined && digest !== 'blake3' && digest !== 'sha256' && digest !== 'md5') throw wrong('digest', '"blake3", "sha256" or "md5"', digest);
-  return {
-    type,
-    version: countUnder(header, 'version'),
-    role: roleUnder(header, 'role'),
-    session,
-    connection: countUnder(header, 'connection'),
-    ...(digest === undefined ? {} : { digest }),
-  };
 }
 
 /** What no file could have is refused here; what its own size forbids, by whoever knows the file. */

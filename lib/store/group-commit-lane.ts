@@ -159,10 +159,16 @@ async function carryOut(orders: readonly CommitOrder[]): Promise<Result<CommitAn
   const { root, foldsNames, algorithm, direct, syncEach } = setup;
   const results: Result<CommitAnswer>[] = [];
   const directories = new OpenDirectories(root, foldsNames);
+  const others = new Map<string, OpenDirectories>();
+  const elsewhere = (other: string): OpenDirectories => {
+    const known = others.get(other) ?? new OpenDirectories(other, foldsNames);
+    others.set(other, known);
+    return known;
+  };
   try {
     for (const order of orders) {
       try {
-        results.push({ answer: await carryOutOne(order, { directories, calls, algorithm, direct, syncEach }) });
+        results.push({ answer: await carryOutOne(order, { directories, elsewhere, calls, algorithm, direct, syncEach }) });
       } catch (error) {
         results.push(failureOf(error));
       }
@@ -170,6 +176,7 @@ async function carryOut(orders: readonly CommitOrder[]): Promise<Result<CommitAn
     }
   } finally {
     directories.close();
+    for (const other of others.values()) other.close();
   }
   return results;
 }

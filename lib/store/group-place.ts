@@ -6,6 +6,7 @@ import { parseEntryName, printable } from '../name';
 import type { SystemCalls } from '../system-calls';
 import { cannotLink } from './final-name';
 import type { OpenDirectories } from './group-directories';
+import type { EarlierFile } from './group-tree';
 import { digestOf, fileStat, type FileStat } from './group-read';
 import { alreadyThere } from './local-file';
 import type { Committed, IfExists } from './store';
@@ -21,6 +22,8 @@ export type Placing = {
   | { readonly kind: 'symlink'; readonly target: string; readonly mtime: bigint }
   /** Another name of the file that is called `target`. */
   | { readonly kind: 'link'; readonly target: string }
+  /** Another name of a file elsewhere on this disk, if that is still as it should be. */
+  | { readonly kind: 'earlier'; readonly earlier: EarlierFile }
 );
 
 /** What became of it. */
@@ -35,6 +38,8 @@ export interface Placed {
 /** Where things are placed, and by what means. */
 export interface PlacingGround {
   readonly directories: OpenDirectories;
+  /** The directories below the root of an earlier file. */
+  readonly elsewhere: (root: string) => OpenDirectories;
   readonly calls: SystemCalls | undefined;
   readonly algorithm: DigestAlgorithm;
   /** Read past the page cache. */
@@ -91,24 +96,39 @@ async function inDirectory<T>(name: string, { directories }: PlacingGround, acti
   }
 }
 
-function stage(thing: Placing, { directories, calls }: PlacingGround): void {
+function stage(thing: Placing, { directories, elsewhere, calls }: PlacingGround): void {
   if (thing.kind === 'file') return;
-  const { staged, target } = thing;
+  const { staged } = thing;
   mkdirSync(path.dirname(staged), { recursive: true });
-  if (thing.kind === 'symlink') {
-    symlinkSync(target, staged);
-    if (calls) calls.setLinkTime(staged, thing.mtime);
-    else lutimesSync(staged, new Date(), new Date(Number(thing.mtime / 1_000_000n)));
-    return;
+  switch (thing.kind) {
+    case 'symlink':
+      symlinkSync(thing.target, staged);
+      if (calls) calls.setLinkTime(staged, thing.mtime);
+      else lutimesSync(staged, new Date(), new Date(Number(thing.mtime / 1_000_000n)));
+      return;
+    case 'link':
+      stageLink(thing.name, directories, thing.target, staged);
+      return;
+    case 'earlier': {
+      const { root, name, size, mtime } = thing.earlier;
+      const found = stageLink(thing.name, elsewhere(root), name, staged);
+      // Someone wrote to it since: what it holds is not what its digest says.
+      if (found.size !== BigInt(size) || found.mtimeNs !== mtime) throw noSuchFile(thing.name, name);
+    }
   }
+}
+
+function stageLink(name: string, directories: OpenDirectories, target: string, staged: string): BigIntStats {
   try {
     linkSync(directories.at(path.posix.dirname(target), path.posix.basename(target), false), staged);
   } catch (error) {
     if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw error;
-    throw noSuchFile(thing.name, target, error);
+    throw noSuchFile(name, target, error);
   }
+  const found = look(staged);
   // A link to a symbolic link, or to something that only looked like a file.
-  if (look(staged)?.isFile() !== true) throw noSuchFile(thing.name, target);
+  if (found?.isFile() !== true) throw noSuchFile(name, target);
+  return found;
 }
 
 function noSuchFile(name: string, target: string, cause?: unknown): TransferError {
@@ -126,7 +146,7 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
     const standing = look(target);
     // Removed since it was in the way: there is room now.
     if (!standing) continue;
-    if (thing.kind === 'link' && isSameFile(standing, staged)) return appeared({ outcome: 'identical', path: name, stat: fileStat(standing) }, ground);
+    if ((thing.kind === 'link' || thing.kind === 'earlier') && isSameFile(standing, staged)) return appeared({ outcome: 'identical', path: name, stat: fileStat(standing) }, ground);
     if (ifExists === 'replace' && (standing.isFile() || (thing.kind === 'symlink' && standing.isSymbolicLink()))) {
       renameSync(staged, target);
       return appeared({ outcome: 'replaced', path: name, ...statOf(thing, target) }, ground);

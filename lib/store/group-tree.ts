@@ -41,6 +41,22 @@ export interface GroupedLink {
   readonly ifExists: IfExists;
 }
 
+/** A file that stands outside of this store, on the same disk. */
+export interface EarlierFile {
+  /** The path of a directory that is trusted, and the file's name below it, which is walked to without following symbolic links. */
+  readonly root: string;
+  readonly name: EntryName;
+  readonly size: number;
+  readonly mtime: bigint;
+}
+
+/** A file that is to share the content, mode and mtime of an earlier one, by one more name. */
+export interface GroupedEarlier {
+  readonly file: number;
+  readonly name: EntryName;
+  readonly earlier: EarlierFile;
+}
+
 /** What became of an entry: `committed` or `error`. */
 export interface GroupOutcome {
   readonly file: number;

@@ -10,13 +10,14 @@ import type { DirectoryTree } from './directory-tree';
 import type { CommitAnswer } from './group-commit-lane';
 import { errorOf } from './group-failure';
 import { GroupLanes } from './group-lanes';
+import type { Placing } from './group-place';
 import { type Standing, standingsOf } from './group-look';
 import { StagedGroup } from './group-staged';
-import type { GroupedDirectory, GroupedFile, GroupedLink, GroupedSymlink, GroupOutcome } from './group-tree';
+import type { GroupedDirectory, GroupedEarlier, GroupedFile, GroupedLink, GroupedSymlink, GroupOutcome } from './group-tree';
 import { diskError, discarded } from './staged-bytes';
 
 export type { Standing } from './group-look';
-export type { GroupedDirectory, GroupedFile, GroupedLink, GroupedSymlink, GroupOutcome } from './group-tree';
+export type { EarlierFile, GroupedDirectory, GroupedEarlier, GroupedFile, GroupedLink, GroupedSymlink, GroupOutcome } from './group-tree';
 
 export interface GroupPlace {
   /** Of the receive directory. */
@@ -36,6 +37,10 @@ export interface GroupPlace {
 /** Names that one lane looks at in one go. */
 const namesPerLook = 1_000;
 const { O_DIRECTORY, O_RDONLY } = constants;
+
+type Unstaged<Thing> = Thing extends Placing ? Omit<Thing, 'staged'> : never;
+/** A link that is to be made, wherever it is staged. */
+type LinkPlacing = Unstaged<Extract<Placing, { readonly kind: 'link' | 'earlier' }>>;
 
 interface Owed {
   readonly resolve: () => void;
@@ -124,10 +129,19 @@ export class GroupStore {
   }
 
   /** Makes hard links, after what they point to was committed. */
-  async link(entries: readonly GroupedLink[]): Promise<GroupOutcome[]> {
+  link(entries: readonly GroupedLink[]): Promise<GroupOutcome[]> {
+    return this.linkEach(entries, ({ name, target, ifExists }) => ({ kind: 'link', name, target, ifExists }));
+  }
+
+  /** Makes hard links to files elsewhere on this disk, in place of whatever stands under these names. */
+  linkEarlier(entries: readonly GroupedEarlier[]): Promise<GroupOutcome[]> {
+    return this.linkEach(entries, ({ name, earlier }) => ({ kind: 'earlier', name, earlier, ifExists: 'replace' }));
+  }
+
+  private async linkEach<Link extends GroupedLink | GroupedEarlier>(entries: readonly Link[], placing: (entry: Link) => LinkPlacing): Promise<GroupOutcome[]> {
     if (entries.length === 0) return [];
     const home = this.newHome();
-    const things = entries.map(({ name, target, ifExists }, at) => ({ kind: 'link' as const, staged: `${home}/${String(at)}`, name, target, ifExists }));
+    const things = entries.map((entry, at) => ({ ...placing(entry), staged: `${home}/${String(at)}` }));
     const outcomes = await this.inTurn(() => this.durably(entries, () => this.lanes.commit({ order: 'place', things })));
     await this.remove(home);
     return outcomes;

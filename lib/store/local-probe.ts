@@ -26,9 +26,13 @@ export async function probe(staging: Directory): Promise<Abilities> {
   return { direct: await takesDirect(staging), foldsNames: await foldsNames(staging) };
 }
 
+/** Whether O_DIRECT, where a file in the directory `place` takes it, reads from a device. Writes nothing. */
+export async function answersFromDevice(place: string): Promise<boolean> {
+  return process.platform === 'linux' && O_DIRECT !== undefined && deviceFileSystems.has((await statfs(place)).type >>> 0);
+}
+
 async function takesDirect(staging: Directory): Promise<boolean> {
-  if (process.platform !== 'linux' || O_DIRECT === undefined) return false;
-  if (!deviceFileSystems.has((await statfs(staging.at('.'))).type >>> 0)) return false;
+  if (O_DIRECT === undefined || !(await answersFromDevice(staging.at('.')))) return false;
   const place = staging.at(randomBytes(16).toString('hex'));
   const { bytes } = await new AlignedMemory(alignment, 1).lease();
   try {

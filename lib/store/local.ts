@@ -11,7 +11,7 @@ import { probe, type Abilities } from './local-probe';
 import { alreadyThere, LocalFile } from './local-file';
 import { PartialFiles } from './partial-files';
 import { ReceiptIndex } from './receipt-index';
-import { openReceiveDirectory, type ReceiveDirectory } from './receive-directory';
+import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory } from './receive-directory';
 import { digestStanding, type SessionStore } from './session-store';
 import { diskError, type StagedBytes } from './staged-bytes';
 import { LargeBytes, LargeMemory } from './staged-large';
@@ -43,10 +43,11 @@ export class LocalStore implements Store {
 
   /**
    * Opens a receive directory: checks that it is ours and not writable by others, locks it, finds out what its disk can do,
-   * and removes what an earlier run left staged. Rejects with `directory`, and then leaves it as it was.
+   * and removes what an earlier run left staged. What we keep is in there, or at `own`.
+   * Rejects with `directory`, and then leaves it as it was.
    */
-  static async open(place: string): Promise<LocalStore> {
-    const opened = await openReceiveDirectory(place);
+  static async open(place: string, own?: OwnPlace): Promise<LocalStore> {
+    const opened = await openReceiveDirectory(place, own);
     try {
       const abilities = await probe(opened.staging);
       return new LocalStore(new DirectoryTree(opened.root, abilities.foldsNames), opened, abilities);

@@ -14,6 +14,24 @@ interface Holder {
   readonly started: string;
 }
 
+/** What a lock is for, in the words of the refusal. */
+export interface LockWords {
+  /** Whoever has it: `Another receiver`. */
+  readonly holder: string;
+  /** What that one is using. */
+  readonly held: string;
+  readonly hint: string;
+  /** The path of the lock, for people. */
+  readonly path: string;
+}
+
+const ofReceivers: LockWords = {
+  holder: 'Another receiver',
+  held: 'this directory',
+  hint: 'Stop that one first, or receive into another directory.',
+  path: '.sendall/lock',
+};
+
 const lockName = 'lock';
 const guardName = 'lock.removing';
 const mostAttempts = 50;
@@ -23,9 +41,9 @@ const writtenWithin = 5_000;
 
 /**
  * Takes the lock file of a staging directory; resolves with the function that gives it back. The lock of a process that is
- * gone is taken over, by one only of those who try. Rejects with `directory` while another process holds it.
+ * gone is taken over, by one only of those who try. Rejects with `directory`, in these words, while another process holds it.
  */
-export async function takeLock(directory: Directory): Promise<() => Promise<void>> {
+export async function takeLock(directory: Directory, words = ofReceivers): Promise<() => Promise<void>> {
   const mine: Holder = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
   const draft = `${lockName}.${randomBytes(8).toString('hex')}`;
   await writeFile(directory.at(draft), JSON.stringify(mine), { flag: 'wx', mode: 0o600 });
@@ -36,20 +54,18 @@ export async function takeLock(directory: Directory): Promise<() => Promise<void
         return () => unlink(directory.at(lockName));
       }
       const found = await look(directory, lockName);
-      if (typeof found === 'object') throw inUse(found);
+      if (typeof found === 'object') throw inUse(found, words);
       if (found === 'dead') await removeDead(directory, draft);
       else await sleep(retryAfter);
     }
   } finally {
     await unlink(directory.at(draft));
   }
-  throw new TransferError('directory', 'The lock of the receive directory could not be taken.', { hint: 'Remove .sendall/lock if no receiver runs.' });
+  throw new TransferError('directory', 'The lock of the receive directory could not be taken.', { hint: `Remove ${words.path} if nothing uses it.` });
 }
 
-function inUse(holder: Holder): TransferError {
-  return new TransferError('directory', `Another receiver (process ${String(holder.pid)} on ${holder.host}) is using this directory.`, {
-    hint: 'Stop that one first, or receive into another directory.',
-  });
+function inUse({ pid, host }: Holder, { holder, held, hint }: LockWords): TransferError {
+  return new TransferError('directory', `${holder} (process ${String(pid)} on ${host}) is using ${held}.`, { hint });
 }
 
 /** `link` makes the whole lock appear at once, and fails if there is one. */

@@ -11,8 +11,10 @@ import type { Directory } from './directory';
 import { takeFreeName } from './final-name';
 import { ReadBack } from './read-back';
 import { discarded, diskError, incomplete, mismatch, type StagedBytes } from './staged-bytes';
+import type { StandingFile } from './standing-file';
 import { firstDifference } from './store';
 import { writeSectors } from './write-sectors';
+import { isZero } from './zeros';
 
 /** As for a file that arrives in order; see `LargeBytes`. */
 const mostBehind = 64 * 1024 * 1024;
@@ -96,6 +98,13 @@ export class PartialBytes implements StagedBytes {
   zero(offset: number, length: number, fresh: boolean): boolean {
     const runs = this.arrivals.begin(offset, length);
     for (const run of runs) this.track(run, () => (fresh ? this.stretch() : this.writeZeros(run)));
+    return runs.length > 0;
+  }
+
+  /** Takes a run of pieces that stand in another file, from its byte `from` on; `fresh` as for `zero`. False if it was not needed. */
+  copy(offset: number, length: number, from: number, standing: StandingFile, fresh: boolean): boolean {
+    const runs = this.arrivals.begin(offset, length);
+    for (const run of runs) this.track(run, () => this.writeCopy(run, from + run.offset - offset, standing, fresh));
     return runs.length > 0;
   }
 
@@ -234,6 +243,23 @@ export class PartialBytes implements StagedBytes {
       } finally {
         lease.release();
       }
+    }
+  }
+
+  /** Piece by piece, so that the reading back can follow, and zeros are left a hole. */
+  private async writeCopy({ offset, length }: Run, from: number, standing: StandingFile, fresh: boolean): Promise<void> {
+    for (let at = 0; at < length; at += pieceSize) {
+      const lease = await this.place.memory.lease();
+      const bytes = lease.bytes.subarray(0, Math.min(pieceSize, length - at));
+      try {
+        this.throwIfFailed();
+        await standing.read(bytes, from + at);
+        if (fresh && isZero(bytes)) await this.stretch();
+        else await writeSectors(this.place, lease.bytes, offset + at, bytes.length);
+      } finally {
+        lease.release();
+      }
+      this.arrived({ offset: offset + at, length: bytes.length });
     }
   }
 

@@ -3,10 +3,12 @@ import { TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
 import type { Digests } from '../progress';
 import { segmentSizeOf } from '../protocol/segment';
+import type { StandingSegment } from '../protocol/standing';
 import { rm } from 'node:fs/promises';
 import { writeJournal } from './journal';
 import { type FilePlace, LocalFile } from './local-file';
 import type { PartialBytes } from './partial-bytes';
+import type { StandingFile } from './standing-file';
 import { discarded } from './staged-bytes';
 import type { Committed, IfExists } from './store';
 
@@ -27,8 +29,10 @@ export interface PartialOffer {
 export interface PartialState {
   readonly path: string;
   readonly journalPath: string;
-  /** Segments that are there from before: by the journal, or from the file to be updated. */
+  /** Segments that are there from before, by the journal. */
   readonly segments: readonly number[];
+  /** What may be alike in part; closed when this ends. */
+  readonly standing: StandingFile | undefined;
   readonly bytes: PartialBytes;
   readonly place: FilePlace;
   readonly memory: AlignedMemory;
@@ -54,6 +58,8 @@ export class PartialFile {
   private segments: readonly number[];
   /** What `held` told of: only that can be kept. */
   private told: ReadonlySet<number> = new Set();
+  /** So many bytes of the standing file were told of: only those can be copied. */
+  private reach = 0;
   private piecesSince = 0;
   private journaledAt = Date.now();
   private journaling: Promise<void> | undefined;
@@ -83,11 +89,20 @@ export class PartialFile {
     const segments = [...new Set([...this.segments, ...bytes.segments])].sort((a, b) => a - b);
     const digests = segments.length > 0 ? await bytes.digest(segments, segmentSizeOf(size)) : [];
     bytes.forget();
+    this.reach = 0;
     if (segments.length === 0) return [];
     this.segments = segments;
     this.told = new Set(segments);
     this.used = true;
     return segments.map((segment, at) => ({ segment, digest: digests[at] ?? '' }));
+  }
+
+  /** What may be alike in part reads as this; until `held` is asked again, it can be copied. Nothing where nothing stands there. */
+  async standing(): Promise<readonly StandingSegment[]> {
+    const { size, algorithm } = this.offer;
+    const segments = (size === undefined ? undefined : await this.state.standing?.segments(size, algorithm)) ?? [];
+    this.reach = segments.reduce((most, segment) => Math.max(most, segment.offset + segment.size), 0);
+    return segments;
   }
 
   /** Waits until the disk can take a piece. Rejects with `disk`, `space` or because it has ended. */
@@ -103,6 +118,13 @@ export class PartialFile {
   /** As `put`, for a run of zeros. */
   zero(offset: number, length: number): boolean {
     return this.state.bytes.zero(offset, length, !this.used);
+  }
+
+  /** As `put`, for bytes that stand from `from` on in what `standing` told of. Throws `bad-header` where it told of no such bytes. */
+  copy(offset: number, length: number, from: number): boolean {
+    const { bytes, standing } = this.state;
+    if (!standing || from + length > this.reach) throw new TransferError('bad-header', `There are no ${String(length)} bytes at ${String(from)} in what is to be copied for ${printable(this.offer.name)}.`);
+    return bytes.copy(offset, length, from, standing, !this.used);
   }
 
   /** These segments of `held` are as they should be. Throws `bad-header` for others. */
@@ -206,6 +228,7 @@ export class PartialFile {
       await work();
     } finally {
       this.state.ended(this);
+      await this.state.standing?.close();
     }
   }
 

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { copyFile, open, rm } from 'node:fs/promises';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { AlignedMemory } from '../aligned-memory';
 import { errnoOf, TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
-import { segmentCountOf, segmentSizeOf } from '../protocol/segment';
 import type { Directory } from './directory';
 import { readJournal } from './journal';
 import type { FilePlace } from './local-file';
@@ -13,11 +12,17 @@ import { PartialBytes } from './partial-bytes';
 import { PartialFile, type PartialOffer } from './partial-file';
 import { openPrivate, removeEmpty } from './receive-directory';
 import { diskError } from './staged-bytes';
+import { createStandingLane, StandingFile } from './standing-file';
 
-const { COPYFILE_EXCL, COPYFILE_FICLONE, O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
+const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
 const directoryName = 'partial';
 /** What nobody went on with for so long is removed, in ms. */
 const keptFor = 14 * 24 * 60 * 60 * 1000;
+
+/** The file that an arriving one may be like in part: at `path` (its last component is no symbolic link), else what stands under its name. */
+export interface Update {
+  readonly path?: string;
+}
 
 export interface PartialFilesPlace extends Omit<FilePlace, 'ended'> {
   readonly direct: boolean;
@@ -29,6 +34,7 @@ export class PartialFiles {
   private readonly open = new Map<string, PartialFile>();
   /** Files that are being opened, by the same keys: two at once would write into one. */
   private readonly opening = new Map<string, Promise<unknown>>();
+  private readonly standing = createStandingLane();
 
   private constructor(
     private readonly directory: Directory,
@@ -45,9 +51,9 @@ export class PartialFiles {
 
   /**
    * The unfinished file of this offer, or a new one. One that is in use by an earlier connection of the same peer is suspended
-   * first. `update` begins a new one with what stands under its name: what is the same need not be sent. Rejects with `disk` or `space`.
+   * first. With `update` there is a file whose bytes need not be sent where they are the same. Rejects with `disk` or `space`.
    */
-  take(offer: PartialOffer, update: boolean): Promise<PartialFile> {
+  take(offer: PartialOffer, update: Update | false): Promise<PartialFile> {
     // The thread that reads back is there by the time when there is something to read.
     this.place.pool.warm();
     const base = baseOf(offer.peer, offer.name);
@@ -61,17 +67,19 @@ export class PartialFiles {
     return taking;
   }
 
-  private async takeOver(base: string, offer: PartialOffer, update: boolean): Promise<PartialFile> {
+  private async takeOver(base: string, offer: PartialOffer, update: Update | false): Promise<PartialFile> {
     await this.open.get(base)?.suspend(takenOver(offer.name));
     const place = this.directory.at(base);
     const journalPath = `${place}.journal`;
     try {
-      const segments = (await this.resumable(offer, place, journalPath)) ?? (await this.anew(offer, place, journalPath, update));
+      const segments = (await this.resumable(offer, place, journalPath)) ?? (await this.anew(place, journalPath));
       const handle = await open(place, O_CREAT | O_NOFOLLOW | O_RDWR | (this.place.direct ? (O_DIRECT ?? 0) : 0), 0o600);
+      const standing = update && (await this.findStanding(offer.name, update).catch(closing(handle)));
       const file: PartialFile = new PartialFile(offer, {
         path: place,
         journalPath,
         segments,
+        standing: standing || undefined,
         bytes: new PartialBytes(offer, { ...this.place, path: place, handle, wrote: () => file.wrote() }),
         place: { ...this.place, ended: () => undefined },
         memory: this.place.memory,
@@ -92,6 +100,8 @@ export class PartialFiles {
 
   /** Suspends everything. */
   async close(): Promise<void> {
+    // Nobody waits any more for what is read there.
+    await this.standing.close();
     await Promise.all(this.opening.values());
     await Promise.allSettled([...this.open.values()].map((file) => file.suspend()));
     await this.directory.close();
@@ -113,44 +123,20 @@ export class PartialFiles {
     return journal.segments;
   }
 
-  private async anew(offer: PartialOffer, place: string, journalPath: string, update: boolean): Promise<readonly number[]> {
+  private async anew(place: string, journalPath: string): Promise<readonly number[]> {
     await rm(journalPath, { force: true });
     await rm(place, { force: true });
-    const { size } = offer;
-    const copied = update && size !== undefined && (await this.copyStanding(offer.name, place));
-    const file = await open(place, copied ? O_NOFOLLOW | O_RDWR : O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0o600);
-    try {
-      if (!copied) return [];
-      const before = (await file.stat()).size;
-      await file.chmod(0o600);
-      await file.truncate(size);
-      const whole = Math.min(segmentCountOf(size), Math.floor(before / segmentSizeOf(size)) + (before === size ? 1 : 0));
-      return Array.from({ length: whole }, (_, segment) => segment);
-    } finally {
-      await file.close();
-    }
+    await (await open(place, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0o600)).close();
+    return [];
   }
 
-  /** Copies what stands under `name`, sharing its space where the disk can. False where there is no regular file any more. */
-  private async copyStanding(name: EntryName, place: string): Promise<boolean> {
+  private async findStanding(name: EntryName, { path: place }: Update): Promise<StandingFile | undefined> {
+    if (place !== undefined) return StandingFile.open(place, this.standing);
     const reached = await this.place.tree.find(name);
-    if (!reached) return false;
     try {
-      const standing = reached.directory.at(path.posix.basename(name));
-      const file = await open(standing, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-      try {
-        if (!(await file.stat()).isFile()) return false;
-        // By its descriptor, where there is such a way: what stands there may be a symbolic link by now.
-        await copyFile(process.platform === 'linux' ? `/proc/self/fd/${String(file.fd)}` : standing, place, COPYFILE_EXCL | COPYFILE_FICLONE);
-        return true;
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      if (['ENOENT', 'ELOOP', 'ENXIO', 'EACCES'].includes(errnoOf(error) ?? '')) return false;
-      throw error;
+      return reached && (await StandingFile.open(reached.directory.at(path.posix.basename(name)), this.standing));
     } finally {
-      reached.release();
+      reached?.release();
     }
   }
 
@@ -165,6 +151,14 @@ export class PartialFiles {
       });
     }
   }
+}
+
+/** Closes what was opened before something failed. */
+function closing(handle: FileHandle): (error: unknown) => Promise<never> {
+  return async (error) => {
+    await handle.close();
+    throw error;
+  };
 }
 
 function baseOf(peer: string, name: EntryName): string {

@@ -2,7 +2,7 @@ import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { asTransferError, errnoOf, TransferError } from '../errors';
 import { printable } from '../name';
 import { Directory } from './directory';
-import { takeLock } from './lock';
+import { type LockWords, takeLock } from './lock';
 
 /** Our own directory inside the receive directory. No file can be received under this name. */
 export const stagingName = '.sendall';
@@ -19,17 +19,24 @@ export interface ReceiveDirectory {
   release(): Promise<void>;
 }
 
+/** A private directory of ours that is not inside the receive directory, but on the same disk. */
+export interface OwnPlace {
+  readonly path: string;
+  /** What its lock is for. */
+  readonly lock: LockWords;
+}
+
 type Undo = () => Promise<void>;
 
 /**
  * Opens the directory at `place`, if it is ours and not writable by others, locks it, and removes what an earlier run left
- * staged. Rejects with `directory`, and then leaves it as it was.
+ * staged. Our own directory is `.sendall` in it, or `own`. Rejects with `directory`, and then leaves it as it was.
  */
-export async function openReceiveDirectory(place: string): Promise<ReceiveDirectory> {
+export async function openReceiveDirectory(place: string, own?: OwnPlace): Promise<ReceiveDirectory> {
   for (let attempt = 1; ; attempt++) {
     const undo: Undo[] = [];
     try {
-      return { ...(await openStep(place, undo)), release: () => undoAll(undo) };
+      return { ...(await openStep(place, own, undo)), release: () => undoAll(undo) };
     } catch (error) {
       await undoAll(undo);
       // Whoever released this directory a moment ago removed the staging directory that we had found.
@@ -39,13 +46,13 @@ export async function openReceiveDirectory(place: string): Promise<ReceiveDirect
 }
 
 /** Adds to `undo` what gives back each thing as soon as it is taken. */
-async function openStep(place: string, undo: Undo[]): Promise<Omit<ReceiveDirectory, 'release'>> {
+async function openStep(place: string, own: OwnPlace | undefined, undo: Undo[]): Promise<Omit<ReceiveDirectory, 'release'>> {
   const root = await openRoot(place);
   undo.push(() => root.close());
-  const outer = await openPrivate(root, stagingName);
-  undo.push(() => removeEmpty(root.at(stagingName)));
+  const outer = own === undefined ? await openPrivate(root, stagingName) : await Directory.open(own.path);
+  if (own === undefined) undo.push(() => removeEmpty(root.at(stagingName)));
   undo.push(() => outer.close());
-  undo.push(await takeLock(outer));
+  undo.push(await takeLock(outer, own?.lock));
   const removeStaged = (): Promise<void> => rm(outer.at(filesName), { recursive: true, force: true });
   await removeStaged();
   undo.push(removeStaged);

@@ -15,6 +15,8 @@ export interface BundleOrder {
   readonly sizes: readonly number[];
   /** Of each file mtime, then ctime. */
   readonly times: BigInt64Array;
+  /** For which of them another ctime alone is no change: hard links are made to it, and its digest is known; absent for none. */
+  readonly vouched?: readonly boolean[];
   /** The digests of the files that the receiver holds; absent if it holds none. */
   readonly held?: readonly (string | undefined)[];
 }
@@ -31,13 +33,13 @@ const { memory, algorithm } = workerData as BundleSetup;
 const bytes = new Uint8Array(memory);
 const ready = createDigestOf(algorithm);
 
-async function carryOut({ at: start, paths, sizes, times, held }: BundleOrder): Promise<BundleAnswer> {
+async function carryOut({ at: start, paths, sizes, times, vouched, held }: BundleOrder): Promise<BundleAnswer> {
   const digestOf = await ready;
   let at = start;
   return paths.map((path, file) => {
     const size = sizes[file] ?? 0;
     try {
-      const failure = readWhole(path, at, size, times[2 * file], times[2 * file + 1]);
+      const failure = readWhole(path, at, size, times[2 * file], vouched?.[file] === true ? undefined : times[2 * file + 1]);
       if (failure) return { failure };
       const digest = digestOf(bytes.subarray(at, at + size));
       if (held?.[file] !== digest) at += size;
@@ -50,14 +52,14 @@ async function carryOut({ at: start, paths, sizes, times, held }: BundleOrder): 
 
 /**
  * Reads the file between two looks at it. The second look costs a microsecond, and without it a file of which one half was
- * read before it was rewritten and one half after would go out as if it had ever been so.
+ * read before it was rewritten and one half after would go out as if it had ever been so. Without `ctime` that is not compared.
  */
 function readWhole(path: string, at: number, size: number, mtime: bigint | undefined, ctime: bigint | undefined): 'changed' | 'not a file' | undefined {
   const fd = openSync(path, flags);
   try {
     const isAsOffered = (): boolean => {
       const now = fstatSync(fd, bigint);
-      return now.mtimeNs === mtime && now.ctimeNs === ctime && Number(now.size) === size;
+      return now.mtimeNs === mtime && (ctime === undefined || now.ctimeNs === ctime) && Number(now.size) === size;
     };
     if (!isAsOffered()) return fstatSync(fd).isFile() ? 'changed' : 'not a file';
     for (let done = 0; done < size; ) {

@@ -19,6 +19,8 @@ export interface SmallSource {
   /** Times in ns since 1970. */
   readonly mtime: bigint;
   readonly ctime: bigint;
+  /** See `FoundFile`; where it is given, another ctime alone is no change. */
+  readonly vouched?: object;
   /** The digest that the receiver says it holds of this file. */
   readonly held?: string;
 }
@@ -101,6 +103,7 @@ function orderOf(sources: readonly SmallSource[], lease: Lease): BundleOrder {
     paths: sources.map((source) => source.path),
     sizes: sources.map(({ size }) => size),
     times: BigInt64Array.from(sources.flatMap(({ mtime, ctime }) => [mtime, ctime])),
+    ...(sources.some(({ vouched }) => vouched) ? { vouched: sources.map(({ vouched }) => vouched !== undefined) } : {}),
     ...(sources.some(({ held }) => held !== undefined) ? { held: sources.map(({ held }) => held) } : {}),
   };
 }

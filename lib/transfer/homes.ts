@@ -8,6 +8,8 @@ import { stagingName } from '../store/receive-directory';
 
 /** A directory that files are received into, and what may still be kept there. */
 export interface Home {
+  /** Its path. */
+  readonly directory: string;
   readonly store: LocalStore;
   readonly allowance: Allowance;
 }
@@ -59,7 +61,7 @@ export class Homes {
     const place = await Place.open(directory);
     try {
       const limits = { maxSize, quota };
-      return new Homes(directory, limits, { store: place.store, allowance: await place.allowance(limits) }, place);
+      return new Homes(directory, limits, { directory, store: place.store, allowance: await place.allowance(limits) }, place);
     } catch (error) {
       await place.store.close();
       throw error;
@@ -78,7 +80,7 @@ export class Homes {
     const place = await this.place(where);
     const quotas = [quota, where === own ? this.limits.quota : undefined].filter((each) => each !== undefined);
     const limits = { maxSize: this.limits.maxSize, quota: quotas.length > 0 ? Math.min(...quotas) : undefined };
-    return { store: place.store, allowance: await place.allowance(limits) };
+    return { directory: where, store: place.store, allowance: await place.allowance(limits) };
   }
 
   async close(): Promise<void> {

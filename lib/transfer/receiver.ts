@@ -12,6 +12,7 @@ import { announcesTls } from '../transport/tls';
 import { Homes } from './homes';
 import { receivePlain, type ReceiveRules } from './plain-receive';
 import { SessionHost } from './session/host';
+import type { OpenIntake } from './session/intake';
 import { type LinkDeadlines, usualLinkDeadlines } from './session/link';
 import type { SessionReceived } from './session/receive';
 import { failureOf } from './summary';
@@ -77,9 +78,9 @@ const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
 const returnWithin = 60_000;
 const usualRetry = 300_000;
 
-/** Opens a directory for receiving. Rejects with `directory` when it is unsafe or in use. */
-export async function createReceiver(options: ReceiverOptions): Promise<Receiver> {
-  return new OpenReceiver(await Homes.open(options.directory, options), options);
+/** Opens a directory for receiving; backups too, where `openIntake` takes them. Rejects with `directory` when it is unsafe or in use. */
+export async function createReceiver(options: ReceiverOptions, openIntake?: OpenIntake): Promise<Receiver> {
+  return new OpenReceiver(await Homes.open(options.directory, options), options, openIntake);
 }
 
 class OpenReceiver implements Receiver {
@@ -100,13 +101,14 @@ class OpenReceiver implements Receiver {
   constructor(
     private readonly homes: Homes,
     options: ReceiverOptions,
+    openIntake: OpenIntake | undefined,
   ) {
     const { ifExists = 'refuse', allowHidden = false, insecurePlain = false, on = () => undefined, authorized } = options;
     this.store = limitStore(homes.own.store, homes.own.allowance);
     this.rules = { ifExists, allowHidden, on };
     this.insecurePlain = insecurePlain;
     this.deadlines = { ...usualDeadlines, ...options.deadlines };
-    this.host = new SessionHost({ ifExists, allowHidden, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization) });
+    this.host = new SessionHost({ ifExists, allowHidden, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), openIntake });
     this.firstTransfer = new Promise((resolve) => {
       this.endFirst = resolve;
     });

@@ -7,7 +7,9 @@ import { Lane } from '../lane';
 import type { EntryName } from '../name';
 import type { Digests } from '../progress';
 import { pieceSize, segmentSizeOf } from '../protocol/segment';
-import type { SegmentAnswer, SegmentOrder, SegmentSetup, Told } from './segment-reader-worker';
+import type { StandingSegment } from '../protocol/standing';
+import type { Told } from './file-reading';
+import type { SegmentAnswer, SegmentOrder, SegmentSetup } from './segment-reader-worker';
 import { changed, notRegular, unreadable } from './source';
 
 /** A file, and what it was when it was offered. */
@@ -20,6 +22,8 @@ export interface SourceToRead {
   readonly ctime: bigint;
   /** Whether it may have holes. */
   readonly sparse: boolean;
+  /** See `FoundFile`; where it is given, another ctime alone is no change. */
+  readonly vouched?: object;
 }
 
 export interface ReadOrder {
@@ -28,6 +32,8 @@ export interface ReadOrder {
   readonly algorithm: DigestAlgorithm;
   /** Segments that the receiver holds: number -> digest; they are compared, and sent only if they differ. Undefined: it holds nothing. */
   readonly held?: ReadonlyMap<number, string> | undefined;
+  /** What the receiver has of a file that stands there: whole pieces that are the same are told, wherever they are in it. */
+  readonly standing?: readonly StandingSegment[] | undefined;
   /** How long those segments are, in bytes: `pieceSize` times a power of two; default `segmentSizeOf(size)`. */
   readonly segmentSize?: number;
 }
@@ -40,6 +46,8 @@ export type Piece =
   | { readonly kind: 'zero'; readonly offset: number; readonly size: number }
   /** Held segments that are as they should be. */
   | { readonly kind: 'keep'; readonly first: number; readonly count: number }
+  /** A run of whole pieces, or up to the end of the file, that stands at the receiver from its byte `from` on. */
+  | { readonly kind: 'copy'; readonly offset: number; readonly size: number; readonly from: number }
   /** Always last, once everything is known to be unchanged. */
   | { readonly kind: 'end'; readonly size: number; readonly digests: Digests };
 
@@ -64,15 +72,15 @@ export class SegmentReader {
   }
 
   /**
-   * One file at a time. Runs of zeros and of kept segments are joined, up to 64 MiB or so. Rejects with `source-changed`, at the
+   * One file at a time. Runs of zeros, and of what the receiver has, are joined, up to 64 MiB or so. Rejects with `source-changed`, at the
    * latest in place of the last piece, with `source-unreadable`, with `interrupted` after `signal` or `close`, with `usage` while another is read.
    */
-  async *read({ source, algorithm, held, segmentSize = segmentSizeOf(source.size) }: ReadOrder, signal?: AbortSignal): AsyncGenerator<Piece, void, undefined> {
+  async *read({ source, algorithm, held, standing, segmentSize = segmentSizeOf(source.size) }: ReadOrder, signal?: AbortSignal): AsyncGenerator<Piece, void, undefined> {
     const { name, ...file } = source;
     const reading = this.begin(name, signal);
     const readInto = (lease: Lease): void => reading.ask({ order: 'read', at: lease.bytes.byteOffset }, lease);
     try {
-      reading.ask({ order: 'open', file: { ...file, reading: this.readings, algorithm, held, segmentSize } });
+      reading.ask({ order: 'open', reading: this.readings, file: { ...file, algorithm, held, standing, segmentSize } });
       // Each order is good for a piece or more.
       for (let orders = Math.ceil(source.size / pieceSize) || 1; ; ) {
         for (let lease; orders > 0 && (lease = this.memory.tryLease()); orders--) readInto(lease);

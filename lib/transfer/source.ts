@@ -107,6 +107,14 @@ export function changed(name: string): TransferError {
   return new TransferError('source-changed', `${printable(name)} changed while it was being sent.`, { fileName: name });
 }
 
+/** The failure for a file that is not what someone vouched for, though nobody changed it: its disk did. */
+export function damagedSource(name: string): TransferError {
+  return new TransferError('mismatch', `${printable(name)} is damaged: it has other content than when it was stored.`, {
+    fileName: name,
+    hint: 'sendall verify names every snapshot that shares the damage.',
+  });
+}
+
 /** An open source file, and what it was when it was opened. */
 export class OpenSource {
   private constructor(

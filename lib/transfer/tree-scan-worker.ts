@@ -30,6 +30,7 @@ export interface PackedBatch {
   readonly modes: Uint16Array;
   readonly mtimes: BigInt64Array;
   readonly ctimes: BigInt64Array;
+  readonly inodes: BigUint64Array;
   readonly sparse: Uint8Array;
   /** Targets of links, reasons of what is skipped. */
   readonly words: Map<number, string>;
@@ -177,6 +178,7 @@ class Scan {
       batch.modes[at] = Number(stats.mode) & 0o777;
       batch.mtimes[at] = stats.mtimeNs;
       batch.ctimes[at] = stats.ctimeNs;
+      batch.inodes[at] = BigInt.asUintN(64, stats.ino);
       batch.sparse[at] = Number(stats.blocks) * 512 < size ? 1 : 0;
     }
     if (word !== undefined) batch.words.set(at, word);
@@ -218,6 +220,7 @@ function emptyBatch(): PackedBatch {
     modes: new Uint16Array(batchSize),
     mtimes: new BigInt64Array(batchSize),
     ctimes: new BigInt64Array(batchSize),
+    inodes: new BigUint64Array(batchSize),
     sparse: new Uint8Array(batchSize),
     words: new Map(),
     failures: new Map(),

@@ -36,6 +36,10 @@ export interface FoundFile extends Found {
   readonly mode: number;
   /** Whether it takes less room on its disk than its size: it may have holes. */
   readonly sparse: boolean;
+  /** What is known of it from elsewhere: with any other digest it is not sent, and this is the mtime that it is stored with. */
+  readonly vouched?: { readonly digest: string; readonly mtime: bigint };
+  /** Its number on its disk. */
+  readonly inode?: bigint;
 }
 
 export interface FoundDirectory extends Found {
@@ -110,10 +114,10 @@ async function singleFile(place: string, name: string | undefined): Promise<Foun
   try {
     const stats = await stat(place, { bigint: true });
     if (!stats.isFile()) return undefined;
-    const { mtimeNs: mtime, ctimeNs: ctime, blocks } = stats;
+    const { mtimeNs: mtime, ctimeNs: ctime, blocks, ino: inode } = stats;
     const size = Number(stats.size);
     const entryName = parseEntryName(name ?? path.basename(path.resolve(place)), { allowHidden: true });
-    return { type: 'file', path: place, name: entryName, size, mode: Number(stats.mode) & 0o777, mtime, ctime, sparse: Number(blocks) * 512 < size };
+    return { type: 'file', path: place, name: entryName, size, mode: Number(stats.mode) & 0o777, mtime, ctime, sparse: Number(blocks) * 512 < size, inode };
   } catch {
     // The scan says what is wrong with it.
     return undefined;
@@ -178,7 +182,7 @@ function unpack(packed: PackedBatch, roots: ScanSetup['roots']): ScanBatch['item
     const mode = packed.modes[at] ?? 0;
     switch (type) {
       case 'file':
-        return { type, size: packed.sizes[at] ?? 0, mode, sparse: packed.sparse[at] === 1, ...base };
+        return { type, size: packed.sizes[at] ?? 0, mode, sparse: packed.sparse[at] === 1, inode: packed.inodes[at] ?? 0n, ...base };
       case 'directory':
         return { type, mode, ...base };
       case 'symlink':

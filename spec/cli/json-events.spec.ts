@@ -3,8 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020';
 import { expect } from 'chai';
+import type { HistoryEvent } from '../../cli/history-events';
+import type { HookFailed } from '../../cli/hook-failed';
 import type { KeyEvent } from '../../cli/key-events';
 import type { TransferEvent } from '../../lib/index';
+import { parseEntryName } from '../../lib/name';
 import { eventsOf, sendall, SendallProcess } from './sendall-process';
 
 const schema = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8')) as object;
@@ -21,9 +24,12 @@ const ticket = `sendall://192.168.1.20:8898/${'Tk-_'.repeat(16)}`;
 const listening = { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket };
 const summary = { event: 'summary', files: 1, bytes: 1, bytes_on_wire: 90, seconds: 1, bottleneck: null };
 
+const snapshot = 'laptop/2026-11-20T101233Z';
+const entry = parseEntryName('a/b');
+
 describe('fixtures/json-events.schema.json', () => {
   it('takes one of each event', () => {
-    const events: (TransferEvent | KeyEvent)[] = [
+    const events: (TransferEvent | KeyEvent | HookFailed | HistoryEvent)[] = [
       { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket },
       { event: 'listening', address: 'unix:/run/s.sock', port: null, ticket: `sendall://unix:/run/s.sock/${'0'.repeat(64)}` },
       { event: 'started', file_name: 'a', file_size: 0 },
@@ -36,13 +42,27 @@ describe('fixtures/json-events.schema.json', () => {
       { event: 'text', text: '' },
       { event: 'skipped', file_name: 'a', reason: 'The same is there already.' },
       { event: 'failed', code: 'usage', message: 'Wrong.' },
+      { event: 'drill', snapshot: 'laptop/2026-11-20T101233Z', files: 9, bytes: 100, failures: [{ file_name: 'a', code: 'mismatch', message: 'Damaged.' }], seconds: 1 },
       { event: 'failed', file_name: '', code: 'name', message: 'Empty.', hint: 'Rename it.' },
+      { event: 'hook-failed', file_name: 'a', message: 'It ended with code 1.' },
+      { event: 'hook-failed', snapshot: 'laptop/2026-11-20T101233Z', message: 'It ended with code 1.' },
+      { event: 'hook-failed', message: '3 that waited are lost.' },
+      { event: 'damaged', snapshot: 'laptop/2026-11-20T101233Z', path: 'a/b', reason: 'truncated' },
+      { event: 'summary', files: 1, bytes: 2, bytes_on_wire: 0, seconds: 1, bottleneck: 'verify', verified: 'cache' },
       { event: 'summary', files: 0, bytes: 0, bytes_on_wire: 0, seconds: 0, bottleneck: 'hash' },
       { event: 'authorized', name: 'laptop', rights: 'write', id: md5, ticket },
       { event: 'authorization', name: 'laptop', rights: 'read', directory: '/srv', quota: 1, expires: '2027-01-31T00:00:00.000Z', id: md5 },
       { event: 'revoked', name: 'laptop' },
       { event: 'peer', name: 'nas', address: 'tcp://192.168.1.20:8898', id: md5 },
       { event: 'removed', name: 'nas' },
+      { event: 'snapshot', snapshot, time: '2026-11-20T10:12:33.000Z', entries: 1, bytes: 1, new_bytes: 0, missing: 0, verified_at: null },
+      { event: 'snapshot', snapshot, time: '2026-11-20T10:12:33.000Z', entries: 0, bytes: 0, new_bytes: 0, missing: 2, verified_at: '2026-11-21T10:12:33.000Z' },
+      { event: 'kept', snapshot, reasons: ['newest', 'within'] },
+      { event: 'removed', snapshot, freed_bytes: 0 },
+      { event: 'removed', snapshot, freed_bytes: 1, dry_run: true },
+      { event: 'added', path: entry, type: 'symlink' },
+      { event: 'removed', path: entry, type: 'file', bytes: 1, missing: 'It could not be read.' },
+      { event: 'changed', path: entry, type: 'file', what: 'metadata', bytes: 1 },
     ];
     for (const event of events) accept(event);
   });
@@ -72,6 +92,8 @@ describe('fixtures/json-events.schema.json', () => {
     { event: 'failed', code: 'usage' },
     { event: 'failed', code: 'usage', message: '' },
     { ...sent, repaired: 0 },
+    { event: 'hook-failed', file_name: 'a' },
+    { event: 'hook-failed', file_name: 'a', message: 'x', code: 'unexpected' },
     { event: 'text' },
     { event: 'text', text: 'x', file_name: 'a' },
     { ...listening, port: 0 },
@@ -84,6 +106,13 @@ describe('fixtures/json-events.schema.json', () => {
     { event: 'authorized', name: 'laptop', rights: 'write', id: md5 },
     { event: 'authorized', name: 'laptop', rights: 'delete', id: md5, ticket },
     { event: 'peer', name: 'nas', address: 'tcp://192.168.1.20:8898', id: md5, key: 'secret' },
+    { event: 'kept', snapshot, reasons: [] },
+    { event: 'kept', snapshot, reasons: ['luck'] },
+    { event: 'removed', snapshot },
+    { event: 'removed', snapshot: 'laptop', freed_bytes: 1 },
+    { event: 'removed', path: 'a', type: 'missing' },
+    { event: 'changed', path: 'a', type: 'file' },
+    { event: 'snapshot', snapshot, time: '2026-11-20T10:12:33.000Z', entries: 1, bytes: 1, new_bytes: 0, missing: 0 },
     { event: 'peer', name: '../nas', address: 'tcp://192.168.1.20:8898', id: md5 },
   ];
   for (const event of refused) {

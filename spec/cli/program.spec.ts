@@ -49,6 +49,8 @@ describe('cli/program (the built command)', () => {
       '--allow-hidden',
       '--max-size',
       '--quota',
+      '--on-received',
+      '--hook-timeout',
       ...everywhere,
     ]);
   });
@@ -74,6 +76,8 @@ describe('cli/program (the built command)', () => {
     [['receive', '--if-exists', 'overwrite'], /Allowed choices are refuse, skip, rename, replace/, /sendall receive --help/],
     [['receive', '--from', 'example.org'], /"example\.org" is neither a ticket nor the address of a sender\./, /tcp:\/\/HOST:PORT/],
     [['receive', '--from', 'tcp://127.0.0.1:1', '--listen', ':0'], /cannot be used with/, /sendall receive --help/],
+    [['receive', '--on-received', '"index'], /'"index' is invalid\. A " is not closed\./, /sendall receive --help/],
+    [['receive', '--hook-timeout', '0s'], /'0s' is invalid\. It must be 1s to 20d\./, /sendall receive --help/],
     [['receive', '--quota', '-5'], /'-5' is invalid/, /sendall receive --help/],
     [['send', 'a.txt', 'tcp://127.0.0.1:1', '--config', 'missing.json'], /missing\.json cannot be read/, /^$/],
   ];

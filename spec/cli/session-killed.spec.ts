@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { type Journal, readJournal } from '../../lib/store/journal';
@@ -50,7 +50,7 @@ describe('cli: a command that is killed in the middle of a large file (the built
   }
 
   /** That nothing of what the journal told of crossed the wire again, and that the file is right. */
-  function expectResumed({ segments }: Journal, bytesOnWire: number): void {
+  function expectResumed({ segments }: Pick<Journal, 'segments'>, bytesOnWire: number): void {
     expect(segments.length, 'segments in the journal').to.be.greaterThan(63);
     expect(bytesOnWire).to.be.lessThan((208 - 0.99 * segments.length) * mib + 100_000);
     expect(createHash('md5').update(run.read('large')).digest('hex')).to.equal(digest);
@@ -95,5 +95,24 @@ describe('cli: a command that is killed in the middle of a large file (the built
     await next.says(/"event":"summary"/);
     next.child.kill('SIGINT');
     expectResumed(before, lastOf(eventsOf(await next.ended), 'received').bytes_on_wire);
+  });
+
+  it('the receiver in the middle of an update: the older file stands as it was, and what was sent or copied is not sent again', async () => {
+    const older = Buffer.concat([Buffer.from('x'), content.subarray(0, 60 * mib)]);
+    writeFileSync(run.at('in', 'large'), older);
+    const replacing = ['--if-exists', 'replace'];
+    const { receiver, ticket } = await run.receive(replacing);
+    const sender = run.start(['send', 'large', ticket, ...limit, '--retry-for', '0s']);
+    const { segments } = await journal();
+    receiver.child.kill('SIGKILL');
+    await Promise.all([receiver.ended, sender.ended]);
+    expect(run.read('large').equals(older)).to.equal(true);
+    const next = await run.receive(replacing);
+    const again = await run.run(['send', 'large', next.ticket, '--json']);
+    expect(again.code).to.equal(0);
+    // The last of what stands there, and what is beside it.
+    const sent = segments.filter((segment) => segment >= 60).length;
+    expectResumed({ segments }, lastOf(eventsOf(again), 'sent').bytes_on_wire);
+    expect(lastOf(eventsOf(again), 'sent').bytes_on_wire).to.be.lessThan((208 - 60 + 3 - 0.99 * sent) * mib + 100_000);
   });
 });

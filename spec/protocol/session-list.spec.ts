@@ -14,7 +14,7 @@ const target = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }).filt
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex'));
 
 const entry: fc.Arbitrary<Entry> = fc.oneof(
-  fc.record({ type: fc.constant('file' as const), file: count, name, mtime: time, mode, size: fc.option(fc.maxSafeNat(), { nil: undefined }), ctime: fc.option(time, { nil: undefined }) }),
+  fc.record({ type: fc.constant('file' as const), file: count, name, mtime: time, mode, size: fc.option(fc.maxSafeNat(), { nil: undefined }), ctime: fc.option(time, { nil: undefined }), inode: fc.option(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { nil: undefined }) }),
   fc.record({ type: fc.constant('directory' as const), file: count, name, mtime: time, mode }),
   fc.record({ type: fc.constant('symlink' as const), file: count, name, mtime: time, target }),
   fc.record({ type: fc.constant('link' as const), file: count, name, mtime: time, target: name }),

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { TransferError } from '../../lib/errors';
 import { encodeFrame, HeaderDecoder, type JsonObject } from '../../lib/protocol/frame';
 import { pieceSize } from '../../lib/protocol/segment';
-import { type FromReceiver, type FromSender, parseFromReceiver, parseFromSender, parseHello, sessionVersion } from '../../lib/protocol/session-message';
+import { type FromReceiver, type FromSender, parseFromReceiver, parseFromSender } from '../../lib/protocol/session-message';
+import { parseHello, sessionVersion } from '../../lib/protocol/hello';
 
 const session = '00112233445566778899aabbccddeeff';
 const hello = { type: 'hello', version: sessionVersion, role: 'sender', session, connection: 0, digest: 'blake3' } as const;
@@ -22,6 +23,7 @@ const fromSender: fc.Arbitrary<FromSender> = fc.oneof(
   fc.record({ type: fc.constant('segment' as const), file: count, offset: fc.nat({ max: 2 ** 30 }).map((piece) => piece * pieceSize), size: fc.integer({ min: 1, max: pieceSize }), zero: fc.boolean() }),
   fc.record({ type: fc.constant('bundle' as const), list, size: fc.nat({ max: 512 * 1024 }) }),
   fc.record({ type: fc.constant('keep' as const), file: count, first: fc.nat({ max: 65535 }), count: fc.integer({ min: 1, max: 65536 }) }),
+  fc.record({ type: fc.constant('copy' as const), file: count, offset: fc.nat({ max: 2 ** 30 }).map((piece) => piece * pieceSize), size: fc.integer({ min: 1, max: 2 ** 40 }), from: fc.nat({ max: 2 ** 31 - 1 }) }),
   fc.record({ type: fc.constant('close' as const), file: count, size, digests: fc.constant(digests) }),
   fc.record({ type: fc.constant('drop' as const), file: count }),
   fc.record({ type: fc.constant('text' as const), file: count, text }),
@@ -31,7 +33,7 @@ const fromSender: fc.Arbitrary<FromSender> = fc.oneof(
 const fromReceiver: fc.Arbitrary<FromReceiver> = fc.oneof(
   fc.constant({ ...hello, role: 'receiver' } as const),
   fc.constant({ type: 'heartbeat' } as const),
-  fc.record({ type: fc.constantFrom('answer' as const, 'held' as const, 'receipts' as const), list }),
+  fc.record({ type: fc.constantFrom('answer' as const, 'held' as const, 'standing' as const, 'receipts' as const), list }),
   fc.record({ type: fc.constant('refusal' as const), code: fc.constantFrom('exists' as const, 'space' as const), message: text, file: count, hint: text }, { requiredKeys: ['type', 'code', 'message'] }),
   fc.record({ type: fc.constant('taken' as const), connection: count, frames: count }),
   fc.record({ type: fc.constant('progress' as const), file: count, done: size }),

@@ -1,12 +1,15 @@
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
+import { ContentCutter, contentSizesOf, type ContentSizes, gear } from '../../lib/protocol/content-segments';
 import type { JsonObject } from '../../lib/protocol/frame';
 import { Coverage, mostSegments, pieceSize, segmentCountOf, segmentSizeOf, smallFile } from '../../lib/protocol/segment';
 import { type BadEntry, encodeList, type Entry, parseBundle, parseEntries, parseHeld, parseNumbers, parseReceipts } from '../../lib/protocol/session-list';
 import { longestBundle, longestList, parseFromReceiver, parseFromSender } from '../../lib/protocol/session-message';
+import { parseStanding } from '../../lib/protocol/standing';
 import { parseTicket } from '../../lib/transport/ticket';
 
 /** fixtures/vectors/README.md says what the keys mean. */
@@ -25,7 +28,7 @@ type Piece = { readonly text: string } | { readonly hex: string } | { readonly r
 type Repeated = { readonly repeat: unknown; readonly times: number };
 
 interface ListVector extends Outcome {
-  readonly list: 'entries' | 'bundle' | 'held' | 'numbers' | 'receipts';
+  readonly list: 'entries' | 'bundle' | 'held' | 'standing' | 'numbers' | 'receipts';
   readonly digest?: 'blake3' | 'sha256' | 'md5';
   readonly allow_hidden?: boolean;
   readonly elements?: readonly unknown[];
@@ -59,11 +62,22 @@ interface CoverageVector {
   readonly segments?: readonly number[];
 }
 
+type ContentPiece = { readonly hex: string; readonly times: number } | { readonly noise: string; readonly size: number };
+
+interface ContentVector {
+  readonly name: string;
+  readonly sizes: ContentSizes;
+  readonly content: readonly ContentPiece[];
+  readonly cuts: readonly number[];
+}
+
 const fixtures = join(__dirname, '..', '..', 'fixtures');
 const messages = load<{ vectors: MessageVector[] }>('session-messages.json').vectors;
 const lists = load<{ vectors: ListVector[] }>('session-lists.json').vectors;
 const tickets = load<{ vectors: TicketVector[] }>('tickets.json').vectors;
 const segments = load<{ limits: object; sizes: SizeVector[]; coverage: CoverageVector[] }>('segments.json');
+
+const contentSegments = load<{ gear: string[]; sizes: (ContentSizes & { size: number })[]; vectors: ContentVector[] }>('content-segments.json');
 
 /** How the reasons for which a list is no list are put into words; every other reason is the key that is wrong. */
 const wording: Readonly<Record<string, RegExp>> = {
@@ -75,8 +89,8 @@ const wording: Readonly<Record<string, RegExp>> = {
 
 describe('fixtures/vectors/session-messages.json', () => {
   const types = {
-    sender: ['hello', 'heartbeat', 'offer', 'segment', 'bundle', 'keep', 'close', 'drop', 'text', 'end', 'connect'],
-    receiver: ['hello', 'heartbeat', 'answer', 'held', 'receipts', 'refusal', 'taken', 'progress', 'done'],
+    sender: ['hello', 'heartbeat', 'offer', 'segment', 'bundle', 'keep', 'copy', 'close', 'drop', 'text', 'end', 'connect', 'missing'],
+    receiver: ['hello', 'heartbeat', 'answer', 'held', 'standing', 'receipts', 'refusal', 'taken', 'progress', 'alarm', 'done'],
   };
   for (const from of ['sender', 'receiver'] as const) {
     const parse = from === 'sender' ? parseFromSender : parseFromReceiver;
@@ -146,6 +160,25 @@ describe('fixtures/vectors/segments.json', () => {
   }
 });
 
+describe('fixtures/vectors/content-segments.json', () => {
+  it('the gear table is that of the code', () => {
+    expect(contentSegments.gear.map((hex) => Number.parseInt(hex, 16) | 0)).to.deep.equal([...gear]);
+  });
+
+  for (const { size, ...sizes } of contentSegments.sizes) {
+    it(`a file of ${String(size)} bytes`, () => {
+      expect(contentSizesOf(size)).to.deep.equal(sizes);
+    });
+  }
+
+  for (const { name, sizes, content, cuts } of contentSegments.vectors) {
+    it(name, () => {
+      const made = Buffer.concat(content.map(contentOf));
+      expect(new ContentCutter(sizes).push(made)).to.deep.equal(cuts);
+    });
+  }
+});
+
 describe('fixtures/python/check_vectors.py', () => {
   it('comes to the same outcomes with plain Python', function () {
     if (spawnSync('python3', ['--version']).status !== 0) {
@@ -153,7 +186,7 @@ describe('fixtures/python/check_vectors.py', () => {
       this.skip();
     }
     this.timeout(30_000);
-    const files = { 'session-messages.json': messages.length, 'session-lists.json': lists.length, 'tickets.json': tickets.length, 'segments.json': segments.sizes.length + segments.coverage.length };
+    const files = { 'session-messages.json': messages.length, 'session-lists.json': lists.length, 'tickets.json': tickets.length, 'segments.json': segments.sizes.length + segments.coverage.length, 'content-segments.json': 1 + contentSegments.sizes.length + contentSegments.vectors.length };
     const run = spawnSync('python3', [join(fixtures, 'python', 'check_vectors.py'), ...Object.keys(files).map(path)], { encoding: 'utf8' });
     expect(run.status, run.stdout + run.stderr).to.equal(0);
     const lines = Object.entries(files).map(([name, count]) => `${name}: ${String(count)} vectors, 0 failures\n`);
@@ -186,6 +219,8 @@ function parse({ list, digest = 'blake3', allow_hidden: allowHidden = false }: L
       return parseBundle(bytes, digest);
     case 'held':
       return parseHeld(bytes, digest);
+    case 'standing':
+      return parseStanding(bytes, digest);
     case 'numbers':
       return parseNumbers(bytes);
     case 'receipts':
@@ -204,6 +239,12 @@ function bytesOf(piece: Piece): Buffer {
   if ('text' in piece) return Buffer.from(piece.text);
   if ('hex' in piece) return Buffer.from(piece.hex.replaceAll(' ', ''), 'hex');
   return Buffer.from(piece.repeat.repeat(piece.times));
+}
+
+function contentOf(piece: ContentPiece): Buffer {
+  if ('hex' in piece) return Buffer.from(piece.hex.repeat(piece.times), 'hex');
+  const digests = Array.from({ length: Math.ceil(piece.size / 32) }, (_, at) => createHash('sha256').update(`${piece.noise} ${String(at)}`).digest());
+  return Buffer.concat(digests).subarray(0, piece.size);
 }
 
 /** A result in which something stands often is not written out. */

@@ -18,7 +18,7 @@ for (const calls of [systemCalls(), undefined]) {
       root = await emptyDirectory();
       staging = await emptyDirectory();
       directories = new OpenDirectories(root, false);
-      ground = { directories, calls, algorithm: 'sha256', direct: false, syncEach: calls === undefined };
+      ground = { directories, elsewhere: () => directories, calls, algorithm: 'sha256', direct: false, syncEach: calls === undefined };
     });
     afterEach(() => {
       directories.close();

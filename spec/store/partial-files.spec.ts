@@ -1,11 +1,13 @@
 import { expect } from 'chai';
 import { mkdir, readdir, readFile, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { TransferError } from '../../lib/errors';
 import { parseEntryName } from '../../lib/name';
 import { pieceSize } from '../../lib/protocol/segment';
 import { Allowance } from '../../lib/store/limited';
 import { LocalStore } from '../../lib/store/local';
 import type { PartialFile, PartialOffer } from '../../lib/store/partial-file';
+import type { Update } from '../../lib/store/partial-files';
 import type { SessionStore } from '../../lib/store/session-store';
 import { codeOf, content, md5Of } from './delivery';
 import { emptyDirectory } from './local-place';
@@ -43,7 +45,7 @@ describe('PartialFiles', () => {
     const { name = 'd/f', ...others } = changes;
     return { peer: 'peer', size, mtime: 5n, mode: 0o640, algorithm: 'md5', ifExists: 'refuse', ...others, name: parseEntryName(name) };
   };
-  const take = (changes: Parameters<typeof offer>[0] = {}, update = false): Promise<PartialFile> => session.partials.take(offer(changes), update);
+  const take = (changes: Parameters<typeof offer>[0] = {}, update: Update | false = false): Promise<PartialFile> => session.partials.take(offer(changes), update);
   const partials = async (): Promise<string[]> => (await readdir(path.join(directory, '.sendall', 'partial')).catch(() => [])).sort();
   const partial = async (): Promise<string> => path.join(directory, '.sendall', 'partial', (await partials())[0] ?? '');
 
@@ -176,17 +178,88 @@ describe('PartialFiles', () => {
     expect(await partials()).to.have.lengthOf(3);
   });
 
-  it('begins with what stands there, where that may be compared, and never through a symbolic link', async () => {
+  /** What is told of the bytes that stand there: as far as they go, and digests that are theirs. */
+  async function standing(file: PartialFile, there: Buffer): Promise<number> {
+    const segments = await file.standing();
+    for (const { offset, size: length, digest } of segments) expect(digest).to.equal(md5Of(there.subarray(offset, offset + length)));
+    return segments.reduce((most, segment) => Math.max(most, segment.offset + segment.size), 0);
+  }
+
+  it('takes what is the same from what stands there, from any place in it, or from another file, if that may be compared', async () => {
     await mkdir(path.join(directory, 'd'));
     await writeFile(path.join(directory, 'd', 'f'), bytes);
-    const all = [0, 1, 2, 3].map((segment) => ({ segment, digest: digestOf(segment) }));
-    expect(await (await take({}, true)).held()).to.deep.equal(all);
-    expect(await (await take({ mtime: 7n, size: size + 5 * pieceSize }, true)).held()).to.deep.equal(all.slice(0, 3));
-    expect(await (await take({ mtime: 8n, size: pieceSize + 1 }, true)).held()).to.have.lengthOf(2);
-    await rm(path.join(directory, 'd', 'f'));
+    await writeFile(path.join(elsewhere, 'before'), Buffer.concat([Buffer.from('before'), bytes]));
+    expect(await standing(await take(), bytes)).to.equal(0);
+    const places = [
+      [path.join(directory, 'd', 'f'), bytes],
+      [path.join(elsewhere, 'before'), Buffer.concat([Buffer.from('before'), bytes])],
+    ] as const;
+    for (const [place, there] of places) {
+      const from = there.length - size;
+      const file = await take({ name: `d/new ${String(from)}` }, { path: place });
+      expect(await file.held()).to.deep.equal([]);
+      expect(await standing(file, there)).to.equal(there.length);
+      expect(file.copy(0, 2 * pieceSize, from)).to.equal(true);
+      expect(file.copy(pieceSize, 2 * pieceSize, from + pieceSize)).to.equal(true);
+      expect(file.copy(0, 3 * pieceSize, from)).to.equal(false);
+      await put(file, [3]);
+      await file.verify(size, { md5: md5Of(bytes) });
+      expect(await file.commit()).to.include({ outcome: 'stored' });
+    }
+    const file = await take({ ifExists: 'replace', size: size + pieceSize }, {});
+    expect(await standing(file, bytes)).to.equal(size);
+    await file.discard();
+    expect((await readFile(path.join(directory, 'd', 'f'))).equals(bytes)).to.equal(true);
+  });
+
+  it('copies only what it told of, and nothing any more once what is here is asked for again', async () => {
+    await writeFile(path.join(directory, 'f'), bytes);
+    const file = await take({ name: 'f' }, {});
+    const copying = (from: number): (() => unknown) => () => file.copy(0, pieceSize, from);
+    expect(copying(0)).to.throw(TransferError).with.property('code', 'bad-header');
+    await file.standing();
+    expect(copying(size - pieceSize + 1)).to.throw(TransferError).with.property('code', 'bad-header');
+    expect(copying(size - pieceSize)()).to.equal(true);
+    await file.held();
+    expect(copying(0)).to.throw(TransferError).with.property('code', 'bad-header');
+    await file.discard();
+  });
+
+  it('never looks through a symbolic link for what stands there, nor at what is no regular file', async () => {
     await writeFile(path.join(elsewhere, 'secret'), bytes);
-    await symlink(path.join(elsewhere, 'secret'), path.join(directory, 'd', 'f'));
-    expect(await (await take({ mtime: 9n }, true)).held()).to.deep.equal([]);
-    expect(await (await take({ mtime: 10n, name: 'nowhere/f' }, true)).held()).to.deep.equal([]);
+    await symlink(path.join(elsewhere, 'secret'), path.join(directory, 'link'));
+    await mkdir(path.join(directory, 'directory'));
+    for (const name of ['link', 'directory', 'nothing', 'nowhere/f']) {
+      expect(await standing(await take({ name }, {}), bytes), name).to.equal(0);
+      expect(await standing(await take({ name: 'f' }, { path: path.join(directory, name) }), bytes), name).to.equal(0);
+    }
+  });
+
+  it('keeps what was copied, and tells again of what stands there when it goes on', async () => {
+    await writeFile(path.join(directory, 'f'), bytes);
+    const file = await take({ name: 'f' }, {});
+    await file.standing();
+    file.copy(pieceSize, pieceSize, pieceSize);
+    await file.suspend();
+    await restart();
+    const again = await take({ name: 'f' }, {});
+    expect(await again.held()).to.deep.equal([both[1]]);
+    expect(await standing(again, bytes)).to.equal(size);
+    await again.discard();
+  });
+
+  it('makes up with zeros for what does not stand there any more: its digest says so', async () => {
+    await writeFile(path.join(directory, 'f'), bytes);
+    const file = await take({ name: 'f', ifExists: 'replace' }, {});
+    await file.standing();
+    await truncate(path.join(directory, 'f'), pieceSize + 10);
+    file.copy(0, size, 0);
+    expect(await codeOf(file.verify(size, { md5: md5Of(bytes) }))).to.equal('mismatch');
+    const held = await file.held();
+    expect(held.map(({ segment, digest }) => digest === digestOf(segment))).to.deep.equal([true, false, false, false]);
+    file.keep(0, 1);
+    await put(file, [1, 2, 3]);
+    await file.verify(size, { md5: md5Of(bytes) });
+    expect(await file.commit()).to.include({ outcome: 'replaced' });
   });
 });

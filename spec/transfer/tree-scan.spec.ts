@@ -79,9 +79,9 @@ describe('scanning a tree', () => {
   });
 
   it('tells size, permission bits and times to the nanosecond', () => {
-    const { ctimeNs } = lstatSync(tree.at('t/b'), { bigint: true });
+    const { ctimeNs, ino } = lstatSync(tree.at('t/b'), { bigint: true });
     const mtime = BigInt(Date.parse('2001-02-03T04:05:06Z')) * 1_000_000n + 123_456_789n;
-    expect(found.items.get('t/b')).to.deep.equal({ type: 'file', path: tree.at('t/b'), name: 't/b', size: 3, mode: 0o640, mtime, ctime: ctimeNs, sparse: false });
+    expect(found.items.get('t/b')).to.deep.equal({ type: 'file', path: tree.at('t/b'), name: 't/b', size: 3, mode: 0o640, mtime, ctime: ctimeNs, sparse: false, inode: ino });
     expect(found.items.get('t/empty')).to.include({ type: 'directory', mode: 0o751, mtime });
   });
 

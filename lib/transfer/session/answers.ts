@@ -1,9 +1,14 @@
 import type { TransferError } from '../../errors';
 import type { FileDone, Waits } from '../../progress';
 import type { HeldSegment, SessionReceipt } from '../../protocol/session-list';
+import type { StandingSegment } from '../../protocol/standing';
+import type { SnapshotDone } from '../../protocol/snapshot-done';
 import { failureEvent, Tally } from '../summary';
 import type { Link } from './link';
 import type { SessionRules } from './rules';
+
+/** Elements of a list that is cut into several messages. */
+const mostTold = 16384;
 
 /**
  * What the receiver of a session says on connection 0, and what it tells whoever runs it. Nothing is waited for, and nothing
@@ -23,6 +28,14 @@ export class Answers {
     this.tell(this.control.sendList({ type: 'held' }, segments.map(({ file, segment, digest }) => [file, segment, digest])));
   }
 
+  /** What stands here and may be like this file in part, for the sender to compare. */
+  standing(file: number, segments: readonly StandingSegment[]): void {
+    for (let at = 0; at < segments.length; at += mostTold) {
+      const some = segments.slice(at, at + mostTold).map(({ offset, size, digest }) => [file, offset, size, digest]);
+      this.tell(this.control.sendList({ type: 'standing' }, some));
+    }
+  }
+
   /** These are to be sent. */
   wanted(files: readonly number[]): void {
     this.tell(this.control.sendList({ type: 'answer' }, files));
@@ -36,6 +49,13 @@ export class Answers {
   /** These are stored. */
   receipts(receipts: readonly SessionReceipt[]): void {
     this.tell(this.control.sendList({ type: 'receipts' }, receipts));
+  }
+
+  /** A file is stored, and something about it is alarming. */
+  alarm(file: number, error: TransferError): void {
+    this.failures.push(error);
+    this.rules.on(failureEvent(error));
+    this.tell(this.control.send({ type: 'alarm', file, message: error.message }));
   }
 
   /** This one is not stored, and why. */
@@ -64,8 +84,9 @@ export class Answers {
   }
 
   /** Everything has its receipt or refusal. */
-  done({ spent: { network, write, verify } }: Waits): void {
-    this.tell(this.control.send({ type: 'done', waited: { network, write, verify } }));
+  done({ spent: { network, write, verify } }: Waits, snapshot?: SnapshotDone): void {
+    const waited = { network, write, verify };
+    this.tell(this.control.send({ type: 'done', waited, ...(snapshot ? { snapshot } : {}) }));
   }
 
   /** Why there will be no end. Resolves when the system has taken it, or cannot. */

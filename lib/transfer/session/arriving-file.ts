@@ -3,12 +3,13 @@ import type { Connection } from '../../connection';
 import { asTransferError, TransferError } from '../../errors';
 import { printable } from '../../name';
 import { type Digests, type Listener, Meter, type Waits } from '../../progress';
-import type { Close, Keep, Segment } from '../../protocol/session-message';
+import type { Close, Copy, Keep, Segment } from '../../protocol/session-message';
 import type { FileEntry } from '../../protocol/session-list';
-import { pieceSize, segmentSizeOf } from '../../protocol/segment';
+import { pieceSize, segmentCountOf, segmentSizeOf } from '../../protocol/segment';
 import type { PartialFile } from '../../store/partial-file';
 import type { Answers } from './answers';
 import type { LargeArrival } from './arriving-tree';
+import type { Earlier } from './intake';
 import type { Stored } from './unsettled';
 
 /** What an arriving file says to the conversation that it is part of. */
@@ -17,6 +18,8 @@ export interface ArrivingSink {
   readonly waits: Waits;
   readonly answers: Answers;
   stored(file: ArrivingFile, stored: Stored): void;
+  /** It need not be stored: this one is the same. */
+  linked(file: ArrivingFile, earlier: Earlier): void;
   failed(file: ArrivingFile, error: TransferError): void;
 }
 
@@ -24,7 +27,7 @@ export interface ArrivingSink {
 const mostRepairs = 3;
 
 /**
- * One file that arrives in segments: held segments first, then what the sender sends or keeps, then the reading back; and the
+ * One file that arrives in segments: held segments first, then what the sender sends, keeps or copies, then the reading back; and the
  * same again with what was found damaged. "One code path for fresh, resumed, repaired, repeated and updated transfers."
  */
 export class ArrivingFile {
@@ -50,12 +53,16 @@ export class ArrivingFile {
     this.meter = new Meter(sink.on, entry.name, 'receive', entry.size ?? 0, () => Math.min(this.received, entry.size ?? this.received));
   }
 
-  /** Tells the sender what is here already, and that the rest is wanted. */
+  /** Tells the sender what is here already, or stands here and may be alike, and that the rest is wanted. */
   async begin(): Promise<void> {
+    const { file, size = 0 } = this.entry;
+    const { answers } = this.sink;
     await this.guard(async () => {
       const held = await this.partial.held();
-      if (held.length > 0) this.sink.answers.held(held.map(({ segment, digest }) => ({ file: this.entry.file, segment, digest })));
-      this.sink.answers.wanted([this.entry.file]);
+      if (held.length > 0) answers.held(held.map(({ segment, digest }) => ({ file, segment, digest })));
+      // Not where all is here: what was copied and turned out damaged is not copied again.
+      if (held.length < segmentCountOf(size)) answers.standing(file, await this.partial.standing());
+      answers.wanted([file]);
     });
   }
 
@@ -93,6 +100,17 @@ export class ArrivingFile {
     if (!this.ended) this.partial.keep(first, count);
   }
 
+  /** These bytes stand here. Throws `bad-header` for what is no whole pieces, or stands in nothing that the sender was told of. */
+  async copy({ offset, size, from }: Copy): Promise<void> {
+    this.check({ offset, size, zero: true });
+    const { admitted, unlessSame } = this.arrival;
+    if (unlessSame && from !== offset) this.fail(unlessSame);
+    const good = await this.guard(() => this.sink.waits.on('write', this.partial.room()));
+    if (!good || this.ended || !this.partial.copy(offset, size, from)) return;
+    admitted.wrote(size);
+    this.received += size;
+  }
+
   /** The sender has sent everything: reads it back and stores it, or says what is here and waits for the rest again. */
   async close({ size, digests }: Close, algorithm: keyof Digests): Promise<void> {
     if (this.entry.size !== undefined && this.entry.size !== size) throw new TransferError('bad-header', `A file was offered with ${String(this.entry.size)} bytes, and closed with ${String(size)}.`);
@@ -102,6 +120,13 @@ export class ArrivingFile {
     this.closing = true;
     await this.guard(async () => {
       // What is closed may be on its way yet.
+      const { alike } = this.arrival;
+      if (alike?.linkable === true && alike.digest === expected) {
+        this.end();
+        await this.partial.discard();
+        this.sink.linked(this, alike);
+        return;
+      }
       await this.partial.whole(size);
       try {
         await this.sink.waits.on('verify', this.verify(size, { [algorithm]: expected }));
@@ -185,7 +210,7 @@ export class ArrivingFile {
     for (let at = offset; at < offset + size; at += pieceSize) this.damaged.add(Math.floor(at / segmentSize));
   }
 
-  private check({ offset, size, zero }: Segment): void {
+  private check({ offset, size, zero }: Pick<Segment, 'offset' | 'size' | 'zero'>): void {
     const end = this.entry.size;
     const whole = offset % pieceSize === 0 && (size === pieceSize || (zero && size % pieceSize === 0) || end === undefined || offset + size === end);
     if (whole && size > 0 && (zero || size <= pieceSize) && (end === undefined || offset + size <= end)) return;

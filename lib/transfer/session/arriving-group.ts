@@ -2,7 +2,7 @@ import type { AlignedMemory, Lease } from '../../aligned-memory';
 import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { DirectoryEntry, Entry, FileEntry, HardLinkEntry } from '../../protocol/session-list';
-import type { GroupedFile, GroupOutcome, GroupStore } from '../../store/group';
+import type { GroupedEarlier, GroupedFile, GroupOutcome, GroupStore } from '../../store/group';
 import type { SessionRules } from './rules';
 
 /** What the groups of a session need to know of the entries in them. */
@@ -28,6 +28,7 @@ const groupWaits = 1_000;
 /** What of a session is stored in groups, and when each of them is made durable; hard links and the times of directories at the end. */
 export class ArrivingGroup {
   private readonly links: HardLinkEntry[] = [];
+  private earlier: GroupedEarlier[] = [];
   private readonly directories: DirectoryEntry[] = [];
   /** Those of them that were not there before. */
   private readonly made = new Set<number>();
@@ -61,6 +62,13 @@ export class ArrivingGroup {
         break;
     }
     this.flushLater();
+  }
+
+  /** Takes a file that is to be one more name of an earlier one. */
+  linkEarlier(entry: GroupedEarlier): void {
+    this.earlier.push(entry);
+    if (this.earlier.length >= groupFiles) this.startFlush();
+    else this.flushLater();
   }
 
   /** Takes files whose contents stand one after another in `lease`, and gives that back. */
@@ -103,11 +111,13 @@ export class ArrivingGroup {
 
   private async flush(): Promise<void> {
     const { group, sink } = this;
+    const earlier = this.earlier.splice(0);
+    if (earlier.length > 0) await sink.settle(await group.linkEarlier(earlier));
     const outcomes = group.open.files > 0 ? await group.flush() : [];
     const directories = new Set(this.directories.map(({ file }) => file));
     for (const { file, committed } of outcomes) if (committed?.outcome === 'stored' && directories.has(file)) this.made.add(file);
     await sink.settle(outcomes.filter(({ file, error }) => error || !directories.has(file)));
-    if (sink.complete() && group.open.files === 0) await this.finishTree();
+    if (sink.complete() && group.open.files === 0 && this.earlier.length === 0) await this.finishTree();
   }
 
   /** Hard links need what they point to; directories get their times when nothing more is written into them. */

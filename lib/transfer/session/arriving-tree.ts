@@ -2,20 +2,23 @@ import type { AlignedMemory, Lease } from '../../aligned-memory';
 import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { Digests } from '../../progress';
-import type { BadEntry, BundledFile, Entry, FileEntry, SessionReceipt } from '../../protocol/session-list';
+import type { BadEntry, BundledFile, Entry, FileEntry, HeldSegment, SessionReceipt } from '../../protocol/session-list';
 import { smallFile } from '../../protocol/segment';
 import type { Close } from '../../protocol/session-message';
 import type { Admitted, SessionStore } from '../../store/session-store';
 import type { Answers } from './answers';
 import { ArrivingGroup } from './arriving-group';
-import { judge } from './judge';
+import type { Earlier, Intake } from './intake';
+import { judge, judgeStaged, type Verdict } from './judge';
 import type { SessionRules } from './rules';
-import { type Stored, Unsettled } from './unsettled';
+import { type Pending, type Stored, Unsettled, type UnsettledSink } from './unsettled';
 
 /** What the entries of a session say to the conversation, beside what they answer. */
 export interface TreeSink {
   /** Something got its receipt or refusal. */
   settled(): void;
+  /** A file comes in segments after all. */
+  begin(arrival: LargeArrival): void;
   /** Something went wrong that is about no single entry. */
   broken(error: unknown): void;
 }
@@ -28,6 +31,16 @@ export interface LargeArrival {
   readonly update: boolean;
   /** Why it is taken only if it is the same. */
   readonly unlessSame: TransferError | undefined;
+  /** A file of an earlier snapshot whose content may be the same, in part or as a whole. */
+  readonly alike?: Earlier | undefined;
+}
+
+/** What an offer comes to, for the sender. */
+interface Asked {
+  readonly large: LargeArrival[];
+  readonly wanted: number[];
+  readonly held: HeldSegment[];
+  readonly receipts: SessionReceipt[];
 }
 
 /** Every entry of a session from its offer to its receipt; what comes in segments is left to `ArrivingFile` in between. */
@@ -43,15 +56,18 @@ export class ArrivingTree {
     private readonly store: SessionStore,
     private readonly rules: SessionRules,
     private readonly answers: Answers,
-    sink: TreeSink,
+    private readonly sink: TreeSink,
+    private readonly intake?: Intake,
   ) {
-    this.unsettled = new Unsettled(store, answers, {
+    const unsettled: UnsettledSink = {
       settled: () => sink.settled(),
+      unlinked: (pending) => void this.unlinked(pending),
       again: (file) => {
         this.awaited++;
         answers.wanted([file]);
       },
-    });
+    };
+    this.unsettled = new Unsettled(store, answers, unsettled, intake);
     this.group = new ArrivingGroup(store.group, rules, {
       placeOf: (name) => this.unsettled.placeOf(name),
       pending: (file) => this.expects(file),
@@ -86,51 +102,65 @@ export class ArrivingTree {
   /** Settles what can be settled at once, asks for the rest, and returns what comes in segments. */
   async offer(entries: readonly (Entry | BadEntry)[]): Promise<LargeArrival[]> {
     const good = entries.filter((entry): entry is Entry => {
-      if ('error' in entry) this.answers.refuse(entry.file, entry.error.about(entry.text));
+      if ('error' in entry) this.refuseName(entry);
       return !('error' in entry);
     });
     const standing = await this.store.group.look(good.map(({ name }) => name));
-    const large: LargeArrival[] = [];
-    const wanted: number[] = [];
-    const receipts: SessionReceipt[] = [];
+    const files = good.filter((entry) => entry.type === 'file');
+    const earlier = await this.intake?.earlier(files);
+    const before = new Map(earlier?.map((found, at) => [files[at], found]));
+    const asked: Asked = { large: [], wanted: [], held: [], receipts: [] };
     for (const [at, entry] of good.entries()) {
       try {
         this.admitName(entry.name);
-        const began = performance.now();
-        if (entry.type !== 'file') {
-          this.unsettled.add({ entry, began, bytesOnWire: 0 });
+        if (entry.type === 'file') {
+          const verdict = this.intake ? judgeStaged(entry, standing[at], before.get(entry), this.store) : judge(entry, standing[at], this.store, this.rules);
+          await this.follow(verdict, entry, asked);
+        } else {
+          this.unsettled.add({ entry, began: performance.now(), bytesOnWire: 0 });
           this.group.place(entry);
-          continue;
         }
-        const verdict = judge(entry, standing[at], this.store, this.rules);
-        if ('known' in verdict) {
-          const { verified } = this.store;
-          this.unsettled.known(entry);
-          receipts.push({ file: entry.file, digests: verdict.known, verified });
-          this.answers.received({ file_name: entry.name, file_size: entry.size ?? 0, digests: verdict.known, verified, path: entry.name, bytes_on_wire: 0, seconds: 0 });
-          continue;
-        }
-        const { update, unlessSame } = verdict;
-        const small = entry.size !== undefined && entry.size <= smallFile;
-        const there = small ? 0 : await this.store.partials.allocated(this.rules.peer, entry.name);
-        const admitted = await this.store.admit({ ...entry, there });
-        this.unsettled.add({ entry, began, admitted, bytesOnWire: 0 });
-        if (!small) {
-          large.push({ entry, admitted, update, unlessSame });
-          continue;
-        }
-        this.awaited++;
-        if (update) await this.compare(entry);
-        else wanted.push(entry.file);
       } catch (thrown) {
         const error = asTransferError(thrown, 'disk', 'The entry could not be stored').about(entry.name);
-        if (this.expects(entry.file)) this.unsettled.refuse(entry.file, error);
-        else this.answers.refuse(entry.file, error);
+        this.unsettled.refuse(entry, error);
       }
     }
-    if (receipts.length > 0) this.answers.receipts(receipts);
-    if (wanted.length > 0) this.answers.wanted(wanted);
-    return large;
+    if (asked.receipts.length > 0) this.answers.receipts(asked.receipts);
+    if (asked.held.length > 0) this.answers.held(asked.held);
+    if (asked.wanted.length > 0) this.answers.wanted(asked.wanted);
+    return asked.large;
+  }
+
+  /** Does what was decided about a file, and adds to `asked` what the sender is to be told. */
+  private async follow(verdict: Verdict, entry: FileEntry, asked: Asked): Promise<void> {
+    const began = performance.now();
+    if ('known' in verdict) {
+      const { verified } = this.store;
+      this.unsettled.known(entry, verdict.known);
+      asked.receipts.push({ file: entry.file, digests: verdict.known, verified });
+      this.answers.received({ file_name: entry.name, file_size: entry.size ?? 0, digests: verdict.known, verified, path: entry.name, bytes_on_wire: 0, seconds: 0 });
+      return;
+    }
+    if ('link' in verdict) {
+      this.unsettled.add({ entry, began, bytesOnWire: 0 });
+      this.link(entry.file, verdict.link);
+      return;
+    }
+    const { update, unlessSame, alike } = verdict;
+    const small = entry.size !== undefined && entry.size <= smallFile;
+    const there = small ? 0 : await this.store.partials.allocated(this.rules.peer, entry.name);
+    const admitted = await this.store.admit({ ...entry, there });
+    const pending: Pending = { entry, began, admitted, bytesOnWire: 0 };
+    this.unsettled.add(pending);
+    if (!small) {
+      asked.large.push({ entry, admitted, update, unlessSame, alike });
+      return;
+    }
+    this.awaited++;
+    if (update) pending.standing = await this.digestStanding(entry);
+    else if (alike?.linkable === true) Object.assign(pending, { alike, standing: alike.digest });
+    if (pending.standing !== undefined) asked.held.push({ file: entry.file, segment: 0, digest: pending.standing });
+    asked.wanted.push(entry.file);
   }
 
   /** Takes the files of a bundle out of `lease`, in which their contents stand one after another, and gives that back. */
@@ -142,7 +172,7 @@ export class ArrivingTree {
       const pending = this.unsettled.get(file);
       const entry = pending?.entry;
       // What came already on a connection that died is not wanted twice.
-      if (pending && entry?.type === 'file' && pending.bytesOnWire === 0) {
+      if (pending && entry?.type === 'file' && pending.bytesOnWire === 0 && !pending.linked) {
         if (entry.size !== size) {
           lease.release();
           throw new TransferError('bad-header', `${printable(entry.name)} was offered with ${String(entry.size)} bytes, and sent with ${String(size)}.`);
@@ -164,11 +194,25 @@ export class ArrivingTree {
     const pending = this.unsettled.get(file);
     if (!pending) return;
     const { entry, standing, bytesOnWire } = pending;
-    if (standing === undefined || digests[algorithm] !== standing || bytesOnWire > 0) throw new TransferError('bad-header', `${printable(entry.name)} was closed without being sent.`);
+    if (standing === undefined || digests[algorithm] !== standing || bytesOnWire > 0 || pending.linked) throw new TransferError('bad-header', `${printable(entry.name)} was closed without being sent.`);
     this.awaited--;
     pending.standing = undefined;
+    if (pending.alike) {
+      this.link(file, pending.alike);
+      return;
+    }
     const committed = { path: entry.name, verified: this.store.verified, outcome: 'identical' } as const;
     await this.stored(file, { committed, digests: { [algorithm]: standing }, size, bytesOnWire: 0, repaired: 0 });
+  }
+
+  /** An entry is to be one more name of an earlier file, whose content is the same. */
+  link(file: number, earlier: Earlier): void {
+    const pending = this.unsettled.get(file);
+    if (!pending) return;
+    pending.linked = earlier;
+    pending.digest = earlier.digest;
+    this.group.linkEarlier({ file, name: pending.entry.name, earlier: earlier.file });
+    this.group.flushIfDue();
   }
 
   /** A file that did not come in a bundle is stored. */
@@ -180,14 +224,14 @@ export class ArrivingTree {
   /** The sender gave an entry up. Of those that came whole, nothing more is given up. */
   drop(file: number, error: TransferError): void {
     const pending = this.unsettled.get(file);
-    if (pending?.entry.type !== 'file' || pending.bytesOnWire > 0) return;
+    if (pending?.entry.type !== 'file' || pending.bytesOnWire > 0 || pending.linked) return;
     if (pending.entry.size !== undefined && pending.entry.size <= smallFile) this.awaited--;
-    this.refuse(file, error.about(pending.entry.name));
+    this.refuse(pending.entry, error.about(pending.entry.name));
   }
 
   /** An entry ended without being stored. */
-  refuse(file: number, error: TransferError): void {
-    this.unsettled.refuse(file, error);
+  refuse(entry: Entry, error: TransferError): void {
+    this.unsettled.refuse(entry, error);
     this.group.flushIfDue();
   }
 
@@ -210,17 +254,34 @@ export class ArrivingTree {
   private admitName(name: EntryName): void {
     if (this.names.has(name)) throw new TransferError('exists', `${printable(name)} was offered twice.`, { hint: '' });
     this.names.add(name);
+    const refusal = this.intake?.refusal(name);
+    if (refusal) throw refusal;
   }
 
-  /** Tells what the small file that stands there reads as, so that it is sent only if it differs. */
-  private async compare(entry: FileEntry): Promise<void> {
+  private refuseName({ file, text, error }: BadEntry): void {
+    this.intake?.missing({ name: text, code: error.code, message: error.message }, true);
+    this.answers.refuse(file, error.about(text));
+  }
+
+  /** What the small file that stands there reads as, so that it is sent only if it differs. */
+  private async digestStanding(entry: FileEntry): Promise<string | undefined> {
     // One that cannot be read has to be sent; what stands in its way is met when it is stored.
-    const digest = entry.size === 0 ? undefined : await this.store.digestStanding(entry.name).catch(() => undefined);
-    const pending = this.unsettled.get(entry.file);
-    if (digest !== undefined && pending) {
-      pending.standing = digest;
-      this.answers.held([{ file: entry.file, segment: 0, digest }]);
+    return entry.size === 0 ? undefined : this.store.digestStanding(entry.name).catch(() => undefined);
+  }
+
+  /** A file that could not be linked, for instance because an earlier one has too many names, is wanted like a new one. */
+  private async unlinked(pending: Pending): Promise<void> {
+    const { entry } = pending;
+    if (entry.type !== 'file') return;
+    const small = entry.size !== undefined && entry.size <= smallFile;
+    if (small) this.awaited++;
+    try {
+      pending.admitted ??= await this.store.admit({ ...entry, there: 0 });
+      if (small) this.answers.wanted([entry.file]);
+      else this.sink.begin({ entry, admitted: pending.admitted, update: false, unlessSame: undefined });
+    } catch (error) {
+      if (small) this.awaited--;
+      this.refuse(entry, asTransferError(error, 'disk', 'The entry could not be stored').about(entry.name));
     }
-    this.answers.wanted([entry.file]);
   }
 }

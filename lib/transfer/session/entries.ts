@@ -1,5 +1,5 @@
 import { TransferError } from '../../errors';
-import type { Entry } from '../../protocol/session-list';
+import type { Entry, MissingEntry } from '../../protocol/session-list';
 import type { FoundEntry } from '../tree-scan';
 import type { Readable } from 'node:stream';
 import type { EntryName } from '../../name';
@@ -43,6 +43,8 @@ export class Entries {
   private pulling: Promise<boolean> | undefined;
   private wake: () => void = () => undefined;
   private exhausted = false;
+  /** What was found and cannot be sent. */
+  readonly missing: MissingEntry[] = [];
 
   constructor(
     private readonly found: AsyncIterator<readonly (Outgoing['found'] | TransferError)[]>,
@@ -56,6 +58,11 @@ export class Entries {
   /** What is not settled and has a number above `last`, in the order of their numbers. */
   after(last: number): Outgoing[] {
     return [...this.unsettled.values()].filter(({ file }) => file > last);
+  }
+
+  /** How many there have been, settled or not. */
+  get numbered(): number {
+    return this.next;
   }
 
   /** Whether everything was found, and is settled. */
@@ -100,10 +107,16 @@ export class Entries {
       return false;
     }
     for (const found of next.value) {
-      if (found instanceof TransferError) this.failed(found);
+      if (found instanceof TransferError) this.fail(found);
       else this.add({ file: this.next++, found, began: performance.now(), bytesOnWire: 0 });
     }
     return true;
+  }
+
+  private fail(error: TransferError): void {
+    const { code, message, fileName } = error;
+    if (fileName !== undefined) this.missing.push({ name: fileName, code, message });
+    this.failed(error);
   }
 
   private add(outgoing: Outgoing): void {
@@ -122,15 +135,15 @@ function isFile({ found }: Outgoing): boolean {
   return found.type === 'file' || found.type === 'stream';
 }
 
-/** An outgoing file, directory or link as it is offered. */
-export function offered({ file, found }: Outgoing): Entry | undefined {
+/** An outgoing file, directory or link as it is offered; with the numbers of files on this disk for a `backup`. */
+export function offered({ file, found }: Outgoing, backup: boolean): Entry | undefined {
   switch (found.type) {
     case 'text':
       return undefined;
     case 'stream':
       return { type: 'file', file, name: found.name, size: undefined, mode: 0o666 & ~process.umask(), mtime: BigInt(Date.now()) * 1_000_000n, ctime: undefined };
     case 'file':
-      return { type: 'file', file, name: found.name, size: found.size, mode: found.mode, mtime: found.mtime, ctime: found.ctime };
+      return { type: 'file', file, name: found.name, size: found.size, mode: found.mode, mtime: found.vouched?.mtime ?? found.mtime, ctime: found.ctime, inode: backup ? found.inode : undefined };
     case 'directory':
       return { type: 'directory', file, name: found.name, mode: found.mode, mtime: found.mtime };
     case 'symlink':

@@ -10,6 +10,7 @@ import { createKey, type SessionKey, type Ticket } from '../../transport/ticket'
 import { acceptSecured, dialSecured } from '../../transport/tls';
 import type { Home } from '../homes';
 import { failureEvent } from '../summary';
+import type { Intake, OpenIntake } from './intake';
 import { Link, type LinkDeadlines } from './link';
 import { answerIntroduction, awaitIntroduction, introduce, newSession } from './opening';
 import { type SessionReceived, SessionReceiving } from './receive';
@@ -23,6 +24,8 @@ export interface SessionHostOptions {
   readonly authorized: AuthorizedKeys | undefined;
   /** Where the files of a key go; undefined for the ticket. Rejects with `directory`. */
   readonly home: (authorization: Authorization | undefined) => Promise<Home>;
+  /** Where backups are kept; without it they are refused. */
+  readonly openIntake?: OpenIntake | undefined;
   readonly deadlines: LinkDeadlines;
 }
 
@@ -49,6 +52,8 @@ interface Session {
 interface Dealings {
   /** Makes a further connection, and resolves when that has ended. */
   readonly connect?: (number: number) => Promise<void>;
+  /** The snapshot that it makes. */
+  readonly intake?: Intake | undefined;
   /** Ends the session when it aborts. */
   readonly signal?: AbortSignal | undefined;
   /** Answers the hello of connection 0. */
@@ -159,8 +164,9 @@ export class SessionHost {
       }
       if (this.closed) throw this.closed;
       if (this.sessions.size >= mostSessions) throw new TransferError('timeout', 'Too many others are sending at this moment.');
-      const welcome = (): Promise<void> => answerIntroduction(connection, hello, { role: 'receiver' });
-      return await this.receive(new Link(connection, this.options.deadlines), hello, authorization, { welcome });
+      const intake = await this.intakeFor(hello, authorization, peer);
+      const welcome = (): Promise<void> => answerIntroduction(connection, hello, { role: 'receiver', ...(intake ? { snapshot: intake.id } : {}) });
+      return await this.receive(new Link(connection, this.options.deadlines), hello, authorization, { welcome, intake });
     } catch (thrown) {
       await this.refuse(connection, asTransferError(thrown, 'unexpected', 'The session could not begin'));
       return undefined;
@@ -192,9 +198,9 @@ export class SessionHost {
   }
 
   /** Runs a session to its end. It is known before `welcome` tells the peer, so that further connections find it. */
-  private async receive(link: Link, hello: Hello, authorization: Authorization | undefined, { connect, signal, welcome }: Dealings): Promise<SessionReceived> {
+  private async receive(link: Link, hello: Hello, authorization: Authorization | undefined, { connect, intake, signal, welcome }: Dealings): Promise<SessionReceived> {
     const peer = authorization?.id ?? ticketPeer;
-    const receiving = this.open(link, hello, authorization, peer, connect);
+    const receiving = this.open(link, hello, authorization, peer, { ...(connect ? { connect } : {}), intake });
     const over = receiving.then(async (opened) => {
       const running = opened.run();
       // A peer that does not hear it is gone, which ends the session by itself.
@@ -217,10 +223,22 @@ export class SessionHost {
     }
   }
 
-  private async open(link: Link, hello: Hello, authorization: Authorization | undefined, peer: string, connect: Dealings['connect']): Promise<SessionReceiving> {
-    const { store, allowance } = await this.options.home(authorization);
-    const sessionStore = await store.session(hello.digest ?? 'blake3', allowance);
-    return new SessionReceiving(link, hello, sessionStore, this.rulesFor(authorization, peer), connect);
+  private async open(link: Link, hello: Hello, authorization: Authorization | undefined, peer: string, { connect, intake }: Dealings): Promise<SessionReceiving> {
+    const { store, allowance } = intake?.home ?? (await this.options.home(authorization));
+    const sessionStore = await store.session(hello.digest ?? 'blake3', allowance).catch(async (error: unknown) => {
+      await intake?.leave();
+      throw error;
+    });
+    const rules = this.rulesFor(authorization, peer);
+    return new SessionReceiving(link, hello, sessionStore, intake ? stagingRules(rules) : rules, connect, intake);
+  }
+
+  private async intakeFor({ backup, checksum = false, digest: algorithm = 'blake3', session }: Hello, authorization: Authorization | undefined, peer: string): Promise<Intake | undefined> {
+    if (backup === undefined) return undefined;
+    const { home, openIntake } = this.options;
+    if (!openIntake) throw new TransferError('usage', 'This receiver keeps no backups.');
+    const { mayCompare } = this.rulesFor(authorization, peer);
+    return openIntake({ name: backup, checksum, algorithm, home: await home(authorization), peer, mayCompare, session });
   }
 
   /** "A `write` key can add, never read, replace or delete." */
@@ -241,6 +259,14 @@ export class SessionHost {
       throw error;
     }
   }
+}
+
+/** What a snapshot is staged in is nobody's yet: everything may stand in it and be replaced, and its files are not received one by one. */
+function stagingRules(rules: SessionRules): SessionRules {
+  const on: Listener = (event) => {
+    if (event.event !== 'received') rules.on(event);
+  };
+  return { ...rules, ifExists: 'replace', allowHidden: true, mayCompare: true, on };
 }
 
 function unknownSession(): TransferError {

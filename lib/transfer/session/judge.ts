@@ -3,23 +3,33 @@ import { printable } from '../../name';
 import type { Digests } from '../../progress';
 import type { FileEntry } from '../../protocol/session-list';
 import type { SessionStore, Standing } from '../../store/session-store';
+import type { Earlier } from './intake';
 import type { SessionRules } from './rules';
 
 /** What becomes of an offered file. */
 export type Verdict =
   /** It is here already, and has its receipt: these are its digests. */
   | { readonly known: Digests }
+  /** It is one more name of a file in an earlier snapshot. */
+  | { readonly link: Earlier }
   /**
-   * It is to be sent. `update`: what stands under its name may be the same in part, and the sender may learn of that.
+   * It is to be sent. `alike` is a file of an earlier snapshot that may have the same content. `update`: what stands under its name may be the same in part, and the sender may learn of that.
    * `unlessSame` is why it is refused as soon as it turns out to differ from that.
    */
-  | { readonly update: boolean; readonly unlessSame: TransferError | undefined };
+  | { readonly update: boolean; readonly unlessSame: TransferError | undefined; readonly alike?: Earlier | undefined };
+
+/** Decides about a file that goes into a snapshot: what stands there was staged by an earlier try. */
+export function judgeStaged(entry: FileEntry, there: Standing | undefined, before: Earlier | undefined, store: SessionStore): Verdict {
+  const digests = there && knownDigests(entry, there, store);
+  if (digests) return { known: digests };
+  return before?.unchanged === true ? { link: before } : { update: false, unlessSame: undefined, alike: before };
+}
 
 /** Decides about an offered file by what stands under its name. Throws `exists` where that is in the way for certain. */
 export function judge(entry: FileEntry, there: Standing | undefined, store: SessionStore, rules: Pick<SessionRules, 'ifExists' | 'mayCompare'>): Verdict {
   // Whether a stream is what stands there shows only when all of it is here.
   if (there === undefined || (entry.size === undefined && there.kind === 'file')) return { update: false, unlessSame: undefined };
-  const digests = known(entry, there, store);
+  const digests = knownDigests(entry, there, store);
   if (digests) return { known: digests };
   const unlessSame = inTheWay(entry, there, rules.ifExists);
   if (unlessSame && (there.kind !== 'file' || entry.size !== there.size)) throw unlessSame;
@@ -28,7 +38,7 @@ export function judge(entry: FileEntry, there: Standing | undefined, store: Sess
 }
 
 /** The digests of a file for which a receipt was given, if neither it nor its source was touched since. */
-function known(entry: FileEntry, there: Standing, store: SessionStore): Digests | undefined {
+export function knownDigests(entry: FileEntry, there: Standing, store: SessionStore): Digests | undefined {
   const kept = there.kind === 'file' ? store.index.find(entry.name) : undefined;
   if (kept?.digests[store.algorithm] === undefined || kept.verified !== store.verified) return undefined;
   const same = kept.size === entry.size && kept.sourceMtime === entry.mtime && entry.ctime !== undefined && kept.sourceCtime === entry.ctime;

@@ -1,5 +1,6 @@
 import { asTransferError, TransferError } from '../../errors';
 import { type Digests, type Listener, Meter, type Waits } from '../../progress';
+import type { StandingSegment } from '../../protocol/standing';
 import type { Piece, SegmentReader } from '../segment-reader';
 import type { Carried, Carriers } from './carriers';
 import type { Outgoing } from './entries';
@@ -11,14 +12,22 @@ export interface LargeFilesSink {
   /** Whether it is not settled yet. */
   isWanted(outgoing: Outgoing): boolean;
   kept(outgoing: Outgoing, segments: { readonly first: number; readonly count: number }): Promise<void>;
+  /** The receiver is to take these bytes from what stands there. */
+  copied(outgoing: Outgoing, bytes: { readonly offset: number; readonly size: number; readonly from: number }): Promise<void>;
   /** All of it was sent or kept. */
   closed(outgoing: Outgoing, size: number, digests: Digests): Promise<void>;
   dropped(outgoing: Outgoing, error: TransferError): Promise<void>;
 }
 
+/** What the receiver says that it has of a file, or of one that may be like it. */
+export interface There {
+  readonly held?: ReadonlyMap<number, string>;
+  readonly standing?: readonly StandingSegment[];
+}
+
 interface Waiting {
   readonly outgoing: Outgoing;
-  readonly held: ReadonlyMap<number, string> | undefined;
+  readonly there: There;
 }
 
 /** The large files that the receiver wants, one after another: each is read once, in order, and shared out over all connections. */
@@ -34,8 +43,8 @@ export class LargeFiles {
     private readonly sink: LargeFilesSink,
   ) {}
 
-  add(outgoing: Outgoing, held: ReadonlyMap<number, string> | undefined): void {
-    this.waiting.push({ outgoing, held });
+  add(outgoing: Outgoing, there: There): void {
+    this.waiting.push({ outgoing, there });
     this.wake();
   }
 
@@ -62,9 +71,9 @@ export class LargeFiles {
     return this.ended.signal.aborted;
   }
 
-  private async send({ outgoing, held }: Waiting): Promise<void> {
+  private async send({ outgoing, there }: Waiting): Promise<void> {
     try {
-      await this.sendPieces(outgoing, this.read(outgoing, held));
+      await this.sendPieces(outgoing, this.read(outgoing, there));
     } catch (thrown) {
       const error = asTransferError(thrown, 'source-unreadable', 'Cannot read the file');
       if (this.stopped || error.code === 'connection-lost' || error.code === 'interrupted') throw error;
@@ -72,10 +81,10 @@ export class LargeFiles {
     }
   }
 
-  private read(outgoing: Outgoing, held: ReadonlyMap<number, string> | undefined): AsyncGenerator<Piece, void, undefined> {
+  private read(outgoing: Outgoing, { held, standing }: There): AsyncGenerator<Piece, void, undefined> {
     const { found } = outgoing;
     const { signal } = this.ended;
-    if (found.type === 'file') return this.reader.read({ source: found, algorithm: this.algorithm, held }, signal);
+    if (found.type === 'file') return this.reader.read({ source: found, algorithm: this.algorithm, held, standing }, signal);
     if (found.type !== 'stream') throw new TransferError('unexpected', 'Only files and streams have segments.');
     outgoing.begun = true;
     return this.reader.readStream(found.input, this.algorithm, signal);
@@ -97,7 +106,7 @@ export class LargeFiles {
           return;
         }
         if (piece.kind === 'bytes') done = piece.offset + piece.bytes.length;
-        else if (piece.kind === 'zero') done = piece.offset + piece.size;
+        else if (piece.kind === 'zero' || piece.kind === 'copy') done = piece.offset + piece.size;
         await this.sendPiece(outgoing, piece);
       }
     } finally {
@@ -118,6 +127,9 @@ export class LargeFiles {
         break;
       case 'keep':
         await this.sink.kept(outgoing, piece);
+        break;
+      case 'copy':
+        await this.sink.copied(outgoing, piece);
         break;
       case 'end':
         outgoing.size = piece.size;

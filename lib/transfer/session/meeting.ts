@@ -1,10 +1,18 @@
 import { Connection } from '../../connection';
 import { TransferError } from '../../errors';
+import type { EntryName } from '../../name';
 import type { Digests } from '../../progress';
 import type { Ticket } from '../../transport/ticket';
 import { dialSecured } from '../../transport/tls';
 import { type LinkDeadlines, Link } from './link';
 import { introduce, newSession } from './opening';
+
+/** What a sender of a backup asks for; see PROTOCOL.md, "Backups". */
+export interface BackupWish {
+  readonly name: EntryName;
+  /** Read every file, changed or not. */
+  readonly checksum: boolean;
+}
 
 export interface Met {
   readonly link: Link;
@@ -31,6 +39,7 @@ export class DialedMeeting implements Meeting {
     private readonly ticket: Ticket,
     private readonly algorithm: keyof Digests,
     private readonly deadlines: LinkDeadlines | undefined,
+    private readonly backup?: BackupWish,
   ) {}
 
   first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
@@ -56,7 +65,8 @@ export class DialedMeeting implements Meeting {
     if (signal?.aborted) aborted();
     try {
       const asked = performance.now();
-      await introduce(connection, { role: 'sender', session: this.session, connection: number, digest: this.algorithm });
+      const hello = await introduce(connection, { role: 'sender', session: this.session, connection: number, digest: this.algorithm, ...(number === 0 && this.backup ? wishOf(this.backup) : {}) });
+      if (number === 0 && this.backup && hello.snapshot === undefined) throw new TransferError('usage', 'The receiver keeps no backups.', { hint: 'Install the same version on both sides.' });
       // Either may have taken longer because this machine was busy.
       const roundTrip = Math.min(dialed.rtt, performance.now() - asked);
       return { link: new Link(connection, this.deadlines), roundTrip };
@@ -68,4 +78,8 @@ export class DialedMeeting implements Meeting {
       signal?.removeEventListener('abort', aborted);
     }
   }
+}
+
+function wishOf({ name, checksum }: BackupWish): { readonly backup: EntryName; readonly checksum?: true } {
+  return { backup: name, ...(checksum ? { checksum } : {}) };
 }

@@ -3,7 +3,7 @@ import type { Connection } from '../../connection';
 import { TransferError } from '../../errors';
 import { ownValue } from '../../protocol/json-object';
 import { parseRefusal } from '../../protocol/message';
-import { type Hello, parseHello, type Role, sessionVersion } from '../../protocol/session-message';
+import { type Hello, parseHello, type Role, sessionVersion } from '../../protocol/hello';
 
 /** How long who dialed us may take for its hello, in ms. */
 const helloWithin = 10_000;
@@ -11,7 +11,7 @@ const helloWithin = 10_000;
 const answerWithin = 60_000;
 
 /** What one side says of itself. */
-export type Introduction = Pick<Hello, 'role' | 'session' | 'connection' | 'digest'>;
+export type Introduction = Pick<Hello, 'role' | 'session' | 'connection' | 'digest' | 'backup' | 'checksum'>;
 
 export function newSession(): string {
   return randomBytes(16).toString('hex');
@@ -30,7 +30,7 @@ export async function awaitIntroduction(connection: Connection, ours: Role): Pro
   return checkRoles(await readHello(connection, helloWithin), ours);
 }
 
-export function answerIntroduction(connection: Connection, { session, connection: number }: Hello, introduction: Pick<Hello, 'role' | 'digest'>): Promise<void> {
+export function answerIntroduction(connection: Connection, { session, connection: number }: Hello, introduction: Pick<Hello, 'role' | 'digest' | 'snapshot'>): Promise<void> {
   return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
 }
 

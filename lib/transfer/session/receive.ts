@@ -1,13 +1,15 @@
 import { asTransferError, TransferError } from '../../errors';
 import { Waits } from '../../progress';
-import { type BadEntry, type Entry, parseBundle, parseEntries } from '../../protocol/session-list';
+import { type BadEntry, type Entry, parseBundle, parseEntries, parseMissing } from '../../protocol/session-list';
 import { type Bundle, type Close, type Hello, parseFromSender, type Segment } from '../../protocol/session-message';
+import type { SnapshotDone } from '../../protocol/snapshot-done';
 import type { SessionStore } from '../../store/session-store';
 import type { Tally } from '../summary';
 import { Answers } from './answers';
 import { ArrivingFile, type ArrivingSink } from './arriving-file';
-import { ArrivingTree, type LargeArrival } from './arriving-tree';
+import { ArrivingTree, type LargeArrival, type TreeSink } from './arriving-tree';
 import { FurtherLinks } from './further-links';
+import type { Intake } from './intake';
 import type { Link } from './link';
 import type { SessionRules } from './rules';
 import { TakenFrames } from './taken-frames';
@@ -39,7 +41,10 @@ export class SessionReceiving {
   private highest = -1;
   /** Everything was offered. */
   private ended = false;
+  /** How many entries, by the sender's word. */
+  private offered = 0;
   private saidDone = false;
+  private committing = false;
   private over = false;
 
   constructor(
@@ -49,15 +54,19 @@ export class SessionReceiving {
     private readonly rules: SessionRules,
     /** Where we dialed: makes a further connection, and resolves when that has ended. */
     private readonly connect?: (number: number) => Promise<void>,
+    /** What everything becomes, where that is a snapshot. */
+    private readonly intake?: Intake,
   ) {
     this.algorithm = hello.digest ?? 'blake3';
     this.answers = new Answers(control, rules);
     this.taken = new TakenFrames(control);
     this.further = new FurtherLinks(this.listen.bind(this), this.stop.bind(this));
-    this.tree = new ArrivingTree(store, rules, this.answers, {
+    const treeSink: TreeSink = {
       settled: () => this.finishIfSettled(),
+      begin: (arrival) => this.work(() => this.begin(arrival)),
       broken: (error) => this.stop(asTransferError(error, 'unexpected', 'The session failed')),
-    });
+    };
+    this.tree = new ArrivingTree(store, rules, this.answers, treeSink, intake);
     this.sink = {
       on: rules.on,
       waits: this.waits,
@@ -66,9 +75,13 @@ export class SessionReceiving {
         this.large.delete(file);
         this.work(() => this.tree.stored(file, stored));
       },
-      failed: ({ entry: { file } }, error) => {
+      linked: ({ entry: { file } }, earlier) => {
         this.large.delete(file);
-        this.tree.refuse(file, error);
+        this.tree.link(file, earlier);
+      },
+      failed: ({ entry }, error) => {
+        this.large.delete(entry.file);
+        this.tree.refuse(entry, error);
       },
     };
   }
@@ -118,6 +131,9 @@ export class SessionReceiving {
         case 'keep':
           this.known(message.file)?.keep(message);
           break;
+        case 'copy':
+          await this.known(message.file)?.copy(message);
+          break;
         case 'close':
           this.close(message);
           break;
@@ -131,8 +147,13 @@ export class SessionReceiving {
         case 'end':
           if (this.ended) throw outOfPlace(message.type);
           this.ended = true;
+          this.offered = message.entries ?? 0;
           this.tree.end();
           this.finishIfSettled();
+          break;
+        case 'missing':
+          if (this.ended) throw outOfPlace(message.type);
+          for (const missing of parseMissing(await link.receiveList(message.list))) this.intake?.missing(missing, false);
           break;
         case 'heartbeat':
           break;
@@ -154,10 +175,10 @@ export class SessionReceiving {
   }
 
   private async begin(arrival: LargeArrival): Promise<void> {
-    const { entry, update } = arrival;
+    const { entry, update, alike } = arrival;
     const { peer, ifExists } = this.rules;
     try {
-      const partial = await this.store.partials.take({ ...entry, peer, ifExists, algorithm: this.algorithm }, update);
+      const partial = await this.store.partials.take({ ...entry, peer, ifExists, algorithm: this.algorithm }, update ? {} : alike ? { path: `${alike.file.root}/${alike.file.name}` } : false);
       if (this.over || !this.tree.expects(entry.file)) {
         await partial.suspend();
         return;
@@ -166,7 +187,7 @@ export class SessionReceiving {
       this.large.set(entry.file, file);
       await file.begin();
     } catch (error) {
-      this.tree.refuse(entry.file, asTransferError(error, 'disk', 'The file could not be staged').about(entry.name));
+      this.tree.refuse(entry, asTransferError(error, 'disk', 'The file could not be staged').about(entry.name));
     }
   }
 
@@ -219,9 +240,19 @@ export class SessionReceiving {
 
   /** "After `end`, once every entry has its receipt or refusal, the receiver says `done`." */
   private finishIfSettled(): void {
-    if (!this.ended || this.saidDone || this.over || !this.tree.settled) return;
+    if (!this.ended || this.saidDone || this.over || this.committing || !this.tree.settled) return;
+    if (!this.intake) {
+      this.sayDone();
+      return;
+    }
+    this.committing = true;
+    const { intake } = this;
+    this.work(async () => this.sayDone(await intake.commit(this.offered)));
+  }
+
+  private sayDone(snapshot?: SnapshotDone): void {
     this.saidDone = true;
-    this.answers.done(this.waits);
+    this.answers.done(this.waits, snapshot);
   }
 
   /** Work beside the reading, whose failure ends the session. */
@@ -239,6 +270,7 @@ export class SessionReceiving {
     await Promise.all([...this.large.values()].map((file) => file.suspend()));
     while (this.working.size > 0) await Promise.all(this.working);
     await this.tree.finish();
+    await this.intake?.leave();
     if (lost && lost.code !== 'connection-lost') await this.answers.broken(lost);
   }
 }

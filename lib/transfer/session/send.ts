@@ -3,8 +3,11 @@ import type { Digests, Listener, Waits } from '../../progress';
 import { smallFile } from '../../protocol/segment';
 import { encodeEntry, parseHeld, parseNumbers, parseReceipts, type SessionReceipt } from '../../protocol/session-list';
 import { parseFromReceiver, type SessionRefusal } from '../../protocol/session-message';
+import { mostStanding, parseStanding, type StandingSegment } from '../../protocol/standing';
 import type { Waited } from '../../protocol/message';
+import type { SnapshotDone } from '../../protocol/snapshot-done';
 import type { BundleReader } from '../bundle-reader';
+import { damagedSource } from '../source';
 import type { SegmentReader } from '../segment-reader';
 import type { Carriers } from './carriers';
 import { type Entries, offered, type Outgoing } from './entries';
@@ -17,6 +20,8 @@ import { SmallFiles } from './small-files';
 export interface SessionOutlet {
   readonly entries: Entries;
   readonly algorithm: keyof Digests;
+  /** Whether everything becomes a snapshot. */
+  readonly backup: boolean;
   readonly segments: SegmentReader;
   readonly bundles: BundleReader;
   readonly waits: Waits;
@@ -26,6 +31,9 @@ export interface SessionOutlet {
   refusedBy(outgoing: Outgoing, refusal: SessionRefusal): void;
   failed(error: TransferError): void;
   receiverWaited(waited: Waited): void;
+  /** The receiver says that a file is other than it was, and should not be. */
+  alarmed(outgoing: Outgoing, message: string): void;
+  snapshot(done: SnapshotDone): void;
 }
 
 /**
@@ -33,7 +41,7 @@ export interface SessionOutlet {
  * and ends when it says `done`. Rejects with why it cannot go on; what is settled by then stays so.
  */
 export class SessionSending {
-  private readonly held = new Map<number, Map<number, string>>();
+  private readonly there = new Map<number, { readonly held: Map<number, string>; readonly standing: StandingSegment[] }>();
   private readonly large: LargeFiles;
   private readonly small: SmallFiles;
   private over = false;
@@ -59,6 +67,7 @@ export class SessionSending {
       isWanted,
       dropped,
       kept: async ({ file }, { first, count }) => void (await control.send({ type: 'keep', file, first, count })),
+      copied: async ({ file }, { offset, size, from }) => void (await control.send({ type: 'copy', file, offset, size, from })),
       closed: (outgoing, size, digests) => this.closeFile(outgoing, size, digests),
     });
     this.small = new SmallFiles(outlet.bundles, carriers, {
@@ -102,7 +111,12 @@ export class SessionSending {
           for (const file of parseNumbers(await control.receiveList(message.list))) this.wanted(file);
           break;
         case 'held':
-          for (const { file, segment, digest } of parseHeld(await control.receiveList(message.list), outlet.algorithm)) this.heldOf(file).set(segment, digest);
+          for (const { file, segment, digest } of parseHeld(await control.receiveList(message.list), outlet.algorithm)) this.thereOf(file).held.set(segment, digest);
+          break;
+        case 'standing':
+          for (const { file, ...segment } of parseStanding(await control.receiveList(message.list), outlet.algorithm)) {
+            if (this.thereOf(file).standing.push(segment) > mostStanding) throw new TransferError('bad-header', `The receiver told of too much that stands there for entry ${String(file)}.`);
+          }
           break;
         case 'receipts':
           for (const receipt of parseReceipts(await control.receiveList(message.list))) this.receipt(receipt);
@@ -120,9 +134,15 @@ export class SessionSending {
           if (found?.type === 'file') outlet.on({ event: 'progress', file_name: found.name, phase: 'verify', done: message.done, total: found.size });
           break;
         }
+        case 'alarm': {
+          const outgoing = outlet.entries.get(message.file);
+          if (outgoing) outlet.alarmed(outgoing, message.message);
+          break;
+        }
         case 'done':
           if (!this.ended || outlet.entries.after(-1).length > 0) throw new TransferError('bad-header', 'The receiver says that it is done, and is not.');
           if (message.waited) outlet.receiverWaited(message.waited);
+          if (message.snapshot) outlet.snapshot(message.snapshot);
           this.sayDone();
           return;
         case 'heartbeat':
@@ -136,7 +156,7 @@ export class SessionSending {
 
   /** Offers first what an earlier conversation left unsettled, then everything else as it is found. */
   private async offer(): Promise<void> {
-    const { entries } = this.outlet;
+    const { entries, backup } = this.outlet;
     let last = -1;
     do {
       for (const outgoing of slices(entries.after(last))) {
@@ -144,12 +164,13 @@ export class SessionSending {
         last = outgoing.at(-1)?.file ?? last;
       }
     } while (!this.over && (await entries.pull()));
+    if (backup && entries.missing.length > 0) await this.control.sendList({ type: 'missing' }, entries.missing);
     this.ended = true;
-    await this.control.send({ type: 'end' });
+    await this.control.send({ type: 'end', ...(backup ? { entries: entries.numbered } : {}) });
   }
 
   private async offerSome(outgoing: readonly Outgoing[]): Promise<void> {
-    const list = outgoing.map(offered).filter((entry) => entry !== undefined);
+    const list = outgoing.map((each) => offered(each, this.outlet.backup)).filter((entry) => entry !== undefined);
     if (list.length > 0) await this.control.sendList({ type: 'offer' }, list.map(encodeEntry));
     for (const { file, found } of outgoing) if (found.type === 'text') await this.control.send({ type: 'text', file, text: found.text });
   }
@@ -158,10 +179,10 @@ export class SessionSending {
     const outgoing = this.outlet.entries.get(file);
     if (!outgoing) return;
     const { found } = outgoing;
-    const held = this.held.get(file);
-    this.held.delete(file);
-    if (found.type === 'file' && found.size <= smallFile) this.small.add(outgoing, held?.get(0));
-    else this.large.add(outgoing, held);
+    const there = this.there.get(file);
+    this.there.delete(file);
+    if (found.type === 'file' && found.size <= smallFile) this.small.add(outgoing, there?.held.get(0));
+    else this.large.add(outgoing, there ?? {});
   }
 
   /** "A sender takes a receipt for its own file only." What was not read in this conversation, the receiver knows by an earlier receipt. */
@@ -174,13 +195,18 @@ export class SessionSending {
     if (hasContent && (receipt.verified === null || digest === undefined || digest !== (outgoing?.digest ?? digest))) {
       throw new TransferError('bad-header', `The receipt for entry ${String(receipt.file)} is for other content.`);
     }
-    this.settle(receipt.file, (settled) => this.outlet.stored(settled, receipt));
+    this.settle(receipt.file, (settled) => {
+      // By an earlier receipt: what was stored then was not what is vouched for.
+      if (hasContent && differs(settled, digest)) this.outlet.failed(damagedSource(nameOf(settled)));
+      else this.outlet.stored(settled, receipt);
+    });
   }
 
   private async closeFile(outgoing: Outgoing, size: number, digests: Digests): Promise<void> {
     const { file } = outgoing;
     outgoing.digest = digests[this.outlet.algorithm];
-    await this.control.send({ type: 'close', file, size, digests });
+    if (differs(outgoing, outgoing.digest)) await this.drop(outgoing, damagedSource(nameOf(outgoing)));
+    else await this.control.send({ type: 'close', file, size, digests });
   }
 
   /** Gives a file up: it changed, or cannot be read any more. */
@@ -189,15 +215,15 @@ export class SessionSending {
     await this.control.send({ type: 'drop', file: outgoing.file });
   }
 
-  private heldOf(file: number): Map<number, string> {
-    const held = this.held.get(file) ?? new Map<number, string>();
-    this.held.set(file, held);
-    return held;
+  private thereOf(file: number): { readonly held: Map<number, string>; readonly standing: StandingSegment[] } {
+    const there = this.there.get(file) ?? { held: new Map<number, string>(), standing: [] };
+    this.there.set(file, there);
+    return there;
   }
 
   private settle(file: number, tell: (outgoing: Outgoing) => void): void {
     const outgoing = this.outlet.entries.settle(file);
-    this.held.delete(file);
+    this.there.delete(file);
     if (outgoing) tell(outgoing);
   }
 }
@@ -206,6 +232,15 @@ const mostInOffer = 512;
 
 function slices(outgoing: readonly Outgoing[]): Outgoing[][] {
   return Array.from({ length: Math.ceil(outgoing.length / mostInOffer) }, (_, at) => outgoing.slice(at * mostInOffer, (at + 1) * mostInOffer));
+}
+
+/** Whether its content is not what someone vouched for. */
+function differs({ found }: Outgoing, digest: string | undefined): boolean {
+  return found.type === 'file' && found.vouched !== undefined && found.vouched.digest !== digest;
+}
+
+function nameOf({ found }: Outgoing): string {
+  return found.type === 'text' ? '' : found.name;
 }
 
 function sizeOf({ found }: Outgoing): number {

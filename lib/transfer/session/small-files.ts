@@ -2,6 +2,7 @@ import { encodeList } from '../../protocol/session-list';
 import { longestBundle } from '../../protocol/session-message';
 import { TransferError } from '../../errors';
 import type { BundleReader, ReadBundle, SmallSource } from '../bundle-reader';
+import { damagedSource } from '../source';
 import type { Carriers } from './carriers';
 import type { Outgoing } from './entries';
 
@@ -82,7 +83,7 @@ export class SmallFiles {
 
   private async send(waiting: readonly Waiting[]): Promise<void> {
     const numbered = new Map(waiting.map((each) => [each.outgoing.file, each]));
-    const bundle = await this.reader.read(waiting.map(sourceOf));
+    const bundle = withoutDamaged(await this.reader.read(waiting.map(sourceOf)), numbered);
     for (const { file, digest } of bundle.kept) {
       const outgoing = numbered.get(file)?.outgoing;
       if (outgoing) await this.sink.kept(outgoing, digest);
@@ -96,14 +97,14 @@ export class SmallFiles {
   }
 
   /** Resolves when the system has taken it. */
-  private carry(bundle: ReadBundle, numbered: ReadonlyMap<number, Waiting>): Promise<void> {
+  private carry(bundle: Outbound, numbered: ReadonlyMap<number, Waiting>): Promise<void> {
     const list = encodeList(bundle.files.map(({ file, size, digest }) => [file, size, digest]));
     const overhead = list.length / bundle.files.length;
     return new Promise((resolve) => {
       this.carriers.push({
-        header: { type: 'bundle', list: list.length, size: bundle.bytes.length },
-        payload: () => (bundle.bytes.length > 0 ? [list, bundle.bytes] : [list]),
-        size: list.length + bundle.bytes.length,
+        header: { type: 'bundle', list: list.length, size: bundle.size },
+        payload: () => [list, ...bundle.pieces],
+        size: list.length + bundle.size,
         sent: (wire) => {
           for (const { file, size, digest } of bundle.files) {
             const outgoing = numbered.get(file)?.outgoing;
@@ -124,12 +125,37 @@ export class SmallFiles {
   }
 }
 
+/** A bundle as it goes out: the contents of its files stand one after another in `pieces`, and have `size` bytes. */
+interface Outbound extends Omit<ReadBundle, 'bytes'> {
+  readonly pieces: readonly Uint8Array[];
+  readonly size: number;
+}
+
+/** What was read, without the files that are not what was vouched for: those are among its failures. */
+function withoutDamaged(bundle: ReadBundle, numbered: ReadonlyMap<number, Waiting>): Outbound {
+  const { bytes } = bundle;
+  const damaged = bundle.files.flatMap(({ file, digest }) => {
+    const found = numbered.get(file)?.outgoing.found;
+    return found?.type === 'file' && found.vouched && found.vouched.digest !== digest ? [{ file, error: damagedSource(found.name) }] : [];
+  });
+  if (damaged.length === 0) return { ...bundle, pieces: bytes.length > 0 ? [bytes] : [], size: bytes.length };
+  const isDamaged = new Set(damaged.map(({ file }) => file));
+  const pieces: Uint8Array[] = [];
+  let at = 0;
+  for (const { file, size } of bundle.files) {
+    if (size > 0 && !isDamaged.has(file)) pieces.push(bytes.subarray(at, at + size));
+    at += size;
+  }
+  const files = bundle.files.filter(({ file }) => !isDamaged.has(file));
+  return { ...bundle, files, failures: [...bundle.failures, ...damaged], pieces, size: pieces.reduce((sum, { length }) => sum + length, 0) };
+}
+
 function sizeOf({ found }: Outgoing): number {
   return found.type === 'file' ? found.size : 0;
 }
 
 function sourceOf({ outgoing: { file, found }, held }: Waiting): SmallSource {
   if (found.type !== 'file') throw new TransferError('unexpected', 'Only files are sent in bundles.');
-  const { path, name, size, mtime, ctime } = found;
-  return { file, path, name, size, mtime, ctime, ...(held === undefined ? {} : { held }) };
+  const { path, name, size, mtime, ctime, vouched } = found;
+  return { file, path, name, size, mtime, ctime, ...(vouched ? { vouched } : {}), ...(held === undefined ? {} : { held }) };
 }

@@ -4,6 +4,7 @@ import { type EntryName, parseEntryName } from '../../name';
 import { type Bottleneck, type FileDone, type Listener, Waits } from '../../progress';
 import type { Waited } from '../../protocol/message';
 import { smallFile } from '../../protocol/segment';
+import type { SnapshotDone } from '../../protocol/snapshot-done';
 import type { SessionReceipt } from '../../protocol/session-list';
 import type { SessionRefusal } from '../../protocol/session-message';
 import { BundleReader } from '../bundle-reader';
@@ -11,7 +12,7 @@ import { RateLimit } from '../rate-limit';
 import { SegmentReader } from '../segment-reader';
 import type { SendOptions } from '../send-options';
 import { failureEvent, type Sender, Tally } from '../summary';
-import { scanTree } from '../tree-scan';
+import { type FoundEntry, scanTree } from '../tree-scan';
 import { Entries, type Outgoing } from './entries';
 import type { Meeting } from './meeting';
 import { refused } from './opening';
@@ -21,12 +22,18 @@ const usualRetry = 300_000;
 /** Results of more files than that are told as they come, and not kept. */
 const mostRemembered = 10_000;
 const tellScanEvery = 250;
+const sourceRotHint = 'Compare it with the snapshot before: memory or disk of this machine may be failing.';
+
+/** What a session sends, found bit by bit; a TransferError with its `fileName` in place of what cannot be sent. */
+export type SessionSource = AsyncIterable<readonly (FoundEntry | TransferError)[]>;
 
 /** Everything that a sender does in a session, over as many conversations as it takes. */
 export class SessionTransfer implements Sender {
   readonly files: FileDone[] = [];
   readonly failures: TransferError[] = [];
   readonly tally = new Tally();
+  /** What became of a backup. */
+  snapshot: SnapshotDone | undefined;
   private readonly waits = new Waits();
   private readonly receiverWaits = new Waits();
   private readonly on: Listener;
@@ -37,6 +44,10 @@ export class SessionTransfer implements Sender {
   constructor(
     private readonly options: SendOptions,
     private readonly meeting: Meeting,
+    /** What is sent instead of the `paths` of the options. */
+    private readonly source?: SessionSource,
+    /** Whether all of it becomes one snapshot: what the meeting has asked for. */
+    private readonly backup = false,
   ) {
     const { on = () => undefined, digest = 'blake3' } = options;
     this.on = on;
@@ -62,6 +73,7 @@ export class SessionTransfer implements Sender {
         outlet: {
           entries,
           algorithm: digest,
+          backup: this.backup,
           segments,
           bundles,
           waits,
@@ -71,6 +83,10 @@ export class SessionTransfer implements Sender {
           refusedBy: (outgoing, refusal) => this.refusedBy(outgoing, refusal),
           failed: (error) => this.failed(error),
           receiverWaited: (waited) => this.receiverWaited(waited),
+          alarmed: ({ found }, message) => this.failed(new TransferError('mismatch', message, { fileName: nameOf(found), hint: sourceRotHint })),
+          snapshot: (done) => {
+            this.snapshot = done;
+          },
         },
       });
     } catch (error) {
@@ -95,6 +111,10 @@ export class SessionTransfer implements Sender {
     if (paths.includes('-')) yield [{ type: 'stream', name: parseEntryName(name ?? 'stdin', { allowHidden: true }), input }];
     const places = paths.filter((place) => place !== '-');
     if (places.length > 0) yield* this.scanned(places);
+    for await (const found of this.source ?? []) {
+      this.warm(found);
+      yield found;
+    }
   }
 
   private async *scanned(paths: readonly string[]): AsyncGenerator<readonly (Outgoing['found'] | TransferError)[]> {

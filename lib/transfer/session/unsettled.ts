@@ -6,17 +6,21 @@ import type { GroupOutcome } from '../../store/group';
 import type { Admitted, SessionStore } from '../../store/session-store';
 import type { Committed } from '../../store/store';
 import type { Answers } from './answers';
+import type { Earlier, Intake } from './intake';
 
 /** An entry that was offered and has neither receipt nor refusal yet. */
 export interface Pending {
   readonly entry: Entry;
   readonly began: number;
-  readonly admitted?: Admitted;
+  admitted?: Admitted | undefined;
+  /** It is to be one more name of this file, whose digest is `digest`. */
+  linked?: Earlier | undefined;
   bytesOnWire: number;
   /** Of a small file that came in a bundle, as the sender has it. */
   digest?: string | undefined;
-  /** Of a small file that stands there: what it reads as from the disk. */
+  /** Of a small file that stands there, or as `alike`: what it reads as from the disk. */
   standing?: string | undefined;
+  alike?: Earlier | undefined;
   /** How often a small file was found damaged, and asked for again. */
   repairs?: number;
 }
@@ -34,6 +38,8 @@ export interface Stored {
 export interface UnsettledSink {
   /** Told whenever something was settled. */
   settled(): void;
+  /** It could not be linked to an earlier one: it is wanted after all. */
+  unlinked(pending: Pending): void;
   /** A small file was damaged on its way to the disk, and is wanted once more. */
   again(file: number): void;
 }
@@ -51,6 +57,7 @@ export class Unsettled {
     private readonly store: SessionStore,
     private readonly answers: Answers,
     private readonly sink: UnsettledSink,
+    private readonly intake: Intake | undefined,
   ) {}
 
   add(pending: Pending): void {
@@ -72,8 +79,9 @@ export class Unsettled {
   }
 
   /** This one was stored before. */
-  known({ name }: Entry): void {
-    this.places.set(name, name);
+  known(entry: FileEntry, digests: Digests): void {
+    this.places.set(entry.name, entry.name);
+    this.intake?.stored(entry, digests);
   }
 
   /** Where a file of that name is, if this receiver has stored it, now or in an earlier conversation, and nobody has touched it since. */
@@ -86,9 +94,9 @@ export class Unsettled {
   }
 
   /** This one is not stored, and why. */
-  refuse(file: number, error: TransferError): void {
-    this.release(file, false);
-    this.answers.refuse(file, error);
+  refuse(entry: Entry, error: TransferError): void {
+    this.release(entry.file, false);
+    this.refused(entry, error);
     this.sink.settled();
   }
 
@@ -97,29 +105,40 @@ export class Unsettled {
     const { index } = this.store;
     const receipts: SessionReceipt[] = [];
     const received: FileDone[] = [];
+    // Objects that are mostly alike are spread only where they are not: there are many.
     for (const { file, committed, error, stat } of outcomes) {
       const pending = this.pending.get(file);
       if (!pending) continue;
       const { entry } = pending;
+      if (error && pending.linked) {
+        pending.linked = undefined;
+        pending.digest = undefined;
+        this.sink.unlinked(pending);
+        continue;
+      }
       if (error?.code === 'mismatch' && this.retry(pending)) continue;
       this.release(file, !error && committed?.outcome !== 'identical');
       if (error) {
-        this.answers.refuse(file, error.about(entry.name));
+        this.refused(entry, error);
         continue;
       }
       const path = committed?.path ?? entry.name;
       if (entry.type !== 'file') {
         receipts.push({ file, verified: null, ...elsewhere(entry, path) });
+        this.intake?.stored(entry);
         continue;
       }
       const { algorithm, verified } = this.store;
       const digests = pending.digest === undefined ? {} : { [algorithm]: pending.digest };
       const { size = 0, mtime: sourceMtime, ctime: sourceCtime } = entry;
-      if (stat) index.remember(path, { ...stat, size, sourceMtime, sourceCtime, digests, verified });
-      const repairs = pending.repairs === undefined ? {} : { repaired: 1 };
+      if (stat) index.remember(path, { size, ino: stat.ino, mtimeNs: stat.mtimeNs, ctimeNs: stat.ctimeNs, sourceMtime, sourceCtime, digests, verified });
       this.places.set(entry.name, path as EntryName);
-      receipts.push({ file, digests, verified, ...elsewhere(entry, path), ...repairs });
-      received.push({ ...fileDone(pending, { path, verified }, { size, digests, bytesOnWire: pending.bytesOnWire }), ...repairs });
+      this.intakeFile(entry, digests);
+      const receipt = { file, digests, verified };
+      const done = fileDone(pending, { path, verified }, { size, digests, bytesOnWire: pending.bytesOnWire });
+      const plain = pending.repairs === undefined && path === entry.name;
+      receipts.push(plain ? receipt : { ...receipt, ...elsewhere(entry, path), ...repairs(pending) });
+      received.push(plain ? done : { ...done, ...repairs(pending) });
     }
     // All at once, so that nobody sees them settled and not told of.
     if (receipts.length > 0) this.answers.receipts(receipts);
@@ -138,6 +157,7 @@ export class Unsettled {
     await this.remember(entry, path, { digests, verified });
     this.release(file, outcome !== 'identical');
     this.places.set(entry.name, path as EntryName);
+    this.intakeFile(entry, digests);
     const repairs = repaired > 0 ? { repaired } : {};
     this.answers.receipts([{ file, digests, verified, ...elsewhere(entry, path), ...repairs }]);
     this.answers.received({ ...fileDone(pending, committed, stored), ...repairs });
@@ -160,6 +180,18 @@ export class Unsettled {
     return true;
   }
 
+  private refused(entry: Entry, error: TransferError): void {
+    const { code, message } = error;
+    this.intake?.missing({ name: entry.name, code, message }, true);
+    this.answers.refuse(entry.file, error.about(entry.name));
+  }
+
+  private intakeFile(entry: FileEntry, digests: Digests): void {
+    const alarm = this.intake?.alarm(entry, digests);
+    if (alarm) this.answers.alarm(entry.file, alarm);
+    this.intake?.stored(entry, digests);
+  }
+
   private release(file: number, kept: boolean): void {
     this.pending.get(file)?.admitted?.settle(kept);
     this.pending.delete(file);
@@ -173,6 +205,10 @@ export class Unsettled {
     index.remember(path, { size, ino, mtimeNs, ctimeNs, sourceMtime: entry.mtime, sourceCtime: entry.ctime, digests, verified });
     await index.save();
   }
+}
+
+function repairs({ repairs }: Pending): { readonly repaired?: number } {
+  return repairs === undefined ? {} : { repaired: 1 };
 }
 
 /** Where an entry is, if that is not where it was to be. */

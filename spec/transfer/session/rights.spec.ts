@@ -4,7 +4,7 @@ import path from 'node:path';
 import { type Authorization, AuthorizedKeys, createKey, createReceiver, type Receiver, type WantedAuthorization } from '../../../lib/index';
 import { Heard, temporaryDirectory } from '../receive-directory';
 import { noise } from './pair';
-import { piece, RawSession } from './raw-session';
+import { piece, RawSession, sha256 } from './raw-session';
 
 const large = noise(2 * piece + 5);
 const small = noise(100);
@@ -68,7 +68,7 @@ describe('What the rights of a key are worth', () => {
     for (const [file, [name, content]] of Object.entries({ large: Buffer.alloc(large.length), small: Buffer.alloc(small.length) }).entries()) {
       expect(await send(raw, file, name, content), name).to.include({ code: 'exists' });
     }
-    expect(raw.all('held')).to.deep.equal([]);
+    for (const type of ['held', 'standing']) expect(raw.all(type)).to.deep.equal([]);
     expect(await send(raw, 2, 'more/large', large)).to.have.property('verified');
     await raw.offer({ 'more/small': 5 }, {}, 3);
     await raw.bundle([[3, noise(5)]]);
@@ -81,7 +81,7 @@ describe('What the rights of a key are worth', () => {
   it('write is told that the same is there already, and nothing of what it may have been', async () => {
     const raw = await open('write');
     expect(await send(raw, 0, 'large', large)).to.have.property('verified');
-    expect(raw.all('held')).to.deep.equal([]);
+    for (const type of ['held', 'standing']) expect(raw.all(type)).to.deep.equal([]);
     raw.hangUp();
   });
 
@@ -91,10 +91,10 @@ describe('What the rights of a key are worth', () => {
     changed.writeUInt8(7, piece + 3);
     await raw.offer({ large: changed.length });
     await raw.wanted(0);
-    const held = (await raw.first('held'))['list'] as [number, number, string][];
-    expect(held.map(([, segment]) => segment)).to.deep.equal([0, 1, 2]);
-    await raw.send({ type: 'keep', file: 0, first: 0, count: 1 });
-    await raw.send({ type: 'keep', file: 0, first: 2, count: 1 });
+    const told = (await raw.first('standing'))['list'] as [number, number, number, string][];
+    expect(told).to.deep.include.members([0, 1, 2].map((at) => [0, at * piece, Math.min(piece, 5 + (2 - at) * piece), sha256(large.subarray(at * piece, (at + 1) * piece))]));
+    await raw.send({ type: 'copy', file: 0, offset: 0, size: piece, from: 0 });
+    await raw.send({ type: 'copy', file: 0, offset: 2 * piece, size: 5, from: 2 * piece });
     await raw.segment(0, piece, changed.subarray(piece, 2 * piece));
     await raw.close(0, changed);
     expect(await raw.outcome(0)).to.have.property('verified');

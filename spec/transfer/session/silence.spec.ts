@@ -47,7 +47,7 @@ describe('a session in which nothing is heard', () => {
   for (const direction of ['there', 'back'] as const) {
     for (const which of ['all of its connections', 'the one that carries the conversation', 'one of the others'] as const) {
       it(`since nothing comes ${direction} on ${which}, goes on over new ones`, async () => {
-        const running = pair.send(['large', 'small'], { relay, connections: 3, limit: 16 * MiB, deadlines });
+        const running = pair.send(['large', 'small'], { relay, connections: 3, limit: 10 * MiB, deadlines });
         await relay.until(() => relay.there > 4 * MiB && relay.lines.length === 3);
         const swallowed = which === 'all of its connections' ? relay.lines.slice(0, 3) : relay.lines.slice(which === 'one of the others' ? 2 : 0).slice(0, 1);
         for (const line of swallowed) line.swallow(direction);

@@ -1,0 +1,43 @@
+import type { FileDone, TransferEvent, Verified } from '../lib/index';
+import { leastVerified, verdict } from './results';
+import { formatCount, formatDuration, formatSize } from './size';
+import type { Terminal } from './terminal';
+import { View } from './view';
+
+type Complete = TransferEvent & { event: 'snapshot' };
+
+/** What a backup says: what went wrong as it happens, and at the end the snapshot; single files only with --verbose. */
+export class BackupView extends View {
+  private least: Verified | null | undefined;
+  private complete: Complete | undefined;
+
+  constructor(terminal: Terminal) {
+    super(terminal, { command: 'receive --from', insecurePlain: false });
+  }
+
+  protected override fileDone(file: FileDone): void {
+    this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
+    if (this.terminal.settings.verbose) this.tellFile(file);
+  }
+
+  protected override text(): void {
+    // Nothing that is backed up is one.
+  }
+
+  protected override snapshotDone(snapshot: Complete): void {
+    this.complete = snapshot;
+  }
+
+  protected override transferDone({ seconds }: TransferEvent & { event: 'summary' }): void {
+    const { complete } = this;
+    if (!complete) return;
+    const { snapshot, entries, bytes, new_bytes: newBytes, missing } = complete;
+    this.terminal.result(
+      { style: 'bold', text: snapshot },
+      `  ${formatCount(entries, 'entry', 'entries')}  ${formatSize(bytes)}, ${formatSize(newBytes)} of it new`,
+      ...(this.least === undefined ? [] : ['  ', verdict(this.least)]),
+      `  ${formatDuration(seconds)}`,
+      ...(missing === 0 ? [] : ['  ', { style: 'red', text: `${missing.toString()} missing` } as const]),
+    );
+  }
+}

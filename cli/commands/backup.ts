@@ -1,0 +1,91 @@
+import { statSync } from 'node:fs';
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import type { BackupOptions } from '../../lib/index';
+import type { Shell } from '../run';
+import { hasTicketInEnvironment, resolveTarget, splitTarget } from '../secret';
+import { parseDuration, parseRate } from '../size';
+import { wrongUsage } from '../usage';
+import { append, parseConnections } from './send';
+
+/** The options of `sendall backup`, as commander names them. */
+interface BackupFlags {
+  readonly name: string;
+  readonly checksum?: boolean;
+  readonly digest?: 'sha256' | 'md5' | 'blake3';
+  readonly exclude?: readonly string[];
+  readonly connections: number | 'auto';
+  readonly limit?: number;
+  readonly retryFor?: number;
+}
+
+/** Adds `sendall backup` to the program. */
+export function describeBackup(program: Command, shell: Shell): void {
+  program
+    .command('backup')
+    .description('Makes one verified snapshot of files and directories: plain files, which sha256sum -c can check.')
+    .usage('PATH... TARGET --name NAME [OPTIONS]')
+    .argument('[PATH...]', 'files and directories; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, or a directory of this machine')
+    .requiredOption('--name <NAME>', 'what the backup is called; its snapshots are NAME/2026-11-20T101233Z')
+    .option('--checksum', 'read every file, also where size and times say that it has not changed, and tell of those that have')
+    .addOption(new Option('--digest <WHAT>', 'what SHA256SUMS, MD5SUMS or B3SUMS is made of; by default sha256').choices(['sha256', 'md5', 'blake3']))
+    .option('--exclude <PATTERN>', 'leave out what matches; may be given several times, and .sendallignore files do the same', append)
+    .option('--connections <N>', 'how many connections to use at once: 1 to 64, or auto', parseConnections, 'auto')
+    .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
+    .option('--retry-for <DURATION>', 'how long to go on trying when the connection is lost: 30s, 5min, 2h', parseDuration)
+    .addHelpText(
+      'after',
+      `
+Files whose size, times and inode are as in the snapshot before are not read, and share their room with it.
+Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for.
+
+Examples:
+  $ sendall backup /home/eve homeserver --name laptop
+  $ sendall backup /etc /srv /mnt/usb/backups --name server --exclude '*.tmp'
+  $ sendall backup photos/ homeserver --name photos --checksum`,
+    )
+    .action(async (words: readonly string[], flags: BackupFlags) => {
+      const options = await backupOptions(words, flags);
+      const { runTransfer } = require('../run') as typeof import('../run');
+      const { BackupView } = require('../backup-view') as typeof import('../backup-view');
+      const { backup } = require('../../lib/index') as typeof import('../../lib/index');
+      shell.exit(
+        await runTransfer(
+          shell.settings(),
+          (terminal) => new BackupView(terminal),
+          async ({ on, signal }) => {
+            await backup({ ...options, on, signal });
+          },
+        ),
+      );
+    });
+}
+
+async function backupOptions(words: readonly string[], flags: BackupFlags): Promise<BackupOptions> {
+  const { paths, ...where } = await split(words);
+  const { name, checksum = false, digest, exclude = [], connections, limit, retryFor } = flags;
+  return {
+    paths,
+    ...where,
+    name,
+    checksum,
+    exclude,
+    connections,
+    ...(digest === undefined ? {} : { digest }),
+    ...(limit === undefined ? {} : { limit }),
+    ...(retryFor === undefined ? {} : { retryFor }),
+  };
+}
+
+/** The last word is the target, if it names one; a directory is one where no ticket is in the environment. */
+async function split(words: readonly string[]): Promise<Pick<BackupOptions, 'paths' | 'target' | 'directory'>> {
+  const last = words.at(-1) ?? '';
+  const named = await resolveTarget(last);
+  if (named?.kind === 'plain') throw wrongUsage('The plain wire carries no backups.', { hint: 'Take the ticket that sendall receive prints, a peer, or a directory.' });
+  if (named) return { paths: words.slice(0, -1), target: named.ticket };
+  const mayBeDirectory = !hasTicketInEnvironment() && words.length > 1;
+  if (mayBeDirectory && statSync(last, { throwIfNoEntry: false })?.isDirectory() === true) return { paths: words.slice(0, -1), directory: last };
+  const { paths, target } = await splitTarget(words);
+  if (target?.kind === 'ticket') return { paths, target: target.ticket };
+  throw wrongUsage('The target is missing.', { hint: 'It comes last: a ticket, the name of a peer, or a directory that exists.' });
+}

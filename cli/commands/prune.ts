@@ -1,0 +1,123 @@
+import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
+import type { KeepRules, PruneEvent } from '../../lib/index';
+import { localDirectory } from '../local-directory';
+import type { Audience, Shell, Transfer } from '../run';
+import { formatCount, formatSize, parseDuration } from '../size';
+import type { Terminal } from '../terminal';
+import { wrongUsage } from '../usage';
+
+/** The options of `sendall prune`, as commander names them. */
+interface PruneFlags {
+  readonly name?: string;
+  readonly keepLast?: number;
+  readonly keepDaily?: number;
+  readonly keepWeekly?: number;
+  readonly keepMonthly?: number;
+  readonly keepWithin?: number;
+  readonly dryRun?: boolean;
+}
+
+/** Adds `sendall prune` to the program. */
+export function describePrune(program: Command, shell: Shell): void {
+  program
+    .command('prune')
+    .description('Removes the snapshots that no --keep option keeps. Never the newest one of a backup, nor one whose manifest is damaged.')
+    .usage('DIR --keep-… [OPTIONS]')
+    .argument('<DIR>', 'the receive directory')
+    .option('--name <NAME>', 'of this backup only; default: of each one')
+    .option('--keep-last <N>', 'keep the newest N', parseCount)
+    .option('--keep-daily <N>', 'keep the newest of each of the last N days that have a snapshot, in UTC', parseCount)
+    .option('--keep-weekly <N>', 'keep the newest of each of the last N weeks, from Monday to Sunday', parseCount)
+    .option('--keep-monthly <N>', 'keep the newest of each of the last N months', parseCount)
+    .option('--keep-within <DURATION>', 'keep all that are not older than this before the newest: 36h, 30d, 8w, 1y', parseSpan)
+    .option('--dry-run', 'tell what would be done, and remove nothing')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sendall prune /srv/backups --keep-daily 14 --keep-weekly 8 --keep-monthly 12 --dry-run
+  $ sendall prune /srv/backups --name laptop --keep-last 30
+
+What one of the options keeps stays. Files that other snapshots have as well
+are not touched.`,
+    )
+    .action(async (given: string, flags: PruneFlags) => {
+      const directory = localDirectory(given);
+      const keep = rulesOf(flags);
+      const { runTransfer } = require('../run') as typeof import('../run');
+      shell.exit(await runTransfer(shell.settings(), complaints, (transfer) => pruneHere(directory, keep, flags, transfer)));
+    });
+}
+
+async function pruneHere(directory: string, keep: KeepRules, { name, dryRun = false }: PruneFlags, { on, terminal, signal }: Transfer): Promise<void> {
+  const { prune } = require('../../lib/index') as typeof import('../../lib/index');
+  const { printEvent } = require('../progress-json') as typeof import('../progress-json');
+  const words = new PruneWords(terminal, dryRun);
+  const tell = (event: PruneEvent): void => {
+    if (event.event === 'failed') on(event);
+    else if (terminal.settings.json) printEvent(terminal.stdout, event);
+    else words.show(event);
+  };
+  try {
+    await prune({ directory, keep, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
+  } finally {
+    words.sumUp();
+  }
+}
+
+/** Says what becomes of each snapshot, and at the end what that comes to. */
+class PruneWords {
+  private readonly count = { kept: 0, removed: 0 };
+  private freed = 0;
+
+  constructor(
+    private readonly terminal: Terminal,
+    private readonly dryRun: boolean,
+  ) {}
+
+  show(event: Exclude<PruneEvent, { event: 'failed' }>): void {
+    this.count[event.event] += 1;
+    if (event.event === 'kept') {
+      this.terminal.result(this.dryRun ? 'would keep    ' : 'kept     ', `${event.snapshot}  ${event.reasons.join(', ')}`);
+      return;
+    }
+    this.freed += event.freed_bytes;
+    this.terminal.result({ style: 'bold', text: this.dryRun ? 'would remove  ' : 'removed  ' }, `${event.snapshot}  ${formatSize(event.freed_bytes)} freed`);
+  }
+
+  sumUp(): void {
+    const { kept, removed } = this.count;
+    if (kept + removed === 0) return;
+    this.terminal.say(`${formatCount(removed, 'snapshot')} ${this.dryRun ? 'would be removed' : 'removed'}, ${formatSize(this.freed)} freed; ${formatCount(kept, 'snapshot')} kept`);
+  }
+}
+
+/** Of one backup that cannot be pruned while others can. */
+function complaints(terminal: Terminal): Audience {
+  return {
+    show: (event) => {
+      if (event.event === 'failed') terminal.complain(event.message, event.hint);
+    },
+  };
+}
+
+/** Throws `usage` where there is no rule. */
+function rulesOf({ keepLast, keepDaily, keepWeekly, keepMonthly, keepWithin }: PruneFlags): KeepRules {
+  const given = Object.entries({ last: keepLast, daily: keepDaily, weekly: keepWeekly, monthly: keepMonthly, within: keepWithin });
+  const rules = given.filter(([, value]) => value !== undefined);
+  if (rules.length > 0) return Object.fromEntries(rules);
+  throw wrongUsage('Nothing says which snapshots to keep.', { hint: 'For instance --keep-last 7, or --keep-daily 14 --keep-weekly 8.' });
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1 on.');
+  return Number(text);
+}
+
+/** As other spans, except for `m`: whoever means months must not lose all that is older than minutes. */
+function parseSpan(text: string): number {
+  const span = /m$/.test(text) ? NaN : parseDuration(text);
+  if (span > 0) return span;
+  throw new InvalidArgumentError('It looks like 36h, 30d, 8w or 1y.');
+}

@@ -1,0 +1,109 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { DrillReport, IfExists, TransferEvent } from '../../lib/index';
+import type { Audience, Shell, Transfer } from '../run';
+import { formatCount, formatDuration, formatSize } from '../size';
+import type { Terminal } from '../terminal';
+import { wrongUsage } from '../usage';
+
+/** The options of `sendall restore`, as commander names them. */
+interface RestoreFlags {
+  readonly ifExists: IfExists;
+  /** A share, above 0 and up to 1. */
+  readonly drill?: number;
+  readonly scratch?: string;
+}
+
+/** Adds `sendall restore` to the program. */
+export function describeRestore(program: Command, shell: Shell): void {
+  program
+    .command('restore')
+    .description('Brings a snapshot back, or some of it, to another place. What is there in the end was read back and is what the manifest says.')
+    .usage('DIR SNAPSHOT DEST [PATH...] [OPTIONS]\n       sendall restore DIR SNAPSHOT --drill PERCENT [--scratch DIR]')
+    .argument('<DIR>', 'the receive directory with the snapshots')
+    .argument('<SNAPSHOT>', 'NAME/2026-11-20T101233Z or NAME/latest; sendall snapshots lists them')
+    .argument('[DEST]', 'where to; made where it is missing')
+    .argument('[PATH...]', 'what of it: files, directories with all that is below, patterns; default: everything')
+    .addOption(
+      new Option('--if-exists <WHAT>', 'what to do if something else has the name already; the same content again is always fine')
+        .choices(['refuse', 'skip', 'rename', 'replace'])
+        .default('refuse'),
+    )
+    .option('--drill <PERCENT>', 'restore a random sample to a scratch directory, compare it with the manifest, remove it, and report', parseShare)
+    .option('--scratch <DIR>', 'with --drill: where the scratch directory is made; default: the one for temporary files')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sendall restore /srv/backups laptop/latest ~/restored
+  $ sendall restore /srv/backups laptop/2026-11-20T101233Z ~/restored home/photos "home/**/*.txt"
+  $ sendall restore /srv/backups laptop/latest --drill 1% --json
+
+Everything keeps the name that it has in the snapshot, below DEST. In a pattern, * and ? stay
+within a component, and ** is any number of them. What an interrupted restore has brought is
+kept in DEST/.sendall, and the same command goes on with it.`,
+    )
+    .action(async (directory: string, snapshot: string, destination: string | undefined, paths: string[], flags: RestoreFlags) => {
+      const work = workOf({ directory, snapshot, destination, paths }, flags);
+      const { runTransfer } = require('../run') as typeof import('../run');
+      const { SenderView } = require('../view') as typeof import('../view');
+      const audience = (terminal: Terminal): Audience =>
+        flags.drill === undefined ? new SenderView(terminal, { command: 'send FILE', insecurePlain: false }) : new DrillView(terminal);
+      shell.exit(await runTransfer(shell.settings(), audience, work));
+    });
+}
+
+interface Words {
+  readonly directory: string;
+  readonly snapshot: string;
+  readonly destination: string | undefined;
+  readonly paths: readonly string[];
+}
+
+function workOf({ destination, paths, ...from }: Words, { ifExists, drill: share, scratch }: RestoreFlags): (transfer: Transfer) => Promise<void> {
+  if (share === undefined) {
+    if (destination === undefined) throw wrongUsage('Where to restore to is missing.', { hint: 'sendall restore DIR SNAPSHOT DEST' });
+    if (scratch !== undefined) throw wrongUsage('--scratch is for --drill only.');
+    return async ({ on, signal }) => {
+      const { restore } = require('../../lib/index') as typeof import('../../lib/index');
+      await restore({ ...from, destination, paths, ifExists, on, signal });
+    };
+  }
+  if (destination !== undefined) throw wrongUsage('A drill restores to a scratch directory, and to no other.', { hint: 'sendall restore DIR SNAPSHOT --drill 1%' });
+  return async ({ on, signal }) => {
+    const { drill } = require('../../lib/index') as typeof import('../../lib/index');
+    failIfAny(await drill({ ...from, share, ...(scratch === undefined ? {} : { scratch }), on, signal }));
+  };
+}
+
+/** Throws what stands for all failures of a drill: damage before anything else. */
+function failIfAny({ files, failures }: DrillReport): void {
+  const { TransferError } = require('../../lib/index') as typeof import('../../lib/index');
+  const [first, ...others] = failures;
+  if (!first) return;
+  if (others.length === 0) throw new TransferError(first.code, first.message, { hint: '' });
+  const { code } = failures.find((failure) => failure.code === 'mismatch') ?? first;
+  throw new TransferError(code, `${String(failures.length)} of ${formatCount(files, 'file')} did not come back as they were.`, { hint: '' });
+}
+
+function parseShare(text: string): number {
+  const share = /^\d+(\.\d+)?%?$/.test(text) ? parseFloat(text) / 100 : NaN;
+  if (share > 0 && share <= 1) return share;
+  throw new InvalidArgumentError('It is a percentage above 0 and up to 100, for example 1%.');
+}
+
+/** What a drill says: its failures as they come, and one line in the end. */
+class DrillView implements Audience {
+  constructor(private readonly terminal: Terminal) {}
+
+  show(event: TransferEvent | { readonly event: 'hook-failed' }): void {
+    if (event.event === 'failed' && event.code !== 'interrupted') this.terminal.complain(event.message, event.hint);
+    if (event.event !== 'drill') return;
+    const { snapshot, files, bytes, failures, seconds } = event;
+    this.terminal.result(
+      { style: 'bold', text: snapshot },
+      `  ${formatCount(files, 'file')}  ${formatSize(bytes)}  `,
+      failures.length === 0 ? { style: 'green', text: 'came back as they were' } : { style: 'red', text: `${String(failures.length)} did not come back as they were` },
+      `  ${formatDuration(seconds)}`,
+    );
+  }
+}

@@ -1,0 +1,8 @@
+import type { ChangedEntry, OneSided, Pruned } from '../lib/index';
+
+/** The lines of `--json` of what becomes of snapshots, and of what differs between two of them. */
+export type HistoryEvent =
+  | ({ readonly event: 'added' } & OneSided)
+  | ({ readonly event: 'removed' } & OneSided)
+  | ({ readonly event: 'changed' } & ChangedEntry)
+  | Pruned;

@@ -1,0 +1,60 @@
+import { type EntryName, parseEntryName } from '../name';
+import { countUnder, type DigestAlgorithm, optionalTextUnder, roleUnder, textUnder, wrong } from './fields';
+import type { JsonObject } from './frame';
+import { ownValue } from './json-object';
+
+/** The version of the session's conversation that is spoken here. */
+export const sessionVersion = 1;
+
+export type Role = 'sender' | 'receiver';
+
+/** The first message on every connection, from both sides; see PROTOCOL.md, "The session". */
+export interface Hello {
+  readonly type: 'hello';
+  readonly version: number;
+  /** What the side that says it is. */
+  readonly role: Role;
+  /** 32 hexadecimal digits, chosen by the side that dials; the same on all connections of one session. */
+  readonly session: string;
+  /** 0 for the one that carries the conversation, 1 and up for those that carry segments only. */
+  readonly connection: number;
+  /** By the sender: what the digests of this session are. */
+  readonly digest?: DigestAlgorithm;
+  /** By the sender, on connection 0: everything that it offers becomes one snapshot of the backup of this name. */
+  readonly backup?: EntryName;
+  /** By the sender of a backup: it reads every file, changed or not. */
+  readonly checksum?: boolean;
+  /** The receiver's answer to `backup`: what the snapshot will be called. */
+  readonly snapshot?: string;
+}
+
+/** @throws TransferError `bad-header` */
+export function parseHello(header: JsonObject): Hello {
+  const type = ownValue(header, 'type');
+  if (type !== 'hello') throw wrong('type', '"hello"', type);
+  const session = textUnder(header, 'session');
+  if (!/^[0-9a-f]{32}$/.test(session)) throw wrong('session', '32 hexadecimal digits', session);
+  const digest = ownValue(header, 'digest');
+  if (digest !== undefined && digest !== 'blake3' && digest !== 'sha256' && digest !== 'md5') throw wrong('digest', '"blake3", "sha256" or "md5"', digest);
+  return {
+    type,
+    version: countUnder(header, 'version'),
+    role: roleUnder(header, 'role'),
+    session,
+    connection: countUnder(header, 'connection'),
+    ...(digest === undefined ? {} : { digest }),
+    ...parseBackup(header),
+  };
+}
+
+/** "The name of a backup is a single component." */
+function parseBackup(header: JsonObject): Pick<Hello, 'backup' | 'checksum' | 'snapshot'> {
+  const name = optionalTextUnder(header, 'backup');
+  if (name?.includes('/') === true) throw wrong('backup', 'a name without slashes', name);
+  const snapshot = optionalTextUnder(header, 'snapshot');
+  return {
+    ...(name === undefined ? {} : { backup: parseEntryName(name) }),
+    ...(ownValue(header, 'checksum') === true ? { checksum: true } : {}),
+    ...(snapshot === undefined ? {} : { snapshot }),
+  };
+}

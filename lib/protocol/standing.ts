@@ -1,0 +1,30 @@
+import { type DigestAlgorithm, isDigest, wrong } from './fields';
+import { parseList } from './json-list';
+import { mostSegments } from './segment';
+
+/** Bytes of a file that stands at the receiver and may be alike in part to one that was offered. */
+export interface StandingSegment {
+  /** Where they are in the standing file. */
+  readonly offset: number;
+  /** At least 1. */
+  readonly size: number;
+  /** Of the session's algorithm. */
+  readonly digest: string;
+}
+
+/** So many of them are told for one file at most. */
+export const mostStanding = 2 * mostSegments;
+
+/** The payload of `standing`: `[number, offset, size, digest]` each. @throws TransferError `bad-header` */
+export function parseStanding(bytes: Uint8Array, algorithm: DigestAlgorithm): (StandingSegment & { readonly file: number })[] {
+  return parseList(bytes).map((element) => {
+    const [file, offset, size, digest, ...others] = Array.isArray(element) ? (element as unknown[]) : [];
+    const good = isWhole(file, 0, 0xffffffff) && isWhole(offset, 0, Number.MAX_SAFE_INTEGER) && isWhole(size, 1, Number.MAX_SAFE_INTEGER - offset);
+    if (!good || !isDigest(digest, algorithm) || others.length > 0) throw wrong('list', `[number, offset, size, ${algorithm}]`, element);
+    return { file, offset, size, digest };
+  });
+}
+
+function isWhole(value: unknown, least: number, most: number): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most && !Object.is(value, -0);
+}

@@ -1,0 +1,17 @@
+import { createReceiver as createPlainReceiver, type Receiver, type ReceiverOptions } from '../transfer/receiver';
+import { Intakes } from './intakes';
+
+/** Opens a directory for receiving files and backups. Rejects with `directory` when it is unsafe or in use. */
+export async function createReceiver(options: ReceiverOptions): Promise<Receiver> {
+  const intakes = new Intakes(options.on ?? (() => undefined));
+  const receiver = await createPlainReceiver(options, (request) => intakes.take(request));
+  return {
+    listen: (address) => receiver.listen(address),
+    once: () => receiver.once(),
+    dial: (where, how) => receiver.dial(where, how),
+    close: async (how) => {
+      await receiver.close(how);
+      await intakes.close();
+    },
+  };
+}

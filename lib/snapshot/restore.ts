@@ -1,0 +1,121 @@
+import { lstat, mkdir, realpath, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { asTransferError, TransferError } from '../errors';
+import { printable } from '../name';
+import type { FileDone, Listener, Summary } from '../progress';
+import type { IfExists } from '../store/store';
+import { stagingName } from '../store/receive-directory';
+import { type Home, Homes } from '../transfer/homes';
+import { sendWithin, type SentWithin } from '../transfer/session/in-process';
+import type { SessionRules } from '../transfer/session/rules';
+import { failureOf } from '../transfer/summary';
+import { Catalog, type Snapshot } from './catalog';
+import type { ManifestEntry, ManifestHead } from './manifest';
+import { chooseEntries } from './selection';
+import { snapshotSource } from './snapshot-source';
+
+export interface RestoreOptions {
+  /** A receive directory on this machine. */
+  readonly directory: string;
+  /** `NAME/ID` or `NAME/latest`. */
+  readonly snapshot: string;
+  /** Where to; made where it is missing. It must be ours, and not writable by others. */
+  readonly destination: string;
+  /** What of it; see `chooseEntries`. Default: everything. */
+  readonly paths?: readonly string[];
+  /** Default `refuse`. Identical content is success under every rule. */
+  readonly ifExists?: IfExists;
+  readonly on?: Listener;
+  readonly signal?: AbortSignal;
+}
+
+export interface Restored {
+  /** `NAME/ID` */
+  readonly snapshot: string;
+  /** What was restored, where that is not more than 10,000 files. */
+  readonly files: readonly FileDone[];
+  readonly summary: Summary;
+}
+
+/** A file of this name says that our own directory in the destination is there for a restore only, and goes with it. */
+const markName = 'restore';
+/** Whose unfinished files a restore goes on with: those of an earlier one. */
+const peer = 'restore';
+
+/**
+ * Brings a snapshot, or what is chosen of it, back below `destination`, under the names that it has there: content, modes, times, hard
+ * links, symbolic links and holes. Every file was read back from the disk of the destination, and has the digest that stands in the
+ * manifest. Resolves only if all of them are there; otherwise rejects with the TransferError of the only failure, or `some-failed`,
+ * as `send` does: `mismatch` for what is damaged in the snapshot, and for a manifest that is, `exists`, `space`, …, `usage` for what
+ * makes no sense, `directory` for a destination that cannot be used. Each failure was reported as an event before, and the summary
+ * comes last. What an interrupted restore has brought is kept there, and the next one goes on with it.
+ */
+export async function restore(options: RestoreOptions): Promise<Restored> {
+  const { directory, destination, paths = [], ifExists = 'refuse', on = () => undefined, signal } = options;
+  const catalog = new Catalog(directory);
+  const snapshot = await catalog.find(options.snapshot);
+  const { head, entries } = await catalog.manifest(snapshot);
+  const chosen = chooseEntries(entries, paths);
+  const own = path.join(await makeDestination(destination, snapshot), stagingName);
+  const mark = path.join(own, markName);
+  const ours = !(await exists(own)) || (await exists(mark));
+  const homes = await Homes.open(destination, {});
+  let ended: RestoredEntries;
+  try {
+    if (ours) await writeFile(mark, '');
+    ended = await restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, on, signal });
+  } finally {
+    await homes.close();
+  }
+  if (ours) await rm(own, { recursive: true, force: true });
+  const { files, failures, summary } = ended;
+  on({ event: 'summary', ...summary });
+  const failure = failureOf(summary.files, failures);
+  if (failure) throw failure;
+  return { snapshot: `${snapshot.name}/${snapshot.id}`, files, summary };
+}
+
+export interface EntriesToRestore {
+  readonly snapshot: Snapshot;
+  readonly head: ManifestHead;
+  readonly chosen: readonly ManifestEntry[];
+  readonly home: Home;
+  readonly ifExists: IfExists;
+  readonly on: Listener;
+  readonly signal: AbortSignal | undefined;
+}
+
+export type RestoredEntries = Pick<SentWithin, 'files' | 'failures' | 'summary'>;
+
+/** The session of a restore. Resolves when everything was restored or is among the failures; rejects like `sendWithin`. */
+export function restoreEntries({ snapshot, head, chosen, home, ifExists, on, signal }: EntriesToRestore): Promise<RestoredEntries> {
+  // The sender tells why something failed, the receiver everything else: both would tell twice.
+  const rules: SessionRules = { peer, ifExists, allowHidden: true, mayCompare: true, on: (event) => event.event !== 'failed' && on(event) };
+  const missing = (name: string, reason: string): void => on({ event: 'skipped', file_name: name, reason: `it is not in this snapshot: ${reason}` });
+  return sendWithin({
+    source: snapshotSource(snapshot.place, head, chosen, missing),
+    receiver: { home, rules },
+    algorithm: head.digest,
+    on: (event) => event.event === 'failed' && on(event),
+    signal,
+  });
+}
+
+/** Makes the destination where it is missing, and returns where it is. Rejects with `usage` for one among the snapshots, with `directory`. */
+async function makeDestination(destination: string, { name, place }: Snapshot): Promise<string> {
+  try {
+    await mkdir(destination, { recursive: true });
+    const [there, root] = [await realpath(destination), await realpath(path.dirname(path.dirname(place)))];
+    if (there !== root && there !== path.join(root, name) && !there.startsWith(path.join(root, name, path.sep))) return there;
+  } catch (error) {
+    throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
+  }
+  throw new TransferError('usage', `${printable(destination)} is where the snapshots are.`, { hint: 'Restore into another directory.' });
+}
+
+function exists(place: string): Promise<boolean> {
+  return lstat(place).then(
+    () => true,
+    () => false,
+  );
+}

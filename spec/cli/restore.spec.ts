@@ -1,0 +1,110 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { madeSnapshot } from '../snapshot/made-snapshot';
+import { noise } from '../transfer/session/pair';
+import { type Ended, eventsOf, sendall, SendallProcess } from './sendall-process';
+import { eventually, lastOf } from './session-run';
+
+describe('sendall restore', function () {
+  this.timeout(60_000);
+  const id = '2026-11-20T101233Z';
+  let directory: string;
+  let place: string;
+  const at = (...names: readonly string[]): string => join(directory, ...names);
+  const restore = (...words: readonly string[]): Promise<Ended> => sendall(['restore', 'backups', ...words], { cwd: directory });
+  /** With the time that it had: only its content tells. */
+  const damage = (name: string): void => {
+    const { atime, mtime, size } = statSync(join(place, name));
+    writeFileSync(join(place, name), 'x'.repeat(size));
+    utimesSync(join(place, name), atime, mtime);
+  };
+
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'sendall-restore-'));
+    const tree = { 'home/a.txt': 'a', 'home/photos/b.jpg': noise(1_500_000), 'home/photos/c.jpg': 'c', 'home/link': { link: 'home/a.txt' } };
+    ({ place } = await madeSnapshot(at('backups'), { name: 'laptop', id, number: 1 }, tree));
+  });
+  afterEach(() => rmSync(directory, { recursive: true }));
+
+  it('brings a snapshot back, which the standard tool then finds in order', async () => {
+    const { code, stdout } = await restore('laptop/latest', 'restored');
+    expect(code).to.equal(0);
+    expect(stdout).to.match(/home\/photos\/b\.jpg .* verified (on device|\(page cache only\))/).and.to.match(/^3 files/m);
+    execFileSync('sha256sum', ['--check', '--strict', join(place, 'SHA256SUMS')], { cwd: at('restored') });
+    expect(readdirSync(at('restored'))).to.deep.equal(['home']);
+  });
+
+  it('brings back what paths and patterns choose, and says with exit code 2 what chooses nothing', async () => {
+    expect((await restore(`laptop/${id}`, 'restored', 'home/a.txt', 'home/**/c.*')).code).to.equal(0);
+    expect(readdirSync(at('restored'), { recursive: true }).map(String).sort()).to.deep.equal(['home', 'home/a.txt', 'home/photos', 'home/photos/c.jpg']);
+    const { code, stderr } = await restore('laptop/latest', 'restored', 'home/nothing');
+    expect(code).to.equal(2);
+    expect(stderr).to.include('home/nothing');
+  });
+
+  it('names what is damaged, and brings the rest with exit code 8; alone it is 4', async () => {
+    damage('home/photos/b.jpg');
+    const ended = await restore('laptop/latest', 'restored', '--json');
+    expect(ended.code).to.equal(8);
+    expect(lastOf(eventsOf(ended), 'failed')).to.include({ file_name: 'home/photos/b.jpg', code: 'mismatch' });
+    expect(lastOf(eventsOf(ended), 'summary').files).to.equal(2);
+    expect(readFileSync(at('restored/home/photos/c.jpg'), 'utf8')).to.equal('c');
+    const alone = await restore('laptop/latest', 'restored', 'home/photos/b.jpg');
+    expect(alone.code).to.equal(4);
+    expect(alone.stderr).to.include('home/photos/b.jpg is damaged').and.to.include('hint: ');
+  });
+
+  it('replaces nothing unless told, with exit code 6', async () => {
+    expect((await restore('laptop/latest', 'restored', 'home/a.txt')).code).to.equal(0);
+    writeFileSync(at('restored/home/a.txt'), 'mine');
+    expect((await restore('laptop/latest', 'restored', 'home/a.txt')).code).to.equal(6);
+    expect(readFileSync(at('restored/home/a.txt'), 'utf8')).to.equal('mine');
+    expect((await restore('laptop/latest', 'restored', 'home/a.txt', '--if-exists', 'replace')).code).to.equal(0);
+    expect(readFileSync(at('restored/home/a.txt'), 'utf8')).to.equal('a');
+  });
+
+  it('stopped in the middle with exit code 130, goes on with what it had brought', async () => {
+    const size = 96 * 1024 * 1024;
+    await madeSnapshot(at('backups'), { name: 'large', id, number: 1 }, { large: noise(size) });
+    const first = new SendallProcess(['restore', 'backups', 'large/latest', 'restored'], { cwd: directory });
+    const unfinished = at('restored', '.sendall', 'partial');
+    await eventually(() => (existsSync(unfinished) && readdirSync(unfinished).some((name) => statSync(join(unfinished, name)).blocks * 512 > size / 2)) || undefined);
+    first.child.kill('SIGINT');
+    expect((await first.ended).code).to.equal(130);
+    const again = await restore('large/latest', 'restored', '--json');
+    expect(again.code).to.equal(0);
+    expect(lastOf(eventsOf(again), 'summary').bytes_on_wire).to.be.below(size * 0.75);
+    expect(readFileSync(at('restored/large')).equals(noise(size))).to.equal(true);
+    expect(readdirSync(at('restored'))).to.deep.equal(['large']);
+  });
+
+  it('holds a drill: one line, or one object of JSON, and nothing left behind', async () => {
+    const { code, stdout } = await restore('laptop/latest', '--drill', '100%', '--scratch', 'scratch');
+    expect(code).to.equal(0);
+    expect(stdout).to.match(new RegExp(`^laptop/${id}  3 files  1\\.4 MiB  came back as they were`));
+    const ended = await restore('laptop/latest', '--drill', '1%', '--scratch', 'scratch', '--json');
+    expect(lastOf(eventsOf(ended), 'drill')).to.deep.include({ snapshot: `laptop/${id}`, files: 1, failures: [] });
+    expect(readdirSync(at('scratch'))).to.deep.equal([]);
+  });
+
+  it('says with exit code 4 what did not come back in a drill', async () => {
+    damage('home/photos/c.jpg');
+    damage('home/a.txt');
+    const { code, stdout, stderr } = await restore('laptop/latest', '--drill', '100%', '--scratch', 'scratch');
+    expect(code).to.equal(4);
+    expect(stdout).to.include('2 did not come back as they were');
+    expect(stderr).to.include('home/a.txt is damaged').and.to.include('home/photos/c.jpg is damaged');
+    const ended = await restore('laptop/latest', '--drill', '100%', '--json');
+    expect(lastOf(eventsOf(ended), 'drill').failures.map(({ code: each }) => each)).to.deep.equal(['mismatch', 'mismatch']);
+  });
+
+  for (const words of [['laptop/latest'], ['laptop/latest', 'restored', '--drill', '1%'], ['laptop/latest', 'restored', '--scratch', 's'], ['laptop/latest', '--drill', '0'], ['laptop/latest', '--drill', '101%'], ['laptop', 'restored'], ['other/latest', 'restored']]) {
+    it(`does not understand ${words.join(' ')}`, async () => {
+      expect((await restore(...words)).code).to.equal(2);
+      expect(readdirSync(directory)).to.deep.equal(['backups']);
+    });
+  }
+});
