@@ -45,7 +45,7 @@ export function describeReceive(program: Command, shell: Shell): void {
         .default('refuse'),
     )
     .option('--insecure-plain', 'allow unencrypted connections from and to other machines')
-    .option('--allow-hidden', 'take names that start with a dot')
+    .option('--allow-hidden', 'take names that start with a dot from the plain wire too')
     .option('--max-size <SIZE>', 'take no file larger than this, for example 10G', parseSize)
     .option('--quota <SIZE>', 'keep no more than this in the directory', parseSize)
     .option('--on-received <COMMAND>', 'run this, without a shell, for each file and snapshot that is committed; its receipt is on standard input', parseHookCommand)

@@ -2,12 +2,9 @@ import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import type { DamageReason, Summary, TransferEvent } from '../../lib/index';
 import { localDirectory } from '../local-directory';
-import { ProgressBar } from '../progress-bar';
-import type { Progress } from '../progress-bar';
-import { ProgressLines } from '../progress-lines';
-import type { Audience, Shell, Transfer } from '../run';
+import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatRate, formatSize } from '../size';
-import type { Piece, Terminal } from '../terminal';
+import type { Piece } from '../terminal';
 
 /** The options of `sendall verify`, as commander names them. */
 interface VerifyFlags {
@@ -41,6 +38,7 @@ What can be damaged: ${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}
     .action(async (given: string, flags: VerifyFlags) => {
       const directory = localDirectory(given);
       const { runTransfer } = require('../run') as typeof import('../run');
+      const { VerifyView } = require('../verify-view') as typeof import('../verify-view');
       shell.exit(await runTransfer(shell.settings(), (terminal) => new VerifyView(terminal), (transfer) => verifyHere(directory, flags, transfer)));
     });
 }
@@ -71,37 +69,6 @@ async function verifyHere(directory: string, { sample, snapshot }: VerifyFlags, 
   } finally {
     if (summary && !signal.aborted) terminal.result(...closing(summary, damaged));
     else if (summary) terminal.say('The same command goes on from here.');
-  }
-}
-
-/** Names what is damaged, and shows how far it is. */
-class VerifyView implements Audience {
-  private readonly progress: Progress;
-
-  constructor(private readonly terminal: Terminal) {
-    this.progress = terminal.drawsBars ? new ProgressBar(terminal) : new ProgressLines(terminal);
-  }
-
-  show(event: Parameters<Audience['show']>[0]): void {
-    switch (event.event) {
-      case 'damaged':
-        this.terminal.result({ style: 'red', text: event.reason.padEnd(10) }, '  ', `${event.snapshot}/${event.path}`);
-        return;
-      case 'skipped':
-        this.terminal.say({ style: 'bold', text: event.file_name }, `  ${event.reason}`);
-        return;
-      case 'progress':
-        this.progress.show(event);
-        return;
-      case 'summary':
-        this.close();
-        return;
-      default:
-    }
-  }
-
-  close(): void {
-    this.progress.stop();
   }
 }
 

@@ -109,7 +109,7 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
   const request = { name, checksum, algorithm: digest, home, peer: 'local', mayCompare: true, session: newSession() };
   const intake = await ArrivingSnapshot.open(request, () => undefined);
   try {
-    const rules = { peer: 'local', ifExists: 'replace', allowHidden: true, mayCompare: true, on: () => undefined } as const;
+    const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;
     return await sendWithin({ source: paths, receiver: { home: intake.home, rules, intake }, algorithm: digest, exclude, ...(on ? { on } : {}), ...(limit === undefined ? {} : { limit }), signal });
   } catch (error) {
     if (!(error instanceof TransferError)) throw error;

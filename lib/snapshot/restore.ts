@@ -90,7 +90,7 @@ export type RestoredEntries = Pick<SentWithin, 'files' | 'failures' | 'summary'>
 /** The session of a restore. Resolves when everything was restored or is among the failures; rejects like `sendWithin`. */
 export function restoreEntries({ snapshot, head, chosen, home, ifExists, on, signal }: EntriesToRestore): Promise<RestoredEntries> {
   // The sender tells why something failed, the receiver everything else: both would tell twice.
-  const rules: SessionRules = { peer, ifExists, allowHidden: true, mayCompare: true, on: (event) => event.event !== 'failed' && on(event) };
+  const rules: SessionRules = { peer, ifExists, mayCompare: true, on: (event) => event.event !== 'failed' && on(event) };
   const missing = (name: string, reason: string): void => on({ event: 'skipped', file_name: name, reason: `it is not in this snapshot: ${reason}` });
   return sendWithin({
     source: snapshotSource(snapshot.place, head, chosen, missing),

@@ -18,6 +18,11 @@ export class GroupLanes {
 
   constructor(private readonly setup: Omit<GroupLaneSetup, 'memory'> & CommitLaneSetup) {}
 
+  /** Starts a thread, so that the first order does not wait for it. */
+  warm(): void {
+    this.choose().warm();
+  }
+
   /** Has an order about files carried out, by the lane that has the least to do. */
   ask(order: GroupOrder): Promise<GroupAnswer> {
     return this.choose().ask(order);

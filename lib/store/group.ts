@@ -73,6 +73,7 @@ export class GroupStore {
     const { syncEach, disk } = this;
     this.lanes = new GroupLanes({ root: tree.root.at('.'), staging: disk, direct, foldsNames, algorithm, syncEach, umask: process.umask() });
     this.current = this.begin();
+    this.lanes.warm();
   }
 
   /** Memory into which the content of a bundle is received. */

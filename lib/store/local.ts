@@ -32,6 +32,8 @@ export class LocalStore implements Store {
   private readonly pool = new DigestPool();
   private free = { bytes: 0, at: -Infinity };
   private promised = 0;
+  /** Read while nobody waits for it; who needs it is told if that failed. */
+  private readonly index: Promise<ReceiptIndex>;
   /** What sessions keep from one run to the next; opened for the first of them. */
   private kept: Promise<{ readonly partials: PartialFiles; readonly index: ReceiptIndex }> | undefined;
 
@@ -39,7 +41,10 @@ export class LocalStore implements Store {
     private readonly tree: DirectoryTree,
     private readonly opened: ReceiveDirectory,
     private readonly abilities: Abilities,
-  ) {}
+  ) {
+    this.index = ReceiptIndex.open(opened.own);
+    this.index.catch(() => undefined);
+  }
 
   /**
    * Opens a receive directory: checks that it is ours and not writable by others, locks it, finds out what its disk can do,
@@ -137,7 +142,7 @@ export class LocalStore implements Store {
 
   async close(): Promise<void> {
     await Promise.allSettled([...this.files].map((file) => file.discard()));
-    const kept = await this.kept?.catch(() => undefined);
+    const [kept] = await Promise.all([this.kept?.catch(() => undefined), this.index.catch(() => undefined)]);
     await kept?.partials.close();
     await kept?.index.close();
     await Promise.all([this.pool.close(), this.lanes.close()]);
@@ -149,7 +154,7 @@ export class LocalStore implements Store {
     const { tree, pool, verified, memory } = this;
     const { own } = this.opened;
     const partials = await PartialFiles.in(own, { tree, pool, verified, direct: this.abilities.direct, memory: memory.pieces });
-    return { partials, index: await ReceiptIndex.open(own) };
+    return { partials, index: await this.index };
   }
 
   /**

@@ -22,7 +22,7 @@ export interface ReceiverOptions {
   readonly directory: string;
   /** Default `refuse`. Identical content is success under every rule. */
   readonly ifExists?: IfExists;
-  /** Takes names with components that begin with a dot. */
+  /** Takes names with components that begin with a dot from the plain wire too; sessions always may have them. */
   readonly allowHidden?: boolean;
   /** The largest file taken, in bytes. */
   readonly maxSize?: number;
@@ -108,7 +108,7 @@ class OpenReceiver implements Receiver {
     this.rules = { ifExists, allowHidden, on };
     this.insecurePlain = insecurePlain;
     this.deadlines = { ...usualDeadlines, ...options.deadlines };
-    this.host = new SessionHost({ ifExists, allowHidden, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), openIntake });
+    this.host = new SessionHost({ ifExists, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), openIntake });
     this.firstTransfer = new Promise((resolve) => {
       this.endFirst = resolve;
     });

@@ -2,30 +2,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Authorization, AuthorizedKeys } from '../../access/authorized';
 import { Connection } from '../../connection';
 import { asTransferError, TransferError } from '../../errors';
-import type { Listener } from '../../progress';
 import type { Hello } from '../../protocol/session-message';
-import type { IfExists } from '../../store/store';
 import type { Dialed } from '../../transport/net';
 import { createKey, type SessionKey, type Ticket } from '../../transport/ticket';
 import { acceptSecured, dialSecured } from '../../transport/tls';
-import type { Home } from '../homes';
 import { failureEvent } from '../summary';
-import type { Intake, OpenIntake } from './intake';
+import type { Intake } from './intake';
 import { Link, type LinkDeadlines } from './link';
 import { answerIntroduction, awaitIntroduction, introduce, newSession } from './opening';
-import { type SessionReceived, SessionReceiving } from './receive';
-import type { SessionRules } from './rules';
+import { intakeFor, openReceiving, type ReceivingOptions } from './open-receiving';
+import type { SessionReceived, SessionReceiving } from './receive';
 
-export interface SessionHostOptions {
-  readonly ifExists: IfExists;
-  readonly allowHidden: boolean;
-  readonly on: Listener;
+export interface SessionHostOptions extends ReceivingOptions {
   /** The lasting keys; without it only the ticket opens. */
   readonly authorized: AuthorizedKeys | undefined;
-  /** Where the files of a key go; undefined for the ticket. Rejects with `directory`. */
-  readonly home: (authorization: Authorization | undefined) => Promise<Home>;
-  /** Where backups are kept; without it they are refused. */
-  readonly openIntake?: OpenIntake | undefined;
   readonly deadlines: LinkDeadlines;
 }
 
@@ -164,7 +154,7 @@ export class SessionHost {
       }
       if (this.closed) throw this.closed;
       if (this.sessions.size >= mostSessions) throw new TransferError('timeout', 'Too many others are sending at this moment.');
-      const intake = await this.intakeFor(hello, authorization, peer);
+      const intake = await intakeFor(this.options, { hello, authorization, peer });
       const welcome = (): Promise<void> => answerIntroduction(connection, hello, { role: 'receiver', ...(intake ? { snapshot: intake.id } : {}) });
       return await this.receive(new Link(connection, this.options.deadlines), hello, authorization, { welcome, intake });
     } catch (thrown) {
@@ -200,7 +190,7 @@ export class SessionHost {
   /** Runs a session to its end. It is known before `welcome` tells the peer, so that further connections find it. */
   private async receive(link: Link, hello: Hello, authorization: Authorization | undefined, { connect, intake, signal, welcome }: Dealings): Promise<SessionReceived> {
     const peer = authorization?.id ?? ticketPeer;
-    const receiving = this.open(link, hello, authorization, peer, { ...(connect ? { connect } : {}), intake });
+    const receiving = openReceiving(this.options, { hello, authorization, peer }, link, connect, intake);
     const over = receiving.then(async (opened) => {
       const running = opened.run();
       // A peer that does not hear it is gone, which ends the session by itself.
@@ -223,31 +213,6 @@ export class SessionHost {
     }
   }
 
-  private async open(link: Link, hello: Hello, authorization: Authorization | undefined, peer: string, { connect, intake }: Dealings): Promise<SessionReceiving> {
-    const { store, allowance } = intake?.home ?? (await this.options.home(authorization));
-    const sessionStore = await store.session(hello.digest ?? 'blake3', allowance).catch(async (error: unknown) => {
-      await intake?.leave();
-      throw error;
-    });
-    const rules = this.rulesFor(authorization, peer);
-    return new SessionReceiving(link, hello, sessionStore, intake ? stagingRules(rules) : rules, connect, intake);
-  }
-
-  private async intakeFor({ backup, checksum = false, digest: algorithm = 'blake3', session }: Hello, authorization: Authorization | undefined, peer: string): Promise<Intake | undefined> {
-    if (backup === undefined) return undefined;
-    const { home, openIntake } = this.options;
-    if (!openIntake) throw new TransferError('usage', 'This receiver keeps no backups.');
-    const { mayCompare } = this.rulesFor(authorization, peer);
-    return openIntake({ name: backup, checksum, algorithm, home: await home(authorization), peer, mayCompare, session });
-  }
-
-  /** "A `write` key can add, never read, replace or delete." */
-  private rulesFor(authorization: Authorization | undefined, peer: string): SessionRules {
-    const { ifExists, allowHidden, on } = this.options;
-    const addsOnly = authorization?.rights === 'write';
-    return { peer, allowHidden, on, ifExists: addsOnly && ifExists === 'replace' ? 'refuse' : ifExists, mayCompare: !addsOnly };
-  }
-
   private async introduce(ticket: Ticket, session: string, number: number, signal: AbortSignal | undefined): Promise<{ link: Link; hello: Hello }> {
     const dialed = await dialSecured(ticket, { signal });
     const connection = new Connection(dialed.stream, dialed.peer);
@@ -259,14 +224,6 @@ export class SessionHost {
       throw error;
     }
   }
-}
-
-/** What a snapshot is staged in is nobody's yet: everything may stand in it and be replaced, and its files are not received one by one. */
-function stagingRules(rules: SessionRules): SessionRules {
-  const on: Listener = (event) => {
-    if (event.event !== 'received') rules.on(event);
-  };
-  return { ...rules, ifExists: 'replace', allowHidden: true, mayCompare: true, on };
 }
 
 function unknownSession(): TransferError {

@@ -126,7 +126,7 @@ export class SessionReceiving {
           break;
         case 'offer':
           if (this.ended) throw outOfPlace(message.type);
-          await this.offer(parseEntries(await link.receiveList(message.list), this.rules));
+          await this.offer(parseEntries(await link.receiveList(message.list), { allowHidden: true }));
           break;
         case 'keep':
           this.known(message.file)?.keep(message);

@@ -6,7 +6,6 @@ export interface SessionRules {
   /** The id of its key. */
   readonly peer: string;
   readonly ifExists: IfExists;
-  readonly allowHidden: boolean;
   /** Whether it may learn digests of files that it did not send: a `write` key may not. */
   readonly mayCompare: boolean;
   readonly on: Listener;

@@ -28,7 +28,7 @@ describe('a session within one process', () => {
   });
 
   const sending = (from: WithinOptions['source'], options: Partial<WithinOptions> = {}, home = homes.own): Promise<SentWithin> => {
-    const rules = { peer: 'local', ifExists: 'refuse', allowHidden: true, mayCompare: true, on: () => undefined } as const;
+    const rules = { peer: 'local', ifExists: 'refuse', mayCompare: true, on: () => undefined } as const;
     return sendWithin({ source: from, receiver: { home, rules }, on: heard.on, ...options });
   };
   const failing = (sent: Promise<SentWithin>): Promise<TransferError | undefined> =>

@@ -1,0 +1,36 @@
+import { ProgressBar } from './progress-bar';
+import type { Progress } from './progress-bar';
+import { ProgressLines } from './progress-lines';
+import type { Audience } from './run';
+import type { Terminal } from './terminal';
+
+/** Names what is damaged, and shows how far it is. */
+export class VerifyView implements Audience {
+  private readonly progress: Progress;
+
+  constructor(private readonly terminal: Terminal) {
+    this.progress = terminal.drawsBars ? new ProgressBar(terminal) : new ProgressLines(terminal);
+  }
+
+  show(event: Parameters<Audience['show']>[0]): void {
+    switch (event.event) {
+      case 'damaged':
+        this.terminal.result({ style: 'red', text: event.reason.padEnd(10) }, '  ', `${event.snapshot}/${event.path}`);
+        return;
+      case 'skipped':
+        this.terminal.say({ style: 'bold', text: event.file_name }, `  ${event.reason}`);
+        return;
+      case 'progress':
+        this.progress.show(event);
+        return;
+      case 'summary':
+        this.close();
+        return;
+      default:
+    }
+  }
+
+  close(): void {
+    this.progress.stop();
+  }
+}

@@ -1,0 +1,107 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Ajv2020 } from 'ajv/dist/2020';
+import { expect } from 'chai';
+import { type Ended, eventsOf, sendall, SendallProcess } from './sendall-process';
+
+const schema = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8')) as object;
+const validate = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true }).compile(schema);
+const mib = 1024 * 1024;
+
+describe('cli: backup (the built command)', () => {
+  let place: string;
+  let root: string;
+  const run = (...words: readonly string[]): Promise<Ended> => sendall(['backup', ...words], { cwd: place });
+  /** The ids of the complete snapshots of `b`. */
+  const ids = (): string[] => readdirSync(join(root, 'b')).filter((name) => name !== 'latest').sort();
+
+  beforeEach(() => {
+    place = mkdtempSync(join(tmpdir(), 'sendall-backup-cli-'));
+    root = join(place, 'kept');
+    mkdirSync(root);
+    mkdirSync(join(place, 'home'));
+    writeFileSync(join(place, 'home/a'), 'aaaa');
+    writeFileSync(join(place, 'home/large'), Buffer.alloc(3 * mib, 'x'));
+  });
+  afterEach(() => rmSync(place, { recursive: true, force: true }));
+
+  it('prints the snapshot, and ends with 0', async () => {
+    const { code, stdout, stderr } = await run('home', 'kept', '--name', 'b');
+    expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
+    expect(stdout).to.match(/^b\/\d{4}-\d\d-\d\dT\d{6}Z {2}3 entries {2}3\.0 MiB, 3\.0 MiB of it new {2}verified (on device|\(page cache only\)) {2}[\d.]+ s\n$/);
+    execFileSync('sha256sum', ['--strict', '--quiet', '-c', 'SHA256SUMS'], { cwd: join(root, 'b/latest') });
+  });
+
+  it('prints events of the schema, of a receiver too', async () => {
+    const receiver = new SendallProcess(['receive', 'kept', '--listen', '127.0.0.1:0', '--json'], { cwd: place });
+    const ticket = (await receiver.says(/"ticket":"([^"]+)"/))[1] ?? '';
+    const ended = await run('home', ticket, '--name', 'b', '--json');
+    receiver.child.kill('SIGINT');
+    const events = [...eventsOf(ended), ...eventsOf(await receiver.ended)];
+    for (const event of events) expect(validate(event), JSON.stringify([event, validate.errors])).to.equal(true);
+    expect(ended.code).to.equal(0);
+    const told = events.filter((event) => event.event === 'snapshot');
+    expect(told).to.have.lengthOf(2);
+    expect(told[0]).to.deep.equal(told[1]);
+    expect(told[0]).to.include({ entries: 3, bytes: 3 * mib + 4, new_bytes: 3 * mib + 4, missing: 0, verified_at: null });
+    expect(events.filter(({ event }) => event === 'received')).to.deep.equal([]);
+  });
+
+  it('names what is missing, and ends with 8', async () => {
+    writeFileSync(join(place, 'home/bad\\name'), '');
+    const { code, stdout, stderr } = await run('home', 'kept', '--name', 'b');
+    expect(code).to.equal(8);
+    expect(stdout).to.match(/ {2}1 missing\n$/);
+    expect(stderr).to.include('bad\\name');
+  });
+
+  it('is wrong usage without a name, a target or anything to back up, and where it would contain itself', async () => {
+    for (const words of [['home', 'kept'], ['home', '--name', 'b'], ['home', 'nowhere', '--name', 'b'], ['home', 'kept', '--name', 'a/b'], ['home', '.', 'kept', '--name', 'b'], ['home', 'tcp://127.0.0.1:1', '--name', 'b']]) {
+      const { code, stderr } = await run(...words);
+      expect({ code, hint: stderr.includes('hint: ') }, stderr).to.deep.equal({ code: 2, hint: true });
+    }
+  });
+
+  it('of the directory that the backups are in leaves them out', async () => {
+    expect(await run('.', 'kept', '--name', 'b')).to.include({ code: 0 });
+    const [id = ''] = ids();
+    const [top = ''] = readdirSync(join(root, 'b', id)).filter((name) => !/^(MANIFEST|SHA256SUMS)$/.test(name));
+    expect(readdirSync(join(root, 'b', id, top))).to.deep.equal(['home']);
+  });
+
+  it('is refused while another one of the same name is under way', async () => {
+    writeFileSync(join(place, 'home/larger'), Buffer.alloc(16 * mib, 'y'));
+    const first = new SendallProcess(['backup', 'home', 'kept', '--name', 'b', '--limit', '4M', '--json'], { cwd: place });
+    await first.says(/"event":"started"/);
+    const second = await run('home', 'kept', '--name', 'b');
+    expect(second.code).to.equal(2);
+    expect(second.stderr).to.match(/Another run of sendall \(process \d+ on .+\) is using the backup b\./);
+    expect(await first.ended).to.include({ code: 0 });
+    expect(ids()).to.have.lengthOf(1);
+  });
+
+  it('killed at any moment leaves the snapshots before as they were, and no other; the next one goes on', async function () {
+    this.timeout(60_000);
+    expect(await run('home', 'kept', '--name', 'b')).to.include({ code: 0 });
+    const [first = ''] = ids();
+    writeFileSync(join(place, 'home/larger'), Buffer.alloc(48 * mib, 'z'));
+    unlinkSync(join(place, 'home/a'));
+    for (const after of [150, 300, 450, 600, 750, 1000]) {
+      const running = new SendallProcess(['backup', 'home', 'kept', '--name', 'b', '--limit', '60M'], { cwd: place });
+      await pause(after);
+      running.child.kill('SIGKILL');
+      await running.ended;
+      for (const id of ids()) execFileSync('sha256sum', ['--strict', '--quiet', '-c', 'SHA256SUMS'], { cwd: join(root, 'b', id) });
+    }
+    const before = ids().length;
+    const whole = await run('home', 'kept', '--name', 'b');
+    expect(whole).to.include({ code: 0 });
+    expect(ids()).to.have.lengthOf(before + 1);
+    expect(readFileSync(join(root, 'b', first, 'home/a'), 'utf8')).to.equal('aaaa');
+    expect(readdirSync(join(root, 'b/latest/home')).sort()).to.deep.equal(['large', 'larger']);
+    expect(readdirSync(join(root, '.sendall/snapshots/b'))).to.deep.equal(['owner']);
+  });
+});
