@@ -155,8 +155,13 @@ export class SessionHost {
       if (this.closed) throw this.closed;
       if (this.sessions.size >= mostSessions) throw new TransferError('timeout', 'Too many others are sending at this moment.');
       const intake = await intakeFor(this.options, { hello, authorization, peer });
-      const welcome = (): Promise<void> => answerIntroduction(connection, hello, { role: 'receiver', ...(intake ? { snapshot: intake.id } : {}) });
-      return await this.receive(new Link(connection, this.options.deadlines), hello, authorization, { welcome, intake });
+      const link = new Link(connection, this.options.deadlines, false);
+      const welcome = (): Promise<void> => {
+        const answered = answerIntroduction(connection, hello, { role: 'receiver', ...(intake ? { snapshot: intake.id } : {}) });
+        link.greeted();
+        return answered;
+      };
+      return await this.receive(link, hello, authorization, { welcome, intake });
     } catch (thrown) {
       await this.refuse(connection, asTransferError(thrown, 'unexpected', 'The session could not begin'));
       return undefined;

@@ -28,9 +28,16 @@ export class Link {
   constructor(
     readonly connection: Connection,
     private readonly deadlines: LinkDeadlines = usualLinkDeadlines,
+    /** "The first heartbeat comes after `hello`": false where that is not answered yet; see `greeted`. */
+    private hasGreeted = true,
   ) {
     this.timer = setInterval(() => this.beat(), deadlines.heartbeat);
     this.timer.unref();
+  }
+
+  /** Our `hello` is on its way. */
+  greeted(): void {
+    this.hasGreeted = true;
   }
 
   /** The next message's header that is more than a heartbeat; undefined when the peer has finished. Rejects like `Connection.readHeader`. */
@@ -87,7 +94,7 @@ export class Link {
     const { stream } = this.connection;
     if (stream.closed) {
       clearInterval(this.timer);
-    } else if (stream.bytesWritten === this.sentBefore) {
+    } else if (this.hasGreeted && stream.bytesWritten === this.sentBefore) {
       // A connection that cannot take it is found dead by whoever reads from it.
       this.connection.sendBytes(heartbeat).catch(() => clearInterval(this.timer));
     }

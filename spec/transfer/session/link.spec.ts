@@ -67,6 +67,17 @@ describe('a link', () => {
     expect(await there).to.deep.equal({ type: 'there' });
   });
 
+  it('says nothing before its hello, however long that takes, and is kept alive from then on', async () => {
+    const patient = { heartbeat: 60_000, silence: 60_000 };
+    made = await links(deadlines, patient, false);
+    const { near, far } = made;
+    await sleep(4 * deadlines.heartbeat);
+    expect(near.connection.stream.bytesWritten).to.equal(0);
+    await near.send({ type: 'hello' });
+    near.greeted();
+    for (const type of ['hello', 'heartbeat']) expect(await far.connection.readHeader({ silence: 60_000, whole: 60_000 })).to.deep.equal({ type });
+  });
+
   it('says nothing extra while it says something anyway', async () => {
     made = await links(deadlines, { heartbeat: 60_000, silence: 60_000 });
     const { stream } = made.near.connection;
