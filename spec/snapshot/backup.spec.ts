@@ -148,6 +148,15 @@ for (const way of ways) {
       place.check(whole.snapshot ?? '');
     });
 
+    it('sends again what is not as it should be in the snapshot before, small or large', async () => {
+      const first = await made();
+      rmSync(place.at(first, 'home/a.txt'));
+      writeFileSync(place.at(first, 'home/big'), 'short');
+      const second = await made();
+      expect(listing(place.at(second, 'home'))).to.equal(listing(source.at('home')));
+      place.check(second);
+    });
+
     it('of nothing that can be read makes no snapshot', async () => {
       const { error, snapshot } = await place.backup([source.at('nothing')]);
       expect(error).to.include({ code: 'source-unreadable' });
