@@ -40,7 +40,7 @@ export class ArrivingSnapshot implements Intake {
   /** Locks the backup. Rejects with `directory` while another process uses it. */
   static async open(request: IntakeRequest, on: Listener): Promise<ArrivingSnapshot> {
     const { name, algorithm, home, peer, mayCompare } = request;
-    const staged = await StagedSnapshot.open(home.directory, name);
+    const staged = await StagedSnapshot.open(home.directory, name, peer);
     try {
       const catalog = new Catalog(home.directory);
       const newest = (await catalog.snapshots(name)).map(({ head }) => (head instanceof TransferError ? 0 : head.number));
@@ -56,6 +56,10 @@ export class ArrivingSnapshot implements Intake {
 
   get id(): string {
     return this.head.id;
+  }
+
+  get mayKnow(): boolean {
+    return this.request.mayCompare || this.staged.ours;
   }
 
   get session(): string {

@@ -4,9 +4,12 @@ import { type EntryName, printable } from '../name';
 import { Directory } from '../store/directory';
 import { type LockWords, takeLock } from '../store/lock';
 import { openPrivate, removeEmpty, stagingName } from '../store/receive-directory';
+import { type Undo, undoAll } from '../store/undo';
 
-const snapshotsName = 'snapshots';
+/** In our own directory, each backup has one in here. */
+export const snapshotsName = 'snapshots';
 const mostAttempts = 10;
+const releasing = 'The lock of the backup could not be released';
 
 /** A backup that nobody else changes until `release`. */
 export interface LockedBackup {
@@ -17,8 +20,6 @@ export interface LockedBackup {
   /** Unlocks it, and removes the directories of our own that are empty. */
   release(): Promise<void>;
 }
-
-type Undo = () => Promise<unknown>;
 
 /** The path of what the receive directory `directory` keeps for a backup beside its snapshots. */
 export function ownPlaceOf(directory: string, name: EntryName): string {
@@ -43,9 +44,9 @@ export async function lockBackup(directory: string, name: EntryName): Promise<Lo
   for (let attempt = 1; ; attempt++) {
     const undo: Undo[] = [];
     try {
-      return { ...(await lockStep(directory, name, undo)), release: () => undoAll(undo) };
+      return { ...(await lockStep(directory, name, undo)), release: () => undoAll(undo, releasing) };
     } catch (error) {
-      await undoAll(undo);
+      await undoAll(undo, releasing);
       // Whoever was done a moment ago removed the empty directories that we had found.
       if (errnoOf(error) !== 'ENOENT' || attempt === mostAttempts) throw asTransferError(error, 'directory', `The backup ${printable(name)} cannot be locked`);
     }
@@ -68,11 +69,4 @@ async function lockStep(directory: string, name: EntryName, undo: Undo[]): Promi
   const own = await ownBelow(await ownBelow(await ownBelow(root, stagingName), snapshotsName), name);
   undo.push(await takeLock(own, lockWordsOf(name)));
   return { home, own };
-}
-
-/** The last one first; one that fails does not keep the others from being undone. */
-async function undoAll(undo: Undo[]): Promise<void> {
-  const failures: unknown[] = [];
-  for (const step of undo.splice(0).reverse()) await step().catch((error: unknown) => failures.push(error));
-  if (failures.length > 0) throw asTransferError(failures[0], 'disk', 'The lock of the backup could not be released');
 }

@@ -1,7 +1,9 @@
 import { chmod, open, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { Directory } from '../store/directory';
 import { setFileTime } from '../system-calls';
 import type { ManifestEntry } from './manifest';
+import { Removal } from './removal';
 
 type DirectoryLine = Extract<ManifestEntry, { readonly type: 'directory' }>;
 
@@ -25,18 +27,13 @@ async function removeBelow(place: string, inside: string, known: ReadonlyMap<str
   const foreign = entries.filter(({ name }) => !known.has(inside + name));
   if (foreign.length === 0) return;
   await chmod(place, 0o700);
-  for (const entry of foreign) {
-    const at = path.join(place, entry.name);
-    if (entry.isDirectory()) await makeRemovable(at);
-    await rm(at, { recursive: true, force: true });
+  const directory = await Directory.open(place);
+  try {
+    for (const entry of foreign) await (entry.isDirectory() ? new Removal().remove(directory, entry.name) : rm(directory.at(entry.name)));
+  } finally {
+    await directory.close();
   }
   await restore(place, known.get(inside.slice(0, -1)));
-}
-
-/** A directory without write permission gives nothing out. */
-async function makeRemovable(place: string): Promise<void> {
-  await chmod(place, 0o700);
-  for (const entry of await readdir(place, { withFileTypes: true })) if (entry.isDirectory()) await makeRemovable(path.join(place, entry.name));
 }
 
 /** As it was before something was taken out of it. */

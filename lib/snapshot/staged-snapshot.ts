@@ -1,12 +1,13 @@
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { errnoOf } from '../errors';
-import type { EntryName } from '../name';
+import { asTransferError, errnoOf } from '../errors';
+import { type EntryName, printable } from '../name';
 import { Directory } from '../store/directory';
 import { LocalStore } from '../store/local';
-import { openPrivate, stagingName } from '../store/receive-directory';
-import { lockWordsOf, ownPlaceOf } from './backup-lock';
+import { diskError } from '../store/staged-bytes';
+import { openPrivate, removeEmpty, stagingName } from '../store/receive-directory';
+import { lockWordsOf, ownPlaceOf, snapshotsName } from './backup-lock';
 import { latestName } from './catalog';
 import { checksumLine, checksumListName } from './checksum-list';
 import { type ManifestEntry, ManifestEncoder, type ManifestHead, manifestName, type ManifestTotals } from './manifest';
@@ -15,6 +16,7 @@ import { removeForeign } from './remove-foreign';
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
 const treeName = 'tree';
 const ownerName = 'owner';
+const stagerName = 'stager';
 /** Lines are written so many characters at a time. */
 const writtenAtOnce = 256 * 1024;
 
@@ -32,18 +34,28 @@ export class StagedSnapshot {
 
   private constructor(
     private readonly directory: string,
-    private readonly name: EntryName,
+    readonly name: EntryName,
     private readonly own: string,
     /** Whether an earlier run has left something in it. */
     private readonly resumed: boolean,
+    /** Whether all that is staged was brought by this peer. */
+    readonly ours: boolean,
     /** Where its files are received. */
     readonly store: LocalStore,
     /** The peer that made the snapshot before; undefined where nobody knows. */
     readonly owner: string | undefined,
   ) {}
 
-  /** Locks the backup and opens its staged snapshot, made if there is none. Rejects with `directory`. */
-  static async open(directory: string, name: EntryName): Promise<StagedSnapshot> {
+  /** Locks the backup and opens its staged snapshot, made if there is none; `peer` is who brings it. Rejects with `directory`. */
+  static async open(directory: string, name: EntryName, peer: string): Promise<StagedSnapshot> {
+    try {
+      return await StagedSnapshot.make(directory, name, peer);
+    } catch (error) {
+      throw asTransferError(error, 'directory', `${printable(directory)} cannot be used for backups`);
+    }
+  }
+
+  private static async make(directory: string, name: EntryName, peer: string): Promise<StagedSnapshot> {
     const own = ownPlaceOf(directory, name);
     await makeOwn(directory, name);
     const tree = path.join(own, treeName);
@@ -55,8 +67,10 @@ export class StagedSnapshot {
       },
     );
     const store = await LocalStore.open(tree, { path: own, lock: lockWordsOf(name) });
-    const owner = await readFile(path.join(own, ownerName), 'utf8').catch(() => undefined);
-    return new StagedSnapshot(directory, name, own, resumed, store, owner);
+    const [owner, stager] = await Promise.all([ownerName, stagerName].map((file) => readFile(path.join(own, file), 'utf8').catch(() => undefined)));
+    const ours = !resumed || stager === peer;
+    await writeFile(path.join(own, stagerName), ours ? peer : '', { mode: 0o600 });
+    return new StagedSnapshot(directory, name, own, resumed, ours, store, owner);
   }
 
   /** Its path while it is staged. */
@@ -69,6 +83,14 @@ export class StagedSnapshot {
    * rename. What an earlier run left and this one does not know is removed. Rejects with `disk` or `space`.
    */
   async commit(finished: Finished, owner: string): Promise<void> {
+    try {
+      await this.finish(finished, owner);
+    } catch (error) {
+      throw diskError(error, this);
+    }
+  }
+
+  private async finish(finished: Finished, owner: string): Promise<void> {
     const { id } = finished.head;
     await this.removeLeftovers(finished.entries);
     const { digest } = finished.head;
@@ -99,8 +121,10 @@ export class StagedSnapshot {
 
   /** Unlocks the backup. What is staged and was not committed stays for the next run. */
   async close(): Promise<void> {
+    // Where nothing came, nothing is left.
+    if (!this.committed) await removeEmpty(this.tree);
     await this.store.close();
-    if (this.committed) await rm(path.join(this.own, 'receipts'), { force: true });
+    if (this.committed) for (const file of [stagerName, 'receipts']) await rm(path.join(this.own, file), { force: true });
   }
 
   private async removeLeftovers(entries: readonly ManifestEntry[]): Promise<void> {
@@ -143,7 +167,7 @@ export class StagedSnapshot {
 async function makeOwn(directory: string, name: EntryName): Promise<void> {
   const opened = [await Directory.open(directory, true)];
   try {
-    for (const each of [stagingName, 'snapshots', name]) {
+    for (const each of [stagingName, snapshotsName, name]) {
       const parent = opened.at(-1);
       if (parent) opened.push(await openPrivate(parent, each));
     }

@@ -3,11 +3,13 @@ import { asTransferError, errnoOf, TransferError } from '../errors';
 import { printable } from '../name';
 import { Directory } from './directory';
 import { type LockWords, takeLock } from './lock';
+import { type Undo, undoAll } from './undo';
 
 /** Our own directory inside the receive directory. No file can be received under this name. */
 export const stagingName = '.sendall';
 const filesName = 'stage';
 const mostAttempts = 10;
+const releasing = 'The receive directory could not be released';
 
 /** A receive directory that is ours alone until `release`, and in it an empty one in which files are staged. */
 export interface ReceiveDirectory {
@@ -26,8 +28,6 @@ export interface OwnPlace {
   readonly lock: LockWords;
 }
 
-type Undo = () => Promise<void>;
-
 /**
  * Opens the directory at `place`, if it is ours and not writable by others, locks it, and removes what an earlier run left
  * staged. Our own directory is `.sendall` in it, or `own`. Rejects with `directory`, and then leaves it as it was.
@@ -36,9 +36,9 @@ export async function openReceiveDirectory(place: string, own?: OwnPlace): Promi
   for (let attempt = 1; ; attempt++) {
     const undo: Undo[] = [];
     try {
-      return { ...(await openStep(place, own, undo)), release: () => undoAll(undo) };
+      return { ...(await openStep(place, own, undo)), release: () => undoAll(undo, releasing) };
     } catch (error) {
-      await undoAll(undo);
+      await undoAll(undo, releasing);
       // Whoever released this directory a moment ago removed the staging directory that we had found.
       if (errnoOf(error) !== 'ENOENT' || attempt === mostAttempts) throw asTransferError(error, 'directory', `${printable(place)} cannot be used`);
     }
@@ -118,11 +118,4 @@ export async function removeEmpty(place: string): Promise<void> {
     const code = errnoOf(error);
     if (code !== 'ENOTEMPTY' && code !== 'EEXIST' && code !== 'ENOENT') throw error;
   }
-}
-
-/** The last one first; one that fails does not keep the others from being undone. */
-async function undoAll(undo: Undo[]): Promise<void> {
-  const failures: unknown[] = [];
-  for (const step of undo.splice(0).reverse()) await step().catch((error: unknown) => failures.push(error));
-  if (failures.length > 0) throw asTransferError(failures[0], 'disk', 'The receive directory could not be released');
 }

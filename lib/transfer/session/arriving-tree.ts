@@ -114,7 +114,7 @@ export class ArrivingTree {
       try {
         this.admitName(entry.name);
         if (entry.type === 'file') {
-          const verdict = this.intake ? judgeStaged(entry, standing[at], before.get(entry), this.store) : judge(entry, standing[at], this.store, this.rules);
+          const verdict = this.intake ? judgeStaged(entry, standing[at], before.get(entry), this.store, this.intake.mayKnow) : judge(entry, standing[at], this.store, this.rules);
           await this.follow(verdict, entry, asked);
         } else {
           this.unsettled.add({ entry, began: performance.now(), bytesOnWire: 0 });

@@ -21,6 +21,8 @@ export interface Intake {
   /** What it will be called. */
   readonly id: string;
   readonly home: Home;
+  /** Whether the peer may learn what is staged: none of it was brought by another one. */
+  readonly mayKnow: boolean;
   /** For each of these files what earlier snapshots have of it, at the same place; undefined where they have nothing. */
   earlier(entries: readonly FileEntry[]): Promise<(Earlier | undefined)[]>;
   /** Why nothing can be stored under a name; undefined where something can. */

@@ -18,9 +18,9 @@ export type Verdict =
    */
   | { readonly update: boolean; readonly unlessSame: TransferError | undefined; readonly alike?: Earlier | undefined };
 
-/** Decides about a file that goes into a snapshot: what stands there was staged by an earlier try. */
-export function judgeStaged(entry: FileEntry, there: Standing | undefined, before: Earlier | undefined, store: SessionStore): Verdict {
-  const digests = there && knownDigests(entry, there, store);
+/** Decides about a file that goes into a snapshot: what stands there was staged by an earlier try, of the same peer if it `mayKnow`. */
+export function judgeStaged(entry: FileEntry, there: Standing | undefined, before: Earlier | undefined, store: SessionStore, mayKnow: boolean): Verdict {
+  const digests = there && mayKnow ? knownDigests(entry, there, store) : undefined;
   if (digests) return { known: digests };
   return before?.unchanged === true ? { link: before } : { update: false, unlessSame: undefined, alike: before };
 }
