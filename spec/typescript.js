@@ -32,4 +32,6 @@ function transpiled(source, file) {
 }
 
 process.setSourceMapsEnabled(true);
-Module._extensions['.ts'] = (module, file) => module._compile(transpiled(readFileSync(file, 'utf8'), file), file);
+const transpile = (file) => transpiled(readFileSync(file, 'utf8'), file);
+Module._extensions['.ts'] = (module, file) => module._compile(transpile(file), file);
+module.exports = { transpile };
