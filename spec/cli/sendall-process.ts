@@ -3,12 +3,21 @@ import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import type { TransferEvent } from '../../lib/index';
 
-const binary = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
+const ownBuild = join(__dirname, '..', '..', 'dist');
 
 export interface Ended {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+export interface ProcessOptions {
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** The directory of another build than the one in dist. */
+  readonly build?: string;
+  /** A program and its arguments that run the command: ['strace', '-f']. */
+  readonly under?: readonly string[];
 }
 
 /** The built command, running. The file of defaults of whoever runs the tests is out of its sight. */
@@ -19,9 +28,10 @@ export class SendallProcess {
   private stderr = '';
   private readonly watchers = new Set<() => void>();
 
-  constructor(words: readonly string[], options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv } = {}) {
-    const env = { ...process.env, XDG_CONFIG_HOME: '/nonexistent', XDG_CACHE_HOME: options.cwd ?? '/nonexistent', ...options.env };
-    this.child = spawn(process.execPath, [binary, ...words], { ...options, env, stdio: ['pipe', 'pipe', 'pipe'] });
+  constructor(words: readonly string[], { cwd, env: own, build = ownBuild, under = [] }: ProcessOptions = {}) {
+    const env = { ...process.env, XDG_CONFIG_HOME: '/nonexistent', XDG_CACHE_HOME: cwd ?? '/nonexistent', ...own };
+    const [program = process.execPath, ...others] = [...under, process.execPath, join(build, 'cli', 'main.js'), ...words];
+    this.child = spawn(program, others, { ...(cwd !== undefined && { cwd }), env, stdio: ['pipe', 'pipe', 'pipe'] });
     this.child.stdout?.on('data', (bytes: Buffer) => this.heard((this.stdout += bytes.toString())));
     this.child.stderr?.on('data', (bytes: Buffer) => this.heard((this.stderr += bytes.toString())));
     this.ended = new Promise((resolve) => {

@@ -1,0 +1,117 @@
+// Tries to break every promise, and to be found out when a promise is broken on purpose.
+//   npm run faults [-- --dose short|long --experiment NAME,NAME --seed N --json FILE]
+// Each experiment runs once on the real build, where nothing may be found, and once on each build broken on purpose, where something
+// must be found. What a machine lacks (root, strace, mkfs.xfs) leaves an experiment out, and that is said.
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { brokenBuild, honestBuild } from './build';
+import type { Dose, Experiment, Outcome, Surroundings } from './experiment';
+import { experiments } from './experiments/index';
+import { Random } from './random';
+
+/** What came of one experiment, as it is kept. */
+interface Finding {
+  readonly name: string;
+  readonly promise: string;
+  readonly seconds: number;
+  /** Why it did not run. */
+  readonly missing?: string;
+  readonly tries?: number;
+  readonly broken?: readonly string[];
+  readonly figures?: Readonly<Record<string, number>>;
+  /** For each build broken on purpose, the first thing that was found, or undefined. */
+  readonly found?: readonly { readonly sabotage: string; readonly first: string | undefined }[];
+}
+
+const say = (text: string): boolean => process.stderr.write(`${text}\n`);
+
+async function inDirectory<Result>(work: (directory: string) => Promise<Result>): Promise<Result> {
+  const directory = mkdtempSync(join(existsSync('/var/tmp') ? '/var/tmp' : tmpdir(), 'sendall-faults-'));
+  try {
+    return await work(directory);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function attempt(experiment: Experiment, surroundings: Omit<Surroundings, 'directory'>): Promise<Outcome> {
+  return inDirectory((directory) => experiment.run({ ...surroundings, directory }));
+}
+
+async function conduct(experiment: Experiment, dose: Dose, seed: number): Promise<Finding> {
+  const { name, promise, sabotages } = experiment;
+  const missing = experiment.missing?.();
+  if (missing !== undefined) return { name, promise, seconds: 0, missing };
+  const began = performance.now();
+  const tell = (text: string): void => void say(`  ${name}: ${text}`);
+  const { tries, broken, figures } = await attempt(experiment, { build: honestBuild, dose, random: new Random(seed), say: tell });
+  const found: { sabotage: string; first: string | undefined }[] = [];
+  for (const sabotage of sabotages) {
+    const { build, remove } = brokenBuild(sabotage);
+    try {
+      const outcome = await attempt(experiment, { build, dose: 'proof', random: new Random(seed), say: tell });
+      found.push({ sabotage: sabotage.name, first: outcome.broken[0] });
+    } finally {
+      remove();
+    }
+  }
+  const seconds = Math.round((performance.now() - began) / 100) / 10;
+  return { name, promise, seconds, tries, broken, ...(figures && { figures }), found };
+}
+
+const holds = ({ broken = [], found = [] }: Finding): boolean => broken.length === 0 && found.every(({ first }) => first !== undefined);
+
+function describe(finding: Finding): string {
+  const { name, promise, seconds, missing, tries = 0, broken = [], figures = {}, found = [] } = finding;
+  if (missing !== undefined) return `- ${name}: left out. ${missing}\n`;
+  const lines = [`${holds(finding) ? '✓' : '✗'} ${name}: ${promise} ${tries} tries, ${broken.length} times broken, ${seconds} s`];
+  const measured = Object.entries(figures).map(([figure, value]) => `${figure} ${value}`);
+  if (measured.length > 0) lines.push(`    ${measured.join(', ')}`);
+  lines.push(...broken.slice(0, 20).map((sentence) => `    broken: ${sentence}`));
+  for (const { sabotage, first } of found) lines.push(`    where ${sabotage}: ${first === undefined ? 'NOTHING was found' : `found, ${first}`}`);
+  return `${lines.join('\n')}\n`;
+}
+
+function choose(names: string | undefined): readonly Experiment[] {
+  if (names === undefined) return experiments;
+  return names.split(',').map((wanted) => {
+    const found = experiments.find(({ name }) => name === wanted);
+    if (found === undefined) throw new Error(`Not an experiment: ${wanted}. There are ${experiments.map(({ name }) => name).join(', ')}.`);
+    return found;
+  });
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      dose: { type: 'string', default: 'long' },
+      experiment: { type: 'string' },
+      seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
+      json: { type: 'string', default: join(__dirname, 'results', `${new Date().toISOString().replaceAll(':', '.')}.json`) },
+    },
+  });
+  const { dose } = values;
+  if (dose !== 'short' && dose !== 'long') throw new Error(`Not a dose: ${dose}. There are short and long.`);
+  const seed = Number(values.seed);
+  if (!Number.isSafeInteger(seed)) throw new Error(`Not a seed: ${values.seed}.`);
+  say(`dose ${dose}, seed ${seed}`);
+  const findings: Finding[] = [];
+  for (const experiment of choose(values.experiment)) {
+    const finding = await conduct(experiment, dose, seed);
+    findings.push(finding);
+    process.stdout.write(describe(finding));
+    mkdirSync(dirname(values.json), { recursive: true });
+    writeFileSync(values.json, `${JSON.stringify({ dose, seed, date: new Date().toISOString(), node: process.version, findings }, undefined, 2)}\n`);
+  }
+  const left = findings.filter(({ missing }) => missing !== undefined).length;
+  const failed = findings.filter((finding) => !holds(finding)).length;
+  process.stdout.write(`\n${findings.length - left - failed} passed, ${failed} failed${left > 0 ? `, ${left} skipped` : ''}\n`);
+  if (failed > 0) process.exitCode = 1;
+}
+
+void main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exitCode = 1;
+});
