@@ -68,6 +68,7 @@ export class Tally {
       case 'damaged':
       case 'snapshot':
       case 'drill':
+      case 'repaired':
       case 'summary':
         break;
     }

@@ -17,6 +17,12 @@ export class VerifyView implements Audience {
       case 'damaged':
         this.terminal.result({ style: 'red', text: event.reason.padEnd(10) }, '  ', `${event.snapshot}/${event.path}`);
         return;
+      case 'repaired':
+        this.terminal.result({ style: 'green', text: 'repaired  ' }, '  ', `${event.snapshot}/${event.path}`);
+        return;
+      case 'failed':
+        if (event.file_name !== undefined) this.terminal.complain(event.message, event.hint);
+        return;
       case 'skipped':
         this.terminal.say({ style: 'bold', text: event.file_name }, `  ${event.reason}`);
         return;

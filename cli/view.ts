@@ -62,6 +62,7 @@ export abstract class View {
       case 'progress':
       case 'damaged':
       case 'drill':
+      case 'repaired':
         break;
     }
     this.progress.show(event);

@@ -91,6 +91,8 @@ export type TransferEvent =
   | { readonly event: 'failed'; readonly file_name?: string; readonly code: ErrorCode; readonly message: string; readonly hint?: string }
   | ({ readonly event: 'snapshot' } & SnapshotEvent)
   | ({ readonly event: 'damaged' } & Damage)
+  /** What was damaged there is whole again. */
+  | { readonly event: 'repaired'; readonly snapshot: string; readonly path: string }
   | ({ readonly event: 'drill' } & DrillReport)
   | ({ readonly event: 'summary' } & Summary);
 

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import type { KeepRules, PruneEvent } from '../../lib/index';
-import { localDirectory } from '../local-directory';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatSize, parseDuration } from '../size';
+import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
 
@@ -23,8 +23,8 @@ export function describePrune(program: Command, shell: Shell): void {
   program
     .command('prune')
     .description('Removes the snapshots that no --keep option keeps. Never the newest one of a backup, nor one whose manifest is damaged.')
-    .usage('DIR --keep-… [OPTIONS]')
-    .argument('<DIR>', 'the receive directory')
+    .usage('DIR|TARGET --keep-… [OPTIONS]')
+    .argument('<DIR|TARGET>', placeArgument)
     .option('--name <NAME>', 'of this backup only; default: of each one')
     .option('--keep-last <N>', 'keep the newest N', parseCount)
     .option('--keep-daily <N>', 'keep the newest of each of the last N days that have a snapshot, in UTC', parseCount)
@@ -40,17 +40,17 @@ Examples:
   $ sendall prune /srv/backups --name laptop --keep-last 30
 
 What one of the options keeps stays. Files that other snapshots have as well
-are not touched.`,
+are not touched. On another machine it takes a key with the right admin.`,
     )
     .action(async (given: string, flags: PruneFlags) => {
-      const directory = localDirectory(given);
+      const place = await snapshotPlace(given);
       const keep = rulesOf(flags);
       const { runTransfer } = require('../run') as typeof import('../run');
-      shell.exit(await runTransfer(shell.settings(), complaints, (transfer) => pruneHere(directory, keep, flags, transfer)));
+      shell.exit(await runTransfer(shell.settings(), complaints, (transfer) => pruneAt(place, keep, flags, transfer)));
     });
 }
 
-async function pruneHere(directory: string, keep: KeepRules, { name, dryRun = false }: PruneFlags, { on, terminal, signal }: Transfer): Promise<void> {
+async function pruneAt(place: SnapshotPlace, keep: KeepRules, { name, dryRun = false }: PruneFlags, { on, terminal, signal }: Transfer): Promise<void> {
   const { prune } = require('../../lib/index') as typeof import('../../lib/index');
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   const words = new PruneWords(terminal, dryRun);
@@ -60,7 +60,7 @@ async function pruneHere(directory: string, keep: KeepRules, { name, dryRun = fa
     else words.show(event);
   };
   try {
-    await prune({ directory, keep, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
+    await prune({ ...place, keep, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
   } finally {
     words.sumUp();
   }

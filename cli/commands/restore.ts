@@ -1,8 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { DrillReport, IfExists, TransferEvent } from '../../lib/index';
 import type { Audience, Shell, Transfer } from '../run';
-import { formatCount, formatDuration, formatSize } from '../size';
+import { formatCount, formatDuration, formatSize, parseDuration } from '../size';
 import type { Terminal } from '../terminal';
+import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import { wrongUsage } from '../usage';
 
 /** The options of `sendall restore`, as commander names them. */
@@ -11,6 +12,8 @@ interface RestoreFlags {
   /** A share, above 0 and up to 1. */
   readonly drill?: number;
   readonly scratch?: string;
+  /** ms */
+  readonly retryFor?: number;
 }
 
 /** Adds `sendall restore` to the program. */
@@ -18,8 +21,8 @@ export function describeRestore(program: Command, shell: Shell): void {
   program
     .command('restore')
     .description('Brings a snapshot back, or some of it, to another place. What is there in the end was read back and is what the manifest says.')
-    .usage('DIR SNAPSHOT DEST [PATH...] [OPTIONS]\n       sendall restore DIR SNAPSHOT --drill PERCENT [--scratch DIR]')
-    .argument('<DIR>', 'the receive directory with the snapshots')
+    .usage('DIR|TARGET SNAPSHOT DEST [PATH...] [OPTIONS]\n       sendall restore DIR SNAPSHOT --drill PERCENT [--scratch DIR]')
+    .argument('<DIR|TARGET>', placeArgument)
     .argument('<SNAPSHOT>', 'NAME/2026-11-20T101233Z or NAME/latest; sendall snapshots lists them')
     .argument('[DEST]', 'where to; made where it is missing')
     .argument('[PATH...]', 'what of it: files, directories with all that is below, patterns; default: everything')
@@ -30,11 +33,12 @@ export function describeRestore(program: Command, shell: Shell): void {
     )
     .option('--drill <PERCENT>', 'restore a random sample to a scratch directory, compare it with the manifest, remove it, and report', parseShare)
     .option('--scratch <DIR>', 'with --drill: where the scratch directory is made; default: the one for temporary files')
+    .option('--retry-for <DURATION>', 'from another machine: how long to go on trying when the connection is lost: 30s, 5min, 2h', parseDuration)
     .addHelpText(
       'after',
       `
 Examples:
-  $ sendall restore /srv/backups laptop/latest ~/restored
+  $ sendall restore homeserver laptop/latest ~/restored
   $ sendall restore /srv/backups laptop/2026-11-20T101233Z ~/restored home/photos "home/**/*.txt"
   $ sendall restore /srv/backups laptop/latest --drill 1% --json
 
@@ -42,8 +46,8 @@ Everything keeps the name that it has in the snapshot, below DEST. In a pattern,
 within a component, and ** is any number of them. What an interrupted restore has brought is
 kept in DEST/.sendall, and the same command goes on with it.`,
     )
-    .action(async (directory: string, snapshot: string, destination: string | undefined, paths: string[], flags: RestoreFlags) => {
-      const work = workOf({ directory, snapshot, destination, paths }, flags);
+    .action(async (given: string, snapshot: string, destination: string | undefined, paths: string[], flags: RestoreFlags) => {
+      const work = workOf({ place: await snapshotPlace(given), snapshot, destination, paths }, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { SenderView } = require('../view') as typeof import('../view');
       const audience = (terminal: Terminal): Audience =>
@@ -53,25 +57,27 @@ kept in DEST/.sendall, and the same command goes on with it.`,
 }
 
 interface Words {
-  readonly directory: string;
+  readonly place: SnapshotPlace;
   readonly snapshot: string;
   readonly destination: string | undefined;
   readonly paths: readonly string[];
 }
 
-function workOf({ destination, paths, ...from }: Words, { ifExists, drill: share, scratch }: RestoreFlags): (transfer: Transfer) => Promise<void> {
+function workOf({ place, snapshot, destination, paths }: Words, { ifExists, drill: share, scratch, retryFor }: RestoreFlags): (transfer: Transfer) => Promise<void> {
   if (share === undefined) {
-    if (destination === undefined) throw wrongUsage('Where to restore to is missing.', { hint: 'sendall restore DIR SNAPSHOT DEST' });
+    if (destination === undefined) throw wrongUsage('Where to restore to is missing.', { hint: 'sendall restore DIR|TARGET SNAPSHOT DEST' });
     if (scratch !== undefined) throw wrongUsage('--scratch is for --drill only.');
     return async ({ on, signal }) => {
       const { restore } = require('../../lib/index') as typeof import('../../lib/index');
-      await restore({ ...from, destination, paths, ifExists, on, signal });
+      await restore({ ...place, snapshot, destination, paths, ifExists, on, signal, ...(retryFor === undefined ? {} : { retryFor }) });
     };
   }
   if (destination !== undefined) throw wrongUsage('A drill restores to a scratch directory, and to no other.', { hint: 'sendall restore DIR SNAPSHOT --drill 1%' });
+  if (!('directory' in place)) throw wrongUsage('A drill is held on the machine that has the snapshots.', { hint: 'sendall restore DIR SNAPSHOT --drill 1%' });
+  const { directory } = place;
   return async ({ on, signal }) => {
     const { drill } = require('../../lib/index') as typeof import('../../lib/index');
-    failIfAny(await drill({ ...from, share, ...(scratch === undefined ? {} : { scratch }), on, signal }));
+    failIfAny(await drill({ directory, snapshot, share, ...(scratch === undefined ? {} : { scratch }), on, signal }));
   };
 }
 

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { Difference, SnapshotDamaged, SnapshotListed } from '../../lib/index';
-import { localDirectory } from '../local-directory';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatNumber, formatSize } from '../size';
+import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Cell } from '../table';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
@@ -14,9 +14,9 @@ const silence: Audience = { show: () => undefined };
 export function describeSnapshots(program: Command, shell: Shell): void {
   program
     .command('snapshots')
-    .description('Lists the snapshots in a receive directory, or tells what differs between two of them. Reads no file of a backup.')
-    .usage('DIR [NAME] [OPTIONS]')
-    .argument('<DIR>', 'the receive directory')
+    .description('Lists the snapshots in a receive directory, here or on another machine, or tells what differs between two of them. Reads no file of a backup.')
+    .usage('DIR|TARGET [NAME] [OPTIONS]')
+    .argument('<DIR|TARGET>', placeArgument)
     .argument('[NAME]', 'of one backup only')
     .option('--diff <SNAPSHOT...>', 'A B: what was added, removed and changed from A to B; each NAME/ID or NAME/latest, or without NAME/ where it was given')
     .addHelpText(
@@ -24,30 +24,31 @@ export function describeSnapshots(program: Command, shell: Shell): void {
       `
 Examples:
   $ sendall snapshots /srv/backups
+  $ sendall snapshots homeserver
   $ sendall snapshots /srv/backups laptop --diff 2026-11-20T101233Z latest
 
 SIZE is that of all files of a snapshot, NEW that of those in no earlier one.`,
     )
     .action(async (given: string, name: string | undefined, { diff }: { readonly diff?: readonly string[] }) => {
-      const directory = localDirectory(given);
+      const place = await snapshotPlace(given);
       const two = diff === undefined ? undefined : pairOf(diff, name);
       const { runTransfer } = require('../run') as typeof import('../run');
-      shell.exit(await runTransfer(shell.settings(), () => silence, (transfer) => (two ? compare(directory, two, transfer) : list(directory, name, transfer))));
+      shell.exit(await runTransfer(shell.settings(), () => silence, (transfer) => (two ? compare(place, two, transfer) : list(place, name, transfer))));
     });
 }
 
 /** The two snapshots to compare, each with the name of its backup. */
 function pairOf(words: readonly string[], name: string | undefined): readonly [string, string] {
   const [a, b, ...more] = words.map((word) => (word.includes('/') || name === undefined ? word : `${name}/${word}`));
-  if (a === undefined || b === undefined || more.length > 0) throw wrongUsage('--diff takes two snapshots.', { hint: 'It is sendall snapshots DIR --diff A B.' });
+  if (a === undefined || b === undefined || more.length > 0) throw wrongUsage('--diff takes two snapshots.', { hint: 'It is sendall snapshots DIR|TARGET --diff A B.' });
   return [a, b];
 }
 
-async function list(directory: string, name: string | undefined, { terminal, signal }: Transfer): Promise<void> {
+async function list(place: SnapshotPlace, name: string | undefined, { terminal, signal }: Transfer): Promise<void> {
   const { listSnapshots, TransferError } = require('../../lib/index') as typeof import('../../lib/index');
-  const listed = await listSnapshots({ directory, signal, ...(name === undefined ? {} : { name }) });
+  const listed = await listSnapshots({ ...place, signal, ...(name === undefined ? {} : { name }) });
   if (terminal.settings.json) for (const each of listed) tell(terminal, each);
-  else if (listed.length === 0) terminal.say(`There is no snapshot in ${directory}.`);
+  else if (listed.length === 0) terminal.say(`There is no snapshot ${'directory' in place ? `in ${place.directory}` : 'there'}.`);
   else showTable(listed, terminal);
   const damaged = listed.filter(({ event }) => event === 'damaged').length;
   if (damaged === 0) return;
@@ -74,9 +75,9 @@ function showTable(listed: readonly (SnapshotListed | SnapshotDamaged)[], termin
   for (const line of tableLines(['SNAPSHOT', ...numbers.map((right) => ({ right })), 'VERIFIED'], rows)) terminal.result(line);
 }
 
-async function compare(directory: string, [a, b]: readonly [string, string], { terminal }: Transfer): Promise<void> {
+async function compare(place: SnapshotPlace, [a, b]: readonly [string, string], { terminal, signal }: Transfer): Promise<void> {
   const { diffSnapshots } = require('../../lib/index') as typeof import('../../lib/index');
-  const difference = await diffSnapshots(directory, a, b);
+  const difference = await diffSnapshots({ ...place, a, b, signal });
   if (!terminal.settings.json) return showDifference(difference, terminal);
   const { JsonLines } = require('../progress-json') as typeof import('../progress-json');
   const lines = new JsonLines(terminal.stdout);

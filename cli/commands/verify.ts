@@ -1,15 +1,19 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import type { DamageReason, Summary, TransferEvent } from '../../lib/index';
-import { localDirectory } from '../local-directory';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatRate, formatSize } from '../size';
+import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Piece } from '../terminal';
+import { wrongUsage } from '../usage';
+import { append } from './send';
 
 /** The options of `sendall verify`, as commander names them. */
 interface VerifyFlags {
   readonly sample?: number;
   readonly snapshot?: string;
+  readonly repair?: boolean;
+  readonly source?: readonly string[];
 }
 
 /** Adds `sendall verify` to the program. */
@@ -17,15 +21,18 @@ export function describeVerify(program: Command, shell: Shell): void {
   program
     .command('verify')
     .description('Reads snapshots back from the disk, and finds what is not as it was when it was stored.')
-    .usage('DIR [OPTIONS]')
-    .argument('<DIR>', 'the receive directory')
+    .usage('DIR|TARGET [OPTIONS]')
+    .argument('<DIR|TARGET>', placeArgument)
     .option('--sample <PERCENT>', 'read only about this share of the files, those that were read longest ago: 5%', parsePercent)
     .option('--snapshot <SNAPSHOT>', 'only NAME/ID or NAME/latest, or with NAME all snapshots of one backup; default: all of all')
+    .option('--repair', 'bring the damaged pieces of files from this machine again, where it still has that content')
+    .option('--source <PATH>', 'with --repair: what was backed up, as it was named to sendall backup; may be given several times', append)
     .addHelpText(
       'after',
       `
 Examples:
   $ sendall verify /srv/backups
+  $ sendall verify homeserver --repair --source ~/Documents
   $ sendall verify /srv/backups --sample 5%
   $ sendall verify /srv/backups --snapshot laptop/latest --json
 
@@ -36,10 +43,12 @@ Each 5% begins where the one before ended: after 20 of them, everything was read
 What can be damaged: ${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}${what}`).join('')}`,
     )
     .action(async (given: string, flags: VerifyFlags) => {
-      const directory = localDirectory(given);
+      const place = await snapshotPlace(given);
+      if (flags.source && flags.repair !== true) throw wrongUsage('--source is for --repair only.');
+      if (flags.repair === true && !flags.source) throw wrongUsage('--repair needs to know where the files are.', { hint: 'Name what was backed up with --source PATH.' });
       const { runTransfer } = require('../run') as typeof import('../run');
       const { VerifyView } = require('../verify-view') as typeof import('../verify-view');
-      shell.exit(await runTransfer(shell.settings(), (terminal) => new VerifyView(terminal), (transfer) => verifyHere(directory, flags, transfer)));
+      shell.exit(await runTransfer(shell.settings(), (terminal) => new VerifyView(terminal), (transfer) => verifyAt(place, flags, transfer)));
     });
 }
 
@@ -53,8 +62,8 @@ const damages: readonly (readonly [reason: DamageReason, what: string])[] = [
   ['foreign', 'it is there, and was not backed up'],
 ];
 
-async function verifyHere(directory: string, { sample, snapshot }: VerifyFlags, { on, terminal, signal }: Transfer): Promise<void> {
-  const { verify } = require('../../lib/index') as typeof import('../../lib/index');
+async function verifyAt(place: SnapshotPlace, { sample, snapshot, source }: VerifyFlags, { on, terminal, signal }: Transfer): Promise<void> {
+  const { repair, verify } = require('../../lib/index') as typeof import('../../lib/index');
   const which = snapshot === undefined ? {} : snapshot.includes('/') ? { snapshot } : { name: snapshot };
   let damaged = 0;
   let summary: Summary | undefined;
@@ -64,7 +73,13 @@ async function verifyHere(directory: string, { sample, snapshot }: VerifyFlags, 
     on(event);
   };
   try {
-    const { continued } = await verify({ directory, ...which, ...(sample === undefined ? {} : { sample }), on: note, signal });
+    const options = { ...place, ...which, ...(sample === undefined ? {} : { sample }), on: note, signal };
+    if (source) {
+      const { repaired, bytes_on_wire: moved } = await repair({ ...options, sources: source });
+      if (repaired > 0) terminal.say(`${formatCount(repaired, 'damaged name')} whole again; ${formatSize(moved)} were brought.`);
+      return;
+    }
+    const { continued } = await verify(options);
     if (continued !== undefined) terminal.say(`It went on with the verification that began at ${continued}.`);
   } finally {
     if (summary && !signal.aborted) terminal.result(...closing(summary, damaged));

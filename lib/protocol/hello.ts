@@ -1,4 +1,5 @@
 import { type EntryName, parseEntryName } from '../name';
+import { type Ask, parseAsk } from './ask';
 import { countUnder, type DigestAlgorithm, optionalTextUnder, roleUnder, textUnder, wrong } from './fields';
 import type { JsonObject } from './frame';
 import { ownValue } from './json-object';
@@ -22,10 +23,14 @@ export interface Hello {
   readonly digest?: DigestAlgorithm;
   /** By the sender, on connection 0: everything that it offers becomes one snapshot of the backup of this name. */
   readonly backup?: EntryName;
+  /** By the sender, on connection 0: what it offers heals the snapshots of the backup of this name; the receiver repeats it in its answer. */
+  readonly repair?: EntryName;
   /** By the sender of a backup: it reads every file, changed or not. */
   readonly checksum?: boolean;
   /** The receiver's answer to `backup`: what the snapshot will be called. */
   readonly snapshot?: string;
+  /** By a receiver that dials: what the other side is to do with its snapshots. */
+  readonly ask?: Ask;
 }
 
 /** @throws TransferError `bad-header` */
@@ -35,6 +40,7 @@ export function parseHello(header: JsonObject): Hello {
   const session = textUnder(header, 'session');
   if (!/^[0-9a-f]{32}$/.test(session)) throw wrong('session', '32 hexadecimal digits', session);
   const digest = ownValue(header, 'digest');
+  const ask = ownValue(header, 'ask');
   if (digest !== undefined && digest !== 'blake3' && digest !== 'sha256' && digest !== 'md5') throw wrong('digest', '"blake3", "sha256" or "md5"', digest);
   return {
     type,
@@ -44,17 +50,24 @@ export function parseHello(header: JsonObject): Hello {
     connection: countUnder(header, 'connection'),
     ...(digest === undefined ? {} : { digest }),
     ...parseBackup(header),
+    ...(ask === undefined ? {} : { ask: parseAsk(ask) }),
+  };
+}
+
+function parseBackup(header: JsonObject): Pick<Hello, 'backup' | 'repair' | 'checksum' | 'snapshot'> {
+  const [backup, repair] = [backupNameUnder(header, 'backup'), backupNameUnder(header, 'repair')];
+  const snapshot = optionalTextUnder(header, 'snapshot');
+  return {
+    ...(backup === undefined ? {} : { backup }),
+    ...(repair === undefined ? {} : { repair }),
+    ...(ownValue(header, 'checksum') === true ? { checksum: true } : {}),
+    ...(snapshot === undefined ? {} : { snapshot }),
   };
 }
 
 /** "The name of a backup is a single component." */
-function parseBackup(header: JsonObject): Pick<Hello, 'backup' | 'checksum' | 'snapshot'> {
-  const name = optionalTextUnder(header, 'backup');
-  if (name?.includes('/') === true) throw wrong('backup', 'a name without slashes', name);
-  const snapshot = optionalTextUnder(header, 'snapshot');
-  return {
-    ...(name === undefined ? {} : { backup: parseEntryName(name) }),
-    ...(ownValue(header, 'checksum') === true ? { checksum: true } : {}),
-    ...(snapshot === undefined ? {} : { snapshot }),
-  };
+function backupNameUnder(header: JsonObject, key: string): EntryName | undefined {
+  const name = optionalTextUnder(header, key);
+  if (name?.includes('/') === true) throw wrong(key, 'a name without slashes', name);
+  return name === undefined ? undefined : parseEntryName(name);
 }

@@ -62,6 +62,8 @@ export interface MissingEntry {
   readonly name: string;
   readonly code: ErrorCode;
   readonly message: string;
+  /** By the sender of a snapshot that never had it: nothing is wrong here and now. */
+  readonly skipped?: true;
 }
 
 export interface NameRule {
@@ -197,7 +199,7 @@ export function parseMissing(bytes: Uint8Array): MissingEntry[] {
   return parseList(bytes).map((element) => {
     const missing = asObject(element);
     const code = textUnder(missing, 'code');
-    return { name: textUnder(missing, 'name'), code: isErrorCode(code) ? code : 'unexpected', message: textUnder(missing, 'message') };
+    return { name: textUnder(missing, 'name'), code: isErrorCode(code) ? code : 'unexpected', message: textUnder(missing, 'message'), ...(ownValue(missing, 'skipped') === true ? { skipped: true } : {}) };
   });
 }
 

@@ -1,5 +1,5 @@
 import type { Digests } from '../progress';
-import { countUnder, digestsUnder, optionalCountUnder, optionalSizeUnder, sizeUnder, textUnder, wrong } from './fields';
+import { countUnder, digestsUnder, optionalCountUnder, optionalSizeUnder, optionalTextUnder, sizeUnder, textUnder, wrong } from './fields';
 import type { JsonObject } from './frame';
 import { type Hello, parseHello } from './hello';
 import { ownValue } from './json-object';
@@ -84,11 +84,17 @@ export interface Close {
   readonly digests: Digests;
 }
 
-/** By the sender: the file is not sent after all, for instance because it changed. */
+/** By the sender: the file is not sent after all, and why. */
 export interface Drop {
   readonly type: 'drop';
   readonly file: number;
+  /** Absent: it changed. */
+  readonly code?: DropCode;
+  readonly message?: string;
 }
+
+/** What a sender may say of its own file. */
+export type DropCode = 'source-changed' | 'source-unreadable' | 'mismatch';
 
 /** By the sender: words for whoever runs the receiver. */
 export interface Text {
@@ -200,7 +206,7 @@ export function parseFromSender(header: JsonObject): FromSender {
     case 'close':
       return { type, file: countUnder(header, 'file'), size: sizeUnder(header, 'size'), digests: digestsUnder(header, 'digests') };
     case 'drop':
-      return { type, file: countUnder(header, 'file') };
+      return parseDrop(header);
     case 'text':
       return { type, file: countUnder(header, 'file'), text: textUnder(header, 'text') };
     case 'connect':
@@ -244,6 +250,13 @@ export function parseFromReceiver(header: JsonObject): FromReceiver {
     default:
       throw wrong('type', 'a message of a receiver', type);
   }
+}
+
+/** A code that a sender cannot give is as if there were none. */
+function parseDrop(header: JsonObject): Drop {
+  const [file, code, message] = [countUnder(header, 'file'), ownValue(header, 'code'), optionalTextUnder(header, 'message')];
+  const known = code === 'source-changed' || code === 'source-unreadable' || code === 'mismatch';
+  return { type: 'drop', file, ...(known ? { code } : {}), ...(message === undefined ? {} : { message }) };
 }
 
 /** What no file could have is refused here; what its own size forbids, by whoever knows the file. */

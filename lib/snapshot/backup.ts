@@ -90,8 +90,8 @@ function checkUsage({ paths, name, target, directory }: BackupOptions): EntryNam
 
 async function toReceiver({ name: _, target = '', digest = usualDigest, checksum = false, deadlines, ...options }: BackupOptions, name: EntryName): Promise<Sent> {
   const began = performance.now();
-  const meeting = new DialedMeeting(parseTicket(target), digest, deadlines, { name, checksum });
-  const transfer = new SessionTransfer({ ...options, digest }, meeting, undefined, true);
+  const meeting = new DialedMeeting(parseTicket(target), digest, deadlines, { name, repairs: false, checksum });
+  const transfer = new SessionTransfer({ ...options, digest }, meeting, { snapshot: true });
   try {
     await transfer.run();
   } finally {
@@ -106,7 +106,7 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
   const { paths, digest = usualDigest, checksum = false, on, signal, limit } = options;
   const exclude = [...(options.exclude ?? []), ...(await itself(paths, directory))];
   const home = { directory, allowance: new Allowance({}) };
-  const request = { name, checksum, algorithm: digest, home, peer: 'local', mayCompare: true, session: newSession() };
+  const request = { name, repairs: false, checksum, algorithm: digest, home, peer: 'local', mayCompare: true, session: newSession() };
   const intake = await ArrivingSnapshot.open(request, () => undefined);
   try {
     const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;

@@ -3,6 +3,7 @@ import { printable } from '../name';
 import type { Listener } from '../progress';
 import type { Intake, IntakeRequest } from '../transfer/session/intake';
 import { ArrivingSnapshot } from './arriving-snapshot';
+import { RepairIntake } from './repair-intake';
 
 /** How long a snapshot whose session was lost waits for it to come back, in ms. */
 const returnWithin = 300_000;
@@ -18,10 +19,11 @@ export class Intakes {
   constructor(private readonly on: Listener) {}
 
   /**
-   * The snapshot that a session makes: a new one, or the one that an earlier conversation of it began. Rejects with `exists` while
+   * What heals snapshots, or the snapshot that a session makes: a new one, or the one that an earlier conversation of it began. Rejects with `exists` while
    * another session makes one of the same name, and with `directory` where another process does.
    */
   async take(request: IntakeRequest): Promise<Intake> {
+    if (request.repairs) return RepairIntake.open(request);
     const key = `${request.home.directory}\0${request.name}`;
     const before = await this.open.get(key)?.catch(() => undefined);
     if (before) clearTimeout(this.waiting.get(before));

@@ -1,10 +1,11 @@
 import { createReceiver as createPlainReceiver, type Receiver, type ReceiverOptions } from '../transfer/receiver';
+import { answerAsk, restoreSource } from './answer';
 import { Intakes } from './intakes';
 
 /** Opens a directory for receiving files and backups. Rejects with `directory` when it is unsafe or in use. */
 export async function createReceiver(options: ReceiverOptions): Promise<Receiver> {
   const intakes = new Intakes(options.on ?? (() => undefined));
-  const receiver = await createPlainReceiver(options, (request) => intakes.take(request));
+  const receiver = await createPlainReceiver(options, { openIntake: (request) => intakes.take(request), answer: answerAsk, source: restoreSource });
   return {
     listen: (address) => receiver.listen(address),
     once: () => receiver.once(),

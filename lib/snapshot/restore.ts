@@ -12,7 +12,7 @@ import { failureOf } from '../transfer/summary';
 import { Catalog, type Snapshot } from './catalog';
 import type { ManifestEntry, ManifestHead } from './manifest';
 import { chooseEntries } from './selection';
-import { snapshotSource } from './snapshot-source';
+import { snapshotSource, whyMissing } from './snapshot-source';
 
 export interface RestoreOptions {
   /** A receive directory on this machine. */
@@ -56,23 +56,36 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
   const snapshot = await catalog.find(options.snapshot);
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = chooseEntries(entries, paths);
-  const own = path.join(await makeDestination(destination, snapshot), stagingName);
-  const mark = path.join(own, markName);
-  const ours = !(await exists(own)) || (await exists(mark));
-  const homes = await Homes.open(destination, {});
-  let ended: RestoredEntries;
-  try {
-    if (ours) await writeFile(mark, '');
-    ended = await restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, on, signal });
-  } finally {
-    await homes.close();
-  }
-  if (ours) await rm(own, { recursive: true, force: true });
+  await makeDestination(destination, snapshot);
+  const ended = await within(destination, (homes) => restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, on, signal }));
   const { files, failures, summary } = ended;
   on({ event: 'summary', ...summary });
   const failure = failureOf(summary.files, failures);
   if (failure) throw failure;
   return { snapshot: `${snapshot.name}/${snapshot.id}`, files, summary };
+}
+
+/**
+ * Restores into `destination`, which is made where it is missing, by `work`. What we keep in there for a restore that is broken off goes
+ * with a restore that comes to its end; what a receiver keeps there stays. Rejects with `directory`, and like `work`.
+ */
+export async function within<Result>(destination: string, work: (homes: Homes) => Promise<Result>): Promise<Result> {
+  await mkdir(destination, { recursive: true }).catch((error: unknown) => {
+    throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
+  });
+  const own = path.join(destination, stagingName);
+  const mark = path.join(own, markName);
+  const ours = !(await exists(own)) || (await exists(mark));
+  const homes = await Homes.open(destination, {});
+  let result: Result;
+  try {
+    if (ours) await writeFile(mark, '');
+    result = await work(homes);
+  } finally {
+    await homes.close();
+  }
+  if (ours) await rm(own, { recursive: true, force: true });
+  return result;
 }
 
 export interface EntriesToRestore {
@@ -91,9 +104,9 @@ export type RestoredEntries = Pick<SentWithin, 'files' | 'failures' | 'summary'>
 export function restoreEntries({ snapshot, head, chosen, home, ifExists, on, signal }: EntriesToRestore): Promise<RestoredEntries> {
   // The sender tells why something failed, the receiver everything else: both would tell twice.
   const rules: SessionRules = { peer, ifExists, mayCompare: true, on: (event) => event.event !== 'failed' && on(event) };
-  const missing = (name: string, reason: string): void => on({ event: 'skipped', file_name: name, reason: `it is not in this snapshot: ${reason}` });
+  for (const entry of chosen) if (entry.type === 'missing') on({ event: 'skipped', file_name: entry.name, reason: whyMissing(entry.reason) });
   return sendWithin({
-    source: snapshotSource(snapshot.place, head, chosen, missing),
+    source: snapshotSource(snapshot.place, head, chosen),
     receiver: { home, rules },
     algorithm: head.digest,
     on: (event) => event.event === 'failed' && on(event),
@@ -101,12 +114,12 @@ export function restoreEntries({ snapshot, head, chosen, home, ifExists, on, sig
   });
 }
 
-/** Makes the destination where it is missing, and returns where it is. Rejects with `usage` for one among the snapshots, with `directory`. */
-async function makeDestination(destination: string, { name, place }: Snapshot): Promise<string> {
+/** Makes the destination where it is missing. Rejects with `usage` for one among the snapshots, with `directory`. */
+async function makeDestination(destination: string, { name, place }: Snapshot): Promise<void> {
   try {
     await mkdir(destination, { recursive: true });
     const [there, root] = [await realpath(destination), await realpath(path.dirname(path.dirname(place)))];
-    if (there !== root && there !== path.join(root, name) && !there.startsWith(path.join(root, name, path.sep))) return there;
+    if (there !== root && there !== path.join(root, name) && !there.startsWith(path.join(root, name, path.sep))) return;
   } catch (error) {
     throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
   }

@@ -14,15 +14,19 @@ const batchSize = 256;
 /**
  * The entries of a snapshot as a session sends them: with the metadata of the manifest, and its digest vouching for each file, so that
  * nothing else is ever sent under its name. `place` is the path of the snapshot's directory. What of a file can be seen without
- * reading it, `mismatch`, comes in place of the file; `missing` is told of what the snapshot never had.
+ * reading it, `mismatch`, comes in place of the file. What the snapshot never had is left out.
  */
-export async function* snapshotSource(place: string, { digest }: ManifestHead, entries: readonly ManifestEntry[], missing: (name: string, reason: string) => void): SessionSource {
+export async function* snapshotSource(place: string, { digest }: ManifestHead, entries: readonly ManifestEntry[]): SessionSource {
   for (let at = 0; at < entries.length; at += batchSize) {
     const batch = entries.slice(at, at + batchSize);
-    for (const entry of batch) if (entry.type === 'missing') missing(entry.name, entry.reason);
     const found = await Promise.all(batch.map((entry) => look(place, digest, entry)));
     yield found.filter((entry) => entry !== undefined);
   }
+}
+
+/** What to say of an entry that the snapshot never had, for the reason that its manifest gives. */
+export function whyMissing(reason: string): string {
+  return `it is not in this snapshot: ${reason}`;
 }
 
 async function look(place: string, algorithm: ManifestHead['digest'], entry: ManifestEntry): Promise<FoundEntry | TransferError | undefined> {

@@ -12,7 +12,7 @@ import { announcesTls } from '../transport/tls';
 import { Homes } from './homes';
 import { receivePlain, type ReceiveRules } from './plain-receive';
 import { SessionHost } from './session/host';
-import type { OpenIntake } from './session/intake';
+import type { Keeper } from './session/keeper';
 import { type LinkDeadlines, usualLinkDeadlines } from './session/link';
 import type { SessionReceived } from './session/receive';
 import { failureOf } from './summary';
@@ -78,9 +78,9 @@ const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
 const returnWithin = 60_000;
 const usualRetry = 300_000;
 
-/** Opens a directory for receiving; backups too, where `openIntake` takes them. Rejects with `directory` when it is unsafe or in use. */
-export async function createReceiver(options: ReceiverOptions, openIntake?: OpenIntake): Promise<Receiver> {
-  return new OpenReceiver(await Homes.open(options.directory, options), options, openIntake);
+/** Opens a directory for receiving; backups too, where `keeper` keeps them. Rejects with `directory` when it is unsafe or in use. */
+export async function createReceiver(options: ReceiverOptions, keeper?: Keeper): Promise<Receiver> {
+  return new OpenReceiver(await Homes.open(options.directory, options), options, keeper);
 }
 
 class OpenReceiver implements Receiver {
@@ -101,14 +101,14 @@ class OpenReceiver implements Receiver {
   constructor(
     private readonly homes: Homes,
     options: ReceiverOptions,
-    openIntake: OpenIntake | undefined,
+    keeper: Keeper | undefined,
   ) {
     const { ifExists = 'refuse', allowHidden = false, insecurePlain = false, on = () => undefined, authorized } = options;
     this.store = limitStore(homes.own.store, homes.own.allowance);
     this.rules = { ifExists, allowHidden, on };
     this.insecurePlain = insecurePlain;
     this.deadlines = { ...usualDeadlines, ...options.deadlines };
-    this.host = new SessionHost({ ifExists, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), openIntake });
+    this.host = new SessionHost({ ifExists, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), keeper });
     this.firstTransfer = new Promise((resolve) => {
       this.endFirst = resolve;
     });

@@ -172,6 +172,15 @@ export class ByteStream {
     return this.ended && this.kept.length === 0;
   }
 
+  /** Resolves when the connection is closed in both directions. */
+  whenClosed(): Promise<void> {
+    const { duplex } = this;
+    return new Promise((resolve) => {
+      if (!duplex || duplex.destroyed) resolve();
+      else duplex.once('close', resolve);
+    });
+  }
+
   /** Whether the connection is closed in both directions. */
   get closed(): boolean {
     return this.duplex?.destroyed ?? false;

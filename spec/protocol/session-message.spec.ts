@@ -25,7 +25,7 @@ const fromSender: fc.Arbitrary<FromSender> = fc.oneof(
   fc.record({ type: fc.constant('keep' as const), file: count, first: fc.nat({ max: 65535 }), count: fc.integer({ min: 1, max: 65536 }) }),
   fc.record({ type: fc.constant('copy' as const), file: count, offset: fc.nat({ max: 2 ** 30 }).map((piece) => piece * pieceSize), size: fc.integer({ min: 1, max: 2 ** 40 }), from: fc.nat({ max: 2 ** 31 - 1 }) }),
   fc.record({ type: fc.constant('close' as const), file: count, size, digests: fc.constant(digests) }),
-  fc.record({ type: fc.constant('drop' as const), file: count }),
+  fc.record({ type: fc.constant('drop' as const), file: count, code: fc.constantFrom('source-changed' as const, 'mismatch' as const), message: fc.string() }),
   fc.record({ type: fc.constant('text' as const), file: count, text }),
   fc.record({ type: fc.constant('connect' as const), connection: fc.integer({ min: 1, max: 0xffffffff }) }),
 );

@@ -8,6 +8,7 @@ import { ContentCutter, contentSizesOf, type ContentSizes, gear } from '../../li
 import type { JsonObject } from '../../lib/protocol/frame';
 import { Coverage, mostSegments, pieceSize, segmentCountOf, segmentSizeOf, smallFile } from '../../lib/protocol/segment';
 import { type BadEntry, encodeList, type Entry, parseBundle, parseEntries, parseHeld, parseNumbers, parseReceipts } from '../../lib/protocol/session-list';
+import { parseFromKeeper } from '../../lib/protocol/keeper-message';
 import { longestBundle, longestList, parseFromReceiver, parseFromSender } from '../../lib/protocol/session-message';
 import { parseStanding } from '../../lib/protocol/standing';
 import { parseTicket } from '../../lib/transport/ticket';
@@ -90,15 +91,16 @@ const wording: Readonly<Record<string, RegExp>> = {
 describe('fixtures/vectors/session-messages.json', () => {
   const types = {
     sender: ['hello', 'heartbeat', 'offer', 'segment', 'bundle', 'keep', 'copy', 'close', 'drop', 'text', 'end', 'connect', 'missing'],
+    asked: ['heartbeat', 'told', 'done', 'refusal'],
     receiver: ['hello', 'heartbeat', 'answer', 'held', 'standing', 'receipts', 'refusal', 'taken', 'progress', 'alarm', 'done'],
   };
-  for (const from of ['sender', 'receiver'] as const) {
-    const parse = from === 'sender' ? parseFromSender : parseFromReceiver;
+  for (const from of ['sender', 'receiver', 'asked'] as const) {
+    const parse = { sender: parseFromSender, receiver: parseFromReceiver, asked: parseFromKeeper }[from];
     for (const vector of messages.filter((each) => each.from === from)) {
-      it(`from a ${from}: ${vector.name}`, () => check(vector, vector.message, () => parse(vector.header)));
+      it(`from ${from === 'asked' ? 'one that was asked' : `a ${from}`}: ${vector.name}`, () => check(vector, vector.message, () => parse(vector.header)));
     }
 
-    it(`every type that a ${from} sends is there, good and bad`, () => {
+    it(`every type of ${from === 'asked' ? 'one that was asked' : `a ${from}`} is there, good and bad`, () => {
       const told = (bad: boolean): Set<unknown> => new Set(messages.filter((each) => each.from === from && bad === (each.refusal !== undefined)).map(({ header }) => header['type']));
       expect([...told(false)]).to.have.members(types[from]);
       expect([...told(true)]).to.include.members(types[from].filter((type) => type !== 'heartbeat' && type !== 'end'));

@@ -1,6 +1,7 @@
-import type { TransferError } from '../../errors';
+import { TransferError } from '../../errors';
+import { printable } from '../../name';
 import type { FileDone, Waits } from '../../progress';
-import type { HeldSegment, SessionReceipt } from '../../protocol/session-list';
+import type { HeldSegment, MissingEntry, SessionReceipt } from '../../protocol/session-list';
 import type { StandingSegment } from '../../protocol/standing';
 import type { SnapshotDone } from '../../protocol/snapshot-done';
 import { failureEvent, Tally } from '../summary';
@@ -69,6 +70,17 @@ export class Answers {
       this.rules.on(failureEvent(error));
     }
     this.tell(this.control.send({ type: 'refusal', file, code, message, ...(hint === undefined ? {} : { hint }), ...(skipped ? { skipped } : {}) }));
+  }
+
+  /** The sender does not have it: for whoever runs the receiver. */
+  missing({ name, code, message, skipped }: MissingEntry): void {
+    if (skipped) {
+      this.rules.on({ event: 'skipped', file_name: name, reason: message });
+      return;
+    }
+    const error = new TransferError(code, printable(message), { fileName: name, hint: '' });
+    this.failures.push(error);
+    this.rules.on(failureEvent(error));
   }
 
   /** A file is stored: for whoever runs the receiver. */

@@ -44,12 +44,16 @@ export class Entries {
   private wake: () => void = () => undefined;
   private exhausted = false;
   /** What was found and cannot be sent. */
-  readonly missing: MissingEntry[] = [];
+  readonly missing: MissingEntry[];
 
   constructor(
     private readonly found: AsyncIterator<readonly (Outgoing['found'] | TransferError)[]>,
     private readonly failed: (error: TransferError) => void,
-  ) {}
+    /** What is known before to be missing. */
+    missing: readonly MissingEntry[] = [],
+  ) {
+    this.missing = [...missing];
+  }
 
   get(file: number): Outgoing | undefined {
     return this.unsettled.get(file);
@@ -135,15 +139,15 @@ function isFile({ found }: Outgoing): boolean {
   return found.type === 'file' || found.type === 'stream';
 }
 
-/** An outgoing file, directory or link as it is offered; with the numbers of files on this disk for a `backup`. */
-export function offered({ file, found }: Outgoing, backup: boolean): Entry | undefined {
+/** An outgoing file, directory or link as it is offered; with the numbers of files on this disk where they go into a snapshot. */
+export function offered({ file, found }: Outgoing, ofSnapshot: boolean): Entry | undefined {
   switch (found.type) {
     case 'text':
       return undefined;
     case 'stream':
       return { type: 'file', file, name: found.name, size: undefined, mode: 0o666 & ~process.umask(), mtime: BigInt(Date.now()) * 1_000_000n, ctime: undefined };
     case 'file':
-      return { type: 'file', file, name: found.name, size: found.size, mode: found.mode, mtime: found.vouched?.mtime ?? found.mtime, ctime: found.ctime, inode: backup ? found.inode : undefined };
+      return { type: 'file', file, name: found.name, size: found.size, mode: found.mode, mtime: found.vouched?.mtime ?? found.mtime, ctime: found.ctime, inode: ofSnapshot ? found.inode : undefined };
     case 'directory':
       return { type: 'directory', file, name: found.name, mode: found.mode, mtime: found.mtime };
     case 'symlink':

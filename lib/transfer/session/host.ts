@@ -2,15 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Authorization, AuthorizedKeys } from '../../access/authorized';
 import { Connection } from '../../connection';
 import { asTransferError, TransferError } from '../../errors';
-import type { Hello } from '../../protocol/session-message';
+import type { RestoreAsk } from '../../protocol/ask';
+import type { Hello } from '../../protocol/hello';
 import type { Dialed } from '../../transport/net';
 import { createKey, type SessionKey, type Ticket } from '../../transport/ticket';
 import { acceptSecured, dialSecured } from '../../transport/tls';
 import { failureEvent } from '../summary';
 import type { Intake } from './intake';
 import { Link, type LinkDeadlines } from './link';
-import { answerIntroduction, awaitIntroduction, introduce, newSession } from './opening';
-import { intakeFor, openReceiving, type ReceivingOptions } from './open-receiving';
+import { Asked } from './asked';
+import { roundTripSince } from './dialed-in';
+import { answerIntroduction, awaitIntroduction, introduce, newSession, unknownSession } from './opening';
+import { intakeFor, openReceiving, type ReceivingOptions, rightsHint } from './open-receiving';
 import type { SessionReceived, SessionReceiving } from './receive';
 
 export interface SessionHostOptions extends ReceivingOptions {
@@ -59,8 +62,11 @@ export class SessionHost {
   /** Accepted, each with what becomes of it. */
   private readonly connections = new Map<Connection, Promise<unknown>>();
   private closed: TransferError | undefined;
+  private readonly asked: Asked;
 
-  constructor(private readonly options: SessionHostOptions) {}
+  constructor(private readonly options: SessionHostOptions) {
+    this.asked = new Asked(options);
+  }
 
   /**
    * Takes an accepted connection that begins with TLS. Resolves when it has ended: with how its session went for connection 0
@@ -71,6 +77,7 @@ export class SessionHost {
     oldest?.stream.destroy(new TransferError('timeout', 'Too many others are showing their keys.'));
     if (oldest) this.handshakes.delete(oldest);
     this.handshakes.add(accepted);
+    const began = performance.now();
     let connection: Connection;
     let keyId: string;
     try {
@@ -84,24 +91,24 @@ export class SessionHost {
     } finally {
       this.handshakes.delete(accepted);
     }
-    const outcome = this.admit(connection, keyId).finally(() => this.connections.delete(connection));
+    const outcome = this.admit(connection, keyId, roundTripSince(began)).finally(() => this.connections.delete(connection));
     this.connections.set(connection, outcome);
     return outcome;
   }
 
   /**
-   * Dials a sender that listens, and takes all that it sends; dials again for `retryFor` ms where the connection is lost. Rejects
-   * with why that was not possible.
+   * Dials a sender that listens, or with `ask` a receiver that has snapshots, and takes all that it sends; dials again for `retryFor`
+   * ms where the connection is lost. Rejects with why that was not possible.
    */
-  async dial(ticket: Ticket, retryFor: number, signal: AbortSignal | undefined): Promise<SessionReceived> {
+  async dial(ticket: Ticket, retryFor: number, signal: AbortSignal | undefined, ask?: RestoreAsk): Promise<SessionReceived> {
     const session = newSession();
     let lostAt: number | undefined;
     let last: SessionReceived | undefined;
     for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
       try {
-        const { link, hello } = await this.introduce(ticket, session, 0, signal);
+        const { link, hello } = await this.introduce(ticket, { session, connection: 0, ask }, signal);
         const connect = async (number: number): Promise<void> => {
-          const further = await this.introduce(ticket, session, number, signal);
+          const further = await this.introduce(ticket, { session, connection: number, ask }, signal);
           const receiving = await this.sessions.get(session)?.receiving;
           if (receiving) await receiving.further.attach(further.link, number);
           else further.link.close();
@@ -127,21 +134,26 @@ export class SessionHost {
     this.closed = reason;
     for (const { stream } of this.handshakes) stream.destroy(reason);
     for (const session of this.sessions.values()) session.stop(reason);
+    const asked = this.asked.stop();
     for (const connection of this.connections.keys()) connection[now ? 'close' : 'stopReading'](reason);
-    await Promise.allSettled([...[...this.sessions.values()].map(({ over }) => over), ...this.connections.values()]);
+    await Promise.allSettled([...[...this.sessions.values()].map(({ over }) => over), asked, ...this.connections.values()]);
   }
 
   private keyOf(id: string): Uint8Array | undefined {
     return id === this.key.id ? this.key.key : this.options.authorized?.find(id)?.key;
   }
 
-  private async admit(connection: Connection, keyId: string): Promise<SessionReceived | undefined> {
+  private async admit(connection: Connection, keyId: string, roundTrip: number): Promise<SessionReceived | undefined> {
     try {
       const hello = await awaitIntroduction(connection, 'receiver');
       const authorization = keyId === this.key.id ? undefined : this.options.authorized?.find(keyId);
       const peer = keyId === this.key.id ? ticketPeer : keyId;
       if (peer === keyId && !authorization) throw new TransferError('not-authorized', 'This key is not valid any more.');
-      if (authorization?.rights === 'read') throw new TransferError('not-authorized', 'This key may read, and not send.', { hint: 'The receiver decides with sendall authorize --rights.' });
+      if (hello.ask) {
+        await this.asked.take(connection, { hello, ask: hello.ask, authorization, peer, roundTrip });
+        return undefined;
+      }
+      if (authorization?.rights === 'read') throw new TransferError('not-authorized', 'This key may read, and not send.', { hint: rightsHint });
       if (hello.connection > 0) {
         await this.join(connection, hello, peer);
         return undefined;
@@ -157,7 +169,7 @@ export class SessionHost {
       const intake = await intakeFor(this.options, { hello, authorization, peer });
       const link = new Link(connection, this.options.deadlines, false);
       const welcome = (): Promise<void> => {
-        const answered = answerIntroduction(connection, hello, { role: 'receiver', ...(intake ? { snapshot: intake.id } : {}) });
+        const answered = answerIntroduction(connection, hello, { role: 'receiver', ...(hello.repair === undefined ? {} : { repair: hello.repair }), ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}) });
         link.greeted();
         return answered;
       };
@@ -218,19 +230,15 @@ export class SessionHost {
     }
   }
 
-  private async introduce(ticket: Ticket, session: string, number: number, signal: AbortSignal | undefined): Promise<{ link: Link; hello: Hello }> {
+  private async introduce(ticket: Ticket, { session, connection: number, ask }: Pick<Hello, 'session' | 'connection'> & { readonly ask: RestoreAsk | undefined }, signal: AbortSignal | undefined): Promise<{ link: Link; hello: Hello }> {
     const dialed = await dialSecured(ticket, { signal });
     const connection = new Connection(dialed.stream, dialed.peer);
     try {
-      const hello = await introduce(connection, { role: 'receiver', session, connection: number });
+      const hello = await introduce(connection, { role: 'receiver', session, connection: number, ...(ask ? { ask } : {}) });
       return { link: new Link(connection, this.options.deadlines), hello };
     } catch (error) {
       connection.close();
       throw error;
     }
   }
-}
-
-function unknownSession(): TransferError {
-  return new TransferError('connection-lost', 'There is no such session any more.');
 }

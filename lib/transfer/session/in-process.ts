@@ -67,8 +67,7 @@ export async function sendWithin({ source, receiver, algorithm = 'blake3', exclu
       ...(signal ? { signal } : {}),
     },
     meeting,
-    Symbol.asyncIterator in source ? source : undefined,
-    receiver.intake !== undefined,
+    { source: Symbol.asyncIterator in source ? source : undefined, snapshot: receiver.intake !== undefined },
   );
   try {
     await transfer.run();

@@ -34,17 +34,20 @@ export interface Intake {
   /** Whether a stored file has other content than an earlier one of the same size and mtime: then why that is alarming. */
   alarm(entry: FileEntry, digests: Digests): TransferError | undefined;
   /**
-   * Makes it the newest snapshot. `entries` is how many were offered in all. Rejects with
-   * `connection-lost` where not all of them are known here any more, and with `disk` or `space`; then it stays staged.
+   * Makes it the newest snapshot, or heals what is there; resolves with the new one. `entries` is how many were offered in all. Rejects
+   * with `connection-lost` where not all of them are known here any more, and with `disk` or `space`; then it stays staged.
    */
-  commit(entries: number): Promise<SnapshotDone>;
+  commit(entries: number): Promise<SnapshotDone | undefined>;
   /** The session is over: what is staged and was not committed is kept for the next one. */
   leave(): Promise<void>;
 }
 
-/** What a sender asks for that wants to make a snapshot. */
+/** What a sender asks for that wants to make a snapshot, or to heal those that are there. */
 export interface IntakeRequest {
+  /** Of the backup. */
   readonly name: EntryName;
+  /** It brings what snapshots had that are there, and makes none. */
+  readonly repairs: boolean;
   /** Read every file, changed or not. */
   readonly checksum: boolean;
   readonly algorithm: keyof Digests;

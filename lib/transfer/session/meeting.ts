@@ -2,6 +2,7 @@ import { Connection } from '../../connection';
 import { TransferError } from '../../errors';
 import type { EntryName } from '../../name';
 import type { Digests } from '../../progress';
+import type { Hello } from '../../protocol/hello';
 import type { Ticket } from '../../transport/ticket';
 import { dialSecured } from '../../transport/tls';
 import { type LinkDeadlines, Link } from './link';
@@ -10,6 +11,8 @@ import { introduce, newSession } from './opening';
 /** What a sender of a backup asks for; see PROTOCOL.md, "Backups". */
 export interface BackupWish {
   readonly name: EntryName;
+  /** What it brings heals snapshots that are there, instead of becoming a new one. */
+  readonly repairs: boolean;
   /** Read every file, changed or not. */
   readonly checksum: boolean;
 }
@@ -66,7 +69,7 @@ export class DialedMeeting implements Meeting {
     try {
       const asked = performance.now();
       const hello = await introduce(connection, { role: 'sender', session: this.session, connection: number, digest: this.algorithm, ...(number === 0 && this.backup ? wishOf(this.backup) : {}) });
-      if (number === 0 && this.backup && hello.snapshot === undefined) throw new TransferError('usage', 'The receiver keeps no backups.', { hint: 'Install the same version on both sides.' });
+      if (number === 0 && this.backup && hello.snapshot === undefined && hello.repair === undefined) throw new TransferError('usage', 'The receiver keeps no backups.', { hint: 'Install the same version on both sides.' });
       // Either may have taken longer because this machine was busy.
       const roundTrip = Math.min(dialed.rtt, performance.now() - asked);
       return { link: new Link(connection, this.deadlines), roundTrip };
@@ -80,6 +83,6 @@ export class DialedMeeting implements Meeting {
   }
 }
 
-function wishOf({ name, checksum }: BackupWish): { readonly backup: EntryName; readonly checksum?: true } {
-  return { backup: name, ...(checksum ? { checksum } : {}) };
+function wishOf({ name, repairs, checksum }: BackupWish): Pick<Hello, 'backup' | 'repair' | 'checksum'> {
+  return { ...(repairs ? { repair: name } : { backup: name }), ...(checksum ? { checksum } : {}) };
 }

@@ -4,7 +4,8 @@ import type { Listener } from '../../progress';
 import type { Hello } from '../../protocol/hello';
 import type { IfExists } from '../../store/store';
 import type { Home } from '../homes';
-import type { Intake, OpenIntake } from './intake';
+import type { Intake } from './intake';
+import type { Keeper } from './keeper';
 import type { Link } from './link';
 import { SessionReceiving } from './receive';
 import type { SessionRules } from './rules';
@@ -15,8 +16,8 @@ export interface ReceivingOptions {
   readonly on: Listener;
   /** Where the files of a key go; undefined for the ticket. Rejects with `directory`. */
   readonly home: (authorization: Authorization | undefined) => Promise<Home>;
-  /** Where backups are kept; without it they are refused. */
-  readonly openIntake?: OpenIntake | undefined;
+  /** Whoever keeps backups; without it everything about them is refused. */
+  readonly keeper?: Keeper | undefined;
 }
 
 /** Who came, and with what. */
@@ -39,14 +40,24 @@ export async function openReceiving(options: ReceivingOptions, { hello, authoriz
   return new SessionReceiving(link, hello, sessionStore, intake ? stagingRules(rules) : rules, connect, intake);
 }
 
-/** The snapshot that a session makes, where it asks for one. Rejects with `usage` where no backups are kept, and like `OpenIntake`. */
+/** What takes in the snapshot that a session makes, or what heals those that are there. Rejects with `usage` where no backups are kept, `not-authorized`, and like `OpenIntake`. */
 export async function intakeFor(options: ReceivingOptions, { hello, authorization, peer }: Comer): Promise<Intake | undefined> {
-  const { backup, checksum = false, digest: algorithm = 'blake3', session } = hello;
-  if (backup === undefined) return undefined;
-  const { home, openIntake } = options;
-  if (!openIntake) throw new TransferError('usage', 'This receiver keeps no backups.');
+  const { backup, repair, checksum = false, digest: algorithm = 'blake3', session } = hello;
+  const name = repair ?? backup;
+  if (name === undefined) return undefined;
+  const { openIntake } = keeperOf(options);
   const { mayCompare } = rulesFor(options, authorization, peer);
-  return openIntake({ name: backup, checksum, algorithm, home: await home(authorization), peer, mayCompare, session });
+  if (repair !== undefined && !mayCompare) throw new TransferError('not-authorized', 'This key may add backups, and not replace what is in them.', { hint: rightsHint });
+  return openIntake({ name, repairs: repair !== undefined, checksum, algorithm, home: await options.home(authorization), peer, mayCompare, session });
+}
+
+/** What to do where a key does not do. */
+export const rightsHint = 'The receiver decides with sendall authorize --rights.';
+
+/** Throws `usage` where no backups are kept. */
+export function keeperOf({ keeper }: Pick<ReceivingOptions, 'keeper'>): Keeper {
+  if (keeper) return keeper;
+  throw new TransferError('usage', 'This receiver keeps no backups.');
 }
 
 /** "A `write` key can add, never read, replace or delete." */

@@ -11,7 +11,7 @@ const helloWithin = 10_000;
 const answerWithin = 60_000;
 
 /** What one side says of itself. */
-export type Introduction = Pick<Hello, 'role' | 'session' | 'connection' | 'digest' | 'backup' | 'checksum'>;
+export type Introduction = Pick<Hello, 'role' | 'session' | 'connection' | 'digest' | 'backup' | 'repair' | 'checksum' | 'ask'>;
 
 export function newSession(): string {
   return randomBytes(16).toString('hex');
@@ -25,12 +25,13 @@ export async function introduce(connection: Connection, introduction: Introducti
   return checkRoles(hello, introduction.role);
 }
 
-/** The first message of whoever dialed us as `ours`; `answer` it once it is clear that it is welcome. */
+/** The first message of whoever dialed us as `ours`; `answer` it once it is clear that it is welcome. One that asks for something may be either. */
 export async function awaitIntroduction(connection: Connection, ours: Role): Promise<Hello> {
-  return checkRoles(await readHello(connection, helloWithin), ours);
+  const hello = await readHello(connection, helloWithin);
+  return hello.ask === undefined ? checkRoles(hello, ours) : hello;
 }
 
-export function answerIntroduction(connection: Connection, { session, connection: number }: Hello, introduction: Pick<Hello, 'role' | 'digest' | 'snapshot'>): Promise<void> {
+export function answerIntroduction(connection: Connection, { session, connection: number }: Hello, introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair'>): Promise<void> {
   return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
 }
 
@@ -50,6 +51,11 @@ async function readHello(connection: Connection, within: number): Promise<Hello>
 function checkRoles(hello: Hello, ours: Role): Hello {
   if (hello.role !== ours) return hello;
   throw new TransferError('usage', `Both sides are ${ours}s.`, { hint: 'One side runs sendall send, the other one sendall receive.' });
+}
+
+/** What is said to a connection of a session that nobody knows here, or that is another peer's. */
+export function unknownSession(): TransferError {
+  return new TransferError('connection-lost', 'There is no such session any more.');
 }
 
 /** A refusal of the other side as the failure that it is here. */

@@ -1,7 +1,7 @@
 import { asTransferError, TransferError } from '../../errors';
 import { Waits } from '../../progress';
-import { type BadEntry, type Entry, parseBundle, parseEntries, parseMissing } from '../../protocol/session-list';
-import { type Bundle, type Close, type Hello, parseFromSender, type Segment } from '../../protocol/session-message';
+import { type BadEntry, type Entry, type MissingEntry, parseBundle, parseEntries, parseMissing } from '../../protocol/session-list';
+import { type Bundle, type Close, type Drop, type Hello, parseFromSender, type Segment } from '../../protocol/session-message';
 import type { SnapshotDone } from '../../protocol/snapshot-done';
 import type { SessionStore } from '../../store/session-store';
 import type { Tally } from '../summary';
@@ -138,7 +138,7 @@ export class SessionReceiving {
           this.close(message);
           break;
         case 'drop':
-          this.drop(message.file);
+          this.drop(message);
           break;
         case 'text':
           if (this.ended) throw outOfPlace(message.type);
@@ -153,7 +153,7 @@ export class SessionReceiving {
           break;
         case 'missing':
           if (this.ended) throw outOfPlace(message.type);
-          for (const missing of parseMissing(await link.receiveList(message.list))) this.intake?.missing(missing, false);
+          for (const missing of parseMissing(await link.receiveList(message.list))) this.missing(missing);
           break;
         case 'heartbeat':
           break;
@@ -213,13 +213,19 @@ export class SessionReceiving {
     this.tree.bundle(lease, files, Math.round(list / Math.max(1, files.length)));
   }
 
+  /** In a restore nobody but us is told of what the sender does not have. */
+  private missing(missing: MissingEntry): void {
+    if (this.intake) this.intake.missing(missing, false);
+    else this.answers.missing(missing);
+  }
+
   private close(close: Close): void {
     const file = this.known(close.file);
     this.work(() => (file ? file.close(close, this.algorithm) : this.tree.close(close, this.algorithm)));
   }
 
-  private drop(file: number): void {
-    const error = new TransferError('source-changed', 'The sender gave this file up.', { hint: '' });
+  private drop({ file, code = 'source-changed', message = 'The sender gave this file up.' }: Drop): void {
+    const error = new TransferError(code, message, { hint: '' });
     const large = this.known(file);
     if (large) large.fail(error);
     else this.tree.drop(file, error);

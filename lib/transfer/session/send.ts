@@ -20,8 +20,8 @@ import { SmallFiles } from './small-files';
 export interface SessionOutlet {
   readonly entries: Entries;
   readonly algorithm: keyof Digests;
-  /** Whether everything becomes a snapshot. */
-  readonly backup: boolean;
+  /** Whether everything is of a snapshot, or becomes one. */
+  readonly ofSnapshot: boolean;
   readonly segments: SegmentReader;
   readonly bundles: BundleReader;
   readonly waits: Waits;
@@ -156,7 +156,7 @@ export class SessionSending {
 
   /** Offers first what an earlier conversation left unsettled, then everything else as it is found. */
   private async offer(): Promise<void> {
-    const { entries, backup } = this.outlet;
+    const { entries, ofSnapshot } = this.outlet;
     let last = -1;
     do {
       for (const outgoing of slices(entries.after(last))) {
@@ -164,13 +164,13 @@ export class SessionSending {
         last = outgoing.at(-1)?.file ?? last;
       }
     } while (!this.over && (await entries.pull()));
-    if (backup && entries.missing.length > 0) await this.control.sendList({ type: 'missing' }, entries.missing);
+    if (ofSnapshot && entries.missing.length > 0) await this.control.sendList({ type: 'missing' }, entries.missing);
     this.ended = true;
-    await this.control.send({ type: 'end', ...(backup ? { entries: entries.numbered } : {}) });
+    await this.control.send({ type: 'end', ...(ofSnapshot ? { entries: entries.numbered } : {}) });
   }
 
   private async offerSome(outgoing: readonly Outgoing[]): Promise<void> {
-    const list = outgoing.map((each) => offered(each, this.outlet.backup)).filter((entry) => entry !== undefined);
+    const list = outgoing.map((each) => offered(each, this.outlet.ofSnapshot)).filter((entry) => entry !== undefined);
     if (list.length > 0) await this.control.sendList({ type: 'offer' }, list.map(encodeEntry));
     for (const { file, found } of outgoing) if (found.type === 'text') await this.control.send({ type: 'text', file, text: found.text });
   }
@@ -212,7 +212,8 @@ export class SessionSending {
   /** Gives a file up: it changed, or cannot be read any more. */
   private async drop(outgoing: Outgoing, error: TransferError): Promise<void> {
     this.settle(outgoing.file, () => this.outlet.failed(error));
-    await this.control.send({ type: 'drop', file: outgoing.file });
+    const { code, message } = error;
+    await this.control.send({ type: 'drop', file: outgoing.file, code, message });
   }
 
   private thereOf(file: number): { readonly held: Map<number, string>; readonly standing: StandingSegment[] } {

@@ -5,7 +5,7 @@ import { type Bottleneck, type FileDone, type Listener, Waits } from '../../prog
 import type { Waited } from '../../protocol/message';
 import { smallFile } from '../../protocol/segment';
 import type { SnapshotDone } from '../../protocol/snapshot-done';
-import type { SessionReceipt } from '../../protocol/session-list';
+import type { MissingEntry, SessionReceipt } from '../../protocol/session-list';
 import type { SessionRefusal } from '../../protocol/session-message';
 import { BundleReader } from '../bundle-reader';
 import { RateLimit } from '../rate-limit';
@@ -27,6 +27,16 @@ const sourceRotHint = 'Compare it with the snapshot before: memory or disk of th
 /** What a session sends, found bit by bit; a TransferError with its `fileName` in place of what cannot be sent. */
 export type SessionSource = AsyncIterable<readonly (FoundEntry | TransferError)[]>;
 
+/** What a session is about, beside the `paths` of its options. */
+export interface SessionContents {
+  /** What is sent instead of those. */
+  readonly source?: SessionSource | undefined;
+  /** What the receiver is told is missing, before anything is found to be. */
+  readonly missing?: readonly MissingEntry[];
+  /** Whether all of it is a snapshot, or becomes one: then the receiver is told what is missing. */
+  readonly snapshot?: boolean;
+}
+
 /** Everything that a sender does in a session, over as many conversations as it takes. */
 export class SessionTransfer implements Sender {
   readonly files: FileDone[] = [];
@@ -44,15 +54,12 @@ export class SessionTransfer implements Sender {
   constructor(
     private readonly options: SendOptions,
     private readonly meeting: Meeting,
-    /** What is sent instead of the `paths` of the options. */
-    private readonly source?: SessionSource,
-    /** Whether all of it becomes one snapshot: what the meeting has asked for. */
-    private readonly backup = false,
+    private readonly contents: SessionContents = {},
   ) {
     const { on = () => undefined, digest = 'blake3' } = options;
     this.on = on;
     this.bundles = new BundleReader(digest);
-    this.entries = new Entries(this.found(), (error) => this.failed(error));
+    this.entries = new Entries(this.found(), (error) => this.failed(error), contents.missing);
     // It may break before anyone reads from it; who does then is told.
     if (options.paths.includes('-')) (options.input ?? process.stdin).once('error', () => undefined);
   }
@@ -73,7 +80,7 @@ export class SessionTransfer implements Sender {
         outlet: {
           entries,
           algorithm: digest,
-          backup: this.backup,
+          ofSnapshot: this.contents.snapshot ?? false,
           segments,
           bundles,
           waits,
@@ -111,7 +118,7 @@ export class SessionTransfer implements Sender {
     if (paths.includes('-')) yield [{ type: 'stream', name: parseEntryName(name ?? 'stdin', { allowHidden: true }), input }];
     const places = paths.filter((place) => place !== '-');
     if (places.length > 0) yield* this.scanned(places);
-    for await (const found of this.source ?? []) {
+    for await (const found of this.contents.source ?? []) {
       this.warm(found);
       yield found;
     }

@@ -1,0 +1,74 @@
+import { countUnder, optionalTextUnder, textUnder, wrong } from './fields';
+import { type JsonObject, ownValue } from './json-object';
+
+/** Which snapshots are to stay; see `KeepRules`. */
+const keepKeys = ['last', 'daily', 'weekly', 'monthly'] as const;
+
+/**
+ * What the side that dials wants to have done with the snapshots of the other one, under `ask` in its hello. `name` is that of a backup;
+ * `snapshot`, `a` and `b` are `NAME/ID` or `NAME/latest`.
+ */
+export type Ask =
+  /** To be told of each snapshot. */
+  | { readonly for: 'snapshots'; readonly name?: string }
+  /** To be told what differs between two. */
+  | { readonly for: 'difference'; readonly a: string; readonly b: string }
+  /** To have them read back; `sample` is a share above 0 and up to 1. With `entries`, to be told of the manifests' lines for files that are damaged. */
+  | { readonly for: 'verify'; readonly name?: string; readonly snapshot?: string; readonly sample?: number; readonly entries?: true }
+  /** To have those removed that nothing keeps; `within` in ms. */
+  | { readonly for: 'prune'; readonly name?: string; readonly keep: Readonly<Partial<Record<(typeof keepKeys)[number] | 'within', number>>>; readonly dry_run?: true }
+  /** To get one, or what `paths` choose of it, in this session. */
+  | { readonly for: 'restore'; readonly snapshot: string; readonly paths: readonly string[] };
+
+export type RestoreAsk = Extract<Ask, { readonly for: 'restore' }>;
+
+/** What stands under `ask`. Keys that are not named are ignored. @throws TransferError `bad-header` */
+export function parseAsk(value: unknown): Ask {
+  const ask = objectOf('ask', value);
+  const what = ownValue(ask, 'for');
+  switch (what) {
+    case 'snapshots':
+      return { for: what, ...textIn(ask, 'name') };
+    case 'difference':
+      return { for: what, a: textUnder(ask, 'a'), b: textUnder(ask, 'b') };
+    case 'verify':
+      return { for: what, ...textIn(ask, 'name'), ...textIn(ask, 'snapshot'), ...sampleIn(ask), ...(ownValue(ask, 'entries') === true ? { entries: true } : {}) };
+    case 'prune':
+      return { for: what, ...textIn(ask, 'name'), keep: keepOf(objectOf('keep', ownValue(ask, 'keep'))), ...(ownValue(ask, 'dry_run') === true ? { dry_run: true } : {}) };
+    case 'restore':
+      return { for: what, snapshot: textUnder(ask, 'snapshot'), paths: pathsOf(ownValue(ask, 'paths')) };
+    default:
+      throw wrong('ask.for', 'something that can be asked for', what);
+  }
+}
+
+function objectOf(key: string, value: unknown): JsonObject {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(key, 'an object', value);
+  return value as JsonObject;
+}
+
+function textIn<Key extends string>(ask: JsonObject, key: Key): { readonly [K in Key]?: string } {
+  const text = optionalTextUnder(ask, key);
+  return (text === undefined ? {} : { [key]: text }) as { readonly [K in Key]?: string };
+}
+
+function sampleIn(ask: JsonObject): { readonly sample?: number } {
+  const sample = ownValue(ask, 'sample');
+  if (sample === undefined) return {};
+  if (typeof sample !== 'number' || !(sample > 0 && sample <= 1)) throw wrong('sample', 'a share above 0 and up to 1', sample);
+  return { sample };
+}
+
+function keepOf(keep: JsonObject): Extract<Ask, { readonly for: 'prune' }>['keep'] {
+  const rules: Partial<Record<(typeof keepKeys)[number] | 'within', number>> = {};
+  for (const key of keepKeys) if (Object.hasOwn(keep, key)) rules[key] = countUnder(keep, key);
+  const within = ownValue(keep, 'within');
+  if (within === undefined) return rules;
+  if (typeof within !== 'number' || !Number.isFinite(within) || within <= 0) throw wrong('within', 'a number of milliseconds', within);
+  return { ...rules, within };
+}
+
+function pathsOf(value: unknown): readonly string[] {
+  if (Array.isArray(value) && value.every((path): path is string => typeof path === 'string')) return value;
+  throw wrong('paths', 'an array of strings', value);
+}
