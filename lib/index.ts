@@ -31,3 +31,4 @@ export type { ChangedEntry, Difference, OneSided } from './snapshot/difference';
 export type { Pruned, PruneEvent } from './snapshot/prune';
 export type { KeepReason, KeepRules } from './snapshot/retention';
 export type { VerifyResult } from './snapshot/verify-run';
+export { BackedUp } from './access/backed-up';

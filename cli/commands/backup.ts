@@ -48,13 +48,15 @@ Examples:
       const options = await backupOptions(words, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { BackupView } = require('../backup-view') as typeof import('../backup-view');
-      const { backup } = require('../../lib/index') as typeof import('../../lib/index');
+      const { BackedUp, backup } = require('../../lib/index') as typeof import('../../lib/index');
       shell.exit(
         await runTransfer(
           shell.settings(),
           (terminal) => new BackupView(terminal),
-          async ({ on, signal }) => {
+          async ({ on, signal, terminal }) => {
             await backup({ ...options, on, signal });
+            // For whoever repairs it one day; who cannot have it noted says it then.
+            await new BackedUp().remember(options.name, options.paths).catch((error: unknown) => terminal.say(`What was backed up is not noted for a repair: ${error instanceof Error ? error.message : String(error)}`));
           },
         ),
       );

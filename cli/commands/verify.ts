@@ -26,13 +26,13 @@ export function describeVerify(program: Command, shell: Shell): void {
     .option('--sample <PERCENT>', 'read only about this share of the files, those that were read longest ago: 5%', parsePercent)
     .option('--snapshot <SNAPSHOT>', 'only NAME/ID or NAME/latest, or with NAME all snapshots of one backup; default: all of all')
     .option('--repair', 'bring the damaged pieces of files from this machine again, where it still has that content')
-    .option('--source <PATH>', 'with --repair: what was backed up, as it was named to sendall backup; may be given several times', append)
+    .option('--source <PATH>', 'with --repair: what was backed up; may be given several times. Default: as it was named to the last sendall backup here', append)
     .addHelpText(
       'after',
       `
 Examples:
   $ sendall verify /srv/backups
-  $ sendall verify homeserver --repair --source ~/Documents
+  $ sendall verify homeserver --repair
   $ sendall verify /srv/backups --sample 5%
   $ sendall verify /srv/backups --snapshot laptop/latest --json
 
@@ -45,7 +45,6 @@ What can be damaged: ${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}
     .action(async (given: string, flags: VerifyFlags) => {
       const place = await snapshotPlace(given);
       if (flags.source && flags.repair !== true) throw wrongUsage('--source is for --repair only.');
-      if (flags.repair === true && !flags.source) throw wrongUsage('--repair needs to know where the files are.', { hint: 'Name what was backed up with --source PATH.' });
       const { runTransfer } = require('../run') as typeof import('../run');
       const { VerifyView } = require('../verify-view') as typeof import('../verify-view');
       shell.exit(await runTransfer(shell.settings(), (terminal) => new VerifyView(terminal), (transfer) => verifyAt(place, flags, transfer)));
@@ -62,8 +61,8 @@ const damages: readonly (readonly [reason: DamageReason, what: string])[] = [
   ['foreign', 'it is there, and was not backed up'],
 ];
 
-async function verifyAt(place: SnapshotPlace, { sample, snapshot, source }: VerifyFlags, { on, terminal, signal }: Transfer): Promise<void> {
-  const { repair, verify } = require('../../lib/index') as typeof import('../../lib/index');
+async function verifyAt(place: SnapshotPlace, { sample, snapshot, repair: repairs, source }: VerifyFlags, { on, terminal, signal }: Transfer): Promise<void> {
+  const { BackedUp, repair, verify } = require('../../lib/index') as typeof import('../../lib/index');
   const which = snapshot === undefined ? {} : snapshot.includes('/') ? { snapshot } : { name: snapshot };
   let damaged = 0;
   let summary: Summary | undefined;
@@ -74,8 +73,9 @@ async function verifyAt(place: SnapshotPlace, { sample, snapshot, source }: Veri
   };
   try {
     const options = { ...place, ...which, ...(sample === undefined ? {} : { sample }), on: note, signal };
-    if (source) {
-      const { repaired, bytes_on_wire: moved } = await repair({ ...options, sources: source });
+    if (repairs === true) {
+      const sources = source ?? (await new BackedUp().paths(snapshot?.split('/')[0]));
+      const { repaired, bytes_on_wire: moved } = await repair({ ...options, sources });
       if (repaired > 0) terminal.say(`${formatCount(repaired, 'damaged name')} whole again; ${formatSize(moved)} were brought.`);
       return;
     }

@@ -1,3 +1,4 @@
+import { TransferError } from '../errors';
 import type { Damage, TransferEvent } from '../progress';
 import type { RestoreAsk } from '../protocol/ask';
 import type { AskDone } from '../protocol/keeper-message';
@@ -16,7 +17,22 @@ import { verify } from './verify';
  * Does what another machine asks of the snapshots here, as it would be done for this one, and tells the same events. Rejects with what
  * the other machine is to learn.
  */
-export async function answerAsk({ ask, directory, signal, tell }: Question): Promise<Omit<AskDone, 'type'>> {
+export function answerAsk(question: Question): Promise<Omit<AskDone, 'type'>> {
+  return namingNothing(question.directory, answer(question));
+}
+
+/** What our directories are called is nothing for another machine. */
+async function namingNothing<Result>(directory: string, work: Promise<Result>): Promise<Result> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof TransferError) || !error.message.includes(directory)) throw error;
+    const { code, message, hint = '' } = error;
+    throw new TransferError(code, message.replaceAll(directory, 'the receive directory'), { hint, cause: error });
+  }
+}
+
+async function answer({ ask, directory, signal, tell }: Question): Promise<Omit<AskDone, 'type'>> {
   switch (ask.for) {
     case 'snapshots': {
       const { name } = ask;
@@ -59,7 +75,11 @@ async function answerVerify({ name, snapshot, sample, entries }: Extract<Questio
 }
 
 /** What a restore on another machine gets: the entries of the snapshot that it asks for. Rejects with `usage`, `mismatch`. */
-export async function restoreSource({ snapshot: wanted, paths }: RestoreAsk, directory: string): Promise<RestoreSource> {
+export function restoreSource(ask: RestoreAsk, directory: string): Promise<RestoreSource> {
+  return namingNothing(directory, sourceOf(ask, directory));
+}
+
+async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, directory: string): Promise<RestoreSource> {
   const catalog = new Catalog(directory);
   const snapshot = await catalog.find(wanted);
   const { head, entries } = await catalog.manifest(snapshot);

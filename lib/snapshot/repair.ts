@@ -1,7 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { asTransferError, TransferError } from '../errors';
+import { TransferError } from '../errors';
 import { type EntryName, parseEntryName, printable } from '../name';
 import type { Damage, Digests, Listener, Summary, TransferEvent } from '../progress';
 import { Allowance } from '../store/limited';
@@ -57,7 +57,10 @@ export async function repair(options: RepairOptions): Promise<Repaired> {
     };
     bytesOnWire += (await bring(options, name, some, tell)).bytes_on_wire;
   }
-  const whole = entries.filter((each) => brought.has(nameInSession(wanted.get(keyOf(each)) ?? each, true)));
+  const files = new Set(entries.filter((each) => brought.has(nameInSession(wanted.get(keyOf(each)) ?? each, true))).map(damagedName));
+  // With a file the directories above it are put right.
+  const above = new Set([...files].flatMap(directoriesAbove));
+  const whole = damages.filter((each) => files.has(damagedName(each)) || above.has(damagedName(each)));
   for (const { snapshot, path: damaged } of whole) on({ event: 'repaired', snapshot, path: damaged });
   if (whole.length < damages.length) {
     throw new TransferError('mismatch', `${String(damages.length - whole.length)} of ${String(damages.length)} damaged things could not be repaired.`, {
@@ -112,31 +115,41 @@ async function* sourceOf(wanted: readonly DamagedEntry[], sources: readonly stri
 }
 
 async function look(damaged: DamagedEntry, sources: readonly string[]): Promise<FoundFile | TransferError> {
-  const { entry, algorithm } = damaged;
+  const { entry } = damaged;
   const name = parseEntryName(nameInSession(damaged, false), { allowHidden: true });
-  const gone = (why: string): TransferError => new TransferError('source-unreadable', `${printable(entry.name)} is not on this machine as it was: ${why}.`, { fileName: name });
-  const place = placeOf(entry.name, sources);
-  if (place === undefined) return gone('it is in none of the sources');
-  let stats: BigIntStats;
-  try {
-    stats = await stat(place, { bigint: true });
-  } catch (error) {
-    return asTransferError(unreadable(name, error), 'source-unreadable', 'It cannot be read').about(name);
+  let why = 'it is in none of the sources';
+  for (const place of placesOf(entry.name, sources)) {
+    // Where several backups had something of that name, it may be in another one.
+    const stats = await stat(place, { bigint: true }).catch((error: unknown) => unreadable(name, error));
+    if (stats instanceof TransferError) why = stats.message;
+    else if (!stats.isFile()) why = 'it is no regular file';
+    else if (Number(stats.size) !== entry.size) why = `it has ${String(stats.size)} bytes, and had ${String(entry.size)}`;
+    else return foundAt(place, name, stats, damaged);
   }
-  if (!stats.isFile()) return gone('it is no regular file');
-  if (Number(stats.size) !== entry.size) return gone(`it has ${String(stats.size)} bytes, and had ${String(entry.size)}`);
+  return new TransferError('source-unreadable', `${printable(entry.name)} is not on this machine as it was: ${why}.`, { fileName: name });
+}
+
+function foundAt(place: string, name: EntryName, stats: BigIntStats, { entry, algorithm }: DamagedEntry): FoundFile {
   const digest = entry.digests[algorithm] ?? '';
   return { type: 'file', path: place, name, size: entry.size, mode: entry.mode, mtime: stats.mtimeNs, ctime: stats.ctimeNs, sparse: Number(stats.blocks) * 512 < entry.size, inode: stats.ino, vouched: { digest, mtime: entry.mtime } };
 }
 
-/** Where a name of a snapshot is on this machine: names begin with the last component of what was backed up. */
-function placeOf(name: EntryName, sources: readonly string[]): string | undefined {
-  for (const source of sources) {
+/** Where a name of a snapshot may be on this machine: names begin with the last component of what was backed up. */
+function placesOf(name: EntryName, sources: readonly string[]): string[] {
+  return sources.flatMap((source) => {
     const [place, base] = [path.resolve(source), path.basename(path.resolve(source))];
-    if (name === base) return place;
-    if (name.startsWith(`${base}/`)) return path.join(place, name.slice(base.length + 1));
-  }
-  return undefined;
+    if (name === base) return [place];
+    return name.startsWith(`${base}/`) ? [path.join(place, name.slice(base.length + 1))] : [];
+  });
+}
+
+function damagedName({ snapshot, path: damaged }: Pick<Damage, 'snapshot' | 'path'>): string {
+  return `${snapshot}/${damaged}`;
+}
+
+function directoriesAbove(name: string): string[] {
+  const components = name.split('/');
+  return components.slice(1).map((_, at) => components.slice(0, at + 1).join('/'));
 }
 
 /** What is the same in all snapshots of a backup, and is brought once. */

@@ -51,16 +51,20 @@ export class BackupPlace {
   /** Backs up to here; never rejects. */
   async backup(paths: readonly string[], options: Partial<BackupOptions> = {}): Promise<Backed> {
     const events: TransferEvent[] = [];
-    const where = this.receiver ? { target: this.ticket } : { directory: this.root };
     const on = (event: TransferEvent): void => void events.push(event);
     const made = (): string | undefined => events.find((event) => event.event === 'snapshot')?.snapshot;
     try {
-      const result = await backup({ paths, name: 'b', ...where, retryFor: 0, on, ...options });
+      const result = await backup({ paths, name: 'b', ...this.where, retryFor: 0, on, ...options });
       return { result, events, snapshot: made() };
     } catch (error) {
       if (!(error instanceof TransferError)) throw error;
       return { error, events, snapshot: made() };
     }
+  }
+
+  /** How it is named to whoever wants something of its snapshots. */
+  get where(): { readonly target: string } | { readonly directory: string } {
+    return this.receiver ? { target: this.ticket } : { directory: this.root };
   }
 
   at(...names: readonly string[]): string {
