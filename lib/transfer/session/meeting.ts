@@ -6,7 +6,7 @@ import type { Hello } from '../../protocol/hello';
 import type { Ticket } from '../../transport/ticket';
 import { dialSecured } from '../../transport/tls';
 import { type LinkDeadlines, Link } from './link';
-import { introduce, newSession } from './opening';
+import { awaitAnswer, newSession, sayHello } from './opening';
 
 /** What a sender of a backup asks for; see PROTOCOL.md, "Backups". */
 export interface BackupWish {
@@ -19,7 +19,13 @@ export interface BackupWish {
 
 export interface Met {
   readonly link: Link;
+  /** In ms. */
   readonly roundTrip: number;
+  /**
+   * Resolves when the receiver has said that we are welcome, before which nothing else is read, with the round trip as it is known then;
+   * rejects with why we are not. Absent where it has.
+   */
+  readonly welcome?: Promise<number>;
 }
 
 /** How long dialing and showing the key may take, in ms. */
@@ -57,6 +63,7 @@ export class DialedMeeting implements Meeting {
     return Promise.resolve();
   }
 
+  /** "A sender that dialed need not wait for the answer before it offers": what it says is read once it is welcome. */
   private async dial(number: number, signal: AbortSignal | undefined, within?: number): Promise<Met> {
     const until = performance.now() + (within ?? Infinity);
     const dialed = await dialSecured(this.ticket, { signal, timeout: Math.min(within ?? usualDial, usualDial) });
@@ -66,20 +73,28 @@ export class DialedMeeting implements Meeting {
     const timer = within === undefined ? undefined : setTimeout(late, until - performance.now());
     signal?.addEventListener('abort', aborted, { once: true });
     if (signal?.aborted) aborted();
-    try {
-      const asked = performance.now();
-      const hello = await introduce(connection, { role: 'sender', session: this.session, connection: number, digest: this.algorithm, ...(number === 0 && this.backup ? wishOf(this.backup) : {}) });
-      if (number === 0 && this.backup && hello.snapshot === undefined && hello.repair === undefined) throw new TransferError('usage', 'The receiver keeps no backups.', { hint: 'Install the same version on both sides.' });
-      // Either may have taken longer because this machine was busy.
-      const roundTrip = Math.min(dialed.rtt, performance.now() - asked);
-      return { link: new Link(connection, this.deadlines), roundTrip };
-    } catch (error) {
-      connection.close();
-      throw error;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', aborted);
-    }
+    const introduction = { role: 'sender', session: this.session, connection: number, digest: this.algorithm, ...(number === 0 && this.backup ? wishOf(this.backup) : {}) } as const;
+    const asked = performance.now();
+    const welcome = sayHello(connection, introduction)
+      .then(() => awaitAnswer(connection, introduction))
+      .then((hello) => {
+        if (number === 0 && this.backup && hello.snapshot === undefined && hello.repair === undefined) throw new TransferError('usage', 'The receiver keeps no backups.', { hint: 'Install the same version on both sides.' });
+        // Either may have taken longer because this machine was busy.
+        return Math.min(dialed.rtt, performance.now() - asked);
+      })
+      .catch((error: unknown) => {
+        connection.close();
+        throw error;
+      })
+      .finally(() => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', aborted);
+      });
+    // A receiver that knows no backups would take what is offered for files.
+    if (number > 0 || this.backup) return { roundTrip: await welcome, link: new Link(connection, this.deadlines) };
+    const link = new Link(connection, this.deadlines);
+    welcome.catch(() => link.close()); // whoever waits for it is told
+    return { link, roundTrip: dialed.rtt, welcome };
   }
 }
 

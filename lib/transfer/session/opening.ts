@@ -19,7 +19,17 @@ export function newSession(): string {
 
 /** The first message of the side that dialed, and the answer to it. Rejects with the refusal that came instead, or with `bad-header`. */
 export async function introduce(connection: Connection, introduction: Introduction): Promise<Hello> {
-  await connection.send({ type: 'hello', version: sessionVersion, ...introduction });
+  await sayHello(connection, introduction);
+  return awaitAnswer(connection, introduction);
+}
+
+/** The first message of the side that dialed; the answer is to be awaited before anything else that the other side says. */
+export function sayHello(connection: Connection, introduction: Introduction): Promise<void> {
+  return connection.send({ type: 'hello', version: sessionVersion, ...introduction });
+}
+
+/** The answer to `sayHello`. Rejects like `introduce`. */
+export async function awaitAnswer(connection: Connection, introduction: Introduction): Promise<Hello> {
   const hello = await readHello(connection, answerWithin);
   if (hello.session !== introduction.session || hello.connection !== introduction.connection) throw new TransferError('bad-header', 'The other side answers for another session.');
   return checkRoles(hello, introduction.role);

@@ -57,6 +57,8 @@ export class SessionSending {
     private readonly control: Link,
     private readonly carriers: Carriers,
     private readonly outlet: SessionOutlet,
+    /** Rejects with why the receiver does not want it; nothing that it says is read before. */
+    private readonly welcome: Promise<unknown>,
   ) {
     const { algorithm, on, waits, entries } = outlet;
     const isWanted = ({ file }: Outgoing): boolean => entries.get(file) !== undefined;
@@ -85,7 +87,10 @@ export class SessionSending {
     if (signal?.aborted) aborted();
     try {
       const broken = new Promise<never>((_, reject) => {
-        for (const task of [this.listen(), this.offer(), this.reading, this.small.run()]) task.catch(reject);
+        for (const task of [this.listen(), this.offer(), this.reading, this.small.run()]) {
+          // Why we are not welcome says more than that the connection is closed.
+          task.catch((error: unknown) => this.welcome.then(() => reject(error as Error), reject));
+        }
       });
       await Promise.race([this.done, broken]);
     } finally {
@@ -104,6 +109,7 @@ export class SessionSending {
   /** What the receiver says, until it is done. */
   private async listen(): Promise<void> {
     const { control, outlet } = this;
+    await this.welcome;
     for (let header = await control.receive(); header !== undefined; header = await control.receive()) {
       const message = parseFromReceiver(header);
       switch (message.type) {

@@ -47,18 +47,22 @@ export async function sendUntilDone(options: SessionSenderOptions): Promise<void
     const again = await meetAgain(meeting, until, signal);
     if (!again && outlet.entries.over) return;
     if (!again) throw reason;
-    reason = await converse(options, again);
+    reason = await converse(options, again, reason);
   }
 }
 
 /** One conversation. Resolves with undefined when it came to its end, and with why it was lost otherwise; rejects where no other would do better. */
-async function converse(options: SessionSenderOptions, { link, roundTrip }: Met): Promise<TransferError | undefined> {
+async function converse(options: SessionSenderOptions, { link, roundTrip, welcome = Promise.resolve(roundTrip) }: Met, before?: TransferError): Promise<TransferError | undefined> {
+  let met = before !== undefined;
   try {
-    await new Conversation(options, link).run(roundTrip);
+    await new Conversation(options, link).run(welcome.then((measured) => {
+      met = true;
+      return measured;
+    }));
     return undefined;
   } catch (thrown) {
     const error = asTransferError(thrown, 'unexpected', 'The session failed');
-    if (options.signal?.aborted || !worthAnother(error)) throw error;
+    if (options.signal?.aborted || !met || !worthAnother(error)) throw error;
     return error;
   }
 }
@@ -107,13 +111,12 @@ class Conversation {
     this.carriers = new Carriers(options.limit, options.waits, this.ended.signal);
   }
 
-  async run(roundTrip: number): Promise<void> {
-    const { connections, outlet } = this.options;
-    const sending = new SessionSending(this.control, this.carriers, outlet);
+  /** `welcome` resolves with the round trip in ms, once the receiver has said that we are. */
+  async run(welcome: Promise<number>): Promise<void> {
+    const sending = new SessionSending(this.control, this.carriers, this.options.outlet, welcome);
     // The control connection's own end is met by the conversation, which reads from it.
     this.start(this.carriers.carry(this.control, 0));
-    if (connections === 'auto') this.start(this.find(new ConnectionCount(roundTrip)));
-    else this.grow(connections);
+    this.start(welcome.then((roundTrip) => this.spread(roundTrip)));
     try {
       await sending.run();
     } catch (error) {
@@ -137,6 +140,14 @@ class Conversation {
   /** A pause that the end of the conversation cuts short, by rejecting. */
   private pause(ms: number): Promise<void> {
     return sleep(ms, undefined, { signal: this.ended.signal });
+  }
+
+  /** Makes further connections: the receiver knows the session now. */
+  private async spread(roundTrip: number): Promise<void> {
+    const { connections } = this.options;
+    if (this.over) return;
+    if (connections === 'auto') await this.find(new ConnectionCount(roundTrip));
+    else this.grow(connections);
   }
 
   /** Measures while there is something to carry, and goes up and down with the connections. */
