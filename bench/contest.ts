@@ -8,7 +8,7 @@ import type { Peer } from './peers';
 /** What one peer, or one process, came to: a value for each run. */
 export interface Row {
   readonly name: string;
-  readonly unit: 's' | 'MiB' | 'KiB';
+  readonly unit: 's' | 'MiB' | 'KiB' | 'MB/s';
   readonly values: readonly number[];
   /** Why it dropped out. */
   readonly failure?: string;
@@ -86,7 +86,7 @@ async function once(peer: Peer, { source, size, say }: Contest, directory: strin
   } finally {
     await opened?.close();
   }
-  if (peer.keepsNothing !== true) await sameBytes(source, join(directory, basename(source)));
+  await (peer.check?.(source, directory) ?? sameBytes(source, join(directory, basename(source))));
   return seconds;
 }
 

@@ -4,16 +4,19 @@ import type { Rsyncd } from './rsyncd';
 import { send, startReceiver } from './sendall';
 import type { Sshd } from './sshd';
 
-/** One way to bring a file or a directory into a directory. What it sends lies there under its own name afterwards. */
+/** One way to bring a file or a directory into a directory. */
 export interface Peer {
   readonly name: string;
   /** What is timed. `place` is what `open` returned, else the directory itself. @returns what it printed. */
   send(source: string, place: string): Promise<string>;
   /** Made ready before the clock starts, for one run: returns where to send to and how to end it. */
   open?(directory: string): Promise<{ readonly place: string; close(): Promise<void> }>;
-  /** There is nothing to compare afterwards. */
-  readonly keepsNothing?: boolean;
+  /** Compares what was brought, after the clock has stopped; without it, that lies under its own name. @throws Error unless it is the same byte for byte. */
+  check?(source: string, directory: string): Promise<void>;
 }
+
+/** For what keeps nothing that could be compared. */
+export const nothing = (): Promise<void> => Promise.resolve();
 
 /** The servers that some peers need; those of a missing one are left out. */
 export interface Servers {

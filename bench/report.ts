@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { median } from './contest';
 import type { Amounts, Goal, Outcome } from './scenarios/settings';
 
-const decimals = { s: 3, MiB: 0, KiB: 0, ratio: 2, lost: 0 } as const;
+const decimals = { s: 3, MiB: 0, KiB: 0, 'MB/s': 0, ratio: 2, lost: 0 } as const;
 
 /** Lines up columns; the first is text, the others are numbers. */
 function table(lines: readonly (readonly string[])[]): string {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { here, run, start, stop, type Place, type Server } from './command';
+import { here, run, start, stop, type CommandOptions, type Place, type Server } from './command';
 
 const binary = join(__dirname, '..', 'dist', 'cli', 'main.js');
 
@@ -51,11 +51,23 @@ export interface SenderOptions {
  */
 export async function send(source: string, target: string, { at = here, cache, connections, onStart }: SenderOptions = {}): Promise<string> {
   const secret = target.startsWith('sendall://');
-  const args = [binary, 'send', source, ...(secret ? [] : [target]), '--json'];
+  const args = ['send', source, ...(secret ? [] : [target])];
   if (cache === undefined) args.push('--no-cache');
   if (connections !== undefined) args.push('--connections', String(connections));
   const env = { ...process.env, ...(secret ? { SENDALL_TICKET: target } : {}), ...(cache === undefined ? {} : { XDG_CACHE_HOME: cache }) };
-  return run(process.execPath, args, { at, env, telling: /"event":"failed"/, ...(onStart === undefined ? {} : { onStart }) });
+  return sendall(args, { at, env, ...(onStart === undefined ? {} : { onStart }) });
+}
+
+/** Makes a snapshot of a file or a directory in a receive directory of this machine, or in a session. @returns its events, as `send` does. */
+export async function backup(source: string, to: { readonly directory: string } | { readonly ticket: string }, name: string): Promise<string> {
+  const where = 'directory' in to ? [to.directory] : [];
+  const env = { ...process.env, ...('ticket' in to ? { SENDALL_TICKET: to.ticket } : {}) };
+  return sendall(['backup', source, ...where, '--name', name], { env });
+}
+
+/** Runs a command of the built package to its end. @returns its events, a line each. @throws Error with what failed. */
+export function sendall(args: readonly string[], options: CommandOptions = {}): Promise<string> {
+  return run(process.execPath, [binary, ...args, '--json'], { telling: /"event":"(failed|damaged)"/, ...options });
 }
 
 /** What `send` said of how far the reading back went, and how many bytes it took: of the last file, and of the whole transfer. */

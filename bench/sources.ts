@@ -1,6 +1,8 @@
 import { randomFillSync } from 'node:crypto';
-import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 
 const piece = 8 * 2 ** 20;
 
@@ -61,6 +63,33 @@ export async function overwriteMiddle(path: string, size: number): Promise<void>
   } finally {
     await file.close();
   }
+}
+
+/** New bytes, as many as before, in another hundredth of the files for each `round`: whatever lies below `path`, but for files over 1 MiB. */
+export async function changeHundredth(path: string, round: number): Promise<void> {
+  const files: string[] = [];
+  for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) files.push(join(entry.parentPath, entry.name));
+  }
+  files.sort();
+  for (let index = round % 100; index < files.length; index += 100) {
+    const file = files[index] ?? '';
+    const { size } = await stat(file);
+    if (size <= 2 ** 20) await makeSmallFile(file, size);
+  }
+}
+
+/** Adds bytes in the middle of a file: a new file with its name, as most programs that change something write it. */
+export async function insertMiddle(path: string, size: number): Promise<void> {
+  const { size: whole } = await stat(path);
+  const middle = Math.floor(whole / 2) - 12_345;
+  const fresh = createWriteStream(`${path}.new`, { flags: 'wx', mode: 0o600, flush: true });
+  await pipeline(async function* () {
+    yield* createReadStream(path, { end: middle - 1 });
+    yield randomFillSync(Buffer.allocUnsafe(size));
+    yield* createReadStream(path, { start: middle });
+  }, fresh);
+  await rename(`${path}.new`, path);
 }
 
 function inTree(path: string, index: number): string {

@@ -1,3 +1,5 @@
+import { backup, backupAgain, backupInsert } from './backup';
+import { backupRestore, backupVerify } from './backup-kept';
 import { crowd } from './crowd';
 import { memory, sessionMemory } from './memory';
 import { file, tiny, tree } from './plain';
@@ -18,6 +20,11 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'session-again': sessionAgain,
   'session-inplace': sessionInplace,
   'session-memory': sessionMemory,
+  backup,
+  'backup-again': backupAgain,
+  'backup-insert': backupInsert,
+  'backup-verify': backupVerify,
+  'backup-restore': backupRestore,
   wan50,
   wan100,
 };

@@ -48,7 +48,7 @@ export const sessionInplace: Scenario = {
 };
 
 /** A peer that also keeps account of how many bytes each of its runs sent, the first one included. */
-function counted(peer: Peer, count: (said: string) => number): Peer & { readonly sent: readonly number[] } {
+export function counted(peer: Peer, count: (said: string) => number): Peer & { readonly sent: readonly number[] } {
   const sent: number[] = [];
   return {
     ...peer,
@@ -61,6 +61,6 @@ function counted(peer: Peer, count: (said: string) => number): Peer & { readonly
   };
 }
 
-function rsyncSent(said: string): number {
+export function rsyncSent(said: string): number {
   return Number(/^Total bytes sent: ([\d,]+)$/m.exec(said)?.[1]?.replaceAll(',', '') ?? NaN);
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { freePort, run, serve, type Server } from '../command';
 import type { Row } from '../contest';
-import { rsyncPeer, scpPeer, session, sessionPeer, type Peer } from '../peers';
+import { nothing, rsyncPeer, scpPeer, session, sessionPeer, type Peer } from '../peers';
 import { startRsyncd } from '../rsyncd';
 import { makeFile } from '../sources';
 import { startSshd } from '../sshd';
@@ -57,7 +57,7 @@ async function wanPeers(settings: Settings, directory: string, network: Network,
   servers.push(await serve(streams, ['take', far.host, String(port)], port, far));
   const bare: Peer = {
     name: eight,
-    keepsNothing: true,
+    check: nothing,
     send: (source) => run(streams, ['send', far.host, String(port), source, '8'], { at: near }),
   };
   const peers = [sessionPeer({ near, far }), sessionPeer({ name: `${session}, 8 connections`, connections: 8, near, far }), bare];

@@ -10,6 +10,7 @@ export const maxDepth = 32;
 /** How many keys a header may have, those of nested objects counted. Bounds the work that colliding keys can cause. */
 export const maxKeys = 1024;
 
+const [quote, backslash, colon, openBrace, closeBrace, openBracket, closeBracket] = [0x22, 0x5c, 0x3a, 0x7b, 0x7d, 0x5b, 0x5d];
 const byteOrderMark = '\ufeff';
 
 // ignoreBOM keeps a byte order mark in the text, where it can be seen and refused, instead of dropping it.
@@ -72,27 +73,26 @@ function parseText(text: string, length: number): unknown {
 function checkStructure(text: string): void {
   const open: Set<string>[] = []; // the keys of each open object; of each open array none
   let keys = 0;
-  let string = '""'; // the last one seen; before a colon it is a key
+  let [start, end] = [0, 0]; // the last string seen; before a colon it is a key
   for (let at = 0; at < text.length; at += 1) {
-    switch (text[at]) {
-      case '"': {
-        const end = endOfString(text, at);
-        string = text.slice(at, end);
+    switch (text.charCodeAt(at)) {
+      case quote:
+        start = at;
+        end = endOfString(text, at);
         at = end - 1;
         break;
-      }
-      case ':':
+      case colon:
         keys += 1;
         if (keys > maxKeys) throw new TransferError('bad-frame', `The header has more than ${maxKeys} keys.`);
-        addKey(open.at(-1), string, text.length);
+        addKey(open.at(-1), text.slice(start, end), text.length);
         break;
-      case '{':
-      case '[':
+      case openBrace:
+      case openBracket:
         open.push(new Set());
         if (open.length > maxDepth) throw new TransferError('bad-frame', `The header is nested more than ${maxDepth} levels deep.`);
         break;
-      case '}':
-      case ']':
+      case closeBrace:
+      case closeBracket:
         open.pop();
         break;
       default:
@@ -109,9 +109,10 @@ function addKey(keys: Set<string> | undefined, string: string, length: number): 
 
 /** The offset after the closing quote of the string that begins at `start`, or the text's end if nothing closes it. */
 function endOfString(text: string, start: number): number {
-  for (let at = start + 1; at < text.length; at += 1) {
-    if (text[at] === '\\') at += 1;
-    else if (text[at] === '"') return at + 1;
+  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    let before = end - 1;
+    while (text.charCodeAt(before) === backslash) before -= 1;
+    if ((end - before) % 2 === 1) return end + 1; // every other backslash is itself escaped
   }
   return text.length;
 }

@@ -3,7 +3,7 @@ import { lstat, open, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, errnoOf, TransferError } from '../errors';
 import { type EntryName, parseEntryName, printable } from '../name';
-import { longestManifestHead, type Manifest, type ManifestHead, manifestName, type ManifestOutline, parseManifest, parseManifestHead, parseManifestOutline } from './manifest';
+import { longestManifestHead, type Manifest, type ManifestHead, manifestName, type ManifestOutline, parseManifest, parseManifestHead, parseManifestOutline, parseOtherFiles } from './manifest';
 import { isSnapshotId, type SnapshotId } from './snapshot-id';
 
 /** The name that points to the newest snapshot of a backup. */
@@ -79,6 +79,11 @@ export class Catalog {
   /** The same without the entries, which takes a fraction of the time. */
   async outline(snapshot: Snapshot): Promise<ManifestOutline> {
     return ofItself(snapshot, parseManifestOutline(await readOwn(path.join(snapshot.place, manifestName))));
+  }
+
+  /** Its files whose digest is not `known`; see `parseOtherFiles`. Rejects like `manifest`. */
+  async otherFiles(snapshot: Snapshot, known: (digest: string) => boolean): Promise<ReturnType<typeof parseOtherFiles>['files']> {
+    return ofItself(snapshot, parseOtherFiles(await readOwn(path.join(snapshot.place, manifestName)), known)).files;
   }
 
   /** Undefined for one that was pruned in the meantime. */

@@ -1,5 +1,6 @@
 import { TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
+import type { Digests } from '../progress';
 import { type DigestAlgorithm, isDigest } from '../protocol/fields';
 
 const listNames = { sha256: 'SHA256SUMS', md5: 'MD5SUMS', blake3: 'B3SUMS' } as const satisfies Record<DigestAlgorithm, string>;
@@ -34,6 +35,24 @@ export function checksumLine({ name, digest }: Checksum): string {
   const spelled = name === '-' ? './-' : name;
   const escaped = spelled.replace(/[\\\n\r]/g, escapeOf);
   return `${escaped === spelled ? '' : '\\'}${digest}  ${escaped}\n`;
+}
+
+/** What an entry of a manifest has to do with a list: a file, or a link to one. */
+interface Listed {
+  readonly type: string;
+  readonly name: string;
+  readonly target?: string;
+  readonly digests?: Digests;
+}
+
+/** The lines of the list beside a manifest, in the order of its entries. A hard link has the digest of the file that it is. */
+export function* checksumLines(entries: Iterable<Listed>, algorithm: DigestAlgorithm): Generator<string> {
+  const files = new Map<string, string>();
+  for (const { type, name, digests } of entries) if (type === 'file') files.set(name, digests?.[algorithm] ?? '');
+  for (const { type, name, target = '' } of entries) {
+    const digest = type === 'file' ? files.get(name) : type === 'link' ? files.get(target) : undefined;
+    if (digest !== undefined) yield checksumLine({ name, digest });
+  }
 }
 
 /**

@@ -2,7 +2,7 @@ import path from 'node:path';
 import type { DamageReason } from '../progress';
 import type { DigestAlgorithm } from '../protocol/fields';
 import { systemCalls } from '../system-calls';
-import { parseChecksumList } from './checksum-list';
+import { checksumLines, parseChecksumList } from './checksum-list';
 import type { Manifest, ManifestEntry } from './manifest';
 import type { Found } from './survey';
 
@@ -53,6 +53,8 @@ export function compareDirectory({ mode, mtime }: Extract<ManifestEntry, { type:
 
 /** Whether the list of checksums beside a manifest says the same. Other names of a file may be left out of it. */
 export function agrees({ head: { digest }, entries }: Manifest, list: Uint8Array): boolean {
+  // As it was written, most of the time; taking a long one apart takes as long as reading some thousand files.
+  if (Buffer.from([...checksumLines(entries, digest)].join('')).equals(list)) return true;
   const digests = new Map<string, string>();
   for (const entry of entries) if (entry.type === 'file') digests.set(entry.name, digestIn(entry, digest));
   const files = digests.size;

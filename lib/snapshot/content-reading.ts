@@ -1,9 +1,12 @@
 import type { DigestAlgorithm } from '../protocol/fields';
 import type { DeviceReader, FileToRead } from './device-reader';
+import type { ReadingAhead } from './reading-ahead';
 import { together } from './together';
 
 export interface ContentReading {
   readonly reader: DeviceReader;
+  /** What was begun before. */
+  readonly ahead: ReadingAhead;
   readonly algorithm: DigestAlgorithm;
   readonly signal: AbortSignal;
   /** Told now and then of the bytes read of a large file. */
@@ -20,10 +23,12 @@ const batchesAtOnce = 6;
 
 /** Reads all of the files, each once. Rejects when the signal says so, once nothing is under way any more. */
 export async function readContents(files: readonly FileToRead[], reading: ContentReading): Promise<void> {
-  const { reader, algorithm, signal, onProgress, wasRead } = reading;
+  const { reader, ahead, algorithm, signal, onProgress, wasRead } = reading;
   const readLarge = async (file: FileToRead): Promise<void> => {
     signal.throwIfAborted();
-    const digest = await reader.digest(file, algorithm, { signal, onProgress: (done) => onProgress(file.name, done) }).catch((error: unknown) => {
+    const begun = await ahead.digest(file.inode);
+    const reading = { signal, onProgress: (done: number) => onProgress(file.name, done) };
+    const digest = await (begun === undefined ? reader.digest(file, algorithm, reading) : Promise.resolve(begun)).catch((error: unknown) => {
       signal.throwIfAborted();
       return error instanceof Error ? error : new Error(String(error));
     });

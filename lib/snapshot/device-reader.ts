@@ -50,6 +50,8 @@ export class DeviceReader {
     this.tree = new DirectoryTree(root, false);
     this.lanes = Array.from({ length: lanes }, () => new Lane<VerifyOrder, VerifyAnswer>(path.join(__dirname, 'verify-lane'), setup));
     this.direct = setup.direct;
+    // They are up by the time that the first manifest was read.
+    for (const lane of this.lanes) lane.warm();
   }
 
   /** `place` is the path of the receive directory, `sample` a file in it. Rejects with `directory`. */

@@ -40,7 +40,7 @@ export class EarlierFiles {
     const older = await catalog.snapshots(name);
     for (let last = older.pop(); last; last = older.pop()) {
       const files = new EarlierFiles(catalog, algorithm, older);
-      if (await files.take(last, true)) return files;
+      if (await files.takeNewest(last)) return files;
     }
     return new EarlierFiles(catalog, algorithm, []);
   }
@@ -78,22 +78,29 @@ export class EarlierFiles {
   }
 
   private async takeOthers(): Promise<void> {
-    for (const snapshot of [...this.older].reverse()) await this.take(snapshot, false);
+    for (const snapshot of [...this.older].reverse()) {
+      const files = await this.believed(snapshot, () => this.catalog.otherFiles(snapshot, (digest) => this.contents.has(digest)));
+      for (const line of files ?? []) this.add({ root: snapshot.place, line, digest: line.digests[this.algorithm] ?? '' }, false);
+    }
   }
 
-  private async take(snapshot: Snapshot, newest: boolean): Promise<boolean> {
-    if (snapshot.head instanceof TransferError || snapshot.head.digest !== this.algorithm) return false;
-    const manifest = await this.catalog.manifest(snapshot).catch((error: unknown) => {
+  private async takeNewest(snapshot: Snapshot): Promise<boolean> {
+    const manifest = await this.believed(snapshot, () => this.catalog.manifest(snapshot));
+    for (const line of manifest?.entries ?? []) {
+      if (line.type === 'file') this.add({ root: snapshot.place, line, digest: line.digests[this.algorithm] ?? '' }, true);
+      const target = line.type === 'link' ? this.newest.get(line.target) : undefined;
+      if (target) this.newest.set(line.name, target);
+    }
+    return manifest !== undefined;
+  }
+
+  /** What is read of a manifest; undefined if that cannot be believed, or has other digests. */
+  private async believed<Read>({ head }: Snapshot, read: () => Promise<Read>): Promise<Read | undefined> {
+    if (head instanceof TransferError || head.digest !== this.algorithm) return undefined;
+    return read().catch((error: unknown) => {
       if (error instanceof TransferError && error.code === 'mismatch') return undefined;
       throw error;
     });
-    if (!manifest) return false;
-    for (const line of manifest.entries) {
-      if (line.type === 'file') this.add({ root: snapshot.place, line, digest: line.digests[this.algorithm] ?? '' }, newest);
-      const target = newest && line.type === 'link' ? this.newest.get(line.target) : undefined;
-      if (target) this.newest.set(line.name, target);
-    }
-    return true;
   }
 
   /** What was read first is the newest, and stays. */

@@ -8,6 +8,8 @@ import { parseSnapshotId, type SnapshotId } from './snapshot-id';
 
 export type { ManifestEntry, SourceState } from './manifest-entry';
 
+type FileEntry = Extract<ManifestEntry, { readonly type: 'file' }>;
+
 /** What stands beside the files of a snapshot, and cannot be the name of one. */
 export const manifestName = 'MANIFEST';
 const manifestVersion = 1;
@@ -79,16 +81,31 @@ export class ManifestEncoder {
 export function parseManifest(bytes: Uint8Array): Manifest {
   const { head, totals } = parseManifestOutline(bytes);
   const entries: ManifestEntry[] = [];
-  const end = totalsOf(bytes);
-  for (let start = bytes.indexOf(lineFeed) + 1; start < end; ) {
-    const next = bytes.indexOf(lineFeed, start) + 1;
-    const line = bytes.subarray(start, next - 1);
-    entries.push(within(`line ${entries.length + 2}`, () => parseEntry(parseJsonObject(line), head.digest)));
-    start = next;
-  }
+  for (const [number, start, end] of linesOf(bytes)) entries.push(entryOf(bytes.subarray(start, end), number, head));
   checkTree(entries);
   checkTotals(entries, totals);
   return { head, entries, totals };
+}
+
+/**
+ * Of a manifest that is whole, the files whose digest is not `known`: nearly all lines show theirs without being taken apart. What no line
+ * tells alone is not looked at.
+ * @throws TransferError `mismatch` as `parseManifest` does
+ */
+export function parseOtherFiles(bytes: Uint8Array, known: (digest: string) => boolean): { readonly head: ManifestHead; readonly files: readonly FileEntry[] } {
+  const { head } = parseManifestOutline(bytes);
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+  // In no string, where each quotation mark would have a backslash before it.
+  const mark = `"${head.digest}":"`;
+  const files: FileEntry[] = [];
+  for (const [number, start, end] of linesOf(bytes)) {
+    const line = text.slice(start, end);
+    const at = line.indexOf(mark);
+    if (at !== -1 && known(line.slice(at + mark.length, line.indexOf('"', at + mark.length)))) continue;
+    const entry = entryOf(bytes.subarray(start, end), number, head);
+    if (entry.type === 'file' && !known(entry.digests[head.digest] ?? '')) files.push(entry);
+  }
+  return { head, files };
 }
 
 /** The first line and the totals, of a manifest whose bytes are as they were written: the entries are not looked at. @throws TransferError `mismatch` */
@@ -121,6 +138,21 @@ const sumLineLength = sumLine('').length + 64;
 /** Where the totals begin: in the last line but one. */
 function totalsOf(bytes: Uint8Array): number {
   return bytes.lastIndexOf(lineFeed, bytes.length - sumLineLength - 2) + 1;
+}
+
+/** The lines of the entries: the number of each in the file, from 2, where it starts, and where its line feed is. */
+function* linesOf(bytes: Uint8Array): Generator<readonly [number: number, start: number, end: number]> {
+  const last = totalsOf(bytes);
+  let number = 2;
+  for (let start = bytes.indexOf(lineFeed) + 1; start < last; number++) {
+    const end = bytes.indexOf(lineFeed, start);
+    yield [number, start, end];
+    start = end + 1;
+  }
+}
+
+function entryOf(line: Uint8Array, number: number, { digest }: ManifestHead): ManifestEntry {
+  return within(`line ${number}`, () => parseEntry(parseJsonObject(line), digest));
 }
 
 function parseHead(line: JsonObject): ManifestHead {

@@ -9,7 +9,7 @@ import { diskError } from '../store/staged-bytes';
 import { openPrivate, removeEmpty, stagingName } from '../store/receive-directory';
 import { lockWordsOf, ownPlaceOf, snapshotsName } from './backup-lock';
 import { latestName } from './catalog';
-import { checksumLine, checksumListName } from './checksum-list';
+import { checksumLines, checksumListName } from './checksum-list';
 import { type ManifestEntry, ManifestEncoder, type ManifestHead, manifestName, type ManifestTotals } from './manifest';
 import { removeForeign } from './remove-foreign';
 
@@ -94,7 +94,7 @@ export class StagedSnapshot {
     const { id } = finished.head;
     await this.removeLeftovers(finished.entries);
     const { digest } = finished.head;
-    await this.write(checksumListName(digest), checksumLines(finished));
+    await this.write(checksumListName(digest), checksumLines(finished.entries, digest));
     await this.write(manifestName, manifestLines(finished));
     await syncDirectory(this.tree);
     const root = await Directory.open(this.directory, true);
@@ -201,15 +201,4 @@ function* manifestLines({ head, entries, totals }: Finished): Generator<string> 
   yield encoder.head(head);
   for (const entry of entries) yield encoder.entry(entry);
   yield encoder.end(totals);
-}
-
-/** A hard link has the digest of the file that it is. */
-function* checksumLines({ head: { digest: algorithm }, entries }: Finished): Generator<string> {
-  const digests = new Map<string, string>();
-  for (const entry of entries) if (entry.type === 'file') digests.set(entry.name, entry.digests[algorithm] ?? '');
-  for (const { type, name, ...entry } of entries) {
-    const target = 'target' in entry ? entry.target : '';
-    const digest = type === 'file' ? digests.get(name) : type === 'link' ? digests.get(target) : undefined;
-    if (digest !== undefined) yield checksumLine({ name, digest });
-  }
 }

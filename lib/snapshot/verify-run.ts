@@ -118,12 +118,14 @@ export class VerifyRun {
         if (ended) kept.note(check.done);
       },
     });
-    count.expect((await check.survey()) + later);
     try {
-      await check.read();
-    } catch (error) {
-      if (!(error instanceof SnapshotGone)) await kept.stop(check.done);
-      throw error;
+      count.expect((await check.survey()) + later);
+      await check.read().catch(async (error: unknown) => {
+        if (!(error instanceof SnapshotGone)) await kept.stop(check.done);
+        throw error;
+      });
+    } finally {
+      await check.close();
     }
     await kept.end(check.done, !this.damaged.has(shownAs(snapshot)));
     this.kept.push(kept);

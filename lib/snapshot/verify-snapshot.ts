@@ -1,4 +1,5 @@
 import { lstat } from 'node:fs/promises';
+import path from 'node:path';
 import { errnoOf } from '../errors';
 import type { DamageReason } from '../progress';
 import type { Snapshot } from './catalog';
@@ -7,6 +8,7 @@ import { agrees, compareDirectory, compareFile, compareSymlink, digestIn, type F
 import { readContents } from './content-reading';
 import type { DeviceReader, FileToRead } from './device-reader';
 import { type Manifest, type ManifestEntry, manifestName } from './manifest';
+import { ReadingAhead } from './reading-ahead';
 import type { Found } from './survey';
 import { together } from './together';
 import { EntriesDone, includes, type Pass, type PassHere } from './verify-pass';
@@ -51,7 +53,7 @@ const directoriesAtOnce = 64;
 /** Failures that are ours rather than the disk's. */
 const ownFailures = ['EMFILE', 'ENFILE', 'ENOMEM'];
 
-/** One snapshot against its manifest: `survey`, then `read`. Damage is told, everything else rejects. */
+/** One snapshot against its manifest: `survey`, then `read`, and `close` in any case. Damage is told, everything else rejects. */
 export class SnapshotCheck {
   /** The entries that need no reading any more. */
   readonly done: EntriesDone;
@@ -59,6 +61,7 @@ export class SnapshotCheck {
   private readonly path: string;
   /** All names here of each file that is to be read. */
   private readonly groups = new Map<FileToRead, readonly Wanted[]>();
+  private readonly ahead: ReadingAhead;
 
   /** `resumed` is what an earlier run of this pass has found good. */
   constructor(
@@ -71,13 +74,16 @@ export class SnapshotCheck {
     this.done = new EntriesDone(count, count === 0 ? [] : [[0, count - 1]]);
     this.resumed = new EntriesDone(count, resumed);
     this.path = `${snapshot.name}/${snapshot.id}`;
+    const { reader, signal, onProgress } = ground;
+    const directory = path.dirname(path.dirname(snapshot.place));
+    this.ahead = new ReadingAhead({ reader, algorithm: manifest.head.digest, signal, directory, onProgress: (name, done) => onProgress(name, done, false) });
   }
 
   /** Looks at everything but the content of files. Resolves with the bytes that are to be read. Rejects with `SnapshotGone`. */
   async survey(): Promise<number> {
     const { entries, head } = this.manifest;
     const list = checksumListName(head.digest);
-    const damages: [name: string, reason: DamageReason][] = await this.checkList(list);
+    const damages: [name: string, reason: DamageReason][] = [];
     const own = new Set<string>([manifestName, list]);
     const files: (readonly [number, ManifestEntry, Found])[] = [];
     const directories: (() => void)[] = [];
@@ -85,7 +91,8 @@ export class SnapshotCheck {
     const damaged = (name: string, reason: DamageReason | undefined): void => {
       if (reason !== undefined) damages.push([name, reason]);
     };
-    await together(treeOf(entries), directoriesAtOnce, async ([directory, expected]) => {
+    const begun = this.ahead.begin(this.path, this.likely(), this.ground.known);
+    const walk = together(treeOf(entries), directoriesAtOnce, async ([directory, expected]) => {
       const listed = await this.list(directory);
       for (const [base, at] of expected) {
         const entry = entries[at];
@@ -104,9 +111,10 @@ export class SnapshotCheck {
         disturbed.add(directory);
       }
     });
+    const [ofList] = await Promise.all([this.checkList(list), walk, begun]);
     for (const compare of directories) compare();
-    if (damages.some(([, reason]) => reason === 'missing')) await checkThere(this.snapshot);
-    for (const [name, reason] of damages) this.ground.onDamage(name, reason);
+    if ([...ofList, ...damages].some(([, reason]) => reason === 'missing')) await checkThere(this.snapshot);
+    for (const [name, reason] of [...ofList, ...damages]) this.ground.onDamage(name, reason);
     return this.plan(this.wanted(files));
   }
 
@@ -115,6 +123,7 @@ export class SnapshotCheck {
     const { reader, signal, onProgress } = this.ground;
     await readContents([...this.groups.keys()], {
       reader,
+      ahead: this.ahead,
       algorithm: this.manifest.head.digest,
       signal,
       onProgress: (name, done) => onProgress(name, done, false),
@@ -125,6 +134,18 @@ export class SnapshotCheck {
         onProgress(file.name, file.size, true);
       },
     });
+  }
+
+  /** Resolves when nothing is under way any more. */
+  async close(): Promise<void> {
+    await this.ahead.end();
+  }
+
+  /** The files that this run has to read, if they are as they should be. */
+  private *likely(): Generator<FileEntry> {
+    for (const [at, entry] of this.manifest.entries.entries()) {
+      if (entry.type === 'file' && !this.resumed.has(at) && includes(this.ground.pass, digestIn(entry, this.manifest.head.digest))) yield entry;
+    }
   }
 
   private async checkList(list: string): Promise<[string, DamageReason][]> {

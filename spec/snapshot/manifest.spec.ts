@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { TransferError } from '../../lib/errors';
 import { parseEntryName } from '../../lib/name';
-import { longestManifestHead, type Manifest, type ManifestEntry, type ManifestHead, parseManifest, parseManifestHead, parseManifestOutline } from '../../lib/snapshot/manifest';
+import { longestManifestHead, type Manifest, type ManifestEntry, type ManifestHead, parseManifest, parseManifestHead, parseManifestOutline, parseOtherFiles } from '../../lib/snapshot/manifest';
 import { parseSnapshotId } from '../../lib/snapshot/snapshot-id';
 import { encoded } from './made-snapshot';
 
@@ -49,6 +49,21 @@ describe('a manifest', () => {
     expect(parseManifest(bytes)).to.deep.equal(manifest);
     expect(parseManifest(encoded(manifestOf([]))).entries).to.deep.equal([]);
     expect(summed(lines).equals(bytes), 'the last line is what PROTOCOL.md says').to.equal(true);
+  });
+
+  it('gives the files whose digest is not known, however its lines are spelled, and is refused as a whole where it was changed', () => {
+    const other = { sha256: 'cd'.repeat(32) };
+    const file = { type: 'file', name: nameOf('new'), size: 1, mode: 0o600, mtime: 5n, digests: other, source: {} } as const;
+    const known = (digest: string): boolean => digest === digests.sha256;
+    expect(parseOtherFiles(encoded(manifestOf([...entries, file])), known).files).to.deep.equal([file]);
+    expect(parseOtherFiles(bytes, () => false).files).to.deep.equal(entries.filter(({ type }) => type === 'file'));
+    const spaced = lines.map((line, at) => (at === 2 || at === 3 ? line.replace('"sha256":"', '"sha256" : "') : line));
+    expect(parseOtherFiles(summed(spaced), known).files).to.deep.equal([]);
+    expect(parseOtherFiles(summed(spaced), () => false).files).to.have.lengthOf(2);
+    const changed = Buffer.from(bytes);
+    changed[changed.indexOf('a.ts')] = 0x62;
+    expect(() => parseOtherFiles(changed, known)).to.throw(TransferError).with.property('code', 'mismatch');
+    expect(() => parseOtherFiles(summed(lines.map((line, at) => (at === 2 ? '{}\n' : line))), known)).to.throw(TransferError).with.property('code', 'mismatch');
   });
 
   it('is read as it was written, whatever is in the snapshot', () => {
