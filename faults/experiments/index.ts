@@ -1,5 +1,6 @@
 import type { Experiment } from '../experiment';
+import { bitFlip } from './bit-flip';
 import { powerCut } from './power-cut';
 
 /** In the order in which they run. */
-export const experiments: readonly Experiment[] = [powerCut];
+export const experiments: readonly Experiment[] = [powerCut, bitFlip];

@@ -1,19 +1,18 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SendallProcess } from '../../spec/cli/sendall-process';
+import { Commands, isBackup, type Receiver, type Wire } from '../commands';
 import { type Cut, CutBench, type CutDisk } from '../cut-disk';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
 import { type Loans, withLoans } from '../loans';
-import { backupName, brokenFiles, brokenSnapshots, type Expected, Promised } from '../promised';
+import { brokenFiles, brokenSnapshots, type Expected, Promised } from '../promised';
 import type { Random } from '../random';
-import { Receipts } from '../receipts';
 import { type Contents, makeTree } from '../trees';
 import { type FileSystem, fileSystems, missingForVolumes, syncVolume } from '../volume';
 
 /** What is sent while the power goes. */
 interface Case {
-  readonly wire: 'plain' | 'session' | 'backup' | 'local backup';
+  readonly wire: Wire;
   readonly shape: 'file' | 'tree' | 'small files';
   /** Whether other versions follow: of every file where they replace, of every third file in a backup. */
   readonly again: boolean;
@@ -24,6 +23,12 @@ interface Remains {
   readonly cut: Cut;
   readonly expected: Expected;
   readonly when: string;
+}
+
+/** What is sent once more, and what may stand then. */
+interface GoingOn {
+  readonly source: string;
+  readonly versions: readonly Contents[];
 }
 
 const cases: readonly Case[] = [
@@ -42,6 +47,7 @@ const cutsOnTheWay = 3;
 const longestWait = 500; // ms
 const receiptsAwaited = 40;
 const limit = '12M';
+const mostSentences = 3;
 
 class PowerCut {
   readonly broken: string[] = [];
@@ -49,14 +55,16 @@ class PowerCut {
   tries = 0;
   resumed = 0;
   private readonly bench: CutBench;
+  private readonly commands: Commands;
   private number = 0;
 
   constructor(
     private readonly surroundings: Surroundings,
-    private readonly loans: Loans,
+    loans: Loans,
   ) {
     loans.take(() => rmSync(surroundings.directory, { recursive: true, force: true }));
     this.bench = new CutBench(surroundings.directory, loans);
+    this.commands = new Commands(surroundings, loans);
   }
 
   /** One disk, on which all versions arrive one after another, and what is left of it after each cut. */
@@ -70,8 +78,12 @@ class PowerCut {
       mkdirSync(join(disk.place, 'in'));
       syncVolume(disk.place);
       const remains = await this.receiving(chosen, disk, promised, source);
-      const again = random.oneOf(remains);
-      for (const each of remains) await this.lookAt(each, `attempt ${number}, ${kind}, ${describe(chosen)}`, goOn && each === again ? { chosen, source } : undefined);
+      const again = goOn ? random.oneOf(remains) : undefined;
+      const { versions } = promised.now();
+      for (const each of remains) {
+        const what = `attempt ${number}, ${kind}, ${describe(chosen)}`;
+        await this.lookAt(each, { chosen, what, goOn: each === again ? { source, versions } : undefined });
+      }
       this.levels.device += promised.levels.device;
       this.levels.cache += promised.levels.cache;
     } finally {
@@ -82,28 +94,27 @@ class PowerCut {
 
   private async receiving(chosen: Case, disk: CutDisk, promised: Promised, source: string): Promise<Remains[]> {
     const { random } = this.surroundings;
-    const stop = chosen.wire === 'local backup' ? undefined : await this.receiver(disk.place, promised);
+    const receiver = await this.receiver(chosen, disk, promised);
     const remains: Remains[] = [];
     const sizes = sizesOf(chosen, random);
     let version: Contents = new Map();
     try {
       for (let round = 0; round < (chosen.again ? 2 : 1); round++) {
-        const names = Object.keys(sizes).filter((_, at) => round === 0 || chosen.wire.startsWith('plain') || chosen.wire === 'session' || at % 3 === 0);
+        const names = Object.keys(sizes).filter((_, at) => round === 0 || !isBackup(chosen.wire) || at % 3 === 0);
         version = new Map([...version, ...makeTree(source, Object.fromEntries(names.map((name) => [name, sizes[name] ?? 0])), random)]);
         promised.offer(version);
-        remains.push(...(await this.sendAndCut(chosen, disk, promised, { source, target: stop?.targets[chosen.wire] ?? 'in', round })));
+        remains.push(...(await this.sendAndCut(chosen, disk, promised, { source, receiver, round })));
       }
     } finally {
-      await stop?.end();
+      await receiver?.end();
     }
     return remains;
   }
 
-  private async sendAndCut(chosen: Case, disk: CutDisk, promised: Promised, sending: { readonly source: string; readonly target: string; readonly round: number }): Promise<Remains[]> {
+  private async sendAndCut(chosen: Case, disk: CutDisk, promised: Promised, sending: { readonly source: string; readonly receiver: Receiver | undefined; readonly round: number }): Promise<Remains[]> {
     const { random } = this.surroundings;
-    const { round } = sending;
-    const sender = this.start(wordsOf(chosen, sending), disk.place);
-    const receipts = new Receipts(sender, promised.heard);
+    const { source, receiver, round } = sending;
+    const { sender, receipts } = this.commands.send(chosen.wire, sourceOf(chosen, source), receiver, { cwd: disk.place, words: ['--limit', limit], heard: promised.heard });
     const remains: Remains[] = [];
     // What was heard until here was said before the copy begins.
     const cut = (when: string): number => remains.push({ expected: promised.now(), cut: disk.cut(), when: `version ${round}, ${when}` });
@@ -123,66 +134,54 @@ class PowerCut {
     return remains;
   }
 
-  private async lookAt({ cut, expected, when }: Remains, what: string, goOn: { readonly chosen: Case; readonly source: string } | undefined): Promise<void> {
+  private async lookAt({ cut, expected, when }: Remains, { chosen, what, goOn }: { readonly chosen: Case; readonly what: string; readonly goOn: GoingOn | undefined }): Promise<void> {
     this.tries++;
-    const note = (sentences: readonly string[]): void => void this.broken.push(...sentences.map((sentence) => `${sentence} (seed ${this.surroundings.random.seed}, ${what}, ${when})`));
+    const note = (sentences: readonly string[]): void => {
+      const first = sentences.slice(0, mostSentences).map((sentence) => `${sentence} (seed ${this.surroundings.random.seed}, ${what}, ${when}, ${sentences.length} in all)`);
+      this.broken.push(...first);
+    };
     const disk = this.bench.mounted(cut);
     try {
-      note(await this.brokenIn(disk, expected));
-      if (goOn) note(await this.goOn(disk, expected, goOn).catch((error: unknown) => [`After the cut it does not go on: ${String(error)}`]));
+      note(await this.brokenIn(chosen, disk, expected));
+      if (goOn) note(await this.goOn(chosen, disk, expected, goOn).catch((error: unknown) => [`After the cut it does not go on: ${String(error)}`]));
     } finally {
       disk.close();
     }
   }
 
-  private async brokenIn(disk: CutDisk, expected: Expected): Promise<string[]> {
+  private async brokenIn({ wire }: Case, disk: CutDisk, expected: Expected): Promise<string[]> {
     const place = join(disk.place, 'in');
-    const backups = readdirSync(place).includes(backupName) || expected.snapshots.size > 0;
-    return backups ? brokenSnapshots(expected, place, this.surroundings.build) : brokenFiles(expected, place);
+    return isBackup(wire) ? brokenSnapshots(expected, place, this.surroundings.build) : brokenFiles(expected, place);
   }
 
   /** With the power back, the same command must come to its end, and leave nothing behind. */
-  private async goOn(disk: CutDisk, { versions, receipts, snapshots }: Expected, { chosen, source }: { readonly chosen: Case; readonly source: string }): Promise<string[]> {
+  private async goOn(chosen: Case, disk: CutDisk, { receipts, snapshots }: Expected, { source, versions }: GoingOn): Promise<string[]> {
     this.resumed++;
     const promised = new Promised();
     for (const version of versions) promised.offer(version);
-    const stop = chosen.wire === 'local backup' ? undefined : await this.receiver(disk.place, promised);
-    const sender = this.start(wordsOf(chosen, { source, target: stop?.targets[chosen.wire] ?? 'in' }), disk.place);
-    new Receipts(sender, promised.heard);
+    const receiver = await this.receiver(chosen, disk, promised);
+    const { sender } = this.commands.send(chosen.wire, sourceOf(chosen, source), receiver, { cwd: disk.place, heard: promised.heard });
     const { code, stderr } = await sender.ended;
-    await stop?.end('SIGINT');
+    await receiver?.end('SIGINT');
     const after = promised.now();
-    const broken = await this.brokenIn(disk, { ...after, receipts: new Map([...receipts, ...after.receipts]), snapshots: new Map([...snapshots, ...after.snapshots]) });
+    const broken = await this.brokenIn(chosen, disk, { ...after, receipts: new Map([...receipts, ...after.receipts]), snapshots: new Map([...snapshots, ...after.snapshots]) });
     if (code !== 0) broken.push(`After the cut the same command ends with ${code}: ${stderr.slice(-300)}`);
     const left = readdirSync(join(disk.place, 'in'), { recursive: true }).map(String).filter((name) => /^\.sendall\/(stage|partial)\/|^\.sendall\/snapshots\/.*\/(tree|stage|partial)\//.test(name));
     if (left.length > 0) broken.push(`After the cut and the same command again ${left[0]} is left behind.`);
     return broken;
   }
 
-  private async receiver(place: string, promised: Promised): Promise<{ readonly targets: Readonly<Record<Case['wire'], string>>; readonly end: (signal?: NodeJS.Signals) => Promise<void> }> {
-    const receiver = this.start(['receive', 'in', '--listen', '127.0.0.1:0', '--if-exists', 'replace', '--json'], place);
-    new Receipts(receiver, promised.heard);
-    const [, port, ticket = ''] = await receiver.says(/"port":(\d+),"ticket":"([^"]+)"/);
-    return {
-      targets: { plain: `tcp://127.0.0.1:${port}`, session: ticket, backup: ticket, 'local backup': 'in' },
-      end: async (signal = 'SIGKILL') => {
-        receiver.child.kill(signal);
-        await receiver.ended;
-      },
-    };
-  }
-
-  private start(words: readonly string[], cwd: string): SendallProcess {
-    const { build, directory } = this.surroundings;
-    const started = new SendallProcess(words, { build, cwd, env: { SENDALL_TICKET: '', XDG_CACHE_HOME: join(directory, 'cache') } });
-    const kill = this.loans.take(() => started.child.kill('SIGKILL'));
-    void started.ended.then(kill);
-    return started;
+  private async receiver({ wire }: Case, { place }: CutDisk, promised: Promised): Promise<Receiver | undefined> {
+    return wire === 'local backup' ? undefined : this.commands.receive({ cwd: place, words: ['--if-exists', 'replace'], heard: promised.heard });
   }
 }
 
 function describe({ wire, shape, again }: Case): string {
   return `${wire}, ${shape}${again ? ', twice' : ''}`;
+}
+
+function sourceOf({ shape }: Case, source: string): string {
+  return join(source, shape === 'file' ? 'file' : 'tree');
 }
 
 /** Names and sizes: small files take another way to the disk than large ones, and those in new directories another than those in old ones. */
@@ -192,19 +191,6 @@ function sizesOf({ shape }: Case, random: Random): Record<string, number> {
   for (let at = 0; at < 40; at++) sizes[`tree/${at % 5}/${at % 3}/f${at}`] = at === 0 ? 0 : random.between(1, 30_000);
   if (shape === 'tree') for (let at = 0; at < 4; at++) sizes[`tree/${at % 2}/large-${at}`] = random.between(65_537, 2 * 2 ** 20);
   return sizes;
-}
-
-function wordsOf({ wire, shape }: Case, { source, target }: { readonly source: string; readonly target: string }): string[] {
-  const what = [join(source, shape === 'file' ? 'file' : 'tree'), target, '--limit', limit, '--json'];
-  switch (wire) {
-    case 'plain':
-      return ['send', ...what];
-    case 'session':
-      return ['send', ...what, '--digest', 'sha256'];
-    case 'backup':
-    case 'local backup':
-      return ['backup', ...what, '--name', backupName];
-  }
 }
 
 async function run(surroundings: Surroundings): Promise<Outcome> {
