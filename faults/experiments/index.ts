@@ -1,6 +1,7 @@
 import type { Experiment } from '../experiment';
 import { bitFlip } from './bit-flip';
+import { bitRot } from './bit-rot';
 import { powerCut } from './power-cut';
 
 /** In the order in which they run. */
-export const experiments: readonly Experiment[] = [powerCut, bitFlip];
+export const experiments: readonly Experiment[] = [powerCut, bitFlip, bitRot];
