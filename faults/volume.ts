@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, ftruncateSync, mkdirSync, openSync, statfsSync } from 'node:fs';
 import { find } from '../bench/command';
 import type { Loans } from './loans';
 
@@ -44,9 +44,20 @@ export function mountVolume(image: string, place: string, kind: FileSystem, loan
   return mountAt(place, ['-t', kind, '-o', ['loop', ...optionsOf[kind]].join(','), image], loans);
 }
 
-/** Mounts a file system of `mib` MiB in memory at `place`, which is made. @returns what unmounts it. */
-export function mountMemory(place: string, mib: number, loans: Loans): () => void {
-  return mountAt(place, ['-t', 'tmpfs', '-o', `size=${mib}m,mode=0755`, 'tmpfs'], loans);
+/** Mounts a file system in memory at `place`, which is made. @returns what unmounts it. */
+export function mountMemory(place: string, loans: Loans): () => void {
+  return mountAt(place, ['-t', 'tmpfs', '-o', 'mode=0700', 'tmpfs'], loans);
+}
+
+/** Leaves such a file system `mib` MiB of room for more than it has by now. */
+export function narrow(place: string, mib: number): void {
+  const { bsize, blocks, bfree } = statfsSync(place);
+  run('mount', ['-o', `remount,size=${(blocks - bfree) * bsize + mib * 2 ** 20}`, place]);
+}
+
+/** Copies an image as it is at this moment, holes included. */
+export function copyImage(image: string, to: string): void {
+  run('cp', ['--sparse=always', image, to]);
 }
 
 /** Writes all that is not yet on the device of the file system at `place`. */
