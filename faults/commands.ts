@@ -6,6 +6,8 @@ import type { Loans } from './loans';
 import { backupName } from './promised';
 import { Receipts } from './receipts';
 
+const patience = 120_000; // ms
+
 /** The ways by which files get into a receive directory. */
 export type Wire = 'plain' | 'session' | 'backup' | 'local backup';
 
@@ -37,11 +39,16 @@ export class Commands {
     private readonly loans: Loans,
   ) {}
 
+  /** One that does not end by itself within two minutes is killed, so that its code is null; receivers have as long as they want. */
   start(words: readonly string[], { cwd, env }: Started): SendallProcess {
     const { build, directory } = this.surroundings;
     const started = new SendallProcess(words, { build, cwd, env: { SENDALL_TICKET: '', XDG_CACHE_HOME: join(directory, 'cache'), ...env } });
     const kill = this.loans.take(() => started.child.kill('SIGKILL'));
-    void started.ended.then(kill);
+    const late = words[0] === 'receive' ? undefined : killLater(started);
+    void started.ended.then(() => {
+      clearTimeout(late);
+      kill();
+    });
     return started;
   }
 
@@ -55,7 +62,9 @@ export class Commands {
       targets: { plain: `tcp://127.0.0.1:${port}`, session: ticket, backup: ticket },
       end: async (signal = 'SIGKILL') => {
         receiver.child.kill(signal);
+        const late = killLater(receiver);
         await receiver.ended;
+        clearTimeout(late);
       },
     };
   }
@@ -67,4 +76,8 @@ export class Commands {
     const sender = this.start([...kind, source, target, '--json', ...(started.words ?? [])], started);
     return { sender, receipts: new Receipts(sender, started.heard) };
   }
+}
+
+function killLater({ child }: SendallProcess): NodeJS.Timeout {
+  return setTimeout(() => child.kill('SIGKILL'), patience);
 }

@@ -2,7 +2,7 @@ import { lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TransferEvent } from '../lib/index';
 import { eventsOf, SendallProcess } from '../spec/cli/sendall-process';
-import { type Contents, isSame, readTree } from './trees';
+import { type Content, type Contents, isSame, readTree } from './trees';
 
 /** The backup's name in these experiments. */
 export const backupName = 'b';
@@ -15,15 +15,22 @@ export interface Expected {
   readonly versions: readonly Contents[];
   /** For each file the newest version that has a receipt. */
   readonly receipts: ReadonlyMap<string, number>;
-  /** The versions of the snapshots that have one, by their ids. */
-  readonly snapshots: ReadonlyMap<string, number>;
+  /** The snapshots that have one, by their ids. */
+  readonly snapshots: ReadonlyMap<string, Kept>;
+}
+
+/** A snapshot with its receipt. */
+interface Kept {
+  readonly version: number;
+  /** How many entries it lacks, as its receipt says. */
+  readonly missing: number;
 }
 
 /** Listens to the promises that are made about a receive directory. */
 export class Promised {
   private readonly versions: Contents[] = [];
   private readonly receipts = new Map<string, number>();
-  private readonly snapshots = new Map<string, number>();
+  private readonly snapshots = new Map<string, Kept>();
   /** How far the reading back went, by the receipts. */
   readonly levels = { device: 0, cache: 0 };
 
@@ -36,7 +43,7 @@ export class Promised {
   readonly heard = (event: TransferEvent): void => {
     if (event.event === 'snapshot') {
       const id = event.snapshot.slice(backupName.length + 1);
-      if (!this.snapshots.has(id)) this.snapshots.set(id, this.versions.length - 1);
+      if (!this.snapshots.has(id)) this.snapshots.set(id, { version: this.versions.length - 1, missing: event.missing });
     }
     if ((event.event !== 'sent' && event.event !== 'received') || event.verified === null) return;
     const { digests, file_name: fileName, path: name = fileName, verified } = event;
@@ -79,11 +86,14 @@ export async function brokenSnapshots({ versions, snapshots }: Expected, place: 
   const standing = (lstatSync(home, { throwIfNoEntry: false }) ? readdirSync(home) : []).filter((name) => name !== 'latest');
   for (const id of standing) {
     const found = readTree(join(home, id), ownNames);
-    const version = snapshots.get(id);
-    const candidates = version === undefined ? versions : versions.slice(version, version + 1);
-    if (candidates.some((contents) => contents.size === found.size && [...contents].every(([name, content]) => isSame(content, found.get(name))))) continue;
-    const wrong = [...(candidates.at(-1) ?? [])].filter(([name, content]) => !isSame(content, found.get(name))).map(([name]) => name);
-    broken.push(`The snapshot ${id}, ${version === undefined ? 'without' : 'with'} a receipt, is not whole: ${found.size} files, ${wrong.length} other than they were, ${wrong[0]} the first.`);
+    const kept = snapshots.get(id);
+    const candidates = kept ? versions.slice(kept.version, kept.version + 1) : versions;
+    const right = ([name, content]: [string, Content]): boolean => candidates.some((contents) => isSame(contents.get(name), content));
+    const wrong = [...found].filter((entry) => !right(entry)).map(([name]) => name);
+    if (wrong.length > 0) broken.push(`The snapshot ${id} has ${wrong.length} files that are not as they were, ${wrong[0]} the first.`);
+    // What one without a receipt lacks, only its manifest knows.
+    const lacks = kept ? (versions[kept.version]?.size ?? 0) - found.size : 0;
+    if (kept && lacks > kept.missing) broken.push(`The snapshot ${id} lacks ${lacks} files, and ${kept.missing} by its receipt.`);
   }
   for (const id of snapshots.keys()) if (!standing.includes(id)) broken.push(`The snapshot ${id} had a receipt, and is not there.`);
   const newest = [...snapshots.keys()].at(-1);

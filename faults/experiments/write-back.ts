@@ -73,6 +73,7 @@ class WriteBack {
     try {
       const expected = promised.now();
       const broken = isBackup(wire) ? await brokenSnapshots(expected, at('disk/in'), this.surroundings.build) : brokenFiles(expected, at('disk/in'));
+      if (code === null) broken.push('The sender did not come to an end.');
       if (code === 0) broken.push('The sender ended with 0, although the device could not take what it sent.');
       this.receipts += expected.receipts.size;
       this.broken.push(...broken.slice(0, 3).map((sentence) => `${sentence} (seed ${random.seed}, try ${this.tries}, ${kind}, ${wire}, ${shape}, ${broken.length} in all)`));
