@@ -1,4 +1,8 @@
 import type { Experiment } from '../experiment';
+import { bitFlip } from './bit-flip';
+import { bitRot } from './bit-rot';
+import { powerCut } from './power-cut';
+import { writeBack } from './write-back';
 
 /** In the order in which they run. */
-export const experiments: readonly Experiment[] = [];
+export const experiments: readonly Experiment[] = [powerCut, writeBack, bitFlip, bitRot];

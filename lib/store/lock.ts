@@ -46,7 +46,8 @@ const writtenWithin = 5_000;
 export async function takeLock(directory: Directory, words = ofReceivers): Promise<() => Promise<void>> {
   const mine: Holder = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
   const draft = `${lockName}.${randomBytes(8).toString('hex')}`;
-  await writeFile(directory.at(draft), JSON.stringify(mine), { flag: 'wx', mode: 0o600 });
+  // Flushed, so that a power cut leaves no lock that nobody can read.
+  await writeFile(directory.at(draft), JSON.stringify(mine), { flag: 'wx', mode: 0o600, flush: true });
   try {
     for (let attempt = 0; attempt < mostAttempts; attempt++) {
       if (await linked(directory, draft, lockName)) {

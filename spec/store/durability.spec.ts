@@ -104,6 +104,13 @@ function expectOrder(...steps: readonly (readonly [string, Call])[]): void {
     expectOrder(['fsync of the file', course.only(/^fsync$/, stagedFile)], ['rename', renamed], ['fsync of its directory', synced], ['the answer', course.only(/^write$/, /replaced/)]);
   });
 
+  it('syncs its lock before that appears: a power cut leaves none that cannot be read (found by power-cut)', async () => {
+    const traced = new TracedProcess('fsync,link,linkat');
+    await traced.open(directory);
+    const course = new Course(await traced.calls());
+    expectOrder(['fsync of the lock', course.only(/^fsync$/, /<[^>]*\/\.sendall\/lock\.[0-9a-f]{16}>/)], ['link', course.only(/^link/, /\/lock"/)]);
+  });
+
   it('syncs identical content that it finds, and reads it from where it says', async () => {
     await writeFile(path.join(directory, 'f'), '');
     const { answer, course } = await receive(0, { name: 'f' });
