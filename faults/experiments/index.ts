@@ -1,4 +1,7 @@
 import type { Experiment } from '../experiment';
+import { killed } from './killed';
 
 /** In the order in which they run. */
-export const experiments: readonly Experiment[] = [];
+export const experiments: readonly Experiment[] = [
+  killed,
+];
