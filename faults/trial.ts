@@ -57,6 +57,7 @@ export class Trial {
   private receiver: SendallProcess | undefined;
   private code: number | null | undefined;
   private took = 0;
+  private calls: TrialOutcome['calls'] | undefined;
 
   constructor(
     private readonly ground: Ground,
@@ -67,26 +68,29 @@ export class Trial {
   ) {}
 
   async run(): Promise<TrialOutcome> {
+    const { delivery, error } = this.mishap;
     mkdirSync(this.directory);
-    this.ground.sources.place(this.mishap.delivery, this.into);
+    this.ground.sources.place(delivery, this.into);
     try {
       await this.deliverBadly();
-      if (this.receiver) await this.deliverAgain('the same receiver');
-      await this.deliverAgain('a new receiver');
-      const { broken, failures, code, took } = this;
-      const calls = { receiver: callsIn(this.log('receiver')), sender: callsIn(this.log('sender')) };
-      return { broken, calls, code, failures, took, left: this.left() };
-    } catch (error) {
-      if (!(error instanceof Stuck)) throw error;
-      const calls = { receiver: callsIn(this.log('receiver')), sender: callsIn(this.log('sender')) };
-      return { broken: [...this.broken, error.message], calls, code: this.code, failures: this.failures, took: this.took, left: [] };
+      await this.deliverAgain(this.receiver ? 'the same receiver' : 'a new receiver');
+      // What a receiver in which a call has failed leaves behind is for the next one to collect.
+      if (error !== undefined) await this.deliverAgain('a new receiver');
+      const leftovers = this.left().filter((name) => this.mayBeLeft?.includes(name) === false);
+      if (leftovers.length > 0) this.broken.push(`In the end there is left: ${leftovers.join(', ')}.`);
+    } catch (stuck) {
+      if (!(stuck instanceof Stuck)) throw stuck;
+      this.broken.push(stuck.message);
     } finally {
       for (const { child, ended } of this.processes) {
         child.kill('SIGKILL');
         await ended;
       }
-      rmSync(this.directory, { recursive: true, force: true });
     }
+    const { broken, failures, code, took } = this;
+    const outcome = { broken, calls: this.calls ?? this.readCalls(), code, failures, took, left: this.left() };
+    rmSync(this.directory, { recursive: true, force: true });
+    return outcome;
   }
 
   private async deliverBadly(): Promise<void> {
@@ -100,9 +104,12 @@ export class Trial {
       if (ended.code === 0) this.say(this.ground.sources.undelivered(delivery, this.into), 'The sender ended with 0');
     }
     this.took = performance.now() - began;
-    // A receiver that outlives its own failed call has to be as good as before.
-    const died = this.receiver && (this.receiver.child.exitCode ?? this.receiver.child.signalCode) !== null;
-    if (died === true || (victim === 'receiver' && error === undefined)) await this.stop();
+    // A receiver that outlives its own failed call has to be as good as before; one that has not met it yet meets it now.
+    const outlived = error !== undefined && callsIn(this.log('receiver')).some(({ struck }) => struck);
+    if (victim === 'receiver' && !outlived) await this.stop();
+    const { receiver } = this;
+    if (receiver && (receiver.child.exitCode ?? receiver.child.signalCode) !== null) await this.stop();
+    this.calls = this.readCalls();
     this.say(this.ground.sources.broken(delivery, this.into), 'After the mishap');
   }
 
@@ -118,9 +125,6 @@ export class Trial {
     if (code !== 0) this.broken.push(`The same command again, with ${by}, ended with ${String(code)}: ${stderr.trim() || stdout.slice(-600)}`);
     else this.say(this.ground.sources.undelivered(delivery, this.into), `After the same command again, with ${by}`);
     await this.stop();
-    if (by !== 'a new receiver') return;
-    const leftovers = this.left().filter((name) => this.mayBeLeft?.includes(name) === false);
-    if (leftovers.length > 0) this.broken.push(`In the end there is left: ${leftovers.join(', ')}.`);
   }
 
   /** A receiver, unless one is running; where to send to, or undefined if it ended before it told. */
@@ -195,6 +199,10 @@ export class Trial {
 
   private get into(): string {
     return join(this.directory, 'in');
+  }
+
+  private readCalls(): TrialOutcome['calls'] {
+    return { receiver: callsIn(this.log('receiver')), sender: callsIn(this.log('sender')) };
   }
 
   private log(side: Mishap['victim']): string {

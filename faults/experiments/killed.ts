@@ -38,19 +38,19 @@ function telling(undisturbed: readonly Undisturbed[], random: Random): Mishap[] 
     const own = all.filter((each) => each.delivery === delivery && each.victim === victim);
     const counted = calls[victim].filter(({ kind }) => kindsOf[victim].some((each) => each === kind));
     const final = counted.findIndex(({ path, to }) => /\/in\/(?!\.sendall)/.test(to === '' ? path : to));
-    return own.filter(({ at }) => at >= final - 2 && at <= final + 4);
+    return own.filter(({ at }) => at >= final - 3 && at <= final + 1);
   });
 }
 
 async function run(surroundings: Surroundings): Promise<Outcome> {
   const { dose, random, say } = surroundings;
   const trials = await Trials.on(surroundings);
-  const chosen = { long: deliveries, short: sample(deliveries, 6, random), proof: deliveries.filter(({ name }) => name === 'plain small') }[dose];
+  const chosen = { long: deliveries, short: random.some(deliveries, 6), proof: deliveries.filter(({ name }) => name === 'plain small') }[dose];
   const undisturbed = await trials.undisturbed(chosen);
   const all = points(undisturbed, random);
   const mishaps = {
     long: () => [...all, ...moments(undisturbed, momentsInLong, random)],
-    short: () => [...sample(all, 12, random), ...moments(undisturbed, 4, random)],
+    short: () => [...random.some(all, 12), ...moments(undisturbed, 4, random)],
     proof: () => telling(undisturbed, random),
   }[dose]();
   const broken = undisturbed.flatMap((each) => each.broken);
@@ -64,15 +64,10 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
   return { tries, broken, figures: { killed_in_time: struck } };
 }
 
-function sample<Item>(items: readonly Item[], count: number, random: Random): Item[] {
-  const drawn = items.map((item) => ({ item, by: random.next() })).sort((one, other) => one.by - other.by);
-  return drawn.slice(0, count).map(({ item }) => item);
-}
-
 /** kill -9 of either side, at each call that changes something and at random moments. */
 export const killed: Experiment = {
   name: 'killed',
-  promise: 'Whenever either side is killed, what stands under a final name is whole, what was acknowledged is there, and the same command goes on and leaves nothing behind.',
+  promise: 'Whenever either side is killed, what stands under a final name is whole, what was acknowledged is there, and the same command then succeeds and leaves nothing behind.',
   missing: missingForFaultyCalls,
   run,
   sabotages: [
@@ -82,7 +77,10 @@ export const killed: Experiment = {
     },
     {
       name: 'the receipt is sent before the commit',
-      edits: [{ file: 'lib/transfer/plain-receive.js', from: 'const { path, verified } = await staged.commit();', to: "const { path, verified } = { path: name, verified: 'device' }; setTimeout(() => void staged.commit(), 100);" }],
+      edits: [
+        { file: 'lib/transfer/plain-receive.js', from: 'const { path, verified } = await staged.commit();', to: "const { path, verified } = { path: name, verified: 'device' };" },
+        { file: 'lib/transfer/plain-receive.js', from: 'meter.stop();\n            await staged.discard();', to: 'meter.stop();\n            setTimeout(() => void staged.commit(), 20);' },
+      ],
     },
     {
       name: 'what a killed receiver has staged is not collected',
