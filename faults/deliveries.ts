@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, cpSync, linkSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SendallProcess } from '../spec/cli/sendall-process';
 import type { Random } from './random';
@@ -88,19 +88,25 @@ export class Sources {
     const older = this.ofDelivery(delivery, this.older);
     const newer = this.ofDelivery(delivery, this.newer);
     if (delivery.backup !== true) return partsOf(contentOf(at), delivery.replaces === true ? this.older : new Map(), newer);
-    const [first, ...others] = snapshotsIn(at);
-    const wrong = [first, ...others].flatMap((id, number) => {
-      if (id === undefined) return ['The snapshot of before is gone.'];
-      return [...differences(filesOf(snapshotAt(at, id)), number === 0 ? older : newer), ...checkSums(snapshotAt(at, id))].map((each) => `${backupName}/${id}: ${each}`);
+    const ids = snapshotsIn(at);
+    const wrong = ids.flatMap((id, number) => {
+      const snapshot = snapshotAt(at, id);
+      const told = missingIn(snapshot);
+      const content = number === 0 ? older : new Map([...newer].filter(([name]) => !told.has(name)));
+      return [...differences(filesOf(snapshot), content), ...checkSums(snapshot)].map((each) => `${backupName}/${id}: ${each}`);
     });
     const latest = contentOf(join(at, backupName)).get('latest');
-    return snapshotsIn(at).some((id) => latest === `-> ${id}`) ? wrong : [...wrong, `latest is ${String(latest)}.`];
+    return ids.some((id) => latest === `-> ${id}`) ? wrong : [...wrong, `latest is ${String(latest)}.`];
   }
 
   /** The same, and for what was not delivered at all. */
   undelivered(delivery: Delivery, at: string): string[] {
     const newer = this.ofDelivery(delivery, this.newer);
-    if (delivery.backup === true) return snapshotsIn(at).length > 1 ? this.broken(delivery, at) : ['There is no new snapshot.'];
+    if (delivery.backup === true) {
+      const [, ...fresh] = snapshotsIn(at);
+      const last = fresh.at(-1);
+      return last === undefined ? ['There is no new snapshot.'] : differences(filesOf(snapshotAt(at, last)), newer);
+    }
     return differences(contentOf(at), delivery.replaces === true ? overlaid(this.older, newer) : newer);
   }
 
@@ -138,6 +144,13 @@ const snapshotAt = (at: string, id: string): string => join(at, backupName, id);
 /** What was backed up, without the lists of it. */
 function filesOf(snapshot: string): TreeContent {
   return new Map([...contentOf(snapshot)].filter(([name]) => name !== 'MANIFEST' && name !== 'SHA256SUMS'));
+}
+
+/** The names of which the manifest tells that they are missing. */
+function missingIn(snapshot: string): ReadonlySet<string> {
+  const lines = readFileSync(join(snapshot, 'MANIFEST'), 'utf8').trimEnd().split('\n');
+  const entries = lines.map((line) => JSON.parse(line) as { readonly type?: string; readonly name: string });
+  return new Set(entries.filter(({ type }) => type === 'missing').map(({ name }) => name));
 }
 
 function checkSums(snapshot: string): string[] {
