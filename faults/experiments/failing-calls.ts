@@ -1,6 +1,6 @@
 import { deliveries } from '../deliveries';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
-import { type Call, type CallKind, type FaultError, missingForFaultyCalls } from '../faulty-calls';
+import { type CallKind, type FaultError, missingForFaultyCalls } from '../faulty-calls';
 import type { Random } from '../random';
 import type { Mishap, TrialOutcome } from '../trial';
 import { Trials, type Undisturbed } from '../trials';
