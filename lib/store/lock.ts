@@ -45,7 +45,8 @@ const givenUp = new Set<string>();
 
 /**
  * Takes the lock file of a staging directory; resolves with the function that gives it back. The lock of a process that is
- * gone is taken over, by one only of those who try. Rejects with `directory`, in these words, while another process holds it.
+ * gone is taken over, by one only of those who try. Rejects with `directory`, in these words, while another process holds it;
+ * with ENOENT where somebody tidied up at that moment, and it is to be tried again.
  */
 export async function takeLock(directory: Directory, words = ofReceivers): Promise<() => Promise<void>> {
   const id = randomBytes(8).toString('hex');
@@ -135,11 +136,15 @@ async function removeDead(directory: Directory, draft: string): Promise<void> {
   }
 }
 
-/** Removes what receivers left that were killed while they took the lock. */
+/**
+ * Removes what receivers left that were killed while they took the lock, also in the middle of writing a draft. Whoever is writing
+ * one just now finds it gone (ENOENT) and begins anew; it would not have got the lock anyway.
+ */
 async function removeDrafts(directory: Directory, mine: string): Promise<void> {
   for (const name of await directory.list()) {
     if (!name.startsWith(`${lockName}.`) || name === mine) continue;
-    if ((await look(directory, name)) === 'dead') await rm(directory.at(name), { force: true });
+    const found = await look(directory, name);
+    if (found === 'dead' || (found === 'unclear' && name !== guardName)) await rm(directory.at(name), { force: true });
   }
 }
 
