@@ -92,8 +92,10 @@ export class Sources {
     const wrong = ids.flatMap((id, number) => {
       const snapshot = snapshotAt(at, id);
       const told = missingIn(snapshot);
-      const content = number === 0 ? older : new Map([...newer].filter(([name]) => !told.has(name)));
-      return [...differences(filesOf(snapshot), content), ...checkSums(snapshot)].map((each) => `${backupName}/${id}: ${each}`);
+      const content = filesOf(snapshot);
+      // A directory whose time could not be set is told of as missing too, and stands there.
+      const wanted = number === 0 ? older : new Map([...newer].filter(([name]) => !told.has(name) || content.has(name)));
+      return [...differences(content, wanted), ...checkSums(snapshot)].map((each) => `${backupName}/${id}: ${each}`);
     });
     const latest = contentOf(join(at, backupName)).get('latest');
     return ids.some((id) => latest === `-> ${id}`) ? wrong : [...wrong, `latest is ${String(latest)}.`];

@@ -26,9 +26,9 @@ export function overlaid(content: TreeContent, over: TreeContent): TreeContent {
 
 /** A sentence for each name whose content is neither that of `before` nor that of `after`, and for each that was there and is no more. */
 export function partsOf(found: TreeContent, before: TreeContent, after: TreeContent): string[] {
-  const strange = [...found].filter(([name, content]) => content !== before.get(name) && content !== after.get(name)).map(([name]) => `${name} is not whole.`);
-  const gone = [...before.keys()].filter((name) => !found.has(name)).map((name) => `${name} was there before and is gone.`);
-  return [...strange, ...gone];
+  const strange = [...found].filter(([name, content]) => content !== before.get(name) && content !== after.get(name));
+  const gone = [...before.keys()].filter((name) => !found.has(name));
+  return [...strange.map(([name]) => `${name} is not whole.`), ...gone.map((name) => `${name} was there before and is gone.`)];
 }
 
 /** A sentence for each name under which something else stands than in `wanted`, nothing, or something that is not wanted. */

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { TransferEvent } from '../lib/index';
 import { type Ended, eventsOf, SendallProcess } from '../spec/cli/sendall-process';
 import { type Delivery, type Sources, wordsOfReceiver, wordsOfSender } from './deliveries';
 import { type Call, callsIn, type CallKind, type Fault, type FaultError } from './faulty-calls';
@@ -147,8 +148,9 @@ export class Trial {
     const { build, sources, faulty } = this.ground;
     const { victim, kinds, at, error, torn, killedAfter, delivery } = this.mishap;
     const env = { XDG_CACHE_HOME: join(this.directory, 'cache'), SENDALL_TICKET: '' };
-    const under = side === 'receiver' ? [this.into, 'socket'] : [sources.directory, join(this.directory, 'cache'), 'socket', ...(delivery.wire === 'none' ? [this.into] : [])];
-    const fault = { under, kinds, at: side === victim ? at : 0, log: this.log(side), ...(error && { error }), ...(torn === true && { torn }) };
+    const writes = side === 'receiver' || delivery.wire === 'none' ? [this.into] : [];
+    const reads = side === 'sender' ? [sources.directory, join(this.directory, 'cache')] : [];
+    const fault = { under: [...writes, ...reads, 'socket'], kinds, at: side === victim ? at : 0, log: this.log(side), ...(error && { error }), ...(torn === true && { torn }) };
     const started = new SendallProcess(words, { cwd: sources.directory, build, env: badly ? { ...env, ...faulty(fault) } : env });
     if (badly && side === victim && killedAfter !== undefined) {
       const timer = setTimeout(() => started.child.kill('SIGKILL'), killedAfter);
@@ -172,8 +174,9 @@ export class Trial {
     const { delivery, error, at, killedAfter } = this.mishap;
     for (const event of eventsOf(ended)) {
       if (event.event === 'failed') this.failures.push(event.code);
-      const acknowledged = delivery.backup === true ? (event.event === 'snapshot' ? event.snapshot : undefined) : event.event === 'received' || (event.event === 'sent' && event.verified !== null) ? (event.path ?? event.file_name) : undefined;
-      if (acknowledged !== undefined && !this.ground.sources.keeps(delivery, this.into, acknowledged)) this.broken.push(`${who} acknowledged ${acknowledged}, which is not there.`);
+      const acknowledged = acknowledgedIn(event, delivery);
+      if (acknowledged === undefined || this.ground.sources.keeps(delivery, this.into, acknowledged)) continue;
+      this.broken.push(`${who} acknowledged ${acknowledged}, which is not there.`);
     }
     const mayBeKilled = isVictim && error === undefined && (at > 0 || killedAfter !== undefined);
     if (ended.code === null && !mayBeKilled) this.broken.push(`${who} crashed.`);
@@ -214,4 +217,11 @@ export class Trial {
     const own = join(this.into, '.sendall');
     return existsSync(own) ? ['', ...readdirSync(own, { recursive: true, encoding: 'utf8' })].map((name) => join('.sendall', name)).sort() : [];
   }
+}
+
+/** The path of a file, or the snapshot, that is promised to be there from now on. What a backup has sent is promised with its snapshot. */
+function acknowledgedIn(event: TransferEvent, { backup = false }: Delivery): string | undefined {
+  if (backup) return event.event === 'snapshot' ? event.snapshot : undefined;
+  if (event.event === 'received' || (event.event === 'sent' && event.verified !== null)) return event.path ?? event.file_name;
+  return undefined;
 }

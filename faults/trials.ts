@@ -60,11 +60,12 @@ export class Trials {
 
   /** All it takes to see it again. */
   private describe({ delivery, victim, kinds, at, error, torn, killedAfter }: Mishap, { calls }: TrialOutcome): string {
+    const of = `${delivery.name}, ${victim}`;
+    if (killedAfter !== undefined) return `${of} killed after ${Math.round(killedAfter)} ms (seed ${this.seed})`;
     const struck = calls[victim].find((call) => call.struck);
-    const where = struck ? `: ${wordsOf(struck, this.directory)}` : '';
-    const counted = kinds.length === 1 ? kinds.join() : 'calls';
-    const what = killedAfter === undefined ? `${error ?? `killed${torn === true ? ' in the middle of' : ''}`} at number ${at} of its ${counted}${where}` : `killed after ${Math.round(killedAfter)} ms`;
-    return `${delivery.name}, ${victim} ${what} (seed ${this.seed})`;
+    const what = error ?? (torn === true ? 'killed in the middle of' : 'killed before');
+    const which = struck ? wordsOf(struck, this.directory) : 'none, there were fewer';
+    return `${of}: ${what} number ${at} of ${kinds.length === 1 ? `the calls ${kinds.join()}` : 'the calls'}: ${which} (seed ${this.seed})`;
   }
 }
 

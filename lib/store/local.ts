@@ -102,9 +102,9 @@ export class LocalStore implements Store {
   async session(algorithm: keyof Digests, allowance: Allowance): Promise<SessionStore> {
     this.kept ??= this.openKept();
     const { partials, index } = await this.kept;
-    const { tree, pool, verified, abilities } = this;
-    const { direct, foldsNames } = abilities;
-    const group = new GroupStore({ tree, staging: this.opened.staging, verified, direct, foldsNames, algorithm });
+    const { tree, pool, verified } = this;
+    const { direct } = this.abilities;
+    const group = this.openGroup(algorithm);
     return {
       algorithm,
       verified,
@@ -147,6 +147,16 @@ export class LocalStore implements Store {
     // What cannot be kept must not keep the directory locked.
     const undo = [() => this.opened.release(), async () => this.tree.close(), () => Promise.all([this.pool.close(), this.lanes.close()])];
     await undoAll(kept ? [...undo, () => kept.index.close(), () => kept.partials.close()] : undo, 'The receive directory could not be closed');
+  }
+
+  private openGroup(algorithm: keyof Digests): GroupStore {
+    const { tree, verified } = this;
+    const { direct, foldsNames } = this.abilities;
+    try {
+      return new GroupStore({ tree, staging: this.opened.staging, verified, direct, foldsNames, algorithm });
+    } catch (error) {
+      throw asTransferError(error, 'disk', 'The staging directory cannot be opened');
+    }
   }
 
   /** What fails is tried again for the next session. */

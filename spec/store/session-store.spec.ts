@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import fs from 'node:fs';
 import { mkdir, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEntryName } from '../../lib/name';
@@ -57,6 +58,15 @@ describe('SessionStore', () => {
       await open();
     });
   }
+
+  it('says disk where the staging directory cannot be opened (fault experiment failing-calls)', async () => {
+    const { openSync } = fs;
+    fs.openSync = () => {
+      throw Object.assign(new Error('EACCES: permission denied, open'), { code: 'EACCES' });
+    };
+    const code = await codeOf(open()).finally(() => (fs.openSync = openSync));
+    expect(code).to.equal('disk');
+  });
 
   it('leaves the directory free although its receipts could not be kept (fault experiment failing-calls)', async () => {
     const { index } = await open();
