@@ -10,5 +10,11 @@ process.env['UV_THREADPOOL_SIZE'] ??= '16';
 
 const { run } = require('./program') as typeof import('./program');
 
+// Where nothing keeps the process alive before the command has ended, Node would call that a success.
+process.once('beforeExit', () => {
+  process.exitCode = 1;
+  process.stderr.write('sendall: It ended before it was done. This should not happen.\n');
+});
+
 // Leaving deliberately: an unread standard input, for one, would keep the process alive. Writes to pipes and terminals are synchronous.
 void run(process.argv.slice(2)).then((code) => process.exit(code));

@@ -26,6 +26,12 @@ export class Random {
     return items[index] as Item;
   }
 
+  /** So many of them, or all if there are fewer, in an order that is left to chance. */
+  some<Item>(items: readonly Item[], count: number): Item[] {
+    const drawn = items.map((item) => ({ item, by: this.next() })).sort((one, other) => one.by - other.by);
+    return drawn.slice(0, count).map(({ item }) => item);
+  }
+
   bytes(length: number): Buffer {
     const made = Buffer.alloc(length);
     for (let at = 0; at < length; at++) made[at] = this.between(0, 255);

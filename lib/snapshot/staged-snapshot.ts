@@ -67,10 +67,15 @@ export class StagedSnapshot {
       },
     );
     const store = await LocalStore.open(tree, { path: own, lock: lockWordsOf(name) });
-    const [owner, stager] = await Promise.all([ownerName, stagerName].map((file) => readFile(path.join(own, file), 'utf8').catch(() => undefined)));
-    const ours = !resumed || stager === peer;
-    await writeFile(path.join(own, stagerName), ours ? peer : '', { mode: 0o600 });
-    return new StagedSnapshot(directory, name, own, resumed, ours, store, owner);
+    try {
+      const [owner, stager] = await Promise.all([ownerName, stagerName].map((file) => readFile(path.join(own, file), 'utf8').catch(() => undefined)));
+      const ours = !resumed || stager === peer;
+      await writeFile(path.join(own, stagerName), ours ? peer : '', { mode: 0o600 });
+      return new StagedSnapshot(directory, name, own, resumed, ours, store, owner);
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
   }
 
   /** Its path while it is staged. */
@@ -121,9 +126,12 @@ export class StagedSnapshot {
 
   /** Unlocks the backup. What is staged and was not committed stays for the next run. */
   async close(): Promise<void> {
-    // Where nothing came, nothing is left.
-    if (!this.committed) await removeEmpty(this.tree);
-    await this.store.close();
+    try {
+      // Where nothing came, nothing is left.
+      if (!this.committed) await removeEmpty(this.tree);
+    } finally {
+      await this.store.close();
+    }
     if (this.committed) for (const file of [stagerName, 'receipts']) await rm(path.join(this.own, file), { force: true });
   }
 

@@ -17,6 +17,7 @@ import { diskError, type StagedBytes } from './staged-bytes';
 import { LargeBytes, LargeMemory } from './staged-large';
 import { SmallBytes, smallFile, SmallFileLanes } from './staged-small';
 import type { NewFile, StagedFile, Store } from './store';
+import { undoAll } from './undo';
 
 /** From this size on, a file that would be refused at the end is refused before its bytes are taken. */
 const worthLooking = 1024 * 1024;
@@ -101,9 +102,9 @@ export class LocalStore implements Store {
   async session(algorithm: keyof Digests, allowance: Allowance): Promise<SessionStore> {
     this.kept ??= this.openKept();
     const { partials, index } = await this.kept;
-    const { tree, pool, verified, abilities } = this;
-    const { direct, foldsNames } = abilities;
-    const group = new GroupStore({ tree, staging: this.opened.staging, verified, direct, foldsNames, algorithm });
+    const { tree, pool, verified } = this;
+    const { direct } = this.abilities;
+    const group = this.openGroup(algorithm);
     return {
       algorithm,
       verified,
@@ -143,18 +144,32 @@ export class LocalStore implements Store {
   async close(): Promise<void> {
     await Promise.allSettled([...this.files].map((file) => file.discard()));
     const [kept] = await Promise.all([this.kept?.catch(() => undefined), this.index.catch(() => undefined)]);
-    await kept?.partials.close();
-    await kept?.index.close();
-    await Promise.all([this.pool.close(), this.lanes.close()]);
-    this.tree.close();
-    await this.opened.release();
+    // What cannot be kept must not keep the directory locked.
+    const undo = [() => this.opened.release(), async () => this.tree.close(), () => Promise.all([this.pool.close(), this.lanes.close()])];
+    await undoAll(kept ? [...undo, () => kept.index.close(), () => kept.partials.close()] : undo, 'The receive directory could not be closed');
   }
 
+  private openGroup(algorithm: keyof Digests): GroupStore {
+    const { tree, verified } = this;
+    const { direct, foldsNames } = this.abilities;
+    try {
+      return new GroupStore({ tree, staging: this.opened.staging, verified, direct, foldsNames, algorithm });
+    } catch (error) {
+      throw asTransferError(error, 'disk', 'The staging directory cannot be opened');
+    }
+  }
+
+  /** What fails is tried again for the next session. */
   private async openKept(): Promise<{ partials: PartialFiles; index: ReceiptIndex }> {
     const { tree, pool, verified, memory } = this;
     const { own } = this.opened;
-    const partials = await PartialFiles.in(own, { tree, pool, verified, direct: this.abilities.direct, memory: memory.pieces });
-    return { partials, index: await this.index };
+    try {
+      const index = await this.index.catch(() => ReceiptIndex.open(own));
+      return { partials: await PartialFiles.in(own, { tree, pool, verified, direct: this.abilities.direct, memory: memory.pieces }), index };
+    } catch (error) {
+      this.kept = undefined;
+      throw error;
+    }
   }
 
   /**

@@ -12,6 +12,8 @@ interface Holder {
   readonly host: string;
   /** When the process started, in ticks since boot; '' where that cannot be known. */
   readonly started: string;
+  /** Of this one lock; locks of earlier versions have none. */
+  readonly id?: string | undefined;
 }
 
 /** What a lock is for, in the words of the refusal. */
@@ -38,31 +40,45 @@ const mostAttempts = 50;
 const retryAfter = 20;
 /** A lock that cannot be read is being written just now, unless it is this old, in ms: then a power cut ended that. */
 const writtenWithin = 5_000;
+/** The ids of what this process gave up and could not remove from the disk: no locks any more, although the process lives. */
+const givenUp = new Set<string>();
 
 /**
  * Takes the lock file of a staging directory; resolves with the function that gives it back. The lock of a process that is
- * gone is taken over, by one only of those who try. Rejects with `directory`, in these words, while another process holds it.
+ * gone is taken over, by one only of those who try. Rejects with `directory`, in these words, while another process holds it;
+ * with ENOENT where somebody tidied up at that moment, and it is to be tried again.
  */
 export async function takeLock(directory: Directory, words = ofReceivers): Promise<() => Promise<void>> {
-  const mine: Holder = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
-  const draft = `${lockName}.${randomBytes(8).toString('hex')}`;
-  // Flushed, so that a power cut leaves no lock that nobody can read.
-  await writeFile(directory.at(draft), JSON.stringify(mine), { flag: 'wx', mode: 0o600, flush: true });
+  const id = randomBytes(8).toString('hex');
+  const mine: Holder = { pid: process.pid, host: hostname(), started: startOf(process.pid), id };
+  const draft = `${lockName}.${id}`;
   try {
+    // Flushed, so that a power cut leaves no lock that nobody can read.
+    await writeFile(directory.at(draft), JSON.stringify(mine), { flag: 'wx', mode: 0o600, flush: true });
     for (let attempt = 0; attempt < mostAttempts; attempt++) {
       if (await linked(directory, draft, lockName)) {
-        await removeDrafts(directory, draft);
-        return () => unlink(directory.at(lockName));
+        // The lock is ours by now, and must not stay behind because of what cannot be tidied up.
+        await removeDrafts(directory, draft).catch(() => undefined);
+        await unlink(directory.at(draft)).catch(() => undefined);
+        return () => giveUp(directory, id, [lockName, draft]);
       }
       const found = await look(directory, lockName);
       if (typeof found === 'object') throw inUse(found, words);
       if (found === 'dead') await removeDead(directory, draft);
       else await sleep(retryAfter);
     }
-  } finally {
-    await unlink(directory.at(draft));
+    throw new TransferError('directory', 'The lock of the receive directory could not be taken.', { hint: `Remove ${words.path} if nothing uses it.` });
+  } catch (error) {
+    await giveUp(directory, id, [draft]).catch(() => undefined);
+    throw error;
   }
-  throw new TransferError('directory', 'The lock of the receive directory could not be taken.', { hint: `Remove ${words.path} if nothing uses it.` });
+}
+
+/** Removes what stands under these names with this id. What cannot be removed is dead from now on. */
+async function giveUp(directory: Directory, id: string, names: readonly string[]): Promise<void> {
+  givenUp.add(id);
+  for (const name of names) await rm(directory.at(name), { force: true });
+  givenUp.delete(id);
 }
 
 function inUse({ pid, host }: Holder, { holder, held, hint }: LockWords): TransferError {
@@ -92,9 +108,9 @@ async function linked(directory: Directory, draft: string, name: string): Promis
 /** Who lives and holds the lock `name`; else whether it is dead, or gone or being written, so that it is to be looked at again. */
 async function look(directory: Directory, name: string): Promise<Holder | 'dead' | 'unclear'> {
   try {
-    const { pid, host, started } = (JSON.parse(await readFile(directory.at(name), 'utf8')) ?? {}) as Partial<Holder>;
+    const { pid, host, started, id } = (JSON.parse(await readFile(directory.at(name), 'utf8')) ?? {}) as Partial<Holder>;
     if (typeof pid === 'number' && typeof host === 'string' && typeof started === 'string') {
-      return alive({ pid, host, started }) ? { pid, host, started } : 'dead';
+      return alive({ pid, host, started, id }) ? { pid, host, started } : 'dead';
     }
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return 'unclear';
@@ -121,15 +137,20 @@ async function removeDead(directory: Directory, draft: string): Promise<void> {
   }
 }
 
-/** Removes what receivers left that were killed while they took the lock. */
+/**
+ * Removes what receivers left that were killed while they took the lock, also in the middle of writing a draft. Whoever is writing
+ * one just now finds it gone (ENOENT) and begins anew; it would not have got the lock anyway.
+ */
 async function removeDrafts(directory: Directory, mine: string): Promise<void> {
   for (const name of await directory.list()) {
     if (!name.startsWith(`${lockName}.`) || name === mine) continue;
-    if ((await look(directory, name)) === 'dead') await rm(directory.at(name), { force: true });
+    const found = await look(directory, name);
+    if (found === 'dead' || (found === 'unclear' && name !== guardName)) await rm(directory.at(name), { force: true });
   }
 }
 
 function alive(holder: Holder): boolean {
+  if (holder.id !== undefined && givenUp.has(holder.id)) return false;
   if (holder.host !== hostname()) return true;
   try {
     process.kill(holder.pid, 0);

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
@@ -46,6 +46,17 @@ describe('a staged snapshot', () => {
     await staged.close();
     expect(refused).to.be.instanceOf(TransferError).with.property('code', 'directory');
     expect((refused as TransferError).message).to.include('is using the backup laptop');
+  });
+
+  it('leaves the backup free where it could not be opened (fault experiment failing-calls)', async () => {
+    await stage('a', 'something');
+    const stager = path.join(root, '.sendall/snapshots/laptop/stager');
+    rmSync(stager);
+    mkdirSync(stager);
+    const refused: unknown = await StagedSnapshot.open(root, name, 'a').catch((error: unknown) => error);
+    expect(refused).to.be.instanceOf(TransferError).with.property('code', 'directory');
+    rmSync(stager, { recursive: true });
+    expect(await stage('a', 'something')).to.equal(false);
   });
 
   it('is in a receive directory that is there: directory', async () => {

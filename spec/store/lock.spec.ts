@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
-import { chmod, mkdir, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import promises, { chmod, mkdir, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { Directory } from '../../lib/store/directory';
@@ -44,6 +44,30 @@ describe('takeLock', () => {
     await expectTakenOver();
   });
 
+  it('is free afterwards although its file could not be removed, or another file of ours (fault experiment failing-calls)', async () => {
+    for (const failing of [/\/lock\.[0-9a-f]+$/, /\/lock$/]) {
+      const { rm: remove, unlink } = promises;
+      const fail = (call: 'rm' | 'unlink', file: string): void => {
+        if (failing.test(file)) throw Object.assign(new Error(`EIO: i/o error, ${call}`), { code: 'EIO' });
+      };
+      promises.rm = async (file, options) => {
+        fail('rm', String(file));
+        await remove(file, options);
+      };
+      promises.unlink = async (file) => {
+        fail('unlink', String(file));
+        await unlink(file);
+      };
+      try {
+        const unlock = await takeLock(directory);
+        await unlock().catch(() => undefined);
+      } finally {
+        Object.assign(promises, { rm: remove, unlink });
+      }
+      await expectTakenOver();
+    }
+  });
+
   it('takes over the lock of a process that is gone', async () => {
     await writeFile(lock(), holder());
     await expectTakenOver();
@@ -78,6 +102,7 @@ describe('takeLock', () => {
     await writeFile(lock(), holder());
     await writeFile(path.join(place, 'lock.removing'), holder());
     await writeFile(path.join(place, 'lock.0123456789abcdef'), holder());
+    await writeFile(path.join(place, 'lock.123456789abcdef0'), ''); // killed while it wrote that (fault experiment killed)
     await expectTakenOver();
   });
 

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import fs from 'node:fs';
 import { mkdir, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEntryName } from '../../lib/name';
@@ -42,6 +43,38 @@ describe('SessionStore', () => {
     expect(await codeOf(session.admit({ name, size: 5 * mib + 1 }))).to.equal('quota');
     await session.admit({ name, size: 5 * mib });
     expect(await codeOf((await open()).admit({ name, size: 2 ** 50 }))).to.equal('space');
+  });
+
+  // Found by the fault experiment failing-calls.
+  for (const own of ['partial', 'receipts']) {
+    it(`is refused while .sendall/${own} cannot be opened, and is there again afterwards`, async () => {
+      await store.close();
+      const place = path.join(directory, '.sendall', own);
+      await mkdir(path.dirname(place), { mode: 0o700 });
+      await mkdir(place, { mode: 0o755 });
+      store = await LocalStore.open(directory);
+      expect(await codeOf(open())).to.be.oneOf(['directory', 'disk']);
+      await rm(place, { recursive: true });
+      await open();
+    });
+  }
+
+  it('says disk where the staging directory cannot be opened (fault experiment failing-calls)', async () => {
+    const { openSync } = fs;
+    fs.openSync = () => {
+      throw Object.assign(new Error('EACCES: permission denied, open'), { code: 'EACCES' });
+    };
+    const code = await codeOf(open()).finally(() => (fs.openSync = openSync));
+    expect(code).to.equal('disk');
+  });
+
+  it('leaves the directory free although its receipts could not be kept (fault experiment failing-calls)', async () => {
+    const { index } = await open();
+    await mkdir(path.join(directory, '.sendall/receipts'));
+    index.remember('a', { size: 1, ino: 1n, mtimeNs: 1n, ctimeNs: 1n, sourceMtime: 1n, sourceCtime: 1n, digests: {}, verified: 'cache' });
+    for (const session of sessions.splice(0)) await session.release();
+    expect(await codeOf(store.close())).to.equal('disk');
+    store = await LocalStore.open(directory);
   });
 
   it('gives back what was admitted and not kept, also where the disk had no room for it', async () => {

@@ -1,0 +1,23 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { SendallProcess } from './sendall-process';
+
+const run = join(__dirname, '..', '..', 'dist', 'cli', 'run.js');
+
+describe('cli: a command that nothing keeps alive any more before it has ended (the built command)', () => {
+  it('is no success (fault experiment failing-calls)', async () => {
+    const place = mkdtempSync(join(tmpdir(), 'sendall-early-'));
+    try {
+      const endless = join(place, 'endless.js');
+      writeFileSync(endless, `require(${JSON.stringify(run)}).runTransfer = () => new Promise(() => undefined);`);
+      const { child, ended } = new SendallProcess(['send', 'x', 'unix:x'], { cwd: place, env: { NODE_OPTIONS: `--require ${endless}` } });
+      child.stdin?.end();
+      const { code, stderr } = await ended;
+      expect({ code, stderr }).to.deep.equal({ code: 1, stderr: 'sendall: It ended before it was done. This should not happen.\n' });
+    } finally {
+      rmSync(place, { recursive: true });
+    }
+  });
+});
