@@ -90,7 +90,7 @@ function checkUsage({ paths, name, target, directory }: BackupOptions): EntryNam
 
 async function toReceiver({ name: _, target = '', digest = usualDigest, checksum = false, deadlines, ...options }: BackupOptions, name: EntryName): Promise<Sent> {
   const began = performance.now();
-  const meeting = new DialedMeeting(parseTicket(target), digest, deadlines, { name, checksum });
+  const meeting = new DialedMeeting(parseTicket(target), digest, deadlines, { name, checksum }, options.retryFor);
   const transfer = new SessionTransfer({ ...options, digest }, meeting, undefined, true);
   try {
     await transfer.run();

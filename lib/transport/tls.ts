@@ -81,7 +81,7 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
       reject(error);
     };
     const aborted = (): void => give(new TransferError('interrupted', 'Interrupted.'));
-    const late = (): void => give(new TransferError('cannot-connect', `${dialed.peer} did not answer within ${String(timeout / 1000)} s.`));
+    const late = (): void => give(new TransferError('cannot-connect', `${dialed.peer} did not answer within ${String(timeout / 1000)} s.`, { cause: unfinished() }));
     const timer = setTimeout(late, Math.max(0, until - performance.now()));
     signal?.addEventListener('abort', aborted, { once: true });
     if (signal?.aborted) aborted();
@@ -149,6 +149,11 @@ export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Arr
 /** What OpenSSL says after a handshake by key alone: no certificate was shown, and the key counts as a session reused. */
 function provedByKey(socket: TLSSocket): boolean {
   return socket.isSessionReused() && socket.getPeerX509Certificate() === undefined;
+}
+
+/** Told apart from a peer that could not be reached at all. */
+function unfinished(): Error {
+  return Object.assign(new Error('The handshake was not finished in time.'), { code: 'ETIMEDOUT' });
 }
 
 function refusal(peer: string, cause?: Error): TransferError {
