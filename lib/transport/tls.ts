@@ -18,6 +18,8 @@ const settings: SecureContextOptions = {
   ca: [],
 };
 const keyLength = 32;
+/** Of the record with a hello: several times what one needs that offers a key. A longer one may not be here whole, and OpenSSL then waits for its rest in vain. */
+const longestHello = 4_000;
 const idForm = /^[0-9a-f]{32}$/;
 
 /**
@@ -31,6 +33,11 @@ export function beginsTls(bytes: Uint8Array): boolean | undefined {
   if (second === undefined) return undefined;
   if (second !== 0x03) return false;
   return third === undefined ? undefined : third !== 0x00;
+}
+
+/** The length of the first TLS record, as far as it is known. */
+function helloLength([, , , high = 0, low = 0]: Uint8Array): number {
+  return high * 256 + low;
 }
 
 /** Whether `stream` begins with TLS, without taking anything; false also for a peer that says nothing for `within` ms, or ends. */
@@ -118,6 +125,7 @@ export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Arr
         return key ?? randomBytes(keyLength);
       },
     });
+    const tooLong = helloLength(accepted.stream.peek()) > longestHello;
     const raw = accepted.stream.detach();
     const give = (error: TransferError): void => {
       clearTimeout(timer);
@@ -142,7 +150,8 @@ export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Arr
       clearTimeout(timer);
       resolve({ ...accepted, stream: adoptSecured(socket), keyId });
     });
-    server.emit('connection', raw);
+    if (tooLong) refuse();
+    else server.emit('connection', raw);
   });
 }
 
