@@ -26,7 +26,7 @@ export function crowdFiles(count: number, common: Buffer): CrowdFile[] {
  */
 export async function sendCrowd(files: readonly CrowdFile[], port: number): Promise<number> {
   const sockets = await Promise.all(files.map(() => dial(port)));
-  const replies = await Promise.all(files.map((file, index) => sendOne(sockets[index] as Socket, file)));
+  const replies = await Promise.all(files.map((file, index) => sendOver(sockets[index] as Socket, file)));
   return replies.filter((reply) => reply['type'] === 'receipt').length;
 }
 
@@ -36,7 +36,8 @@ async function dial(port: number): Promise<Socket> {
   return socket;
 }
 
-async function sendOne(socket: Socket, { name, md5, bytes }: CrowdFile): Promise<Record<string, unknown>> {
+/** Sends one file over a connection that is open. @returns the reply. @throws Error if there is none. */
+export async function sendOver(socket: Socket, { name, md5, bytes }: CrowdFile): Promise<Record<string, unknown>> {
   const size = bytes.reduce((sum, { length }) => sum + length, 0);
   const header = Buffer.from(JSON.stringify({ file_name: name, file_size: size, md5, reply: true }));
   const length = Buffer.alloc(4);

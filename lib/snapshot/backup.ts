@@ -90,7 +90,7 @@ function checkUsage({ paths, name, target, directory }: BackupOptions): EntryNam
 
 async function toReceiver({ name: _, target = '', digest = usualDigest, checksum = false, deadlines, ...options }: BackupOptions, name: EntryName): Promise<Sent> {
   const began = performance.now();
-  const meeting = new DialedMeeting(parseTicket(target), digest, deadlines, { name, repairs: false, checksum });
+  const meeting = new DialedMeeting(parseTicket(target), digest, deadlines, { name, repairs: false, checksum }, options.retryFor);
   const transfer = new SessionTransfer({ ...options, digest }, meeting, { snapshot: true });
   try {
     await transfer.run();

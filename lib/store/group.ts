@@ -11,7 +11,7 @@ import type { CommitAnswer } from './group-commit-lane';
 import { errorOf } from './group-failure';
 import { GroupLanes } from './group-lanes';
 import type { Placing } from './group-place';
-import { type Standing, standingsOf } from './group-look';
+import { look, type Standing, standingsOf } from './group-look';
 import { StagedGroup } from './group-staged';
 import type { GroupedDirectory, GroupedEarlier, GroupedFile, GroupedLink, GroupedSymlink, GroupOutcome } from './group-tree';
 import { diskError, discarded } from './staged-bytes';
@@ -36,6 +36,8 @@ export interface GroupPlace {
 
 /** Names that one lane looks at in one go. */
 const namesPerLook = 1_000;
+/** So many are looked at in no time: a session of some large files needs no thread for them, and there may be many such sessions. */
+const fewNames = 8;
 const { O_DIRECTORY, O_RDONLY } = constants;
 
 type Unstaged<Thing> = Thing extends Placing ? Omit<Thing, 'staged'> : never;
@@ -73,6 +75,10 @@ export class GroupStore {
     const { syncEach, disk } = this;
     this.lanes = new GroupLanes({ root: tree.root.at('.'), staging: disk, direct, foldsNames, algorithm, syncEach, umask: process.umask() });
     this.current = this.begin();
+  }
+
+  /** Starts a thread: small files are coming. */
+  warm(): void {
     this.lanes.warm();
   }
 
@@ -161,6 +167,7 @@ export class GroupStore {
   async look(names: readonly EntryName[]): Promise<(Standing | undefined)[]> {
     const slices = Array.from({ length: Math.ceil(names.length / namesPerLook) }, (_, at) => names.slice(at * namesPerLook, (at + 1) * namesPerLook));
     try {
+      if (names.length <= fewNames) return standingsOf(look(names, this.place.tree.root.at('.')));
       const answers = await Promise.all(slices.map((slice) => this.lanes.ask({ order: 'look', names: slice })));
       return answers.flatMap(standingsOf);
     } catch (error) {

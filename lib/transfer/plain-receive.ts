@@ -14,6 +14,8 @@ export interface ReceiveRules {
   readonly on: Listener;
   /** Why nothing at all is taken from this peer. */
   readonly refuseAll?: TransferError;
+  /** Told with each header that arrived whole. */
+  readonly begun?: () => void;
 }
 
 /** How a conversation ended, as the receiver saw it. */
@@ -69,6 +71,7 @@ class PlainReceiving {
         const wireBefore = this.connection.consumed;
         const header = await this.connection.readHeader(deadlines);
         if (header === undefined) break;
+        this.rules.begun?.();
         if (!(await this.receiveFile(header, wireBefore))) break;
         while (this.unfinished.size >= mostUnfinished) await this.waits.on('verify', Promise.race(this.unfinished));
         if (this.unread >= mostUnread) await this.waits.on('network', this.answered);

@@ -15,6 +15,7 @@ import { SessionHost } from './session/host';
 import type { Keeper } from './session/keeper';
 import { type LinkDeadlines, usualLinkDeadlines } from './session/link';
 import type { SessionReceived } from './session/receive';
+import { Strangers } from './strangers';
 import { failureOf } from './summary';
 
 export interface ReceiverOptions {
@@ -95,8 +96,7 @@ class OpenReceiver implements Receiver {
   private closed: Promise<void> | undefined;
   private readonly store: Store;
   private readonly host: SessionHost;
-  /** Accepted, and nobody knows yet what they want. */
-  private readonly silent = new Set<Connection>();
+  private readonly strangers = new Strangers();
 
   constructor(
     private readonly homes: Homes,
@@ -161,7 +161,7 @@ class OpenReceiver implements Receiver {
   private async shut(now: boolean): Promise<void> {
     this.endFirst(stopped());
     const addressesFree = [...this.listening].map((listening) => listening.close());
-    for (const connection of this.silent) connection.close(stopped());
+    this.strangers.closeAll(stopped());
     for (const connection of this.conversations.keys()) {
       if (now) connection.close(stopped());
       else connection.stopReading(stopped());
@@ -184,9 +184,9 @@ class OpenReceiver implements Receiver {
   /** "The first bytes tell": TLS is a session, everything else the plain wire. */
   private async takeUp(accepted: Dialed, connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines): Promise<void> {
     const began = performance.now();
-    this.silent.add(connection);
-    const session = await announcesTls(accepted.stream, first.whole).finally(() => this.silent.delete(connection));
-    if (session) {
+    this.strangers.add(connection);
+    if (await announcesTls(accepted.stream, first.whole)) {
+      this.strangers.delete(connection);
       const received = await this.host.accept(accepted);
       if (received) this.sessionEnded(received, began);
       return;
@@ -194,6 +194,7 @@ class OpenReceiver implements Receiver {
     const spent = performance.now() - began;
     const left = { silence: first.silence, whole: Math.max(1, first.whole - spent) };
     const outcome = await this.converse(connection, left, later, this.plainRefusal(accepted));
+    this.strangers.delete(connection);
     // A port scan or a health check that sends nothing is not a transfer.
     if (connection.stream.bytesRead > 0) this.endFirst(outcome);
   }
@@ -214,7 +215,8 @@ class OpenReceiver implements Receiver {
 
   private async converse(connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines, refuseAll?: TransferError): Promise<Outcome> {
     const began = performance.now();
-    const conversation = receivePlain(connection, this.store, refuseAll ? { ...this.rules, refuseAll } : this.rules, first, later).then((received): Outcome => {
+    const rules = { ...this.rules, ...(refuseAll && { refuseAll }), begun: () => this.strangers.delete(connection) };
+    const conversation = receivePlain(connection, this.store, rules, first, later).then((received): Outcome => {
       const { tally, failures, skipped, waits } = received;
       const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
       if (tally.files + failures.length + skipped > 0) this.rules.on({ event: 'summary', ...summary });

@@ -24,10 +24,10 @@ export interface SendResult {
 export async function send(options: SendOptions): Promise<SendResult> {
   checkUsage(options);
   const began = performance.now();
-  const { target, listen, digest = 'blake3', deadlines } = options;
+  const { target, listen, digest = 'blake3', deadlines, retryFor } = options;
   if (listen !== undefined) return sendToWhoeverDials(options, began);
   if (target !== undefined && isTicket(target)) {
-    return conclude(new SessionTransfer(options, new DialedMeeting(parseTicket(target), digest, deadlines)), options, began);
+    return conclude(new SessionTransfer(options, new DialedMeeting(parseTicket(target), digest, deadlines, undefined, retryFor)), options, began);
   }
   return conclude(new PlainSender(options), options, began);
 }

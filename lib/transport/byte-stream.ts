@@ -12,6 +12,8 @@ const scratchSize = 64 * 1024;
 const shortestDirectRead = 16 * 1024;
 /** One for all streams: what lands here is moved before the callback returns. Idle connections thus cost no memory. */
 const scratch = new Uint8Array(new ArrayBuffer(scratchSize));
+/** The first read of a stream is short: it brings a header, and what it brings besides is kept for as long as its sender waits for its turn. */
+const firstRead = scratch.subarray(0, 4096);
 const nothing = new Uint8Array(0);
 
 /**
@@ -25,7 +27,7 @@ export class ByteStream {
   private target: Uint8Array | undefined;
   private filled = 0;
   private wake: (() => void) | undefined;
-  private landing: Uint8Array = scratch;
+  private landing: Uint8Array = firstRead;
   private ended = false;
   private failure: Error | undefined;
   private duplex: Duplex | undefined;
@@ -189,7 +191,7 @@ export class ByteStream {
   private landed(memory: Uint8Array, count: number): boolean {
     this.bytesRead += count;
     const { target } = this;
-    if (memory !== scratch && memory === this.landing) {
+    if (memory.buffer !== scratch.buffer && memory === this.landing) {
       this.filled += count;
     } else {
       const used = target ? Math.min(count, target.length - this.filled) : 0;

@@ -18,6 +18,8 @@ const settings: SecureContextOptions = {
   ca: [],
 };
 const keyLength = 32;
+/** Of the record with a hello: several times what one needs that offers a key. A longer one may not be here whole, and OpenSSL then waits for its rest in vain. */
+const longestHello = 4_000;
 const idForm = /^[0-9a-f]{32}$/;
 
 /**
@@ -31,6 +33,11 @@ export function beginsTls(bytes: Uint8Array): boolean | undefined {
   if (second === undefined) return undefined;
   if (second !== 0x03) return false;
   return third === undefined ? undefined : third !== 0x00;
+}
+
+/** The length of the first TLS record, as far as it is known. */
+function helloLength([, , , high = 0, low = 0]: Uint8Array): number {
+  return high * 256 + low;
 }
 
 /** Whether `stream` begins with TLS, without taking anything; false also for a peer that says nothing for `within` ms, or ends. */
@@ -81,7 +88,7 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
       reject(error);
     };
     const aborted = (): void => give(new TransferError('interrupted', 'Interrupted.'));
-    const late = (): void => give(new TransferError('cannot-connect', `${dialed.peer} did not answer within ${String(timeout / 1000)} s.`));
+    const late = (): void => give(new TransferError('cannot-connect', `${dialed.peer} did not answer within ${String(timeout / 1000)} s.`, { cause: unfinished() }));
     const timer = setTimeout(late, Math.max(0, until - performance.now()));
     signal?.addEventListener('abort', aborted, { once: true });
     if (signal?.aborted) aborted();
@@ -118,6 +125,7 @@ export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Arr
         return key ?? randomBytes(keyLength);
       },
     });
+    const tooLong = helloLength(accepted.stream.peek()) > longestHello;
     const raw = accepted.stream.detach();
     const give = (error: TransferError): void => {
       clearTimeout(timer);
@@ -142,13 +150,19 @@ export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Arr
       clearTimeout(timer);
       resolve({ ...accepted, stream: adoptSecured(socket), keyId });
     });
-    server.emit('connection', raw);
+    if (tooLong) refuse();
+    else server.emit('connection', raw);
   });
 }
 
 /** What OpenSSL says after a handshake by key alone: no certificate was shown, and the key counts as a session reused. */
 function provedByKey(socket: TLSSocket): boolean {
   return socket.isSessionReused() && socket.getPeerX509Certificate() === undefined;
+}
+
+/** Told apart from a peer that could not be reached at all. */
+function unfinished(): Error {
+  return Object.assign(new Error('The handshake was not finished in time.'), { code: 'ETIMEDOUT' });
 }
 
 function refusal(peer: string, cause?: Error): TransferError {

@@ -10,7 +10,8 @@ import { canAttach, FaultyProcess } from './trace';
 const sizes = [5000, 3 * 1024 * 1024 + 77];
 
 (canAttach ? describe : describe.skip)('A disk that fails (through strace, by whoever may attach it)', function () {
-  this.timeout(10_000);
+  // The first one compiles what it starts.
+  this.timeout(60_000);
   let directory: string;
   let receiving: FaultyProcess;
   let before: Map<string, string>;

@@ -49,8 +49,9 @@ describe('A receiver that is killed', () => {
     const receiving = new ReceivingProcess();
     await receiving.open(directory);
     const lost = receiving.receive('a/b/f', 20 * mib, { pause: 20 }).catch(() => 'lost');
-    await pause(150);
-    expect(await everythingIn(path.join(directory, '.sendall', 'stage'))).to.have.lengthOf(1);
+    const staged = (): Promise<string[]> => everythingIn(path.join(directory, '.sendall', 'stage'));
+    while ((await staged()).length === 0) await pause(10);
+    expect(await staged()).to.have.lengthOf(1);
     await receiving.kill();
     expect(await lost).to.equal('lost');
     await (await LocalStore.open(directory)).close();

@@ -12,8 +12,17 @@ export function emptyDirectory(parent = tmpdir()): Promise<string> {
 
 /** Everything below a directory, sorted; directories end in a slash. Symbolic links are listed, not followed. */
 export async function everythingIn(directory: string): Promise<string[]> {
-  const entries = await readdir(directory, { withFileTypes: true, recursive: true });
-  return entries.map((entry) => path.relative(directory, path.join(entry.parentPath, entry.name)) + (entry.isDirectory() ? '/' : '')).sort();
+  const found: string[] = [];
+  // By hand, since not every Node leaves symbolic links alone when it goes down by itself.
+  const walk = async (below: string): Promise<void> => {
+    for (const entry of await readdir(path.join(directory, below), { withFileTypes: true })) {
+      const name = below + entry.name;
+      found.push(entry.isDirectory() ? `${name}/` : name);
+      if (entry.isDirectory()) await walk(`${name}/`);
+    }
+  };
+  await walk('');
+  return found.sort();
 }
 
 /** The tree with what each file contains, to be compared with the same tree later. */

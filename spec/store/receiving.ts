@@ -1,7 +1,7 @@
 // A receiver's store in a process of its own, to be killed, traced, raced and measured. Each line of its standard input is an
 // order, and each is answered with one line. Started by receiving-process.ts.
 import { createHash } from 'node:crypto';
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -18,7 +18,7 @@ export type Order =
   /** These pieces of such a file, after those that are here from before, with a pause before the last, and a short one after it; then it is stored, or suspended. Says what was here. */
   | { readonly order: 'pieces'; readonly name: string; readonly size: number; readonly seed: number; readonly put: readonly number[]; readonly pause?: number; readonly end: 'store' | 'suspend' }
   | { readonly order: 'close' }
-  /** The largest resident size so far. */
+  /** The largest resident size so far, in bytes. */
   | { readonly order: 'resident' }
   /** Opens and closes for so many ms; says how often it succeeded, and how often somebody else was inside at the same time. */
   | { readonly order: 'take turns'; readonly directory: string; readonly ms: number };
@@ -110,6 +110,11 @@ async function takeTurns(directory: string, ms: number): Promise<Answer> {
   return { entered, together, others: [...others].sort() };
 }
 
+/** Not from getrusage: what that says begins with the size that the starting process had, since Linux keeps it across exec. */
+function peakResident(): number {
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
+}
+
 async function carryOut(order: Order): Promise<Answer> {
   switch (order.order) {
     case 'open':
@@ -123,7 +128,7 @@ async function carryOut(order: Order): Promise<Answer> {
       await store?.close();
       return {};
     case 'resident':
-      return { bytes: process.resourceUsage().maxRSS * 1024 };
+      return { bytes: peakResident() };
     case 'take turns':
       return takeTurns(order.directory, order.ms);
   }

@@ -105,6 +105,7 @@ export class ArrivingTree {
       if ('error' in entry) this.refuseName(entry);
       return !('error' in entry);
     });
+    if (good.some((entry) => entry.type === 'file' && (entry.size ?? Infinity) <= smallFile)) this.store.group.warm();
     const standing = await this.store.group.look(good.map(({ name }) => name));
     const files = good.filter((entry) => entry.type === 'file');
     const earlier = await this.intake?.earlier(files);

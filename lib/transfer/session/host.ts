@@ -6,7 +6,7 @@ import type { RestoreAsk } from '../../protocol/ask';
 import type { Hello } from '../../protocol/hello';
 import type { Dialed } from '../../transport/net';
 import { createKey, type SessionKey, type Ticket } from '../../transport/ticket';
-import { acceptSecured, dialSecured } from '../../transport/tls';
+import { acceptSecured, dialSecured, type Secured } from '../../transport/tls';
 import { failureEvent } from '../summary';
 import type { Intake } from './intake';
 import { Link, type LinkDeadlines } from './link';
@@ -15,6 +15,7 @@ import { roundTripSince } from './dialed-in';
 import { answerIntroduction, awaitIntroduction, introduce, newSession, unknownSession } from './opening';
 import { intakeFor, openReceiving, type ReceivingOptions, rightsHint } from './open-receiving';
 import type { SessionReceived, SessionReceiving } from './receive';
+import { Turns } from './turns';
 
 export interface SessionHostOptions extends ReceivingOptions {
   /** The lasting keys; without it only the ticket opens. */
@@ -24,12 +25,22 @@ export interface SessionHostOptions extends ReceivingOptions {
 
 /** Time in which an accepted peer shows its key, in ms. */
 const handshakeWithin = 10_000;
-/** So many peers at once may be in the middle of showing their key; the oldest one makes room. */
-const mostHandshakes = 256;
+/**
+ * So many peers at once may be in the middle of showing their key; so many more wait for it, for so long, in ms. One who has been at it
+ * for `handshakeTurn` ms while others wait makes room. Sooner nobody does: else none of a crowd would get through.
+ */
+const mostHandshakes = 32;
+const mostBefore = 1024;
+const waitForHandshake = 8_000;
+const handshakeTurn = 1_000;
+const lookEvery = 250;
 const firstPause = 200;
 const longestPause = 5_000;
 /** Each has threads of its own, so that whoever holds a key cannot have any number of them. */
 const mostSessions = 64;
+/** So many more wait for one of them to end, for so long, in ms: less than they wait for our `hello`. */
+const mostWaiting = 128;
+const waitForTurn = 45_000;
 /** What one who holds only the ticket left unfinished, whoever holds the next one can go on with. */
 const ticketPeer = 'ticket';
 
@@ -58,7 +69,10 @@ export class SessionHost {
   /** Good for as long as this lives. */
   readonly key: SessionKey = createKey();
   private readonly sessions = new Map<string, Session>();
-  private readonly handshakes = new Set<Dialed>();
+  /** Who is showing its key, and since when. */
+  private readonly handshakes = new Map<Dialed, number>();
+  private readonly showing = new Turns(mostHandshakes, mostBefore, waitForHandshake, 'Too many others are showing their keys.');
+  private readonly sending = new Turns(mostSessions, mostWaiting, waitForTurn, 'Too many others are sending at this moment.');
   /** Accepted, each with what becomes of it. */
   private readonly connections = new Map<Connection, Promise<unknown>>();
   private closed: TransferError | undefined;
@@ -73,25 +87,27 @@ export class SessionHost {
    * of a session, else with undefined. Never rejects.
    */
   async accept(accepted: Dialed): Promise<SessionReceived | undefined> {
-    const oldest = this.handshakes.size >= mostHandshakes ? this.handshakes.values().next().value : undefined;
-    oldest?.stream.destroy(new TransferError('timeout', 'Too many others are showing their keys.'));
-    if (oldest) this.handshakes.delete(oldest);
-    this.handshakes.add(accepted);
-    const began = performance.now();
-    let connection: Connection;
-    let keyId: string;
+    let came: { readonly secured: Secured; readonly roundTrip: number };
+    const room = setInterval(() => this.makeRoom(), lookEvery);
     try {
-      const secured = await acceptSecured(accepted, (id) => this.keyOf(id), { deadline: handshakeWithin });
-      connection = new Connection(secured.stream, secured.peer);
-      keyId = secured.keyId;
+      came = await this.showing.take(async () => {
+        clearInterval(room);
+        const began = performance.now();
+        this.handshakes.set(accepted, began);
+        return { secured: await acceptSecured(accepted, (id) => this.keyOf(id), { deadline: handshakeWithin }), roundTrip: roundTripSince(began) };
+      });
     } catch (error) {
+      accepted.stream.destroy();
       // Whoever comes without a key is told nothing; who runs this receiver may want to know.
       this.options.on(failureEvent(asTransferError(error, 'not-authorized', 'The handshake failed')));
       return undefined;
     } finally {
+      clearInterval(room);
       this.handshakes.delete(accepted);
     }
-    const outcome = this.admit(connection, keyId, roundTripSince(began)).finally(() => this.connections.delete(connection));
+    const { secured, roundTrip } = came;
+    const connection = new Connection(secured.stream, secured.peer);
+    const outcome = this.admit(connection, secured.keyId, roundTrip).finally(() => this.connections.delete(connection));
     this.connections.set(connection, outcome);
     return outcome;
   }
@@ -132,7 +148,8 @@ export class SessionHost {
   /** Ends all sessions; what is unfinished is kept. Resolves when they have ended. */
   async close(reason: TransferError, now: boolean): Promise<void> {
     this.closed = reason;
-    for (const { stream } of this.handshakes) stream.destroy(reason);
+    for (const { stream } of this.handshakes.keys()) stream.destroy(reason);
+    for (const line of [this.showing, this.sending]) line.close(reason);
     for (const session of this.sessions.values()) session.stop(reason);
     const asked = this.asked.stop();
     for (const connection of this.connections.keys()) connection[now ? 'close' : 'stopReading'](reason);
@@ -165,21 +182,32 @@ export class SessionHost {
         await earlier.over.catch(() => undefined);
       }
       if (this.closed) throw this.closed;
-      if (this.sessions.size >= mostSessions) throw new TransferError('timeout', 'Too many others are sending at this moment.');
-      const intake = await intakeFor(this.options, { hello, authorization, peer });
-      const link = new Link(connection, this.options.deadlines, false);
-      const welcome = (): Promise<void> => {
-        const answered = answerIntroduction(connection, hello, { role: 'receiver', ...(hello.repair === undefined ? {} : { repair: hello.repair }), ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}) });
-        link.greeted();
-        return answered;
-      };
-      return await this.receive(link, hello, authorization, { welcome, intake });
+      return await this.sending.take(() => this.begin(connection, hello, authorization, peer));
     } catch (thrown) {
       await this.refuse(connection, asTransferError(thrown, 'unexpected', 'The session could not begin'));
       return undefined;
     } finally {
       connection.close();
     }
+  }
+
+  private async begin(connection: Connection, hello: Hello, authorization: Authorization | undefined, peer: string): Promise<SessionReceived> {
+    const intake = await intakeFor(this.options, { hello, authorization, peer });
+    const link = new Link(connection, this.options.deadlines, false);
+    const welcome = (): Promise<void> => {
+      const answered = answerIntroduction(connection, hello, { role: 'receiver', ...(hello.repair === undefined ? {} : { repair: hello.repair }), ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}) });
+      link.greeted();
+      return answered;
+    };
+    return this.receive(link, hello, authorization, { welcome, intake });
+  }
+
+  /** Somebody waits to show its key. */
+  private makeRoom(): void {
+    const [oldest] = this.handshakes;
+    if (!oldest || performance.now() - oldest[1] < handshakeTurn) return;
+    this.handshakes.delete(oldest[0]);
+    oldest[0].stream.destroy(new TransferError('timeout', 'Others wait to show their keys.'));
   }
 
   /** Whoever runs this receiver learns why, and the peer what concerns it: not what our directories are called. */

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '../../connection';
-import { TransferError } from '../../errors';
+import { errnoOf, TransferError } from '../../errors';
 import type { EntryName } from '../../name';
 import type { Digests } from '../../progress';
 import type { Hello } from '../../protocol/hello';
@@ -30,10 +31,16 @@ export interface Met {
 
 /** How long dialing and showing the key may take, in ms. */
 const usualDial = 10_000;
+const usualRetry = 300_000;
+/** Between attempts to be let in, in ms; doubled each time. */
+const firstPause = 200;
+const longestPause = 5_000;
+/** How long one is dialed who is there, and hangs up before it is known who that is; in ms. A receiver does so in a crowd. */
+const hangsUpFor = 60_000;
 
 /** How the connections of a sender's session come about. */
 export interface Meeting {
-  /** Connection 0, within `within` ms where that is given. Rejects where nobody can be met. `roundTrip` in ms. */
+  /** Connection 0, by one attempt within `within` ms where that is given. Rejects where nobody can be met. `roundTrip` in ms. */
   first(signal: AbortSignal | undefined, within?: number): Promise<Met>;
   /** A further one. `control` is connection 0, over which a peer that dials is asked for it. */
   another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<Link>;
@@ -49,10 +56,27 @@ export class DialedMeeting implements Meeting {
     private readonly algorithm: keyof Digests,
     private readonly deadlines: LinkDeadlines | undefined,
     private readonly backup?: BackupWish,
+    /** How long a receiver that has too many others is asked again, in ms. */
+    private readonly patience = usualRetry,
   ) {}
 
-  first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
-    return this.dial(0, signal, within);
+  /** A receiver that is there and has no time for us at this moment is asked again: so a crowd gets in one after another. */
+  async first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
+    if (within !== undefined) return this.dial(0, signal, within);
+    const began = performance.now();
+    /** It is the receiver, who knows us, and has too many others. */
+    let known = false;
+    for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
+      try {
+        return await this.dial(0, signal);
+      } catch (error) {
+        known ||= error instanceof TransferError && error.code === 'timeout';
+        const left = began + Math.min(this.patience, worthAsking(error, known)) - performance.now();
+        if (left <= 0 || signal?.aborted) throw error;
+        // Not all of a crowd at the same moment again.
+        await sleep(Math.min(left, pause * (0.5 + Math.random())), undefined, signal ? { signal } : {});
+      }
+    }
   }
 
   async another(connection: number, _control: Link, signal: AbortSignal | undefined): Promise<Link> {
@@ -96,6 +120,14 @@ export class DialedMeeting implements Meeting {
     welcome.catch(() => link.close()); // whoever waits for it is told
     return { link, roundTrip: dialed.rtt, welcome };
   }
+}
+
+/** How long one may be asked again who has answered like this, in ms; 0 where that is an answer for good, or nobody is there. */
+function worthAsking(error: unknown, known: boolean): number {
+  if (!(error instanceof TransferError)) return 0;
+  const hungUp = error.code === 'cannot-connect' && ['ECONNRESET', 'EPIPE', 'ETIMEDOUT'].includes(errnoOf(error.cause) ?? '');
+  if (!hungUp && error.code !== 'connection-lost' && error.code !== 'timeout') return 0;
+  return known ? Infinity : hangsUpFor;
 }
 
 function wishOf({ name, repairs, checksum }: BackupWish): Pick<Hello, 'backup' | 'repair' | 'checksum'> {

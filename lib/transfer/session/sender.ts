@@ -24,6 +24,8 @@ export interface SessionSenderOptions {
 /** Between attempts to meet again, in ms; doubled each time. */
 const firstPause = 200;
 const longestPause = 5_000;
+/** How long one is dialed again who is there, and hangs up before it has let us in, in ms. A receiver does so in a crowd. */
+const hangsUpFor = 60_000;
 /** How long it is tried to meet again where nothing is left to be sent, so that the receiver hears of the end, in ms. */
 const farewellWithin = 1_000;
 /** Over so long the rate of a number of connections is measured, in ms; before that they get up to speed. */
@@ -39,36 +41,54 @@ const longLife = 5_000;
  * is not settled. Rejects with why that was not possible, at once where nobody was met at all.
  */
 export async function sendUntilDone(options: SessionSenderOptions): Promise<void> {
-  const { meeting, retryFor, signal, outlet } = options;
-  let reason = await converse(options, await meeting.first(signal));
-  while (reason) {
+  const { meeting, signal, outlet } = options;
+  let lost = await converse(options, await meeting.first(signal));
+  let [until, pause] = [0, 0];
+  while (lost) {
     for (const { found } of outlet.entries.takeBegun()) outlet.failed(lostForGood(found));
-    const until = performance.now() + (outlet.entries.over ? Math.min(retryFor, farewellWithin) : retryFor);
-    const again = await meetAgain(meeting, until, signal);
+    // One that hangs up again and again, before it has welcomed us, does not get more time each time.
+    const anew = lost.welcome || until === 0;
+    if (anew) until = performance.now() + patienceWith(lost, options);
+    pause = anew ? firstPause : Math.min(longestPause, pause * 2);
+    const again = await meetAgain(meeting, until, pause, signal);
     if (!again && outlet.entries.over) return;
-    if (!again) throw reason;
-    reason = await converse(options, again, reason);
+    if (!again) throw lost.reason;
+    lost = await converse(options, again);
   }
+}
+
+/** A conversation that was lost. */
+interface Lost {
+  readonly reason: TransferError;
+  /** Whether the receiver had let us in. */
+  readonly welcome: boolean;
+}
+
+/** How long it is tried to meet a receiver again, in ms. One with too many others says so by `timeout`; one that hangs up at once may have. */
+function patienceWith({ reason, welcome }: Lost, { retryFor, outlet }: SessionSenderOptions): number {
+  if (outlet.entries.over) return Math.min(retryFor, farewellWithin);
+  return welcome || reason.code === 'timeout' ? retryFor : Math.min(retryFor, hangsUpFor);
 }
 
 /** One conversation. Resolves with undefined when it came to its end, and with why it was lost otherwise; rejects where no other would do better. */
-async function converse(options: SessionSenderOptions, { link, roundTrip, welcome = Promise.resolve(roundTrip) }: Met, before?: TransferError): Promise<TransferError | undefined> {
-  let met = before !== undefined;
+async function converse(options: SessionSenderOptions, { link, roundTrip, welcome = Promise.resolve(roundTrip) }: Met): Promise<Lost | undefined> {
+  let welcomed = false;
+  const letIn = welcome.then((measured) => {
+    welcomed = true;
+    return measured;
+  });
   try {
-    await new Conversation(options, link).run(welcome.then((measured) => {
-      met = true;
-      return measured;
-    }));
+    await new Conversation(options, link).run(letIn);
     return undefined;
   } catch (thrown) {
     const error = asTransferError(thrown, 'unexpected', 'The session failed');
-    if (options.signal?.aborted || !met || !worthAnother(error)) throw error;
-    return error;
+    if (options.signal?.aborted || !worthAnother(error)) throw error;
+    return { reason: error, welcome: welcomed };
   }
 }
 
-/** Undefined where that was not possible in time. Rejects with what time does not change. */
-async function meetAgain(meeting: Meeting, until: number, signal: AbortSignal | undefined): Promise<Met | undefined> {
+/** Undefined where that was not possible in time; `firstPause` in ms, before the first attempt. Rejects with what time does not change. */
+async function meetAgain(meeting: Meeting, until: number, firstPause: number, signal: AbortSignal | undefined): Promise<Met | undefined> {
   for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
     const left = until - performance.now();
     if (left <= 0) return undefined;
