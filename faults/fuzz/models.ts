@@ -45,7 +45,7 @@ function holds(condition: boolean, sentence: string): void {
 
 const model = <Inputs extends [unknown, ...unknown[]]>(title: string, inputs: { [At in keyof Inputs]: fc.Arbitrary<Inputs[At]> }, check: (...given: Inputs) => void): Model => ({
   name: title,
-  property: fc.property(fc.tuple(...(inputs as unknown as fc.Arbitrary<unknown>[])), (given) => check(...(given as Inputs))) as unknown as fc.IProperty<unknown[]>,
+  property: fc.property(fc.tuple(...(inputs as readonly fc.Arbitrary<unknown>[])), (given) => check(...(given as Inputs))),
 });
 
 /** All of them, for the code of one build. */

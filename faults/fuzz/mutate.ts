@@ -84,7 +84,7 @@ export function mutateValue(value: unknown, random: Random): unknown {
     return list;
   }
   if (typeof value === 'object' && value !== null) {
-    const entries = Object.entries(value);
+    const entries: [string, unknown][] = Object.entries(value);
     const at = random.between(0, Math.max(0, entries.length - 1));
     const [key, old] = entries[at] ?? ['a', 0];
     const how = random.between(0, 4);
