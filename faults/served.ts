@@ -1,6 +1,6 @@
 // A real receiver that has to go on serving whatever its other peers do, and what it holds.
 import { readdirSync, readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Ended, SendallProcess } from '../spec/cli/sendall-process';
@@ -53,6 +53,11 @@ export class Served {
     } catch {
       return undefined;
     }
+  }
+
+  /** Takes away what stands under a name, as its owner may. */
+  async removeReceived(name: string): Promise<void> {
+    await rm(this.at('in', name));
   }
 
   /** A sentence if somebody who does nothing wrong is not served any more. */

@@ -20,9 +20,9 @@ interface Amounts extends Omit<FuzzOptions, 'build' | 'directory' | 'seed'> {
 
 /** The long dose is a million and some. */
 const amounts: Readonly<Record<Dose, Amounts>> = {
-  short: { models: 200, pure: 30_000, plain: 400, session: 60, senders: 20, real: { plain: 100, session: 20, listening: 1 } },
+  short: { models: 100, pure: 10_000, plain: 200, session: 30, senders: 10, real: { plain: 50, session: 10, listening: 1 } },
   long: { models: 5_000, pure: 900_000, plain: 30_000, session: 5_000, senders: 1_000, real: { plain: 4_000, session: 1_000, listening: 50 } },
-  proof: { models: 200, pure: 20_000, plain: 300, session: 40, senders: 0, real: { plain: 0, session: 0, listening: 0 } },
+  proof: { models: 100, pure: 1_000, plain: 100, session: 0, senders: 0, real: { plain: 0, session: 0, listening: 0 } },
 };
 /** Threads that come and go leave memory to the system's allocator that it does not give back at once, in MiB. */
 const mostGrowth = { heap: 48, resident: 256 };
@@ -30,7 +30,7 @@ const mostGrowth = { heap: 48, resident: 256 };
 const silentFor = 120_000;
 
 /** Runs the inputs within one process. @returns what was found, and its last words. */
-async function within({ build, random, directory, say }: Surroundings, counts: Omit<FuzzOptions, 'build' | 'directory' | 'seed'>): Promise<{ broken: string[]; last: Extract<FuzzLine, { inputs: number }> | undefined }> {
+async function within({ build, random, directory, say, dose }: Surroundings, counts: Omit<FuzzOptions, 'build' | 'directory' | 'seed'>): Promise<{ broken: string[]; last: Extract<FuzzLine, { inputs: number }> | undefined }> {
   // Files of hostile names by the thousand need no disk: what disks do is tried elsewhere.
   const place = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : directory, 'sendall-fuzz-'));
   const options: FuzzOptions = { ...counts, build, directory: place, seed: random.seed };
@@ -51,9 +51,10 @@ async function within({ build, random, directory, say }: Surroundings, counts: O
     else last = line;
     if ('at' in line && line.at.endsWith('00000')) say(line.at);
   });
+  const enough = dose === 'proof' ? 1 : 20;
   const watch = setInterval(() => {
-    if (performance.now() - told < silentFor && broken.length < 20) return;
-    if (broken.length < 20) broken.push(`it hangs after ${at} of seed ${String(random.seed)}`);
+    if (performance.now() - told < silentFor && broken.length < enough) return;
+    if (broken.length < enough) broken.push(`it hangs after ${at} of seed ${String(random.seed)}`);
     child.kill('SIGKILL');
   }, 500);
   const code = await over;

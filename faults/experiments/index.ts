@@ -1,11 +1,13 @@
 import type { Experiment } from '../experiment';
 import { fuzz } from './fuzz';
+import { identity } from './identity';
 import { network } from './network';
 import { swap } from './swap';
 
 /** In the order in which they run. */
 export const experiments: readonly Experiment[] = [
   fuzz,
+  identity,
   network,
   swap,
 ];
