@@ -2,6 +2,7 @@ import type { Experiment } from '../experiment';
 import { fuzz } from './fuzz';
 import { identity } from './identity';
 import { network } from './network';
+import { packets } from './packets';
 import { swap } from './swap';
 
 /** In the order in which they run. */
@@ -9,5 +10,6 @@ export const experiments: readonly Experiment[] = [
   fuzz,
   identity,
   network,
+  packets,
   swap,
 ];
