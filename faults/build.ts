@@ -22,19 +22,19 @@ export interface Sabotage {
   readonly edits: readonly Edit[];
 }
 
-/** A copy of the build, broken as told; `remove` takes it away. @throws Error if what an edit replaces does not stand there exactly once. */
-export function brokenBuild({ name, edits }: Sabotage): { readonly build: string; readonly remove: () => void } {
+/** A copy of a build, the honest one unless said otherwise, broken as told; `remove` takes it away. @throws Error if what an edit replaces does not stand there exactly once. */
+export function brokenBuild({ name, edits }: Sabotage, from = honestBuild): { readonly build: string; readonly remove: () => void } {
   const place = mkdtempSync(join(tmpdir(), 'sendall-broken-'));
   const build = join(place, 'dist');
-  cpSync(honestBuild, build, { recursive: true });
+  cpSync(from, build, { recursive: true });
   cpSync(join(root, 'package.json'), join(place, 'package.json'));
   symlinkSync(join(root, 'node_modules'), join(place, 'node_modules'));
   const remove = (): void => rmSync(place, { recursive: true, force: true });
-  for (const { file, from, to } of edits) {
-    const pieces = readFileSync(join(build, file), 'utf8').split(from);
+  for (const { file, from: replaced, to } of edits) {
+    const pieces = readFileSync(join(build, file), 'utf8').split(replaced);
     if (pieces.length !== 2) {
       remove();
-      throw new Error(`“${name}”: ${file} has ${pieces.length - 1} times what is to be replaced: ${from}`);
+      throw new Error(`“${name}”: ${file} has ${pieces.length - 1} times what is to be replaced: ${replaced}`);
     }
     writeFileSync(join(build, file), pieces.join(to));
   }

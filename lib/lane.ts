@@ -33,8 +33,12 @@ export class Lane<Order, Answer> {
     private readonly setup: unknown,
   ) {}
 
-  /** Starts the thread, so that the first order does not wait for it. Without this the first order starts it. */
-  warm(): Worker {
+  /** Starts the thread, so that the first order does not wait for it; not once it is closed. Without this the first order starts it. */
+  warm(): void {
+    if (!this.dead) this.start();
+  }
+
+  private start(): Worker {
     if (this.worker) return this.worker;
     const worker = startWorker(this.file, { workerData: this.setup, resourceLimits: { maxYoungGenerationSizeMb: 4 } });
     worker.on('message', (results: readonly Result<Answer>[]) => this.receive(results));
@@ -58,7 +62,7 @@ export class Lane<Order, Answer> {
         reject(this.dead);
         return;
       }
-      const worker = this.warm();
+      const worker = this.start();
       if (this.asked.push({ resolve, reject }) === 1) worker.ref();
       if (this.outbox.push(order) === 1) setImmediate(() => worker.postMessage(this.outbox.splice(0)));
     });

@@ -21,6 +21,9 @@ export interface Network {
   readonly far: Place;
   /** Runs bare TCP streams, see streams.c. */
   readonly streams: string;
+  /** Nothing goes through in either direction until `resume`, and nobody is told: what was on its way arrives then. */
+  pause(): void;
+  resume(): void;
   /** Takes it down. @returns what the link has seen. */
   stop(): Promise<string>;
 }
@@ -37,7 +40,7 @@ export function atBest({ rate }: Link, size: number): number {
 }
 
 /** @throws Error with one sentence about what it takes and is not here. */
-function checkMachine(): void {
+export function checkMachine(): void {
   if (process.getuid?.() !== 0) throw new Error('Only root can make a network namespace.');
   for (const program of ['ip', 'cc']) if (find(program) === undefined) throw new Error(`The program ${program} is not installed.`);
   if (!existsSync('/dev/net/tun')) throw new Error('There is no /dev/net/tun.');
@@ -68,7 +71,10 @@ export async function makeNetwork(directory: string, link: Link, congestion: str
       near: at(ends[0]),
       far: at(ends[1]),
       streams,
+      pause: () => void child.kill('SIGSTOP'),
+      resume: () => void child.kill('SIGCONT'),
       async stop() {
+        child.kill('SIGCONT');
         child.kill();
         await ended;
         process.off('exit', forget);

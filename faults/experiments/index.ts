@@ -3,11 +3,32 @@ import { bitFlip } from './bit-flip';
 import { bitRot } from './bit-rot';
 import { plainCrowd, sessionCrowd } from './crowd';
 import { failingCalls } from './failing-calls';
+import { fuzz } from './fuzz';
+import { identity } from './identity';
 import { idleCrowd } from './idle';
 import { killed } from './killed';
+import { network } from './network';
+import { packets } from './packets';
 import { powerCut } from './power-cut';
 import { soak } from './soak';
+import { swap } from './swap';
 import { writeBack } from './write-back';
 
 /** In the order in which they run. */
-export const experiments: readonly Experiment[] = [killed, powerCut, writeBack, bitFlip, bitRot, failingCalls, plainCrowd, sessionCrowd, idleCrowd, soak];
+export const experiments: readonly Experiment[] = [
+  killed,
+  powerCut,
+  writeBack,
+  bitFlip,
+  bitRot,
+  failingCalls,
+  network,
+  packets,
+  fuzz,
+  swap,
+  identity,
+  plainCrowd,
+  sessionCrowd,
+  idleCrowd,
+  soak,
+];

@@ -15,6 +15,8 @@ const endsWithin = 5_000;
 export class Intakes {
   private readonly open = new Map<string, Promise<ArrivingSnapshot>>();
   private readonly waiting = new Map<ArrivingSnapshot, NodeJS.Timeout>();
+  /** Who comes while another one is being let in waits for his turn. */
+  private readonly turns = new Map<string, Promise<unknown>>();
 
   constructor(private readonly on: Listener) {}
 
@@ -25,6 +27,17 @@ export class Intakes {
   async take(request: IntakeRequest): Promise<Intake> {
     if (request.repairs) return RepairIntake.open(request);
     const key = `${request.home.directory}\0${request.name}`;
+    const taking = (this.turns.get(key) ?? Promise.resolve()).then(() => this.takeNow(key, request));
+    const turn = taking.catch(() => undefined);
+    this.turns.set(key, turn);
+    try {
+      return await taking;
+    } finally {
+      if (this.turns.get(key) === turn) this.turns.delete(key);
+    }
+  }
+
+  private async takeNow(key: string, request: IntakeRequest): Promise<Intake> {
     const before = await this.open.get(key)?.catch(() => undefined);
     if (before) clearTimeout(this.waiting.get(before));
     if (before?.session === request.session && !before.isComplete) return this.lend(key, before);

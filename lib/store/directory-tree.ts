@@ -141,6 +141,8 @@ export class DirectoryTree {
   }
 
   private async walk(at: string, create: boolean): Promise<Walked> {
+    // A deep name must not become a deep stack: a name may have two thousand components.
+    await Promise.resolve();
     const parent = await this.reach(path.posix.dirname(at), create);
     if (!parent) throw noSuchDirectory(at);
     const name = path.posix.basename(at);

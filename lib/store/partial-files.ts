@@ -71,8 +71,11 @@ export class PartialFiles {
     await this.open.get(base)?.suspend(takenOver(offer.name));
     const place = this.directory.at(base);
     const journalPath = `${place}.journal`;
+    let made = false;
     try {
-      const segments = (await this.resumable(offer, place, journalPath)) ?? (await this.anew(place, journalPath));
+      const resumable = await this.resumable(offer, place, journalPath);
+      made = resumable === undefined;
+      const segments = resumable ?? (await this.anew(place, journalPath));
       const handle = await open(place, O_CREAT | O_NOFOLLOW | O_RDWR | (this.place.direct ? (O_DIRECT ?? 0) : 0), 0o600);
       const standing = update && (await this.findStanding(offer.name, update).catch(closing(handle)));
       const file: PartialFile = new PartialFile(offer, {
@@ -88,6 +91,8 @@ export class PartialFiles {
       this.open.set(base, file);
       return file;
     } catch (error) {
+      // Without a journal it is worth nothing to anybody.
+      if (made) await rm(place, { force: true }).catch(() => undefined);
       throw diskError(error, offer);
     }
   }

@@ -104,7 +104,8 @@ export class Answers {
     if (!entry) throw new TransferError('bad-header', 'The receiver answered for a file that was not sent.');
     const { file } = entry;
     if (reply.type === 'receipt') {
-      if (reply.md5 !== file.md5 || reply.file_size !== file.size) throw new TransferError('bad-header', 'The receiver answered for another file.');
+      // The name too: a header that was damaged on its way is stored under another one.
+      if (reply.file_name !== file.name || reply.md5 !== file.md5 || reply.file_size !== file.size) throw new TransferError('bad-header', 'The receiver answered for another file.');
       this.confirm(entry, reply);
     } else if (!entry.settled) {
       await this.refused(entry, reply);

@@ -88,6 +88,10 @@ describe('DirectoryTree', () => {
     expect(await codeOf(put('a/f'))).to.equal('directory');
   });
 
+  it('looks as deep as a name can be (the faults of fuzz)', async () => {
+    expect(await tree.find(parseEntryName(`${'y/'.repeat(2040)}z`))).to.equal(undefined);
+  });
+
   it('follows no symbolic link, and refuses a file on the way', async () => {
     await mkdir(path.join(place, 'real'));
     await symlink('real', path.join(place, 'link'));

@@ -235,6 +235,17 @@ describe('PartialFiles', () => {
     }
   });
 
+  it('leaves nothing of a file whose directory became a link meanwhile (the faults of swap)', async () => {
+    await symlink(elsewhere, path.join(directory, 'd'));
+    expect(await codeOf(take({}, {}))).to.equal('exists');
+    expect(await partials()).to.deep.equal([]);
+    await rm(path.join(directory, 'd'));
+    await leave();
+    await symlink(elsewhere, path.join(directory, 'd'));
+    expect(await codeOf(take({}, {})), 'what can be gone on with stays').to.equal('exists');
+    expect(await partials()).to.have.lengthOf(2);
+  });
+
   it('keeps what was copied, and tells again of what stands there when it goes on', async () => {
     await writeFile(path.join(directory, 'f'), bytes);
     const file = await take({ name: 'f' }, {});

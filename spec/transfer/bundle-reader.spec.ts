@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -159,5 +160,15 @@ describe('a bundle reader', () => {
   it('does not keep a process alive that is otherwise done', () => {
     const script = "const { BundleReader } = require('./lib/transfer/bundle-reader'); new BundleReader('blake3');";
     execFileSync(process.execPath, ['-r', './spec/typescript.js', '-e', script], { cwd: path.join(__dirname, '../..'), timeout: 10_000 });
+  });
+
+  (process.platform === 'linux' ? it : it.skip)('starts no thread once it is closed, however late somebody asks (the faults of fuzz)', async () => {
+    const closed = new BundleReader('md5');
+    await closed.close();
+    const threads = (): number => readdirSync('/proc/self/task').length;
+    const before = threads();
+    closed.warm();
+    expect(await codeOf(closed.read([]))).to.equal('interrupted');
+    expect(threads()).to.equal(before);
   });
 });

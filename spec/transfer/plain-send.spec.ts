@@ -142,6 +142,7 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
       ['a header that is no reply', 'bad-header', (connection) => connection.answer({ type: 'cheese' })],
       ['a receipt without keys', 'bad-header', (connection) => connection.answer({ type: 'receipt' })],
       ['a receipt for another md5', 'bad-header', (connection) => connection.answer({ type: 'receipt', file_name: 'small.txt', file_size: 5, md5: md5('other'), verified: 'device', path: 'small.txt' })],
+      ['a receipt for another name, as the faults of network make one', 'bad-header', (connection) => connection.answer({ type: 'receipt', file_name: 'tmall.txt', file_size: 5, md5: md5('small'), verified: 'device', path: 'tmall.txt' })],
       ['a receipt for another size', 'bad-header', (connection) => connection.answer({ type: 'receipt', file_name: 'small.txt', file_size: 6, md5: md5('small'), verified: 'device', path: 'small.txt' })],
     ];
     for (const [what, code, say] of wrong) {

@@ -11,11 +11,25 @@ export interface RelayOptions {
   readonly window?: number;
 }
 
+/** What happens to a line when one of its bytes comes. */
+export interface Trap {
+  readonly direction: Direction;
+  /** The place of that byte among those of its direction, from 0 on. */
+  readonly at: number;
+  /**
+   * `flip` changes one bit of it. Otherwise it does not arrive, nor what is behind it: the line is cut by a `reset` or an `end`, or it
+   * is silent from then on in this direction (`swallow`) or in `both`, or it stays open for the one who was dialed alone (`leave`).
+   */
+  readonly what: 'flip' | 'reset' | 'end' | 'swallow' | 'both' | 'leave';
+}
+
 /** One connection through the relay. */
 export class Line {
   /** What came from each side to be passed on. */
   readonly bytes = { there: 0, back: 0 };
   private readonly swallows = { there: false, back: false };
+  /** At most one for each direction; done once. */
+  private readonly traps: Partial<Record<Direction, Trap>> = {};
 
   constructor(
     private readonly near: net.Socket,
@@ -44,6 +58,34 @@ export class Line {
     this.swallows[direction] = true;
   }
 
+  set(trap: Trap): void {
+    this.traps[trap.direction] = trap;
+  }
+
+  /** What goes on of bytes of which the first is at `start`. */
+  private trapped(bytes: Buffer, start: number, { direction, at, what }: Trap): Buffer {
+    delete this.traps[direction];
+    if (what === 'flip') {
+      const changed = Buffer.from(bytes);
+      changed[at - start] = (changed[at - start] ?? 0) ^ 1;
+      return changed;
+    }
+    // What came before is on its way first.
+    setImmediate(() => this.spring(direction, what));
+    return bytes.subarray(0, at - start);
+  }
+
+  private spring(direction: Direction, what: Exclude<Trap['what'], 'flip'>): void {
+    if (what === 'reset' || what === 'end') {
+      this.cut(what);
+      return;
+    }
+    this.swallow(direction);
+    if (what === 'swallow') return;
+    this.swallow(direction === 'there' ? 'back' : 'there');
+    if (what === 'leave') this.near.resetAndDestroy();
+  }
+
   private forward(direction: Direction, from: net.Socket, to: net.Socket): void {
     const { delay = 0, window = 256 * 1024 } = this.options;
     let underway = 0;
@@ -54,10 +96,16 @@ export class Line {
         to.once('drain', () => from.resume());
       }
     };
-    from.on('data', (bytes: Buffer) => {
-      if (this.swallows[direction]) return;
-      this.bytes[direction] += bytes.length;
+    let caught = false;
+    from.on('data', (came: Buffer) => {
+      if (this.swallows[direction] || caught) return;
+      const start = this.bytes[direction];
+      this.bytes[direction] += came.length;
       this.moved();
+      const trap = this.traps[direction];
+      const meets = trap !== undefined && trap.at < this.bytes[direction];
+      caught = meets && trap.what !== 'flip';
+      const bytes = meets ? this.trapped(came, start, trap) : came;
       if (delay === 0) {
         pass(bytes);
         return;
@@ -80,6 +128,8 @@ export class Line {
 export class Relay {
   readonly lines: Line[] = [];
   port = 0;
+  /** Told of each new line, before anything moves on it. */
+  onLine: (line: Line, number: number) => void = () => undefined;
   private server: net.Server | undefined;
   private readonly watchers = new Set<() => void>();
 
@@ -143,7 +193,9 @@ export class Relay {
   async accept(): Promise<void> {
     const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
       const far = net.connect({ port: this.target, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
-      this.lines.push(new Line(near, far, this.options, () => this.tell()));
+      const line = new Line(near, far, this.options, () => this.tell());
+      this.lines.push(line);
+      this.onLine(line, this.lines.length - 1);
       this.tell();
     });
     this.server = server;
