@@ -1,34 +1,15 @@
 import { closeSync, constants, openSync, readSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { crc32 } from 'node:zlib';
-import type { DigestAlgorithm } from '../digest';
 import { asTransferError, errnoOf } from '../errors';
-import type { Digests, Verified } from '../progress';
 import type { Directory } from './directory';
 import { NameTable } from './name-table';
+import { formatLine, type KeptReceipt, parseReceipt, pathOf } from './receipt-line';
 
-/** A receipt, and the file that it was given for as it was right after the commit. Times are ns since 1970. */
-export interface KeptReceipt {
-  /** Of our file, in bytes. */
-  readonly size: number;
-  readonly ino: bigint;
-  readonly mtimeNs: bigint;
-  readonly ctimeNs: bigint;
-  /** Of the sender's file; undefined where its system cannot tell. */
-  readonly sourceMtime: bigint;
-  readonly sourceCtime: bigint | undefined;
-  readonly digests: Digests;
-  readonly verified: Verified;
-}
+export type { KeptReceipt } from './receipt-line';
 
 const fileName = 'receipts';
 const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
 const lineFeed = 0x0a;
-const space = 0x20;
-const checksumLength = 9; // 8 hexadecimal digits and a space
-/** How many fields stand between the checksum and the path, in the lines that begin with each of these. */
-const fieldsOf = new Map([['+'.charCodeAt(0), 9], ['-'.charCodeAt(0), 1]]);
-const forgotten = '-';
 /** Fewer lines than that are not worth writing them anew. */
 const fewLines = 1_000;
 /** How much of the file is read at once, in bytes: all of it in turn, and where one line is looked for. */
@@ -81,11 +62,11 @@ export class ReceiptIndex {
   }
 
   remember(path: string, receipt: KeptReceipt): void {
-    this.add(path, formatReceipt(receipt), true);
+    this.add(path, receipt);
   }
 
   forget(path: string): void {
-    if (this.starts.has(path)) this.add(path, forgotten, false);
+    if (this.starts.has(path)) this.add(path, undefined);
   }
 
   /** Writes what was remembered and forgotten since the last time. Rejects with `disk`; nothing is lost then, and the next one tries again. */
@@ -122,17 +103,16 @@ export class ReceiptIndex {
     }
   }
 
-  private add(path: string, fields: string, kept: boolean): void {
+  private add(path: string, receipt: KeptReceipt | undefined): void {
     // No name that can be stored has one; here it would end the line.
     if (path.includes('\n')) return;
-    const line = Buffer.from(`${' '.repeat(checksumLength)}${fields} ${path}\n`);
-    line.write(`${checksumOf(line.subarray(checksumLength, -1))} `);
+    const line = formatLine(path, receipt);
     const start = this.used;
     this.used += line.length;
     if (this.used > this.tail.length) this.tail = Buffer.concat([this.tail.subarray(0, start)], 2 * this.used);
     line.copy(this.tail, start);
     this.lines++;
-    if (kept) this.starts.set(path, this.saved + start);
+    if (receipt) this.starts.set(path, this.saved + start);
     else this.starts.delete(path);
   }
 
@@ -247,63 +227,4 @@ function placeIn(sorted: Float64Array, number: number): number {
     else high = middle;
   }
   return low;
-}
-
-/** The fields of a line: numbers in hexadecimal, times as 64 bits in two's complement, `=` for a time that is the same as before. */
-function formatReceipt({ size, ino, mtimeNs, ctimeNs, sourceMtime, sourceCtime, digests, verified }: KeptReceipt): string {
-  const hex = Object.entries(digests).map(([algorithm, digest]) => `${algorithm}:${Buffer.from(digest, 'hex').toString('base64url')}`);
-  const source = [sourceMtime === mtimeNs ? '=' : timeText(sourceMtime), sourceCtime === undefined ? '?' : timeText(sourceCtime)];
-  return ['+', size.toString(16), ino.toString(16), timeText(mtimeNs), timeText(ctimeNs), ...source, verified, hex.join(',')].join(' ');
-}
-
-/** Undefined where the line is damaged, or about another path. */
-function parseReceipt(line: Buffer, path: string): KeptReceipt | undefined {
-  if (!isSound(line)) return undefined;
-  const text = line.toString('utf8', checksumLength);
-  const fields = text.split(' ', 9);
-  if (text !== `${fields.join(' ')} ${path}`) return undefined;
-  const [, size = '', ino = '', mtime = '', ctime = '', sourceMtime = '', sourceCtime = '', verified = '', digests = ''] = fields;
-  const mtimeNs = parseTime(mtime);
-  return {
-    size: parseInt(size, 16),
-    ino: BigInt(`0x${ino}`),
-    mtimeNs,
-    ctimeNs: parseTime(ctime),
-    sourceMtime: sourceMtime === '=' ? mtimeNs : parseTime(sourceMtime),
-    sourceCtime: sourceCtime === '?' ? undefined : parseTime(sourceCtime),
-    digests: Object.fromEntries(digests.split(',').filter(Boolean).map(parseDigest)),
-    verified: verified === 'device' ? 'device' : 'cache',
-  };
-}
-
-function timeText(time: bigint): string {
-  return BigInt.asUintN(64, time).toString(16);
-}
-
-function parseTime(text: string): bigint {
-  return BigInt.asIntN(64, BigInt(`0x${text}`));
-}
-
-function parseDigest(text: string): [DigestAlgorithm, string] {
-  const [algorithm = '', digest = ''] = text.split(':');
-  return [algorithm as DigestAlgorithm, Buffer.from(digest, 'base64url').toString('hex')];
-}
-
-/** Of which path the line from `start` to `end` speaks; undefined if it is damaged. */
-function pathOf(bytes: Buffer, start: number, end: number): { readonly path: string; readonly kept: boolean } | undefined {
-  let at = start + checksumLength;
-  const kind = bytes[at] ?? 0;
-  const fields = fieldsOf.get(kind);
-  if (fields === undefined || at > end) return undefined;
-  if (!isSound(bytes.subarray(start, end))) return undefined;
-  for (let field = 0; field < fields; field++) at = bytes.indexOf(space, at) + 1;
-  return { path: bytes.toString('utf8', at, end), kept: kind !== forgotten.charCodeAt(0) };
-}
-
-function isSound(line: Buffer): boolean {
-  return line.toString('latin1', 0, checksumLength) === `${checksumOf(line.subarray(checksumLength))} `;
-}
-
-function checksumOf(text: Uint8Array): string {
-  return crc32(text).toString(16).padStart(8, '0');
 }
