@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 import nodeModule from 'node:module';
 import { hideTickets } from './hide-tickets';
+import { keepHeapSmall } from './small-heap';
 
 hideTickets();
+keepHeapSmall();
 
 // Reading, hashing and flushing overlap in libuv's threads, and four are too few. It counts them at their first use: hence before all else.
 process.env['UV_THREADPOOL_SIZE'] ??= '16';

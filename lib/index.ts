@@ -9,6 +9,7 @@ export type { IfExists } from './store/store';
 export { TransferError, type ErrorCode, type TransferErrorOptions } from './errors';
 export type { Bottleneck, Damage, DamageReason, Digests, DrillReport, FileDone, Listener, Phase, Summary, TransferEvent, Verified } from './progress';
 export { printable } from './name';
+export { shareFreeMemory } from './system-calls';
 export { encodeFrame, HeaderDecoder, type JsonObject } from './protocol/frame';
 export { sendall } from './transport/sendall';
 export { defaultPort, formatAddress, isPlainTarget, parseAddress, type Address } from './transport/address';

@@ -42,6 +42,8 @@ const seekHole = 4;
 const adviseSequential = 2;
 
 const noSuchOffset = 'ENXIO';
+/** M_ARENA_MAX of glibc. */
+const mostArenas = -8;
 
 /** The calls by way of `foreign`; undefined without it, and where the C library lacks one of them. */
 export function bindSystemCalls(foreign: ForeignFunctions | undefined): SystemCalls | undefined {
@@ -116,6 +118,18 @@ let bound: { readonly calls: SystemCalls | undefined } | undefined;
 export function systemCalls(): SystemCalls | undefined {
   bound ??= { calls: bindSystemCalls(loadForeign()) };
   return bound.calls;
+}
+
+/**
+ * Has all threads that are started later allocate from what is free already, instead of each keeping some MiB for itself. For
+ * the whole process, so it is for programs to decide, not for us. Does nothing where the C library knows no such thing.
+ */
+export function shareFreeMemory(): void {
+  try {
+    loadForeign()?.load(null).func('int mallopt(int parameter, int value)')(mostArenas, 1);
+  } catch {
+    // musl has no arenas
+  }
 }
 
 function loadForeign(): ForeignFunctions | undefined {

@@ -6,7 +6,8 @@ import type { CommitAnswer, CommitLaneSetup, CommitOrder } from './group-commit-
 import type { GroupAnswer, GroupLaneSetup, GroupOrder } from './group-lane';
 
 const pieces = 16;
-const mostLanes = 3;
+/** Beside the one that commits. Each takes nearly 10 MiB. */
+const mostLanes = 2;
 /** So many orders of one job are under way at once; what others ask for comes in between. */
 const mostAtOnce = 2 * mostLanes;
 

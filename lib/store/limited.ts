@@ -33,25 +33,37 @@ export class Allowance {
 
   /** Takes room for a file. Throws `size` or `quota`. */
   take({ name, size }: { readonly name: string; readonly size: number }): Room {
-    let taken = 0;
-    let counted = true;
-    const grow = (to: number): void => {
-      if (!counted || to <= taken) return;
-      this.check(name, to, taken);
-      this.usage.bytes += to - taken;
-      taken = to;
-    };
-    grow(size);
-    return {
-      grow,
-      giveBack: () => {
-        if (counted) this.usage.bytes -= taken;
-        counted = false;
-      },
-    };
+    const room = new TakenRoom(name, this.limits, this.usage);
+    room.grow(size);
+    return room;
+  }
+}
+
+/** One object without closures, since there is one for every file that is on its way. */
+class TakenRoom implements Room {
+  private taken = 0;
+  private counted = true;
+
+  constructor(
+    private readonly name: string,
+    private readonly limits: Limits,
+    private readonly usage: Usage,
+  ) {}
+
+  grow(size: number): void {
+    if (!this.counted || size <= this.taken) return;
+    this.check(size);
+    this.usage.bytes += size - this.taken;
+    this.taken = size;
   }
 
-  private check(name: string, size: number, taken: number): void {
+  giveBack(): void {
+    if (this.counted) this.usage.bytes -= this.taken;
+    this.counted = false;
+  }
+
+  private check(size: number): void {
+    const { name, taken } = this;
     const { maxSize = Infinity, quota = Infinity } = this.limits;
     if (size > maxSize) throw new TransferError('size', `${printable(name)} has ${String(size)} bytes; this receiver takes ${String(maxSize)} at most.`);
     const left = quota - this.usage.bytes;

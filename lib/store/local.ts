@@ -6,13 +6,13 @@ import { printable } from '../name';
 import type { Digests, Verified } from '../progress';
 import { DirectoryTree } from './directory-tree';
 import { GroupStore } from './group';
-import type { Allowance } from './limited';
+import type { Allowance, Room } from './limited';
 import { probe, type Abilities } from './local-probe';
 import { alreadyThere, LocalFile } from './local-file';
 import { PartialFiles } from './partial-files';
 import { ReceiptIndex } from './receipt-index';
 import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory } from './receive-directory';
-import { digestStanding, type SessionStore } from './session-store';
+import { type Admitted, digestStanding, type SessionStore } from './session-store';
 import { diskError, type StagedBytes } from './staged-bytes';
 import { LargeBytes, LargeMemory } from './staged-large';
 import { SmallBytes, smallFile, SmallFileLanes } from './staged-small';
@@ -104,6 +104,7 @@ export class LocalStore implements Store {
     const { partials, index } = await this.kept;
     const { tree, pool, verified } = this;
     const { direct } = this.abilities;
+    const promise: Promising = (file) => this.promise(file);
     const group = this.openGroup(algorithm);
     return {
       algorithm,
@@ -113,28 +114,12 @@ export class LocalStore implements Store {
       group,
       admit: async ({ name, size = 0, there = 0 }) => {
         const room = allowance.take({ name, size });
-        let redeem: (bytes: number) => void;
         try {
-          redeem = await this.promise({ name, size: Math.max(0, size - there) });
+          return new Promised(name, size, room, await this.promise({ name, size: Math.max(0, size - there) }), promise);
         } catch (error) {
           room.giveBack();
           throw error;
         }
-        let grown = size;
-        return {
-          grow: async (to) => {
-            room.grow(to);
-            const more = to - grown;
-            grown = Math.max(grown, to);
-            // Looked at and not promised: it is written at once.
-            if (more > 0) (await this.promise({ name, size: more }))(more);
-          },
-          wrote: redeem,
-          settle: (kept) => {
-            if (!kept) room.giveBack();
-            redeem(size);
-          },
-        };
       },
       digestStanding: (name) => digestStanding(name, algorithm, { tree, pool, direct }),
       release: () => group.close(),
@@ -176,7 +161,7 @@ export class LocalStore implements Store {
    * Promises a file its room: free space less what others were promised and have not written yet. A little stale for small
    * files, since full disks are noticed anyway. What comes back takes bytes off this promise.
    */
-  private async promise(file: Pick<NewFile, 'name' | 'size'>): Promise<(bytes: number) => void> {
+  private async promise(file: Pick<NewFile, 'name' | 'size'>): Promise<Redeem> {
     if (file.size >= worthLooking || Date.now() - this.free.at > freeSpaceGoodFor) {
       const { bavail, bsize } = await statfs(this.opened.root.at('.'));
       this.free = { bytes: bavail * bsize, at: Date.now() };
@@ -205,6 +190,39 @@ export class LocalStore implements Store {
     } finally {
       reached.release();
     }
+  }
+}
+
+/** Takes bytes off a promise. */
+type Redeem = (bytes: number) => void;
+type Promising = (file: Pick<NewFile, 'name' | 'size'>) => Promise<Redeem>;
+
+/** One object for every file that is on its way: as closures it would take several times the memory. */
+class Promised implements Admitted {
+  constructor(
+    private readonly name: NewFile['name'],
+    private size: number,
+    private readonly room: Room,
+    private readonly redeem: Redeem,
+    private readonly promise: Promising,
+  ) {}
+
+  async grow(size: number): Promise<void> {
+    this.room.grow(size);
+    const more = size - this.size;
+    this.size = Math.max(this.size, size);
+    // Looked at and not promised: it is written at once.
+    if (more > 0) (await this.promise({ name: this.name, size: more }))(more);
+  }
+
+  wrote(bytes: number): void {
+    this.redeem(bytes);
+  }
+
+  settle(kept: boolean): void {
+    if (!kept) this.room.giveBack();
+    // More than is left of it counts as all of it.
+    this.redeem(this.size);
   }
 }
 

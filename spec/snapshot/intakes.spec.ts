@@ -15,7 +15,7 @@ describe('the snapshots on their way into a receiver', () => {
   afterEach(() => rmSync(directory, { recursive: true }));
 
   const take = (intakes: Intakes, session: string): Promise<Intake> =>
-    intakes.take({ name: parseEntryName('laptop'), checksum: false, algorithm: 'md5', home: { directory, allowance: new Allowance({}) }, peer: 'peer', mayCompare: true, session });
+    intakes.take({ name: parseEntryName('laptop'), repairs: false, checksum: false, algorithm: 'md5', home: { directory, allowance: new Allowance({}) }, peer: 'peer', mayCompare: true, session });
 
   it('are let in one after another, though many come at the same moment, and are all unlocked in the end (the faults of fuzz)', async () => {
     const intakes = new Intakes(() => undefined);

@@ -46,7 +46,6 @@ interface Asked {
 /** Every entry of a session from its offer to its receipt; what comes in segments is left to `ArrivingFile` in between. */
 export class ArrivingTree {
   private readonly unsettled: Unsettled;
-  private readonly names = new Set<string>();
   private readonly group: ArrivingGroup;
   /** Small files that the sender was asked for and that have not come. */
   private awaited = 0;
@@ -253,8 +252,7 @@ export class ArrivingTree {
   }
 
   private admitName(name: EntryName): void {
-    if (this.names.has(name)) throw new TransferError('exists', `${printable(name)} was offered twice.`, { hint: '' });
-    this.names.add(name);
+    if (!this.unsettled.admit(name)) throw new TransferError('exists', `${printable(name)} was offered twice.`, { hint: '' });
     const refusal = this.intake?.refusal(name);
     if (refusal) throw refusal;
   }

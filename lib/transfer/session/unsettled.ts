@@ -3,6 +3,7 @@ import type { EntryName } from '../../name';
 import type { Digests, FileDone } from '../../progress';
 import type { Entry, FileEntry, SessionReceipt } from '../../protocol/session-list';
 import type { GroupOutcome } from '../../store/group';
+import { NameTable } from '../../store/name-table';
 import type { Admitted, SessionStore } from '../../store/session-store';
 import type { Committed } from '../../store/store';
 import type { Answers } from './answers';
@@ -46,11 +47,16 @@ export interface UnsettledSink {
 
 /** A file that does not match after so many repairs has a disk or a memory under it that will not do better. */
 const mostRepairs = 3;
+/** What is known of a name. */
+const offered = 0;
+const isStored = 1;
 
 /** The entries of a session between their offer and their receipt or refusal. */
 export class Unsettled {
   private readonly pending = new Map<number, Pending>();
-  /** Where the files of this conversation are stored, by their names. */
+  /** The names that were offered, and whether the files under them are stored. */
+  private readonly names = new NameTable();
+  /** Where they are, by their names, if that is elsewhere. */
   private readonly places = new Map<EntryName, EntryName>();
 
   constructor(
@@ -59,6 +65,13 @@ export class Unsettled {
     private readonly sink: UnsettledSink,
     private readonly intake: Intake | undefined,
   ) {}
+
+  /** Whether the name was not offered before. */
+  admit(name: EntryName): boolean {
+    const isNew = !this.names.has(name);
+    if (isNew) this.names.set(name, offered);
+    return isNew;
+  }
 
   add(pending: Pending): void {
     this.pending.set(pending.entry.file, pending);
@@ -80,14 +93,13 @@ export class Unsettled {
 
   /** This one was stored before. */
   known(entry: FileEntry, digests: Digests): void {
-    this.places.set(entry.name, entry.name);
+    this.names.set(entry.name, isStored);
     this.intake?.stored(entry, digests);
   }
 
   /** Where a file of that name is, if this receiver has stored it, now or in an earlier conversation, and nobody has touched it since. */
   async placeOf(name: EntryName): Promise<EntryName | undefined> {
-    const place = this.places.get(name);
-    if (place !== undefined) return place;
+    if (this.names.get(name) === isStored) return this.places.get(name) ?? name;
     const kept = this.store.index.find(name);
     const [there] = kept ? await this.store.group.look([name]) : [];
     return kept && there?.kind === 'file' && there.ino === kept.ino && there.ctimeNs === kept.ctimeNs ? name : undefined;
@@ -132,7 +144,7 @@ export class Unsettled {
       const digests = pending.digest === undefined ? {} : { [algorithm]: pending.digest };
       const { size = 0, mtime: sourceMtime, ctime: sourceCtime } = entry;
       if (stat) index.remember(path, { size, ino: stat.ino, mtimeNs: stat.mtimeNs, ctimeNs: stat.ctimeNs, sourceMtime, sourceCtime, digests, verified });
-      this.places.set(entry.name, path as EntryName);
+      this.keep(entry.name, path as EntryName);
       this.intakeFile(entry, digests);
       const receipt = { file, digests, verified };
       const done = fileDone(pending, { path, verified }, { size, digests, bytesOnWire: pending.bytesOnWire });
@@ -156,7 +168,7 @@ export class Unsettled {
     const { path, verified, outcome } = committed;
     await this.remember(entry, path, { digests, verified });
     this.release(file, outcome !== 'identical');
-    this.places.set(entry.name, path as EntryName);
+    this.keep(entry.name, path as EntryName);
     this.intakeFile(entry, digests);
     const repairs = repaired > 0 ? { repaired } : {};
     this.answers.receipts([{ file, digests, verified, ...elsewhere(entry, path), ...repairs }]);
@@ -190,6 +202,11 @@ export class Unsettled {
     const alarm = this.intake?.alarm(entry, digests);
     if (alarm) this.answers.alarm(entry.file, alarm);
     this.intake?.stored(entry, digests);
+  }
+
+  private keep(name: EntryName, path: EntryName): void {
+    this.names.set(name, isStored);
+    if (path !== name) this.places.set(name, path);
   }
 
   private release(file: number, kept: boolean): void {

@@ -1,0 +1,26 @@
+import { setFlagsFromString } from 'node:v8';
+
+/**
+ * Has V8 collect garbage before it has become several times as much as what is alive. Left alone it takes memory for as long as it
+ * need not collect: 100,000 files would leave 100 MiB behind, and it is hardly slower without. For this process, its threads included.
+ */
+export function keepHeapSmall(): void {
+  setFlagsFromString('--heap-growing-percent=25');
+  // Of threads, before they have collected anything; in MiB.
+  setFlagsFromString('--initial-old-space-size=8');
+  keepYoungSmall();
+  // Each thread that is started has V8 set it back to what is usual, at some time before it is online.
+  process.on('worker', (worker) => {
+    const meanwhile = setInterval(keepYoungSmall, 5).unref();
+    const end = (): void => {
+      clearInterval(meanwhile);
+      keepYoungSmall();
+    };
+    worker.once('online', end).once('exit', end);
+  });
+}
+
+/** Young objects stay in the one or two MiB that V8 begins with; there, what is received soon makes way for what is received next. */
+function keepYoungSmall(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
+}
