@@ -57,7 +57,7 @@ export const sessionCrowd: Experiment = {
       name: 'nobody waits for a turn',
       edits: [
         { file: 'lib/transfer/session/turns.js', from: 'if (this.line.length >= this.mostWaiting)', to: 'if (true)' },
-        { file: 'lib/transfer/session/turns.js', from: "TransferError('timeout', 'Too many others", to: "TransferError('quota', 'Too many others" },
+        { file: 'lib/transfer/session/turns.js', from: "TransferError('timeout', this.why)", to: "TransferError('quota', this.why)" },
         { file: 'lib/transfer/session/host.js', from: 'mostSessions = 64;', to: 'mostSessions = 4;' },
       ],
     },
