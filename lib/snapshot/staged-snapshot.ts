@@ -121,9 +121,12 @@ export class StagedSnapshot {
 
   /** Unlocks the backup. What is staged and was not committed stays for the next run. */
   async close(): Promise<void> {
-    // Where nothing came, nothing is left.
-    if (!this.committed) await removeEmpty(this.tree);
-    await this.store.close();
+    try {
+      // Where nothing came, nothing is left.
+      if (!this.committed) await removeEmpty(this.tree);
+    } finally {
+      await this.store.close();
+    }
     if (this.committed) for (const file of [stagerName, 'receipts']) await rm(path.join(this.own, file), { force: true });
   }
 
