@@ -242,7 +242,7 @@ export const powerCut: Experiment = {
       name: 'small files go through the page cache and are not synced',
       edits: [
         { file: 'lib/store/small-file-lane.js', from: 'await step(({ fd }) => (0, node_fs_1.fsyncSync)(fd));', to: '' },
-        { file: 'lib/store/small-file-lane.js', from: '(direct ? O_DIRECT : 0)', to: '0' },
+        { file: 'lib/store/small-file-lane.js', from: 'function write({ path, offset, size, direct, mode }) {', to: 'function write({ path, offset, size, mode }) { const direct = false;' },
       ],
     },
     { name: 'groups of small files are not synced', edits: [{ file: 'lib/store/group-commit-lane.js', from: 'calls.syncFileSystem(setup.staging);', to: '' }] },
