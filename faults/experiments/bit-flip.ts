@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { FileDone } from '../../lib/index';
 import { Commands } from '../commands';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
 import { FlipDisk, missingForFlips, segmentSize } from '../flip-disk';
@@ -83,9 +84,11 @@ class BitFlip {
       const { code, stderr } = await sender.ended;
       if (wire === 'plain') {
         this.refused++;
-        return code === 4 && receipts.failures.some((failure) => failure.code === 'mismatch') ? [] : [`A flipped bit was not refused as a mismatch: the sender ended with ${code}: ${stderr.slice(-300)}`];
+        const refused = code === 4 && receipts.failures.some((failure) => failure.code === 'mismatch');
+        return refused ? [] : [`A flipped bit was not refused as a mismatch: the sender ended with ${code}: ${stderr.slice(-300)}`];
       }
-      const wrong = [...flipped].flatMap(([name, segments]) => this.repairOf(name, segments, contents, receipts.files.find(({ file_name: fileName }) => fileName === name)));
+      const receiptOf = (name: string): FileDone | undefined => receipts.files.find(({ file_name: fileName }) => fileName === name);
+      const wrong = [...flipped].flatMap(([name, segments]) => this.repairOf(name, segments, contents, receiptOf(name)));
       return code === 0 ? wrong : [...wrong, `The sender ended with ${code}: ${stderr.slice(-300)}`];
     } finally {
       await receiver.end();
@@ -93,7 +96,7 @@ class BitFlip {
   }
 
   /** What is wrong with the receipt of a file of which so many segments were damaged. */
-  private repairOf(name: string, segments: number, contents: Contents, receipt: { readonly repaired?: number; readonly bytes_on_wire: number } | undefined): string[] {
+  private repairOf(name: string, segments: number, contents: Contents, receipt: FileDone | undefined): string[] {
     if (!receipt) return [`${name}, of which bits were flipped, has no receipt.`];
     const { repaired = 0, bytes_on_wire: sent } = receipt;
     const { size = 0 } = contents.get(name) ?? {};
@@ -160,7 +163,10 @@ export const bitFlip: Experiment = {
   missing: missingForFlips,
   run,
   sabotages: [
-    { name: 'groups of small files are read back through the page cache', edits: [{ file: 'lib/store/group-lane.js', from: 'O_RDONLY | O_NOFOLLOW | (setup.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' }] },
+    {
+      name: 'groups of small files are read back through the page cache',
+      edits: [{ file: 'lib/store/group-lane.js', from: 'O_RDONLY | O_NOFOLLOW | (setup.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' }],
+    },
     { name: 'what is read back of a file in segments is not compared', edits: [{ file: 'lib/store/partial-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
     { name: 'what is read back of a file on the plain wire is not compared', edits: [{ file: 'lib/store/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
   ],

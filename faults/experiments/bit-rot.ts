@@ -27,6 +27,11 @@ interface Setting {
   readonly contents: Contents;
 }
 
+interface Sent {
+  readonly ended: Ended;
+  readonly receipts: Receipts;
+}
+
 class BitRot {
   readonly broken: string[] = [];
   tries = 0;
@@ -68,7 +73,8 @@ class BitRot {
     const second = await this.backup(setting);
     const at = (id: string, name: string): string => join(disk.place, 'in', id, name);
     const damaged = this.damage(setting, (name) => at(second.id, name));
-    const expected = [...damaged.keys()].flatMap((name) => (statSync(at(first.id, name)).ino === statSync(at(second.id, name)).ino ? [`${first.id}/${name}`] : []).concat(`${second.id}/${name}`));
+    const having = (name: string): string[] => [first.id, second.id].filter((id) => statSync(at(id, name)).ino === statSync(at(second.id, name)).ino);
+    const expected = [...damaged.keys()].flatMap((name) => having(name).map((id) => `${id}/${name}`));
     const broken = await this.verify(setting, expected);
     for (const name of damaged.keys()) rmSync(at(second.id, name));
     const { id, sent } = await this.backup(setting);
@@ -121,7 +127,7 @@ class BitRot {
     return broken;
   }
 
-  private async send(way: 'session' | 'plain', { disk, source }: Setting, receiverWords: readonly string[], words: readonly string[] = []): Promise<{ readonly ended: Ended; readonly receipts: Receipts }> {
+  private async send(way: 'session' | 'plain', { disk, source }: Setting, receiverWords: readonly string[], words: readonly string[] = []): Promise<Sent> {
     const receiver: Receiver = await this.commands.receive({ cwd: disk.place, words: receiverWords });
     const { sender, receipts } = this.commands.send(way, join(source, 'tree'), receiver, { cwd: source, words });
     const ended = await sender.ended;
@@ -130,7 +136,7 @@ class BitRot {
   }
 
   /** On the plain wire content that differs from what stands there is refused, where nobody said that it may be replaced. */
-  private refused(damaged: ReadonlyMap<string, number>, { receipts }: { readonly receipts: Receipts }): string[] {
+  private refused(damaged: ReadonlyMap<string, number>, { receipts }: Sent): string[] {
     const told = receipts.failures.filter(({ code }) => code === 'exists').map(({ file_name: name }) => name);
     this.damaged += damaged.size;
     this.found += [...damaged.keys()].filter((name) => told.includes(name)).length;
@@ -155,7 +161,8 @@ class BitRot {
   private damage({ disk, sizes, contents }: Setting, at: (name: string) => string): ReadonlyMap<string, number> {
     const { random } = this.surroundings;
     const names = [...contents.keys()];
-    const chosen = new Set([random.between(0, smallFiles - 1), random.between(0, smallFiles - 1), smallFiles + random.between(0, largeFiles - 1)].map((number) => names[number] ?? ''));
+    const small = (): number => random.between(0, smallFiles - 1);
+    const chosen = new Set([small(), small(), smallFiles + random.between(0, largeFiles - 1)].map((number) => names[number] ?? ''));
     return new Map([...chosen].map((name) => [name, disk.flip(at(name), sizes[name] ?? 0, random)]));
   }
 
@@ -191,6 +198,9 @@ export const bitRot: Experiment = {
   sabotages: [
     { name: 'small files are verified through the page cache', edits: [{ file: 'lib/snapshot/verify-lane.js', from: '(setup.direct ? O_DIRECT : 0)', to: '0' }] },
     { name: 'large files are verified through the page cache', edits: [{ file: 'lib/snapshot/device-reader.js', from: '(this.direct ? (O_DIRECT ?? 0) : 0)', to: '0' }] },
-    { name: 'what stands there is compared through the page cache', edits: [{ file: 'lib/store/local-file.js', from: "this.place.verified === 'device' ? (O_DIRECT ?? 0) : 0", to: '0' }] },
+    {
+      name: 'what stands there is compared through the page cache',
+      edits: [{ file: 'lib/store/local-file.js', from: "this.place.verified === 'device' ? (O_DIRECT ?? 0) : 0", to: '0' }],
+    },
   ],
 };

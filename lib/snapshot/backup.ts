@@ -115,7 +115,8 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
     if (!(error instanceof TransferError)) throw error;
     return { failures: [error], snapshot: undefined, summary: new Tally().summary(0, null) };
   } finally {
-    if (!intake.isComplete) await intake.close();
+    // Of a disk that failed, what failed first is told.
+    if (!intake.isComplete) await intake.close().catch(() => undefined);
   }
 }
 

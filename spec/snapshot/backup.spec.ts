@@ -185,3 +185,19 @@ for (const way of ways) {
     });
   });
 }
+
+describe('backup to a directory that fails in the middle', () => {
+  it('tells what failed first, not what could not be tidied up after that (found by write-back)', async () => {
+    const source = await SourceTree.make({ 'home/big': noise(3 * mib) });
+    const place = await BackupPlace.make('a directory of this machine');
+    const tree = place.at('.sendall/snapshots/b/tree');
+    const spoil = (): void => {
+      renameSync(tree, place.at('aside'));
+      writeFileSync(tree, '');
+    };
+    const { error, snapshot } = await place.backup([source.at('home')], { on: ({ event }) => (event === 'started' ? spoil() : undefined) });
+    expect({ code: error?.code, snapshot }).to.deep.equal({ code: 'disk', snapshot: undefined });
+    await place.close();
+    await source.remove();
+  });
+});
