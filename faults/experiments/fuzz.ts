@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -59,7 +59,7 @@ async function within({ build, random, directory, say, dose }: Surroundings, cou
   }, 500);
   const code = await over;
   clearInterval(watch);
-  await rm(place, { recursive: true, force: true });
+  removeDeep(place);
   if (code !== 0 && broken.length === 0) broken.push(`it ended with ${String(code)} after ${at} of seed ${String(random.seed)}: ${errors}`);
   return { broken, last };
 }
@@ -104,8 +104,14 @@ async function real({ build, directory, random, say }: Surroundings, counts: Amo
     if (/^\s+at |Warning: Closing file descriptor/m.test(stderr)) broken.push(`the receiver said: ${stderr.slice(-1000)}`);
   } finally {
     await served.kill();
+    removeDeep(served.at('in'));
   }
   return broken;
+}
+
+/** A name can be so deep that no path leads there; rm goes step by step. */
+function removeDeep(directory: string): void {
+  spawnSync('rm', ['-rf', directory]);
 }
 
 async function run(surroundings: Surroundings): Promise<Outcome> {

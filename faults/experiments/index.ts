@@ -3,6 +3,7 @@ import { bitFlip } from './bit-flip';
 import { bitRot } from './bit-rot';
 import { plainCrowd, sessionCrowd } from './crowd';
 import { failingCalls } from './failing-calls';
+import { frames } from './frames';
 import { fuzz } from './fuzz';
 import { identity } from './identity';
 import { idleCrowd } from './idle';
@@ -24,6 +25,7 @@ export const experiments: readonly Experiment[] = [
   failingCalls,
   network,
   packets,
+  frames,
   fuzz,
   swap,
   identity,

@@ -11,6 +11,8 @@ export interface Part {
   readonly list?: unknown;
   readonly payload?: Buffer;
   readonly await?: string;
+  /** In place of all that: bytes as they are. */
+  readonly bytes?: Buffer;
 }
 
 export interface ConversationSeed {
@@ -83,7 +85,8 @@ function bytesOfPiece(piece: Piece): Buffer {
 }
 
 /** A part as it goes over the wire; nothing for what is waited for. Whatever the header is, it is written. */
-export function encodePart({ header, list, payload }: Part): Buffer {
+export function encodePart({ header, list, payload, bytes }: Part): Buffer {
+  if (bytes !== undefined) return bytes;
   if (header === undefined) return Buffer.alloc(0);
   const listed = list === undefined ? undefined : Buffer.from(JSON.stringify(list));
   const full = listed === undefined || typeof header !== 'object' || header === null || Array.isArray(header) ? header : { ...header, list: listed.length };

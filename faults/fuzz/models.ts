@@ -84,8 +84,8 @@ export function modelsOf(modules: Modules): Model[] {
       const reply = only(modules, ['bad-header', 'bad-frame'], () => message.parseReply(parse(header)));
       if (reply?.type === 'refusal') holds(errors.isErrorCode(reply.code), `the code ${reply.code}`);
     }),
-    model('session-message: any header is a message of its side, or bad-header', [hostileHeader], (header) => {
-      const said = [sessionMessage.parseFromSender, sessionMessage.parseFromReceiver].map((read) => only(modules, ['bad-header', 'bad-frame'], () => read(parse(header))));
+    model('session-message: any header is a message of its side, or bad-header, or the name of a backup that is none', [hostileHeader], (header) => {
+      const said = [sessionMessage.parseFromSender, sessionMessage.parseFromReceiver].map((read) => only(modules, ['bad-header', 'bad-frame', 'name'], () => read(parse(header))));
       for (const each of said) {
         if (each && 'list' in each) holds(Number.isSafeInteger(each.list) && each.list >= 0 && each.list <= sessionMessage.longestList, `a list of ${String(each.list)}`);
         if (each?.type === 'segment') holds(each.offset % segment.pieceSize === 0 && each.size >= 1 && each.offset + each.size <= Number.MAX_SAFE_INTEGER, JSON.stringify(each));

@@ -42,7 +42,7 @@ export class PureFuzz {
       case 'headers': {
         const header = this.only(['bad-frame'], () => json.parseJsonObject(bytes));
         if (header === undefined) return;
-        for (const read of [message.parseFileHeader, message.parseReply, sessionMessage.parseFromSender, sessionMessage.parseFromReceiver]) this.only(['bad-header'], () => read(header));
+        for (const read of [message.parseFileHeader, message.parseReply, sessionMessage.parseFromSender, sessionMessage.parseFromReceiver]) this.only(['bad-header', 'name'], () => read(header));
         break;
       }
       case 'lists': {

@@ -33,7 +33,7 @@ export interface Hello {
   readonly ask?: Ask;
 }
 
-/** @throws TransferError `bad-header` */
+/** @throws TransferError `bad-header`; `name` for what no backup can be called */
 export function parseHello(header: JsonObject): Hello {
   const type = ownValue(header, 'type');
   if (type !== 'hello') throw wrong('type', '"hello"', type);
