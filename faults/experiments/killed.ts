@@ -38,7 +38,7 @@ function telling(undisturbed: readonly Undisturbed[], random: Random): Mishap[] 
     const own = all.filter((each) => each.delivery === delivery && each.victim === victim);
     const counted = calls[victim].filter(({ kind }) => kindsOf[victim].some((each) => each === kind));
     const final = counted.findIndex(({ path, to }) => /\/in\/(?!\.sendall)/.test(to === '' ? path : to));
-    return own.filter(({ at }) => at >= final - 3 && at <= final + 1);
+    return own.filter(({ at }) => at >= final && at <= final + 3);
   });
 }
 
