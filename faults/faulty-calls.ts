@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { find, run } from '../bench/command';
 
 /** Calls that leave something behind on the disk, and those that tell the other side something. */
-export const changingKinds = ['create', 'write', 'fsync', 'syncfs', 'truncate', 'chmod', 'utime', 'link', 'symlink', 'rename', 'unlink', 'mkdir', 'send'] as const;
+export const changingKinds = [
+  'create', 'write', 'fsync', 'syncfs', 'truncate', 'chmod', 'utime', 'link', 'symlink', 'rename', 'unlink', 'mkdir', 'send',
+] as const;
 export type CallKind = (typeof changingKinds)[number] | 'open' | 'read';
 export type FaultError = 'EIO' | 'ENOSPC' | 'EMFILE' | 'EACCES' | 'EROFS';
 

@@ -150,7 +150,8 @@ export class Trial {
     const env = { XDG_CACHE_HOME: join(this.directory, 'cache'), SENDALL_TICKET: '' };
     const writes = side === 'receiver' || delivery.wire === 'none' ? [this.into] : [];
     const reads = side === 'sender' ? [sources.directory, join(this.directory, 'cache')] : [];
-    const fault = { under: [...writes, ...reads, 'socket'], kinds, at: side === victim ? at : 0, log: this.log(side), ...(error && { error }), ...(torn === true && { torn }) };
+    const how = { kinds, at: side === victim ? at : 0, ...(error && { error }), ...(torn === true && { torn }) };
+    const fault = { ...how, under: [...writes, ...reads, 'socket'], log: this.log(side) };
     const started = new SendallProcess(words, { cwd: sources.directory, build, env: badly ? { ...env, ...faulty(fault) } : env });
     if (badly && side === victim && killedAfter !== undefined) {
       const timer = setTimeout(() => started.child.kill('SIGKILL'), killedAfter);

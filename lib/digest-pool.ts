@@ -4,7 +4,7 @@ import type { Worker } from 'node:worker_threads';
 import type { DigestAlgorithm } from './digest';
 import type { SegmentReading } from './digest-segments';
 import type { Answer, Order } from './digest-worker';
-import { startWorker } from './lane';
+import { endWorker, startWorker } from './lane';
 import type { Digests } from './progress';
 
 /** A file to be read from its start and hashed. The descriptor stays open until `digests` has settled. */
@@ -58,7 +58,7 @@ class Member {
   }
 
   async terminate(): Promise<void> {
-    await this.worker.terminate();
+    await endWorker(this.worker);
   }
 
   private answered(answer: Answer): void {

@@ -69,7 +69,7 @@ export class Lane<Order, Answer> {
   }
 
   async close(): Promise<void> {
-    if (this.worker) await this.worker.terminate();
+    if (this.worker) await endWorker(this.worker);
     else this.fail(new Error('The thread was never started.'));
   }
 
@@ -118,4 +118,13 @@ export function failureOf(error: unknown): { readonly failure: Failure } {
 export function startWorker(file: string, options: WorkerOptions = {}): Worker {
   const extension = path.extname(__filename);
   return new Worker(file + extension, extension === '.ts' ? options : { ...options, execArgv: [] });
+}
+
+/**
+ * Ends a worker. From now on it cannot be unreferenced: an answer that comes late would do that, and a process that nothing else keeps
+ * alive would end before its thread does, and before whoever waits for that.
+ */
+export async function endWorker(worker: Worker): Promise<void> {
+  worker.unref = () => undefined;
+  await worker.terminate();
 }

@@ -38,7 +38,7 @@ function telling(undisturbed: readonly Undisturbed[], random: Random): Mishap[] 
     const own = all.filter((each) => each.delivery === delivery && each.victim === victim);
     const counted = calls[victim].filter(({ kind }) => kindsOf[victim].some((each) => each === kind));
     const final = counted.findIndex(({ path, to }) => /\/in\/(?!\.sendall)/.test(to === '' ? path : to));
-    return own.filter(({ at }) => at >= final - 3 && at <= final + 1);
+    return own.filter(({ at }) => at >= final && at <= final + 3);
   });
 }
 
@@ -68,7 +68,7 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
 /** kill -9 of either side, at each call that changes something and at random moments. */
 export const killed: Experiment = {
   name: 'killed',
-  promise: 'Whenever a side is killed: what has a final name is whole, what was acknowledged is there, and the same command then succeeds and leaves nothing behind.',
+  promise: 'Whoever is killed: what has a final name is whole, what was acknowledged is there, the same command then succeeds and leaves nothing behind.',
   missing: missingForFaultyCalls,
   run,
   sabotages: [
@@ -80,7 +80,7 @@ export const killed: Experiment = {
       name: 'the receipt is sent before the commit',
       edits: [
         { file: 'lib/transfer/plain-receive.js', from: '= await staged.commit();', to: "= { path: name, verified: 'device' };" },
-        { file: 'lib/transfer/plain-receive.js', from: 'meter.stop();\n            await staged.discard();', to: 'meter.stop();\n            setTimeout(() => void staged.commit(), 20);' },
+        { file: 'lib/transfer/plain-receive.js', from: 'stop();\n            await staged.discard();', to: 'stop();\n            setTimeout(() => void staged.commit(), 20);' },
       ],
     },
     {

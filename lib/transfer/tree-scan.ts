@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
-import { startWorker } from '../lane';
+import { endWorker, startWorker } from '../lane';
 import { type EntryName, parseEntryName } from '../name';
 import { usualIgnoreFile } from './ignore-file';
 import type { PackedBatch, ScanNews, ScanSetup } from './tree-scan-worker';
@@ -161,7 +161,7 @@ class Scan {
   }
 
   async close(): Promise<void> {
-    await this.worker.terminate();
+    await endWorker(this.worker);
   }
 
   private hear(news: ScanNews): void {
