@@ -62,7 +62,7 @@ function describe(program: Command): void {
       writeErr: () => undefined,
       getOutHelpWidth: () => Math.min(process.stdout.isTTY ? process.stdout.columns : widest, widest),
     })
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp({ showGlobalOptions: true, subcommandTerm: (command) => (command.name() === 'help' ? 'help [COMMAND]' : command.name()) })
     .option('--json', 'print one JSON object a line on stdout, and nothing else there')
     .option('--quiet', 'print errors only')
     .option('--verbose', 'print details and timing of each file, and the causes of errors')

@@ -25,6 +25,8 @@ interface Finding {
   readonly found?: readonly { readonly sabotage: string; readonly first: string | undefined }[];
 }
 
+/** How many passed and failed, for whoever counts. */
+const countFile = join(__dirname, 'results', 'count.json');
 const say = (text: string): boolean => process.stderr.write(`${text}\n`);
 
 async function inDirectory<Result>(work: (directory: string) => Promise<Result>): Promise<Result> {
@@ -97,17 +99,20 @@ async function main(): Promise<void> {
   const seed = Number(values.seed);
   if (!Number.isSafeInteger(seed)) throw new Error(`Not a seed: ${values.seed}.`);
   say(`dose ${dose}, seed ${seed}`);
+  for (const place of [values.json, countFile]) mkdirSync(dirname(place), { recursive: true });
+  rmSync(countFile, { force: true });
   const findings: Finding[] = [];
   for (const experiment of choose(values.experiment)) {
     const finding = await conduct(experiment, dose, seed);
     findings.push(finding);
     process.stdout.write(describe(finding));
-    mkdirSync(dirname(values.json), { recursive: true });
     writeFileSync(values.json, `${JSON.stringify({ dose, seed, date: new Date().toISOString(), node: process.version, findings }, undefined, 2)}\n`);
   }
   const left = findings.filter(({ missing }) => missing !== undefined).length;
   const failed = findings.filter((finding) => !holds(finding)).length;
-  process.stdout.write(`\n${findings.length - left - failed} passed, ${failed} failed${left > 0 ? `, ${left} skipped` : ''}\n`);
+  const count = { passed: findings.length - left - failed, failed, skipped: left };
+  writeFileSync(countFile, JSON.stringify(count));
+  process.stdout.write(`\n${count.passed} passed, ${failed} failed${left > 0 ? `, ${left} skipped` : ''}\n`);
   if (failed > 0) process.exitCode = 1;
 }
 

@@ -9,7 +9,8 @@ describe('Lane', () => {
     const program = `
       const { Lane } = require(${JSON.stringify(join(lib, 'lane.js'))});
       const lane = new Lane(${JSON.stringify(join(lib, 'store/small-file-lane'))}, new SharedArrayBuffer(4096));
-      const worker = lane.warm();
+      lane.warm();
+      const { worker } = lane;
       worker.once('online', () => {
         lane.close().then(() => process.stdout.write('closed'));
         worker.emit('message', []);

@@ -85,8 +85,7 @@ describe('cli: snapshots (the built command)', () => {
       [['.', 'laptop', '--diff', monday], /--diff takes two/],
       [['.', '--diff', 'laptop/latest', 'laptop/latest', 'laptop/latest'], /--diff takes two/],
       [['.', '--diff', 'latest', 'latest'], /"latest" names no snapshot/],
-      [[`sendall://127.0.0.1:1/${secret}`], /another machine/],
-      [['tcp://127.0.0.1:1'], /another machine/],
+      [['tcp://127.0.0.1:1'], /plain wire carries no backups/],
     ];
     const refused = async ([words, sentence]: (typeof wrong)[number]): Promise<void> => {
       const { code, stdout, stderr } = await snapshots(...words);
@@ -94,6 +93,9 @@ describe('cli: snapshots (the built command)', () => {
       expect(stderr).to.match(sentence).and.not.include(secret);
     };
     await Promise.all(wrong.map(refused));
+    const there = await snapshots(`sendall://127.0.0.1:1/${secret}`);
+    expect(there.code).to.equal(3);
+    expect(there.stderr).to.not.include(secret);
   });
 
   it('has help whose lines fit', async () => {
