@@ -2,9 +2,11 @@
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type CrowdFile, sendOver } from '../bench/crowd';
 import { ownValue } from '../lib/protocol/json-object';
 import { pieceSize, smallFile } from '../lib/protocol/segment';
+import { TransferError } from '../lib/errors';
 import { parseTicket } from '../lib/transport/ticket';
 import type { Link } from '../lib/transfer/session/link';
 import { DialedMeeting } from '../lib/transfer/session/meeting';
@@ -36,7 +38,7 @@ export function inSession(ticket: string): SendOne {
     const hash = createHash('sha256');
     for (const piece of bytes) hash.update(piece);
     const sha256 = hash.digest('hex');
-    const { link } = await new DialedMeeting(parseTicket(ticket), 'sha256', undefined).first(undefined);
+    const link = await letIn(new DialedMeeting(parseTicket(ticket), 'sha256', undefined));
     try {
       await link.sendList({ type: 'offer' }, [{ file: 0, type: 'file', name, size, mode: 0o644, mtime: '1700000000000000000' }]);
       await link.send({ type: 'end' });
@@ -84,4 +86,18 @@ export function sendAtOnce(files: readonly CrowdFile[], send: SendOne): Promise<
       }
     }),
   );
+}
+
+/** As our senders do it: a receiver that has no room at this moment is asked again. */
+async function letIn(meeting: DialedMeeting): Promise<Link> {
+  for (let pause = 200; ; pause = Math.min(5_000, pause * 2)) {
+    const { link, welcome } = await meeting.first(undefined);
+    try {
+      await welcome;
+      return link;
+    } catch (error) {
+      if (!(error instanceof TransferError) || error.code !== 'timeout') throw error;
+      await sleep(pause * (0.5 + Math.random()));
+    }
+  }
 }
