@@ -32,7 +32,7 @@ export interface Outgoing {
 }
 
 /** So many files may be offered and not settled: what is known of each stays in memory until then. */
-const mostUnsettled = 12_288;
+const mostUnsettled = 6_144;
 
 /** What a session has to send: numbered as it is found, and remembered until the receiver has settled it. */
 export class Entries {
