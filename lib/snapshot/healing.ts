@@ -54,18 +54,23 @@ export class Healing {
       const same = manifest.entries.filter(
         (each): each is FileEntry => each.type === 'file' && each.size === entry.size && each.mode === entry.mode && each.mtime === entry.mtime && digestIn(each, algorithm) === digest,
       );
-      const links = new Map(manifest.entries.flatMap((each) => (each.type === 'link' ? [[each.name, each.target] as const] : [])));
       for (const file of same) {
-        const others = [...links].flatMap(([name, target]) => (target === file.name ? [name] : []));
-        const names = [file.name, ...others];
-        const standings = standingsOf(look(names, snapshot.place));
-        for (const [at, name] of names.entries()) {
-          const standing = standings[at];
-          const good = standing !== undefined && compareFile(file, { ...standing, mtime: standing.mtimeNs }) === undefined && (await this.reads(snapshot, name, standing.ino, file, algorithm));
-          if (!good) await this.replace(snapshot, manifest, name, staged);
-        }
+        for (const name of await this.damaged(snapshot, manifest, file)) await this.replace(snapshot, manifest, name, staged);
       }
     }
+  }
+
+  /** The names of a file, and of the hard links to it, under which it is not as it should be. */
+  private async damaged(snapshot: Snapshot, { head, entries }: Manifest, file: FileEntry): Promise<EntryName[]> {
+    const names = [file.name, ...entries.flatMap((each) => (each.type === 'link' && each.target === file.name ? [each.name] : []))];
+    const standings = standingsOf(look(names, snapshot.place));
+    const found: EntryName[] = [];
+    for (const [at, name] of names.entries()) {
+      const standing = standings[at];
+      const good = standing !== undefined && compareFile(file, { ...standing, mtime: standing.mtimeNs }) === undefined && (await this.reads(snapshot, name, standing.ino, file, head.digest));
+      if (!good) found.push(name);
+    }
+    return found;
   }
 
   async close(): Promise<void> {
@@ -88,10 +93,10 @@ export class Healing {
 
   /** The directories above get the modes and times that the manifest has for them, or had before. */
   private async replace({ place }: Snapshot, manifest: Manifest, name: EntryName, staged: string): Promise<void> {
-    const opened = [await Directory.open(place)];
+    let parent = await Directory.open(place);
+    const opened = [parent];
     const touched: (() => Promise<void>)[] = [];
     try {
-      let parent = opened[0] as Directory;
       const above = name.split('/').slice(0, -1);
       for (const [at, component] of above.entries()) {
         const before = await parent.look(component);
