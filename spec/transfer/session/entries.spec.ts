@@ -54,7 +54,7 @@ describe('the entries of a session', () => {
     })();
     await sleep(100);
     const held = entries.after(-1).length;
-    expect(held).to.be.within(8_000, 20_000);
+    expect(held).to.be.within(5_000, 8_000);
     await sleep(50);
     expect(entries.after(-1)).to.have.lengthOf(held);
     for (let last = -1; !entries.over; ) {
