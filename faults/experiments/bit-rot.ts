@@ -169,7 +169,7 @@ class BitRot {
   private sizes(): Record<string, number> {
     const { random } = this.surroundings;
     const small = Array.from({ length: smallFiles }, (_, at) => [`tree/${at % 3}/f${at}`, random.between(1, 30_000)] as const);
-    const large = Array.from({ length: largeFiles }, (_, at) => [`tree/large-${at}`, random.between(600_000, 5 * segmentSize)] as const);
+    const large = Array.from({ length: largeFiles }, (_, at) => [`tree/large-${at}`, random.between(segmentSize + 100_000, 5 * segmentSize)] as const);
     return Object.fromEntries([...small, ...large]);
   }
 }
