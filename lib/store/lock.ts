@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { link, readFile, rm, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -38,6 +38,8 @@ const lockName = 'lock';
 const guardName = 'lock.removing';
 const mostAttempts = 50;
 const retryAfter = 20;
+/** How long a holder that was killed may take to end, in ms. */
+const endsWithin = 10_000;
 /** A lock that cannot be read is being written just now, unless it is this old, in ms: then a power cut ended that. */
 const writtenWithin = 5_000;
 /** The ids of what this process gave up and could not remove from the disk: no locks any more, although the process lives. */
@@ -52,6 +54,7 @@ export async function takeLock(directory: Directory, words = ofReceivers): Promi
   const id = randomBytes(8).toString('hex');
   const mine: Holder = { pid: process.pid, host: hostname(), started: startOf(process.pid), id };
   const draft = `${lockName}.${id}`;
+  const began = performance.now();
   try {
     // Flushed, so that a power cut leaves no lock that nobody can read.
     await writeFile(directory.at(draft), JSON.stringify(mine), { flag: 'wx', mode: 0o600, flush: true });
@@ -66,6 +69,8 @@ export async function takeLock(directory: Directory, words = ofReceivers): Promi
       if (typeof found === 'object') throw inUse(found, words);
       if (found === 'dead') await removeDead(directory, draft);
       else await sleep(retryAfter);
+      // It was killed, and its last calls on the disk are not over.
+      if (found === 'ending' && performance.now() - began < endsWithin) attempt--;
     }
     throw new TransferError('directory', 'The lock of the receive directory could not be taken.', { hint: `Remove ${words.path} if nothing uses it.` });
   } catch (error) {
@@ -105,12 +110,13 @@ async function linked(directory: Directory, draft: string, name: string): Promis
   }
 }
 
-/** Who lives and holds the lock `name`; else whether it is dead, or gone or being written, so that it is to be looked at again. */
-async function look(directory: Directory, name: string): Promise<Holder | 'dead' | 'unclear'> {
+/** Who lives and holds the lock `name`; else whether it is dead, about to be, or gone or being written, so that it is to be looked at again. */
+async function look(directory: Directory, name: string): Promise<Holder | 'dead' | 'ending' | 'unclear'> {
   try {
     const { pid, host, started, id } = (JSON.parse(await readFile(directory.at(name), 'utf8')) ?? {}) as Partial<Holder>;
     if (typeof pid === 'number' && typeof host === 'string' && typeof started === 'string') {
-      return alive({ pid, host, started, id }) ? { pid, host, started } : 'dead';
+      if (!alive({ pid, host, started, id })) return 'dead';
+      return host === hostname() && isZombie(pid) ? 'ending' : { pid, host, started };
     }
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return 'unclear';
@@ -157,17 +163,41 @@ function alive(holder: Holder): boolean {
   } catch (error) {
     if (errnoOf(error) === 'ESRCH') return false;
   }
-  return holder.started === startOf(holder.pid);
+  // One that has ended keeps its number until its parent asks for it, which some never do.
+  return holder.started === startOf(holder.pid) && !(isZombie(holder.pid) && threadsOf(holder.pid) <= 1);
 }
 
-/** Field 22 of /proc/PID/stat (proc(5)), counted after the command's closing parenthesis, with the boot it belongs to. */
+/** When a process started (field 22), with the boot that belongs to it; '' where that cannot be known. */
 function startOf(pid: number): string {
-  if (process.platform !== 'linux') return '';
+  const ticks = statOf(pid)[19];
+  if (ticks === undefined) return '';
   try {
-    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'latin1');
-    const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
     return `${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()}/${ticks}`;
   } catch {
     return '';
+  }
+}
+
+/** Whether a process was ended (field 3); its other threads may have a call to finish. */
+function isZombie(pid: number): boolean {
+  return ['Z', 'X'].includes(statOf(pid)[0] ?? '');
+}
+
+function threadsOf(pid: number): number {
+  try {
+    return readdirSync(`/proc/${String(pid)}/task`).length;
+  } catch {
+    return 0;
+  }
+}
+
+/** The fields of /proc/PID/stat (proc(5)) from the third on, behind the command's closing parenthesis; none where that cannot be read. */
+function statOf(pid: number): string[] {
+  if (process.platform !== 'linux') return [];
+  try {
+    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'latin1');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return [];
   }
 }

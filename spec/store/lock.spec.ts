@@ -1,8 +1,11 @@
 import { expect } from 'chai';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import promises, { chmod, mkdir, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Directory } from '../../lib/store/directory';
 import { takeLock } from '../../lib/store/lock';
 import { failureOf } from './delivery';
@@ -71,6 +74,23 @@ describe('takeLock', () => {
   it('takes over the lock of a process that is gone', async () => {
     await writeFile(lock(), holder());
     await expectTakenOver();
+  });
+
+  it('takes over the lock of a process that was killed and that its parent has not asked for', async function () {
+    if (process.platform !== 'linux') this.skip();
+    // What the shell has started becomes a child of sleep, which asks for none.
+    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    try {
+      const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+      const pid = Number(line.toString());
+      const fields = (): string[] => readFileSync(`/proc/${String(pid)}/stat`, 'latin1').replace(/^.*\) /, '').split(' ');
+      while (fields()[0] !== 'Z') await sleep(5);
+      const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+      await writeFile(lock(), holder({ pid, started: `${boot}/${fields()[19] ?? ''}` }));
+      await expectTakenOver();
+    } finally {
+      parent.kill('SIGKILL');
+    }
   });
 
   it('takes over the lock of a process whose number another one has now', async () => {
