@@ -58,7 +58,7 @@ async function transfer(source: string, directory: string): Promise<void> {
     if (code !== 0) throw new Error(`The sender ended with exit code ${code}.`);
     const far = receipt.verified === 'device' ? 'from the device, past the page cache' : 'through the page cache';
     say(`receipt: ${receipt.file_size} bytes, md5 ${receipt.digests?.md5}, verified: ${receipt.verified}`);
-    say(`         (written, flushed, read back ${far}, compared, committed), ${receipt.seconds} s`);
+    say(`         (written, flushed, read back ${far}, compared, committed), ${(receipt.seconds ?? 0).toFixed(2)} s`);
 
     const received = join(directory, basename(source));
     say(`$ ls -l ${received}\n${execFileSync('ls', ['-l', received], { encoding: 'utf8' }).trim()}`);

@@ -1,11 +1,11 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FileDone } from '../../lib/index';
-import { Commands } from '../commands';
+import { DiskTrials } from '../disk-trials';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
 import { FlipDisk, missingForFlips, segmentSize } from '../flip-disk';
-import { type Loans, withLoans } from '../loans';
+import { withLoans } from '../loans';
 import { Pause } from '../pause';
 import { brokenFiles, Promised } from '../promised';
 import { contentOf, type Contents, isSame, makeTree } from '../trees';
@@ -37,21 +37,10 @@ const rounds = { proof: 1, short: 1, long: 25 };
 const overhead = 4000;
 const patience = 30_000; // ms
 
-class BitFlip {
-  readonly broken: string[] = [];
-  tries = 0;
+class BitFlip extends DiskTrials {
   flips = 0;
   repaired = 0;
   refused = 0;
-  private readonly commands: Commands;
-
-  constructor(
-    private readonly surroundings: Surroundings,
-    private readonly loans: Loans,
-  ) {
-    loans.take(() => rmSync(surroundings.directory, { recursive: true, force: true }));
-    this.commands = new Commands(surroundings, loans);
-  }
 
   async attempt(chosen: Case, kind: FileSystem): Promise<void> {
     const { directory, random } = this.surroundings;

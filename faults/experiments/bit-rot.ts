@@ -1,10 +1,11 @@
 import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Ended, eventsOf } from '../../spec/cli/sendall-process';
-import { Commands, type Receiver } from '../commands';
+import type { Receiver } from '../commands';
+import { DiskTrials } from '../disk-trials';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
 import { FlipDisk, missingForFlips, segmentSize } from '../flip-disk';
-import { type Loans, withLoans } from '../loans';
+import { withLoans } from '../loans';
 import type { Receipts } from '../receipts';
 import { type Contents, isSame, makeTree, readTree } from '../trees';
 import { type FileSystem, fileSystems } from '../volume';
@@ -32,21 +33,10 @@ interface Sent {
   readonly receipts: Receipts;
 }
 
-class BitRot {
-  readonly broken: string[] = [];
-  tries = 0;
+class BitRot extends DiskTrials {
   flips = 0;
   damaged = 0;
   found = 0;
-  private readonly commands: Commands;
-
-  constructor(
-    private readonly surroundings: Surroundings,
-    private readonly loans: Loans,
-  ) {
-    loans.take(() => rmSync(surroundings.directory, { recursive: true, force: true }));
-    this.commands = new Commands(surroundings, loans);
-  }
 
   async attempt(way: Way, kind: FileSystem): Promise<void> {
     const { directory, random } = this.surroundings;

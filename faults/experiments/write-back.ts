@@ -1,8 +1,9 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { Commands, isBackup, type Wire } from '../commands';
+import { isBackup, type Wire } from '../commands';
+import { DiskTrials } from '../disk-trials';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
-import { type Loans, withLoans } from '../loans';
+import { withLoans } from '../loans';
 import { brokenFiles, brokenSnapshots, Promised } from '../promised';
 import { makeTree } from '../trees';
 import { copyImage, type FileSystem, fileSystems, makeVolume, missingForVolumes, mountMemory, mountVolume, narrow, smallestXfs, syncVolume } from '../volume';
@@ -31,20 +32,9 @@ const mostRoom = 6;
 const sent = 10;
 const mib = 2 ** 20;
 
-class WriteBack {
-  readonly broken: string[] = [];
-  tries = 0;
+class WriteBack extends DiskTrials {
   receipts = 0;
   failures = 0;
-  private readonly commands: Commands;
-
-  constructor(
-    private readonly surroundings: Surroundings,
-    private readonly loans: Loans,
-  ) {
-    loans.take(() => rmSync(surroundings.directory, { recursive: true, force: true }));
-    this.commands = new Commands(surroundings, loans);
-  }
 
   /** Sends more than the device can take, although the file system on it has room. What the device has of it is looked at on another one. */
   async attempt({ wire, shape }: Case, kind: FileSystem): Promise<void> {
