@@ -1,10 +1,10 @@
-import { lstat, mkdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, realpath, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
 import type { FileDone, Listener, Summary } from '../progress';
 import type { IfExists } from '../store/store';
-import { stagingName } from '../store/receive-directory';
+import { removeEmpty, stagingName } from '../store/receive-directory';
 import { type Home, Homes } from '../transfer/homes';
 import { sendWithin, type SentWithin } from '../transfer/session/in-process';
 import type { SessionRules } from '../transfer/session/rules';
@@ -67,10 +67,10 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
 
 /**
  * Restores into `destination`, which is made where it is missing, by `work`. What we keep in there for a restore that is broken off goes
- * with a restore that comes to its end; what a receiver keeps there stays. Rejects with `directory`, and like `work`.
+ * with a restore that comes to its end, or to nothing; what a receiver keeps there stays. Rejects with `directory`, and like `work`.
  */
 export async function within<Result>(destination: string, work: (homes: Homes) => Promise<Result>): Promise<Result> {
-  await mkdir(destination, { recursive: true }).catch((error: unknown) => {
+  const made = await mkdir(destination, { recursive: true }).catch((error: unknown) => {
     throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
   });
   const own = path.join(destination, stagingName);
@@ -81,11 +81,22 @@ export async function within<Result>(destination: string, work: (homes: Homes) =
   try {
     if (ours) await writeFile(mark, '');
     result = await work(homes);
-  } finally {
-    await homes.close();
+  } catch (error) {
+    // What failed first is what is told.
+    await homes.close().catch(() => undefined);
+    if (ours) await removeVain(destination, made !== undefined).catch(() => undefined);
+    throw error;
   }
+  await homes.close();
   if (ours) await rm(own, { recursive: true, force: true });
   return result;
+}
+
+/** Where nothing came, nothing is left: neither our directory in the destination nor, where it was `made` for this, the destination. */
+async function removeVain(destination: string, made: boolean): Promise<void> {
+  const own = path.join(destination, stagingName);
+  if ((await readdir(own)).every((name) => name === markName)) await rm(own, { recursive: true });
+  if (made) await removeEmpty(destination);
 }
 
 export interface EntriesToRestore {

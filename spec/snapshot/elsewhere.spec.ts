@@ -154,6 +154,7 @@ describe('Snapshots of another machine', () => {
       expect(failure.code).to.equal('usage');
       expect(failure.message).to.not.include(outer);
     }
+    expect(existsSync(path.join(outer, 'restored'))).to.equal(false);
   });
 
   it('of a key with a directory of its own are those in that directory', async () => {
