@@ -50,6 +50,11 @@ export class Lane<Order, Answer> {
     return worker;
   }
 
+  /** Whether it answers no more, because it was closed or has died. */
+  get ended(): boolean {
+    return this.dead !== undefined;
+  }
+
   /** How many orders are not answered yet. */
   get load(): number {
     return this.asked.length;

@@ -7,15 +7,17 @@ import type { Dose, Experiment, Outcome, Surroundings } from '../experiment';
 const mebi = 1024 * 1024;
 /** In MiB. Each connection costs some 50 KiB, with TLS twice that; what is left is what the receiver of a single large file has. */
 const mostResident = 256;
+/** In bytes: of the crowd that sends small files, which come whole and are stored in groups. */
+const smallSize = 5_000;
 const senders: Readonly<Record<Dose, number>> = { short: 200, long: 1000, proof: 60 };
 
-async function run(surroundings: Surroundings, sendTo: (receiver: Burdened) => SendOne): Promise<Outcome> {
+async function run(surroundings: Surroundings, size: number, sendTo: (receiver: Burdened) => SendOne): Promise<Outcome> {
   const { dose, random, say } = surroundings;
   const count = senders[dose];
   const receiver = await Burdened.start(surroundings);
   try {
     // One of them comes before, so that what is opened once and for all is open.
-    const [first = [], files = []] = [crowdFiles(1, random.bytes(mebi)), crowdFiles(count + 1, random.bytes(mebi)).slice(1)];
+    const [first = [], files = []] = [crowdFiles(1, random.bytes(size)), crowdFiles(count + 1, random.bytes(size)).slice(1)];
     const send = sendTo(receiver);
     const ahead = await sendAtOnce(first, send);
     receiver.mark();
@@ -37,7 +39,7 @@ const leftOpen: Sabotage = {
 export const plainCrowd: Experiment = {
   name: 'crowd-plain',
   promise: 'A crowd of senders on the plain wire at the same moment loses nobody, and leaves nothing open; the receiver stays under 256 MiB.',
-  run: (surroundings) => run(surroundings, ({ port }) => plainly(port)),
+  run: (surroundings) => run(surroundings, mebi, ({ port }) => plainly(port)),
   sabotages: [
     leftOpen,
     {
@@ -51,7 +53,7 @@ export const plainCrowd: Experiment = {
 export const sessionCrowd: Experiment = {
   name: 'crowd-session',
   promise: 'A crowd of sessions at the same moment loses nobody: who finds no room waits or comes again; the receiver leaves nothing open and stays under 256 MiB.',
-  run: (surroundings) => run(surroundings, ({ ticket }) => inSession(ticket)),
+  run: (surroundings) => run(surroundings, mebi, ({ ticket }) => inSession(ticket)),
   sabotages: [
     {
       name: 'nobody waits for a turn',
@@ -64,6 +66,19 @@ export const sessionCrowd: Experiment = {
     {
       name: 'the descriptor of a file that came in pieces stays open',
       edits: [{ file: 'lib/store/partial-bytes.js', from: 'await this.place.handle.close();', to: '' }],
+    },
+  ],
+};
+
+/** 1,000 sessions at the same moment, each of one small file. */
+export const smallCrowd: Experiment = {
+  name: 'crowd-small',
+  promise: 'A crowd of sessions that send small files loses nobody either, and needs no more threads than one of them; the receiver leaves nothing open and stays under 256 MiB.',
+  run: (surroundings) => run(surroundings, smallSize, ({ ticket }) => inSession(ticket)),
+  sabotages: [
+    {
+      name: 'every session has threads of its own, which nobody ends',
+      edits: [{ file: 'lib/store/group-lanes.js', from: 'this.threads = threads;', to: "this.threads = new (require('./group-threads').GroupThreads)(threads.setup);" }],
     },
   ],
 };

@@ -1,7 +1,7 @@
 import type { Experiment } from '../experiment';
 import { bitFlip } from './bit-flip';
 import { bitRot } from './bit-rot';
-import { plainCrowd, sessionCrowd } from './crowd';
+import { plainCrowd, sessionCrowd, smallCrowd } from './crowd';
 import { failingCalls } from './failing-calls';
 import { frames } from './frames';
 import { fuzz } from './fuzz';
@@ -31,6 +31,7 @@ export const experiments: readonly Experiment[] = [
   identity,
   plainCrowd,
   sessionCrowd,
+  smallCrowd,
   idleCrowd,
   soak,
 ];

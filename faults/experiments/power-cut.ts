@@ -245,6 +245,6 @@ export const powerCut: Experiment = {
         { file: 'lib/store/small-file-lane.js', from: 'function write({ path, offset, size, direct, mode }) {', to: 'function write({ path, offset, size, mode }) { const direct = false;' },
       ],
     },
-    { name: 'groups of small files are not synced', edits: [{ file: 'lib/store/group-commit-lane.js', from: 'calls.syncFileSystem(setup.staging);', to: '' }] },
+    { name: 'groups of small files are not synced', edits: [{ file: 'lib/store/group-commit-lane.js', from: 'calls.syncFileSystem(disk);', to: '' }] },
   ],
 };

@@ -114,7 +114,7 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
   });
 }
 
-const failedSyncBelieved = 'try { calls.syncFileSystem(setup.staging); } catch {}';
+const failedSyncBelieved = 'try { calls.syncFileSystem(disk); } catch {}';
 
 export const writeBack: Experiment = {
   name: 'write-back',
@@ -125,7 +125,7 @@ export const writeBack: Experiment = {
     {
       name: 'a failed sync of a group is believed, and what is read back comes from the page cache',
       edits: [
-        { file: 'lib/store/group-commit-lane.js', from: 'calls.syncFileSystem(setup.staging);', to: failedSyncBelieved },
+        { file: 'lib/store/group-commit-lane.js', from: 'calls.syncFileSystem(disk);', to: failedSyncBelieved },
         { file: 'lib/store/group-lane.js', from: 'O_RDONLY | O_NOFOLLOW | (setup.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' },
       ],
     },

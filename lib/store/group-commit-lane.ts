@@ -8,14 +8,12 @@ import { setFileTime, systemCalls } from '../system-calls';
 import { OpenDirectories } from './group-directories';
 import { move, notADirectory, place, type Placed, type Placing, type PlacingGround } from './group-place';
 
-/** What the committing lane of a group store is started with. */
+/** What the lane that commits groups is started with. */
 export interface CommitLaneSetup {
-  /** The path of the receive directory, and a descriptor of the staging directory, opened before anything was written. */
+  /** The path of the receive directory. */
   readonly root: string;
-  readonly staging: number;
   readonly direct: boolean;
   readonly foldsNames: boolean;
-  readonly algorithm: DigestAlgorithm;
   readonly syncEach: boolean;
 }
 
@@ -39,7 +37,16 @@ export type CommitOrder =
   | { readonly order: 'reach'; readonly names: readonly string[] }
   /** Sets mode and mtime of directories under their final names. */
   | { readonly order: 'finish'; readonly directories: readonly { readonly name: string; readonly mode: number; readonly mtime: bigint }[] }
-  | { readonly order: 'remove'; readonly path: string };
+  | { readonly order: 'remove'; readonly path: string }
+  /** The group store that asks will ask no more. */
+  | { readonly order: 'leave' };
+
+/** An order, and whose it is: the descriptor of the staging directory that its group store opened before it wrote anything, and the digest of its files. */
+export interface CommitRequest {
+  readonly disk: number;
+  readonly algorithm: DigestAlgorithm;
+  readonly order: CommitOrder;
+}
 
 /** What came of each thing in the order; empty for orders that have no things. */
 export type CommitAnswer = readonly (Placed | ReturnType<typeof failureOf>)[];
@@ -47,10 +54,10 @@ export type CommitAnswer = readonly (Placed | ReturnType<typeof failureOf>)[];
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 const setup = workerData as CommitLaneSetup;
 const calls = setup.syncEach ? undefined : systemCalls();
-/** Directories whose entries changed since the last sync. */
-const touched = new Set<string>();
+/** Directories whose entries each group store changed since its last sync, by its descriptor; not where the disk is synced as a whole. */
+const touched = new Map<number, Set<string>>();
 
-async function carryOutOne(order: CommitOrder, ground: PlacingGround): Promise<CommitAnswer> {
+async function carryOutOne({ disk, order }: CommitRequest, ground: PlacingGround): Promise<CommitAnswer> {
   const { directories } = ground;
   switch (order.order) {
     case 'make':
@@ -59,7 +66,7 @@ async function carryOutOne(order: CommitOrder, ground: PlacingGround): Promise<C
       for (const staged of order.paths) removeEmpty(staged);
       return [];
     case 'sync':
-      sync(order.staged, directories);
+      sync(disk, order.staged, directories);
       return [];
     case 'move':
       return each(order.directories, ({ name, staged }) => move(staged, name, ground));
@@ -77,6 +84,9 @@ async function carryOutOne(order: CommitOrder, ground: PlacingGround): Promise<C
       });
     case 'remove':
       rmSync(order.path, { recursive: true, force: true });
+      return [];
+    case 'leave':
+      touched.delete(disk);
       return [];
   }
 }
@@ -126,14 +136,14 @@ function removeEmpty(staged: string): void {
   }
 }
 
-function sync(staged: string | undefined, directories: OpenDirectories): void {
+function sync(disk: number, staged: string | undefined, directories: OpenDirectories): void {
   if (calls) {
-    calls.syncFileSystem(setup.staging);
+    calls.syncFileSystem(disk);
     return;
   }
   if (staged !== undefined) syncBelow(staged);
-  const all = [...touched];
-  touched.clear();
+  const all = touched.get(disk) ?? [];
+  touched.delete(disk);
   for (const directory of all) {
     try {
       fsyncSync(directories.descriptor(directory));
@@ -155,8 +165,8 @@ function syncBelow(directory: string): void {
   }
 }
 
-async function carryOut(orders: readonly CommitOrder[]): Promise<Result<CommitAnswer>[]> {
-  const { root, foldsNames, algorithm, direct, syncEach } = setup;
+async function carryOut(requests: readonly CommitRequest[]): Promise<Result<CommitAnswer>[]> {
+  const { root, foldsNames, direct, syncEach } = setup;
   const results: Result<CommitAnswer>[] = [];
   const directories = new OpenDirectories(root, foldsNames);
   const others = new Map<string, OpenDirectories>();
@@ -166,13 +176,15 @@ async function carryOut(orders: readonly CommitOrder[]): Promise<Result<CommitAn
     return known;
   };
   try {
-    for (const order of orders) {
+    for (const request of requests) {
+      const { disk, algorithm } = request;
       try {
-        results.push({ answer: await carryOutOne(order, { directories, elsewhere, calls, algorithm, direct, syncEach }) });
+        results.push({ answer: await carryOutOne(request, { directories, elsewhere, calls, algorithm, direct, syncEach }) });
       } catch (error) {
         results.push(failureOf(error));
       }
-      for (const directory of directories.touched) touched.add(directory);
+      if (!calls && directories.touched.size > 0) touched.set(disk, new Set([...(touched.get(disk) ?? []), ...directories.touched]));
+      directories.touched.clear();
     }
   } finally {
     directories.close();

@@ -12,13 +12,11 @@ import { notADirectory } from './group-place';
 import { digestOf } from './group-read';
 import { mismatch } from './staged-bytes';
 
-/** What a lane of a group store is started with. */
+/** What a lane that stores groups is started with. */
 export interface GroupLaneSetup {
-  readonly memory: SharedArrayBuffer;
   /** The path of the receive directory. */
   readonly root: string;
   readonly direct: boolean;
-  readonly algorithm: DigestAlgorithm;
   readonly umask: number;
   /** Every file is made durable by itself, since the disk cannot be synced as a whole. */
   readonly syncEach: boolean;
@@ -37,6 +35,13 @@ export type GroupOrder =
   | { readonly order: 'read back'; readonly home: string; readonly names: readonly string[]; readonly digests: readonly string[]; readonly numbers: BigInt64Array }
   /** See `look`. */
   | { readonly order: 'look'; readonly names: readonly string[] };
+
+/** An order, with the memory that it speaks of and the digest of its files. */
+export interface GroupRequest {
+  readonly memory: ArrayBuffer | SharedArrayBuffer;
+  readonly algorithm: DigestAlgorithm;
+  readonly order: GroupOrder;
+}
 
 /** What came of each file, by its number in the order. An order that fails as a whole leaves no doubt: nothing of it counts. */
 export interface GroupAnswer {
@@ -72,7 +77,6 @@ interface ReadRow {
 const { O_CREAT, O_DIRECT = 0, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 const ownerReads = 0o400;
 const setup = workerData as GroupLaneSetup;
-const memory = new Uint8Array(setup.memory);
 const none = { failures: [], numbers: new BigInt64Array(0), texts: [], apart: [] };
 
 /** Runs `action` for each row; what it throws is the failure of that row, of which `remove` removes what it left. */
@@ -90,7 +94,7 @@ async function forEach<Row>(rows: readonly Row[], action: (row: Row, at: number)
 }
 
 /** Flushing comes after all writing: the first flush then does most of the work of the others. */
-async function write({ home, names, numbers }: Extract<GroupOrder, { order: 'write' }>): Promise<GroupAnswer> {
+async function write({ home, names, numbers }: Extract<GroupOrder, { order: 'write' }>, memory: Uint8Array): Promise<GroupAnswer> {
   const files = names.map((name, index): WriteRow => {
     const number = (column: number): number => Number(numbers[index * writeColumns + column]);
     const apart = stagedApart(home, number(4));
@@ -110,7 +114,7 @@ async function write({ home, names, numbers }: Extract<GroupOrder, { order: 'wri
       if (created.staged === row.apart) aparts.push(at);
       if (setup.syncEach) opened.push(created);
       try {
-        fill(created.fd, row);
+        fill(created.fd, row, memory);
       } finally {
         if (!setup.syncEach) closeSync(created.fd);
       }
@@ -171,7 +175,7 @@ function makeDirectory(directory: string): void {
   }
 }
 
-function fill(fd: number, { at, size, mode, mtime }: WriteRow): void {
+function fill(fd: number, { at, size, mode, mtime }: WriteRow, memory: Uint8Array): void {
   for (let done = 0; done < size; ) {
     // On a full disk the count is short and no error comes with it; that comes with the next try.
     const count = writeSync(fd, memory, at + done, size - done, done);
@@ -182,7 +186,7 @@ function fill(fd: number, { at, size, mode, mtime }: WriteRow): void {
   setFileTime(fd, mtime);
 }
 
-async function readBack({ home, names, digests, numbers: columns }: Extract<GroupOrder, { order: 'read back' }>): Promise<GroupAnswer> {
+async function readBack({ home, names, digests, numbers: columns }: Extract<GroupOrder, { order: 'read back' }>, algorithm: DigestAlgorithm): Promise<GroupAnswer> {
   const files = names.map((name, index): ReadRow => {
     const number = (column: number): number => Number(columns[index * readColumns + column]);
     return { name, staged: number(2) < 0 ? stagedTogether(home, name) : stagedApart(home, number(2)), size: number(0), digest: digests[index] ?? '', mode: number(1) };
@@ -194,7 +198,7 @@ async function readBack({ home, names, digests, numbers: columns }: Extract<Grou
       const fd = openSync(row.staged, O_RDONLY | O_NOFOLLOW | (setup.direct ? O_DIRECT : 0));
       try {
         let stats = fstatSync(fd, { bigint: true });
-        await compare(fd, Number(stats.size), row);
+        await compare(fd, Number(stats.size), row, algorithm);
         // What its owner may not read can be read back only before it is so.
         if ((row.mode & ownerReads) === 0) {
           fchmodSync(fd, row.mode);
@@ -211,29 +215,28 @@ async function readBack({ home, names, digests, numbers: columns }: Extract<Grou
   return { ...none, failures, numbers };
 }
 
-async function compare(fd: number, actual: number, { name, size, digest }: ReadRow): Promise<void> {
+async function compare(fd: number, actual: number, { name, size, digest }: ReadRow, algorithm: DigestAlgorithm): Promise<void> {
   if (actual !== size) throw new TransferError('mismatch', `${printable(name)} does not match: it should be ${String(size)} bytes long, and is ${String(actual)} on the disk.`);
-  const { algorithm } = setup;
   const found = await digestOf(fd, size, algorithm);
   if (found !== digest) throw mismatch(name, algorithm, { [algorithm]: digest }, { [algorithm]: found ?? 'that of fewer bytes' });
 }
 
-async function carryOutOne(order: GroupOrder): Promise<GroupAnswer> {
+async function carryOutOne({ memory, algorithm, order }: GroupRequest): Promise<GroupAnswer> {
   switch (order.order) {
     case 'write':
-      return write(order);
+      return write(order, new Uint8Array(memory));
     case 'read back':
-      return readBack(order);
+      return readBack(order, algorithm);
     case 'look':
       return { ...none, ...look(order.names, setup.root) };
   }
 }
 
-async function carryOut(orders: readonly GroupOrder[]): Promise<Result<GroupAnswer>[]> {
+async function carryOut(requests: readonly GroupRequest[]): Promise<Result<GroupAnswer>[]> {
   const results: Result<GroupAnswer>[] = [];
-  for (const order of orders) {
+  for (const request of requests) {
     try {
-      results.push({ answer: await carryOutOne(order) });
+      results.push({ answer: await carryOutOne(request) });
     } catch (error) {
       results.push(failureOf(error));
     }

@@ -1,35 +1,39 @@
-import path from 'node:path';
 import { AlignedMemory } from '../aligned-memory';
-import { Lane } from '../lane';
+import type { DigestAlgorithm } from '../digest';
+import type { Lane } from '../lane';
 import { longestBundle } from '../protocol/session-message';
-import type { CommitAnswer, CommitLaneSetup, CommitOrder } from './group-commit-lane';
-import type { GroupAnswer, GroupLaneSetup, GroupOrder } from './group-lane';
+import type { CommitAnswer, CommitOrder, CommitRequest } from './group-commit-lane';
+import type { GroupAnswer, GroupOrder } from './group-lane';
+import type { GroupThreads } from './group-threads';
 
 const pieces = 16;
-/** Beside the one that commits. Each takes nearly 10 MiB. */
-const mostLanes = 2;
 /** So many orders of one job are under way at once; what others ask for comes in between. */
-const mostAtOnce = 2 * mostLanes;
+const mostAtOnce = 4;
 
-/** The threads of a group store, each started when first needed, and the memory that they share with us. */
+/** The threads of a receive directory as one group store uses them, and the memory that they share with it. */
 export class GroupLanes {
   readonly memory = new AlignedMemory(longestBundle, pieces, true);
-  private readonly lanes: Lane<GroupOrder, GroupAnswer>[] = [];
-  private committing: Lane<CommitOrder, CommitAnswer> | undefined;
+  private committing: Lane<CommitRequest, CommitAnswer> | undefined;
+  private readonly asked = new Set<Promise<unknown>>();
 
-  constructor(private readonly setup: Omit<GroupLaneSetup, 'memory'> & CommitLaneSetup) {}
+  /** `algorithm`: of the digests that files come with; `disk`: a descriptor of the staging directory, opened before anything is written. */
+  constructor(
+    private readonly threads: GroupThreads,
+    private readonly algorithm: DigestAlgorithm,
+    private readonly disk: number,
+  ) {}
 
   /** Starts a thread, so that the first order does not wait for it. */
   warm(): void {
-    this.choose().warm();
+    this.threads.writer().warm();
   }
 
-  /** Has an order about files carried out, by the lane that has the least to do. */
+  /** Has an order about files carried out. */
   ask(order: GroupOrder): Promise<GroupAnswer> {
-    return this.choose().ask(order);
+    return this.counted(this.threads.writer().ask({ memory: this.memory.buffer, algorithm: this.algorithm, order }));
   }
 
-  /** Has orders carried out by all lanes, some at a time. Rejects with the first failure, when none is under way any more. */
+  /** Has orders carried out by all threads, some at a time. Rejects with the first failure, when none is under way any more. */
   async askAll(orders: readonly GroupOrder[], answered: (answer: GroupAnswer, at: number) => void): Promise<void> {
     const left = orders.entries();
     const failures: unknown[] = [];
@@ -49,19 +53,20 @@ export class GroupLanes {
 
   /** Has an order about directories and final names carried out; one after another. */
   commit(order: CommitOrder): Promise<CommitAnswer> {
-    this.committing ??= new Lane<CommitOrder, CommitAnswer>(path.join(__dirname, 'group-commit-lane'), this.setup);
-    return this.committing.ask(order);
+    this.committing ??= this.threads.committer();
+    return this.counted(this.committing.ask({ disk: this.disk, algorithm: this.algorithm, order }));
   }
 
+  /** Resolves when nothing that was asked for is under way. Nothing is asked for after that. */
   async close(): Promise<void> {
-    await Promise.all([this.committing?.close(), ...this.lanes.map((lane) => lane.close())]);
+    if (this.committing) void this.commit({ order: 'leave' }).catch(() => undefined);
+    while (this.asked.size > 0) await Promise.allSettled(this.asked);
   }
 
-  private choose(): Lane<GroupOrder, GroupAnswer> {
-    const idlest = this.lanes.reduce<Lane<GroupOrder, GroupAnswer> | undefined>((best, lane) => (best && best.load <= lane.load ? best : lane), undefined);
-    if (idlest && (idlest.load === 0 || this.lanes.length >= mostLanes)) return idlest;
-    const lane = new Lane<GroupOrder, GroupAnswer>(path.join(__dirname, 'group-lane'), { ...this.setup, memory: this.memory.buffer });
-    this.lanes.push(lane);
-    return lane;
+  private counted<Answer>(answer: Promise<Answer>): Promise<Answer> {
+    this.asked.add(answer);
+    const done = (): void => void this.asked.delete(answer);
+    answer.then(done, done);
+    return answer;
   }
 }

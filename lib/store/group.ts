@@ -4,12 +4,12 @@ import type { AlignedMemory, Lease } from '../aligned-memory';
 import type { DigestAlgorithm } from '../digest';
 import type { EntryName } from '../name';
 import type { Verified } from '../progress';
-import { systemCalls } from '../system-calls';
 import type { Directory } from './directory';
 import type { DirectoryTree } from './directory-tree';
 import type { CommitAnswer } from './group-commit-lane';
 import { errorOf } from './group-failure';
 import { GroupLanes } from './group-lanes';
+import type { GroupThreads } from './group-threads';
 import type { Placing } from './group-place';
 import { look, type Standing, standingsOf } from './group-look';
 import { StagedGroup } from './group-staged';
@@ -25,13 +25,11 @@ export interface GroupPlace {
   /** An empty, private directory on the same disk. */
   readonly staging: Directory;
   readonly verified: Verified;
-  /** Whether what is on the disk can be read past the page cache. */
-  readonly direct: boolean;
   readonly foldsNames: boolean;
   /** Of the digests that files come with. */
   readonly algorithm: DigestAlgorithm;
-  /** Makes every file and directory durable by itself. Default: only where the system cannot sync a disk as a whole. */
-  readonly syncEach?: boolean;
+  /** Of this receive directory. */
+  readonly threads: GroupThreads;
 }
 
 /** Names that one lane looks at in one go. */
@@ -55,7 +53,6 @@ interface Owed {
  * Keeps the promises of `Store`, with the group for the file where syncs and writes fail: then nothing of it is believed.
  */
 export class GroupStore {
-  private readonly syncEach: boolean;
   private readonly lanes: GroupLanes;
   /** Opened before anything is written, since a sync tells only of failures since then. */
   private readonly disk: number;
@@ -69,11 +66,9 @@ export class GroupStore {
   private closed = false;
 
   constructor(private readonly place: GroupPlace) {
-    const { tree, staging, direct, foldsNames, algorithm } = place;
-    this.syncEach = place.syncEach ?? systemCalls() === undefined;
+    const { staging, algorithm, threads } = place;
     this.disk = openSync(staging.at('.'), O_RDONLY | O_DIRECTORY);
-    const { syncEach, disk } = this;
-    this.lanes = new GroupLanes({ root: tree.root.at('.'), staging: disk, direct, foldsNames, algorithm, syncEach, umask: process.umask() });
+    this.lanes = new GroupLanes(threads, algorithm, this.disk);
     this.current = this.begin();
   }
 

@@ -6,6 +6,7 @@ import { printable } from '../name';
 import type { Digests, Verified } from '../progress';
 import { DirectoryTree } from './directory-tree';
 import { GroupStore } from './group';
+import { GroupThreads } from './group-threads';
 import type { Allowance, Room } from './limited';
 import { probe, type Abilities } from './local-probe';
 import { alreadyThere, LocalFile } from './local-file';
@@ -28,6 +29,7 @@ export class LocalStore implements Store {
   private readonly files = new Set<LocalFile>();
   private readonly memory = new LargeMemory();
   private readonly lanes = new SmallFileLanes();
+  private readonly threads: GroupThreads;
   /** What a new file of ours is allowed, as any program would make it. */
   private readonly mode = 0o666 & ~process.umask();
   private readonly pool = new DigestPool();
@@ -45,6 +47,8 @@ export class LocalStore implements Store {
   ) {
     this.index = ReceiptIndex.open(opened.own);
     this.index.catch(() => undefined);
+    const { direct, foldsNames } = abilities;
+    this.threads = new GroupThreads({ root: tree.root.at('.'), direct, foldsNames });
   }
 
   /**
@@ -130,15 +134,14 @@ export class LocalStore implements Store {
     await Promise.allSettled([...this.files].map((file) => file.discard()));
     const [kept] = await Promise.all([this.kept?.catch(() => undefined), this.index.catch(() => undefined)]);
     // What cannot be kept must not keep the directory locked.
-    const undo = [() => this.opened.release(), async () => this.tree.close(), () => Promise.all([this.pool.close(), this.lanes.close()])];
+    const undo = [() => this.opened.release(), async () => this.tree.close(), () => Promise.all([this.pool.close(), this.lanes.close(), this.threads.close()])];
     await undoAll(kept ? [...undo, () => kept.index.close(), () => kept.partials.close()] : undo, 'The receive directory could not be closed');
   }
 
   private openGroup(algorithm: keyof Digests): GroupStore {
-    const { tree, verified } = this;
-    const { direct, foldsNames } = this.abilities;
+    const { tree, verified, threads } = this;
     try {
-      return new GroupStore({ tree, staging: this.opened.staging, verified, direct, foldsNames, algorithm });
+      return new GroupStore({ tree, staging: this.opened.staging, verified, foldsNames: this.abilities.foldsNames, algorithm, threads });
     } catch (error) {
       throw asTransferError(error, 'disk', 'The staging directory cannot be opened');
     }

@@ -4,7 +4,8 @@ import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEntryName } from '../../lib/name';
 import { DirectoryTree } from '../../lib/store/directory-tree';
-import { type GroupedDirectory, type GroupedFile, type GroupedSymlink, type GroupOutcome, GroupStore } from '../../lib/store/group';
+import { type GroupedDirectory, type GroupedFile, type GroupedSymlink, type GroupOutcome, type GroupPlace, GroupStore } from '../../lib/store/group';
+import { GroupThreads } from '../../lib/store/group-threads';
 import { probe } from '../../lib/store/local-probe';
 import { openReceiveDirectory, type ReceiveDirectory } from '../../lib/store/receive-directory';
 import type { IfExists } from '../../lib/store/store';
@@ -21,16 +22,18 @@ export function sha256Of(bytes: Uint8Array): string {
 
 /** A group store in a receive directory, to be filled in few words. Entries are numbered in the order in which they come. */
 export class Grouping {
+  readonly store: GroupStore;
   private number = 0;
   private closed: Promise<void> | undefined;
 
   private constructor(
     readonly directory: string,
-    readonly store: GroupStore,
+    private readonly place: GroupPlace,
     readonly direct: boolean,
     private readonly opened: ReceiveDirectory,
-    private readonly tree: DirectoryTree,
-  ) {}
+  ) {
+    this.store = new GroupStore(place);
+  }
 
   static async open(options: { readonly directory?: string; readonly syncEach?: boolean; readonly foldsNames?: boolean } = {}): Promise<Grouping> {
     const directory = options.directory ?? (await emptyDirectory());
@@ -39,13 +42,14 @@ export class Grouping {
     const foldsNames = options.foldsNames ?? false;
     const tree = new DirectoryTree(opened.root, foldsNames);
     const { syncEach } = options;
-    const place = { tree, staging: opened.staging, verified: direct ? 'device' : 'cache', direct, foldsNames, algorithm: 'sha256', ...(syncEach === undefined ? {} : { syncEach }) } as const;
-    return new Grouping(directory, new GroupStore(place), direct, opened, tree);
+    const threads = new GroupThreads({ root: tree.root.at('.'), direct, foldsNames, ...(syncEach === undefined ? {} : { syncEach }) });
+    const place = { tree, staging: opened.staging, verified: direct ? 'device' : 'cache', foldsNames, algorithm: 'sha256', threads } as const;
+    return new Grouping(directory, place, direct, opened);
   }
 
   /** One bundle: content by name. */
-  async write(files: Readonly<Record<string, string | Uint8Array>>, extras: Extras = {}): Promise<void> {
-    const lease = await this.store.memory.lease();
+  async write(files: Readonly<Record<string, string | Uint8Array>>, extras: Extras = {}, store = this.store): Promise<void> {
+    const lease = await store.memory.lease();
     let at = 0;
     const bundle: GroupedFile[] = [];
     for (const [name, content] of Object.entries(files)) {
@@ -54,7 +58,17 @@ export class Grouping {
       at += bytes.length;
       bundle.push({ ...this.numbered(name), size: bytes.length, digest: sha256Of(bytes), mode: 0o644, mtime: someTime, ifExists: 'refuse', ...extras });
     }
-    await this.store.write(lease, bundle);
+    await store.write(lease, bundle);
+  }
+
+  /** Another group store in the same receive directory, for one bundle in one group at a time; close it before this one. */
+  another(): { put(files: Readonly<Record<string, string>>): Promise<GroupOutcome[]>; close(): Promise<void> } {
+    const store = new GroupStore(this.place);
+    const put = async (files: Readonly<Record<string, string>>): Promise<GroupOutcome[]> => {
+      await this.write(files, {}, store);
+      return store.flush();
+    };
+    return { put, close: () => store.close() };
   }
 
   /** One bundle in one group: what became of each, as `words` says it. */
@@ -92,7 +106,8 @@ export class Grouping {
 
   async close(): Promise<void> {
     await this.closeStore();
-    this.tree.close();
+    await this.place.threads.close();
+    this.place.tree.close();
     await this.opened.release();
   }
 

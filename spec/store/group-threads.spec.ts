@@ -1,0 +1,39 @@
+import { expect } from 'chai';
+import { readdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { Grouping, words } from './grouping';
+
+const threads = (): number => readdirSync('/proc/self/task').length;
+
+describe('The threads of groups', function () {
+  this.timeout(30_000);
+  let place: Grouping;
+  beforeEach(async () => {
+    place = await Grouping.open();
+  });
+  afterEach(() => place.end());
+
+  // Found by the fault experiment crowd-small: each of 64 sessions had three of its own, and together they had nearly a gibibyte.
+  it('are as many for twenty sessions as for one', async function () {
+    if (process.platform !== 'linux') this.skip();
+    await place.put({ first: 'first' });
+    const before = threads();
+    const others = Array.from({ length: 20 }, () => place.another());
+    const outcomes = await Promise.all(others.map((other, at) => other.put({ [`d${String(at)}/f`]: `content ${String(at)}` })));
+    expect(outcomes.map(words)).to.deep.equal(others.map((_, at) => [`stored d${String(at)}/f`]));
+    for (const at of others.keys()) expect(await readFile(place.at(`d${String(at)}`, 'f'), 'utf8')).to.equal(`content ${String(at)}`);
+    // Two that write, where there was one; the one that commits is the same.
+    expect(threads() - before).to.be.at.most(1);
+    for (const other of others) await other.close();
+  });
+
+  it('go on for the others when one session ends', async () => {
+    const [one, other] = [place.another(), place.another()];
+    const written = other.put({ 'd/f': 'content' });
+    await one.put({ g: 'content' });
+    await one.close();
+    expect(words(await written)).to.deep.equal(['stored d/f']);
+    expect(words(await other.put({ 'd/h': 'more' }))).to.deep.equal(['stored d/h']);
+    await other.close();
+  });
+});
