@@ -126,7 +126,7 @@ export const writeBack: Experiment = {
       name: 'a failed sync of a group is believed, and what is read back comes from the page cache',
       edits: [
         { file: 'lib/store/group-commit-lane.js', from: 'calls.syncFileSystem(disk);', to: failedSyncBelieved },
-        { file: 'lib/store/group-lane.js', from: 'O_RDONLY | O_NOFOLLOW | (setup.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' },
+        { file: 'lib/store/group-read.js', from: 'O_RDONLY | O_NOFOLLOW | (ground.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' },
       ],
     },
     {

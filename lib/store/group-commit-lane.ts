@@ -1,4 +1,4 @@
-import { closeSync, constants, fchmodSync, fsyncSync, mkdirSync, openSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { closeSync, constants, existsSync, fchmodSync, fsyncSync, mkdirSync, openSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { workerData } from 'node:worker_threads';
 import type { DigestAlgorithm } from '../digest';
@@ -141,7 +141,7 @@ function sync(disk: number, staged: string | undefined, directories: OpenDirecto
     calls.syncFileSystem(disk);
     return;
   }
-  if (staged !== undefined) syncBelow(staged);
+  if (staged !== undefined && existsSync(staged)) syncBelow(staged);
   const all = touched.get(disk) ?? [];
   touched.delete(disk);
   for (const directory of all) {

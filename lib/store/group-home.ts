@@ -1,3 +1,6 @@
+/** What a staged file allows in any case, so that it can be read back. */
+export const ownerReads = 0o400;
+
 /** Longer names, in bytes, would make too long a path in the staging directory. */
 const longestTogether = 3_000;
 

@@ -1,13 +1,12 @@
-import { type BigIntStats, closeSync, constants, fstatSync, fsyncSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
+import { type BigIntStats, linkSync, lstatSync, lutimesSync, mkdirSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
-import type { DigestAlgorithm } from '../digest';
 import { errnoOf, TransferError } from '../errors';
 import { parseEntryName, printable } from '../name';
 import type { SystemCalls } from '../system-calls';
 import { cannotLink } from './final-name';
 import type { OpenDirectories } from './group-directories';
 import type { EarlierFile } from './group-tree';
-import { digestOf, fileStat, type FileStat } from './group-read';
+import { type Content, fileStat, type FileStat, readContent, type ReadGround } from './group-read';
 import { alreadyThere } from './local-file';
 import type { Committed, IfExists } from './store';
 
@@ -36,19 +35,13 @@ export interface Placed {
 }
 
 /** Where things are placed, and by what means. */
-export interface PlacingGround {
+export interface PlacingGround extends ReadGround {
   readonly directories: OpenDirectories;
   /** The directories below the root of an earlier file. */
   readonly elsewhere: (root: string) => OpenDirectories;
   readonly calls: SystemCalls | undefined;
-  readonly algorithm: DigestAlgorithm;
-  /** Read past the page cache. */
-  readonly direct: boolean;
-  /** Whether what is found identical is flushed at once: else a sync of the whole disk comes before anything is said of it. */
-  readonly syncEach: boolean;
 }
 
-const { O_DIRECT = 0, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 const mostAttempts = 10;
 const mostRenames = 10_000;
 
@@ -181,25 +174,17 @@ async function findSame(thing: Placing, target: string, standing: BigIntStats, g
   return found && found.digest === digest ? { stat: found.stat } : undefined;
 }
 
-/** Digest and state of a regular file of `size` bytes, read from where a receipt says it was read; undefined if it is none. */
-async function read(at: string, size: number, name: string, { algorithm, direct, syncEach }: PlacingGround): Promise<{ readonly digest: string; readonly stat: FileStat } | undefined> {
-  let fd: number;
+/** See `readContent`; throws `exists` for what cannot be opened as a file. */
+async function read(at: string, size: number, name: string, ground: PlacingGround): Promise<Content | undefined> {
   try {
-    fd = openSync(at, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (direct ? O_DIRECT : 0));
+    return await readContent(at, size, ground);
   } catch (error) {
-    throw errnoOf(error) === 'ENOENT' ? error : alreadyThere(name, 'something that cannot be read as a file', error);
-  }
-  try {
-    const stats = fstatSync(fd, { bigint: true });
-    if (!stats.isFile() || stats.size !== BigInt(size)) return undefined;
-    // Someone else may have written it a moment ago; a receipt for it needs it on the disk as well.
-    if (syncEach) fsyncSync(fd);
-    const digest = await digestOf(fd, size, algorithm);
-    return digest === undefined ? undefined : { digest, stat: fileStat(stats) };
-  } finally {
-    closeSync(fd);
+    if (errnoOf(error) === 'ENOENT' || !isOpening(error)) throw error;
+    throw alreadyThere(name, 'something that cannot be read as a file', error);
   }
 }
+
+const isOpening = (error: unknown): boolean => (error as NodeJS.ErrnoException).syscall === 'open';
 
 /** Gives what is staged a name that is free; false if something has it, atomically wherever the disk can do that. */
 function takeIfFree(staged: string, target: string, calls: SystemCalls | undefined): boolean {

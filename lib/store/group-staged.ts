@@ -8,7 +8,8 @@ import { errorOf, type Failed, failureIn, systemError } from './group-failure';
 import { isTooLong, stagedApart, stagedTogether } from './group-home';
 import type { GroupLanes } from './group-lanes';
 import type { Placing } from './group-place';
-import { type Branch, Branches, type GroupedDirectory, type GroupedFile, type GroupedSymlink, type GroupOutcome, type Staged } from './group-tree';
+import { packReadRows, packWriteRows, slicesOf } from './group-rows';
+import { type Branch, Branches, type GroupedDirectory, type GroupedFile, type GroupedStanding, type GroupedSymlink, type GroupOutcome, type Staged } from './group-tree';
 import { diskError } from './staged-bytes';
 
 const filesPerWrite = 128;
@@ -62,6 +63,13 @@ export class StagedGroup {
     else this.branches.of(entry.name).entries.push(staged);
   }
 
+  /** Takes a file that stands there and was read: it becomes durable with the others. */
+  standing(entry: GroupedStanding): void {
+    const staged = this.add({ kind: 'standing', entry }, false);
+    staged.committed ??= { path: entry.name, outcome: 'identical' };
+    staged.stat = entry.stat;
+  }
+
   /** Nothing of this group is to be believed any more: every entry fails for this reason. */
   fail(reason: unknown): void {
     this.doom ??= { reason };
@@ -89,9 +97,8 @@ export class StagedGroup {
     const orders = slices.map((slice) => ({
       order: 'read back' as const,
       home: this.home,
-      names: slice.map(({ entry }) => entry.name),
+      files: packReadRows(slice.map(({ entry: { name, size, mode }, number, apart }) => ({ name, size, mode, apart: apart ? number : -1 }))),
       digests: slice.map(({ entry }) => entry.digest),
-      numbers: rowsOf(slice, ({ entry: { size, mode }, number, apart }) => [BigInt(size), BigInt(mode), apart ? BigInt(number) : -1n]),
     }));
     await this.lanes.askAll(orders, ({ failures, numbers }, at) => {
       const slice = slices[at] ?? [];
@@ -133,11 +140,11 @@ export class StagedGroup {
   }
 
   private async writeAll(memory: Uint8Array, files: readonly GroupedFile[]): Promise<void> {
-    const rows: { readonly staged: Staged; readonly at: number }[] = [];
+    const rows: StagedContent[] = [];
     let at = memory.byteOffset;
     for (const entry of files) {
       const staged = this.add({ kind: 'file', entry }, false);
-      if (staged.error === undefined) rows.push({ staged, at });
+      if (staged.error === undefined) rows.push({ staged, entry, at });
       at += entry.size;
     }
     if (at > memory.byteOffset + memory.length) throw new TransferError('unexpected', 'The files of a bundle are longer than its content.');
@@ -146,10 +153,10 @@ export class StagedGroup {
     await Promise.all(slicesOf(rows, filesPerWrite).map((slice) => this.writeSome(slice)));
   }
 
-  private async writeSome(rows: readonly { readonly staged: Staged; readonly at: number }[]): Promise<void> {
+  private async writeSome(rows: readonly StagedContent[]): Promise<void> {
     const all = rows.map(({ staged }) => staged);
-    const numbers = rowsOf(rows, ({ staged: { kind, entry, number }, at }) => (kind === 'file' ? [BigInt(at), BigInt(entry.size), BigInt(entry.mode), entry.mtime, BigInt(number)] : []));
-    const { failures, apart } = await this.lanes.ask({ order: 'write', home: this.home, names: all.map(({ entry }) => entry.name), numbers });
+    const files = packWriteRows(rows.map(({ staged: { number }, entry: { name, size, mode, mtime }, at }) => ({ name, at, size, mode, mtime, number })));
+    const { failures, apart } = await this.lanes.ask({ order: 'write', home: this.home, files });
     this.takeFailures(all, failures);
     const aparts = new Set(apart);
     for (const [index, staged] of all.entries()) {
@@ -213,6 +220,13 @@ export class StagedGroup {
   }
 }
 
+/** A file, and where in memory its content begins. */
+interface StagedContent {
+  readonly staged: Staged;
+  readonly entry: GroupedFile;
+  readonly at: number;
+}
+
 function settleEach(all: readonly Staged[], answers: CommitAnswer): void {
   for (const [at, staged] of all.entries()) {
     const answer = answers[at];
@@ -232,18 +246,7 @@ function placingOf({ kind, entry, number, apart }: Staged, home: string): Placin
     case 'symlink':
       return [{ kind, staged, name, ifExists: entry.ifExists, target: entry.target, mtime: entry.mtime }];
     case 'directory':
+    case 'standing':
       return [];
   }
-}
-
-function slicesOf<T>(all: readonly T[], length: number): T[][] {
-  return Array.from({ length: Math.ceil(all.length / length) }, (_, at) => all.slice(at * length, (at + 1) * length));
-}
-
-/** The numbers of all rows, one row after another; all of them are equally long. */
-function rowsOf<T>(all: readonly T[], numbersOf: (one: T) => readonly bigint[]): BigInt64Array {
-  const columns = all.slice(0, 1).flatMap(numbersOf).length;
-  const numbers = new BigInt64Array(all.length * columns);
-  for (const [at, one] of all.entries()) numbers.set(numbersOf(one), at * columns);
-  return numbers;
 }

@@ -33,6 +33,14 @@ export interface GroupedDirectory {
   readonly mtime: bigint;
 }
 
+/** A file that stands in the receive directory and was read: it is to become durable. */
+export interface GroupedStanding {
+  readonly file: number;
+  readonly name: EntryName;
+  /** Of when it was read. */
+  readonly stat: FileStat;
+}
+
 /** Another name of a file that was committed, under the name `target`. */
 export interface GroupedLink {
   readonly file: number;
@@ -66,7 +74,7 @@ export interface GroupOutcome {
   readonly stat?: FileStat;
 }
 
-type Entry = { readonly kind: 'file'; readonly entry: GroupedFile } | { readonly kind: 'symlink'; readonly entry: GroupedSymlink } | { readonly kind: 'directory'; readonly entry: GroupedDirectory };
+type Entry = { readonly kind: 'file'; readonly entry: GroupedFile } | { readonly kind: 'symlink'; readonly entry: GroupedSymlink } | { readonly kind: 'directory'; readonly entry: GroupedDirectory } | { readonly kind: 'standing'; readonly entry: GroupedStanding };
 
 /** An entry on its way. */
 export type Staged = Entry & {

@@ -11,13 +11,14 @@ import { errorOf } from './group-failure';
 import { GroupLanes } from './group-lanes';
 import type { GroupThreads } from './group-threads';
 import type { Placing } from './group-place';
-import { look, type Standing, standingsOf } from './group-look';
+import { StandingEntries } from './group-standing';
 import { StagedGroup } from './group-staged';
-import type { GroupedDirectory, GroupedEarlier, GroupedFile, GroupedLink, GroupedSymlink, GroupOutcome } from './group-tree';
+import type { GroupedDirectory, GroupedEarlier, GroupedFile, GroupedLink, GroupedStanding, GroupedSymlink, GroupOutcome } from './group-tree';
 import { diskError, discarded } from './staged-bytes';
 
 export type { Standing } from './group-look';
-export type { EarlierFile, GroupedDirectory, GroupedEarlier, GroupedFile, GroupedLink, GroupedSymlink, GroupOutcome } from './group-tree';
+export type { Content, FileStat } from './group-read';
+export type { EarlierFile, GroupedDirectory, GroupedEarlier, GroupedFile, GroupedLink, GroupedStanding, GroupedSymlink, GroupOutcome } from './group-tree';
 
 export interface GroupPlace {
   /** Of the receive directory. */
@@ -32,10 +33,6 @@ export interface GroupPlace {
   readonly threads: GroupThreads;
 }
 
-/** Names that one lane looks at in one go. */
-const namesPerLook = 1_000;
-/** So many are looked at in no time: a session of some large files needs no thread for them, and there may be many such sessions. */
-const fewNames = 8;
 const { O_DIRECTORY, O_RDONLY } = constants;
 
 type Unstaged<Thing> = Thing extends Placing ? Omit<Thing, 'staged'> : never;
@@ -54,6 +51,8 @@ interface Owed {
  */
 export class GroupStore {
   private readonly lanes: GroupLanes;
+  /** What stands in the receive directory already. */
+  readonly there: StandingEntries;
   /** Opened before anything is written, since a sync tells only of failures since then. */
   private readonly disk: number;
   private current: StagedGroup;
@@ -66,9 +65,10 @@ export class GroupStore {
   private closed = false;
 
   constructor(private readonly place: GroupPlace) {
-    const { staging, algorithm, threads } = place;
+    const { tree, staging, algorithm, threads } = place;
     this.disk = openSync(staging.at('.'), O_RDONLY | O_DIRECTORY);
     this.lanes = new GroupLanes(threads, algorithm, this.disk);
+    this.there = new StandingEntries(this.lanes, tree.root.at('.'));
     this.current = this.begin();
   }
 
@@ -107,6 +107,11 @@ export class GroupStore {
   /** Takes a directory into the open group. One that exists is as good; `finishDirectories` sets mode and mtime. */
   directory(entry: GroupedDirectory): void {
     this.current.directory(entry);
+  }
+
+  /** Takes a file that stands under its name into the open group, as `there.read` read it: it is `identical`, and durable with the others. */
+  standing(entry: GroupedStanding): void {
+    this.current.standing(entry);
   }
 
   /**
@@ -156,18 +161,6 @@ export class GroupStore {
     const depth = ({ name }: GroupedDirectory): number => name.split('/').length;
     const directories = [...entries].sort((one, other) => depth(other) - depth(one));
     return this.inTurn(() => this.durably(directories, () => this.lanes.commit({ order: 'finish', directories })));
-  }
-
-  /** What stands under these names; undefined where nothing stands, or where symbolic links would have to be followed. */
-  async look(names: readonly EntryName[]): Promise<(Standing | undefined)[]> {
-    const slices = Array.from({ length: Math.ceil(names.length / namesPerLook) }, (_, at) => names.slice(at * namesPerLook, (at + 1) * namesPerLook));
-    try {
-      if (names.length <= fewNames) return standingsOf(look(names, this.place.tree.root.at('.')));
-      const answers = await Promise.all(slices.map((slice) => this.lanes.ask({ order: 'look', names: slice })));
-      return answers.flatMap(standingsOf);
-    } catch (error) {
-      throw diskError(error, { name: names[0] ?? '' });
-    }
   }
 
   /** Throws away what was not flushed, after the flushes that are under way. Once. */

@@ -13,7 +13,7 @@ import { alreadyThere, LocalFile } from './local-file';
 import { PartialFiles } from './partial-files';
 import { ReceiptIndex } from './receipt-index';
 import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory } from './receive-directory';
-import { type Admitted, digestStanding, type SessionStore } from './session-store';
+import type { Admitted, SessionStore } from './session-store';
 import { diskError, type StagedBytes } from './staged-bytes';
 import { LargeBytes, LargeMemory } from './staged-large';
 import { SmallBytes, smallFile, SmallFileLanes } from './staged-small';
@@ -106,8 +106,7 @@ export class LocalStore implements Store {
   async session(algorithm: keyof Digests, allowance: Allowance): Promise<SessionStore> {
     this.kept ??= this.openKept();
     const { partials, index } = await this.kept;
-    const { tree, pool, verified } = this;
-    const { direct } = this.abilities;
+    const { verified } = this;
     const promise: Promising = (file) => this.promise(file);
     const group = this.openGroup(algorithm);
     return {
@@ -125,7 +124,6 @@ export class LocalStore implements Store {
           throw error;
         }
       },
-      digestStanding: (name) => digestStanding(name, algorithm, { tree, pool, direct }),
       release: () => group.close(),
     };
   }

@@ -103,7 +103,7 @@ for (const syncEach of [false, true]) {
       const long = `${`${'x'.repeat(250)}/`.repeat(16)}${'y'.repeat(70)}`;
       place.makeDirectory(`${long}z`);
       expect(await place.put({ [long]: 'far', 'near': 'near' })).to.deep.equal([`stored ${long}z`, `stored ${long}`, 'stored near']);
-      expect(await place.store.look([parseEntryName(long)])).to.have.nested.property('[0].size', 3);
+      expect(await place.store.there.look([parseEntryName(long)])).to.have.nested.property('[0].size', 3);
     });
 
     it('leaves nothing staged when it is closed, nothing at all of what is not flushed, and takes nothing any more', async () => {
@@ -180,7 +180,7 @@ describe('A store of groups', function () {
     await writeFile(place.at('d/f'), 'four', { mode: 0o640 });
     await symlink(outside, place.at('d/link'));
     const names = ['d/f', 'd', 'd/link', 'd/link/f', 'd/missing', 'no/such/place', 'd/f/below', 'd/e'].map((name) => parseEntryName(name));
-    const [file, directory, link, ...others] = await place.store.look(names);
+    const [file, directory, link, ...others] = await place.store.there.look(names);
     const { ino, mtimeNs, ctimeNs } = await lstat(place.at('d/f'), { bigint: true });
     expect(file).to.deep.equal({ kind: 'file', mode: 0o640, size: 4, ino, mtimeNs, ctimeNs });
     expect(directory?.kind).to.equal('directory');

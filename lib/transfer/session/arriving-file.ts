@@ -8,7 +8,7 @@ import type { FileEntry } from '../../protocol/session-list';
 import { pieceSize, segmentCountOf, segmentSizeOf } from '../../protocol/segment';
 import type { PartialFile } from '../../store/partial-file';
 import type { Answers } from './answers';
-import type { LargeArrival } from './arriving-tree';
+import type { LargeArrival } from './arriving-offer';
 import type { Earlier } from './intake';
 import type { Stored } from './unsettled';
 
@@ -137,9 +137,10 @@ export class ArrivingFile {
         await this.begin();
         return;
       }
-      const committed = await this.partial.commit();
+      // Whatever still comes of it, twice, is thrown away from here on.
       this.end();
-      this.sink.stored(this, { committed, digests: { [algorithm]: expected }, size, bytesOnWire: this.bytesOnWire, repaired: this.damaged.size });
+      const committed = await this.partial.commit().catch((error: unknown) => this.refuse(storingError(error)));
+      if (committed) this.sink.stored(this, { committed, digests: { [algorithm]: expected }, size, bytesOnWire: this.bytesOnWire, repaired: this.damaged.size });
     });
   }
 
@@ -147,15 +148,19 @@ export class ArrivingFile {
   fail(error: TransferError): void {
     if (this.ended) return;
     this.end();
-    this.sink.failed(this, error.about(this.entry.name));
-    // What is wrong with the disk was the reason, and is told already.
-    this.partial.discard().catch(() => undefined);
+    this.refuse(error);
   }
 
   /** The conversation ends before this file: what is here is kept for the next one. */
   async suspend(): Promise<void> {
     this.end();
     await this.partial.suspend();
+  }
+
+  private refuse(error: TransferError): void {
+    this.sink.failed(this, error.about(this.entry.name));
+    // What is wrong with the disk was the reason, and is told already.
+    this.partial.discard().catch(() => undefined);
   }
 
   private async verify(size: number, digests: Digests): Promise<void> {
@@ -223,7 +228,7 @@ export class ArrivingFile {
       await work();
       return true;
     } catch (thrown) {
-      const error = asTransferError(thrown, 'disk', 'The file could not be stored');
+      const error = storingError(thrown);
       if (error.code === 'bad-header') throw error;
       this.fail(error);
       return false;
@@ -234,4 +239,8 @@ export class ArrivingFile {
     this.ended = true;
     this.meter.stop();
   }
+}
+
+function storingError(error: unknown): TransferError {
+  return asTransferError(error, 'disk', 'The file could not be stored');
 }

@@ -2,7 +2,7 @@ import type { AlignedMemory, Lease } from '../../aligned-memory';
 import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { DirectoryEntry, Entry, FileEntry, HardLinkEntry } from '../../protocol/session-list';
-import type { GroupedEarlier, GroupedFile, GroupOutcome, GroupStore } from '../../store/group';
+import type { GroupedEarlier, GroupedFile, GroupedStanding, GroupOutcome, GroupStore } from '../../store/group';
 import type { SessionRules } from './rules';
 
 /** What the groups of a session need to know of the entries in them. */
@@ -69,6 +69,13 @@ export class ArrivingGroup {
     this.earlier.push(entry);
     if (this.earlier.length >= groupFiles) this.startFlush();
     else this.flushLater();
+  }
+
+  /** Takes a file that stands there already, and was read. */
+  standing(entry: GroupedStanding): void {
+    this.group.standing(entry);
+    this.flushIfDue();
+    if (this.group.open.files > 0) this.flushLater();
   }
 
   /** Takes files whose contents stand one after another in `lease`, and gives that back. */

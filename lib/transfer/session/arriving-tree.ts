@@ -1,15 +1,14 @@
 import type { AlignedMemory, Lease } from '../../aligned-memory';
 import { asTransferError, TransferError } from '../../errors';
-import { type EntryName, printable } from '../../name';
+import { printable } from '../../name';
 import type { Digests } from '../../progress';
-import type { BadEntry, BundledFile, Entry, FileEntry, HeldSegment, SessionReceipt } from '../../protocol/session-list';
-import { smallFile } from '../../protocol/segment';
+import type { BadEntry, BundledFile, Entry } from '../../protocol/session-list';
 import type { Close } from '../../protocol/session-message';
-import type { Admitted, SessionStore } from '../../store/session-store';
+import type { SessionStore } from '../../store/session-store';
 import type { Answers } from './answers';
 import { ArrivingGroup } from './arriving-group';
+import { ArrivingOffer, isSmall, type LargeArrival, type OfferSink } from './arriving-offer';
 import type { Earlier, Intake } from './intake';
-import { judge, judgeStaged, type Verdict } from './judge';
 import type { SessionRules } from './rules';
 import { type Pending, type Stored, Unsettled, type UnsettledSink } from './unsettled';
 
@@ -23,40 +22,21 @@ export interface TreeSink {
   broken(error: unknown): void;
 }
 
-/** A file that comes in segments, to be begun. */
-export interface LargeArrival {
-  readonly entry: FileEntry;
-  readonly admitted: Admitted;
-  /** Whether a file stands there whose segments may be the same. */
-  readonly update: boolean;
-  /** Why it is taken only if it is the same. */
-  readonly unlessSame: TransferError | undefined;
-  /** A file of an earlier snapshot whose content may be the same, in part or as a whole. */
-  readonly alike?: Earlier | undefined;
-}
-
-/** What an offer comes to, for the sender. */
-interface Asked {
-  readonly large: LargeArrival[];
-  readonly wanted: number[];
-  readonly held: HeldSegment[];
-  readonly receipts: SessionReceipt[];
-}
-
 /** Every entry of a session from its offer to its receipt; what comes in segments is left to `ArrivingFile` in between. */
 export class ArrivingTree {
   private readonly unsettled: Unsettled;
   private readonly group: ArrivingGroup;
+  private readonly offering: ArrivingOffer;
   /** Small files that the sender was asked for and that have not come. */
   private awaited = 0;
   private ended = false;
 
   constructor(
     private readonly store: SessionStore,
-    private readonly rules: SessionRules,
+    rules: SessionRules,
     private readonly answers: Answers,
     private readonly sink: TreeSink,
-    private readonly intake?: Intake,
+    intake?: Intake,
   ) {
     const unsettled: UnsettledSink = {
       settled: () => sink.settled(),
@@ -75,6 +55,12 @@ export class ArrivingTree {
       settle: (outcomes) => this.unsettled.settle(outcomes),
       broken: (error) => sink.broken(error),
     });
+    const offers: OfferSink = {
+      place: (entry) => this.group.place(entry),
+      link: (file, earlier) => this.link(file, earlier),
+      awaited: () => void this.awaited++,
+    };
+    this.offering = new ArrivingOffer(store, rules, answers, this.unsettled, offers, intake);
   }
 
   /** For the contents of bundles. */
@@ -95,72 +81,12 @@ export class ArrivingTree {
   /** Whether an entry is a small file that has not come: no segments of it can. */
   awaitsWhole(file: number): boolean {
     const entry = this.unsettled.get(file)?.entry;
-    return entry?.type === 'file' && entry.size !== undefined && entry.size <= smallFile;
+    return entry?.type === 'file' && isSmall(entry);
   }
 
   /** Settles what can be settled at once, asks for the rest, and returns what comes in segments. */
-  async offer(entries: readonly (Entry | BadEntry)[]): Promise<LargeArrival[]> {
-    const good = entries.filter((entry): entry is Entry => {
-      if ('error' in entry) this.refuseName(entry);
-      return !('error' in entry);
-    });
-    if (good.some((entry) => entry.type === 'file' && (entry.size ?? Infinity) <= smallFile)) this.store.group.warm();
-    const standing = await this.store.group.look(good.map(({ name }) => name));
-    const files = good.filter((entry) => entry.type === 'file');
-    const earlier = await this.intake?.earlier(files);
-    const before = new Map(earlier?.map((found, at) => [files[at], found]));
-    const asked: Asked = { large: [], wanted: [], held: [], receipts: [] };
-    for (const [at, entry] of good.entries()) {
-      try {
-        this.admitName(entry.name);
-        if (entry.type === 'file') {
-          const verdict = this.intake ? judgeStaged(entry, standing[at], before.get(entry), this.store, this.intake.mayKnow) : judge(entry, standing[at], this.store, this.rules);
-          await this.follow(verdict, entry, asked);
-        } else {
-          this.unsettled.add({ entry, began: performance.now(), bytesOnWire: 0 });
-          this.group.place(entry);
-        }
-      } catch (thrown) {
-        const error = asTransferError(thrown, 'disk', 'The entry could not be stored').about(entry.name);
-        this.unsettled.refuse(entry, error);
-      }
-    }
-    if (asked.receipts.length > 0) this.answers.receipts(asked.receipts);
-    if (asked.held.length > 0) this.answers.held(asked.held);
-    if (asked.wanted.length > 0) this.answers.wanted(asked.wanted);
-    return asked.large;
-  }
-
-  /** Does what was decided about a file, and adds to `asked` what the sender is to be told. */
-  private async follow(verdict: Verdict, entry: FileEntry, asked: Asked): Promise<void> {
-    const began = performance.now();
-    if ('known' in verdict) {
-      const { verified } = this.store;
-      this.unsettled.known(entry, verdict.known);
-      asked.receipts.push({ file: entry.file, digests: verdict.known, verified });
-      this.answers.received({ file_name: entry.name, file_size: entry.size ?? 0, digests: verdict.known, verified, path: entry.name, bytes_on_wire: 0, seconds: 0 });
-      return;
-    }
-    if ('link' in verdict) {
-      this.unsettled.add({ entry, began, bytesOnWire: 0 });
-      this.link(entry.file, verdict.link);
-      return;
-    }
-    const { update, unlessSame, alike } = verdict;
-    const small = entry.size !== undefined && entry.size <= smallFile;
-    const there = small ? 0 : await this.store.partials.allocated(this.rules.peer, entry.name);
-    const admitted = await this.store.admit({ ...entry, there });
-    const pending: Pending = { entry, began, admitted, bytesOnWire: 0 };
-    this.unsettled.add(pending);
-    if (!small) {
-      asked.large.push({ entry, admitted, update, unlessSame, alike });
-      return;
-    }
-    this.awaited++;
-    if (update) pending.standing = await this.digestStanding(entry);
-    else if (alike?.linkable === true) Object.assign(pending, { alike, standing: alike.digest });
-    if (pending.standing !== undefined) asked.held.push({ file: entry.file, segment: 0, digest: pending.standing });
-    asked.wanted.push(entry.file);
+  offer(entries: readonly (Entry | BadEntry)[]): Promise<LargeArrival[]> {
+    return this.offering.take(entries);
   }
 
   /** Takes the files of a bundle out of `lease`, in which their contents stand one after another, and gives that back. */
@@ -189,20 +115,20 @@ export class ArrivingTree {
     this.group.write(lease, wanted);
   }
 
-  /** The sender says that a small file that stands here is the same. Rejects with `bad-header` where none was spoken of. */
-  async close({ file, size, digests }: Close, algorithm: keyof Digests): Promise<void> {
+  /** The sender says that a small file that stands here is the same. Throws `bad-header` where none was spoken of. */
+  close({ file, digests }: Close, algorithm: keyof Digests): void {
     const pending = this.unsettled.get(file);
     if (!pending) return;
-    const { entry, standing, bytesOnWire } = pending;
+    const { entry, standing, standingStat, bytesOnWire } = pending;
     if (standing === undefined || digests[algorithm] !== standing || bytesOnWire > 0 || pending.linked) throw new TransferError('bad-header', `${printable(entry.name)} was closed without being sent.`);
     this.awaited--;
     pending.standing = undefined;
     if (pending.alike) {
       this.link(file, pending.alike);
-      return;
+    } else if (standingStat) {
+      pending.digest = standing;
+      this.group.standing({ file, name: entry.name, stat: standingStat });
     }
-    const committed = { path: entry.name, verified: this.store.verified, outcome: 'identical' } as const;
-    await this.stored(file, { committed, digests: { [algorithm]: standing }, size, bytesOnWire: 0, repaired: 0 });
   }
 
   /** An entry is to be one more name of an earlier file, whose content is the same. */
@@ -225,7 +151,7 @@ export class ArrivingTree {
   drop(file: number, error: TransferError): void {
     const pending = this.unsettled.get(file);
     if (pending?.entry.type !== 'file' || pending.bytesOnWire > 0 || pending.linked) return;
-    if (pending.entry.size !== undefined && pending.entry.size <= smallFile) this.awaited--;
+    if (isSmall(pending.entry)) this.awaited--;
     this.refuse(pending.entry, error.about(pending.entry.name));
   }
 
@@ -251,28 +177,11 @@ export class ArrivingTree {
     }
   }
 
-  private admitName(name: EntryName): void {
-    if (!this.unsettled.admit(name)) throw new TransferError('exists', `${printable(name)} was offered twice.`, { hint: '' });
-    const refusal = this.intake?.refusal(name);
-    if (refusal) throw refusal;
-  }
-
-  private refuseName({ file, text, error }: BadEntry): void {
-    this.intake?.missing({ name: text, code: error.code, message: error.message }, true);
-    this.answers.refuse(file, error.about(text));
-  }
-
-  /** What the small file that stands there reads as, so that it is sent only if it differs. */
-  private async digestStanding(entry: FileEntry): Promise<string | undefined> {
-    // One that cannot be read has to be sent; what stands in its way is met when it is stored.
-    return entry.size === 0 ? undefined : this.store.digestStanding(entry.name).catch(() => undefined);
-  }
-
   /** A file that could not be linked, for instance because an earlier one has too many names, is wanted like a new one. */
   private async unlinked(pending: Pending): Promise<void> {
     const { entry } = pending;
     if (entry.type !== 'file') return;
-    const small = entry.size !== undefined && entry.size <= smallFile;
+    const small = isSmall(entry);
     if (small) this.awaited++;
     try {
       pending.admitted ??= await this.store.admit({ ...entry, there: 0 });

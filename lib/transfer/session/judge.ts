@@ -1,6 +1,7 @@
 import { TransferError } from '../../errors';
 import { printable } from '../../name';
 import type { Digests } from '../../progress';
+import { smallFile } from '../../protocol/segment';
 import type { FileEntry } from '../../protocol/session-list';
 import type { SessionStore, Standing } from '../../store/session-store';
 import type { Earlier } from './intake';
@@ -33,7 +34,7 @@ export function judge(entry: FileEntry, there: Standing | undefined, store: Sess
   if (digests) return { known: digests };
   const unlessSame = inTheWay(entry, there, rules.ifExists);
   if (unlessSame && (there.kind !== 'file' || entry.size !== there.size)) throw unlessSame;
-  const update = there.kind === 'file' && rules.mayCompare;
+  const update = there.kind === 'file' && rules.mayCompare && mayShare(entry, there);
   return { update, unlessSame: update ? unlessSame : undefined };
 }
 
@@ -44,6 +45,11 @@ export function knownDigests(entry: FileEntry, there: Standing, store: SessionSt
   const same = kept.size === entry.size && kept.sourceMtime === entry.mtime && entry.ctime !== undefined && kept.sourceCtime === entry.ctime;
   const untouched = kept.ino === there.ino && kept.size === there.size && kept.mtimeNs === there.mtimeNs && kept.ctimeNs === there.ctimeNs;
   return same && untouched ? kept.digests : undefined;
+}
+
+/** Whether an offered file and one that stands there may have anything in common: a small one comes as a whole, or not at all. */
+function mayShare({ size }: FileEntry, there: Standing): boolean {
+  return size === undefined || size > smallFile || (size === there.size && size > 0);
 }
 
 function inTheWay(entry: FileEntry, there: Standing, ifExists: SessionRules['ifExists']): TransferError | undefined {

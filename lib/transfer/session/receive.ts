@@ -7,7 +7,8 @@ import type { SessionStore } from '../../store/session-store';
 import type { Tally } from '../summary';
 import { Answers } from './answers';
 import { ArrivingFile, type ArrivingSink } from './arriving-file';
-import { ArrivingTree, type LargeArrival, type TreeSink } from './arriving-tree';
+import type { LargeArrival } from './arriving-offer';
+import { ArrivingTree, type TreeSink } from './arriving-tree';
 import { FurtherLinks } from './further-links';
 import type { Intake } from './intake';
 import type { Link } from './link';
@@ -221,7 +222,8 @@ export class SessionReceiving {
 
   private close(close: Close): void {
     const file = this.known(close.file);
-    this.work(() => (file ? file.close(close, this.algorithm) : this.tree.close(close, this.algorithm)));
+    if (file) this.work(() => file.close(close, this.algorithm));
+    else this.tree.close(close, this.algorithm);
   }
 
   private drop({ file, code = 'source-changed', message = 'The sender gave this file up.' }: Drop): void {

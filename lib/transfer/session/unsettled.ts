@@ -2,7 +2,7 @@ import type { TransferError } from '../../errors';
 import type { EntryName } from '../../name';
 import type { Digests, FileDone } from '../../progress';
 import type { Entry, FileEntry, SessionReceipt } from '../../protocol/session-list';
-import type { GroupOutcome } from '../../store/group';
+import type { FileStat, GroupOutcome } from '../../store/group';
 import { NameTable } from '../../store/name-table';
 import type { Admitted, SessionStore } from '../../store/session-store';
 import type { Committed } from '../../store/store';
@@ -21,6 +21,8 @@ export interface Pending {
   digest?: string | undefined;
   /** Of a small file that stands there, or as `alike`: what it reads as from the disk. */
   standing?: string | undefined;
+  /** Of when it was read. */
+  standingStat?: FileStat | undefined;
   alike?: Earlier | undefined;
   /** How often a small file was found damaged, and asked for again. */
   repairs?: number;
@@ -101,7 +103,7 @@ export class Unsettled {
   async placeOf(name: EntryName): Promise<EntryName | undefined> {
     if (this.names.get(name) === isStored) return this.places.get(name) ?? name;
     const kept = this.store.index.find(name);
-    const [there] = kept ? await this.store.group.look([name]) : [];
+    const [there] = kept ? await this.store.group.there.look([name]) : [];
     return kept && there?.kind === 'file' && there.ino === kept.ino && there.ctimeNs === kept.ctimeNs ? name : undefined;
   }
 
@@ -216,7 +218,7 @@ export class Unsettled {
 
   private async remember(entry: FileEntry, path: string, { digests, verified }: Pick<FileDone, 'digests'> & Pick<Committed, 'verified'>): Promise<void> {
     const { group, index } = this.store;
-    const [there] = await group.look([path as EntryName]);
+    const [there] = await group.there.look([path as EntryName]);
     if (there?.kind !== 'file') return;
     const { ino, mtimeNs, ctimeNs, size } = there;
     index.remember(path, { size, ino, mtimeNs, ctimeNs, sourceMtime: entry.mtime, sourceCtime: entry.ctime, digests, verified });
