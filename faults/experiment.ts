@@ -5,10 +5,23 @@ import type { Random } from './random';
 /** `short` is for every change (all experiments together under five minutes), `long` for `npm run faults`, `proof` just enough for a broken build to be found out. */
 export type Dose = 'short' | 'long' | 'proof';
 
+/** One of so many equal parts of a long dose: `--part 2/8`. Those that try point after point take it. */
+export interface Part {
+  /** From 1 on. */
+  readonly number: number;
+  readonly of: number;
+}
+
+/** The points that belong to a part, spread over all of them. */
+export function inPart<Point>(all: readonly Point[], { number, of }: Part): Point[] {
+  return all.filter((_, at) => at % of === number - 1);
+}
+
 export interface Surroundings {
   /** The directory that holds the build's lib and cli: the real one, or one that was broken on purpose. */
   readonly build: string;
   readonly dose: Dose;
+  readonly part: Part;
   readonly random: Random;
   /** An empty directory of this experiment's own, removed afterwards. */
   readonly directory: string;

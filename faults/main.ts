@@ -1,5 +1,5 @@
 // Tries to break every promise, and to be found out when a promise is broken on purpose.
-//   npm run faults [-- --dose short|long --experiment NAME,NAME --seed N --json FILE]
+//   npm run faults [-- --dose short|long --experiment NAME,NAME --part K/N --seed N --json FILE]
 // Each experiment runs once on the real build, where nothing may be found, and once on each build broken on purpose, where something
 // must be found. What a machine lacks (root, strace, mkfs.xfs) leaves an experiment out, and that is said.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { brokenBuild, honestBuild } from './build';
-import type { Dose, Experiment, Outcome, Surroundings } from './experiment';
+import type { Dose, Experiment, Outcome, Part, Surroundings } from './experiment';
 import { experiments } from './experiments/index';
 import { Random } from './random';
 
@@ -42,18 +42,18 @@ async function attempt(experiment: Experiment, surroundings: Omit<Surroundings, 
   return inDirectory((directory) => experiment.run({ ...surroundings, directory }));
 }
 
-async function conduct(experiment: Experiment, dose: Dose, seed: number): Promise<Finding> {
+async function conduct(experiment: Experiment, dose: Dose, seed: number, part: Part): Promise<Finding> {
   const { name, promise, sabotages } = experiment;
   const missing = experiment.missing?.();
   if (missing !== undefined) return { name, promise, seconds: 0, missing };
   const began = performance.now();
   const tell = (text: string): void => void say(`  ${name}: ${text}`);
-  const { tries, broken, figures } = await attempt(experiment, { build: honestBuild, dose, random: new Random(seed), say: tell });
+  const { tries, broken, figures } = await attempt(experiment, { build: honestBuild, dose, part, random: new Random(seed), say: tell });
   const found: { sabotage: string; first: string | undefined }[] = [];
   for (const sabotage of sabotages) {
     const { build, remove } = brokenBuild(sabotage);
     try {
-      const outcome = await attempt(experiment, { build, dose: 'proof', random: new Random(seed), say: tell });
+      const outcome = await attempt(experiment, { build, dose: 'proof', part: { number: 1, of: 1 }, random: new Random(seed), say: tell });
       found.push({ sabotage: sabotage.name, first: outcome.broken[0] });
     } finally {
       remove();
@@ -85,11 +85,18 @@ function choose(names: string | undefined): readonly Experiment[] {
   });
 }
 
+function parsePart(words: string): Part {
+  const [number = NaN, of = NaN] = words.split('/').map(Number);
+  if (!Number.isSafeInteger(number) || !Number.isSafeInteger(of) || number < 1 || number > of) throw new Error(`Not a part: ${words}. The second of eight is 2/8.`);
+  return { number, of };
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       dose: { type: 'string', default: 'long' },
       experiment: { type: 'string' },
+      part: { type: 'string', default: '1/1' },
       seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
       json: { type: 'string', default: join(__dirname, 'results', `${new Date().toISOString().replaceAll(':', '.')}.json`) },
     },
@@ -98,15 +105,16 @@ async function main(): Promise<void> {
   if (dose !== 'short' && dose !== 'long') throw new Error(`Not a dose: ${dose}. There are short and long.`);
   const seed = Number(values.seed);
   if (!Number.isSafeInteger(seed)) throw new Error(`Not a seed: ${values.seed}.`);
-  say(`dose ${dose}, seed ${seed}`);
+  const part = parsePart(values.part);
+  say(`dose ${dose}, part ${values.part}, seed ${seed}`);
   for (const place of [values.json, countFile]) mkdirSync(dirname(place), { recursive: true });
   rmSync(countFile, { force: true });
   const findings: Finding[] = [];
   for (const experiment of choose(values.experiment)) {
-    const finding = await conduct(experiment, dose, seed);
+    const finding = await conduct(experiment, dose, seed, part);
     findings.push(finding);
     process.stdout.write(describe(finding));
-    writeFileSync(values.json, `${JSON.stringify({ dose, seed, date: new Date().toISOString(), node: process.version, findings }, undefined, 2)}\n`);
+    writeFileSync(values.json, `${JSON.stringify({ dose, part: values.part, seed, date: new Date().toISOString(), node: process.version, findings }, undefined, 2)}\n`);
   }
   const left = findings.filter(({ missing }) => missing !== undefined).length;
   const failed = findings.filter((finding) => !holds(finding)).length;

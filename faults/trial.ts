@@ -180,7 +180,7 @@ export class Trial {
       this.broken.push(`${who} acknowledged ${acknowledged}, which is not there.`);
     }
     const mayBeKilled = isVictim && error === undefined && (at > 0 || killedAfter !== undefined);
-    if (ended.code === null && !mayBeKilled) this.broken.push(`${who} crashed.`);
+    if (ended.code === null && !mayBeKilled) this.broken.push(`${who} crashed by ${String(ended.signal)}: ${ended.stderr.trim().slice(-2_000)}`);
     if (/\n\s+at .+:\d+:\d+/.test(ended.stderr)) this.broken.push(`${who} fell: ${ended.stderr.trim()}`);
   }
 

@@ -1,5 +1,5 @@
 import { deliveries } from '../deliveries';
-import type { Experiment, Outcome, Surroundings } from '../experiment';
+import { type Experiment, inPart, type Outcome, type Surroundings } from '../experiment';
 import { type CallKind, type FaultError, missingForFaultyCalls } from '../faulty-calls';
 import type { Random } from '../random';
 import type { Mishap, TrialOutcome } from '../trial';
@@ -62,14 +62,14 @@ function believed({ calls, code }: TrialOutcome, victim: Mishap['victim']): stri
 const isFinal = (path: string): boolean => !path.includes('/.sendall');
 
 async function run(surroundings: Surroundings): Promise<Outcome> {
-  const { dose, random, say } = surroundings;
+  const { dose, part, random, say } = surroundings;
   const trials = await Trials.on(surroundings);
   const proof = deliveries.filter(({ name }) => name === 'plain small');
   const chosen = { long: deliveries, short: random.some(deliveries, 4), proof }[dose];
   const undisturbed = await trials.undisturbed(chosen);
   const all = points(undisturbed);
   const flushes = all.filter(({ kinds: [kind], error }) => kind === 'fsync' && error === 'EIO');
-  const mishaps = { long: all, short: spread(all, 12, random), proof: flushes }[dose];
+  const mishaps = { long: inPart(all, part), short: spread(all, 12, random), proof: flushes }[dose];
   const broken = undisturbed.flatMap((each) => each.broken);
   const figures = { struck: 0, no_harm_done: 0 };
   let tries = 0;
@@ -80,7 +80,11 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
     const found = [...outcome.broken, ...believed(outcome, mishap.victim)];
     if ((outcome.code ?? 0) !== 0 && outcome.failures.length === 0) found.push(`It ended with ${String(outcome.code)} and without a word.`);
     if (outcome.failures.includes('unexpected')) found.push('It said that this should not happen.');
-    broken.push(...found.map((sentence) => `${words}: ${sentence}`));
+    for (const sentence of found) {
+      broken.push(`${words}: ${sentence}`);
+      // Of a run that takes hours nobody wants to wait for the end of it.
+      say(broken.at(-1) ?? '');
+    }
     if (++tries % 50 === 0) say(`${tries} of ${mishaps.length}`);
   });
   return { tries, broken, figures };

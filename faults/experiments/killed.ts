@@ -1,5 +1,5 @@
 import { deliveries } from '../deliveries';
-import type { Experiment, Outcome, Surroundings } from '../experiment';
+import { type Experiment, inPart, type Outcome, type Surroundings } from '../experiment';
 import { changingKinds, missingForFaultyCalls } from '../faulty-calls';
 import type { Random } from '../random';
 import type { Mishap } from '../trial';
@@ -43,14 +43,14 @@ function telling(undisturbed: readonly Undisturbed[], random: Random): Mishap[] 
 }
 
 async function run(surroundings: Surroundings): Promise<Outcome> {
-  const { dose, random, say } = surroundings;
+  const { dose, part, random, say } = surroundings;
   const trials = await Trials.on(surroundings);
   const proof = deliveries.filter(({ name }) => name === 'plain small');
   const chosen = { long: deliveries, short: random.some(deliveries, 5), proof }[dose];
   const undisturbed = await trials.undisturbed(chosen);
   const all = points(undisturbed, random);
   const mishaps = {
-    long: () => [...all, ...moments(undisturbed, momentsInLong, random)],
+    long: () => inPart([...all, ...moments(undisturbed, momentsInLong, random)], part),
     short: () => [...random.some(all, 12), ...moments(undisturbed, 4, random)],
     proof: () => telling(undisturbed, random),
   }[dose]();
@@ -59,7 +59,11 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
   let tries = 0;
   await trials.all(mishaps, undisturbed, ({ mishap, outcome, words }) => {
     if (mishap.killedAfter !== undefined || outcome.calls[mishap.victim].some((call) => call.struck)) struck++;
-    broken.push(...outcome.broken.map((sentence) => `${words}: ${sentence}`));
+    for (const sentence of outcome.broken) {
+      broken.push(`${words}: ${sentence}`);
+      // Of a run that takes hours nobody wants to wait for the end of it.
+      say(broken.at(-1) ?? '');
+    }
     if (++tries % 50 === 0) say(`${tries} of ${mishaps.length}`);
   });
   return { tries, broken, figures: { killed_in_time: struck } };

@@ -56,7 +56,9 @@ export class LocalFile implements StagedFile {
     } catch (error) {
       throw diskError(error, this.file);
     } finally {
-      await this.discard();
+      // What stays staged is removed at the next start, and changes nothing about what became of the file.
+      this.end = this.discard().catch(() => undefined);
+      await this.end;
     }
   }
 

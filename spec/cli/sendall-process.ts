@@ -6,7 +6,9 @@ import type { TransferEvent } from '../../lib/index';
 const ownBuild = join(__dirname, '..', '..', 'dist');
 
 export interface Ended {
+  /** Null if a signal ended it. */
   readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -35,9 +37,9 @@ export class SendallProcess {
     this.child.stdout?.on('data', (bytes: Buffer) => this.heard((this.stdout += bytes.toString())));
     this.child.stderr?.on('data', (bytes: Buffer) => this.heard((this.stderr += bytes.toString())));
     this.ended = new Promise((resolve) => {
-      this.child.once('close', (code) => {
+      this.child.once('close', (code, signal) => {
         this.heard('');
-        resolve({ code, stdout: this.stdout, stderr: this.stderr });
+        resolve({ code, signal, stdout: this.stdout, stderr: this.stderr });
       });
     });
   }
