@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 
+import { loadAddon } from './addon';
 import { asTransferError } from './errors';
 import type { Digests } from './progress';
 
@@ -77,7 +78,7 @@ let whyNoNative: unknown;
 function loadNative(): NativeModule | undefined {
   if (native === undefined && whyNoNative === undefined) {
     try {
-      native = require('@napi-rs/blake-hash') as NativeModule;
+      native = loadAddon(() => require('@napi-rs/blake-hash') as NativeModule);
     } catch (error) {
       whyNoNative = error;
     }

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { parentPort, Worker, type WorkerOptions } from 'node:worker_threads';
+import { endThread, startThread } from './addon';
 
 interface Failure {
   readonly message: string;
@@ -122,7 +123,7 @@ export function failureOf(error: unknown): { readonly failure: Failure } {
  */
 export function startWorker(file: string, options: WorkerOptions = {}): Worker {
   const extension = path.extname(__filename);
-  return new Worker(file + extension, extension === '.ts' ? options : { ...options, execArgv: [] });
+  return startThread(() => new Worker(file + extension, extension === '.ts' ? options : { ...options, execArgv: [] }));
 }
 
 /**
@@ -131,5 +132,5 @@ export function startWorker(file: string, options: WorkerOptions = {}): Worker {
  */
 export async function endWorker(worker: Worker): Promise<void> {
   worker.unref = () => undefined;
-  await worker.terminate();
+  await endThread(worker);
 }

@@ -1,5 +1,6 @@
 import { fstatSync, futimesSync } from 'node:fs';
 import { getSystemErrorMap } from 'node:util';
+import { loadAddon } from './addon';
 
 /**
  * What Linux can do with files and Node cannot. Everything is synchronous, costs a microsecond or two besides the work of the
@@ -116,7 +117,7 @@ let bound: { readonly calls: SystemCalls | undefined } | undefined;
 
 /** Undefined where the machine gives none: on other systems, without the optional dependency, with a C library that lacks some. Tried once. */
 export function systemCalls(): SystemCalls | undefined {
-  bound ??= { calls: bindSystemCalls(loadForeign()) };
+  bound ??= { calls: loadAddon(() => bindSystemCalls(loadForeign())) };
   return bound.calls;
 }
 

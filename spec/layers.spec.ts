@@ -24,7 +24,7 @@ const layers: readonly Layer[] = [
   { name: 'transport', holds: /^lib\/transport\//, below: ['protocol'] },
   { name: 'store', holds: /^lib\/store\//, below: ['protocol'] },
   { name: 'protocol', holds: /^lib\/protocol\//, below: [] },
-  { name: 'bottom', holds: /^lib\/(aligned-memory|digest(-[a-z0-9-]+)?|lane|name|progress|errors|system-calls)\.ts$/, below: [] },
+  { name: 'bottom', holds: /^lib\/(addon|aligned-memory|digest(-[a-z0-9-]+)?|lane|name|progress|errors|system-calls)\.ts$/, below: [] },
 ];
 
 const unpure = /^node:(fs|fs\/promises|net|tls|dgram|https?|http2|child_process|worker_threads|cluster)$/;

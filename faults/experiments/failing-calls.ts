@@ -59,7 +59,8 @@ function believed({ calls, code }: TrialOutcome, victim: Mishap['victim']): stri
   return code === 0 && matters && !isFlushed ? [`It ended with 0, and ${failed.path} was never flushed again.`] : [];
 }
 
-const isFinal = (path: string): boolean => !path.includes('/.sendall');
+/** Of the receive directory; what the sender keeps in its cache is promised to nobody. */
+const isFinal = (path: string): boolean => /\/in(\/|$)/.test(path) && !path.includes('/.sendall');
 
 async function run(surroundings: Surroundings): Promise<Outcome> {
   const { dose, part, random, say } = surroundings;
