@@ -132,7 +132,9 @@ export class StagedSnapshot {
     } finally {
       await this.store.close();
     }
-    if (this.committed) for (const file of [stagerName, 'receipts']) await rm(path.join(this.own, file), { force: true });
+    if (!this.committed) return;
+    // The snapshot is made: what stays of these now is overwritten for the next one.
+    for (const file of [stagerName, 'receipts']) await rm(path.join(this.own, file), { force: true }).catch(() => undefined);
   }
 
   private async removeLeftovers(entries: readonly ManifestEntry[]): Promise<void> {
