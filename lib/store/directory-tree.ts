@@ -43,6 +43,8 @@ export class DirectoryTree {
   constructor(
     readonly root: Directory,
     private readonly foldsNames: boolean,
+    /** A directory on the same disk that is private to us; those who only read need none. */
+    private readonly own?: Directory,
   ) {}
 
   /** The directory in which `name` stands or would stand, if there is one. Rejects with `exists` when something else is in the way. */
@@ -152,7 +154,7 @@ export class DirectoryTree {
         await this.refuseCollision(parent.directory, name);
         if (await makeDirectory(parent.directory.at(name))) {
           this.unused.add(at);
-          durable = syncTogether(parent.directory);
+          durable = this.sync(parent.directory);
         }
       }
       return { directory: await Directory.open(parent.directory.at(name)), durable };
@@ -164,6 +166,11 @@ export class DirectoryTree {
       // The sync addresses the parent by its descriptor, so that one stays open until then.
       void durable.catch(() => undefined).then(() => parent.release());
     }
+  }
+
+  /** Makes the entries of a directory durable, together with whoever asks for the same. */
+  sync(directory: Directory): Promise<void> {
+    return syncTogether(directory, this.own);
   }
 
   /** Throws `name` where the disk folds names and something that differs only by case or Unicode form stands there. */

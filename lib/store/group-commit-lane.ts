@@ -5,6 +5,7 @@ import type { DigestAlgorithm } from '../digest';
 import { errnoOf } from '../errors';
 import { failureOf, type Result, serveLane } from '../lane';
 import { setFileTime, systemCalls } from '../system-calls';
+import { privateMode } from './directory';
 import { OpenDirectories } from './group-directories';
 import { move, notADirectory, place, type Placed, type Placing, type PlacingGround } from './group-place';
 
@@ -137,10 +138,13 @@ function removeEmpty(staged: string): void {
 }
 
 function sync(disk: number, staged: string | undefined, directories: OpenDirectories): void {
-  if (calls) {
-    calls.syncFileSystem(disk);
-    return;
-  }
+  if (calls) calls.syncFileSystem(disk);
+  else syncEach(disk, staged, directories);
+  // See `Directory.confirm`.
+  fchmodSync(disk, privateMode);
+}
+
+function syncEach(disk: number, staged: string | undefined, directories: OpenDirectories): void {
   if (staged !== undefined && existsSync(staged)) syncBelow(staged);
   const all = touched.get(disk) ?? [];
   touched.delete(disk);

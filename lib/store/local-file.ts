@@ -9,7 +9,6 @@ import type { Directory } from './directory';
 import type { DirectoryTree } from './directory-tree';
 import { diskError, discarded, type StagedBytes } from './staged-bytes';
 import { algorithmsOf, type Committed, firstDifference, type NewFile, type StagedFile } from './store';
-import { syncTogether } from './sync-together';
 
 const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 const mostRenames = 10_000;
@@ -86,7 +85,7 @@ export class LocalFile implements StagedFile {
       if (standing === undefined) continue;
       if (standing.isFile() && ifExists === 'replace') {
         await this.bytes.replace(directory, base);
-        await syncTogether(directory);
+        await this.place.tree.sync(directory);
         return { path: name, outcome: 'replaced' };
       }
       if (standing.isFile() && (await this.sameContent(directory, base))) return { path: name, outcome: 'identical' };
@@ -97,7 +96,7 @@ export class LocalFile implements StagedFile {
 
   private async appear(directory: Directory, base: string): Promise<boolean> {
     if (!(await this.bytes.appear(directory, base))) return false;
-    await syncTogether(directory);
+    await this.place.tree.sync(directory);
     return true;
   }
 
@@ -115,7 +114,7 @@ export class LocalFile implements StagedFile {
       await handle.sync();
       const actual = await this.place.pool.digestFile({ fd: handle.fd, size, algorithms: algorithmsOf(digests) }).digests;
       if (firstDifference(digests, actual) !== undefined) return false;
-      await syncTogether(directory);
+      await this.place.tree.sync(directory);
       return true;
     } finally {
       await handle.close();

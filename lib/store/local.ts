@@ -60,7 +60,7 @@ export class LocalStore implements Store {
     const opened = await openReceiveDirectory(place, own);
     try {
       const abilities = await probe(opened.staging);
-      return new LocalStore(new DirectoryTree(opened.root, abilities.foldsNames), opened, abilities);
+      return new LocalStore(new DirectoryTree(opened.root, abilities.foldsNames, opened.staging), opened, abilities);
     } catch (error) {
       await opened.release();
       throw asTransferError(error, 'directory', `${printable(place)} cannot be used`);

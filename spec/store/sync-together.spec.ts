@@ -22,7 +22,7 @@ describe('syncTogether', () => {
   it('shares one sync among all who ask while another runs, and begins it after they asked', async () => {
     const { watched, directory } = watch();
     const done: string[] = [];
-    const ask = (name: string): Promise<unknown> => syncTogether(directory).then(() => done.push(name));
+    const ask = (name: string): Promise<unknown> => syncTogether(directory, undefined).then(() => done.push(name));
     const all = [ask('first'), ask('second'), ask('third')];
     await settle();
     expect(watched.syncs, 'only the first is running').to.have.lengthOf(1);
@@ -42,7 +42,7 @@ describe('syncTogether', () => {
 
   it('fails all who share a sync that fails, and not those after them', async () => {
     const { watched, directory } = watch();
-    const outcome = (): Promise<string> => syncTogether(directory).then(() => 'durable', () => 'failed');
+    const outcome = (): Promise<string> => syncTogether(directory, undefined).then(() => 'durable', () => 'failed');
     const first = outcome();
     const shared = [outcome(), outcome()];
     watched.syncs[0]?.fail(new Error('EIO'));
@@ -54,17 +54,26 @@ describe('syncTogether', () => {
     expect(await Promise.all([first, ...shared, later])).to.deep.equal(['failed', 'failed', 'failed', 'durable']);
   });
 
+  // Found by the fault experiment write-back: ext4 lost 26 files whose directory had been synced, as it said.
+  it('believes no sync of a disk that takes no changes any more', async () => {
+    const { watched, directory } = watch();
+    const failed = { confirm: () => Promise.reject(new Error('EROFS')) } as unknown as Directory;
+    const durable = syncTogether(directory, failed).then(() => 'durable', ({ message }: Error) => message);
+    watched.syncs[0]?.end();
+    expect(await durable).to.equal('EROFS');
+  });
+
   it('begins at once when nothing runs, and for each directory by itself', async () => {
     const one = watch();
     const other = watch();
-    const first = syncTogether(one.directory);
-    const second = syncTogether(other.directory);
+    const first = syncTogether(one.directory, undefined);
+    const second = syncTogether(other.directory, undefined);
     expect([one.watched.syncs.length, other.watched.syncs.length]).to.deep.equal([1, 1]);
     one.watched.syncs[0]?.end();
     other.watched.syncs[0]?.end();
     await Promise.all([first, second]);
     await settle();
-    void syncTogether(one.directory);
+    void syncTogether(one.directory, undefined);
     expect(one.watched.syncs).to.have.lengthOf(2);
   });
 });
