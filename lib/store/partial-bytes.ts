@@ -1,8 +1,8 @@
 import { type FileHandle, rename, rm } from 'node:fs/promises';
 import { alignment, type AlignedMemory, type Lease } from '../aligned-memory';
 import type { DigestPool } from '../digest-pool';
-import type { TransferError } from '../errors';
-import type { EntryName } from '../name';
+import { TransferError } from '../errors';
+import { type EntryName, printable } from '../name';
 import type { Digests } from '../progress';
 import { pieceSize } from '../protocol/segment';
 import { setFileTime } from '../system-calls';
@@ -128,7 +128,7 @@ export class PartialBytes implements StagedBytes {
       });
     }
     await this.seal();
-    if (content.size === undefined && arrivals.bytes !== size) throw incomplete({ name: content.name, size }, arrivals.bytes);
+    if (content.size === undefined && arrivals.bytes !== size) throw new TransferError('mismatch', `${printable(content.name)} does not match: it should be ${String(size)} bytes long, and ${String(arrivals.bytes)} came.`);
     this.size = size;
   }
 

@@ -127,7 +127,8 @@ describe('PartialBytes', () => {
 const pieces = { order: 'pieces', name: 'f', size: 3 * pieceSize + 77, seed: 1 } as const;
 
 (canAttach ? describe : describe.skip)('PartialBytes on a disk that fails (through strace, by whoever may attach it)', function () {
-  this.timeout(10_000);
+  // The first one compiles what it starts.
+  this.timeout(60_000);
   let directory: string;
   let receiving: FaultyProcess;
   beforeEach(async () => {
@@ -170,7 +171,8 @@ const pieces = { order: 'pieces', name: 'f', size: 3 * pieceSize + 77, seed: 1 }
 });
 
 (canTrace ? describe : describe.skip)('The journal, as strace sees it', function () {
-  this.timeout(10_000);
+  // The first one compiles what it starts.
+  this.timeout(60_000);
   let directory: string;
   beforeEach(async () => (directory = await emptyDirectory()));
   afterEach(() => rm(directory, { recursive: true, force: true }));

@@ -96,6 +96,18 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
     expect(await to.heard.first('received', ({ file_name }) => file_name === name)).to.include({ file_size: content.length });
   });
 
+  // Found by the fault experiment fuzz: it was told as an error that should not happen.
+  it('a file of which the sender knows no size, and that is closed with more or less than came, is refused', async () => {
+    for (const more of [-1, 1]) {
+      const content = noise(piece + 9);
+      const [{ file, name } = { file: -1, name: '' }] = await offered(undefined);
+      await raw.segments(file, content);
+      await raw.send({ type: 'close', file, size: content.length + more, digests: { sha256: sha256(content) } });
+      expect(await raw.outcome(file)).to.include({ code: 'mismatch' });
+      expect(await readdir(to.place)).to.not.include(name);
+    }
+  });
+
   it('files that are given up leave nothing', async () => {
     const [large, small] = await offered(3 * piece, 5);
     await raw.segment(large?.file ?? -1, 0, noise(piece));
@@ -188,7 +200,7 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
     await raw.leave();
     const summary = await to.heard.first('summary');
     expect(summary).to.include({ files: 21 });
-    expect(to.heard.all('failed').map(({ code }) => code).filter((code) => code !== 'connection-lost')).to.deep.equal(['source-changed', 'source-changed', 'exists', 'exists']);
+    expect(to.heard.all('failed').map(({ code }) => code).filter((code) => code !== 'connection-lost')).to.deep.equal(['mismatch', 'mismatch', 'source-changed', 'source-changed', 'exists', 'exists']);
   });
 
   it('limits hold for a file of which nobody knows the size', async () => {
