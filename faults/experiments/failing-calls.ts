@@ -49,6 +49,8 @@ function believed({ calls, code }: TrialOutcome, victim: Mishap['victim']): stri
   const failed = all[at];
   if (!failed || (failed.kind !== 'fsync' && failed.kind !== 'syncfs')) return [];
   const later = all.slice(at + 1);
+  // A flush of a directory that fails is final for the file whose name it was to make durable, not for what else is below it.
+  if (all.some(({ path }) => path.startsWith(`${failed.path}/`)) && failed.kind === 'fsync' && !isFinal(failed.path)) return [];
   const written = all.slice(0, at).filter(({ kind, path }) => kind === 'create' && path.startsWith(failed.path));
   const lost = new Set(failed.kind === 'fsync' ? [failed.path] : written.map(({ path }) => path));
   const isLost = (path: string): boolean => lost.has(path) || [...lost].some((each) => each.startsWith(`${path}/`));

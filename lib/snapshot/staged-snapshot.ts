@@ -97,7 +97,7 @@ export class StagedSnapshot {
 
   private async finish(finished: Finished, owner: string): Promise<void> {
     const { id } = finished.head;
-    await this.removeLeftovers(finished.entries);
+    await this.removeLeftovers(finished);
     const { digest } = finished.head;
     await this.write(checksumListName(digest), checksumLines(finished.entries, digest));
     await this.write(manifestName, manifestLines(finished));
@@ -137,8 +137,9 @@ export class StagedSnapshot {
     for (const file of [stagerName, 'receipts']) await rm(path.join(this.own, file), { force: true }).catch(() => undefined);
   }
 
-  private async removeLeftovers(entries: readonly ManifestEntry[]): Promise<void> {
-    if (!this.resumed) return;
+  /** What an earlier run has left, and what was refused when it had its name already, since its directory could not be flushed. */
+  private async removeLeftovers({ entries, totals }: Finished): Promise<void> {
+    if (!this.resumed && totals.missing === 0) return;
     for (const name of [manifestName, checksumListName('sha256'), checksumListName('md5'), checksumListName('blake3')]) await rm(path.join(this.tree, name), { force: true });
     await removeForeign(this.tree, entries);
   }
