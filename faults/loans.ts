@@ -32,7 +32,8 @@ export async function withLoans<Result>(work: (loans: Loans) => Promise<Result>)
   const loans = new Loans();
   const atExit = (): void => loans.giveBackAll();
   const interrupted = (): never => process.exit(130);
-  process.once('exit', atExit);
+  // What was taken last is given back first: a directory is removed when nothing is mounted below it any more.
+  process.prependOnceListener('exit', atExit);
   for (const signal of interruptions) process.once(signal, interrupted);
   try {
     return await work(loans);

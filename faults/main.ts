@@ -6,9 +6,10 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { brokenBuild, honestBuild } from './build';
+import { brokenBuild, honestBuild, type Sabotage } from './build';
 import type { Dose, Experiment, Outcome, Part, Surroundings } from './experiment';
 import { experiments } from './experiments/index';
+import { withLoans } from './loans';
 import { Random } from './random';
 
 /** What came of one experiment, as it is kept. */
@@ -29,17 +30,21 @@ interface Finding {
 const countFile = join(__dirname, 'results', 'count.json');
 const say = (text: string): boolean => process.stderr.write(`${text}\n`);
 
-async function inDirectory<Result>(work: (directory: string) => Promise<Result>): Promise<Result> {
-  const directory = mkdtempSync(join(existsSync('/var/tmp') ? '/var/tmp' : tmpdir(), 'sendall-faults-'));
-  try {
-    return await work(directory);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+async function attempt(experiment: Experiment, surroundings: Omit<Surroundings, 'directory'>): Promise<Outcome> {
+  return withLoans(async (loans) => {
+    const directory = mkdtempSync(join(existsSync('/var/tmp') ? '/var/tmp' : tmpdir(), 'sendall-faults-'));
+    loans.take(() => rmSync(directory, { recursive: true, force: true }));
+    return experiment.run({ ...surroundings, directory });
+  });
 }
 
-async function attempt(experiment: Experiment, surroundings: Omit<Surroundings, 'directory'>): Promise<Outcome> {
-  return inDirectory((directory) => experiment.run({ ...surroundings, directory }));
+/** The same on a build that is broken on purpose. */
+async function attemptBroken(sabotage: Sabotage, experiment: Experiment, surroundings: Omit<Surroundings, 'directory' | 'build'>): Promise<Outcome> {
+  return withLoans(async (loans) => {
+    const { build, remove } = brokenBuild(sabotage);
+    loans.take(remove);
+    return attempt(experiment, { ...surroundings, build });
+  });
 }
 
 async function conduct(experiment: Experiment, dose: Dose, seed: number, part: Part): Promise<Finding> {
@@ -52,13 +57,8 @@ async function conduct(experiment: Experiment, dose: Dose, seed: number, part: P
   const found: { sabotage: string; first: string | undefined }[] = [];
   // With the first part is enough.
   for (const sabotage of part.number === 1 ? sabotages : []) {
-    const { build, remove } = brokenBuild(sabotage);
-    try {
-      const outcome = await attempt(experiment, { build, dose: 'proof', part: { number: 1, of: 1 }, random: new Random(seed), say: tell });
-      found.push({ sabotage: sabotage.name, first: outcome.broken[0] });
-    } finally {
-      remove();
-    }
+    const outcome = await attemptBroken(sabotage, experiment, { dose: 'proof', part: { number: 1, of: 1 }, random: new Random(seed), say: tell });
+    found.push({ sabotage: sabotage.name, first: outcome.broken[0] });
   }
   const seconds = Math.round((performance.now() - began) / 100) / 10;
   return { name, promise, seconds, tries, broken, ...(figures && { figures }), found };
