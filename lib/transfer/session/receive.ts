@@ -1,13 +1,13 @@
 import { asTransferError, TransferError } from '../../errors';
 import { Waits } from '../../progress';
 import { type BadEntry, type Entry, type MissingEntry, parseBundle, parseEntries, parseMissing } from '../../protocol/session-list';
-import { type Bundle, type Close, type Drop, type Hello, parseFromSender, type Segment } from '../../protocol/session-message';
+import { type Bundle, type Close, type Drop, type Hello, parseFromSender } from '../../protocol/session-message';
 import type { SnapshotDone } from '../../protocol/snapshot-done';
 import type { SessionStore } from '../../store/session-store';
 import type { Tally } from '../summary';
 import { Answers } from './answers';
-import { ArrivingFile, type ArrivingSink } from './arriving-file';
-import type { LargeArrival } from './arriving-offer';
+import type { ArrivingFile } from './arriving-file';
+import { ArrivingFiles } from './arriving-files';
 import { ArrivingTree, type TreeSink } from './arriving-tree';
 import { FurtherLinks } from './further-links';
 import type { Intake } from './intake';
@@ -31,9 +31,8 @@ export interface SessionReceived {
 export class SessionReceiving {
   private readonly answers: Answers;
   private readonly waits = new Waits();
-  private readonly large = new Map<number, ArrivingFile>();
+  private readonly files: ArrivingFiles;
   private readonly tree: ArrivingTree;
-  private readonly sink: ArrivingSink;
   private readonly algorithm: NonNullable<Hello['digest']>;
   private readonly taken: TakenFrames;
   /** Those that bring segments and bundles only. */
@@ -51,8 +50,8 @@ export class SessionReceiving {
   constructor(
     private readonly control: Link,
     hello: Hello,
-    private readonly store: SessionStore,
-    private readonly rules: SessionRules,
+    store: SessionStore,
+    rules: SessionRules,
     /** Where we dialed: makes a further connection, and resolves when that has ended. */
     private readonly connect?: (number: number) => Promise<void>,
     /** What everything becomes, where that is a snapshot. */
@@ -64,27 +63,11 @@ export class SessionReceiving {
     this.further = new FurtherLinks(this.listen.bind(this), this.stop.bind(this));
     const treeSink: TreeSink = {
       settled: () => this.finishIfSettled(),
-      begin: (arrival) => this.work(() => this.begin(arrival)),
+      begin: (arrival) => this.work(() => this.files.begin(arrival)),
       broken: (error) => this.stop(asTransferError(error, 'unexpected', 'The session failed')),
     };
     this.tree = new ArrivingTree(store, rules, this.answers, treeSink, intake);
-    this.sink = {
-      on: rules.on,
-      waits: this.waits,
-      answers: this.answers,
-      stored: ({ entry: { file } }, stored) => {
-        this.large.delete(file);
-        this.work(() => this.tree.stored(file, stored));
-      },
-      linked: ({ entry: { file } }, earlier) => {
-        this.large.delete(file);
-        this.tree.link(file, earlier);
-      },
-      failed: ({ entry }, error) => {
-        this.large.delete(entry.file);
-        this.tree.refuse(entry, error);
-      },
-    };
+    this.files = new ArrivingFiles(store, rules, this.algorithm, this.tree, { answers: this.answers, waits: this.waits, work: (task) => this.work(task) });
   }
 
   async run(): Promise<SessionReceived> {
@@ -118,7 +101,8 @@ export class SessionReceiving {
       if (message.type !== 'segment' && message.type !== 'bundle' && number > 0) throw outOfPlace(message.type);
       switch (message.type) {
         case 'segment':
-          await this.segment(link, message, before);
+          this.known(message.file);
+          await this.files.segment(link, message, before);
           this.taken.count(number);
           break;
         case 'bundle':
@@ -172,32 +156,7 @@ export class SessionReceiving {
       if (file <= this.highest) throw new TransferError('bad-header', `The entry ${String(file)} does not follow ${String(this.highest)}.`);
       this.highest = file;
     }
-    for (const arrival of await this.tree.offer(entries)) this.work(() => this.begin(arrival));
-  }
-
-  private async begin(arrival: LargeArrival): Promise<void> {
-    const { entry, update, alike } = arrival;
-    const { peer, ifExists } = this.rules;
-    try {
-      const partial = await this.store.partials.take({ ...entry, peer, ifExists, algorithm: this.algorithm }, update ? {} : alike ? { path: `${alike.file.root}/${alike.file.name}` } : false);
-      if (this.over || !this.tree.expects(entry.file)) {
-        await partial.suspend();
-        return;
-      }
-      const file = new ArrivingFile(arrival, partial, this.sink);
-      this.large.set(entry.file, file);
-      await file.begin();
-    } catch (error) {
-      this.tree.refuse(entry, asTransferError(error, 'disk', 'The file could not be staged').about(entry.name));
-    }
-  }
-
-  private async segment({ connection }: Link, segment: Segment, before: number): Promise<void> {
-    const file = this.known(segment.file);
-    if (file) await file.segment(connection, segment);
-    else if (this.tree.awaitsWhole(segment.file)) throw new TransferError('bad-header', 'A small file came as a segment.');
-    else if (!segment.zero) await connection.skip(segment.size);
-    if (file) file.bytesOnWire += connection.consumed - before;
+    for (const arrival of await this.tree.offer(entries)) this.work(() => this.files.begin(arrival));
   }
 
   private async bundle(link: Link, { list, size }: Bundle): Promise<void> {
@@ -236,7 +195,7 @@ export class SessionReceiving {
   /** The file of that number, where it comes in segments. Throws `bad-header` where nothing was offered so. */
   private known(file: number): ArrivingFile | undefined {
     if (file > this.highest) throw new TransferError('bad-header', `Nothing was offered as ${String(file)}.`);
-    return this.large.get(file);
+    return this.files.get(file);
   }
 
   private another(number: number): void {
@@ -275,7 +234,7 @@ export class SessionReceiving {
   private async wind(lost: TransferError | undefined): Promise<void> {
     this.over = true;
     this.further.close(lost);
-    await Promise.all([...this.large.values()].map((file) => file.suspend()));
+    await this.files.suspend();
     while (this.working.size > 0) await Promise.all(this.working);
     await this.tree.finish();
     await this.intake?.leave();
