@@ -88,15 +88,20 @@ export function sendAtOnce(files: readonly CrowdFile[], send: SendOne): Promise<
   );
 }
 
+/** How long a receiver is asked again that hangs up before it knows who we are, in ms. */
+const hangsUpFor = 60_000;
+
 /** As our senders do it: a receiver that has no room at this moment is asked again. */
 async function letIn(meeting: DialedMeeting): Promise<Link> {
+  const began = performance.now();
   for (let pause = 200; ; pause = Math.min(5_000, pause * 2)) {
     const { link, welcome } = await meeting.first(undefined);
     try {
       await welcome;
       return link;
     } catch (error) {
-      if (!(error instanceof TransferError) || error.code !== 'timeout') throw error;
+      const hungUp = error instanceof TransferError && error.code === 'connection-lost' && performance.now() - began < hangsUpFor;
+      if (!hungUp && !(error instanceof TransferError && error.code === 'timeout')) throw error;
       await sleep(pause * (0.5 + Math.random()));
     }
   }

@@ -56,12 +56,12 @@ export class Directory {
   }
 
   /**
-   * Rejects where the disk takes no changes any more, found out by a change that changes nothing; only for a directory that is private to
+   * Rejects where the disk takes no changes any more, found out by changes that change nothing; only for a directory that is private to
    * us. A `sync` is believed only if this succeeds after it: once a commit of ext4's journal has failed, the next fsync finds nothing left
-   * to commit, and says that all is well (seen with Linux 6.18).
+   * to commit, and says that all is well (seen with Linux 6.18). The first change has the file system find that out, the second is refused.
    */
   async confirm(): Promise<void> {
-    await this.handle?.chmod(privateMode);
+    for (let times = 0; times < 2; times++) await this.handle?.chmod(privateMode);
   }
 
   async close(): Promise<void> {

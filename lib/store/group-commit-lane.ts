@@ -141,7 +141,7 @@ function sync(disk: number, staged: string | undefined, directories: OpenDirecto
   if (calls) calls.syncFileSystem(disk);
   else syncEach(disk, staged, directories);
   // See `Directory.confirm`.
-  fchmodSync(disk, privateMode);
+  for (let times = 0; times < 2; times++) fchmodSync(disk, privateMode);
 }
 
 function syncEach(disk: number, staged: string | undefined, directories: OpenDirectories): void {
