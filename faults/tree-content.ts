@@ -5,18 +5,21 @@ import { join } from 'node:path';
 /** What stands in a directory, by relative path: a file as the digest of its bytes, a symbolic link as `-> target`, a directory as `/`. */
 export type TreeContent = ReadonlyMap<string, string>;
 
-/** Reads all of it but what is ours, `.sendall` at the top. A directory that is not there has nothing in it. */
+/** Reads all of it but what is ours, `.sendall` at the top, in which somebody may be at work. A directory that is not there has nothing in it. */
 export function contentOf(directory: string): TreeContent {
-  const found = new Map<string, string>();
-  for (const entry of existsSync(directory) ? readdirSync(directory, { recursive: true, withFileTypes: true }) : []) {
-    const path = join(entry.parentPath, entry.name);
-    const name = path.slice(directory.length + 1);
-    if (name === '.sendall' || name.startsWith('.sendall/')) continue;
-    if (entry.isDirectory()) found.set(name, '/');
-    else if (entry.isSymbolicLink()) found.set(name, `-> ${readlinkSync(path)}`);
-    else found.set(name, createHash('sha256').update(readFileSync(path)).digest('hex'));
+  return existsSync(directory) ? new Map(entriesBelow(directory, '')) : new Map();
+}
+
+function* entriesBelow(directory: string, below: string): Generator<[string, string]> {
+  for (const entry of readdirSync(join(directory, below), { withFileTypes: true })) {
+    const name = join(below, entry.name);
+    const path = join(directory, name);
+    if (name === '.sendall') continue;
+    if (entry.isDirectory()) yield [name, '/'];
+    if (entry.isDirectory()) yield* entriesBelow(directory, name);
+    else if (entry.isSymbolicLink()) yield [name, `-> ${readlinkSync(path)}`];
+    else yield [name, createHash('sha256').update(readFileSync(path)).digest('hex')];
   }
-  return found;
 }
 
 /** Everything of both, what stands in `over` in place of what had its name. */

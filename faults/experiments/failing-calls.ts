@@ -85,8 +85,8 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
     if (outcome.failures.includes('unexpected')) found.push('It said that this should not happen.');
     for (const sentence of found) {
       broken.push(`${words}: ${sentence}`);
-      // Of a run that takes hours nobody wants to wait for the end of it.
-      say(broken.at(-1) ?? '');
+      // Of a run that takes hours nobody wants to wait for the end.
+      if (dose === 'long') say(broken.at(-1) ?? '');
     }
     if (++tries % 50 === 0) say(`${tries} of ${mishaps.length}`);
   });

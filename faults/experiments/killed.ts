@@ -61,8 +61,8 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
     if (mishap.killedAfter !== undefined || outcome.calls[mishap.victim].some((call) => call.struck)) struck++;
     for (const sentence of outcome.broken) {
       broken.push(`${words}: ${sentence}`);
-      // Of a run that takes hours nobody wants to wait for the end of it.
-      say(broken.at(-1) ?? '');
+      // Of a run that takes hours nobody wants to wait for the end.
+      if (dose === 'long') say(broken.at(-1) ?? '');
     }
     if (++tries % 50 === 0) say(`${tries} of ${mishaps.length}`);
   });
