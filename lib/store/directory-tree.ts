@@ -39,6 +39,7 @@ export class DirectoryTree {
   private readonly cache = new Map<string, Cached>();
   /** Made by us, and nothing was committed in them yet. */
   private readonly unused = new Set<string>();
+  private closed = false;
 
   constructor(
     readonly root: Directory,
@@ -87,8 +88,9 @@ export class DirectoryTree {
     }
   }
 
-  /** Gives up the directories that are kept open, except the root. */
+  /** Gives up the directories that are kept open, except the root. Whoever is on the way to one gets there, and it is kept open for nobody else. */
   close(): void {
+    this.closed = true;
     for (const at of [...this.cache.keys()]) this.forget(at);
   }
 
@@ -137,8 +139,8 @@ export class DirectoryTree {
   }
 
   private remember(at: string, creates: boolean): Cached {
-    const cached = { walk: this.walk(at, creates), creates, openedAt: Date.now(), users: 0, stale: false };
-    this.cache.set(at, cached);
+    const cached = { walk: this.walk(at, creates), creates, openedAt: Date.now(), users: 0, stale: this.closed };
+    if (!this.closed) this.cache.set(at, cached);
     return cached;
   }
 
