@@ -8,7 +8,7 @@ const ownBuild = join(__dirname, '..', '..', 'dist');
 export interface Ended {
   /** Null if a signal ended it. */
   readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
+  readonly signal?: NodeJS.Signals;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -39,7 +39,7 @@ export class SendallProcess {
     this.ended = new Promise((resolve) => {
       this.child.once('close', (code, signal) => {
         this.heard('');
-        resolve({ code, signal, stdout: this.stdout, stderr: this.stderr });
+        resolve({ code, ...(signal !== null && { signal }), stdout: this.stdout, stderr: this.stderr });
       });
     });
   }
