@@ -121,6 +121,7 @@ export class Healing {
       await rename(this.own.at(freshName), parent.at(base));
       await parent.sync();
       for (const each of touched) await each();
+      await this.own.confirm();
     } finally {
       await Promise.all(opened.map((each) => each.close()));
     }

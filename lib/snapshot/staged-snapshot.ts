@@ -121,6 +121,7 @@ export class StagedSnapshot {
       await root.close();
     }
     await syncDirectory(this.own);
+    // A change as well: where the disk takes none any more, nothing of this is believed (`Directory.confirm`).
     await this.forget(owner);
   }
 

@@ -98,7 +98,7 @@ export class ArrivingTree {
       const pending = this.unsettled.get(file);
       const entry = pending?.entry;
       // What came already on a connection that died is not wanted twice.
-      if (pending && entry?.type === 'file' && pending.bytesOnWire === 0 && !pending.linked) {
+      if (pending && entry?.type === 'file' && !isHere(pending)) {
         if (entry.size !== size) {
           lease.release();
           throw new TransferError('bad-header', `${printable(entry.name)} was offered with ${String(entry.size)} bytes, and sent with ${String(size)}.`);
@@ -119,8 +119,8 @@ export class ArrivingTree {
   close({ file, digests }: Close, algorithm: keyof Digests): void {
     const pending = this.unsettled.get(file);
     if (!pending) return;
-    const { entry, standing, standingStat, bytesOnWire } = pending;
-    if (standing === undefined || digests[algorithm] !== standing || bytesOnWire > 0 || pending.linked) throw new TransferError('bad-header', `${printable(entry.name)} was closed without being sent.`);
+    const { entry, standing, standingStat } = pending;
+    if (standing === undefined || digests[algorithm] !== standing || isHere(pending)) throw new TransferError('bad-header', `${printable(entry.name)} was closed without being sent.`);
     this.awaited--;
     pending.standing = undefined;
     if (pending.alike) {
@@ -150,7 +150,7 @@ export class ArrivingTree {
   /** The sender gave an entry up. Of those that came whole, nothing more is given up. */
   drop(file: number, error: TransferError): void {
     const pending = this.unsettled.get(file);
-    if (pending?.entry.type !== 'file' || pending.bytesOnWire > 0 || pending.linked) return;
+    if (pending?.entry.type !== 'file' || isHere(pending)) return;
     if (isSmall(pending.entry)) this.awaited--;
     this.refuse(pending.entry, error.about(pending.entry.name));
   }
@@ -192,4 +192,9 @@ export class ArrivingTree {
       this.refuse(entry, asTransferError(error, 'disk', 'The entry could not be stored').about(entry.name));
     }
   }
+}
+
+/** Whether the content of a small file has come, or need not come: it is in a group by now. */
+function isHere({ digest }: Pending): boolean {
+  return digest !== undefined;
 }

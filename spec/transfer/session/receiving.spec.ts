@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { readdir, stat, utimes } from 'node:fs/promises';
+import { readdir, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ReceiveDirectory } from '../receive-directory';
@@ -159,6 +159,26 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
     expect(told('held')).to.deep.equal([0]);
     expect(new Set(told('standing'))).to.deep.equal(new Set([1]));
     for (const peer of [known, touched]) peer.hangUp();
+  });
+
+  it('a small file that was closed as the same is neither taken nor given up after that', async () => {
+    const content = noise(50);
+    const own = await ReceiveDirectory.open();
+    try {
+      await writeFile(path.join(own.place, 'f'), content);
+      const peer = await RawSession.open(own.ticket);
+      await peer.offer({ f: content.length });
+      await peer.wanted(0);
+      await peer.close(0, content);
+      await peer.bundle([[0, noise(50, 5)]]);
+      await peer.send({ type: 'drop', file: 0 });
+      await peer.finish();
+      expect(await peer.outcome(0)).to.deep.include({ digests: { sha256: sha256(content) } });
+      expect(await own.read('f')).to.deep.equal(content);
+      peer.hangUp();
+    } finally {
+      await own.close();
+    }
   });
 
   it('what cannot replace what stands there is refused before it is sent, or as soon as it differs', async () => {
