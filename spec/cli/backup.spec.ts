@@ -65,6 +65,17 @@ describe('cli: backup (the built command)', () => {
     expect(readdirSync(own)).to.not.include('stager');
   }).timeout(30_000);
 
+  // Found by the fault experiment failing-calls.
+  it('does not contain what was refused because its directory could not be flushed', async function () {
+    if (!canTrace) this.skip();
+    const failing = ['strace', '-f', '-qq', '-o', '/dev/null', '-P', join(root, '.sendall/snapshots/b/tree/home'), '-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO:when=1'];
+    // strace counts for each thread by itself.
+    const env = { UV_THREADPOOL_SIZE: '1' };
+    const { code, stderr } = await new SendallProcess(['backup', 'home', root, '--name', 'b'], { cwd: place, env, under: failing }).ended;
+    expect(code, stderr).to.equal(8);
+    expect(readdirSync(join(root, 'b/latest/home'))).to.deep.equal(['a']);
+  }).timeout(30_000);
+
   it('names what is missing, and ends with 8', async () => {
     writeFileSync(join(place, 'home/bad\\name'), '');
     const { code, stdout, stderr } = await run('home', 'kept', '--name', 'b');
