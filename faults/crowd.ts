@@ -4,12 +4,12 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CrowdFile, sendOver } from '../bench/crowd';
-import { ownValue } from '../lib/protocol/json-object';
-import { pieceSize, smallFile } from '../lib/protocol/segment';
+import { ownValue } from '../lib/wire/json-object';
+import { pieceSize, smallFile } from '../lib/wire/segment';
 import { TransferError } from '../lib/errors';
-import { parseTicket } from '../lib/transport/ticket';
-import type { Link } from '../lib/transfer/session/link';
-import { DialedMeeting } from '../lib/transfer/session/meeting';
+import { parseTicket } from '../lib/net/ticket';
+import type { Link } from '../lib/session/link';
+import { DialedMeeting } from '../lib/send/meeting';
 
 /** What became of one sender: how long, in ms, from dialing to its receipt; or why there is none. */
 export interface Fate {

@@ -1,6 +1,6 @@
 // What a network does to a transfer: each case is one transfer over connections of which some meet a fault at a byte that chance chooses.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Relay, Trap } from '../spec/transfer/session/relay';
+import type { Relay, Trap } from '../spec/session/relay';
 import type { Random } from './random';
 
 export interface NetworkCase {

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parseHookCommand } from '../cli/hook-command';
-import { parseChecksumList } from '../lib/snapshot/checksum-list';
-import { parseManifest } from '../lib/snapshot/manifest';
+import { parseChecksumList } from '../lib/snapshot/manifest/checksum-list';
+import { parseManifest } from '../lib/snapshot/manifest/manifest';
 import { sendall } from './cli/sendall-process';
 
 const root = join(__dirname, '..');

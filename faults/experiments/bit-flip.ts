@@ -154,9 +154,9 @@ export const bitFlip: Experiment = {
   sabotages: [
     {
       name: 'groups of small files are read back through the page cache',
-      edits: [{ file: 'lib/store/group-read.js', from: 'O_RDONLY | O_NOFOLLOW | (ground.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' }],
+      edits: [{ file: 'lib/store/local/group-read.js', from: 'O_RDONLY | O_NOFOLLOW | (ground.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' }],
     },
-    { name: 'what is read back of a file in segments is not compared', edits: [{ file: 'lib/store/partial-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
-    { name: 'what is read back of a file on the plain wire is not compared', edits: [{ file: 'lib/store/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
+    { name: 'what is read back of a file in segments is not compared', edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
+    { name: 'what is read back of a file on the plain wire is not compared', edits: [{ file: 'lib/store/local/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
   ],
 };

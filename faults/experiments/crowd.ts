@@ -32,7 +32,7 @@ async function run(surroundings: Surroundings, size: number, sendTo: (receiver: 
 
 const leftOpen: Sabotage = {
   name: 'the descriptor of a file that is stored stays open',
-  edits: [{ file: 'lib/store/staged-large.js', from: 'await this.handle.close();', to: '' }],
+  edits: [{ file: 'lib/store/local/staged-large.js', from: 'await this.handle.close();', to: '' }],
 };
 
 /** 1,000 connections of the plain wire at the same moment. */
@@ -44,7 +44,7 @@ export const plainCrowd: Experiment = {
     leftOpen,
     {
       name: 'memory of every transfer is kept',
-      edits: [{ file: 'lib/transfer/plain-receive.js', from: 'this.tally.add(done);', to: 'this.tally.add(done); (globalThis.kept ??= []).push(Buffer.alloc(8 << 20, 1));' }],
+      edits: [{ file: 'lib/receive/plain-receive.js', from: 'this.tally.add(done);', to: 'this.tally.add(done); (globalThis.kept ??= []).push(Buffer.alloc(8 << 20, 1));' }],
     },
   ],
 };
@@ -58,14 +58,14 @@ export const sessionCrowd: Experiment = {
     {
       name: 'nobody waits for a turn',
       edits: [
-        { file: 'lib/transfer/session/turns.js', from: 'if (this.line.length >= this.mostWaiting)', to: 'if (true)' },
-        { file: 'lib/transfer/session/turns.js', from: "TransferError('timeout', this.why)", to: "TransferError('quota', this.why)" },
-        { file: 'lib/transfer/session/host.js', from: 'mostSessions = 64;', to: 'mostSessions = 4;' },
+        { file: 'lib/receive/turns.js', from: 'if (this.line.length >= this.mostWaiting)', to: 'if (true)' },
+        { file: 'lib/receive/turns.js', from: "TransferError('timeout', this.why)", to: "TransferError('quota', this.why)" },
+        { file: 'lib/receive/host.js', from: 'mostSessions = 64;', to: 'mostSessions = 4;' },
       ],
     },
     {
       name: 'the descriptor of a file that came in pieces stays open',
-      edits: [{ file: 'lib/store/partial-bytes.js', from: 'await this.place.handle.close();', to: '' }],
+      edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'await this.place.handle.close();', to: '' }],
     },
   ],
 };
@@ -78,7 +78,7 @@ export const smallCrowd: Experiment = {
   sabotages: [
     {
       name: 'every session has threads of its own, which nobody ends',
-      edits: [{ file: 'lib/store/group-lanes.js', from: 'this.threads = threads;', to: "this.threads = new (require('./group-threads').GroupThreads)(threads.setup);" }],
+      edits: [{ file: 'lib/store/local/group-lanes.js', from: 'this.threads = threads;', to: "this.threads = new (require('./group-threads').GroupThreads)(threads.setup);" }],
     },
   ],
 };

@@ -109,11 +109,11 @@ export const failingCalls: Experiment = {
   sabotages: [
     {
       name: 'a small file whose fsync fails is taken for durable',
-      edits: [{ file: 'lib/store/small-file-lane.js', from: '(0, node_fs_1.fsyncSync)(fd)', to: '{ try { (0, node_fs_1.fsyncSync)(fd); } catch {} }' }],
+      edits: [{ file: 'lib/store/local/small-file.worker.js', from: '(0, node_fs_1.fsyncSync)(fd)', to: '{ try { (0, node_fs_1.fsyncSync)(fd); } catch {} }' }],
     },
     {
       name: 'the flush of a directory that fails is taken for done',
-      edits: [{ file: 'lib/store/directory.js', from: 'await this.handle?.sync();', to: 'await this.handle?.sync().catch(() => undefined);' }],
+      edits: [{ file: 'lib/store/local/directory.js', from: 'await this.handle?.sync();', to: 'await this.handle?.sync().catch(() => undefined);' }],
     },
   ],
 };

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JsonObject } from '../../lib/index';
-import { noise } from '../../spec/transfer/session/pair';
-import { piece, RawSession, sha256 } from '../../spec/transfer/session/raw-session';
-import { exchange, fileFrame } from '../../spec/transfer/raw-sender';
+import { noise } from '../../spec/session/pair';
+import { piece, RawSession, sha256 } from '../../spec/session/raw-session';
+import { exchange, fileFrame } from '../../spec/send/raw-sender';
 import type { Dose, Experiment, Outcome, Surroundings } from '../experiment';
 import type { Random } from '../random';
 import { Served } from '../served';
@@ -142,7 +142,7 @@ export const frames: Experiment = {
   promise: 'Frames in another order, twice, damaged or left out lead to the right file or to none.',
   run,
   sabotages: [
-    { name: 'what is read back is not compared', edits: [{ file: 'lib/store/partial-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
-    { name: 'a file counts as whole when it is closed', edits: [{ file: 'lib/protocol/segment.js', from: 'return this.covered === this.count;', to: 'return true;' }] },
+    { name: 'what is read back is not compared', edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
+    { name: 'a file counts as whole when it is closed', edits: [{ file: 'lib/wire/segment.js', from: 'return this.covered === this.count;', to: 'return true;' }] },
   ],
 };

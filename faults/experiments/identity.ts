@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { find } from '../../bench/command';
 import { createKey, formatTicket, parseTicket } from '../../lib/index';
 import type { Ended } from '../../spec/cli/sendall-process';
-import { endOf, Wiretap } from '../../spec/transport/session-port';
+import { endOf, Wiretap } from '../../spec/net/session-port';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
 import { Served } from '../served';
 
@@ -195,13 +195,13 @@ export const identity: Experiment = {
     {
       name: 'a certificate is as good as the key',
       edits: [
-        { file: 'lib/transport/tls.js', from: "checkServerIdentity: () => new Error('A certificate was shown instead of the key.')", to: 'checkServerIdentity: () => undefined' },
-        { file: 'lib/transport/tls.js', from: '    ca: [],\n', to: '' },
-        { file: 'lib/transport/tls.js', from: "ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256',", to: '' },
-        { file: 'lib/transport/tls.js', from: 'return socket.isSessionReused() && socket.getPeerX509Certificate() === undefined;', to: 'return true;' },
+        { file: 'lib/net/tls.js', from: "checkServerIdentity: () => new Error('A certificate was shown instead of the key.')", to: 'checkServerIdentity: () => undefined' },
+        { file: 'lib/net/tls.js', from: '    ca: [],\n', to: '' },
+        { file: 'lib/net/tls.js', from: "ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256',", to: '' },
+        { file: 'lib/net/tls.js', from: 'return socket.isSessionReused() && socket.getPeerX509Certificate() === undefined;', to: 'return true;' },
       ],
     },
-    { name: 'an unknown id is told so', edits: [{ file: 'lib/transport/tls.js', from: 'return key ?? (0, node_crypto_1.randomBytes)(keyLength);', to: 'return key ?? null;' }] },
+    { name: 'an unknown id is told so', edits: [{ file: 'lib/net/tls.js', from: 'return key ?? (0, node_crypto_1.randomBytes)(keyLength);', to: 'return key ?? null;' }] },
     { name: 'a key that has expired opens', edits: [{ file: 'lib/access/authorized.js', from: 'found.expires.getTime() <= Date.now()', to: 'false' }] },
     { name: 'the ticket stays in the list of processes', edits: [{ file: 'cli/hide-tickets.js', from: 'if (words.some((word, at) => word !== argv[at]))', to: 'if (false)' }] },
   ],

@@ -83,7 +83,7 @@ export const idleCrowd: Experiment = {
   sabotages: [
     {
       name: 'any number of strangers is let in',
-      edits: [{ file: 'lib/transfer/receiver.js', from: 'this.strangers.add(connection);', to: '' }],
+      edits: [{ file: 'lib/receive/receiver.js', from: 'this.strangers.add(connection);', to: '' }],
     },
   ],
 };

@@ -78,18 +78,18 @@ export const killed: Experiment = {
   sabotages: [
     {
       name: 'a small file gets its final name by being copied there',
-      edits: [{ file: 'lib/store/small-file-lane.js', from: '(0, node_fs_1.linkSync)(order', to: '(0, node_fs_1.copyFileSync)(order' }],
+      edits: [{ file: 'lib/store/local/small-file.worker.js', from: '(0, node_fs_1.linkSync)(order', to: '(0, node_fs_1.copyFileSync)(order' }],
     },
     {
       name: 'the receipt is sent before the commit',
       edits: [
-        { file: 'lib/transfer/plain-receive.js', from: '= await staged.commit();', to: "= { path: name, verified: 'device' };" },
-        { file: 'lib/transfer/plain-receive.js', from: 'stop();\n            await staged.discard();', to: 'stop();\n            setTimeout(() => void staged.commit(), 20);' },
+        { file: 'lib/receive/plain-receive.js', from: '= await staged.commit();', to: "= { path: name, verified: 'device' };" },
+        { file: 'lib/receive/plain-receive.js', from: 'stop();\n            await staged.discard();', to: 'stop();\n            setTimeout(() => void staged.commit(), 20);' },
       ],
     },
     {
       name: 'what a killed receiver has staged is not collected',
-      edits: [{ file: 'lib/store/receive-directory.js', from: '(0, promises_1.rm)(outer.at(filesName)', to: 'Promise.resolve(outer.at(filesName)' }],
+      edits: [{ file: 'lib/store/local/receive-directory.js', from: '(0, promises_1.rm)(outer.at(filesName)', to: 'Promise.resolve(outer.at(filesName)' }],
     },
   ],
 };

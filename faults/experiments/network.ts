@@ -2,8 +2,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Ended } from '../../spec/cli/sendall-process';
 import { ticketOf } from '../../spec/cli/session-run';
-import { noise } from '../../spec/transfer/session/pair';
-import { Relay } from '../../spec/transfer/session/relay';
+import { noise } from '../../spec/session/pair';
+import { Relay } from '../../spec/session/relay';
 import { brokenBuild } from '../build';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
 import { crossing, type NetworkCase, networkCases } from '../network-cases';
@@ -15,9 +15,9 @@ const together = 8;
 const hasty = {
   name: 'deadlines are short',
   edits: [
-    { file: 'lib/transfer/session/link.js', from: '{ heartbeat: 5_000, silence: 30_000 }', to: '{ heartbeat: 500, silence: 3_000 }' },
-    { file: 'lib/connection.js', from: 'exports.usualStall = 30_000;', to: 'exports.usualStall = 3_000;' },
-    { file: 'lib/transfer/session/opening.js', from: 'answerWithin = 60_000', to: 'answerWithin = 6_000' },
+    { file: 'lib/session/link.js', from: '{ heartbeat: 5_000, silence: 30_000 }', to: '{ heartbeat: 500, silence: 3_000 }' },
+    { file: 'lib/net/connection.js', from: 'exports.usualStall = 30_000;', to: 'exports.usualStall = 3_000;' },
+    { file: 'lib/session/opening.js', from: 'answerWithin = 60_000', to: 'answerWithin = 6_000' },
   ],
 };
 /** What every transfer ends within once nothing is heard, in ms: the deadline of 12.10, another attempt, and a busy machine. */
@@ -156,19 +156,19 @@ export const network: Experiment = {
   sabotages: [
     {
       name: 'the md5 of what arrived is not compared',
-      edits: [{ file: 'lib/store/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }],
+      edits: [{ file: 'lib/store/local/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }],
     },
     {
       name: 'a receipt is taken for any name',
-      edits: [{ file: 'lib/transfer/plain-answers.js', from: 'reply.file_name !== file.name', to: 'false' }],
+      edits: [{ file: 'lib/send/plain-answers.js', from: 'reply.file_name !== file.name', to: 'false' }],
     },
     {
       name: 'silence has no deadline',
-      edits: [{ file: 'lib/transfer/session/link.js', from: 'readHeader({ silence, whole: silence })', to: 'readHeader({ silence: null, whole: silence })' }],
+      edits: [{ file: 'lib/session/link.js', from: 'readHeader({ silence, whole: silence })', to: 'readHeader({ silence: null, whole: silence })' }],
     },
     {
       name: 'a lost connection is the end',
-      edits: [{ file: 'lib/transfer/session/sender.js', from: "code === 'connection-lost' || code === 'timeout' || code === 'cannot-connect'", to: 'false' }],
+      edits: [{ file: 'lib/send/session-sender.js', from: "code === 'connection-lost' || code === 'timeout' || code === 'cannot-connect'", to: 'false' }],
     },
   ],
 };

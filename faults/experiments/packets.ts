@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { checkMachine, makeNetwork, type Network } from '../../bench/wan/network';
 import { SendallProcess } from '../../spec/cli/sendall-process';
 import { ticketOf } from '../../spec/cli/session-run';
-import { noise } from '../../spec/transfer/session/pair';
+import { noise } from '../../spec/session/pair';
 import type { Dose, Experiment, Outcome, Surroundings } from '../experiment';
 import { endedWithin } from '../served';
 
@@ -115,7 +115,7 @@ export const packets: Experiment = {
   sabotages: [
     {
       name: 'a handshake has to be done within 100 ms',
-      edits: [{ file: 'lib/transfer/session/host.js', from: 'const handshakeWithin = 10_000;', to: 'const handshakeWithin = 100;' }],
+      edits: [{ file: 'lib/receive/host.js', from: 'const handshakeWithin = 10_000;', to: 'const handshakeWithin = 100;' }],
     },
   ],
 };

@@ -237,14 +237,14 @@ export const powerCut: Experiment = {
   missing: missingForVolumes,
   run,
   sabotages: [
-    { name: 'directories are not synced', edits: [{ file: 'lib/store/directory.js', from: 'await this.handle?.sync();', to: '' }] },
+    { name: 'directories are not synced', edits: [{ file: 'lib/store/local/directory.js', from: 'await this.handle?.sync();', to: '' }] },
     {
       name: 'small files go through the page cache and are not synced',
       edits: [
-        { file: 'lib/store/small-file-lane.js', from: 'await step(({ fd }) => (0, node_fs_1.fsyncSync)(fd));', to: '' },
-        { file: 'lib/store/small-file-lane.js', from: 'function write({ path, offset, size, direct, mode }) {', to: 'function write({ path, offset, size, mode }) { const direct = false;' },
+        { file: 'lib/store/local/small-file.worker.js', from: 'await step(({ fd }) => (0, node_fs_1.fsyncSync)(fd));', to: '' },
+        { file: 'lib/store/local/small-file.worker.js', from: 'function write({ path, offset, size, direct, mode }) {', to: 'function write({ path, offset, size, mode }) { const direct = false;' },
       ],
     },
-    { name: 'groups of small files are not synced', edits: [{ file: 'lib/store/group-commit-lane.js', from: 'calls.syncFileSystem(disk);', to: '' }] },
+    { name: 'groups of small files are not synced', edits: [{ file: 'lib/store/local/group-commit.worker.js', from: 'calls.syncFileSystem(disk);', to: '' }] },
   ],
 };

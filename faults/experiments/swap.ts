@@ -5,8 +5,8 @@ import { lstat, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { find, here, run as runProgram, start } from '../../bench/command';
 import { eventsOf } from '../../spec/cli/sendall-process';
-import { noise } from '../../spec/transfer/session/pair';
-import { exchange, fileFrame } from '../../spec/transfer/raw-sender';
+import { noise } from '../../spec/session/pair';
+import { exchange, fileFrame } from '../../spec/send/raw-sender';
 import type { Dose, Experiment, Outcome, Surroundings } from '../experiment';
 import { Served } from '../served';
 
@@ -161,11 +161,11 @@ export const swap: Experiment = {
   missing: () => (process.platform !== 'linux' ? 'Only Linux exchanges two names at once.' : find('cc') === undefined ? 'There is no C compiler, cc.' : undefined),
   run,
   sabotages: [
-    { name: 'paths are checked, and then used by name', edits: [{ file: 'lib/store/directory.js', from: "const byDescriptor = process.platform === 'linux';", to: 'const byDescriptor = false;' }] },
-    { name: 'links on the way are followed', edits: [{ file: 'lib/store/directory.js', from: '(follow ? 0 : O_NOFOLLOW)', to: '0' }] },
+    { name: 'paths are checked, and then used by name', edits: [{ file: 'lib/store/local/directory.js', from: "const byDescriptor = process.platform === 'linux';", to: 'const byDescriptor = false;' }] },
+    { name: 'links on the way are followed', edits: [{ file: 'lib/store/local/directory.js', from: '(follow ? 0 : O_NOFOLLOW)', to: '0' }] },
     {
       name: 'groups of small files use paths by name',
-      edits: [{ file: 'lib/store/group-directories.js', from: "const byDescriptor = process.platform === 'linux';", to: 'const byDescriptor = false;' }],
+      edits: [{ file: 'lib/store/local/group-directories.js', from: "const byDescriptor = process.platform === 'linux';", to: 'const byDescriptor = false;' }],
     },
   ],
 };

@@ -125,16 +125,16 @@ export const writeBack: Experiment = {
     {
       name: 'a failed sync of a group is believed, and what is read back comes from the page cache',
       edits: [
-        { file: 'lib/store/group-commit-lane.js', from: 'calls.syncFileSystem(disk);', to: failedSyncBelieved },
-        { file: 'lib/store/group-read.js', from: 'O_RDONLY | O_NOFOLLOW | (ground.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' },
+        { file: 'lib/store/local/group-commit.worker.js', from: 'calls.syncFileSystem(disk);', to: failedSyncBelieved },
+        { file: 'lib/store/local/group-read.js', from: 'O_RDONLY | O_NOFOLLOW | (ground.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' },
       ],
     },
     {
       name: 'small files go through the page cache, and a failed fsync is believed, of a directory too',
       edits: [
-        { file: 'lib/store/directory.js', from: 'await this.handle?.sync();', to: 'await this.handle?.sync().catch(() => undefined);' },
-        { file: 'lib/store/small-file-lane.js', from: '(0, node_fs_1.fsyncSync)(fd)', to: '{ try { (0, node_fs_1.fsyncSync)(fd); } catch {} }' },
-        { file: 'lib/store/small-file-lane.js', from: 'function write({ path, offset, size, direct, mode }) {', to: 'function write({ path, offset, size, mode }) { const direct = false;' },
+        { file: 'lib/store/local/directory.js', from: 'await this.handle?.sync();', to: 'await this.handle?.sync().catch(() => undefined);' },
+        { file: 'lib/store/local/small-file.worker.js', from: '(0, node_fs_1.fsyncSync)(fd)', to: '{ try { (0, node_fs_1.fsyncSync)(fd); } catch {} }' },
+        { file: 'lib/store/local/small-file.worker.js', from: 'function write({ path, offset, size, direct, mode }) {', to: 'function write({ path, offset, size, mode }) { const direct = false;' },
       ],
     },
   ],

@@ -51,7 +51,7 @@ const model = <Inputs extends [unknown, ...unknown[]]>(title: string, inputs: { 
 /** All of them, for the code of one build. */
 export function modelsOf(modules: Modules): Model[] {
   const { frame, json, message, sessionMessage, list, standing, segment, manifest, name: names, ticket, errors } = modules;
-  const parse = (value: unknown): import('../../lib/protocol/frame').JsonObject => json.parseJsonObject(Buffer.from(JSON.stringify(value)));
+  const parse = (value: unknown): import('../../lib/wire/frame').JsonObject => json.parseJsonObject(Buffer.from(JSON.stringify(value)));
   return [
     model('frame: what was written is read, however it is split', [fc.array(fc.dictionary(fc.constantFrom(...keys), fc.oneof(fc.string(), fc.integer())), { maxLength: 4 }), fc.array(fc.nat())], (headers, cuts) => {
       const bytes = Buffer.concat(headers.map((header) => frame.encodeFrame(header)));

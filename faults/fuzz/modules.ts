@@ -3,18 +3,18 @@ import { join } from 'node:path';
 /** The modules of one build: the code that is tried is not always the one that stands beside this file. */
 export interface Modules {
   readonly errors: typeof import('../../lib/errors');
-  readonly frame: typeof import('../../lib/protocol/frame');
-  readonly json: typeof import('../../lib/protocol/json-object');
-  readonly message: typeof import('../../lib/protocol/message');
-  readonly sessionMessage: typeof import('../../lib/protocol/session-message');
-  readonly list: typeof import('../../lib/protocol/session-list');
-  readonly standing: typeof import('../../lib/protocol/standing');
-  readonly segment: typeof import('../../lib/protocol/segment');
-  readonly manifest: typeof import('../../lib/snapshot/manifest');
+  readonly frame: typeof import('../../lib/wire/frame');
+  readonly json: typeof import('../../lib/wire/json-object');
+  readonly message: typeof import('../../lib/wire/message');
+  readonly sessionMessage: typeof import('../../lib/wire/session-message');
+  readonly list: typeof import('../../lib/wire/session-list');
+  readonly standing: typeof import('../../lib/wire/standing');
+  readonly segment: typeof import('../../lib/wire/segment');
+  readonly manifest: typeof import('../../lib/snapshot/manifest/manifest');
   readonly name: typeof import('../../lib/name');
-  readonly ticket: typeof import('../../lib/transport/ticket');
-  readonly tls: typeof import('../../lib/transport/tls');
-  readonly net: typeof import('../../lib/transport/net');
+  readonly ticket: typeof import('../../lib/net/ticket');
+  readonly tls: typeof import('../../lib/net/tls');
+  readonly net: typeof import('../../lib/net/socket');
   readonly index: typeof import('../../lib/index');
 }
 
@@ -23,18 +23,18 @@ export function modulesOf(build: string): Modules {
   const load = <Module>(name: string): Module => require(join(build, 'lib', name)) as Module;
   return {
     errors: load('errors'),
-    frame: load('protocol/frame'),
-    json: load('protocol/json-object'),
-    message: load('protocol/message'),
-    sessionMessage: load('protocol/session-message'),
-    list: load('protocol/session-list'),
-    standing: load('protocol/standing'),
-    segment: load('protocol/segment'),
-    manifest: load('snapshot/manifest'),
+    frame: load('wire/frame'),
+    json: load('wire/json-object'),
+    message: load('wire/message'),
+    sessionMessage: load('wire/session-message'),
+    list: load('wire/session-list'),
+    standing: load('wire/standing'),
+    segment: load('wire/segment'),
+    manifest: load('snapshot/manifest/manifest'),
     name: load('name'),
-    ticket: load('transport/ticket'),
-    tls: load('transport/tls'),
-    net: load('transport/net'),
+    ticket: load('net/ticket'),
+    tls: load('net/tls'),
+    net: load('net/socket'),
     index: load('index'),
   };
 }

@@ -1,10 +1,10 @@
 // Peers that say what chance makes of a conversation, each to a receiver or sender that runs, and what may come of it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TransferError, isErrorCode } from '../../lib/errors';
-import { HeaderDecoder, type JsonObject } from '../../lib/protocol/frame';
-import { parseFileHeader } from '../../lib/protocol/message';
-import { md5, RawSender } from '../../spec/transfer/raw-sender';
-import { newSession, RawSession } from '../../spec/transfer/session/raw-session';
+import { HeaderDecoder, type JsonObject } from '../../lib/wire/frame';
+import { parseFileHeader } from '../../lib/wire/message';
+import { md5, RawSender } from '../../spec/send/raw-sender';
+import { newSession, RawSession } from '../../spec/session/raw-session';
 import { encodePart, type Part } from './corpus';
 
 /** What stands for a new session in the corpus. */

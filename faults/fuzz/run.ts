@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { SessionPort } from '../../spec/transport/session-port';
+import { SessionPort } from '../../spec/net/session-port';
 import type { TransferEvent } from '../../lib/index';
 import { Random } from '../random';
 import { encodePart, type Part } from './corpus';

@@ -1,7 +1,7 @@
 import { type BigIntStats, statSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { asTransferError, TransferError } from '../errors';
-import { createKey, hidden } from '../transport/ticket';
+import { createKey, hidden } from '../net/ticket';
 import { changePrivateFile, checkKeyName, configDirectory, damaged, entriesOf, isKeyName, isRecord, readPrivateFile } from './private-file';
 
 /** What the holder of a key may do: add files; also read what is there; also replace and delete. */

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { cacheDirectory } from '../digest-cache';
+import { cacheDirectory } from '../digest/digest-cache';
 import { changePrivateFile, entriesOf, readPrivateFile } from './private-file';
 
 /**

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { TransferError } from '../errors';
-import { formatTicket, parseTicket, type Ticket } from '../transport/ticket';
+import { formatTicket, parseTicket, type Ticket } from '../net/ticket';
 import { changePrivateFile, checkKeyName, configDirectory, damaged, entriesOf, isKeyName, readPrivateFile } from './private-file';
 
 /** A machine that is known by a name. */

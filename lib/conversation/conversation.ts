@@ -1,8 +1,8 @@
-import { Connection } from '../connection';
+import { Connection } from '../net/connection';
 import { asTransferError, TransferError } from '../errors';
-import { encodeFrame } from '../protocol/frame';
-import { ownValue, quoted, type JsonObject } from '../protocol/json-object';
-import type { Dialed } from '../transport/net';
+import { encodeFrame } from '../wire/frame';
+import { ownValue, quoted, type JsonObject } from '../wire/json-object';
+import type { Dialed } from '../net/socket';
 
 /** A header and the payload behind it. */
 export interface Message {

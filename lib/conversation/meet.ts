@@ -1,6 +1,6 @@
 import { asTransferError, TransferError } from '../errors';
-import { formatAddress, parseAddress } from '../transport/address';
-import { dial, type Dialed, listen } from '../transport/net';
+import { formatAddress, parseAddress } from '../net/address';
+import { dial, type Dialed, listen } from '../net/socket';
 import { Conversation, usualPatience } from './conversation';
 
 /** What is said to one peer, from the first word to the last. */

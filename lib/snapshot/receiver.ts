@@ -1,11 +1,15 @@
-import { createReceiver as createPlainReceiver, type Receiver, type ReceiverOptions } from '../transfer/receiver';
-import { answerAsk, restoreSource } from './answer';
-import { Intakes } from './intakes';
+import { createReceiver as createPlainReceiver, type Receiver, type ReceiverOptions } from '../receive/receiver';
+import { Asked } from './remote/asked';
+import { answerAsk, restoreSource } from './remote/answer';
+import { Intakes } from './backup/intakes';
 
 /** Opens a directory for receiving files and backups. Rejects with `directory` when it is unsafe or in use. */
 export async function createReceiver(options: ReceiverOptions): Promise<Receiver> {
   const intakes = new Intakes(options.on ?? (() => undefined));
-  const receiver = await createPlainReceiver(options, { openIntake: (request) => intakes.take(request), answer: answerAsk, source: restoreSource });
+  const receiver = await createPlainReceiver(options, {
+    openIntake: (request) => intakes.take(request),
+    serve: (serving) => new Asked(serving, { answer: answerAsk, source: restoreSource }),
+  });
   return {
     listen: (address) => receiver.listen(address),
     once: () => receiver.once(),

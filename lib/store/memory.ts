@@ -1,4 +1,4 @@
-import { createDigests } from '../digest';
+import { createDigests } from '../digest/digest';
 import { TransferError } from '../errors';
 import { collationKey, type EntryName, parseEntryName, printable } from '../name';
 import { algorithmsOf, type Committed, firstDifference, type NewFile, type StagedFile, type Store } from './store';

@@ -1,10 +1,10 @@
 import type { EntryName } from '../name';
 import type { Digests, Verified } from '../progress';
-import type { GroupStore } from './group';
-import type { PartialFiles } from './partial-files';
-import type { ReceiptIndex } from './receipt-index';
+import type { GroupStore } from './local/group';
+import type { PartialFiles } from './local/partial-files';
+import type { ReceiptIndex } from './local/receipt-index';
 
-export type { Standing } from './group-look';
+export type { Standing } from './local/group-look';
 
 /** Room that was promised to a file. */
 export interface Admitted {

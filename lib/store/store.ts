@@ -1,4 +1,4 @@
-import type { DigestAlgorithm } from '../digest';
+import type { DigestAlgorithm } from '../digest/digest';
 import type { EntryName } from '../name';
 import type { Digests, Verified } from '../progress';
 

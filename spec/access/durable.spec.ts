@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { canTrace } from '../store/trace';
+import { canTrace } from '../store/local/trace';
 
 (canTrace ? describe : describe.skip)('lib/access/private-file, as strace sees it', () => {
   const directory = mkdtempSync(join(tmpdir(), 'sendall-durable-'));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { expect } from 'chai';
 import { Peers } from '../../lib/access/peers';
-import { createKey, formatTicket, type Ticket } from '../../lib/transport/ticket';
+import { createKey, formatTicket, type Ticket } from '../../lib/net/ticket';
 import { failureOf } from '../store/delivery';
 
 const ticketFor = (host: string): Ticket => ({ ...createKey(), address: { kind: 'tcp', host, port: 8898 } });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Ajv2020 } from 'ajv/dist/2020';
 import { expect } from 'chai';
-import { canTrace } from '../store/trace';
+import { canTrace } from '../store/local/trace';
 import { type Ended, eventsOf, sendall, SendallProcess } from './sendall-process';
 
 const schema = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8')) as object;

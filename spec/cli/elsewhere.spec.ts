@@ -3,7 +3,7 @@ import { appendFileSync, closeSync, mkdirSync, openSync, readdirSync, readFileSy
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020';
 import { expect } from 'chai';
-import { noise } from '../transfer/session/pair';
+import { noise } from '../session/pair';
 import { eventsOf } from './sendall-process';
 import { lastOf, SessionRun } from './session-run';
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parseEntryName } from '../../lib/name';
-import { lockBackup } from '../../lib/snapshot/backup-lock';
+import { lockBackup } from '../../lib/snapshot/backup/backup-lock';
 import { madeSnapshot } from '../snapshot/made-snapshot';
 import { type Ended, eventsOf, sendall } from './sendall-process';
 

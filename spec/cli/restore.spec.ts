@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { madeSnapshot } from '../snapshot/made-snapshot';
-import { noise } from '../transfer/session/pair';
+import { noise } from '../session/pair';
 import { type Ended, eventsOf, sendall, SendallProcess } from './sendall-process';
 import { eventually, lastOf } from './session-run';
 

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { expect } from 'chai';
-import { type Journal, readJournal } from '../../lib/store/journal';
-import { noise } from '../transfer/session/pair';
+import { type Journal, readJournal } from '../../lib/store/local/journal';
+import { noise } from '../session/pair';
 import { eventsOf, type SendallProcess } from './sendall-process';
 import { eventually, lastOf, SessionRun } from './session-run';
 

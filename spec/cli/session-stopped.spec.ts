@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { expect } from 'chai';
-import { noise } from '../transfer/session/pair';
+import { noise } from '../session/pair';
 import { type Ended, eventsOf, type SendallProcess } from './sendall-process';
 import { eventually, lastOf, SessionRun, ticketOf } from './session-run';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Ajv2020 } from 'ajv/dist/2020';
 import { expect } from 'chai';
-import { checksumLine } from '../../lib/snapshot/checksum-list';
+import { checksumLine } from '../../lib/snapshot/manifest/checksum-list';
 import { encoded, madeSnapshot } from '../snapshot/made-snapshot';
 import { eventsOf, sendall, SendallProcess } from './sendall-process';
 

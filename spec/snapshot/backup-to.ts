@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TransferEvent } from '../../lib/index';
 import { TransferError } from '../../lib/errors';
-import { backup, type BackupOptions, type BackupResult } from '../../lib/snapshot/backup';
+import { backup, type BackupOptions, type BackupResult } from '../../lib/snapshot/backup/backup';
 import { createReceiver } from '../../lib/snapshot/receiver';
-import { type Manifest, manifestName, parseManifest } from '../../lib/snapshot/manifest';
-import type { Receiver } from '../../lib/transfer/receiver';
+import { type Manifest, manifestName, parseManifest } from '../../lib/snapshot/manifest/manifest';
+import type { Receiver } from '../../lib/receive/receiver';
 
 /** How one backup ended, and what it told. */
 export interface Backed {

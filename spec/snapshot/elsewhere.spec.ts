@@ -3,9 +3,9 @@ import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { AuthorizedKeys, createReceiver, diffSnapshots, formatTicket, listSnapshots, parseTicket, prune, type Receiver, restore, type Rights, TransferError, verify } from '../../lib/index';
-import { Heard, temporaryDirectory } from '../transfer/receive-directory';
-import { MiB, noise } from '../transfer/session/pair';
-import { RawSession } from '../transfer/session/raw-session';
+import { Heard, temporaryDirectory } from '../receive/receive-directory';
+import { MiB, noise } from '../session/pair';
+import { RawSession } from '../session/raw-session';
 import { madeSnapshot } from './made-snapshot';
 
 const [first, second] = ['2026-11-20T101233Z', '2026-11-21T101233Z'];

@@ -1,13 +1,13 @@
 import { chmodSync, existsSync, linkSync, lstatSync, lutimesSync, mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
 
-import { createDigest, type DigestAlgorithm } from '../../lib/digest';
+import { createDigest, type DigestAlgorithm } from '../../lib/digest/digest';
 import type { ErrorCode } from '../../lib/errors';
 import { parseEntryName } from '../../lib/name';
-import { checksumLine, checksumListName } from '../../lib/snapshot/checksum-list';
-import { latestName } from '../../lib/snapshot/catalog';
-import { type Manifest, ManifestEncoder, type ManifestEntry, type ManifestHead, manifestName, type ManifestTotals } from '../../lib/snapshot/manifest';
-import { parseSnapshotId, timeOf } from '../../lib/snapshot/snapshot-id';
+import { checksumLine, checksumListName } from '../../lib/snapshot/manifest/checksum-list';
+import { latestName } from '../../lib/snapshot/manifest/catalog';
+import { type Manifest, ManifestEncoder, type ManifestEntry, type ManifestHead, manifestName, type ManifestTotals } from '../../lib/snapshot/manifest/manifest';
+import { parseSnapshotId, timeOf } from '../../lib/snapshot/manifest/snapshot-id';
 
 /** Content of a file, another name of one, where a symbolic link points to, an empty directory, or something that could not be stored. */
 export type MadeEntry = string | Uint8Array | { readonly link: string } | { readonly symlink: string } | { readonly directory: true } | { readonly missing: ErrorCode };

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
-import { type Manifest, type ManifestEntry, parseManifest } from '../../lib/snapshot/manifest';
+import { type Manifest, type ManifestEntry, parseManifest } from '../../lib/snapshot/manifest/manifest';
 import { encoded } from './made-snapshot';
 
 /** fixtures/vectors/README.md says what the keys mean. */

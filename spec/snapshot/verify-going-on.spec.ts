@@ -3,7 +3,7 @@ import { appendFileSync, chmodSync, existsSync, mkdtempSync, readFileSync, rmSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TransferEvent } from '../../lib/progress';
-import { verify, type VerifyOptions } from '../../lib/snapshot/verify';
+import { verify, type VerifyOptions } from '../../lib/snapshot/verify/verify';
 import { content, failureOf } from '../store/delivery';
 import { encoded, type MadeEntry, type MadeSnapshot, madeSnapshot } from './made-snapshot';
 

@@ -4,10 +4,10 @@ import { mkdir, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEntryName } from '../../lib/name';
 import { Allowance, type Limits, type Usage } from '../../lib/store/limited';
-import { LocalStore } from '../../lib/store/local';
+import { LocalStore } from '../../lib/store/local/local';
 import type { SessionStore } from '../../lib/store/session-store';
 import { codeOf, content, md5Of } from './delivery';
-import { emptyDirectory } from './local-place';
+import { emptyDirectory } from './local/local-place';
 
 const mib = 1024 * 1024;
 const name = parseEntryName('d/f');

@@ -1,0 +1,174 @@
+import { randomBytes } from 'node:crypto';
+import { connect, createServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import { errnoOf, TransferError } from '../errors';
+import { adoptSecured, dial, type Dialed, type DialOptions, type Reached } from './socket';
+import type { ByteStream } from './byte-stream';
+import type { Ticket } from './ticket';
+
+/** A connection on which both sides have shown that they hold the same key. */
+export interface Secured extends Dialed {
+  readonly keyId: string;
+}
+
+/** An empty `ca`, since no certificate is ever right. A cipher with SHA-384 could not carry these keys. */
+const settings: SecureContextOptions = {
+  minVersion: 'TLSv1.3',
+  maxVersion: 'TLSv1.3',
+  ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256',
+  ca: [],
+};
+const keyLength = 32;
+/** Of the record with a hello: several times what one needs that offers a key. A longer one may not be here whole, and OpenSSL then waits for its rest in vain. */
+const longestHello = 4_000;
+const idForm = /^[0-9a-f]{32}$/;
+
+/**
+ * Whether a connection that begins with `bytes` is TLS (`16 03`, then not `00`); undefined while that is open. No frame begins
+ * like that.
+ */
+export function beginsTls(bytes: Uint8Array): boolean | undefined {
+  const [first, second, third] = bytes;
+  if (first === undefined) return undefined;
+  if (first !== 0x16) return false;
+  if (second === undefined) return undefined;
+  if (second !== 0x03) return false;
+  return third === undefined ? undefined : third !== 0x00;
+}
+
+/** The length of the first TLS record, as far as it is known. */
+function helloLength([, , , high = 0, low = 0]: Uint8Array): number {
+  return high * 256 + low;
+}
+
+/** Whether `stream` begins with TLS, without taking anything; false also for a peer that says nothing for `within` ms, or ends. */
+export async function announcesTls(stream: ByteStream, within: number): Promise<boolean> {
+  let late: NodeJS.Timeout | undefined;
+  const silence = new Promise<false>((resolve) => {
+    late = setTimeout(() => resolve(false), within);
+  });
+  const look = async (): Promise<boolean> => {
+    for (;;) {
+      const tls = beginsTls(stream.peek());
+      if (tls !== undefined) return tls;
+      if (!(await stream.more())) return false;
+    }
+  };
+  try {
+    // A stream that fails is for whoever reads from it next.
+    return await Promise.race([look().catch(() => false), silence]);
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+/**
+ * Dials, and proves to each side that the other one holds the key, within `timeout` ms in all. Rejects with `not-authorized`
+ * (the key is not known there, or somebody else answered), `cannot-connect`, or `interrupted` when `signal` aborts.
+ */
+export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Promise<Secured & Reached> {
+  const { timeout = 10_000, signal } = options;
+  const until = performance.now() + timeout;
+  const dialed = await dial(ticket.address, { timeout, signal });
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      ...settings,
+      socket: dialed.stream.detach(),
+      rejectUnauthorized: true,
+      // Asked about a certificate only: any machine in the middle could have one that is in order.
+      checkServerIdentity: () => new Error('A certificate was shown instead of the key.'),
+      pskCallback: () => ({ identity: ticket.id, psk: ticket.key }),
+    });
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', aborted);
+    };
+    const give = (error: TransferError): void => {
+      settle();
+      socket.destroy();
+      reject(error);
+    };
+    const aborted = (): void => give(new TransferError('interrupted', 'Interrupted.'));
+    const late = (): void => give(new TransferError('cannot-connect', `${dialed.peer} did not answer within ${String(timeout / 1000)} s.`, { cause: unfinished() }));
+    const timer = setTimeout(late, Math.max(0, until - performance.now()));
+    signal?.addEventListener('abort', aborted, { once: true });
+    if (signal?.aborted) aborted();
+    const failed = (cause: Error): void => give(refusal(dialed.peer, cause));
+    socket.on('error', failed);
+    socket.once('secureConnect', () => {
+      if (!provedByKey(socket)) {
+        give(refusal(dialed.peer));
+        return;
+      }
+      settle();
+      socket.off('error', failed);
+      resolve({ ...dialed, stream: adoptSecured(socket), keyId: ticket.id });
+    });
+  });
+}
+
+/**
+ * The accepting side: makes TLS of `accepted`, whose first bytes were looked at and not taken, within `deadline` ms. `lookup`
+ * gives the key of an id at this moment. An id that it does not know fails exactly as a wrong key does. Rejects with `timeout`,
+ * or with `not-authorized`, also where the peer leaves; the connection is closed then.
+ */
+export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Array | undefined, options: { readonly deadline: number }): Promise<Secured> {
+  const { deadline } = options;
+  return new Promise((resolve, reject) => {
+    let keyId: string | undefined;
+    // One for each connection: so no session ticket of an earlier one is worth anything, and a key removed is one that opens nothing.
+    const server = createServer({
+      ...settings,
+      handshakeTimeout: deadline,
+      pskCallback: (_socket, id) => {
+        const key = idForm.test(id) ? lookup(id) : undefined;
+        keyId = key && id;
+        return key ?? randomBytes(keyLength);
+      },
+    });
+    const tooLong = helloLength(accepted.stream.peek()) > longestHello;
+    const raw = accepted.stream.detach();
+    const give = (error: TransferError): void => {
+      clearTimeout(timer);
+      raw.destroy();
+      reject(error);
+    };
+    const timer = setTimeout(() => give(new TransferError('timeout', 'The peer did not show a key in time.')), deadline);
+    const refuse = (cause?: Error): void => give(new TransferError('not-authorized', 'The peer did not show a key that is known here.', { cause }));
+    server.on('tlsClientError', refuse);
+    // Nothing is ever resumed. That somebody is asked also makes OpenSSL's input 16 KiB wide from the first byte on, where it would
+    // be as narrow as that byte and read twice as often for good: an eighth of the work of receiving.
+    server.on('resumeSession', (_id: Buffer, answer: (error: null, session: null) => void) => answer(null, null));
+    // So that a peer that leaves in the middle of the handshake is noticed at once.
+    const { allowHalfOpen } = raw;
+    raw.allowHalfOpen = false;
+    server.on('secureConnection', (socket) => {
+      socket.allowHalfOpen = allowHalfOpen;
+      if (keyId === undefined || !provedByKey(socket)) {
+        refuse();
+        return;
+      }
+      clearTimeout(timer);
+      resolve({ ...accepted, stream: adoptSecured(socket), keyId });
+    });
+    if (tooLong) refuse();
+    else server.emit('connection', raw);
+  });
+}
+
+/** What OpenSSL says after a handshake by key alone: no certificate was shown, and the key counts as a session reused. */
+function provedByKey(socket: TLSSocket): boolean {
+  return socket.isSessionReused() && socket.getPeerX509Certificate() === undefined;
+}
+
+/** Told apart from a peer that could not be reached at all. */
+function unfinished(): Error {
+  return Object.assign(new Error('The handshake was not finished in time.'), { code: 'ETIMEDOUT' });
+}
+
+function refusal(peer: string, cause?: Error): TransferError {
+  if (errnoOf(cause)) return new TransferError('cannot-connect', `${peer} hung up before it was known who is there.`, { cause });
+  return new TransferError('not-authorized', `${peer} does not hold the key of this ticket.`, {
+    cause,
+    hint: 'The ticket may be used up, removed or meant for another machine. Take a new one from the other side.',
+  });
+}

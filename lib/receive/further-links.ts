@@ -1,0 +1,58 @@
+import { asTransferError, TransferError } from '../errors';
+import type { Link } from '../session/link';
+
+/** Each of them may hold a piece of a file in memory. */
+const mostLinks = 64;
+
+/** The connections of a receiver's session beside connection 0, by their numbers. */
+export class FurtherLinks {
+  /** Undefined while one is being made. */
+  private readonly links = new Map<number, Link | undefined>();
+  private closed = false;
+
+  constructor(
+    /** Takes what arrives on one, until its end. */
+    private readonly listen: (link: Link, number: number) => Promise<void>,
+    /** Told of what makes no sense: on another connection it would only come again. */
+    private readonly broken: (error: TransferError) => void,
+  ) {}
+
+  /** Expects connection `number`. Throws `bad-header` where it is there already, or one too many. */
+  expect(number: number): void {
+    if (this.links.has(number)) throw new TransferError('bad-header', `Connection ${String(number)} of this session is there already.`);
+    if (this.links.size >= mostLinks) throw new TransferError('bad-header', `A session has at most ${String(mostLinks)} connections beside its first.`);
+    this.links.set(number, undefined);
+  }
+
+  /** One that was expected will not come. */
+  giveUp(number: number): void {
+    if (this.links.get(number) === undefined) this.links.delete(number);
+  }
+
+  /** One that was expected is here. Resolves when it has ended, in whatever way. */
+  async attach(link: Link, number: number): Promise<void> {
+    this.links.set(number, link);
+    try {
+      if (!this.closed) await this.listen(link, number);
+      link.close();
+    } catch (thrown) {
+      const error = asTransferError(thrown, 'connection-lost', 'The connection was lost');
+      // What it had not brought is sent again on another one: the sender knows by `taken`.
+      if (error.code !== 'connection-lost' && error.code !== 'timeout') this.broken(error);
+      link.close(error);
+    } finally {
+      this.links.delete(number);
+    }
+  }
+
+  /** Reads from none of them any more. */
+  stop(reason: TransferError): void {
+    for (const link of this.links.values()) link?.connection.stopReading(reason);
+  }
+
+  /** Ends all of them. */
+  close(reason: TransferError | undefined): void {
+    this.closed = true;
+    for (const link of this.links.values()) link?.close(reason);
+  }
+}

@@ -1,0 +1,273 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Authorization, AuthorizedKeys } from '../access/authorized';
+import { Connection } from '../net/connection';
+import { asTransferError, TransferError } from '../errors';
+import type { RestoreAsk } from '../wire/ask';
+import type { Hello } from '../wire/hello';
+import type { Dialed } from '../net/socket';
+import { createKey, type SessionKey, type Ticket } from '../net/ticket';
+import { acceptSecured, dialSecured, type Secured } from '../net/tls';
+import { failureEvent } from '../session/summary';
+import type { Intake } from './intake';
+import { Link, type LinkDeadlines } from '../session/link';
+import { roundTripSince } from '../session/round-trip';
+import { keeperMissing, type SnapshotService } from './keeper';
+import { answerIntroduction, awaitIntroduction, introduce, newSession, unknownSession } from '../session/opening';
+import { intakeFor, openReceiving, type ReceivingOptions, rightsHint } from './open-receiving';
+import type { SessionReceived, SessionReceiving } from './session-receive';
+import { Turns } from './turns';
+
+export interface SessionHostOptions extends ReceivingOptions {
+  /** The lasting keys; without it only the ticket opens. */
+  readonly authorized: AuthorizedKeys | undefined;
+  readonly deadlines: LinkDeadlines;
+}
+
+/** Time in which an accepted peer shows its key, in ms. */
+const handshakeWithin = 10_000;
+/**
+ * So many peers at once may be in the middle of showing their key; so many more wait for it, for so long, in ms. One who has been at it
+ * for `handshakeTurn` ms while others wait makes room. Sooner nobody does: else none of a crowd would get through.
+ */
+const mostHandshakes = 32;
+const mostBefore = 1024;
+const waitForHandshake = 8_000;
+const handshakeTurn = 1_000;
+const lookEvery = 250;
+const firstPause = 200;
+const longestPause = 5_000;
+/** Each has threads of its own, so that whoever holds a key cannot have any number of them. */
+const mostSessions = 64;
+/** So many more wait for one of them to end, for so long, in ms: less than they wait for our `hello`. */
+const mostWaiting = 128;
+const waitForTurn = 45_000;
+/** What one who holds only the ticket left unfinished, whoever holds the next one can go on with. */
+const ticketPeer = 'ticket';
+
+interface Session {
+  readonly receiving: Promise<SessionReceiving>;
+  /** The id of its key. */
+  readonly peer: string;
+  readonly over: Promise<SessionReceived>;
+  stop(reason: TransferError): void;
+}
+
+/** What differs between a peer that dialed us and one that we dialed. */
+interface Dealings {
+  /** Makes a further connection, and resolves when that has ended. */
+  readonly connect?: (number: number) => Promise<void>;
+  /** The snapshot that it makes. */
+  readonly intake?: Intake | undefined;
+  /** Ends the session when it aborts. */
+  readonly signal?: AbortSignal | undefined;
+  /** Answers the hello of connection 0. */
+  readonly welcome?: () => Promise<void>;
+}
+
+/** The receiver's side of all sessions: who is let in, and which connection belongs to which session. */
+export class SessionHost {
+  /** Good for as long as this lives. */
+  readonly key: SessionKey = createKey();
+  private readonly sessions = new Map<string, Session>();
+  /** Who is showing its key, and since when. */
+  private readonly handshakes = new Map<Dialed, number>();
+  private readonly showing = new Turns(mostHandshakes, mostBefore, waitForHandshake, 'Too many others are showing their keys.');
+  private readonly sending = new Turns(mostSessions, mostWaiting, waitForTurn, 'Too many others are sending at this moment.');
+  /** Accepted, each with what becomes of it. */
+  private readonly connections = new Map<Connection, Promise<unknown>>();
+  private closed: TransferError | undefined;
+  private readonly snapshots: SnapshotService | undefined;
+
+  constructor(private readonly options: SessionHostOptions) {
+    this.snapshots = options.keeper?.serve(options);
+  }
+
+  /**
+   * Takes an accepted connection that begins with TLS. Resolves when it has ended: with how its session went for connection 0
+   * of a session, else with undefined. Never rejects.
+   */
+  async accept(accepted: Dialed): Promise<SessionReceived | undefined> {
+    let came: { readonly secured: Secured; readonly roundTrip: number };
+    const room = setInterval(() => this.makeRoom(), lookEvery);
+    try {
+      came = await this.showing.take(async () => {
+        clearInterval(room);
+        const began = performance.now();
+        this.handshakes.set(accepted, began);
+        return { secured: await acceptSecured(accepted, (id) => this.keyOf(id), { deadline: handshakeWithin }), roundTrip: roundTripSince(began) };
+      });
+    } catch (error) {
+      accepted.stream.destroy();
+      // Whoever comes without a key is told nothing; who runs this receiver may want to know.
+      this.options.on(failureEvent(asTransferError(error, 'not-authorized', 'The handshake failed')));
+      return undefined;
+    } finally {
+      clearInterval(room);
+      this.handshakes.delete(accepted);
+    }
+    const { secured, roundTrip } = came;
+    const connection = new Connection(secured.stream, secured.peer);
+    const outcome = this.admit(connection, secured.keyId, roundTrip).finally(() => this.connections.delete(connection));
+    this.connections.set(connection, outcome);
+    return outcome;
+  }
+
+  /**
+   * Dials a sender that listens, or with `ask` a receiver that has snapshots, and takes all that it sends; dials again for `retryFor`
+   * ms where the connection is lost. Rejects with why that was not possible.
+   */
+  async dial(ticket: Ticket, retryFor: number, signal: AbortSignal | undefined, ask?: RestoreAsk): Promise<SessionReceived> {
+    const session = newSession();
+    let lostAt: number | undefined;
+    let last: SessionReceived | undefined;
+    for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
+      try {
+        const { link, hello } = await this.introduce(ticket, { session, connection: 0, ask }, signal);
+        const connect = async (number: number): Promise<void> => {
+          const further = await this.introduce(ticket, { session, connection: number, ask }, signal);
+          const receiving = await this.sessions.get(session)?.receiving;
+          if (receiving) await receiving.further.attach(further.link, number);
+          else further.link.close();
+        };
+        last = await this.receive(link, hello, undefined, { connect, signal }).finally(() => link.close());
+        if (last.lost === undefined || !last.lost.retry || signal?.aborted || this.closed) return last;
+        lostAt = performance.now();
+        pause = firstPause;
+      } catch (error) {
+        if (lostAt === undefined || !(error instanceof TransferError && error.retry) || signal?.aborted) throw error;
+      }
+      if (performance.now() - (lostAt ?? 0) + pause > retryFor) {
+        if (last) return last;
+        throw new TransferError('connection-lost', 'The sender could not be reached again.');
+      }
+      // Cut short, the next attempt says why.
+      await sleep(pause, undefined, signal ? { signal } : {}).catch(() => undefined);
+    }
+  }
+
+  /** Ends all sessions; what is unfinished is kept. Resolves when they have ended. */
+  async close(reason: TransferError, now: boolean): Promise<void> {
+    this.closed = reason;
+    for (const { stream } of this.handshakes.keys()) stream.destroy(reason);
+    for (const line of [this.showing, this.sending]) line.close(reason);
+    for (const session of this.sessions.values()) session.stop(reason);
+    const asked = this.snapshots?.stop();
+    for (const connection of this.connections.keys()) connection[now ? 'close' : 'stopReading'](reason);
+    await Promise.allSettled([...[...this.sessions.values()].map(({ over }) => over), asked, ...this.connections.values()]);
+  }
+
+  private keyOf(id: string): Uint8Array | undefined {
+    return id === this.key.id ? this.key.key : this.options.authorized?.find(id)?.key;
+  }
+
+  private async admit(connection: Connection, keyId: string, roundTrip: number): Promise<SessionReceived | undefined> {
+    try {
+      const hello = await awaitIntroduction(connection, 'receiver');
+      const authorization = keyId === this.key.id ? undefined : this.options.authorized?.find(keyId);
+      const peer = keyId === this.key.id ? ticketPeer : keyId;
+      if (peer === keyId && !authorization) throw new TransferError('not-authorized', 'This key is not valid any more.');
+      if (hello.ask) {
+        if (!this.snapshots) throw keeperMissing();
+        await this.snapshots.take(connection, { hello, ask: hello.ask, authorization, peer, roundTrip });
+        return undefined;
+      }
+      if (authorization?.rights === 'read') throw new TransferError('not-authorized', 'This key may read, and not send.', { hint: rightsHint });
+      if (hello.connection > 0) {
+        await this.join(connection, hello, peer);
+        return undefined;
+      }
+      for (let earlier = this.sessions.get(hello.session); earlier; earlier = this.sessions.get(hello.session)) {
+        if (earlier.peer !== peer) throw unknownSession();
+        // The sender is back before we noticed that it was gone.
+        earlier.stop(new TransferError('connection-lost', 'The sender came back on another connection.'));
+        await earlier.over.catch(() => undefined);
+      }
+      if (this.closed) throw this.closed;
+      return await this.sending.take(() => this.begin(connection, hello, authorization, peer));
+    } catch (thrown) {
+      await this.refuse(connection, asTransferError(thrown, 'unexpected', 'The session could not begin'));
+      return undefined;
+    } finally {
+      connection.close();
+    }
+  }
+
+  private async begin(connection: Connection, hello: Hello, authorization: Authorization | undefined, peer: string): Promise<SessionReceived> {
+    const intake = await intakeFor(this.options, { hello, authorization, peer });
+    const link = new Link(connection, this.options.deadlines, false);
+    const welcome = (): Promise<void> => {
+      const answered = answerIntroduction(connection, hello, { role: 'receiver', ...(hello.repair === undefined ? {} : { repair: hello.repair }), ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}) });
+      link.greeted();
+      return answered;
+    };
+    return this.receive(link, hello, authorization, { welcome, intake });
+  }
+
+  /** Somebody waits to show its key. */
+  private makeRoom(): void {
+    const [oldest] = this.handshakes;
+    if (!oldest || performance.now() - oldest[1] < handshakeTurn) return;
+    this.handshakes.delete(oldest[0]);
+    oldest[0].stream.destroy(new TransferError('timeout', 'Others wait to show their keys.'));
+  }
+
+  /** Whoever runs this receiver learns why, and the peer what concerns it: not what our directories are called. */
+  private async refuse(connection: Connection, error: TransferError): Promise<void> {
+    if (error.code !== 'connection-lost' && error !== this.closed) this.options.on(failureEvent(error));
+    const { code, message, hint } = error.code === 'directory' ? new TransferError('disk', "The receiver's directory for this key cannot be used.") : error;
+    await connection.send({ type: 'refusal', code, message, ...(hint === undefined ? {} : { hint }) }).catch(() => undefined);
+    await connection.linger();
+  }
+
+  private async join(connection: Connection, hello: Hello, peer: string): Promise<void> {
+    const session = this.sessions.get(hello.session);
+    if (session?.peer !== peer) throw unknownSession();
+    const { further } = await session.receiving;
+    further.expect(hello.connection);
+    try {
+      await answerIntroduction(connection, hello, { role: 'receiver' });
+    } catch (error) {
+      further.giveUp(hello.connection);
+      throw error;
+    }
+    await further.attach(new Link(connection, this.options.deadlines), hello.connection);
+  }
+
+  /** Runs a session to its end. It is known before `welcome` tells the peer, so that further connections find it. */
+  private async receive(link: Link, hello: Hello, authorization: Authorization | undefined, { connect, intake, signal, welcome }: Dealings): Promise<SessionReceived> {
+    const peer = authorization?.id ?? ticketPeer;
+    const receiving = openReceiving(this.options, { hello, authorization, peer }, link, connect, intake);
+    const over = receiving.then(async (opened) => {
+      const running = opened.run();
+      // A peer that does not hear it is gone, which ends the session by itself.
+      await welcome?.().catch(() => undefined);
+      return running;
+    });
+    const stop = (reason: TransferError): void => void receiving.then((opened) => opened.stop(reason)).catch(() => undefined);
+    const session = { receiving, peer, over, stop };
+    this.sessions.set(hello.session, session);
+    const aborted = (): void => stop(new TransferError('interrupted', 'The receiver was stopped.'));
+    signal?.addEventListener('abort', aborted, { once: true });
+    if (signal?.aborted) aborted();
+    try {
+      const received = await over;
+      if (received.lost) this.options.on(failureEvent(received.lost));
+      return received;
+    } finally {
+      signal?.removeEventListener('abort', aborted);
+      if (this.sessions.get(hello.session) === session) this.sessions.delete(hello.session);
+    }
+  }
+
+  private async introduce(ticket: Ticket, { session, connection: number, ask }: Pick<Hello, 'session' | 'connection'> & { readonly ask: RestoreAsk | undefined }, signal: AbortSignal | undefined): Promise<{ link: Link; hello: Hello }> {
+    const dialed = await dialSecured(ticket, { signal });
+    const connection = new Connection(dialed.stream, dialed.peer);
+    try {
+      const hello = await introduce(connection, { role: 'receiver', session, connection: number, ...(ask ? { ask } : {}) });
+      return { link: new Link(connection, this.options.deadlines), hello };
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+}

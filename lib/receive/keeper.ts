@@ -1,0 +1,50 @@
+import type { Authorization } from '../access/authorized';
+import { TransferError } from '../errors';
+import type { Connection } from '../net/connection';
+import type { LinkDeadlines } from '../session/link';
+import type { Ask } from '../wire/ask';
+import type { Hello } from '../wire/hello';
+import type { Listener } from '../progress';
+import type { Home } from './homes';
+import type { OpenIntake } from './intake';
+
+/** One who wants something done with the snapshots that are here. */
+export interface Asker {
+  readonly hello: Hello;
+  readonly ask: Ask;
+  /** Undefined for the holder of the ticket. */
+  readonly authorization: Authorization | undefined;
+  /** The id of its key. */
+  readonly peer: string;
+  /** In ms. */
+  readonly roundTrip: number;
+}
+
+/** What a service of snapshots gets from the receiver whose snapshots they are. */
+export interface ServiceOptions {
+  readonly on: Listener;
+  /** Where the files of a key are; undefined for the ticket. Rejects with `directory`. */
+  readonly home: (authorization: Authorization | undefined) => Promise<Home>;
+  readonly deadlines: LinkDeadlines;
+}
+
+/** Does what others ask of the snapshots of one receiver. */
+export interface SnapshotService {
+  /** Does what is asked over `connection`. Resolves when that has ended. Rejects with what the peer is to be refused with. */
+  take(connection: Connection, asker: Asker): Promise<void>;
+  /** Ends all of it. */
+  stop(): Promise<void>;
+}
+
+/** Whoever keeps the snapshots of a receiver: the layer above this one, which this one does not know. */
+export interface Keeper {
+  /** Takes a new one in, or what heals those that are there. */
+  readonly openIntake: OpenIntake;
+  /** What serves those who ask, for as long as the receiver lives. */
+  readonly serve: (options: ServiceOptions) => SnapshotService;
+}
+
+/** The refusal of a receiver that keeps no backups. */
+export function keeperMissing(): TransferError {
+  return new TransferError('usage', 'This receiver keeps no backups.');
+}

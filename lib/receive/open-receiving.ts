@@ -1,0 +1,75 @@
+import type { Authorization } from '../access/authorized';
+import { TransferError } from '../errors';
+import type { Listener } from '../progress';
+import type { Hello } from '../wire/hello';
+import type { IfExists } from '../store/store';
+import type { Home } from './homes';
+import type { Intake } from './intake';
+import { type Keeper, keeperMissing } from './keeper';
+import type { Link } from '../session/link';
+import { SessionReceiving } from './session-receive';
+import type { SessionRules } from './rules';
+
+/** What a receiver decides for all of its sessions. */
+export interface ReceivingOptions {
+  readonly ifExists: IfExists;
+  readonly on: Listener;
+  /** Where the files of a key go; undefined for the ticket. Rejects with `directory`. */
+  readonly home: (authorization: Authorization | undefined) => Promise<Home>;
+  /** Whoever keeps backups; without it everything about them is refused. */
+  readonly keeper?: Keeper | undefined;
+}
+
+/** Who came, and with what. */
+export interface Comer {
+  readonly hello: Hello;
+  /** Undefined for the holder of the ticket. */
+  readonly authorization: Authorization | undefined;
+  /** The id of its key. */
+  readonly peer: string;
+}
+
+/** Opens the store for a session. `connect` makes further connections where we dialed, `intake` is the snapshot that it makes. */
+export async function openReceiving(options: ReceivingOptions, { hello, authorization, peer }: Comer, link: Link, connect?: (number: number) => Promise<void>, intake?: Intake): Promise<SessionReceiving> {
+  const { store, allowance } = intake?.home ?? (await options.home(authorization));
+  const sessionStore = await store.session(hello.digest ?? 'blake3', allowance).catch(async (error: unknown) => {
+    await intake?.leave();
+    throw error;
+  });
+  const rules = rulesFor(options, authorization, peer);
+  return new SessionReceiving(link, hello, sessionStore, intake ? stagingRules(rules) : rules, connect, intake);
+}
+
+/** What takes in the snapshot that a session makes, or what heals those that are there. Rejects with `usage` where no backups are kept, `not-authorized`, and like `OpenIntake`. */
+export async function intakeFor(options: ReceivingOptions, { hello, authorization, peer }: Comer): Promise<Intake | undefined> {
+  const { backup, repair, checksum = false, digest: algorithm = 'blake3', session } = hello;
+  const name = repair ?? backup;
+  if (name === undefined) return undefined;
+  const { openIntake } = keeperOf(options);
+  const { mayCompare } = rulesFor(options, authorization, peer);
+  if (repair !== undefined && !mayCompare) throw new TransferError('not-authorized', 'This key may add backups, and not replace what is in them.', { hint: rightsHint });
+  return openIntake({ name, repairs: repair !== undefined, checksum, algorithm, home: await options.home(authorization), peer, mayCompare, session });
+}
+
+/** What to do where a key does not do. */
+export const rightsHint = 'The receiver decides with sendall authorize --rights.';
+
+/** Throws `usage` where no backups are kept. */
+function keeperOf({ keeper }: Pick<ReceivingOptions, 'keeper'>): Keeper {
+  if (keeper) return keeper;
+  throw keeperMissing();
+}
+
+/** "A `write` key can add, never read, replace or delete." */
+function rulesFor({ ifExists, on }: ReceivingOptions, authorization: Authorization | undefined, peer: string): SessionRules {
+  const addsOnly = authorization?.rights === 'write';
+  return { peer, on, ifExists: addsOnly && ifExists === 'replace' ? 'refuse' : ifExists, mayCompare: !addsOnly };
+}
+
+/** What a snapshot is staged in is nobody's yet: everything may stand in it and be replaced, and its files are not received one by one. */
+function stagingRules(rules: SessionRules): SessionRules {
+  const on: Listener = (event) => {
+    if (event.event !== 'received') rules.on(event);
+  };
+  return { ...rules, ifExists: 'replace', mayCompare: true, on };
+}

@@ -1,0 +1,255 @@
+import { Connection, type HeaderDeadlines, usualStall } from '../net/connection';
+import { TransferError } from '../errors';
+import type { Listener, Summary } from '../progress';
+import type { AuthorizedKeys } from '../access/authorized';
+import { limitStore } from '../store/limited';
+import type { IfExists, Store } from '../store/store';
+import { defaultPort, formatAddress, parseAddress } from '../net/address';
+import { dialable } from '../net/own-address';
+import { dial, type Dialed, listen, type Listening } from '../net/socket';
+import { formatTicket, isTicket, parseTicket } from '../net/ticket';
+import { announcesTls } from '../net/tls';
+import { Homes } from './homes';
+import { receivePlain, type ReceiveRules } from './plain-receive';
+import { SessionHost } from './host';
+import type { Keeper } from './keeper';
+import { type LinkDeadlines, usualLinkDeadlines } from '../session/link';
+import type { SessionReceived } from './session-receive';
+import { Strangers } from './strangers';
+import { failureOf } from '../session/summary';
+
+export interface ReceiverOptions {
+  /** Where files go. It must exist, be ours, and not be writable by others. */
+  readonly directory: string;
+  /** Default `refuse`. Identical content is success under every rule. */
+  readonly ifExists?: IfExists;
+  /** Takes names with components that begin with a dot from the plain wire too; sessions always may have them. */
+  readonly allowHidden?: boolean;
+  /** The largest file taken, in bytes. */
+  readonly maxSize?: number;
+  /** How many bytes may be in the directory in all. */
+  readonly quota?: number;
+  /** Takes the plain wire from other machines, where anybody on the way can read and change it. */
+  readonly insecurePlain?: boolean;
+  /** The lasting keys of those who may connect beside the holder of the ticket. */
+  readonly authorized?: AuthorizedKeys;
+  readonly on?: Listener;
+  /** @internal Shorter ones, for tests. */
+  readonly deadlines?: Partial<ReceiverDeadlines>;
+}
+
+/** How long a receiver waits for those whom it did not dial. */
+export interface ReceiverDeadlines {
+  /** Nobody holds a connection longer without having said what it is for, so this one counts from accepting. */
+  readonly first: HeaderDeadlines;
+  readonly later: HeaderDeadlines;
+  /** How long nothing may move in the middle of something, in ms. */
+  readonly stall: number;
+  /** Of sessions. */
+  readonly link: LinkDeadlines;
+}
+
+/** A receive directory that is open for senders. */
+export interface Receiver {
+  /** Accepts senders at `HOST:PORT` or `unix:PATH` until `close`; port 0 takes a free one. Rejects with `usage` or `cannot-connect`. */
+  listen(address?: string): Promise<{ readonly address: string; readonly port: number | null; readonly ticket: string }>;
+  /** The end of the first transfer that a sender began; rejects with its failure. */
+  once(): Promise<Summary>;
+  /**
+   * Connects to a sender that listens, by its ticket or, on the plain wire, its address, and takes all that it sends. A session
+   * that is lost is dialed again for `retryFor` ms. Rejects with its failure.
+   */
+  dial(where: string, options?: { readonly signal?: AbortSignal; readonly retryFor?: number }): Promise<Summary>;
+  /**
+   * Stops. Files whose bytes are all here are still verified and answered, others are discarded (with `now`: all of them).
+   */
+  close(options?: { readonly now?: boolean }): Promise<void>;
+}
+
+const usualDeadlines: ReceiverDeadlines = {
+  first: { silence: 0, whole: 10_000 },
+  later: { silence: 600_000, whole: 10_000 },
+  stall: usualStall,
+  link: usualLinkDeadlines,
+};
+/** Whom we dialed may hash for hours before the first header. TCP keep-alive notices if it is gone. */
+const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
+
+/** How long a session that was lost may stay away until `once` gives it up, and how long a dialed one is dialed again, in ms. */
+const returnWithin = 60_000;
+const usualRetry = 300_000;
+
+/** Opens a directory for receiving; backups too, where `keeper` keeps them. Rejects with `directory` when it is unsafe or in use. */
+export async function createReceiver(options: ReceiverOptions, keeper?: Keeper): Promise<Receiver> {
+  return new OpenReceiver(await Homes.open(options.directory, options), options, keeper);
+}
+
+class OpenReceiver implements Receiver {
+  private readonly rules: ReceiveRules;
+  private readonly insecurePlain: boolean;
+  private readonly deadlines: ReceiverDeadlines;
+  private readonly listening = new Set<Listening>();
+  private readonly conversations = new Map<Connection, Promise<Outcome>>();
+  private readonly firstTransfer: Promise<Outcome | TransferError>;
+  private awaitingReturn: NodeJS.Timeout | undefined;
+  private endFirst: (outcome: Outcome | TransferError) => void = () => undefined;
+  private closed: Promise<void> | undefined;
+  private readonly store: Store;
+  private readonly host: SessionHost;
+  private readonly strangers = new Strangers();
+
+  constructor(
+    private readonly homes: Homes,
+    options: ReceiverOptions,
+    keeper: Keeper | undefined,
+  ) {
+    const { ifExists = 'refuse', allowHidden = false, insecurePlain = false, on = () => undefined, authorized } = options;
+    this.store = limitStore(homes.own.store, homes.own.allowance);
+    this.rules = { ifExists, allowHidden, on };
+    this.insecurePlain = insecurePlain;
+    this.deadlines = { ...usualDeadlines, ...options.deadlines };
+    this.host = new SessionHost({ ifExists, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), keeper });
+    this.firstTransfer = new Promise((resolve) => {
+      this.endFirst = resolve;
+    });
+  }
+
+  async listen(where = `[::]:${String(defaultPort)}`): Promise<{ address: string; port: number | null; ticket: string }> {
+    const listening = await listen(parseAddress(where), (accepted) => this.accept(accepted));
+    this.listening.add(listening);
+    const { address } = listening;
+    const ticket = formatTicket({ ...this.host.key, address: dialable(address) });
+    const shown = { address: formatAddress(address), port: address.kind === 'tcp' ? address.port : null, ticket };
+    this.rules.on({ event: 'listening', ...shown });
+    return shown;
+  }
+
+  async once(): Promise<Summary> {
+    const end = await this.firstTransfer;
+    if (end instanceof TransferError) throw end;
+    return concluded(end);
+  }
+
+  async dial(where: string, { signal, retryFor = usualRetry }: { readonly signal?: AbortSignal; readonly retryFor?: number } = {}): Promise<Summary> {
+    if (isTicket(where)) {
+      const began = performance.now();
+      return concluded(this.outcomeOf(await this.host.dial(parseTicket(where), retryFor, signal), began));
+    }
+    const address = parseAddress(where);
+    const dialed = await dial(address, { signal });
+    const connection = new Connection(dialed.stream, dialed.peer, this.deadlines.stall);
+    const refusal = this.plainRefusal(dialed);
+    if (refusal) {
+      connection.close(refusal);
+      throw refusal;
+    }
+    const aborted = (): void => connection.stopReading(new TransferError('interrupted', 'Interrupted.'));
+    signal?.addEventListener('abort', aborted, { once: true });
+    try {
+      return concluded(await this.converse(connection, dialedDeadlines, dialedDeadlines));
+    } finally {
+      signal?.removeEventListener('abort', aborted);
+    }
+  }
+
+  close({ now = false } = {}): Promise<void> {
+    this.closed ??= this.shut(now);
+    if (now) for (const connection of this.conversations.keys()) connection.close(stopped());
+    return this.closed;
+  }
+
+  private async shut(now: boolean): Promise<void> {
+    this.endFirst(stopped());
+    const addressesFree = [...this.listening].map((listening) => listening.close());
+    this.strangers.closeAll(stopped());
+    for (const connection of this.conversations.keys()) {
+      if (now) connection.close(stopped());
+      else connection.stopReading(stopped());
+    }
+    await Promise.allSettled([...this.conversations.values(), this.host.close(stopped(), now)]);
+    await Promise.all(addressesFree);
+    await this.homes.close();
+  }
+
+  private accept(accepted: Dialed): void {
+    const { first, later, stall } = this.deadlines;
+    const connection = new Connection(accepted.stream, accepted.peer, stall);
+    if (this.closed) {
+      connection.close(stopped());
+      return;
+    }
+    void this.takeUp(accepted, connection, first, later);
+  }
+
+  /** "The first bytes tell": TLS is a session, everything else the plain wire. */
+  private async takeUp(accepted: Dialed, connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines): Promise<void> {
+    const began = performance.now();
+    this.strangers.add(connection);
+    if (await announcesTls(accepted.stream, first.whole)) {
+      this.strangers.delete(connection);
+      const received = await this.host.accept(accepted);
+      if (received) this.sessionEnded(received, began);
+      return;
+    }
+    const spent = performance.now() - began;
+    const left = { silence: first.silence, whole: Math.max(1, first.whole - spent) };
+    const outcome = await this.converse(connection, left, later, this.plainRefusal(accepted));
+    this.strangers.delete(connection);
+    // A port scan or a health check that sends nothing is not a transfer.
+    if (connection.stream.bytesRead > 0) this.endFirst(outcome);
+  }
+
+  /** A session that was lost may be taken up again, so it is not the end of the first transfer until nobody comes back. */
+  private sessionEnded(received: SessionReceived, began: number): void {
+    clearTimeout(this.awaitingReturn);
+    const outcome = this.outcomeOf(received, began);
+    if (received.lost?.code !== 'connection-lost' && received.lost?.code !== 'timeout') this.endFirst(outcome);
+    else this.awaitingReturn = setTimeout(() => this.endFirst(outcome), returnWithin).unref();
+  }
+
+  private outcomeOf({ tally, failures, waits, lost }: SessionReceived, began: number): Outcome {
+    const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
+    if (lost === undefined) this.rules.on({ event: 'summary', ...summary });
+    return { summary, failure: lost ?? failureOf(tally.files, failures) };
+  }
+
+  private async converse(connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines, refuseAll?: TransferError): Promise<Outcome> {
+    const began = performance.now();
+    const rules = { ...this.rules, ...(refuseAll && { refuseAll }), begun: () => this.strangers.delete(connection) };
+    const conversation = receivePlain(connection, this.store, rules, first, later).then((received): Outcome => {
+      const { tally, failures, skipped, waits } = received;
+      const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
+      if (tally.files + failures.length + skipped > 0) this.rules.on({ event: 'summary', ...summary });
+      return { summary, failure: failureOf(tally.files, failures) };
+    });
+    this.conversations.set(connection, conversation);
+    try {
+      return await conversation;
+    } finally {
+      this.conversations.delete(connection);
+    }
+  }
+
+  /** "The plain wire is spoken on loopback and unix sockets; anywhere else only where the user allowed it." */
+  private plainRefusal({ local, peer }: Dialed): TransferError | undefined {
+    if (local || this.insecurePlain) return undefined;
+    return new TransferError('not-authorized', `${peer} is another machine, and the plain wire is neither encrypted nor authenticated.`, {
+      hint: 'On a network that you trust, start the receiver with --insecure-plain.',
+    });
+  }
+}
+
+/** How a conversation ended, for whoever waits for it. */
+interface Outcome {
+  readonly summary: Summary;
+  readonly failure: TransferError | undefined;
+}
+
+function concluded({ summary, failure }: Outcome): Summary {
+  if (failure) throw failure;
+  return summary;
+}
+
+function stopped(): TransferError {
+  return new TransferError('interrupted', 'The receiver was stopped.');
+}

@@ -1,0 +1,52 @@
+import { readFileSync } from 'node:fs';
+import type { Connection } from '../net/connection';
+import { TransferError } from '../errors';
+
+/** So many who have said nothing yet may stay as long as their deadline lets them. */
+const usualCalm = 1024;
+/** Beyond that they may be silent for so long, in ms: a crowd that comes at the same moment is not to lose anybody. */
+const crowdWithin = 1_000;
+
+/**
+ * Connections of which nobody knows yet what they want. They never take the descriptors that those need who do say something:
+ * beyond half of all descriptors, and in a crowd that is silent, the oldest ones make room.
+ */
+export class Strangers {
+  /** Since when each is here; the oldest first. */
+  private readonly since = new Map<Connection, number>();
+
+  /** `descriptors` is how many this process may have open. */
+  constructor(
+    descriptors = mostDescriptors(),
+    private readonly calm = Math.min(usualCalm, descriptors / 4),
+    private readonly most = descriptors / 2,
+  ) {}
+
+  add(connection: Connection): void {
+    this.since.set(connection, performance.now());
+    for (const [oldest, since] of this.since) {
+      const { size } = this.since;
+      if (size <= this.calm || (size <= this.most && performance.now() - since < crowdWithin)) return;
+      this.since.delete(oldest);
+      oldest.close(new TransferError('timeout', 'Too many others are connected and say nothing.'));
+    }
+  }
+
+  /** It has said what it wants, or is gone. */
+  delete(connection: Connection): void {
+    this.since.delete(connection);
+  }
+
+  closeAll(reason: TransferError): void {
+    for (const connection of this.since.keys()) connection.close(reason);
+  }
+}
+
+/** Node takes all that it may have when it starts; where the system does not tell how many that is, there are enough. */
+function mostDescriptors(): number {
+  try {
+    return Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity);
+  } catch {
+    return Infinity;
+  }
+}

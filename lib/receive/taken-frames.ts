@@ -1,0 +1,32 @@
+import type { Link } from '../session/link';
+
+const tellEvery = 100;
+
+/** Counts the frames taken off each connection of a session, and tells the sender: what it was not told of, it sends again when a connection dies. */
+export class TakenFrames {
+  private readonly connections = new Map<number, { frames: number; told: number }>();
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(private readonly control: Link) {
+    this.timer = setInterval(() => this.tell(), tellEvery);
+  }
+
+  count(connection: number): void {
+    const taken = this.connections.get(connection) ?? { frames: 0, told: 0 };
+    taken.frames++;
+    this.connections.set(connection, taken);
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  private tell(): void {
+    for (const [connection, taken] of this.connections) {
+      if (taken.frames === taken.told) continue;
+      taken.told = taken.frames;
+      // A connection that takes nothing more is noticed by whoever reads from it.
+      this.control.send({ type: 'taken', connection, frames: taken.frames }).catch(() => undefined);
+    }
+  }
+}

@@ -1,0 +1,205 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import type { Worker } from 'node:worker_threads';
+import { asTransferError, TransferError } from '../errors';
+import { endWorker, startWorker } from '../threads/lane';
+import { type EntryName, parseEntryName } from '../name';
+import { usualIgnoreFile } from './ignore-file';
+import type { PackedBatch, ScanNews, ScanSetup } from './tree-scan.worker';
+
+export interface TreeScanOptions {
+  readonly paths: readonly string[];
+  /** The name for a single file. */
+  readonly name?: string | undefined;
+  /** Patterns of what is left out, from the top of each tree; see `exclude.ts`. */
+  readonly exclude?: readonly string[] | undefined;
+  /** The name of files that say what is left out of their directories; '' for none. Default `.sendallignore`. */
+  readonly ignoreFile?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What every entry that was found has. */
+export interface Found {
+  /** On this machine. */
+  readonly path: string;
+  readonly name: EntryName;
+  /** Nanoseconds since 1970. */
+  readonly mtime: bigint;
+  readonly ctime: bigint;
+}
+
+export interface FoundFile extends Found {
+  readonly type: 'file';
+  /** Bytes. */
+  readonly size: number;
+  /** Permission bits, 0 to 0o777. */
+  readonly mode: number;
+  /** Whether it takes less room on its disk than its size: it may have holes. */
+  readonly sparse: boolean;
+  /** What is known of it from elsewhere: with any other digest it is not sent, and this is the mtime that it is stored with. */
+  readonly vouched?: { readonly digest: string; readonly mtime: bigint };
+  /** Its number on its disk. */
+  readonly inode?: bigint;
+}
+
+export interface FoundDirectory extends Found {
+  readonly type: 'directory';
+  readonly mode: number;
+}
+
+export interface FoundSymlink extends Found {
+  readonly type: 'symlink';
+  /** Where it points, as it is. */
+  readonly target: string;
+}
+
+/** Another name of a file that was found before. */
+export interface FoundLink extends Found {
+  readonly type: 'link';
+  /** The name under which it was found first. */
+  readonly target: EntryName;
+}
+
+export type FoundEntry = FoundFile | FoundDirectory | FoundSymlink | FoundLink;
+
+/** Something that no wire carries. */
+export interface Skipped {
+  readonly type: 'skipped';
+  readonly name: string;
+  /** 'a socket', 'a named pipe', 'a device'. */
+  readonly reason: string;
+}
+
+export interface ScanBatch {
+  /** Up to 512; a TransferError in place of what should be sent and cannot: `source-unreadable`, `name` or `usage`, with its `fileName`. */
+  readonly items: readonly (FoundEntry | Skipped | TransferError)[];
+  /** How many files were found so far, and how many bytes they have; links count as nothing. */
+  readonly files: number;
+  readonly bytes: number;
+}
+
+/** How many batches the thread makes before anyone takes them. */
+const mostAhead = 4;
+
+/**
+ * Everything at and below `paths`, in an order that stays the same: a directory before what is in it, siblings by the code
+ * units of their names. A directory's entries are named from the directory's own name on, itself included. What the caller names
+ * is followed if it is a symbolic link, what is found is not. A thread of its own looks, a few batches ahead of whoever takes
+ * them; it ends with the generator. Rejects with `interrupted` once `signal` is aborted, `unexpected` if the thread dies.
+ */
+export async function* scanTree({ paths, name, exclude = [], ignoreFile = usualIgnoreFile, signal }: TreeScanOptions): AsyncGenerator<ScanBatch> {
+  const single = paths.length === 1 && !signal?.aborted ? await singleFile(paths[0] ?? '', name) : undefined;
+  if (single) {
+    yield { items: [single], files: 1, bytes: single.size };
+    return;
+  }
+  const roots = paths.map((place) => ({ place, base: name ?? path.basename(path.resolve(place)) }));
+  const taken = new Int32Array(new SharedArrayBuffer(4));
+  const scan = new Scan({ roots, single: name !== undefined, exclude, ignoreFile, taken, mostAhead });
+  const interrupt = (): void => scan.fail(new TransferError('interrupted', 'Interrupted.'));
+  signal?.addEventListener('abort', interrupt);
+  try {
+    if (signal?.aborted) interrupt();
+    for (let packed = await scan.next(); packed; packed = await scan.next()) {
+      yield { items: unpack(packed, roots), files: packed.files, bytes: packed.bytes };
+    }
+  } finally {
+    signal?.removeEventListener('abort', interrupt);
+    await scan.close();
+  }
+}
+
+/** The file at `place`, if it is one with a good name: no thread is started for that. Everything else is for the scan to tell. */
+async function singleFile(place: string, name: string | undefined): Promise<FoundFile | undefined> {
+  try {
+    const stats = await stat(place, { bigint: true });
+    if (!stats.isFile()) return undefined;
+    const { mtimeNs: mtime, ctimeNs: ctime, blocks, ino: inode } = stats;
+    const size = Number(stats.size);
+    const entryName = parseEntryName(name ?? path.basename(path.resolve(place)), { allowHidden: true });
+    return { type: 'file', path: place, name: entryName, size, mode: Number(stats.mode) & 0o777, mtime, ctime, sparse: Number(blocks) * 512 < size, inode };
+  } catch {
+    // The scan says what is wrong with it.
+    return undefined;
+  }
+}
+
+/** The thread that looks, and what it found and nobody has taken yet. */
+class Scan {
+  private readonly worker: Worker;
+  private readonly batches: PackedBatch[] = [];
+  private ended = false;
+  private failure: TransferError | undefined;
+  private wake: () => void = () => undefined;
+
+  constructor(private readonly setup: ScanSetup) {
+    this.worker = startWorker(path.join(__dirname, 'tree-scan.worker'), { workerData: setup });
+    this.worker.on('message', (news: ScanNews) => this.hear(news));
+    const died = (error: unknown): void => this.fail(asTransferError(error, 'unexpected', 'Looking for files failed'));
+    this.worker.on('error', died);
+    this.worker.on('exit', () => this.ended || died(new Error('the thread has ended')));
+    // A scan that nobody asks anything of keeps no process alive.
+    this.worker.unref();
+  }
+
+  /** The next batch; undefined after the last. */
+  async next(): Promise<PackedBatch | undefined> {
+    while (this.failure === undefined && !this.ended && this.batches.length === 0) {
+      this.worker.ref();
+      await new Promise<void>((resolve) => (this.wake = resolve));
+      this.worker.unref();
+    }
+    if (this.failure) throw this.failure;
+    Atomics.add(this.setup.taken, 0, 1);
+    Atomics.notify(this.setup.taken, 0);
+    return this.batches.shift();
+  }
+
+  fail(error: TransferError): void {
+    this.failure ??= error;
+    this.wake();
+  }
+
+  async close(): Promise<void> {
+    await endWorker(this.worker);
+  }
+
+  private hear(news: ScanNews): void {
+    if (news === 'end') this.ended = true;
+    else this.batches.push(news);
+    this.wake();
+  }
+}
+
+function unpack(packed: PackedBatch, roots: ScanSetup['roots']): ScanBatch['items'] {
+  return packed.types.map((type, at) => {
+    const text = packed.names[at] ?? '';
+    const word = packed.words.get(at) ?? '';
+    if (type === 'skipped') return { type, name: text, reason: word };
+    if (type === 'failed') return failureAt(packed, at, text);
+    const name = text as EntryName; // the thread took it from parseEntryName
+    const base = { path: placeOf(name, roots[packed.roots[at] ?? 0]), name, mtime: packed.mtimes[at] ?? 0n, ctime: packed.ctimes[at] ?? 0n };
+    const mode = packed.modes[at] ?? 0;
+    switch (type) {
+      case 'file':
+        return { type, size: packed.sizes[at] ?? 0, mode, sparse: packed.sparse[at] === 1, inode: packed.inodes[at] ?? 0n, ...base };
+      case 'directory':
+        return { type, mode, ...base };
+      case 'symlink':
+        return { type, target: word, ...base };
+      case 'link':
+        return { type, target: word as EntryName, ...base };
+    }
+  });
+}
+
+function failureAt({ failures }: PackedBatch, at: number, fileName: string): TransferError {
+  const { code, message, cause } = failures.get(at) ?? { code: 'unexpected', message: 'Looking for files failed.' };
+  return new TransferError(code, message, { fileName, ...(cause === undefined ? {} : { cause: Object.assign(new Error(cause.message), cause) }) });
+}
+
+function placeOf(name: EntryName, root: ScanSetup['roots'][number] | undefined): string {
+  if (root === undefined || name === root.base) return root?.place ?? name;
+  const below = root.base === '' ? name : name.slice(root.base.length + 1);
+  return root.place.endsWith('/') ? root.place + below : `${root.place}/${below}`;
+}

@@ -1,0 +1,232 @@
+import { type BigIntStats, type Dirent, lstatSync, statSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { type ErrorCode, TransferError } from '../errors';
+import { failureOf } from '../threads/lane';
+import { type EntryName, printable } from '../name';
+import { readDirectory, readTarget } from './disk-names';
+import { Exclusion, readIgnoreFile } from './ignore-file';
+import { kindOf, named, unreadable } from './source';
+
+export interface ScanSetup {
+  /** What the caller named, and under which name it travels; '' for the root of a file system, whose entries have no name before theirs. */
+  readonly roots: readonly { readonly place: string; readonly base: string }[];
+  /** Whether the base is a name for a single file. */
+  readonly single: boolean;
+  readonly exclude: readonly string[];
+  readonly ignoreFile: string;
+  /** How many batches were taken; shared, and told when it changes. */
+  readonly taken: Int32Array;
+  /** The thread stops while so many are waiting. */
+  readonly mostAhead: number;
+}
+
+/** Entries by columns, which travel between threads at a tenth of the cost of objects. Columns of numbers may be longer than the others. */
+export interface PackedBatch {
+  readonly types: ('file' | 'directory' | 'symlink' | 'link' | 'skipped' | 'failed')[];
+  readonly names: string[];
+  /** The numbers of their roots. */
+  readonly roots: number[];
+  readonly sizes: Float64Array;
+  readonly modes: Uint16Array;
+  readonly mtimes: BigInt64Array;
+  readonly ctimes: BigInt64Array;
+  readonly inodes: BigUint64Array;
+  readonly sparse: Uint8Array;
+  /** Targets of links, reasons of what is skipped. */
+  readonly words: Map<number, string>;
+  readonly failures: Map<number, PackedFailure>;
+  files: number;
+  bytes: number;
+}
+
+interface PackedFailure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly cause?: { readonly message: string; readonly code?: string | undefined; readonly errno?: number | undefined } | undefined;
+}
+
+export type ScanNews = PackedBatch | 'end';
+
+const batchSize = 512;
+/** Where looking is slow, what was found sets out before its batch is full, in ms. */
+const longestWait = 25;
+
+class Scan {
+  private batch = emptyBatch();
+  private begun = performance.now();
+  private posted = 0;
+  private files = 0;
+  private bytes = 0;
+  /** The first names of files that have several, by device and inode. */
+  private readonly firstNames = new Map<string, EntryName>();
+  private root = 0;
+
+  constructor(private readonly setup: ScanSetup) {}
+
+  run(): void {
+    const exclusion = Exclusion.of(this.setup.exclude);
+    const places = new Map<string, string>();
+    for (const [root, { place, base }] of this.setup.roots.entries()) {
+      this.root = root;
+      const other = places.get(base);
+      if (other === undefined) {
+        places.set(base, place);
+        this.scanRoot(place, base, exclusion);
+      } else {
+        this.fail(base, new TransferError('usage', `Two of the paths would both become "${printable(base)}": ${printable(other)} and ${printable(place)}.`));
+      }
+    }
+    this.post();
+    parentPort?.postMessage('end' satisfies ScanNews);
+  }
+
+  /** What the caller named is followed. */
+  private scanRoot(place: string, base: string, exclusion: Exclusion): void {
+    const stats = this.attempt(base, () => statSync(place, { bigint: true }));
+    if (stats === undefined) return;
+    if (stats.isFile()) this.addNamed(place, base, stats);
+    else if (!stats.isDirectory()) this.fail(base, new TransferError('source-unreadable', `${printable(place)} is not a regular file.`));
+    else if (this.setup.single) this.fail(base, new TransferError('usage', '--name is for a single file, not for a directory.'));
+    else this.walk(place.endsWith('/') ? place : `${place}/`, base, '', stats, exclusion);
+  }
+
+  /** `place` ends in a slash; `name` is what the directory travels as, `below` its path from the top of the tree. */
+  private walk(place: string, name: string, below: string, stats: BigIntStats, exclusion: Exclusion): void {
+    const entries = this.attempt(name, () => readDirectory(place));
+    if (entries === undefined) return;
+    // A name that cannot be stored would be told for everything below it again.
+    if (name !== '' && !this.addNamed(place, name, stats)) return;
+    const inside = name === '' ? '' : `${name}/`;
+    const rules = this.withIgnoreFile(place, inside, below, entries.sound, exclusion);
+    if (rules === undefined) return;
+    const deeper = below === '' ? '' : `${below}/`;
+    for (const { escaped, lossy, isDirectory } of entries.broken) {
+      if (!rules.excludes(deeper + lossy, isDirectory)) this.fail(inside + escaped, new TransferError('name', `The name "${printable(inside + escaped)}" is not UTF-8.`));
+    }
+    for (const entry of entries.sound) {
+      if (rules.excludes(deeper + entry.name, entry.isDirectory())) continue;
+      const path = place + entry.name;
+      const found = this.attempt(inside + entry.name, () => lstatSync(path, { bigint: true }));
+      if (found?.isDirectory()) this.walk(`${path}/`, inside + entry.name, deeper + entry.name, found, rules);
+      else if (found) this.addNamed(path, inside + entry.name, found);
+    }
+  }
+
+  /** Undefined if there is an ignore file that cannot be read: what it leaves out may be what must not be sent. */
+  private withIgnoreFile(place: string, inside: string, below: string, entries: readonly Dirent[], exclusion: Exclusion): Exclusion | undefined {
+    const { ignoreFile } = this.setup;
+    if (!entries.some((entry) => entry.name === ignoreFile && entry.isFile())) return exclusion;
+    try {
+      return exclusion.with(below, readIgnoreFile(place + ignoreFile));
+    } catch (error) {
+      const { code, message, cause } = unreadable(inside + ignoreFile, error);
+      this.fail(inside + ignoreFile, new TransferError(code, `${message} Nothing in its directory is sent, since it may say what to leave out.`, { cause }));
+      return undefined;
+    }
+  }
+
+  /** False if it cannot be sent, which is told. */
+  private addNamed(path: string, text: string, stats: BigIntStats): boolean {
+    const file = named(path, text);
+    if (file instanceof TransferError) this.fail(text, file);
+    else this.addFound(file.name, path, stats);
+    return !(file instanceof TransferError);
+  }
+
+  private addFound(name: EntryName, path: string, stats: BigIntStats): void {
+    if (stats.isFile()) {
+      this.addFile(name, stats);
+    } else if (stats.isDirectory()) {
+      this.add('directory', name, stats);
+    } else if (stats.isSymbolicLink()) {
+      this.addSymlink(name, path, stats);
+    } else {
+      this.add('skipped', name, stats, kindOf(stats));
+    }
+  }
+
+  private addSymlink(name: EntryName, path: string, stats: BigIntStats): void {
+    const target = this.attempt(name, () => readTarget(path));
+    if (target === undefined) return;
+    if (target.isText) this.add('symlink', name, stats, target.text);
+    else this.fail(name, new TransferError('name', `${printable(name)} points to "${printable(target.text)}", which is not UTF-8.`));
+  }
+
+  private addFile(name: EntryName, stats: BigIntStats): void {
+    if (stats.nlink > 1n) {
+      const inode = `${stats.dev}:${stats.ino}`;
+      const first = this.firstNames.get(inode);
+      if (first !== undefined) {
+        this.add('link', name, stats, first);
+        return;
+      }
+      this.firstNames.set(inode, name);
+    }
+    this.files++;
+    this.bytes += Number(stats.size);
+    this.add('file', name, stats);
+  }
+
+  private add(type: PackedBatch['types'][number], name: string, stats?: BigIntStats, word?: string): void {
+    const { batch } = this;
+    const at = batch.types.push(type) - 1;
+    batch.names.push(name);
+    batch.roots.push(this.root);
+    if (stats) {
+      const size = Number(stats.size);
+      batch.sizes[at] = size;
+      batch.modes[at] = Number(stats.mode) & 0o777;
+      batch.mtimes[at] = stats.mtimeNs;
+      batch.ctimes[at] = stats.ctimeNs;
+      batch.inodes[at] = BigInt.asUintN(64, stats.ino);
+      batch.sparse[at] = Number(stats.blocks) * 512 < size ? 1 : 0;
+    }
+    if (word !== undefined) batch.words.set(at, word);
+    if (at + 1 === batchSize || performance.now() - this.begun > longestWait) this.post();
+  }
+
+  private fail(name: string, { code, message, cause }: TransferError): void {
+    this.batch.failures.set(this.batch.types.length, { code, message, cause: cause === undefined ? undefined : failureOf(cause).failure });
+    this.add('failed', name);
+  }
+
+  private attempt<T>(name: string, look: () => T): T | undefined {
+    try {
+      return look();
+    } catch (error) {
+      this.fail(name, unreadable(name, error));
+      return undefined;
+    }
+  }
+
+  private post(): void {
+    const { batch } = this;
+    if (batch.types.length === 0) return;
+    const { taken, mostAhead } = this.setup;
+    for (let seen = Atomics.load(taken, 0); this.posted - seen >= mostAhead; seen = Atomics.load(taken, 0)) Atomics.wait(taken, 0, seen);
+    this.posted++;
+    parentPort?.postMessage(Object.assign(batch, { files: this.files, bytes: this.bytes }) satisfies ScanNews);
+    this.batch = emptyBatch();
+    this.begun = performance.now();
+  }
+}
+
+function emptyBatch(): PackedBatch {
+  return {
+    types: [],
+    names: [],
+    roots: [],
+    sizes: new Float64Array(batchSize),
+    modes: new Uint16Array(batchSize),
+    mtimes: new BigInt64Array(batchSize),
+    ctimes: new BigInt64Array(batchSize),
+    inodes: new BigUint64Array(batchSize),
+    sparse: new Uint8Array(batchSize),
+    words: new Map(),
+    failures: new Map(),
+    files: 0,
+    bytes: 0,
+  };
+}
+
+new Scan(workerData as ScanSetup).run();

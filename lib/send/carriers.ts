@@ -1,0 +1,175 @@
+import { asTransferError, TransferError } from '../errors';
+import type { Waits } from '../progress';
+import type { RateLimit } from './rate-limit';
+import type { Link } from '../session/link';
+
+/** A frame of segments or files on its way to the receiver. */
+export interface Carried {
+  readonly header: object;
+  /** Undefined where it is not wanted any more. Asked for when a connection can take it, so that what waits costs no memory. */
+  readonly payload: () => readonly Uint8Array[] | Promise<readonly Uint8Array[] | undefined>;
+  /** Of the payload. */
+  readonly size: number;
+  /** Told exactly once, when the system has taken it or nobody will: the memory is free again. `wire` is what it cost in bytes, header included. */
+  readonly sent: (wire: number) => void;
+  /** Told, at most once, when the connection died before the receiver had taken it: it must go again. */
+  readonly lost: () => void;
+}
+
+interface Carrier {
+  readonly link: Link;
+  readonly number: number;
+  /** Handed to the link, and not taken by the receiver as far as we know; the oldest first. */
+  readonly underway: Carried[];
+  /** How many the receiver has taken. */
+  taken: number;
+  retiring: boolean;
+  /** Retired, and everything that it was given was sent. */
+  finished: boolean;
+  gone: boolean;
+}
+
+/** Frames handed to the system at once for each connection: one is encrypted while the one before is copied by the kernel. */
+const atOnce = 2;
+
+/** The connections of a conversation that carry segments and bundles, and the frames that wait for one of them. */
+export class Carriers {
+  private readonly carriers = new Map<number, Carrier>();
+  private readonly waiting: Carried[] = [];
+  private wake: (() => void)[] = [];
+  private closed = false;
+  /** Payload bytes that the system has taken so far. */
+  bytes = 0;
+
+  constructor(
+    private readonly limit: RateLimit,
+    private readonly waits: Waits,
+    /** Aborted at the end of the conversation: nobody waits for the limit any longer. */
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** How many connections carry now. */
+  get count(): number {
+    return [...this.carriers.values()].filter(({ retiring, gone }) => !retiring && !gone).length;
+  }
+
+  /** Whether frames wait that no connection could take yet. */
+  get busy(): boolean {
+    return this.waiting.length > 0;
+  }
+
+  /** Adds a frame; some connection takes it when it can. */
+  push(frame: Carried): void {
+    if (this.closed) {
+      frame.sent(0);
+      return;
+    }
+    this.waiting.push(frame);
+    this.wake.shift()?.();
+  }
+
+  /**
+   * Sends a frame on connection 0 and no other, in the order of the calls; resolves when the system has taken it. It is not
+   * `lost` unless the conversation is.
+   */
+  async sendInOrder(frame: Carried): Promise<void> {
+    const first = this.carriers.get(0);
+    if (!first) throw new TransferError('unexpected', 'Connection 0 carries nothing.');
+    await this.pass(first, frame);
+  }
+
+  /**
+   * Lets `link` carry until it dies or nothing more is carried, or until it retires: then it ends with FIN. Resolves when nothing
+   * more is sent on it; never rejects.
+   */
+  async carry(link: Link, number: number): Promise<void> {
+    const carrier: Carrier = { link, number, underway: [], taken: 0, retiring: false, finished: false, gone: false };
+    this.carriers.set(number, carrier);
+    try {
+      await Promise.all(Array.from({ length: atOnce }, () => this.work(carrier)));
+      if (!carrier.retiring || carrier.gone) return;
+      carrier.finished = true;
+      await link.finish();
+    } catch (error) {
+      link.close(asTransferError(error, 'connection-lost', 'The connection was lost'));
+    }
+  }
+
+  /** The receiver has taken `frames` frames off a connection by now. Throws `bad-header` for more than were sent. */
+  taken(number: number, frames: number): void {
+    const carrier = this.carriers.get(number);
+    if (!carrier) return;
+    const fresh = frames - carrier.taken;
+    if (fresh < 0 || fresh > carrier.underway.length) throw new TransferError('bad-header', `The receiver took ${String(frames)} frames off a connection that had not brought so many.`);
+    carrier.underway.splice(0, fresh);
+    carrier.taken = frames;
+  }
+
+  /**
+   * The connection has ended and carries nothing more; what the receiver has taken off it may still be told by `taken`. Returns
+   * whether it had retired, so that nothing is missing.
+   */
+  ended(number: number): boolean {
+    const carrier = this.carriers.get(number);
+    if (carrier) carrier.gone = true;
+    this.wakeAll();
+    return carrier?.finished ?? false;
+  }
+
+  /** The connection is forgotten: what is still underway on it goes again. */
+  forget(number: number): void {
+    const carrier = this.carriers.get(number);
+    if (!carrier) return;
+    this.ended(number);
+    this.carriers.delete(number);
+    for (const { lost } of carrier.underway.splice(0)) lost();
+  }
+
+  /** Lets the connection with the highest number end when its frames are sent. */
+  retire(): void {
+    const last = [...this.carriers.values()].filter(({ retiring, gone, number }) => !retiring && !gone && number > 0).at(-1);
+    if (last) last.retiring = true;
+    this.wakeAll();
+  }
+
+  /** Nothing more is carried. */
+  close(): void {
+    this.closed = true;
+    this.wakeAll();
+    for (const frame of this.waiting.splice(0)) frame.sent(0);
+  }
+
+  private async work(carrier: Carrier): Promise<void> {
+    while (!this.closed && !carrier.retiring && !carrier.gone) {
+      const frame = this.waiting.shift();
+      if (frame) await this.pass(carrier, frame);
+      else await new Promise<void>((resolve) => this.wake.push(resolve));
+    }
+  }
+
+  private async pass(carrier: Carrier, frame: Carried): Promise<void> {
+    let wire = 0;
+    let handed = false;
+    try {
+      const payload = await frame.payload();
+      if (payload === undefined) return;
+      await this.limit.pass(frame.size, this.signal);
+      // Died while this frame waited: another one takes it.
+      if (carrier.gone) throw new TransferError('connection-lost', 'The connection was lost.');
+      carrier.underway.push(frame);
+      handed = true;
+      wire = frame.size + (await this.waits.on('network', carrier.link.send(frame.header, ...payload)));
+      this.bytes += frame.size;
+    } catch (error) {
+      // What was underway goes again when the connection is forgotten.
+      if (!handed) frame.lost();
+      throw error;
+    } finally {
+      frame.sent(wire);
+    }
+  }
+
+  private wakeAll(): void {
+    for (const wake of this.wake.splice(0)) wake();
+  }
+}

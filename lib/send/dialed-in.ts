@@ -1,0 +1,86 @@
+import { asTransferError, TransferError } from '../errors';
+import type { Link } from '../session/link';
+import type { Meeting, Met } from './meeting';
+
+/** How long a peer that was asked for another connection may take, in ms. */
+const anotherWithin = 20_000;
+
+interface Waiting {
+  readonly resolve: (met: Met) => void;
+  readonly reject: (error: TransferError) => void;
+}
+
+/** A sender's side of a session whose connections the receiver makes: what came of them, for whoever waits for it. */
+export class DialedIn implements Meeting {
+  private readonly waiting = new Map<number, Waiting>();
+  /** Connection 0 of a receiver, which nobody waited for yet. */
+  private arrived: Met | undefined;
+  /** Connection 0 of the conversation that is or was held. */
+  private current: Link | undefined;
+
+  /** Connection 0 of the receiver that is there, or was last. */
+  get present(): Link | undefined {
+    return this.arrived?.link ?? this.current;
+  }
+
+  async first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
+    const { arrived } = this;
+    this.arrived = undefined;
+    const met = arrived && !arrived.link.connection.stream.closed ? arrived : await this.await(0, signal, within);
+    this.current = met.link;
+    return met;
+  }
+
+  async another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<Link> {
+    const awaited = this.await(connection, signal, anotherWithin);
+    control.send({ type: 'connect', connection }).catch((error: unknown) => this.waiting.get(connection)?.reject(asTransferError(error, 'connection-lost', 'The connection was lost')));
+    return (await awaited).link;
+  }
+
+  /** Nobody comes any more. */
+  close(): Promise<void> {
+    for (const { reject } of this.waiting.values()) reject(new TransferError('interrupted', 'Interrupted.'));
+    this.arrived?.link.close();
+    return Promise.resolve();
+  }
+
+  /** A connection whose hello is answered. */
+  take(met: Met, connection: number): void {
+    const waiting = this.waiting.get(connection);
+    if (waiting) {
+      waiting.resolve(met);
+    } else if (connection > 0) {
+      met.link.close();
+    } else {
+      this.arrived?.link.close();
+      this.arrived = met;
+      // It is back before we noticed that it was gone.
+      this.current?.connection.stopReading(new TransferError('connection-lost', 'The receiver came back on another connection.'));
+    }
+  }
+
+  private await(connection: number, signal: AbortSignal | undefined, within: number | undefined): Promise<Met> {
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        clearTimeout(timer);
+        this.waiting.delete(connection);
+        signal?.removeEventListener('abort', aborted);
+      };
+      const give = (error: TransferError): void => {
+        settle();
+        reject(error);
+      };
+      const aborted = (): void => give(new TransferError('interrupted', 'Interrupted.'));
+      const timer = within === undefined ? undefined : setTimeout(() => give(new TransferError('timeout', 'The receiver did not dial in.')), within);
+      signal?.addEventListener('abort', aborted, { once: true });
+      this.waiting.set(connection, {
+        resolve: (met) => {
+          settle();
+          resolve(met);
+        },
+        reject: give,
+      });
+      if (signal?.aborted) aborted();
+    });
+  }
+}

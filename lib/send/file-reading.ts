@@ -1,0 +1,191 @@
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { createDigest, createDigestOf, type Digest, type DigestAlgorithm } from '../digest/digest';
+import type { Digests } from '../progress';
+import { pieceSize } from '../wire/segment';
+import type { StandingSegment } from '../wire/standing';
+import { isZero, zeros } from '../wire/zeros';
+import { type SystemCalls, systemCalls } from '../threads/system-calls';
+import { Alike } from './alike';
+
+export interface FileToRead {
+  readonly path: string;
+  readonly size: number;
+  readonly mtime: bigint;
+  readonly ctime: bigint;
+  readonly sparse: boolean;
+  /** Where someone vouches for its digest, another ctime alone is no change: it gets one also with each hard link that is made to it. */
+  readonly vouched?: object;
+  readonly algorithm: DigestAlgorithm;
+  readonly held: ReadonlyMap<number, string> | undefined;
+  readonly standing: readonly StandingSegment[] | undefined;
+  readonly segmentSize: number;
+}
+
+export type Told =
+  | { readonly kind: 'bytes'; readonly offset: number; readonly length: number }
+  | { readonly kind: 'zero'; readonly offset: number; size: number }
+  | { readonly kind: 'keep'; readonly first: number; count: number }
+  | { readonly kind: 'copy'; readonly offset: number; size: number; readonly from: number }
+  | { readonly kind: 'end'; readonly size: number; readonly digests: Digests };
+
+/** So many bytes of zeros or of what the receiver has are told at the latest, so that everybody sees that it goes on. */
+const tellEvery = 64 * 1024 * 1024;
+
+// A named pipe without a writer is not waited for.
+const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
+/** The file is not what it was when it was offered. */
+export class Changed extends Error {}
+
+/** A file on its way from its first byte to its last: it is hashed as a whole, and compared with what the receiver has of it. */
+export class FileReading {
+  private at = 0;
+  /** Up to here it was read by now; what comes before that is read again to be sent. */
+  private ahead = 0;
+  /** There are no bytes here but those of a hole, as far as it was asked for. */
+  private hole = { from: 0, end: 0 };
+  private told: Told[] = [];
+  private readonly calls: SystemCalls | undefined = systemCalls();
+
+  private constructor(
+    private readonly file: FileToRead,
+    private readonly fd: number,
+    private readonly whole: Digest,
+    private readonly alike: Alike | undefined,
+    private readonly digestOf: (bytes: Uint8Array) => string,
+  ) {}
+
+  /** Undefined for what is not a regular file. Throws `Changed`, and the operating system's errors. */
+  static async open(file: FileToRead): Promise<FileReading | undefined> {
+    const { algorithm, standing, size } = file;
+    const alike = standing && standing.length > 0 ? await Alike.of(standing, size, algorithm) : undefined;
+    const [whole, digestOf] = await Promise.all([createDigest(algorithm), createDigestOf(algorithm)]);
+    const fd = openSync(file.path, flags);
+    try {
+      const now = fstatSync(fd, { bigint: true });
+      if (!now.isFile()) {
+        closeSync(fd);
+        return undefined;
+      }
+      checkUnchanged(file, now);
+      const reading = new FileReading(file, fd, whole, alike, digestOf);
+      reading.calls?.willReadOnce(fd);
+      return reading;
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
+  /**
+   * What comes next; nothing once nobody waits for it. Bytes are in `memory`; whether the file has changed is looked at before its
+   * last piece is told.
+   */
+  async next(memory: Uint8Array, isOver: () => boolean): Promise<readonly Told[]> {
+    const { file } = this;
+    const { size, algorithm } = file;
+    this.told = [];
+    const until = this.at + tellEvery;
+    let filled = false;
+    while (!filled && this.at < Math.min(size, until)) {
+      if (isOver()) return [];
+      filled = await this.piece(memory);
+    }
+    if (this.at < size) return this.told;
+    checkUnchanged(file, fstatSync(this.fd, { bigint: true }));
+    return [...this.told, { kind: 'end', size, digests: { [algorithm]: this.whole.digest() } }];
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
+
+  /** One more piece, or a longer segment that is kept; whether `memory` has bytes to send now. */
+  private async piece(memory: Uint8Array): Promise<boolean> {
+    const { at, file } = this;
+    const { size, segmentSize } = file;
+    const length = Math.min(pieceSize, size - at);
+    const held = file.held?.get(at / segmentSize);
+    if (held !== undefined && segmentSize > pieceSize && (await this.hashSegment(memory)) === held) return this.keep(Math.min(segmentSize, size - at));
+    const from = held === undefined ? await this.moved(memory, length) : undefined;
+    if (from !== undefined) return this.copy(length, from);
+    const bytes = await this.take(memory, at, length);
+    const digest = (held !== undefined && segmentSize === pieceSize) || this.alike ? this.digestOf(bytes) : undefined;
+    if (digest !== undefined && digest === held) return this.keep(length);
+    const same = digest === undefined ? undefined : this.alike?.find(at, digest);
+    if (same !== undefined) return this.copy(length, same);
+    this.at += length;
+    if (!isZero(bytes)) {
+      this.told.push({ kind: 'bytes', offset: at, length });
+      return true;
+    }
+    const last = this.told.at(-1);
+    if (last?.kind === 'zero') last.size += length;
+    else this.told.push({ kind: 'zero', offset: at, size: length });
+    return false;
+  }
+
+  /** Where the next `length` bytes stand at the receiver, by their content-defined segments; it takes reading on to where those end. */
+  private async moved(memory: Uint8Array, length: number): Promise<number | undefined> {
+    const { at, alike, file } = this;
+    if (!alike) return undefined;
+    while (alike.known < at + length) await this.take(memory, this.ahead, Math.min(pieceSize, file.size - this.ahead));
+    return alike.at(at, length);
+  }
+
+  /** The digest of the segment that begins here. */
+  private async hashSegment(memory: Uint8Array): Promise<string> {
+    const { size, segmentSize, algorithm } = this.file;
+    const segment = await createDigest(algorithm);
+    const end = Math.min(this.at + segmentSize, size);
+    for (let { at } = this; at < end; at += pieceSize) segment.update(await this.take(memory, at, Math.min(pieceSize, end - at)));
+    return segment.digest();
+  }
+
+  private keep(length: number): false {
+    const last = this.told.at(-1);
+    if (last?.kind === 'keep') last.count++;
+    else this.told.push({ kind: 'keep', first: this.at / this.file.segmentSize, count: 1 });
+    this.at += length;
+    return false;
+  }
+
+  private copy(length: number, from: number): false {
+    const last = this.told.at(-1);
+    if (last?.kind === 'copy' && last.from + last.size === from) last.size += length;
+    else this.told.push({ kind: 'copy', offset: this.at, size: length, from });
+    this.at += length;
+    return false;
+  }
+
+  /** Reads a piece; the first time it counts for the whole. */
+  private async take(memory: Uint8Array, offset: number, length: number): Promise<Uint8Array> {
+    const bytes = this.read(memory, offset, length);
+    if (offset < this.ahead) return bytes;
+    this.whole.update(bytes);
+    this.ahead += length;
+    await this.alike?.push(bytes, this.ahead === this.file.size);
+    return bytes;
+  }
+
+  /** The bytes there: what a hole reads as, or in `memory`. */
+  private read(memory: Uint8Array, offset: number, length: number): Uint8Array {
+    if (this.isHole(offset, length)) return zeros.subarray(0, length);
+    for (let done = 0; done < length; ) {
+      const count = readSync(this.fd, memory, done, length - done, offset + done);
+      if (count === 0) throw new Changed();
+      done += count;
+    }
+    return memory.subarray(0, length);
+  }
+
+  private isHole(offset: number, length: number): boolean {
+    if (!this.file.sparse || !this.calls) return false;
+    if (offset < this.hole.from || offset >= this.hole.end) this.hole = { from: offset, end: this.calls.nextData(this.fd, offset) ?? this.file.size };
+    return offset + length <= this.hole.end;
+  }
+}
+
+function checkUnchanged({ size, mtime, ctime, vouched }: FileToRead, now: BigIntStats): void {
+  if (now.size !== BigInt(size) || now.mtimeNs !== mtime || (now.ctimeNs !== ctime && !vouched)) throw new Changed();
+}

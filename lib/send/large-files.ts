@@ -1,0 +1,187 @@
+import { asTransferError, TransferError } from '../errors';
+import { type Digests, type Listener, Meter, type Waits } from '../progress';
+import type { StandingSegment } from '../wire/standing';
+import type { Piece, SegmentReader } from './segment-reader';
+import type { Carried, Carriers } from './carriers';
+import type { Outgoing } from './entries';
+import { rereadPiece } from './reread';
+
+export interface LargeFilesSink {
+  readonly on: Listener;
+  readonly waits: Waits;
+  /** Whether it is not settled yet. */
+  isWanted(outgoing: Outgoing): boolean;
+  kept(outgoing: Outgoing, segments: { readonly first: number; readonly count: number }): Promise<void>;
+  /** The receiver is to take these bytes from what stands there. */
+  copied(outgoing: Outgoing, bytes: { readonly offset: number; readonly size: number; readonly from: number }): Promise<void>;
+  /** All of it was sent or kept. */
+  closed(outgoing: Outgoing, size: number, digests: Digests): Promise<void>;
+  dropped(outgoing: Outgoing, error: TransferError): Promise<void>;
+}
+
+/** What the receiver says that it has of a file, or of one that may be like it. */
+export interface There {
+  readonly held?: ReadonlyMap<number, string>;
+  readonly standing?: readonly StandingSegment[];
+}
+
+interface Waiting {
+  readonly outgoing: Outgoing;
+  readonly there: There;
+}
+
+/** The large files that the receiver wants, one after another: each is read once, in order, and shared out over all connections. */
+export class LargeFiles {
+  private readonly waiting: Waiting[] = [];
+  private readonly ended = new AbortController();
+  private wake: () => void = () => undefined;
+
+  constructor(
+    private readonly reader: SegmentReader,
+    private readonly algorithm: keyof Digests,
+    private readonly carriers: Carriers,
+    private readonly sink: LargeFilesSink,
+  ) {}
+
+  add(outgoing: Outgoing, there: There): void {
+    this.waiting.push({ outgoing, there });
+    this.wake();
+  }
+
+  stop(): void {
+    this.ended.abort();
+    this.wake();
+  }
+
+  /** Sends what is added, until it is stopped; nothing is read any more once this has settled. Rejects with what ends the conversation. */
+  async run(): Promise<void> {
+    while (!this.stopped) {
+      const next = this.waiting.shift();
+      if (!next) {
+        await new Promise<void>((resolve) => {
+          this.wake = resolve;
+        });
+      } else if (this.sink.isWanted(next.outgoing)) {
+        await this.send(next);
+      }
+    }
+  }
+
+  private get stopped(): boolean {
+    return this.ended.signal.aborted;
+  }
+
+  private async send({ outgoing, there }: Waiting): Promise<void> {
+    try {
+      await this.sendPieces(outgoing, this.read(outgoing, there));
+    } catch (thrown) {
+      const error = asTransferError(thrown, 'source-unreadable', 'Cannot read the file');
+      if (this.stopped || error.code === 'connection-lost' || error.code === 'interrupted') throw error;
+      await this.sink.dropped(outgoing, error.about(nameOf(outgoing)));
+    }
+  }
+
+  private read(outgoing: Outgoing, { held, standing }: There): AsyncGenerator<Piece, void, undefined> {
+    const { found } = outgoing;
+    const { signal } = this.ended;
+    if (found.type === 'file') return this.reader.read({ source: found, algorithm: this.algorithm, held, standing }, signal);
+    if (found.type !== 'stream') throw new TransferError('unexpected', 'Only files and streams have segments.');
+    outgoing.begun = true;
+    return this.reader.readStream(found.input, this.algorithm, signal);
+  }
+
+  private async sendPieces(outgoing: Outgoing, pieces: AsyncGenerator<Piece, void, undefined>): Promise<void> {
+    const { on, waits } = this.sink;
+    const total = outgoing.found.type === 'file' ? outgoing.found.size : 0;
+    const name = nameOf(outgoing);
+    let done = 0;
+    on({ event: 'started', file_name: name, file_size: total });
+    const meter = new Meter(on, name, 'send', total, () => Math.min(done, total || done));
+    try {
+      for (let next = await waits.on('source', pieces.next()); !next.done; next = await waits.on('source', pieces.next())) {
+        const piece = next.value;
+        if (!this.sink.isWanted(outgoing)) {
+          // Refused meanwhile.
+          if (piece.kind === 'bytes') piece.release();
+          return;
+        }
+        if (piece.kind === 'bytes') done = piece.offset + piece.bytes.length;
+        else if (piece.kind === 'zero' || piece.kind === 'copy') done = piece.offset + piece.size;
+        await this.sendPiece(outgoing, piece);
+      }
+    } finally {
+      meter.stop();
+      await pieces.return();
+    }
+  }
+
+  private async sendPiece(outgoing: Outgoing, piece: Piece): Promise<void> {
+    switch (piece.kind) {
+      case 'bytes': {
+        const { offset, bytes } = piece;
+        await this.carry(outgoing, this.frame(outgoing, offset, bytes.length, () => [bytes], () => piece.release()));
+        break;
+      }
+      case 'zero':
+        await this.carry(outgoing, this.zeros(outgoing, piece.offset, piece.size));
+        break;
+      case 'keep':
+        await this.sink.kept(outgoing, piece);
+        break;
+      case 'copy':
+        await this.sink.copied(outgoing, piece);
+        break;
+      case 'end':
+        outgoing.size = piece.size;
+        await this.sink.closed(outgoing, piece.size, piece.digests);
+        break;
+    }
+  }
+
+  /** What cannot be read again goes where nothing can be lost without ending the conversation. */
+  private async carry({ found }: Outgoing, frame: Carried): Promise<void> {
+    if (found.type === 'stream') await this.carriers.sendInOrder({ ...frame, lost: () => undefined });
+    else this.carriers.push(frame);
+  }
+
+  private frame(outgoing: Outgoing, offset: number, size: number, payload: Carried['payload'], release?: () => void): Carried {
+    return {
+      header: { type: 'segment', file: outgoing.file, offset, size },
+      payload,
+      size,
+      sent: (wire) => {
+        outgoing.bytesOnWire += wire;
+        release?.();
+      },
+      lost: () => this.carriers.push(this.frame(outgoing, offset, size, () => this.again(outgoing, offset, size))),
+    };
+  }
+
+  private zeros(outgoing: Outgoing, offset: number, size: number): Carried {
+    return {
+      header: { type: 'segment', file: outgoing.file, offset, size, zero: true },
+      payload: () => (this.sink.isWanted(outgoing) ? [] : Promise.resolve(undefined)),
+      size: 0,
+      sent: (wire) => {
+        outgoing.bytesOnWire += wire;
+      },
+      lost: () => this.carriers.push(this.zeros(outgoing, offset, size)),
+    };
+  }
+
+  /** A piece that a connection has lost, once more. */
+  private async again(outgoing: Outgoing, offset: number, size: number): Promise<readonly Uint8Array[] | undefined> {
+    if (this.stopped || !this.sink.isWanted(outgoing)) return undefined;
+    try {
+      return [await rereadPiece(outgoing, offset, size)];
+    } catch (error) {
+      // A conversation in which not even that can be said has ended.
+      await this.sink.dropped(outgoing, asTransferError(error, 'source-unreadable', 'Cannot read the file')).catch(() => undefined);
+      return undefined;
+    }
+  }
+}
+
+function nameOf({ found }: Outgoing): string {
+  return found.type === 'text' ? '' : found.name;
+}

@@ -1,0 +1,141 @@
+import { Connection } from '../net/connection';
+import { TransferError } from '../errors';
+import type { Digests } from '../progress';
+import type { Hello } from '../wire/session-message';
+import type { Address } from '../net/address';
+import { type Dialed, listen, type Listening } from '../net/socket';
+import { createKey, type SessionKey } from '../net/ticket';
+import { acceptSecured, announcesTls, type Secured } from '../net/tls';
+import { roundTripSince } from '../session/round-trip';
+import { DialedIn } from './dialed-in';
+import { type LinkDeadlines, Link } from '../session/link';
+import type { Meeting, Met } from './meeting';
+import { answerIntroduction, awaitIntroduction } from '../session/opening';
+
+/** Time in which an accepted peer shows its key, in ms. */
+const handshakeWithin = 10_000;
+/** Who has said nothing for so long after dialing waits for the plain wire, in ms. */
+const speaksWithin = 1_000;
+
+export interface ListeningOptions {
+  readonly algorithm: keyof Digests;
+  /** Gets the first one who waits for the plain wire instead of showing a key, where nobody did that before. */
+  readonly plain: (accepted: Dialed) => void;
+  /** Whether that may be somebody on another machine. */
+  readonly insecurePlain: boolean;
+  readonly deadlines: LinkDeadlines | undefined;
+}
+
+/** A sender that waits for the receiver to dial in. */
+export class ListeningMeeting implements Meeting {
+  readonly key: SessionKey = createKey();
+  private session: string | undefined;
+  private readonly dialedIn = new DialedIn();
+  /** Accepted, and not known yet to be anybody. */
+  private readonly strangers = new Set<Dialed>();
+  /** Whether it is settled who gets the files. */
+  private begun = false;
+  private come: () => void = () => undefined;
+  /** Resolves when the first receiver has shown its key. */
+  private readonly here = new Promise<void>((resolve) => {
+    this.come = resolve;
+  });
+  private closed: Promise<void> | undefined;
+
+  private constructor(
+    private readonly options: ListeningOptions,
+    private readonly listening: Listening,
+  ) {}
+
+  /** Listens at `address`. Rejects with `cannot-connect`. */
+  static async at(address: Address, options: ListeningOptions): Promise<ListeningMeeting> {
+    const early: Dialed[] = [];
+    let accept = (accepted: Dialed): void => void early.push(accepted);
+    const meeting = new ListeningMeeting(options, await listen(address, (accepted) => accept(accepted)));
+    accept = (accepted) => void meeting.receive(accepted);
+    for (const accepted of early) accept(accepted);
+    return meeting;
+  }
+
+  /** Where it listens. */
+  get address(): Address {
+    return this.listening.address;
+  }
+
+  /** Waits until a receiver has shown its key. Rejects with `interrupted`. */
+  someone(signal: AbortSignal | undefined): Promise<undefined> {
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => reject(new TransferError('interrupted', 'Interrupted.'));
+      signal?.addEventListener('abort', aborted, { once: true });
+      if (signal?.aborted) aborted();
+      void this.here.then(() => {
+        signal?.removeEventListener('abort', aborted);
+        resolve(undefined);
+      });
+    });
+  }
+
+  first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
+    return this.dialedIn.first(signal, within);
+  }
+
+  another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<Link> {
+    return this.dialedIn.another(connection, control, signal);
+  }
+
+  async close(): Promise<void> {
+    await this.dialedIn.close();
+    for (const { stream } of this.strangers) stream.destroy();
+    this.closed ??= this.listening.close();
+    await this.closed;
+  }
+
+  private async receive(accepted: Dialed): Promise<void> {
+    this.strangers.add(accepted);
+    await this.accept(accepted).finally(() => this.strangers.delete(accepted));
+  }
+
+  private async accept(accepted: Dialed): Promise<void> {
+    // On the plain wire a receiver says nothing before it got a file; one with a key speaks first.
+    const mayBePlain = accepted.local || this.options.insecurePlain;
+    if (!(await announcesTls(accepted.stream, mayBePlain ? speaksWithin : handshakeWithin))) {
+      // Whoever may not have it, or comes too late, must not end what others wait for.
+      if (mayBePlain && !this.begun) this.options.plain(accepted);
+      else accepted.stream.destroy();
+      this.begun ||= mayBePlain;
+      return;
+    }
+    const began = performance.now();
+    let secured: Secured;
+    try {
+      secured = await acceptSecured(accepted, (id) => (id === this.key.id ? this.key.key : undefined), { deadline: handshakeWithin });
+    } catch {
+      // Whoever cannot show the key is nobody, and the one who can may still come.
+      return;
+    }
+    const roundTrip = roundTripSince(began);
+    const connection = new Connection(secured.stream, secured.peer, this.options.deadlines?.silence);
+    try {
+      const hello = await awaitIntroduction(connection, 'sender');
+      this.admit(hello);
+      await answerIntroduction(connection, hello, { role: 'sender', digest: this.options.algorithm });
+      this.dialedIn.take({ link: new Link(connection, this.options.deadlines), roundTrip }, hello.connection);
+      this.begun = true;
+      this.come();
+    } catch (error) {
+      if (error instanceof TransferError) await connection.send({ type: 'refusal', code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) }).catch(() => undefined);
+      await connection.linger();
+    }
+  }
+
+  /** One receiver, and another one only after that one was lost. Throws `not-authorized`, and `usage` for who wants something else. */
+  private admit({ session, connection, ask }: Hello): void {
+    if (ask) throw new TransferError('usage', 'This is a sender that listens, and keeps no backups.');
+    const taken = this.session !== undefined && this.session !== session;
+    const { present } = this.dialedIn;
+    if (taken && (connection > 0 || (present && !present.connection.stream.closed))) {
+      throw new TransferError('not-authorized', 'Another receiver has begun already.', { hint: 'A ticket of sendall send --listen is for one receiver.' });
+    }
+    this.session = session;
+  }
+}

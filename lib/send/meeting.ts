@@ -1,0 +1,135 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Connection } from '../net/connection';
+import { errnoOf, TransferError } from '../errors';
+import type { EntryName } from '../name';
+import type { Digests } from '../progress';
+import type { Hello } from '../wire/hello';
+import type { Ticket } from '../net/ticket';
+import { dialSecured } from '../net/tls';
+import { type LinkDeadlines, Link } from '../session/link';
+import { awaitAnswer, newSession, sayHello } from '../session/opening';
+
+/** What a sender of a backup asks for; see PROTOCOL.md, "Backups". */
+export interface BackupWish {
+  readonly name: EntryName;
+  /** What it brings heals snapshots that are there, instead of becoming a new one. */
+  readonly repairs: boolean;
+  /** Read every file, changed or not. */
+  readonly checksum: boolean;
+}
+
+export interface Met {
+  readonly link: Link;
+  /** In ms. */
+  readonly roundTrip: number;
+  /**
+   * Resolves when the receiver has said that we are welcome, before which nothing else is read, with the round trip as it is known then;
+   * rejects with why we are not. Absent where it has.
+   */
+  readonly welcome?: Promise<number>;
+}
+
+/** How long dialing and showing the key may take, in ms. */
+const usualDial = 10_000;
+const usualRetry = 300_000;
+/** Between attempts to be let in, in ms; doubled each time. */
+const firstPause = 200;
+const longestPause = 5_000;
+/** How long one is dialed who is there, and hangs up before it is known who that is; in ms. A receiver does so in a crowd. */
+const hangsUpFor = 60_000;
+
+/** How the connections of a sender's session come about. */
+export interface Meeting {
+  /** Connection 0, by one attempt within `within` ms where that is given. Rejects where nobody can be met. `roundTrip` in ms. */
+  first(signal: AbortSignal | undefined, within?: number): Promise<Met>;
+  /** A further one. `control` is connection 0, over which a peer that dials is asked for it. */
+  another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<Link>;
+  close(): Promise<void>;
+}
+
+/** A sender that dials the holder of its ticket. */
+export class DialedMeeting implements Meeting {
+  private readonly session = newSession();
+
+  constructor(
+    private readonly ticket: Ticket,
+    private readonly algorithm: keyof Digests,
+    private readonly deadlines: LinkDeadlines | undefined,
+    private readonly backup?: BackupWish,
+    /** How long a receiver that has too many others is asked again, in ms. */
+    private readonly patience = usualRetry,
+  ) {}
+
+  /** A receiver that is there and has no time for us at this moment is asked again: so a crowd gets in one after another. */
+  async first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
+    if (within !== undefined) return this.dial(0, signal, within);
+    const began = performance.now();
+    /** It is the receiver, who knows us, and has too many others. */
+    let known = false;
+    for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
+      try {
+        return await this.dial(0, signal);
+      } catch (error) {
+        known ||= error instanceof TransferError && error.code === 'timeout';
+        const left = began + Math.min(this.patience, worthAsking(error, known)) - performance.now();
+        if (left <= 0 || signal?.aborted) throw error;
+        // Not all of a crowd at the same moment again.
+        await sleep(Math.min(left, pause * (0.5 + Math.random())), undefined, signal ? { signal } : {});
+      }
+    }
+  }
+
+  async another(connection: number, _control: Link, signal: AbortSignal | undefined): Promise<Link> {
+    return (await this.dial(connection, signal)).link;
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** "A sender that dialed need not wait for the answer before it offers": what it says is read once it is welcome. */
+  private async dial(number: number, signal: AbortSignal | undefined, within?: number): Promise<Met> {
+    const until = performance.now() + (within ?? Infinity);
+    const dialed = await dialSecured(this.ticket, { signal, timeout: Math.min(within ?? usualDial, usualDial) });
+    const connection = new Connection(dialed.stream, dialed.peer, this.deadlines?.silence);
+    const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
+    const late = (): void => connection.close(new TransferError('timeout', 'The receiver did not answer in time.'));
+    const timer = within === undefined ? undefined : setTimeout(late, until - performance.now());
+    signal?.addEventListener('abort', aborted, { once: true });
+    if (signal?.aborted) aborted();
+    const introduction = { role: 'sender', session: this.session, connection: number, digest: this.algorithm, ...(number === 0 && this.backup ? wishOf(this.backup) : {}) } as const;
+    const asked = performance.now();
+    const welcome = sayHello(connection, introduction)
+      .then(() => awaitAnswer(connection, introduction))
+      .then((hello) => {
+        if (number === 0 && this.backup && hello.snapshot === undefined && hello.repair === undefined) throw new TransferError('usage', 'The receiver keeps no backups.', { hint: 'Install the same version on both sides.' });
+        // Either may have taken longer because this machine was busy.
+        return Math.min(dialed.rtt, performance.now() - asked);
+      })
+      .catch((error: unknown) => {
+        connection.close();
+        throw error;
+      })
+      .finally(() => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', aborted);
+      });
+    // A receiver that knows no backups would take what is offered for files.
+    if (number > 0 || this.backup) return { roundTrip: await welcome, link: new Link(connection, this.deadlines) };
+    const link = new Link(connection, this.deadlines);
+    welcome.catch(() => link.close()); // whoever waits for it is told
+    return { link, roundTrip: dialed.rtt, welcome };
+  }
+}
+
+/** How long one may be asked again who has answered like this, in ms; 0 where that is an answer for good, or nobody is there. */
+function worthAsking(error: unknown, known: boolean): number {
+  if (!(error instanceof TransferError)) return 0;
+  const hungUp = error.code === 'cannot-connect' && ['ECONNRESET', 'EPIPE', 'ETIMEDOUT'].includes(errnoOf(error.cause) ?? '');
+  if (!hungUp && error.code !== 'connection-lost' && error.code !== 'timeout') return 0;
+  return known ? Infinity : hangsUpFor;
+}
+
+function wishOf({ name, repairs, checksum }: BackupWish): Pick<Hello, 'backup' | 'repair' | 'checksum'> {
+  return { ...(repairs ? { repair: name } : { backup: name }), ...(checksum ? { checksum } : {}) };
+}

@@ -1,0 +1,175 @@
+import { stat } from 'node:fs/promises';
+import { Connection } from '../net/connection';
+import { DigestCache, noDigestCache, type RememberedDigests } from '../digest/digest-cache';
+import { DigestPool } from '../digest/digest-pool';
+import { asTransferError, TransferError } from '../errors';
+import { type Bottleneck, type FileDone, type Listener, Waits } from '../progress';
+import type { Waited } from '../wire/message';
+import { parseAddress } from '../net/address';
+import { dial, type Dialed } from '../net/socket';
+import { measure } from './measure';
+import { type Outgoing, OutgoingQueue } from './outgoing';
+import { type SendEnd, type Sending, sendPlain } from './plain-send';
+import { RateLimit } from './rate-limit';
+import { found, type SendOptions } from './send-options';
+import type { OpenSource } from '../scan/source';
+import { SourceLane } from './source-lane';
+import { failureEvent, type Sender, Tally } from '../session/summary';
+
+/** How long a first file may take to get ready until the receiver is dialed without it, in ms. */
+const dialAfter = 300;
+/** So many connections in a row may be closed by the receiver before anything was sent on them. */
+const mostUnused = 3;
+
+/** Everything that a sender does on the plain wire. */
+export class PlainSender implements Sender {
+  readonly files: FileDone[] = [];
+  readonly failures: TransferError[] = [];
+  readonly tally = new Tally();
+  private readonly waits = new Waits();
+  private readonly receiverWaits = new Waits();
+  private readonly cache: RememberedDigests;
+  private readonly on: Listener;
+  private readonly connections: number;
+  private readonly sending: Sending;
+  private readonly lane = new SourceLane();
+  private readonly sent = new AbortController();
+  private readonly pool = new DigestPool();
+
+  constructor(private readonly options: SendOptions) {
+    const { useCache = true, on = () => undefined, connections = 'auto', limit = Infinity, signal } = options;
+    this.cache = useCache ? new DigestCache() : noDigestCache;
+    this.on = on;
+    this.connections = connections === 'auto' ? 1 : connections;
+    const { waits, cache, pool } = this;
+    this.sending = {
+      queue: new OutgoingQueue(found(options, on), { pool, lane: this.lane, cache, waits, on, largeAhead: this.connections }),
+      limit: new RateLimit(limit),
+      waits,
+      on,
+      signal,
+      mayRedial: options.target !== undefined,
+      done: (file) => this.done(file),
+      failed: (error) => this.failed(error),
+      receiverWaited: (waited) => this.receiverWaited(waited),
+      recheck: (file, source) => this.recheck(file, source),
+    };
+  }
+
+  /** Sends everything: to the target, or to a receiver that has dialed in. Never rejects: everything is in the results. */
+  async run(accepted?: Dialed): Promise<void> {
+    const { target = '', signal } = this.options;
+    const { queue } = this.sending;
+    const aborted = (): void => void queue.drop();
+    signal?.addEventListener('abort', aborted, { once: true });
+    if (signal?.aborted) aborted();
+    const measuring = this.measure();
+    try {
+      if (accepted) await this.sendOn(accepted);
+      else await this.dialAll(target);
+    } catch (error) {
+      this.failed(asTransferError(error, 'unexpected', 'Sending failed'));
+    } finally {
+      signal?.removeEventListener('abort', aborted);
+      this.sent.abort();
+      await measuring;
+      const anyLeft = await queue.drop();
+      const told = this.failures.some(({ code }) => code === 'interrupted');
+      if (anyLeft && signal?.aborted && !told) this.failed(new TransferError('interrupted', 'Interrupted.'));
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.pool.close(), this.lane.close()]);
+  }
+
+  /** A single file announces its own size; what is in a directory has to be looked for. */
+  private async measure(): Promise<void> {
+    const { paths, exclude } = this.options;
+    try {
+      const looked = await Promise.all(paths.map(async (place) => place !== '-' && (await stat(place)).isDirectory()));
+      if (looked.includes(true)) await measure(paths.filter((place) => place !== '-'), { exclude, on: () => undefined }, this.lane, this.on, this.sent.signal);
+    } catch {
+      // What cannot be looked at is reported when its turn comes; without the sum there is only no estimate.
+    }
+  }
+
+  /** What was waited for most. Where both ends waited for each other, the receiver knows what for. */
+  get bottleneck(): Bottleneck | null {
+    const { source, hash, network, verify } = this.waits.spent;
+    if (Math.max(source, hash) >= Math.max(network, verify)) return this.waits.longest;
+    return this.receiverWaits.longest ?? 'network';
+  }
+
+  private async dialAll(target: string): Promise<void> {
+    const ends = await Promise.allSettled(Array.from({ length: this.connections }, () => this.dialUntilDone(target)));
+    const broken = ends.find((end) => end.status === 'rejected');
+    if (broken) throw broken.reason;
+  }
+
+  private async dialUntilDone(target: string): Promise<void> {
+    const { queue, signal } = this.sending;
+    // Whether somebody listens is learnt before hours are spent on hashing.
+    await queue.readyWithin(dialAfter);
+    for (let unused = 0; unused < mostUnused; ) {
+      const end = await this.converse(await dial(parseAddress(target), { signal }));
+      if (end === 'finished' || end instanceof TransferError || signal?.aborted) return;
+      // The receiver may have given up waiting for a file that took long to hash, but not for one that is ready.
+      unused = end === 'unused' ? unused + 1 : 0;
+      if (!(await queue.ready())) return;
+    }
+    throw new TransferError('connection-lost', 'The receiver closes every connection at once.');
+  }
+
+  /** There is only this connection: what it does not take cannot be sent. */
+  private async sendOn(accepted: Dialed): Promise<void> {
+    const end = await this.converse(accepted);
+    if (end !== 'again' && end !== 'unused') return;
+    for (let left = await this.sending.queue.take(); left; left = await this.sending.queue.take()) {
+      if (!(left instanceof TransferError)) await left.source?.close();
+      this.failed(left instanceof TransferError ? left : new TransferError('connection-lost', 'The connection ended before its turn.', { fileName: left.name }));
+    }
+  }
+
+  private async converse({ stream, peer, local }: Dialed): Promise<SendEnd> {
+    const connection = new Connection(stream, peer);
+    if (local || this.options.insecurePlain === true) return sendPlain(connection, this.sending);
+    connection.close();
+    throw new TransferError('not-authorized', `${peer} is another machine, and the plain wire is neither encrypted nor authenticated.`, {
+      hint: 'On a network that you trust, add --insecure-plain on both sides.',
+    });
+  }
+
+  private done(file: FileDone): void {
+    this.on({ event: 'sent', ...file });
+    if (file.verified !== null) {
+      this.files.push(file);
+      this.tally.add(file);
+      return;
+    }
+    this.failures.push(new TransferError('not-confirmed', 'Sent, not confirmed: the receiver closed without an answer.', { fileName: file.file_name }));
+  }
+
+  private failed(error: TransferError): void {
+    this.failures.push(error);
+    this.on(failureEvent(error));
+  }
+
+  private receiverWaited({ network, write, verify }: Waited): void {
+    Object.assign(this.receiverWaits.spent, { network, write, verify });
+  }
+
+  /** The digest of before, computed again: what arrived different was either damaged on the way or is another file by now. */
+  private async recheck(file: Outgoing, source: OpenSource): Promise<TransferError | undefined> {
+    try {
+      await source.checkUnchanged();
+      const hashingBegan = Date.now();
+      const { md5 = '' } = await this.pool.digestFile({ fd: source.handle.fd, size: file.size, algorithms: ['md5'] }).digests;
+      if (md5 === file.md5) return undefined;
+      await this.cache.remember(source.before, 'md5', md5, hashingBegan);
+      return source.changed();
+    } catch (error) {
+      return error instanceof TransferError ? error : source.changed();
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import { open } from 'node:fs/promises';
+import { TransferError } from '../errors';
+import { changed, unreadable } from '../scan/source';
+import type { Outgoing } from './entries';
+
+/**
+ * A piece of a file once more, since the connection that carried it died. Rejects with `source-changed` where the file is not
+ * what it was when it was offered, or with `source-unreadable`.
+ */
+export async function rereadPiece({ found }: Outgoing, offset: number, size: number): Promise<Uint8Array> {
+  if (found.type !== 'file') throw new TransferError('connection-lost', 'What was lost cannot be read again.');
+  const bytes = new Uint8Array(size);
+  const handle = await open(found.path).catch((error: unknown) => {
+    throw unreadable(found.name, error);
+  });
+  try {
+    for (let at = 0; at < size; ) {
+      const { bytesRead } = await handle.read(bytes, at, size - at, offset + at);
+      if (bytesRead === 0) throw changed(found.name);
+      at += bytesRead;
+    }
+    const now = await handle.stat({ bigint: true });
+    if (now.size !== BigInt(found.size) || now.mtimeNs !== found.mtime || now.ctimeNs !== found.ctime) throw changed(found.name);
+    return bytes;
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,79 @@
+import type { Readable } from 'node:stream';
+import { TransferError } from '../errors';
+import { parseEntryName } from '../name';
+import type { Digests, Listener } from '../progress';
+import { isPlainTarget, parseAddress } from '../net/address';
+import { isTicket, parseTicket } from '../net/ticket';
+import type { Found } from './outgoing';
+import type { LinkDeadlines } from '../session/link';
+import { scan } from '../scan/source';
+
+export interface SendOptions {
+  /** Files and directories; `-` is `input`. */
+  readonly paths: readonly string[];
+  /** A ticket (`sendall://…`) for a session; `tcp://HOST:PORT` or `unix:PATH` for the plain wire. Either this or `listen`. */
+  readonly target?: string;
+  /** `HOST:PORT` or `unix:PATH`, at which the receiver dials in. */
+  readonly listen?: string;
+  /** What `-` reads; default standard input. */
+  readonly input?: Readable;
+  /** Stores a single file under this name; default for `-` is `stdin`. */
+  readonly name?: string;
+  /** Patterns, as in gitignore(5), of what is left out of directories. */
+  readonly exclude?: readonly string[];
+  /** How many connections carry files at once; `auto` finds the number by measuring, and is one on the plain wire, which one fills. */
+  readonly connections?: number | 'auto';
+  /** What a session computes; default `blake3`. The plain wire has md5. */
+  readonly digest?: keyof Digests;
+  /** Words for whoever runs the receiver; in a session, beside or instead of `paths`. */
+  readonly text?: string;
+  /** How long a session that was lost tries to go on, in ms; default five minutes. */
+  readonly retryFor?: number;
+  /** Bytes per second, over all connections. */
+  readonly limit?: number;
+  /** Whether digests of unchanged files are remembered between runs; default true. */
+  readonly useCache?: boolean;
+  /** Speaks the plain wire to another machine, where anybody on the way can read and change it. */
+  readonly insecurePlain?: boolean;
+  readonly on?: Listener;
+  readonly signal?: AbortSignal;
+  /** @internal Shorter ones of a session's connections, for tests. */
+  readonly deadlines?: LinkDeadlines;
+}
+
+const mostConnections = 64;
+/** A text stands in a header, in which a character may take six bytes. */
+const longestText = 8192;
+
+/** Throws `usage` for what makes no sense, before anything is begun. */
+export function checkUsage({ paths, target, listen: where, name, connections = 'auto', limit, text, digest, retryFor = 0 }: SendOptions): void {
+  const wrong = (message: string, hint?: string): never => {
+    throw new TransferError('usage', message, hint === undefined ? {} : { hint });
+  };
+  if (paths.length === 0 && text === undefined) wrong('There is nothing to send.');
+  if ((target === undefined) === (where === undefined)) wrong('Either a target to dial or an address to listen at is needed.');
+  if (target !== undefined && isTicket(target)) parseTicket(target);
+  else if (target !== undefined && !isPlainTarget(target)) wrong(`Not a target: ${JSON.stringify(target)}.`, 'Targets look like sendall://HOST:PORT/TOKEN, tcp://192.168.1.20:8898 or unix:/run/sendall.sock.');
+  else parseAddress(target ?? where ?? '');
+  if (target !== undefined && !isTicket(target)) {
+    if (text !== undefined) wrong('The plain wire carries files only, no text.', 'Send it with a ticket.');
+    if (digest !== undefined && digest !== 'md5') wrong('The plain wire has md5, and nothing else.', 'Other digests need a ticket.');
+  }
+  if (text !== undefined && Buffer.byteLength(text) > longestText) wrong(`The text is longer than ${String(longestText)} bytes.`, 'Send it as a file.');
+  if (!(retryFor >= 0)) wrong('The time to retry is a number of milliseconds.');
+  if (name !== undefined && paths.length > 1) wrong('--name is for a single file.');
+  if (name !== undefined) parseEntryName(name, { allowHidden: true });
+  if (paths.filter((path) => path === '-').length > 1) wrong('Standard input can be sent only once.');
+  if (connections !== 'auto' && !(Number.isInteger(connections) && connections >= 1 && connections <= mostConnections)) {
+    wrong(`The number of connections is a whole number from 1 to ${String(mostConnections)}, or auto.`);
+  }
+  if (limit !== undefined && !(limit > 0)) wrong('The rate limit is a number of bytes per second above 0.');
+}
+
+/** What the options name, in their order. */
+export async function* found({ paths, input = process.stdin, name, exclude }: SendOptions, on: Listener): AsyncGenerator<Found> {
+  for (const path of paths) {
+    if (path === '-') yield { input, name: parseEntryName(name ?? 'stdin', { allowHidden: true }) };
+    else yield* scan([path], { name, exclude, on });
+  }
+}

@@ -1,0 +1,71 @@
+import { asTransferError } from '../errors';
+import type { FileDone, Summary } from '../progress';
+import { formatAddress, parseAddress } from '../net/address';
+import type { Dialed } from '../net/socket';
+import { dialable } from '../net/own-address';
+import { formatTicket, isTicket, parseTicket } from '../net/ticket';
+import { PlainSender } from './plain-sender';
+import { checkUsage, type SendOptions } from './send-options';
+import { ListeningMeeting } from './listening-meeting';
+import { DialedMeeting } from './meeting';
+import { SessionTransfer } from './transfer';
+import { failureEvent, failureOf, type Sender } from '../session/summary';
+
+export interface SendResult {
+  readonly files: readonly FileDone[];
+  readonly summary: Summary;
+}
+
+/**
+ * Sends files: in a session where the target is a ticket, over the plain wire where it is an address. Resolves only if the
+ * receiver confirmed every one; otherwise rejects with the TransferError of the only failure, or `some-failed`. Each failure was
+ * reported as an event before, and the summary comes last in any case.
+ */
+export async function send(options: SendOptions): Promise<SendResult> {
+  checkUsage(options);
+  const began = performance.now();
+  const { target, listen, digest = 'blake3', deadlines, retryFor } = options;
+  if (listen !== undefined) return sendToWhoeverDials(options, began);
+  if (target !== undefined && isTicket(target)) {
+    return conclude(new SessionTransfer(options, new DialedMeeting(parseTicket(target), digest, deadlines, undefined, retryFor)), options, began);
+  }
+  return conclude(new PlainSender(options), options, began);
+}
+
+/** Waits for the receiver to dial in: with the ticket, or, where that is allowed, without. */
+async function sendToWhoeverDials(options: SendOptions, began: number): Promise<SendResult> {
+  const { listen: where = '', digest: algorithm = 'blake3', insecurePlain = false, deadlines, on = () => undefined, signal } = options;
+  let plain: (accepted: Dialed) => void = () => undefined;
+  const dialedPlain = new Promise<Dialed>((resolve) => {
+    plain = resolve;
+  });
+  const meeting = await ListeningMeeting.at(parseAddress(where), { algorithm, plain, insecurePlain, deadlines });
+  try {
+    const { address } = meeting;
+    const ticket = formatTicket({ ...meeting.key, address: dialable(address) });
+    on({ event: 'listening', address: formatAddress(address), port: address.kind === 'tcp' ? address.port : null, ticket });
+    const first = await Promise.race([dialedPlain, meeting.someone(signal)]).catch((error: unknown) => {
+      const interrupted = asTransferError(error, 'unexpected', 'Waiting for the receiver failed');
+      on(failureEvent(interrupted));
+      throw interrupted;
+    });
+    if (first) return await conclude(new PlainSender(options), options, began, first);
+    return await conclude(new SessionTransfer(options, meeting), options, began);
+  } finally {
+    await meeting.close();
+  }
+}
+
+async function conclude(sender: Sender, options: SendOptions, began: number, accepted?: Dialed): Promise<SendResult> {
+  try {
+    await sender.run(accepted);
+  } finally {
+    await sender.close();
+  }
+  const { files, failures, tally } = sender;
+  const summary = tally.summary((performance.now() - began) / 1000, sender.bottleneck);
+  options.on?.({ event: 'summary', ...summary });
+  const failure = failureOf(tally.files, failures);
+  if (failure) throw failure;
+  return { files, summary };
+}

@@ -1,0 +1,255 @@
+import { TransferError } from '../errors';
+import type { Digests, Listener, Waits } from '../progress';
+import { smallFile } from '../wire/segment';
+import { encodeEntry, parseHeld, parseNumbers, parseReceipts, type SessionReceipt } from '../wire/session-list';
+import { parseFromReceiver, type SessionRefusal } from '../wire/session-message';
+import { mostStanding, parseStanding, type StandingSegment } from '../wire/standing';
+import type { Waited } from '../wire/message';
+import type { SnapshotDone } from '../wire/snapshot-done';
+import type { BundleReader } from './bundle-reader';
+import { damagedSource } from '../scan/source';
+import type { SegmentReader } from './segment-reader';
+import type { Carriers } from './carriers';
+import { type Entries, offered, type Outgoing } from './entries';
+import { LargeFiles } from './large-files';
+import type { Link } from '../session/link';
+import { refused } from '../session/opening';
+import { SmallFiles } from './small-files';
+
+/** What a sender decides for all conversations of its session, and where they leave their results. */
+export interface SessionOutlet {
+  readonly entries: Entries;
+  readonly algorithm: keyof Digests;
+  /** Whether everything is of a snapshot, or becomes one. */
+  readonly ofSnapshot: boolean;
+  readonly segments: SegmentReader;
+  readonly bundles: BundleReader;
+  readonly waits: Waits;
+  readonly signal: AbortSignal | undefined;
+  readonly on: Listener;
+  stored(outgoing: Outgoing, receipt: SessionReceipt): void;
+  refusedBy(outgoing: Outgoing, refusal: SessionRefusal): void;
+  failed(error: TransferError): void;
+  receiverWaited(waited: Waited): void;
+  /** The receiver says that a file is other than it was, and should not be. */
+  alarmed(outgoing: Outgoing, message: string): void;
+  snapshot(done: SnapshotDone): void;
+}
+
+/**
+ * The sender's side of one conversation, on connection 0: offers everything that is not settled, sends what the receiver lacks,
+ * and ends when it says `done`. Rejects with why it cannot go on; what is settled by then stays so.
+ */
+export class SessionSending {
+  private readonly there = new Map<number, { readonly held: Map<number, string>; readonly standing: StandingSegment[] }>();
+  private readonly large: LargeFiles;
+  private readonly small: SmallFiles;
+  private over = false;
+  /** Everything was offered. */
+  private ended = false;
+  private readonly reading: Promise<void>;
+  private sayDone: () => void = () => undefined;
+  private readonly done = new Promise<void>((resolve) => {
+    this.sayDone = resolve;
+  });
+
+  constructor(
+    private readonly control: Link,
+    private readonly carriers: Carriers,
+    private readonly outlet: SessionOutlet,
+    /** Rejects with why the receiver does not want it; nothing that it says is read before. */
+    private readonly welcome: Promise<unknown>,
+  ) {
+    const { algorithm, on, waits, entries } = outlet;
+    const isWanted = ({ file }: Outgoing): boolean => entries.get(file) !== undefined;
+    const dropped = (outgoing: Outgoing, error: TransferError): Promise<void> => this.drop(outgoing, error);
+    this.large = new LargeFiles(outlet.segments, algorithm, carriers, {
+      on,
+      waits,
+      isWanted,
+      dropped,
+      kept: async ({ file }, { first, count }) => void (await control.send({ type: 'keep', file, first, count })),
+      copied: async ({ file }, { offset, size, from }) => void (await control.send({ type: 'copy', file, offset, size, from })),
+      closed: (outgoing, size, digests) => this.closeFile(outgoing, size, digests),
+    });
+    this.small = new SmallFiles(outlet.bundles, carriers, {
+      isWanted,
+      dropped,
+      kept: (outgoing, digest) => this.closeFile(outgoing, sizeOf(outgoing), { [algorithm]: digest }),
+    });
+    this.reading = this.large.run();
+  }
+
+  async run(): Promise<void> {
+    const { signal } = this.outlet;
+    const aborted = (): void => this.control.connection.stopReading(new TransferError('interrupted', 'Interrupted.'));
+    signal?.addEventListener('abort', aborted, { once: true });
+    if (signal?.aborted) aborted();
+    try {
+      const broken = new Promise<never>((_, reject) => {
+        for (const task of [this.listen(), this.offer(), this.reading, this.small.run()]) {
+          // Why we are not welcome says more than that the connection is closed.
+          task.catch((error: unknown) => this.welcome.then(() => reject(error as Error), reject));
+        }
+      });
+      await Promise.race([this.done, broken]);
+    } finally {
+      this.over = true;
+      this.large.stop();
+      this.small.stop();
+      signal?.removeEventListener('abort', aborted);
+    }
+  }
+
+  /** Resolves when no large file is read any more, so that the next conversation can. Waits for ever where `run` has not settled. */
+  async quiet(): Promise<void> {
+    await this.reading.catch(() => undefined);
+  }
+
+  /** What the receiver says, until it is done. */
+  private async listen(): Promise<void> {
+    const { control, outlet } = this;
+    await this.welcome;
+    for (let header = await control.receive(); header !== undefined; header = await control.receive()) {
+      const message = parseFromReceiver(header);
+      switch (message.type) {
+        case 'answer':
+          for (const file of parseNumbers(await control.receiveList(message.list))) this.wanted(file);
+          break;
+        case 'held':
+          for (const { file, segment, digest } of parseHeld(await control.receiveList(message.list), outlet.algorithm)) this.thereOf(file).held.set(segment, digest);
+          break;
+        case 'standing':
+          for (const { file, ...segment } of parseStanding(await control.receiveList(message.list), outlet.algorithm)) {
+            if (this.thereOf(file).standing.push(segment) > mostStanding) throw new TransferError('bad-header', `The receiver told of too much that stands there for entry ${String(file)}.`);
+          }
+          break;
+        case 'receipts':
+          for (const receipt of parseReceipts(await control.receiveList(message.list))) this.receipt(receipt);
+          break;
+        case 'refusal': {
+          if (message.file === undefined) throw refused(message);
+          this.settle(message.file, (outgoing) => outlet.refusedBy(outgoing, message));
+          break;
+        }
+        case 'taken':
+          this.carriers.taken(message.connection, message.frames);
+          break;
+        case 'progress': {
+          const found = outlet.entries.get(message.file)?.found;
+          if (found?.type === 'file') outlet.on({ event: 'progress', file_name: found.name, phase: 'verify', done: message.done, total: found.size });
+          break;
+        }
+        case 'alarm': {
+          const outgoing = outlet.entries.get(message.file);
+          if (outgoing) outlet.alarmed(outgoing, message.message);
+          break;
+        }
+        case 'done':
+          if (!this.ended || outlet.entries.after(-1).length > 0) throw new TransferError('bad-header', 'The receiver says that it is done, and is not.');
+          if (message.waited) outlet.receiverWaited(message.waited);
+          if (message.snapshot) outlet.snapshot(message.snapshot);
+          this.sayDone();
+          return;
+        case 'heartbeat':
+          break;
+        case 'hello':
+          throw new TransferError('bad-header', `A message ${message.type} has no place here.`);
+      }
+    }
+    throw new TransferError('connection-lost', 'The receiver closed the connection before its end.');
+  }
+
+  /** Offers first what an earlier conversation left unsettled, then everything else as it is found. */
+  private async offer(): Promise<void> {
+    const { entries, ofSnapshot } = this.outlet;
+    let last = -1;
+    do {
+      for (const outgoing of slices(entries.after(last))) {
+        await this.offerSome(outgoing);
+        last = outgoing.at(-1)?.file ?? last;
+      }
+    } while (!this.over && (await entries.pull()));
+    if (ofSnapshot && entries.missing.length > 0) await this.control.sendList({ type: 'missing' }, entries.missing);
+    this.ended = true;
+    await this.control.send({ type: 'end', ...(ofSnapshot ? { entries: entries.numbered } : {}) });
+  }
+
+  private async offerSome(outgoing: readonly Outgoing[]): Promise<void> {
+    const list = outgoing.map((each) => offered(each, this.outlet.ofSnapshot)).filter((entry) => entry !== undefined);
+    if (list.length > 0) await this.control.sendList({ type: 'offer' }, list.map(encodeEntry));
+    for (const { file, found } of outgoing) if (found.type === 'text') await this.control.send({ type: 'text', file, text: found.text });
+  }
+
+  private wanted(file: number): void {
+    const outgoing = this.outlet.entries.get(file);
+    if (!outgoing) return;
+    const { found } = outgoing;
+    const there = this.there.get(file);
+    this.there.delete(file);
+    if (found.type === 'file' && found.size <= smallFile) this.small.add(outgoing, there?.held.get(0));
+    else this.large.add(outgoing, there ?? {});
+  }
+
+  /** "A sender takes a receipt for its own file only." What was not read in this conversation, the receiver knows by an earlier receipt. */
+  private receipt(receipt: SessionReceipt): void {
+    const { algorithm, entries } = this.outlet;
+    const outgoing = entries.get(receipt.file);
+    const type = outgoing?.found.type;
+    const hasContent = type === 'file' || type === 'stream';
+    const digest = receipt.digests?.[algorithm];
+    if (hasContent && (receipt.verified === null || digest === undefined || digest !== (outgoing?.digest ?? digest))) {
+      throw new TransferError('bad-header', `The receipt for entry ${String(receipt.file)} is for other content.`);
+    }
+    this.settle(receipt.file, (settled) => {
+      // By an earlier receipt: what was stored then was not what is vouched for.
+      if (hasContent && differs(settled, digest)) this.outlet.failed(damagedSource(nameOf(settled)));
+      else this.outlet.stored(settled, receipt);
+    });
+  }
+
+  private async closeFile(outgoing: Outgoing, size: number, digests: Digests): Promise<void> {
+    const { file } = outgoing;
+    outgoing.digest = digests[this.outlet.algorithm];
+    if (differs(outgoing, outgoing.digest)) await this.drop(outgoing, damagedSource(nameOf(outgoing)));
+    else await this.control.send({ type: 'close', file, size, digests });
+  }
+
+  /** Gives a file up: it changed, or cannot be read any more. */
+  private async drop(outgoing: Outgoing, error: TransferError): Promise<void> {
+    this.settle(outgoing.file, () => this.outlet.failed(error));
+    const { code, message } = error;
+    await this.control.send({ type: 'drop', file: outgoing.file, code, message });
+  }
+
+  private thereOf(file: number): { readonly held: Map<number, string>; readonly standing: StandingSegment[] } {
+    const there = this.there.get(file) ?? { held: new Map<number, string>(), standing: [] };
+    this.there.set(file, there);
+    return there;
+  }
+
+  private settle(file: number, tell: (outgoing: Outgoing) => void): void {
+    const outgoing = this.outlet.entries.settle(file);
+    this.there.delete(file);
+    if (outgoing) tell(outgoing);
+  }
+}
+
+const mostInOffer = 512;
+
+function slices(outgoing: readonly Outgoing[]): Outgoing[][] {
+  return Array.from({ length: Math.ceil(outgoing.length / mostInOffer) }, (_, at) => outgoing.slice(at * mostInOffer, (at + 1) * mostInOffer));
+}
+
+/** Whether its content is not what someone vouched for. */
+function differs({ found }: Outgoing, digest: string | undefined): boolean {
+  return found.type === 'file' && found.vouched !== undefined && found.vouched.digest !== digest;
+}
+
+function nameOf({ found }: Outgoing): string {
+  return found.type === 'text' ? '' : found.name;
+}
+
+function sizeOf({ found }: Outgoing): number {
+  return found.type === 'file' ? found.size : 0;
+}

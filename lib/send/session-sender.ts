@@ -1,0 +1,242 @@
+import { setMaxListeners } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asTransferError, TransferError } from '../errors';
+import type { Waits } from '../progress';
+import type { RateLimit } from './rate-limit';
+import { Carriers } from './carriers';
+import { ConnectionCount } from '../session/connection-count';
+import type { Outgoing } from './entries';
+import type { Link } from '../session/link';
+import type { Meeting, Met } from './meeting';
+import { type SessionOutlet, SessionSending } from './session-send';
+
+export interface SessionSenderOptions {
+  readonly meeting: Meeting;
+  readonly outlet: SessionOutlet;
+  readonly limit: RateLimit;
+  readonly waits: Waits;
+  readonly connections: number | 'auto';
+  /** How long to try to go on after a connection was lost, in ms. */
+  readonly retryFor: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Between attempts to meet again, in ms; doubled each time. */
+const firstPause = 200;
+const longestPause = 5_000;
+/** How long one is dialed again who is there, and hangs up before it has let us in, in ms. A receiver does so in a crowd. */
+const hangsUpFor = 60_000;
+/** How long it is tried to meet again where nothing is left to be sent, so that the receiver hears of the end, in ms. */
+const farewellWithin = 1_000;
+/** Over so long the rate of a number of connections is measured, in ms; before that they get up to speed. */
+const measuredFor = 1_000;
+const warmUp = 500;
+/** How long the receiver may still say what it took off a connection that has ended, in ms: it does so ten times a second. */
+const takenWithin = 300;
+/** Where a connection that lived no longer than that was dialed again and died again, there is a pause; in ms. */
+const longLife = 5_000;
+
+/**
+ * Holds conversations until one comes to its end: where a connection is lost, it meets the receiver again and goes on with what
+ * is not settled. Rejects with why that was not possible, at once where nobody was met at all.
+ */
+export async function sendUntilDone(options: SessionSenderOptions): Promise<void> {
+  const { meeting, signal, outlet } = options;
+  let lost = await converse(options, await meeting.first(signal));
+  let [until, pause] = [0, 0];
+  while (lost) {
+    for (const { found } of outlet.entries.takeBegun()) outlet.failed(lostForGood(found));
+    // One that hangs up again and again, before it has welcomed us, does not get more time each time.
+    const anew = lost.welcome || until === 0;
+    if (anew) until = performance.now() + patienceWith(lost, options);
+    pause = anew ? firstPause : Math.min(longestPause, pause * 2);
+    const again = await meetAgain(meeting, until, pause, signal);
+    if (!again && outlet.entries.over) return;
+    if (!again) throw lost.reason;
+    lost = await converse(options, again);
+  }
+}
+
+/** A conversation that was lost. */
+interface Lost {
+  readonly reason: TransferError;
+  /** Whether the receiver had let us in. */
+  readonly welcome: boolean;
+}
+
+/** How long it is tried to meet a receiver again, in ms. One with too many others says so by `timeout`; one that hangs up at once may have. */
+function patienceWith({ reason, welcome }: Lost, { retryFor, outlet }: SessionSenderOptions): number {
+  if (outlet.entries.over) return Math.min(retryFor, farewellWithin);
+  return welcome || reason.code === 'timeout' ? retryFor : Math.min(retryFor, hangsUpFor);
+}
+
+/** One conversation. Resolves with undefined when it came to its end, and with why it was lost otherwise; rejects where no other would do better. */
+async function converse(options: SessionSenderOptions, { link, roundTrip, welcome = Promise.resolve(roundTrip) }: Met): Promise<Lost | undefined> {
+  let welcomed = false;
+  const letIn = welcome.then((measured) => {
+    welcomed = true;
+    return measured;
+  });
+  try {
+    await new Conversation(options, link).run(letIn);
+    return undefined;
+  } catch (thrown) {
+    const error = asTransferError(thrown, 'unexpected', 'The session failed');
+    if (options.signal?.aborted || !worthAnother(error)) throw error;
+    return { reason: error, welcome: welcomed };
+  }
+}
+
+/** Undefined where that was not possible in time; `firstPause` in ms, before the first attempt. Rejects with what time does not change. */
+async function meetAgain(meeting: Meeting, until: number, firstPause: number, signal: AbortSignal | undefined): Promise<Met | undefined> {
+  for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
+    const left = until - performance.now();
+    if (left <= 0) return undefined;
+    await sleep(Math.min(pause, left), undefined, signal ? { signal } : {});
+    try {
+      return await meeting.first(signal, Math.max(1, until - performance.now()));
+    } catch (thrown) {
+      const error = asTransferError(thrown, 'unexpected', 'The receiver could not be met again');
+      if (signal?.aborted || !worthAnother(error)) throw error;
+    }
+  }
+}
+
+function worthAnother({ code }: TransferError): boolean {
+  return code === 'connection-lost' || code === 'timeout' || code === 'cannot-connect';
+}
+
+function lostForGood(found: Outgoing['found']): TransferError {
+  return new TransferError('connection-lost', 'The connection was lost, and the input cannot be read a second time.', {
+    hint: 'Start the same command again.',
+    ...(found.type === 'text' ? {} : { fileName: found.name }),
+  });
+}
+
+/** One conversation with all of its connections. */
+class Conversation {
+  private readonly carriers: Carriers;
+  private readonly running = new Set<Promise<void>>();
+  private readonly links = new Set<Link>();
+  private wanted = 1;
+  private opened = 1;
+  private readonly ended = new AbortController();
+
+  constructor(
+    private readonly options: SessionSenderOptions,
+    private readonly control: Link,
+  ) {
+    // Every connection listens for the end while it is dialed, and while it waits for the limit.
+    setMaxListeners(0, this.ended.signal);
+    this.carriers = new Carriers(options.limit, options.waits, this.ended.signal);
+  }
+
+  /** `welcome` resolves with the round trip in ms, once the receiver has said that we are. */
+  async run(welcome: Promise<number>): Promise<void> {
+    const sending = new SessionSending(this.control, this.carriers, this.options.outlet, welcome);
+    // The control connection's own end is met by the conversation, which reads from it.
+    this.start(this.carriers.carry(this.control, 0));
+    this.start(welcome.then((roundTrip) => this.spread(roundTrip)));
+    try {
+      await sending.run();
+    } catch (error) {
+      this.control.close(error instanceof TransferError ? error : undefined);
+      throw error;
+    } finally {
+      this.ended.abort();
+      this.carriers.close();
+      for (const link of this.links) link.close();
+      await Promise.allSettled(this.running);
+      await this.control.finish();
+      this.control.close();
+      await sending.quiet();
+    }
+  }
+
+  private get over(): boolean {
+    return this.ended.signal.aborted;
+  }
+
+  /** A pause that the end of the conversation cuts short, by rejecting. */
+  private pause(ms: number): Promise<void> {
+    return sleep(ms, undefined, { signal: this.ended.signal });
+  }
+
+  /** Makes further connections: the receiver knows the session now. */
+  private async spread(roundTrip: number): Promise<void> {
+    const { connections } = this.options;
+    if (this.over) return;
+    if (connections === 'auto') await this.find(new ConnectionCount(roundTrip));
+    else this.grow(connections);
+  }
+
+  /** Measures while there is something to carry, and goes up and down with the connections. */
+  private async find(count: ConnectionCount): Promise<void> {
+    this.grow(count.count);
+    while (!this.over && !count.found) {
+      await this.pause(warmUp);
+      const before = { bytes: this.carriers.bytes, at: performance.now() };
+      await this.pause(measuredFor);
+      // What was not held up by the connections says nothing about them.
+      if (this.over || !this.carriers.busy) continue;
+      this.grow(count.measured((this.carriers.bytes - before.bytes) / (performance.now() - before.at)));
+    }
+  }
+
+  private grow(wanted: number): void {
+    const before = this.wanted;
+    this.wanted = wanted;
+    for (let count = before; count > wanted; count--) this.carriers.retire();
+    for (let count = before; count < wanted; count++) this.start(this.open());
+  }
+
+  /** One more connection, and another one instead whenever it dies, until it is not wanted any more. */
+  private async open(): Promise<void> {
+    const { meeting } = this.options;
+    for (let pause = 0; !this.over && this.carriers.count < this.wanted; ) {
+      const number = this.opened++;
+      const began = performance.now();
+      try {
+        if (await this.use(await meeting.another(number, this.control, this.ended.signal), number)) return;
+      } catch {
+        // The others go on without it; whether the receiver is gone is for the control connection to find out.
+        pause ||= firstPause;
+      }
+      if (performance.now() - began > longLife) pause = 0;
+      if (pause > 0 && !this.over) await this.pause(pause);
+      pause = Math.min(longestPause, Math.max(firstPause, pause * 2));
+    }
+  }
+
+  /** Lets a connection carry until it ends. Returns whether that is because it was not needed any more. */
+  private async use(link: Link, number: number): Promise<boolean> {
+    if (this.over || this.carriers.count >= this.wanted) {
+      link.close();
+      return true;
+    }
+    this.links.add(link);
+    const carrying = this.carriers.carry(link, number);
+    // Nothing but heartbeats comes back until the connection ends.
+    await link.receive().catch(() => undefined);
+    const retired = this.carriers.ended(number);
+    link.close();
+    await carrying;
+    this.links.delete(link);
+    this.start(this.forget(number));
+    return retired;
+  }
+
+  private async forget(number: number): Promise<void> {
+    await this.pause(takenWithin).catch(() => undefined);
+    this.carriers.forget(number);
+  }
+
+  private start(task: Promise<unknown>): void {
+    const running = task.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.running.add(running);
+    void running.then(() => this.running.delete(running));
+  }
+}

@@ -1,0 +1,103 @@
+import type { Connection } from '../net/connection';
+import type { TransferError } from '../errors';
+import { encodeFrame, type JsonObject } from '../wire/frame';
+import { encodeList } from '../wire/session-list';
+import { longestList } from '../wire/session-message';
+
+/** How a session's connections are kept alive, in ms. */
+export interface LinkDeadlines {
+  /** How long we say nothing until we say that we are alive. */
+  readonly heartbeat: number;
+  /** How long the other side may say nothing at all. */
+  readonly silence: number;
+}
+
+export const usualLinkDeadlines: LinkDeadlines = { heartbeat: 5_000, silence: 30_000 };
+
+/** A message in which there is nothing but the sign of life. */
+const heartbeat = encodeFrame({ type: 'heartbeat' });
+
+/**
+ * One connection of a session: messages with their lists, and heartbeats in both directions. "A peer from which nothing came
+ * for 30 seconds, while something was awaited, is gone": time in which we do not read, because our disk is slow, does not count.
+ */
+export class Link {
+  private readonly timer: NodeJS.Timeout;
+  private sentBefore = 0;
+
+  constructor(
+    readonly connection: Connection,
+    private readonly deadlines: LinkDeadlines = usualLinkDeadlines,
+    /** "The first heartbeat comes after `hello`": false where that is not answered yet; see `greeted`. */
+    private hasGreeted = true,
+  ) {
+    this.timer = setInterval(() => this.beat(), deadlines.heartbeat);
+    this.timer.unref();
+  }
+
+  /** Our `hello` is on its way. */
+  greeted(): void {
+    this.hasGreeted = true;
+  }
+
+  /** The next message's header that is more than a heartbeat; undefined when the peer has finished. Rejects like `Connection.readHeader`. */
+  async receive(): Promise<JsonObject | undefined> {
+    const { silence } = this.deadlines;
+    for (;;) {
+      const header = await this.connection.readHeader({ silence, whole: silence });
+      if (header?.['type'] !== 'heartbeat') return header;
+    }
+  }
+
+  /** The list behind a header, `length` bytes. Rejects like `Connection.fill`. */
+  async receiveList(length: number): Promise<Uint8Array> {
+    const list = new Uint8Array(length);
+    await this.connection.fill(list);
+    return list;
+  }
+
+  /** Sends a message; resolves when the system has taken it. Messages go out in the order of the calls. */
+  async send(header: object, ...payload: readonly Uint8Array[]): Promise<number> {
+    const frame = encodeFrame(header);
+    await this.connection.sendBytes(frame, ...payload);
+    return frame.length;
+  }
+
+  /** Sends a list as the payload of one message, or of several where it is too long for one; resolves with the bytes that took. */
+  async sendList(header: object, list: readonly unknown[]): Promise<number> {
+    const encoded = encodeList(list);
+    if (encoded.length > longestList && list.length > 1) {
+      const half = list.length >> 1;
+      return (await this.sendList(header, list.slice(0, half))) + (await this.sendList(header, list.slice(half)));
+    }
+    return (await this.send({ ...header, list: encoded.length }, encoded)) + encoded.length;
+  }
+
+  /** Sends FIN after everything sent so far; heartbeats end. */
+  async finish(): Promise<void> {
+    clearInterval(this.timer);
+    await this.connection.finish();
+  }
+
+  /** Ends it with a last word from us; see `Connection.linger`. */
+  async linger(): Promise<void> {
+    clearInterval(this.timer);
+    await this.connection.linger();
+  }
+
+  close(reason?: TransferError): void {
+    clearInterval(this.timer);
+    this.connection.close(reason);
+  }
+
+  private beat(): void {
+    const { stream } = this.connection;
+    if (stream.closed) {
+      clearInterval(this.timer);
+    } else if (this.hasGreeted && stream.bytesWritten === this.sentBefore) {
+      // A connection that cannot take it is found dead by whoever reads from it.
+      this.connection.sendBytes(heartbeat).catch(() => clearInterval(this.timer));
+    }
+    this.sentBefore = stream.bytesWritten;
+  }
+}

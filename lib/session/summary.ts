@@ -1,0 +1,52 @@
+import { TransferError } from '../errors';
+import type { Bottleneck, FileDone, Summary, TransferEvent } from '../progress';
+import type { Dialed } from '../net/socket';
+
+/** Files that arrived whole, added up; a hundred thousand of them take no more memory than one. */
+export class Tally {
+  files = 0;
+  private bytes = 0;
+  private bytesOnWire = 0;
+
+  add(file: FileDone): void {
+    this.files++;
+    this.bytes += file.file_size;
+    this.bytesOnWire += file.bytes_on_wire;
+  }
+
+  summary(seconds: number, bottleneck: Bottleneck | null): Summary {
+    return { files: this.files, bytes: this.bytes, bytes_on_wire: this.bytesOnWire, seconds, bottleneck };
+  }
+}
+
+/** One way of sending, whatever the wire. */
+export interface Sender {
+  /** What was confirmed, where there are not too many to be remembered. */
+  readonly files: readonly FileDone[];
+  readonly failures: readonly TransferError[];
+  readonly tally: Tally;
+  readonly bottleneck: Bottleneck | null;
+  /** Sends everything; `accepted` is a receiver that has dialed in. Never rejects. */
+  run(accepted?: Dialed): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * The one error that stands for all failures of a transfer: the only one, one that ended the transfer and so is about no single
+ * file, or `some-failed` with all of them as its cause.
+ */
+export function failureOf(succeeded: number, failures: readonly TransferError[]): TransferError | undefined {
+  const [first] = failures;
+  if (first === undefined || (succeeded === 0 && failures.length === 1)) return first;
+  if (failures.every(({ code }) => code === 'not-confirmed')) return first;
+  const interrupted = failures.find(({ code }) => code === 'interrupted');
+  if (interrupted) return interrupted;
+  const final = failures.find(({ fileName }) => fileName === undefined);
+  if (final) return final;
+  return new TransferError('some-failed', `${String(failures.length)} of ${String(succeeded + failures.length)} files failed.`, { cause: new AggregateError(failures) });
+}
+
+/** A failure as the event that tells of it. */
+export function failureEvent({ code, message, hint, fileName }: TransferError): TransferEvent {
+  return { event: 'failed', ...(fileName === undefined ? {} : { file_name: fileName }), code, message, ...(hint === undefined ? {} : { hint }) };
+}

@@ -1,0 +1,192 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TransferError } from '../../errors';
+import { type EntryName, printable } from '../../name';
+import type { Digests, Listener } from '../../progress';
+import type { Entry, FileEntry, MissingEntry } from '../../wire/session-list';
+import type { SnapshotDone } from '../../wire/snapshot-done';
+import type { Home } from '../../receive/homes';
+import type { Earlier, Intake, IntakeRequest } from '../../receive/intake';
+import { Catalog } from '../manifest/catalog';
+import { isReservedName } from '../manifest/checksum-list';
+import { EarlierFiles } from './earlier-files';
+import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
+import { freeSnapshotId } from './free-snapshot-id';
+import { StagedSnapshot } from './staged-snapshot';
+import { timeOf } from '../manifest/snapshot-id';
+
+/** One snapshot on its way into a receive directory, over all conversations of the session that brings it. */
+export class ArrivingSnapshot implements Intake {
+  readonly home: Home;
+  private readonly lines = new Map<string, ManifestEntry>();
+  /** How many of the entries that were offered are known here. */
+  private settled = 0;
+  private left = false;
+  private whenLeft: () => void = () => undefined;
+  /** The end of the conversation. */
+  private over: Promise<void> = Promise.resolve();
+  private committed: SnapshotDone | undefined;
+
+  private constructor(
+    private readonly request: IntakeRequest,
+    private readonly head: ManifestHead,
+    private readonly staged: StagedSnapshot,
+    private readonly before: EarlierFiles | undefined,
+    private readonly on: Listener,
+  ) {
+    const { allowance } = request.home;
+    this.home = { directory: staged.tree, store: staged.store, allowance };
+  }
+
+  /** Locks the backup. Rejects with `directory` while another process uses it. */
+  static async open(request: IntakeRequest, on: Listener): Promise<ArrivingSnapshot> {
+    const { name, algorithm, home, peer, mayCompare } = request;
+    const staged = await StagedSnapshot.open(home.directory, name, peer);
+    try {
+      const catalog = new Catalog(home.directory);
+      const newest = (await catalog.snapshots(name)).map(({ head }) => (head instanceof TransferError ? 0 : head.number));
+      const head = { name, id: await freeSnapshotId(home.directory, name, new Date()), number: Math.max(0, ...newest) + 1, digest: algorithm };
+      // "A `write` key learns nothing of what others sent."
+      const before = mayCompare || staged.owner === peer ? await EarlierFiles.of(catalog, name, algorithm) : undefined;
+      return new ArrivingSnapshot(request, head, staged, before, on);
+    } catch (error) {
+      await staged.close();
+      throw error;
+    }
+  }
+
+  get id(): string {
+    return this.head.id;
+  }
+
+  get mayKnow(): boolean {
+    return this.request.mayCompare || this.staged.ours;
+  }
+
+  get session(): string {
+    return this.request.session;
+  }
+
+  /** Whether no conversation uses it at this moment. */
+  get idle(): boolean {
+    return this.left;
+  }
+
+  /** Waits until no conversation uses it any more, for `ms` at most; false if one still does. */
+  async leftWithin(ms: number): Promise<boolean> {
+    const late = new AbortController();
+    await Promise.race([this.over, sleep(ms, undefined, { signal: late.signal }).catch(() => undefined)]);
+    late.abort();
+    return this.left;
+  }
+
+  get isComplete(): boolean {
+    return this.committed !== undefined;
+  }
+
+  /** A conversation begins, or goes on with it; `left` is called when it has ended. */
+  takeUp(left: () => void): this {
+    this.left = false;
+    this.over = new Promise((resolve) => {
+      this.whenLeft = () => {
+        left();
+        resolve();
+      };
+    });
+    return this;
+  }
+
+  async earlier(entries: readonly FileEntry[]): Promise<(Earlier | undefined)[]> {
+    const found: (Earlier | undefined)[] = [];
+    for (const entry of entries) found.push(await this.before?.find(entry, this.request.checksum));
+    return found;
+  }
+
+  stored(entry: Entry, digests: Digests = {}): void {
+    this.add(lineOf(entry, digests), true);
+  }
+
+  missing({ name, code, message }: MissingEntry, offered: boolean): void {
+    this.add({ type: 'missing', name, code, reason: message }, offered);
+  }
+
+  alarm(entry: FileEntry, digests: Digests): TransferError | undefined {
+    const before = this.request.checksum ? this.before?.digestBefore(entry) : undefined;
+    if (before === undefined || before === digests[this.head.digest]) return undefined;
+    return new TransferError('mismatch', `${printable(entry.name)} has other content than in the snapshot before, although its size and time are the same.`, { fileName: entry.name });
+  }
+
+  /** "An entry whose name the snapshot needs for itself cannot be stored." */
+  refusal(name: EntryName): TransferError | undefined {
+    if (!isReservedName(name)) return undefined;
+    return new TransferError('name', `A snapshot keeps the name ${printable(name)} for itself.`, { fileName: name, hint: 'Back up the directory that it is in.' });
+  }
+
+  async commit(entries: number): Promise<SnapshotDone> {
+    if (this.committed) return this.committed;
+    const { head, lines, staged, request } = this;
+    if (this.settled < entries) {
+      throw new TransferError('connection-lost', 'The receiver was started again in the middle, and does not know all of this snapshot any more.', { hint: 'Start the same backup again: what is there is not sent again.' });
+    }
+    const sorted = [...lines.values()].map((line) => this.withTarget(line)).sort((one, other) => (one.name < other.name ? -1 : 1));
+    const files = sorted.filter((line) => line.type === 'file');
+    const missing = sorted.filter(({ type }) => type === 'missing').length;
+    if (missing === sorted.length) throw new TransferError('source-unreadable', 'Nothing of the source could be read, so there is no snapshot.');
+    const totals = {
+      entries: sorted.length,
+      bytes: sumOf(files.map(({ size }) => size)),
+      newBytes: sumOf(files.filter(({ digests }) => this.before?.has(digests[head.digest] ?? '') !== true).map(({ size }) => size)),
+      missing,
+    };
+    await staged.commit({ head, entries: sorted, totals }, request.peer);
+    const { bytes, newBytes } = totals;
+    this.committed = { id: head.id, entries: totals.entries, bytes, new_bytes: newBytes, missing };
+    this.on({ event: 'snapshot', snapshot: `${head.name}/${head.id}`, time: timeOf(head.id).toISOString(), entries: totals.entries, bytes, new_bytes: newBytes, missing, verified_at: null });
+    return this.committed;
+  }
+
+  async leave(): Promise<void> {
+    try {
+      if (this.committed) await this.close();
+    } finally {
+      this.left = true;
+      this.whenLeft();
+    }
+  }
+
+  /** Unlocks the backup; what is staged stays for the next run. */
+  close(): Promise<void> {
+    return this.staged.close();
+  }
+
+  /** A link is worth what its file is, and that may have been staged by an earlier run alone. */
+  private withTarget(line: ManifestEntry): ManifestEntry {
+    if (line.type !== 'link' || this.lines.get(line.target)?.type === 'file') return line;
+    return { type: 'missing', name: line.name, code: 'exists', reason: `${line.target}, of which it is another name, is not in the snapshot.` };
+  }
+
+  private add(line: ManifestEntry, offered: boolean): void {
+    const known = this.lines.has(line.name);
+    this.lines.set(line.name, line);
+    if (offered && !known) this.settled++;
+  }
+}
+
+function lineOf(entry: Entry, digests: Digests): ManifestEntry {
+  const { name, mtime } = entry;
+  switch (entry.type) {
+    case 'file': {
+      const { size = 0, mode, ctime, inode } = entry;
+      return { type: 'file', name, size, mode, mtime, digests, source: { ...(ctime === undefined ? {} : { ctime }), ...(inode === undefined ? {} : { inode }) } };
+    }
+    case 'directory':
+      return { type: 'directory', name, mode: entry.mode, mtime };
+    case 'symlink':
+      return { type: 'symlink', name, target: entry.target, mtime };
+    case 'link':
+      return { type: 'link', name, target: entry.target, mtime };
+  }
+}
+
+function sumOf(sizes: readonly number[]): number {
+  return sizes.reduce((sum, size) => sum + size, 0);
+}

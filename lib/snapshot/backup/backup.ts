@@ -1,0 +1,147 @@
+import { realpath } from 'node:fs/promises';
+import path from 'node:path';
+import { TransferError } from '../../errors';
+import { type EntryName, printable } from '../../name';
+import type { Digests, Listener, Summary } from '../../progress';
+import type { SnapshotDone } from '../../wire/snapshot-done';
+import { Allowance } from '../../store/limited';
+import { sendWithin } from '../in-process';
+import type { LinkDeadlines } from '../../session/link';
+import { DialedMeeting } from '../../send/meeting';
+import { newSession } from '../../session/opening';
+import { SessionTransfer } from '../../send/transfer';
+import { Tally } from '../../session/summary';
+import { parseTicket } from '../../net/ticket';
+import { ArrivingSnapshot } from './arriving-snapshot';
+import { backupNameOf } from '../manifest/catalog';
+import { parseSnapshotId, timeOf } from '../manifest/snapshot-id';
+
+export interface BackupOptions {
+  /** Files and directories. */
+  readonly paths: readonly string[];
+  /** What the backup is called: one component of a name. */
+  readonly name: string;
+  /** The ticket of a receiver. Either this or `directory`. */
+  readonly target?: string;
+  /** A receive directory on this machine. */
+  readonly directory?: string;
+  /** What every file gets, and `SHA256SUMS` and the like are made of; default `sha256`. */
+  readonly digest?: keyof Digests;
+  /** Reads every file, changed or not, and tells of those that are other than they should be. */
+  readonly checksum?: boolean;
+  /** Patterns, as in gitignore(5), of what is left out of directories. */
+  readonly exclude?: readonly string[];
+  readonly connections?: number | 'auto';
+  /** Bytes per second, over all connections. */
+  readonly limit?: number;
+  /** How long a session that was lost tries to go on, in ms; default five minutes. */
+  readonly retryFor?: number;
+  readonly on?: Listener;
+  readonly signal?: AbortSignal;
+  /** @internal Shorter ones of a session's connections, for tests. */
+  readonly deadlines?: LinkDeadlines;
+}
+
+/** A complete snapshot. */
+export interface BackupResult extends Omit<SnapshotDone, 'id'> {
+  /** `NAME/ID` */
+  readonly snapshot: string;
+  readonly summary: Summary;
+}
+
+/** How sending went, whichever way it went. */
+interface Sent {
+  readonly failures: readonly TransferError[];
+  readonly summary: Summary;
+  readonly snapshot: SnapshotDone | undefined;
+}
+
+const usualDigest = 'sha256';
+
+/**
+ * Makes one snapshot. Resolves when it is complete under its final name, with nothing missing; rejects with `some-failed` where
+ * it is complete but for what was told as `failed`, with `mismatch` where files are other than they should be (it has them as
+ * they are now), and with whatever kept it from being made: then what is there is kept for the next run.
+ */
+export async function backup(options: BackupOptions): Promise<BackupResult> {
+  const name = checkUsage(options);
+  const { on = () => undefined } = options;
+  const sent = await (options.directory === undefined ? toReceiver(options, name) : toDirectory(options, name, options.directory));
+  const { failures, summary, snapshot } = sent;
+  if (!snapshot) throw failures.find(({ fileName }) => fileName === undefined) ?? failures[0] ?? new TransferError('unexpected', 'The receiver made no snapshot.');
+  const { id, ...counts } = snapshot;
+  const { entries, bytes, new_bytes, missing } = counts;
+  on({ event: 'snapshot', snapshot: `${name}/${id}`, time: timeOf(parseSnapshotId(id)).toISOString(), entries, bytes, new_bytes, missing, verified_at: null });
+  on({ event: 'summary', ...summary });
+  const failure = failureOf(failures, `${name}/${id}`);
+  if (failure) throw failure;
+  return { snapshot: `${name}/${id}`, ...counts, summary };
+}
+
+/** Throws `usage` for what makes no sense, before anything is begun. */
+function checkUsage({ paths, name, target, directory }: BackupOptions): EntryName {
+  const checked = backupNameOf(name);
+  if (checked === undefined) throw new TransferError('usage', printable(`"${name}" cannot be the name of a backup.`), { hint: 'Take one word, for example the name of this machine.' });
+  if (paths.length === 0) throw new TransferError('usage', 'There is nothing to back up.');
+  if (paths.includes('-')) throw new TransferError('usage', 'Standard input cannot be backed up.', { hint: 'Write it to a file first, or use sendall send.' });
+  if ((target === undefined) === (directory === undefined)) throw new TransferError('usage', 'Either a ticket or a directory to back up to is needed.');
+  return checked;
+}
+
+async function toReceiver({ name: _, target = '', digest = usualDigest, checksum = false, deadlines, ...options }: BackupOptions, name: EntryName): Promise<Sent> {
+  const began = performance.now();
+  const meeting = new DialedMeeting(parseTicket(target), digest, deadlines, { name, repairs: false, checksum }, options.retryFor);
+  const transfer = new SessionTransfer({ ...options, digest }, meeting, { snapshot: true });
+  try {
+    await transfer.run();
+  } finally {
+    await transfer.close();
+  }
+  const { failures, tally, bottleneck, snapshot } = transfer;
+  return { failures, snapshot, summary: tally.summary((performance.now() - began) / 1000, bottleneck) };
+}
+
+/** The same within this process: the snapshot arrives in `directory` as it would at a receiver. */
+async function toDirectory(options: BackupOptions, name: EntryName, directory: string): Promise<Sent> {
+  const { paths, digest = usualDigest, checksum = false, on, signal, limit } = options;
+  const exclude = [...(options.exclude ?? []), ...(await itself(paths, directory))];
+  const home = { directory, allowance: new Allowance({}) };
+  const request = { name, repairs: false, checksum, algorithm: digest, home, peer: 'local', mayCompare: true, session: newSession() };
+  const intake = await ArrivingSnapshot.open(request, () => undefined);
+  try {
+    const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;
+    return await sendWithin({ source: paths, receiver: { home: intake.home, rules, intake }, algorithm: digest, exclude, ...(on ? { on } : {}), ...(limit === undefined ? {} : { limit }), signal });
+  } catch (error) {
+    if (!(error instanceof TransferError)) throw error;
+    return { failures: [error], snapshot: undefined, summary: new Tally().summary(0, null) };
+  } finally {
+    // Of a disk that failed, what failed first is told.
+    if (!intake.isComplete) await intake.close().catch(() => undefined);
+  }
+}
+
+/** The pattern that leaves the backups out of what is backed up. Rejects with `usage` where that cannot be said of one tree alone. */
+async function itself(paths: readonly string[], directory: string): Promise<string[]> {
+  const own = await realpath(directory).catch(() => directory);
+  for (const place of paths) {
+    const below = path.relative(await realpath(place).catch(() => place), own);
+    if (below.startsWith('..') || path.isAbsolute(below)) continue;
+    if (below !== '' && paths.length === 1) return [`/${below.split(path.sep).map((each) => each.replace(/[*?[\]\\!# ]/g, '\\$&')).join('/')}`];
+    throw new TransferError('usage', `${printable(directory)} is inside ${printable(place)}, and a backup cannot contain itself.`, { hint: 'Back up to a directory outside.' });
+  }
+  return [];
+}
+
+/** What a snapshot that is complete still has to be said of. */
+function failureOf(failures: readonly TransferError[], snapshot: string): TransferError | undefined {
+  if (failures.length === 0) return undefined;
+  const cause = new AggregateError(failures);
+  const alarms = failures.filter(({ code }) => code === 'mismatch').length;
+  if (alarms > 0) {
+    return new TransferError('mismatch', `${String(alarms)} files are other than in the snapshot before, although their sizes and times are the same. ${snapshot} has them as they are now.`, {
+      cause,
+      hint: 'Memory or disk of this machine may be failing: compare them with the snapshot before.',
+    });
+  }
+  return new TransferError('some-failed', `${String(failures.length)} entries are missing in ${snapshot}, which is complete otherwise.`, { cause });
+}

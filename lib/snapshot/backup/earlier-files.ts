@@ -1,0 +1,121 @@
+import { TransferError } from '../../errors';
+import type { EntryName } from '../../name';
+import type { Digests } from '../../progress';
+import { smallFile } from '../../wire/segment';
+import type { FileEntry } from '../../wire/session-list';
+import type { Earlier } from '../../receive/intake';
+import type { Catalog, Snapshot } from '../manifest/catalog';
+import type { ManifestEntry } from '../manifest/manifest';
+
+type FileLine = Extract<ManifestEntry, { readonly type: 'file' }>;
+
+/** A file in a snapshot. */
+interface Kept {
+  readonly root: string;
+  readonly line: FileLine;
+  readonly digest: string;
+}
+
+/**
+ * What earlier snapshots of a backup have: under the same name in the newest one, or, for what was moved or renamed, of the same
+ * size and modification time anywhere. The older ones are read once something turns up that the newest does not have.
+ */
+export class EarlierFiles {
+  /** In the newest snapshot. Hard links stand for the file that they are. */
+  private readonly newest = new Map<string, Kept>();
+  private readonly bySizeAndTime = new Map<string, Kept>();
+  private readonly bySize = new Map<number, Kept>();
+  private readonly contents = new Set<string>();
+  private others: Promise<void> | undefined;
+
+  private constructor(
+    private readonly catalog: Catalog,
+    private readonly algorithm: keyof Digests,
+    /** The oldest first. */
+    private readonly older: readonly Snapshot[],
+  ) {}
+
+  /** Reads the manifest of the newest snapshot; those that cannot be believed are as if they were not there. */
+  static async of(catalog: Catalog, name: EntryName, algorithm: keyof Digests): Promise<EarlierFiles> {
+    const older = await catalog.snapshots(name);
+    for (let last = older.pop(); last; last = older.pop()) {
+      const files = new EarlierFiles(catalog, algorithm, older);
+      if (await files.takeNewest(last)) return files;
+    }
+    return new EarlierFiles(catalog, algorithm, []);
+  }
+
+  /** What there is for a file that is offered; with `checksum`, no file passes for unchanged. */
+  async find(entry: FileEntry, checksum: boolean): Promise<Earlier | undefined> {
+    const { size, mtime, mode } = entry;
+    if (size === undefined || size === 0) return undefined;
+    const before = this.newest.get(entry.name);
+    const moved = before?.line.size === size && before.line.mtime === mtime ? undefined : await this.moved(size, mtime);
+    const kept = moved ?? before ?? (size > smallFile ? this.bySize.get(size) : undefined);
+    if (!kept) return undefined;
+    const { root, line, digest } = kept;
+    const linkable = line.size === size && line.mtime === mtime && line.mode === mode;
+    const { ctime, inode } = line.source;
+    const unchanged = linkable && !checksum && kept === before && ctime !== undefined && ctime === entry.ctime && inode === entry.inode;
+    return { file: { root, name: line.name, size: line.size, mtime: line.mtime }, digest, unchanged, linkable };
+  }
+
+  /** The file of that name in the newest snapshot, if it has the same size and modification time: its digest. */
+  digestBefore({ name, size, mtime }: FileEntry): string | undefined {
+    const before = this.newest.get(name);
+    return before?.line.size === size && before?.line.mtime === mtime ? before?.digest : undefined;
+  }
+
+  /** Whether a content is in one of the snapshots that were read. */
+  has(digest: string): boolean {
+    return this.contents.has(digest);
+  }
+
+  private async moved(size: number, mtime: bigint): Promise<Kept | undefined> {
+    const key = keyOf(size, mtime);
+    if (!this.bySizeAndTime.has(key)) await (this.others ??= this.takeOthers());
+    return this.bySizeAndTime.get(key);
+  }
+
+  private async takeOthers(): Promise<void> {
+    for (const snapshot of [...this.older].reverse()) {
+      const files = await this.believed(snapshot, () => this.catalog.otherFiles(snapshot, (digest) => this.contents.has(digest)));
+      for (const line of files ?? []) this.add({ root: snapshot.place, line, digest: line.digests[this.algorithm] ?? '' }, false);
+    }
+  }
+
+  private async takeNewest(snapshot: Snapshot): Promise<boolean> {
+    const manifest = await this.believed(snapshot, () => this.catalog.manifest(snapshot));
+    for (const line of manifest?.entries ?? []) {
+      if (line.type === 'file') this.add({ root: snapshot.place, line, digest: line.digests[this.algorithm] ?? '' }, true);
+      const target = line.type === 'link' ? this.newest.get(line.target) : undefined;
+      if (target) this.newest.set(line.name, target);
+    }
+    return manifest !== undefined;
+  }
+
+  /** What is read of a manifest; undefined if that cannot be believed, or has other digests. */
+  private async believed<Read>({ head }: Snapshot, read: () => Promise<Read>): Promise<Read | undefined> {
+    if (head instanceof TransferError || head.digest !== this.algorithm) return undefined;
+    return read().catch((error: unknown) => {
+      if (error instanceof TransferError && error.code === 'mismatch') return undefined;
+      throw error;
+    });
+  }
+
+  /** What was read first is the newest, and stays. */
+  private add(kept: Kept, newest: boolean): void {
+    const { line, digest } = kept;
+    if (newest) this.newest.set(line.name, kept);
+    else if (this.contents.has(digest)) return;
+    this.contents.add(digest);
+    if (line.size === 0) return;
+    const key = keyOf(line.size, line.mtime);
+    if (!this.bySizeAndTime.has(key)) this.bySizeAndTime.set(key, kept);
+    if (line.size > smallFile && !this.bySize.has(line.size)) this.bySize.set(line.size, kept);
+  }
+}
+
+function keyOf(size: number, mtime: bigint): string {
+  return `${String(size)} ${String(mtime)}`;
+}

@@ -1,0 +1,78 @@
+import { TransferError } from '../../errors';
+import { printable } from '../../name';
+import type { Listener } from '../../progress';
+import type { Intake, IntakeRequest } from '../../receive/intake';
+import { ArrivingSnapshot } from './arriving-snapshot';
+import { RepairIntake } from '../repair/repair-intake';
+
+/** How long a snapshot whose session was lost waits for it to come back, in ms. */
+const returnWithin = 300_000;
+
+/** How long the one before may take to end, whose sender may be gone already, in ms. */
+const endsWithin = 5_000;
+
+/** The snapshots that are on their way into one receiver. One backup has one at a time. */
+export class Intakes {
+  private readonly open = new Map<string, Promise<ArrivingSnapshot>>();
+  private readonly waiting = new Map<ArrivingSnapshot, NodeJS.Timeout>();
+  /** Who comes while another one is being let in waits for his turn. */
+  private readonly turns = new Map<string, Promise<unknown>>();
+
+  constructor(private readonly on: Listener) {}
+
+  /**
+   * What heals snapshots, or the snapshot that a session makes: a new one, or the one that an earlier conversation of it began. Rejects with `exists` while
+   * another session makes one of the same name, and with `directory` where another process does.
+   */
+  async take(request: IntakeRequest): Promise<Intake> {
+    if (request.repairs) return RepairIntake.open(request);
+    const key = `${request.home.directory}\0${request.name}`;
+    const taking = (this.turns.get(key) ?? Promise.resolve()).then(() => this.takeNow(key, request));
+    const turn = taking.catch(() => undefined);
+    this.turns.set(key, turn);
+    try {
+      return await taking;
+    } finally {
+      if (this.turns.get(key) === turn) this.turns.delete(key);
+    }
+  }
+
+  private async takeNow(key: string, request: IntakeRequest): Promise<Intake> {
+    const before = await this.open.get(key)?.catch(() => undefined);
+    if (before) clearTimeout(this.waiting.get(before));
+    if (before?.session === request.session && !before.isComplete) return this.lend(key, before);
+    if (before && !(await before.leftWithin(endsWithin))) {
+      throw new TransferError('exists', `Another backup ${printable(request.name)} is under way.`, { hint: 'Try again when it is done.' });
+    }
+    if (before?.isComplete === false) await before.close();
+    const opening = ArrivingSnapshot.open(request, this.on);
+    this.open.set(key, opening);
+    opening.catch(() => this.open.delete(key));
+    return this.lend(key, await opening);
+  }
+
+  /** Unlocks what waits for a session to come back. */
+  async close(): Promise<void> {
+    for (const timer of this.waiting.values()) clearTimeout(timer);
+    this.waiting.clear();
+    const left = await Promise.allSettled(this.open.values());
+    this.open.clear();
+    for (const each of left) if (each.status === 'fulfilled' && !each.value.isComplete) await each.value.close();
+  }
+
+  /** A snapshot that its session leaves is forgotten some time later. */
+  private lend(key: string, snapshot: ArrivingSnapshot): Intake {
+    return snapshot.takeUp(() => {
+      if (snapshot.isComplete) this.open.delete(key);
+      else this.waiting.set(snapshot, setTimeout(() => void this.giveUp(key, snapshot), returnWithin).unref());
+    });
+  }
+
+  private async giveUp(key: string, snapshot: ArrivingSnapshot): Promise<void> {
+    this.waiting.delete(snapshot);
+    if (!snapshot.idle) return;
+    this.open.delete(key);
+    // Nobody is left to be told, and the lock of a process that ends is taken over.
+    await snapshot.close().catch(() => undefined);
+  }
+}

@@ -1,0 +1,115 @@
+import { Connection } from '../net/connection';
+import { asTransferError, TransferError } from '../errors';
+import type { Digests, FileDone, Listener, Summary } from '../progress';
+import { sessionVersion } from '../wire/hello';
+import { memoryPair } from '../net/memory-pair';
+import type { SnapshotDone } from '../wire/snapshot-done';
+import type { Home } from '../receive/homes';
+import type { Intake } from '../receive/intake';
+import { Link, type LinkDeadlines } from '../session/link';
+import type { Meeting, Met } from '../send/meeting';
+import { newSession } from '../session/opening';
+import { type SessionReceived, SessionReceiving } from '../receive/session-receive';
+import type { SessionRules } from '../receive/rules';
+import { type SessionSource, SessionTransfer } from '../send/transfer';
+
+export interface WithinOptions {
+  /** What is sent: files and directories, named as `send` names them, or whatever this finds, a few hundred entries at a time. */
+  readonly source: readonly string[] | SessionSource;
+  readonly receiver: { readonly home: Home; readonly rules: SessionRules; readonly intake?: Intake };
+  /** Default `blake3`. */
+  readonly algorithm?: keyof Digests;
+  /** Where `source` is paths: patterns, as in gitignore(5), of what is left out of directories. */
+  readonly exclude?: readonly string[];
+  /** Bytes per second. */
+  readonly limit?: number;
+  /** The sender's events; those of the receiver go to its rules' `on`. */
+  readonly on?: Listener;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How a session within one process went. */
+export interface SentWithin {
+  /** What is stored, where that is not more than 10,000 files; all of them were told as `sent`. */
+  readonly files: readonly FileDone[];
+  /** What is not stored, each with its `fileName`; all of them were told as `failed`. */
+  readonly failures: readonly TransferError[];
+  readonly summary: Summary;
+  /** What it became, where the receiver had an intake. */
+  readonly snapshot: SnapshotDone | undefined;
+  /** The same as the receiver saw it. */
+  readonly received: SessionReceived;
+}
+
+/** Nobody within a process falls silent by himself; this is the longest time that a timer can wait, in ms. */
+const never = 2 ** 31 - 1;
+const deadlines: LinkDeadlines = { heartbeat: never, silence: never };
+
+/**
+ * A whole session between a sender and a receiver that live in this process: the same promises as over a network, the same
+ * resumption, and no keys. Resolves when every entry was stored or is among `failures`; `home` stays open. Rejects with what
+ * ended the session before that (`interrupted` after an abort, `directory` or `disk` of the store, …), when both sides have ended:
+ * what is here and not finished is kept for the next session of the same `rules.peer`.
+ */
+export async function sendWithin({ source, receiver, algorithm = 'blake3', exclude, limit, on, signal }: WithinOptions): Promise<SentWithin> {
+  const began = performance.now();
+  const meeting = new InProcessMeeting(receiver, algorithm);
+  const fromPaths = Symbol.asyncIterator in source ? undefined : source;
+  const transfer = new SessionTransfer(
+    {
+      paths: fromPaths ?? [],
+      digest: algorithm,
+      connections: 1,
+      retryFor: 0,
+      ...(exclude ? { exclude } : {}),
+      ...(limit === undefined ? {} : { limit }),
+      ...(on ? { on } : {}),
+      ...(signal ? { signal } : {}),
+    },
+    meeting,
+    { source: Symbol.asyncIterator in source ? source : undefined, snapshot: receiver.intake !== undefined },
+  );
+  try {
+    await transfer.run();
+  } finally {
+    await transfer.close();
+  }
+  const { files, failures, tally, bottleneck } = transfer;
+  const received = await meeting.received;
+  const ended = failures.find(({ fileName }) => fileName === undefined);
+  if (ended) throw ended;
+  if (received === undefined) throw new TransferError('unexpected', 'The session did not begin.');
+  if (received.lost) throw received.lost;
+  return { files, failures, snapshot: transfer.snapshot, summary: tally.summary((performance.now() - began) / 1000, bottleneck), received };
+}
+
+/** Meets a receiver that begins when it is met, and once only. */
+class InProcessMeeting implements Meeting {
+  /** How the receiver's side ended, once it was met. */
+  received: Promise<SessionReceived> | undefined;
+
+  constructor(
+    private readonly receiver: WithinOptions['receiver'],
+    private readonly algorithm: keyof Digests,
+  ) {}
+
+  async first(signal: AbortSignal | undefined): Promise<Met> {
+    if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
+    const { home, rules, intake } = this.receiver;
+    const store = await home.store.session(this.algorithm, home.allowance).catch((error: unknown) => {
+      throw asTransferError(error, 'directory', 'The receive directory cannot be used');
+    });
+    const [near, far] = memoryPair().map((stream) => new Link(new Connection(stream, 'this process', never), deadlines)) as [Link, Link];
+    const hello = { type: 'hello', role: 'sender', version: sessionVersion, session: newSession(), connection: 0, digest: this.algorithm } as const;
+    this.received = new SessionReceiving(far, hello, store, rules, undefined, intake).run().finally(() => far.close());
+    return { link: near, roundTrip: 0 };
+  }
+
+  another(): Promise<Link> {
+    return Promise.reject(new TransferError('unexpected', 'Within a process, one connection is all.'));
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

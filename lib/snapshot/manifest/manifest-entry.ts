@@ -1,0 +1,88 @@
+import { type ErrorCode, isErrorCode, TransferError } from '../../errors';
+import { type EntryName, parseEntryName } from '../../name';
+import type { Digests } from '../../progress';
+import { type DigestAlgorithm, digestsUnder, sizeUnder, textUnder, wrong } from '../../wire/fields';
+import { type JsonObject, ownValue } from '../../wire/json-object';
+import { inodeUnder, linkTarget, timeUnder } from '../../wire/session-list';
+import { isReservedName } from './checksum-list';
+
+/** What tells whether a file of the source is still the one that was stored. Absent where its system cannot say. */
+export interface SourceState {
+  readonly ctime?: bigint;
+  readonly inode?: bigint;
+}
+
+/** One thing in a snapshot. Times are ns since 1970, modes permission bits, sizes bytes. */
+export type ManifestEntry =
+  | { readonly type: 'file'; readonly name: EntryName; readonly size: number; readonly mode: number; readonly mtime: bigint; readonly digests: Digests; readonly source: SourceState }
+  | { readonly type: 'directory'; readonly name: EntryName; readonly mode: number; readonly mtime: bigint }
+  | { readonly type: 'symlink'; readonly name: EntryName; readonly target: string; readonly mtime: bigint }
+  /** Another name of the file `target`. */
+  | { readonly type: 'link'; readonly name: EntryName; readonly target: EntryName; readonly mtime: bigint }
+  /** What should be here and is not, and why: `name` as it was spelled, storable or not. */
+  | { readonly type: 'missing'; readonly name: string; readonly code: ErrorCode; readonly reason: string };
+
+/** The fields of an entry's line; those that are undefined are not written. */
+export function encodeEntry(entry: ManifestEntry): JsonObject {
+  const { type, name } = entry;
+  switch (entry.type) {
+    case 'file': {
+      const { size, mode, mtime, digests, source } = entry;
+      return { type, name, size, mode: modeText(mode), mtime: String(mtime), digests, ctime: source.ctime?.toString(), inode: source.inode?.toString() };
+    }
+    case 'directory':
+      return { type, name, mode: modeText(entry.mode), mtime: String(entry.mtime) };
+    case 'symlink':
+    case 'link':
+      return { type, name, target: entry.target, mtime: String(entry.mtime) };
+    case 'missing':
+      return { type, name, code: entry.code, reason: entry.reason };
+  }
+}
+
+/**
+ * The entry of a line, in a manifest whose files have digests of `algorithm`. Keys that are not known are ignored.
+ * @throws TransferError `bad-header` for a key that is missing or wrong, `name` for a name or target that no snapshot can have
+ */
+export function parseEntry(line: JsonObject, algorithm: DigestAlgorithm): ManifestEntry {
+  const type = ownValue(line, 'type');
+  switch (type) {
+    case 'file': {
+      const digests = digestsUnder(line, 'digests');
+      if (digests[algorithm] === undefined) throw wrong('digests', `an object with ${algorithm}`, digests);
+      const source = { ...(Object.hasOwn(line, 'ctime') ? { ctime: timeUnder(line, 'ctime') } : {}), ...(Object.hasOwn(line, 'inode') ? { inode: inodeUnder(line) } : {}) };
+      return { type, name: nameUnder(line, 'name'), size: sizeUnder(line, 'size'), mode: modeUnder(line), mtime: timeUnder(line, 'mtime'), digests, source };
+    }
+    case 'directory':
+      return { type, name: nameUnder(line, 'name'), mode: modeUnder(line), mtime: timeUnder(line, 'mtime') };
+    case 'symlink':
+      return { type, name: nameUnder(line, 'name'), target: linkTarget(textUnder(line, 'target')), mtime: timeUnder(line, 'mtime') };
+    case 'link':
+      return { type, name: nameUnder(line, 'name'), target: nameUnder(line, 'target'), mtime: timeUnder(line, 'mtime') };
+    case 'missing': {
+      const code = textUnder(line, 'code');
+      return { type, name: textUnder(line, 'name'), code: isErrorCode(code) ? code : 'unexpected', reason: textUnder(line, 'reason') };
+    }
+    default:
+      throw wrong('type', 'a kind of entry', type);
+  }
+}
+
+/** A name inside a snapshot, spelled as it is stored: hidden ones too, and none that the snapshot needs for itself. */
+function nameUnder(line: JsonObject, key: string): EntryName {
+  const text = textUnder(line, key);
+  const name = parseEntryName(text, { allowHidden: true });
+  if (name !== text) throw wrong(key, 'a name without a slash at its beginning', text);
+  if (isReservedName(name)) throw new TransferError('name', `A snapshot keeps the name "${name}" for itself.`);
+  return name;
+}
+
+function modeText(mode: number): string {
+  return mode.toString(8).padStart(4, '0');
+}
+
+function modeUnder(line: JsonObject): number {
+  const value = textUnder(line, 'mode');
+  if (!/^0[0-7]{3}$/.test(value)) throw wrong('mode', 'four octal digits, the first of them 0', value);
+  return parseInt(value, 8);
+}

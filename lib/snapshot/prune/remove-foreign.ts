@@ -1,0 +1,49 @@
+import { chmod, open, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { Directory } from '../../store/local/directory';
+import { setFileTime } from '../../threads/system-calls';
+import type { ManifestEntry } from '../manifest/manifest';
+import { Removal } from './removal';
+
+type DirectoryLine = Extract<ManifestEntry, { readonly type: 'directory' }>;
+
+/**
+ * Removes what stands below `place`, a private directory, and none of `entries` speaks of. Directories that hold entries stay, named
+ * or not, with their modes and times; symbolic links are never followed.
+ */
+export async function removeForeign(place: string, entries: readonly ManifestEntry[]): Promise<void> {
+  const known = new Map<string, DirectoryLine | undefined>();
+  for (const entry of entries) {
+    if (entry.type === 'missing') continue;
+    for (let at = path.posix.dirname(entry.name); at !== '.' && !known.has(at); at = path.posix.dirname(at)) known.set(at, undefined);
+    known.set(entry.name, entry.type === 'directory' ? entry : undefined);
+  }
+  await removeBelow(place, '', known);
+}
+
+async function removeBelow(place: string, inside: string, known: ReadonlyMap<string, DirectoryLine | undefined>): Promise<void> {
+  const entries = await readdir(place, { withFileTypes: true });
+  for (const entry of entries) if (entry.isDirectory() && known.has(inside + entry.name)) await removeBelow(path.join(place, entry.name), `${inside}${entry.name}/`, known);
+  const foreign = entries.filter(({ name }) => !known.has(inside + name));
+  if (foreign.length === 0) return;
+  await chmod(place, 0o700);
+  const directory = await Directory.open(place);
+  try {
+    for (const entry of foreign) await (entry.isDirectory() ? new Removal().remove(directory, entry.name) : rm(directory.at(entry.name)));
+  } finally {
+    await directory.close();
+  }
+  await restore(place, known.get(inside.slice(0, -1)));
+}
+
+/** As it was before something was taken out of it. */
+async function restore(place: string, line: DirectoryLine | undefined): Promise<void> {
+  const directory = await open(place);
+  try {
+    await directory.chmod(line?.mode ?? 0o777 & ~process.umask());
+    if (line) setFileTime(directory.fd, line.mtime);
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

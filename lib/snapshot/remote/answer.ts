@@ -1,0 +1,89 @@
+import { TransferError } from '../../errors';
+import type { Damage, TransferEvent } from '../../progress';
+import type { RestoreAsk } from '../../wire/ask';
+import type { AskDone } from '../../wire/keeper-message';
+import type { Question, RestoreSource } from './question';
+import { Catalog } from '../manifest/catalog';
+import { damagedEntries } from '../repair/damaged-entries';
+import { diffSnapshots } from '../manifest/difference';
+import { encodeEntry } from '../manifest/manifest-entry';
+import { prune } from '../prune/prune';
+import { chooseEntries } from '../restore/selection';
+import { snapshotSource, whyMissing } from '../restore/snapshot-source';
+import { listSnapshots } from '../manifest/snapshots';
+import { verify } from '../verify/verify';
+
+/**
+ * Does what another machine asks of the snapshots here, as it would be done for this one, and tells the same events. Rejects with what
+ * the other machine is to learn.
+ */
+export function answerAsk(question: Question): Promise<Omit<AskDone, 'type'>> {
+  return namingNothing(question.directory, answer(question));
+}
+
+/** What our directories are called is nothing for another machine. */
+async function namingNothing<Result>(directory: string, work: Promise<Result>): Promise<Result> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof TransferError) || !error.message.includes(directory)) throw error;
+    const { code, message, hint = '' } = error;
+    throw new TransferError(code, message.replaceAll(directory, 'the receive directory'), { hint, cause: error });
+  }
+}
+
+async function answer({ ask, directory, signal, tell }: Question): Promise<Omit<AskDone, 'type'>> {
+  switch (ask.for) {
+    case 'snapshots': {
+      const { name } = ask;
+      for (const listed of await listSnapshots({ directory, signal, ...(name === undefined ? {} : { name }) })) {
+        if (listed.event === 'snapshot') tell(listed);
+        else tell({ event: listed.event, snapshot: listed.snapshot, path: listed.path, reason: listed.reason, message: listed.failure.message });
+      }
+      return {};
+    }
+    case 'difference': {
+      const difference = await diffSnapshots(directory, ask.a, ask.b);
+      for (const event of ['added', 'removed', 'changed'] as const) for (const each of difference[event]) tell({ event, ...each });
+      return {};
+    }
+    case 'prune': {
+      const { name, keep, dry_run: dryRun = false } = ask;
+      await prune({ directory, keep, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
+      return {};
+    }
+    case 'verify':
+      return answerVerify(ask, { directory, signal, tell });
+  }
+}
+
+async function answerVerify({ name, snapshot, sample, entries }: Extract<Question['ask'], { for: 'verify' }>, { directory, signal, tell }: Omit<Question, 'ask'>): Promise<Omit<AskDone, 'type'>> {
+  const damages: Damage[] = [];
+  const on = (event: TransferEvent): void => {
+    if (event.event === 'damaged') damages.push(event);
+    // What is called by the path of a directory here is that of a backup over there.
+    tell('file_name' in event && event.file_name === directory ? { ...event, file_name: 'all snapshots' } : event);
+  };
+  try {
+    const { snapshots, continued } = await verify({ directory, signal, on, ...(name === undefined ? {} : { name }), ...(snapshot === undefined ? {} : { snapshot }), ...(sample === undefined ? {} : { sample }) });
+    return { snapshots, ...(continued === undefined ? {} : { continued }) };
+  } finally {
+    if (entries === true && !signal.aborted) {
+      for (const { entry, ...where } of await damagedEntries(directory, damages)) tell({ event: 'entry', ...where, entry: encodeEntry(entry) });
+    }
+  }
+}
+
+/** What a restore on another machine gets: the entries of the snapshot that it asks for. Rejects with `usage`, `mismatch`. */
+export function restoreSource(ask: RestoreAsk, directory: string): Promise<RestoreSource> {
+  return namingNothing(directory, sourceOf(ask, directory));
+}
+
+async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, directory: string): Promise<RestoreSource> {
+  const catalog = new Catalog(directory);
+  const snapshot = await catalog.find(wanted);
+  const { head, entries } = await catalog.manifest(snapshot);
+  const chosen = chooseEntries(entries, paths);
+  const missing = chosen.flatMap((entry) => (entry.type === 'missing' ? [{ name: entry.name, code: entry.code, message: whyMissing(entry.reason), skipped: true as const }] : []));
+  return { algorithm: head.digest, source: snapshotSource(snapshot.place, head, chosen), missing };
+}

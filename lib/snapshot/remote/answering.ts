@@ -1,0 +1,78 @@
+import { asTransferError, TransferError } from '../../errors';
+import type { Question, SnapshotAnswers } from './question';
+import type { Link } from '../../session/link';
+
+/** What is told is collected for so long, in ms, or until it is so many events. */
+const tellEvery = 100;
+const mostTold = 1_000;
+
+/**
+ * Does what was asked over `link`, whose hello is answered: tells what `answers` tells, and at the end `done` or why there is none.
+ * Stops when the peer is gone. Rejects with why it was not done, after the peer was told.
+ */
+export async function answerAsk(link: Link, answers: SnapshotAnswers, asked: Pick<Question, 'ask' | 'directory'>, stopped: AbortSignal): Promise<void> {
+  const gone = new AbortController();
+  const lines = new ToldLines(link, () => gone.abort());
+  // The peer has nothing to say any more: what comes is a heartbeat, or the end.
+  void watch(link).finally(() => gone.abort());
+  try {
+    const done = await answers.answer({ ...asked, signal: AbortSignal.any([gone.signal, stopped]), tell: (event) => lines.add(event) });
+    await lines.flush();
+    await link.send({ type: 'done', ...done });
+  } catch (thrown) {
+    const error = asTransferError(thrown, 'unexpected', 'It could not be done');
+    if (gone.signal.aborted) throw new TransferError('connection-lost', 'Whoever asked is gone.', { cause: error });
+    await lines.flush().catch(() => undefined);
+    const { code, message, hint } = error;
+    await link.send({ type: 'refusal', code, message, ...(hint === undefined ? {} : { hint }) }).catch(() => undefined);
+    throw error;
+  } finally {
+    lines.stop();
+    await link.linger();
+  }
+}
+
+async function watch(link: Link): Promise<void> {
+  try {
+    while ((await link.receive()) !== undefined);
+  } catch {
+    // Gone is gone, for whatever reason.
+  }
+}
+
+/** Events on their way to the peer, many in one message. */
+class ToldLines {
+  private waiting: object[] = [];
+  private sending: Promise<unknown> = Promise.resolve();
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(
+    private readonly link: Link,
+    private readonly lost: () => void,
+  ) {
+    this.timer = setInterval(() => this.send(), tellEvery);
+  }
+
+  add(event: object): void {
+    if (this.waiting.push(event) >= mostTold) this.send();
+  }
+
+  /** Resolves when the system has taken everything. */
+  async flush(): Promise<void> {
+    this.send();
+    await this.sending;
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  private send(): void {
+    const list = this.waiting;
+    if (list.length === 0) return;
+    this.waiting = [];
+    // Messages go out in the order of the calls, so that the last one is the one to wait for.
+    this.sending = this.link.sendList({ type: 'told' }, list);
+    this.sending.catch(this.lost);
+  }
+}

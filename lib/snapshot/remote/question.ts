@@ -1,0 +1,32 @@
+import type { Digests } from '../../progress';
+import type { SessionSource } from '../../send/transfer';
+import type { Ask, RestoreAsk } from '../../wire/ask';
+import type { AskDone } from '../../wire/keeper-message';
+import type { MissingEntry } from '../../wire/session-list';
+
+/** What is asked of snapshots here, and whom to tell. */
+export interface Question {
+  readonly ask: Exclude<Ask, RestoreAsk>;
+  /** The receive directory that has them. */
+  readonly directory: string;
+  /** Aborts when nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
+  /** Takes one more event for the other side. */
+  readonly tell: (event: object) => void;
+}
+
+/** What a restore sends, and by which digest the manifest knows it. */
+export interface RestoreSource {
+  readonly algorithm: keyof Digests;
+  readonly source: SessionSource;
+  /** What the snapshot never had. */
+  readonly missing: readonly MissingEntry[];
+}
+
+/** What answers the questions about the snapshots in a receive directory. */
+export interface SnapshotAnswers {
+  /** Does what is asked. Resolves when everything was told; rejects with what the side that asked is to learn. */
+  readonly answer: (question: Question) => Promise<Omit<AskDone, 'type'>>;
+  /** Finds what is asked for in the receive directory at `directory`. Rejects with `usage` and `mismatch`. */
+  readonly source: (ask: RestoreAsk, directory: string) => Promise<RestoreSource>;
+}

@@ -1,0 +1,115 @@
+import path from 'node:path';
+import { TransferError } from '../../errors';
+import type { Damage, Summary, TransferEvent } from '../../progress';
+import { ask } from './asking';
+import { SessionHost } from '../../receive/host';
+import { type LinkDeadlines, usualLinkDeadlines } from '../../session/link';
+import { failureOf } from '../../session/summary';
+import { parseTicket } from '../../net/ticket';
+import type { DamagedEntry } from '../repair/damaged-entries';
+import type { Difference } from '../manifest/difference';
+import type { Pruned, PruneOptions } from '../prune/prune';
+import { type Restored, type RestoreOptions, within } from '../restore/restore';
+import type { ListOptions, SnapshotDamaged, SnapshotListed } from '../manifest/snapshots';
+import { addTold, toldOfVerification, toldPruned, toldSnapshot } from './told';
+import type { VerifyOptions } from '../verify/verify';
+import type { VerifyResult } from '../verify/verify-run';
+
+// The same as on this machine, of the snapshots of another one: its receiver does it, and tells what comes of it. All of them reject
+// like `ask` too, and with `not-authorized` where the key does not allow it.
+
+/** Where the snapshots are. */
+export interface There {
+  /** The ticket of a receiver. */
+  readonly target: string;
+  readonly signal?: AbortSignal | undefined;
+  /** @internal Shorter ones, for tests. */
+  readonly deadlines?: LinkDeadlines | undefined;
+}
+
+/** See `listSnapshots`. */
+export async function listThere({ target, signal, deadlines }: There, { name }: Pick<ListOptions, 'name'>): Promise<(SnapshotListed | SnapshotDamaged)[]> {
+  const listed: (SnapshotListed | SnapshotDamaged)[] = [];
+  await ask({ ticket: target, signal, deadlines, ask: { for: 'snapshots', ...(name === undefined ? {} : { name }) }, told: (told) => listed.push(toldSnapshot(told)) });
+  return listed;
+}
+
+/** See `diffSnapshots`. */
+export async function differenceThere({ target, signal, deadlines }: There, a: string, b: string): Promise<Difference> {
+  const difference = { added: [], removed: [], changed: [] };
+  await ask({ ticket: target, signal, deadlines, ask: { for: 'difference', a, b }, told: (told) => addTold(told, difference) });
+  return difference;
+}
+
+/** See `prune`. */
+export async function pruneThere({ target, signal, deadlines }: There, { name, keep, dryRun = false, on = () => undefined }: Omit<PruneOptions, 'directory' | 'signal'>): Promise<readonly Pruned[]> {
+  const pruned: Pruned[] = [];
+  const told = (line: unknown): void => {
+    const event = toldPruned(line);
+    if (event.event !== 'failed') pruned.push(event);
+    on(event);
+  };
+  await ask({ ticket: target, signal, deadlines, ask: { for: 'prune', keep, ...(name === undefined ? {} : { name }), ...(dryRun ? { dry_run: true } : {}) }, told });
+  return pruned;
+}
+
+/** What a verification came to. */
+export interface VerifiedThere {
+  readonly result: VerifyResult | undefined;
+  /** Why there is no result. */
+  readonly failure: TransferError | undefined;
+  readonly damages: readonly Damage[];
+  /** What the manifests have for files that are damaged, where that was asked for. */
+  readonly entries: readonly DamagedEntry[];
+}
+
+/** See `verify`. Resolves also where there is damage, with everything that is known of it. */
+export async function verifyThere({ target, signal, deadlines }: There, { name, snapshot, sample, on = () => undefined }: Omit<VerifyOptions, 'directory' | 'signal'>, withEntries: boolean): Promise<VerifiedThere> {
+  const damages: Damage[] = [];
+  const entries: DamagedEntry[] = [];
+  let summary: (Summary & Pick<VerifyResult, 'verified'>) | undefined;
+  const told = (line: unknown): void => {
+    const event = toldOfVerification(line);
+    if (event.event === 'entry') entries.push(event);
+    else on(event);
+    if (event.event === 'damaged') damages.push(event);
+    if (event.event === 'summary') summary = { ...event, verified: event.verified ?? 'cache' };
+  };
+  const asked = { ...(name === undefined ? {} : { name }), ...(snapshot === undefined ? {} : { snapshot }), ...(sample === undefined ? {} : { sample }) };
+  try {
+    const { snapshots = 0, continued } = await ask({ ticket: target, signal, deadlines, ask: { for: 'verify', ...asked, ...(withEntries ? { entries: true } : {}) }, told });
+    if (!summary) throw new TransferError('bad-header', 'The receiver told nothing of its verification.');
+    const { files, bytes, bytes_on_wire, seconds, bottleneck, verified } = summary;
+    return { result: { files, bytes, bytes_on_wire, seconds, bottleneck, verified, snapshots, ...(continued === undefined ? {} : { continued }) }, failure: undefined, damages, entries };
+  } catch (error) {
+    if (error instanceof TransferError && error.code === 'mismatch') return { result: undefined, failure: error, damages, entries };
+    throw error;
+  }
+}
+
+/** Results of more files than that are told as they come, and not kept. */
+const mostRemembered = 10_000;
+/** How long a restore whose connection was lost tries to go on, in ms. */
+const usualRetry = 300_000;
+
+/** See `restore`. */
+export async function restoreFrom({ target, signal, deadlines = usualLinkDeadlines }: There, options: Omit<RestoreOptions, 'directory' | 'signal'> & { readonly retryFor?: number }): Promise<Restored> {
+  const { snapshot, destination, paths = [], ifExists = 'refuse', retryFor = usualRetry, on = () => undefined } = options;
+  const files: Restored['files'][number][] = [];
+  const tell = (event: TransferEvent): void => {
+    if (event.event === 'received' && files.length < mostRemembered) files.push(event);
+    on(event);
+  };
+  const began = performance.now();
+  const { tally, failures, waits } = await within(path.resolve(destination), async (homes) => {
+    const host = new SessionHost({ ifExists, on: tell, authorized: undefined, deadlines, home: () => Promise.resolve(homes.own) });
+    const received = await host.dial(parseTicket(target), retryFor, signal, { for: 'restore', snapshot, paths });
+    if (received.lost) throw received.lost;
+    return received;
+  });
+  const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
+  on({ event: 'summary', ...summary });
+  const failure = failureOf(tally.files, failures);
+  if (failure) throw failure;
+  return { snapshot, files, summary };
+}

@@ -1,0 +1,36 @@
+import type { Damage, Digests } from '../../progress';
+import { Catalog } from '../manifest/catalog';
+import type { FileEntry } from '../verify/compare';
+
+/** What the manifest of a snapshot has for a file that is damaged there. */
+export interface DamagedEntry {
+  /** `NAME/ID` */
+  readonly snapshot: string;
+  /** Where it is damaged: the name of the file, or another name of it. */
+  readonly path: string;
+  readonly entry: FileEntry;
+  /** By which its content is known. */
+  readonly algorithm: keyof Digests;
+}
+
+/** The files that the manifests have for damages; nothing for damages that are of no file. A hard link stands for its file. */
+export async function damagedEntries(directory: string, damages: readonly Damage[]): Promise<DamagedEntry[]> {
+  const catalog = new Catalog(directory);
+  const found: DamagedEntry[] = [];
+  for (const snapshot of new Set(damages.map((damage) => damage.snapshot))) {
+    // What has no manifest to be believed was told of as damage itself.
+    const manifest = await catalog.find(snapshot).then((each) => catalog.manifest(each)).catch(() => undefined);
+    if (!manifest) continue;
+    const files = new Map<string, FileEntry>();
+    for (const entry of manifest.entries) if (entry.type === 'file') files.set(entry.name, entry);
+    for (const entry of manifest.entries) {
+      const target = entry.type === 'link' ? files.get(entry.target) : undefined;
+      if (target) files.set(entry.name, target);
+    }
+    for (const { path } of damages.filter((damage) => damage.snapshot === snapshot)) {
+      const entry = files.get(path);
+      if (entry) found.push({ snapshot, path, entry, algorithm: manifest.head.digest });
+    }
+  }
+  return found;
+}

@@ -1,0 +1,133 @@
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { asTransferError, TransferError } from '../../errors';
+import { type EntryName, printable } from '../../name';
+import type { Digests } from '../../progress';
+import type { Entry, FileEntry as OfferedFile } from '../../wire/session-list';
+import type { Directory } from '../../store/local/directory';
+import { LocalStore } from '../../store/local/local';
+import { openPrivate } from '../../store/local/receive-directory';
+import { diskError } from '../../store/local/staged-bytes';
+import type { Home } from '../../receive/homes';
+import type { Earlier, Intake, IntakeRequest } from '../../receive/intake';
+import { lockBackup, type LockedBackup, lockWordsOf, ownPlaceOf } from '../backup/backup-lock';
+import { Catalog } from '../manifest/catalog';
+import { digestIn, type FileEntry } from '../verify/compare';
+import { Healing } from './healing';
+import { Removal } from '../prune/removal';
+import { isSnapshotId } from '../manifest/snapshot-id';
+
+/** Beside the snapshots: what is kept while files are brought to heal them. */
+const ownName = 'repair';
+const treeName = 'tree';
+
+/**
+ * What snapshots of a backup once had, on its way to heal them: each entry is called `ID/NAME`, as it is in one of them. What comes
+ * whole, and is what that manifest says, replaces every damaged file of the backup that should be the same.
+ */
+export class RepairIntake implements Intake {
+  readonly mayKnow = true;
+  readonly home: Home;
+  /** What the manifests say of the entries that were offered. */
+  private readonly wanted = new Map<EntryName, { readonly entry: FileEntry; readonly algorithm: keyof Digests }>();
+  /** The names of those that are here. */
+  private readonly here = new Set<EntryName>();
+  private healed = false;
+
+  private constructor(
+    private readonly request: IntakeRequest,
+    private readonly locked: LockedBackup,
+    private readonly own: Directory,
+    private readonly tree: string,
+    private readonly store: LocalStore,
+  ) {
+    this.home = { directory: tree, store, allowance: request.home.allowance };
+  }
+
+  /** Locks the backup. Rejects with `directory` while another process makes, prunes or heals snapshots of it. */
+  static async open(request: IntakeRequest): Promise<RepairIntake> {
+    const { home, name } = request;
+    const locked = await lockBackup(home.directory, name);
+    let own: Directory | undefined;
+    try {
+      own = await openPrivate(locked.own, ownName);
+      const place = path.join(ownPlaceOf(home.directory, name), ownName);
+      const tree = path.join(place, treeName);
+      await mkdir(tree, { recursive: true, mode: 0o700 });
+      return new RepairIntake(request, locked, own, tree, await LocalStore.open(tree, { path: place, lock: lockWordsOf(name) }));
+    } catch (error) {
+      await own?.close();
+      await locked.release();
+      throw asTransferError(error, 'directory', `The backup ${printable(name)} cannot be repaired`);
+    }
+  }
+
+  get id(): string {
+    return this.request.name;
+  }
+
+  async earlier(entries: readonly OfferedFile[]): Promise<(Earlier | undefined)[]> {
+    const catalog = new Catalog(this.request.home.directory);
+    const bySnapshot = new Map<string, Map<string, OfferedFile>>();
+    for (const entry of entries) {
+      const [id = '', ...rest] = entry.name.split('/');
+      const files = bySnapshot.get(id) ?? new Map<string, OfferedFile>();
+      bySnapshot.set(id, files.set(rest.join('/'), entry));
+    }
+    const found = new Map<OfferedFile, Earlier>();
+    for (const [id, files] of bySnapshot) {
+      if (!isSnapshotId(id)) continue;
+      // What names no snapshot that can be believed is refused below.
+      const snapshot = await catalog.find(`${this.request.name}/${id}`).catch(() => undefined);
+      const manifest = snapshot && (await catalog.manifest(snapshot).catch(() => undefined));
+      for (const entry of manifest?.entries ?? []) {
+        const offered = entry.type === 'file' ? files.get(entry.name) : undefined;
+        if (!snapshot || !manifest || !offered || entry.type !== 'file' || entry.size !== offered.size || entry.mtime !== offered.mtime) continue;
+        this.wanted.set(offered.name, { entry, algorithm: manifest.head.digest });
+        // Never linked: what is there is damaged, and good for the pieces that are not.
+        found.set(offered, { file: { root: snapshot.place, name: entry.name, size: entry.size, mtime: entry.mtime }, digest: digestIn(entry, manifest.head.digest), unchanged: false, linkable: false });
+      }
+    }
+    return entries.map((entry) => found.get(entry));
+  }
+
+  refusal(name: EntryName): TransferError | undefined {
+    return this.wanted.has(name) ? undefined : new TransferError('name', `${printable(name)} is no file of a snapshot here.`, { fileName: name, hint: '' });
+  }
+
+  stored(entry: Entry, digests: Digests = {}): void {
+    const wanted = this.wanted.get(entry.name);
+    if (entry.type === 'file' && wanted && digests[wanted.algorithm] === digestIn(wanted.entry, wanted.algorithm)) this.here.add(entry.name);
+  }
+
+  missing(): void {
+    // The sender knows; what does not come heals nothing.
+  }
+
+  alarm(): undefined {
+    return undefined;
+  }
+
+  async commit(): Promise<undefined> {
+    const { home, name } = this.request;
+    const healing = await Healing.open(home.directory, name, this.own);
+    try {
+      for (const each of this.here) {
+        const wanted = this.wanted.get(each);
+        if (wanted) await healing.heal(path.join(this.tree, each), wanted.entry, wanted.algorithm);
+      }
+      this.healed = true;
+    } catch (error) {
+      throw diskError(error, { name });
+    } finally {
+      await healing.close();
+    }
+  }
+
+  async leave(): Promise<void> {
+    await this.store.close();
+    await this.own.close();
+    if (this.healed) await new Removal().remove(this.locked.own, ownName);
+    await this.locked.release();
+  }
+}

@@ -1,0 +1,176 @@
+import type { BigIntStats } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { TransferError } from '../../errors';
+import { type EntryName, parseEntryName, printable } from '../../name';
+import type { Damage, Digests, Listener, Summary, TransferEvent } from '../../progress';
+import { Allowance } from '../../store/limited';
+import { sendWithin } from '../in-process';
+import { DialedMeeting } from '../../send/meeting';
+import { newSession } from '../../session/opening';
+import { type SessionSource, SessionTransfer } from '../../send/transfer';
+import { unreadable } from '../../scan/source';
+import type { FoundFile } from '../../scan/tree-scan';
+import { parseTicket } from '../../net/ticket';
+import type { VerifyOptions } from '../remote/anywhere';
+import { type DamagedEntry, damagedEntries } from './damaged-entries';
+import { RepairIntake } from './repair-intake';
+import { verifyThere } from '../remote/there';
+import { verify } from '../verify/verify';
+
+export interface RepairOptions extends VerifyOptions {
+  /** The files and directories of this machine that were backed up. */
+  readonly sources: readonly string[];
+}
+
+/** What a repair came to. */
+export interface Repaired {
+  /** How many damaged names were whole again in the end. */
+  readonly repaired: number;
+  /** Everything that crossed the wire for them, in bytes. */
+  readonly bytes_on_wire: number;
+}
+
+/** What is damaged, and what of it the manifests know. */
+interface Found {
+  readonly damages: readonly Damage[];
+  readonly entries: readonly DamagedEntry[];
+}
+
+/**
+ * Verifies snapshots as `verify` does, and brings what is damaged in them from the source, where that still has it: only the pieces that
+ * are damaged. Every snapshot that shares the damage is healed. What is whole again is told as `repaired`. Resolves when nothing is
+ * damaged any more; rejects with `mismatch` where something is, and like `verify`.
+ */
+export async function repair(options: RepairOptions): Promise<Repaired> {
+  const { on = () => undefined, sources } = options;
+  if (sources.length === 0) throw new TransferError('usage', 'Nothing says where on this machine the files are.', { hint: 'Name what was backed up with --source PATH.' });
+  const { damages, entries } = await find(options);
+  const wanted = new Map<string, DamagedEntry>();
+  for (const entry of entries) if (!wanted.has(keyOf(entry))) wanted.set(keyOf(entry), entry);
+  const brought = new Set<string>();
+  let bytesOnWire = 0;
+  for (const [name, some] of byBackup([...wanted.values()])) {
+    const tell = (event: TransferEvent): void => {
+      if (event.event === 'sent') brought.add(`${name}/${event.file_name}`);
+      else if (event.event !== 'summary') on(event);
+    };
+    bytesOnWire += (await bring(options, name, some, tell)).bytes_on_wire;
+  }
+  const files = new Set(entries.filter((each) => brought.has(nameInSession(wanted.get(keyOf(each)) ?? each, true))).map(damagedName));
+  // With a file the directories above it are put right.
+  const above = new Set([...files].flatMap(directoriesAbove));
+  const whole = damages.filter((each) => files.has(damagedName(each)) || above.has(damagedName(each)));
+  for (const { snapshot, path: damaged } of whole) on({ event: 'repaired', snapshot, path: damaged });
+  if (whole.length < damages.length) {
+    throw new TransferError('mismatch', `${String(damages.length - whole.length)} of ${String(damages.length)} damaged things could not be repaired.`, {
+      hint: 'Only files can be, whose source on this machine still is what it was. Other snapshots may have what you need.',
+    });
+  }
+  return { repaired: whole.length, bytes_on_wire: bytesOnWire };
+}
+
+async function find({ directory, target, signal, deadlines, ...options }: RepairOptions): Promise<Found> {
+  const stop = signal ? { signal } : {};
+  if (target !== undefined) return verifyThere({ target, deadlines, ...stop }, options, true);
+  if (directory === undefined) throw new TransferError('usage', 'Either a ticket or a directory with snapshots is needed.');
+  const damages: Damage[] = [];
+  const note: Listener = (event) => {
+    if (event.event === 'damaged') damages.push(event);
+    options.on?.(event);
+  };
+  try {
+    await verify({ ...options, directory, on: note, ...stop });
+  } catch (error) {
+    if (!(error instanceof TransferError) || error.code !== 'mismatch') throw error;
+  }
+  return { damages, entries: await damagedEntries(directory, damages) };
+}
+
+/** A session for the files of one backup. Rejects with what ended it. */
+async function bring({ directory, target = '', sources, signal, deadlines }: RepairOptions, name: EntryName, wanted: readonly DamagedEntry[], on: Listener): Promise<Pick<Summary, 'bytes_on_wire'>> {
+  const algorithm = wanted[0]?.algorithm ?? 'sha256';
+  const source = sourceOf(wanted, sources);
+  if (directory !== undefined) {
+    const request = { name, repairs: true, checksum: false, algorithm, home: { directory, allowance: new Allowance({}) }, peer: 'local', mayCompare: true, session: newSession() };
+    const intake = await RepairIntake.open(request);
+    const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;
+    return (await sendWithin({ source, receiver: { home: intake.home, rules, intake }, algorithm, on, signal })).summary;
+  }
+  const meeting = new DialedMeeting(parseTicket(target), algorithm, deadlines, { name, repairs: true, checksum: false });
+  const transfer = new SessionTransfer({ paths: [], digest: algorithm, on, ...(signal ? { signal } : {}) }, meeting, { source, snapshot: true });
+  try {
+    await transfer.run();
+  } finally {
+    await transfer.close();
+  }
+  const ended = transfer.failures.find(({ fileName }) => fileName === undefined);
+  if (ended) throw ended;
+  return transfer.tally.summary(0, null);
+}
+
+/** The files of this machine under the names that they have in a repair, each with what vouches for it. */
+async function* sourceOf(wanted: readonly DamagedEntry[], sources: readonly string[]): SessionSource {
+  for (const each of wanted) yield [await look(each, sources)];
+}
+
+async function look(damaged: DamagedEntry, sources: readonly string[]): Promise<FoundFile | TransferError> {
+  const { entry } = damaged;
+  const name = parseEntryName(nameInSession(damaged, false), { allowHidden: true });
+  let why = 'it is in none of the sources';
+  for (const place of placesOf(entry.name, sources)) {
+    // Where several backups had something of that name, it may be in another one.
+    const stats = await stat(place, { bigint: true }).catch((error: unknown) => unreadable(name, error));
+    if (stats instanceof TransferError) why = stats.message;
+    else if (!stats.isFile()) why = 'it is no regular file';
+    else if (Number(stats.size) !== entry.size) why = `it has ${String(stats.size)} bytes, and had ${String(entry.size)}`;
+    else return foundAt(place, name, stats, damaged);
+  }
+  return new TransferError('source-unreadable', `${printable(entry.name)} is not on this machine as it was: ${why}.`, { fileName: name });
+}
+
+function foundAt(place: string, name: EntryName, stats: BigIntStats, { entry, algorithm }: DamagedEntry): FoundFile {
+  const digest = entry.digests[algorithm] ?? '';
+  return { type: 'file', path: place, name, size: entry.size, mode: entry.mode, mtime: stats.mtimeNs, ctime: stats.ctimeNs, sparse: Number(stats.blocks) * 512 < entry.size, inode: stats.ino, vouched: { digest, mtime: entry.mtime } };
+}
+
+/** Where a name of a snapshot may be on this machine: names begin with the last component of what was backed up. */
+function placesOf(name: EntryName, sources: readonly string[]): string[] {
+  return sources.flatMap((source) => {
+    const [place, base] = [path.resolve(source), path.basename(path.resolve(source))];
+    if (name === base) return [place];
+    return name.startsWith(`${base}/`) ? [path.join(place, name.slice(base.length + 1))] : [];
+  });
+}
+
+function damagedName({ snapshot, path: damaged }: Pick<Damage, 'snapshot' | 'path'>): string {
+  return `${snapshot}/${damaged}`;
+}
+
+function directoriesAbove(name: string): string[] {
+  const components = name.split('/');
+  return components.slice(1).map((_, at) => components.slice(0, at + 1).join('/'));
+}
+
+/** What is the same in all snapshots of a backup, and is brought once. */
+function keyOf({ snapshot, entry, algorithm }: DamagedEntry): string {
+  return [snapshot.split('/')[0], algorithm, entry.digests[algorithm], entry.size, entry.mode, entry.mtime].join(' ');
+}
+
+/** `ID/PATH`, and `NAME/ID/PATH` where the backup is to be named too. */
+function nameInSession({ snapshot, entry }: DamagedEntry, withBackup: boolean): string {
+  return `${withBackup ? snapshot : (snapshot.split('/')[1] ?? '')}/${entry.name}`;
+}
+
+/** What belongs to one backup and has digests of one kind goes into one session. */
+function byBackup(wanted: readonly DamagedEntry[]): [EntryName, DamagedEntry[]][] {
+  const sessions = new Map<string, [EntryName, DamagedEntry[]]>();
+  for (const each of wanted) {
+    const name = parseEntryName(each.snapshot.split('/')[0] ?? '');
+    const key = `${name} ${each.algorithm satisfies keyof Digests}`;
+    const session = sessions.get(key) ?? [name, []];
+    session[1].push(each);
+    sessions.set(key, session);
+  }
+  return [...sessions.values()];
+}

@@ -1,0 +1,145 @@
+import { lstat, mkdir, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { asTransferError, TransferError } from '../../errors';
+import { printable } from '../../name';
+import type { FileDone, Listener, Summary } from '../../progress';
+import type { IfExists } from '../../store/store';
+import { removeEmpty, stagingName } from '../../store/local/receive-directory';
+import { type Home, Homes } from '../../receive/homes';
+import { sendWithin, type SentWithin } from '../in-process';
+import type { SessionRules } from '../../receive/rules';
+import { failureOf } from '../../session/summary';
+import { Catalog, type Snapshot } from '../manifest/catalog';
+import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
+import { chooseEntries } from './selection';
+import { snapshotSource, whyMissing } from './snapshot-source';
+
+export interface RestoreOptions {
+  /** A receive directory on this machine. */
+  readonly directory: string;
+  /** `NAME/ID` or `NAME/latest`. */
+  readonly snapshot: string;
+  /** Where to; made where it is missing. It must be ours, and not writable by others. */
+  readonly destination: string;
+  /** What of it; see `chooseEntries`. Default: everything. */
+  readonly paths?: readonly string[];
+  /** Default `refuse`. Identical content is success under every rule. */
+  readonly ifExists?: IfExists;
+  readonly on?: Listener;
+  readonly signal?: AbortSignal;
+}
+
+export interface Restored {
+  /** `NAME/ID` */
+  readonly snapshot: string;
+  /** What was restored, where that is not more than 10,000 files. */
+  readonly files: readonly FileDone[];
+  readonly summary: Summary;
+}
+
+/** A file of this name says that our own directory in the destination is there for a restore only, and goes with it. */
+const markName = 'restore';
+/** Whose unfinished files a restore goes on with: those of an earlier one. */
+const peer = 'restore';
+
+/**
+ * Brings a snapshot, or what is chosen of it, back below `destination`, under the names that it has there: content, modes, times, hard
+ * links, symbolic links and holes. Every file was read back from the disk of the destination, and has the digest that stands in the
+ * manifest. Resolves only if all of them are there; otherwise rejects with the TransferError of the only failure, or `some-failed`,
+ * as `send` does: `mismatch` for what is damaged in the snapshot, and for a manifest that is, `exists`, `space`, …, `usage` for what
+ * makes no sense, `directory` for a destination that cannot be used. Each failure was reported as an event before, and the summary
+ * comes last. What an interrupted restore has brought is kept there, and the next one goes on with it.
+ */
+export async function restore(options: RestoreOptions): Promise<Restored> {
+  const { directory, destination, paths = [], ifExists = 'refuse', on = () => undefined, signal } = options;
+  const catalog = new Catalog(directory);
+  const snapshot = await catalog.find(options.snapshot);
+  const { head, entries } = await catalog.manifest(snapshot);
+  const chosen = chooseEntries(entries, paths);
+  await makeDestination(destination, snapshot);
+  const ended = await within(destination, (homes) => restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, on, signal }));
+  const { files, failures, summary } = ended;
+  on({ event: 'summary', ...summary });
+  const failure = failureOf(summary.files, failures);
+  if (failure) throw failure;
+  return { snapshot: `${snapshot.name}/${snapshot.id}`, files, summary };
+}
+
+/**
+ * Restores into `destination`, which is made where it is missing, by `work`. What we keep in there for a restore that is broken off goes
+ * with a restore that comes to its end, or to nothing; what a receiver keeps there stays. Rejects with `directory`, and like `work`.
+ */
+export async function within<Result>(destination: string, work: (homes: Homes) => Promise<Result>): Promise<Result> {
+  const made = await mkdir(destination, { recursive: true }).catch((error: unknown) => {
+    throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
+  });
+  const own = path.join(destination, stagingName);
+  const mark = path.join(own, markName);
+  const ours = !(await exists(own)) || (await exists(mark));
+  const homes = await Homes.open(destination, {});
+  let result: Result;
+  try {
+    if (ours) await writeFile(mark, '');
+    result = await work(homes);
+  } catch (error) {
+    // What failed first is what is told.
+    await homes.close().catch(() => undefined);
+    if (ours) await removeVain(destination, made !== undefined).catch(() => undefined);
+    throw error;
+  }
+  await homes.close();
+  if (ours) await rm(own, { recursive: true, force: true });
+  return result;
+}
+
+/** Where nothing came, nothing is left: neither our directory in the destination nor, where it was `made` for this, the destination. */
+async function removeVain(destination: string, made: boolean): Promise<void> {
+  const own = path.join(destination, stagingName);
+  if ((await readdir(own)).every((name) => name === markName)) await rm(own, { recursive: true });
+  if (made) await removeEmpty(destination);
+}
+
+export interface EntriesToRestore {
+  readonly snapshot: Snapshot;
+  readonly head: ManifestHead;
+  readonly chosen: readonly ManifestEntry[];
+  readonly home: Home;
+  readonly ifExists: IfExists;
+  readonly on: Listener;
+  readonly signal: AbortSignal | undefined;
+}
+
+export type RestoredEntries = Pick<SentWithin, 'files' | 'failures' | 'summary'>;
+
+/** The session of a restore. Resolves when everything was restored or is among the failures; rejects like `sendWithin`. */
+export function restoreEntries({ snapshot, head, chosen, home, ifExists, on, signal }: EntriesToRestore): Promise<RestoredEntries> {
+  // The sender tells why something failed, the receiver everything else: both would tell twice.
+  const rules: SessionRules = { peer, ifExists, mayCompare: true, on: (event) => event.event !== 'failed' && on(event) };
+  for (const entry of chosen) if (entry.type === 'missing') on({ event: 'skipped', file_name: entry.name, reason: whyMissing(entry.reason) });
+  return sendWithin({
+    source: snapshotSource(snapshot.place, head, chosen),
+    receiver: { home, rules },
+    algorithm: head.digest,
+    on: (event) => event.event === 'failed' && on(event),
+    signal,
+  });
+}
+
+/** Makes the destination where it is missing. Rejects with `usage` for one among the snapshots, with `directory`. */
+async function makeDestination(destination: string, { name, place }: Snapshot): Promise<void> {
+  try {
+    await mkdir(destination, { recursive: true });
+    const [there, root] = [await realpath(destination), await realpath(path.dirname(path.dirname(place)))];
+    if (there !== root && there !== path.join(root, name) && !there.startsWith(path.join(root, name, path.sep))) return;
+  } catch (error) {
+    throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
+  }
+  throw new TransferError('usage', `${printable(destination)} is where the snapshots are.`, { hint: 'Restore into another directory.' });
+}
+
+function exists(place: string): Promise<boolean> {
+  return lstat(place).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,91 @@
+import path from 'node:path';
+import type { DamageReason } from '../../progress';
+import type { DigestAlgorithm } from '../../wire/fields';
+import { systemCalls } from '../../threads/system-calls';
+import { checksumLines, parseChecksumList } from '../manifest/checksum-list';
+import type { Manifest, ManifestEntry } from '../manifest/manifest';
+import type { Found } from './survey';
+
+export type FileEntry = Extract<ManifestEntry, { type: 'file' }>;
+
+/** A directory that has no entry of its own, and only must be one. */
+export const implied = -1;
+
+/** What should stand in each directory, `.` the snapshot itself: the numbers of the entries by the last components of their names. */
+export function treeOf(entries: readonly ManifestEntry[]): Map<string, Map<string, number>> {
+  const tree = new Map<string, Map<string, number>>([['.', new Map()]]);
+  const directory = (name: string): Map<string, number> => {
+    const known = tree.get(name);
+    if (known) return known;
+    const made = new Map<string, number>();
+    tree.set(name, made);
+    const above = directory(path.posix.dirname(name));
+    const base = path.posix.basename(name);
+    if (!above.has(base)) above.set(base, implied);
+    return made;
+  };
+  for (const [at, entry] of entries.entries()) {
+    if (entry.type === 'missing') continue;
+    if (entry.type === 'directory') directory(entry.name);
+    directory(path.posix.dirname(entry.name)).set(path.posix.basename(entry.name), at);
+  }
+  return tree;
+}
+
+/** What is wrong with a file but for its content, which is not read if its size is another one. */
+export function compareFile({ size, mode, mtime }: FileEntry, found: Pick<Found, 'kind' | 'size' | 'mode' | 'mtime'>): DamageReason | undefined {
+  if (found.kind !== 'file') return 'changed';
+  if (found.size !== size) return found.size < size ? 'truncated' : 'changed';
+  return found.mode === mode && isTime(found.mtime, mtime) ? undefined : 'metadata';
+}
+
+export function compareSymlink({ target, mtime }: Extract<ManifestEntry, { type: 'symlink' }>, found: Found): DamageReason | undefined {
+  if (found.kind !== 'symlink' || found.target !== target) return 'changed';
+  // Not every system can set these times; some only to the millisecond.
+  return systemCalls() === undefined || isTime(found.mtime, mtime, millisecond) ? undefined : 'metadata';
+}
+
+/** `disturbed` says that something was added to it or removed, which is told of by itself, and changes its time. */
+export function compareDirectory({ mode, mtime }: Extract<ManifestEntry, { type: 'directory' }>, found: Found, disturbed: boolean): DamageReason | undefined {
+  if (found.kind !== 'directory') return 'changed';
+  return found.mode === mode && (disturbed || isTime(found.mtime, mtime)) ? undefined : 'metadata';
+}
+
+/** Whether the list of checksums beside a manifest says the same. Other names of a file may be left out of it. */
+export function agrees({ head: { digest }, entries }: Manifest, list: Uint8Array): boolean {
+  // As it was written, most of the time; taking a long one apart takes as long as reading some thousand files.
+  if (Buffer.from([...checksumLines(entries, digest)].join('')).equals(list)) return true;
+  const digests = new Map<string, string>();
+  for (const entry of entries) if (entry.type === 'file') digests.set(entry.name, digestIn(entry, digest));
+  const files = digests.size;
+  for (const entry of entries) if (entry.type === 'link') digests.set(entry.name, digests.get(entry.target) ?? '');
+  const listed = new Set<string>();
+  try {
+    for (const line of parseChecksumList(list, digest)) {
+      if (digests.get(line.name) !== line.digest) return false;
+      listed.add(line.name);
+    }
+  } catch {
+    return false; // no list of that form
+  }
+  return [...digests.keys()].slice(0, files).every((name) => listed.has(name));
+}
+
+/** The digest by which files of a manifest are known. */
+export function digestIn({ digests }: FileEntry, algorithm: DigestAlgorithm): string {
+  return digests[algorithm] ?? '';
+}
+
+const microsecond = 1_000n;
+const millisecond = 1_000_000n;
+const coarsest = 2_000_000_000n;
+const coarseStep = 10_000_000n;
+
+/**
+ * Whether a time is the one that was to be set. Without system calls it is set to the microsecond, before 1970 to the millisecond;
+ * and some disks keep whole hundredths of a second, seconds or every other second only.
+ */
+function isTime(found: bigint, wanted: bigint, exactness = wanted < 0n ? millisecond : microsecond): boolean {
+  const apart = found < wanted ? wanted - found : found - wanted;
+  return apart <= exactness || (apart < coarsest && found % coarseStep === 0n);
+}

@@ -1,0 +1,172 @@
+import { constants, fstatSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import path from 'node:path';
+import { AlignedMemory } from '../../threads/aligned-memory';
+import type { DigestAlgorithm } from '../../digest/digest';
+import { DigestPool } from '../../digest/digest-pool';
+import { asTransferError, errnoOf } from '../../errors';
+import { Lane } from '../../threads/lane';
+import { parseEntryName, printable } from '../../name';
+import type { Verified } from '../../progress';
+import { Directory } from '../../store/local/directory';
+import { DirectoryTree } from '../../store/local/directory-tree';
+import { answersFromDevice } from '../../store/local/local-probe';
+import { type Found, foundIn, type Survey } from './survey';
+import { largestSmall, type SmallRead, type VerifyAnswer, type VerifyLaneSetup, type VerifyOrder } from './verify-order';
+
+const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
+const pieceSize = 1024 * 1024;
+/** More than there are cores: while some wait for the disk, others hash. */
+const lanes = 3;
+
+/** A file that is to be read back. Its name is relative to the receive directory. */
+export interface FileToRead {
+  readonly name: string;
+  readonly size: number;
+  readonly inode: bigint;
+}
+
+export interface Reading {
+  readonly signal: AbortSignal;
+  /** Called now and then with the bytes read of a large file. */
+  readonly onProgress: (done: number) => void;
+}
+
+/**
+ * Reads what stands in a receive directory back from the device, where the disk lets us past the page cache. Everything is reached
+ * one directory at a time without following symbolic links, and nothing is written. Many files are to be asked for at once.
+ */
+export class DeviceReader {
+  private readonly pool = new DigestPool();
+  private readonly tree: DirectoryTree;
+  private readonly lanes: readonly Lane<VerifyOrder, VerifyAnswer>[];
+  private readonly memory = new AlignedMemory(pieceSize, 1);
+  private readonly direct: boolean;
+
+  private constructor(
+    private readonly root: Directory,
+    setup: VerifyLaneSetup,
+  ) {
+    this.tree = new DirectoryTree(root, false);
+    this.lanes = Array.from({ length: lanes }, () => new Lane<VerifyOrder, VerifyAnswer>(path.join(__dirname, 'verify.worker'), setup));
+    this.direct = setup.direct;
+    // They are up by the time that the first manifest was read.
+    for (const lane of this.lanes) lane.warm();
+  }
+
+  /** `place` is the path of the receive directory, `sample` a file in it. Rejects with `directory`. */
+  static async open(place: string, sample: string): Promise<DeviceReader> {
+    const root = await Directory.open(place, true).catch((error: unknown) => {
+      throw asTransferError(error, 'directory', `${printable(place)} cannot be read`);
+    });
+    return new DeviceReader(root, { root: path.resolve(place), direct: await takesDirect(place, sample) });
+  }
+
+  /** How far reading back goes. */
+  get verified(): Verified {
+    return this.direct ? 'device' : 'cache';
+  }
+
+  /** What stands in a directory, by name. Rejects with the operating system's errors. */
+  async survey(directory: string): Promise<Map<string, Found>> {
+    return foundIn((await this.idlest().ask({ order: 'survey', directory })) as Survey);
+  }
+
+  /** Whether a file is one for `digest`; otherwise it is one of several for `digests`. */
+  isLarge({ size }: Pick<FileToRead, 'size'>): boolean {
+    return size > largestSmall;
+  }
+
+  /**
+   * The digest of all of a large file; undefined where it is not the same file any more. Rejects with the operating system's errors, and
+   * when it is given up.
+   */
+  async digest({ name, size, inode }: FileToRead, algorithm: DigestAlgorithm, reading: Reading): Promise<string | undefined> {
+    return this.opened(name, async (handle) => {
+      const stats = await handle.stat({ bigint: true });
+      if (!stats.isFile() || stats.ino !== inode || stats.size !== BigInt(size)) return undefined;
+      return this.digestLarge(handle.fd, size, algorithm, reading);
+    });
+  }
+
+  /** The same for small files, in their order; with what each of them failed instead of rejecting. Those that follow one another are best in one directory. */
+  async digests(files: readonly FileToRead[], algorithm: DigestAlgorithm): Promise<(string | Error | undefined)[]> {
+    const numbers = new BigInt64Array(files.flatMap(({ size, inode }) => [BigInt(size), inode]));
+    const answer = await this.idlest().ask({ order: 'read', names: files.map(({ name }) => name), numbers, algorithm });
+    const { digests, failures } = answer as SmallRead;
+    const found: (string | Error | undefined)[] = [...digests];
+    for (const [at, failure] of failures) found[at] = Object.assign(new Error(failure.message), failure);
+    return found;
+  }
+
+  /** All of a file that is worth having in memory. Rejects with the operating system's errors. */
+  async bytes(name: string): Promise<Uint8Array> {
+    return this.opened(name, async (handle) => {
+      const stats = await handle.stat();
+      if (!stats.isFile()) throw Object.assign(new Error('not a regular file'), { code: 'EINVAL' });
+      const bytes = new Uint8Array(stats.size);
+      const lease = await this.memory.lease();
+      try {
+        for (let at = 0; at < bytes.length; ) {
+          // With O_DIRECT whole sectors are asked for, and the end of the file cuts the last read short.
+          const { bytesRead } = await handle.read(lease.bytes, 0, pieceSize, at);
+          if (bytesRead === 0) throw Object.assign(new Error('it became shorter while it was read'), { code: 'EIO' });
+          bytes.set(lease.bytes.subarray(0, Math.min(bytesRead, bytes.length - at)), at);
+          at += bytesRead;
+        }
+      } finally {
+        lease.release();
+      }
+      return bytes;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.tree.close();
+    await Promise.all([this.pool.close(), ...this.lanes.map((lane) => lane.close()), this.root.close()]);
+  }
+
+  private async digestLarge(fd: number, size: number, algorithm: DigestAlgorithm, { signal, onProgress }: Reading): Promise<string | undefined> {
+    const reading = this.pool.digestFile({ fd, size, algorithms: [algorithm], onProgress });
+    const cancel = (): void => reading.cancel();
+    signal.addEventListener('abort', cancel);
+    try {
+      if (signal.aborted) cancel();
+      return (await reading.digests)[algorithm];
+    } catch (error) {
+      signal.throwIfAborted();
+      if (errnoOf(error) === undefined && fstatSync(fd).size < size) return undefined;
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  private async opened<T>(name: string, action: (handle: FileHandle) => Promise<T>): Promise<T> {
+    const reached = await this.tree.find(parseEntryName(name, { allowHidden: true }));
+    if (!reached) throw Object.assign(new Error(`no such file: ${name}`), { code: 'ENOENT' });
+    try {
+      const handle = await open(reached.directory.at(path.posix.basename(name)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (this.direct ? (O_DIRECT ?? 0) : 0));
+      return await action(handle).finally(() => handle.close());
+    } finally {
+      reached.release();
+    }
+  }
+
+  private idlest(): Lane<VerifyOrder, VerifyAnswer> {
+    return this.lanes.reduce((best, lane) => (lane.load < best.load ? lane : best));
+  }
+}
+
+/** Whether `sample` can be read past the page cache, from a device. What cannot be read at all decides nothing. */
+async function takesDirect(place: string, sample: string): Promise<boolean> {
+  if (!(await answersFromDevice(place))) return false;
+  const { bytes } = await new AlignedMemory(4096, 1).lease();
+  try {
+    const handle = await open(sample, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (O_DIRECT ?? 0));
+    await handle.read(bytes, 0, bytes.length, 0).finally(() => handle.close());
+    return true;
+  } catch (error) {
+    return errnoOf(error) !== 'EINVAL';
+  }
+}

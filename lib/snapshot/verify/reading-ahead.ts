@@ -1,0 +1,55 @@
+import { lstat } from 'node:fs/promises';
+import path from 'node:path';
+import type { DigestAlgorithm } from '../../wire/fields';
+import type { FileEntry } from './compare';
+import type { DeviceReader } from './device-reader';
+
+export interface AheadOf {
+  readonly reader: DeviceReader;
+  readonly algorithm: DigestAlgorithm;
+  readonly signal: AbortSignal;
+  /** The path of the receive directory. */
+  readonly directory: string;
+  readonly onProgress: (name: string, done: number) => void;
+}
+
+/** As many are worth it: together they take less than the device gives. */
+const most = 4;
+
+/** Large files whose reading begins while everything else is still being looked at, so that the device is not idle meanwhile. */
+export class ReadingAhead {
+  private readonly over = new AbortController();
+  private readonly begun = new Map<bigint, Promise<string | undefined>>();
+
+  constructor(private readonly ahead: AheadOf) {}
+
+  /**
+   * Begins with the first few large ones of `files`, whose names are below `snapshot`, `NAME/ID`, except those whose inode is among
+   * `known`. What an inode reads as is all that comes of it: whether it is the one that should stand there is found out by others.
+   */
+  async begin(snapshot: string, files: Iterable<FileEntry>, known: ReadonlyMap<bigint, unknown>): Promise<void> {
+    const { reader, algorithm, directory, onProgress } = this.ahead;
+    const signal = AbortSignal.any([this.ahead.signal, this.over.signal]);
+    for (const { name: below, size } of files) {
+      if (this.begun.size === most) return;
+      if (!reader.isLarge({ size })) continue;
+      const name = `${snapshot}/${below}`;
+      const stats = await lstat(path.join(directory, name), { bigint: true }).catch(() => undefined);
+      if (stats === undefined || signal.aborted || known.has(stats.ino) || this.begun.has(stats.ino)) continue;
+      const reading = { signal, onProgress: (done: number) => onProgress(name, done) };
+      // What fails is read once more, in its turn.
+      this.begun.set(stats.ino, reader.digest({ name, size, inode: stats.ino }, algorithm, reading).catch(() => undefined));
+    }
+  }
+
+  /** The digest of a file, if it was begun and could be read. */
+  async digest(inode: bigint): Promise<string | undefined> {
+    return this.begun.get(inode);
+  }
+
+  /** Gives up what nobody has asked for. Resolves when nothing is under way any more. */
+  async end(): Promise<void> {
+    this.over.abort();
+    await Promise.all(this.begun.values());
+  }
+}

@@ -1,0 +1,197 @@
+import { createHash } from 'node:crypto';
+import { TransferError } from '../../errors';
+import { printable } from '../../name';
+import type { DamageReason, Listener, Summary, Verified } from '../../progress';
+import type { Catalog, Snapshot } from '../manifest/catalog';
+import type { DeviceReader } from './device-reader';
+import { type Manifest, manifestName, parseManifest } from '../manifest/manifest';
+import { sharedDamage } from '../backup/sharing';
+import { VerifyCount } from './verify-count';
+import { KeptState, kindOf } from './verify-kept';
+import { choosePass, type Pass } from './verify-pass';
+import { checkThere, type Content, reasonOf, type SharedFile, SnapshotCheck, SnapshotGone } from './verify-snapshot';
+import { type VerifyState, VerifyStates } from './verify-state';
+
+/** A verification that found no damage. */
+export interface VerifyResult extends Summary {
+  readonly snapshots: number;
+  /** How far the reading back went. */
+  readonly verified: Verified;
+  /** When the interrupted verification began that this one went on with, ISO 8601. */
+  readonly continued?: string;
+}
+
+export interface VerifyWork {
+  readonly catalog: Catalog;
+  readonly chosen: readonly Snapshot[];
+  /** What the events call all of it. */
+  readonly called: string;
+  readonly reader: DeviceReader;
+  /** Of the files, to be read. */
+  readonly share: number;
+  readonly signal: AbortSignal;
+  readonly on: Listener;
+}
+
+/** One run of a verification, over one snapshot after the other, the oldest of each backup first. */
+export class VerifyRun {
+  private readonly states: VerifyStates;
+  private readonly kept: KeptState[] = [];
+  private damages = 0;
+  private readonly damaged = new Set<string>();
+  /** Damaged files with several names, by inode, by backup. */
+  private readonly shared = new Map<string, Map<bigint, SharedFile>>();
+  /** What files with several names read as, by inode, by backup and digest. */
+  private readonly known = new Map<string, Map<bigint, Content>>();
+
+  constructor(private readonly work: VerifyWork) {
+    this.states = new VerifyStates(work.catalog.directory);
+  }
+
+  /** See `verify`. */
+  async run(): Promise<VerifyResult> {
+    const { chosen, share, called, on, reader } = this.work;
+    const saved = new Map(await Promise.all(chosen.map(async (snapshot) => [snapshot, await this.states.read(snapshot)] as const)));
+    const { pass, continues } = choosePass([...saved.values()].flatMap((state) => state?.[kindOf({ share })] ?? []), share);
+    const count = new VerifyCount(called, on);
+    let snapshots = 0;
+    try {
+      const ahead = await this.guess();
+      for (const snapshot of chosen) {
+        ahead.delete(snapshot);
+        const later = [...ahead.values()].reduce((sum, bytes) => sum + bytes, 0);
+        if (await this.one(snapshot, pass, saved.get(snapshot), count, later)) snapshots++;
+      }
+      await this.nameOthers();
+      for (const kept of this.kept) await kept.complete();
+    } finally {
+      count.stop();
+      if (this.states.failure !== undefined) on({ event: 'skipped', file_name: '.sendall/snapshots', reason: unkept(this.states.failure) });
+      on({ event: 'summary', ...count.summary, verified: reader.verified });
+    }
+    if (this.damages > 0) throw this.failure();
+    return { ...count.summary, snapshots, verified: reader.verified, ...(continues ? { continued: pass.began } : {}) };
+  }
+
+  /** About as many bytes are to be read of each snapshot: all of the first of a backup, and what is new in those after it. */
+  private async guess(): Promise<Map<Snapshot, number>> {
+    const { chosen, catalog, share } = this.work;
+    const bytes = new Map<Snapshot, number>();
+    for (const [at, snapshot] of chosen.entries()) {
+      const outline = await catalog.outline(snapshot).catch(() => undefined); // told of when its turn comes
+      const isFirst = chosen[at - 1]?.name !== snapshot.name;
+      if (outline) bytes.set(snapshot, (isFirst ? outline.totals.bytes : outline.totals.newBytes) * share);
+    }
+    return bytes;
+  }
+
+  /** Whether the snapshot is still there. `later` are the bytes that those after it may have. */
+  private async one(snapshot: Snapshot, pass: Pass, saved: VerifyState | undefined, count: VerifyCount, later: number): Promise<boolean> {
+    this.work.signal.throwIfAborted();
+    try {
+      const read = await this.manifest(snapshot);
+      if (!read) await this.forget(snapshot);
+      else await this.check(snapshot, read.manifest, new KeptState({ states: this.states, snapshot, manifest: read.digest, saved, pass }), { pass, count, later });
+      return true;
+    } catch (error) {
+      if (!(error instanceof SnapshotGone)) throw error;
+      this.work.on({ event: 'skipped', file_name: shownAs(snapshot), reason: 'It was removed while it was being verified.' });
+      return false;
+    }
+  }
+
+  private async check(snapshot: Snapshot, manifest: Manifest, kept: KeptState, run: { readonly pass: Pass; readonly count: VerifyCount; readonly later: number }): Promise<void> {
+    const { pass, count, later } = run;
+    const { reader, signal } = this.work;
+    const check: SnapshotCheck = new SnapshotCheck(snapshot, manifest, kept.resumed, {
+      reader,
+      pass,
+      signal,
+      known: below(this.known, `${manifest.head.digest} ${snapshot.name}`),
+      onDamage: (path, reason, shared) => {
+        this.damage(snapshot, path, reason);
+        if (shared) below(this.shared, snapshot.name).set(shared.inode, shared);
+        kept.damaged();
+      },
+      onProgress: (name, done, ended) => {
+        count.read(name, done, ended);
+        if (ended) kept.note(check.done);
+      },
+    });
+    try {
+      count.expect((await check.survey()) + later);
+      await check.read().catch(async (error: unknown) => {
+        if (!(error instanceof SnapshotGone)) await kept.stop(check.done);
+        throw error;
+      });
+    } finally {
+      await check.close();
+    }
+    await kept.end(check.done, !this.damaged.has(shownAs(snapshot)));
+    this.kept.push(kept);
+  }
+
+  /** Undefined for one that cannot be believed. */
+  private async manifest(snapshot: Snapshot): Promise<{ readonly manifest: Manifest; readonly digest: string } | undefined> {
+    const { name, id } = snapshot;
+    try {
+      const bytes = await this.work.reader.bytes(`${shownAs(snapshot)}/${manifestName}`);
+      const manifest = parseManifest(bytes);
+      if (manifest.head.name === name && manifest.head.id === id) return { manifest, digest: createHash('sha256').update(bytes).digest('hex') };
+    } catch (error) {
+      if (!(error instanceof TransferError) && reasonOf(error) === 'missing') await checkThere(snapshot);
+    }
+    this.damage(snapshot, manifestName, 'manifest');
+    return undefined;
+  }
+
+  /** What is damaged in the snapshots chosen is so in others as well. */
+  private async nameOthers(): Promise<void> {
+    const { catalog, chosen } = this.work;
+    const looked = new Set(chosen.map(shownAs));
+    for (const name of new Set(chosen.map((snapshot) => snapshot.name))) {
+      const files = this.shared.get(name);
+      if (!files) continue;
+      for (const other of await catalog.snapshots(name)) {
+        if (looked.has(shownAs(other))) continue;
+        const damages = await sharedDamage(catalog, other, files);
+        for (const { path, reason } of damages) this.damage(other, path, reason);
+        if (damages.length > 0) await this.forget(other);
+      }
+    }
+  }
+
+  /** A damaged snapshot is not a verified one, whenever it was. */
+  private async forget(snapshot: Snapshot): Promise<void> {
+    const saved = await this.states.read(snapshot);
+    if (saved?.verified_at === undefined) return;
+    const { verified_at: _, ...others } = saved;
+    await this.states.write(snapshot, others);
+  }
+
+  private damage(snapshot: Snapshot, path: string, reason: DamageReason): void {
+    this.damages++;
+    this.damaged.add(shownAs(snapshot));
+    this.work.on({ event: 'damaged', snapshot: shownAs(snapshot), path, reason });
+  }
+
+  private failure(): TransferError {
+    const [things, snapshots] = [this.damages, this.damaged.size];
+    const what = `${String(things)} ${things === 1 ? 'thing is' : 'things are'} damaged in ${String(snapshots)} ${snapshots === 1 ? 'snapshot' : 'snapshots'}.`;
+    return new TransferError('mismatch', what, { hint: 'Check the disk and its system log. What is not named here is whole.' });
+  }
+}
+
+function shownAs({ name, id }: Snapshot): string {
+  return `${name}/${id}`;
+}
+
+function below<Key, Value>(maps: Map<string, Map<Key, Value>>, key: string): Map<Key, Value> {
+  const known = maps.get(key) ?? new Map<Key, Value>();
+  maps.set(key, known);
+  return known;
+}
+
+function unkept(failure: unknown): string {
+  return printable(`How far this verification is cannot be kept: ${failure instanceof Error ? failure.message : String(failure)}.`);
+}

@@ -1,0 +1,255 @@
+import { lstat } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf } from '../../errors';
+import type { DamageReason } from '../../progress';
+import type { Snapshot } from '../manifest/catalog';
+import { checksumListName } from '../manifest/checksum-list';
+import { agrees, compareDirectory, compareFile, compareSymlink, digestIn, type FileEntry, implied, treeOf } from './compare';
+import { readContents } from './content-reading';
+import type { DeviceReader, FileToRead } from './device-reader';
+import { type Manifest, type ManifestEntry, manifestName } from '../manifest/manifest';
+import { ReadingAhead } from './reading-ahead';
+import type { Found } from './survey';
+import { together } from './together';
+import { EntriesDone, includes, type Pass, type PassHere } from './verify-pass';
+
+/** What reading a file back came to: its digest, or why there is none. */
+export type Content = { readonly digest: string } | { readonly reason: DamageReason };
+
+/** A damaged file that has other names, maybe in other snapshots. */
+export interface SharedFile {
+  readonly inode: bigint;
+  /** That it should have. */
+  readonly digest: string;
+  readonly reason: DamageReason;
+}
+
+/** What the verification of one snapshot works with, and whom it tells. */
+export interface CheckGround {
+  readonly reader: DeviceReader;
+  readonly pass: Pass;
+  readonly signal: AbortSignal;
+  /** What files with several names read as, by inode, in the digest of this snapshot: they are read once, in whichever they are met first. */
+  readonly known: Map<bigint, Content>;
+  readonly onDamage: (path: string, reason: DamageReason, shared?: SharedFile) => void;
+  /** Told of how far a file is, and last, when it was read, of its size. */
+  readonly onProgress: (name: string, done: number, ended: boolean) => void;
+}
+
+/** A snapshot that was removed while it was being looked at: nothing is wrong with it. */
+export class SnapshotGone extends Error {}
+
+/** A file of the manifest, or another name of one, and what stands there. */
+interface Wanted {
+  readonly at: number;
+  readonly name: string;
+  readonly file: FileEntry;
+  readonly found: Found;
+  /** What is wrong with it besides its content. */
+  readonly flaw: DamageReason | undefined;
+}
+
+const directoriesAtOnce = 64;
+/** Failures that are ours rather than the disk's. */
+const ownFailures = ['EMFILE', 'ENFILE', 'ENOMEM'];
+
+/** One snapshot against its manifest: `survey`, then `read`, and `close` in any case. Damage is told, everything else rejects. */
+export class SnapshotCheck {
+  /** The entries that need no reading any more. */
+  readonly done: EntriesDone;
+  private readonly resumed: EntriesDone;
+  private readonly path: string;
+  /** All names here of each file that is to be read. */
+  private readonly groups = new Map<FileToRead, readonly Wanted[]>();
+  private readonly ahead: ReadingAhead;
+
+  /** `resumed` is what an earlier run of this pass has found good. */
+  constructor(
+    private readonly snapshot: Snapshot,
+    private readonly manifest: Manifest,
+    resumed: PassHere['done'],
+    private readonly ground: CheckGround,
+  ) {
+    const count = manifest.entries.length;
+    this.done = new EntriesDone(count, count === 0 ? [] : [[0, count - 1]]);
+    this.resumed = new EntriesDone(count, resumed);
+    this.path = `${snapshot.name}/${snapshot.id}`;
+    const { reader, signal, onProgress } = ground;
+    const directory = path.dirname(path.dirname(snapshot.place));
+    this.ahead = new ReadingAhead({ reader, algorithm: manifest.head.digest, signal, directory, onProgress: (name, done) => onProgress(name, done, false) });
+  }
+
+  /** Looks at everything but the content of files. Resolves with the bytes that are to be read. Rejects with `SnapshotGone`. */
+  async survey(): Promise<number> {
+    const { entries, head } = this.manifest;
+    const list = checksumListName(head.digest);
+    const damages: [name: string, reason: DamageReason][] = [];
+    const own = new Set<string>([manifestName, list]);
+    const files: (readonly [number, ManifestEntry, Found])[] = [];
+    const directories: (() => void)[] = [];
+    const disturbed = new Set<string>();
+    const damaged = (name: string, reason: DamageReason | undefined): void => {
+      if (reason !== undefined) damages.push([name, reason]);
+    };
+    const begun = this.ahead.begin(this.path, this.likely(), this.ground.known);
+    const walk = together(treeOf(entries), directoriesAtOnce, async ([directory, expected]) => {
+      const listed = await this.list(directory);
+      for (const [base, at] of expected) {
+        const entry = entries[at];
+        if (at === implied || entry === undefined) continue;
+        const found = typeof listed === 'string' ? undefined : listed.get(base);
+        if (found === undefined || found.links === 0) {
+          damaged(entry.name, typeof listed === 'string' ? listed : 'missing');
+          disturbed.add(directory);
+        } else if (entry.type === 'symlink') damaged(entry.name, compareSymlink(entry, found));
+        else if (entry.type === 'directory') directories.push(() => damaged(entry.name, compareDirectory(entry, found, disturbed.has(entry.name))));
+        else files.push([at, entry, found]);
+      }
+      for (const name of typeof listed === 'string' ? [] : listed.keys()) {
+        if (expected.has(name) || (directory === '.' && own.has(name))) continue;
+        damaged(directory === '.' ? name : `${directory}/${name}`, 'foreign');
+        disturbed.add(directory);
+      }
+    });
+    const [ofList] = await Promise.all([this.checkList(list), walk, begun]);
+    for (const compare of directories) compare();
+    if ([...ofList, ...damages].some(([, reason]) => reason === 'missing')) await checkThere(this.snapshot);
+    for (const [name, reason] of [...ofList, ...damages]) this.ground.onDamage(name, reason);
+    return this.plan(this.wanted(files));
+  }
+
+  /** Reads what `survey` found to be read. Rejects with `SnapshotGone`, and when the signal says so. */
+  async read(): Promise<void> {
+    const { reader, signal, onProgress } = this.ground;
+    await readContents([...this.groups.keys()], {
+      reader,
+      ahead: this.ahead,
+      algorithm: this.manifest.head.digest,
+      signal,
+      onProgress: (name, done) => onProgress(name, done, false),
+      wasRead: async (file, digest) => {
+        const content: Content = typeof digest === 'string' ? { digest } : { reason: digest === undefined ? 'changed' : reasonOf(digest) };
+        if ('reason' in content && content.reason === 'missing') await checkThere(this.snapshot);
+        this.settle(this.groups.get(file) ?? [], content);
+        onProgress(file.name, file.size, true);
+      },
+    });
+  }
+
+  /** Resolves when nothing is under way any more. */
+  async close(): Promise<void> {
+    await this.ahead.end();
+  }
+
+  /** The files that this run has to read, if they are as they should be. */
+  private *likely(): Generator<FileEntry> {
+    for (const [at, entry] of this.manifest.entries.entries()) {
+      if (entry.type === 'file' && !this.resumed.has(at) && includes(this.ground.pass, digestIn(entry, this.manifest.head.digest))) yield entry;
+    }
+  }
+
+  private async checkList(list: string): Promise<[string, DamageReason][]> {
+    try {
+      return agrees(this.manifest, await this.ground.reader.bytes(`${this.path}/${list}`)) ? [] : [[list, 'changed']];
+    } catch (error) {
+      return [[list, reasonOf(error)]];
+    }
+  }
+
+  /** What stands in a directory, or why nothing in it can be looked at. */
+  private async list(directory: string): Promise<Map<string, Found> | 'missing' | 'unreadable'> {
+    this.ground.signal.throwIfAborted();
+    try {
+      return await this.ground.reader.survey(directory === '.' ? this.path : `${this.path}/${directory}`);
+    } catch (error) {
+      return reasonOf(error);
+    }
+  }
+
+  /** The files whose content is to be compared; the others are told of. */
+  private wanted(files: readonly (readonly [number, ManifestEntry, Found])[]): Wanted[] {
+    const { entries } = this.manifest;
+    const targets = new Map<string, FileEntry>();
+    if (entries.some(({ type }) => type === 'link')) for (const entry of entries) if (entry.type === 'file') targets.set(entry.name, entry);
+    const inodes = new Map(targets.size === 0 ? [] : files.map(([, { name }, { inode }]) => [name, inode]));
+    const wanted: Wanted[] = [];
+    for (const [at, entry, found] of files) {
+      const file = entry.type === 'link' ? targets.get(entry.target) : entry.type === 'file' ? entry : undefined;
+      if (file === undefined) continue; // no manifest has a link to anything else
+      const apart = entry.type === 'link' && inodes.get(entry.target) !== found.inode;
+      const flaw = compareFile(file, found) ?? (apart ? 'metadata' : undefined);
+      const one = { at, name: entry.name, file, found, flaw };
+      if (flaw === undefined || flaw === 'metadata') wanted.push(one);
+      else this.tell(one, flaw);
+    }
+    return wanted;
+  }
+
+  /** Finds out which files are to be read, once each; tells of the others what is known. */
+  private plan(wanted: readonly Wanted[]): number {
+    const byInode = new Map<bigint, Wanted[]>();
+    for (const one of wanted) {
+      const group = byInode.get(one.found.inode);
+      if (group) group.push(one);
+      else byInode.set(one.found.inode, [one]);
+    }
+    let bytes = 0;
+    for (const [inode, group] of byInode) {
+      const [first] = group;
+      const content = this.ground.known.get(inode) ?? this.foundGood(group);
+      if (content) this.settle(group, content);
+      else if (first && group.some((one) => this.isIncluded(one))) {
+        const { size } = first.file;
+        this.groups.set({ name: `${this.path}/${first.name}`, size, inode }, group);
+        for (const { at } of group) this.done.remove(at);
+        bytes += size;
+      } else for (const one of group) this.tell(one, one.flaw);
+    }
+    return bytes;
+  }
+
+  /** What an earlier run read. */
+  private foundGood(group: readonly Wanted[]): Content | undefined {
+    const good = group.find((one) => this.resumed.has(one.at) && this.isIncluded(one));
+    return good && { digest: this.digestOf(good) };
+  }
+
+  private settle(group: readonly Wanted[], content: Content): void {
+    const [first] = group;
+    const lasts = 'digest' in content || content.reason === 'unreadable';
+    if (lasts && first && first.found.links > 1) this.ground.known.set(first.found.inode, content);
+    for (const one of group) {
+      const good = 'digest' in content && content.digest === this.digestOf(one);
+      if (good) this.done.add(one.at);
+      else this.done.remove(one.at);
+      this.tell(one, good ? one.flaw : 'reason' in content ? content.reason : 'changed');
+    }
+  }
+
+  private tell({ name, found, file }: Wanted, reason: DamageReason | undefined): void {
+    if (reason === undefined) return;
+    this.ground.onDamage(name, reason, found.links > 1 ? { inode: found.inode, digest: digestIn(file, this.manifest.head.digest), reason } : undefined);
+  }
+
+  private isIncluded(one: Wanted): boolean {
+    return includes(this.ground.pass, this.digestOf(one));
+  }
+
+  private digestOf({ file }: Wanted): string {
+    return digestIn(file, this.manifest.head.digest);
+  }
+}
+
+/** Rejects with `SnapshotGone` where there is no such directory any more. */
+export async function checkThere({ place }: Snapshot): Promise<void> {
+  await lstat(place).catch((error: unknown) => {
+    throw errnoOf(error) === 'ENOENT' ? new SnapshotGone() : error;
+  });
+}
+
+/** What it says of a file that it cannot be opened or read; throws what says nothing of it. */
+export function reasonOf(error: unknown): 'missing' | 'unreadable' {
+  const code = errnoOf(error);
+  if (code === undefined || ownFailures.includes(code)) throw error;
+  return ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(code) ? 'missing' : 'unreadable';
+}

@@ -1,0 +1,80 @@
+import { Coverage, pieceSize } from '../../wire/segment';
+
+/** Bytes of a file, side by side. */
+export interface Run {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Which pieces of a file are here, and which are on their way to the disk. */
+export class Arrivals {
+  private begun: Coverage | undefined;
+  private here: Coverage | undefined;
+  /** Bytes so far, where the size is not known. */
+  private streamed = 0;
+  private sealed = false;
+
+  /** `size` in bytes; undefined while nobody knows. */
+  constructor(private readonly size: number | undefined) {
+    this.forget();
+  }
+
+  /**
+   * What of this run is neither here nor on its way; from now on it is. Nothing while it is sealed. Throws `bad-header` for what
+   * are no whole pieces.
+   */
+  begin(offset: number, length: number): Run[] {
+    if (this.sealed) return [];
+    const { begun } = this;
+    if (begun === undefined) return [{ offset, length }];
+    const runs: { readonly offset: number; length: number }[] = [];
+    for (let at = offset; at < offset + length; at += pieceSize) {
+      if (begun.has(at / pieceSize)) continue;
+      const size = Math.min(pieceSize, offset + length - at);
+      const last = runs.at(-1);
+      if (last && last.offset + last.length === at) last.length += size;
+      else runs.push({ offset: at, length: size });
+    }
+    for (const run of runs) begun.add(run.offset, run.length);
+    return runs;
+  }
+
+  /** A run that was begun is written. */
+  arrived({ offset, length }: Run): void {
+    if (this.here) this.here.add(offset, length);
+    else this.streamed += length;
+  }
+
+  /** The segments of which every piece is here. */
+  get segments(): number[] {
+    return this.here?.segments() ?? [];
+  }
+
+  /** Bytes from the start of the file on that are here without a gap; 0 where nobody knows how much there is to come. */
+  get prefix(): number {
+    return this.here?.prefix ?? 0;
+  }
+
+  /** How many bytes are here of a file whose size nobody knew. */
+  get bytes(): number {
+    return this.streamed;
+  }
+
+  /** Whether all of the file is here. */
+  get whole(): boolean {
+    return this.here?.whole ?? false;
+  }
+
+  /** Takes nothing more until `forget`. */
+  seal(): void {
+    this.sealed = true;
+  }
+
+  /** Nothing is here any more. */
+  forget(): void {
+    this.sealed = false;
+    this.streamed = 0;
+    this.begun = this.size === undefined ? undefined : new Coverage(this.size);
+    this.here = this.size === undefined ? undefined : new Coverage(this.size);
+  }
+}

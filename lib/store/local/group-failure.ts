@@ -1,0 +1,28 @@
+import { errnoOf, isErrorCode, TransferError } from '../../errors';
+import type { failureOf } from '../../threads/lane';
+import { printable } from '../../name';
+import { diskError } from './staged-bytes';
+
+/** What a lane says of one thing that failed. */
+export type Failed = ReturnType<typeof failureOf>;
+
+/** What the disk says of a name that it does not take. */
+const ofTheName = ['ENAMETOOLONG', 'EINVAL', 'EILSEQ'];
+
+/** What a failure in a lane means for what is called `name`. */
+export function errorOf({ failure }: Failed, name: string): TransferError {
+  const cause = systemError({ failure });
+  if (failure.code !== undefined && isErrorCode(failure.code)) return new TransferError(failure.code, failure.message, { cause });
+  if (ofTheName.includes(errnoOf(cause) ?? '')) return new TransferError('name', `${printable(name)} is not a name that the receiver's disk takes.`, { cause });
+  return diskError(cause, { name });
+}
+
+/** The same, of an answer that may be one. */
+export function failureIn(answer: object | undefined, name: string): TransferError | undefined {
+  return answer && 'failure' in answer ? errorOf(answer as Failed, name) : undefined;
+}
+
+/** The error that was thrown in the lane. */
+export function systemError({ failure }: Failed): Error {
+  return Object.assign(new Error(failure.message), failure);
+}

@@ -1,0 +1,79 @@
+import { lstatSync, readlinkSync } from 'node:fs';
+import path from 'node:path';
+import { errnoOf } from '../../errors';
+import { OpenDirectories } from './group-directories';
+import type { FileStat } from './group-read';
+
+/** What stands under a name. */
+export interface Standing extends FileStat {
+  readonly kind: 'file' | 'directory' | 'symlink' | 'other';
+  /** Permission bits, setuid and the like included. */
+  readonly mode: number;
+  /** Where a symbolic link points. */
+  readonly target?: string;
+}
+
+/** The same for many names, in a form that costs little between threads. */
+export interface Looked {
+  /** Kind, mode, inode, size, mtime and ctime for each name, in order; all of them 0 where nothing stands. */
+  readonly numbers: BigInt64Array;
+  /** The targets of symbolic links, each with the number of its name. */
+  readonly texts: readonly (readonly [number, string])[];
+}
+
+const kinds = ['nothing', 'file', 'directory', 'symlink', 'other'] as const;
+const perName = 6;
+const permissions = 0o7777n;
+const noWay = ['ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES', 'EINVAL', 'ENAMETOOLONG'];
+
+/** What stands under names below the directory `root`, without following symbolic links. Synchronous. */
+export function look(names: readonly string[], root: string): Looked {
+  const numbers = new BigInt64Array(names.length * perName);
+  const texts: [number, string][] = [];
+  const directories = new OpenDirectories(root, false);
+  const missing = new Set<string>();
+  try {
+    for (const [at, name] of names.entries()) {
+      const directory = path.posix.dirname(name);
+      if (missing.has(directory)) continue;
+      const place = orNothing(() => directories.at(directory, path.posix.basename(name), false));
+      if (place === undefined) missing.add(directory);
+      const found = place === undefined ? undefined : orNothing(() => lstatSync(place, { bigint: true, throwIfNoEntry: false }));
+      if (place === undefined || !found) continue;
+      const kind = found.isFile() ? 'file' : found.isDirectory() ? 'directory' : found.isSymbolicLink() ? 'symlink' : 'other';
+      numbers.set([BigInt(kinds.indexOf(kind)), found.mode & permissions, found.ino, found.size, found.mtimeNs, found.ctimeNs], at * perName);
+      if (kind === 'symlink') texts.push([at, orNothing(() => readlinkSync(place)) ?? '']);
+    }
+  } finally {
+    directories.close();
+  }
+  return { numbers, texts };
+}
+
+/** What `look` found, by name in its order; undefined where nothing stands. */
+export function standingsOf({ numbers, texts }: Looked): (Standing | undefined)[] {
+  const targets = new Map(texts);
+  const standings: (Standing | undefined)[] = [];
+  for (let at = 0; at * perName < numbers.length; at++) {
+    const column = (number: number): bigint => numbers[at * perName + number] ?? 0n;
+    const kind = kinds[Number(column(0))] ?? 'nothing';
+    if (kind === 'nothing') {
+      standings.push(undefined);
+      continue;
+    }
+    const target = targets.get(at);
+    const standing = { kind, mode: Number(column(1)), ino: BigInt.asUintN(64, column(2)), size: Number(column(3)), mtimeNs: column(4), ctimeNs: column(5) };
+    standings.push(target === undefined ? standing : { ...standing, target });
+  }
+  return standings;
+}
+
+/** Undefined where there is no way to what is looked at: whoever stores something there is told why it fails. */
+function orNothing<T>(attempt: () => T): T | undefined {
+  try {
+    return attempt();
+  } catch (error) {
+    if (noWay.includes(errnoOf(error) ?? '')) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,250 @@
+import { type BigIntStats, linkSync, lstatSync, lutimesSync, mkdirSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
+import path from 'node:path';
+import { errnoOf, TransferError } from '../../errors';
+import { parseEntryName, printable } from '../../name';
+import type { SystemCalls } from '../../threads/system-calls';
+import { cannotLink } from './final-name';
+import type { OpenDirectories } from './group-directories';
+import type { EarlierFile } from './group-tree';
+import { type Content, fileStat, type FileStat, readContent, type ReadGround } from './group-read';
+import { alreadyThere } from './local-file';
+import type { Committed, IfExists } from '../store';
+
+/** Something that gets its final name by itself. */
+export type Placing = {
+  /** The path of its private name; `file` stands there, the others are made there. */
+  readonly staged: string;
+  readonly name: string;
+  readonly ifExists: IfExists;
+} & (
+  | { readonly kind: 'file'; readonly size: number; readonly digest: string }
+  | { readonly kind: 'symlink'; readonly target: string; readonly mtime: bigint }
+  /** Another name of the file that is called `target`. */
+  | { readonly kind: 'link'; readonly target: string }
+  /** Another name of a file elsewhere on this disk, if that is still as it should be. */
+  | { readonly kind: 'earlier'; readonly earlier: EarlierFile }
+);
+
+/** What became of it. */
+export interface Placed {
+  readonly outcome: Committed['outcome'];
+  /** Under which name it is now. */
+  readonly path: string;
+  /** Of a regular file. */
+  readonly stat?: FileStat;
+}
+
+/** Where things are placed, and by what means. */
+export interface PlacingGround extends ReadGround {
+  readonly directories: OpenDirectories;
+  /** The directories below the root of an earlier file. */
+  readonly elsewhere: (root: string) => OpenDirectories;
+  readonly calls: SystemCalls | undefined;
+}
+
+const mostAttempts = 10;
+const mostRenames = 10_000;
+
+/** Gives `thing` its final name, as its IfExists rule says. Throws `exists`, `name`, or an error of the operating system. */
+export async function place(thing: Placing, ground: PlacingGround): Promise<Placed> {
+  stage(thing, ground);
+  return inDirectory(thing.name, ground, (directory, base) => settle(thing, directory, base, ground));
+}
+
+/**
+ * Moves a staged directory with all that is in it to its final name, by one rename: then `stored`. `identical` if a directory
+ * stands there, so that what is in it must be moved. Throws like `place`.
+ */
+export function move(staged: string, name: string, ground: PlacingGround): Promise<Placed> {
+  return inDirectory(name, ground, async (directory, base) => {
+    const { directories } = ground;
+    directories.refuseCollision(directory, base);
+    for (;;) {
+      const target = directories.at(directory, base, true);
+      if (moveIfFree(staged, target, ground.calls)) return appeared({ outcome: 'stored', path: name }, ground);
+      const standing = look(target);
+      if (standing?.isDirectory()) return { outcome: 'identical', path: name };
+      if (standing) throw notADirectory(name);
+    }
+  });
+}
+
+/** The refusal for what would lie in something that is not a directory. */
+export function notADirectory(name: string, cause?: unknown): TransferError {
+  return new TransferError('exists', `${printable(name)} is not a directory on the receiver, so nothing can be stored in it.`, { cause });
+}
+
+/** Does it again in new directories where those were removed meanwhile. */
+async function inDirectory<T>(name: string, { directories }: PlacingGround, action: (directory: string, base: string) => Promise<T>): Promise<T> {
+  const directory = path.posix.dirname(name);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await action(directory, path.posix.basename(name));
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === 'ENOTDIR' || code === 'ELOOP') throw notADirectory(directory, error);
+      if (code !== 'ENOENT' || attempt === mostAttempts) throw error;
+      directories.forget(directory);
+    }
+  }
+}
+
+function stage(thing: Placing, { directories, elsewhere, calls }: PlacingGround): void {
+  if (thing.kind === 'file') return;
+  const { staged } = thing;
+  mkdirSync(path.dirname(staged), { recursive: true });
+  switch (thing.kind) {
+    case 'symlink':
+      symlinkSync(thing.target, staged);
+      if (calls) calls.setLinkTime(staged, thing.mtime);
+      else lutimesSync(staged, new Date(), new Date(Number(thing.mtime / 1_000_000n)));
+      return;
+    case 'link':
+      stageLink(thing.name, directories, thing.target, staged);
+      return;
+    case 'earlier': {
+      const { root, name, size, mtime } = thing.earlier;
+      const found = stageLink(thing.name, elsewhere(root), name, staged);
+      // Someone wrote to it since: what it holds is not what its digest says.
+      if (found.size !== BigInt(size) || found.mtimeNs !== mtime) throw noSuchFile(thing.name, name);
+    }
+  }
+}
+
+function stageLink(name: string, directories: OpenDirectories, target: string, staged: string): BigIntStats {
+  try {
+    linkSync(directories.at(path.posix.dirname(target), path.posix.basename(target), false), staged);
+  } catch (error) {
+    if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw error;
+    throw noSuchFile(name, target, error);
+  }
+  const found = look(staged);
+  // A link to a symbolic link, or to something that only looked like a file.
+  if (found?.isFile() !== true) throw noSuchFile(name, target);
+  return found;
+}
+
+function noSuchFile(name: string, target: string, cause?: unknown): TransferError {
+  return new TransferError('unexpected', `${printable(target)}, of which ${printable(name)} is another name, is not a file on the receiver.`, { cause });
+}
+
+async function settle(thing: Placing, directory: string, base: string, ground: PlacingGround): Promise<Placed> {
+  const { name, ifExists, staged } = thing;
+  const { directories } = ground;
+  directories.at(directory, base, true);
+  directories.refuseCollision(directory, base);
+  for (;;) {
+    const target = directories.at(directory, base, true);
+    if (takeIfFree(staged, target, ground.calls)) return appeared({ outcome: 'stored', path: name, ...statOf(thing, target) }, ground);
+    const standing = look(target);
+    // Removed since it was in the way: there is room now.
+    if (!standing) continue;
+    if ((thing.kind === 'link' || thing.kind === 'earlier') && isSameFile(standing, staged)) return appeared({ outcome: 'identical', path: name, stat: fileStat(standing) }, ground);
+    if (ifExists === 'replace' && (standing.isFile() || (thing.kind === 'symlink' && standing.isSymbolicLink()))) {
+      renameSync(staged, target);
+      return appeared({ outcome: 'replaced', path: name, ...statOf(thing, target) }, ground);
+    }
+    const same = await findSame(thing, target, standing, ground);
+    if (same) return appeared({ outcome: 'identical', path: name, ...same }, ground);
+    if (ifExists === 'rename') return takeFreeName(thing, directory, base, ground);
+    throw alreadyThere(name, standing.isFile() ? 'other content' : 'something that is not a regular file');
+  }
+}
+
+/** `photo.jpg` becomes `photo (1).jpg`, or the next number that is free. */
+function takeFreeName(thing: Placing, directory: string, base: string, ground: PlacingGround): Placed {
+  const extension = path.posix.extname(base);
+  const stem = base.slice(0, base.length - extension.length);
+  for (let number = 1; number <= mostRenames; number++) {
+    const candidate = `${stem} (${String(number)})${extension}`;
+    const full = parseEntryName(path.posix.join(directory, candidate), { allowHidden: true });
+    const target = ground.directories.at(directory, candidate, true);
+    if (takeIfFree(thing.staged, target, ground.calls)) return appeared({ outcome: 'renamed', path: full, ...statOf(thing, target) }, ground);
+  }
+  throw alreadyThere(thing.name);
+}
+
+/** Whether what stands there is the same, and for a file its state of when its content was compared. */
+async function findSame(thing: Placing, target: string, standing: BigIntStats, ground: PlacingGround): Promise<{ readonly stat?: FileStat } | undefined> {
+  if (thing.kind === 'symlink') return standing.isSymbolicLink() && readlinkSync(target) === thing.target ? {} : undefined;
+  const size = thing.kind === 'file' ? thing.size : Number(look(thing.staged)?.size);
+  if (!standing.isFile() || standing.size !== BigInt(size)) return undefined;
+  const digest = thing.kind === 'file' ? thing.digest : (await read(thing.staged, size, thing.name, ground))?.digest;
+  const found = await read(target, size, thing.name, ground);
+  return found && found.digest === digest ? { stat: found.stat } : undefined;
+}
+
+/** See `readContent`; throws `exists` for what cannot be opened as a file. */
+async function read(at: string, size: number, name: string, ground: PlacingGround): Promise<Content | undefined> {
+  try {
+    return await readContent(at, size, ground);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || !isOpening(error)) throw error;
+    throw alreadyThere(name, 'something that cannot be read as a file', error);
+  }
+}
+
+const isOpening = (error: unknown): boolean => (error as NodeJS.ErrnoException).syscall === 'open';
+
+/** Gives what is staged a name that is free; false if something has it, atomically wherever the disk can do that. */
+function takeIfFree(staged: string, target: string, calls: SystemCalls | undefined): boolean {
+  const renamed = renameIfCan(staged, target, calls);
+  if (renamed !== undefined) return renamed;
+  try {
+    linkSync(staged, target);
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return false;
+    if (!cannotLink(error)) throw error;
+    // As on FAT. The lock keeps other receivers away; a foreign program could slip in between.
+    if (look(target)) return false;
+    renameSync(staged, target);
+    return true;
+  }
+  unlinkSync(staged);
+  return true;
+}
+
+/** The same for a directory, which cannot be linked; a plain rename replaces nothing but an empty directory. */
+function moveIfFree(staged: string, target: string, calls: SystemCalls | undefined): boolean {
+  const renamed = renameIfCan(staged, target, calls);
+  if (renamed !== undefined) return renamed;
+  if (look(target)) return false;
+  try {
+    renameSync(staged, target);
+    return true;
+  } catch (error) {
+    if (['EEXIST', 'ENOTEMPTY', 'ENOTDIR'].includes(errnoOf(error) ?? '') && look(target)) return false;
+    throw error;
+  }
+}
+
+/** Undefined where such a rename cannot be had. */
+function renameIfCan(staged: string, target: string, calls: SystemCalls | undefined): boolean | undefined {
+  try {
+    calls?.renameNoReplace(staged, target);
+    return calls && true;
+  } catch (error) {
+    const code = errnoOf(error) ?? '';
+    if (code === 'EEXIST') return false;
+    if (code === 'EINVAL' || cannotLink(error)) return undefined;
+    throw error;
+  }
+}
+
+function appeared(placed: Placed, { directories }: PlacingGround): Placed {
+  directories.appeared(path.posix.dirname(placed.path), path.posix.basename(placed.path));
+  return placed;
+}
+
+function look(at: string): BigIntStats | undefined {
+  return lstatSync(at, { bigint: true, throwIfNoEntry: false });
+}
+
+function isSameFile(standing: BigIntStats, staged: string): boolean {
+  const own = lstatSync(staged, { bigint: true });
+  return own.ino === standing.ino && own.dev === standing.dev;
+}
+
+function statOf(thing: Placing, target: string): { readonly stat?: FileStat } {
+  return thing.kind === 'symlink' ? {} : { stat: fileStat(lstatSync(target, { bigint: true })) };
+}

@@ -1,0 +1,61 @@
+import { constants } from 'node:fs';
+import { open, statfs, unlink, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { alignment, AlignedMemory } from '../../threads/aligned-memory';
+import { errnoOf } from '../../errors';
+import type { Directory } from './directory';
+
+const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
+
+/** What the disk below a directory can do. */
+export interface Abilities {
+  /** O_DIRECT reaches a device, past the page cache. */
+  readonly direct: boolean;
+  /** Names that differ only by case or Unicode form are one. */
+  readonly foldsNames: boolean;
+}
+
+/**
+ * Magic numbers of file systems (statfs(2)) whose O_DIRECT goes to a local device. Others may accept the flag and still
+ * answer from memory (tmpfs since Linux 6.6, NFS, FUSE, ZFS), so for them a receipt says `cache`.
+ */
+const deviceFileSystems = new Set([0xef53 /* ext2, ext3, ext4 */, 0x58465342 /* XFS */, 0xf2f52010 /* F2FS */, 0x9123683e /* btrfs */]);
+
+/** Tries it out in `staging`, which stays as it was. */
+export async function probe(staging: Directory): Promise<Abilities> {
+  return { direct: await takesDirect(staging), foldsNames: await foldsNames(staging) };
+}
+
+/** Whether O_DIRECT, where a file in the directory `place` takes it, reads from a device. Writes nothing. */
+export async function answersFromDevice(place: string): Promise<boolean> {
+  return process.platform === 'linux' && O_DIRECT !== undefined && deviceFileSystems.has((await statfs(place)).type >>> 0);
+}
+
+async function takesDirect(staging: Directory): Promise<boolean> {
+  if (O_DIRECT === undefined || !(await answersFromDevice(staging.at('.')))) return false;
+  const place = staging.at(randomBytes(16).toString('hex'));
+  const { bytes } = await new AlignedMemory(alignment, 1).lease();
+  try {
+    const handle = await open(place, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_DIRECT, 0o600);
+    try {
+      await handle.write(bytes, 0, alignment, 0);
+      return (await handle.read(bytes, 0, alignment, 0)).bytesRead === alignment;
+    } finally {
+      await handle.close();
+      await unlink(place);
+    }
+  } catch (error) {
+    if (errnoOf(error) === 'EINVAL') return false;
+    throw error;
+  }
+}
+
+async function foldsNames(staging: Directory): Promise<boolean> {
+  const name = `probe-${randomBytes(8).toString('hex')}`;
+  await writeFile(staging.at(name), '', { flag: 'wx', mode: 0o600 });
+  try {
+    return (await staging.look(name.toUpperCase())) !== undefined;
+  } finally {
+    await unlink(staging.at(name));
+  }
+}

@@ -1,0 +1,241 @@
+import { randomFillSync } from 'node:crypto';
+import { statfs } from 'node:fs/promises';
+import { DigestPool } from '../../digest/digest-pool';
+import { asTransferError, TransferError } from '../../errors';
+import { printable } from '../../name';
+import type { Digests, Verified } from '../../progress';
+import { DirectoryTree } from './directory-tree';
+import { GroupStore } from './group';
+import { GroupThreads } from './group-threads';
+import type { Allowance, Room } from '../limited';
+import { probe, type Abilities } from './local-probe';
+import { alreadyThere, LocalFile } from './local-file';
+import { PartialFiles } from './partial-files';
+import { ReceiptIndex } from './receipt-index';
+import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory } from './receive-directory';
+import type { Admitted, SessionStore } from '../session-store';
+import { diskError, type StagedBytes } from './staged-bytes';
+import { LargeBytes, LargeMemory } from './staged-large';
+import { SmallBytes, smallFile, SmallFileLanes } from './staged-small';
+import type { NewFile, StagedFile, Store } from '../store';
+import { undoAll } from './undo';
+
+/** From this size on, a file that would be refused at the end is refused before its bytes are taken. */
+const worthLooking = 1024 * 1024;
+const freeSpaceGoodFor = 100;
+
+/** A directory of a local disk; keeps the promises of `Store` by descriptors, O_DIRECT, link and fsync. */
+export class LocalStore implements Store {
+  private readonly files = new Set<LocalFile>();
+  private readonly memory = new LargeMemory();
+  private readonly lanes = new SmallFileLanes();
+  private readonly threads: GroupThreads;
+  /** What a new file of ours is allowed, as any program would make it. */
+  private readonly mode = 0o666 & ~process.umask();
+  private readonly pool = new DigestPool();
+  private free = { bytes: 0, at: -Infinity };
+  private promised = 0;
+  /** Read while nobody waits for it; who needs it is told if that failed. */
+  private readonly index: Promise<ReceiptIndex>;
+  /** What sessions keep from one run to the next; opened for the first of them. */
+  private kept: Promise<{ readonly partials: PartialFiles; readonly index: ReceiptIndex }> | undefined;
+
+  private constructor(
+    private readonly tree: DirectoryTree,
+    private readonly opened: ReceiveDirectory,
+    private readonly abilities: Abilities,
+  ) {
+    this.index = ReceiptIndex.open(opened.own);
+    this.index.catch(() => undefined);
+    const { direct, foldsNames } = abilities;
+    this.threads = new GroupThreads({ root: tree.root.at('.'), direct, foldsNames });
+  }
+
+  /**
+   * Opens a receive directory: checks that it is ours and not writable by others, locks it, finds out what its disk can do,
+   * and removes what an earlier run left staged. What we keep is in there, or at `own`.
+   * Rejects with `directory`, and then leaves it as it was.
+   */
+  static async open(place: string, own?: OwnPlace): Promise<LocalStore> {
+    const opened = await openReceiveDirectory(place, own);
+    try {
+      const abilities = await probe(opened.staging);
+      return new LocalStore(new DirectoryTree(opened.root, abilities.foldsNames, opened.staging), opened, abilities);
+    } catch (error) {
+      await opened.release();
+      throw asTransferError(error, 'directory', `${printable(place)} cannot be used`);
+    }
+  }
+
+  get verified(): Verified {
+    return this.abilities.direct ? 'device' : 'cache';
+  }
+
+  async stage(file: NewFile): Promise<StagedFile> {
+    const redeem = await this.promise(file);
+    try {
+      if (file.size >= worthLooking) {
+        await this.refuseEarly(file);
+        this.pool.warm();
+      }
+      const staged = new LocalFile(file, await this.stageBytes(file, redeem), {
+        tree: this.tree,
+        pool: this.pool,
+        verified: this.verified,
+        ended: (ended) => {
+          this.files.delete(ended);
+          redeem(file.size);
+        },
+      });
+      this.files.add(staged);
+      return staged;
+    } catch (error) {
+      redeem(file.size);
+      throw diskError(error, file);
+    }
+  }
+
+  private async stageBytes(file: NewFile, wrote: (bytes: number) => void): Promise<StagedBytes> {
+    const { abilities, lanes, memory, pool } = this;
+    const place = { path: this.opened.staging.at(randomName()), direct: abilities.direct, mode: this.mode };
+    if (file.size <= smallFile) return new SmallBytes(file, { ...place, lanes });
+    return LargeBytes.create(file, { ...place, wrote, memory, pool });
+  }
+
+  /** The store as one session uses it, whose digests are `algorithm`. Rejects with `directory` or `disk`. */
+  async session(algorithm: keyof Digests, allowance: Allowance): Promise<SessionStore> {
+    this.kept ??= this.openKept();
+    const { partials, index } = await this.kept;
+    const { verified } = this;
+    const promise: Promising = (file) => this.promise(file);
+    const group = this.openGroup(algorithm);
+    return {
+      algorithm,
+      verified,
+      partials,
+      index,
+      group,
+      admit: async ({ name, size = 0, there = 0 }) => {
+        const room = allowance.take({ name, size });
+        try {
+          return new Promised(name, size, room, await this.promise({ name, size: Math.max(0, size - there) }), promise);
+        } catch (error) {
+          room.giveBack();
+          throw error;
+        }
+      },
+      release: () => group.close(),
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.files].map((file) => file.discard()));
+    const [kept] = await Promise.all([this.kept?.catch(() => undefined), this.index.catch(() => undefined)]);
+    // What cannot be kept must not keep the directory locked.
+    const undo = [() => this.opened.release(), async () => this.tree.close(), () => Promise.all([this.pool.close(), this.lanes.close(), this.threads.close()])];
+    await undoAll(kept ? [...undo, () => kept.index.close(), () => kept.partials.close()] : undo, 'The receive directory could not be closed');
+  }
+
+  private openGroup(algorithm: keyof Digests): GroupStore {
+    const { tree, verified, threads } = this;
+    try {
+      return new GroupStore({ tree, staging: this.opened.staging, verified, foldsNames: this.abilities.foldsNames, algorithm, threads });
+    } catch (error) {
+      throw asTransferError(error, 'disk', 'The staging directory cannot be opened');
+    }
+  }
+
+  /** What fails is tried again for the next session. */
+  private async openKept(): Promise<{ partials: PartialFiles; index: ReceiptIndex }> {
+    const { tree, pool, verified, memory } = this;
+    const { own } = this.opened;
+    try {
+      const index = await this.index.catch(() => ReceiptIndex.open(own));
+      return { partials: await PartialFiles.in(own, { tree, pool, verified, direct: this.abilities.direct, memory: memory.pieces }), index };
+    } catch (error) {
+      this.kept = undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Promises a file its room: free space less what others were promised and have not written yet. A little stale for small
+   * files, since full disks are noticed anyway. What comes back takes bytes off this promise.
+   */
+  private async promise(file: Pick<NewFile, 'name' | 'size'>): Promise<Redeem> {
+    if (file.size >= worthLooking || Date.now() - this.free.at > freeSpaceGoodFor) {
+      const { bavail, bsize } = await statfs(this.opened.root.at('.'));
+      this.free = { bytes: bavail * bsize, at: Date.now() };
+    }
+    const left = this.free.bytes - this.promised;
+    if (file.size > left) {
+      throw new TransferError('space', `${printable(file.name)} needs ${String(file.size)} bytes, and ${String(Math.max(0, left))} are free on the receiver.`);
+    }
+    let owed = file.size;
+    this.promised += owed;
+    return (bytes) => {
+      const redeemed = Math.min(bytes, owed);
+      owed -= redeemed;
+      this.promised -= redeemed;
+    };
+  }
+
+  private async refuseEarly(file: NewFile): Promise<void> {
+    const reached = await this.tree.find(file.name);
+    if (!reached) return;
+    try {
+      const standing = await reached.directory.look(file.name.slice(file.name.lastIndexOf('/') + 1));
+      if (!standing || file.ifExists === 'rename') return;
+      if (!standing.isFile()) throw alreadyThere(file.name, 'something that is not a regular file');
+      if (file.ifExists !== 'replace' && standing.size !== file.size) throw alreadyThere(file.name);
+    } finally {
+      reached.release();
+    }
+  }
+}
+
+/** Takes bytes off a promise. */
+type Redeem = (bytes: number) => void;
+type Promising = (file: Pick<NewFile, 'name' | 'size'>) => Promise<Redeem>;
+
+/** One object for every file that is on its way: as closures it would take several times the memory. */
+class Promised implements Admitted {
+  constructor(
+    private readonly name: NewFile['name'],
+    private size: number,
+    private readonly room: Room,
+    private readonly redeem: Redeem,
+    private readonly promise: Promising,
+  ) {}
+
+  async grow(size: number): Promise<void> {
+    this.room.grow(size);
+    const more = size - this.size;
+    this.size = Math.max(this.size, size);
+    // Looked at and not promised: it is written at once.
+    if (more > 0) (await this.promise({ name: this.name, size: more }))(more);
+  }
+
+  wrote(bytes: number): void {
+    this.redeem(bytes);
+  }
+
+  settle(kept: boolean): void {
+    if (!kept) this.room.giveBack();
+    // More than is left of it counts as all of it.
+    this.redeem(this.size);
+  }
+}
+
+const randomness = Buffer.alloc(4096);
+let randomUsed = randomness.length;
+
+/** A name of 32 hexadecimal digits that nobody can guess. Random bytes are cheaper by the page. */
+function randomName(): string {
+  if (randomUsed === randomness.length) {
+    randomFillSync(randomness);
+    randomUsed = 0;
+  }
+  randomUsed += 16;
+  return randomness.toString('hex', randomUsed - 16, randomUsed);
+}

@@ -1,0 +1,245 @@
+import type { AlignedMemory, Lease } from '../../threads/aligned-memory';
+import { TransferError } from '../../errors';
+import { type EntryName, printable } from '../../name';
+import type { Digests } from '../../progress';
+import { segmentSizeOf } from '../../wire/segment';
+import type { StandingSegment } from '../../wire/standing';
+import { rm } from 'node:fs/promises';
+import { writeJournal } from './journal';
+import { type FilePlace, LocalFile } from './local-file';
+import type { PartialBytes } from './partial-bytes';
+import type { StandingFile } from './standing-file';
+import { discarded } from './staged-bytes';
+import type { Committed, IfExists } from '../store';
+
+/** A file that is offered to be received in pieces. */
+export interface PartialOffer {
+  /** Who sends it: the id of a key. What one peer left unfinished, no other can go on with. */
+  readonly peer: string;
+  readonly name: EntryName;
+  /** Bytes; undefined while nobody knows. */
+  readonly size: number | undefined;
+  /** Of the source, in ns since 1970. */
+  readonly mtime: bigint;
+  readonly mode: number;
+  readonly algorithm: keyof Digests;
+  readonly ifExists: IfExists;
+}
+
+export interface PartialState {
+  readonly path: string;
+  readonly journalPath: string;
+  /** Segments that are there from before, by the journal. */
+  readonly segments: readonly number[];
+  /** What may be alike in part; closed when this ends. */
+  readonly standing: StandingFile | undefined;
+  readonly bytes: PartialBytes;
+  readonly place: FilePlace;
+  readonly memory: AlignedMemory;
+  /** Called once, when it was committed, discarded or suspended. */
+  readonly ended: (file: PartialFile) => void;
+}
+
+/** A segment that is here, and what it reads as from the disk. */
+export interface SegmentDigest {
+  readonly segment: number;
+  readonly digest: string;
+}
+
+const journalEvery = 2_000;
+/** A journal is worth its fsync once so many pieces of 1 MiB have come since the last one. */
+const journalAfter = 64;
+
+/**
+ * A file on its way into a store, piece by piece; what is here survives the end of the process. One of `commit`, `discard`
+ * and `suspend` ends it.
+ */
+export class PartialFile {
+  private segments: readonly number[];
+  /** What `held` told of: only that can be kept. */
+  private told: ReadonlySet<number> = new Set();
+  /** So many bytes of the standing file were told of: only those can be copied. */
+  private reach = 0;
+  private piecesSince = 0;
+  private journaledAt = Date.now();
+  private journaling: Promise<void> | undefined;
+  private finished: LocalFile | undefined;
+  private end: Promise<void> | undefined;
+  /** Whether bytes may stand where nothing was put in this session. */
+  private used: boolean;
+
+  constructor(
+    readonly offer: PartialOffer,
+    private readonly state: PartialState,
+  ) {
+    this.segments = state.segments;
+    this.used = state.segments.length > 0;
+  }
+
+  /** Memory for pieces: page-aligned, and so many at once for all files of the store. */
+  get memory(): AlignedMemory {
+    return this.state.memory;
+  }
+
+  /** The segments that are here, read back from the disk; from now on nothing counts as here until it is kept or put again. */
+  async held(): Promise<SegmentDigest[]> {
+    const { size = 0 } = this.offer;
+    const { bytes } = this.state;
+    await bytes.seal();
+    const segments = [...new Set([...this.segments, ...bytes.segments])].sort((a, b) => a - b);
+    const digests = segments.length > 0 ? await bytes.digest(segments, segmentSizeOf(size)) : [];
+    bytes.forget();
+    this.reach = 0;
+    if (segments.length === 0) return [];
+    this.segments = segments;
+    this.told = new Set(segments);
+    this.used = true;
+    return segments.map((segment, at) => ({ segment, digest: digests[at] ?? '' }));
+  }
+
+  /** What may be alike in part reads as this; until `held` is asked again, it can be copied. Nothing where nothing stands there. */
+  async standing(): Promise<readonly StandingSegment[]> {
+    const { size, algorithm } = this.offer;
+    const segments = (size === undefined ? undefined : await this.state.standing?.segments(size, algorithm)) ?? [];
+    this.reach = segments.reduce((most, segment) => Math.max(most, segment.offset + segment.size), 0);
+    return segments;
+  }
+
+  /** Waits until the disk can take a piece. Rejects with `disk`, `space` or because it has ended. */
+  room(): Promise<void> {
+    return this.state.bytes.room();
+  }
+
+  /** Takes a piece; gives the memory back when it is written. False if it was not needed: it is here, or the file is being read back. */
+  put(lease: Lease, offset: number, length: number): boolean {
+    return this.state.bytes.put(lease, offset, length);
+  }
+
+  /** As `put`, for a run of zeros. */
+  zero(offset: number, length: number): boolean {
+    return this.state.bytes.zero(offset, length, !this.used);
+  }
+
+  /** As `put`, for bytes that stand from `from` on in what `standing` told of. Throws `bad-header` where it told of no such bytes. */
+  copy(offset: number, length: number, from: number): boolean {
+    const { bytes, standing } = this.state;
+    if (!standing || from + length > this.reach) throw new TransferError('bad-header', `There are no ${String(length)} bytes at ${String(from)} in what is to be copied for ${printable(this.offer.name)}.`);
+    return bytes.copy(offset, length, from, standing, !this.used);
+  }
+
+  /** These segments of `held` are as they should be. Throws `bad-header` for others. */
+  keep(first: number, count: number): void {
+    const { size = 0 } = this.offer;
+    for (let segment = first; segment < first + count; segment++) {
+      if (!this.told.has(segment)) throw new TransferError('bad-header', `The segment ${String(segment)} of ${printable(this.offer.name)} is not here.`);
+    }
+    const offset = first * segmentSizeOf(size);
+    this.state.bytes.keep(offset, Math.min(size - offset, count * segmentSizeOf(size)));
+  }
+
+  /** Told by the bytes of each piece that was written: now and then it is time for a journal. */
+  wrote(): void {
+    this.piecesSince++;
+    const due = this.piecesSince >= journalAfter && Date.now() - this.journaledAt >= journalEvery;
+    if (!due || this.journaling || this.end || this.finished) return;
+    // What goes wrong here fails the file itself, by its next write or by `verify`.
+    this.journaling = this.writeJournal()
+      .then(
+        () => undefined,
+        () => undefined,
+      )
+      .finally(() => {
+        this.journaling = undefined;
+      });
+  }
+
+  /** When the sender has sent everything: resolves when it is here, and written. Rejects with what is final for this file. */
+  whole(size: number): Promise<void> {
+    return this.state.bytes.whole(size);
+  }
+
+  /**
+   * Waits until it is whole, makes it durable, reads all of it back and compares. Rejects with `mismatch`, after which `held`
+   * tells what is here, and with everything that is final for this file.
+   */
+  async verify(size: number, digests: Digests, onProgress?: (done: number) => void): Promise<void> {
+    const { bytes, place } = this.state;
+    const { name, ifExists } = this.offer;
+    await this.whole(size);
+    await this.journaling;
+    bytes.expect(digests);
+    this.finished = new LocalFile({ name, size, digests, ifExists }, bytes, { ...place, ended: () => undefined });
+    await this.finished.verify(onProgress);
+  }
+
+  /** After `verify`: puts the file under its final name, durably. Rejects with `exists`, `name` or `disk`. Nothing suspends it then. */
+  async commit(): Promise<Committed> {
+    const { finished } = this;
+    if (!finished) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
+    if (this.end) throw discarded();
+    const committing = finished.commit();
+    this.end = this.finishWith(async () => {
+      await committing.catch(() => undefined);
+      await this.forgetJournal();
+    });
+    const [committed] = await Promise.all([committing, this.end]);
+    return committed;
+  }
+
+  /** Throws away all of it. */
+  discard(): Promise<void> {
+    this.end ??= this.finishWith(() => this.remove());
+    return this.end;
+  }
+
+  /**
+   * Ends it for now: what is durable is kept, and `held` will tell of it when the same file is offered again. Whoever still uses
+   * it gets `reason`.
+   */
+  suspend(reason?: TransferError): Promise<void> {
+    if (this.offer.size === undefined) return this.discard();
+    this.end ??= this.finishWith(async () => {
+      const { bytes } = this.state;
+      try {
+        await bytes.written();
+        const kept = await this.writeJournal();
+        await bytes.release(reason);
+        if (kept > 0) return;
+      } catch {
+        // What could not be made durable is not kept: "discard, receive again".
+      }
+      await this.remove();
+    });
+    return this.end;
+  }
+
+  private async remove(): Promise<void> {
+    await (this.finished ?? this.state.bytes).discard();
+    await this.forgetJournal();
+  }
+
+  private forgetJournal(): Promise<void> {
+    return rm(this.state.journalPath, { force: true });
+  }
+
+  private async finishWith(work: () => Promise<void>): Promise<void> {
+    await this.journaling;
+    try {
+      await work();
+    } finally {
+      this.state.ended(this);
+      await this.state.standing?.close();
+    }
+  }
+
+  /** Resolves with how many segments it tells of. */
+  private async writeJournal(): Promise<number> {
+    const { peer, name, size = 0, mtime } = this.offer;
+    const segments = [...new Set([...this.segments, ...this.state.bytes.segments])].sort((a, b) => a - b);
+    this.piecesSince = 0;
+    await this.state.bytes.flush();
+    await writeJournal(this.state.journalPath, { peer, name, size, mtime, segments });
+    this.journaledAt = Date.now();
+    return segments.length;
+  }
+}

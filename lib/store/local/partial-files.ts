@@ -1,0 +1,176 @@
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import path from 'node:path';
+import type { AlignedMemory } from '../../threads/aligned-memory';
+import { errnoOf, TransferError } from '../../errors';
+import { type EntryName, printable } from '../../name';
+import type { Directory } from './directory';
+import { readJournal } from './journal';
+import type { FilePlace } from './local-file';
+import { PartialBytes } from './partial-bytes';
+import { PartialFile, type PartialOffer } from './partial-file';
+import { openPrivate, removeEmpty } from './receive-directory';
+import { diskError } from './staged-bytes';
+import { createStandingLane, StandingFile } from './standing-file';
+
+const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
+const directoryName = 'partial';
+/** What nobody went on with for so long is removed, in ms. */
+const keptFor = 14 * 24 * 60 * 60 * 1000;
+
+/** The file that an arriving one may be like in part: at `path` (its last component is no symbolic link), else what stands under its name. */
+export interface Update {
+  readonly path?: string;
+}
+
+export interface PartialFilesPlace extends Omit<FilePlace, 'ended'> {
+  readonly direct: boolean;
+  readonly memory: AlignedMemory;
+}
+
+/** The unfinished files of a receive directory, each with its journal, in a private directory of their own. */
+export class PartialFiles {
+  private readonly open = new Map<string, PartialFile>();
+  /** Files that are being opened, by the same keys: two at once would write into one. */
+  private readonly opening = new Map<string, Promise<unknown>>();
+  private readonly standing = createStandingLane();
+
+  private constructor(
+    private readonly directory: Directory,
+    private readonly own: Directory,
+    private readonly place: PartialFilesPlace,
+  ) {}
+
+  /** `own` is the private directory inside the receive directory. What is too old is removed. */
+  static async in(own: Directory, place: PartialFilesPlace): Promise<PartialFiles> {
+    const files = new PartialFiles(await openPrivate(own, directoryName), own, place);
+    await files.expire();
+    return files;
+  }
+
+  /**
+   * The unfinished file of this offer, or a new one. One that is in use by an earlier connection of the same peer is suspended
+   * first. With `update` there is a file whose bytes need not be sent where they are the same. Rejects with `disk` or `space`.
+   */
+  take(offer: PartialOffer, update: Update | false): Promise<PartialFile> {
+    // The thread that reads back is there by the time when there is something to read.
+    this.place.pool.warm();
+    const base = baseOf(offer.peer, offer.name);
+    const taking = (this.opening.get(base) ?? Promise.resolve()).then(() => this.takeOver(base, offer, update));
+    const settled: Promise<unknown> = taking
+      .catch(() => undefined)
+      .finally(() => {
+        if (this.opening.get(base) === settled) this.opening.delete(base);
+      });
+    this.opening.set(base, settled);
+    return taking;
+  }
+
+  private async takeOver(base: string, offer: PartialOffer, update: Update | false): Promise<PartialFile> {
+    await this.open.get(base)?.suspend(takenOver(offer.name));
+    const place = this.directory.at(base);
+    const journalPath = `${place}.journal`;
+    let made = false;
+    try {
+      const resumable = await this.resumable(offer, place, journalPath);
+      made = resumable === undefined;
+      const segments = resumable ?? (await this.anew(place, journalPath));
+      const handle = await open(place, O_CREAT | O_NOFOLLOW | O_RDWR | (this.place.direct ? (O_DIRECT ?? 0) : 0), 0o600);
+      const standing = update && (await this.findStanding(offer.name, update).catch(closing(handle)));
+      const file: PartialFile = new PartialFile(offer, {
+        path: place,
+        journalPath,
+        segments,
+        standing: standing || undefined,
+        bytes: new PartialBytes(offer, { ...this.place, path: place, handle, wrote: () => file.wrote() }),
+        place: { ...this.place, ended: () => undefined },
+        memory: this.place.memory,
+        ended: () => this.open.delete(base),
+      });
+      this.open.set(base, file);
+      return file;
+    } catch (error) {
+      // Without a journal it is worth nothing to anybody.
+      if (made) await rm(place, { force: true }).catch(() => undefined);
+      throw diskError(error, offer);
+    }
+  }
+
+  /** How many bytes an unfinished file of this name has on the disk by now. */
+  async allocated(peer: string, name: EntryName): Promise<number> {
+    const found = await this.directory.look(baseOf(peer, name));
+    return (found?.blocks ?? 0) * 512;
+  }
+
+  /** Suspends everything. */
+  async close(): Promise<void> {
+    // Nobody waits any more for what is read there.
+    await this.standing.close();
+    await Promise.all(this.opening.values());
+    await Promise.allSettled([...this.open.values()].map((file) => file.suspend()));
+    await this.directory.close();
+    await removeEmpty(this.own.at(directoryName));
+  }
+
+  /** The segments by the journal, if it is about exactly this offer. */
+  private async resumable(offer: PartialOffer, place: string, journalPath: string): Promise<readonly number[] | undefined> {
+    const journal = await readJournal(journalPath);
+    if (!journal || journal.segments.length === 0 || journal.peer !== offer.peer || journal.name !== offer.name || journal.size !== offer.size || journal.mtime !== offer.mtime) return undefined;
+    if ((await this.directory.look(path.basename(place))) === undefined) return undefined;
+    const there = await open(place, O_NOFOLLOW | O_RDWR);
+    try {
+      // The last segment may have been written with padding behind it; whatever lacks reads as zeros and is found so.
+      if ((await there.stat()).size !== journal.size) await there.truncate(journal.size);
+    } finally {
+      await there.close();
+    }
+    return journal.segments;
+  }
+
+  private async anew(place: string, journalPath: string): Promise<readonly number[]> {
+    await rm(journalPath, { force: true });
+    await rm(place, { force: true });
+    await (await open(place, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0o600)).close();
+    return [];
+  }
+
+  private async findStanding(name: EntryName, { path: place }: Update): Promise<StandingFile | undefined> {
+    if (place !== undefined) return StandingFile.open(place, this.standing);
+    const reached = await this.place.tree.find(name);
+    try {
+      return reached && (await StandingFile.open(reached.directory.at(path.posix.basename(name)), this.standing));
+    } finally {
+      reached?.release();
+    }
+  }
+
+  private async expire(): Promise<void> {
+    for (const name of await this.directory.list()) {
+      const found = await this.directory.look(name);
+      const journal = name.endsWith('.journal') ? found : await this.directory.look(`${name}.journal`);
+      // A file without a journal holds nothing that could be trusted.
+      if (journal && Date.now() - journal.mtimeMs < keptFor) continue;
+      await rm(this.directory.at(name), { force: true }).catch((error: unknown) => {
+        if (errnoOf(error) !== 'ENOENT') throw error;
+      });
+    }
+  }
+}
+
+/** Closes what was opened before something failed. */
+function closing(handle: FileHandle): (error: unknown) => Promise<never> {
+  return async (error) => {
+    await handle.close();
+    throw error;
+  };
+}
+
+function baseOf(peer: string, name: EntryName): string {
+  return createHash('sha256').update(`${peer}\0${name}`).digest('hex').slice(0, 32);
+}
+
+/** For whoever still uses a file that its sender began to send on another connection. */
+function takenOver(name: string): TransferError {
+  return new TransferError('exists', `${printable(name)} is being sent on another connection with the same key.`, { hint: 'Send it under another name, or with another key.' });
+}

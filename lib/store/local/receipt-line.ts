@@ -1,0 +1,89 @@
+import { crc32 } from 'node:zlib';
+import type { DigestAlgorithm } from '../../digest/digest';
+import type { Digests, Verified } from '../../progress';
+
+/** A receipt, and the file that it was given for as it was right after the commit. Times are ns since 1970. */
+export interface KeptReceipt {
+  /** Of our file, in bytes. */
+  readonly size: number;
+  readonly ino: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+  /** Of the sender's file; undefined where its system cannot tell. */
+  readonly sourceMtime: bigint;
+  readonly sourceCtime: bigint | undefined;
+  readonly digests: Digests;
+  readonly verified: Verified;
+}
+
+const space = 0x20;
+const checksumLength = 9; // 8 hexadecimal digits and a space
+/** How many fields stand between the checksum and the path, in the lines that begin with each of these. */
+const fieldsOf = new Map([['+'.charCodeAt(0), 9], ['-'.charCodeAt(0), 1]]);
+const forgotten = '-';
+
+/** A line with its line feed: the receipt about `path`, or that there is none any more. */
+export function formatLine(path: string, receipt: KeptReceipt | undefined): Buffer {
+  const line = Buffer.from(`${' '.repeat(checksumLength)}${receipt ? formatReceipt(receipt) : forgotten} ${path}\n`);
+  line.write(`${checksumOf(line.subarray(checksumLength, -1))} `);
+  return line;
+}
+
+/** The fields of a line that keeps one: numbers in hexadecimal, times as 64 bits in two's complement, `=` for a time that is the same as before. */
+function formatReceipt({ size, ino, mtimeNs, ctimeNs, sourceMtime, sourceCtime, digests, verified }: KeptReceipt): string {
+  const hex = Object.entries(digests).map(([algorithm, digest]) => `${algorithm}:${Buffer.from(digest, 'hex').toString('base64url')}`);
+  const source = [sourceMtime === mtimeNs ? '=' : timeText(sourceMtime), sourceCtime === undefined ? '?' : timeText(sourceCtime)];
+  return ['+', size.toString(16), ino.toString(16), timeText(mtimeNs), timeText(ctimeNs), ...source, verified, hex.join(',')].join(' ');
+}
+
+/** Undefined where the line is damaged, or about another path. */
+export function parseReceipt(line: Buffer, path: string): KeptReceipt | undefined {
+  if (!isSound(line)) return undefined;
+  const text = line.toString('utf8', checksumLength);
+  const fields = text.split(' ', 9);
+  if (text !== `${fields.join(' ')} ${path}`) return undefined;
+  const [, size = '', ino = '', mtime = '', ctime = '', sourceMtime = '', sourceCtime = '', verified = '', digests = ''] = fields;
+  const mtimeNs = parseTime(mtime);
+  return {
+    size: parseInt(size, 16),
+    ino: BigInt(`0x${ino}`),
+    mtimeNs,
+    ctimeNs: parseTime(ctime),
+    sourceMtime: sourceMtime === '=' ? mtimeNs : parseTime(sourceMtime),
+    sourceCtime: sourceCtime === '?' ? undefined : parseTime(sourceCtime),
+    digests: Object.fromEntries(digests.split(',').filter(Boolean).map(parseDigest)),
+    verified: verified === 'device' ? 'device' : 'cache',
+  };
+}
+
+function timeText(time: bigint): string {
+  return BigInt.asUintN(64, time).toString(16);
+}
+
+function parseTime(text: string): bigint {
+  return BigInt.asIntN(64, BigInt(`0x${text}`));
+}
+
+function parseDigest(text: string): [DigestAlgorithm, string] {
+  const [algorithm = '', digest = ''] = text.split(':');
+  return [algorithm as DigestAlgorithm, Buffer.from(digest, 'base64url').toString('hex')];
+}
+
+/** Of which path the line from `start` to `end` speaks; undefined if it is damaged. */
+export function pathOf(bytes: Buffer, start: number, end: number): { readonly path: string; readonly kept: boolean } | undefined {
+  let at = start + checksumLength;
+  const kind = bytes[at] ?? 0;
+  const fields = fieldsOf.get(kind);
+  if (fields === undefined || at > end) return undefined;
+  if (!isSound(bytes.subarray(start, end))) return undefined;
+  for (let field = 0; field < fields; field++) at = bytes.indexOf(space, at) + 1;
+  return { path: bytes.toString('utf8', at, end), kept: kind !== forgotten.charCodeAt(0) };
+}
+
+function isSound(line: Buffer): boolean {
+  return line.toString('latin1', 0, checksumLength) === `${checksumOf(line.subarray(checksumLength))} `;
+}
+
+function checksumOf(text: Uint8Array): string {
+  return crc32(text).toString(16).padStart(8, '0');
+}

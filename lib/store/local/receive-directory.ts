@@ -1,0 +1,121 @@
+import { mkdir, rm, rmdir } from 'node:fs/promises';
+import { asTransferError, errnoOf, TransferError } from '../../errors';
+import { printable } from '../../name';
+import { Directory } from './directory';
+import { type LockWords, takeLock } from './lock';
+import { type Undo, undoAll } from './undo';
+
+/** Our own directory inside the receive directory. No file can be received under this name. */
+export const stagingName = '.sendall';
+const filesName = 'stage';
+const mostAttempts = 10;
+const releasing = 'The receive directory could not be released';
+
+/** A receive directory that is ours alone until `release`, and in it an empty one in which files are staged. */
+export interface ReceiveDirectory {
+  readonly root: Directory;
+  readonly staging: Directory;
+  /** Our own directory, for what is kept from one run to the next. */
+  readonly own: Directory;
+  /** Removes what is staged, unlocks the directory and leaves it as it was. */
+  release(): Promise<void>;
+}
+
+/** A private directory of ours that is not inside the receive directory, but on the same disk. */
+export interface OwnPlace {
+  readonly path: string;
+  /** What its lock is for. */
+  readonly lock: LockWords;
+}
+
+/**
+ * Opens the directory at `place`, if it is ours and not writable by others, locks it, and removes what an earlier run left
+ * staged. Our own directory is `.sendall` in it, or `own`. Rejects with `directory`, and then leaves it as it was.
+ */
+export async function openReceiveDirectory(place: string, own?: OwnPlace): Promise<ReceiveDirectory> {
+  for (let attempt = 1; ; attempt++) {
+    const undo: Undo[] = [];
+    try {
+      return { ...(await openStep(place, own, undo)), release: () => undoAll(undo, releasing) };
+    } catch (error) {
+      await undoAll(undo, releasing);
+      // Whoever released this directory a moment ago removed the staging directory that we had found.
+      if (errnoOf(error) !== 'ENOENT' || attempt === mostAttempts) throw asTransferError(error, 'directory', `${printable(place)} cannot be used`);
+    }
+  }
+}
+
+/** Adds to `undo` what gives back each thing as soon as it is taken. */
+async function openStep(place: string, own: OwnPlace | undefined, undo: Undo[]): Promise<Omit<ReceiveDirectory, 'release'>> {
+  const root = await openRoot(place);
+  undo.push(() => root.close());
+  const outer = own === undefined ? await openPrivate(root, stagingName) : await Directory.open(own.path);
+  if (own === undefined) undo.push(() => removeEmpty(root.at(stagingName)));
+  undo.push(() => outer.close());
+  undo.push(await takeLock(outer, own?.lock));
+  const removeStaged = (): Promise<void> => rm(outer.at(filesName), { recursive: true, force: true });
+  await removeStaged();
+  undo.push(removeStaged);
+  const staging = await openPrivate(outer, filesName);
+  undo.push(() => staging.close());
+  return { root, staging, own: outer };
+}
+
+/** Opens the directory that the user named, if it is safe to receive into. */
+async function openRoot(place: string): Promise<Directory> {
+  const shown = printable(place);
+  const root = await Directory.open(place, true).catch((cause: unknown) => {
+    switch (errnoOf(cause)) {
+      case 'ENOENT':
+        throw new TransferError('directory', `${shown} does not exist.`, { cause, hint: `mkdir ${shown}` });
+      case 'ENOTDIR':
+        throw new TransferError('directory', `${shown} is not a directory.`, { cause });
+      default:
+        throw asTransferError(cause, 'directory', `${shown} cannot be opened`);
+    }
+  });
+  const danger = await dangerOf(root, shown);
+  if (danger === undefined) return root;
+  await root.close();
+  throw danger;
+}
+
+async function dangerOf(root: Directory, shown: string): Promise<TransferError | undefined> {
+  const found = await root.look('.');
+  if (!found?.isDirectory()) return new TransferError('directory', `${shown} is not a directory.`);
+  if (process.platform === 'win32') return undefined;
+  if (found.uid !== process.geteuid?.()) {
+    return new TransferError('directory', `${shown} belongs to another user.`, { hint: 'Receive into a directory of your own.' });
+  }
+  if ((found.mode & 0o002) === 0) return undefined;
+  return new TransferError('directory', `${shown} is writable by other users.`, { hint: `chmod o-w ${shown}, or receive into another directory.` });
+}
+
+/** Opens a private directory below `parent`, made if missing; refuses one that is not ours alone. */
+export async function openPrivate(parent: Directory, name: string): Promise<Directory> {
+  const place = parent.at(name);
+  try {
+    await mkdir(place, { mode: 0o700 }).catch((error: unknown) => {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+    });
+    const directory = await Directory.open(place);
+    const found = await directory.look('.');
+    if (process.platform === 'win32' || (found?.uid === process.geteuid?.() && ((found?.mode ?? 0o777) & 0o077) === 0)) return directory;
+    await directory.close();
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') throw cause;
+    throw new TransferError('directory', `The staging directory ${name} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}.`, { cause });
+  }
+  throw new TransferError('directory', `${name} in the receive directory is not a private directory of ours.`, { hint: 'Remove it, or chmod 700 it.' });
+}
+
+/** Removes a directory of ours, if nothing is in it. */
+export async function removeEmpty(place: string): Promise<void> {
+  try {
+    await rmdir(place);
+  } catch (error) {
+    // It stays where another receiver locks it by now, or someone else's file is in there.
+    const code = errnoOf(error);
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST' && code !== 'ENOENT') throw error;
+  }
+}

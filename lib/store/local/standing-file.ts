@@ -1,0 +1,70 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf } from '../../errors';
+import { Lane } from '../../threads/lane';
+import type { StandingSegment } from '../../wire/standing';
+import type { StandingOrder } from './standing.worker';
+
+const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
+
+/** The thread that reads standing files; it is started when first needed. */
+export type StandingLane = Lane<StandingOrder, readonly StandingSegment[]>;
+
+export function createStandingLane(): StandingLane {
+  return new Lane(path.join(__dirname, 'standing.worker'), undefined);
+}
+
+/**
+ * A file that stands on this disk, of which one that arrives may have bytes. It is read and never changed; what goes wrong with it
+ * is no failure of the arriving file: that is read back as a whole in the end, and what lacks is asked for again.
+ */
+export class StandingFile {
+  private readonly uses = new Set<Promise<unknown>>();
+
+  private constructor(
+    private readonly handle: FileHandle,
+    private readonly lane: StandingLane,
+  ) {}
+
+  /** Undefined where there is no regular file that may be read; never through a symbolic link. */
+  static async open(place: string, lane: StandingLane): Promise<StandingFile | undefined> {
+    try {
+      const handle = await open(place, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+      if ((await handle.stat()).isFile()) return new StandingFile(handle, lane);
+      await handle.close();
+      return undefined;
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'EACCES'].includes(errnoOf(error) ?? '')) return undefined;
+      throw error;
+    }
+  }
+
+  /** What it reads as, to be compared with a file of `size` bytes; nothing where it cannot be read. */
+  async segments(size: number, algorithm: StandingOrder['algorithm']): Promise<readonly StandingSegment[]> {
+    return this.using(this.lane.ask({ fd: this.handle.fd, size, algorithm })).catch(() => []);
+  }
+
+  /** Reads `bytes.length` bytes from `offset` on. What is not there, or cannot be read any more, is zeros. */
+  async read(bytes: Uint8Array, offset: number): Promise<void> {
+    await this.using(this.fill(bytes, offset));
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.uses);
+    await this.handle.close();
+  }
+
+  private async fill(bytes: Uint8Array, offset: number): Promise<void> {
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesRead } = await this.handle.read(bytes, done, bytes.length - done, offset + done).catch(() => ({ bytesRead: 0 }));
+      if (bytesRead === 0) bytes.fill(0, done);
+      done += bytesRead > 0 ? bytesRead : bytes.length;
+    }
+  }
+
+  private async using<T>(use: Promise<T>): Promise<T> {
+    this.uses.add(use);
+    return use.finally(() => this.uses.delete(use));
+  }
+}

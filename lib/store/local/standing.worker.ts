@@ -1,0 +1,45 @@
+import { fstatSync, readSync } from 'node:fs';
+import { createDigestOf, type DigestAlgorithm } from '../../digest/digest';
+import { serveEach } from '../../threads/lane';
+import { contentSizesOf } from '../../wire/content-segments';
+import { mostSegments, pieceSize } from '../../wire/segment';
+import { mostStanding, type StandingSegment } from '../../wire/standing';
+import { ContentDigests } from '../../digest/content-digests';
+
+/** A file to be read from its start. The descriptor stays open until the answer. */
+export interface StandingOrder {
+  readonly fd: number;
+  /** Of the file that may be like it, at the sender: it says how long segments are. */
+  readonly size: number;
+  readonly algorithm: DigestAlgorithm;
+}
+
+const memory = new Uint8Array(pieceSize);
+
+/**
+ * Its content-defined segments from its beginning on without a gap, which find what was moved; and its pieces, which find what
+ * stayed where it was more exactly. As many as may be told.
+ */
+async function segmentsOf({ fd, size: offered, algorithm }: StandingOrder): Promise<StandingSegment[]> {
+  const { size } = fstatSync(fd);
+  const content = await ContentDigests.create(algorithm, contentSizesOf(offered));
+  const digestOf = await createDigestOf(algorithm);
+  const found: StandingSegment[] = [];
+  for (let offset = 0; offset < size && found.length < mostStanding; offset += pieceSize) {
+    const bytes = memory.subarray(0, Math.min(pieceSize, size - offset));
+    read(fd, bytes, offset);
+    if (offset / pieceSize < mostSegments) found.push({ offset, size: bytes.length, digest: digestOf(bytes) });
+    found.push(...(await content.push(bytes, offset + bytes.length === size)));
+  }
+  return found.slice(0, mostStanding);
+}
+
+function read(fd: number, bytes: Uint8Array, offset: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    const count = readSync(fd, bytes, done, bytes.length - done, offset + done);
+    if (count === 0) throw new Error(`the file ends at byte ${String(offset + done)}`);
+    done += count;
+  }
+}
+
+serveEach<StandingOrder, readonly StandingSegment[]>(segmentsOf);

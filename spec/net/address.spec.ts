@@ -1,0 +1,38 @@
+import { expect } from 'chai';
+import { TransferError } from '../../lib/errors';
+import { formatAddress, isLoopback, isPlainTarget, parseAddress } from '../../lib/net/address';
+
+describe('an address', () => {
+  const good = {
+    'tcp://192.168.1.20:9000': { kind: 'tcp', host: '192.168.1.20', port: 9000 },
+    'tcp://192.168.1.20': { kind: 'tcp', host: '192.168.1.20', port: 8898 },
+    'example.com:1': { kind: 'tcp', host: 'example.com', port: 1 },
+    '[::]:0': { kind: 'tcp', host: '::', port: 0 },
+    'tcp://[fe80::1%eth0]:65535/': { kind: 'tcp', host: 'fe80::1%eth0', port: 65535 },
+    'unix:/run/a b:c.sock': { kind: 'unix', path: '/run/a b:c.sock' },
+    'unix:relative': { kind: 'unix', path: 'relative' },
+  };
+  for (const [text, address] of Object.entries(good)) {
+    it(`${text} is read, and what is shown of it is read as the same`, () => {
+      const parsed = parseAddress(text);
+      expect(parsed).to.deep.equal(address);
+      expect(parseAddress(formatAddress(parsed))).to.deep.equal(parsed);
+    });
+  }
+
+  for (const text of ['', 'unix:', 'unix:a\0b', 'http://a', 'tcp://', 'a:b', 'a:65536', 'a:123456', '::1:80', 'user@host:1', 'tcp://a b:1', 'tcp://a/b', '[::1', ':80']) {
+    it(`${JSON.stringify(text)} is refused with usage`, () => {
+      expect(() => parseAddress(text)).to.throw(TransferError).with.property('code', 'usage');
+    });
+  }
+
+  it('loopback is what belongs to this machine alone', () => {
+    for (const ip of ['127.0.0.1', '127.255.1.2', '::1', '::ffff:127.0.0.1']) expect(isLoopback(ip), ip).to.equal(true);
+    for (const ip of ['', '128.0.0.1', '10.0.0.1', '::', '::2', 'fe80::1', '::ffff:10.0.0.1', '127.0.0.1.example.com', '1127.0.0.1', 'localhost']) expect(isLoopback(ip), ip).to.equal(false);
+  });
+
+  it('a target says by itself that it is the plain wire', () => {
+    expect(['tcp://a', 'unix:a'].every(isPlainTarget)).to.equal(true);
+    expect(['a:1', 'sendall://a', 'TCP://a', './tcp://a'].some(isPlainTarget)).to.equal(false);
+  });
+});

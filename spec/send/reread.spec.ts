@@ -1,0 +1,41 @@
+import { rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { expect } from 'chai';
+import { TransferError } from '../../lib/errors';
+import type { EntryName } from '../../lib/name';
+import type { Outgoing } from '../../lib/send/entries';
+import { rereadPiece } from '../../lib/send/reread';
+import { SourceTree } from './source-tree';
+import { noise } from '../session/pair';
+
+describe('a piece that is read again', () => {
+  let tree: SourceTree;
+  let outgoing: Outgoing;
+  const content = noise(300_000);
+
+  beforeEach(async () => {
+    tree = await SourceTree.make({ f: content });
+    const { size, mtimeNs: mtime, ctimeNs: ctime } = await stat(tree.at('f'), { bigint: true });
+    const found = { type: 'file', path: tree.at('f'), name: 'f' as EntryName, size: Number(size), mtime, ctime, mode: 0o644, sparse: false } as const;
+    outgoing = { file: 0, found, began: 0, bytesOnWire: 0 };
+  });
+  afterEach(() => tree.remove());
+
+  const codeOf = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => (error instanceof TransferError ? error.code : error));
+
+  it('is what it was, wherever it stands in the file', async () => {
+    for (const [offset, size] of [[0, 1], [100_000, 100_000], [299_999, 1], [0, 300_000]] as const) {
+      expect(Buffer.from(await rereadPiece(outgoing, offset, size)).equals(content.subarray(offset, offset + size))).to.equal(true);
+    }
+  });
+
+  it('of a file that was written to, touched, cut or replaced is not given out', async () => {
+    await writeFile(tree.at('f'), 'X', { flag: 'r+' });
+    expect(await codeOf(rereadPiece(outgoing, 100, 10))).to.equal('source-changed');
+    await utimes(tree.at('f'), 1, 1);
+    expect(await codeOf(rereadPiece(outgoing, 100, 10))).to.equal('source-changed');
+    await truncate(tree.at('f'), 50);
+    expect(await codeOf(rereadPiece(outgoing, 100, 10))).to.equal('source-changed');
+    await rm(tree.at('f'));
+    expect(await codeOf(rereadPiece(outgoing, 100, 10))).to.equal('source-unreadable');
+  });
+});

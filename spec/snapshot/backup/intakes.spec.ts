@@ -1,0 +1,29 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect } from 'chai';
+import { parseEntryName } from '../../../lib/name';
+import { Intakes } from '../../../lib/snapshot/backup/intakes';
+import { Allowance } from '../../../lib/store/limited';
+import type { Intake } from '../../../lib/receive/intake';
+
+describe('the snapshots on their way into a receiver', () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = mkdtempSync(path.join(tmpdir(), 'sendall-intakes-'));
+  });
+  afterEach(() => rmSync(directory, { recursive: true }));
+
+  const take = (intakes: Intakes, session: string): Promise<Intake> =>
+    intakes.take({ name: parseEntryName('laptop'), repairs: false, checksum: false, algorithm: 'md5', home: { directory, allowance: new Allowance({}) }, peer: 'peer', mayCompare: true, session });
+
+  it('are let in one after another, though many come at the same moment, and are all unlocked in the end (the faults of fuzz)', async () => {
+    const intakes = new Intakes(() => undefined);
+    const sessions = Array.from({ length: 6 }, (_, at) => take(intakes, String(at)).then((intake) => intake.leave()));
+    expect((await Promise.allSettled(sessions)).map(({ status }) => status)).to.deep.equal(sessions.map(() => 'fulfilled'));
+    await intakes.close();
+    const next = new Intakes(() => undefined);
+    await (await take(next, 'after')).leave();
+    await next.close();
+  });
+});
