@@ -28,7 +28,7 @@ const layers: readonly Layer[] = [
   { name: 'net', holds: /^lib\/net\//, below: ['wire', 'digest'] },
   { name: 'wire', holds: /^lib\/wire\//, below: [] },
   { name: 'digest', holds: /^lib\/digest\//, below: ['wire'] },
-  { name: 'bottom', holds: /^lib\/((name|progress|errors)\.ts$|threads\/)/, below: [] },
+  { name: 'bottom', holds: /^lib\/((name|name-bytes|progress|errors)\.ts$|threads\/)/, below: [] },
 ];
 
 const unpure = /^node:(fs|fs\/promises|net|tls|dgram|https?|http2|child_process|worker_threads|cluster)$/;
@@ -56,7 +56,7 @@ function importFault(path: string, target: string, tree: Tree): string | undefin
   if (!tree.has(target)) return /^(lib|cli)\//.test(target) ? 'there is no such file in lib or cli' : undefined;
   const to = layerOf(target);
   if (to === undefined || to === from) return undefined;
-  if (from.name === 'wire' && (to.name === 'bottom' || to.name === 'digest') && !/\/(errors|name|progress)\.ts$/.test(target)) return 'the wire knows only errors, names and words';
+  if (from.name === 'wire' && (to.name === 'bottom' || to.name === 'digest') && !/\/(errors|name|name-bytes|progress)\.ts$/.test(target)) return 'the wire knows only errors, names and words';
   if (from.name !== 'cli' && to.name === 'bottom') return undefined;
   return from.below.includes(to.name) ? undefined : `${from.name} may not import ${to.name}`;
 }
