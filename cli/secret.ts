@@ -20,7 +20,8 @@ const longestTyped = 4096;
  * that is the command's. Rejects with `usage` for a ticket that makes no sense and for a file that others can read.
  */
 export async function resolveTarget(word: string | undefined, sources: TicketSources = {}): Promise<Target | undefined> {
-  const { isPlainTarget, formatTicket, Peers } = require('../lib/index') as typeof import('../lib/index');
+  const { formatTicket } = require('../lib/index') as typeof import('../lib/index');
+  const { isPlainTarget, Peers } = require('../lib/internal') as typeof import('../lib/internal');
   if (word !== undefined && isPlainTarget(word)) return { kind: 'plain', address: word };
   const ticket = await givenTicket(word, sources);
   if (ticket !== undefined) return { kind: 'ticket', ticket };
@@ -50,7 +51,7 @@ export async function demandTicket(word: string | undefined, sources: TicketSour
 }
 
 async function givenTicket(word: string | undefined, sources: TicketSources): Promise<string | undefined> {
-  const { isTicket } = require('../lib/index') as typeof import('../lib/index');
+  const { isTicket } = require('../lib/internal') as typeof import('../lib/internal');
   if (word?.startsWith('@') === true && word.length > 1) return ticketFrom(word.slice(1));
   if (word !== undefined) return isTicket(word) ? checked(word, 'What begins with sendall://') : undefined;
   const set = ticketIn(sources.env);
@@ -69,7 +70,7 @@ function ticketIn(env: NodeJS.ProcessEnv = process.env): string | undefined {
 }
 
 function ticketFrom(path: string): string {
-  const { readPrivateFile } = require('../lib/index') as typeof import('../lib/index');
+  const { readPrivateFile } = require('../lib/internal') as typeof import('../lib/internal');
   const text = readPrivateFile(path);
   if (text === undefined) throw wrongUsage(`There is no file ${path}.`, { hint: `@${path} means the file ${path} with a ticket in it.` });
   return checked(text, path);

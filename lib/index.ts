@@ -1,3 +1,5 @@
+// The public API, under semantic versioning: transfers, backups, and what programs that speak the wire themselves build on.
+// What only our own command line needs is in internal.ts.
 export { send, type SendResult } from './send/sender';
 export type { Restored } from './snapshot/restore/restore';
 export { drill, type DrillOptions } from './snapshot/restore/drill';
@@ -9,15 +11,10 @@ export type { IfExists } from './store/store';
 export { TransferError, type ErrorCode, type TransferErrorOptions } from './errors';
 export type { Bottleneck, Damage, DamageReason, Digests, DrillReport, FileDone, Listener, Phase, Summary, TransferEvent, Verified } from './progress';
 export { printable } from './name';
-export { shareFreeMemory } from './threads/system-calls';
 export { encodeFrame, HeaderDecoder, type JsonObject } from './wire/frame';
 export { sendall } from './net/sendall';
-export { defaultPort, formatAddress, isPlainTarget, parseAddress, type Address } from './net/address';
-export { ownHost } from './net/own-address';
-export { createKey, formatTicket, isTicket, parseTicket, type SessionKey, type Ticket } from './net/ticket';
+export { createKey, formatTicket, parseTicket, type SessionKey, type Ticket } from './net/ticket';
 export { AuthorizedKeys, type Authorization, type Rights, type WantedAuthorization } from './access/authorized';
-export { Peers, type Peer } from './access/peers';
-export { checkKeyName, readPrivateFile } from './access/private-file';
 export { dial, listen, type Dialed, type Listening } from './net/socket';
 export { Connection, type HeaderDeadlines } from './net/connection';
 export { tryDial, type Tried } from './net/try-dial';
@@ -32,4 +29,3 @@ export type { ChangedEntry, Difference, OneSided } from './snapshot/manifest/dif
 export type { Pruned, PruneEvent } from './snapshot/prune/prune';
 export type { KeepReason, KeepRules } from './snapshot/prune/retention';
 export type { VerifyResult } from './snapshot/verify/verify-run';
-export { BackedUp } from './access/backed-up';

@@ -2,7 +2,8 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type { Address, Authorization, Rights } from '../../lib/index';
+import type { Authorization, Rights } from '../../lib/index';
+import type { Address } from '../../lib/internal';
 import { parseExpiry } from '../expiry';
 import type { KeyEvent, KeyWords } from '../key-events';
 import type { Shell } from '../run';
@@ -99,7 +100,7 @@ async function remove(name: string, terminal: Terminal): Promise<void> {
 
 /** Where the other machine is to dial. Throws `usage` for what nobody can dial. */
 function reachable(text: string | undefined): Address {
-  const { defaultPort, ownHost, parseAddress } = require('../../lib/index') as typeof import('../../lib/index');
+  const { defaultPort, ownHost, parseAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
   if (text === undefined) return { kind: 'tcp', host: ownHost(), port: defaultPort };
   const address = parseAddress(text);
   if (address.kind === 'tcp' && address.port !== 0 && address.host !== '::' && address.host !== '0.0.0.0') return address;

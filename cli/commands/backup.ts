@@ -48,7 +48,8 @@ Examples:
       const options = await backupOptions(words, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { BackupView } = require('../backup-view') as typeof import('../backup-view');
-      const { BackedUp, backup } = require('../../lib/index') as typeof import('../../lib/index');
+      const { backup } = require('../../lib/index') as typeof import('../../lib/index');
+      const { BackedUp } = require('../../lib/internal') as typeof import('../../lib/internal');
       shell.exit(
         await runTransfer(
           shell.settings(),

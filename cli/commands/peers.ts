@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Peer } from '../../lib/index';
+import type { Peer } from '../../lib/internal';
 import type { Shell } from '../run';
 import { demandTicket } from '../secret';
 import type { Terminal } from '../terminal';
@@ -54,7 +54,8 @@ Examples:
 }
 
 async function add(name: string, word: string | undefined, terminal: Terminal): Promise<void> {
-  const { checkKeyName, parseTicket, Peers } = require('../../lib/index') as typeof import('../../lib/index');
+  const { parseTicket } = require('../../lib/index') as typeof import('../../lib/index');
+  const { checkKeyName, Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
   checkKeyName(name); // before a ticket is typed for nothing
   const ticket = parseTicket(await demandTicket(word));
   await new Peers().add(name, ticket);
@@ -63,7 +64,7 @@ async function add(name: string, word: string | undefined, terminal: Terminal): 
 }
 
 async function list(terminal: Terminal): Promise<void> {
-  const { Peers } = require('../../lib/index') as typeof import('../../lib/index');
+  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
   const peers = await new Peers().list();
   if (peers.length === 0) terminal.say('No machine has a name yet.');
   for (const peer of peers) {
@@ -73,7 +74,7 @@ async function list(terminal: Terminal): Promise<void> {
 }
 
 async function remove(name: string, terminal: Terminal): Promise<void> {
-  const { Peers } = require('../../lib/index') as typeof import('../../lib/index');
+  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
   await new Peers().remove(name);
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   if (terminal.settings.json) printEvent(terminal.stdout, { event: 'removed', name });
@@ -82,11 +83,11 @@ async function remove(name: string, terminal: Terminal): Promise<void> {
 
 function tell({ name, ticket }: Peer, terminal: Terminal): void {
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
-  const { formatAddress } = require('../../lib/index') as typeof import('../../lib/index');
+  const { formatAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
   printEvent(terminal.stdout, { event: 'peer', name, address: formatAddress(ticket.address), id: ticket.id });
 }
 
 function words({ name, ticket }: Peer): string {
-  const { formatAddress } = require('../../lib/index') as typeof import('../../lib/index');
+  const { formatAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
   return `${name}  ${formatAddress(ticket.address)}  id ${ticket.id.slice(0, 8)}`;
 }

@@ -94,7 +94,8 @@ async function receive(options: ReceiverOptions, flags: Omit<ReceiveFlags, 'from
   const { signal } = transfer;
   const { listen, once, from, retryFor } = flags;
   const hooks = hooksOf(flags, transfer);
-  const { AuthorizedKeys, createReceiver, shareFreeMemory } = require('../../lib/index') as typeof import('../../lib/index');
+  const { AuthorizedKeys, createReceiver } = require('../../lib/index') as typeof import('../../lib/index');
+  const { shareFreeMemory } = require('../../lib/internal') as typeof import('../../lib/internal');
   shareFreeMemory();
   const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on: hooks?.on ?? transfer.on });
   try {

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { BackedUp } from '../../lib/index';
+import { BackedUp } from '../../lib/internal';
 
 describe('What was backed up from this machine', () => {
   let directory: string;

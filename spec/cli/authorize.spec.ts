@@ -2,7 +2,8 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { AuthorizedKeys, formatAddress, ownHost, parseTicket } from '../../lib/index';
+import { AuthorizedKeys, parseTicket } from '../../lib/index';
+import { formatAddress, ownHost } from '../../lib/internal';
 import { type Ended, eventsOf, SendallProcess } from './sendall-process';
 
 describe('cli: authorize (the built command)', () => {

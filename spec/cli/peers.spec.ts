@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { createKey, formatTicket, parseTicket, Peers } from '../../lib/index';
+import { createKey, formatTicket, parseTicket } from '../../lib/index';
+import { Peers } from '../../lib/internal';
 import { type Ended, eventsOf, SendallProcess } from './sendall-process';
 
 describe('cli: peers (the built command)', () => {

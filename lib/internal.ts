@@ -1,0 +1,8 @@
+// What only our own command line needs of the library: not exported by the package, and free to change with it.
+export { BackedUp } from './access/backed-up';
+export { Peers, type Peer } from './access/peers';
+export { checkKeyName, readPrivateFile } from './access/private-file';
+export { defaultPort, formatAddress, isPlainTarget, parseAddress, type Address } from './net/address';
+export { ownHost } from './net/own-address';
+export { isTicket } from './net/ticket';
+export { shareFreeMemory } from './threads/system-calls';
