@@ -7,12 +7,15 @@ export interface Invitation {
   /** As the `listening` event tells it: tcp://HOST:PORT or unix:PATH. */
   readonly address: string;
   readonly insecurePlain: boolean;
+  /** Whether the plain wire is spoken at all; default true. */
+  readonly plain?: boolean;
 }
 
 type Interfaces = NodeJS.Dict<NetworkInterfaceInfo[]>;
 
-/** The lines to paste, exactly as they are, that reach a listener: one for each address at which another machine may find it. */
-export function invitationLines({ command, address, insecurePlain }: Invitation, interfaces: Interfaces = networkInterfaces()): string[] {
+/** The lines to paste, exactly as they are, that reach a listener without its ticket: one for each address at which another machine may find it. */
+export function invitationLines({ command, address, insecurePlain, plain = true }: Invitation, interfaces: Interfaces = networkInterfaces()): string[] {
+  if (!plain) return [];
   const place = tcpPlace(address);
   if (!place) return [`sendall ${command} ${quoted(address)}`];
   return hosts(place.host, insecurePlain, interfaces).map((host) => {

@@ -13,7 +13,7 @@ import type { Piece, Terminal } from './terminal';
 const few = 8;
 
 /** What of a listener's invitation the command knows; the rest comes with the event. */
-export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain'>;
+export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain' | 'plain'>;
 
 /** Turns the events of one command into words: what both roles have in common. */
 export abstract class View {
@@ -94,6 +94,7 @@ export abstract class View {
   private invite(invitation: Invitation, ticket: string): void {
     this.terminal.say(`Listening on ${invitation.address}. On the other machine:`);
     this.terminal.say('    ', { style: 'bold', text: `sendall ${invitation.command} ${quoted(ticket)}` });
+    if (invitation.plain === false) return;
     this.terminal.say(where[invites(invitation)]);
     for (const line of invitationLines(invitation)) this.terminal.say('    ', { style: 'bold', text: line });
   }
@@ -101,8 +102,8 @@ export abstract class View {
 
 const where = {
   others: 'Without encryption, from any machine:',
-  'this machine': 'Without encryption, on this machine only:',
-  loopback: 'Without encryption, on this machine:',
+  'this machine': 'Without encryption, on this machine only, by the same user or root:',
+  loopback: 'Without encryption, on this machine, by the same user or root:',
 };
 
 /** Messages that do not name their file by themselves get it in front. */

@@ -18,6 +18,7 @@ interface ReceiveFlags {
   readonly retryFor?: number;
   readonly ifExists: 'refuse' | 'skip' | 'rename' | 'replace';
   readonly insecurePlain?: boolean;
+  readonly plain: boolean;
   readonly allowHidden?: boolean;
   readonly maxSize?: number;
   readonly quota?: number;
@@ -44,7 +45,8 @@ export function describeReceive(program: Command, shell: Shell): void {
         .choices(['refuse', 'skip', 'rename', 'replace'])
         .default('refuse'),
     )
-    .option('--insecure-plain', 'allow unencrypted connections from and to other machines')
+    .option('--insecure-plain', 'allow unencrypted connections from and to other machines, and from other users of this one')
+    .addOption(new Option('--no-plain', 'take nothing without a ticket or a key, not from this machine either').conflicts('insecurePlain'))
     .option('--allow-hidden', 'take names that start with a dot from the plain wire too')
     .option('--max-size <SIZE>', 'take no file larger than this, for example 10G', parseSize)
     .option('--quota <SIZE>', 'keep no more than this in the directory', parseSize)
@@ -79,7 +81,7 @@ both at once).`,
       }
       const { runTransfer } = require('../run') as typeof import('../run');
       const { ReceiverView } = require('../view') as typeof import('../view');
-      const invitation = { command: 'send FILE', insecurePlain: flags.insecurePlain ?? false } as const;
+      const invitation = { command: 'send FILE', insecurePlain: flags.insecurePlain ?? false, plain: flags.plain } as const;
       shell.exit(
         await runTransfer(
           shell.settings(),
@@ -151,6 +153,7 @@ export function receiverOptions(directory: string, flags: ReceiveFlags): Receive
     ifExists: flags.ifExists,
     allowHidden: flags.allowHidden ?? false,
     insecurePlain: flags.insecurePlain ?? false,
+    plain: flags.plain,
     ...(flags.maxSize === undefined ? {} : { maxSize: flags.maxSize }),
     ...(flags.quota === undefined ? {} : { quota: flags.quota }),
   };

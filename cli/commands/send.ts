@@ -21,6 +21,7 @@ interface SendFlags {
   readonly exclude?: readonly string[];
   readonly cache: boolean;
   readonly insecurePlain?: boolean;
+  readonly plain?: boolean;
 }
 
 const mostConnections = 64;
@@ -42,6 +43,7 @@ export function describeSend(program: Command, shell: Shell): void {
     .option('--exclude <PATTERN>', 'leave out what matches; may be given several times, and .sendallignore files do the same', append)
     .option('--no-cache', 'hash every file again, even if it has not changed since the last time')
     .option('--insecure-plain', 'allow an unencrypted connection to another machine')
+    .option('--plain', 'with --listen: also serve a receiver of the plain wire on this machine, of the same user or root, without the ticket')
     .addHelpText(
       'after',
       `
@@ -61,7 +63,7 @@ Examples:
       const { runTransfer } = require('../run') as typeof import('../run');
       const { SenderView } = require('../view') as typeof import('../view');
       const { send } = require('../../lib/index') as typeof import('../../lib/index');
-      const invitation = { command: 'receive --from', insecurePlain: flags.insecurePlain ?? false } as const;
+      const invitation = { command: 'receive --from', insecurePlain: flags.insecurePlain ?? false, plain: flags.plain ?? flags.insecurePlain ?? false } as const;
       shell.exit(
         await runTransfer(
           shell.settings(),
@@ -81,6 +83,7 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
   if (flags.listen !== undefined && isTarget(last)) {
     throw wrongUsage('There is both a target and --listen.', { hint: 'With --listen the receiver dials in: leave out the target.' });
   }
+  if (flags.plain === true && flags.listen === undefined) throw wrongUsage('--plain goes with --listen.');
   if (paths.length === 0 && flags.text === undefined) {
     throw wrongUsage('There is nothing to send.', { hint: `Name a file: sendall send FILE ${target?.kind === 'plain' ? target.address : 'TICKET'}` });
   }
@@ -102,6 +105,7 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
     connections: flags.connections,
     useCache: flags.cache,
     insecurePlain: flags.insecurePlain ?? false,
+    plain: flags.plain ?? false,
   };
 }
 

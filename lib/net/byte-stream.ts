@@ -94,6 +94,11 @@ export class ByteStream {
     return this.kept;
   }
 
+  /** Whether it can still be that the peer speaks: it has neither finished nor failed. */
+  get open(): boolean {
+    return !this.ended && this.failure === undefined;
+  }
+
   /** Takes `count` bytes off the front of what `peek` shows. */
   take(count: number): void {
     this.kept = count === this.kept.length ? nothing : this.kept.subarray(count);

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { errnoOf, TransferError } from '../errors';
 import { type Address, formatAddress, isLoopback } from './address';
 import { ByteStream } from './byte-stream';
+import { type PeerUser, userOfPeer } from './peer-user';
 
 /** A connected stream, and who is at the other end. */
 export interface Dialed {
@@ -14,6 +15,8 @@ export interface Dialed {
   readonly own: string;
   /** Whether the peer is on this machine for certain: loopback, or a unix socket. */
   readonly local: boolean;
+  /** Of an accepted connection from this machine: whose process it is. */
+  readonly user?: PeerUser | undefined;
 }
 
 export interface Listening {
@@ -85,7 +88,9 @@ export async function listen(address: Address, accept: (accepted: Dialed) => voi
     const peer = address.kind === 'unix' ? formatAddress(address) : formatAddress({ kind: 'tcp', host: socket.remoteAddress ?? '?', port: socket.remotePort ?? 0 });
     const local = address.kind === 'unix' || isLoopback(socket.remoteAddress ?? '');
     const own = ownEnd(socket, formatAddress(address));
-    accept({ stream: adopt(socket), peer, own, local });
+    // At once: the system forgets it when the peer closes.
+    const user = local ? userOfPeer(socket, address.kind === 'unix' ? address.path : undefined) : undefined;
+    accept({ stream: adopt(socket), peer, own, local, user });
   });
   const open = (host?: string): Promise<void> =>
     new Promise((resolve, reject) => {

@@ -6,6 +6,7 @@ import { limitStore } from '../store/limited';
 import type { IfExists, Store } from '../store/store';
 import { defaultPort, formatAddress, parseAddress } from '../net/address';
 import { dialable } from '../net/own-address';
+import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { dial, type Dialed, listen, type Listening } from '../net/socket';
 import { formatTicket, isTicket, parseTicket } from '../net/ticket';
 import { announcesTls } from '../net/tls';
@@ -31,6 +32,8 @@ export interface ReceiverOptions {
   readonly quota?: number;
   /** Takes the plain wire from other machines, where anybody on the way can read and change it. */
   readonly insecurePlain?: boolean;
+  /** Whether the plain wire is spoken at all; default true: with processes of our own user and root, see `plainRefusal`. */
+  readonly plain?: boolean;
   /** The lasting keys of those who may connect beside the holder of the ticket. */
   readonly authorized?: AuthorizedKeys;
   readonly on?: Listener;
@@ -86,7 +89,7 @@ export async function createReceiver(options: ReceiverOptions, keeper?: Keeper):
 
 class OpenReceiver implements Receiver {
   private readonly rules: ReceiveRules;
-  private readonly insecurePlain: boolean;
+  private readonly plainWire: PlainWire;
   private readonly deadlines: ReceiverDeadlines;
   private readonly listening = new Set<Listening>();
   private readonly conversations = new Map<Connection, Promise<Outcome>>();
@@ -103,10 +106,10 @@ class OpenReceiver implements Receiver {
     options: ReceiverOptions,
     keeper: Keeper | undefined,
   ) {
-    const { ifExists = 'refuse', allowHidden = false, insecurePlain = false, on = () => undefined, authorized } = options;
+    const { ifExists = 'refuse', allowHidden = false, insecurePlain = false, plain = true, on = () => undefined, authorized } = options;
     this.store = limitStore(homes.own.store, homes.own.allowance);
     this.rules = { ifExists, allowHidden, on };
-    this.insecurePlain = insecurePlain;
+    this.plainWire = !plain ? 'off' : insecurePlain ? 'any' : 'own';
     this.deadlines = { ...usualDeadlines, ...options.deadlines };
     this.host = new SessionHost({ ifExists, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), keeper });
     this.firstTransfer = new Promise((resolve) => {
@@ -138,7 +141,7 @@ class OpenReceiver implements Receiver {
     const address = parseAddress(where);
     const dialed = await dial(address, { signal });
     const connection = new Connection(dialed.stream, dialed.peer, this.deadlines.stall);
-    const refusal = this.plainRefusal(dialed);
+    const refusal = plainRefusal(dialed, this.plainWire);
     if (refusal) {
       connection.close(refusal);
       throw refusal;
@@ -193,10 +196,10 @@ class OpenReceiver implements Receiver {
     }
     const spent = performance.now() - began;
     const left = { silence: first.silence, whole: Math.max(1, first.whole - spent) };
-    const outcome = await this.converse(connection, left, later, this.plainRefusal(accepted));
+    const outcome = await this.converse(connection, left, later, plainRefusal(accepted, this.plainWire));
     this.strangers.delete(connection);
-    // A port scan or a health check that sends nothing is not a transfer.
-    if (connection.stream.bytesRead > 0) this.endFirst(outcome);
+    // Neither a port scan nor whoever says something that names no file begins the transfer that `once` waits for.
+    if (outcome.began) this.endFirst(outcome);
   }
 
   /** A session that was lost may be taken up again, so it is not the end of the first transfer until nobody comes back. */
@@ -210,7 +213,7 @@ class OpenReceiver implements Receiver {
   private outcomeOf({ tally, failures, waits, lost }: SessionReceived, began: number): Outcome {
     const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
     if (lost === undefined) this.rules.on({ event: 'summary', ...summary });
-    return { summary, failure: lost ?? failureOf(tally.files, failures) };
+    return { summary, failure: lost ?? failureOf(tally.files, failures), began: true };
   }
 
   private async converse(connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines, refuseAll?: TransferError): Promise<Outcome> {
@@ -220,7 +223,8 @@ class OpenReceiver implements Receiver {
       const { tally, failures, skipped, waits } = received;
       const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
       if (tally.files + failures.length + skipped > 0) this.rules.on({ event: 'summary', ...summary });
-      return { summary, failure: failureOf(tally.files, failures) };
+      const named = tally.files + skipped > 0 || failures.some(({ fileName }) => fileName !== undefined);
+      return { summary, failure: failureOf(tally.files, failures), began: named };
     });
     this.conversations.set(connection, conversation);
     try {
@@ -230,19 +234,14 @@ class OpenReceiver implements Receiver {
     }
   }
 
-  /** "The plain wire is spoken on loopback and unix sockets; anywhere else only where the user allowed it." */
-  private plainRefusal({ local, peer }: Dialed): TransferError | undefined {
-    if (local || this.insecurePlain) return undefined;
-    return new TransferError('not-authorized', `${peer} is another machine, and the plain wire is neither encrypted nor authenticated.`, {
-      hint: 'On a network that you trust, start the receiver with --insecure-plain.',
-    });
-  }
 }
 
 /** How a conversation ended, for whoever waits for it. */
 interface Outcome {
   readonly summary: Summary;
   readonly failure: TransferError | undefined;
+  /** Whether it came to a first file. */
+  readonly began: boolean;
 }
 
 function concluded({ summary, failure }: Outcome): Summary {

@@ -3,6 +3,7 @@ import { TransferError } from '../errors';
 import type { Digests } from '../progress';
 import type { Hello } from '../wire/session-message';
 import type { Address } from '../net/address';
+import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { type Dialed, listen, type Listening } from '../net/socket';
 import { createKey, type SessionKey } from '../net/ticket';
 import { acceptSecured, announcesTls, type Secured } from '../net/tls';
@@ -21,8 +22,8 @@ export interface ListeningOptions {
   readonly algorithm: keyof Digests;
   /** Gets the first one who waits for the plain wire instead of showing a key, where nobody did that before. */
   readonly plain: (accepted: Dialed) => void;
-  /** Whether that may be somebody on another machine. */
-  readonly insecurePlain: boolean;
+  /** Who that may be. */
+  readonly plainWire: PlainWire;
   readonly deadlines: LinkDeadlines | undefined;
 }
 
@@ -97,12 +98,13 @@ export class ListeningMeeting implements Meeting {
 
   private async accept(accepted: Dialed): Promise<void> {
     // On the plain wire a receiver says nothing before it got a file; one with a key speaks first.
-    const mayBePlain = accepted.local || this.options.insecurePlain;
+    const mayBePlain = plainRefusal(accepted, this.options.plainWire) === undefined;
     if (!(await announcesTls(accepted.stream, mayBePlain ? speaksWithin : handshakeWithin))) {
-      // Whoever may not have it, or comes too late, must not end what others wait for.
-      if (mayBePlain && !this.begun) this.options.plain(accepted);
+      // Whoever may not have it, comes too late, says something that is no key, or has gone again, must not end what others wait for.
+      const waits = mayBePlain && accepted.stream.open && accepted.stream.peek().length === 0;
+      if (waits && !this.begun) this.options.plain(accepted);
       else accepted.stream.destroy();
-      this.begun ||= mayBePlain;
+      this.begun ||= waits;
       return;
     }
     const began = performance.now();

@@ -35,6 +35,8 @@ export interface SendOptions {
   readonly useCache?: boolean;
   /** Speaks the plain wire to another machine, where anybody on the way can read and change it. */
   readonly insecurePlain?: boolean;
+  /** With `listen`: also serves a receiver of the plain wire that dials in, if it belongs to our own user or root; see `plainRefusal`. Default false: the ticket is needed. */
+  readonly plain?: boolean;
   readonly on?: Listener;
   readonly signal?: AbortSignal;
   /** @internal Shorter ones of a session's connections, for tests. */

@@ -34,12 +34,12 @@ export async function send(options: SendOptions): Promise<SendResult> {
 
 /** Waits for the receiver to dial in: with the ticket, or, where that is allowed, without. */
 async function sendToWhoeverDials(options: SendOptions, began: number): Promise<SendResult> {
-  const { listen: where = '', digest: algorithm = 'blake3', insecurePlain = false, deadlines, on = () => undefined, signal } = options;
+  const { listen: where = '', digest: algorithm = 'blake3', insecurePlain = false, plain: ownPlain = false, deadlines, on = () => undefined, signal } = options;
   let plain: (accepted: Dialed) => void = () => undefined;
   const dialedPlain = new Promise<Dialed>((resolve) => {
     plain = resolve;
   });
-  const meeting = await ListeningMeeting.at(parseAddress(where), { algorithm, plain, insecurePlain, deadlines });
+  const meeting = await ListeningMeeting.at(parseAddress(where), { algorithm, plain, plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off', deadlines });
   try {
     const { address } = meeting;
     const ticket = formatTicket({ ...meeting.key, address: dialable(address) });

@@ -31,7 +31,7 @@ export interface ForeignFunctions {
   errno(): number;
 }
 
-type ForeignFunction = (...values: readonly (number | string | bigint | BigInt64Array)[]) => number | bigint;
+export type ForeignFunction = (...values: readonly (number | string | bigint | BigInt64Array | Uint8Array | Uint32Array)[]) => number | bigint;
 
 // The same on x64 and arm64; a timespec is two int64 on both, with glibc and with musl.
 const atCurrentDirectory = -100;
@@ -131,6 +131,18 @@ export function shareFreeMemory(): void {
   } catch {
     // musl has no arenas
   }
+}
+
+/** What `bind` makes of the foreign functions; undefined where the machine has none, and where the C library lacks what is asked of it. */
+export function foreignFunctions<Bound>(bind: (foreign: ForeignFunctions) => Bound): Bound | undefined {
+  return loadAddon(() => {
+    const foreign = loadForeign();
+    try {
+      return foreign && bind(foreign);
+    } catch {
+      return undefined; // another C library
+    }
+  });
 }
 
 function loadForeign(): ForeignFunctions | undefined {

@@ -98,7 +98,7 @@ describe('Python programs written from PROTOCOL.md alone (fixtures/python)', fun
   it('Python receives and dials: sent, not confirmed', async () => {
     const place = await temporaryDirectory();
     const heard = new Heard();
-    const running = sending({ paths, listen: '127.0.0.1:0' }, heard);
+    const running = sending({ paths, listen: '127.0.0.1:0', plain: true }, heard);
     const { port } = await heard.first('listening');
     const python = new Python('plain_receiver.py', 'connect', '127.0.0.1', String(port), place);
     expect((await running).error?.code).to.equal('not-confirmed');
@@ -117,7 +117,7 @@ describe('Python programs written from PROTOCOL.md alone (fixtures/python)', fun
         expect((await sending({ paths: [tree.place], target: `tcp://127.0.0.1:${String(port)}` })).result?.files).to.have.length(4);
         expect(await python.ended).to.equal(0);
       } else {
-        const running = sending({ paths: [tree.place], listen: '127.0.0.1:0' }, heard);
+        const running = sending({ paths: [tree.place], listen: '127.0.0.1:0', plain: true }, heard);
         const { port } = await heard.first('listening');
         const python = new Python('plain_peer.py', 'receive', '--dial', `127.0.0.1:${String(port)}`, place);
         expect((await running).result?.files).to.have.length(4);

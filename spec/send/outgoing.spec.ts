@@ -142,7 +142,7 @@ describe('files on their way out', () => {
     it('while it listens, and nobody has dialed', async () => {
       const abort = new AbortController();
       const heard = new Heard();
-      const running = sending({ paths: [await tree.write('a', 'a')], listen: '127.0.0.1:0', signal: abort.signal }, heard);
+      const running = sending({ paths: [await tree.write('a', 'a')], listen: '127.0.0.1:0', plain: true, signal: abort.signal }, heard);
       await heard.first('listening');
       abort.abort();
       expect((await running).error?.code).to.equal('interrupted');
@@ -152,7 +152,7 @@ describe('files on their way out', () => {
       const heard = new Heard();
       await writeFile(tree.at('sparse'), '');
       await truncate(tree.at('sparse'), 50 * mebibyte);
-      const running = sending({ paths: [tree.at('sparse')], listen: '127.0.0.1:0', limit: 10 * mebibyte }, heard);
+      const running = sending({ paths: [tree.at('sparse')], listen: '127.0.0.1:0', plain: true, limit: 10 * mebibyte }, heard);
       const { address } = await heard.first('listening');
       const before = await directory.content();
       const abort = new AbortController();

@@ -195,7 +195,7 @@ describe('a sender and a receiver', () => {
       it(`the receiver dials over ${String(title)}`, async () => {
         const [, where = ''] = transports()[at] ?? [];
         const heard = new Heard();
-        const running = sending({ paths: [await tree.write('a', 'a'), await tree.write('large', bytes(2 * mebibyte))], listen: where }, heard);
+        const running = sending({ paths: [await tree.write('a', 'a'), await tree.write('large', bytes(2 * mebibyte))], listen: where, plain: true }, heard);
         const { address } = await heard.first('listening');
         const received = await directory.receiver.dial(address);
         const { result } = await running;
@@ -211,7 +211,7 @@ describe('a sender and a receiver', () => {
 
     it('a receiver dials a sender that fails: both say so', async () => {
       const heard = new Heard();
-      const running = sending({ paths: [await tree.write('.hidden', 'x'), await tree.write('good', 'good')], listen: '127.0.0.1:0' }, heard);
+      const running = sending({ paths: [await tree.write('.hidden', 'x'), await tree.write('good', 'good')], listen: '127.0.0.1:0', plain: true }, heard);
       const { address } = await heard.first('listening');
       const received = await directory.receiver.dial(address).catch((error: unknown) => error);
       expect(received).to.include({ code: 'some-failed' });
@@ -222,7 +222,7 @@ describe('a sender and a receiver', () => {
     it('a listening sender whose receiver goes away fails the rest, each by its name', async () => {
       const heard = new Heard();
       const paths = [await tree.write('large', bytes(24 * mebibyte)), await tree.write('b', 'b'), await tree.write('c', 'c')];
-      const running = sending({ paths, listen: '127.0.0.1:0' }, heard);
+      const running = sending({ paths, listen: '127.0.0.1:0', plain: true }, heard);
       const { port } = await heard.first('listening');
       const socket = net.connect(port ?? 0, '127.0.0.1');
       socket.once('data', () => socket.resetAndDestroy());
