@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import type { Command, Option } from 'commander';
 import { InvalidArgumentError } from 'commander';
+import { TransferError } from '../lib/index';
 import { wrongUsage } from './usage';
 
 /** Options that make no sense in a file of defaults. */
@@ -36,13 +37,32 @@ export function applyConfig(program: Command, running: Command, file: string | u
 function readConfig(path: string): Defaults {
   let config: unknown;
   try {
-    config = JSON.parse(readFileSync(path, 'utf8'));
+    config = JSON.parse(readOurs(path));
   } catch (error) {
+    if (error instanceof TransferError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw wrongUsage(`The configuration file ${path} cannot be read: ${reason}`, { cause: error });
   }
   if (!isObject(config)) throw wrongUsage(`The configuration file ${path} must hold one JSON object.`);
   return config;
+}
+
+/**
+ * The text of a file whose options we obey, `on-received` among them, which runs a command. It must belong to us or to root, and nobody
+ * else may write to it. Throws `usage`.
+ */
+function readOurs(path: string): string {
+  const file = openSync(path, 'r');
+  try {
+    const { uid, mode } = fstatSync(file);
+    const own = process.geteuid?.();
+    if (own === undefined) return readFileSync(file, 'utf8'); // a system without such owners
+    if (uid !== own && uid !== 0) throw wrongUsage(`The configuration file ${path} belongs to another user.`, { hint: `Run chown ${String(own)} ${path}` });
+    if ((mode & 0o022) !== 0) throw wrongUsage(`Other users can write to the configuration file ${path}.`, { hint: `Run chmod go-w ${path}` });
+    return readFileSync(file, 'utf8');
+  } finally {
+    closeSync(file);
+  }
 }
 
 function apply(command: Command, key: string, value: unknown, where: string, running: boolean): void {

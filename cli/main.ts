@@ -10,6 +10,15 @@ keepHeapSmall();
 process.env['UV_THREADPOOL_SIZE'] ??= '16';
 (nodeModule as { enableCompileCache?: () => unknown }).enableCompileCache?.(); // Node 22.1 and later
 
+// Nobody reads the results or the words any more, `--help | head` for one: that is no failure. A disk that takes no more is one.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === 'EPIPE' || stream === process.stderr) return;
+    process.exitCode = 1;
+    process.stderr.write(`sendall: The results cannot be written: ${message}.\n`);
+  });
+}
+
 const { run } = require('./program') as typeof import('./program');
 
 // Where nothing keeps the process alive before the command has ended, Node would call that a success.

@@ -60,8 +60,10 @@ export class Terminal {
   trace(error: Error): void {
     if (!this.settings.verbose) return;
     for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-      const lines = withoutTickets(cause.stack ?? String(cause)).split('\n');
-      for (const line of lines) this.write(this.stderr, [{ style: 'dim', text: line }]);
+      // What a peer wrote stands in the message: it stays one line, and none of it looks like one of ours.
+      const { name, message, stack = '' } = cause;
+      const [, ...frames] = stack.slice(stack.indexOf(message) + message.length).split('\n');
+      for (const line of [`${name}: ${message}`, ...frames].map(withoutTickets)) this.write(this.stderr, [{ style: 'dim', text: line }]);
     }
   }
 

@@ -6,6 +6,7 @@ import type { StandingSegment } from '../wire/standing';
 import type { SnapshotDone } from '../wire/snapshot-done';
 import { failureEvent, Tally } from '../session/summary';
 import type { Link } from '../session/link';
+import { forPeer } from '../session/refusal';
 import type { SessionRules } from './rules';
 
 /** Elements of a list that is cut into several messages. */
@@ -61,7 +62,7 @@ export class Answers {
 
   /** This one is not stored, and why. */
   refuse(file: number, error: TransferError): void {
-    const { code, message, hint, fileName } = error;
+    const { code, fileName } = error;
     const skipped = code === 'exists' && this.rules.ifExists === 'skip';
     if (skipped) {
       this.rules.on({ event: 'skipped', file_name: fileName ?? '', reason: 'it exists already' });
@@ -69,7 +70,7 @@ export class Answers {
       this.failures.push(error);
       this.rules.on(failureEvent(error));
     }
-    this.tell(this.control.send({ type: 'refusal', file, code, message, ...(hint === undefined ? {} : { hint }), ...(skipped ? { skipped } : {}) }));
+    this.tell(this.control.send({ type: 'refusal', file, ...forPeer(error), ...(skipped ? { skipped } : {}) }));
   }
 
   /** The sender does not have it: for whoever runs the receiver. */
@@ -102,8 +103,8 @@ export class Answers {
   }
 
   /** Why there will be no end. Resolves when the system has taken it, or cannot. */
-  async broken({ code, message, hint }: TransferError): Promise<void> {
-    await this.control.send({ type: 'refusal', code, message, ...(hint === undefined ? {} : { hint }) }).catch(() => undefined);
+  async broken(error: TransferError): Promise<void> {
+    await this.control.send({ type: 'refusal', ...forPeer(error) }).catch(() => undefined);
   }
 
   private tell(sent: Promise<unknown>): void {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Authorization, AuthorizedKeys } from '../access/authorized';
 import { Connection } from '../net/connection';
-import { asTransferError, TransferError } from '../errors';
+import { asTransferError, errnoOf, TransferError } from '../errors';
 import type { RestoreAsk } from '../wire/ask';
 import type { Hello } from '../wire/hello';
 import type { Dialed } from '../net/socket';
@@ -10,6 +10,7 @@ import { acceptSecured, dialSecured, type Secured } from '../net/tls';
 import { failureEvent } from '../session/summary';
 import type { Intake } from './intake';
 import { Link, type LinkDeadlines } from '../session/link';
+import { forPeer } from '../session/refusal';
 import { roundTripSince } from '../session/round-trip';
 import { keeperMissing, type SnapshotService } from './keeper';
 import { answerIntroduction, awaitIntroduction, introduce, newSession, unknownSession } from '../session/opening';
@@ -98,8 +99,10 @@ export class SessionHost {
       });
     } catch (error) {
       accepted.stream.destroy();
-      // Whoever comes without a key is told nothing; who runs this receiver may want to know.
-      this.options.on(failureEvent(asTransferError(error, 'not-authorized', 'The handshake failed')));
+      // Whoever comes without a key is told nothing; who runs this receiver may want to know. Who hung up has shown no wrong key: so
+      // do a port scan, and a further connection that its sender needs no longer.
+      const failure = asTransferError(error, 'not-authorized', 'The handshake failed');
+      if (!this.closed && errnoOf(failure.cause) !== 'ECONNRESET') this.options.on(failureEvent(failure));
       return undefined;
     } finally {
       clearInterval(room);
@@ -214,8 +217,7 @@ export class SessionHost {
   /** Whoever runs this receiver learns why, and the peer what concerns it: not what our directories are called. */
   private async refuse(connection: Connection, error: TransferError): Promise<void> {
     if (error.code !== 'connection-lost' && error !== this.closed) this.options.on(failureEvent(error));
-    const { code, message, hint } = error.code === 'directory' ? new TransferError('disk', "The receiver's directory for this key cannot be used.") : error;
-    await connection.send({ type: 'refusal', code, message, ...(hint === undefined ? {} : { hint }) }).catch(() => undefined);
+    await connection.send({ type: 'refusal', ...forPeer(error) }).catch(() => undefined);
     await connection.linger();
   }
 

@@ -5,6 +5,7 @@ import { type Listener, Meter, Waits } from '../progress';
 import type { JsonObject } from '../wire/frame';
 import { type FileHeader, parseFileHeader, type Receipt, type Refusal, wantsReply } from '../wire/message';
 import type { IfExists, StagedFile, Store } from '../store/store';
+import { forPeer } from '../session/refusal';
 import { Tally } from '../session/summary';
 
 /** What a receiver decides for all of its conversations. */
@@ -197,7 +198,7 @@ class PlainReceiving {
     }
     this.failures.push(error);
     this.rules.on({ event: 'failed', ...said });
-    return { type: 'refusal', ...said };
+    return { type: 'refusal', ...said, ...forPeer(error) };
   }
 
   /** "Replies come in the order of the files": each waits for the one before. */

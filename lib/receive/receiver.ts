@@ -194,6 +194,13 @@ class OpenReceiver implements Receiver {
       if (received) this.sessionEnded(received, began);
       return;
     }
+    // It hung up and has said nothing, or we did.
+    const silent = accepted.stream.peek().length === 0 && !accepted.stream.open;
+    if (silent || this.closed) {
+      this.strangers.delete(connection);
+      connection.close(stopped());
+      return;
+    }
     const spent = performance.now() - began;
     const left = { silence: first.silence, whole: Math.max(1, first.whole - spent) };
     const outcome = await this.converse(connection, left, later, plainRefusal(accepted, this.plainWire));
@@ -222,8 +229,8 @@ class OpenReceiver implements Receiver {
     const conversation = receivePlain(connection, this.store, rules, first, later).then((received): Outcome => {
       const { tally, failures, skipped, waits } = received;
       const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
-      if (tally.files + failures.length + skipped > 0) this.rules.on({ event: 'summary', ...summary });
       const named = tally.files + skipped > 0 || failures.some(({ fileName }) => fileName !== undefined);
+      if (named) this.rules.on({ event: 'summary', ...summary });
       return { summary, failure: failureOf(tally.files, failures), began: named };
     });
     this.conversations.set(connection, conversation);

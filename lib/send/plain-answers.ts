@@ -22,6 +22,8 @@ export interface AnswerSink {
 export interface Awaiting {
   readonly file: Outgoing;
   bytesOnWire: number;
+  /** Bytes of its content that are on their way to the system, or with it. */
+  handed: number;
   /** Every byte of it was handed to the system. */
   complete: boolean;
   /** Its end was reported; an answer that still comes for it changes nothing. */
@@ -49,7 +51,7 @@ export class Answers {
 
   /** From now on an answer is awaited for `file`. */
   expect(file: Outgoing): Awaiting {
-    const entry = { file, bytesOnWire: 0, complete: false, settled: false, reading: true };
+    const entry = { file, bytesOnWire: 0, handed: 0, complete: false, settled: false, reading: true };
     this.awaiting.push(entry);
     this.current = entry;
     return entry;
@@ -106,6 +108,7 @@ export class Answers {
     if (reply.type === 'receipt') {
       // The name too: a header that was damaged on its way is stored under another one.
       if (reply.file_name !== file.name || reply.md5 !== file.md5 || reply.file_size !== file.size) throw new TransferError('bad-header', 'The receiver answered for another file.');
+      if (entry.handed < file.size) throw new TransferError('bad-header', `The receiver says that it has ${printable(file.name)}, of which it has not got everything.`);
       this.confirm(entry, reply);
     } else if (!entry.settled) {
       await this.refused(entry, reply);

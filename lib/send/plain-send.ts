@@ -144,7 +144,7 @@ class PlainSending {
         if (writes.length >= ringLength - 2) await waits.on('network', writes.shift() ?? Promise.resolve());
         if (offset < size) ahead = this.readPiece(source, offset, size);
         await waits.on('network', limit.pass(piece.length, signal));
-        const write = this.write(entry, piece);
+        const write = this.write(entry, undefined, piece);
         // Its failure is met where its turn comes; until then that is not an unhandled rejection.
         write.catch(() => undefined);
         writes.push(write);
@@ -164,7 +164,9 @@ class PlainSending {
     return piece;
   }
 
-  private async write(entry: Awaiting, ...pieces: Uint8Array[]): Promise<void> {
+  private async write(entry: Awaiting, header: Uint8Array | undefined, content?: Uint8Array): Promise<void> {
+    const pieces = [header, content].filter((piece) => piece !== undefined);
+    entry.handed += content?.length ?? 0;
     await this.connection.sendBytes(...pieces);
     for (const piece of pieces) entry.bytesOnWire += piece.length;
   }

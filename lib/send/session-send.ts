@@ -14,6 +14,7 @@ import { type Entries, offered, type Outgoing } from './entries';
 import { LargeFiles } from './large-files';
 import type { Link } from '../session/link';
 import { refused } from '../session/opening';
+import { withoutPaths } from '../session/refusal';
 import { SmallFiles } from './small-files';
 
 /** What a sender decides for all conversations of its session, and where they leave their results. */
@@ -44,6 +45,10 @@ export class SessionSending {
   private readonly there = new Map<number, { readonly held: Map<number, string>; readonly standing: StandingSegment[] }>();
   private readonly large: LargeFiles;
   private readonly small: SmallFiles;
+  /** What the receiver wants, as long as it is not settled. */
+  private readonly asked = new Set<number>();
+  /** The highest number that was offered in this conversation. */
+  private offered = -1;
   private over = false;
   /** Everything was offered. */
   private ended = false;
@@ -170,13 +175,14 @@ export class SessionSending {
         last = outgoing.at(-1)?.file ?? last;
       }
     } while (!this.over && (await entries.pull()));
-    if (ofSnapshot && entries.missing.length > 0) await this.control.sendList({ type: 'missing' }, entries.missing);
+    if (ofSnapshot && entries.missing.length > 0) await this.control.sendList({ type: 'missing' }, entries.missing.map(({ message, ...entry }) => ({ ...entry, message: withoutPaths(message) })));
     this.ended = true;
     await this.control.send({ type: 'end', ...(ofSnapshot ? { entries: entries.numbered } : {}) });
   }
 
   private async offerSome(outgoing: readonly Outgoing[]): Promise<void> {
     const list = outgoing.map((each) => offered(each, this.outlet.ofSnapshot)).filter((entry) => entry !== undefined);
+    this.offered = outgoing.at(-1)?.file ?? this.offered;
     if (list.length > 0) await this.control.sendList({ type: 'offer' }, list.map(encodeEntry));
     for (const { file, found } of outgoing) if (found.type === 'text') await this.control.send({ type: 'text', file, text: found.text });
   }
@@ -184,6 +190,8 @@ export class SessionSending {
   private wanted(file: number): void {
     const outgoing = this.outlet.entries.get(file);
     if (!outgoing) return;
+    if (file > this.offered) throw new TransferError('bad-header', `The receiver wants entry ${String(file)}, which was not offered.`);
+    this.asked.add(file);
     const { found } = outgoing;
     const there = this.there.get(file);
     this.there.delete(file);
@@ -198,6 +206,10 @@ export class SessionSending {
     const type = outgoing?.found.type;
     const hasContent = type === 'file' || type === 'stream';
     const digest = receipt.digests?.[algorithm];
+    if (outgoing && receipt.file > this.offered) throw new TransferError('bad-header', `The receiver has a receipt for entry ${String(receipt.file)}, which was not offered.`);
+    if (hasContent && outgoing?.digest === undefined && this.asked.has(receipt.file)) {
+      throw new TransferError('bad-header', `The receiver says that it has entry ${String(receipt.file)}, of which it has not got everything.`);
+    }
     if (hasContent && (receipt.verified === null || digest === undefined || digest !== (outgoing?.digest ?? digest))) {
       throw new TransferError('bad-header', `The receipt for entry ${String(receipt.file)} is for other content.`);
     }
@@ -219,7 +231,7 @@ export class SessionSending {
   private async drop(outgoing: Outgoing, error: TransferError): Promise<void> {
     this.settle(outgoing.file, () => this.outlet.failed(error));
     const { code, message } = error;
-    await this.control.send({ type: 'drop', file: outgoing.file, code, message });
+    await this.control.send({ type: 'drop', file: outgoing.file, code, message: withoutPaths(message) });
   }
 
   private thereOf(file: number): { readonly held: Map<number, string>; readonly standing: StandingSegment[] } {
@@ -231,6 +243,7 @@ export class SessionSending {
   private settle(file: number, tell: (outgoing: Outgoing) => void): void {
     const outgoing = this.outlet.entries.settle(file);
     this.there.delete(file);
+    this.asked.delete(file);
     if (outgoing) tell(outgoing);
   }
 }

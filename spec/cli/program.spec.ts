@@ -37,6 +37,7 @@ describe('cli/program (the built command)', () => {
       '--exclude',
       '--no-cache',
       '--insecure-plain',
+      '--plain',
       ...everywhere,
     ]);
     expect(await flags('receive')).to.deep.equal([
@@ -46,6 +47,7 @@ describe('cli/program (the built command)', () => {
       '--retry-for',
       '--if-exists',
       '--insecure-plain',
+      '--no-plain',
       '--allow-hidden',
       '--max-size',
       '--quota',

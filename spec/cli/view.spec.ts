@@ -98,7 +98,7 @@ describe('cli/view', () => {
     expect(err.lines).to.deep.equal([
       'Listening on tcp://127.0.0.1:8898. On the other machine:',
       `    sendall receive --from ${ticket}`,
-      'Without encryption, on this machine:',
+      'Without encryption, on this machine, by the same user or root:',
       '    sendall receive --from tcp://127.0.0.1:8898',
     ]);
     expect(out.text).to.equal('');

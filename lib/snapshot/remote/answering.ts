@@ -1,6 +1,7 @@
 import { asTransferError, TransferError } from '../../errors';
 import type { Question, SnapshotAnswers } from './question';
 import type { Link } from '../../session/link';
+import { forPeer, withoutPaths } from '../../session/refusal';
 
 /** What is told is collected for so long, in ms, or until it is so many events. */
 const tellEvery = 100;
@@ -23,8 +24,7 @@ export async function answerAsk(link: Link, answers: SnapshotAnswers, asked: Pic
     const error = asTransferError(thrown, 'unexpected', 'It could not be done');
     if (gone.signal.aborted) throw new TransferError('connection-lost', 'Whoever asked is gone.', { cause: error });
     await lines.flush().catch(() => undefined);
-    const { code, message, hint } = error;
-    await link.send({ type: 'refusal', code, message, ...(hint === undefined ? {} : { hint }) }).catch(() => undefined);
+    await link.send({ type: 'refusal', ...forPeer(error) }).catch(() => undefined);
     throw error;
   } finally {
     lines.stop();
@@ -54,7 +54,7 @@ class ToldLines {
   }
 
   add(event: object): void {
-    if (this.waiting.push(event) >= mostTold) this.send();
+    if (this.waiting.push('message' in event ? { ...event, message: withoutPaths(String(event.message)) } : event) >= mostTold) this.send();
   }
 
   /** Resolves when the system has taken everything. */
