@@ -2,7 +2,10 @@
 import nodeModule from 'node:module';
 import { hideTickets } from './hide-tickets';
 import { keepHeapSmall } from './small-heap';
+import { wordsOf } from './words';
 
+// Hiding writes over what the system knows of the command line.
+const words = wordsOf();
 hideTickets();
 keepHeapSmall();
 
@@ -28,4 +31,4 @@ process.once('beforeExit', () => {
 });
 
 // Leaving deliberately: an unread standard input, for one, would keep the process alive. Writes to pipes and terminals are synchronous.
-void run(process.argv.slice(2)).then((code) => process.exit(code));
+void run(words).then((code) => process.exit(code));

@@ -142,7 +142,7 @@ export class ArrivingOffer {
   }
 
   private admitName(name: EntryName): void {
-    if (!this.unsettled.admit(name)) throw new TransferError('exists', `${printable(name)} was offered twice.`, { hint: '' });
+    if (!this.unsettled.admit(name)) throw new TransferError('name', `${printable(name)} was offered twice.`, { hint: '' });
     const refusal = this.intake?.refusal(name);
     if (refusal) throw refusal;
   }

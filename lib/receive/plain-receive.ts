@@ -1,9 +1,10 @@
 import type { Connection, HeaderDeadlines } from '../net/connection';
-import { asTransferError, type TransferError } from '../errors';
-import { type EntryName, parseEntryName } from '../name';
+import { asTransferError, TransferError } from '../errors';
+import { type EntryName, parseEntryName, printable } from '../name';
 import { type Listener, Meter, Waits } from '../progress';
 import type { JsonObject } from '../wire/frame';
 import { type FileHeader, parseFileHeader, type Receipt, type Refusal, wantsReply } from '../wire/message';
+import { NameTable } from '../store/local/name-table';
 import type { IfExists, StagedFile, Store } from '../store/store';
 import { forPeer } from '../session/refusal';
 import { Tally } from '../session/summary';
@@ -59,6 +60,8 @@ class PlainReceiving {
   private answered: Promise<void> = Promise.resolve();
   private unread = 0;
   private asked = false;
+  /** The names of this connection's files that are stored, or on their way: "of two files of one name the later is refused" (PROTOCOL.md 4.7). */
+  private readonly names = new NameTable();
 
   constructor(
     private readonly connection: Connection,
@@ -98,7 +101,11 @@ class PlainReceiving {
     const arriving = { header, began: performance.now(), wireBefore, left: header.file_size };
     try {
       const name = parseEntryName(header.file_name, { allowHidden: this.rules.allowHidden });
-      const staged = await this.stage(name, arriving);
+      this.takeName(name);
+      const staged = await this.stage(name, arriving).catch((error: unknown) => {
+        this.names.delete(name);
+        throw error;
+      });
       this.finishLater(name, staged, arriving);
       return true;
     } catch (thrown) {
@@ -111,6 +118,12 @@ class PlainReceiving {
         () => false,
       );
     }
+  }
+
+  /** A file that was not stored may be sent again. */
+  private takeName(name: EntryName): void {
+    if (this.names.has(name)) throw new TransferError('name', `${printable(name)} was sent twice.`, { fileName: name, hint: '' });
+    this.names.set(name, 0);
   }
 
   /** The whole payload, staged. */
@@ -158,7 +171,10 @@ class PlainReceiving {
   /** Verifies and commits while the next file arrives. */
   private finishLater(name: EntryName, staged: StagedFile, arriving: Arriving): void {
     const bytesOnWire = this.connection.consumed - arriving.wireBefore;
-    const reply = this.finish(name, staged, arriving, bytesOnWire).catch((error: unknown) => this.report(asTransferError(error, 'unexpected', 'Storing failed').about(name)));
+    const reply = this.finish(name, staged, arriving, bytesOnWire).catch((error: unknown) => {
+      this.names.delete(name);
+      return this.report(asTransferError(error, 'unexpected', 'Storing failed').about(name));
+    });
     const done = reply.then(() => void this.unfinished.delete(done));
     this.unfinished.add(done);
     this.answer(reply);

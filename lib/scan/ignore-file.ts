@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { lastWord, parseRule, type Rule } from './exclude';
+import { systemPath } from '../name-bytes';
 
 /** Where ignore files are looked for unless the caller says otherwise. */
 export const usualIgnoreFile = '.sendallignore';
@@ -9,7 +10,7 @@ const longest = 1024 * 1024;
 
 /** The text of an ignore file. Throws the errors of the operating system, and an Error for what is too long or not a regular file. */
 export function readIgnoreFile(path: string): string {
-  const fd = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+  const fd = openSync(systemPath(path), constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile() || stats.size > longest) throw new Error('it is not a regular file of 1 MiB at most');

@@ -4,6 +4,7 @@ import type { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
 import { endWorker, startWorker } from '../threads/lane';
 import { type EntryName, parseEntryName } from '../name';
+import { systemPath } from '../name-bytes';
 import { usualIgnoreFile } from './ignore-file';
 import type { PackedBatch, ScanNews, ScanSetup } from './tree-scan.worker';
 
@@ -15,6 +16,12 @@ export interface TreeScanOptions {
   readonly exclude?: readonly string[] | undefined;
   /** The name of files that say what is left out of their directories; '' for none. Default `.sendallignore`. */
   readonly ignoreFile?: string | undefined;
+  /** Names that something else of the same transfer has: what is found under one of them is a failure. */
+  readonly taken?: readonly string[] | undefined;
+  /** Whether a second name of a file is a link to its first (default), and not a file of its own. */
+  readonly hardLinks?: boolean | undefined;
+  /** Whether only `files` and `bytes` are wanted: then all batches are empty. */
+  readonly totalsOnly?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -71,7 +78,10 @@ export interface Skipped {
 }
 
 export interface ScanBatch {
-  /** Up to 512; a TransferError in place of what should be sent and cannot: `source-unreadable`, `name` or `usage`, with its `fileName`. */
+  /**
+   * Up to 512; a TransferError in place of what should be sent and cannot: `source-unreadable`, `name` or `usage`, with its `fileName`. Two
+   * things of one name never come: the second is a failure (`name`).
+   */
   readonly items: readonly (FoundEntry | Skipped | TransferError)[];
   /** How many files were found so far, and how many bytes they have; links count as nothing. */
   readonly files: number;
@@ -80,6 +90,8 @@ export interface ScanBatch {
 
 /** How many batches the thread makes before anyone takes them. */
 const mostAhead = 4;
+/** So many named files are looked at without a thread. */
+const fewFiles = 8;
 
 /**
  * Everything at and below `paths`, in an order that stays the same: a directory before what is in it, siblings by the code
@@ -87,15 +99,16 @@ const mostAhead = 4;
  * is followed if it is a symbolic link, what is found is not. A thread of its own looks, a few batches ahead of whoever takes
  * them; it ends with the generator. Rejects with `interrupted` once `signal` is aborted, `unexpected` if the thread dies.
  */
-export async function* scanTree({ paths, name, exclude = [], ignoreFile = usualIgnoreFile, signal }: TreeScanOptions): AsyncGenerator<ScanBatch> {
-  const single = paths.length === 1 && !signal?.aborted ? await singleFile(paths[0] ?? '', name) : undefined;
-  if (single) {
-    yield { items: [single], files: 1, bytes: single.size };
+export async function* scanTree(options: TreeScanOptions): AsyncGenerator<ScanBatch> {
+  const { paths, name, exclude = [], ignoreFile = usualIgnoreFile, taken = [], hardLinks = true, totalsOnly = false, signal } = options;
+  const roots = paths.map((place) => ({ place, base: name ?? path.basename(path.resolve(place)) }));
+  const few = roots.length <= fewFiles && !totalsOnly && !signal?.aborted ? await namedFiles(roots, taken) : undefined;
+  if (few) {
+    yield { items: few, files: few.length, bytes: few.reduce((sum, { size }) => sum + size, 0) };
     return;
   }
-  const roots = paths.map((place) => ({ place, base: name ?? path.basename(path.resolve(place)) }));
-  const taken = new Int32Array(new SharedArrayBuffer(4));
-  const scan = new Scan({ roots, single: name !== undefined, exclude, ignoreFile, taken, mostAhead });
+  const fetched = new Int32Array(new SharedArrayBuffer(4));
+  const scan = new Scan({ roots, single: name !== undefined, exclude, ignoreFile, taken, hardLinks, totalsOnly, fetched, mostAhead });
   const interrupt = (): void => scan.fail(new TransferError('interrupted', 'Interrupted.'));
   signal?.addEventListener('abort', interrupt);
   try {
@@ -109,15 +122,28 @@ export async function* scanTree({ paths, name, exclude = [], ignoreFile = usualI
   }
 }
 
-/** The file at `place`, if it is one with a good name: no thread is started for that. Everything else is for the scan to tell. */
-async function singleFile(place: string, name: string | undefined): Promise<FoundFile | undefined> {
+/** What the caller names, if those are a few files with good names and nothing else: no thread is started for that. */
+async function namedFiles(roots: ScanSetup['roots'], taken: readonly string[]): Promise<FoundFile[] | undefined> {
+  const files: FoundFile[] = [];
+  const seen = new Set(taken);
+  for (const { place, base } of roots) {
+    const file = seen.has(base) ? undefined : await namedFile(place, base);
+    // Everything else is for the scan to tell; which file has several names, too.
+    if (file === undefined || files.some(({ inode }) => inode === file.inode)) return undefined;
+    files.push(file);
+    seen.add(base);
+  }
+  return files;
+}
+
+async function namedFile(place: string, base: string): Promise<FoundFile | undefined> {
   try {
-    const stats = await stat(place, { bigint: true });
+    const stats = await stat(systemPath(place), { bigint: true });
     if (!stats.isFile()) return undefined;
     const { mtimeNs: mtime, ctimeNs: ctime, blocks, ino: inode } = stats;
     const size = Number(stats.size);
-    const entryName = parseEntryName(name ?? path.basename(path.resolve(place)), { allowHidden: true });
-    return { type: 'file', path: place, name: entryName, size, mode: Number(stats.mode) & 0o777, mtime, ctime, sparse: Number(blocks) * 512 < size, inode };
+    const name = parseEntryName(base, { allowHidden: true });
+    return { type: 'file', path: place, name, size, mode: Number(stats.mode) & 0o777, mtime, ctime, sparse: Number(blocks) * 512 < size, inode };
   } catch {
     // The scan says what is wrong with it.
     return undefined;
@@ -150,8 +176,8 @@ class Scan {
       this.worker.unref();
     }
     if (this.failure) throw this.failure;
-    Atomics.add(this.setup.taken, 0, 1);
-    Atomics.notify(this.setup.taken, 0);
+    Atomics.add(this.setup.fetched, 0, 1);
+    Atomics.notify(this.setup.fetched, 0);
     return this.batches.shift();
   }
 

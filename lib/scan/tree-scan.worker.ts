@@ -1,21 +1,28 @@
-import { type BigIntStats, type Dirent, lstatSync, statSync } from 'node:fs';
+import { type BigIntStats, lstatSync, statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ErrorCode, TransferError } from '../errors';
 import { failureOf } from '../threads/lane';
 import { type EntryName, printable } from '../name';
-import { readDirectory, readTarget } from './disk-names';
+import { isWellFormed, systemPath } from '../name-bytes';
+import { type DirectoryEntry, readDirectory, readTarget } from './disk-names';
 import { Exclusion, readIgnoreFile } from './ignore-file';
-import { kindOf, named, unreadable } from './source';
+import { kindOf, sourceName, unreadable } from './source';
 
 export interface ScanSetup {
   /** What the caller named, and under which name it travels; '' for the root of a file system, whose entries have no name before theirs. */
   readonly roots: readonly { readonly place: string; readonly base: string }[];
   /** Whether the base is a name for a single file. */
   readonly single: boolean;
+  /** Names that something else of the same transfer has. */
+  readonly taken: readonly string[];
+  /** Whether a second name of a file is a link to its first, and not a file of its own. */
+  readonly hardLinks: boolean;
+  /** Whether only the sums are wanted, and nothing of what is found. */
+  readonly totalsOnly: boolean;
   readonly exclude: readonly string[];
   readonly ignoreFile: string;
-  /** How many batches were taken; shared, and told when it changes. */
-  readonly taken: Int32Array;
+  /** How many batches were fetched; shared, and told when it changes. */
+  readonly fetched: Int32Array;
   /** The thread stops while so many are waiting. */
   readonly mostAhead: number;
 }
@@ -50,6 +57,8 @@ export type ScanNews = PackedBatch | 'end';
 const batchSize = 512;
 /** Where looking is slow, what was found sets out before its batch is full, in ms. */
 const longestWait = 25;
+/** How often sums are told where only those are wanted, in ms. */
+const totalsEvery = 200;
 
 class Scan {
   private batch = emptyBatch();
@@ -61,28 +70,35 @@ class Scan {
   private readonly firstNames = new Map<string, EntryName>();
   private root = 0;
 
-  constructor(private readonly setup: ScanSetup) {}
+  /** The paths that the caller named, by the names under which they travel; for a root without a name those of its entries. */
+  private readonly takenBy: Map<string, string>;
+
+  constructor(private readonly setup: ScanSetup) {
+    this.takenBy = new Map(setup.taken.map((name) => [name, '']));
+  }
 
   run(): void {
     const exclusion = Exclusion.of(this.setup.exclude);
-    const places = new Map<string, string>();
     for (const [root, { place, base }] of this.setup.roots.entries()) {
       this.root = root;
-      const other = places.get(base);
-      if (other === undefined) {
-        places.set(base, place);
-        this.scanRoot(place, base, exclusion);
-      } else {
-        this.fail(base, new TransferError('usage', `Two of the paths would both become "${printable(base)}": ${printable(other)} and ${printable(place)}.`));
-      }
+      // The root of a file system has no name: what is in it takes names, each when it is found.
+      if (base === '' || this.takeName(base, place)) this.scanRoot(place, base, exclusion);
     }
     this.post();
     parentPort?.postMessage('end' satisfies ScanNews);
   }
 
+  /** Whether nothing else of the transfer has this name; that is told where something has. "Two files never take one name." */
+  private takeName(name: string, path: string): boolean {
+    const other = this.takenBy.get(name);
+    if (other === undefined) this.takenBy.set(name, path);
+    else this.fail(name, sameName(name, other, path));
+    return other === undefined;
+  }
+
   /** What the caller named is followed. */
   private scanRoot(place: string, base: string, exclusion: Exclusion): void {
-    const stats = this.attempt(base, () => statSync(place, { bigint: true }));
+    const stats = this.attempt(base, () => statSync(systemPath(place), { bigint: true }));
     if (stats === undefined) return;
     if (stats.isFile()) this.addNamed(place, base, stats);
     else if (!stats.isDirectory()) this.fail(base, new TransferError('source-unreadable', `${printable(place)} is not a regular file.`));
@@ -97,23 +113,21 @@ class Scan {
     // A name that cannot be stored would be told for everything below it again.
     if (name !== '' && !this.addNamed(place, name, stats)) return;
     const inside = name === '' ? '' : `${name}/`;
-    const rules = this.withIgnoreFile(place, inside, below, entries.sound, exclusion);
+    const rules = this.withIgnoreFile(place, inside, below, entries, exclusion);
     if (rules === undefined) return;
     const deeper = below === '' ? '' : `${below}/`;
-    for (const { escaped, lossy, isDirectory } of entries.broken) {
-      if (!rules.excludes(deeper + lossy, isDirectory)) this.fail(inside + escaped, new TransferError('name', `The name "${printable(inside + escaped)}" is not UTF-8.`));
-    }
-    for (const entry of entries.sound) {
+    for (const entry of entries) {
       if (rules.excludes(deeper + entry.name, entry.isDirectory())) continue;
       const path = place + entry.name;
-      const found = this.attempt(inside + entry.name, () => lstatSync(path, { bigint: true }));
+      if (name === '' && !this.takeName(entry.name, path)) continue;
+      const found = this.attempt(inside + entry.name, () => lstatSync(systemPath(path), { bigint: true }));
       if (found?.isDirectory()) this.walk(`${path}/`, inside + entry.name, deeper + entry.name, found, rules);
       else if (found) this.addNamed(path, inside + entry.name, found);
     }
   }
 
   /** Undefined if there is an ignore file that cannot be read: what it leaves out may be what must not be sent. */
-  private withIgnoreFile(place: string, inside: string, below: string, entries: readonly Dirent[], exclusion: Exclusion): Exclusion | undefined {
+  private withIgnoreFile(place: string, inside: string, below: string, entries: readonly DirectoryEntry[], exclusion: Exclusion): Exclusion | undefined {
     const { ignoreFile } = this.setup;
     if (!entries.some((entry) => entry.name === ignoreFile && entry.isFile())) return exclusion;
     try {
@@ -127,10 +141,10 @@ class Scan {
 
   /** False if it cannot be sent, which is told. */
   private addNamed(path: string, text: string, stats: BigIntStats): boolean {
-    const file = named(path, text);
-    if (file instanceof TransferError) this.fail(text, file);
-    else this.addFound(file.name, path, stats);
-    return !(file instanceof TransferError);
+    const name = sourceName(text);
+    if (name instanceof TransferError) this.fail(text, name);
+    else this.addFound(name, path, stats);
+    return !(name instanceof TransferError);
   }
 
   private addFound(name: EntryName, path: string, stats: BigIntStats): void {
@@ -148,12 +162,12 @@ class Scan {
   private addSymlink(name: EntryName, path: string, stats: BigIntStats): void {
     const target = this.attempt(name, () => readTarget(path));
     if (target === undefined) return;
-    if (target.isText) this.add('symlink', name, stats, target.text);
-    else this.fail(name, new TransferError('name', `${printable(name)} points to "${printable(target.text)}", which is not UTF-8.`));
+    if (isWellFormed(target)) this.add('symlink', name, stats, target);
+    else this.fail(name, new TransferError('name', `${printable(name)} points to "${printable(target)}", which is not UTF-8.`));
   }
 
   private addFile(name: EntryName, stats: BigIntStats): void {
-    if (stats.nlink > 1n) {
+    if (stats.nlink > 1n && this.setup.hardLinks) {
       const inode = `${stats.dev}:${stats.ino}`;
       const first = this.firstNames.get(inode);
       if (first !== undefined) {
@@ -168,6 +182,10 @@ class Scan {
   }
 
   private add(type: PackedBatch['types'][number], name: string, stats?: BigIntStats, word?: string): void {
+    if (this.setup.totalsOnly) {
+      if (performance.now() - this.begun > totalsEvery) this.post();
+      return;
+    }
     const { batch } = this;
     const at = batch.types.push(type) - 1;
     batch.names.push(name);
@@ -186,7 +204,7 @@ class Scan {
   }
 
   private fail(name: string, { code, message, cause }: TransferError): void {
-    this.batch.failures.set(this.batch.types.length, { code, message, cause: cause === undefined ? undefined : failureOf(cause).failure });
+    if (!this.setup.totalsOnly) this.batch.failures.set(this.batch.types.length, { code, message, cause: cause === undefined ? undefined : failureOf(cause).failure });
     this.add('failed', name);
   }
 
@@ -201,14 +219,20 @@ class Scan {
 
   private post(): void {
     const { batch } = this;
-    if (batch.types.length === 0) return;
-    const { taken, mostAhead } = this.setup;
-    for (let seen = Atomics.load(taken, 0); this.posted - seen >= mostAhead; seen = Atomics.load(taken, 0)) Atomics.wait(taken, 0, seen);
+    if (batch.types.length === 0 && !this.setup.totalsOnly) return;
+    const { fetched, mostAhead } = this.setup;
+    for (let seen = Atomics.load(fetched, 0); this.posted - seen >= mostAhead; seen = Atomics.load(fetched, 0)) Atomics.wait(fetched, 0, seen);
     this.posted++;
     parentPort?.postMessage(Object.assign(batch, { files: this.files, bytes: this.bytes }) satisfies ScanNews);
     this.batch = emptyBatch();
     this.begun = performance.now();
   }
+}
+
+/** The failure for a second thing of one transfer that would be stored under the name of the first; `other` is '' for one that is no path. */
+function sameName(name: string, other: string, path: string): TransferError {
+  const both = other === '' ? `what is called so already, and ${printable(path)}` : `${printable(other)} and ${printable(path)}`;
+  return new TransferError('name', `Two of the paths would both become "${printable(name)}": ${both}.`, { hint: 'Send it by itself, or with --name.' });
 }
 
 function emptyBatch(): PackedBatch {

@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import { createDigestOf, type DigestAlgorithm } from '../digest/digest';
 import { failureOf, serveEach } from '../threads/lane';
+import { systemPath } from '../name-bytes';
 
 export interface BundleSetup {
   readonly memory: SharedArrayBuffer;
@@ -55,7 +56,7 @@ async function carryOut({ at: start, paths, sizes, times, vouched, held }: Bundl
  * read before it was rewritten and one half after would go out as if it had ever been so. Without `ctime` that is not compared.
  */
 function readWhole(path: string, at: number, size: number, mtime: bigint | undefined, ctime: bigint | undefined): 'changed' | 'not a file' | undefined {
-  const fd = openSync(path, flags);
+  const fd = openSync(systemPath(path), flags);
   try {
     const isAsOffered = (): boolean => {
       const now = fstatSync(fd, bigint);

@@ -43,6 +43,7 @@ export class Entries {
   private pulling: Promise<boolean> | undefined;
   private wake: () => void = () => undefined;
   private exhausted = false;
+  private settledCount = 0;
   /** What was found and cannot be sent. */
   readonly missing: MissingEntry[];
 
@@ -67,6 +68,11 @@ export class Entries {
   /** How many there have been, settled or not. */
   get numbered(): number {
     return this.next;
+  }
+
+  /** How many are settled. */
+  get settled(): number {
+    return this.settledCount;
   }
 
   /** Whether everything was found, and is settled. */
@@ -94,6 +100,7 @@ export class Entries {
   settle(file: number): Outgoing | undefined {
     const outgoing = this.unsettled.get(file);
     this.unsettled.delete(file);
+    if (outgoing) this.settledCount++;
     if (outgoing && isFile(outgoing)) this.files--;
     this.wake();
     return outgoing;

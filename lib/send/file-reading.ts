@@ -6,6 +6,7 @@ import type { StandingSegment } from '../wire/standing';
 import { isZero, zeros } from '../wire/zeros';
 import { type SystemCalls, systemCalls } from '../threads/system-calls';
 import { Alike } from './alike';
+import { systemPath } from '../name-bytes';
 
 export interface FileToRead {
   readonly path: string;
@@ -60,7 +61,7 @@ export class FileReading {
     const { algorithm, standing, size } = file;
     const alike = standing && standing.length > 0 ? await Alike.of(standing, size, algorithm) : undefined;
     const [whole, digestOf] = await Promise.all([createDigest(algorithm), createDigestOf(algorithm)]);
-    const fd = openSync(file.path, flags);
+    const fd = openSync(systemPath(file.path), flags);
     try {
       const now = fstatSync(fd, { bigint: true });
       if (!now.isFile()) {

@@ -5,7 +5,8 @@ import { asTransferError, TransferError } from '../errors';
 import type { EntryName } from '../name';
 import { type Listener, Meter, type Waits } from '../progress';
 import { readSmallSource, type SmallSource } from './small-source';
-import { changed, OpenSource, type SourceFile, unreadable } from '../scan/source';
+import { changed, unreadable } from '../scan/source';
+import { OpenSource, type SourceFile } from './open-source';
 import type { SourceLane } from './source-lane';
 import { spool } from './spool';
 
@@ -21,7 +22,7 @@ export interface Outgoing {
 }
 
 /** What is to be sent: a file, a stream of unknown length, or a file that could not even be found. */
-export type Found = SourceFile | { readonly input: Readable; readonly name: EntryName } | TransferError;
+export type PlainSource = SourceFile | { readonly input: Readable; readonly name: EntryName } | TransferError;
 
 export interface OutgoingOptions {
   readonly pool: DigestPool;
@@ -52,7 +53,7 @@ export class OutgoingQueue {
   private dropping: Promise<boolean> | undefined;
 
   constructor(
-    private readonly found: AsyncIterator<Found>,
+    private readonly found: AsyncIterator<PlainSource>,
     private readonly options: OutgoingOptions,
   ) {
     this.pumping = this.pump();
@@ -139,7 +140,7 @@ export class OutgoingQueue {
     this.notify();
   }
 
-  private async open(found: Found): Promise<Opened> {
+  private async open(found: PlainSource): Promise<Opened> {
     if (found instanceof TransferError) return found;
     const began = performance.now();
     const { name } = found;

@@ -4,7 +4,7 @@ import { printable } from '../name';
 import type { FileDone, Listener, Verified } from '../progress';
 import { parseReply, type Receipt, type Refusal, type Waited } from '../wire/message';
 import type { Outgoing } from './outgoing';
-import type { OpenSource } from '../scan/source';
+import type { OpenSource } from './open-source';
 
 /** Where the ends of files are told. */
 export interface AnswerSink {

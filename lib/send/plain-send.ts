@@ -5,7 +5,7 @@ import { encodeFrame } from '../wire/frame';
 import type { Outgoing, OutgoingQueue } from './outgoing';
 import { Answers, type AnswerSink, type Awaiting } from './plain-answers';
 import type { RateLimit } from './rate-limit';
-import type { OpenSource } from '../scan/source';
+import type { OpenSource } from './open-source';
 
 /** What a sender decides for all of its conversations, and where they leave their results. */
 export interface Sending extends AnswerSink {

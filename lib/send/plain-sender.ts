@@ -3,16 +3,17 @@ import { Connection } from '../net/connection';
 import { DigestCache, noDigestCache, type RememberedDigests } from '../digest/digest-cache';
 import { DigestPool } from '../digest/digest-pool';
 import { asTransferError, TransferError } from '../errors';
+import { systemPath } from '../name-bytes';
 import { type Bottleneck, type FileDone, type Listener, Waits } from '../progress';
 import type { Waited } from '../wire/message';
 import { parseAddress } from '../net/address';
 import { dial, type Dialed } from '../net/socket';
-import { measure } from './measure';
 import { type Outgoing, OutgoingQueue } from './outgoing';
 import { type SendEnd, type Sending, sendPlain } from './plain-send';
 import { RateLimit } from './rate-limit';
-import { found, type SendOptions } from './send-options';
-import type { OpenSource } from '../scan/source';
+import { measureSources, plainSources } from './plain-sources';
+import type { SendOptions } from './send-options';
+import type { OpenSource } from './open-source';
 import { SourceLane } from './source-lane';
 import { failureEvent, type Sender, Tally } from '../session/summary';
 
@@ -43,7 +44,7 @@ export class PlainSender implements Sender {
     this.connections = connections === 'auto' ? 1 : connections;
     const { waits, cache, pool } = this;
     this.sending = {
-      queue: new OutgoingQueue(found(options, on), { pool, lane: this.lane, cache, waits, on, largeAhead: this.connections }),
+      queue: new OutgoingQueue(plainSources(options, on), { pool, lane: this.lane, cache, waits, on, largeAhead: this.connections }),
       limit: new RateLimit(limit),
       waits,
       on,
@@ -85,10 +86,10 @@ export class PlainSender implements Sender {
 
   /** A single file announces its own size; what is in a directory has to be looked for. */
   private async measure(): Promise<void> {
-    const { paths, exclude } = this.options;
+    const { paths } = this.options;
     try {
-      const looked = await Promise.all(paths.map(async (place) => place !== '-' && (await stat(place)).isDirectory()));
-      if (looked.includes(true)) await measure(paths.filter((place) => place !== '-'), { exclude, on: () => undefined }, this.lane, this.on, this.sent.signal);
+      const looked = await Promise.all(paths.map(async (place) => place !== '-' && (await stat(systemPath(place))).isDirectory()));
+      if (looked.includes(true)) await measureSources(this.options, this.on, this.sent.signal);
     } catch {
       // What cannot be looked at is reported when its turn comes; without the sum there is only no estimate.
     }

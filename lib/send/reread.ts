@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises';
 import { TransferError } from '../errors';
 import { changed, unreadable } from '../scan/source';
 import type { Outgoing } from './entries';
+import { systemPath } from '../name-bytes';
 
 /**
  * A piece of a file once more, since the connection that carried it died. Rejects with `source-changed` where the file is not
@@ -10,7 +11,7 @@ import type { Outgoing } from './entries';
 export async function rereadPiece({ found }: Outgoing, offset: number, size: number): Promise<Uint8Array> {
   if (found.type !== 'file') throw new TransferError('connection-lost', 'What was lost cannot be read again.');
   const bytes = new Uint8Array(size);
-  const handle = await open(found.path).catch((error: unknown) => {
+  const handle = await open(systemPath(found.path)).catch((error: unknown) => {
     throw unreadable(found.name, error);
   });
   try {

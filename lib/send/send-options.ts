@@ -4,9 +4,7 @@ import { parseEntryName } from '../name';
 import type { Digests, Listener } from '../progress';
 import { isPlainTarget, parseAddress } from '../net/address';
 import { isTicket, parseTicket } from '../net/ticket';
-import type { Found } from './outgoing';
 import type { LinkDeadlines } from '../session/link';
-import { scan } from '../scan/source';
 
 export interface SendOptions {
   /** Files and directories; `-` is `input`. */
@@ -43,6 +41,9 @@ export interface SendOptions {
   readonly deadlines?: LinkDeadlines;
 }
 
+/** What standard input is called that was given no name. */
+export const usualInputName = 'stdin';
+
 const mostConnections = 64;
 /** A text stands in a header, in which a character may take six bytes. */
 const longestText = 8192;
@@ -70,12 +71,4 @@ export function checkUsage({ paths, target, listen: where, name, connections = '
     wrong(`The number of connections is a whole number from 1 to ${String(mostConnections)}, or auto.`);
   }
   if (limit !== undefined && !(limit > 0)) wrong('The rate limit is a number of bytes per second above 0.');
-}
-
-/** What the options name, in their order. */
-export async function* found({ paths, input = process.stdin, name, exclude }: SendOptions, on: Listener): AsyncGenerator<Found> {
-  for (const path of paths) {
-    if (path === '-') yield { input, name: parseEntryName(name ?? 'stdin', { allowHidden: true }) };
-    else yield* scan([path], { name, exclude, on });
-  }
 }

@@ -23,6 +23,8 @@ export interface SessionOutlet {
   readonly algorithm: keyof Digests;
   /** Whether everything is of a snapshot, or becomes one. */
   readonly ofSnapshot: boolean;
+  /** Whether the receiver's `done` is needed when everything is settled. */
+  readonly needsDone: boolean;
   readonly segments: SegmentReader;
   readonly bundles: BundleReader;
   readonly waits: Waits;

@@ -46,12 +46,12 @@ export async function sendUntilDone(options: SessionSenderOptions): Promise<void
   let [until, pause] = [0, 0];
   while (lost) {
     for (const { found } of outlet.entries.takeBegun()) outlet.failed(lostForGood(found));
-    // One that hangs up again and again, before it has welcomed us, does not get more time each time.
-    const anew = lost.welcome || until === 0;
+    // One that lets us in and hangs up again and again, or does not even let us in, does not get more time each time.
+    const anew = lost.progress || until === 0;
     if (anew) until = performance.now() + patienceWith(lost, options);
     pause = anew ? firstPause : Math.min(longestPause, pause * 2);
     const again = await meetAgain(meeting, until, pause, signal);
-    if (!again && outlet.entries.over) return;
+    if (!again && nothingLeft(options)) return;
     if (!again) throw lost.reason;
     lost = await converse(options, again);
   }
@@ -62,12 +62,20 @@ interface Lost {
   readonly reason: TransferError;
   /** Whether the receiver had let us in. */
   readonly welcome: boolean;
+  /** Whether anything came of it: an entry was settled, or bytes were carried. */
+  readonly progress: boolean;
 }
 
 /** How long it is tried to meet a receiver again, in ms. One with too many others says so by `timeout`; one that hangs up at once may have. */
-function patienceWith({ reason, welcome }: Lost, { retryFor, outlet }: SessionSenderOptions): number {
-  if (outlet.entries.over) return Math.min(retryFor, farewellWithin);
+function patienceWith({ reason, welcome }: Lost, options: SessionSenderOptions): number {
+  const { retryFor } = options;
+  if (nothingLeft(options)) return Math.min(retryFor, farewellWithin);
   return welcome || reason.code === 'timeout' ? retryFor : Math.min(retryFor, hangsUpFor);
+}
+
+/** Whether all that is missing is the receiver's `done`, which says nothing new. */
+function nothingLeft({ outlet: { entries, needsDone } }: SessionSenderOptions): boolean {
+  return entries.over && !needsDone;
 }
 
 /** One conversation. Resolves with undefined when it came to its end, and with why it was lost otherwise; rejects where no other would do better. */
@@ -77,13 +85,16 @@ async function converse(options: SessionSenderOptions, { link, roundTrip, welcom
     welcomed = true;
     return measured;
   });
+  const { entries } = options.outlet;
+  const settledBefore = entries.settled;
+  const conversation = new Conversation(options, link);
   try {
-    await new Conversation(options, link).run(letIn);
+    await conversation.run(letIn);
     return undefined;
   } catch (thrown) {
     const error = asTransferError(thrown, 'unexpected', 'The session failed');
     if (options.signal?.aborted || !worthAnother(error)) throw error;
-    return { reason: error, welcome: welcomed };
+    return { reason: error, welcome: welcomed, progress: entries.settled > settledBefore || conversation.carried > 0 };
   }
 }
 
@@ -151,6 +162,11 @@ class Conversation {
       this.control.close();
       await sending.quiet();
     }
+  }
+
+  /** Bytes of files that the system has taken. */
+  get carried(): number {
+    return this.carriers.bytes;
   }
 
   private get over(): boolean {

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { createDigest } from '../digest/digest';
+import { systemPath } from '../name-bytes';
 
 /** A small file with its content, read between two looks at it; or why its content is not here. */
 export type SmallSource = { readonly content: Uint8Array; readonly md5: string } | 'large' | 'changed' | 'not a file';
@@ -19,7 +20,7 @@ export async function readSmallSource(path: string): Promise<SmallSource> {
 
 function readContent(path: string): Uint8Array | Exclude<SmallSource, object> {
   // A named pipe without a writer is not waited for.
-  const fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  const fd = openSync(systemPath(path), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   try {
     const before = fstatSync(fd, { bigint: true });
     if (!before.isFile()) return 'not a file';

@@ -7,7 +7,7 @@ import type { Readable } from 'node:stream';
 import { createDigest } from '../digest/digest';
 import { errnoOf, TransferError } from '../errors';
 import type { EntryName } from '../name';
-import { OpenSource } from '../scan/source';
+import { OpenSource } from './open-source';
 
 /**
  * Writes a stream of unknown length to a temporary file, since the plain wire wants its size and md5 before its first byte.

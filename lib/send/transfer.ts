@@ -10,7 +10,7 @@ import type { SessionRefusal } from '../wire/session-message';
 import { BundleReader } from './bundle-reader';
 import { RateLimit } from './rate-limit';
 import { SegmentReader } from './segment-reader';
-import type { SendOptions } from './send-options';
+import { type SendOptions, usualInputName } from './send-options';
 import { failureEvent, type Sender, Tally } from '../session/summary';
 import { type FoundEntry, scanTree } from '../scan/tree-scan';
 import { Entries, type Outgoing } from './entries';
@@ -35,6 +35,8 @@ export interface SessionContents {
   readonly missing?: readonly MissingEntry[];
   /** Whether all of it is a snapshot, or becomes one: then the receiver is told what is missing. */
   readonly snapshot?: boolean;
+  /** Whether all is in vain without the receiver's `done`: then it is met again for that alone. */
+  readonly needsDone?: boolean;
 }
 
 /** Everything that a sender does in a session, over as many conversations as it takes. */
@@ -81,6 +83,7 @@ export class SessionTransfer implements Sender {
           entries,
           algorithm: digest,
           ofSnapshot: this.contents.snapshot ?? false,
+          needsDone: this.contents.needsDone ?? false,
           segments,
           bundles,
           waits,
@@ -115,20 +118,21 @@ export class SessionTransfer implements Sender {
   private async *found(): AsyncGenerator<readonly (Outgoing['found'] | TransferError)[]> {
     const { paths, input = process.stdin, name, text } = this.options;
     if (text !== undefined) yield [{ type: 'text', text }];
-    if (paths.includes('-')) yield [{ type: 'stream', name: parseEntryName(name ?? 'stdin', { allowHidden: true }), input }];
+    const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true }) : undefined;
+    if (inputName !== undefined) yield [{ type: 'stream', name: inputName, input }];
     const places = paths.filter((place) => place !== '-');
-    if (places.length > 0) yield* this.scanned(places);
+    if (places.length > 0) yield* this.scanned(places, inputName === undefined ? [] : [inputName]);
     for await (const found of this.contents.source ?? []) {
       this.warm(found);
       yield found;
     }
   }
 
-  private async *scanned(paths: readonly string[]): AsyncGenerator<readonly (Outgoing['found'] | TransferError)[]> {
+  private async *scanned(paths: readonly string[], taken: readonly string[]): AsyncGenerator<readonly (Outgoing['found'] | TransferError)[]> {
     const { exclude, signal, name } = this.options;
     const shown = path.basename(path.resolve(paths[0] ?? ''));
     let told = performance.now();
-    for await (const { items, bytes } of scanTree({ paths, name, exclude, signal })) {
+    for await (const { items, bytes } of scanTree({ paths, name, exclude, taken, signal })) {
       if (performance.now() - told >= tellScanEvery) {
         told = performance.now();
         this.on({ event: 'progress', file_name: shown, phase: 'scan', done: bytes, total: bytes });

@@ -113,7 +113,7 @@ describe('scanning a tree', () => {
   it('refuses the second of two paths that would get the same name, and says both', () => {
     expect(found.items.get('alone')).to.include({ path: tree.at('alone') });
     const message = `Two of the paths would both become "alone": ${tree.at('alone')} and ${tree.at('other/alone')}.`;
-    expect(found.items.get('failed alone')).to.include({ code: 'usage', message });
+    expect(found.items.get('failed alone')).to.include({ code: 'name', message });
   });
 
   it('tells what is missing, and goes on', () => {
@@ -131,11 +131,29 @@ describe('scanning a tree', () => {
     }
   });
 
-  it('tells names and targets that are not UTF-8 in an escaped form, and sends none under another name', function () {
+  it('tells names and targets that are not UTF-8, and sends none under another name', function () {
     if (!linux) this.skip();
-    expect(found.names.filter((name) => name.includes('bytes'))).to.deep.equal(['bytes', 'failed bytes/caf\\xe9', 'bytes/café', 'bytes/caf\ufffd', 'failed bytes/link']);
-    expect(found.items.get('failed bytes/caf\\xe9')).to.include({ code: 'name', message: 'The name "bytes/caf\\xe9" is not UTF-8.' });
-    expect((found.items.get('failed bytes/link') as TransferError).message).to.contain('"x\\xe9"');
+    expect(found.names.filter((name) => name.includes('bytes'))).to.deep.equal(['bytes', 'bytes/café', 'failed bytes/caf\udce9', 'bytes/caf\ufffd', 'failed bytes/link']);
+    expect(found.items.get('failed bytes/caf\udce9')).to.include({ code: 'name' });
+    expect((found.items.get('failed bytes/link') as TransferError).message).to.contain('"x\\udce9"');
+  });
+
+  it('refuses what would get a name that something else of the transfer has, also from the root of a file system', async function () {
+    const taken = await Findings.of({ paths: [tree.at('alone'), tree.at('t/b')], taken: ['alone'] });
+    expect(taken.names).to.deep.equal(['failed alone', 'b']);
+    if (!linux) this.skip();
+    await tree.write('etc', '');
+    const root = await Findings.of({ paths: [tree.at('etc'), '/'], exclude: ['/*', '!/etc', '/etc/*', '!/etc/passwd'] });
+    expect(root.names).to.deep.equal(['etc', 'failed etc']);
+    expect(root.items.get('failed etc')).to.include({ code: 'name', message: `Two of the paths would both become "etc": ${tree.at('etc')} and /etc.` });
+  });
+
+  it('gives each name of a file as a file of its own where that is wanted, and sums alone', async () => {
+    const { items } = await Findings.of({ paths: [tree.at('t')], hardLinks: false });
+    expect(items.get('t/c')).to.include({ type: 'file', size: 3 });
+    const sums = await Findings.of({ paths: [tree.at('t')], hardLinks: false, totalsOnly: true });
+    const files = [...items.values()].filter((item) => !(item instanceof TransferError) && item.type === 'file') as { size: number }[];
+    expect([sums.names, sums.batches.at(-1)]).to.deep.equal([[], { items: [], files: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0) }]);
   });
 
   it('adds up files and bytes', () => {

@@ -20,6 +20,8 @@ export class ArrivingSnapshot implements Intake {
   private readonly lines = new Map<string, ManifestEntry>();
   /** How many of the entries that were offered are known here. */
   private settled = 0;
+  /** The names that were told as missing and were not offered. */
+  private readonly unoffered = new Set<string>();
   private left = false;
   private whenLeft: () => void = () => undefined;
   /** The end of the conversation. */
@@ -165,9 +167,12 @@ export class ArrivingSnapshot implements Intake {
   }
 
   private add(line: ManifestEntry, offered: boolean): void {
-    const known = this.lines.has(line.name);
+    const before = this.lines.get(line.name);
+    // What is missing may be told again, and is no news of a name that is stored.
+    if (!offered && before !== undefined) return;
     this.lines.set(line.name, line);
-    if (offered && !known) this.settled++;
+    if (!offered) this.unoffered.add(line.name);
+    else if (this.unoffered.delete(line.name) || before === undefined) this.settled++;
   }
 }
 

@@ -84,14 +84,28 @@ function checkUsage({ paths, name, target, directory }: BackupOptions): EntryNam
   if (checked === undefined) throw new TransferError('usage', printable(`"${name}" cannot be the name of a backup.`), { hint: 'Take one word, for example the name of this machine.' });
   if (paths.length === 0) throw new TransferError('usage', 'There is nothing to back up.');
   if (paths.includes('-')) throw new TransferError('usage', 'Standard input cannot be backed up.', { hint: 'Write it to a file first, or use sendall send.' });
+  checkNames(paths);
   if ((target === undefined) === (directory === undefined)) throw new TransferError('usage', 'Either a ticket or a directory to back up to is needed.');
   return checked;
+}
+
+/** "Two files never take one name": said before anything moves, since no snapshot could have both. */
+function checkNames(paths: readonly string[]): void {
+  const named = new Map<string, string>();
+  for (const place of paths) {
+    const base = path.basename(path.resolve(place));
+    const other = named.get(base);
+    if (other !== undefined) {
+      throw new TransferError('usage', printable(`Both ${other} and ${place} would be called "${base}" in the snapshot.`), { hint: 'Back up the directory that they are in, or make two backups.' });
+    }
+    named.set(base, place);
+  }
 }
 
 async function toReceiver({ name: _, target = '', digest = usualDigest, checksum = false, deadlines, ...options }: BackupOptions, name: EntryName): Promise<Sent> {
   const began = performance.now();
   const meeting = new DialedMeeting(parseTicket(target), digest, deadlines, { name, repairs: false, checksum }, options.retryFor);
-  const transfer = new SessionTransfer({ ...options, digest }, meeting, { snapshot: true });
+  const transfer = new SessionTransfer({ ...options, digest }, meeting, { snapshot: true, needsDone: true });
   try {
     await transfer.run();
   } finally {

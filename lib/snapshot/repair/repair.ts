@@ -98,7 +98,7 @@ async function bring({ directory, target = '', sources, signal, deadlines }: Rep
     return (await sendWithin({ source, receiver: { home: intake.home, rules, intake }, algorithm, on, signal })).summary;
   }
   const meeting = new DialedMeeting(parseTicket(target), algorithm, deadlines, { name, repairs: true, checksum: false });
-  const transfer = new SessionTransfer({ paths: [], digest: algorithm, on, ...(signal ? { signal } : {}) }, meeting, { source, snapshot: true });
+  const transfer = new SessionTransfer({ paths: [], digest: algorithm, on, ...(signal ? { signal } : {}) }, meeting, { source, snapshot: true, needsDone: true });
   try {
     await transfer.run();
   } finally {

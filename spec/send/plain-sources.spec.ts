@@ -1,25 +1,25 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { chmod, mkdir, symlink, truncate } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { link, mkdir, symlink } from 'node:fs/promises';
 import net from 'node:net';
-import path from 'node:path';
+import { Readable } from 'node:stream';
 import { expect } from 'chai';
-import { TransferError, type TransferEvent } from '../../lib/index';
-import { OpenSource, scan, type ScanOptions, type SourceFile } from '../../lib/scan/source';
-import { bytes, SourceTree } from '../send/source-tree';
+import { type SendOptions, TransferError, type TransferEvent } from '../../lib/index';
+import { plainSources } from '../../lib/send/plain-sources';
+import { SourceTree } from './source-tree';
 
-describe('finding what to send', () => {
+describe('finding what to send on the plain wire', () => {
   let tree: SourceTree;
   beforeEach(async () => {
     tree = await SourceTree.make();
   });
   afterEach(() => tree.remove());
 
-  async function found(paths: readonly string[], options: Partial<ScanOptions> = {}): Promise<{ names: string[]; errors: TransferError[]; skipped: Record<string, string> }> {
+  async function found(paths: readonly string[], options: Partial<SendOptions> = {}): Promise<{ names: string[]; errors: TransferError[]; skipped: Record<string, string> }> {
     const [names, errors, skipped]: [string[], TransferError[], Record<string, string>] = [[], [], {}];
     const on = (event: TransferEvent): void => {
       if (event.event === 'skipped') skipped[event.file_name] = event.reason;
     };
-    for await (const each of scan(paths, { on, ...options })) {
+    for await (const each of plainSources({ paths, ...options }, on)) {
       if (each instanceof TransferError) errors.push(each);
       else names.push(each.name);
     }
@@ -88,61 +88,19 @@ describe('finding what to send', () => {
     expect((await found([tree.at('d')], { name: 'b' })).errors[0]?.code).to.equal('usage');
   });
 
-  it('a directory and a file without permission: source-unreadable for each, and the others are found', async function () {
-    for (const name of ['t/closed/a', 't/secret', 't/good']) await tree.write(name, name);
-    await chmod(tree.at('t/closed'), 0);
-    await chmod(tree.at('t/secret'), 0);
-    await chmod(tree.place, 0o755);
-    // Root may read everything, so another user looks.
-    const script = `
-      if (process.getuid() === 0) { process.setgid(65534); process.setuid(65534); }
-      const { scan, OpenSource } = require(${JSON.stringify(path.join(__dirname, '../../lib/scan/source'))});
-      (async () => {
-        for await (const each of scan([process.argv[1]], { on: () => undefined })) {
-          const opened = each.code ? each : await OpenSource.open(each).catch((error) => error);
-          console.log(opened.code ?? 'opened', opened.fileName ?? each.name);
-        }
-      })();`;
-    const run = spawnSync(process.execPath, ['-r', './spec/typescript.js', '-e', script, tree.at('t')], { encoding: 'utf8', cwd: path.join(__dirname, '../..') });
-    await chmod(tree.at('t/closed'), 0o755);
-    if (run.status !== 0 && /EACCES|EPERM/.test(run.stderr)) {
-      console.warn('      skipped: another user may not read this repository');
-      this.skip();
-    }
-    expect(run.stdout.trim().split('\n'), run.stderr).to.deep.equal(['source-unreadable t/closed', 'opened t/good', 'source-unreadable t/secret']);
-  });
-});
-
-describe('an open source', () => {
-  let tree: SourceTree;
-  let file: SourceFile;
-  beforeEach(async () => {
-    tree = await SourceTree.make({ file: bytes(100_000) });
-    for await (const each of scan([tree.at('file')], { on: () => undefined })) if (!(each instanceof TransferError)) file = each;
-  });
-  afterEach(() => tree.remove());
-
-  it('reads at any place, and less only at its end', async () => {
-    const source = await OpenSource.open(file);
-    const memory = new Uint8Array(60_000);
-    expect(await source.read(memory, 10)).to.equal(60_000);
-    expect(Buffer.from(memory).equals(bytes(100_000).subarray(10, 60_010))).to.equal(true);
-    expect(await source.read(memory, 90_000)).to.equal(10_000);
-    await source.checkUnchanged();
-    await source.close();
+  it('what ignore files say is left out, and each name of a file is a file', async () => {
+    for (const name of ['t/a.o', 't/a.c', 't/d/b.o']) await tree.write(name, '');
+    await tree.write('t/.sendallignore', '*.o\n.sendallignore\n');
+    await link(tree.at('t/a.c'), tree.at('t/b.c'));
+    const { names, skipped } = await found([tree.at('t')]);
+    expect(names).to.deep.equal(['t/a.c', 't/b.c']);
+    expect(Object.keys(skipped), 'nothing of it is sent').to.deep.equal(['t/d']);
   });
 
-  it('notices every change: source-changed', async () => {
-    const source = await OpenSource.open(file);
-    await truncate(file.path, 99_999);
-    const error: unknown = await source.checkUnchanged().catch((thrown: unknown) => thrown);
-    expect(error).to.include({ code: 'source-changed', fileName: 'file' });
-    await source.close();
-  });
-
-  it('is never a FIFO, and nobody waits for a writer', async () => {
-    execFileSync('mkfifo', [tree.at('fifo')]);
-    const error: unknown = await OpenSource.open({ ...file, path: tree.at('fifo') }).catch((thrown: unknown) => thrown);
-    expect(error).to.include({ code: 'source-unreadable' });
+  it('the second of two paths of one name is a failure, and so is one that has the name of the input', async () => {
+    for (const name of ['a/x', 'b/x', 'stdin', 'c/d/x', 'e/d/y']) await tree.write(name, name);
+    const { names, errors } = await found(['a/x', 'b/x', 'stdin', 'c/d', 'e/d', '-'].map((each) => (each === '-' ? each : tree.at(each))), { input: Readable.from([]) });
+    expect(names).to.deep.equal(['x', 'd/x', 'stdin']);
+    expect(errors.map(({ code, fileName }) => [code, fileName])).to.deep.equal([['name', 'x'], ['name', 'stdin'], ['name', 'd']]);
   });
 });

@@ -1,0 +1,70 @@
+import { type BigIntStats, constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import type { TransferError } from '../errors';
+import type { EntryName } from '../name';
+import { systemPath } from '../name-bytes';
+import { changed, notRegular, unreadable } from '../scan/source';
+
+/** A regular file on this machine, and the name under which it travels. */
+export interface SourceFile {
+  /** Text as `nameOfBytes` makes it. */
+  readonly path: string;
+  readonly name: EntryName;
+}
+
+/** An open source file, and what it was when it was opened. */
+export class OpenSource {
+  private constructor(
+    readonly handle: FileHandle,
+    readonly before: BigIntStats,
+    private readonly name: string,
+  ) {}
+
+  /** Rejects with `source-unreadable`, also for what is not a regular file (a FIFO is not waited for). */
+  static async open(file: SourceFile): Promise<OpenSource> {
+    try {
+      const handle = await open(systemPath(file.path), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+      const before = await handle.stat({ bigint: true });
+      if (before.isFile()) return new OpenSource(handle, before, file.name);
+      await handle.close();
+    } catch (cause) {
+      throw unreadable(file.name, cause);
+    }
+    throw notRegular(file.name);
+  }
+
+  /** Wraps a file that nobody else can change, such as a spooled one. */
+  static async of(handle: FileHandle, name: string): Promise<OpenSource> {
+    return new OpenSource(handle, await handle.stat({ bigint: true }), name);
+  }
+
+  get size(): number {
+    return Number(this.before.size);
+  }
+
+  /** Reads up to `into.length` bytes at `position`; fewer only at the end of the file. */
+  async read(into: Uint8Array, position: number): Promise<number> {
+    let at = 0;
+    while (at < into.length) {
+      const { bytesRead } = await this.handle.read(into, at, into.length - at, position + at);
+      if (bytesRead === 0) break;
+      at += bytesRead;
+    }
+    return at;
+  }
+
+  /** Throws `source-changed` unless the file is as it was when it was opened. */
+  async checkUnchanged(): Promise<void> {
+    const { before } = this;
+    const now = await this.handle.stat({ bigint: true });
+    if (now.size !== before.size || now.mtimeNs !== before.mtimeNs || now.ctimeNs !== before.ctimeNs) throw this.changed();
+  }
+
+  changed(): TransferError {
+    return changed(this.name);
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+  }
+}

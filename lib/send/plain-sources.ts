@@ -1,0 +1,66 @@
+import path from 'node:path';
+import { TransferError } from '../errors';
+import { parseEntryName } from '../name';
+import type { Listener } from '../progress';
+import { type FoundEntry, scanTree, type Skipped, type TreeScanOptions } from '../scan/tree-scan';
+import type { PlainSource } from './outgoing';
+import { type SendOptions, usualInputName } from './send-options';
+
+// The plain wire carries regular files and streams. The one scanner of trees finds them, as it does for sessions and backups.
+
+const tellEvery = 250;
+
+/**
+ * What the options name: standard input last, since it may take long to end. A second name of a file is a file of its own here.
+ * What this wire cannot carry is told by `on` as `skipped`: symbolic links, devices, sockets, directories of which nothing is sent.
+ */
+export async function* plainSources(options: SendOptions, on: Listener): AsyncGenerator<PlainSource> {
+  const { paths, input = process.stdin, name } = options;
+  const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true }) : undefined;
+  if (paths.some((place) => place !== '-')) yield* files(scanOf(options, inputName === undefined ? [] : [inputName]), on);
+  if (inputName !== undefined) yield { input, name: inputName };
+}
+
+/**
+ * Adds up what is to be sent from the paths of the options, beside the sending, and tells how far it is as `scan`: that is what
+ * an estimate of the time left needs. Stops when `signal` aborts.
+ */
+export async function measureSources(options: SendOptions, on: Listener, signal: AbortSignal): Promise<void> {
+  const fileName = path.basename(path.resolve(options.paths[0] ?? ''));
+  let told = performance.now();
+  let sum = 0;
+  const tell = (): void => on({ event: 'progress', file_name: fileName, phase: 'scan', done: sum, total: sum });
+  for await (const { bytes } of scanTree({ ...scanOf(options, []), totalsOnly: true })) {
+    if (signal.aborted) return;
+    sum = bytes;
+    if (performance.now() - told < tellEvery) continue;
+    told = performance.now();
+    tell();
+  }
+  if (!signal.aborted) tell();
+}
+
+function scanOf({ paths, name, exclude }: SendOptions, taken: readonly string[]): TreeScanOptions {
+  return { paths: paths.filter((place) => place !== '-'), name, exclude, taken, hardLinks: false };
+}
+
+async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<PlainSource> {
+  const skip = (name: string, what: string): void => on({ event: 'skipped', file_name: name, reason: `${what}, which the plain wire cannot carry` });
+  /** The directory that was found last, until something in it is found. */
+  let bare: string | undefined;
+  const empty = (next?: FoundEntry | Skipped | TransferError): void => {
+    const name = next instanceof TransferError ? next.fileName : next?.name;
+    if (bare !== undefined && name?.startsWith(`${bare}/`) !== true) skip(bare, 'an empty directory');
+    bare = undefined;
+  };
+  for await (const { items } of scanTree(scanned)) {
+    for (const item of items) {
+      empty(item);
+      if (item instanceof TransferError) yield item;
+      else if (item.type === 'file') yield { path: item.path, name: item.name };
+      else if (item.type === 'directory') bare = item.name;
+      else skip(item.name, item.type === 'skipped' ? item.reason : 'a symbolic link');
+    }
+  }
+  empty();
+}

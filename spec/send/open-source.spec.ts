@@ -1,0 +1,40 @@
+import { execFileSync } from 'node:child_process';
+import { truncate } from 'node:fs/promises';
+import { expect } from 'chai';
+import { parseEntryName } from '../../lib/name';
+import { OpenSource, type SourceFile } from '../../lib/send/open-source';
+import { bytes, SourceTree } from './source-tree';
+
+describe('an open source', () => {
+  let tree: SourceTree;
+  let file: SourceFile;
+  beforeEach(async () => {
+    tree = await SourceTree.make({ file: bytes(100_000) });
+    file = { path: tree.at('file'), name: parseEntryName('file') };
+  });
+  afterEach(() => tree.remove());
+
+  it('reads at any place, and less only at its end', async () => {
+    const source = await OpenSource.open(file);
+    const memory = new Uint8Array(60_000);
+    expect(await source.read(memory, 10)).to.equal(60_000);
+    expect(Buffer.from(memory).equals(bytes(100_000).subarray(10, 60_010))).to.equal(true);
+    expect(await source.read(memory, 90_000)).to.equal(10_000);
+    await source.checkUnchanged();
+    await source.close();
+  });
+
+  it('notices every change: source-changed', async () => {
+    const source = await OpenSource.open(file);
+    await truncate(file.path, 99_999);
+    const error: unknown = await source.checkUnchanged().catch((thrown: unknown) => thrown);
+    expect(error).to.include({ code: 'source-changed', fileName: 'file' });
+    await source.close();
+  });
+
+  it('is never a FIFO, and nobody waits for a writer', async () => {
+    execFileSync('mkfifo', [tree.at('fifo')]);
+    const error: unknown = await OpenSource.open({ ...file, path: tree.at('fifo') }).catch((thrown: unknown) => thrown);
+    expect(error).to.include({ code: 'source-unreadable' });
+  });
+});
