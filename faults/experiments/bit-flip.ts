@@ -15,6 +15,8 @@ import { type FileSystem, fileSystems } from '../volume';
 interface Case {
   readonly wire: 'plain' | 'session';
   readonly shape: 'small' | 'large' | 'group';
+  /** How small files are read back: `ReadWay`. */
+  readonly way?: 'ring' | 'drop' | 'single';
 }
 
 /** What a try is made of. */
@@ -27,7 +29,9 @@ interface Setting {
 }
 
 const cases: readonly Case[] = [
-  { wire: 'session', shape: 'group' },
+  { wire: 'session', shape: 'group', way: 'ring' },
+  { wire: 'session', shape: 'group', way: 'drop' },
+  { wire: 'session', shape: 'group', way: 'single' },
   { wire: 'session', shape: 'large' },
   { wire: 'plain', shape: 'large' },
   { wire: 'plain', shape: 'small' },
@@ -61,9 +65,9 @@ class BitFlip extends DiskTrials {
     }
   }
 
-  private async flipping({ wire, shape }: Case, setting: Setting): Promise<string[]> {
+  private async flipping({ wire, shape, way }: Case, setting: Setting): Promise<string[]> {
     const { disk, source, pause, contents, promised } = setting;
-    const receiver = await this.commands.receive({ cwd: disk.place, env: pause.env, heard: promised.heard });
+    const receiver = await this.commands.receive({ cwd: disk.place, env: { ...pause.env, ...(way && { SENDALL_READ_BACK: way }) }, heard: promised.heard });
     const { sender, receipts } = this.commands.send(wire, join(source, 'tree'), receiver, { cwd: source, heard: promised.heard });
     try {
       const staged = await pause.reached(sender.ended);
@@ -153,8 +157,12 @@ export const bitFlip: Experiment = {
   run,
   sabotages: [
     {
-      name: 'groups of small files are read back through the page cache',
-      edits: [{ file: 'lib/store/local/group-read.js', from: 'O_RDONLY | O_NOFOLLOW | (ground.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' }],
+      name: 'batches of small files are read back through the page cache, by a ring or one by one',
+      edits: [{ file: 'lib/store/local/staged-batch.js', from: 'if (fd >= 0 && (!reader.direct || calls.readPastCache(fd)))', to: 'if (fd >= 0)' }],
+    },
+    {
+      name: 'batches of small files are read ahead, and were not dropped from the page cache before',
+      edits: [{ file: 'lib/store/local/many-reader.js', from: 'linux.dropFromCache(fd);', to: 'dropped[at] = 1; continue;' }],
     },
     { name: 'what is read back of a file in segments is not compared', edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
     { name: 'what is read back of a file on the plain wire is not compared', edits: [{ file: 'lib/store/local/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },

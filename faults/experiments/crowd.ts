@@ -78,7 +78,7 @@ export const smallCrowd: Experiment = {
   sabotages: [
     {
       name: 'every session has threads of its own, which nobody ends',
-      edits: [{ file: 'lib/store/local/group-lanes.js', from: 'this.threads = threads;', to: "this.threads = new (require('./group-threads').GroupThreads)(threads.setup);" }],
+      edits: [{ file: 'lib/store/local/batch.js', from: 'this.ground = ground;', to: "this.ground = { ...ground, threads: new (require('./batch-threads').BatchThreads)(ground.threads.setup) };" }],
     },
   ],
 };

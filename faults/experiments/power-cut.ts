@@ -245,6 +245,6 @@ export const powerCut: Experiment = {
         { file: 'lib/store/local/small-file.worker.js', from: 'function write({ path, offset, size, direct, mode }) {', to: 'function write({ path, offset, size, mode }) { const direct = false;' },
       ],
     },
-    { name: 'groups of small files are not synced', edits: [{ file: 'lib/store/local/group-commit.worker.js', from: 'calls.syncFileSystem(disk);', to: '' }] },
+    { name: 'groups of small files are not synced', edits: [{ file: 'lib/store/local/batch.worker.js', from: 'system?.syncFileSystem(order.disk);', to: '' }] },
   ],
 };

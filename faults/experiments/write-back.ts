@@ -114,7 +114,10 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
   });
 }
 
-const failedSyncBelieved = 'try { calls.syncFileSystem(disk); } catch {}';
+/** Files are read back as they are in the page cache, in whichever way. */
+const throughCache = { file: 'lib/store/local/staged-batch.js', from: 'if (fd >= 0 && (!reader.direct || calls.readPastCache(fd)))', to: 'if (fd >= 0)' };
+const throughCacheDropped = { file: 'lib/store/local/many-reader.js', from: 'linux.dropFromCache(fd);', to: 'dropped[at] = 1; continue;' };
+const failedSyncBelieved = 'try { system?.syncFileSystem(order.disk); } catch {}';
 
 export const writeBack: Experiment = {
   name: 'write-back',
@@ -125,8 +128,9 @@ export const writeBack: Experiment = {
     {
       name: 'a failed sync of a group is believed, and what is read back comes from the page cache',
       edits: [
-        { file: 'lib/store/local/group-commit.worker.js', from: 'calls.syncFileSystem(disk);', to: failedSyncBelieved },
-        { file: 'lib/store/local/group-read.js', from: 'O_RDONLY | O_NOFOLLOW | (ground.direct ? O_DIRECT : 0)', to: 'O_RDONLY | O_NOFOLLOW' },
+        { file: 'lib/store/local/batch.worker.js', from: 'system?.syncFileSystem(order.disk);', to: failedSyncBelieved },
+        throughCache,
+        throughCacheDropped,
       ],
     },
     {

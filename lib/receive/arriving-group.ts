@@ -2,7 +2,7 @@ import type { AlignedMemory, Lease } from '../threads/aligned-memory';
 import { TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
 import type { DirectoryEntry, Entry, FileEntry, HardLinkEntry } from '../wire/session-list';
-import type { GroupedEarlier, GroupedFile, GroupedStanding, GroupOutcome, GroupStore } from '../store/local/group';
+import type { BatchedEarlier, BatchedFile, BatchedExisting, EntryOutcome, BatchStore } from '../store/local/batch';
 import type { SessionRules } from './rules';
 
 /** What the groups of a session need to know of the entries in them. */
@@ -15,7 +15,7 @@ export interface GroupSink {
   placeOf(name: EntryName): Promise<EntryName | undefined>;
   /** Whether nothing more will come into a group. */
   complete(): boolean;
-  settle(outcomes: readonly GroupOutcome[]): Promise<void>;
+  settle(outcomes: readonly EntryOutcome[]): Promise<void>;
   /** Something went wrong that is about no single entry. */
   broken(error: unknown): void;
 }
@@ -28,7 +28,7 @@ const groupWaits = 1_000;
 /** What of a session is stored in groups, and when each of them is made durable; hard links and the times of directories at the end. */
 export class ArrivingGroup {
   private readonly links: HardLinkEntry[] = [];
-  private earlier: GroupedEarlier[] = [];
+  private earlier: BatchedEarlier[] = [];
   private readonly directories: DirectoryEntry[] = [];
   /** Those of them that were not there before. */
   private readonly made = new Set<number>();
@@ -37,7 +37,7 @@ export class ArrivingGroup {
   private finishing = false;
 
   constructor(
-    private readonly group: GroupStore,
+    private readonly group: BatchStore,
     private readonly rules: Pick<SessionRules, 'ifExists' | 'mayCompare'>,
     private readonly sink: GroupSink,
   ) {}
@@ -65,21 +65,21 @@ export class ArrivingGroup {
   }
 
   /** Takes a file that is to be one more name of an earlier one. */
-  linkEarlier(entry: GroupedEarlier): void {
+  linkEarlier(entry: BatchedEarlier): void {
     this.earlier.push(entry);
     if (this.earlier.length >= groupFiles) this.startFlush();
     else this.flushLater();
   }
 
   /** Takes a file that stands there already, and was read. */
-  standing(entry: GroupedStanding): void {
-    this.group.standing(entry);
+  standing(entry: BatchedExisting): void {
+    this.group.existing(entry);
     this.flushIfDue();
     if (this.group.open.files > 0) this.flushLater();
   }
 
   /** Takes files whose contents stand one after another in `lease`, and gives that back. */
-  write(lease: Lease, files: readonly Omit<GroupedFile, 'ifExists'>[]): void {
+  write(lease: Lease, files: readonly Omit<BatchedFile, 'ifExists'>[]): void {
     const { group, sink } = this;
     const { ifExists } = this.rules;
     // What could not be written comes out of the flush of its group.

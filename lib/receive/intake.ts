@@ -3,7 +3,7 @@ import type { EntryName } from '../name';
 import type { Digests } from '../progress';
 import type { Entry, FileEntry, MissingEntry } from '../wire/session-list';
 import type { SnapshotDone } from '../wire/snapshot-done';
-import type { EarlierFile } from '../store/local/group-tree';
+import type { EarlierFile } from '../store/local/batch';
 import type { Home } from './homes';
 
 /** A file of an earlier snapshot, as far as its manifest tells. */

@@ -2,7 +2,7 @@ import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
 import type { Digests, FileDone } from '../progress';
 import type { Entry, FileEntry, SessionReceipt } from '../wire/session-list';
-import type { FileStat, GroupOutcome } from '../store/local/group';
+import type { FileStat, EntryOutcome } from '../store/local/batch';
 import { NameTable } from '../store/local/name-table';
 import type { Admitted, SessionStore } from '../store/session-store';
 import type { Committed } from '../store/store';
@@ -17,8 +17,6 @@ export interface Pending {
   /** It is to be one more name of this file, whose digest is `digest`. */
   linked?: Earlier | undefined;
   bytesOnWire: number;
-  /** The sender was told that it is wanted: before that it says nothing of it (PROTOCOL.md 17.1). */
-  asked?: boolean;
   /** Of a small file that came in a bundle, as the sender has it. */
   digest?: string | undefined;
   /** Of a small file that stands there, or as `alike`: what it reads as from the disk. */
@@ -85,15 +83,6 @@ export class Unsettled {
     return this.pending.get(file);
   }
 
-  /** Tells the sender that these are wanted. */
-  ask(files: readonly number[]): void {
-    for (const file of files) {
-      const pending = this.pending.get(file);
-      if (pending) pending.asked = true;
-    }
-    this.answers.wanted(files);
-  }
-
   /** Whether there are none. */
   get none(): boolean {
     return this.pending.size === 0;
@@ -126,7 +115,7 @@ export class Unsettled {
   }
 
   /** What became of a group. */
-  async settle(outcomes: readonly GroupOutcome[]): Promise<void> {
+  async settle(outcomes: readonly EntryOutcome[]): Promise<void> {
     const { index } = this.store;
     const receipts: SessionReceipt[] = [];
     const received: FileDone[] = [];

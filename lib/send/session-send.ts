@@ -33,9 +33,6 @@ export interface SessionOutlet {
   stored(outgoing: Outgoing, receipt: SessionReceipt): void;
   refusedBy(outgoing: Outgoing, refusal: SessionRefusal): void;
   failed(error: TransferError): void;
-  /** The connection is lost, and the receiver is dialed, or awaited, again. */
-  connectionLost(reason: TransferError): void;
-  connectionBack(): void;
   receiverWaited(waited: Waited): void;
   /** The receiver says that a file is other than it was, and should not be. */
   alarmed(outgoing: Outgoing, message: string): void;

@@ -44,8 +44,6 @@ export class SessionTransfer implements Sender {
   readonly files: FileDone[] = [];
   readonly failures: TransferError[] = [];
   readonly tally = new Tally();
-  /** How many files and streams were found so far. */
-  offered = 0;
   /** What became of a backup. */
   snapshot: SnapshotDone | undefined;
   private readonly waits = new Waits();
@@ -94,9 +92,6 @@ export class SessionTransfer implements Sender {
           stored: (outgoing, receipt) => this.stored(outgoing, receipt),
           refusedBy: (outgoing, refusal) => this.refusedBy(outgoing, refusal),
           failed: (error) => this.failed(error),
-          connectionLost: ({ message }) =>
-            on({ event: 'connection', state: 'lost', message, retry_for: Math.round(retryFor / 1000) }),
-          connectionBack: () => on({ event: 'connection', state: 'back' }),
           receiverWaited: (waited) => this.receiverWaited(waited),
           alarmed: ({ found }, message) => this.failed(new TransferError('mismatch', message, { fileName: nameOf(found), hint: sourceRotHint })),
           snapshot: (done) => {
@@ -124,10 +119,7 @@ export class SessionTransfer implements Sender {
     const { paths, input = process.stdin, name, text } = this.options;
     if (text !== undefined) yield [{ type: 'text', text }];
     const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true }) : undefined;
-    if (inputName !== undefined) {
-      this.offered++;
-      yield [{ type: 'stream', name: inputName, input }];
-    }
+    if (inputName !== undefined) yield [{ type: 'stream', name: inputName, input }];
     const places = paths.filter((place) => place !== '-');
     if (places.length > 0) yield* this.scanned(places, inputName === undefined ? [] : [inputName]);
     for await (const found of this.contents.source ?? []) {
@@ -159,7 +151,6 @@ export class SessionTransfer implements Sender {
   private warm(found: readonly (Outgoing['found'] | TransferError)[]): void {
     for (const each of found) {
       if (each instanceof TransferError || each.type !== 'file') continue;
-      this.offered++;
       if (each.size > smallFile) this.segments.warm();
       else this.bundles.warm();
     }

@@ -1,6 +1,6 @@
 import type { EntryName } from '../name';
 import type { Digests, Verified } from '../progress';
-import type { GroupStore } from './local/group';
+import type { BatchStore } from './local/batch';
 import type { PartialFiles } from './local/partial-files';
 import type { ReceiptIndex } from './local/receipt-index';
 
@@ -24,8 +24,8 @@ export interface SessionStore {
   readonly verified: Verified;
   /** Large files, which survive an interruption. */
   readonly partials: PartialFiles;
-  /** Everything else, durable in groups. */
-  readonly group: GroupStore;
+  /** Everything else, durable in batches. */
+  readonly group: BatchStore;
   /** What this store has given receipts for. */
   readonly index: ReceiptIndex;
   /**

@@ -29,9 +29,12 @@ export interface ForeignFunctions {
   load(library: null): { func(prototype: string): ForeignFunction };
   /** That of the last call in this thread. */
   errno(): number;
+  address(pointer: unknown): bigint;
+  /** The memory at a pointer, which has to stay mapped. */
+  view(pointer: unknown, length: number): ArrayBuffer;
 }
 
-export type ForeignFunction = (...values: readonly (number | string | bigint | BigInt64Array | Uint8Array | Uint32Array)[]) => number | bigint;
+export type ForeignFunction = (...values: readonly (number | string | bigint | BigInt64Array | Uint8Array | Uint32Array | null)[]) => number | bigint;
 
 // The same on x64 and arm64; a timespec is two int64 on both, with glibc and with musl.
 const atCurrentDirectory = -100;
@@ -108,7 +111,8 @@ function wholePath(path: string): string {
   throw Object.assign(new Error('EINVAL: the path contains NUL'), { code: 'EINVAL' });
 }
 
-function systemError(number: number, syscall: string): NodeJS.ErrnoException & { readonly code: string } {
+/** The error of a system call, by its errno. */
+export function systemError(number: number, syscall: string): NodeJS.ErrnoException & { readonly code: string } {
   const [code, text] = getSystemErrorMap().get(-number) ?? [`Unknown system error ${-number}`, 'unknown error'];
   return Object.assign(new Error(`${code}: ${text}, ${syscall}`), { code, errno: -number, syscall });
 }

@@ -165,6 +165,8 @@ describe('a machine that gives no system calls', () => {
     expect(bindSystemCalls(undefined)).to.equal(undefined);
     const lacking: ForeignFunctions = {
       errno: () => 0,
+      address: () => 0n,
+      view: () => new ArrayBuffer(0),
       load: () => ({
         func: (prototype) => {
           if (prototype.includes('renameat2')) throw new Error('Cannot find function in shared library');

@@ -4,9 +4,9 @@ export const ownerReads = 0o400;
 /** Longer names, in bytes, would make too long a path in the staging directory. */
 const longestTogether = 3_000;
 
-/** Whether `name` is staged apart from the others because of its length. */
-export function isTooLong(name: string): boolean {
-  return name.length > longestTogether / 3 && Buffer.byteLength(name) > longestTogether;
+/** Whether a name of so many bytes is staged apart from the others. */
+export function isTooLong(bytes: number): boolean {
+  return bytes > longestTogether;
 }
 
 /** The path of what is staged under its final name, in the tree of the group whose private directory is `home`. */

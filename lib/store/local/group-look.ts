@@ -2,7 +2,7 @@ import { lstatSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../../errors';
 import { OpenDirectories } from './group-directories';
-import type { FileStat } from './group-read';
+import type { FileStat } from './existing-content';
 
 /** What stands under a name. */
 export interface Standing extends FileStat {

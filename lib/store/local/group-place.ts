@@ -1,14 +1,22 @@
 import { type BigIntStats, linkSync, lstatSync, lutimesSync, mkdirSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
-import { parseEntryName, printable } from '../../name';
+import { type EntryName, parseEntryName, printable } from '../../name';
 import type { SystemCalls } from '../../threads/system-calls';
 import { cannotLink } from './final-name';
 import type { OpenDirectories } from './group-directories';
-import type { EarlierFile } from './group-tree';
-import { type Content, fileStat, type FileStat, readContent, type ReadGround } from './group-read';
+import { type Content, fileStat, type FileStat, readContent, type ReadGround } from './existing-content';
 import { alreadyThere } from './local-file';
 import type { Committed, IfExists } from '../store';
+
+/** A file that is outside of this store, on the same disk. */
+export interface EarlierFile {
+  /** The path of a directory that is trusted, and the file's name below it, which is walked to without following symbolic links. */
+  readonly root: string;
+  readonly name: EntryName;
+  readonly size: number;
+  readonly mtime: bigint;
+}
 
 /** Something that gets its final name by itself. */
 export type Placing = {

@@ -5,8 +5,8 @@ import { asTransferError, TransferError } from '../../errors';
 import { printable } from '../../name';
 import type { Digests, Verified } from '../../progress';
 import { DirectoryTree } from './directory-tree';
-import { GroupStore } from './group';
-import { GroupThreads } from './group-threads';
+import { BatchStore } from './batch';
+import { BatchThreads } from './batch-threads';
 import type { Allowance, Room } from '../limited';
 import { probe, type Abilities } from './local-probe';
 import { alreadyThere, LocalFile } from './local-file';
@@ -29,7 +29,7 @@ export class LocalStore implements Store {
   private readonly files = new Set<LocalFile>();
   private readonly memory = new LargeMemory();
   private readonly lanes = new SmallFileLanes();
-  private readonly threads: GroupThreads;
+  private readonly threads: BatchThreads;
   /** What a new file of ours is allowed, as any program would make it. */
   private readonly mode = 0o666 & ~process.umask();
   private readonly pool = new DigestPool();
@@ -48,7 +48,7 @@ export class LocalStore implements Store {
     this.index = ReceiptIndex.open(opened.own);
     this.index.catch(() => undefined);
     const { direct, foldsNames } = abilities;
-    this.threads = new GroupThreads({ root: tree.root.at('.'), direct, foldsNames });
+    this.threads = new BatchThreads({ root: tree.root.at('.'), direct, foldsNames });
   }
 
   /**
@@ -136,10 +136,10 @@ export class LocalStore implements Store {
     await undoAll(kept ? [...undo, () => kept.index.close(), () => kept.partials.close()] : undo, 'The receive directory could not be closed');
   }
 
-  private openGroup(algorithm: keyof Digests): GroupStore {
+  private openGroup(algorithm: keyof Digests): BatchStore {
     const { tree, verified, threads } = this;
     try {
-      return new GroupStore({ tree, staging: this.opened.staging, verified, foldsNames: this.abilities.foldsNames, algorithm, threads });
+      return new BatchStore({ tree, staging: this.opened.staging, verified, algorithm, threads });
     } catch (error) {
       throw asTransferError(error, 'disk', 'The staging directory cannot be opened');
     }

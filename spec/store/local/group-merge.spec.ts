@@ -94,14 +94,12 @@ describe('A group that meets what is there already', function () {
     expect(await readdir(place.at('d'))).to.have.lengthOf(6);
   });
 
-  it('counts what is open, and says how far the reading back is', async () => {
-    const seen: number[] = [];
+  it('counts what is open', async () => {
     for (let bundle = 0; bundle < 4; bundle++) await place.write(Object.fromEntries(Array.from({ length: 50 }, (_, at) => [`d/${bundle}-${at}`, 'x'.repeat(10)])));
     place.symlink('s', 't');
     expect(place.store.open).to.include({ files: 201, bytes: 2_000 });
-    await place.store.flush((done) => seen.push(done));
-    expect(seen).to.deep.equal([...seen].sort((one, other) => one - other));
-    expect([seen.length > 1, seen.at(-1)]).to.deep.equal([true, 2_000]);
+    await place.store.flush();
+    expect(place.store.open).to.include({ files: 0, bytes: 0 });
   });
 });
 

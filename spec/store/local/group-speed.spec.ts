@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { createHash } from 'node:crypto';
 import { parseEntryName } from '../../../lib/name';
-import type { GroupOutcome } from '../../../lib/store/local/group';
+import type { EntryOutcome } from '../../../lib/store/local/batch';
 import { systemCalls } from '../../../lib/threads/system-calls';
 import { Grouping, someTime } from './grouping';
 
@@ -21,7 +21,7 @@ describe('20,000 files of 4 KiB', function () {
       const digest = createHash('sha256').update(bytes).digest('hex');
       const files = Array.from({ length: count }, (_, file) => ({ file, name: parseEntryName(`tree/d${Math.floor(file / 100)}/f${file}`), size, digest, mode: 0o644, mtime: someTime, ifExists: 'refuse' as const }));
       const began = performance.now();
-      const flushes: Promise<GroupOutcome[]>[] = [];
+      const flushes: Promise<EntryOutcome[]>[] = [];
       for (let at = 0; at < count; at += perBundle) {
         const lease = await place.store.memory.lease();
         const bundle = files.slice(at, at + perBundle);

@@ -46,7 +46,7 @@ const programs: Readonly<Record<string, (place: Grouping) => Promise<void>>> = {
 };
 
 async function main([directory = '', program = '', how = '']: readonly string[]): Promise<void> {
-  const place = await Grouping.open({ directory, ...(how === 'each' ? { syncEach: true } : {}) });
+  const place = await Grouping.open({ directory, ...(how === 'each' ? { syncEach: true } : {}), ...(how === 'one thread' ? { workers: 1 } : {}) });
   process.stdout.write('open\n');
   await programs[program]?.(place);
   await place.close();

@@ -4,15 +4,15 @@ import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEntryName } from '../../../lib/name';
 import { DirectoryTree } from '../../../lib/store/local/directory-tree';
-import { type GroupedDirectory, type GroupedFile, type GroupedSymlink, type GroupOutcome, type GroupPlace, GroupStore } from '../../../lib/store/local/group';
-import { GroupThreads } from '../../../lib/store/local/group-threads';
+import { type BatchedDirectory, type BatchedFile, type BatchedSymlink, type BatchGround, BatchStore, type EntryOutcome } from '../../../lib/store/local/batch';
+import { BatchThreads } from '../../../lib/store/local/batch-threads';
 import { probe } from '../../../lib/store/local/local-probe';
 import { openReceiveDirectory, type ReceiveDirectory } from '../../../lib/store/local/receive-directory';
 import type { IfExists } from '../../../lib/store/store';
 import { emptyDirectory } from './local-place';
 
 /** What a file of a group may have, apart from name and content. */
-export type Extras = Partial<Pick<GroupedFile, 'mode' | 'mtime' | 'ifExists' | 'digest'>>;
+export type Extras = Partial<Pick<BatchedFile, 'mode' | 'mtime' | 'ifExists' | 'digest'>>;
 
 export const someTime = 1_700_000_000_123_456_789n;
 
@@ -22,28 +22,28 @@ export function sha256Of(bytes: Uint8Array): string {
 
 /** A group store in a receive directory, to be filled in few words. Entries are numbered in the order in which they come. */
 export class Grouping {
-  readonly store: GroupStore;
+  readonly store: BatchStore;
   private number = 0;
   private closed: Promise<void> | undefined;
 
   private constructor(
     readonly directory: string,
-    private readonly place: GroupPlace,
+    private readonly place: BatchGround,
     readonly direct: boolean,
     private readonly opened: ReceiveDirectory,
   ) {
-    this.store = new GroupStore(place);
+    this.store = new BatchStore(place);
   }
 
-  static async open(options: { readonly directory?: string; readonly syncEach?: boolean; readonly foldsNames?: boolean } = {}): Promise<Grouping> {
+  static async open(options: { readonly directory?: string; readonly syncEach?: boolean; readonly foldsNames?: boolean; readonly workers?: number } = {}): Promise<Grouping> {
     const directory = options.directory ?? (await emptyDirectory());
     const opened = await openReceiveDirectory(directory);
     const { direct } = await probe(opened.staging);
     const foldsNames = options.foldsNames ?? false;
     const tree = new DirectoryTree(opened.root, foldsNames);
     const { syncEach } = options;
-    const threads = new GroupThreads({ root: tree.root.at('.'), direct, foldsNames, ...(syncEach === undefined ? {} : { syncEach }) });
-    const place = { tree, staging: opened.staging, verified: direct ? 'device' : 'cache', foldsNames, algorithm: 'sha256', threads } as const;
+    const threads = new BatchThreads({ root: tree.root.at('.'), direct, foldsNames, ...(syncEach === undefined ? {} : { syncEach }) }, options.workers);
+    const place = { tree, staging: opened.staging, verified: direct ? 'device' : 'cache', algorithm: 'sha256', threads } as const;
     return new Grouping(directory, place, direct, opened);
   }
 
@@ -51,7 +51,7 @@ export class Grouping {
   async write(files: Readonly<Record<string, string | Uint8Array>>, extras: Extras = {}, store = this.store): Promise<void> {
     const lease = await store.memory.lease();
     let at = 0;
-    const bundle: GroupedFile[] = [];
+    const bundle: BatchedFile[] = [];
     for (const [name, content] of Object.entries(files)) {
       const bytes = Buffer.from(content);
       lease.bytes.set(bytes, at);
@@ -62,9 +62,9 @@ export class Grouping {
   }
 
   /** Another group store in the same receive directory, for one bundle in one group at a time; close it before this one. */
-  another(): { put(files: Readonly<Record<string, string>>): Promise<GroupOutcome[]>; close(): Promise<void> } {
-    const store = new GroupStore(this.place);
-    const put = async (files: Readonly<Record<string, string>>): Promise<GroupOutcome[]> => {
+  another(): { put(files: Readonly<Record<string, string>>): Promise<EntryOutcome[]>; close(): Promise<void> } {
+    const store = new BatchStore(this.place);
+    const put = async (files: Readonly<Record<string, string>>): Promise<EntryOutcome[]> => {
       await this.write(files, {}, store);
       return store.flush();
     };
@@ -77,11 +77,11 @@ export class Grouping {
     return words(await this.store.flush());
   }
 
-  symlink(name: string, target: string, extras: Partial<Pick<GroupedSymlink, 'mtime' | 'ifExists'>> = {}): void {
+  symlink(name: string, target: string, extras: Partial<Pick<BatchedSymlink, 'mtime' | 'ifExists'>> = {}): void {
     this.store.symlink({ ...this.numbered(name), target, mtime: someTime, ifExists: 'refuse', ...extras });
   }
 
-  makeDirectory(name: string, extras: Partial<Pick<GroupedDirectory, 'mode' | 'mtime'>> = {}): void {
+  makeDirectory(name: string, extras: Partial<Pick<BatchedDirectory, 'mode' | 'mtime'>> = {}): void {
     this.store.directory({ ...this.numbered(name), mode: 0o755, mtime: someTime, ...extras });
   }
 
@@ -123,6 +123,6 @@ export class Grouping {
 }
 
 /** Each outcome as `stored a/b`, or as the code of its error. */
-export function words(outcomes: readonly GroupOutcome[]): string[] {
+export function words(outcomes: readonly EntryOutcome[]): string[] {
   return outcomes.map(({ committed, error }) => (committed ? `${committed.outcome} ${committed.path}` : (error?.code ?? 'nothing')));
 }

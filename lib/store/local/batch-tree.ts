@@ -1,0 +1,138 @@
+// The directories of a batch, as they are staged.
+import { closeSync, constants, mkdirSync, openSync } from 'node:fs';
+import path from 'node:path';
+import { errnoOf } from '../../errors';
+import { collationKey } from '../../name';
+import { nameOfBytes, systemPath } from '../../name-bytes';
+import type { OpenDirectory } from '../../threads/file-calls';
+import { column, columns, type FileList } from './batch-list';
+import { stagedTogether } from './group-home';
+import { notADirectory } from './group-place';
+import type { IfExists } from '../store';
+
+/** What of a batch is no file: made when everything has come. */
+export type BatchThing =
+  | { readonly kind: 'directory'; readonly number: number; readonly name: string }
+  | { readonly kind: 'symlink'; readonly number: number; readonly name: string; readonly target: string; readonly mtime: bigint; readonly ifExists: IfExists };
+
+/** An entry in a staged directory: the file `row` of the list with that index, or something else. */
+export type BatchEntry = { readonly list: number; readonly row: number } | { readonly thing: BatchThing };
+
+/** A staged directory, and what will get its final name together with it. */
+export class Branch {
+  readonly branches: Branch[] = [];
+  readonly entries: BatchEntry[] = [];
+  directory: OpenDirectory | undefined;
+
+  /** `name` relative to the receive directory; `.` is the receive directory itself. */
+  constructor(
+    readonly name: string,
+    readonly parent: Branch | undefined,
+  ) {}
+
+  /** Whether anything below is still to be stored. */
+  isLive(alive: (entry: BatchEntry) => boolean): boolean {
+    return this.entries.some(alive) || this.branches.some((below) => below.isLive(alive));
+  }
+
+  /** Everything in it, at any depth. */
+  *all(): Generator<BatchEntry> {
+    yield* this.entries;
+    for (const branch of this.branches) yield* branch.all();
+  }
+
+  /** The branches below in which nothing is to be stored, each behind those below it. */
+  *dead(alive: (entry: BatchEntry) => boolean): Generator<Branch> {
+    for (const branch of this.branches) {
+      yield* branch.dead(alive);
+      if (!branch.isLive(alive)) yield branch;
+    }
+  }
+}
+
+const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
+/** Staged directories that are open at once. */
+const mostOpen = 64;
+const apartName = 'apart';
+
+/** A private tree with the final names in it, and apart from it a directory for what has no room there. Nothing in it leads elsewhere. */
+export class BatchTree {
+  readonly root = new Branch('.', undefined);
+  private readonly byName = new Map([['.', this.root]]);
+  private readonly spelled = new Map<string, string>();
+  private open: { directory: OpenDirectory | undefined }[] = [];
+  private readonly apartPlace: { directory: OpenDirectory | undefined } = { directory: undefined };
+  /** That of the file before: the next is mostly in the same. */
+  private last: { readonly bytes: Buffer; readonly branch: Branch } | undefined;
+
+  /** `home`: the path of the batch's private directory. */
+  constructor(
+    private readonly home: string,
+    private readonly foldsNames: boolean,
+  ) {}
+
+  /** The branch of the file at `row`, whose last component begins at `base`. */
+  branchOf(list: FileList, row: number, base: number): Branch {
+    const from = list.numbers[row * columns + column.name] ?? 0;
+    if (base === from) return this.root;
+    const bytes = Buffer.from(list.names.buffer, list.names.byteOffset + from, base - 1 - from);
+    if (this.last?.bytes.equals(bytes) === true) return this.last.branch;
+    const branch = this.branchNamed(nameOfBytes(bytes));
+    this.last = { bytes, branch };
+    return branch;
+  }
+
+  /** The branch of the directory `name`, and those above it. */
+  branchNamed(name: string): Branch {
+    const known = this.byName.get(name);
+    if (known) return known;
+    const parent = this.branchNamed(path.posix.dirname(name));
+    const branch = new Branch(name, parent);
+    parent.branches.push(branch);
+    this.byName.set(name, branch);
+    return branch;
+  }
+
+  /** The staged directory itself, good until the next call; it and those above it are made if they are missing. Throws `exists` where a file is in the way. */
+  directory(branch: Branch): OpenDirectory {
+    return branch.directory ?? this.enter(branch, stagedTogether(this.home, branch.name), branch.name);
+  }
+
+  /** The directory of what is staged under its number. */
+  apart(): OpenDirectory {
+    return this.apartPlace.directory ?? this.enter(this.apartPlace, `${this.home}/${apartName}`, apartName);
+  }
+
+  /** The name given here before of which the disk would say that it is the same as `name`, or as one above it, although it is not. */
+  collision(name: string): string | undefined {
+    if (!this.foldsNames || name === '.') return undefined;
+    const above = this.collision(path.posix.dirname(name));
+    if (above !== undefined) return above;
+    const key = collationKey(name);
+    const other = this.spelled.get(key) ?? name;
+    this.spelled.set(key, other);
+    return other === name ? undefined : other;
+  }
+
+  /** Closes all directories; those that are asked for again are opened again. */
+  close(): void {
+    for (const place of this.open.splice(0)) {
+      if (place.directory) closeSync(place.directory.fd);
+      place.directory = undefined;
+    }
+  }
+
+  private enter(place: { directory: OpenDirectory | undefined }, staged: string, name: string): OpenDirectory {
+    if (this.open.length >= mostOpen) this.close();
+    const at = systemPath(staged);
+    try {
+      mkdirSync(at, { recursive: true });
+      place.directory = { fd: openSync(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), path: Buffer.from(at) };
+    } catch (error) {
+      if (['EEXIST', 'ENOTDIR'].includes(errnoOf(error) ?? '')) throw notADirectory(name, error);
+      throw error;
+    }
+    this.open.push(place);
+    return place.directory;
+  }
+}

@@ -1,0 +1,158 @@
+// The thread that stores batches in a receive directory: plain synchronous calls, an order for a bundle or a whole batch.
+import { fchmodSync } from 'node:fs';
+import { workerData } from 'node:worker_threads';
+import type { DigestAlgorithm } from '../../digest/digest';
+import { fileCalls } from '../../threads/file-calls';
+import { failureOf, serveEach } from '../../threads/lane';
+import { setFileTime, systemCalls } from '../../threads/system-calls';
+import type { FileList } from './batch-list';
+import { readExisting, type ReadExisting } from './existing-content';
+import { OpenDirectories } from './group-directories';
+import type { Failed } from './group-failure';
+import { look, type Looked } from './group-look';
+import { place, type Placed, type Placing, type PlacingGround } from './group-place';
+import { ManyReader } from './many-reader';
+import type { BatchThing } from './batch-tree';
+import { type BatchAnswer, confirmDisk, StagedBatch } from './staged-batch';
+import { syncDirectories } from './sync-directories';
+
+/** What a thread that stores batches is started with. */
+export interface BatchSetup {
+  /** The path of the receive directory. */
+  readonly root: string;
+  /** O_DIRECT reaches the device. */
+  readonly direct: boolean;
+  readonly foldsNames: boolean;
+  readonly umask: number;
+  /** Every file and directory is made durable by itself, since the disk cannot be synced as a whole. */
+  readonly syncEach: boolean;
+  /** Held by the thread that gives final names: 0 while nobody does. */
+  readonly turn: Int32Array;
+}
+
+export type BatchOrder =
+  /** Writes the files of a bundle, whose contents are in `memory`. `home`: the path of the batch's private directory, which names the batch. */
+  | { readonly order: 'write'; readonly home: string; readonly list: FileList; readonly memory: ArrayBuffer | SharedArrayBuffer }
+  /** Makes durable what was done before through `disk`, opened before that; first `things` are staged, if this is for a batch. */
+  | { readonly order: 'sync'; readonly disk: number; readonly batch: { readonly home: string; readonly things: readonly BatchThing[] } | undefined }
+  /** Reads a batch of so many entries back, gives it its final names, and removes what is left of it. */
+  | { readonly order: 'commit'; readonly home: string; readonly entries: number; readonly algorithm: DigestAlgorithm }
+  /** Throws a batch away. */
+  | { readonly order: 'discard'; readonly home: string }
+  /** Makes things, staged in `home`, and gives them their final names. */
+  | { readonly order: 'place'; readonly home: string; readonly things: readonly Placing[]; readonly algorithm: DigestAlgorithm }
+  /** Sets mode and mtime of directories under their final names. */
+  | { readonly order: 'finish'; readonly directories: readonly { readonly name: string; readonly mode: number; readonly mtime: bigint }[] }
+  /** What is at these names. */
+  | { readonly order: 'look'; readonly names: readonly string[] }
+  /** What the files at these names read as. */
+  | { readonly order: 'read'; readonly names: readonly string[]; readonly algorithm: DigestAlgorithm };
+
+/** What came of each thing in an order. */
+export type PlaceAnswer = readonly (Placed | Failed)[];
+
+export type BatchReply = BatchAnswer | PlaceAnswer | Looked | ReadExisting | undefined;
+
+const setup = workerData as BatchSetup;
+const { root, direct, foldsNames, umask, syncEach, turn } = setup;
+const calls = fileCalls();
+const system = syncEach ? undefined : systemCalls();
+const reader = ManyReader.create(calls, direct);
+const batches = new Map<string, StagedBatch>();
+
+async function carryOut(order: BatchOrder): Promise<BatchReply> {
+  switch (order.order) {
+    case 'write':
+      batchOf(order.home).write(order.list, new Uint8Array(order.memory));
+      return undefined;
+    case 'sync':
+      if (order.batch) batchOf(order.batch.home).make(order.batch.things);
+      system?.syncFileSystem(order.disk);
+      confirmDisk(order.disk);
+      return undefined;
+    case 'commit':
+      return commit(order);
+    case 'discard':
+      discard(order.home);
+      return undefined;
+    case 'place':
+      try {
+        return await placing((ground) => each(order.things, (thing) => place(thing, ground)), order.algorithm);
+      } finally {
+        discard(order.home);
+      }
+    case 'finish':
+      return placing(({ directories }) => each(order.directories, (directory) => finish(directory, directories)), 'sha256');
+    case 'look':
+      return look(order.names, root);
+    case 'read':
+      return readExisting(order.names, { calls, reader, root, algorithm: order.algorithm, syncEach });
+  }
+}
+
+async function commit({ home, entries, algorithm }: Extract<BatchOrder, { readonly order: 'commit' }>): Promise<BatchAnswer> {
+  const batch = batchOf(home);
+  try {
+    await batch.readBack(entries, algorithm);
+    return await placing((ground) => batch.publish(ground), algorithm);
+  } finally {
+    discard(home);
+  }
+}
+
+function batchOf(home: string): StagedBatch {
+  const batch = batches.get(home) ?? new StagedBatch(home, { calls, reader, umask, foldsNames, syncEach });
+  batches.set(home, batch);
+  return batch;
+}
+
+/** What cannot be removed now is removed together with the staging directory. */
+function discard(home: string): void {
+  const batch = batches.get(home) ?? new StagedBatch(home, { calls, reader, umask, foldsNames, syncEach });
+  batches.delete(home);
+  batch.discard();
+}
+
+/** Runs `action` while no other thread gives names in this receive directory. */
+async function placing<T>(action: (ground: PlacingGround) => Promise<T>, algorithm: DigestAlgorithm): Promise<T> {
+  const directories = new OpenDirectories(root, foldsNames);
+  const others = new Map<string, OpenDirectories>();
+  const elsewhere = (other: string): OpenDirectories => {
+    const known = others.get(other) ?? new OpenDirectories(other, foldsNames);
+    others.set(other, known);
+    return known;
+  };
+  while (Atomics.compareExchange(turn, 0, 0, 1) !== 0) Atomics.wait(turn, 0, 1);
+  try {
+    const answer = await action({ directories, elsewhere, calls: system, algorithm, direct, syncEach });
+    if (syncEach) syncDirectories(directories);
+    return answer;
+  } finally {
+    Atomics.store(turn, 0, 0);
+    Atomics.notify(turn, 0, 1);
+    directories.close();
+    for (const other of others.values()) other.close();
+  }
+}
+
+function finish({ name, mode, mtime }: { readonly name: string; readonly mode: number; readonly mtime: bigint }, directories: OpenDirectories): Placed {
+  const fd = directories.descriptor(name);
+  fchmodSync(fd, mode);
+  setFileTime(fd, mtime);
+  directories.touched.add(name);
+  return { outcome: 'stored', path: name };
+}
+
+async function each<Row>(rows: readonly Row[], action: (row: Row) => Placed | Promise<Placed>): Promise<PlaceAnswer> {
+  const answer: (Placed | Failed)[] = [];
+  for (const row of rows) {
+    try {
+      answer.push(await action(row));
+    } catch (error) {
+      answer.push(failureOf(error));
+    }
+  }
+  return answer;
+}
+
+serveEach(carryOut);

@@ -1,0 +1,52 @@
+import type { DigestAlgorithm } from '../../digest/digest';
+import type { EntryName } from '../../name';
+import type { BatchOrder, BatchReply } from './batch.worker';
+import type { Content, ReadExisting } from './existing-content';
+import { look, type Looked, type Standing, standingsOf } from './group-look';
+import { diskError } from './staged-bytes';
+
+/** Names that one thread looks at in one go. */
+const namesPerLook = 1_000;
+/** So many are looked at in no time: a session of some large files needs no thread for them. */
+const fewNames = 8;
+/** So many files one thread reads in one go. */
+const namesPerReading = 512;
+
+/** What is in a receive directory, whose path is `root`, when many are asked for at once. Rejects with `disk` only where a thread fails. */
+export class ExistingEntries {
+  constructor(
+    private readonly ask: (order: BatchOrder) => Promise<BatchReply>,
+    private readonly algorithm: DigestAlgorithm,
+    private readonly root: string,
+  ) {}
+
+  /** What is at these names; undefined where nothing is, or where symbolic links would have to be followed. */
+  async look(names: readonly EntryName[]): Promise<(Standing | undefined)[]> {
+    if (names.length <= fewNames) return attempt(names, async () => standingsOf(look(names, this.root)));
+    return attempt(names, async () => {
+      const answers = await Promise.all(slicesOf(names, namesPerLook).map((slice) => this.ask({ order: 'look', names: slice })));
+      return (answers as Looked[]).flatMap(standingsOf);
+    });
+  }
+
+  /** What the regular files at these names read as, from where a receipt says they were read; undefined for anything else, and for what cannot be read. */
+  async read(names: readonly EntryName[]): Promise<(Content | undefined)[]> {
+    return attempt(names, async () => {
+      const answers = await Promise.all(slicesOf(names, namesPerReading).map((slice) => this.ask({ order: 'read', names: slice, algorithm: this.algorithm })));
+      return (answers as ReadExisting[]).flatMap(({ contents }) => contents);
+    });
+  }
+}
+
+/** All of them, in pieces of `length` and a last one. */
+function slicesOf<T>(all: readonly T[], length: number): T[][] {
+  return Array.from({ length: Math.ceil(all.length / length) }, (_, at) => all.slice(at * length, (at + 1) * length));
+}
+
+async function attempt<Found>([first]: readonly EntryName[], action: () => Promise<Found>): Promise<Found> {
+  try {
+    return await action();
+  } catch (error) {
+    throw diskError(error, { name: first ?? '' });
+  }
+}
