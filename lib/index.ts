@@ -9,13 +9,13 @@ export { backup, type BackupOptions, type BackupResult } from './snapshot/backup
 export type { Receiver, ReceiverOptions } from './receive/receiver';
 export type { IfExists } from './store/store';
 export { TransferError, type ErrorCode, type TransferErrorOptions } from './errors';
-export type { Bottleneck, Damage, DamageReason, Digests, DrillReport, FileDone, Listener, Phase, Summary, TransferEvent, Verified } from './progress';
-export { printable } from './name';
+export type { Bottleneck, Damage, DamageReason, Digests, DrillReport, FileDone, Listener, Phase, SnapshotEvent, Summary, TransferEvent, Verified } from './progress';
+export { printable, type EntryName } from './name';
 export { encodeFrame, HeaderDecoder, type JsonObject } from './wire/frame';
 export { sendall } from './net/sendall';
 export { createKey, formatTicket, parseTicket, type SessionKey, type Ticket } from './net/ticket';
 export { AuthorizedKeys, type Authorization, type Rights, type WantedAuthorization } from './access/authorized';
-export { dial, listen, type Dialed, type Listening } from './net/socket';
+export { dial, listen, type Dialed, type DialOptions, type Listening, type Reached } from './net/socket';
 export { Connection, type HeaderDeadlines } from './net/connection';
 export { tryDial, type Tried } from './net/try-dial';
 export { Datagrams, type Datagram } from './net/datagrams';
@@ -29,3 +29,6 @@ export type { ChangedEntry, Difference, OneSided } from './snapshot/manifest/dif
 export type { Pruned, PruneEvent } from './snapshot/prune/prune';
 export type { KeepReason, KeepRules } from './snapshot/prune/retention';
 export type { VerifyResult } from './snapshot/verify/verify-run';
+export type { Address } from './net/address';
+export type { ByteStream } from './net/byte-stream';
+export type { PeerUser } from './net/peer-user';

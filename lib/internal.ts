@@ -2,7 +2,7 @@
 export { BackedUp } from './access/backed-up';
 export { Peers, type Peer } from './access/peers';
 export { checkKeyName, readPrivateFile } from './access/private-file';
-export { defaultPort, formatAddress, isPlainTarget, parseAddress, type Address } from './net/address';
+export { defaultPort, formatAddress, isPlainTarget, parseAddress } from './net/address';
 export { ownHost } from './net/own-address';
 export { nameOfBytes } from './name-bytes';
 export { isTicket } from './net/ticket';

@@ -67,7 +67,9 @@ describe('the package, installed from its own tarball into an empty project', fu
     expect(packed).to.include.members(['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'PROTOCOL.md', 'dist/cli/main.js']);
     const built = /^dist\/(lib|cli)\/.*(\.js|\.d\.ts)$/;
     expect(packed).to.include.members(['dist/lib/index.js', 'dist/lib/index.d.ts']);
-    expect(packed.filter((path) => !built.test(path) && !/^(package\.json|LICENSE|[A-Z]+\.md)$/.test(path))).to.deep.equal([]);
+    expect(packed).to.include.members(['docs/backups.md', 'docs/systemd/sendall-backup.service', 'fixtures/json-events.schema.json']);
+    const read = /^(package\.json|LICENSE|[A-Z]+\.md|docs\/.*|fixtures\/json-events\.schema\.json)$/;
+    expect(packed.filter((path) => !built.test(path) && !read.test(path))).to.deep.equal([]);
   });
 
   it('is imported from an ES module by name', async () => {

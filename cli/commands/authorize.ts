@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { Authorization, Rights } from '../../lib/index';
-import type { Address } from '../../lib/internal';
+import type { Address } from '../../lib/index';
 import { parseExpiry } from '../expiry';
 import type { KeyEvent, KeyWords } from '../key-events';
 import type { Shell } from '../run';
