@@ -53,7 +53,7 @@ export class ArrivingFiles {
     const { entry, update, alike } = arrival;
     const { peer, ifExists } = this.rules;
     try {
-      const partial = await this.store.partials.take({ ...entry, peer, ifExists, algorithm: this.algorithm }, update ? {} : alike ? { path: `${alike.file.root}/${alike.file.name}` } : false);
+      const partial = await this.store.partials.take({ ...entry, peer, ifExists, algorithm: this.algorithm }, update ? {} : alike ? { basis: { path: alike.file.root, below: alike.file.name } } : false);
       if (this.over || !this.tree.expects(entry.file)) {
         await partial.suspend();
         return;

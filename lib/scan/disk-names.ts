@@ -7,8 +7,8 @@ import { nameOfBytes, systemPath } from '../name-bytes';
 export type DirectoryEntry = Pick<Dirent, 'name' | 'isDirectory' | 'isFile'>;
 
 /** What is in a directory, by the code units of the names. Throws the errors of the operating system. */
-export function readDirectory(path: string): readonly DirectoryEntry[] {
-  const at = systemPath(path);
+export function readDirectory(path: string | Buffer): readonly DirectoryEntry[] {
+  const at = typeof path === 'string' ? systemPath(path) : path;
   const entries: DirectoryEntry[] = readdirSync(at, { withFileTypes: true });
   // Names as bytes cost more, and are needed only where something may be wrong in one.
   const named = entries.some(({ name }) => name.includes('\ufffd')) ? readDirectoryBytes(at) : entries;
@@ -21,6 +21,6 @@ function readDirectoryBytes(at: string | Buffer): DirectoryEntry[] {
 }
 
 /** Where a symbolic link points, as `nameOfBytes` makes text of it. Throws the errors of the operating system. */
-export function readTarget(path: string): string {
-  return nameOfBytes(readlinkSync(systemPath(path), { encoding: 'buffer' }));
+export function readTarget(path: string | Buffer): string {
+  return nameOfBytes(readlinkSync(typeof path === 'string' ? systemPath(path) : path, { encoding: 'buffer' }));
 }

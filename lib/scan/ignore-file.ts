@@ -9,8 +9,8 @@ export const usualIgnoreFile = '.sendallignore';
 const longest = 1024 * 1024;
 
 /** The text of an ignore file. Throws the errors of the operating system, and an Error for what is too long or not a regular file. */
-export function readIgnoreFile(path: string): string {
-  const fd = openSync(systemPath(path), constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+export function readIgnoreFile(path: string | Buffer): string {
+  const fd = openSync(typeof path === 'string' ? systemPath(path) : path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile() || stats.size > longest) throw new Error('it is not a regular file of 1 MiB at most');

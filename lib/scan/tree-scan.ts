@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
 import { endWorker, startWorker } from '../threads/lane';
+import type { Located } from '../threads/walker';
 import { type EntryName, parseEntryName } from '../name';
 import { systemPath } from '../name-bytes';
 import { usualIgnoreFile } from './ignore-file';
@@ -26,9 +27,7 @@ export interface TreeScanOptions {
 }
 
 /** What every entry that was found has. */
-export interface Found {
-  /** On this machine. */
-  readonly path: string;
+export interface Found extends Located {
   readonly name: EntryName;
   /** Nanoseconds since 1970. */
   readonly mtime: bigint;
@@ -204,7 +203,7 @@ function unpack(packed: PackedBatch, roots: ScanSetup['roots']): ScanBatch['item
     if (type === 'skipped') return { type, name: text, reason: word };
     if (type === 'failed') return failureAt(packed, at, text);
     const name = text as EntryName; // the thread took it from parseEntryName
-    const base = { path: placeOf(name, roots[packed.roots[at] ?? 0]), name, mtime: packed.mtimes[at] ?? 0n, ctime: packed.ctimes[at] ?? 0n };
+    const base = { ...locate(name, roots[packed.roots[at] ?? 0]), name, mtime: packed.mtimes[at] ?? 0n, ctime: packed.ctimes[at] ?? 0n };
     const mode = packed.modes[at] ?? 0;
     switch (type) {
       case 'file':
@@ -224,8 +223,7 @@ function failureAt({ failures }: PackedBatch, at: number, fileName: string): Tra
   return new TransferError(code, message, { fileName, ...(cause === undefined ? {} : { cause: Object.assign(new Error(cause.message), cause) }) });
 }
 
-function placeOf(name: EntryName, root: ScanSetup['roots'][number] | undefined): string {
-  if (root === undefined || name === root.base) return root?.place ?? name;
-  const below = root.base === '' ? name : name.slice(root.base.length + 1);
-  return root.place.endsWith('/') ? root.place + below : `${root.place}/${below}`;
+function locate(name: EntryName, root: ScanSetup['roots'][number] | undefined): Located {
+  if (root === undefined || name === root.base) return { path: root?.place ?? name };
+  return { path: root.place, below: root.base === '' ? name : name.slice(root.base.length + 1) };
 }

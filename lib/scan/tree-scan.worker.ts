@@ -1,7 +1,8 @@
-import { type BigIntStats, lstatSync, statSync } from 'node:fs';
+import { type BigIntStats, statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ErrorCode, TransferError } from '../errors';
 import { failureOf } from '../threads/lane';
+import { type Located, shownPath, Walker } from '../threads/walker';
 import { type EntryName, printable } from '../name';
 import { isWellFormed, systemPath } from '../name-bytes';
 import { type DirectoryEntry, readDirectory, readTarget } from './disk-names';
@@ -69,6 +70,7 @@ class Scan {
   /** The first names of files that have several, by device and inode. */
   private readonly firstNames = new Map<string, EntryName>();
   private root = 0;
+  private readonly walker = new Walker();
 
   /** The paths that the caller named, by the names under which they travel; for a root without a name those of its entries. */
   private readonly takenBy: Map<string, string>;
@@ -84,6 +86,7 @@ class Scan {
       // The root of a file system has no name: what is in it takes names, each when it is found.
       if (base === '' || this.takeName(base, place)) this.scanRoot(place, base, exclusion);
     }
+    this.walker.close();
     this.post();
     parentPort?.postMessage('end' satisfies ScanNews);
   }
@@ -100,38 +103,38 @@ class Scan {
   private scanRoot(place: string, base: string, exclusion: Exclusion): void {
     const stats = this.attempt(base, () => statSync(systemPath(place), { bigint: true }));
     if (stats === undefined) return;
-    if (stats.isFile()) this.addNamed(place, base, stats);
+    if (stats.isFile()) this.addNamed({ path: place }, base, stats);
     else if (!stats.isDirectory()) this.fail(base, new TransferError('source-unreadable', `${printable(place)} is not a regular file.`));
     else if (this.setup.single) this.fail(base, new TransferError('usage', '--name is for a single file, not for a directory.'));
-    else this.walk(place.endsWith('/') ? place : `${place}/`, base, '', stats, exclusion);
+    else this.walk({ path: place, below: '' }, base, stats, exclusion);
   }
 
-  /** `place` ends in a slash; `name` is what the directory travels as, `below` its path from the top of the tree. */
-  private walk(place: string, name: string, below: string, stats: BigIntStats, exclusion: Exclusion): void {
-    const entries = this.attempt(name, () => readDirectory(place));
+  /** `name` is what the directory travels as, `below` its path from the top of the tree. */
+  private walk({ path, below }: Located & { readonly below: string }, name: string, stats: BigIntStats, exclusion: Exclusion): void {
+    const deeper = below === '' ? '' : `${below}/`;
+    const entries = this.attempt(name, () => readDirectory(this.walker.at({ path, below: `${deeper}.` })));
     if (entries === undefined) return;
     // A name that cannot be stored would be told for everything below it again.
-    if (name !== '' && !this.addNamed(place, name, stats)) return;
+    if (name !== '' && !this.addNamed({ path, below }, name, stats)) return;
     const inside = name === '' ? '' : `${name}/`;
-    const rules = this.withIgnoreFile(place, inside, below, entries, exclusion);
+    const rules = this.withIgnoreFile(path, inside, below, entries, exclusion);
     if (rules === undefined) return;
-    const deeper = below === '' ? '' : `${below}/`;
     for (const entry of entries) {
       if (rules.excludes(deeper + entry.name, entry.isDirectory())) continue;
-      const path = place + entry.name;
-      if (name === '' && !this.takeName(entry.name, path)) continue;
-      const found = this.attempt(inside + entry.name, () => lstatSync(systemPath(path), { bigint: true }));
-      if (found?.isDirectory()) this.walk(`${path}/`, inside + entry.name, deeper + entry.name, found, rules);
-      else if (found) this.addNamed(path, inside + entry.name, found);
+      const located = { path, below: deeper + entry.name };
+      if (name === '' && !this.takeName(entry.name, shownPath(located))) continue;
+      const found = this.attempt(inside + entry.name, () => this.look(located));
+      if (found?.isDirectory()) this.walk(located, inside + entry.name, found, rules);
+      else if (found) this.addNamed(located, inside + entry.name, found);
     }
   }
 
   /** Undefined if there is an ignore file that cannot be read: what it leaves out may be what must not be sent. */
-  private withIgnoreFile(place: string, inside: string, below: string, entries: readonly DirectoryEntry[], exclusion: Exclusion): Exclusion | undefined {
+  private withIgnoreFile(path: string, inside: string, below: string, entries: readonly DirectoryEntry[], exclusion: Exclusion): Exclusion | undefined {
     const { ignoreFile } = this.setup;
     if (!entries.some((entry) => entry.name === ignoreFile && entry.isFile())) return exclusion;
     try {
-      return exclusion.with(below, readIgnoreFile(place + ignoreFile));
+      return exclusion.with(below, readIgnoreFile(this.walker.at({ path, below: below === '' ? ignoreFile : `${below}/${ignoreFile}` })));
     } catch (error) {
       const { code, message, cause } = unreadable(inside + ignoreFile, error);
       this.fail(inside + ignoreFile, new TransferError(code, `${message} Nothing in its directory is sent, since it may say what to leave out.`, { cause }));
@@ -140,27 +143,27 @@ class Scan {
   }
 
   /** False if it cannot be sent, which is told. */
-  private addNamed(path: string, text: string, stats: BigIntStats): boolean {
+  private addNamed(located: Located, text: string, stats: BigIntStats): boolean {
     const name = sourceName(text);
     if (name instanceof TransferError) this.fail(text, name);
-    else this.addFound(name, path, stats);
+    else this.addFound(name, located, stats);
     return !(name instanceof TransferError);
   }
 
-  private addFound(name: EntryName, path: string, stats: BigIntStats): void {
+  private addFound(name: EntryName, located: Located, stats: BigIntStats): void {
     if (stats.isFile()) {
       this.addFile(name, stats);
     } else if (stats.isDirectory()) {
       this.add('directory', name, stats);
     } else if (stats.isSymbolicLink()) {
-      this.addSymlink(name, path, stats);
+      this.addSymlink(name, located, stats);
     } else {
       this.add('skipped', name, stats, kindOf(stats));
     }
   }
 
-  private addSymlink(name: EntryName, path: string, stats: BigIntStats): void {
-    const target = this.attempt(name, () => readTarget(path));
+  private addSymlink(name: EntryName, located: Located, stats: BigIntStats): void {
+    const target = this.attempt(name, () => readTarget(this.walker.at(located)));
     if (target === undefined) return;
     if (isWellFormed(target)) this.add('symlink', name, stats, target);
     else this.fail(name, new TransferError('name', `${printable(name)} points to "${printable(target)}", which is not UTF-8.`));
@@ -206,6 +209,13 @@ class Scan {
   private fail(name: string, { code, message, cause }: TransferError): void {
     if (!this.setup.totalsOnly) this.batch.failures.set(this.batch.types.length, { code, message, cause: cause === undefined ? undefined : failureOf(cause).failure });
     this.add('failed', name);
+  }
+
+  /** Throws ENOENT for what was removed since it was listed. */
+  private look(located: Located): BigIntStats {
+    const found = this.walker.look(located);
+    if (found) return found;
+    throw Object.assign(new Error('ENOENT: no such file or directory'), { code: 'ENOENT' });
   }
 
   private attempt<T>(name: string, look: () => T): T | undefined {

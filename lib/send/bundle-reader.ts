@@ -3,6 +3,7 @@ import { AlignedMemory, type Lease } from '../threads/aligned-memory';
 import type { DigestAlgorithm } from '../digest/digest';
 import { asTransferError, TransferError } from '../errors';
 import { Lane } from '../threads/lane';
+import { isBarred, type Located } from '../threads/walker';
 import type { EntryName } from '../name';
 import type { BundledFile } from '../wire/session-list';
 import { longestBundle } from '../wire/session-message';
@@ -10,10 +11,9 @@ import type { BundleAnswer, BundleFailure, BundleOrder, BundleSetup } from './bu
 import { changed, notRegular, unreadable } from '../scan/source';
 
 /** A small file, and what it was when it was offered. */
-export interface SmallSource {
+export interface SmallSource extends Located {
   /** Its number on the wire. */
   readonly file: number;
-  readonly path: string;
   readonly name: EntryName;
   readonly size: number;
   /** Times in ns since 1970. */
@@ -101,6 +101,7 @@ function orderOf(sources: readonly SmallSource[], lease: Lease): BundleOrder {
   return {
     at: lease.bytes.byteOffset,
     paths: sources.map((source) => source.path),
+    below: sources.map(({ below }) => below),
     sizes: sources.map(({ size }) => size),
     times: BigInt64Array.from(sources.flatMap(({ mtime, ctime }) => [mtime, ctime])),
     ...(sources.some(({ vouched }) => vouched) ? { vouched: sources.map(({ vouched }) => vouched !== undefined) } : {}),
@@ -130,5 +131,7 @@ function bundleOf(sources: readonly SmallSource[], answer: BundleAnswer, lease: 
 function errorOf(name: EntryName, failure: BundleFailure): TransferError {
   if (failure === 'changed') return changed(name);
   if (failure === 'not a file') return notRegular(name);
-  return unreadable(name, Object.assign(new Error(failure.message), failure));
+  const cause = Object.assign(new Error(failure.message), failure);
+  // Something else stands on the way to it by now, or in its place.
+  return isBarred(cause) ? changed(name) : unreadable(name, cause);
 }

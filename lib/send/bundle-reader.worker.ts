@@ -1,8 +1,8 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, readSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import { createDigestOf, type DigestAlgorithm } from '../digest/digest';
 import { failureOf, serveEach } from '../threads/lane';
-import { systemPath } from '../name-bytes';
+import { type Located, Walker } from '../threads/walker';
 
 export interface BundleSetup {
   readonly memory: SharedArrayBuffer;
@@ -12,7 +12,9 @@ export interface BundleSetup {
 /** Files to be read into the memory from `at` on. Arrays of numbers and texts: a bundle is one message, and quick to copy. */
 export interface BundleOrder {
   readonly at: number;
+  /** Where each of them is: see `Located`. */
   readonly paths: readonly string[];
+  readonly below: readonly (string | undefined)[];
   readonly sizes: readonly number[];
   /** Of each file mtime, then ctime. */
   readonly times: BigInt64Array;
@@ -33,14 +35,15 @@ const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 const { memory, algorithm } = workerData as BundleSetup;
 const bytes = new Uint8Array(memory);
 const ready = createDigestOf(algorithm);
+const walker = new Walker();
 
-async function carryOut({ at: start, paths, sizes, times, vouched, held }: BundleOrder): Promise<BundleAnswer> {
+async function carryOut({ at: start, paths, below, sizes, times, vouched, held }: BundleOrder): Promise<BundleAnswer> {
   const digestOf = await ready;
   let at = start;
-  return paths.map((path, file) => {
+  const answer = paths.map((path, file): BundleAnswer[number] => {
     const size = sizes[file] ?? 0;
     try {
-      const failure = readWhole(path, at, size, times[2 * file], vouched?.[file] === true ? undefined : times[2 * file + 1]);
+      const failure = readWhole({ path, below: below[file] }, at, size, times[2 * file], vouched?.[file] === true ? undefined : times[2 * file + 1]);
       if (failure) return { failure };
       const digest = digestOf(bytes.subarray(at, at + size));
       if (held?.[file] !== digest) at += size;
@@ -49,14 +52,17 @@ async function carryOut({ at: start, paths, sizes, times, vouched, held }: Bundl
       return failureOf(error);
     }
   });
+  // Nothing is kept open between two orders: a directory may be removed, or its disk be taken away.
+  walker.close();
+  return answer;
 }
 
 /**
  * Reads the file between two looks at it. The second look costs a microsecond, and without it a file of which one half was
  * read before it was rewritten and one half after would go out as if it had ever been so. Without `ctime` that is not compared.
  */
-function readWhole(path: string, at: number, size: number, mtime: bigint | undefined, ctime: bigint | undefined): 'changed' | 'not a file' | undefined {
-  const fd = openSync(systemPath(path), flags);
+function readWhole(located: Located, at: number, size: number, mtime: bigint | undefined, ctime: bigint | undefined): 'changed' | 'not a file' | undefined {
+  const fd = walker.open(located, flags);
   try {
     const isAsOffered = (): boolean => {
       const now = fstatSync(fd, bigint);

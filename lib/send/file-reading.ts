@@ -1,15 +1,14 @@
-import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { type BigIntStats, closeSync, constants, fstatSync, readSync } from 'node:fs';
 import { createDigest, createDigestOf, type Digest, type DigestAlgorithm } from '../digest/digest';
 import type { Digests } from '../progress';
 import { pieceSize } from '../wire/segment';
 import type { StandingSegment } from '../wire/standing';
 import { isZero, zeros } from '../wire/zeros';
 import { type SystemCalls, systemCalls } from '../threads/system-calls';
+import { type Located, walking } from '../threads/walker';
 import { Alike } from './alike';
-import { systemPath } from '../name-bytes';
 
-export interface FileToRead {
-  readonly path: string;
+export interface FileToRead extends Located {
   readonly size: number;
   readonly mtime: bigint;
   readonly ctime: bigint;
@@ -61,7 +60,7 @@ export class FileReading {
     const { algorithm, standing, size } = file;
     const alike = standing && standing.length > 0 ? await Alike.of(standing, size, algorithm) : undefined;
     const [whole, digestOf] = await Promise.all([createDigest(algorithm), createDigestOf(algorithm)]);
-    const fd = openSync(systemPath(file.path), flags);
+    const fd = walking((walker) => walker.open(file, flags));
     try {
       const now = fstatSync(fd, { bigint: true });
       if (!now.isFile()) {

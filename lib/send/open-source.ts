@@ -1,14 +1,12 @@
 import { type BigIntStats, constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
-import { systemPath } from '../name-bytes';
 import { changed, notRegular, unreadable } from '../scan/source';
+import { isBarred, type Located, openLocated } from '../threads/walker';
 
 /** A regular file on this machine, and the name under which it travels. */
-export interface SourceFile {
-  /** Text as `nameOfBytes` makes it. */
-  readonly path: string;
+export interface SourceFile extends Located {
   readonly name: EntryName;
 }
 
@@ -23,12 +21,12 @@ export class OpenSource {
   /** Rejects with `source-unreadable`, also for what is not a regular file (a FIFO is not waited for). */
   static async open(file: SourceFile): Promise<OpenSource> {
     try {
-      const handle = await open(systemPath(file.path), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+      const handle = await openLocated(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
       const before = await handle.stat({ bigint: true });
       if (before.isFile()) return new OpenSource(handle, before, file.name);
       await handle.close();
     } catch (cause) {
-      throw unreadable(file.name, cause);
+      throw isBarred(cause) ? changed(file.name) : unreadable(file.name, cause);
     }
     throw notRegular(file.name);
   }

@@ -7,6 +7,7 @@ import { type Listener, Meter, type Waits } from '../progress';
 import { readSmallSource, type SmallSource } from './small-source';
 import { changed, unreadable } from '../scan/source';
 import { OpenSource, type SourceFile } from './open-source';
+import { isBarred, type Located } from '../threads/walker';
 import type { SourceLane } from './source-lane';
 import { spool } from './spool';
 
@@ -146,18 +147,19 @@ export class OutgoingQueue {
     const { name } = found;
     try {
       if ('input' in found) return { ...(await spool(found.input, name, this.stopping.signal)), name, began };
-      const small = await this.readSmall(found.path);
+      const small = await this.readSmall(found);
       if (typeof small === 'object') return { ...small, name, size: small.content.length, began };
       if (small === 'changed') throw changed(name);
       return { source: await OpenSource.open(found), name, began };
     } catch (error) {
-      return error instanceof TransferError ? error.about(name) : unreadable(name, error);
+      if (error instanceof TransferError) return error.about(name);
+      return isBarred(error) ? changed(name) : unreadable(name, error);
     }
   }
 
-  private readSmall(path: string): Promise<SmallSource> {
+  private readSmall(source: Located): Promise<SmallSource> {
     // A thread is not started for a handful of files.
-    return this.opened++ < fewFiles ? readSmallSource(path) : this.options.lane.read(path);
+    return this.opened++ < fewFiles ? readSmallSource(source) : this.options.lane.read(source);
   }
 
   private async prepare({ source, name, md5, began }: OpenedFile): Promise<Outgoing | TransferError> {

@@ -57,7 +57,7 @@ async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<Pl
     for (const item of items) {
       empty(item);
       if (item instanceof TransferError) yield item;
-      else if (item.type === 'file') yield { path: item.path, name: item.name };
+      else if (item.type === 'file') yield { path: item.path, below: item.below, name: item.name };
       else if (item.type === 'directory') bare = item.name;
       else skip(item.name, item.type === 'skipped' ? item.reason : 'a symbolic link');
     }

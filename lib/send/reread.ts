@@ -1,8 +1,7 @@
-import { open } from 'node:fs/promises';
 import { TransferError } from '../errors';
 import { changed, unreadable } from '../scan/source';
+import { isBarred, openLocated } from '../threads/walker';
 import type { Outgoing } from './entries';
-import { systemPath } from '../name-bytes';
 
 /**
  * A piece of a file once more, since the connection that carried it died. Rejects with `source-changed` where the file is not
@@ -11,8 +10,8 @@ import { systemPath } from '../name-bytes';
 export async function rereadPiece({ found }: Outgoing, offset: number, size: number): Promise<Uint8Array> {
   if (found.type !== 'file') throw new TransferError('connection-lost', 'What was lost cannot be read again.');
   const bytes = new Uint8Array(size);
-  const handle = await open(systemPath(found.path)).catch((error: unknown) => {
-    throw unreadable(found.name, error);
+  const handle = await openLocated(found).catch((error: unknown) => {
+    throw isBarred(error) ? changed(found.name) : unreadable(found.name, error);
   });
   try {
     for (let at = 0; at < size; ) {

@@ -4,6 +4,7 @@ import { AlignedMemory, type Lease } from '../threads/aligned-memory';
 import type { DigestAlgorithm } from '../digest/digest';
 import { asTransferError, TransferError } from '../errors';
 import { Lane } from '../threads/lane';
+import { isBarred, type Located } from '../threads/walker';
 import type { EntryName } from '../name';
 import type { Digests } from '../progress';
 import { pieceSize, segmentSizeOf } from '../wire/segment';
@@ -13,8 +14,7 @@ import type { SegmentAnswer, SegmentOrder, SegmentSetup } from './segment-reader
 import { changed, notRegular, unreadable } from '../scan/source';
 
 /** A file, and what it was when it was offered. */
-export interface SourceToRead {
-  readonly path: string;
+export interface SourceToRead extends Located {
   readonly name: EntryName;
   readonly size: number;
   /** Times in ns since 1970. */
@@ -95,7 +95,8 @@ export class SegmentReader {
         if (piece.kind === 'end') return;
       }
     } catch (error) {
-      throw error instanceof TransferError ? error : unreadable(name, error);
+      if (error instanceof TransferError) throw error;
+      throw isBarred(error) ? changed(name) : unreadable(name, error);
     } finally {
       this.end(reading);
     }

@@ -156,6 +156,6 @@ function sizeOf({ found }: Outgoing): number {
 
 function sourceOf({ outgoing: { file, found }, held }: Waiting): SmallSource {
   if (found.type !== 'file') throw new TransferError('unexpected', 'Only files are sent in bundles.');
-  const { path, name, size, mtime, ctime, vouched } = found;
-  return { file, path, name, size, mtime, ctime, ...(vouched ? { vouched } : {}), ...(held === undefined ? {} : { held }) };
+  const { path, below, name, size, mtime, ctime, vouched } = found;
+  return { file, path, below, name, size, mtime, ctime, ...(vouched ? { vouched } : {}), ...(held === undefined ? {} : { held }) };
 }

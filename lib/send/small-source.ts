@@ -1,6 +1,6 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, readSync } from 'node:fs';
 import { createDigest } from '../digest/digest';
-import { systemPath } from '../name-bytes';
+import { type Located, walking } from '../threads/walker';
 
 /** A small file with its content, read between two looks at it; or why its content is not here. */
 export type SmallSource = { readonly content: Uint8Array; readonly md5: string } | 'large' | 'changed' | 'not a file';
@@ -10,17 +10,17 @@ export const smallFile = 64 * 1024;
 const memory = new Uint8Array(new ArrayBuffer(smallFile));
 
 /** Reads a file if it is small, without giving way to anything else meanwhile. Throws the operating system's errors. */
-export async function readSmallSource(path: string): Promise<SmallSource> {
-  const content = readContent(path);
+export async function readSmallSource(source: Located): Promise<SmallSource> {
+  const content = readContent(source);
   if (typeof content === 'string') return content;
   const digest = await createDigest('md5');
   digest.update(content);
   return { content, md5: digest.digest() };
 }
 
-function readContent(path: string): Uint8Array | Exclude<SmallSource, object> {
+function readContent(source: Located): Uint8Array | Exclude<SmallSource, object> {
   // A named pipe without a writer is not waited for.
-  const fd = openSync(systemPath(path), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  const fd = walking((walker) => walker.open(source, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
   try {
     const before = fstatSync(fd, { bigint: true });
     if (!before.isFile()) return 'not a file';

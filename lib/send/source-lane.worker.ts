@@ -1,11 +1,12 @@
 import { failureOf, type Result, serveLane } from '../threads/lane';
+import type { Located } from '../threads/walker';
 import { readSmallSource, type SmallSource } from './small-source';
 
-serveLane<string, SmallSource>(async (paths) => {
+serveLane<Located, SmallSource>(async (sources) => {
   const results: Result<SmallSource>[] = [];
-  for (const path of paths) {
+  for (const source of sources) {
     try {
-      results.push({ answer: await readSmallSource(path) });
+      results.push({ answer: await readSmallSource(source) });
     } catch (error) {
       results.push(failureOf(error));
     }

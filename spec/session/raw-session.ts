@@ -9,6 +9,8 @@ export const piece = 1024 * 1024;
 export interface Said extends JsonObject {
   readonly type: string;
   readonly list?: unknown;
+  /** What came behind it, the list left out. */
+  readonly payload?: Buffer;
 }
 
 export interface RawOptions {
@@ -28,7 +30,7 @@ export function newSession(): string {
   return randomBytes(16).toString('hex');
 }
 
-/** A peer of a receiver that holds a key and says whatever it likes, frame by frame; its digests are sha256. */
+/** A peer that holds a key and says whatever it likes, frame by frame, to a receiver or, with an `ask` in its hello, to who has snapshots; its digests are sha256. */
 export class RawSession {
   /** Everything that the receiver said, heartbeats and `taken` left out. */
   readonly heard: Said[] = [];
@@ -174,7 +176,10 @@ export class RawSession {
       const length = typeof header.list === 'number' ? header.list : 0;
       const bytes = Buffer.alloc(length);
       if (length > 0) await stream.fill(bytes);
-      if (header.type !== 'heartbeat' && header.type !== 'taken') this.note(length > 0 ? { ...header, list: JSON.parse(bytes.toString()) as unknown } : header);
+      const payload = Buffer.alloc(hasPayload(header) ? Number(header['size']) : 0);
+      if (payload.length > 0) await stream.fill(payload);
+      const said = { ...header, ...(length > 0 ? { list: JSON.parse(bytes.toString()) as unknown } : {}), ...(payload.length > 0 ? { payload } : {}) };
+      if (header.type !== 'heartbeat' && header.type !== 'taken') this.note(said);
     }
     this.note(undefined);
   }
@@ -186,4 +191,8 @@ export class RawSession {
     for (const watcher of this.watchers) watcher();
     this.watchers.clear();
   }
+}
+
+function hasPayload({ type, ...header }: Said): boolean {
+  return type === 'bundle' || (type === 'segment' && header['zero'] !== true);
 }

@@ -4,14 +4,14 @@ import type { Digests } from '../../progress';
 import { smallFile } from '../../wire/segment';
 import type { FileEntry } from '../../wire/session-list';
 import type { Earlier } from '../../receive/intake';
-import type { Catalog, Snapshot } from '../manifest/catalog';
+import { type Catalog, type Snapshot, within } from '../manifest/catalog';
 import type { ManifestEntry } from '../manifest/manifest';
 
 type FileLine = Extract<ManifestEntry, { readonly type: 'file' }>;
 
 /** A file in a snapshot. */
 interface Kept {
-  readonly root: string;
+  readonly snapshot: Snapshot;
   readonly line: FileLine;
   readonly digest: string;
 }
@@ -53,11 +53,11 @@ export class EarlierFiles {
     const moved = before?.line.size === size && before.line.mtime === mtime ? undefined : await this.moved(size, mtime);
     const kept = moved ?? before ?? (size > smallFile ? this.bySize.get(size) : undefined);
     if (!kept) return undefined;
-    const { root, line, digest } = kept;
+    const { snapshot, line, digest } = kept;
     const linkable = line.size === size && line.mtime === mtime && line.mode === mode;
     const { ctime, inode } = line.source;
     const unchanged = linkable && !checksum && kept === before && ctime !== undefined && ctime === entry.ctime && inode === entry.inode;
-    return { file: { root, name: line.name, size: line.size, mtime: line.mtime }, digest, unchanged, linkable };
+    return { file: { root: snapshot.directory, name: within(snapshot, line.name).below as EntryName, size: line.size, mtime: line.mtime }, digest, unchanged, linkable };
   }
 
   /** The file of that name in the newest snapshot, if it has the same size and modification time: its digest. */
@@ -80,14 +80,14 @@ export class EarlierFiles {
   private async takeOthers(): Promise<void> {
     for (const snapshot of [...this.older].reverse()) {
       const files = await this.believed(snapshot, () => this.catalog.otherFiles(snapshot, (digest) => this.contents.has(digest)));
-      for (const line of files ?? []) this.add({ root: snapshot.place, line, digest: line.digests[this.algorithm] ?? '' }, false);
+      for (const line of files ?? []) this.add({ snapshot, line, digest: line.digests[this.algorithm] ?? '' }, false);
     }
   }
 
   private async takeNewest(snapshot: Snapshot): Promise<boolean> {
     const manifest = await this.believed(snapshot, () => this.catalog.manifest(snapshot));
     for (const line of manifest?.entries ?? []) {
-      if (line.type === 'file') this.add({ root: snapshot.place, line, digest: line.digests[this.algorithm] ?? '' }, true);
+      if (line.type === 'file') this.add({ snapshot, line, digest: line.digests[this.algorithm] ?? '' }, true);
       const target = line.type === 'link' ? this.newest.get(line.target) : undefined;
       if (target) this.newest.set(line.name, target);
     }

@@ -1,6 +1,6 @@
 import type { Damage } from '../../progress';
 import { look, standingsOf } from '../../store/local/group-look';
-import type { Catalog, Snapshot } from '../manifest/catalog';
+import { type Catalog, type Snapshot, within } from '../manifest/catalog';
 import { compareFile, digestIn, type FileEntry } from '../verify/compare';
 import type { SharedFile } from '../verify/verify-snapshot';
 
@@ -14,7 +14,7 @@ export async function sharedDamage(catalog: Catalog, snapshot: Snapshot, files: 
   if (!manifest) return [];
   const { head, entries } = manifest;
   const same = entries.filter((entry): entry is FileEntry => entry.type === 'file' && digests.has(digestIn(entry, head.digest)));
-  const standings = standingsOf(look(same.map(({ name }) => name), snapshot.place));
+  const standings = standingsOf(look(same.map(({ name }) => within(snapshot, name).below), snapshot.directory));
   return same.flatMap((entry, at): Damage[] => {
     const standing = standings[at];
     const shared = standing && files.get(standing.ino);

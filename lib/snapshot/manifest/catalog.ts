@@ -1,21 +1,25 @@
 import { constants } from 'node:fs';
-import { lstat, open, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
+import { Directory } from '../../store/local/directory';
+import { isBarred, type Located, openLocated, walking } from '../../threads/walker';
 import { longestManifestHead, type Manifest, type ManifestHead, manifestName, type ManifestOutline, parseManifest, parseManifestHead, parseManifestOutline, parseOtherFiles } from './manifest';
 import { isSnapshotId, type SnapshotId } from './snapshot-id';
 
 /** The name that points to the newest snapshot of a backup. */
 export const latestName = 'latest';
-const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
+const { O_NONBLOCK, O_RDONLY } = constants;
 
 /** One complete snapshot on this machine. */
 export interface Snapshot {
   readonly name: EntryName;
   readonly id: SnapshotId;
-  /** The path of its directory. */
+  /** The path of its directory, for people: to reach what is in it, walk from `directory` to `NAME/ID/…`. */
   readonly place: string;
+  /** The path of the receive directory. */
+  readonly directory: string;
   /** The beginning of its manifest, or why that cannot be believed. */
   readonly head: ManifestHead | TransferError;
 }
@@ -73,39 +77,44 @@ export class Catalog {
 
   /** All that a snapshot says of itself. Rejects with `mismatch` where its manifest is missing, cut off or changed. */
   async manifest(snapshot: Snapshot): Promise<Manifest> {
-    return ofItself(snapshot, parseManifest(await readOwn(path.join(snapshot.place, manifestName))));
+    return ofItself(snapshot, parseManifest(await readOwn(within(snapshot, manifestName))));
   }
 
   /** The same without the entries, which takes a fraction of the time. */
   async outline(snapshot: Snapshot): Promise<ManifestOutline> {
-    return ofItself(snapshot, parseManifestOutline(await readOwn(path.join(snapshot.place, manifestName))));
+    return ofItself(snapshot, parseManifestOutline(await readOwn(within(snapshot, manifestName))));
   }
 
   /** Its files whose digest is not `known`; see `parseOtherFiles`. Rejects like `manifest`. */
   async otherFiles(snapshot: Snapshot, known: (digest: string) => boolean): Promise<ReturnType<typeof parseOtherFiles>['files']> {
-    return ofItself(snapshot, parseOtherFiles(await readOwn(path.join(snapshot.place, manifestName)), known)).files;
+    return ofItself(snapshot, parseOtherFiles(await readOwn(within(snapshot, manifestName)), known)).files;
   }
 
   /** Undefined for one that was pruned in the meantime. */
   private async look(name: EntryName, id: SnapshotId): Promise<Snapshot | undefined> {
-    const place = path.join(this.directory, name, id);
+    const { directory } = this;
+    const place = path.join(directory, name, id);
     try {
-      const head = parseManifestHead(await readOwn(path.join(place, manifestName), longestManifestHead));
-      return { name, id, place, head: ofItself({ name, id }, { head }).head };
+      const head = parseManifestHead(await readOwn(within({ directory, name, id }, manifestName), longestManifestHead));
+      return { name, id, place, directory, head: ofItself({ name, id }, { head }).head };
     } catch (error) {
       const head = asTransferError(error, 'mismatch', `The manifest of ${name}/${id} cannot be read`);
-      return (await isDirectory(place)) ? { name, id, place, head } : undefined;
+      return isDirectory({ path: directory, below: `${name}/${id}` }) ? { name, id, place, directory, head } : undefined;
     }
   }
 
   private async idsOf(name: EntryName): Promise<SnapshotId[]> {
-    const place = path.join(this.directory, name);
     try {
       // Not through a symbolic link: what is elsewhere is not a snapshot of this directory.
-      const entries = (await isDirectory(place)) ? await readdir(place, { withFileTypes: true }) : [];
-      return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name).filter(isSnapshotId);
+      const directory = await Directory.open(path.join(this.directory, name));
+      try {
+        const entries = await readdir(directory.at('.'), { withFileTypes: true });
+        return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name).filter(isSnapshotId);
+      } finally {
+        await directory.close();
+      }
     } catch (error) {
-      if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return [];
+      if (errnoOf(error) === 'ENOENT' || isBarred(error)) return [];
       throw asTransferError(error, 'directory', `${printable(name)} cannot be read`);
     }
   }
@@ -125,19 +134,24 @@ export function backupNameOf(text: string): EntryName | undefined {
   }
 }
 
-async function isDirectory(place: string): Promise<boolean> {
+/** Where something of a snapshot is. */
+export function within({ directory, name, id }: Pick<Snapshot, 'directory' | 'name' | 'id'>, below: string): Located & { readonly below: string } {
+  return { path: directory, below: `${name}/${id}/${below}` };
+}
+
+function isDirectory(located: Located): boolean {
   try {
-    return (await lstat(place)).isDirectory();
+    return walking((walker) => walker.look(located)?.isDirectory() === true);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
+    if (isBarred(error)) return false;
     throw error;
   }
 }
 
 /** A regular file that is ours to read, its beginning only where `most` says so. */
-async function readOwn(place: string, most = Infinity): Promise<Uint8Array> {
+async function readOwn(located: Located, most = Infinity): Promise<Uint8Array> {
   try {
-    const file = await open(place, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const file = await openLocated(located, O_RDONLY | O_NONBLOCK);
     try {
       const stats = await file.stat();
       if (!stats.isFile()) throw new TransferError('mismatch', 'A manifest is not a regular file.');

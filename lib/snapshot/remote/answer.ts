@@ -85,5 +85,5 @@ async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, directory: stri
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = chooseEntries(entries, paths);
   const missing = chosen.flatMap((entry) => (entry.type === 'missing' ? [{ name: entry.name, code: entry.code, message: whyMissing(entry.reason), skipped: true as const }] : []));
-  return { algorithm: head.digest, source: snapshotSource(snapshot.place, head, chosen), missing };
+  return { algorithm: head.digest, source: snapshotSource(snapshot, head, chosen), missing };
 }

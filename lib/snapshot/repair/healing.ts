@@ -5,7 +5,7 @@ import type { Digests } from '../../progress';
 import { Directory } from '../../store/local/directory';
 import { look, standingsOf } from '../../store/local/group-look';
 import { setFileTime } from '../../threads/system-calls';
-import { Catalog, type Snapshot } from '../manifest/catalog';
+import { Catalog, type Snapshot, within } from '../manifest/catalog';
 import { compareFile, digestIn, type FileEntry } from '../verify/compare';
 import { DeviceReader } from '../verify/device-reader';
 import { type Manifest, manifestName } from '../manifest/manifest';
@@ -39,8 +39,8 @@ export class Healing {
       const manifest = await catalog.manifest(snapshot).catch(() => undefined); // told of by whoever verifies
       if (manifest) snapshots.push({ snapshot, manifest });
     }
-    const sample = snapshots.at(-1)?.snapshot.place ?? directory;
-    return new Healing(snapshots, await DeviceReader.open(directory, path.join(sample, manifestName)), own);
+    const sample = snapshots.at(-1)?.snapshot;
+    return new Healing(snapshots, await DeviceReader.open(directory, sample && within(sample, manifestName).below), own);
   }
 
   /**
@@ -63,7 +63,7 @@ export class Healing {
   /** The names of a file, and of the hard links to it, under which it is not as it should be. */
   private async damaged(snapshot: Snapshot, { head, entries }: Manifest, file: FileEntry): Promise<EntryName[]> {
     const names = [file.name, ...entries.flatMap((each) => (each.type === 'link' && each.target === file.name ? [each.name] : []))];
-    const standings = standingsOf(look(names, snapshot.place));
+    const standings = standingsOf(look(names.map((name) => within(snapshot, name).below), snapshot.directory));
     const found: EntryName[] = [];
     for (const [at, name] of names.entries()) {
       const standing = standings[at];
@@ -92,11 +92,12 @@ export class Healing {
   }
 
   /** The directories above get the modes and times that the manifest has for them, or had before. */
-  private async replace({ place }: Snapshot, manifest: Manifest, name: EntryName, staged: string): Promise<void> {
-    let parent = await Directory.open(place);
+  private async replace({ directory: root, ...snapshot }: Snapshot, manifest: Manifest, name: EntryName, staged: string): Promise<void> {
+    let parent = await Directory.open(root, true);
     const opened = [parent];
     const touched: (() => Promise<void>)[] = [];
     try {
+      for (const component of [snapshot.name, snapshot.id]) opened.push((parent = await Directory.open(parent.at(component))));
       const above = name.split('/').slice(0, -1);
       for (const [at, component] of above.entries()) {
         const before = await parent.look(component);

@@ -11,7 +11,7 @@ import { diskError } from '../../store/local/staged-bytes';
 import type { Home } from '../../receive/homes';
 import type { Earlier, Intake, IntakeRequest } from '../../receive/intake';
 import { lockBackup, type LockedBackup, lockWordsOf, ownPlaceOf } from '../backup/backup-lock';
-import { Catalog } from '../manifest/catalog';
+import { Catalog, within } from '../manifest/catalog';
 import { digestIn, type FileEntry } from '../verify/compare';
 import { Healing } from './healing';
 import { Removal } from '../prune/removal';
@@ -85,7 +85,7 @@ export class RepairIntake implements Intake {
         if (!snapshot || !manifest || !offered || entry.type !== 'file' || entry.size !== offered.size || entry.mtime !== offered.mtime) continue;
         this.wanted.set(offered.name, { entry, algorithm: manifest.head.digest });
         // Never linked: what is there is damaged, and good for the pieces that are not.
-        found.set(offered, { file: { root: snapshot.place, name: entry.name, size: entry.size, mtime: entry.mtime }, digest: digestIn(entry, manifest.head.digest), unchanged: false, linkable: false });
+        found.set(offered, { file: { root: snapshot.directory, name: within(snapshot, entry.name).below as EntryName, size: entry.size, mtime: entry.mtime }, digest: digestIn(entry, manifest.head.digest), unchanged: false, linkable: false });
       }
     }
     return entries.map((entry) => found.get(entry));

@@ -1,5 +1,4 @@
-import type { BigIntStats } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { type BigIntStats, constants } from 'node:fs';
 import path from 'node:path';
 import { TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
@@ -12,6 +11,7 @@ import { type SessionSource, SessionTransfer } from '../../send/transfer';
 import { unreadable } from '../../scan/source';
 import type { FoundFile } from '../../scan/tree-scan';
 import { parseTicket } from '../../net/ticket';
+import { type Located, openLocated } from '../../threads/walker';
 import type { VerifyOptions } from '../remote/anywhere';
 import { type DamagedEntry, damagedEntries } from './damaged-entries';
 import { RepairIntake } from './repair-intake';
@@ -118,29 +118,39 @@ async function look(damaged: DamagedEntry, sources: readonly string[]): Promise<
   const { entry } = damaged;
   const name = parseEntryName(nameInSession(damaged, false), { allowHidden: true });
   let why = 'it is in none of the sources';
-  for (const place of placesOf(entry.name, sources)) {
+  for (const located of locate(entry.name, sources)) {
     // Where several backups had something of that name, it may be in another one.
-    const stats = await stat(place, { bigint: true }).catch((error: unknown) => unreadable(name, error));
+    const stats = await statOf(located, name);
     if (stats instanceof TransferError) why = stats.message;
     else if (!stats.isFile()) why = 'it is no regular file';
     else if (Number(stats.size) !== entry.size) why = `it has ${String(stats.size)} bytes, and had ${String(entry.size)}`;
-    else return foundAt(place, name, stats, damaged);
+    else return foundAt(located, name, stats, damaged);
   }
   return new TransferError('source-unreadable', `${printable(entry.name)} is not on this machine as it was: ${why}.`, { fileName: name });
 }
 
-function foundAt(place: string, name: EntryName, stats: BigIntStats, { entry, algorithm }: DamagedEntry): FoundFile {
+function foundAt(located: Located, name: EntryName, stats: BigIntStats, { entry, algorithm }: DamagedEntry): FoundFile {
   const digest = entry.digests[algorithm] ?? '';
-  return { type: 'file', path: place, name, size: entry.size, mode: entry.mode, mtime: stats.mtimeNs, ctime: stats.ctimeNs, sparse: Number(stats.blocks) * 512 < entry.size, inode: stats.ino, vouched: { digest, mtime: entry.mtime } };
+  return { type: 'file', ...located, name, size: entry.size, mode: entry.mode, mtime: stats.mtimeNs, ctime: stats.ctimeNs, sparse: Number(stats.blocks) * 512 < entry.size, inode: stats.ino, vouched: { digest, mtime: entry.mtime } };
 }
 
 /** Where a name of a snapshot may be on this machine: names begin with the last component of what was backed up. */
-function placesOf(name: EntryName, sources: readonly string[]): string[] {
+function locate(name: EntryName, sources: readonly string[]): Located[] {
   return sources.flatMap((source) => {
     const [place, base] = [path.resolve(source), path.basename(path.resolve(source))];
-    if (name === base) return [place];
-    return name.startsWith(`${base}/`) ? [path.join(place, name.slice(base.length + 1))] : [];
+    if (name === base) return [{ path: place }];
+    // What is below is the choice of who has the snapshots: it leads through no symbolic link of ours.
+    return name.startsWith(`${base}/`) ? [{ path: place, below: name.slice(base.length + 1) }] : [];
   });
+}
+
+async function statOf(located: Located, name: string): Promise<BigIntStats | TransferError> {
+  try {
+    const file = await openLocated(located, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    return await file.stat({ bigint: true }).finally(() => file.close());
+  } catch (error) {
+    return unreadable(name, error);
+  }
 }
 
 function damagedName({ snapshot, path: damaged }: Pick<Damage, 'snapshot' | 'path'>): string {

@@ -1,6 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { lstat, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createDigest } from '../../digest/digest';
@@ -11,6 +10,7 @@ import { Homes } from '../../receive/homes';
 import { failureEvent } from '../../session/summary';
 import { Catalog } from '../manifest/catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
+import { openLocated } from '../../threads/walker';
 import { restoreEntries } from './restore';
 
 export interface DrillOptions {
@@ -96,16 +96,19 @@ async function makeScratch(scratch: string): Promise<string> {
 /** What is different about a file that was restored; undefined where nothing is. */
 async function compare(destination: string, { name, size, mode, mtime, digests }: FileOfSnapshot, algorithm: ManifestHead['digest']): Promise<TransferError | undefined> {
   const differs = (what: string): TransferError => new TransferError('mismatch', `${printable(name)} came back with ${what}.`, { fileName: name });
+  let file: FileHandle | undefined;
   try {
-    const place = path.join(destination, name);
-    const stats = await lstat(place, { bigint: true });
+    file = await openLocated({ path: destination, below: name });
+    const stats = await file.stat({ bigint: true });
     if (!stats.isFile() || Number(stats.size) !== size) return differs('another size');
     const digest = await createDigest(algorithm);
-    for await (const bytes of createReadStream(place, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Buffer>) digest.update(bytes);
+    for await (const bytes of file.createReadStream({ highWaterMark: 1024 * 1024, autoClose: false }) as AsyncIterable<Buffer>) digest.update(bytes);
     if (digest.digest() !== digests[algorithm]) return differs('other content');
     if (Number(stats.mode & 0o777n) !== mode) return differs('another mode');
     return stats.mtimeNs === mtime ? undefined : differs('another modification time');
   } catch (error) {
     return asTransferError(error, 'disk', `${printable(name)} could not be compared`).about(name);
+  } finally {
+    await file?.close();
   }
 }

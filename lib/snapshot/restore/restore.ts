@@ -117,7 +117,7 @@ export function restoreEntries({ snapshot, head, chosen, home, ifExists, on, sig
   const rules: SessionRules = { peer, ifExists, mayCompare: true, on: (event) => event.event !== 'failed' && on(event) };
   for (const entry of chosen) if (entry.type === 'missing') on({ event: 'skipped', file_name: entry.name, reason: whyMissing(entry.reason) });
   return sendWithin({
-    source: snapshotSource(snapshot.place, head, chosen),
+    source: snapshotSource(snapshot, head, chosen),
     receiver: { home, rules },
     algorithm: head.digest,
     on: (event) => event.event === 'failed' && on(event),

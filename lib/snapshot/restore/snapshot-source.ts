@@ -2,10 +2,13 @@ import { type BigIntStats } from 'node:fs';
 import { lstat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
-import { printable } from '../../name';
+import { type EntryName, printable } from '../../name';
 import type { SessionSource } from '../../send/transfer';
 import { unreadable } from '../../scan/source';
 import type { FoundEntry } from '../../scan/tree-scan';
+import { Directory } from '../../store/local/directory';
+import { DirectoryTree } from '../../store/local/directory-tree';
+import { type Snapshot, within } from '../manifest/catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
 
 /** So many are looked at in one go. */
@@ -13,14 +16,21 @@ const batchSize = 256;
 
 /**
  * The entries of a snapshot as a session sends them: with the metadata of the manifest, and its digest vouching for each file, so that
- * nothing else is ever sent under its name. `place` is the path of the snapshot's directory. What of a file can be seen without
- * reading it, `mismatch`, comes in place of the file. What the snapshot never had is left out.
+ * nothing else is ever sent under its name. What of a file can be seen without reading it, `mismatch`, comes in place of the file; so
+ * does what lies behind a symbolic link. What the snapshot never had is left out. Rejects with the errors of the operating system.
  */
-export async function* snapshotSource(place: string, { digest }: ManifestHead, entries: readonly ManifestEntry[]): SessionSource {
-  for (let at = 0; at < entries.length; at += batchSize) {
-    const batch = entries.slice(at, at + batchSize);
-    const found = await Promise.all(batch.map((entry) => look(place, digest, entry)));
-    yield found.filter((entry) => entry !== undefined);
+export async function* snapshotSource(snapshot: Snapshot, { digest }: ManifestHead, entries: readonly ManifestEntry[]): SessionSource {
+  const root = await Directory.open(snapshot.directory, true);
+  const tree = new DirectoryTree(root, false);
+  try {
+    for (let at = 0; at < entries.length; at += batchSize) {
+      const batch = entries.slice(at, at + batchSize);
+      const found = await Promise.all(batch.map((entry) => look(snapshot, tree, digest, entry)));
+      yield found.filter((entry) => entry !== undefined);
+    }
+  } finally {
+    tree.close();
+    await root.close();
   }
 }
 
@@ -29,10 +39,11 @@ export function whyMissing(reason: string): string {
   return `it is not in this snapshot: ${reason}`;
 }
 
-async function look(place: string, algorithm: ManifestHead['digest'], entry: ManifestEntry): Promise<FoundEntry | TransferError | undefined> {
+async function look(snapshot: Snapshot, tree: DirectoryTree, algorithm: ManifestHead['digest'], entry: ManifestEntry): Promise<FoundEntry | TransferError | undefined> {
   if (entry.type === 'missing') return undefined;
   const { name, mtime } = entry;
-  const base = { path: path.join(place, name), name, mtime, ctime: mtime };
+  const located = within(snapshot, name);
+  const base = { ...located, name, mtime, ctime: mtime };
   switch (entry.type) {
     case 'directory':
       return { type: 'directory', mode: entry.mode, ...base };
@@ -43,21 +54,24 @@ async function look(place: string, algorithm: ManifestHead['digest'], entry: Man
     case 'file': {
       const { size, mode, digests } = entry;
       const digest = digests[algorithm];
-      const stats = await statsOf(base.path, name);
+      const stats = await statsOf(tree, located.below, name);
       if (stats instanceof TransferError) return stats;
       if (!stats.isFile() || digest === undefined) return damaged(name, 'is no regular file any more');
       if (Number(stats.size) !== size) return damaged(name, `has ${String(stats.size)} bytes, and had ${String(size)} when it was stored`);
       const sparse = Number(stats.blocks) * 512 < size;
-      return { type: 'file', path: base.path, name, size, mode, mtime: stats.mtimeNs, ctime: stats.ctimeNs, sparse, inode: stats.ino, vouched: { digest, mtime } };
+      return { type: 'file', ...located, name, size, mode, mtime: stats.mtimeNs, ctime: stats.ctimeNs, sparse, inode: stats.ino, vouched: { digest, mtime } };
     }
   }
 }
 
-async function statsOf(place: string, name: string): Promise<BigIntStats | TransferError> {
+async function statsOf(tree: DirectoryTree, below: string, name: string): Promise<BigIntStats | TransferError> {
   try {
-    return await lstat(place, { bigint: true });
+    const reached = await tree.find(below as EntryName);
+    if (!reached) return damaged(name, 'is missing in the snapshot');
+    return await lstat(reached.directory.at(path.posix.basename(below)), { bigint: true }).finally(() => reached.release());
   } catch (error) {
-    return ['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '') ? damaged(name, 'is missing in the snapshot') : unreadable(name, error);
+    if (error instanceof TransferError) return damaged(name, 'lies in what is no directory any more');
+    return errnoOf(error) === 'ENOENT' ? damaged(name, 'is missing in the snapshot') : unreadable(name, error);
   }
 }
 

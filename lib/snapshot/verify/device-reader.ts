@@ -6,6 +6,7 @@ import type { DigestAlgorithm } from '../../digest/digest';
 import { DigestPool } from '../../digest/digest-pool';
 import { asTransferError, errnoOf } from '../../errors';
 import { Lane } from '../../threads/lane';
+import { openLocated } from '../../threads/walker';
 import { parseEntryName, printable } from '../../name';
 import type { Verified } from '../../progress';
 import { Directory } from '../../store/local/directory';
@@ -54,8 +55,8 @@ export class DeviceReader {
     for (const lane of this.lanes) lane.warm();
   }
 
-  /** `place` is the path of the receive directory, `sample` a file in it. Rejects with `directory`. */
-  static async open(place: string, sample: string): Promise<DeviceReader> {
+  /** `place` is the path of the receive directory, `sample` the name of a file in it. Rejects with `directory`. */
+  static async open(place: string, sample: string | undefined): Promise<DeviceReader> {
     const root = await Directory.open(place, true).catch((error: unknown) => {
       throw asTransferError(error, 'directory', `${printable(place)} cannot be read`);
     });
@@ -159,11 +160,11 @@ export class DeviceReader {
 }
 
 /** Whether `sample` can be read past the page cache, from a device. What cannot be read at all decides nothing. */
-async function takesDirect(place: string, sample: string): Promise<boolean> {
-  if (!(await answersFromDevice(place))) return false;
+async function takesDirect(place: string, sample: string | undefined): Promise<boolean> {
+  if (sample === undefined || !(await answersFromDevice(place))) return false;
   const { bytes } = await new AlignedMemory(4096, 1).lease();
   try {
-    const handle = await open(sample, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (O_DIRECT ?? 0));
+    const handle = await openLocated({ path: place, below: sample }, O_RDONLY | O_NONBLOCK | (O_DIRECT ?? 0));
     await handle.read(bytes, 0, bytes.length, 0).finally(() => handle.close());
     return true;
   } catch (error) {

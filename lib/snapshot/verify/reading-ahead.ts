@@ -1,5 +1,5 @@
-import { lstat } from 'node:fs/promises';
-import path from 'node:path';
+import { type BigIntStats, constants } from 'node:fs';
+import { type Located, openLocated } from '../../threads/walker';
 import type { DigestAlgorithm } from '../../wire/fields';
 import type { FileEntry } from './compare';
 import type { DeviceReader } from './device-reader';
@@ -34,7 +34,7 @@ export class ReadingAhead {
       if (this.begun.size === most) return;
       if (!reader.isLarge({ size })) continue;
       const name = `${snapshot}/${below}`;
-      const stats = await lstat(path.join(directory, name), { bigint: true }).catch(() => undefined);
+      const stats = await statOf({ path: directory, below: name });
       if (stats === undefined || signal.aborted || known.has(stats.ino) || this.begun.has(stats.ino)) continue;
       const reading = { signal, onProgress: (done: number) => onProgress(name, done) };
       // What fails is read once more, in its turn.
@@ -51,5 +51,15 @@ export class ReadingAhead {
   async end(): Promise<void> {
     this.over.abort();
     await Promise.all(this.begun.values());
+  }
+}
+
+/** Undefined for what cannot be opened: its turn comes, and then that is told. */
+async function statOf(located: Located): Promise<BigIntStats | undefined> {
+  try {
+    const file = await openLocated(located, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    return await file.stat({ bigint: true }).finally(() => file.close());
+  } catch {
+    return undefined;
   }
 }

@@ -1,5 +1,4 @@
 import { lstat } from 'node:fs/promises';
-import path from 'node:path';
 import { errnoOf } from '../../errors';
 import type { DamageReason } from '../../progress';
 import type { Snapshot } from '../manifest/catalog';
@@ -75,7 +74,7 @@ export class SnapshotCheck {
     this.resumed = new EntriesDone(count, resumed);
     this.path = `${snapshot.name}/${snapshot.id}`;
     const { reader, signal, onProgress } = ground;
-    const directory = path.dirname(path.dirname(snapshot.place));
+    const { directory } = snapshot;
     this.ahead = new ReadingAhead({ reader, algorithm: manifest.head.digest, signal, directory, onProgress: (name, done) => onProgress(name, done, false) });
   }
 

@@ -1,8 +1,7 @@
-import path from 'node:path';
 import { asTransferError, TransferError } from '../../errors';
 import { printable } from '../../name';
 import type { Listener } from '../../progress';
-import { backupNameOf, Catalog, type Snapshot } from '../manifest/catalog';
+import { backupNameOf, Catalog, type Snapshot, within } from '../manifest/catalog';
 import { DeviceReader } from './device-reader';
 import { manifestName } from '../manifest/manifest';
 import { type VerifyResult, VerifyRun } from './verify-run';
@@ -42,7 +41,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const chosen = await choose(catalog, options);
   const [first] = chosen;
   if (!first) throw new TransferError('usage', `There is no snapshot in ${printable(directory)}.`, { hint: 'sendall backup makes one.' });
-  const reader = await DeviceReader.open(directory, path.join(first.place, manifestName));
+  const reader = await DeviceReader.open(directory, within(first, manifestName).below);
   try {
     return await new VerifyRun({ catalog, chosen, called: options.snapshot ?? options.name ?? directory, reader, share: sample, signal, on }).run();
   } catch (error) {

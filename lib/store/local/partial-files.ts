@@ -4,6 +4,7 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { AlignedMemory } from '../../threads/aligned-memory';
 import { errnoOf, TransferError } from '../../errors';
+import type { Located } from '../../threads/walker';
 import { type EntryName, printable } from '../../name';
 import type { Directory } from './directory';
 import { readJournal } from './journal';
@@ -19,9 +20,9 @@ const directoryName = 'partial';
 /** What nobody went on with for so long is removed, in ms. */
 const keptFor = 14 * 24 * 60 * 60 * 1000;
 
-/** The file that an arriving one may be like in part: at `path` (its last component is no symbolic link), else what stands under its name. */
+/** The file that an arriving one may be like in part, if that is not what has its name already. */
 export interface Update {
-  readonly path?: string;
+  readonly basis?: Located;
 }
 
 export interface PartialFilesPlace extends Omit<FilePlace, 'ended'> {
@@ -135,11 +136,11 @@ export class PartialFiles {
     return [];
   }
 
-  private async findStanding(name: EntryName, { path: place }: Update): Promise<StandingFile | undefined> {
-    if (place !== undefined) return StandingFile.open(place, this.standing);
+  private async findStanding(name: EntryName, { basis }: Update): Promise<StandingFile | undefined> {
+    if (basis) return StandingFile.open(basis, this.standing);
     const reached = await this.place.tree.find(name);
     try {
-      return reached && (await StandingFile.open(reached.directory.at(path.posix.basename(name)), this.standing));
+      return reached && (await StandingFile.open({ path: reached.directory.at('.'), below: path.posix.basename(name) }, this.standing));
     } finally {
       reached?.release();
     }

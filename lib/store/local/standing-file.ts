@@ -1,12 +1,13 @@
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../../errors';
 import { Lane } from '../../threads/lane';
+import { type Located, openLocated } from '../../threads/walker';
 import type { StandingSegment } from '../../wire/standing';
 import type { StandingOrder } from './standing.worker';
 
-const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
+const { O_NONBLOCK, O_RDONLY } = constants;
 
 /** The thread that reads standing files; it is started when first needed. */
 export type StandingLane = Lane<StandingOrder, readonly StandingSegment[]>;
@@ -28,9 +29,9 @@ export class StandingFile {
   ) {}
 
   /** Undefined where there is no regular file that may be read; never through a symbolic link. */
-  static async open(place: string, lane: StandingLane): Promise<StandingFile | undefined> {
+  static async open(located: Located, lane: StandingLane): Promise<StandingFile | undefined> {
     try {
-      const handle = await open(place, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+      const handle = await openLocated(located, O_RDONLY | O_NONBLOCK);
       if ((await handle.stat()).isFile()) return new StandingFile(handle, lane);
       await handle.close();
       return undefined;

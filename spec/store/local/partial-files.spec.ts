@@ -196,7 +196,7 @@ describe('PartialFiles', () => {
     ] as const;
     for (const [place, there] of places) {
       const from = there.length - size;
-      const file = await take({ name: `d/new ${String(from)}` }, { path: place });
+      const file = await take({ name: `d/new ${String(from)}` }, { basis: { path: place } });
       expect(await file.held()).to.deep.equal([]);
       expect(await standing(file, there)).to.equal(there.length);
       expect(file.copy(0, 2 * pieceSize, from)).to.equal(true);
@@ -231,7 +231,7 @@ describe('PartialFiles', () => {
     await mkdir(path.join(directory, 'directory'));
     for (const name of ['link', 'directory', 'nothing', 'nowhere/f']) {
       expect(await standing(await take({ name }, {}), bytes), name).to.equal(0);
-      expect(await standing(await take({ name: 'f' }, { path: path.join(directory, name) }), bytes), name).to.equal(0);
+      expect(await standing(await take({ name: 'f' }, { basis: { path: directory, below: name } }), bytes), name).to.equal(0);
     }
   });
 
