@@ -17,6 +17,10 @@ export interface ArrivingSink {
   readonly on: Listener;
   readonly waits: Waits;
   readonly answers: Answers;
+  /** Tells the sender that it is wanted. */
+  ask(file: ArrivingFile): void;
+  /** Waits for `whole`: what a closed file lacks may be on its way on any connection. Rejects with `timeout` where it is on none. */
+  arrival(whole: Promise<void>): Promise<void>;
   stored(file: ArrivingFile, stored: Stored): void;
   /** It need not be stored: this one is the same. */
   linked(file: ArrivingFile, earlier: Earlier): void;
@@ -39,7 +43,8 @@ export class ArrivingFile {
   private repairs = 0;
   /** The segments that were sent again because they were found damaged. */
   private readonly damaged = new Set<number>();
-  private closing = false;
+  /** The sender was told that it is wanted, and has not closed it since. */
+  private wanted = false;
   private ended = false;
 
   constructor(
@@ -62,7 +67,8 @@ export class ArrivingFile {
       if (held.length > 0) answers.held(held.map(({ segment, digest }) => ({ file, segment, digest })));
       // Not where all is here: what was copied and turned out damaged is not copied again.
       if (held.length < segmentCountOf(size)) answers.standing(file, await this.partial.standing());
-      answers.wanted([file]);
+      this.wanted = true;
+      this.sink.ask(this);
     });
   }
 
@@ -97,11 +103,15 @@ export class ArrivingFile {
 
   /** These segments are as they should be. Throws `bad-header` for those that the sender was not told of. */
   keep({ first, count }: Keep): void {
-    if (!this.ended) this.partial.keep(first, count);
+    if (this.ended) return;
+    this.checkWanted('kept');
+    this.partial.keep(first, count);
   }
 
   /** These bytes stand here. Throws `bad-header` for what is no whole pieces, or stands in nothing that the sender was told of. */
   async copy({ offset, size, from }: Copy): Promise<void> {
+    if (this.ended) return;
+    this.checkWanted('copied');
     this.check({ offset, size, zero: true });
     const { admitted, unlessSame } = this.arrival;
     if (unlessSame && from !== offset) this.fail(unlessSame);
@@ -116,8 +126,8 @@ export class ArrivingFile {
     if (this.entry.size !== undefined && this.entry.size !== size) throw new TransferError('bad-header', `A file was offered with ${String(this.entry.size)} bytes, and closed with ${String(size)}.`);
     const expected = digests[algorithm];
     if (expected === undefined) throw new TransferError('bad-header', `A file was closed without its ${algorithm}.`);
-    if (this.closing) throw new TransferError('bad-header', 'A file was closed twice.');
-    this.closing = true;
+    this.checkWanted('closed');
+    this.wanted = false;
     await this.guard(async () => {
       // What is closed may be on its way yet.
       const { alike } = this.arrival;
@@ -127,13 +137,12 @@ export class ArrivingFile {
         this.sink.linked(this, alike);
         return;
       }
-      await this.partial.whole(size);
+      await this.sink.arrival(this.partial.whole(size));
       try {
         await this.sink.waits.on('verify', this.verify(size, { [algorithm]: expected }));
       } catch (error) {
         if (!(error instanceof TransferError) || error.code !== 'mismatch' || this.entry.size === undefined || ++this.repairs > mostRepairs) throw error;
         // "A segment found bad at this point is asked for again: same code."
-        this.closing = false;
         await this.begin();
         return;
       }
@@ -215,6 +224,11 @@ export class ArrivingFile {
     for (let at = offset; at < offset + size; at += pieceSize) this.damaged.add(Math.floor(at / segmentSize));
   }
 
+  /** Throws `bad-header` where nobody asked for it: not yet, or not since it was closed. */
+  private checkWanted(what: string): void {
+    if (!this.wanted) throw new TransferError('bad-header', `${printable(this.entry.name)} was ${what} while it was not asked for.`);
+  }
+
   private check({ offset, size, zero }: Pick<Segment, 'offset' | 'size' | 'zero'>): void {
     const end = this.entry.size;
     const whole = offset % pieceSize === 0 && (size === pieceSize || (zero && size % pieceSize === 0) || end === undefined || offset + size === end);
@@ -229,7 +243,7 @@ export class ArrivingFile {
       return true;
     } catch (thrown) {
       const error = storingError(thrown);
-      if (error.code === 'bad-header') throw error;
+      if (error.code === 'bad-header' || error.code === 'timeout') throw error;
       this.fail(error);
       return false;
     }

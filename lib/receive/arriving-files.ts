@@ -21,13 +21,15 @@ export class ArrivingFiles {
     private readonly rules: SessionRules,
     private readonly algorithm: NonNullable<Hello['digest']>,
     private readonly tree: ArrivingTree,
-    told: { readonly answers: Answers; readonly waits: Waits; work(task: () => Promise<void>): void },
+    told: { readonly answers: Answers; readonly waits: Waits; work(task: () => Promise<void>): void; arrival(whole: Promise<void>): Promise<void> },
   ) {
     const { answers, waits } = told;
     this.sink = {
       on: rules.on,
       waits,
       answers,
+      ask: ({ entry: { file } }) => tree.ask(file),
+      arrival: told.arrival,
       stored: ({ entry: { file } }, stored) => {
         this.files.delete(file);
         told.work(() => tree.stored(file, stored));

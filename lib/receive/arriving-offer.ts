@@ -91,7 +91,7 @@ export class ArrivingOffer {
   private answer({ receipts, held, wanted }: Asked): void {
     if (receipts.length > 0) this.answers.receipts(receipts);
     if (held.length > 0) this.answers.held(held);
-    if (wanted.length > 0) this.answers.wanted(wanted);
+    if (wanted.length > 0) this.unsettled.ask(wanted);
   }
 
   /** Does what was decided about a file, and adds to `asked` what the sender is to be told. */

@@ -43,7 +43,7 @@ export class ArrivingTree {
       unlinked: (pending) => void this.unlinked(pending),
       again: (file) => {
         this.awaited++;
-        answers.wanted([file]);
+        this.unsettled.ask([file]);
       },
     };
     this.unsettled = new Unsettled(store, answers, unsettled, intake);
@@ -76,6 +76,17 @@ export class ArrivingTree {
   /** Whether an entry has neither receipt nor refusal yet. */
   expects(file: number): boolean {
     return this.unsettled.get(file) !== undefined;
+  }
+
+  /** Whether an entry was never asked for, and is not settled either: nothing can be said of it yet (PROTOCOL.md 17.1). */
+  isUnasked(file: number): boolean {
+    const pending = this.unsettled.get(file);
+    return pending !== undefined && pending.asked !== true;
+  }
+
+  /** Tells the sender that an entry is wanted. */
+  ask(file: number): void {
+    this.unsettled.ask([file]);
   }
 
   /** Whether an entry is a small file that has not come: no segments of it can. */
@@ -185,7 +196,7 @@ export class ArrivingTree {
     if (small) this.awaited++;
     try {
       pending.admitted ??= await this.store.admit({ ...entry, there: 0 });
-      if (small) this.answers.wanted([entry.file]);
+      if (small) this.unsettled.ask([entry.file]);
       else this.sink.begin({ entry, admitted: pending.admitted, update: false, unlessSame: undefined });
     } catch (error) {
       if (small) this.awaited--;

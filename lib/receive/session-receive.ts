@@ -15,6 +15,9 @@ import type { Link } from '../session/link';
 import type { SessionRules } from './rules';
 import { TakenFrames } from './taken-frames';
 
+/** How many times the longest silence of a connection a closed file may lack pieces while no connection brings any: 5 minutes. */
+const silences = 10;
+
 /** How a session ended, as the receiver saw it. */
 export interface SessionReceived {
   readonly tally: Tally;
@@ -39,6 +42,9 @@ export class SessionReceiving {
   readonly further: FurtherLinks;
   private readonly working = new Set<Promise<void>>();
   private highest = -1;
+  /** Frames of segments and bundles that are being taken off their connections, and when the last one was. */
+  private carrying = 0;
+  private carriedAt = 0;
   /** Everything was offered. */
   private ended = false;
   /** How many entries, by the sender's word. */
@@ -67,7 +73,7 @@ export class SessionReceiving {
       broken: (error) => this.stop(asTransferError(error, 'unexpected', 'The session failed')),
     };
     this.tree = new ArrivingTree(store, rules, this.answers, treeSink, intake);
-    this.files = new ArrivingFiles(store, rules, this.algorithm, this.tree, { answers: this.answers, waits: this.waits, work: (task) => this.work(task) });
+    this.files = new ArrivingFiles(store, rules, this.algorithm, this.tree, { answers: this.answers, waits: this.waits, work: (task) => this.work(task), arrival: (whole) => this.arrival(whole) });
   }
 
   async run(): Promise<SessionReceived> {
@@ -102,11 +108,11 @@ export class SessionReceiving {
       switch (message.type) {
         case 'segment':
           this.known(message.file);
-          await this.files.segment(link, message, before);
+          await this.carried(this.files.segment(link, message, before));
           this.taken.count(number);
           break;
         case 'bundle':
-          await this.bundle(link, message);
+          await this.carried(this.bundle(link, message));
           this.taken.count(number);
           break;
         case 'offer':
@@ -114,10 +120,10 @@ export class SessionReceiving {
           await this.offer(parseEntries(await link.receiveList(message.list), { allowHidden: true }));
           break;
         case 'keep':
-          this.known(message.file)?.keep(message);
+          this.inSegments(message.file)?.keep(message);
           break;
         case 'copy':
-          await this.known(message.file)?.copy(message);
+          await this.inSegments(message.file)?.copy(message);
           break;
         case 'close':
           this.close(message);
@@ -192,10 +198,53 @@ export class SessionReceiving {
     else this.tree.drop(file, error);
   }
 
-  /** The file of that number, where it comes in segments. Throws `bad-header` where nothing was offered so. */
+  /** The file of that number, where it comes in segments. Throws `bad-header` where nothing was offered so, or it was not asked for yet. */
   private known(file: number): ArrivingFile | undefined {
     if (file > this.highest) throw new TransferError('bad-header', `Nothing was offered as ${String(file)}.`);
+    if (this.tree.isUnasked(file)) throw new TransferError('bad-header', `The entry ${String(file)} was not asked for yet.`);
     return this.files.get(file);
+  }
+
+  /** As `known`, for what cannot be said of a small file: it has no segments. */
+  private inSegments(file: number): ArrivingFile | undefined {
+    const known = this.known(file);
+    if (!known && this.tree.awaitsWhole(file)) throw new TransferError('bad-header', `The entry ${String(file)} is a small file, and has no segments.`);
+    return known;
+  }
+
+  /** A frame of segments or files is taken off a connection. */
+  private async carried(taking: Promise<void>): Promise<void> {
+    this.carrying++;
+    try {
+      await taking;
+    } finally {
+      this.carrying--;
+      this.carriedAt = performance.now();
+    }
+  }
+
+  /**
+   * Waits until a closed file is whole: its pieces may be on their way on any connection, or go again because one was lost
+   * (PROTOCOL.md 14.8). Rejects with `timeout` where none of them has brought anything for `silences` times the longest silence.
+   */
+  private async arrival(whole: Promise<void>): Promise<void> {
+    const { silence } = this.control.deadlines;
+    const began = performance.now();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setInterval(() => {
+        const idleSince = Math.max(began, this.carriedAt);
+        if (this.carrying === 0 && performance.now() - idleSince >= silences * silence) {
+          reject(new TransferError('timeout', 'A file was closed, and pieces of it did not come.'));
+        }
+      }, silence);
+      timer.unref();
+    });
+    try {
+      await Promise.race([whole, late]);
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   private another(number: number): void {

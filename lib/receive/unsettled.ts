@@ -17,6 +17,8 @@ export interface Pending {
   /** It is to be one more name of this file, whose digest is `digest`. */
   linked?: Earlier | undefined;
   bytesOnWire: number;
+  /** The sender was told that it is wanted: before that it says nothing of it (PROTOCOL.md 17.1). */
+  asked?: boolean;
   /** Of a small file that came in a bundle, as the sender has it. */
   digest?: string | undefined;
   /** Of a small file that stands there, or as `alike`: what it reads as from the disk. */
@@ -81,6 +83,15 @@ export class Unsettled {
 
   get(file: number): Pending | undefined {
     return this.pending.get(file);
+  }
+
+  /** Tells the sender that these are wanted. */
+  ask(files: readonly number[]): void {
+    for (const file of files) {
+      const pending = this.pending.get(file);
+      if (pending) pending.asked = true;
+    }
+    this.answers.wanted(files);
   }
 
   /** Whether there are none. */

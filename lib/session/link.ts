@@ -14,6 +14,9 @@ export interface LinkDeadlines {
 
 export const usualLinkDeadlines: LinkDeadlines = { heartbeat: 5_000, silence: 30_000 };
 
+/** So often within the time of a heartbeat it is looked whether something was sent, so that one is late by no more than a share of it. */
+const looks = 5;
+
 /** A message in which there is nothing but the sign of life. */
 const heartbeat = encodeFrame({ type: 'heartbeat' });
 
@@ -24,14 +27,16 @@ const heartbeat = encodeFrame({ type: 'heartbeat' });
 export class Link {
   private readonly timer: NodeJS.Timeout;
   private sentBefore = 0;
+  /** Looks since something was sent. */
+  private quiet = 0;
 
   constructor(
     readonly connection: Connection,
-    private readonly deadlines: LinkDeadlines = usualLinkDeadlines,
+    readonly deadlines: LinkDeadlines = usualLinkDeadlines,
     /** "The first heartbeat comes after `hello`": false where that is not answered yet; see `greeted`. */
     private hasGreeted = true,
   ) {
-    this.timer = setInterval(() => this.beat(), deadlines.heartbeat);
+    this.timer = setInterval(() => this.look(), deadlines.heartbeat / looks);
     this.timer.unref();
   }
 
@@ -90,14 +95,14 @@ export class Link {
     this.connection.close(reason);
   }
 
-  private beat(): void {
+  private look(): void {
     const { stream } = this.connection;
-    if (stream.closed) {
-      clearInterval(this.timer);
-    } else if (this.hasGreeted && stream.bytesWritten === this.sentBefore) {
-      // A connection that cannot take it is found dead by whoever reads from it.
-      this.connection.sendBytes(heartbeat).catch(() => clearInterval(this.timer));
-    }
+    if (stream.closed) clearInterval(this.timer);
+    this.quiet = stream.bytesWritten === this.sentBefore ? this.quiet + 1 : 0;
     this.sentBefore = stream.bytesWritten;
+    if (!this.hasGreeted || this.quiet < looks) return;
+    this.quiet = 0;
+    // A connection that cannot take it is found dead by whoever reads from it.
+    this.connection.sendBytes(heartbeat).catch(() => clearInterval(this.timer));
   }
 }

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { createReceiver, type Receiver } from '../../lib/index';
+import { createReceiver, encodeFrame, type Receiver } from '../../lib/index';
 import { Heard, temporaryDirectory } from '../receive/receive-directory';
 import { noise } from './pair';
 import { piece, RawSession, sha256 } from './raw-session';
@@ -63,6 +63,35 @@ const saidOfFiles: Readonly<Record<string, readonly [Saying, string?]>> = {
   'a bundle shorter than its files': [(raw) => raw.sendList({ type: 'bundle', size: 4 }, [[1, 10, digests.sha256]], Buffer.alloc(4))],
   'a bundle longer than its files': [(raw) => raw.sendList({ type: 'bundle', size: 14 }, [[1, 10, digests.sha256]], Buffer.alloc(14))],
   'a large file in a bundle': [(raw) => raw.bundle([[0, noise(9)]])],
+  'a keep of a small file': [(raw) => raw.send({ type: 'keep', file: 1, first: 0, count: 1 })],
+  'a copy of a small file': [(raw) => raw.send({ type: 'copy', file: 1, offset: 0, size: 10, from: 0 })],
+  'a keep after the close': [(raw) => raw.close(0, Buffer.alloc(3 * piece + 100)).then(() => raw.send({ type: 'keep', file: 0, first: 0, count: 1 }))],
+  'a copy after the close': [(raw) => raw.close(0, Buffer.alloc(3 * piece + 100)).then(() => raw.send({ type: 'copy', file: 0, offset: 0, size: piece, from: 0 }))],
+};
+
+/** An offer of one large file (0), one small one (1) and a directory (2), as bytes, so that what follows it comes before any answer. */
+function offerAnd(...messages: readonly (readonly [header: object, payload?: Uint8Array])[]): Saying {
+  const list = Buffer.from(
+    JSON.stringify([
+      { file: 0, type: 'file', name: 'large', size: 3 * piece + 100, mode: 0o644, mtime: '0' },
+      { file: 1, type: 'file', name: 'small', size: 10, mode: 0o644, mtime: '0' },
+      { file: 2, type: 'directory', name: 'directory', mode: 0o755, mtime: '0' },
+    ]),
+  );
+  const said = messages.flatMap(([header, payload]) => (payload ? [encodeFrame(header), payload] : [encodeFrame(header)]));
+  return (raw) => raw.sendBytes(Buffer.concat([encodeFrame({ type: 'offer', list: list.length }), list, ...said]));
+}
+
+/** PROTOCOL.md 17.1: "Before its `answer` the sender says nothing of an entry". */
+const saidBeforeTheAnswer: Readonly<Record<string, Saying>> = {
+  'a segment': offerAnd([{ type: 'segment', file: 0, offset: 0, size: piece }, Buffer.alloc(piece)]),
+  'a run of zeros': offerAnd([{ type: 'segment', file: 0, offset: 0, size: piece, zero: true }]),
+  'a keep': offerAnd([{ type: 'keep', file: 0, first: 0, count: 1 }]),
+  'a copy': offerAnd([{ type: 'copy', file: 0, offset: 0, size: piece, from: 0 }]),
+  'a close': offerAnd([{ type: 'close', file: 0, size: 3 * piece + 100, digests: { sha256: '0'.repeat(64) } }]),
+  'a drop': offerAnd([{ type: 'drop', file: 0 }]),
+  'the drop of a directory': offerAnd([{ type: 'drop', file: 2 }]),
+  'the segment of a directory': offerAnd([{ type: 'segment', file: 2, offset: 0, size: piece }, Buffer.alloc(piece)]),
 };
 
 const hellos: Readonly<Record<string, readonly [object, string]>> = {
@@ -125,6 +154,14 @@ describe('A peer with a good key and bad manners', () => {
     }
   }).timeout(60_000);
 
+  for (const [what, say] of Object.entries(saidBeforeTheAnswer)) {
+    it(`that says ${what} before the answer is refused, and waits for nothing`, async () => {
+      const raw = await RawSession.open(ticket);
+      await say(raw);
+      expect(await raw.broken()).to.include({ code: 'bad-header' });
+    });
+  }
+
   it('ends its session by nonsense on another connection, too', async () => {
     const raw = await RawSession.open(ticket);
     const other = await RawSession.open(ticket, { session: raw.session, connection: 1 });
@@ -163,7 +200,8 @@ describe('A peer with a good key and bad manners', () => {
     expect(await bystander.outcome(0)).to.deep.include({ digests: { sha256: sha256(content) } });
     await bystander.finish();
     expect(await readdir(outer)).to.deep.equal(['receive']);
-    expect((await readdir(directory)).sort()).to.deep.equal(['.sendall', 'good', 'one']);
+    // The directory of those who said too much too early was offered as it should be.
+    expect((await readdir(directory)).filter((name) => name !== 'directory').sort()).to.deep.equal(['.sendall', 'good', 'one']);
     expect(await readdir(path.join(directory, '.sendall', 'stage'))).to.deep.equal([]);
     expect(await readdir(path.join(directory, '.sendall', 'partial'))).to.deep.equal([]);
   });

@@ -78,6 +78,17 @@ describe('a link', () => {
     for (const type of ['hello', 'heartbeat']) expect(await far.connection.readHeader({ silence: 60_000, whole: 60_000 })).to.deep.equal({ type });
   });
 
+  it('says that it is alive once it has said nothing for the time of a heartbeat, and not twice that', async () => {
+    made = await links({ heartbeat: 500, silence: 60_000 }, { heartbeat: 60_000, silence: 60_000 });
+    await sleep(120);
+    await made.near.send({ type: 'x' });
+    const began = performance.now();
+    const silence = { silence: 60_000, whole: 60_000 };
+    expect(await made.far.connection.readHeader(silence)).to.deep.equal({ type: 'x' });
+    expect(await made.far.connection.readHeader(silence)).to.deep.equal({ type: 'heartbeat' });
+    expect(performance.now() - began).to.be.within(450, 800);
+  });
+
   it('says nothing extra while it says something anyway', async () => {
     made = await links(deadlines, { heartbeat: 60_000, silence: 60_000 });
     const { stream } = made.near.connection;

@@ -2,6 +2,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
+import { RawSession } from './raw-session';
 import { digestOf, digestOfFile, MiB, noise, Pair, succeeded } from './pair';
 import type { Relay } from './relay';
 
@@ -26,6 +27,28 @@ async function slowDisk(ms: number): Promise<() => void> {
     prototype.sync = sync;
   };
 }
+
+describe('a file that was closed', () => {
+  it('and of which a piece never comes, though its sender is alive, ends the conversation with timeout, and is kept', async () => {
+    const pair = await Pair.make({}, { deadlines: { link: { heartbeat: 60, silence: 400 } } });
+    const content = noise(3 * MiB);
+    const raw = await RawSession.open(pair.ticket);
+    const alive = setInterval(() => void raw.send({ type: 'heartbeat' }), 50);
+    await raw.offer({ large: content.length });
+    await raw.wanted(0);
+    await raw.segments(0, content, [1]);
+    const began = performance.now();
+    await raw.close(0, content);
+    expect(await raw.broken()).to.include({ code: 'timeout' });
+    expect(performance.now() - began).to.be.within(3_900, 20_000);
+    clearInterval(alive);
+    const again = await RawSession.open(pair.ticket);
+    await again.offer({ large: content.length });
+    expect((await again.first('held')).list).to.have.length(2);
+    again.hangUp();
+    await pair.close();
+  });
+});
 
 describe('a session in which nothing is heard', () => {
   let pair: Pair;
