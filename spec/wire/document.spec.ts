@@ -12,8 +12,16 @@ const sections = [...document.matchAll(/^## (\d+)\./gm)].map(([, number = '']) =
 /** The rows of the table that begins with this header, each as its cells. */
 function table(header: string): string[][] {
   const lines = document.slice(document.indexOf(header)).split('\n');
-  const rows = lines.slice(2, lines.findIndex((line, at) => at > 1 && !line.startsWith('|')));
-  return rows.map((row) => row.split('|').slice(1, -1).map((cell) => cell.trim()));
+  const rows = lines.slice(
+    2,
+    lines.findIndex((line, at) => at > 1 && !line.startsWith('|')),
+  );
+  return rows.map((row) =>
+    row
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
 }
 
 const quotedIn = (cell = ''): string[] => [...cell.matchAll(/`([\w-]+)`/g)].map(([, word = '']) => word);
@@ -48,7 +56,8 @@ describe('PROTOCOL.md', () => {
         expect(number.includes('.') ? numbers : sections, `${file} cites ${number}`).to.include(number);
       }
     }
-    for (const [, number = ''] of document.replace('Standard, 3.13', '').matchAll(/[( :](\d+\.\d+)(?=[),;:]| and \d)/g)) if (sections.includes(number.split('.')[0] ?? '')) expect(numbers, number).to.include(number);
+    for (const [, number = ''] of document.replace('Standard, 3.13', '').matchAll(/[( :](\d+\.\d+)(?=[),;:]| and \d)/g))
+      if (sections.includes(number.split('.')[0] ?? '')) expect(numbers, number).to.include(number);
   });
 
   it('has every code in its registry, and says of each whether it is worth another try', () => {
@@ -56,22 +65,32 @@ describe('PROTOCOL.md', () => {
     const listed = rows.flatMap(([codes]) => quotedIn(codes));
     expect([...listed].sort()).to.deep.equal(casesOfCodes().sort());
     for (const [codes, , , , again] of rows) {
-      for (const code of quotedIn(codes)) if (again !== '') expect(new TransferError(code as ErrorCode, '').retry, code).to.equal(again === 'yes');
+      for (const code of quotedIn(codes))
+        if (again !== '') expect(new TransferError(code as ErrorCode, '').retry, code).to.equal(again === 'yes');
     }
   });
 
   it('has every message in its table', () => {
     const rows = table('| message | by | on | keys | payload | when | |');
-    const said = (by: string): string[] => [...new Set(rows.filter(([, who = '']) => who === by || who === 'both').flatMap(([type]) => quotedIn(type)))].sort();
+    const said = (by: string): string[] =>
+      [
+        ...new Set(rows.filter(([, who = '']) => who === by || who === 'both').flatMap(([type]) => quotedIn(type))),
+      ].sort();
     const unique = (types: readonly string[]): string[] => [...new Set(types)].sort();
     const fromSender = casesOf('lib/wire/session-message.ts', 'export function parseFromSender');
     expect(said('S')).to.deep.equal(unique([...fromSender, 'refusal']));
-    expect(said('R')).to.deep.equal(unique(casesOf('lib/wire/session-message.ts', 'export function parseFromReceiver')));
-    expect(said('K')).to.deep.equal(unique([...casesOf('lib/wire/keeper-message.ts', 'export function parseFromKeeper'), 'hello']));
+    expect(said('R')).to.deep.equal(
+      unique(casesOf('lib/wire/session-message.ts', 'export function parseFromReceiver')),
+    );
+    expect(said('K')).to.deep.equal(
+      unique([...casesOf('lib/wire/keeper-message.ts', 'export function parseFromKeeper'), 'hello']),
+    );
   });
 });
 
 function casesOfCodes(): string[] {
   const source = read('lib/errors.ts');
-  return [...source.slice(0, source.indexOf('interface Trait')).matchAll(/'([\w-]+)'/g)].map(([, code = '']) => code).filter(isErrorCode);
+  return [...source.slice(0, source.indexOf('interface Trait')).matchAll(/'([\w-]+)'/g)]
+    .map(([, code = '']) => code)
+    .filter(isErrorCode);
 }
