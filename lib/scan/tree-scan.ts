@@ -3,11 +3,14 @@ import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
 import { endWorker, startWorker } from '../threads/lane';
-import type { Located } from '../threads/walker';
-import { type EntryName, parseEntryName } from '../name';
+import { parseEntryName } from '../name';
 import { systemPath } from '../name-bytes';
 import { usualIgnoreFile } from './ignore-file';
-import type { PackedBatch, ScanNews, ScanSetup } from './tree-scan.worker';
+import type { FoundEntry, FoundFile } from './found';
+import { entryAt, type FoundBatch, packEntries, splitTexts } from './found-batch';
+import type { ScanNews, ScanPacket, ScanSetup, ToldEntry } from './tree-scan.worker';
+
+export type { FoundDirectory, FoundEntry, FoundFile, FoundLink, FoundSymlink } from './found';
 
 export interface TreeScanOptions {
   readonly paths: readonly string[];
@@ -25,48 +28,6 @@ export interface TreeScanOptions {
   readonly totalsOnly?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
-
-/** What every entry that was found has. */
-export interface Found extends Located {
-  readonly name: EntryName;
-  /** Nanoseconds since 1970. */
-  readonly mtime: bigint;
-  readonly ctime: bigint;
-}
-
-export interface FoundFile extends Found {
-  readonly type: 'file';
-  /** Bytes. */
-  readonly size: number;
-  /** Permission bits, 0 to 0o777. */
-  readonly mode: number;
-  /** Whether it takes less room on its disk than its size: it may have holes. */
-  readonly sparse: boolean;
-  /** What is known of it from elsewhere: with any other digest it is not sent, and this is the mtime that it is stored with. */
-  readonly vouched?: { readonly digest: string; readonly mtime: bigint };
-  /** Its number on its disk. */
-  readonly inode?: bigint;
-}
-
-export interface FoundDirectory extends Found {
-  readonly type: 'directory';
-  readonly mode: number;
-}
-
-export interface FoundSymlink extends Found {
-  readonly type: 'symlink';
-  /** Where it points, as it is. */
-  readonly target: string;
-}
-
-/** Another name of a file that was found before. */
-export interface FoundLink extends Found {
-  readonly type: 'link';
-  /** The name under which it was found first. */
-  readonly target: EntryName;
-}
-
-export type FoundEntry = FoundFile | FoundDirectory | FoundSymlink | FoundLink;
 
 /** Something that no wire carries. */
 export interface Skipped {
@@ -99,22 +60,41 @@ const fewFiles = 8;
  * them; it ends with the generator. Rejects with `interrupted` once `signal` is aborted, `unexpected` if the thread dies.
  */
 export async function* scanTree(options: TreeScanOptions): AsyncGenerator<ScanBatch> {
+  for await (const packet of packets(options)) yield { items: unpack(packet), files: packet.files, bytes: packet.bytes };
+}
+
+/** What a scan finds, for a session. */
+export interface OfferedScan {
+  readonly found: FoundBatch;
+  /** Its entries as the payload of `offer`, encoded by the thread; absent where no thread was started. */
+  readonly offer: Uint8Array | undefined;
+  /** What cannot be sent, and what no wire carries. */
+  readonly told: readonly (Skipped | TransferError)[];
+  /** As of `ScanBatch`. */
+  readonly files: number;
+  readonly bytes: number;
+}
+
+/** The same for a session, whose entries get the numbers from `first` on; `inodes` says whether those are offered, too. */
+export async function* scanOffers(options: TreeScanOptions, first: number, inodes: boolean): AsyncGenerator<OfferedScan> {
+  for await (const { found, offer, told, files, bytes } of packets(options, { first, inodes })) yield { found, offer, told: told.map(saidOf), files, bytes };
+}
+
+async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']): AsyncGenerator<ScanPacket> {
   const { paths, name, exclude = [], ignoreFile = usualIgnoreFile, taken = [], hardLinks = true, totalsOnly = false, signal } = options;
   const roots = paths.map((place) => ({ place, base: name ?? path.basename(path.resolve(place)) }));
   const few = roots.length <= fewFiles && !totalsOnly && !signal?.aborted ? await namedFiles(roots, taken) : undefined;
   if (few) {
-    yield { items: few, files: few.length, bytes: few.reduce((sum, { size }) => sum + size, 0) };
+    yield { found: packEntries(few), told: [], offer: undefined, files: few.length, bytes: few.reduce((sum, { size }) => sum + size, 0) };
     return;
   }
   const fetched = new Int32Array(new SharedArrayBuffer(4));
-  const scan = new Scan({ roots, single: name !== undefined, exclude, ignoreFile, taken, hardLinks, totalsOnly, fetched, mostAhead });
+  const scan = new Scan({ roots, single: name !== undefined, exclude, ignoreFile, taken, hardLinks, totalsOnly, offers, fetched, mostAhead });
   const interrupt = (): void => scan.fail(new TransferError('interrupted', 'Interrupted.'));
   signal?.addEventListener('abort', interrupt);
   try {
     if (signal?.aborted) interrupt();
-    for (let packed = await scan.next(); packed; packed = await scan.next()) {
-      yield { items: unpack(packed, roots), files: packed.files, bytes: packed.bytes };
-    }
+    for (let packet = await scan.next(); packet; packet = await scan.next()) yield packet;
   } finally {
     signal?.removeEventListener('abort', interrupt);
     await scan.close();
@@ -152,7 +132,7 @@ async function namedFile(place: string, base: string): Promise<FoundFile | undef
 /** The thread that looks, and what it found and nobody has taken yet. */
 class Scan {
   private readonly worker: Worker;
-  private readonly batches: PackedBatch[] = [];
+  private readonly batches: ScanPacket[] = [];
   private ended = false;
   private failure: TransferError | undefined;
   private wake: () => void = () => undefined;
@@ -168,7 +148,7 @@ class Scan {
   }
 
   /** The next batch; undefined after the last. */
-  async next(): Promise<PackedBatch | undefined> {
+  async next(): Promise<ScanPacket | undefined> {
     while (this.failure === undefined && !this.ended && this.batches.length === 0) {
       this.worker.ref();
       await new Promise<void>((resolve) => (this.wake = resolve));
@@ -196,34 +176,19 @@ class Scan {
   }
 }
 
-function unpack(packed: PackedBatch, roots: ScanSetup['roots']): ScanBatch['items'] {
-  return packed.types.map((type, at) => {
-    const text = packed.names[at] ?? '';
-    const word = packed.words.get(at) ?? '';
-    if (type === 'skipped') return { type, name: text, reason: word };
-    if (type === 'failed') return failureAt(packed, at, text);
-    const name = text as EntryName; // the thread took it from parseEntryName
-    const base = { ...locate(name, roots[packed.roots[at] ?? 0]), name, mtime: packed.mtimes[at] ?? 0n, ctime: packed.ctimes[at] ?? 0n };
-    const mode = packed.modes[at] ?? 0;
-    switch (type) {
-      case 'file':
-        return { type, size: packed.sizes[at] ?? 0, mode, sparse: packed.sparse[at] === 1, inode: packed.inodes[at] ?? 0n, ...base };
-      case 'directory':
-        return { type, mode, ...base };
-      case 'symlink':
-        return { type, target: word, ...base };
-      case 'link':
-        return { type, target: word as EntryName, ...base };
-    }
-  });
+function unpack({ found, told }: ScanPacket): ScanBatch['items'] {
+  const [names, below] = [splitTexts(found.names, found.length), splitTexts(found.below, found.length)];
+  const items: ScanBatch['items'][number][] = [];
+  let next = 0;
+  for (let at = 0; at <= found.length; at++) {
+    for (let each = told[next]; each?.before === at; each = told[++next]) items.push(saidOf(each));
+    if (at < found.length) items.push(entryAt(found, at, names[at] ?? '', below[at] ?? ''));
+  }
+  return items;
 }
 
-function failureAt({ failures }: PackedBatch, at: number, fileName: string): TransferError {
-  const { code, message, cause } = failures.get(at) ?? { code: 'unexpected', message: 'Looking for files failed.' };
-  return new TransferError(code, message, { fileName, ...(cause === undefined ? {} : { cause: Object.assign(new Error(cause.message), cause) }) });
-}
-
-function locate(name: EntryName, root: ScanSetup['roots'][number] | undefined): Located {
-  if (root === undefined || name === root.base) return { path: root?.place ?? name };
-  return { path: root.place, below: root.base === '' ? name : name.slice(root.base.length + 1) };
+function saidOf(told: ToldEntry): Skipped | TransferError {
+  if ('reason' in told) return { type: 'skipped', name: told.name, reason: told.reason };
+  const { code, message, hint, cause } = told.failure;
+  return new TransferError(code, message, { fileName: told.name, hint: hint ?? '', ...(cause === undefined ? {} : { cause: Object.assign(new Error(cause.message), cause) }) });
 }

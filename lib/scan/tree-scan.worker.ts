@@ -1,13 +1,17 @@
 import { type BigIntStats, statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ErrorCode, TransferError } from '../errors';
-import { failureOf } from '../threads/lane';
 import { type Located, shownPath, Walker } from '../threads/walker';
+import { failureOf } from '../threads/lane';
 import { type EntryName, printable } from '../name';
 import { isWellFormed, systemPath } from '../name-bytes';
 import { type DirectoryEntry, readDirectory, readTarget } from './disk-names';
 import { Exclusion, readIgnoreFile } from './ignore-file';
+import type { FoundBase, FoundEntry } from './found';
+import { type FoundBatch, FoundColumns } from './found-batch';
+import { offeredEntry } from './offered-entry';
 import { kindOf, sourceName, unreadable } from './source';
+import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
 
 export interface ScanSetup {
   /** What the caller named, and under which name it travels; '' for the root of a file system, whose entries have no name before theirs. */
@@ -20,6 +24,8 @@ export interface ScanSetup {
   readonly hardLinks: boolean;
   /** Whether only the sums are wanted, and nothing of what is found. */
   readonly totalsOnly: boolean;
+  /** Entries are encoded for `offer`, with numbers from `first` on, and their inodes where those are wanted; absent where nobody offers them. */
+  readonly offers: { readonly first: number; readonly inodes: boolean } | undefined;
   readonly exclude: readonly string[];
   readonly ignoreFile: string;
   /** How many batches were fetched; shared, and told when it changes. */
@@ -28,32 +34,29 @@ export interface ScanSetup {
   readonly mostAhead: number;
 }
 
-/** Entries by columns, which travel between threads at a tenth of the cost of objects. Columns of numbers may be longer than the others. */
-export interface PackedBatch {
-  readonly types: ('file' | 'directory' | 'symlink' | 'link' | 'skipped' | 'failed')[];
-  readonly names: string[];
-  /** The numbers of their roots. */
-  readonly roots: number[];
-  readonly sizes: Float64Array;
-  readonly modes: Uint16Array;
-  readonly mtimes: BigInt64Array;
-  readonly ctimes: BigInt64Array;
-  readonly inodes: BigUint64Array;
-  readonly sparse: Uint8Array;
-  /** Targets of links, reasons of what is skipped. */
-  readonly words: Map<number, string>;
-  readonly failures: Map<number, PackedFailure>;
-  files: number;
-  bytes: number;
+/** What a scan found since the packet before. */
+export interface ScanPacket {
+  readonly found: FoundBatch;
+  /** The entries of `found` as the payload of `offer`, where that is wanted. */
+  readonly offer: Uint8Array | undefined;
+  /** What cannot be sent, in the order of the finding. */
+  readonly told: readonly ToldEntry[];
+  /** How many files were found so far, and how many bytes they have. */
+  readonly files: number;
+  readonly bytes: number;
 }
+
+/** Something that is no entry, found before the one at the place `before`: no wire carries it, or it failed. */
+export type ToldEntry = { readonly before: number; readonly name: string } & ({ readonly reason: string } | { readonly failure: PackedFailure });
 
 interface PackedFailure {
   readonly code: ErrorCode;
   readonly message: string;
+  readonly hint: string | undefined;
   readonly cause?: { readonly message: string; readonly code?: string | undefined; readonly errno?: number | undefined } | undefined;
 }
 
-export type ScanNews = PackedBatch | 'end';
+export type ScanNews = ScanPacket | 'end';
 
 const batchSize = 512;
 /** Where looking is slow, what was found sets out before its batch is full, in ms. */
@@ -62,27 +65,29 @@ const longestWait = 25;
 const totalsEvery = 200;
 
 class Scan {
-  private batch = emptyBatch();
+  private readonly walker = new Walker();
+  private found = new FoundColumns(batchSize);
+  private offer: Entry[] = [];
+  private told: ToldEntry[] = [];
+  private number: number;
   private begun = performance.now();
   private posted = 0;
   private files = 0;
   private bytes = 0;
   /** The first names of files that have several, by device and inode. */
   private readonly firstNames = new Map<string, EntryName>();
-  private root = 0;
-  private readonly walker = new Walker();
 
   /** The paths that the caller named, by the names under which they travel; for a root without a name those of its entries. */
   private readonly takenBy: Map<string, string>;
 
   constructor(private readonly setup: ScanSetup) {
+    this.number = setup.offers?.first ?? 0;
     this.takenBy = new Map(setup.taken.map((name) => [name, '']));
   }
 
   run(): void {
     const exclusion = Exclusion.of(this.setup.exclude);
-    for (const [root, { place, base }] of this.setup.roots.entries()) {
-      this.root = root;
+    for (const { place, base } of this.setup.roots) {
       // The root of a file system has no name: what is in it takes names, each when it is found.
       if (base === '' || this.takeName(base, place)) this.scanRoot(place, base, exclusion);
     }
@@ -151,64 +156,58 @@ class Scan {
   }
 
   private addFound(name: EntryName, located: Located, stats: BigIntStats): void {
+    const base = { ...located, name, mtime: stats.mtimeNs, ctime: stats.ctimeNs };
+    const mode = Number(stats.mode) & 0o777;
     if (stats.isFile()) {
-      this.addFile(name, stats);
+      this.addFile(base, mode, stats);
     } else if (stats.isDirectory()) {
-      this.add('directory', name, stats);
+      this.add({ type: 'directory', mode, ...base });
     } else if (stats.isSymbolicLink()) {
-      this.addSymlink(name, located, stats);
+      this.addSymlink(base);
     } else {
-      this.add('skipped', name, stats, kindOf(stats));
+      this.tell({ before: this.found.length, name, reason: kindOf(stats) });
     }
   }
 
-  private addSymlink(name: EntryName, located: Located, stats: BigIntStats): void {
-    const target = this.attempt(name, () => readTarget(this.walker.at(located)));
+  private addSymlink(base: FoundBase): void {
+    const { name } = base;
+    const target = this.attempt(name, () => readTarget(this.walker.at(base)));
     if (target === undefined) return;
-    if (isWellFormed(target)) this.add('symlink', name, stats, target);
+    if (isWellFormed(target)) this.add({ type: 'symlink', target, ...base });
     else this.fail(name, new TransferError('name', `${printable(name)} points to "${printable(target)}", which is not UTF-8.`));
   }
 
-  private addFile(name: EntryName, stats: BigIntStats): void {
+  private addFile(base: FoundBase, mode: number, stats: BigIntStats): void {
     if (stats.nlink > 1n && this.setup.hardLinks) {
       const inode = `${stats.dev}:${stats.ino}`;
-      const first = this.firstNames.get(inode);
-      if (first !== undefined) {
-        this.add('link', name, stats, first);
+      const target = this.firstNames.get(inode);
+      if (target !== undefined) {
+        this.add({ type: 'link', target, ...base });
         return;
       }
-      this.firstNames.set(inode, name);
+      this.firstNames.set(inode, base.name);
     }
+    const size = Number(stats.size);
     this.files++;
-    this.bytes += Number(stats.size);
-    this.add('file', name, stats);
+    this.bytes += size;
+    this.add({ type: 'file', size, mode, sparse: Number(stats.blocks) * 512 < size, inode: BigInt.asUintN(64, stats.ino), ...base });
   }
 
-  private add(type: PackedBatch['types'][number], name: string, stats?: BigIntStats, word?: string): void {
-    if (this.setup.totalsOnly) {
-      if (performance.now() - this.begun > totalsEvery) this.post();
-      return;
-    }
-    const { batch } = this;
-    const at = batch.types.push(type) - 1;
-    batch.names.push(name);
-    batch.roots.push(this.root);
-    if (stats) {
-      const size = Number(stats.size);
-      batch.sizes[at] = size;
-      batch.modes[at] = Number(stats.mode) & 0o777;
-      batch.mtimes[at] = stats.mtimeNs;
-      batch.ctimes[at] = stats.ctimeNs;
-      batch.inodes[at] = BigInt.asUintN(64, stats.ino);
-      batch.sparse[at] = Number(stats.blocks) * 512 < size ? 1 : 0;
-    }
-    if (word !== undefined) batch.words.set(at, word);
-    if (at + 1 === batchSize || performance.now() - this.begun > longestWait) this.post();
+  private add(entry: FoundEntry): void {
+    const { offers, totalsOnly } = this.setup;
+    if (!totalsOnly) this.found.add(entry);
+    if (offers) this.offer.push(offeredEntry(entry, this.number++, offers.inodes));
+    this.postIfDue();
   }
 
-  private fail(name: string, { code, message, cause }: TransferError): void {
-    if (!this.setup.totalsOnly) this.batch.failures.set(this.batch.types.length, { code, message, cause: cause === undefined ? undefined : failureOf(cause).failure });
-    this.add('failed', name);
+  private tell(told: ToldEntry): void {
+    if (!this.setup.totalsOnly) this.told.push(told);
+    this.postIfDue();
+  }
+
+  private fail(name: string, { code, message, hint, cause }: TransferError): void {
+    const failure = { code, message, hint, cause: cause === undefined ? undefined : failureOf(cause).failure };
+    this.tell({ before: this.found.length, name, failure });
   }
 
   /** Throws ENOENT for what was removed since it was listed. */
@@ -227,14 +226,23 @@ class Scan {
     }
   }
 
+  private postIfDue(): void {
+    const { found, told } = this;
+    const wait = this.setup.totalsOnly ? totalsEvery : longestWait;
+    if (found.length + told.length >= batchSize || performance.now() - this.begun > wait) this.post();
+  }
+
   private post(): void {
-    const { batch } = this;
-    if (batch.types.length === 0 && !this.setup.totalsOnly) return;
-    const { fetched, mostAhead } = this.setup;
+    const { found, offer, told, files, bytes } = this;
+    const { fetched, mostAhead, totalsOnly } = this.setup;
+    if (found.length + told.length === 0 && !totalsOnly) return;
     for (let seen = Atomics.load(fetched, 0); this.posted - seen >= mostAhead; seen = Atomics.load(fetched, 0)) Atomics.wait(fetched, 0, seen);
     this.posted++;
-    parentPort?.postMessage(Object.assign(batch, { files: this.files, bytes: this.bytes }) satisfies ScanNews);
-    this.batch = emptyBatch();
+    const encoded = offer.length > 0 ? encodeList(offer.map(encodeEntry)) : undefined;
+    parentPort?.postMessage({ found: found.batch(), offer: encoded, told, files, bytes } satisfies ScanNews);
+    this.found = new FoundColumns(batchSize);
+    this.offer = [];
+    this.told = [];
     this.begun = performance.now();
   }
 }
@@ -243,24 +251,6 @@ class Scan {
 function sameName(name: string, other: string, path: string): TransferError {
   const both = other === '' ? `what is called so already, and ${printable(path)}` : `${printable(other)} and ${printable(path)}`;
   return new TransferError('name', `Two of the paths would both become "${printable(name)}": ${both}.`, { hint: 'Send it by itself, or with --name.' });
-}
-
-function emptyBatch(): PackedBatch {
-  return {
-    types: [],
-    names: [],
-    roots: [],
-    sizes: new Float64Array(batchSize),
-    modes: new Uint16Array(batchSize),
-    mtimes: new BigInt64Array(batchSize),
-    ctimes: new BigInt64Array(batchSize),
-    inodes: new BigUint64Array(batchSize),
-    sparse: new Uint8Array(batchSize),
-    words: new Map(),
-    failures: new Map(),
-    files: 0,
-    bytes: 0,
-  };
 }
 
 new Scan(workerData as ScanSetup).run();

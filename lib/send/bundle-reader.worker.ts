@@ -1,33 +1,38 @@
 import { closeSync, constants, fstatSync, readSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import { createDigestOf, type DigestAlgorithm } from '../digest/digest';
+import { fileType, type FoundBatch, locate, splitTexts } from '../scan/found-batch';
 import { failureOf, serveEach } from '../threads/lane';
 import { type Located, Walker } from '../threads/walker';
+import { encodeList } from '../wire/session-list';
 
 export interface BundleSetup {
   readonly memory: SharedArrayBuffer;
   readonly algorithm: DigestAlgorithm;
 }
 
-/** Files to be read into the memory from `at` on. Arrays of numbers and texts: a bundle is one message, and quick to copy. */
-export interface BundleOrder {
-  readonly at: number;
-  /** Where each of them is: see `Located`. */
-  readonly paths: readonly string[];
-  readonly below: readonly (string | undefined)[];
-  readonly sizes: readonly number[];
-  /** Of each file mtime, then ctime. */
-  readonly times: BigInt64Array;
-  /** For which of them another ctime alone is no change: hard links are made to it, and its digest is known; absent for none. */
-  readonly vouched?: readonly boolean[];
-  /** The digests of the files that the receiver holds; absent if it holds none. */
-  readonly held?: readonly (string | undefined)[];
+export type BundleOrder =
+  /** Entries with the numbers from `first` on, of which files will be read. */
+  | { readonly order: 'know'; readonly first: number; readonly batch: FoundBatch }
+  | { readonly order: 'forget'; readonly first: number }
+  /** Files to be read into the memory from `at` on, by their numbers; `held` are digests of what the receiver holds, by number. */
+  | { readonly order: 'read'; readonly at: number; readonly files: Float64Array; readonly held: ReadonlyMap<number, string> };
+
+export type BundleFailure = 'changed' | 'not a file' | 'damaged' | ReturnType<typeof failureOf>['failure'];
+
+/** The contents lie one after another, without those of `kept`. */
+export interface BundleAnswer {
+  /** The files whose contents lie there, in order, and their digests one after another. */
+  readonly files: Float64Array;
+  readonly digests: string;
+  /** The list of a `bundle` that has them (PROTOCOL.md 15.1). */
+  readonly list: Uint8Array;
+  /** How many bytes the contents have. */
+  readonly length: number;
+  /** What the receiver holds already. */
+  readonly kept: readonly { readonly file: number; readonly digest: string }[];
+  readonly failures: readonly { readonly file: number; readonly failure: BundleFailure }[];
 }
-
-export type BundleFailure = 'changed' | 'not a file' | ReturnType<typeof failureOf>['failure'];
-
-/** For each file its digest or why it was not read. The contents lie one after another, without those that are held. */
-export type BundleAnswer = readonly (string | { readonly failure: BundleFailure })[];
 
 const bigint = { bigint: true } as const;
 // A named pipe without a writer is not waited for.
@@ -35,26 +40,72 @@ const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 const { memory, algorithm } = workerData as BundleSetup;
 const bytes = new Uint8Array(memory);
 const ready = createDigestOf(algorithm);
+
+/** What is known of the files that may be read. */
+interface Known {
+  readonly first: number;
+  readonly batch: FoundBatch;
+  readonly below: readonly string[];
+}
+
 const walker = new Walker();
 
-async function carryOut({ at: start, paths, below, sizes, times, vouched, held }: BundleOrder): Promise<BundleAnswer> {
-  const digestOf = await ready;
+const known: Known[] = [];
+const nothing: BundleAnswer = { files: new Float64Array(), digests: '', list: new Uint8Array(), length: 0, kept: [], failures: [] };
+
+async function carryOut(order: BundleOrder): Promise<BundleAnswer> {
+  switch (order.order) {
+    case 'know':
+      known.push({ first: order.first, batch: order.batch, below: splitTexts(order.batch.below, order.batch.length) });
+      return nothing;
+    case 'forget':
+      known.splice(known.findIndex(({ first }) => first === order.first), 1);
+      return nothing;
+    case 'read':
+      try {
+        return read(order, await ready);
+      } finally {
+        // Nothing is kept open between two orders: a directory may be removed, or its disk be taken away.
+        walker.close();
+      }
+  }
+}
+
+function read({ at: start, files, held }: Extract<BundleOrder, { order: 'read' }>, digestOf: (content: Uint8Array) => string): BundleAnswer {
+  const list: [file: number, size: number, digest: string][] = [];
+  const kept: { file: number; digest: string }[] = [];
+  const failures: { file: number; failure: BundleFailure }[] = [];
   let at = start;
-  const answer = paths.map((path, file): BundleAnswer[number] => {
-    const size = sizes[file] ?? 0;
-    try {
-      const failure = readWhole({ path, below: below[file] }, at, size, times[2 * file], vouched?.[file] === true ? undefined : times[2 * file + 1]);
-      if (failure) return { failure };
-      const digest = digestOf(bytes.subarray(at, at + size));
-      if (held?.[file] !== digest) at += size;
-      return digest;
-    } catch (error) {
-      return failureOf(error);
+  let from: Known | undefined;
+  for (const file of files) {
+    if (!from || file < from.first || file >= from.first + from.batch.length) from = known.find(({ first, batch }) => file >= first && file < first + batch.length);
+    const digest = from ? contentOf(from, file - from.first, at, digestOf) : { failure: 'changed' as const };
+    if (typeof digest !== 'string') {
+      failures.push({ file, failure: digest.failure });
+    } else if (held.get(file) === digest) {
+      kept.push({ file, digest });
+    } else {
+      const size = from?.batch.sizes[file - from.first] ?? 0;
+      list.push([file, size, digest]);
+      at += size;
     }
-  });
-  // Nothing is kept open between two orders: a directory may be removed, or its disk be taken away.
-  walker.close();
-  return answer;
+  }
+  return { files: Float64Array.from(list, ([file]) => file), digests: list.map(([, , digest]) => digest).join(''), list: encodeList(list), length: at - start, kept, failures };
+}
+
+/** The digest of a file, whose content is in the memory from `at` on; or why it is not. */
+function contentOf({ batch, below }: Known, place: number, at: number, digestOf: (content: Uint8Array) => string): string | { readonly failure: BundleFailure } {
+  const size = batch.types[place] === fileType ? (batch.sizes[place] ?? 0) : 0;
+  const vouched = batch.vouched.get(place);
+  try {
+    // Hard links are made to a file that someone vouches for: another ctime alone is no change, since its digest is known.
+    const failure = readWhole(locate(batch, place, below[place] ?? ''), at, size, batch.mtimes[place], vouched ? undefined : batch.ctimes[place]);
+    if (failure) return { failure };
+    const digest = digestOf(bytes.subarray(at, at + size));
+    return vouched && vouched.digest !== digest ? { failure: 'damaged' } : digest;
+  } catch (error) {
+    return failureOf(error);
+  }
 }
 
 /**

@@ -1,8 +1,13 @@
-import { TransferError } from '../errors';
-import type { Entry, MissingEntry } from '../wire/session-list';
-import type { FoundEntry } from '../scan/tree-scan';
 import type { Readable } from 'node:stream';
+import { TransferError } from '../errors';
 import type { EntryName } from '../name';
+import type { FoundEntry } from '../scan/found';
+import type { FoundBatch } from '../scan/found-batch';
+import type { BundleReader } from './bundle-reader';
+import { encodeEntry, encodeList, type Entry, type MissingEntry } from '../wire/session-list';
+import { OfferedBatch, type Outgoing as OutgoingOf, type SentEntry } from './offered-batch';
+
+export type { SentEntry } from './offered-batch';
 
 /** A stream that can be read only once, and so has no size yet. */
 export interface FoundStream {
@@ -16,19 +21,26 @@ export interface FoundText {
   readonly text: string;
 }
 
-/** Something to be sent, and its number in the session. */
-export interface Outgoing {
-  readonly file: number;
-  readonly found: FoundEntry | FoundStream | FoundText;
-  readonly began: number;
-  /** Payload and headers, in bytes. */
-  bytesOnWire: number;
-  /** Of the session's algorithm, once the content was read. */
-  digest?: string | undefined;
-  /** Of a stream, once it has ended. */
-  size?: number;
-  /** Of a stream: whether something of it was read, which nobody can read again. */
-  begun?: boolean;
+/** Something to be sent that is no small file, and its number in the session. */
+export type Outgoing = OutgoingOf<FoundEntry | FoundStream | FoundText>;
+
+/** What was found in one go. */
+export interface FoundTogether {
+  /** One thing that was not found by looking. */
+  readonly single?: FoundStream | FoundText;
+  readonly entries?: FoundBatch;
+  /** Those entries as the payload of `offer`, with the numbers that are due; absent where nobody has encoded them yet. */
+  readonly offer?: Uint8Array | undefined;
+  /** What cannot be sent. */
+  readonly failures?: readonly TransferError[];
+}
+
+/** What is to be offered in one message: a list of entries, a text, or neither where all of it was settled meanwhile. */
+export interface Offered {
+  readonly list?: Uint8Array;
+  readonly text?: { readonly file: number; readonly text: string };
+  /** The number of the last one. */
+  readonly last: number;
 }
 
 /** So many files may be offered and not settled: what is known of each stays in memory until then. */
@@ -36,8 +48,10 @@ const mostUnsettled = 6_144;
 
 /** What a session has to send: numbered as it is found, and remembered until the receiver has settled it. */
 export class Entries {
-  private readonly unsettled = new Map<number, Outgoing>();
-  /** How many of them are files: directories and hard links are settled last of all, so nobody may wait for them. */
+  /** Those of which something is not settled, in the order of their numbers. */
+  private readonly batches: OfferedBatch[] = [];
+  private readonly singles = new Map<number, OutgoingOf<FoundStream | FoundText>>();
+  /** How many files are not settled: directories and hard links are settled last of all, so nobody may wait for them. */
   private files = 0;
   private next = 0;
   private pulling: Promise<boolean> | undefined;
@@ -48,21 +62,50 @@ export class Entries {
   readonly missing: MissingEntry[];
 
   constructor(
-    private readonly found: AsyncIterator<readonly (Outgoing['found'] | TransferError)[]>,
+    private readonly found: AsyncIterator<FoundTogether>,
     private readonly failed: (error: TransferError) => void,
     /** What is known before to be missing. */
     missing: readonly MissingEntry[] = [],
+    /** Whether everything is of a snapshot, or becomes one: then inodes are offered. */
+    private readonly ofSnapshot = false,
+    /** Reads their files: told of them as long as one is not settled. */
+    private readonly reader?: Pick<BundleReader, 'know' | 'forget'>,
   ) {
     this.missing = [...missing];
   }
 
-  get(file: number): Outgoing | undefined {
-    return this.unsettled.get(file);
+  /** Whether it is not settled yet. */
+  has(file: number): boolean {
+    return this.singles.has(file) || this.batchOf(file)?.has(file) === true;
   }
 
-  /** What is not settled and has a number above `last`, in the order of their numbers. */
-  after(last: number): Outgoing[] {
-    return [...this.unsettled.values()].filter(({ file }) => file > last);
+  /** The batch with a small file that is not settled; undefined for everything else. */
+  small(file: number): OfferedBatch | undefined {
+    const batch = this.batchOf(file);
+    return batch?.has(file) === true && batch.isSmall(file) ? batch : undefined;
+  }
+
+  /** What is not settled and is no small file; the same one each time. */
+  outgoing(file: number): Outgoing | undefined {
+    const single = this.singles.get(file);
+    if (single) return single;
+    const batch = this.batchOf(file);
+    return batch?.has(file) === true ? batch.outgoing(file) : undefined;
+  }
+
+  /** What is not settled, as it stands. */
+  sent(file: number): SentEntry | undefined {
+    const single = this.singles.get(file);
+    if (single) return sentSingle(single);
+    const batch = this.batchOf(file);
+    return batch?.has(file) === true ? batch.sent(file) : undefined;
+  }
+
+  /** What is not settled and has a number above `last`, in the order of the numbers, in the messages that offer it. */
+  *offers(last: number): Generator<Offered> {
+    // Some may be settled while these are sent.
+    for (const single of [...this.singles.values()]) if (single.file > last) yield offerOf(single);
+    for (const batch of [...this.batches]) if (batch.first > last && batch.left > 0) yield { list: batch.offer(), last: batch.end - 1 };
   }
 
   /** How many there have been, settled or not. */
@@ -77,33 +120,43 @@ export class Entries {
 
   /** Whether everything was found, and is settled. */
   get over(): boolean {
-    return this.exhausted && this.unsettled.size === 0;
+    return this.exhausted && this.batches.length === 0 && this.singles.size === 0;
   }
 
   /** Takes the streams of which something was read off the list, as `settle` does: they cannot be offered again. */
-  takeBegun(): Outgoing[] {
-    return this.after(-1).filter(({ begun, file }) => begun === true && this.settle(file));
+  takeBegun(): SentEntry[] {
+    return [...this.singles.values()].filter(({ begun }) => begun === true).flatMap(({ file }) => this.settle(file) ?? []);
   }
 
   /** Looks for more; false when there are none. Waits while too many are unsettled. Several conversations may wait for the same. */
   pull(): Promise<boolean> {
-    this.pulling ??= this.pullOnce()
-      .then((more) => {
-        this.pulling = undefined;
-        return more;
-      });
+    this.pulling ??= this.pullOnce().then((more) => {
+      this.pulling = undefined;
+      return more;
+    });
     // What failed once has failed for all who ask later.
     return this.pulling;
   }
 
   /** Takes an entry that has its receipt or refusal off the list; undefined if it was not on it. */
-  settle(file: number): Outgoing | undefined {
-    const outgoing = this.unsettled.get(file);
-    this.unsettled.delete(file);
-    if (outgoing) this.settledCount++;
-    if (outgoing && isFile(outgoing)) this.files--;
+  settle(file: number): SentEntry | undefined {
+    const sent = this.sent(file);
+    if (sent === undefined) return undefined;
+    const batch = this.batchOf(file);
+    if (!this.singles.delete(file) && batch) {
+      batch.settle(file);
+      if (batch.left === 0) this.drop(batch);
+    }
+    this.settledCount++;
+    if (sent.type === 'file' || sent.type === 'stream') this.files--;
     this.wake();
-    return outgoing;
+    return sent;
+  }
+
+  async close(): Promise<void> {
+    this.exhausted = true;
+    this.wake();
+    await this.found.return?.();
   }
 
   private async pullOnce(): Promise<boolean> {
@@ -117,10 +170,10 @@ export class Entries {
       this.exhausted = true;
       return false;
     }
-    for (const found of next.value) {
-      if (found instanceof TransferError) this.fail(found);
-      else this.add({ file: this.next++, found, began: performance.now(), bytesOnWire: 0 });
-    }
+    const { single, entries, offer, failures = [] } = next.value;
+    for (const error of failures) this.fail(error);
+    if (single) this.addSingle(single);
+    if (entries && entries.length > 0) this.addBatch(entries, offer);
     return true;
   }
 
@@ -130,36 +183,44 @@ export class Entries {
     this.failed(error);
   }
 
-  private add(outgoing: Outgoing): void {
-    this.unsettled.set(outgoing.file, outgoing);
-    if (isFile(outgoing)) this.files++;
+  private addSingle(found: FoundStream | FoundText): void {
+    if (found.type === 'stream') this.files++;
+    this.singles.set(this.next, { file: this.next++, found, began: performance.now(), bytesOnWire: 0 });
   }
 
-  async close(): Promise<void> {
-    this.exhausted = true;
-    this.wake();
-    await this.found.return?.();
+  private addBatch(entries: FoundBatch, offer: Uint8Array | undefined): void {
+    const batch = new OfferedBatch(this.next, entries, offer, this.ofSnapshot);
+    this.batches.push(batch);
+    if (batch.anySmall) this.reader?.know(batch);
+    this.next = batch.end;
+    this.files += batch.files;
+  }
+
+  private drop(batch: OfferedBatch): void {
+    this.batches.splice(this.batches.indexOf(batch), 1);
+    if (batch.anySmall) this.reader?.forget(batch.first);
+  }
+
+  /** The batch in which that number is, if something of it is not settled. */
+  private batchOf(file: number): OfferedBatch | undefined {
+    let [low, high] = [0, this.batches.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.batches[middle]?.end ?? 0) <= file) low = middle + 1;
+      else high = middle;
+    }
+    const batch = this.batches[low];
+    return batch && batch.first <= file ? batch : undefined;
   }
 }
 
-function isFile({ found }: Outgoing): boolean {
-  return found.type === 'file' || found.type === 'stream';
+function sentSingle({ found, began, bytesOnWire, digest, size = 0 }: OutgoingOf<FoundStream | FoundText>): SentEntry {
+  const base = { size, began, bytesOnWire, digest, vouched: undefined };
+  return found.type === 'text' ? { type: 'text', name: '', text: found.text, ...base } : { type: 'stream', name: found.name, ...base };
 }
 
-/** An outgoing file, directory or link as it is offered; with the numbers of files on this disk where they go into a snapshot. */
-export function offered({ file, found }: Outgoing, ofSnapshot: boolean): Entry | undefined {
-  switch (found.type) {
-    case 'text':
-      return undefined;
-    case 'stream':
-      return { type: 'file', file, name: found.name, size: undefined, mode: 0o666 & ~process.umask(), mtime: BigInt(Date.now()) * 1_000_000n, ctime: undefined };
-    case 'file':
-      return { type: 'file', file, name: found.name, size: found.size, mode: found.mode, mtime: found.vouched?.mtime ?? found.mtime, ctime: found.ctime, inode: ofSnapshot ? found.inode : undefined };
-    case 'directory':
-      return { type: 'directory', file, name: found.name, mode: found.mode, mtime: found.mtime };
-    case 'symlink':
-      return { type: 'symlink', file, name: found.name, target: found.target, mtime: found.mtime };
-    case 'link':
-      return { type: 'link', file, name: found.name, target: found.target, mtime: found.mtime };
-  }
+function offerOf({ file, found }: OutgoingOf<FoundStream | FoundText>): Offered {
+  if (found.type === 'text') return { text: { file, text: found.text }, last: file };
+  const stream: Entry = { type: 'file', file, name: found.name, size: undefined, mode: 0o666 & ~process.umask(), mtime: BigInt(Date.now()) * 1_000_000n, ctime: undefined };
+  return { list: encodeList([encodeEntry(stream)]), last: file };
 }

@@ -1,8 +1,7 @@
 import { TransferError } from '../errors';
 import type { Digests, Listener, Waits } from '../progress';
-import { smallFile } from '../wire/segment';
-import { encodeEntry, parseHeld, parseNumbers, parseReceipts, type SessionReceipt } from '../wire/session-list';
-import { parseFromReceiver, type SessionRefusal } from '../wire/session-message';
+import { parseHeld, parseNumbers, parseReceipts, type SessionReceipt } from '../wire/session-list';
+import { longestList, parseFromReceiver, type SessionRefusal } from '../wire/session-message';
 import { mostStanding, parseStanding, type StandingSegment } from '../wire/standing';
 import type { Waited } from '../wire/message';
 import type { SnapshotDone } from '../wire/snapshot-done';
@@ -10,7 +9,7 @@ import type { BundleReader } from './bundle-reader';
 import { damagedSource } from '../scan/source';
 import type { SegmentReader } from './segment-reader';
 import type { Carriers } from './carriers';
-import { type Entries, offered, type Outgoing } from './entries';
+import type { Entries, Offered, SentEntry } from './entries';
 import { LargeFiles } from './large-files';
 import type { Link } from '../session/link';
 import { refused } from '../session/opening';
@@ -30,12 +29,12 @@ export interface SessionOutlet {
   readonly waits: Waits;
   readonly signal: AbortSignal | undefined;
   readonly on: Listener;
-  stored(outgoing: Outgoing, receipt: SessionReceipt): void;
-  refusedBy(outgoing: Outgoing, refusal: SessionRefusal): void;
+  stored(sent: SentEntry, receipt: SessionReceipt): void;
+  refusedBy(sent: SentEntry, refusal: SessionRefusal): void;
   failed(error: TransferError): void;
   receiverWaited(waited: Waited): void;
   /** The receiver says that a file is other than it was, and should not be. */
-  alarmed(outgoing: Outgoing, message: string): void;
+  alarmed(sent: SentEntry, message: string): void;
   snapshot(done: SnapshotDone): void;
 }
 
@@ -68,21 +67,21 @@ export class SessionSending {
     private readonly welcome: Promise<unknown>,
   ) {
     const { algorithm, on, waits, entries } = outlet;
-    const isWanted = ({ file }: Outgoing): boolean => entries.get(file) !== undefined;
-    const dropped = (outgoing: Outgoing, error: TransferError): Promise<void> => this.drop(outgoing, error);
     this.large = new LargeFiles(outlet.segments, algorithm, carriers, {
       on,
       waits,
-      isWanted,
-      dropped,
+      isWanted: ({ file }) => entries.has(file),
+      dropped: ({ file }, error) => this.drop(file, error),
       kept: async ({ file }, { first, count }) => void (await control.send({ type: 'keep', file, first, count })),
       copied: async ({ file }, { offset, size, from }) => void (await control.send({ type: 'copy', file, offset, size, from })),
-      closed: (outgoing, size, digests) => this.closeFile(outgoing, size, digests),
+      closed: (outgoing, size, digests) => {
+        outgoing.digest = digests[algorithm];
+        return this.closeFile(outgoing.file, size, digests);
+      },
     });
-    this.small = new SmallFiles(outlet.bundles, carriers, {
-      isWanted,
-      dropped,
-      kept: (outgoing, digest) => this.closeFile(outgoing, sizeOf(outgoing), { [algorithm]: digest }),
+    this.small = new SmallFiles(entries, outlet.bundles, carriers, {
+      dropped: (file, error) => this.drop(file, error),
+      kept: (file, size, digest) => this.closeFile(file, size, { [algorithm]: digest }),
     });
     this.reading = this.large.run();
   }
@@ -136,24 +135,25 @@ export class SessionSending {
           break;
         case 'refusal': {
           if (message.file === undefined) throw refused(message);
-          this.settle(message.file, (outgoing) => outlet.refusedBy(outgoing, message));
+          const sent = this.forget(message.file);
+          if (sent) outlet.refusedBy(sent, message);
           break;
         }
         case 'taken':
           this.carriers.taken(message.connection, message.frames);
           break;
         case 'progress': {
-          const found = outlet.entries.get(message.file)?.found;
-          if (found?.type === 'file') outlet.on({ event: 'progress', file_name: found.name, phase: 'verify', done: message.done, total: found.size });
+          const sent = outlet.entries.sent(message.file);
+          if (sent?.type === 'file') outlet.on({ event: 'progress', file_name: sent.name, phase: 'verify', done: message.done, total: sent.size });
           break;
         }
         case 'alarm': {
-          const outgoing = outlet.entries.get(message.file);
-          if (outgoing) outlet.alarmed(outgoing, message.message);
+          const sent = outlet.entries.sent(message.file);
+          if (sent) outlet.alarmed(sent, message.message);
           break;
         }
         case 'done':
-          if (!this.ended || outlet.entries.after(-1).length > 0) throw new TransferError('bad-header', 'The receiver says that it is done, and is not.');
+          if (!this.ended || !outlet.entries.over) throw new TransferError('bad-header', 'The receiver says that it is done, and is not.');
           if (message.waited) outlet.receiverWaited(message.waited);
           if (message.snapshot) outlet.snapshot(message.snapshot);
           this.sayDone();
@@ -172,9 +172,9 @@ export class SessionSending {
     const { entries, ofSnapshot } = this.outlet;
     let last = -1;
     do {
-      for (const outgoing of slices(entries.after(last))) {
-        await this.offerSome(outgoing);
-        last = outgoing.at(-1)?.file ?? last;
+      for (const offered of entries.offers(last)) {
+        await this.offerSome(offered);
+        last = offered.last;
       }
     } while (!this.over && (await entries.pull()));
     if (ofSnapshot && entries.missing.length > 0) await this.control.sendList({ type: 'missing' }, entries.missing.map(({ message, ...entry }) => ({ ...entry, message: withoutPaths(message) })));
@@ -182,58 +182,61 @@ export class SessionSending {
     await this.control.send({ type: 'end', ...(ofSnapshot ? { entries: entries.numbered } : {}) });
   }
 
-  private async offerSome(outgoing: readonly Outgoing[]): Promise<void> {
-    const list = outgoing.map((each) => offered(each, this.outlet.ofSnapshot)).filter((entry) => entry !== undefined);
-    this.offered = outgoing.at(-1)?.file ?? this.offered;
-    if (list.length > 0) await this.control.sendList({ type: 'offer' }, list.map(encodeEntry));
-    for (const { file, found } of outgoing) if (found.type === 'text') await this.control.send({ type: 'text', file, text: found.text });
+  private async offerSome({ list, text, last }: Offered): Promise<void> {
+    this.offered = last;
+    if (text) await this.control.send({ type: 'text', ...text });
+    if (!list) return;
+    if (list.length <= longestList) await this.control.send({ type: 'offer', list: list.length }, list);
+    // Names that are long, and escaped, may be too many for one message.
+    else await this.control.sendList({ type: 'offer' }, JSON.parse(Buffer.from(list).toString()) as unknown[]);
   }
 
   private wanted(file: number): void {
-    const outgoing = this.outlet.entries.get(file);
-    if (!outgoing) return;
+    const { entries } = this.outlet;
+    if (!entries.has(file)) return;
     if (file > this.offered) throw new TransferError('bad-header', `The receiver wants entry ${String(file)}, which was not offered.`);
     this.asked.add(file);
-    const { found } = outgoing;
     const there = this.there.get(file);
     this.there.delete(file);
-    if (found.type === 'file' && found.size <= smallFile) this.small.add(outgoing, there?.held.get(0));
-    else this.large.add(outgoing, there ?? {});
+    if (entries.small(file)) {
+      this.small.add(file, there?.held.get(0));
+    } else {
+      const outgoing = entries.outgoing(file);
+      if (outgoing) this.large.add(outgoing, there ?? {});
+    }
   }
 
   /** "A sender takes a receipt for its own file only." What was not read in this conversation, the receiver knows by an earlier receipt. */
   private receipt(receipt: SessionReceipt): void {
     const { algorithm, entries } = this.outlet;
-    const outgoing = entries.get(receipt.file);
-    const type = outgoing?.found.type;
-    const hasContent = type === 'file' || type === 'stream';
+    const sent = entries.sent(receipt.file);
+    if (!sent) return;
+    const hasContent = sent.type === 'file' || sent.type === 'stream';
     const digest = receipt.digests?.[algorithm];
-    if (outgoing && receipt.file > this.offered) throw new TransferError('bad-header', `The receiver has a receipt for entry ${String(receipt.file)}, which was not offered.`);
-    if (hasContent && outgoing?.digest === undefined && this.asked.has(receipt.file)) {
+    if (receipt.file > this.offered) throw new TransferError('bad-header', `The receiver has a receipt for entry ${String(receipt.file)}, which was not offered.`);
+    if (hasContent && sent.digest === undefined && this.asked.has(receipt.file)) {
       throw new TransferError('bad-header', `The receiver says that it has entry ${String(receipt.file)}, of which it has not got everything.`);
     }
-    if (hasContent && (receipt.verified === null || digest === undefined || digest !== (outgoing?.digest ?? digest))) {
+    if (hasContent && (receipt.verified === null || digest === undefined || digest !== (sent.digest ?? digest))) {
       throw new TransferError('bad-header', `The receipt for entry ${String(receipt.file)} is for other content.`);
     }
-    this.settle(receipt.file, (settled) => {
-      // By an earlier receipt: what was stored then was not what is vouched for.
-      if (hasContent && differs(settled, digest)) this.outlet.failed(damagedSource(nameOf(settled)));
-      else this.outlet.stored(settled, receipt);
-    });
+    this.forget(receipt.file);
+    // By an earlier receipt: what was stored then was not what is vouched for.
+    if (hasContent && differs(sent, digest)) this.outlet.failed(damagedSource(sent.name));
+    else this.outlet.stored(sent, receipt);
   }
 
-  private async closeFile(outgoing: Outgoing, size: number, digests: Digests): Promise<void> {
-    const { file } = outgoing;
-    outgoing.digest = digests[this.outlet.algorithm];
-    if (differs(outgoing, outgoing.digest)) await this.drop(outgoing, damagedSource(nameOf(outgoing)));
+  private async closeFile(file: number, size: number, digests: Digests): Promise<void> {
+    const sent = this.outlet.entries.sent(file);
+    if (sent && differs(sent, digests[this.outlet.algorithm])) await this.drop(file, damagedSource(sent.name));
     else await this.control.send({ type: 'close', file, size, digests });
   }
 
   /** Gives a file up: it changed, or cannot be read any more. */
-  private async drop(outgoing: Outgoing, error: TransferError): Promise<void> {
-    this.settle(outgoing.file, () => this.outlet.failed(error));
+  private async drop(file: number, error: TransferError): Promise<void> {
+    if (this.forget(file)) this.outlet.failed(error);
     const { code, message } = error;
-    await this.control.send({ type: 'drop', file: outgoing.file, code, message: withoutPaths(message) });
+    await this.control.send({ type: 'drop', file, code, message: withoutPaths(message) });
   }
 
   private thereOf(file: number): { readonly held: Map<number, string>; readonly standing: StandingSegment[] } {
@@ -242,29 +245,15 @@ export class SessionSending {
     return there;
   }
 
-  private settle(file: number, tell: (outgoing: Outgoing) => void): void {
-    const outgoing = this.outlet.entries.settle(file);
+  /** Takes an entry off the list of what is not settled; undefined if it is not on it. */
+  private forget(file: number): SentEntry | undefined {
     this.there.delete(file);
     this.asked.delete(file);
-    if (outgoing) tell(outgoing);
+    return this.outlet.entries.settle(file);
   }
 }
 
-const mostInOffer = 512;
-
-function slices(outgoing: readonly Outgoing[]): Outgoing[][] {
-  return Array.from({ length: Math.ceil(outgoing.length / mostInOffer) }, (_, at) => outgoing.slice(at * mostInOffer, (at + 1) * mostInOffer));
-}
-
 /** Whether its content is not what someone vouched for. */
-function differs({ found }: Outgoing, digest: string | undefined): boolean {
-  return found.type === 'file' && found.vouched !== undefined && found.vouched.digest !== digest;
-}
-
-function nameOf({ found }: Outgoing): string {
-  return found.type === 'text' ? '' : found.name;
-}
-
-function sizeOf({ found }: Outgoing): number {
-  return found.type === 'file' ? found.size : 0;
+function differs({ vouched }: SentEntry, digest: string | undefined): boolean {
+  return vouched !== undefined && vouched !== digest;
 }

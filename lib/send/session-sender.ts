@@ -5,7 +5,6 @@ import type { Waits } from '../progress';
 import type { RateLimit } from './rate-limit';
 import { Carriers } from './carriers';
 import { ConnectionCount } from '../session/connection-count';
-import type { Outgoing } from './entries';
 import type { Link } from '../session/link';
 import type { Meeting, Met } from './meeting';
 import { type SessionOutlet, SessionSending } from './session-send';
@@ -45,7 +44,7 @@ export async function sendUntilDone(options: SessionSenderOptions): Promise<void
   let lost = await converse(options, await meeting.first(signal));
   let [until, pause] = [0, 0];
   while (lost) {
-    for (const { found } of outlet.entries.takeBegun()) outlet.failed(lostForGood(found));
+    for (const { name } of outlet.entries.takeBegun()) outlet.failed(lostForGood(name));
     // One that lets us in and hangs up again and again, or does not even let us in, does not get more time each time.
     const anew = lost.progress || until === 0;
     if (anew) until = performance.now() + patienceWith(lost, options);
@@ -117,10 +116,10 @@ function worthAnother({ code }: TransferError): boolean {
   return code === 'connection-lost' || code === 'timeout' || code === 'cannot-connect';
 }
 
-function lostForGood(found: Outgoing['found']): TransferError {
+function lostForGood(fileName: string): TransferError {
   return new TransferError('connection-lost', 'The connection was lost, and the input cannot be read a second time.', {
     hint: 'Start the same command again.',
-    ...(found.type === 'text' ? {} : { fileName: found.name }),
+    fileName,
   });
 }
 

@@ -1,43 +1,42 @@
-import { encodeList } from '../wire/session-list';
 import { longestBundle } from '../wire/session-message';
 import { TransferError } from '../errors';
-import type { BundleReader, ReadBundle, SmallSource } from './bundle-reader';
-import { damagedSource } from '../scan/source';
+import { bundleError, type BundleReader, type ReadBundle } from './bundle-reader';
 import type { Carriers } from './carriers';
-import type { Outgoing } from './entries';
+import type { Entries } from './entries';
 
 export interface SmallFilesSink {
-  /** Whether it is not settled yet. */
-  isWanted(outgoing: Outgoing): boolean;
   /** The receiver holds exactly this file. */
-  kept(outgoing: Outgoing, digest: string): Promise<void>;
-  dropped(outgoing: Outgoing, error: TransferError): Promise<void>;
-}
-
-interface Waiting {
-  readonly outgoing: Outgoing;
-  readonly held: string | undefined;
+  kept(file: number, size: number, digest: string): Promise<void>;
+  dropped(file: number, error: TransferError): Promise<void>;
 }
 
 /** Bundles that are read, or wait for a connection, at once. */
 const mostReading = 4;
 const mostFiles = 512;
 
-/** The small files that the receiver wants, read and sent many at a time, without a round trip for any of them. */
+/**
+ * The small files that the receiver wants, read and sent many at a time, without a round trip for any of them. They are numbers here:
+ * what they are called, and what is in them, is known to the thread that reads them.
+ */
 export class SmallFiles {
-  private readonly waiting: Waiting[] = [];
+  private waiting: number[] = [];
+  /** What the receiver holds of those that wait, by number. */
+  private readonly held = new Map<number, string>();
   private reading = 0;
   private stopped = false;
   private wake: () => void = () => undefined;
 
   constructor(
+    private readonly entries: Entries,
     private readonly reader: BundleReader,
     private readonly carriers: Carriers,
     private readonly sink: SmallFilesSink,
   ) {}
 
-  add(outgoing: Outgoing, held: string | undefined): void {
-    this.waiting.push({ outgoing, held });
+  /** `held` is the digest of what the receiver holds of it. */
+  add(file: number, held: string | undefined): void {
+    this.waiting.push(file);
+    if (held !== undefined) this.held.set(file, held);
     this.wake();
   }
 
@@ -69,93 +68,75 @@ export class SmallFiles {
     if (failure !== undefined && !this.stopped) throw failure instanceof Error ? failure : new TransferError('unexpected', 'Reading failed.');
   }
 
-  /** As many as fit, in their order. */
-  private nextBundle(): Waiting[] {
+  /** As many as fit, in their order, without those that were settled meanwhile. */
+  private nextBundle(): number[] {
+    const bundle: number[] = [];
     let bytes = 0;
-    let count = 0;
-    for (const { outgoing } of this.waiting) {
-      bytes += sizeOf(outgoing);
-      if (count === mostFiles || (count > 0 && bytes > longestBundle)) break;
-      count++;
+    let taken = 0;
+    for (const file of this.waiting) {
+      const batch = this.entries.small(file);
+      if (batch) {
+        bytes += batch.sizeOf(file);
+        if (bundle.length === mostFiles || (bundle.length > 0 && bytes > longestBundle)) break;
+        bundle.push(file);
+      }
+      taken++;
     }
-    return this.waiting.splice(0, count);
+    this.waiting = this.waiting.slice(taken);
+    return bundle;
   }
 
-  private async send(waiting: readonly Waiting[]): Promise<void> {
-    const numbered = new Map(waiting.map((each) => [each.outgoing.file, each]));
-    const bundle = withoutDamaged(await this.reader.read(waiting.map(sourceOf)), numbered);
+  private async send(files: readonly number[]): Promise<void> {
+    const { entries, sink } = this;
+    const held = new Map<number, string>();
+    if (this.held.size > 0) for (const file of files) this.moveHeld(file, held);
+    const bundle = await this.reader.read(files, held);
     for (const { file, digest } of bundle.kept) {
-      const outgoing = numbered.get(file)?.outgoing;
-      if (outgoing) await this.sink.kept(outgoing, digest);
+      const batch = entries.small(file);
+      batch?.read(file, digest, 0);
+      await sink.kept(file, batch?.sizeOf(file) ?? 0, digest);
     }
-    for (const { file, error } of bundle.failures) {
-      const outgoing = numbered.get(file)?.outgoing;
-      if (outgoing) await this.sink.dropped(outgoing, error);
-    }
+    for (const { file, failure } of bundle.failures) await sink.dropped(file, bundleError(entries.small(file)?.nameOf(file) ?? '', failure));
     if (bundle.files.length === 0) bundle.release();
-    else await this.carry(bundle, numbered);
+    else await this.carry(bundle, held);
+  }
+
+  private moveHeld(file: number, to: Map<number, string>): void {
+    const digest = this.held.get(file);
+    if (digest === undefined) return;
+    to.set(file, digest);
+    this.held.delete(file);
   }
 
   /** Resolves when the system has taken it. */
-  private carry(bundle: Outbound, numbered: ReadonlyMap<number, Waiting>): Promise<void> {
-    const list = encodeList(bundle.files.map(({ file, size, digest }) => [file, size, digest]));
-    const overhead = list.length / bundle.files.length;
+  private carry(bundle: ReadBundle, held: ReadonlyMap<number, string>): Promise<void> {
+    const { files, list, bytes } = bundle;
     return new Promise((resolve) => {
       this.carriers.push({
-        header: { type: 'bundle', list: list.length, size: bundle.size },
-        payload: () => [list, ...bundle.pieces],
-        size: list.length + bundle.size,
+        header: { type: 'bundle', list: list.length, size: bytes.length },
+        payload: () => (bytes.length > 0 ? [list, bytes] : [list]),
+        size: list.length + bytes.length,
         sent: (wire) => {
-          for (const { file, size, digest } of bundle.files) {
-            const outgoing = numbered.get(file)?.outgoing;
-            if (outgoing) outgoing.digest = digest;
-            if (outgoing && wire > 0) outgoing.bytesOnWire += Math.round(size + overhead);
-          }
+          this.note(bundle, wire > 0);
           bundle.release();
           resolve();
         },
         lost: () => {
-          for (const { file } of bundle.files) {
-            const again = numbered.get(file);
-            if (again && this.sink.isWanted(again.outgoing)) this.add(again.outgoing, again.held);
-          }
+          for (const file of files) if (this.entries.small(file)) this.add(file, held.get(file));
         },
       });
     });
   }
-}
 
-/** A bundle as it goes out: the contents of its files stand one after another in `pieces`, and have `size` bytes. */
-interface Outbound extends Omit<ReadBundle, 'bytes'> {
-  readonly pieces: readonly Uint8Array[];
-  readonly size: number;
-}
-
-/** What was read, without the files that are not what was vouched for: those are among its failures. */
-function withoutDamaged(bundle: ReadBundle, numbered: ReadonlyMap<number, Waiting>): Outbound {
-  const { bytes } = bundle;
-  const damaged = bundle.files.flatMap(({ file, digest }) => {
-    const found = numbered.get(file)?.outgoing.found;
-    return found?.type === 'file' && found.vouched && found.vouched.digest !== digest ? [{ file, error: damagedSource(found.name) }] : [];
-  });
-  if (damaged.length === 0) return { ...bundle, pieces: bytes.length > 0 ? [bytes] : [], size: bytes.length };
-  const isDamaged = new Set(damaged.map(({ file }) => file));
-  const pieces: Uint8Array[] = [];
-  let at = 0;
-  for (const { file, size } of bundle.files) {
-    if (size > 0 && !isDamaged.has(file)) pieces.push(bytes.subarray(at, at + size));
-    at += size;
+  /** What each file is that was read, and what it cost on the wire if it was sent. */
+  private note({ files, digests, list }: ReadBundle, wasSent: boolean): void {
+    const overhead = list.length / files.length;
+    const length = digests.length / files.length;
+    let at = 0;
+    for (const file of files) {
+      const batch = this.entries.small(file);
+      batch?.read(file, digests.slice(at, at + length), wasSent ? Math.round(batch.sizeOf(file) + overhead) : 0);
+      at += length;
+    }
   }
-  const files = bundle.files.filter(({ file }) => !isDamaged.has(file));
-  return { ...bundle, files, failures: [...bundle.failures, ...damaged], pieces, size: pieces.reduce((sum, { length }) => sum + length, 0) };
-}
-
-function sizeOf({ found }: Outgoing): number {
-  return found.type === 'file' ? found.size : 0;
-}
-
-function sourceOf({ outgoing: { file, found }, held }: Waiting): SmallSource {
-  if (found.type !== 'file') throw new TransferError('unexpected', 'Only files are sent in bundles.');
-  const { path, below, name, size, mtime, ctime, vouched } = found;
-  return { file, path, below, name, size, mtime, ctime, ...(vouched ? { vouched } : {}), ...(held === undefined ? {} : { held }) };
 }

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { asTransferError, TransferError } from '../errors';
-import { type EntryName, parseEntryName } from '../name';
+import { parseEntryName } from '../name';
 import { type Bottleneck, type FileDone, type Listener, Waits } from '../progress';
 import type { Waited } from '../wire/message';
 import { smallFile } from '../wire/segment';
@@ -12,8 +12,10 @@ import { RateLimit } from './rate-limit';
 import { SegmentReader } from './segment-reader';
 import { type SendOptions, usualInputName } from './send-options';
 import { failureEvent, type Sender, Tally } from '../session/summary';
-import { type FoundEntry, scanTree } from '../scan/tree-scan';
-import { Entries, type Outgoing } from './entries';
+import type { FoundEntry } from '../scan/found';
+import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
+import { scanOffers } from '../scan/tree-scan';
+import { Entries, type FoundTogether, type SentEntry } from './entries';
 import type { Meeting } from './meeting';
 import { refused } from '../session/opening';
 import { sendUntilDone } from './session-sender';
@@ -61,7 +63,7 @@ export class SessionTransfer implements Sender {
     const { on = () => undefined, digest = 'blake3' } = options;
     this.on = on;
     this.bundles = new BundleReader(digest);
-    this.entries = new Entries(this.found(), (error) => this.failed(error), contents.missing);
+    this.entries = new Entries(this.found(), (error) => this.failed(error), contents.missing, contents.snapshot, this.bundles);
     // It may break before anyone reads from it; who does then is told.
     if (options.paths.includes('-')) (options.input ?? process.stdin).once('error', () => undefined);
   }
@@ -93,7 +95,7 @@ export class SessionTransfer implements Sender {
           refusedBy: (outgoing, refusal) => this.refusedBy(outgoing, refusal),
           failed: (error) => this.failed(error),
           receiverWaited: (waited) => this.receiverWaited(waited),
-          alarmed: ({ found }, message) => this.failed(new TransferError('mismatch', message, { fileName: nameOf(found), hint: sourceRotHint })),
+          alarmed: ({ name }, message) => this.failed(new TransferError('mismatch', message, { fileName: name, hint: sourceRotHint })),
           snapshot: (done) => {
             this.snapshot = done;
           },
@@ -115,56 +117,56 @@ export class SessionTransfer implements Sender {
     return this.receiverWaits.longest ?? 'network';
   }
 
-  private async *found(): AsyncGenerator<readonly (Outgoing['found'] | TransferError)[]> {
+  private async *found(): AsyncGenerator<FoundTogether> {
     const { paths, input = process.stdin, name, text } = this.options;
-    if (text !== undefined) yield [{ type: 'text', text }];
+    if (text !== undefined) yield { single: { type: 'text', text } };
     const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true }) : undefined;
-    if (inputName !== undefined) yield [{ type: 'stream', name: inputName, input }];
+    if (inputName !== undefined) yield { single: { type: 'stream', name: inputName, input } };
     const places = paths.filter((place) => place !== '-');
     if (places.length > 0) yield* this.scanned(places, inputName === undefined ? [] : [inputName]);
     for await (const found of this.contents.source ?? []) {
-      this.warm(found);
-      yield found;
+      const entries = packEntries(found.filter((each): each is FoundEntry => !(each instanceof TransferError)));
+      this.warm(entries);
+      yield { entries, failures: found.filter((each) => each instanceof TransferError) };
     }
   }
 
-  private async *scanned(paths: readonly string[], taken: readonly string[]): AsyncGenerator<readonly (Outgoing['found'] | TransferError)[]> {
+  private async *scanned(paths: readonly string[], taken: readonly string[]): AsyncGenerator<FoundTogether> {
     const { exclude, signal, name } = this.options;
     const shown = path.basename(path.resolve(paths[0] ?? ''));
-    let told = performance.now();
-    for await (const { items, bytes } of scanTree({ paths, name, exclude, taken, signal })) {
-      if (performance.now() - told >= tellScanEvery) {
-        told = performance.now();
+    let last = performance.now();
+    for await (const { found, offer, told, bytes } of scanOffers({ paths, name, exclude, taken, signal }, this.entries.numbered, this.contents.snapshot ?? false)) {
+      if (performance.now() - last >= tellScanEvery) {
+        last = performance.now();
         this.on({ event: 'progress', file_name: shown, phase: 'scan', done: bytes, total: bytes });
       }
-      const found: (Outgoing['found'] | TransferError)[] = [];
-      for (const item of items) {
-        if (!(item instanceof TransferError) && item.type === 'skipped') this.on({ event: 'skipped', file_name: item.name, reason: item.reason });
-        else found.push(item);
-      }
+      for (const each of told) if (!(each instanceof TransferError)) this.on({ event: 'skipped', file_name: each.name, reason: each.reason });
       this.warm(found);
-      yield found;
+      yield { entries: found, offer, failures: told.filter((each) => each instanceof TransferError) };
     }
   }
 
   /** Starts the threads that will read what was found, while the receiver is being dialed. */
-  private warm(found: readonly (Outgoing['found'] | TransferError)[]): void {
-    for (const each of found) {
-      if (each instanceof TransferError || each.type !== 'file') continue;
-      if (each.size > smallFile) this.segments.warm();
-      else this.bundles.warm();
+  private warm({ length, types, sizes }: FoundBatch): void {
+    let [small, large] = [false, false];
+    for (let at = 0; at < length; at++) {
+      if (types[at] !== fileType) continue;
+      if ((sizes[at] ?? 0) > smallFile) large = true;
+      else small = true;
     }
+    if (small) this.bundles.warm();
+    if (large) this.segments.warm();
   }
 
-  private stored({ found, began, bytesOnWire, size }: Outgoing, { digests = {}, verified, path: stored, repaired }: SessionReceipt): void {
-    if (found.type === 'text') this.on({ event: 'text', text: found.text });
-    if (found.type !== 'file' && found.type !== 'stream') return;
+  private stored({ type, name, size, began, bytesOnWire, text }: SentEntry, { digests = {}, verified, path: stored, repaired }: SessionReceipt): void {
+    if (text !== undefined) this.on({ event: 'text', text });
+    if (type !== 'file' && type !== 'stream') return;
     const done: FileDone = {
-      file_name: found.name,
-      file_size: found.type === 'file' ? found.size : (size ?? 0),
+      file_name: name,
+      file_size: size,
       digests,
       verified,
-      path: stored ?? found.name,
+      path: stored ?? name,
       bytes_on_wire: bytesOnWire,
       seconds: (performance.now() - began) / 1000,
       ...(repaired === undefined ? {} : { repaired }),
@@ -174,8 +176,8 @@ export class SessionTransfer implements Sender {
     this.on({ event: 'sent', ...done });
   }
 
-  private refusedBy({ found }: Outgoing, refusal: SessionRefusal): void {
-    const fileName = nameOf(found);
+  private refusedBy({ type, name }: SentEntry, refusal: SessionRefusal): void {
+    const fileName = type === 'text' ? 'text' : name;
     if (refusal.skipped === true) this.on({ event: 'skipped', file_name: fileName, reason: refusal.message });
     else this.failed(refused({ ...refusal, file_name: fileName }));
   }
@@ -188,8 +190,4 @@ export class SessionTransfer implements Sender {
   private receiverWaited({ network, write, verify }: Waited): void {
     Object.assign(this.receiverWaits.spent, { network, write, verify });
   }
-}
-
-function nameOf(found: Outgoing['found']): EntryName | string {
-  return found.type === 'text' ? 'text' : found.name;
 }

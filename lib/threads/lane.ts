@@ -123,7 +123,9 @@ export function failureOf(error: unknown): { readonly failure: Failure } {
  */
 export function startWorker(file: string, options: WorkerOptions = {}): Worker {
   const extension = path.extname(__filename);
-  return startThread(() => new Worker(file + extension, extension === '.ts' ? options : { ...options, execArgv: [] }));
+  // Descriptors are opened and closed by different means here, which Node would take for a mistake, and say so on stderr.
+  const own = { trackUnmanagedFds: false, ...options };
+  return startThread(() => new Worker(file + extension, extension === '.ts' ? own : { ...own, execArgv: [] }));
 }
 
 /**

@@ -7,10 +7,35 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createDigestOf } from '../../lib/digest/digest';
 import { parseEntryName } from '../../lib/name';
+import { parseBundle } from '../../lib/wire/session-list';
 import { longestBundle } from '../../lib/wire/session-message';
-import { BundleReader, type ReadBundle, type SmallSource } from '../../lib/send/bundle-reader';
+import type { FoundFile } from '../../lib/scan/found';
+import { packEntries } from '../../lib/scan/found-batch';
+import { bundleError, BundleReader, type ReadBundle } from '../../lib/send/bundle-reader';
 import { codeOf, content, md5Of } from '../store/delivery';
 import { canTrace } from '../store/local/trace';
+
+/** A file as it was offered, and what the receiver holds of it. */
+type SmallSource = FoundFile & { readonly held?: string };
+
+let known = 0;
+
+/** Reads files that the reader was not told of before. */
+async function read(reader: BundleReader, sources: readonly SmallSource[]): Promise<ReadBundle & { readonly first: number }> {
+  const first = known;
+  known += sources.length;
+  reader.know({ first, found: packEntries(sources) });
+  const held = new Map(sources.flatMap(({ held: digest }, at) => (digest === undefined ? [] : [[first + at, digest] as const])));
+  const bundle = await reader.read(sources.map((_, at) => first + at), held);
+  reader.forget(first);
+  return { ...bundle, first };
+}
+
+/** What a bundle has, by the places of the files in what was asked for. */
+function contentsOf({ files, digests, first }: Awaited<ReturnType<typeof read>>): [at: number, digest: string][] {
+  const length = digests.length / files.length;
+  return [...files].map((file, at) => [file - first, digests.slice(at * length, (at + 1) * length)]);
+}
 
 describe('a bundle reader', () => {
   let directory: string;
@@ -28,7 +53,7 @@ describe('a bundle reader', () => {
 
   async function sourceAt(place: string): Promise<SmallSource> {
     const { size, mtimeNs, ctimeNs } = await stat(place, { bigint: true });
-    return { file: 1000 + Number(path.basename(place).slice(1)), path: place, name: parseEntryName(path.basename(place)), size: Number(size), mtime: mtimeNs, ctime: ctimeNs };
+    return { type: 'file', path: place, name: parseEntryName(path.basename(place)), size: Number(size), mode: 0o644, sparse: false, mtime: mtimeNs, ctime: ctimeNs };
   }
   async function sourceOf(bytes: Uint8Array): Promise<SmallSource> {
     const place = path.join(directory, `f${files++}`);
@@ -36,7 +61,8 @@ describe('a bundle reader', () => {
     return sourceAt(place);
   }
   const sourcesOf = (contents: readonly Uint8Array[]): Promise<SmallSource[]> => Promise.all(contents.map(sourceOf));
-  const failuresOf = ({ failures }: ReadBundle): unknown[] => failures.map(({ file, error }) => [file, error.code, error.fileName]);
+  const failuresOf = ({ failures, first }: Awaited<ReturnType<typeof read>>, sources: readonly SmallSource[]): unknown[] =>
+    failures.map(({ file, failure }) => [file - first, bundleError(sources[file - first]?.name ?? '', failure).code]);
   const isStuck = (promise: Promise<unknown>): Promise<boolean> => Promise.race([promise.then(() => false, () => false), pause(100, true)]);
 
   for (const algorithm of ['md5', 'sha256', 'blake3'] as const) {
@@ -44,32 +70,32 @@ describe('a bundle reader', () => {
       const contents = [0, 1, 4096, 65_536, 0, 777].map((size) => content(size, size + 1));
       const sources = await sourcesOf(contents);
       const own = new BundleReader(algorithm);
-      const bundle = await own.read(sources);
+      const bundle = await read(own, sources);
       const digestOf = await createDigestOf(algorithm);
-      expect(bundle.files).to.deep.equal(sources.map(({ file, size }, at) => ({ file, size, digest: digestOf(contents[at] ?? Buffer.alloc(0)) })));
+      const digests = contents.map((each) => digestOf(each));
+      expect(contentsOf(bundle)).to.deep.equal(digests.map((digest, at) => [at, digest]));
+      expect(parseBundle(bundle.list, algorithm)).to.deep.equal(sources.map(({ size }, at) => ({ file: bundle.first + at, size, digest: digests[at] })));
       expect(Buffer.concat(contents).equals(bundle.bytes)).to.equal(true);
       expect(bundle).to.deep.include({ kept: [], failures: [] });
       await own.close();
     });
   }
 
-  it('reads as much as a bundle takes, and refuses more', async () => {
+  it('reads as much as a bundle takes', async () => {
     const whole = await sourcesOf([content(longestBundle - 5), content(5, 2)]);
-    const bundle = await reader.read(whole);
+    const bundle = await read(reader, whole);
     expect(md5Of(bundle.bytes)).to.equal(md5Of(Buffer.concat([content(longestBundle - 5), content(5, 2)])));
     bundle.release();
-    expect(await codeOf(reader.read([...whole, await sourceOf(Buffer.from('x'))]))).to.equal('usage');
-    (await reader.read([])).release();
+    (await reader.read([], new Map())).release();
   });
 
   it('leaves out what the receiver holds, and sends what differs from it', async () => {
     const contents = [content(100, 1), content(200, 2), content(300, 3), Buffer.alloc(0)];
     const [a, b, c, d] = (await sourcesOf(contents)).map((source, at) => ({ ...source, held: md5Of(contents[at] ?? Buffer.alloc(0)) }));
     if (!a || !b || !c || !d) throw new Error('four files');
-    const bundle = await reader.read([a, { ...b, held: c.held }, c, d]);
-    const told = ({ file, size, held }: typeof a): unknown => ({ file, size, digest: held });
-    expect(bundle.kept).to.deep.equal([told(a), told(c), told(d)]);
-    expect(bundle.files).to.deep.equal([told(b)]);
+    const bundle = await read(reader, [a, { ...b, held: c.held }, c, d]);
+    expect(bundle.kept).to.deep.equal([{ at: 0, held: a.held }, { at: 2, held: c.held }, { at: 3, held: d.held }].map(({ at, held }) => ({ file: bundle.first + at, digest: held })));
+    expect(contentsOf(bundle)).to.deep.equal([[1, b.held]]);
     expect(Buffer.compare(bundle.bytes, content(200, 2))).to.equal(0);
     bundle.release();
   });
@@ -81,10 +107,12 @@ describe('a bundle reader', () => {
     await mkdir(path.join(directory, 'd'));
     await symlink(last.path, path.join(directory, 'link'));
     const paths = [first.path, path.join(directory, 'missing'), path.join(directory, 'fifo'), path.join(directory, 'd'), path.join(directory, 'link')];
-    const bundle = await reader.read([first, gone, pipe, folder, last].map((source, at) => ({ ...source, path: paths[at] ?? '' })));
-    expect(failuresOf(bundle)).to.deep.equal([gone, pipe, folder].map(({ file, name }) => [file, 'source-unreadable', name]));
-    expect(bundle.failures.map(({ error }) => error.message.replace(/^f\d+ /, ''))).to.deep.equal(['does not exist (any more).', 'is not a regular file.', 'is not a regular file.']);
-    expect(bundle.files.map(({ file }) => file)).to.deep.equal([first.file, last.file]);
+    const sources = [first, gone, pipe, folder, last].map((source, at) => ({ ...source, path: paths[at] ?? '' }));
+    const bundle = await read(reader, sources);
+    expect(failuresOf(bundle, sources)).to.deep.equal([1, 2, 3].map((at) => [at, 'source-unreadable']));
+    const messages = bundle.failures.map(({ failure }) => bundleError('f', failure).message);
+    expect(messages).to.deep.equal(['f does not exist (any more).', 'f is not a regular file.', 'f is not a regular file.']);
+    expect(contentsOf(bundle).map(([at]) => at)).to.deep.equal([0, 4]);
     expect(Buffer.compare(bundle.bytes, Buffer.concat([content(50, 1), content(50, 5)]))).to.equal(0);
     bundle.release();
   });
@@ -93,11 +121,30 @@ describe('a bundle reader', () => {
     const [good, other] = await sourcesOf([content(60, 1), content(70, 2)]);
     if (!good || !other) throw new Error('two files');
     for (const wrong of [{ size: 69 }, { size: 71 }, { size: 0 }, { mtime: other.mtime + 1n }, { ctime: other.ctime - 1n }]) {
-      const bundle = await reader.read([{ ...other, ...wrong }, good]);
-      expect(failuresOf(bundle), Object.keys(wrong)[0]).to.deep.equal([[other.file, 'source-changed', other.name]]);
+      const bundle = await read(reader, [{ ...other, ...wrong }, good]);
+      expect(failuresOf(bundle, [other, good]), Object.keys(wrong)[0]).to.deep.equal([[0, 'source-changed']]);
       expect(Buffer.compare(bundle.bytes, content(60, 1))).to.equal(0);
       bundle.release();
     }
+  });
+
+  it('a file that is not what someone vouches for: mismatch, and not a byte of it; another ctime alone is no change then', async () => {
+    const [good, other] = await sourcesOf([content(60, 1), content(70, 2)]);
+    if (!good || !other) throw new Error('two files');
+    const vouched = (source: SmallSource, digest: string): SmallSource => ({ ...source, ctime: 1n, vouched: { digest, mtime: 0n } });
+    const bundle = await read(reader, [vouched(other, md5Of(content(60, 1))), vouched(good, md5Of(content(60, 1)))]);
+    expect(failuresOf(bundle, [other, good])).to.deep.equal([[0, 'mismatch']]);
+    expect(Buffer.compare(bundle.bytes, content(60, 1))).to.equal(0);
+    bundle.release();
+  });
+
+  it('reads nothing that it was not told of, or is to forget', async () => {
+    const source = await sourceOf(content(60));
+    const bundle = await read(reader, [source]);
+    bundle.release();
+    const again = await reader.read([bundle.first, 2 ** 31], new Map());
+    expect(again.failures).to.deep.equal([bundle.first, 2 ** 31].map((file) => ({ file, failure: 'changed' })));
+    again.release();
   });
 
   (canTrace ? it : it.skip)('a file that is rewritten between the first byte and the look after the last: source-changed (through strace)', async () => {
@@ -109,13 +156,16 @@ describe('a bundle reader', () => {
       const { BundleReader } = require('./lib/send/bundle-reader');
       const fs = require('node:fs');
       const [path, mtime, ctime] = process.argv.slice(1);
+      const { packEntries } = require('./lib/scan/found-batch');
+      const { bundleError } = require('./lib/send/bundle-reader');
       const reader = new BundleReader('md5');
       (async () => {
-        await reader.read([]);
-        const reading = reader.read([{ file: 1, path, name: 'f', size: 5000, mtime: BigInt(mtime), ctime: BigInt(ctime) }]);
+        await reader.read([], new Map());
+        reader.know({ first: 1, found: packEntries([{ type: 'file', path, name: 'f', size: 5000, mode: 0, sparse: false, mtime: BigInt(mtime), ctime: BigInt(ctime) }]) });
+        const reading = reader.read([1], new Map());
         setTimeout(() => fs.writeSync(fs.openSync(path, 'r+'), 'x', 0), 300);
         const { files, failures } = await reading;
-        console.log(files.length, failures[0]?.error.code);
+        console.log(files.length, failures[0] && bundleError('f', failures[0].failure).code);
         await reader.close();
       })();`;
     const node = [process.execPath, '-r', './spec/typescript.js', '-e', script, source.path, String(mtime), String(ctime)];
@@ -127,7 +177,7 @@ describe('a bundle reader', () => {
     const sources = await sourcesOf(Array.from({ length: 5 }, (_, at) => content(1000, at + 1)));
     const done: number[] = [];
     const bundles = sources.map(async (source, at) => {
-      const bundle = await reader.read([source]);
+      const bundle = await read(reader, [source]);
       done.push(at);
       return bundle;
     });
@@ -147,13 +197,13 @@ describe('a bundle reader', () => {
     const source = await sourceOf(content(2000));
     for (const slots of [1, 2]) {
       const own = new BundleReader('md5', { slots });
-      const bundle = await own.read([source]);
-      const pending = [own.read([source]), own.read([source])].map(codeOf);
+      const bundle = await read(own, [source]);
+      const pending = [read(own, [source]), read(own, [source])].map(codeOf);
       await own.close();
-      expect(await Promise.all([...pending, codeOf(own.read([source]))])).to.deep.equal(['interrupted', 'interrupted', 'interrupted']);
+      expect(await Promise.all([...pending, codeOf(read(own, [source]))])).to.deep.equal(['interrupted', 'interrupted', 'interrupted']);
       expect(Buffer.compare(bundle.bytes, content(2000))).to.equal(0);
       bundle.release();
-      expect(await codeOf(own.read([source]))).to.equal('interrupted');
+      expect(await codeOf(read(own, [source]))).to.equal('interrupted');
     }
   });
 
@@ -168,7 +218,7 @@ describe('a bundle reader', () => {
     const threads = (): number => readdirSync('/proc/self/task').length;
     const before = threads();
     closed.warm();
-    expect(await codeOf(closed.read([]))).to.equal('interrupted');
+    expect(await codeOf(closed.read([], new Map()))).to.equal('interrupted');
     expect(threads()).to.equal(before);
   });
 });

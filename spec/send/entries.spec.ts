@@ -1,18 +1,24 @@
+import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
 import type { EntryName } from '../../lib/name';
-import { Entries, type Outgoing } from '../../lib/send/entries';
+import type { FoundEntry } from '../../lib/scan/found';
+import { packEntries } from '../../lib/scan/found-batch';
+import { Entries, type FoundTogether } from '../../lib/send/entries';
 
-type Found = Outgoing['found'];
-
-function entry(type: 'file' | 'directory', at: number): Found {
+function entry(type: 'file' | 'directory', at: number): FoundEntry {
   const base = { path: `/x/${String(at)}`, name: `x/${String(at)}` as EntryName, mtime: 0n, ctime: 0n, mode: 0o644 };
   return type === 'directory' ? { type, ...base } : { type, size: 1, sparse: false, ...base };
 }
 
-async function* batches(type: 'file' | 'directory', count: number): AsyncGenerator<Found[]> {
-  for (let at = 0; at < count; at += 512) yield Array.from({ length: Math.min(512, count - at) }, (_, more) => entry(type, at + more));
+async function* batches(type: 'file' | 'directory', count: number): AsyncGenerator<FoundTogether> {
+  for (let at = 0; at < count; at += 512) yield { entries: packEntries(Array.from({ length: Math.min(512, count - at) }, (_, more) => entry(type, at + more))) };
+}
+
+/** The numbers of what is offered to a receiver that has heard of those up to `last`. */
+function numbers(entries: Entries, last = -1): number[] {
+  return [...entries.offers(last)].flatMap(({ list, text }) => [...(text ? [text.file] : []), ...(list ? (JSON.parse(Buffer.from(list).toString()) as { file: number }[]).map(({ file }) => file) : [])]);
 }
 
 describe('the entries of a session', () => {
@@ -23,27 +29,28 @@ describe('the entries of a session', () => {
   it('are numbered as they are found, and remembered until they are settled', async () => {
     const entries = new Entries(batches('file', 1000), failing);
     expect(await entries.pull()).to.equal(true);
-    expect(entries.after(-1).map(({ file }) => file)).to.deep.equal(Array.from({ length: 512 }, (_, at) => at));
-    expect(entries.settle(3)?.found).to.include({ name: 'x/3' });
+    expect(numbers(entries)).to.deep.equal(Array.from({ length: 512 }, (_, at) => at));
+    expect(entries.settle(3)).to.include({ name: 'x/3', type: 'file', size: 1 });
     expect(entries.settle(3)).to.equal(undefined);
-    expect(entries.get(3)).to.equal(undefined);
-    expect(entries.get(4)?.file).to.equal(4);
+    expect(entries.has(3)).to.equal(false);
+    expect([entries.has(4), entries.small(4)?.nameOf(4), entries.settled]).to.deep.equal([true, 'x/4', 1]);
+    expect(numbers(entries), 'what is settled is not offered again').to.deep.equal(Array.from({ length: 512 }, (_, at) => at).filter((file) => file !== 3));
     expect(await entries.pull()).to.equal(true);
-    expect(entries.after(510).map(({ file }) => file).slice(0, 2)).to.deep.equal([511, 512]);
+    expect(numbers(entries, 511).slice(0, 2)).to.deep.equal([512, 513]);
     expect(entries.over).to.equal(false);
     expect(await entries.pull()).to.equal(false);
     expect(entries.over).to.equal(false);
-    for (const { file } of entries.after(-1)) entries.settle(file);
+    for (const file of numbers(entries)) entries.settle(file);
     expect(entries.over).to.equal(true);
   });
 
   it('are told apart from what could not be found', async () => {
-    async function* found(): AsyncGenerator<(Found | TransferError)[]> {
-      yield [entry('file', 0), new TransferError('source-unreadable', 'no'), entry('file', 1)];
+    async function* found(): AsyncGenerator<FoundTogether> {
+      yield { entries: packEntries([entry('file', 0), entry('file', 1)]), failures: [new TransferError('source-unreadable', 'no')] };
     }
     const entries = new Entries(found(), failing);
     await entries.pull();
-    expect(entries.after(-1).map(({ file }) => file)).to.deep.equal([0, 1]);
+    expect(numbers(entries)).to.deep.equal([0, 1]);
     expect(failed.map(({ code }) => code)).to.deep.equal(['source-unreadable']);
   });
 
@@ -53,12 +60,12 @@ describe('the entries of a session', () => {
       while (await entries.pull());
     })();
     await sleep(100);
-    const held = entries.after(-1).length;
+    const held = numbers(entries).length;
     expect(held).to.be.within(5_000, 8_000);
     await sleep(50);
-    expect(entries.after(-1)).to.have.lengthOf(held);
+    expect(numbers(entries)).to.have.lengthOf(held);
     for (let last = -1; !entries.over; ) {
-      for (const { file } of entries.after(last)) {
+      for (const file of numbers(entries, last)) {
         entries.settle(file);
         last = file;
       }
@@ -71,13 +78,13 @@ describe('the entries of a session', () => {
   it('are all looked for where they are directories, however many, since those are settled last of all', async () => {
     const entries = new Entries(batches('directory', 50_000), failing);
     while (await entries.pull());
-    expect(entries.after(-1)).to.have.lengthOf(50_000);
+    expect(numbers(entries)).to.have.lengthOf(50_000);
   });
 
   it('are pulled once for two conversations that want more at the same time', async () => {
     const entries = new Entries(batches('file', 1500), failing);
     expect(await Promise.all([entries.pull(), entries.pull()])).to.deep.equal([true, true]);
-    expect(entries.after(-1)).to.have.lengthOf(512);
+    expect(numbers(entries)).to.have.lengthOf(512);
   });
 
   it('end for whoever waits for more when they are closed', async () => {
@@ -104,12 +111,44 @@ describe('the entries of a session', () => {
   });
 
   it('that were begun and cannot be read again are taken off the list, and no others', async () => {
-    const entries = new Entries(batches('file', 3), failing);
-    await entries.pull();
-    const [first] = entries.after(-1);
-    if (first) first.begun = true;
-    expect(entries.takeBegun().map(({ file }) => file)).to.deep.equal([0]);
-    expect(entries.after(-1).map(({ file }) => file)).to.deep.equal([1, 2]);
+    async function* found(): AsyncGenerator<FoundTogether> {
+      yield { single: { type: 'text', text: 'words' } };
+      yield { single: { type: 'stream', name: 'in' as EntryName, input: Readable.from([]) } };
+      yield { entries: packEntries([entry('file', 0)]) };
+    }
+    const entries = new Entries(found(), failing);
+    while (await entries.pull());
     expect(entries.takeBegun()).to.deep.equal([]);
+    const stream = entries.outgoing(1);
+    if (stream) stream.begun = true;
+    expect(entries.takeBegun().map(({ name, type }) => [name, type])).to.deep.equal([['in', 'stream']]);
+    expect(numbers(entries)).to.deep.equal([0, 2]);
+    expect(entries.takeBegun()).to.deep.equal([]);
+  });
+
+  it('tell who reads them of each batch with small files, until all of it is settled', async () => {
+    const told: string[] = [];
+    const reader = { know: ({ first }: { first: number }) => void told.push(`know ${String(first)}`), forget: (first: number) => void told.push(`forget ${String(first)}`) };
+    const entries = new Entries(batches('file', 1000), failing, [], false, reader);
+    while (await entries.pull());
+    for (const file of numbers(entries)) if (file !== 512) entries.settle(file);
+    expect(told).to.deep.equal(['know 0', 'know 512', 'forget 0']);
+    entries.settle(512);
+    expect(told.at(-1)).to.equal('forget 512');
+  });
+
+  it('cost nothing but their columns until someone asks, and are then told as they are', async () => {
+    const large = { ...entry('file', 0), size: 1_000_000, vouched: { digest: 'd', mtime: 5n } } as FoundEntry;
+    async function* found(): AsyncGenerator<FoundTogether> {
+      yield { entries: packEntries([large, entry('directory', 1)]) };
+    }
+    const entries = new Entries(found(), failing, [], true);
+    await entries.pull();
+    expect(entries.outgoing(0)).to.equal(entries.outgoing(0));
+    expect(entries.outgoing(0)?.found).to.deep.equal({ ...large, inode: 0n });
+    expect(entries.small(0)).to.equal(undefined);
+    expect(entries.sent(0)).to.include({ vouched: 'd', size: 1_000_000 });
+    const [offer] = [...entries.offers(-1)];
+    expect(JSON.parse(Buffer.from(offer?.list ?? []).toString())[0]).to.include({ mtime: '5', inode: '0' });
   });
 });

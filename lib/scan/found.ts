@@ -1,0 +1,46 @@
+import type { EntryName } from '../name';
+import type { Located } from '../threads/walker';
+
+// What a scan of this machine finds.
+
+/** What every entry that was found has. */
+export interface FoundBase extends Located {
+  readonly name: EntryName;
+  /** Nanoseconds since 1970. */
+  readonly mtime: bigint;
+  readonly ctime: bigint;
+}
+
+export interface FoundFile extends FoundBase {
+  readonly type: 'file';
+  /** Bytes. */
+  readonly size: number;
+  /** Permission bits, 0 to 0o777. */
+  readonly mode: number;
+  /** Whether it takes less room on its disk than its size: it may have holes. */
+  readonly sparse: boolean;
+  /** What is known of it from elsewhere: with any other digest it is not sent, and this is the mtime that it is stored with. */
+  readonly vouched?: { readonly digest: string; readonly mtime: bigint };
+  /** Its number on its disk. */
+  readonly inode?: bigint;
+}
+
+export interface FoundDirectory extends FoundBase {
+  readonly type: 'directory';
+  readonly mode: number;
+}
+
+export interface FoundSymlink extends FoundBase {
+  readonly type: 'symlink';
+  /** Where it points, as it is. */
+  readonly target: string;
+}
+
+/** Another name of a file that was found before. */
+export interface FoundLink extends FoundBase {
+  readonly type: 'link';
+  /** The name under which it was found first. */
+  readonly target: EntryName;
+}
+
+export type FoundEntry = FoundFile | FoundDirectory | FoundSymlink | FoundLink;
