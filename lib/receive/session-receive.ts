@@ -1,7 +1,5 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../errors';
 import { Waits } from '../progress';
-import { slicesOfList } from '../wire/json-list';
 import { type BadEntry, type Entry, type MissingEntry, parseBundle, parseEntries, parseMissing } from '../wire/session-list';
 import { type Bundle, type Close, type Drop, type Hello, parseFromSender } from '../wire/session-message';
 import type { SnapshotDone } from '../wire/snapshot-done';
@@ -119,10 +117,7 @@ export class SessionReceiving {
           break;
         case 'offer':
           if (this.ended) throw outOfPlace(message.type);
-          for (const slice of slicesOfList(await link.receiveList(message.list))) {
-            if (slice) await this.offer(parseEntries(slice, { allowHidden: true }));
-            await nextTurn();
-          }
+          await this.offer(parseEntries(await link.receiveList(message.list), { allowHidden: true }));
           break;
         case 'keep':
           this.inSegments(message.file)?.keep(message);
@@ -149,10 +144,7 @@ export class SessionReceiving {
           break;
         case 'missing':
           if (this.ended) throw outOfPlace(message.type);
-          for (const slice of slicesOfList(await link.receiveList(message.list))) {
-            for (const missing of slice ? parseMissing(slice) : []) this.missing(missing);
-            await nextTurn();
-          }
+          for (const missing of parseMissing(await link.receiveList(message.list))) this.missing(missing);
           break;
         case 'heartbeat':
           break;

@@ -2,6 +2,7 @@ import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
 import type { Digests, FileDone } from '../progress';
 import type { Entry, FileEntry, SessionReceipt } from '../wire/session-list';
+import { ignored } from '../trace';
 import type { FileStat, EntryOutcome } from '../store/local/batch';
 import { NameTable } from '../store/local/name-table';
 import type { Admitted, SessionStore } from '../store/session-store';
@@ -169,7 +170,7 @@ export class Unsettled {
     if (receipts.length > 0) this.answers.receipts(receipts);
     for (const file of received) this.answers.received(file);
     this.sink.settled();
-    await index.save();
+    await saveLater(index);
   }
 
   /** A single file is stored. */
@@ -233,7 +234,7 @@ export class Unsettled {
     if (there?.kind !== 'file') return;
     const { ino, mtimeNs, ctimeNs, size } = there;
     index.remember(path, { size, ino, mtimeNs, ctimeNs, sourceMtime: entry.mtime, sourceCtime: entry.ctime, digests, verified });
-    await index.save();
+    await saveLater(index);
   }
 }
 
@@ -248,4 +249,9 @@ function elsewhere({ name }: Entry, path: string): { readonly path?: string } {
 
 function fileDone({ entry, began }: Pending, { path, verified }: Pick<Committed, 'path' | 'verified'>, { size, digests, bytesOnWire }: Pick<Stored, 'size' | 'digests' | 'bytesOnWire'>): FileDone {
   return { file_name: entry.name, file_size: size, digests, verified, path, bytes_on_wire: bytesOnWire, seconds: (performance.now() - began) / 1000 };
+}
+
+/** Keeps what was remembered. The files are stored whether this can be done or not: without it they are read again another time. */
+async function saveLater(index: SessionStore['index']): Promise<void> {
+  await index.save().catch(ignored('receipts are kept later, or the files are read again'));
 }

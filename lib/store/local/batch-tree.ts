@@ -7,6 +7,7 @@ import { nameOfBytes, systemPath } from '../../name-bytes';
 import type { OpenDirectory } from '../../threads/file-calls';
 import { column, columns, type FileList } from './batch-list';
 import { stagedTogether } from './group-home';
+import { notAName } from './group-failure';
 import { notADirectory } from './group-place';
 import type { IfExists } from '../store';
 
@@ -22,6 +23,8 @@ export type BatchEntry = { readonly list: number; readonly row: number } | { rea
 export class Branch {
   readonly branches: Branch[] = [];
   readonly entries: BatchEntry[] = [];
+  /** Whether it is on the disk. */
+  made = false;
   directory: OpenDirectory | undefined;
 
   /** `name` relative to the receive directory; `.` is the receive directory itself. */
@@ -95,12 +98,17 @@ export class BatchTree {
 
   /** The staged directory itself, good until the next call; it and those above it are made if they are missing. Throws `exists` where a file is in the way. */
   directory(branch: Branch): OpenDirectory {
-    return branch.directory ?? this.enter(branch, stagedTogether(this.home, branch.name), branch.name);
+    if (branch.directory) return branch.directory;
+    this.make(branch);
+    return this.enter(branch, stagedTogether(this.home, branch.name));
   }
 
   /** The directory of what is staged under its number. */
   apart(): OpenDirectory {
-    return this.apartPlace.directory ?? this.enter(this.apartPlace, `${this.home}/${apartName}`, apartName);
+    if (this.apartPlace.directory) return this.apartPlace.directory;
+    const staged = `${this.home}/${apartName}`;
+    mkdirSync(staged, { recursive: true });
+    return this.enter(this.apartPlace, staged);
   }
 
   /** The name given here before of which the disk would say that it is the same as `name`, or as one above it, although it is not. */
@@ -122,16 +130,29 @@ export class BatchTree {
     }
   }
 
-  private enter(place: { directory: OpenDirectory | undefined }, staged: string, name: string): OpenDirectory {
+  /** Not by Node's recursive mkdir, which never returns where a disk says ENOENT of a name that it does not take. */
+  private make(branch: Branch): void {
+    if (branch.made) return;
+    branch.made = branch.parent === undefined;
+    if (!branch.parent) {
+      mkdirSync(stagedTogether(this.home, ''), { recursive: true });
+      return;
+    }
+    this.make(branch.parent);
+    try {
+      mkdirSync(systemPath(stagedTogether(this.home, branch.name)));
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === 'EEXIST' || code === 'ENOTDIR') throw notADirectory(branch.name, error);
+      throw code === 'ENOENT' ? notAName(branch.name, error) : error;
+    }
+    branch.made = true;
+  }
+
+  private enter(place: { directory: OpenDirectory | undefined }, staged: string): OpenDirectory {
     if (this.open.length >= mostOpen) this.close();
     const at = systemPath(staged);
-    try {
-      mkdirSync(at, { recursive: true });
-      place.directory = { fd: openSync(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), path: Buffer.from(at) };
-    } catch (error) {
-      if (['EEXIST', 'ENOTDIR'].includes(errnoOf(error) ?? '')) throw notADirectory(name, error);
-      throw error;
-    }
+    place.directory = { fd: openSync(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), path: Buffer.from(at) };
     this.open.push(place);
     return place.directory;
   }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { Directory } from './directory';
+import { notAName } from './group-failure';
 import { syncTogether } from './sync-together';
 
 /** A directory of the tree, in use until `release`. */
@@ -64,10 +65,17 @@ export class DirectoryTree {
         return await action(reached.directory).finally(() => reached.release());
       } catch (cause) {
         if (errnoOf(cause) !== 'ENOENT') throw cause;
-        if (attempt === mostAttempts) throw new TransferError('directory', 'The receive directory was removed.', { cause });
+        if (attempt === mostAttempts) throw (await this.isThere(name)) ? notAName(name, cause) : new TransferError('directory', 'The receive directory was removed.', { cause });
         for (const at of above(name)) this.forget(at);
       }
     }
+  }
+
+  /** Whether the directory of `name` can be reached. */
+  private async isThere(name: EntryName): Promise<boolean> {
+    const reached = await this.find(name);
+    reached?.release();
+    return reached !== undefined;
   }
 
   /** Says that `name` was committed, so that the directories above it stay. */

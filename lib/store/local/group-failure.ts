@@ -13,13 +13,13 @@ const ofTheName = ['ENAMETOOLONG', 'EINVAL', 'EILSEQ'];
 export function errorOf({ failure }: Failed, name: string): TransferError {
   const cause = systemError({ failure });
   if (failure.code !== undefined && isErrorCode(failure.code)) return new TransferError(failure.code, failure.message, { cause });
-  if (ofTheName.includes(errnoOf(cause) ?? '')) return new TransferError('name', `${printable(name)} is not a name that the receiver's disk takes.`, { cause });
+  if (ofTheName.includes(errnoOf(cause) ?? '')) return notAName(name, cause);
   return diskError(cause, { name });
 }
 
-/** The same, of an answer that may be one. */
-export function failureIn(answer: object | undefined, name: string): TransferError | undefined {
-  return answer && 'failure' in answer ? errorOf(answer as Failed, name) : undefined;
+/** The refusal for a name that the disk does not take; some say ENOENT of it, as exFAT in user space does. */
+export function notAName(name: string, cause: unknown): TransferError {
+  return new TransferError('name', `${printable(name)} is not a name that the receiver's disk takes.`, { cause });
 }
 
 /** The error that was thrown in the lane. */

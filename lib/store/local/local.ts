@@ -18,6 +18,7 @@ import { diskError, type StagedBytes } from './staged-bytes';
 import { LargeBytes, LargeMemory } from './staged-large';
 import { SmallBytes, smallFile, SmallFileLanes } from './staged-small';
 import type { NewFile, StagedFile, Store } from '../store';
+import { ignored } from '../../trace';
 import { undoAll } from './undo';
 
 /** From this size on, a file that would be refused at the end is refused before its bytes are taken. */
@@ -133,7 +134,7 @@ export class LocalStore implements Store {
     const [kept] = await Promise.all([this.kept?.catch(() => undefined), this.index.catch(() => undefined)]);
     // What cannot be kept must not keep the directory locked.
     const undo = [() => this.opened.release(), async () => this.tree.close(), () => Promise.all([this.pool.close(), this.lanes.close(), this.threads.close()])];
-    await undoAll(kept ? [...undo, () => kept.index.close(), () => kept.partials.close()] : undo, 'The receive directory could not be closed');
+    await undoAll(kept ? [...undo, () => kept.index.close().catch(ignored('without its receipts the files of a directory are read again')), () => kept.partials.close()] : undo, 'The receive directory could not be closed');
   }
 
   private openGroup(algorithm: keyof Digests): BatchStore {

@@ -9,7 +9,7 @@ import { failureOf } from '../../threads/lane';
 import { baseAt, column, digestAt, type FileList, nameOf, numberOf } from './batch-list';
 import { type BatchEntry, type BatchThing, BatchTree, type Branch } from './batch-tree';
 import { privateMode } from './directory';
-import type { Failed } from './group-failure';
+import { type Failed, notAName } from './group-failure';
 import { isTooLong, ownerReads, stagedApart, stagedTogether } from './group-home';
 import { move, notADirectory, place, type Placed, type PlacingGround } from './group-place';
 import type { ManyReader } from './many-reader';
@@ -200,6 +200,8 @@ export class StagedBatch {
         branch.entries.push({ list: this.lists.length - 1, row });
         return fd;
       } catch (error) {
+        // Its directory is open.
+        if (errnoOf(error) === 'ENOENT') throw notAName(nameOf(list, row), error);
         if (errnoOf(error) !== 'EEXIST') throw error;
       }
     }
