@@ -37,7 +37,7 @@ const handshakeTurn = 1_000;
 const lookEvery = 250;
 const firstPause = 200;
 const longestPause = 5_000;
-/** Each has threads of its own, so that whoever holds a key cannot have any number of them. */
+/** Each has threads of its own, so that whoever holds a key cannot have any number of them, nor all that there are. */
 const mostSessions = 64;
 /** So many more wait for one of them to end, for so long, in ms: less than they wait for our `hello`. */
 const mostWaiting = 128;
@@ -170,8 +170,11 @@ export class SessionHost {
       const peer = keyId === this.key.id ? ticketPeer : keyId;
       if (peer === keyId && !authorization) throw new TransferError('not-authorized', 'This key is not valid any more.');
       if (hello.ask) {
-        if (!this.snapshots) throw keeperMissing();
-        await this.snapshots.take(connection, { hello, ask: hello.ask, authorization, peer, roundTrip });
+        const { snapshots } = this;
+        if (!snapshots) throw keeperMissing();
+        const { ask } = hello;
+        const take = (): Promise<void> => snapshots.take(connection, { hello, ask, authorization, peer, roundTrip });
+        await (hello.connection > 0 ? take() : this.sending.take(take, peer));
         return undefined;
       }
       if (authorization?.rights === 'read') throw new TransferError('not-authorized', 'This key may read, and not send.', { hint: rightsHint });
@@ -186,7 +189,7 @@ export class SessionHost {
         await earlier.over.catch(() => undefined);
       }
       if (this.closed) throw this.closed;
-      return await this.sending.take(() => this.begin(connection, hello, authorization, peer));
+      return await this.sending.take(() => this.begin(connection, hello, authorization, peer), peer);
     } catch (thrown) {
       await this.refuse(connection, asTransferError(thrown, 'unexpected', 'The session could not begin'));
       return undefined;

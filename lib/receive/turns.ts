@@ -1,13 +1,22 @@
 import { TransferError } from '../errors';
 
 interface Waiting {
+  readonly whose: string | undefined;
   begin(): void;
   giveUp(reason: TransferError): void;
 }
 
-/** Lets so many at once have their turn, and the next ones in the order in which they came. */
+/** One may have so many times as many as are still free for others: with 64 alone 48 of them, and a second one 12 of the rest. */
+const share = 3;
+
+/**
+ * Lets so many at once have their turn, and the next ones in the order in which they came. Of those who say whose they are, nobody takes
+ * all: the more one has, the more must be left.
+ */
 export class Turns {
   private taken = 0;
+  /** How many each has. */
+  private readonly held = new Map<string, number>();
   private readonly line: Waiting[] = [];
 
   /** `most` have it at once, `mostWaiting` stand in line, each for `patience` ms. */
@@ -20,15 +29,17 @@ export class Turns {
   ) {}
 
   /** Does `work` when its turn comes. Rejects like it, and with `timeout` where that takes too long or too many are in line. */
-  async take<T>(work: () => Promise<T>): Promise<T> {
-    if (this.taken >= this.most) await this.wait();
-    else this.taken++;
+  async take<T>(work: () => Promise<T>, whose?: string): Promise<T> {
+    if (this.mayBegin(whose)) this.count(whose, 1);
+    else await this.wait(whose);
     try {
       return await work();
     } finally {
-      const next = this.line.shift();
-      if (next) next.begin();
-      else this.taken--;
+      this.count(whose, -1);
+      const at = this.line.findIndex((waiting) => this.mayBegin(waiting.whose));
+      const [next] = at < 0 ? [] : this.line.splice(at, 1);
+      if (next) this.count(next.whose, 1);
+      next?.begin();
     }
   }
 
@@ -37,10 +48,24 @@ export class Turns {
     for (const waiting of this.line.splice(0)) waiting.giveUp(reason);
   }
 
-  private wait(): Promise<void> {
-    if (this.line.length >= this.mostWaiting) return Promise.reject(this.tooMany());
+  private mayBegin(whose: string | undefined): boolean {
+    return fits(this.taken, this.most, whose === undefined ? 0 : (this.held.get(whose) ?? 0));
+  }
+
+  private count(whose: string | undefined, change: 1 | -1): void {
+    this.taken += change;
+    if (whose === undefined) return;
+    const left = (this.held.get(whose) ?? 0) + change;
+    if (left > 0) this.held.set(whose, left);
+    else this.held.delete(whose);
+  }
+
+  private wait(whose: string | undefined): Promise<void> {
+    const ahead = whose === undefined ? 0 : this.line.filter((waiting) => waiting.whose === whose).length;
+    if (!fits(this.line.length, this.mostWaiting, ahead)) return Promise.reject(this.tooMany());
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
+        whose,
         begin: () => {
           clearTimeout(timer);
           resolve();
@@ -61,4 +86,9 @@ export class Turns {
   private tooMany(): TransferError {
     return new TransferError('timeout', this.why);
   }
+}
+
+/** Whether one more may have a place of `most`, of which `taken` are taken, `own` of them by the same one. */
+function fits(taken: number, most: number, own: number): boolean {
+  return taken < most && own < share * (most - taken);
 }

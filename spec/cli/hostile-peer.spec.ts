@@ -73,6 +73,21 @@ describe('cli: a peer that lies (the built command)', () => {
   });
 });
 
+describe('cli: a key that wants everything for itself (the built command)', () => {
+  it('leaves sessions to others, however many it opens', async () => {
+    const run = new SessionRun({ small: 'hello\n' });
+    const env = { XDG_CONFIG_HOME: run.at('config') };
+    const { ticket } = await run.receive([], env);
+    const address = new URL(ticket.replace('sendall:', 'http:')).host;
+    const made = await run.run(['authorize', 'greedy', '--address', address, '--quiet', '--rights', 'write'], { env });
+    const sessions = await Promise.all(Array.from({ length: 64 }, () => RawSession.dial(made.stdout.trim())));
+    await Promise.all(sessions.slice(0, 40).map((raw) => raw.first('hello')));
+    expect(await run.run(['send', 'small', ticket, '--retry-for', '0s'])).to.include({ code: 0 });
+    for (const raw of sessions) raw.hangUp();
+    await run.end();
+  });
+});
+
 describe('cli: output that nobody reads (the built command)', () => {
   for (const words of ['--help', 'send --help', '--version'])
     it(`ends ${words} without a word`, async () => {

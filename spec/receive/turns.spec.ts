@@ -39,6 +39,22 @@ describe('Turns', () => {
     await later;
   });
 
+  it('leaves something to others, however many times one comes', async () => {
+    const turns = new Turns(64, 128, 10_000, 'Too many.');
+    const work = new Work();
+    const [greedy, second] = ['greedy', 'second'].map((whose) => Array.from({ length: 200 }, (_, at) => turns.take(work.of(`${whose} ${String(at)}`), whose).catch(codeOf)));
+    expect(work.begun.filter((name) => name.startsWith('greedy'))).to.have.length(48);
+    expect(work.begun.filter((name) => name.startsWith('second'))).to.have.length(12);
+    const other = turns.take(work.of('other'), 'other');
+    expect(work.begun.at(-1)).to.equal('other');
+    for (let at = 0; at < 200; at++) for (const whose of ['greedy', 'second']) await work.end(`${whose} ${String(at)}`);
+    await work.end('other');
+    await other;
+    // Of those in line, all had their turn.
+    expect((await Promise.all(greedy ?? [])).filter((came) => came === 'timeout')).to.have.length(200 - 48 - 96);
+    expect((await Promise.all(second ?? [])).filter((came) => came === 'timeout')).to.have.length(200 - 12 - 24);
+  });
+
   it('gives the turn of one that fails to the next', async () => {
     const turns = new Turns(1, 10, 10_000, 'Too many.');
     const failing = turns.take(() => Promise.reject(new Error('no'))).catch((error: unknown) => error);
