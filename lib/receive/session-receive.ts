@@ -1,5 +1,7 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../errors';
 import { Waits } from '../progress';
+import { slicesOfList } from '../wire/json-list';
 import { type BadEntry, type Entry, type MissingEntry, parseBundle, parseEntries, parseMissing } from '../wire/session-list';
 import { type Bundle, type Close, type Drop, type Hello, parseFromSender } from '../wire/session-message';
 import type { SnapshotDone } from '../wire/snapshot-done';
@@ -117,7 +119,10 @@ export class SessionReceiving {
           break;
         case 'offer':
           if (this.ended) throw outOfPlace(message.type);
-          await this.offer(parseEntries(await link.receiveList(message.list), { allowHidden: true }));
+          for (const slice of slicesOfList(await link.receiveList(message.list))) {
+            if (slice) await this.offer(parseEntries(slice, { allowHidden: true }));
+            await nextTurn();
+          }
           break;
         case 'keep':
           this.inSegments(message.file)?.keep(message);
@@ -144,7 +149,10 @@ export class SessionReceiving {
           break;
         case 'missing':
           if (this.ended) throw outOfPlace(message.type);
-          for (const missing of parseMissing(await link.receiveList(message.list))) this.missing(missing);
+          for (const slice of slicesOfList(await link.receiveList(message.list))) {
+            for (const missing of slice ? parseMissing(slice) : []) this.missing(missing);
+            await nextTurn();
+          }
           break;
         case 'heartbeat':
           break;

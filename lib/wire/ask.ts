@@ -20,6 +20,10 @@ export type Ask =
   /** To get one, or what `paths` choose of it, in this session. */
   | { readonly for: 'restore'; readonly snapshot: string; readonly paths: readonly string[] };
 
+/** Of a restore; PROTOCOL.md 23.1. */
+const mostPaths = 4096;
+const longestPath = 4096;
+
 export type RestoreAsk = Extract<Ask, { readonly for: 'restore' }>;
 
 /** What stands under `ask`. Keys that are not named are ignored. @throws TransferError `bad-header` */
@@ -69,6 +73,6 @@ function keepOf(keep: JsonObject): Extract<Ask, { readonly for: 'prune' }>['keep
 }
 
 function pathsOf(value: unknown): readonly string[] {
-  if (Array.isArray(value) && value.every((path): path is string => typeof path === 'string')) return value;
-  throw wrong('paths', 'an array of strings', value);
+  if (Array.isArray(value) && value.length <= mostPaths && value.every((path): path is string => typeof path === 'string' && path.length <= longestPath)) return value;
+  throw wrong('paths', `an array of up to ${String(mostPaths)} strings of up to ${String(longestPath)} characters`, value);
 }

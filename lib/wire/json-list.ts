@@ -14,7 +14,7 @@ export function encodeList(list: readonly unknown[]): Buffer {
 
 /** The array in `bytes`. @throws TransferError `bad-frame`, before it takes memory for what is too much. */
 export function parseList(bytes: Uint8Array): unknown[] {
-  checkExtent(bytes);
+  new Extent().count(bytes, 0, bytes.length);
   let list: unknown;
   try {
     list = JSON.parse(decoder.decode(bytes));
@@ -26,24 +26,46 @@ export function parseList(bytes: Uint8Array): unknown[] {
   return list as unknown[];
 }
 
-/** Nesting and elements, counted in bytes that need not be JSON at all: 8 MiB of brackets would become 300 MB of arrays. */
-function checkExtent(bytes: Uint8Array): void {
-  let depth = 0;
-  let nested = 0;
+/** Of one slice: what is done for so much of a list keeps nobody waiting who came in the same moment. */
+const mostInSlice = 128;
+const longestSlice = 16 * 1024; // bytes; of several elements
+/** So many bytes are counted in one go. */
+const countedAtOnce = 512 * 1024;
+
+/**
+ * The same list in short ones, in order, each as the bytes of a list: so that whoever works through it can let others have their turn in
+ * between; undefined where only that is due. @throws TransferError `bad-frame` before the first one for what has too much of anything; for
+ * what is no JSON, `parseList` does when it gets there.
+ */
+export function* slicesOfList(bytes: Uint8Array): Generator<Uint8Array | undefined> {
+  const extent = new Extent();
+  for (let at = 0; at < bytes.length; yield) at = extent.count(bytes, at, at + countedAtOnce);
+  const first = bytes.findIndex((byte) => byte !== 0x20 && (byte < 0x09 || byte > 0x0d));
+  if (bytes[first] !== 0x5b) {
+    yield bytes;
+    return;
+  }
+  let from = first + 1;
+  let depth = 1;
   let elements = 1;
-  for (let at = 0; at < bytes.length; at++) {
+  for (let at = from; at < bytes.length; at++) {
     switch (bytes[at]) {
       case 0x22: // "
         at = endOfString(bytes, at);
         break;
       case 0x2c: // ,
-        if (depth === 1) elements++;
+        if (depth > 1) break;
+        if (elements < mostInSlice && at - from < longestSlice) {
+          elements++;
+          break;
+        }
+        yield Buffer.concat([leftBracket, bytes.subarray(from, at), rightBracket]);
+        from = at + 1;
+        elements = 1;
         break;
       case 0x5b: // [
       case 0x7b: // {
         depth++;
-        nested++;
-        if (depth > maxDepth || nested > mostNested) throw new TransferError('bad-frame', 'A list is nested too deep, or too much.');
         break;
       case 0x5d: // ]
       case 0x7d: // }
@@ -52,7 +74,47 @@ function checkExtent(bytes: Uint8Array): void {
       default:
     }
   }
-  if (elements > mostElements) throw new TransferError('bad-frame', `A list has more than ${String(mostElements)} elements.`);
+  const rest = bytes.subarray(from);
+  // After a comma there must be something: "[1,]" is no list, and its end alone would be one.
+  yield from > first + 1 && /^\s*\]\s*$/.test(Buffer.from(rest.subarray(0, 64)).toString('latin1')) ? rest : Buffer.concat([leftBracket, rest]);
+}
+
+const leftBracket = Buffer.from('[');
+const rightBracket = Buffer.from(']');
+
+/** Nesting and elements, counted in bytes that need not be JSON at all: 8 MiB of brackets would become 300 MB of arrays. */
+class Extent {
+  private depth = 0;
+  private nested = 0;
+  private elements = 1;
+
+  /** From one offset to another, or to the end of the string in which that one lies; there it goes on. @throws TransferError `bad-frame` */
+  count(bytes: Uint8Array, from: number, to: number): number {
+    let at = from;
+    for (; at < Math.min(to, bytes.length); at++) {
+      switch (bytes[at]) {
+        case 0x22: // "
+          at = endOfString(bytes, at);
+          break;
+        case 0x2c: // ,
+          if (this.depth === 1) this.elements++;
+          break;
+        case 0x5b: // [
+        case 0x7b: // {
+          this.depth++;
+          this.nested++;
+          if (this.depth > maxDepth || this.nested > mostNested) throw new TransferError('bad-frame', 'A list is nested too deep, or too much.');
+          break;
+        case 0x5d: // ]
+        case 0x7d: // }
+          this.depth--;
+          break;
+        default:
+      }
+    }
+    if (this.elements > mostElements) throw new TransferError('bad-frame', `A list has more than ${String(mostElements)} elements.`);
+    return at;
+  }
 }
 
 /** Where the string that begins at `start` is closed, or the end of `bytes` if nothing closes it. */

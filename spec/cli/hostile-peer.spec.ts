@@ -63,6 +63,9 @@ describe('cli: a peer that lies (the built command)', () => {
 
   it('is told no path of the receiver', async () => {
     const { receiver, ticket } = await run.receive(['--json']);
+    writeFileSync(run.at('in', 'taken'), '');
+    const taken = await run.run(['backup', 'small', ticket, '--name', 'taken', '--retry-for', '0s']);
+    expect(taken.stderr).not.to.match(/\/(proc|tmp)\//);
     rmSync(run.at('in', '.sendall'), { recursive: true });
     const { port } = new URL(ticket.replace('sendall:', 'http:'));
     for (const target of [ticket, `tcp://127.0.0.1:${port}`]) {

@@ -83,7 +83,7 @@ async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, directory: stri
   const catalog = new Catalog(directory);
   const snapshot = await catalog.find(wanted);
   const { head, entries } = await catalog.manifest(snapshot);
-  const chosen = chooseEntries(entries, paths);
+  const chosen = await chooseEntries(entries, paths);
   const missing = chosen.flatMap((entry) => (entry.type === 'missing' ? [{ name: entry.name, code: entry.code, message: whyMissing(entry.reason), skipped: true as const }] : []));
   return { algorithm: head.digest, source: snapshotSource(snapshot, head, chosen), missing };
 }

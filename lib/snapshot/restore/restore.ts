@@ -55,7 +55,7 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
   const catalog = new Catalog(directory);
   const snapshot = await catalog.find(options.snapshot);
   const { head, entries } = await catalog.manifest(snapshot);
-  const chosen = chooseEntries(entries, paths);
+  const chosen = await chooseEntries(entries, paths);
   await makeDestination(destination, snapshot);
   const ended = await within(destination, (homes) => restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, on, signal }));
   const { files, failures, summary } = ended;

@@ -1,40 +1,72 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TransferError } from '../../errors';
 import { printable } from '../../name';
 import { matcher } from '../../scan/exclude';
 import type { ManifestEntry } from '../manifest/manifest';
 
+const mostPaths = 4096;
+const mostPatterns = 256;
+
 type Chooses = (name: string) => boolean;
+
+/** Entries looked at in one go, times patterns: half a millisecond or so each thousand. */
+const atOnce = 8192;
 
 /**
  * The entries of a snapshot that `paths` choose, in their order, with the directories above them; all of them without any path. A path
  * is a name in the snapshot, and of a directory it means everything below; where nothing has that name, it is a pattern from the
  * top of the snapshot, in which `*` and `?` stay within a component and `**` is any number of them. A hard link whose file was not
- * chosen is that file, under its own name.
- * @throws TransferError `usage` for a path that chooses nothing.
+ * chosen is that file, under its own name. One pass over the entries, in turns with whatever else is going on.
+ * @throws TransferError `usage` for a path that chooses nothing, and for more than 4096 paths or 256 patterns.
  */
-export function chooseEntries(entries: readonly ManifestEntry[], paths: readonly string[]): ManifestEntry[] {
+export async function chooseEntries(entries: readonly ManifestEntry[], paths: readonly string[]): Promise<ManifestEntry[]> {
   if (paths.length === 0) return [...entries];
-  const wanted = new Set<ManifestEntry>();
-  for (const path of paths) {
-    const chosen = chosenBy(path, entries);
-    if (chosen.length === 0) {
-      throw new TransferError('usage', printable(`Nothing in this snapshot is called ${path}.`), { hint: 'Paths begin at the top of the snapshot; patterns such as "photos/*.jpg" or "**/*.txt" need quotes in a shell.' });
+  if (paths.length > mostPaths) throw tooMany('paths', mostPaths);
+  const plain = new Map(paths.map((path) => [path.replace(/^(\.?\/+)+/, '').replace(/\/+$/, ''), path]));
+  const everything = plain.has('') || plain.has('.');
+  const names = new Set<string>();
+  const directories = new Set<string>();
+  await inTurns(entries, 1, ({ name }) => {
+    if (plain.has(name)) names.add(name);
+    for (let above = parent(name); above !== '' && !directories.has(above); above = parent(above)) {
+      directories.add(above);
+      if (plain.has(above)) names.add(above);
     }
-    for (const entry of chosen) wanted.add(entry);
+  });
+  const patterns = [...plain.keys()].filter((path) => !names.has(path) && /[*?[\\]/.test(path)).map((path) => ({ path, matches: matcher([`/${path}`]) }));
+  if (patterns.length > mostPatterns) throw tooMany('patterns', mostPatterns);
+  const matched = new Set<string>();
+  const chooses = under((name) => {
+    let chosen = names.has(name);
+    for (const { path, matches } of patterns) {
+      if (!matches(name, true)) continue;
+      matched.add(path);
+      chosen = true;
+    }
+    return chosen;
+  });
+  const wanted = new Set<ManifestEntry>();
+  await inTurns(entries, 1 + patterns.length, (entry) => {
+    if (chooses(entry.name) || everything) wanted.add(entry);
+  });
+  for (const [path, given] of plain) {
+    if (path === '' || path === '.' || names.has(path) || matched.has(path)) continue;
+    throw new TransferError('usage', printable(`Nothing in this snapshot is called ${given}.`), { hint: 'Paths begin at the top of the snapshot; patterns such as "photos/*.jpg" or "**/*.txt" need quotes in a shell.' });
   }
   const above = new Set([...wanted].flatMap(({ name }) => ancestors(name)));
   return withFiles(entries, entries.filter((entry) => wanted.has(entry) || (entry.type === 'directory' && above.has(entry.name))));
 }
 
-function chosenBy(path: string, entries: readonly ManifestEntry[]): ManifestEntry[] {
-  const plain = path.replace(/^(\.?\/+)+/, '').replace(/\/+$/, '');
-  if (plain === '' || plain === '.') return [...entries];
-  const literal = under((name) => name === plain);
-  const named = entries.filter(({ name }) => literal(name));
-  if (named.length > 0 || !/[*?[\\]/.test(plain)) return named;
-  const matches = matcher([`/${plain}`]);
-  const pattern = under((name) => matches(name, true));
-  return entries.filter(({ name }) => pattern(name));
+async function inTurns(entries: readonly ManifestEntry[], weight: number, look: (entry: ManifestEntry) => void): Promise<void> {
+  const some = Math.ceil(atOnce / weight);
+  for (let at = 0; at < entries.length; at += some) {
+    for (const entry of entries.slice(at, at + some)) look(entry);
+    await nextTurn();
+  }
+}
+
+function tooMany(what: string, most: number): TransferError {
+  return new TransferError('usage', `More than ${String(most)} ${what} at once are not looked for.`, { hint: 'Name the directory that they are in, or restore in several steps.' });
 }
 
 /** Chooses also what is below. */
@@ -52,6 +84,10 @@ function under(chooses: Chooses): Chooses {
     return found;
   };
   return (name) => chooses(name) || isBelow(name);
+}
+
+function parent(name: string): string {
+  return name.slice(0, Math.max(0, name.lastIndexOf('/')));
 }
 
 function ancestors(name: string): string[] {

@@ -22,50 +22,66 @@ const entries: readonly ManifestEntry[] = [
 ];
 
 describe('what paths choose of a snapshot', () => {
-  const chosen = (...paths: string[]): string[] => chooseEntries(entries, paths).map(({ name }) => name);
+  const chosen = async (...paths: string[]): Promise<string[]> => (await chooseEntries(entries, paths)).map(({ name }) => name);
   const all = entries.map(({ name }) => name);
 
-  it('is everything without any, and with its top', () => {
-    expect(chosen()).to.deep.equal(all);
-    expect(chosen('.')).to.deep.equal(all);
-    expect(chosen('/')).to.deep.equal(all);
+  it('is everything without any, and with its top', async () => {
+    expect(await chosen()).to.deep.equal(all);
+    expect(await chosen('.')).to.deep.equal(all);
+    expect(await chosen('/')).to.deep.equal(all);
   });
 
-  it('is a file, with the directories above it', () => {
-    expect(chosen('home/deep/b.txt')).to.deep.equal(['home', 'home/deep', 'home/deep/b.txt']);
-    expect(chosen('/homes')).to.deep.equal(['homes']);
+  it('is a file, with the directories above it', async () => {
+    expect(await chosen('home/deep/b.txt')).to.deep.equal(['home', 'home/deep', 'home/deep/b.txt']);
+    expect(await chosen('/homes')).to.deep.equal(['homes']);
   });
 
-  it('is a directory with all that is below it, and nothing that is only spelled alike', () => {
-    expect(chosen('./home/')).to.deep.equal(all.filter((name) => name !== 'homes'));
-    expect(chosen('home/deep', 'homes')).to.include.members(['home', 'home/deep', 'home/deep/b.txt', 'homes']).and.not.include('home/a.txt');
+  it('is a directory with all that is below it, and nothing that is only spelled alike', async () => {
+    expect(await chosen('./home/')).to.deep.equal(all.filter((name) => name !== 'homes'));
+    expect(await chosen('home/deep', 'homes')).to.include.members(['home', 'home/deep', 'home/deep/b.txt', 'homes']).and.not.include('home/a.txt');
   });
 
-  it('is what a pattern matches, counted from the top, and what is below that', () => {
-    expect(chosen('home/*.txt')).to.deep.equal(['home', 'home/a.txt']);
-    expect(chosen('**/*.txt')).to.deep.equal(['home', 'home/a.txt', 'home/deep', 'home/deep/b.txt']);
-    expect(chosen('hom?')).to.deep.equal(all.filter((name) => name !== 'homes'));
-    expect(chosen('h*s')).to.deep.equal(['homes']);
+  it('is what a pattern matches, counted from the top, and what is below that', async () => {
+    expect(await chosen('home/*.txt')).to.deep.equal(['home', 'home/a.txt']);
+    expect(await chosen('**/*.txt')).to.deep.equal(['home', 'home/a.txt', 'home/deep', 'home/deep/b.txt']);
+    expect(await chosen('hom?')).to.deep.equal(all.filter((name) => name !== 'homes'));
+    expect(await chosen('h*s')).to.deep.equal(['homes']);
   });
 
-  it('is a file whose name looks like a pattern, before the pattern', () => {
-    expect(chosen('home/a*')).to.deep.equal(['home', 'home/a*']);
+  it('is a file whose name looks like a pattern, before the pattern', async () => {
+    expect(await chosen('home/a*')).to.deep.equal(['home', 'home/a*']);
   });
 
-  it('is what the snapshot never had, so that this is told', () => {
-    expect(chosen('home/gone')).to.deep.equal(['home', 'home/gone']);
+  it('is what the snapshot never had, so that this is told', async () => {
+    expect(await chosen('home/gone')).to.deep.equal(['home', 'home/gone']);
   });
 
-  it('keeps hard links together also where the file that they are names of is not chosen', () => {
-    const found = chooseEntries(entries, ['home/deep']);
+  it('keeps hard links together also where the file that they are names of is not chosen', async () => {
+    const found = await chooseEntries(entries, ['home/deep']);
     expect(found.find(({ name }) => name === 'home/deep/c.jpg')).to.deep.equal({ ...file('home/a.txt'), name: 'home/deep/c.jpg' });
     expect(found.find(({ name }) => name === 'home/deep/d.jpg')).to.deep.equal(hardLink('home/deep/d.jpg', 'home/deep/c.jpg'));
-    expect(chooseEntries(entries, ['home'])).to.deep.include(hardLink('home/deep/c.jpg', 'home/a.txt'));
+    expect(await chooseEntries(entries, ['home'])).to.deep.include(hardLink('home/deep/c.jpg', 'home/a.txt'));
   });
 
   for (const path of ['hom', 'a.txt', '*.txt', 'home/*.md', '../home', 'home/deep/b.txt/c', '[']) {
-    it(`is an error of usage for ${path}, which chooses nothing`, () => {
-      expect(() => chooseEntries(entries, ['homes', path])).to.throw(TransferError).with.property('code', 'usage');
+    it(`is an error of usage for ${path}, which chooses nothing`, async () => {
+      const error: unknown = await chooseEntries(entries, ['homes', path]).catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(TransferError).with.property('code', 'usage');
     });
   }
+
+  it('takes so many patterns and no more, and keeps nobody waiting over them', async () => {
+    const many = Array.from({ length: 20_000 }, (_, at) => file(`d/${String(at)}`));
+    let turns = 0;
+    const count = (): void => {
+      turns++;
+      again = setImmediate(count);
+    };
+    let again = setImmediate(count);
+    expect(await chooseEntries(many, Array.from({ length: 256 }, (_, at) => `**/*[!${String.fromCodePoint(0x4e00 + at)}]`))).to.have.length(20_000);
+    clearImmediate(again);
+    expect(turns).to.be.above(500);
+    const error: unknown = await chooseEntries(many, Array.from({ length: 257 }, (_, at) => `*${String(at)}*`)).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(TransferError).with.property('code', 'usage');
+  });
 });
