@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { describeAdopt } from './commands/adopt';
 import { describeAuthorize } from './commands/authorize';
 import { describeBackup } from './commands/backup';
 import { describePeers } from './commands/peers';
@@ -36,6 +37,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   describeRestore(program, shell);
   describePrune(program, shell);
   describeVerify(program, shell);
+  describeAdopt(program, shell);
   program.hook('preAction', (_program, running) => applyConfig(program, running, program.opts<{ config?: string }>().config));
   try {
     await program.parseAsync(argv, { from: 'user' });

@@ -66,6 +66,7 @@ export class Tally {
       case 'listening':
       case 'text':
       case 'damaged':
+      case 'foreign':
       case 'snapshot':
       case 'drill':
       case 'repaired':

@@ -4,6 +4,12 @@ import { ProgressLines } from './progress-lines';
 import type { Audience } from './run';
 import type { Terminal } from './terminal';
 
+/** What is said of something that lies among the snapshots and is none. */
+export function foreignWords(path: string): string {
+  if (path.includes('/')) return `${path} was not committed by this receiver: it is no snapshot, and is not read.`;
+  return `${path} looks like a backup and is not registered: sendall adopt DIR reads it back, and registers what is whole.`;
+}
+
 /** Names what is damaged, and shows how far it is. */
 export class VerifyView implements Audience {
   private readonly progress: Progress;
@@ -16,6 +22,9 @@ export class VerifyView implements Audience {
     switch (event.event) {
       case 'damaged':
         this.terminal.result({ style: 'red', text: event.reason.padEnd(10) }, '  ', `${event.snapshot}/${event.path}`);
+        return;
+      case 'foreign':
+        this.terminal.say(foreignWords(event.path));
         return;
       case 'repaired':
         this.terminal.result({ style: 'green', text: 'repaired  ' }, '  ', `${event.snapshot}/${event.path}`);

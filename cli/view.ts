@@ -61,6 +61,7 @@ export abstract class View {
       case 'started':
       case 'progress':
       case 'damaged':
+      case 'foreign':
       case 'drill':
       case 'repaired':
         break;

@@ -91,6 +91,8 @@ export type TransferEvent =
   | { readonly event: 'failed'; readonly file_name?: string; readonly code: ErrorCode; readonly message: string; readonly hint?: string }
   | ({ readonly event: 'snapshot' } & SnapshotEvent)
   | ({ readonly event: 'damaged' } & Damage)
+  /** Something lies among the snapshots of a receive directory, relative to that, and this receiver has not committed it: it is never read. */
+  | { readonly event: 'foreign'; readonly path: string }
   /** What was damaged there is whole again. */
   | { readonly event: 'repaired'; readonly snapshot: string; readonly path: string }
   | ({ readonly event: 'drill' } & DrillReport)

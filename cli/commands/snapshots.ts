@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
-import type { Difference, SnapshotDamaged, SnapshotListed } from '../../lib/index';
+import type { Difference, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../../lib/index';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatNumber, formatSize } from '../size';
+import { foreignWords } from '../verify-view';
 import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Cell } from '../table';
 import type { Terminal } from '../terminal';
@@ -46,18 +47,21 @@ function pairOf(words: readonly string[], name: string | undefined): readonly [s
 
 async function list(place: SnapshotPlace, name: string | undefined, { terminal, signal }: Transfer): Promise<void> {
   const { listSnapshots, TransferError } = require('../../lib/index') as typeof import('../../lib/index');
-  const listed = await listSnapshots({ ...place, signal, ...(name === undefined ? {} : { name }) });
-  if (terminal.settings.json) for (const each of listed) tell(terminal, each);
+  const all = await listSnapshots({ ...place, signal, ...(name === undefined ? {} : { name }) });
+  const listed = all.filter((each) => each.event !== 'foreign');
+  const foreign = all.filter((each) => each.event === 'foreign');
+  if (terminal.settings.json) for (const each of all) tell(terminal, each);
   else if (listed.length === 0) terminal.say(`There is no snapshot ${'directory' in place ? `in ${place.directory}` : 'there'}.`);
   else showTable(listed, terminal);
+  if (!terminal.settings.json) for (const { path } of foreign) terminal.say(foreignWords(path));
   const damaged = listed.filter(({ event }) => event === 'damaged').length;
   if (damaged === 0) return;
   throw new TransferError('mismatch', `${formatCount(damaged, 'snapshot')} cannot be believed: the manifest is damaged.`, { hint: 'Nothing vouches for their files. sendall verify tells about the others.' });
 }
 
-function tell(terminal: Terminal, each: SnapshotListed | SnapshotDamaged): void {
+function tell(terminal: Terminal, each: SnapshotListed | SnapshotDamaged | SnapshotForeign): void {
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
-  if (each.event === 'snapshot') return printEvent(terminal.stdout, each);
+  if (each.event !== 'damaged') return printEvent(terminal.stdout, each);
   const { event, snapshot, path, reason } = each;
   printEvent(terminal.stdout, { event, snapshot, path, reason });
 }

@@ -59,6 +59,7 @@ export class ArrivingOffer {
   /** Settles what can be settled at once, asks for the rest, and returns what comes in segments. */
   async take(entries: readonly (Entry | BadEntry)[]): Promise<LargeArrival[]> {
     const { intake, store } = this;
+    this.rules.backups?.look();
     const good = entries.filter((entry): entry is Entry => {
       if ('error' in entry) this.refuseName(entry);
       return !('error' in entry);
@@ -143,6 +144,7 @@ export class ArrivingOffer {
 
   private admitName(name: EntryName): void {
     if (!this.unsettled.admit(name)) throw new TransferError('name', `${printable(name)} was offered twice.`, { hint: '' });
+    this.rules.backups?.refuse(name);
     const refusal = this.intake?.refusal(name);
     if (refusal) throw refusal;
   }

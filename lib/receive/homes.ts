@@ -4,6 +4,7 @@ import type { Authorization } from '../access/authorized';
 import { errnoOf, TransferError } from '../errors';
 import { Allowance, type Limits, type Usage } from '../store/limited';
 import { LocalStore } from '../store/local/local';
+import { BackupNames } from './backup-names';
 import { stagingName } from '../store/local/receive-directory';
 
 /** A directory that files are received into, and what may still be kept there. */
@@ -12,17 +13,22 @@ export interface Home {
   readonly directory: string;
   readonly store: LocalStore;
   readonly allowance: Allowance;
+  /** The names that belong to backups. */
+  readonly backups?: BackupNames;
 }
 
 /** A directory that is open, and how much is kept in it. */
 class Place {
   readonly usage: Usage = { bytes: 0 };
+  readonly backups: BackupNames;
   private counting: Promise<void> | undefined;
 
   private constructor(
     private readonly directory: string,
     readonly store: LocalStore,
-  ) {}
+  ) {
+    this.backups = new BackupNames(directory, store.foldsNames);
+  }
 
   static async open(directory: string): Promise<Place> {
     return new Place(directory, await LocalStore.open(directory));
@@ -61,7 +67,7 @@ export class Homes {
     const place = await Place.open(directory);
     try {
       const limits = { maxSize, quota };
-      return new Homes(directory, limits, { directory, store: place.store, allowance: await place.allowance(limits) }, place);
+      return new Homes(directory, limits, { directory, store: place.store, allowance: await place.allowance(limits), backups: place.backups }, place);
     } catch (error) {
       await place.store.close();
       throw error;
@@ -80,7 +86,7 @@ export class Homes {
     const place = await this.place(where);
     const quotas = [quota, where === own ? this.limits.quota : undefined].filter((each) => each !== undefined);
     const limits = { maxSize: this.limits.maxSize, quota: quotas.length > 0 ? Math.min(...quotas) : undefined };
-    return { directory: where, store: place.store, allowance: await place.allowance(limits) };
+    return { directory: where, store: place.store, allowance: await place.allowance(limits), backups: place.backups };
   }
 
   async close(): Promise<void> {

@@ -31,12 +31,12 @@ export interface Comer {
 
 /** Opens the store for a session. `connect` makes further connections where we dialed, `intake` is the snapshot that it makes. */
 export async function openReceiving(options: ReceivingOptions, { hello, authorization, peer }: Comer, link: Link, connect?: (number: number) => Promise<void>, intake?: Intake): Promise<SessionReceiving> {
-  const { store, allowance } = intake?.home ?? (await options.home(authorization));
+  const { store, allowance, backups } = intake?.home ?? (await options.home(authorization));
   const sessionStore = await store.session(hello.digest ?? 'blake3', allowance).catch(async (error: unknown) => {
     await intake?.leave();
     throw error;
   });
-  const rules = rulesFor(options, authorization, peer);
+  const rules = { ...rulesFor(options, authorization, peer), ...(backups ? { backups } : {}) };
   return new SessionReceiving(link, hello, sessionStore, intake ? stagingRules(rules) : rules, connect, intake);
 }
 

@@ -8,12 +8,15 @@ import { NameTable } from '../store/local/name-table';
 import type { IfExists, StagedFile, Store } from '../store/store';
 import { forPeer } from '../session/refusal';
 import { Tally } from '../session/summary';
+import type { BackupNames } from './backup-names';
 
 /** What a receiver decides for all of its conversations. */
 export interface ReceiveRules {
   readonly ifExists: IfExists;
   readonly allowHidden: boolean;
   readonly on: Listener;
+  /** The names that nothing is received under. */
+  readonly backups?: BackupNames;
   /** Why nothing at all is taken from this peer. */
   readonly refuseAll?: TransferError;
   /** Told with each header that arrived whole. */
@@ -101,6 +104,8 @@ class PlainReceiving {
     const arriving = { header, began: performance.now(), wireBefore, left: header.file_size };
     try {
       const name = parseEntryName(header.file_name, { allowHidden: this.rules.allowHidden });
+      this.rules.backups?.look();
+      this.rules.backups?.refuse(name);
       this.takeName(name);
       const staged = await this.stage(name, arriving).catch((error: unknown) => {
         this.names.delete(name);

@@ -108,7 +108,8 @@ class OpenReceiver implements Receiver {
   ) {
     const { ifExists = 'refuse', allowHidden = false, insecurePlain = false, plain = true, on = () => undefined, authorized } = options;
     this.store = limitStore(homes.own.store, homes.own.allowance);
-    this.rules = { ifExists, allowHidden, on };
+    const { backups } = homes.own;
+    this.rules = { ifExists, allowHidden, on, ...(backups ? { backups } : {}) };
     this.plainWire = !plain ? 'off' : insecurePlain ? 'any' : 'own';
     this.deadlines = { ...usualDeadlines, ...options.deadlines };
     this.host = new SessionHost({ ifExists, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), keeper });

@@ -1,4 +1,5 @@
 import type { Listener } from '../progress';
+import type { BackupNames } from './backup-names';
 import type { IfExists } from '../store/store';
 
 /** What the receiver decides for the peer of one session. */
@@ -9,4 +10,6 @@ export interface SessionRules {
   /** Whether it may learn digests of files that it did not send: a `write` key may not. */
   readonly mayCompare: boolean;
   readonly on: Listener;
+  /** The names that nothing is received under; absent where everything goes to a place of its own. */
+  readonly backups?: BackupNames;
 }

@@ -9,14 +9,14 @@ const keepKeys = ['last', 'daily', 'weekly', 'monthly'] as const;
  * `snapshot`, `a` and `b` are `NAME/ID` or `NAME/latest`.
  */
 export type Ask =
-  /** To be told of each snapshot. */
-  | { readonly for: 'snapshots'; readonly name?: string }
+  /** To be told of each snapshot; with `foreign`, of what lies there and is none. */
+  | { readonly for: 'snapshots'; readonly name?: string; readonly foreign?: true }
   /** To be told what differs between two. */
   | { readonly for: 'difference'; readonly a: string; readonly b: string }
   /** To have them read back; `sample` is a share above 0 and up to 1. With `entries`, to be told of the manifests' lines for files that are damaged. */
-  | { readonly for: 'verify'; readonly name?: string; readonly snapshot?: string; readonly sample?: number; readonly entries?: true }
-  /** To have those removed that nothing keeps; `within` in ms. */
-  | { readonly for: 'prune'; readonly name?: string; readonly keep: Readonly<Partial<Record<(typeof keepKeys)[number] | 'within', number>>>; readonly dry_run?: true }
+  | { readonly for: 'verify'; readonly name?: string; readonly snapshot?: string; readonly sample?: number; readonly entries?: true; readonly foreign?: true }
+  /** To have those removed that nothing keeps; `within` in ms. With `future`, to be told which stay because they are dated in the future. */
+  | { readonly for: 'prune'; readonly name?: string; readonly keep: Readonly<Partial<Record<(typeof keepKeys)[number] | 'within', number>>>; readonly dry_run?: true; readonly future?: true }
   /** To get one, or what `paths` choose of it, in this session. */
   | { readonly for: 'restore'; readonly snapshot: string; readonly paths: readonly string[] };
 
@@ -32,13 +32,13 @@ export function parseAsk(value: unknown): Ask {
   const what = ownValue(ask, 'for');
   switch (what) {
     case 'snapshots':
-      return { for: what, ...textIn(ask, 'name') };
+      return { for: what, ...textIn(ask, 'name'), ...trueIn(ask, 'foreign') };
     case 'difference':
       return { for: what, a: textUnder(ask, 'a'), b: textUnder(ask, 'b') };
     case 'verify':
-      return { for: what, ...textIn(ask, 'name'), ...textIn(ask, 'snapshot'), ...sampleIn(ask), ...(ownValue(ask, 'entries') === true ? { entries: true } : {}) };
+      return { for: what, ...textIn(ask, 'name'), ...textIn(ask, 'snapshot'), ...sampleIn(ask), ...trueIn(ask, 'entries'), ...trueIn(ask, 'foreign') };
     case 'prune':
-      return { for: what, ...textIn(ask, 'name'), keep: keepOf(objectOf('keep', ownValue(ask, 'keep'))), ...(ownValue(ask, 'dry_run') === true ? { dry_run: true } : {}) };
+      return { for: what, ...textIn(ask, 'name'), keep: keepOf(objectOf('keep', ownValue(ask, 'keep'))), ...trueIn(ask, 'dry_run'), ...trueIn(ask, 'future') };
     case 'restore':
       return { for: what, snapshot: textUnder(ask, 'snapshot'), paths: pathsOf(ownValue(ask, 'paths')) };
     default:
@@ -54,6 +54,10 @@ function objectOf(key: string, value: unknown): JsonObject {
 function textIn<Key extends string>(ask: JsonObject, key: Key): { readonly [K in Key]?: string } {
   const text = optionalTextUnder(ask, key);
   return (text === undefined ? {} : { [key]: text }) as { readonly [K in Key]?: string };
+}
+
+function trueIn<Key extends string>(ask: JsonObject, key: Key): { readonly [K in Key]?: true } {
+  return (ownValue(ask, key) === true ? { [key]: true } : {}) as { readonly [K in Key]?: true };
 }
 
 function sampleIn(ask: JsonObject): { readonly sample?: number } {

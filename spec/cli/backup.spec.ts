@@ -128,6 +128,6 @@ describe('cli: backup (the built command)', () => {
     expect(ids()).to.have.lengthOf(before + 1);
     expect(readFileSync(join(root, 'b', first, 'home/a'), 'utf8')).to.equal('aaaa');
     expect(readdirSync(join(root, 'b/latest/home')).sort()).to.deep.equal(['large', 'larger']);
-    expect(readdirSync(join(root, '.sendall/snapshots/b'))).to.deep.equal(['owner']);
+    expect(readdirSync(join(root, '.sendall/snapshots/b'))).to.deep.equal(['register']);
   });
 });

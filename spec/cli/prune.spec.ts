@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -31,7 +31,7 @@ describe('cli: prune (the built command)', () => {
       stderr: '2 snapshots would be removed, SIZE freed; 1 snapshot kept\n',
     });
     expect(standing()).to.have.lengthOf(3);
-    expect(existsSync(join(root, '.sendall'))).to.equal(false);
+    expect(readdirSync(join(root, '.sendall', 'snapshots', 'laptop'))).to.deep.equal(['register']);
     const done = await prune('--name', 'laptop', '--keep-last', '1');
     expect(done.code).to.equal(0);
     expect(words(done.stdout)).to.equal(lines.join('\n').replaceAll('would remove', 'removed').replace('would keep ', 'kept  '));

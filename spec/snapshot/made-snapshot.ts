@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, linkSync, lstatSync, lutimesSync, mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
 
@@ -8,6 +9,8 @@ import { checksumLine, checksumListName } from '../../lib/snapshot/manifest/chec
 import { latestName } from '../../lib/snapshot/manifest/catalog';
 import { type Manifest, ManifestEncoder, type ManifestEntry, type ManifestHead, manifestName, type ManifestTotals } from '../../lib/snapshot/manifest/manifest';
 import { parseSnapshotId, timeOf } from '../../lib/snapshot/manifest/snapshot-id';
+import { ownPlaceOf, readRegister, writeRegister } from '../../lib/snapshot/register/register';
+import { Directory } from '../../lib/store/local/directory';
 
 /** Content of a file, another name of one, where a symbolic link points to, an empty directory, or something that could not be stored. */
 export type MadeEntry = string | Uint8Array | { readonly link: string } | { readonly symlink: string } | { readonly directory: true } | { readonly missing: ErrorCode };
@@ -28,7 +31,7 @@ export interface WantedSnapshot {
 
 /**
  * Writes a whole snapshot below the receive directory `root`, and points `latest` to it: files (0644), the directories above them (0755),
- * all of the time that `id` names, the manifest and the list of checksums. With the `place` of a snapshot as `previous`, files that it
+ * all of the time that `id` names, the manifest and the list of checksums; and registers it. With the `place` of a snapshot as `previous`, files that it
  * has under the same name with the same content are hard links to it.
  */
 export async function madeSnapshot(root: string, wanted: WantedSnapshot, tree: Readonly<Record<string, MadeEntry>>, { previous }: { readonly previous?: string } = {}): Promise<MadeSnapshot> {
@@ -85,7 +88,26 @@ export async function madeSnapshot(root: string, wanted: WantedSnapshot, tree: R
   const latest = join(dirname(place), latestName);
   rmSync(latest, { force: true });
   symlinkSync(head.id, latest);
+  await registerMade(root, wanted);
   return { place, manifest };
+}
+
+/**
+ * Puts a snapshot on the register of the receive directory `root` with the manifest that it has now, as whoever commits one does; in place
+ * of what is registered under its id. `number` may be left out of one that is registered already.
+ */
+export async function registerMade(root: string, { name, id, number, owner = 'local' }: Pick<WantedSnapshot, 'name' | 'id'> & { readonly number?: number; readonly owner?: string }): Promise<void> {
+  const [backup, snapshot] = [parseEntryName(name), parseSnapshotId(id)];
+  const bytes = readFileSync(join(root, backup, snapshot, manifestName));
+  const manifest = createHash('sha256').update(bytes.subarray(0, bytes.lastIndexOf('\n', bytes.length - 2) + 1)).digest('hex');
+  const known = (await readRegister(root, backup)) ?? { name: backup, owner, snapshots: [] };
+  const before = known.snapshots.find((each) => each.id === snapshot);
+  const entry = { number: number ?? before?.number ?? 0, id: snapshot, owner: known.owner, manifest, size: bytes.length };
+  const own = ownPlaceOf(root, backup);
+  mkdirSync(own, { recursive: true, mode: 0o700 });
+  const directory = await Directory.open(own);
+  await writeRegister(directory, { ...known, snapshots: [...known.snapshots.filter((each) => each !== before), entry] });
+  await directory.close();
 }
 
 /** A manifest as its bytes; `totals` instead of those it has. */

@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import { appendFileSync, chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TransferEvent } from '../../lib/progress';
 import { verify, type VerifyOptions } from '../../lib/snapshot/verify/verify';
 import { content, failureOf } from '../store/delivery';
-import { encoded, type MadeEntry, type MadeSnapshot, madeSnapshot } from './made-snapshot';
+import { encoded, type MadeEntry, type MadeSnapshot, madeSnapshot, registerMade } from './made-snapshot';
 
 const mib = 1024 * 1024;
 const id = '2026-11-20T101233Z';
@@ -98,6 +98,7 @@ describe('snapshot/verify: going on and sampling', () => {
     expect(await run()).to.include({ files: 0 });
     writeFileSync(stateOf(), JSON.stringify({ ...others, full: { ...full, complete: false } }));
     writeFileSync(join(place, 'MANIFEST'), encoded({ ...manifest, head: { ...manifest.head, number: 2 } }));
+    await registerMade(root, { name: 'laptop', id });
     expect(await run()).to.include({ files: 20 });
     for (const nonsense of ['', '{', '[]', '{"manifest":1}', '{"manifest":"a","full":{}}', JSON.stringify({ ...others, full: { ...full, complete: false, done: [[5, 1]] } })]) {
       writeFileSync(stateOf(), nonsense);
@@ -108,7 +109,8 @@ describe('snapshot/verify: going on and sampling', () => {
   it('verifies where nothing may be written, and says so once', async () => {
     await make(files(3, 10));
     await make(files(3, 10), next, 2);
-    writeFileSync(join(root, '.sendall'), 'in the way');
+    // Where it is kept how far each is.
+    for (const each of [id, next]) mkdirSync(`${stateOf(each)}.new`);
     expect(await run()).to.include({ files: 6, snapshots: 2 });
     const skipped = events.flatMap((event) => (event.event === 'skipped' ? [event] : []));
     expect(skipped).to.have.length(1);

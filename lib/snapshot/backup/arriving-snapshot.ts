@@ -9,10 +9,11 @@ import type { Earlier, Intake, IntakeRequest } from '../../receive/intake';
 import { Catalog } from '../manifest/catalog';
 import { isReservedName } from '../manifest/checksum-list';
 import { EarlierFiles } from './earlier-files';
-import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
+import { isSnapshotNumber, type ManifestEntry, type ManifestHead } from '../manifest/manifest';
 import { freeSnapshotId } from './free-snapshot-id';
 import { StagedSnapshot } from './staged-snapshot';
 import { timeOf } from '../manifest/snapshot-id';
+import { newestOf } from '../register/register';
 
 /** One snapshot on its way into a receive directory, over all conversations of the session that brings it. */
 export class ArrivingSnapshot implements Intake {
@@ -32,23 +33,24 @@ export class ArrivingSnapshot implements Intake {
     private readonly request: IntakeRequest,
     private readonly head: ManifestHead,
     private readonly staged: StagedSnapshot,
-    private readonly before: EarlierFiles | undefined,
+    private readonly before: EarlierFiles,
     private readonly on: Listener,
   ) {
     const { allowance } = request.home;
     this.home = { directory: staged.tree, store: staged.store, allowance };
   }
 
-  /** Locks the backup. Rejects with `directory` while another process uses it. */
+  /** Locks the backup. Rejects with `exists` where its name is not for this peer, with `directory` while another process uses it. */
   static async open(request: IntakeRequest, on: Listener): Promise<ArrivingSnapshot> {
-    const { name, algorithm, home, peer, mayCompare } = request;
+    const { name, algorithm, home, peer } = request;
     const staged = await StagedSnapshot.open(home.directory, name, peer);
     try {
-      const catalog = new Catalog(home.directory);
-      const newest = (await catalog.snapshots(name)).map(({ head }) => (head instanceof TransferError ? 0 : head.number));
-      const head = { name, id: await freeSnapshotId(home.directory, name, new Date()), number: Math.max(0, ...newest) + 1, digest: algorithm };
-      // "A `write` key learns nothing of what others sent."
-      const before = mayCompare || staged.owner === peer ? await EarlierFiles.of(catalog, name, algorithm) : undefined;
+      const { register } = staged;
+      const number = (newestOf(register)?.number ?? 0) + 1;
+      if (!isSnapshotNumber(number)) throw new TransferError('unexpected', `The backup ${printable(name)} has no number left for another snapshot.`);
+      const head = { name, id: await freeSnapshotId(home.directory, register, new Date()), number, digest: algorithm };
+      // All of them are this peer's own: nobody else makes snapshots of a backup.
+      const before = await EarlierFiles.of(new Catalog(home.directory), name, algorithm);
       return new ArrivingSnapshot(request, head, staged, before, on);
     } catch (error) {
       await staged.close();
@@ -99,7 +101,7 @@ export class ArrivingSnapshot implements Intake {
 
   async earlier(entries: readonly FileEntry[]): Promise<(Earlier | undefined)[]> {
     const found: (Earlier | undefined)[] = [];
-    for (const entry of entries) found.push(await this.before?.find(entry, this.request.checksum));
+    for (const entry of entries) found.push(await this.before.find(entry, this.request.checksum));
     return found;
   }
 
@@ -112,7 +114,7 @@ export class ArrivingSnapshot implements Intake {
   }
 
   alarm(entry: FileEntry, digests: Digests): TransferError | undefined {
-    const before = this.request.checksum ? this.before?.digestBefore(entry) : undefined;
+    const before = this.request.checksum ? this.before.digestBefore(entry) : undefined;
     if (before === undefined || before === digests[this.head.digest]) return undefined;
     return new TransferError('mismatch', `${printable(entry.name)} has other content than in the snapshot before, although its size and time are the same.`, { fileName: entry.name });
   }
@@ -125,7 +127,7 @@ export class ArrivingSnapshot implements Intake {
 
   async commit(entries: number): Promise<SnapshotDone> {
     if (this.committed) return this.committed;
-    const { head, lines, staged, request } = this;
+    const { head, lines, staged } = this;
     if (this.settled < entries) {
       throw new TransferError('connection-lost', 'The receiver was started again in the middle, and does not know all of this snapshot any more.', { hint: 'Start the same backup again: what is there is not sent again.' });
     }
@@ -136,10 +138,10 @@ export class ArrivingSnapshot implements Intake {
     const totals = {
       entries: sorted.length,
       bytes: sumOf(files.map(({ size }) => size)),
-      newBytes: sumOf(files.filter(({ digests }) => this.before?.has(digests[head.digest] ?? '') !== true).map(({ size }) => size)),
+      newBytes: sumOf(files.filter(({ digests }) => !this.before.has(digests[head.digest] ?? '')).map(({ size }) => size)),
       missing,
     };
-    await staged.commit({ head, entries: sorted, totals }, request.peer);
+    await staged.commit({ head, entries: sorted, totals });
     const { bytes, newBytes } = totals;
     this.committed = { id: head.id, entries: totals.entries, bytes, new_bytes: newBytes, missing };
     this.on({ event: 'snapshot', snapshot: `${head.name}/${head.id}`, time: timeOf(head.id).toISOString(), entries: totals.entries, bytes, new_bytes: newBytes, missing, verified_at: null });

@@ -1,29 +1,25 @@
-import path from 'node:path';
 import { asTransferError, errnoOf } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { Directory } from '../../store/local/directory';
 import { type LockWords, takeLock } from '../../store/local/lock';
 import { openPrivate, removeEmpty, stagingName } from '../../store/local/receive-directory';
 import { type Undo, undoAll } from '../../store/local/undo';
+import { snapshotsName } from '../register/register';
 
-/** In our own directory, each backup has one in here. */
-export const snapshotsName = 'snapshots';
 const mostAttempts = 10;
 const releasing = 'The lock of the backup could not be released';
 
 /** A backup that nobody else changes until `release`. */
 export interface LockedBackup {
+  readonly name: EntryName;
+  /** The receive directory. */
+  readonly root: Directory;
   /** The directory of its snapshots. */
   readonly home: Directory;
   /** What is kept for it beside them: `.sendall/snapshots/NAME`. */
   readonly own: Directory;
   /** Unlocks it, and removes the directories of our own that are empty. */
   release(): Promise<void>;
-}
-
-/** The path of what the receive directory `directory` keeps for a backup beside its snapshots. */
-export function ownPlaceOf(directory: string, name: EntryName): string {
-  return path.join(directory, stagingName, snapshotsName, name);
 }
 
 /** What the lock of a backup says to those who come second. */
@@ -68,5 +64,5 @@ async function lockStep(directory: string, name: EntryName, undo: Undo[]): Promi
   const home = await opened(Directory.open(root.at(name)));
   const own = await ownBelow(await ownBelow(await ownBelow(root, stagingName), snapshotsName), name);
   undo.push(await takeLock(own, lockWordsOf(name)));
-  return { home, own };
+  return { name, root, home, own };
 }

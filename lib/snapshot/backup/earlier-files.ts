@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { TransferError } from '../../errors';
 import type { EntryName } from '../../name';
 import type { Digests } from '../../progress';
@@ -6,6 +7,9 @@ import type { FileEntry } from '../../wire/session-list';
 import type { Earlier } from '../../receive/intake';
 import { type Catalog, type Snapshot, within } from '../manifest/catalog';
 import type { ManifestEntry } from '../manifest/manifest';
+
+/** So many entries are taken before others have their turn. */
+const takenAtOnce = 20_000;
 
 type FileLine = Extract<ManifestEntry, { readonly type: 'file' }>;
 
@@ -35,9 +39,9 @@ export class EarlierFiles {
     private readonly older: readonly Snapshot[],
   ) {}
 
-  /** Reads the manifest of the newest snapshot; those that cannot be believed are as if they were not there. */
+  /** Reads the manifest of the newest snapshot; those that cannot be believed, or were registered as damaged, are as if they were not there. */
   static async of(catalog: Catalog, name: EntryName, algorithm: keyof Digests): Promise<EarlierFiles> {
-    const older = await catalog.snapshots(name);
+    const older = (await catalog.snapshots(name)).filter(({ entry }) => entry.damaged !== true);
     for (let last = older.pop(); last; last = older.pop()) {
       const files = new EarlierFiles(catalog, algorithm, older);
       if (await files.takeNewest(last)) return files;
@@ -45,7 +49,7 @@ export class EarlierFiles {
     return new EarlierFiles(catalog, algorithm, []);
   }
 
-  /** What there is for a file that is offered; with `checksum`, no file passes for unchanged. */
+  /** What there is for a file that is offered; with `checksum`, no file passes for unchanged, and none is linked without being read back. */
   async find(entry: FileEntry, checksum: boolean): Promise<Earlier | undefined> {
     const { size, mtime, mode } = entry;
     if (size === undefined || size === 0) return undefined;
@@ -57,7 +61,8 @@ export class EarlierFiles {
     const linkable = line.size === size && line.mtime === mtime && line.mode === mode;
     const { ctime, inode } = line.source;
     const unchanged = linkable && !checksum && kept === before && ctime !== undefined && ctime === entry.ctime && inode === entry.inode;
-    return { file: { root: snapshot.directory, name: within(snapshot, line.name).below as EntryName, size: line.size, mtime: line.mtime }, digest, unchanged, linkable };
+    const file = { root: snapshot.directory, name: within(snapshot, line.name).below as EntryName, size: line.size, mtime: line.mtime };
+    return { file: checksum ? { ...file, readBack: digest } : file, digest, unchanged, linkable };
   }
 
   /** The file of that name in the newest snapshot, if it has the same size and modification time: its digest. */
@@ -80,13 +85,17 @@ export class EarlierFiles {
   private async takeOthers(): Promise<void> {
     for (const snapshot of [...this.older].reverse()) {
       const files = await this.believed(snapshot, () => this.catalog.otherFiles(snapshot, (digest) => this.contents.has(digest)));
-      for (const line of files ?? []) this.add({ snapshot, line, digest: line.digests[this.algorithm] ?? '' }, false);
+      for (const [at, line] of files?.entries() ?? []) {
+        if (at % takenAtOnce === takenAtOnce - 1) await turn();
+        this.add({ snapshot, line, digest: line.digests[this.algorithm] ?? '' }, false);
+      }
     }
   }
 
   private async takeNewest(snapshot: Snapshot): Promise<boolean> {
     const manifest = await this.believed(snapshot, () => this.catalog.manifest(snapshot));
-    for (const line of manifest?.entries ?? []) {
+    for (const [at, line] of manifest?.entries.entries() ?? []) {
+      if (at % takenAtOnce === takenAtOnce - 1) await turn();
       if (line.type === 'file') this.add({ snapshot, line, digest: line.digests[this.algorithm] ?? '' }, true);
       const target = line.type === 'link' ? this.newest.get(line.target) : undefined;
       if (target) this.newest.set(line.name, target);

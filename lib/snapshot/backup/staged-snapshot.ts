@@ -1,24 +1,27 @@
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { asTransferError, errnoOf } from '../../errors';
+import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
 import { diskError } from '../../store/local/staged-bytes';
 import { openPrivate, removeEmpty, stagingName } from '../../store/local/receive-directory';
-import { lockWordsOf, ownPlaceOf, snapshotsName } from './backup-lock';
+import { lockWordsOf } from './backup-lock';
 import { latestName } from '../manifest/catalog';
 import { checksumLines, checksumListName } from '../manifest/checksum-list';
+import { unregisteredHint } from '../manifest/foreign';
 import { type ManifestEntry, ManifestEncoder, type ManifestHead, manifestName, type ManifestTotals } from '../manifest/manifest';
 import { removeForeign } from '../prune/remove-foreign';
+import { acceptNext, ownPlaceOf, prepareNext, readRegister, type RegisteredBackup, removeRegister, settleRegister, snapshotsName, writeRegister } from '../register/register';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
 const treeName = 'tree';
-const ownerName = 'owner';
 const stagerName = 'stager';
+const partialName = 'partial';
 /** Lines are written so many characters at a time. */
 const writtenAtOnce = 256 * 1024;
+const mostAttempts = 10;
 
 /** What a snapshot will be when it is complete. */
 export interface Finished {
@@ -28,34 +31,47 @@ export interface Finished {
   readonly totals: ManifestTotals;
 }
 
+/** What is open of a staged snapshot. */
+interface Opened {
+  readonly directory: string;
+  readonly name: EntryName;
+  /** `.sendall/snapshots/NAME` */
+  readonly own: string;
+  /** Whether an earlier run has left something in it. */
+  readonly resumed: boolean;
+  /** Whether all that is staged was brought by this peer. */
+  readonly ours: boolean;
+  /** Where its files are received. */
+  readonly store: LocalStore;
+  readonly register: RegisteredBackup;
+}
+
 /** The next snapshot of a backup in its private place, and the step from there to its final name. */
 export class StagedSnapshot {
   private committed = false;
 
-  private constructor(
-    private readonly directory: string,
-    readonly name: EntryName,
-    private readonly own: string,
-    /** Whether an earlier run has left something in it. */
-    private readonly resumed: boolean,
-    /** Whether all that is staged was brought by this peer. */
-    readonly ours: boolean,
-    /** Where its files are received. */
-    readonly store: LocalStore,
-    /** The peer that made the snapshot before; undefined where nobody knows. */
-    readonly owner: string | undefined,
-  ) {}
+  private constructor(private readonly opened: Opened) {}
 
-  /** Locks the backup and opens its staged snapshot, made if there is none; `peer` is who brings it. Rejects with `directory`. */
+  /**
+   * Locks the backup and opens its staged snapshot, made if there is none; `peer` is who brings it. Takes the name of the backup for it,
+   * where nobody has. Rejects with `exists` where the name is that of another one's backup, or something else stands there, and with
+   * `directory`; then everything is as it was.
+   */
   static async open(directory: string, name: EntryName, peer: string): Promise<StagedSnapshot> {
-    try {
-      return await StagedSnapshot.make(directory, name, peer);
-    } catch (error) {
-      throw asTransferError(error, 'directory', `${printable(directory)} cannot be used for backups`);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const register = await readRegister(directory, name);
+        await refuseTaken(directory, name, register, peer);
+        return new StagedSnapshot(await StagedSnapshot.lock(directory, name, peer));
+      } catch (error) {
+        // Whoever was done a moment ago removed the empty directories that we had found.
+        if (errnoOf(error) === 'ENOENT' && attempt < mostAttempts) continue;
+        throw asTransferError(error, 'directory', `${printable(directory)} cannot be used for backups`);
+      }
     }
   }
 
-  private static async make(directory: string, name: EntryName, peer: string): Promise<StagedSnapshot> {
+  private static async lock(directory: string, name: EntryName, peer: string): Promise<Opened> {
     const own = ownPlaceOf(directory, name);
     await makeOwn(directory, name);
     const tree = path.join(own, treeName);
@@ -66,112 +82,200 @@ export class StagedSnapshot {
         throw error;
       },
     );
-    const store = await LocalStore.open(tree, { path: own, lock: lockWordsOf(name) });
+    const store = await LocalStore.open(tree, { path: own, lock: lockWordsOf(name) }).catch(async (error: unknown) => {
+      if (!resumed) await removeEmpty(tree);
+      throw error;
+    });
     try {
-      const [owner, stager] = await Promise.all([ownerName, stagerName].map((file) => readFile(path.join(own, file), 'utf8').catch(() => undefined)));
+      const register = await takeName(directory, name, peer);
+      const stager = await readFile(path.join(own, stagerName), 'utf8').catch(() => undefined); // nobody's, then
       const ours = !resumed || stager === peer;
       await writeFile(path.join(own, stagerName), ours ? peer : '', { mode: 0o600 });
-      return new StagedSnapshot(directory, name, own, resumed, ours, store, owner);
+      return { directory, name, own, resumed, ours, store, register };
     } catch (error) {
+      if (!resumed) await removeEmpty(tree);
       await store.close();
+      await removeOwn(directory, name);
       throw error;
     }
   }
 
+  get name(): EntryName {
+    return this.opened.name;
+  }
+
+  /** Whether all that is staged was brought by this peer. */
+  get ours(): boolean {
+    return this.opened.ours;
+  }
+
+  /** Where its files are received. */
+  get store(): LocalStore {
+    return this.opened.store;
+  }
+
+  /** The backup as it is registered before this snapshot. */
+  get register(): RegisteredBackup {
+    return this.opened.register;
+  }
+
   /** Its path while it is staged. */
   get tree(): string {
-    return path.join(this.own, treeName);
+    return path.join(this.opened.own, treeName);
   }
 
   /**
-   * Gives it its final name: everything in it is durable already, then the list of digests, the manifest last of all, and one
-   * rename. What an earlier run left and this one does not know is removed. Rejects with `disk` or `space`.
+   * Gives it its final name, in the order that `register.ts` describes: everything in it is durable already, then the list of digests,
+   * the manifest last of all, what the register will be, and one rename. What an earlier run left and this one does not know is removed.
+   * Rejects with `disk` or `space`.
    */
-  async commit(finished: Finished, owner: string): Promise<void> {
+  async commit(finished: Finished): Promise<void> {
     try {
-      await this.finish(finished, owner);
+      await this.finish(finished);
     } catch (error) {
       throw diskError(error, this);
     }
   }
 
-  private async finish(finished: Finished, owner: string): Promise<void> {
-    const { id } = finished.head;
+  private async finish(finished: Finished): Promise<void> {
+    const { directory, name, own: place, register } = this.opened;
+    const { id, number, digest } = finished.head;
     await this.removeLeftovers(finished);
-    const { digest } = finished.head;
     await this.write(checksumListName(digest), checksumLines(finished.entries, digest));
-    await this.write(manifestName, manifestLines(finished));
+    const encoder = new ManifestEncoder();
+    const size = await this.write(manifestName, manifestLines(finished, encoder));
     await syncDirectory(this.tree);
-    const root = await Directory.open(this.directory, true);
+    const [root, own] = [await Directory.open(directory, true), await Directory.open(place)];
     try {
-      await mkdir(root.at(this.name)).catch((error: unknown) => {
-        if (errnoOf(error) !== 'EEXIST') throw error;
-      });
-      await root.sync();
-      const home = await Directory.open(root.at(this.name));
+      await prepareNext(own, { ...register, snapshots: [...register.snapshots, { number, id, owner: register.owner, manifest: encoder.sum, size }] });
+      const home = await Directory.open(root.at(name));
       try {
         await rename(this.tree, home.at(id));
         await home.sync();
         this.committed = true;
+        await acceptNext(own);
         await this.pointTo(home, id);
       } finally {
         await home.close();
       }
+      // A sync is believed only of a disk that still takes changes.
+      await own.confirm();
     } finally {
+      await own.close();
       await root.close();
     }
-    await syncDirectory(this.own);
-    // A change as well: where the disk takes none any more, nothing of this is believed (`Directory.confirm`).
-    await this.forget(owner);
   }
 
-  /** Unlocks the backup. What is staged and was not committed stays for the next run. */
+  /** Unlocks the backup. What is staged and was not committed stays for the next run; where nothing came, nothing is left. */
   async close(): Promise<void> {
+    const { directory, name, own, store } = this.opened;
     try {
-      // Where nothing came, nothing is left.
-      if (!this.committed) await removeEmpty(this.tree);
+      if (!this.committed) {
+        await removeEmpty(this.tree);
+        await this.giveUpName();
+      }
     } finally {
-      await this.store.close();
+      await store.close();
     }
-    if (!this.committed) return;
     // The snapshot is made: what stays of these now is overwritten for the next one.
-    for (const file of [stagerName, 'receipts']) await rm(path.join(this.own, file), { force: true }).catch(() => undefined);
+    if (this.committed) for (const file of [stagerName, 'receipts']) await rm(path.join(own, file), { force: true }).catch(() => undefined);
+    await removeOwn(directory, name);
+  }
+
+  /** The name of the backup is free again where this was to be its first snapshot and nothing has come of it. */
+  private async giveUpName(): Promise<void> {
+    const { directory, name, own: place, register } = this.opened;
+    if (register.snapshots.length > 0) return;
+    const own = await Directory.open(place);
+    try {
+      const partial = await readdir(own.at(partialName)).catch(() => []); // there are none
+      if ((await own.look(treeName)) !== undefined || partial.length > 0) return;
+      await removeEmpty(path.join(directory, name));
+      await removeRegister(own);
+      await rm(own.at(stagerName), { force: true });
+    } finally {
+      await own.close();
+    }
   }
 
   /** What an earlier run has left, and what was refused when it had its name already, since its directory could not be flushed. */
   private async removeLeftovers({ entries, totals }: Finished): Promise<void> {
-    if (!this.resumed && totals.missing === 0) return;
+    if (!this.opened.resumed && totals.missing === 0) return;
     for (const name of [manifestName, checksumListName('sha256'), checksumListName('md5'), checksumListName('blake3')]) await rm(path.join(this.tree, name), { force: true });
     await removeForeign(this.tree, entries);
   }
 
-  private async write(name: string, lines: Iterable<string>): Promise<void> {
+  /** Resolves with its size in bytes. */
+  private async write(name: string, lines: Iterable<string>): Promise<number> {
     const file = await open(path.join(this.tree, name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o666);
     try {
       await writeLines(file, lines);
       await file.sync();
+      return (await file.stat()).size;
     } finally {
       await file.close();
     }
   }
 
-  /** `latest` is for people and scripts; whoever needs to know looks at the numbers. */
+  /** `latest` is for people and scripts; whoever needs to know looks at the register. What is no symbolic link there is left alone. */
   private async pointTo(home: Directory, id: string): Promise<void> {
-    const fresh = path.join(this.own, latestName);
-    await rm(fresh, { force: true });
-    await symlink(id, fresh);
-    await rename(fresh, home.at(latestName));
-    await home.sync();
-  }
-
-  /** What was kept for this snapshot is of no use for the next one. */
-  private async forget(owner: string): Promise<void> {
-    const file = await open(path.join(this.own, ownerName), 'w', 0o600);
+    const found = await home.look(latestName);
+    if (found && !found.isSymbolicLink()) return;
+    const fresh = path.join(this.opened.own, latestName);
     try {
-      await file.writeFile(owner);
-    } finally {
-      await file.close();
+      await rm(fresh, { force: true });
+      await symlink(id, fresh);
+      await rename(fresh, home.at(latestName));
+      await home.sync();
+    } catch {
+      // The snapshot is there; a disk that takes no changes any more is found out by `confirm`.
+      await rm(fresh, { force: true }).catch(() => undefined);
     }
+  }
+}
+
+/** Rejects with `exists` where a backup of `peer` cannot have that name. */
+async function refuseTaken(directory: string, name: EntryName, register: RegisteredBackup | undefined, peer: string): Promise<void> {
+  if (register && register.owner !== peer) throw otherOwner(name);
+  const standing = await lstat(path.join(directory, name)).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (!standing || (register && standing.isDirectory())) return;
+  const hint = await unregisteredHint(directory, name);
+  throw new TransferError('exists', `${printable(name)} cannot be the name of a backup there: something else has it.`, { hint: hint ?? 'Take another name.' });
+}
+
+/** The refusal for whoever would make a snapshot of a backup that is not its own. */
+export function otherOwner(name: EntryName): TransferError {
+  return new TransferError('exists', `${printable(name)} is the backup of another key.`, {
+    hint: `Take another name; or, on the machine that has it: sendall adopt DIR --name ${printable(name)} --owner KEY hands it over.`,
+  });
+}
+
+/** For whoever has locked the backup: its register, made where there is none, and the directory of its snapshots. Rejects with `exists`. */
+async function takeName(directory: string, name: EntryName, peer: string): Promise<RegisteredBackup> {
+  const [root, own] = [await Directory.open(directory, true), await Directory.open(ownPlaceOf(directory, name))];
+  try {
+    const known = await settleRegister(own, root, name);
+    await refuseTaken(directory, name, known, peer);
+    const register = known ?? { name, owner: peer, snapshots: [] };
+    // From here on nothing else is received under that name.
+    if (!known) await writeRegister(own, register);
+    try {
+      await mkdir(root.at(name)).catch((error: unknown) => {
+        if (errnoOf(error) !== 'EEXIST') throw error;
+      });
+      await root.sync();
+      await refuseTaken(directory, name, register, peer);
+    } catch (error) {
+      if (!known) await removeRegister(own);
+      throw error;
+    }
+    return register;
+  } finally {
+    await own.close();
+    await root.close();
   }
 }
 
@@ -186,6 +290,12 @@ async function makeOwn(directory: string, name: EntryName): Promise<void> {
   } finally {
     await Promise.all(opened.map((each) => each.close()));
   }
+}
+
+/** Removes those of our own directories that are empty. */
+async function removeOwn(directory: string, name: EntryName): Promise<void> {
+  const own = ownPlaceOf(directory, name);
+  for (const place of [path.join(own, partialName), own, path.dirname(own), path.join(directory, stagingName)]) await removeEmpty(place);
 }
 
 async function syncDirectory(place: string): Promise<void> {
@@ -208,8 +318,7 @@ async function writeLines(file: FileHandle, lines: Iterable<string>): Promise<vo
   await file.writeFile(text);
 }
 
-function* manifestLines({ head, entries, totals }: Finished): Generator<string> {
-  const encoder = new ManifestEncoder();
+function* manifestLines({ head, entries, totals }: Finished, encoder: ManifestEncoder): Generator<string> {
   yield encoder.head(head);
   for (const entry of entries) yield encoder.entry(entry);
   yield encoder.end(totals);

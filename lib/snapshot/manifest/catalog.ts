@@ -1,16 +1,31 @@
 import { constants } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
-import { asTransferError, errnoOf, TransferError } from '../../errors';
+import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
-import { Directory } from '../../store/local/directory';
 import { isBarred, type Located, openLocated, walking } from '../../threads/walker';
-import { longestManifestHead, type Manifest, type ManifestHead, manifestName, type ManifestOutline, parseManifest, parseManifestHead, parseManifestOutline, parseOtherFiles } from './manifest';
-import { isSnapshotId, type SnapshotId } from './snapshot-id';
+import {
+  type DecodedManifest,
+  decodeManifest,
+  longestManifestHead,
+  type Manifest,
+  ManifestDecoder,
+  type ManifestHead,
+  manifestName,
+  type ManifestOutline,
+  otherFilesDecoder,
+  otherFilesIn,
+  outlineDecoder,
+  parseManifestHead,
+} from './manifest';
+import { isBeingRemoved, readRegister, registeredNames, type RegisteredSnapshot } from '../register/register';
+import { unregisteredHint } from './foreign';
+import type { SnapshotId } from './snapshot-id';
 
 /** The name that points to the newest snapshot of a backup. */
 export const latestName = 'latest';
 const { O_NONBLOCK, O_RDONLY } = constants;
+const pieceSize = 256 * 1024;
 
 /** One complete snapshot on this machine. */
 export interface Snapshot {
@@ -20,46 +35,43 @@ export interface Snapshot {
   readonly place: string;
   /** The path of the receive directory. */
   readonly directory: string;
+  /** What the register says of it. */
+  readonly entry: RegisteredSnapshot;
   /** The beginning of its manifest, or why that cannot be believed. */
   readonly head: ManifestHead | TransferError;
+  /** Its directory is not there, and nobody removes it. */
+  readonly lost: boolean;
 }
 
-/** The snapshots that stand in a receive directory. Reads only, and takes no lock: what has a final name is complete. */
+/** The snapshots that this receiver has committed in a receive directory, as its register names them. Reads only, and takes no lock: what has a final name is complete. */
 export class Catalog {
   /** `directory` is the path of the receive directory. */
   constructor(readonly directory: string) {}
 
-  /** The backups that have a snapshot, sorted. Rejects with `directory` where the receive directory cannot be read. */
+  /** The backups that have a snapshot, sorted. Rejects with `directory` where the receive directory or its register cannot be read. */
   async names(): Promise<EntryName[]> {
-    const entries = await readdir(this.directory, { withFileTypes: true }).catch((error: unknown) => {
-      throw asTransferError(error, 'directory', `${printable(this.directory)} cannot be read`);
-    });
     const names: EntryName[] = [];
-    for (const entry of entries) {
-      const name = entry.isDirectory() ? backupNameOf(entry.name) : undefined;
-      if (name === undefined) continue;
-      // A directory that is closed to us (lost+found) is no backup that we made.
-      const ids = await this.idsOf(name).catch((error: TransferError) => {
-        if (errnoOf(error.cause) === 'EACCES') return [];
-        throw error;
-      });
-      if (ids.length > 0) names.push(name);
+    for (const name of await registeredNames(this.directory)) {
+      const isEmpty = await this.registered(name).then(
+        (entries) => entries.length === 0,
+        () => false, // told of by whoever reads it
+      );
+      if (!isEmpty) names.push(name);
     }
-    return names.sort();
+    return names;
   }
 
-  /** The snapshots of a backup, the oldest first: by their numbers, and where a manifest is damaged by their ids. None is an empty list. Rejects with `directory` where they cannot be listed. */
+  /**
+   * The snapshots of a backup by their numbers, the oldest first. None is an empty list. Rejects with `mismatch` where the register is
+   * damaged, with `directory` where it cannot be read.
+   */
   async snapshots(name: EntryName): Promise<Snapshot[]> {
-    const sorted: Snapshot[] = [];
-    for (const id of (await this.idsOf(name)).sort()) {
-      const snapshot = await this.look(name, id);
-      if (snapshot) sorted.push(snapshot);
+    const found: Snapshot[] = [];
+    for (const entry of await this.registered(name)) {
+      const snapshot = await this.look(name, entry);
+      if (snapshot) found.push(snapshot);
     }
-    const numberOf = ({ head }: Snapshot): number | undefined => (head instanceof TransferError ? undefined : head.number);
-    // Ids follow the clock, and clocks go back; those without a number stay beside their neighbours.
-    let last = 0;
-    const keyed = sorted.map((snapshot) => ({ snapshot, key: (last = numberOf(snapshot) ?? last) }));
-    return keyed.sort((one, other) => one.key - other.key).map(({ snapshot }) => snapshot);
+    return found;
   }
 
   /** The snapshot `NAME/ID` or `NAME/latest`. Rejects with `usage` where there is none. */
@@ -71,53 +83,70 @@ export class Catalog {
     }
     const all = await this.snapshots(name);
     const found = second === latestName ? all.filter(({ head }) => !(head instanceof TransferError)).at(-1) : all.find(({ id }) => id === second);
-    if (!found) throw new TransferError('usage', printable(`There is no snapshot ${text}.`), { hint: 'sendall snapshots lists them.' });
+    if (!found) throw new TransferError('usage', printable(`There is no snapshot ${text}.`), { hint: (await unregisteredHint(this.directory, name)) ?? 'sendall snapshots lists them.' });
     return found;
   }
 
-  /** All that a snapshot says of itself. Rejects with `mismatch` where its manifest is missing, cut off or changed. */
+  /** All that a snapshot says of itself. Rejects with `mismatch` where its manifest is missing, or is not the one that was registered. */
   async manifest(snapshot: Snapshot): Promise<Manifest> {
-    return ofItself(snapshot, parseManifest(await readOwn(within(snapshot, manifestName))));
+    const { head, entries, totals } = await this.decode(snapshot, new ManifestDecoder());
+    return { head, entries, totals };
   }
 
   /** The same without the entries, which takes a fraction of the time. */
   async outline(snapshot: Snapshot): Promise<ManifestOutline> {
-    return ofItself(snapshot, parseManifestOutline(await readOwn(within(snapshot, manifestName))));
+    const { head, totals } = await this.decode(snapshot, outlineDecoder());
+    return { head, totals };
   }
 
   /** Its files whose digest is not `known`; see `parseOtherFiles`. Rejects like `manifest`. */
-  async otherFiles(snapshot: Snapshot, known: (digest: string) => boolean): Promise<ReturnType<typeof parseOtherFiles>['files']> {
-    return ofItself(snapshot, parseOtherFiles(await readOwn(within(snapshot, manifestName)), known)).files;
+  async otherFiles(snapshot: Snapshot, known: (digest: string) => boolean): Promise<ReturnType<typeof otherFilesIn>['files']> {
+    return otherFilesIn(await this.decode(snapshot, otherFilesDecoder(known)), known).files;
+  }
+
+  private async decode(snapshot: Snapshot, decoder: ManifestDecoder): Promise<DecodedManifest> {
+    return asRegistered(snapshot, await decodeManifest(piecesOf(within(snapshot, manifestName), snapshot.entry.size), decoder));
   }
 
   /** Undefined for one that was pruned in the meantime. */
-  private async look(name: EntryName, id: SnapshotId): Promise<Snapshot | undefined> {
+  private async look(name: EntryName, entry: RegisteredSnapshot): Promise<Snapshot | undefined> {
+    const { id, size } = entry;
     const { directory } = this;
-    const place = path.join(directory, name, id);
+    const found = { name, id, place: path.join(directory, name, id), directory, entry, lost: false };
     try {
-      const head = parseManifestHead(await readOwn(within({ directory, name, id }, manifestName), longestManifestHead));
-      return { name, id, place, directory, head: ofItself({ name, id }, { head }).head };
+      const head = parseManifestHead(await readOwn(within(found, manifestName), Math.min(size, longestManifestHead), size));
+      return { ...found, head: ofItself({ name, id }, { head }).head };
     } catch (error) {
-      const head = asTransferError(error, 'mismatch', `The manifest of ${name}/${id} cannot be read`);
-      return isDirectory({ path: directory, below: `${name}/${id}` }) ? { name, id, place, directory, head } : undefined;
+      const damaged = asTransferError(error, 'mismatch', `The manifest of ${name}/${id} cannot be read`);
+      if (isDirectory({ path: directory, below: `${name}/${id}` })) return { ...found, head: damaged };
+      if (await isBeingRemoved(directory, name, id)) return undefined;
+      // Registered when we looked, and removed as a whole since.
+      if (!(await this.registered(name)).some((each) => each.id === id)) return undefined;
+      const head = new TransferError('mismatch', `${name}/${id} was committed here, and its directory is gone.`, { hint: 'sendall adopt DIR takes it off the register.' });
+      return { ...found, head, lost: true };
     }
   }
 
-  private async idsOf(name: EntryName): Promise<SnapshotId[]> {
-    try {
-      // Not through a symbolic link: what is elsewhere is not a snapshot of this directory.
-      const directory = await Directory.open(path.join(this.directory, name));
-      try {
-        const entries = await readdir(directory.at('.'), { withFileTypes: true });
-        return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name).filter(isSnapshotId);
-      } finally {
-        await directory.close();
-      }
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT' || isBarred(error)) return [];
-      throw asTransferError(error, 'directory', `${printable(name)} cannot be read`);
-    }
+  private async registered(name: EntryName): Promise<readonly RegisteredSnapshot[]> {
+    return (await readRegister(this.directory, name))?.snapshots ?? [];
   }
+}
+
+/**
+ * What lies there as a snapshot of that name and id says of itself, whoever made it, and the size of its manifest in bytes: for who
+ * may register it. Rejects with `mismatch` where that cannot be believed.
+ */
+export async function readUnregistered(called: Pick<Snapshot, 'directory' | 'name' | 'id'>): Promise<{ readonly outline: DecodedManifest; readonly size: number }> {
+  const manifest = within(called, manifestName);
+  const size = await sizeOf(manifest);
+  return { outline: ofItself(called, await decodeManifest(piecesOf(manifest, size), outlineDecoder())), size };
+}
+
+/** Rejects with `mismatch` for a manifest that is not the one that was registered for this snapshot. */
+export function asRegistered(snapshot: Pick<Snapshot, 'name' | 'id' | 'entry'>, read: DecodedManifest): DecodedManifest {
+  const { name, id, entry } = snapshot;
+  if (ofItself(snapshot, read).sum === entry.manifest) return read;
+  throw new TransferError('mismatch', `The manifest of ${name}/${id} is not the one that was committed.`);
 }
 
 function ofItself<Read extends Pick<ManifestOutline, 'head'>>({ name, id }: Pick<Snapshot, 'name' | 'id'>, read: Read): Read {
@@ -148,20 +177,55 @@ function isDirectory(located: Located): boolean {
   }
 }
 
-/** A regular file that is ours to read, its beginning only where `most` says so. */
-async function readOwn(located: Located, most = Infinity): Promise<Uint8Array> {
+/** A manifest of `size` bytes, a piece at a time. Rejects with `mismatch` for what is no regular file of that size. */
+async function* piecesOf(place: Located, size: number): AsyncGenerator<Uint8Array> {
+  const file = await opened(place, size);
   try {
-    const file = await openLocated(located, O_RDONLY | O_NONBLOCK);
-    try {
-      const stats = await file.stat();
-      if (!stats.isFile()) throw new TransferError('mismatch', 'A manifest is not a regular file.');
-      if (most === Infinity) return await file.readFile();
-      const { buffer, bytesRead } = await file.read({ buffer: new Uint8Array(Math.min(most, stats.size)) });
-      return buffer.subarray(0, bytesRead);
-    } finally {
-      await file.close();
+    const buffer = new Uint8Array(pieceSize);
+    for (let at = 0; at < size; ) {
+      const { bytesRead } = await file.read({ buffer, position: at });
+      if (bytesRead === 0) return; // whoever decodes it finds it cut off
+      yield buffer.subarray(0, bytesRead);
+      at += bytesRead;
     }
   } catch (error) {
+    throw asTransferError(error, 'mismatch', 'A manifest cannot be read');
+  } finally {
+    await file.close();
+  }
+}
+
+/** The first `most` bytes of a manifest of `size` bytes. */
+async function readOwn(place: Located, most: number, size: number): Promise<Uint8Array> {
+  const file = await opened(place, size);
+  try {
+    const { buffer, bytesRead } = await file.read({ buffer: new Uint8Array(most) });
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+async function sizeOf(place: Located): Promise<number> {
+  const file = await opened(place);
+  try {
+    return (await file.stat()).size;
+  } finally {
+    await file.close();
+  }
+}
+
+/** A regular file that is ours to read, of that size if one is said. */
+async function opened(place: Located, size?: number): Promise<FileHandle> {
+  let file: FileHandle | undefined;
+  try {
+    file = await openLocated(place, O_RDONLY | O_NONBLOCK);
+    const stats = await file.stat();
+    if (!stats.isFile()) throw new TransferError('mismatch', 'A manifest is not a regular file.');
+    if (size !== undefined && stats.size !== size) throw new TransferError('mismatch', `A manifest has ${String(stats.size)} bytes, and had ${String(size)} when it was committed.`);
+    return file;
+  } catch (error) {
+    await file?.close();
     throw asTransferError(error, 'mismatch', 'A manifest cannot be read');
   }
 }

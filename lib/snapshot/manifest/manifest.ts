@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setImmediate as turn } from 'node:timers/promises';
 import { TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import { countUnder, type DigestAlgorithm, sizeUnder, textUnder, wrong } from '../../wire/fields';
@@ -28,6 +29,14 @@ export interface ManifestHead {
   readonly digest: DigestAlgorithm;
 }
 
+/** The highest number that a snapshot can have. */
+const highestNumber = 2 ** 32 - 1;
+
+/** Whether a manifest can say that it is the one of that number. */
+export function isSnapshotNumber(number: number): boolean {
+  return Number.isInteger(number) && number >= 0 && number <= highestNumber;
+}
+
 /** What the line after the entries sums up. */
 export interface ManifestTotals {
   readonly entries: number;
@@ -52,8 +61,10 @@ export interface Manifest extends ManifestOutline {
 /** Writes a manifest line by line: the head, the entries, the totals, and last of all the SHA-256 of every byte before that line. */
 export class ManifestEncoder {
   private readonly hash = createHash('sha256');
+  private written = '';
 
   head({ name, id, number, digest }: ManifestHead): string {
+    if (!isSnapshotNumber(number)) throw new TransferError('unexpected', `No snapshot can have the number ${number}.`);
     return this.line({ sendall: 'manifest', version: manifestVersion, name, snapshot: id, number, digest });
   }
 
@@ -63,7 +74,14 @@ export class ManifestEncoder {
 
   /** The last two lines. */
   end({ entries, bytes, newBytes, missing }: ManifestTotals): string {
-    return this.line({ entries, bytes, new_bytes: newBytes, missing }) + sumLine(this.hash.digest('hex'));
+    const totals = this.line({ entries, bytes, new_bytes: newBytes, missing });
+    this.written = this.hash.digest('hex');
+    return totals + sumLine(this.written);
+  }
+
+  /** After the end: the SHA-256 that stands in the last line. */
+  get sum(): string {
+    return this.written;
   }
 
   private line(fields: JsonObject): string {
@@ -73,49 +91,183 @@ export class ManifestEncoder {
   }
 }
 
+/** The largest manifest that is made or read, in bytes, and the most entries. A session that would make a larger one is refused. */
+export const longestManifest = 2 ** 30;
+export const mostEntries = 4_000_000;
+/** No line of ours is longer, in bytes: a name and a reason, each escaped. */
+const longestLine = 2 ** 20;
+/** So many bytes are taken, or so many entries compared, before others have their turn. */
+const atOnce = 256 * 1024;
+const comparedAtOnce = 20_000;
+
+/** All that a manifest says, and what it says of its own bytes. */
+export interface DecodedManifest extends Manifest {
+  /** SHA-256 of every byte before the last line, in hexadecimal digits: what that line says. */
+  readonly sum: string;
+  /** SHA-256 of all bytes. */
+  readonly digest: string;
+}
+
 /**
- * Reads a manifest as `ManifestEncoder` writes it. Keys that are not known are ignored; nothing else is: no name comes twice, or below
- * what is no directory, every `link` is a name of a file, and the totals are those of the entries.
+ * Takes a manifest a piece at a time, as it is read, and never more of it than a caller wants: `wants` chooses the lines of entries
+ * that are taken apart. Holds no more than two lines beside the entries. Keys that are not known are ignored; nothing else is.
+ */
+export class ManifestDecoder {
+  private readonly hash = createHash('sha256');
+  private head: ManifestHead | undefined;
+  private readonly entries: ManifestEntry[] = [];
+  /** The end of what has come: the line that is not complete, and the last complete ones, which may be the totals and the sum. */
+  private rest: Buffer = Buffer.alloc(0);
+  private last: Buffer[] = [];
+  /** The last bytes, which are not hashed as long as they may be the last line. */
+  private tail: Buffer = Buffer.alloc(0);
+  private size = 0;
+  private lines = 0;
+  /** What is wrong with the first bad line; told only of a manifest whose sum is right. */
+  private flaw: unknown;
+
+  constructor(private readonly wants: (line: Buffer, head: ManifestHead) => boolean = () => true) {}
+
+  /** Takes the next bytes, which are the caller's again afterwards. @throws TransferError `mismatch` for what cannot become a manifest. */
+  take(bytes: Uint8Array): void {
+    this.size += bytes.length;
+    if (this.size > longestManifest) throw damaged(`it is longer than ${longestManifest} bytes`);
+    const piece = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.sum(piece);
+    let start = 0;
+    for (let end = piece.indexOf(lineFeed); end !== -1; end = piece.indexOf(lineFeed, start)) {
+      const line = piece.subarray(start, end);
+      this.line(this.rest.length > 0 ? Buffer.concat([this.rest, line]) : line);
+      this.rest = this.rest.subarray(0, 0);
+      start = end + 1;
+    }
+    this.rest = Buffer.concat([this.rest, piece.subarray(start)]);
+    this.last = this.last.map((line) => Buffer.from(line));
+    if (this.head === undefined && this.rest.length >= longestManifestHead) throw damaged('it is cut off, or none');
+    if (this.rest.length > longestLine) throw damaged(`line ${this.lines + 1} does not end`);
+  }
+
+  /**
+   * After the last byte: compares what no line tells alone, some thousand entries before each step of the generator, which returns what
+   * the manifest says. @throws TransferError `mismatch`
+   */
+  *end(): Generator<undefined, DecodedManifest> {
+    const { head, entries, hash } = this;
+    if (head === undefined) throw damaged('it is cut off, or none');
+    const sum = hash.copy().digest('hex');
+    const [totalsLine, lastLine] = this.last;
+    // A last line of any other spelling is a changed one.
+    if (this.rest.length > 0 || totalsLine === undefined || `${String(lastLine)}\n` !== sumLine(sum)) throw damaged('it is cut off, or was changed');
+    const digest = hash.update(this.tail).digest('hex');
+    const totals = within('its totals', () => parseTotals(parseJsonObject(totalsLine)));
+    if (this.flaw !== undefined) throw this.flaw;
+    if (this.lines - 3 === entries.length) {
+      yield* checkTree(entries);
+      checkTotals(entries, totals);
+    }
+    return { head, entries, totals, sum, digest };
+  }
+
+  /** A complete line without its line feed. */
+  private line(line: Buffer): void {
+    this.lines++;
+    if (this.head === undefined) {
+      this.head = headOf(line);
+      return;
+    }
+    this.last.push(line);
+    const entry = this.last.length > 2 ? this.last.shift() : undefined;
+    if (entry === undefined || this.flaw !== undefined) return;
+    if (this.lines - 3 > mostEntries) throw damaged(`it has more than ${mostEntries} entries`);
+    if (!this.wants(entry, this.head)) return;
+    try {
+      this.entries.push(entryOf(entry, this.lines - 2, this.head));
+    } catch (error) {
+      this.flaw = error;
+    }
+  }
+
+  private sum(piece: Buffer): void {
+    const all = Buffer.concat([this.tail, piece.subarray(-sumLineLength)]);
+    const hashed = this.tail.length + piece.length - sumLineLength;
+    if (hashed <= 0) {
+      this.tail = all;
+      return;
+    }
+    this.hash.update(this.tail.subarray(0, Math.min(hashed, this.tail.length)));
+    if (hashed > this.tail.length) this.hash.update(piece.subarray(0, hashed - this.tail.length));
+    this.tail = all.subarray(-sumLineLength);
+  }
+}
+
+/**
+ * Decodes a manifest that comes in pieces, and lets others have their turn in between.
+ * Rejects with `mismatch` like `parseManifest`, and as soon as it is longer than one may be; and like `pieces`.
+ */
+export async function decodeManifest(pieces: AsyncIterable<Uint8Array>, decoder = new ManifestDecoder()): Promise<DecodedManifest> {
+  for await (const piece of pieces) decoder.take(piece);
+  const ending = decoder.end();
+  for (;;) {
+    const { done, value } = ending.next();
+    if (done === true) return value;
+    await turn();
+  }
+}
+
+/** Bytes that are in memory as `decodeManifest` takes them. */
+export async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += atOnce) {
+    yield bytes.subarray(at, at + atOnce);
+    await turn();
+  }
+}
+
+/**
+ * Reads a manifest as `ManifestEncoder` writes it, at once. Keys that are not known are ignored; nothing else is: no name comes twice, or
+ * below what is no directory, every `link` is a name of a file, and the totals are those of the entries.
  * @throws TransferError `mismatch` for one that was cut off or changed, and for what was never a manifest.
  */
 export function parseManifest(bytes: Uint8Array): Manifest {
-  const { head, totals } = parseManifestOutline(bytes);
-  const entries: ManifestEntry[] = [];
-  for (const [number, start, end] of linesOf(bytes)) entries.push(entryOf(bytes.subarray(start, end), number, head));
-  checkTree(entries);
-  checkTotals(entries, totals);
+  const { head, entries, totals } = decodeAtOnce(bytes, new ManifestDecoder());
   return { head, entries, totals };
 }
 
 /**
- * Of a manifest that is whole, the files whose digest is not `known`: nearly all lines show theirs without being taken apart. What no line
- * tells alone is not looked at.
+ * A decoder that takes apart only what is needed to find the files whose digest is not `known`: nearly all lines show theirs without
+ * that. What it decodes has more entries than these, and not all.
+ */
+export function otherFilesDecoder(known: (digest: string) => boolean): ManifestDecoder {
+  return new ManifestDecoder((line, { digest }) => {
+    // In no string, where each quotation mark would have a backslash before it.
+    const mark = `"${digest}":"`;
+    const at = line.indexOf(mark);
+    if (at === -1) return true;
+    const start = at + mark.length;
+    return !known(line.toString('latin1', start, line.indexOf(quotationMark, start)));
+  });
+}
+
+/**
+ * Of a manifest that is whole, the files whose digest is not `known`. What no line tells alone is not looked at.
  * @throws TransferError `mismatch` as `parseManifest` does
  */
 export function parseOtherFiles(bytes: Uint8Array, known: (digest: string) => boolean): { readonly head: ManifestHead; readonly files: readonly FileEntry[] } {
-  const { head } = parseManifestOutline(bytes);
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-  // In no string, where each quotation mark would have a backslash before it.
-  const mark = `"${head.digest}":"`;
-  const files: FileEntry[] = [];
-  for (const [number, start, end] of linesOf(bytes)) {
-    const line = text.slice(start, end);
-    const at = line.indexOf(mark);
-    if (at !== -1 && known(line.slice(at + mark.length, line.indexOf('"', at + mark.length)))) continue;
-    const entry = entryOf(bytes.subarray(start, end), number, head);
-    if (entry.type === 'file' && !known(entry.digests[head.digest] ?? '')) files.push(entry);
-  }
-  return { head, files };
+  return otherFilesIn(decodeAtOnce(bytes, otherFilesDecoder(known)), known);
+}
+
+/** The files of what an `otherFilesDecoder` made. */
+export function otherFilesIn({ head, entries }: DecodedManifest, known: (digest: string) => boolean): { readonly head: ManifestHead; readonly files: readonly FileEntry[] } {
+  return { head, files: entries.filter((entry): entry is FileEntry => entry.type === 'file' && !known(entry.digests[head.digest] ?? '')) };
+}
+
+/** Takes no entry apart: for the first line, the totals, and that the bytes are as they were written. */
+export function outlineDecoder(): ManifestDecoder {
+  return new ManifestDecoder(() => false);
 }
 
 /** The first line and the totals, of a manifest whose bytes are as they were written: the entries are not looked at. @throws TransferError `mismatch` */
 export function parseManifestOutline(bytes: Uint8Array): ManifestOutline {
-  const head = parseManifestHead(bytes);
-  const written = bytes.subarray(0, -sumLineLength);
-  const sum = sumLine(createHash('sha256').update(written).digest('hex'));
-  // A last line of any other spelling is a changed one.
-  if (!Buffer.from(sum).equals(bytes.subarray(written.length)) || written.at(-1) !== lineFeed || totalsOf(bytes) === 0) throw damaged('it is cut off, or was changed');
-  const totals = within('its totals', () => parseTotals(parseJsonObject(written.subarray(totalsOf(bytes), -1))));
+  const { head, totals } = decodeAtOnce(bytes, outlineDecoder());
   return { head, totals };
 }
 
@@ -123,32 +275,31 @@ export function parseManifestOutline(bytes: Uint8Array): ManifestOutline {
 export function parseManifestHead(bytes: Uint8Array): ManifestHead {
   const end = bytes.subarray(0, longestManifestHead).indexOf(lineFeed);
   if (end === -1) throw damaged('it is cut off, or none');
-  return within('line 1', () => parseHead(parseJsonObject(bytes.subarray(0, end))));
+  return headOf(bytes.subarray(0, end));
 }
 
 const lineFeed = 0x0a;
+const quotationMark = 0x22;
 
 /** The last line. It has one spelling only, since nothing else vouches for its own bytes. */
-function sumLine(hex: string): string {
+export function sumLine(hex: string): string {
   return `{"sha256":"${hex}"}\n`;
 }
 
 const sumLineLength = sumLine('').length + 64;
 
-/** Where the totals begin: in the last line but one. */
-function totalsOf(bytes: Uint8Array): number {
-  return bytes.lastIndexOf(lineFeed, bytes.length - sumLineLength - 2) + 1;
+function decodeAtOnce(bytes: Uint8Array, decoder: ManifestDecoder): DecodedManifest {
+  decoder.take(bytes);
+  const ending = decoder.end();
+  for (;;) {
+    const { done, value } = ending.next();
+    if (done === true) return value;
+  }
 }
 
-/** The lines of the entries: the number of each in the file, from 2, where it starts, and where its line feed is. */
-function* linesOf(bytes: Uint8Array): Generator<readonly [number: number, start: number, end: number]> {
-  const last = totalsOf(bytes);
-  let number = 2;
-  for (let start = bytes.indexOf(lineFeed) + 1; start < last; number++) {
-    const end = bytes.indexOf(lineFeed, start);
-    yield [number, start, end];
-    start = end + 1;
-  }
+function headOf(line: Uint8Array): ManifestHead {
+  if (line.length >= longestManifestHead) throw damaged('it is cut off, or none');
+  return within('line 1', () => parseHead(parseJsonObject(line)));
 }
 
 function entryOf(line: Uint8Array, number: number, { digest }: ManifestHead): ManifestEntry {
@@ -169,15 +320,17 @@ function parseTotals(line: JsonObject): ManifestTotals {
   return { entries: sizeUnder(line, 'entries'), bytes: sizeUnder(line, 'bytes'), newBytes: sizeUnder(line, 'new_bytes'), missing: sizeUnder(line, 'missing') };
 }
 
-/** What no line tells alone: that all of this can stand in one directory. */
-function checkTree(entries: readonly ManifestEntry[]): void {
+/** What no line tells alone: that all of this can stand in one directory. A step of the generator is some thousand entries. */
+function* checkTree(entries: readonly ManifestEntry[]): Generator<undefined> {
   const types = new Map<string, ManifestEntry['type']>();
-  for (const { type, name } of entries) {
+  for (const [at, { type, name }] of entries.entries()) {
+    if (at % comparedAtOnce === comparedAtOnce - 1) yield;
     if (type === 'missing') continue;
     if (types.has(name)) throw damaged(`"${name}" is in it twice`);
     types.set(name, type);
   }
-  for (const entry of entries) {
+  for (const [at, entry] of entries.entries()) {
+    if (at % comparedAtOnce === comparedAtOnce - 1) yield;
     if (entry.type === 'missing') continue;
     if (entry.type === 'link' && types.get(entry.target) !== 'file') throw damaged(`"${entry.name}" is a link to "${entry.target}", which is no file of it`);
     for (let end = entry.name.lastIndexOf('/'); end !== -1; end = entry.name.lastIndexOf('/', end - 1)) {

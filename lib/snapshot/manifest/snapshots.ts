@@ -3,6 +3,7 @@ import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
 import type { Damage, TransferEvent } from '../../progress';
 import { Catalog, type Snapshot } from './catalog';
+import { foreignIn, unregisteredHint } from './foreign';
 import { manifestName, type ManifestTotals } from './manifest';
 import { timeOf } from './snapshot-id';
 import { VerifyStates } from '../verify/verify-state';
@@ -16,6 +17,9 @@ export interface SnapshotDamaged extends Damage {
   readonly failure: TransferError;
 }
 
+/** Something that lies among the snapshots, and that this receiver has not committed. */
+export type SnapshotForeign = Extract<TransferEvent, { readonly event: 'foreign' }>;
+
 export interface ListOptions {
   /** The receive directory. */
   readonly directory: string;
@@ -25,14 +29,15 @@ export interface ListOptions {
 }
 
 /**
- * The snapshots in a receive directory by the names of their backups, the oldest first. Reads each manifest, and no file. Rejects with
- * `directory` where the receive directory cannot be read, with `usage` for a backup that is not there, and with `interrupted`.
+ * The snapshots in a receive directory by the names of their backups, the oldest first, and then what lies there and is none. Reads each
+ * manifest, and no file. Rejects with `directory` where the receive directory cannot be read, with `usage` for a backup that is not
+ * there, with `mismatch` for a register that is damaged, and with `interrupted`.
  */
-export async function listSnapshots({ directory, name: wanted, signal }: ListOptions): Promise<(SnapshotListed | SnapshotDamaged)[]> {
+export async function listSnapshots({ directory, name: wanted, signal }: ListOptions): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
   const catalog = new Catalog(directory);
   const names = await catalog.names();
-  if (wanted !== undefined && !names.some((each) => each === wanted)) throw noBackup(wanted, directory);
-  const listed: (SnapshotListed | SnapshotDamaged)[] = [];
+  if (wanted !== undefined && !names.some((each) => each === wanted)) throw await noBackup(wanted, directory);
+  const listed: (SnapshotListed | SnapshotDamaged | SnapshotForeign)[] = [];
   for (const name of names) {
     if (wanted !== undefined && name !== wanted) continue;
     for (const snapshot of await catalog.snapshots(name)) {
@@ -41,22 +46,26 @@ export async function listSnapshots({ directory, name: wanted, signal }: ListOpt
       if (each) listed.push(each);
     }
   }
+  for (const path of await foreignIn(catalog, wanted)) listed.push({ event: 'foreign', path });
   return listed;
 }
 
 /** The failure for the name of a backup that has no snapshot. */
-export function noBackup(name: string, directory: string): TransferError {
-  return new TransferError('usage', printable(`There is no backup ${name} in ${directory}.`), { hint: 'sendall snapshots DIR lists what there is.' });
+export async function noBackup(name: string, directory: string): Promise<TransferError> {
+  const hint = (await unregisteredHint(directory, name)) ?? 'sendall snapshots DIR lists what there is.';
+  return new TransferError('usage', printable(`There is no backup ${name} in ${directory}.`), { hint });
 }
 
 /** Undefined for one that has been pruned since it was found. */
 async function look(catalog: Catalog, found: Snapshot): Promise<SnapshotListed | SnapshotDamaged | undefined> {
-  const { name, id, place } = found;
+  const { name, id, place, head, lost } = found;
   const snapshot = `${name}/${id}`;
   let totals: ManifestTotals;
   try {
+    if (lost && head instanceof TransferError) throw head;
     ({ totals } = await catalog.outline(found));
   } catch (error) {
+    if (lost) return { event: 'damaged', snapshot, path: manifestName, reason: 'missing', failure: asTransferError(error, 'mismatch', 'It is gone') };
     if ((await lstat(place).catch(errnoOf)) === 'ENOENT') return undefined;
     return { event: 'damaged', snapshot, path: manifestName, reason: 'manifest', failure: asTransferError(error, 'mismatch', 'The manifest cannot be read') };
   }

@@ -3,12 +3,14 @@ import { asTransferError, TransferError } from '../../errors';
 import type { EntryName } from '../../name';
 import type { TransferEvent } from '../../progress';
 import { Directory } from '../../store/local/directory';
+import { removeEmpty } from '../../store/local/receive-directory';
 import { lockBackup, type LockedBackup } from '../backup/backup-lock';
 import { Catalog, latestName, type Snapshot } from '../manifest/catalog';
 import { allowAll, Removal } from './removal';
 import { checkRules, judge, type KeepReason, type KeepRules, type Verdict } from './retention';
 import { isSnapshotId, type SnapshotId } from '../manifest/snapshot-id';
 import { noBackup } from '../manifest/snapshots';
+import { removingPrefix, settleRegister, writeRegister } from '../register/register';
 
 export interface PruneOptions {
   /** The receive directory. */
@@ -35,13 +37,13 @@ interface Judged extends Snapshot {
   readonly number: number | undefined;
 }
 
-const removingPrefix = 'removing-';
 /** What is known of the verification of a snapshot, and the draft of that. */
 const verifiedForm = /^(.+)\.verified(?:\.new)?$/;
 
 /**
- * Removes the snapshots that no rule keeps, the oldest first; at every instant each one is whole or gone. Never the newest one of a
- * backup, nor one whose manifest is damaged. Resolves with what became of each.
+ * Removes the snapshots that no rule keeps, the oldest first; at every instant each one is whole or gone. Only what is registered counts,
+ * and nothing else is touched. Never the newest one of a backup, nor one whose manifest is damaged, nor one that is dated in the future.
+ * Resolves with what became of each.
  *
  * Rejects with `usage` without rules and for a backup that is not there, with `directory` where the receive directory or what is kept
  * in it cannot be used and while another process makes or prunes snapshots of the same backup, with `disk`, and with `interrupted`;
@@ -53,7 +55,7 @@ export async function prune(options: PruneOptions): Promise<readonly Pruned[]> {
   const catalog = new Catalog(directory);
   const names = await catalog.names();
   const chosen = wanted === undefined ? names : names.filter((each) => each === wanted);
-  if (wanted !== undefined && chosen.length === 0) throw noBackup(wanted, directory);
+  if (wanted !== undefined && chosen.length === 0) throw await noBackup(wanted, directory);
 
   const all: Pruned[] = [];
   const failures: TransferError[] = [];
@@ -102,14 +104,21 @@ async function foretell({ catalog, name, keep, signal, tell }: Pruning): Promise
 async function pruneBackup({ catalog, name, keep, signal, tell }: Pruning): Promise<void> {
   const backup = await lockBackup(catalog.directory, name);
   try {
-    const judged = await verdicts(catalog, name, keep);
+    await settleRegister(backup.own, backup.root, name);
     const removal = new Removal(signal);
-    await removeLeftovers(backup, new Set(judged.map(({ snapshot }) => snapshot.id)), removal);
+    await removeLeftovers(backup, removal);
+    const judged = await verdicts(catalog, name, keep);
     await keepLatest(backup, judged);
-    for (const verdict of judged) {
-      signal?.throwIfAborted();
-      if (stays(verdict)) tell(keptOf(verdict));
-      else tell(removedOf(verdict, await removeSnapshot(backup, verdict.snapshot.id, removal)));
+    const removed = new Set<string>();
+    try {
+      for (const verdict of judged) {
+        signal?.throwIfAborted();
+        const { id } = verdict.snapshot;
+        if (stays(verdict)) tell(keptOf(verdict));
+        else tell(removedOf(verdict, await removeSnapshot(backup, id, removal, () => removed.add(id))));
+      }
+    } finally {
+      await takeOff(backup, removed);
     }
   } finally {
     await backup.release();
@@ -121,30 +130,49 @@ async function verdicts(catalog: Catalog, name: EntryName, keep: KeepRules): Pro
   for (const snapshot of await catalog.snapshots(name)) {
     // All of its bytes count, not the head alone: who relies on a damaged one may give up the last good one. The listing says what is wrong.
     const outline = await catalog.outline(snapshot).catch(() => undefined);
-    judged.push({ ...snapshot, number: outline?.head.number });
+    judged.push({ ...snapshot, number: outline && snapshot.entry.number });
   }
-  return judge(judged, keep);
+  return judge(judged, keep, new Date());
 }
 
-/** Takes the snapshot out of sight at once, durably, and then removes it bit by bit. */
-async function removeSnapshot({ home, own }: LockedBackup, id: SnapshotId, removal: Removal): Promise<number> {
+/**
+ * Takes the snapshot out of sight at once, durably, and then removes it bit by bit. An empty directory says that it was removed, until the
+ * register does; `gone` is told when all else is.
+ */
+async function removeSnapshot({ home, own }: LockedBackup, id: SnapshotId, removal: Removal, gone: () => void): Promise<number> {
   const removing = `${removingPrefix}${id}`;
   await rm(own.at(`${id}.verified`), { force: true });
   await allowAll(home, id); // else it cannot be moved into another directory
   await rename(home.at(id), own.at(removing));
   await own.sync();
   await home.sync();
-  const freed = await removal.remove(own, removing);
-  await own.sync();
+  const freed = await removal.empty(own, removing);
+  gone();
   return freed;
 }
 
+/** Takes what was removed off the register. */
+async function takeOff({ own, root, name }: LockedBackup, removed: ReadonlySet<string>): Promise<void> {
+  if (removed.size === 0) return;
+  const register = await settleRegister(own, root, name);
+  if (register) await writeRegister(own, { ...register, snapshots: register.snapshots.filter(({ id }) => !removed.has(id)) });
+  for (const id of removed) await removeEmpty(own.at(`${removingPrefix}${id}`));
+  await own.sync();
+}
+
 /** Removes what is left of snapshots whose removal was broken off, and what was known of any that are gone. */
-async function removeLeftovers({ own }: LockedBackup, standing: ReadonlySet<string>, removal: Removal): Promise<void> {
-  for (const name of await own.list()) {
-    const id = verifiedForm.exec(name)?.[1];
-    if (name.startsWith(removingPrefix)) await removal.remove(own, name);
-    else if (id !== undefined && isSnapshotId(id) && !standing.has(id)) await rm(own.at(name), { force: true });
+async function removeLeftovers(backup: LockedBackup, removal: Removal): Promise<void> {
+  const { own, home } = backup;
+  const removed = new Set<string>();
+  for (const each of await own.list()) {
+    if (!each.startsWith(removingPrefix)) continue;
+    await removal.empty(own, each);
+    removed.add(each.slice(removingPrefix.length));
+  }
+  await takeOff(backup, removed);
+  for (const each of await own.list()) {
+    const id = verifiedForm.exec(each)?.[1];
+    if (id !== undefined && isSnapshotId(id) && (await home.look(id)) === undefined) await rm(own.at(each), { force: true });
   }
 }
 

@@ -25,15 +25,21 @@ export class Removal {
    * Without what is in directories that may not be read as they are.
    */
   count(parent: Directory, name: string): Promise<number> {
-    return this.enter(parent, name, false);
+    return this.enter(parent, name, 'count');
   }
 
   /** Removes the directory `name` in `parent`; resolves with the bytes of the files whose last name went. Durable after a sync of `parent`. */
   remove(parent: Directory, name: string): Promise<number> {
-    return this.enter(parent, name, true);
+    return this.enter(parent, name, 'remove');
   }
 
-  private async enter(parent: Directory, name: string, removes: boolean): Promise<number> {
+  /** Removes everything in the directory `name` in `parent`, and leaves that; otherwise as `remove`. */
+  empty(parent: Directory, name: string): Promise<number> {
+    return this.enter(parent, name, 'empty');
+  }
+
+  private async enter(parent: Directory, name: string, how: 'count' | 'remove' | 'empty'): Promise<number> {
+    const removes = how !== 'count';
     if (removes) await allowAll(parent, name);
     const directory = await Directory.open(parent.at(name)).catch((error: unknown) => {
       if (removes || errnoOf(error) !== 'EACCES') throw error;
@@ -52,11 +58,11 @@ export class Removal {
           freed += end.value;
         }
       }
-      for (const each of below) freed += await this.enter(directory, each, removes);
+      for (const each of below) freed += await this.enter(directory, each, removes ? 'remove' : 'count');
     } finally {
       await directory.close();
     }
-    if (removes) await rmdir(parent.at(name));
+    if (how === 'remove') await rmdir(parent.at(name));
     return freed;
   }
 

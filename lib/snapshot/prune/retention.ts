@@ -13,8 +13,11 @@ export interface KeepRules {
   readonly within?: number;
 }
 
-/** Why a snapshot stays: a rule, being the newest, or that nothing is known of it since its manifest is damaged. */
-export type KeepReason = 'newest' | keyof KeepRules | 'damaged';
+/**
+ * Why a snapshot stays: a rule, being the newest, that nothing is known of it since its manifest is damaged, or that it is dated in the
+ * future, since a clock was wrong when it was made.
+ */
+export type KeepReason = 'newest' | keyof KeepRules | 'damaged' | 'future';
 
 /** What is to be known of a snapshot to judge it. */
 export interface Dated {
@@ -34,15 +37,16 @@ const day = 24 * 60 * 60 * 1000;
 const firstMonday = 4;
 
 /**
- * Judges all snapshots of one backup, in the order in which they are given. The newest one stays whatever the rules say, and those with a
- * damaged manifest are neither counted nor given up.
+ * Judges all snapshots of one backup, in the order in which they are given. The newest one stays whatever the rules say. Those with a
+ * damaged manifest, and those that are dated later than `now`, are neither counted nor given up: they push nothing out.
  * @throws TransferError `usage` where there is no rule, or one that is no whole number from 1 on.
  */
-export function judge<Each extends Dated>(snapshots: readonly Each[], rules: KeepRules): Verdict<Each>[] {
+export function judge<Each extends Dated>(snapshots: readonly Each[], rules: KeepRules, now?: Date): Verdict<Each>[] {
   checkRules(rules);
-  const newestFirst = snapshots.filter(({ number }) => number !== undefined).sort(newerFirst);
+  const uncounted = ({ id, number }: Dated): KeepReason[] => (number === undefined ? ['damaged'] : now !== undefined && timeOf(id) > now ? ['future'] : []);
+  const kept = new Map<Each, KeepReason[]>(snapshots.map((snapshot) => [snapshot, uncounted(snapshot)]));
+  const newestFirst = snapshots.filter((snapshot) => uncounted(snapshot).length === 0).sort(newerFirst);
   const [newest] = newestFirst;
-  const kept = new Map<Each, KeepReason[]>(snapshots.map((snapshot) => [snapshot, snapshot.number === undefined ? ['damaged'] : []]));
   const keep = (reason: KeepReason, those: readonly Each[]): void => {
     for (const snapshot of those) kept.get(snapshot)?.push(reason);
   };
@@ -51,9 +55,19 @@ export function judge<Each extends Dated>(snapshots: readonly Each[], rules: Kee
   keep('daily', firstOfEach(newestFirst, rules.daily, dayOf));
   keep('weekly', firstOfEach(newestFirst, rules.weekly, weekOf));
   keep('monthly', firstOfEach(newestFirst, rules.monthly, monthOf));
-  const { within } = rules;
-  if (within !== undefined && newest) keep('within', newestFirst.filter(({ id }) => timeOf(newest.id).getTime() - timeOf(id).getTime() <= within));
+  if (rules.within !== undefined && newest) keep('within', within(newestFirst, timeOf(newest.id).getTime() - rules.within));
   return snapshots.map((snapshot) => ({ snapshot, reasons: kept.get(snapshot) ?? [] }));
+}
+
+/** Those not older than `from`, in ms since 1970. None is older than those before it, whatever the clock said when it was made. */
+function within<Each extends Dated>(newestFirst: readonly Each[], from: number): Each[] {
+  let latest = -Infinity;
+  const recent = new Set<Each>();
+  for (const snapshot of [...newestFirst].reverse()) {
+    latest = Math.max(latest, timeOf(snapshot.id).getTime());
+    if (latest >= from) recent.add(snapshot);
+  }
+  return newestFirst.filter((snapshot) => recent.has(snapshot));
 }
 
 /** @throws TransferError `usage` */

@@ -7,7 +7,7 @@ import { Catalog } from '../manifest/catalog';
 import { damagedEntries } from '../repair/damaged-entries';
 import { diffSnapshots } from '../manifest/difference';
 import { encodeEntry } from '../manifest/manifest-entry';
-import { prune } from '../prune/prune';
+import { prune, type PruneEvent } from '../prune/prune';
 import { chooseEntries } from '../restore/selection';
 import { snapshotSource, whyMissing } from '../restore/snapshot-source';
 import { listSnapshots } from '../manifest/snapshots';
@@ -35,9 +35,10 @@ async function namingNothing<Result>(directory: string, work: Promise<Result>): 
 async function answer({ ask, directory, signal, tell }: Question): Promise<Omit<AskDone, 'type'>> {
   switch (ask.for) {
     case 'snapshots': {
-      const { name } = ask;
+      const { name, foreign } = ask;
       for (const listed of await listSnapshots({ directory, signal, ...(name === undefined ? {} : { name }) })) {
-        if (listed.event === 'snapshot') tell(listed);
+        if (listed.event === 'foreign' && foreign !== true) continue; // an older version does not know them
+        if (listed.event !== 'damaged') tell(listed);
         else tell({ event: listed.event, snapshot: listed.snapshot, path: listed.path, reason: listed.reason, message: listed.failure.message });
       }
       return {};
@@ -48,8 +49,9 @@ async function answer({ ask, directory, signal, tell }: Question): Promise<Omit<
       return {};
     }
     case 'prune': {
-      const { name, keep, dry_run: dryRun = false } = ask;
-      await prune({ directory, keep, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
+      const { name, keep, dry_run: dryRun = false, future } = ask;
+      const on = (event: PruneEvent): void => tell(future === true ? event : withoutFuture(event));
+      await prune({ directory, keep, dryRun, signal, on, ...(name === undefined ? {} : { name }) });
       return {};
     }
     case 'verify':
@@ -57,10 +59,17 @@ async function answer({ ask, directory, signal, tell }: Question): Promise<Omit<
   }
 }
 
-async function answerVerify({ name, snapshot, sample, entries }: Extract<Question['ask'], { for: 'verify' }>, { directory, signal, tell }: Omit<Question, 'ask'>): Promise<Omit<AskDone, 'type'>> {
+/** For who does not know that reason: it stays as the newest does, whatever the rules say. */
+function withoutFuture(event: PruneEvent): PruneEvent {
+  if (event.event !== 'kept' || !event.reasons.includes('future')) return event;
+  return { ...event, reasons: event.reasons.map((reason) => (reason === 'future' ? 'newest' : reason)) };
+}
+
+async function answerVerify({ name, snapshot, sample, entries, foreign }: Extract<Question['ask'], { for: 'verify' }>, { directory, signal, tell }: Omit<Question, 'ask'>): Promise<Omit<AskDone, 'type'>> {
   const damages: Damage[] = [];
   const on = (event: TransferEvent): void => {
     if (event.event === 'damaged') damages.push(event);
+    if (event.event === 'foreign' && foreign !== true) return; // an older version does not know them
     // What is called by the path of a directory here is that of a backup over there.
     tell('file_name' in event && event.file_name === directory ? { ...event, file_name: 'all snapshots' } : event);
   };

@@ -3,7 +3,7 @@ import type { Difference } from '../manifest/difference';
 import { diffSnapshots as diffHere } from '../manifest/difference';
 import { type Pruned, prune as pruneHere, type PruneOptions as PruneHere } from '../prune/prune';
 import { type Restored, restore as restoreHere, type RestoreOptions as RestoreHere } from '../restore/restore';
-import { type ListOptions as ListHere, listSnapshots as listHere, type SnapshotDamaged, type SnapshotListed } from '../manifest/snapshots';
+import { type ListOptions as ListHere, listSnapshots as listHere, type SnapshotDamaged, type SnapshotForeign, type SnapshotListed } from '../manifest/snapshots';
 import { differenceThere, listThere, pruneThere, restoreFrom, type There, verifyThere } from './there';
 import { verify as verifyHere, type VerifyOptions as VerifyHere } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
@@ -27,7 +27,7 @@ export interface RestoreOptions extends Omit<RestoreHere, 'directory' | 'signal'
 }
 
 /** See `lib/snapshot/manifest/snapshots.ts`; of another machine, also rejects like `ask`. */
-export function listSnapshots(options: ListOptions): Promise<(SnapshotListed | SnapshotDamaged)[]> {
+export function listSnapshots(options: ListOptions): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
   return either(options, (here) => listHere({ ...options, ...here }), (there) => listThere(there, options));
 }
 

@@ -10,7 +10,7 @@ import type { DamagedEntry } from '../repair/damaged-entries';
 import type { Difference } from '../manifest/difference';
 import type { Pruned, PruneOptions } from '../prune/prune';
 import { type Restored, type RestoreOptions, within } from '../restore/restore';
-import type { ListOptions, SnapshotDamaged, SnapshotListed } from '../manifest/snapshots';
+import type { ListOptions, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
 import { addTold, toldOfVerification, toldPruned, toldSnapshot } from './told';
 import type { VerifyOptions } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
@@ -28,9 +28,9 @@ export interface There {
 }
 
 /** See `listSnapshots`. */
-export async function listThere({ target, signal, deadlines }: There, { name }: Pick<ListOptions, 'name'>): Promise<(SnapshotListed | SnapshotDamaged)[]> {
-  const listed: (SnapshotListed | SnapshotDamaged)[] = [];
-  await ask({ ticket: target, signal, deadlines, ask: { for: 'snapshots', ...(name === undefined ? {} : { name }) }, told: (told) => listed.push(toldSnapshot(told)) });
+export async function listThere({ target, signal, deadlines }: There, { name }: Pick<ListOptions, 'name'>): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
+  const listed: (SnapshotListed | SnapshotDamaged | SnapshotForeign)[] = [];
+  await ask({ ticket: target, signal, deadlines, ask: { for: 'snapshots', foreign: true, ...(name === undefined ? {} : { name }) }, told: (told) => listed.push(toldSnapshot(told)) });
   return listed;
 }
 
@@ -49,7 +49,7 @@ export async function pruneThere({ target, signal, deadlines }: There, { name, k
     if (event.event !== 'failed') pruned.push(event);
     on(event);
   };
-  await ask({ ticket: target, signal, deadlines, ask: { for: 'prune', keep, ...(name === undefined ? {} : { name }), ...(dryRun ? { dry_run: true } : {}) }, told });
+  await ask({ ticket: target, signal, deadlines, ask: { for: 'prune', keep, future: true, ...(name === undefined ? {} : { name }), ...(dryRun ? { dry_run: true } : {}) }, told });
   return pruned;
 }
 
@@ -77,7 +77,7 @@ export async function verifyThere({ target, signal, deadlines }: There, { name, 
   };
   const asked = { ...(name === undefined ? {} : { name }), ...(snapshot === undefined ? {} : { snapshot }), ...(sample === undefined ? {} : { sample }) };
   try {
-    const { snapshots = 0, continued } = await ask({ ticket: target, signal, deadlines, ask: { for: 'verify', ...asked, ...(withEntries ? { entries: true } : {}) }, told });
+    const { snapshots = 0, continued } = await ask({ ticket: target, signal, deadlines, ask: { for: 'verify', foreign: true, ...asked, ...(withEntries ? { entries: true } : {}) }, told });
     if (!summary) throw new TransferError('bad-header', 'The receiver told nothing of its verification.');
     const { files, bytes, bytes_on_wire, seconds, bottleneck, verified } = summary;
     return { result: { files, bytes, bytes_on_wire, seconds, bottleneck, verified, snapshots, ...(continued === undefined ? {} : { continued }) }, failure: undefined, damages, entries };

@@ -7,18 +7,19 @@ import type { ChangedEntry, Difference, OneSided } from '../manifest/difference'
 import { parseEntry } from '../manifest/manifest-entry';
 import type { Pruned, PruneEvent } from '../prune/prune';
 import type { KeepReason } from '../prune/retention';
-import type { SnapshotDamaged, SnapshotListed } from '../manifest/snapshots';
+import type { SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
 
 // What a receiver tells of its snapshots, as it came over the wire: nothing is believed that does not look as it should. All of them
 // throw `bad-header`.
 
 const reasons: readonly string[] = ['manifest', 'missing', 'unreadable', 'truncated', 'changed', 'metadata', 'foreign'] satisfies DamageReason[];
-const keepReasons: readonly string[] = ['newest', 'last', 'daily', 'weekly', 'monthly', 'within', 'damaged'] satisfies KeepReason[];
+const keepReasons: readonly string[] = ['newest', 'last', 'daily', 'weekly', 'monthly', 'within', 'damaged', 'future'] satisfies KeepReason[];
 const kinds: readonly string[] = ['file', 'directory', 'symlink', 'link'] satisfies OneSided['type'][];
 
 /** One line of a listing. */
-export function toldSnapshot(told: unknown): SnapshotListed | SnapshotDamaged {
+export function toldSnapshot(told: unknown): SnapshotListed | SnapshotDamaged | SnapshotForeign {
   const fields = objectOf(told);
+  if (eventOf(fields) === 'foreign') return { event: 'foreign', path: textUnder(fields, 'path') };
   if (eventOf(fields) !== 'damaged') return { event: 'snapshot', ...snapshotIn(fields) };
   return { event: 'damaged', ...damageIn(fields), failure: new TransferError('mismatch', textUnder(fields, 'message'), { hint: '' }) };
 }
@@ -58,6 +59,8 @@ export function toldOfVerification(told: unknown): TransferEvent | ({ readonly e
   switch (event) {
     case 'damaged':
       return { event, ...damageIn(fields) };
+    case 'foreign':
+      return { event, path: textUnder(fields, 'path') };
     case 'skipped':
       return { event, file_name: textUnder(fields, 'file_name'), reason: textUnder(fields, 'reason') };
     case 'progress':

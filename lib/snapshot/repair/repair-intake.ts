@@ -10,12 +10,13 @@ import { openPrivate } from '../../store/local/receive-directory';
 import { diskError } from '../../store/local/staged-bytes';
 import type { Home } from '../../receive/homes';
 import type { Earlier, Intake, IntakeRequest } from '../../receive/intake';
-import { lockBackup, type LockedBackup, lockWordsOf, ownPlaceOf } from '../backup/backup-lock';
+import { lockBackup, type LockedBackup, lockWordsOf } from '../backup/backup-lock';
 import { Catalog, within } from '../manifest/catalog';
 import { digestIn, type FileEntry } from '../verify/compare';
 import { Healing } from './healing';
 import { Removal } from '../prune/removal';
 import { isSnapshotId } from '../manifest/snapshot-id';
+import { ownPlaceOf } from '../register/register';
 
 /** Beside the snapshots: what is kept while files are brought to heal them. */
 const ownName = 'repair';

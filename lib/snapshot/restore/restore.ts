@@ -114,7 +114,7 @@ export type RestoredEntries = Pick<SentWithin, 'files' | 'failures' | 'summary'>
 /** The session of a restore. Resolves when everything was restored or is among the failures; rejects like `sendWithin`. */
 export function restoreEntries({ snapshot, head, chosen, home, ifExists, on, signal }: EntriesToRestore): Promise<RestoredEntries> {
   // The sender tells why something failed, the receiver everything else: both would tell twice.
-  const rules: SessionRules = { peer, ifExists, mayCompare: true, on: (event) => event.event !== 'failed' && on(event) };
+  const rules: SessionRules = { peer, ifExists, mayCompare: true, on: (event) => event.event !== 'failed' && on(event), ...(home.backups ? { backups: home.backups } : {}) };
   for (const entry of chosen) if (entry.type === 'missing') on({ event: 'skipped', file_name: entry.name, reason: whyMissing(entry.reason) });
   return sendWithin({
     source: snapshotSource(snapshot, head, chosen),

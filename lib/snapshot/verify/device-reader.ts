@@ -100,11 +100,12 @@ export class DeviceReader {
     return found;
   }
 
-  /** All of a file that is worth having in memory. Rejects with the operating system's errors. */
-  async bytes(name: string): Promise<Uint8Array> {
+  /** All of a file of at most `most` bytes, which is worth having in memory. Rejects with the operating system's errors. */
+  async bytes(name: string, most: number): Promise<Uint8Array> {
     return this.opened(name, async (handle) => {
       const stats = await handle.stat();
       if (!stats.isFile()) throw Object.assign(new Error('not a regular file'), { code: 'EINVAL' });
+      if (stats.size > most) throw Object.assign(new Error('larger than it can be'), { code: 'EFBIG' });
       const bytes = new Uint8Array(stats.size);
       const lease = await this.memory.lease();
       try {

@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
 import { TransferError } from '../../errors';
 import { printable } from '../../name';
 import type { DamageReason, Listener, Summary, Verified } from '../../progress';
-import type { Catalog, Snapshot } from '../manifest/catalog';
+import { asRegistered, type Catalog, type Snapshot } from '../manifest/catalog';
 import type { DeviceReader } from './device-reader';
-import { type Manifest, manifestName, parseManifest } from '../manifest/manifest';
+import { decodeManifest, inPieces, type Manifest, manifestName } from '../manifest/manifest';
 import { sharedDamage } from '../backup/sharing';
 import { VerifyCount } from './verify-count';
 import { KeptState, kindOf } from './verify-kept';
@@ -89,6 +88,10 @@ export class VerifyRun {
   private async one(snapshot: Snapshot, pass: Pass, saved: VerifyState | undefined, count: VerifyCount, later: number): Promise<boolean> {
     this.work.signal.throwIfAborted();
     try {
+      if (snapshot.lost) {
+        this.damage(snapshot, manifestName, 'missing');
+        return true;
+      }
       const read = await this.manifest(snapshot);
       if (!read) await this.forget(snapshot);
       else await this.check(snapshot, read.manifest, new KeptState({ states: this.states, snapshot, manifest: read.digest, saved, pass }), { pass, count, later });
@@ -133,11 +136,10 @@ export class VerifyRun {
 
   /** Undefined for one that cannot be believed. */
   private async manifest(snapshot: Snapshot): Promise<{ readonly manifest: Manifest; readonly digest: string } | undefined> {
-    const { name, id } = snapshot;
     try {
-      const bytes = await this.work.reader.bytes(`${shownAs(snapshot)}/${manifestName}`);
-      const manifest = parseManifest(bytes);
-      if (manifest.head.name === name && manifest.head.id === id) return { manifest, digest: createHash('sha256').update(bytes).digest('hex') };
+      const bytes = await this.work.reader.bytes(`${shownAs(snapshot)}/${manifestName}`, snapshot.entry.size);
+      const manifest = asRegistered(snapshot, await decodeManifest(inPieces(bytes)));
+      return { manifest, digest: manifest.digest };
     } catch (error) {
       if (!(error instanceof TransferError) && reasonOf(error) === 'missing') await checkThere(snapshot);
     }

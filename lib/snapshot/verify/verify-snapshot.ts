@@ -6,7 +6,7 @@ import { checksumListName } from '../manifest/checksum-list';
 import { agrees, compareDirectory, compareFile, compareSymlink, digestIn, type FileEntry, implied, treeOf } from './compare';
 import { readContents } from './content-reading';
 import type { DeviceReader, FileToRead } from './device-reader';
-import { type Manifest, type ManifestEntry, manifestName } from '../manifest/manifest';
+import { longestManifest, type Manifest, type ManifestEntry, manifestName } from '../manifest/manifest';
 import { ReadingAhead } from './reading-ahead';
 import type { Found } from './survey';
 import { together } from './together';
@@ -149,7 +149,7 @@ export class SnapshotCheck {
 
   private async checkList(list: string): Promise<[string, DamageReason][]> {
     try {
-      return agrees(this.manifest, await this.ground.reader.bytes(`${this.path}/${list}`)) ? [] : [[list, 'changed']];
+      return agrees(this.manifest, await this.ground.reader.bytes(`${this.path}/${list}`, longestManifest)) ? [] : [[list, 'changed']];
     } catch (error) {
       return [[list, reasonOf(error)]];
     }

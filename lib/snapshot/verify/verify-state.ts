@@ -7,7 +7,7 @@ import type { EntryName } from '../../name';
 import { parseJsonObject } from '../../wire/json-object';
 import { Directory } from '../../store/local/directory';
 import { openPrivate } from '../../store/local/receive-directory';
-import { ownPlaceOf } from '../backup/backup-lock';
+import { ownPlaceOf } from '../register/register';
 import type { SnapshotId } from '../manifest/snapshot-id';
 import type { PassHere } from './verify-pass';
 

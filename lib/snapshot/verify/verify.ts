@@ -3,6 +3,7 @@ import { printable } from '../../name';
 import type { Listener } from '../../progress';
 import { backupNameOf, Catalog, type Snapshot, within } from '../manifest/catalog';
 import { DeviceReader } from './device-reader';
+import { foreignIn, unregisteredHint } from '../manifest/foreign';
 import { manifestName } from '../manifest/manifest';
 import { type VerifyResult, VerifyRun } from './verify-run';
 
@@ -31,6 +32,8 @@ export interface VerifyOptions {
  * An interrupted verification, at most 30 days old, goes on where it stopped: what was read and found good is not read again, what was
  * damaged is. That is kept in `.sendall/snapshots/NAME/ID.verified`; where it cannot be, a `skipped` event says so once.
  *
+ * Only snapshots that are registered are read; what else lies among them is told in `foreign` events, and is no damage.
+ *
  * Rejects with `mismatch` after everything was looked at, if there was damage; with `usage` where there is no such snapshot, with
  * `directory` where the directory cannot be read, and with `interrupted`. Snapshots that are removed meanwhile are `skipped`.
  */
@@ -40,7 +43,8 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const catalog = new Catalog(directory);
   const chosen = await choose(catalog, options);
   const [first] = chosen;
-  if (!first) throw new TransferError('usage', `There is no snapshot in ${printable(directory)}.`, { hint: 'sendall backup makes one.' });
+  if (!first) throw new TransferError('usage', `There is no snapshot in ${printable(directory)}.`, { hint: (await unregisteredHint(directory)) ?? 'sendall backup makes one.' });
+  if (options.snapshot === undefined) for (const path of await foreignIn(catalog, options.name)) on({ event: 'foreign', path });
   const reader = await DeviceReader.open(directory, within(first, manifestName).below);
   try {
     return await new VerifyRun({ catalog, chosen, called: options.snapshot ?? options.name ?? directory, reader, share: sample, signal, on }).run();
@@ -57,6 +61,6 @@ async function choose(catalog: Catalog, { name, snapshot }: VerifyOptions): Prom
   if (name === undefined) return (await Promise.all((await catalog.names()).map((each) => catalog.snapshots(each)))).flat();
   const backup = backupNameOf(name);
   const snapshots = backup === undefined ? [] : await catalog.snapshots(backup);
-  if (snapshots.length === 0) throw new TransferError('usage', `There is no backup ${printable(name)}.`, { hint: 'sendall snapshots lists them.' });
+  if (snapshots.length === 0) throw new TransferError('usage', `There is no backup ${printable(name)}.`, { hint: (await unregisteredHint(catalog.directory, name)) ?? 'sendall snapshots lists them.' });
   return snapshots;
 }

@@ -16,6 +16,8 @@ export interface EarlierFile {
   readonly name: EntryName;
   readonly size: number;
   readonly mtime: bigint;
+  /** The digest that it must read as from the disk before it gets another name; absent where its size and mtime are enough. */
+  readonly readBack?: string;
 }
 
 /** Something that gets its final name by itself. */
@@ -55,7 +57,7 @@ const mostRenames = 10_000;
 
 /** Gives `thing` its final name, as its IfExists rule says. Throws `exists`, `name`, or an error of the operating system. */
 export async function place(thing: Placing, ground: PlacingGround): Promise<Placed> {
-  stage(thing, ground);
+  await stage(thing, ground);
   return inDirectory(thing.name, ground, (directory, base) => settle(thing, directory, base, ground));
 }
 
@@ -97,8 +99,9 @@ async function inDirectory<T>(name: string, { directories }: PlacingGround, acti
   }
 }
 
-function stage(thing: Placing, { directories, elsewhere, calls }: PlacingGround): void {
+async function stage(thing: Placing, ground: PlacingGround): Promise<void> {
   if (thing.kind === 'file') return;
+  const { directories, elsewhere, calls } = ground;
   const { staged } = thing;
   mkdirSync(path.dirname(staged), { recursive: true });
   switch (thing.kind) {
@@ -111,10 +114,11 @@ function stage(thing: Placing, { directories, elsewhere, calls }: PlacingGround)
       stageLink(thing.name, directories, thing.target, staged);
       return;
     case 'earlier': {
-      const { root, name, size, mtime } = thing.earlier;
+      const { root, name, size, mtime, readBack } = thing.earlier;
       const found = stageLink(thing.name, elsewhere(root), name, staged);
       // Someone wrote to it since: what it holds is not what its digest says.
       if (found.size !== BigInt(size) || found.mtimeNs !== mtime) throw noSuchFile(thing.name, name);
+      if (readBack !== undefined && (await readContent(staged, size, ground))?.digest !== readBack) throw noSuchFile(thing.name, name);
     }
   }
 }

@@ -72,6 +72,11 @@ export class LocalStore implements Store {
     return this.abilities.direct ? 'device' : 'cache';
   }
 
+  /** Whether names that differ only by case or Unicode form are one here. */
+  get foldsNames(): boolean {
+    return this.abilities.foldsNames;
+  }
+
   async stage(file: NewFile): Promise<StagedFile> {
     const redeem = await this.promise(file);
     try {

@@ -5,6 +5,8 @@ import { expect } from 'chai';
 import { TransferError } from '../../../lib/errors';
 import { parseEntryName } from '../../../lib/name';
 import { StagedSnapshot } from '../../../lib/snapshot/backup/staged-snapshot';
+import { ownPlaceOf, writeRegister } from '../../../lib/snapshot/register/register';
+import { Directory } from '../../../lib/store/local/directory';
 
 describe('a staged snapshot', () => {
   const name = parseEntryName('laptop');
@@ -22,12 +24,35 @@ describe('a staged snapshot', () => {
     return staged.ours;
   }
 
-  it('is ours as long as nobody else has put something in it', async () => {
+  it('is of the one who began it, and of nobody else', async () => {
     expect(await stage('a', 'first')).to.equal(true);
     expect(await stage('a', 'second')).to.equal(true);
+    const refused: unknown = await stage('b', 'third').catch((error: unknown) => error);
+    expect(refused).to.be.instanceOf(TransferError).with.property('code', 'exists');
+    expect(await stage('a', 'fourth')).to.equal(true);
+  });
+
+  it('that was brought by another one before the backup was handed over is not ours', async () => {
+    await stage('a', 'first');
+    const own = await Directory.open(ownPlaceOf(root, name));
+    await writeRegister(own, { name, owner: 'b', snapshots: [] });
+    await own.close();
+    expect(await stage('b', 'second')).to.equal(false);
     expect(await stage('b', 'third')).to.equal(false);
-    expect(await stage('b', 'fourth')).to.equal(false);
-    expect(await stage('a', 'fifth')).to.equal(false);
+  });
+
+  it('is refused a name that something else has, and leaves no trace of itself', async () => {
+    writeFileSync(path.join(root, 'laptop'), 'mine');
+    const refused: unknown = await StagedSnapshot.open(root, name, 'a').catch((error: unknown) => error);
+    expect(refused).to.be.instanceOf(TransferError).with.property('code', 'exists');
+    expect(readdirSync(root)).to.deep.equal(['laptop']);
+  });
+
+  it('gives its name back where nothing came, and keeps it where something did', async () => {
+    await (await StagedSnapshot.open(root, name, 'a')).close();
+    expect(readdirSync(root)).to.deep.equal([]);
+    await stage('a', 'something');
+    expect(readdirSync(root).sort()).to.deep.equal(['.sendall', 'laptop']);
   });
 
   it('stays for the next run, and leaves nothing where nothing came', async () => {

@@ -14,7 +14,7 @@ describe('listSnapshots', () => {
   afterEach(() => rm(root, { recursive: true, force: true }));
 
   const list = (options: Partial<ListOptions> = {}): ReturnType<typeof listSnapshots> => listSnapshots({ directory: root, ...options });
-  const listed = async (options?: Partial<ListOptions>): Promise<string[]> => (await list(options)).map(({ snapshot }) => snapshot);
+  const listed = async (options?: Partial<ListOptions>): Promise<string[]> => (await list(options)).flatMap((each) => (each.event === 'foreign' ? [] : [each.snapshot]));
 
   /** What a verification leaves behind. */
   async function verified(id: string, text: string): Promise<void> {

@@ -9,6 +9,8 @@ import { parseEntryName } from '../../../lib/name';
 import { lockBackup } from '../../../lib/snapshot/backup/backup-lock';
 import { parseManifest } from '../../../lib/snapshot/manifest/manifest';
 import { prune, type PruneEvent, type PruneOptions } from '../../../lib/snapshot/prune/prune';
+import { readRegister, writeRegister } from '../../../lib/snapshot/register/register';
+import { Directory } from '../../../lib/store/local/directory';
 import { failureOf } from '../../store/delivery';
 import { everythingIn, snapshotOf } from '../../store/local/local-place';
 import { compiled } from '../../store/local/receiving-process';
@@ -55,10 +57,11 @@ describe('prune', () => {
     expect(await ids()).to.deep.equal([wednesday, 'latest']);
     expect(await readlink(path.join(root, 'laptop', 'latest'))).to.equal(wednesday);
     expect(await snapshotOf(path.join(root, 'laptop', wednesday))).to.deep.equal(whole);
-    expect(await everythingIn(own)).to.deep.equal([`${wednesday}.verified`]);
+    expect(await everythingIn(own)).to.deep.equal([`${wednesday}.verified`, 'register']);
     await rm(path.join(own, `${wednesday}.verified`));
     expect(await run()).to.have.lengthOf(1);
-    expect(await readdir(root)).to.deep.equal(['laptop']);
+    expect(await everythingIn(own)).to.deep.equal(['register']);
+    expect((await readRegister(root, parseEntryName('laptop')))?.snapshots.map(({ id }) => id)).to.deep.equal([wednesday]);
   });
 
   it('tells the same in a dry run, and writes nothing', async () => {
@@ -125,7 +128,7 @@ describe('prune', () => {
     expect(await ids()).to.deep.equal([monday, tuesday, 'latest']);
     await lock.release();
     await run();
-    expect(await readdir(root)).to.have.members(['laptop', 'desk']);
+    expect(await readdir(root)).to.have.members(['.sendall', 'laptop', 'desk']);
   });
 
   /** Prunes in a process of its own, by the user `uid`; `command` stands before it. */
@@ -150,7 +153,7 @@ describe('prune', () => {
     const place = path.join(root, 'laptop', monday);
     for (const [name, mode] of [['written', 0o555], ['entered', 0o600], ['read', 0o300], ['none', 0], ['.', 0o555]] as const) await chmod(path.join(place, name), mode);
     expect(await pruneElsewhere(isRoot ? nobody : undefined).ended).to.equal('done');
-    expect(await everythingIn(root)).to.deep.equal(['laptop/', `laptop/${tuesday}/`, `laptop/${tuesday}/MANIFEST`, `laptop/${tuesday}/SHA256SUMS`, `laptop/${tuesday}/a`, 'laptop/latest']);
+    expect((await everythingIn(root)).filter((each) => !each.startsWith('.sendall'))).to.deep.equal(['laptop/', `laptop/${tuesday}/`, `laptop/${tuesday}/MANIFEST`, `laptop/${tuesday}/SHA256SUMS`, `laptop/${tuesday}/a`, 'laptop/latest']);
   });
 
   it('leaves whole snapshots or none when it is killed, and removes the rest the next time', async function () {
@@ -159,10 +162,16 @@ describe('prune', () => {
     await make('laptop', { [monday]: tree('1'), [tuesday]: tree('2'), [wednesday]: tree('3') });
     const [laptop, template] = [path.join(root, 'laptop'), path.join(root, 'template')];
     await cp(laptop, template, { recursive: true, verbatimSymlinks: true });
+    const register = (await readRegister(root, parseEntryName('laptop'))) ?? expect.fail('nothing is registered');
     let broken = 0;
     for (let round = 0; round < 3; round++) {
-      if (round > 0) await cp(template, laptop, { recursive: true, verbatimSymlinks: true });
       const own = path.join(root, '.sendall', 'snapshots', 'laptop');
+      if (round > 0) {
+        await cp(template, laptop, { recursive: true, verbatimSymlinks: true });
+        const directory = await Directory.open(own);
+        await writeRegister(directory, register);
+        await directory.close();
+      }
       const removing = (): string | undefined => listed(own).find((name) => name.startsWith('removing-'));
       const pruning = pruneElsewhere();
       let over = false;
@@ -181,7 +190,9 @@ describe('prune', () => {
       await run();
       expect(await ids()).to.deep.equal([wednesday, 'latest']);
       await expectWhole(path.join(laptop, wednesday));
-      expect(await readdir(root)).to.have.members(['laptop', 'template']);
+      expect(await readdir(root)).to.have.members(['.sendall', 'laptop', 'template']);
+      expect(listed(own)).to.deep.equal(['register']);
+      expect((await readRegister(root, parseEntryName('laptop')))?.snapshots.map(({ id }) => id)).to.deep.equal([wednesday]);
     }
     expect(broken, 'removals that were broken off in the middle').to.be.greaterThan(0);
   });

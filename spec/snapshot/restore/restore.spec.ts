@@ -7,7 +7,7 @@ import { restore, type RestoreOptions, TransferError } from '../../../lib/index'
 import type { Manifest } from '../../../lib/snapshot/manifest/manifest';
 import { Heard, temporaryDirectory } from '../../receive/receive-directory';
 import { MiB, noise } from '../../session/pair';
-import { encoded, type MadeEntry, madeSnapshot } from '../made-snapshot';
+import { encoded, type MadeEntry, madeSnapshot, registerMade } from '../made-snapshot';
 
 const id = '2026-11-20T101233Z';
 
@@ -66,6 +66,7 @@ describe('restoring a snapshot', () => {
     await make({ small: 'small', large: noise(2 * MiB) });
     const entries = manifest.entries.map((entry) => (entry.type === 'file' ? { ...entry, mode: 0o640, mtime: 1_500_000_000_123_456_789n } : entry));
     await writeFile(path.join(place, 'MANIFEST'), encoded({ ...manifest, entries }));
+    await registerMade(root, { name: 'laptop', id });
     await restoring();
     for (const name of ['small', 'large']) {
       const stats = await stat(path.join(to, name), { bigint: true });
@@ -136,6 +137,7 @@ describe('restoring a snapshot', () => {
     await restoring();
     const entries = manifest.entries.map((entry) => (entry.type === 'file' ? { ...entry, digests: { sha256: '0'.repeat(64) } } : entry));
     await writeFile(path.join(place, 'MANIFEST'), encoded({ ...manifest, entries }));
+    await registerMade(root, { name: 'laptop', id });
     expect((await failure()).code).to.equal('mismatch');
   });
 

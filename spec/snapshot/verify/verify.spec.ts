@@ -6,7 +6,7 @@ import type { TransferEvent } from '../../../lib/progress';
 import { verify, type VerifyOptions } from '../../../lib/snapshot/verify/verify';
 import { reasonOf } from '../../../lib/snapshot/verify/verify-snapshot';
 import { content, failureOf } from '../../store/delivery';
-import { encoded, type MadeEntry, type MadeSnapshot, madeSnapshot } from '../made-snapshot';
+import { encoded, type MadeEntry, type MadeSnapshot, madeSnapshot, registerMade } from '../made-snapshot';
 
 const mib = 1024 * 1024;
 const ids = ['2026-11-20T101233Z', '2026-11-21T101233Z', '2026-11-22T101233Z'] as const;
@@ -172,9 +172,13 @@ describe('snapshot/verify', () => {
       const entries = manifest.entries.filter(({ name }) => name !== left);
       return encoded({ ...manifest, entries }, { entries: entries.length });
     };
+    writeFileSync(join(first?.place ?? '', 'MANIFEST'), without('empty'));
+    expect(await damages({ snapshot: `laptop/${ids[0]}` }), 'it is not the one that was committed').to.deep.equal([`${ids[0]} MANIFEST manifest`]);
     writeFileSync(join(first?.place ?? '', 'MANIFEST'), without('a/b/deep.txt')); // of which a/other is another name
+    await registerMade(root, { name: 'laptop', id: ids[0] });
     expect(await damages({ snapshot: `laptop/${ids[0]}` })).to.deep.equal([`${ids[0]} MANIFEST manifest`]);
     writeFileSync(join(first?.place ?? '', 'MANIFEST'), without('empty'));
+    await registerMade(root, { name: 'laptop', id: ids[0] });
     expect(await damages({ snapshot: `laptop/${ids[0]}` })).to.deep.equal([`${ids[0]} SHA256SUMS changed`, `${ids[0]} empty foreign`]);
   });
 
