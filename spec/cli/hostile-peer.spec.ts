@@ -84,8 +84,10 @@ describe('cli: a key that wants everything for itself (the built command)', () =
     const address = new URL(ticket.replace('sendall:', 'http:')).host;
     const made = await run.run(['authorize', 'greedy', '--address', address, '--quiet', '--rights', 'write'], { env });
     const sessions = await Promise.all(Array.from({ length: 64 }, () => RawSession.dial(made.stdout.trim())));
+    const beat = setInterval(() => void sessions.map((raw) => raw.send({ type: 'heartbeat' })), 5_000);
     await Promise.all(sessions.slice(0, 40).map((raw) => raw.first('hello')));
     expect(await run.run(['send', 'small', ticket, '--retry-for', '0s'])).to.include({ code: 0 });
+    clearInterval(beat);
     for (const raw of sessions) raw.hangUp();
     await run.end();
   });

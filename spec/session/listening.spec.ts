@@ -132,7 +132,7 @@ describe('a session to whose sender the receiver dials', () => {
   });
 
   it('is a plain one for whoever dials from this machine without a ticket; who comes later is hung up on', async () => {
-    const { running, port } = await listening({ limit: 12 * MiB });
+    const { running, port } = await listening({ limit: 12 * MiB, plain: true });
     const received = to.receiver.dial(`tcp://127.0.0.1:${String(port)}`);
     await to.heard.first('started');
     const late = net.connect(port, '127.0.0.1');
