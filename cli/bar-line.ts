@@ -1,6 +1,6 @@
 import { printable } from '../lib/index';
 import { formatCount, formatDuration, formatRate, formatSize } from './size';
-import type { Standing } from './tally';
+import type { TransferState } from './tally';
 
 const narrowestBar = 12;
 const widestBar = 40;
@@ -12,8 +12,8 @@ const gap = 2; // columns between the pieces
  * Where a transfer stands, as one line of at most `columns` columns:
  * `a.iso  send  [====----]   50 %  512 MiB of 1.0 GiB  353 MiB/s  ETA 1.5 s`. What does not fit is left out, the least important first.
  */
-export function barLine(standing: Standing, columns: number): string {
-  const { phase, done, total, moved, rate, eta, files, name } = standing;
+export function barLine(state: TransferState, columns: number): string {
+  const { phase, done, total, moved, rate, eta, files, name, still } = state;
   const ratio = total > 0 ? Math.min(1, done / total) : 0;
   const verb = phase.padEnd(7);
   const measured = total > 0 || files === undefined;
@@ -27,7 +27,7 @@ export function barLine(standing: Standing, columns: number): string {
   const piece = (text: string): string => (fits(text.length) ? text : '');
 
   // In the order of their importance:
-  const speed = piece(rate > 0 ? formatRate(rate) : '');
+  const speed = piece(still === undefined ? (rate > 0 ? formatRate(rate) : '') : stillness(still));
   const left = piece(eta === undefined ? '' : `ETA ${formatDuration(eta)}`);
   const hasBar = measured && fits(narrowestBar);
   const count = piece(files === undefined ? '' : `${formatCount(files, 'file')} ended`);
@@ -43,6 +43,11 @@ export function barLine(standing: Standing, columns: number): string {
     .filter((text) => text !== '')
     .join(' '.repeat(gap))
     .slice(0, Math.max(0, columns));
+}
+
+/** Why nothing moves, in words. */
+export function stillness(still: NonNullable<TransferState['still']>): string {
+  return still === 'connection-lost' ? 'connection lost, trying again' : `nothing moves for ${Math.floor(still.for).toString()} s`;
 }
 
 function drawn(width: number, ratio: number): string {

@@ -11,9 +11,13 @@ export function exitCodeOf(code: ErrorCode): number {
   switch (code) {
     case 'usage':
     case 'directory': // the directory was chosen on the command line
+    case 'source-unreadable': // and so was what is to be sent
       return exitUsage;
     case 'cannot-connect':
     case 'not-authorized':
+    case 'connection-lost': // and it could not be had again
+    case 'stopped':
+    case 'timeout':
       return 3;
     case 'mismatch':
       return 4;
@@ -33,9 +37,6 @@ export function exitCodeOf(code: ErrorCode): number {
     case 'interrupted':
       return exitInterrupted;
     case 'unexpected':
-    case 'source-unreadable':
-    case 'connection-lost':
-    case 'timeout':
     case 'bad-frame':
     case 'bad-header':
       return exitUnexpected;

@@ -10,8 +10,10 @@ const refresh = 100; // ms between redraws
 /** Something that shows how far a transfer is. */
 export interface Progress {
   show(event: TransferEvent): void;
-  /** Erases what is temporary and stops all timers. */
+  /** Erases what is temporary and stops all timers; what comes after it begins anew. */
   stop(): void;
+  /** The same for good: nothing is drawn any more. */
+  close(): void;
 }
 
 /**
@@ -24,6 +26,7 @@ export class ProgressBar implements Progress, Curtain {
   private bar: SingleBar | undefined;
   private timer: NodeJS.Timeout | undefined;
   private waiting: (() => void)[] = [];
+  private closed = false;
 
   constructor(
     private readonly terminal: Terminal,
@@ -35,7 +38,7 @@ export class ProgressBar implements Progress, Curtain {
     this.tally.note(event, now);
     if (this.tally.busy) this.began ??= now;
     else if (event.event === 'summary') this.stop();
-    if (!this.bar && this.tally.busy && now - (this.began ?? now) >= patience) this.draw();
+    if (!this.bar && !this.closed && this.tally.busy && now - (this.began ?? now) >= patience) this.draw();
   }
 
   lift(write: () => void): void {
@@ -52,11 +55,16 @@ export class ProgressBar implements Progress, Curtain {
     this.tally.reset();
   }
 
+  close(): void {
+    this.closed = true;
+    this.stop();
+  }
+
   private draw(): void {
     const { SingleBar } = require('cli-progress') as typeof import('cli-progress');
     this.bar = new SingleBar({
       stream: this.terminal.stderr,
-      format: (_options, { maxWidth }) => barLine(this.tally.standing, maxWidth - 1),
+      format: (_options, { maxWidth }) => barLine(this.tally.at(this.now()), maxWidth - 1),
       fps: 1000 / refresh,
       clearOnComplete: true,
       gracefulExit: false, // it would swallow the first Ctrl-C

@@ -1,4 +1,5 @@
 import type { TransferEvent } from '../lib/index';
+import { stillness } from './bar-line';
 import type { Progress } from './progress-bar';
 import { formatCount, formatDuration, formatRate, formatSize } from './size';
 import { Tally } from './tally';
@@ -26,16 +27,20 @@ export class ProgressLines implements Progress {
     this.last ??= now;
     if (now - this.last < interval) return;
     this.last = now;
-    const { phase, name, files, done, total, moved, rate, eta } = this.tally.standing;
+    const { phase, name, files, done, total, moved, rate, eta, still } = this.tally.at(now);
     const percent = `${Math.floor((done / total) * 100).toString()} % of ${formatSize(total)}`;
     const pieces = [
       files === undefined ? '' : `${formatCount(files, 'file')} ended`,
       name ?? '',
       `${phase} ${total > 0 ? percent : formatSize(moved)}`,
-      formatRate(rate),
+      still === undefined ? formatRate(rate) : stillness(still),
       eta === undefined ? '' : `ETA ${formatDuration(eta)}`,
     ];
     this.terminal.say(pieces.filter((piece) => piece !== '').join('  '));
+  }
+
+  close(): void {
+    this.stop();
   }
 
   stop(): void {

@@ -21,7 +21,9 @@ export function verdict(verified: Verified | null): Piece {
  * `short` leaves out the digests, `exact` adds all numbers.
  */
 export function fileLine(file: FileDone, detail: 'short' | 'usual' | 'exact'): Piece[] {
-  const digests = Object.entries(detail === 'short' ? {} : file.digests).map(([algorithm, digest]) => `${algorithm} ${digest}`);
+  const digests = Object.entries(detail === 'short' ? {} : file.digests).map(
+    ([algorithm, digest]) => `${algorithm} ${detail === 'exact' ? digest : shortened(digest)}`,
+  );
   return [
     { style: 'bold', text: file.file_name },
     ['', formatSize(file.file_size), ...digests, ''].join('  '),
@@ -31,6 +33,11 @@ export function fileLine(file: FileDone, detail: 'short' | 'usual' | 'exact'): P
     file.repaired === undefined ? '' : `  ${formatCount(file.repaired, 'segment')} repaired`,
     detail === 'exact' ? exactly(file) : '',
   ];
+}
+
+/** As much of a digest as eyes compare; all of it stands in --verbose and --json. */
+function shortened(digest: string): string {
+  return digest.length > 16 ? `${digest.slice(0, 16)}…` : digest;
 }
 
 function exactly({ file_size: size, bytes_on_wire: onWire, seconds }: FileDone): string {
@@ -54,7 +61,13 @@ export interface Outcome {
 /** `2,000 files  1.2 GiB  verified on device  12 s  100 MiB/s  held back by: hash`, and what went wrong. */
 export function summaryLine({ summary, verified, skipped, failed }: Outcome): Piece[] {
   return [
-    { style: 'bold', text: formatCount(summary.files, 'file') },
+    {
+      style: 'bold',
+      text:
+        summary.offered === undefined || summary.offered <= summary.files
+          ? formatCount(summary.files, 'file')
+          : `${summary.files.toLocaleString('en')} of ${formatCount(summary.offered, 'file')}`,
+    },
     `  ${formatSize(summary.bytes)}`,
     ...(verified === undefined ? [] : ['  ', verdict(verified)]),
     `  ${formatDuration(summary.seconds)}${speed(summary.bytes, summary.seconds)}`,

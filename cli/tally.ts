@@ -1,6 +1,7 @@
 import type { Phase, TransferEvent } from '../lib/index';
 
 const window = 4000; // ms over which a rate is taken
+const stillAfter = 1000; // ms without a byte after which there is no rate to speak of
 const order: readonly Phase[] = ['scan', 'hash', 'send', 'receive', 'verify'];
 const carrying: ReadonlySet<Phase> = new Set(['send', 'receive']);
 
@@ -15,8 +16,8 @@ interface ActiveFile {
   readonly done: Map<Phase, number>;
 }
 
-/** What stands at this moment; bytes, bytes per second, seconds. */
-export interface Standing {
+/** How far a transfer is at this moment; bytes, bytes per second, seconds. */
+export interface TransferState {
   readonly phase: Phase;
   /** A file that takes long enough to have told of this phase. */
   readonly name: string | undefined;
@@ -30,6 +31,8 @@ export interface Standing {
   readonly eta: number | undefined;
   /** Files that have ended, of a transfer of several. */
   readonly files: number | undefined;
+  /** Why there is no rate: seconds in which nothing moved, or a connection that is being made again. */
+  readonly still: { readonly for: number } | 'connection-lost' | undefined;
 }
 
 /** Adds up the events of a transfer. Knows no terminal and no clock: times are handed in, in milliseconds. */
@@ -41,6 +44,8 @@ export class Tally {
   private latest: Phase = 'scan';
   private announced = 0;
   private ended = { files: 0, bytes: 0 };
+  private movedAt: number | undefined;
+  private lost = false;
 
   /** Takes one event into account. */
   note(event: TransferEvent, now: number): void {
@@ -50,11 +55,11 @@ export class Tally {
         return;
       case 'progress':
         if (event.phase === 'scan') this.announced = Math.max(this.announced, event.total);
-        else this.advance(this.file(event.file_name, event.total), event.phase, event.done);
+        else this.advance(this.file(event.file_name, event.total), event.phase, event.done, now);
         break;
       case 'sent':
       case 'received':
-        this.advance(this.file(event.file_name, event.file_size), event.event === 'sent' ? 'send' : 'receive', event.file_size);
+        this.advance(this.file(event.file_name, event.file_size), event.event === 'sent' ? 'send' : 'receive', event.file_size, now);
         this.end(event.file_name);
         break;
       case 'skipped':
@@ -62,6 +67,10 @@ export class Tally {
         break;
       case 'failed':
         if (event.file_name !== undefined) this.end(event.file_name);
+        break;
+      case 'connection':
+        this.lost = event.state === 'lost';
+        this.movedAt = now;
         break;
       case 'listening':
       case 'text':
@@ -81,8 +90,11 @@ export class Tally {
     return this.active.size > 0;
   }
 
-  get standing(): Standing {
-    const { phase, rate, many } = this;
+  /** Where the transfer is at `now`. */
+  at(now: number): TransferState {
+    const { phase, many } = this;
+    const still = this.stillAt(now);
+    const rate = still === undefined ? this.rate : 0;
     const active = [...this.active.values()];
     const file = active.find((each) => phaseOf(each) === phase);
     const moved = this.ended.bytes + active.reduce((sum, each) => sum + transferred(each), 0);
@@ -91,7 +103,7 @@ export class Tally {
     const total = whole ? Math.max(this.announced, done) : (file?.size ?? 0);
     const foreseeable = rate > 0 && total > done && (whole ? phase !== 'hash' : !many);
     const eta = foreseeable ? (total - done) / rate : undefined;
-    return { phase, name: file?.name, done, total, moved, rate, eta, files: many ? this.ended.files : undefined };
+    return { phase, name: file?.name, done, total, moved, rate, eta, files: many ? this.ended.files : undefined, still };
   }
 
   /** Forgets everything; the next event begins a new transfer. */
@@ -101,6 +113,14 @@ export class Tally {
     this.samples = [];
     this.announced = 0;
     this.ended = { files: 0, bytes: 0 };
+    this.movedAt = undefined;
+    this.lost = false;
+  }
+
+  private stillAt(now: number): TransferState['still'] {
+    if (this.lost) return 'connection-lost';
+    if (this.movedAt === undefined || now - this.movedAt < stillAfter) return undefined;
+    return { for: (now - this.movedAt) / 1000 };
   }
 
   private get many(): boolean {
@@ -127,9 +147,10 @@ export class Tally {
     return file;
   }
 
-  private advance(file: ActiveFile, phase: Phase, done: number): void {
+  private advance(file: ActiveFile, phase: Phase, done: number, now: number): void {
     const more = done - (file.done.get(phase) ?? 0);
     file.done.set(phase, done);
+    if (more > 0 || this.movedAt === undefined) this.movedAt = now;
     this.latest = phase;
     this.moved.set(phase, (this.moved.get(phase) ?? 0) + more);
   }

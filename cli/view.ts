@@ -6,7 +6,7 @@ import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
 import { fileLine, heldBack, leastVerified, summaryLine } from './results';
-import { formatSize } from './size';
+import { formatCount, formatDuration, formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
 
 /** Up to this many files are listed one by one in the result of a sender. */
@@ -19,7 +19,7 @@ export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain' | 'plain
 export abstract class View {
   private readonly progress: Progress;
   protected skipped = 0;
-  protected failed: string[] = [];
+  protected readonly failures = new Failures();
 
   constructor(
     protected readonly terminal: Terminal,
@@ -42,11 +42,13 @@ export abstract class View {
         break;
       case 'skipped':
         this.skipped += 1;
-        this.terminal.say({ style: 'bold', text: event.file_name }, `  skipped: ${event.reason}`);
+        if (this.skipped <= few || this.terminal.settings.verbose) this.terminal.say({ style: 'bold', text: event.file_name }, `  skipped: ${event.reason}`);
         break;
       case 'failed':
-        this.failed.push(sentence(event));
-        if (event.code !== 'interrupted') this.terminal.complain(sentence(event), event.hint); // whoever interrupted knows
+        this.fail(event);
+        break;
+      case 'connection':
+        this.connectionChanged(event);
         break;
       case 'hook-failed':
         this.terminal.complain(hookWords(event));
@@ -56,7 +58,10 @@ export abstract class View {
         return;
       case 'summary':
         this.progress.show(event);
+        this.failures.tellRest(this.terminal);
         this.transferDone(event);
+        this.failures.forget();
+        this.skipped = 0;
         return;
       case 'started':
       case 'progress':
@@ -71,7 +76,30 @@ export abstract class View {
 
   /** Takes everything temporary off the screen. */
   close(): void {
+    this.progress.close();
+    this.failures.tellRest(this.terminal);
+  }
+
+  /** Tells of a failure; of those of one kind only the first few, and how many there were at the end. */
+  protected fail(event: Failed): void {
+    const told = this.failures.take(event) || this.terminal.settings.verbose;
+    if (event.code === 'interrupted') return; // whoever interrupted knows
+    if (told) this.terminal.complain(sentence(event), this.hintFor(event));
+  }
+
+  /** What helps against a failure, for the role of this command. */
+  protected hintFor({ hint }: Failed): string | undefined {
+    return hint;
+  }
+
+  /** Removes the bar: what it shows does not go on. */
+  protected endProgress(): void {
     this.progress.stop();
+  }
+
+  private connectionChanged(event: TransferEvent & { event: 'connection' }): void {
+    if (event.state === 'back') this.terminal.say('The connection is there again; going on.');
+    else this.terminal.say({ style: 'yellow', text: `Connection lost, trying again for ${formatDuration(event.retry_for)}.` }, ` ${event.message}`);
   }
 
   protected abstract fileDone(file: FileDone): void;
@@ -107,9 +135,60 @@ const where = {
   loopback: 'Without encryption, on this machine, by the same user or root:',
 };
 
+/** Failures of one kind that are told one by one; of the others their number. */
+const toldOfAKind = 3;
+
+/** The failures of one transfer by their reason, so that a thousand of one kind do not hide the one of another. */
+class Failures {
+  count = 0;
+  private readonly kinds = new Map<string, number>();
+
+  /** Counts a failure, and says whether it is among the first of its kind. */
+  take(event: Failed): boolean {
+    this.count++;
+    const kind = reasonOf(event);
+    const before = this.kinds.get(kind) ?? 0;
+    this.kinds.set(kind, before + 1);
+    return before < toldOfAKind;
+  }
+
+  /** Tells once how many more there were of each kind. */
+  tellRest(terminal: Terminal): void {
+    if (terminal.settings.verbose) return;
+    for (const [kind, count] of this.kinds) {
+      if (count <= toldOfAKind) continue;
+      terminal.complain(`${formatCount(count - toldOfAKind, 'more file')}: ${kind}`);
+      this.kinds.set(kind, toldOfAKind);
+    }
+  }
+
+  forget(): void {
+    this.count = 0;
+    this.kinds.clear();
+  }
+}
+
+/** What went wrong, without the name of the file that it went wrong with. */
+function reasonOf({ file_name: name, message }: Failed): string {
+  if (name === undefined) return message;
+  const without = message.replaceAll(name, '').replace(/^[\s:]+/, '');
+  return without === '' ? message : `${without.charAt(0).toUpperCase()}${without.slice(1)}`;
+}
+
+type Failed = TransferEvent & { event: 'failed' };
+
 /** Messages that do not name their file by themselves get it in front. */
 function sentence({ file_name: name, message }: TransferEvent & { event: 'failed' }): string {
   return name === undefined || message.includes(name) ? message : `${name}: ${message}`;
+}
+
+/** Failures after which the same command goes on where it was. */
+const goesOn: ReadonlySet<string> = new Set(['stopped', 'interrupted', 'connection-lost', 'timeout']);
+
+/** What is left after an end before the end. */
+function goingOn({ code }: Failed, { files, offered }: TransferEvent & { event: 'summary' }): string {
+  const kept = offered !== undefined && offered > 1 ? `${files.toLocaleString('en')} of ${formatCount(offered, 'file')} ${files === 1 ? 'is' : 'are'} there. ` : '';
+  return `${code === 'interrupted' ? 'Stopped. ' : ''}${kept}What came is kept; the same command goes on.`;
 }
 
 /** What a sender says: results at the end, and lines for the single files on the way if they turn out to be many. */
@@ -117,26 +196,35 @@ export class SenderView extends View {
   private readonly held: FileDone[] = [];
   private many = false;
   private least: Verified | null | undefined;
+  /** What ended the transfer before its end. */
+  private ending: Failed | undefined;
 
   protected override fileDone(file: FileDone): void {
     this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
-    if (this.many) return this.tellFile(file);
+    if (this.terminal.settings.verbose && this.many) return this.tellFile(file);
+    if (this.many) return;
     this.held.push(file);
     if (this.held.length <= few) return;
     this.many = true;
-    for (const each of this.held.splice(0)) this.tellFile(each);
+    const held = this.held.splice(0);
+    if (this.terminal.settings.verbose) for (const each of held) this.tellFile(each);
+  }
+
+  protected override fail(event: Failed): void {
+    if (event.file_name === undefined && goesOn.has(event.code)) this.ending = event;
+    super.fail(event);
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
-    const whole = summaryLine({ summary, verified: this.least, skipped: this.skipped, failed: this.failed.length });
+    const whole = summaryLine({ summary, verified: this.least, skipped: this.skipped, failed: this.failures.count });
     const [first, ...others] = this.held;
-    if (first && others.length === 0 && this.failed.length === 0 && this.skipped === 0) {
+    if (first && others.length === 0 && this.failures.count === 0 && this.skipped === 0) {
       this.print(first, heldBack(summary));
       return;
     }
     for (const file of this.held) this.print(file);
-    if (this.many || this.held.length + this.failed.length + this.skipped > 1) this.terminal.result(...whole);
-    if (this.many && this.terminal.drawsBars) for (const failure of this.failed) this.terminal.complain(failure); // scrolled away by now
+    if (this.many || this.held.length + this.failures.count + this.skipped > 1) this.terminal.result(...whole);
+    if (this.ending) this.terminal.say(goingOn(this.ending, summary));
   }
 
   protected override text(text: string): void {
@@ -156,7 +244,17 @@ export class ReceiverView extends View {
   protected override fileDone(file: FileDone): void {
     this.files += 1;
     this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
-    this.terminal.result(...fileLine(file, this.detail('usual')));
+    if (this.files <= few || this.terminal.settings.verbose) this.terminal.result(...fileLine(file, this.detail('usual')));
+  }
+
+  protected override fail(event: Failed): void {
+    if (event.file_name === undefined) this.endProgress();
+    super.fail(event);
+  }
+
+  /** Whoever runs a receiver has no command to start again. */
+  protected override hintFor({ code, hint }: Failed): string | undefined {
+    return goesOn.has(code) ? 'What came is kept: the sender goes on where it was when it is started again.' : hint;
   }
 
   /** What somebody else wrote: on its own line, escaped, and marked as such. */
@@ -165,11 +263,13 @@ export class ReceiverView extends View {
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
-    if (this.files + this.failed.length + this.skipped > 1) {
-      this.terminal.say(...summaryLine({ summary, verified: this.least, skipped: this.skipped, failed: this.failed.length }));
+    const { files, skipped, failures } = this;
+    if (files + failures.count + skipped > 1) {
+      const line = summaryLine({ summary, verified: this.least, skipped, failed: failures.count });
+      if (files > few) this.terminal.result(...line);
+      else this.terminal.say(...line);
     }
-    this.files = this.skipped = 0;
-    this.failed = [];
+    this.files = 0;
     this.least = undefined;
   }
 }

@@ -20,6 +20,7 @@ export type ErrorCode =
   | 'directory' // the receive directory is missing, not ours, writable by others or in use
   | 'not-confirmed' // all bytes were sent, and the receiver closed without an answer
   | 'some-failed' // some of several files failed; each was reported by itself
+  | 'stopped' // whoever runs the other side stopped it
   | 'interrupted'; // the caller aborted
 
 interface Trait {
@@ -50,6 +51,7 @@ const traits: Readonly<Record<ErrorCode, Trait>> = {
   directory: { retry: false },
   'not-confirmed': { retry: false, hint: 'Compare the digest on the other side by hand.' },
   'some-failed': { retry: false },
+  stopped: { retry: true, hint: 'Start the same command again once it runs again: what is there is not sent a second time.' },
   interrupted: { retry: false },
 };
 

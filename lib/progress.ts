@@ -87,6 +87,9 @@ export type TransferEvent =
   | ({ readonly event: 'received' } & FileDone)
   | ({ readonly event: 'sent' } & FileDone)
   | { readonly event: 'text'; readonly text: string }
+  /** The connection is lost, and is tried to be had again for `retry_for` seconds; or it is there again. */
+  | { readonly event: 'connection'; readonly state: 'lost'; readonly message: string; readonly retry_for: number }
+  | { readonly event: 'connection'; readonly state: 'back' }
   | { readonly event: 'skipped'; readonly file_name: string; readonly reason: string }
   | { readonly event: 'failed'; readonly file_name?: string; readonly code: ErrorCode; readonly message: string; readonly hint?: string }
   | ({ readonly event: 'snapshot' } & SnapshotEvent)
@@ -105,6 +108,8 @@ export interface Summary {
   readonly bytes_on_wire: number;
   readonly seconds: number;
   readonly bottleneck: Bottleneck | null;
+  /** How many files there were to send, where not all of them were confirmed and that is known. */
+  readonly offered?: number;
   /** How far the reading back went, of a verification. */
   readonly verified?: Verified;
 }

@@ -1,3 +1,5 @@
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Listener, ReceiverOptions } from '../../lib/index';
@@ -35,7 +37,7 @@ export function describeReceive(program: Command, shell: Shell): void {
     .command('receive')
     .description('Receives files into a directory, until it is stopped. A file appears there once it is whole and verified.')
     .usage('[DIR] [OPTIONS]')
-    .argument('[DIR]', 'where to', '.')
+    .argument('[DIR]', 'where to; made where it is missing', '.')
     .addOption(new Option('--listen <ADDRESS>', 'HOST:PORT or unix:PATH; default [::]:8898, port 0 takes a free one').conflicts('from'))
     .option('--once', 'exit after the first transfer, with its exit code')
     .option('--from <TICKET>', 'dial a sender that listens, instead of listening: its ticket, @FILE with one, a peer, tcp://HOST:PORT or unix:PATH')
@@ -79,6 +81,7 @@ both at once).`,
       if (flags.from !== undefined && from === undefined) {
         throw wrongUsage(`"${withoutTickets(flags.from)}" is neither a ticket nor the address of a sender.`, { hint: 'It looks like sendall://HOST:PORT/TOKEN, tcp://HOST:PORT or unix:PATH.' });
       }
+      makeDirectory(directory);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { ReceiverView } = require('../view') as typeof import('../view');
       const invitation = { command: 'send FILE', insecurePlain: flags.insecurePlain ?? false, plain: flags.plain } as const;
@@ -86,10 +89,25 @@ both at once).`,
         await runTransfer(
           shell.settings(),
           (terminal) => new ReceiverView(terminal, invitation),
-          (transfer) => receive(receiverOptions(directory, flags), { ...flags, from }, transfer),
+          (transfer) => {
+            transfer.terminal.say('Receiving into ', { style: 'bold', text: path.resolve(directory) }, '.');
+            return receive(receiverOptions(directory, flags), { ...flags, from }, transfer);
+          },
         ),
       );
     });
+}
+
+/** Makes a receive directory that is missing, for its owner alone; what cannot be made is said by whoever opens it. */
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
+    throw wrongUsage(`${directory} cannot be made: ${(error as Error).message}.`, {
+      hint: 'Make the directory above it, or name another one.',
+    });
+  }
 }
 
 async function receive(options: ReceiverOptions, flags: Omit<ReceiveFlags, 'from'> & { readonly from: Target | undefined }, transfer: Transfer): Promise<void> {

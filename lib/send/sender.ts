@@ -63,7 +63,11 @@ async function conclude(sender: Sender, options: SendOptions, began: number, acc
     await sender.close();
   }
   const { files, failures, tally } = sender;
-  const summary = tally.summary((performance.now() - began) / 1000, sender.bottleneck);
+  const { offered } = sender;
+  const summary = {
+    ...tally.summary((performance.now() - began) / 1000, sender.bottleneck),
+    ...(offered === undefined || offered <= tally.files ? {} : { offered }),
+  };
   options.on?.({ event: 'summary', ...summary });
   const failure = failureOf(tally.files, failures);
   if (failure) throw failure;

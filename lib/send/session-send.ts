@@ -32,6 +32,9 @@ export interface SessionOutlet {
   stored(sent: SentEntry, receipt: SessionReceipt): void;
   refusedBy(sent: SentEntry, refusal: SessionRefusal): void;
   failed(error: TransferError): void;
+  /** The connection is lost, and the receiver is dialed, or awaited, again. */
+  connectionLost(reason: TransferError): void;
+  connectionBack(): void;
   receiverWaited(waited: Waited): void;
   /** The receiver says that a file is other than it was, and should not be. */
   alarmed(sent: SentEntry, message: string): void;

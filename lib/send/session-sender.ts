@@ -49,9 +49,13 @@ export async function sendUntilDone(options: SessionSenderOptions): Promise<void
     const anew = lost.progress || until === 0;
     if (anew) until = performance.now() + patienceWith(lost, options);
     pause = anew ? firstPause : Math.min(longestPause, pause * 2);
+    // What lets us in only in a crowd, or says the end alone, is nothing for people.
+    const tell = lost.welcome && !outlet.entries.over;
+    if (tell) outlet.connectionLost(lost.reason);
     const again = await meetAgain(meeting, until, pause, signal);
     if (!again && nothingLeft(options)) return;
     if (!again) throw lost.reason;
+    if (tell) outlet.connectionBack();
     lost = await converse(options, again);
   }
 }

@@ -46,6 +46,8 @@ export class SessionTransfer implements Sender {
   readonly files: FileDone[] = [];
   readonly failures: TransferError[] = [];
   readonly tally = new Tally();
+  /** How many files and streams were found so far. */
+  offered = 0;
   /** What became of a backup. */
   snapshot: SnapshotDone | undefined;
   private readonly waits = new Waits();
@@ -94,6 +96,9 @@ export class SessionTransfer implements Sender {
           stored: (outgoing, receipt) => this.stored(outgoing, receipt),
           refusedBy: (outgoing, refusal) => this.refusedBy(outgoing, refusal),
           failed: (error) => this.failed(error),
+          connectionLost: ({ message }) =>
+            on({ event: 'connection', state: 'lost', message, retry_for: Math.round(retryFor / 1000) }),
+          connectionBack: () => on({ event: 'connection', state: 'back' }),
           receiverWaited: (waited) => this.receiverWaited(waited),
           alarmed: ({ name }, message) => this.failed(new TransferError('mismatch', message, { fileName: name, hint: sourceRotHint })),
           snapshot: (done) => {
@@ -121,7 +126,10 @@ export class SessionTransfer implements Sender {
     const { paths, input = process.stdin, name, text } = this.options;
     if (text !== undefined) yield { single: { type: 'text', text } };
     const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true }) : undefined;
-    if (inputName !== undefined) yield { single: { type: 'stream', name: inputName, input } };
+    if (inputName !== undefined) {
+      this.offered++;
+      yield { single: { type: 'stream', name: inputName, input } };
+    }
     const places = paths.filter((place) => place !== '-');
     if (places.length > 0) yield* this.scanned(places, inputName === undefined ? [] : [inputName]);
     for await (const found of this.contents.source ?? []) {
@@ -151,6 +159,7 @@ export class SessionTransfer implements Sender {
     let [small, large] = [false, false];
     for (let at = 0; at < length; at++) {
       if (types[at] !== fileType) continue;
+      this.offered++;
       if ((sizes[at] ?? 0) > smallFile) large = true;
       else small = true;
     }

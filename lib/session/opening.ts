@@ -68,7 +68,17 @@ export function unknownSession(): TransferError {
   return new TransferError('connection-lost', 'There is no such session any more.');
 }
 
-/** A refusal of the other side as the failure that it is here. */
-export function refused({ code, message, hint, file_name: fileName }: ReturnType<typeof parseRefusal>): TransferError {
-  return new TransferError(code, message, { hint: hint ?? '', ...(fileName === undefined ? {} : { fileName }) });
+/**
+ * A refusal of the other side as the failure that it is here. Its `interrupted` is our `stopped`: nobody interrupted
+ * this side.
+ */
+export function refused({
+  code,
+  message,
+  hint,
+  file_name: fileName,
+}: ReturnType<typeof parseRefusal>): TransferError {
+  const about = fileName === undefined ? {} : { fileName };
+  if (code === 'interrupted' || code === 'stopped') return new TransferError('stopped', message, about);
+  return new TransferError(code, message, { hint: hint ?? '', ...about });
 }

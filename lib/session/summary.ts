@@ -26,6 +26,8 @@ export interface Sender {
   readonly failures: readonly TransferError[];
   readonly tally: Tally;
   readonly bottleneck: Bottleneck | null;
+  /** How many files were found so far; undefined where that is not counted. */
+  readonly offered?: number;
   /** Sends everything; `accepted` is a receiver that has dialed in. Never rejects. */
   run(accepted?: Dialed): Promise<void>;
   close(): Promise<void>;

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { barLine, columnsOf } from '../../cli/bar-line';
-import type { Standing } from '../../cli/tally';
+import type { TransferState } from '../../cli/tally';
 
-const half: Standing = {
+const half: TransferState = {
   phase: 'send',
   name: 'disk.img',
   done: 512 * 1024 ** 2,
@@ -11,6 +11,7 @@ const half: Standing = {
   rate: 353 * 1024 ** 2,
   eta: 1.45,
   files: undefined,
+  still: undefined,
 };
 
 describe('cli/bar-line', () => {
@@ -18,6 +19,12 @@ describe('cli/bar-line', () => {
     expect(barLine(half, 100)).to.equal(
       'disk.img  send     [===============---------------]   50 %  512 MiB of 1.0 GiB  353 MiB/s  ETA 1.4 s',
     );
+  });
+
+  it('says in place of the rate why there is none', () => {
+    const still = (why: TransferState['still']): string => barLine({ ...half, rate: 0, eta: undefined, still: why }, 100);
+    expect(still({ for: 12.7 })).to.match(/512 MiB of 1\.0 GiB {2}nothing moves for 12 s$/);
+    expect(still('connection-lost')).to.match(/512 MiB of 1\.0 GiB {2}connection lost, trying again$/);
   });
 
   it('counts the files where there are several', () => {

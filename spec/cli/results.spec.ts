@@ -18,7 +18,7 @@ const text = (pieces: readonly Piece[]): string => pieces.map((piece) => (typeof
 describe('cli/results', () => {
   it('says in one line what arrived, how sure it is, and how fast', () => {
     expect(text(fileLine(file, 'usual'))).to.equal(
-      'a.txt  1.0 GiB  md5 8f6fbf8347faa4924a76856701edb0f3  verified on device  2.9 s  353 MiB/s',
+      'a.txt  1.0 GiB  md5 8f6fbf8347faa492…  verified on device  2.9 s  353 MiB/s',
     );
     expect(text(fileLine({ ...file, path: 'a (2).txt' }, 'usual'))).to.match(/ {2}stored as a \(2\)\.txt$/);
     expect(text(fileLine(file, 'short'))).to.equal('a.txt  1.0 GiB  verified on device  2.9 s  353 MiB/s');

@@ -25,11 +25,11 @@ describe('cli/tally', () => {
     tally.note(started('a', 1000), 0);
     tally.note(progress('a', 'hash', 0, 1000), 0);
     tally.note(progress('a', 'hash', 250, 1000), 1000);
-    const hashing = { phase: 'hash', name: 'a', done: 250, total: 1000, moved: 0, rate: 250, eta: 3, files: undefined };
-    expect(tally.standing).to.deep.equal(hashing);
+    const hashing = { phase: 'hash', name: 'a', done: 250, total: 1000, moved: 0, rate: 250, eta: 3, files: undefined, still: undefined };
+    expect(tally.at(1000)).to.deep.equal(hashing);
     tally.note(progress('a', 'hash', 1000, 1000), 2000);
     tally.note(progress('a', 'send', 100, 1000), 3000);
-    expect(tally.standing).to.include({ phase: 'send', done: 100 });
+    expect(tally.at(3000)).to.include({ phase: 'send', done: 100 });
   });
 
   it('shows the furthest phase, even where the end of the one before was not told', () => {
@@ -37,10 +37,10 @@ describe('cli/tally', () => {
     tally.note(started('a', 100), 0);
     tally.note(progress('a', 'receive', 92, 100), 1);
     tally.note(progress('a', 'verify', 40, 100), 2);
-    expect(tally.standing).to.include({ phase: 'verify', done: 40 });
+    expect(tally.at(2)).to.include({ phase: 'verify', done: 40 });
     tally.note(started('b', 50), 3);
     tally.note(progress('b', 'receive', 10, 50), 4);
-    expect(tally.standing).to.include({ phase: 'receive', name: 'b', done: 10, total: 50, files: 0, eta: undefined });
+    expect(tally.at(4)).to.include({ phase: 'receive', name: 'b', done: 10, total: 50, files: 0, eta: undefined });
   });
 
   it('adds up many files where their sum is known: those that ended, the one on the wire, not the one that is only hashed', () => {
@@ -51,14 +51,14 @@ describe('cli/tally', () => {
     tally.note(started('b', 400), 100);
     tally.note(progress('b', 'send', 100, 400), 200);
     tally.note(progress('c', 'hash', 150, 200), 300);
-    expect(tally.standing).to.include({ phase: 'send', name: 'b', done: 400, total: 900, files: 1 });
+    expect(tally.at(300)).to.include({ phase: 'send', name: 'b', done: 400, total: 900, files: 1 });
   });
 
   it('names no file and no total while only small files fly by, which tell of no progress', () => {
     const tally = new Tally();
     for (const name of ['a', 'b', 'c']) tally.note(started(name, 10), 0);
     tally.note({ event: 'sent', ...done('a', 10) }, 1);
-    expect(tally.standing).to.include({ phase: 'send', name: undefined, done: 0, total: 0, moved: 10, files: 1 });
+    expect(tally.at(1)).to.include({ phase: 'send', name: undefined, done: 0, total: 0, moved: 10, files: 1 });
   });
 
   it('takes the rate over the last seconds, not since the beginning', () => {
@@ -66,7 +66,7 @@ describe('cli/tally', () => {
     tally.note(started('a', 1e6), 0);
     for (let second = 0; second <= 20; second += 1) tally.note(progress('a', 'send', second * 1000, 1e6), second * 1000);
     for (let second = 21; second <= 30; second += 1) tally.note(progress('a', 'send', 20000 + (second - 20) * 10, 1e6), second * 1000);
-    expect(tally.standing.rate).to.be.closeTo(10, 0.5);
+    expect(tally.at(4000).rate).to.be.closeTo(10, 0.5);
   });
 
   it('is idle after the last file, however it ended, and after a reset knows nothing', () => {
@@ -77,8 +77,30 @@ describe('cli/tally', () => {
     tally.note({ event: 'skipped', file_name: 'b', reason: 'the same is there already' }, 2);
     tally.note({ event: 'failed', file_name: 'c', code: 'mismatch', message: 'Different.' }, 3);
     expect(tally.busy).to.equal(false);
-    expect(tally.standing).to.include({ files: 3 });
+    expect(tally.at(3)).to.include({ files: 3 });
     tally.reset();
-    expect(tally.standing).to.include({ files: undefined, done: 0, total: 0, rate: 0 });
+    expect(tally.at(3)).to.include({ files: undefined, done: 0, total: 0, rate: 0 });
+  });
+
+  it('has neither rate nor time left once nothing moves, and says for how long', () => {
+    const tally = new Tally();
+    tally.note(progress('a', 'send', 100, 1000), 0);
+    tally.note(progress('a', 'send', 200, 1000), 500);
+    tally.note(progress('a', 'send', 200, 1000), 1400);
+    expect(tally.at(1400)).to.include({ still: undefined });
+    expect(tally.at(3500)).to.deep.include({ rate: 0, eta: undefined, still: { for: 3 } });
+    tally.note(progress('a', 'send', 300, 1000), 3600);
+    expect(tally.at(3600).still).to.equal(undefined);
+    expect(tally.at(3600).rate).to.be.greaterThan(0);
+  });
+
+  it('knows of a connection that is lost until it is back', () => {
+    const tally = new Tally();
+    tally.note(progress('a', 'send', 100, 1000), 0);
+    tally.note(progress('a', 'send', 200, 1000), 500);
+    tally.note({ event: 'connection', state: 'lost', message: 'gone', retry_for: 300 }, 600);
+    expect(tally.at(700)).to.deep.include({ rate: 0, eta: undefined, still: 'connection-lost' });
+    tally.note({ event: 'connection', state: 'back' }, 9000);
+    expect(tally.at(9000).still).to.equal(undefined);
   });
 });

@@ -41,7 +41,7 @@ describe('cli/view', () => {
     expect(out.text).to.equal('');
     view.show(summary(1, 'hash'));
     expect(out.lines).to.deep.equal([
-      'a  1.0 KiB  md5 8f6fbf8347faa4924a76856701edb0f3  verified on device  0.50 s  held back by: hash',
+      'a  1.0 KiB  md5 8f6fbf8347faa492…  verified on device  0.50 s  held back by: hash',
     ]);
     expect(err.text).to.equal('');
   });
@@ -55,24 +55,61 @@ describe('cli/view', () => {
     expect(out.lines[2]).to.include('2 files').and.include('verified (page cache only)').and.include('held back by: network');
   });
 
-  it('keeps stdout to the summary when there are many, and tells of each on stderr as it ends', () => {
-    const { view, out, err } = sender();
-    for (let index = 0; index < 20; index += 1) view.show({ event: 'sent', ...file(`file-${index.toString()}`) });
-    expect(err.lines).to.have.length(20);
-    view.show(failed('bad'));
-    view.show(summary(20));
-    expect(out.lines).to.have.length(1);
-    expect(out.lines[0]).to.match(/^20 files .* 1 failed {2}held back by: network$/);
-    expect(err.lines.slice(20)).to.deep.equal(['sendall: bad: The name is taken.', 'hint: Rename it.']);
+  it('tells only the sum of many, and of each with --verbose', () => {
+    for (const verbose of [false, true]) {
+      const { view, out, err } = sender({ verbose });
+      for (let index = 0; index < 20; index += 1) view.show({ event: 'sent', ...file(`file-${index.toString()}`) });
+      expect(err.lines).to.have.length(verbose ? 20 : 0);
+      view.show(failed('bad'));
+      view.show(summary(20));
+      expect(out.lines).to.have.length(1);
+      expect(out.lines[0]).to.match(/^20 files .* 1 failed {2}held back by: network$/);
+      expect(err.lines.slice(verbose ? 20 : 0)).to.deep.equal(['sendall: bad: The name is taken.', 'hint: Rename it.']);
+    }
   });
 
-  it('repeats the failures at the end on a terminal, where the many lines have pushed them away', () => {
-    const { view, err } = sender({ tty: true, color: false });
-    view.show(failed('bad'));
-    for (let index = 0; index < 20; index += 1) view.show({ event: 'sent', ...file(index.toString()) });
-    view.show(summary(20));
-    expect(err.lines.filter((line) => line === 'sendall: bad: The name is taken.')).to.have.length(2);
-    expect(err.lines.at(-1)).to.equal('sendall: bad: The name is taken.');
+  it('names the first three failures of a kind, and says how many more there were before the sum', () => {
+    const { view, out, err } = sender();
+    for (let index = 0; index < 50; index += 1) view.show(failed(`bad-${index.toString()}`));
+    view.show({ event: 'failed', file_name: 'other', code: 'space', message: 'other does not fit.' });
+    view.show(summary(7));
+    expect(err.lines).to.deep.equal([
+      'sendall: bad-0: The name is taken.',
+      'hint: Rename it.',
+      'sendall: bad-1: The name is taken.',
+      'sendall: bad-2: The name is taken.',
+      'sendall: other does not fit.',
+      'sendall: 47 more files: The name is taken.',
+    ]);
+    expect(out.lines.at(-1)).to.include('51 failed');
+  });
+
+  it('says at the end what is there when the other side was stopped, and that the same command goes on', () => {
+    const { view, err } = sender();
+    view.show({ event: 'failed', code: 'stopped', message: 'The receiver was stopped.', hint: 'Start it again.' });
+    view.show({ ...(summary(12) as TransferEvent & { event: 'summary' }), offered: 40 });
+    expect(err.lines).to.deep.equal([
+      'sendall: The receiver was stopped.',
+      'hint: Start it again.',
+      '12 of 40 files are there. What came is kept; the same command goes on.',
+    ]);
+  });
+
+  it('says that the connection is lost, for how long it is tried again, and that it is back', () => {
+    const { view, err } = sender();
+    view.show({ event: 'connection', state: 'lost', message: 'The receiver closed it.', retry_for: 300 });
+    view.show({ event: 'connection', state: 'back' });
+    expect(err.lines).to.deep.equal([
+      'Connection lost, trying again for 5 min 0 s. The receiver closed it.',
+      'The connection is there again; going on.',
+    ]);
+  });
+
+  it('gives the owner of a receiver no advice for a sender', () => {
+    const { terminal, err } = openTerminal();
+    const view = new ReceiverView(terminal, { command: 'send FILE', insecurePlain: false });
+    view.show({ event: 'failed', code: 'connection-lost', message: 'The sender is gone.', hint: 'Start the same command again.' });
+    expect(err.text).to.include('The sender is gone.').and.include('when it is started again').and.not.include('Start the same command again.');
   });
 
   it('never says verified of what was not confirmed', () => {
