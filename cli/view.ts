@@ -216,6 +216,7 @@ export class SenderView extends View {
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
+    if (this.terminal.settings.verbose && summary.congestion !== undefined) this.terminal.say(`congestion control: ${summary.congestion}`);
     const whole = summaryLine({ summary, verified: this.least, skipped: this.skipped, failed: this.failures.count });
     const [first, ...others] = this.held;
     if (first && others.length === 0 && this.failures.count === 0 && this.skipped === 0) {

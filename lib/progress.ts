@@ -112,6 +112,8 @@ export interface Summary {
   readonly offered?: number;
   /** How far the reading back went, of a verification. */
   readonly verified?: Verified;
+  /** The congestion control of the connections, where it was chosen: by the sender. */
+  readonly congestion?: string;
 }
 
 /** Whoever wants to know. Called synchronously from the transfer, so it must be quick and must not throw. */

@@ -14,6 +14,7 @@ interface SendFlags {
   readonly name?: string;
   readonly listen?: string;
   readonly connections: number | 'auto';
+  readonly congestion?: string;
   readonly digest?: 'blake3' | 'sha256' | 'md5';
   readonly text?: string;
   readonly retryFor?: number;
@@ -38,6 +39,7 @@ export function describeSend(program: Command, shell: Shell): void {
     .option('--text <TEXT>', 'send words for whoever runs the receiver, beside or instead of files')
     .addOption(new Option('--digest <WHAT>', 'what to compute for the receipts, by default blake3; always md5 on the plain wire').choices(['blake3', 'sha256', 'md5']))
     .option('--connections <N>', 'how many connections to use at once: 1 to 64, or auto', parseConnections, 'auto')
+    .option('--congestion <NAME>', 'the congestion control to use, as the system names it; by default bbr where this user may choose it')
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
     .option('--retry-for <DURATION>', 'how long to go on trying when the connection is lost: 30s, 5min, 2h', parseDuration)
     .option('--exclude <PATTERN>', 'leave out what matches; may be given several times, and .sendallignore files do the same', append)
@@ -97,6 +99,7 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
     ...(target === undefined ? {} : { target: target.kind === 'ticket' ? target.ticket : target.address }),
     ...(flags.listen === undefined ? {} : { listen: flags.listen }),
     ...(flags.name === undefined ? {} : { name: flags.name }),
+    ...(flags.congestion === undefined ? {} : { congestion: flags.congestion }),
     ...(flags.limit === undefined ? {} : { limit: flags.limit }),
     ...(flags.text === undefined ? {} : { text: flags.text }),
     ...(flags.digest === undefined ? {} : { digest: flags.digest }),

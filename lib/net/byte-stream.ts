@@ -89,6 +89,20 @@ export class ByteStream {
     return duplex;
   }
 
+  /**
+   * Gives the connection up to whoever takes its descriptor with `take`, which must duplicate it: this stream closes its own.
+   * Nothing may be pending, and everything written must have been taken by the system. Returns also the bytes that have arrived
+   * and were not taken. Throws `connection-lost` where the peer has finished, or what `take` throws.
+   */
+  handOver<T>(take: (fd: number) => T): { readonly taken: T; readonly early: Uint8Array } {
+    const fd = (this.duplex as { _handle?: { readonly fd?: number } } | undefined)?._handle?.fd;
+    if (this.ended || this.failure || fd === undefined || fd < 0) throw this.lost();
+    const taken = take(fd);
+    const early = this.kept;
+    this.destroy();
+    return { taken, early };
+  }
+
   /** What has arrived and was not taken yet; possibly nothing. Valid until the next call of `more` or `fill`. */
   peek(): Uint8Array {
     return this.kept;

@@ -1,9 +1,11 @@
 import { existsSync, lstatSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { errnoOf, TransferError } from '../errors';
+import { asTransferError, errnoOf, TransferError } from '../errors';
+import { socketCalls } from '../threads/socket-calls';
 import { type Address, formatAddress, isLoopback } from './address';
 import { ByteStream } from './byte-stream';
+import { chooseCongestion } from './congestion';
 import { type PeerUser, userOfPeer } from './peer-user';
 
 /** A connected stream, and who is at the other end. */
@@ -32,18 +34,22 @@ export interface DialOptions {
   /** In ms; default 10,000. */
   readonly timeout?: number;
   readonly signal?: AbortSignal | undefined;
+  /** For a sender: which congestion control is used, and `auto` for BBR where this user may choose it and the way is not within this machine. */
+  readonly congestion?: string | undefined;
 }
 
 /** How long, in ms, it took until the peer's system answered; 0 for a unix socket. The name was looked up before. */
 export interface Reached {
   readonly rtt: number;
+  /** The congestion control of the connection, where one was asked for and the system tells. */
+  readonly congestion?: string | undefined;
 }
 
 /**
  * Connects, within `timeout` ms. Rejects with `cannot-connect`, or `interrupted` when `signal` aborts.
  */
 export function dial(address: Address, options: DialOptions = {}): Promise<Dialed & Reached> {
-  const { timeout = 10_000, signal } = options;
+  const { timeout = 10_000, signal, congestion } = options;
   const stream = new ByteStream();
   const where = address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
   return new Promise((resolve, reject) => {
@@ -69,10 +75,23 @@ export function dial(address: Address, options: DialOptions = {}): Promise<Diale
       signal?.removeEventListener('abort', aborted);
       socket.removeAllListeners('error');
       const local = address.kind === 'unix' || isLoopback(socket.remoteAddress ?? '');
-      const rtt = address.kind === 'unix' ? 0 : performance.now() - asked;
-      resolve({ stream: stream.attach(socket, 'onread'), peer: formatAddress(address), own: ownEnd(socket, 'unix:'), local, rtt });
+      let used: string | undefined;
+      try {
+        if (congestion !== undefined && address.kind === 'tcp' && !(congestion === 'auto' && local)) used = chooseCongestion(socket, congestion === 'auto' ? undefined : congestion);
+      } catch (error) {
+        give(asTransferError(error, 'unexpected', 'The congestion control could not be chosen'));
+        return;
+      }
+      const rtt = address.kind === 'unix' ? 0 : (measured(socket) ?? performance.now() - asked);
+      resolve({ stream: stream.attach(socket, 'onread'), peer: formatAddress(address), own: ownEnd(socket, 'unix:'), local, rtt, congestion: used });
     });
   });
+}
+
+/** The round trip in ms, as the kernel has measured it: what we measure is longer where this machine is busy. */
+function measured(socket: net.Socket): number | undefined {
+  const fd = (socket as unknown as { readonly _handle?: { readonly fd?: number } })._handle?.fd;
+  return fd === undefined || fd < 0 ? undefined : socketCalls()?.roundTrip(fd);
 }
 
 /**

@@ -4,10 +4,14 @@ import { errnoOf, TransferError } from '../errors';
 import { adoptSecured, dial, type Dialed, type DialOptions, type Reached } from './socket';
 import type { ByteStream } from './byte-stream';
 import type { Ticket } from './ticket';
+import { exporterLabel, secretLength } from '../wire/record';
+import { beginsSealed } from '../wire/sealed-hello';
 
 /** A connection on which both sides have shown that they hold the same key. */
 export interface Secured extends Dialed {
   readonly keyId: string;
+  /** What nobody but these two can know, whatever becomes of the key: `secretLength` bytes of TLS's exporter. */
+  readonly secret: Buffer;
 }
 
 /** An empty `ca`, since no certificate is ever right. A cipher with SHA-384 could not carry these keys. */
@@ -40,22 +44,27 @@ function helloLength([, , , high = 0, low = 0]: Uint8Array): number {
   return high * 256 + low;
 }
 
-/** Whether `stream` begins with TLS, without taking anything; false also for a peer that says nothing for `within` ms, or ends. */
-export async function announcesTls(stream: ByteStream, within: number): Promise<boolean> {
+/** What a connection may be by its first bytes: TLS, the first frame of a sealed connection, or anything else. */
+export type Announced = 'tls' | 'sealed' | 'plain';
+
+/** What `stream` begins with, without taking anything; `plain` also for a peer that says nothing for `within` ms, or ends. */
+export async function announced(stream: ByteStream, within: number): Promise<Announced> {
   let late: NodeJS.Timeout | undefined;
-  const silence = new Promise<false>((resolve) => {
-    late = setTimeout(() => resolve(false), within);
+  const silence = new Promise<'plain'>((resolve) => {
+    late = setTimeout(() => resolve('plain'), within);
   });
-  const look = async (): Promise<boolean> => {
+  const look = async (): Promise<Announced> => {
     for (;;) {
-      const tls = beginsTls(stream.peek());
-      if (tls !== undefined) return tls;
-      if (!(await stream.more())) return false;
+      const bytes = stream.peek();
+      const [tls, sealed] = [beginsTls(bytes), beginsSealed(bytes)];
+      if (tls === true) return 'tls';
+      if (sealed === true) return 'sealed';
+      if ((tls === false && sealed === false) || !(await stream.more())) return 'plain';
     }
   };
   try {
     // A stream that fails is for whoever reads from it next.
-    return await Promise.race([look().catch(() => false), silence]);
+    return await Promise.race([look().catch(() => 'plain' as const), silence]);
   } finally {
     clearTimeout(late);
   }
@@ -66,9 +75,9 @@ export async function announcesTls(stream: ByteStream, within: number): Promise<
  * (the key is not known there, or somebody else answered), `cannot-connect`, or `interrupted` when `signal` aborts.
  */
 export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Promise<Secured & Reached> {
-  const { timeout = 10_000, signal } = options;
+  const { timeout = 10_000, signal, congestion } = options;
   const until = performance.now() + timeout;
-  const dialed = await dial(ticket.address, { timeout, signal });
+  const dialed = await dial(ticket.address, { timeout, signal, congestion });
   return new Promise((resolve, reject) => {
     const socket = connect({
       ...settings,
@@ -101,7 +110,7 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
       }
       settle();
       socket.off('error', failed);
-      resolve({ ...dialed, stream: adoptSecured(socket), keyId: ticket.id });
+      resolve({ ...dialed, stream: adoptSecured(socket), keyId: ticket.id, secret: exportSecret(socket) });
     });
   });
 }
@@ -148,7 +157,7 @@ export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Arr
         return;
       }
       clearTimeout(timer);
-      resolve({ ...accepted, stream: adoptSecured(socket), keyId });
+      resolve({ ...accepted, stream: adoptSecured(socket), keyId, secret: exportSecret(socket) });
     });
     if (tooLong) refuse();
     else server.emit('connection', raw);
@@ -158,6 +167,11 @@ export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Arr
 /** What OpenSSL says after a handshake by key alone: no certificate was shown, and the key counts as a session reused. */
 function provedByKey(socket: TLSSocket): boolean {
   return socket.isSessionReused() && socket.getPeerX509Certificate() === undefined;
+}
+
+/** RFC 8446, section 7.5. */
+function exportSecret(socket: TLSSocket): Buffer {
+  return socket.exportKeyingMaterial(secretLength, exporterLabel, Buffer.alloc(0));
 }
 
 /** Told apart from a peer that could not be reached at all. */

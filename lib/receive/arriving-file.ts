@@ -101,6 +101,28 @@ export class ArrivingFile {
     if (this.repairs > 0) this.markDamaged(offset, size);
   }
 
+  /** A segment whose bytes are here already, as `segment`; its memory is given back in any case. */
+  async arrived(segment: Segment, lease: Lease | undefined): Promise<void> {
+    try {
+      this.check(segment);
+    } catch (error) {
+      lease?.release();
+      throw error;
+    }
+    const { offset, size } = segment;
+    const { admitted, unlessSame } = this.arrival;
+    if (unlessSame) this.fail(unlessSame);
+    const good = await this.guard(() => this.sink.waits.on('write', this.partial.room()));
+    if (!good || this.ended) {
+      lease?.release();
+      return;
+    }
+    if (!(lease ? this.partial.put(lease, offset, size) : this.partial.zero(offset, size))) return;
+    if (lease) admitted.wrote(size);
+    this.received += size;
+    if (this.repairs > 0) this.markDamaged(offset, size);
+  }
+
   /** These segments are as they should be. Throws `bad-header` for those that the sender was not told of. */
   keep({ first, count }: Keep): void {
     if (this.ended) return;

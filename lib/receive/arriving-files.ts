@@ -7,6 +7,7 @@ import { ArrivingFile, type ArrivingSink } from './arriving-file';
 import type { LargeArrival } from './arriving-offer';
 import type { ArrivingTree } from './arriving-tree';
 import type { Link } from '../session/link';
+import type { Lease } from '../threads/aligned-memory';
 import type { SessionRules } from './rules';
 
 /** The files of a session that arrive in segments, from the moment that they are begun. */
@@ -75,6 +76,18 @@ export class ArrivingFiles {
     else if (this.tree.awaitsWhole(segment.file)) throw new TransferError('bad-header', 'A small file came as a segment.');
     else if (!segment.zero) await connection.skip(segment.size);
     if (file) file.bytesOnWire += connection.consumed - before;
+  }
+
+  /** A segment that is here already; its memory is given back in any case. Rejects with what ends the connection. */
+  async arrived(segment: Segment, lease: Lease | undefined, wire: number): Promise<void> {
+    const file = this.get(segment.file);
+    if (file) {
+      await file.arrived(segment, lease);
+      file.bytesOnWire += wire;
+      return;
+    }
+    lease?.release();
+    if (this.tree.awaitsWhole(segment.file)) throw new TransferError('bad-header', 'A small file came as a segment.');
   }
 
   /** Nothing is begun any more; what is here and not finished is kept. */

@@ -1,5 +1,6 @@
 import { asTransferError, TransferError } from '../errors';
 import type { Link } from '../session/link';
+import type { SealedArrivals } from '../session/sealed-arrivals';
 
 /** Each of them may hold a piece of a file in memory. */
 const mostLinks = 64;
@@ -8,19 +9,22 @@ const mostLinks = 64;
 export class FurtherLinks {
   /** Undefined while one is being made. */
   private readonly links = new Map<number, Link | undefined>();
+  private readonly sealed = new Map<number, SealedArrivals>();
   private closed = false;
 
   constructor(
     /** Takes what arrives on one, until its end. */
     private readonly listen: (link: Link, number: number) => Promise<void>,
+    /** The same for a sealed one. */
+    private readonly listenSealed: (arrivals: SealedArrivals, number: number) => Promise<void>,
     /** Told of what makes no sense: on another connection it would only come again. */
     private readonly broken: (error: TransferError) => void,
   ) {}
 
   /** Expects connection `number`. Throws `bad-header` where it is there already, or one too many. */
   expect(number: number): void {
-    if (this.links.has(number)) throw new TransferError('bad-header', `Connection ${String(number)} of this session is there already.`);
-    if (this.links.size >= mostLinks) throw new TransferError('bad-header', `A session has at most ${String(mostLinks)} connections beside its first.`);
+    if (this.links.has(number) || this.sealed.has(number)) throw new TransferError('bad-header', `Connection ${String(number)} of this session is there already.`);
+    if (this.links.size + this.sealed.size >= mostLinks) throw new TransferError('bad-header', `A session has at most ${String(mostLinks)} connections beside its first.`);
     this.links.set(number, undefined);
   }
 
@@ -45,14 +49,34 @@ export class FurtherLinks {
     }
   }
 
+  /** A sealed one is here, as `attach`. */
+  async attachSealed(arrivals: SealedArrivals, number: number): Promise<void> {
+    try {
+      this.expect(number);
+      this.links.delete(number);
+      this.sealed.set(number, arrivals);
+      if (!this.closed) await this.listenSealed(arrivals, number);
+      arrivals.close();
+    } catch (thrown) {
+      const error = asTransferError(thrown, 'connection-lost', 'The connection was lost');
+      arrivals.close(error);
+      if (error.code !== 'connection-lost' && error.code !== 'timeout') this.broken(error);
+    } finally {
+      this.sealed.delete(number);
+    }
+    await arrivals.closed;
+  }
+
   /** Reads from none of them any more. */
   stop(reason: TransferError): void {
+    for (const arrivals of this.sealed.values()) arrivals.close(reason);
     for (const link of this.links.values()) link?.connection.stopReading(reason);
   }
 
   /** Ends all of them. */
   close(reason: TransferError | undefined): void {
     this.closed = true;
+    for (const arrivals of this.sealed.values()) arrivals.close(reason);
     for (const link of this.links.values()) link?.close(reason);
   }
 }

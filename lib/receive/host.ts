@@ -13,7 +13,9 @@ import { Link, type LinkDeadlines } from '../session/link';
 import { forPeer } from '../session/refusal';
 import { roundTripSince } from '../session/round-trip';
 import { keeperMissing, type SnapshotService } from './keeper';
-import { answerIntroduction, awaitIntroduction, introduce, newSession, unknownSession } from '../session/opening';
+import { answerIntroduction, awaitIntroduction, introduce, newSession, sealedOffer, unknownSession } from '../session/opening';
+import { SealedArrivals } from '../session/sealed-arrivals';
+import { answerSealed, readSealedHello, type SealedBasis } from '../session/sealed-opening';
 import { intakeFor, openReceiving, type ReceivingOptions, rightsHint } from './open-receiving';
 import type { SessionReceived, SessionReceiving } from './session-receive';
 import { Turns } from './turns';
@@ -50,6 +52,8 @@ interface Session {
   /** The id of its key. */
   readonly peer: string;
   readonly over: Promise<SessionReceived>;
+  /** What its sealed connections have from connection 0; undefined where there are none. */
+  readonly sealed: SealedBasis | undefined;
   stop(reason: TransferError): void;
 }
 
@@ -61,6 +65,8 @@ interface Dealings {
   readonly intake?: Intake | undefined;
   /** Ends the session when it aborts. */
   readonly signal?: AbortSignal | undefined;
+  /** Of the connection's TLS. */
+  readonly secret: Uint8Array;
   /** Answers the hello of connection 0. */
   readonly welcome?: () => Promise<void>;
 }
@@ -110,9 +116,26 @@ export class SessionHost {
     }
     const { secured, roundTrip } = came;
     const connection = new Connection(secured.stream, secured.peer);
-    const outcome = this.admit(connection, secured.keyId, roundTrip).finally(() => this.connections.delete(connection));
+    const outcome = this.admit(connection, secured, roundTrip).finally(() => this.connections.delete(connection));
     this.connections.set(connection, outcome);
     return outcome;
+  }
+
+  /** Takes an accepted connection that begins as a sealed one. `known` is told once it has proved to belong to a session. Resolves when it has ended. Never rejects. */
+  async acceptSealed(connection: Connection, known: () => void): Promise<void> {
+    try {
+      const hello = await readSealedHello(connection);
+      const session = this.sessions.get(hello.session);
+      if (!session?.sealed || this.closed) throw unknownSession();
+      const { further } = await session.receiving;
+      const sealed = await answerSealed(connection, hello, session.sealed);
+      known();
+      await further.attachSealed(new SealedArrivals(sealed, this.options.deadlines), hello.connection);
+    } catch {
+      // Whoever has not proved who it is is told nothing; the sender goes on without this connection.
+      known();
+      connection.close();
+    }
   }
 
   /**
@@ -125,14 +148,14 @@ export class SessionHost {
     let last: SessionReceived | undefined;
     for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
       try {
-        const { link, hello } = await this.introduce(ticket, { session, connection: 0, ask }, signal);
+        const { link, hello, secret } = await this.introduce(ticket, { session, connection: 0, ask }, signal);
         const connect = async (number: number): Promise<void> => {
           const further = await this.introduce(ticket, { session, connection: number, ask }, signal);
           const receiving = await this.sessions.get(session)?.receiving;
           if (receiving) await receiving.further.attach(further.link, number);
           else further.link.close();
         };
-        last = await this.receive(link, hello, undefined, { connect, signal }).finally(() => link.close());
+        last = await this.receive(link, hello, undefined, { connect, signal, secret }).finally(() => link.close());
         if (last.lost === undefined || !last.lost.retry || signal?.aborted || this.closed) return last;
         lostAt = performance.now();
         pause = firstPause;
@@ -163,7 +186,7 @@ export class SessionHost {
     return id === this.key.id ? this.key.key : this.options.authorized?.find(id)?.key;
   }
 
-  private async admit(connection: Connection, keyId: string, roundTrip: number): Promise<SessionReceived | undefined> {
+  private async admit(connection: Connection, { keyId, secret }: Secured, roundTrip: number): Promise<SessionReceived | undefined> {
     try {
       const hello = await awaitIntroduction(connection, 'receiver');
       const authorization = keyId === this.key.id ? undefined : this.options.authorized?.find(keyId);
@@ -189,7 +212,7 @@ export class SessionHost {
         await earlier.over.catch(() => undefined);
       }
       if (this.closed) throw this.closed;
-      return await this.sending.take(() => this.begin(connection, hello, authorization, peer), peer);
+      return await this.sending.take(() => this.begin(connection, hello, authorization, peer, secret), peer);
     } catch (thrown) {
       await this.refuse(connection, asTransferError(thrown, 'unexpected', 'The session could not begin'));
       return undefined;
@@ -198,15 +221,15 @@ export class SessionHost {
     }
   }
 
-  private async begin(connection: Connection, hello: Hello, authorization: Authorization | undefined, peer: string): Promise<SessionReceived> {
+  private async begin(connection: Connection, hello: Hello, authorization: Authorization | undefined, peer: string, secret: Uint8Array): Promise<SessionReceived> {
     const intake = await intakeFor(this.options, { hello, authorization, peer });
     const link = new Link(connection, this.options.deadlines, false);
     const welcome = (): Promise<void> => {
-      const answered = answerIntroduction(connection, hello, { role: 'receiver', ...(hello.repair === undefined ? {} : { repair: hello.repair }), ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}) });
+      const answered = answerIntroduction(connection, hello, { role: 'receiver', ...(hello.repair === undefined ? {} : { repair: hello.repair }), ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}), ...sealedOffer(0, hello) });
       link.greeted();
       return answered;
     };
-    return this.receive(link, hello, authorization, { welcome, intake });
+    return this.receive(link, hello, authorization, { welcome, intake, secret });
   }
 
   /** Somebody waits to show its key. */
@@ -239,7 +262,7 @@ export class SessionHost {
   }
 
   /** Runs a session to its end. It is known before `welcome` tells the peer, so that further connections find it. */
-  private async receive(link: Link, hello: Hello, authorization: Authorization | undefined, { connect, intake, signal, welcome }: Dealings): Promise<SessionReceived> {
+  private async receive(link: Link, hello: Hello, authorization: Authorization | undefined, { connect, intake, signal, welcome, secret }: Dealings): Promise<SessionReceived> {
     const peer = authorization?.id ?? ticketPeer;
     const receiving = openReceiving(this.options, { hello, authorization, peer }, link, connect, intake);
     const over = receiving.then(async (opened) => {
@@ -249,7 +272,8 @@ export class SessionHost {
       return running;
     });
     const stop = (reason: TransferError): void => void receiving.then((opened) => opened.stop(reason)).catch(() => undefined);
-    const session = { receiving, peer, over, stop };
+    const sealed = hello.sealed && { session: hello.session, secret };
+    const session = { receiving, peer, over, stop, sealed };
     this.sessions.set(hello.session, session);
     const aborted = (): void => stop(new TransferError('interrupted', 'The receiver was stopped.'));
     signal?.addEventListener('abort', aborted, { once: true });
@@ -264,12 +288,12 @@ export class SessionHost {
     }
   }
 
-  private async introduce(ticket: Ticket, { session, connection: number, ask }: Pick<Hello, 'session' | 'connection'> & { readonly ask: RestoreAsk | undefined }, signal: AbortSignal | undefined): Promise<{ link: Link; hello: Hello }> {
+  private async introduce(ticket: Ticket, { session, connection: number, ask }: Pick<Hello, 'session' | 'connection'> & { readonly ask: RestoreAsk | undefined }, signal: AbortSignal | undefined): Promise<{ link: Link; hello: Hello; secret: Uint8Array }> {
     const dialed = await dialSecured(ticket, { signal });
     const connection = new Connection(dialed.stream, dialed.peer);
     try {
       const hello = await introduce(connection, { role: 'receiver', session, connection: number, ...(ask ? { ask } : {}) });
-      return { link: new Link(connection, this.options.deadlines), hello };
+      return { link: new Link(connection, this.options.deadlines), hello, secret: dialed.secret };
     } catch (error) {
       connection.close();
       throw error;

@@ -9,7 +9,7 @@ import { dialable } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { dial, type Dialed, listen, type Listening } from '../net/socket';
 import { formatTicket, isTicket, parseTicket } from '../net/ticket';
-import { announcesTls } from '../net/tls';
+import { announced } from '../net/tls';
 import { Homes } from './homes';
 import { receivePlain, type ReceiveRules } from './plain-receive';
 import { SessionHost } from './host';
@@ -185,11 +185,16 @@ class OpenReceiver implements Receiver {
     void this.takeUp(accepted, connection, first, later);
   }
 
-  /** "The first bytes tell": TLS is a session, everything else the plain wire. */
+  /** "The first bytes tell": TLS is a session, a sealed connection belongs to one, everything else is the plain wire. */
   private async takeUp(accepted: Dialed, connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines): Promise<void> {
     const began = performance.now();
     this.strangers.add(connection);
-    if (await announcesTls(accepted.stream, first.whole)) {
+    const begins = await announced(accepted.stream, first.whole);
+    if (begins === 'sealed') {
+      await this.host.acceptSealed(connection, () => this.strangers.delete(connection));
+      return;
+    }
+    if (begins === 'tls') {
       this.strangers.delete(connection);
       const received = await this.host.accept(accepted);
       if (received) this.sessionEnded(received, began);

@@ -14,6 +14,7 @@ import { ArrivingTree, type TreeSink } from './arriving-tree';
 import { FurtherLinks } from './further-links';
 import type { Intake } from './intake';
 import type { Link } from '../session/link';
+import type { SealedArrivals } from '../session/sealed-arrivals';
 import type { SessionRules } from './rules';
 import { TakenFrames } from './taken-frames';
 
@@ -68,7 +69,7 @@ export class SessionReceiving {
     this.algorithm = hello.digest ?? 'blake3';
     this.answers = new Answers(control, rules);
     this.taken = new TakenFrames(control);
-    this.further = new FurtherLinks(this.listen.bind(this), this.stop.bind(this));
+    this.further = new FurtherLinks(this.listen.bind(this), this.listenSealed.bind(this), this.stop.bind(this));
     const treeSink: TreeSink = {
       settled: () => this.finishIfSettled(),
       begin: (arrival) => this.work(() => this.files.begin(arrival)),
@@ -163,6 +164,33 @@ export class SessionReceiving {
           throw outOfPlace(message.type);
       }
     }
+  }
+
+  /** A sealed connection until its end: what comes is here as a whole. */
+  private async listenSealed(arrivals: SealedArrivals, number: number): Promise<void> {
+    for (let arrived = await arrivals.next(); arrived; arrived = await arrivals.next()) {
+      if (arrived.kind === 'segment') {
+        try {
+          this.known(arrived.segment.file);
+        } catch (error) {
+          arrived.lease?.release();
+          throw error;
+        }
+        await this.files.arrived(arrived.segment, arrived.lease, arrived.wire);
+      } else {
+        await this.bundleArrived(arrived.bundle, arrived.payload);
+      }
+      this.taken.count(number);
+    }
+  }
+
+  private async bundleArrived({ list, size }: Bundle, payload: Uint8Array): Promise<void> {
+    const files = parseBundle(payload.subarray(0, list), this.algorithm);
+    if (files.reduce((sum, file) => sum + file.size, 0) !== size) throw new TransferError('bad-header', 'The files of a bundle are not as long as it says.');
+    for (const { file } of files) this.known(file);
+    const lease = await this.waits.on('write', this.tree.memory.lease());
+    lease.bytes.set(payload.subarray(list));
+    this.tree.bundle(lease, files, Math.round(list / Math.max(1, files.length)));
   }
 
   private async offer(entries: readonly (Entry | BadEntry)[]): Promise<void> {

@@ -1,7 +1,6 @@
 import { asTransferError, TransferError } from '../errors';
 import type { Waits } from '../progress';
 import type { RateLimit } from './rate-limit';
-import type { Link } from '../session/link';
 
 /** A frame of segments or files on its way to the receiver. */
 export interface Carried {
@@ -16,8 +15,21 @@ export interface Carried {
   readonly lost: () => void;
 }
 
+/** A connection that carries frames: a link of TLS, or a sealed one. */
+export interface CarryingLink {
+  /** Whether a thread of its own does the work, so that this one has none. */
+  readonly sealed: boolean;
+  /** Resolves, when the system has taken it, with what it cost beside the payload, in bytes. */
+  send(header: object, ...payload: readonly Uint8Array[]): Promise<number>;
+  /** Sends FIN after everything sent so far. */
+  finish(): Promise<void>;
+  close(reason?: TransferError): void;
+  /** Resolves when it has ended, whyever. */
+  ended(): Promise<void>;
+}
+
 interface Carrier {
-  readonly link: Link;
+  readonly link: CarryingLink;
   readonly number: number;
   /** Handed to the link, and not taken by the receiver as far as we know; the oldest first. */
   readonly underway: Carried[];
@@ -31,6 +43,8 @@ interface Carrier {
 
 /** Frames handed to the system at once for each connection: one is encrypted while the one before is copied by the kernel. */
 const atOnce = 2;
+/** From so many bytes on a thread that seals them is worth its start. */
+const much = 16 * 1024 * 1024;
 
 /** The connections of a conversation that carry segments and bundles, and the frames that wait for one of them. */
 export class Carriers {
@@ -38,6 +52,12 @@ export class Carriers {
   private readonly waiting: Carried[] = [];
   private wake: (() => void)[] = [];
   private closed = false;
+  private expected = 0;
+  private sayMuch: () => void = () => undefined;
+  /** Resolves once there is so much to carry that threads are worth their start. */
+  readonly worthThreads = new Promise<void>((resolve) => {
+    this.sayMuch = resolve;
+  });
   /** Payload bytes that the system has taken so far. */
   bytes = 0;
 
@@ -48,9 +68,19 @@ export class Carriers {
     private readonly signal: AbortSignal,
   ) {}
 
-  /** How many connections carry now. */
-  get count(): number {
-    return [...this.carriers.values()].filter(({ retiring, gone }) => !retiring && !gone).length;
+  /** How many connections beside connection 0 carry now. */
+  get further(): number {
+    return this.alive.filter(({ number }) => number > 0).length;
+  }
+
+  private get alive(): Carrier[] {
+    return [...this.carriers.values()].filter(({ retiring, gone }) => !retiring && !gone);
+  }
+
+  /** So many bytes more will be carried. */
+  expect(bytes: number): void {
+    this.expected += bytes;
+    if (this.expected >= much) this.sayMuch();
   }
 
   /** Whether frames wait that no connection could take yet. */
@@ -65,7 +95,9 @@ export class Carriers {
       return;
     }
     this.waiting.push(frame);
-    this.wake.shift()?.();
+    // One that rests leaves it to another one, and nobody knows which is which.
+    if (this.alive.some(({ link }) => link.sealed)) this.wakeAll();
+    else this.wake.shift()?.();
   }
 
   /**
@@ -82,9 +114,10 @@ export class Carriers {
    * Lets `link` carry until it dies or nothing more is carried, or until it retires: then it ends with FIN. Resolves when nothing
    * more is sent on it; never rejects.
    */
-  async carry(link: Link, number: number): Promise<void> {
+  async carry(link: CarryingLink, number: number): Promise<void> {
     const carrier: Carrier = { link, number, underway: [], taken: 0, retiring: false, finished: false, gone: false };
     this.carriers.set(number, carrier);
+    if (link.sealed) this.wakeAll();
     try {
       await Promise.all(Array.from({ length: atOnce }, () => this.work(carrier)));
       if (!carrier.retiring || carrier.gone) return;
@@ -135,13 +168,14 @@ export class Carriers {
   /** Nothing more is carried. */
   close(): void {
     this.closed = true;
+    this.sayMuch();
     this.wakeAll();
     for (const frame of this.waiting.splice(0)) frame.sent(0);
   }
 
   private async work(carrier: Carrier): Promise<void> {
     while (!this.closed && !carrier.retiring && !carrier.gone) {
-      const frame = this.waiting.shift();
+      const frame = this.rests(carrier) ? undefined : this.waiting.shift();
       if (frame) await this.pass(carrier, frame);
       else await new Promise<void>((resolve) => this.wake.push(resolve));
     }
@@ -167,6 +201,11 @@ export class Carriers {
     } finally {
       frame.sent(wire);
     }
+  }
+
+  /** Connection 0, whose work this thread does, leaves it to sealed ones where there are some. */
+  private rests({ number }: Carrier): boolean {
+    return number === 0 && this.alive.some(({ link }) => link.sealed);
   }
 
   private wakeAll(): void {

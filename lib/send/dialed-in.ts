@@ -18,6 +18,8 @@ export class DialedIn implements Meeting {
   /** Connection 0 of the conversation that is or was held. */
   private current: Link | undefined;
 
+  readonly seals = false;
+
   /** Connection 0 of the receiver that is there, or was last. */
   get present(): Link | undefined {
     return this.arrived?.link ?? this.current;

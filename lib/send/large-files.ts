@@ -44,6 +44,7 @@ export class LargeFiles {
   ) {}
 
   add(outgoing: Outgoing, there: There): void {
+    if (outgoing.found.type === 'file') this.carriers.expect(outgoing.found.size);
     this.waiting.push({ outgoing, there });
     this.wake();
   }

@@ -6,7 +6,7 @@ import type { Address } from '../net/address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { type Dialed, listen, type Listening } from '../net/socket';
 import { createKey, type SessionKey } from '../net/ticket';
-import { acceptSecured, announcesTls, type Secured } from '../net/tls';
+import { acceptSecured, announced, type Secured } from '../net/tls';
 import { roundTripSince } from '../session/round-trip';
 import { DialedIn } from './dialed-in';
 import { type LinkDeadlines, Link } from '../session/link';
@@ -63,6 +63,10 @@ export class ListeningMeeting implements Meeting {
     return this.listening.address;
   }
 
+  get seals(): boolean {
+    return this.dialedIn.seals;
+  }
+
   /** Waits until a receiver has shown its key. Rejects with `interrupted`. */
   someone(signal: AbortSignal | undefined): Promise<undefined> {
     return new Promise((resolve, reject) => {
@@ -99,7 +103,7 @@ export class ListeningMeeting implements Meeting {
   private async accept(accepted: Dialed): Promise<void> {
     // On the plain wire a receiver says nothing before it got a file; one with a key speaks first.
     const mayBePlain = plainRefusal(accepted, this.options.plainWire) === undefined;
-    if (!(await announcesTls(accepted.stream, mayBePlain ? speaksWithin : handshakeWithin))) {
+    if ((await announced(accepted.stream, mayBePlain ? speaksWithin : handshakeWithin)) !== 'tls') {
       // Whoever may not have it, comes too late, says something that is no key, or has gone again, must not end what others wait for.
       const waits = mayBePlain && accepted.stream.open && accepted.stream.peek().length === 0;
       if (waits && !this.begun) this.options.plain(accepted);

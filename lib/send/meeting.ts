@@ -7,7 +7,11 @@ import type { Hello } from '../wire/hello';
 import type { Ticket } from '../net/ticket';
 import { dialSecured } from '../net/tls';
 import { type LinkDeadlines, Link } from '../session/link';
-import { awaitAnswer, newSession, sayHello } from '../session/opening';
+import { awaitAnswer, newSession, sayHello, sealedOffer } from '../session/opening';
+import { commonSuite, dialSealed, type SealedBasis } from '../session/sealed-opening';
+import { SealedSending } from '../session/sealed-sending';
+import type { Suite } from '../wire/record';
+import type { CarryingLink } from './carriers';
 
 /** What a sender of a backup asks for; see PROTOCOL.md, "Backups". */
 export interface BackupWish {
@@ -27,11 +31,15 @@ export interface Met {
    * rejects with why we are not. Absent where it has.
    */
   readonly welcome?: Promise<number>;
+  /** How further connections are sealed, where the receiver dialed and both can. */
+  readonly sealing?: Sealing;
 }
 
 /** How long dialing and showing the key may take, in ms. */
 const usualDial = 10_000;
 const usualRetry = 300_000;
+/** After so many sealed connections that could not be made, none is tried any more in this conversation. */
+const mostFailed = 3;
 /** Between attempts to be let in, in ms; doubled each time. */
 const firstPause = 200;
 const longestPause = 5_000;
@@ -43,13 +51,27 @@ export interface Meeting {
   /** Connection 0, by one attempt within `within` ms where that is given. Rejects where nobody can be met. `roundTrip` in ms. */
   first(signal: AbortSignal | undefined, within?: number): Promise<Met>;
   /** A further one. `control` is connection 0, over which a peer that dials is asked for it. */
-  another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<Link>;
+  another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<CarryingLink>;
+  /** The congestion control of connection 0, where it was chosen. */
+  readonly congestion?: string | undefined;
+  /** Whether further ones are sealed, once the receiver has said that we are welcome. */
+  readonly seals?: boolean;
   close(): Promise<void>;
+}
+
+/** How the sealed connections of a conversation are made. */
+export interface Sealing {
+  readonly basis: SealedBasis;
+  readonly suite: Suite;
 }
 
 /** A sender that dials the holder of its ticket. */
 export class DialedMeeting implements Meeting {
   private readonly session = newSession();
+  private sealing: Sealing | undefined;
+  congestion: string | undefined;
+  /** Sealed connections that could not be made, one after another. */
+  private failed = 0;
 
   constructor(
     private readonly ticket: Ticket,
@@ -58,6 +80,8 @@ export class DialedMeeting implements Meeting {
     private readonly backup?: BackupWish,
     /** How long a receiver that has too many others is asked again, in ms. */
     private readonly patience = usualRetry,
+    /** See `DialOptions`. */
+    private readonly wanted = 'auto',
   ) {}
 
   /** A receiver that is there and has no time for us at this moment is asked again: so a crowd gets in one after another. */
@@ -79,8 +103,22 @@ export class DialedMeeting implements Meeting {
     }
   }
 
-  async another(connection: number, _control: Link, signal: AbortSignal | undefined): Promise<Link> {
-    return (await this.dial(connection, signal)).link;
+  get seals(): boolean {
+    return this.sealing !== undefined;
+  }
+
+  async another(connection: number, _control: Link, signal: AbortSignal | undefined): Promise<CarryingLink> {
+    const { sealing, ticket } = this;
+    if (!sealing) return (await this.dial(connection, signal)).link;
+    try {
+      const sealed = await dialSealed(ticket.address, sealing.basis, sealing.suite, connection, { signal, congestion: this.wanted });
+      this.failed = 0;
+      return new SealedSending(sealed, this.deadlines);
+    } catch (error) {
+      // Something between us may let nothing through but TLS.
+      if (++this.failed >= mostFailed && this.sealing === sealing) this.sealing = undefined;
+      throw error;
+    }
   }
 
   close(): Promise<void> {
@@ -90,19 +128,23 @@ export class DialedMeeting implements Meeting {
   /** "A sender that dialed need not wait for the answer before it offers": what it says is read once it is welcome. */
   private async dial(number: number, signal: AbortSignal | undefined, within?: number): Promise<Met> {
     const until = performance.now() + (within ?? Infinity);
-    const dialed = await dialSecured(this.ticket, { signal, timeout: Math.min(within ?? usualDial, usualDial) });
+    const dialed = await dialSecured(this.ticket, { signal, timeout: Math.min(within ?? usualDial, usualDial), congestion: this.wanted });
+    this.congestion = dialed.congestion;
     const connection = new Connection(dialed.stream, dialed.peer, this.deadlines?.silence);
     const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
     const late = (): void => connection.close(new TransferError('timeout', 'The receiver did not answer in time.'));
     const timer = within === undefined ? undefined : setTimeout(late, until - performance.now());
     signal?.addEventListener('abort', aborted, { once: true });
     if (signal?.aborted) aborted();
-    const introduction = { role: 'sender', session: this.session, connection: number, digest: this.algorithm, ...(number === 0 && this.backup ? wishOf(this.backup) : {}) } as const;
+    const introduction = { role: 'sender', session: this.session, connection: number, digest: this.algorithm, ...(number === 0 && this.backup ? wishOf(this.backup) : {}), ...sealedOffer(number) } as const;
+    if (number === 0) this.sealing = undefined;
     const asked = performance.now();
     const welcome = sayHello(connection, introduction)
       .then(() => awaitAnswer(connection, introduction))
       .then((hello) => {
         if (number === 0 && this.backup && hello.snapshot === undefined && hello.repair === undefined) throw new TransferError('usage', 'The receiver keeps no backups.', { hint: 'Install the same version on both sides.' });
+        const suite = number === 0 ? commonSuite(hello.sealed) : undefined;
+        if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
         // Either may have taken longer because this machine was busy.
         return Math.min(dialed.rtt, performance.now() - asked);
       })

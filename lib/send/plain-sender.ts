@@ -30,6 +30,7 @@ export class PlainSender implements Sender {
   private readonly waits = new Waits();
   private readonly receiverWaits = new Waits();
   private readonly cache: RememberedDigests;
+  congestion: string | undefined;
   private readonly on: Listener;
   private readonly connections: number;
   private readonly sending: Sending;
@@ -113,13 +114,20 @@ export class PlainSender implements Sender {
     // Whether somebody listens is learnt before hours are spent on hashing.
     await queue.readyWithin(dialAfter);
     for (let unused = 0; unused < mostUnused; ) {
-      const end = await this.converse(await dial(parseAddress(target), { signal }));
+      const end = await this.converse(await this.dial(target));
       if (end === 'finished' || end instanceof TransferError || signal?.aborted) return;
       // The receiver may have given up waiting for a file that took long to hash, but not for one that is ready.
       unused = end === 'unused' ? unused + 1 : 0;
       if (!(await queue.ready())) return;
     }
     throw new TransferError('connection-lost', 'The receiver closes every connection at once.');
+  }
+
+  private async dial(target: string): Promise<Dialed> {
+    const { signal, congestion = 'auto' } = this.options;
+    const dialed = await dial(parseAddress(target), { signal, congestion });
+    this.congestion = dialed.congestion;
+    return dialed;
   }
 
   /** There is only this connection: what it does not take cannot be sent. */

@@ -39,6 +39,8 @@ export interface SendOptions {
   readonly signal?: AbortSignal;
   /** @internal Shorter ones of a session's connections, for tests. */
   readonly deadlines?: LinkDeadlines;
+  /** Which congestion control the system is to use, by its name there; default BBR where this user may choose it and the receiver is on another machine. */
+  readonly congestion?: string;
 }
 
 /** What standard input is called that was given no name. */

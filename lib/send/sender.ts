@@ -27,7 +27,7 @@ export async function send(options: SendOptions): Promise<SendResult> {
   const { target, listen, digest = 'blake3', deadlines, retryFor } = options;
   if (listen !== undefined) return sendToWhoeverDials(options, began);
   if (target !== undefined && isTicket(target)) {
-    return conclude(new SessionTransfer(options, new DialedMeeting(parseTicket(target), digest, deadlines, undefined, retryFor)), options, began);
+    return conclude(new SessionTransfer(options, new DialedMeeting(parseTicket(target), digest, deadlines, undefined, retryFor, options.congestion)), options, began);
   }
   return conclude(new PlainSender(options), options, began);
 }
@@ -62,11 +62,11 @@ async function conclude(sender: Sender, options: SendOptions, began: number, acc
   } finally {
     await sender.close();
   }
-  const { files, failures, tally } = sender;
-  const { offered } = sender;
+  const { files, failures, tally, offered, congestion } = sender;
   const summary = {
     ...tally.summary((performance.now() - began) / 1000, sender.bottleneck),
     ...(offered === undefined || offered <= tally.files ? {} : { offered }),
+    ...(congestion === undefined ? {} : { congestion }),
   };
   options.on?.({ event: 'summary', ...summary });
   const failure = failureOf(tally.files, failures);

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../errors';
 import type { Waits } from '../progress';
@@ -6,6 +7,7 @@ import type { RateLimit } from './rate-limit';
 import { Carriers } from './carriers';
 import { ConnectionCount } from '../session/connection-count';
 import type { Link } from '../session/link';
+import type { CarryingLink } from './carriers';
 import type { Meeting, Met } from './meeting';
 import { type SessionOutlet, SessionSending } from './session-send';
 
@@ -131,7 +133,8 @@ function lostForGood(fileName: string): TransferError {
 class Conversation {
   private readonly carriers: Carriers;
   private readonly running = new Set<Promise<void>>();
-  private readonly links = new Set<Link>();
+  private readonly links = new Set<CarryingLink>();
+  /** How many connections are to carry, beside connection 0 where others are sealed. */
   private wanted = 1;
   private opened = 1;
   private readonly ended = new AbortController();
@@ -183,15 +186,33 @@ class Conversation {
 
   /** Makes further connections: the receiver knows the session now. */
   private async spread(roundTrip: number): Promise<void> {
-    const { connections } = this.options;
+    const { connections, meeting } = this.options;
     if (this.over) return;
-    if (connections === 'auto') await this.find(new ConnectionCount(roundTrip));
-    else this.grow(connections);
+    if (connections !== 'auto') {
+      this.begin(connections);
+      return;
+    }
+    // Where nothing but this machine holds them up, more threads than processors bring nothing.
+    const count = new ConnectionCount(roundTrip, meeting.seals === true ? availableParallelism() : undefined);
+    if (meeting.seals === true && count.count === 1) await this.carriers.worthThreads;
+    if (this.over) return;
+    this.begin(count.count);
+    await this.find(count);
+  }
+
+  /** Connection 0 counts among those that carry, unless others are sealed: then it rests. */
+  private begin(wanted: number): void {
+    if (this.options.meeting.seals === true) this.wanted = 0;
+    this.grow(wanted);
+  }
+
+  /** How many connections carry, of those that count. */
+  private get carrying(): number {
+    return this.carriers.further + (this.options.meeting.seals === true ? 0 : 1);
   }
 
   /** Measures while there is something to carry, and goes up and down with the connections. */
   private async find(count: ConnectionCount): Promise<void> {
-    this.grow(count.count);
     while (!this.over && !count.found) {
       await this.pause(warmUp);
       const before = { bytes: this.carriers.bytes, at: performance.now() };
@@ -212,7 +233,7 @@ class Conversation {
   /** One more connection, and another one instead whenever it dies, until it is not wanted any more. */
   private async open(): Promise<void> {
     const { meeting } = this.options;
-    for (let pause = 0; !this.over && this.carriers.count < this.wanted; ) {
+    for (let pause = 0; !this.over && this.carrying < this.wanted; ) {
       const number = this.opened++;
       const began = performance.now();
       try {
@@ -228,15 +249,15 @@ class Conversation {
   }
 
   /** Lets a connection carry until it ends. Returns whether that is because it was not needed any more. */
-  private async use(link: Link, number: number): Promise<boolean> {
-    if (this.over || this.carriers.count >= this.wanted) {
+  private async use(link: CarryingLink, number: number): Promise<boolean> {
+    if (this.over || this.carrying >= this.wanted) {
       link.close();
       return true;
     }
     this.links.add(link);
     const carrying = this.carriers.carry(link, number);
     // Nothing but heartbeats comes back until the connection ends.
-    await link.receive().catch(() => undefined);
+    await link.ended();
     const retired = this.carriers.ended(number);
     link.close();
     await carrying;

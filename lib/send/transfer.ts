@@ -122,6 +122,10 @@ export class SessionTransfer implements Sender {
     return this.receiverWaits.longest ?? 'network';
   }
 
+  get congestion(): string | undefined {
+    return this.meeting.congestion;
+  }
+
   private async *found(): AsyncGenerator<FoundTogether> {
     const { paths, input = process.stdin, name, text } = this.options;
     if (text !== undefined) yield { single: { type: 'text', text } };

@@ -17,8 +17,12 @@ export class ConnectionCount {
   private settled = false;
   count: number;
 
-  /** `roundTrip` in ms. */
-  constructor(roundTrip: number) {
+  /** `roundTrip` in ms. Where it is short, there are at most `most`. */
+  constructor(
+    roundTrip: number,
+    private readonly most = mostConnections,
+  ) {
+    if (roundTrip >= longRoundTrip) this.most = mostConnections;
     this.count = roundTrip >= longRoundTrip ? manyAtOnce : 1;
   }
 
@@ -35,7 +39,7 @@ export class ConnectionCount {
       this.settled = true;
     } else {
       this.best = { count: this.count, rate };
-      if (this.count >= mostConnections) this.settled = true;
+      if (this.count >= this.most) this.settled = true;
       else this.count *= 2;
     }
     return this.count;

@@ -29,6 +29,8 @@ export class Link {
   private sentBefore = 0;
   /** Looks since something was sent. */
   private quiet = 0;
+  /** See `CarryingLink`. */
+  readonly sealed = false;
 
   constructor(
     readonly connection: Connection,
@@ -82,6 +84,12 @@ export class Link {
   async finish(): Promise<void> {
     clearInterval(this.timer);
     await this.connection.finish();
+  }
+
+  /** Resolves when it has ended, whyever: for a connection on which the other side says nothing but heartbeats. */
+  async ended(): Promise<void> {
+    // Why it ended is told by `close`, or learned by whoever sends.
+    await this.receive().catch(() => undefined);
   }
 
   /** Ends it with a last word from us; see `Connection.linger`. */

@@ -3,6 +3,7 @@ import type { Connection } from '../net/connection';
 import { TransferError } from '../errors';
 import { ownValue } from '../wire/json-object';
 import { parseRefusal } from '../wire/message';
+import { sealedSuites } from './sealed-opening';
 import { type Hello, parseHello, type Role, sessionVersion } from '../wire/hello';
 
 /** How long who dialed us may take for its hello, in ms. */
@@ -11,7 +12,7 @@ const helloWithin = 10_000;
 const answerWithin = 60_000;
 
 /** What one side says of itself. */
-export type Introduction = Pick<Hello, 'role' | 'session' | 'connection' | 'digest' | 'backup' | 'repair' | 'checksum' | 'ask'>;
+export type Introduction = Pick<Hello, 'role' | 'session' | 'connection' | 'digest' | 'backup' | 'repair' | 'checksum' | 'ask' | 'sealed'>;
 
 export function newSession(): string {
   return randomBytes(16).toString('hex');
@@ -41,8 +42,14 @@ export async function awaitIntroduction(connection: Connection, ours: Role): Pro
   return hello.ask === undefined ? checkRoles(hello, ours) : hello;
 }
 
-export function answerIntroduction(connection: Connection, { session, connection: number }: Hello, introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair'>): Promise<void> {
+export function answerIntroduction(connection: Connection, { session, connection: number }: Hello, introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair' | 'sealed'>): Promise<void> {
   return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
+}
+
+/** What a `hello` on connection 0 says of sealed connections; an answer says it only to who did. */
+export function sealedOffer(connection: number, asked: { readonly sealed?: Hello['sealed'] } = { sealed: [] }): Pick<Hello, 'sealed'> {
+  const sealed = sealedSuites();
+  return connection === 0 && asked.sealed !== undefined && sealed.length > 0 ? { sealed } : {};
 }
 
 async function readHello(connection: Connection, within: number): Promise<Hello> {

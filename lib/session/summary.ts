@@ -28,6 +28,8 @@ export interface Sender {
   readonly bottleneck: Bottleneck | null;
   /** How many files were found so far; undefined where that is not counted. */
   readonly offered?: number;
+  /** The congestion control of its connections, where it was chosen. */
+  readonly congestion: string | undefined;
   /** Sends everything; `accepted` is a receiver that has dialed in. Never rejects. */
   run(accepted?: Dialed): Promise<void>;
   close(): Promise<void>;

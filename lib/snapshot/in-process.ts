@@ -85,6 +85,7 @@ export async function sendWithin({ source, receiver, algorithm = 'blake3', exclu
 
 /** Meets a receiver that begins when it is met, and once only. */
 class InProcessMeeting implements Meeting {
+  readonly seals = false;
   /** How the receiver's side ended, once it was met. */
   received: Promise<SessionReceived> | undefined;
 

@@ -36,7 +36,8 @@ export interface ForeignFunctions {
   view(pointer: unknown, length: number): ArrayBuffer;
 }
 
-export type ForeignFunction = (...values: readonly (number | string | bigint | BigInt64Array | Uint8Array | Uint32Array | null)[]) => number | bigint;
+/** Memory is given as it is, and may be shared with other threads. */
+export type ForeignFunction = (...values: readonly (number | string | bigint | BigInt64Array | Int32Array | Uint8Array | Uint32Array | null)[]) => number | bigint;
 
 // The same on x64 and arm64; a timespec is two int64 on both, with glibc and with musl.
 const atCurrentDirectory = -100;

@@ -3,6 +3,8 @@ import { type Ask, parseAsk } from './ask';
 import { countUnder, type DigestAlgorithm, optionalTextUnder, roleUnder, textUnder, wrong } from './fields';
 import type { JsonObject } from './frame';
 import { ownValue } from './json-object';
+import type { Suite } from './record';
+import { isSuite } from './sealed-hello';
 
 /** The version of the session's conversation that is spoken here. */
 export const sessionVersion = 1;
@@ -31,6 +33,8 @@ export interface Hello {
   readonly snapshot?: string;
   /** By a receiver that dials: what the other side is to do with its snapshots. */
   readonly ask?: Ask;
+  /** By both sides, on connection 0: further connections may be sealed by these suites, the best first. */
+  readonly sealed?: readonly Suite[];
 }
 
 /** @throws TransferError `bad-header`; `name` for what no backup can be called */
@@ -51,7 +55,15 @@ export function parseHello(header: JsonObject): Hello {
     ...(digest === undefined ? {} : { digest }),
     ...parseBackup(header),
     ...(ask === undefined ? {} : { ask: parseAsk(ask) }),
+    ...parseSealed(ownValue(header, 'sealed')),
   };
+}
+
+/** Suites that are not known here are left out. */
+function parseSealed(sealed: unknown): Pick<Hello, 'sealed'> {
+  if (sealed === undefined) return {};
+  if (!Array.isArray(sealed)) throw wrong('sealed', 'an array of suites', sealed);
+  return { sealed: sealed.filter(isSuite) };
 }
 
 function parseBackup(header: JsonObject): Pick<Hello, 'backup' | 'repair' | 'checksum' | 'snapshot'> {

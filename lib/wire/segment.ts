@@ -70,9 +70,15 @@ export class Coverage {
 
   /** The segments of which every piece is here, in order. */
   segments(): number[] {
-    const perSegment = segmentSizeOf(this.size) / pieceSize;
+    return this.segmentsIn(0, this.size);
+  }
+
+  /** Those of them that have bytes of the `length` from `offset` on. */
+  segmentsIn(offset: number, length: number): number[] {
+    const size = segmentSizeOf(this.size);
+    const perSegment = size / pieceSize;
     const whole: number[] = [];
-    for (let segment = 0; segment * perSegment < this.count; segment++) {
+    for (let segment = Math.floor(offset / size); segment * size < offset + length; segment++) {
       const end = Math.min(this.count, (segment + 1) * perSegment);
       let piece = segment * perSegment;
       while (piece < end && this.has(piece)) piece++;

@@ -1,8 +1,9 @@
 import { expect } from 'chai';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { digestOf, digestOfFile, MiB, noise, Pair, succeeded, warningsDuring } from './pair';
+import { digestOf, digestOfFile, MiB, noise, Pair, succeeded, warningsDuring, withoutSealed } from './pair';
 
 describe('the connections of a session', () => {
+  withoutSealed();
   let pair: Pair;
   const size = 32 * MiB + 321;
   const content = noise(size);

@@ -82,6 +82,16 @@ export async function warningsDuring(work: () => Promise<unknown>): Promise<stri
   return warnings;
 }
 
+/** Has the sessions of a suite use further connections of TLS only, as with a peer that knows no others. */
+export function withoutSealed(): void {
+  before(() => {
+    process.env['SENDALL_SEALED'] = '0';
+  });
+  after(() => {
+    delete process.env['SENDALL_SEALED'];
+  });
+}
+
 /** That everything was sent, and how. */
 export function succeeded({ error, result, failed }: Sent): NonNullable<Sent['result']> {
   expect(error?.message).to.equal(undefined);

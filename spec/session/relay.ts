@@ -27,6 +27,8 @@ export interface Trap {
 export class Line {
   /** What came from each side to be passed on. */
   readonly bytes = { there: 0, back: 0 };
+  /** What whoever dialed said first, as anybody on the way sees it. */
+  begins: Buffer = Buffer.alloc(0);
   private readonly swallows = { there: false, back: false };
   /** At most one for each direction; done once. */
   private readonly traps: Partial<Record<Direction, Trap>> = {};
@@ -100,6 +102,7 @@ export class Line {
     from.on('data', (came: Buffer) => {
       if (this.swallows[direction] || caught) return;
       const start = this.bytes[direction];
+      if (start === 0 && direction === 'there') this.begins = Buffer.from(came);
       this.bytes[direction] += came.length;
       this.moved();
       const trap = this.traps[direction];

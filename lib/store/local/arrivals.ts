@@ -39,10 +39,11 @@ export class Arrivals {
     return runs;
   }
 
-  /** A run that was begun is written. */
-  arrived({ offset, length }: Run): void {
-    if (this.here) this.here.add(offset, length);
-    else this.streamed += length;
+  /** A run that was begun is written. Returns the segments that are whole by it. */
+  arrived({ offset, length }: Run): readonly number[] {
+    if (this.here) return this.here.add(offset, length) > 0 ? this.here.segmentsIn(offset, length) : [];
+    this.streamed += length;
+    return [];
   }
 
   /** The segments of which every piece is here. */

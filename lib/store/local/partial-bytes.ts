@@ -36,8 +36,8 @@ export interface PartialBytesPlace {
   readonly direct: boolean;
   readonly memory: AlignedMemory;
   readonly pool: DigestPool;
-  /** Told of pieces that have reached the disk. */
-  readonly wrote: () => void;
+  /** Told when pieces have reached the disk, with the segments that are whole by them. */
+  readonly wrote: (segments: readonly number[]) => void;
 }
 
 /**
@@ -221,8 +221,7 @@ export class PartialBytes implements StagedBytes {
   private arrived(run: Run): void {
     const { arrivals, readBack, size = 0 } = this;
     const before = arrivals.prefix;
-    arrivals.arrived(run);
-    this.place.wrote();
+    this.place.wrote(arrivals.arrived(run));
     if (arrivals.whole) this.wholeNow();
     if (arrivals.prefix > before && arrivals.prefix < size && !this.failure) readBack.follow(arrivals.prefix, size);
   }

@@ -5,7 +5,7 @@ import type { Digests } from '../../progress';
 import { segmentSizeOf } from '../../wire/segment';
 import type { StandingSegment } from '../../wire/standing';
 import { rm } from 'node:fs/promises';
-import { writeJournal } from './journal';
+import { JournalEnd, writeJournal } from './journal';
 import { type FilePlace, LocalFile } from './local-file';
 import type { PartialBytes } from './partial-bytes';
 import type { StandingFile } from './standing-file';
@@ -49,6 +49,8 @@ export interface SegmentDigest {
 const journalEvery = 2_000;
 /** A journal is worth its fsync once so many pieces of 1 MiB have come since the last one. */
 const journalAfter = 64;
+/** From so many pieces on there is one at all: a file of a few MiB is sent again sooner than a journal is made. */
+const journalFrom = 16;
 
 /**
  * A file on its way into a store, piece by piece; what is here survives the end of the process. One of `commit`, `discard`
@@ -60,9 +62,14 @@ export class PartialFile {
   private told: ReadonlySet<number> = new Set();
   /** So many bytes of the standing file were told of: only those can be copied. */
   private reach = 0;
+  private pieces = 0;
   private piecesSince = 0;
   private journaledAt = Date.now();
-  private journaling: Promise<void> | undefined;
+  /** Whole since the journal was added to last. */
+  private added: number[] = [];
+  private journal: JournalEnd | undefined;
+  private adding: Promise<void> | undefined;
+  private syncing: Promise<void> | undefined;
   private finished: LocalFile | undefined;
   private end: Promise<void> | undefined;
   /** Whether bytes may stand where nothing was put in this session. */
@@ -137,19 +144,25 @@ export class PartialFile {
     this.state.bytes.keep(offset, Math.min(size - offset, count * segmentSizeOf(size)));
   }
 
-  /** Told by the bytes of each piece that was written: now and then it is time for a journal. */
-  wrote(): void {
+  /**
+   * Told by the bytes of what was written, with the segments that are whole by it. The journal names them at once, so that they are found
+   * where this process is killed; now and then it becomes durable together with its data, so that they are found after a power cut.
+   */
+  wrote(segments: readonly number[]): void {
+    this.pieces++;
     this.piecesSince++;
-    const due = this.piecesSince >= journalAfter && Date.now() - this.journaledAt >= journalEvery;
-    if (!due || this.journaling || this.end || this.finished) return;
-    // What goes wrong here fails the file itself, by its next write or by `verify`.
-    this.journaling = this.writeJournal()
-      .then(
-        () => undefined,
-        () => undefined,
-      )
+    this.added.push(...segments);
+    if (this.pieces < journalFrom || this.end || this.finished || this.offer.size === undefined) return;
+    this.adding ??= this.addToJournal()
+      .catch(journalFailed)
       .finally(() => {
-        this.journaling = undefined;
+        this.adding = undefined;
+      });
+    if (this.piecesSince < journalAfter || Date.now() - this.journaledAt < journalEvery) return;
+    this.syncing ??= this.syncJournal()
+      .catch(journalFailed)
+      .finally(() => {
+        this.syncing = undefined;
       });
   }
 
@@ -166,7 +179,7 @@ export class PartialFile {
     const { bytes, place } = this.state;
     const { name, ifExists } = this.offer;
     await this.whole(size);
-    await this.journaling;
+    await this.journaled();
     bytes.expect(digests);
     this.finished = new LocalFile({ name, size, digests, ifExists }, bytes, { ...place, ended: () => undefined });
     await this.finished.verify(onProgress);
@@ -218,28 +231,63 @@ export class PartialFile {
     await this.forgetJournal();
   }
 
+  private async addToJournal(): Promise<void> {
+    const { state } = this;
+    while (this.added.length > 0 && !this.end) {
+      const added = this.added.splice(0);
+      if (this.journal) {
+        await this.journal.add(added);
+      } else {
+        await writeJournal(state.journalPath, this.written(), false);
+        this.journal = await JournalEnd.of(state.journalPath);
+      }
+    }
+  }
+
+  private async syncJournal(): Promise<void> {
+    this.piecesSince = 0;
+    await this.state.bytes.flush();
+    await this.journal?.sync();
+    this.journaledAt = Date.now();
+  }
+
+  /** Resolves when nothing is written to the journal any more. */
+  private async journaled(): Promise<void> {
+    await Promise.all([this.adding, this.syncing]);
+  }
+
+  /** What a journal says now. */
+  private written(): Parameters<typeof writeJournal>[1] {
+    const { peer, name, size = 0, mtime } = this.offer;
+    const segments = [...new Set([...this.segments, ...this.state.bytes.segments])].sort((a, b) => a - b);
+    return { peer, name, size, mtime, segments };
+  }
+
   private forgetJournal(): Promise<void> {
     return rm(this.state.journalPath, { force: true });
   }
 
   private async finishWith(work: () => Promise<void>): Promise<void> {
-    await this.journaling;
+    await this.journaled();
     try {
       await work();
     } finally {
       this.state.ended(this);
+      await this.journal?.close();
       await this.state.standing?.close();
     }
   }
 
-  /** Resolves with how many segments it tells of. */
+  /** Makes durable what is here, and then a journal of it. Resolves with how many segments it tells of. */
   private async writeJournal(): Promise<number> {
-    const { peer, name, size = 0, mtime } = this.offer;
-    const segments = [...new Set([...this.segments, ...this.state.bytes.segments])].sort((a, b) => a - b);
-    this.piecesSince = 0;
+    const journal = this.written();
     await this.state.bytes.flush();
-    await writeJournal(this.state.journalPath, { peer, name, size, mtime, segments });
-    this.journaledAt = Date.now();
-    return segments.length;
+    await writeJournal(this.state.journalPath, journal);
+    return journal.segments.length;
   }
+}
+
+/** What goes wrong here fails the file itself, by its next write or by `verify`; without a journal more of it is sent again. */
+function journalFailed(): void {
+  // nothing to be done
 }

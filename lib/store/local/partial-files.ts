@@ -84,7 +84,7 @@ export class PartialFiles {
         journalPath,
         segments,
         standing: standing || undefined,
-        bytes: new PartialBytes(offer, { ...this.place, path: place, handle, wrote: () => file.wrote() }),
+        bytes: new PartialBytes(offer, { ...this.place, path: place, handle, wrote: (segments) => file.wrote(segments) }),
         place: { ...this.place, ended: () => undefined },
         memory: this.place.memory,
         ended: () => this.open.delete(base),

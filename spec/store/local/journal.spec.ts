@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type Journal, readJournal, runsOf, writeJournal } from '../../../lib/store/local/journal';
+import { type Journal, JournalEnd, readJournal, runsOf, writeJournal } from '../../../lib/store/local/journal';
 import { emptyDirectory } from './local-place';
 
 describe('Journal', () => {
@@ -44,8 +44,22 @@ describe('Journal', () => {
       await writeFile(place, whole.subarray(0, length));
       expect(await readJournal(place), `${String(length)} of ${String(whole.length)} bytes`).to.equal(undefined);
     }
-    await writeFile(place, Buffer.concat([whole, whole]));
-    expect(await readJournal(place), 'twice').to.equal(undefined);
+  });
+
+  it('tells of what was added to it, up to the first line that is not whole or makes no sense', async () => {
+    await writeJournal(place, { ...journal, size: 100 * 1024 * 1024, segments: [3, 4] });
+    const end = await JournalEnd.of(place);
+    await end.add([0, 1, 7]);
+    await end.add([4, 99]);
+    await end.sync();
+    await end.close();
+    const told = [0, 1, 3, 4, 7, 99];
+    expect((await readJournal(place))?.segments).to.deep.equal(told);
+    const whole = await readFile(place, 'utf8');
+    for (const more of ['12', '12 1', 'x\n12 1\n', '99 2\n12 1\n', '-1 1\n', '1 1 1\n', whole]) {
+      await writeFile(place, whole + more);
+      expect((await readJournal(place))?.segments, more).to.deep.equal(told);
+    }
   });
 
   it('is thrown away whichever of its bits has changed', async () => {
@@ -62,8 +76,8 @@ describe('Journal', () => {
   it('of another version, or of none, is thrown away, though its checksum is right', async () => {
     await writeJournal(place, journal);
     const [body = ''] = (await readFile(place, 'utf8')).split('\n');
-    expect(body).to.include('"version":1');
-    for (const other of [body.replace('"version":1', '"version":2'), body.replace('"version":1,', ''), '{}']) {
+    expect(body).to.include('"version":2');
+    for (const other of [body.replace('"version":2', '"version":1'), body.replace('"version":2,', ''), '{}']) {
       await writeFile(place, `${other}\n${createHash('sha256').update(`${other}\n`).digest('hex')}\n`);
       expect(await readJournal(place), other).to.equal(undefined);
     }
