@@ -68,11 +68,11 @@ export const soak: Experiment = {
   sabotages: [
     {
       name: 'every session leaves a descriptor open',
-      edits: [{ file: 'lib/receive/session-receive.js', from: 'this.taken.stop();', to: "this.taken.stop(); require('node:fs').openSync('/dev/null');" }],
+      edits: [{ file: 'lib/receive/session.js', from: 'this.taken.stop();', to: "this.taken.stop(); require('node:fs').openSync('/dev/null');" }],
     },
     {
       name: 'memory of every session is kept',
-      edits: [{ file: 'lib/receive/session-receive.js', from: 'this.taken.stop();', to: 'this.taken.stop(); (globalThis.kept ??= []).push(Buffer.alloc(8 << 20, 1));' }],
+      edits: [{ file: 'lib/receive/session.js', from: 'this.taken.stop();', to: 'this.taken.stop(); (globalThis.kept ??= []).push(Buffer.alloc(8 << 20, 1));' }],
     },
   ],
 };

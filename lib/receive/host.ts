@@ -17,7 +17,7 @@ import { answerIntroduction, awaitIntroduction, introduce, newSession, sealedOff
 import { SealedArrivals } from '../session/sealed-arrivals';
 import { answerSealed, readSealedHello, type SealedBasis } from '../session/sealed-opening';
 import { intakeFor, openReceiving, type ReceivingOptions, rightsHint } from './open-receiving';
-import type { SessionReceived, SessionReceiving } from './session-receive';
+import type { SessionReceived, Session } from './session';
 import { Turns } from './turns';
 
 export interface SessionHostOptions extends ReceivingOptions {
@@ -47,8 +47,8 @@ const waitForTurn = 45_000;
 /** What one who holds only the ticket left unfinished, whoever holds the next one can go on with. */
 const ticketPeer = 'ticket';
 
-interface Session {
-  readonly receiving: Promise<SessionReceiving>;
+interface RunningSession {
+  readonly receiving: Promise<Session>;
   /** The id of its key. */
   readonly peer: string;
   readonly over: Promise<SessionReceived>;
@@ -75,7 +75,7 @@ interface Dealings {
 export class SessionHost {
   /** Good for as long as this lives. */
   readonly key: SessionKey = createKey();
-  private readonly sessions = new Map<string, Session>();
+  private readonly sessions = new Map<string, RunningSession>();
   /** Who is showing its key, and since when. */
   private readonly handshakes = new Map<Dialed, number>();
   private readonly showing = new Turns(mostHandshakes, mostBefore, waitForHandshake, 'Too many others are showing their keys.');

@@ -7,7 +7,8 @@ import type { Home } from './homes';
 import type { Intake } from './intake';
 import { type Keeper, keeperMissing } from './keeper';
 import type { Link } from '../session/link';
-import { SessionReceiving } from './session-receive';
+import { limitSession } from '../store/limited';
+import { Session } from './session';
 import type { SessionRules } from './rules';
 
 /** What a receiver decides for all of its sessions. */
@@ -30,14 +31,16 @@ export interface Comer {
 }
 
 /** Opens the store for a session. `connect` makes further connections where we dialed, `intake` is the snapshot that it makes. */
-export async function openReceiving(options: ReceivingOptions, { hello, authorization, peer }: Comer, link: Link, connect?: (number: number) => Promise<void>, intake?: Intake): Promise<SessionReceiving> {
+export async function openReceiving(options: ReceivingOptions, { hello, authorization, peer }: Comer, link: Link, connect?: (number: number) => Promise<void>, intake?: Intake): Promise<Session> {
   const { store, allowance, backups } = intake?.home ?? (await options.home(authorization));
-  const sessionStore = await store.session(hello.digest ?? 'blake3', allowance).catch(async (error: unknown) => {
+  const ours = { ...rulesFor(options, authorization, peer), ...(backups ? { backups } : {}) };
+  const rules = intake ? stagingRules(ours) : ours;
+  const { digest: algorithm = 'blake3' } = hello;
+  const sessionStore = await store.session({ algorithm, peer, ifExists: rules.ifExists }).catch(async (error: unknown) => {
     await intake?.leave();
     throw error;
   });
-  const rules = { ...rulesFor(options, authorization, peer), ...(backups ? { backups } : {}) };
-  return new SessionReceiving(link, hello, sessionStore, intake ? stagingRules(rules) : rules, connect, intake);
+  return new Session(link, hello, { store: limitSession(sessionStore, allowance), rules, connect, intake });
 }
 
 /** What takes in the snapshot that a session makes, or what heals those that are there. Rejects with `usage` where no backups are kept, `not-authorized`, and like `OpenIntake`. */

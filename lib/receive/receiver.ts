@@ -15,7 +15,7 @@ import { receivePlain, type ReceiveRules } from './plain-receive';
 import { SessionHost } from './host';
 import type { Keeper } from './keeper';
 import { type LinkDeadlines, usualLinkDeadlines } from '../session/link';
-import type { SessionReceived } from './session-receive';
+import type { SessionReceived } from './session';
 import { Strangers } from './strangers';
 import { failureOf } from '../session/summary';
 

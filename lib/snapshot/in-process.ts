@@ -9,7 +9,8 @@ import type { Intake } from '../receive/intake';
 import { Link, type LinkDeadlines } from '../session/link';
 import type { Meeting, Met } from '../send/meeting';
 import { newSession } from '../session/opening';
-import { type SessionReceived, SessionReceiving } from '../receive/session-receive';
+import { type SessionReceived, Session } from '../receive/session';
+import { limitSession } from '../store/limited';
 import type { SessionRules } from '../receive/rules';
 import { type SessionSource, SessionTransfer } from '../send/transfer';
 
@@ -97,12 +98,12 @@ class InProcessMeeting implements Meeting {
   async first(signal: AbortSignal | undefined): Promise<Met> {
     if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
     const { home, rules, intake } = this.receiver;
-    const store = await home.store.session(this.algorithm, home.allowance).catch((error: unknown) => {
+    const store = await home.store.session({ algorithm: this.algorithm, peer: rules.peer, ifExists: rules.ifExists }).catch((error: unknown) => {
       throw asTransferError(error, 'directory', 'The receive directory cannot be used');
     });
     const [near, far] = memoryPair().map((stream) => new Link(new Connection(stream, 'this process', never), deadlines)) as [Link, Link];
     const hello = { type: 'hello', role: 'sender', version: sessionVersion, session: newSession(), connection: 0, digest: this.algorithm } as const;
-    this.received = new SessionReceiving(far, hello, store, rules, undefined, intake).run().finally(() => far.close());
+    this.received = new Session(far, hello, { store: limitSession(store, home.allowance), rules, intake }).run().finally(() => far.close());
     return { link: near, roundTrip: 0 };
   }
 

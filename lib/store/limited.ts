@@ -1,5 +1,6 @@
-import { TransferError } from '../errors';
+import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
+import type { OfferedFile, Room, SessionStore } from './session-store';
 import type { NewFile, StagedFile, Store } from './store';
 
 export interface Limits {
@@ -16,8 +17,8 @@ export interface Usage {
   bytes: number;
 }
 
-/** Room for one file. */
-export interface Room {
+/** What one file takes of an allowance. */
+export interface Share {
   /** Makes it `size` bytes in all. Throws `size` or `quota`. */
   grow(size: number): void;
   /** Gives all of it back, once. */
@@ -32,15 +33,15 @@ export class Allowance {
   ) {}
 
   /** Takes room for a file. Throws `size` or `quota`. */
-  take({ name, size }: { readonly name: string; readonly size: number }): Room {
-    const room = new TakenRoom(name, this.limits, this.usage);
+  take({ name, size }: { readonly name: string; readonly size: number }): Share {
+    const room = new TakenShare(name, this.limits, this.usage);
     room.grow(size);
     return room;
   }
 }
 
 /** One object without closures, since there is one for every file that is on its way. */
-class TakenRoom implements Room {
+class TakenShare implements Share {
   private taken = 0;
   private counted = true;
 
@@ -107,4 +108,66 @@ export function limitStore(store: Store, allowance: Allowance): Store {
       };
     },
   };
+}
+
+/**
+ * A session's store whose files take no more than `allowance` has. What is admitted counts as used until its room is settled, so that
+ * files that arrive at the same time cannot exceed the quota together.
+ */
+export function limitSession(store: SessionStore, allowance: Allowance): SessionStore {
+  return {
+    algorithm: store.algorithm,
+    verified: store.verified,
+    batch: store.batch,
+    lookup: (files) => store.lookup(files),
+    read: (files) => store.read(files),
+    owns: (names) => store.owns(names),
+    partial: (entry, basis) => store.partial(entry, basis),
+    release: () => store.release(),
+    async admit(files) {
+      const shares = files.map((file) => shareOf(file, allowance));
+      const within = files.filter((_, at) => !(shares[at] instanceof TransferError));
+      const rooms = await store.admit(within).catch((error: unknown) => {
+        for (const share of shares) if (!(share instanceof TransferError)) share.giveBack();
+        throw error;
+      });
+      let next = 0;
+      return shares.map((share) => {
+        if (share instanceof TransferError) return share;
+        const room = rooms[next++];
+        if (room && !(room instanceof TransferError)) return new LimitedRoom(room, share);
+        share.giveBack();
+        return room ?? new TransferError('unexpected', 'A store admitted fewer files than it was asked for.');
+      });
+    },
+  };
+}
+
+function shareOf({ name, size = 0 }: OfferedFile, allowance: Allowance): Share | TransferError {
+  try {
+    return allowance.take({ name, size });
+  } catch (error) {
+    return asTransferError(error, 'quota', 'There is no room');
+  }
+}
+
+class LimitedRoom implements Room {
+  constructor(
+    private readonly room: Room,
+    private readonly share: Share,
+  ) {}
+
+  async grow(size: number): Promise<void> {
+    this.share.grow(size);
+    await this.room.grow(size);
+  }
+
+  wrote(bytes: number): void {
+    this.room.wrote(bytes);
+  }
+
+  settle(kept: boolean): void {
+    if (!kept) this.share.giveBack();
+    this.room.settle(kept);
+  }
 }

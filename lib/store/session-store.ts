@@ -1,38 +1,180 @@
+import type { DigestAlgorithm } from '../digest/digest';
+import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
 import type { Digests, Verified } from '../progress';
-import type { BatchStore } from './local/batch';
-import type { PartialFiles } from './local/partial-files';
-import type { ReceiptIndex } from './local/receipt-index';
+import type { AlignedMemory, Lease } from '../threads/aligned-memory';
+import type { StandingSegment } from '../wire/standing';
+import type { DirectoryEntry, SymlinkEntry } from '../wire/session-list';
+import type { EarlierFile } from './local/group-place';
+import type { Committed, IfExists } from './store';
 
-export type { Standing } from './local/group-look';
+export type { EarlierFile } from './local/group-place';
 
-/** Room that was promised to a file. */
-export interface Admitted {
+/** Who stores, and by which rules; for one session, or for all of the plain wire. */
+export interface StoreUse {
+  /** Of all digests that are given and told. */
+  readonly algorithm: DigestAlgorithm;
+  /** Who sends: the id of a key. What one peer left unfinished, no other can go on with. */
+  readonly peer: string;
+  readonly ifExists: IfExists;
+}
+
+/** Room that is promised to one file. */
+export interface Room {
   /** It is `size` bytes by now, where nobody knew how many there would be. Rejects with `size`, `quota` or `space`. */
   grow(size: number): Promise<void>;
   /** So many more bytes of it have gone to the disk, and are not free there any more. */
   wrote(bytes: number): void;
-  /** Once: what was promised is on the disk by now, and stays there if `kept`, or is not needed. */
+  /** Once: what was promised is stored, if `kept`, or is not needed. */
   settle(kept: boolean): void;
 }
 
-/** A store as one session uses it: the same promises as `Store`, for pieces of large files and for groups of small ones. */
+/** What is at a name already. */
+export interface Existing {
+  readonly kind: 'file' | 'directory' | 'symlink' | 'other';
+  /** In bytes. */
+  readonly size: number;
+  /** The digests of a receipt that still holds for the offered entry: neither this file nor its source was touched since. */
+  readonly known: Digests | undefined;
+}
+
+/** What a file at a name reads as. Goes back into a batch as it is, so that the store can tell whether the file was touched since. */
+export interface ExistingContent {
+  /** In bytes. */
+  readonly size: number;
+  readonly digest: string;
+}
+
+/** A regular file that is to be stored, as its sender tells of it. */
+export interface OfferedFile {
+  /** The number of its entry. */
+  readonly file: number;
+  readonly name: EntryName;
+  /** In bytes; undefined while nobody knows. */
+  readonly size: number | undefined;
+  /** Permission bits, 0 to 0o777; absent: those that any new file gets here. */
+  readonly mode?: number | undefined;
+  /** When the source was modified, and changed in any way, in ns since 1970; absent: the file gets the time of its arrival, and is never `known`. */
+  readonly mtime?: bigint | undefined;
+  readonly ctime?: bigint | undefined;
+}
+
+/** A small file with the digest that the sender has of it, of the use's algorithm. */
+export interface SmallFile {
+  readonly entry: OfferedFile;
+  readonly digest: string;
+}
+
+/**
+ * A store as one session uses it: large files as partial files, everything else in batches. Every store keeps these promises, and
+ * one conformance suite runs them on each:
+ *
+ * 1. Under a final name there is a whole, verified file or nothing new, at any instant.
+ * 2. What was not committed leaves nothing behind, not even a directory; but a partial file that was suspended.
+ * 3. What is at a name already is never replaced, unless `ifExists` says so. The same content is success under every rule.
+ * 4. Nothing is written outside the store, whatever is in the way of a name.
+ * 5. A failure while writing, flushing or reading back is final for that file, and for all of its batch.
+ */
 export interface SessionStore {
-  /** Of the session. */
-  readonly algorithm: keyof Digests;
+  readonly algorithm: DigestAlgorithm;
   /** How far reading back goes in this store. */
   readonly verified: Verified;
-  /** Large files, which survive an interruption. */
-  readonly partials: PartialFiles;
-  /** Everything else, durable in batches. */
-  readonly group: BatchStore;
-  /** What this store has given receipts for. */
-  readonly index: ReceiptIndex;
+  /** Looks up a whole offer at once: what is at the names of these files, in their order; undefined where nothing is. Rejects with `disk`. */
+  lookup(files: readonly OfferedFile[]): Promise<(Existing | undefined)[]>;
+  /** Reads the regular files at the names of these, in their order; undefined for anything else, and for what cannot be read. */
+  read(files: readonly OfferedFile[]): Promise<(ExistingContent | undefined)[]>;
+  /** Whether this store gave a receipt for the regular files at these names, and nobody has touched them since. */
+  owns(names: readonly EntryName[]): Promise<boolean[]>;
+  /** Promises room to files, in their order. Those that get none have a failure with `size`, `quota` or `space`. */
+  admit(files: readonly OfferedFile[]): Promise<(Room | TransferError)[]>;
   /**
-   * Promises room for a file; `size` in bytes, undefined where nobody knows. `there` are on the disk already, from an earlier try.
-   * Rejects with `size`, `quota` or `space`.
+   * The unfinished file of this entry and peer, or a new one. One that is in use by an earlier session of the same peer is suspended
+   * first. `basis` may be alike in part: what is at its name, or an earlier file. Rejects with `disk` or `space`.
    */
-  admit(file: { readonly name: EntryName; readonly size: number | undefined; readonly there?: number }): Promise<Admitted>;
-  /** Ends the session's use of the store. */
+  partial(entry: OfferedFile, basis: 'existing' | EarlierFile | undefined): Promise<PartialFile>;
+  readonly batch: Batch;
+  /** Ends this use of the store. What is in the batch and not committed is thrown away; partial files are ended before. */
   release(): Promise<void>;
+}
+
+/** A segment that is here, and what it reads as from the disk. */
+export interface SegmentDigest {
+  readonly segment: number;
+  readonly digest: string;
+}
+
+/**
+ * A file on its way into a store, piece by piece, in any order. One of `commit`, `discard` and `suspend` ends it. What is written
+ * survives `suspend` and the end of the process.
+ */
+export interface PartialFile {
+  /** Memory for pieces: page-aligned, and so many at once for all files of the store. */
+  readonly memory: AlignedMemory;
+  /** The segments that are here, read back; from now on nothing counts as here until it is kept or put again. Rejects with `disk`. */
+  held(): Promise<readonly SegmentDigest[]>;
+  /** What the basis reads as; until `held` is asked again, it can be copied. Empty where there is none. */
+  basis(): Promise<readonly StandingSegment[]>;
+  /** Waits until the disk can take a piece. Rejects with `disk`, `space`, or because it has ended. */
+  room(): Promise<void>;
+  /** Takes a piece; gives the memory back when it is written. False if it was not needed: it is here, or the file is being read back. */
+  put(lease: Lease, offset: number, length: number): boolean;
+  /** As `put`, for a run of zeros of whole pieces. */
+  zero(offset: number, length: number): boolean;
+  /** As `put`, for bytes at `from` in the basis. Throws `bad-header` for bytes that `basis` did not tell of. */
+  copy(offset: number, length: number, from: number): boolean;
+  /** These segments are as they should be. Throws `bad-header` for those that `held` did not tell of. */
+  keep(first: number, count: number): void;
+  /** When the sender has sent everything: resolves once all `size` bytes are here and written. Rejects with what is final for this file. */
+  whole(size: number): Promise<void>;
+  /**
+   * Makes it durable, reads all of it back and compares. Rejects with `mismatch`, after which `held` tells what is here, and with
+   * what is final for this file. `onProgress` gets the bytes read back so far.
+   */
+  verify(size: number, digests: Digests, onProgress?: (done: number) => void): Promise<void>;
+  /** After `verify`: puts the file under its final name, durably. Rejects with `exists`, `name` or `disk`. */
+  commit(): Promise<Committed>;
+  /** Throws away all of it. */
+  discard(): Promise<void>;
+  /** Ends it for now: what is durable is kept for the next offer of the same name, size and mtime by the same peer. */
+  suspend(): Promise<void>;
+}
+
+/** What became of an entry of a batch. */
+export type BatchOutcome =
+  /** It is under its own name now, by a write of this store. */
+  | 'stored'
+  /** It is at `path`, or was there already. */
+  | Committed
+  | TransferError;
+
+/**
+ * Entries that become durable together. One is open at any time; `commit` closes it, and the next one is open at once. Where a write
+ * or a sync fails, nothing of the batch is believed.
+ */
+export interface Batch {
+  /** For the contents of bundles. */
+  readonly memory: AlignedMemory;
+  /** How many entries and bytes are in the one that is open. */
+  readonly open: { readonly entries: number; readonly bytes: number };
+  /** Starts what will be needed: small files are coming. */
+  warm(): void;
+  /**
+   * Takes files whose contents follow one another from `lease.bytes[0]` on. Resolves, and has given the memory back, once they are
+   * written. Those that cannot be written come out of `commit` as failures.
+   */
+  write(lease: Lease, files: readonly SmallFile[]): Promise<void>;
+  /** Takes a file that is at its name already, as `read` read it: it becomes durable with the others. */
+  existing(file: SmallFile, content: ExistingContent): void;
+  /** Takes a symbolic link. It is never followed. */
+  symlink(entry: SymlinkEntry): void;
+  /** Takes a directory. One that exists is as good; `finishDirectories` sets mode and mtime. */
+  directory(entry: DirectoryEntry): void;
+  /** Commits the open batch; what became of its entries, by their number, in the order in which they came. One commit at a time. */
+  commit(): Promise<ReadonlyMap<number, BatchOutcome>>;
+  /** Makes hard links to what this store holds at `target`, once that is committed. */
+  link(entries: readonly { readonly file: number; readonly name: EntryName; readonly target: EntryName }[]): Promise<ReadonlyMap<number, BatchOutcome>>;
+  /** Makes files one more name of an earlier one, whose content, mode and mtime they share, in place of whatever is there. */
+  linkEarlier(files: readonly (SmallFile & { readonly earlier: EarlierFile })[]): Promise<ReadonlyMap<number, BatchOutcome>>;
+  /** Sets mode and mtime of directories, when nothing will be stored in them any more. */
+  finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>>;
 }

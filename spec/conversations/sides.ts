@@ -12,12 +12,11 @@ import { createKey, parseTicket } from '../../lib/net/ticket';
 import { dialSecured } from '../../lib/net/tls';
 import type { Digests } from '../../lib/progress';
 import { receivePlain } from '../../lib/receive/plain-receive';
-import { SessionReceiving } from '../../lib/receive/session-receive';
+import { Session } from '../../lib/receive/session';
 import { PlainSender } from '../../lib/send/plain-sender';
 import { SessionTransfer } from '../../lib/send/transfer';
 import { Link } from '../../lib/session/link';
 import { failureOf } from '../../lib/session/summary';
-import { Allowance } from '../../lib/store/limited';
 import { LocalStore } from '../../lib/store/local/local';
 import { sessionVersion } from '../../lib/wire/hello';
 import { SessionPort } from '../net/session-port';
@@ -149,8 +148,8 @@ async function sessionInProcess(
     digest,
   } as const;
   const link = new Link(connection);
-  const session = await store.session(digest, new Allowance({}, { bytes: 0 }));
-  await new SessionReceiving(link, hello, session, { peer: 'vectors', ifExists, mayCompare: true, on: () => undefined })
+  const session = await store.session({ algorithm: digest, peer: 'vectors', ifExists });
+  await new Session(link, hello, { store: session, rules: { peer: 'vectors', ifExists, mayCompare: true, on: () => undefined } })
     .run()
     .finally(() => link.close());
 }

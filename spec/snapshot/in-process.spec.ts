@@ -124,9 +124,10 @@ describe('a session within one process', () => {
     const worn = new TransferError('disk', 'Worn out.');
     const standing = (session: LocalStore['session']): Home => ({ store: new Proxy(store, { get: (of, key) => (key === 'session' ? session : (Reflect.get(of, key) as unknown)) }), allowance, directory: place });
     expect(await failing(sending([source.at('small')], {}, standing(() => Promise.reject(worn))))).to.equal(worn);
-    const releasing = standing(async (algorithm) => {
-      const opened = await store.session(algorithm, allowance);
-      return { ...opened, release: () => opened.release().then(() => Promise.reject(worn)) };
+    const releasing = standing(async (use) => {
+      const opened = await store.session(use);
+      const release = (): Promise<void> => opened.release().then(() => Promise.reject(worn));
+      return new Proxy(opened, { get: (of, key) => (key === 'release' ? release : (Reflect.get(of, key) as unknown)) });
     });
     expect(await failing(sending([source.at('small')], {}, releasing))).to.equal(worn);
   });

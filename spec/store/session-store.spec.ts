@@ -2,10 +2,11 @@ import { expect } from 'chai';
 import fs from 'node:fs';
 import { mkdir, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { TransferError } from '../../lib/errors';
 import { parseEntryName } from '../../lib/name';
-import { Allowance, type Limits, type Usage } from '../../lib/store/limited';
+import { Allowance, type Limits, limitSession, type Usage } from '../../lib/store/limited';
 import { LocalStore } from '../../lib/store/local/local';
-import type { SessionStore } from '../../lib/store/session-store';
+import type { Room, SessionStore } from '../../lib/store/session-store';
 import { codeOf, content, md5Of } from './delivery';
 import { emptyDirectory } from './local/local-place';
 
@@ -27,9 +28,15 @@ describe('SessionStore', () => {
   });
 
   async function open(limits: Limits = {}, usage?: Usage): Promise<SessionStore> {
-    const session = await store.session('md5', new Allowance(limits, usage));
+    const session = limitSession(await store.session({ algorithm: 'md5', peer: 'p', ifExists: 'refuse' }), new Allowance(limits, usage));
     sessions.push(session);
     return session;
+  }
+  /** What one file of so many bytes is promised. */
+  async function admit(session: SessionStore, size: number | undefined): Promise<Room> {
+    const [room] = await session.admit([{ file: 0, name, size }]);
+    if (room === undefined || room instanceof TransferError) throw room ?? new Error('nothing came back');
+    return room;
   }
   const free = async (): Promise<number> => {
     const { bavail, bsize } = await statfs(directory);
@@ -38,11 +45,11 @@ describe('SessionStore', () => {
 
   it('refuses a file that is too large for the receiver, its quota or its disk, and takes others', async () => {
     const session = await open({ maxSize: 10 * mib, quota: 15 * mib });
-    expect(await codeOf(session.admit({ name, size: 10 * mib + 1 }))).to.equal('size');
-    await session.admit({ name, size: 10 * mib });
-    expect(await codeOf(session.admit({ name, size: 5 * mib + 1 }))).to.equal('quota');
-    await session.admit({ name, size: 5 * mib });
-    expect(await codeOf((await open()).admit({ name, size: 2 ** 50 }))).to.equal('space');
+    expect(await codeOf(admit(session, 10 * mib + 1))).to.equal('size');
+    await admit(session, 10 * mib);
+    expect(await codeOf(admit(session, 5 * mib + 1))).to.equal('quota');
+    await admit(session, 5 * mib);
+    expect(await codeOf(admit((await open()), 2 ** 50))).to.equal('space');
   });
 
   // Found by the fault experiment failing-calls.
@@ -69,69 +76,69 @@ describe('SessionStore', () => {
   });
 
   it('leaves the directory free although its receipts could not be kept (fault experiment failing-calls)', async () => {
-    const { index } = await open();
+    const { batch } = await open();
     await mkdir(path.join(directory, '.sendall/receipts'));
-    index.remember('a', { size: 1, ino: 1n, mtimeNs: 1n, ctimeNs: 1n, sourceMtime: 1n, sourceCtime: 1n, digests: {}, verified: 'cache' });
+    await batch.write(await batch.memory.lease(), [{ entry: { file: 7, name, size: 0 }, digest: md5Of(content(0)) }]);
+    expect([...(await batch.commit())]).to.deep.equal([[7, 'stored']]);
     for (const session of sessions.splice(0)) await session.release();
-    expect(await codeOf(store.close())).to.equal('disk');
+    await store.close();
     store = await LocalStore.open(directory);
   });
 
   it('gives back what was admitted and not kept, also where the disk had no room for it', async () => {
     const session = await open({ quota: 2 ** 51 });
-    expect(await codeOf(session.admit({ name, size: 2 ** 51 }))).to.equal('space');
+    expect(await codeOf(admit(session, 2 ** 51))).to.equal('space');
     const usage = { bytes: 0 };
     const small = await open({ quota: 10 }, usage);
-    (await small.admit({ name, size: 10 })).settle(false);
+    (await admit(small, 10)).settle(false);
     expect(usage.bytes).to.equal(0);
-    const kept = await small.admit({ name, size: 8 });
+    const kept = await admit(small, 8);
     kept.settle(true);
     kept.settle(true);
     expect(usage.bytes).to.equal(8);
-    expect(await codeOf(small.admit({ name, size: 3 }))).to.equal('quota');
+    expect(await codeOf(admit(small, 3))).to.equal('quota');
   });
 
   it('lets a file grow of which nobody knows the size, up to the limits', async () => {
     const usage = { bytes: 0 };
     const session = await open({ maxSize: 6 * mib, quota: 9 * mib }, usage);
-    const stream = await session.admit({ name, size: undefined });
+    const stream = await admit(session, undefined);
     for (const size of [mib, 5 * mib, 2 * mib, 6 * mib]) await stream.grow(size);
     expect(usage.bytes).to.equal(6 * mib);
     expect(await codeOf(stream.grow(6 * mib + 1))).to.equal('size');
-    const other = await session.admit({ name, size: undefined });
+    const other = await admit(session, undefined);
     await other.grow(3 * mib);
     expect(await codeOf(other.grow(4 * mib))).to.equal('quota');
     stream.settle(false);
     await other.grow(6 * mib);
     expect(usage.bytes).to.equal(6 * mib);
-    expect(await codeOf((await (await open()).admit({ name, size: undefined })).grow(2 ** 50))).to.equal('space');
+    expect(await codeOf((await admit((await open()), undefined)).grow(2 ** 50))).to.equal('space');
   });
 
-  it('promises the same space to nobody twice, and none for what is written or here already', async () => {
+  it('promises the same space to nobody twice, and none for what is written', async () => {
     const session = await open();
     const most = Math.floor((await free()) * 0.6);
-    const first = await session.admit({ name, size: most });
-    expect(await codeOf(session.admit({ name, size: most }))).to.equal('space');
+    const first = await admit(session, most);
+    expect(await codeOf(admit(session, most))).to.equal('space');
     first.wrote(most / 2);
-    (await session.admit({ name, size: Math.floor(most * 0.9) })).settle(false);
-    (await session.admit({ name, size: 3 * most, there: 3 * most - mib })).settle(false);
+    (await admit(session, Math.floor(most * 0.9))).settle(false);
     first.settle(false);
-    (await session.admit({ name, size: most })).settle(false);
+    (await admit(session, most)).settle(false);
   });
 
   it('shares what is used among all who may keep something in a directory, each with limits of its own', async () => {
     const usage = { bytes: 0 };
     const one = await open({ quota: 10 }, usage);
     const other = await open({ quota: 20 }, usage);
-    await one.admit({ name, size: 8 });
-    expect(await codeOf(other.admit({ name, size: 13 }))).to.equal('quota');
-    await other.admit({ name, size: 12 });
-    expect(await codeOf(one.admit({ name, size: 1 }))).to.equal('quota');
+    await admit(one, 8);
+    expect(await codeOf(admit(other, 13))).to.equal('quota');
+    await admit(other, 12);
+    expect(await codeOf(admit(one, 1))).to.equal('quota');
   });
 
   it('tells what regular files read as, and nothing of anything else', async () => {
     const session = await open();
-    const read = async (...names: string[]): Promise<(string | undefined)[]> => (await session.group.there.read(names.map((each) => parseEntryName(each)))).map((found) => found?.digest);
+    const read = async (...names: string[]): Promise<(string | undefined)[]> => (await session.read(names.map((each) => ({ file: 0, name: parseEntryName(each), size: undefined })))).map((found) => found?.digest);
     expect(await read('d/f')).to.deep.equal([undefined]);
     await mkdir(path.join(directory, 'd', 'directory'), { recursive: true });
     await writeFile(path.join(directory, 'd', 'f'), content(5000));

@@ -2,18 +2,19 @@ import { randomFillSync } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
 import { DigestPool } from '../../digest/digest-pool';
 import { asTransferError, TransferError } from '../../errors';
-import { printable } from '../../name';
-import type { Digests, Verified } from '../../progress';
+import { type EntryName, printable } from '../../name';
+import type { Verified } from '../../progress';
 import { DirectoryTree } from './directory-tree';
 import { BatchStore } from './batch';
 import { BatchThreads } from './batch-threads';
-import type { Allowance, Room } from '../limited';
 import { probe, type Abilities } from './local-probe';
 import { alreadyThere, LocalFile } from './local-file';
 import { PartialFiles } from './partial-files';
 import { ReceiptIndex } from './receipt-index';
 import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory } from './receive-directory';
-import type { Admitted, SessionStore } from '../session-store';
+import { LocalSession } from './local-session';
+import { Receipts } from './receipts';
+import type { OfferedFile, Room, SessionStore, StoreUse } from '../session-store';
 import { diskError, type StagedBytes } from './staged-bytes';
 import { LargeBytes, LargeMemory } from './staged-large';
 import { SmallBytes, smallFile, SmallFileLanes } from './staged-small';
@@ -39,7 +40,7 @@ export class LocalStore implements Store {
   /** Read while nobody waits for it; who needs it is told if that failed. */
   private readonly index: Promise<ReceiptIndex>;
   /** What sessions keep from one run to the next; opened for the first of them. */
-  private kept: Promise<{ readonly partials: PartialFiles; readonly index: ReceiptIndex }> | undefined;
+  private kept: Promise<{ readonly partials: PartialFiles; readonly index: ReceiptIndex; readonly receipts: Receipts }> | undefined;
 
   private constructor(
     private readonly tree: DirectoryTree,
@@ -108,30 +109,11 @@ export class LocalStore implements Store {
     return LargeBytes.create(file, { ...place, wrote, memory, pool });
   }
 
-  /** The store as one session uses it, whose digests are `algorithm`. Rejects with `directory` or `disk`. */
-  async session(algorithm: keyof Digests, allowance: Allowance): Promise<SessionStore> {
+  /** See `Store.session`. */
+  async session(use: StoreUse): Promise<SessionStore> {
     this.kept ??= this.openKept();
-    const { partials, index } = await this.kept;
-    const { verified } = this;
-    const promise: Promising = (file) => this.promise(file);
-    const group = this.openGroup(algorithm);
-    return {
-      algorithm,
-      verified,
-      partials,
-      index,
-      group,
-      admit: async ({ name, size = 0, there = 0 }) => {
-        const room = allowance.take({ name, size });
-        try {
-          return new Promised(name, size, room, await this.promise({ name, size: Math.max(0, size - there) }), promise);
-        } catch (error) {
-          room.giveBack();
-          throw error;
-        }
-      },
-      release: () => group.close(),
-    };
+    const { partials, receipts } = await this.kept;
+    return new LocalSession(use, { verified: this.verified, partials, receipts, promise: (files, here) => this.promiseEach(files, here) }, this.openBatches(use.algorithm));
   }
 
   async close(): Promise<void> {
@@ -142,7 +124,7 @@ export class LocalStore implements Store {
     await undoAll(kept ? [...undo, () => kept.index.close().catch(ignored('without its receipts the files of a directory are read again')), () => kept.partials.close()] : undo, 'The receive directory could not be closed');
   }
 
-  private openGroup(algorithm: keyof Digests): BatchStore {
+  private openBatches(algorithm: StoreUse['algorithm']): BatchStore {
     const { tree, verified, threads } = this;
     try {
       return new BatchStore({ tree, staging: this.opened.staging, verified, algorithm, threads });
@@ -152,32 +134,49 @@ export class LocalStore implements Store {
   }
 
   /** What fails is tried again for the next session. */
-  private async openKept(): Promise<{ partials: PartialFiles; index: ReceiptIndex }> {
+  private async openKept(): Promise<{ partials: PartialFiles; index: ReceiptIndex; receipts: Receipts }> {
     const { tree, pool, verified, memory } = this;
     const { own } = this.opened;
     try {
       const index = await this.index.catch(() => ReceiptIndex.open(own));
-      return { partials: await PartialFiles.in(own, { tree, pool, verified, direct: this.abilities.direct, memory: memory.pieces }), index };
+      const receipts = new Receipts(index, tree.root.at('.'), verified);
+      return { partials: await PartialFiles.in(own, { tree, pool, verified, direct: this.abilities.direct, memory: memory.pieces, receipts }), index, receipts };
     } catch (error) {
       this.kept = undefined;
       throw error;
     }
   }
 
-  /**
-   * Promises a file its room: free space less what others were promised and have not written yet. A little stale for small
-   * files, since full disks are noticed anyway. What comes back takes bytes off this promise.
-   */
-  private async promise(file: Pick<NewFile, 'name' | 'size'>): Promise<Redeem> {
-    if (file.size >= worthLooking || Date.now() - this.free.at > freeSpaceGoodFor) {
-      const { bavail, bsize } = await statfs(this.opened.root.at('.'));
-      this.free = { bytes: bavail * bsize, at: Date.now() };
-    }
+  /** See `LocalShared.promise`: free space less what others were promised and have not written yet. */
+  private async promiseEach(files: readonly OfferedFile[], here: readonly number[]): Promise<(Room | TransferError)[]> {
+    await this.lookAtFree(files.some(({ size = 0 }) => size >= worthLooking));
+    return files.map(({ name, size = 0 }, at) => {
+      const lacks = Math.max(0, size - (here[at] ?? 0));
+      try {
+        return new PromisedRoom(name, size, this.promiseNow(name, lacks), (more) => this.promise({ name, size: more }));
+      } catch (error) {
+        return asTransferError(error, 'space', 'There is no room');
+      }
+    });
+  }
+
+  private async promise({ name, size }: Pick<NewFile, 'name' | 'size'>): Promise<Redeem> {
+    await this.lookAtFree(size >= worthLooking);
+    return this.promiseNow(name, size);
+  }
+
+  /** A little stale for small files, since full disks are noticed anyway. */
+  private async lookAtFree(now: boolean): Promise<void> {
+    if (!now && Date.now() - this.free.at <= freeSpaceGoodFor) return;
+    const { bavail, bsize } = await statfs(this.opened.root.at('.'));
+    this.free = { bytes: bavail * bsize, at: Date.now() };
+  }
+
+  /** What comes back takes bytes off the promise. Throws `space`. */
+  private promiseNow(name: EntryName, size: number): Redeem {
     const left = this.free.bytes - this.promised;
-    if (file.size > left) {
-      throw new TransferError('space', `${printable(file.name)} needs ${String(file.size)} bytes, and ${String(Math.max(0, left))} are free on the receiver.`);
-    }
-    let owed = file.size;
+    if (size > left) throw new TransferError('space', `${printable(name)} needs ${String(size)} bytes, and ${String(Math.max(0, left))} are free on the receiver.`);
+    let owed = size;
     this.promised += owed;
     return (bytes) => {
       const redeemed = Math.min(bytes, owed);
@@ -202,32 +201,28 @@ export class LocalStore implements Store {
 
 /** Takes bytes off a promise. */
 type Redeem = (bytes: number) => void;
-type Promising = (file: Pick<NewFile, 'name' | 'size'>) => Promise<Redeem>;
 
-/** One object for every file that is on its way: as closures it would take several times the memory. */
-class Promised implements Admitted {
+/** One object for every file that is on its way. */
+class PromisedRoom implements Room {
   constructor(
-    private readonly name: NewFile['name'],
+    private readonly name: EntryName,
     private size: number,
-    private readonly room: Room,
     private readonly redeem: Redeem,
-    private readonly promise: Promising,
+    private readonly promise: (bytes: number) => Promise<Redeem>,
   ) {}
 
   async grow(size: number): Promise<void> {
-    this.room.grow(size);
     const more = size - this.size;
     this.size = Math.max(this.size, size);
     // Looked at and not promised: it is written at once.
-    if (more > 0) (await this.promise({ name: this.name, size: more }))(more);
+    if (more > 0) (await this.promise(more))(more);
   }
 
   wrote(bytes: number): void {
     this.redeem(bytes);
   }
 
-  settle(kept: boolean): void {
-    if (!kept) this.room.giveBack();
+  settle(): void {
     // More than is left of it counts as all of it.
     this.redeem(this.size);
   }

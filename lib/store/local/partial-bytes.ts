@@ -19,13 +19,17 @@ import { isZero } from '../../wire/zeros';
 /** As for a file that arrives in order; see `LargeBytes`. */
 const mostBehind = 64 * 1024 * 1024;
 const writesInFlight = 6;
+/** The permissions of a new file, as any program would make it. */
+const usualMode = 0o666 & ~process.umask();
 
 export interface PartialContent {
   readonly name: EntryName;
   /** Bytes; undefined while nobody knows. */
   readonly size: number | undefined;
-  readonly mode: number;
-  readonly mtime: bigint;
+  /** Permission bits; absent: those that any new file gets here. */
+  readonly mode?: number | undefined;
+  /** In ns since 1970; absent: the time at which it is written. */
+  readonly mtime?: bigint | undefined;
   /** What will be computed while reading back. */
   readonly algorithm: keyof Digests;
 }
@@ -150,8 +154,8 @@ export class PartialBytes implements StagedBytes {
     try {
       // Holes at the end, and the padding of the last sector.
       if (!direct || size % alignment !== 0 || (await handle.stat()).size !== size) await handle.truncate(size);
-      await handle.chmod(this.content.mode);
-      setFileTime(handle.fd, this.content.mtime);
+      await handle.chmod(this.content.mode ?? usualMode);
+      if (this.content.mtime !== undefined) setFileTime(handle.fd, this.content.mtime);
       // A failed fsync is final: the kernel forgets which bytes it could not write, and a second one would succeed.
       await handle.sync();
       actual = await this.readBack.finish(size);

@@ -1,6 +1,7 @@
 import type { AlignedMemory, Lease } from '../../threads/aligned-memory';
 import { TransferError } from '../../errors';
-import { type EntryName, printable } from '../../name';
+import { printable } from '../../name';
+import { ignored, trace } from '../../trace';
 import type { Digests } from '../../progress';
 import { segmentSizeOf } from '../../wire/segment';
 import type { StandingSegment } from '../../wire/standing';
@@ -8,20 +9,16 @@ import { rm } from 'node:fs/promises';
 import { JournalEnd, writeJournal } from './journal';
 import { type FilePlace, LocalFile } from './local-file';
 import type { PartialBytes } from './partial-bytes';
+import type { Receipts } from './receipts';
 import type { StandingFile } from './standing-file';
 import { discarded } from './staged-bytes';
+import type { OfferedFile, PartialFile, SegmentDigest } from '../session-store';
 import type { Committed, IfExists } from '../store';
 
 /** A file that is offered to be received in pieces. */
-export interface PartialOffer {
+export interface PartialOffer extends OfferedFile {
   /** Who sends it: the id of a key. What one peer left unfinished, no other can go on with. */
   readonly peer: string;
-  readonly name: EntryName;
-  /** Bytes; undefined while nobody knows. */
-  readonly size: number | undefined;
-  /** Of the source, in ns since 1970. */
-  readonly mtime: bigint;
-  readonly mode: number;
   readonly algorithm: keyof Digests;
   readonly ifExists: IfExists;
 }
@@ -36,14 +33,10 @@ export interface PartialState {
   readonly bytes: PartialBytes;
   readonly place: FilePlace;
   readonly memory: AlignedMemory;
+  /** Keeps the receipt of what was committed. */
+  readonly receipts: Receipts;
   /** Called once, when it was committed, discarded or suspended. */
-  readonly ended: (file: PartialFile) => void;
-}
-
-/** A segment that is here, and what it reads as from the disk. */
-export interface SegmentDigest {
-  readonly segment: number;
-  readonly digest: string;
+  readonly ended: (file: LocalPartialFile) => void;
 }
 
 const journalEvery = 2_000;
@@ -56,7 +49,7 @@ const journalFrom = 16;
  * A file on its way into a store, piece by piece; what is here survives the end of the process. One of `commit`, `discard`
  * and `suspend` ends it.
  */
-export class PartialFile {
+export class LocalPartialFile implements PartialFile {
   private segments: readonly number[];
   /** What `held` told of: only that can be kept. */
   private told: ReadonlySet<number> = new Set();
@@ -72,6 +65,7 @@ export class PartialFile {
   private syncing: Promise<void> | undefined;
   private finished: LocalFile | undefined;
   private end: Promise<void> | undefined;
+  private digests: Digests = {};
   /** Whether bytes may stand where nothing was put in this session. */
   private used: boolean;
 
@@ -105,7 +99,7 @@ export class PartialFile {
   }
 
   /** What may be alike in part reads as this; until `held` is asked again, it can be copied. Nothing where nothing stands there. */
-  async standing(): Promise<readonly StandingSegment[]> {
+  async basis(): Promise<readonly StandingSegment[]> {
     const { size, algorithm } = this.offer;
     const segments = (size === undefined ? undefined : await this.state.standing?.segments(size, algorithm)) ?? [];
     this.reach = segments.reduce((most, segment) => Math.max(most, segment.offset + segment.size), 0);
@@ -152,7 +146,7 @@ export class PartialFile {
     this.pieces++;
     this.piecesSince++;
     this.added.push(...segments);
-    if (this.pieces < journalFrom || this.end || this.finished || this.offer.size === undefined) return;
+    if (this.pieces < journalFrom || this.end || this.finished || !this.resumes) return;
     this.adding ??= this.addToJournal()
       .catch(journalFailed)
       .finally(() => {
@@ -181,6 +175,7 @@ export class PartialFile {
     await this.whole(size);
     await this.journaled();
     bytes.expect(digests);
+    this.digests = digests;
     this.finished = new LocalFile({ name, size, digests, ifExists }, bytes, { ...place, ended: () => undefined });
     await this.finished.verify(onProgress);
   }
@@ -196,6 +191,7 @@ export class PartialFile {
       await this.forgetJournal();
     });
     const [committed] = await Promise.all([committing, this.end]);
+    await this.state.receipts.keep(this.offer, committed.path, this.digests);
     return committed;
   }
 
@@ -210,7 +206,7 @@ export class PartialFile {
    * it gets `reason`.
    */
   suspend(reason?: TransferError): Promise<void> {
-    if (this.offer.size === undefined) return this.discard();
+    if (!this.resumes) return this.discard();
     this.end ??= this.finishWith(async () => {
       const { bytes } = this.state;
       try {
@@ -218,12 +214,18 @@ export class PartialFile {
         const kept = await this.writeJournal();
         await bytes.release(reason);
         if (kept > 0) return;
-      } catch {
-        // What could not be made durable is not kept: "discard, receive again".
+      } catch (error) {
+        // What could not be made durable is not kept: discard, receive again.
+        trace('%s is not kept for later: %o', this.offer.name, error);
       }
       await this.remove();
     });
     return this.end;
+  }
+
+  /** Whether an offer of the same file can be told from others later. */
+  private get resumes(): boolean {
+    return this.offer.size !== undefined && this.offer.mtime !== undefined;
   }
 
   private async remove(): Promise<void> {
@@ -258,7 +260,7 @@ export class PartialFile {
 
   /** What a journal says now. */
   private written(): Parameters<typeof writeJournal>[1] {
-    const { peer, name, size = 0, mtime } = this.offer;
+    const { peer, name, size = 0, mtime = 0n } = this.offer;
     const segments = [...new Set([...this.segments, ...this.state.bytes.segments])].sort((a, b) => a - b);
     return { peer, name, size, mtime, segments };
   }

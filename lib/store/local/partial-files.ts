@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -6,13 +6,17 @@ import type { AlignedMemory } from '../../threads/aligned-memory';
 import { errnoOf, TransferError } from '../../errors';
 import type { Located } from '../../threads/walker';
 import { type EntryName, printable } from '../../name';
+import { ignored } from '../../trace';
 import type { Directory } from './directory';
 import { readJournal } from './journal';
 import type { FilePlace } from './local-file';
 import { PartialBytes } from './partial-bytes';
-import { PartialFile, type PartialOffer } from './partial-file';
+import { LocalPartialFile, type PartialOffer } from './partial-file';
 import { openPrivate, removeEmpty } from './receive-directory';
+import type { Receipts } from './receipts';
 import { diskError } from './staged-bytes';
+import type { OfferedFile } from '../session-store';
+import { smallFile } from '../../wire/segment';
 import { createStandingLane, StandingFile } from './standing-file';
 
 const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
@@ -28,11 +32,12 @@ export interface Update {
 export interface PartialFilesPlace extends Omit<FilePlace, 'ended'> {
   readonly direct: boolean;
   readonly memory: AlignedMemory;
+  readonly receipts: Receipts;
 }
 
 /** The unfinished files of a receive directory, each with its journal, in a private directory of their own. */
 export class PartialFiles {
-  private readonly open = new Map<string, PartialFile>();
+  private readonly open = new Map<string, LocalPartialFile>();
   /** Files that are being opened, by the same keys: two at once would write into one. */
   private readonly opening = new Map<string, Promise<unknown>>();
   private readonly standing = createStandingLane();
@@ -54,10 +59,10 @@ export class PartialFiles {
    * The unfinished file of this offer, or a new one. One that is in use by an earlier connection of the same peer is suspended
    * first. With `update` there is a file whose bytes need not be sent where they are the same. Rejects with `disk` or `space`.
    */
-  take(offer: PartialOffer, update: Update | false): Promise<PartialFile> {
+  take(offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
     // The thread that reads back is there by the time when there is something to read.
     this.place.pool.warm();
-    const base = baseOf(offer.peer, offer.name);
+    const base = offer.mtime === undefined ? randomBytes(16).toString('hex') : baseOf(offer.peer, offer.name);
     const taking = (this.opening.get(base) ?? Promise.resolve()).then(() => this.takeOver(base, offer, update));
     const settled: Promise<unknown> = taking
       .catch(() => undefined)
@@ -68,7 +73,7 @@ export class PartialFiles {
     return taking;
   }
 
-  private async takeOver(base: string, offer: PartialOffer, update: Update | false): Promise<PartialFile> {
+  private async takeOver(base: string, offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
     await this.open.get(base)?.suspend(takenOver(offer.name));
     const place = this.directory.at(base);
     const journalPath = `${place}.journal`;
@@ -79,7 +84,7 @@ export class PartialFiles {
       const segments = resumable ?? (await this.anew(place, journalPath));
       const handle = await open(place, O_CREAT | O_NOFOLLOW | O_RDWR | (this.place.direct ? (O_DIRECT ?? 0) : 0), 0o600);
       const standing = update && (await this.findStanding(offer.name, update).catch(closing(handle)));
-      const file: PartialFile = new PartialFile(offer, {
+      const file: LocalPartialFile = new LocalPartialFile(offer, {
         path: place,
         journalPath,
         segments,
@@ -87,21 +92,27 @@ export class PartialFiles {
         bytes: new PartialBytes(offer, { ...this.place, path: place, handle, wrote: (segments) => file.wrote(segments) }),
         place: { ...this.place, ended: () => undefined },
         memory: this.place.memory,
+        receipts: this.place.receipts,
         ended: () => this.open.delete(base),
       });
       this.open.set(base, file);
       return file;
     } catch (error) {
       // Without a journal it is worth nothing to anybody.
-      if (made) await rm(place, { force: true }).catch(() => undefined);
+      if (made) await rm(place, { force: true }).catch(ignored('it is removed with the others that have no journal'));
       throw diskError(error, offer);
     }
   }
 
-  /** How many bytes an unfinished file of this name has on the disk by now. */
-  async allocated(peer: string, name: EntryName): Promise<number> {
-    const found = await this.directory.look(baseOf(peer, name));
-    return (found?.blocks ?? 0) * 512;
+  /** How many bytes each of these files has on the disk by now, from an earlier try. */
+  async allocated(peer: string, files: readonly OfferedFile[]): Promise<number[]> {
+    return Promise.all(
+      files.map(async ({ name, size }) => {
+        if (size !== undefined && size <= smallFile) return 0;
+        const found = await this.directory.look(baseOf(peer, name));
+        return (found?.blocks ?? 0) * 512;
+      }),
+    );
   }
 
   /** Suspends everything. */

@@ -3,10 +3,8 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEntryName } from '../../../lib/name';
 import { pieceSize } from '../../../lib/wire/segment';
-import { Allowance } from '../../../lib/store/limited';
 import { LocalStore } from '../../../lib/store/local/local';
-import type { PartialFile } from '../../../lib/store/local/partial-file';
-import type { SessionStore } from '../../../lib/store/session-store';
+import type { PartialFile, SessionStore } from '../../../lib/store/session-store';
 import { codeOf, content, md5Of } from '../delivery';
 import { emptyDirectory, everythingIn } from './local-place';
 import { md5OfRepeated } from './receiving';
@@ -22,7 +20,7 @@ describe('PartialBytes', () => {
   beforeEach(async () => {
     directory = await emptyDirectory();
     store = await LocalStore.open(directory);
-    session = await store.session('md5', new Allowance({}));
+    session = await store.session({ algorithm: 'md5', peer: 'p', ifExists: 'replace' });
   });
   afterEach(async () => {
     await session.release();
@@ -31,7 +29,7 @@ describe('PartialBytes', () => {
   });
 
   const take = (mtime = 1n, length: { readonly size?: number } = { size }): Promise<PartialFile> =>
-    session.partials.take({ peer: 'p', name: parseEntryName('f'), size: length.size, mtime, mode: 0o600, algorithm: 'md5', ifExists: 'replace' }, false);
+    session.partial({ file: 0, name: parseEntryName('f'), size: length.size, mtime, mode: 0o600 }, undefined);
   async function put(file: PartialFile, piece: number, of: Uint8Array = bytes): Promise<boolean> {
     const part = of.subarray(piece * pieceSize, (piece + 1) * pieceSize);
     const lease = await file.memory.lease();

@@ -4,11 +4,9 @@ import path from 'node:path';
 import { TransferError } from '../../../lib/errors';
 import { parseEntryName } from '../../../lib/name';
 import { pieceSize } from '../../../lib/wire/segment';
-import { Allowance } from '../../../lib/store/limited';
 import { LocalStore } from '../../../lib/store/local/local';
-import type { PartialFile, PartialOffer } from '../../../lib/store/local/partial-file';
-import type { Update } from '../../../lib/store/local/partial-files';
-import type { SessionStore } from '../../../lib/store/session-store';
+import type { PartialOffer } from '../../../lib/store/local/partial-file';
+import type { EarlierFile, PartialFile, SessionStore } from '../../../lib/store/session-store';
 import { codeOf, content, md5Of } from '../delivery';
 import { emptyDirectory } from './local-place';
 
@@ -18,15 +16,14 @@ const bytes = content(size);
 describe('PartialFiles', () => {
   let directory: string;
   let store: LocalStore;
-  let session: SessionStore;
+  const sessions: SessionStore[] = [];
   let elsewhere: string;
 
   const open = async (): Promise<void> => {
     store = await LocalStore.open(directory);
-    session = await store.session('md5', new Allowance({}));
   };
   const close = async (): Promise<void> => {
-    await session.release();
+    for (const session of sessions.splice(0)) await session.release();
     await store.close();
   };
   /** As a receiver that is started again. */
@@ -43,9 +40,16 @@ describe('PartialFiles', () => {
 
   const offer = (changes: Partial<Omit<PartialOffer, 'name'>> & { readonly name?: string } = {}): PartialOffer => {
     const { name = 'd/f', ...others } = changes;
-    return { peer: 'peer', size, mtime: 5n, mode: 0o640, algorithm: 'md5', ifExists: 'refuse', ...others, name: parseEntryName(name) };
+    return { file: 0, peer: 'peer', size, mtime: 5n, mode: 0o640, algorithm: 'md5', ifExists: 'refuse', ...others, name: parseEntryName(name) };
   };
-  const take = (changes: Parameters<typeof offer>[0] = {}, update: Update | false = false): Promise<PartialFile> => session.partials.take(offer(changes), update);
+  async function take(changes: Parameters<typeof offer>[0] = {}, basis?: 'existing' | EarlierFile): Promise<PartialFile> {
+    const { algorithm, peer, ifExists, ...entry } = offer(changes);
+    const session = await store.session({ algorithm, peer, ifExists });
+    sessions.push(session);
+    return session.partial(entry, basis);
+  }
+  /** A file that somebody keeps elsewhere on the disk. */
+  const earlier = (place: string): EarlierFile => ({ root: path.dirname(place), name: parseEntryName(path.basename(place), { allowHidden: true }), size, mtime: 1n });
   const partials = async (): Promise<string[]> => (await readdir(path.join(directory, '.sendall', 'partial')).catch(() => [])).sort();
   const partial = async (): Promise<string> => path.join(directory, '.sendall', 'partial', (await partials())[0] ?? '');
 
@@ -180,7 +184,7 @@ describe('PartialFiles', () => {
 
   /** What is told of the bytes that stand there: as far as they go, and digests that are theirs. */
   async function standing(file: PartialFile, there: Buffer): Promise<number> {
-    const segments = await file.standing();
+    const segments = await file.basis();
     for (const { offset, size: length, digest } of segments) expect(digest).to.equal(md5Of(there.subarray(offset, offset + length)));
     return segments.reduce((most, segment) => Math.max(most, segment.offset + segment.size), 0);
   }
@@ -196,7 +200,7 @@ describe('PartialFiles', () => {
     ] as const;
     for (const [place, there] of places) {
       const from = there.length - size;
-      const file = await take({ name: `d/new ${String(from)}` }, { basis: { path: place } });
+      const file = await take({ name: `d/new ${String(from)}` }, earlier(place));
       expect(await file.held()).to.deep.equal([]);
       expect(await standing(file, there)).to.equal(there.length);
       expect(file.copy(0, 2 * pieceSize, from)).to.equal(true);
@@ -206,7 +210,7 @@ describe('PartialFiles', () => {
       await file.verify(size, { md5: md5Of(bytes) });
       expect(await file.commit()).to.include({ outcome: 'stored' });
     }
-    const file = await take({ ifExists: 'replace', size: size + pieceSize }, {});
+    const file = await take({ ifExists: 'replace', size: size + pieceSize }, 'existing');
     expect(await standing(file, bytes)).to.equal(size);
     await file.discard();
     expect((await readFile(path.join(directory, 'd', 'f'))).equals(bytes)).to.equal(true);
@@ -214,10 +218,10 @@ describe('PartialFiles', () => {
 
   it('copies only what it told of, and nothing any more once what is here is asked for again', async () => {
     await writeFile(path.join(directory, 'f'), bytes);
-    const file = await take({ name: 'f' }, {});
+    const file = await take({ name: 'f' }, 'existing');
     const copying = (from: number): (() => unknown) => () => file.copy(0, pieceSize, from);
     expect(copying(0)).to.throw(TransferError).with.property('code', 'bad-header');
-    await file.standing();
+    await file.basis();
     expect(copying(size - pieceSize + 1)).to.throw(TransferError).with.property('code', 'bad-header');
     expect(copying(size - pieceSize)()).to.equal(true);
     await file.held();
@@ -230,30 +234,30 @@ describe('PartialFiles', () => {
     await symlink(path.join(elsewhere, 'secret'), path.join(directory, 'link'));
     await mkdir(path.join(directory, 'directory'));
     for (const name of ['link', 'directory', 'nothing', 'nowhere/f']) {
-      expect(await standing(await take({ name }, {}), bytes), name).to.equal(0);
-      expect(await standing(await take({ name: 'f' }, { basis: { path: directory, below: name } }), bytes), name).to.equal(0);
+      expect(await standing(await take({ name }, 'existing'), bytes), name).to.equal(0);
+      expect(await standing(await take({ name: 'f' }, earlier(path.join(directory, name))), bytes), name).to.equal(0);
     }
   });
 
   it('leaves nothing of a file whose directory became a link meanwhile (the faults of swap)', async () => {
     await symlink(elsewhere, path.join(directory, 'd'));
-    expect(await codeOf(take({}, {}))).to.equal('exists');
+    expect(await codeOf(take({}, 'existing'))).to.equal('exists');
     expect(await partials()).to.deep.equal([]);
     await rm(path.join(directory, 'd'));
     await leave();
     await symlink(elsewhere, path.join(directory, 'd'));
-    expect(await codeOf(take({}, {})), 'what can be gone on with stays').to.equal('exists');
+    expect(await codeOf(take({}, 'existing')), 'what can be gone on with stays').to.equal('exists');
     expect(await partials()).to.have.lengthOf(2);
   });
 
   it('keeps what was copied, and tells again of what stands there when it goes on', async () => {
     await writeFile(path.join(directory, 'f'), bytes);
-    const file = await take({ name: 'f' }, {});
-    await file.standing();
+    const file = await take({ name: 'f' }, 'existing');
+    await file.basis();
     file.copy(pieceSize, pieceSize, pieceSize);
     await file.suspend();
     await restart();
-    const again = await take({ name: 'f' }, {});
+    const again = await take({ name: 'f' }, 'existing');
     expect(await again.held()).to.deep.equal([both[1]]);
     expect(await standing(again, bytes)).to.equal(size);
     await again.discard();
@@ -261,8 +265,8 @@ describe('PartialFiles', () => {
 
   it('makes up with zeros for what does not stand there any more: its digest says so', async () => {
     await writeFile(path.join(directory, 'f'), bytes);
-    const file = await take({ name: 'f', ifExists: 'replace' }, {});
-    await file.standing();
+    const file = await take({ name: 'f', ifExists: 'replace' }, 'existing');
+    await file.basis();
     await truncate(path.join(directory, 'f'), pieceSize + 10);
     file.copy(0, size, 0);
     expect(await codeOf(file.verify(size, { md5: md5Of(bytes) }))).to.equal('mismatch');

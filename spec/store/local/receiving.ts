@@ -6,7 +6,6 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pieceSize } from '../../../lib/wire/segment';
-import { Allowance } from '../../../lib/store/limited';
 import { LocalStore } from '../../../lib/store/local/local';
 import type { IfExists } from '../../../lib/store/store';
 import { parseEntryName } from '../../../lib/name';
@@ -61,8 +60,8 @@ async function receive(name: string, size: number, seed: number, ifExists: IfExi
 
 async function pieces({ name, size, seed, put, pause: ms = 0, end }: Extract<Order, { order: 'pieces' }>): Promise<Answer> {
   if (!store) throw new Error('no store is open');
-  const session = await store.session('md5', new Allowance({}));
-  const file = await session.partials.take({ peer: 'somebody', name: parseEntryName(name), size, mtime: 1n, mode: 0o644, algorithm: 'md5', ifExists: 'refuse' }, false);
+  const session = await store.session({ algorithm: 'md5', peer: 'somebody', ifExists: 'refuse' });
+  const file = await session.partial({ file: 0, name: parseEntryName(name), size, mtime: 1n, mode: 0o644 }, undefined);
   try {
     const held = (await file.held()).map(({ segment }) => segment);
     for (const segment of held) file.keep(segment, 1);

@@ -1,0 +1,196 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TransferError } from '../errors';
+import { printable } from '../name';
+import type { FileDone } from '../progress';
+import type { Link } from '../session/link';
+import type { BatchOutcome } from '../store/session-store';
+import { trace } from '../trace';
+import { type BundledFile, type DirectoryEntry, type HardLinkEntry, parseBundle, type SessionReceipt } from '../wire/session-list';
+import type { Bundle, Close } from '../wire/session-message';
+import { isSmall, wantedAnew } from './decision';
+import type { FileInBatch, FileToLink, WantedFile } from './entries';
+import { batchBytes, batchEntries, batchWaits, mostRepairs } from './limits';
+import type { LargeToBegin } from './offer';
+import { doneOf, type Receiving } from './receiving';
+
+/** A bundle that is in the open batch; `written` rejects only where nothing can go on. */
+export interface WrittenBundle {
+  readonly written: Promise<void>;
+}
+
+/** A small file that was damaged on its way to the disk, or a file that could not be linked, and has room. */
+type FileAgain = Pick<LargeToBegin, 'entry' | 'room' | 'began'> & { readonly repairs: number };
+
+/**
+ * What of a session is stored in batches: small files, links to earlier files, and what has no content. A bundle goes into the open
+ * batch; a batch is committed when it is due; what became of it goes out as one list of receipts. PROTOCOL.md 15, 17.3.
+ */
+export class Batches {
+  /** Those of the next batch that are to be one more name of an earlier file. */
+  private toLink: FileToLink[] = [];
+  /** Directories that were not there before. */
+  private readonly made = new Set<number>();
+
+  constructor(private readonly receiving: Receiving) {}
+
+  /**
+   * Takes a bundle off its connection into the open batch. Rejects with what ends the connection. `written` rejects only where nothing
+   * can go on: what could not be written comes out of the commit of its batch. PROTOCOL.md 15.2.
+   */
+  async bundle({ list, size }: Bundle, link: Link): Promise<WrittenBundle> {
+    const files = this.filesOf(await link.receiveList(list), size);
+    return this.add(files, list, (memory) => this.receiving.waits.on('network', link.connection.fill(memory.subarray(0, size))));
+  }
+
+  /** As `bundle`, for one whose payload is here. */
+  async bundleArrived({ list, size }: Bundle, payload: Uint8Array): Promise<WrittenBundle> {
+    const files = this.filesOf(payload.subarray(0, list), size);
+    return this.add(files, list, async (memory) => memory.set(payload.subarray(list)));
+  }
+
+  private filesOf(list: Uint8Array, size: number): BundledFile[] {
+    const { algorithm, entries } = this.receiving;
+    const files = parseBundle(list, algorithm);
+    if (files.reduce((sum, file) => sum + file.size, 0) !== size) throw new TransferError('bad-header', 'The files of a bundle are not as long as it says.');
+    for (const { file } of files) entries.asked(file);
+    return files;
+  }
+
+  private async add(files: readonly BundledFile[], list: number, fill: (memory: Uint8Array) => Promise<unknown>): Promise<WrittenBundle> {
+    const { entries, store, waits } = this.receiving;
+    const lease = await waits.on('write', store.batch.memory.lease());
+    try {
+      await fill(lease.bytes);
+      const share = Math.round(list / Math.max(1, files.length));
+      const wanted = entries.bundled(files, share, (to, from, length) => lease.bytes.copyWithin(to, from, from + length));
+      return { written: store.batch.write(lease, wanted) };
+    } catch (error) {
+      lease.release();
+      throw error;
+    } finally {
+      entries.notify();
+    }
+  }
+
+  /** A small file is not sent, since it is the same as what the sender was told of. Throws `bad-header` where it is not. PROTOCOL.md 15.4. */
+  closed(file: WantedFile | FileInBatch, { digests }: Close): void {
+    const { algorithm, entries, store } = this.receiving;
+    const held = file.state === 'wanted' ? file.held : undefined;
+    if (held === undefined || digests[algorithm] !== held.digest) throw new TransferError('bad-header', `${printable(file.entry.name)} was closed without being sent.`);
+    const batched = { ...file, state: 'batched', digest: held.digest, bytesOnWire: 0, earlier: undefined } as const;
+    if ('earlier' in held) {
+      this.link({ ...batched, earlier: held.earlier });
+    } else {
+      entries.set(batched);
+      store.batch.existing(batched, held.content);
+      entries.notify();
+    }
+  }
+
+  /** A file is to be one more name of an earlier one. */
+  link(file: FileToLink): void {
+    this.receiving.entries.set(file);
+    this.toLink.push(file);
+    this.receiving.entries.notify();
+  }
+
+  /** Resolves with true when a batch is to be committed: when it is full, complete, or has waited long enough; false when there is none and the conversation is over. */
+  async due(): Promise<boolean> {
+    const { entries, store } = this.receiving;
+    const isEmpty = (): boolean => store.batch.open.entries === 0 && this.toLink.length === 0;
+    const isFull = (): boolean => store.batch.open.entries >= batchEntries || store.batch.open.bytes >= batchBytes || this.toLink.length >= batchEntries || entries.batchComplete;
+    if (!(await entries.until(() => !isEmpty()))) return !isEmpty();
+    const patience = new AbortController();
+    const late = sleep(batchWaits, undefined, { signal: patience.signal }).catch(() => undefined); // it is full before
+    await Promise.race([entries.until(isFull), late]);
+    patience.abort();
+    return true;
+  }
+
+  /** Commits the open batch, and tells what became of it. Resolves with the large files in it that are to be sent after all. */
+  async commit(): Promise<LargeToBegin[]> {
+    const { batch } = this.receiving.store;
+    const toLink = this.toLink.splice(0);
+    const unlinked = toLink.length > 0 ? await this.settle(await batch.linkEarlier(toLink)) : [];
+    return batch.open.entries > 0 ? [...unlinked, ...(await this.settle(await batch.commit()))] : unlinked;
+  }
+
+  /** Makes hard links, once everything that they may point to is stored. PROTOCOL.md 13.7. */
+  async makeLinks(links: readonly HardLinkEntry[]): Promise<void> {
+    const { entries, store } = this.receiving;
+    // Under the name of a file that was refused there is something else: a link is made only to what this receiver has stored.
+    const owned = await store.owns(links.map(({ target }) => target));
+    const sound = links.flatMap((entry, at) => {
+      const target = entries.pathOf(entry.target) ?? (owned[at] === true ? entry.target : undefined);
+      if (target !== undefined) return [{ ...entry, target }];
+      this.receiving.refuse(entry, new TransferError('exists', `${printable(entry.name)} is a hard link to ${printable(entry.target)}, which is not stored here.`, { hint: '' }));
+      return [];
+    });
+    if (sound.length > 0) await this.settle(await store.batch.link(sound));
+  }
+
+  /** Gives directories their mode and time, once nothing more comes into them. PROTOCOL.md 13.8. */
+  async finishDirectories(directories: readonly DirectoryEntry[]): Promise<void> {
+    const { rules, store } = this.receiving;
+    // A `write` key adds, and changes nothing: not even the mode and time of a directory that was there before.
+    const ours = directories.filter(({ file }) => rules.mayCompare || this.made.has(file));
+    this.made.clear();
+    const finished = ours.length > 0 ? await store.batch.finishDirectories(ours) : new Map<number, BatchOutcome>();
+    await this.settle(new Map(directories.map(({ file }) => [file, finished.get(file) ?? 'stored'])), true);
+  }
+
+  /** Tells what became of entries, the receipts as one list. `final`: of directories, too, which are only made before. */
+  private async settle(outcomes: ReadonlyMap<number, BatchOutcome>, final = false): Promise<LargeToBegin[]> {
+    const { algorithm, entries, intake, replies, report, store } = this.receiving;
+    const { verified } = store;
+    const receipts: SessionReceipt[] = [];
+    const received: FileDone[] = [];
+    const again: FileAgain[] = [];
+    for (const [file, outcome] of outcomes) {
+      const state = entries.get(file);
+      if (state === undefined) continue;
+      const { entry } = state;
+      if (outcome instanceof TransferError) {
+        const retried = state.state === 'batched' ? await this.retry(state, outcome) : undefined;
+        if (retried) again.push(retried);
+        else this.receiving.refuse(entry, outcome);
+        continue;
+      }
+      if (entry.type === 'directory' && !final) {
+        if (outcome === 'stored') this.made.add(file);
+        continue;
+      }
+      const path = outcome === 'stored' ? entry.name : outcome.path;
+      const elsewhere = path === entry.name ? {} : { path };
+      if (state.state !== 'batched') {
+        entries.settle(file, true);
+        intake?.stored(entry);
+        receipts.push({ file, verified: null, ...elsewhere });
+        continue;
+      }
+      const repaired = state.repairs > 0 ? { repaired: 1 } : {};
+      const digests = { [algorithm]: state.digest };
+      this.receiving.stored(state.entry, path, digests, outcome === 'stored' || outcome.outcome !== 'identical');
+      receipts.push({ file, digests, verified, ...elsewhere, ...repaired });
+      received.push({ ...doneOf(state, path, verified, digests, state.bytesOnWire), ...repaired });
+    }
+    // All at once, so that nobody sees them settled and not told of.
+    replies.receipts(receipts);
+    for (const file of received) report.received(file);
+    const small = again.filter(({ entry }) => isSmall(entry));
+    for (const file of small) entries.set({ ...file, state: 'wanted', held: undefined });
+    replies.answer(small.map(({ entry }) => entry.file));
+    entries.notify();
+    return again.filter(({ entry }) => !isSmall(entry)).map(({ entry, room, began }) => ({ entry, room, began, wanted: wantedAnew, again: true }));
+  }
+
+  /** A file that could not be linked, and one that was damaged on its way to the disk, is asked for again; undefined where it is refused. */
+  private async retry({ entry, earlier, room, began, repairs }: FileInBatch, why: TransferError): Promise<FileAgain | undefined> {
+    if (!earlier && (why.code !== 'mismatch' || repairs >= mostRepairs)) return undefined;
+    trace('%s is asked for again: %s', entry.name, why.message);
+    if (room) return { entry, room, began, repairs: earlier ? repairs : repairs + 1 };
+    const [promised] = await this.receiving.store.admit([entry]);
+    if (promised instanceof TransferError) trace('%s gets no room: %s', entry.name, promised.message);
+    return promised === undefined || promised instanceof TransferError ? undefined : { entry, room: promised, began, repairs };
+  }
+}

@@ -1,0 +1,265 @@
+import { TransferError } from '../errors';
+import { type EntryName, printable } from '../name';
+import type { EarlierFile, ExistingContent, Room, SmallFile } from '../store/session-store';
+import { NameTable } from '../store/local/name-table';
+import type { BundledFile, DirectoryEntry, Entry, FileEntry, HardLinkEntry, SymlinkEntry } from '../wire/session-list';
+import type { LargeFile } from './large-file';
+
+/** That a small file need not be sent if the sender has the same: as what is at its name, or as an earlier file. PROTOCOL.md 15.4. */
+export type SmallHeld = { readonly digest: string } & ({ readonly content: ExistingContent } | { readonly earlier: EarlierFile });
+
+/** It was offered, and the sender was not asked for it yet. */
+interface Offered {
+  readonly state: 'offered';
+  readonly entry: FileEntry;
+}
+
+/** A small file that the sender was asked for. */
+export interface WantedFile {
+  readonly state: 'wanted';
+  readonly entry: FileEntry;
+  readonly room: Room;
+  /** When it was offered, by performance.now(). */
+  readonly began: number;
+  readonly held: SmallHeld | undefined;
+  /** How often it was found damaged and asked for again. */
+  readonly repairs: number;
+}
+
+/** A file whose content is in a batch, or is linked by one. */
+export interface FileInBatch extends SmallFile {
+  readonly state: 'batched';
+  readonly entry: FileEntry;
+  /** Absent where it was never asked for. */
+  readonly room: Room | undefined;
+  readonly began: number;
+  readonly repairs: number;
+  /** Payload and its share of the list before it, in bytes. */
+  readonly bytesOnWire: number;
+  /** It becomes one more name of this one. */
+  readonly earlier: EarlierFile | undefined;
+}
+
+/** A file that is to become one more name of an earlier one, with the next batch. */
+export type FileToLink = FileInBatch & { readonly earlier: EarlierFile };
+
+/** A file that comes in segments; `file` once it is open. */
+export interface ArrivingFile {
+  readonly state: 'arriving';
+  readonly entry: FileEntry;
+  readonly room: Room;
+  readonly began: number;
+  readonly file: LargeFile | undefined;
+  /** It was asked for once before, and could not be linked: what still comes of that is thrown away. */
+  readonly again: boolean;
+}
+
+/** A symbolic link in a batch. */
+interface LinkInBatch {
+  readonly state: 'batched link';
+  readonly entry: SymlinkEntry;
+}
+
+/** What is settled when everything else is: hard links need their targets, and directories their final times. PROTOCOL.md 13.9. */
+interface LastEntry {
+  readonly state: 'last';
+  readonly entry: HardLinkEntry | DirectoryEntry;
+}
+
+/** An entry between its offer and its receipt or refusal. Once it is settled, nothing of it is kept here. PROTOCOL.md 18.1. */
+export type EntryState = Offered | WantedFile | FileInBatch | ArrivingFile | LinkInBatch | LastEntry;
+
+/** What is known of a name. */
+const nameOffered = 0;
+const nameStored = 1;
+
+/** All entries of one conversation, each in one state, and whether all of them are settled. */
+export class Entries {
+  private readonly states = new Map<number, EntryState>();
+  /** The names that were offered, and whether the files under them are stored. */
+  private readonly names = new NameTable();
+  /** Where files are, by their names, if that is elsewhere. */
+  private readonly paths = new Map<EntryName, EntryName>();
+  /** The highest number offered. */
+  private highest = -1;
+  /** How many are in each state. */
+  private readonly counts: Record<EntryState['state'], number> = { offered: 0, wanted: 0, batched: 0, arriving: 0, 'batched link': 0, last: 0 };
+  /** The sender has said `end`. */
+  private ended = false;
+  private over = false;
+  /** What those who wait for a change wait for. */
+  private change: { readonly happens: Promise<void>; readonly happened: () => void } | undefined;
+
+  /** Takes in the numbers of an offer. Throws `bad-header` where they do not ascend. PROTOCOL.md 13.3. */
+  number(entries: readonly { readonly file: number }[]): void {
+    this.throwIfEnded();
+    for (const { file } of entries) {
+      if (file <= this.highest) throw new TransferError('bad-header', `The entry ${String(file)} does not follow ${String(this.highest)}.`);
+      this.highest = file;
+    }
+  }
+
+  /** Notes a name; false if it was offered before. PROTOCOL.md 13.5. */
+  claim(name: EntryName): boolean {
+    if (this.names.has(name)) return false;
+    this.names.set(name, nameOffered);
+    return true;
+  }
+
+  set(state: EntryState): void {
+    const { file } = state.entry;
+    const before = this.states.get(file);
+    if (before) this.counts[before.state]--;
+    this.counts[state.state]++;
+    this.states.set(file, state);
+  }
+
+  /** The state of an entry; undefined once it is settled. Throws `bad-header` where nothing was offered so. */
+  get(file: number): EntryState | undefined {
+    if (file > this.highest) throw new TransferError('bad-header', `Nothing was offered as ${String(file)}.`);
+    return this.states.get(file);
+  }
+
+  /**
+   * The state of an entry of which the sender speaks; undefined once it is settled. Throws `bad-header` where nothing was offered so, or
+   * the sender was not asked for it. PROTOCOL.md 17.1.
+   */
+  asked(file: number): WantedFile | FileInBatch | (ArrivingFile & { readonly file: LargeFile }) | undefined {
+    const state = this.get(file);
+    if (state === undefined || state.state === 'wanted') return state;
+    if (state.state === 'batched' && state.room) return state;
+    if (state.state === 'arriving') {
+      if (state.file?.asked === true) return { ...state, file: state.file };
+      if (state.again) return undefined;
+    }
+    throw new TransferError('bad-header', `The entry ${String(file)} was not asked for.`);
+  }
+
+  /** It has its receipt or refusal. Gives back its room, of which it keeps what is stored of it. */
+  settle(file: number, kept: boolean): void {
+    const state = this.states.get(file);
+    if (!state) return;
+    if ('room' in state) state.room?.settle(kept);
+    this.counts[state.state]--;
+    this.states.delete(file);
+  }
+
+  /** A file is stored under its name, or at `path`: hard links may point to it. */
+  stored(name: EntryName, path: string = name): void {
+    this.names.set(name, nameStored);
+    if (path !== name) this.paths.set(name, path as EntryName);
+  }
+
+  /** Where the file of a name is that was stored in this conversation; undefined for all others. */
+  pathOf(name: EntryName): EntryName | undefined {
+    return this.names.get(name) === nameStored ? (this.paths.get(name) ?? name) : undefined;
+  }
+
+  /** Everything was offered. Throws `bad-header` the second time. */
+  end(): void {
+    this.throwIfEnded();
+    this.ended = true;
+    this.notify();
+  }
+
+  /** Throws `bad-header` where everything was offered already. PROTOCOL.md 13.11. */
+  throwIfEnded(): void {
+    if (this.ended) throw new TransferError('bad-header', 'Something was offered after the end.');
+  }
+
+  /** The conversation is over, whatever is not settled. */
+  close(): void {
+    this.over = true;
+    this.notify();
+  }
+
+  /** Gives back the room of everything that is not settled. */
+  abandon(): void {
+    for (const file of [...this.states.keys()]) this.settle(file, false);
+  }
+
+  /** Everything was offered, and nothing more comes into a batch unless something turns out damaged. */
+  get batchComplete(): boolean {
+    return this.ended && this.counts.wanted === 0 && this.counts.offered === 0;
+  }
+
+  /** Everything was offered, and all files and symbolic links are settled. */
+  get contentsSettled(): boolean {
+    return this.ended && this.states.size === this.counts.last;
+  }
+
+  get isOver(): boolean {
+    return this.over;
+  }
+
+  /** Those that are settled last and still are not. */
+  get last(): (HardLinkEntry | DirectoryEntry)[] {
+    return [...this.states.values()].flatMap((state) => (state.state === 'last' ? [state.entry] : []));
+  }
+
+  /** The large files that are open. */
+  get arriving(): LargeFile[] {
+    return [...this.states.values()].flatMap((state) => (state.state === 'arriving' && state.file ? [state.file] : []));
+  }
+
+  /** Something has changed: those who wait look again. */
+  notify(): void {
+    this.change?.happened();
+    this.change = undefined;
+  }
+
+  /** Resolves with true once `holds` does, and with false once the conversation is over. */
+  async until(holds: () => boolean): Promise<boolean> {
+    while (!this.over && !holds()) {
+      this.change ??= nextChange();
+      await this.change.happens;
+    }
+    return !this.over;
+  }
+
+  /**
+   * What of a bundle is wanted: those that came already on a connection that died are not. `move` gets where each of the wanted ones is
+   * in the content, and where it is to be, so that they follow one another. Throws `bad-header`. PROTOCOL.md 15.2, 15.5.
+   */
+  bundled(files: readonly BundledFile[], listShare: number, move: (to: number, from: number, size: number) => void): FileInBatch[] {
+    const wanted: FileInBatch[] = [];
+    let from = 0;
+    let to = 0;
+    for (const { file, size, digest } of files) {
+      const state = this.asked(file);
+      if (state?.state === 'arriving') throw new TransferError('bad-header', `${printable(state.entry.name)} came in a bundle, and is no small file.`);
+      if (state?.state === 'wanted') {
+        const { entry, room, began, repairs } = state;
+        if (entry.size !== size) throw new TransferError('bad-header', `${printable(entry.name)} was offered with ${String(entry.size)} bytes, and sent with ${String(size)}.`);
+        if (from !== to) move(to, from, size);
+        to += size;
+        const batched: FileInBatch = { state: 'batched', entry, digest, room, began, repairs, bytesOnWire: size + listShare, earlier: undefined };
+        this.set(batched);
+        wanted.push(batched);
+      }
+      from += size;
+    }
+    return wanted;
+  }
+}
+
+function nextChange(): { readonly happens: Promise<void>; readonly happened: () => void } {
+  let happened = (): void => undefined;
+  const happens = new Promise<void>((resolve) => {
+    happened = resolve;
+  });
+  return { happens, happened: () => happened() };
+}
+
+/** An entry that was offered, in its first state. */
+export function offered(entry: Entry): EntryState {
+  switch (entry.type) {
+    case 'file':
+      return { state: 'offered', entry };
+    case 'symlink':
+      return { state: 'batched link', entry };
+    case 'directory':
+    case 'link':
+      return { state: 'last', entry };
+  }
+}

@@ -1,0 +1,171 @@
+import { asTransferError, TransferError } from '../errors';
+import { type EntryName, printable } from '../name';
+import type { ExistingContent, Room } from '../store/session-store';
+import type { BadEntry, Entry, FileEntry, HeldSegment, SessionReceipt } from '../wire/session-list';
+import { decide, decideStaged, type Decision, isSmall, type Wanted } from './decision';
+import { type FileToLink, offered, type WantedFile } from './entries';
+import type { Earlier } from './intake';
+import type { Receiving } from './receiving';
+
+/** A large file that is to be opened, and asked for. */
+export interface LargeToBegin {
+  readonly entry: FileEntry;
+  readonly room: Room;
+  /** When it was offered, by performance.now(). */
+  readonly began: number;
+  readonly wanted: Wanted;
+  /** See `ArrivingFile`. */
+  readonly again: boolean;
+}
+
+/** What of an offer is still to be done, once its small files are asked for. */
+export interface OfferTaken {
+  readonly toBegin: readonly LargeToBegin[];
+  readonly toLink: readonly FileToLink[];
+}
+
+/** A small file that may be the same as one that is here: the sender is told, and asked only for what differs. */
+interface Comparison {
+  readonly file: WantedFile;
+  readonly basis: 'existing' | Earlier;
+}
+
+/**
+ * Takes an offer as one thing: looks up all names, decides, promises room, and tells the sender which are stored already and which small
+ * ones are wanted. Throws `bad-header`. PROTOCOL.md 13, 17.1.
+ */
+export async function takeOffer(receiving: Receiving, offer: readonly (Entry | BadEntry)[]): Promise<OfferTaken> {
+  const { entries, intake, rules, store } = receiving;
+  entries.number(offer);
+  rules.backups?.look();
+  const claimed = offer.filter((entry): entry is Entry => claim(receiving, entry));
+  // A repair finds here which names are its own.
+  const earlier = await earlierOf(receiving, claimed);
+  const welcome = claimed.filter((entry) => {
+    const refusal = intake?.refusal(entry.name);
+    if (refusal) receiving.refuse(entry, refusal);
+    return !refusal;
+  });
+  for (const entry of welcome) {
+    // What needs no content is in the batch at once.
+    if (entry.type === 'directory') store.batch.directory(entry);
+    if (entry.type === 'symlink') store.batch.symlink(entry);
+  }
+  const files = welcome.filter((entry) => entry.type === 'file');
+  const decisions = await decideAll(receiving, files, earlier);
+  const toLink = settleDecided(receiving, files, decisions);
+  const wanted = await admit(receiving, files, decisions);
+  await askForSmall(receiving, wanted.filter(({ entry }) => isSmall(entry)));
+  entries.notify();
+  return { toLink, toBegin: wanted.filter(({ entry }) => !isSmall(entry)) };
+}
+
+/** Takes in an entry, and refuses one whose name cannot be stored or was offered before. PROTOCOL.md 13.4, 13.5. */
+function claim(receiving: Receiving, entry: Entry | BadEntry): boolean {
+  const { entries, intake } = receiving;
+  if ('error' in entry) {
+    intake?.missing({ name: entry.text, code: entry.error.code, message: entry.error.message }, true);
+    receiving.tellRefused(entry.file, entry.error.about(entry.text));
+    return false;
+  }
+  entries.set(offered(entry));
+  const refusal = entries.claim(entry.name) ? nameOfBackup(receiving, entry.name) : new TransferError('name', `${printable(entry.name)} was offered twice.`, { hint: '' });
+  if (refusal) receiving.refuse(entry, refusal);
+  return !refusal;
+}
+
+/** Why nothing is received under a name that belongs to a backup. PROTOCOL.md 8.10. */
+function nameOfBackup({ rules }: Receiving, name: EntryName): TransferError | undefined {
+  try {
+    rules.backups?.refuse(name);
+    return undefined;
+  } catch (error) {
+    return asTransferError(error, 'name', 'The name cannot be had');
+  }
+}
+
+/** What earlier snapshots have of these, where a snapshot is made. */
+async function earlierOf({ intake }: Receiving, entries: readonly Entry[]): Promise<ReadonlyMap<FileEntry, Earlier>> {
+  const files = entries.filter((entry) => entry.type === 'file');
+  const found = (await intake?.earlier(files)) ?? [];
+  return new Map(files.flatMap((entry, at) => (found[at] ? [[entry, found[at]]] : [])));
+}
+
+async function decideAll({ intake, rules, store }: Receiving, files: readonly FileEntry[], earlier: ReadonlyMap<FileEntry, Earlier>): Promise<Decision[]> {
+  if (files.length === 0) return [];
+  if (files.some(isSmall)) store.batch.warm();
+  const existing = await store.lookup(files);
+  return files.map((entry, at) => (intake ? decideStaged(existing[at], earlier.get(entry), intake.mayKnow) : decide(entry, existing[at], rules)));
+}
+
+/** Carries out what was decided about files that are not to be sent; those that are to be linked remain to be. */
+function settleDecided(receiving: Receiving, files: readonly FileEntry[], decisions: readonly Decision[]): FileToLink[] {
+  const { entries, intake, replies, report, store } = receiving;
+  const { verified } = store;
+  const receipts: SessionReceipt[] = [];
+  const toLink: FileToLink[] = [];
+  const began = performance.now();
+  for (const [at, entry] of files.entries()) {
+    const decision = decisions[at];
+    if (decision?.decision === 'refused') {
+      receiving.refuse(entry, decision.error);
+    } else if (decision?.decision === 'link') {
+      const { file, digest } = decision.earlier;
+      toLink.push({ state: 'batched', entry, digest, room: undefined, began, repairs: 0, bytesOnWire: 0, earlier: file });
+    } else if (decision?.decision === 'known') {
+      const { digests } = decision;
+      entries.settle(entry.file, true);
+      entries.stored(entry.name);
+      intake?.stored(entry, digests);
+      receipts.push({ file: entry.file, digests, verified });
+      report.received({ file_name: entry.name, file_size: entry.size ?? 0, digests, verified, path: entry.name, bytes_on_wire: 0, seconds: 0 });
+    }
+  }
+  replies.receipts(receipts);
+  return toLink;
+}
+
+/** Promises room to files that are wanted, and refuses those for which there is none. */
+async function admit(receiving: Receiving, files: readonly FileEntry[], decisions: readonly Decision[]): Promise<LargeToBegin[]> {
+  const wanted = files.flatMap((entry, at) => {
+    const decision = decisions[at];
+    return decision?.decision === 'wanted' ? [{ entry, wanted: decision }] : [];
+  });
+  if (wanted.length === 0) return [];
+  const rooms = await receiving.store.admit(wanted.map(({ entry }) => entry));
+  const began = performance.now();
+  return wanted.flatMap((file, at) => {
+    const room = rooms[at];
+    if (room && !(room instanceof TransferError)) return [{ ...file, room, began, again: false }];
+    if (room) receiving.refuse(file.entry, room);
+    return [];
+  });
+}
+
+/** Asks for small files; of those that are here already it tells the digest before, so that they are sent only if they differ. */
+async function askForSmall({ entries, replies, store }: Receiving, small: readonly LargeToBegin[]): Promise<void> {
+  const comparisons: Comparison[] = [];
+  for (const { entry, room, began, wanted } of small) {
+    const file: WantedFile = { state: 'wanted', entry, room, began, held: undefined, repairs: 0 };
+    entries.set(file);
+    if (wanted.basis !== undefined) comparisons.push({ file, basis: wanted.basis });
+  }
+  const toRead = comparisons.filter(({ basis }) => basis === 'existing');
+  const read = toRead.length > 0 ? await store.read(toRead.map(({ file }) => file.entry)) : [];
+  const contents = new Map<WantedFile, ExistingContent | undefined>(toRead.map(({ file }, at) => [file, read[at]]));
+  const held: HeldSegment[] = [];
+  for (const { file, basis } of comparisons) {
+    const content = contents.get(file);
+    let digest: string | undefined;
+    if (basis !== 'existing' && basis.linkable) {
+      digest = basis.digest;
+      entries.set({ ...file, held: { digest, earlier: basis.file } });
+    } else if (content !== undefined && content.size === file.entry.size) {
+      digest = content.digest;
+      entries.set({ ...file, held: { digest, content } });
+    }
+    if (digest !== undefined) held.push({ file: file.entry.file, segment: 0, digest });
+  }
+  replies.held(held);
+  replies.answer(small.map(({ entry }) => entry.file));
+}

@@ -1,0 +1,61 @@
+import type { TransferError } from '../errors';
+import type { Digests, FileDone, Verified, Waits } from '../progress';
+import type { SessionStore } from '../store/session-store';
+import type { Entry, FileEntry } from '../wire/session-list';
+import type { Hello } from '../wire/session-message';
+import type { ContentFlow } from './content-flow';
+import type { Entries } from './entries';
+import type { Intake } from './intake';
+import type { Replies } from './replies';
+import type { Report } from './report';
+import type { SessionRules } from './rules';
+
+/** What all steps of one session work on: the state of its entries, the store, and whom the end of an entry is told. */
+export class Receiving {
+  constructor(
+    readonly entries: Entries,
+    readonly store: SessionStore,
+    readonly rules: SessionRules,
+    /** Of all digests of the session. */
+    readonly algorithm: NonNullable<Hello['digest']>,
+    readonly replies: Replies,
+    readonly report: Report,
+    readonly waits: Waits,
+    readonly flow: ContentFlow,
+    /** What everything becomes, where that is a snapshot. */
+    readonly intake: Intake | undefined,
+  ) {}
+
+  /** An entry is not stored, and why: its end. PROTOCOL.md 17.5. */
+  refuse(entry: Entry, error: TransferError): void {
+    const { code, message } = error;
+    this.entries.settle(entry.file, false);
+    this.intake?.missing({ name: entry.name, code, message }, true);
+    this.tellRefused(entry.file, error.about(entry.name));
+  }
+
+  /** Tells the sender, and whoever runs the receiver. */
+  tellRefused(file: number, error: TransferError): void {
+    const skipped = error.code === 'exists' && this.rules.ifExists === 'skip';
+    if (skipped) this.report.skipped(error.fileName ?? '', 'it exists already');
+    else this.report.failed(error);
+    this.replies.refuse(file, error, skipped);
+  }
+
+  /** A file is stored at `path`; its receipt is still to be sent. `fresh` where that took room. */
+  stored(entry: FileEntry, path: string, digests: Digests, fresh: boolean): void {
+    this.entries.settle(entry.file, fresh);
+    this.entries.stored(entry.name, path);
+    const alarm = this.intake?.alarm(entry, digests);
+    if (alarm) {
+      this.report.failed(alarm);
+      this.replies.alarm(entry.file, alarm);
+    }
+    this.intake?.stored(entry, digests);
+  }
+}
+
+/** What is told of a file that is stored. `began` is when it was offered, by performance.now(). */
+export function doneOf({ entry, began }: { readonly entry: FileEntry; readonly began: number }, path: string, verified: Verified, digests: Digests, bytesOnWire: number): FileDone {
+  return { file_name: entry.name, file_size: entry.size ?? 0, digests, verified, path, bytes_on_wire: bytesOnWire, seconds: (performance.now() - began) / 1000 };
+}

@@ -1,0 +1,38 @@
+import { TransferError } from '../errors';
+import { printable } from '../name';
+import type { FileDone, Listener } from '../progress';
+import { failureEvent, Tally } from '../session/summary';
+import type { MissingEntry } from '../wire/session-list';
+
+/** What whoever runs the receiver learns of one session: as events at once, and counted for its end. */
+export class Report {
+  readonly tally = new Tally();
+  readonly failures: TransferError[] = [];
+
+  constructor(private readonly on: Listener) {}
+
+  received(file: FileDone): void {
+    this.tally.add(file);
+    this.on({ event: 'received', ...file });
+  }
+
+  failed(error: TransferError): void {
+    this.failures.push(error);
+    this.on(failureEvent(error));
+  }
+
+  skipped(fileName: string, reason: string): void {
+    this.on({ event: 'skipped', file_name: fileName, reason });
+  }
+
+  /** The sender does not have it. */
+  missing({ name, code, message, skipped }: MissingEntry): void {
+    if (skipped) this.skipped(name, message);
+    else this.failed(new TransferError(code, printable(message), { fileName: name, hint: '' }));
+  }
+
+  /** Words of the sender. */
+  text(text: string): void {
+    this.on({ event: 'text', text });
+  }
+}

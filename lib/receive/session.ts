@@ -1,0 +1,306 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { asTransferError, TransferError } from '../errors';
+import { Waits } from '../progress';
+import type { Lease } from '../threads/aligned-memory';
+import type { Link } from '../session/link';
+import type { SealedArrivals } from '../session/sealed-arrivals';
+import type { Tally } from '../session/summary';
+import type { SessionStore } from '../store/session-store';
+import { slicesOfList } from '../wire/json-list';
+import { parseEntries, parseMissing } from '../wire/session-list';
+import { type Bundle, type Close, type Drop, type FromSender, type Hello, parseFromSender, type Segment } from '../wire/session-message';
+import { Batches } from './batches';
+import { ContentFlow } from './content-flow';
+import { Entries } from './entries';
+import { FurtherLinks } from './further-links';
+import type { Intake } from './intake';
+import { payloadHere, payloadOf } from './large-file';
+import { LargeFiles, type OpenFile } from './large-files';
+import { takeOffer } from './offer';
+import { Receiving } from './receiving';
+import { Replies } from './replies';
+import { Report } from './report';
+import type { SessionRules } from './rules';
+import { TakenFrames } from './taken-frames';
+
+/** How a session ended, as the receiver saw it. */
+export interface SessionReceived {
+  readonly tally: Tally;
+  readonly failures: readonly TransferError[];
+  readonly waits: Waits;
+  /** Why it ended before its end; the sender may come back and go on. */
+  readonly lost: TransferError | undefined;
+}
+
+/** Where what is received goes, and by which rules. */
+export interface SessionTarget {
+  readonly store: SessionStore;
+  readonly rules: SessionRules;
+  /** Where we dialed: makes a further connection, and resolves when that has ended. */
+  readonly connect?: ((number: number) => Promise<void>) | undefined;
+  /** What everything becomes, where that is a snapshot. */
+  readonly intake?: Intake | undefined;
+}
+
+/** What a message came on. `before` bytes of the connection had been consumed before its header. */
+interface Origin {
+  readonly link: Link;
+  readonly number: number;
+  readonly before: number;
+}
+
+/**
+ * The receiver's side of one session (PROTOCOL.md 12 to 19). Three things happen beside one another: messages are read off each
+ * connection and taken; a batch is committed whenever it is due; and once all contents are settled, hard links and directories are, and
+ * `done` is said. What each of them waits for is the state of the entries. `run` never rejects: everything that went wrong was reported
+ * and is in the result.
+ */
+export class Session {
+  /** Those that bring segments and bundles only. */
+  readonly further: FurtherLinks;
+  private readonly receiving: Receiving;
+  private readonly batches: Batches;
+  private readonly largeFiles: LargeFiles;
+  private readonly taken: TakenFrames;
+  private readonly connect: SessionTarget['connect'];
+  /** What happens beside the reading of messages. */
+  private readonly working = new Set<Promise<void>>();
+  /** How many entries were offered in the whole session, by the sender's word. PROTOCOL.md 22. */
+  private offeredInAll = 0;
+  private saidDone = false;
+
+  constructor(
+    private readonly control: Link,
+    { digest: algorithm = 'blake3' }: Hello,
+    { store, rules, connect, intake }: SessionTarget,
+  ) {
+    this.connect = connect;
+    this.receiving = new Receiving(new Entries(), store, rules, algorithm, new Replies(control), new Report(rules.on), new Waits(), new ContentFlow(control.deadlines.silence), intake);
+    this.batches = new Batches(this.receiving);
+    this.largeFiles = new LargeFiles(this.receiving);
+    this.taken = new TakenFrames(control);
+    this.further = new FurtherLinks((link, number) => this.read(link, number), (arrivals, number) => this.readSealed(arrivals, number), (error) => this.stop(error));
+  }
+
+  async run(): Promise<SessionReceived> {
+    this.beside(this.commitBatches());
+    this.beside(this.finish());
+    const lost = await this.read(this.control, 0).then(
+      () => (this.saidDone ? undefined : new TransferError('connection-lost', 'The sender closed the connection before its end.')),
+      (error: unknown) => (this.saidDone ? undefined : asTransferError(error, 'unexpected', 'The session failed')),
+    );
+    const failed = await this.end(lost).catch((error: unknown) => asTransferError(error, 'unexpected', 'The session failed'));
+    await this.control.linger();
+    const { report, waits } = this.receiving;
+    return { tally: report.tally, failures: report.failures, waits, lost: lost ?? failed };
+  }
+
+  /** Reads no more: what is here is kept. */
+  stop(reason: TransferError): void {
+    this.control.connection.stopReading(reason);
+    this.further.stop(reason);
+  }
+
+  /** Takes the messages of one connection until its end. */
+  private async read(link: Link, number: number): Promise<void> {
+    for (;;) {
+      const before = link.connection.consumed;
+      const header = await link.receive();
+      if (header === undefined) return;
+      await this.take(parseFromSender(header), { link, number, before });
+    }
+  }
+
+  /** The same for a sealed connection, whose frames are here as a whole. PROTOCOL.md 24. */
+  private async readSealed(arrivals: SealedArrivals, number: number): Promise<void> {
+    const { flow } = this.receiving;
+    for (let arrived = await arrivals.next(); arrived; arrived = await arrivals.next()) {
+      if (arrived.kind === 'bundle') {
+        const { written } = await this.batches.bundleArrived(arrived.bundle, arrived.payload);
+        this.beside(written);
+      } else {
+        const { segment, lease, wire } = arrived;
+        await flow.take(this.segmentArrived(segment, lease, wire));
+      }
+      this.taken.count(number);
+    }
+  }
+
+  private async segmentArrived(segment: Segment, lease: Lease | undefined, wire: number): Promise<void> {
+    const payload = payloadHere(lease);
+    try {
+      const open = this.openFile(segment.file);
+      await this.largeFiles.segment(open, segment, payload);
+      if (open) open.file.bytesOnWire += wire;
+    } finally {
+      await payload.skip();
+    }
+  }
+
+  /** Contents come on any connection, everything else on connection 0. PROTOCOL.md 12.6. Rejects with what ends the connection. */
+  private async take(message: FromSender, origin: Origin): Promise<void> {
+    const { flow } = this.receiving;
+    if (message.type === 'segment') return flow.take(this.segment(message, origin));
+    if (message.type === 'bundle') return flow.take(this.bundle(message, origin));
+    if (origin.number > 0) throw outOfPlace(message.type);
+    return this.converse(message, origin.link);
+  }
+
+  private async segment(segment: Segment, { link: { connection }, number, before }: Origin): Promise<void> {
+    const open = this.openFile(segment.file);
+    await this.largeFiles.segment(open, segment, payloadOf(connection, segment.size, this.receiving.waits));
+    if (open) open.file.bytesOnWire += connection.consumed - before;
+    this.taken.count(number);
+  }
+
+  private async bundle(bundle: Bundle, { link, number }: Origin): Promise<void> {
+    const { written } = await this.batches.bundle(bundle, link);
+    this.beside(written);
+    this.taken.count(number);
+  }
+
+  /** What may come to the receiver on connection 0, as the tables of PROTOCOL.md 18.1 have it. */
+  private async converse(message: Exclude<FromSender, Segment | Bundle>, link: Link): Promise<void> {
+    const { entries, replies, report } = this.receiving;
+    switch (message.type) {
+      case 'offer':
+        return this.offer(await link.receiveList(message.list));
+      case 'keep':
+        this.largeFiles.keep(this.openFile(message.file), message);
+        return;
+      case 'copy':
+        return this.largeFiles.copy(this.openFile(message.file), message);
+      case 'close':
+        this.close(message);
+        return;
+      case 'drop':
+        this.drop(message);
+        return;
+      case 'text':
+        entries.throwIfEnded();
+        report.text(message.text);
+        replies.receipts([{ file: message.file, verified: null }]);
+        return;
+      case 'missing':
+        entries.throwIfEnded();
+        return this.missing(await link.receiveList(message.list));
+      case 'end':
+        this.offeredInAll = message.entries ?? 0;
+        entries.end();
+        return;
+      case 'connect':
+        this.another(message.connection);
+        return;
+      case 'heartbeat':
+        return;
+      case 'hello':
+        throw outOfPlace(message.type);
+    }
+  }
+
+  /** A long list is taken in slices, between which others have their turn. What an offer leaves to be done is done beside the reading. */
+  private async offer(list: Uint8Array): Promise<void> {
+    this.receiving.entries.throwIfEnded();
+    for (const slice of slicesOfList(list)) {
+      if (slice) {
+        const { toBegin, toLink } = await takeOffer(this.receiving, parseEntries(slice, { allowHidden: true }));
+        for (const file of toBegin) this.beside(this.largeFiles.begin(file));
+        for (const file of toLink) this.batches.link(file);
+      }
+      await nextTurn();
+    }
+  }
+
+  private close(close: Close): void {
+    const state = this.receiving.entries.asked(close.file);
+    if (state?.state === 'arriving') this.beside(this.largeFiles.closed(state, close).then((same) => same && this.batches.link(same)));
+    else if (state) this.batches.closed(state, close);
+  }
+
+  /** PROTOCOL.md 14.10. */
+  private drop({ file, code = 'source-changed', message = 'The sender gave this file up.' }: Drop): void {
+    const { entries } = this.receiving;
+    const state = entries.asked(file);
+    const error = new TransferError(code, message, { hint: '' });
+    if (state?.state === 'arriving') this.largeFiles.failed(state.file, error);
+    // What came whole is not given up any more.
+    if (state?.state === 'wanted') this.receiving.refuse(state.entry, error);
+    entries.notify();
+  }
+
+  /** The large file of which the sender speaks; undefined once it is settled. Throws `bad-header` for what comes whole, and what was not asked for. */
+  private openFile(file: number): OpenFile | undefined {
+    const state = this.receiving.entries.asked(file);
+    if (state?.state === 'wanted') throw new TransferError('bad-header', 'A small file came as a segment.');
+    return state?.state === 'arriving' ? state : undefined;
+  }
+
+  /** In a snapshot, nobody but that is told of what the sender does not have. */
+  private async missing(list: Uint8Array): Promise<void> {
+    const { intake, report } = this.receiving;
+    for (const slice of slicesOfList(list)) {
+      for (const missing of slice ? parseMissing(slice) : []) {
+        if (intake) intake.missing(missing, false);
+        else report.missing(missing);
+      }
+      await nextTurn();
+    }
+  }
+
+  /** PROTOCOL.md 12.8. */
+  private another(number: number): void {
+    if (!this.connect) throw outOfPlace('connect');
+    this.further.expect(number);
+    // Where it cannot be made, the sender goes on without it.
+    this.connect(number).catch(() => this.further.giveUp(number));
+  }
+
+  /** Commits one batch after another, each when it is due, until there is nothing more to commit. */
+  private async commitBatches(): Promise<void> {
+    while (await this.batches.due()) {
+      for (const file of await this.batches.commit()) this.beside(this.largeFiles.begin(file));
+    }
+  }
+
+  /** After `end`, once every entry has its receipt or refusal, says `done`. PROTOCOL.md 13.9, 17.7. */
+  private async finish(): Promise<void> {
+    const { entries, intake, replies, waits } = this.receiving;
+    if (!(await entries.until(() => entries.contentsSettled))) return;
+    const { last } = entries;
+    await this.batches.makeLinks(last.filter((entry) => entry.type === 'link'));
+    await this.batches.finishDirectories(last.filter((entry) => entry.type === 'directory'));
+    const snapshot = await intake?.commit(this.offeredInAll);
+    this.saidDone = true;
+    replies.done(waits, snapshot);
+  }
+
+  /** Lets something happen beside the reading; its failure ends the session. */
+  private beside(work: Promise<void>): void {
+    const working = work
+      .catch((error: unknown) => this.stop(asTransferError(error, 'unexpected', 'The session failed')))
+      .finally(() => this.working.delete(working));
+    this.working.add(working);
+  }
+
+  /** Ends everything but the control connection. What is here and whole is still stored, what is not finished is kept for the next time. */
+  private async end(lost: TransferError | undefined): Promise<undefined> {
+    const { entries, intake, replies, store } = this.receiving;
+    this.taken.stop();
+    this.further.close(lost);
+    entries.close();
+    try {
+      await this.largeFiles.suspend();
+      while (this.working.size > 0) await Promise.all(this.working);
+    } finally {
+      entries.abandon();
+      await store.release();
+    }
+    await intake?.leave();
+    if (lost && lost.code !== 'connection-lost') await replies.broken(lost);
+    return undefined;
+  }
+}
+
+function outOfPlace(type: string): TransferError {
+  return new TransferError('bad-header', `A message ${type} has no place here.`);
+}

@@ -1,0 +1,161 @@
+import type { DigestAlgorithm } from '../../digest/digest';
+import type { TransferError } from '../../errors';
+import type { EntryName } from '../../name';
+import type { Verified } from '../../progress';
+import type { AlignedMemory, Lease } from '../../threads/aligned-memory';
+import type { DirectoryEntry, SymlinkEntry } from '../../wire/session-list';
+import type { Batch, BatchOutcome, EarlierFile, Existing, ExistingContent, OfferedFile, PartialFile, Room, SessionStore, SmallFile, StoreUse } from '../session-store';
+import type { BatchStore, Content, EntryOutcome } from './batch';
+import type { PartialFiles } from './partial-files';
+import type { Receipts } from './receipts';
+
+/** The permissions of a new file, as any program would make it. */
+const usualMode = 0o666 & ~process.umask();
+
+/** What all uses of one local store share. */
+export interface LocalShared {
+  readonly verified: Verified;
+  readonly partials: PartialFiles;
+  readonly receipts: Receipts;
+  /** Promises room on the disk to files of so many bytes that are not there yet. A failure is `space`. */
+  promise(files: readonly OfferedFile[], there: readonly number[]): Promise<(Room | TransferError)[]>;
+}
+
+/** `SessionStore` on a local disk. */
+export class LocalSession implements SessionStore {
+  readonly algorithm: DigestAlgorithm;
+  readonly verified: Verified;
+  readonly batch: Batch;
+
+  constructor(
+    private readonly use: StoreUse,
+    private readonly shared: LocalShared,
+    private readonly batches: BatchStore,
+  ) {
+    this.algorithm = use.algorithm;
+    this.verified = shared.verified;
+    this.batch = new LocalBatch(use, shared.receipts, batches);
+  }
+
+  async lookup(files: readonly OfferedFile[]): Promise<(Existing | undefined)[]> {
+    const { receipts } = this.shared;
+    const found = await this.batches.there.look(files.map(({ name }) => name));
+    return files.map((file, at) => {
+      const existing = found[at];
+      return existing && { kind: existing.kind, size: existing.size, known: receipts.known(file, existing, this.algorithm) };
+    });
+  }
+
+  async read(files: readonly OfferedFile[]): Promise<(ExistingContent | undefined)[]> {
+    const contents = await this.batches.there.read(files.map(({ name }) => name));
+    return contents.map((content) => content && new ReadContent(content));
+  }
+
+  async owns(names: readonly EntryName[]): Promise<boolean[]> {
+    const found = await this.batches.there.look(names);
+    return names.map((name, at) => this.shared.receipts.holds(name, found[at]));
+  }
+
+  async admit(files: readonly OfferedFile[]): Promise<(Room | TransferError)[]> {
+    return this.shared.promise(files, await this.shared.partials.allocated(this.use.peer, files));
+  }
+
+  partial(entry: OfferedFile, basis: 'existing' | EarlierFile | undefined): Promise<PartialFile> {
+    const { peer, ifExists, algorithm } = this.use;
+    const update = basis === undefined ? false : basis === 'existing' ? {} : { basis: { path: basis.root, below: basis.name } };
+    return this.shared.partials.take({ ...entry, peer, ifExists, algorithm }, update);
+  }
+
+  release(): Promise<void> {
+    return this.batches.close();
+  }
+}
+
+/** What a file read as, and how it was then. */
+class ReadContent implements ExistingContent {
+  readonly size: number;
+  readonly digest: string;
+
+  constructor(readonly content: Content) {
+    this.size = content.stat.size;
+    this.digest = content.digest;
+  }
+}
+
+/** `Batch` on a local disk. */
+class LocalBatch implements Batch {
+  /** Those of the open batch, for their receipts. */
+  private files: SmallFile[] = [];
+
+  constructor(
+    private readonly use: StoreUse,
+    private readonly receipts: Receipts,
+    private readonly batches: BatchStore,
+  ) {}
+
+  get memory(): AlignedMemory {
+    return this.batches.memory;
+  }
+
+  get open(): { readonly entries: number; readonly bytes: number } {
+    const { files, bytes } = this.batches.open;
+    return { entries: files, bytes };
+  }
+
+  warm(): void {
+    this.batches.warm();
+  }
+
+  async write(lease: Lease, files: readonly SmallFile[]): Promise<void> {
+    const { ifExists } = this.use;
+    for (const file of files) this.files.push(file);
+    const now = BigInt(Date.now()) * 1_000_000n;
+    await this.batches.write(lease, files.map(({ entry: { file, name, size = 0, mode = usualMode, mtime = now }, digest }) => ({ file, name, size, digest, mode, mtime, ifExists })));
+  }
+
+  existing(file: SmallFile, content: ExistingContent): void {
+    this.files.push(file);
+    if (!(content instanceof ReadContent)) throw new TypeError('This content was not read by this store.');
+    this.batches.existing({ file: file.entry.file, name: file.entry.name, stat: content.content.stat });
+  }
+
+  symlink(entry: SymlinkEntry): void {
+    this.batches.symlink({ ...entry, ifExists: this.use.ifExists });
+  }
+
+  directory(entry: DirectoryEntry): void {
+    this.batches.directory(entry);
+  }
+
+  async commit(): Promise<ReadonlyMap<number, BatchOutcome>> {
+    const files = this.files.splice(0);
+    return this.settle(await this.batches.flush(), files);
+  }
+
+  async link(entries: readonly { readonly file: number; readonly name: EntryName; readonly target: EntryName }[]): Promise<ReadonlyMap<number, BatchOutcome>> {
+    const { ifExists } = this.use;
+    return this.settle(await this.batches.link(entries.map(({ file, name, target }) => ({ file, name, target, ifExists }))), []);
+  }
+
+  async linkEarlier(files: readonly (SmallFile & { readonly earlier: EarlierFile })[]): Promise<ReadonlyMap<number, BatchOutcome>> {
+    return this.settle(await this.batches.linkEarlier(files.map(({ entry: { file, name }, earlier }) => ({ file, name, earlier }))), files);
+  }
+
+  async finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>> {
+    return this.settle(await this.batches.finishDirectories(entries), []);
+  }
+
+  /** Keeps the receipts of those files that are stored. */
+  private async settle(outcomes: readonly EntryOutcome[], files: readonly SmallFile[]): Promise<ReadonlyMap<number, BatchOutcome>> {
+    const byNumber = new Map(files.map((file) => [file.entry.file, file]));
+    const settled = new Map<number, BatchOutcome>();
+    for (const { file, committed, error, stat } of outcomes) {
+      const small = byNumber.get(file);
+      if (committed && stat && small) this.receipts.note(small.entry, committed.path, { [this.use.algorithm]: small.digest }, stat);
+      if (error) settled.set(file, error);
+      else if (committed) settled.set(file, committed.outcome === 'stored' ? 'stored' : committed);
+    }
+    if (files.length > 0) await this.receipts.save();
+    return settled;
+  }
+}

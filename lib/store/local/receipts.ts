@@ -1,0 +1,55 @@
+import type { DigestAlgorithm } from '../../digest/digest';
+import type { EntryName } from '../../name';
+import type { Digests, Verified } from '../../progress';
+import { trace } from '../../trace';
+import type { OfferedFile } from '../session-store';
+import { look, type Standing, standingsOf } from './group-look';
+import type { FileStat } from '../../threads/file-calls';
+import type { ReceiptIndex } from './receipt-index';
+
+/** The receipts of a receive directory: which of its files are still as they were when they were committed, and what they read as then. */
+export class Receipts {
+  /** `root`: the path of the receive directory. */
+  constructor(
+    private readonly index: ReceiptIndex,
+    private readonly root: string,
+    private readonly verified: Verified,
+  ) {}
+
+  /** The digests of what is at an offered name, if neither that nor its source was touched since its receipt. */
+  known({ name, size, mtime, ctime }: OfferedFile, existing: Standing, algorithm: DigestAlgorithm): Digests | undefined {
+    const kept = existing.kind === 'file' ? this.index.find(name) : undefined;
+    if (kept?.digests[algorithm] === undefined || kept.verified !== this.verified) return undefined;
+    const same = kept.size === size && kept.sourceMtime === mtime && ctime !== undefined && kept.sourceCtime === ctime;
+    const untouched = kept.ino === existing.ino && kept.size === existing.size && kept.mtimeNs === existing.mtimeNs && kept.ctimeNs === existing.ctimeNs;
+    return same && untouched ? kept.digests : undefined;
+  }
+
+  /** Whether what is at a name is a file of which a receipt was given, and has not been touched since. */
+  holds(name: EntryName, existing: Standing | undefined): boolean {
+    const kept = existing?.kind === 'file' ? this.index.find(name) : undefined;
+    return kept !== undefined && kept.ino === existing?.ino && kept.ctimeNs === existing.ctimeNs;
+  }
+
+  /** Notes that a file was committed as `path`, and is `stat` there; `save` keeps it. */
+  note({ mtime, ctime }: OfferedFile, path: string, digests: Digests, { size, ino, mtimeNs, ctimeNs }: FileStat): void {
+    this.index.remember(path, { size, ino, mtimeNs, ctimeNs, sourceMtime: mtime ?? mtimeNs, sourceCtime: ctime, digests, verified: this.verified });
+  }
+
+  /** Notes and keeps the receipt of a single file. */
+  async keep(file: OfferedFile, path: string, digests: Digests): Promise<void> {
+    const [existing] = standingsOf(look([path], this.root));
+    if (existing?.kind !== 'file') return;
+    this.note(file, path, digests, existing);
+    await this.save();
+  }
+
+  /** Keeps what was noted. The files are committed whether this can be done or not: without it they are read again another time. */
+  async save(): Promise<void> {
+    try {
+      await this.index.save();
+    } catch (error) {
+      trace('receipts are kept later: %o', error);
+    }
+  }
+}
