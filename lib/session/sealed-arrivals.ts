@@ -45,7 +45,7 @@ export class SealedArrivals {
       outgoing,
       deadlines,
       pieces: pieces.state,
-      stopped: this.stopped.buffer as SharedArrayBuffer,
+      stopped: this.stopped.buffer,
     };
     this.worker = startWorker(path.join(__dirname, 'sealed-arrivals.worker'), {
       workerData: setup,
