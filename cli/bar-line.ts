@@ -1,4 +1,4 @@
-import { printable } from '../lib/index';
+import { printable } from '../lib/internal';
 import { formatCount, formatDuration, formatRate, formatSize } from './size';
 import type { TransferState } from './tally';
 

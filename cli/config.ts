@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import type { Command, Option } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import { TransferError } from '../lib/index';
+import { TransferError } from '../lib/internal';
 import { wrongUsage } from './usage';
 
 /** Options that make no sense in a file of defaults. */

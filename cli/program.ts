@@ -1,15 +1,6 @@
+import { existsSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { describeAdopt } from './commands/adopt';
-import { describeAuthorize } from './commands/authorize';
-import { describeBackup } from './commands/backup';
-import { describePeers } from './commands/peers';
-import { describePrune } from './commands/prune';
-import { describeReceive } from './commands/receive';
-import { describeRestore } from './commands/restore';
-import { describeSend } from './commands/send';
-import { describeSnapshots } from './commands/snapshots';
-import { describeVerify } from './commands/verify';
-import { applyConfig } from './config';
+import { applyConfig, defaultConfigFile } from './config';
 import { exitCodeOf } from './exit';
 import type { Shell } from './run';
 import type { OutputSettings } from './terminal';
@@ -28,16 +19,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     },
   };
   describe(program);
-  describeReceive(program, shell);
-  describeSend(program, shell);
-  describeBackup(program, shell);
-  describeAuthorize(program, shell);
-  describePeers(program, shell);
-  describeSnapshots(program, shell);
-  describeRestore(program, shell);
-  describePrune(program, shell);
-  describeVerify(program, shell);
-  describeAdopt(program, shell);
+  for (const each of wanted(argv)) commands[each](program, shell);
   program.hook('preAction', (_program, running) => applyConfig(program, running, program.opts<{ config?: string }>().config));
   try {
     await program.parseAsync(argv, { from: 'user' });
@@ -51,6 +33,30 @@ export async function run(argv: readonly string[]): Promise<number> {
     fail(new Terminal(shell.settings()), error);
     return exitCodeOf(error.code);
   }
+}
+
+/** Each command by its name, loaded when it may be the one. In the order of the help. */
+const commands = {
+  receive: (program: Command, shell: Shell) => (require('./commands/receive') as typeof import('./commands/receive')).describeReceive(program, shell),
+  send: (program: Command, shell: Shell) => (require('./commands/send') as typeof import('./commands/send')).describeSend(program, shell),
+  backup: (program: Command, shell: Shell) => (require('./commands/backup') as typeof import('./commands/backup')).describeBackup(program, shell),
+  authorize: (program: Command, shell: Shell) => (require('./commands/authorize') as typeof import('./commands/authorize')).describeAuthorize(program, shell),
+  peers: (program: Command, shell: Shell) => (require('./commands/peers') as typeof import('./commands/peers')).describePeers(program, shell),
+  snapshots: (program: Command, shell: Shell) => (require('./commands/snapshots') as typeof import('./commands/snapshots')).describeSnapshots(program, shell),
+  restore: (program: Command, shell: Shell) => (require('./commands/restore') as typeof import('./commands/restore')).describeRestore(program, shell),
+  prune: (program: Command, shell: Shell) => (require('./commands/prune') as typeof import('./commands/prune')).describePrune(program, shell),
+  verify: (program: Command, shell: Shell) => (require('./commands/verify') as typeof import('./commands/verify')).describeVerify(program, shell),
+  adopt: (program: Command, shell: Shell) => (require('./commands/adopt') as typeof import('./commands/adopt')).describeAdopt(program, shell),
+} as const;
+
+type CommandName = keyof typeof commands;
+
+/** The commands that a line may mean: those whose names are in it, or all. A file of defaults is checked as a whole, so it needs all. */
+function wanted(argv: readonly string[]): readonly CommandName[] {
+  const all = Object.keys(commands) as CommandName[];
+  const named = all.filter((name) => argv.includes(name));
+  const isConfigured = argv.some((word) => word.startsWith('--config')) || existsSync(defaultConfigFile());
+  return named.length === 0 || argv.includes('help') || isConfigured ? all : named;
 }
 
 function describe(program: Command): void {

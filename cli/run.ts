@@ -1,4 +1,4 @@
-import { TransferError } from '../lib/index';
+import { TransferError } from '../lib/internal';
 import type { TransferEvent } from '../lib/index';
 import { exitCodeOf, exitInterrupted, exitUnexpected, exitVerified } from './exit';
 import type { HookFailed } from './hook-failed';

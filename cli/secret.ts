@@ -20,7 +20,7 @@ const longestTyped = 4096;
  * that is the command's. Rejects with `usage` for a ticket that makes no sense and for a file that others can read.
  */
 export async function resolveTarget(word: string | undefined, sources: TicketSources = {}): Promise<Target | undefined> {
-  const { formatTicket } = require('../lib/index') as typeof import('../lib/index');
+  const { formatTicket } = require('../lib/internal') as typeof import('../lib/internal');
   const { isPlainTarget, Peers } = require('../lib/internal') as typeof import('../lib/internal');
   if (word !== undefined && isPlainTarget(word)) return { kind: 'plain', address: word };
   const ticket = await givenTicket(word, sources);
@@ -78,7 +78,7 @@ function ticketFrom(path: string): string {
 
 /** `text` without the space around it, if it is a ticket. */
 function checked(text: string, origin: string): string {
-  const { parseTicket } = require('../lib/index') as typeof import('../lib/index');
+  const { parseTicket } = require('../lib/internal') as typeof import('../lib/internal');
   const ticket = text.trim();
   try {
     parseTicket(ticket);
@@ -113,7 +113,7 @@ export function askSecret(question: string, input: NodeJS.ReadStream, output: No
 }
 
 function interrupted(): Error {
-  const { TransferError } = require('../lib/index') as typeof import('../lib/index');
+  const { TransferError } = require('../lib/internal') as typeof import('../lib/internal');
   return new TransferError('interrupted', 'Interrupted.');
 }
 

@@ -1,4 +1,4 @@
-import { printable } from '../lib/index';
+import { printable } from '../lib/internal';
 import { columnsOf } from './bar-line';
 import type { Piece } from './terminal';
 

@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import { printable } from '../lib/index';
+import { printable } from '../lib/internal';
 import { withoutTickets } from './hide-tickets';
 
 /** What the user chose for all output. */

@@ -4,7 +4,7 @@ import { withoutTickets } from './hide-tickets';
 
 /** A `usage` error. The library is loaded only now that there is something to complain about. */
 export function wrongUsage(message: string, options: { readonly hint?: string; readonly cause?: unknown } = {}): TransferError {
-  const { TransferError } = require('../lib/index') as typeof import('../lib/index');
+  const { TransferError } = require('../lib/internal') as typeof import('../lib/internal');
   return new TransferError('usage', message, options);
 }
 

@@ -16,7 +16,7 @@ interface Layer {
 const layers: readonly Layer[] = [
   { name: 'cli', holds: /^cli\//, below: ['index', 'internal'] },
   { name: 'index', holds: /^lib\/index\.ts$/, below: ['snapshot', 'receive', 'send', 'conversation', 'session', 'scan', 'access', 'store', 'net', 'wire', 'digest'] },
-  { name: 'internal', holds: /^lib\/internal\.ts$/, below: ['snapshot', 'receive', 'send', 'session', 'scan', 'access', 'store', 'net', 'wire', 'digest'] },
+  { name: 'internal', holds: /^lib\/(internal|load)\.ts$/, below: ['snapshot', 'receive', 'send', 'session', 'scan', 'access', 'store', 'net', 'wire', 'digest'] },
   { name: 'snapshot', holds: /^lib\/snapshot\//, below: ['receive', 'send', 'session', 'scan', 'access', 'store', 'net', 'wire', 'digest'] },
   { name: 'receive', holds: /^lib\/receive\//, below: ['session', 'access', 'store', 'net', 'wire', 'digest'] },
   { name: 'send', holds: /^lib\/send\//, below: ['session', 'scan', 'access', 'net', 'wire', 'digest'] },

@@ -42,7 +42,9 @@ snapshots of it; --owner hands it over. What is registered and gone is taken off
 }
 
 async function adoptAt(directory: string, { name, owner, damaged = false }: AdoptFlags, { on, terminal, signal }: Transfer): Promise<void> {
-  const { adopt, AuthorizedKeys } = require('../../lib/index') as typeof import('../../lib/index');
+  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { AuthorizedKeys } = load.keys();
+  const { adopt } = load.adopt();
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   const keys = await new AuthorizedKeys().list();
   const chosen = owner === undefined ? {} : { owner: ownerOf(owner, keys) };

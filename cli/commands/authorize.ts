@@ -62,7 +62,8 @@ Examples:
 
 async function authorize(name: string | undefined, flags: AuthorizeFlags, terminal: Terminal): Promise<void> {
   if (name === undefined) throw wrongUsage('The name is missing.', { hint: 'For whom is the key? sendall authorize NAME' });
-  const { AuthorizedKeys, formatTicket } = require('../../lib/index') as typeof import('../../lib/index');
+  const { formatTicket, load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { AuthorizedKeys } = load.keys();
   const address = reachable(flags.address);
   const made = await new AuthorizedKeys().authorize({
     name,
@@ -82,7 +83,8 @@ async function authorize(name: string | undefined, flags: AuthorizeFlags, termin
 }
 
 async function list(terminal: Terminal): Promise<void> {
-  const { AuthorizedKeys } = require('../../lib/index') as typeof import('../../lib/index');
+  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { AuthorizedKeys } = load.keys();
   const keys = await new AuthorizedKeys().list();
   if (keys.length === 0) terminal.say('Nobody is authorized.');
   for (const each of keys) {
@@ -92,7 +94,8 @@ async function list(terminal: Terminal): Promise<void> {
 }
 
 async function remove(name: string, terminal: Terminal): Promise<void> {
-  const { AuthorizedKeys } = require('../../lib/index') as typeof import('../../lib/index');
+  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { AuthorizedKeys } = load.keys();
   await new AuthorizedKeys().revoke(name);
   if (terminal.settings.json) tell(terminal, { event: 'revoked', name });
   else terminal.say(`The key of ${name} is gone. Connections that are open stay so until they end.`);

@@ -48,7 +48,8 @@ Examples:
       const options = await backupOptions(words, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { BackupView } = require('../backup-view') as typeof import('../backup-view');
-      const { backup } = require('../../lib/index') as typeof import('../../lib/index');
+      const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+      const { backup } = load.backup();
       const { BackedUp } = require('../../lib/internal') as typeof import('../../lib/internal');
       shell.exit(
         await runTransfer(

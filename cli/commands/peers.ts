@@ -54,7 +54,7 @@ Examples:
 }
 
 async function add(name: string, word: string | undefined, terminal: Terminal): Promise<void> {
-  const { parseTicket } = require('../../lib/index') as typeof import('../../lib/index');
+  const { parseTicket } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { checkKeyName, Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
   checkKeyName(name); // before a ticket is typed for nothing
   const ticket = parseTicket(await demandTicket(word));

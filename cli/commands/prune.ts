@@ -51,7 +51,8 @@ are not touched. On another machine it takes a key with the right admin.`,
 }
 
 async function pruneAt(place: SnapshotPlace, keep: KeepRules, { name, dryRun = false }: PruneFlags, { on, terminal, signal }: Transfer): Promise<void> {
-  const { prune } = require('../../lib/index') as typeof import('../../lib/index');
+  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { prune } = load.snapshots();
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   const words = new PruneWords(terminal, dryRun);
   const tell = (event: PruneEvent): void => {

@@ -114,7 +114,9 @@ async function receive(options: ReceiverOptions, flags: Omit<ReceiveFlags, 'from
   const { signal } = transfer;
   const { listen, once, from, retryFor } = flags;
   const hooks = hooksOf(flags, transfer);
-  const { AuthorizedKeys, createReceiver } = require('../../lib/index') as typeof import('../../lib/index');
+  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { AuthorizedKeys } = load.keys();
+  const { createReceiver } = load.receiver();
   const { shareFreeMemory } = require('../../lib/internal') as typeof import('../../lib/internal');
   shareFreeMemory();
   const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on: hooks?.on ?? transfer.on });

@@ -68,7 +68,8 @@ function workOf({ place, snapshot, destination, paths }: Words, { ifExists, dril
     if (destination === undefined) throw wrongUsage('Where to restore to is missing.', { hint: 'sendall restore DIR|TARGET SNAPSHOT DEST' });
     if (scratch !== undefined) throw wrongUsage('--scratch is for --drill only.');
     return async ({ on, signal }) => {
-      const { restore } = require('../../lib/index') as typeof import('../../lib/index');
+      const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+      const { restore } = load.snapshots();
       await restore({ ...place, snapshot, destination, paths, ifExists, on, signal, ...(retryFor === undefined ? {} : { retryFor }) });
     };
   }
@@ -76,14 +77,15 @@ function workOf({ place, snapshot, destination, paths }: Words, { ifExists, dril
   if (!('directory' in place)) throw wrongUsage('A drill is held on the machine that has the snapshots.', { hint: 'sendall restore DIR SNAPSHOT --drill 1%' });
   const { directory } = place;
   return async ({ on, signal }) => {
-    const { drill } = require('../../lib/index') as typeof import('../../lib/index');
+    const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+    const { drill } = load.drill();
     failIfAny(await drill({ directory, snapshot, share, ...(scratch === undefined ? {} : { scratch }), on, signal }));
   };
 }
 
 /** Throws what stands for all failures of a drill: damage before anything else. */
 function failIfAny({ files, failures }: DrillReport): void {
-  const { TransferError } = require('../../lib/index') as typeof import('../../lib/index');
+  const { TransferError } = require('../../lib/internal') as typeof import('../../lib/internal');
   const [first, ...others] = failures;
   if (!first) return;
   if (others.length === 0) throw new TransferError(first.code, first.message, { hint: '' });

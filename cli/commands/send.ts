@@ -64,7 +64,8 @@ Examples:
       const options = sendOptions(paths, target, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { SenderView } = require('../view') as typeof import('../view');
-      const { send } = require('../../lib/index') as typeof import('../../lib/index');
+      const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+      const { send } = load.send();
       const invitation = { command: 'receive --from', insecurePlain: flags.insecurePlain ?? false, plain: flags.plain ?? flags.insecurePlain ?? false } as const;
       shell.exit(
         await runTransfer(

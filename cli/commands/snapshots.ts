@@ -46,7 +46,8 @@ function pairOf(words: readonly string[], name: string | undefined): readonly [s
 }
 
 async function list(place: SnapshotPlace, name: string | undefined, { terminal, signal }: Transfer): Promise<void> {
-  const { listSnapshots, TransferError } = require('../../lib/index') as typeof import('../../lib/index');
+  const { TransferError, load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { listSnapshots } = load.snapshots();
   const all = await listSnapshots({ ...place, signal, ...(name === undefined ? {} : { name }) });
   const listed = all.filter((each) => each.event !== 'foreign');
   const foreign = all.filter((each) => each.event === 'foreign');
@@ -80,7 +81,8 @@ function showTable(listed: readonly (SnapshotListed | SnapshotDamaged)[], termin
 }
 
 async function compare(place: SnapshotPlace, [a, b]: readonly [string, string], { terminal, signal }: Transfer): Promise<void> {
-  const { diffSnapshots } = require('../../lib/index') as typeof import('../../lib/index');
+  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { diffSnapshots } = load.snapshots();
   const difference = await diffSnapshots({ ...place, a, b, signal });
   if (!terminal.settings.json) return showDifference(difference, terminal);
   const { JsonLines } = require('../progress-json') as typeof import('../progress-json');

@@ -62,7 +62,9 @@ const damages: readonly (readonly [reason: DamageReason, what: string])[] = [
 ];
 
 async function verifyAt(place: SnapshotPlace, { sample, snapshot, repair: repairs, source }: VerifyFlags, { on, terminal, signal }: Transfer): Promise<void> {
-  const { repair, verify } = require('../../lib/index') as typeof import('../../lib/index');
+  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { repair } = load.repair();
+  const { verify } = load.snapshots();
   const { BackedUp } = require('../../lib/internal') as typeof import('../../lib/internal');
   const which = snapshot === undefined ? {} : snapshot.includes('/') ? { snapshot } : { name: snapshot };
   let damaged = 0;

@@ -1,0 +1,13 @@
+// The parts of the library that commands use.
+
+/** What the commands do, each loaded when it is wanted: all of the library takes longer to load than a small file to send. */
+export const load = {
+  send: () => require('./send/sender') as typeof import('./send/sender'),
+  receiver: () => require('./snapshot/receiver') as typeof import('./snapshot/receiver'),
+  keys: () => require('./access/authorized') as typeof import('./access/authorized'),
+  backup: () => require('./snapshot/backup/backup') as typeof import('./snapshot/backup/backup'),
+  snapshots: () => require('./snapshot/remote/anywhere') as typeof import('./snapshot/remote/anywhere'),
+  repair: () => require('./snapshot/repair/repair') as typeof import('./snapshot/repair/repair'),
+  adopt: () => require('./snapshot/adopt/adopt') as typeof import('./snapshot/adopt/adopt'),
+  drill: () => require('./snapshot/restore/drill') as typeof import('./snapshot/restore/drill'),
+} as const;
