@@ -1,8 +1,9 @@
-import { closeSync, constants, fstatSync, readSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import { createDigestOf, type DigestAlgorithm } from '../digest/digest';
 import { fileType, type FoundBatch, locate, splitTexts } from '../scan/found-batch';
 import { failureOf, serveEach } from '../threads/lane';
+import { fileCalls, type FileStat } from '../threads/file-calls';
 import { type Located, Walker } from '../threads/walker';
 import { encodeList } from '../wire/session-list';
 
@@ -34,7 +35,6 @@ export interface BundleAnswer {
   readonly failures: readonly { readonly file: number; readonly failure: BundleFailure }[];
 }
 
-const bigint = { bigint: true } as const;
 // A named pipe without a writer is not waited for.
 const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 const { memory, algorithm } = workerData as BundleSetup;
@@ -49,6 +49,7 @@ interface Known {
 }
 
 const walker = new Walker();
+const calls = fileCalls();
 
 const known: Known[] = [];
 const nothing: BundleAnswer = { files: new Float64Array(), digests: '', list: new Uint8Array(), length: 0, kept: [], failures: [] };
@@ -115,19 +116,18 @@ function contentOf({ batch, below }: Known, place: number, at: number, digestOf:
 function readWhole(located: Located, at: number, size: number, mtime: bigint | undefined, ctime: bigint | undefined): 'changed' | 'not a file' | undefined {
   const fd = walker.open(located, flags);
   try {
-    const isAsOffered = (): boolean => {
-      const now = fstatSync(fd, bigint);
-      return now.mtimeNs === mtime && (ctime === undefined || now.ctimeNs === ctime) && Number(now.size) === size;
-    };
-    if (!isAsOffered()) return fstatSync(fd).isFile() ? 'changed' : 'not a file';
+    const isAsOffered = ({ mtimeNs, ctimeNs, size: found }: FileStat): boolean => mtimeNs === mtime && (ctime === undefined || ctimeNs === ctime) && found === size;
+    const before = calls.stat(fd);
+    if (!before.isFile) return 'not a file';
+    if (!isAsOffered(before)) return 'changed';
     for (let done = 0; done < size; ) {
-      const count = readSync(fd, bytes, at + done, size - done, null);
+      const count = calls.read(fd, bytes, at + done, size - done, done);
       if (count === 0) return 'changed';
       done += count;
     }
-    return isAsOffered() ? undefined : 'changed';
+    return isAsOffered(calls.stat(fd)) ? undefined : 'changed';
   } finally {
-    closeSync(fd);
+    calls.close(fd);
   }
 }
 
