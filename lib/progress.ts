@@ -3,8 +3,8 @@ import type { ErrorCode } from './errors';
 /** What is being done to a file at this moment. */
 export type Phase = 'scan' | 'hash' | 'send' | 'receive' | 'verify';
 
-/** What a transfer waited for most; measured by `Waits`, not guessed. */
-export type Bottleneck = 'source' | 'hash' | 'network' | 'write' | 'verify';
+/** What a transfer waited for most; measured by `Waits`, not guessed. `limit` is the rate that the user set. */
+export type Bottleneck = 'source' | 'hash' | 'network' | 'write' | 'verify' | 'limit';
 
 /** How far the reading back went: past the page cache, or only to it. */
 export type Verified = 'device' | 'cache';
@@ -152,7 +152,7 @@ export class Meter {
 
 /** How long a transfer waited for what, in ms. */
 export class Waits {
-  readonly spent: Record<Bottleneck, number> = { source: 0, hash: 0, network: 0, write: 0, verify: 0 };
+  readonly spent: Record<Bottleneck, number> = { source: 0, hash: 0, network: 0, write: 0, verify: 0, limit: 0 };
 
   /** Counts the time until `promise` settles. */
   async on<T>(what: Bottleneck, promise: Promise<T>): Promise<T> {

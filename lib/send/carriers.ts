@@ -187,7 +187,7 @@ export class Carriers {
     try {
       const payload = await frame.payload();
       if (payload === undefined) return;
-      await this.limit.pass(frame.size, this.signal);
+      await this.waits.on('limit', this.limit.pass(frame.size, this.signal));
       // Died while this frame waited: another one takes it.
       if (carrier.gone) throw new TransferError('connection-lost', 'The connection was lost.');
       carrier.underway.push(frame);

@@ -111,7 +111,7 @@ class PlainSending {
     const meter = new Meter(on, file.name, 'send', file.size);
     try {
       const header = encodeFrame({ file_name: file.name, file_size: file.size, md5: file.md5, reply: true });
-      await waits.on('network', limit.pass(header.length + (file.content?.length ?? 0), signal));
+      await waits.on('limit', limit.pass(header.length + (file.content?.length ?? 0), signal));
       if (file.source) await this.stream(entry, file.source, header, meter);
       else await this.write(entry, header, file.content ?? new Uint8Array(0));
       entry.complete = entry.bytesOnWire === header.length + file.size;
@@ -143,7 +143,7 @@ class PlainSending {
         // Its turn in the ring comes when the write before the last one has given its memory back.
         if (writes.length >= ringLength - 2) await waits.on('network', writes.shift() ?? Promise.resolve());
         if (offset < size) ahead = this.readPiece(source, offset, size);
-        await waits.on('network', limit.pass(piece.length, signal));
+        await waits.on('limit', limit.pass(piece.length, signal));
         const write = this.write(entry, undefined, piece);
         // Its failure is met where its turn comes; until then that is not an unhandled rejection.
         write.catch(() => undefined);

@@ -15,7 +15,7 @@ import { measureSources, plainSources } from './plain-sources';
 import type { SendOptions } from './send-options';
 import type { OpenSource } from './open-source';
 import { SourceLane } from './source-lane';
-import { failureEvent, type Sender, Tally } from '../session/summary';
+import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary';
 
 /** How long a first file may take to get ready until the receiver is dialed without it, in ms. */
 const dialAfter = 300;
@@ -96,11 +96,8 @@ export class PlainSender implements Sender {
     }
   }
 
-  /** What was waited for most. Where both ends waited for each other, the receiver knows what for. */
   get bottleneck(): Bottleneck | null {
-    const { source, hash, network, verify } = this.waits.spent;
-    if (Math.max(source, hash) >= Math.max(network, verify)) return this.waits.longest;
-    return this.receiverWaits.longest ?? 'network';
+    return heldBackBy(this.waits, this.receiverWaits, false);
   }
 
   private async dialAll(target: string): Promise<void> {

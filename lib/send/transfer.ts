@@ -11,7 +11,7 @@ import { BundleReader } from './bundle-reader';
 import { RateLimit } from './rate-limit';
 import { SegmentReader } from './segment-reader';
 import { type SendOptions, usualInputName } from './send-options';
-import { failureEvent, type Sender, Tally } from '../session/summary';
+import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary';
 import type { FoundEntry } from '../scan/found';
 import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
 import { scanOffers } from '../scan/tree-scan';
@@ -37,6 +37,8 @@ export interface SessionContents {
   readonly missing?: readonly MissingEntry[];
   /** Whether all of it is a snapshot, or becomes one: then the receiver is told what is missing. */
   readonly snapshot?: boolean;
+  /** Whether the receiver is in this process. */
+  readonly local?: boolean;
   /** Whether all is in vain without the receiver's `done`: then it is met again for that alone. */
   readonly needsDone?: boolean;
 }
@@ -115,11 +117,8 @@ export class SessionTransfer implements Sender {
     await Promise.all([this.entries.close(), this.segments.close(), this.bundles.close(), this.meeting.close()]);
   }
 
-  /** What was waited for most. Where both ends waited for each other, the receiver knows what for. */
   get bottleneck(): Bottleneck | null {
-    const { source, network, verify } = this.waits.spent;
-    if (source >= Math.max(network, verify)) return this.waits.longest;
-    return this.receiverWaits.longest ?? 'network';
+    return heldBackBy(this.waits, this.receiverWaits, this.contents.local ?? false);
   }
 
   get congestion(): string | undefined {

@@ -1,5 +1,5 @@
 import { TransferError } from '../errors';
-import type { Bottleneck, FileDone, Summary, TransferEvent } from '../progress';
+import type { Bottleneck, FileDone, Summary, TransferEvent, Waits } from '../progress';
 import type { Dialed } from '../net/socket';
 
 /** Files that arrived whole, added up; a hundred thousand of them take no more memory than one. */
@@ -17,6 +17,19 @@ export class Tally {
   summary(seconds: number, bottleneck: Bottleneck | null): Summary {
     return { files: this.files, bytes: this.bytes, bytes_on_wire: this.bytesOnWire, seconds, bottleneck };
   }
+}
+
+/**
+ * What held a transfer back: what the sender waited for most, `own`. Where that was the receiver, it knows what for, `theirs`; within one
+ * process, `local`, that was never the network, whatever lies between the two. Null where nothing was waited for.
+ */
+export function heldBackBy(own: Waits, theirs: Waits, local: boolean): Bottleneck | null {
+  const { source, hash, network, verify, limit } = own.spent;
+  const [reading, receiver] = [Math.max(source, hash), Math.max(network, verify)];
+  if (limit > 0 && limit >= Math.max(reading, receiver)) return 'limit';
+  if (reading >= receiver) return reading === 0 ? null : source >= hash ? 'source' : 'hash';
+  if (local) return theirs.spent.verify > theirs.spent.write ? 'verify' : 'write';
+  return theirs.longest ?? 'network';
 }
 
 /** One way of sending, whatever the wire. */

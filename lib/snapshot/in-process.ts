@@ -68,7 +68,7 @@ export async function sendWithin({ source, receiver, algorithm = 'blake3', exclu
       ...(signal ? { signal } : {}),
     },
     meeting,
-    { source: Symbol.asyncIterator in source ? source : undefined, snapshot: receiver.intake !== undefined },
+    { source: Symbol.asyncIterator in source ? source : undefined, snapshot: receiver.intake !== undefined, local: true },
   );
   try {
     await transfer.run();

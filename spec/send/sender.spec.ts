@@ -145,7 +145,7 @@ describe('a sender and a receiver', () => {
       const paths = await Promise.all([1, 2, 3, 4].map((at) => tree.write(String(at), bytes(4 * mebibyte, at))));
       const { result } = await sending({ paths, target: directory.target, limit: 8 * mebibyte, connections: 2 });
       expect(result?.summary.seconds).to.be.within(1.6, 3.2);
-      expect(result?.summary.bottleneck).to.equal('network');
+      expect(result?.summary.bottleneck).to.equal('limit');
     });
 
     it('hash and send are told at least twice a second for a long file, and the summary is the last event', async () => {
