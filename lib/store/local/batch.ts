@@ -17,7 +17,7 @@ import type { DirectoryTree } from './directory-tree';
 import { ExistingEntries } from './existing-entries';
 import { errorOf } from './group-failure';
 import type { EarlierFile, Placing } from './group-place';
-import { type BatchAnswer, ending } from './staged-batch';
+import { type BatchAnswer, ending } from './staged-list';
 import type { BatchThing } from './batch-tree';
 import { diskError, discarded } from './staged-bytes';
 import type { Committed, IfExists } from '../store';

@@ -13,7 +13,8 @@ import { look, type Looked } from './group-look';
 import { place, type Placed, type Placing, type PlacingGround } from './group-place';
 import { ManyReader } from './many-reader';
 import type { BatchThing } from './batch-tree';
-import { type BatchAnswer, confirmDisk, StagedBatch } from './staged-batch';
+import { StagedBatch } from './staged-batch';
+import { type BatchAnswer, confirmDisk } from './staged-list';
 import { syncDirectories } from './sync-directories';
 
 /** What a thread that stores batches is started with. */

@@ -1,6 +1,5 @@
 // One batch in the worker that stores it: from the first file that is written to the last that has its final name.
-import { closeSync, constants, fchmodSync, fsyncSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
-import path from 'node:path';
+import { constants, rmSync } from 'node:fs';
 import { createDigestOf, type DigestAlgorithm } from '../../digest/digest';
 import { errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
@@ -8,31 +7,12 @@ import { type FileCalls, type NameBytes, type OpenDirectory } from '../../thread
 import { failureOf } from '../../threads/lane';
 import { baseAt, column, digestAt, type FileList, nameOf, numberOf } from './batch-list';
 import { type BatchEntry, type BatchThing, BatchTree, type Branch } from './batch-tree';
-import { privateMode } from './directory';
 import { type Failed, notAName } from './group-failure';
 import { isTooLong, ownerReads, stagedApart, stagedTogether } from './group-home';
-import { move, notADirectory, place, type Placed, type PlacingGround } from './group-place';
+import { move, place, type PlacingGround } from './group-place';
 import type { ManyReader } from './many-reader';
+import { apartName, type BatchAnswer, ending, type Ends, kept, made, reach, removeEmpty, setStat, type StagedList, syncBelow, writeAll } from './staged-list';
 import { mismatch } from './staged-bytes';
-
-/** How an entry of a batch ended. */
-export const ending = { none: 0, stored: 1, identical: 2, elsewhere: 3, failed: 4 } as const;
-
-/** What became of a batch, by the numbers of its entries. */
-export interface BatchAnswer {
-  /** One of `ending` for each. */
-  readonly endings: Uint8Array;
-  /** Inode, mtime and ctime of each regular file that ended as `stored`. */
-  readonly stats: BigInt64Array;
-  /** Those that ended as `elsewhere`: not simply under their own names. */
-  readonly placed: readonly (readonly [number, Placed])[];
-  readonly failures: readonly (readonly [number, Failed])[];
-}
-
-/** What becomes of it, while that comes about. */
-interface Ends extends Pick<BatchAnswer, 'endings' | 'stats'> {
-  readonly placed: (readonly [number, Placed])[];
-}
 
 export interface StagingGround {
   readonly calls: FileCalls;
@@ -43,32 +23,11 @@ export interface StagingGround {
   readonly syncEach: boolean;
 }
 
-/** One bundle, and how far its files are. */
-interface StagedList {
-  readonly list: FileList;
-  /** The descriptors that are kept open, or -1. */
-  readonly fds: Int32Array;
-  /** 1 for files that failed. */
-  readonly failed: Uint8Array;
-  /** One of `made` for each. */
-  readonly made: Uint8Array;
-  /** The directories of those that are staged under their names. */
-  readonly branches: (Branch | undefined)[];
-}
-
-const { O_CREAT, O_DIRECT = 0, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_WRONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
-/** How a file is staged: not at all, under its name, or under its number. */
-const made = { none: 0, together: 1, apart: 2 } as const;
+const { O_CREAT, O_DIRECT = 0, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_WRONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 /** Files of a batch that are handed to the reader at once. */
 const readTogether = 512;
-/** Of all descriptors that the process may have, a worker keeps at most this share for files that wait to be read back. */
-const shareOfDescriptors = 6;
-const mostKept = 4_096;
 /** After these the disk is not believed any more, whatever it says of other files. */
 const ofTheDisk = new Set(['EIO', 'EROFS', 'EUCLEAN', 'ESHUTDOWN', 'ENODEV', 'ENXIO', 'EREMOTEIO']);
-
-/** Descriptors that this worker keeps, of all of its batches. */
-const kept = { now: 0, most: Math.min(mostKept, Math.floor(descriptorLimit() / shareOfDescriptors)) };
 
 /**
  * Steps come in this order: `write`, any number of times; `make`; a sync of the disk; `readBack`; `publish`; a sync of the disk. Throws what puts an end to the
@@ -421,68 +380,3 @@ export class StagedBatch {
 
 const noPath = new Uint8Array(0);
 
-function apartName(number: number): NameBytes {
-  return { bytes: Buffer.from(`${String(number)}\0`) };
-}
-
-function setStat(stats: BigInt64Array, number: number, { ino, mtimeNs, ctimeNs }: { readonly ino: bigint; readonly mtimeNs: bigint; readonly ctimeNs: bigint }): void {
-  stats[number * 3] = ino;
-  stats[number * 3 + 1] = mtimeNs;
-  stats[number * 3 + 2] = ctimeNs;
-}
-
-function writeAll(calls: FileCalls, fd: number, memory: Uint8Array, from: number, size: number): void {
-  for (let done = 0; done < size; ) {
-    // On a full disk the count is short and no error comes with it; that comes with the next try.
-    const count = calls.write(fd, memory, from + done, size - done, done);
-    if (count === 0) throw Object.assign(new Error('the disk takes no more bytes'), { code: 'ENOSPC' });
-    done += count;
-  }
-}
-
-/** Makes a directory under its final name. */
-function reach(name: string, { directories }: PlacingGround): Placed {
-  try {
-    directories.descriptor(name);
-    return { outcome: 'identical', path: name };
-  } catch (error) {
-    const code = errnoOf(error);
-    if (code === 'ELOOP' || code === 'ENOTDIR') throw notADirectory(name, error);
-    if (code !== 'ENOENT') throw error;
-    directories.at(name, '.', true);
-    return { outcome: 'stored', path: name };
-  }
-}
-
-function removeEmpty(staged: string): void {
-  try {
-    rmdirSync(staged);
-  } catch (error) {
-    // Where nothing was written, there may be none, or a file that was in its way.
-    if (!['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'EINVAL'].includes(errnoOf(error) ?? '')) throw error;
-  }
-}
-
-/** Makes directories durable; their files were flushed by whoever wrote them. */
-function syncBelow(directory: string): void {
-  for (const entry of readdirSync(directory, { withFileTypes: true })) if (entry.isDirectory()) syncBelow(path.join(directory, entry.name));
-  const fd = openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** How many descriptors this process may have; a small number where nobody says. */
-function descriptorLimit(): number {
-  const small = 256;
-  if (process.platform !== 'linux') return small;
-  const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
-  return soft === undefined ? small : Number(soft);
-}
-
-/** Rejects where the disk takes no changes any more; see `Directory.confirm`. `disk`: a descriptor of our private directory. */
-export function confirmDisk(disk: number): void {
-  for (let times = 0; times < 2; times++) fchmodSync(disk, privateMode);
-}
