@@ -66,6 +66,11 @@ export class ArrivingSnapshot implements Intake {
     return this.request.mayCompare || this.staged.ours;
   }
 
+  /** Who brings it: the id of its key. */
+  get peer(): string {
+    return this.request.peer;
+  }
+
   get session(): string {
     return this.request.session;
   }

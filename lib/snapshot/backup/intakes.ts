@@ -3,6 +3,7 @@ import { printable } from '../../name';
 import type { Listener } from '../../progress';
 import type { Intake, IntakeRequest } from '../../receive/intake';
 import { ArrivingSnapshot } from './arriving-snapshot';
+import { otherOwner } from './staged-snapshot';
 import { RepairIntake } from '../repair/repair-intake';
 
 /** How long a snapshot whose session was lost waits for it to come back, in ms. */
@@ -39,6 +40,8 @@ export class Intakes {
 
   private async takeNow(key: string, request: IntakeRequest): Promise<Intake> {
     const before = await this.open.get(key)?.catch(() => undefined);
+    // What waits for its session to come back is nobody else's to end.
+    if (before && before.peer !== request.peer) throw otherOwner(request.name);
     if (before) clearTimeout(this.waiting.get(before));
     if (before?.session === request.session && !before.isComplete) return this.lend(key, before);
     if (before && !(await before.leftWithin(endsWithin))) {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
-import { TransferError } from '../../errors';
+import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import { countUnder, type DigestAlgorithm, sizeUnder, textUnder, wrong } from '../../wire/fields';
 import { type JsonObject, ownValue, parseJsonObject } from '../../wire/json-object';
@@ -124,7 +124,7 @@ export class ManifestDecoder {
   private size = 0;
   private lines = 0;
   /** What is wrong with the first bad line; told only of a manifest whose sum is right. */
-  private flaw: unknown;
+  private flaw: TransferError | undefined;
 
   constructor(private readonly wants: (line: Buffer, head: ManifestHead) => boolean = () => true) {}
 
@@ -183,7 +183,7 @@ export class ManifestDecoder {
     try {
       this.entries.push(entryOf(entry, this.lines - 2, this.head));
     } catch (error) {
-      this.flaw = error;
+      this.flaw = asTransferError(error, 'mismatch', 'A manifest cannot be believed');
     }
   }
 

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
+import { TransferError } from '../../../lib/errors';
 import { parseEntryName } from '../../../lib/name';
 import { Intakes } from '../../../lib/snapshot/backup/intakes';
 import { Allowance } from '../../../lib/store/limited';
@@ -14,8 +15,19 @@ describe('the snapshots on their way into a receiver', () => {
   });
   afterEach(() => rmSync(directory, { recursive: true }));
 
-  const take = (intakes: Intakes, session: string): Promise<Intake> =>
-    intakes.take({ name: parseEntryName('laptop'), repairs: false, checksum: false, algorithm: 'md5', home: { directory, allowance: new Allowance({}) }, peer: 'peer', mayCompare: true, session });
+  const take = (intakes: Intakes, session: string, peer = 'peer'): Promise<Intake> =>
+    intakes.take({ name: parseEntryName('laptop'), repairs: false, checksum: false, algorithm: 'md5', home: { directory, allowance: new Allowance({}) }, peer, mayCompare: true, session });
+
+  it('are not ended by another key while they wait for their session to come back', async () => {
+    const intakes = new Intakes(() => undefined);
+    const first = await take(intakes, 'one');
+    await first.leave();
+    const refused: unknown = await take(intakes, 'other', 'another').catch((error: unknown) => error);
+    expect(refused).to.be.instanceOf(TransferError).with.property('code', 'exists');
+    expect(await take(intakes, 'one'), 'the session is back').to.equal(first);
+    await first.leave();
+    await intakes.close();
+  });
 
   it('are let in one after another, though many come at the same moment, and are all unlocked in the end (the faults of fuzz)', async () => {
     const intakes = new Intakes(() => undefined);
