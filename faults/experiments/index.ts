@@ -11,6 +11,7 @@ import { killed } from './killed';
 import { network } from './network';
 import { packets } from './packets';
 import { powerCut } from './power-cut';
+import { rights } from './rights';
 import { soak } from './soak';
 import { swap } from './swap';
 import { writeBack } from './write-back';
@@ -29,6 +30,7 @@ export const experiments: readonly Experiment[] = [
   fuzz,
   swap,
   identity,
+  rights,
   plainCrowd,
   sessionCrowd,
   smallCrowd,
