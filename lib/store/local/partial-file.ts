@@ -289,7 +289,5 @@ export class LocalPartialFile implements PartialFile {
   }
 }
 
-/** What goes wrong here fails the file itself, by its next write or by `verify`; without a journal more of it is sent again. */
-function journalFailed(): void {
-  // nothing to be done
-}
+/** Without a journal more of it is sent again. */
+const journalFailed = ignored('the file itself fails by its next write or by verify');
