@@ -38,7 +38,7 @@ export function describeReceive(program: Command, shell: Shell): void {
     .description('Receives files into a directory, until it is stopped. A file appears there once it is whole and verified.')
     .usage('[DIR] [OPTIONS]')
     .argument('[DIR]', 'where to; made where it is missing', '.')
-    .addOption(new Option('--listen <ADDRESS>', 'HOST:PORT or unix:PATH; default [::]:8898, port 0 takes a free one').conflicts('from'))
+    .addOption(new Option('--listen <ADDRESS>', 'HOST:PORT, a port alone, or unix:PATH; default [::]:8898, port 0 takes a free one').conflicts('from'))
     .option('--once', 'exit after the first transfer, with its exit code')
     .option('--from <TICKET>', 'dial a sender that listens, instead of listening: its ticket, @FILE with one, a peer, tcp://HOST:PORT or unix:PATH')
     .option('--retry-for <DURATION>', 'with --from: how long to go on trying when the connection is lost: 30s, 5min, 2h', parseDuration)

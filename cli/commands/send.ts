@@ -35,7 +35,7 @@ export function describeSend(program: Command, shell: Shell): void {
     .usage('PATH... TARGET [OPTIONS]')
     .argument('[PATH...]', 'files and directories, - for standard input; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, tcp://HOST:PORT or unix:PATH')
     .option('--name <NAME>', 'store a single file, or standard input, under this name')
-    .option('--listen <ADDRESS>', 'wait at HOST:PORT or unix:PATH for the receiver to dial in; then there is no TARGET')
+    .option('--listen <ADDRESS>', 'wait at HOST:PORT, a port of this machine, or unix:PATH for the receiver to dial in; then there is no TARGET')
     .option('--text <TEXT>', 'send words for whoever runs the receiver, beside or instead of files')
     .addOption(new Option('--digest <WHAT>', 'what to compute for the receipts, by default blake3; always md5 on the plain wire').choices(['blake3', 'sha256', 'md5']))
     .option('--connections <N>', 'how many connections to use at once: 1 to 64, or auto', parseConnections, 'auto')

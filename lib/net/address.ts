@@ -26,6 +26,14 @@ export function parseAddress(text: string): Address {
   return { kind: 'tcp', host, port };
 }
 
+/**
+ * Reads where to listen: as `parseAddress`, and `PORT` or `:PORT` for that port of all addresses of this machine. Throws `usage`.
+ */
+export function parseListenAddress(text: string): Address {
+  const port = /^:?(\d{1,5})$/.exec(text)?.[1];
+  return parseAddress(port === undefined ? text : `[::]:${port}`);
+}
+
 /** Whether `text` says by itself that it is an address to dial on the plain wire. */
 export function isPlainTarget(text: string): boolean {
   return text.startsWith('tcp://') || text.startsWith('unix:');

@@ -132,7 +132,7 @@ export async function listen(address: Address, accept: (accepted: Dialed) => voi
     const taken = errnoOf(cause) === 'EADDRINUSE';
     throw new TransferError('cannot-connect', `Cannot listen on ${formatAddress(address)}: ${reason(cause)}.`, {
       cause,
-      hint: taken ? 'Another program listens there. Stop it, or choose another port; port 0 takes a free one.' : '',
+      hint: taken ? 'Another program listens there. Stop it, or choose another port with --listen; port 0 takes a free one.' : '',
     });
   }
   // An accept that fails (out of descriptors) must not end the process: the peer sees a reset, the next one is served.

@@ -4,7 +4,7 @@ import type { Listener, Summary } from '../progress';
 import type { AuthorizedKeys } from '../access/authorized';
 import { limitStore } from '../store/limited';
 import type { IfExists, Store } from '../store/store';
-import { defaultPort, formatAddress, parseAddress } from '../net/address';
+import { defaultPort, formatAddress, parseAddress, parseListenAddress } from '../net/address';
 import { dialable } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { dial, type Dialed, listen, type Listening } from '../net/socket';
@@ -119,7 +119,7 @@ class OpenReceiver implements Receiver {
   }
 
   async listen(where = `[::]:${String(defaultPort)}`): Promise<{ address: string; port: number | null; ticket: string }> {
-    const listening = await listen(parseAddress(where), (accepted) => this.accept(accepted));
+    const listening = await listen(parseListenAddress(where), (accepted) => this.accept(accepted));
     this.listening.add(listening);
     const { address } = listening;
     const ticket = formatTicket({ ...this.host.key, address: dialable(address) });

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { TransferError } from '../errors';
 import { parseEntryName } from '../name';
 import type { Digests, Listener } from '../progress';
-import { isPlainTarget, parseAddress } from '../net/address';
+import { isPlainTarget, parseAddress, parseListenAddress } from '../net/address';
 import { isTicket, parseTicket } from '../net/ticket';
 import type { LinkDeadlines } from '../session/link';
 
@@ -59,7 +59,8 @@ export function checkUsage({ paths, target, listen: where, name, connections = '
   if ((target === undefined) === (where === undefined)) wrong('Either a target to dial or an address to listen at is needed.');
   if (target !== undefined && isTicket(target)) parseTicket(target);
   else if (target !== undefined && !isPlainTarget(target)) wrong(`Not a target: ${JSON.stringify(target)}.`, 'Targets look like sendall://HOST:PORT/TOKEN, tcp://192.168.1.20:8898 or unix:/run/sendall.sock.');
-  else parseAddress(target ?? where ?? '');
+  else if (target !== undefined) parseAddress(target);
+  else parseListenAddress(where ?? '');
   if (target !== undefined && !isTicket(target)) {
     if (text !== undefined) wrong('The plain wire carries files only, no text.', 'Send it with a ticket.');
     if (digest !== undefined && digest !== 'md5') wrong('The plain wire has md5, and nothing else.', 'Other digests need a ticket.');

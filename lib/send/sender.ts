@@ -1,6 +1,6 @@
 import { asTransferError } from '../errors';
 import type { FileDone, Summary } from '../progress';
-import { formatAddress, parseAddress } from '../net/address';
+import { formatAddress, parseListenAddress } from '../net/address';
 import type { Dialed } from '../net/socket';
 import { dialable } from '../net/own-address';
 import { formatTicket, isTicket, parseTicket } from '../net/ticket';
@@ -39,7 +39,7 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
   const dialedPlain = new Promise<Dialed>((resolve) => {
     plain = resolve;
   });
-  const meeting = await ListeningMeeting.at(parseAddress(where), { algorithm, plain, plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off', deadlines });
+  const meeting = await ListeningMeeting.at(parseListenAddress(where), { algorithm, plain, plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off', deadlines });
   try {
     const { address } = meeting;
     const ticket = formatTicket({ ...meeting.key, address: dialable(address) });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
-import { formatAddress, isLoopback, isPlainTarget, parseAddress } from '../../lib/net/address';
+import { formatAddress, isLoopback, isPlainTarget, parseAddress, parseListenAddress } from '../../lib/net/address';
 
 describe('an address', () => {
   const good = {
@@ -25,6 +25,12 @@ describe('an address', () => {
       expect(() => parseAddress(text)).to.throw(TransferError).with.property('code', 'usage');
     });
   }
+
+  it('to listen at may be a port alone: of all addresses of this machine', () => {
+    for (const text of ['9000', ':9000']) expect(parseListenAddress(text)).to.deep.equal({ kind: 'tcp', host: '::', port: 9000 });
+    expect(parseListenAddress('localhost:9000')).to.deep.equal({ kind: 'tcp', host: 'localhost', port: 9000 });
+    for (const text of ['', ':', ':65536', ':123456']) expect(() => parseListenAddress(text)).to.throw(TransferError).with.property('code', 'usage');
+  });
 
   it('loopback is what belongs to this machine alone', () => {
     for (const ip of ['127.0.0.1', '127.255.1.2', '::1', '::ffff:127.0.0.1']) expect(isLoopback(ip), ip).to.equal(true);
