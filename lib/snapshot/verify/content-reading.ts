@@ -17,8 +17,8 @@ export interface ContentReading {
 
 const largeAtOnce = 4;
 /** Small files are read so many together, or so many bytes; and of these as many at once as keep all lanes busy. */
-const mostTogether = 64;
-const mostBytesTogether = 2 * 1024 * 1024;
+const mostTogether = 512;
+const mostBytesTogether = 4 * 1024 * 1024;
 const batchesAtOnce = 6;
 
 /** Reads all of the files, each once. Rejects when the signal says so, once nothing is under way any more. */

@@ -1,52 +1,58 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { workerData } from 'node:worker_threads';
-import { alignment, AlignedMemory } from '../../threads/aligned-memory';
+import { fileCalls } from '../../threads/file-calls';
 import { createDigestOf, type DigestAlgorithm } from '../../digest/digest';
 import { failureOf, type Result, serveLane } from '../../threads/lane';
 import { OpenDirectories } from '../../store/local/group-directories';
+import { ManyReader } from '../../store/local/many-reader';
 import { survey } from './survey';
-import { largestSmall, type SmallRead, type VerifyAnswer, type VerifyLaneSetup, type VerifyOrder } from './verify-order';
+import { type SmallRead, type VerifyAnswer, type VerifyLaneSetup, type VerifyOrder } from './verify-order';
 
 const { O_DIRECT = 0, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 const setup = workerData as VerifyLaneSetup;
-const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (setup.direct ? O_DIRECT : 0);
-const { buffer } = new AlignedMemory(largestSmall, 1);
-const memory = new Uint8Array(buffer, 0, largestSmall);
+const reader = ManyReader.create(fileCalls(), setup.direct);
+const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (reader.direct ? O_DIRECT : 0);
 const digestOf = new Map<DigestAlgorithm, (bytes: Uint8Array) => string>();
 
-/** All bytes of a file, in memory of ours, until the next one; undefined if it is not the one that is meant. */
-function bytesOf(place: string, size: number, inode: bigint): Uint8Array | undefined {
+/** A descriptor of a file; undefined if it is not the one that is meant. */
+function opened(place: string, size: number, inode: bigint): number | undefined {
   const fd = openSync(place, flags);
-  try {
-    const stats = fstatSync(fd, { bigint: true });
-    if (!stats.isFile() || stats.ino !== inode || stats.size !== BigInt(size)) return undefined;
-    for (let at = 0; at < size; ) {
-      // With O_DIRECT whole sectors are asked for, and the end of the file cuts the last read short.
-      const count = readSync(fd, memory, at, Math.ceil((size - at) / alignment) * alignment, at);
-      if (count === 0) return undefined;
-      at += count;
-    }
-    return memory.subarray(0, size);
-  } finally {
-    closeSync(fd);
-  }
+  const stats = fstatSync(fd, { bigint: true });
+  if (stats.isFile() && stats.ino === inode && stats.size === BigInt(size)) return fd;
+  closeSync(fd);
+  return undefined;
 }
 
+/** Reads files all at once, by the same way as what a batch has written. */
 async function read(directories: OpenDirectories, { names, numbers, algorithm }: Extract<VerifyOrder, { order: 'read' }>): Promise<SmallRead> {
   const digest = digestOf.get(algorithm) ?? (await createDigestOf(algorithm));
   digestOf.set(algorithm, digest);
   const failures: SmallRead['failures'][number][] = [];
-  const digests = names.map((name, at) => {
-    try {
-      const place = directories.at(path.posix.dirname(name), path.posix.basename(name), false);
-      const bytes = bytesOf(place, Number(numbers[at * 2]), BigInt.asUintN(64, numbers[at * 2 + 1] ?? 0n));
-      return bytes && digest(bytes);
-    } catch (error) {
-      failures.push([at, failureOf(error).failure]);
-      return undefined;
+  const digests = names.map((): string | undefined => undefined);
+  const [fds, sizes, rows] = [new Int32Array(names.length), new Float64Array(names.length), new Array<number>()];
+  try {
+    for (const [at, name] of names.entries()) {
+      const size = Number(numbers[at * 2]);
+      try {
+        const place = directories.at(path.posix.dirname(name), path.posix.basename(name), false);
+        const fd = opened(place, size, BigInt.asUintN(64, numbers[at * 2 + 1] ?? 0n));
+        if (fd === undefined) continue;
+        fds[rows.length] = fd;
+        sizes[rows.length] = size;
+        rows.push(at);
+      } catch (error) {
+        failures.push([at, failureOf(error).failure]);
+      }
     }
-  });
+    for (const [index, found] of reader.digests(fds, sizes, rows.length, digest).entries()) {
+      const at = rows[index] ?? 0;
+      if (found instanceof Error) failures.push([at, failureOf(found).failure]);
+      else digests[at] = found;
+    }
+  } finally {
+    for (const fd of fds.subarray(0, rows.length)) closeSync(fd);
+  }
   return { digests, failures };
 }
 
