@@ -186,7 +186,7 @@ export const bitRot: Experiment = {
   missing: missingForFlips,
   run,
   sabotages: [
-    { name: 'small files are verified through the page cache', edits: [{ file: 'lib/snapshot/verify/verify.worker.js', from: '(setup.direct ? O_DIRECT : 0)', to: '0' }] },
+    { name: 'small files are verified through the page cache', edits: [{ file: 'lib/snapshot/verify/verify.worker.js', from: '(reader.direct ? O_DIRECT : 0)', to: '0' }] },
     { name: 'large files are verified through the page cache', edits: [{ file: 'lib/snapshot/verify/device-reader.js', from: '(this.direct ? (O_DIRECT ?? 0) : 0)', to: '0' }] },
     {
       name: 'what stands there is compared through the page cache',
