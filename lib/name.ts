@@ -1,11 +1,17 @@
 import { TransferError } from './errors';
+import { bytesOfName, isSoundName, isWellFormed } from './name-bytes';
 
 declare const brand: unique symbol;
 
 /** A relative path with `/` between its components that is safe to create below a directory. Only `parseEntryName` makes one. */
 export type EntryName = string & { readonly [brand]: true };
 
+/** `any`: every name that a disk of Unix can hold; `portable`: those that every system can. */
+export type NamesTaken = 'any' | 'portable';
+
 export interface NameRules {
+  /** Default `portable`. */
+  readonly names?: NamesTaken | undefined;
   /** Also take components that start with a dot; `.`, `..` and the staging directory stay refused. Default false. */
   readonly allowHidden?: boolean;
 }
@@ -23,6 +29,9 @@ const refusedCharacters: readonly (readonly [RegExp, string])[] = [
   [/:/u, 'a colon'],
 ];
 
+/** What no disk takes in a name. */
+const refusedAnywhere: readonly (readonly [RegExp, string])[] = [[/\0/u, 'a control character']];
+
 /** Names of nothing but these contain none of them: nearly all names are such, and one look finds out. */
 const harmless = /^[ -9;-[\]-~]+$/;
 
@@ -33,12 +42,16 @@ const deviceName = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])
 const shortStagingName = /^sendal~[0-9]+$/i;
 
 /**
- * Turns hostile text into a name that may be created below a directory, on every system alike.
+ * Turns hostile text into a name that may be created below a directory; unless `names` is `any`, on every system alike.
  *
  * `/` separates, leading slashes are dropped. Refused with `TransferError('name')`: an empty name or component, `.` and `..`, a trailing
  * slash, over 255 UTF-8 bytes a component or 4,096 in all, control and escape characters, marks and overrides of text direction, line
  * separators, lone surrogates, backslash, `:`, trailing dots and spaces, Windows device names with any extension, the staging directory
  * `.sendall` however it is spelled, and components that start with a dot unless `allowHidden`.
+ *
+ * With `any`, bytes that are not UTF-8 are lone surrogates as `nameOfBytes` makes them, and only these are refused: an empty name or
+ * component, `.` and `..`, a trailing slash, the same lengths in bytes, NUL, other lone surrogates, the staging directory, and components
+ * that start with a dot unless `allowHidden`. PROTOCOL.md 8.3 and 8.7.
  *
  * Windows refuses `*`, `?`, `"`, `<`, `>` and `|` too. They stay allowed: no system takes them for anything else than a character, so such
  * a file merely cannot be created there, whereas refusing them would keep files of everyone else from being sent.
@@ -46,8 +59,9 @@ const shortStagingName = /^sendal~[0-9]+$/i;
 export function parseEntryName(text: string, rules: NameRules = {}): EntryName {
   const name = text.replace(/^\/+/, '');
   if (name === '') throw refusal(text, 'names no file');
-  if (Buffer.byteLength(name) > longestName) throw refusal(text, `is longer than ${longestName} bytes`);
-  for (const [pattern, what] of harmless.test(name) ? [] : refusedCharacters) {
+  if (rules.names === 'any' && !isSoundName(name)) throw refusal(text, 'contains half of a surrogate pair');
+  if (lengthOf(name) > longestName) throw refusal(text, `is longer than ${longestName} bytes`);
+  for (const [pattern, what] of harmless.test(name) ? [] : rules.names === 'any' ? refusedAnywhere : refusedCharacters) {
     const found = pattern.exec(name);
     if (found) throw refusal(text, `contains ${what} (${codePoint(found[0])})`);
   }
@@ -63,13 +77,20 @@ function flawOf(component: string, rules: NameRules): string | undefined {
   if (component === '') return 'has an empty component';
   if (component === '.') return 'has a component "."';
   if (component === '..') return 'has a component "..", which would leave the directory';
-  if (Buffer.byteLength(component) > longestComponent) return `has a component of more than ${longestComponent} bytes`;
+  if (lengthOf(component) > longestComponent) return `has a component of more than ${longestComponent} bytes`;
   if (isStagingName(component)) return `has a component "${component}", which sendall keeps for itself`;
-  if (component.endsWith('.')) return 'has a component that ends in a dot';
-  if (component.endsWith(' ')) return 'has a component that ends in a space';
-  if (deviceName.test(component)) return `has a component "${component}", which is a device on Windows`;
+  if (rules.names !== 'any') {
+    if (component.endsWith('.')) return 'has a component that ends in a dot';
+    if (component.endsWith(' ')) return 'has a component that ends in a space';
+    if (deviceName.test(component)) return `has a component "${component}", which is a device on Windows`;
+  }
   if (component.startsWith('.') && rules.allowHidden !== true) return `has a component "${component}", which is hidden`;
   return undefined;
+}
+
+/** Bytes on a disk. */
+function lengthOf(text: string): number {
+  return isWellFormed(text) || !isSoundName(text) ? Buffer.byteLength(text) : bytesOfName(text).length;
 }
 
 /** Compatibility forms count here (`.ｓendall`): nobody needs such a name, and some disk may fold it. */

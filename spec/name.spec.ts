@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join, posix, win32 } from 'node:path';
 
 import { TransferError } from '../lib/errors';
-import { collationKey, parseEntryName, printable } from '../lib/name';
+import { bytesOfName, nameOfBytes } from '../lib/name-bytes';
+import { collationKey, type NameRules, parseEntryName, printable } from '../lib/name';
 
 interface Entry {
   readonly input: string;
@@ -18,6 +19,8 @@ interface Entry {
 interface Vectors {
   readonly refusals: Readonly<Record<string, string>>;
   readonly entries: readonly Entry[];
+  /** Where every name is taken that a disk can have. */
+  readonly any: readonly Entry[];
   readonly collide: readonly (readonly [string, string])[];
   readonly distinct: readonly (readonly [string, string])[];
   readonly printed: readonly { readonly input: string; readonly printed: string }[];
@@ -37,7 +40,7 @@ const sentences: Readonly<Record<string, RegExp>> = {
   control: / contains a control character \(U\+00[0-9A-F]{2}\)\.$/,
   direction: / contains a character that changes the direction of text \(U\+[0-9A-F]{4}\)\.$/,
   'line-separator': / contains a line separator \(U\+202[89]\)\.$/,
-  surrogate: / contains half of a surrogate pair \(U\+D[89A-F][0-9A-F]{2}\)\.$/,
+  surrogate: / contains half of a surrogate pair( \(U\+D[89A-F][0-9A-F]{2}\))?\.$/,
   backslash: / contains a backslash \(U\+005C\)\.$/,
   colon: / contains a colon \(U\+003A\)\.$/,
   'trailing-dot': / has a component that ends in a dot\.$/,
@@ -47,9 +50,9 @@ const sentences: Readonly<Record<string, RegExp>> = {
   hidden: /", which is hidden\.$/,
 };
 
-function refusalOf(text: string, allowHidden = false): TransferError {
+function refusalOf(text: string, rules: NameRules = {}): TransferError {
   try {
-    parseEntryName(text, { allowHidden });
+    parseEntryName(text, rules);
   } catch (error) {
     if (error instanceof TransferError) return error;
     throw error;
@@ -83,18 +86,20 @@ function accepted(text: string): string | undefined {
 }
 
 describe('parseEntryName', () => {
-  for (const { input, times = 1, then = '', allow_hidden: allowHidden = false, accepted: expected, refused } of vectors.entries) {
+  const all = [...vectors.entries, ...vectors.any.map((entry) => ({ ...entry, allow_hidden: true, names: 'any' as const }))];
+  for (const { input, times = 1, then = '', allow_hidden: allowHidden = false, accepted: expected, refused, ...others } of all) {
+    const rules: NameRules = { allowHidden, ...others };
     const text = input.repeat(times) + then;
     const repeated = `${times > 1 ? ` × ${times}` : ''}${then && ` + "${then}"`}`;
-    const shown = `${JSON.stringify(input)}${repeated}${allowHidden ? ' with allowHidden' : ''}`;
+    const shown = `${JSON.stringify(input)}${repeated}${allowHidden ? ' with allowHidden' : ''}${rules.names === 'any' ? ', any name' : ''}`;
 
     if (refused === undefined) {
       it(`accepts ${shown}`, () => {
-        expect(parseEntryName(text, { allowHidden })).to.equal(expected === true ? text : expected);
+        expect(parseEntryName(text, rules)).to.equal(expected === true ? text : expected);
       });
     } else {
       it(`refuses ${shown}: ${refused}`, () => {
-        const { code, message } = refusalOf(text, allowHidden);
+        const { code, message } = refusalOf(text, rules);
         expect(code).to.equal('name');
         const reasons = Object.keys(sentences).filter((reason) => sentences[reason]?.test(message));
         expect(reasons, message).to.deep.equal([refused]);
@@ -106,6 +111,17 @@ describe('parseEntryName', () => {
     const used = new Set(vectors.entries.flatMap(({ refused }) => refused ?? []));
     expect([...used].sort()).to.deep.equal(Object.keys(vectors.refusals).sort());
     expect(Object.keys(sentences).sort()).to.deep.equal(Object.keys(vectors.refusals).sort());
+  });
+
+  it('takes any name that is not empty, `.` or `..` and has no NUL and no slash, as bytes that a file can have', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 1, maxLength: 255 }), (bytes) => {
+        const text = nameOfBytes(bytes.map((byte) => (byte === 0 || byte === 0x2f ? 0x61 : byte)));
+        if (text === '.' || text === '..' || /^(\.sendall|sendall~[0-9]+)$/i.test(text)) return;
+        expect(bytesOfName(parseEntryName(text, { allowHidden: true, names: 'any' }))).to.have.length(bytes.length);
+      }),
+      { numRuns: 3000 },
+    );
   });
 
   it('refuses hidden names when no rules are given', () => {

@@ -22,6 +22,7 @@ interface ReceiveFlags {
   readonly insecurePlain?: boolean;
   readonly plain: boolean;
   readonly allowHidden?: boolean;
+  readonly names?: 'any' | 'portable';
   readonly maxSize?: number;
   readonly quota?: number;
   readonly onReceived?: HookCommand;
@@ -50,6 +51,9 @@ export function describeReceive(program: Command, shell: Shell): void {
     .option('--insecure-plain', 'allow unencrypted connections from and to other machines, and from other users of this one')
     .addOption(new Option('--no-plain', 'take nothing without a ticket or a key, not from this machine either').conflicts('insecurePlain'))
     .option('--allow-hidden', 'take names that start with a dot from the plain wire too')
+    .addOption(
+      new Option('--names <WHICH>', 'any: every name that this disk can have; portable: only those that Windows and macOS can have too; default: any in sessions, portable on the plain wire').choices(['any', 'portable']),
+    )
     .option('--max-size <SIZE>', 'take no file larger than this, for example 10G', parseSize)
     .option('--quota <SIZE>', 'keep no more than this in the directory', parseSize)
     .option('--on-received <COMMAND>', 'run this, without a shell, for each file and snapshot that is committed; its receipt is on standard input', parseHookCommand)
@@ -174,6 +178,7 @@ export function receiverOptions(directory: string, flags: ReceiveFlags): Receive
     allowHidden: flags.allowHidden ?? false,
     insecurePlain: flags.insecurePlain ?? false,
     plain: flags.plain,
+    ...(flags.names === undefined ? {} : { names: flags.names }),
     ...(flags.maxSize === undefined ? {} : { maxSize: flags.maxSize }),
     ...(flags.quota === undefined ? {} : { quota: flags.quota }),
   };

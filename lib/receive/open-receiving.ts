@@ -1,11 +1,13 @@
 import type { Authorization } from '../access/authorized';
 import { TransferError } from '../errors';
+import type { NamesTaken } from '../name';
 import type { Listener } from '../progress';
 import type { Hello } from '../wire/hello';
 import type { IfExists } from '../store/store';
 import type { Home } from './homes';
 import type { Intake } from './intake';
 import { type Keeper, keeperMissing } from './keeper';
+import { namesOfDisk } from '../store/local/local-probe';
 import type { Link } from '../session/link';
 import { limitSession } from '../store/limited';
 import { Session } from './session';
@@ -14,6 +16,8 @@ import type { SessionRules } from './rules';
 /** What a receiver decides for all of its sessions. */
 export interface ReceivingOptions {
   readonly ifExists: IfExists;
+  /** Default: what the directory's disk has; see `namesOfDisk`. */
+  readonly names?: NamesTaken | undefined;
   readonly on: Listener;
   /** Where the files of a key go; undefined for the ticket. Rejects with `directory`. */
   readonly home: (authorization: Authorization | undefined) => Promise<Home>;
@@ -32,8 +36,9 @@ export interface Comer {
 
 /** Opens the store for a session. `connect` makes further connections where we dialed, `intake` is the snapshot that it makes. */
 export async function openReceiving(options: ReceivingOptions, { hello, authorization, peer }: Comer, link: Link, connect?: (number: number) => Promise<void>, intake?: Intake): Promise<Session> {
-  const { store, allowance, backups } = intake?.home ?? (await options.home(authorization));
-  const ours = { ...rulesFor(options, authorization, peer), ...(backups ? { backups } : {}) };
+  const { store, allowance, backups, directory } = intake?.home ?? (await options.home(authorization));
+  const names = options.names ?? (await namesOfDisk(directory));
+  const ours = { ...rulesFor({ ...options, names }, authorization, peer), ...(backups ? { backups } : {}) };
   const rules = intake ? stagingRules(ours) : ours;
   const { digest: algorithm = 'blake3' } = hello;
   const sessionStore = await store.session({ algorithm, peer, ifExists: rules.ifExists }).catch(async (error: unknown) => {
@@ -64,9 +69,9 @@ function keeperOf({ keeper }: Pick<ReceivingOptions, 'keeper'>): Keeper {
 }
 
 /** "A `write` key can add, never read, replace or delete." */
-function rulesFor({ ifExists, on }: ReceivingOptions, authorization: Authorization | undefined, peer: string): SessionRules {
+function rulesFor({ ifExists, names, on }: ReceivingOptions, authorization: Authorization | undefined, peer: string): SessionRules {
   const addsOnly = authorization?.rights === 'write';
-  return { peer, on, ifExists: addsOnly && ifExists === 'replace' ? 'refuse' : ifExists, mayCompare: !addsOnly };
+  return { peer, on, names, ifExists: addsOnly && ifExists === 'replace' ? 'refuse' : ifExists, mayCompare: !addsOnly };
 }
 
 /** What a snapshot is staged in is nobody's yet: everything may stand in it and be replaced, and its files are not received one by one. */

@@ -1,6 +1,6 @@
 import type { Connection, HeaderDeadlines } from '../net/connection';
 import { asTransferError, TransferError } from '../errors';
-import { type EntryName, parseEntryName, printable } from '../name';
+import { type EntryName, type NamesTaken, parseEntryName, printable } from '../name';
 import { type Listener, Meter, Waits } from '../progress';
 import type { JsonObject } from '../wire/frame';
 import { type FileHeader, parseFileHeader, type Receipt, type Refusal, wantsReply } from '../wire/message';
@@ -14,6 +14,8 @@ import type { BackupNames } from './backup-names';
 export interface ReceiveRules {
   readonly ifExists: IfExists;
   readonly allowHidden: boolean;
+  /** Default `portable`. */
+  readonly names?: NamesTaken | undefined;
   readonly on: Listener;
   /** The names that nothing is received under. */
   readonly backups?: BackupNames;
@@ -103,7 +105,7 @@ class PlainReceiving {
     const header = parseFileHeader(fields);
     const arriving = { header, began: performance.now(), wireBefore, left: header.file_size };
     try {
-      const name = parseEntryName(header.file_name, { allowHidden: this.rules.allowHidden });
+      const name = parseEntryName(header.file_name, { allowHidden: this.rules.allowHidden, names: this.rules.names });
       this.rules.backups?.look();
       this.rules.backups?.refuse(name);
       this.takeName(name);

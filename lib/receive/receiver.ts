@@ -12,6 +12,7 @@ import { formatTicket, isTicket, parseTicket } from '../net/ticket';
 import { announced } from '../net/tls';
 import { Homes } from './homes';
 import { receivePlain, type ReceiveRules } from './plain-receive';
+import type { NamesTaken } from '../name';
 import { SessionHost } from './host';
 import type { Keeper } from './keeper';
 import { type LinkDeadlines, usualLinkDeadlines } from '../session/link';
@@ -26,6 +27,11 @@ export interface ReceiverOptions {
   readonly ifExists?: IfExists;
   /** Takes names with components that begin with a dot from the plain wire too; sessions always may have them. */
   readonly allowHidden?: boolean;
+  /**
+   * Which names are taken: `portable` are those that Windows and macOS can have too, and what the plain wire takes by default; `any` is
+   * what this system can have, and what sessions take by default, but on Windows and on disks of its kind.
+   */
+  readonly names?: NamesTaken;
   /** The largest file taken, in bytes. */
   readonly maxSize?: number;
   /** How many bytes may be in the directory in all. */
@@ -106,13 +112,13 @@ class OpenReceiver implements Receiver {
     options: ReceiverOptions,
     keeper: Keeper | undefined,
   ) {
-    const { ifExists = 'refuse', allowHidden = false, insecurePlain = false, plain = true, on = () => undefined, authorized } = options;
+    const { ifExists = 'refuse', allowHidden = false, names, insecurePlain = false, plain = true, on = () => undefined, authorized } = options;
     this.store = limitStore(homes.own.store, homes.own.allowance);
     const { backups } = homes.own;
-    this.rules = { ifExists, allowHidden, on, ...(backups ? { backups } : {}) };
+    this.rules = { ifExists, allowHidden, names, on, ...(backups ? { backups } : {}) };
     this.plainWire = !plain ? 'off' : insecurePlain ? 'any' : 'own';
     this.deadlines = { ...usualDeadlines, ...options.deadlines };
-    this.host = new SessionHost({ ifExists, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), keeper });
+    this.host = new SessionHost({ ifExists, names, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), keeper });
     this.firstTransfer = new Promise((resolve) => {
       this.endFirst = resolve;
     });

@@ -1,3 +1,4 @@
+import type { NamesTaken } from '../name';
 import type { Listener } from '../progress';
 import type { BackupNames } from './backup-names';
 import type { IfExists } from '../store/store';
@@ -9,6 +10,8 @@ export interface SessionRules {
   readonly ifExists: IfExists;
   /** Whether it may learn digests of files that it did not send: a `write` key may not. */
   readonly mayCompare: boolean;
+  /** Which names it may store; default `any`. */
+  readonly names?: NamesTaken | undefined;
   readonly on: Listener;
   /** The names that nothing is received under; absent where everything goes to a place of its own. */
   readonly backups?: BackupNames;

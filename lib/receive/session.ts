@@ -203,7 +203,7 @@ export class Session {
     this.receiving.entries.throwIfEnded();
     for (const slice of slicesOfList(list)) {
       if (slice) {
-        const { toBegin, toLink } = await takeOffer(this.receiving, parseEntries(slice, { allowHidden: true }));
+        const { toBegin, toLink } = await takeOffer(this.receiving, parseEntries(slice, { allowHidden: true, names: this.receiving.rules.names ?? 'any' }));
         for (const file of toBegin) this.beside(this.largeFiles.begin(file));
         for (const file of toLink) this.batches.link(file);
       }

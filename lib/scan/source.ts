@@ -7,7 +7,7 @@ import { type EntryName, parseEntryName, printable } from '../name';
 export function sourceName(text: string): EntryName | TransferError {
   try {
     // Hidden names are the receiver's decision.
-    return parseEntryName(text, { allowHidden: true });
+    return parseEntryName(text, { allowHidden: true, names: 'any' });
   } catch (error) {
     if (error instanceof TransferError) return error.about(text);
     throw error;

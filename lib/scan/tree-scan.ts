@@ -121,7 +121,7 @@ async function namedFile(place: string, base: string): Promise<FoundFile | undef
     if (!stats.isFile()) return undefined;
     const { mtimeNs: mtime, ctimeNs: ctime, blocks, ino: inode } = stats;
     const size = Number(stats.size);
-    const name = parseEntryName(base, { allowHidden: true });
+    const name = parseEntryName(base, { allowHidden: true, names: 'any' });
     return { type: 'file', path: place, name, size, mode: Number(stats.mode) & 0o777, mtime, ctime, sparse: Number(blocks) * 512 < size, inode };
   } catch {
     // The scan says what is wrong with it.

@@ -4,7 +4,7 @@ import { type ErrorCode, TransferError } from '../errors';
 import { type Located, shownPath, Walker } from '../threads/walker';
 import { failureOf } from '../threads/lane';
 import { type EntryName, printable } from '../name';
-import { isWellFormed, systemPath } from '../name-bytes';
+import { systemPath } from '../name-bytes';
 import { type DirectoryEntry, readDirectory, readTarget } from './disk-names';
 import { Exclusion, readIgnoreFile } from './ignore-file';
 import type { FoundBase, FoundEntry } from './found';
@@ -173,8 +173,7 @@ class Scan {
     const { name } = base;
     const target = this.attempt(name, () => readTarget(this.walker.at(base)));
     if (target === undefined) return;
-    if (isWellFormed(target)) this.add({ type: 'symlink', target, ...base });
-    else this.fail(name, new TransferError('name', `${printable(name)} points to "${printable(target)}", which is not UTF-8.`));
+    this.add({ type: 'symlink', target, ...base });
   }
 
   private addFile(base: FoundBase, mode: number, stats: BigIntStats): void {

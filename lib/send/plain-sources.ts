@@ -16,7 +16,7 @@ const tellEvery = 250;
  */
 export async function* plainSources(options: SendOptions, on: Listener): AsyncGenerator<PlainSource> {
   const { paths, input = process.stdin, name } = options;
-  const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true }) : undefined;
+  const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true, names: 'any' }) : undefined;
   if (paths.some((place) => place !== '-')) yield* files(scanOf(options, inputName === undefined ? [] : [inputName]), on);
   if (inputName !== undefined) yield { input, name: inputName };
 }

@@ -68,7 +68,7 @@ export function checkUsage({ paths, target, listen: where, name, connections = '
   if (text !== undefined && Buffer.byteLength(text) > longestText) wrong(`The text is longer than ${String(longestText)} bytes.`, 'Send it as a file.');
   if (!(retryFor >= 0)) wrong('The time to retry is a number of milliseconds.');
   if (name !== undefined && paths.length > 1) wrong('--name is for a single file.');
-  if (name !== undefined) parseEntryName(name, { allowHidden: true });
+  if (name !== undefined) parseEntryName(name, { allowHidden: true, names: 'any' });
   if (paths.filter((path) => path === '-').length > 1) wrong('Standard input can be sent only once.');
   if (connections !== 'auto' && !(Number.isInteger(connections) && connections >= 1 && connections <= mostConnections)) {
     wrong(`The number of connections is a whole number from 1 to ${String(mostConnections)}, or auto.`);

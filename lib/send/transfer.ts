@@ -128,7 +128,7 @@ export class SessionTransfer implements Sender {
   private async *found(): AsyncGenerator<FoundTogether> {
     const { paths, input = process.stdin, name, text } = this.options;
     if (text !== undefined) yield { single: { type: 'text', text } };
-    const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true }) : undefined;
+    const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true, names: 'any' }) : undefined;
     if (inputName !== undefined) {
       this.offered++;
       yield { single: { type: 'stream', name: inputName, input } };

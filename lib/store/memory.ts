@@ -125,7 +125,7 @@ class MemoryFile implements StagedFile {
     const cut = dot > name.lastIndexOf('/') + 1 ? dot : name.length;
     for (let number = 1; ; number++) {
       const candidate = `${name.slice(0, cut)} (${String(number)})${name.slice(cut)}`;
-      if (!this.store.has(candidate)) return parseEntryName(candidate, { allowHidden: true });
+      if (!this.store.has(candidate)) return parseEntryName(candidate, { allowHidden: true, names: 'any' });
     }
   }
 }

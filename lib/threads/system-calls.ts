@@ -1,6 +1,7 @@
 import { fstatSync, futimesSync } from 'node:fs';
 import { getSystemErrorMap } from 'node:util';
 import { loadAddon } from './addon';
+import { systemPath } from '../name-bytes';
 
 /**
  * What Linux can do with files and Node cannot. Everything is synchronous, costs a microsecond or two besides the work of the
@@ -93,13 +94,13 @@ function bind(foreign: ForeignFunctions): SystemCalls {
   };
   return {
     setTime: (fd, mtime) => check(futimens(fd, timesOf(mtime)), 'futimens'),
-    setLinkTime: (path, mtime) => check(utimensat(atCurrentDirectory, wholePath(path), timesOf(mtime), symlinkNoFollow), 'utimensat'),
+    setLinkTime: (path, mtime) => check(utimensat(atCurrentDirectory, nameForC(path), timesOf(mtime), symlinkNoFollow), 'utimensat'),
     syncFileSystem: (fd) => check(syncfs(fd), 'syncfs'),
-    renameNoReplace: (from, to) => check(renameat2(atCurrentDirectory, wholePath(from), atCurrentDirectory, wholePath(to), renameExclusively), 'renameat2'),
+    renameNoReplace: (from, to) => check(renameat2(atCurrentDirectory, nameForC(from), atCurrentDirectory, nameForC(to), renameExclusively), 'renameat2'),
     nextData: (fd, offset) => seek(fd, offset, seekData),
     nextHole: (fd, offset) => seek(fd, offset, seekHole),
     openAt: (directory, name, flags) => {
-      const fd = Number(openat(directory, typeof name === 'string' ? wholePath(name) : Buffer.concat([name, nul]), flags | closeOnExec));
+      const fd = Number(openat(directory, typeof name === 'string' ? nameForC(name) : Buffer.concat([name, nul]), flags | closeOnExec));
       check(fd, 'open');
       return fd;
     },
@@ -116,6 +117,12 @@ function floorSeconds(time: bigint): bigint {
 }
 
 const nul = Buffer.of(0);
+
+/** Text for a parameter of type `const char *`: with the bytes that `systemPath` would make of it. */
+function nameForC(text: string): string | Buffer {
+  const name = systemPath(wholePath(text));
+  return typeof name === 'string' ? name : Buffer.concat([name, nul]);
+}
 
 /** C ends a text at NUL: what follows would be cut off, and another file meant. */
 function wholePath(path: string): string {

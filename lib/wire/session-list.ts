@@ -1,5 +1,6 @@
 import { type ErrorCode, isErrorCode, TransferError } from '../errors';
-import { type EntryName, parseEntryName } from '../name';
+import { type EntryName, type NamesTaken, parseEntryName } from '../name';
+import { bytesOfName, isSoundName } from '../name-bytes';
 import type { Digests, Verified } from '../progress';
 import { countUnder, type DigestAlgorithm, digestsUnder, isDigest, optionalSizeUnder, sizeUnder, textUnder, verifiedUnder, wrong } from './fields';
 import { parseList } from './json-list';
@@ -68,6 +69,8 @@ export interface MissingEntry {
 
 export interface NameRule {
   readonly allowHidden: boolean;
+  /** Default `portable`. */
+  readonly names?: NamesTaken;
 }
 
 /** One whole small file of a bundle; the contents follow the list in its order. */
@@ -237,8 +240,8 @@ export function inodeUnder(entry: JsonObject): bigint {
   return inode;
 }
 
-/** Half of a surrogate pair has no UTF-8: the link would point elsewhere. */
+/** Where a symbolic link points: text as `nameOfBytes` makes it. Half of a surrogate pair that stands for no byte would point elsewhere. */
 export function linkTarget(text: string): string {
-  if (text !== '' && !/[\0\p{Cs}]/u.test(text) && Buffer.byteLength(text) <= longestTarget) return text;
+  if (text !== '' && !text.includes('\0') && isSoundName(text) && bytesOfName(text).length <= longestTarget) return text;
   throw new TransferError('name', 'The target of a symbolic link is empty, too long, or contains NUL or half of a surrogate pair.');
 }

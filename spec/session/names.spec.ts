@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { ReceiveDirectory, temporaryDirectory } from '../receive/receive-directory';
+import { systemPath } from '../../lib/name-bytes';
 import { noise } from './pair';
 import { piece, RawSession } from './raw-session';
 
@@ -14,19 +15,24 @@ interface Vector {
   readonly accepted?: string | true;
 }
 
-const { entries, collide } = JSON.parse(readFileSync(path.join(__dirname, '..', '..', 'fixtures', 'vectors', 'names.json'), 'utf8')) as { entries: readonly Vector[]; collide: readonly [string, string][] };
+const { entries, any, collide } = JSON.parse(readFileSync(path.join(__dirname, '..', '..', 'fixtures', 'vectors', 'names.json'), 'utf8')) as { entries: readonly Vector[]; any: readonly Vector[]; collide: readonly [string, string][] };
 const nameOf = ({ input, times = 1, then = '' }: Vector): string => input.repeat(times) + then;
 
 describe('Names in a session', () => {
-  it('are taken or refused one by one, as the vectors say, hidden ones among them', async () => {
-    const to = await ReceiveDirectory.open();
+  for (const [names, all] of [['portable', entries], ['any', any.map((vector) => ({ ...vector, allow_hidden: true }))]] as const) it(`are taken or refused one by one, as the vectors say, hidden ones among them: ${names}`, async () => {
+    const to = await ReceiveDirectory.open({ names });
     try {
-      const vectors = entries.filter(({ allow_hidden: hidden = false, accepted }) => hidden || accepted !== undefined);
+      const vectors = all
+        // As long as a whole path may be: no other program could remove it.
+        .filter((vector) => vector.accepted === undefined || nameOf(vector).length < 3_000)
+        .filter(({ allow_hidden: hidden = false, accepted }) => hidden || accepted !== undefined);
       const raw = await RawSession.open(to.ticket);
       await raw.sendList({ type: 'offer' }, vectors.map((vector, file) => ({ file, type: 'file', name: nameOf(vector), size: 1, mode: 0o644, mtime: '0' })));
       await raw.send({ type: 'end' });
       // What is a name for us and not for this disk, for instance since it is as long as a whole path may be, fails when it is stored.
-      const wanted = ((await raw.first('answer')).list as number[]).map((file) => nameOf(vectors[file] ?? { input: '' }));
+      await Promise.all(vectors.map((_, file) => Promise.race([raw.wanted(file), raw.outcome(file)])));
+      const asked = raw.all('answer').flatMap(({ list }) => list as number[]);
+      const wanted = asked.map((file) => nameOf(vectors[file] ?? { input: '' }));
       const accepted = vectors.filter(({ accepted: as }) => as !== undefined);
       expect(wanted.length).to.be.greaterThan(0);
       for (const name of wanted) expect(accepted.map(nameOf)).to.include(name);
@@ -34,12 +40,12 @@ describe('Names in a session', () => {
       for (const [file, vector] of vectors.entries()) {
         if (vector.accepted === undefined) expect(refused, JSON.stringify(vector)).to.deep.include([file, 'name']);
       }
-      await raw.bundle(((await raw.first('answer')).list as number[]).map((file) => [file, Buffer.from('x')]));
+      await raw.bundle(asked.map((file) => [file, Buffer.from('x')]));
       await raw.first('done');
       for (const [file, vector] of vectors.entries()) {
         const { code = 'stored' } = (await raw.outcome(file)) as { code?: string };
         const stored = vector.accepted === true ? nameOf(vector) : (vector.accepted ?? '');
-        if (code === 'stored') expect(await to.read(stored), JSON.stringify(vector)).to.deep.equal(Buffer.from('x'));
+        if (code === 'stored') expect(await readFile(systemPath(path.join(to.place, stored))), JSON.stringify(vector)).to.deep.equal(Buffer.from('x'));
         else expect(code).to.be.oneOf(vector.accepted === undefined ? ['name'] : ['name', 'exists']);
       }
       await raw.leave();

@@ -3,6 +3,7 @@ import { type FileHandle, lstat, mkdir, open, readdir, readFile, rename, rm, sym
 import path from 'node:path';
 import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
+import { bytesOfName } from '../../name-bytes';
 import { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
 import { diskError } from '../../store/local/staged-bytes';
@@ -312,10 +313,10 @@ async function writeLines(file: FileHandle, lines: Iterable<string>): Promise<vo
   for (const line of lines) {
     text += line;
     if (text.length < writtenAtOnce) continue;
-    await file.writeFile(text);
+    await file.writeFile(bytesOfName(text));
     text = '';
   }
-  await file.writeFile(text);
+  await file.writeFile(bytesOfName(text));
 }
 
 function* manifestLines({ head, entries, totals }: Finished, encoder: ManifestEncoder): Generator<string> {

@@ -1,5 +1,6 @@
 import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
+import { nameOfBytes } from '../../name-bytes';
 import type { Digests } from '../../progress';
 import { type DigestAlgorithm, isDigest } from '../../wire/fields';
 
@@ -60,7 +61,7 @@ export function* checksumLines(entries: Iterable<Listed>, algorithm: DigestAlgor
  * @throws TransferError `mismatch` for a line that is of another form or of another algorithm, and for one without its end.
  */
 export function parseChecksumList(bytes: Uint8Array, algorithm: DigestAlgorithm): Checksum[] {
-  const lines = textOf(bytes).split('\n');
+  const lines = nameOfBytes(bytes).split('\n');
   if (lines.pop() !== '') throw damaged(`line ${lines.length + 1} is cut off`);
   return lines.map((line, index) => {
     const [, mark, spelled = '', name] = /^(\\?)([0-9a-fA-F]+) [ *]([^\0\r]+)$/.exec(line) ?? [];
@@ -85,16 +86,6 @@ function unescaped(name: string | undefined): string | undefined {
   return whole ? plain : undefined;
 }
 
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-function textOf(bytes: Uint8Array): string {
-  try {
-    return decoder.decode(bytes);
-  } catch (cause) {
-    throw damaged('it is not UTF-8', cause);
-  }
-}
-
-function damaged(why: string, cause?: unknown): TransferError {
-  return new TransferError('mismatch', `A list of checksums cannot be believed: ${printable(why)}.`, { cause, hint: 'The manifest beside it has the same digests.' });
+function damaged(why: string): TransferError {
+  return new TransferError('mismatch', `A list of checksums cannot be believed: ${printable(why)}.`, { hint: 'The manifest beside it has the same digests.' });
 }

@@ -71,7 +71,7 @@ export function parseEntry(line: JsonObject, algorithm: DigestAlgorithm): Manife
 /** A name inside a snapshot, spelled as it is stored: hidden ones too, and none that the snapshot needs for itself. */
 function nameUnder(line: JsonObject, key: string): EntryName {
   const text = textUnder(line, key);
-  const name = parseEntryName(text, { allowHidden: true });
+  const name = parseEntryName(text, { allowHidden: true, names: 'any' });
   if (name !== text) throw wrong(key, 'a name without a slash at its beginning', text);
   if (isReservedName(name)) throw new TransferError('name', `A snapshot keeps the name "${name}" for itself.`);
   return name;

@@ -2,6 +2,7 @@ import { constants, type Stats } from 'node:fs';
 import { chmod, open, rmdir, unlink } from 'node:fs/promises';
 import { errnoOf } from '../../errors';
 import { Directory } from '../../store/local/directory';
+import { systemPath } from '../../name-bytes';
 
 const { O_DIRECTORY, O_NOFOLLOW } = constants;
 /** Refers to a directory that may be neither read nor entered; open(2). The same on x64 and arm64, and Node does not name it. */
@@ -62,7 +63,7 @@ export class Removal {
     } finally {
       await directory.close();
     }
-    if (how === 'remove') await rmdir(parent.at(name));
+    if (how === 'remove') await rmdir(systemPath(parent.at(name)));
     return freed;
   }
 
@@ -72,7 +73,7 @@ export class Removal {
     if (found?.isDirectory()) below.push(name);
     if (found === undefined || found.isDirectory()) return 0;
     const freed = this.freedBy(found);
-    if (removes) await unlink(directory.at(name));
+    if (removes) await unlink(systemPath(directory.at(name)));
     return freed;
   }
 
@@ -90,9 +91,9 @@ export async function allowAll(parent: Directory, name: string): Promise<void> {
   const found = await parent.look(name);
   if (!found?.isDirectory() || (found.mode & allOfOwner) === allOfOwner) return;
   const mode = (found.mode & 0o777) | allOfOwner;
-  if (process.platform !== 'linux') return chmod(parent.at(name), mode);
+  if (process.platform !== 'linux') return chmod(systemPath(parent.at(name)), mode);
   // By its descriptor: chmod would follow a symbolic link that stands there by now.
-  const handle = await open(parent.at(name), O_PATH | O_NOFOLLOW | O_DIRECTORY);
+  const handle = await open(systemPath(parent.at(name)), O_PATH | O_NOFOLLOW | O_DIRECTORY);
   try {
     await chmod(`/proc/self/fd/${String(handle.fd)}`, mode);
   } finally {

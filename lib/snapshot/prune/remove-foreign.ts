@@ -4,6 +4,7 @@ import { Directory } from '../../store/local/directory';
 import { setFileTime } from '../../threads/system-calls';
 import type { ManifestEntry } from '../manifest/manifest';
 import { Removal } from './removal';
+import { nameOfBytes, systemPath } from '../../name-bytes';
 
 type DirectoryLine = Extract<ManifestEntry, { readonly type: 'directory' }>;
 
@@ -22,14 +23,14 @@ export async function removeForeign(place: string, entries: readonly ManifestEnt
 }
 
 async function removeBelow(place: string, inside: string, known: ReadonlyMap<string, DirectoryLine | undefined>): Promise<void> {
-  const entries = await readdir(place, { withFileTypes: true });
-  for (const entry of entries) if (entry.isDirectory() && known.has(inside + entry.name)) await removeBelow(path.join(place, entry.name), `${inside}${entry.name}/`, known);
+  const entries = await listed(place);
+  for (const entry of entries) if (entry.isDirectory() && known.has(inside + entry.name)) await removeBelow(`${place}/${entry.name}`, `${inside}${entry.name}/`, known);
   const foreign = entries.filter(({ name }) => !known.has(inside + name));
   if (foreign.length === 0) return;
-  await chmod(place, 0o700);
+  await chmod(systemPath(place), 0o700);
   const directory = await Directory.open(place);
   try {
-    for (const entry of foreign) await (entry.isDirectory() ? new Removal().remove(directory, entry.name) : rm(directory.at(entry.name)));
+    for (const entry of foreign) await (entry.isDirectory() ? new Removal().remove(directory, entry.name) : rm(systemPath(directory.at(entry.name))));
   } finally {
     await directory.close();
   }
@@ -38,7 +39,7 @@ async function removeBelow(place: string, inside: string, known: ReadonlyMap<str
 
 /** As it was before something was taken out of it. */
 async function restore(place: string, line: DirectoryLine | undefined): Promise<void> {
-  const directory = await open(place);
+  const directory = await open(systemPath(place));
   try {
     await directory.chmod(line?.mode ?? 0o777 & ~process.umask());
     if (line) setFileTime(directory.fd, line.mtime);
@@ -46,4 +47,9 @@ async function restore(place: string, line: DirectoryLine | undefined): Promise<
   } finally {
     await directory.close();
   }
+}
+
+async function listed(place: string): Promise<{ readonly name: string; isDirectory(): boolean }[]> {
+  const entries = (await readdir(systemPath(place), { withFileTypes: true, encoding: 'buffer' })) as unknown as readonly { readonly name: Buffer; isDirectory(): boolean }[];
+  return entries.map((entry) => ({ name: nameOfBytes(entry.name), isDirectory: () => entry.isDirectory() }));
 }

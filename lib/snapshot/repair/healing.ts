@@ -10,6 +10,7 @@ import { compareFile, digestIn, type FileEntry } from '../verify/compare';
 import { DeviceReader } from '../verify/device-reader';
 import { type Manifest, manifestName } from '../manifest/manifest';
 import { allowAll, Removal } from '../prune/removal';
+import { systemPath } from '../../name-bytes';
 
 const freshName = 'fresh';
 const replacedName = 'replaced';
@@ -102,8 +103,8 @@ export class Healing {
       for (const [at, component] of above.entries()) {
         const before = await parent.look(component);
         if (before?.isDirectory() !== true) {
-          if (before) await rm(parent.at(component), { force: true });
-          await mkdir(parent.at(component), { mode: 0o700 });
+          if (before) await rm(systemPath(parent.at(component)), { force: true });
+          await mkdir(systemPath(parent.at(component)), { mode: 0o700 });
           await parent.sync();
         }
         await allowAll(parent, component);
@@ -118,8 +119,8 @@ export class Healing {
       const base = path.posix.basename(name);
       if ((await parent.look(base))?.isDirectory() === true) await this.takeAway(parent, base);
       await rm(this.own.at(freshName), { force: true });
-      await link(staged, this.own.at(freshName));
-      await rename(this.own.at(freshName), parent.at(base));
+      await link(systemPath(staged), this.own.at(freshName));
+      await rename(this.own.at(freshName), systemPath(parent.at(base)));
       await parent.sync();
       for (const each of touched) await each();
       await this.own.confirm();
@@ -131,7 +132,7 @@ export class Healing {
   /** A directory that stands where a file should be. */
   private async takeAway(parent: Directory, name: string): Promise<void> {
     await allowAll(parent, name);
-    await rename(parent.at(name), this.own.at(replacedName));
+    await rename(systemPath(parent.at(name)), this.own.at(replacedName));
     await new Removal().remove(this.own, replacedName);
   }
 }

@@ -116,7 +116,7 @@ async function* sourceOf(wanted: readonly DamagedEntry[], sources: readonly stri
 
 async function look(damaged: DamagedEntry, sources: readonly string[]): Promise<FoundFile | TransferError> {
   const { entry } = damaged;
-  const name = parseEntryName(nameInSession(damaged, false), { allowHidden: true });
+  const name = parseEntryName(nameInSession(damaged, false), { allowHidden: true, names: 'any' });
   let why = 'it is in none of the sources';
   for (const located of locate(entry.name, sources)) {
     // Where several backups had something of that name, it may be in another one.

@@ -10,6 +10,7 @@ import { Directory } from '../../store/local/directory';
 import { DirectoryTree } from '../../store/local/directory-tree';
 import { type Snapshot, within } from '../manifest/catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
+import { systemPath } from '../../name-bytes';
 
 /** So many are looked at in one go. */
 const batchSize = 256;
@@ -68,7 +69,7 @@ async function statsOf(tree: DirectoryTree, below: string, name: string): Promis
   try {
     const reached = await tree.find(below as EntryName);
     if (!reached) return damaged(name, 'is missing in the snapshot');
-    return await lstat(reached.directory.at(path.posix.basename(below)), { bigint: true }).finally(() => reached.release());
+    return await lstat(systemPath(reached.directory.at(path.posix.basename(below))), { bigint: true }).finally(() => reached.release());
   } catch (error) {
     if (error instanceof TransferError) return damaged(name, 'lies in what is no directory any more');
     return errnoOf(error) === 'ENOENT' ? damaged(name, 'is missing in the snapshot') : unreadable(name, error);

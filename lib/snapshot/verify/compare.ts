@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { DamageReason } from '../../progress';
 import type { DigestAlgorithm } from '../../wire/fields';
+import { bytesOfName } from '../../name-bytes';
 import { systemCalls } from '../../threads/system-calls';
 import { checksumLines, parseChecksumList } from '../manifest/checksum-list';
 import type { Manifest, ManifestEntry } from '../manifest/manifest';
@@ -54,7 +55,7 @@ export function compareDirectory({ mode, mtime }: Extract<ManifestEntry, { type:
 /** Whether the list of checksums beside a manifest says the same. Other names of a file may be left out of it. */
 export function agrees({ head: { digest }, entries }: Manifest, list: Uint8Array): boolean {
   // As it was written, most of the time; taking a long one apart takes as long as reading some thousand files.
-  if (Buffer.from([...checksumLines(entries, digest)].join('')).equals(list)) return true;
+  if (bytesOfName([...checksumLines(entries, digest)].join('')).equals(list)) return true;
   const digests = new Map<string, string>();
   for (const entry of entries) if (entry.type === 'file') digests.set(entry.name, digestIn(entry, digest));
   const files = digests.size;

@@ -14,6 +14,7 @@ import { DirectoryTree } from '../../store/local/directory-tree';
 import { answersFromDevice } from '../../store/local/local-probe';
 import { type Found, foundIn, type Survey } from './survey';
 import { largestSmall, type SmallRead, type VerifyAnswer, type VerifyLaneSetup, type VerifyOrder } from './verify-order';
+import { systemPath } from '../../name-bytes';
 
 const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 const pieceSize = 1024 * 1024;
@@ -145,10 +146,10 @@ export class DeviceReader {
   }
 
   private async opened<T>(name: string, action: (handle: FileHandle) => Promise<T>): Promise<T> {
-    const reached = await this.tree.find(parseEntryName(name, { allowHidden: true }));
+    const reached = await this.tree.find(parseEntryName(name, { allowHidden: true, names: 'any' }));
     if (!reached) throw Object.assign(new Error(`no such file: ${name}`), { code: 'ENOENT' });
     try {
-      const handle = await open(reached.directory.at(path.posix.basename(name)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (this.direct ? (O_DIRECT ?? 0) : 0));
+      const handle = await open(systemPath(reached.directory.at(path.posix.basename(name))), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (this.direct ? (O_DIRECT ?? 0) : 0));
       return await action(handle).finally(() => handle.close());
     } finally {
       reached.release();

@@ -1,4 +1,5 @@
 import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { systemPath, nameOfBytes } from '../../name-bytes';
 import type { OpenDirectories } from '../../store/local/group-directories';
 
 /** What stands under a name. */
@@ -32,16 +33,16 @@ const permissions = 0o7777n;
 
 /** What stands in `directory`, without following symbolic links. Synchronous. Throws the errors of the operating system. */
 export function survey(directories: OpenDirectories, directory: string): Survey {
-  const names: string[] = readdirSync(directories.at(directory, '.', false));
+  const names = readdirSync(directories.at(directory, '.', false), { encoding: 'buffer' }).map(nameOfBytes);
   const numbers = new BigInt64Array(names.length * columns);
   const targets: [number, string][] = [];
   for (const [at, name] of names.entries()) {
     const place = directories.at(directory, name, false);
-    const found = lstatSync(place, { bigint: true, throwIfNoEntry: false });
-    if (!found) continue; // removed since, or its name is no text: it stays one that nobody knows
+    const found = lstatSync(systemPath(place), { bigint: true, throwIfNoEntry: false });
+    if (!found) continue; // removed since: it stays one that nobody knows
     const kind = found.isFile() ? 'file' : found.isDirectory() ? 'directory' : found.isSymbolicLink() ? 'symlink' : 'other';
     numbers.set([BigInt(kinds.indexOf(kind)), found.mode & permissions, found.ino, found.nlink, found.size, found.mtimeNs], at * columns);
-    if (kind === 'symlink') targets.push([at, readlinkSync(place)]);
+    if (kind === 'symlink') targets.push([at, nameOfBytes(readlinkSync(systemPath(place), { encoding: 'buffer' }))]);
   }
   return { names, numbers, targets };
 }

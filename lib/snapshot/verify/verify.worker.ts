@@ -8,6 +8,7 @@ import { OpenDirectories } from '../../store/local/group-directories';
 import { ManyReader } from '../../store/local/many-reader';
 import { survey } from './survey';
 import { type SmallRead, type VerifyAnswer, type VerifyLaneSetup, type VerifyOrder } from './verify-order';
+import { systemPath } from '../../name-bytes';
 
 const { O_DIRECT = 0, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 const setup = workerData as VerifyLaneSetup;
@@ -17,7 +18,7 @@ const digestOf = new Map<DigestAlgorithm, (bytes: Uint8Array) => string>();
 
 /** A descriptor of a file; undefined if it is not the one that is meant. */
 function opened(place: string, size: number, inode: bigint): number | undefined {
-  const fd = openSync(place, flags);
+  const fd = openSync(systemPath(place), flags);
   const stats = fstatSync(fd, { bigint: true });
   if (stats.isFile() && stats.ino === inode && stats.size === BigInt(size)) return fd;
   closeSync(fd);

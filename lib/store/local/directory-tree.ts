@@ -5,6 +5,7 @@ import { type EntryName, printable } from '../../name';
 import { Directory } from './directory';
 import { notAName } from './group-failure';
 import { syncTogether } from './sync-together';
+import { systemPath } from '../../name-bytes';
 
 /** A directory of the tree, in use until `release`. */
 export interface Reached {
@@ -111,7 +112,7 @@ export class DirectoryTree {
   private async removeEmpty(at: string): Promise<boolean> {
     try {
       const parent = await this.reach(path.posix.dirname(at), false);
-      await (parent && rmdir(parent.directory.at(path.posix.basename(at))).finally(() => parent.release()));
+      await (parent && rmdir(systemPath(parent.directory.at(path.posix.basename(at)))).finally(() => parent.release()));
       return true;
     } catch (error) {
       return errnoOf(error) === 'ENOENT';
@@ -221,7 +222,7 @@ function noSuchDirectory(at: string): Error {
 
 async function makeDirectory(place: string): Promise<boolean> {
   try {
-    await mkdir(place);
+    await mkdir(systemPath(place));
     return true;
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return false;

@@ -2,6 +2,7 @@ import { constants, type Stats } from 'node:fs';
 import { type FileHandle, lstat, open, readdir } from 'node:fs/promises';
 import { errnoOf } from '../../errors';
 import { collationKey } from '../../name';
+import { nameOfBytes, systemPath } from '../../name-bytes';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 /** Of the directories that are private to us. */
@@ -22,26 +23,30 @@ export class Directory {
   /** Opens a directory. `follow` is for the one that the user named; everything below is never followed. */
   static async open(place: string, follow = false): Promise<Directory> {
     if (process.platform === 'win32') return new Directory(undefined, place);
-    const handle = await open(place, O_RDONLY | O_DIRECTORY | (follow ? 0 : O_NOFOLLOW));
+    const handle = await open(systemPath(place), O_RDONLY | O_DIRECTORY | (follow ? 0 : O_NOFOLLOW));
     return new Directory(handle, byDescriptor ? `/proc/self/fd/${String(handle.fd)}` : place);
   }
 
-  /** The path by which to reach `name`, one component, in this directory. */
+  /** The path by which to reach `name`, one component, in this directory: text, of which `systemPath` makes what the system takes. */
   at(name: string): string {
     return `${this.place}/${name}`;
   }
 
   async look(name: string): Promise<Stats | undefined> {
     try {
-      return await lstat(this.at(name));
+      return await lstat(systemPath(this.at(name)));
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;
     }
   }
 
-  list(): Promise<string[]> {
-    return readdir(byDescriptor ? `${this.place}/.` : this.place);
+  /** The names of what is in it. */
+  async list(): Promise<string[]> {
+    const at = byDescriptor ? `${this.place}/.` : this.place;
+    const names = await readdir(at);
+    if (!names.some((name) => name.includes('\ufffd'))) return names;
+    return (await readdir(at, { encoding: 'buffer' })).map(nameOfBytes);
   }
 
   /** The name under which this directory already has something that collides with `name`, where the disk folds names. */

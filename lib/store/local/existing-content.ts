@@ -6,6 +6,7 @@ import { alignment, AlignedMemory } from '../../threads/aligned-memory';
 import type { FileCalls, FileStat } from '../../threads/file-calls';
 import { OpenDirectories } from './group-directories';
 import { largestRead, type ManyReader } from './many-reader';
+import { systemPath } from '../../name-bytes';
 
 export type { FileStat } from '../../threads/file-calls';
 
@@ -76,7 +77,7 @@ function openExisting(name: string, directories: OpenDirectories, { reader, sync
   const directory = path.posix.dirname(name);
   let fd: number | undefined;
   try {
-    fd = openSync(directories.at(directory, path.posix.basename(name), false), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (reader.direct ? O_DIRECT : 0));
+    fd = openSync(systemPath(directories.at(directory, path.posix.basename(name), false)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (reader.direct ? O_DIRECT : 0));
     const stats = fstatSync(fd, { bigint: true });
     if (stats.isFile() && stats.size <= BigInt(largestRead)) {
       // Someone else may have written it a moment ago; a receipt for it needs it on the disk as well.

@@ -2,6 +2,7 @@ import { link, rename } from 'node:fs/promises';
 import { errnoOf } from '../../errors';
 import { collationKey } from '../../name';
 import type { Directory } from './directory';
+import { systemPath } from '../../name-bytes';
 
 /**
  * Gives the staged file at `staged` its final name, if that is free; false if something stands there. `link` fails when the
@@ -9,7 +10,7 @@ import type { Directory } from './directory';
  */
 export async function takeFreeName(staged: string, directory: Directory, base: string): Promise<boolean> {
   try {
-    await link(staged, directory.at(base));
+    await link(staged, systemPath(directory.at(base)));
     return true;
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return false;
@@ -37,7 +38,7 @@ export async function renameIfFree(staged: string, directory: Directory, base: s
   const turn = (async () => {
     await before?.catch(() => undefined);
     if (await directory.look(base)) return false;
-    await rename(staged, directory.at(base));
+    await rename(staged, systemPath(directory.at(base)));
     return true;
   })();
   turns.set(key, turn);

@@ -2,6 +2,7 @@ import { closeSync, constants, mkdirSync, openSync, readdirSync } from 'node:fs'
 import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
 import { collationKey, printable } from '../../name';
+import { nameOfBytes, systemPath } from '../../name-bytes';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 const byDescriptor = process.platform === 'linux';
@@ -25,7 +26,7 @@ export class OpenDirectories {
   ) {}
 
   /**
-   * The path by which to reach `base` in `directory`, good until the next call. What is missing on the way is made with
+   * The path by which to reach `base` in `directory`, good until the next call: text, of which `systemPath` makes what the system takes. What is missing on the way is made with
    * `create`, else that throws ENOENT. Throws ENOTDIR or ELOOP where something else than a directory is in the way, and
    * `name` where `create` finds a directory that differs only by case or Unicode form, on a disk that folds names.
    */
@@ -77,12 +78,12 @@ export class OpenDirectories {
     if (create) this.refuseCollision(path.posix.dirname(directory), base);
     let fd: number;
     try {
-      fd = openSync(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      fd = openSync(systemPath(place), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     } catch (error) {
       if (!create || errnoOf(error) !== 'ENOENT') throw error;
-      mkdirSync(place);
+      mkdirSync(systemPath(place));
       this.appeared(path.posix.dirname(directory), base);
-      fd = openSync(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      fd = openSync(systemPath(place), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     }
     if (this.open.size >= mostOpen) for (const oldest of [...this.open.keys()].slice(0, mostOpen / 2)) this.closeOne(oldest);
     this.open.set(directory, fd);
@@ -90,7 +91,7 @@ export class OpenDirectories {
   }
 
   private list(directory: string): Map<string, string> {
-    const names = new Map(readdirSync(`${this.reach(directory, false)}/.`).map((name) => [collationKey(name), name]));
+    const names = new Map(readdirSync(`${this.reach(directory, false)}/.`, { encoding: 'buffer' }).map(nameOfBytes).map((name) => [collationKey(name), name]));
     this.listed.set(directory, names);
     return names;
   }

@@ -1,6 +1,7 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../../errors';
+import { systemPath, nameOfBytes } from '../../name-bytes';
 import { OpenDirectories } from './group-directories';
 import type { FileStat } from './existing-content';
 
@@ -38,11 +39,11 @@ export function look(names: readonly string[], root: string): Looked {
       if (missing.has(directory)) continue;
       const place = orNothing(() => directories.at(directory, path.posix.basename(name), false));
       if (place === undefined) missing.add(directory);
-      const found = place === undefined ? undefined : orNothing(() => lstatSync(place, { bigint: true, throwIfNoEntry: false }));
+      const found = place === undefined ? undefined : orNothing(() => lstatSync(systemPath(place), { bigint: true, throwIfNoEntry: false }));
       if (place === undefined || !found) continue;
       const kind = found.isFile() ? 'file' : found.isDirectory() ? 'directory' : found.isSymbolicLink() ? 'symlink' : 'other';
       numbers.set([BigInt(kinds.indexOf(kind)), found.mode & permissions, found.ino, found.size, found.mtimeNs, found.ctimeNs], at * perName);
-      if (kind === 'symlink') texts.push([at, orNothing(() => readlinkSync(place)) ?? '']);
+      if (kind === 'symlink') texts.push([at, orNothing(() => nameOfBytes(readlinkSync(systemPath(place), { encoding: 'buffer' }))) ?? '']);
     }
   } finally {
     directories.close();

@@ -8,6 +8,7 @@ import type { OpenDirectories } from './group-directories';
 import { type Content, fileStat, type FileStat, readContent, type ReadGround } from './existing-content';
 import { alreadyThere } from './local-file';
 import type { Committed, IfExists } from '../store';
+import { nameOfBytes, systemPath } from '../../name-bytes';
 
 /** A file that is outside of this store, on the same disk. */
 export interface EarlierFile {
@@ -103,12 +104,12 @@ async function stage(thing: Placing, ground: PlacingGround): Promise<void> {
   if (thing.kind === 'file') return;
   const { directories, elsewhere, calls } = ground;
   const { staged } = thing;
-  mkdirSync(path.dirname(staged), { recursive: true });
+  mkdirSync(systemPath(path.dirname(staged)), { recursive: true });
   switch (thing.kind) {
     case 'symlink':
-      symlinkSync(thing.target, staged);
+      symlinkSync(systemPath(thing.target), systemPath(staged));
       if (calls) calls.setLinkTime(staged, thing.mtime);
-      else lutimesSync(staged, new Date(), new Date(Number(thing.mtime / 1_000_000n)));
+      else lutimesSync(systemPath(staged), new Date(), new Date(Number(thing.mtime / 1_000_000n)));
       return;
     case 'link':
       stageLink(thing.name, directories, thing.target, staged);
@@ -125,7 +126,7 @@ async function stage(thing: Placing, ground: PlacingGround): Promise<void> {
 
 function stageLink(name: string, directories: OpenDirectories, target: string, staged: string): BigIntStats {
   try {
-    linkSync(directories.at(path.posix.dirname(target), path.posix.basename(target), false), staged);
+    linkSync(systemPath(directories.at(path.posix.dirname(target), path.posix.basename(target), false)), systemPath(staged));
   } catch (error) {
     if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw error;
     throw noSuchFile(name, target, error);
@@ -153,7 +154,7 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
     if (!standing) continue;
     if ((thing.kind === 'link' || thing.kind === 'earlier') && isSameFile(standing, staged)) return appeared({ outcome: 'identical', path: name, stat: fileStat(standing) }, ground);
     if (ifExists === 'replace' && (standing.isFile() || (thing.kind === 'symlink' && standing.isSymbolicLink()))) {
-      renameSync(staged, target);
+      renameSync(systemPath(staged), systemPath(target));
       return appeared({ outcome: 'replaced', path: name, ...statOf(thing, target) }, ground);
     }
     const same = await findSame(thing, target, standing, ground);
@@ -169,7 +170,7 @@ function takeFreeName(thing: Placing, directory: string, base: string, ground: P
   const stem = base.slice(0, base.length - extension.length);
   for (let number = 1; number <= mostRenames; number++) {
     const candidate = `${stem} (${String(number)})${extension}`;
-    const full = parseEntryName(path.posix.join(directory, candidate), { allowHidden: true });
+    const full = parseEntryName(path.posix.join(directory, candidate), { allowHidden: true, names: 'any' });
     const target = ground.directories.at(directory, candidate, true);
     if (takeIfFree(thing.staged, target, ground.calls)) return appeared({ outcome: 'renamed', path: full, ...statOf(thing, target) }, ground);
   }
@@ -178,7 +179,7 @@ function takeFreeName(thing: Placing, directory: string, base: string, ground: P
 
 /** Whether what stands there is the same, and for a file its state of when its content was compared. */
 async function findSame(thing: Placing, target: string, standing: BigIntStats, ground: PlacingGround): Promise<{ readonly stat?: FileStat } | undefined> {
-  if (thing.kind === 'symlink') return standing.isSymbolicLink() && readlinkSync(target) === thing.target ? {} : undefined;
+  if (thing.kind === 'symlink') return standing.isSymbolicLink() && nameOfBytes(readlinkSync(systemPath(target), { encoding: 'buffer' })) === thing.target ? {} : undefined;
   const size = thing.kind === 'file' ? thing.size : Number(look(thing.staged)?.size);
   if (!standing.isFile() || standing.size !== BigInt(size)) return undefined;
   const digest = thing.kind === 'file' ? thing.digest : (await read(thing.staged, size, thing.name, ground))?.digest;
@@ -203,16 +204,16 @@ function takeIfFree(staged: string, target: string, calls: SystemCalls | undefin
   const renamed = renameIfCan(staged, target, calls);
   if (renamed !== undefined) return renamed;
   try {
-    linkSync(staged, target);
+    linkSync(systemPath(staged), systemPath(target));
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return false;
     if (!cannotLink(error)) throw error;
     // As on FAT. The lock keeps other receivers away; a foreign program could slip in between.
     if (look(target)) return false;
-    renameSync(staged, target);
+    renameSync(systemPath(staged), systemPath(target));
     return true;
   }
-  unlinkSync(staged);
+  unlinkSync(systemPath(staged));
   return true;
 }
 
@@ -222,7 +223,7 @@ function moveIfFree(staged: string, target: string, calls: SystemCalls | undefin
   if (renamed !== undefined) return renamed;
   if (look(target)) return false;
   try {
-    renameSync(staged, target);
+    renameSync(systemPath(staged), systemPath(target));
     return true;
   } catch (error) {
     if (['EEXIST', 'ENOTEMPTY', 'ENOTDIR'].includes(errnoOf(error) ?? '') && look(target)) return false;
@@ -249,14 +250,14 @@ function appeared(placed: Placed, { directories }: PlacingGround): Placed {
 }
 
 function look(at: string): BigIntStats | undefined {
-  return lstatSync(at, { bigint: true, throwIfNoEntry: false });
+  return lstatSync(systemPath(at), { bigint: true, throwIfNoEntry: false });
 }
 
 function isSameFile(standing: BigIntStats, staged: string): boolean {
-  const own = lstatSync(staged, { bigint: true });
+  const own = lstatSync(systemPath(staged), { bigint: true });
   return own.ino === standing.ino && own.dev === standing.dev;
 }
 
 function statOf(thing: Placing, target: string): { readonly stat?: FileStat } {
-  return thing.kind === 'symlink' ? {} : { stat: fileStat(lstatSync(target, { bigint: true })) };
+  return thing.kind === 'symlink' ? {} : { stat: fileStat(lstatSync(systemPath(target), { bigint: true })) };
 }

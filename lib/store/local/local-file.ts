@@ -9,6 +9,7 @@ import type { Directory } from './directory';
 import type { DirectoryTree } from './directory-tree';
 import { diskError, discarded, type StagedBytes } from './staged-bytes';
 import { algorithmsOf, type Committed, firstDifference, type NewFile, type StagedFile } from '../store';
+import { systemPath } from '../../name-bytes';
 
 const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 const mostRenames = 10_000;
@@ -104,7 +105,7 @@ export class LocalFile implements StagedFile {
   private async sameContent(directory: Directory, base: string): Promise<boolean> {
     const { digests, size, name } = this.file;
     const direct = this.place.verified === 'device' ? (O_DIRECT ?? 0) : 0;
-    const handle = await open(directory.at(base), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | direct).catch((error: unknown) => {
+    const handle = await open(systemPath(directory.at(base)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | direct).catch((error: unknown) => {
       throw errnoOf(error) === 'ENOENT' ? error : alreadyThere(name, 'something that cannot be read as a file', error);
     });
     try {
@@ -128,7 +129,7 @@ export class LocalFile implements StagedFile {
     for (let number = 1; number <= mostRenames; number++) {
       const candidate = `${stem} (${String(number)})${extension}`;
       const full = path.posix.join(path.posix.dirname(this.file.name), candidate);
-      parseEntryName(full, { allowHidden: true });
+      parseEntryName(full, { allowHidden: true, names: 'any' });
       if (await this.appear(directory, candidate)) return full;
     }
     throw alreadyThere(this.file.name);

@@ -3,6 +3,7 @@ import { open, statfs, unlink, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { alignment, AlignedMemory } from '../../threads/aligned-memory';
 import { errnoOf } from '../../errors';
+import type { NamesTaken } from '../../name';
 import type { Directory } from './directory';
 
 const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
@@ -58,4 +59,15 @@ async function foldsNames(staging: Directory): Promise<boolean> {
   } finally {
     await unlink(staging.at(name));
   }
+}
+
+/** FAT and exFAT, by the magic numbers of statfs(2). */
+const disksOfWindows: readonly number[] = [0x4d44, 0x2011bab0];
+
+/** Which names the disk of a directory is for: those of Windows are read by systems that know no others. Rejects with nothing. */
+export async function namesOfDisk(directory: string): Promise<NamesTaken> {
+  if (process.platform === 'win32') return 'portable';
+  // What cannot be asked is a disk of this system: it refuses what it cannot have, name by name.
+  const type = await statfs(directory).then((found) => found.type, () => 0);
+  return disksOfWindows.includes(type) ? 'portable' : 'any';
 }

@@ -15,6 +15,7 @@ import type { StandingFile } from './standing-file';
 import { firstDifference } from '../store';
 import { writeSectors } from './write-sectors';
 import { isZero } from '../../wire/zeros';
+import { systemPath } from '../../name-bytes';
 
 /** As for a file that arrives in order; see `LargeBytes`. */
 const mostBehind = 64 * 1024 * 1024;
@@ -195,7 +196,7 @@ export class PartialBytes implements StagedBytes {
   }
 
   replace(directory: Directory, base: string): Promise<void> {
-    return rename(this.place.path, directory.at(base));
+    return rename(this.place.path, systemPath(directory.at(base)));
   }
 
   async discard(): Promise<void> {

@@ -1,4 +1,5 @@
 import { closeSync, constants, fchmodSync, fsyncSync, ftruncateSync, linkSync, openSync, readSync, renameSync, unlinkSync, writeSync } from 'node:fs';
+import { systemPath } from '../../name-bytes';
 import { workerData } from 'node:worker_threads';
 import { alignment, AlignedMemory } from '../../threads/aligned-memory';
 import { createDigests, type DigestAlgorithm } from '../../digest/digest';
@@ -117,11 +118,11 @@ async function readBack({ size, algorithms }: StageOrder, fd: number): Promise<D
 function finish(order: Exclude<SmallFileOrder, StageOrder>): void {
   switch (order.order) {
     case 'appear':
-      linkSync(order.path, order.target);
+      linkSync(order.path, systemPath(order.target));
       remove(order.path);
       break;
     case 'replace':
-      renameSync(order.path, order.target);
+      renameSync(order.path, systemPath(order.target));
       break;
     case 'discard':
       remove(order.path);

@@ -9,6 +9,7 @@ import type { Directory } from './directory';
 import { takeFreeName } from './final-name';
 import { checkDigests, discarded, diskError, incomplete, type StagedBytes } from './staged-bytes';
 import { algorithmsOf, type NewFile } from '../store';
+import { systemPath } from '../../name-bytes';
 
 const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
 
@@ -131,7 +132,7 @@ export class LargeBytes implements StagedBytes {
   }
 
   async replace(directory: Directory, base: string): Promise<void> {
-    await rename(this.place.path, directory.at(base));
+    await rename(this.place.path, systemPath(directory.at(base)));
   }
 
   /** The descriptor is closed only when no thread uses it any more: its number could be another file's by then. */
