@@ -20,8 +20,6 @@ export interface SystemCalls {
   nextData(fd: number, offset: number): number | undefined;
   /** Where the next hole begins, from `offset` on, the end of the file counting as one; undefined from that end on. Moves the descriptor's own offset. lseek(2) */
   nextHole(fd: number, offset: number): number | undefined;
-  /** Opens a file by its name in the directory behind a descriptor, closed on exec; makes none. openat(2) */
-  openAt(directory: number, name: string | Buffer, flags: number): number;
   /** Says that the file will be read once, from its start to its end. Never throws. posix_fadvise(2) with POSIX_FADV_SEQUENTIAL */
   willReadOnce(fd: number): void;
 }
@@ -48,7 +46,6 @@ const renameExclusively = 1;
 const seekData = 3;
 const seekHole = 4;
 const adviseSequential = 2;
-const closeOnExec = 0o2000000;
 
 const noSuchOffset = 'ENXIO';
 /** M_ARENA_MAX of glibc. */
@@ -71,7 +68,6 @@ function bind(foreign: ForeignFunctions): SystemCalls {
   const syncfs = library.func('int syncfs(int fd)');
   const renameat2 = library.func('int renameat2(int fromDirectory, const char *from, int toDirectory, const char *to, uint flags)');
   const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)');
-  const openat = library.func('int openat(int directory, const char *name, int flags)');
   const fadvise = library.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
 
   /** Access time and modification time, a timespec each. */
@@ -99,11 +95,6 @@ function bind(foreign: ForeignFunctions): SystemCalls {
     renameNoReplace: (from, to) => check(renameat2(atCurrentDirectory, nameForC(from), atCurrentDirectory, nameForC(to), renameExclusively), 'renameat2'),
     nextData: (fd, offset) => seek(fd, offset, seekData),
     nextHole: (fd, offset) => seek(fd, offset, seekHole),
-    openAt: (directory, name, flags) => {
-      const fd = Number(openat(directory, typeof name === 'string' ? nameForC(name) : Buffer.concat([name, nul]), flags | closeOnExec));
-      check(fd, 'open');
-      return fd;
-    },
     willReadOnce: (fd) => void fadvise(fd, 0, 0, adviseSequential),
   };
 }

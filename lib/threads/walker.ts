@@ -2,7 +2,6 @@ import { type BigIntStats, closeSync, constants, lstatSync, openSync } from 'nod
 import { type FileHandle, open } from 'node:fs/promises';
 import { errnoOf } from '../errors';
 import { systemPath } from '../name-bytes';
-import { systemCalls } from './system-calls';
 
 /**
  * How everything is reached that lies below a directory which its owner named: one component at a time, each by a descriptor
@@ -43,7 +42,6 @@ export class Walker {
   /** Descriptors of directories, by `path`, NUL and what is below it. */
   private readonly opened = new Map<string, number>();
   private last: { readonly path: string; readonly directory: string; readonly fd: number } | undefined;
-  private readonly calls = byDescriptor ? systemCalls() : undefined;
 
   /** The path by which the operating system reaches it, good until the next call. */
   at({ path, below = '' }: Located): string | Buffer {
@@ -55,12 +53,8 @@ export class Walker {
 
   /** Opens a file that exists; what is below `path` is not followed if it is a symbolic link. */
   open(located: Located, flags: number): number {
-    const { path, below = '' } = located;
-    if (below === '') return openSync(systemPath(path), flags);
-    if (!this.calls) return openSync(this.at(located), flags | O_NOFOLLOW);
-    // Two thirds of the time that a path takes.
-    const end = below.lastIndexOf('/');
-    return this.calls.openAt(this.reach(path, end === -1 ? '' : below.slice(0, end)), systemPath(below.slice(end + 1)), flags | O_NOFOLLOW);
+    const { below = '' } = located;
+    return openSync(this.at(located), below === '' ? flags : flags | O_NOFOLLOW);
   }
 
   /** What is there, a symbolic link itself; undefined where nothing is. */
