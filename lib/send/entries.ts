@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { TransferError } from '../errors';
+import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
 import type { FoundEntry } from '../scan/found';
 import type { FoundBatch } from '../scan/found-batch';
