@@ -78,7 +78,7 @@ describe('cli: a command that is killed in the middle of a large file (the built
     const sender = run.start(['send', 'large', ticket, ...limit, '--retry-for', '0s']);
     const before = await journal();
     await kill(receiver);
-    expect((await sender.ended).code).to.equal(1);
+    expect((await sender.ended).code).to.equal(3);
     const next = await run.receive();
     const again = await run.run(['send', 'large', next.ticket, '--json']);
     expect(again.code).to.equal(0);

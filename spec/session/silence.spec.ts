@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { RawSession } from './raw-session';
-import { digestOf, digestOfFile, MiB, noise, Pair, succeeded } from './pair';
+import { digestOf, digestOfFile, MiB, noise, Pair, succeeded, withoutSealed } from './pair';
 import type { Relay } from './relay';
 
 /** A peer that says nothing for half a second is gone. */
@@ -50,63 +50,79 @@ describe('a file that was closed', () => {
   });
 });
 
-describe('a session in which nothing is heard', () => {
-  let pair: Pair;
-  let relay: Relay;
-  const size = 24 * MiB + 5;
-  const content = noise(size);
+for (const sealed of [false, true]) {
+  describe(`a session in which nothing is heard, ${sealed ? 'with sealed connections' : 'over TLS alone'}`, function () {
+    this.timeout(60_000);
+    if (!sealed) withoutSealed();
+    /** Beside sealed ones connection 0 does not count. */
+    const lines = (connections: number): number => connections + (sealed ? 1 : 0);
+    let pair: Pair;
+    let relay: Relay;
+    const size = 24 * MiB + 5;
+    const content = noise(size);
 
-  beforeEach(async () => {
-    pair = await Pair.make({ large: content, medium: content.subarray(0, 8 * MiB), small: 'small' }, { deadlines: { link: deadlines } });
-    relay = await pair.relay();
-  });
-  afterEach(() => pair.close());
+    beforeEach(async () => {
+      pair = await Pair.make(
+        { large: content, medium: content.subarray(0, 8 * MiB), small: 'small' },
+        { deadlines: { link: deadlines } },
+      );
+      relay = await pair.relay();
+    });
+    afterEach(() => pair.close());
 
-  const arrived = async (): Promise<void> => {
-    expect(await digestOfFile(pair.to.place + '/large')).to.equal(digestOf(content));
-    expect((await pair.to.read('small')).toString()).to.equal('small');
-  };
+    const arrived = async (): Promise<void> => {
+      expect(await digestOfFile(pair.to.place + '/large')).to.equal(digestOf(content));
+      expect((await pair.to.read('small')).toString()).to.equal('small');
+    };
 
-  for (const direction of ['there', 'back'] as const) {
-    for (const which of ['all of its connections', 'the one that carries the conversation', 'one of the others'] as const) {
-      it(`since nothing comes ${direction} on ${which}, goes on over new ones`, async () => {
-        const running = pair.send(['large', 'small'], { relay, connections: 3, limit: 10 * MiB, deadlines });
-        await relay.until(() => relay.there > 4 * MiB && relay.lines.length === 3);
-        const swallowed = which === 'all of its connections' ? relay.lines.slice(0, 3) : relay.lines.slice(which === 'one of the others' ? 2 : 0).slice(0, 1);
-        for (const line of swallowed) line.swallow(direction);
+    for (const direction of ['there', 'back'] as const) {
+      for (const which of [
+        'all of its connections',
+        'the one that carries the conversation',
+        'one of the others',
+      ] as const) {
+        it(`since nothing comes ${direction} on ${which}, goes on over new ones`, async () => {
+          const running = pair.send(['large', 'small'], { relay, connections: 3, limit: 10 * MiB, deadlines });
+          await relay.until(() => relay.there > 4 * MiB && relay.lines.length === lines(3));
+          const swallowed =
+            which === 'all of its connections'
+              ? relay.lines.slice(0, lines(3))
+              : relay.lines.slice(which === 'one of the others' ? 2 : 0).slice(0, 1);
+          for (const line of swallowed) line.swallow(direction);
+          const began = performance.now();
+          await relay.until(() => relay.lines.length > lines(3));
+          const noticed = performance.now() - began;
+          succeeded(await running);
+          await arrived();
+          expect(noticed).to.be.within(deadlines.silence - 2 * deadlines.heartbeat, deadlines.silence + 1500);
+          expect(relay.there).to.be.below(size + 12 * MiB);
+        });
+      }
+    }
+
+    it('while nothing is sent, since the input says nothing, is kept alive by its heartbeats', async () => {
+      const input = new PassThrough();
+      const running = pair.send(['-'], { relay, input, name: 'slow', connections: 2, deadlines });
+      input.write('first ');
+      await sleep(3 * deadlines.silence);
+      input.end('last');
+      succeeded(await running);
+      expect((await pair.to.read('slow')).toString()).to.equal('first last');
+      expect(relay.lines).to.have.lengthOf(lines(2));
+    });
+
+    it('since the disk of the receiver is slow, goes on over the same connections', async () => {
+      const fast = await slowDisk(2 * deadlines.silence);
+      try {
         const began = performance.now();
-        await relay.until(() => relay.lines.length > 3);
-        const noticed = performance.now() - began;
-        succeeded(await running);
-        await arrived();
-        expect(noticed).to.be.within(deadlines.silence - 2 * deadlines.heartbeat, deadlines.silence + 1500);
-        expect(relay.there).to.be.below(size + 12 * MiB);
-      });
-    }
-  }
-
-  it('while nothing is sent, since the input says nothing, is kept alive by its heartbeats', async () => {
-    const input = new PassThrough();
-    const running = pair.send(['-'], { relay, input, name: 'slow', connections: 2, deadlines });
-    input.write('first ');
-    await sleep(3 * deadlines.silence);
-    input.end('last');
-    succeeded(await running);
-    expect((await pair.to.read('slow')).toString()).to.equal('first last');
-    expect(relay.lines).to.have.lengthOf(2);
+        succeeded(await pair.send(['medium', 'small'], { relay, connections: 2, deadlines }));
+        expect(performance.now() - began).to.be.above(4 * deadlines.silence);
+      } finally {
+        fast();
+      }
+      expect(await digestOfFile(pair.to.place + '/medium')).to.equal(digestOf(content.subarray(0, 8 * MiB)));
+      expect(relay.lines).to.have.lengthOf(lines(2));
+      expect(relay.there).to.be.below(9 * MiB);
+    });
   });
-
-  it('since the disk of the receiver is slow, goes on over the same connections', async () => {
-    const fast = await slowDisk(2 * deadlines.silence);
-    try {
-      const began = performance.now();
-      succeeded(await pair.send(['medium', 'small'], { relay, connections: 2, deadlines }));
-      expect(performance.now() - began).to.be.above(4 * deadlines.silence);
-    } finally {
-      fast();
-    }
-    expect(await digestOfFile(pair.to.place + '/medium')).to.equal(digestOf(content.subarray(0, 8 * MiB)));
-    expect(relay.lines).to.have.lengthOf(2);
-    expect(relay.there).to.be.below(9 * MiB);
-  });
-});
+}
