@@ -58,7 +58,7 @@ export const sessionCrowd: Experiment = {
     {
       name: 'nobody waits for a turn',
       edits: [
-        { file: 'lib/receive/turns.js', from: 'if (this.line.length >= this.mostWaiting)', to: 'if (true)' },
+        { file: 'lib/receive/turns.js', from: 'if (!fits(this.line.length, this.mostWaiting, ahead))', to: 'if (true)' },
         { file: 'lib/receive/turns.js', from: "TransferError('timeout', this.why)", to: "TransferError('quota', this.why)" },
         { file: 'lib/receive/host.js', from: 'mostSessions = 64;', to: 'mostSessions = 4;' },
       ],

@@ -77,11 +77,11 @@ describe('cli: backup (the built command)', () => {
   }).timeout(30_000);
 
   it('names what is missing, and ends with 8', async () => {
-    writeFileSync(join(place, 'home/bad\\name'), '');
+    writeFileSync(join(place, 'home/.sendall'), ''); // a name that a receive directory keeps for itself
     const { code, stdout, stderr } = await run('home', 'kept', '--name', 'b');
     expect(code).to.equal(8);
     expect(stdout).to.match(/ {2}1 missing\n$/);
-    expect(stderr).to.include('bad\\name');
+    expect(stderr).to.include('.sendall');
   });
 
   it('is wrong usage without a name, a target or anything to back up, and where it would contain itself', async () => {

@@ -51,7 +51,7 @@ describe('cli: snapshots (the built command)', () => {
     damage();
     const { code, stdout, stderr } = await snapshots('.');
     expect(code).to.equal(4);
-    expect(stdout).to.include(`laptop/${monday}  damaged: A manifest cannot be believed`).and.include(`laptop/${tuesday} `);
+    expect(stdout).to.include(`laptop/${monday}  damaged: `).and.include(`laptop/${tuesday} `);
     expect(stderr).to.include('1 snapshot cannot be believed');
     const json = await snapshots('.', 'laptop', '--json');
     expect(json.code).to.equal(4);

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -42,7 +42,7 @@ describe('cli: sending and receiving with the built command', () => {
     const [, words = ''] = await receiver.says(/^ {4}sendall (send FILE tcp:\/\/127\.0\.0\.1:\d+)$/m);
     const sent = await sendall(words.replace('FILE', 'a.txt').split(' '), options);
     expect(sent.code).to.equal(0);
-    expect(sent.stdout).to.match(/^a\.txt {2}6 B {2}md5 b1946ac92492d2347c6235b4d2611184 {2}verified (on device|\(page cache only\)) {2}/);
+    expect(sent.stdout).to.match(/^a\.txt {2}6 B {2}md5 b1946ac92492d234… {2}verified (on device|\(page cache only\)) {2}/);
     expect(sent.stdout.split('\n')).to.have.length(2);
     expect(sent.stderr).to.equal('');
     expect(received('a.txt')).to.equal('hello\n');
@@ -50,7 +50,7 @@ describe('cli: sending and receiving with the built command', () => {
     const { code, stdout, stderr } = await receiver.ended;
     expect(code).to.equal(130);
     expect(stdout).to.match(/^a\.txt {2}6 B .*verified [^\n]*\n$/);
-    expect(stderr).to.match(/^Listening on tcp:\/\/127\.0\.0\.1:\d+\.[^]*\nsendall: Stopping\.[^\n]*\n$/);
+    expect(stderr).to.match(/^Receiving into [^\n]*\/in\.\nListening on tcp:\/\/127\.0\.0\.1:\d+\.[^]*\nsendall: Stopping\.[^\n]*\n$/);
   });
 
   it('ends with the exit code of the transfer with --once', async () => {
@@ -102,14 +102,14 @@ describe('cli: sending and receiving with the built command', () => {
     expect(existsSync(join(directory, 'in', 'tree', 'two.tmp'))).to.equal(false);
   });
 
-  it('says 8 when some of several fail, and 1 for a single one that is not there', async () => {
+  it('says 8 when some of several fail, and 2 for a single one that is not there', async () => {
     const receiver = start('receive', 'in', '--listen', '127.0.0.1:0');
     const target = await receiver.address();
     const some = await sendall(['send', 'a.txt', 'missing', target], options);
     expect(some.code).to.equal(8);
     expect(some.stdout).to.match(/^a\.txt .*verified[^]*\n1 file .* 1 failed/);
     expect(some.stderr).to.match(/^sendall: .*missing/);
-    expect(await sendall(['send', 'missing', target], options)).to.include({ code: 1, stdout: '' });
+    expect(await sendall(['send', 'missing', target], options)).to.include({ code: 2, stdout: '' });
   });
 
   it('says 3 where nobody listens', async () => {
@@ -127,8 +127,11 @@ describe('cli: sending and receiving with the built command', () => {
     expect(stdout + stderr).to.match(/not confirmed/).and.not.match(/verified|done/);
   });
 
-  it('refuses a directory that is not there as wrong usage', async () => {
-    const { code, stderr } = await sendall(['receive', 'nowhere', '--listen', '127.0.0.1:0'], options);
+  it('makes its directory for its owner alone, and refuses one that cannot be made as wrong usage', async () => {
+    const receiver = start('receive', 'made', '--listen', '127.0.0.1:0');
+    await receiver.address();
+    expect(statSync(join(directory, 'made')).mode & 0o777).to.equal(0o700);
+    const { code, stderr } = await sendall(['receive', 'nowhere/in', '--listen', '127.0.0.1:0'], options);
     expect(code).to.equal(2);
     expect(stderr).to.match(/^sendall: .*nowhere/);
   });
@@ -139,7 +142,7 @@ describe('cli: sending and receiving with the built command', () => {
     while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 20));
     expect(await sendall(['send', 'a.txt', 'unix:s.sock', '--quiet'], options)).to.deep.equal({ code: 0, stdout: '', stderr: '' });
     const failed = await sendall(['--quiet', 'send', 'missing', 'unix:s.sock'], options);
-    expect(failed).to.include({ code: 1, stdout: '' });
+    expect(failed).to.include({ code: 2, stdout: '' });
     expect(failed.stderr).to.match(/^sendall: /);
     receiver.child.kill('SIGTERM');
     const stderr = 'sendall: Stopping. Press Ctrl-C again to stop at once.\n';
