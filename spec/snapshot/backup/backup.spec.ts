@@ -124,13 +124,13 @@ for (const way of ways) {
     });
 
     it('names what cannot be read or stored, and is complete otherwise', async () => {
-      writeFileSync(source.at('home/bad\nname'), 'z');
+      writeFileSync(source.at('home/.sendall'), 'z'); // a receive directory keeps the name for itself
       const { error, snapshot = '', events } = await run();
       expect(error).to.include({ code: 'some-failed' });
       expect(events.filter((event) => event.event === 'failed')).to.have.lengthOf(1);
       const { entries, totals } = place.manifest(snapshot);
       expect(totals.missing).to.equal(1);
-      expect(entries.find(({ type }) => type === 'missing')).to.include({ name: 'home/bad\nname', code: 'name' });
+      expect(entries.find(({ type }) => type === 'missing')).to.include({ name: 'home/.sendall', code: 'name' });
       place.check(snapshot);
     });
 
