@@ -82,6 +82,16 @@ export async function warningsDuring(work: () => Promise<unknown>): Promise<stri
   return warnings;
 }
 
+/** Has the sessions of a suite use sealed connections, where this machine can. */
+export function withSealed(): void {
+  before(() => {
+    process.env['SENDALL_SEALED'] = '1';
+  });
+  after(() => {
+    delete process.env['SENDALL_SEALED'];
+  });
+}
+
 /** Has the sessions of a suite use further connections of TLS only, as with a peer that knows no others. */
 export function withoutSealed(): void {
   before(() => {

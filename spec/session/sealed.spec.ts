@@ -4,12 +4,13 @@ import { expect } from 'chai';
 import { encodeFrame } from '../../lib/wire/frame';
 import { freshLength } from '../../lib/wire/record';
 import { sealedHello } from '../../lib/wire/sealed-hello';
-import { digestOf, digestOfFile, MiB, noise, Pair, succeeded, withoutSealed } from './pair';
+import { digestOf, digestOfFile, MiB, noise, Pair, succeeded, withoutSealed, withSealed } from './pair';
 
 const size = 24 * MiB + 4321;
 const content = noise(size);
 
 describe('sealed connections', function () {
+  withSealed();
   // Each of their threads compiles what it runs.
   this.timeout(60_000);
   let pair: Pair;
