@@ -83,6 +83,7 @@ class Model {
 
   async hold({ key, entries }: Conversation): Promise<void> {
     this.tries++;
+    this.readable(key);
     const raw = await RawSession.dial(this.tickets.get(key.name) ?? '');
     const late = sleep(patience, 'late' as const, { ref: false });
     try {
@@ -153,7 +154,7 @@ class Model {
 
   /** Nothing that it heard may be a digest of what it neither sent nor may compare with. */
   private checkKnowledge(key: Key, raw: RawSession): void {
-    if (key.rights === 'admin') for (const [place, content] of this.stored) if (place.startsWith(`${key.directory}/`)) this.learn(key, content);
+    this.readable(key);
     const heard = JSON.stringify(raw.heard);
     this.digests.forEach((digest, content) => {
       if (heard.includes(digest) && !this.knows(key, content)) this.fail(key, `was told the digest of content ${String(content)}, which it never sent`);
@@ -173,6 +174,11 @@ class Model {
         if (found < 0) this.stored.delete(place);
         else this.stored.set(place, found); // told once
       }
+  }
+
+  /** An admin may compare with what stands in its directory, before its conversation (what it then replaces) and after. */
+  private readable(key: Key): void {
+    if (key.rights === 'admin') for (const [place, content] of this.stored) if (place.startsWith(`${key.directory}/`)) this.learn(key, content);
   }
 
   private learn(key: Key, content: number): void {
