@@ -7,7 +7,10 @@ import { sameBytes } from './contest';
 import type { Peer } from './peers';
 import { backup, sendall, startReceiver } from './sendall';
 
-/** A peer that makes a snapshot with each run: of all runs into one directory, each takes from the one before what has not changed. */
+/**
+ * A peer that makes a snapshot with each run: of all runs into one directory, each takes from the one before what has
+ * not changed.
+ */
 export interface BackupPeer extends Peer {
   /** Brings the newest snapshot back into `to`, which is empty, and durably: under the name of the source. */
   restore(source: string, directory: string, to: string): Promise<string>;
@@ -21,7 +24,10 @@ export const linkDest = 'rsync --link-dest, sync -f';
 const backupName = 'bench';
 const secret = 'none of it matters';
 
-/** Everything that makes snapshots here; which are left out, `say` tells. All of them are durable when they say that they are done. */
+/**
+ * Everything that makes snapshots here; which are left out, `say` tells. All of them are durable when they say that
+ * they are done.
+ */
 export function backupPeers(say: (text: string) => void): BackupPeer[] {
   const others = { rsync: rsyncLinkDest, restic, borg };
   const installed = Object.entries(others).filter(([program]) => {
@@ -39,7 +45,10 @@ export async function durability(): Promise<string> {
     return find(program) === undefined ? undefined : (await run(program, [flag])).split('\n')[0];
   });
   const known = (await Promise.all(versions)).filter((version) => version !== undefined);
-  return [...known, 'restic encrypts, borg does not. Both flush what they write and its directory; after all others comes sync -f.'].join('\n');
+  return [
+    ...known,
+    'restic encrypts, borg does not. Both flush what they write and its directory; after all others comes sync -f.',
+  ].join('\n');
 }
 
 const sync = (directory: string): Promise<string> => run('sync', ['-f', directory]);
@@ -63,7 +72,10 @@ export const sendallSession: BackupPeer = {
   send: (source, ticket) => backup(source, { ticket }, backupName),
 };
 
-/** The newest snapshot is the source; and all of them, the older ones too, are what the standard tool finds in their lists. */
+/**
+ * The newest snapshot is the source; and all of them, the older ones too, are what the standard tool finds in their
+ * lists.
+ */
 async function checkSnapshots(source: string, directory: string): Promise<void> {
   const snapshots = join(directory, backupName);
   await sameBytes(source, join(snapshots, 'latest', basename(source)));
@@ -92,10 +104,21 @@ function rsyncLinkDest(): BackupPeer {
   };
 }
 
-/** Encrypted and compressed as by default. Flushes its packs, its index and their directories; what it restores it does not. */
+/**
+ * Encrypted and compressed as by default. Flushes its packs, its index and their directories; what it restores it does
+ * not.
+ */
 function restic(): BackupPeer {
   const restic = (directory: string, from: string, ...args: readonly string[]): Promise<string> => {
-    const words = ['restic', '--quiet', '--repo', join(directory, 'repository'), '--cache-dir', join(directory, 'cache'), ...args];
+    const words = [
+      'restic',
+      '--quiet',
+      '--repo',
+      join(directory, 'repository'),
+      '--cache-dir',
+      join(directory, 'cache'),
+      ...args,
+    ];
     return run('env', ['-C', from, ...words], { env: { ...process.env, RESTIC_PASSWORD: secret } });
   };
   return keptApart({
@@ -106,15 +129,21 @@ function restic(): BackupPeer {
   });
 }
 
-/** Not encrypted, which is the fastest; compressed as by default. Flushes its segments and their directory; what it extracts it does not. */
+/**
+ * Not encrypted, which is the fastest; compressed as by default. Flushes its segments and their directory; what it
+ * extracts it does not.
+ */
 function borg(): BackupPeer {
   const archives = new Numbers();
   const borg = (directory: string, from: string, ...args: readonly string[]): Promise<string> =>
-    run('env', ['-C', from, 'borg', ...args], { env: { ...process.env, BORG_BASE_DIR: join(directory, 'base'), BORG_REPO: join(directory, 'repository') } });
+    run('env', ['-C', from, 'borg', ...args], {
+      env: { ...process.env, BORG_BASE_DIR: join(directory, 'base'), BORG_REPO: join(directory, 'repository') },
+    });
   return keptApart({
     name: 'borg, no encryption',
     init: (directory) => borg(directory, directory, 'init', '--encryption', 'none'),
-    send: (source, directory) => borg(directory, dirname(source), 'create', `::${String(archives.next(directory))}`, basename(source)),
+    send: (source, directory) =>
+      borg(directory, dirname(source), 'create', `::${String(archives.next(directory))}`, basename(source)),
     restore: (_, directory, to) => borg(directory, to, 'extract', `::${String(archives.last(directory))}`),
   });
 }
@@ -123,7 +152,10 @@ interface Repository extends Pick<BackupPeer, 'name' | 'send' | 'restore'> {
   init(directory: string): Promise<string>;
 }
 
-/** One that keeps packs, which only it can read: made before the clock starts, with a cache of its own; compared by what comes back. */
+/**
+ * One that keeps packs, which only it can read: made before the clock starts, with a cache of its own; compared by what
+ * comes back.
+ */
 function keptApart(repository: Repository): BackupPeer {
   return {
     ...repository,

@@ -5,7 +5,10 @@ import { createServer, connect, type AddressInfo } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Where a program runs: the words in front of its command line that bring it there, and the address at which others find it. */
+/**
+ * Where a program runs: the words in front of its command line that bring it there, and the address at which others
+ * find it.
+ */
 export interface Place {
   readonly enter: readonly string[];
   readonly host: string;
@@ -14,7 +17,12 @@ export interface Place {
 export const here: Place = { enter: [], host: '127.0.0.1' };
 
 /** Starts a program at its place. It ends with the benchmark, if not before. */
-export function start(at: Place, program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): ChildProcessByStdio<null, Readable, Readable> {
+export function start(
+  at: Place,
+  program: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): ChildProcessByStdio<null, Readable, Readable> {
   const [first = program, ...others] = [...at.enter, program, ...args];
   const child = spawn(first, others, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const end = (): void => void child.kill();
@@ -32,7 +40,10 @@ export interface CommandOptions {
   readonly telling?: RegExp;
 }
 
-/** Runs a program to its end. @returns its standard output. @throws Error with the end of what it said if the exit code is not 0. */
+/**
+ * Runs a program to its end. @returns its standard output. @throws Error with the end of what it said if the exit code
+ * is not 0.
+ */
 export async function run(program: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
   const child = start(options.at ?? here, program, args, options.env);
   let output = '';
@@ -42,17 +53,26 @@ export async function run(program: string, args: readonly string[], options: Com
   child.once('spawn', () => options.onStart?.(child.pid ?? 0));
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
   if (code !== 0) {
-    const telling = output.split('\n').filter((line) => options.telling?.test(line) === true).join('\n');
+    const telling = output
+      .split('\n')
+      .filter((line) => options.telling?.test(line) === true)
+      .join('\n');
     const said = errors.trim() || telling || output.trim();
     throw new Error(`${program} ${args.join(' ')}: ended with ${signal ?? code}\n${said.slice(-2000)}`);
   }
   return output;
 }
 
-/** Where a program is, or undefined if it is not installed; sbin counts too, since sshd is there and wants its whole path. */
+/**
+ * Where a program is, or undefined if it is not installed; sbin counts too, since sshd is there and wants its whole
+ * path.
+ */
 export function find(program: string): string | undefined {
   const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin:/sbin`;
-  const { status, stdout } = spawnSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8', env: { ...process.env, PATH: path } });
+  const { status, stdout } = spawnSync('sh', ['-c', `command -v ${program}`], {
+    encoding: 'utf8',
+    env: { ...process.env, PATH: path },
+  });
   return status === 0 ? stdout.trim() : undefined;
 }
 
@@ -71,7 +91,10 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-/** Starts a program that listens on `port` of its place. @returns when it does. @throws Error if it ended, or kept silent for 10 s. */
+/**
+ * Starts a program that listens on `port` of its place. @returns when it does. @throws Error if it ended, or kept
+ * silent for 10 s.
+ */
 export async function serve(program: string, args: readonly string[], port: number, at: Place = here): Promise<Server> {
   const child = start(at, program, args);
   child.stdout.resume();

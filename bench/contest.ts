@@ -24,7 +24,8 @@ export interface Contest {
   readonly size: number;
   readonly say: (text: string) => void;
   /**
-   * Changes the source before each round but the first. With it every peer has one directory for all rounds, and all contests in
+   * Changes the source before each round but the first. With it every peer has one directory for all rounds, and all
+   * contests in
    * `directory`: the first round brings the source, the others what has changed since.
    */
   readonly change?: (round: number) => Promise<void>;
@@ -37,10 +38,13 @@ const slow = [
 ];
 
 /**
- * Lets the peers take turns, each round in another order, so that the noise of the machine falls on all alike. The first round is a
- * rehearsal and does not count: it warms what is to be warm, the digest cache too. A peer that fails, or brings other bytes, drops out.
+ * Lets the peers take turns, each round in another order, so that the noise of the machine falls on all alike. The
+ * first round is a
+ * rehearsal and does not count: it warms what is to be warm, the digest cache too. A peer that fails, or brings other
+ * bytes, drops out.
  *
- * Unless updates are measured, every run writes into a fresh directory, and none is removed before all is over: ext4 keeps away from
+ * Unless updates are measured, every run writes into a fresh directory, and none is removed before all is over: ext4
+ * keeps away from
  * recently deleted inodes, and for a minute after deleting many, creating a file takes it a hundred times as long.
  */
 export async function compete(contest: Contest): Promise<Row[]> {
@@ -55,7 +59,11 @@ export async function compete(contest: Contest): Promise<Row[]> {
       const peer = peers[index];
       if (peer === undefined || failures.has(peer) || round > (rounds.get(peer) ?? reps)) continue;
       try {
-        const seconds = await once(peer, contest, join(directory, change === undefined ? `${round}-${turn}` : `peer-${index}`));
+        const seconds = await once(
+          peer,
+          contest,
+          join(directory, change === undefined ? `${round}-${turn}` : `peer-${index}`),
+        );
         if (round > 0) values.get(peer)?.push(seconds);
         else rounds.set(peer, slow.find(({ from }) => seconds >= from)?.rounds ?? reps);
         say(`  ${round === 0 ? 'rehearsal' : `run ${round}`}: ${peer.name}: ${seconds.toFixed(3)} s`);
@@ -67,7 +75,12 @@ export async function compete(contest: Contest): Promise<Row[]> {
   }
   return peers.map((peer) => {
     const failure = failures.get(peer);
-    return { name: peer.name, unit: 's', values: values.get(peer) ?? [], ...(failure === undefined ? {} : { failure }) };
+    return {
+      name: peer.name,
+      unit: 's',
+      values: values.get(peer) ?? [],
+      ...(failure === undefined ? {} : { failure }),
+    };
   });
 }
 
@@ -91,7 +104,8 @@ async function once(peer: Peer, { source, size, say }: Contest, directory: strin
 }
 
 /**
- * Takes memory and gives it back. In a virtual machine memory is slow when it is touched for the very first time; that would fall on
+ * Takes memory and gives it back. In a virtual machine memory is slow when it is touched for the very first time; that
+ * would fall on
  * those who write through the page cache, each time anew since nothing is deleted, and not on those who write past it.
  */
 async function touchMemory(size: number): Promise<void> {
@@ -112,5 +126,7 @@ export async function sameBytes(source: string, copy: string): Promise<void> {
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? (sorted[middle] ?? NaN) : ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2;
+  return sorted.length % 2 === 1
+    ? (sorted[middle] ?? NaN)
+    : ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2;
 }

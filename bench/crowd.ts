@@ -20,7 +20,8 @@ export function crowdFiles(count: number, common: Buffer): CrowdFile[] {
 }
 
 /**
- * Sends each file over a connection of its own, all at once, on the plain wire, spoken here without the library: what a receiver has to
+ * Sends each file over a connection of its own, all at once, on the plain wire, spoken here without the library: what a
+ * receiver has to
  * bear is not to depend on how polite our own sender is.
  * @returns how many receipts came back. @throws Error if a connection breaks.
  */

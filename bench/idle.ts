@@ -5,7 +5,10 @@ const look = 200;
 const patience = 5000;
 const quiet = 0.25;
 
-/** Waits until all processes together, this one too, take less than a quarter of one processor, 5 s at most. @returns whether they do. */
+/**
+ * Waits until all processes together, this one too, take less than a quarter of one processor, 5 s at most. @returns
+ * whether they do.
+ */
 export async function idle(): Promise<boolean> {
   for (let waited = 0; waited < patience; waited += look) {
     const before = busy();

@@ -1,10 +1,16 @@
 // Measures sendall against the tools that people use instead, on this machine, in one run.
-//   npm run bench [-- --scenario NAME,NAME|all --size 256M --files 20000 --reps 3 --congestion cubic|default --dir DIR --json FILE]
-// On the plain wire: file, tiny, tree, memory, crowd. In a session: session, session-tree, session-again, session-inplace, session-memory.
-// Backups: backup, backup-again, backup-insert, backup-verify, backup-restore, against restic, borg and rsync --link-dest, as far as they are here.
-// Over a wide-area link between two network namespaces: wan50, wan100, which want root, ip, /dev/net/tun and a C compiler; where one is
-// missing they are left out, of `all` too. Whoever takes more than 20 s takes part in three rounds, more than 60 s in one.
-// Timings mean something only as ratios within one run, on an otherwise idle machine. DIR has to be on the disk to be measured.
+//   npm run bench [-- --scenario NAME,NAME|all --size 256M --files 20000 --reps 3 --congestion cubic|default --dir DIR
+// --json FILE]
+// On the plain wire: file, tiny, tree, memory, crowd. In a session: session, session-tree, session-again,
+// session-inplace, session-memory.
+// Backups: backup, backup-again, backup-insert, backup-verify, backup-restore, against restic, borg and rsync
+// --link-dest, as far as they are here.
+// Over a wide-area link between two network namespaces: wan50, wan100, which want root, ip, /dev/net/tun and a C
+// compiler; where one is
+// missing they are left out, of `all` too. Whoever takes more than 20 s takes part in three rounds, more than 60 s in
+// one.
+// Timings mean something only as ratios within one run, on an otherwise idle machine. DIR has to be on the disk to be
+// measured.
 import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -33,13 +39,18 @@ function parseScenarios(text: string): [string, Scenario][] {
   if (text === 'all') return Object.entries(scenarios);
   return text.split(',').map((wanted) => {
     const found = Object.entries(scenarios).find(([name]) => name === wanted);
-    if (found === undefined) throw new Error(`Not a scenario: ${wanted}. There are ${Object.keys(scenarios).join(', ')}, all.`);
+    if (found === undefined)
+      throw new Error(`Not a scenario: ${wanted}. There are ${Object.keys(scenarios).join(', ')}, all.`);
     return found;
   });
 }
 
 /** Every run of every peer has its copy, until its scenario is over, and those of many files until all is over. */
-async function checkSpace(directory: string, chosen: readonly (readonly [string, Scenario])[], amounts: Amounts): Promise<void> {
+async function checkSpace(
+  directory: string,
+  chosen: readonly (readonly [string, Scenario])[],
+  amounts: Amounts,
+): Promise<void> {
   let [kept, largest] = [0, 0];
   for (const [, scenario] of chosen) {
     const space = scenario.space(amounts);
@@ -50,7 +61,9 @@ async function checkSpace(directory: string, chosen: readonly (readonly [string,
   const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(0)} GiB`;
   const needed = 2 ** 30 + kept + largest;
   if (bavail * bsize < needed) {
-    throw new Error(`${directory} has ${gib(bavail * bsize)} left, and this needs ${gib(needed)}: take a smaller --size, fewer --reps, or another --dir.`);
+    throw new Error(
+      `${directory} has ${gib(bavail * bsize)} left, and this needs ${gib(needed)}: take a smaller --size, fewer --reps, or another --dir.`,
+    );
   }
 }
 
@@ -63,7 +76,10 @@ async function main(): Promise<void> {
       reps: { type: 'string', default: '5' },
       congestion: { type: 'string', default: 'cubic' },
       dir: { type: 'string', default: existsSync('/var/tmp') ? '/var/tmp' : tmpdir() },
-      json: { type: 'string', default: join(__dirname, 'results', `${new Date().toISOString().replaceAll(':', '.')}.json`) },
+      json: {
+        type: 'string',
+        default: join(__dirname, 'results', `${new Date().toISOString().replaceAll(':', '.')}.json`),
+      },
     },
   });
   const chosen = parseScenarios(values.scenario);

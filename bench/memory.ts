@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 
 const interval = 20;
 
-/** Follows the peak resident memory of a process that may end at any time. @returns what tells the peak so far, in MiB. */
+/**
+ * Follows the peak resident memory of a process that may end at any time. @returns what tells the peak so far, in MiB.
+ */
 export function watchPeak(pid: number): () => number {
   let peak = 0;
   const look = (): void => {

@@ -11,7 +11,10 @@ export interface Peer {
   send(source: string, place: string): Promise<string>;
   /** Made ready before the clock starts, for one run: returns where to send to and how to end it. */
   open?(directory: string): Promise<{ readonly place: string; close(): Promise<void> }>;
-  /** Compares what was brought, after the clock has stopped; without it, that lies under its own name. @throws Error unless it is the same byte for byte. */
+  /**
+   * Compares what was brought, after the clock has stopped; without it, that lies under its own name. @throws Error
+   * unless it is the same byte for byte.
+   */
   check?(source: string, directory: string): Promise<void>;
 }
 
@@ -56,7 +59,13 @@ export interface SessionPeer {
 }
 
 /** sendall in a session: encrypted, to a ticket. */
-export const sessionPeer = ({ name = session, connections, replace = false, near = here, far = here }: SessionPeer = {}): Peer => ({
+export const sessionPeer = ({
+  name = session,
+  connections,
+  replace = false,
+  near = here,
+  far = here,
+}: SessionPeer = {}): Peer => ({
   name,
   async open(directory) {
     const receiver = await startReceiver(directory, { at: far, replace });
@@ -67,17 +76,22 @@ export const sessionPeer = ({ name = session, connections, replace = false, near
 
 export const rsyncPeer = (rsyncd: Rsyncd, near: Place = here, flags: readonly string[] = []): Peer => ({
   name: [daemon, ...flags].join(' '),
-  send: (source, directory) => run('rsync', ['-a', '--stats', ...flags, source, `${rsyncd.address(directory)}/`], { at: near }),
+  send: (source, directory) =>
+    run('rsync', ['-a', '--stats', ...flags, source, `${rsyncd.address(directory)}/`], { at: near }),
 });
 
 export const rsyncSshPeer = ({ port, options, peer }: Sshd, near: Place = here): Peer => ({
   name: 'rsync (ssh)',
-  send: (source, directory) => run('rsync', ['-a', '-e', ['ssh', '-p', String(port), ...options].join(' '), source, `${peer}:${directory}/`], { at: near }),
+  send: (source, directory) =>
+    run('rsync', ['-a', '-e', ['ssh', '-p', String(port), ...options].join(' '), source, `${peer}:${directory}/`], {
+      at: near,
+    }),
 });
 
 export const scpPeer = ({ port, options, peer }: Sshd, near: Place = here): Peer => ({
   name: scp,
-  send: (source, directory) => run('scp', ['-q', '-r', '-P', String(port), ...options, source, `${peer}:${directory}/`], { at: near }),
+  send: (source, directory) =>
+    run('scp', ['-q', '-r', '-P', String(port), ...options, source, `${peer}:${directory}/`], { at: near }),
 });
 
 /** Another peer, and after it everything that its file system has still to write. */
@@ -127,7 +141,11 @@ export function filePeers({ rsyncd, sshd }: Servers, cache: string): Peer[] {
 
 /** Those that matter for the time it takes to start and stop, and for many small files. */
 export function smallPeers({ rsyncd, sshd }: Servers, cache: string): Peer[] {
-  return [...sendallPeers(cache), ...(rsyncd === undefined ? [] : [rsyncPeer(rsyncd)]), ...(sshd === undefined ? [] : [scpPeer(sshd)])];
+  return [
+    ...sendallPeers(cache),
+    ...(rsyncd === undefined ? [] : [rsyncPeer(rsyncd)]),
+    ...(sshd === undefined ? [] : [scpPeer(sshd)]),
+  ];
 }
 
 /** Those that a session is compared with, on one file and on many. */
@@ -138,5 +156,8 @@ export function sessionPeers({ rsyncd, sshd }: Servers): Peer[] {
 
 /** What else carries one big file, for comparison. */
 export function otherPeers({ rsyncd, sshd }: Servers): Peer[] {
-  return [...(rsyncd === undefined || sshd === undefined ? [] : [rsyncSshPeer(sshd)]), ...(find('cp') === undefined ? [] : [cp])];
+  return [
+    ...(rsyncd === undefined || sshd === undefined ? [] : [rsyncSshPeer(sshd)]),
+    ...(find('cp') === undefined ? [] : [cp]),
+  ];
 }

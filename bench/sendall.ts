@@ -21,18 +21,35 @@ export interface ReceiverOptions {
   readonly replace?: boolean;
 }
 
-/** Starts a receiver into `directory` on a free port. @returns when it listens. @throws Error with what it said if it ended before. */
-export async function startReceiver(directory: string, { at = here, replace = false }: ReceiverOptions = {}): Promise<RunningReceiver> {
+/**
+ * Starts a receiver into `directory` on a free port. @returns when it listens. @throws Error with what it said if it
+ * ended before.
+ */
+export async function startReceiver(
+  directory: string,
+  { at = here, replace = false }: ReceiverOptions = {},
+): Promise<RunningReceiver> {
   const existing = replace ? ['--if-exists', 'replace'] : [];
-  const child = start(at, process.execPath, [binary, 'receive', directory, '--listen', `${at.host}:0`, '--json', ...existing]);
+  const child = start(at, process.execPath, [
+    binary,
+    'receive',
+    directory,
+    '--listen',
+    `${at.host}:0`,
+    '--json',
+    ...existing,
+  ]);
   let errors = '';
   child.stderr.on('data', (bytes: Buffer) => (errors = (errors + bytes.toString()).slice(-4096)));
   const { port, ticket } = await new Promise<{ port: number; ticket: string }>((resolve, reject) => {
     createInterface({ input: child.stdout }).on('line', (text) => {
       const line = JSON.parse(text) as { readonly event: string; readonly port?: number; readonly ticket?: string };
-      if (line.event === 'listening' && line.port !== undefined) resolve({ port: line.port, ticket: line.ticket ?? '' });
+      if (line.event === 'listening' && line.port !== undefined)
+        resolve({ port: line.port, ticket: line.ticket ?? '' });
     });
-    void once(child, 'exit').then(([code]) => reject(new Error(`The receiver ended with ${String(code)}: ${errors.trim()}`)));
+    void once(child, 'exit').then(([code]) =>
+      reject(new Error(`The receiver ended with ${String(code)}: ${errors.trim()}`)),
+    );
   });
   return { port, ticket, target: `tcp://${at.host}:${port}`, pid: child.pid ?? 0, stop: () => stop(child, 'SIGINT') };
 }
@@ -46,20 +63,36 @@ export interface SenderOptions {
 }
 
 /**
- * Sends a file or a directory to a target of the plain wire or, in a session, to a ticket, which goes in by the environment as it should.
+ * Sends a file or a directory to a target of the plain wire or, in a session, to a ticket, which goes in by the
+ * environment as it should.
  * @returns its events, a line each. @throws Error with what it said unless everything was verified.
  */
-export async function send(source: string, target: string, { at = here, cache, connections, onStart }: SenderOptions = {}): Promise<string> {
+export async function send(
+  source: string,
+  target: string,
+  { at = here, cache, connections, onStart }: SenderOptions = {},
+): Promise<string> {
   const secret = target.startsWith('sendall://');
   const args = ['send', source, ...(secret ? [] : [target])];
   if (cache === undefined) args.push('--no-cache');
   if (connections !== undefined) args.push('--connections', String(connections));
-  const env = { ...process.env, ...(secret ? { SENDALL_TICKET: target } : {}), ...(cache === undefined ? {} : { XDG_CACHE_HOME: cache }) };
+  const env = {
+    ...process.env,
+    ...(secret ? { SENDALL_TICKET: target } : {}),
+    ...(cache === undefined ? {} : { XDG_CACHE_HOME: cache }),
+  };
   return sendall(args, { at, env, ...(onStart === undefined ? {} : { onStart }) });
 }
 
-/** Makes a snapshot of a file or a directory in a receive directory of this machine, or in a session. @returns its events, as `send` does. */
-export async function backup(source: string, to: { readonly directory: string } | { readonly ticket: string }, name: string): Promise<string> {
+/**
+ * Makes a snapshot of a file or a directory in a receive directory of this machine, or in a session. @returns its
+ * events, as `send` does.
+ */
+export async function backup(
+  source: string,
+  to: { readonly directory: string } | { readonly ticket: string },
+  name: string,
+): Promise<string> {
   const where = 'directory' in to ? [to.directory] : [];
   const env = { ...process.env, ...('ticket' in to ? { SENDALL_TICKET: to.ticket } : {}) };
   return sendall(['backup', source, ...where, '--name', name], { env });
@@ -70,11 +103,18 @@ export function sendall(args: readonly string[], options: CommandOptions = {}): 
   return run(process.execPath, [binary, ...args, '--json'], { telling: /"event":"(failed|damaged)"/, ...options });
 }
 
-/** What `send` said of how far the reading back went, and how many bytes it took: of the last file, and of the whole transfer. */
+/**
+ * What `send` said of how far the reading back went, and how many bytes it took: of the last file, and of the whole
+ * transfer.
+ */
 export function parseSent(events: string): { readonly verified: string; readonly bytesOnWire: number } {
   let [verified, bytesOnWire] = ['unknown', NaN];
   for (const text of events.trim().split('\n')) {
-    const line = JSON.parse(text) as { readonly event: string; readonly verified?: string | null; readonly bytes_on_wire?: number };
+    const line = JSON.parse(text) as {
+      readonly event: string;
+      readonly verified?: string | null;
+      readonly bytes_on_wire?: number;
+    };
     if (line.event === 'sent') verified = String(line.verified);
     if (line.event === 'summary') bytesOnWire = line.bytes_on_wire ?? NaN;
   }

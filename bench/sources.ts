@@ -6,7 +6,10 @@ import { pipeline } from 'node:stream/promises';
 
 const piece = 8 * 2 ** 20;
 
-/** A file of random bytes, which no tool can shorten on its way. Left in the page cache, alike for everyone who reads it later. */
+/**
+ * A file of random bytes, which no tool can shorten on its way. Left in the page cache, alike for everyone who reads it
+ * later.
+ */
 export async function makeFile(path: string, size: number): Promise<string> {
   const bytes = Buffer.allocUnsafe(Math.min(piece, size));
   const file = await open(path, 'wx', 0o600);
@@ -43,7 +46,8 @@ export async function makeTree(path: string, count: number, size: number): Promi
 }
 
 /**
- * Another hundredth of the files of such a tree for each `round`: new bytes in files that stay as long as they were. A thousandth comes
+ * Another hundredth of the files of such a tree for each `round`: new bytes in files that stay as long as they were. A
+ * thousandth comes
  * in addition, in a directory of its own.
  */
 export async function changeTree(path: string, count: number, size: number, round: number): Promise<void> {
@@ -58,14 +62,22 @@ export async function overwriteMiddle(path: string, size: number): Promise<void>
   const file = await open(path, 'r+');
   try {
     const { size: whole } = await file.stat();
-    await file.write(randomFillSync(Buffer.allocUnsafe(size)), 0, size, Math.max(0, Math.floor((whole - size) / 2) - 12_345));
+    await file.write(
+      randomFillSync(Buffer.allocUnsafe(size)),
+      0,
+      size,
+      Math.max(0, Math.floor((whole - size) / 2) - 12_345),
+    );
     await file.sync();
   } finally {
     await file.close();
   }
 }
 
-/** New bytes, as many as before, in another hundredth of the files for each `round`: whatever lies below `path`, but for files over 1 MiB. */
+/**
+ * New bytes, as many as before, in another hundredth of the files for each `round`: whatever lies below `path`, but for
+ * files over 1 MiB.
+ */
 export async function changeHundredth(path: string, round: number): Promise<void> {
   const files: string[] = [];
   for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {

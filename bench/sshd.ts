@@ -12,8 +12,15 @@ export interface Sshd extends Server {
   readonly peer: string;
 }
 
-/** Starts it, keys and configuration in `directory`. @returns undefined if a program is missing or it does not start; `say` tells why. */
-export async function startSshd(directory: string, say: (text: string) => void, at: Place = here): Promise<Sshd | undefined> {
+/**
+ * Starts it, keys and configuration in `directory`. @returns undefined if a program is missing or it does not start;
+ * `say` tells why.
+ */
+export async function startSshd(
+  directory: string,
+  say: (text: string) => void,
+  at: Place = here,
+): Promise<Sshd | undefined> {
   const sshd = find('sshd');
   const missing = ['sshd', 'scp', 'ssh-keygen'].filter((program) => find(program) === undefined);
   if (sshd === undefined || missing.length > 0) {
@@ -42,7 +49,13 @@ export async function startSshd(directory: string, say: (text: string) => void, 
     ];
     await writeFile(join(home, 'sshd_config'), `${config.join('\n')}\n`);
     const server = await serve(sshd, ['-D', '-e', '-f', join(home, 'sshd_config')], port, at);
-    const answers = ['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'IdentitiesOnly=yes', 'BatchMode=yes', 'LogLevel=ERROR'];
+    const answers = [
+      'StrictHostKeyChecking=no',
+      'UserKnownHostsFile=/dev/null',
+      'IdentitiesOnly=yes',
+      'BatchMode=yes',
+      'LogLevel=ERROR',
+    ];
     const options = ['-F', 'none', '-i', userKey, ...answers.flatMap((answer) => ['-o', answer])];
     return { ...server, options, port, peer: `${userInfo().username}@${at.host}` };
   } catch (error) {

@@ -10,14 +10,19 @@ const gap = 2; // columns between the pieces
 
 /**
  * Where a transfer stands, as one line of at most `columns` columns:
- * `a.iso  send  [====----]   50 %  512 MiB of 1.0 GiB  353 MiB/s  ETA 1.5 s`. What does not fit is left out, the least important first.
+ * `a.iso  send  [====----]   50 %  512 MiB of 1.0 GiB  353 MiB/s  ETA 1.5 s`. What does not fit is left out, the least
+ * important first.
  */
 export function barLine(state: TransferState, columns: number): string {
   const { phase, done, total, moved, rate, eta, files, name, still } = state;
   const ratio = total > 0 ? Math.min(1, done / total) : 0;
   const verb = phase.padEnd(7);
   const measured = total > 0 || files === undefined;
-  const percent = measured ? `${Math.floor(ratio * 100).toString().padStart(3)} %` : '';
+  const percent = measured
+    ? `${Math.floor(ratio * 100)
+        .toString()
+        .padStart(3)} %`
+    : '';
   let room = columns - verb.length - gap - percent.length;
   const fits = (width: number): boolean => {
     if (width === 0 || width + gap > room) return false;
@@ -47,7 +52,9 @@ export function barLine(state: TransferState, columns: number): string {
 
 /** Why nothing moves, in words. */
 export function stillness(still: NonNullable<TransferState['still']>): string {
-  return still === 'connection-lost' ? 'connection lost, trying again' : `nothing moves for ${Math.floor(still.for).toString()} s`;
+  return still === 'connection-lost'
+    ? 'connection lost, trying again'
+    : `nothing moves for ${Math.floor(still.for).toString()} s`;
 }
 
 function drawn(width: number, ratio: number): string {

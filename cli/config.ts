@@ -11,18 +11,29 @@ const notDefaults: ReadonlySet<string> = new Set(['config', 'version', 'help']);
 
 type Defaults = Readonly<Record<string, unknown>>;
 
-/** The file that is read without being asked for: `$XDG_CONFIG_HOME/sendall/config.json`, `~/.config/sendall/config.json`. */
+/**
+ * The file that is read without being asked for: `$XDG_CONFIG_HOME/sendall/config.json`,
+ * `~/.config/sendall/config.json`.
+ */
 export function defaultConfigFile(env: NodeJS.ProcessEnv = process.env): string {
   const base = env['XDG_CONFIG_HOME'];
   return join(base !== undefined && isAbsolute(base) ? base : join(homedir(), '.config'), 'sendall', 'config.json');
 }
 
 /**
- * Fills the options that were not given on the command line with those of a file: a JSON object with global options by their long names
- * (`"json": true`, `"color": false` for --no-color) and with an object for each command (`"send": {"limit": "10M"}`). All of it is
- * checked, also what belongs to another command. `file` undefined means the default file, if there is one. Throws `usage`.
+ * Fills the options that were not given on the command line with those of a file: a JSON object with global options by
+ * their long names
+ * (`"json": true`, `"color": false` for --no-color) and with an object for each command (`"send": {"limit": "10M"}`).
+ * All of it is
+ * checked, also what belongs to another command. `file` undefined means the default file, if there is one. Throws
+ * `usage`.
  */
-export function applyConfig(program: Command, running: Command, file: string | undefined, env?: NodeJS.ProcessEnv): void {
+export function applyConfig(
+  program: Command,
+  running: Command,
+  file: string | undefined,
+  env?: NodeJS.ProcessEnv,
+): void {
   const path = file ?? defaultConfigFile(env);
   if (file === undefined && !existsSync(path)) return;
   const config = readConfig(path);
@@ -30,7 +41,9 @@ export function applyConfig(program: Command, running: Command, file: string | u
     const command = program.commands.find((each) => each.name() === key);
     if (!command) apply(program, key, value, path, true);
     else if (!isObject(value)) throw wrongUsage(`${path}: "${key}" must be an object of options.`);
-    else for (const [name, setting] of Object.entries(value)) apply(command, name, setting, `${path}: ${key}`, command === running);
+    else
+      for (const [name, setting] of Object.entries(value))
+        apply(command, name, setting, `${path}: ${key}`, command === running);
   }
 }
 
@@ -48,7 +61,8 @@ function readConfig(path: string): Defaults {
 }
 
 /**
- * The text of a file whose options we obey, `on-received` among them, which runs a command. It must belong to us or to root, and nobody
+ * The text of a file whose options we obey, `on-received` among them, which runs a command. It must belong to us or to
+ * root, and nobody
  * else may write to it. Throws `usage`.
  */
 function readOurs(path: string): string {
@@ -57,8 +71,12 @@ function readOurs(path: string): string {
     const { uid, mode } = fstatSync(file);
     const own = process.geteuid?.();
     if (own === undefined) return readFileSync(file, 'utf8'); // a system without such owners
-    if (uid !== own && uid !== 0) throw wrongUsage(`The configuration file ${path} belongs to another user.`, { hint: `Run chown ${String(own)} ${path}` });
-    if ((mode & 0o022) !== 0) throw wrongUsage(`Other users can write to the configuration file ${path}.`, { hint: `Run chmod go-w ${path}` });
+    if (uid !== own && uid !== 0)
+      throw wrongUsage(`The configuration file ${path} belongs to another user.`, {
+        hint: `Run chown ${String(own)} ${path}`,
+      });
+    if ((mode & 0o022) !== 0)
+      throw wrongUsage(`Other users can write to the configuration file ${path}.`, { hint: `Run chmod go-w ${path}` });
     return readFileSync(file, 'utf8');
   } finally {
     closeSync(file);
@@ -71,7 +89,8 @@ function apply(command: Command, key: string, value: unknown, where: string, run
   const parsed = parse(option, key, value, where);
   const name = option.attributeName();
   const source = command.getOptionValueSource(name);
-  if (running && (source === undefined || source === 'default')) command.setOptionValueWithSource(name, parsed, 'config');
+  if (running && (source === undefined || source === 'default'))
+    command.setOptionValueWithSource(name, parsed, 'config');
 }
 
 function parse(option: Option, key: string, value: unknown, where: string): unknown {
@@ -82,11 +101,13 @@ function parse(option: Option, key: string, value: unknown, where: string): unkn
   const values: readonly unknown[] = Array.isArray(value) ? value : [value];
   let parsed: unknown;
   for (const each of values) {
-    if (typeof each !== 'string' && typeof each !== 'number') throw wrongUsage(`${where}: "${key}" must be a string or a number.`);
+    if (typeof each !== 'string' && typeof each !== 'number')
+      throw wrongUsage(`${where}: "${key}" must be a string or a number.`);
     try {
       parsed = option.parseArg ? option.parseArg(String(each), parsed) : String(each);
     } catch (error) {
-      if (error instanceof InvalidArgumentError) throw wrongUsage(`${where}: "${key}" is invalid. ${error.message}`, { cause: error });
+      if (error instanceof InvalidArgumentError)
+        throw wrongUsage(`${where}: "${key}" is invalid. ${error.message}`, { cause: error });
       throw error;
     }
   }

@@ -1,6 +1,8 @@
 import type { AdoptEvent, ChangedEntry, OneSided, Pruned } from '../lib/index';
 
-/** The lines of `--json` of what becomes of snapshots, of what is registered, and of what differs between two of them. */
+/**
+ * The lines of `--json` of what becomes of snapshots, of what is registered, and of what differs between two of them.
+ */
 export type HistoryEvent =
   | ({ readonly event: 'added' } & OneSided)
   | ({ readonly event: 'removed' } & OneSided)

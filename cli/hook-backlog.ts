@@ -6,7 +6,8 @@ const mostHeld = 256; // lines in memory
 const mostRead = 256 * 1024; // bytes at once; no event is nearly as long
 
 /**
- * Lines that wait, the oldest first: so many in memory, all others in a nameless file in the system's directory for temporary ones. So
+ * Lines that wait, the oldest first: so many in memory, all others in a nameless file in the system's directory for
+ * temporary ones. So
  * neither the memory of this process nor a sender pays for whoever takes them slowly, and none is lost.
  */
 export class HookBacklog {
@@ -27,7 +28,10 @@ export class HookBacklog {
     if ((this.spilled === 0 && this.held.length < mostHeld) || !this.spill(line)) this.held.push(line);
   }
 
-  /** Takes the oldest line; undefined for none. Throws, and forgets what is in the file, where that cannot be read any more. */
+  /**
+   * Takes the oldest line; undefined for none. Throws, and forgets what is in the file, where that cannot be read any
+   * more.
+   */
   shift(): string | undefined {
     if (this.held.length === 0 && this.spilled > 0) this.fetch();
     return this.held.shift();
@@ -38,7 +42,7 @@ export class HookBacklog {
     try {
       this.file ??= namelessFile();
       const bytes = Buffer.from(`${line}\n`);
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.file, bytes, at, bytes.length - at, this.end + at);
+      for (let at = 0; at < bytes.length;) at += writeSync(this.file, bytes, at, bytes.length - at, this.end + at);
       this.end += bytes.length;
       this.spilled += 1;
       return true;

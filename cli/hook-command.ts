@@ -7,14 +7,17 @@ export interface HookCommand {
 }
 
 /**
- * Reads a command as it stands on a command line or in a file of defaults. White space separates words; '…' and "…" keep together what is
- * between them, as it is; nothing else means anything: no backslash, no variable, no pattern. Text that begins with [ is a JSON array of
+ * Reads a command as it stands on a command line or in a file of defaults. White space separates words; '…' and "…"
+ * keep together what is
+ * between them, as it is; nothing else means anything: no backslash, no variable, no pattern. Text that begins with [
+ * is a JSON array of
  * the words. Throws commander's InvalidArgumentError.
  */
 export function parseHookCommand(text: string): HookCommand {
   const [program = '', ...words] = text.trimStart().startsWith('[') ? listed(text) : spelled(text);
   if (program === '') throw new InvalidArgumentError('It names no command.');
-  if ([program, ...words].some((word) => word.includes('\0'))) throw new InvalidArgumentError('No word of a command holds a NUL.');
+  if ([program, ...words].some((word) => word.includes('\0')))
+    throw new InvalidArgumentError('No word of a command holds a NUL.');
   return { program, words };
 }
 

@@ -1,4 +1,7 @@
-/** A command of --on-received that did not do what it should. The file or snapshot is stored, and the transfer none the worse for it. */
+/**
+ * A command of --on-received that did not do what it should. The file or snapshot is stored, and the transfer none the
+ * worse for it.
+ */
 export interface HookFailed {
   readonly event: 'hook-failed';
   /** What it was run for: one of the two, or neither where it is about all that waited. */

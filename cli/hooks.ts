@@ -24,7 +24,8 @@ export interface HookSurroundings {
 }
 
 /**
- * Runs a command for each file and each snapshot that was committed: without a shell, the event as one line of JSON on its standard input,
+ * Runs a command for each file and each snapshot that was committed: without a shell, the event as one line of JSON on
+ * its standard input,
  * nothing of it in its arguments. A few run at once and all others wait; the receiver waits for none of them.
  */
 export class Hooks {
@@ -76,14 +77,20 @@ export class Hooks {
     try {
       return this.backlog.shift();
     } catch (error) {
-      this.surroundings.failed({ event: 'hook-failed', message: `Of the runs of --on-received, ${error instanceof Error ? error.message : String(error)}.` });
+      this.surroundings.failed({
+        event: 'hook-failed',
+        message: `Of the runs of --on-received, ${error instanceof Error ? error.message : String(error)}.`,
+      });
       return undefined;
     }
   }
 
   private fail(line: string, fault: string): void {
     const { file_name, snapshot } = JSON.parse(line) as { readonly file_name?: string; readonly snapshot?: string };
-    const about = { ...(file_name === undefined ? {} : { file_name }), ...(snapshot === undefined ? {} : { snapshot }) };
+    const about = {
+      ...(file_name === undefined ? {} : { file_name }),
+      ...(snapshot === undefined ? {} : { snapshot }),
+    };
     this.surroundings.failed({ event: 'hook-failed', ...about, message: `The command of --on-received ${fault}.` });
   }
 

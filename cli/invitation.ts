@@ -13,8 +13,14 @@ export interface Invitation {
 
 type Interfaces = NodeJS.Dict<NetworkInterfaceInfo[]>;
 
-/** The lines to paste, exactly as they are, that reach a listener without its ticket: one for each address at which another machine may find it. */
-export function invitationLines({ command, address, insecurePlain, plain = true }: Invitation, interfaces: Interfaces = networkInterfaces()): string[] {
+/**
+ * The lines to paste, exactly as they are, that reach a listener without its ticket: one for each address at which
+ * another machine may find it.
+ */
+export function invitationLines(
+  { command, address, insecurePlain, plain = true }: Invitation,
+  interfaces: Interfaces = networkInterfaces(),
+): string[] {
   if (!plain) return [];
   const place = tcpPlace(address);
   if (!place) return [`sendall ${command} ${quoted(address)}`];
@@ -24,7 +30,9 @@ export function invitationLines({ command, address, insecurePlain, plain = true 
   });
 }
 
-/** Whom a listener takes: others, only this machine for want of --insecure-plain, or only this machine by its address. */
+/**
+ * Whom a listener takes: others, only this machine for want of --insecure-plain, or only this machine by its address.
+ */
 export function invites({ address, insecurePlain }: Invitation): 'others' | 'this machine' | 'loopback' {
   const place = tcpPlace(address);
   if (!place || isLocal(place.host)) return 'loopback';
@@ -41,7 +49,10 @@ function hosts(host: string, insecurePlain: boolean, interfaces: Interfaces): st
   const others = insecurePlain
     ? Object.values(interfaces)
         .flatMap((found) => found ?? [])
-        .filter((found) => !found.internal && !found.address.startsWith('fe80:') && (host !== '0.0.0.0' || found.family === 'IPv4'))
+        .filter(
+          (found) =>
+            !found.internal && !found.address.startsWith('fe80:') && (host !== '0.0.0.0' || found.family === 'IPv4'),
+        )
         .map((found) => found.address)
     : [];
   const ranked = [...others.filter((found) => !found.includes(':')), ...others.filter((found) => found.includes(':'))];

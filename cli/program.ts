@@ -20,7 +20,9 @@ export async function run(argv: readonly string[]): Promise<number> {
   };
   describe(program);
   for (const each of wanted(argv)) commands[each](program, shell);
-  program.hook('preAction', (_program, running) => applyConfig(program, running, program.opts<{ config?: string }>().config));
+  program.hook('preAction', (_program, running) =>
+    applyConfig(program, running, program.opts<{ config?: string }>().config),
+  );
   try {
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
@@ -37,21 +39,34 @@ export async function run(argv: readonly string[]): Promise<number> {
 
 /** Each command by its name, loaded when it may be the one. In the order of the help. */
 const commands = {
-  receive: (program: Command, shell: Shell) => (require('./commands/receive') as typeof import('./commands/receive')).describeReceive(program, shell),
-  send: (program: Command, shell: Shell) => (require('./commands/send') as typeof import('./commands/send')).describeSend(program, shell),
-  backup: (program: Command, shell: Shell) => (require('./commands/backup') as typeof import('./commands/backup')).describeBackup(program, shell),
-  authorize: (program: Command, shell: Shell) => (require('./commands/authorize') as typeof import('./commands/authorize')).describeAuthorize(program, shell),
-  peers: (program: Command, shell: Shell) => (require('./commands/peers') as typeof import('./commands/peers')).describePeers(program, shell),
-  snapshots: (program: Command, shell: Shell) => (require('./commands/snapshots') as typeof import('./commands/snapshots')).describeSnapshots(program, shell),
-  restore: (program: Command, shell: Shell) => (require('./commands/restore') as typeof import('./commands/restore')).describeRestore(program, shell),
-  prune: (program: Command, shell: Shell) => (require('./commands/prune') as typeof import('./commands/prune')).describePrune(program, shell),
-  verify: (program: Command, shell: Shell) => (require('./commands/verify') as typeof import('./commands/verify')).describeVerify(program, shell),
-  adopt: (program: Command, shell: Shell) => (require('./commands/adopt') as typeof import('./commands/adopt')).describeAdopt(program, shell),
+  receive: (program: Command, shell: Shell) =>
+    (require('./commands/receive') as typeof import('./commands/receive')).describeReceive(program, shell),
+  send: (program: Command, shell: Shell) =>
+    (require('./commands/send') as typeof import('./commands/send')).describeSend(program, shell),
+  backup: (program: Command, shell: Shell) =>
+    (require('./commands/backup') as typeof import('./commands/backup')).describeBackup(program, shell),
+  authorize: (program: Command, shell: Shell) =>
+    (require('./commands/authorize') as typeof import('./commands/authorize')).describeAuthorize(program, shell),
+  peers: (program: Command, shell: Shell) =>
+    (require('./commands/peers') as typeof import('./commands/peers')).describePeers(program, shell),
+  snapshots: (program: Command, shell: Shell) =>
+    (require('./commands/snapshots') as typeof import('./commands/snapshots')).describeSnapshots(program, shell),
+  restore: (program: Command, shell: Shell) =>
+    (require('./commands/restore') as typeof import('./commands/restore')).describeRestore(program, shell),
+  prune: (program: Command, shell: Shell) =>
+    (require('./commands/prune') as typeof import('./commands/prune')).describePrune(program, shell),
+  verify: (program: Command, shell: Shell) =>
+    (require('./commands/verify') as typeof import('./commands/verify')).describeVerify(program, shell),
+  adopt: (program: Command, shell: Shell) =>
+    (require('./commands/adopt') as typeof import('./commands/adopt')).describeAdopt(program, shell),
 } as const;
 
 type CommandName = keyof typeof commands;
 
-/** The commands that a line may mean: those whose names are in it, or all. A file of defaults is checked as a whole, so it needs all. */
+/**
+ * The commands that a line may mean: those whose names are in it, or all. A file of defaults is checked as a whole, so
+ * it needs all.
+ */
 function wanted(argv: readonly string[]): readonly CommandName[] {
   const all = Object.keys(commands) as CommandName[];
   const named = all.filter((name) => argv.includes(name));
@@ -62,7 +77,9 @@ function wanted(argv: readonly string[]): readonly CommandName[] {
 function describe(program: Command): void {
   const { version } = require('sendall/package.json') as { version: string };
   program
-    .description('Moves files. "Verified" means: read back from the receiver\'s disk, matching, and safe from a power cut.')
+    .description(
+      'Moves files. "Verified" means: read back from the receiver\'s disk, matching, and safe from a power cut.',
+    )
     .usage('COMMAND [OPTIONS]')
     .exitOverride()
     .configureOutput({
@@ -70,7 +87,10 @@ function describe(program: Command): void {
       writeErr: () => undefined,
       getOutHelpWidth: () => Math.min(process.stdout.isTTY ? process.stdout.columns : widest, widest),
     })
-    .configureHelp({ showGlobalOptions: true, subcommandTerm: (command) => (command.name() === 'help' ? 'help [COMMAND]' : command.name()) })
+    .configureHelp({
+      showGlobalOptions: true,
+      subcommandTerm: (command) => (command.name() === 'help' ? 'help [COMMAND]' : command.name()),
+    })
     .option('--json', 'print one JSON object a line on stdout, and nothing else there')
     .option('--quiet', 'print errors only')
     .option('--verbose', 'print details and timing of each file, and the causes of errors')
@@ -93,7 +113,10 @@ Exit codes:
     );
 }
 
-/** Known as soon as anything can go wrong: commander collects the global options of the whole line before it looks at the command's. */
+/**
+ * Known as soon as anything can go wrong: commander collects the global options of the whole line before it looks at
+ * the command's.
+ */
 function settingsOf(program: Command): OutputSettings {
   const { json = false, quiet = false, verbose = false, color = true } = program.opts<Partial<OutputSettings>>();
   return { json, quiet, verbose, color };

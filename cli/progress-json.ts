@@ -8,7 +8,10 @@ const unprintable = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu;
 
 /** One event as one line of JSON, without the line feed. */
 export function jsonLine(event: TransferEvent | KeyEvent | HookFailed | HistoryEvent): string {
-  return JSON.stringify(event).replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return JSON.stringify(event).replace(
+    unprintable,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** Prints a single event, at once. */
@@ -17,7 +20,8 @@ export function printEvent(stdout: NodeJS.WritableStream, event: TransferEvent |
 }
 
 /**
- * What --json prints: every event as it comes, one object a line, and nothing else. Events of the same turn of the event loop are
+ * What --json prints: every event as it comes, one object a line, and nothing else. Events of the same turn of the
+ * event loop are
  * written together: for many small files each write of its own would cost more than the file.
  */
 export class JsonLines {

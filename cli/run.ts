@@ -28,7 +28,8 @@ export interface Transfer {
 type Failed = TransferEvent & { event: 'failed' };
 
 /**
- * Runs one command from the first event to the exit code. Failures are shown once, whether they come as events or as a rejection; the first
+ * Runs one command from the first event to the exit code. Failures are shown once, whether they come as events or as a
+ * rejection; the first
  * signal stops cleanly, the second at once.
  */
 export async function runTransfer(
@@ -85,7 +86,10 @@ export async function runTransfer(
 export function fail(terminal: Terminal, error: TransferError): void {
   const { code, message, hint, fileName } = error;
   if (terminal.settings.json) {
-    const about = { ...(fileName === undefined ? {} : { file_name: fileName }), ...(hint === undefined ? {} : { hint }) };
+    const about = {
+      ...(fileName === undefined ? {} : { file_name: fileName }),
+      ...(hint === undefined ? {} : { hint }),
+    };
     printEvent(terminal.stdout, { event: 'failed', code, message, ...about });
   }
   if (!(code === 'interrupted' && terminal.settings.json)) terminal.complain(message, hint);
@@ -96,5 +100,8 @@ export function fail(terminal: Terminal, error: TransferError): void {
 export function asFailure(thrown: unknown): TransferError {
   if (thrown instanceof TransferError) return thrown;
   const reason = thrown instanceof Error ? thrown.message : String(thrown);
-  return new TransferError('unexpected', reason, { cause: thrown, hint: 'This should not happen. --verbose shows where it comes from.' });
+  return new TransferError('unexpected', reason, {
+    cause: thrown,
+    hint: 'This should not happen. --verbose shows where it comes from.',
+  });
 }

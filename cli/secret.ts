@@ -1,8 +1,12 @@
 import { existsSync } from 'node:fs';
 import { wrongUsage } from './usage';
 
-/** Where to, or where from: a ticket for a session, or an address for the plain wire. Both have been looked at, and make sense. */
-export type Target = { readonly kind: 'ticket'; readonly ticket: string } | { readonly kind: 'plain'; readonly address: string };
+/**
+ * Where to, or where from: a ticket for a session, or an address for the plain wire. Both have been looked at, and make
+ * sense.
+ */
+export type Target =
+  { readonly kind: 'ticket'; readonly ticket: string } | { readonly kind: 'plain'; readonly address: string };
 
 /** Where tickets may come from besides the command line; everything defaults to this process. */
 export interface TicketSources {
@@ -15,11 +19,16 @@ const variable = 'SENDALL_TICKET';
 const longestTyped = 4096;
 
 /**
- * What `word` names: a ticket `sendall://…`, the file `@FILE` with one in it, an address tcp:// or unix:, or a peer. Where the word was left
- * out: the ticket in `SENDALL_TICKET`, else one that is typed at a terminal, unseen. Undefined if it is none of these: what to say about
+ * What `word` names: a ticket `sendall://…`, the file `@FILE` with one in it, an address tcp:// or unix:, or a peer.
+ * Where the word was left
+ * out: the ticket in `SENDALL_TICKET`, else one that is typed at a terminal, unseen. Undefined if it is none of these:
+ * what to say about
  * that is the command's. Rejects with `usage` for a ticket that makes no sense and for a file that others can read.
  */
-export async function resolveTarget(word: string | undefined, sources: TicketSources = {}): Promise<Target | undefined> {
+export async function resolveTarget(
+  word: string | undefined,
+  sources: TicketSources = {},
+): Promise<Target | undefined> {
   const { formatTicket } = require('../lib/internal') as typeof import('../lib/internal');
   const { isPlainTarget, Peers } = require('../lib/internal') as typeof import('../lib/internal');
   if (word !== undefined && isPlainTarget(word)) return { kind: 'plain', address: word };
@@ -30,10 +39,15 @@ export async function resolveTarget(word: string | undefined, sources: TicketSou
 }
 
 /**
- * Which of the words of `send PATH... TARGET` are paths, and what the target is: the last word, if it names one (`./NAME` is a file even if
- * NAME is a peer); else it was left out. A terminal is asked only if that word is a file or standard input, and no name mistyped.
+ * Which of the words of `send PATH... TARGET` are paths, and what the target is: the last word, if it names one
+ * (`./NAME` is a file even if
+ * NAME is a peer); else it was left out. A terminal is asked only if that word is a file or standard input, and no name
+ * mistyped.
  */
-export async function splitTarget(words: readonly string[], sources: TicketSources = {}): Promise<{ paths: readonly string[]; target: Target | undefined }> {
+export async function splitTarget(
+  words: readonly string[],
+  sources: TicketSources = {},
+): Promise<{ paths: readonly string[]; target: Target | undefined }> {
   const last = words.at(-1) ?? '';
   const named = await resolveTarget(last, sources);
   if (named) return { paths: words.slice(0, -1), target: named };
@@ -41,12 +55,18 @@ export async function splitTarget(words: readonly string[], sources: TicketSourc
   return { paths: words, target: leftOut ? await resolveTarget(undefined, sources) : undefined };
 }
 
-/** The ticket that `word` is or leads to, else one of the environment, of a terminal, or of the first line of standard input. Rejects with `usage`. */
+/**
+ * The ticket that `word` is or leads to, else one of the environment, of a terminal, or of the first line of standard
+ * input. Rejects with `usage`.
+ */
 export async function demandTicket(word: string | undefined, sources: TicketSources = {}): Promise<string> {
   const ticket = await givenTicket(word, sources);
   if (ticket !== undefined) return ticket;
   // Without the word itself: it may be a ticket with a mistake in it.
-  if (word !== undefined) throw wrongUsage('What stands in place of the ticket is none.', { hint: 'It looks like sendall://HOST:PORT/TOKEN, or @FILE for a file with one.' });
+  if (word !== undefined)
+    throw wrongUsage('What stands in place of the ticket is none.', {
+      hint: 'It looks like sendall://HOST:PORT/TOKEN, or @FILE for a file with one.',
+    });
   return checked(await firstLine(sources.input ?? process.stdin), 'What came from standard input');
 }
 
@@ -72,7 +92,8 @@ function ticketIn(env: NodeJS.ProcessEnv = process.env): string | undefined {
 function ticketFrom(path: string): string {
   const { readPrivateFile } = require('../lib/internal') as typeof import('../lib/internal');
   const text = readPrivateFile(path);
-  if (text === undefined) throw wrongUsage(`There is no file ${path}.`, { hint: `@${path} means the file ${path} with a ticket in it.` });
+  if (text === undefined)
+    throw wrongUsage(`There is no file ${path}.`, { hint: `@${path} means the file ${path} with a ticket in it.` });
   return checked(text, path);
 }
 
@@ -83,12 +104,17 @@ function checked(text: string, origin: string): string {
   try {
     parseTicket(ticket);
   } catch {
-    throw wrongUsage(`${origin} is no ticket.`, { hint: 'A ticket looks like sendall://HOST:PORT/TOKEN; was it copied whole?' });
+    throw wrongUsage(`${origin} is no ticket.`, {
+      hint: 'A ticket looks like sendall://HOST:PORT/TOKEN; was it copied whole?',
+    });
   }
   return ticket;
 }
 
-/** Reads one line from a terminal that shows nothing of it. Rejects with `interrupted` on Ctrl-C, Ctrl-D and when the terminal is gone. */
+/**
+ * Reads one line from a terminal that shows nothing of it. Rejects with `interrupted` on Ctrl-C, Ctrl-D and when the
+ * terminal is gone.
+ */
 export function askSecret(question: string, input: NodeJS.ReadStream, output: NodeJS.WritableStream): Promise<string> {
   return new Promise((resolve, reject) => {
     let typed = '';

@@ -3,7 +3,8 @@ import { InvalidArgumentError } from 'commander';
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
 /**
- * Reads a number of bytes as people write it: `300M`, `10G`, `1.5MiB`, `4096`. Units are powers of 1024, upper or lower case.
+ * Reads a number of bytes as people write it: `300M`, `10G`, `1.5MiB`, `4096`. Units are powers of 1024, upper or lower
+ * case.
  * Throws commander's InvalidArgumentError.
  */
 export function parseSize(text: string): number {
@@ -56,9 +57,20 @@ export function formatCount(count: number, noun: string, plural = `${noun}s`): s
   return `${formatNumber(count)} ${count === 1 ? noun : plural}`;
 }
 
-const inMilliseconds = { s: 1_000, min: 60_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000, y: 31_536_000_000 } as const;
+const inMilliseconds = {
+  s: 1_000,
+  min: 60_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+  y: 31_536_000_000,
+} as const;
 
-/** Reads a span of time as people write it: `30s`, `5min`, `2h`, `8w`, `1y`, `0s`. In ms. Throws commander's InvalidArgumentError. */
+/**
+ * Reads a span of time as people write it: `30s`, `5min`, `2h`, `8w`, `1y`, `0s`. In ms. Throws commander's
+ * InvalidArgumentError.
+ */
 export function parseDuration(text: string): number {
   const match = /^(\d{1,6}) ?(s|min|m|h|d|w|y)$/.exec(text);
   if (!match) throw new InvalidArgumentError('It looks like 30s, 5min or 2h.');

@@ -1,8 +1,10 @@
 import { setFlagsFromString } from 'node:v8';
 
 /**
- * Has V8 collect garbage before it has become several times as much as what is alive. Left alone it takes memory for as long as it
- * need not collect: 100,000 files would leave 100 MiB behind, and it is hardly slower without. For this process, its threads included.
+ * Has V8 collect garbage before it has become several times as much as what is alive. Left alone it takes memory for as
+ * long as it
+ * need not collect: 100,000 files would leave 100 MiB behind, and it is hardly slower without. For this process, its
+ * threads included.
  */
 export function keepHeapSmall(): void {
   setFlagsFromString('--heap-growing-percent=25');
@@ -20,7 +22,10 @@ export function keepHeapSmall(): void {
   });
 }
 
-/** Young objects stay in the one or two MiB that V8 begins with; there, what is received soon makes way for what is received next. */
+/**
+ * Young objects stay in the one or two MiB that V8 begins with; there, what is received soon makes way for what is
+ * received next.
+ */
 function keepYoungSmall(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
 }

@@ -5,14 +5,19 @@ import { wrongUsage } from './usage';
 export type SnapshotPlace = { readonly directory: string } | { readonly target: string };
 
 /** How DIR|TARGET is described in the help of commands. */
-export const placeArgument = 'the receive directory with the snapshots; or where it is on another machine: a ticket, @FILE with one, or a peer';
+export const placeArgument =
+  'the receive directory with the snapshots; or where it is on another machine: a ticket, @FILE with one, or a peer';
 
 /**
- * The receive directory on this machine, or the ticket of the receiver, that `word` names; a peer goes before a directory (`./NAME` is a
+ * The receive directory on this machine, or the ticket of the receiver, that `word` names; a peer goes before a
+ * directory (`./NAME` is a
  * directory even if NAME is a peer). Rejects with `usage` for the plain wire, and never repeats a ticket.
  */
 export async function snapshotPlace(word: string): Promise<SnapshotPlace> {
   const named = await resolveTarget(word);
-  if (named?.kind === 'plain') throw wrongUsage('The plain wire carries no backups.', { hint: 'Take the ticket that sendall receive prints, a peer, or a directory.' });
+  if (named?.kind === 'plain')
+    throw wrongUsage('The plain wire carries no backups.', {
+      hint: 'Take the ticket that sendall receive prints, a peer, or a directory.',
+    });
   return named ? { target: named.ticket } : { directory: word };
 }

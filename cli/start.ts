@@ -7,11 +7,13 @@ export function start(words: readonly string[]): void {
   hideTickets();
   keepHeapSmall();
 
-  // Reading, hashing and flushing overlap in libuv's threads, and four are too few. It counts them at their first use: hence before all else.
+  // Reading, hashing and flushing overlap in libuv's threads, and four are too few. It counts them at their first use:
+  // hence before all else.
   process.env['UV_THREADPOOL_SIZE'] ??= '16';
   (nodeModule as { enableCompileCache?: () => unknown }).enableCompileCache?.(); // Node 22.1 and later
 
-  // Nobody reads the results or the words any more, `--help | head` for one: that is no failure. A disk that takes no more is one.
+  // Nobody reads the results or the words any more, `--help | head` for one: that is no failure. A disk that takes no
+  // more is one.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', ({ code, message }: NodeJS.ErrnoException) => {
       if (code === 'EPIPE' || stream === process.stderr) return;
@@ -28,6 +30,7 @@ export function start(words: readonly string[]): void {
     process.stderr.write('sendall: It ended before it was done. This should not happen.\n');
   });
 
-  // Leaving deliberately: an unread standard input, for one, would keep the process alive. Writes to pipes and terminals are synchronous.
+  // Leaving deliberately: an unread standard input, for one, would keep the process alive. Writes to pipes and
+  // terminals are synchronous.
   void run(words).then((code) => process.exit(code));
 }

@@ -59,7 +59,12 @@ export class Tally {
         break;
       case 'sent':
       case 'received':
-        this.advance(this.file(event.file_name, event.file_size), event.event === 'sent' ? 'send' : 'receive', event.file_size, now);
+        this.advance(
+          this.file(event.file_name, event.file_size),
+          event.event === 'sent' ? 'send' : 'receive',
+          event.file_size,
+          now,
+        );
         this.end(event.file_name);
         break;
       case 'skipped':
@@ -103,7 +108,17 @@ export class Tally {
     const total = whole ? Math.max(this.announced, done) : (file?.size ?? 0);
     const foreseeable = rate > 0 && total > done && (whole ? phase !== 'hash' : !many);
     const eta = foreseeable ? (total - done) / rate : undefined;
-    return { phase, name: file?.name, done, total, moved, rate, eta, files: many ? this.ended.files : undefined, still };
+    return {
+      phase,
+      name: file?.name,
+      done,
+      total,
+      moved,
+      rate,
+      eta,
+      files: many ? this.ended.files : undefined,
+      still,
+    };
   }
 
   /** Forgets everything; the next event begins a new transfer. */

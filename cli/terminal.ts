@@ -63,7 +63,8 @@ export class Terminal {
       // What a peer wrote stands in the message: it stays one line, and none of it looks like one of ours.
       const { name, message, stack = '' } = cause;
       const [, ...frames] = stack.slice(stack.indexOf(message) + message.length).split('\n');
-      for (const line of [`${name}: ${message}`, ...frames].map(withoutTickets)) this.write(this.stderr, [{ style: 'dim', text: line }]);
+      for (const line of [`${name}: ${message}`, ...frames].map(withoutTickets))
+        this.write(this.stderr, [{ style: 'dim', text: line }]);
     }
   }
 

@@ -3,12 +3,18 @@ import type { TransferError } from '../lib/index';
 import { withoutTickets } from './hide-tickets';
 
 /** A `usage` error. The library is loaded only now that there is something to complain about. */
-export function wrongUsage(message: string, options: { readonly hint?: string; readonly cause?: unknown } = {}): TransferError {
+export function wrongUsage(
+  message: string,
+  options: { readonly hint?: string; readonly cause?: unknown } = {},
+): TransferError {
   const { TransferError } = require('../lib/internal') as typeof import('../lib/internal');
   return new TransferError('usage', message, options);
 }
 
-/** Commander's complaint in our words: one sentence, and a hint at the option that was meant or at the help of `command`. */
+/**
+ * Commander's complaint in our words: one sentence, and a hint at the option that was meant or at the help of
+ * `command`.
+ */
 export function fromCommander(error: CommanderError, command: string | undefined): TransferError {
   const [sentence = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
   const words = error.code === 'commander.help' ? 'no command given' : withoutTickets(sentence);

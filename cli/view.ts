@@ -42,7 +42,8 @@ export abstract class View {
         break;
       case 'skipped':
         this.skipped += 1;
-        if (this.skipped <= few || this.terminal.settings.verbose) this.terminal.say({ style: 'bold', text: event.file_name }, `  skipped: ${event.reason}`);
+        if (this.skipped <= few || this.terminal.settings.verbose)
+          this.terminal.say({ style: 'bold', text: event.file_name }, `  skipped: ${event.reason}`);
         break;
       case 'failed':
         this.fail(event);
@@ -99,14 +100,21 @@ export abstract class View {
 
   private connectionChanged(event: TransferEvent & { event: 'connection' }): void {
     if (event.state === 'back') this.terminal.say('The connection is there again; going on.');
-    else this.terminal.say({ style: 'yellow', text: `Connection lost, trying again for ${formatDuration(event.retry_for)}.` }, ` ${event.message}`);
+    else
+      this.terminal.say(
+        { style: 'yellow', text: `Connection lost, trying again for ${formatDuration(event.retry_for)}.` },
+        ` ${event.message}`,
+      );
   }
 
   protected abstract fileDone(file: FileDone): void;
   protected abstract text(text: string): void;
   /** A snapshot is complete. */
   protected snapshotDone({ snapshot, bytes, new_bytes: newBytes }: TransferEvent & { event: 'snapshot' }): void {
-    this.terminal.result({ style: 'bold', text: snapshot }, `  ${formatSize(bytes)}, ${formatSize(newBytes)} of it new  complete`);
+    this.terminal.result(
+      { style: 'bold', text: snapshot },
+      `  ${formatSize(bytes)}, ${formatSize(newBytes)} of it new  complete`,
+    );
   }
 
   protected tellFile(file: FileDone): void {
@@ -187,7 +195,10 @@ const goesOn: ReadonlySet<string> = new Set(['stopped', 'interrupted', 'connecti
 
 /** What is left after an end before the end. */
 function goingOn({ code }: Failed, { files, offered }: TransferEvent & { event: 'summary' }): string {
-  const kept = offered !== undefined && offered > 1 ? `${files.toLocaleString('en')} of ${formatCount(offered, 'file')} ${files === 1 ? 'is' : 'are'} there. ` : '';
+  const kept =
+    offered !== undefined && offered > 1
+      ? `${files.toLocaleString('en')} of ${formatCount(offered, 'file')} ${files === 1 ? 'is' : 'are'} there. `
+      : '';
   return `${code === 'interrupted' ? 'Stopped. ' : ''}${kept}What came is kept; the same command goes on.`;
 }
 
@@ -216,7 +227,8 @@ export class SenderView extends View {
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
-    if (this.terminal.settings.verbose && summary.congestion !== undefined) this.terminal.say(`congestion control: ${summary.congestion}`);
+    if (this.terminal.settings.verbose && summary.congestion !== undefined)
+      this.terminal.say(`congestion control: ${summary.congestion}`);
     const whole = summaryLine({ summary, verified: this.least, skipped: this.skipped, failed: this.failures.count });
     const [first, ...others] = this.held;
     if (first && others.length === 0 && this.failures.count === 0 && this.skipped === 0) {
@@ -245,7 +257,8 @@ export class ReceiverView extends View {
   protected override fileDone(file: FileDone): void {
     this.files += 1;
     this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
-    if (this.files <= few || this.terminal.settings.verbose) this.terminal.result(...fileLine(file, this.detail('usual')));
+    if (this.files <= few || this.terminal.settings.verbose)
+      this.terminal.result(...fileLine(file, this.detail('usual')));
   }
 
   protected override fail(event: Failed): void {

@@ -22,8 +22,14 @@ export interface Sabotage {
   readonly edits: readonly Edit[];
 }
 
-/** A copy of a build, the honest one unless said otherwise, broken as told; `remove` takes it away. @throws Error if what an edit replaces does not stand there exactly once. */
-export function brokenBuild({ name, edits }: Sabotage, from = honestBuild): { readonly build: string; readonly remove: () => void } {
+/**
+ * A copy of a build, the honest one unless said otherwise, broken as told; `remove` takes it away. @throws Error if
+ * what an edit replaces does not stand there exactly once.
+ */
+export function brokenBuild(
+  { name, edits }: Sabotage,
+  from = honestBuild,
+): { readonly build: string; readonly remove: () => void } {
   const place = mkdtempSync(join(tmpdir(), 'sendall-broken-'));
   const build = join(place, 'dist');
   cpSync(from, build, { recursive: true });

@@ -39,10 +39,17 @@ export class Commands {
     private readonly loans: Loans,
   ) {}
 
-  /** One that does not end by itself within two minutes is killed, so that its code is null; receivers have as long as they want. */
+  /**
+   * One that does not end by itself within two minutes is killed, so that its code is null; receivers have as long as
+   * they want.
+   */
   start(words: readonly string[], { cwd, env }: Started): SendallProcess {
     const { build, directory } = this.surroundings;
-    const started = new SendallProcess(words, { build, cwd, env: { SENDALL_TICKET: '', XDG_CACHE_HOME: join(directory, 'cache'), ...env } });
+    const started = new SendallProcess(words, {
+      build,
+      cwd,
+      env: { SENDALL_TICKET: '', XDG_CACHE_HOME: join(directory, 'cache'), ...env },
+    });
     const kill = this.loans.take(() => started.child.kill('SIGKILL'));
     const late = words[0] === 'receive' ? undefined : killLater(started);
     void started.ended.then(() => {
@@ -54,7 +61,10 @@ export class Commands {
 
   /** Resolves when it listens. Rejects if it ends before. */
   async receive(started: Started): Promise<Receiver> {
-    const receiver = this.start(['receive', 'in', '--listen', '127.0.0.1:0', '--json', ...(started.words ?? [])], started);
+    const receiver = this.start(
+      ['receive', 'in', '--listen', '127.0.0.1:0', '--json', ...(started.words ?? [])],
+      started,
+    );
     const receipts = new Receipts(receiver, started.heard);
     const [, port, ticket = ''] = await receiver.says(/"port":(\d+),"ticket":"([^"]+)"/);
     return {
@@ -70,9 +80,16 @@ export class Commands {
   }
 
   /** Brings `source` into `in`, to a `receiver` unless it is a local backup. */
-  send(wire: Wire, source: string, receiver: Receiver | undefined, started: Started): { readonly sender: SendallProcess; readonly receipts: Receipts } {
+  send(
+    wire: Wire,
+    source: string,
+    receiver: Receiver | undefined,
+    started: Started,
+  ): { readonly sender: SendallProcess; readonly receipts: Receipts } {
     const target = wire === 'local backup' ? 'in' : (receiver?.targets[wire] ?? '');
-    const kind = isBackup(wire) ? ['backup', '--name', backupName] : ['send', ...(wire === 'session' ? ['--digest', 'sha256'] : [])];
+    const kind = isBackup(wire)
+      ? ['backup', '--name', backupName]
+      : ['send', ...(wire === 'session' ? ['--digest', 'sha256'] : [])];
     const sender = this.start([...kind, source, target, '--json', ...(started.words ?? [])], started);
     return { sender, receipts: new Receipts(sender, started.heard) };
   }

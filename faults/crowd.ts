@@ -1,4 +1,5 @@
-// Many senders at once, from one process and with no threads: what a receiver has to bear is not to depend on what a sender costs.
+// Many senders at once, from one process and with no threads: what a receiver has to bear is not to depend on what a
+// sender costs.
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { once } from 'node:events';
@@ -40,7 +41,9 @@ export function inSession(ticket: string): SendOne {
     const sha256 = hash.digest('hex');
     const link = await letIn(new DialedMeeting(parseTicket(ticket), 'sha256', undefined));
     try {
-      await link.sendList({ type: 'offer' }, [{ file: 0, type: 'file', name, size, mode: 0o644, mtime: '1700000000000000000' }]);
+      await link.sendList({ type: 'offer' }, [
+        { file: 0, type: 'file', name, size, mode: 0o644, mtime: '1700000000000000000' },
+      ]);
       await link.send({ type: 'end' });
       let receipt = false;
       for (let header = await link.receive(); header !== undefined; header = await link.receive()) {
@@ -100,7 +103,8 @@ async function letIn(meeting: DialedMeeting): Promise<Link> {
       await welcome;
       return link;
     } catch (error) {
-      const hungUp = error instanceof TransferError && error.code === 'connection-lost' && performance.now() - began < hangsUpFor;
+      const hungUp =
+        error instanceof TransferError && error.code === 'connection-lost' && performance.now() - began < hangsUpFor;
       if (!hungUp && !(error instanceof TransferError && error.code === 'timeout')) throw error;
       await sleep(pause * (0.5 + Math.random()));
     }

@@ -12,11 +12,16 @@ export interface Cut {
   readonly kind: FileSystem;
 }
 
-/** A disk that can lose its power: an image on a file system that copies by reference, in no time and at one instant. */
+/**
+ * A disk that can lose its power: an image on a file system that copies by reference, in no time and at one instant.
+ */
 export interface CutDisk {
   /** Where it is mounted. */
   readonly place: string;
-  /** What it has at this instant, as if the power had gone; the disk itself goes on. What only a page cache has is not in it. */
+  /**
+   * What it has at this instant, as if the power had gone; the disk itself goes on. What only a page cache has is not
+   * in it.
+   */
   cut(): Cut;
   close(): void;
 }
@@ -44,7 +49,9 @@ export class CutBench {
     return this.mounted({ image: this.copy(join(this.images, kind)), kind });
   }
 
-  /** A disk after a cut, with its power back. Mounting it replays its journal. @throws Error if it cannot be mounted. */
+  /**
+   * A disk after a cut, with its power back. Mounting it replays its journal. @throws Error if it cannot be mounted.
+   */
   mounted({ image, kind }: Cut): CutDisk {
     const place = join(this.directory, `disk-${++this.number}`);
     const unmount = mountVolume(image, place, kind, this.loans);

@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, cpSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { SendallProcess } from '../spec/cli/sendall-process';
 import type { Random } from './random';
@@ -39,7 +49,10 @@ export const deliveries: readonly Delivery[] = [
 
 const backupName = 'b';
 
-/** What all deliveries send, in an older and in a newer version, and the receive directories in which they find the older one. */
+/**
+ * What all deliveries send, in an older and in a newer version, and the receive directories in which they find the
+ * older one.
+ */
 export class Sources {
   private constructor(
     /** Where the newer version is. */
@@ -58,13 +71,17 @@ export class Sources {
     const write = (name: string, size: number): void => writeFileSync(join(source, name), random.bytes(size));
     write('small', 5_000);
     write('large', largeSize);
-    for (const name of ['a', 'stays', 'deep/b', 'deep/deeper/c', 'deep/deeper/stays', 'goes']) write(`tree/${name}`, 3_000 + name.length);
+    for (const name of ['a', 'stays', 'deep/b', 'deep/deeper/c', 'deep/deeper/stays', 'goes'])
+      write(`tree/${name}`, 3_000 + name.length);
     write('tree/large', 1100 * kib);
     symlinkSync('../a', join(source, 'tree/deep/link'));
     linkSync(join(source, 'tree/deep/b'), join(source, 'tree/same'));
     const older = contentOf(source);
     cpSync(source, join(places, 'files'), { recursive: true, verbatimSymlinks: true });
-    const first = new SendallProcess(['backup', 'tree', join(places, 'snapshots'), '--name', backupName], { cwd: source, build });
+    const first = new SendallProcess(['backup', 'tree', join(places, 'snapshots'), '--name', backupName], {
+      cwd: source,
+      build,
+    });
     const { code, stderr } = await first.ended;
     if (code !== 0) throw new Error(`The backup before all others failed: ${stderr}`);
     write('small', 5_001);
@@ -83,18 +100,23 @@ export class Sources {
     execFileSync('cp', ['-a', join(this.places, backup ? 'snapshots' : replaces ? 'files' : 'empty'), at]);
   }
 
-  /** A sentence for each name in a receive directory under which something stands that is not whole, or not what it should be. */
+  /**
+   * A sentence for each name in a receive directory under which something stands that is not whole, or not what it
+   * should be.
+   */
   broken(delivery: Delivery, at: string): string[] {
     const older = this.ofDelivery(delivery, this.older);
     const newer = this.ofDelivery(delivery, this.newer);
-    if (delivery.backup !== true) return partsOf(contentOf(at), delivery.replaces === true ? this.older : new Map(), newer);
+    if (delivery.backup !== true)
+      return partsOf(contentOf(at), delivery.replaces === true ? this.older : new Map(), newer);
     const ids = snapshotsIn(at);
     const wrong = ids.flatMap((id, number) => {
       const snapshot = snapshotAt(at, id);
       const told = missingIn(snapshot);
       const content = filesOf(snapshot);
       // A directory whose time could not be set is told of as missing too, and stands there.
-      const wanted = number === 0 ? older : new Map([...newer].filter(([name]) => !told.has(name) || content.has(name)));
+      const wanted =
+        number === 0 ? older : new Map([...newer].filter(([name]) => !told.has(name) || content.has(name)));
       return [...differences(content, wanted), ...checkSums(snapshot)].map((each) => `${backupName}/${id}: ${each}`);
     });
     const latest = contentOf(join(at, backupName)).get('latest');

@@ -2,7 +2,10 @@
 import type { Sabotage } from './build';
 import type { Random } from './random';
 
-/** `short` is for every change (all experiments together under five minutes), `long` for `npm run faults`, `proof` just enough for a broken build to be found out. */
+/**
+ * `short` is for every change (all experiments together under five minutes), `long` for `npm run faults`, `proof` just
+ * enough for a broken build to be found out.
+ */
 export type Dose = 'short' | 'long' | 'proof';
 
 /** One of so many equal parts of a long dose: `--part 2/8`. Those that try point after point take it. */

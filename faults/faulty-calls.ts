@@ -5,14 +5,29 @@ import { find, run } from '../bench/command';
 
 /** Calls that leave something behind on the disk, and those that tell the other side something. */
 export const changingKinds = [
-  'create', 'write', 'fsync', 'syncfs', 'truncate', 'chmod', 'utime', 'link', 'symlink', 'rename', 'unlink', 'mkdir', 'send',
+  'create',
+  'write',
+  'fsync',
+  'syncfs',
+  'truncate',
+  'chmod',
+  'utime',
+  'link',
+  'symlink',
+  'rename',
+  'unlink',
+  'mkdir',
+  'send',
 ] as const;
 export type CallKind = (typeof changingKinds)[number] | 'open' | 'read';
 export type FaultError = 'EIO' | 'ENOSPC' | 'EMFILE' | 'EACCES' | 'EROFS';
 
 /** What is to go wrong in one process. */
 export interface Fault {
-  /** Files and directories without symbolic links; calls on them and on what lies below count. `socket` stands for every socket. */
+  /**
+   * Files and directories without symbolic links; calls on them and on what lies below count. `socket` stands for every
+   * socket.
+   */
   readonly under: readonly string[];
   readonly kinds: readonly CallKind[];
   /** Which of these calls, from 1 on; 0 for none of them. */
@@ -40,7 +55,10 @@ export function missingForFaultyCalls(): string | undefined {
   return find('cc') === undefined ? 'The program cc is not installed.' : undefined;
 }
 
-/** Compiles what stands before the C library into `directory`. @returns the environment that a process needs for a fault. */
+/**
+ * Compiles what stands before the C library into `directory`. @returns the environment that a process needs for a
+ * fault.
+ */
 export async function faultyCalls(directory: string): Promise<(fault: Fault) => NodeJS.ProcessEnv> {
   const library = join(directory, 'faulty-calls.so');
   await run('cc', ['-O1', '-shared', '-fPIC', '-o', library, join(__dirname, 'faulty-calls.c'), '-ldl']);

@@ -17,7 +17,10 @@ export function missingForFlips(): string | undefined {
   return missingForVolumes() ?? (find('filefrag') === undefined ? 'There is no filefrag.' : undefined);
 }
 
-/** A disk whose bits flip: a file system in an image, mounted. What flips flips in the image, where neither the page cache nor the times of a file tell of it. */
+/**
+ * A disk whose bits flip: a file system in an image, mounted. What flips flips in the image, where neither the page
+ * cache nor the times of a file tell of it.
+ */
 export class FlipDisk {
   /** Bits that were flipped. */
   flips = 0;
@@ -41,13 +44,16 @@ export class FlipDisk {
   }
 
   /**
-   * Flips a bit in one to three of the segments of a file of `size` bytes, all of which have reached the device. The page cache has
+   * Flips a bit in one to three of the segments of a file of `size` bytes, all of which have reached the device. The
+   * page cache has
    * them as they were. @returns how many segments.
    */
   flip(file: string, size: number, random: Random): number {
     readFileSync(file);
     const count = Math.ceil(size / segmentSize);
-    const segments = new Set(Array.from({ length: random.between(1, mostSegments) }, () => random.between(0, count - 1)));
+    const segments = new Set(
+      Array.from({ length: random.between(1, mostSegments) }, () => random.between(0, count - 1)),
+    );
     for (const segment of segments) {
       const offset = random.between(segment * segmentSize, Math.min(size, (segment + 1) * segmentSize) - 1);
       this.flipAt(placeOf(file, offset), random.between(0, 7));
@@ -80,10 +86,14 @@ export class FlipDisk {
   }
 }
 
-/** Where on its device a byte of a file is, by what the file system says of its extents. @throws Error if it is nowhere. */
+/**
+ * Where on its device a byte of a file is, by what the file system says of its extents. @throws Error if it is nowhere.
+ */
 function placeOf(file: string, offset: number): number {
   const block = Math.floor(offset / blockSize);
-  const lines = execFileSync(find('filefrag') ?? 'filefrag', ['-v', `-b${blockSize}`, file], { encoding: 'utf8' }).split('\n');
+  const lines = execFileSync(find('filefrag') ?? 'filefrag', ['-v', `-b${blockSize}`, file], {
+    encoding: 'utf8',
+  }).split('\n');
   for (const line of lines) {
     const [, first, last, from] = /^\s*\d+:\s+(\d+)\.\.\s*(\d+):\s+(\d+)\.\./.exec(line) ?? [];
     if (first === undefined || block < Number(first) || block > Number(last)) continue;

@@ -1,6 +1,7 @@
 // Tries to break every promise, and to be found out when a promise is broken on purpose.
 //   npm run faults [-- --dose short|long --experiment NAME,NAME --part K/N --seed N --json FILE]
-// Each experiment runs once on the real build, where nothing may be found, and once on each build broken on purpose, where something
+// Each experiment runs once on the real build, where nothing may be found, and once on each build broken on purpose,
+// where something
 // must be found. What a machine lacks (root, strace, mkfs.xfs) leaves an experiment out, and that is said.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -39,7 +40,11 @@ async function attempt(experiment: Experiment, surroundings: Omit<Surroundings, 
 }
 
 /** The same on a build that is broken on purpose. */
-async function attemptBroken(sabotage: Sabotage, experiment: Experiment, surroundings: Omit<Surroundings, 'directory' | 'build'>): Promise<Outcome> {
+async function attemptBroken(
+  sabotage: Sabotage,
+  experiment: Experiment,
+  surroundings: Omit<Surroundings, 'directory' | 'build'>,
+): Promise<Outcome> {
   return withLoans(async (loans) => {
     const { build, remove } = brokenBuild(sabotage);
     loans.take(remove);
@@ -53,27 +58,42 @@ async function conduct(experiment: Experiment, dose: Dose, seed: number, part: P
   if (missing !== undefined) return { name, promise, seconds: 0, missing };
   const began = performance.now();
   const tell = (text: string): void => void say(`  ${name}: ${text}`);
-  const { tries, broken, figures } = await attempt(experiment, { build: honestBuild, dose, part, random: new Random(seed), say: tell });
+  const { tries, broken, figures } = await attempt(experiment, {
+    build: honestBuild,
+    dose,
+    part,
+    random: new Random(seed),
+    say: tell,
+  });
   const found: { sabotage: string; first: string | undefined }[] = [];
   // With the first part is enough.
   for (const sabotage of part.number === 1 ? sabotages : []) {
-    const outcome = await attemptBroken(sabotage, experiment, { dose: 'proof', part: { number: 1, of: 1 }, random: new Random(seed), say: tell });
+    const outcome = await attemptBroken(sabotage, experiment, {
+      dose: 'proof',
+      part: { number: 1, of: 1 },
+      random: new Random(seed),
+      say: tell,
+    });
     found.push({ sabotage: sabotage.name, first: outcome.broken[0] });
   }
   const seconds = Math.round((performance.now() - began) / 100) / 10;
   return { name, promise, seconds, tries, broken, ...(figures && { figures }), found };
 }
 
-const holds = ({ broken = [], found = [] }: Finding): boolean => broken.length === 0 && found.every(({ first }) => first !== undefined);
+const holds = ({ broken = [], found = [] }: Finding): boolean =>
+  broken.length === 0 && found.every(({ first }) => first !== undefined);
 
 function describe(finding: Finding): string {
   const { name, promise, seconds, missing, tries = 0, broken = [], figures = {}, found = [] } = finding;
   if (missing !== undefined) return `- ${name}: left out. ${missing}\n`;
-  const lines = [`${holds(finding) ? '✓' : '✗'} ${name}: ${promise} ${tries} tries, ${broken.length} times broken, ${seconds} s`];
+  const lines = [
+    `${holds(finding) ? '✓' : '✗'} ${name}: ${promise} ${tries} tries, ${broken.length} times broken, ${seconds} s`,
+  ];
   const measured = Object.entries(figures).map(([figure, value]) => `${figure} ${value}`);
   if (measured.length > 0) lines.push(`    ${measured.join(', ')}`);
   lines.push(...broken.slice(0, 20).map((sentence) => `    broken: ${sentence}`));
-  for (const { sabotage, first } of found) lines.push(`    where ${sabotage}: ${first === undefined ? 'NOTHING was found' : `found, ${first}`}`);
+  for (const { sabotage, first } of found)
+    lines.push(`    where ${sabotage}: ${first === undefined ? 'NOTHING was found' : `found, ${first}`}`);
   return `${lines.join('\n')}\n`;
 }
 
@@ -81,14 +101,16 @@ function choose(names: string | undefined): readonly Experiment[] {
   if (names === undefined) return experiments;
   return names.split(',').map((wanted) => {
     const found = experiments.find(({ name }) => name === wanted);
-    if (found === undefined) throw new Error(`Not an experiment: ${wanted}. There are ${experiments.map(({ name }) => name).join(', ')}.`);
+    if (found === undefined)
+      throw new Error(`Not an experiment: ${wanted}. There are ${experiments.map(({ name }) => name).join(', ')}.`);
     return found;
   });
 }
 
 function parsePart(words: string): Part {
   const [number = NaN, of = NaN] = words.split('/').map(Number);
-  if (!Number.isSafeInteger(number) || !Number.isSafeInteger(of) || number < 1 || number > of) throw new Error(`Not a part: ${words}. The second of eight is 2/8.`);
+  if (!Number.isSafeInteger(number) || !Number.isSafeInteger(of) || number < 1 || number > of)
+    throw new Error(`Not a part: ${words}. The second of eight is 2/8.`);
   return { number, of };
 }
 
@@ -99,7 +121,10 @@ async function main(): Promise<void> {
       experiment: { type: 'string' },
       part: { type: 'string', default: '1/1' },
       seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
-      json: { type: 'string', default: join(__dirname, 'results', `${new Date().toISOString().replaceAll(':', '.')}.json`) },
+      json: {
+        type: 'string',
+        default: join(__dirname, 'results', `${new Date().toISOString().replaceAll(':', '.')}.json`),
+      },
     },
   });
   const { dose } = values;
@@ -115,7 +140,10 @@ async function main(): Promise<void> {
     const finding = await conduct(experiment, dose, seed, part);
     findings.push(finding);
     process.stdout.write(describe(finding));
-    writeFileSync(values.json, `${JSON.stringify({ dose, part: values.part, seed, date: new Date().toISOString(), node: process.version, findings }, undefined, 2)}\n`);
+    writeFileSync(
+      values.json,
+      `${JSON.stringify({ dose, part: values.part, seed, date: new Date().toISOString(), node: process.version, findings }, undefined, 2)}\n`,
+    );
   }
   const left = findings.filter(({ missing }) => missing !== undefined).length;
   const failed = findings.filter((finding) => !holds(finding)).length;

@@ -15,12 +15,16 @@ export class Pause {
     return { NODE_OPTIONS: `--require ${join(__dirname, 'before-read-back.js')}`, SENDALL_FAULTS_PAUSE: this.place };
   }
 
-  /** Resolves with the path of the staged file that is about to be read back first, `unless` that ends before: then undefined. */
+  /**
+   * Resolves with the path of the staged file that is about to be read back first, `unless` that ends before: then
+   * undefined.
+   */
   async reached(unless: Promise<unknown>): Promise<string | undefined> {
     let over = false;
     void unless.then(() => (over = true));
     const reached = join(this.place, 'reached');
-    for (const began = Date.now(); Date.now() - began < patience && !over; await sleep(5)) if (existsSync(reached)) return readFileSync(reached, 'utf8');
+    for (const began = Date.now(); Date.now() - began < patience && !over; await sleep(5))
+      if (existsSync(reached)) return readFileSync(reached, 'utf8');
     return undefined;
   }
 

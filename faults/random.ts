@@ -1,4 +1,7 @@
-/** Numbers that look random and are the same for the same seed, so that what was found can be seen again (mulberry32, by Tommy Ettinger). */
+/**
+ * Numbers that look random and are the same for the same seed, so that what was found can be seen again (mulberry32, by
+ * Tommy Ettinger).
+ */
 export class Random {
   private state: number;
 

@@ -10,7 +10,10 @@ export class Receipts {
   private readonly waiting = new Set<() => void>();
 
   /** `heard` is told of each as it comes. */
-  constructor(process: SendallProcess, private readonly heard: (event: TransferEvent) => void = () => undefined) {
+  constructor(
+    process: SendallProcess,
+    private readonly heard: (event: TransferEvent) => void = () => undefined,
+  ) {
     process.child.stdout?.on('data', (bytes: Buffer) => this.take(bytes.toString()));
     void process.ended.then(() => this.wake());
   }

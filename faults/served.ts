@@ -10,7 +10,9 @@ import type { Surroundings } from './experiment';
 /** So long a command may take that needs a second, in ms: the machine may be busy. */
 const patience = 60_000;
 
-/** A receiver into a directory of its own, at a free port of loopback, with whatever is sent to it by the real command. */
+/**
+ * A receiver into a directory of its own, at a free port of loopback, with whatever is sent to it by the real command.
+ */
 export class Served {
   private others = 0;
 
@@ -22,10 +24,18 @@ export class Served {
     readonly ticket: string,
   ) {}
 
-  static async open({ build, directory }: Pick<Surroundings, 'build' | 'directory'>, words: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<Served> {
+  static async open(
+    { build, directory }: Pick<Surroundings, 'build' | 'directory'>,
+    words: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<Served> {
     await mkdir(join(directory, 'in'), { mode: 0o755, recursive: true });
     await writeFile(join(directory, 'bystander'), 'still served');
-    const receiver = new SendallProcess(['receive', 'in', '--listen', '127.0.0.1:0', ...words], { cwd: directory, build, env });
+    const receiver = new SendallProcess(['receive', 'in', '--listen', '127.0.0.1:0', ...words], {
+      cwd: directory,
+      build,
+      env,
+    });
     return new Served(build, directory, receiver, await ticketOf(receiver));
   }
 
@@ -62,14 +72,18 @@ export class Served {
 
   /** A sentence if somebody who does nothing wrong is not served any more. */
   async refusesOthers(): Promise<string | undefined> {
-    if (this.receiver.child.exitCode !== null) return `the receiver has ended: ${(await this.receiver.ended).stderr.slice(-500)}`;
+    if (this.receiver.child.exitCode !== null)
+      return `the receiver has ended: ${(await this.receiver.ended).stderr.slice(-500)}`;
     const name = `bystander-${String(this.others++)}`;
     const { code, stderr } = await this.run(['send', 'bystander', this.ticket, '--name', name]);
     if (code === 0 && this.received(name)?.toString() === 'still served') return undefined;
     return `somebody else is not served any more: exit code ${String(code)}, ${stderr.trim()}`;
   }
 
-  /** Stops the receiver as a user does. @returns a sentence for each thing that is left over, or is not as a stop should be. */
+  /**
+   * Stops the receiver as a user does. @returns a sentence for each thing that is left over, or is not as a stop should
+   * be.
+   */
   async stop(): Promise<string[]> {
     const { child } = this.receiver;
     const alive = child.exitCode === null;
@@ -86,7 +100,9 @@ export class Served {
 
   /** What is in the staging directory, but for the remembered receipts. */
   private leftovers(): string[] {
-    return readdirSync(this.at('in', '.sendall'), { recursive: true, encoding: 'utf8' }).filter((name) => name !== 'receipts');
+    return readdirSync(this.at('in', '.sendall'), { recursive: true, encoding: 'utf8' }).filter(
+      (name) => name !== 'receipts',
+    );
   }
 }
 

@@ -23,7 +23,8 @@ export function contentOf(bytes: Uint8Array): Content {
   return { size: bytes.length, md5: digest('md5'), sha256: digest('sha256') };
 }
 
-export const isSame = (one: Content | undefined, other: Content | undefined): boolean => one !== undefined && one.sha256 === other?.sha256;
+export const isSame = (one: Content | undefined, other: Content | undefined): boolean =>
+  one !== undefined && one.sha256 === other?.sha256;
 
 /** Writes files of random bytes, with these names and sizes, below `place`. */
 export function makeTree(place: string, sizes: Readonly<Record<string, number>>, random: Random): Contents {
@@ -37,13 +38,17 @@ export function makeTree(place: string, sizes: Readonly<Record<string, number>>,
   return contents;
 }
 
-/** All regular files below a directory, except what is below one of the names of `without`. Symbolic links are not followed. */
+/**
+ * All regular files below a directory, except what is below one of the names of `without`. Symbolic links are not
+ * followed.
+ */
 export function readTree(place: string, without: readonly string[] = []): Contents {
   const contents = new Map<string, Content>();
   for (const entry of readdirSync(place, { withFileTypes: true, recursive: true })) {
     const path = join(entry.parentPath, entry.name);
     const name = relative(place, path);
-    if (entry.isFile() && !without.includes(name.split('/')[0] ?? '')) contents.set(name, contentOf(readFileSync(path)));
+    if (entry.isFile() && !without.includes(name.split('/')[0] ?? ''))
+      contents.set(name, contentOf(readFileSync(path)));
   }
   return contents;
 }

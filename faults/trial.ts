@@ -48,8 +48,10 @@ const longest = 60_000;
 class Stuck extends Error {}
 
 /**
- * One delivery in which something goes wrong, and then the same commands again. What is under final names must be whole at any time; what
- * was acknowledged must be there; the second time must succeed, and leave nothing behind but what `left` of an undisturbed trial says.
+ * One delivery in which something goes wrong, and then the same commands again. What is under final names must be whole
+ * at any time; what
+ * was acknowledged must be there; the second time must succeed, and leave nothing behind but what `left` of an
+ * undisturbed trial says.
  */
 export class Trial {
   private readonly broken: string[] = [];
@@ -105,7 +107,8 @@ export class Trial {
       if (ended.code === 0) this.say(this.ground.sources.undelivered(delivery, this.into), 'The sender ended with 0');
     }
     this.took = performance.now() - began;
-    // A receiver that outlives its own failed call has to be as good as before; one that has not met it yet meets it now.
+    // A receiver that outlives its own failed call has to be as good as before; one that has not met it yet meets it
+    // now.
     const outlived = error !== undefined && callsIn(this.log('receiver')).some(({ struck }) => struck);
     if (victim === 'receiver' && !outlived) await this.stop();
     const { receiver } = this;
@@ -123,7 +126,10 @@ export class Trial {
       return;
     }
     const { code, stdout, stderr } = await this.send(target, false);
-    if (code !== 0) this.broken.push(`The same command again, with ${by}, ended with ${String(code)}: ${stderr.trim() || stdout.slice(-600)}`);
+    if (code !== 0)
+      this.broken.push(
+        `The same command again, with ${by}, ended with ${String(code)}: ${stderr.trim() || stdout.slice(-600)}`,
+      );
     else this.say(this.ground.sources.undelivered(delivery, this.into), `After the same command again, with ${by}`);
     await this.stop();
   }
@@ -134,14 +140,20 @@ export class Trial {
     if (delivery.wire === 'none') return this.into;
     this.receiver ??= this.start('receiver', wordsOfReceiver(delivery, this.into), badly);
     const { receiver } = this;
-    const told = receiver.says(delivery.wire === 'plain' ? /tcp:\/\/[^\s"]+/ : /sendall:\/\/[^\s"]+/).then(([target]) => target, () => undefined);
+    const told = receiver.says(delivery.wire === 'plain' ? /tcp:\/\/[^\s"]+/ : /sendall:\/\/[^\s"]+/).then(
+      ([target]) => target,
+      () => undefined,
+    );
     const target = await this.inTime(told, 'The receiver does not start.');
     if (target === undefined) await this.stop();
     return target;
   }
 
   private send(target: string, badly: boolean): Promise<Ended> {
-    return this.inTime(this.start('sender', wordsOfSender(this.mishap.delivery, target), badly).ended, 'The sender does not end.');
+    return this.inTime(
+      this.start('sender', wordsOfSender(this.mishap.delivery, target), badly).ended,
+      'The sender does not end.',
+    );
   }
 
   private start(side: Mishap['victim'], words: readonly string[], badly: boolean): SendallProcess {
@@ -152,7 +164,11 @@ export class Trial {
     const reads = side === 'sender' ? [sources.directory, join(this.directory, 'cache')] : [];
     const how = { kinds, at: side === victim ? at : 0, ...(error && { error }), ...(torn === true && { torn }) };
     const fault = { ...how, under: [...writes, ...reads, 'socket'], log: this.log(side) };
-    const started = new SendallProcess(words, { cwd: sources.directory, build, env: badly ? { ...env, ...faulty(fault) } : env });
+    const started = new SendallProcess(words, {
+      cwd: sources.directory,
+      build,
+      env: badly ? { ...env, ...faulty(fault) } : env,
+    });
     if (badly && side === victim && killedAfter !== undefined) {
       const timer = setTimeout(() => started.child.kill('SIGKILL'), killedAfter);
       void started.ended.then(() => clearTimeout(timer));
@@ -180,7 +196,8 @@ export class Trial {
       this.broken.push(`${who} acknowledged ${acknowledged}, which is not there.`);
     }
     const mayBeKilled = isVictim && error === undefined && (at > 0 || killedAfter !== undefined);
-    if (ended.code === null && !mayBeKilled) this.broken.push(`${who} crashed by ${String(ended.signal)}: ${ended.stderr.trim().slice(-2_000)}`);
+    if (ended.code === null && !mayBeKilled)
+      this.broken.push(`${who} crashed by ${String(ended.signal)}: ${ended.stderr.trim().slice(-2_000)}`);
     if (/\n\s+at .+:\d+:\d+/.test(ended.stderr)) this.broken.push(`${who} fell: ${ended.stderr.trim()}`);
   }
 
@@ -216,13 +233,19 @@ export class Trial {
   /** Our own files in the receive directory. */
   private left(): string[] {
     const own = join(this.into, '.sendall');
-    return existsSync(own) ? ['', ...readdirSync(own, { recursive: true, encoding: 'utf8' })].map((name) => join('.sendall', name)).sort() : [];
+    return existsSync(own)
+      ? ['', ...readdirSync(own, { recursive: true, encoding: 'utf8' })].map((name) => join('.sendall', name)).sort()
+      : [];
   }
 }
 
-/** The path of a file, or the snapshot, that is promised to be there from now on. What a backup has sent is promised with its snapshot. */
+/**
+ * The path of a file, or the snapshot, that is promised to be there from now on. What a backup has sent is promised
+ * with its snapshot.
+ */
 function acknowledgedIn(event: TransferEvent, { backup = false }: Delivery): string | undefined {
   if (backup) return event.event === 'snapshot' ? event.snapshot : undefined;
-  if (event.event === 'received' || (event.event === 'sent' && event.verified !== null)) return event.path ?? event.file_name;
+  if (event.event === 'received' || (event.event === 'sent' && event.verified !== null))
+    return event.path ?? event.file_name;
   return undefined;
 }

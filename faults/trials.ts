@@ -33,20 +33,31 @@ export class Trials {
     const place = realpathSync(directory);
     for (const each of ['content', 'trials']) mkdirSync(join(place, each));
     const faulty = await faultyCalls(place);
-    return new Trials({ build, sources: await Sources.make(join(place, 'content'), build, random), faulty }, join(place, 'trials'), random.seed);
+    return new Trials(
+      { build, sources: await Sources.make(join(place, 'content'), build, random), faulty },
+      join(place, 'trials'),
+      random.seed,
+    );
   }
 
   /** Each delivery once, undisturbed: what is called there, how long it takes and what it leaves. */
   async undisturbed(deliveries: readonly Delivery[]): Promise<Undisturbed[]> {
     return each(deliveries, async (delivery) => {
       const outcome = await this.trial({ delivery, victim: 'receiver', kinds: changingKinds, at: 0 }, undefined);
-      const broken = [...outcome.broken, ...(outcome.code === 0 ? [] : [`The sender ended with ${String(outcome.code)}.`])];
+      const broken = [
+        ...outcome.broken,
+        ...(outcome.code === 0 ? [] : [`The sender ended with ${String(outcome.code)}.`]),
+      ];
       return { ...outcome, delivery, broken: broken.map((sentence) => `${delivery.name}, undisturbed: ${sentence}`) };
     });
   }
 
   /** Each mishap in a trial of its own. */
-  async all(mishaps: readonly Mishap[], undisturbed: readonly Undisturbed[], tried: (tried: Tried) => void): Promise<void> {
+  async all(
+    mishaps: readonly Mishap[],
+    undisturbed: readonly Undisturbed[],
+    tried: (tried: Tried) => void,
+  ): Promise<void> {
     await each(mishaps, async (mishap) => {
       const left = undisturbed.find(({ delivery }) => delivery === mishap.delivery)?.left;
       const outcome = await this.trial(mishap, left);

@@ -20,7 +20,9 @@ const unmountTries = 100;
 /** What this machine lacks for file systems in files, as a sentence. */
 export function missingForVolumes(): string | undefined {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'Only root can mount file systems, on Linux.';
-  const programs = ['mount', 'umount', 'losetup', 'mkfs.ext4', 'mkfs.xfs'].filter((program) => find(program) === undefined);
+  const programs = ['mount', 'umount', 'losetup', 'mkfs.ext4', 'mkfs.xfs'].filter(
+    (program) => find(program) === undefined,
+  );
   if (programs.length > 0) return `There is no ${programs.join(', no ')}.`;
   try {
     run('losetup', ['-f']);
@@ -39,7 +41,10 @@ export function makeVolume(image: string, kind: FileSystem, mib: number): void {
   run(program, [...words, image]);
 }
 
-/** Mounts what is in `image` at `place`, which is made. @returns what unmounts it, at once. @throws Error if it cannot be mounted. */
+/**
+ * Mounts what is in `image` at `place`, which is made. @returns what unmounts it, at once. @throws Error if it cannot
+ * be mounted.
+ */
 export function mountVolume(image: string, place: string, kind: FileSystem, loans: Loans): () => void {
   return mountAt(place, ['-t', kind, '-o', ['loop', ...optionsOf[kind]].join(','), image], loans);
 }

@@ -51,7 +51,10 @@ const traits: Readonly<Record<ErrorCode, Trait>> = {
   directory: { retry: false },
   'not-confirmed': { retry: false, hint: 'Compare the digest on the other side by hand.' },
   'some-failed': { retry: false },
-  stopped: { retry: true, hint: 'Start the same command again once it runs again: what is there is not sent a second time.' },
+  stopped: {
+    retry: true,
+    hint: 'Start the same command again once it runs again: what is there is not sent a second time.',
+  },
   interrupted: { retry: false },
 };
 
@@ -65,7 +68,8 @@ export interface TransferErrorOptions {
 }
 
 /**
- * The one error class of the library: a code for programs, a sentence and a hint for people, the cause for whoever debugs.
+ * The one error class of the library: a code for programs, a sentence and a hint for people, the cause for whoever
+ * debugs.
  */
 export class TransferError extends Error {
   override readonly name = 'TransferError';
@@ -110,7 +114,8 @@ export function errnoOf(error: unknown): string | undefined {
  */
 export function asTransferError(error: unknown, code: ErrorCode, doing: string): TransferError {
   if (error instanceof TransferError) return error;
-  if (error instanceof Error && error.name === 'AbortError') return new TransferError('interrupted', 'Interrupted.', { cause: error });
+  if (error instanceof Error && error.name === 'AbortError')
+    return new TransferError('interrupted', 'Interrupted.', { cause: error });
   const reason = error instanceof Error ? error.message : String(error);
   return new TransferError(code, `${doing}: ${reason}`, { cause: error });
 }

@@ -1,4 +1,5 @@
-// The public API, under semantic versioning: transfers, backups, and what programs that speak the wire themselves build on.
+// The public API, under semantic versioning: transfers, backups, and what programs that speak the wire themselves build
+// on.
 // What only our own command line needs is in internal.ts.
 export { send, type SendResult } from './send/sender';
 export type { Restored } from './snapshot/restore/restore';
@@ -9,7 +10,20 @@ export { backup, type BackupOptions, type BackupResult } from './snapshot/backup
 export type { Receiver, ReceiverOptions } from './receive/receiver';
 export type { IfExists } from './store/store';
 export { TransferError, type ErrorCode, type TransferErrorOptions } from './errors';
-export type { Bottleneck, Damage, DamageReason, Digests, DrillReport, FileDone, Listener, Phase, SnapshotEvent, Summary, TransferEvent, Verified } from './progress';
+export type {
+  Bottleneck,
+  Damage,
+  DamageReason,
+  Digests,
+  DrillReport,
+  FileDone,
+  Listener,
+  Phase,
+  SnapshotEvent,
+  Summary,
+  TransferEvent,
+  Verified,
+} from './progress';
 export { printable, type EntryName } from './name';
 export { encodeFrame, HeaderDecoder, type JsonObject } from './wire/frame';
 export { sendall } from './net/sendall';
@@ -23,7 +37,18 @@ export { Conversation, type Message } from './conversation/conversation';
 export { converse, serve, type ConverseOptions, type ServeOptions, type Serving, type Talk } from './conversation/meet';
 export { Outbox } from './conversation/outbox';
 export type { SnapshotDamaged, SnapshotForeign, SnapshotListed } from './snapshot/manifest/snapshots';
-export { type DiffOptions, diffSnapshots, type ListOptions, listSnapshots, prune, type PruneOptions, restore, type RestoreOptions, verify, type VerifyOptions } from './snapshot/remote/anywhere';
+export {
+  type DiffOptions,
+  diffSnapshots,
+  type ListOptions,
+  listSnapshots,
+  prune,
+  type PruneOptions,
+  restore,
+  type RestoreOptions,
+  verify,
+  type VerifyOptions,
+} from './snapshot/remote/anywhere';
 export { repair, type Repaired, type RepairOptions } from './snapshot/repair/repair';
 export type { ChangedEntry, Difference, OneSided } from './snapshot/manifest/difference';
 export { adopt, type AdoptEvent, type AdoptOptions } from './snapshot/adopt/adopt';

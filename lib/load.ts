@@ -1,6 +1,9 @@
 // The parts of the library that commands use.
 
-/** What the commands do, each loaded when it is wanted: all of the library takes longer to load than a small file to send. */
+/**
+ * What the commands do, each loaded when it is wanted: all of the library takes longer to load than a small file to
+ * send.
+ */
 export const load = {
   send: () => require('./send/sender') as typeof import('./send/sender'),
   receiver: () => require('./snapshot/receiver') as typeof import('./snapshot/receiver'),

@@ -1,8 +1,10 @@
 import { isUtf8 } from 'node:buffer';
 import { TransferError } from './errors';
 
-// On the disks of Unix a name is bytes, and most are UTF-8. Those that are not travel as text all the same, as in PEP 383
-// ("surrogateescape"): each byte that is no part of well-formed UTF-8 becomes one lone surrogate, U+DC00 plus the byte, so
+// On the disks of Unix a name is bytes, and most are UTF-8. Those that are not travel as text all the same, as in PEP
+// 383
+// ("surrogateescape"): each byte that is no part of well-formed UTF-8 becomes one lone surrogate, U+DC00 plus the byte,
+// so
 // U+DC80 to U+DCFF. JSON writes those as `\udc80`.
 
 const escapes = 0xdc00;
@@ -14,7 +16,7 @@ export function nameOfBytes(bytes: Uint8Array): string {
   if (isUtf8(bytes)) return decode(bytes, 0, bytes.length);
   let text = '';
   let sound = 0; // where the well-formed run began
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const length = sequenceAt(bytes, at);
     if (length > 0) {
       at += length;
@@ -34,7 +36,11 @@ export function bytesOfName(text: string): Buffer {
     const unit = run.charCodeAt(0);
     if (run.length > 1 || unit < 0xd800 || unit > 0xdfff) pieces.push(Buffer.from(run));
     else if (unit >= firstEscape && unit <= lastEscape) pieces.push(Buffer.of(unit - escapes));
-    else throw new TransferError('name', `A name contains U+${unit.toString(16).toUpperCase()}, half of a surrogate pair, which stands for no byte.`);
+    else
+      throw new TransferError(
+        'name',
+        `A name contains U+${unit.toString(16).toUpperCase()}, half of a surrogate pair, which stands for no byte.`,
+      );
   }
   return Buffer.concat(pieces);
 }
@@ -48,7 +54,8 @@ export function systemPath(text: string): string | Buffer {
 }
 
 /**
- * Whether `nameOfBytes` could have made this text. Every name has one spelling only: the escapes of bytes that are well-formed
+ * Whether `nameOfBytes` could have made this text. Every name has one spelling only: the escapes of bytes that are
+ * well-formed
  * UTF-8 together would be a second one, by which two texts could mean one file.
  */
 export function isSoundName(text: string): boolean {

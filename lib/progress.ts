@@ -30,11 +30,13 @@ export interface FileDone {
 
 /**
  * What is wrong with something in a snapshot. Of several only the first of these is told.
- * - `manifest`: the manifest is missing, cut off or changed, or contradicts itself, so that nothing vouches for what it speaks of
+ * - `manifest`: the manifest is missing, cut off or changed, or contradicts itself, so that nothing vouches for what it
+ *   speaks of
  * - `missing`: it is not there
  * - `unreadable`: the disk, or the system, does not give it out
  * - `truncated`: the file is shorter than it was
- * - `changed`: the content is another one, the symbolic link points elsewhere, or something of another kind stands there
+ * - `changed`: the content is another one, the symbolic link points elsewhere, or something of another kind stands
+ *   there
  * - `metadata`: its content is right; its mode, its modification time, or of what it is another name, is not
  * - `foreign`: it is there, and the manifest does not know it
  */
@@ -83,7 +85,13 @@ export interface DrillReport {
 export type TransferEvent =
   | { readonly event: 'listening'; readonly address: string; readonly port: number | null; readonly ticket: string }
   | { readonly event: 'started'; readonly file_name: string; readonly file_size: number }
-  | { readonly event: 'progress'; readonly file_name: string; readonly phase: Phase; readonly done: number; readonly total: number }
+  | {
+      readonly event: 'progress';
+      readonly file_name: string;
+      readonly phase: Phase;
+      readonly done: number;
+      readonly total: number;
+    }
   | ({ readonly event: 'received' } & FileDone)
   | ({ readonly event: 'sent' } & FileDone)
   | { readonly event: 'text'; readonly text: string }
@@ -91,10 +99,19 @@ export type TransferEvent =
   | { readonly event: 'connection'; readonly state: 'lost'; readonly message: string; readonly retry_for: number }
   | { readonly event: 'connection'; readonly state: 'back' }
   | { readonly event: 'skipped'; readonly file_name: string; readonly reason: string }
-  | { readonly event: 'failed'; readonly file_name?: string; readonly code: ErrorCode; readonly message: string; readonly hint?: string }
+  | {
+      readonly event: 'failed';
+      readonly file_name?: string;
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly hint?: string;
+    }
   | ({ readonly event: 'snapshot' } & SnapshotEvent)
   | ({ readonly event: 'damaged' } & Damage)
-  /** Something lies among the snapshots of a receive directory, relative to that, and this receiver has not committed it: it is never read. */
+  /**
+   * Something lies among the snapshots of a receive directory, relative to that, and this receiver has not committed
+   * it: it is never read.
+   */
   | { readonly event: 'foreign'; readonly path: string }
   /** What was damaged there is whole again. */
   | { readonly event: 'repaired'; readonly snapshot: string; readonly path: string }
@@ -121,7 +138,9 @@ export type Listener = (event: TransferEvent) => void;
 
 const tellEvery = 250;
 
-/** Tells how far one file is in one phase: at once when it begins to take long, then four times a second until `stop`. */
+/**
+ * Tells how far one file is in one phase: at once when it begins to take long, then four times a second until `stop`.
+ */
 export class Meter {
   private done = 0;
   private readonly timer: NodeJS.Timeout;

@@ -9,7 +9,10 @@ export interface Count {
   readonly skipped: number;
 }
 
-/** Mocha's own spec reporter, which also leaves the counts in the file that `COUNT_FILE` names, for whoever prints the last line. */
+/**
+ * Mocha's own spec reporter, which also leaves the counts in the file that `COUNT_FILE` names, for whoever prints the
+ * last line.
+ */
 class CountReporter extends reporters.Spec {
   constructor(runner: Runner, options: MochaOptions) {
     super(runner, options);

@@ -15,9 +15,33 @@ interface Layer {
 
 const layers: readonly Layer[] = [
   { name: 'cli', holds: /^cli\//, below: ['index', 'internal'] },
-  { name: 'index', holds: /^lib\/index\.ts$/, below: ['snapshot', 'receive', 'send', 'conversation', 'session', 'scan', 'access', 'store', 'net', 'wire', 'digest'] },
-  { name: 'internal', holds: /^lib\/(internal|load)\.ts$/, below: ['snapshot', 'receive', 'send', 'session', 'scan', 'access', 'store', 'net', 'wire', 'digest'] },
-  { name: 'snapshot', holds: /^lib\/snapshot\//, below: ['receive', 'send', 'session', 'scan', 'access', 'store', 'net', 'wire', 'digest'] },
+  {
+    name: 'index',
+    holds: /^lib\/index\.ts$/,
+    below: [
+      'snapshot',
+      'receive',
+      'send',
+      'conversation',
+      'session',
+      'scan',
+      'access',
+      'store',
+      'net',
+      'wire',
+      'digest',
+    ],
+  },
+  {
+    name: 'internal',
+    holds: /^lib\/(internal|load)\.ts$/,
+    below: ['snapshot', 'receive', 'send', 'session', 'scan', 'access', 'store', 'net', 'wire', 'digest'],
+  },
+  {
+    name: 'snapshot',
+    holds: /^lib\/snapshot\//,
+    below: ['receive', 'send', 'session', 'scan', 'access', 'store', 'net', 'wire', 'digest'],
+  },
   { name: 'receive', holds: /^lib\/receive\//, below: ['session', 'access', 'store', 'net', 'wire', 'digest'] },
   { name: 'send', holds: /^lib\/send\//, below: ['session', 'scan', 'access', 'net', 'wire', 'digest'] },
   { name: 'conversation', holds: /^lib\/conversation\//, below: ['net', 'wire', 'digest'] },
@@ -33,18 +57,34 @@ const layers: readonly Layer[] = [
 
 const unpure = /^node:(fs|fs\/promises|net|tls|dgram|https?|http2|child_process|worker_threads|cluster)$/;
 const drawing = ['commander', 'cli-progress'];
-const namedAfterNothing = ['util', 'utils', 'helper', 'helpers', 'types', 'common', 'constants', 'manager', 'managers', 'misc'];
+const namedAfterNothing = [
+  'util',
+  'utils',
+  'helper',
+  'helpers',
+  'types',
+  'common',
+  'constants',
+  'manager',
+  'managers',
+  'misc',
+];
 const longest = 500;
 
 const layerOf = (path: string): Layer | undefined => layers.find(({ holds }) => holds.test(path));
 
-/** Everything a file imports: `import`, `export … from`, `require`, `import()`, in types too; own files as paths, others as written. */
+/**
+ * Everything a file imports: `import`, `export … from`, `require`, `import()`, in types too; own files as paths, others
+ * as written.
+ */
 function importsOf(path: string, tree: Tree): string[] {
   const { importedFiles } = ts.preProcessFile(tree.get(path) ?? '', true, true);
   return importedFiles.map(({ fileName }) => {
     if (!fileName.startsWith('.')) return fileName;
     const target = posix.join(posix.dirname(path), fileName);
-    return [`${target}.ts`, `${target}/index.ts`, target.replace(/\.js$/, '.ts')].find((file) => tree.has(file)) ?? target;
+    return (
+      [`${target}.ts`, `${target}/index.ts`, target.replace(/\.js$/, '.ts')].find((file) => tree.has(file)) ?? target
+    );
   });
 }
 
@@ -52,11 +92,17 @@ function importFault(path: string, target: string, tree: Tree): string | undefin
   const from = layerOf(path);
   if (from === undefined) return undefined; // said once by fileFaults
   if (path.startsWith('lib/') && drawing.includes(target)) return 'the library does not draw';
-  if (from.name === 'wire' && unpure.test(target.startsWith('node:') ? target : `node:${target}`)) return 'the wire is pure';
+  if (from.name === 'wire' && unpure.test(target.startsWith('node:') ? target : `node:${target}`))
+    return 'the wire is pure';
   if (!tree.has(target)) return /^(lib|cli)\//.test(target) ? 'there is no such file in lib or cli' : undefined;
   const to = layerOf(target);
   if (to === undefined || to === from) return undefined;
-  if (from.name === 'wire' && (to.name === 'bottom' || to.name === 'digest') && !/\/(errors|name|name-bytes|progress)\.ts$/.test(target)) return 'the wire knows only errors, names and words';
+  if (
+    from.name === 'wire' &&
+    (to.name === 'bottom' || to.name === 'digest') &&
+    !/\/(errors|name|name-bytes|progress)\.ts$/.test(target)
+  )
+    return 'the wire knows only errors, names and words';
   if (from.name !== 'cli' && to.name === 'bottom') return undefined;
   return from.below.includes(to.name) ? undefined : `${from.name} may not import ${to.name}`;
 }
@@ -65,11 +111,17 @@ function importFault(path: string, target: string, tree: Tree): string | undefin
 function fileFaults(path: string, text: string): string[] {
   const faults: string[] = [];
   if (layerOf(path) === undefined) faults.push('belongs to no layer');
-  if (basename(path, '.ts').split(/[.-]/).some((word) => namedAfterNothing.includes(word.toLowerCase()))) faults.push('is named after nothing');
+  if (
+    basename(path, '.ts')
+      .split(/[.-]/)
+      .some((word) => namedAfterNothing.includes(word.toLowerCase()))
+  )
+    faults.push('is named after nothing');
   const lines = text.split('\n').length - 1;
   if (lines > longest) faults.push(`has ${lines} lines, more than ${longest}`);
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest);
-  if (/^lib\/(index|internal)\.ts$/.test(path) && !source.statements.every(ts.isExportDeclaration)) faults.push('is for exports, and holds code');
+  if (/^lib\/(index|internal)\.ts$/.test(path) && !source.statements.every(ts.isExportDeclaration))
+    faults.push('is for exports, and holds code');
   if (path.startsWith('lib/')) faults.push(...drawn(source));
   return faults;
 }
@@ -79,7 +131,8 @@ function drawn(node: ts.Node): string[] {
   const here: string[] = [];
   if (ts.isPropertyAccessExpression(node) && ts.isIdentifier(node.expression)) {
     if (node.expression.text === 'console') here.push('uses console');
-    if (node.expression.text === 'process' && /^std(out|err)$/.test(node.name.text)) here.push(`uses process.${node.name.text}`);
+    if (node.expression.text === 'process' && /^std(out|err)$/.test(node.name.text))
+      here.push(`uses process.${node.name.text}`);
   }
   ts.forEachChild(node, (child) => {
     here.push(...drawn(child));
@@ -127,7 +180,8 @@ function readTree(): Tree {
   const tree = new Map<string, string>();
   for (const top of ['lib', 'cli']) {
     for (const file of readdirSync(join(root, top), { recursive: true, encoding: 'utf8' })) {
-      if (file.endsWith('.ts')) tree.set(`${top}/${file.replaceAll('\\', '/')}`, readFileSync(join(root, top, file), 'utf8'));
+      if (file.endsWith('.ts'))
+        tree.set(`${top}/${file.replaceAll('\\', '/')}`, readFileSync(join(root, top, file), 'utf8'));
     }
   }
   return tree;
@@ -141,13 +195,16 @@ describe('the layers', () => {
   });
 
   const bottom = { 'lib/errors.ts': '', 'lib/name.ts': '', 'lib/progress.ts': '', 'lib/digest/digest.ts': '' };
-  const faultsIn = (files: Record<string, string>): string[] => faultsOf(new Map(Object.entries({ ...bottom, ...files })));
+  const faultsIn = (files: Record<string, string>): string[] =>
+    faultsOf(new Map(Object.entries({ ...bottom, ...files })));
 
   it('allow what points downwards', () => {
     const good = {
-      'cli/main.ts': "import { send } from '../lib/index';\nimport { Command } from 'commander';\nconsole.log(send, Command);",
+      'cli/main.ts':
+        "import { send } from '../lib/index';\nimport { Command } from 'commander';\nconsole.log(send, Command);",
       'lib/index.ts': "export { send } from './send/sender';\nexport type { Phase } from './progress';",
-      'lib/receive/receiver.ts': "import { x } from '../net/connection';\nimport type { Store } from '../store/contract';",
+      'lib/receive/receiver.ts':
+        "import { x } from '../net/connection';\nimport type { Store } from '../store/contract';",
       'lib/send/sender.ts': "import { x } from '../net/connection';",
       'lib/net/connection.ts': "import { encodeFrame } from '../wire/frame';\nimport { dial } from './socket';",
       'lib/net/socket.ts': "import net from 'node:net';\nimport { TransferError } from '../errors';",
@@ -158,15 +215,51 @@ describe('the layers', () => {
   });
 
   const bad: readonly [what: string, files: Record<string, string>, fault: RegExp][] = [
-    ['an import upwards', { 'lib/store/local/local.ts': "import '../../receive/receiver';", 'lib/receive/receiver.ts': '' }, /store may not import receive/],
-    ['an import of a sibling', { 'lib/store/local/local.ts': "import '../../net/socket';", 'lib/net/socket.ts': '' }, /store may not import net/],
-    ['the same the other way', { 'lib/net/socket.ts': "import '../store/local/local';", 'lib/store/local/local.ts': '' }, /net may not import store/],
-    ['export from', { 'lib/wire/frame.ts': "export * from '../net/connection';", 'lib/net/connection.ts': '' }, /wire may not import net/],
-    ['a require', { 'lib/threads/lane.ts': "const f = require('../wire/frame');", 'lib/wire/frame.ts': '' }, /bottom may not import wire/],
-    ['a lazy import', { 'lib/digest/digest.ts': "void import('../net/connection');", 'lib/net/connection.ts': '' }, /digest may not import net/],
-    ['a type of an import', { 'lib/name.ts': "type T = typeof import('./net/connection');", 'lib/net/connection.ts': '' }, /bottom may not import net/],
-    ['a command that looks past the index', { 'cli/main.ts': "import '../lib/errors';", 'lib/index.ts': '' }, /cli may not import bottom/],
-    ['a library that knows the command line', { 'lib/net/connection.ts': "import '../../cli/exit';", 'cli/exit.ts': '' }, /net may not import cli/],
+    [
+      'an import upwards',
+      { 'lib/store/local/local.ts': "import '../../receive/receiver';", 'lib/receive/receiver.ts': '' },
+      /store may not import receive/,
+    ],
+    [
+      'an import of a sibling',
+      { 'lib/store/local/local.ts': "import '../../net/socket';", 'lib/net/socket.ts': '' },
+      /store may not import net/,
+    ],
+    [
+      'the same the other way',
+      { 'lib/net/socket.ts': "import '../store/local/local';", 'lib/store/local/local.ts': '' },
+      /net may not import store/,
+    ],
+    [
+      'export from',
+      { 'lib/wire/frame.ts': "export * from '../net/connection';", 'lib/net/connection.ts': '' },
+      /wire may not import net/,
+    ],
+    [
+      'a require',
+      { 'lib/threads/lane.ts': "const f = require('../wire/frame');", 'lib/wire/frame.ts': '' },
+      /bottom may not import wire/,
+    ],
+    [
+      'a lazy import',
+      { 'lib/digest/digest.ts': "void import('../net/connection');", 'lib/net/connection.ts': '' },
+      /digest may not import net/,
+    ],
+    [
+      'a type of an import',
+      { 'lib/name.ts': "type T = typeof import('./net/connection');", 'lib/net/connection.ts': '' },
+      /bottom may not import net/,
+    ],
+    [
+      'a command that looks past the index',
+      { 'cli/main.ts': "import '../lib/errors';", 'lib/index.ts': '' },
+      /cli may not import bottom/,
+    ],
+    [
+      'a library that knows the command line',
+      { 'lib/net/connection.ts': "import '../../cli/exit';", 'cli/exit.ts': '' },
+      /net may not import cli/,
+    ],
     ['sockets in the wire', { 'lib/wire/frame.ts': "import net from 'node:net';" }, /wire is pure/],
     ['files in the wire, without node:', { 'lib/wire/frame.ts': "import fs from 'fs/promises';" }, /wire is pure/],
     ['digests in the wire', { 'lib/wire/frame.ts': "import '../digest/digest';" }, /only errors, names and words/],
@@ -178,7 +271,11 @@ describe('the layers', () => {
     ['stderr in lib', { 'lib/net/connection.ts': 'process.stderr.write("");' }, /uses process\.stderr/],
     ['a room named after nothing', { 'lib/store/path-utils.ts': '' }, /named after nothing/],
     ['a long file', { 'cli/main.ts': '\n'.repeat(501) }, /501 lines/],
-    ['a circle', { 'lib/name.ts': "import './errors';", 'lib/errors.ts': "import './name';" }, /a circle: lib\/errors.ts -> lib\/name.ts -> lib\/errors.ts/],
+    [
+      'a circle',
+      { 'lib/name.ts': "import './errors';", 'lib/errors.ts': "import './name';" },
+      /a circle: lib\/errors.ts -> lib\/name.ts -> lib\/errors.ts/,
+    ],
   ];
   for (const [what, files, fault] of bad) {
     it(`forbid ${what}`, () => {

@@ -4,7 +4,15 @@ import fc from 'fast-check';
 import { bytesOfName, isSoundName, nameOfBytes, systemPath } from '../lib/name-bytes';
 
 /** Bytes as others see them: mostly ASCII, with what is special to UTF-8 among it. */
-const bytes = fc.array(fc.oneof(fc.integer({ min: 1, max: 255 }), fc.constantFrom(0x61, 0xc3, 0xa9, 0xe2, 0x82, 0xac, 0xed, 0xa0, 0x80, 0xf0, 0x9f, 0x98, 0xff)), { maxLength: 24 }).map((list) => Buffer.from(list));
+const bytes = fc
+  .array(
+    fc.oneof(
+      fc.integer({ min: 1, max: 255 }),
+      fc.constantFrom(0x61, 0xc3, 0xa9, 0xe2, 0x82, 0xac, 0xed, 0xa0, 0x80, 0xf0, 0x9f, 0x98, 0xff),
+    ),
+    { maxLength: 24 },
+  )
+  .map((list) => Buffer.from(list));
 
 describe('a name that is not UTF-8', () => {
   it('travels with a lone surrogate for each byte that is wrong', () => {
@@ -29,8 +37,12 @@ describe('a name that is not UTF-8', () => {
     const names = fc.sample(bytes, 200);
     let answer: string;
     try {
-      const program = 'import sys, json; print(json.dumps([bytes.fromhex(x).decode("utf-8", "surrogateescape") for x in json.load(sys.stdin)]))';
-      answer = execFileSync('python3', ['-c', program], { input: JSON.stringify(names.map((name) => name.toString('hex'))), encoding: 'utf8' });
+      const program =
+        'import sys, json; print(json.dumps([bytes.fromhex(x).decode("utf-8", "surrogateescape") for x in json.load(sys.stdin)]))';
+      answer = execFileSync('python3', ['-c', program], {
+        input: JSON.stringify(names.map((name) => name.toString('hex'))),
+        encoding: 'utf8',
+      });
     } catch {
       console.warn('      skipped: python3 is not installed');
       return this.skip();
@@ -39,7 +51,10 @@ describe('a name that is not UTF-8', () => {
   });
 
   it('has no second spelling: escapes that are UTF-8 together are no name, nor is any other half of a pair', () => {
-    for (const text of ['\udcc3\udca9', 'a\udce2\udc82\udcac', '\ud800', 'x\udc00', '\udc7f', '\udd00']) expect(isSoundName(text), JSON.stringify(text)).to.equal(false);
-    expect(() => bytesOfName('x\udc00')).to.throw().with.property('code', 'name');
+    for (const text of ['\udcc3\udca9', 'a\udce2\udc82\udcac', '\ud800', 'x\udc00', '\udc7f', '\udd00'])
+      expect(isSoundName(text), JSON.stringify(text)).to.equal(false);
+    expect(() => bytesOfName('x\udc00'))
+      .to.throw()
+      .with.property('code', 'name');
   });
 });

@@ -86,8 +86,19 @@ function accepted(text: string): string | undefined {
 }
 
 describe('parseEntryName', () => {
-  const all = [...vectors.entries, ...vectors.any.map((entry) => ({ ...entry, allow_hidden: true, names: 'any' as const }))];
-  for (const { input, times = 1, then = '', allow_hidden: allowHidden = false, accepted: expected, refused, ...others } of all) {
+  const all = [
+    ...vectors.entries,
+    ...vectors.any.map((entry) => ({ ...entry, allow_hidden: true, names: 'any' as const })),
+  ];
+  for (const {
+    input,
+    times = 1,
+    then = '',
+    allow_hidden: allowHidden = false,
+    accepted: expected,
+    refused,
+    ...others
+  } of all) {
     const rules: NameRules = { allowHidden, ...others };
     const text = input.repeat(times) + then;
     const repeated = `${times > 1 ? ` × ${times}` : ''}${then && ` + "${then}"`}`;

@@ -46,8 +46,14 @@ describe('the package, installed from its own tarball into an empty project', fu
     await mkdir(project);
     if (!existsSync(join(root, 'dist', 'lib', 'index.js'))) await run('npm', ['run', 'build'], { cwd: root, shell });
     // Without prepack, which empties dist while other specs run what is in it.
-    const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', directory], { cwd: root, shell });
-    const reports = JSON.parse(stdout) as readonly { readonly filename: string; readonly files: readonly { readonly path: string }[] }[];
+    const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', directory], {
+      cwd: root,
+      shell,
+    });
+    const reports = JSON.parse(stdout) as readonly {
+      readonly filename: string;
+      readonly files: readonly { readonly path: string }[];
+    }[];
     packed = reports.flatMap(({ files }) => files.map(({ path }) => path));
     await writeFile(join(project, 'package.json'), '{ "name": "consumer", "version": "1.0.0", "private": true }');
     const tarball = join(directory, reports[0]?.filename ?? 'none');
@@ -64,10 +70,21 @@ describe('the package, installed from its own tarball into an empty project', fu
   };
 
   it('carries what runs and what is read, and neither sources nor tests', () => {
-    expect(packed).to.include.members(['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'PROTOCOL.md', 'dist/cli/main.js']);
+    expect(packed).to.include.members([
+      'package.json',
+      'README.md',
+      'LICENSE',
+      'CHANGELOG.md',
+      'PROTOCOL.md',
+      'dist/cli/main.js',
+    ]);
     const built = /^dist\/(lib|cli)\/.*(\.js|\.d\.ts)$/;
     expect(packed).to.include.members(['dist/lib/index.js', 'dist/lib/index.d.ts']);
-    expect(packed).to.include.members(['docs/backups.md', 'docs/systemd/sendall-backup.service', 'fixtures/json-events.schema.json']);
+    expect(packed).to.include.members([
+      'docs/backups.md',
+      'docs/systemd/sendall-backup.service',
+      'fixtures/json-events.schema.json',
+    ]);
     const read = /^(package\.json|LICENSE|[A-Z]+\.md|docs\/.*|fixtures\/json-events\.schema\.json)$/;
     expect(packed.filter((path) => !built.test(path) && !read.test(path))).to.deep.equal([]);
   });
@@ -78,7 +95,8 @@ describe('the package, installed from its own tarball into an empty project', fu
   });
 
   it('is required from CommonJS', async () => {
-    const code = "const { send, createReceiver } = require('sendall');\nconsole.log(typeof send, typeof createReceiver);";
+    const code =
+      "const { send, createReceiver } = require('sendall');\nconsole.log(typeof send, typeof createReceiver);";
     expect(await node('consumer.cjs', code)).to.equal('function function');
   });
 
@@ -104,8 +122,19 @@ describe('the package, installed from its own tarball into an empty project', fu
       await writeFile(join(project, file), consumer);
       const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
       const types = ['--typeRoots', join(root, 'node_modules', '@types'), '--types', 'node'];
-      const options = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext', '--target', 'es2023', ...types];
-      const { stdout } = await run(process.execPath, [compiler, ...options, file], { cwd: project }).catch((error: unknown) => error as { stdout: string });
+      const options = [
+        '--noEmit',
+        '--strict',
+        '--exactOptionalPropertyTypes',
+        '--module',
+        'nodenext',
+        '--target',
+        'es2023',
+        ...types,
+      ];
+      const { stdout } = await run(process.execPath, [compiler, ...options, file], { cwd: project }).catch(
+        (error: unknown) => error as { stdout: string },
+      );
       expect(stdout).to.equal('');
     });
   }

@@ -25,7 +25,13 @@ describe('the README', () => {
   it('has a sender and a receiver in Python of about 20 lines each', async () => {
     const found = await programs();
     expect(found).to.have.lengthOf(2);
-    for (const program of found) expect(program.trim().split('\n').filter((line) => line !== '').length).to.be.at.most(20);
+    for (const program of found)
+      expect(
+        program
+          .trim()
+          .split('\n')
+          .filter((line) => line !== '').length,
+      ).to.be.at.most(20);
   });
 
   it('has a sender that gets a receipt from our receiver', async function () {
@@ -62,7 +68,10 @@ describe('the README', () => {
     while (!/\d+\n/.test(printed)) await once(child.stdout, 'data');
     const port = /\d+/.exec(printed)?.[0] ?? '';
     const closed = once(child, 'close') as Promise<[number]>;
-    const ended = await send({ paths: [path.join(directory, 'a.bin'), path.join(directory, 'empty')], target: `tcp://127.0.0.1:${port}` }).catch((error: unknown) => error);
+    const ended = await send({
+      paths: [path.join(directory, 'a.bin'), path.join(directory, 'empty')],
+      target: `tcp://127.0.0.1:${port}`,
+    }).catch((error: unknown) => error);
     expect(ended).to.be.instanceOf(TransferError).and.include({ code: 'not-confirmed' });
     expect((await closed)[0]).to.equal(0);
     expect(await readFile(path.join(inbox, 'a.bin'))).to.deep.equal(Buffer.alloc(3_000_001, 'sendall'));

@@ -4,12 +4,28 @@ import { expect } from 'chai';
 
 const root = join(__dirname, '..');
 const text = readFileSync(join(root, 'SECURITY.md'), 'utf8');
-const peers = ['nobody', 'another local user', '`write`', '`read`', '`admin`', "the machine's owner", 'a thief of the sender', 'a thief of the receiver'];
+const peers = [
+  'nobody',
+  'another local user',
+  '`write`',
+  '`read`',
+  '`admin`',
+  "the machine's owner",
+  'a thief of the sender',
+  'a thief of the receiver',
+];
 /** A thief who has the disk needs no test to have it to himself. */
 const evident = ['nothing but its own copy'];
 
-const rows = new Map([...text.matchAll(/^\| ([^|\n]+?) \| (.+) \|$/gm)].map(([, who = '', cells = '']) => [who, cells.split(' | ')]));
-const tests = new Map([...text.matchAll(/^(\d+)\. `([^`]+)`: (.+)$/gm)].map(([, number = '', file = '', name = '']) => [number, { file, name }]));
+const rows = new Map(
+  [...text.matchAll(/^\| ([^|\n]+?) \| (.+) \|$/gm)].map(([, who = '', cells = '']) => [who, cells.split(' | ')]),
+);
+const tests = new Map(
+  [...text.matchAll(/^(\d+)\. `([^`]+)`: (.+)$/gm)].map(([, number = '', file = '', name = '']) => [
+    number,
+    { file, name },
+  ]),
+);
 
 describe('SECURITY.md', () => {
   for (const peer of peers)
@@ -26,7 +42,10 @@ describe('SECURITY.md', () => {
   for (const [number, { file, name }] of tests)
     it(`${number} is a test: ${name}`, () => {
       expect(readFileSync(join(root, file), 'utf8')).to.include(name);
-      expect([...rows.values()].flat().some((cell) => cell.includes(`[${number}]`)), 'the table names it').to.equal(true);
+      expect(
+        [...rows.values()].flat().some((cell) => cell.includes(`[${number}]`)),
+        'the table names it',
+      ).to.equal(true);
     });
 
   it('says how to report', () => {

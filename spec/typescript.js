@@ -9,7 +9,9 @@ const { threadId } = require('node:worker_threads');
 
 const root = path.dirname(__dirname);
 const place = path.join(root, 'node_modules', '.cache', 'transpiled');
-const settings = ['tsconfig.json', 'package-lock.json'].map((name) => readFileSync(path.join(root, name), 'utf8')).join('\0');
+const settings = ['tsconfig.json', 'package-lock.json']
+  .map((name) => readFileSync(path.join(root, name), 'utf8'))
+  .join('\0');
 const settingsDigest = createHash('sha256').update(settings).digest('hex');
 mkdirSync(place, { recursive: true });
 

@@ -26,7 +26,10 @@ const digest = 'sha256 in memory, as much';
 const atLeast = 1 / 0.8;
 const piece = 2 ** 20;
 
-/** Reading back what was backed up: at least 80 % of what the device reads in order, or of what one thread hashes, whichever is less. */
+/**
+ * Reading back what was backed up: at least 80 % of what the device reads in order, or of what one thread hashes,
+ * whichever is less.
+ */
 export const backupVerify: Scenario = {
   manyFiles: true,
   space: (amounts) => 2 * sizeOf(amounts) + 2 * amounts.size,
@@ -36,7 +39,11 @@ export const backupVerify: Scenario = {
     const source = await makeSource(settings, name);
     const whole = await keep(settings, name, source, sendallHere);
     const big = await keep(settings, name, join(source, 'big'), { ...sendallHere, name: 'big' });
-    const verify = (called: string, directory: string): Peer => ({ name: called, send: () => sendall(['verify', directory]), check: nothing });
+    const verify = (called: string, directory: string): Peer => ({
+      name: called,
+      send: () => sendall(['verify', directory]),
+      check: nothing,
+    });
     const file = join(big, 'bench', 'latest', 'big');
     const peers = [
       verify(wholeVerify, whole),
@@ -48,15 +55,29 @@ export const backupVerify: Scenario = {
     const said = await sendall(['verify', whole]);
     const slower = [device, digest].sort((one, other) => seconds(rows, other) - seconds(rows, one))[0] ?? device;
     // The small files at the rate of the big one: as if all bytes stood in order on the device.
-    const asOne: Row = { name: `${slower}, and the small files at that rate`, unit: 's', values: valuesOf(rows, slower).map((each) => (each * sizeOf(settings)) / size) };
+    const asOne: Row = {
+      name: `${slower}, and the small files at that rate`,
+      unit: 's',
+      values: valuesOf(rows, slower).map((each) => (each * sizeOf(settings)) / size),
+    };
     const all = [...rows, asOne];
-    const rates = rows.map((row): Row => ({ ...row, unit: 'MB/s', values: row.values.map((each) => (row.name === wholeVerify ? sizeOf(settings) : size) / each / 1e6) }));
+    const rates = rows.map((row): Row => ({
+      ...row,
+      unit: 'MB/s',
+      values: row.values.map((each) => (row.name === wholeVerify ? sizeOf(settings) : size) / each / 1e6),
+    }));
     const goals = [ratio(all, wholeVerify, asOne.name, atLeast), ratio(all, bigVerify, slower, atLeast)];
-    return { scenario: name, rows: [...all, ...rates], goals, note: `sendall read back from: ${/"verified":"(\w+)"/.exec(said)?.[1] ?? 'unknown'}` };
+    return {
+      scenario: name,
+      rows: [...all, ...rates],
+      goals,
+      note: `sendall read back from: ${/"verified":"(\w+)"/.exec(said)?.[1] ?? 'unknown'}`,
+    };
   },
 };
 
-const valuesOf = (rows: readonly Row[], name: string): readonly number[] => rows.find((row) => row.name === name)?.values ?? [];
+const valuesOf = (rows: readonly Row[], name: string): readonly number[] =>
+  rows.find((row) => row.name === name)?.values ?? [];
 const seconds = (rows: readonly Row[], name: string): number => median(valuesOf(rows, name));
 
 function hashAsMuch(size: number): string {
@@ -77,7 +98,12 @@ export const backupRestore: Scenario = {
     const keepers = backupPeers(settings.say).filter((peer) => peer.name !== backupSession);
     const restorers: Peer[] = [];
     for (const peer of keepers) restorers.push(restoring(peer, await keep(settings, name, source, peer)));
-    const rows = await contest(settings, name, { peers: [sendallHere, ...restorers], source, size: sizeOf(settings), reps: settings.reps });
+    const rows = await contest(settings, name, {
+      peers: [sendallHere, ...restorers],
+      source,
+      size: sizeOf(settings),
+      reps: settings.reps,
+    });
     return { scenario: name, rows, goals: [ratio(rows, `${backupHere}: restore`, backupHere, 1)] };
   },
 };

@@ -1,12 +1,31 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { backupHere, backupPeers, backupSession, durability, linkDest, sendallSession, type BackupPeer } from '../backup-peers';
+import {
+  backupHere,
+  backupPeers,
+  backupSession,
+  durability,
+  linkDest,
+  sendallSession,
+  type BackupPeer,
+} from '../backup-peers';
 import { run } from '../command';
 import { median, type Contest, type Row } from '../contest';
 import { rsyncPeer } from '../peers';
 import { parseSent } from '../sendall';
 import { changeHundredth, insertMiddle, makeFile, makeTree } from '../sources';
-import { age, contest, from, mebi, ratio, type Amounts, type Goal, type Outcome, type Scenario, type Settings } from './settings';
+import {
+  age,
+  contest,
+  from,
+  mebi,
+  ratio,
+  type Amounts,
+  type Goal,
+  type Outcome,
+  type Scenario,
+  type Settings,
+} from './settings';
 import { counted, rsyncSent } from './update';
 
 /** What a backup scenario backs up: a big file and many small ones. */
@@ -20,7 +39,10 @@ export async function makeSource(settings: Settings, name: string): Promise<stri
 export const sizeOf = ({ size, files }: Amounts): number => size + files * 4096;
 
 /** Real files, as they come: what this project is built with. */
-async function makeRealSource(settings: Settings, name: string): Promise<{ readonly source: string; readonly size: number }> {
+async function makeRealSource(
+  settings: Settings,
+  name: string,
+): Promise<{ readonly source: string; readonly size: number }> {
   const source = join(await from(settings, name), 'node_modules');
   await run('cp', ['-a', await realpath(join(__dirname, '..', '..', 'node_modules')), source]);
   const [kibibytes] = (await run('du', ['-sk', source])).split('\t');
@@ -57,11 +79,21 @@ export const backupAgain: Scenario = {
 const ofReal = ', node_modules';
 
 /** One contest on what was made for it, another one on real files. */
-async function both(settings: Settings, name: string, change?: (source: string) => NonNullable<Contest['change']>): Promise<{ made: Row[]; real: Row[] }> {
+async function both(
+  settings: Settings,
+  name: string,
+  change?: (source: string) => NonNullable<Contest['change']>,
+): Promise<{ made: Row[]; real: Row[] }> {
   const { reps } = settings;
   const peers = backupPeers(settings.say);
   const measure = (called: string, source: string, size: number): Promise<Row[]> =>
-    contest(settings, called, { peers, source, size, reps, ...(change === undefined ? {} : { change: change(source) }) });
+    contest(settings, called, {
+      peers,
+      source,
+      size,
+      reps,
+      ...(change === undefined ? {} : { change: change(source) }),
+    });
   const made = await measure(name, await makeSource(settings, name), sizeOf(settings));
   settings.say('  node_modules:');
   const called = join(name, 'real');
@@ -72,7 +104,9 @@ async function both(settings: Settings, name: string, change?: (source: string) 
 
 /** Compared with whichever of the others was the fastest. */
 function toFastest(rows: readonly Row[], ours: string, of = ''): Goal {
-  const others = rows.filter(({ name, values }) => ![backupHere, backupSession].some((own) => name === own + of) && values.length > 0);
+  const others = rows.filter(
+    ({ name, values }) => ![backupHere, backupSession].some((own) => name === own + of) && values.length > 0,
+  );
   const [fastest] = others.sort((one, other) => median(one.values) - median(other.values));
   return ratio(rows, ours + of, fastest?.name ?? 'no other', 1);
 }
@@ -87,9 +121,26 @@ export const backupInsert: Scenario = {
     const theirs = servers.rsyncd === undefined ? [] : [counted(rsyncPeer(servers.rsyncd), rsyncSent)];
     const others = backupPeers(settings.say).filter(({ name }: BackupPeer) => name !== backupSession);
     const change = (): Promise<void> => insertMiddle(source, mebi).then(age);
-    const rows = await contest(settings, 'backup-insert', { peers: [ours, ...theirs, ...others], source, size, reps, change });
-    const wire = [ours, ...theirs].map(({ name, sent }): Row => ({ name: `${name}, on the wire`, unit: 'KiB', values: sent.slice(1).map((bytes) => bytes / 1024) }));
-    const goals = [{ name: `${backupSession}, on the wire`, unit: 'KiB', value: median(wire[0]?.values ?? []), limit: 6 * 1024 } as const];
+    const rows = await contest(settings, 'backup-insert', {
+      peers: [ours, ...theirs, ...others],
+      source,
+      size,
+      reps,
+      change,
+    });
+    const wire = [ours, ...theirs].map(({ name, sent }): Row => ({
+      name: `${name}, on the wire`,
+      unit: 'KiB',
+      values: sent.slice(1).map((bytes) => bytes / 1024),
+    }));
+    const goals = [
+      {
+        name: `${backupSession}, on the wire`,
+        unit: 'KiB',
+        value: median(wire[0]?.values ?? []),
+        limit: 6 * 1024,
+      } as const,
+    ];
     return { scenario: 'backup-insert', rows: [...rows, ...wire], goals };
   },
 };

@@ -33,7 +33,8 @@ export const crowd: Scenario = {
       { name: 'receiver of all', unit: 'MiB', values: [peak()] },
     ];
     settings.say(`  ${receipts} of ${files.length} verified`);
-    if (receipts === files.length) for (const { name } of files) await sameBytes(join(directory, name), join(place, name));
+    if (receipts === files.length)
+      for (const { name } of files) await sameBytes(join(directory, name), join(place, name));
     const goals: Goal[] = [
       { name: 'receiver of all', unit: 'MiB', value: peak(), limit: 256 },
       { name: 'files without a receipt', unit: 'lost', value: files.length - receipts, limit: 0 },

@@ -8,7 +8,9 @@ import { from, mebi, type Goal, type Outcome, type Scenario, type Settings } fro
 
 const limit = 160;
 
-/** The peak resident memory of both sides on the plain wire, for a file, and for a sparse one of eight times its size. */
+/**
+ * The peak resident memory of both sides on the plain wire, for a file, and for a sparse one of eight times its size.
+ */
 export const memory: Scenario = {
   space: ({ size }) => 10 * size,
   async run(settings: Settings): Promise<Outcome> {
@@ -18,13 +20,20 @@ export const memory: Scenario = {
     const plain = ({ target }: RunningReceiver): string => target;
     const rows = [
       ...(await peaks(settings, 'memory', { what: `${settings.size / mebi} MiB`, source: big, target: plain })),
-      ...(await peaks(settings, 'memory', { what: `${(8 * settings.size) / mebi} MiB`, source: bigger, target: plain })),
+      ...(await peaks(settings, 'memory', {
+        what: `${(8 * settings.size) / mebi} MiB`,
+        source: bigger,
+        target: plain,
+      })),
     ];
     return { scenario: 'memory', rows, goals: goals(rows) };
   },
 };
 
-/** The same in a session, for a file and for five times the files of the tree, 1 KiB each, over one connection and over sixteen. */
+/**
+ * The same in a session, for a file and for five times the files of the tree, 1 KiB each, over one connection and over
+ * sixteen.
+ */
 export const sessionMemory: Scenario = {
   manyFiles: true,
   space: ({ size, files }) => 3 * size + 3 * 5 * files * 4096,
@@ -39,7 +48,14 @@ export const sessionMemory: Scenario = {
     for (const connections of [1, 16]) {
       for (const { what, source } of sources) {
         const over = `${what}, ${connections} connection${connections === 1 ? '' : 's'}`;
-        rows.push(...(await peaks(settings, 'session-memory', { what: over, source, target: ({ ticket }) => ticket, connections })));
+        rows.push(
+          ...(await peaks(settings, 'session-memory', {
+            what: over,
+            source,
+            target: ({ ticket }) => ticket,
+            connections,
+          })),
+        );
       }
     }
     return { scenario: 'session-memory', rows, goals: goals(rows) };
@@ -53,8 +69,14 @@ interface Watched {
   readonly connections?: number;
 }
 
-/** The peaks of both sides of one transfer, whose bytes are compared. A transfer that fails has no peaks, but a reason. */
-async function peaks(settings: Settings, scenario: string, { what, source, target, connections }: Watched): Promise<Row[]> {
+/**
+ * The peaks of both sides of one transfer, whose bytes are compared. A transfer that fails has no peaks, but a reason.
+ */
+async function peaks(
+  settings: Settings,
+  scenario: string,
+  { what, source, target, connections }: Watched,
+): Promise<Row[]> {
   const place = join(settings.directory, scenario, `to-${what.replaceAll(/\W+/g, '-')}`);
   await mkdir(place, { mode: 0o700 });
   const receiver = await startReceiver(place);

@@ -13,11 +13,19 @@ export const file: Scenario = {
     const peers = filePeers(settings.servers, cacheOf(settings));
     const rows = await contest(settings, 'file', { peers, source, size: settings.size, reps: settings.reps });
     const goals = [ratio(rows, cold, careful, 0.75), ratio(rows, cached, scp, 0.55)];
-    return { scenario: 'file', rows, goals, note: await readBackFrom(settings, 'file', source, ({ target }) => target) };
+    return {
+      scenario: 'file',
+      rows,
+      goals,
+      note: await readBackFrom(settings, 'file', source, ({ target }) => target),
+    };
   },
 };
 
-/** A file of one byte, to a receiver that is already running: what starting and stopping costs. Cheap, so it is done more often. */
+/**
+ * A file of one byte, to a receiver that is already running: what starting and stopping costs. Cheap, so it is done
+ * more often.
+ */
 export const tiny: Scenario = {
   space: () => 0,
   async run(settings: Settings): Promise<Outcome> {
@@ -35,7 +43,12 @@ export const tree: Scenario = {
   async run(settings: Settings): Promise<Outcome> {
     const source = await makeTree(join(await from(settings, 'tree'), 'tree'), settings.files, 4096);
     const peers = smallPeers(settings.servers, cacheOf(settings));
-    const rows = await contest(settings, 'tree', { peers, source, size: 2 * settings.files * 4096, reps: settings.reps });
+    const rows = await contest(settings, 'tree', {
+      peers,
+      source,
+      size: 2 * settings.files * 4096,
+      reps: settings.reps,
+    });
     return { scenario: 'tree', rows, goals: [ratio(rows, cold, scp, 0.5)] };
   },
 };

@@ -11,7 +11,12 @@ export const session: Scenario = {
     const peers = [...sessionPeers(settings.servers), ...otherPeers(settings.servers)];
     const rows = await contest(settings, 'session', { peers, source, size: settings.size, reps: settings.reps });
     const goals = [ratio(rows, ours, daemon, 0.8), ratio(rows, ours, scp, 0.4)];
-    return { scenario: 'session', rows, goals, note: await readBackFrom(settings, 'session', source, ({ ticket }) => ticket) };
+    return {
+      scenario: 'session',
+      rows,
+      goals,
+      note: await readBackFrom(settings, 'session', source, ({ ticket }) => ticket),
+    };
   },
 };
 
@@ -22,7 +27,12 @@ export const sessionTree: Scenario = {
   async run(settings: Settings): Promise<Outcome> {
     const source = await makeTree(join(await from(settings, 'session-tree'), 'tree'), settings.files, 4096);
     const peers = sessionPeers(settings.servers);
-    const rows = await contest(settings, 'session-tree', { peers, source, size: 2 * settings.files * 4096, reps: settings.reps });
+    const rows = await contest(settings, 'session-tree', {
+      peers,
+      source,
+      size: 2 * settings.files * 4096,
+      reps: settings.reps,
+    });
     const goals = [ratio(rows, ours, daemonSynced, 1.5), ratio(rows, ours, scp, 0.15)];
     return { scenario: 'session-tree', rows, goals, note: `The aim is 1.0 of ${daemonSynced}; 1.5 is the limit.` };
   },

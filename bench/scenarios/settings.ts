@@ -58,7 +58,11 @@ export function ratio(rows: readonly Row[], ours: string, theirs: string, limit:
 /** The digest cache believes only in files that were left alone for a while, as most are. */
 export const age = (): Promise<void> => sleep(2500);
 
-export async function contest(settings: Settings, name: string, contestants: Omit<Contest, 'directory' | 'say'>): Promise<Row[]> {
+export async function contest(
+  settings: Settings,
+  name: string,
+  contestants: Omit<Contest, 'directory' | 'say'>,
+): Promise<Row[]> {
   await age();
   return compete({ ...contestants, directory: join(settings.directory, name, 'to'), say: settings.say });
 }
@@ -70,8 +74,15 @@ export async function from(settings: Settings, name: string): Promise<string> {
   return directory;
 }
 
-/** How far sendall's reading back goes on this disk: the figures mean something else if it is only to the page cache. */
-export async function readBackFrom(settings: Settings, name: string, source: string, target: (receiver: RunningReceiver) => string): Promise<string> {
+/**
+ * How far sendall's reading back goes on this disk: the figures mean something else if it is only to the page cache.
+ */
+export async function readBackFrom(
+  settings: Settings,
+  name: string,
+  source: string,
+  target: (receiver: RunningReceiver) => string,
+): Promise<string> {
   const place = join(settings.directory, name, 'to', 'once-more');
   await mkdir(place, { mode: 0o700, recursive: true });
   const receiver = await startReceiver(place);

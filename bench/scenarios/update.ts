@@ -21,7 +21,13 @@ export const sessionAgain: Scenario = {
     };
     const rows = await contest(settings, 'session-again', { peers, source, size, reps, change });
     settings.say('  nothing changed:');
-    const unchanged = await contest(settings, 'session-again', { peers, source, size, reps, change: () => Promise.resolve() });
+    const unchanged = await contest(settings, 'session-again', {
+      peers,
+      source,
+      size,
+      reps,
+      change: () => Promise.resolve(),
+    });
     const goals = [ratio(rows, session, daemon, 1)];
     const all = [...rows, ...unchanged.map((row): Row => ({ ...row, name: `${row.name}, nothing changed` }))];
     return { scenario: 'session-again', rows: all, goals };
@@ -35,14 +41,23 @@ export const sessionInplace: Scenario = {
     const { size, reps, servers } = settings;
     const source = await makeFile(join(await from(settings, 'session-inplace'), 'big'), size);
     const ours = counted(sessionPeer({ replace: true }), (said) => parseSent(said).bytesOnWire);
-    const theirs = servers.rsyncd === undefined ? [] : [rsyncPeer(servers.rsyncd), rsyncPeer(servers.rsyncd, undefined, ['--inplace'])];
+    const theirs =
+      servers.rsyncd === undefined
+        ? []
+        : [rsyncPeer(servers.rsyncd), rsyncPeer(servers.rsyncd, undefined, ['--inplace'])];
     const rsync = theirs.map((peer) => counted(peer, rsyncSent));
     const peers = [ours, ...rsync];
     const change = (): Promise<void> => overwriteMiddle(source, mebi).then(age);
     const rows = await contest(settings, 'session-inplace', { peers, source, size, reps, change });
-    const wire = peers.map(({ name, sent }): Row => ({ name: `${name}, on the wire`, unit: 'KiB', values: sent.slice(1).map((bytes) => bytes / 1024) }));
+    const wire = peers.map(({ name, sent }): Row => ({
+      name: `${name}, on the wire`,
+      unit: 'KiB',
+      values: sent.slice(1).map((bytes) => bytes / 1024),
+    }));
     const limit = 3 * 1024 + 64; // three segments of 1 MiB, and what is said about them
-    const goals = [{ name: `${session}, on the wire`, unit: 'KiB', value: median(wire[0]?.values ?? []), limit } as const];
+    const goals = [
+      { name: `${session}, on the wire`, unit: 'KiB', value: median(wire[0]?.values ?? []), limit } as const,
+    ];
     return { scenario: 'session-inplace', rows: [...rows, ...wire], goals };
   },
 };

@@ -6,16 +6,32 @@ import { startRsyncd } from '../rsyncd';
 import { makeFile } from '../sources';
 import { startSshd } from '../sshd';
 import { atBest, makeNetwork, type Link, type Network } from '../wan/network';
-import { contest, from, mebi, ratio, type Amounts, type Goal, type Outcome, type Scenario, type Settings } from './settings';
+import {
+  contest,
+  from,
+  mebi,
+  ratio,
+  type Amounts,
+  type Goal,
+  type Outcome,
+  type Scenario,
+  type Settings,
+} from './settings';
 
 const linkAlone = 'the link alone, computed';
 const eight = 'eight bare TCP streams';
 
-/** A long fat link that loses nothing but what its queue cannot hold: at least 80 % of its rate, start and end included. */
-export const wan50 = over('wan50', { roundTrip: 50, rate: 1000, loss: 0 }, (rows) => [ratio(rows, session, linkAlone, 1.25)]);
+/**
+ * A long fat link that loses nothing but what its queue cannot hold: at least 80 % of its rate, start and end included.
+ */
+export const wan50 = over('wan50', { roundTrip: 50, rate: 1000, loss: 0 }, (rows) => [
+  ratio(rows, session, linkAlone, 1.25),
+]);
 
 /** A longer one that loses packets. */
-export const wan100 = over('wan100', { roundTrip: 100, rate: 500, loss: 0.1 }, (rows) => [ratio(rows, session, eight, 1.15)]);
+export const wan100 = over('wan100', { roundTrip: 100, rate: 500, loss: 0.1 }, (rows) => [
+  ratio(rows, session, eight, 1.15),
+]);
 
 const sizeOf = ({ size }: Amounts): number => Math.min(size, 512 * mebi);
 
@@ -51,7 +67,13 @@ function over(name: string, link: Link, goals: (rows: readonly Row[]) => Goal[])
 }
 
 /** Those with one connection only are for links without loss: over others they would take a quarter of an hour. */
-async function wanPeers(settings: Settings, directory: string, network: Network, link: Link, servers: Server[]): Promise<Peer[]> {
+async function wanPeers(
+  settings: Settings,
+  directory: string,
+  network: Network,
+  link: Link,
+  servers: Server[],
+): Promise<Peer[]> {
   const { near, far, streams } = network;
   const port = await freePort();
   servers.push(await serve(streams, ['take', far.host, String(port)], port, far));
@@ -60,9 +82,16 @@ async function wanPeers(settings: Settings, directory: string, network: Network,
     check: nothing,
     send: (source) => run(streams, ['send', far.host, String(port), source, '8'], { at: near }),
   };
-  const peers = [sessionPeer({ near, far }), sessionPeer({ name: `${session}, 8 connections`, connections: 8, near, far }), bare];
+  const peers = [
+    sessionPeer({ near, far }),
+    sessionPeer({ name: `${session}, 8 connections`, connections: 8, near, far }),
+    bare,
+  ];
   if (link.loss > 0) return peers;
-  const [rsyncd, sshd] = [await startRsyncd(directory, settings.say, far), await startSshd(directory, settings.say, far)];
+  const [rsyncd, sshd] = [
+    await startRsyncd(directory, settings.say, far),
+    await startSshd(directory, settings.say, far),
+  ];
   for (const server of [rsyncd, sshd]) if (server !== undefined) servers.push(server);
   if (rsyncd !== undefined) peers.push(rsyncPeer(rsyncd, near));
   if (sshd !== undefined) peers.push(scpPeer(sshd, near));

@@ -33,7 +33,10 @@ const ends = [
   { side: 'far', own: '198.18.0.2', other: '198.18.0.1' },
 ] as const;
 
-/** The least seconds that `size` bytes take over a link, TCP's headers in each packet of 1500 bytes included, and nothing else. */
+/**
+ * The least seconds that `size` bytes take over a link, TCP's headers in each packet of 1500 bytes included, and
+ * nothing else.
+ */
 export function atBest({ rate }: Link, size: number): number {
   const [payload, packet] = [1500 - 52, 1500 + 38];
   return (size * 8 * packet) / payload / (rate * 1e6);
@@ -42,12 +45,21 @@ export function atBest({ rate }: Link, size: number): number {
 /** @throws Error with one sentence about what it takes and is not here. */
 export function checkMachine(): void {
   if (process.getuid?.() !== 0) throw new Error('Only root can make a network namespace.');
-  for (const program of ['ip', 'cc']) if (find(program) === undefined) throw new Error(`The program ${program} is not installed.`);
+  for (const program of ['ip', 'cc'])
+    if (find(program) === undefined) throw new Error(`The program ${program} is not installed.`);
   if (!existsSync('/dev/net/tun')) throw new Error('There is no /dev/net/tun.');
 }
 
-/** Makes two network namespaces and a link between them, programs in `directory`. @throws Error saying what is missing here. */
-export async function makeNetwork(directory: string, link: Link, congestion: string | undefined, say: (text: string) => void): Promise<Network> {
+/**
+ * Makes two network namespaces and a link between them, programs in `directory`. @throws Error saying what is missing
+ * here.
+ */
+export async function makeNetwork(
+  directory: string,
+  link: Link,
+  congestion: string | undefined,
+  say: (text: string) => void,
+): Promise<Network> {
   checkMachine();
   await mkdir(directory, { recursive: true });
   const [emulator, streams] = [await compile(directory, 'link'), await compile(directory, 'streams')];
@@ -58,7 +70,11 @@ export async function makeNetwork(directory: string, link: Link, congestion: str
   process.once('exit', forget); // an interrupted benchmark leaves nothing behind
   try {
     for (const { side } of ends) await run('ip', ['netns', 'add', spaces[side]]);
-    const child = start(here, emulator, [spaces.near, spaces.far, ...[link.roundTrip, link.rate, link.loss].map(String)]);
+    const child = start(here, emulator, [
+      spaces.near,
+      spaces.far,
+      ...[link.roundTrip, link.rate, link.loss].map(String),
+    ]);
     let said = '';
     child.stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
     child.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()));
@@ -66,7 +82,10 @@ export async function makeNetwork(directory: string, link: Link, congestion: str
     await Promise.race([once(child.stdout, 'data'), ended]);
     if (!said.startsWith('ready')) throw new Error(said.trim());
     for (const { side, own, other } of ends) await connect(spaces[side], own, other, congestion, say);
-    const at = ({ side, own }: (typeof ends)[number]): Place => ({ enter: ['ip', 'netns', 'exec', spaces[side]], host: own });
+    const at = ({ side, own }: (typeof ends)[number]): Place => ({
+      enter: ['ip', 'netns', 'exec', spaces[side]],
+      host: own,
+    });
     return {
       near: at(ends[0]),
       far: at(ends[1]),
@@ -90,7 +109,13 @@ export async function makeNetwork(directory: string, link: Link, congestion: str
 }
 
 /** Gives one end its address. What is learned of the path on one run is not kept for the next. */
-async function connect(space: string, own: string, other: string, congestion: string | undefined, say: (text: string) => void): Promise<void> {
+async function connect(
+  space: string,
+  own: string,
+  other: string,
+  congestion: string | undefined,
+  say: (text: string) => void,
+): Promise<void> {
   const ip = (...args: string[]): Promise<string> => run('ip', ['-n', space, ...args]);
   await ip('link', 'set', 'lo', 'up');
   await ip('link', 'set', 'wan0', 'mtu', '1500', 'txqueuelen', '10000', 'up');
@@ -105,7 +130,10 @@ async function connect(space: string, own: string, other: string, congestion: st
   }
 }
 
-/** Ends all that still runs in a namespace, such as the children of a server, which would wait for a dead link; then the namespace. */
+/**
+ * Ends all that still runs in a namespace, such as the children of a server, which would wait for a dead link; then the
+ * namespace.
+ */
 function remove(space: string): void {
   const { stdout } = spawnSync('ip', ['netns', 'pids', space], { encoding: 'utf8' });
   for (const pid of stdout.split('\n').filter((line) => line !== '')) {

@@ -16,11 +16,19 @@ interface AdoptFlags {
 export function describeAdopt(program: Command, shell: Shell): void {
   program
     .command('adopt')
-    .description('Registers snapshots that this receiver has not made: reads them back, and compares them with their manifests.')
+    .description(
+      'Registers snapshots that this receiver has not made: reads them back, and compares them with their manifests.',
+    )
     .usage('DIR [OPTIONS]')
     .argument('<DIR>', 'the receive directory on this machine')
-    .option('--name <NAME>', 'this backup only; if it is registered, also what else lies under its name. Default: all that are not registered')
-    .option('--owner <KEY>', 'whose they are from now on: a key as sendall authorize named it, ticket, or local for this machine')
+    .option(
+      '--name <NAME>',
+      'this backup only; if it is registered, also what else lies under its name. Default: all that are not registered',
+    )
+    .option(
+      '--owner <KEY>',
+      'whose they are from now on: a key as sendall authorize named it, ticket, or local for this machine',
+    )
     .option('--damaged', 'register also what is damaged: it can be restored and verified, and no backup links to it')
     .addHelpText(
       'after',
@@ -37,11 +45,21 @@ snapshots of it; --owner hands it over. What is registered and gone is taken off
     .action(async (directory: string, flags: AdoptFlags) => {
       const { runTransfer } = require('../run') as typeof import('../run');
       const { VerifyView } = require('../verify-view') as typeof import('../verify-view');
-      shell.exit(await runTransfer(shell.settings(), (terminal) => new VerifyView(terminal), (transfer) => adoptAt(directory, flags, transfer)));
+      shell.exit(
+        await runTransfer(
+          shell.settings(),
+          (terminal) => new VerifyView(terminal),
+          (transfer) => adoptAt(directory, flags, transfer),
+        ),
+      );
     });
 }
 
-async function adoptAt(directory: string, { name, owner, damaged = false }: AdoptFlags, { on, terminal, signal }: Transfer): Promise<void> {
+async function adoptAt(
+  directory: string,
+  { name, owner, damaged = false }: AdoptFlags,
+  { on, terminal, signal }: Transfer,
+): Promise<void> {
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { AuthorizedKeys } = load.keys();
   const { adopt } = load.adopt();
@@ -72,7 +90,11 @@ function isAdoptEvent(event: { readonly event: string }): event is AdoptEvent {
 function tell(event: AdoptEvent, terminal: Terminal, keys: readonly Known[]): void {
   switch (event.event) {
     case 'adopted':
-      terminal.result({ style: 'bold', text: 'adopted      ' }, `${event.snapshot}  ${formatCount(event.entries, 'entry', 'entries')}  ${formatSize(event.bytes)}`, event.damaged === true ? { style: 'red', text: '  damaged' } : '');
+      terminal.result(
+        { style: 'bold', text: 'adopted      ' },
+        `${event.snapshot}  ${formatCount(event.entries, 'entry', 'entries')}  ${formatSize(event.bytes)}`,
+        event.damaged === true ? { style: 'red', text: '  damaged' } : '',
+      );
       return;
     case 'not-adopted':
       terminal.result({ style: 'red', text: 'not adopted  ' }, `${event.snapshot}  ${event.reason}`);
@@ -95,7 +117,9 @@ function ownerOf(word: string, keys: readonly Known[]): string {
   const key = keys.find(({ name }) => name === word);
   if (key) return key.id;
   if (word === 'ticket' || word === 'local') return word;
-  throw wrongUsage(`Nobody is authorized as ${word}.`, { hint: 'sendall authorize --list names the keys that there are; besides there are ticket and local.' });
+  throw wrongUsage(`Nobody is authorized as ${word}.`, {
+    hint: 'sendall authorize --list names the keys that there are; besides there are ticket and local.',
+  });
 }
 
 function wordsOf(owner: string, keys: readonly Known[]): string {

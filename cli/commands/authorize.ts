@@ -28,7 +28,9 @@ const ofNewKeys = ['dir', 'rights', 'quota', 'expires', 'address'];
 export function describeAuthorize(program: Command, shell: Shell): void {
   program
     .command('authorize')
-    .description('Lets another machine connect for good: makes a key for it, and prints the ticket that it needs, this once.')
+    .description(
+      'Lets another machine connect for good: makes a key for it, and prints the ticket that it needs, this once.',
+    )
     .usage('NAME [OPTIONS]')
     .argument('[NAME]', 'what to call the machine that the key is for')
     .option('--dir <DIR>', 'where its files go, instead of the directory of the receiver')
@@ -38,10 +40,16 @@ export function describeAuthorize(program: Command, shell: Shell): void {
         .default('write'),
     )
     .option('--quota <SIZE>', 'keep no more than this of its files', parseSize)
-    .option('--expires <WHEN>', 'when the key ends: a day as 2027-01-31, a time as 2027-01-31T18:00, or a span as 90d', (text) => parseExpiry(text))
+    .option(
+      '--expires <WHEN>',
+      'when the key ends: a day as 2027-01-31, a time as 2027-01-31T18:00, or a span as 90d',
+      (text) => parseExpiry(text),
+    )
     .option('--address <HOST:PORT>', 'where it finds this machine; default: the first address here, and port 8898')
     .addOption(new Option('--list', 'show who may connect').conflicts(['remove', ...ofNewKeys]))
-    .addOption(new Option('--remove <NAME>', 'take a key away: from now on it opens no connection').conflicts(ofNewKeys))
+    .addOption(
+      new Option('--remove <NAME>', 'take a key away: from now on it opens no connection').conflicts(ofNewKeys),
+    )
     .addHelpText(
       'after',
       `
@@ -55,13 +63,17 @@ Examples:
       const { Terminal } = require('../terminal') as typeof import('../terminal');
       const terminal = new Terminal(shell.settings());
       if (flags.list !== true && flags.remove === undefined) return authorize(name, flags, terminal);
-      if (name !== undefined) throw wrongUsage('There is a NAME too many.', { hint: 'It is sendall authorize NAME, --list, or --remove NAME.' });
+      if (name !== undefined)
+        throw wrongUsage('There is a NAME too many.', {
+          hint: 'It is sendall authorize NAME, --list, or --remove NAME.',
+        });
       return flags.remove === undefined ? list(terminal) : remove(flags.remove, terminal);
     });
 }
 
 async function authorize(name: string | undefined, flags: AuthorizeFlags, terminal: Terminal): Promise<void> {
-  if (name === undefined) throw wrongUsage('The name is missing.', { hint: 'For whom is the key? sendall authorize NAME' });
+  if (name === undefined)
+    throw wrongUsage('The name is missing.', { hint: 'For whom is the key? sendall authorize NAME' });
   const { formatTicket, load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { AuthorizedKeys } = load.keys();
   const address = reachable(flags.address);
@@ -106,8 +118,11 @@ function reachable(text: string | undefined): Address {
   const { defaultPort, ownHost, parseAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
   if (text === undefined) return { kind: 'tcp', host: ownHost(), port: defaultPort };
   const address = parseAddress(text);
-  if (address.kind === 'tcp' && address.port !== 0 && address.host !== '::' && address.host !== '0.0.0.0') return address;
-  throw wrongUsage(`"${text}" is not an address that another machine can dial.`, { hint: 'It looks like backup.example.org:8898.' });
+  if (address.kind === 'tcp' && address.port !== 0 && address.host !== '::' && address.host !== '0.0.0.0')
+    return address;
+  throw wrongUsage(`"${text}" is not an address that another machine can dial.`, {
+    hint: 'It looks like backup.example.org:8898.',
+  });
 }
 
 /** Everything about a key that may be known. */
@@ -116,13 +131,25 @@ function described({ name, rights, directory, quota, expires, id }: Authorizatio
 }
 
 function words({ name, rights, directory, quota, expires }: Authorization): string {
-  const until = expires === undefined ? [] : [`${expires <= new Date() ? 'expired' : 'expires'} ${expires.toISOString().replace(/\.\d+Z$/, 'Z')}`];
-  return [name, rights, ...(directory === undefined ? [] : [directory]), ...(quota === undefined ? [] : [formatSize(quota)]), ...until].join('  ');
+  const until =
+    expires === undefined
+      ? []
+      : [`${expires <= new Date() ? 'expired' : 'expires'} ${expires.toISOString().replace(/\.\d+Z$/, 'Z')}`];
+  return [
+    name,
+    rights,
+    ...(directory === undefined ? [] : [directory]),
+    ...(quota === undefined ? [] : [formatSize(quota)]),
+    ...until,
+  ].join('  ');
 }
 
 /** What the other machine might call this one. */
 function ownName(): string {
-  const name = (hostname().split('.')[0] ?? '').replace(/[^\w-]+/g, '-').replace(/^-+/, '').slice(0, 64);
+  const name = (hostname().split('.')[0] ?? '')
+    .replace(/[^\w-]+/g, '-')
+    .replace(/^-+/, '')
+    .slice(0, 64);
   return name === '' ? 'receiver' : name;
 }
 

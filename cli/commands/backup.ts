@@ -25,14 +25,34 @@ export function describeBackup(program: Command, shell: Shell): void {
     .command('backup')
     .description('Makes one verified snapshot of files and directories: plain files, which sha256sum -c can check.')
     .usage('PATH... TARGET --name NAME [OPTIONS]')
-    .argument('[PATH...]', 'files and directories; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, or a directory of this machine')
+    .argument(
+      '[PATH...]',
+      'files and directories; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, or a directory of this machine',
+    )
     .requiredOption('--name <NAME>', 'what the backup is called; its snapshots are NAME/2026-11-20T101233Z')
-    .option('--checksum', 'read every file, also where size and times say that it has not changed, and tell of those that have')
-    .addOption(new Option('--digest <WHAT>', 'what SHA256SUMS, MD5SUMS or B3SUMS is made of; by default sha256').choices(['sha256', 'md5', 'blake3']))
-    .option('--exclude <PATTERN>', 'leave out what matches; may be given several times, and .sendallignore files do the same', append)
+    .option(
+      '--checksum',
+      'read every file, also where size and times say that it has not changed, and tell of those that have',
+    )
+    .addOption(
+      new Option('--digest <WHAT>', 'what SHA256SUMS, MD5SUMS or B3SUMS is made of; by default sha256').choices([
+        'sha256',
+        'md5',
+        'blake3',
+      ]),
+    )
+    .option(
+      '--exclude <PATTERN>',
+      'leave out what matches; may be given several times, and .sendallignore files do the same',
+      append,
+    )
     .option('--connections <N>', 'how many connections to use at once: 1 to 64, or auto', parseConnections, 'auto')
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
-    .option('--retry-for <DURATION>', 'how long to go on trying when the connection is lost: 30s, 5min, 2h', parseDuration)
+    .option(
+      '--retry-for <DURATION>',
+      'how long to go on trying when the connection is lost: 30s, 5min, 2h',
+      parseDuration,
+    )
     .addHelpText(
       'after',
       `
@@ -58,7 +78,13 @@ Examples:
           async ({ on, signal, terminal }) => {
             await backup({ ...options, on, signal });
             // For whoever repairs it one day; who cannot have it noted says it then.
-            await new BackedUp().remember(options.name, options.paths).catch((error: unknown) => terminal.say(`What was backed up is not noted for a repair: ${error instanceof Error ? error.message : String(error)}`));
+            await new BackedUp()
+              .remember(options.name, options.paths)
+              .catch((error: unknown) =>
+                terminal.say(
+                  `What was backed up is not noted for a repair: ${error instanceof Error ? error.message : String(error)}`,
+                ),
+              );
           },
         ),
       );
@@ -85,11 +111,17 @@ async function backupOptions(words: readonly string[], flags: BackupFlags): Prom
 async function split(words: readonly string[]): Promise<Pick<BackupOptions, 'paths' | 'target' | 'directory'>> {
   const last = words.at(-1) ?? '';
   const named = await resolveTarget(last);
-  if (named?.kind === 'plain') throw wrongUsage('The plain wire carries no backups.', { hint: 'Take the ticket that sendall receive prints, a peer, or a directory.' });
+  if (named?.kind === 'plain')
+    throw wrongUsage('The plain wire carries no backups.', {
+      hint: 'Take the ticket that sendall receive prints, a peer, or a directory.',
+    });
   if (named) return { paths: words.slice(0, -1), target: named.ticket };
   const mayBeDirectory = !hasTicketInEnvironment() && words.length > 1;
-  if (mayBeDirectory && statSync(last, { throwIfNoEntry: false })?.isDirectory() === true) return { paths: words.slice(0, -1), directory: last };
+  if (mayBeDirectory && statSync(last, { throwIfNoEntry: false })?.isDirectory() === true)
+    return { paths: words.slice(0, -1), directory: last };
   const { paths, target } = await splitTarget(words);
   if (target?.kind === 'ticket') return { paths, target: target.ticket };
-  throw wrongUsage('The target is missing.', { hint: 'It comes last: a ticket, the name of a peer, or a directory that exists.' });
+  throw wrongUsage('The target is missing.', {
+    hint: 'It comes last: a ticket, the name of a peer, or a directory that exists.',
+  });
 }

@@ -28,7 +28,10 @@ Examples:
     .description('Gives the machine that made a ticket a name. The ticket is asked for, unseen, unless it is given.')
     .usage('NAME [TICKET]')
     .argument('<NAME>', 'what to call it')
-    .argument('[TICKET]', 'sendall://… as sendall authorize printed it, or @FILE for a file with it; default: SENDALL_TICKET, or ask')
+    .argument(
+      '[TICKET]',
+      'sendall://… as sendall authorize printed it, or @FILE for a file with it; default: SENDALL_TICKET, or ask',
+    )
     .addHelpText(
       'after',
       `

@@ -22,7 +22,9 @@ interface PruneFlags {
 export function describePrune(program: Command, shell: Shell): void {
   program
     .command('prune')
-    .description('Removes the snapshots that no --keep option keeps. Never the newest one of a backup, nor one whose manifest is damaged.')
+    .description(
+      'Removes the snapshots that no --keep option keeps. Never the newest one of a backup, nor one whose manifest is damaged.',
+    )
     .usage('DIR|TARGET --keep-… [OPTIONS]')
     .argument('<DIR|TARGET>', placeArgument)
     .option('--name <NAME>', 'of this backup only; default: of each one')
@@ -30,7 +32,11 @@ export function describePrune(program: Command, shell: Shell): void {
     .option('--keep-daily <N>', 'keep the newest of each of the last N days that have a snapshot, in UTC', parseCount)
     .option('--keep-weekly <N>', 'keep the newest of each of the last N weeks, from Monday to Sunday', parseCount)
     .option('--keep-monthly <N>', 'keep the newest of each of the last N months', parseCount)
-    .option('--keep-within <DURATION>', 'keep all that are not older than this before the newest: 36h, 30d, 8w, 1y', parseSpan)
+    .option(
+      '--keep-within <DURATION>',
+      'keep all that are not older than this before the newest: 36h, 30d, 8w, 1y',
+      parseSpan,
+    )
     .option('--dry-run', 'tell what would be done, and remove nothing')
     .addHelpText(
       'after',
@@ -50,7 +56,12 @@ are not touched. On another machine it takes a key with the right admin.`,
     });
 }
 
-async function pruneAt(place: SnapshotPlace, keep: KeepRules, { name, dryRun = false }: PruneFlags, { on, terminal, signal }: Transfer): Promise<void> {
+async function pruneAt(
+  place: SnapshotPlace,
+  keep: KeepRules,
+  { name, dryRun = false }: PruneFlags,
+  { on, terminal, signal }: Transfer,
+): Promise<void> {
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { prune } = load.snapshots();
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
@@ -80,17 +91,25 @@ class PruneWords {
   show(event: Exclude<PruneEvent, { event: 'failed' }>): void {
     this.count[event.event] += 1;
     if (event.event === 'kept') {
-      this.terminal.result(this.dryRun ? 'would keep    ' : 'kept     ', `${event.snapshot}  ${event.reasons.join(', ')}`);
+      this.terminal.result(
+        this.dryRun ? 'would keep    ' : 'kept     ',
+        `${event.snapshot}  ${event.reasons.join(', ')}`,
+      );
       return;
     }
     this.freed += event.freed_bytes;
-    this.terminal.result({ style: 'bold', text: this.dryRun ? 'would remove  ' : 'removed  ' }, `${event.snapshot}  ${formatSize(event.freed_bytes)} freed`);
+    this.terminal.result(
+      { style: 'bold', text: this.dryRun ? 'would remove  ' : 'removed  ' },
+      `${event.snapshot}  ${formatSize(event.freed_bytes)} freed`,
+    );
   }
 
   sumUp(): void {
     const { kept, removed } = this.count;
     if (kept + removed === 0) return;
-    this.terminal.say(`${formatCount(removed, 'snapshot')} ${this.dryRun ? 'would be removed' : 'removed'}, ${formatSize(this.freed)} freed; ${formatCount(kept, 'snapshot')} kept`);
+    this.terminal.say(
+      `${formatCount(removed, 'snapshot')} ${this.dryRun ? 'would be removed' : 'removed'}, ${formatSize(this.freed)} freed; ${formatCount(kept, 'snapshot')} kept`,
+    );
   }
 }
 
@@ -105,10 +124,18 @@ function complaints(terminal: Terminal): Audience {
 
 /** Throws `usage` where there is no rule. */
 function rulesOf({ keepLast, keepDaily, keepWeekly, keepMonthly, keepWithin }: PruneFlags): KeepRules {
-  const given = Object.entries({ last: keepLast, daily: keepDaily, weekly: keepWeekly, monthly: keepMonthly, within: keepWithin });
+  const given = Object.entries({
+    last: keepLast,
+    daily: keepDaily,
+    weekly: keepWeekly,
+    monthly: keepMonthly,
+    within: keepWithin,
+  });
   const rules = given.filter(([, value]) => value !== undefined);
   if (rules.length > 0) return Object.fromEntries(rules);
-  throw wrongUsage('Nothing says which snapshots to keep.', { hint: 'For instance --keep-last 7, or --keep-daily 14 --keep-weekly 8.' });
+  throw wrongUsage('Nothing says which snapshots to keep.', {
+    hint: 'For instance --keep-last 7, or --keep-daily 14 --keep-weekly 8.',
+  });
 }
 
 function parseCount(text: string): number {

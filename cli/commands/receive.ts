@@ -36,29 +36,62 @@ const longestHookTimeout = 20 * 86_400_000; // a timer takes a little more
 export function describeReceive(program: Command, shell: Shell): void {
   program
     .command('receive')
-    .description('Receives files into a directory, until it is stopped. A file appears there once it is whole and verified.')
+    .description(
+      'Receives files into a directory, until it is stopped. A file appears there once it is whole and verified.',
+    )
     .usage('[DIR] [OPTIONS]')
     .argument('[DIR]', 'where to; made where it is missing', '.')
-    .addOption(new Option('--listen <ADDRESS>', 'HOST:PORT, a port alone, or unix:PATH; default [::]:8898, port 0 takes a free one').conflicts('from'))
-    .option('--once', 'exit after the first transfer, with its exit code')
-    .option('--from <TICKET>', 'dial a sender that listens, instead of listening: its ticket, @FILE with one, a peer, tcp://HOST:PORT or unix:PATH')
-    .option('--retry-for <DURATION>', 'with --from: how long to go on trying when the connection is lost: 30s, 5min, 2h', parseDuration)
     .addOption(
-      new Option('--if-exists <WHAT>', 'what to do if something else has the name already; the same content again is always fine')
+      new Option(
+        '--listen <ADDRESS>',
+        'HOST:PORT, a port alone, or unix:PATH; default [::]:8898, port 0 takes a free one',
+      ).conflicts('from'),
+    )
+    .option('--once', 'exit after the first transfer, with its exit code')
+    .option(
+      '--from <TICKET>',
+      'dial a sender that listens, instead of listening: its ticket, @FILE with one, a peer, tcp://HOST:PORT or unix:PATH',
+    )
+    .option(
+      '--retry-for <DURATION>',
+      'with --from: how long to go on trying when the connection is lost: 30s, 5min, 2h',
+      parseDuration,
+    )
+    .addOption(
+      new Option(
+        '--if-exists <WHAT>',
+        'what to do if something else has the name already; the same content again is always fine',
+      )
         .choices(['refuse', 'skip', 'rename', 'replace'])
         .default('refuse'),
     )
-    .option('--insecure-plain', 'allow unencrypted connections from and to other machines, and from other users of this one')
-    .addOption(new Option('--no-plain', 'take nothing without a ticket or a key, not from this machine either').conflicts('insecurePlain'))
+    .option(
+      '--insecure-plain',
+      'allow unencrypted connections from and to other machines, and from other users of this one',
+    )
+    .addOption(
+      new Option('--no-plain', 'take nothing without a ticket or a key, not from this machine either').conflicts(
+        'insecurePlain',
+      ),
+    )
     .option('--allow-hidden', 'take names that start with a dot from the plain wire too')
     .addOption(
-      new Option('--names <WHICH>', 'any: every name that this disk can have; portable: only those that Windows and macOS can have too; default: any in sessions, portable on the plain wire').choices(['any', 'portable']),
+      new Option(
+        '--names <WHICH>',
+        'any: every name that this disk can have; portable: only those that Windows and macOS can have too; default: any in sessions, portable on the plain wire',
+      ).choices(['any', 'portable']),
     )
     .option('--max-size <SIZE>', 'take no file larger than this, for example 10G', parseSize)
     .option('--quota <SIZE>', 'keep no more than this in the directory', parseSize)
-    .option('--on-received <COMMAND>', 'run this, without a shell, for each file and snapshot that is committed; its receipt is on standard input', parseHookCommand)
+    .option(
+      '--on-received <COMMAND>',
+      'run this, without a shell, for each file and snapshot that is committed; its receipt is on standard input',
+      parseHookCommand,
+    )
     .addOption(
-      new Option('--hook-timeout <DURATION>', 'how long one run of that command may take: 30s, 5min, 2h').argParser(parseHookTimeout).default(usualHookTimeout, '5min'),
+      new Option('--hook-timeout <DURATION>', 'how long one run of that command may take: 30s, 5min, 2h')
+        .argParser(parseHookTimeout)
+        .default(usualHookTimeout, '5min'),
     )
     .addHelpText(
       'after',
@@ -83,12 +116,18 @@ both at once).`,
     .action(async (directory: string, flags: ReceiveFlags) => {
       const from = flags.from === undefined ? undefined : await resolveTarget(flags.from);
       if (flags.from !== undefined && from === undefined) {
-        throw wrongUsage(`"${withoutTickets(flags.from)}" is neither a ticket nor the address of a sender.`, { hint: 'It looks like sendall://HOST:PORT/TOKEN, tcp://HOST:PORT or unix:PATH.' });
+        throw wrongUsage(`"${withoutTickets(flags.from)}" is neither a ticket nor the address of a sender.`, {
+          hint: 'It looks like sendall://HOST:PORT/TOKEN, tcp://HOST:PORT or unix:PATH.',
+        });
       }
       makeDirectory(directory);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { ReceiverView } = require('../view') as typeof import('../view');
-      const invitation = { command: 'send FILE', insecurePlain: flags.insecurePlain ?? false, plain: flags.plain } as const;
+      const invitation = {
+        command: 'send FILE',
+        insecurePlain: flags.insecurePlain ?? false,
+        plain: flags.plain,
+      } as const;
       shell.exit(
         await runTransfer(
           shell.settings(),
@@ -114,7 +153,11 @@ function makeDirectory(directory: string): void {
   }
 }
 
-async function receive(options: ReceiverOptions, flags: Omit<ReceiveFlags, 'from'> & { readonly from: Target | undefined }, transfer: Transfer): Promise<void> {
+async function receive(
+  options: ReceiverOptions,
+  flags: Omit<ReceiveFlags, 'from'> & { readonly from: Target | undefined },
+  transfer: Transfer,
+): Promise<void> {
   const { signal } = transfer;
   const { listen, once, from, retryFor } = flags;
   const hooks = hooksOf(flags, transfer);
@@ -126,7 +169,10 @@ async function receive(options: ReceiverOptions, flags: Omit<ReceiveFlags, 'from
   const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on: hooks?.on ?? transfer.on });
   try {
     if (from !== undefined) {
-      await receiver.dial(from.kind === 'ticket' ? from.ticket : from.address, { signal, ...(retryFor === undefined ? {} : { retryFor }) });
+      await receiver.dial(from.kind === 'ticket' ? from.ticket : from.address, {
+        signal,
+        ...(retryFor === undefined ? {} : { retryFor }),
+      });
       return;
     }
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
@@ -139,7 +185,10 @@ async function receive(options: ReceiverOptions, flags: Omit<ReceiveFlags, 'from
 }
 
 /** The transfer's listener with the hooks behind it, and their end; undefined where none are wanted. */
-function hooksOf({ onReceived, hookTimeout }: Pick<ReceiveFlags, 'onReceived' | 'hookTimeout'>, { on, terminal }: Transfer): { readonly on: Listener; readonly ended: () => Promise<void> } | undefined {
+function hooksOf(
+  { onReceived, hookTimeout }: Pick<ReceiveFlags, 'onReceived' | 'hookTimeout'>,
+  { on, terminal }: Transfer,
+): { readonly on: Listener; readonly ended: () => Promise<void> } | undefined {
   if (onReceived === undefined) return undefined;
   const { Hooks } = require('../hooks') as typeof import('../hooks');
   const hooks = new Hooks({
@@ -157,7 +206,8 @@ function hooksOf({ onReceived, hookTimeout }: Pick<ReceiveFlags, 'onReceived' | 
       hooks.note(event);
     },
     ended: async () => {
-      if (hooks.left > 0) terminal.say(`Waiting for the command of --on-received, ${formatCount(hooks.left, 'run')} left.`);
+      if (hooks.left > 0)
+        terminal.say(`Waiting for the command of --on-received, ${formatCount(hooks.left, 'run')} left.`);
       await hooks.close();
     },
   };

@@ -20,20 +20,38 @@ interface RestoreFlags {
 export function describeRestore(program: Command, shell: Shell): void {
   program
     .command('restore')
-    .description('Brings a snapshot back, or some of it, to another place. What is there in the end was read back and is what the manifest says.')
-    .usage('DIR|TARGET SNAPSHOT DEST [PATH...] [OPTIONS]\n       sendall restore DIR SNAPSHOT --drill PERCENT [--scratch DIR]')
+    .description(
+      'Brings a snapshot back, or some of it, to another place. What is there in the end was read back and is what the manifest says.',
+    )
+    .usage(
+      'DIR|TARGET SNAPSHOT DEST [PATH...] [OPTIONS]\n       sendall restore DIR SNAPSHOT --drill PERCENT [--scratch DIR]',
+    )
     .argument('<DIR|TARGET>', placeArgument)
     .argument('<SNAPSHOT>', 'NAME/2026-11-20T101233Z or NAME/latest; sendall snapshots lists them')
     .argument('[DEST]', 'where to; made where it is missing')
     .argument('[PATH...]', 'what of it: files, directories with all that is below, patterns; default: everything')
     .addOption(
-      new Option('--if-exists <WHAT>', 'what to do if something else has the name already; the same content again is always fine')
+      new Option(
+        '--if-exists <WHAT>',
+        'what to do if something else has the name already; the same content again is always fine',
+      )
         .choices(['refuse', 'skip', 'rename', 'replace'])
         .default('refuse'),
     )
-    .option('--drill <PERCENT>', 'restore a random sample to a scratch directory, compare it with the manifest, remove it, and report', parseShare)
-    .option('--scratch <DIR>', 'with --drill: where the scratch directory is made; default: the one for temporary files')
-    .option('--retry-for <DURATION>', 'from another machine: how long to go on trying when the connection is lost: 30s, 5min, 2h', parseDuration)
+    .option(
+      '--drill <PERCENT>',
+      'restore a random sample to a scratch directory, compare it with the manifest, remove it, and report',
+      parseShare,
+    )
+    .option(
+      '--scratch <DIR>',
+      'with --drill: where the scratch directory is made; default: the one for temporary files',
+    )
+    .option(
+      '--retry-for <DURATION>',
+      'from another machine: how long to go on trying when the connection is lost: 30s, 5min, 2h',
+      parseDuration,
+    )
     .addHelpText(
       'after',
       `
@@ -46,14 +64,24 @@ Everything keeps the name that it has in the snapshot, below DEST. In a pattern,
 within a component, and ** is any number of them. What an interrupted restore has brought is
 kept in DEST/.sendall, and the same command goes on with it.`,
     )
-    .action(async (given: string, snapshot: string, destination: string | undefined, paths: string[], flags: RestoreFlags) => {
-      const work = workOf({ place: await snapshotPlace(given), snapshot, destination, paths }, flags);
-      const { runTransfer } = require('../run') as typeof import('../run');
-      const { SenderView } = require('../view') as typeof import('../view');
-      const audience = (terminal: Terminal): Audience =>
-        flags.drill === undefined ? new SenderView(terminal, { command: 'send FILE', insecurePlain: false }) : new DrillView(terminal);
-      shell.exit(await runTransfer(shell.settings(), audience, work));
-    });
+    .action(
+      async (
+        given: string,
+        snapshot: string,
+        destination: string | undefined,
+        paths: string[],
+        flags: RestoreFlags,
+      ) => {
+        const work = workOf({ place: await snapshotPlace(given), snapshot, destination, paths }, flags);
+        const { runTransfer } = require('../run') as typeof import('../run');
+        const { SenderView } = require('../view') as typeof import('../view');
+        const audience = (terminal: Terminal): Audience =>
+          flags.drill === undefined
+            ? new SenderView(terminal, { command: 'send FILE', insecurePlain: false })
+            : new DrillView(terminal);
+        shell.exit(await runTransfer(shell.settings(), audience, work));
+      },
+    );
 }
 
 interface Words {
@@ -63,18 +91,37 @@ interface Words {
   readonly paths: readonly string[];
 }
 
-function workOf({ place, snapshot, destination, paths }: Words, { ifExists, drill: share, scratch, retryFor }: RestoreFlags): (transfer: Transfer) => Promise<void> {
+function workOf(
+  { place, snapshot, destination, paths }: Words,
+  { ifExists, drill: share, scratch, retryFor }: RestoreFlags,
+): (transfer: Transfer) => Promise<void> {
   if (share === undefined) {
-    if (destination === undefined) throw wrongUsage('Where to restore to is missing.', { hint: 'sendall restore DIR|TARGET SNAPSHOT DEST' });
+    if (destination === undefined)
+      throw wrongUsage('Where to restore to is missing.', { hint: 'sendall restore DIR|TARGET SNAPSHOT DEST' });
     if (scratch !== undefined) throw wrongUsage('--scratch is for --drill only.');
     return async ({ on, signal }) => {
       const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
       const { restore } = load.snapshots();
-      await restore({ ...place, snapshot, destination, paths, ifExists, on, signal, ...(retryFor === undefined ? {} : { retryFor }) });
+      await restore({
+        ...place,
+        snapshot,
+        destination,
+        paths,
+        ifExists,
+        on,
+        signal,
+        ...(retryFor === undefined ? {} : { retryFor }),
+      });
     };
   }
-  if (destination !== undefined) throw wrongUsage('A drill restores to a scratch directory, and to no other.', { hint: 'sendall restore DIR SNAPSHOT --drill 1%' });
-  if (!('directory' in place)) throw wrongUsage('A drill is held on the machine that has the snapshots.', { hint: 'sendall restore DIR SNAPSHOT --drill 1%' });
+  if (destination !== undefined)
+    throw wrongUsage('A drill restores to a scratch directory, and to no other.', {
+      hint: 'sendall restore DIR SNAPSHOT --drill 1%',
+    });
+  if (!('directory' in place))
+    throw wrongUsage('A drill is held on the machine that has the snapshots.', {
+      hint: 'sendall restore DIR SNAPSHOT --drill 1%',
+    });
   const { directory } = place;
   return async ({ on, signal }) => {
     const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
@@ -90,7 +137,11 @@ function failIfAny({ files, failures }: DrillReport): void {
   if (!first) return;
   if (others.length === 0) throw new TransferError(first.code, first.message, { hint: '' });
   const { code } = failures.find((failure) => failure.code === 'mismatch') ?? first;
-  throw new TransferError(code, `${String(failures.length)} of ${formatCount(files, 'file')} did not come back as they were.`, { hint: '' });
+  throw new TransferError(
+    code,
+    `${String(failures.length)} of ${formatCount(files, 'file')} did not come back as they were.`,
+    { hint: '' },
+  );
 }
 
 function parseShare(text: string): number {
@@ -110,7 +161,9 @@ class DrillView implements Audience {
     this.terminal.result(
       { style: 'bold', text: snapshot },
       `  ${formatCount(files, 'file')}  ${formatSize(bytes)}  `,
-      failures.length === 0 ? { style: 'green', text: 'came back as they were' } : { style: 'red', text: `${String(failures.length)} did not come back as they were` },
+      failures.length === 0
+        ? { style: 'green', text: 'came back as they were' }
+        : { style: 'red', text: `${String(failures.length)} did not come back as they were` },
       `  ${formatDuration(seconds)}`,
     );
   }

@@ -33,19 +33,44 @@ export function describeSend(program: Command, shell: Shell): void {
     .command('send')
     .description('Sends files and directories to a receiver, and ends when it has confirmed them.')
     .usage('PATH... TARGET [OPTIONS]')
-    .argument('[PATH...]', 'files and directories, - for standard input; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, tcp://HOST:PORT or unix:PATH')
+    .argument(
+      '[PATH...]',
+      'files and directories, - for standard input; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, tcp://HOST:PORT or unix:PATH',
+    )
     .option('--name <NAME>', 'store a single file, or standard input, under this name')
-    .option('--listen <ADDRESS>', 'wait at HOST:PORT, a port of this machine, or unix:PATH for the receiver to dial in; then there is no TARGET')
+    .option(
+      '--listen <ADDRESS>',
+      'wait at HOST:PORT, a port of this machine, or unix:PATH for the receiver to dial in; then there is no TARGET',
+    )
     .option('--text <TEXT>', 'send words for whoever runs the receiver, beside or instead of files')
-    .addOption(new Option('--digest <WHAT>', 'what to compute for the receipts, by default blake3; always md5 on the plain wire').choices(['blake3', 'sha256', 'md5']))
+    .addOption(
+      new Option(
+        '--digest <WHAT>',
+        'what to compute for the receipts, by default blake3; always md5 on the plain wire',
+      ).choices(['blake3', 'sha256', 'md5']),
+    )
     .option('--connections <N>', 'how many connections to use at once: 1 to 64, or auto', parseConnections, 'auto')
-    .option('--congestion <NAME>', 'the congestion control to use, as the system names it; by default bbr where this user may choose it')
+    .option(
+      '--congestion <NAME>',
+      'the congestion control to use, as the system names it; by default bbr where this user may choose it',
+    )
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
-    .option('--retry-for <DURATION>', 'how long to go on trying when the connection is lost: 30s, 5min, 2h', parseDuration)
-    .option('--exclude <PATTERN>', 'leave out what matches; may be given several times, and .sendallignore files do the same', append)
+    .option(
+      '--retry-for <DURATION>',
+      'how long to go on trying when the connection is lost: 30s, 5min, 2h',
+      parseDuration,
+    )
+    .option(
+      '--exclude <PATTERN>',
+      'leave out what matches; may be given several times, and .sendallignore files do the same',
+      append,
+    )
     .option('--no-cache', 'hash every file again, even if it has not changed since the last time')
     .option('--insecure-plain', 'allow an unencrypted connection to another machine')
-    .option('--plain', 'with --listen: also serve a receiver of the plain wire on this machine, of the same user or root, without the ticket')
+    .option(
+      '--plain',
+      'with --listen: also serve a receiver of the plain wire on this machine, of the same user or root, without the ticket',
+    )
     .addHelpText(
       'after',
       `
@@ -60,13 +85,18 @@ Examples:
   $ sendall send report.pdf --listen 127.0.0.1:0`,
     )
     .action(async (words: readonly string[], flags: SendFlags) => {
-      const { paths, target } = flags.listen === undefined ? await splitTarget(words) : { paths: words, target: undefined };
+      const { paths, target } =
+        flags.listen === undefined ? await splitTarget(words) : { paths: words, target: undefined };
       const options = sendOptions(paths, target, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { SenderView } = require('../view') as typeof import('../view');
       const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
       const { send } = load.send();
-      const invitation = { command: 'receive --from', insecurePlain: flags.insecurePlain ?? false, plain: flags.plain ?? flags.insecurePlain ?? false } as const;
+      const invitation = {
+        command: 'receive --from',
+        insecurePlain: flags.insecurePlain ?? false,
+        plain: flags.plain ?? flags.insecurePlain ?? false,
+      } as const;
       shell.exit(
         await runTransfer(
           shell.settings(),
@@ -84,11 +114,15 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
   const last = paths.at(-1) ?? '';
   if (target === undefined && flags.listen === undefined) throw noTarget(paths, last);
   if (flags.listen !== undefined && isTarget(last)) {
-    throw wrongUsage('There is both a target and --listen.', { hint: 'With --listen the receiver dials in: leave out the target.' });
+    throw wrongUsage('There is both a target and --listen.', {
+      hint: 'With --listen the receiver dials in: leave out the target.',
+    });
   }
   if (flags.plain === true && flags.listen === undefined) throw wrongUsage('--plain goes with --listen.');
   if (paths.length === 0 && flags.text === undefined) {
-    throw wrongUsage('There is nothing to send.', { hint: `Name a file: sendall send FILE ${target?.kind === 'plain' ? target.address : 'TICKET'}` });
+    throw wrongUsage('There is nothing to send.', {
+      hint: `Name a file: sendall send FILE ${target?.kind === 'plain' ? target.address : 'TICKET'}`,
+    });
   }
   if (paths.filter((path) => path === '-').length > 1) throw wrongUsage('Standard input can be sent only once.');
   if (paths.includes('-') && flags.name === undefined) {
@@ -118,12 +152,14 @@ function isTarget(word: string): boolean {
 }
 
 function noTarget(words: readonly string[], last: string): Error {
-  const form = 'It looks like sendall://HOST:PORT/TOKEN (a ticket), tcp://HOST:PORT or unix:PATH, or is the name of a peer.';
+  const form =
+    'It looks like sendall://HOST:PORT/TOKEN (a ticket), tcp://HOST:PORT or unix:PATH, or is the name of a peer.';
   if (existsSync(last) || last === '-') {
     const what = last === '-' ? 'standard input' : 'something to send';
     return wrongUsage(`The target is missing: "${last}" is ${what}.`, { hint: `It comes last. ${form}` });
   }
-  if (/^[^/\s]+:\d+$/.test(last)) return wrongUsage(`"${last}" is not a target.`, { hint: `Did you mean tcp://${last}?` });
+  if (/^[^/\s]+:\d+$/.test(last))
+    return wrongUsage(`"${last}" is not a target.`, { hint: `Did you mean tcp://${last}?` });
   if (words.length <= 1) return wrongUsage('The target is missing.', { hint: `It comes last. ${form}` });
   return wrongUsage(`"${withoutTickets(last)}" is not a target.`, { hint: form });
 }

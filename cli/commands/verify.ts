@@ -23,10 +23,21 @@ export function describeVerify(program: Command, shell: Shell): void {
     .description('Reads snapshots back from the disk, and finds what is not as it was when it was stored.')
     .usage('DIR|TARGET [OPTIONS]')
     .argument('<DIR|TARGET>', placeArgument)
-    .option('--sample <PERCENT>', 'read only about this share of the files, those that were read longest ago: 5%', parsePercent)
-    .option('--snapshot <SNAPSHOT>', 'only NAME/ID or NAME/latest, or with NAME all snapshots of one backup; default: all of all')
+    .option(
+      '--sample <PERCENT>',
+      'read only about this share of the files, those that were read longest ago: 5%',
+      parsePercent,
+    )
+    .option(
+      '--snapshot <SNAPSHOT>',
+      'only NAME/ID or NAME/latest, or with NAME all snapshots of one backup; default: all of all',
+    )
     .option('--repair', 'bring the damaged pieces of files from this machine again, where it still has that content')
-    .option('--source <PATH>', 'with --repair: what was backed up; may be given several times. Default: as it was named to the last sendall backup here', append)
+    .option(
+      '--source <PATH>',
+      'with --repair: what was backed up; may be given several times. Default: as it was named to the last sendall backup here',
+      append,
+    )
     .addHelpText(
       'after',
       `
@@ -47,7 +58,13 @@ What can be damaged: ${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}
       if (flags.source && flags.repair !== true) throw wrongUsage('--source is for --repair only.');
       const { runTransfer } = require('../run') as typeof import('../run');
       const { VerifyView } = require('../verify-view') as typeof import('../verify-view');
-      shell.exit(await runTransfer(shell.settings(), (terminal) => new VerifyView(terminal), (transfer) => verifyAt(place, flags, transfer)));
+      shell.exit(
+        await runTransfer(
+          shell.settings(),
+          (terminal) => new VerifyView(terminal),
+          (transfer) => verifyAt(place, flags, transfer),
+        ),
+      );
     });
 }
 
@@ -61,7 +78,11 @@ const damages: readonly (readonly [reason: DamageReason, what: string])[] = [
   ['foreign', 'it is there, and was not backed up'],
 ];
 
-async function verifyAt(place: SnapshotPlace, { sample, snapshot, repair: repairs, source }: VerifyFlags, { on, terminal, signal }: Transfer): Promise<void> {
+async function verifyAt(
+  place: SnapshotPlace,
+  { sample, snapshot, repair: repairs, source }: VerifyFlags,
+  { on, terminal, signal }: Transfer,
+): Promise<void> {
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { repair } = load.repair();
   const { verify } = load.snapshots();
@@ -79,7 +100,8 @@ async function verifyAt(place: SnapshotPlace, { sample, snapshot, repair: repair
     if (repairs === true) {
       const sources = source ?? (await new BackedUp().paths(snapshot?.split('/')[0]));
       const { repaired, bytes_on_wire: moved } = await repair({ ...options, sources });
-      if (repaired > 0) terminal.say(`${formatCount(repaired, 'damaged name')} whole again; ${formatSize(moved)} were brought.`);
+      if (repaired > 0)
+        terminal.say(`${formatCount(repaired, 'damaged name')} whole again; ${formatSize(moved)} were brought.`);
       return;
     }
     const { continued } = await verify(options);
@@ -95,7 +117,9 @@ function closing({ files, bytes, seconds, verified }: Summary, damaged: number):
   return [
     { style: 'bold', text: formatCount(files, 'file') },
     `  ${formatSize(bytes)}  `,
-    verified === 'device' ? { style: 'green', text: 'read back from the device' } : { style: 'yellow', text: 'read back (page cache only)' },
+    verified === 'device'
+      ? { style: 'green', text: 'read back from the device' }
+      : { style: 'yellow', text: 'read back (page cache only)' },
     `  ${formatDuration(seconds)}${bytes < 1024 ** 2 || seconds === 0 ? '' : `  ${formatRate(bytes / seconds)}`}  `,
     damaged === 0 ? 'no damage found' : { style: 'red', text: `${String(damaged)} damaged` },
   ];

@@ -55,10 +55,21 @@ class BitFlip extends DiskTrials {
       const contents = makeTree(source, this.sizesOf(chosen), random);
       const promised = new Promised();
       promised.offer(contents);
-      const broken = await this.flipping(chosen, { disk, source, pause: new Pause(join(place, 'pause')), contents, promised });
+      const broken = await this.flipping(chosen, {
+        disk,
+        source,
+        pause: new Pause(join(place, 'pause')),
+        contents,
+        promised,
+      });
       disk.remount();
       broken.push(...brokenFiles(promised.now(), join(disk.place, 'in')));
-      this.broken.push(...broken.map((sentence) => `${sentence} (seed ${random.seed}, try ${this.tries}, ${kind}, ${chosen.wire}, ${chosen.shape})`));
+      this.broken.push(
+        ...broken.map(
+          (sentence) =>
+            `${sentence} (seed ${random.seed}, try ${this.tries}, ${kind}, ${chosen.wire}, ${chosen.shape})`,
+        ),
+      );
     } finally {
       this.flips += disk.flips;
       disk.close();
@@ -67,8 +78,15 @@ class BitFlip extends DiskTrials {
 
   private async flipping({ wire, shape, way }: Case, setting: Setting): Promise<string[]> {
     const { disk, source, pause, contents, promised } = setting;
-    const receiver = await this.commands.receive({ cwd: disk.place, env: { ...pause.env, ...(way && { SENDALL_READ_BACK: way }) }, heard: promised.heard });
-    const { sender, receipts } = this.commands.send(wire, join(source, 'tree'), receiver, { cwd: source, heard: promised.heard });
+    const receiver = await this.commands.receive({
+      cwd: disk.place,
+      env: { ...pause.env, ...(way && { SENDALL_READ_BACK: way }) },
+      heard: promised.heard,
+    });
+    const { sender, receipts } = this.commands.send(wire, join(source, 'tree'), receiver, {
+      cwd: source,
+      heard: promised.heard,
+    });
     try {
       const staged = await pause.reached(sender.ended);
       if (staged === undefined) return ['Nothing was read back.'];
@@ -78,10 +96,15 @@ class BitFlip extends DiskTrials {
       if (wire === 'plain') {
         this.refused++;
         const refused = code === 4 && receipts.failures.some((failure) => failure.code === 'mismatch');
-        return refused ? [] : [`A flipped bit was not refused as a mismatch: the sender ended with ${code}: ${stderr.slice(-300)}`];
+        return refused
+          ? []
+          : [`A flipped bit was not refused as a mismatch: the sender ended with ${code}: ${stderr.slice(-300)}`];
       }
-      const receiptOf = (name: string): FileDone | undefined => receipts.files.find(({ file_name: fileName }) => fileName === name);
-      const wrong = [...flipped].flatMap(([name, segments]) => this.repairOf(name, segments, contents, receiptOf(name)));
+      const receiptOf = (name: string): FileDone | undefined =>
+        receipts.files.find(({ file_name: fileName }) => fileName === name);
+      const wrong = [...flipped].flatMap(([name, segments]) =>
+        this.repairOf(name, segments, contents, receiptOf(name)),
+      );
       return code === 0 ? wrong : [...wrong, `The sender ended with ${code}: ${stderr.slice(-300)}`];
     } finally {
       await receiver.end();
@@ -96,7 +119,9 @@ class BitFlip extends DiskTrials {
     const most = size + Math.min(size, segments * segmentSize) + overhead;
     this.repaired += repaired;
     if (repaired !== segments) return [`${segments} segments of ${name} were damaged, and ${repaired} repaired.`];
-    return sent <= most ? [] : [`${sent} bytes were sent for ${name} of ${size} bytes, ${segments} segments of which were damaged.`];
+    return sent <= most
+      ? []
+      : [`${sent} bytes were sent for ${name} of ${size} bytes, ${segments} segments of which were damaged.`];
   }
 
   /** Damages the file at `staged`, once all of it is there. @returns how many segments of which files. */
@@ -124,7 +149,9 @@ class BitFlip extends DiskTrials {
       case 'large':
         return { 'tree/f': random.between(65_537, 12 * segmentSize) };
       case 'group':
-        return Object.fromEntries(Array.from({ length: 30 }, (_, at) => [`tree/${at % 4}/f${at}`, random.between(1, 30_000)]));
+        return Object.fromEntries(
+          Array.from({ length: 30 }, (_, at) => [`tree/${at % 4}/f${at}`, random.between(1, 30_000)]),
+        );
     }
   }
 }
@@ -141,7 +168,8 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
     for (let round = 0; round < rounds[dose]; round++) {
       for (const chosen of cases) {
         const kinds = dose === 'long' ? fileSystems : [random.oneOf(fileSystems)];
-        for (const kind of kinds) if (dose !== 'proof' || experiment.broken.length === 0) await experiment.attempt(chosen, kind);
+        for (const kind of kinds)
+          if (dose !== 'proof' || experiment.broken.length === 0) await experiment.attempt(chosen, kind);
       }
       if (dose === 'long') say(`${experiment.flips} bits flipped`);
     }
@@ -152,19 +180,34 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
 
 export const bitFlip: Experiment = {
   name: 'bit-flip',
-  promise: 'A bit that flips on the device between writing and reading back gets no receipt; in a session only its segment is sent again.',
+  promise:
+    'A bit that flips on the device between writing and reading back gets no receipt; in a session only its segment is sent again.',
   missing: missingForFlips,
   run,
   sabotages: [
     {
       name: 'batches of small files are read back through the page cache, by a ring or one by one',
-      edits: [{ file: 'lib/store/local/staged-batch.js', from: 'if (fd >= 0 && (!reader.direct || calls.readPastCache(fd)))', to: 'if (fd >= 0)' }],
+      edits: [
+        {
+          file: 'lib/store/local/staged-batch.js',
+          from: 'if (fd >= 0 && (!reader.direct || calls.readPastCache(fd)))',
+          to: 'if (fd >= 0)',
+        },
+      ],
     },
     {
       name: 'batches of small files are read ahead, and were not dropped from the page cache before',
-      edits: [{ file: 'lib/store/local/many-reader.js', from: 'linux.dropFromCache(fd);', to: 'dropped[at] = 1; continue;' }],
+      edits: [
+        { file: 'lib/store/local/many-reader.js', from: 'linux.dropFromCache(fd);', to: 'dropped[at] = 1; continue;' },
+      ],
     },
-    { name: 'what is read back of a file in segments is not compared', edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
-    { name: 'what is read back of a file on the plain wire is not compared', edits: [{ file: 'lib/store/local/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
+    {
+      name: 'what is read back of a file in segments is not compared',
+      edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }],
+    },
+    {
+      name: 'what is read back of a file on the plain wire is not compared',
+      edits: [{ file: 'lib/store/local/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }],
+    },
   ],
 };

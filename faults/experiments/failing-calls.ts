@@ -32,7 +32,8 @@ function points(undisturbed: readonly Undisturbed[]): Mishap[] {
     (['receiver', 'sender'] as const).flatMap((victim) =>
       kinds.flatMap((kind) => {
         const count = calls[victim].filter((call) => call.kind === kind).length;
-        const mishapsAt = (at: number): Mishap[] => errorsOf[kind].map((error) => ({ delivery, victim, kinds: [kind], at, error }));
+        const mishapsAt = (at: number): Mishap[] =>
+          errorsOf[kind].map((error) => ({ delivery, victim, kinds: [kind], at, error }));
         return Array.from({ length: count }, (_, before) => mishapsAt(before + 1)).flat();
       }),
     ),
@@ -40,7 +41,8 @@ function points(undisturbed: readonly Undisturbed[]): Mishap[] {
 }
 
 /**
- * What a run that ended with 0 believed although a flush had failed: the kernel tells of lost bytes once, and says of them the next time
+ * What a run that ended with 0 believed although a flush had failed: the kernel tells of lost bytes once, and says of
+ * them the next time
  * that all is well.
  */
 function believed({ calls, code }: TrialOutcome, victim: Mishap['victim']): string[] {
@@ -49,12 +51,16 @@ function believed({ calls, code }: TrialOutcome, victim: Mishap['victim']): stri
   const failed = all[at];
   if (!failed || (failed.kind !== 'fsync' && failed.kind !== 'syncfs')) return [];
   const later = all.slice(at + 1);
-  // A flush of a directory that fails is final for the file whose name it was to make durable, not for what else is below it.
-  if (all.some(({ path }) => path.startsWith(`${failed.path}/`)) && failed.kind === 'fsync' && !isFinal(failed.path)) return [];
+  // A flush of a directory that fails is final for the file whose name it was to make durable, not for what else is
+  // below it.
+  if (all.some(({ path }) => path.startsWith(`${failed.path}/`)) && failed.kind === 'fsync' && !isFinal(failed.path))
+    return [];
   const written = all.slice(0, at).filter(({ kind, path }) => kind === 'create' && path.startsWith(failed.path));
   const lost = new Set(failed.kind === 'fsync' ? [failed.path] : written.map(({ path }) => path));
   const isLost = (path: string): boolean => lost.has(path) || [...lost].some((each) => each.startsWith(`${path}/`));
-  const named = later.find(({ kind, path, to }) => (kind === 'link' || kind === 'rename') && isFinal(to) && isLost(path));
+  const named = later.find(
+    ({ kind, path, to }) => (kind === 'link' || kind === 'rename') && isFinal(to) && isLost(path),
+  );
   if (named) return [`${named.path} got its final name ${named.to} after its flush had failed.`];
   const isFlushed = later.some(({ kind, path }) => kind === 'syncfs' || (kind === 'fsync' && path === failed.path));
   const matters = failed.kind === 'syncfs' || isFinal(failed.path);
@@ -81,7 +87,8 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
     if (isStruck) figures.struck++;
     if (isStruck && outcome.code === 0) figures.no_harm_done++;
     const found = [...outcome.broken, ...believed(outcome, mishap.victim)];
-    if ((outcome.code ?? 0) !== 0 && outcome.failures.length === 0) found.push(`It ended with ${String(outcome.code)} and without a word.`);
+    if ((outcome.code ?? 0) !== 0 && outcome.failures.length === 0)
+      found.push(`It ended with ${String(outcome.code)} and without a word.`);
     if (outcome.failures.includes('unexpected')) found.push('It said that this should not happen.');
     for (const sentence of found) {
       broken.push(`${words}: ${sentence}`);
@@ -103,17 +110,30 @@ function spread(mishaps: readonly Mishap[], count: number, random: Random): Mish
 /** Each call on the disk fails once. */
 export const failingCalls: Experiment = {
   name: 'failing-calls',
-  promise: 'Whichever call on the disk fails: nothing is called a success that is none, what failed is said, and the same command then succeeds.',
+  promise:
+    'Whichever call on the disk fails: nothing is called a success that is none, what failed is said, and the same command then succeeds.',
   missing: missingForFaultyCalls,
   run,
   sabotages: [
     {
       name: 'a small file whose fsync fails is taken for durable',
-      edits: [{ file: 'lib/store/local/small-file.worker.js', from: '(0, node_fs_1.fsyncSync)(fd)', to: '{ try { (0, node_fs_1.fsyncSync)(fd); } catch {} }' }],
+      edits: [
+        {
+          file: 'lib/store/local/small-file.worker.js',
+          from: '(0, node_fs_1.fsyncSync)(fd)',
+          to: '{ try { (0, node_fs_1.fsyncSync)(fd); } catch {} }',
+        },
+      ],
     },
     {
       name: 'the flush of a directory that fails is taken for done',
-      edits: [{ file: 'lib/store/local/directory.js', from: 'await this.handle?.sync();', to: 'await this.handle?.sync().catch(() => undefined);' }],
+      edits: [
+        {
+          file: 'lib/store/local/directory.js',
+          from: 'await this.handle?.sync();',
+          to: 'await this.handle?.sync().catch(() => undefined);',
+        },
+      ],
     },
   ],
 };

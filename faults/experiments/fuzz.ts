@@ -20,8 +20,22 @@ interface Amounts extends Omit<FuzzOptions, 'build' | 'directory' | 'seed'> {
 
 /** The long dose is a million and some. */
 const amounts: Readonly<Record<Dose, Amounts>> = {
-  short: { models: 100, pure: 10_000, plain: 200, session: 30, senders: 10, real: { plain: 50, session: 10, listening: 1 } },
-  long: { models: 5_000, pure: 900_000, plain: 30_000, session: 5_000, senders: 1_000, real: { plain: 4_000, session: 1_000, listening: 50 } },
+  short: {
+    models: 100,
+    pure: 10_000,
+    plain: 200,
+    session: 30,
+    senders: 10,
+    real: { plain: 50, session: 10, listening: 1 },
+  },
+  long: {
+    models: 5_000,
+    pure: 900_000,
+    plain: 30_000,
+    session: 5_000,
+    senders: 1_000,
+    real: { plain: 4_000, session: 1_000, listening: 50 },
+  },
   proof: { models: 100, pure: 1_000, plain: 100, session: 0, senders: 0, real: { plain: 0, session: 0, listening: 0 } },
 };
 /** Threads that come and go leave memory to the system's allocator that it does not give back at once, in MiB. */
@@ -30,11 +44,20 @@ const mostGrowth = { heap: 48, resident: 256 };
 const silentFor = 120_000;
 
 /** Runs the inputs within one process. @returns what was found, and its last words. */
-async function within({ build, random, directory, say, dose }: Surroundings, counts: Omit<FuzzOptions, 'build' | 'directory' | 'seed'>): Promise<{ broken: string[]; last: Extract<FuzzLine, { inputs: number }> | undefined }> {
+async function within(
+  { build, random, directory, say, dose }: Surroundings,
+  counts: Omit<FuzzOptions, 'build' | 'directory' | 'seed'>,
+): Promise<{ broken: string[]; last: Extract<FuzzLine, { inputs: number }> | undefined }> {
   // Files of hostile names by the thousand need no disk: what disks do is tried elsewhere.
   const place = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : directory, 'sendall-fuzz-'));
   const options: FuzzOptions = { ...counts, build, directory: place, seed: random.seed };
-  const words = ['--expose-gc', '-r', join(__dirname, '..', '..', 'spec', 'typescript.js'), join(__dirname, '..', 'fuzz', 'run.ts'), JSON.stringify(options)];
+  const words = [
+    '--expose-gc',
+    '-r',
+    join(__dirname, '..', '..', 'spec', 'typescript.js'),
+    join(__dirname, '..', 'fuzz', 'run.ts'),
+    JSON.stringify(options),
+  ];
   const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'pipe'], cwd: place });
   const broken: string[] = [];
   let errors = '';
@@ -60,7 +83,8 @@ async function within({ build, random, directory, say, dose }: Surroundings, cou
   const code = await over;
   clearInterval(watch);
   removeDeep(place);
-  if (code !== 0 && broken.length === 0) broken.push(`it ended with ${String(code)} after ${at} of seed ${String(random.seed)}: ${errors}`);
+  if (code !== 0 && broken.length === 0)
+    broken.push(`it ended with ${String(code)} after ${at} of seed ${String(random.seed)}: ${errors}`);
   return { broken, last };
 }
 
@@ -71,10 +95,15 @@ async function real({ build, directory, random, say }: Surroundings, counts: Amo
   await mkdir(outside);
   await writeFile(join(outside, 'file'), 'not yours');
   const served = await Served.open({ build, directory }, ['--if-exists', 'replace']);
-  const [plain, session, answers] = [seedsOf('plain', 'sender'), seedsOf('session', 'sender'), seedsOf('session', 'receiver')];
+  const [plain, session, answers] = [
+    seedsOf('plain', 'sender'),
+    seedsOf('session', 'sender'),
+    seedsOf('session', 'receiver'),
+  ];
   const chanceOf = (input: number): Random => new Random(random.seed + 100_000_007 + input * 7919);
   const note = (what: string, input: number, found: string | undefined): void => {
-    if (found !== undefined) broken.push(`${what} to the real command, input ${String(input)} of seed ${String(random.seed)}: ${found}`);
+    if (found !== undefined)
+      broken.push(`${what} to the real command, input ${String(input)} of seed ${String(random.seed)}: ${found}`);
   };
   try {
     for (let input = 0; input < counts.plain && broken.length < 20; input++) {
@@ -85,15 +114,24 @@ async function real({ build, directory, random, say }: Surroundings, counts: Amo
     }
     for (let input = 0; input < counts.session && broken.length < 20; input++) {
       const chance = chanceOf(input);
-      note('session', input, await saySession(served.ticket, mutateConversation(chance.oneOf(session), chance, session)));
+      note(
+        'session',
+        input,
+        await saySession(served.ticket, mutateConversation(chance.oneOf(session), chance, session)),
+      );
     }
     for (let input = 0; input < counts.listening && broken.length < 20; input++) {
       const chance = chanceOf(input);
       const sender = served.start(['send', 'bystander', '--listen', '127.0.0.1:0', '--retry-for', '0s']);
-      note('to a sender', input, await saySession(await ticketOf(sender), mutateConversation(chance.oneOf(answers), chance, answers)));
+      note(
+        'to a sender',
+        input,
+        await saySession(await ticketOf(sender), mutateConversation(chance.oneOf(answers), chance, answers)),
+      );
       sender.child.kill('SIGINT');
       const { code, stderr } = await endedWithin(sender, 30_000);
-      if (code === null || /^\s+at /m.test(stderr)) note('to a sender', input, `it ended with ${String(code)}: ${stderr.slice(-500)}`);
+      if (code === null || /^\s+at /m.test(stderr))
+        note('to a sender', input, `it ended with ${String(code)}: ${stderr.slice(-500)}`);
     }
     const others = await served.refusesOthers();
     broken.push(...(others === undefined ? [] : [others]));
@@ -101,7 +139,8 @@ async function real({ build, directory, random, say }: Surroundings, counts: Amo
       broken.push(...(await served.stop()).filter((flaw) => !flaw.startsWith('left over')));
       return served.receiver.ended;
     })();
-    if (/^\s+at |Warning: Closing file descriptor/m.test(stderr)) broken.push(`the receiver said: ${stderr.slice(-1000)}`);
+    if (/^\s+at |Warning: Closing file descriptor/m.test(stderr))
+      broken.push(`the receiver said: ${stderr.slice(-1000)}`);
   } finally {
     await served.kill();
     removeDeep(served.at('in'));
@@ -117,8 +156,12 @@ function removeDeep(directory: string): void {
 async function run(surroundings: Surroundings): Promise<Outcome> {
   const { real: counts, ...others } = amounts[surroundings.dose];
   const { broken, last } = await within(surroundings, others);
-  if (last && last.heap_growth_mib > mostGrowth.heap) broken.push(`seed ${String(surroundings.random.seed)}: the heap grew by ${String(last.heap_growth_mib)} MiB`);
-  if (last && last.resident_growth_mib > mostGrowth.resident) broken.push(`seed ${String(surroundings.random.seed)}: resident memory grew by ${String(last.resident_growth_mib)} MiB`);
+  if (last && last.heap_growth_mib > mostGrowth.heap)
+    broken.push(`seed ${String(surroundings.random.seed)}: the heap grew by ${String(last.heap_growth_mib)} MiB`);
+  if (last && last.resident_growth_mib > mostGrowth.resident)
+    broken.push(
+      `seed ${String(surroundings.random.seed)}: resident memory grew by ${String(last.resident_growth_mib)} MiB`,
+    );
   if (counts.plain > 0) broken.push(...(await real(surroundings, counts)));
   const { inputs = 0, ...growth } = last ?? {};
   return { tries: inputs + counts.plain + counts.session + counts.listening, broken, figures: growth };
@@ -129,14 +172,38 @@ export const fuzz: Experiment = {
   promise: 'No input makes a receiver or a sender crash, hang, grow, or take what is not in order.',
   run,
   sabotages: [
-    { name: 'any length of a header is taken', edits: [{ file: 'lib/wire/frame.js', from: 'length <= exports.maxHeaderLength)', to: 'true)' }] },
-    { name: 'names are not looked at', edits: [{ file: 'lib/name.js', from: 'if (flaw !== undefined)', to: 'if (false)' }] },
-    { name: 'keys may stand twice', edits: [{ file: 'lib/wire/json-object.js', from: '    checkStructure(text);\n', to: '' }] },
-    { name: 'lists may be of any length and depth', edits: [
+    {
+      name: 'any length of a header is taken',
+      edits: [{ file: 'lib/wire/frame.js', from: 'length <= exports.maxHeaderLength)', to: 'true)' }],
+    },
+    {
+      name: 'names are not looked at',
+      edits: [{ file: 'lib/name.js', from: 'if (flaw !== undefined)', to: 'if (false)' }],
+    },
+    {
+      name: 'keys may stand twice',
+      edits: [{ file: 'lib/wire/json-object.js', from: '    checkStructure(text);\n', to: '' }],
+    },
+    {
+      name: 'lists may be of any length and depth',
+      edits: [
         { file: 'lib/wire/json-list.js', from: 'new Extent().count(bytes, 0, bytes.length);', to: '' },
-        { file: 'lib/wire/json-list.js', from: 'at = extent.count(bytes, at, at + countedAtOnce);', to: 'at += countedAtOnce;' },
-      ] },
-    { name: 'the md5 of what arrived is not compared', edits: [{ file: 'lib/store/local/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }] },
-    { name: 'a failure within a session is nobody’s business', edits: [{ file: 'lib/wire/session-list.js', from: 'if (Array.isArray(value) && value.length === 3)', to: 'if (true)' }] },
+        {
+          file: 'lib/wire/json-list.js',
+          from: 'at = extent.count(bytes, at, at + countedAtOnce);',
+          to: 'at += countedAtOnce;',
+        },
+      ],
+    },
+    {
+      name: 'the md5 of what arrived is not compared',
+      edits: [{ file: 'lib/store/local/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }],
+    },
+    {
+      name: 'a failure within a session is nobody’s business',
+      edits: [
+        { file: 'lib/wire/session-list.js', from: 'if (Array.isArray(value) && value.length === 3)', to: 'if (true)' },
+      ],
+    },
   ],
 };

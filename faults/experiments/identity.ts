@@ -36,7 +36,8 @@ class IdentityTrial {
   private async mustFail(what: string, ticket: string, code = refused, env: NodeJS.ProcessEnv = {}): Promise<Ended> {
     const name = `try-${String(this.tries++)}`;
     const ended = await this.served.run(['send', 'secret', ticket, '--name', name, '--retry-for', '0s'], 30_000, env);
-    if (ended.code !== code) this.broken.push(`${what}: exit code ${String(ended.code)} and not ${String(code)}: ${ended.stderr}`);
+    if (ended.code !== code)
+      this.broken.push(`${what}: exit code ${String(ended.code)} and not ${String(code)}: ${ended.stderr}`);
     if (this.served.received(name)) this.broken.push(`${what}: it was received`);
     return ended;
   }
@@ -53,39 +54,64 @@ class IdentityTrial {
       said.add(Buffer.concat(tap.toClient).toString('hex'));
       await tap.close();
     }
-    if (said.size !== 1) this.broken.push(`who does not know an id is told other bytes than who does not know its key: ${[...said].join(' and ')}`);
+    if (said.size !== 1)
+      this.broken.push(
+        `who does not know an id is told other bytes than who does not know its key: ${[...said].join(' and ')}`,
+      );
   }
 
   /** A lasting key that has run out, one that was taken away, and one that may not send. */
   async lastingKeys(): Promise<void> {
     const { served, env } = this;
     const authorize = async (name: string, ...words: readonly string[]): Promise<string> => {
-      const { stdout } = await served.run(['authorize', name, '--address', `127.0.0.1:${String(served.port)}`, '--quiet', ...words], 30_000, env);
+      const { stdout } = await served.run(
+        ['authorize', name, '--address', `127.0.0.1:${String(served.port)}`, '--quiet', ...words],
+        30_000,
+        env,
+      );
       return stdout.trim();
     };
-    const [expired, removed, reading] = [await authorize('expired', '--expires', '90d'), await authorize('removed'), await authorize('reading', '--rights', 'read')];
+    const [expired, removed, reading] = [
+      await authorize('expired', '--expires', '90d'),
+      await authorize('removed'),
+      await authorize('reading', '--rights', 'read'),
+    ];
     const file = join(env['XDG_CONFIG_HOME'] ?? '', 'sendall', 'authorized.json');
     const written = await readFile(file, 'utf8');
     await writeFile(file, written.replace(/("expires": *)"[^"]*"/, '$1"2020-01-01T00:00:00.000Z"'));
     await served.run(['authorize', '--remove', 'removed'], 30_000, env);
-    for (const [what, ticket] of Object.entries({ 'a key that has expired': expired, 'a key that was taken away': removed, 'a key that may only read': reading })) await this.mustFail(what, ticket);
+    for (const [what, ticket] of Object.entries({
+      'a key that has expired': expired,
+      'a key that was taken away': removed,
+      'a key that may only read': reading,
+    }))
+      await this.mustFail(what, ticket);
   }
 
   /** Somebody who answers with a certificate that the system of the sender trusts, or with another key. */
   async machineInTheMiddle(): Promise<void> {
     const place = this.served.at('certificates');
     await makeCertificates(place);
-    const certificate = { cert: await readFile(join(place, 'leaf.pem')), key: await readFile(join(place, 'leaf.key')), minVersion: 'TLSv1.3' } as const;
+    const certificate = {
+      cert: await readFile(join(place, 'leaf.pem')),
+      key: await readFile(join(place, 'leaf.key')),
+      minVersion: 'TLSv1.3',
+    } as const;
     const trusting = { NODE_EXTRA_CA_CERTS: join(place, 'ca.pem') };
     const machines: readonly (readonly [string, tls.TlsOptions, NodeJS.ProcessEnv])[] = [
       ['a certificate that the system trusts', certificate, trusting],
       ['a certificate that nobody checks', certificate, { NODE_TLS_REJECT_UNAUTHORIZED: '0' }],
-      ['another key', { minVersion: 'TLSv1.3', ciphers: 'TLS_AES_128_GCM_SHA256', pskCallback: () => createKey().key }, {}],
+      [
+        'another key',
+        { minVersion: 'TLSv1.3', ciphers: 'TLS_AES_128_GCM_SHA256', pskCallback: () => createKey().key },
+        {},
+      ],
     ];
     for (const [what, options, env] of machines) {
       const middle = await listenTls(options);
       await this.mustFail(`a machine in the middle with ${what}`, this.ticketTo(middle.port), refused, env);
-      if (middle.heard() !== '') this.broken.push(`a machine in the middle with ${what} was told ${String(middle.heard().length)} bytes`);
+      if (middle.heard() !== '')
+        this.broken.push(`a machine in the middle with ${what} was told ${String(middle.heard().length)} bytes`);
       middle.close();
     }
   }
@@ -139,16 +165,35 @@ class IdentityTrial {
 async function makeCertificates(place: string): Promise<void> {
   await mkdir(place);
   await writeFile(join(place, 'names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
-  const openssl = (...words: readonly string[]): unknown => execFileSync('openssl', words, { cwd: place, stdio: 'pipe' });
+  const openssl = (...words: readonly string[]): unknown =>
+    execFileSync('openssl', words, { cwd: place, stdio: 'pipe' });
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   openssl('req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=Trusted');
   openssl('req', ...newKey, '-keyout', 'leaf.key', '-out', 'leaf.csr', '-subj', '/CN=localhost');
-  openssl('x509', '-req', '-in', 'leaf.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-out', 'leaf.pem', '-days', '2', '-extfile', 'names');
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    'leaf.csr',
+    '-CA',
+    'ca.pem',
+    '-CAkey',
+    'ca.key',
+    '-CAcreateserial',
+    '-out',
+    'leaf.pem',
+    '-days',
+    '2',
+    '-extfile',
+    'names',
+  );
 }
 
 async function listenTls(options: tls.TlsOptions): Promise<Middle> {
   const heard: Buffer[] = [];
-  const server = tls.createServer(options, (socket) => socket.on('error', () => undefined).on('data', (bytes: Buffer) => heard.push(bytes)));
+  const server = tls.createServer(options, (socket) =>
+    socket.on('error', () => undefined).on('data', (bytes: Buffer) => heard.push(bytes)),
+  );
   server.on('tlsClientError', () => undefined);
   return listening(server, heard);
 }
@@ -156,10 +201,12 @@ async function listenTls(options: tls.TlsOptions): Promise<Middle> {
 function listenPlain(says: string): Promise<Middle> {
   const heard: Buffer[] = [];
   const server = net.createServer((socket) => {
-    socket.on('error', () => undefined).on('data', (bytes: Buffer) => {
-      heard.push(bytes);
-      socket.end(says);
-    });
+    socket
+      .on('error', () => undefined)
+      .on('data', (bytes: Buffer) => {
+        heard.push(bytes);
+        socket.end(says);
+      });
   });
   return listening(server, heard);
 }
@@ -177,7 +224,14 @@ async function run({ build, directory, random }: Surroundings): Promise<Outcome>
     await writeFile(served.at('secret'), secret);
     await writeFile(served.at('large'), Buffer.alloc(4 * 2 ** 20, 1));
     const trial = new IdentityTrial(served, env);
-    await Promise.all([trial.wrongKeys(), trial.lastingKeys(), trial.machineInTheMiddle(), trial.downgrade(), trial.replay(), trial.listOfProcesses()]);
+    await Promise.all([
+      trial.wrongKeys(),
+      trial.lastingKeys(),
+      trial.machineInTheMiddle(),
+      trial.downgrade(),
+      trial.replay(),
+      trial.listOfProcesses(),
+    ]);
     const others = await served.refusesOthers();
     if (others !== undefined) trial.broken.push(others);
     return { tries: trial.tries, broken: trial.broken.map((sentence) => `seed ${String(random.seed)}: ${sentence}`) };
@@ -189,20 +243,50 @@ async function run({ build, directory, random }: Surroundings): Promise<Outcome>
 export const identity: Experiment = {
   name: 'identity',
   promise: 'Nobody without the key sends, receives or reads anything, and a ticket is not shown to others.',
-  missing: () => (find('openssl') === undefined ? 'There is no openssl command to make certificates.' : process.platform === 'linux' ? undefined : 'Only Linux shows the words of a command in /proc.'),
+  missing: () =>
+    find('openssl') === undefined
+      ? 'There is no openssl command to make certificates.'
+      : process.platform === 'linux'
+        ? undefined
+        : 'Only Linux shows the words of a command in /proc.',
   run,
   sabotages: [
     {
       name: 'a certificate is as good as the key',
       edits: [
-        { file: 'lib/net/tls.js', from: "checkServerIdentity: () => new Error('A certificate was shown instead of the key.')", to: 'checkServerIdentity: () => undefined' },
+        {
+          file: 'lib/net/tls.js',
+          from: "checkServerIdentity: () => new Error('A certificate was shown instead of the key.')",
+          to: 'checkServerIdentity: () => undefined',
+        },
         { file: 'lib/net/tls.js', from: '    ca: [],\n', to: '' },
         { file: 'lib/net/tls.js', from: "ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256',", to: '' },
-        { file: 'lib/net/tls.js', from: 'return socket.isSessionReused() && socket.getPeerX509Certificate() === undefined;', to: 'return true;' },
+        {
+          file: 'lib/net/tls.js',
+          from: 'return socket.isSessionReused() && socket.getPeerX509Certificate() === undefined;',
+          to: 'return true;',
+        },
       ],
     },
-    { name: 'an unknown id is told so', edits: [{ file: 'lib/net/tls.js', from: 'return key ?? (0, node_crypto_1.randomBytes)(keyLength);', to: 'return key ?? null;' }] },
-    { name: 'a key that has expired opens', edits: [{ file: 'lib/access/authorized.js', from: 'found.expires.getTime() <= Date.now()', to: 'false' }] },
-    { name: 'the ticket stays in the list of processes', edits: [{ file: 'cli/hide-tickets.js', from: 'if (words.some((word, at) => word !== argv[at]))', to: 'if (false)' }] },
+    {
+      name: 'an unknown id is told so',
+      edits: [
+        {
+          file: 'lib/net/tls.js',
+          from: 'return key ?? (0, node_crypto_1.randomBytes)(keyLength);',
+          to: 'return key ?? null;',
+        },
+      ],
+    },
+    {
+      name: 'a key that has expired opens',
+      edits: [{ file: 'lib/access/authorized.js', from: 'found.expires.getTime() <= Date.now()', to: 'false' }],
+    },
+    {
+      name: 'the ticket stays in the list of processes',
+      edits: [
+        { file: 'cli/hide-tickets.js', from: 'if (words.some((word, at) => word !== argv[at]))', to: 'if (false)' },
+      ],
+    },
   ],
 };

@@ -30,7 +30,10 @@ function moments(undisturbed: readonly Undisturbed[], count: number, random: Ran
   });
 }
 
-/** What shows quickly whether a build is honest: the moments around those at which something gets its final name, and one before. */
+/**
+ * What shows quickly whether a build is honest: the moments around those at which something gets its final name, and
+ * one before.
+ */
 function telling(undisturbed: readonly Undisturbed[], random: Random): Mishap[] {
   const all = points(undisturbed, random);
   return undisturbed.flatMap(({ delivery, calls }) => {
@@ -72,24 +75,45 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
 /** kill -9 of either side, at each call that changes something and at random moments. */
 export const killed: Experiment = {
   name: 'killed',
-  promise: 'Whoever is killed: what has a final name is whole, what was acknowledged is there, the same command then succeeds and leaves nothing behind.',
+  promise:
+    'Whoever is killed: what has a final name is whole, what was acknowledged is there, the same command then succeeds and leaves nothing behind.',
   missing: missingForFaultyCalls,
   run,
   sabotages: [
     {
       name: 'a small file gets its final name by being copied there',
-      edits: [{ file: 'lib/store/local/small-file.worker.js', from: '(0, node_fs_1.linkSync)(order', to: '(0, node_fs_1.copyFileSync)(order' }],
+      edits: [
+        {
+          file: 'lib/store/local/small-file.worker.js',
+          from: '(0, node_fs_1.linkSync)(order',
+          to: '(0, node_fs_1.copyFileSync)(order',
+        },
+      ],
     },
     {
       name: 'the receipt is sent before the commit',
       edits: [
-        { file: 'lib/receive/plain-receive.js', from: '= await staged.commit();', to: "= { path: name, verified: 'device' };" },
-        { file: 'lib/receive/plain-receive.js', from: 'stop();\n            await staged.discard();', to: 'stop();\n            setTimeout(() => void staged.commit(), 20);' },
+        {
+          file: 'lib/receive/plain-receive.js',
+          from: '= await staged.commit();',
+          to: "= { path: name, verified: 'device' };",
+        },
+        {
+          file: 'lib/receive/plain-receive.js',
+          from: 'stop();\n            await staged.discard();',
+          to: 'stop();\n            setTimeout(() => void staged.commit(), 20);',
+        },
       ],
     },
     {
       name: 'what a killed receiver has staged is not collected',
-      edits: [{ file: 'lib/store/local/receive-directory.js', from: '(0, promises_1.rm)(outer.at(filesName)', to: 'Promise.resolve(outer.at(filesName)' }],
+      edits: [
+        {
+          file: 'lib/store/local/receive-directory.js',
+          from: '(0, promises_1.rm)(outer.at(filesName)',
+          to: 'Promise.resolve(outer.at(filesName)',
+        },
+      ],
     },
   ],
 };

@@ -15,12 +15,19 @@ const together = 8;
 const hasty = {
   name: 'deadlines are short',
   edits: [
-    { file: 'lib/session/link.js', from: '{ heartbeat: 5_000, silence: 30_000 }', to: '{ heartbeat: 500, silence: 3_000 }' },
+    {
+      file: 'lib/session/link.js',
+      from: '{ heartbeat: 5_000, silence: 30_000 }',
+      to: '{ heartbeat: 500, silence: 3_000 }',
+    },
     { file: 'lib/net/connection.js', from: 'exports.usualStall = 30_000;', to: 'exports.usualStall = 3_000;' },
     { file: 'lib/session/opening.js', from: 'answerWithin = 60_000', to: 'answerWithin = 6_000' },
   ],
 };
-/** What every transfer ends within once nothing is heard, in ms: the deadline of 12.10, another attempt, and a busy machine. */
+/**
+ * What every transfer ends within once nothing is heard, in ms: the deadline of 12.10, another attempt, and a busy
+ * machine.
+ */
 const limits = { long: 120_000, short: 60_000, proof: 15_000 };
 
 /** What a transfer sends: its names below the directory of the case, and their content. */
@@ -49,10 +56,14 @@ class NetworkTrial {
     const said = `exit code ${String(ended.code)}, “${ended.stderr.trim().slice(-300)}”`;
     broken.push(...damaged.map((file) => `${file} is stored and is not what was sent; ${said}`));
     if (ended.code === null) broken.push(`it did not end within ${String(this.limit / 1000)} s`);
-    if (ended.code === 0 && missing.length > 0) broken.push(`success was said, and these are missing: ${missing.slice(0, 5).join(', ')}`);
+    if (ended.code === 0 && missing.length > 0)
+      broken.push(`success was said, and these are missing: ${missing.slice(0, 5).join(', ')}`);
     else if (ended.code !== 0 && which.wants === 'done') broken.push(`it did not go on by itself; ${said}`);
     if (ended.code !== 0) broken.push(...(await this.again(name)));
-    return broken.map((sentence) => `“${which.name}” (${name}, ${JSON.stringify(which.traps)}, ${String(lines)} connections): ${sentence}`);
+    return broken.map(
+      (sentence) =>
+        `“${which.name}” (${name}, ${JSON.stringify(which.traps)}, ${String(lines)} connections): ${sentence}`,
+    );
   }
 
   private async lay(name: string): Promise<void> {
@@ -88,13 +99,16 @@ class NetworkTrial {
     const { code, stderr } = await this.served.run(['send', name, this.served.ticket]);
     const { damaged, missing } = this.look(name);
     if (code === 0 && damaged.length + missing.length === 0) return [];
-    return [`sent again, it ended with ${String(code)}, ${String(damaged.length)} damaged, ${String(missing.length)} missing: ${stderr.trim()}`];
+    return [
+      `sent again, it ended with ${String(code)}, ${String(damaged.length)} damaged, ${String(missing.length)} missing: ${stderr.trim()}`,
+    ];
   }
 
   private look(name: string): { damaged: string[]; missing: string[] } {
     const [damaged, missing]: [string[], string[]] = [[], []];
     for (const [file, content] of files) {
-      const found = this.served.received(join(name, file)) ?? this.served.received(join('..', `in-${name}`, name, file));
+      const found =
+        this.served.received(join(name, file)) ?? this.served.received(join('..', `in-${name}`, name, file));
       if (found === undefined) missing.push(file);
       else if (!found.equals(content)) damaged.push(file);
     }
@@ -103,7 +117,11 @@ class NetworkTrial {
 }
 
 /** Runs `work` over a network that does what the case says. */
-async function over(which: NetworkCase, port: number, work: (relay: Relay) => Promise<Ended>): Promise<{ relay: Relay; ended: Ended }> {
+async function over(
+  which: NetworkCase,
+  port: number,
+  work: (relay: Relay) => Promise<Ended>,
+): Promise<{ relay: Relay; ended: Ended }> {
   const relay = await Relay.to(port, { delay: which.delay ?? 0 });
   relay.onLine = (line, number) => {
     const trap = which.traps[number];
@@ -151,7 +169,8 @@ const proofs = ['session, reset there', 'session, swallow back', 'plain, flip th
 
 export const network: Experiment = {
   name: 'network',
-  promise: 'Whatever the network does, no transfer says done that is not, none hangs, a session goes on when it can, and others are served.',
+  promise:
+    'Whatever the network does, no transfer says done that is not, none hangs, a session goes on when it can, and others are served.',
   run,
   sabotages: [
     {
@@ -164,11 +183,23 @@ export const network: Experiment = {
     },
     {
       name: 'silence has no deadline',
-      edits: [{ file: 'lib/session/link.js', from: 'readHeader({ silence, whole: silence })', to: 'readHeader({ silence: null, whole: silence })' }],
+      edits: [
+        {
+          file: 'lib/session/link.js',
+          from: 'readHeader({ silence, whole: silence })',
+          to: 'readHeader({ silence: null, whole: silence })',
+        },
+      ],
     },
     {
       name: 'a lost connection is the end',
-      edits: [{ file: 'lib/send/session-sender.js', from: "code === 'connection-lost' || code === 'timeout' || code === 'cannot-connect'", to: 'false' }],
+      edits: [
+        {
+          file: 'lib/send/session-sender.js',
+          from: "code === 'connection-lost' || code === 'timeout' || code === 'cannot-connect'",
+          to: 'false',
+        },
+      ],
     },
   ],
 };

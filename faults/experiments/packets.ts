@@ -38,14 +38,39 @@ class PacketTrial {
   /** @returns a sentence for each promise that was broken. */
   async session(number: number, away: number): Promise<string[]> {
     const receiver = this.start('far', ['receive', 'in', '--listen', `${this.network.far.host}:0`, '--once', '--json']);
-    const sender = this.start('near', ['send', 'file', await ticketOf(receiver), '--name', `session-${String(number)}`, '--connections', '2', '--limit', '1M']);
+    const sender = this.start('near', [
+      'send',
+      'file',
+      await ticketOf(receiver),
+      '--name',
+      `session-${String(number)}`,
+      '--connections',
+      '2',
+      '--limit',
+      '1M',
+    ]);
     return this.judge(`session-${String(number)}`, receiver, sender, away);
   }
 
   async plain(number: number): Promise<string[]> {
-    const receiver = this.start('far', ['receive', 'in', '--listen', `${this.network.far.host}:0`, '--insecure-plain', '--once', '--json']);
+    const receiver = this.start('far', [
+      'receive',
+      'in',
+      '--listen',
+      `${this.network.far.host}:0`,
+      '--insecure-plain',
+      '--once',
+      '--json',
+    ]);
     const port = new URL(await ticketOf(receiver)).port;
-    const sender = this.start('near', ['send', 'file', `tcp://${this.network.far.host}:${port}`, '--insecure-plain', '--name', `plain-${String(number)}`]);
+    const sender = this.start('near', [
+      'send',
+      'file',
+      `tcp://${this.network.far.host}:${port}`,
+      '--insecure-plain',
+      '--name',
+      `plain-${String(number)}`,
+    ]);
     return this.judge(`plain-${String(number)}`, receiver, sender, 0);
   }
 
@@ -67,12 +92,19 @@ class PacketTrial {
     const content = await readFile(join(directory, 'in', name)).catch(() => undefined);
     const same = content?.equals(await readFile(join(directory, 'file'))) === true;
     if (sent.code === 0 && received.code === 0 && same) return [];
-    return [`${name}: the sender ended with ${String(sent.code)}, the receiver with ${String(received.code)}, the file is ${same ? 'right' : content ? 'damaged' : 'not there'}: ${sent.stderr}`];
+    return [
+      `${name}: the sender ended with ${String(sent.code)}, the receiver with ${String(received.code)}, the file is ${same ? 'right' : content ? 'damaged' : 'not there'}: ${sent.stderr}`,
+    ];
   }
 
   private start(side: 'near' | 'far', words: readonly string[]): SendallProcess {
     const { build, directory } = this.surroundings;
-    const started = new SendallProcess(words, { cwd: directory, build, env: { SENDALL_TICKET: '' }, under: this.network[side].enter });
+    const started = new SendallProcess(words, {
+      cwd: directory,
+      build,
+      env: { SENDALL_TICKET: '' },
+      under: this.network[side].enter,
+    });
     this.started.push(started);
     return started;
   }
@@ -102,7 +134,8 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
 
 export const packets: Experiment = {
   name: 'packets',
-  promise: 'Over a link that loses 5 % of all packets, takes 200 ms and goes away for a while, everything arrives by itself.',
+  promise:
+    'Over a link that loses 5 % of all packets, takes 200 ms and goes away for a while, everything arrives by itself.',
   missing: () => {
     try {
       checkMachine();
@@ -115,7 +148,9 @@ export const packets: Experiment = {
   sabotages: [
     {
       name: 'a handshake has to be done within 100 ms',
-      edits: [{ file: 'lib/receive/host.js', from: 'const handshakeWithin = 10_000;', to: 'const handshakeWithin = 100;' }],
+      edits: [
+        { file: 'lib/receive/host.js', from: 'const handshakeWithin = 10_000;', to: 'const handshakeWithin = 100;' },
+      ],
     },
   ],
 };

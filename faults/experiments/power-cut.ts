@@ -117,7 +117,10 @@ class PowerCut {
     try {
       for (let round = 0; round < (chosen.again ? 2 : 1); round++) {
         const names = Object.keys(sizes).filter((_, at) => round === 0 || !isBackup(chosen.wire) || at % 3 === 0);
-        version = new Map([...version, ...makeTree(source, Object.fromEntries(names.map((name) => [name, sizes[name] ?? 0])), random)]);
+        version = new Map([
+          ...version,
+          ...makeTree(source, Object.fromEntries(names.map((name) => [name, sizes[name] ?? 0])), random),
+        ]);
         promised.offer(version);
         remains.push(...(await this.sendAndCut(chosen, disk, promised, { source, receiver, round })));
       }
@@ -127,13 +130,19 @@ class PowerCut {
     return remains;
   }
 
-  private async sendAndCut(chosen: Case, disk: CutDisk, promised: Promised, { source, receiver, round }: Sending): Promise<Remains[]> {
+  private async sendAndCut(
+    chosen: Case,
+    disk: CutDisk,
+    promised: Promised,
+    { source, receiver, round }: Sending,
+  ): Promise<Remains[]> {
     const { random } = this.surroundings;
     const started = { cwd: disk.place, words: ['--limit', limit], heard: promised.heard };
     const { sender, receipts } = this.commands.send(chosen.wire, sourceOf(chosen, source), receiver, started);
     const remains: Remains[] = [];
     // What was heard until here was said before the copy begins.
-    const cut = (when: string): number => remains.push({ expected: promised.now(), cut: disk.cut(), when: `version ${round}, ${when}` });
+    const cut = (when: string): number =>
+      remains.push({ expected: promised.now(), cut: disk.cut(), when: `version ${round}, ${when}` });
     let over = false;
     const ended = sender.ended.finally(() => (over = true));
     for (let at = 0; at < cutsOnTheWay; at++) {
@@ -153,13 +162,23 @@ class PowerCut {
   private async lookAt({ cut, expected, when }: Remains, { chosen, what, goOn }: Looking): Promise<void> {
     this.tries++;
     const note = (sentences: readonly string[]): void => {
-      const first = sentences.slice(0, mostSentences).map((sentence) => `${sentence} (seed ${this.surroundings.random.seed}, ${what}, ${when}, ${sentences.length} in all)`);
+      const first = sentences
+        .slice(0, mostSentences)
+        .map(
+          (sentence) =>
+            `${sentence} (seed ${this.surroundings.random.seed}, ${what}, ${when}, ${sentences.length} in all)`,
+        );
       this.broken.push(...first);
     };
     const disk = this.bench.mounted(cut);
     try {
       note(await this.brokenIn(chosen, disk, expected));
-      if (goOn) note(await this.goOn(chosen, disk, expected, goOn).catch((error: unknown) => [`After the cut it does not go on: ${String(error)}`]));
+      if (goOn)
+        note(
+          await this.goOn(chosen, disk, expected, goOn).catch((error: unknown) => [
+            `After the cut it does not go on: ${String(error)}`,
+          ]),
+        );
     } finally {
       disk.close();
     }
@@ -171,16 +190,28 @@ class PowerCut {
   }
 
   /** With the power back, the same command must come to its end, and leave nothing behind. */
-  private async goOn(chosen: Case, disk: CutDisk, { receipts, snapshots }: Expected, { source, versions }: GoingOn): Promise<string[]> {
+  private async goOn(
+    chosen: Case,
+    disk: CutDisk,
+    { receipts, snapshots }: Expected,
+    { source, versions }: GoingOn,
+  ): Promise<string[]> {
     this.resumed++;
     const promised = new Promised();
     for (const version of versions) promised.offer(version);
     const receiver = await this.receiver(chosen, disk, promised);
-    const { sender } = this.commands.send(chosen.wire, sourceOf(chosen, source), receiver, { cwd: disk.place, heard: promised.heard });
+    const { sender } = this.commands.send(chosen.wire, sourceOf(chosen, source), receiver, {
+      cwd: disk.place,
+      heard: promised.heard,
+    });
     const { code, stderr } = await sender.ended;
     await receiver?.end('SIGINT');
     const after = promised.now();
-    const all = { ...after, receipts: new Map([...receipts, ...after.receipts]), snapshots: new Map([...snapshots, ...after.snapshots]) };
+    const all = {
+      ...after,
+      receipts: new Map([...receipts, ...after.receipts]),
+      snapshots: new Map([...snapshots, ...after.snapshots]),
+    };
     const broken = await this.brokenIn(chosen, disk, all);
     if (code !== 0) broken.push(`After the cut the same command ends with ${code}: ${stderr.slice(-300)}`);
     const left = readdirSync(join(disk.place, 'in'), { recursive: true }).find((name) => leftover.test(String(name)));
@@ -189,7 +220,9 @@ class PowerCut {
   }
 
   private async receiver({ wire }: Case, { place }: CutDisk, promised: Promised): Promise<Receiver | undefined> {
-    return wire === 'local backup' ? undefined : this.commands.receive({ cwd: place, words: ['--if-exists', 'replace'], heard: promised.heard });
+    return wire === 'local backup'
+      ? undefined
+      : this.commands.receive({ cwd: place, words: ['--if-exists', 'replace'], heard: promised.heard });
   }
 }
 
@@ -201,12 +234,16 @@ function sourceOf({ shape }: Case, source: string): string {
   return join(source, shape === 'file' ? 'file' : 'tree');
 }
 
-/** Names and sizes: small files take another way to the disk than large ones, and those in new directories another than those in old ones. */
+/**
+ * Names and sizes: small files take another way to the disk than large ones, and those in new directories another than
+ * those in old ones.
+ */
 function sizesOf({ shape }: Case, random: Random): Record<string, number> {
   if (shape === 'file') return { file: random.oneOf([random.between(1, 65_536), random.between(65_537, 8 * 2 ** 20)]) };
   const sizes: Record<string, number> = {};
   for (let at = 0; at < 40; at++) sizes[`tree/${at % 5}/${at % 3}/f${at}`] = at === 0 ? 0 : random.between(1, 30_000);
-  if (shape === 'tree') for (let at = 0; at < 4; at++) sizes[`tree/${at % 2}/large-${at}`] = random.between(65_537, 2 * 2 ** 20);
+  if (shape === 'tree')
+    for (let at = 0; at < 4; at++) sizes[`tree/${at % 2}/large-${at}`] = random.between(65_537, 2 * 2 ** 20);
   return sizes;
 }
 
@@ -216,7 +253,8 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
     const experiment = new PowerCut(surroundings, loans);
     const all = fileSystems.flatMap((kind) => cases.map((chosen) => ({ kind, chosen })));
     if (dose === 'proof') {
-      for (const chosen of cases.slice(0, 3)) if (experiment.broken.length === 0) await experiment.attempt(chosen, random.oneOf(fileSystems), false);
+      for (const chosen of cases.slice(0, 3))
+        if (experiment.broken.length === 0) await experiment.attempt(chosen, random.oneOf(fileSystems), false);
     } else if (dose === 'short') {
       for (const kind of fileSystems) await experiment.attempt(random.oneOf(cases), kind, true);
     } else {
@@ -227,24 +265,43 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
       }
     }
     const { tries, broken, levels, resumed } = experiment;
-    return { tries, broken, figures: { receipts_of_level_device: levels.device, receipts_of_level_cache: levels.cache, resumed } };
+    return {
+      tries,
+      broken,
+      figures: { receipts_of_level_device: levels.device, receipts_of_level_cache: levels.cache, resumed },
+    };
   });
 }
 
 export const powerCut: Experiment = {
   name: 'power-cut',
-  promise: 'Whatever had a receipt is there and whole after the power went, and nothing under a final name is less than whole.',
+  promise:
+    'Whatever had a receipt is there and whole after the power went, and nothing under a final name is less than whole.',
   missing: missingForVolumes,
   run,
   sabotages: [
-    { name: 'directories are not synced', edits: [{ file: 'lib/store/local/directory.js', from: 'await this.handle?.sync();', to: '' }] },
+    {
+      name: 'directories are not synced',
+      edits: [{ file: 'lib/store/local/directory.js', from: 'await this.handle?.sync();', to: '' }],
+    },
     {
       name: 'small files go through the page cache and are not synced',
       edits: [
-        { file: 'lib/store/local/small-file.worker.js', from: 'await step(({ fd }) => (0, node_fs_1.fsyncSync)(fd));', to: '' },
-        { file: 'lib/store/local/small-file.worker.js', from: 'function write({ path, offset, size, direct, mode }) {', to: 'function write({ path, offset, size, mode }) { const direct = false;' },
+        {
+          file: 'lib/store/local/small-file.worker.js',
+          from: 'await step(({ fd }) => (0, node_fs_1.fsyncSync)(fd));',
+          to: '',
+        },
+        {
+          file: 'lib/store/local/small-file.worker.js',
+          from: 'function write({ path, offset, size, direct, mode }) {',
+          to: 'function write({ path, offset, size, mode }) { const direct = false;',
+        },
       ],
     },
-    { name: 'groups of small files are not synced', edits: [{ file: 'lib/store/local/batch.worker.js', from: 'system?.syncFileSystem(order.disk);', to: '' }] },
+    {
+      name: 'groups of small files are not synced',
+      edits: [{ file: 'lib/store/local/batch.worker.js', from: 'system?.syncFileSystem(order.disk);', to: '' }],
+    },
   ],
 };

@@ -1,4 +1,5 @@
-// Keys, directories and names as a model, and conversations made up by chance: what each key may know, change and keep others from.
+// Keys, directories and names as a model, and conversations made up by chance: what each key may know, change and keep
+// others from.
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -48,7 +49,10 @@ const conversations: fc.Arbitrary<Conversation> = fc.record({
     fc.record({
       name: fc.constantFrom(...names),
       content: fc.nat(mostContents - 1),
-      way: fc.oneof({ weight: 4, arbitrary: fc.constant<Way>('whole') }, { weight: 1, arbitrary: fc.constantFrom<Way>('claimed', 'copied') }),
+      way: fc.oneof(
+        { weight: 4, arbitrary: fc.constant<Way>('whole') },
+        { weight: 1, arbitrary: fc.constantFrom<Way>('claimed', 'copied') },
+      ),
     }),
     { selector: ({ name }) => name, minLength: 1, maxLength: 3 },
   ),
@@ -56,7 +60,9 @@ const conversations: fc.Arbitrary<Conversation> = fc.record({
 
 /** Small ones travel in bundles, every third one in segments; all of one length where they do not differ so. */
 function contentOf(seed: number, number: number): Buffer {
-  const begin = createHash('sha256').update(`${String(seed)} ${String(number)}`).digest();
+  const begin = createHash('sha256')
+    .update(`${String(seed)} ${String(number)}`)
+    .digest();
   return Buffer.concat(Array.from({ length: number % 3 === 0 ? 2_300 : 8 }, () => begin));
 }
 
@@ -89,7 +95,8 @@ class Model {
     try {
       if ((await Promise.race([this.converse(raw, key, entries), late])) === 'late') this.fail(key, 'got no end');
     } catch (error) {
-      if (key.rights !== 'read' && entries.every(({ way }) => way === 'whole')) this.fail(key, `was cut off: ${error instanceof Error ? error.message : String(error)}`);
+      if (key.rights !== 'read' && entries.every(({ way }) => way === 'whole'))
+        this.fail(key, `was cut off: ${error instanceof Error ? error.message : String(error)}`);
     } finally {
       raw.hangUp();
     }
@@ -108,7 +115,14 @@ class Model {
     const told = lie ? [lie] : entries; // a lie ends the conversation: it is held for its own sake
     await raw.sendList(
       { type: 'offer' },
-      told.map(({ name, content }, file) => ({ file, type: 'file', name, size: this.contentAt(content).length, mode: 0o644, mtime: '1700000000000000000' })),
+      told.map(({ name, content }, file) => ({
+        file,
+        type: 'file',
+        name,
+        size: this.contentAt(content).length,
+        mode: 0o644,
+        mtime: '1700000000000000000',
+      })),
     );
     for (const [file, { content, way }] of told.entries()) {
       const wanted = raw.wanted(file).then(() => true);
@@ -121,7 +135,9 @@ class Model {
     }
     await raw.send({ type: 'end' });
     for (const [file, { name, content }] of told.entries()) {
-      const outcome = await (lie ? Promise.race([raw.outcome(file), raw.end().then(() => undefined), sleep(lieWithin)]) : raw.outcome(file));
+      const outcome = await (lie
+        ? Promise.race([raw.outcome(file), raw.end().then(() => undefined), sleep(lieWithin)])
+        : raw.outcome(file));
       if (outcome && !(lie && 'code' in outcome)) this.settled(key, name, content, outcome, lie !== undefined);
     }
   }
@@ -137,18 +153,29 @@ class Model {
   }
 
   /** What the receiver said of an entry, against what it should have said. `lied`: nothing of it was sent. */
-  private settled(key: Key, name: string, content: number, outcome: Readonly<Record<string, unknown>>, lied: boolean): void {
+  private settled(
+    key: Key,
+    name: string,
+    content: number,
+    outcome: Readonly<Record<string, unknown>>,
+    lied: boolean,
+  ): void {
     const place = join(key.directory, name);
     const before = this.stored.get(place);
     const isReceipt = !('code' in outcome);
     const may = before === undefined || before === content || key.rights === 'admin';
     if (lied) {
       if (before !== content) this.fail(key, `was believed to have sent ${place}, and has not`);
-      else if (key.rights === 'write' && !this.knows(key, content)) this.fail(key, `found out by a claim what ${place} is`);
+      else if (key.rights === 'write' && !this.knows(key, content))
+        this.fail(key, `found out by a claim what ${place} is`);
       return;
     }
     this.learn(key, content);
-    if (isReceipt !== may) this.fail(key, `${isReceipt ? 'stored' : `may not store (${String(outcome['code'])})`} ${place}, where ${before === undefined ? 'nothing' : `content ${String(before)}`} was`);
+    if (isReceipt !== may)
+      this.fail(
+        key,
+        `${isReceipt ? 'stored' : `may not store (${String(outcome['code'])})`} ${place}, where ${before === undefined ? 'nothing' : `content ${String(before)}`} was`,
+      );
     if (isReceipt) this.stored.set(place, content);
   }
 
@@ -157,7 +184,8 @@ class Model {
     this.readable(key);
     const heard = JSON.stringify(raw.heard);
     this.digests.forEach((digest, content) => {
-      if (heard.includes(digest) && !this.knows(key, content)) this.fail(key, `was told the digest of content ${String(content)}, which it never sent`);
+      if (heard.includes(digest) && !this.knows(key, content))
+        this.fail(key, `was told the digest of content ${String(content)}, which it never sent`);
     });
     if (heard.includes(this.served.directory)) this.fail(key, 'was told what the directories are called');
   }
@@ -169,16 +197,22 @@ class Model {
         const expected = this.stored.get(place);
         const there = existsSync(this.served.at(place)) ? digestOf(readFileSync(this.served.at(place))) : undefined;
         if (there === (expected === undefined ? undefined : this.digests[expected])) continue;
-        this.fail(key, `changed ${place}, which should ${expected === undefined ? 'not be there' : `be content ${String(expected)}`}`);
+        this.fail(
+          key,
+          `changed ${place}, which should ${expected === undefined ? 'not be there' : `be content ${String(expected)}`}`,
+        );
         const found = this.digests.indexOf(there ?? '');
         if (found < 0) this.stored.delete(place);
         else this.stored.set(place, found); // told once
       }
   }
 
-  /** An admin may compare with what stands in its directory, before its conversation (what it then replaces) and after. */
+  /**
+   * An admin may compare with what stands in its directory, before its conversation (what it then replaces) and after.
+   */
   private readable(key: Key): void {
-    if (key.rights === 'admin') for (const [place, content] of this.stored) if (place.startsWith(`${key.directory}/`)) this.learn(key, content);
+    if (key.rights === 'admin')
+      for (const [place, content] of this.stored) if (place.startsWith(`${key.directory}/`)) this.learn(key, content);
   }
 
   private learn(key: Key, content: number): void {
@@ -211,11 +245,27 @@ async function run({ build, directory, dose, random, part, say }: Surroundings):
     try {
       const tickets = new Map<string, string>();
       for (const { name, rights, directory: where } of keys) {
-        const words = ['authorize', name, '--address', `127.0.0.1:${String(served.port)}`, '--quiet', '--rights', rights];
-        tickets.set(name, (await served.run([...words, ...(where === 'in' ? [] : ['--dir', join(place, where)])], 30_000, env)).stdout.trim());
+        const words = [
+          'authorize',
+          name,
+          '--address',
+          `127.0.0.1:${String(served.port)}`,
+          '--quiet',
+          '--rights',
+          rights,
+        ];
+        tickets.set(
+          name,
+          (
+            await served.run([...words, ...(where === 'in' ? [] : ['--dir', join(place, where)])], 30_000, env)
+          ).stdout.trim(),
+        );
       }
       const model = new Model(served, tickets, seed);
-      for (const conversation of fc.sample(conversations, { seed, numRuns: Math.min(ofOneModel[dose], most - tries) })) {
+      for (const conversation of fc.sample(conversations, {
+        seed,
+        numRuns: Math.min(ofOneModel[dose], most - tries),
+      })) {
         await model.hold(conversation);
         if (model.broken.length > 0) break;
       }
@@ -236,8 +286,17 @@ export const rights: Experiment = {
   promise: 'A key learns, changes and blocks only what is its own.',
   run,
   sabotages: [
-    { name: 'a write key is told digests of what it did not send', edits: [{ file: 'lib/receive/open-receiving.js', from: 'mayCompare: !addsOnly', to: 'mayCompare: true' }] },
-    { name: 'a write key replaces', edits: [{ file: 'lib/receive/open-receiving.js', from: 'ifExists: addsOnly &&', to: 'ifExists: false &&' }] },
-    { name: 'a directory of a key is forgotten', edits: [{ file: 'lib/receive/homes.js', from: 'authorization?.directory ??', to: 'undefined ??' }] },
+    {
+      name: 'a write key is told digests of what it did not send',
+      edits: [{ file: 'lib/receive/open-receiving.js', from: 'mayCompare: !addsOnly', to: 'mayCompare: true' }],
+    },
+    {
+      name: 'a write key replaces',
+      edits: [{ file: 'lib/receive/open-receiving.js', from: 'ifExists: addsOnly &&', to: 'ifExists: false &&' }],
+    },
+    {
+      name: 'a directory of a key is forgotten',
+      edits: [{ file: 'lib/receive/homes.js', from: 'authorization?.directory ??', to: 'undefined ??' }],
+    },
   ],
 };

@@ -2,11 +2,74 @@
 import type { Random } from '../random';
 import type { ConversationSeed, Part } from './corpus';
 
-const numbers = [0, -1, 1, 2, 7, 0.5, 255, 65535, 65536, 65537, 524288, 1048576, 1048577, 8388608, 8388609, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1, 2 ** 53, 1e300];
+const numbers = [
+  0,
+  -1,
+  1,
+  2,
+  7,
+  0.5,
+  255,
+  65535,
+  65536,
+  65537,
+  524288,
+  1048576,
+  1048577,
+  8388608,
+  8388609,
+  2 ** 31 - 1,
+  2 ** 31,
+  2 ** 32 - 1,
+  2 ** 32,
+  2 ** 53 - 1,
+  2 ** 53,
+  1e300,
+];
 const texts = [
-  '', '.', '..', '/', '../a', 'a/../../b', '/etc/passwd', 'a//b', 'a/', 'a\\b', 'c:d', '.sendall', '.sendall/x', '.SENDALL/partial', 'con', 'nul.txt', 'a.', 'a ', '\u0000', 'a\u0000b', '\u202e', '\ud800',
-  '\u001b[2J', 'x'.repeat(255), 'x'.repeat(256), 'd/'.repeat(300) + 'f', 'y/'.repeat(2040) + 'z', '__proto__', 'constructor', 'file', 'symlink', 'directory', 'link', 'blake3', 'md5', '0'.repeat(32), 'f'.repeat(64),
-  '9223372036854775807', '-9223372036854775808', '99999999999999999999', 'device', 'unexpected', 'receiver',
+  '',
+  '.',
+  '..',
+  '/',
+  '../a',
+  'a/../../b',
+  '/etc/passwd',
+  'a//b',
+  'a/',
+  'a\\b',
+  'c:d',
+  '.sendall',
+  '.sendall/x',
+  '.SENDALL/partial',
+  'con',
+  'nul.txt',
+  'a.',
+  'a ',
+  '\u0000',
+  'a\u0000b',
+  '\u202e',
+  '\ud800',
+  '\u001b[2J',
+  'x'.repeat(255),
+  'x'.repeat(256),
+  'd/'.repeat(300) + 'f',
+  'y/'.repeat(2040) + 'z',
+  '__proto__',
+  'constructor',
+  'file',
+  'symlink',
+  'directory',
+  'link',
+  'blake3',
+  'md5',
+  '0'.repeat(32),
+  'f'.repeat(64),
+  '9223372036854775807',
+  '-9223372036854775808',
+  '99999999999999999999',
+  'device',
+  'unexpected',
+  'receiver',
 ];
 
 /** Any value that JSON can say. */
@@ -89,7 +152,11 @@ export function mutateValue(value: unknown, random: Random): unknown {
     const [key, old] = entries[at] ?? ['a', 0];
     const how = random.between(0, 4);
     if (how === 0) entries.splice(at, 1);
-    else if (how === 1) entries.push([random.oneOf(['list', 'size', 'file', 'zero', 'type', 'reply', '__proto__', 'skipped']), anyValue(random)]);
+    else if (how === 1)
+      entries.push([
+        random.oneOf(['list', 'size', 'file', 'zero', 'type', 'reply', '__proto__', 'skipped']),
+        anyValue(random),
+      ]);
     else entries[at] = [key, mutateValue(old, random)];
     return Object.fromEntries(entries);
   }
@@ -98,7 +165,11 @@ export function mutateValue(value: unknown, random: Random): unknown {
 }
 
 /** A conversation with one to three changes: of its order, of what a frame says, or of what follows it. */
-export function mutateConversation(seed: ConversationSeed, random: Random, others: readonly ConversationSeed[]): Part[] {
+export function mutateConversation(
+  seed: ConversationSeed,
+  random: Random,
+  others: readonly ConversationSeed[],
+): Part[] {
   const parts = [...seed.parts];
   for (let left = random.between(1, 3); left > 0; left--) {
     const at = random.between(0, Math.max(0, parts.length - 1));

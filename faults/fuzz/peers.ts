@@ -28,7 +28,8 @@ export async function sayPlain(port: number, bytes: Buffer): Promise<string | un
   for (const answer of answers) {
     const wrong = flawOf(answer);
     if (wrong !== undefined) return wrong;
-    if (answer['type'] === 'receipt' && !whole.has(`${String(answer['file_name'])}\n${String(answer['md5'])}`)) return `a receipt for what never came whole: ${JSON.stringify(answer)}`;
+    if (answer['type'] === 'receipt' && !whole.has(`${String(answer['file_name'])}\n${String(answer['md5'])}`))
+      return `a receipt for what never came whole: ${JSON.stringify(answer)}`;
   }
   return undefined;
 }
@@ -39,12 +40,18 @@ export async function saySession(ticket: string, parts: readonly Part[]): Promis
   try {
     raw = await RawSession.dial(ticket, { hello: undefined });
   } catch (error) {
-    return error instanceof TransferError && error.code === 'cannot-connect' ? undefined : `no session was possible: ${String(error)}`;
+    return error instanceof TransferError && error.code === 'cannot-connect'
+      ? undefined
+      : `no session was possible: ${String(error)}`;
   }
   const session = newSession();
   const saying = (async () => {
     for (const part of parts) {
-      if (part.await !== undefined) await Promise.race([raw.first(part.await).catch(() => undefined), sleep(awaitedFor, undefined, { ref: false })]);
+      if (part.await !== undefined)
+        await Promise.race([
+          raw.first(part.await).catch(() => undefined),
+          sleep(awaitedFor, undefined, { ref: false }),
+        ]);
       else await raw.sendBytes(withSession(encodePart(part), session));
     }
     await raw.leave().catch(() => undefined);
@@ -72,16 +79,19 @@ export function withSession(bytes: Buffer, session: string): Buffer {
 
 /** An answer that no input may cause: a code that is none, or the one for what nobody thought of. */
 function flawOf(answer: JsonObject): string | undefined {
-  if (answer['type'] !== 'refusal') return answer['type'] === 'receipt' ? undefined : `an answer that is none: ${JSON.stringify(answer)}`;
+  if (answer['type'] !== 'refusal')
+    return answer['type'] === 'receipt' ? undefined : `an answer that is none: ${JSON.stringify(answer)}`;
   const code = String(answer['code']);
-  return !isErrorCode(code) || code === 'unexpected' ? `a refusal that nobody thought of: ${JSON.stringify(answer)}` : undefined;
+  return !isErrorCode(code) || code === 'unexpected'
+    ? `a refusal that nobody thought of: ${JSON.stringify(answer)}`
+    : undefined;
 }
 
 /** Name and md5 of every file in these bytes that is all there, as the wire says. */
 function wholeFiles(bytes: Buffer): Set<string> {
   const whole = new Set<string>();
   try {
-    for (let rest = bytes; rest.length > 0; ) {
+    for (let rest = bytes; rest.length > 0;) {
       const decoder = new HeaderDecoder();
       rest = rest.subarray(decoder.push(rest));
       if (!decoder.header) break;

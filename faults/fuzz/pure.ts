@@ -10,11 +10,24 @@ type Kind = keyof ReturnType<typeof vectorBytes>;
 export class PureFuzz {
   private readonly corpus = vectorBytes();
   private readonly seeds = conversations();
-  private readonly kinds: readonly Kind[] = ['frames', 'frames', 'headers', 'headers', 'headers', 'lists', 'lists', 'manifests', 'names', 'tickets'];
+  private readonly kinds: readonly Kind[] = [
+    'frames',
+    'frames',
+    'headers',
+    'headers',
+    'headers',
+    'lists',
+    'lists',
+    'manifests',
+    'names',
+    'tickets',
+  ];
 
   constructor(private readonly modules: Modules) {}
 
-  /** One input. @returns a sentence with the input if something else came of it than a result or a failure that may be. */
+  /**
+   * One input. @returns a sentence with the input if something else came of it than a result or a failure that may be.
+   */
   try(random: Random): string | undefined {
     const kind = random.oneOf(this.kinds);
     const bytes = this.input(kind, random);
@@ -28,8 +41,10 @@ export class PureFuzz {
 
   private input(kind: Kind, random: Random): Buffer {
     const known = random.oneOf(this.corpus[kind]);
-    if (kind === 'frames' && random.next() < 0.5) return Buffer.concat(mutateConversation(random.oneOf(this.seeds), random, this.seeds).map(encodePart));
-    if ((kind === 'headers' || kind === 'lists') && random.next() < 0.5) return Buffer.from(JSON.stringify(mutateValue(jsonOf(known) ?? anyValue(random), random)));
+    if (kind === 'frames' && random.next() < 0.5)
+      return Buffer.concat(mutateConversation(random.oneOf(this.seeds), random, this.seeds).map(encodePart));
+    if ((kind === 'headers' || kind === 'lists') && random.next() < 0.5)
+      return Buffer.from(JSON.stringify(mutateValue(jsonOf(known) ?? anyValue(random), random)));
     return mutateBytes(known, random, this.corpus[kind]);
   }
 
@@ -37,23 +52,36 @@ export class PureFuzz {
     const { json, message, sessionMessage, list, standing, manifest, name, ticket } = this.modules;
     switch (kind) {
       case 'frames':
-        this.only(['bad-frame'], () => headersIn(this.modules, [bytes.subarray(0, 7), bytes.subarray(7, 90), bytes.subarray(90)]));
+        this.only(['bad-frame'], () =>
+          headersIn(this.modules, [bytes.subarray(0, 7), bytes.subarray(7, 90), bytes.subarray(90)]),
+        );
         break;
       case 'headers': {
         const header = this.only(['bad-frame'], () => json.parseJsonObject(bytes));
         if (header === undefined) return;
-        for (const read of [message.parseFileHeader, message.parseReply, sessionMessage.parseFromSender, sessionMessage.parseFromReceiver]) this.only(['bad-header', 'name'], () => read(header));
+        for (const read of [
+          message.parseFileHeader,
+          message.parseReply,
+          sessionMessage.parseFromSender,
+          sessionMessage.parseFromReceiver,
+        ])
+          this.only(['bad-header', 'name'], () => read(header));
         break;
       }
       case 'lists': {
         const entries = this.only(['bad-frame', 'bad-header'], () => list.parseEntries(bytes, { allowHidden: true }));
-        for (const entry of entries ?? []) if ('name' in entry && !isSafe(entry.name)) throw new Error(`the name ${JSON.stringify(entry.name)} is taken`);
-        for (const read of [list.parseBundle, list.parseHeld, standing.parseStanding]) this.only(['bad-frame', 'bad-header'], () => read(bytes, 'blake3'));
-        for (const read of [list.parseNumbers, list.parseReceipts, list.parseMissing]) this.only(['bad-frame', 'bad-header'], () => read(bytes));
+        for (const entry of entries ?? [])
+          if ('name' in entry && !isSafe(entry.name))
+            throw new Error(`the name ${JSON.stringify(entry.name)} is taken`);
+        for (const read of [list.parseBundle, list.parseHeld, standing.parseStanding])
+          this.only(['bad-frame', 'bad-header'], () => read(bytes, 'blake3'));
+        for (const read of [list.parseNumbers, list.parseReceipts, list.parseMissing])
+          this.only(['bad-frame', 'bad-header'], () => read(bytes));
         break;
       }
       case 'manifests':
-        for (const read of [manifest.parseManifest, manifest.parseManifestOutline, manifest.parseManifestHead]) this.only(['mismatch'], () => read(bytes));
+        for (const read of [manifest.parseManifest, manifest.parseManifestOutline, manifest.parseManifestHead])
+          this.only(['mismatch'], () => read(bytes));
         break;
       case 'names': {
         const text = bytes.toString();

@@ -1,5 +1,6 @@
 // Runs inputs against the code of one build, in a process of its own that may crash, hang or grow:
-//   run.ts '{"build": DIRECTORY, "directory": EMPTY, "seed": N, "models": N, "pure": N, "plain": N, "session": N, "senders": N}'
+//   run.ts '{"build": DIRECTORY, "directory": EMPTY, "seed": N, "models": N, "pure": N, "plain": N, "session": N,
+// "senders": N}'
 // Says a line of JSON now and then: what it is at, what it found, and at the end what it measured.
 import fc from 'fast-check';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -27,7 +28,10 @@ export interface FuzzOptions {
   readonly senders: number;
 }
 
-export type FuzzLine = { readonly at: string } | { readonly found: string } | { readonly inputs: number; readonly heap_growth_mib: number; readonly resident_growth_mib: number };
+export type FuzzLine =
+  | { readonly at: string }
+  | { readonly found: string }
+  | { readonly inputs: number; readonly heap_growth_mib: number; readonly resident_growth_mib: number };
 
 const { build, directory, seed, ...counts } = JSON.parse(process.argv[2] ?? '{}') as FuzzOptions;
 const say = (line: FuzzLine): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -36,19 +40,27 @@ const mebi = 2 ** 20;
 let inputs = 0;
 
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
-  process.on(event, (error: Error) => say({ found: `${event} with seed ${String(seed)} at input ${String(inputs)}: ${error.stack ?? String(error)}` }));
+  process.on(event, (error: Error) =>
+    say({ found: `${event} with seed ${String(seed)} at input ${String(inputs)}: ${error.stack ?? String(error)}` }),
+  );
 }
 
 // A descriptor that nobody closed, or listeners that nobody takes away.
 process.on('warning', ({ name, message }) => {
-  if (/garbage collection|MaxListeners/.test(name + message)) say({ found: `a warning with seed ${String(seed)} at input ${String(inputs)}: ${message}` });
+  if (/garbage collection|MaxListeners/.test(name + message))
+    say({ found: `a warning with seed ${String(seed)} at input ${String(inputs)}: ${message}` });
 });
 
 /** Each input has chance of its own, so that one of them can be said again alone. */
 const chanceOf = (input: number): Random => new Random(seed + input * 7919);
 
 /** Runs inputs `from` to `count`, some at once. */
-async function many(what: string, [from, count]: readonly [number, number], lanes: number, act: (random: Random) => Promise<string | undefined> | string | undefined): Promise<void> {
+async function many(
+  what: string,
+  [from, count]: readonly [number, number],
+  lanes: number,
+  act: (random: Random) => Promise<string | undefined> | string | undefined,
+): Promise<void> {
   let next = from;
   const lane = async (): Promise<void> => {
     for (let input = next++; input < count; input = next++) {
@@ -65,9 +77,16 @@ async function many(what: string, [from, count]: readonly [number, number], lane
 function tryModels(): void {
   for (const { name, property } of modelsOf(modules)) {
     say({ at: name });
-    const { failed, counterexample, errorInstance } = fc.check(property, { seed, numRuns: counts.models }) as { failed: boolean; counterexample: unknown; errorInstance?: unknown };
+    const { failed, counterexample, errorInstance } = fc.check(property, { seed, numRuns: counts.models }) as {
+      failed: boolean;
+      counterexample: unknown;
+      errorInstance?: unknown;
+    };
     inputs += counts.models;
-    if (failed) say({ found: `“${name}” with seed ${String(seed)} does not hold for ${fc.stringify(counterexample).slice(0, 500)}: ${String(errorInstance)}` });
+    if (failed)
+      say({
+        found: `“${name}” with seed ${String(seed)} does not hold for ${fc.stringify(counterexample).slice(0, 500)}: ${String(errorInstance)}`,
+      });
   }
 }
 
@@ -86,8 +105,12 @@ async function tryAll({ pure, plain, session, senders }: Ranges, target: Target)
     const bytes = Buffer.concat(mutateConversation(random.oneOf(seeds.plain), random, seeds.plain).map(encodePart));
     return sayPlain(target.port, random.next() < 0.4 ? mutateBytes(bytes, random) : bytes);
   });
-  await many('session', session, 8, (random) => saySession(target.ticket, mutateConversation(random.oneOf(seeds.session), random, seeds.session)));
-  await many('senders', senders, 4, (random) => (random.next() < 0.5 ? trySenderPlain(random, target) : trySenderInSession(random, target)));
+  await many('session', session, 8, (random) =>
+    saySession(target.ticket, mutateConversation(random.oneOf(seeds.session), random, seeds.session)),
+  );
+  await many('senders', senders, 4, (random) =>
+    random.next() < 0.5 ? trySenderPlain(random, target) : trySenderInSession(random, target),
+  );
 }
 
 const seeds = {
@@ -109,8 +132,15 @@ interface Target {
 
 /** A sender of the library that has to do with a receiver that says anything. */
 async function trySenderPlain(random: Random, { file }: Target): Promise<string | undefined> {
-  const said = Buffer.concat(mutateConversation(random.oneOf(seeds.answersPlain), random, seeds.answersPlain).map(encodePart));
-  const server = createServer((socket) => socket.on('error', () => undefined).resume().end(said));
+  const said = Buffer.concat(
+    mutateConversation(random.oneOf(seeds.answersPlain), random, seeds.answersPlain).map(encodePart),
+  );
+  const server = createServer((socket) =>
+    socket
+      .on('error', () => undefined)
+      .resume()
+      .end(said),
+  );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   try {
     return await trySender(file, `tcp://127.0.0.1:${String((server.address() as AddressInfo).port)}`);
@@ -145,7 +175,15 @@ async function answer(port: SessionPort, parts: readonly Part[]): Promise<void> 
 async function trySender(file: string, target: string): Promise<string | undefined> {
   const signal = AbortSignal.timeout(endsWithin);
   try {
-    await modules.index.send({ paths: [file], target, connections: 1, digest: target.startsWith('tcp') ? 'md5' : 'blake3', retryFor: 0, useCache: false, signal });
+    await modules.index.send({
+      paths: [file],
+      target,
+      connections: 1,
+      digest: target.startsWith('tcp') ? 'md5' : 'blake3',
+      retryFor: 0,
+      useCache: false,
+      signal,
+    });
   } catch (error) {
     if (signal.aborted) return 'it did not end';
     // What its receiver calls unexpected is so for the sender too.
@@ -162,17 +200,29 @@ async function main(): Promise<void> {
   writeFileSync(file, 'hello');
   writeFileSync(join(tree, 'large'), Buffer.alloc(100_000, 'a'));
   const on = (event: TransferEvent): void => {
-    if (event.event === 'failed' && event.code === 'unexpected') say({ found: `the receiver tells of what nobody thought of: ${JSON.stringify(event)}` });
+    if (event.event === 'failed' && event.code === 'unexpected')
+      say({ found: `the receiver tells of what nobody thought of: ${JSON.stringify(event)}` });
   };
   const receiver = await modules.index.createReceiver({ directory: place, ifExists: 'replace', on, deadlines: hurry });
   const { port, ticket } = await receiver.listen('127.0.0.1:0');
   const target = { pure: new PureFuzz(modules), port: port ?? 0, ticket, file, tree };
   // What is only kept once, code and threads and memory for use later, is there after a part of the inputs.
   const part = (count: number): number => Math.ceil(count * 0.3);
-  const split = (which: (count: number) => Range): Ranges => ({ pure: which(counts.pure), plain: which(counts.plain), session: which(counts.session), senders: which(counts.senders) });
-  await tryAll(split((count) => [0, part(count)]), target);
+  const split = (which: (count: number) => Range): Ranges => ({
+    pure: which(counts.pure),
+    plain: which(counts.plain),
+    session: which(counts.session),
+    senders: which(counts.senders),
+  });
+  await tryAll(
+    split((count) => [0, part(count)]),
+    target,
+  );
   const before = collect();
-  await tryAll(split((count) => [part(count), count]), target);
+  await tryAll(
+    split((count) => [part(count), count]),
+    target,
+  );
   const after = collect();
   const flaw = await sayPlain(target.port, Buffer.concat((seeds.plain[0]?.parts ?? []).map(encodePart)));
   if (flaw !== undefined) say({ found: `nobody is served any more: ${flaw}` });
@@ -184,7 +234,12 @@ async function main(): Promise<void> {
 }
 
 /** Deadlines under which a peer that says nothing more does not hold up the others for long. */
-const hurry = { first: { silence: 0, whole: 3000 }, later: { silence: 3000, whole: 3000 }, stall: 2000, link: { heartbeat: 500, silence: 3000 } };
+const hurry = {
+  first: { silence: 0, whole: 3000 },
+  later: { silence: 3000, whole: 3000 },
+  stall: 2000,
+  link: { heartbeat: 500, silence: 3000 },
+};
 
 function collect(): NodeJS.MemoryUsage {
   (globalThis as { gc?: () => void }).gc?.();

@@ -2,7 +2,16 @@ import { type BigIntStats, statSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { asTransferError, TransferError } from '../errors';
 import { createKey, hidden } from '../net/ticket';
-import { changePrivateFile, checkKeyName, configDirectory, damaged, entriesOf, isKeyName, isRecord, readPrivateFile } from './private-file';
+import {
+  changePrivateFile,
+  checkKeyName,
+  configDirectory,
+  damaged,
+  entriesOf,
+  isKeyName,
+  isRecord,
+  readPrivateFile,
+} from './private-file';
 
 /** What the holder of a key may do: add files; also read what is there; also replace and delete. */
 export type Rights = 'write' | 'read' | 'admin';
@@ -41,7 +50,10 @@ const coarsestTimestamp = 2_000; // ms: FAT's; within it, two states of a file m
 const allRights: readonly string[] = ['write', 'read', 'admin'] satisfies Rights[];
 const fields: readonly string[] = ['key', 'name', 'directory', 'rights', 'quota', 'expires', 'created'];
 
-/** The keys of those who may connect to receivers of this user, in `authorized.json`; a running receiver sees every change at once. */
+/**
+ * The keys of those who may connect to receivers of this user, in `authorized.json`; a running receiver sees every
+ * change at once.
+ */
 export class AuthorizedKeys {
   readonly #file: string;
   #last: Reading | undefined;
@@ -52,8 +64,10 @@ export class AuthorizedKeys {
   }
 
   /**
-   * The authorization of `id` at this moment, undefined where there is none or it has expired. Reads the file again only when it changed;
-   * synchronous, since TLS asks in the middle of a handshake. A file that cannot be read or is damaged authorizes nobody: see `problem`.
+   * The authorization of `id` at this moment, undefined where there is none or it has expired. Reads the file again
+   * only when it changed;
+   * synchronous, since TLS asks in the middle of a handshake. A file that cannot be read or is damaged authorizes
+   * nobody: see `problem`.
    */
   find(id: string): Authorization | undefined {
     this.#last = this.#look();
@@ -66,7 +80,10 @@ export class AuthorizedKeys {
     return this.#last?.problem;
   }
 
-  /** All of them by name, those that have expired as well. Rejects with `usage` where the file is damaged or others can read it. */
+  /**
+   * All of them by name, those that have expired as well. Rejects with `usage` where the file is damaged or others can
+   * read it.
+   */
   async list(): Promise<Authorization[]> {
     const keys = parseAuthorized(readPrivateFile(this.#file), this.#file);
     return [...keys.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -87,7 +104,9 @@ export class AuthorizedKeys {
     };
     await this.#change((keys) => {
       if (keys.some((each) => each.name === name)) {
-        throw new TransferError('usage', `There is a key for ${name} already.`, { hint: `sendall authorize --remove ${name} takes it away.` });
+        throw new TransferError('usage', `There is a key for ${name} already.`, {
+          hint: `sendall authorize --remove ${name} takes it away.`,
+        });
       }
       return [...keys, made];
     });
@@ -100,12 +119,16 @@ export class AuthorizedKeys {
     await this.#change((keys) => {
       const left = keys.filter((each) => each.name !== name);
       if (left.length < keys.length) return left;
-      throw new TransferError('usage', `There is no key for ${name}.`, { hint: 'sendall authorize --list names those that there are.' });
+      throw new TransferError('usage', `There is no key for ${name}.`, {
+        hint: 'sendall authorize --list names those that there are.',
+      });
     });
   }
 
   async #change(change: (keys: Authorization[]) => Authorization[]): Promise<void> {
-    await changePrivateFile(this.#file, (text) => formatAuthorized(change([...parseAuthorized(text, this.#file).values()])));
+    await changePrivateFile(this.#file, (text) =>
+      formatAuthorized(change([...parseAuthorized(text, this.#file).values()])),
+    );
   }
 
   /** The state is taken before the text is read: a change in between makes the next look read again. */
@@ -115,7 +138,12 @@ export class AuthorizedKeys {
     try {
       found = statSync(this.#file, { bigint: true, throwIfNoEntry: false });
     } catch (error) {
-      return { state: '', settled: false, keys: nobody, problem: asTransferError(error, 'unexpected', `${this.#file} cannot be read`) };
+      return {
+        state: '',
+        settled: false,
+        keys: nobody,
+        problem: asTransferError(error, 'unexpected', `${this.#file} cannot be read`),
+      };
     }
     if (found === undefined) return { state: 'none', settled: true, keys: nobody };
     const state = stateOf(found);
@@ -124,7 +152,12 @@ export class AuthorizedKeys {
     try {
       return { state, settled, keys: parseAuthorized(readPrivateFile(this.#file), this.#file) };
     } catch (error) {
-      return { state, settled, keys: nobody, problem: asTransferError(error, 'unexpected', `${this.#file} cannot be read`) };
+      return {
+        state,
+        settled,
+        keys: nobody,
+        problem: asTransferError(error, 'unexpected', `${this.#file} cannot be read`),
+      };
     }
   }
 }
@@ -142,9 +175,12 @@ function isSettled({ mtimeNs, ctimeNs }: BigIntStats): boolean {
 function checkWanted({ name, rights, directory, quota, expires }: WantedAuthorization): void {
   checkKeyName(name);
   if (!isRights(rights)) throw new TransferError('usage', 'The rights must be write, read or admin.');
-  if (directory !== undefined && !isAbsolute(directory)) throw new TransferError('usage', `The directory ${directory} must be absolute.`);
-  if (quota !== undefined && !isQuota(quota)) throw new TransferError('usage', 'The quota must be a whole number of bytes, at least 1.');
-  if (expires !== undefined && Number.isNaN(expires.getTime())) throw new TransferError('usage', 'The time at which the key expires is none.');
+  if (directory !== undefined && !isAbsolute(directory))
+    throw new TransferError('usage', `The directory ${directory} must be absolute.`);
+  if (quota !== undefined && !isQuota(quota))
+    throw new TransferError('usage', 'The quota must be a whole number of bytes, at least 1.');
+  if (expires !== undefined && Number.isNaN(expires.getTime()))
+    throw new TransferError('usage', 'The time at which the key expires is none.');
 }
 
 function isRights(value: unknown): value is Rights {
@@ -156,19 +192,23 @@ function isQuota(value: unknown): value is number {
 }
 
 function formatAuthorized(keys: readonly Authorization[]): string {
-  const entries = keys.map(({ id, key, ...others }) => [id, { key: Buffer.from(key).toString('base64url'), ...others }] as const);
+  const entries = keys.map(
+    ({ id, key, ...others }) => [id, { key: Buffer.from(key).toString('base64url'), ...others }] as const,
+  );
   return `${JSON.stringify(Object.fromEntries(entries), null, 2)}\n`;
 }
 
 /**
- * Everything must be as it was written. A field that is not known here could be a restriction, so that it is not passed over either.
+ * Everything must be as it was written. A field that is not known here could be a restriction, so that it is not passed
+ * over either.
  */
 function parseAuthorized(text: string | undefined, file: string): Map<string, Authorization> {
   return new Map(entriesOf(text, file).map(([id, entry]) => [id, parseEntry(id, entry, file)]));
 }
 
 function parseEntry(id: string, entry: unknown, file: string): Authorization {
-  const wrong = (what: string): TransferError => damaged(file, `of the key ${JSON.stringify(id.slice(0, 32))}, ${what} cannot be understood`);
+  const wrong = (what: string): TransferError =>
+    damaged(file, `of the key ${JSON.stringify(id.slice(0, 32))}, ${what} cannot be understood`);
   if (!/^[0-9a-f]{32}$/.test(id)) throw wrong('the id');
   if (!isRecord(entry)) throw wrong('the entry');
   const unknown = Object.keys(entry).find((field) => !fields.includes(field));

@@ -3,22 +3,40 @@ import { cacheDirectory } from '../digest/digest-cache';
 import { changePrivateFile, entriesOf, readPrivateFile } from './private-file';
 
 /**
- * Where on this machine the files are that were backed up, by the names of the backups, as of the last run of each: in the user's cache,
+ * Where on this machine the files are that were backed up, by the names of the backups, as of the last run of each: in
+ * the user's cache,
  * since it can be said again.
  */
 export class BackedUp {
   /** `file` defaults to `backed-up.json` in the user's cache. */
   constructor(private readonly file: string = path.join(path.dirname(cacheDirectory()), 'backed-up.json')) {}
 
-  /** Notes what a run of the backup `name` was about. Rejects with `usage` where others can read the file, `unexpected` where it cannot be written. */
+  /**
+   * Notes what a run of the backup `name` was about. Rejects with `usage` where others can read the file, `unexpected`
+   * where it cannot be written.
+   */
   async remember(name: string, paths: readonly string[]): Promise<void> {
     const places = paths.map((each) => path.resolve(each));
-    await changePrivateFile(this.file, (text) => `${JSON.stringify(Object.fromEntries([...entriesOf(text, this.file), [name, places]]), null, 2)}\n`);
+    await changePrivateFile(
+      this.file,
+      (text) => `${JSON.stringify(Object.fromEntries([...entriesOf(text, this.file), [name, places]]), null, 2)}\n`,
+    );
   }
 
-  /** What was backed up as `name`, or under any name; nothing where nobody knows. Rejects with `usage` for a file that others can read or that is damaged. */
+  /**
+   * What was backed up as `name`, or under any name; nothing where nobody knows. Rejects with `usage` for a file that
+   * others can read or that is damaged.
+   */
   async paths(name?: string): Promise<string[]> {
-    const all = entriesOf(readPrivateFile(this.file), this.file).filter(([each]) => name === undefined || each === name);
-    return [...new Set(all.flatMap(([, places]) => (Array.isArray(places) ? places.filter((place): place is string => typeof place === 'string') : [])))];
+    const all = entriesOf(readPrivateFile(this.file), this.file).filter(
+      ([each]) => name === undefined || each === name,
+    );
+    return [
+      ...new Set(
+        all.flatMap(([, places]) =>
+          Array.isArray(places) ? places.filter((place): place is string => typeof place === 'string') : [],
+        ),
+      ),
+    ];
   }
 }

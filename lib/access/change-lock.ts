@@ -6,19 +6,27 @@ import { errnoOf, TransferError } from '../errors';
 
 /** How long to wait for others, in ms. */
 const mostPatience = 10_000;
-/** A change takes milliseconds: a lock of this age, in ms, belongs to nobody any more, whatever has its process number now. */
+/**
+ * A change takes milliseconds: a lock of this age, in ms, belongs to nobody any more, whatever has its process number
+ * now.
+ */
 const oldest = 60_000;
 
 /** The right to change a file, by a lock file that only one process can create. */
 export interface ChangeLock {
-  /** Whether it is still ours: one who found us dead may have taken it. Synchronous, to be asked right before the change takes effect. */
+  /**
+   * Whether it is still ours: one who found us dead may have taken it. Synchronous, to be asked right before the change
+   * takes effect.
+   */
   isOurs(): boolean;
   release(): void;
 }
 
 /**
- * Takes the lock file `path`, waiting for whoever has it. The lock of a process that is gone, or of one that was stopped for a minute,
- * is taken over. Should several try that at once, one may lose the lock that it just took: `isOurs` tells. Rejects with `unexpected`
+ * Takes the lock file `path`, waiting for whoever has it. The lock of a process that is gone, or of one that was
+ * stopped for a minute,
+ * is taken over. Should several try that at once, one may lose the lock that it just took: `isOurs` tells. Rejects with
+ * `unexpected`
  * if somebody else holds it for ten seconds.
  */
 export async function takeChangeLock(path: string): Promise<ChangeLock> {
@@ -93,7 +101,11 @@ function unlessGone<T>(action: () => T): T | undefined {
 }
 
 function takesTooLong(path: string): TransferError {
-  return new TransferError('unexpected', `Another process has held the lock ${path} for ${String(mostPatience / 1000)} s.`, {
-    hint: 'Remove that file if no other sendall is running.',
-  });
+  return new TransferError(
+    'unexpected',
+    `Another process has held the lock ${path} for ${String(mostPatience / 1000)} s.`,
+    {
+      hint: 'Remove that file if no other sendall is running.',
+    },
+  );
 }

@@ -1,7 +1,15 @@
 import { join } from 'node:path';
 import { TransferError } from '../errors';
 import { formatTicket, parseTicket, type Ticket } from '../net/ticket';
-import { changePrivateFile, checkKeyName, configDirectory, damaged, entriesOf, isKeyName, readPrivateFile } from './private-file';
+import {
+  changePrivateFile,
+  checkKeyName,
+  configDirectory,
+  damaged,
+  entriesOf,
+  isKeyName,
+  readPrivateFile,
+} from './private-file';
 
 /** A machine that is known by a name. */
 export interface Peer {
@@ -18,7 +26,9 @@ export class Peers {
     this.#file = file;
   }
 
-  /** All of them by name. Rejects with `usage` where the file is damaged or others can read it, as all that follow do. */
+  /**
+   * All of them by name. Rejects with `usage` where the file is damaged or others can read it, as all that follow do.
+   */
   async list(): Promise<Peer[]> {
     return this.#parse(readPrivateFile(this.#file)).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
@@ -34,7 +44,9 @@ export class Peers {
     checkKeyName(name);
     await this.#change((peers) => {
       if (peers.every((peer) => peer.name !== name)) return [...peers, { name, ticket }];
-      throw new TransferError('usage', `There is a peer ${name} already.`, { hint: `sendall peers remove ${name} takes it away.` });
+      throw new TransferError('usage', `There is a peer ${name} already.`, {
+        hint: `sendall peers remove ${name} takes it away.`,
+      });
     });
   }
 
@@ -44,7 +56,9 @@ export class Peers {
     await this.#change((peers) => {
       const left = peers.filter((peer) => peer.name !== name);
       if (left.length < peers.length) return left;
-      throw new TransferError('usage', `There is no peer ${name}.`, { hint: 'sendall peers list names those that there are.' });
+      throw new TransferError('usage', `There is no peer ${name}.`, {
+        hint: 'sendall peers list names those that there are.',
+      });
     });
   }
 

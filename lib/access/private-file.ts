@@ -10,8 +10,13 @@ const mostBytes = 4 * 1024 ** 2; // some 15,000 keys
 const mostAttempts = 20;
 const leftAfter = 60_000; // ms: until then, a temporary file may belong to somebody who is about to use it
 
-/** Where the files of this user are that last: an absolute `$XDG_CONFIG_HOME` anywhere, else the platform's usual place. */
-export function configDirectory(env: NodeJS.ProcessEnv = process.env, platform: NodeJS.Platform = process.platform): string {
+/**
+ * Where the files of this user are that last: an absolute `$XDG_CONFIG_HOME` anywhere, else the platform's usual place.
+ */
+export function configDirectory(
+  env: NodeJS.ProcessEnv = process.env,
+  platform: NodeJS.Platform = process.platform,
+): string {
   const { XDG_CONFIG_HOME: xdg, APPDATA: roaming } = env;
   if (xdg !== undefined && isAbsolute(xdg)) return join(xdg, 'sendall');
   if (platform === 'win32') return join(roaming || join(homedir(), 'AppData', 'Roaming'), 'sendall');
@@ -19,8 +24,10 @@ export function configDirectory(env: NodeJS.ProcessEnv = process.env, platform: 
 }
 
 /**
- * The text of a file that holds keys, undefined where there is no such file. Throws `usage` where others could read or write it, where it
- * is not ours or no regular file, and `unexpected` where the system does not let us read it. Synchronous: such files are small.
+ * The text of a file that holds keys, undefined where there is no such file. Throws `usage` where others could read or
+ * write it, where it
+ * is not ours or no regular file, and `unexpected` where the system does not let us read it. Synchronous: such files
+ * are small.
  */
 export function readPrivateFile(path: string): string | undefined {
   try {
@@ -38,8 +45,10 @@ export function readPrivateFile(path: string): string | undefined {
 }
 
 /**
- * Replaces the text of such a file by what `change` makes of it, atomically and durably: whoever reads sees the old text or the new one,
- * whole. Changes by several processes happen one after the other. `change` throws to leave everything as it is; it may be asked again.
+ * Replaces the text of such a file by what `change` makes of it, atomically and durably: whoever reads sees the old
+ * text or the new one,
+ * whole. Changes by several processes happen one after the other. `change` throws to leave everything as it is; it may
+ * be asked again.
  * The directory is made if there is none.
  */
 export async function changePrivateFile(path: string, change: (text: string | undefined) => string): Promise<void> {
@@ -61,7 +70,9 @@ export async function changePrivateFile(path: string, change: (text: string | un
   throw new TransferError('unexpected', `${path} cannot be changed: others keep taking its lock.`);
 }
 
-/** The entries of the JSON object that `text` is. Throws `usage`; nothing of the text is repeated, since it holds keys. */
+/**
+ * The entries of the JSON object that `text` is. Throws `usage`; nothing of the text is repeated, since it holds keys.
+ */
 export function entriesOf(text: string | undefined, path: string): [string, unknown][] {
   if (text === undefined) return [];
   let value: unknown;
@@ -76,14 +87,18 @@ export function entriesOf(text: string | undefined, path: string): [string, unkn
 
 /** What is thrown when a file of keys makes no sense: it is never taken for an empty one. */
 export function damaged(path: string, flaw: string): TransferError {
-  return new TransferError('usage', `${path} is damaged: ${flaw}.`, { hint: 'Repair it, or move it away to begin with none.' });
+  return new TransferError('usage', `${path} is damaged: ${flaw}.`, {
+    hint: 'Repair it, or move it away to begin with none.',
+  });
 }
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A name for a machine, as people type it in place of a path or an address, and so that it is neither. Throws `usage`. */
+/**
+ * A name for a machine, as people type it in place of a path or an address, and so that it is neither. Throws `usage`.
+ */
 export function checkKeyName(name: string): void {
   if (isKeyName(name)) return;
   const shown = name.length > 64 ? 'That' : JSON.stringify(name); // a ticket in the wrong place is longer, and not repeated
@@ -149,20 +164,27 @@ async function syncDirectory(path: string): Promise<void> {
 
 function refuseUnlessPrivate(found: Stats, path: string): void {
   if (!found.isFile()) throw new TransferError('usage', `${path} is not a file.`);
-  if (found.size > mostBytes) throw new TransferError('usage', `${path} is larger than ${String(mostBytes)} bytes: that is no file of keys.`);
+  if (found.size > mostBytes)
+    throw new TransferError('usage', `${path} is larger than ${String(mostBytes)} bytes: that is no file of keys.`);
   if (process.geteuid === undefined) return;
   if (found.uid !== process.geteuid()) throw notOurs(path);
   if ((found.mode & 0o077) === 0) return;
-  throw new TransferError('usage', `Other users can read or write ${path}, which holds keys.`, { hint: `Run chmod 600 ${path}` });
+  throw new TransferError('usage', `Other users can read or write ${path}, which holds keys.`, {
+    hint: `Run chmod 600 ${path}`,
+  });
 }
 
 function refuseUnlessOurDirectory(found: Stats, path: string): void {
   if (process.geteuid === undefined) return;
   if (found.uid !== process.geteuid()) throw notOurs(path);
   if ((found.mode & 0o022) === 0) return;
-  throw new TransferError('usage', `Other users can write to ${path}, which is to hold keys.`, { hint: `Run chmod 700 ${path}` });
+  throw new TransferError('usage', `Other users can write to ${path}, which is to hold keys.`, {
+    hint: `Run chmod 700 ${path}`,
+  });
 }
 
 function notOurs(path: string): TransferError {
-  return new TransferError('usage', `${path} belongs to another user.`, { hint: `Run chown ${String(process.geteuid?.())} ${path}` });
+  return new TransferError('usage', `${path} belongs to another user.`, {
+    hint: `Run chown ${String(process.geteuid?.())} ${path}`,
+  });
 }

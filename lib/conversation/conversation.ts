@@ -17,11 +17,14 @@ export const usualPatience = 10_000;
 const noAnswer = 'The peer closed without an answer.';
 
 /**
- * Small things said over one connection: bytes, texts, messages. Each is held in memory whole, so the caller says how large
- * it may be, and nothing is allocated for more; and each has to be complete within `patience` ms, so that no peer holds up
+ * Small things said over one connection: bytes, texts, messages. Each is held in memory whole, so the caller says how
+ * large
+ * it may be, and nothing is allocated for more; and each has to be complete within `patience` ms, so that no peer holds
+ * up
  * anyone by silence or by dribbling. Reads and sends are independent; of each kind only one at a time.
  *
- * Rejects with `timeout`, `connection-lost`, and `bad-frame` or `bad-header` for what makes no sense. After that nothing more
+ * Rejects with `timeout`, `connection-lost`, and `bad-frame` or `bad-header` for what makes no sense. After that
+ * nothing more
  * can be read. Files belong to `send` and `createReceiver`.
  */
 export class Conversation {
@@ -40,7 +43,10 @@ export class Conversation {
     this.own = own;
   }
 
-  /** What `recv(most)` returns: some bytes, at most so many, cut wherever the network happened to; none once the peer has finished. */
+  /**
+   * What `recv(most)` returns: some bytes, at most so many, cut wherever the network happened to; none once the peer
+   * has finished.
+   */
   async receive(most: number): Promise<Buffer> {
     return this.within(() => this.some(most));
   }
@@ -52,14 +58,21 @@ export class Conversation {
     return bytes;
   }
 
-  /** Exactly `count` bytes. A `count` that the peer announced is refused here if it is not a whole number from 0 to `most`. */
+  /**
+   * Exactly `count` bytes. A `count` that the peer announced is refused here if it is not a whole number from 0 to
+   * `most`.
+   */
   async read(count: number, most = count): Promise<Buffer> {
     if (!Number.isSafeInteger(count) || count < 0 || count > most) {
-      throw this.broken('bad-frame', `The peer announced ${String(count)} bytes; from 0 to ${String(most)} are taken here.`);
+      throw this.broken(
+        'bad-frame',
+        `The peer announced ${String(count)} bytes; from 0 to ${String(most)} are taken here.`,
+      );
     }
     const bytes = Buffer.alloc(count);
     const filled = await this.within(() => this.connection.stream.fill(bytes));
-    if (filled < count) throw this.broken('connection-lost', `The peer closed after ${String(filled)} of ${String(count)} bytes.`);
+    if (filled < count)
+      throw this.broken('connection-lost', `The peer closed after ${String(filled)} of ${String(count)} bytes.`);
     return bytes;
   }
 
@@ -71,22 +84,27 @@ export class Conversation {
         const bytes = await this.some(most + 1);
         if (bytes.length === 0) return all;
         all = Buffer.concat([all, bytes]);
-        if (all.length > most) throw this.broken('bad-frame', `The peer sent more than the ${String(most)} bytes that are taken here.`);
+        if (all.length > most)
+          throw this.broken('bad-frame', `The peer sent more than the ${String(most)} bytes that are taken here.`);
       }
     });
   }
 
   /**
-   * The next message, with a payload of at most `most` bytes; undefined when the peer has finished. With `idle` it may take
+   * The next message, with a payload of at most `most` bytes; undefined when the peer has finished. With `idle` it may
+   * take
    * as long as it likes to begin, and has to be complete in time only from then on.
    */
   async readMessage(most: number, { idle = false } = {}): Promise<Message | undefined> {
-    const header = await this.connection.readHeader({ silence: idle ? null : 0, whole: this.patience }).catch((error: unknown) => {
-      throw this.because(error);
-    });
+    const header = await this.connection
+      .readHeader({ silence: idle ? null : 0, whole: this.patience })
+      .catch((error: unknown) => {
+        throw this.because(error);
+      });
     if (header === undefined) return undefined;
     const size = ownValue(header, 'data_size') ?? 0;
-    if (typeof size !== 'number') throw this.broken('bad-header', `The header's data_size is ${quoted(size)}, not a number.`);
+    if (typeof size !== 'number')
+      throw this.broken('bad-header', `The header's data_size is ${quoted(size)}, not a number.`);
     return { header, payload: await this.read(size, most) };
   }
 
@@ -99,12 +117,16 @@ export class Conversation {
 
   /** Sends a header and, where there is a payload, its length as `data_size` in it and the payload behind. */
   sendMessage(header: object, payload?: Uint8Array): Promise<void> {
-    return payload ? this.send(encodeFrame({ ...header, data_size: payload.length }), payload) : this.send(encodeFrame(header));
+    return payload
+      ? this.send(encodeFrame({ ...header, data_size: payload.length }), payload)
+      : this.send(encodeFrame(header));
   }
 
   /** Sends all of it, as sendall does: resolves once the system has taken every byte. */
   async send(...pieces: readonly Uint8Array[]): Promise<void> {
-    const late = new TransferError('timeout', `The peer did not take what was sent within ${this.seconds}.`, { hint: '' });
+    const late = new TransferError('timeout', `The peer did not take what was sent within ${this.seconds}.`, {
+      hint: '',
+    });
     const timer = setTimeout(() => this.close(late), this.patience);
     try {
       await this.connection.sendBytes(...pieces);
@@ -143,7 +165,9 @@ export class Conversation {
   }
 
   private async within<T>(reading: () => Promise<T>): Promise<T> {
-    const late = new TransferError('timeout', `The peer did not send what was expected within ${this.seconds}.`, { hint: '' });
+    const late = new TransferError('timeout', `The peer did not send what was expected within ${this.seconds}.`, {
+      hint: '',
+    });
     const timer = setTimeout(() => this.connection.stopReading(late), this.patience);
     try {
       return await reading();

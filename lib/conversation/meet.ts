@@ -33,7 +33,8 @@ export interface Serving {
 }
 
 /**
- * Dials `address` (`tcp://HOST:PORT` or `unix:PATH`), holds one conversation, and ends it: in peace when `talk` resolves, at
+ * Dials `address` (`tcp://HOST:PORT` or `unix:PATH`), holds one conversation, and ends it: in peace when `talk`
+ * resolves, at
  * once when it rejects. Rejects with what `talk` rejects with, `cannot-connect`, or `interrupted` when `signal` aborts.
  */
 export async function converse<T>(address: string, talk: Talk<T>, options: ConverseOptions = {}): Promise<T> {
@@ -69,7 +70,10 @@ export async function serve(address: string, talk: Talk<void>, options: ServeOpt
       throw asTransferError(error, 'unexpected', 'The conversation failed');
     });
     if (once) end(outcome.finally(() => listening.close()));
-    else void outcome.catch((error: TransferError) => failed?.(error, conversation.peer)).finally(() => met.delete(conversation));
+    else
+      void outcome
+        .catch((error: TransferError) => failed?.(error, conversation.peer))
+        .finally(() => met.delete(conversation));
   };
   const listening = await listen(parseAddress(address), accept, backlog === undefined ? {} : { backlog });
   return {

@@ -1,7 +1,8 @@
 import type { Conversation } from './conversation';
 
 /**
- * Messages on their way to one peer, one after another. Whoever posts never waits, however slow the peer is; instead the box
+ * Messages on their way to one peer, one after another. Whoever posts never waits, however slow the peer is; instead
+ * the box
  * gets full. So one process can speak to many, and none of them holds up the others.
  */
 export class Outbox {
@@ -23,7 +24,10 @@ export class Outbox {
     return true;
   }
 
-  /** Throws away what waits, posts `last` in its place, and takes nothing more. Resolves when `last` was sent or cannot be. */
+  /**
+   * Throws away what waits, posts `last` in its place, and takes nothing more. Resolves when `last` was sent or cannot
+   * be.
+   */
   async close(last: object): Promise<void> {
     if (this.closed) return;
     this.closed = true;
@@ -31,10 +35,13 @@ export class Outbox {
     await (this.sending ??= this.empty());
   }
 
-  /** A conversation that has failed says so to its reader; here it only means that nothing needs to be sent any more. */
+  /**
+   * A conversation that has failed says so to its reader; here it only means that nothing needs to be sent any more.
+   */
   private async empty(): Promise<void> {
     try {
-      for (let header = this.waiting.shift(); header; header = this.waiting.shift()) await this.conversation.sendMessage(header);
+      for (let header = this.waiting.shift(); header; header = this.waiting.shift())
+        await this.conversation.sendMessage(header);
     } catch {
       this.closed = true;
       this.waiting.length = 0;

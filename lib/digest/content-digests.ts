@@ -20,7 +20,10 @@ export class ContentDigests {
     return new ContentDigests(algorithm, sizes, await createDigest(algorithm));
   }
 
-  /** Takes the next bytes of the file; returns the segments that end in them. With `last` the file ends, and its last segment too. */
+  /**
+   * Takes the next bytes of the file; returns the segments that end in them. With `last` the file ends, and its last
+   * segment too.
+   */
   async push(bytes: Uint8Array, last: boolean): Promise<StandingSegment[]> {
     const segments: StandingSegment[] = [];
     const cuts = this.cutter.push(bytes);

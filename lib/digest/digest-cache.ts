@@ -36,9 +36,12 @@ const sweepMark = 'swept';
 const ownNames = /^\d+-\d+(?:\.[0-9a-f]{16}\.new)?$/;
 
 /**
- * The digests of files of at least 1 MiB, on disk: one small file for each inode, holding the whole identity, a digest for each
- * algorithm and a checksum of itself. It never makes a transfer fail: whatever is damaged, or does not work, counts as not known.
- * A directory that belongs to someone else, or that others may write to, is not used. Entries that nobody asked for in 90 days are
+ * The digests of files of at least 1 MiB, on disk: one small file for each inode, holding the whole identity, a digest
+ * for each
+ * algorithm and a checksum of itself. It never makes a transfer fail: whatever is damaged, or does not work, counts as
+ * not known.
+ * A directory that belongs to someone else, or that others may write to, is not used. Entries that nobody asked for in
+ * 90 days are
  * removed in the background.
  */
 export class DigestCache implements RememberedDigests {
@@ -79,7 +82,10 @@ export class DigestCache implements RememberedDigests {
 }
 
 /** Where the user's cache is: an absolute `$XDG_CACHE_HOME` anywhere, else the platform's usual place. */
-export function cacheDirectory(env: NodeJS.ProcessEnv = process.env, platform: NodeJS.Platform = process.platform): string {
+export function cacheDirectory(
+  env: NodeJS.ProcessEnv = process.env,
+  platform: NodeJS.Platform = process.platform,
+): string {
   const { XDG_CACHE_HOME: xdg, LOCALAPPDATA: local } = env;
   if (xdg !== undefined && isAbsolute(xdg)) return join(xdg, 'sendall', 'digests');
   if (platform === 'win32') return join(local || join(homedir(), 'AppData', 'Local'), 'sendall', 'digests');
@@ -130,7 +136,11 @@ async function readAndMark(path: string): Promise<string> {
   }
 }
 
-async function writeEntry(path: string, id: FileIdentity, digests: ReadonlyMap<DigestAlgorithm, string>): Promise<void> {
+async function writeEntry(
+  path: string,
+  id: FileIdentity,
+  digests: ReadonlyMap<DigestAlgorithm, string>,
+): Promise<void> {
   const lines = [identityLine(id), ...[...digests].map(([algorithm, digest]) => `${algorithm} ${digest}`)];
   const body = `${lines.join('\n')}\n`;
   const temporary = `${path}.${randomBytes(8).toString('hex')}.new`;
@@ -164,7 +174,10 @@ async function sweep(directory: string): Promise<void> {
   }
 }
 
-/** Whatever goes wrong in here only means that a digest is computed instead of looked up, which is not worth a word to anyone. */
+/**
+ * Whatever goes wrong in here only means that a digest is computed instead of looked up, which is not worth a word to
+ * anyone.
+ */
 async function attempt<T>(action: () => Promise<T>): Promise<T | undefined> {
   try {
     return await action();

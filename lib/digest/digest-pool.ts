@@ -22,7 +22,9 @@ export interface ReadingOptions {
 export interface FileDigest {
   /** Allows reading up to `upTo` bytes. */
   advance(upTo: number): void;
-  /** Settles once the descriptor is no longer used. Rejects with an Error carrying the errno `code` when reading failed. */
+  /**
+   * Settles once the descriptor is no longer used. Rejects with an Error carrying the errno `code` when reading failed.
+   */
   readonly digests: Promise<Digests>;
   /** Gives up; `digests` then rejects soon. */
   cancel(): void;
@@ -39,7 +41,9 @@ class Member {
   private readonly worker: Worker;
 
   constructor(private readonly died: (member: Member) => void) {
-    this.worker = startWorker(path.join(__dirname, 'digest.worker'), { resourceLimits: { maxYoungGenerationSizeMb: 4 } });
+    this.worker = startWorker(path.join(__dirname, 'digest.worker'), {
+      resourceLimits: { maxYoungGenerationSizeMb: 4 },
+    });
     this.worker.on('message', (answer: Answer) => this.answered(answer));
     this.worker.on('error', (error) => this.fail(error instanceof Error ? error : new Error(String(error))));
     this.worker.on('exit', () => this.fail(new Error('The hashing thread ended.')));
@@ -70,7 +74,13 @@ class Member {
     }
     this.running.delete(answer.id);
     if (this.running.size === 0) this.worker.unref();
-    if (answer.error) running.reject(Object.assign(new Error(answer.error.message), answer.error.code === undefined ? {} : { code: answer.error.code }));
+    if (answer.error)
+      running.reject(
+        Object.assign(
+          new Error(answer.error.message),
+          answer.error.code === undefined ? {} : { code: answer.error.code },
+        ),
+      );
     else running.resolve(answer);
   }
 
@@ -82,7 +92,8 @@ class Member {
 }
 
 /**
- * Threads that read files and hash them, so that no digest is computed on a socket's thread. They are started when first
+ * Threads that read files and hash them, so that no digest is computed on a socket's thread. They are started when
+ * first
  * needed, at most one a core, and do not keep the process alive while idle.
  */
 export class DigestPool {
@@ -96,7 +107,10 @@ export class DigestPool {
     const id = this.nextId++;
     const member = this.leastBusy();
     const digests = new Promise<Digests>((resolve, reject) => {
-      member.start({ id, order: 'start', fd, size, upTo, algorithms }, { onProgress, resolve: ({ digests = {} }) => resolve(digests), reject });
+      member.start(
+        { id, order: 'start', fd, size, upTo, algorithms },
+        { onProgress, resolve: ({ digests = {} }) => resolve(digests), reject },
+      );
     });
     return {
       digests,
@@ -109,7 +123,10 @@ export class DigestPool {
   digestSegments(reading: SegmentReading): Promise<readonly string[]> {
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      this.leastBusy().start({ id, order: 'segments', ...reading }, { onProgress: undefined, resolve: ({ segments = [] }) => resolve(segments), reject });
+      this.leastBusy().start(
+        { id, order: 'segments', ...reading },
+        { onProgress: undefined, resolve: ({ segments = [] }) => resolve(segments), reject },
+      );
     });
   }
 
@@ -124,7 +141,10 @@ export class DigestPool {
   }
 
   private leastBusy(): Member {
-    const idlest = this.members.reduce<Member | undefined>((best, member) => (best && best.running.size <= member.running.size ? best : member), undefined);
+    const idlest = this.members.reduce<Member | undefined>(
+      (best, member) => (best && best.running.size <= member.running.size ? best : member),
+      undefined,
+    );
     if (idlest && (idlest.running.size === 0 || this.members.length >= this.most)) return idlest;
     const member = new Member((dead) => {
       const at = this.members.indexOf(dead);

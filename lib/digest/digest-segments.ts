@@ -17,7 +17,13 @@ const readSize = 1024 * 1024;
 const ahead = 4;
 
 /** The digest of each segment, in the order of their numbers. Rejects with the operating system's errors. */
-export async function digestSegments({ fd, size, segmentSize, segments, algorithm }: SegmentReading): Promise<string[]> {
+export async function digestSegments({
+  fd,
+  size,
+  segmentSize,
+  segments,
+  algorithm,
+}: SegmentReading): Promise<string[]> {
   const memory = new AlignedMemory(readSize, ahead);
   const pieces = segments.flatMap((segment) => {
     const end = Math.min(size, (segment + 1) * segmentSize);
@@ -48,12 +54,19 @@ export async function digestSegments({ fd, size, segmentSize, segments, algorith
   return digests;
 }
 
-async function readPiece(memory: AlignedMemory, fd: number, offset: number, length: number): ReturnType<AlignedMemory['lease']> {
+async function readPiece(
+  memory: AlignedMemory,
+  fd: number,
+  offset: number,
+  length: number,
+): ReturnType<AlignedMemory['lease']> {
   const lease = await memory.lease();
   // With O_DIRECT whole sectors are asked for, and the end of the file cuts the last read short.
-  for (let at = 0; at < length; ) {
+  for (let at = 0; at < length;) {
     const count = await new Promise<number>((resolve, reject) => {
-      read(fd, lease.bytes, at, lease.bytes.length - at, offset + at, (error, read) => (error ? reject(error) : resolve(read)));
+      read(fd, lease.bytes, at, lease.bytes.length - at, offset + at, (error, read) =>
+        error ? reject(error) : resolve(read),
+      );
     });
     if (count === 0) throw new Error(`the file ends at byte ${String(offset + at)}`);
     at += count;

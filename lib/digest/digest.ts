@@ -16,13 +16,17 @@ export interface Digest {
 /** The native build is some eight times as fast; the other one runs everywhere. */
 export type Blake3Build = 'native' | 'wasm';
 
-/** Await it once; updates are synchronous. Rejects with `TransferError('unexpected')` where Node lacks the algorithm (FIPS has no md5). */
+/**
+ * Await it once; updates are synchronous. Rejects with `TransferError('unexpected')` where Node lacks the algorithm
+ * (FIPS has no md5).
+ */
 export async function createDigest(algorithm: DigestAlgorithm): Promise<Digest> {
   return algorithm === 'blake3' ? createBlake3() : createOpenSslDigest(algorithm);
 }
 
 /**
- * A function for the digests of many short sequences of bytes, each whole at once, one after another: where a `Digest` for each costs more
+ * A function for the digests of many short sequences of bytes, each whole at once, one after another: where a `Digest`
+ * for each costs more
  * than the hashing. Rejects like `createDigest`.
  */
 export async function createDigestOf(algorithm: DigestAlgorithm): Promise<(bytes: Uint8Array) => string> {
@@ -31,18 +35,28 @@ export async function createDigestOf(algorithm: DigestAlgorithm): Promise<(bytes
   return (bytes) => createHash(algorithm).update(bytes).digest('hex');
 }
 
-/** Several digests of the same bytes at once; `digests` has one for each of `algorithms`. Rejects like `createDigest`. */
-export async function createDigests(algorithms: readonly DigestAlgorithm[]): Promise<{ update(bytes: Uint8Array): void; digests(): Digests }> {
-  const each = await Promise.all(algorithms.map(async (algorithm) => ({ algorithm, digest: await createDigest(algorithm) })));
+/**
+ * Several digests of the same bytes at once; `digests` has one for each of `algorithms`. Rejects like `createDigest`.
+ */
+export async function createDigests(
+  algorithms: readonly DigestAlgorithm[],
+): Promise<{ update(bytes: Uint8Array): void; digests(): Digests }> {
+  const each = await Promise.all(
+    algorithms.map(async (algorithm) => ({ algorithm, digest: await createDigest(algorithm) })),
+  );
   return {
     update: (bytes) => {
       for (const { digest } of each) digest.update(bytes);
     },
-    digests: () => Object.fromEntries(each.map(({ algorithm, digest }): [DigestAlgorithm, string] => [algorithm, digest.digest()])),
+    digests: () =>
+      Object.fromEntries(each.map(({ algorithm, digest }): [DigestAlgorithm, string] => [algorithm, digest.digest()])),
   };
 }
 
-/** `build` forces one; without it, the native build where it can be loaded. Rejects only if the one that is forced cannot be loaded. */
+/**
+ * `build` forces one; without it, the native build where it can be loaded. Rejects only if the one that is forced
+ * cannot be loaded.
+ */
 export async function createBlake3(build: Blake3Build = fastestBuild()): Promise<Digest> {
   return build === 'native' ? createNative() : createWasm();
 }
@@ -92,7 +106,8 @@ function fastestBuild(): Blake3Build {
 
 function nativeHasher(): InstanceType<NativeModule['Blake3Hasher']> {
   const loaded = loadNative();
-  if (loaded === undefined) throw asTransferError(whyNoNative, 'unexpected', 'The native build of BLAKE3 cannot be loaded');
+  if (loaded === undefined)
+    throw asTransferError(whyNoNative, 'unexpected', 'The native build of BLAKE3 cannot be loaded');
   return new loaded.Blake3Hasher();
 }
 

@@ -7,15 +7,30 @@ import type { Digests } from '../progress';
 
 /** What the pool asks of a worker. `upTo` is how far the file may be read by now, in bytes. */
 export type Order =
-  | { readonly id: number; readonly order: 'start'; readonly fd: number; readonly size: number; readonly upTo: number; readonly algorithms: readonly DigestAlgorithm[] }
+  | {
+      readonly id: number;
+      readonly order: 'start';
+      readonly fd: number;
+      readonly size: number;
+      readonly upTo: number;
+      readonly algorithms: readonly DigestAlgorithm[];
+    }
   | { readonly id: number; readonly order: 'advance'; readonly upTo: number }
   | { readonly id: number; readonly order: 'cancel' }
   | ({ readonly id: number; readonly order: 'segments' } & SegmentReading);
 
-/** What a worker answers; `finished` is the last word about an id, after which its descriptor is not touched any more. */
+/**
+ * What a worker answers; `finished` is the last word about an id, after which its descriptor is not touched any more.
+ */
 export type Answer =
   | { readonly id: number; readonly answer: 'progress'; readonly done: number }
-  | { readonly id: number; readonly answer: 'finished'; readonly digests?: Digests; readonly segments?: readonly string[]; readonly error?: { readonly message: string; readonly code?: string } };
+  | {
+      readonly id: number;
+      readonly answer: 'finished';
+      readonly digests?: Digests;
+      readonly segments?: readonly string[];
+      readonly error?: { readonly message: string; readonly code?: string };
+    };
 
 export const readSize = 2 * 1024 * 1024;
 /** While one piece is hashed, so many more are on their way from the disk, which also has writes to do. */
@@ -47,7 +62,7 @@ class Reading {
     const ahead: Promise<Lease>[] = [];
     try {
       let asked = 0;
-      for (let done = 0; done < size; ) {
+      for (let done = 0; done < size;) {
         while (asked < size && ahead.length <= readAhead && (ahead.length === 0 || this.readable(asked))) {
           await this.available(asked);
           const reading = this.read(asked);
@@ -82,12 +97,14 @@ class Reading {
     if (this.cancelled) throw new Error('cancelled');
   }
 
-  /** Reads whole pieces: with O_DIRECT the length must stay aligned, and the end of the file cuts the last one short. */
+  /**
+   * Reads whole pieces: with O_DIRECT the length must stay aligned, and the end of the file cuts the last one short.
+   */
   private async read(offset: number): Promise<Lease> {
     const lease = await memory.lease();
     const wanted = Math.min(readSize, this.start.size - offset);
     try {
-      for (let at = 0; at < wanted; ) {
+      for (let at = 0; at < wanted;) {
         const count = await readSome(this.start.fd, lease.bytes.subarray(at), offset + at);
         if (count === 0) throw new Error(`the file ends at byte ${String(offset + at)} of ${String(this.start.size)}`);
         at += count;

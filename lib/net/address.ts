@@ -1,18 +1,22 @@
 import { TransferError } from '../errors';
 
 /** Where to dial or listen: a TCP host and port, or the path of a unix socket. */
-export type Address = { readonly kind: 'tcp'; readonly host: string; readonly port: number } | { readonly kind: 'unix'; readonly path: string };
+export type Address =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string };
 
 export const defaultPort = 8898;
 
 /**
- * Reads `tcp://HOST:PORT`, `HOST:PORT` or `unix:PATH`. An IPv6 host stands in brackets; the port defaults to 8898 and may be
+ * Reads `tcp://HOST:PORT`, `HOST:PORT` or `unix:PATH`. An IPv6 host stands in brackets; the port defaults to 8898 and
+ * may be
  * 0 for listening. Throws `usage`.
  */
 export function parseAddress(text: string): Address {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length);
-    if (path === '' || path.includes('\0')) throw new TransferError('usage', 'unix: needs the path of a socket after it.');
+    if (path === '' || path.includes('\0'))
+      throw new TransferError('usage', 'unix: needs the path of a socket after it.');
     return { kind: 'unix', path };
   }
   const match = /^(?:tcp:\/\/)?(\[[0-9a-fA-F:.%\w]+\]|[^\s:/[\]@]+)?(?::(\d{1,5}))?\/?$/.exec(text);
@@ -27,7 +31,8 @@ export function parseAddress(text: string): Address {
 }
 
 /**
- * Reads where to listen: as `parseAddress`, and `PORT` or `:PORT` for that port of all addresses of this machine. Throws `usage`.
+ * Reads where to listen: as `parseAddress`, and `PORT` or `:PORT` for that port of all addresses of this machine.
+ * Throws `usage`.
  */
 export function parseListenAddress(text: string): Address {
   const port = /^:?(\d{1,5})$/.exec(text)?.[1];
@@ -45,7 +50,10 @@ export function formatAddress(address: Address): string {
   return `tcp://${address.host.includes(':') ? `[${address.host}]` : address.host}:${String(address.port)}`;
 }
 
-/** Whether `ip` (as a socket reports it) belongs to this machine alone: 127.0.0.0/8, ::1, or the former mapped into IPv6. */
+/**
+ * Whether `ip` (as a socket reports it) belongs to this machine alone: 127.0.0.0/8, ::1, or the former mapped into
+ * IPv6.
+ */
 export function isLoopback(ip: string): boolean {
   return /^(?:::ffff:)?127\.\d+\.\d+\.\d+$/i.test(ip) || ip === '::1';
 }

@@ -8,19 +8,26 @@ interface UserBufferHandle {
 }
 
 const scratchSize = 64 * 1024;
-/** A remainder shorter than this goes through the scratch memory, so that the next header comes along in the same read. */
+/**
+ * A remainder shorter than this goes through the scratch memory, so that the next header comes along in the same read.
+ */
 const shortestDirectRead = 16 * 1024;
 /** One for all streams: what lands here is moved before the callback returns. Idle connections thus cost no memory. */
 const scratch = new Uint8Array(new ArrayBuffer(scratchSize));
-/** The first read of a stream is short: it brings a header, and what it brings besides is kept for as long as its sender waits for its turn. */
+/**
+ * The first read of a stream is short: it brings a header, and what it brings besides is kept for as long as its sender
+ * waits for its turn.
+ */
 const firstRead = scratch.subarray(0, 4096);
 const nothing = new Uint8Array(0);
 
 /**
- * A duplex stream, read by asking: nothing is read from the operating system while nobody waits for it, so the peer feels
+ * A duplex stream, read by asking: nothing is read from the operating system while nobody waits for it, so the peer
+ * feels
  * at once when we are slow. At most one of `more` and `fill` may be pending at a time.
  *
- * Bytes come in through `landed`, either from a socket's `onread` (straight into the memory of `fill`) or from 'data' events.
+ * Bytes come in through `landed`, either from a socket's `onread` (straight into the memory of `fill`) or from 'data'
+ * events.
  */
 export class ByteStream {
   private kept: Uint8Array = nothing;
@@ -75,14 +82,22 @@ export class ByteStream {
   }
 
   /**
-   * Hands out the duplex, paused and with the bytes that were not taken put back in front, to whoever speaks over it from
-   * now on. Nothing may be pending. Of this stream only `destroy` is of use afterwards. Throws `connection-lost` where the
+   * Hands out the duplex, paused and with the bytes that were not taken put back in front, to whoever speaks over it
+   * from
+   * now on. Nothing may be pending. Of this stream only `destroy` is of use afterwards. Throws `connection-lost` where
+   * the
    * peer has finished, or the connection failed.
    */
   detach(): Duplex {
     const { duplex, heard, kept } = this;
     if (!duplex || this.ended || this.failure) throw this.lost();
-    for (const [event, listener] of [['data', heard.data], ['end', heard.end], ['error', heard.error], ['close', heard.end]] as const) duplex.off(event, listener);
+    for (const [event, listener] of [
+      ['data', heard.data],
+      ['end', heard.end],
+      ['error', heard.error],
+      ['close', heard.end],
+    ] as const)
+      duplex.off(event, listener);
     duplex.pause();
     if (kept.length > 0) duplex.unshift(kept);
     this.kept = nothing;
@@ -90,8 +105,10 @@ export class ByteStream {
   }
 
   /**
-   * Gives the connection up to whoever takes its descriptor with `take`, which must duplicate it: this stream closes its own.
-   * Nothing may be pending, and everything written must have been taken by the system. Returns also the bytes that have arrived
+   * Gives the connection up to whoever takes its descriptor with `take`, which must duplicate it: this stream closes
+   * its own.
+   * Nothing may be pending, and everything written must have been taken by the system. Returns also the bytes that have
+   * arrived
    * and were not taken. Throws `connection-lost` where the peer has finished, or what `take` throws.
    */
   handOver<T>(take: (fd: number) => T): { readonly taken: T; readonly early: Uint8Array } {

@@ -8,7 +8,8 @@ const preferred = 'bbr';
 const allowedPath = '/proc/sys/net/ipv4/tcp_allowed_congestion_control';
 
 /**
- * Has the system use `wanted` for what is sent on a TCP connection; without it, BBR where this user may choose that. Throws `usage`
+ * Has the system use `wanted` for what is sent on a TCP connection; without it, BBR where this user may choose that.
+ * Throws `usage`
  * where what is wanted cannot be had. Returns what is used; undefined where this machine does not tell.
  */
 export function chooseCongestion(socket: Duplex, wanted: string | undefined): string | undefined {
@@ -37,7 +38,10 @@ function current(calls: SocketCalls, fd: number): string | undefined {
 
 function unavailable(name: string, cause: unknown): TransferError {
   const why = errnoOf(cause) === 'EPERM' ? 'This user may not choose' : 'This system has no';
-  return new TransferError('usage', `${why} congestion control ${JSON.stringify(name)}.`, { cause, hint: `It allows: ${allowed()}.` });
+  return new TransferError('usage', `${why} congestion control ${JSON.stringify(name)}.`, {
+    cause,
+    hint: `It allows: ${allowed()}.`,
+  });
 }
 
 function allowed(): string {

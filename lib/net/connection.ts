@@ -32,7 +32,8 @@ export class Connection {
   ) {}
 
   /**
-   * The next header, or undefined when the peer finished between two frames. Rejects with `bad-frame` (also for an end in
+   * The next header, or undefined when the peer finished between two frames. Rejects with `bad-frame` (also for an end
+   * in
    * the middle of a header), `timeout` or `connection-lost`.
    */
   async readHeader(deadlines: HeaderDeadlines): Promise<JsonObject | undefined> {
@@ -66,8 +67,10 @@ export class Connection {
   }
 
   /**
-   * Puts payload bytes into `target` until it is full; returns how many. Fewer come back only when `hurry` answered true,
-   * which is asked now and then while the peer is slow. Rejects with `connection-lost` when the peer finishes before, and
+   * Puts payload bytes into `target` until it is full; returns how many. Fewer come back only when `hurry` answered
+   * true,
+   * which is asked now and then while the peer is slow. Rejects with `connection-lost` when the peer finishes before,
+   * and
    * with `timeout` after 30 s without a byte.
    */
   async fill(target: Uint8Array, hurry?: () => boolean): Promise<number> {
@@ -87,12 +90,17 @@ export class Connection {
   /** Reads `count` payload bytes and throws them away, so that the next frame is found. Rejects like `fill`. */
   async skip(count: number): Promise<void> {
     const sink = new Uint8Array(Math.min(count, 256 * 1024));
-    for (let left = count; left > 0; ) left -= await this.fill(sink.subarray(0, Math.min(left, sink.length)));
+    for (let left = count; left > 0;) left -= await this.fill(sink.subarray(0, Math.min(left, sink.length)));
   }
 
-  /** Sends a header. Resolves when the system has taken it; rejects with `timeout` when the peer reads nothing for 30 s. */
+  /**
+   * Sends a header. Resolves when the system has taken it; rejects with `timeout` when the peer reads nothing for 30 s.
+   */
   async send(header: object): Promise<void> {
-    const timer = setTimeout(() => this.close(new TransferError('timeout', `The peer read nothing for ${String(this.stall / 1000)} s.`)), this.stall);
+    const timer = setTimeout(
+      () => this.close(new TransferError('timeout', `The peer read nothing for ${String(this.stall / 1000)} s.`)),
+      this.stall,
+    );
     try {
       await this.sendBytes(encodeFrame(header));
     } catch (error) {
@@ -113,7 +121,8 @@ export class Connection {
   }
 
   /**
-   * Ends a connection whose peer may still be sending: FIN, then what still comes is thrown away for a second at most. A
+   * Ends a connection whose peer may still be sending: FIN, then what still comes is thrown away for a second at most.
+   * A
    * socket closed with bytes unread answers with a reset, which would destroy our last frame on its way.
    */
   async linger(): Promise<void> {
@@ -159,7 +168,8 @@ export class Connection {
     const timer = setInterval(() => {
       quietFor = stream.bytesRead === seen ? quietFor + watchEvery : 0;
       seen = stream.bytesRead;
-      if (quietFor >= stall) this.stopReading(new TransferError('timeout', `Nothing arrived for ${String(stall / 1000)} s.`));
+      if (quietFor >= stall)
+        this.stopReading(new TransferError('timeout', `Nothing arrived for ${String(stall / 1000)} s.`));
       else if (hurry?.()) stream.interrupt();
     }, watchEvery);
     try {
@@ -173,7 +183,9 @@ export class Connection {
   }
 
   private cut(): TransferError {
-    this.failure ??= new TransferError('connection-lost', 'The sender stopped in the middle of the file.', { hint: '' });
+    this.failure ??= new TransferError('connection-lost', 'The sender stopped in the middle of the file.', {
+      hint: '',
+    });
     return this.failure;
   }
 }

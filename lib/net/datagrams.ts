@@ -8,7 +8,9 @@ export interface Datagram {
   readonly from: string;
 }
 
-/** How many datagrams wait for `next` before further ones are lost, as they are when the system's own buffer is full. */
+/**
+ * How many datagrams wait for `next` before further ones are lost, as they are when the system's own buffer is full.
+ */
 const mostWaiting = 1_000;
 
 /**
@@ -68,7 +70,9 @@ export class Datagrams {
     return written(address, port);
   }
 
-  /** Hands one datagram to the system: to `to`, or to whom it dialed. Rejects with `usage` where it is too long for one. */
+  /**
+   * Hands one datagram to the system: to `to`, or to whom it dialed. Rejects with `usage` where it is too long for one.
+   */
   async send(bytes: Uint8Array, to?: string): Promise<void> {
     const where = to === undefined ? undefined : tcpAddress(to);
     return new Promise((resolve, reject) => {
@@ -83,7 +87,8 @@ export class Datagrams {
    * datagram has beyond so many bytes is thrown away, as `recvfrom(most)` does. One call at a time.
    */
   async next({ within, most }: { readonly within?: number; readonly most?: number } = {}): Promise<Datagram> {
-    const late = (ms: number): void => this.fail(new TransferError('timeout', `Nothing came within ${String(ms / 1000)} s.`, { hint: '' }));
+    const late = (ms: number): void =>
+      this.fail(new TransferError('timeout', `Nothing came within ${String(ms / 1000)} s.`, { hint: '' }));
     const timer = within === undefined ? undefined : setTimeout(late, within, within);
     try {
       for (;;) {

@@ -2,7 +2,8 @@ import { Duplex } from 'node:stream';
 import { ByteStream } from './byte-stream';
 
 /**
- * Two byte streams within one process, each reading what the other writes. Nothing is stored between them: a write resolves once
+ * Two byte streams within one process, each reading what the other writes. Nothing is stored between them: a write
+ * resolves once
  * the other side has taken its bytes, which are copied once, to where that wanted them. Destroying one destroys both.
  */
 export function memoryPair(): readonly [ByteStream, ByteStream] {

@@ -5,7 +5,8 @@ import { hostname, networkInterfaces, type NetworkInterfaceInfo } from 'node:os'
 const inward = /^(?:docker|br-|veth|virbr|cni|flannel|vmnet|vboxnet|lxc|lxd)/;
 
 /**
- * The host by which another machine most likely finds this one: its first address that is not its own alone, IPv4 before IPv6, those of
+ * The host by which another machine most likely finds this one: its first address that is not its own alone, IPv4
+ * before IPv6, those of
  * networks for guests last; the host name where there is none. IPv6 comes without brackets, as in `Address`.
  */
 export function ownHost(interfaces: NodeJS.Dict<NetworkInterfaceInfo[]> = networkInterfaces()): string {

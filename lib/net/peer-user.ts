@@ -4,11 +4,13 @@ import type net from 'node:net';
 import { errnoOf } from '../errors';
 import { foreignFunctions, type ForeignFunctions } from '../threads/system-calls';
 
-// Which user of this machine has the other end of a connection. The plain wire knows no keys, so on loopback that is all there is to tell
+// Which user of this machine has the other end of a connection. The plain wire knows no keys, so on loopback that is
+// all there is to tell
 // our own processes from those of everybody else who has an account here.
 
 /**
- * The number of the user; `closed` where the peer closed its end before anybody could ask, after which the system no longer says;
+ * The number of the user; `closed` where the peer closed its end before anybody could ask, after which the system no
+ * longer says;
  * `unknown` where the system has no way to tell.
  */
 export type PeerUser = number | 'closed' | 'unknown';
@@ -30,7 +32,10 @@ interface SocketRow {
 
 /** The part of the kernel that tells more than one line about sockets. */
 interface SocketQueries {
-  /** The socket whose own end is `near`, connected to `far`; undefined if there is none. Throws where the kernel does not answer. */
+  /**
+   * The socket whose own end is `near`, connected to `far`; undefined if there is none. Throws where the kernel does
+   * not answer.
+   */
   tcp(near: End, far: End): SocketRow | undefined;
   /** Who connected to the unix socket behind `fd`. unix(7), SO_PEERCRED */
   unix(fd: number): number;
@@ -53,7 +58,10 @@ const socketLevel = 1;
 const peerCredentials = 17;
 const dontWait = 0x40;
 const anyone = 0xffffffff;
-/** From this Linux on a socket that was closed still tells whose it was, as long as it is one. Before, it told 0, which is root. */
+/**
+ * From this Linux on a socket that was closed still tells whose it was, as long as it is one. Before, it told 0, which
+ * is root.
+ */
 const keepsOwnerSince = [6, 17] as const;
 
 /** Who is at the other end of `socket`, which was accepted on loopback, or at the unix socket `path`. Never throws. */
@@ -61,7 +69,8 @@ export function userOfPeer(socket: net.Socket, path: string | undefined): PeerUs
   if (process.platform !== 'linux') return 'unknown';
   if (path !== undefined) return unixPeer(socket, path);
   const { remoteAddress, remotePort, localAddress, localPort } = socket;
-  if (remoteAddress === undefined || remotePort === undefined || localAddress === undefined || localPort === undefined) return 'closed';
+  if (remoteAddress === undefined || remotePort === undefined || localAddress === undefined || localPort === undefined)
+    return 'closed';
   const near = { host: unmapped(remoteAddress), port: remotePort };
   const far = { host: unmapped(localAddress), port: localPort };
   const row = askKernel(near, far);
@@ -91,14 +100,23 @@ function askKernel(near: End, far: End): SocketRow | 'unknown' | undefined {
   }
 }
 
-/** The row of /proc/net/tcp or tcp6 for the socket whose own end is `near`. proc_net_tcp.rst of the kernel describes the columns. */
+/**
+ * The row of /proc/net/tcp or tcp6 for the socket whose own end is `near`. proc_net_tcp.rst of the kernel describes the
+ * columns.
+ */
 export function rowOf(near: End, far: End, read: (table: 'tcp' | 'tcp6') => string): SocketRow | undefined {
-  for (const [table, form] of [['tcp', hexOfIpv4], ['tcp6', hexOfIpv6]] as const) {
+  for (const [table, form] of [
+    ['tcp', hexOfIpv4],
+    ['tcp6', hexOfIpv6],
+  ] as const) {
     const ends = ` ${form(near)} ${form(far)} `;
     const text = near.host.includes(':') && table === 'tcp' ? '' : read(table);
     const at = text.indexOf(ends);
     if (at < 0) continue;
-    const columns = text.slice(at + ends.length, text.indexOf('\n', at)).trim().split(/\s+/);
+    const columns = text
+      .slice(at + ends.length, text.indexOf('\n', at))
+      .trim()
+      .split(/\s+/);
     const [, , timer = '', , uid, , inode] = columns;
     return { uid: Number(uid), inode: Number(inode), remains: timer.startsWith('03:') };
   }
@@ -123,7 +141,9 @@ function bindQueries(foreign: ForeignFunctions): SocketQueries {
   const socket = library.func('int socket(int domain, int type, int protocol)');
   const send = library.func('int64_t send(int fd, _In_ uint8_t *bytes, int64_t length, int flags)');
   const receive = library.func('int64_t recv(int fd, _Out_ uint8_t *bytes, int64_t length, int flags)');
-  const option = library.func('int getsockopt(int fd, int level, int option, _Out_ uint8_t *value, _Inout_ uint32_t *length)');
+  const option = library.func(
+    'int getsockopt(int fd, int level, int option, _Out_ uint8_t *value, _Inout_ uint32_t *length)',
+  );
   let diag: number | undefined;
   let sequence = 0;
   const answer = Buffer.alloc(1024);
@@ -133,7 +153,8 @@ function bindQueries(foreign: ForeignFunctions): SocketQueries {
       if (diag < 0) throw new Error('The kernel has no sock_diag.');
       sequence = (sequence + 1) % 2 ** 31;
       const query = queryFor(near, far, sequence);
-      if (Number(send(diag, query, query.length, dontWait)) !== query.length) throw new Error('The kernel takes no question about sockets.');
+      if (Number(send(diag, query, query.length, dontWait)) !== query.length)
+        throw new Error('The kernel takes no question about sockets.');
       for (;;) {
         // It answers before send returns, so that this never waits.
         const length = Number(receive(diag, answer, answer.length, dontWait));
@@ -146,7 +167,8 @@ function bindQueries(foreign: ForeignFunctions): SocketQueries {
     },
     unix(fd) {
       const credentials = Buffer.alloc(12);
-      if (Number(option(fd, socketLevel, peerCredentials, credentials, new Uint32Array([credentials.length]))) < 0) throw new Error('The system does not tell who connected.');
+      if (Number(option(fd, socketLevel, peerCredentials, credentials, new Uint32Array([credentials.length]))) < 0)
+        throw new Error('The system does not tell who connected.');
       return credentials.readUInt32LE(4);
     },
   };
@@ -173,7 +195,11 @@ function queryFor(near: End, far: End, sequence: number): Buffer {
 
 /** What a `struct inet_diag_msg` says. */
 function rowIn(answer: Buffer): SocketRow {
-  return { uid: answer.readUInt32LE(headerBytes + 64), inode: answer.readUInt32LE(headerBytes + 68), remains: answer[headerBytes + 2] === timeWaitTimer };
+  return {
+    uid: answer.readUInt32LE(headerBytes + 64),
+    inode: answer.readUInt32LE(headerBytes + 68),
+    remains: answer[headerBytes + 2] === timeWaitTimer,
+  };
 }
 
 function unmapped(host: string): string {

@@ -5,8 +5,10 @@ import { TransferError } from '../errors';
  * Writes everything, and never has more in flight than the other side takes: `send` returns how much it took, `sendall`
  * does not return before it is all taken.
  *
- * Resolves once every byte is in the hands of the operating system (or of the TLS layer below); only then may the memory be
- * used again. Several pieces go out together, without being joined first. Rejects with `connection-lost` when the stream
+ * Resolves once every byte is in the hands of the operating system (or of the TLS layer below); only then may the
+ * memory be
+ * used again. Several pieces go out together, without being joined first. Rejects with `connection-lost` when the
+ * stream
  * fails or closes before that.
  */
 export function sendall(stream: Writable, ...pieces: readonly Uint8Array[]): Promise<void> {

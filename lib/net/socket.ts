@@ -34,7 +34,10 @@ export interface DialOptions {
   /** In ms; default 10,000. */
   readonly timeout?: number;
   readonly signal?: AbortSignal | undefined;
-  /** For a sender: which congestion control is used, and `auto` for BBR where this user may choose it and the way is not within this machine. */
+  /**
+   * For a sender: which congestion control is used, and `auto` for BBR where this user may choose it and the way is not
+   * within this machine.
+   */
   readonly congestion?: string | undefined;
 }
 
@@ -57,7 +60,14 @@ export function dial(address: Address, options: DialOptions = {}): Promise<Diale
       reject(new TransferError('interrupted', 'Interrupted.'));
       return;
     }
-    const socket = net.connect({ ...where, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveAfter, onread: stream.onread } as net.NetConnectOpts);
+    const socket = net.connect({
+      ...where,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: keepAliveAfter,
+      onread: stream.onread,
+    } as net.NetConnectOpts);
     let asked = performance.now();
     socket.on('connectionAttempt', () => (asked = performance.now()));
     const give = (error: TransferError): void => {
@@ -67,9 +77,24 @@ export function dial(address: Address, options: DialOptions = {}): Promise<Diale
       reject(error);
     };
     const aborted = (): void => give(new TransferError('interrupted', 'Interrupted.'));
-    const timer = setTimeout(() => give(new TransferError('cannot-connect', `${formatAddress(address)} did not answer within ${String(timeout / 1000)} s.`)), timeout);
+    const timer = setTimeout(
+      () =>
+        give(
+          new TransferError(
+            'cannot-connect',
+            `${formatAddress(address)} did not answer within ${String(timeout / 1000)} s.`,
+          ),
+        ),
+      timeout,
+    );
     signal?.addEventListener('abort', aborted, { once: true });
-    socket.once('error', (cause) => give(new TransferError('cannot-connect', `Cannot connect to ${formatAddress(address)}: ${reason(cause)}.`, { cause })));
+    socket.once('error', (cause) =>
+      give(
+        new TransferError('cannot-connect', `Cannot connect to ${formatAddress(address)}: ${reason(cause)}.`, {
+          cause,
+        }),
+      ),
+    );
     socket.once('connect', () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', aborted);
@@ -77,13 +102,21 @@ export function dial(address: Address, options: DialOptions = {}): Promise<Diale
       const local = address.kind === 'unix' || isLoopback(socket.remoteAddress ?? '');
       let used: string | undefined;
       try {
-        if (congestion !== undefined && address.kind === 'tcp' && !(congestion === 'auto' && local)) used = chooseCongestion(socket, congestion === 'auto' ? undefined : congestion);
+        if (congestion !== undefined && address.kind === 'tcp' && !(congestion === 'auto' && local))
+          used = chooseCongestion(socket, congestion === 'auto' ? undefined : congestion);
       } catch (error) {
         give(asTransferError(error, 'unexpected', 'The congestion control could not be chosen'));
         return;
       }
       const rtt = address.kind === 'unix' ? 0 : (measured(socket) ?? performance.now() - asked);
-      resolve({ stream: stream.attach(socket, 'onread'), peer: formatAddress(address), own: ownEnd(socket, 'unix:'), local, rtt, congestion: used });
+      resolve({
+        stream: stream.attach(socket, 'onread'),
+        peer: formatAddress(address),
+        own: ownEnd(socket, 'unix:'),
+        local,
+        rtt,
+        congestion: used,
+      });
     });
   });
 }
@@ -96,15 +129,29 @@ function measured(socket: net.Socket): number | undefined {
 
 /**
  * Listens, and gives every accepted connection to `accept`. A unix socket left over from a process that is gone is
- * replaced; a restart on the same port succeeds at once. The system keeps up to `backlog` connections waiting to be accepted
+ * replaced; a restart on the same port succeeds at once. The system keeps up to `backlog` connections waiting to be
+ * accepted
  * (Linux takes the smaller of that and net.core.somaxconn). Rejects with `cannot-connect`.
  */
-export async function listen(address: Address, accept: (accepted: Dialed) => void, options: { readonly backlog?: number } = {}): Promise<Listening> {
+export async function listen(
+  address: Address,
+  accept: (accepted: Dialed) => void,
+  options: { readonly backlog?: number } = {},
+): Promise<Listening> {
   const { backlog = address.kind === 'unix' ? 511 : 4096 } = options;
   if (address.kind === 'unix') await removeDeadSocket(address.path);
-  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveAfter });
+  const server = net.createServer({
+    allowHalfOpen: true,
+    pauseOnConnect: true,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: keepAliveAfter,
+  });
   server.on('connection', (socket) => {
-    const peer = address.kind === 'unix' ? formatAddress(address) : formatAddress({ kind: 'tcp', host: socket.remoteAddress ?? '?', port: socket.remotePort ?? 0 });
+    const peer =
+      address.kind === 'unix'
+        ? formatAddress(address)
+        : formatAddress({ kind: 'tcp', host: socket.remoteAddress ?? '?', port: socket.remotePort ?? 0 });
     const local = address.kind === 'unix' || isLoopback(socket.remoteAddress ?? '');
     const own = ownEnd(socket, formatAddress(address));
     // At once: the system forgets it when the peer closes.
@@ -125,21 +172,27 @@ export async function listen(address: Address, accept: (accepted: Dialed) => voi
     await open(address.kind === 'tcp' ? address.host : undefined).catch((error: unknown) => {
       // `[::]` also takes IPv4; where the system has no IPv6 at all, 0.0.0.0 is what was meant.
       const code = errnoOf(error);
-      if (address.kind === 'tcp' && address.host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL')) return open('0.0.0.0');
+      if (address.kind === 'tcp' && address.host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL'))
+        return open('0.0.0.0');
       throw error;
     });
   } catch (cause) {
     const taken = errnoOf(cause) === 'EADDRINUSE';
     throw new TransferError('cannot-connect', `Cannot listen on ${formatAddress(address)}: ${reason(cause)}.`, {
       cause,
-      hint: taken ? 'Another program listens there. Stop it, or choose another port with --listen; port 0 takes a free one.' : '',
+      hint: taken
+        ? 'Another program listens there. Stop it, or choose another port with --listen; port 0 takes a free one.'
+        : '',
     });
   }
   // An accept that fails (out of descriptors) must not end the process: the peer sees a reset, the next one is served.
   server.on('error', () => undefined);
   const bound = server.address();
   return {
-    address: address.kind === 'tcp' && bound !== null && typeof bound === 'object' ? { kind: 'tcp', host: bound.address, port: bound.port } : address,
+    address:
+      address.kind === 'tcp' && bound !== null && typeof bound === 'object'
+        ? { kind: 'tcp', host: bound.address, port: bound.port }
+        : address,
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
 }
@@ -158,24 +211,37 @@ function adopt(accepted: net.Socket): ByteStream {
   const handle = carrier._handle;
   if (typeof handle?.useUserBuffer !== 'function') return stream.attach(accepted, 'events');
   carrier._handle = null;
-  const socket = new net.Socket({ handle, allowHalfOpen: true, pauseOnCreate: true, readable: true, writable: true, onread: stream.onread } as net.SocketConstructorOpts);
+  const socket = new net.Socket({
+    handle,
+    allowHalfOpen: true,
+    pauseOnCreate: true,
+    readable: true,
+    writable: true,
+    onread: stream.onread,
+  } as net.SocketConstructorOpts);
   // The server counts the accepted socket as open until that one is destroyed.
   socket.once('close', () => accepted.destroy());
   return stream.attach(socket, 'onread');
 }
 
 /**
- * Makes a stream of a TLS connection at the moment its handshake is done, before anything of it was read. Node reads TLS into
- * memory of the caller for connections that it dials itself (`onread`), and ignores that option for TLS around a socket that is
- * there already; what the option would have set is therefore set here. A quarter of the reading thread's time is saved that
+ * Makes a stream of a TLS connection at the moment its handshake is done, before anything of it was read. Node reads
+ * TLS into
+ * memory of the caller for connections that it dials itself (`onread`), and ignores that option for TLS around a socket
+ * that is
+ * there already; what the option would have set is therefore set here. A quarter of the reading thread's time is saved
+ * that
  * way. All of it is tested for; where something is missing the stream reads in the documented way.
  */
 export function adoptSecured(socket: TLSSocket): ByteStream {
   const stream = new ByteStream();
   const handle = (socket as unknown as { _handle: { useUserBuffer?(memory: Uint8Array): void } | null })._handle;
   const own = Object.getOwnPropertySymbols(socket);
-  const [memory, callback, next] = ['kBuffer', 'kBufferCb', 'kBufferGen'].map((name) => own.find(({ description }) => description === name));
-  if (typeof handle?.useUserBuffer !== 'function' || !memory || !callback || !next) return stream.attach(socket, 'events');
+  const [memory, callback, next] = ['kBuffer', 'kBufferCb', 'kBufferGen'].map((name) =>
+    own.find(({ description }) => description === name),
+  );
+  if (typeof handle?.useUserBuffer !== 'function' || !memory || !callback || !next)
+    return stream.attach(socket, 'events');
   const { buffer, callback: landed } = stream.onread;
   const first = buffer();
   Object.assign(socket, { [memory]: first, [callback]: landed, [next]: buffer });

@@ -26,15 +26,21 @@ export function createKey(): SessionKey {
   return sessionKey(randomBytes(idLength + keyLength));
 }
 
-/** `sendall://HOST:PORT/TOKEN` or `sendall://unix:PATH/TOKEN`. Whoever reads that may connect: show it to nobody else. */
+/**
+ * `sendall://HOST:PORT/TOKEN` or `sendall://unix:PATH/TOKEN`. Whoever reads that may connect: show it to nobody else.
+ */
 export function formatTicket(ticket: Ticket): string {
   const { address, id, key } = ticket;
   const token = Buffer.concat([Buffer.from(id, 'hex'), key]);
-  if (token.length !== idLength + keyLength) throw new TransferError('usage', 'A key is 32 bytes, and its id 32 hex digits.');
+  if (token.length !== idLength + keyLength)
+    throw new TransferError('usage', 'A key is 32 bytes, and its id 32 hex digits.');
   return `${scheme}${formatAddress(address).replace(/^tcp:\/\//, '')}/${token.toString('base64url')}`;
 }
 
-/** The inverse of `formatTicket`. Throws `usage`, in words that repeat nothing of `text`: it may be a ticket all the same. */
+/**
+ * The inverse of `formatTicket`. Throws `usage`, in words that repeat nothing of `text`: it may be a ticket all the
+ * same.
+ */
 export function parseTicket(text: string): Ticket {
   const split = text.lastIndexOf('/');
   const token = text.slice(split + 1);
@@ -60,13 +66,22 @@ function addressOf(text: string): Address {
 }
 
 function sessionKey(bytes: Uint8Array): SessionKey {
-  return { id: Buffer.from(bytes.subarray(0, idLength)).toString('hex'), key: hidden(Uint8Array.from(bytes.subarray(idLength))) };
+  return {
+    id: Buffer.from(bytes.subarray(0, idLength)).toString('hex'),
+    key: hidden(Uint8Array.from(bytes.subarray(idLength))),
+  };
 }
 
 /** A key that no log, error or JSON shows by accident. Its bytes are there for whoever reads them as bytes. */
 export function hidden(key: Uint8Array): Uint8Array {
   const shown = { value: () => '(secret)' };
-  return Object.defineProperties(key, { toJSON: shown, toString: shown, toLocaleString: shown, join: shown, [inspect.custom]: shown });
+  return Object.defineProperties(key, {
+    toJSON: shown,
+    toString: shown,
+    toLocaleString: shown,
+    join: shown,
+    [inspect.custom]: shown,
+  });
 }
 
 function notATicket(): TransferError {

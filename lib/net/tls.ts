@@ -22,12 +22,16 @@ const settings: SecureContextOptions = {
   ca: [],
 };
 const keyLength = 32;
-/** Of the record with a hello: several times what one needs that offers a key. A longer one may not be here whole, and OpenSSL then waits for its rest in vain. */
+/**
+ * Of the record with a hello: several times what one needs that offers a key. A longer one may not be here whole, and
+ * OpenSSL then waits for its rest in vain.
+ */
 const longestHello = 4_000;
 const idForm = /^[0-9a-f]{32}$/;
 
 /**
- * Whether a connection that begins with `bytes` is TLS (`16 03`, then not `00`); undefined while that is open. No frame begins
+ * Whether a connection that begins with `bytes` is TLS (`16 03`, then not `00`); undefined while that is open. No frame
+ * begins
  * like that.
  */
 export function beginsTls(bytes: Uint8Array): boolean | undefined {
@@ -47,7 +51,10 @@ function helloLength([, , , high = 0, low = 0]: Uint8Array): number {
 /** What a connection may be by its first bytes: TLS, the first frame of a sealed connection, or anything else. */
 export type Announced = 'tls' | 'sealed' | 'plain';
 
-/** What `stream` begins with, without taking anything; `plain` also for a peer that says nothing for `within` ms, or ends. */
+/**
+ * What `stream` begins with, without taking anything; `plain` also for a peer that says nothing for `within` ms, or
+ * ends.
+ */
 export async function announced(stream: ByteStream, within: number): Promise<Announced> {
   let late: NodeJS.Timeout | undefined;
   const silence = new Promise<'plain'>((resolve) => {
@@ -71,7 +78,8 @@ export async function announced(stream: ByteStream, within: number): Promise<Ann
 }
 
 /**
- * Dials, and proves to each side that the other one holds the key, within `timeout` ms in all. Rejects with `not-authorized`
+ * Dials, and proves to each side that the other one holds the key, within `timeout` ms in all. Rejects with
+ * `not-authorized`
  * (the key is not known there, or somebody else answered), `cannot-connect`, or `interrupted` when `signal` aborts.
  */
 export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Promise<Secured & Reached> {
@@ -97,7 +105,12 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
       reject(error);
     };
     const aborted = (): void => give(new TransferError('interrupted', 'Interrupted.'));
-    const late = (): void => give(new TransferError('cannot-connect', `${dialed.peer} did not answer within ${String(timeout / 1000)} s.`, { cause: unfinished() }));
+    const late = (): void =>
+      give(
+        new TransferError('cannot-connect', `${dialed.peer} did not answer within ${String(timeout / 1000)} s.`, {
+          cause: unfinished(),
+        }),
+      );
     const timer = setTimeout(late, Math.max(0, until - performance.now()));
     signal?.addEventListener('abort', aborted, { once: true });
     if (signal?.aborted) aborted();
@@ -116,15 +129,22 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
 }
 
 /**
- * The accepting side: makes TLS of `accepted`, whose first bytes were looked at and not taken, within `deadline` ms. `lookup`
- * gives the key of an id at this moment. An id that it does not know fails exactly as a wrong key does. Rejects with `timeout`,
+ * The accepting side: makes TLS of `accepted`, whose first bytes were looked at and not taken, within `deadline` ms.
+ * `lookup`
+ * gives the key of an id at this moment. An id that it does not know fails exactly as a wrong key does. Rejects with
+ * `timeout`,
  * or with `not-authorized`, also where the peer leaves; the connection is closed then.
  */
-export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Array | undefined, options: { readonly deadline: number }): Promise<Secured> {
+export function acceptSecured(
+  accepted: Dialed,
+  lookup: (id: string) => Uint8Array | undefined,
+  options: { readonly deadline: number },
+): Promise<Secured> {
   const { deadline } = options;
   return new Promise((resolve, reject) => {
     let keyId: string | undefined;
-    // One for each connection: so no session ticket of an earlier one is worth anything, and a key removed is one that opens nothing.
+    // One for each connection: so no session ticket of an earlier one is worth anything, and a key removed is one that
+    // opens nothing.
     const server = createServer({
       ...settings,
       handshakeTimeout: deadline,
@@ -141,10 +161,15 @@ export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Arr
       raw.destroy();
       reject(error);
     };
-    const timer = setTimeout(() => give(new TransferError('timeout', 'The peer did not show a key in time.')), deadline);
-    const refuse = (cause?: Error): void => give(new TransferError('not-authorized', 'The peer did not show a key that is known here.', { cause }));
+    const timer = setTimeout(
+      () => give(new TransferError('timeout', 'The peer did not show a key in time.')),
+      deadline,
+    );
+    const refuse = (cause?: Error): void =>
+      give(new TransferError('not-authorized', 'The peer did not show a key that is known here.', { cause }));
     server.on('tlsClientError', refuse);
-    // Nothing is ever resumed. That somebody is asked also makes OpenSSL's input 16 KiB wide from the first byte on, where it would
+    // Nothing is ever resumed. That somebody is asked also makes OpenSSL's input 16 KiB wide from the first byte on,
+    // where it would
     // be as narrow as that byte and read twice as often for good: an eighth of the work of receiving.
     server.on('resumeSession', (_id: Buffer, answer: (error: null, session: null) => void) => answer(null, null));
     // So that a peer that leaves in the middle of the handshake is noticed at once.
@@ -164,7 +189,9 @@ export function acceptSecured(accepted: Dialed, lookup: (id: string) => Uint8Arr
   });
 }
 
-/** What OpenSSL says after a handshake by key alone: no certificate was shown, and the key counts as a session reused. */
+/**
+ * What OpenSSL says after a handshake by key alone: no certificate was shown, and the key counts as a session reused.
+ */
 function provedByKey(socket: TLSSocket): boolean {
   return socket.isSessionReused() && socket.getPeerX509Certificate() === undefined;
 }
@@ -180,7 +207,8 @@ function unfinished(): Error {
 }
 
 function refusal(peer: string, cause?: Error): TransferError {
-  if (errnoOf(cause)) return new TransferError('cannot-connect', `${peer} hung up before it was known who is there.`, { cause });
+  if (errnoOf(cause))
+    return new TransferError('cannot-connect', `${peer} hung up before it was known who is there.`, { cause });
   return new TransferError('not-authorized', `${peer} does not hold the key of this ticket.`, {
     cause,
     hint: 'The ticket may be used up, removed or meant for another machine. Take a new one from the other side.',

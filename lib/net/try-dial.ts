@@ -9,7 +9,8 @@ export type Tried =
   | { readonly code: string; readonly dialed: undefined; readonly error: TransferError };
 
 /**
- * Connects to `address` (`tcp://HOST:PORT` or `unix:PATH`) within `timeout` ms, and says how that ended instead of rejecting,
+ * Connects to `address` (`tcp://HOST:PORT` or `unix:PATH`) within `timeout` ms, and says how that ended instead of
+ * rejecting,
  * as `connect_ex` does. Only an address that makes no sense (`usage`) still rejects.
  */
 export async function tryDial(address: string, options: { readonly timeout?: number } = {}): Promise<Tried> {

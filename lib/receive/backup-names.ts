@@ -1,5 +1,6 @@
 /**
- * Which names of a receive directory belong to backups: nothing is received under them but by a backup. One place for both wires
+ * Which names of a receive directory belong to backups: nothing is received under them but by a backup. One place for
+ * both wires
  * (PROTOCOL.md 8.10).
  */
 import { readdirSync, statSync } from 'node:fs';
@@ -18,7 +19,10 @@ export class BackupNames {
   private seen: number | undefined;
   private readonly place: string;
 
-  /** `directory` is the path of the receive directory; `foldsNames` says that its disk takes names for one that differ by case or Unicode form. */
+  /**
+   * `directory` is the path of the receive directory; `foldsNames` says that its disk takes names for one that differ
+   * by case or Unicode form.
+   */
   constructor(
     directory: string,
     private readonly foldsNames: boolean,
@@ -26,7 +30,10 @@ export class BackupNames {
     this.place = path.join(directory, snapshotsPath);
   }
 
-  /** Learns which names there are by now: other programs begin backups too. Costs one call of the system where nothing has changed. */
+  /**
+   * Learns which names there are by now: other programs begin backups too. Costs one call of the system where nothing
+   * has changed.
+   */
   look(): void {
     const changed = statSync(this.place, { throwIfNoEntry: false })?.mtimeMs;
     if (changed === this.seen && changed === undefined) return;
@@ -41,10 +48,14 @@ export class BackupNames {
     const end = name.indexOf('/');
     const top = end === -1 ? name : name.slice(0, end);
     if (!this.names.has(this.keyOf(top))) return;
-    throw new TransferError('name', `${printable(top)} is the name of a backup on the receiver, and takes nothing else.`, {
-      fileName: name,
-      hint: 'Send it under another name with --name, or back it up with sendall backup.',
-    });
+    throw new TransferError(
+      'name',
+      `${printable(top)} is the name of a backup on the receiver, and takes nothing else.`,
+      {
+        fileName: name,
+        hint: 'Send it under another name with --name, or back it up with sendall backup.',
+      },
+    );
   }
 
   private keyOf(name: string): string {

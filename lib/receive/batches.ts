@@ -5,7 +5,13 @@ import type { FileDone } from '../progress';
 import type { Link } from '../session/link';
 import type { BatchOutcome } from '../store/session-store';
 import { trace } from '../trace';
-import { type BundledFile, type DirectoryEntry, type HardLinkEntry, parseBundle, type SessionReceipt } from '../wire/session-list';
+import {
+  type BundledFile,
+  type DirectoryEntry,
+  type HardLinkEntry,
+  parseBundle,
+  type SessionReceipt,
+} from '../wire/session-list';
 import type { Bundle, Close } from '../wire/session-message';
 import { isSmall, wantedAnew } from './decision';
 import type { FileInBatch, FileToLink, WantedFile } from './entries';
@@ -22,7 +28,8 @@ export interface WrittenBundle {
 type FileAgain = Pick<LargeToBegin, 'entry' | 'room' | 'began'> & { readonly repairs: number };
 
 /**
- * What of a session is stored in batches: small files, links to earlier files, and what has no content. A bundle goes into the open
+ * What of a session is stored in batches: small files, links to earlier files, and what has no content. A bundle goes
+ * into the open
  * batch; a batch is committed when it is due; what became of it goes out as one list of receipts. PROTOCOL.md 15, 17.3.
  */
 export class Batches {
@@ -34,12 +41,15 @@ export class Batches {
   constructor(private readonly receiving: Receiving) {}
 
   /**
-   * Takes a bundle off its connection into the open batch. Rejects with what ends the connection. `written` rejects only where nothing
+   * Takes a bundle off its connection into the open batch. Rejects with what ends the connection. `written` rejects
+   * only where nothing
    * can go on: what could not be written comes out of the commit of its batch. PROTOCOL.md 15.2.
    */
   async bundle({ list, size }: Bundle, link: Link): Promise<WrittenBundle> {
     const files = this.filesOf(await link.receiveList(list), size);
-    return this.add(files, list, (memory) => this.receiving.waits.on('network', link.connection.fill(memory.subarray(0, size))));
+    return this.add(files, list, (memory) =>
+      this.receiving.waits.on('network', link.connection.fill(memory.subarray(0, size))),
+    );
   }
 
   /** As `bundle`, for one whose payload is here. */
@@ -51,18 +61,25 @@ export class Batches {
   private filesOf(list: Uint8Array, size: number): BundledFile[] {
     const { algorithm, entries } = this.receiving;
     const files = parseBundle(list, algorithm);
-    if (files.reduce((sum, file) => sum + file.size, 0) !== size) throw new TransferError('bad-header', 'The files of a bundle are not as long as it says.');
+    if (files.reduce((sum, file) => sum + file.size, 0) !== size)
+      throw new TransferError('bad-header', 'The files of a bundle are not as long as it says.');
     for (const { file } of files) entries.asked(file);
     return files;
   }
 
-  private async add(files: readonly BundledFile[], list: number, fill: (memory: Uint8Array) => Promise<unknown>): Promise<WrittenBundle> {
+  private async add(
+    files: readonly BundledFile[],
+    list: number,
+    fill: (memory: Uint8Array) => Promise<unknown>,
+  ): Promise<WrittenBundle> {
     const { entries, store, waits } = this.receiving;
     const lease = await waits.on('write', store.batch.memory.lease());
     try {
       await fill(lease.bytes);
       const share = Math.round(list / Math.max(1, files.length));
-      const wanted = entries.bundled(files, share, (to, from, length) => lease.bytes.copyWithin(to, from, from + length));
+      const wanted = entries.bundled(files, share, (to, from, length) =>
+        lease.bytes.copyWithin(to, from, from + length),
+      );
       return { written: store.batch.write(lease, wanted) };
     } catch (error) {
       lease.release();
@@ -72,11 +89,15 @@ export class Batches {
     }
   }
 
-  /** A small file is not sent, since it is the same as what the sender was told of. Throws `bad-header` where it is not. PROTOCOL.md 15.4. */
+  /**
+   * A small file is not sent, since it is the same as what the sender was told of. Throws `bad-header` where it is not.
+   * PROTOCOL.md 15.4.
+   */
   closed(file: WantedFile | FileInBatch, { digests }: Close): void {
     const { algorithm, entries, store } = this.receiving;
     const held = file.state === 'wanted' ? file.held : undefined;
-    if (held === undefined || digests[algorithm] !== held.digest) throw new TransferError('bad-header', `${printable(file.entry.name)} was closed without being sent.`);
+    if (held === undefined || digests[algorithm] !== held.digest)
+      throw new TransferError('bad-header', `${printable(file.entry.name)} was closed without being sent.`);
     const batched = { ...file, state: 'batched', digest: held.digest, bytesOnWire: 0, earlier: undefined } as const;
     if ('earlier' in held) {
       this.link({ ...batched, earlier: held.earlier });
@@ -94,11 +115,18 @@ export class Batches {
     this.receiving.entries.notify();
   }
 
-  /** Resolves with true when a batch is to be committed: when it is full, complete, or has waited long enough; false when there is none and the conversation is over. */
+  /**
+   * Resolves with true when a batch is to be committed: when it is full, complete, or has waited long enough; false
+   * when there is none and the conversation is over.
+   */
   async due(): Promise<boolean> {
     const { entries, store } = this.receiving;
     const isEmpty = (): boolean => store.batch.open.entries === 0 && this.toLink.length === 0;
-    const isFull = (): boolean => store.batch.open.entries >= batchEntries || store.batch.open.bytes >= batchBytes || this.toLink.length >= batchEntries || entries.batchComplete;
+    const isFull = (): boolean =>
+      store.batch.open.entries >= batchEntries ||
+      store.batch.open.bytes >= batchBytes ||
+      this.toLink.length >= batchEntries ||
+      entries.batchComplete;
     if (!(await entries.until(() => !isEmpty()))) return !isEmpty();
     const patience = new AbortController();
     const late = sleep(batchWaits, undefined, { signal: patience.signal }).catch(() => undefined); // it is full before
@@ -107,7 +135,10 @@ export class Batches {
     return true;
   }
 
-  /** Commits the open batch, and tells what became of it. Resolves with the large files in it that are to be sent after all. */
+  /**
+   * Commits the open batch, and tells what became of it. Resolves with the large files in it that are to be sent after
+   * all.
+   */
   async commit(): Promise<LargeToBegin[]> {
     const { batch } = this.receiving.store;
     const toLink = this.toLink.splice(0);
@@ -118,12 +149,20 @@ export class Batches {
   /** Makes hard links, once everything that they may point to is stored. PROTOCOL.md 13.7. */
   async makeLinks(links: readonly HardLinkEntry[]): Promise<void> {
     const { entries, store } = this.receiving;
-    // Under the name of a file that was refused there is something else: a link is made only to what this receiver has stored.
+    // Under the name of a file that was refused there is something else: a link is made only to what this receiver has
+    // stored.
     const owned = await store.owns(links.map(({ target }) => target));
     const sound = links.flatMap((entry, at) => {
       const target = entries.pathOf(entry.target) ?? (owned[at] === true ? entry.target : undefined);
       if (target !== undefined) return [{ ...entry, target }];
-      this.receiving.refuse(entry, new TransferError('exists', `${printable(entry.name)} is a hard link to ${printable(entry.target)}, which is not stored here.`, { hint: '' }));
+      this.receiving.refuse(
+        entry,
+        new TransferError(
+          'exists',
+          `${printable(entry.name)} is a hard link to ${printable(entry.target)}, which is not stored here.`,
+          { hint: '' },
+        ),
+      );
       return [];
     });
     if (sound.length > 0) await this.settle(await store.batch.link(sound));
@@ -139,7 +178,9 @@ export class Batches {
     await this.settle(new Map(directories.map(({ file }) => [file, finished.get(file) ?? 'stored'])), true);
   }
 
-  /** Tells what became of entries, the receipts as one list. `final`: of directories, too, which are only made before. */
+  /**
+   * Tells what became of entries, the receipts as one list. `final`: of directories, too, which are only made before.
+   */
   private async settle(outcomes: ReadonlyMap<number, BatchOutcome>, final = false): Promise<LargeToBegin[]> {
     const { algorithm, entries, intake, replies, report, store } = this.receiving;
     const { verified } = store;
@@ -181,16 +222,26 @@ export class Batches {
     for (const file of small) entries.set({ ...file, state: 'wanted', held: undefined });
     replies.answer(small.map(({ entry }) => entry.file));
     entries.notify();
-    return again.filter(({ entry }) => !isSmall(entry)).map(({ entry, room, began }) => ({ entry, room, began, wanted: wantedAnew, again: true }));
+    return again
+      .filter(({ entry }) => !isSmall(entry))
+      .map(({ entry, room, began }) => ({ entry, room, began, wanted: wantedAnew, again: true }));
   }
 
-  /** A file that could not be linked, and one that was damaged on its way to the disk, is asked for again; undefined where it is refused. */
-  private async retry({ entry, earlier, room, began, repairs }: FileInBatch, why: TransferError): Promise<FileAgain | undefined> {
+  /**
+   * A file that could not be linked, and one that was damaged on its way to the disk, is asked for again; undefined
+   * where it is refused.
+   */
+  private async retry(
+    { entry, earlier, room, began, repairs }: FileInBatch,
+    why: TransferError,
+  ): Promise<FileAgain | undefined> {
     if (!earlier && (why.code !== 'mismatch' || repairs >= mostRepairs)) return undefined;
     trace('%s is asked for again: %s', entry.name, why.message);
     if (room) return { entry, room, began, repairs: earlier ? repairs : repairs + 1 };
     const [promised] = await this.receiving.store.admit([entry]);
     if (promised instanceof TransferError) trace('%s gets no room: %s', entry.name, promised.message);
-    return promised === undefined || promised instanceof TransferError ? undefined : { entry, room: promised, began, repairs };
+    return promised === undefined || promised instanceof TransferError
+      ? undefined
+      : { entry, room: promised, began, repairs };
   }
 }

@@ -3,7 +3,10 @@ import { pieceSilences } from './limits';
 
 /** Whether contents still come, on any connection of a session. */
 export class ContentFlow {
-  /** Frames of segments and bundles that are being taken off their connections, and when the last one was, by performance.now(). */
+  /**
+   * Frames of segments and bundles that are being taken off their connections, and when the last one was, by
+   * performance.now().
+   */
   private taking = 0;
   private takenAt = 0;
 
@@ -22,7 +25,8 @@ export class ContentFlow {
   }
 
   /**
-   * Waits for what contents on their way bring: they may come on any connection, or go again because one was lost. Rejects with `timeout`
+   * Waits for what contents on their way bring: they may come on any connection, or go again because one was lost.
+   * Rejects with `timeout`
    * where none has brought anything for `pieceSilences` times the longest silence. PROTOCOL.md 14.8.
    */
   async waitFor(whole: Promise<void>): Promise<void> {
@@ -31,7 +35,8 @@ export class ContentFlow {
     const late = new Promise<never>((_, reject) => {
       timer = setInterval(() => {
         const idle = performance.now() - Math.max(began, this.takenAt);
-        if (this.taking === 0 && idle >= pieceSilences * this.silence) reject(new TransferError('timeout', 'A file was closed, and pieces of it did not come.'));
+        if (this.taking === 0 && idle >= pieceSilences * this.silence)
+          reject(new TransferError('timeout', 'A file was closed, and pieces of it did not come.'));
       }, this.silence);
       timer.unref();
     });

@@ -19,7 +19,9 @@ export type Decision =
 /** It is to be sent. */
 export interface Wanted {
   readonly decision: 'wanted';
-  /** What may be alike in part, of which the sender may learn: what is at the name, or a file of an earlier snapshot. */
+  /**
+   * What may be alike in part, of which the sender may learn: what is at the name, or a file of an earlier snapshot.
+   */
   readonly basis: 'existing' | Earlier | undefined;
   /** Why it is refused as soon as it turns out to be other than what is at its name. */
   readonly unlessSame: TransferError | undefined;
@@ -52,7 +54,8 @@ export function decide(entry: FileEntry, existing: Existing | undefined, rules: 
 }
 
 /**
- * Decides about a file that is staged for a snapshot: what is at its name came by an earlier try, whose digests the peer learns where
+ * Decides about a file that is staged for a snapshot: what is at its name came by an earlier try, whose digests the
+ * peer learns where
  * it `mayKnow`; `earlier` is what earlier snapshots have.
  */
 export function decideStaged(existing: Existing | undefined, earlier: Earlier | undefined, mayKnow: boolean): Decision {
@@ -61,13 +64,21 @@ export function decideStaged(existing: Existing | undefined, earlier: Earlier | 
   return earlier ? { decision: 'wanted', basis: earlier, unlessSame: undefined } : wantedAnew;
 }
 
-/** Whether an offered file and what is at its name may have anything in common: a small one comes as a whole, or not at all. */
+/**
+ * Whether an offered file and what is at its name may have anything in common: a small one comes as a whole, or not at
+ * all.
+ */
 function mayShare({ size }: FileEntry, existing: Existing): boolean {
   return size === undefined || size > smallFile || (size === existing.size && size > 0);
 }
 
 function inTheWay(entry: FileEntry, existing: Existing, ifExists: IfExists): TransferError | undefined {
   if (ifExists === 'rename' || (existing.kind === 'file' && ifExists === 'replace')) return undefined;
-  const what = { file: 'with other content', directory: 'as a directory', symlink: 'as a symbolic link', other: 'as something that is not a regular file' };
+  const what = {
+    file: 'with other content',
+    directory: 'as a directory',
+    symlink: 'as a symbolic link',
+    other: 'as something that is not a regular file',
+  };
   return new TransferError('exists', `${printable(entry.name)} already exists ${what[existing.kind]}.`);
 }

@@ -5,8 +5,13 @@ import { NameTable } from '../store/local/name-table';
 import type { BundledFile, DirectoryEntry, Entry, FileEntry, HardLinkEntry, SymlinkEntry } from '../wire/session-list';
 import type { LargeFile } from './large-file';
 
-/** That a small file need not be sent if the sender has the same: as what is at its name, or as an earlier file. PROTOCOL.md 15.4. */
-export type SmallHeld = { readonly digest: string } & ({ readonly content: ExistingContent } | { readonly earlier: EarlierFile });
+/**
+ * That a small file need not be sent if the sender has the same: as what is at its name, or as an earlier file.
+ * PROTOCOL.md 15.4.
+ */
+export type SmallHeld = { readonly digest: string } & (
+  { readonly content: ExistingContent } | { readonly earlier: EarlierFile }
+);
 
 /** It was offered, and the sender was not asked for it yet. */
 interface Offered {
@@ -60,13 +65,19 @@ interface LinkInBatch {
   readonly entry: SymlinkEntry;
 }
 
-/** What is settled when everything else is: hard links need their targets, and directories their final times. PROTOCOL.md 13.9. */
+/**
+ * What is settled when everything else is: hard links need their targets, and directories their final times.
+ * PROTOCOL.md 13.9.
+ */
 interface LastEntry {
   readonly state: 'last';
   readonly entry: HardLinkEntry | DirectoryEntry;
 }
 
-/** An entry between its offer and its receipt or refusal. Once it is settled, nothing of it is kept here. PROTOCOL.md 18.1. */
+/**
+ * An entry between its offer and its receipt or refusal. Once it is settled, nothing of it is kept here. PROTOCOL.md
+ * 18.1.
+ */
 export type EntryState = Offered | WantedFile | FileInBatch | ArrivingFile | LinkInBatch | LastEntry;
 
 /** What is known of a name. */
@@ -83,7 +94,14 @@ export class Entries {
   /** The highest number offered. */
   private highest = -1;
   /** How many are in each state. */
-  private readonly counts: Record<EntryState['state'], number> = { offered: 0, wanted: 0, batched: 0, arriving: 0, 'batched link': 0, last: 0 };
+  private readonly counts: Record<EntryState['state'], number> = {
+    offered: 0,
+    wanted: 0,
+    batched: 0,
+    arriving: 0,
+    'batched link': 0,
+    last: 0,
+  };
   /** The sender has said `end`. */
   private ended = false;
   private over = false;
@@ -94,7 +112,8 @@ export class Entries {
   number(entries: readonly { readonly file: number }[]): void {
     this.throwIfEnded();
     for (const { file } of entries) {
-      if (file <= this.highest) throw new TransferError('bad-header', `The entry ${String(file)} does not follow ${String(this.highest)}.`);
+      if (file <= this.highest)
+        throw new TransferError('bad-header', `The entry ${String(file)} does not follow ${String(this.highest)}.`);
       this.highest = file;
     }
   }
@@ -121,7 +140,8 @@ export class Entries {
   }
 
   /**
-   * The state of an entry of which the sender speaks; undefined once it is settled. Throws `bad-header` where nothing was offered so, or
+   * The state of an entry of which the sender speaks; undefined once it is settled. Throws `bad-header` where nothing
+   * was offered so, or
    * the sender was not asked for it. PROTOCOL.md 17.1.
    */
   asked(file: number): WantedFile | FileInBatch | (ArrivingFile & { readonly file: LargeFile }) | undefined {
@@ -218,22 +238,42 @@ export class Entries {
   }
 
   /**
-   * What of a bundle is wanted: those that came already on a connection that died are not. `move` gets where each of the wanted ones is
-   * in the content, and where it is to be, so that they follow one another. Throws `bad-header`. PROTOCOL.md 15.2, 15.5.
+   * What of a bundle is wanted: those that came already on a connection that died are not. `move` gets where each of
+   * the wanted ones is
+   * in the content, and where it is to be, so that they follow one another. Throws `bad-header`. PROTOCOL.md 15.2,
+   * 15.5.
    */
-  bundled(files: readonly BundledFile[], listShare: number, move: (to: number, from: number, size: number) => void): FileInBatch[] {
+  bundled(
+    files: readonly BundledFile[],
+    listShare: number,
+    move: (to: number, from: number, size: number) => void,
+  ): FileInBatch[] {
     const wanted: FileInBatch[] = [];
     let from = 0;
     let to = 0;
     for (const { file, size, digest } of files) {
       const state = this.asked(file);
-      if (state?.state === 'arriving') throw new TransferError('bad-header', `${printable(state.entry.name)} came in a bundle, and is no small file.`);
+      if (state?.state === 'arriving')
+        throw new TransferError('bad-header', `${printable(state.entry.name)} came in a bundle, and is no small file.`);
       if (state?.state === 'wanted') {
         const { entry, room, began, repairs } = state;
-        if (entry.size !== size) throw new TransferError('bad-header', `${printable(entry.name)} was offered with ${String(entry.size)} bytes, and sent with ${String(size)}.`);
+        if (entry.size !== size)
+          throw new TransferError(
+            'bad-header',
+            `${printable(entry.name)} was offered with ${String(entry.size)} bytes, and sent with ${String(size)}.`,
+          );
         if (from !== to) move(to, from, size);
         to += size;
-        const batched: FileInBatch = { state: 'batched', entry, digest, room, began, repairs, bytesOnWire: size + listShare, earlier: undefined };
+        const batched: FileInBatch = {
+          state: 'batched',
+          entry,
+          digest,
+          room,
+          began,
+          repairs,
+          bytesOnWire: size + listShare,
+          earlier: undefined,
+        };
         this.set(batched);
         wanted.push(batched);
       }

@@ -23,8 +23,10 @@ export class FurtherLinks {
 
   /** Expects connection `number`. Throws `bad-header` where it is there already, or one too many. */
   expect(number: number): void {
-    if (this.links.has(number) || this.sealed.has(number)) throw new TransferError('bad-header', `Connection ${String(number)} of this session is there already.`);
-    if (this.links.size + this.sealed.size >= mostLinks) throw new TransferError('bad-header', `A session has at most ${String(mostLinks)} connections beside its first.`);
+    if (this.links.has(number) || this.sealed.has(number))
+      throw new TransferError('bad-header', `Connection ${String(number)} of this session is there already.`);
+    if (this.links.size + this.sealed.size >= mostLinks)
+      throw new TransferError('bad-header', `A session has at most ${String(mostLinks)} connections beside its first.`);
     this.links.set(number, undefined);
   }
 

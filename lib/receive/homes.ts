@@ -47,7 +47,10 @@ class Place {
   }
 }
 
-/** The directories of one receiver: its own, and those of the keys that have one. Each is opened once, and locked until `close`. */
+/**
+ * The directories of one receiver: its own, and those of the keys that have one. Each is opened once, and locked until
+ * `close`.
+ */
 export class Homes {
   private readonly places = new Map<string, Promise<Place>>();
   private closed = false;
@@ -67,7 +70,12 @@ export class Homes {
     const place = await Place.open(directory);
     try {
       const limits = { maxSize, quota };
-      return new Homes(directory, limits, { directory, store: place.store, allowance: await place.allowance(limits), backups: place.backups }, place);
+      return new Homes(
+        directory,
+        limits,
+        { directory, store: place.store, allowance: await place.allowance(limits), backups: place.backups },
+        place,
+      );
     } catch (error) {
       await place.store.close();
       throw error;
@@ -75,7 +83,8 @@ export class Homes {
   }
 
   /**
-   * Where the files of a key go, and what it may keep there; undefined stands for the ticket. The quota of a key is for its directory
+   * Where the files of a key go, and what it may keep there; undefined stands for the ticket. The quota of a key is for
+   * its directory
    * as a whole, like the receiver's. Rejects with `directory`.
    */
   async of(authorization: Authorization | undefined): Promise<Home> {

@@ -13,7 +13,14 @@ import { Link, type LinkDeadlines } from '../session/link';
 import { forPeer } from '../session/refusal';
 import { roundTripSince } from '../session/round-trip';
 import { keeperMissing, type SnapshotService } from './keeper';
-import { answerIntroduction, awaitIntroduction, introduce, newSession, sealedOffer, unknownSession } from '../session/opening';
+import {
+  answerIntroduction,
+  awaitIntroduction,
+  introduce,
+  newSession,
+  sealedOffer,
+  unknownSession,
+} from '../session/opening';
 import { SealedArrivals } from '../session/sealed-arrivals';
 import { answerSealed, readSealedHello, type SealedBasis } from '../session/sealed-opening';
 import { intakeFor, openReceiving, type ReceivingOptions, rightsHint } from './open-receiving';
@@ -29,7 +36,8 @@ export interface SessionHostOptions extends ReceivingOptions {
 /** Time in which an accepted peer shows its key, in ms. */
 const handshakeWithin = 10_000;
 /**
- * So many peers at once may be in the middle of showing their key; so many more wait for it, for so long, in ms. One who has been at it
+ * So many peers at once may be in the middle of showing their key; so many more wait for it, for so long, in ms. One
+ * who has been at it
  * for `handshakeTurn` ms while others wait makes room. Sooner nobody does: else none of a crowd would get through.
  */
 const mostHandshakes = 32;
@@ -78,8 +86,18 @@ export class SessionHost {
   private readonly sessions = new Map<string, RunningSession>();
   /** Who is showing its key, and since when. */
   private readonly handshakes = new Map<Dialed, number>();
-  private readonly showing = new Turns(mostHandshakes, mostBefore, waitForHandshake, 'Too many others are showing their keys.');
-  private readonly sending = new Turns(mostSessions, mostWaiting, waitForTurn, 'Too many others are sending at this moment.');
+  private readonly showing = new Turns(
+    mostHandshakes,
+    mostBefore,
+    waitForHandshake,
+    'Too many others are showing their keys.',
+  );
+  private readonly sending = new Turns(
+    mostSessions,
+    mostWaiting,
+    waitForTurn,
+    'Too many others are sending at this moment.',
+  );
   /** Accepted, each with what becomes of it. */
   private readonly connections = new Map<Connection, Promise<unknown>>();
   private closed: TransferError | undefined;
@@ -90,7 +108,8 @@ export class SessionHost {
   }
 
   /**
-   * Takes an accepted connection that begins with TLS. Resolves when it has ended: with how its session went for connection 0
+   * Takes an accepted connection that begins with TLS. Resolves when it has ended: with how its session went for
+   * connection 0
    * of a session, else with undefined. Never rejects.
    */
   async accept(accepted: Dialed): Promise<SessionReceived | undefined> {
@@ -101,11 +120,15 @@ export class SessionHost {
         clearInterval(room);
         const began = performance.now();
         this.handshakes.set(accepted, began);
-        return { secured: await acceptSecured(accepted, (id) => this.keyOf(id), { deadline: handshakeWithin }), roundTrip: roundTripSince(began) };
+        return {
+          secured: await acceptSecured(accepted, (id) => this.keyOf(id), { deadline: handshakeWithin }),
+          roundTrip: roundTripSince(began),
+        };
       });
     } catch (error) {
       accepted.stream.destroy();
-      // Whoever comes without a key is told nothing; who runs this receiver may want to know. Who hung up has shown no wrong key: so
+      // Whoever comes without a key is told nothing; who runs this receiver may want to know. Who hung up has shown no
+      // wrong key: so
       // do a port scan, and a further connection that its sender needs no longer.
       const failure = asTransferError(error, 'not-authorized', 'The handshake failed');
       if (!this.closed && errnoOf(failure.cause) !== 'ECONNRESET') this.options.on(failureEvent(failure));
@@ -121,7 +144,10 @@ export class SessionHost {
     return outcome;
   }
 
-  /** Takes an accepted connection that begins as a sealed one. `known` is told once it has proved to belong to a session. Resolves when it has ended. Never rejects. */
+  /**
+   * Takes an accepted connection that begins as a sealed one. `known` is told once it has proved to belong to a
+   * session. Resolves when it has ended. Never rejects.
+   */
   async acceptSealed(connection: Connection, known: () => void): Promise<void> {
     try {
       const hello = await readSealedHello(connection);
@@ -139,10 +165,16 @@ export class SessionHost {
   }
 
   /**
-   * Dials a sender that listens, or with `ask` a receiver that has snapshots, and takes all that it sends; dials again for `retryFor`
+   * Dials a sender that listens, or with `ask` a receiver that has snapshots, and takes all that it sends; dials again
+   * for `retryFor`
    * ms where the connection is lost. Rejects with why that was not possible.
    */
-  async dial(ticket: Ticket, retryFor: number, signal: AbortSignal | undefined, ask?: RestoreAsk): Promise<SessionReceived> {
+  async dial(
+    ticket: Ticket,
+    retryFor: number,
+    signal: AbortSignal | undefined,
+    ask?: RestoreAsk,
+  ): Promise<SessionReceived> {
     const session = newSession();
     let lostAt: number | undefined;
     let last: SessionReceived | undefined;
@@ -179,19 +211,28 @@ export class SessionHost {
     for (const session of this.sessions.values()) session.stop(reason);
     const asked = this.snapshots?.stop();
     for (const connection of this.connections.keys()) connection[now ? 'close' : 'stopReading'](reason);
-    await Promise.allSettled([...[...this.sessions.values()].map(({ over }) => over), asked, ...this.connections.values()]);
+    await Promise.allSettled([
+      ...[...this.sessions.values()].map(({ over }) => over),
+      asked,
+      ...this.connections.values(),
+    ]);
   }
 
   private keyOf(id: string): Uint8Array | undefined {
     return id === this.key.id ? this.key.key : this.options.authorized?.find(id)?.key;
   }
 
-  private async admit(connection: Connection, { keyId, secret }: Secured, roundTrip: number): Promise<SessionReceived | undefined> {
+  private async admit(
+    connection: Connection,
+    { keyId, secret }: Secured,
+    roundTrip: number,
+  ): Promise<SessionReceived | undefined> {
     try {
       const hello = await awaitIntroduction(connection, 'receiver');
       const authorization = keyId === this.key.id ? undefined : this.options.authorized?.find(keyId);
       const peer = keyId === this.key.id ? ticketPeer : keyId;
-      if (peer === keyId && !authorization) throw new TransferError('not-authorized', 'This key is not valid any more.');
+      if (peer === keyId && !authorization)
+        throw new TransferError('not-authorized', 'This key is not valid any more.');
       if (hello.ask) {
         const { snapshots } = this;
         if (!snapshots) throw keeperMissing();
@@ -200,7 +241,8 @@ export class SessionHost {
         await (hello.connection > 0 ? take() : this.sending.take(take, peer));
         return undefined;
       }
-      if (authorization?.rights === 'read') throw new TransferError('not-authorized', 'This key may read, and not send.', { hint: rightsHint });
+      if (authorization?.rights === 'read')
+        throw new TransferError('not-authorized', 'This key may read, and not send.', { hint: rightsHint });
       if (hello.connection > 0) {
         await this.join(connection, hello, peer);
         return undefined;
@@ -221,11 +263,22 @@ export class SessionHost {
     }
   }
 
-  private async begin(connection: Connection, hello: Hello, authorization: Authorization | undefined, peer: string, secret: Uint8Array): Promise<SessionReceived> {
+  private async begin(
+    connection: Connection,
+    hello: Hello,
+    authorization: Authorization | undefined,
+    peer: string,
+    secret: Uint8Array,
+  ): Promise<SessionReceived> {
     const intake = await intakeFor(this.options, { hello, authorization, peer });
     const link = new Link(connection, this.options.deadlines, false);
     const welcome = (): Promise<void> => {
-      const answered = answerIntroduction(connection, hello, { role: 'receiver', ...(hello.repair === undefined ? {} : { repair: hello.repair }), ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}), ...sealedOffer(0, hello) });
+      const answered = answerIntroduction(connection, hello, {
+        role: 'receiver',
+        ...(hello.repair === undefined ? {} : { repair: hello.repair }),
+        ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}),
+        ...sealedOffer(0, hello),
+      });
       link.greeted();
       return answered;
     };
@@ -262,7 +315,12 @@ export class SessionHost {
   }
 
   /** Runs a session to its end. It is known before `welcome` tells the peer, so that further connections find it. */
-  private async receive(link: Link, hello: Hello, authorization: Authorization | undefined, { connect, intake, signal, welcome, secret }: Dealings): Promise<SessionReceived> {
+  private async receive(
+    link: Link,
+    hello: Hello,
+    authorization: Authorization | undefined,
+    { connect, intake, signal, welcome, secret }: Dealings,
+  ): Promise<SessionReceived> {
     const peer = authorization?.id ?? ticketPeer;
     const receiving = openReceiving(this.options, { hello, authorization, peer }, link, connect, intake);
     const over = receiving.then(async (opened) => {
@@ -271,7 +329,8 @@ export class SessionHost {
       await welcome?.().catch(() => undefined);
       return running;
     });
-    const stop = (reason: TransferError): void => void receiving.then((opened) => opened.stop(reason)).catch(() => undefined);
+    const stop = (reason: TransferError): void =>
+      void receiving.then((opened) => opened.stop(reason)).catch(() => undefined);
     const sealed = hello.sealed && { session: hello.session, secret };
     const session = { receiving, peer, over, stop, sealed };
     this.sessions.set(hello.session, session);
@@ -288,11 +347,24 @@ export class SessionHost {
     }
   }
 
-  private async introduce(ticket: Ticket, { session, connection: number, ask }: Pick<Hello, 'session' | 'connection'> & { readonly ask: RestoreAsk | undefined }, signal: AbortSignal | undefined): Promise<{ link: Link; hello: Hello; secret: Uint8Array }> {
+  private async introduce(
+    ticket: Ticket,
+    {
+      session,
+      connection: number,
+      ask,
+    }: Pick<Hello, 'session' | 'connection'> & { readonly ask: RestoreAsk | undefined },
+    signal: AbortSignal | undefined,
+  ): Promise<{ link: Link; hello: Hello; secret: Uint8Array }> {
     const dialed = await dialSecured(ticket, { signal });
     const connection = new Connection(dialed.stream, dialed.peer);
     try {
-      const hello = await introduce(connection, { role: 'receiver', session, connection: number, ...(ask ? { ask } : {}) });
+      const hello = await introduce(connection, {
+        role: 'receiver',
+        session,
+        connection: number,
+        ...(ask ? { ask } : {}),
+      });
       return { link: new Link(connection, this.options.deadlines), hello, secret: dialed.secret };
     } catch (error) {
       connection.close();

@@ -16,14 +16,19 @@ export interface Earlier {
   readonly linkable: boolean;
 }
 
-/** A snapshot on its way: where a session puts what arrives, what it may link instead, and what becomes of it in the end. */
+/**
+ * A snapshot on its way: where a session puts what arrives, what it may link instead, and what becomes of it in the
+ * end.
+ */
 export interface Intake {
   /** What it will be called. */
   readonly id: string;
   readonly home: Home;
   /** Whether the peer may learn what is staged: none of it was brought by another one. */
   readonly mayKnow: boolean;
-  /** For each of these files what earlier snapshots have of it, at the same place; undefined where they have nothing. */
+  /**
+   * For each of these files what earlier snapshots have of it, at the same place; undefined where they have nothing.
+   */
   earlier(entries: readonly FileEntry[]): Promise<(Earlier | undefined)[]>;
   /** Why nothing can be stored under a name; undefined where something can. */
   refusal(name: EntryName): TransferError | undefined;
@@ -31,11 +36,15 @@ export interface Intake {
   stored(entry: Entry, digests?: Digests): void;
   /** Something belongs into the snapshot and is not there; `offered`: it was one of the entries. */
   missing(entry: MissingEntry, offered: boolean): void;
-  /** Whether a stored file has other content than an earlier one of the same size and mtime: then why that is alarming. */
+  /**
+   * Whether a stored file has other content than an earlier one of the same size and mtime: then why that is alarming.
+   */
   alarm(entry: FileEntry, digests: Digests): TransferError | undefined;
   /**
-   * Makes it the newest snapshot, or heals what is there; resolves with the new one. `entries` is how many were offered in all. Rejects
-   * with `connection-lost` where not all of them are known here any more, and with `disk` or `space`; then it stays staged.
+   * Makes it the newest snapshot, or heals what is there; resolves with the new one. `entries` is how many were offered
+   * in all. Rejects
+   * with `connection-lost` where not all of them are known here any more, and with `disk` or `space`; then it stays
+   * staged.
    */
   commit(entries: number): Promise<SnapshotDone | undefined>;
   /** The session is over: what is staged and was not committed is kept for the next one. */
@@ -62,4 +71,3 @@ export interface IntakeRequest {
 
 /** Rejects with `exists` while another session makes a snapshot of the same name. */
 export type OpenIntake = (request: IntakeRequest) => Promise<Intake>;
-

@@ -30,7 +30,10 @@ export interface ServiceOptions {
 
 /** Does what others ask of the snapshots of one receiver. */
 export interface SnapshotService {
-  /** Does what is asked over `connection`. Resolves when that has ended. Rejects with what the peer is to be refused with. */
+  /**
+   * Does what is asked over `connection`. Resolves when that has ended. Rejects with what the peer is to be refused
+   * with.
+   */
   take(connection: Connection, asker: Asker): Promise<void>;
   /** Ends all of it. */
   stop(): Promise<void>;

@@ -29,7 +29,10 @@ export interface Question {
   readonly basis: readonly StandingSegment[];
 }
 
-/** The bytes of a segment on their way off a connection; one of the two is called, once. Rejects with what ends the connection. */
+/**
+ * The bytes of a segment on their way off a connection; one of the two is called, once. Rejects with what ends the
+ * connection.
+ */
 export interface Payload {
   /** All of them, in `memory` or in page-aligned memory of their own. */
   take(memory: AlignedMemory): Promise<Lease>;
@@ -39,7 +42,13 @@ export interface Payload {
 
 /** What became of a file that its sender has closed. */
 export type LargeEnd =
-  | { readonly end: 'stored'; readonly committed: Committed; readonly digests: Digests; readonly size: number; readonly repaired: number }
+  | {
+      readonly end: 'stored';
+      readonly committed: Committed;
+      readonly digests: Digests;
+      readonly size: number;
+      readonly repaired: number;
+    }
   /** It is the same as the earlier file that it may be one more name of; nothing is kept of what came. */
   | { readonly end: 'same'; readonly link: NonNullable<LargeOffer['link']> }
   /** It does not match: the sender is to be asked for what is damaged. */
@@ -48,12 +57,17 @@ export type LargeEnd =
   /** It was given up meanwhile. */
   | { readonly end: 'over' };
 
-/** `asking` until the sender is told what is here, then `open` for segments, `closed` once they were all sent, `over` after its end. */
+/**
+ * `asking` until the sender is told what is here, then `open` for segments, `closed` once they were all sent, `over`
+ * after its end.
+ */
 type State = 'asking' | 'open' | 'closed' | 'over';
 
 /**
- * One file that arrives in segments (PROTOCOL.md 14): what is held and what is like it is told, then come segments, keeps and
- * copies, then the reading back; and the same again with what was found damaged. One way for fresh, resumed, repaired, repeated and
+ * One file that arrives in segments (PROTOCOL.md 14): what is held and what is like it is told, then come segments,
+ * keeps and
+ * copies, then the reading back; and the same again with what was found damaged. One way for fresh, resumed, repaired,
+ * repeated and
  * updated transfers.
  */
 export class LargeFile {
@@ -77,7 +91,9 @@ export class LargeFile {
     const { entry } = offer;
     this.entry = entry;
     on({ event: 'started', file_name: entry.name, file_size: entry.size ?? 0 });
-    this.meter = new Meter(on, entry.name, 'receive', entry.size ?? 0, () => Math.min(this.received, entry.size ?? this.received));
+    this.meter = new Meter(on, entry.name, 'receive', entry.size ?? 0, () =>
+      Math.min(this.received, entry.size ?? this.received),
+    );
   }
 
   /** Whether the sender was asked for it: before that it has nothing to say about it. PROTOCOL.md 17.1. */
@@ -85,7 +101,10 @@ export class LargeFile {
     return this.state !== 'asking' || this.repairs > 0;
   }
 
-  /** What the sender is to be told before it is asked; undefined where the file is over. Rejects with what is final for this file. */
+  /**
+   * What the sender is to be told before it is asked; undefined where the file is over. Rejects with what is final for
+   * this file.
+   */
   async ask(): Promise<Question | undefined> {
     const held = await this.partial.held();
     // Not where all is here: what was copied and turned out damaged is not copied again.
@@ -96,7 +115,8 @@ export class LargeFile {
   }
 
   /**
-   * Takes a segment off its connection. Resolves with why the file cannot be stored, if that is so: its payload is thrown away then.
+   * Takes a segment off its connection. Resolves with why the file cannot be stored, if that is so: its payload is
+   * thrown away then.
    * Rejects with what ends the connection. PROTOCOL.md 14.1 to 14.4.
    */
   async segment(segment: Segment, payload: Payload): Promise<TransferError | undefined> {
@@ -118,14 +138,20 @@ export class LargeFile {
     return undefined;
   }
 
-  /** These segments are as they should be. Throws `bad-header` for those that the sender was not told of, or not in this round. PROTOCOL.md 14.7. */
+  /**
+   * These segments are as they should be. Throws `bad-header` for those that the sender was not told of, or not in this
+   * round. PROTOCOL.md 14.7.
+   */
   keep({ first, count }: Keep): void {
     if (this.state === 'over') return;
     this.checkOpen('kept');
     this.partial.keep(first, count);
   }
 
-  /** These bytes are in the basis. Resolves like `segment`; rejects with `bad-header` for what the sender was not told of. PROTOCOL.md 14.13. */
+  /**
+   * These bytes are in the basis. Resolves like `segment`; rejects with `bad-header` for what the sender was not told
+   * of. PROTOCOL.md 14.13.
+   */
   async copy({ offset, size, from }: Copy): Promise<TransferError | undefined> {
     if (this.state === 'over') return undefined;
     this.checkOpen('copied');
@@ -138,18 +164,25 @@ export class LargeFile {
   }
 
   /**
-   * The sender has sent everything: reads it back and stores it. Throws `bad-header` for what is not as it was offered. `onProgress`
+   * The sender has sent everything: reads it back and stores it. Throws `bad-header` for what is not as it was offered.
+   * `onProgress`
    * gets the bytes read back, four times a second. PROTOCOL.md 14.8, 14.9.
    */
   close({ size, digests }: Close, algorithm: keyof Digests, onProgress: (done: number) => void): Promise<LargeEnd> {
     const { entry } = this;
     const expected = digests[algorithm];
     if (this.state === 'over') return Promise.resolve({ end: 'over' });
-    if (entry.size !== undefined && entry.size !== size) throw new TransferError('bad-header', `A file was offered with ${String(entry.size)} bytes, and closed with ${String(size)}.`);
+    if (entry.size !== undefined && entry.size !== size)
+      throw new TransferError(
+        'bad-header',
+        `A file was offered with ${String(entry.size)} bytes, and closed with ${String(size)}.`,
+      );
     if (expected === undefined) throw new TransferError('bad-header', `A file was closed without its ${algorithm}.`);
     this.checkOpen('closed');
     this.state = 'closed';
-    return this.finish(size, { [algorithm]: expected }, expected, onProgress).catch((error: unknown) => this.refused(error));
+    return this.finish(size, { [algorithm]: expected }, expected, onProgress).catch((error: unknown) =>
+      this.refused(error),
+    );
   }
 
   /** Nothing of it is kept. False if it is over already. */
@@ -166,7 +199,12 @@ export class LargeFile {
     await this.partial.suspend();
   }
 
-  private async finish(size: number, digests: Digests, expected: string, onProgress: (done: number) => void): Promise<LargeEnd> {
+  private async finish(
+    size: number,
+    digests: Digests,
+    expected: string,
+    onProgress: (done: number) => void,
+  ): Promise<LargeEnd> {
     const { link } = this.offer;
     if (link?.digest === expected) {
       this.end();
@@ -178,7 +216,13 @@ export class LargeFile {
     try {
       await this.waits.on('verify', this.verify(size, digests, onProgress));
     } catch (error) {
-      if (!(error instanceof TransferError) || error.code !== 'mismatch' || this.entry.size === undefined || ++this.repairs > mostRepairs) throw error;
+      if (
+        !(error instanceof TransferError) ||
+        error.code !== 'mismatch' ||
+        this.entry.size === undefined ||
+        ++this.repairs > mostRepairs
+      )
+        throw error;
       trace('%s is damaged, and asked for again: %s', this.entry.name, error.message);
       this.state = 'asking';
       return { end: 'damaged' };
@@ -215,7 +259,10 @@ export class LargeFile {
     }
   }
 
-  /** Waits until the disk takes more; `grown` is how long a file of unknown size is by now. Resolves with why it does not. */
+  /**
+   * Waits until the disk takes more; `grown` is how long a file of unknown size is by now. Resolves with why it does
+   * not.
+   */
   private async roomFor(grown: number | undefined): Promise<TransferError | undefined> {
     try {
       if (grown !== undefined) await this.offer.room.grow(grown);
@@ -236,7 +283,8 @@ export class LargeFile {
 
   /** Throws `bad-header` where the sender was not asked for it, or not since it has closed it. PROTOCOL.md 17.1. */
   private checkOpen(what: string): void {
-    if (this.state !== 'open') throw new TransferError('bad-header', `${printable(this.entry.name)} was ${what} while it was not asked for.`);
+    if (this.state !== 'open')
+      throw new TransferError('bad-header', `${printable(this.entry.name)} was ${what} while it was not asked for.`);
   }
 
   private get isOver(): boolean {
@@ -261,7 +309,9 @@ export function payloadHere(lease: Lease | undefined): Payload {
     take: () => {
       const taken = here;
       here = undefined;
-      return taken ? Promise.resolve(taken) : Promise.reject(new TransferError('unexpected', 'The bytes of a segment were taken twice.'));
+      return taken
+        ? Promise.resolve(taken)
+        : Promise.reject(new TransferError('unexpected', 'The bytes of a segment were taken twice.'));
     },
     skip: () => {
       here?.release();
@@ -276,7 +326,10 @@ async function fillPiece(connection: Connection, size: number, memory: AlignedMe
   let filled = 0;
   if (lease) {
     try {
-      filled = await waits.on('network', connection.fill(lease.bytes.subarray(0, size), () => memory.contended));
+      filled = await waits.on(
+        'network',
+        connection.fill(lease.bytes.subarray(0, size), () => memory.contended),
+      );
     } catch (error) {
       lease.release();
       throw error;
@@ -294,10 +347,18 @@ async function fillPiece(connection: Connection, size: number, memory: AlignedMe
 }
 
 /** Throws `bad-header` for what is no whole pieces of a file, nor its end. PROTOCOL.md 14.1, 14.2. */
-function checkPiece({ name, size: end }: FileEntry, { offset, size, zero }: Pick<Segment, 'offset' | 'size' | 'zero'>): void {
-  const whole = offset % pieceSize === 0 && (size === pieceSize || (zero && size % pieceSize === 0) || end === undefined || offset + size === end);
+function checkPiece(
+  { name, size: end }: FileEntry,
+  { offset, size, zero }: Pick<Segment, 'offset' | 'size' | 'zero'>,
+): void {
+  const whole =
+    offset % pieceSize === 0 &&
+    (size === pieceSize || (zero && size % pieceSize === 0) || end === undefined || offset + size === end);
   if (whole && size > 0 && (zero || size <= pieceSize) && (end === undefined || offset + size <= end)) return;
-  throw new TransferError('bad-header', `${String(size)} bytes at ${String(offset)} are no piece of ${printable(name)}.`);
+  throw new TransferError(
+    'bad-header',
+    `${String(size)} bytes at ${String(offset)} are no piece of ${printable(name)}.`,
+  );
 }
 
 /** What ends the conversation is thrown on; everything else is about this file. */

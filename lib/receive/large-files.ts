@@ -9,7 +9,9 @@ import { doneOf, type Receiving } from './receiving';
 /** A large file that the sender was asked for. */
 export type OpenFile = ArrivingFile & { readonly file: LargeFile };
 
-/** What of a session arrives in segments: each file is opened, asked for, written, closed and told of. PROTOCOL.md 14. */
+/**
+ * What of a session arrives in segments: each file is opened, asked for, written, closed and told of. PROTOCOL.md 14.
+ */
 export class LargeFiles {
   constructor(private readonly receiving: Receiving) {}
 
@@ -49,7 +51,8 @@ export class LargeFiles {
   }
 
   /**
-   * Everything of a file was sent: stores it and tells so, or asks again for what is damaged. Resolves with it where it is to be
+   * Everything of a file was sent: stores it and tells so, or asks again for what is damaged. Resolves with it where it
+   * is to be
    * linked instead. Throws `bad-header` at once.
    */
   closed({ file, entry, room, began }: OpenFile, close: Close): Promise<FileToLink | undefined> {
@@ -60,14 +63,33 @@ export class LargeFiles {
         case 'stored': {
           const { path, verified, outcome } = end.committed;
           const repaired = end.repaired > 0 ? { repaired: end.repaired } : {};
-          const receipt: SessionReceipt = { file: entry.file, digests: end.digests, verified, ...(path === entry.name ? {} : { path }), ...repaired };
+          const receipt: SessionReceipt = {
+            file: entry.file,
+            digests: end.digests,
+            verified,
+            ...(path === entry.name ? {} : { path }),
+            ...repaired,
+          };
           this.receiving.stored(entry, path, end.digests, outcome !== 'identical');
           replies.receipts([receipt]);
-          this.receiving.report.received({ ...doneOf({ entry, began }, path, verified, end.digests, file.bytesOnWire), file_size: end.size, ...repaired });
+          this.receiving.report.received({
+            ...doneOf({ entry, began }, path, verified, end.digests, file.bytesOnWire),
+            file_size: end.size,
+            ...repaired,
+          });
           break;
         }
         case 'same':
-          return { state: 'batched', entry, digest: end.link.digest, room, began, repairs: 0, bytesOnWire: file.bytesOnWire, earlier: end.link.file };
+          return {
+            state: 'batched',
+            entry,
+            digest: end.link.digest,
+            room,
+            began,
+            repairs: 0,
+            bytesOnWire: file.bytesOnWire,
+            earlier: end.link.file,
+          };
         case 'damaged':
           await this.ask(file);
           break;

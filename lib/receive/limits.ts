@@ -1,9 +1,17 @@
-/** Every limit, pause and size of the receiver that is policy and not wire, in one place. Times are ms, sizes are bytes. */
+/**
+ * Every limit, pause and size of the receiver that is policy and not wire, in one place. Times are ms, sizes are bytes.
+ */
 
-/** A file that does not match after so many repairs has a disk or a memory under it that will not do better. PROTOCOL.md 14.9. */
+/**
+ * A file that does not match after so many repairs has a disk or a memory under it that will not do better. PROTOCOL.md
+ * 14.9.
+ */
 export const mostRepairs = 3;
 
-/** How many times the longest silence of a connection a closed file may lack pieces while no connection brings any: 5 minutes. */
+/**
+ * How many times the longest silence of a connection a closed file may lack pieces while no connection brings any: 5
+ * minutes.
+ */
 export const pieceSilences = 10;
 
 /** A batch is committed once it has so many entries or bytes, or its first entry has waited so long. */
@@ -23,7 +31,8 @@ export const mostConnections = 64;
 /** Time in which an accepted peer shows its key. */
 export const handshakeWithin = 10_000;
 /**
- * So many peers at once may be in the middle of showing their key; so many more wait for it, for so long. One who has been at it
+ * So many peers at once may be in the middle of showing their key; so many more wait for it, for so long. One who has
+ * been at it
  * for `handshakeTurn` while others wait makes room. Sooner nobody does: else none of a crowd would get through.
  */
 export const mostHandshakes = 32;

@@ -31,7 +31,8 @@ interface Comparison {
 }
 
 /**
- * Takes an offer as one thing: looks up all names, decides, promises room, and tells the sender which are stored already and which small
+ * Takes an offer as one thing: looks up all names, decides, promises room, and tells the sender which are stored
+ * already and which small
  * ones are wanted. Throws `bad-header`. PROTOCOL.md 13, 17.1.
  */
 export async function takeOffer(receiving: Receiving, offer: readonly (Entry | BadEntry)[]): Promise<OfferTaken> {
@@ -55,7 +56,10 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   const decisions = await decideAll(receiving, files, earlier);
   const toLink = settleDecided(receiving, files, decisions);
   const wanted = await admit(receiving, files, decisions);
-  await askForSmall(receiving, wanted.filter(({ entry }) => isSmall(entry)));
+  await askForSmall(
+    receiving,
+    wanted.filter(({ entry }) => isSmall(entry)),
+  );
   entries.notify();
   return { toLink, toBegin: wanted.filter(({ entry }) => !isSmall(entry)) };
 }
@@ -69,7 +73,9 @@ function claim(receiving: Receiving, entry: Entry | BadEntry): boolean {
     return false;
   }
   entries.set(offered(entry));
-  const refusal = entries.claim(entry.name) ? nameOfBackup(receiving, entry.name) : new TransferError('name', `${printable(entry.name)} was offered twice.`, { hint: '' });
+  const refusal = entries.claim(entry.name)
+    ? nameOfBackup(receiving, entry.name)
+    : new TransferError('name', `${printable(entry.name)} was offered twice.`, { hint: '' });
   if (refusal) receiving.refuse(entry, refusal);
   return !refusal;
 }
@@ -91,15 +97,25 @@ async function earlierOf({ intake }: Receiving, entries: readonly Entry[]): Prom
   return new Map(files.flatMap((entry, at) => (found[at] ? [[entry, found[at]]] : [])));
 }
 
-async function decideAll({ intake, rules, store }: Receiving, files: readonly FileEntry[], earlier: ReadonlyMap<FileEntry, Earlier>): Promise<Decision[]> {
+async function decideAll(
+  { intake, rules, store }: Receiving,
+  files: readonly FileEntry[],
+  earlier: ReadonlyMap<FileEntry, Earlier>,
+): Promise<Decision[]> {
   if (files.length === 0) return [];
   if (files.some(isSmall)) store.batch.warm();
   const existing = await store.lookup(files);
-  return files.map((entry, at) => (intake ? decideStaged(existing[at], earlier.get(entry), intake.mayKnow) : decide(entry, existing[at], rules)));
+  return files.map((entry, at) =>
+    intake ? decideStaged(existing[at], earlier.get(entry), intake.mayKnow) : decide(entry, existing[at], rules),
+  );
 }
 
 /** Carries out what was decided about files that are not to be sent; those that are to be linked remain to be. */
-function settleDecided(receiving: Receiving, files: readonly FileEntry[], decisions: readonly Decision[]): FileToLink[] {
+function settleDecided(
+  receiving: Receiving,
+  files: readonly FileEntry[],
+  decisions: readonly Decision[],
+): FileToLink[] {
   const { entries, intake, replies, report, store } = receiving;
   const { verified } = store;
   const receipts: SessionReceipt[] = [];
@@ -111,14 +127,31 @@ function settleDecided(receiving: Receiving, files: readonly FileEntry[], decisi
       receiving.refuse(entry, decision.error);
     } else if (decision?.decision === 'link') {
       const { file, digest } = decision.earlier;
-      toLink.push({ state: 'batched', entry, digest, room: undefined, began, repairs: 0, bytesOnWire: 0, earlier: file });
+      toLink.push({
+        state: 'batched',
+        entry,
+        digest,
+        room: undefined,
+        began,
+        repairs: 0,
+        bytesOnWire: 0,
+        earlier: file,
+      });
     } else if (decision?.decision === 'known') {
       const { digests } = decision;
       entries.settle(entry.file, true);
       entries.stored(entry.name);
       intake?.stored(entry, digests);
       receipts.push({ file: entry.file, digests, verified });
-      report.received({ file_name: entry.name, file_size: entry.size ?? 0, digests, verified, path: entry.name, bytes_on_wire: 0, seconds: 0 });
+      report.received({
+        file_name: entry.name,
+        file_size: entry.size ?? 0,
+        digests,
+        verified,
+        path: entry.name,
+        bytes_on_wire: 0,
+        seconds: 0,
+      });
     }
   }
   replies.receipts(receipts);
@@ -126,7 +159,11 @@ function settleDecided(receiving: Receiving, files: readonly FileEntry[], decisi
 }
 
 /** Promises room to files that are wanted, and refuses those for which there is none. */
-async function admit(receiving: Receiving, files: readonly FileEntry[], decisions: readonly Decision[]): Promise<LargeToBegin[]> {
+async function admit(
+  receiving: Receiving,
+  files: readonly FileEntry[],
+  decisions: readonly Decision[],
+): Promise<LargeToBegin[]> {
   const wanted = files.flatMap((entry, at) => {
     const decision = decisions[at];
     return decision?.decision === 'wanted' ? [{ entry, wanted: decision }] : [];
@@ -142,7 +179,10 @@ async function admit(receiving: Receiving, files: readonly FileEntry[], decision
   });
 }
 
-/** Asks for small files; of those that are here already it tells the digest before, so that they are sent only if they differ. */
+/**
+ * Asks for small files; of those that are here already it tells the digest before, so that they are sent only if they
+ * differ.
+ */
 async function askForSmall({ entries, replies, store }: Receiving, small: readonly LargeToBegin[]): Promise<void> {
   const comparisons: Comparison[] = [];
   for (const { entry, room, began, wanted } of small) {

@@ -34,29 +34,58 @@ export interface Comer {
   readonly peer: string;
 }
 
-/** Opens the store for a session. `connect` makes further connections where we dialed, `intake` is the snapshot that it makes. */
-export async function openReceiving(options: ReceivingOptions, { hello, authorization, peer }: Comer, link: Link, connect?: (number: number) => Promise<void>, intake?: Intake): Promise<Session> {
+/**
+ * Opens the store for a session. `connect` makes further connections where we dialed, `intake` is the snapshot that it
+ * makes.
+ */
+export async function openReceiving(
+  options: ReceivingOptions,
+  { hello, authorization, peer }: Comer,
+  link: Link,
+  connect?: (number: number) => Promise<void>,
+  intake?: Intake,
+): Promise<Session> {
   const { store, allowance, backups, directory } = intake?.home ?? (await options.home(authorization));
   const names = options.names ?? (await namesOfDisk(directory));
   const ours = { ...rulesFor({ ...options, names }, authorization, peer), ...(backups ? { backups } : {}) };
   const rules = intake ? stagingRules(ours) : ours;
   const { digest: algorithm = 'blake3' } = hello;
-  const sessionStore = await store.session({ algorithm, peer, ifExists: rules.ifExists }).catch(async (error: unknown) => {
-    await intake?.leave();
-    throw error;
-  });
+  const sessionStore = await store
+    .session({ algorithm, peer, ifExists: rules.ifExists })
+    .catch(async (error: unknown) => {
+      await intake?.leave();
+      throw error;
+    });
   return new Session(link, hello, { store: limitSession(sessionStore, allowance), rules, connect, intake });
 }
 
-/** What takes in the snapshot that a session makes, or what heals those that are there. Rejects with `usage` where no backups are kept, `not-authorized`, and like `OpenIntake`. */
-export async function intakeFor(options: ReceivingOptions, { hello, authorization, peer }: Comer): Promise<Intake | undefined> {
+/**
+ * What takes in the snapshot that a session makes, or what heals those that are there. Rejects with `usage` where no
+ * backups are kept, `not-authorized`, and like `OpenIntake`.
+ */
+export async function intakeFor(
+  options: ReceivingOptions,
+  { hello, authorization, peer }: Comer,
+): Promise<Intake | undefined> {
   const { backup, repair, checksum = false, digest: algorithm = 'blake3', session } = hello;
   const name = repair ?? backup;
   if (name === undefined) return undefined;
   const { openIntake } = keeperOf(options);
   const { mayCompare } = rulesFor(options, authorization, peer);
-  if (repair !== undefined && !mayCompare) throw new TransferError('not-authorized', 'This key may add backups, and not replace what is in them.', { hint: rightsHint });
-  return openIntake({ name, repairs: repair !== undefined, checksum, algorithm, home: await options.home(authorization), peer, mayCompare, session });
+  if (repair !== undefined && !mayCompare)
+    throw new TransferError('not-authorized', 'This key may add backups, and not replace what is in them.', {
+      hint: rightsHint,
+    });
+  return openIntake({
+    name,
+    repairs: repair !== undefined,
+    checksum,
+    algorithm,
+    home: await options.home(authorization),
+    peer,
+    mayCompare,
+    session,
+  });
 }
 
 /** What to do where a key does not do. */
@@ -69,12 +98,19 @@ function keeperOf({ keeper }: Pick<ReceivingOptions, 'keeper'>): Keeper {
 }
 
 /** "A `write` key can add, never read, replace or delete." */
-function rulesFor({ ifExists, names, on }: ReceivingOptions, authorization: Authorization | undefined, peer: string): SessionRules {
+function rulesFor(
+  { ifExists, names, on }: ReceivingOptions,
+  authorization: Authorization | undefined,
+  peer: string,
+): SessionRules {
   const addsOnly = authorization?.rights === 'write';
   return { peer, on, names, ifExists: addsOnly && ifExists === 'replace' ? 'refuse' : ifExists, mayCompare: !addsOnly };
 }
 
-/** What a snapshot is staged in is nobody's yet: everything may stand in it and be replaced, and its files are not received one by one. */
+/**
+ * What a snapshot is staged in is nobody's yet: everything may stand in it and be replaced, and its files are not
+ * received one by one.
+ */
 function stagingRules(rules: SessionRules): SessionRules {
   const on: Listener = (event) => {
     if (event.event !== 'received') rules.on(event);

@@ -49,10 +49,17 @@ const mostUnfinished = 256;
 const mostUnread = 256;
 
 /**
- * The receiver's side of the plain wire: reads files until the sender finishes, and answers for each, in their order, once
+ * The receiver's side of the plain wire: reads files until the sender finishes, and answers for each, in their order,
+ * once
  * the sender has asked for answers. Never rejects: everything that went wrong was reported and is in the result.
  */
-export function receivePlain(connection: Connection, store: Store, rules: ReceiveRules, first: HeaderDeadlines, later: HeaderDeadlines): Promise<Received> {
+export function receivePlain(
+  connection: Connection,
+  store: Store,
+  rules: ReceiveRules,
+  first: HeaderDeadlines,
+  later: HeaderDeadlines,
+): Promise<Received> {
   return new PlainReceiving(connection, store, rules).run(first, later);
 }
 
@@ -65,7 +72,10 @@ class PlainReceiving {
   private answered: Promise<void> = Promise.resolve();
   private unread = 0;
   private asked = false;
-  /** The names of this connection's files that are stored, or on their way: "of two files of one name the later is refused" (PROTOCOL.md 4.7). */
+  /**
+   * The names of this connection's files that are stored, or on their way: "of two files of one name the later is
+   * refused" (PROTOCOL.md 4.7).
+   */
   private readonly names = new NameTable();
 
   constructor(
@@ -118,8 +128,10 @@ class PlainReceiving {
     } catch (thrown) {
       const error = asTransferError(thrown, 'unexpected', 'Receiving failed').about(header.file_name);
       this.refuse(error);
-      // "After a refusal the receiver reads the rest of the payload and throws it away." Where it does not come, because the
-      // connection is lost or the sender saves itself that rest, there was the one reply for this file, and nothing more is said.
+      // "After a refusal the receiver reads the rest of the payload and throws it away." Where it does not come,
+      // because the
+      // connection is lost or the sender saves itself that rest, there was the one reply for this file, and nothing
+      // more is said.
       return this.connection.skip(arriving.left).then(
         () => true,
         () => false,
@@ -129,21 +141,28 @@ class PlainReceiving {
 
   /** A file that was not stored may be sent again. */
   private takeName(name: EntryName): void {
-    if (this.names.has(name)) throw new TransferError('name', `${printable(name)} was sent twice.`, { fileName: name, hint: '' });
+    if (this.names.has(name))
+      throw new TransferError('name', `${printable(name)} was sent twice.`, { fileName: name, hint: '' });
     this.names.set(name, 0);
   }
 
   /** The whole payload, staged. */
   private async stage(name: EntryName, arriving: Arriving): Promise<StagedFile> {
     const { file_size: size, md5 } = arriving.header;
-    const staged = await this.waits.on('write', this.store.stage({ name, size, digests: { md5 }, ifExists: this.rules.ifExists }));
+    const staged = await this.waits.on(
+      'write',
+      this.store.stage({ name, size, digests: { md5 }, ifExists: this.rules.ifExists }),
+    );
     this.rules.on({ event: 'started', file_name: name, file_size: size });
     const before = this.connection.consumed;
-    const meter = new Meter(this.rules.on, name, 'receive', size, () => Math.min(size, this.connection.consumed - before));
+    const meter = new Meter(this.rules.on, name, 'receive', size, () =>
+      Math.min(size, this.connection.consumed - before),
+    );
     try {
       while (arriving.left > 0) {
         const full = await this.writeSome(staged, arriving);
-        // Others wait for the memory that this sender is too slow to fill: it gets some again when it has something to put there.
+        // Others wait for the memory that this sender is too slow to fill: it gets some again when it has something to
+        // put there.
         if (!full) await this.waits.on('network', this.connection.arrival());
       }
       return staged;
@@ -156,7 +175,8 @@ class PlainReceiving {
   }
 
   /**
-   * Whether the store's memory was filled. What it took from the network was not a wait for the disk; the rest of the time was.
+   * Whether the store's memory was filled. What it took from the network was not a wait for the disk; the rest of the
+   * time was.
    */
   private async writeSome(staged: StagedFile, arriving: Arriving): Promise<boolean> {
     const began = performance.now();
@@ -194,11 +214,23 @@ class PlainReceiving {
     try {
       await staged.verify((done) => meter.update(done));
       const { path, verified } = await staged.commit();
-      const done = { file_name: name, file_size, digests: { md5 }, verified, path, bytes_on_wire: bytesOnWire, seconds: (performance.now() - arriving.began) / 1000 };
+      const done = {
+        file_name: name,
+        file_size,
+        digests: { md5 },
+        verified,
+        path,
+        bytes_on_wire: bytesOnWire,
+        seconds: (performance.now() - arriving.began) / 1000,
+      };
       this.tally.add(done);
       this.rules.on({ event: 'received', ...done });
       const { network, write } = this.waits.spent;
-      const waited = { network: Math.round(network), write: Math.round(write), verify: Math.round(performance.now() - began) };
+      const waited = {
+        network: Math.round(network),
+        write: Math.round(write),
+        verify: Math.round(performance.now() - began),
+      };
       return { type: 'receipt', file_name: arriving.header.file_name, file_size, md5, verified, path, waited };
     } finally {
       meter.stop();
@@ -213,7 +245,12 @@ class PlainReceiving {
 
   private report(error: TransferError): Refusal {
     const { code, message, hint, fileName } = error;
-    const said = { ...(fileName === undefined ? {} : { file_name: fileName }), code, message, ...(hint === undefined ? {} : { hint }) };
+    const said = {
+      ...(fileName === undefined ? {} : { file_name: fileName }),
+      code,
+      message,
+      ...(hint === undefined ? {} : { hint }),
+    };
     if (code === 'exists' && this.rules.ifExists === 'skip' && fileName !== undefined) {
       this.skipped++;
       this.rules.on({ event: 'skipped', file_name: fileName, reason: message });

@@ -28,7 +28,8 @@ export interface ReceiverOptions {
   /** Takes names with components that begin with a dot from the plain wire too; sessions always may have them. */
   readonly allowHidden?: boolean;
   /**
-   * Which names are taken: `portable` are those that Windows and macOS can have too, and what the plain wire takes by default; `any` is
+   * Which names are taken: `portable` are those that Windows and macOS can have too, and what the plain wire takes by
+   * default; `any` is
    * what this system can have, and what sessions take by default, but on Windows and on disks of its kind.
    */
   readonly names?: NamesTaken;
@@ -38,7 +39,9 @@ export interface ReceiverOptions {
   readonly quota?: number;
   /** Takes the plain wire from other machines, where anybody on the way can read and change it. */
   readonly insecurePlain?: boolean;
-  /** Whether the plain wire is spoken at all; default true: with processes of our own user and root, see `plainRefusal`. */
+  /**
+   * Whether the plain wire is spoken at all; default true: with processes of our own user and root, see `plainRefusal`.
+   */
   readonly plain?: boolean;
   /** The lasting keys of those who may connect beside the holder of the ticket. */
   readonly authorized?: AuthorizedKeys;
@@ -60,17 +63,24 @@ export interface ReceiverDeadlines {
 
 /** A receive directory that is open for senders. */
 export interface Receiver {
-  /** Accepts senders at `HOST:PORT` or `unix:PATH` until `close`; port 0 takes a free one. Rejects with `usage` or `cannot-connect`. */
-  listen(address?: string): Promise<{ readonly address: string; readonly port: number | null; readonly ticket: string }>;
+  /**
+   * Accepts senders at `HOST:PORT` or `unix:PATH` until `close`; port 0 takes a free one. Rejects with `usage` or
+   * `cannot-connect`.
+   */
+  listen(
+    address?: string,
+  ): Promise<{ readonly address: string; readonly port: number | null; readonly ticket: string }>;
   /** The end of the first transfer that a sender began; rejects with its failure. */
   once(): Promise<Summary>;
   /**
-   * Connects to a sender that listens, by its ticket or, on the plain wire, its address, and takes all that it sends. A session
+   * Connects to a sender that listens, by its ticket or, on the plain wire, its address, and takes all that it sends. A
+   * session
    * that is lost is dialed again for `retryFor` ms. Rejects with its failure.
    */
   dial(where: string, options?: { readonly signal?: AbortSignal; readonly retryFor?: number }): Promise<Summary>;
   /**
-   * Stops. Files whose bytes are all here are still verified and answered, others are discarded (with `now`: all of them).
+   * Stops. Files whose bytes are all here are still verified and answered, others are discarded (with `now`: all of
+   * them).
    */
   close(options?: { readonly now?: boolean }): Promise<void>;
 }
@@ -84,11 +94,17 @@ const usualDeadlines: ReceiverDeadlines = {
 /** Whom we dialed may hash for hours before the first header. TCP keep-alive notices if it is gone. */
 const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
 
-/** How long a session that was lost may stay away until `once` gives it up, and how long a dialed one is dialed again, in ms. */
+/**
+ * How long a session that was lost may stay away until `once` gives it up, and how long a dialed one is dialed again,
+ * in ms.
+ */
 const returnWithin = 60_000;
 const usualRetry = 300_000;
 
-/** Opens a directory for receiving; backups too, where `keeper` keeps them. Rejects with `directory` when it is unsafe or in use. */
+/**
+ * Opens a directory for receiving; backups too, where `keeper` keeps them. Rejects with `directory` when it is unsafe
+ * or in use.
+ */
 export async function createReceiver(options: ReceiverOptions, keeper?: Keeper): Promise<Receiver> {
   return new OpenReceiver(await Homes.open(options.directory, options), options, keeper);
 }
@@ -112,19 +128,37 @@ class OpenReceiver implements Receiver {
     options: ReceiverOptions,
     keeper: Keeper | undefined,
   ) {
-    const { ifExists = 'refuse', allowHidden = false, names, insecurePlain = false, plain = true, on = () => undefined, authorized } = options;
+    const {
+      ifExists = 'refuse',
+      allowHidden = false,
+      names,
+      insecurePlain = false,
+      plain = true,
+      on = () => undefined,
+      authorized,
+    } = options;
     this.store = limitStore(homes.own.store, homes.own.allowance);
     const { backups } = homes.own;
     this.rules = { ifExists, allowHidden, names, on, ...(backups ? { backups } : {}) };
     this.plainWire = !plain ? 'off' : insecurePlain ? 'any' : 'own';
     this.deadlines = { ...usualDeadlines, ...options.deadlines };
-    this.host = new SessionHost({ ifExists, names, on, authorized, deadlines: this.deadlines.link, home: (authorization) => homes.of(authorization), keeper });
+    this.host = new SessionHost({
+      ifExists,
+      names,
+      on,
+      authorized,
+      deadlines: this.deadlines.link,
+      home: (authorization) => homes.of(authorization),
+      keeper,
+    });
     this.firstTransfer = new Promise((resolve) => {
       this.endFirst = resolve;
     });
   }
 
-  async listen(where = `[::]:${String(defaultPort)}`): Promise<{ address: string; port: number | null; ticket: string }> {
+  async listen(
+    where = `[::]:${String(defaultPort)}`,
+  ): Promise<{ address: string; port: number | null; ticket: string }> {
     const listening = await listen(parseListenAddress(where), (accepted) => this.accept(accepted));
     this.listening.add(listening);
     const { address } = listening;
@@ -140,7 +174,10 @@ class OpenReceiver implements Receiver {
     return concluded(end);
   }
 
-  async dial(where: string, { signal, retryFor = usualRetry }: { readonly signal?: AbortSignal; readonly retryFor?: number } = {}): Promise<Summary> {
+  async dial(
+    where: string,
+    { signal, retryFor = usualRetry }: { readonly signal?: AbortSignal; readonly retryFor?: number } = {},
+  ): Promise<Summary> {
     if (isTicket(where)) {
       const began = performance.now();
       return concluded(this.outcomeOf(await this.host.dial(parseTicket(where), retryFor, signal), began));
@@ -191,8 +228,15 @@ class OpenReceiver implements Receiver {
     void this.takeUp(accepted, connection, first, later);
   }
 
-  /** "The first bytes tell": TLS is a session, a sealed connection belongs to one, everything else is the plain wire. */
-  private async takeUp(accepted: Dialed, connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines): Promise<void> {
+  /**
+   * "The first bytes tell": TLS is a session, a sealed connection belongs to one, everything else is the plain wire.
+   */
+  private async takeUp(
+    accepted: Dialed,
+    connection: Connection,
+    first: HeaderDeadlines,
+    later: HeaderDeadlines,
+  ): Promise<void> {
     const began = performance.now();
     this.strangers.add(connection);
     const begins = await announced(accepted.stream, first.whole);
@@ -221,7 +265,9 @@ class OpenReceiver implements Receiver {
     if (outcome.began) this.endFirst(outcome);
   }
 
-  /** A session that was lost may be taken up again, so it is not the end of the first transfer until nobody comes back. */
+  /**
+   * A session that was lost may be taken up again, so it is not the end of the first transfer until nobody comes back.
+   */
   private sessionEnded(received: SessionReceived, began: number): void {
     clearTimeout(this.awaitingReturn);
     const outcome = this.outcomeOf(received, began);
@@ -235,7 +281,12 @@ class OpenReceiver implements Receiver {
     return { summary, failure: lost ?? failureOf(tally.files, failures), began: true };
   }
 
-  private async converse(connection: Connection, first: HeaderDeadlines, later: HeaderDeadlines, refuseAll?: TransferError): Promise<Outcome> {
+  private async converse(
+    connection: Connection,
+    first: HeaderDeadlines,
+    later: HeaderDeadlines,
+    refuseAll?: TransferError,
+  ): Promise<Outcome> {
     const began = performance.now();
     const rules = { ...this.rules, ...(refuseAll && { refuseAll }), begun: () => this.strangers.delete(connection) };
     const conversation = receivePlain(connection, this.store, rules, first, later).then((received): Outcome => {
@@ -252,7 +303,6 @@ class OpenReceiver implements Receiver {
       this.conversations.delete(connection);
     }
   }
-
 }
 
 /** How a conversation ended, for whoever waits for it. */

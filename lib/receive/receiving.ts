@@ -56,6 +56,20 @@ export class Receiving {
 }
 
 /** What is told of a file that is stored. `began` is when it was offered, by performance.now(). */
-export function doneOf({ entry, began }: { readonly entry: FileEntry; readonly began: number }, path: string, verified: Verified, digests: Digests, bytesOnWire: number): FileDone {
-  return { file_name: entry.name, file_size: entry.size ?? 0, digests, verified, path, bytes_on_wire: bytesOnWire, seconds: (performance.now() - began) / 1000 };
+export function doneOf(
+  { entry, began }: { readonly entry: FileEntry; readonly began: number },
+  path: string,
+  verified: Verified,
+  digests: Digests,
+  bytesOnWire: number,
+): FileDone {
+  return {
+    file_name: entry.name,
+    file_size: entry.size ?? 0,
+    digests,
+    verified,
+    path,
+    bytes_on_wire: bytesOnWire,
+    seconds: (performance.now() - began) / 1000,
+  };
 }

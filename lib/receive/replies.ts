@@ -9,7 +9,8 @@ import { listElements } from './limits';
 import type { Question } from './large-file';
 
 /**
- * What the receiver says on connection 0 (PROTOCOL.md 17). Nothing is waited for, and nothing rejects: a connection that takes no more
+ * What the receiver says on connection 0 (PROTOCOL.md 17). Nothing is waited for, and nothing rejects: a connection
+ * that takes no more
  * is noticed by whoever reads from it.
  */
 export class Replies {
@@ -17,7 +18,11 @@ export class Replies {
 
   /** The small files that are here already, for the sender to compare. PROTOCOL.md 15.4. */
   held(segments: readonly HeldSegment[]): void {
-    if (segments.length > 0) this.list('held', segments.map(({ file, segment, digest }) => [file, segment, digest]));
+    if (segments.length > 0)
+      this.list(
+        'held',
+        segments.map(({ file, segment, digest }) => [file, segment, digest]),
+      );
   }
 
   /** These are to be sent. PROTOCOL.md 17.1. */
@@ -29,7 +34,10 @@ export class Replies {
   ask(file: number, { held, basis }: Question): void {
     this.held(held.map(({ segment, digest }) => ({ file, segment, digest })));
     for (let at = 0; at < basis.length; at += listElements) {
-      this.list('standing', basis.slice(at, at + listElements).map(({ offset, size, digest }) => [file, offset, size, digest]));
+      this.list(
+        'standing',
+        basis.slice(at, at + listElements).map(({ offset, size, digest }) => [file, offset, size, digest]),
+      );
     }
     this.answer([file]);
   }

@@ -8,7 +8,15 @@ import type { Tally } from '../session/summary';
 import type { SessionStore } from '../store/session-store';
 import { slicesOfList } from '../wire/json-list';
 import { parseEntries, parseMissing } from '../wire/session-list';
-import { type Bundle, type Close, type Drop, type FromSender, type Hello, parseFromSender, type Segment } from '../wire/session-message';
+import {
+  type Bundle,
+  type Close,
+  type Drop,
+  type FromSender,
+  type Hello,
+  parseFromSender,
+  type Segment,
+} from '../wire/session-message';
 import { Batches } from './batches';
 import { ContentFlow } from './content-flow';
 import { Entries } from './entries';
@@ -50,9 +58,12 @@ interface Origin {
 }
 
 /**
- * The receiver's side of one session (PROTOCOL.md 12 to 19). Three things happen beside one another: messages are read off each
- * connection and taken; a batch is committed whenever it is due; and once all contents are settled, hard links and directories are, and
- * `done` is said. What each of them waits for is the state of the entries. `run` never rejects: everything that went wrong was reported
+ * The receiver's side of one session (PROTOCOL.md 12 to 19). Three things happen beside one another: messages are read
+ * off each
+ * connection and taken; a batch is committed whenever it is due; and once all contents are settled, hard links and
+ * directories are, and
+ * `done` is said. What each of them waits for is the state of the entries. `run` never rejects: everything that went
+ * wrong was reported
  * and is in the result.
  */
 export class Session {
@@ -75,21 +86,40 @@ export class Session {
     { store, rules, connect, intake }: SessionTarget,
   ) {
     this.connect = connect;
-    this.receiving = new Receiving(new Entries(), store, rules, algorithm, new Replies(control), new Report(rules.on), new Waits(), new ContentFlow(control.deadlines.silence), intake);
+    this.receiving = new Receiving(
+      new Entries(),
+      store,
+      rules,
+      algorithm,
+      new Replies(control),
+      new Report(rules.on),
+      new Waits(),
+      new ContentFlow(control.deadlines.silence),
+      intake,
+    );
     this.batches = new Batches(this.receiving);
     this.largeFiles = new LargeFiles(this.receiving);
     this.taken = new TakenFrames(control);
-    this.further = new FurtherLinks((link, number) => this.read(link, number), (arrivals, number) => this.readSealed(arrivals, number), (error) => this.stop(error));
+    this.further = new FurtherLinks(
+      (link, number) => this.read(link, number),
+      (arrivals, number) => this.readSealed(arrivals, number),
+      (error) => this.stop(error),
+    );
   }
 
   async run(): Promise<SessionReceived> {
     this.beside(this.commitBatches());
     this.beside(this.finish());
     const lost = await this.read(this.control, 0).then(
-      () => (this.saidDone ? undefined : new TransferError('connection-lost', 'The sender closed the connection before its end.')),
+      () =>
+        this.saidDone
+          ? undefined
+          : new TransferError('connection-lost', 'The sender closed the connection before its end.'),
       (error: unknown) => (this.saidDone ? undefined : asTransferError(error, 'unexpected', 'The session failed')),
     );
-    const failed = await this.end(lost).catch((error: unknown) => asTransferError(error, 'unexpected', 'The session failed'));
+    const failed = await this.end(lost).catch((error: unknown) =>
+      asTransferError(error, 'unexpected', 'The session failed'),
+    );
     await this.control.linger();
     const { report, waits } = this.receiving;
     return { tally: report.tally, failures: report.failures, waits, lost: lost ?? failed };
@@ -137,7 +167,10 @@ export class Session {
     }
   }
 
-  /** Contents come on any connection, everything else on connection 0. PROTOCOL.md 12.6. Rejects with what ends the connection. */
+  /**
+   * Contents come on any connection, everything else on connection 0. PROTOCOL.md 12.6. Rejects with what ends the
+   * connection.
+   */
   private async take(message: FromSender, origin: Origin): Promise<void> {
     const { flow } = this.receiving;
     if (message.type === 'segment') return flow.take(this.segment(message, origin));
@@ -198,12 +231,18 @@ export class Session {
     }
   }
 
-  /** A long list is taken in slices, between which others have their turn. What an offer leaves to be done is done beside the reading. */
+  /**
+   * A long list is taken in slices, between which others have their turn. What an offer leaves to be done is done
+   * beside the reading.
+   */
   private async offer(list: Uint8Array): Promise<void> {
     this.receiving.entries.throwIfEnded();
     for (const slice of slicesOfList(list)) {
       if (slice) {
-        const { toBegin, toLink } = await takeOffer(this.receiving, parseEntries(slice, { allowHidden: true, names: this.receiving.rules.names ?? 'any' }));
+        const { toBegin, toLink } = await takeOffer(
+          this.receiving,
+          parseEntries(slice, { allowHidden: true, names: this.receiving.rules.names ?? 'any' }),
+        );
         for (const file of toBegin) this.beside(this.largeFiles.begin(file));
         for (const file of toLink) this.batches.link(file);
       }
@@ -213,7 +252,8 @@ export class Session {
 
   private close(close: Close): void {
     const state = this.receiving.entries.asked(close.file);
-    if (state?.state === 'arriving') this.beside(this.largeFiles.closed(state, close).then((same) => same && this.batches.link(same)));
+    if (state?.state === 'arriving')
+      this.beside(this.largeFiles.closed(state, close).then((same) => same && this.batches.link(same)));
     else if (state) this.batches.closed(state, close);
   }
 
@@ -228,7 +268,10 @@ export class Session {
     entries.notify();
   }
 
-  /** The large file of which the sender speaks; undefined once it is settled. Throws `bad-header` for what comes whole, and what was not asked for. */
+  /**
+   * The large file of which the sender speaks; undefined once it is settled. Throws `bad-header` for what comes whole,
+   * and what was not asked for.
+   */
   private openFile(file: number): OpenFile | undefined {
     const state = this.receiving.entries.asked(file);
     if (state?.state === 'wanted') throw new TransferError('bad-header', 'A small file came as a segment.');
@@ -282,7 +325,10 @@ export class Session {
     this.working.add(working);
   }
 
-  /** Ends everything but the control connection. What is here and whole is still stored, what is not finished is kept for the next time. */
+  /**
+   * Ends everything but the control connection. What is here and whole is still stored, what is not finished is kept
+   * for the next time.
+   */
   private async end(lost: TransferError | undefined): Promise<undefined> {
     const { entries, intake, replies, store } = this.receiving;
     this.taken.stop();

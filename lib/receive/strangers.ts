@@ -8,7 +8,8 @@ const usualCalm = 1024;
 const crowdWithin = 1_000;
 
 /**
- * Connections of which nobody knows yet what they want. They never take the descriptors that those need who do say something:
+ * Connections of which nobody knows yet what they want. They never take the descriptors that those need who do say
+ * something:
  * beyond half of all descriptors, and in a crowd that is silent, the oldest ones make room.
  */
 export class Strangers {
@@ -42,7 +43,9 @@ export class Strangers {
   }
 }
 
-/** Node takes all that it may have when it starts; where the system does not tell how many that is, there are enough. */
+/**
+ * Node takes all that it may have when it starts; where the system does not tell how many that is, there are enough.
+ */
 function mostDescriptors(): number {
   try {
     return Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity);

@@ -2,7 +2,10 @@ import type { Link } from '../session/link';
 
 const tellEvery = 100;
 
-/** Counts the frames taken off each connection of a session, and tells the sender: what it was not told of, it sends again when a connection dies. */
+/**
+ * Counts the frames taken off each connection of a session, and tells the sender: what it was not told of, it sends
+ * again when a connection dies.
+ */
 export class TakenFrames {
   private readonly connections = new Map<number, { frames: number; told: number }>();
   private readonly timer: NodeJS.Timeout;

@@ -6,11 +6,15 @@ interface Waiting {
   giveUp(reason: TransferError): void;
 }
 
-/** One may have so many times as many as are still free for others: with 64 alone 48 of them, and a second one 12 of the rest. */
+/**
+ * One may have so many times as many as are still free for others: with 64 alone 48 of them, and a second one 12 of the
+ * rest.
+ */
 const share = 3;
 
 /**
- * Lets so many at once have their turn, and the next ones in the order in which they came. Of those who say whose they are, nobody takes
+ * Lets so many at once have their turn, and the next ones in the order in which they came. Of those who say whose they
+ * are, nobody takes
  * all: the more one has, the more must be left.
  */
 export class Turns {
@@ -28,7 +32,10 @@ export class Turns {
     private readonly why: string,
   ) {}
 
-  /** Does `work` when its turn comes. Rejects like it, and with `timeout` where that takes too long or too many are in line. */
+  /**
+   * Does `work` when its turn comes. Rejects like it, and with `timeout` where that takes too long or too many are in
+   * line.
+   */
   async take<T>(work: () => Promise<T>, whose?: string): Promise<T> {
     if (this.mayBegin(whose)) this.count(whose, 1);
     else await this.wait(whose);

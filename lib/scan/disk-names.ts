@@ -1,7 +1,8 @@
 import { type Dirent, readdirSync, readlinkSync } from 'node:fs';
 import { nameOfBytes, systemPath } from '../name-bytes';
 
-// On the disks of Unix a name is bytes. Node decodes them as UTF-8 and puts U+FFFD for what is wrong, which is another name.
+// On the disks of Unix a name is bytes. Node decodes them as UTF-8 and puts U+FFFD for what is wrong, which is another
+// name.
 
 /** An entry of a directory. Its name is text as `nameOfBytes` makes it. */
 export type DirectoryEntry = Pick<Dirent, 'name' | 'isDirectory' | 'isFile'>;
@@ -16,8 +17,15 @@ export function readDirectory(path: string | Buffer): readonly DirectoryEntry[] 
 }
 
 function readDirectoryBytes(at: string | Buffer): DirectoryEntry[] {
-  const raw = readdirSync(at, { withFileTypes: true, encoding: 'buffer' }) as unknown as readonly (Omit<Dirent, 'name'> & { readonly name: Buffer })[];
-  return raw.map((entry) => ({ name: nameOfBytes(entry.name), isDirectory: () => entry.isDirectory(), isFile: () => entry.isFile() }));
+  const raw = readdirSync(at, { withFileTypes: true, encoding: 'buffer' }) as unknown as readonly (Omit<
+    Dirent,
+    'name'
+  > & { readonly name: Buffer })[];
+  return raw.map((entry) => ({
+    name: nameOfBytes(entry.name),
+    isDirectory: () => entry.isDirectory(),
+    isFile: () => entry.isFile(),
+  }));
 }
 
 /** Where a symbolic link points, as `nameOfBytes` makes text of it. Throws the errors of the operating system. */

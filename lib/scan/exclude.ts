@@ -5,11 +5,15 @@ export type Matcher = (path: string, isDirectory: boolean) => boolean;
 export type Rule = (path: string, isDirectory: boolean) => boolean | undefined;
 
 /**
- * Patterns of what is left out of a tree, in the manner of gitignore(5): `*` and `?` stay within a component, `**` as a whole
- * component is any number of them; `[abc]`, `[!a-z]` and `[[:digit:]]` are one character, a backslash takes the next one as
+ * Patterns of what is left out of a tree, in the manner of gitignore(5): `*` and `?` stay within a component, `**` as a
+ * whole
+ * component is any number of them; `[abc]`, `[!a-z]` and `[[:digit:]]` are one character, a backslash takes the next
+ * one as
  * it is. A pattern with a slash before its end counts from the top of the tree, one without matches at any depth, and a
- * trailing slash matches directories only. After `!` it takes back in what an earlier one left out: the last that matches
- * decides. Unlike there, `?` and `[…]` are one character and not one byte. What makes no sense, such as `[a`, matches nothing.
+ * trailing slash matches directories only. After `!` it takes back in what an earlier one left out: the last that
+ * matches
+ * decides. Unlike there, `?` and `[…]` are one character and not one byte. What makes no sense, such as `[a`, matches
+ * nothing.
  */
 export function matcher(patterns: readonly string[]): Matcher {
   const rules = patterns.map(parseRule);
@@ -55,7 +59,9 @@ function compilePath(pattern: string): Match {
     else components.at(-1)?.push(piece);
   }
   // At the end it takes one component at least: it stands for what is below.
-  const wanted = components.map((pieces) => (pieces.length === 1 && pieces[0]?.startsWith('**') === true ? anyComponents : compileComponent(pieces)));
+  const wanted = components.map((pieces) =>
+    pieces.length === 1 && pieces[0]?.startsWith('**') === true ? anyComponents : compileComponent(pieces),
+  );
   return (path) => matchComponents(wanted, path.split('/'));
 }
 
@@ -82,14 +88,20 @@ function matchComponents(wanted: readonly (Match | typeof anyComponents)[], comp
 
 const named = String.raw`\[:[^\]]*:\]`;
 const member = String.raw`${named}|\\.|(?!${named})`;
-/** An escaped character, a run of asterisks, a set, or any other character. A bracket may close a set only from its second member on. */
+/**
+ * An escaped character, a run of asterisks, a set, or any other character. A bracket may close a set only from its
+ * second member on.
+ */
 const piece = new RegExp(String.raw`\\.|\*+|\[[!^]?(?:${member}[^\\])(?:${member}[^\\\]])*\]|.`, 'gsu');
 
 function piecesOf(pattern: string): readonly string[] {
   return pattern.match(piece) ?? [];
 }
 
-/** Text between asterisks is looked for at its earliest place and nowhere else: no name takes long, whatever the pattern. */
+/**
+ * Text between asterisks is looked for at its earliest place and nowhere else: no name takes long, whatever the
+ * pattern.
+ */
 function compileComponent(pieces: readonly string[]): Match {
   if (pieces.every((each) => each.length === 1 && !'*?[\\'.includes(each))) {
     const text = pieces.join('');

@@ -3,7 +3,8 @@ import type { Located } from '../threads/walker';
 import type { FoundDirectory, FoundEntry, FoundFile, FoundLink, FoundSymlink } from './found';
 
 /**
- * Many entries that were found together, by columns: those travel between threads at a tenth of the cost of objects, and an entry that
+ * Many entries that were found together, by columns: those travel between threads at a tenth of the cost of objects,
+ * and an entry that
  * nobody asks about costs nothing. Columns of numbers may be longer than `length`.
  */
 export interface FoundBatch {
@@ -92,7 +93,22 @@ export class FoundColumns {
 
   batch(): FoundBatch {
     const { names, below, roots, rootOf, types, sizes, modes, mtimes, ctimes, inodes, sparse, targets, vouched } = this;
-    return { length: names.length, names: names.join(separator), below: below.join(separator), roots, rootOf, types, sizes, modes, mtimes, ctimes, inodes, sparse, targets, vouched };
+    return {
+      length: names.length,
+      names: names.join(separator),
+      below: below.join(separator),
+      roots,
+      rootOf,
+      types,
+      sizes,
+      modes,
+      mtimes,
+      ctimes,
+      inodes,
+      sparse,
+      targets,
+      vouched,
+    };
   }
 }
 
@@ -111,13 +127,25 @@ export function locate({ roots, rootOf }: FoundBatch, at: number, below: string)
 /** One entry of a batch; `name` and `below` are those at its place. */
 export function entryAt(batch: FoundBatch, at: number, name: string, below: string): FoundEntry {
   // Whoever filled the batch took the names from parseEntryName.
-  const base = { ...locate(batch, at, below), name: name as EntryName, mtime: batch.mtimes[at] ?? 0n, ctime: batch.ctimes[at] ?? 0n };
+  const base = {
+    ...locate(batch, at, below),
+    name: name as EntryName,
+    mtime: batch.mtimes[at] ?? 0n,
+    ctime: batch.ctimes[at] ?? 0n,
+  };
   const type = entryTypes[batch.types[at] ?? 0] ?? 'file';
   const mode = batch.modes[at] ?? 0;
   switch (type) {
     case 'file': {
       const vouched = batch.vouched.get(at);
-      const file: FoundFile = { type, size: batch.sizes[at] ?? 0, mode, sparse: batch.sparse[at] === 1, inode: batch.inodes[at] ?? 0n, ...base };
+      const file: FoundFile = {
+        type,
+        size: batch.sizes[at] ?? 0,
+        mode,
+        sparse: batch.sparse[at] === 1,
+        inode: batch.inodes[at] ?? 0n,
+        ...base,
+      };
       return vouched ? { ...file, vouched } : file;
     }
     case 'directory':

@@ -19,7 +19,10 @@ export interface FoundFile extends FoundBase {
   readonly mode: number;
   /** Whether it takes less room on its disk than its size: it may have holes. */
   readonly sparse: boolean;
-  /** What is known of it from elsewhere: with any other digest it is not sent, and this is the mtime that it is stored with. */
+  /**
+   * What is known of it from elsewhere: with any other digest it is not sent, and this is the mtime that it is stored
+   * with.
+   */
   readonly vouched?: { readonly digest: string; readonly mtime: bigint };
   /** Its number on its disk. */
   readonly inode?: bigint;

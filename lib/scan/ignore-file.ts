@@ -8,9 +8,15 @@ export const usualIgnoreFile = '.sendallignore';
 /** The longest ignore file, in bytes. */
 const longest = 1024 * 1024;
 
-/** The text of an ignore file. Throws the errors of the operating system, and an Error for what is too long or not a regular file. */
+/**
+ * The text of an ignore file. Throws the errors of the operating system, and an Error for what is too long or not a
+ * regular file.
+ */
 export function readIgnoreFile(path: string | Buffer): string {
-  const fd = openSync(typeof path === 'string' ? systemPath(path) : path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+  const fd = openSync(
+    typeof path === 'string' ? systemPath(path) : path,
+    constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0),
+  );
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile() || stats.size > longest) throw new Error('it is not a regular file of 1 MiB at most');
@@ -21,8 +27,10 @@ export function readIgnoreFile(path: string | Buffer): string {
 }
 
 /**
- * What an ignore file says, in the manner of gitignore(5): a pattern a line, as described at `matcher`, relative to the directory
- * of the file. Blank lines and those that start with `#` mean nothing; trailing spaces neither, unless a backslash stands before them.
+ * What an ignore file says, in the manner of gitignore(5): a pattern a line, as described at `matcher`, relative to the
+ * directory
+ * of the file. Blank lines and those that start with `#` mean nothing; trailing spaces neither, unless a backslash
+ * stands before them.
  */
 export function parseIgnoreFile(text: string): readonly Rule[] {
   const lines = text.replace(/^\uFEFF/, '').split('\n');
@@ -39,8 +47,10 @@ function withoutTrailingSpaces(line: string): string {
 }
 
 /**
- * What is left out below a directory: by the caller's patterns, then by the ignore file closest to the path, then by those above
- * it; the first that says anything decides. What is below an excluded directory is not asked for, so nothing can bring it back.
+ * What is left out below a directory: by the caller's patterns, then by the ignore file closest to the path, then by
+ * those above
+ * it; the first that says anything decides. What is below an excluded directory is not asked for, so nothing can bring
+ * it back.
  */
 export class Exclusion {
   private constructor(

@@ -1,13 +1,25 @@
 import type { Entry } from '../wire/session-list';
 import type { FoundEntry } from './found';
 
-/** What was found, as it is offered under the number `file` (PROTOCOL.md 13.1); with its inode where it goes into a snapshot. */
+/**
+ * What was found, as it is offered under the number `file` (PROTOCOL.md 13.1); with its inode where it goes into a
+ * snapshot.
+ */
 export function offeredEntry(found: FoundEntry, file: number, inodes: boolean): Entry {
   const { name } = found;
   switch (found.type) {
     case 'file': {
       const { type, size, mode, ctime, vouched } = found;
-      return { type, file, name, size, mode, mtime: vouched?.mtime ?? found.mtime, ctime, inode: inodes ? found.inode : undefined };
+      return {
+        type,
+        file,
+        name,
+        size,
+        mode,
+        mtime: vouched?.mtime ?? found.mtime,
+        ctime,
+        inode: inodes ? found.inode : undefined,
+      };
     }
     case 'directory':
       return { type: found.type, file, name, mode: found.mode, mtime: found.mtime };

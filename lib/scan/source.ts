@@ -30,7 +30,8 @@ export function unreadable(name: string, cause: unknown): TransferError {
     EACCES: `${shown} may not be read by you.`,
     EPERM: `${shown} may not be read by you.`,
   };
-  const message = (code && known[code]) ?? `${shown} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}.`;
+  const message =
+    (code && known[code]) ?? `${shown} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}.`;
   return new TransferError('source-unreadable', message, { cause, fileName: name });
 }
 

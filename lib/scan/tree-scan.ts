@@ -39,7 +39,8 @@ export interface Skipped {
 
 export interface ScanBatch {
   /**
-   * Up to 512; a TransferError in place of what should be sent and cannot: `source-unreadable`, `name` or `usage`, with its `fileName`. Two
+   * Up to 512; a TransferError in place of what should be sent and cannot: `source-unreadable`, `name` or `usage`, with
+   * its `fileName`. Two
    * things of one name never come: the second is a failure (`name`).
    */
   readonly items: readonly (FoundEntry | Skipped | TransferError)[];
@@ -54,13 +55,18 @@ const mostAhead = 4;
 const fewFiles = 8;
 
 /**
- * Everything at and below `paths`, in an order that stays the same: a directory before what is in it, siblings by the code
- * units of their names. A directory's entries are named from the directory's own name on, itself included. What the caller names
- * is followed if it is a symbolic link, what is found is not. A thread of its own looks, a few batches ahead of whoever takes
- * them; it ends with the generator. Rejects with `interrupted` once `signal` is aborted, `unexpected` if the thread dies.
+ * Everything at and below `paths`, in an order that stays the same: a directory before what is in it, siblings by the
+ * code
+ * units of their names. A directory's entries are named from the directory's own name on, itself included. What the
+ * caller names
+ * is followed if it is a symbolic link, what is found is not. A thread of its own looks, a few batches ahead of whoever
+ * takes
+ * them; it ends with the generator. Rejects with `interrupted` once `signal` is aborted, `unexpected` if the thread
+ * dies.
  */
 export async function* scanTree(options: TreeScanOptions): AsyncGenerator<ScanBatch> {
-  for await (const packet of packets(options)) yield { items: unpack(packet), files: packet.files, bytes: packet.bytes };
+  for await (const packet of packets(options))
+    yield { items: unpack(packet), files: packet.files, bytes: packet.bytes };
 }
 
 /** What a scan finds, for a session. */
@@ -75,21 +81,54 @@ export interface OfferedScan {
   readonly bytes: number;
 }
 
-/** The same for a session, whose entries get the numbers from `first` on; `inodes` says whether those are offered, too. */
-export async function* scanOffers(options: TreeScanOptions, first: number, inodes: boolean): AsyncGenerator<OfferedScan> {
-  for await (const { found, offer, told, files, bytes } of packets(options, { first, inodes })) yield { found, offer, told: told.map(saidOf), files, bytes };
+/**
+ * The same for a session, whose entries get the numbers from `first` on; `inodes` says whether those are offered, too.
+ */
+export async function* scanOffers(
+  options: TreeScanOptions,
+  first: number,
+  inodes: boolean,
+): AsyncGenerator<OfferedScan> {
+  for await (const { found, offer, told, files, bytes } of packets(options, { first, inodes }))
+    yield { found, offer, told: told.map(saidOf), files, bytes };
 }
 
 async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']): AsyncGenerator<ScanPacket> {
-  const { paths, name, exclude = [], ignoreFile = usualIgnoreFile, taken = [], hardLinks = true, totalsOnly = false, signal } = options;
+  const {
+    paths,
+    name,
+    exclude = [],
+    ignoreFile = usualIgnoreFile,
+    taken = [],
+    hardLinks = true,
+    totalsOnly = false,
+    signal,
+  } = options;
   const roots = paths.map((place) => ({ place, base: name ?? path.basename(path.resolve(place)) }));
   const few = roots.length <= fewFiles && !totalsOnly && !signal?.aborted ? await namedFiles(roots, taken) : undefined;
   if (few) {
-    yield { found: packEntries(few), told: [], offer: undefined, files: few.length, bytes: few.reduce((sum, { size }) => sum + size, 0) };
+    yield {
+      found: packEntries(few),
+      told: [],
+      offer: undefined,
+      files: few.length,
+      bytes: few.reduce((sum, { size }) => sum + size, 0),
+    };
     return;
   }
   const fetched = new Int32Array(new SharedArrayBuffer(4));
-  const scan = new Scan({ roots, single: name !== undefined, exclude, ignoreFile, taken, hardLinks, totalsOnly, offers, fetched, mostAhead });
+  const scan = new Scan({
+    roots,
+    single: name !== undefined,
+    exclude,
+    ignoreFile,
+    taken,
+    hardLinks,
+    totalsOnly,
+    offers,
+    fetched,
+    mostAhead,
+  });
   const interrupt = (): void => scan.fail(new TransferError('interrupted', 'Interrupted.'));
   signal?.addEventListener('abort', interrupt);
   try {
@@ -122,7 +161,17 @@ async function namedFile(place: string, base: string): Promise<FoundFile | undef
     const { mtimeNs: mtime, ctimeNs: ctime, blocks, ino: inode } = stats;
     const size = Number(stats.size);
     const name = parseEntryName(base, { allowHidden: true, names: 'any' });
-    return { type: 'file', path: place, name, size, mode: Number(stats.mode) & 0o777, mtime, ctime, sparse: Number(blocks) * 512 < size, inode };
+    return {
+      type: 'file',
+      path: place,
+      name,
+      size,
+      mode: Number(stats.mode) & 0o777,
+      mtime,
+      ctime,
+      sparse: Number(blocks) * 512 < size,
+      inode,
+    };
   } catch {
     // The scan says what is wrong with it.
     return undefined;
@@ -190,5 +239,9 @@ function unpack({ found, told }: ScanPacket): ScanBatch['items'] {
 function saidOf(told: ToldEntry): Skipped | TransferError {
   if ('reason' in told) return { type: 'skipped', name: told.name, reason: told.reason };
   const { code, message, hint, cause } = told.failure;
-  return new TransferError(code, message, { fileName: told.name, hint: hint ?? '', ...(cause === undefined ? {} : { cause: Object.assign(new Error(cause.message), cause) }) });
+  return new TransferError(code, message, {
+    fileName: told.name,
+    hint: hint ?? '',
+    ...(cause === undefined ? {} : { cause: Object.assign(new Error(cause.message), cause) }),
+  });
 }

@@ -14,7 +14,10 @@ import { kindOf, sourceName, unreadable } from './source';
 import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
 
 export interface ScanSetup {
-  /** What the caller named, and under which name it travels; '' for the root of a file system, whose entries have no name before theirs. */
+  /**
+   * What the caller named, and under which name it travels; '' for the root of a file system, whose entries have no
+   * name before theirs.
+   */
   readonly roots: readonly { readonly place: string; readonly base: string }[];
   /** Whether the base is a name for a single file. */
   readonly single: boolean;
@@ -24,7 +27,10 @@ export interface ScanSetup {
   readonly hardLinks: boolean;
   /** Whether only the sums are wanted, and nothing of what is found. */
   readonly totalsOnly: boolean;
-  /** Entries are encoded for `offer`, with numbers from `first` on, and their inodes where those are wanted; absent where nobody offers them. */
+  /**
+   * Entries are encoded for `offer`, with numbers from `first` on, and their inodes where those are wanted; absent
+   * where nobody offers them.
+   */
   readonly offers: { readonly first: number; readonly inodes: boolean } | undefined;
   readonly exclude: readonly string[];
   readonly ignoreFile: string;
@@ -47,13 +53,16 @@ export interface ScanPacket {
 }
 
 /** Something that is no entry, found before the one at the place `before`: no wire carries it, or it failed. */
-export type ToldEntry = { readonly before: number; readonly name: string } & ({ readonly reason: string } | { readonly failure: PackedFailure });
+export type ToldEntry = { readonly before: number; readonly name: string } & (
+  { readonly reason: string } | { readonly failure: PackedFailure }
+);
 
 interface PackedFailure {
   readonly code: ErrorCode;
   readonly message: string;
   readonly hint: string | undefined;
-  readonly cause?: { readonly message: string; readonly code?: string | undefined; readonly errno?: number | undefined } | undefined;
+  readonly cause?:
+    { readonly message: string; readonly code?: string | undefined; readonly errno?: number | undefined } | undefined;
 }
 
 export type ScanNews = ScanPacket | 'end';
@@ -77,7 +86,10 @@ class Scan {
   /** The first names of files that have several, by device and inode. */
   private readonly firstNames = new Map<string, EntryName>();
 
-  /** The paths that the caller named, by the names under which they travel; for a root without a name those of its entries. */
+  /**
+   * The paths that the caller named, by the names under which they travel; for a root without a name those of its
+   * entries.
+   */
   private readonly takenBy: Map<string, string>;
 
   constructor(private readonly setup: ScanSetup) {
@@ -96,7 +108,10 @@ class Scan {
     parentPort?.postMessage('end' satisfies ScanNews);
   }
 
-  /** Whether nothing else of the transfer has this name; that is told where something has. "Two files never take one name." */
+  /**
+   * Whether nothing else of the transfer has this name; that is told where something has. "Two files never take one
+   * name."
+   */
   private takeName(name: string, path: string): boolean {
     const other = this.takenBy.get(name);
     if (other === undefined) this.takenBy.set(name, path);
@@ -109,13 +124,20 @@ class Scan {
     const stats = this.attempt(base, () => statSync(systemPath(place), { bigint: true }));
     if (stats === undefined) return;
     if (stats.isFile()) this.addNamed({ path: place }, base, stats);
-    else if (!stats.isDirectory()) this.fail(base, new TransferError('source-unreadable', `${printable(place)} is not a regular file.`));
-    else if (this.setup.single) this.fail(base, new TransferError('usage', '--name is for a single file, not for a directory.'));
+    else if (!stats.isDirectory())
+      this.fail(base, new TransferError('source-unreadable', `${printable(place)} is not a regular file.`));
+    else if (this.setup.single)
+      this.fail(base, new TransferError('usage', '--name is for a single file, not for a directory.'));
     else this.walk({ path: place, below: '' }, base, stats, exclusion);
   }
 
   /** `name` is what the directory travels as, `below` its path from the top of the tree. */
-  private walk({ path, below }: Located & { readonly below: string }, name: string, stats: BigIntStats, exclusion: Exclusion): void {
+  private walk(
+    { path, below }: Located & { readonly below: string },
+    name: string,
+    stats: BigIntStats,
+    exclusion: Exclusion,
+  ): void {
     const deeper = below === '' ? '' : `${below}/`;
     const entries = this.attempt(name, () => readDirectory(this.walker.at({ path, below: `${deeper}.` })));
     if (entries === undefined) return;
@@ -135,14 +157,28 @@ class Scan {
   }
 
   /** Undefined if there is an ignore file that cannot be read: what it leaves out may be what must not be sent. */
-  private withIgnoreFile(path: string, inside: string, below: string, entries: readonly DirectoryEntry[], exclusion: Exclusion): Exclusion | undefined {
+  private withIgnoreFile(
+    path: string,
+    inside: string,
+    below: string,
+    entries: readonly DirectoryEntry[],
+    exclusion: Exclusion,
+  ): Exclusion | undefined {
     const { ignoreFile } = this.setup;
     if (!entries.some((entry) => entry.name === ignoreFile && entry.isFile())) return exclusion;
     try {
-      return exclusion.with(below, readIgnoreFile(this.walker.at({ path, below: below === '' ? ignoreFile : `${below}/${ignoreFile}` })));
+      return exclusion.with(
+        below,
+        readIgnoreFile(this.walker.at({ path, below: below === '' ? ignoreFile : `${below}/${ignoreFile}` })),
+      );
     } catch (error) {
       const { code, message, cause } = unreadable(inside + ignoreFile, error);
-      this.fail(inside + ignoreFile, new TransferError(code, `${message} Nothing in its directory is sent, since it may say what to leave out.`, { cause }));
+      this.fail(
+        inside + ignoreFile,
+        new TransferError(code, `${message} Nothing in its directory is sent, since it may say what to leave out.`, {
+          cause,
+        }),
+      );
       return undefined;
     }
   }
@@ -189,7 +225,14 @@ class Scan {
     const size = Number(stats.size);
     this.files++;
     this.bytes += size;
-    this.add({ type: 'file', size, mode, sparse: Number(stats.blocks) * 512 < size, inode: BigInt.asUintN(64, stats.ino), ...base });
+    this.add({
+      type: 'file',
+      size,
+      mode,
+      sparse: Number(stats.blocks) * 512 < size,
+      inode: BigInt.asUintN(64, stats.ino),
+      ...base,
+    });
   }
 
   private add(entry: FoundEntry): void {
@@ -235,7 +278,8 @@ class Scan {
     const { found, offer, told, files, bytes } = this;
     const { fetched, mostAhead, totalsOnly } = this.setup;
     if (found.length + told.length === 0 && !totalsOnly) return;
-    for (let seen = Atomics.load(fetched, 0); this.posted - seen >= mostAhead; seen = Atomics.load(fetched, 0)) Atomics.wait(fetched, 0, seen);
+    for (let seen = Atomics.load(fetched, 0); this.posted - seen >= mostAhead; seen = Atomics.load(fetched, 0))
+      Atomics.wait(fetched, 0, seen);
     this.posted++;
     const encoded = offer.length > 0 ? encodeList(offer.map(encodeEntry)) : undefined;
     parentPort?.postMessage({ found: found.batch(), offer: encoded, told, files, bytes } satisfies ScanNews);
@@ -246,10 +290,16 @@ class Scan {
   }
 }
 
-/** The failure for a second thing of one transfer that would be stored under the name of the first; `other` is '' for one that is no path. */
+/**
+ * The failure for a second thing of one transfer that would be stored under the name of the first; `other` is '' for
+ * one that is no path.
+ */
 function sameName(name: string, other: string, path: string): TransferError {
-  const both = other === '' ? `what is called so already, and ${printable(path)}` : `${printable(other)} and ${printable(path)}`;
-  return new TransferError('name', `Two of the paths would both become "${printable(name)}": ${both}.`, { hint: 'Send it by itself, or with --name.' });
+  const both =
+    other === '' ? `what is called so already, and ${printable(path)}` : `${printable(other)} and ${printable(path)}`;
+  return new TransferError('name', `Two of the paths would both become "${printable(name)}": ${both}.`, {
+    hint: 'Send it by itself, or with --name.',
+  });
 }
 
 new Scan(workerData as ScanSetup).run();

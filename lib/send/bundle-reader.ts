@@ -43,18 +43,27 @@ export class BundleReader {
   }
 
   /**
-   * Waits for a free slot, then reads the files with these numbers, which the thread knows, and whose sizes add up to at most
-   * `longestBundle`. What the receiver holds, by number and digest, is not among the contents if it is the same. Calls are answered in
+   * Waits for a free slot, then reads the files with these numbers, which the thread knows, and whose sizes add up to
+   * at most
+   * `longestBundle`. What the receiver holds, by number and digest, is not among the contents if it is the same. Calls
+   * are answered in
    * their order. What is wrong with one file is told in `failures`. Rejects with `interrupted` after `close`.
    */
   async read(files: readonly number[], held: ReadonlyMap<number, string>): Promise<ReadBundle> {
     const lease = this.memory.tryLease() ?? (await this.lease());
     try {
-      const { length, ...answer } = await this.lane.ask({ order: 'read', at: lease.bytes.byteOffset, files: Float64Array.from(files), held });
+      const { length, ...answer } = await this.lane.ask({
+        order: 'read',
+        at: lease.bytes.byteOffset,
+        files: Float64Array.from(files),
+        held,
+      });
       return { ...answer, bytes: lease.bytes.subarray(0, length), release: () => lease.release() };
     } catch (error) {
       lease.release();
-      throw this.closed ? interrupted(error) : asTransferError(error, 'unexpected', 'The thread that reads small files failed');
+      throw this.closed
+        ? interrupted(error)
+        : asTransferError(error, 'unexpected', 'The thread that reads small files failed');
     }
   }
 
@@ -91,7 +100,10 @@ function interrupted(cause?: unknown): TransferError {
   return new TransferError('interrupted', 'Interrupted.', { cause });
 }
 
-/** The failure of one small file: `source-changed`, `source-unreadable`, or `mismatch` for one that is not what someone vouches for. */
+/**
+ * The failure of one small file: `source-changed`, `source-unreadable`, or `mismatch` for one that is not what someone
+ * vouches for.
+ */
 export function bundleError(name: string, failure: BundleFailure): TransferError {
   if (failure === 'changed') return changed(name);
   if (failure === 'not a file') return notRegular(name);

@@ -16,8 +16,16 @@ export type BundleOrder =
   /** Entries with the numbers from `first` on, of which files will be read. */
   | { readonly order: 'know'; readonly first: number; readonly batch: FoundBatch }
   | { readonly order: 'forget'; readonly first: number }
-  /** Files to be read into the memory from `at` on, by their numbers; `held` are digests of what the receiver holds, by number. */
-  | { readonly order: 'read'; readonly at: number; readonly files: Float64Array; readonly held: ReadonlyMap<number, string> };
+  /**
+   * Files to be read into the memory from `at` on, by their numbers; `held` are digests of what the receiver holds, by
+   * number.
+   */
+  | {
+      readonly order: 'read';
+      readonly at: number;
+      readonly files: Float64Array;
+      readonly held: ReadonlyMap<number, string>;
+    };
 
 export type BundleFailure = 'changed' | 'not a file' | 'damaged' | ReturnType<typeof failureOf>['failure'];
 
@@ -52,7 +60,14 @@ const walker = new Walker();
 const calls = fileCalls();
 
 const known: Known[] = [];
-const nothing: BundleAnswer = { files: new Float64Array(), digests: '', list: new Uint8Array(), length: 0, kept: [], failures: [] };
+const nothing: BundleAnswer = {
+  files: new Float64Array(),
+  digests: '',
+  list: new Uint8Array(),
+  length: 0,
+  kept: [],
+  failures: [],
+};
 
 async function carryOut(order: BundleOrder): Promise<BundleAnswer> {
   switch (order.order) {
@@ -60,7 +75,10 @@ async function carryOut(order: BundleOrder): Promise<BundleAnswer> {
       known.push({ first: order.first, batch: order.batch, below: splitTexts(order.batch.below, order.batch.length) });
       return nothing;
     case 'forget':
-      known.splice(known.findIndex(({ first }) => first === order.first), 1);
+      known.splice(
+        known.findIndex(({ first }) => first === order.first),
+        1,
+      );
       return nothing;
     case 'read':
       try {
@@ -72,14 +90,18 @@ async function carryOut(order: BundleOrder): Promise<BundleAnswer> {
   }
 }
 
-function read({ at: start, files, held }: Extract<BundleOrder, { order: 'read' }>, digestOf: (content: Uint8Array) => string): BundleAnswer {
+function read(
+  { at: start, files, held }: Extract<BundleOrder, { order: 'read' }>,
+  digestOf: (content: Uint8Array) => string,
+): BundleAnswer {
   const list: [file: number, size: number, digest: string][] = [];
   const kept: { file: number; digest: string }[] = [];
   const failures: { file: number; failure: BundleFailure }[] = [];
   let at = start;
   let from: Known | undefined;
   for (const file of files) {
-    if (!from || file < from.first || file >= from.first + from.batch.length) from = known.find(({ first, batch }) => file >= first && file < first + batch.length);
+    if (!from || file < from.first || file >= from.first + from.batch.length)
+      from = known.find(({ first, batch }) => file >= first && file < first + batch.length);
     const digest = from ? contentOf(from, file - from.first, at, digestOf) : { failure: 'changed' as const };
     if (typeof digest !== 'string') {
       failures.push({ file, failure: digest.failure });
@@ -91,16 +113,35 @@ function read({ at: start, files, held }: Extract<BundleOrder, { order: 'read' }
       at += size;
     }
   }
-  return { files: Float64Array.from(list, ([file]) => file), digests: list.map(([, , digest]) => digest).join(''), list: encodeList(list), length: at - start, kept, failures };
+  return {
+    files: Float64Array.from(list, ([file]) => file),
+    digests: list.map(([, , digest]) => digest).join(''),
+    list: encodeList(list),
+    length: at - start,
+    kept,
+    failures,
+  };
 }
 
 /** The digest of a file, whose content is in the memory from `at` on; or why it is not. */
-function contentOf({ batch, below }: Known, place: number, at: number, digestOf: (content: Uint8Array) => string): string | { readonly failure: BundleFailure } {
+function contentOf(
+  { batch, below }: Known,
+  place: number,
+  at: number,
+  digestOf: (content: Uint8Array) => string,
+): string | { readonly failure: BundleFailure } {
   const size = batch.types[place] === fileType ? (batch.sizes[place] ?? 0) : 0;
   const vouched = batch.vouched.get(place);
   try {
-    // Hard links are made to a file that someone vouches for: another ctime alone is no change, since its digest is known.
-    const failure = readWhole(locate(batch, place, below[place] ?? ''), at, size, batch.mtimes[place], vouched ? undefined : batch.ctimes[place]);
+    // Hard links are made to a file that someone vouches for: another ctime alone is no change, since its digest is
+    // known.
+    const failure = readWhole(
+      locate(batch, place, below[place] ?? ''),
+      at,
+      size,
+      batch.mtimes[place],
+      vouched ? undefined : batch.ctimes[place],
+    );
     if (failure) return { failure };
     const digest = digestOf(bytes.subarray(at, at + size));
     return vouched && vouched.digest !== digest ? { failure: 'damaged' } : digest;
@@ -110,17 +151,26 @@ function contentOf({ batch, below }: Known, place: number, at: number, digestOf:
 }
 
 /**
- * Reads the file between two looks at it. The second look costs a microsecond, and without it a file of which one half was
- * read before it was rewritten and one half after would go out as if it had ever been so. Without `ctime` that is not compared.
+ * Reads the file between two looks at it. The second look costs a microsecond, and without it a file of which one half
+ * was
+ * read before it was rewritten and one half after would go out as if it had ever been so. Without `ctime` that is not
+ * compared.
  */
-function readWhole(located: Located, at: number, size: number, mtime: bigint | undefined, ctime: bigint | undefined): 'changed' | 'not a file' | undefined {
+function readWhole(
+  located: Located,
+  at: number,
+  size: number,
+  mtime: bigint | undefined,
+  ctime: bigint | undefined,
+): 'changed' | 'not a file' | undefined {
   const fd = walker.open(located, flags);
   try {
-    const isAsOffered = ({ mtimeNs, ctimeNs, size: found }: FileStat): boolean => mtimeNs === mtime && (ctime === undefined || ctimeNs === ctime) && found === size;
+    const isAsOffered = ({ mtimeNs, ctimeNs, size: found }: FileStat): boolean =>
+      mtimeNs === mtime && (ctime === undefined || ctimeNs === ctime) && found === size;
     const before = calls.stat(fd);
     if (!before.isFile) return 'not a file';
     if (!isAsOffered(before)) return 'changed';
-    for (let done = 0; done < size; ) {
+    for (let done = 0; done < size;) {
       const count = calls.read(fd, bytes, at + done, size - done, done);
       if (count === 0) return 'changed';
       done += count;

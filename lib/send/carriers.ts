@@ -5,11 +5,17 @@ import type { RateLimit } from './rate-limit';
 /** A frame of segments or files on its way to the receiver. */
 export interface Carried {
   readonly header: object;
-  /** Undefined where it is not wanted any more. Asked for when a connection can take it, so that what waits costs no memory. */
+  /**
+   * Undefined where it is not wanted any more. Asked for when a connection can take it, so that what waits costs no
+   * memory.
+   */
   readonly payload: () => readonly Uint8Array[] | Promise<readonly Uint8Array[] | undefined>;
   /** Of the payload. */
   readonly size: number;
-  /** Told exactly once, when the system has taken it or nobody will: the memory is free again. `wire` is what it cost in bytes, header included. */
+  /**
+   * Told exactly once, when the system has taken it or nobody will: the memory is free again. `wire` is what it cost in
+   * bytes, header included.
+   */
   readonly sent: (wire: number) => void;
   /** Told, at most once, when the connection died before the receiver had taken it: it must go again. */
   readonly lost: () => void;
@@ -41,7 +47,10 @@ interface Carrier {
   gone: boolean;
 }
 
-/** Frames handed to the system at once for each connection: one is encrypted while the one before is copied by the kernel. */
+/**
+ * Frames handed to the system at once for each connection: one is encrypted while the one before is copied by the
+ * kernel.
+ */
 const atOnce = 2;
 /** From so many bytes on a thread that seals them is worth its start. */
 const much = 16 * 1024 * 1024;
@@ -101,7 +110,8 @@ export class Carriers {
   }
 
   /**
-   * Sends a frame on connection 0 and no other, in the order of the calls; resolves when the system has taken it. It is not
+   * Sends a frame on connection 0 and no other, in the order of the calls; resolves when the system has taken it. It is
+   * not
    * `lost` unless the conversation is.
    */
   async sendInOrder(frame: Carried): Promise<void> {
@@ -111,7 +121,8 @@ export class Carriers {
   }
 
   /**
-   * Lets `link` carry until it dies or nothing more is carried, or until it retires: then it ends with FIN. Resolves when nothing
+   * Lets `link` carry until it dies or nothing more is carried, or until it retires: then it ends with FIN. Resolves
+   * when nothing
    * more is sent on it; never rejects.
    */
   async carry(link: CarryingLink, number: number): Promise<void> {
@@ -133,13 +144,18 @@ export class Carriers {
     const carrier = this.carriers.get(number);
     if (!carrier) return;
     const fresh = frames - carrier.taken;
-    if (fresh < 0 || fresh > carrier.underway.length) throw new TransferError('bad-header', `The receiver took ${String(frames)} frames off a connection that had not brought so many.`);
+    if (fresh < 0 || fresh > carrier.underway.length)
+      throw new TransferError(
+        'bad-header',
+        `The receiver took ${String(frames)} frames off a connection that had not brought so many.`,
+      );
     carrier.underway.splice(0, fresh);
     carrier.taken = frames;
   }
 
   /**
-   * The connection has ended and carries nothing more; what the receiver has taken off it may still be told by `taken`. Returns
+   * The connection has ended and carries nothing more; what the receiver has taken off it may still be told by `taken`.
+   * Returns
    * whether it had retired, so that nothing is missing.
    */
   ended(number: number): boolean {
@@ -160,7 +176,9 @@ export class Carriers {
 
   /** Lets the connection with the highest number end when its frames are sent. */
   retire(): void {
-    const last = [...this.carriers.values()].filter(({ retiring, gone, number }) => !retiring && !gone && number > 0).at(-1);
+    const last = [...this.carriers.values()]
+      .filter(({ retiring, gone, number }) => !retiring && !gone && number > 0)
+      .at(-1);
     if (last) last.retiring = true;
     this.wakeAll();
   }

@@ -35,7 +35,11 @@ export class DialedIn implements Meeting {
 
   async another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<Link> {
     const awaited = this.await(connection, signal, anotherWithin);
-    control.send({ type: 'connect', connection }).catch((error: unknown) => this.waiting.get(connection)?.reject(asTransferError(error, 'connection-lost', 'The connection was lost')));
+    control
+      .send({ type: 'connect', connection })
+      .catch((error: unknown) =>
+        this.waiting.get(connection)?.reject(asTransferError(error, 'connection-lost', 'The connection was lost')),
+      );
     return (await awaited).link;
   }
 
@@ -57,7 +61,9 @@ export class DialedIn implements Meeting {
       this.arrived?.link.close();
       this.arrived = met;
       // It is back before we noticed that it was gone.
-      this.current?.connection.stopReading(new TransferError('connection-lost', 'The receiver came back on another connection.'));
+      this.current?.connection.stopReading(
+        new TransferError('connection-lost', 'The receiver came back on another connection.'),
+      );
     }
   }
 
@@ -73,7 +79,10 @@ export class DialedIn implements Meeting {
         reject(error);
       };
       const aborted = (): void => give(new TransferError('interrupted', 'Interrupted.'));
-      const timer = within === undefined ? undefined : setTimeout(() => give(new TransferError('timeout', 'The receiver did not dial in.')), within);
+      const timer =
+        within === undefined
+          ? undefined
+          : setTimeout(() => give(new TransferError('timeout', 'The receiver did not dial in.')), within);
       signal?.addEventListener('abort', aborted, { once: true });
       this.waiting.set(connection, {
         resolve: (met) => {

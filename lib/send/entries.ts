@@ -29,13 +29,17 @@ export interface FoundTogether {
   /** One thing that was not found by looking. */
   readonly single?: FoundStream | FoundText;
   readonly entries?: FoundBatch;
-  /** Those entries as the payload of `offer`, with the numbers that are due; absent where nobody has encoded them yet. */
+  /**
+   * Those entries as the payload of `offer`, with the numbers that are due; absent where nobody has encoded them yet.
+   */
   readonly offer?: Uint8Array | undefined;
   /** What cannot be sent. */
   readonly failures?: readonly TransferError[];
 }
 
-/** What is to be offered in one message: a list of entries, a text, or neither where all of it was settled meanwhile. */
+/**
+ * What is to be offered in one message: a list of entries, a text, or neither where all of it was settled meanwhile.
+ */
 export interface Offered {
   readonly list?: Uint8Array;
   readonly text?: { readonly file: number; readonly text: string };
@@ -51,7 +55,9 @@ export class Entries {
   /** Those of which something is not settled, in the order of their numbers. */
   private readonly batches: OfferedBatch[] = [];
   private readonly singles = new Map<number, OutgoingOf<FoundStream | FoundText>>();
-  /** How many files are not settled: directories and hard links are settled last of all, so nobody may wait for them. */
+  /**
+   * How many files are not settled: directories and hard links are settled last of all, so nobody may wait for them.
+   */
   private files = 0;
   private next = 0;
   private pulling: Promise<boolean> | undefined;
@@ -105,7 +111,8 @@ export class Entries {
   *offers(last: number): Generator<Offered> {
     // Some may be settled while these are sent.
     for (const single of [...this.singles.values()]) if (single.file > last) yield offerOf(single);
-    for (const batch of [...this.batches]) if (batch.first > last && batch.left > 0) yield { list: batch.offer(), last: batch.end - 1 };
+    for (const batch of [...this.batches])
+      if (batch.first > last && batch.left > 0) yield { list: batch.offer(), last: batch.end - 1 };
   }
 
   /** How many there have been, settled or not. */
@@ -125,10 +132,15 @@ export class Entries {
 
   /** Takes the streams of which something was read off the list, as `settle` does: they cannot be offered again. */
   takeBegun(): SentEntry[] {
-    return [...this.singles.values()].filter(({ begun }) => begun === true).flatMap(({ file }) => this.settle(file) ?? []);
+    return [...this.singles.values()]
+      .filter(({ begun }) => begun === true)
+      .flatMap(({ file }) => this.settle(file) ?? []);
   }
 
-  /** Looks for more; false when there are none. Waits while too many are unsettled. Several conversations may wait for the same. */
+  /**
+   * Looks for more; false when there are none. Waits while too many are unsettled. Several conversations may wait for
+   * the same.
+   */
   pull(): Promise<boolean> {
     this.pulling ??= this.pullOnce().then((more) => {
       this.pulling = undefined;
@@ -216,11 +228,21 @@ export class Entries {
 
 function sentSingle({ found, began, bytesOnWire, digest, size = 0 }: OutgoingOf<FoundStream | FoundText>): SentEntry {
   const base = { size, began, bytesOnWire, digest, vouched: undefined };
-  return found.type === 'text' ? { type: 'text', name: '', text: found.text, ...base } : { type: 'stream', name: found.name, ...base };
+  return found.type === 'text'
+    ? { type: 'text', name: '', text: found.text, ...base }
+    : { type: 'stream', name: found.name, ...base };
 }
 
 function offerOf({ file, found }: OutgoingOf<FoundStream | FoundText>): Offered {
   if (found.type === 'text') return { text: { file, text: found.text }, last: file };
-  const stream: Entry = { type: 'file', file, name: found.name, size: undefined, mode: 0o666 & ~process.umask(), mtime: BigInt(Date.now()) * 1_000_000n, ctime: undefined };
+  const stream: Entry = {
+    type: 'file',
+    file,
+    name: found.name,
+    size: undefined,
+    mode: 0o666 & ~process.umask(),
+    mtime: BigInt(Date.now()) * 1_000_000n,
+    ctime: undefined,
+  };
   return { list: encodeList([encodeEntry(stream)]), last: file };
 }

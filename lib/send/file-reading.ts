@@ -13,7 +13,10 @@ export interface FileToRead extends Located {
   readonly mtime: bigint;
   readonly ctime: bigint;
   readonly sparse: boolean;
-  /** Where someone vouches for its digest, another ctime alone is no change: it gets one also with each hard link that is made to it. */
+  /**
+   * Where someone vouches for its digest, another ctime alone is no change: it gets one also with each hard link that
+   * is made to it.
+   */
   readonly vouched?: object;
   readonly algorithm: DigestAlgorithm;
   readonly held: ReadonlyMap<number, string> | undefined;
@@ -28,7 +31,9 @@ export type Told =
   | { readonly kind: 'copy'; readonly offset: number; size: number; readonly from: number }
   | { readonly kind: 'end'; readonly size: number; readonly digests: Digests };
 
-/** So many bytes of zeros or of what the receiver has are told at the latest, so that everybody sees that it goes on. */
+/**
+ * So many bytes of zeros or of what the receiver has are told at the latest, so that everybody sees that it goes on.
+ */
 const tellEvery = 64 * 1024 * 1024;
 
 // A named pipe without a writer is not waited for.
@@ -37,7 +42,10 @@ const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 /** The file is not what it was when it was offered. */
 export class Changed extends Error {}
 
-/** A file on its way from its first byte to its last: it is hashed as a whole, and compared with what the receiver has of it. */
+/**
+ * A file on its way from its first byte to its last: it is hashed as a whole, and compared with what the receiver has
+ * of it.
+ */
 export class FileReading {
   private at = 0;
   /** Up to here it was read by now; what comes before that is read again to be sent. */
@@ -78,7 +86,8 @@ export class FileReading {
   }
 
   /**
-   * What comes next; nothing once nobody waits for it. Bytes are in `memory`; whether the file has changed is looked at before its
+   * What comes next; nothing once nobody waits for it. Bytes are in `memory`; whether the file has changed is looked at
+   * before its
    * last piece is told.
    */
   async next(memory: Uint8Array, isOver: () => boolean): Promise<readonly Told[]> {
@@ -106,7 +115,8 @@ export class FileReading {
     const { size, segmentSize } = file;
     const length = Math.min(pieceSize, size - at);
     const held = file.held?.get(at / segmentSize);
-    if (held !== undefined && segmentSize > pieceSize && (await this.hashSegment(memory)) === held) return this.keep(Math.min(segmentSize, size - at));
+    if (held !== undefined && segmentSize > pieceSize && (await this.hashSegment(memory)) === held)
+      return this.keep(Math.min(segmentSize, size - at));
     const from = held === undefined ? await this.moved(memory, length) : undefined;
     if (from !== undefined) return this.copy(length, from);
     const bytes = await this.take(memory, at, length);
@@ -125,7 +135,10 @@ export class FileReading {
     return false;
   }
 
-  /** Where the next `length` bytes stand at the receiver, by their content-defined segments; it takes reading on to where those end. */
+  /**
+   * Where the next `length` bytes stand at the receiver, by their content-defined segments; it takes reading on to
+   * where those end.
+   */
   private async moved(memory: Uint8Array, length: number): Promise<number | undefined> {
     const { at, alike, file } = this;
     if (!alike) return undefined;
@@ -138,7 +151,8 @@ export class FileReading {
     const { size, segmentSize, algorithm } = this.file;
     const segment = await createDigest(algorithm);
     const end = Math.min(this.at + segmentSize, size);
-    for (let { at } = this; at < end; at += pieceSize) segment.update(await this.take(memory, at, Math.min(pieceSize, end - at)));
+    for (let { at } = this; at < end; at += pieceSize)
+      segment.update(await this.take(memory, at, Math.min(pieceSize, end - at)));
     return segment.digest();
   }
 
@@ -171,7 +185,7 @@ export class FileReading {
   /** The bytes there: what a hole reads as, or in `memory`. */
   private read(memory: Uint8Array, offset: number, length: number): Uint8Array {
     if (this.isHole(offset, length)) return zeros.subarray(0, length);
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const count = readSync(this.fd, memory, done, length - done, offset + done);
       if (count === 0) throw new Changed();
       done += count;
@@ -181,7 +195,8 @@ export class FileReading {
 
   private isHole(offset: number, length: number): boolean {
     if (!this.file.sparse || !this.calls) return false;
-    if (offset < this.hole.from || offset >= this.hole.end) this.hole = { from: offset, end: this.calls.nextData(this.fd, offset) ?? this.file.size };
+    if (offset < this.hole.from || offset >= this.hole.end)
+      this.hole = { from: offset, end: this.calls.nextData(this.fd, offset) ?? this.file.size };
     return offset + length <= this.hole.end;
   }
 }

@@ -13,7 +13,10 @@ export interface LargeFilesSink {
   isWanted(outgoing: Outgoing): boolean;
   kept(outgoing: Outgoing, segments: { readonly first: number; readonly count: number }): Promise<void>;
   /** The receiver is to take these bytes from what stands there. */
-  copied(outgoing: Outgoing, bytes: { readonly offset: number; readonly size: number; readonly from: number }): Promise<void>;
+  copied(
+    outgoing: Outgoing,
+    bytes: { readonly offset: number; readonly size: number; readonly from: number },
+  ): Promise<void>;
   /** All of it was sent or kept. */
   closed(outgoing: Outgoing, size: number, digests: Digests): Promise<void>;
   dropped(outgoing: Outgoing, error: TransferError): Promise<void>;
@@ -30,7 +33,10 @@ interface Waiting {
   readonly there: There;
 }
 
-/** The large files that the receiver wants, one after another: each is read once, in order, and shared out over all connections. */
+/**
+ * The large files that the receiver wants, one after another: each is read once, in order, and shared out over all
+ * connections.
+ */
 export class LargeFiles {
   private readonly waiting: Waiting[] = [];
   private readonly ended = new AbortController();
@@ -54,7 +60,10 @@ export class LargeFiles {
     this.wake();
   }
 
-  /** Sends what is added, until it is stopped; nothing is read any more once this has settled. Rejects with what ends the conversation. */
+  /**
+   * Sends what is added, until it is stopped; nothing is read any more once this has settled. Rejects with what ends
+   * the conversation.
+   */
   async run(): Promise<void> {
     while (!this.stopped) {
       const next = this.waiting.shift();
@@ -85,7 +94,8 @@ export class LargeFiles {
   private read(outgoing: Outgoing, { held, standing }: There): AsyncGenerator<Piece, void, undefined> {
     const { found } = outgoing;
     const { signal } = this.ended;
-    if (found.type === 'file') return this.reader.read({ source: found, algorithm: this.algorithm, held, standing }, signal);
+    if (found.type === 'file')
+      return this.reader.read({ source: found, algorithm: this.algorithm, held, standing }, signal);
     if (found.type !== 'stream') throw new TransferError('unexpected', 'Only files and streams have segments.');
     outgoing.begun = true;
     return this.reader.readStream(found.input, this.algorithm, signal);
@@ -99,7 +109,11 @@ export class LargeFiles {
     on({ event: 'started', file_name: name, file_size: total });
     const meter = new Meter(on, name, 'send', total, () => Math.min(done, total || done));
     try {
-      for (let next = await waits.on('source', pieces.next()); !next.done; next = await waits.on('source', pieces.next())) {
+      for (
+        let next = await waits.on('source', pieces.next());
+        !next.done;
+        next = await waits.on('source', pieces.next())
+      ) {
         const piece = next.value;
         if (!this.sink.isWanted(outgoing)) {
           // Refused meanwhile.
@@ -120,7 +134,16 @@ export class LargeFiles {
     switch (piece.kind) {
       case 'bytes': {
         const { offset, bytes } = piece;
-        await this.carry(outgoing, this.frame(outgoing, offset, bytes.length, () => [bytes], () => piece.release()));
+        await this.carry(
+          outgoing,
+          this.frame(
+            outgoing,
+            offset,
+            bytes.length,
+            () => [bytes],
+            () => piece.release(),
+          ),
+        );
         break;
       }
       case 'zero':
@@ -145,7 +168,13 @@ export class LargeFiles {
     else this.carriers.push(frame);
   }
 
-  private frame(outgoing: Outgoing, offset: number, size: number, payload: Carried['payload'], release?: () => void): Carried {
+  private frame(
+    outgoing: Outgoing,
+    offset: number,
+    size: number,
+    payload: Carried['payload'],
+    release?: () => void,
+  ): Carried {
     return {
       header: { type: 'segment', file: outgoing.file, offset, size },
       payload,
@@ -177,7 +206,9 @@ export class LargeFiles {
       return [await rereadPiece(outgoing, offset, size)];
     } catch (error) {
       // A conversation in which not even that can be said has ended.
-      await this.sink.dropped(outgoing, asTransferError(error, 'source-unreadable', 'Cannot read the file')).catch(() => undefined);
+      await this.sink
+        .dropped(outgoing, asTransferError(error, 'source-unreadable', 'Cannot read the file'))
+        .catch(() => undefined);
       return undefined;
     }
   }

@@ -104,7 +104,8 @@ export class ListeningMeeting implements Meeting {
     // On the plain wire a receiver says nothing before it got a file; one with a key speaks first.
     const mayBePlain = plainRefusal(accepted, this.options.plainWire) === undefined;
     if ((await announced(accepted.stream, mayBePlain ? speaksWithin : handshakeWithin)) !== 'tls') {
-      // Whoever may not have it, comes too late, says something that is no key, or has gone again, must not end what others wait for.
+      // Whoever may not have it, comes too late, says something that is no key, or has gone again, must not end what
+      // others wait for.
       const waits = mayBePlain && accepted.stream.open && accepted.stream.peek().length === 0;
       if (waits && !this.begun) this.options.plain(accepted);
       else accepted.stream.destroy();
@@ -114,7 +115,9 @@ export class ListeningMeeting implements Meeting {
     const began = performance.now();
     let secured: Secured;
     try {
-      secured = await acceptSecured(accepted, (id) => (id === this.key.id ? this.key.key : undefined), { deadline: handshakeWithin });
+      secured = await acceptSecured(accepted, (id) => (id === this.key.id ? this.key.key : undefined), {
+        deadline: handshakeWithin,
+      });
     } catch {
       // Whoever cannot show the key is nobody, and the one who can may still come.
       return;
@@ -129,18 +132,31 @@ export class ListeningMeeting implements Meeting {
       this.begun = true;
       this.come();
     } catch (error) {
-      if (error instanceof TransferError) await connection.send({ type: 'refusal', code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) }).catch(() => undefined);
+      if (error instanceof TransferError)
+        await connection
+          .send({
+            type: 'refusal',
+            code: error.code,
+            message: error.message,
+            ...(error.hint ? { hint: error.hint } : {}),
+          })
+          .catch(() => undefined);
       await connection.linger();
     }
   }
 
-  /** One receiver, and another one only after that one was lost. Throws `not-authorized`, and `usage` for who wants something else. */
+  /**
+   * One receiver, and another one only after that one was lost. Throws `not-authorized`, and `usage` for who wants
+   * something else.
+   */
   private admit({ session, connection, ask }: Hello): void {
     if (ask) throw new TransferError('usage', 'This is a sender that listens, and keeps no backups.');
     const taken = this.session !== undefined && this.session !== session;
     const { present } = this.dialedIn;
     if (taken && (connection > 0 || (present && !present.connection.stream.closed))) {
-      throw new TransferError('not-authorized', 'Another receiver has begun already.', { hint: 'A ticket of sendall send --listen is for one receiver.' });
+      throw new TransferError('not-authorized', 'Another receiver has begun already.', {
+        hint: 'A ticket of sendall send --listen is for one receiver.',
+      });
     }
     this.session = session;
   }

@@ -27,7 +27,8 @@ export interface Met {
   /** In ms. */
   readonly roundTrip: number;
   /**
-   * Resolves when the receiver has said that we are welcome, before which nothing else is read, with the round trip as it is known then;
+   * Resolves when the receiver has said that we are welcome, before which nothing else is read, with the round trip as
+   * it is known then;
    * rejects with why we are not. Absent where it has.
    */
   readonly welcome?: Promise<number>;
@@ -43,12 +44,18 @@ const mostFailed = 3;
 /** Between attempts to be let in, in ms; doubled each time. */
 const firstPause = 200;
 const longestPause = 5_000;
-/** How long one is dialed who is there, and hangs up before it is known who that is; in ms. A receiver does so in a crowd. */
+/**
+ * How long one is dialed who is there, and hangs up before it is known who that is; in ms. A receiver does so in a
+ * crowd.
+ */
 const hangsUpFor = 60_000;
 
 /** How the connections of a sender's session come about. */
 export interface Meeting {
-  /** Connection 0, by one attempt within `within` ms where that is given. Rejects where nobody can be met. `roundTrip` in ms. */
+  /**
+   * Connection 0, by one attempt within `within` ms where that is given. Rejects where nobody can be met. `roundTrip`
+   * in ms.
+   */
   first(signal: AbortSignal | undefined, within?: number): Promise<Met>;
   /** A further one. `control` is connection 0, over which a peer that dials is asked for it. */
   another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<CarryingLink>;
@@ -84,7 +91,10 @@ export class DialedMeeting implements Meeting {
     private readonly wanted = 'auto',
   ) {}
 
-  /** A receiver that is there and has no time for us at this moment is asked again: so a crowd gets in one after another. */
+  /**
+   * A receiver that is there and has no time for us at this moment is asked again: so a crowd gets in one after
+   * another.
+   */
   async first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
     if (within !== undefined) return this.dial(0, signal, within);
     const began = performance.now();
@@ -111,7 +121,10 @@ export class DialedMeeting implements Meeting {
     const { sealing, ticket } = this;
     if (!sealing) return (await this.dial(connection, signal)).link;
     try {
-      const sealed = await dialSealed(ticket.address, sealing.basis, sealing.suite, connection, { signal, congestion: this.wanted });
+      const sealed = await dialSealed(ticket.address, sealing.basis, sealing.suite, connection, {
+        signal,
+        congestion: this.wanted,
+      });
       this.failed = 0;
       return new SealedSending(sealed, this.deadlines);
     } catch (error) {
@@ -128,7 +141,11 @@ export class DialedMeeting implements Meeting {
   /** "A sender that dialed need not wait for the answer before it offers": what it says is read once it is welcome. */
   private async dial(number: number, signal: AbortSignal | undefined, within?: number): Promise<Met> {
     const until = performance.now() + (within ?? Infinity);
-    const dialed = await dialSecured(this.ticket, { signal, timeout: Math.min(within ?? usualDial, usualDial), congestion: this.wanted });
+    const dialed = await dialSecured(this.ticket, {
+      signal,
+      timeout: Math.min(within ?? usualDial, usualDial),
+      congestion: this.wanted,
+    });
     this.congestion = dialed.congestion;
     const connection = new Connection(dialed.stream, dialed.peer, this.deadlines?.silence);
     const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
@@ -136,13 +153,23 @@ export class DialedMeeting implements Meeting {
     const timer = within === undefined ? undefined : setTimeout(late, until - performance.now());
     signal?.addEventListener('abort', aborted, { once: true });
     if (signal?.aborted) aborted();
-    const introduction = { role: 'sender', session: this.session, connection: number, digest: this.algorithm, ...(number === 0 && this.backup ? wishOf(this.backup) : {}), ...sealedOffer(number) } as const;
+    const introduction = {
+      role: 'sender',
+      session: this.session,
+      connection: number,
+      digest: this.algorithm,
+      ...(number === 0 && this.backup ? wishOf(this.backup) : {}),
+      ...sealedOffer(number),
+    } as const;
     if (number === 0) this.sealing = undefined;
     const asked = performance.now();
     const welcome = sayHello(connection, introduction)
       .then(() => awaitAnswer(connection, introduction))
       .then((hello) => {
-        if (number === 0 && this.backup && hello.snapshot === undefined && hello.repair === undefined) throw new TransferError('usage', 'The receiver keeps no backups.', { hint: 'Install the same version on both sides.' });
+        if (number === 0 && this.backup && hello.snapshot === undefined && hello.repair === undefined)
+          throw new TransferError('usage', 'The receiver keeps no backups.', {
+            hint: 'Install the same version on both sides.',
+          });
         const suite = number === 0 ? commonSuite(hello.sealed) : undefined;
         if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
         // Either may have taken longer because this machine was busy.
@@ -164,10 +191,14 @@ export class DialedMeeting implements Meeting {
   }
 }
 
-/** How long one may be asked again who has answered like this, in ms; 0 where that is an answer for good, or nobody is there. */
+/**
+ * How long one may be asked again who has answered like this, in ms; 0 where that is an answer for good, or nobody is
+ * there.
+ */
 function worthAsking(error: unknown, known: boolean): number {
   if (!(error instanceof TransferError)) return 0;
-  const hungUp = error.code === 'cannot-connect' && ['ECONNRESET', 'EPIPE', 'ETIMEDOUT'].includes(errnoOf(error.cause) ?? '');
+  const hungUp =
+    error.code === 'cannot-connect' && ['ECONNRESET', 'EPIPE', 'ETIMEDOUT'].includes(errnoOf(error.cause) ?? '');
   if (!hungUp && error.code !== 'connection-lost' && error.code !== 'timeout') return 0;
   return known ? Infinity : hangsUpFor;
 }

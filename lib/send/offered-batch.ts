@@ -143,7 +143,8 @@ export class OfferedBatch {
 
   private encode(): Uint8Array {
     const entries = [];
-    for (let file = this.first; file < this.end; file++) if (this.has(file)) entries.push(encodeEntry(offeredEntry(this.entry(file), file, this.inodes)));
+    for (let file = this.first; file < this.end; file++)
+      if (this.has(file)) entries.push(encodeEntry(offeredEntry(this.entry(file), file, this.inodes)));
     return encodeList(entries);
   }
 

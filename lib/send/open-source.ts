@@ -55,7 +55,8 @@ export class OpenSource {
   async checkUnchanged(): Promise<void> {
     const { before } = this;
     const now = await this.handle.stat({ bigint: true });
-    if (now.size !== before.size || now.mtimeNs !== before.mtimeNs || now.ctimeNs !== before.ctimeNs) throw this.changed();
+    if (now.size !== before.size || now.mtimeNs !== before.mtimeNs || now.ctimeNs !== before.ctimeNs)
+      throw this.changed();
   }
 
   changed(): TransferError {

@@ -40,7 +40,8 @@ const preparedAhead = 128;
 const fewFiles = 8;
 
 /**
- * The files to send, in their order, each prepared before its turn: file n + 1 is hashed while file n is on the wire. Several
+ * The files to send, in their order, each prepared before its turn: file n + 1 is hashed while file n is on the wire.
+ * Several
  * conversations may take from one queue.
  */
 export class OutgoingQueue {
@@ -119,7 +120,10 @@ export class OutgoingQueue {
     let more = true;
     while ((more && !this.stopped) || opening.length > 0) {
       while (more && !this.stopped && opening.length < openAhead) {
-        const next = await this.found.next().catch((error: unknown) => ({ done: false as const, value: asTransferError(error, 'source-unreadable', 'Cannot look for files') }));
+        const next = await this.found.next().catch((error: unknown) => ({
+          done: false as const,
+          value: asTransferError(error, 'source-unreadable', 'Cannot look for files'),
+        }));
         if (next.done) more = false;
         else opening.push(this.open(next.value));
       }
@@ -133,10 +137,19 @@ export class OutgoingQueue {
   /** Files come here in their order, so whatever this waits for is ahead of it and will be taken. */
   private async admit(opened: Opened): Promise<void> {
     const toHash = opened instanceof TransferError || 'size' in opened ? undefined : opened;
-    while (!this.stopped && (this.prepared.length >= preparedAhead || (toHash && this.large >= this.options.largeAhead))) await this.change();
+    while (
+      !this.stopped &&
+      (this.prepared.length >= preparedAhead || (toHash && this.large >= this.options.largeAhead))
+    )
+      await this.change();
     if (this.stopped) return closeAny(opened);
     if (toHash) this.large++;
-    if (!(opened instanceof TransferError)) this.options.on({ event: 'started', file_name: opened.name, file_size: 'size' in opened ? opened.size : opened.source.size });
+    if (!(opened instanceof TransferError))
+      this.options.on({
+        event: 'started',
+        file_name: opened.name,
+        file_size: 'size' in opened ? opened.size : opened.source.size,
+      });
     this.prepared.push(toHash ? this.prepare(toHash) : Promise.resolve(opened as Outgoing | TransferError));
     this.notify();
   }
@@ -179,7 +192,12 @@ export class OutgoingQueue {
     if (remembered !== undefined) return remembered;
     const hashingBegan = Date.now();
     const meter = new Meter(on, name, 'hash', size);
-    const reading = pool.digestFile({ fd: source.handle.fd, size, algorithms: ['md5'], onProgress: (done) => meter.update(done) });
+    const reading = pool.digestFile({
+      fd: source.handle.fd,
+      size,
+      algorithms: ['md5'],
+      onProgress: (done) => meter.update(done),
+    });
     const cancel = (): void => reading.cancel();
     this.stopping.signal.addEventListener('abort', cancel, { once: true });
     try {

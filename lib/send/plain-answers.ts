@@ -107,8 +107,13 @@ export class Answers {
     const { file } = entry;
     if (reply.type === 'receipt') {
       // The name too: a header that was damaged on its way is stored under another one.
-      if (reply.file_name !== file.name || reply.md5 !== file.md5 || reply.file_size !== file.size) throw new TransferError('bad-header', 'The receiver answered for another file.');
-      if (entry.handed < file.size) throw new TransferError('bad-header', `The receiver says that it has ${printable(file.name)}, of which it has not got everything.`);
+      if (reply.file_name !== file.name || reply.md5 !== file.md5 || reply.file_size !== file.size)
+        throw new TransferError('bad-header', 'The receiver answered for another file.');
+      if (entry.handed < file.size)
+        throw new TransferError(
+          'bad-header',
+          `The receiver says that it has ${printable(file.name)}, of which it has not got everything.`,
+        );
       this.confirm(entry, reply);
     } else if (!entry.settled) {
       await this.refused(entry, reply);
@@ -143,7 +148,16 @@ export class Answers {
       entry.settled = true;
       this.sink.done(this.fileDone(entry, null));
     } else {
-      this.fail(entry, (broken ?? new TransferError('connection-lost', `The receiver closed the connection before all of ${printable(name)} was sent.`)).about(name));
+      this.fail(
+        entry,
+        (
+          broken ??
+          new TransferError(
+            'connection-lost',
+            `The receiver closed the connection before all of ${printable(name)} was sent.`,
+          )
+        ).about(name),
+      );
     }
   }
 
@@ -159,7 +173,10 @@ export class Answers {
     };
   }
 
-  /** No answer is awaited for it any more. A refusal may come while its source is still being read; then that side closes it. */
+  /**
+   * No answer is awaited for it any more. A refusal may come while its source is still being read; then that side
+   * closes it.
+   */
   private async release(entry: Awaiting): Promise<void> {
     this.awaiting.splice(this.awaiting.indexOf(entry), 1);
     if (!entry.reading) await entry.file.source?.close();

@@ -24,13 +24,15 @@ const ringLength = 4;
 const cheapRest = 4 * 1024 * 1024;
 
 /**
- * What became of the connection: nothing is left to send; another one is needed for what is left, `unused` if nothing was sent
+ * What became of the connection: nothing is left to send; another one is needed for what is left, `unused` if nothing
+ * was sent
  * on this one; or nothing can be sent at all.
  */
 export type SendEnd = 'finished' | 'again' | 'unused' | TransferError;
 
 /**
- * The sender's side of the plain wire: sends files until the queue is empty, and reads one answer for each. Never rejects:
+ * The sender's side of the plain wire: sends files until the queue is empty, and reads one answer for each. Never
+ * rejects:
  * each file that was taken from the queue ends in `done`, `skipped` or `failed`.
  */
 export function sendPlain(connection: Connection, sending: Sending): Promise<SendEnd> {
@@ -135,7 +137,7 @@ class PlainSending {
     const writes: Promise<void>[] = [];
     let ahead = this.readPiece(source, 0, size);
     try {
-      for (let offset = 0; offset < size; ) {
+      for (let offset = 0; offset < size;) {
         if (entry.settled && mayRedial && size - offset > cheapRest) return;
         const piece = await waits.on('source', ahead);
         offset += piece.length;
@@ -156,7 +158,9 @@ class PlainSending {
     }
   }
 
-  /** The piece at `offset`, in the next memory of the ring. Rejects with `source-changed` if the file ends within it. */
+  /**
+   * The piece at `offset`, in the next memory of the ring. Rejects with `source-changed` if the file ends within it.
+   */
   private async readPiece(source: OpenSource, offset: number, size: number): Promise<Buffer> {
     const memory = (this.ring[this.turn++ % ringLength] ??= Buffer.allocUnsafeSlow(readSize));
     const piece = memory.subarray(0, Math.min(readSize, size - offset));

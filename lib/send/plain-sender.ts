@@ -45,7 +45,14 @@ export class PlainSender implements Sender {
     this.connections = connections === 'auto' ? 1 : connections;
     const { waits, cache, pool } = this;
     this.sending = {
-      queue: new OutgoingQueue(plainSources(options, on), { pool, lane: this.lane, cache, waits, on, largeAhead: this.connections }),
+      queue: new OutgoingQueue(plainSources(options, on), {
+        pool,
+        lane: this.lane,
+        cache,
+        waits,
+        on,
+        largeAhead: this.connections,
+      }),
       limit: new RateLimit(limit),
       waits,
       on,
@@ -58,7 +65,9 @@ export class PlainSender implements Sender {
     };
   }
 
-  /** Sends everything: to the target, or to a receiver that has dialed in. Never rejects: everything is in the results. */
+  /**
+   * Sends everything: to the target, or to a receiver that has dialed in. Never rejects: everything is in the results.
+   */
   async run(accepted?: Dialed): Promise<void> {
     const { target = '', signal } = this.options;
     const { queue } = this.sending;
@@ -89,7 +98,9 @@ export class PlainSender implements Sender {
   private async measure(): Promise<void> {
     const { paths } = this.options;
     try {
-      const looked = await Promise.all(paths.map(async (place) => place !== '-' && (await stat(systemPath(place))).isDirectory()));
+      const looked = await Promise.all(
+        paths.map(async (place) => place !== '-' && (await stat(systemPath(place))).isDirectory()),
+      );
       if (looked.includes(true)) await measureSources(this.options, this.on, this.sent.signal);
     } catch {
       // What cannot be looked at is reported when its turn comes; without the sum there is only no estimate.
@@ -110,7 +121,7 @@ export class PlainSender implements Sender {
     const { queue, signal } = this.sending;
     // Whether somebody listens is learnt before hours are spent on hashing.
     await queue.readyWithin(dialAfter);
-    for (let unused = 0; unused < mostUnused; ) {
+    for (let unused = 0; unused < mostUnused;) {
       const end = await this.converse(await this.dial(target));
       if (end === 'finished' || end instanceof TransferError || signal?.aborted) return;
       // The receiver may have given up waiting for a file that took long to hash, but not for one that is ready.
@@ -133,7 +144,11 @@ export class PlainSender implements Sender {
     if (end !== 'again' && end !== 'unused') return;
     for (let left = await this.sending.queue.take(); left; left = await this.sending.queue.take()) {
       if (!(left instanceof TransferError)) await left.source?.close();
-      this.failed(left instanceof TransferError ? left : new TransferError('connection-lost', 'The connection ended before its turn.', { fileName: left.name }));
+      this.failed(
+        left instanceof TransferError
+          ? left
+          : new TransferError('connection-lost', 'The connection ended before its turn.', { fileName: left.name }),
+      );
     }
   }
 
@@ -141,9 +156,13 @@ export class PlainSender implements Sender {
     const connection = new Connection(stream, peer);
     if (local || this.options.insecurePlain === true) return sendPlain(connection, this.sending);
     connection.close();
-    throw new TransferError('not-authorized', `${peer} is another machine, and the plain wire is neither encrypted nor authenticated.`, {
-      hint: 'On a network that you trust, add --insecure-plain on both sides.',
-    });
+    throw new TransferError(
+      'not-authorized',
+      `${peer} is another machine, and the plain wire is neither encrypted nor authenticated.`,
+      {
+        hint: 'On a network that you trust, add --insecure-plain on both sides.',
+      },
+    );
   }
 
   private done(file: FileDone): void {
@@ -153,7 +172,11 @@ export class PlainSender implements Sender {
       this.tally.add(file);
       return;
     }
-    this.failures.push(new TransferError('not-confirmed', 'Sent, not confirmed: the receiver closed without an answer.', { fileName: file.file_name }));
+    this.failures.push(
+      new TransferError('not-confirmed', 'Sent, not confirmed: the receiver closed without an answer.', {
+        fileName: file.file_name,
+      }),
+    );
   }
 
   private failed(error: TransferError): void {
@@ -165,12 +188,16 @@ export class PlainSender implements Sender {
     Object.assign(this.receiverWaits.spent, { network, write, verify });
   }
 
-  /** The digest of before, computed again: what arrived different was either damaged on the way or is another file by now. */
+  /**
+   * The digest of before, computed again: what arrived different was either damaged on the way or is another file by
+   * now.
+   */
   private async recheck(file: Outgoing, source: OpenSource): Promise<TransferError | undefined> {
     try {
       await source.checkUnchanged();
       const hashingBegan = Date.now();
-      const { md5 = '' } = await this.pool.digestFile({ fd: source.handle.fd, size: file.size, algorithms: ['md5'] }).digests;
+      const { md5 = '' } = await this.pool.digestFile({ fd: source.handle.fd, size: file.size, algorithms: ['md5'] })
+        .digests;
       if (md5 === file.md5) return undefined;
       await this.cache.remember(source.before, 'md5', md5, hashingBegan);
       return source.changed();

@@ -6,23 +6,30 @@ import { type FoundEntry, scanTree, type Skipped, type TreeScanOptions } from '.
 import type { PlainSource } from './outgoing';
 import { type SendOptions, usualInputName } from './send-options';
 
-// The plain wire carries regular files and streams. The one scanner of trees finds them, as it does for sessions and backups.
+// The plain wire carries regular files and streams. The one scanner of trees finds them, as it does for sessions and
+// backups.
 
 const tellEvery = 250;
 
 /**
- * What the options name: standard input last, since it may take long to end. A second name of a file is a file of its own here.
- * What this wire cannot carry is told by `on` as `skipped`: symbolic links, devices, sockets, directories of which nothing is sent.
+ * What the options name: standard input last, since it may take long to end. A second name of a file is a file of its
+ * own here.
+ * What this wire cannot carry is told by `on` as `skipped`: symbolic links, devices, sockets, directories of which
+ * nothing is sent.
  */
 export async function* plainSources(options: SendOptions, on: Listener): AsyncGenerator<PlainSource> {
   const { paths, input = process.stdin, name } = options;
-  const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true, names: 'any' }) : undefined;
-  if (paths.some((place) => place !== '-')) yield* files(scanOf(options, inputName === undefined ? [] : [inputName]), on);
+  const inputName = paths.includes('-')
+    ? parseEntryName(name ?? usualInputName, { allowHidden: true, names: 'any' })
+    : undefined;
+  if (paths.some((place) => place !== '-'))
+    yield* files(scanOf(options, inputName === undefined ? [] : [inputName]), on);
   if (inputName !== undefined) yield { input, name: inputName };
 }
 
 /**
- * Adds up what is to be sent from the paths of the options, beside the sending, and tells how far it is as `scan`: that is what
+ * Adds up what is to be sent from the paths of the options, beside the sending, and tells how far it is as `scan`: that
+ * is what
  * an estimate of the time left needs. Stops when `signal` aborts.
  */
 export async function measureSources(options: SendOptions, on: Listener, signal: AbortSignal): Promise<void> {
@@ -45,7 +52,8 @@ function scanOf({ paths, name, exclude }: SendOptions, taken: readonly string[])
 }
 
 async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<PlainSource> {
-  const skip = (name: string, what: string): void => on({ event: 'skipped', file_name: name, reason: `${what}, which the plain wire cannot carry` });
+  const skip = (name: string, what: string): void =>
+    on({ event: 'skipped', file_name: name, reason: `${what}, which the plain wire cannot carry` });
   /** The directory that was found last, until something in it is found. */
   let bare: string | undefined;
   const empty = (next?: FoundEntry | Skipped | TransferError): void => {

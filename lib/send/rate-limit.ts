@@ -16,7 +16,8 @@ export class RateLimit {
     this.allowance = Math.min(this.burst, this.allowance + ((now - this.asOf) / 1000) * this.bytesPerSecond);
     this.asOf = now;
     this.allowance -= count;
-    if (this.allowance < 0) await sleep((-this.allowance / this.bytesPerSecond) * 1000, undefined, signal ? { signal } : {});
+    if (this.allowance < 0)
+      await sleep((-this.allowance / this.bytesPerSecond) * 1000, undefined, signal ? { signal } : {});
   }
 
   private get burst(): number {

@@ -4,7 +4,8 @@ import { isBarred, openLocated } from '../threads/walker';
 import type { Outgoing } from './entries';
 
 /**
- * A piece of a file once more, since the connection that carried it died. Rejects with `source-changed` where the file is not
+ * A piece of a file once more, since the connection that carried it died. Rejects with `source-changed` where the file
+ * is not
  * what it was when it was offered, or with `source-unreadable`.
  */
 export async function rereadPiece({ found }: Outgoing, offset: number, size: number): Promise<Uint8Array> {
@@ -14,13 +15,14 @@ export async function rereadPiece({ found }: Outgoing, offset: number, size: num
     throw isBarred(error) ? changed(found.name) : unreadable(found.name, error);
   });
   try {
-    for (let at = 0; at < size; ) {
+    for (let at = 0; at < size;) {
       const { bytesRead } = await handle.read(bytes, at, size - at, offset + at);
       if (bytesRead === 0) throw changed(found.name);
       at += bytesRead;
     }
     const now = await handle.stat({ bigint: true });
-    if (now.size !== BigInt(found.size) || now.mtimeNs !== found.mtime || now.ctimeNs !== found.ctime) throw changed(found.name);
+    if (now.size !== BigInt(found.size) || now.mtimeNs !== found.mtime || now.ctimeNs !== found.ctime)
+      throw changed(found.name);
     return bytes;
   } finally {
     await handle.close();

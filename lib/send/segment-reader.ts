@@ -30,9 +30,15 @@ export interface ReadOrder {
   readonly source: SourceToRead;
   /** Of the session. */
   readonly algorithm: DigestAlgorithm;
-  /** Segments that the receiver holds: number -> digest; they are compared, and sent only if they differ. Undefined: it holds nothing. */
+  /**
+   * Segments that the receiver holds: number -> digest; they are compared, and sent only if they differ. Undefined: it
+   * holds nothing.
+   */
   readonly held?: ReadonlyMap<number, string> | undefined;
-  /** What the receiver has of a file that stands there: whole pieces that are the same are told, wherever they are in it. */
+  /**
+   * What the receiver has of a file that stands there: whole pieces that are the same are told, wherever they are in
+   * it.
+   */
   readonly standing?: readonly StandingSegment[] | undefined;
   /** How long those segments are, in bytes: `pieceSize` times a power of two; default `segmentSizeOf(size)`. */
   readonly segmentSize?: number;
@@ -40,7 +46,10 @@ export interface ReadOrder {
 
 /** What is next in a file. All pieces together are the whole file, in order, without gaps. */
 export type Piece =
-  /** Bytes to be sent, in shared memory: `pieceSize` of them, or fewer at the end of the file. Release them exactly once. */
+  /**
+   * Bytes to be sent, in shared memory: `pieceSize` of them, or fewer at the end of the file. Release them exactly
+   * once.
+   */
   | { readonly kind: 'bytes'; readonly offset: number; readonly bytes: Uint8Array; release(): void }
   /** A run of whole pieces of zeros, or up to the end of the file. */
   | { readonly kind: 'zero'; readonly offset: number; readonly size: number }
@@ -52,12 +61,15 @@ export type Piece =
   | { readonly kind: 'end'; readonly size: number; readonly digests: Digests };
 
 /**
- * A thread that reads one large file after another, each once and in order, and hashes it, into memory that a socket can be
+ * A thread that reads one large file after another, each once and in order, and hashes it, into memory that a socket
+ * can be
  * given as it is. It reads ahead as far as there is memory, and stops while all of it is out.
  */
 export class SegmentReader {
   private readonly memory: AlignedMemory;
-  /** The number of the last reading that is over: the thread looks at it and wastes no time on what nobody waits for. */
+  /**
+   * The number of the last reading that is over: the thread looks at it and wastes no time on what nobody waits for.
+   */
   private readonly over = new Int32Array(new SharedArrayBuffer(4));
   private readonly lane: Lane<SegmentOrder, SegmentAnswer>;
   private readings = 0;
@@ -72,17 +84,22 @@ export class SegmentReader {
   }
 
   /**
-   * One file at a time. Runs of zeros, and of what the receiver has, are joined, up to 64 MiB or so. Rejects with `source-changed`, at the
-   * latest in place of the last piece, with `source-unreadable`, with `interrupted` after `signal` or `close`, with `usage` while another is read.
+   * One file at a time. Runs of zeros, and of what the receiver has, are joined, up to 64 MiB or so. Rejects with
+   * `source-changed`, at the
+   * latest in place of the last piece, with `source-unreadable`, with `interrupted` after `signal` or `close`, with
+   * `usage` while another is read.
    */
-  async *read({ source, algorithm, held, standing, segmentSize = segmentSizeOf(source.size) }: ReadOrder, signal?: AbortSignal): AsyncGenerator<Piece, void, undefined> {
+  async *read(
+    { source, algorithm, held, standing, segmentSize = segmentSizeOf(source.size) }: ReadOrder,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Piece, void, undefined> {
     const { name, ...file } = source;
     const reading = this.begin(name, signal);
     const readInto = (lease: Lease): void => reading.ask({ order: 'read', at: lease.bytes.byteOffset }, lease);
     try {
       reading.ask({ order: 'open', reading: this.readings, file: { ...file, algorithm, held, standing, segmentSize } });
       // Each order is good for a piece or more.
-      for (let orders = Math.ceil(source.size / pieceSize) || 1; ; ) {
+      for (let orders = Math.ceil(source.size / pieceSize) || 1; ;) {
         for (let lease; orders > 0 && (lease = this.memory.tryLease()); orders--) readInto(lease);
         const piece = await reading.next();
         if (piece === undefined) {
@@ -103,10 +120,15 @@ export class SegmentReader {
   }
 
   /**
-   * The same for a stream, which can be read only once. Zeros are told piece by piece. `input` is destroyed if it is not read to its end.
+   * The same for a stream, which can be read only once. Zeros are told piece by piece. `input` is destroyed if it is
+   * not read to its end.
    * Rejects as `read` does, without naming a file.
    */
-  async *readStream(input: Readable, algorithm: DigestAlgorithm, signal?: AbortSignal): AsyncGenerator<Piece, void, undefined> {
+  async *readStream(
+    input: Readable,
+    algorithm: DigestAlgorithm,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Piece, void, undefined> {
     const reading = this.begin('The input', signal);
     const chunks = (input as AsyncIterable<Uint8Array | string>)[Symbol.asyncIterator]();
     let filling: Lease | undefined;
@@ -115,7 +137,7 @@ export class SegmentReader {
       reading.ask({ order: 'begin stream', algorithm });
       for (let next = await reading.wait(chunks.next()); !next.done; next = await reading.wait(chunks.next())) {
         const bytes = typeof next.value === 'string' ? Buffer.from(next.value) : next.value;
-        for (let at = 0; at < bytes.length; ) {
+        for (let at = 0; at < bytes.length;) {
           while (!filling && !(filling = this.memory.tryLease())) {
             const piece = await reading.next();
             if (piece) yield piece;
@@ -130,13 +152,13 @@ export class SegmentReader {
           filling = undefined;
           filled = 0;
           // One piece is hashed while the next one is filled.
-          for (let piece; reading.asked > 1 && (piece = await reading.next()); ) yield piece;
+          for (let piece; reading.asked > 1 && (piece = await reading.next());) yield piece;
         }
       }
       if (filling) reading.ask({ order: 'hash', at: filling.bytes.byteOffset, length: filled }, filling);
       filling = undefined;
       reading.ask({ order: 'end stream' });
-      for (let piece; (piece = await reading.next()); ) {
+      for (let piece; (piece = await reading.next());) {
         if (piece.kind === 'end') this.end(reading);
         yield piece;
       }

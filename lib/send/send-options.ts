@@ -9,7 +9,10 @@ import type { LinkDeadlines } from '../session/link';
 export interface SendOptions {
   /** Files and directories; `-` is `input`. */
   readonly paths: readonly string[];
-  /** A ticket (`sendall://…`) for a session; `tcp://HOST:PORT` or `unix:PATH` for the plain wire. Either this or `listen`. */
+  /**
+   * A ticket (`sendall://…`) for a session; `tcp://HOST:PORT` or `unix:PATH` for the plain wire. Either this or
+   * `listen`.
+   */
   readonly target?: string;
   /** `HOST:PORT` or `unix:PATH`, at which the receiver dials in. */
   readonly listen?: string;
@@ -19,7 +22,10 @@ export interface SendOptions {
   readonly name?: string;
   /** Patterns, as in gitignore(5), of what is left out of directories. */
   readonly exclude?: readonly string[];
-  /** How many connections carry files at once; `auto` finds the number by measuring, and is one on the plain wire, which one fills. */
+  /**
+   * How many connections carry files at once; `auto` finds the number by measuring, and is one on the plain wire, which
+   * one fills.
+   */
   readonly connections?: number | 'auto';
   /** What a session computes; default `blake3`. The plain wire has md5. */
   readonly digest?: keyof Digests;
@@ -33,13 +39,19 @@ export interface SendOptions {
   readonly useCache?: boolean;
   /** Speaks the plain wire to another machine, where anybody on the way can read and change it. */
   readonly insecurePlain?: boolean;
-  /** With `listen`: also serves a receiver of the plain wire that dials in, if it belongs to our own user or root; see `plainRefusal`. Default false: the ticket is needed. */
+  /**
+   * With `listen`: also serves a receiver of the plain wire that dials in, if it belongs to our own user or root; see
+   * `plainRefusal`. Default false: the ticket is needed.
+   */
   readonly plain?: boolean;
   readonly on?: Listener;
   readonly signal?: AbortSignal;
   /** @internal Shorter ones of a session's connections, for tests. */
   readonly deadlines?: LinkDeadlines;
-  /** Which congestion control the system is to use, by its name there; default BBR where this user may choose it and the receiver is on another machine. */
+  /**
+   * Which congestion control the system is to use, by its name there; default BBR where this user may choose it and the
+   * receiver is on another machine.
+   */
   readonly congestion?: string;
 }
 
@@ -51,26 +63,46 @@ const mostConnections = 64;
 const longestText = 8192;
 
 /** Throws `usage` for what makes no sense, before anything is begun. */
-export function checkUsage({ paths, target, listen: where, name, connections = 'auto', limit, text, digest, retryFor = 0 }: SendOptions): void {
+export function checkUsage({
+  paths,
+  target,
+  listen: where,
+  name,
+  connections = 'auto',
+  limit,
+  text,
+  digest,
+  retryFor = 0,
+}: SendOptions): void {
   const wrong = (message: string, hint?: string): never => {
     throw new TransferError('usage', message, hint === undefined ? {} : { hint });
   };
   if (paths.length === 0 && text === undefined) wrong('There is nothing to send.');
-  if ((target === undefined) === (where === undefined)) wrong('Either a target to dial or an address to listen at is needed.');
+  if ((target === undefined) === (where === undefined))
+    wrong('Either a target to dial or an address to listen at is needed.');
   if (target !== undefined && isTicket(target)) parseTicket(target);
-  else if (target !== undefined && !isPlainTarget(target)) wrong(`Not a target: ${JSON.stringify(target)}.`, 'Targets look like sendall://HOST:PORT/TOKEN, tcp://192.168.1.20:8898 or unix:/run/sendall.sock.');
+  else if (target !== undefined && !isPlainTarget(target))
+    wrong(
+      `Not a target: ${JSON.stringify(target)}.`,
+      'Targets look like sendall://HOST:PORT/TOKEN, tcp://192.168.1.20:8898 or unix:/run/sendall.sock.',
+    );
   else if (target !== undefined) parseAddress(target);
   else parseListenAddress(where ?? '');
   if (target !== undefined && !isTicket(target)) {
     if (text !== undefined) wrong('The plain wire carries files only, no text.', 'Send it with a ticket.');
-    if (digest !== undefined && digest !== 'md5') wrong('The plain wire has md5, and nothing else.', 'Other digests need a ticket.');
+    if (digest !== undefined && digest !== 'md5')
+      wrong('The plain wire has md5, and nothing else.', 'Other digests need a ticket.');
   }
-  if (text !== undefined && Buffer.byteLength(text) > longestText) wrong(`The text is longer than ${String(longestText)} bytes.`, 'Send it as a file.');
+  if (text !== undefined && Buffer.byteLength(text) > longestText)
+    wrong(`The text is longer than ${String(longestText)} bytes.`, 'Send it as a file.');
   if (!(retryFor >= 0)) wrong('The time to retry is a number of milliseconds.');
   if (name !== undefined && paths.length > 1) wrong('--name is for a single file.');
   if (name !== undefined) parseEntryName(name, { allowHidden: true, names: 'any' });
   if (paths.filter((path) => path === '-').length > 1) wrong('Standard input can be sent only once.');
-  if (connections !== 'auto' && !(Number.isInteger(connections) && connections >= 1 && connections <= mostConnections)) {
+  if (
+    connections !== 'auto' &&
+    !(Number.isInteger(connections) && connections >= 1 && connections <= mostConnections)
+  ) {
     wrong(`The number of connections is a whole number from 1 to ${String(mostConnections)}, or auto.`);
   }
   if (limit !== undefined && !(limit > 0)) wrong('The rate limit is a number of bytes per second above 0.');

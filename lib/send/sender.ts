@@ -17,8 +17,10 @@ export interface SendResult {
 }
 
 /**
- * Sends files: in a session where the target is a ticket, over the plain wire where it is an address. Resolves only if the
- * receiver confirmed every one; otherwise rejects with the TransferError of the only failure, or `some-failed`. Each failure was
+ * Sends files: in a session where the target is a ticket, over the plain wire where it is an address. Resolves only if
+ * the
+ * receiver confirmed every one; otherwise rejects with the TransferError of the only failure, or `some-failed`. Each
+ * failure was
  * reported as an event before, and the summary comes last in any case.
  */
 export async function send(options: SendOptions): Promise<SendResult> {
@@ -27,23 +29,48 @@ export async function send(options: SendOptions): Promise<SendResult> {
   const { target, listen, digest = 'blake3', deadlines, retryFor } = options;
   if (listen !== undefined) return sendToWhoeverDials(options, began);
   if (target !== undefined && isTicket(target)) {
-    return conclude(new SessionTransfer(options, new DialedMeeting(parseTicket(target), digest, deadlines, undefined, retryFor, options.congestion)), options, began);
+    return conclude(
+      new SessionTransfer(
+        options,
+        new DialedMeeting(parseTicket(target), digest, deadlines, undefined, retryFor, options.congestion),
+      ),
+      options,
+      began,
+    );
   }
   return conclude(new PlainSender(options), options, began);
 }
 
 /** Waits for the receiver to dial in: with the ticket, or, where that is allowed, without. */
 async function sendToWhoeverDials(options: SendOptions, began: number): Promise<SendResult> {
-  const { listen: where = '', digest: algorithm = 'blake3', insecurePlain = false, plain: ownPlain = false, deadlines, on = () => undefined, signal } = options;
+  const {
+    listen: where = '',
+    digest: algorithm = 'blake3',
+    insecurePlain = false,
+    plain: ownPlain = false,
+    deadlines,
+    on = () => undefined,
+    signal,
+  } = options;
   let plain: (accepted: Dialed) => void = () => undefined;
   const dialedPlain = new Promise<Dialed>((resolve) => {
     plain = resolve;
   });
-  const meeting = await ListeningMeeting.at(parseListenAddress(where), { algorithm, plain, plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off', deadlines });
+  const meeting = await ListeningMeeting.at(parseListenAddress(where), {
+    algorithm,
+    plain,
+    plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off',
+    deadlines,
+  });
   try {
     const { address } = meeting;
     const ticket = formatTicket({ ...meeting.key, address: dialable(address) });
-    on({ event: 'listening', address: formatAddress(address), port: address.kind === 'tcp' ? address.port : null, ticket });
+    on({
+      event: 'listening',
+      address: formatAddress(address),
+      port: address.kind === 'tcp' ? address.port : null,
+      ticket,
+    });
     const first = await Promise.race([dialedPlain, meeting.someone(signal)]).catch((error: unknown) => {
       const interrupted = asTransferError(error, 'unexpected', 'Waiting for the receiver failed');
       on(failureEvent(interrupted));

@@ -42,11 +42,15 @@ export interface SessionOutlet {
 }
 
 /**
- * The sender's side of one conversation, on connection 0: offers everything that is not settled, sends what the receiver lacks,
+ * The sender's side of one conversation, on connection 0: offers everything that is not settled, sends what the
+ * receiver lacks,
  * and ends when it says `done`. Rejects with why it cannot go on; what is settled by then stays so.
  */
 export class SessionSending {
-  private readonly there = new Map<number, { readonly held: Map<number, string>; readonly standing: StandingSegment[] }>();
+  private readonly there = new Map<
+    number,
+    { readonly held: Map<number, string>; readonly standing: StandingSegment[] }
+  >();
   private readonly large: LargeFiles;
   private readonly small: SmallFiles;
   /** What the receiver wants, as long as it is not settled. */
@@ -76,7 +80,8 @@ export class SessionSending {
       isWanted: ({ file }) => entries.has(file),
       dropped: ({ file }, error) => this.drop(file, error),
       kept: async ({ file }, { first, count }) => void (await control.send({ type: 'keep', file, first, count })),
-      copied: async ({ file }, { offset, size, from }) => void (await control.send({ type: 'copy', file, offset, size, from })),
+      copied: async ({ file }, { offset, size, from }) =>
+        void (await control.send({ type: 'copy', file, offset, size, from })),
       closed: (outgoing, size, digests) => {
         outgoing.digest = digests[algorithm];
         return this.closeFile(outgoing.file, size, digests);
@@ -110,7 +115,10 @@ export class SessionSending {
     }
   }
 
-  /** Resolves when no large file is read any more, so that the next conversation can. Waits for ever where `run` has not settled. */
+  /**
+   * Resolves when no large file is read any more, so that the next conversation can. Waits for ever where `run` has not
+   * settled.
+   */
   async quiet(): Promise<void> {
     await this.reading.catch(() => undefined);
   }
@@ -126,11 +134,16 @@ export class SessionSending {
           for (const file of parseNumbers(await control.receiveList(message.list))) this.wanted(file);
           break;
         case 'held':
-          for (const { file, segment, digest } of parseHeld(await control.receiveList(message.list), outlet.algorithm)) this.thereOf(file).held.set(segment, digest);
+          for (const { file, segment, digest } of parseHeld(await control.receiveList(message.list), outlet.algorithm))
+            this.thereOf(file).held.set(segment, digest);
           break;
         case 'standing':
           for (const { file, ...segment } of parseStanding(await control.receiveList(message.list), outlet.algorithm)) {
-            if (this.thereOf(file).standing.push(segment) > mostStanding) throw new TransferError('bad-header', `The receiver told of too much that stands there for entry ${String(file)}.`);
+            if (this.thereOf(file).standing.push(segment) > mostStanding)
+              throw new TransferError(
+                'bad-header',
+                `The receiver told of too much that stands there for entry ${String(file)}.`,
+              );
           }
           break;
         case 'receipts':
@@ -147,7 +160,14 @@ export class SessionSending {
           break;
         case 'progress': {
           const sent = outlet.entries.sent(message.file);
-          if (sent?.type === 'file') outlet.on({ event: 'progress', file_name: sent.name, phase: 'verify', done: message.done, total: sent.size });
+          if (sent?.type === 'file')
+            outlet.on({
+              event: 'progress',
+              file_name: sent.name,
+              phase: 'verify',
+              done: message.done,
+              total: sent.size,
+            });
           break;
         }
         case 'alarm': {
@@ -156,7 +176,8 @@ export class SessionSending {
           break;
         }
         case 'done':
-          if (!this.ended || !outlet.entries.over) throw new TransferError('bad-header', 'The receiver says that it is done, and is not.');
+          if (!this.ended || !outlet.entries.over)
+            throw new TransferError('bad-header', 'The receiver says that it is done, and is not.');
           if (message.waited) outlet.receiverWaited(message.waited);
           if (message.snapshot) outlet.snapshot(message.snapshot);
           this.sayDone();
@@ -180,7 +201,11 @@ export class SessionSending {
         last = offered.last;
       }
     } while (!this.over && (await entries.pull()));
-    if (ofSnapshot && entries.missing.length > 0) await this.control.sendList({ type: 'missing' }, entries.missing.map(({ message, ...entry }) => ({ ...entry, message: withoutPaths(message) })));
+    if (ofSnapshot && entries.missing.length > 0)
+      await this.control.sendList(
+        { type: 'missing' },
+        entries.missing.map(({ message, ...entry }) => ({ ...entry, message: withoutPaths(message) })),
+      );
     this.ended = true;
     await this.control.send({ type: 'end', ...(ofSnapshot ? { entries: entries.numbered } : {}) });
   }
@@ -197,7 +222,8 @@ export class SessionSending {
   private wanted(file: number): void {
     const { entries } = this.outlet;
     if (!entries.has(file)) return;
-    if (file > this.offered) throw new TransferError('bad-header', `The receiver wants entry ${String(file)}, which was not offered.`);
+    if (file > this.offered)
+      throw new TransferError('bad-header', `The receiver wants entry ${String(file)}, which was not offered.`);
     this.asked.add(file);
     const there = this.there.get(file);
     this.there.delete(file);
@@ -209,16 +235,26 @@ export class SessionSending {
     }
   }
 
-  /** "A sender takes a receipt for its own file only." What was not read in this conversation, the receiver knows by an earlier receipt. */
+  /**
+   * "A sender takes a receipt for its own file only." What was not read in this conversation, the receiver knows by an
+   * earlier receipt.
+   */
   private receipt(receipt: SessionReceipt): void {
     const { algorithm, entries } = this.outlet;
     const sent = entries.sent(receipt.file);
     if (!sent) return;
     const hasContent = sent.type === 'file' || sent.type === 'stream';
     const digest = receipt.digests?.[algorithm];
-    if (receipt.file > this.offered) throw new TransferError('bad-header', `The receiver has a receipt for entry ${String(receipt.file)}, which was not offered.`);
+    if (receipt.file > this.offered)
+      throw new TransferError(
+        'bad-header',
+        `The receiver has a receipt for entry ${String(receipt.file)}, which was not offered.`,
+      );
     if (hasContent && sent.digest === undefined && this.asked.has(receipt.file)) {
-      throw new TransferError('bad-header', `The receiver says that it has entry ${String(receipt.file)}, of which it has not got everything.`);
+      throw new TransferError(
+        'bad-header',
+        `The receiver says that it has entry ${String(receipt.file)}, of which it has not got everything.`,
+      );
     }
     if (hasContent && (receipt.verified === null || digest === undefined || digest !== (sent.digest ?? digest))) {
       throw new TransferError('bad-header', `The receipt for entry ${String(receipt.file)} is for other content.`);

@@ -25,20 +25,29 @@ export interface SessionSenderOptions {
 /** Between attempts to meet again, in ms; doubled each time. */
 const firstPause = 200;
 const longestPause = 5_000;
-/** How long one is dialed again who is there, and hangs up before it has let us in, in ms. A receiver does so in a crowd. */
+/**
+ * How long one is dialed again who is there, and hangs up before it has let us in, in ms. A receiver does so in a
+ * crowd.
+ */
 const hangsUpFor = 60_000;
-/** How long it is tried to meet again where nothing is left to be sent, so that the receiver hears of the end, in ms. */
+/**
+ * How long it is tried to meet again where nothing is left to be sent, so that the receiver hears of the end, in ms.
+ */
 const farewellWithin = 1_000;
 /** Over so long the rate of a number of connections is measured, in ms; before that they get up to speed. */
 const measuredFor = 1_000;
 const warmUp = 500;
-/** How long the receiver may still say what it took off a connection that has ended, in ms: it does so ten times a second. */
+/**
+ * How long the receiver may still say what it took off a connection that has ended, in ms: it does so ten times a
+ * second.
+ */
 const takenWithin = 300;
 /** Where a connection that lived no longer than that was dialed again and died again, there is a pause; in ms. */
 const longLife = 5_000;
 
 /**
- * Holds conversations until one comes to its end: where a connection is lost, it meets the receiver again and goes on with what
+ * Holds conversations until one comes to its end: where a connection is lost, it meets the receiver again and goes on
+ * with what
  * is not settled. Rejects with why that was not possible, at once where nobody was met at all.
  */
 export async function sendUntilDone(options: SessionSenderOptions): Promise<void> {
@@ -71,7 +80,10 @@ interface Lost {
   readonly progress: boolean;
 }
 
-/** How long it is tried to meet a receiver again, in ms. One with too many others says so by `timeout`; one that hangs up at once may have. */
+/**
+ * How long it is tried to meet a receiver again, in ms. One with too many others says so by `timeout`; one that hangs
+ * up at once may have.
+ */
 function patienceWith({ reason, welcome }: Lost, options: SessionSenderOptions): number {
   const { retryFor } = options;
   if (nothingLeft(options)) return Math.min(retryFor, farewellWithin);
@@ -83,8 +95,14 @@ function nothingLeft({ outlet: { entries, needsDone } }: SessionSenderOptions): 
   return entries.over && !needsDone;
 }
 
-/** One conversation. Resolves with undefined when it came to its end, and with why it was lost otherwise; rejects where no other would do better. */
-async function converse(options: SessionSenderOptions, { link, roundTrip, welcome = Promise.resolve(roundTrip) }: Met): Promise<Lost | undefined> {
+/**
+ * One conversation. Resolves with undefined when it came to its end, and with why it was lost otherwise; rejects where
+ * no other would do better.
+ */
+async function converse(
+  options: SessionSenderOptions,
+  { link, roundTrip, welcome = Promise.resolve(roundTrip) }: Met,
+): Promise<Lost | undefined> {
   let welcomed = false;
   const letIn = welcome.then((measured) => {
     welcomed = true;
@@ -103,8 +121,16 @@ async function converse(options: SessionSenderOptions, { link, roundTrip, welcom
   }
 }
 
-/** Undefined where that was not possible in time; `firstPause` in ms, before the first attempt. Rejects with what time does not change. */
-async function meetAgain(meeting: Meeting, until: number, firstPause: number, signal: AbortSignal | undefined): Promise<Met | undefined> {
+/**
+ * Undefined where that was not possible in time; `firstPause` in ms, before the first attempt. Rejects with what time
+ * does not change.
+ */
+async function meetAgain(
+  meeting: Meeting,
+  until: number,
+  firstPause: number,
+  signal: AbortSignal | undefined,
+): Promise<Met | undefined> {
   for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
     const left = until - performance.now();
     if (left <= 0) return undefined;
@@ -233,7 +259,7 @@ class Conversation {
   /** One more connection, and another one instead whenever it dies, until it is not wanted any more. */
   private async open(): Promise<void> {
     const { meeting } = this.options;
-    for (let pause = 0; !this.over && this.carrying < this.wanted; ) {
+    for (let pause = 0; !this.over && this.carrying < this.wanted;) {
       const number = this.opened++;
       const began = performance.now();
       try {

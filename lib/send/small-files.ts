@@ -15,7 +15,8 @@ const mostReading = 4;
 const mostFiles = 512;
 
 /**
- * The small files that the receiver wants, read and sent many at a time, without a round trip for any of them. They are numbers here:
+ * The small files that the receiver wants, read and sent many at a time, without a round trip for any of them. They are
+ * numbers here:
  * what they are called, and what is in them, is known to the thread that reads them.
  */
 export class SmallFiles {
@@ -65,7 +66,8 @@ export class SmallFiles {
           this.wake();
         });
     }
-    if (failure !== undefined && !this.stopped) throw failure instanceof Error ? failure : new TransferError('unexpected', 'Reading failed.');
+    if (failure !== undefined && !this.stopped)
+      throw failure instanceof Error ? failure : new TransferError('unexpected', 'Reading failed.');
   }
 
   /** As many as fit, in their order, without those that were settled meanwhile. */
@@ -96,7 +98,8 @@ export class SmallFiles {
       batch?.read(file, digest, 0);
       await sink.kept(file, batch?.sizeOf(file) ?? 0, digest);
     }
-    for (const { file, failure } of bundle.failures) await sink.dropped(file, bundleError(entries.small(file)?.nameOf(file) ?? '', failure));
+    for (const { file, failure } of bundle.failures)
+      await sink.dropped(file, bundleError(entries.small(file)?.nameOf(file) ?? '', failure));
     if (bundle.files.length === 0) bundle.release();
     else await this.carry(bundle, held);
   }

@@ -29,7 +29,8 @@ function readContent(source: Located): Uint8Array | Exclude<SmallSource, object>
     let at = 0;
     for (let count = -1; at < size && count !== 0; at += count) count = readSync(fd, memory, at, size - at, at);
     const after = fstatSync(fd, { bigint: true });
-    const changed = at !== size || after.size !== before.size || after.mtimeNs !== before.mtimeNs || after.ctimeNs !== before.ctimeNs;
+    const changed =
+      at !== size || after.size !== before.size || after.mtimeNs !== before.mtimeNs || after.ctimeNs !== before.ctimeNs;
     return changed ? 'changed' : memory.slice(0, size);
   } finally {
     closeSync(fd);

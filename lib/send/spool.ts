@@ -10,11 +10,17 @@ import type { EntryName } from '../name';
 import { OpenSource } from './open-source';
 
 /**
- * Writes a stream of unknown length to a temporary file, since the plain wire wants its size and md5 before its first byte.
- * The file has lost its name before the first byte is in it, so nothing is left of it however this process ends. `stop` ends
+ * Writes a stream of unknown length to a temporary file, since the plain wire wants its size and md5 before its first
+ * byte.
+ * The file has lost its name before the first byte is in it, so nothing is left of it however this process ends. `stop`
+ * ends
  * the input. Rejects with `source-unreadable` or `interrupted`.
  */
-export async function spool(input: Readable, name: EntryName, stop: AbortSignal): Promise<{ source: OpenSource; md5: string }> {
+export async function spool(
+  input: Readable,
+  name: EntryName,
+  stop: AbortSignal,
+): Promise<{ source: OpenSource; md5: string }> {
   const place = path.join(tmpdir(), `sendall-${randomBytes(8).toString('hex')}`);
   const { O_CREAT, O_EXCL, O_RDWR } = constants;
   const handle = await open(place, O_CREAT | O_EXCL | O_RDWR, 0o600);
@@ -28,18 +34,22 @@ export async function spool(input: Readable, name: EntryName, stop: AbortSignal)
     for await (const piece of input as AsyncIterable<Uint8Array | string>) {
       const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece;
       digest.update(bytes);
-      for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at)).bytesWritten;
+      for (let at = 0; at < bytes.length;) at += (await handle.write(bytes, at)).bytesWritten;
     }
     return { source: await OpenSource.of(handle, name), md5: digest.digest() };
   } catch (cause) {
     await handle.close();
     if (stop.aborted) throw new TransferError('interrupted', 'Interrupted.', { cause });
     const full = errnoOf(cause) === 'ENOSPC';
-    throw new TransferError('source-unreadable', `The input could not be kept in ${tmpdir()}: ${full ? 'the disk is full' : cause instanceof Error ? cause.message : String(cause)}.`, {
-      cause,
-      fileName: name,
-      hint: full ? 'Set TMPDIR to a directory with more room.' : '',
-    });
+    throw new TransferError(
+      'source-unreadable',
+      `The input could not be kept in ${tmpdir()}: ${full ? 'the disk is full' : cause instanceof Error ? cause.message : String(cause)}.`,
+      {
+        cause,
+        fileName: name,
+        hint: full ? 'Set TMPDIR to a directory with more room.' : '',
+      },
+    );
   } finally {
     stop.removeEventListener('abort', interrupt);
   }

@@ -67,7 +67,13 @@ export class SessionTransfer implements Sender {
     const { on = () => undefined, digest = 'blake3' } = options;
     this.on = on;
     this.bundles = new BundleReader(digest);
-    this.entries = new Entries(this.found(), (error) => this.failed(error), contents.missing, contents.snapshot, this.bundles);
+    this.entries = new Entries(
+      this.found(),
+      (error) => this.failed(error),
+      contents.missing,
+      contents.snapshot,
+      this.bundles,
+    );
     // It may break before anyone reads from it; who does then is told.
     if (options.paths.includes('-')) (options.input ?? process.stdin).once('error', () => undefined);
   }
@@ -102,7 +108,8 @@ export class SessionTransfer implements Sender {
             on({ event: 'connection', state: 'lost', message, retry_for: Math.round(retryFor / 1000) }),
           connectionBack: () => on({ event: 'connection', state: 'back' }),
           receiverWaited: (waited) => this.receiverWaited(waited),
-          alarmed: ({ name }, message) => this.failed(new TransferError('mismatch', message, { fileName: name, hint: sourceRotHint })),
+          alarmed: ({ name }, message) =>
+            this.failed(new TransferError('mismatch', message, { fileName: name, hint: sourceRotHint })),
           snapshot: (done) => {
             this.snapshot = done;
           },
@@ -128,7 +135,9 @@ export class SessionTransfer implements Sender {
   private async *found(): AsyncGenerator<FoundTogether> {
     const { paths, input = process.stdin, name, text } = this.options;
     if (text !== undefined) yield { single: { type: 'text', text } };
-    const inputName = paths.includes('-') ? parseEntryName(name ?? usualInputName, { allowHidden: true, names: 'any' }) : undefined;
+    const inputName = paths.includes('-')
+      ? parseEntryName(name ?? usualInputName, { allowHidden: true, names: 'any' })
+      : undefined;
     if (inputName !== undefined) {
       this.offered++;
       yield { single: { type: 'stream', name: inputName, input } };
@@ -146,12 +155,17 @@ export class SessionTransfer implements Sender {
     const { exclude, signal, name } = this.options;
     const shown = path.basename(path.resolve(paths[0] ?? ''));
     let last = performance.now();
-    for await (const { found, offer, told, bytes } of scanOffers({ paths, name, exclude, taken, signal }, this.entries.numbered, this.contents.snapshot ?? false)) {
+    for await (const { found, offer, told, bytes } of scanOffers(
+      { paths, name, exclude, taken, signal },
+      this.entries.numbered,
+      this.contents.snapshot ?? false,
+    )) {
       if (performance.now() - last >= tellScanEvery) {
         last = performance.now();
         this.on({ event: 'progress', file_name: shown, phase: 'scan', done: bytes, total: bytes });
       }
-      for (const each of told) if (!(each instanceof TransferError)) this.on({ event: 'skipped', file_name: each.name, reason: each.reason });
+      for (const each of told)
+        if (!(each instanceof TransferError)) this.on({ event: 'skipped', file_name: each.name, reason: each.reason });
       this.warm(found);
       yield { entries: found, offer, failures: told.filter((each) => each instanceof TransferError) };
     }
@@ -170,7 +184,10 @@ export class SessionTransfer implements Sender {
     if (large) this.segments.warm();
   }
 
-  private stored({ type, name, size, began, bytesOnWire, text }: SentEntry, { digests = {}, verified, path: stored, repaired }: SessionReceipt): void {
+  private stored(
+    { type, name, size, began, bytesOnWire, text }: SentEntry,
+    { digests = {}, verified, path: stored, repaired }: SessionReceipt,
+  ): void {
     if (text !== undefined) this.on({ event: 'text', text });
     if (type !== 'file' && type !== 'stream') return;
     const done: FileDone = {

@@ -1,5 +1,6 @@
 /**
- * From so many ms of round trip on, one connection cannot fill a fast link: its window is smaller than what is underway. Less than
+ * From so many ms of round trip on, one connection cannot fill a fast link: its window is smaller than what is
+ * underway. Less than
  * that is also measured on the same machine, while threads are started.
  */
 const longRoundTrip = 15;
@@ -9,7 +10,8 @@ const mostConnections = 16;
 const worthwhile = 1.1;
 
 /**
- * Finds how many connections a transfer needs: begins with one, or with eight where the round trip is long, and doubles them as
+ * Finds how many connections a transfer needs: begins with one, or with eight where the round trip is long, and doubles
+ * them as
  * long as that brings a tenth more. Pure: told what was measured, it says how many there should be.
  */
 export class ConnectionCount {

@@ -14,15 +14,20 @@ export interface LinkDeadlines {
 
 export const usualLinkDeadlines: LinkDeadlines = { heartbeat: 5_000, silence: 30_000 };
 
-/** So often within the time of a heartbeat it is looked whether something was sent, so that one is late by no more than a share of it. */
+/**
+ * So often within the time of a heartbeat it is looked whether something was sent, so that one is late by no more than
+ * a share of it.
+ */
 const looks = 5;
 
 /** A message in which there is nothing but the sign of life. */
 const heartbeat = encodeFrame({ type: 'heartbeat' });
 
 /**
- * One connection of a session: messages with their lists, and heartbeats in both directions. "A peer from which nothing came
- * for 30 seconds, while something was awaited, is gone": time in which we do not read, because our disk is slow, does not count.
+ * One connection of a session: messages with their lists, and heartbeats in both directions. "A peer from which nothing
+ * came
+ * for 30 seconds, while something was awaited, is gone": time in which we do not read, because our disk is slow, does
+ * not count.
  */
 export class Link {
   private readonly timer: NodeJS.Timeout;
@@ -47,7 +52,10 @@ export class Link {
     this.hasGreeted = true;
   }
 
-  /** The next message's header that is more than a heartbeat; undefined when the peer has finished. Rejects like `Connection.readHeader`. */
+  /**
+   * The next message's header that is more than a heartbeat; undefined when the peer has finished. Rejects like
+   * `Connection.readHeader`.
+   */
   async receive(): Promise<JsonObject | undefined> {
     const { silence } = this.deadlines;
     for (;;) {
@@ -70,7 +78,10 @@ export class Link {
     return frame.length;
   }
 
-  /** Sends a list as the payload of one message, or of several where it is too long for one; resolves with the bytes that took. */
+  /**
+   * Sends a list as the payload of one message, or of several where it is too long for one; resolves with the bytes
+   * that took.
+   */
   async sendList(header: object, list: readonly unknown[]): Promise<number> {
     const encoded = encodeList(list);
     if (encoded.length > longestList && list.length > 1) {

@@ -8,23 +8,34 @@ import { type Hello, parseHello, type Role, sessionVersion } from '../wire/hello
 
 /** How long who dialed us may take for its hello, in ms. */
 const helloWithin = 10_000;
-/** How long the answer to ours may take: an earlier conversation of the same session is ended first, and what it received made durable. */
+/**
+ * How long the answer to ours may take: an earlier conversation of the same session is ended first, and what it
+ * received made durable.
+ */
 const answerWithin = 60_000;
 
 /** What one side says of itself. */
-export type Introduction = Pick<Hello, 'role' | 'session' | 'connection' | 'digest' | 'backup' | 'repair' | 'checksum' | 'ask' | 'sealed'>;
+export type Introduction = Pick<
+  Hello,
+  'role' | 'session' | 'connection' | 'digest' | 'backup' | 'repair' | 'checksum' | 'ask' | 'sealed'
+>;
 
 export function newSession(): string {
   return randomBytes(16).toString('hex');
 }
 
-/** The first message of the side that dialed, and the answer to it. Rejects with the refusal that came instead, or with `bad-header`. */
+/**
+ * The first message of the side that dialed, and the answer to it. Rejects with the refusal that came instead, or with
+ * `bad-header`.
+ */
 export async function introduce(connection: Connection, introduction: Introduction): Promise<Hello> {
   await sayHello(connection, introduction);
   return awaitAnswer(connection, introduction);
 }
 
-/** The first message of the side that dialed; the answer is to be awaited before anything else that the other side says. */
+/**
+ * The first message of the side that dialed; the answer is to be awaited before anything else that the other side says.
+ */
 export function sayHello(connection: Connection, introduction: Introduction): Promise<void> {
   return connection.send({ type: 'hello', version: sessionVersion, ...introduction });
 }
@@ -32,22 +43,33 @@ export function sayHello(connection: Connection, introduction: Introduction): Pr
 /** The answer to `sayHello`. Rejects like `introduce`. */
 export async function awaitAnswer(connection: Connection, introduction: Introduction): Promise<Hello> {
   const hello = await readHello(connection, answerWithin);
-  if (hello.session !== introduction.session || hello.connection !== introduction.connection) throw new TransferError('bad-header', 'The other side answers for another session.');
+  if (hello.session !== introduction.session || hello.connection !== introduction.connection)
+    throw new TransferError('bad-header', 'The other side answers for another session.');
   return checkRoles(hello, introduction.role);
 }
 
-/** The first message of whoever dialed us as `ours`; `answer` it once it is clear that it is welcome. One that asks for something may be either. */
+/**
+ * The first message of whoever dialed us as `ours`; `answer` it once it is clear that it is welcome. One that asks for
+ * something may be either.
+ */
 export async function awaitIntroduction(connection: Connection, ours: Role): Promise<Hello> {
   const hello = await readHello(connection, helloWithin);
   return hello.ask === undefined ? checkRoles(hello, ours) : hello;
 }
 
-export function answerIntroduction(connection: Connection, { session, connection: number }: Hello, introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair' | 'sealed'>): Promise<void> {
+export function answerIntroduction(
+  connection: Connection,
+  { session, connection: number }: Hello,
+  introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair' | 'sealed'>,
+): Promise<void> {
   return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
 }
 
 /** What a `hello` on connection 0 says of sealed connections; an answer says it only to who did. */
-export function sealedOffer(connection: number, asked: { readonly sealed?: Hello['sealed'] } = { sealed: [] }): Pick<Hello, 'sealed'> {
+export function sealedOffer(
+  connection: number,
+  asked: { readonly sealed?: Hello['sealed'] } = { sealed: [] },
+): Pick<Hello, 'sealed'> {
   const sealed = sealedSuites();
   return connection === 0 && asked.sealed !== undefined && sealed.length > 0 ? { sealed } : {};
 }
@@ -58,16 +80,22 @@ async function readHello(connection: Connection, within: number): Promise<Hello>
   if (ownValue(header, 'type') === 'refusal') throw refused(parseRefusal(header));
   const hello = parseHello(header);
   if (hello.version !== sessionVersion) {
-    throw new TransferError('bad-header', `The other side speaks version ${String(hello.version)} of the session, and this is version ${String(sessionVersion)}.`, {
-      hint: 'Install the same version on both sides.',
-    });
+    throw new TransferError(
+      'bad-header',
+      `The other side speaks version ${String(hello.version)} of the session, and this is version ${String(sessionVersion)}.`,
+      {
+        hint: 'Install the same version on both sides.',
+      },
+    );
   }
   return hello;
 }
 
 function checkRoles(hello: Hello, ours: Role): Hello {
   if (hello.role !== ours) return hello;
-  throw new TransferError('usage', `Both sides are ${ours}s.`, { hint: 'One side runs sendall send, the other one sendall receive.' });
+  throw new TransferError('usage', `Both sides are ${ours}s.`, {
+    hint: 'One side runs sendall send, the other one sendall receive.',
+  });
 }
 
 /** What is said to a connection of a session that nobody knows here, or that is another peer's. */
@@ -79,12 +107,7 @@ export function unknownSession(): TransferError {
  * A refusal of the other side as the failure that it is here. Its `interrupted` is our `stopped`: nobody interrupted
  * this side.
  */
-export function refused({
-  code,
-  message,
-  hint,
-  file_name: fileName,
-}: ReturnType<typeof parseRefusal>): TransferError {
+export function refused({ code, message, hint, file_name: fileName }: ReturnType<typeof parseRefusal>): TransferError {
   const about = fileName === undefined ? {} : { fileName };
   if (code === 'interrupted' || code === 'stopped') return new TransferError('stopped', message, about);
   return new TransferError(code, message, { hint: hint ?? '', ...about });

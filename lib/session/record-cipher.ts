@@ -1,6 +1,8 @@
 /**
- * Seals and opens records where they lie, a piece of a file at a time, without memory of its own: by OpenSSL's functions, which
- * Node's binary exports, through the foreign function interface. Where those are not to be had, by node:crypto, which copies.
+ * Seals and opens records where they lie, a piece of a file at a time, without memory of its own: by OpenSSL's
+ * functions, which
+ * Node's binary exports, through the foreign function interface. Where those are not to be had, by node:crypto, which
+ * copies.
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { type ForeignFunctions, foreignFunctions } from '../threads/system-calls';
@@ -8,10 +10,14 @@ import { keyLength, RecordCount, recordPrefix, sealRecord, type Suite, tagLength
 
 /** One direction of a connection, in a thread of its own. */
 export interface RecordCipher {
-  /** Seals the next record: `prefix` is its length, `pieces` are sealed in place, one after another, and `tag` is written. */
+  /**
+   * Seals the next record: `prefix` is its length, `pieces` are sealed in place, one after another, and `tag` is
+   * written.
+   */
   seal(prefix: Uint8Array, pieces: readonly Uint8Array[], tag: Uint8Array): void;
   /**
-   * Opens the next record into `pieces`, which together are as long as `sealed`; the first may depend on what `opened` says of the
+   * Opens the next record into `pieces`, which together are as long as `sealed`; the first may depend on what `opened`
+   * says of the
    * bytes before it. False where it does not open: then nothing in `pieces` means anything.
    */
   open(prefix: Uint8Array, sealed: Uint8Array, tag: Uint8Array, pieces: PieceOf): boolean;
@@ -19,7 +25,10 @@ export interface RecordCipher {
   close(): void;
 }
 
-/** Where the bytes of a record from `offset` on go, all that were opened before being known; undefined once there are no more. */
+/**
+ * Where the bytes of a record from `offset` on go, all that were opened before being known; undefined once there are no
+ * more.
+ */
 export type PieceOf = (offset: number) => Uint8Array | undefined;
 
 /** What continues a direction in another thread. */

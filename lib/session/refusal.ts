@@ -11,17 +11,17 @@ export interface Told {
 const absolutePath = /(?<![\w.\-"/])\/[^\s'"/]+(?:\/[^\s'"]*)*/g;
 
 /**
- * What a failure of ours may tell another machine: its code and its sentences without what our directories are called. Whoever runs this
+ * What a failure of ours may tell another machine: its code and its sentences without what our directories are called.
+ * Whoever runs this
  * side learns all of it from the event.
  */
 export function forPeer(error: TransferError): Told {
-  const { code, message, hint } = error.code === 'directory' ? new TransferError('disk', "The receiver's directory cannot be used.") : error;
+  const { code, message, hint } =
+    error.code === 'directory' ? new TransferError('disk', "The receiver's directory cannot be used.") : error;
   return { code, message: withoutPaths(message), ...(hint === undefined ? {} : { hint: withoutPaths(hint) }) };
 }
 
 /** `ENOENT: no such file or directory, open '/srv/in/x'` becomes `ENOENT: no such file or directory, open`. */
 export function withoutPaths(sentence: string): string {
-  return sentence
-    .replace(/ '\/[^']*'(?: -> '\/[^']*')?/g, '')
-    .replace(absolutePath, '…');
+  return sentence.replace(/ '\/[^']*'(?: -> '\/[^']*')?/g, '').replace(absolutePath, '…');
 }

@@ -21,7 +21,10 @@ export type Arrived =
 const mostPieces = 24;
 let pieces: SharedPieces | undefined;
 
-/** The receiver's end of a sealed connection: a thread receives and opens its records, as fast as what came is taken off and released here. */
+/**
+ * The receiver's end of a sealed connection: a thread receives and opens its records, as fast as what came is taken off
+ * and released here.
+ */
 export class SealedArrivals {
   private readonly arrived: Arrived[] = [];
   private readonly worker: Worker;

@@ -15,7 +15,10 @@ export interface ArrivalsSetup extends SealedSetup {
   readonly stopped: SharedArrayBuffer;
 }
 
-/** What the thread says: each frame of segments or files, and at the end why it ended, if that was no FIN. `wire` is what it cost, in bytes. */
+/**
+ * What the thread says: each frame of segments or files, and at the end why it ended, if that was no FIN. `wire` is
+ * what it cost, in bytes.
+ */
 export type ArrivalsMessage =
   | { readonly kind: 'segment'; readonly segment: Segment; readonly piece: number | undefined; readonly wire: number }
   | { readonly kind: 'bundle'; readonly bundle: Bundle; readonly payload: Uint8Array; readonly wire: number }
@@ -40,7 +43,10 @@ function receiveAll(link: SealedLink): void {
     opening.open(record);
 }
 
-/** The opening of one record after another: its header goes into memory of this thread, its payload into a piece that others read. */
+/**
+ * The opening of one record after another: its header goes into memory of this thread, its payload into a piece that
+ * others read.
+ */
 class Opening {
   private readonly header = new Uint8Array(frameLength + maxHeaderLength);
   private piece: number | undefined;
@@ -62,7 +68,10 @@ class Opening {
     }
   }
 
-  /** Where the bytes of the record from `offset` on go: length of the header, header, payload. The length is only believed as far as there is room for it. */
+  /**
+   * Where the bytes of the record from `offset` on go: length of the header, header, payload. The length is only
+   * believed as far as there is room for it.
+   */
   private next(offset: number, sealed: number): Uint8Array | undefined {
     if (offset === 0) return sealed > frameLength ? this.header.subarray(0, frameLength) : undefined;
     if (offset === frameLength) {

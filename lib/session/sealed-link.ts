@@ -18,7 +18,8 @@ const longestCall = 1_000;
 const aliveMessage = { type: 'heartbeat' };
 
 /**
- * A sealed connection in a thread of its own, with calls that wait: records in both directions, heartbeats and deadlines. All
+ * A sealed connection in a thread of its own, with calls that wait: records in both directions, heartbeats and
+ * deadlines. All
  * methods throw `connection-lost` or `timeout`, and `bad-frame` for what is no record.
  */
 export class SealedLink {
@@ -45,7 +46,8 @@ export class SealedLink {
   }
 
   /**
-   * Receives the next record into `memory`, and waits for it: all of it with its tag, without its length; undefined where the other
+   * Receives the next record into `memory`, and waits for it: all of it with its tag, without its length; undefined
+   * where the other
    * side has finished. `open` comes next.
    */
   receive(memory: (length: number) => Uint8Array): Uint8Array | undefined {
@@ -55,13 +57,19 @@ export class SealedLink {
     return record;
   }
 
-  /** Opens what `receive` has received. Only then may what is in `pieces` be looked at, but for where the next one begins. */
+  /**
+   * Opens what `receive` has received. Only then may what is in `pieces` be looked at, but for where the next one
+   * begins.
+   */
   open(record: Uint8Array, pieces: PieceOf): void {
     const end = record.length - tagLength;
     if (!this.opener.open(this.prefix, record.subarray(0, end), record.subarray(end), pieces)) throw notSealedHere();
   }
 
-  /** Takes off heartbeats that are here, and waits for nothing. False once the other side has finished. Throws `timeout` where it has said nothing for too long. */
+  /**
+   * Takes off heartbeats that are here, and waits for nothing. False once the other side has finished. Throws `timeout`
+   * where it has said nothing for too long.
+   */
   hear(memory: Uint8Array): boolean {
     const { calls, setup } = this;
     for (;;) {

@@ -1,5 +1,6 @@
 /**
- * How a sealed connection begins (PROTOCOL.md, 24.4 to 24.7): a plain frame from each side, then a first record from each, which
+ * How a sealed connection begins (PROTOCOL.md, 24.4 to 24.7): a plain frame from each side, then a first record from
+ * each, which
  * proves that both have the secret of connection 0. Before that nothing is allocated for it, and no thread started.
  */
 import { createCipheriv, randomBytes } from 'node:crypto';
@@ -57,7 +58,10 @@ const sampleSize = 64 * 1024;
 
 let offered: readonly Suite[] | undefined;
 
-/** What this machine can seal with, the fastest first; none where it gives no calls that wait (see `socketCalls`). Tried once. */
+/**
+ * What this machine can seal with, the fastest first; none where it gives no calls that wait (see `socketCalls`). Tried
+ * once.
+ */
 export function sealedSuites(): readonly Suite[] {
   if (process.env[switchedOn] !== '1' || !socketCalls()) return [];
   offered ??= suites
@@ -73,7 +77,8 @@ export function commonSuite(theirs: readonly Suite[] | undefined): Suite | undef
 }
 
 /**
- * Dials one as connection `number` of a session. Rejects with `cannot-connect`, `connection-lost`, `timeout`, `interrupted`, and
+ * Dials one as connection `number` of a session. Rejects with `cannot-connect`, `connection-lost`, `timeout`,
+ * `interrupted`, and
  * with `bad-header` or `bad-frame` where the other side answers something else.
  */
 export async function dialSealed(

@@ -20,7 +20,8 @@ export class Tally {
 }
 
 /**
- * What held a transfer back: what the sender waited for most, `own`. Where that was the receiver, it knows what for, `theirs`; within one
+ * What held a transfer back: what the sender waited for most, `own`. Where that was the receiver, it knows what for,
+ * `theirs`; within one
  * process, `local`, that was never the network, whatever lies between the two. Null where nothing was waited for.
  */
 export function heldBackBy(own: Waits, theirs: Waits, local: boolean): Bottleneck | null {
@@ -49,7 +50,8 @@ export interface Sender {
 }
 
 /**
- * The one error that stands for all failures of a transfer: the only one, one that ended the transfer and so is about no single
+ * The one error that stands for all failures of a transfer: the only one, one that ended the transfer and so is about
+ * no single
  * file, or `some-failed` with all of them as its cause.
  */
 export function failureOf(succeeded: number, failures: readonly TransferError[]): TransferError | undefined {
@@ -60,10 +62,20 @@ export function failureOf(succeeded: number, failures: readonly TransferError[])
   if (interrupted) return interrupted;
   const final = failures.find(({ fileName }) => fileName === undefined);
   if (final) return final;
-  return new TransferError('some-failed', `${String(failures.length)} of ${String(succeeded + failures.length)} files failed.`, { cause: new AggregateError(failures) });
+  return new TransferError(
+    'some-failed',
+    `${String(failures.length)} of ${String(succeeded + failures.length)} files failed.`,
+    { cause: new AggregateError(failures) },
+  );
 }
 
 /** A failure as the event that tells of it. */
 export function failureEvent({ code, message, hint, fileName }: TransferError): TransferEvent {
-  return { event: 'failed', ...(fileName === undefined ? {} : { file_name: fileName }), code, message, ...(hint === undefined ? {} : { hint }) };
+  return {
+    event: 'failed',
+    ...(fileName === undefined ? {} : { file_name: fileName }),
+    code,
+    message,
+    ...(hint === undefined ? {} : { hint }),
+  };
 }

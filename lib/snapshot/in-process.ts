@@ -15,7 +15,10 @@ import type { SessionRules } from '../receive/rules';
 import { type SessionSource, SessionTransfer } from '../send/transfer';
 
 export interface WithinOptions {
-  /** What is sent: files and directories, named as `send` names them, or whatever this finds, a few hundred entries at a time. */
+  /**
+   * What is sent: files and directories, named as `send` names them, or whatever this finds, a few hundred entries at a
+   * time.
+   */
   readonly source: readonly string[] | SessionSource;
   readonly receiver: { readonly home: Home; readonly rules: SessionRules; readonly intake?: Intake };
   /** Default `blake3`. */
@@ -47,12 +50,23 @@ const never = 2 ** 31 - 1;
 const deadlines: LinkDeadlines = { heartbeat: never, silence: never };
 
 /**
- * A whole session between a sender and a receiver that live in this process: the same promises as over a network, the same
- * resumption, and no keys. Resolves when every entry was stored or is among `failures`; `home` stays open. Rejects with what
- * ended the session before that (`interrupted` after an abort, `directory` or `disk` of the store, …), when both sides have ended:
+ * A whole session between a sender and a receiver that live in this process: the same promises as over a network, the
+ * same
+ * resumption, and no keys. Resolves when every entry was stored or is among `failures`; `home` stays open. Rejects with
+ * what
+ * ended the session before that (`interrupted` after an abort, `directory` or `disk` of the store, …), when both sides
+ * have ended:
  * what is here and not finished is kept for the next session of the same `rules.peer`.
  */
-export async function sendWithin({ source, receiver, algorithm = 'blake3', exclude, limit, on, signal }: WithinOptions): Promise<SentWithin> {
+export async function sendWithin({
+  source,
+  receiver,
+  algorithm = 'blake3',
+  exclude,
+  limit,
+  on,
+  signal,
+}: WithinOptions): Promise<SentWithin> {
   const began = performance.now();
   const meeting = new InProcessMeeting(receiver, algorithm);
   const fromPaths = Symbol.asyncIterator in source ? undefined : source;
@@ -68,7 +82,11 @@ export async function sendWithin({ source, receiver, algorithm = 'blake3', exclu
       ...(signal ? { signal } : {}),
     },
     meeting,
-    { source: Symbol.asyncIterator in source ? source : undefined, snapshot: receiver.intake !== undefined, local: true },
+    {
+      source: Symbol.asyncIterator in source ? source : undefined,
+      snapshot: receiver.intake !== undefined,
+      local: true,
+    },
   );
   try {
     await transfer.run();
@@ -81,7 +99,13 @@ export async function sendWithin({ source, receiver, algorithm = 'blake3', exclu
   if (ended) throw ended;
   if (received === undefined) throw new TransferError('unexpected', 'The session did not begin.');
   if (received.lost) throw received.lost;
-  return { files, failures, snapshot: transfer.snapshot, summary: tally.summary((performance.now() - began) / 1000, bottleneck), received };
+  return {
+    files,
+    failures,
+    snapshot: transfer.snapshot,
+    summary: tally.summary((performance.now() - began) / 1000, bottleneck),
+    received,
+  };
 }
 
 /** Meets a receiver that begins when it is met, and once only. */
@@ -98,12 +122,25 @@ class InProcessMeeting implements Meeting {
   async first(signal: AbortSignal | undefined): Promise<Met> {
     if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
     const { home, rules, intake } = this.receiver;
-    const store = await home.store.session({ algorithm: this.algorithm, peer: rules.peer, ifExists: rules.ifExists }).catch((error: unknown) => {
-      throw asTransferError(error, 'directory', 'The receive directory cannot be used');
-    });
-    const [near, far] = memoryPair().map((stream) => new Link(new Connection(stream, 'this process', never), deadlines)) as [Link, Link];
-    const hello = { type: 'hello', role: 'sender', version: sessionVersion, session: newSession(), connection: 0, digest: this.algorithm } as const;
-    this.received = new Session(far, hello, { store: limitSession(store, home.allowance), rules, intake }).run().finally(() => far.close());
+    const store = await home.store
+      .session({ algorithm: this.algorithm, peer: rules.peer, ifExists: rules.ifExists })
+      .catch((error: unknown) => {
+        throw asTransferError(error, 'directory', 'The receive directory cannot be used');
+      });
+    const [near, far] = memoryPair().map(
+      (stream) => new Link(new Connection(stream, 'this process', never), deadlines),
+    ) as [Link, Link];
+    const hello = {
+      type: 'hello',
+      role: 'sender',
+      version: sessionVersion,
+      session: newSession(),
+      connection: 0,
+      digest: this.algorithm,
+    } as const;
+    this.received = new Session(far, hello, { store: limitSession(store, home.allowance), rules, intake })
+      .run()
+      .finally(() => far.close());
     return { link: near, roundTrip: 0 };
   }
 

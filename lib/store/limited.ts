@@ -66,16 +66,24 @@ class TakenShare implements Share {
   private check(size: number): void {
     const { name, taken } = this;
     const { maxSize = Infinity, quota = Infinity } = this.limits;
-    if (size > maxSize) throw new TransferError('size', `${printable(name)} has ${String(size)} bytes; this receiver takes ${String(maxSize)} at most.`);
+    if (size > maxSize)
+      throw new TransferError(
+        'size',
+        `${printable(name)} has ${String(size)} bytes; this receiver takes ${String(maxSize)} at most.`,
+      );
     const left = quota - this.usage.bytes;
     if (size - taken > left) {
-      throw new TransferError('quota', `${printable(name)} has ${String(size)} bytes, and ${String(Math.max(0, left + taken))} are left of this receiver's quota.`);
+      throw new TransferError(
+        'quota',
+        `${printable(name)} has ${String(size)} bytes, and ${String(Math.max(0, left + taken))} are left of this receiver's quota.`,
+      );
     }
   }
 }
 
 /**
- * A store that takes no more than `allowance` has: rejects with `size` or `quota` before anything is staged. What is staged
+ * A store that takes no more than `allowance` has: rejects with `size` or `quota` before anything is staged. What is
+ * staged
  * counts as used until it is discarded, so that files received at the same time cannot exceed the quota together.
  */
 export function limitStore(store: Store, allowance: Allowance): Store {
@@ -111,7 +119,8 @@ export function limitStore(store: Store, allowance: Allowance): Store {
 }
 
 /**
- * A session's store whose files take no more than `allowance` has. What is admitted counts as used until its room is settled, so that
+ * A session's store whose files take no more than `allowance` has. What is admitted counts as used until its room is
+ * settled, so that
  * files that arrive at the same time cannot exceed the quota together.
  */
 export function limitSession(store: SessionStore, allowance: Allowance): SessionStore {

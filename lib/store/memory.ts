@@ -6,7 +6,8 @@ import { algorithmsOf, type Committed, firstDifference, type NewFile, type Stage
 const pieceSize = 64 * 1024;
 
 /**
- * The contract in its simplest form: the reference that the conformance suite holds the local store against, and a store for
+ * The contract in its simplest form: the reference that the conformance suite holds the local store against, and a
+ * store for
  * tests. What it reads back is memory, so it says `cache`.
  */
 export class MemoryStore implements Store {
@@ -24,7 +25,9 @@ export class MemoryStore implements Store {
     const used = [...this.files.values()].reduce((sum, bytes) => sum + bytes.length, 0);
     const promised = [...this.staged].reduce((sum, other) => sum + other.file.size, 0);
     if (used + promised + file.size > this.capacity) {
-      return Promise.reject(new TransferError('space', `${printable(file.name)} needs ${String(file.size)} bytes, and fewer are free.`));
+      return Promise.reject(
+        new TransferError('space', `${printable(file.name)} needs ${String(file.size)} bytes, and fewer are free.`),
+      );
     }
     const staged = new MemoryFile(file, this, () => this.staged.delete(staged));
     this.staged.add(staged);
@@ -38,8 +41,13 @@ export class MemoryStore implements Store {
   /** Throws when `name` cannot stand beside what is there: below a file, or folded onto another name. */
   admit(name: EntryName): void {
     for (const other of this.files.keys()) {
-      if (name.startsWith(`${other}/`)) throw new TransferError('exists', `${printable(name)} cannot be stored: ${printable(other)} is not a directory.`);
-      if (this.foldsNames && foldsOnto(name, other)) throw new TransferError('name', `${printable(name)} collides with ${printable(other)}.`);
+      if (name.startsWith(`${other}/`))
+        throw new TransferError(
+          'exists',
+          `${printable(name)} cannot be stored: ${printable(other)} is not a directory.`,
+        );
+      if (this.foldsNames && foldsOnto(name, other))
+        throw new TransferError('name', `${printable(name)} collides with ${printable(other)}.`);
     }
   }
 
@@ -81,7 +89,8 @@ class MemoryFile implements StagedFile {
   async verify(onProgress?: (done: number) => void): Promise<void> {
     const { name, size, digests } = this.file;
     if (this.discarded) throw discardedError();
-    if (this.received !== size) throw new TransferError('unexpected', `Bytes of ${printable(name)} were never written.`);
+    if (this.received !== size)
+      throw new TransferError('unexpected', `Bytes of ${printable(name)} were never written.`);
     const hashing = await createDigests(algorithmsOf(digests));
     hashing.update(this.bytes);
     const actual = hashing.digests();
@@ -89,7 +98,10 @@ class MemoryFile implements StagedFile {
     const different = firstDifference(digests, actual);
     if (different !== undefined) {
       await this.discard();
-      throw new TransferError('mismatch', `${printable(name)} does not match: its ${different} should be ${digests[different] ?? ''}, and is ${actual[different] ?? ''}.`);
+      throw new TransferError(
+        'mismatch',
+        `${printable(name)} does not match: its ${different} should be ${digests[different] ?? ''}, and is ${actual[different] ?? ''}.`,
+      );
     }
     this.verifiedOnce = true;
   }
@@ -103,7 +115,8 @@ class MemoryFile implements StagedFile {
     if (!this.store.has(name)) return this.put(name, 'stored');
     const standing = this.store.files.get(name);
     if (standing && ifExists === 'replace') return this.put(name, 'replaced');
-    if (standing && Buffer.compare(standing, this.bytes) === 0) return { path: name, verified: 'cache', outcome: 'identical' };
+    if (standing && Buffer.compare(standing, this.bytes) === 0)
+      return { path: name, verified: 'cache', outcome: 'identical' };
     if (ifExists === 'rename') return this.put(this.freeName(), 'renamed');
     throw new TransferError('exists', `${printable(name)} already exists with other content.`);
   }

@@ -34,11 +34,17 @@ export interface Existing {
   readonly kind: 'file' | 'directory' | 'symlink' | 'other';
   /** In bytes. */
   readonly size: number;
-  /** The digests of a receipt that still holds for the offered entry: neither this file nor its source was touched since. */
+  /**
+   * The digests of a receipt that still holds for the offered entry: neither this file nor its source was touched
+   * since.
+   */
   readonly known: Digests | undefined;
 }
 
-/** What a file at a name reads as. Goes back into a batch as it is, so that the store can tell whether the file was touched since. */
+/**
+ * What a file at a name reads as. Goes back into a batch as it is, so that the store can tell whether the file was
+ * touched since.
+ */
 export interface ExistingContent {
   /** In bytes. */
   readonly size: number;
@@ -54,7 +60,10 @@ export interface OfferedFile {
   readonly size: number | undefined;
   /** Permission bits, 0 to 0o777; absent: those that any new file gets here. */
   readonly mode?: number | undefined;
-  /** When the source was modified, and changed in any way, in ns since 1970; absent: the file gets the time of its arrival, and is never `known`. */
+  /**
+   * When the source was modified, and changed in any way, in ns since 1970; absent: the file gets the time of its
+   * arrival, and is never `known`.
+   */
   readonly mtime?: bigint | undefined;
   readonly ctime?: bigint | undefined;
 }
@@ -66,12 +75,14 @@ export interface SmallFile {
 }
 
 /**
- * A store as one session uses it: large files as partial files, everything else in batches. Every store keeps these promises, and
+ * A store as one session uses it: large files as partial files, everything else in batches. Every store keeps these
+ * promises, and
  * one conformance suite runs them on each:
  *
  * 1. Under a final name there is a whole, verified file or nothing new, at any instant.
  * 2. What was not committed leaves nothing behind, not even a directory; but a partial file that was suspended.
- * 3. What is at a name already is never replaced, unless `ifExists` says so. The same content is success under every rule.
+ * 3. What is at a name already is never replaced, unless `ifExists` says so. The same content is success under every
+ *    rule.
  * 4. Nothing is written outside the store, whatever is in the way of a name.
  * 5. A failure while writing, flushing or reading back is final for that file, and for all of its batch.
  */
@@ -79,21 +90,30 @@ export interface SessionStore {
   readonly algorithm: DigestAlgorithm;
   /** How far reading back goes in this store. */
   readonly verified: Verified;
-  /** Looks up a whole offer at once: what is at the names of these files, in their order; undefined where nothing is. Rejects with `disk`. */
+  /**
+   * Looks up a whole offer at once: what is at the names of these files, in their order; undefined where nothing is.
+   * Rejects with `disk`.
+   */
   lookup(files: readonly OfferedFile[]): Promise<(Existing | undefined)[]>;
-  /** Reads the regular files at the names of these, in their order; undefined for anything else, and for what cannot be read. */
+  /**
+   * Reads the regular files at the names of these, in their order; undefined for anything else, and for what cannot be
+   * read.
+   */
   read(files: readonly OfferedFile[]): Promise<(ExistingContent | undefined)[]>;
   /** Whether this store gave a receipt for the regular files at these names, and nobody has touched them since. */
   owns(names: readonly EntryName[]): Promise<boolean[]>;
   /** Promises room to files, in their order. Those that get none have a failure with `size`, `quota` or `space`. */
   admit(files: readonly OfferedFile[]): Promise<(Room | TransferError)[]>;
   /**
-   * The unfinished file of this entry and peer, or a new one. One that is in use by an earlier session of the same peer is suspended
+   * The unfinished file of this entry and peer, or a new one. One that is in use by an earlier session of the same peer
+   * is suspended
    * first. `basis` may be alike in part: what is at its name, or an earlier file. Rejects with `disk` or `space`.
    */
   partial(entry: OfferedFile, basis: 'existing' | EarlierFile | undefined): Promise<PartialFile>;
   readonly batch: Batch;
-  /** Ends this use of the store. What is in the batch and not committed is thrown away; partial files are ended before. */
+  /**
+   * Ends this use of the store. What is in the batch and not committed is thrown away; partial files are ended before.
+   */
   release(): Promise<void>;
 }
 
@@ -104,19 +124,26 @@ export interface SegmentDigest {
 }
 
 /**
- * A file on its way into a store, piece by piece, in any order. One of `commit`, `discard` and `suspend` ends it. What is written
+ * A file on its way into a store, piece by piece, in any order. One of `commit`, `discard` and `suspend` ends it. What
+ * is written
  * survives `suspend` and the end of the process.
  */
 export interface PartialFile {
   /** Memory for pieces: page-aligned, and so many at once for all files of the store. */
   readonly memory: AlignedMemory;
-  /** The segments that are here, read back; from now on nothing counts as here until it is kept or put again. Rejects with `disk`. */
+  /**
+   * The segments that are here, read back; from now on nothing counts as here until it is kept or put again. Rejects
+   * with `disk`.
+   */
   held(): Promise<readonly SegmentDigest[]>;
   /** What the basis reads as; until `held` is asked again, it can be copied. Empty where there is none. */
   basis(): Promise<readonly StandingSegment[]>;
   /** Waits until the disk can take a piece. Rejects with `disk`, `space`, or because it has ended. */
   room(): Promise<void>;
-  /** Takes a piece; gives the memory back when it is written. False if it was not needed: it is here, or the file is being read back. */
+  /**
+   * Takes a piece; gives the memory back when it is written. False if it was not needed: it is here, or the file is
+   * being read back.
+   */
   put(lease: Lease, offset: number, length: number): boolean;
   /** As `put`, for a run of zeros of whole pieces. */
   zero(offset: number, length: number): boolean;
@@ -124,10 +151,14 @@ export interface PartialFile {
   copy(offset: number, length: number, from: number): boolean;
   /** These segments are as they should be. Throws `bad-header` for those that `held` did not tell of. */
   keep(first: number, count: number): void;
-  /** When the sender has sent everything: resolves once all `size` bytes are here and written. Rejects with what is final for this file. */
+  /**
+   * When the sender has sent everything: resolves once all `size` bytes are here and written. Rejects with what is
+   * final for this file.
+   */
   whole(size: number): Promise<void>;
   /**
-   * Makes it durable, reads all of it back and compares. Rejects with `mismatch`, after which `held` tells what is here, and with
+   * Makes it durable, reads all of it back and compares. Rejects with `mismatch`, after which `held` tells what is
+   * here, and with
    * what is final for this file. `onProgress` gets the bytes read back so far.
    */
   verify(size: number, digests: Digests, onProgress?: (done: number) => void): Promise<void>;
@@ -148,7 +179,8 @@ export type BatchOutcome =
   | TransferError;
 
 /**
- * Entries that become durable together. One is open at any time; `commit` closes it, and the next one is open at once. Where a write
+ * Entries that become durable together. One is open at any time; `commit` closes it, and the next one is open at once.
+ * Where a write
  * or a sync fails, nothing of the batch is believed.
  */
 export interface Batch {
@@ -159,7 +191,8 @@ export interface Batch {
   /** Starts what will be needed: small files are coming. */
   warm(): void;
   /**
-   * Takes files whose contents follow one another from `lease.bytes[0]` on. Resolves, and has given the memory back, once they are
+   * Takes files whose contents follow one another from `lease.bytes[0]` on. Resolves, and has given the memory back,
+   * once they are
    * written. Those that cannot be written come out of `commit` as failures.
    */
   write(lease: Lease, files: readonly SmallFile[]): Promise<void>;
@@ -169,12 +202,22 @@ export interface Batch {
   symlink(entry: SymlinkEntry): void;
   /** Takes a directory. One that exists is as good; `finishDirectories` sets mode and mtime. */
   directory(entry: DirectoryEntry): void;
-  /** Commits the open batch; what became of its entries, by their number, in the order in which they came. One commit at a time. */
+  /**
+   * Commits the open batch; what became of its entries, by their number, in the order in which they came. One commit at
+   * a time.
+   */
   commit(): Promise<ReadonlyMap<number, BatchOutcome>>;
   /** Makes hard links to what this store holds at `target`, once that is committed. */
-  link(entries: readonly { readonly file: number; readonly name: EntryName; readonly target: EntryName }[]): Promise<ReadonlyMap<number, BatchOutcome>>;
-  /** Makes files one more name of an earlier one, whose content, mode and mtime they share, in place of whatever is there. */
-  linkEarlier(files: readonly (SmallFile & { readonly earlier: EarlierFile })[]): Promise<ReadonlyMap<number, BatchOutcome>>;
+  link(
+    entries: readonly { readonly file: number; readonly name: EntryName; readonly target: EntryName }[],
+  ): Promise<ReadonlyMap<number, BatchOutcome>>;
+  /**
+   * Makes files one more name of an earlier one, whose content, mode and mtime they share, in place of whatever is
+   * there.
+   */
+  linkEarlier(
+    files: readonly (SmallFile & { readonly earlier: EarlierFile })[],
+  ): Promise<ReadonlyMap<number, BatchOutcome>>;
   /** Sets mode and mtime of directories, when nothing will be stored in them any more. */
   finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>>;
 }

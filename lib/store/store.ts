@@ -23,7 +23,8 @@ export interface Committed {
 }
 
 /**
- * A place that keeps whole, verified files. Every store keeps these promises, and the conformance suite runs them on each:
+ * A place that keeps whole, verified files. Every store keeps these promises, and the conformance suite runs them on
+ * each:
  *
  * 1. Under a final name there is a whole, verified file or nothing new, at any instant.
  * 2. What was staged and not committed leaves nothing behind, not even a directory.
@@ -35,23 +36,30 @@ export interface Store {
   /** How far reading back goes in this store. */
   readonly verified: Verified;
   /**
-   * Promises room for a file and stages it. Rejects with `space`, `exists` (where that is known this early), `name` or `disk`.
+   * Promises room for a file and stages it. Rejects with `space`, `exists` (where that is known this early), `name` or
+   * `disk`.
    */
   stage(file: NewFile): Promise<StagedFile>;
   /** Throws away what is still staged and releases the store. */
   close(): Promise<void>;
 }
 
-/** A file on its way into a store. Either `commit` or `discard` ends it; `discard` may be called at any time, any number of times. */
+/**
+ * A file on its way into a store. Either `commit` or `discard` ends it; `discard` may be called at any time, any number
+ * of times.
+ */
 export interface StagedFile {
   /**
-   * Takes the next bytes: `fill` gets memory to put them in (never more than the file still lacks) and returns how many it
-   * put there; 0 is allowed. `hurry` tells that others wait for this memory. Waits while the disk is behind. Rejects with
+   * Takes the next bytes: `fill` gets memory to put them in (never more than the file still lacks) and returns how many
+   * it
+   * put there; 0 is allowed. `hurry` tells that others wait for this memory. Waits while the disk is behind. Rejects
+   * with
    * `space` or `disk`, with what `fill` rejects with, or because it was discarded.
    */
   write(fill: (memory: Uint8Array, hurry: () => boolean) => Promise<number>): Promise<number>;
   /**
-   * When every byte is written: makes them durable, reads all of them back, and compares. Rejects with `mismatch`, or with
+   * When every byte is written: makes them durable, reads all of them back, and compares. Rejects with `mismatch`, or
+   * with
    * `space` or `disk` if the bytes could not be made durable. `onProgress` gets the bytes read back so far.
    */
   verify(onProgress?: (done: number) => void): Promise<void>;

@@ -1,8 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { getEnvironmentData, isMainThread, setEnvironmentData, type Worker } from 'node:worker_threads';
 
-// A thread that is ended while an addon is being loaded in it takes the whole process with it: what the addon throws then cannot be
-// thrown any more, which Node takes for fatal. So a gate stands between the two: whoever comes first keeps the other waiting.
+// A thread that is ended while an addon is being loaded in it takes the whole process with it: what the addon throws
+// then cannot be
+// thrown any more, which Node takes for fatal. So a gate stands between the two: whoever comes first keeps the other
+// waiting.
 const open = 0;
 const loading = 1;
 const shut = 2;
@@ -12,7 +14,10 @@ const patience = 1_000;
 
 const gates = new Map<Worker, Int32Array>();
 
-/** Loads an addon, in whatever thread: it is not ended meanwhile. If it is being ended already, this never returns. Throws what `load` throws. */
+/**
+ * Loads an addon, in whatever thread: it is not ended meanwhile. If it is being ended already, this never returns.
+ * Throws what `load` throws.
+ */
 export function loadAddon<Addon>(load: () => Addon): Addon {
   const gate = isMainThread ? undefined : getEnvironmentData(gateKey);
   if (!(gate instanceof Int32Array)) return load();
@@ -58,5 +63,6 @@ function isLoading(gate: Int32Array): boolean {
 /** When the process ends, Node ends all threads at once. */
 function shutAll(): void {
   const until = performance.now() + patience;
-  for (const gate of gates.values()) while (isLoading(gate) && performance.now() < until) Atomics.wait(gate, 0, loading, patience);
+  for (const gate of gates.values())
+    while (isLoading(gate) && performance.now() < until) Atomics.wait(gate, 0, loading, patience);
 }

@@ -4,7 +4,11 @@ export const alignment = 4096;
 const wasmPage = 65536;
 
 // Part of every JavaScript engine of ours, yet TypeScript knows it only together with the browser's library.
-declare const WebAssembly: { readonly Memory: new (pages: { initial: number; maximum: number; shared?: boolean }) => { readonly buffer: ArrayBuffer | SharedArrayBuffer } };
+declare const WebAssembly: {
+  readonly Memory: new (pages: { initial: number; maximum: number; shared?: boolean }) => {
+    readonly buffer: ArrayBuffer | SharedArrayBuffer;
+  };
+};
 
 /** Page-aligned memory on loan. Give it back exactly once. */
 export interface Lease {
@@ -13,7 +17,8 @@ export interface Lease {
 }
 
 /**
- * A fixed number of equally long, page-aligned pieces of memory, lent in the order of asking. A `Buffer` is not aligned;
+ * A fixed number of equally long, page-aligned pieces of memory, lent in the order of asking. A `Buffer` is not
+ * aligned;
  * `WebAssembly.Memory` is mapped by pages and costs nothing resident until it is touched.
  */
 export class AlignedMemory {

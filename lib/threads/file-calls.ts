@@ -1,5 +1,15 @@
 // The calls of the operating system that a batch of small files makes for each of its files, for one thread.
-import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { alignment, AlignedMemory } from './aligned-memory';
 import { type ForeignFunctions, foreignFunctions, setFileTime, systemError } from './system-calls';
 
@@ -10,7 +20,9 @@ export interface OpenDirectory {
   readonly path: Uint8Array;
 }
 
-/** Names as bytes, each ended by NUL, in memory that does not move: one that has come from another thread, or is shared. */
+/**
+ * Names as bytes, each ended by NUL, in memory that does not move: one that has come from another thread, or is shared.
+ */
 export interface NameBytes {
   readonly bytes: Uint8Array;
 }
@@ -24,7 +36,8 @@ export interface FileStat {
 }
 
 /**
- * Everything is synchronous and throws an Error with `code`, `errno` and `syscall` like those of `node:fs`. `from` is where in
+ * Everything is synchronous and throws an Error with `code`, `errno` and `syscall` like those of `node:fs`. `from` is
+ * where in
  * `names` the one component begins that is meant.
  */
 export interface FileCalls {
@@ -33,7 +46,8 @@ export interface FileCalls {
   /** unlinkat(2) */
   unlink(directory: OpenDirectory, names: NameBytes, from: number): void;
   /**
-   * renameat2(2) with RENAME_NOREPLACE: false if something is at the new name; undefined where this file system, or this machine, has no
+   * renameat2(2) with RENAME_NOREPLACE: false if something is at the new name; undefined where this file system, or
+   * this machine, has no
    * such rename.
    */
   renameNoReplace(source: OpenDirectory, target: OpenDirectory, names: NameBytes, from: number): boolean | undefined;
@@ -49,7 +63,9 @@ export interface FileCalls {
   sync(fd: number): void;
   /** fstat(2). `kind` is the type in st_mode. */
   stat(fd: number): FileStat & { readonly isFile: boolean };
-  /** fcntl(2) with F_SETFL: reads of this descriptor go past the page cache from now on. False where that cannot be had. */
+  /**
+   * fcntl(2) with F_SETFL: reads of this descriptor go past the page cache from now on. False where that cannot be had.
+   */
   readPastCache(fd: number): boolean;
   /** close(2) */
   close(fd: number): void;
@@ -73,7 +89,10 @@ export interface LinuxFileCalls {
   map(fd: number, length: number, offset: number): ArrayBuffer;
 }
 
-const { O_CLOEXEC = 0, O_DIRECT = 0 } = { O_CLOEXEC: process.platform === 'linux' ? 0o2000000 : 0, ...(constants as { readonly O_DIRECT?: number }) };
+const { O_CLOEXEC = 0, O_DIRECT = 0 } = {
+  O_CLOEXEC: process.platform === 'linux' ? 0o2000000 : 0,
+  ...(constants as { readonly O_DIRECT?: number }),
+};
 const setStatusFlags = 4;
 const statusFlags = constants.O_RDWR | O_DIRECT;
 const renameExclusively = 1;
@@ -101,7 +120,9 @@ function bind(foreign: ForeignFunctions): FileCalls {
   const memmove = library.func('int64_t memmove(void *to, void *from, size_t length)');
   const openat = library.func('int openat(int directory, int64_t name, int flags, int mode)');
   const unlinkat = library.func('int unlinkat(int directory, int64_t name, int flags)');
-  const renameat2 = library.func('int renameat2(int fromDirectory, int64_t from, int toDirectory, int64_t to, uint flags)');
+  const renameat2 = library.func(
+    'int renameat2(int fromDirectory, int64_t from, int toDirectory, int64_t to, uint flags)',
+  );
   const pwrite = library.func('int64_t pwrite(int fd, int64_t memory, int64_t length, int64_t offset)');
   const pread = library.func('int64_t pread(int fd, int64_t memory, int64_t length, int64_t offset)');
   const futimens = library.func('int futimens(int fd, int64_t times)');
@@ -112,7 +133,9 @@ function bind(foreign: ForeignFunctions): FileCalls {
   const close = library.func('int close(int fd)');
   const fadvise = library.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
   const system = library.func('long syscall(long number, long a, long b, long c, long d, long e, long f)');
-  const mmap = library.func('void *mmap(void *address, int64_t length, int protection, int flags, int fd, int64_t offset)');
+  const mmap = library.func(
+    'void *mmap(void *address, int64_t length, int protection, int flags, int fd, int64_t offset)',
+  );
 
   /** Of the memory last asked for: mostly it is the same again. */
   let known: { readonly buffer: unknown; readonly address: number } = { buffer: undefined, address: 0 };
@@ -128,7 +151,8 @@ function bind(foreign: ForeignFunctions): FileCalls {
     if (number < 0) throw systemError(foreign.errno(), syscall);
     return number;
   };
-  // A timespec for the access time, which is left, and one for the modification time; a struct statx; the arguments of cachestat.
+  // A timespec for the access time, which is left, and one for the modification time; a struct statx; the arguments of
+  // cachestat.
   const { buffer } = new AlignedMemory(alignment, 1);
   const scratch = new Uint8Array(buffer);
   const base = Number(memmove(scratch, scratch, 0));
@@ -160,8 +184,10 @@ function bind(foreign: ForeignFunctions): FileCalls {
     },
   };
   return {
-    open: (directory, names, from, flags, mode) => check(openat(directory.fd, addressOf(names.bytes) + from, flags | O_CLOEXEC, mode), 'openat'),
-    unlink: (directory, names, from) => void check(unlinkat(directory.fd, addressOf(names.bytes) + from, 0), 'unlinkat'),
+    open: (directory, names, from, flags, mode) =>
+      check(openat(directory.fd, addressOf(names.bytes) + from, flags | O_CLOEXEC, mode), 'openat'),
+    unlink: (directory, names, from) =>
+      void check(unlinkat(directory.fd, addressOf(names.bytes) + from, 0), 'unlinkat'),
     renameNoReplace(source, target, names, from) {
       const name = addressOf(names.bytes) + from;
       if (Number(renameat2(source.fd, name, target.fd, name, renameExclusively)) === 0) return true;
@@ -184,7 +210,13 @@ function bind(foreign: ForeignFunctions): FileCalls {
       check(statx(fd, base + statAt + 256, emptyPath, statFields, base + statAt), 'statx');
       const time = (at: number): bigint => stat.getBigInt64(at, true) * second + BigInt(stat.getUint32(at + 8, true));
       const isFile = (stat.getUint16(0x1c, true) & typeMask) === typeFile;
-      return { isFile, ino: stat.getBigUint64(0x20, true), size: Number(stat.getBigUint64(0x28, true)), ctimeNs: time(0x60), mtimeNs: time(0x70) };
+      return {
+        isFile,
+        ino: stat.getBigUint64(0x20, true),
+        size: Number(stat.getBigUint64(0x28, true)),
+        ctimeNs: time(0x60),
+        mtimeNs: time(0x70),
+      };
     },
     readPastCache: (fd) => O_DIRECT !== 0 && Number(fcntl(fd, setStatusFlags, statusFlags)) === 0,
     close: (fd) => void close(fd),

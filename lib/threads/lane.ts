@@ -18,8 +18,10 @@ interface Asked<Answer> {
 }
 
 /**
- * A thread that carries out orders by plain synchronous calls, many at a time. For work of some microseconds that is several
- * times as cheap as the asynchronous calls, each of which wakes another thread. Orders given in the same turn of the event
+ * A thread that carries out orders by plain synchronous calls, many at a time. For work of some microseconds that is
+ * several
+ * times as cheap as the asynchronous calls, each of which wakes another thread. Orders given in the same turn of the
+ * event
  * loop travel together.
  */
 export class Lane<Order, Answer> {
@@ -34,7 +36,10 @@ export class Lane<Order, Answer> {
     private readonly setup: unknown,
   ) {}
 
-  /** Starts the thread, so that the first order does not wait for it; not once it is closed. Without this the first order starts it. */
+  /**
+   * Starts the thread, so that the first order does not wait for it; not once it is closed. Without this the first
+   * order starts it.
+   */
   warm(): void {
     if (!this.dead) this.start();
   }
@@ -95,7 +100,10 @@ export class Lane<Order, Answer> {
   }
 }
 
-/** The other end of a lane, in its thread: `carryOut` gets the orders that arrived together, and gives one result for each. */
+/**
+ * The other end of a lane, in its thread: `carryOut` gets the orders that arrived together, and gives one result for
+ * each.
+ */
 export function serveLane<Order, Answer>(carryOut: (orders: readonly Order[]) => Promise<Result<Answer>[]>): void {
   let turn = Promise.resolve();
   parentPort?.on('message', (orders: readonly Order[]) => {
@@ -103,11 +111,16 @@ export function serveLane<Order, Answer>(carryOut: (orders: readonly Order[]) =>
   });
 }
 
-/** The same for orders that take longer than a message: `carryOut` gets them one by one, and each result leaves at once. */
+/**
+ * The same for orders that take longer than a message: `carryOut` gets them one by one, and each result leaves at once.
+ */
 export function serveEach<Order, Answer>(carryOut: (order: Order) => Promise<Answer>): void {
   let turn = Promise.resolve();
   parentPort?.on('message', (orders: readonly Order[]) => {
-    for (const order of orders) turn = turn.then(async () => parentPort?.postMessage([await carryOut(order).then((answer) => ({ answer }), failureOf)]));
+    for (const order of orders)
+      turn = turn.then(async () =>
+        parentPort?.postMessage([await carryOut(order).then((answer) => ({ answer }), failureOf)]),
+      );
   });
 }
 
@@ -123,13 +136,15 @@ export function failureOf(error: unknown): { readonly failure: Failure } {
  */
 export function startWorker(file: string, options: WorkerOptions = {}): Worker {
   const extension = path.extname(__filename);
-  // Descriptors are opened and closed by different means here, which Node would take for a mistake, and say so on stderr.
+  // Descriptors are opened and closed by different means here, which Node would take for a mistake, and say so on
+  // stderr.
   const own = { trackUnmanagedFds: false, ...options };
   return startThread(() => new Worker(file + extension, extension === '.ts' ? own : { ...own, execArgv: [] }));
 }
 
 /**
- * Ends a worker. From now on it cannot be unreferenced: an answer that comes late would do that, and a process that nothing else keeps
+ * Ends a worker. From now on it cannot be unreferenced: an answer that comes late would do that, and a process that
+ * nothing else keeps
  * alive would end before its thread does, and before whoever waits for that.
  */
 export async function endWorker(worker: Worker): Promise<void> {

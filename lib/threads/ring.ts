@@ -17,7 +17,14 @@ const interrupted = 4; // EINTR
 // Where the kernel shows its rings (io_uring_setup(2)): struct sizes and offsets in bytes.
 const [submissionSize, completionSize] = [64, 16];
 const submissionEntries = 0x10000000;
-const parameters = { entries: 0, completions: 1, features: 5, submissionOffsets: 10, completionOffsets: 20, length: 30 };
+const parameters = {
+  entries: 0,
+  completions: 1,
+  features: 5,
+  submissionOffsets: 10,
+  completionOffsets: 20,
+  length: 30,
+};
 /** Both rings are in one mapping. Linux 5.4 and later. */
 const singleMapping = 1;
 
@@ -32,7 +39,14 @@ export class Ring {
     private readonly fd: number,
     rings: ArrayBuffer,
     submissions: ArrayBuffer,
-    private readonly at: { readonly tail: number; readonly mask: number; readonly head: number; readonly completed: number; readonly completedMask: number; readonly events: number },
+    private readonly at: {
+      readonly tail: number;
+      readonly mask: number;
+      readonly head: number;
+      readonly completed: number;
+      readonly completedMask: number;
+      readonly events: number;
+    },
   ) {
     this.rings = new Uint32Array(rings);
     this.completions = new DataView(rings);
@@ -57,7 +71,14 @@ export class Ring {
       const submissions = calls.map(fd, entries * submissionSize, submissionEntries);
       // Each slot of the ring is the entry of the same number.
       new Uint32Array(rings, array, entries).set(Array.from({ length: entries }, (_, index) => index));
-      const at = { tail: word(own + 1) / 4, mask: word(own + 2) / 4, head: word(other) / 4, completed: word(other + 1) / 4, completedMask: word(other + 2) / 4, events };
+      const at = {
+        tail: word(own + 1) / 4,
+        mask: word(own + 2) / 4,
+        head: word(other) / 4,
+        completed: word(other + 1) / 4,
+        completedMask: word(other + 2) / 4,
+        events,
+      };
       return new Ring(calls, fd, rings, submissions, at);
     } catch (error) {
       closeSync(fd);
@@ -66,10 +87,19 @@ export class Ring {
   }
 
   /**
-   * Reads from the start of `count` files, at most `mostReads`, at once: of the file `fds[first + i]` up to `lengths[i]` bytes to the
-   * address `addresses[i]`. `results[i]` becomes the bytes read, or the negative number of an error. Returns when all are done.
+   * Reads from the start of `count` files, at most `mostReads`, at once: of the file `fds[first + i]` up to
+   * `lengths[i]` bytes to the
+   * address `addresses[i]`. `results[i]` becomes the bytes read, or the negative number of an error. Returns when all
+   * are done.
    */
-  read(fds: Int32Array, first: number, count: number, addresses: Float64Array, lengths: Int32Array, results: Int32Array): void {
+  read(
+    fds: Int32Array,
+    first: number,
+    count: number,
+    addresses: Float64Array,
+    lengths: Int32Array,
+    results: Int32Array,
+  ): void {
     const { rings, submissions, at } = this;
     const tail = rings[at.tail] ?? 0;
     const mask = rings[at.mask] ?? 0;
@@ -85,7 +115,7 @@ export class Ring {
       submissions.setUint32(entry + 32, index, true);
     }
     Atomics.store(rings, at.tail, (tail + count) >>> 0);
-    for (let submitted = 0, done = 0; done < count; ) {
+    for (let submitted = 0, done = 0; done < count;) {
       const result = this.calls.syscall(enterNumber, this.fd, count - submitted, count - done, getEvents, 0, 0);
       const error = result < 0 ? this.calls.errno() : 0;
       if (error !== 0 && error !== interrupted) throw systemError(error, 'io_uring_enter');

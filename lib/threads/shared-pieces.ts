@@ -10,7 +10,8 @@ export interface PiecesState {
 }
 
 /**
- * Equally long, page-aligned pieces of memory that threads fill and others read. A thread takes one and waits where there is none;
+ * Equally long, page-aligned pieces of memory that threads fill and others read. A thread takes one and waits where
+ * there is none;
  * whoever has read it gives it back, in whatever thread.
  */
 export class SharedPieces {
@@ -33,7 +34,10 @@ export class SharedPieces {
     return new SharedPieces(state);
   }
 
-  /** The number of a piece that nobody else has now. Waits for `ms`, which the main thread must not; undefined where none was free by then. */
+  /**
+   * The number of a piece that nobody else has now. Waits for `ms`, which the main thread must not; undefined where
+   * none was free by then.
+   */
   take(ms: number): number | undefined {
     const { taken, count } = this;
     for (;;) {

@@ -2,19 +2,31 @@ import { closeSync } from 'node:fs';
 import { type ForeignFunctions, foreignFunctions, systemError } from './system-calls';
 
 /**
- * What Linux can do with connected sockets and Node cannot: blocking calls on a descriptor, for threads that have nothing else to
+ * What Linux can do with connected sockets and Node cannot: blocking calls on a descriptor, for threads that have
+ * nothing else to
  * do. Throws an Error with `code`, `errno` and `syscall` like those of `node:fs`.
  */
 export interface SocketCalls {
-  /** One more descriptor for the socket of `fd`, which is no longer closed with that one. fcntl(2) with F_DUPFD_CLOEXEC */
+  /**
+   * One more descriptor for the socket of `fd`, which is no longer closed with that one. fcntl(2) with F_DUPFD_CLOEXEC
+   */
   duplicate(fd: number): number;
-  /** From now on calls on this socket, by whatever descriptor, wait: to receive and to send, for at most so many ms each. fcntl(2), SO_RCVTIMEO, SO_SNDTIMEO */
+  /**
+   * From now on calls on this socket, by whatever descriptor, wait: to receive and to send, for at most so many ms
+   * each. fcntl(2), SO_RCVTIMEO, SO_SNDTIMEO
+   */
   block(fd: number, receive: number, send: number): void;
-  /** Receives until `memory` is full or the time is over: how many bytes, 0 at the end of the stream, undefined where nothing came. recv(2) with MSG_WAITALL */
+  /**
+   * Receives until `memory` is full or the time is over: how many bytes, 0 at the end of the stream, undefined where
+   * nothing came. recv(2) with MSG_WAITALL
+   */
   receive(fd: number, memory: Uint8Array): number | undefined;
   /** What is here at this moment, as for `receive`. recv(2) with MSG_DONTWAIT */
   receiveReady(fd: number, memory: Uint8Array): number | undefined;
-  /** Sends some of `memory`: how many bytes, undefined where none could go in time. `more` says that more follows at once. send(2) with MSG_NOSIGNAL, MSG_MORE */
+  /**
+   * Sends some of `memory`: how many bytes, undefined where none could go in time. `more` says that more follows at
+   * once. send(2) with MSG_NOSIGNAL, MSG_MORE
+   */
   send(fd: number, memory: Uint8Array, more: boolean): number | undefined;
   /** Sends FIN. shutdown(2) with SHUT_WR */
   finish(fd: number): void;
@@ -22,9 +34,15 @@ export interface SocketCalls {
   end(fd: number): void;
   /** What controls congestion on this socket. getsockopt(2) with TCP_CONGESTION */
   congestion(fd: number): string;
-  /** Sets it. Throws ENOENT where there is no such algorithm, EPERM where this user may not choose it. setsockopt(2) with TCP_CONGESTION */
+  /**
+   * Sets it. Throws ENOENT where there is no such algorithm, EPERM where this user may not choose it. setsockopt(2)
+   * with TCP_CONGESTION
+   */
   setCongestion(fd: number, name: string): void;
-  /** The least round trip of this connection so far, in ms, as the kernel has measured it; undefined where it has not. getsockopt(2) with TCP_INFO */
+  /**
+   * The least round trip of this connection so far, in ms, as the kernel has measured it; undefined where it has not.
+   * getsockopt(2) with TCP_INFO
+   */
   roundTrip(fd: number): number | undefined;
 }
 
@@ -36,7 +54,10 @@ const [waitForAll, dontWait, noSignal, moreFollows] = [0x100, 0x40, 0x4000, 0x80
 const [shutWrite, shutBoth] = [1, 2];
 const [levelSocket, receiveTimeout, sendTimeout] = [1, 20, 21];
 const [levelTcp, congestionName, tcpInformation] = [6, 13, 11];
-/** Of struct tcp_info: its size with tcpi_min_rtt (Linux 4.6), where that is, and what it is where nothing was measured. In us. */
+/**
+ * Of struct tcp_info: its size with tcpi_min_rtt (Linux 4.6), where that is, and what it is where nothing was measured.
+ * In us.
+ */
 const [informationLength, leastRoundTrip, notMeasured] = [152, 148, 0xffffffff];
 const longestName = 16;
 const again = 'EAGAIN';
@@ -116,7 +137,8 @@ export function socketCalls(): SocketCalls | undefined {
 }
 
 /**
- * A socket's descriptor of our own, for threads with blocking calls. When the process ends, all that are open are ended first:
+ * A socket's descriptor of our own, for threads with blocking calls. When the process ends, all that are open are ended
+ * first:
  * a thread that waits in a call would keep it from ending.
  */
 export class OwnDescriptor {

@@ -4,7 +4,8 @@ import { loadAddon } from './addon';
 import { systemPath } from '../name-bytes';
 
 /**
- * What Linux can do with files and Node cannot. Everything is synchronous, costs a microsecond or two besides the work of the
+ * What Linux can do with files and Node cannot. Everything is synchronous, costs a microsecond or two besides the work
+ * of the
  * kernel, and throws an Error with `code`, `errno` and `syscall` like those of `node:fs`.
  */
 export interface SystemCalls {
@@ -12,15 +13,29 @@ export interface SystemCalls {
   setTime(fd: number, mtime: bigint): void;
   /** The same for a symbolic link itself, or whatever else is at `path`. utimensat(2) with AT_SYMLINK_NOFOLLOW */
   setLinkTime(path: string, mtime: bigint): void;
-  /** Flushes the file system on which `fd` lies. Throws what writing back failed with since `fd` was opened. syncfs(2) */
+  /**
+   * Flushes the file system on which `fd` lies. Throws what writing back failed with since `fd` was opened. syncfs(2)
+   */
   syncFileSystem(fd: number): void;
-  /** Renames unless `to` exists, which throws EEXIST; EINVAL where the file system cannot. renameat2(2) with RENAME_NOREPLACE */
+  /**
+   * Renames unless `to` exists, which throws EEXIST; EINVAL where the file system cannot. renameat2(2) with
+   * RENAME_NOREPLACE
+   */
   renameNoReplace(from: string, to: string): void;
-  /** Where the next byte that is not in a hole lies, from `offset` on; undefined if there is none. Moves the descriptor's own offset. lseek(2) */
+  /**
+   * Where the next byte that is not in a hole lies, from `offset` on; undefined if there is none. Moves the
+   * descriptor's own offset. lseek(2)
+   */
   nextData(fd: number, offset: number): number | undefined;
-  /** Where the next hole begins, from `offset` on, the end of the file counting as one; undefined from that end on. Moves the descriptor's own offset. lseek(2) */
+  /**
+   * Where the next hole begins, from `offset` on, the end of the file counting as one; undefined from that end on.
+   * Moves the descriptor's own offset. lseek(2)
+   */
   nextHole(fd: number, offset: number): number | undefined;
-  /** Says that the file will be read once, from its start to its end. Never throws. posix_fadvise(2) with POSIX_FADV_SEQUENTIAL */
+  /**
+   * Says that the file will be read once, from its start to its end. Never throws. posix_fadvise(2) with
+   * POSIX_FADV_SEQUENTIAL
+   */
   willReadOnce(fd: number): void;
 }
 
@@ -36,7 +51,9 @@ export interface ForeignFunctions {
 }
 
 /** Memory is given as it is, and may be shared with other threads. */
-export type ForeignFunction = (...values: readonly (number | string | bigint | BigInt64Array | Int32Array | Uint8Array | Uint32Array | null)[]) => number | bigint;
+export type ForeignFunction = (
+  ...values: readonly (number | string | bigint | BigInt64Array | Int32Array | Uint8Array | Uint32Array | null)[]
+) => number | bigint;
 
 // The same on x64 and arm64; a timespec is two int64 on both, with glibc and with musl.
 const atCurrentDirectory = -100;
@@ -66,7 +83,9 @@ function bind(foreign: ForeignFunctions): SystemCalls {
   const futimens = library.func('int futimens(int fd, _In_ int64_t *times)');
   const utimensat = library.func('int utimensat(int directory, const char *path, _In_ int64_t *times, int flags)');
   const syncfs = library.func('int syncfs(int fd)');
-  const renameat2 = library.func('int renameat2(int fromDirectory, const char *from, int toDirectory, const char *to, uint flags)');
+  const renameat2 = library.func(
+    'int renameat2(int fromDirectory, const char *from, int toDirectory, const char *to, uint flags)',
+  );
   const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)');
   const fadvise = library.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
 
@@ -90,9 +109,14 @@ function bind(foreign: ForeignFunctions): SystemCalls {
   };
   return {
     setTime: (fd, mtime) => check(futimens(fd, timesOf(mtime)), 'futimens'),
-    setLinkTime: (path, mtime) => check(utimensat(atCurrentDirectory, nameForC(path), timesOf(mtime), symlinkNoFollow), 'utimensat'),
+    setLinkTime: (path, mtime) =>
+      check(utimensat(atCurrentDirectory, nameForC(path), timesOf(mtime), symlinkNoFollow), 'utimensat'),
     syncFileSystem: (fd) => check(syncfs(fd), 'syncfs'),
-    renameNoReplace: (from, to) => check(renameat2(atCurrentDirectory, nameForC(from), atCurrentDirectory, nameForC(to), renameExclusively), 'renameat2'),
+    renameNoReplace: (from, to) =>
+      check(
+        renameat2(atCurrentDirectory, nameForC(from), atCurrentDirectory, nameForC(to), renameExclusively),
+        'renameat2',
+      ),
     nextData: (fd, offset) => seek(fd, offset, seekData),
     nextHole: (fd, offset) => seek(fd, offset, seekHole),
     willReadOnce: (fd) => void fadvise(fd, 0, 0, adviseSequential),
@@ -129,14 +153,18 @@ export function systemError(number: number, syscall: string): NodeJS.ErrnoExcept
 
 let bound: { readonly calls: SystemCalls | undefined } | undefined;
 
-/** Undefined where the machine gives none: on other systems, without the optional dependency, with a C library that lacks some. Tried once. */
+/**
+ * Undefined where the machine gives none: on other systems, without the optional dependency, with a C library that
+ * lacks some. Tried once.
+ */
 export function systemCalls(): SystemCalls | undefined {
   bound ??= { calls: loadAddon(() => bindSystemCalls(loadForeign())) };
   return bound.calls;
 }
 
 /**
- * Has all threads that are started later allocate from what is free already, instead of each keeping some MiB for itself. For
+ * Has all threads that are started later allocate from what is free already, instead of each keeping some MiB for
+ * itself. For
  * the whole process, so it is for programs to decide, not for us. Does nothing where the C library knows no such thing.
  */
 export function shareFreeMemory(): void {
@@ -147,7 +175,10 @@ export function shareFreeMemory(): void {
   }
 }
 
-/** What `bind` makes of the foreign functions; undefined where the machine has none, and where the C library lacks what is asked of it. */
+/**
+ * What `bind` makes of the foreign functions; undefined where the machine has none, and where the C library lacks what
+ * is asked of it.
+ */
 export function foreignFunctions<Bound>(bind: (foreign: ForeignFunctions) => Bound): Bound | undefined {
   return loadAddon(() => {
     const foreign = loadForeign();
@@ -168,14 +199,20 @@ function loadForeign(): ForeignFunctions | undefined {
   }
 }
 
-/** Sets a file's modification time, in ns since 1970, as exactly as this machine can. Throws the errors of the operating system. */
+/**
+ * Sets a file's modification time, in ns since 1970, as exactly as this machine can. Throws the errors of the operating
+ * system.
+ */
 export function setFileTime(fd: number, mtime: bigint): void {
   const calls = systemCalls();
   if (calls) calls.setTime(fd, mtime);
   else setFileTimeNearly(fd, mtime);
 }
 
-/** As near as a double of seconds gets, which is within a microsecond; within a millisecond before 1970. The access time stays as nearly. */
+/**
+ * As near as a double of seconds gets, which is within a microsecond; within a millisecond before 1970. The access time
+ * stays as nearly.
+ */
 export function setFileTimeNearly(fd: number, mtime: bigint): void {
   const seconds = floorSeconds(mtime);
   const near = Number(seconds) + Number(mtime - seconds * second) / 1e9;

@@ -4,13 +4,18 @@ import { errnoOf } from '../errors';
 import { systemPath } from '../name-bytes';
 
 /**
- * How everything is reached that lies below a directory which its owner named: one component at a time, each by a descriptor
- * of the directory that it is in, and none of them through a symbolic link. Whoever puts a link there, before or while it is
- * read, gets an error out of it and nothing else. Systems without /proc get paths, of which each component is looked at first.
+ * How everything is reached that lies below a directory which its owner named: one component at a time, each by a
+ * descriptor
+ * of the directory that it is in, and none of them through a symbolic link. Whoever puts a link there, before or while
+ * it is
+ * read, gets an error out of it and nothing else. Systems without /proc get paths, of which each component is looked at
+ * first.
  */
 
 const { O_DIRECTORY = 0, O_NOFOLLOW = 0 } = constants;
-/** open(2): a descriptor from which one can go on, for which a directory need not be readable. Node does not name it. */
+/**
+ * open(2): a descriptor from which one can go on, for which a directory need not be readable. Node does not name it.
+ */
 const O_PATH = 0o10000000; // the same on x64 and arm64
 const byDescriptor = process.platform === 'linux';
 /** Deep trees are walked again rather than held open. */
@@ -35,7 +40,8 @@ export function isBarred(error: unknown): boolean {
 }
 
 /**
- * Walks by synchronous calls, and keeps directories open until `close`, since what is asked for one after another mostly lies in
+ * Walks by synchronous calls, and keeps directories open until `close`, since what is asked for one after another
+ * mostly lies in
  * the same ones. Everything throws the errors of the operating system: ENOTDIR or ELOOP where something is in the way.
  */
 export class Walker {
@@ -48,7 +54,9 @@ export class Walker {
     if (below === '') return systemPath(path);
     const end = below.lastIndexOf('/');
     const directory = end === -1 ? '' : below.slice(0, end);
-    return systemPath(`${byDescriptor ? viaDescriptor(this.reach(path, directory)) : checked(path, directory)}/${below.slice(end + 1)}`);
+    return systemPath(
+      `${byDescriptor ? viaDescriptor(this.reach(path, directory)) : checked(path, directory)}/${below.slice(end + 1)}`,
+    );
   }
 
   /** Opens a file that exists; what is below `path` is not followed if it is a symbolic link. */
@@ -90,7 +98,12 @@ export class Walker {
     const fd =
       directory === ''
         ? openSync(systemPath(path), O_PATH | O_DIRECTORY)
-        : openSync(systemPath(`${viaDescriptor(this.descriptor(path, end === -1 ? '' : directory.slice(0, end)))}/${directory.slice(end + 1)}`), O_PATH | O_DIRECTORY | O_NOFOLLOW);
+        : openSync(
+            systemPath(
+              `${viaDescriptor(this.descriptor(path, end === -1 ? '' : directory.slice(0, end)))}/${directory.slice(end + 1)}`,
+            ),
+            O_PATH | O_DIRECTORY | O_NOFOLLOW,
+          );
     if (this.opened.size >= mostOpen) this.closeOldest();
     this.opened.set(key, fd);
     return fd;
@@ -105,7 +118,10 @@ export class Walker {
   }
 }
 
-/** Opens a single file in the same way, with nothing kept open but that. Rejects with the errors of the operating system. */
+/**
+ * Opens a single file in the same way, with nothing kept open but that. Rejects with the errors of the operating
+ * system.
+ */
 export async function openLocated(located: Located, flags: number = constants.O_RDONLY): Promise<FileHandle> {
   const { path, below = '' } = located;
   if (below === '') return open(systemPath(path), flags);
@@ -115,7 +131,10 @@ export async function openLocated(located: Located, flags: number = constants.O_
   let directory = await open(systemPath(path), O_PATH | O_DIRECTORY);
   try {
     for (const component of components) {
-      const next = await open(systemPath(`${viaDescriptor(directory.fd)}/${component}`), O_PATH | O_DIRECTORY | O_NOFOLLOW);
+      const next = await open(
+        systemPath(`${viaDescriptor(directory.fd)}/${component}`),
+        O_PATH | O_DIRECTORY | O_NOFOLLOW,
+      );
       await directory.close();
       directory = next;
     }
@@ -144,7 +163,8 @@ function checked(path: string, directory: string): string {
   let at = path;
   for (const component of directory === '' ? [] : directory.split('/')) {
     at = `${at}/${component}`;
-    if (!lstatSync(systemPath(at)).isDirectory()) throw Object.assign(new Error(`ENOTDIR: not a directory, open '${at}'`), { code: 'ENOTDIR', syscall: 'open' });
+    if (!lstatSync(systemPath(at)).isDirectory())
+      throw Object.assign(new Error(`ENOTDIR: not a directory, open '${at}'`), { code: 'ENOTDIR', syscall: 'open' });
   }
   return at;
 }

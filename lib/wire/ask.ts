@@ -5,7 +5,8 @@ import { type JsonObject, ownValue } from './json-object';
 const keepKeys = ['last', 'daily', 'weekly', 'monthly'] as const;
 
 /**
- * What the side that dials wants to have done with the snapshots of the other one, under `ask` in its hello. `name` is that of a backup;
+ * What the side that dials wants to have done with the snapshots of the other one, under `ask` in its hello. `name` is
+ * that of a backup;
  * `snapshot`, `a` and `b` are `NAME/ID` or `NAME/latest`.
  */
 export type Ask =
@@ -13,10 +14,29 @@ export type Ask =
   | { readonly for: 'snapshots'; readonly name?: string; readonly foreign?: true }
   /** To be told what differs between two. */
   | { readonly for: 'difference'; readonly a: string; readonly b: string }
-  /** To have them read back; `sample` is a share above 0 and up to 1. With `entries`, to be told of the manifests' lines for files that are damaged. */
-  | { readonly for: 'verify'; readonly name?: string; readonly snapshot?: string; readonly sample?: number; readonly entries?: true; readonly foreign?: true }
-  /** To have those removed that nothing keeps; `within` in ms. With `future`, to be told which stay because they are dated in the future. */
-  | { readonly for: 'prune'; readonly name?: string; readonly keep: Readonly<Partial<Record<(typeof keepKeys)[number] | 'within', number>>>; readonly dry_run?: true; readonly future?: true }
+  /**
+   * To have them read back; `sample` is a share above 0 and up to 1. With `entries`, to be told of the manifests' lines
+   * for files that are damaged.
+   */
+  | {
+      readonly for: 'verify';
+      readonly name?: string;
+      readonly snapshot?: string;
+      readonly sample?: number;
+      readonly entries?: true;
+      readonly foreign?: true;
+    }
+  /**
+   * To have those removed that nothing keeps; `within` in ms. With `future`, to be told which stay because they are
+   * dated in the future.
+   */
+  | {
+      readonly for: 'prune';
+      readonly name?: string;
+      readonly keep: Readonly<Partial<Record<(typeof keepKeys)[number] | 'within', number>>>;
+      readonly dry_run?: true;
+      readonly future?: true;
+    }
   /** To get one, or what `paths` choose of it, in this session. */
   | { readonly for: 'restore'; readonly snapshot: string; readonly paths: readonly string[] };
 
@@ -36,9 +56,22 @@ export function parseAsk(value: unknown): Ask {
     case 'difference':
       return { for: what, a: textUnder(ask, 'a'), b: textUnder(ask, 'b') };
     case 'verify':
-      return { for: what, ...textIn(ask, 'name'), ...textIn(ask, 'snapshot'), ...sampleIn(ask), ...trueIn(ask, 'entries'), ...trueIn(ask, 'foreign') };
+      return {
+        for: what,
+        ...textIn(ask, 'name'),
+        ...textIn(ask, 'snapshot'),
+        ...sampleIn(ask),
+        ...trueIn(ask, 'entries'),
+        ...trueIn(ask, 'foreign'),
+      };
     case 'prune':
-      return { for: what, ...textIn(ask, 'name'), keep: keepOf(objectOf('keep', ownValue(ask, 'keep'))), ...trueIn(ask, 'dry_run'), ...trueIn(ask, 'future') };
+      return {
+        for: what,
+        ...textIn(ask, 'name'),
+        keep: keepOf(objectOf('keep', ownValue(ask, 'keep'))),
+        ...trueIn(ask, 'dry_run'),
+        ...trueIn(ask, 'future'),
+      };
     case 'restore':
       return { for: what, snapshot: textUnder(ask, 'snapshot'), paths: pathsOf(ownValue(ask, 'paths')) };
     default:
@@ -63,7 +96,8 @@ function trueIn<Key extends string>(ask: JsonObject, key: Key): { readonly [K in
 function sampleIn(ask: JsonObject): { readonly sample?: number } {
   const sample = ownValue(ask, 'sample');
   if (sample === undefined) return {};
-  if (typeof sample !== 'number' || !(sample > 0 && sample <= 1)) throw wrong('sample', 'a share above 0 and up to 1', sample);
+  if (typeof sample !== 'number' || !(sample > 0 && sample <= 1))
+    throw wrong('sample', 'a share above 0 and up to 1', sample);
   return { sample };
 }
 
@@ -72,11 +106,21 @@ function keepOf(keep: JsonObject): Extract<Ask, { readonly for: 'prune' }>['keep
   for (const key of keepKeys) if (Object.hasOwn(keep, key)) rules[key] = countUnder(keep, key);
   const within = ownValue(keep, 'within');
   if (within === undefined) return rules;
-  if (typeof within !== 'number' || !Number.isFinite(within) || within <= 0) throw wrong('within', 'a number of milliseconds', within);
+  if (typeof within !== 'number' || !Number.isFinite(within) || within <= 0)
+    throw wrong('within', 'a number of milliseconds', within);
   return { ...rules, within };
 }
 
 function pathsOf(value: unknown): readonly string[] {
-  if (Array.isArray(value) && value.length <= mostPaths && value.every((path): path is string => typeof path === 'string' && path.length <= longestPath)) return value;
-  throw wrong('paths', `an array of up to ${String(mostPaths)} strings of up to ${String(longestPath)} characters`, value);
+  if (
+    Array.isArray(value) &&
+    value.length <= mostPaths &&
+    value.every((path): path is string => typeof path === 'string' && path.length <= longestPath)
+  )
+    return value;
+  throw wrong(
+    'paths',
+    `an array of up to ${String(mostPaths)} strings of up to ${String(longestPath)} characters`,
+    value,
+  );
 }

@@ -1,12 +1,17 @@
 import { createHash } from 'node:crypto';
 
 /**
- * Cuts where the content says so, not the offset: what was inserted into a file moves the cuts behind it along. After Xia et al., "FastCDC: a
- * Fast and Efficient Content-Defined Chunking Approach for Data Deduplication" (USENIX ATC 2016): a gear hash, which the least length is not
+ * Cuts where the content says so, not the offset: what was inserted into a file moves the cuts behind it along. After
+ * Xia et al., "FastCDC: a
+ * Fast and Efficient Content-Defined Chunking Approach for Data Deduplication" (USENIX ATC 2016): a gear hash, which
+ * the least length is not
  * put through, and a condition that is harder to meet before the usual length than after it.
  */
 
-/** How long the content-defined segments of a file are, in bytes; powers of two. Only the last one may be shorter than `least`. */
+/**
+ * How long the content-defined segments of a file are, in bytes; powers of two. Only the last one may be shorter than
+ * `least`.
+ */
 export interface ContentSizes {
   readonly least: number;
   readonly usual: number;
@@ -27,12 +32,17 @@ export function contentSizesOf(size: number): ContentSizes {
 }
 
 /** What each value of a byte adds to the hash: the first four bytes of the SHA-256 of that one byte, little-endian. */
-export const gear: Int32Array = Int32Array.from({ length: 256 }, (_, byte) => createHash('sha256').update(Uint8Array.of(byte)).digest().readInt32LE(0));
+export const gear: Int32Array = Int32Array.from({ length: 256 }, (_, byte) =>
+  createHash('sha256').update(Uint8Array.of(byte)).digest().readInt32LE(0),
+);
 
 /**
- * Tells the cuts of one file whose bytes come in pieces of any length. The hash h begins anew with 0 at `least` bytes of each
- * segment; for each byte b behind them, h = 2 h + gear[b] modulo 2^32, and there is a cut after b where so many of the upper bits
- * of h are zero as the length of the segment, b included, asks for: log2(usual) + 2 up to the usual length, log2(usual) - 2 beyond.
+ * Tells the cuts of one file whose bytes come in pieces of any length. The hash h begins anew with 0 at `least` bytes
+ * of each
+ * segment; for each byte b behind them, h = 2 h + gear[b] modulo 2^32, and there is a cut after b where so many of the
+ * upper bits
+ * of h are zero as the length of the segment, b included, asks for: log2(usual) + 2 up to the usual length, log2(usual)
+ * - 2 beyond.
  * After `most` bytes there is a cut anyway.
  */
 export class ContentCutter {
@@ -48,11 +58,14 @@ export class ContentCutter {
     this.loose = upper(bits - normalization);
   }
 
-  /** Takes the next bytes of the file; returns behind how many of them it cuts, ascending. The end of the file is no cut of its own. */
+  /**
+   * Takes the next bytes of the file; returns behind how many of them it cuts, ascending. The end of the file is no cut
+   * of its own.
+   */
   push(bytes: Uint8Array): number[] {
     const { least, usual, most } = this.sizes;
     const cuts: number[] = [];
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const from = at;
       const { length } = this;
       const left = bytes.length - at;

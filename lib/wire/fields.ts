@@ -42,7 +42,8 @@ export function verifiedUnder(header: JsonObject, key: string): 'device' | 'cach
 /** A time span under `key`. */
 export function millisecondsUnder(waited: JsonObject, key: string): number {
   const value = ownValue(waited, key);
-  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) throw wrong(`waited.${key}`, 'a number of milliseconds', value);
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0)
+    throw wrong(`waited.${key}`, 'a number of milliseconds', value);
   return value;
 }
 
@@ -76,12 +77,17 @@ export function roleUnder(header: JsonObject, key: string): 'sender' | 'receiver
 /** The digests that a session can be about. */
 export type DigestAlgorithm = keyof Digests;
 
-const digestForm: Readonly<Record<DigestAlgorithm, RegExp>> = { md5: /^[0-9a-f]{32}$/, sha256: /^[0-9a-f]{64}$/, blake3: /^[0-9a-f]{64}$/ };
+const digestForm: Readonly<Record<DigestAlgorithm, RegExp>> = {
+  md5: /^[0-9a-f]{32}$/,
+  sha256: /^[0-9a-f]{64}$/,
+  blake3: /^[0-9a-f]{64}$/,
+};
 
 /** An object of digests, lower-case hex by algorithm; algorithms that are not known here are left out. */
 export function digestsUnder(header: JsonObject, key: string): Digests {
   const value = ownValue(header, key);
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(key, 'an object of digests', value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw wrong(key, 'an object of digests', value);
   const found: Partial<Record<DigestAlgorithm, string>> = {};
   for (const algorithm of Object.keys(digestForm) as DigestAlgorithm[]) {
     const digest = ownValue(value as JsonObject, algorithm);

@@ -12,7 +12,8 @@ export const maxHeaderLength = 65536;
 const prefixLength = 4;
 
 /**
- * The length and the header of one frame: a little-endian int32 (Python: `struct.pack('<i', n)`), then n bytes of UTF-8 JSON.
+ * The length and the header of one frame: a little-endian int32 (Python: `struct.pack('<i', n)`), then n bytes of UTF-8
+ * JSON.
  * The payload, if any, is the caller's to send after it.
  * @throws TransferError `usage` if the header is longer than `maxHeaderLength`.
  */
@@ -20,7 +21,10 @@ export function encodeFrame(header: object): Buffer {
   const json = JSON.stringify(header);
   const length = Buffer.byteLength(json);
   if (length > maxHeaderLength) {
-    throw new TransferError('usage', `A header of ${length} bytes is too long: ${maxHeaderLength} are the most that a frame carries.`);
+    throw new TransferError(
+      'usage',
+      `A header of ${length} bytes is too long: ${maxHeaderLength} are the most that a frame carries.`,
+    );
   }
   const frame = Buffer.allocUnsafe(prefixLength + length);
   frame.writeInt32LE(length, 0);
@@ -74,7 +78,10 @@ export class HeaderDecoder {
     if (this.#failure !== undefined) throw this.#failure;
     if (!this.started || this.#header !== undefined) return;
     if (this.#arrived < prefixLength) {
-      throw new TransferError('bad-frame', `The connection ended after ${this.#arrived} of the 4 bytes of a header's length.`);
+      throw new TransferError(
+        'bad-frame',
+        `The connection ended after ${this.#arrived} of the 4 bytes of a header's length.`,
+      );
     }
     throw new TransferError(
       'bad-frame',

@@ -25,7 +25,10 @@ export interface Hello {
   readonly digest?: DigestAlgorithm;
   /** By the sender, on connection 0: everything that it offers becomes one snapshot of the backup of this name. */
   readonly backup?: EntryName;
-  /** By the sender, on connection 0: what it offers heals the snapshots of the backup of this name; the receiver repeats it in its answer. */
+  /**
+   * By the sender, on connection 0: what it offers heals the snapshots of the backup of this name; the receiver repeats
+   * it in its answer.
+   */
   readonly repair?: EntryName;
   /** By the sender of a backup: it reads every file, changed or not. */
   readonly checksum?: boolean;
@@ -45,7 +48,8 @@ export function parseHello(header: JsonObject): Hello {
   if (!/^[0-9a-f]{32}$/.test(session)) throw wrong('session', '32 hexadecimal digits', session);
   const digest = ownValue(header, 'digest');
   const ask = ownValue(header, 'ask');
-  if (digest !== undefined && digest !== 'blake3' && digest !== 'sha256' && digest !== 'md5') throw wrong('digest', '"blake3", "sha256" or "md5"', digest);
+  if (digest !== undefined && digest !== 'blake3' && digest !== 'sha256' && digest !== 'md5')
+    throw wrong('digest', '"blake3", "sha256" or "md5"', digest);
   return {
     type,
     version: countUnder(header, 'version'),

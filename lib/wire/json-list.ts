@@ -33,8 +33,10 @@ const longestSlice = 16 * 1024; // bytes; of several elements
 const countedAtOnce = 512 * 1024;
 
 /**
- * The same list in short ones, in order, each as the bytes of a list: so that whoever works through it can let others have their turn in
- * between; undefined where only that is due. @throws TransferError `bad-frame` before the first one for what has too much of anything; for
+ * The same list in short ones, in order, each as the bytes of a list: so that whoever works through it can let others
+ * have their turn in
+ * between; undefined where only that is due. @throws TransferError `bad-frame` before the first one for what has too
+ * much of anything; for
  * what is no JSON, `parseList` does when it gets there.
  */
 export function* slicesOfList(bytes: Uint8Array): Generator<Uint8Array | undefined> {
@@ -76,19 +78,26 @@ export function* slicesOfList(bytes: Uint8Array): Generator<Uint8Array | undefin
   }
   const rest = bytes.subarray(from);
   // After a comma there must be something: "[1,]" is no list, and its end alone would be one.
-  yield from > first + 1 && /^\s*\]\s*$/.test(Buffer.from(rest.subarray(0, 64)).toString('latin1')) ? rest : Buffer.concat([leftBracket, rest]);
+  yield from > first + 1 && /^\s*\]\s*$/.test(Buffer.from(rest.subarray(0, 64)).toString('latin1'))
+    ? rest
+    : Buffer.concat([leftBracket, rest]);
 }
 
 const leftBracket = Buffer.from('[');
 const rightBracket = Buffer.from(']');
 
-/** Nesting and elements, counted in bytes that need not be JSON at all: 8 MiB of brackets would become 300 MB of arrays. */
+/**
+ * Nesting and elements, counted in bytes that need not be JSON at all: 8 MiB of brackets would become 300 MB of arrays.
+ */
 class Extent {
   private depth = 0;
   private nested = 0;
   private elements = 1;
 
-  /** From one offset to another, or to the end of the string in which that one lies; there it goes on. @throws TransferError `bad-frame` */
+  /**
+   * From one offset to another, or to the end of the string in which that one lies; there it goes on. @throws
+   * TransferError `bad-frame`
+   */
   count(bytes: Uint8Array, from: number, to: number): number {
     let at = from;
     for (; at < Math.min(to, bytes.length); at++) {
@@ -103,7 +112,8 @@ class Extent {
         case 0x7b: // {
           this.depth++;
           this.nested++;
-          if (this.depth > maxDepth || this.nested > mostNested) throw new TransferError('bad-frame', 'A list is nested too deep, or too much.');
+          if (this.depth > maxDepth || this.nested > mostNested)
+            throw new TransferError('bad-frame', 'A list is nested too deep, or too much.');
           break;
         case 0x5d: // ]
         case 0x7d: // }
@@ -112,7 +122,8 @@ class Extent {
         default:
       }
     }
-    if (this.elements > mostElements) throw new TransferError('bad-frame', `A list has more than ${String(mostElements)} elements.`);
+    if (this.elements > mostElements)
+      throw new TransferError('bad-frame', `A list has more than ${String(mostElements)} elements.`);
     return at;
   }
 }
@@ -120,7 +131,8 @@ class Extent {
 /** Where the string that begins at `start` is closed, or the end of `bytes` if nothing closes it. */
 function endOfString(bytes: Uint8Array, start: number): number {
   for (let at = start + 1; at < bytes.length; at++) {
-    if (bytes[at] === 0x5c) at++; // backslash
+    if (bytes[at] === 0x5c)
+      at++; // backslash
     else if (bytes[at] === 0x22) return at;
   }
   return bytes.length;

@@ -10,7 +10,9 @@ export const maxDepth = 32;
 /** How many keys a header may have, those of nested objects counted. Bounds the work that colliding keys can cause. */
 export const maxKeys = 1024;
 
-const [quote, backslash, colon, openBrace, closeBrace, openBracket, closeBracket] = [0x22, 0x5c, 0x3a, 0x7b, 0x7d, 0x5b, 0x5d];
+const [quote, backslash, colon, openBrace, closeBrace, openBracket, closeBracket] = [
+  0x22, 0x5c, 0x3a, 0x7b, 0x7d, 0x5b, 0x5d,
+];
 const byteOrderMark = '\ufeff';
 
 // ignoreBOM keeps a byte order mark in the text, where it can be seen and refused, instead of dropping it.
@@ -89,7 +91,8 @@ function checkStructure(text: string): void {
       case openBrace:
       case openBracket:
         open.push(new Set());
-        if (open.length > maxDepth) throw new TransferError('bad-frame', `The header is nested more than ${maxDepth} levels deep.`);
+        if (open.length > maxDepth)
+          throw new TransferError('bad-frame', `The header is nested more than ${maxDepth} levels deep.`);
         break;
       case closeBrace:
       case closeBracket:

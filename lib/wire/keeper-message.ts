@@ -20,7 +20,9 @@ export interface AskDone {
 
 export type FromKeeper = Told | AskDone | Refusal | { readonly type: 'heartbeat' };
 
-/** What the side says that was asked for something, once it has answered the hello. @throws TransferError `bad-header` */
+/**
+ * What the side says that was asked for something, once it has answered the hello. @throws TransferError `bad-header`
+ */
 export function parseFromKeeper(header: JsonObject): FromKeeper {
   const type = ownValue(header, 'type');
   switch (type) {
@@ -32,7 +34,11 @@ export function parseFromKeeper(header: JsonObject): FromKeeper {
       return parseRefusal(header);
     case 'done': {
       const [snapshots, continued] = [optionalSizeUnder(header, 'snapshots'), optionalTextUnder(header, 'continued')];
-      return { type, ...(snapshots === undefined ? {} : { snapshots }), ...(continued === undefined ? {} : { continued }) };
+      return {
+        type,
+        ...(snapshots === undefined ? {} : { snapshots }),
+        ...(continued === undefined ? {} : { continued }),
+      };
     }
     default:
       throw wrong('type', 'a message of who was asked', type);

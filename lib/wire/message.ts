@@ -59,7 +59,9 @@ export function parseFileHeader(header: JsonObject): FileHeader {
   };
 }
 
-/** Whether `reply` is exactly true. Also works on a header that parseFileHeader refuses, so that its sender can be told. */
+/**
+ * Whether `reply` is exactly true. Also works on a header that parseFileHeader refuses, so that its sender can be told.
+ */
 export function wantsReply(header: JsonObject): boolean {
   return ownValue(header, 'reply') === true;
 }

@@ -1,6 +1,8 @@
 /**
- * The records of a sealed connection (PROTOCOL.md, section 24): which keys they are sealed with, and what they look like.
- * Pure: small records are sealed and opened here, those with pieces of files in the memory where they lie (lib/threads/record-cipher).
+ * The records of a sealed connection (PROTOCOL.md, section 24): which keys they are sealed with, and what they look
+ * like.
+ * Pure: small records are sealed and opened here, those with pieces of files in the memory where they lie
+ * (lib/threads/record-cipher).
  */
 import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
 import { TransferError } from '../errors';
@@ -22,7 +24,9 @@ export const longestRecord = 2 * 1024 * 1024;
 /** A key seals so many records, then the next one follows from it. */
 export const recordsPerKey = 65536;
 
-/** The exporter of TLS (RFC 8446, section 7.5) is asked for `secretLength` bytes by this label, with an empty context. */
+/**
+ * The exporter of TLS (RFC 8446, section 7.5) is asked for `secretLength` bytes by this label, with an empty context.
+ */
 export const exporterLabel = 'EXPORTER-sendall-sealed';
 
 const keyInfo = 'sendall sealed 1';
@@ -58,7 +62,10 @@ export function nextKey(key: Uint8Array): Buffer {
   return derive(key, Buffer.alloc(0), Buffer.from(nextInfo));
 }
 
-/** Writes the nonce of record `count` (from 0, through all keys of a direction) into the `nonceLength` bytes of `nonce`: four zeros, then the count as a little-endian number of 64 bits. */
+/**
+ * Writes the nonce of record `count` (from 0, through all keys of a direction) into the `nonceLength` bytes of `nonce`:
+ * four zeros, then the count as a little-endian number of 64 bits.
+ */
 export function writeNonce(nonce: Uint8Array, count: number): void {
   const view = new DataView(nonce.buffer, nonce.byteOffset, nonceLength);
   view.setUint32(0, 0, true);
@@ -79,7 +86,9 @@ export function recordLength(prefix: Uint8Array, most = longestRecord): number {
   );
 }
 
-/** What a record is that does not open: changed on its way, cut, repeated, out of its order, or sealed with another key. */
+/**
+ * What a record is that does not open: changed on its way, cut, repeated, out of its order, or sealed with another key.
+ */
 export function notSealedHere(): TransferError {
   return new TransferError(
     'connection-lost',
@@ -98,7 +107,10 @@ export class RecordCount {
     private key: Uint8Array,
   ) {}
 
-  /** The key and the nonce of the next record; valid until the next call. `fresh` where the key is another one than that of the record before. */
+  /**
+   * The key and the nonce of the next record; valid until the next call. `fresh` where the key is another one than that
+   * of the record before.
+   */
   next(): { readonly key: Uint8Array; readonly nonce: Uint8Array; readonly fresh: boolean } {
     const replaced = this.sealed > 0 && this.sealed % recordsPerKey === 0;
     if (replaced) this.key = nextKey(this.key);
@@ -113,7 +125,9 @@ export class RecordCount {
     return { suite: this.suite, key: this.key, sealed: this.sealed };
   }
 
-  /** A direction in which `sealed` records went by; `key` is that of the last one, or of the first where there was none. */
+  /**
+   * A direction in which `sealed` records went by; `key` is that of the last one, or of the first where there was none.
+   */
   static from({ suite, key, sealed }: RecordCount['state']): RecordCount {
     const count = new RecordCount(suite, key);
     count.sealed = sealed;

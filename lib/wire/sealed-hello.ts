@@ -1,4 +1,7 @@
-/** The first frame of a sealed connection, in either direction: in clear, and with nothing in it that is a secret (PROTOCOL.md, 24.4). */
+/**
+ * The first frame of a sealed connection, in either direction: in clear, and with nothing in it that is a secret
+ * (PROTOCOL.md, 24.4).
+ */
 import { countUnder, textUnder, wrong } from './fields';
 import type { JsonObject } from './frame';
 import { ownValue } from './json-object';

@@ -10,7 +10,8 @@ export const smallFile = 64 * 1024;
 export const mostSegments = 65536;
 
 /**
- * How long the segments of a file are, in bytes: the smallest power of two from `pieceSize` on with which a file of `size`
+ * How long the segments of a file are, in bytes: the smallest power of two from `pieceSize` on with which a file of
+ * `size`
  * bytes has no more than `mostSegments`. Both sides compute it, so it is never on the wire.
  */
 export function segmentSizeOf(size: number): number {
@@ -37,12 +38,18 @@ export class Coverage {
     this.bits = new Uint8Array(Math.ceil(this.count / 8));
   }
 
-  /** Takes in `length` bytes from `offset` on: whole pieces, or up to the end of the file. Returns how many pieces were new. */
+  /**
+   * Takes in `length` bytes from `offset` on: whole pieces, or up to the end of the file. Returns how many pieces were
+   * new.
+   */
   add(offset: number, length: number): number {
     const first = offset / pieceSize;
     const end = offset + length === this.size ? this.count : (offset + length) / pieceSize;
     if (!Number.isInteger(first) || !Number.isInteger(end) || offset + length > this.size) {
-      throw new TransferError('bad-header', `${String(length)} bytes at ${String(offset)} are no whole pieces of a file of ${String(this.size)}.`);
+      throw new TransferError(
+        'bad-header',
+        `${String(length)} bytes at ${String(offset)} are no whole pieces of a file of ${String(this.size)}.`,
+      );
     }
     const before = this.covered;
     for (let piece = first; piece < end; piece++) {

@@ -2,7 +2,17 @@ import { type ErrorCode, isErrorCode, TransferError } from '../errors';
 import { type EntryName, type NamesTaken, parseEntryName } from '../name';
 import { bytesOfName, isSoundName } from '../name-bytes';
 import type { Digests, Verified } from '../progress';
-import { countUnder, type DigestAlgorithm, digestsUnder, isDigest, optionalSizeUnder, sizeUnder, textUnder, verifiedUnder, wrong } from './fields';
+import {
+  countUnder,
+  type DigestAlgorithm,
+  digestsUnder,
+  isDigest,
+  optionalSizeUnder,
+  sizeUnder,
+  textUnder,
+  verifiedUnder,
+  wrong,
+} from './fields';
 import { parseList } from './json-list';
 import { type JsonObject, ownValue } from './json-object';
 import { mostSegments, smallFile } from './segment';
@@ -115,7 +125,8 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
     const file = countUnder(entry, 'file');
     const text = textUnder(entry, 'name');
     const type = ownValue(entry, 'type');
-    if (type !== 'file' && type !== 'directory' && type !== 'symlink' && type !== 'link') throw wrong('type', 'a kind of entry', type);
+    if (type !== 'file' && type !== 'directory' && type !== 'symlink' && type !== 'link')
+      throw wrong('type', 'a kind of entry', type);
     const mtime = timeUnder(entry, 'mtime');
     const target = type === 'symlink' || type === 'link' ? textUnder(entry, 'target') : '';
     try {
@@ -124,7 +135,16 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
         case 'file': {
           const ctime = Object.hasOwn(entry, 'ctime') ? timeUnder(entry, 'ctime') : undefined;
           const inode = Object.hasOwn(entry, 'inode') ? inodeUnder(entry) : undefined;
-          return { type, file, mtime, size: optionalSizeUnder(entry, 'size'), mode: modeUnder(entry), ctime, inode, name: parseEntryName(text, rule) };
+          return {
+            type,
+            file,
+            mtime,
+            size: optionalSizeUnder(entry, 'size'),
+            mode: modeUnder(entry),
+            ctime,
+            inode,
+            name: parseEntryName(text, rule),
+          };
         }
         case 'directory':
           return { type, file, mtime, mode: modeUnder(entry), name: parseEntryName(text, rule) };
@@ -147,7 +167,16 @@ export function encodeEntry(entry: Entry): JsonObject {
   switch (entry.type) {
     case 'file':
       // What is undefined is left out when the list is written; spreading it in would cost more than all the rest.
-      return { file, type, name, mtime, mode: entry.mode, size: entry.size, ctime: entry.ctime === undefined ? undefined : String(entry.ctime), inode: entry.inode?.toString() };
+      return {
+        file,
+        type,
+        name,
+        mtime,
+        mode: entry.mode,
+        size: entry.size,
+        ctime: entry.ctime === undefined ? undefined : String(entry.ctime),
+        inode: entry.inode?.toString(),
+      };
     case 'directory':
       return { file, type, name, mtime, mode: entry.mode };
     case 'symlink':
@@ -160,7 +189,8 @@ export function encodeEntry(entry: Entry): JsonObject {
 export function parseBundle(bytes: Uint8Array, algorithm: DigestAlgorithm): BundledFile[] {
   return parseList(bytes).map((element) => {
     const [file, size, digest] = triple(element);
-    if (!isCount(file) || !isCount(size) || size > smallFile || !isDigest(digest, algorithm)) throw wrong('list', `[number, size, ${algorithm}]`, element);
+    if (!isCount(file) || !isCount(size) || size > smallFile || !isDigest(digest, algorithm))
+      throw wrong('list', `[number, size, ${algorithm}]`, element);
     return { file, size, digest };
   });
 }
@@ -169,7 +199,8 @@ export function parseBundle(bytes: Uint8Array, algorithm: DigestAlgorithm): Bund
 export function parseHeld(bytes: Uint8Array, algorithm: DigestAlgorithm): HeldSegment[] {
   return parseList(bytes).map((element) => {
     const [file, segment, digest] = triple(element);
-    if (!isCount(file) || !isCount(segment) || segment >= mostSegments || !isDigest(digest, algorithm)) throw wrong('list', `[number, segment, ${algorithm}]`, element);
+    if (!isCount(file) || !isCount(segment) || segment >= mostSegments || !isDigest(digest, algorithm))
+      throw wrong('list', `[number, segment, ${algorithm}]`, element);
     return { file, segment, digest };
   });
 }
@@ -202,7 +233,12 @@ export function parseMissing(bytes: Uint8Array): MissingEntry[] {
   return parseList(bytes).map((element) => {
     const missing = asObject(element);
     const code = textUnder(missing, 'code');
-    return { name: textUnder(missing, 'name'), code: isErrorCode(code) ? code : 'unexpected', message: textUnder(missing, 'message'), ...(ownValue(missing, 'skipped') === true ? { skipped: true } : {}) };
+    return {
+      name: textUnder(missing, 'name'),
+      code: isErrorCode(code) ? code : 'unexpected',
+      message: textUnder(missing, 'message'),
+      ...(ownValue(missing, 'skipped') === true ? { skipped: true } : {}),
+    };
   });
 }
 
@@ -217,7 +253,9 @@ function triple(value: unknown): readonly unknown[] {
 }
 
 function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 0xffffffff && !Object.is(value, -0);
+  return (
+    typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 0xffffffff && !Object.is(value, -0)
+  );
 }
 
 function modeUnder(entry: JsonObject): number {
@@ -228,7 +266,8 @@ function modeUnder(entry: JsonObject): number {
 export function timeUnder(entry: JsonObject, key: string): bigint {
   const value = ownValue(entry, key);
   const time = typeof value === 'string' && /^-?\d{1,19}$/.test(value) ? BigInt(value) : undefined;
-  if (time === undefined || BigInt.asIntN(64, time) !== time) throw wrong(key, 'nanoseconds as a decimal string', value);
+  if (time === undefined || BigInt.asIntN(64, time) !== time)
+    throw wrong(key, 'nanoseconds as a decimal string', value);
   return time;
 }
 
@@ -236,12 +275,20 @@ export function timeUnder(entry: JsonObject, key: string): bigint {
 export function inodeUnder(entry: JsonObject): bigint {
   const value = ownValue(entry, 'inode');
   const inode = typeof value === 'string' && /^\d{1,20}$/.test(value) ? BigInt(value) : undefined;
-  if (inode === undefined || BigInt.asUintN(64, inode) !== inode) throw wrong('inode', 'a whole number as a decimal string', value);
+  if (inode === undefined || BigInt.asUintN(64, inode) !== inode)
+    throw wrong('inode', 'a whole number as a decimal string', value);
   return inode;
 }
 
-/** Where a symbolic link points: text as `nameOfBytes` makes it. Half of a surrogate pair that stands for no byte would point elsewhere. */
+/**
+ * Where a symbolic link points: text as `nameOfBytes` makes it. Half of a surrogate pair that stands for no byte would
+ * point elsewhere.
+ */
 export function linkTarget(text: string): string {
-  if (text !== '' && !text.includes('\0') && isSoundName(text) && bytesOfName(text).length <= longestTarget) return text;
-  throw new TransferError('name', 'The target of a symbolic link is empty, too long, or contains NUL or half of a surrogate pair.');
+  if (text !== '' && !text.includes('\0') && isSoundName(text) && bytesOfName(text).length <= longestTarget)
+    return text;
+  throw new TransferError(
+    'name',
+    'The target of a symbolic link is empty, too long, or contains NUL or half of a surrogate pair.',
+  );
 }

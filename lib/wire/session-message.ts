@@ -1,5 +1,14 @@
 import type { Digests } from '../progress';
-import { countUnder, digestsUnder, optionalCountUnder, optionalSizeUnder, optionalTextUnder, sizeUnder, textUnder, wrong } from './fields';
+import {
+  countUnder,
+  digestsUnder,
+  optionalCountUnder,
+  optionalSizeUnder,
+  optionalTextUnder,
+  sizeUnder,
+  textUnder,
+  wrong,
+} from './fields';
 import type { JsonObject } from './frame';
 import { type Hello, parseHello } from './hello';
 import { ownValue } from './json-object';
@@ -138,7 +147,9 @@ export interface SessionRefusal extends Refusal {
   readonly file?: number;
 }
 
-/** By the receiver of a backup: this file is stored, and is other than it was, though its size and mtime are the same. */
+/**
+ * By the receiver of a backup: this file is stored, and is other than it was, though its size and mtime are the same.
+ */
 export interface Alarm {
   readonly type: 'alarm';
   readonly file: number;
@@ -167,8 +178,20 @@ export interface Done {
   readonly snapshot?: SnapshotDone;
 }
 
-export type FromSender = Hello | Heartbeat | Offer | Segment | Bundle | Keep | Copy | Close | Drop | Text | End | Connect | Missing;
-export type FromReceiver = Hello | Heartbeat | Answer | Held | StandingMessage | Receipts | SessionRefusal | Taken | ProgressMessage | Alarm | Done;
+export type FromSender =
+  Hello | Heartbeat | Offer | Segment | Bundle | Keep | Copy | Close | Drop | Text | End | Connect | Missing;
+export type FromReceiver =
+  | Hello
+  | Heartbeat
+  | Answer
+  | Held
+  | StandingMessage
+  | Receipts
+  | SessionRefusal
+  | Taken
+  | ProgressMessage
+  | Alarm
+  | Done;
 
 /**
  * What a sender says inside a session. Keys that are not named are ignored.
@@ -204,7 +227,12 @@ export function parseFromSender(header: JsonObject): FromSender {
       return { type, file, offset, size, from: sizeUnder(header, 'from', Number.MAX_SAFE_INTEGER - size) };
     }
     case 'close':
-      return { type, file: countUnder(header, 'file'), size: sizeUnder(header, 'size'), digests: digestsUnder(header, 'digests') };
+      return {
+        type,
+        file: countUnder(header, 'file'),
+        size: sizeUnder(header, 'size'),
+        digests: digestsUnder(header, 'digests'),
+      };
     case 'drop':
       return parseDrop(header);
     case 'text':
@@ -245,7 +273,11 @@ export function parseFromReceiver(header: JsonObject): FromReceiver {
     case 'done': {
       const waited = ownValue(header, 'waited');
       const snapshot = ownValue(header, 'snapshot');
-      return { type, ...(waited === undefined ? {} : { waited: parseWaited(waited) }), ...(snapshot === undefined ? {} : { snapshot: parseSnapshotDone(snapshot) }) };
+      return {
+        type,
+        ...(waited === undefined ? {} : { waited: parseWaited(waited) }),
+        ...(snapshot === undefined ? {} : { snapshot: parseSnapshotDone(snapshot) }),
+      };
     }
     default:
       throw wrong('type', 'a message of a receiver', type);
@@ -254,7 +286,11 @@ export function parseFromReceiver(header: JsonObject): FromReceiver {
 
 /** A code that a sender cannot give is as if there were none. */
 function parseDrop(header: JsonObject): Drop {
-  const [file, code, message] = [countUnder(header, 'file'), ownValue(header, 'code'), optionalTextUnder(header, 'message')];
+  const [file, code, message] = [
+    countUnder(header, 'file'),
+    ownValue(header, 'code'),
+    optionalTextUnder(header, 'message'),
+  ];
   const known = code === 'source-changed' || code === 'source-unreadable' || code === 'mismatch';
   return { type: 'drop', file, ...(known ? { code } : {}), ...(message === undefined ? {} : { message }) };
 }

@@ -16,15 +16,24 @@ export interface StandingSegment {
 export const mostStanding = 2 * mostSegments;
 
 /** The payload of `standing`: `[number, offset, size, digest]` each. @throws TransferError `bad-header` */
-export function parseStanding(bytes: Uint8Array, algorithm: DigestAlgorithm): (StandingSegment & { readonly file: number })[] {
+export function parseStanding(
+  bytes: Uint8Array,
+  algorithm: DigestAlgorithm,
+): (StandingSegment & { readonly file: number })[] {
   return parseList(bytes).map((element) => {
     const [file, offset, size, digest, ...others] = Array.isArray(element) ? (element as unknown[]) : [];
-    const good = isWhole(file, 0, 0xffffffff) && isWhole(offset, 0, Number.MAX_SAFE_INTEGER) && isWhole(size, 1, Number.MAX_SAFE_INTEGER - offset);
-    if (!good || !isDigest(digest, algorithm) || others.length > 0) throw wrong('list', `[number, offset, size, ${algorithm}]`, element);
+    const good =
+      isWhole(file, 0, 0xffffffff) &&
+      isWhole(offset, 0, Number.MAX_SAFE_INTEGER) &&
+      isWhole(size, 1, Number.MAX_SAFE_INTEGER - offset);
+    if (!good || !isDigest(digest, algorithm) || others.length > 0)
+      throw wrong('list', `[number, offset, size, ${algorithm}]`, element);
     return { file, offset, size, digest };
   });
 }
 
 function isWhole(value: unknown, least: number, most: number): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most && !Object.is(value, -0);
+  return (
+    typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most && !Object.is(value, -0)
+  );
 }

@@ -20,10 +20,17 @@ describe('lib/access/authorized', () => {
 
   /** Everything of an authorization that can be compared. */
   const plain = ({ key, ...others }: Authorization): object => ({ ...others, key: Buffer.from(key).toString('hex') });
-  const stored = (): Record<string, Record<string, unknown>> => JSON.parse(readFileSync(file, 'utf8')) as Record<string, Record<string, unknown>>;
+  const stored = (): Record<string, Record<string, unknown>> =>
+    JSON.parse(readFileSync(file, 'utf8')) as Record<string, Record<string, unknown>>;
 
   it('keeps everything about a key, for others who read the file', async () => {
-    const wanted = { name: 'laptop', rights: 'read', directory: '/srv/laptop', quota: 5, expires: new Date('2200-01-31T00:00Z') } as const;
+    const wanted = {
+      name: 'laptop',
+      rights: 'read',
+      directory: '/srv/laptop',
+      quota: 5,
+      expires: new Date('2200-01-31T00:00Z'),
+    } as const;
     const made = await keys.authorize(wanted);
     expect(made).to.deep.include(wanted);
     expect(made.id).to.match(/^[0-9a-f]{32}$/);
@@ -34,15 +41,25 @@ describe('lib/access/authorized', () => {
     expect((await other.list()).map(plain)).to.deep.equal([plain(made)]);
     const { key = '', ...entry } = stored()[made.id] ?? {};
     expect(Buffer.from(String(key), 'base64url').equals(Buffer.from(made.key))).to.equal(true);
-    expect(entry).to.deep.equal({ ...wanted, expires: '2200-01-31T00:00:00.000Z', created: made.created.toISOString() });
+    expect(entry).to.deep.equal({
+      ...wanted,
+      expires: '2200-01-31T00:00:00.000Z',
+      created: made.created.toISOString(),
+    });
     expect(statSync(file).mode & 0o777).to.equal(0o600);
   });
 
   it('gives each key bytes of its own, and shows them to no log', async () => {
-    const [a, b] = [await keys.authorize({ name: 'a', rights: 'write' }), await keys.authorize({ name: 'b', rights: 'write' })];
+    const [a, b] = [
+      await keys.authorize({ name: 'a', rights: 'write' }),
+      await keys.authorize({ name: 'b', rights: 'write' }),
+    ];
     expect(Buffer.from(a.key).equals(Buffer.from(b.key))).to.equal(false);
     expect(a.id).not.to.equal(b.id);
-    for (const shown of [a, keys.find(b.id)]) expect(JSON.stringify(shown) + inspect(shown)).to.include('(secret)').and.not.match(/\d+,\s*\d+/);
+    for (const shown of [a, keys.find(b.id)])
+      expect(JSON.stringify(shown) + inspect(shown))
+        .to.include('(secret)')
+        .and.not.match(/\d+,\s*\d+/);
     expect((await keys.list()).map(({ name }) => name)).to.deep.equal(['a', 'b']);
   });
 
@@ -136,7 +153,11 @@ describe('lib/access/authorized', () => {
       writeFileSync(file, text);
       expect(keys.find(id), what).to.equal(undefined);
       expect(keys.problem?.message, what).to.include('is damaged');
-      for (const failure of [await failureOf(keys.list()), await failureOf(keys.authorize({ name: 'b', rights: 'write' })), await failureOf(keys.revoke('a'))]) {
+      for (const failure of [
+        await failureOf(keys.list()),
+        await failureOf(keys.authorize({ name: 'b', rights: 'write' })),
+        await failureOf(keys.revoke('a')),
+      ]) {
         expect(failure.code, what).to.equal('usage');
         expect(inspect(failure, { depth: 5 }), what).not.to.include(secret.slice(0, 6));
       }
@@ -163,7 +184,10 @@ describe('lib/access/authorized', () => {
       { expires: new Date(NaN) },
     ];
     for (const change of wrong) {
-      expect((await failureOf(keys.authorize({ name: 'a', rights: 'write', ...change }))).code, inspect(change)).to.equal('usage');
+      expect(
+        (await failureOf(keys.authorize({ name: 'a', rights: 'write', ...change }))).code,
+        inspect(change),
+      ).to.equal('usage');
     }
     expect(await keys.list()).to.deep.equal([]);
   });

@@ -35,7 +35,10 @@ describe('What was backed up from this machine', () => {
   it('is never written over where it is damaged', async () => {
     await new BackedUp(file).remember('laptop', ['/etc']);
     writeFileSync(file, 'no JSON');
-    expect(await new BackedUp(file).remember('photos', ['/x']).catch((error: unknown) => error)).to.have.property('code', 'usage');
+    expect(await new BackedUp(file).remember('photos', ['/x']).catch((error: unknown) => error)).to.have.property(
+      'code',
+      'usage',
+    );
     expect(readFileSync(file, 'utf8')).to.equal('no JSON');
   });
 });

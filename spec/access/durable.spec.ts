@@ -19,8 +19,17 @@ import { canTrace } from '../store/local/trace';
     const steps = readFileSync(trace, 'utf8')
       .split('\n')
       .filter((call) => !/^\d+ +<\.\.\./.test(call))
-      .map((call) => /fsync\(\d+<[^>]*\.new>|rename.*\.new.*keys\.json"|fsync\(\d+<[^>]*sendall-durable-\w+>|write\(.*"done"/.exec(call)?.[0])
-      .flatMap((call) => (call === undefined ? [] : [call.startsWith('fsync') ? (call.includes('.new') ? 'fsync file' : 'fsync directory') : call.slice(0, 5)]));
+      .map(
+        (call) =>
+          /fsync\(\d+<[^>]*\.new>|rename.*\.new.*keys\.json"|fsync\(\d+<[^>]*sendall-durable-\w+>|write\(.*"done"/.exec(
+            call,
+          )?.[0],
+      )
+      .flatMap((call) =>
+        call === undefined
+          ? []
+          : [call.startsWith('fsync') ? (call.includes('.new') ? 'fsync file' : 'fsync directory') : call.slice(0, 5)],
+      );
     expect(steps).to.deep.equal(['fsync file', 'renam', 'fsync directory', 'write']);
   });
 });

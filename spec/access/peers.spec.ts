@@ -73,7 +73,15 @@ describe('lib/access/peers', () => {
     await peers.add('nas', ticket);
     const whole = readFileSync(file, 'utf8');
     const token = formatTicket(ticket).split('/').at(-1) ?? '';
-    for (const text of ['', whole.slice(0, -3), '[]', whole.replace('sendall:', 'tcp:'), whole.replace('nas', '../nas'), '{"nas": 5}', whole.replace(token, token.slice(1))]) {
+    for (const text of [
+      '',
+      whole.slice(0, -3),
+      '[]',
+      whole.replace('sendall:', 'tcp:'),
+      whole.replace('nas', '../nas'),
+      '{"nas": 5}',
+      whole.replace(token, token.slice(1)),
+    ]) {
       writeFileSync(file, text);
       const failure = await failureOf(peers.find('nas'));
       expect(failure.message, text).to.include('is damaged');

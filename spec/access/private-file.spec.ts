@@ -1,5 +1,14 @@
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+} from 'node:fs';
 import { renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -117,7 +126,9 @@ describe('lib/access/private-file', () => {
         }
       })();`;
     let running = true;
-    const writers = ['a', 'b', 'c', 'd'].map((name) => run(process.execPath, ['-r', './spec/typescript.js', '-e', script, name]));
+    const writers = ['a', 'b', 'c', 'd'].map((name) =>
+      run(process.execPath, ['-r', './spec/typescript.js', '-e', script, name]),
+    );
     const all = Promise.all(writers).finally(() => (running = false));
     let seen = 0;
     while (running) {
@@ -130,7 +141,9 @@ describe('lib/access/private-file', () => {
       await new Promise(setImmediate);
     }
     await all;
-    const wanted = ['a', 'b', 'c', 'd'].flatMap((name) => Array.from({ length: 40 }, (_, at) => `${name}${at.toString()}`));
+    const wanted = ['a', 'b', 'c', 'd'].flatMap((name) =>
+      Array.from({ length: 40 }, (_, at) => `${name}${at.toString()}`),
+    );
     expect((JSON.parse(readFileSync(file, 'utf8')) as string[]).sort()).to.deep.equal(wanted.sort());
     expect(readdirSync(directory)).to.deep.equal(['keys.json']);
   });
@@ -197,8 +210,25 @@ describe('lib/access/private-file', () => {
 
   it('takes for a name only what is neither a path, an address nor an option', () => {
     for (const name of ['a', 'nas', 'nas.example.org', 'Laptop_2', '_', '9', 'x'.repeat(64)]) checkKeyName(name);
-    for (const name of ['', '.', '..', '.nas', '-', '-x', 'a/b', 'a:1', 'unix:a', '@a', 'a b', 'ü', 'a\n', 'x'.repeat(65)]) {
-      expect(() => checkKeyName(name), JSON.stringify(name)).to.throw(TransferError).with.property('code', 'usage');
+    for (const name of [
+      '',
+      '.',
+      '..',
+      '.nas',
+      '-',
+      '-x',
+      'a/b',
+      'a:1',
+      'unix:a',
+      '@a',
+      'a b',
+      'ü',
+      'a\n',
+      'x'.repeat(65),
+    ]) {
+      expect(() => checkKeyName(name), JSON.stringify(name))
+        .to.throw(TransferError)
+        .with.property('code', 'usage');
     }
   });
 });

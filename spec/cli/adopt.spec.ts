@@ -1,4 +1,15 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020';
@@ -8,7 +19,9 @@ import { readRegister } from '../../lib/snapshot/register/register';
 import { madeSnapshot } from '../snapshot/made-snapshot';
 import { type Ended, eventsOf, sendall } from './sendall-process';
 
-const schema = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8')) as object;
+const schema = JSON.parse(
+  readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8'),
+) as object;
 const validate = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true }).compile(schema);
 const [monday, tuesday, wednesday] = ['2026-11-16T100000Z', '2026-11-17T100000Z', '2026-11-18T100000Z'];
 
@@ -18,21 +31,33 @@ describe('cli: adopt (the built command)', function () {
   const at = (...names: readonly string[]): string => join(root, ...names);
   const run = (...words: readonly string[]): Promise<Ended> => sendall([...words], { cwd: root });
   const told = (ended: Ended): Record<string, unknown>[] => {
-    for (const event of eventsOf(ended)) expect(validate(event), `${JSON.stringify(event)} ${JSON.stringify(validate.errors)}`).to.equal(true);
+    for (const event of eventsOf(ended))
+      expect(validate(event), `${JSON.stringify(event)} ${JSON.stringify(validate.errors)}`).to.equal(true);
     return (eventsOf(ended) as unknown as Record<string, unknown>[]).filter(({ event }) => event !== 'progress');
   };
-  const register = async (name = 'laptop'): Promise<string[]> => ((await readRegister(root, parseEntryName(name)))?.snapshots ?? []).map(({ id }) => id);
+  const register = async (name = 'laptop'): Promise<string[]> =>
+    ((await readRegister(root, parseEntryName(name)))?.snapshots ?? []).map(({ id }) => id);
 
   beforeEach(async () => {
     root = mkdtempSync(join(tmpdir(), 'sendall-adopt-'));
     const { place } = await madeSnapshot(root, { name: 'laptop', id: monday, number: 4 }, { a: 'same', 'd/b': 'one' });
-    await madeSnapshot(root, { name: 'laptop', id: tuesday, number: 6 }, { a: 'same', 'd/b': 'two' }, { previous: place });
+    await madeSnapshot(
+      root,
+      { name: 'laptop', id: tuesday, number: 6 },
+      { a: 'same', 'd/b': 'two' },
+      { previous: place },
+    );
     rmSync(at('.sendall'), { recursive: true });
   });
   afterEach(() => rmSync(root, { recursive: true, force: true }));
 
   it('reads back what lies there without a register, as on a moved disk, and from then on it is what it was', async () => {
-    for (const words of [['restore', '.', 'laptop/latest', 'out'], ['verify', '.'], ['prune', '.', '--name', 'laptop', '--keep-last', '1'], ['snapshots', '.', 'laptop']]) {
+    for (const words of [
+      ['restore', '.', 'laptop/latest', 'out'],
+      ['verify', '.'],
+      ['prune', '.', '--name', 'laptop', '--keep-last', '1'],
+      ['snapshots', '.', 'laptop'],
+    ]) {
       const { code, stderr } = await run(...words);
       expect({ code, hint: stderr.includes('sendall adopt DIR') }, stderr).to.deep.equal({ code: 2, hint: true });
     }
@@ -47,8 +72,12 @@ describe('cli: adopt (the built command)', function () {
     expect(readFileSync(at('out', 'd', 'b'), 'utf8')).to.equal('two');
     writeFileSync(at('more'), 'more');
     expect((await run('backup', 'more', root, '--name', 'laptop')).code, 'the next one is made').to.equal(0);
-    expect((await readRegister(root, parseEntryName('laptop')))?.snapshots.map(({ number }) => number)).to.deep.equal([4, 6, 7]);
-    expect(told(await run('adopt', '.', '--json')), 'nothing is left to be done').to.deep.equal([{ event: 'registered', name: 'laptop', owner: 'local', snapshots: 3 }]);
+    expect((await readRegister(root, parseEntryName('laptop')))?.snapshots.map(({ number }) => number)).to.deep.equal([
+      4, 6, 7,
+    ]);
+    expect(told(await run('adopt', '.', '--json')), 'nothing is left to be done').to.deep.equal([
+      { event: 'registered', name: 'laptop', owner: 'local', snapshots: 3 },
+    ]);
   });
 
   it('does not register what is damaged, says what is, and with --damaged does, but nothing is linked to it', async () => {
@@ -84,7 +113,10 @@ describe('cli: adopt (the built command)', function () {
     expect(verified.code).to.equal(4);
     expect(verified.stdout).to.include(`missing     laptop/${monday}/MANIFEST`);
     expect((await run('snapshots', '.')).code).to.equal(4);
-    expect(told(await run('adopt', '.', '--json'))).to.deep.equal([{ event: 'forgotten', snapshot: `laptop/${monday}` }, { event: 'registered', name: 'laptop', owner: 'local', snapshots: 1 }]);
+    expect(told(await run('adopt', '.', '--json'))).to.deep.equal([
+      { event: 'forgotten', snapshot: `laptop/${monday}` },
+      { event: 'registered', name: 'laptop', owner: 'local', snapshots: 1 },
+    ]);
     expect((await run('verify', '.')).code).to.equal(0);
     rmSync(at('laptop'), { recursive: true });
     expect((await run('adopt', '.')).stdout).to.equal(`forgotten    laptop/${tuesday}  It is not there any more.\n`);
@@ -96,14 +128,21 @@ describe('cli: adopt (the built command)', function () {
     await madeSnapshot(root, { name: 'desk', id: monday, number: 1 }, { x: 'x' });
     rmSync(at('.sendall', 'snapshots', 'desk', 'register'));
     writeFileSync(at('.sendall', 'snapshots', 'desk', 'owner'), 'ticket');
-    expect(told(await run('adopt', '.', '--json')).flatMap(({ event, name, owner }) => (event === 'registered' ? [`${String(name)} ${String(owner)}`] : []))).to.deep.equal(['desk ticket', 'laptop local']);
+    expect(
+      told(await run('adopt', '.', '--json')).flatMap(({ event, name, owner }) =>
+        event === 'registered' ? [`${String(name)} ${String(owner)}`] : [],
+      ),
+    ).to.deep.equal(['desk ticket', 'laptop local']);
     expect(existsSync(at('.sendall', 'snapshots', 'desk', 'owner'))).to.equal(false);
     await run('adopt', '.', '--name', 'desk', '--owner', 'local');
     expect((await readRegister(root, parseEntryName('desk')))?.owner).to.equal('local');
     await madeSnapshot(join(root, 'elsewhere'), { name: 'desk', id: wednesday, number: 2 ** 32 - 1 }, { x: 'x' });
     await run('restore', 'elsewhere', 'desk/latest', 'out'); // it is one there
     renameSync(at('elsewhere', 'desk', wednesday), at('desk', wednesday));
-    expect(told(await run('adopt', '.', '--json')).at(-1)).to.deep.equal({ event: 'foreign', path: `desk/${wednesday}` });
+    expect(told(await run('adopt', '.', '--json')).at(-1)).to.deep.equal({
+      event: 'foreign',
+      path: `desk/${wednesday}`,
+    });
     const numbered = await run('adopt', '.', '--name', 'desk');
     expect(numbered.code).to.equal(4);
     expect(numbered.stdout).to.include('which no backup comes to');
@@ -114,7 +153,9 @@ describe('cli: adopt (the built command)', function () {
   it('has help whose lines fit', async () => {
     const { code, stdout } = await run('adopt', '--help');
     expect(code).to.equal(0);
-    expect(stdout).to.match(/^Usage: sendall adopt DIR/).and.match(/\n {2}\$ sendall adopt /);
+    expect(stdout)
+      .to.match(/^Usage: sendall adopt DIR/)
+      .and.match(/\n {2}\$ sendall adopt /);
     for (const line of stdout.split('\n')) expect(line.length, line).to.be.at.most(100);
   });
 });

@@ -24,10 +24,14 @@ describe('cli: authorize (the built command)', () => {
     expect(code).to.equal(0);
     const ticket = parseTicket(stdout.trimEnd());
     expect(stdout).to.match(/^sendall:\/\/\S+\n$/);
-    expect(stderr).to.match(/^ {4}sendall peers add \w[\w.-]*$/m).and.match(new RegExp(`^ {4}sendall peers add \\w[\\w.-]* ${stdout.trimEnd()}$`, 'm'));
+    expect(stderr)
+      .to.match(/^ {4}sendall peers add \w[\w.-]*$/m)
+      .and.match(new RegExp(`^ {4}sendall peers add \\w[\\w.-]* ${stdout.trimEnd()}$`, 'm'));
     expect(ticket.address).to.deep.equal({ kind: 'tcp', host: ownHost(), port: 8898 });
     const found = new AuthorizedKeys(file).find(ticket.id);
-    expect(found).to.include({ name: 'laptop', rights: 'write' }).and.not.have.any.keys('directory', 'quota', 'expires');
+    expect(found)
+      .to.include({ name: 'laptop', rights: 'write' })
+      .and.not.have.any.keys('directory', 'quota', 'expires');
     expect(Buffer.from(found?.key ?? []).equals(Buffer.from(ticket.key))).to.equal(true);
     expect(statSync(file).mode & 0o777).to.equal(0o600);
     expect(statSync(join(file, '..')).mode & 0o777).to.equal(0o700);
@@ -40,7 +44,18 @@ describe('cli: authorize (the built command)', () => {
   });
 
   it('keeps what the options say, and tells it with --json', async () => {
-    const words = ['--dir', 'inbox', '--rights', 'admin', '--quota', '5G', '--expires', '2200-01-31T00:00Z', '--address', '[2001:db8::5]:9000'];
+    const words = [
+      '--dir',
+      'inbox',
+      '--rights',
+      'admin',
+      '--quota',
+      '5G',
+      '--expires',
+      '2200-01-31T00:00Z',
+      '--address',
+      '[2001:db8::5]:9000',
+    ];
     const ended = await authorize('laptop', ...words, '--json');
     expect(ended.stderr).to.equal('');
     const [made] = told(ended) as [{ readonly ticket: string; readonly id: string }];
@@ -55,17 +70,22 @@ describe('cli: authorize (the built command)', () => {
 
   it('lists who may connect, and never a key', async () => {
     expect(await authorize('--list')).to.deep.equal({ code: 0, stdout: '', stderr: 'Nobody is authorized.\n' });
-    const ticket = parseTicket((await authorize('phone', '--rights', 'read', '--quota', '1M', '--expires', '90d')).stdout.trimEnd());
+    const ticket = parseTicket(
+      (await authorize('phone', '--rights', 'read', '--quota', '1M', '--expires', '90d')).stdout.trimEnd(),
+    );
     await authorize('laptop');
     for (const words of [['--list'], ['--list', '--json'], ['--list', '--verbose']]) {
       const { code, stdout, stderr } = await authorize(...words);
       expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
       expect(stdout.split('\n')).to.have.length(3);
-      for (const form of ['base64', 'base64url', 'hex'] as const) expect(stdout).not.to.include(Buffer.from(ticket.key).toString(form).slice(2, 12));
+      for (const form of ['base64', 'base64url', 'hex'] as const)
+        expect(stdout).not.to.include(Buffer.from(ticket.key).toString(form).slice(2, 12));
       expect(stdout).not.to.include('sendall://');
     }
     const { stdout } = await authorize('--list');
-    expect(stdout).to.match(/^laptop {2}write {2}id [0-9a-f]{8}\nphone {2}read {2}1\.0 MiB {2}expires \d{4}-\d\d-\d\dT\S+Z {2}id /);
+    expect(stdout).to.match(
+      /^laptop {2}write {2}id [0-9a-f]{8}\nphone {2}read {2}1\.0 MiB {2}expires \d{4}-\d\d-\d\dT\S+Z {2}id /,
+    );
     expect(stdout).to.include(`id ${ticket.id.slice(0, 8)}\n`);
   });
 

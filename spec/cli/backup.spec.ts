@@ -8,7 +8,9 @@ import { expect } from 'chai';
 import { canTrace } from '../store/local/trace';
 import { type Ended, eventsOf, sendall, SendallProcess } from './sendall-process';
 
-const schema = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8')) as object;
+const schema = JSON.parse(
+  readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8'),
+) as object;
 const validate = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true }).compile(schema);
 const mib = 1024 * 1024;
 
@@ -17,7 +19,10 @@ describe('cli: backup (the built command)', () => {
   let root: string;
   const run = (...words: readonly string[]): Promise<Ended> => sendall(['backup', ...words], { cwd: place });
   /** The ids of the complete snapshots of `b`. */
-  const ids = (): string[] => readdirSync(join(root, 'b')).filter((name) => name !== 'latest').sort();
+  const ids = (): string[] =>
+    readdirSync(join(root, 'b'))
+      .filter((name) => name !== 'latest')
+      .sort();
 
   beforeEach(() => {
     place = mkdtempSync(join(tmpdir(), 'sendall-backup-cli-'));
@@ -32,7 +37,9 @@ describe('cli: backup (the built command)', () => {
   it('prints the snapshot, and ends with 0', async () => {
     const { code, stdout, stderr } = await run('home', 'kept', '--name', 'b');
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
-    expect(stdout).to.match(/^b\/\d{4}-\d\d-\d\dT\d{6}Z {2}3 entries {2}3\.0 MiB, 3\.0 MiB of it new {2}verified (on device|\(page cache only\)) {2}[\d.]+ s\n$/);
+    expect(stdout).to.match(
+      /^b\/\d{4}-\d\d-\d\dT\d{6}Z {2}3 entries {2}3\.0 MiB, 3\.0 MiB of it new {2}verified (on device|\(page cache only\)) {2}[\d.]+ s\n$/,
+    );
     execFileSync('sha256sum', ['--strict', '--quiet', '-c', 'SHA256SUMS'], { cwd: join(root, 'b/latest') });
   });
 
@@ -47,7 +54,13 @@ describe('cli: backup (the built command)', () => {
     const told = events.filter((event) => event.event === 'snapshot');
     expect(told).to.have.lengthOf(2);
     expect(told[0]).to.deep.equal(told[1]);
-    expect(told[0]).to.include({ entries: 3, bytes: 3 * mib + 4, new_bytes: 3 * mib + 4, missing: 0, verified_at: null });
+    expect(told[0]).to.include({
+      entries: 3,
+      bytes: 3 * mib + 4,
+      new_bytes: 3 * mib + 4,
+      missing: 0,
+      verified_at: null,
+    });
     expect(events.filter(({ event }) => event === 'received')).to.deep.equal([]);
   });
 
@@ -55,8 +68,25 @@ describe('cli: backup (the built command)', () => {
   it('is done when the snapshot is, although what was kept for it cannot be removed', async function () {
     if (!canTrace) this.skip();
     const own = join(root, '.sendall/snapshots/b');
-    const failing = ['strace', '-f', '-qq', '-o', '/dev/null', '-P', join(own, 'receipts'), '-P', join(own, 'stager'), '-e', 'trace=unlink,unlinkat', '-e', 'inject=unlink,unlinkat:error=EIO'];
-    const { code, stderr } = await new SendallProcess(['backup', 'home', root, '--name', 'b'], { cwd: place, under: failing }).ended;
+    const failing = [
+      'strace',
+      '-f',
+      '-qq',
+      '-o',
+      '/dev/null',
+      '-P',
+      join(own, 'receipts'),
+      '-P',
+      join(own, 'stager'),
+      '-e',
+      'trace=unlink,unlinkat',
+      '-e',
+      'inject=unlink,unlinkat:error=EIO',
+    ];
+    const { code, stderr } = await new SendallProcess(['backup', 'home', root, '--name', 'b'], {
+      cwd: place,
+      under: failing,
+    }).ended;
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
     expect(readdirSync(own)).to.include('stager');
     writeFileSync(join(place, 'home/a'), 'bbbb');
@@ -68,10 +98,26 @@ describe('cli: backup (the built command)', () => {
   // Found by the fault experiment failing-calls.
   it('does not contain what was refused because its directory could not be flushed', async function () {
     if (!canTrace) this.skip();
-    const failing = ['strace', '-f', '-qq', '-o', '/dev/null', '-P', join(root, '.sendall/snapshots/b/tree/home'), '-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO:when=1'];
+    const failing = [
+      'strace',
+      '-f',
+      '-qq',
+      '-o',
+      '/dev/null',
+      '-P',
+      join(root, '.sendall/snapshots/b/tree/home'),
+      '-e',
+      'trace=fsync',
+      '-e',
+      'inject=fsync:error=EIO:when=1',
+    ];
     // strace counts for each thread by itself.
     const env = { UV_THREADPOOL_SIZE: '1' };
-    const { code, stderr } = await new SendallProcess(['backup', 'home', root, '--name', 'b'], { cwd: place, env, under: failing }).ended;
+    const { code, stderr } = await new SendallProcess(['backup', 'home', root, '--name', 'b'], {
+      cwd: place,
+      env,
+      under: failing,
+    }).ended;
     expect(code, stderr).to.equal(8);
     expect(readdirSync(join(root, 'b/latest/home'))).to.deep.equal(['a']);
   }).timeout(30_000);
@@ -85,7 +131,14 @@ describe('cli: backup (the built command)', () => {
   });
 
   it('is wrong usage without a name, a target or anything to back up, and where it would contain itself', async () => {
-    for (const words of [['home', 'kept'], ['home', '--name', 'b'], ['home', 'nowhere', '--name', 'b'], ['home', 'kept', '--name', 'a/b'], ['home', '.', 'kept', '--name', 'b'], ['home', 'tcp://127.0.0.1:1', '--name', 'b']]) {
+    for (const words of [
+      ['home', 'kept'],
+      ['home', '--name', 'b'],
+      ['home', 'nowhere', '--name', 'b'],
+      ['home', 'kept', '--name', 'a/b'],
+      ['home', '.', 'kept', '--name', 'b'],
+      ['home', 'tcp://127.0.0.1:1', '--name', 'b'],
+    ]) {
       const { code, stderr } = await run(...words);
       expect({ code, hint: stderr.includes('hint: ') }, stderr).to.deep.equal({ code: 2, hint: true });
     }
@@ -100,7 +153,9 @@ describe('cli: backup (the built command)', () => {
 
   it('is refused while another one of the same name is under way', async () => {
     writeFileSync(join(place, 'home/larger'), Buffer.alloc(16 * mib, 'y'));
-    const first = new SendallProcess(['backup', 'home', 'kept', '--name', 'b', '--limit', '4M', '--json'], { cwd: place });
+    const first = new SendallProcess(['backup', 'home', 'kept', '--name', 'b', '--limit', '4M', '--json'], {
+      cwd: place,
+    });
     await first.says(/"event":"started"/);
     const second = await run('home', 'kept', '--name', 'b');
     expect(second.code).to.equal(2);
@@ -120,7 +175,8 @@ describe('cli: backup (the built command)', () => {
       await pause(after);
       running.child.kill('SIGKILL');
       await running.ended;
-      for (const id of ids()) execFileSync('sha256sum', ['--strict', '--quiet', '-c', 'SHA256SUMS'], { cwd: join(root, 'b', id) });
+      for (const id of ids())
+        execFileSync('sha256sum', ['--strict', '--quiet', '-c', 'SHA256SUMS'], { cwd: join(root, 'b', id) });
     }
     const before = ids().length;
     const whole = await run('home', 'kept', '--name', 'b');

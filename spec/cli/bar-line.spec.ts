@@ -22,7 +22,8 @@ describe('cli/bar-line', () => {
   });
 
   it('says in place of the rate why there is none', () => {
-    const still = (why: TransferState['still']): string => barLine({ ...half, rate: 0, eta: undefined, still: why }, 100);
+    const still = (why: TransferState['still']): string =>
+      barLine({ ...half, rate: 0, eta: undefined, still: why }, 100);
     expect(still({ for: 12.7 })).to.match(/512 MiB of 1\.0 GiB {2}nothing moves for 12 s$/);
     expect(still('connection-lost')).to.match(/512 MiB of 1\.0 GiB {2}connection lost, trying again$/);
   });
@@ -32,7 +33,12 @@ describe('cli/bar-line', () => {
   });
 
   it('fits into every width, and keeps percent and rate to the last', () => {
-    const names = ['a', 'Bilder/Ein sehr langer Name mit vielen Zeichen.tar.gz', '東京の写真と動画のアーカイブ.zip', '🎉'.repeat(30)];
+    const names = [
+      'a',
+      'Bilder/Ein sehr langer Name mit vielen Zeichen.tar.gz',
+      '東京の写真と動画のアーカイブ.zip',
+      '🎉'.repeat(30),
+    ];
     for (const name of names) {
       for (let columns = 1; columns <= 200; columns += 1) {
         const line = barLine({ ...half, name, files: 19999 }, columns);

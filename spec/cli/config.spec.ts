@@ -17,7 +17,10 @@ describe('cli/config', () => {
   function options(config: unknown, words: readonly string[] = ['send', 'a', 'b']): Record<string, unknown> {
     writeFileSync(file, typeof config === 'string' ? config : JSON.stringify(config));
     const program = new Command().exitOverride().option('--json').option('--no-color').option('--config <FILE>');
-    const shell = { settings: () => ({ json: false, quiet: false, verbose: false, color: true }), exit: () => undefined };
+    const shell = {
+      settings: () => ({ json: false, quiet: false, verbose: false, color: true }),
+      exit: () => undefined,
+    };
     describeSend(program, shell);
     describeReceive(program, shell);
     for (const command of program.commands) command.action(() => undefined);
@@ -44,7 +47,9 @@ describe('cli/config', () => {
       cache: false,
       insecurePlain: true,
     });
-    expect(options(config, ['receive'])).to.include({ quota: 1024 ** 3, ifExists: 'refuse' }).and.not.have.property('limit');
+    expect(options(config, ['receive']))
+      .to.include({ quota: 1024 ** 3, ifExists: 'refuse' })
+      .and.not.have.property('limit');
     expect(options({ send: { exclude: '*.tmp' } })).to.deep.include({ exclude: ['*.tmp'] });
   });
 
@@ -84,7 +89,10 @@ describe('cli/config', () => {
     const nowhere = { XDG_CONFIG_HOME: join(directory, 'nowhere') };
     const program = new Command();
     expect(() => applyConfig(program, program, undefined, nowhere)).not.to.throw();
-    expect(() => applyConfig(program, program, join(directory, 'missing.json'))).to.throw(TransferError, /missing\.json cannot be read/);
+    expect(() => applyConfig(program, program, join(directory, 'missing.json'))).to.throw(
+      TransferError,
+      /missing\.json cannot be read/,
+    );
   });
 
   it('finds the default file where the desktop standard puts it', () => {

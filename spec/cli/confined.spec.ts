@@ -35,9 +35,15 @@ describe('A reader is led nowhere by symbolic links (the built command)', functi
     return formatTicket({ ...key, address: parseTicket(ticket).address });
   }
 
-  /** What a peer plants who knows how snapshots look: one that lists `d/db.dump`, whose `d` leads out of its directory. */
+  /**
+   * What a peer plants who knows how snapshots look: one that lists `d/db.dump`, whose `d` leads out of its directory.
+   */
   async function planted(number: number, size: number): Promise<Buffer> {
-    const { manifest } = await madeSnapshot(run.at('made'), { name: 'esc', id, number }, { 'd/db.dump': Buffer.alloc(size) });
+    const { manifest } = await madeSnapshot(
+      run.at('made'),
+      { name: 'esc', id, number },
+      { 'd/db.dump': Buffer.alloc(size) },
+    );
     return encoded(manifest);
   }
 
@@ -45,16 +51,30 @@ describe('A reader is led nowhere by symbolic links (the built command)', functi
     const raw = await RawSession.open(ticket);
     const manifest = await planted(number, size);
     await raw.offer({ [`esc/${id}/MANIFEST`]: manifest.length });
-    await raw.sendList({ type: 'offer' }, [{ file: 1, type: 'symlink', name: `esc/${id}/d`, target: '../../../', mtime }]);
-    if (await Promise.race([raw.wanted(0).then(() => true), raw.outcome(0).then(() => false)])) await raw.bundle([[0, manifest]]);
+    await raw.sendList({ type: 'offer' }, [
+      { file: 1, type: 'symlink', name: `esc/${id}/d`, target: '../../../', mtime },
+    ]);
+    if (await Promise.race([raw.wanted(0).then(() => true), raw.outcome(0).then(() => false)]))
+      await raw.bundle([[0, manifest]]);
     await raw.finish();
   }
 
   /** Everything that is said to one who asks for a snapshot and wants all of it. */
   async function fetched(ticket: string): Promise<readonly JsonObject[]> {
-    const raw = await RawSession.dial(ticket, { hello: { role: 'receiver', digest: undefined, ask: { for: 'restore', snapshot: `esc/${id}`, paths: [] } } });
-    const offered = await Promise.race([raw.first('offer', ({ list }) => (list as JsonObject[]).some(({ type }) => type === 'file')).catch(() => undefined), raw.first('end').catch(() => undefined), raw.end()]);
-    const file = offered?.type === 'offer' ? (offered.list as JsonObject[]).find(({ type }) => type === 'file')?.['file'] : undefined;
+    const raw = await RawSession.dial(ticket, {
+      hello: { role: 'receiver', digest: undefined, ask: { for: 'restore', snapshot: `esc/${id}`, paths: [] } },
+    });
+    const offered = await Promise.race([
+      raw
+        .first('offer', ({ list }) => (list as JsonObject[]).some(({ type }) => type === 'file'))
+        .catch(() => undefined),
+      raw.first('end').catch(() => undefined),
+      raw.end(),
+    ]);
+    const file =
+      offered?.type === 'offer'
+        ? (offered.list as JsonObject[]).find(({ type }) => type === 'file')?.['file']
+        : undefined;
     if (file !== undefined) {
       await raw.sendList({ type: 'answer' }, [file]);
       await Promise.race([raw.first('close'), raw.first('drop'), raw.end()]);
@@ -98,7 +118,10 @@ describe('A reader is led nowhere by symbolic links (the built command)', functi
     const restored = run.at('restored', 'src/d/db.dump');
     mkdirSync(run.at('src', 'd'), { recursive: true });
     mkdirSync(run.at('outside'));
-    for (const [name, content, other] of [['db.dump', noise(100_000, 3), secret], ['small', 'small', 'SMALL']] as const) {
+    for (const [name, content, other] of [
+      ['db.dump', noise(100_000, 3), secret],
+      ['small', 'small', 'SMALL'],
+    ] as const) {
       writeFileSync(run.at('src', 'd', name), content);
       // With the size and the time of what is stored, so that only the way to it tells.
       writeFileSync(run.at('outside', name), other);
@@ -122,12 +145,19 @@ describe('A reader is led nowhere by symbolic links (the built command)', functi
     const ended = await restore();
     expect(ended.code).to.equal(8);
     const failed = eventsOf(ended).filter((event) => event.event === 'failed');
-    expect(failed.map(({ code, file_name: name }) => [name, code])).to.have.deep.members([['src/d/db.dump', 'mismatch'], ['src/d/small', 'mismatch']]);
-    expect(JSON.stringify(failed)).to.match(/no directory/).and.to.not.match(/other content/);
+    expect(failed.map(({ code, file_name: name }) => [name, code])).to.have.deep.members([
+      ['src/d/db.dump', 'mismatch'],
+      ['src/d/small', 'mismatch'],
+    ]);
+    expect(JSON.stringify(failed))
+      .to.match(/no directory/)
+      .and.to.not.match(/other content/);
     expect(existsSync(restored)).to.equal(false);
 
     const verified = eventsOf(await sendall('verify', run.at('in'), '--repair', '--source', 'src', '--json'));
-    const damaged = verified.filter((event) => event.event === 'damaged').filter(({ path }) => path.startsWith('src/d/'));
+    const damaged = verified
+      .filter((event) => event.event === 'damaged')
+      .filter(({ path }) => path.startsWith('src/d/'));
     expect(damaged.map(({ reason }) => reason)).to.deep.equal(['missing', 'missing']);
     expect(readFileSync(run.at('outside', 'small'), 'utf8')).to.equal('SMALL');
     expect(readFileSync(join(snapshot, 'src', 'd', 'small'), 'utf8')).to.equal('small');

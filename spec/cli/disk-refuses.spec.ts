@@ -4,7 +4,8 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSy
 import { eventsOf } from './sendall-process';
 import { SessionRun } from './session-run';
 
-const words = (...command: string[]): string => execFileSync(command[0] ?? '', command.slice(1), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+const words = (...command: string[]): string =>
+  execFileSync(command[0] ?? '', command.slice(1), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
 
 /** Names of files below a directory, relative to it. */
 function filesIn(directory: string): string[] {
@@ -57,14 +58,18 @@ describe('cli: a disk that refuses one file of many', function () {
     mkdirSync(run.at('tree/ok'));
     const good = ['f1', 'f2', 'ok/k', 'ok/large'];
     const bad = ['q?x', 'd?/y', 'st*r', 'ok/large?'];
-    for (const name of [...good, ...bad]) writeFileSync(run.at('tree', name), name.includes('large') ? Buffer.alloc(100_000, name) : name);
+    for (const name of [...good, ...bad])
+      writeFileSync(run.at('tree', name), name.includes('large') ? Buffer.alloc(100_000, name) : name);
     const { receiver, ticket } = await run.receive();
     const sent = await run.run(['send', 'tree', ticket, '--json']);
     expect(sent.code).to.equal(8);
-    const failed = eventsOf(sent).flatMap((event) => (event.event === 'failed' && event.file_name ? [[event.file_name, event.code]] : []));
+    const failed = eventsOf(sent).flatMap((event) =>
+      event.event === 'failed' && event.file_name ? [[event.file_name, event.code]] : [],
+    );
     expect(failed.sort()).to.deep.equal([...bad, 'd?'].map((name) => [`tree/${name}`, 'name']).sort());
     expect(filesIn(run.at('in/tree')).sort()).to.deep.equal(good);
-    for (const name of good) expect(readFileSync(run.at('in/tree', name)).equals(readFileSync(run.at('tree', name)))).to.equal(true);
+    for (const name of good)
+      expect(readFileSync(run.at('in/tree', name)).equals(readFileSync(run.at('tree', name)))).to.equal(true);
     receiver.child.kill('SIGTERM');
     await receiver.ended;
   });
@@ -73,19 +78,25 @@ describe('cli: a disk that refuses one file of many', function () {
     const count = 400;
     mount(this, () => words('mount', '-t', 'tmpfs', '-o', 'size=2m,mode=0755', 'none', run.at('in')));
     mkdirSync(run.at('tree'));
-    for (let at = 0; at < count; at++) writeFileSync(run.at('tree', String(at)), Buffer.alloc(4_096 + (at % 7) * 1_024, at));
+    for (let at = 0; at < count; at++)
+      writeFileSync(run.at('tree', String(at)), Buffer.alloc(4_096 + (at % 7) * 1_024, at));
     const { receiver, ticket } = await run.receive();
     // Every page is taken in the end: nothing can be written about what was stored either.
     for (const turn of ['first', 'again']) {
       const sent = await run.run(['send', 'tree', ticket, '--json']);
       expect(sent.code, `${turn}: ${sent.stderr}`).to.equal(8);
       const events = eventsOf(sent);
-      const stored = events.flatMap((event) => (event.event === 'sent' && event.file_name.includes('/') ? [event.file_name] : []));
+      const stored = events.flatMap((event) =>
+        event.event === 'sent' && event.file_name.includes('/') ? [event.file_name] : [],
+      );
       const failed = events.flatMap((event) => (event.event === 'failed' ? [event.code] : []));
       expect([...new Set(failed)], turn).to.deep.equal(['space']);
       expect(stored.length + failed.length, turn).to.be.within(count, count + 1);
-      expect(filesIn(run.at('in/tree')).sort(), turn).to.deep.equal(stored.map((name) => name.slice('tree/'.length)).sort());
-      for (const name of filesIn(run.at('in/tree'))) expect(readFileSync(run.at('in/tree', name)).equals(readFileSync(run.at('tree', name))), name).to.equal(true);
+      expect(filesIn(run.at('in/tree')).sort(), turn).to.deep.equal(
+        stored.map((name) => name.slice('tree/'.length)).sort(),
+      );
+      for (const name of filesIn(run.at('in/tree')))
+        expect(readFileSync(run.at('in/tree', name)).equals(readFileSync(run.at('tree', name))), name).to.equal(true);
     }
     rmSync(run.at('in/tree'), { recursive: true });
     rmSync(run.at('tree'), { recursive: true });

@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, utimesSync, writeSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020';
 import { expect } from 'chai';
@@ -7,7 +17,9 @@ import { noise } from '../session/pair';
 import { eventsOf } from './sendall-process';
 import { lastOf, SessionRun } from './session-run';
 
-const schema = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8')) as object;
+const schema = JSON.parse(
+  readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8'),
+) as object;
 const validate = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true }).compile(schema);
 
 describe('cli: the snapshots of another machine (the built command)', function () {
@@ -26,7 +38,9 @@ describe('cli: the snapshots of another machine (the built command)', function (
       appendFileSync(run.at('home', 'deep', 'a.txt'), more);
       expect((await run.run(['backup', 'home', ticket, '--name', 'laptop', '--quiet'])).code).to.equal(0);
     }
-    ids = readdirSync(run.at('in', 'laptop')).filter((name) => name !== 'latest').sort();
+    ids = readdirSync(run.at('in', 'laptop'))
+      .filter((name) => name !== 'latest')
+      .sort();
   });
   after(() => run.end());
 
@@ -35,14 +49,18 @@ describe('cli: the snapshots of another machine (the built command)', function (
     expect(listed.code).to.equal(0);
     for (const id of ids) expect(listed.stdout).to.include(`laptop/${id}`);
     const compared = await run.run(['snapshots', ticket, 'laptop', '--diff', ids[0] ?? '', 'latest', '--json']);
-    expect(eventsOf(compared)).to.deep.equal([{ event: 'changed', path: 'home/deep/a.txt', type: 'file', bytes: 7, what: 'content' }]);
+    expect(eventsOf(compared)).to.deep.equal([
+      { event: 'changed', path: 'home/deep/a.txt', type: 'file', bytes: 7, what: 'content' },
+    ]);
   });
 
   it('are brought back as they were, which the standard tool then finds in order', async () => {
     const { code, stdout } = await run.run(['restore', ticket, 'laptop/latest', 'restored']);
     expect(code).to.equal(0);
     expect(stdout).to.match(/^2 files/m);
-    execFileSync('sha256sum', ['--check', '--strict', run.at('in', 'laptop', 'latest', 'SHA256SUMS')], { cwd: run.at('restored') });
+    execFileSync('sha256sum', ['--check', '--strict', run.at('in', 'laptop', 'latest', 'SHA256SUMS')], {
+      cwd: run.at('restored'),
+    });
     expect((await run.run(['restore', ticket, 'laptop/latest', '--drill', '1%'])).code).to.equal(2);
   });
 

@@ -12,10 +12,16 @@ describe('cli: a command that nothing keeps alive any more before it has ended (
     try {
       const endless = join(place, 'endless.js');
       writeFileSync(endless, `require(${JSON.stringify(run)}).runTransfer = () => new Promise(() => undefined);`);
-      const { child, ended } = new SendallProcess(['send', 'x', 'unix:x'], { cwd: place, env: { NODE_OPTIONS: `--require ${endless}` } });
+      const { child, ended } = new SendallProcess(['send', 'x', 'unix:x'], {
+        cwd: place,
+        env: { NODE_OPTIONS: `--require ${endless}` },
+      });
       child.stdin?.end();
       const { code, stderr } = await ended;
-      expect({ code, stderr }).to.deep.equal({ code: 1, stderr: 'sendall: It ended before it was done. This should not happen.\n' });
+      expect({ code, stderr }).to.deep.equal({
+        code: 1,
+        stderr: 'sendall: It ended before it was done. This should not happen.\n',
+      });
     } finally {
       rmSync(place, { recursive: true });
     }

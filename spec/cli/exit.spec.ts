@@ -28,6 +28,7 @@ describe('cli/exit', () => {
       stopped: 3,
       interrupted: 130,
     };
-    for (const [code, exitCode] of Object.entries(expected)) expect(exitCodeOf(code as ErrorCode), code).to.equal(exitCode);
+    for (const [code, exitCode] of Object.entries(expected))
+      expect(exitCodeOf(code as ErrorCode), code).to.equal(exitCode);
   });
 });

@@ -20,8 +20,13 @@ describe('cli: what held a transfer back', () => {
     const receiver = new SendallProcess(['receive', 'in', '--listen', '127.0.0.1:0', '--json'], { cwd: directory });
     const ticket = await ticketOf(receiver);
     const [, address = ''] = await receiver.says(/"address":"(tcp:[^"]+)"/);
-    for (const [target, name] of [[ticket, 'a'], [address, 'b']] as const) {
-      const sent = await sendall(['send', 'file', target, '--name', name, '--limit', '1M', '--json'], { cwd: directory });
+    for (const [target, name] of [
+      [ticket, 'a'],
+      [address, 'b'],
+    ] as const) {
+      const sent = await sendall(['send', 'file', target, '--name', name, '--limit', '1M', '--json'], {
+        cwd: directory,
+      });
       expect(lastOf(eventsOf(sent), 'summary').bottleneck, name).to.equal('limit');
     }
     receiver.child.kill('SIGKILL');
@@ -32,7 +37,8 @@ describe('cli: what held a transfer back', () => {
     const backed = await sendall(['backup', 'file', 'kept', '--name', 'b', '--json'], { cwd: directory });
     const restored = await sendall(['restore', 'kept', 'b/latest', 'back', '--json'], { cwd: directory });
     expect(restored.code, restored.stderr).to.equal(0);
-    for (const ended of [backed, restored]) expect(lastOf(eventsOf(ended), 'summary').bottleneck).to.be.oneOf(['source', 'write', 'verify']);
+    for (const ended of [backed, restored])
+      expect(lastOf(eventsOf(ended), 'summary').bottleneck).to.be.oneOf(['source', 'write', 'verify']);
   });
 
   it('is what took longest, as the one that waited knows it', () => {

@@ -10,7 +10,10 @@ describe('cli/hook-command', () => {
     ['say "it\'s" \'"so"\'', ['say', "it's", '"so"']],
     ['say --text="a b"c', ['say', '--text=a bc']],
     ['say "" \'\' x', ['say', '', '', 'x']],
-    ['echo $HOME `id` $(id) *.txt ~ a\\ b | cat > x; y && z # no', ['echo', '$HOME', '`id`', '$(id)', '*.txt', '~', 'a\\', 'b', '|', 'cat', '>', 'x;', 'y', '&&', 'z', '#', 'no']],
+    [
+      'echo $HOME `id` $(id) *.txt ~ a\\ b | cat > x; y && z # no',
+      ['echo', '$HOME', '`id`', '$(id)', '*.txt', '~', 'a\\', 'b', '|', 'cat', '>', 'x;', 'y', '&&', 'z', '#', 'no'],
+    ],
     [' ["a b", "", "\\"c\\"", "[d]"]', ['a b', '', '"c"', '[d]']],
   ];
   for (const [text, [program, ...words]] of read) {
@@ -19,7 +22,20 @@ describe('cli/hook-command', () => {
     });
   }
 
-  for (const text of ['', '   ', '""', '"open', "it's", '[', '[]', '["a", 1]', '["a"] b', '[""]', '[a]', '["a\\u0000b"]']) {
+  for (const text of [
+    '',
+    '   ',
+    '""',
+    '"open',
+    "it's",
+    '[',
+    '[]',
+    '["a", 1]',
+    '["a"] b',
+    '[""]',
+    '[a]',
+    '["a\\u0000b"]',
+  ]) {
     it(`refuses ${JSON.stringify(text)}`, () => {
       expect(() => parseHookCommand(text)).to.throw(InvalidArgumentError);
     });

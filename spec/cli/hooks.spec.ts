@@ -9,7 +9,9 @@ import type { FileDone, TransferEvent } from '../../lib/index';
 import { type Ended, eventsOf } from './sendall-process';
 import { eventually, lastOf, SessionRun } from './session-run';
 
-const schema = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8')) as object;
+const schema = JSON.parse(
+  readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8'),
+) as object;
 const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(schema);
 
 describe('cli: --on-received (the built command)', function () {
@@ -27,7 +29,8 @@ describe('cli: --on-received (the built command)', function () {
     chmodSync(run.at('a hook'), 0o700);
     return JSON.stringify([run.at('a hook')]);
   }
-  const receive = (hook: string, ...words: readonly string[]) => run.receive(['--once', '--on-received', hook, ...words]);
+  const receive = (hook: string, ...words: readonly string[]) =>
+    run.receive(['--once', '--on-received', hook, ...words]);
   const receipts = (): FileDone[] =>
     readFileSync(run.at('receipts'), 'utf8')
       .split('\n')
@@ -61,7 +64,10 @@ describe('cli: --on-received (the built command)', function () {
     const hook = script('cat >> receipts; echo "$#" >> words; env >> environment');
     for (const wire of ['session', 'plain'] as const) {
       writeFileSync(run.at(wire), wire);
-      const receiver = run.start(['receive', 'in', '--once', '--json', '--listen', '127.0.0.1:0', '--on-received', hook], { SENDALL_TICKET: 'secret-of-ours' });
+      const receiver = run.start(
+        ['receive', 'in', '--once', '--json', '--listen', '127.0.0.1:0', '--on-received', hook],
+        { SENDALL_TICKET: 'secret-of-ours' },
+      );
       const key = wire === 'session' ? 'ticket' : 'address';
       const [, target = ''] = await receiver.says(new RegExp(`"${key}":"([^"]+)"`));
       expect((await run.run(['send', wire, target])).code).to.equal(0);
@@ -75,17 +81,40 @@ describe('cli: --on-received (the built command)', function () {
       ['plain', 'plain'],
     ]);
     expect(readFileSync(run.at('words'), 'utf8')).to.equal('0\n0\n');
-    expect(readFileSync(run.at('environment'), 'utf8')).to.match(/^PATH=/m).and.not.include('SENDALL_TICKET').and.not.include('secret-of-ours');
+    expect(readFileSync(run.at('environment'), 'utf8'))
+      .to.match(/^PATH=/m)
+      .and.not.include('SENDALL_TICKET')
+      .and.not.include('secret-of-ours');
   });
 
   it('shows no name to a shell, however it looks', async () => {
-    const names = ['$(touch owned)', '`touch owned`', 'a; touch owned', "'; touch owned; '", '& touch owned &', ' leading', '--help', '-', 'a  b', "it's", '${IFS}', '#x', '~', '*', 'é'];
+    const names = [
+      '$(touch owned)',
+      '`touch owned`',
+      'a; touch owned',
+      "'; touch owned; '",
+      '& touch owned &',
+      ' leading',
+      '--help',
+      '-',
+      'a  b',
+      "it's",
+      '${IFS}',
+      '#x',
+      '~',
+      '*',
+      'é',
+    ];
     mkdirSync(run.at('odd'));
     for (const name of names) writeFileSync(run.at('odd', name), name);
     const { receiver, ticket } = await receive(script('cat >> receipts; touch "ran-$#"'));
     expect((await run.run(['send', 'odd', ticket])).code).to.equal(0);
     expect((await receiver.ended).code).to.equal(0);
-    expect(receipts().map(({ file_name }) => file_name).sort()).to.deep.equal(names.map((name) => `odd/${name}`).sort());
+    expect(
+      receipts()
+        .map(({ file_name }) => file_name)
+        .sort(),
+    ).to.deep.equal(names.map((name) => `odd/${name}`).sort());
     expect(existsSync(run.at('owned'))).to.equal(false);
     expect(existsSync(run.at('ran-0'))).to.equal(true);
   });
@@ -106,18 +135,30 @@ describe('cli: --on-received (the built command)', function () {
       expect(others).to.deep.equal([]);
       expect(failure).to.include({ event: 'hook-failed', file_name: 'a.txt' });
       expect(failure?.message).to.match(fault);
-      expect(ended.stderr).to.match(/^sendall: a\.txt: The command of --on-received /).and.match(fault);
+      expect(ended.stderr)
+        .to.match(/^sendall: a\.txt: The command of --on-received /)
+        .and.match(fault);
       expect(run.read('a.txt').toString()).to.equal('a');
     }
     // The same without --json, and by the file of defaults: longer than a command line may be.
-    writeFileSync(run.at('config'), JSON.stringify({ receive: { 'on-received': JSON.stringify(['sh', 'x'.repeat(4 * 1024 ** 2)]) } }));
+    writeFileSync(
+      run.at('config'),
+      JSON.stringify({ receive: { 'on-received': JSON.stringify(['sh', 'x'.repeat(4 * 1024 ** 2)]) } }),
+    );
     const { receiver, ticket } = await run.receive(['--once', '--config', 'config']);
     await run.run(['send', 'a.txt', ticket]);
-    expect((await receiver.ended).stderr).to.match(/^sendall: a\.txt: The command of --on-received could not be run \(.*E2BIG\)\.$/m);
+    expect((await receiver.ended).stderr).to.match(
+      /^sendall: a\.txt: The command of --on-received could not be run \(.*E2BIG\)\.$/m,
+    );
   });
 
   it('kills a command that takes too long, with everything that it started', async () => {
-    const { receiver, ticket } = await receive(script('sleep 60 &\necho $! > child; echo $$ > pid; exec sleep 60'), '--json', '--hook-timeout', '1s');
+    const { receiver, ticket } = await receive(
+      script('sleep 60 &\necho $! > child; echo $$ > pid; exec sleep 60'),
+      '--json',
+      '--hook-timeout',
+      '1s',
+    );
     const began = Date.now();
     expect((await run.run(['send', 'a.txt', ticket])).code).to.equal(0);
     const ended = await receiver.ended;
@@ -136,7 +177,16 @@ describe('cli: --on-received (the built command)', function () {
     for (const line of ['out \\u001b[2J', 'last', 'err']) expect(stderr.split('\n')).to.include(`hook: ${line}`);
     expect(stdout).to.match(/^a\.txt [^\n]*\n$/);
     for (const silent of ['--json', '--quiet']) {
-      const quiet = run.start(['receive', 'in', '--once', '--listen', `unix:${run.at(silent)}`, '--on-received', script(print), silent]);
+      const quiet = run.start([
+        'receive',
+        'in',
+        '--once',
+        '--listen',
+        `unix:${run.at(silent)}`,
+        '--on-received',
+        script(print),
+        silent,
+      ]);
       await eventually(() => (existsSync(run.at(silent)) ? true : undefined));
       await run.run(['send', 'a.txt', `unix:${run.at(silent)}`]);
       const ended = await quiet.ended;
@@ -159,14 +209,23 @@ describe('cli: --on-received (the built command)', function () {
     mkdirSync(run.at('many'));
     const names = Array.from({ length: 500 }, (_, at) => `many/${String(at)}`);
     for (const name of names) writeFileSync(run.at(name), name);
-    const { receiver, ticket } = await receive(script('echo + >> running; sleep 0.01; IFS= read -r line; printf "%s\\n" "$line" >> receipts; echo - >> running'));
+    const { receiver, ticket } = await receive(
+      script('echo + >> running; sleep 0.01; IFS= read -r line; printf "%s\\n" "$line" >> receipts; echo - >> running'),
+    );
     expect((await run.run(['send', 'many', ticket])).code).to.equal(0);
     const { code, stderr } = await receiver.ended;
     expect(code).to.equal(0);
     expect(stderr).to.match(/Waiting for the command of --on-received, \d+ runs left\./);
-    expect(receipts().map(({ file_name }) => file_name).sort()).to.deep.equal([...names].sort());
+    expect(
+      receipts()
+        .map(({ file_name }) => file_name)
+        .sort(),
+    ).to.deep.equal([...names].sort());
     let now = 0;
-    const at = readFileSync(run.at('running'), 'utf8').split('\n').slice(0, -1).map((step) => (now += step === '+' ? 1 : -1));
+    const at = readFileSync(run.at('running'), 'utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map((step) => (now += step === '+' ? 1 : -1));
     expect(Math.max(...at)).to.be.within(2, 4);
   });
 
@@ -191,10 +250,24 @@ describe('cli: --on-received (the built command)', function () {
 describe('cli/hooks', () => {
   it('are for files and snapshots and for no other event, and say which snapshot they failed for', async function () {
     if (process.platform === 'win32') this.skip();
-    const snapshot: TransferEvent = { event: 'snapshot', snapshot: 'laptop/2026-11-20T101233Z', time: '2026-11-20T10:12:33Z', entries: 6, bytes: 22, new_bytes: 11, missing: 1, verified_at: null };
+    const snapshot: TransferEvent = {
+      event: 'snapshot',
+      snapshot: 'laptop/2026-11-20T101233Z',
+      time: '2026-11-20T10:12:33Z',
+      entries: 6,
+      bytes: 22,
+      new_bytes: 11,
+      missing: 1,
+      verified_at: null,
+    };
     const [lines, failures]: [string[], HookFailed[]] = [[], []];
     const command = parseHookCommand('sh -c "cat; exit 1"');
-    const hooks = new Hooks({ command, timeout: 10_000, failed: (event) => void failures.push(event), printed: (line) => void lines.push(line) });
+    const hooks = new Hooks({
+      command,
+      timeout: 10_000,
+      failed: (event) => void failures.push(event),
+      printed: (line) => void lines.push(line),
+    });
     hooks.note({ event: 'started', file_name: 'a', file_size: 1 });
     hooks.note({ event: 'text', text: 'hello' });
     hooks.note({ event: 'failed', code: 'space', message: 'Full.' });
@@ -203,6 +276,12 @@ describe('cli/hooks', () => {
     expect(hooks.left).to.equal(1);
     await hooks.close();
     expect(lines.map((line) => JSON.parse(line) as unknown)).to.deep.equal([snapshot]);
-    expect(failures).to.deep.equal([{ event: 'hook-failed', snapshot: 'laptop/2026-11-20T101233Z', message: 'The command of --on-received ended with code 1.' }]);
+    expect(failures).to.deep.equal([
+      {
+        event: 'hook-failed',
+        snapshot: 'laptop/2026-11-20T101233Z',
+        message: 'The command of --on-received ended with code 1.',
+      },
+    ]);
   });
 });

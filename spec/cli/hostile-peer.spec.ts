@@ -25,12 +25,14 @@ describe('cli: a peer that lies (the built command)', () => {
   async function plainReceiver(answer: (header: JsonObject) => object): Promise<string> {
     const accept = (socket: Socket): void => {
       const decoder = new HeaderDecoder();
-      socket.on('error', () => undefined).on('data', (bytes) => {
-        if (!decoder.header) decoder.push(bytes);
-        if (!decoder.header) return;
-        socket.pause();
-        socket.end(encodeFrame(answer(decoder.header)));
-      });
+      socket
+        .on('error', () => undefined)
+        .on('data', (bytes) => {
+          if (!decoder.header) decoder.push(bytes);
+          if (!decoder.header) return;
+          socket.pause();
+          socket.end(encodeFrame(answer(decoder.header)));
+        });
     };
     server = createServer(accept);
     await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve));
@@ -38,11 +40,28 @@ describe('cli: a peer that lies (the built command)', () => {
   }
 
   it('has no receipt printed for a file of which it has not got everything', async () => {
-    const target = await plainReceiver(({ file_name, file_size, md5 }) => ({ type: 'receipt', file_name, file_size, md5, verified: 'device', path: file_name }));
+    const target = await plainReceiver(({ file_name, file_size, md5 }) => ({
+      type: 'receipt',
+      file_name,
+      file_size,
+      md5,
+      verified: 'device',
+      path: file_name,
+    }));
     const plain = await run.run(['send', 'large', target]);
     expect(plain.stdout).not.to.include('verified');
     expect(plain.code).not.to.equal(0);
-    const sender = run.start(['send', 'large', '--listen', '127.0.0.1:0', '--json', '--digest', 'sha256', '--limit', '1M']);
+    const sender = run.start([
+      'send',
+      'large',
+      '--listen',
+      '127.0.0.1:0',
+      '--json',
+      '--digest',
+      'sha256',
+      '--limit',
+      '1M',
+    ]);
     const raw = await RawSession.open(await ticketOf(sender), { hello: { role: 'receiver', digest: undefined } });
     await raw.first('offer');
     await raw.sendList({ type: 'answer' }, [0]);
@@ -53,7 +72,13 @@ describe('cli: a peer that lies (the built command)', () => {
   });
 
   it('begins no line of its own, with --verbose either, and colours none', async () => {
-    const target = await plainReceiver(({ file_name }) => ({ type: 'refusal', file_name, code: 'name', message: 'No.\nsendall: all is well\u001b[2J\r\u202eevil', hint: 'a\nb' }));
+    const target = await plainReceiver(({ file_name }) => ({
+      type: 'refusal',
+      file_name,
+      code: 'name',
+      message: 'No.\nsendall: all is well\u001b[2J\r\u202eevil',
+      hint: 'a\nb',
+    }));
     for (const words of [[], ['--verbose']]) {
       const { stdout, stderr } = await run.run(['send', 'small', target, ...words]);
       expect(stdout + stderr).not.to.match(/^(sendall: all is well|b$)|[\u001b\r\u202e]/m);
@@ -96,7 +121,10 @@ describe('cli: a key that wants everything for itself (the built command)', () =
 describe('cli: output that nobody reads (the built command)', () => {
   for (const words of ['--help', 'send --help', '--version'])
     it(`ends ${words} without a word`, async () => {
-      const child = spawn('sh', ['-c', `(sleep 0.2; "${process.execPath}" "${main}" ${words}) | true`], { env: { ...process.env, XDG_CONFIG_HOME: '/nonexistent' }, stdio: ['ignore', 'pipe', 'pipe'] });
+      const child = spawn('sh', ['-c', `(sleep 0.2; "${process.execPath}" "${main}" ${words}) | true`], {
+        env: { ...process.env, XDG_CONFIG_HOME: '/nonexistent' },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
       let stderr = '';
       child.stderr.on('data', (bytes: Buffer) => (stderr += bytes.toString()));
       await new Promise((resolve) => child.once('close', resolve));
@@ -116,7 +144,9 @@ describe('cli: a configuration file of somebody else (the built command)', () =>
   afterEach(() => run.end());
 
   const obeys = async (): Promise<boolean> => {
-    const receiver = run.start(['receive', 'in', '--listen', '127.0.0.1:0', '--once'], { XDG_CONFIG_HOME: run.at('config') });
+    const receiver = run.start(['receive', 'in', '--listen', '127.0.0.1:0', '--once'], {
+      XDG_CONFIG_HOME: run.at('config'),
+    });
     const ticket = await ticketOf(receiver).catch(() => undefined);
     if (ticket === undefined) {
       const { code, stderr } = await receiver.ended;

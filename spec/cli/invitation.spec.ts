@@ -30,12 +30,12 @@ describe('cli/invitation', () => {
   });
 
   it('repeats the address that was asked for', () => {
-    expect(invitationLines({ command: 'receive --from', address: 'tcp://[::1]:7', insecurePlain: false })).to.deep.equal([
-      'sendall receive --from tcp://[::1]:7',
-    ]);
-    expect(invitationLines({ command: 'receive --from', address: 'tcp://10.0.0.1:7', insecurePlain: true })).to.deep.equal([
-      'sendall receive --insecure-plain --from tcp://10.0.0.1:7',
-    ]);
+    expect(
+      invitationLines({ command: 'receive --from', address: 'tcp://[::1]:7', insecurePlain: false }),
+    ).to.deep.equal(['sendall receive --from tcp://[::1]:7']);
+    expect(
+      invitationLines({ command: 'receive --from', address: 'tcp://10.0.0.1:7', insecurePlain: true }),
+    ).to.deep.equal(['sendall receive --insecure-plain --from tcp://10.0.0.1:7']);
   });
 
   it('quotes the path of a unix socket for the shell', () => {

@@ -10,7 +10,9 @@ import type { TransferEvent } from '../../lib/index';
 import { parseEntryName } from '../../lib/name';
 import { eventsOf, sendall, SendallProcess } from './sendall-process';
 
-const schema = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8')) as object;
+const schema = JSON.parse(
+  readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8'),
+) as object;
 const validate = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true }).compile(schema);
 
 function accept(event: unknown): void {
@@ -18,7 +20,15 @@ function accept(event: unknown): void {
 }
 
 const md5 = '8f6fbf8347faa4924a76856701edb0f3';
-const sent = { event: 'sent', file_name: 'a', file_size: 1, digests: { md5 }, verified: null, bytes_on_wire: 90, seconds: 0.1 };
+const sent = {
+  event: 'sent',
+  file_name: 'a',
+  file_size: 1,
+  digests: { md5 },
+  verified: null,
+  bytes_on_wire: 90,
+  seconds: 0.1,
+};
 const progress = { event: 'progress', file_name: 'a', phase: 'hash', done: 1, total: 2 };
 const ticket = `sendall://192.168.1.20:8898/${'Tk-_'.repeat(16)}`;
 const listening = { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket };
@@ -31,18 +41,65 @@ describe('fixtures/json-events.schema.json', () => {
   it('takes one of each event', () => {
     const events: (TransferEvent | KeyEvent | HookFailed | HistoryEvent)[] = [
       { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket },
-      { event: 'listening', address: 'unix:/run/s.sock', port: null, ticket: `sendall://unix:/run/s.sock/${'0'.repeat(64)}` },
+      {
+        event: 'listening',
+        address: 'unix:/run/s.sock',
+        port: null,
+        ticket: `sendall://unix:/run/s.sock/${'0'.repeat(64)}`,
+      },
       { event: 'started', file_name: 'a', file_size: 0 },
       { event: 'progress', file_name: 'a', phase: 'verify', done: 0, total: 0 },
-      { event: 'received', file_name: 'a', file_size: 1, digests: { md5 }, verified: 'cache', path: 'a', bytes_on_wire: 90, seconds: 0 },
-      { event: 'sent', file_name: 'a', file_size: 1, digests: { md5 }, verified: null, bytes_on_wire: 90, seconds: 0.5 },
-      { event: 'sent', file_name: 'a', file_size: 1, digests: {}, verified: 'device', bytes_on_wire: 90, seconds: 0.5, repaired: 3 },
-      { event: 'received', file_name: 'a', file_size: 1, digests: {}, verified: 'device', bytes_on_wire: 90, seconds: 0.5, repaired: 1 },
+      {
+        event: 'received',
+        file_name: 'a',
+        file_size: 1,
+        digests: { md5 },
+        verified: 'cache',
+        path: 'a',
+        bytes_on_wire: 90,
+        seconds: 0,
+      },
+      {
+        event: 'sent',
+        file_name: 'a',
+        file_size: 1,
+        digests: { md5 },
+        verified: null,
+        bytes_on_wire: 90,
+        seconds: 0.5,
+      },
+      {
+        event: 'sent',
+        file_name: 'a',
+        file_size: 1,
+        digests: {},
+        verified: 'device',
+        bytes_on_wire: 90,
+        seconds: 0.5,
+        repaired: 3,
+      },
+      {
+        event: 'received',
+        file_name: 'a',
+        file_size: 1,
+        digests: {},
+        verified: 'device',
+        bytes_on_wire: 90,
+        seconds: 0.5,
+        repaired: 1,
+      },
       { event: 'text', text: 'hello\nworld' },
       { event: 'text', text: '' },
       { event: 'skipped', file_name: 'a', reason: 'The same is there already.' },
       { event: 'failed', code: 'usage', message: 'Wrong.' },
-      { event: 'drill', snapshot: 'laptop/2026-11-20T101233Z', files: 9, bytes: 100, failures: [{ file_name: 'a', code: 'mismatch', message: 'Damaged.' }], seconds: 1 },
+      {
+        event: 'drill',
+        snapshot: 'laptop/2026-11-20T101233Z',
+        files: 9,
+        bytes: 100,
+        failures: [{ file_name: 'a', code: 'mismatch', message: 'Damaged.' }],
+        seconds: 1,
+      },
       { event: 'failed', file_name: '', code: 'name', message: 'Empty.', hint: 'Rename it.' },
       { event: 'hook-failed', file_name: 'a', message: 'It ended with code 1.' },
       { event: 'hook-failed', snapshot: 'laptop/2026-11-20T101233Z', message: 'It ended with code 1.' },
@@ -51,12 +108,38 @@ describe('fixtures/json-events.schema.json', () => {
       { event: 'summary', files: 1, bytes: 2, bytes_on_wire: 0, seconds: 1, bottleneck: 'verify', verified: 'cache' },
       { event: 'summary', files: 0, bytes: 0, bytes_on_wire: 0, seconds: 0, bottleneck: 'hash' },
       { event: 'authorized', name: 'laptop', rights: 'write', id: md5, ticket },
-      { event: 'authorization', name: 'laptop', rights: 'read', directory: '/srv', quota: 1, expires: '2027-01-31T00:00:00.000Z', id: md5 },
+      {
+        event: 'authorization',
+        name: 'laptop',
+        rights: 'read',
+        directory: '/srv',
+        quota: 1,
+        expires: '2027-01-31T00:00:00.000Z',
+        id: md5,
+      },
       { event: 'revoked', name: 'laptop' },
       { event: 'peer', name: 'nas', address: 'tcp://192.168.1.20:8898', id: md5 },
       { event: 'removed', name: 'nas' },
-      { event: 'snapshot', snapshot, time: '2026-11-20T10:12:33.000Z', entries: 1, bytes: 1, new_bytes: 0, missing: 0, verified_at: null },
-      { event: 'snapshot', snapshot, time: '2026-11-20T10:12:33.000Z', entries: 0, bytes: 0, new_bytes: 0, missing: 2, verified_at: '2026-11-21T10:12:33.000Z' },
+      {
+        event: 'snapshot',
+        snapshot,
+        time: '2026-11-20T10:12:33.000Z',
+        entries: 1,
+        bytes: 1,
+        new_bytes: 0,
+        missing: 0,
+        verified_at: null,
+      },
+      {
+        event: 'snapshot',
+        snapshot,
+        time: '2026-11-20T10:12:33.000Z',
+        entries: 0,
+        bytes: 0,
+        new_bytes: 0,
+        missing: 2,
+        verified_at: '2026-11-21T10:12:33.000Z',
+      },
       { event: 'kept', snapshot, reasons: ['newest', 'within'] },
       { event: 'removed', snapshot, freed_bytes: 0 },
       { event: 'removed', snapshot, freed_bytes: 1, dry_run: true },
@@ -165,12 +248,20 @@ describe('cli: --json', () => {
     writeFileSync(join(directory, 'session', 'standing'), 'old');
     const receiver = new SendallProcess(['receive', 'session', '--once', '--json', '--listen', '127.0.0.1:0'], options);
     const [, target = ''] = await receiver.says(/"ticket":"([^"]+)"/);
-    const sender = await sendall(['send', 'fresh', 'standing', 'missing', target, '--text', 'look\u001b[2J', '--json'], options);
+    const sender = await sendall(
+      ['send', 'fresh', 'standing', 'missing', target, '--text', 'look\u001b[2J', '--json'],
+      options,
+    );
     const ended = await receiver.ended;
     for (const side of [sender, ended]) {
-      expect(side.stdout).to.match(/^(\{.*\}\n)+$/).and.not.include('\u001b');
+      expect(side.stdout)
+        .to.match(/^(\{.*\}\n)+$/)
+        .and.not.include('\u001b');
       for (const event of eventsOf(side)) accept(event);
-      expect(eventsOf(side).find((event) => event.event === 'text')).to.deep.equal({ event: 'text', text: 'look\u001b[2J' });
+      expect(eventsOf(side).find((event) => event.event === 'text')).to.deep.equal({
+        event: 'text',
+        text: 'look\u001b[2J',
+      });
       expect(eventsOf(side).at(-1)).to.include({ event: 'summary', files: 1 });
       expect(side.code).to.equal(8);
     }
@@ -187,7 +278,9 @@ describe('cli: --json', () => {
       [sender, 'send'],
       [await receiver.ended, 'receive'],
     ] as const) {
-      const steps = eventsOf(side).flatMap((event) => (event.event === 'progress' && event.phase === phase ? [event.done] : []));
+      const steps = eventsOf(side).flatMap((event) =>
+        event.event === 'progress' && event.phase === phase ? [event.done] : [],
+      );
       const { seconds } = eventsOf(side).findLast((event) => event.event === 'summary') ?? { seconds: 0 };
       expect(steps.length, phase).to.be.at.least(Math.floor((seconds - 0.5) * 2));
       expect(Math.max(...steps), phase).to.be.at.least(1024 ** 2);

@@ -76,7 +76,9 @@ describe('Names that only this system can have (the built command)', function ()
     const failed = eventsOf(ended).filter((event) => event.event === 'failed');
     expect(new Set(failed.map(({ code }) => code))).to.deep.equal(new Set(['name']));
     expect(failed.length).to.be.greaterThan(odd.length);
-    expect(readdirSync(run.at('in/src')).sort()).to.include.members(['plain']).and.to.not.include('aux.c');
+    expect(readdirSync(run.at('in/src')).sort())
+      .to.include.members(['plain'])
+      .and.to.not.include('aux.c');
   });
 
   it('are refused on the plain wire, unless the receiver was told to take them', async () => {

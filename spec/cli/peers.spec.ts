@@ -18,8 +18,14 @@ describe('cli: peers (the built command)', () => {
   });
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-  function peers(words: readonly string[], { input = '', env = {} }: { input?: string; env?: NodeJS.ProcessEnv } = {}): Promise<Ended> {
-    const running = new SendallProcess(['peers', ...words], { cwd: directory, env: { XDG_CONFIG_HOME: directory, SENDALL_TICKET: '', ...env } });
+  function peers(
+    words: readonly string[],
+    { input = '', env = {} }: { input?: string; env?: NodeJS.ProcessEnv } = {},
+  ): Promise<Ended> {
+    const running = new SendallProcess(['peers', ...words], {
+      cwd: directory,
+      env: { XDG_CONFIG_HOME: directory, SENDALL_TICKET: '', ...env },
+    });
     running.child.stdin?.on('error', () => undefined).end(input);
     return running.ended;
   }
@@ -50,14 +56,19 @@ describe('cli: peers (the built command)', () => {
     const peer = { event: 'peer', name: 'nas', address: 'tcp://192.168.1.20:9000', id: key.id };
     expect(eventsOf(await peers(['add', 'nas', ticket, '--json']))).to.deep.equal([peer]);
     expect(eventsOf(await peers(['list', '--json']))).to.deep.equal([peer]);
-    expect((await peers(['list', '--verbose'])).stdout).to.equal(`nas  tcp://192.168.1.20:9000  id ${key.id.slice(0, 8)}\n`);
+    expect((await peers(['list', '--verbose'])).stdout).to.equal(
+      `nas  tcp://192.168.1.20:9000  id ${key.id.slice(0, 8)}\n`,
+    );
     expect(eventsOf(await peers(['remove', 'nas', '--json']))).to.deep.equal([{ event: 'removed', name: 'nas' }]);
     expect(await known('nas')).to.equal(undefined);
     expect((await peers(['remove', 'nas'])).stderr).to.include('There is no peer nas.');
   });
 
   it('knows the machine that authorize made the ticket on', async () => {
-    const made = await new SendallProcess(['authorize', 'laptop', '--quiet'], { cwd: directory, env: { XDG_CONFIG_HOME: directory } }).ended;
+    const made = await new SendallProcess(['authorize', 'laptop', '--quiet'], {
+      cwd: directory,
+      env: { XDG_CONFIG_HOME: directory },
+    }).ended;
     expect((await peers(['add', 'nas'], { input: made.stdout })).code).to.equal(0);
     expect((await new Peers(file).find('nas'))?.id).to.equal(parseTicket(made.stdout.trimEnd()).id);
   });
@@ -94,7 +105,9 @@ describe('cli: peers (the built command)', () => {
     for (const words of [['--help'], ['add', '--help'], ['list', '-h'], ['help', 'remove']]) {
       const { code, stdout } = await peers(words);
       expect(code, words.join(' ')).to.equal(0);
-      expect(stdout).to.match(/^Usage: sendall peers /).and.match(/\n {2}\$ sendall peers /);
+      expect(stdout)
+        .to.match(/^Usage: sendall peers /)
+        .and.match(/\n {2}\$ sendall peers /);
       for (const line of stdout.split('\n')) expect(line.length, line).to.be.at.most(100);
     }
   });

@@ -10,9 +10,19 @@ import type { SendallProcess } from './sendall-process';
 import { SessionRun } from './session-run';
 
 const content = Buffer.from('planted\n');
-const frame = Buffer.concat([encodeFrame({ file_name: 'planted', file_size: content.length, md5: createHash('md5').update(content).digest('hex'), reply: true }), content]);
+const frame = Buffer.concat([
+  encodeFrame({
+    file_name: 'planted',
+    file_size: content.length,
+    md5: createHash('md5').update(content).digest('hex'),
+    reply: true,
+  }),
+  content,
+]);
 
-/** What another user of this machine runs: dials, says the bytes, and prints what comes back; `abrupt` closes at once. */
+/**
+ * What another user of this machine runs: dials, says the bytes, and prints what comes back; `abrupt` closes at once.
+ */
 const stranger = `
 import socket, sys
 where, said, abrupt = sys.argv[1], bytes.fromhex(sys.argv[2]), sys.argv[3] == 'abrupt'
@@ -32,8 +42,26 @@ except (TimeoutError, ConnectionError): pass
 `;
 
 /** Resolves with what the receiver or sender answered. */
-async function as(user: number, where: string, said: Uint8Array, how: 'abrupt' | 'patient' = 'patient'): Promise<string> {
-  const program = spawn('setpriv', [`--reuid=${String(user)}`, '--clear-groups', '/usr/bin/python3', '-c', stranger, where, Buffer.from(said).toString('hex'), how], { stdio: ['ignore', 'pipe', 'inherit'] });
+async function as(
+  user: number,
+  where: string,
+  said: Uint8Array,
+  how: 'abrupt' | 'patient' = 'patient',
+): Promise<string> {
+  const program = spawn(
+    'setpriv',
+    [
+      `--reuid=${String(user)}`,
+      '--clear-groups',
+      '/usr/bin/python3',
+      '-c',
+      stranger,
+      where,
+      Buffer.from(said).toString('hex'),
+      how,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
   let heard = '';
   program.stdout.on('data', (bytes: Buffer) => (heard += bytes.toString('latin1')));
   await new Promise((resolve) => program.once('close', resolve));
@@ -41,7 +69,9 @@ async function as(user: number, where: string, said: Uint8Array, how: 'abrupt' |
 }
 
 const nobody = 65534;
-const canBeOthers = process.geteuid?.() === 0 && spawnSync('setpriv', [`--reuid=${String(nobody)}`, '/usr/bin/python3', '-c', '']).status === 0;
+const canBeOthers =
+  process.geteuid?.() === 0 &&
+  spawnSync('setpriv', [`--reuid=${String(nobody)}`, '/usr/bin/python3', '-c', '']).status === 0;
 
 describe('cli: the plain wire on one machine (the built command)', () => {
   let run: SessionRun;
@@ -51,7 +81,9 @@ describe('cli: the plain wire on one machine (the built command)', () => {
   });
   afterEach(() => run.end());
 
-  const receive = async (...words: readonly string[]): Promise<{ readonly receiver: SendallProcess; readonly where: string }> => {
+  const receive = async (
+    ...words: readonly string[]
+  ): Promise<{ readonly receiver: SendallProcess; readonly where: string }> => {
     const { receiver } = await run.receive(['--json', ...words]);
     return { receiver, where: (await receiver.says(/"address":"([^"]+)"/))[1] ?? '' };
   };
@@ -128,8 +160,15 @@ describe('cli: the plain wire on one machine (the built command)', () => {
       const sender = run.start(['send', 'a.txt', '--listen', '127.0.0.1:0', '--json', ...words]);
       const [, where = '', ticket = ''] = await sender.says(/"address":"([^"]+)".*"ticket":"([^"]+)"/);
       const { port, hostname } = new URL(where);
-      const said = ['GET / HTTP/1.0\r\n\r\n', '\x16\x03\x01\x00\x05nokey', '', ...(words.length > 0 ? [] : [undefined])];
-      expect((await Promise.all(said.map((each) => heardBy(Number(port), hostname, each)))).join('')).not.to.include('hello');
+      const said = [
+        'GET / HTTP/1.0\r\n\r\n',
+        '\x16\x03\x01\x00\x05nokey',
+        '',
+        ...(words.length > 0 ? [] : [undefined]),
+      ];
+      expect((await Promise.all(said.map((each) => heardBy(Number(port), hostname, each)))).join('')).not.to.include(
+        'hello',
+      );
       expect(await run.run(['receive', 'in', '--from', words.length > 0 ? where : ticket])).to.include({ code: 0 });
       expect(await sender.ended).to.include({ code: 0 });
     });
@@ -137,7 +176,8 @@ describe('cli: the plain wire on one machine (the built command)', () => {
   it('one who names no file does not end receive --once, nor does one who holds no key', async () => {
     const { receiver, where } = await receive('--once');
     const { port, hostname } = new URL(where);
-    for (const said of ['GET / HTTP/1.0\r\n\r\n', '\x16\x03\x01\x00\x05nokey', '', '\x02\0\0\0{}', '\x05\0']) await heardBy(Number(port), hostname, said);
+    for (const said of ['GET / HTTP/1.0\r\n\r\n', '\x16\x03\x01\x00\x05nokey', '', '\x02\0\0\0{}', '\x05\0'])
+      await heardBy(Number(port), hostname, said);
     expect(receiver.child.exitCode).to.equal(null);
     const { port: there } = new URL(where);
     expect(await run.run(['send', 'a.txt', `tcp://127.0.0.1:${there}`])).to.include({ code: 0 });
@@ -154,6 +194,10 @@ function heardBy(port: number, host: string, words: string | undefined): Promise
     });
     const late = setTimeout(() => socket.destroy(), 2_000);
     socket.on('data', (bytes) => (heard += bytes.toString('latin1')));
-    socket.on('error', () => undefined).on('close', () => resolve(heard)).on('close', () => clearTimeout(late)).on('end', () => socket.end());
+    socket
+      .on('error', () => undefined)
+      .on('close', () => resolve(heard))
+      .on('close', () => clearTimeout(late))
+      .on('end', () => socket.end());
   });
 }

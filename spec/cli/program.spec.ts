@@ -17,7 +17,9 @@ describe('cli/program (the built command)', () => {
     for (const words of [['--help'], ['send', '--help'], ['receive', '-h'], ['help', 'send']]) {
       const { code, stdout, stderr } = await sendall(words, options);
       expect({ code, stderr }, words.join(' ')).to.deep.equal({ code: 0, stderr: '' });
-      expect(stdout).to.match(/^Usage: sendall /).and.match(/\n {2}\$ sendall /);
+      expect(stdout)
+        .to.match(/^Usage: sendall /)
+        .and.match(/\n {2}\$ sendall /);
       for (const flag of [...everywhere, '--help']) expect(stdout).to.include(flag);
       for (const line of stdout.split('\n')) expect(line.length, line).to.be.at.most(100);
     }
@@ -25,7 +27,9 @@ describe('cli/program (the built command)', () => {
 
   it('names exactly the options that there are', async () => {
     const flags = async (command: string): Promise<string[]> =>
-      [...(await sendall([command, '--help'], options)).stdout.matchAll(/^ {2}(--[a-z-]+)/gm)].map((match) => match[1] ?? '');
+      [...(await sendall([command, '--help'], options)).stdout.matchAll(/^ {2}(--[a-z-]+)/gm)].map(
+        (match) => match[1] ?? '',
+      );
     expect(await flags('send')).to.deep.equal([
       '--name',
       '--listen',
@@ -69,16 +73,36 @@ describe('cli/program (the built command)', () => {
     [['send', 'a.txt'], /The target is missing: "a\.txt" is something to send\./, /tcp:\/\/HOST:PORT/],
     [['send', 'a.txt', 'a.txt'], /The target is missing/, /It comes last/],
     [['send', 'tcp://127.0.0.1:1'], /There is nothing to send\./, /sendall send FILE tcp:\/\/127\.0\.0\.1:1/],
-    [['send', 'a.txt', '127.0.0.1:8898'], /"127\.0\.0\.1:8898" is not a target\./, /Did you mean tcp:\/\/127\.0\.0\.1:8898\?/],
+    [
+      ['send', 'a.txt', '127.0.0.1:8898'],
+      /"127\.0\.0\.1:8898" is not a target\./,
+      /Did you mean tcp:\/\/127\.0\.0\.1:8898\?/,
+    ],
     [['send', 'a.txt', 'http://x/'], /"http:\/\/x\/" is not a target\./, /tcp:\/\/HOST:PORT/],
-    [['send', 'a.txt', '--listen', '127.0.0.1:0', 'tcp://127.0.0.1:1'], /both a target and --listen/, /leave out the target/],
+    [
+      ['send', 'a.txt', '--listen', '127.0.0.1:0', 'tcp://127.0.0.1:1'],
+      /both a target and --listen/,
+      /leave out the target/,
+    ],
     [['send', '-', 'tcp://127.0.0.1:1'], /Standard input needs a name\./, /--name NAME/],
     [['send', 'a.txt', 'a.txt', '--name', 'x', 'tcp://127.0.0.1:1'], /--name is for a single file\./, /^$/],
-    [['send', '--limit', 'fast', 'a.txt', 'tcp://127.0.0.1:1'], /'fast' is invalid\. A size looks like/, /sendall send --help/],
+    [
+      ['send', '--limit', 'fast', 'a.txt', 'tcp://127.0.0.1:1'],
+      /'fast' is invalid\. A size looks like/,
+      /sendall send --help/,
+    ],
     [['send', '--connections', '0', 'a.txt', 'tcp://127.0.0.1:1'], /1 to 64, or auto/, /sendall send --help/],
     [['receive', 'a', 'b'], /Too many arguments/, /sendall receive --help/],
-    [['receive', '--if-exists', 'overwrite'], /Allowed choices are refuse, skip, rename, replace/, /sendall receive --help/],
-    [['receive', '--from', 'example.org'], /"example\.org" is neither a ticket nor the address of a sender\./, /tcp:\/\/HOST:PORT/],
+    [
+      ['receive', '--if-exists', 'overwrite'],
+      /Allowed choices are refuse, skip, rename, replace/,
+      /sendall receive --help/,
+    ],
+    [
+      ['receive', '--from', 'example.org'],
+      /"example\.org" is neither a ticket nor the address of a sender\./,
+      /tcp:\/\/HOST:PORT/,
+    ],
     [['receive', '--from', 'tcp://127.0.0.1:1', '--listen', ':0'], /cannot be used with/, /sendall receive --help/],
     [['receive', '--on-received', '"index'], /'"index' is invalid\. A " is not closed\./, /sendall receive --help/],
     [['receive', '--hook-timeout', '0s'], /'0s' is invalid\. It must be 1s to 20d\./, /sendall receive --help/],
@@ -90,7 +114,9 @@ describe('cli/program (the built command)', () => {
       const { code, stdout, stderr } = await sendall(words, options);
       expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' });
       const [first = '', second = '', ...others] = stderr.split('\n');
-      expect(first).to.match(/^sendall: /).and.match(sentence);
+      expect(first)
+        .to.match(/^sendall: /)
+        .and.match(sentence);
       expect(second.replace(/^hint: /, '')).to.match(hint);
       expect(others.filter((line) => line !== '')).to.deep.equal([]);
     });

@@ -13,8 +13,10 @@ describe('cli: prune (the built command)', () => {
   let root: string;
   beforeEach(async () => {
     root = mkdtempSync(join(tmpdir(), 'sendall-prune-'));
-    for (const [at, id] of [monday, tuesday, wednesday].entries()) await madeSnapshot(root, { name: 'laptop', id, number: at + 1 }, { a: id });
-    for (const [at, id] of [monday, tuesday].entries()) await madeSnapshot(root, { name: 'desk', id, number: at + 1 }, { a: id });
+    for (const [at, id] of [monday, tuesday, wednesday].entries())
+      await madeSnapshot(root, { name: 'laptop', id, number: at + 1 }, { a: id });
+    for (const [at, id] of [monday, tuesday].entries())
+      await madeSnapshot(root, { name: 'desk', id, number: at + 1 }, { a: id });
   });
   afterEach(() => rmSync(root, { recursive: true, force: true }));
 
@@ -24,7 +26,12 @@ describe('cli: prune (the built command)', () => {
 
   it('tells what a dry run would do, and does it without', async () => {
     const dry = await prune('--name', 'laptop', '--keep-last', '1', '--dry-run');
-    const lines = [`would remove  laptop/${monday}  SIZE freed`, `would remove  laptop/${tuesday}  SIZE freed`, `would keep    laptop/${wednesday}  newest, last`, ''];
+    const lines = [
+      `would remove  laptop/${monday}  SIZE freed`,
+      `would remove  laptop/${tuesday}  SIZE freed`,
+      `would keep    laptop/${wednesday}  newest, last`,
+      '',
+    ];
     expect({ ...dry, stdout: words(dry.stdout), stderr: words(dry.stderr) }).to.deep.equal({
       code: 0,
       stdout: lines.join('\n'),
@@ -34,31 +41,68 @@ describe('cli: prune (the built command)', () => {
     expect(readdirSync(join(root, '.sendall', 'snapshots', 'laptop'))).to.deep.equal(['register']);
     const done = await prune('--name', 'laptop', '--keep-last', '1');
     expect(done.code).to.equal(0);
-    expect(words(done.stdout)).to.equal(lines.join('\n').replaceAll('would remove', 'removed').replace('would keep ', 'kept  '));
+    expect(words(done.stdout)).to.equal(
+      lines.join('\n').replaceAll('would remove', 'removed').replace('would keep ', 'kept  '),
+    );
     expect(done.stderr).to.equal(dry.stderr.replace('would be removed', 'removed'));
     expect([standing(), standing('desk')]).to.deep.equal([[wednesday], [monday, tuesday]]);
   });
 
   it('takes each rule from its option, and prints events', async () => {
     const rules: [string[], string[]][] = [
-      [['--keep-within', '1d'], ['newest,within', 'within', '']],
-      [['--keep-last', '2'], ['newest,last', 'last', '']],
-      [['--keep-daily', '2'], ['newest,daily', 'daily', '']],
-      [['--keep-weekly', '2'], ['newest,weekly', '', '']],
-      [['--keep-monthly', '2', '--keep-daily', '3'], ['newest,daily,monthly', 'daily', 'daily']],
-      [['--keep-within', '36h'], ['newest,within', 'within', '']],
+      [
+        ['--keep-within', '1d'],
+        ['newest,within', 'within', ''],
+      ],
+      [
+        ['--keep-last', '2'],
+        ['newest,last', 'last', ''],
+      ],
+      [
+        ['--keep-daily', '2'],
+        ['newest,daily', 'daily', ''],
+      ],
+      [
+        ['--keep-weekly', '2'],
+        ['newest,weekly', '', ''],
+      ],
+      [
+        ['--keep-monthly', '2', '--keep-daily', '3'],
+        ['newest,daily,monthly', 'daily', 'daily'],
+      ],
+      [
+        ['--keep-within', '36h'],
+        ['newest,within', 'within', ''],
+      ],
     ];
     const judged = async ([flags, reasons]: (typeof rules)[number]): Promise<void> => {
       const ended = await prune('--name', 'laptop', '--json', '--dry-run', ...flags);
       expect(ended.stderr).to.equal('');
-      const events = eventsOf(ended) as unknown as { event: string; snapshot: string; reasons?: string[]; dry_run?: boolean }[];
-      expect(events.map((each) => each.snapshot)).to.deep.equal([monday, tuesday, wednesday].map((id) => `laptop/${id}`));
-      expect(events.map((each) => (each.event === 'kept' ? each.reasons?.join() : '')).reverse(), flags.join(' ')).to.deep.equal(reasons);
+      const events = eventsOf(ended) as unknown as {
+        event: string;
+        snapshot: string;
+        reasons?: string[];
+        dry_run?: boolean;
+      }[];
+      expect(events.map((each) => each.snapshot)).to.deep.equal(
+        [monday, tuesday, wednesday].map((id) => `laptop/${id}`),
+      );
+      expect(
+        events.map((each) => (each.event === 'kept' ? each.reasons?.join() : '')).reverse(),
+        flags.join(' '),
+      ).to.deep.equal(reasons);
       for (const each of events) expect(each.dry_run, each.event).to.equal(each.event === 'removed' ? true : undefined);
     };
     await Promise.all(rules.map(judged));
-    const removed = eventsOf(await prune('--name', 'desk', '--json', '--keep-last', '1'))[0] as unknown as Record<string, unknown>;
-    expect({ ...removed, freed_bytes: typeof removed['freed_bytes'] }).to.deep.equal({ event: 'removed', snapshot: `desk/${monday}`, freed_bytes: 'number' });
+    const removed = eventsOf(await prune('--name', 'desk', '--json', '--keep-last', '1'))[0] as unknown as Record<
+      string,
+      unknown
+    >;
+    expect({ ...removed, freed_bytes: typeof removed['freed_bytes'] }).to.deep.equal({
+      event: 'removed',
+      snapshot: `desk/${monday}`,
+      freed_bytes: 'number',
+    });
   });
 
   it('prunes every backup, keeps what is damaged, and names one that is in use', async () => {
@@ -97,16 +141,23 @@ describe('cli: prune (the built command)', () => {
       expect(stderr).to.match(sentence);
     };
     await Promise.all(wrong.map(refused));
-    const elsewhere = await sendall(['prune', `sendall://127.0.0.1:1/${'T'.repeat(64)}`, '--keep-last', '1'], { cwd: root });
+    const elsewhere = await sendall(['prune', `sendall://127.0.0.1:1/${'T'.repeat(64)}`, '--keep-last', '1'], {
+      cwd: root,
+    });
     expect(elsewhere.code).to.equal(3);
     expect(elsewhere.stderr).to.not.include('TTTT');
-    expect([standing(), standing('desk')]).to.deep.equal([[monday, tuesday, wednesday], [monday, tuesday]]);
+    expect([standing(), standing('desk')]).to.deep.equal([
+      [monday, tuesday, wednesday],
+      [monday, tuesday],
+    ]);
   });
 
   it('has help whose lines fit', async () => {
     const { code, stdout } = await prune('--help');
     expect(code).to.equal(0);
-    expect(stdout).to.match(/^Usage: sendall prune DIR/).and.match(/\n {2}\$ sendall prune /);
+    expect(stdout)
+      .to.match(/^Usage: sendall prune DIR/)
+      .and.match(/\n {2}\$ sendall prune /);
     for (const line of stdout.split('\n')) expect(line.length, line).to.be.at.most(100);
   });
 });

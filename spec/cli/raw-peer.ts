@@ -5,6 +5,9 @@ export function dialRaw(target: string, bytes: Uint8Array): Promise<void> {
   const { hostname, port } = new URL(target);
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname, () => socket.end(bytes));
-    socket.on('error', reject).on('close', () => resolve()).resume();
+    socket
+      .on('error', reject)
+      .on('close', () => resolve())
+      .resume();
   });
 }

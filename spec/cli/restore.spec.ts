@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -14,7 +23,8 @@ describe('sendall restore', function () {
   let directory: string;
   let place: string;
   const at = (...names: readonly string[]): string => join(directory, ...names);
-  const restore = (...words: readonly string[]): Promise<Ended> => sendall(['restore', 'backups', ...words], { cwd: directory });
+  const restore = (...words: readonly string[]): Promise<Ended> =>
+    sendall(['restore', 'backups', ...words], { cwd: directory });
   /** With the time that it had: only its content tells. */
   const damage = (name: string): void => {
     const { atime, mtime, size } = statSync(join(place, name));
@@ -24,7 +34,12 @@ describe('sendall restore', function () {
 
   beforeEach(async () => {
     directory = mkdtempSync(join(tmpdir(), 'sendall-restore-'));
-    const tree = { 'home/a.txt': 'a', 'home/photos/b.jpg': noise(1_500_000), 'home/photos/c.jpg': 'c', 'home/link': { link: 'home/a.txt' } };
+    const tree = {
+      'home/a.txt': 'a',
+      'home/photos/b.jpg': noise(1_500_000),
+      'home/photos/c.jpg': 'c',
+      'home/link': { link: 'home/a.txt' },
+    };
     ({ place } = await madeSnapshot(at('backups'), { name: 'laptop', id, number: 1 }, tree));
   });
   afterEach(() => rmSync(directory, { recursive: true }));
@@ -32,14 +47,21 @@ describe('sendall restore', function () {
   it('brings a snapshot back, which the standard tool then finds in order', async () => {
     const { code, stdout } = await restore('laptop/latest', 'restored');
     expect(code).to.equal(0);
-    expect(stdout).to.match(/home\/photos\/b\.jpg .* verified (on device|\(page cache only\))/).and.to.match(/^3 files/m);
+    expect(stdout)
+      .to.match(/home\/photos\/b\.jpg .* verified (on device|\(page cache only\))/)
+      .and.to.match(/^3 files/m);
     execFileSync('sha256sum', ['--check', '--strict', join(place, 'SHA256SUMS')], { cwd: at('restored') });
     expect(readdirSync(at('restored'))).to.deep.equal(['home']);
   });
 
   it('brings back what paths and patterns choose, and says with exit code 2 what chooses nothing', async () => {
     expect((await restore(`laptop/${id}`, 'restored', 'home/a.txt', 'home/**/c.*')).code).to.equal(0);
-    expect(readdirSync(at('restored'), { recursive: true }).map(String).sort()).to.deep.equal(['home', 'home/a.txt', 'home/photos', 'home/photos/c.jpg']);
+    expect(readdirSync(at('restored'), { recursive: true }).map(String).sort()).to.deep.equal([
+      'home',
+      'home/a.txt',
+      'home/photos',
+      'home/photos/c.jpg',
+    ]);
     const { code, stderr } = await restore('laptop/latest', 'restored', 'home/nothing');
     expect(code).to.equal(2);
     expect(stderr).to.include('home/nothing');
@@ -71,7 +93,12 @@ describe('sendall restore', function () {
     await madeSnapshot(at('backups'), { name: 'large', id, number: 1 }, { large: noise(size) });
     const first = new SendallProcess(['restore', 'backups', 'large/latest', 'restored'], { cwd: directory });
     const unfinished = at('restored', '.sendall', 'partial');
-    await eventually(() => (existsSync(unfinished) && readdirSync(unfinished).some((name) => statSync(join(unfinished, name)).blocks * 512 > size / 2)) || undefined);
+    await eventually(
+      () =>
+        (existsSync(unfinished) &&
+          readdirSync(unfinished).some((name) => statSync(join(unfinished, name)).blocks * 512 > size / 2)) ||
+        undefined,
+    );
     first.child.kill('SIGINT');
     expect((await first.ended).code).to.equal(130);
     const again = await restore('large/latest', 'restored', '--json');
@@ -98,10 +125,21 @@ describe('sendall restore', function () {
     expect(stdout).to.include('2 did not come back as they were');
     expect(stderr).to.include('home/a.txt is damaged').and.to.include('home/photos/c.jpg is damaged');
     const ended = await restore('laptop/latest', '--drill', '100%', '--json');
-    expect(lastOf(eventsOf(ended), 'drill').failures.map(({ code: each }) => each)).to.deep.equal(['mismatch', 'mismatch']);
+    expect(lastOf(eventsOf(ended), 'drill').failures.map(({ code: each }) => each)).to.deep.equal([
+      'mismatch',
+      'mismatch',
+    ]);
   });
 
-  for (const words of [['laptop/latest'], ['laptop/latest', 'restored', '--drill', '1%'], ['laptop/latest', 'restored', '--scratch', 's'], ['laptop/latest', '--drill', '0'], ['laptop/latest', '--drill', '101%'], ['laptop', 'restored'], ['other/latest', 'restored']]) {
+  for (const words of [
+    ['laptop/latest'],
+    ['laptop/latest', 'restored', '--drill', '1%'],
+    ['laptop/latest', 'restored', '--scratch', 's'],
+    ['laptop/latest', '--drill', '0'],
+    ['laptop/latest', '--drill', '101%'],
+    ['laptop', 'restored'],
+    ['other/latest', 'restored'],
+  ]) {
     it(`does not understand ${words.join(' ')}`, async () => {
       expect((await restore(...words)).code).to.equal(2);
       expect(readdirSync(directory)).to.deep.equal(['backups']);

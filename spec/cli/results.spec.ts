@@ -13,7 +13,8 @@ const file: FileDone = {
   seconds: 2.9,
 };
 const summary: Summary = { files: 2000, bytes: 1024 ** 3, bytes_on_wire: 1024 ** 3, seconds: 10, bottleneck: 'hash' };
-const text = (pieces: readonly Piece[]): string => pieces.map((piece) => (typeof piece === 'string' ? piece : piece.text)).join('');
+const text = (pieces: readonly Piece[]): string =>
+  pieces.map((piece) => (typeof piece === 'string' ? piece : piece.text)).join('');
 
 describe('cli/results', () => {
   it('says in one line what arrived, how sure it is, and how fast', () => {

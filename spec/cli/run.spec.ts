@@ -18,7 +18,9 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** Runs a few lines that use runTransfer in a process of their own; a signal goes out whenever the lines print `ready`. */
+/**
+ * Runs a few lines that use runTransfer in a process of their own; a signal goes out whenever the lines print `ready`.
+ */
 function script(lines: string, signals: readonly NodeJS.Signals[] = []): Promise<Ended> {
   const child = spawn(process.execPath, ['-e', bootstrap + lines]);
   const ended = { stdout: '', stderr: '' };

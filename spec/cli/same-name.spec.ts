@@ -17,12 +17,22 @@ describe('cli: two files never take one name in one transfer', () => {
 
   before(async () => {
     directory = mkdtempSync(path.join(tmpdir(), 'sendall-same-'));
-    for (const [name, content] of [['d1/x', 'one'], ['d2/x', 'two'], ['t1/d/y', 'three'], ['t2/d/z', 'four'], ['tree/kept', 'k'], ['tree/left.o', 'l'], ['tree/.sendallignore', '*.o\n.sendallignore\n']] as const) {
+    for (const [name, content] of [
+      ['d1/x', 'one'],
+      ['d2/x', 'two'],
+      ['t1/d/y', 'three'],
+      ['t2/d/z', 'four'],
+      ['tree/kept', 'k'],
+      ['tree/left.o', 'l'],
+      ['tree/.sendallignore', '*.o\n.sendallignore\n'],
+    ] as const) {
       mkdirSync(path.join(directory, path.dirname(name)), { recursive: true });
       writeFileSync(path.join(directory, name), content);
     }
     mkdirSync(path.join(directory, 'in'), { mode: 0o755 });
-    receiver = new SendallProcess(['receive', 'in', '--listen', '127.0.0.1:0', '--if-exists', 'replace', '--json'], { cwd: directory });
+    receiver = new SendallProcess(['receive', 'in', '--listen', '127.0.0.1:0', '--if-exists', 'replace', '--json'], {
+      cwd: directory,
+    });
     ticket = await ticketOf(receiver);
     address = (await receiver.says(/"address":"(tcp:[^"]+)"/))[1] ?? '';
   });
@@ -32,12 +42,19 @@ describe('cli: two files never take one name in one transfer', () => {
     rmSync(directory, { recursive: true });
   });
   const received = (name: string): string => readFileSync(path.join(directory, 'in', name), 'utf8');
-  const failed = (ended: Ended): unknown[] => eventsOf(ended).flatMap((event) => (event.event === 'failed' ? [[event.file_name, event.code]] : []));
+  const failed = (ended: Ended): unknown[] =>
+    eventsOf(ended).flatMap((event) => (event.event === 'failed' ? [[event.file_name, event.code]] : []));
 
   for (const wire of ['plain wire', 'session'] as const) {
     it(`${wire}: the second is named and fails, with exit code 8, and the first stays`, async () => {
-      const ended = await sendall(['send', 'd1/x', 'd2/x', 't1/d', 't2/d', wire === 'session' ? ticket : address, '--json'], { cwd: directory });
-      expect(failed(ended)).to.deep.equal([['x', 'name'], ['d', 'name']]);
+      const ended = await sendall(
+        ['send', 'd1/x', 'd2/x', 't1/d', 't2/d', wire === 'session' ? ticket : address, '--json'],
+        { cwd: directory },
+      );
+      expect(failed(ended)).to.deep.equal([
+        ['x', 'name'],
+        ['d', 'name'],
+      ]);
       expect(ended.code).to.equal(8);
       expect([received('x'), received('d/y')]).to.deep.equal(['one', 'three']);
       expect(readdirSync(path.join(directory, 'in/d'))).to.deep.equal(['y']);
@@ -59,7 +76,10 @@ describe('cli: two files never take one name in one transfer', () => {
 
   it('a backup of two paths of one name: said before anything moves, with exit code 2', async () => {
     for (const target of [ticket, path.join(directory, 'in')]) {
-      const ended = await sendall(['backup', 'd1/x', 'd2/x', ...(target === ticket ? [target] : [target]), '--name', 'b'], { cwd: directory });
+      const ended = await sendall(
+        ['backup', 'd1/x', 'd2/x', ...(target === ticket ? [target] : [target]), '--name', 'b'],
+        { cwd: directory },
+      );
       expect(ended.code).to.equal(2);
       expect(ended.stderr).to.contain('Both d1/x and d2/x would be called "x"');
     }
@@ -77,7 +97,11 @@ describe('cli: two files never take one name in one transfer', () => {
     writeFileSync(Buffer.concat([Buffer.from(`${directory}/`), name]), 'x');
     // The shell hands over bytes, which Node cannot.
     const run = `${process.execPath} ${path.join(__dirname, '../../dist/cli/main.js')} send $'caf\\xe9' ${address} --json; exit 0`;
-    const stdout = execFileSync('bash', ['-c', run], { cwd: directory, encoding: 'utf8', env: { ...process.env, XDG_CONFIG_HOME: '/nonexistent', XDG_CACHE_HOME: directory } });
+    const stdout = execFileSync('bash', ['-c', run], {
+      cwd: directory,
+      encoding: 'utf8',
+      env: { ...process.env, XDG_CONFIG_HOME: '/nonexistent', XDG_CACHE_HOME: directory },
+    });
     expect(stdout).to.contain('caf\\udce9').and.not.to.contain('does not exist');
   });
 });

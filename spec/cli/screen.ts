@@ -32,6 +32,11 @@ export function openTerminal(settings: Partial<OutputSettings> & { tty?: boolean
   const { tty = false, env = {}, ...output } = settings;
   const out = new Screen(tty);
   const err = new Screen(tty);
-  const terminal = new Terminal({ ...plainly, ...output }, out as unknown as NodeJS.WriteStream, err as unknown as NodeJS.WriteStream, env);
+  const terminal = new Terminal(
+    { ...plainly, ...output },
+    out as unknown as NodeJS.WriteStream,
+    err as unknown as NodeJS.WriteStream,
+    env,
+  );
   return { terminal, out, err };
 }

@@ -12,7 +12,8 @@ import { failureOf } from '../store/delivery';
 import { Screen } from './screen';
 import { SendallProcess } from './sendall-process';
 
-const ticketFor = (host: string): string => formatTicket({ ...createKey(), address: { kind: 'tcp', host, port: 8898 } });
+const ticketFor = (host: string): string =>
+  formatTicket({ ...createKey(), address: { kind: 'tcp', host, port: 8898 } });
 const ticket = ticketFor('10.0.0.1');
 const token = ticket.split('/').at(-1) ?? '';
 
@@ -52,15 +53,25 @@ describe('cli/secret', () => {
     expect(await resolveTarget(ticket)).to.deep.equal({ kind: 'ticket', ticket });
     expect(await resolveTarget(`@${file}`)).to.deep.equal({ kind: 'ticket', ticket });
     expect(await resolveTarget('nas')).to.deep.equal({ kind: 'ticket', ticket: formatTicket({ ...nas, address }) });
-    for (const plain of ['tcp://10.0.0.1:8898', 'unix:/run/s.sock']) expect(await resolveTarget(plain)).to.deep.equal({ kind: 'plain', address: plain });
-    for (const word of ['other', './nas', '-', '@', '', '10.0.0.1:8898', 'http://x/']) expect(await resolveTarget(word), word).to.equal(undefined);
+    for (const plain of ['tcp://10.0.0.1:8898', 'unix:/run/s.sock'])
+      expect(await resolveTarget(plain)).to.deep.equal({ kind: 'plain', address: plain });
+    for (const word of ['other', './nas', '-', '@', '', '10.0.0.1:8898', 'http://x/'])
+      expect(await resolveTarget(word), word).to.equal(undefined);
   });
 
   it('asks the environment, then a terminal, only where the target was left out', async () => {
-    expect(await resolveTarget(undefined, { env: { SENDALL_TICKET: ticket } })).to.deep.equal({ kind: 'ticket', ticket });
-    expect(await resolveTarget(undefined, { ...typing(`${ticket}\r`), env: {} })).to.deep.equal({ kind: 'ticket', ticket });
+    expect(await resolveTarget(undefined, { env: { SENDALL_TICKET: ticket } })).to.deep.equal({
+      kind: 'ticket',
+      ticket,
+    });
+    expect(await resolveTarget(undefined, { ...typing(`${ticket}\r`), env: {} })).to.deep.equal({
+      kind: 'ticket',
+      ticket,
+    });
     expect(await resolveTarget(undefined, nothing)).to.equal(undefined);
-    expect(await resolveTarget('other', { ...typing(`${ticket}\r`), env: { SENDALL_TICKET: ticket } })).to.equal(undefined);
+    expect(await resolveTarget('other', { ...typing(`${ticket}\r`), env: { SENDALL_TICKET: ticket } })).to.equal(
+      undefined,
+    );
   });
 
   it('finds the target among the words of send', async () => {
@@ -70,14 +81,21 @@ describe('cli/secret', () => {
     const target = { kind: 'ticket', ticket };
     const other = ticketFor('10.0.0.9');
     expect(await splitTarget([file, 'b', ticket], nothing)).to.deep.equal({ paths: [file, 'b'], target });
-    expect(await splitTarget([file, other], { env })).to.deep.equal({ paths: [file], target: { kind: 'ticket', ticket: other } });
+    expect(await splitTarget([file, other], { env })).to.deep.equal({
+      paths: [file],
+      target: { kind: 'ticket', ticket: other },
+    });
     expect(await splitTarget([file], { env })).to.deep.equal({ paths: [file], target });
     expect(await splitTarget([file, 'missing'], { env })).to.deep.equal({ paths: [file, 'missing'], target });
     expect(await splitTarget([file], nothing)).to.deep.equal({ paths: [file], target: undefined });
-    for (const last of [file, '-']) expect((await splitTarget([last], { ...typing(`${ticket}\r`), env: {} })).target).to.deep.equal(target);
+    for (const last of [file, '-'])
+      expect((await splitTarget([last], { ...typing(`${ticket}\r`), env: {} })).target).to.deep.equal(target);
     expect((await splitTarget([file, 'nsa'], { ...typing(`${ticket}\r`), env: {} })).target).to.equal(undefined); // a name mistyped: no question
     expect(await splitTarget([], { env })).to.deep.equal({ paths: [], target }); // as for a text, which is no path
-    expect(await splitTarget([], { ...typing(`${ticket}\r`), env: {} })).to.deep.equal({ paths: [], target: undefined });
+    expect(await splitTarget([], { ...typing(`${ticket}\r`), env: {} })).to.deep.equal({
+      paths: [],
+      target: undefined,
+    });
   });
 
   it('refuses what is no ticket, says where it came from, and repeats none of it', async () => {
@@ -130,26 +148,35 @@ describe('cli/secret', () => {
     expect(withoutTickets(digest)).to.equal(digest);
   });
 
-  (process.platform === 'linux' ? it : it.skip)('takes the ticket out of what ps shows, wherever it stands', async () => {
-    // The command is kept waiting by the lock of somebody who lives.
-    const lock = join(directory, 'ps', 'sendall', 'peers.json.lock');
-    mkdirSync(join(lock, '..'), { recursive: true, mode: 0o700 });
-    writeFileSync(lock, JSON.stringify({ pid: process.pid, host: hostname(), once: '' }));
-    const lines = [
-      ['peers', 'add', 'one', ticket],
-      ['--verbose', 'peers', 'add', 'two', ticket, '--no-color', '--quiet'],
-    ];
-    const running = lines.map((words) => new SendallProcess(words, { env: { XDG_CONFIG_HOME: join(directory, 'ps') } }));
-    for (const { child } of running) {
-      const shown = (): string => readFileSync(`/proc/${String(child.pid)}/cmdline`, 'utf8');
-      const deadline = Date.now() + 8000;
-      while (!shown().startsWith('sendall ') && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
-      expect(shown()).to.match(/^sendall (--verbose )?peers add (one|two) sendall:\/\/…/).and.not.include(token.slice(0, 4)).and.not.include(token.slice(-8));
-      expect(child.exitCode).to.equal(null);
-    }
-    rmSync(lock);
-    for (const { ended } of running) expect((await ended).code).to.equal(0);
-  });
+  (process.platform === 'linux' ? it : it.skip)(
+    'takes the ticket out of what ps shows, wherever it stands',
+    async () => {
+      // The command is kept waiting by the lock of somebody who lives.
+      const lock = join(directory, 'ps', 'sendall', 'peers.json.lock');
+      mkdirSync(join(lock, '..'), { recursive: true, mode: 0o700 });
+      writeFileSync(lock, JSON.stringify({ pid: process.pid, host: hostname(), once: '' }));
+      const lines = [
+        ['peers', 'add', 'one', ticket],
+        ['--verbose', 'peers', 'add', 'two', ticket, '--no-color', '--quiet'],
+      ];
+      const running = lines.map(
+        (words) => new SendallProcess(words, { env: { XDG_CONFIG_HOME: join(directory, 'ps') } }),
+      );
+      for (const { child } of running) {
+        const shown = (): string => readFileSync(`/proc/${String(child.pid)}/cmdline`, 'utf8');
+        const deadline = Date.now() + 8000;
+        while (!shown().startsWith('sendall ') && Date.now() < deadline)
+          await new Promise((resolve) => setTimeout(resolve, 10));
+        expect(shown())
+          .to.match(/^sendall (--verbose )?peers add (one|two) sendall:\/\/…/)
+          .and.not.include(token.slice(0, 4))
+          .and.not.include(token.slice(-8));
+        expect(child.exitCode).to.equal(null);
+      }
+      rmSync(lock);
+      for (const { ended } of running) expect((await ended).code).to.equal(0);
+    },
+  );
 
   for (const [what, keys, code] of [
     ['a ticket', `${ticket}\r`, 0],
@@ -166,7 +193,11 @@ describe('cli/secret', () => {
 });
 
 /** The built command at a terminal of its own, which Python makes: `keys` are typed once it asks. */
-function atTerminal(words: readonly string[], env: NodeJS.ProcessEnv, keys: string): { ended: Promise<number | null>; output: () => string } {
+function atTerminal(
+  words: readonly string[],
+  env: NodeJS.ProcessEnv,
+  keys: string,
+): { ended: Promise<number | null>; output: () => string } {
   const script = `
 import os, pty, sys
 pid, terminal = pty.fork()
@@ -181,7 +212,9 @@ while True:
     os.write(1, data)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
   const command = [process.execPath, join(__dirname, '..', '..', 'dist', 'cli', 'main.js'), ...words];
-  const child = spawn('python3', ['-c', script, keys, ...command], { env: { ...process.env, SENDALL_TICKET: '', ...env } });
+  const child = spawn('python3', ['-c', script, keys, ...command], {
+    env: { ...process.env, SENDALL_TICKET: '', ...env },
+  });
   let text = '';
   child.stdout.on('data', (bytes: Buffer) => (text += bytes.toString()));
   child.stderr.on('data', (bytes: Buffer) => (text += bytes.toString()));

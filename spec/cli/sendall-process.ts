@@ -32,7 +32,12 @@ export class SendallProcess {
 
   constructor(words: readonly string[], { cwd, env: own, build = ownBuild, under = [] }: ProcessOptions = {}) {
     const env = { ...process.env, XDG_CONFIG_HOME: '/nonexistent', XDG_CACHE_HOME: cwd ?? '/nonexistent', ...own };
-    const [program = process.execPath, ...others] = [...under, process.execPath, join(build, 'cli', 'main.js'), ...words];
+    const [program = process.execPath, ...others] = [
+      ...under,
+      process.execPath,
+      join(build, 'cli', 'main.js'),
+      ...words,
+    ];
     this.child = spawn(program, others, { ...(cwd !== undefined && { cwd }), env, stdio: ['pipe', 'pipe', 'pipe'] });
     this.child.stdout?.on('data', (bytes: Buffer) => this.heard((this.stdout += bytes.toString())));
     this.child.stderr?.on('data', (bytes: Buffer) => this.heard((this.stderr += bytes.toString())));
@@ -49,7 +54,8 @@ export class SendallProcess {
     for (;;) {
       const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
       if (match) return match;
-      if (this.child.exitCode !== null || this.child.signalCode !== null) throw new Error(`It ended without saying ${String(pattern)}:\n${this.stdout}${this.stderr}`);
+      if (this.child.exitCode !== null || this.child.signalCode !== null)
+        throw new Error(`It ended without saying ${String(pattern)}:\n${this.stdout}${this.stderr}`);
       await new Promise<void>((resolve) => this.watchers.add(resolve));
     }
   }
@@ -66,7 +72,10 @@ export class SendallProcess {
 }
 
 /** Runs the built command to its end, with `input` on its standard input. */
-export async function sendall(words: readonly string[], { cwd, input = '' }: { cwd: string; input?: string }): Promise<Ended> {
+export async function sendall(
+  words: readonly string[],
+  { cwd, input = '' }: { cwd: string; input?: string },
+): Promise<Ended> {
   const running = new SendallProcess(words, { cwd });
   running.child.stdin?.on('error', () => undefined).end(input);
   return running.ended;

@@ -24,15 +24,24 @@ export class SessionRun {
     return started;
   }
 
-  run(words: readonly string[], { input = '', env = {} }: { readonly input?: string; readonly env?: NodeJS.ProcessEnv } = {}): Promise<Ended> {
+  run(
+    words: readonly string[],
+    { input = '', env = {} }: { readonly input?: string; readonly env?: NodeJS.ProcessEnv } = {},
+  ): Promise<Ended> {
     const started = this.start(words, env);
     started.child.stdin?.on('error', () => undefined).end(input);
     return started.ended;
   }
 
   /** A receiver into `in` at a free port of loopback, and its ticket. */
-  async receive(words: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<{ readonly receiver: SendallProcess; readonly ticket: string }> {
-    const receiver = this.start(['receive', 'in', ...(words.includes('--listen') ? [] : ['--listen', '127.0.0.1:0']), ...words], env);
+  async receive(
+    words: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<{ readonly receiver: SendallProcess; readonly ticket: string }> {
+    const receiver = this.start(
+      ['receive', 'in', ...(words.includes('--listen') ? [] : ['--listen', '127.0.0.1:0']), ...words],
+      env,
+    );
     return { receiver, ticket: await ticketOf(receiver) };
   }
 
@@ -69,8 +78,13 @@ export async function eventually<T>(look: () => T | undefined): Promise<T> {
 }
 
 /** The last event of that kind. */
-export function lastOf<Name extends TransferEvent['event']>(events: readonly TransferEvent[], name: Name): Extract<TransferEvent, { readonly event: Name }> {
-  const found = events.findLast((event): event is Extract<TransferEvent, { readonly event: Name }> => event.event === name);
+export function lastOf<Name extends TransferEvent['event']>(
+  events: readonly TransferEvent[],
+  name: Name,
+): Extract<TransferEvent, { readonly event: Name }> {
+  const found = events.findLast(
+    (event): event is Extract<TransferEvent, { readonly event: Name }> => event.event === name,
+  );
   if (!found) throw new Error(`There is no event ${name} among ${JSON.stringify(events)}.`);
   return found;
 }

@@ -14,10 +14,14 @@ describe('cli: sessions (the built command)', () => {
 
   it('prints a ticket and the line to paste, which then works, and says what is confirmed', async () => {
     const { receiver } = await run.receive();
-    const [, words = ''] = await receiver.says(/On the other machine:\n {4}sendall (send FILE sendall:\/\/127\.0\.0\.1:\d+\/[\w-]{64})\n/);
+    const [, words = ''] = await receiver.says(
+      /On the other machine:\n {4}sendall (send FILE sendall:\/\/127\.0\.0\.1:\d+\/[\w-]{64})\n/,
+    );
     const { code, stdout, stderr } = await run.run(words.replace('FILE', 'a.txt').split(' '));
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
-    expect(stdout).to.match(/^a\.txt {2}6 B {2}blake3 [0-9a-f]{16}… {2}verified (on device|\(page cache only\)) {2}[^\n]*\n$/);
+    expect(stdout).to.match(
+      /^a\.txt {2}6 B {2}blake3 [0-9a-f]{16}… {2}verified (on device|\(page cache only\)) {2}[^\n]*\n$/,
+    );
     expect(run.read('a.txt').toString()).to.equal('hello\n');
   });
 
@@ -59,7 +63,9 @@ describe('cli: sessions (the built command)', () => {
   it('computes the digest that was asked for', async () => {
     const { ticket } = await run.receive();
     const { stdout } = await run.run(['send', 'a.txt', ticket, '--digest', 'sha256']);
-    expect(stdout).to.include(`sha256 ${sha256('hello\n').slice(0, 16)}…`).and.not.include('blake3');
+    expect(stdout)
+      .to.include(`sha256 ${sha256('hello\n').slice(0, 16)}…`)
+      .and.not.include('blake3');
     expect((await run.run(['send', 'a.txt', 'tcp://127.0.0.1:1', '--digest', 'sha256'])).code).to.equal(2);
   });
 
@@ -82,7 +88,12 @@ describe('cli: sessions (the built command)', () => {
     expect(run.received().sort()).to.deep.equal(['a.txt', 'b.txt']);
     const again = run.start(['send', 'a.txt', '--listen', '127.0.0.1:0']);
     const ticket = await ticketOf(again);
-    const stranger = await run.run(['receive', 'in', '--from', formatTicket({ ...parseTicket(ticket), ...createKey() })]);
+    const stranger = await run.run([
+      'receive',
+      'in',
+      '--from',
+      formatTicket({ ...parseTicket(ticket), ...createKey() }),
+    ]);
     expect(stranger.code).to.equal(3);
     expect((await run.run(['receive', 'in', '--from', ticket])).code).to.equal(0);
   });

@@ -20,7 +20,22 @@ describe('cli/size', () => {
   });
 
   it('refuses what is not a size, nothing at all, and more than a number holds', () => {
-    for (const text of ['', 'x', '-1', '1e3', '10 GB/s', '1X', 'G', '1.5.5M', '0', '0.1', '9999999P', 'Infinity', '0x10', '1,5M']) {
+    for (const text of [
+      '',
+      'x',
+      '-1',
+      '1e3',
+      '10 GB/s',
+      '1X',
+      'G',
+      '1.5.5M',
+      '0',
+      '0.1',
+      '9999999P',
+      'Infinity',
+      '0x10',
+      '1,5M',
+    ]) {
       expect(() => parseSize(text), text).to.throw(InvalidArgumentError);
     }
   });

@@ -14,11 +14,19 @@ describe('cli: snapshots (the built command)', () => {
     root = mkdtempSync(join(tmpdir(), 'sendall-snapshots-'));
     await madeSnapshot(root, { name: 'laptop', id: monday, number: 1 }, { old: 'x'.repeat(3000), text: 'one' });
     const previous = join(root, 'laptop', monday);
-    await madeSnapshot(root, { name: 'laptop', id: tuesday, number: 2 }, { 'new/目録': '1', text: 'two', lost: { missing: 'name' } }, { previous });
+    await madeSnapshot(
+      root,
+      { name: 'laptop', id: tuesday, number: 2 },
+      { 'new/目録': '1', text: 'two', lost: { missing: 'name' } },
+      { previous },
+    );
     await madeSnapshot(root, { name: 'desk', id: monday, number: 1 }, { a: 'x' });
     const own = join(root, '.sendall', 'snapshots', 'laptop');
     await mkdir(own, { recursive: true, mode: 0o700 });
-    await writeFile(join(own, `${monday}.verified`), JSON.stringify({ manifest: '00', verified_at: '2026-11-18T08:15:30.123Z' }));
+    await writeFile(
+      join(own, `${monday}.verified`),
+      JSON.stringify({ manifest: '00', verified_at: '2026-11-18T08:15:30.123Z' }),
+    );
   });
   afterEach(() => rmSync(root, { recursive: true, force: true }));
 
@@ -41,7 +49,15 @@ describe('cli: snapshots (the built command)', () => {
   });
 
   it('lists them as events', async () => {
-    const laptop = { event: 'snapshot', snapshot: `laptop/${monday}`, time: '2026-11-16T10:00:00.000Z', entries: 2, bytes: 3003, new_bytes: 3003, missing: 0 };
+    const laptop = {
+      event: 'snapshot',
+      snapshot: `laptop/${monday}`,
+      time: '2026-11-16T10:00:00.000Z',
+      entries: 2,
+      bytes: 3003,
+      new_bytes: 3003,
+      missing: 0,
+    };
     const events = eventsOf(await snapshots(root, 'laptop', '--json'));
     expect(events[0]).to.deep.equal({ ...laptop, verified_at: '2026-11-18T08:15:30.123Z' });
     expect(events).to.have.lengthOf(2);
@@ -56,14 +72,27 @@ describe('cli: snapshots (the built command)', () => {
     const json = await snapshots('.', 'laptop', '--json');
     expect(json.code).to.equal(4);
     const [first, second, third] = eventsOf(json);
-    expect(first).to.deep.equal({ event: 'damaged', snapshot: `laptop/${monday}`, path: 'MANIFEST', reason: 'manifest' });
+    expect(first).to.deep.equal({
+      event: 'damaged',
+      snapshot: `laptop/${monday}`,
+      path: 'MANIFEST',
+      reason: 'manifest',
+    });
     expect([second?.event, third?.event]).to.deep.equal(['snapshot', 'failed']);
   });
 
   it('tells what differs between two, for people and as events', async () => {
     const { code, stdout, stderr } = await snapshots('.', 'laptop', '--diff', monday, 'latest');
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '2 added, 1 removed, 1 changed\n' });
-    expect(stdout).to.equal(['added             new/', 'added        1 B  new/目録', 'removed  2.9 KiB  old', 'changed      3 B  text', ''].join('\n'));
+    expect(stdout).to.equal(
+      [
+        'added             new/',
+        'added        1 B  new/目録',
+        'removed  2.9 KiB  old',
+        'changed      3 B  text',
+        '',
+      ].join('\n'),
+    );
     expect(eventsOf(await snapshots('.', '--json', '--diff', `laptop/${monday}`, `laptop/${tuesday}`))).to.deep.equal([
       { event: 'added', path: 'new', type: 'directory' },
       { event: 'added', path: 'new/目録', type: 'file', bytes: 1 },
@@ -101,7 +130,9 @@ describe('cli: snapshots (the built command)', () => {
   it('has help whose lines fit', async () => {
     const { code, stdout } = await snapshots('--help');
     expect(code).to.equal(0);
-    expect(stdout).to.match(/^Usage: sendall snapshots DIR/).and.match(/\n {2}\$ sendall snapshots /);
+    expect(stdout)
+      .to.match(/^Usage: sendall snapshots DIR/)
+      .and.match(/\n {2}\$ sendall snapshots /);
     for (const line of stdout.split('\n')) expect(line.length, line).to.be.at.most(100);
   });
 });

@@ -13,7 +13,10 @@ function loadedFor(...words: string[]): string[] {
     process.on('exit', () => process.stderr.write(JSON.stringify(Object.keys(require('module')._cache))));
     require(main);`;
   const script = `${JSON.stringify(process.execPath)} -e "$0" -- "$@" 2>&1 >/dev/null; exit 0`;
-  const out = execFileSync('sh', ['-c', script, program, ...words], { encoding: 'utf8', env: { ...process.env, XDG_CONFIG_HOME: '/nonexistent' } });
+  const out = execFileSync('sh', ['-c', script, program, ...words], {
+    encoding: 'utf8',
+    env: { ...process.env, XDG_CONFIG_HOME: '/nonexistent' },
+  });
   return (JSON.parse(out.slice(out.lastIndexOf('["'))) as string[]).map((file) => path.relative(root, file));
 }
 
@@ -25,6 +28,10 @@ describe('cli: what is loaded at start', () => {
   it('a command loads no other command, and nothing of the library that it does not use', () => {
     const loaded = loadedFor('send', 'nothing-here', 'tcp://127.0.0.1:1');
     expect(loaded).to.include.members(['dist/cli/commands/send.js', 'dist/lib/send/sender.js']);
-    expect(loaded.filter((file) => /^dist\/cli\/commands\/(?!send)|^dist\/lib\/(index|snapshot|store|receive|conversation)/.test(file))).to.deep.equal([]);
+    expect(
+      loaded.filter((file) =>
+        /^dist\/cli\/commands\/(?!send)|^dist\/lib\/(index|snapshot|store|receive|conversation)/.test(file),
+      ),
+    ).to.deep.equal([]);
   });
 });

@@ -25,7 +25,17 @@ describe('cli/tally', () => {
     tally.note(started('a', 1000), 0);
     tally.note(progress('a', 'hash', 0, 1000), 0);
     tally.note(progress('a', 'hash', 250, 1000), 1000);
-    const hashing = { phase: 'hash', name: 'a', done: 250, total: 1000, moved: 0, rate: 250, eta: 3, files: undefined, still: undefined };
+    const hashing = {
+      phase: 'hash',
+      name: 'a',
+      done: 250,
+      total: 1000,
+      moved: 0,
+      rate: 250,
+      eta: 3,
+      files: undefined,
+      still: undefined,
+    };
     expect(tally.at(1000)).to.deep.equal(hashing);
     tally.note(progress('a', 'hash', 1000, 1000), 2000);
     tally.note(progress('a', 'send', 100, 1000), 3000);
@@ -64,8 +74,10 @@ describe('cli/tally', () => {
   it('takes the rate over the last seconds, not since the beginning', () => {
     const tally = new Tally();
     tally.note(started('a', 1e6), 0);
-    for (let second = 0; second <= 20; second += 1) tally.note(progress('a', 'send', second * 1000, 1e6), second * 1000);
-    for (let second = 21; second <= 30; second += 1) tally.note(progress('a', 'send', 20000 + (second - 20) * 10, 1e6), second * 1000);
+    for (let second = 0; second <= 20; second += 1)
+      tally.note(progress('a', 'send', second * 1000, 1e6), second * 1000);
+    for (let second = 21; second <= 30; second += 1)
+      tally.note(progress('a', 'send', 20000 + (second - 20) * 10, 1e6), second * 1000);
     expect(tally.at(4000).rate).to.be.closeTo(10, 0.5);
   });
 

@@ -1,4 +1,14 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  statSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -42,7 +52,9 @@ describe('cli: sending and receiving with the built command', () => {
     const [, words = ''] = await receiver.says(/^ {4}sendall (send FILE tcp:\/\/127\.0\.0\.1:\d+)$/m);
     const sent = await sendall(words.replace('FILE', 'a.txt').split(' '), options);
     expect(sent.code).to.equal(0);
-    expect(sent.stdout).to.match(/^a\.txt {2}6 B {2}md5 b1946ac92492d234… {2}verified (on device|\(page cache only\)) {2}/);
+    expect(sent.stdout).to.match(
+      /^a\.txt {2}6 B {2}md5 b1946ac92492d234… {2}verified (on device|\(page cache only\)) {2}/,
+    );
     expect(sent.stdout.split('\n')).to.have.length(2);
     expect(sent.stderr).to.equal('');
     expect(received('a.txt')).to.equal('hello\n');
@@ -50,7 +62,9 @@ describe('cli: sending and receiving with the built command', () => {
     const { code, stdout, stderr } = await receiver.ended;
     expect(code).to.equal(130);
     expect(stdout).to.match(/^a\.txt {2}6 B .*verified [^\n]*\n$/);
-    expect(stderr).to.match(/^Receiving into [^\n]*\/in\.\nListening on tcp:\/\/127\.0\.0\.1:\d+\.[^]*\nsendall: Stopping\.[^\n]*\n$/);
+    expect(stderr).to.match(
+      /^Receiving into [^\n]*\/in\.\nListening on tcp:\/\/127\.0\.0\.1:\d+\.[^]*\nsendall: Stopping\.[^\n]*\n$/,
+    );
   });
 
   it('ends with the exit code of the transfer with --once', async () => {
@@ -72,7 +86,9 @@ describe('cli: sending and receiving with the built command', () => {
     await dialRaw(await receiver.address(), Buffer.concat([header, Buffer.from('x')]));
     const { code, stdout, stderr } = await receiver.ended;
     expect({ code, stdout }).to.deep.equal({ code: 4, stdout: '' });
-    expect(stderr).to.include('sendall: ').and.not.match(/verified/);
+    expect(stderr)
+      .to.include('sendall: ')
+      .and.not.match(/verified/);
     expect(readdirSync(join(directory, 'in')).filter((name) => name !== '.sendall')).to.deep.equal([]);
   });
 
@@ -91,7 +107,9 @@ describe('cli: sending and receiving with the built command', () => {
   it('sends standard input under a name, a directory without what is excluded, and sums up', async () => {
     const receiver = start('receive', 'in', '--listen', '127.0.0.1:0');
     const target = await receiver.address();
-    expect((await sendall(['send', '-', '--name', 'dump.sql', target], { ...options, input: 'select 1;' })).code).to.equal(0);
+    expect(
+      (await sendall(['send', '-', '--name', 'dump.sql', target], { ...options, input: 'select 1;' })).code,
+    ).to.equal(0);
     expect(received('dump.sql')).to.equal('select 1;');
     mkdirSync(join(directory, 'tree', 'deep'), { recursive: true });
     for (const name of ['one', 'two.tmp', 'deep/three']) writeFileSync(join(directory, 'tree', name), name);
@@ -124,7 +142,9 @@ describe('cli: sending and receiving with the built command', () => {
     const { code, stdout, stderr } = await sendall(['send', 'a.txt', `tcp://127.0.0.1:${port.toString()}`], options);
     server.close();
     expect(code).to.equal(7);
-    expect(stdout + stderr).to.match(/not confirmed/).and.not.match(/verified|done/);
+    expect(stdout + stderr)
+      .to.match(/not confirmed/)
+      .and.not.match(/verified|done/);
   });
 
   it('makes its directory for its owner alone, and refuses one that cannot be made as wrong usage', async () => {
@@ -140,7 +160,11 @@ describe('cli: sending and receiving with the built command', () => {
     const receiver = start('receive', 'in', '--listen', 'unix:s.sock', '--quiet');
     const socket = join(directory, 's.sock');
     while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(await sendall(['send', 'a.txt', 'unix:s.sock', '--quiet'], options)).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+    expect(await sendall(['send', 'a.txt', 'unix:s.sock', '--quiet'], options)).to.deep.equal({
+      code: 0,
+      stdout: '',
+      stderr: '',
+    });
     const failed = await sendall(['--quiet', 'send', 'missing', 'unix:s.sock'], options);
     expect(failed).to.include({ code: 2, stdout: '' });
     expect(failed.stderr).to.match(/^sendall: /);
@@ -152,9 +176,14 @@ describe('cli: sending and receiving with the built command', () => {
   it('writes no escape sequence where there is no terminal, whatever the names are', async () => {
     const receiver = start('receive', 'in', '--listen', '127.0.0.1:0');
     writeFileSync(join(directory, '\u001b[31mred'), 'x');
-    const { code, stdout, stderr } = await sendall(['send', 'a.txt', '\u001b[31mred', await receiver.address()], options);
+    const { code, stdout, stderr } = await sendall(
+      ['send', 'a.txt', '\u001b[31mred', await receiver.address()],
+      options,
+    );
     expect(code).to.equal(8);
-    expect(stdout + stderr).to.include('\\u001b').and.not.include('\u001b');
+    expect(stdout + stderr)
+      .to.include('\\u001b')
+      .and.not.include('\u001b');
   });
 
   it('takes defaults from a file, under those of the command line', async () => {

@@ -1,5 +1,18 @@
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -9,7 +22,9 @@ import { checksumLine } from '../../lib/snapshot/manifest/checksum-list';
 import { encoded, madeSnapshot, registerMade } from '../snapshot/made-snapshot';
 import { eventsOf, sendall, SendallProcess } from './sendall-process';
 
-const schema = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8')) as object;
+const schema = JSON.parse(
+  readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8'),
+) as object;
 const validate = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true }).compile(schema);
 const ids = ['2026-11-20T101233Z', '2026-11-21T101233Z'] as const;
 
@@ -37,7 +52,9 @@ describe('cli: verify (the built command)', () => {
   it('says how much it read back from where, and ends with 0', async () => {
     const { code, stdout, stderr } = await sendall(['verify', '.'], options);
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
-    expect(stdout).to.match(/^2 files {2}5 B {2}read back (from the device|\(page cache only\)) {2}[\d.]+ s {2}no damage found\n$/);
+    expect(stdout).to.match(
+      /^2 files {2}5 B {2}read back (from the device|\(page cache only\)) {2}[\d.]+ s {2}no damage found\n$/,
+    );
   });
 
   it('names what is damaged in every snapshot that shares it, escaped, and ends with 4', async () => {
@@ -59,20 +76,33 @@ describe('cli: verify (the built command)', () => {
     const ended = await sendall(['verify', '.', '--snapshot', `laptop/${ids[1]}`, '--json'], options);
     expect(ended.code).to.equal(4);
     const events = eventsOf(ended);
-    for (const event of events) expect(validate(event), `${JSON.stringify(event)} ${JSON.stringify(validate.errors)}`).to.equal(true);
-    expect(events.filter(({ event }) => event !== 'progress').map((event) => (event.event === 'damaged' ? `${event.snapshot} ${event.path} ${event.reason}` : event.event))).to.deep.equal([
+    for (const event of events)
+      expect(validate(event), `${JSON.stringify(event)} ${JSON.stringify(validate.errors)}`).to.equal(true);
+    expect(
+      events
+        .filter(({ event }) => event !== 'progress')
+        .map((event) => (event.event === 'damaged' ? `${event.snapshot} ${event.path} ${event.reason}` : event.event)),
+    ).to.deep.equal([
       `laptop/${ids[1]} docs/a.txt changed`,
       `laptop/${ids[0]} docs/a.txt changed`,
       'summary',
       'failed',
     ]);
     expect(events.at(-1)).to.include({ event: 'failed', code: 'mismatch' });
-    for (const wrong of [{ event: 'damaged', snapshot: 'a', path: 'b', reason: 'changed' }, { event: 'damaged', snapshot: `a/${ids[0]}`, path: 'b', reason: 'bad' }]) expect(validate(wrong)).to.equal(false);
+    for (const wrong of [
+      { event: 'damaged', snapshot: 'a', path: 'b', reason: 'changed' },
+      { event: 'damaged', snapshot: `a/${ids[0]}`, path: 'b', reason: 'bad' },
+    ])
+      expect(validate(wrong)).to.equal(false);
   });
 
   it('takes a share and the name of a backup', async () => {
     expect((await sendall(['verify', '.', '--sample', '100%', '--snapshot', 'laptop'], options)).code).to.equal(0);
-    expect((await sendall(['verify', '.', '--sample', '0.5%', '--quiet'], options))).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+    expect(await sendall(['verify', '.', '--sample', '0.5%', '--quiet'], options)).to.deep.equal({
+      code: 0,
+      stdout: '',
+      stderr: '',
+    });
   });
 
   it('refuses what makes no sense', async () => {
@@ -104,7 +134,9 @@ describe('cli: verify (the built command)', () => {
       const zeros = Buffer.alloc(4 * 1024 ** 2);
       for (let at = 0; at < size; at += zeros.length) hash.update(zeros);
       const sha256 = hash.digest('hex');
-      const entries = manifest.entries.map((entry) => (entry.type === 'file' ? { ...entry, size, digests: { sha256 } } : entry));
+      const entries = manifest.entries.map((entry) =>
+        entry.type === 'file' ? { ...entry, size, digests: { sha256 } } : entry,
+      );
       truncateSync(join(place, 'huge'), size);
       const { mtime } = entries[0] as { mtime: bigint };
       utimesSync(join(place, 'huge'), Number(mtime / 1_000_000_000n), Number(mtime / 1_000_000_000n));
@@ -113,7 +145,11 @@ describe('cli: verify (the built command)', () => {
       writeFileSync(join(place, 'SHA256SUMS'), checksumLine({ name: 'huge', digest: sha256 }));
 
       const first = new SendallProcess(['verify', '.', '--json'], options);
-      while (!existsSync(join(root, '.sendall', 'snapshots', 'laptop', `${ids[1]}.verified`)) && first.child.exitCode === null) await pause(5);
+      while (
+        !existsSync(join(root, '.sendall', 'snapshots', 'laptop', `${ids[1]}.verified`)) &&
+        first.child.exitCode === null
+      )
+        await pause(5);
       first.child.kill(signal);
       const stopped = await first.ended;
       expect(stopped.code).to.equal(signal === 'SIGINT' ? 130 : null);

@@ -52,7 +52,10 @@ describe('cli/view', () => {
     view.show({ event: 'sent', ...file('b', { verified: 'cache' }) });
     view.show(summary(2));
     expect(out.lines).to.have.length(3);
-    expect(out.lines[2]).to.include('2 files').and.include('verified (page cache only)').and.include('held back by: network');
+    expect(out.lines[2])
+      .to.include('2 files')
+      .and.include('verified (page cache only)')
+      .and.include('held back by: network');
   });
 
   it('tells only the sum of many, and of each with --verbose', () => {
@@ -108,15 +111,25 @@ describe('cli/view', () => {
   it('gives the owner of a receiver no advice for a sender', () => {
     const { terminal, err } = openTerminal();
     const view = new ReceiverView(terminal, { command: 'send FILE', insecurePlain: false });
-    view.show({ event: 'failed', code: 'connection-lost', message: 'The sender is gone.', hint: 'Start the same command again.' });
-    expect(err.text).to.include('The sender is gone.').and.include('when it is started again').and.not.include('Start the same command again.');
+    view.show({
+      event: 'failed',
+      code: 'connection-lost',
+      message: 'The sender is gone.',
+      hint: 'Start the same command again.',
+    });
+    expect(err.text)
+      .to.include('The sender is gone.')
+      .and.include('when it is started again')
+      .and.not.include('Start the same command again.');
   });
 
   it('never says verified of what was not confirmed', () => {
     const { view, out } = sender();
     view.show({ event: 'sent', ...file('a', { verified: null }) });
     view.show(summary(1, null));
-    expect(out.text).to.include('sent, not confirmed').and.not.match(/verified|done/);
+    expect(out.text)
+      .to.include('sent, not confirmed')
+      .and.not.match(/verified|done/);
   });
 
   it('says what was skipped, and why', () => {

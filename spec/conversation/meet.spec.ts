@@ -1,7 +1,11 @@
 import { expect } from 'chai';
 import { converse, serve, TransferError } from '../../lib/index';
 
-const caught = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => 'no failure', (error: unknown) => error);
+const caught = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => 'no failure',
+    (error: unknown) => error,
+  );
 
 describe('serve and converse', () => {
   it('hold many conversations at the same time', async () => {
@@ -12,10 +16,12 @@ describe('serve and converse', () => {
       await peer.receive(1);
       together -= 1;
     });
-    const arrived = Array.from({ length: 20 }, () => converse(serving.address, async (peer) => {
-      while (most < 20) await new Promise((resolve) => setTimeout(resolve, 5));
-      await peer.send(Buffer.from('x'));
-    }));
+    const arrived = Array.from({ length: 20 }, () =>
+      converse(serving.address, async (peer) => {
+        while (most < 20) await new Promise((resolve) => setTimeout(resolve, 5));
+        await peer.send(Buffer.from('x'));
+      }),
+    );
     await Promise.all(arrived);
     await serving.close();
     await serving.ended;
@@ -24,7 +30,9 @@ describe('serve and converse', () => {
 
   it('tell of a conversation that failed, and go on with the others', async () => {
     const failures: string[] = [];
-    const serving = await serve('127.0.0.1:0', async (peer) => void (await peer.read(3)), { failed: ({ code }) => failures.push(code) });
+    const serving = await serve('127.0.0.1:0', async (peer) => void (await peer.read(3)), {
+      failed: ({ code }) => failures.push(code),
+    });
     await converse(serving.address, (peer) => peer.send(Buffer.from('x')));
     await converse(serving.address, (peer) => peer.send(Buffer.from('xyz')));
     await serving.close();
@@ -37,13 +45,17 @@ describe('serve and converse', () => {
     await good.ended;
     const bad = await serve(good.address, async (peer) => void (await peer.read(3)), { once: true });
     await converse(bad.address, () => Promise.resolve());
-    expect(await caught(bad.ended)).to.be.instanceOf(TransferError).and.include({ code: 'connection-lost' });
+    expect(await caught(bad.ended))
+      .to.be.instanceOf(TransferError)
+      .and.include({ code: 'connection-lost' });
   });
 
   it('say unexpected of a talk that throws something of its own', async () => {
     const serving = await serve('127.0.0.1:0', () => Promise.reject(new RangeError('oops')), { once: true });
     await converse(serving.address, () => Promise.resolve());
-    expect(await caught(serving.ended)).to.be.instanceOf(TransferError).and.include({ code: 'unexpected', message: 'The conversation failed: oops' });
+    expect(await caught(serving.ended))
+      .to.be.instanceOf(TransferError)
+      .and.include({ code: 'unexpected', message: 'The conversation failed: oops' });
   });
 
   it('say what to do about an address in use', async () => {
@@ -56,7 +68,9 @@ describe('serve and converse', () => {
 
   it('are interrupted by a signal, and by closing', async () => {
     const reasons: string[] = [];
-    const serving = await serve('127.0.0.1:0', async (peer) => void (await peer.receive(1)), { failed: ({ code }) => reasons.push(code) });
+    const serving = await serve('127.0.0.1:0', async (peer) => void (await peer.receive(1)), {
+      failed: ({ code }) => reasons.push(code),
+    });
     const abort = new AbortController();
     const talking = caught(converse(serving.address, (peer) => peer.receive(1), { signal: abort.signal }));
     const other = caught(converse(serving.address, (peer) => peer.receiveAnswer(1)));
@@ -65,6 +79,8 @@ describe('serve and converse', () => {
     await serving.close();
     expect(await other).to.include({ code: 'connection-lost' });
     expect(reasons).to.include('interrupted');
-    expect(await caught(converse(serving.address, () => Promise.resolve(), { signal: abort.signal }))).to.include({ code: 'interrupted' });
+    expect(await caught(converse(serving.address, () => Promise.resolve(), { signal: abort.signal }))).to.include({
+      code: 'interrupted',
+    });
   });
 });

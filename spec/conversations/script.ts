@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { encodeFrame, HeaderDecoder, type JsonObject } from '../../lib/wire/frame';
 import type { ByteStream } from '../../lib/net/byte-stream';
 
-// The conversations of fixtures/vectors/conversations, as README.md there describes them: this plays the side that is written down.
+// The conversations of fixtures/vectors/conversations, as README.md there describes them: this plays the side that is
+// written down.
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 /** What is said or heard: a message under its type, or one element of its list. */

@@ -149,7 +149,10 @@ async function sessionInProcess(
   } as const;
   const link = new Link(connection);
   const session = await store.session({ algorithm: digest, peer: 'vectors', ifExists });
-  await new Session(link, hello, { store: session, rules: { peer: 'vectors', ifExists, mayCompare: true, on: () => undefined } })
+  await new Session(link, hello, {
+    store: session,
+    rules: { peer: 'vectors', ifExists, mayCompare: true, on: () => undefined },
+  })
     .run()
     .finally(() => link.close());
 }

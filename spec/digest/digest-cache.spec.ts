@@ -1,6 +1,16 @@
 import { expect } from 'chai';
 import { createHash } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +27,13 @@ const day = 24 * 60 * 60 * 1000;
 /** A file that nobody touched for an hour when `now` was. */
 const now = 1_700_000_000_000;
 const hourAgo = BigInt(now - 3_600_000) * 1_000_000n;
-const file: FileIdentity = { dev: 66_306n, ino: 0xffff_ffff_ffffn, size: 1n << 20n, mtimeNs: hourAgo, ctimeNs: hourAgo + 1n };
+const file: FileIdentity = {
+  dev: 66_306n,
+  ino: 0xffff_ffff_ffffn,
+  size: 1n << 20n,
+  mtimeNs: hourAgo,
+  ctimeNs: hourAgo + 1n,
+};
 
 describe('DigestCache', () => {
   let home: string;
@@ -42,7 +58,8 @@ describe('DigestCache', () => {
   }
 
   /** Looks up as another process would: with nothing in memory. */
-  const lookup = (id = file, algorithm: 'md5' | 'sha256' | 'blake3' = 'md5') => new DigestCache(directory).lookup(id, algorithm);
+  const lookup = (id = file, algorithm: 'md5' | 'sha256' | 'blake3' = 'md5') =>
+    new DigestCache(directory).lookup(id, algorithm);
   const remember = (id = file, digest = md5) => new DigestCache(directory).remember(id, 'md5', digest, now);
 
   it('knows nothing at first', async () => {
@@ -140,7 +157,8 @@ describe('DigestCache', () => {
       'cut within the digest': (text) => text.slice(0, text.indexOf(md5) + 5),
       'zeroed, as by a power cut': (text) => '\0'.repeat(text.length),
       'with one digit of the digest changed': (text) => text.replace(md5, md5.replace('8', '9')),
-      'with one digit of the checksum changed': (text) => text.replace(/[0-9a-f](?=\n$)/, (digit) => (digit === '0' ? '1' : '0')),
+      'with one digit of the checksum changed': (text) =>
+        text.replace(/[0-9a-f](?=\n$)/, (digit) => (digit === '0' ? '1' : '0')),
       'with something after it': (text) => `${text}md5 ${otherMd5}\n`,
       'of another version, whole': (text) => {
         const body = text.replace(/check .*\n$/, '').replace('digests 1 ', 'digests 2 ');
@@ -234,7 +252,9 @@ describe('DigestCache', () => {
       for (let tries = 0; tries < 200 && !condition(); tries += 1) await pause(10);
     }
 
-    /** Opens the cache as on another day and waits until it has swept, which the going of a file of 1,000 days shows. */
+    /**
+     * Opens the cache as on another day and waits until it has swept, which the going of a file of 1,000 days shows.
+     */
     async function sweep(): Promise<void> {
       const decoy = join(directory, '1-1');
       writeFileSync(decoy, '');

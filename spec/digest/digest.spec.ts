@@ -9,7 +9,9 @@ import type { Digest, DigestAlgorithm } from '../../lib/digest/digest';
 
 /** As far as it is needed here; only the browsers' type library declares it. */
 declare const WebAssembly: {
-  readonly Memory: new (size: { initial: number; maximum: number; shared: true }) => { readonly buffer: SharedArrayBuffer };
+  readonly Memory: new (size: { initial: number; maximum: number; shared: true }) => {
+    readonly buffer: SharedArrayBuffer;
+  };
 };
 
 interface Vector {
@@ -20,9 +22,16 @@ interface Vector {
 }
 
 const root = join(__dirname, '..', '..');
-const vectors = JSON.parse(readFileSync(join(root, 'fixtures/vectors/digests.json'), 'utf8')) as Record<DigestAlgorithm, readonly Vector[]>;
+const vectors = JSON.parse(readFileSync(join(root, 'fixtures/vectors/digests.json'), 'utf8')) as Record<
+  DigestAlgorithm,
+  readonly Vector[]
+>;
 
-const makers: readonly { readonly title: string; readonly algorithm: DigestAlgorithm; readonly create: () => Promise<Digest> }[] = [
+const makers: readonly {
+  readonly title: string;
+  readonly algorithm: DigestAlgorithm;
+  readonly create: () => Promise<Digest>;
+}[] = [
   { title: 'md5', algorithm: 'md5', create: () => createDigest('md5') },
   { title: 'sha256', algorithm: 'sha256', create: () => createDigest('sha256') },
   { title: 'blake3', algorithm: 'blake3', create: () => createDigest('blake3') },
@@ -61,7 +70,8 @@ describe('createDigest', () => {
   for (const { title, algorithm, create } of makers) {
     describe(title, () => {
       for (const vector of vectors[algorithm]) {
-        const input = vector.length === undefined ? `"${vector.text}" × ${vector.times ?? 1}` : `${vector.length} counting bytes`;
+        const input =
+          vector.length === undefined ? `"${vector.text}" × ${vector.times ?? 1}` : `${vector.length} counting bytes`;
 
         it(`is the published digest of ${input}, in one go and in odd pieces`, async () => {
           const bytes = inputOf(vector);
@@ -114,7 +124,11 @@ describe('createDigest', () => {
 });
 
 describe('createDigestOf', () => {
-  const each: readonly { readonly title: string; readonly algorithm: DigestAlgorithm; readonly create: () => Promise<(bytes: Uint8Array) => string> }[] = [
+  const each: readonly {
+    readonly title: string;
+    readonly algorithm: DigestAlgorithm;
+    readonly create: () => Promise<(bytes: Uint8Array) => string>;
+  }[] = [
     { title: 'md5', algorithm: 'md5', create: () => createDigestOf('md5') },
     { title: 'sha256', algorithm: 'sha256', create: () => createDigestOf('sha256') },
     { title: 'blake3', algorithm: 'blake3', create: () => createDigestOf('blake3') },
@@ -152,7 +166,8 @@ describe('createBlake3', () => {
     };`;
 
   it('loads neither build before it is asked for blake3', () => {
-    const script = "digest.createDigest('md5').then((md5) => console.log(md5.digest(), loaded('hash-wasm'), loaded('blake-hash')));";
+    const script =
+      "digest.createDigest('md5').then((md5) => console.log(md5.digest(), loaded('hash-wasm'), loaded('blake-hash')));";
     expect(run(script)).to.equal('d41d8cd98f00b204e9800998ecf8427e false false');
   });
 

@@ -37,7 +37,11 @@ export function badServer(bytes: Uint8Array | string, then: 'closes' | 'silent' 
 }
 
 /** A client that says `bytes` to whoever listens on `port`, and then closes, or keeps silent and never closes. */
-export function badClient(port: number, bytes: Uint8Array | string, then: 'closes' | 'silent' = 'silent'): Promise<net.Socket> {
+export function badClient(
+  port: number,
+  bytes: Uint8Array | string,
+  then: 'closes' | 'silent' = 'silent',
+): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
     const socket = net.connect(port, '127.0.0.1', () => {
       socket.write(bytes);

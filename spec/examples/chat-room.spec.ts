@@ -70,7 +70,9 @@ describe('the example chat-room', () => {
     const ann = Program.example('chat-room', 'join', '--port', port, '--name', 'ann');
     await ann.says(/ann joined/);
     await Program.example('chat-room', 'join', '--port', port, '--name', 'ann').fails(/this name is taken/);
-    await Program.example('chat-room', 'join', '--port', port, '--name', '\x1b[2J').fails(/this name is taken, or is none/);
+    await Program.example('chat-room', 'join', '--port', port, '--name', '\x1b[2J').fails(
+      /this name is taken, or is none/,
+    );
     ann.type('still here\n');
     await ann.says(/ann: still here/);
   });
@@ -95,7 +97,8 @@ describe('the example chat-room', () => {
   });
 
   it('ends in one line where the room is none', async () => {
-    const join = (port: number): Program => Program.example('chat-room', 'join', '--patience', 300, '--name', 'ann', '--port', port);
+    const join = (port: number): Program =>
+      Program.example('chat-room', 'join', '--patience', 300, '--name', 'ann', '--port', port);
     await join(await badServer('', 'closes')).fails(/closed without an answer/);
     await join(await badServer(frame({ type: 'notice', text: 'ann joined' }), 'closes')).fails(/room was closed/);
     await join(await badServer(negative)).fails(/header's length is -5/);

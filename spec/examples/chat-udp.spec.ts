@@ -65,7 +65,9 @@ describe('the example chat-udp', () => {
     ann.type('carl: hello\n');
     await ann.fails(/Nobody called "carl"/);
     await Program.example('chat-udp', 'chat', '--book', book, '--me', 'zoe').fails(/zoe is not in/);
-    await Program.example('chat-udp', 'chat', '--book', join(directory, 'none'), '--me', 'ann').fails(/cannot be read as an address book/);
+    await Program.example('chat-udp', 'chat', '--book', join(directory, 'none'), '--me', 'ann').fails(
+      /cannot be read as an address book/,
+    );
     write({ ann: '192.0.2.1:99' });
     await Program.example('chat-udp', 'chat', '--book', book, '--me', 'ann').fails(/not 127\.0\.0\.1:PORT/);
   });

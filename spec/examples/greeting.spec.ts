@@ -10,13 +10,17 @@ describe('the example greeting', () => {
     it('greets a visitor of Python by address, and the next one too', async () => {
       const port = await Program.example('greeting', 'listen').port();
       for (let n = 0; n < 2; n += 1) {
-        expect(await Program.python('greeting.py', 'visit', port).succeeds()).to.match(/^Hello, tcp:\/\/127\.0\.0\.1:\d+\. Good to see you\.\n$/);
+        expect(await Program.python('greeting.py', 'visit', port).succeeds()).to.match(
+          /^Hello, tcp:\/\/127\.0\.0\.1:\d+\. Good to see you\.\n$/,
+        );
       }
     });
 
     it('visits a service of Python', async () => {
       const port = await Program.python('greeting.py', 'listen').port();
-      expect(await Program.example('greeting', 'visit', '--port', port).succeeds()).to.match(/^Hello, 127\.0\.0\.1:\d+, from Python\.\n$/);
+      expect(await Program.example('greeting', 'visit', '--port', port).succeeds()).to.match(
+        /^Hello, 127\.0\.0\.1:\d+, from Python\.\n$/,
+      );
     });
   });
 
@@ -37,15 +41,21 @@ describe('the example greeting', () => {
   });
 
   it('ends in one line where the service closes without a word', async () => {
-    await Program.example('greeting', 'visit', '--port', await badServer('', 'closes')).fails(/closed without a greeting/);
+    await Program.example('greeting', 'visit', '--port', await badServer('', 'closes')).fails(
+      /closed without a greeting/,
+    );
   });
 
   it('ends in one line where the service never ends its greeting', async () => {
-    await Program.example('greeting', 'visit', '--patience', 300, '--port', await badServer('Hel')).fails(/within 0\.3 s/);
+    await Program.example('greeting', 'visit', '--patience', 300, '--port', await badServer('Hel')).fails(
+      /within 0\.3 s/,
+    );
   });
 
   it('ends in one line where the greeting is endless', async () => {
-    await Program.example('greeting', 'visit', '--port', await badServer('x'.repeat(100_000))).fails(/more than the 1024 bytes/);
+    await Program.example('greeting', 'visit', '--port', await badServer('x'.repeat(100_000))).fails(
+      /more than the 1024 bytes/,
+    );
   });
 
   it('says what is wrong with a command line', async () => {

@@ -10,17 +10,25 @@ const python = join(root, 'fixtures', 'python', 'examples');
 const hasPython = spawnSync('python3', ['--version']).status === 0;
 let compiled: string | undefined;
 
-/** The examples and the library as plain JavaScript, made once in each process: started so, a program is there in a tenth of the time. */
+/**
+ * The examples and the library as plain JavaScript, made once in each process: started so, a program is there in a
+ * tenth of the time.
+ */
 function compiledRoot(): string {
   if (compiled !== undefined) return compiled;
   const directory = mkdtempSync(join(tmpdir(), 'sendall-examples-'));
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   const compilerOptions = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2023, esModuleInterop: true };
   for (const top of ['lib', 'examples']) {
-    for (const file of readdirSync(join(root, top), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))) {
+    for (const file of readdirSync(join(root, top), { recursive: true, encoding: 'utf8' }).filter((name) =>
+      name.endsWith('.ts'),
+    )) {
       const target = join(directory, top, file.replace(/ts$/, 'js'));
       mkdirSync(dirname(target), { recursive: true });
-      writeFileSync(target, ts.transpileModule(readFileSync(join(root, top, file), 'utf8'), { compilerOptions }).outputText);
+      writeFileSync(
+        target,
+        ts.transpileModule(readFileSync(join(root, top, file), 'utf8'), { compilerOptions }).outputText,
+      );
     }
   }
   compiled = directory;
@@ -56,12 +64,24 @@ export class Program {
   }
 
   static example(...words: readonly (string | number)[]): Program {
-    const env = { ...process.env, NODE_PATH: join(root, 'node_modules'), NODE_V8_COVERAGE: undefined, XDG_CACHE_HOME: '/nonexistent', FORCE_COLOR: '1' };
-    return new Program(spawn(process.execPath, [join(compiledRoot(), 'examples', 'run.js'), ...words.map(String)], { env }));
+    const env = {
+      ...process.env,
+      NODE_PATH: join(root, 'node_modules'),
+      NODE_V8_COVERAGE: undefined,
+      XDG_CACHE_HOME: '/nonexistent',
+      FORCE_COLOR: '1',
+    };
+    return new Program(
+      spawn(process.execPath, [join(compiledRoot(), 'examples', 'run.js'), ...words.map(String)], { env }),
+    );
   }
 
   static python(script: string, ...words: readonly (string | number)[]): Program {
-    return new Program(spawn('python3', [join(python, script), ...words.map(String)], { env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' } }));
+    return new Program(
+      spawn('python3', [join(python, script), ...words.map(String)], {
+        env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' },
+      }),
+    );
   }
 
   /** For `afterEach`: whoever still runs must not outlive the test. */
@@ -88,7 +108,8 @@ export class Program {
     for (;;) {
       const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
       if (match) return match;
-      if (!Program.all.has(this)) throw new Error(`It ended without saying ${String(pattern)}:\n${this.stdout}${this.stderr}`);
+      if (!Program.all.has(this))
+        throw new Error(`It ended without saying ${String(pattern)}:\n${this.stdout}${this.stderr}`);
       await new Promise<void>((resolve) => this.watchers.add(resolve));
     }
   }

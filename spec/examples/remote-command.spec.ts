@@ -27,8 +27,10 @@ describe('the example remote-command', () => {
   afterEach(() => Program.killAll());
   afterEach(() => rmSync(directory, { recursive: true }));
 
-  const listen = (...words: readonly (string | number)[]): Program => Program.example('remote-command', 'listen', '--allow', allow, ...words);
-  const run = (port: number, name: string, ...words: readonly (string | number)[]): Program => Program.example('remote-command', 'run', name, '--port', port, ...words);
+  const listen = (...words: readonly (string | number)[]): Program =>
+    Program.example('remote-command', 'listen', '--allow', allow, ...words);
+  const run = (port: number, name: string, ...words: readonly (string | number)[]): Program =>
+    Program.example('remote-command', 'run', name, '--port', port, ...words);
 
   it('returns exit status and both streams', async () => {
     expect(await run(await listen().port(), 'both').ended).to.deep.equal({ code: 3, stdout: 'out', stderr: 'err' });
@@ -40,7 +42,8 @@ describe('the example remote-command', () => {
 
   it('runs nothing that is not on the list', async () => {
     const port = await listen().port();
-    for (const name of ['ls', 'both; ls', '__proto__', '']) await run(port, name).fails(/did not end by itself: not on the list/);
+    for (const name of ['ls', 'both; ls', '__proto__', ''])
+      await run(port, name).fails(/did not end by itself: not on the list/);
   });
 
   it('stops what runs too long, writes too much, or is not there', async () => {
@@ -55,8 +58,12 @@ describe('the example remote-command', () => {
   describeWithPython('with Python', () => {
     it('serves a client of Python', async () => {
       const port = await listen().port();
-      expect(await Program.python('remote_command.py', 'run', port, 'both').succeeds()).to.equal("3 None b'out' b'err'\n");
-      expect(await Program.python('remote_command.py', 'run', port, 'ls').succeeds()).to.equal("None not on the list b'' b''\n");
+      expect(await Program.python('remote_command.py', 'run', port, 'both').succeeds()).to.equal(
+        "3 None b'out' b'err'\n",
+      );
+      expect(await Program.python('remote_command.py', 'run', port, 'ls').succeeds()).to.equal(
+        "None not on the list b'' b''\n",
+      );
     });
 
     it('asks a server of Python', async () => {
@@ -93,7 +100,8 @@ describe('the example remote-command', () => {
   });
 
   it('ends in one line where the server is none', async () => {
-    const ask = async (bytes: Uint8Array | string, then?: 'closes'): Promise<Program> => run(await badServer(bytes, then), 'both', '--patience', 300);
+    const ask = async (bytes: Uint8Array | string, then?: 'closes'): Promise<Program> =>
+      run(await badServer(bytes, then), 'both', '--patience', 300);
     await (await ask('', 'closes')).fails(/closed without an answer/);
     await (await ask(negative)).fails(/header's length is -5/);
     await (await ask(huge)).fails(/header's length is 2147483647/);

@@ -26,7 +26,8 @@ describe('the example sockets', () => {
     expect(said).to.have.lengthOf(10);
     expect([said[2], said[5], said[8], said[9]]).to.deep.equal(['ENOENT', 'ECONNREFUSED', 'ECONNREFUSED', 'ETIMEDOUT']);
     for (const line of [said[0], said[3], said[6]]) {
-      const [, own, asked, you, me] = /^I am (\S+) and asked (\S+); it says: you are (\S+), I am (\S+)$/.exec(line ?? '') ?? [];
+      const [, own, asked, you, me] =
+        /^I am (\S+) and asked (\S+); it says: you are (\S+), I am (\S+)$/.exec(line ?? '') ?? [];
       expect(me).to.equal(asked);
       if (!own?.startsWith('unix:')) expect(you).to.equal(own);
     }
@@ -76,7 +77,8 @@ describe('the example sockets', () => {
   });
 
   it('ends in one line where the server is none, or the address is another machine', async () => {
-    const ask = async (bytes: Uint8Array | string, then?: 'closes'): Promise<Program> => Program.example('sockets', 'ask', '--patience', 300, `127.0.0.1:${await badServer(bytes, then)}`);
+    const ask = async (bytes: Uint8Array | string, then?: 'closes'): Promise<Program> =>
+      Program.example('sockets', 'ask', '--patience', 300, `127.0.0.1:${await badServer(bytes, then)}`);
     await (await ask('', 'closes')).fails(/closed without an answer/);
     await (await ask(negative)).fails(/header's length is -5/);
     await (await ask(huge)).fails(/header's length is 2147483647/);

@@ -15,20 +15,44 @@ describe('the example tcp-roles', () => {
   afterEach(() => Program.killAll());
 
   describeWithPython('with Python', () => {
-    for (const [encoding, bytes] of [['utf-8', 13], ['gbk', 11]] as const) {
+    for (const [encoding, bytes] of [
+      ['utf-8', 13],
+      ['gbk', 11],
+    ] as const) {
       it(`sends as a client, and as a server, in ${encoding}`, async () => {
         const receiving = Program.python('tcp_roles.py', encoding, 'server-receives');
-        await Program.example('tcp-roles', 'client-sends', '--port', await receiving.port(), '--encoding', encoding, text).succeeds();
-        expect(await receiving.succeeds()).to.match(/^listening on \d+\n/).and.include(`\n${shown}\n`);
+        await Program.example(
+          'tcp-roles',
+          'client-sends',
+          '--port',
+          await receiving.port(),
+          '--encoding',
+          encoding,
+          text,
+        ).succeeds();
+        expect(await receiving.succeeds())
+          .to.match(/^listening on \d+\n/)
+          .and.include(`\n${shown}\n`);
         const sending = Program.example('tcp-roles', 'server-sends', '--encoding', encoding, text);
-        expect(await Program.python('tcp_roles.py', encoding, 'client-receives', await sending.port()).succeeds()).to.equal(`${shown}\n`);
+        expect(
+          await Program.python('tcp_roles.py', encoding, 'client-receives', await sending.port()).succeeds(),
+        ).to.equal(`${shown}\n`);
         await sending.succeeds();
       });
 
       it(`receives as a client, and as a server, in ${encoding}`, async () => {
         const sending = Program.python('tcp_roles.py', encoding, 'server-sends', text);
         const line = `${bytes} bytes of ${encoding}: ${text}\n`;
-        expect(await Program.example('tcp-roles', 'client-receives', '--port', await sending.port(), '--encoding', encoding).succeeds()).to.equal(line);
+        expect(
+          await Program.example(
+            'tcp-roles',
+            'client-receives',
+            '--port',
+            await sending.port(),
+            '--encoding',
+            encoding,
+          ).succeeds(),
+        ).to.equal(line);
         const receiving = Program.example('tcp-roles', 'server-receives', '--encoding', encoding);
         await Program.python('tcp_roles.py', encoding, 'client-sends', await receiving.port(), text).succeeds();
         expect(await receiving.succeeds()).to.match(new RegExp(`\n${line}$`));
@@ -37,7 +61,9 @@ describe('the example tcp-roles', () => {
   });
 
   it('ends in one line where the peer closes without a word, whoever dialed', async () => {
-    await Program.example('tcp-roles', 'client-receives', '--port', await badServer('', 'closes')).fails(/closed without a word/);
+    await Program.example('tcp-roles', 'client-receives', '--port', await badServer('', 'closes')).fails(
+      /closed without a word/,
+    );
     const receiving = Program.example('tcp-roles', 'server-receives');
     await badClient(await receiving.port(), '', 'closes');
     await receiving.fails(/closed without a word/);
@@ -52,7 +78,9 @@ describe('the example tcp-roles', () => {
   });
 
   it('ends in one line where the text is endless', async () => {
-    await Program.example('tcp-roles', 'client-receives', '--port', await badServer('x'.repeat(1_500_000))).fails(/more than the 1000000 bytes/);
+    await Program.example('tcp-roles', 'client-receives', '--port', await badServer('x'.repeat(1_500_000))).fails(
+      /more than the 1000000 bytes/,
+    );
   });
 
   it('ends in one line where there is no such encoding', async () => {

@@ -10,8 +10,22 @@ describe('the example udp', () => {
     it('sends datagrams that arrive one by one, in utf-8 and in gbk', async () => {
       for (const encoding of ['utf-8', 'gbk']) {
         const receiving = Program.python('udp.py', encoding, 'receive', 3);
-        await Program.example('udp', 'send', '--port', await receiving.port(), '--encoding', encoding, 'one', '你好', 'three').succeeds();
-        expect(await receiving.succeeds()).to.match(encoding === 'gbk' ? /\n3 'one'\n4 '\\u4f60\\u597d'\n5 'three'\n$/ : /\n3 'one'\n6 '\\u4f60\\u597d'\n5 'three'\n$/);
+        await Program.example(
+          'udp',
+          'send',
+          '--port',
+          await receiving.port(),
+          '--encoding',
+          encoding,
+          'one',
+          '你好',
+          'three',
+        ).succeeds();
+        expect(await receiving.succeeds()).to.match(
+          encoding === 'gbk'
+            ? /\n3 'one'\n4 '\\u4f60\\u597d'\n5 'three'\n$/
+            : /\n3 'one'\n6 '\\u4f60\\u597d'\n5 'three'\n$/,
+        );
       }
     });
 
@@ -23,12 +37,16 @@ describe('the example udp', () => {
 
     it('echoes each datagram for itself, and hi to hello', async () => {
       const port = await Program.example('udp', 'echo').port();
-      expect(await Program.python('udp.py', 'utf-8', 'ask', port, 'hello', 'you', 'there').succeeds()).to.equal("2 'hi'\n3 'you'\n5 'there'\n");
+      expect(await Program.python('udp.py', 'utf-8', 'ask', port, 'hello', 'you', 'there').succeeds()).to.equal(
+        "2 'hi'\n3 'you'\n5 'there'\n",
+      );
     });
 
     it('asks an echo of Python', async () => {
       const port = await Program.python('udp.py', 'gbk', 'echo', 2).port();
-      expect(await Program.example('udp', 'ask', '--port', port, '--encoding', 'gbk', 'hello', '你好').succeeds()).to.equal('2 bytes: hi\n4 bytes: 你好\n');
+      expect(
+        await Program.example('udp', 'ask', '--port', port, '--encoding', 'gbk', 'hello', '你好').succeeds(),
+      ).to.equal('2 bytes: hi\n4 bytes: 你好\n');
     });
   });
 
@@ -41,7 +59,9 @@ describe('the example udp', () => {
     await once(mute, 'listening');
     try {
       await Promise.all([
-        Program.example('udp', 'ask', '--patience', 300, '--port', mute.address().port, 'hello').fails(/Nothing came within 0\.3 s/),
+        Program.example('udp', 'ask', '--patience', 300, '--port', mute.address().port, 'hello').fails(
+          /Nothing came within 0\.3 s/,
+        ),
         Program.example('udp', 'receive', '--patience', 300, '--count', 1).fails(/Nothing came within 0\.3 s/),
       ]);
     } finally {

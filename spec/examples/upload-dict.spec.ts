@@ -39,14 +39,21 @@ describe('the example upload-dict', () => {
       await Program.python('upload_dict.py', 'upload', port, join(directory, 'empty')).succeeds();
       await receiver.says(/empty: 0 bytes, stored, not verified/);
       expect(received().sort()).to.deep.equal(['a.bin', `both '".bin`, 'empty', "it's.bin", '你好.bin']);
-      for (const name of received()) expect(readFileSync(join(inbox, name)).equals(name === 'empty' ? Buffer.alloc(0) : content), name).to.be.true;
+      for (const name of received())
+        expect(readFileSync(join(inbox, name)).equals(name === 'empty' ? Buffer.alloc(0) : content), name).to.be.true;
     });
 
     it('uploads to a receiver of Python', async () => {
       const name = `it's "你好".bin`;
       writeFileSync(join(directory, name), content);
       const receiving = Program.python('upload_dict.py', 'receive', inbox);
-      const said = await Program.example('upload-dict', 'upload', '--port', await receiving.port(), join(directory, name)).succeeds();
+      const said = await Program.example(
+        'upload-dict',
+        'upload',
+        '--port',
+        await receiving.port(),
+        join(directory, name),
+      ).succeeds();
       expect(said).to.match(/300001 bytes, sent, not confirmed/);
       await receiving.succeeds();
       expect(readFileSync(join(inbox, name)).equals(content)).to.be.true;
@@ -82,7 +89,9 @@ describe('the example upload-dict', () => {
   it('ends in one line where the receiver never closes, or there is no such file', async () => {
     writeFileSync(join(directory, 'a.bin'), 'x');
     const port = await badServer('');
-    await Program.example('upload-dict', 'upload', '--patience', 300, '--port', port, join(directory, 'a.bin')).fails(/within 0\.3 s/);
+    await Program.example('upload-dict', 'upload', '--patience', 300, '--port', port, join(directory, 'a.bin')).fails(
+      /within 0\.3 s/,
+    );
     await Program.example('upload-dict', 'upload', '--port', port, join(directory, 'none')).fails(/ENOENT/);
   });
 });

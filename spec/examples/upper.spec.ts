@@ -15,7 +15,9 @@ describe('the example upper', () => {
 
     it('is 100 clients at once of a server of Python', async () => {
       const port = await Program.python('upper.py', 'listen').port();
-      expect(await Program.example('upper', 'shout', '--clients', 100, '--port', port, 'one', 'straße').succeeds()).to.equal('100 × ONE STRASSE\n');
+      expect(
+        await Program.example('upper', 'shout', '--clients', 100, '--port', port, 'one', 'straße').succeeds(),
+      ).to.equal('100 × ONE STRASSE\n');
     });
   });
 
@@ -36,12 +38,24 @@ describe('the example upper', () => {
     }
     await badClient(port, frame({ data_size: 9 }, 'x'), 'closes');
     await server.says(/closed after 1 of 9 bytes/);
-    expect(await Program.example('upper', 'shout', '--port', port, 'still', 'here').succeeds()).to.equal('1 × STILL HERE\n');
+    expect(await Program.example('upper', 'shout', '--port', port, 'still', 'here').succeeds()).to.equal(
+      '1 × STILL HERE\n',
+    );
   });
 
   it('ends in one line where the server is none', async () => {
     const shout = async (bytes: Uint8Array | string, then?: 'closes'): Promise<Program> =>
-      Program.example('upper', 'shout', '--patience', 300, '--clients', 3, '--port', await badServer(bytes, then), 'hello');
+      Program.example(
+        'upper',
+        'shout',
+        '--patience',
+        300,
+        '--clients',
+        3,
+        '--port',
+        await badServer(bytes, then),
+        'hello',
+      );
     await (await shout('', 'closes')).fails(/closed without an answer/);
     await (await shout(negative)).fails(/header's length is -5/);
     await (await shout(huge)).fails(/header's length is 2147483647/);

@@ -25,7 +25,8 @@ class Python {
 
   /** The first line: where it listens. */
   async port(): Promise<string> {
-    while (this.lines.length === 0 && this.child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (this.lines.length === 0 && this.child.exitCode === null)
+      await new Promise((resolve) => setTimeout(resolve, 5));
     return this.lines[0] ?? '';
   }
 }
@@ -47,7 +48,8 @@ describe('Python programs written from PROTOCOL.md alone (fixtures/python)', fun
   after(() => tree?.remove());
 
   async function arrivedIn(read: (name: string) => Promise<Buffer>): Promise<void> {
-    for (const [name, content] of Object.entries(files)) expect((await read(name)).equals(Buffer.from(content)), name).to.equal(true);
+    for (const [name, content] of Object.entries(files))
+      expect((await read(name)).equals(Buffer.from(content)), name).to.equal(true);
   }
 
   for (const reply of [false, true]) {
@@ -60,7 +62,9 @@ describe('Python programs written from PROTOCOL.md alone (fixtures/python)', fun
       expect(await python.ended).to.equal(0);
       await directory.heard.first('summary');
       await arrivedIn((name) => directory.read(name));
-      expect(python.lines.map((line) => (JSON.parse(line) as { type: string }).type)).to.deep.equal(reply ? ['receipt', 'receipt', 'receipt', 'receipt'] : []);
+      expect(python.lines.map((line) => (JSON.parse(line) as { type: string }).type)).to.deep.equal(
+        reply ? ['receipt', 'receipt', 'receipt', 'receipt'] : [],
+      );
       await directory.close();
     });
 
@@ -80,7 +84,9 @@ describe('Python programs written from PROTOCOL.md alone (fixtures/python)', fun
     const directory = await ReceiveDirectory.open({ maxSize: 1000 });
     const python = new Python('plain_sender.py', 'connect', '127.0.0.1', String(directory.port), '--reply', ...paths);
     expect(await python.ended).not.to.equal(0);
-    expect(python.lines.map((line) => (JSON.parse(line) as { type: string; code?: string }).code ?? 'receipt')).to.deep.equal(['receipt', 'receipt', 'size', 'receipt']);
+    expect(
+      python.lines.map((line) => (JSON.parse(line) as { type: string; code?: string }).code ?? 'receipt'),
+    ).to.deep.equal(['receipt', 'receipt', 'size', 'receipt']);
     await directory.close();
   });
 
@@ -114,7 +120,9 @@ describe('Python programs written from PROTOCOL.md alone (fixtures/python)', fun
       if (role === '--listen') {
         const python = new Python('plain_peer.py', 'receive', '--listen', '127.0.0.1:0', place);
         const { port } = JSON.parse(await python.port()) as { port: number };
-        expect((await sending({ paths: [tree.place], target: `tcp://127.0.0.1:${String(port)}` })).result?.files).to.have.length(4);
+        expect(
+          (await sending({ paths: [tree.place], target: `tcp://127.0.0.1:${String(port)}` })).result?.files,
+        ).to.have.length(4);
         expect(await python.ended).to.equal(0);
       } else {
         const running = sending({ paths: [tree.place], listen: '127.0.0.1:0', plain: true }, heard);

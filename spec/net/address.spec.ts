@@ -20,21 +20,54 @@ describe('an address', () => {
     });
   }
 
-  for (const text of ['', 'unix:', 'unix:a\0b', 'http://a', 'tcp://', 'a:b', 'a:65536', 'a:123456', '::1:80', 'user@host:1', 'tcp://a b:1', 'tcp://a/b', '[::1', ':80']) {
+  for (const text of [
+    '',
+    'unix:',
+    'unix:a\0b',
+    'http://a',
+    'tcp://',
+    'a:b',
+    'a:65536',
+    'a:123456',
+    '::1:80',
+    'user@host:1',
+    'tcp://a b:1',
+    'tcp://a/b',
+    '[::1',
+    ':80',
+  ]) {
     it(`${JSON.stringify(text)} is refused with usage`, () => {
-      expect(() => parseAddress(text)).to.throw(TransferError).with.property('code', 'usage');
+      expect(() => parseAddress(text))
+        .to.throw(TransferError)
+        .with.property('code', 'usage');
     });
   }
 
   it('to listen at may be a port alone: of all addresses of this machine', () => {
-    for (const text of ['9000', ':9000']) expect(parseListenAddress(text)).to.deep.equal({ kind: 'tcp', host: '::', port: 9000 });
+    for (const text of ['9000', ':9000'])
+      expect(parseListenAddress(text)).to.deep.equal({ kind: 'tcp', host: '::', port: 9000 });
     expect(parseListenAddress('localhost:9000')).to.deep.equal({ kind: 'tcp', host: 'localhost', port: 9000 });
-    for (const text of ['', ':', ':65536', ':123456']) expect(() => parseListenAddress(text)).to.throw(TransferError).with.property('code', 'usage');
+    for (const text of ['', ':', ':65536', ':123456'])
+      expect(() => parseListenAddress(text))
+        .to.throw(TransferError)
+        .with.property('code', 'usage');
   });
 
   it('loopback is what belongs to this machine alone', () => {
     for (const ip of ['127.0.0.1', '127.255.1.2', '::1', '::ffff:127.0.0.1']) expect(isLoopback(ip), ip).to.equal(true);
-    for (const ip of ['', '128.0.0.1', '10.0.0.1', '::', '::2', 'fe80::1', '::ffff:10.0.0.1', '127.0.0.1.example.com', '1127.0.0.1', 'localhost']) expect(isLoopback(ip), ip).to.equal(false);
+    for (const ip of [
+      '',
+      '128.0.0.1',
+      '10.0.0.1',
+      '::',
+      '::2',
+      'fe80::1',
+      '::ffff:10.0.0.1',
+      '127.0.0.1.example.com',
+      '1127.0.0.1',
+      'localhost',
+    ])
+      expect(isLoopback(ip), ip).to.equal(false);
   });
 
   it('a target says by itself that it is the plain wire', () => {

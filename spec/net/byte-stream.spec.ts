@@ -86,8 +86,14 @@ for (const making of makings) {
       const rest = new Uint8Array(100_000 - count + 5);
       peer.write('after');
       expect(await stream.fill(rest)).to.equal(rest.length);
-      expect(Buffer.concat([memory.subarray(0, count), rest]).equals(Buffer.concat([bytes(100_000, 4), Buffer.from('after')]))).to.equal(true);
-      expect([...memory.subarray(count, count + 1000)], 'memory given back is not written to').to.deep.equal(new Array(1000).fill(0));
+      expect(
+        Buffer.concat([memory.subarray(0, count), rest]).equals(
+          Buffer.concat([bytes(100_000, 4), Buffer.from('after')]),
+        ),
+      ).to.equal(true);
+      expect([...memory.subarray(count, count + 1000)], 'memory given back is not written to').to.deep.equal(
+        new Array(1000).fill(0),
+      );
     });
 
     it('memory that was given back is never written to again', async () => {
@@ -172,7 +178,9 @@ for (const making of makings) {
       const { stream, peer } = made;
       peer.end('bye');
       while (await stream.more());
-      expect(() => stream.detach()).to.throw(TransferError).with.property('code', 'connection-lost');
+      expect(() => stream.detach())
+        .to.throw(TransferError)
+        .with.property('code', 'connection-lost');
       expect(Buffer.from(stream.peek()).toString()).to.equal('bye');
     });
   });

@@ -2,7 +2,11 @@ import { expect } from 'chai';
 import { createSocket } from 'node:dgram';
 import { Datagrams, TransferError } from '../../lib/index';
 
-const caught = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => 'no failure', (error: unknown) => error);
+const caught = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => 'no failure',
+    (error: unknown) => error,
+  );
 
 describe('datagrams', () => {
   const open: Datagrams[] = [];
@@ -45,7 +49,9 @@ describe('datagrams', () => {
 
   it('can be waited for again after a timeout', async () => {
     const listening = await keep(Datagrams.bind('127.0.0.1:0'));
-    expect(await caught(listening.next({ within: 30 }))).to.be.instanceOf(TransferError).and.include({ code: 'timeout', message: 'Nothing came within 0.03 s.' });
+    expect(await caught(listening.next({ within: 30 })))
+      .to.be.instanceOf(TransferError)
+      .and.include({ code: 'timeout', message: 'Nothing came within 0.03 s.' });
     const dialed = await keep(Datagrams.dial(listening.address));
     await dialed.send(Buffer.from('late'));
     expect(String((await listening.next({ within: 5000 })).bytes)).to.equal('late');
@@ -57,9 +63,15 @@ describe('datagrams', () => {
     nobody.close();
     const dialed = await keep(Datagrams.dial(address));
     await dialed.send(Buffer.from('x'));
-    expect(await caught(dialed.next({ within: 5000 }))).to.include({ code: 'cannot-connect', message: 'Nothing listens there.' });
+    expect(await caught(dialed.next({ within: 5000 }))).to.include({
+      code: 'cannot-connect',
+      message: 'Nothing listens there.',
+    });
     const listening = await keep(Datagrams.bind('127.0.0.1:0'));
-    expect(await caught(Datagrams.bind(listening.address))).to.include({ code: 'cannot-connect', message: 'The address is already in use.' });
+    expect(await caught(Datagrams.bind(listening.address))).to.include({
+      code: 'cannot-connect',
+      message: 'The address is already in use.',
+    });
     expect(await caught(listening.send(Buffer.alloc(70_000), listening.address))).to.include({ code: 'usage' });
     expect(await caught(listening.send(Buffer.alloc(1), 'unix:/x'))).to.include({ code: 'usage' });
   });

@@ -17,7 +17,11 @@ describe('two byte streams within a process', () => {
     const pending = Symbol();
     return (await Promise.race([promise.catch(() => undefined), sleep(20, pending)])) !== pending;
   };
-  const failure = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', (error: unknown) => (error instanceof TransferError ? error.code : 'other'));
+  const failure = (promise: Promise<unknown>): Promise<string> =>
+    promise.then(
+      () => 'none',
+      (error: unknown) => (error instanceof TransferError ? error.code : 'other'),
+    );
 
   it('carry bytes both ways, into the memory of whoever reads', async () => {
     const there = near.write(Buffer.from('head'), Buffer.from('body of it'));

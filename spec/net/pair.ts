@@ -41,7 +41,9 @@ async function accepted(): Promise<Pair> {
   });
   const listening = await listen({ kind: 'tcp', host: '127.0.0.1', port: 0 }, (made) => take(made.stream));
   const port = listening.address.kind === 'tcp' ? listening.address.port : 0;
-  const peer = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true }).on('error', () => undefined);
+  const peer = net
+    .connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
+    .on('error', () => undefined);
   return ending(await stream, peer, () => listening.close());
 }
 
@@ -49,9 +51,12 @@ async function dialed(making: Making): Promise<Pair> {
   const server = net.createServer({ allowHalfOpen: true, noDelay: true });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as net.AddressInfo;
-  const peer = new Promise<net.Socket>((resolve) => server.once('connection', (socket) => resolve(socket.on('error', () => undefined))));
+  const peer = new Promise<net.Socket>((resolve) =>
+    server.once('connection', (socket) => resolve(socket.on('error', () => undefined))),
+  );
   const close = (): Promise<void> => new Promise((resolve) => server.close(() => resolve()));
-  if (making === 'dialed') return ending((await dial({ kind: 'tcp', host: '127.0.0.1', port })).stream, await peer, close);
+  if (making === 'dialed')
+    return ending((await dial({ kind: 'tcp', host: '127.0.0.1', port })).stream, await peer, close);
   const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   await new Promise((resolve) => socket.once('connect', resolve));
   return ending(new ByteStream().attach(socket, 'events'), await peer, close);
@@ -67,14 +72,23 @@ async function tlsAccepted(): Promise<Pair> {
 
 async function tlsDialed(making: Making): Promise<Pair> {
   const key = createKey();
-  const server = tls.createServer({ allowHalfOpen: true, ciphers: 'TLS_AES_128_GCM_SHA256', pskCallback: () => Buffer.from(key.key) });
+  const server = tls.createServer({
+    allowHalfOpen: true,
+    ciphers: 'TLS_AES_128_GCM_SHA256',
+    pskCallback: () => Buffer.from(key.key),
+  });
   let raw: net.Socket | undefined;
   server.on('connection', (socket: net.Socket) => (raw = socket));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as net.AddressInfo;
-  const peer = new Promise<tls.TLSSocket>((resolve) => server.once('secureConnection', (socket) => resolve(socket.on('error', () => undefined))));
+  const peer = new Promise<tls.TLSSocket>((resolve) =>
+    server.once('secureConnection', (socket) => resolve(socket.on('error', () => undefined))),
+  );
   const close = (): Promise<void> => new Promise((resolve) => server.close(() => resolve()));
-  const stream = making === 'TLS events' ? await withoutUserBuffer(dialTls(port, key)) : (await dialSecured({ ...key, address: { kind: 'tcp', host: '127.0.0.1', port } })).stream;
+  const stream =
+    making === 'TLS events'
+      ? await withoutUserBuffer(dialTls(port, key))
+      : (await dialSecured({ ...key, address: { kind: 'tcp', host: '127.0.0.1', port } })).stream;
   return ending(stream, await peer, close, raw);
 }
 

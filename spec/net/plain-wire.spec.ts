@@ -4,7 +4,13 @@ import { type PlainWire, plainRefusal } from '../../lib/net/plain-wire';
 import type { Dialed } from '../../lib/net/socket';
 
 const own = process.geteuid?.() ?? 0;
-const from = (local: boolean, user?: Dialed['user']): Dialed => ({ stream: undefined as never, peer: 'tcp://127.0.0.1:1', own: '', local, user });
+const from = (local: boolean, user?: Dialed['user']): Dialed => ({
+  stream: undefined as never,
+  peer: 'tcp://127.0.0.1:1',
+  own: '',
+  local,
+  user,
+});
 
 describe('who may speak the plain wire', () => {
   const table: readonly (readonly [PlainWire, boolean, Dialed['user'], boolean])[] = [
@@ -42,7 +48,8 @@ describe('the table of sockets in /proc', () => {
     '   1: 0000000000000000FFFF00000100007F:C366 0000000000000000FFFF00000100007F:22C2 01 00000000:00000000 00:00000000 00000000  1002        0 4713 1 0',
     '',
   ].join('\n');
-  const look = (host: string, port: number): ReturnType<typeof rowOf> => rowOf({ host, port }, { host, port: 8898 }, (table) => (table === 'tcp' ? tcp : tcp6));
+  const look = (host: string, port: number): ReturnType<typeof rowOf> =>
+    rowOf({ host, port }, { host, port: 8898 }, (table) => (table === 'tcp' ? tcp : tcp6));
 
   it('tells the owner of a socket, whether a process has it open, and what only remains of one', () => {
     expect(look('127.0.0.1', 0xc362)).to.deep.equal({ uid: 1000, inode: 4711, remains: false });
@@ -57,6 +64,13 @@ describe('the table of sockets in /proc', () => {
   });
 
   it('is believed of closed sockets from Linux 6.17 on', () => {
-    expect(['5.15.0-91-generic', '6.1.0', '6.16.9', '6.17.0-rc1', '6.18.44', '7.0'].map(keepsOwner)).to.deep.equal([false, false, false, true, true, true]);
+    expect(['5.15.0-91-generic', '6.1.0', '6.16.9', '6.17.0-rc1', '6.18.44', '7.0'].map(keepsOwner)).to.deep.equal([
+      false,
+      false,
+      false,
+      true,
+      true,
+      true,
+    ]);
   });
 });

@@ -76,15 +76,22 @@ describe('sendall', () => {
       const sending = sendall(all.socket, bytes(64 * mebibyte)).catch((error: unknown) => error);
       await sleep(50);
       end(all);
-      expect(await sending).to.be.instanceOf(TransferError).and.include({ code: 'connection-lost' });
-      expect(await sendall(all.socket, Buffer.alloc(1)).catch((error: unknown) => error)).to.include({ code: 'connection-lost' });
+      expect(await sending)
+        .to.be.instanceOf(TransferError)
+        .and.include({ code: 'connection-lost' });
+      expect(await sendall(all.socket, Buffer.alloc(1)).catch((error: unknown) => error)).to.include({
+        code: 'connection-lost',
+      });
       all.close();
     });
   }
 
   it('keeps the cause', async () => {
     const cause = new Error('the cable');
-    const stream = new Writable({ write: (_piece, _encoding, callback) => callback(cause) }).on('error', () => undefined);
+    const stream = new Writable({ write: (_piece, _encoding, callback) => callback(cause) }).on(
+      'error',
+      () => undefined,
+    );
     const error: unknown = await sendall(stream, Buffer.alloc(1)).catch((thrown: unknown) => thrown);
     expect(error).to.include({ code: 'connection-lost', cause });
   });

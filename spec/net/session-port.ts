@@ -31,7 +31,10 @@ export class SessionPort {
         if (!tls) throw new TransferError('bad-frame', 'Not TLS.');
         return acceptSecured(accepted, (id) => port.lookup(id), { deadline });
       })();
-      secured.then((session) => port.opened.push(session) && port.end(session), (error: unknown) => port.end(error as TransferError));
+      secured.then(
+        (session) => port.opened.push(session) && port.end(session),
+        (error: unknown) => port.end(error as TransferError),
+      );
     });
     return port;
   }
@@ -121,7 +124,13 @@ export class Wiretap {
 /** Node's own TLS with a key, as another implementation would dial. */
 export function dialTls(port: number, { id, key }: SessionKey, options: tls.ConnectionOptions = {}): tls.TLSSocket {
   const pskCallback = (): tls.PSKCallbackNegotation => ({ identity: id, psk: key });
-  const usual = { host: '127.0.0.1', ciphers: 'TLS_AES_128_GCM_SHA256', pskCallback, checkServerIdentity: () => undefined, allowHalfOpen: true };
+  const usual = {
+    host: '127.0.0.1',
+    ciphers: 'TLS_AES_128_GCM_SHA256',
+    pskCallback,
+    checkServerIdentity: () => undefined,
+    allowHalfOpen: true,
+  };
   return tls.connect({ ...usual, port, ...options });
 }
 

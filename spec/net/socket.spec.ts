@@ -35,7 +35,9 @@ describe('dialing and listening', () => {
       });
       const listening = await listen(parseAddress(where.replace('SOCKET', path.join(place, 's'))), take);
       const { address } = listening;
-      const near = await dial(address.kind === 'tcp' && address.host === '::' ? { ...address, host: '127.0.0.1' } : address);
+      const near = await dial(
+        address.kind === 'tcp' && address.host === '::' ? { ...address, host: '127.0.0.1' } : address,
+      );
       const far = await accepted;
       expect([near.local, far.local]).to.deep.equal([true, true]);
       expect(near.peer).to.match(/^(?:tcp|unix):/);
@@ -66,7 +68,10 @@ describe('dialing and listening', () => {
       const began = performance.now();
       const { rtt, stream } = await dial(listening.address);
       if (listening.address.kind === 'unix') expect(rtt).to.equal(0);
-      else expect(rtt).to.be.above(0).and.below(performance.now() - began);
+      else
+        expect(rtt)
+          .to.be.above(0)
+          .and.below(performance.now() - began);
       stream.destroy();
       await listening.close();
     }
@@ -80,7 +85,9 @@ describe('dialing and listening', () => {
   });
 
   it('an abort, before or while it dials: interrupted', async () => {
-    expect((await failing(dial(parseAddress('tcp://127.0.0.1:1'), { signal: AbortSignal.abort() }))).code).to.equal('interrupted');
+    expect((await failing(dial(parseAddress('tcp://127.0.0.1:1'), { signal: AbortSignal.abort() }))).code).to.equal(
+      'interrupted',
+    );
     const abort = new AbortController();
     const dialing = failing(dial(parseAddress('tcp://192.0.2.77:9'), { signal: abort.signal }));
     setTimeout(() => abort.abort(), 20);
@@ -104,7 +111,10 @@ describe('dialing and listening', () => {
 
   it('the socket file of a process that is gone is replaced', async () => {
     const dead = path.join(place, 'dead');
-    spawnSync(process.execPath, ['-e', `require('net').createServer().listen(${JSON.stringify(dead)}, () => process.kill(process.pid, 'SIGKILL'))`]);
+    spawnSync(process.execPath, [
+      '-e',
+      `require('net').createServer().listen(${JSON.stringify(dead)}, () => process.kill(process.pid, 'SIGKILL'))`,
+    ]);
     expect(existsSync(dead)).to.equal(true);
     const listening = await listen({ kind: 'unix', path: dead }, ({ stream }) => stream.destroy());
     (await dial(listening.address)).stream.destroy();
@@ -155,9 +165,13 @@ describe('dialing and listening', () => {
 describe('a stream over TLS', () => {
   const without: Readonly<Record<string, (socket: object) => void>> = {
     'into our memory': () => undefined,
-    'as events where the handle cannot take memory': (socket) => Object.defineProperty((socket as { _handle: object })._handle, 'useUserBuffer', { value: undefined }),
+    'as events where the handle cannot take memory': (socket) =>
+      Object.defineProperty((socket as { _handle: object })._handle, 'useUserBuffer', { value: undefined }),
     'as events where Node keeps its memory elsewhere': (socket) => {
-      for (const symbol of Object.getOwnPropertySymbols(socket).filter(({ description }) => description === 'kBufferGen')) Reflect.deleteProperty(socket, symbol);
+      for (const symbol of Object.getOwnPropertySymbols(socket).filter(
+        ({ description }) => description === 'kBufferGen',
+      ))
+        Reflect.deleteProperty(socket, symbol);
     },
   };
   for (const [how, change] of Object.entries(without)) {

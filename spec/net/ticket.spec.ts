@@ -77,13 +77,24 @@ describe('a ticket', () => {
         error = thrown;
       }
       expect(error).to.be.instanceOf(TransferError).with.property('code', 'usage');
-      expect(inspect(error, { depth: 9, showHidden: true })).to.not.include(token.slice(1, 20)).and.not.include('example.com');
+      expect(inspect(error, { depth: 9, showHidden: true }))
+        .to.not.include(token.slice(1, 20))
+        .and.not.include('example.com');
     });
   }
 
   it('shows its key to nobody who prints it', () => {
     const ticket = parseTicket(`sendall://example.com:1/${token}`);
-    const shown = [inspect(ticket), inspect(ticket.key), JSON.stringify(ticket), `${String(ticket.key)}`, ticket.key.toLocaleString(), ticket.key.join(), inspect(createKey()), inspect({ ...ticket })];
+    const shown = [
+      inspect(ticket),
+      inspect(ticket.key),
+      JSON.stringify(ticket),
+      `${String(ticket.key)}`,
+      ticket.key.toLocaleString(),
+      ticket.key.join(),
+      inspect(createKey()),
+      inspect({ ...ticket }),
+    ];
     for (const text of shown) {
       expect(text).to.include('(secret)');
       expect(text).to.not.match(/80, ?85|80,85|"0":80|50 ?55 ?5a|UFVa/);
@@ -93,8 +104,14 @@ describe('a ticket', () => {
   it('cannot be written of a key of the wrong size', () => {
     const { id, key } = createKey();
     const address = { kind: 'tcp', host: 'a', port: 1 } as const;
-    for (const wrong of [{ id, key: key.slice(1) }, { id: id.slice(2), key }, { id: 'x'.repeat(32), key }]) {
-      expect(() => formatTicket({ ...wrong, address })).to.throw(TransferError).with.property('code', 'usage');
+    for (const wrong of [
+      { id, key: key.slice(1) },
+      { id: id.slice(2), key },
+      { id: 'x'.repeat(32), key },
+    ]) {
+      expect(() => formatTicket({ ...wrong, address }))
+        .to.throw(TransferError)
+        .with.property('code', 'usage');
     }
   });
 

@@ -13,7 +13,9 @@ import { codeOf } from './session-port';
 const root = path.join(__dirname, '../..');
 const openssl = spawnSync('openssl', ['version']).status === 0;
 
-/** Dials in a process of its own, as a user would: first as any program that trusts certificates, then with a ticket. */
+/**
+ * Dials in a process of its own, as a user would: first as any program that trusts certificates, then with a ticket.
+ */
 const victim = `
 const tls = require('node:tls');
 const { dialSecured } = require('./lib/net/tls');
@@ -42,7 +44,23 @@ describe('a machine in the middle that has no key', () => {
     run('req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=Trusted');
     run('req', ...newKey, '-keyout', 'leaf.key', '-out', 'leaf.csr', '-subj', '/CN=localhost');
     await writeFile(path.join(place, 'names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
-    run('x509', '-req', '-in', 'leaf.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-out', 'leaf.pem', '-days', '2', '-extfile', 'names');
+    run(
+      'x509',
+      '-req',
+      '-in',
+      'leaf.csr',
+      '-CA',
+      'ca.pem',
+      '-CAkey',
+      'ca.key',
+      '-CAcreateserial',
+      '-out',
+      'leaf.pem',
+      '-days',
+      '2',
+      '-extfile',
+      'names',
+    );
   });
   after(() => openssl && rm(place, { recursive: true }));
 
@@ -66,7 +84,9 @@ describe('a machine in the middle that has no key', () => {
     ['that nobody checks', { NODE_TLS_REJECT_UNAUTHORIZED: '0' }],
   ] as const) {
     (openssl ? it : it.skip)(`shows a certificate ${what}: it is refused before a byte is sent${where}`, async () => {
-      const [certificate, secret] = await Promise.all(['leaf.pem', 'leaf.key'].map((name) => readFile(path.join(place, name))));
+      const [certificate, secret] = await Promise.all(
+        ['leaf.pem', 'leaf.key'].map((name) => readFile(path.join(place, name))),
+      );
       const port = await listen({ cert: certificate, key: secret, minVersion: 'TLSv1.3' });
       const env = { ...process.env, NODE_EXTRA_CA_CERTS: path.join(place, 'ca.pem'), ...environment };
       const words = ['-r', './spec/typescript.js', '-e', victim, formatTicket(ticketFor(port))];
@@ -78,13 +98,22 @@ describe('a machine in the middle that has no key', () => {
   }
 
   it('holds another key: it is refused', async () => {
-    const port = await listen({ minVersion: 'TLSv1.3', ciphers: 'TLS_AES_128_GCM_SHA256', pskCallback: () => createKey().key });
+    const port = await listen({
+      minVersion: 'TLSv1.3',
+      ciphers: 'TLS_AES_128_GCM_SHA256',
+      pskCallback: () => createKey().key,
+    });
     expect(await codeOf(dialSecured(ticketFor(port)))).to.equal('not-authorized');
     expect(shaken).to.equal(0);
   });
 
   it('speaks TLS 1.2 only: it is refused, whatever it holds', async () => {
-    const port = await listen({ minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2', ciphers: 'PSK-AES128-GCM-SHA256', pskCallback: () => Buffer.from(key.key) });
+    const port = await listen({
+      minVersion: 'TLSv1.2',
+      maxVersion: 'TLSv1.2',
+      ciphers: 'PSK-AES128-GCM-SHA256',
+      pskCallback: () => Buffer.from(key.key),
+    });
     expect(await codeOf(dialSecured(ticketFor(port)))).to.equal('not-authorized');
     expect(shaken).to.equal(0);
   });

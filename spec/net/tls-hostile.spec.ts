@@ -7,7 +7,8 @@ import { createKey } from '../../lib/net/ticket';
 import { dialSecured, type Secured } from '../../lib/net/tls';
 import { codeOf, dialTls, endOf, hear, SessionPort, Wiretap } from './session-port';
 
-const record = (length: number, first: number): Buffer => Buffer.from([0x16, 0x03, 0x01, length >> 8, length & 0xff, first]);
+const record = (length: number, first: number): Buffer =>
+  Buffer.from([0x16, 0x03, 0x01, length >> 8, length & 0xff, first]);
 
 describe('a port of sessions', () => {
   const key = createKey();
@@ -50,13 +51,15 @@ describe('a port of sessions', () => {
     said.add(await refused((tap) => dialSecured({ ...createKey(), address: tap.address })));
     port.keys.delete(key.id);
     said.add(await refused((tap) => dialSecured({ ...key, address: tap.address })));
-    for (const id of ['x', '__proto__', key.id.toUpperCase(), `${key.id}0`, '\u{1f512}']) said.add(await refused((tap) => dialSecured({ key: key.key, id, address: tap.address })));
+    for (const id of ['x', '__proto__', key.id.toUpperCase(), `${key.id}0`, '\u{1f512}'])
+      said.add(await refused((tap) => dialSecured({ key: key.key, id, address: tap.address })));
     expect([...said]).to.have.length(1);
     expect([...said][0], 'one alert, and nothing before it').to.match(/^15030300020[12][0-9a-f]{2}$/);
   });
 
   it('asks for keys by well-formed ids only', async () => {
-    for (const id of ['__proto__', key.id.toUpperCase(), `${key.id}\n`]) await refused((tap) => dialSecured({ key: key.key, id, address: tap.address }));
+    for (const id of ['__proto__', key.id.toUpperCase(), `${key.id}\n`])
+      await refused((tap) => dialSecured({ key: key.key, id, address: tap.address }));
     expect(port.asked).to.deep.equal([key.id]);
   });
 
@@ -85,10 +88,17 @@ describe('a port of sessions', () => {
   it('refuses TLS without a key, and TLS 1.2 with the right one', async () => {
     const attempts: readonly (() => TLSSocket)[] = [
       () => dialTls(port.number, key, { pskCallback: () => null }),
-      () => dialTls(port.number, key, { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2', ciphers: 'PSK-AES128-GCM-SHA256:DHE-PSK-AES128-GCM-SHA256' }),
+      () =>
+        dialTls(port.number, key, {
+          minVersion: 'TLSv1.2',
+          maxVersion: 'TLSv1.2',
+          ciphers: 'PSK-AES128-GCM-SHA256:DHE-PSK-AES128-GCM-SHA256',
+        }),
     ];
     for (const attempt of attempts) {
-      expect(await endOf(attempt())).to.have.property('code').that.matches(/^ERR_SSL_.*ALERT/);
+      expect(await endOf(attempt()))
+        .to.have.property('code')
+        .that.matches(/^ERR_SSL_.*ALERT/);
       expect(await port.nextFailed()).to.equal('not-authorized');
     }
   });
@@ -138,8 +148,19 @@ describe('a port of sessions', () => {
   for (const [what, attack] of [
     ['noise', Buffer.concat([Buffer.from([0x16, 0x03, 0x01]), randomBytes(70_000)])],
     ['a record that is longer than any', Buffer.concat([record(0xffff, 1), Buffer.alloc(70_000)])],
-    ['a hello of 16 MiB', Buffer.concat([record(16_384, 1), Buffer.from([0xff, 0xff, 0xff]), Buffer.alloc(16_380), ...Array.from({ length: 99 }, () => Buffer.concat([record(16_384, 0), Buffer.alloc(16_383)]))])],
-    ['empty records without end', Buffer.concat(Array.from({ length: 10_000 }, () => Buffer.from([0x16, 0x03, 0x01, 0, 0])))],
+    [
+      'a hello of 16 MiB',
+      Buffer.concat([
+        record(16_384, 1),
+        Buffer.from([0xff, 0xff, 0xff]),
+        Buffer.alloc(16_380),
+        ...Array.from({ length: 99 }, () => Buffer.concat([record(16_384, 0), Buffer.alloc(16_383)])),
+      ]),
+    ],
+    [
+      'empty records without end',
+      Buffer.concat(Array.from({ length: 10_000 }, () => Buffer.from([0x16, 0x03, 0x01, 0, 0]))),
+    ],
     ['an alert', Buffer.from([0x16, 0x03, 0x01, 0, 2, 2, 40, 0x15, 0x03, 0x03, 0, 2, 2, 40])],
   ] as const) {
     it(`ends cleanly after ${what}`, async () => {

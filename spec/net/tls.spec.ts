@@ -15,8 +15,19 @@ const mebibyte = 1024 * 1024;
 
 describe('the first bytes of a connection', () => {
   for (const [shown, answer] of [
-    [[], undefined], [[0x16], undefined], [[0x16, 0x03], undefined], [[0x16, 0x03, 0x01], true], [[0x16, 0x03, 0x03, 0x00, 0x00], true], [[0x16, 0x03, 0xff], true],
-    [[0x16, 0x03, 0x00], false], [[0x16, 0x03, 0x00, 0x00], false], [[0x16, 0x02], false], [[0x16, 0x02, 0x01], false], [[0x15], false], [[0x00], false], [[0x80, 0x03, 0x01], false],
+    [[], undefined],
+    [[0x16], undefined],
+    [[0x16, 0x03], undefined],
+    [[0x16, 0x03, 0x01], true],
+    [[0x16, 0x03, 0x03, 0x00, 0x00], true],
+    [[0x16, 0x03, 0xff], true],
+    [[0x16, 0x03, 0x00], false],
+    [[0x16, 0x03, 0x00, 0x00], false],
+    [[0x16, 0x02], false],
+    [[0x16, 0x02, 0x01], false],
+    [[0x15], false],
+    [[0x00], false],
+    [[0x80, 0x03, 0x01], false],
   ] as const) {
     it(`${Buffer.from(shown).toString('hex') || 'nothing yet'}: ${answer === undefined ? 'open' : answer ? 'TLS' : 'not TLS'}`, () => {
       expect(beginsTls(Uint8Array.from(shown))).to.equal(answer);
@@ -55,7 +66,12 @@ describe('a session', () => {
       for (let at = 0; at < content.length; at += 300_000) await stream.write(content.subarray(at, at + 300_000));
       await stream.finish();
     };
-    const [gotThere, gotBack] = await Promise.all([receive(far, there.length), receive(near, back.length), speak(near, there), speak(far, back)]);
+    const [gotThere, gotBack] = await Promise.all([
+      receive(far, there.length),
+      receive(near, back.length),
+      speak(near, there),
+      speak(far, back),
+    ]);
     expect(gotThere.equals(there)).to.equal(true);
     expect(gotBack.equals(back)).to.equal(true);
     expect([near.stream.atEnd, far.stream.atEnd]).to.deep.equal([true, true]);
@@ -68,7 +84,10 @@ describe('a session', () => {
   });
 
   it('half closed by either side, still carries what the other one says', async () => {
-    for (const [first, second] of [[near, far], [far, near]] as const) {
+    for (const [first, second] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       if (!first.stream.closed) await first.stream.finish();
       while (await second.stream.more());
       if (second === far) await second.stream.write(bytes(mebibyte, 8), Buffer.from('last words'));
@@ -146,7 +165,8 @@ describe('a session', () => {
     const cut = new Duplex({
       write: (bytes: Buffer, _encoding, taken) => {
         void (async () => {
-          for (let at = 0; at < bytes.length; at += 7) await new Promise<void>((sent) => socket.write(bytes.subarray(at, at + 7), () => sent()));
+          for (let at = 0; at < bytes.length; at += 7)
+            await new Promise<void>((sent) => socket.write(bytes.subarray(at, at + 7), () => sent()));
           taken();
         })();
       },
@@ -188,7 +208,10 @@ describe('dialing a session', () => {
     await rm(place, { recursive: true });
   });
 
-  async function against(answer: (socket: net.Socket) => void, use: (address: { kind: 'tcp'; host: string; port: number }) => Promise<void>): Promise<void> {
+  async function against(
+    answer: (socket: net.Socket) => void,
+    use: (address: { kind: 'tcp'; host: string; port: number }) => Promise<void>,
+  ): Promise<void> {
     const sockets: net.Socket[] = [];
     const server = net.createServer((socket) => {
       sockets.push(socket.on('error', () => undefined));
@@ -201,33 +224,47 @@ describe('dialing a session', () => {
   }
 
   it('where nobody listens, or somebody who says nothing or hangs up: cannot-connect', async () => {
-    expect(await codeOf(dialSecured({ ...key, address: { kind: 'tcp', host: '127.0.0.1', port: 1 } }))).to.equal('cannot-connect');
-    await against((socket) => socket.once('data', () => socket.end()), async (address) => {
-      expect(await codeOf(dialSecured({ ...key, address }))).to.equal('cannot-connect');
-    });
-    await against((socket) => socket.resume(), async (address) => {
-      const began = performance.now();
-      expect(await codeOf(dialSecured({ ...key, address }, { timeout: 200 }))).to.equal('cannot-connect');
-      expect(performance.now() - began).to.be.within(150, 2000);
-    });
+    expect(await codeOf(dialSecured({ ...key, address: { kind: 'tcp', host: '127.0.0.1', port: 1 } }))).to.equal(
+      'cannot-connect',
+    );
+    await against(
+      (socket) => socket.once('data', () => socket.end()),
+      async (address) => {
+        expect(await codeOf(dialSecured({ ...key, address }))).to.equal('cannot-connect');
+      },
+    );
+    await against(
+      (socket) => socket.resume(),
+      async (address) => {
+        const began = performance.now();
+        expect(await codeOf(dialSecured({ ...key, address }, { timeout: 200 }))).to.equal('cannot-connect');
+        expect(performance.now() - began).to.be.within(150, 2000);
+      },
+    );
   });
 
   it('somebody who answers something else: not-authorized', async () => {
-    await against((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'), async (address) => {
-      expect(await codeOf(dialSecured({ ...key, address }))).to.equal('not-authorized');
-    });
+    await against(
+      (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'),
+      async (address) => {
+        expect(await codeOf(dialSecured({ ...key, address }))).to.equal('not-authorized');
+      },
+    );
   });
 
   it('an abort, before it dials or while the other side thinks: interrupted, and the connection is closed', async () => {
     let closed: Promise<unknown> = Promise.resolve();
-    await against((socket) => void (closed = new Promise((resolve) => socket.resume().once('close', resolve))), async (address) => {
-      expect(await codeOf(dialSecured({ ...key, address }, { signal: AbortSignal.abort() }))).to.equal('interrupted');
-      const abort = new AbortController();
-      const dialing = codeOf(dialSecured({ ...key, address }, { signal: abort.signal }));
-      await sleep(50);
-      abort.abort();
-      expect(await dialing).to.equal('interrupted');
-      await closed;
-    });
+    await against(
+      (socket) => void (closed = new Promise((resolve) => socket.resume().once('close', resolve))),
+      async (address) => {
+        expect(await codeOf(dialSecured({ ...key, address }, { signal: AbortSignal.abort() }))).to.equal('interrupted');
+        const abort = new AbortController();
+        const dialing = codeOf(dialSecured({ ...key, address }, { signal: abort.signal }));
+        await sleep(50);
+        abort.abort();
+        expect(await dialing).to.equal('interrupted');
+        await closed;
+      },
+    );
   });
 });

@@ -17,7 +17,10 @@ describe('SessionHost', () => {
   let source: SourceTree;
   before(async () => {
     source = await SourceTree.make({ 'a.txt': 'hello', large: content });
-    to = await ReceiveDirectory.open({ authorized: new AuthorizedKeys(source.at('authorized.json')) }, { onDisk: true });
+    to = await ReceiveDirectory.open(
+      { authorized: new AuthorizedKeys(source.at('authorized.json')) },
+      { onDisk: true },
+    );
   });
   after(async () => {
     await to.close();
@@ -137,8 +140,12 @@ describe('SessionHost', () => {
   it('does not know a session that has ended', async () => {
     const raw = await RawSession.open(to.ticket);
     await raw.finish();
-    expect(await (await RawSession.dial(to.ticket, { session: raw.session, connection: 1 })).broken()).to.include({ code: 'connection-lost' });
-    expect(await (await RawSession.dial(to.ticket, { session: newSession(), connection: 1 })).broken()).to.include({ code: 'connection-lost' });
+    expect(await (await RawSession.dial(to.ticket, { session: raw.session, connection: 1 })).broken()).to.include({
+      code: 'connection-lost',
+    });
+    expect(await (await RawSession.dial(to.ticket, { session: newSession(), connection: 1 })).broken()).to.include({
+      code: 'connection-lost',
+    });
   });
 
   it('tells everybody when it is stopped, and keeps what is here', async () => {

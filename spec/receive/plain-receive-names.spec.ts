@@ -14,7 +14,9 @@ interface NameVector {
   readonly refused?: string;
 }
 
-const { entries } = JSON.parse(readFileSync(path.join(__dirname, '..', '..', 'fixtures', 'vectors', 'names.json'), 'utf8')) as { entries: NameVector[] };
+const { entries } = JSON.parse(
+  readFileSync(path.join(__dirname, '..', '..', 'fixtures', 'vectors', 'names.json'), 'utf8'),
+) as { entries: NameVector[] };
 
 describe('names of names.json over the wire: refused ones leave nothing, and the next file on the same connection is taken', () => {
   let directory: ReceiveDirectory;
@@ -45,7 +47,12 @@ describe('names of names.json over the wire: refused ones leave nothing, and the
       sender.finish();
       expect(await sender.frame()).to.include({ type: 'receipt', file_name: good });
       await rm(path.join(place, good));
-      expect(heard.all('failed').slice(failedBefore).map(({ code }) => code)).to.deep.equal(['name']);
+      expect(
+        heard
+          .all('failed')
+          .slice(failedBefore)
+          .map(({ code }) => code),
+      ).to.deep.equal(['name']);
     });
   }
 });

@@ -12,7 +12,12 @@ import { exchange, fileFrame, md5, RawSender } from '../send/raw-sender';
 import { contentOf, ReceiveDirectory, temporaryDirectory } from './receive-directory';
 
 /** fixtures/vectors/README.md says what the keys mean. */
-type Piece = { readonly int32le: number } | { readonly int32be: number } | { readonly hex: string } | { readonly text: string } | { readonly repeat: string; readonly times: number };
+type Piece =
+  | { readonly int32le: number }
+  | { readonly int32be: number }
+  | { readonly hex: string }
+  | { readonly text: string }
+  | { readonly repeat: string; readonly times: number };
 
 interface FrameVector {
   readonly name: string;
@@ -21,8 +26,11 @@ interface FrameVector {
   readonly refusal?: { readonly code: ErrorCode };
 }
 
-const vectorFile = (name: string): unknown => JSON.parse(readFileSync(path.join(__dirname, '..', '..', 'fixtures', 'vectors', name), 'utf8'));
-const badFrames = (vectorFile('frames.json') as { vectors: FrameVector[] }).vectors.filter(({ refusal }) => refusal !== undefined);
+const vectorFile = (name: string): unknown =>
+  JSON.parse(readFileSync(path.join(__dirname, '..', '..', 'fixtures', 'vectors', name), 'utf8'));
+const badFrames = (vectorFile('frames.json') as { vectors: FrameVector[] }).vectors.filter(
+  ({ refusal }) => refusal !== undefined,
+);
 
 describe('receiving over the plain wire', () => {
   let directory: ReceiveDirectory;
@@ -35,11 +43,15 @@ describe('receiving over the plain wire', () => {
   });
   after(() => directory.close());
   afterEach(async () => {
-    for (const name of await readdir(directory.place)) if (/^good-|^a(?:\.txt)?$/.test(name)) await rm(path.join(directory.place, name));
+    for (const name of await readdir(directory.place))
+      if (/^good-|^a(?:\.txt)?$/.test(name)) await rm(path.join(directory.place, name));
   });
 
   /** The failures that were reported meanwhile; the directory must be as before, but for `kept`. */
-  async function leavesNothing(misbehave: () => Promise<void>, kept: readonly string[] = []): Promise<(string | undefined)[]> {
+  async function leavesNothing(
+    misbehave: () => Promise<void>,
+    kept: readonly string[] = [],
+  ): Promise<(string | undefined)[]> {
     const { heard } = directory;
     const before = await directory.content();
     const failedBefore = heard.all('failed').length;
@@ -67,22 +79,29 @@ describe('receiving over the plain wire', () => {
     for (const { name, bytes, headers = [], refusal } of badFrames) {
       const wire = Buffer.concat(bytes.map(bytesOf));
       const code = (headers.at(-1)?.file_size ?? 0) > maxSize ? 'size' : (refusal?.code ?? 'unexpected');
-      const kept = headers.filter((_, at) => !['connection-lost', 'size'].includes(code) || at < headers.length - 1).map(({ file_name }) => file_name);
+      const kept = headers
+        .filter((_, at) => !['connection-lost', 'size'].includes(code) || at < headers.length - 1)
+        .map(({ file_name }) => file_name);
 
       it(`${name}: ${code}, and told to whom asked for replies`, async () => {
         const good = freshName();
         const first = headers.length === 0 ? fileFrame(good, 'good') : Buffer.alloc(0);
         let replies: JsonObject[] = [];
-        const failed = await leavesNothing(async () => {
-          replies = await exchange(directory.port, first, wire);
-        }, headers.length === 0 ? [good] : kept);
+        const failed = await leavesNothing(
+          async () => {
+            replies = await exchange(directory.port, first, wire);
+          },
+          headers.length === 0 ? [good] : kept,
+        );
         // A connection that begins with TLS is a session, and these hellos are cut off: who hangs up in the handshake
         // is no failure that anybody is told of. After a frame, TLS is no frame.
         expect(failed).to.deep.equal(first.length === 0 && beginsTls(wire) ? [] : [code]);
         if (headers.length === 0) {
           expect(replies.map(({ type }) => type)).to.deep.equal(['receipt', 'refusal']);
           expect(replies[1]).to.have.property('code', code);
-          expect(await leavesNothing(async () => void expect(await exchange(directory.port, wire)).to.deep.equal([]))).to.deep.equal(beginsTls(wire) ? [] : [code]);
+          expect(
+            await leavesNothing(async () => void expect(await exchange(directory.port, wire)).to.deep.equal([])),
+          ).to.deep.equal(beginsTls(wire) ? [] : [code]);
         }
         await takesAnother();
       });
@@ -90,7 +109,11 @@ describe('receiving over the plain wire', () => {
 
     it('a bad header that asks for a reply itself gets one', async () => {
       const failed = await leavesNothing(async () => {
-        const [reply, ...more] = await exchange(directory.port, encodeFrame({ file_name: 'a', file_size: '5', md5: md5('hello'), reply: true }), Buffer.from('hello'));
+        const [reply, ...more] = await exchange(
+          directory.port,
+          encodeFrame({ file_name: 'a', file_size: '5', md5: md5('hello'), reply: true }),
+          Buffer.from('hello'),
+        );
         expect(reply).to.include({ type: 'refusal', code: 'bad-header' });
         expect(reply?.['message']).to.match(/file_size/);
         expect(more).to.deep.equal([]);
@@ -101,7 +124,12 @@ describe('receiving over the plain wire', () => {
     it('one byte too many: the file before it is stored, what follows is not', async () => {
       const name = freshName();
       const failed = await leavesNothing(async () => {
-        const replies = await exchange(directory.port, fileFrame(name, 'hello'), Buffer.from('!'), fileFrame('never.txt', 'never'));
+        const replies = await exchange(
+          directory.port,
+          fileFrame(name, 'hello'),
+          Buffer.from('!'),
+          fileFrame('never.txt', 'never'),
+        );
         expect(replies.map(({ type, code }) => code ?? type)).to.deep.equal(['receipt', 'bad-frame']);
       }, [name]);
       expect(failed).to.deep.equal(['bad-frame']);
@@ -110,7 +138,10 @@ describe('receiving over the plain wire', () => {
     it('a real TLS client that lacks the key is told apart from noise', async () => {
       const failed = await leavesNothing(async () => {
         await new Promise<void>((resolve) => {
-          tls.connect({ port: directory.port, host: '127.0.0.1' }).on('error', () => undefined).on('close', () => resolve());
+          tls
+            .connect({ port: directory.port, host: '127.0.0.1' })
+            .on('error', () => undefined)
+            .on('close', () => resolve());
         });
       });
       expect(failed).to.deep.equal(['not-authorized']);
@@ -143,19 +174,80 @@ describe('receiving over the plain wire', () => {
 
   describe('a good header whose file is not taken: refused, nothing left, and the next file on the same connection is taken', () => {
     const big = 'x'.repeat(3 * 1024 * 1024);
-    const cases: readonly { readonly title: string; readonly code: ErrorCode; readonly frame: () => Buffer; readonly prepare?: (place: string) => Promise<void> }[] = [
-      { title: 'a wrong md5', code: 'mismatch', frame: () => fileFrame('wrong.txt', 'hello', { md5: md5('other'), reply: true }) },
-      { title: 'a wrong md5 of a large file', code: 'mismatch', frame: () => fileFrame('wrong.bin', big, { md5: md5('other'), reply: true }) },
-      { title: 'a wrong md5 in directories that do not exist yet', code: 'mismatch', frame: () => fileFrame('new/and/deep/wrong.txt', 'hello', { md5: md5('other'), reply: true }) },
-      { title: 'a wrong md5 of an empty file', code: 'mismatch', frame: () => fileFrame('wrong-empty.txt', '', { md5: md5('other'), reply: true }) },
-      { title: 'other content under that name', code: 'exists', frame: () => fileFrame('stands.txt', 'new'), prepare: (place) => writeFile(path.join(place, 'stands.txt'), 'old') },
-      { title: 'other content of the same size', code: 'exists', frame: () => fileFrame('same-size.txt', 'new'), prepare: (place) => writeFile(path.join(place, 'same-size.txt'), 'old') },
-      { title: 'other content of a large size', code: 'exists', frame: () => fileFrame('stands.bin', big), prepare: (place) => writeFile(path.join(place, 'stands.bin'), 'old') },
-      { title: 'a directory under that name', code: 'exists', frame: () => fileFrame('a-directory', 'new'), prepare: async (place) => void (await mkdir(path.join(place, 'a-directory'))) },
-      { title: 'a FIFO under that name', code: 'exists', frame: () => fileFrame('fifo', 'new'), prepare: async (place) => void execFileSync('mkfifo', [path.join(place, 'fifo')]) },
-      { title: 'a symbolic link under that name', code: 'exists', frame: () => fileFrame('link', 'new'), prepare: (place) => symlink('/etc/hostname', path.join(place, 'link')) },
-      { title: 'a dangling symbolic link under that name', code: 'exists', frame: () => fileFrame('dangling', 'new'), prepare: (place) => symlink('not-there', path.join(place, 'dangling')) },
-      { title: 'a file where a directory is needed', code: 'exists', frame: () => fileFrame('file/below.txt', 'new'), prepare: (place) => writeFile(path.join(place, 'file'), 'old') },
+    const cases: readonly {
+      readonly title: string;
+      readonly code: ErrorCode;
+      readonly frame: () => Buffer;
+      readonly prepare?: (place: string) => Promise<void>;
+    }[] = [
+      {
+        title: 'a wrong md5',
+        code: 'mismatch',
+        frame: () => fileFrame('wrong.txt', 'hello', { md5: md5('other'), reply: true }),
+      },
+      {
+        title: 'a wrong md5 of a large file',
+        code: 'mismatch',
+        frame: () => fileFrame('wrong.bin', big, { md5: md5('other'), reply: true }),
+      },
+      {
+        title: 'a wrong md5 in directories that do not exist yet',
+        code: 'mismatch',
+        frame: () => fileFrame('new/and/deep/wrong.txt', 'hello', { md5: md5('other'), reply: true }),
+      },
+      {
+        title: 'a wrong md5 of an empty file',
+        code: 'mismatch',
+        frame: () => fileFrame('wrong-empty.txt', '', { md5: md5('other'), reply: true }),
+      },
+      {
+        title: 'other content under that name',
+        code: 'exists',
+        frame: () => fileFrame('stands.txt', 'new'),
+        prepare: (place) => writeFile(path.join(place, 'stands.txt'), 'old'),
+      },
+      {
+        title: 'other content of the same size',
+        code: 'exists',
+        frame: () => fileFrame('same-size.txt', 'new'),
+        prepare: (place) => writeFile(path.join(place, 'same-size.txt'), 'old'),
+      },
+      {
+        title: 'other content of a large size',
+        code: 'exists',
+        frame: () => fileFrame('stands.bin', big),
+        prepare: (place) => writeFile(path.join(place, 'stands.bin'), 'old'),
+      },
+      {
+        title: 'a directory under that name',
+        code: 'exists',
+        frame: () => fileFrame('a-directory', 'new'),
+        prepare: async (place) => void (await mkdir(path.join(place, 'a-directory'))),
+      },
+      {
+        title: 'a FIFO under that name',
+        code: 'exists',
+        frame: () => fileFrame('fifo', 'new'),
+        prepare: async (place) => void execFileSync('mkfifo', [path.join(place, 'fifo')]),
+      },
+      {
+        title: 'a symbolic link under that name',
+        code: 'exists',
+        frame: () => fileFrame('link', 'new'),
+        prepare: (place) => symlink('/etc/hostname', path.join(place, 'link')),
+      },
+      {
+        title: 'a dangling symbolic link under that name',
+        code: 'exists',
+        frame: () => fileFrame('dangling', 'new'),
+        prepare: (place) => symlink('not-there', path.join(place, 'dangling')),
+      },
+      {
+        title: 'a file where a directory is needed',
+        code: 'exists',
+        frame: () => fileFrame('file/below.txt', 'new'),
+        prepare: (place) => writeFile(path.join(place, 'file'), 'old'),
+      },
     ];
     for (const { title, code, frame, prepare } of cases) {
       for (const reply of [true, false]) {
@@ -164,7 +256,11 @@ describe('receiving over the plain wire', () => {
           const good = freshName();
           const bytes = reply ? frame() : silent(frame());
           const failed = await leavesNothing(async () => {
-            const replies = await exchange(directory.port, bytes, fileFrame(good, 'good', reply ? { reply: true } : {}));
+            const replies = await exchange(
+              directory.port,
+              bytes,
+              fileFrame(good, 'good', reply ? { reply: true } : {}),
+            );
             expect(replies.map(({ type, code: said }) => said ?? type)).to.deep.equal(reply ? [code, 'receipt'] : []);
           }, [good]);
           expect(failed).to.deep.equal([code]);
@@ -177,7 +273,11 @@ describe('receiving over the plain wire', () => {
       const elsewhere = await temporaryDirectory();
       await symlink(elsewhere, path.join(directory.place, 'elsewhere'));
       const failed = await leavesNothing(async () => {
-        const replies = await exchange(directory.port, fileFrame('elsewhere/a.txt', 'outside'), fileFrame('elsewhere/new/a.txt', 'outside'));
+        const replies = await exchange(
+          directory.port,
+          fileFrame('elsewhere/a.txt', 'outside'),
+          fileFrame('elsewhere/new/a.txt', 'outside'),
+        );
         expect(replies.map(({ code }) => code)).to.deep.equal(['exists', 'exists']);
       });
       expect(failed).to.deep.equal(['exists', 'exists']);
@@ -189,7 +289,10 @@ describe('receiving over the plain wire', () => {
       await exchange(directory.port, fileFrame('twice.txt', 'twice'));
       expect(
         await leavesNothing(async () => {
-          expect((await exchange(directory.port, fileFrame('twice.txt', 'twice')))[0]).to.include({ type: 'receipt', path: 'twice.txt' });
+          expect((await exchange(directory.port, fileFrame('twice.txt', 'twice')))[0]).to.include({
+            type: 'receipt',
+            path: 'twice.txt',
+          });
         }),
       ).to.deep.equal([]);
     });
@@ -199,9 +302,16 @@ describe('receiving over the plain wire', () => {
     it('a file above the size cap: `size`, its payload is passed over, and the next file is taken', async () => {
       const small = await ReceiveDirectory.open({ maxSize: 10 });
       try {
-        const replies = await exchange(small.port, fileFrame('eleven', 'x'.repeat(11)), fileFrame('large', 'x'.repeat(2_000_000)), fileFrame('ten', 'x'.repeat(10)));
+        const replies = await exchange(
+          small.port,
+          fileFrame('eleven', 'x'.repeat(11)),
+          fileFrame('large', 'x'.repeat(2_000_000)),
+          fileFrame('ten', 'x'.repeat(10)),
+        );
         expect(replies.map(({ type, code }) => code ?? type)).to.deep.equal(['size', 'size', 'receipt']);
-        expect(Object.keys(await small.content()).filter((name) => !name.startsWith('.sendall'))).to.deep.equal(['ten']);
+        expect(Object.keys(await small.content()).filter((name) => !name.startsWith('.sendall'))).to.deep.equal([
+          'ten',
+        ]);
       } finally {
         await small.close();
       }
@@ -211,8 +321,19 @@ describe('receiving over the plain wire', () => {
       const small = await ReceiveDirectory.open({ quota: 10 });
       try {
         const first = await exchange(small.port, fileFrame('six', '123456'), fileFrame('five', '12345'));
-        const second = await exchange(small.port, fileFrame('again-five', '12345'), fileFrame('four', '1234'), fileFrame('one', '1'));
-        expect([...first, ...second].map(({ type, code }) => code ?? type)).to.deep.equal(['receipt', 'quota', 'quota', 'receipt', 'quota']);
+        const second = await exchange(
+          small.port,
+          fileFrame('again-five', '12345'),
+          fileFrame('four', '1234'),
+          fileFrame('one', '1'),
+        );
+        expect([...first, ...second].map(({ type, code }) => code ?? type)).to.deep.equal([
+          'receipt',
+          'quota',
+          'quota',
+          'receipt',
+          'quota',
+        ]);
       } finally {
         await small.close();
       }
@@ -221,7 +342,10 @@ describe('receiving over the plain wire', () => {
     it('more than the disk has free: `space`, once, although the sender then leaves in the middle', async () => {
       const failed = await leavesNothing(async () => {
         const sender = await RawSender.dial(directory.port);
-        await sender.send(encodeFrame({ file_name: 'huge', file_size: 2 ** 40, md5: md5(''), reply: true }), Buffer.alloc(1000));
+        await sender.send(
+          encodeFrame({ file_name: 'huge', file_size: 2 ** 40, md5: md5(''), reply: true }),
+          Buffer.alloc(1000),
+        );
         expect(await sender.frame()).to.include({ type: 'refusal', code: 'space', file_name: 'huge' });
         sender.finish();
         expect(await sender.framesToTheEnd(), 'no second answer for the same file').to.deep.equal([]);
@@ -233,7 +357,10 @@ describe('receiving over the plain wire', () => {
     it('a sender that resets the connection in a refused payload is not a second failure', async () => {
       const failed = await leavesNothing(async () => {
         const sender = await RawSender.dial(directory.port);
-        await sender.send(encodeFrame({ file_name: 'huge', file_size: 2 ** 50, md5: md5(''), reply: true }), Buffer.alloc(1000));
+        await sender.send(
+          encodeFrame({ file_name: 'huge', file_size: 2 ** 50, md5: md5(''), reply: true }),
+          Buffer.alloc(1000),
+        );
         expect(await sender.frame()).to.include({ type: 'refusal', code: 'size' });
         const ends = directory.heard.all('summary').length;
         sender.socket.resetAndDestroy();
@@ -246,7 +373,10 @@ describe('receiving over the plain wire', () => {
   it('a body cut short by a reset: connection-lost, nothing left, others served', async () => {
     const failed = await leavesNothing(async () => {
       const sender = await RawSender.dial(directory.port);
-      await sender.send(encodeFrame({ file_name: 'cut/deep.bin', file_size: 5_000_000, md5: md5(''), reply: true }), Buffer.alloc(2_000_000));
+      await sender.send(
+        encodeFrame({ file_name: 'cut/deep.bin', file_size: 5_000_000, md5: md5(''), reply: true }),
+        Buffer.alloc(2_000_000),
+      );
       await directory.heard.first('started', ({ file_name }) => file_name === 'cut/deep.bin');
       sender.socket.resetAndDestroy();
       await directory.heard.first('failed', ({ file_name }) => file_name === 'cut/deep.bin');
@@ -258,7 +388,12 @@ describe('receiving over the plain wire', () => {
   it('files before a cut one stand, and are answered', async () => {
     const [one, two] = [freshName(), freshName()];
     const failed = await leavesNothing(async () => {
-      const replies = await exchange(directory.port, fileFrame(one, one), fileFrame(two, two), fileFrame('cut.txt', 'whole').subarray(0, -1));
+      const replies = await exchange(
+        directory.port,
+        fileFrame(one, one),
+        fileFrame(two, two),
+        fileFrame('cut.txt', 'whole').subarray(0, -1),
+      );
       expect(replies.map(({ type, code }) => code ?? type)).to.deep.equal(['receipt', 'receipt', 'connection-lost']);
       expect(replies[2]).to.have.property('file_name', 'cut.txt');
     }, [one, two]);

@@ -51,7 +51,7 @@ export class RawConnection {
     const header = await this.header();
     if (!header) return undefined;
     const pieces: Buffer[] = [];
-    for (let left = Number(header['file_size']); left > 0; ) {
+    for (let left = Number(header['file_size']); left > 0;) {
       const piece = await this.read(left);
       if (piece.length === 0) return undefined;
       pieces.push(piece);
@@ -81,7 +81,9 @@ export class RawConnection {
   }
 }
 
-/** A receiver that does what a test's script says: the first script for the first connection, the last for all others. */
+/**
+ * A receiver that does what a test's script says: the first script for the first connection, the last for all others.
+ */
 export class RawReceiver {
   readonly connections: RawConnection[] = [];
 
@@ -94,7 +96,10 @@ export class RawReceiver {
     return new Promise((resolve) => {
       const server = net.createServer({ allowHalfOpen: true });
       server.listen(0, '127.0.0.1', () => {
-        const receiver = new RawReceiver(server, `tcp://127.0.0.1:${String((server.address() as net.AddressInfo).port)}`);
+        const receiver = new RawReceiver(
+          server,
+          `tcp://127.0.0.1:${String((server.address() as net.AddressInfo).port)}`,
+        );
         server.on('connection', (socket) => {
           const connection = new RawConnection(socket);
           receiver.connections.push(connection);

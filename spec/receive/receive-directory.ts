@@ -13,14 +13,20 @@ export async function contentOf(directory: string): Promise<Record<string, strin
   for (const name of await readdir(directory, { recursive: true })) {
     const place = path.join(directory, name);
     const found = await lstat(place);
-    if (found.isFile()) content[name] = `file ${createHash('md5').update(await readFile(place)).digest('hex')} ${String(found.mtimeMs)}`;
+    if (found.isFile())
+      content[name] = `file ${createHash('md5')
+        .update(await readFile(place))
+        .digest('hex')} ${String(found.mtimeMs)}`;
     else if (found.isSymbolicLink()) content[name] = `link to ${await readlink(place)}`;
     else content[name] = found.isDirectory() ? 'directory' : 'special';
   }
   return content;
 }
 
-/** Most tests here are about the wire. In memory they do not wait for a busy disk; what disks do is tested with the stores. */
+/**
+ * Most tests here are about the wire. In memory they do not wait for a busy disk; what disks do is tested with the
+ * stores.
+ */
 const inMemory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 /** A new directory, in memory or `onDisk`. Whoever made it removes it. */
@@ -42,7 +48,10 @@ export class Heard {
   }
 
   /** The first event of that name for which `wanted` is true, from the past or the future. */
-  async first<Name extends TransferEvent['event']>(name: Name, wanted: (event: Named<Name>) => boolean = () => true): Promise<Named<Name>> {
+  async first<Name extends TransferEvent['event']>(
+    name: Name,
+    wanted: (event: Named<Name>) => boolean = () => true,
+  ): Promise<Named<Name>> {
     for (;;) {
       const found = this.all(name).find(wanted);
       if (found) return found;
@@ -66,7 +75,10 @@ export class ReceiveDirectory {
     readonly port: number,
   ) {}
 
-  static async open(options: Partial<ReceiverOptions> = {}, { address = '127.0.0.1:0', onDisk = false } = {}): Promise<ReceiveDirectory> {
+  static async open(
+    options: Partial<ReceiverOptions> = {},
+    { address = '127.0.0.1:0', onDisk = false } = {},
+  ): Promise<ReceiveDirectory> {
     const place = await temporaryDirectory(onDisk);
     const heard = new Heard();
     const receiver = await createReceiver({ directory: place, on: heard.on, ...options });

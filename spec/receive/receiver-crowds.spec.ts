@@ -55,7 +55,10 @@ describe('a receiver among the slow, the silent and the many', () => {
       const { port, heard } = await start({ deadlines: short });
       const sender = await RawSender.dial(port);
       await sender.send(fileFrame('first', 'first'), fileFrame('second', 'second').subarray(0, 20));
-      expect((await sender.framesToTheEnd()).map(({ type, code }) => code ?? type)).to.deep.equal(['receipt', 'timeout']);
+      expect((await sender.framesToTheEnd()).map(({ type, code }) => code ?? type)).to.deep.equal([
+        'receipt',
+        'timeout',
+      ]);
       expect(heard.all('failed').map(({ code }) => code)).to.deep.equal(['timeout']);
     });
 
@@ -134,7 +137,8 @@ describe('a receiver among the slow, the silent and the many', () => {
       await exchange(port, fileFrame('alone', bytes(64 * 1024 * 1024, 3)));
       const fastest = performance.now() - alone;
       const slow = await Promise.all(Array.from({ length: 40 }, () => RawSender.dial(port)));
-      const header = (at: number): Buffer => encodeFrame({ file_name: `slow-${String(at)}`, file_size: 100_000_000, md5: md5(''), reply: true });
+      const header = (at: number): Buffer =>
+        encodeFrame({ file_name: `slow-${String(at)}`, file_size: 100_000_000, md5: md5(''), reply: true });
       for (const [at, sender] of slow.entries()) await sender.send(header(at), Buffer.alloc(100_000));
       const dribbling = setInterval(() => {
         for (const { socket } of slow) socket.write(Buffer.alloc(1000));
@@ -145,7 +149,10 @@ describe('a receiver among the slow, the silent and the many', () => {
         const [receipt] = await exchange(port, fileFrame('fast', bytes(64 * 1024 * 1024, 5)));
         expect(receipt).to.include({ type: 'receipt' });
         expect(performance.now() - began).to.be.below(2 * fastest + 1500);
-        expect(slow.every(({ socket }) => !socket.destroyed), 'the slow ones are still served').to.equal(true);
+        expect(
+          slow.every(({ socket }) => !socket.destroyed),
+          'the slow ones are still served',
+        ).to.equal(true);
       } finally {
         clearInterval(dribbling);
         for (const { socket } of slow) socket.destroy();
@@ -156,7 +163,9 @@ describe('a receiver among the slow, the silent and the many', () => {
       this.timeout(60_000);
       const { port, place } = await start();
       const content = bytes(100_000, 9);
-      const answers = await Promise.all(Array.from({ length: 200 }, (_, at) => exchange(port, fileFrame(`at-once/${String(at)}`, content))));
+      const answers = await Promise.all(
+        Array.from({ length: 200 }, (_, at) => exchange(port, fileFrame(`at-once/${String(at)}`, content))),
+      );
       expect(answers.every(([receipt]) => receipt?.['type'] === 'receipt')).to.equal(true);
       const stored = await contentOf(path.join(place, 'at-once'));
       expect(Object.values(stored).filter((what) => what.startsWith(`file ${md5(content)}`))).to.have.length(200);
@@ -164,8 +173,13 @@ describe('a receiver among the slow, the silent and the many', () => {
     });
 
     it('several senders with other content under the same name at once: one is stored, whole, the others are refused', async () => {
-      const { port, read } = await start().then((directory) => ({ port: directory.port, read: () => directory.read('same') }));
-      const answers = await Promise.all(Array.from({ length: 20 }, (_, at) => exchange(port, fileFrame('same', bytes(200_000, at + 1)))));
+      const { port, read } = await start().then((directory) => ({
+        port: directory.port,
+        read: () => directory.read('same'),
+      }));
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, at) => exchange(port, fileFrame('same', bytes(200_000, at + 1)))),
+      );
       const won = answers.flatMap(([reply], at) => (reply?.['type'] === 'receipt' ? [at] : []));
       expect(won).to.have.length(1);
       expect(answers.flat().filter(({ code }) => code === 'exists')).to.have.length(19);

@@ -62,7 +62,9 @@ describe('a receiver', () => {
         const refused = await sending({ paths: [tree.at('secret.txt')], target });
         expect(refused.error?.code).to.equal('not-authorized');
         expect(heard.all('started')).to.deep.equal([]);
-        expect((await sending({ paths: [tree.at('secret.txt')], target, insecurePlain: true })).error).to.equal(undefined);
+        expect((await sending({ paths: [tree.at('secret.txt')], target, insecurePlain: true })).error).to.equal(
+          undefined,
+        );
       } finally {
         await tree.remove();
       }
@@ -107,7 +109,8 @@ describe('a receiver', () => {
       await heard.first('started', ({ file_name }) => file_name === 'cut/cut');
       await whole.send(fileFrame('whole', bytes(500_000)));
       await heard.first('started', ({ file_name }) => file_name === 'whole');
-      while ((await readdir(path.join(place, '.sendall', 'stage'))).length < 2 && heard.all('received').length === 0) await sleep(1);
+      while ((await readdir(path.join(place, '.sendall', 'stage'))).length < 2 && heard.all('received').length === 0)
+        await sleep(1);
       await sleep(100);
       await receiver.close();
       expect((await whole.framesToTheEnd())[0]).to.include({ type: 'receipt' });
@@ -124,7 +127,9 @@ describe('a receiver', () => {
       expect(performance.now() - began).to.be.below(1000);
       await cut.closed;
       expect(await readdir(place)).to.deep.equal([]);
-      const error = await new Promise<NodeJS.ErrnoException>((resolve) => net.connect({ port, host: '127.0.0.1' }).once('error', resolve));
+      const error = await new Promise<NodeJS.ErrnoException>((resolve) =>
+        net.connect({ port, host: '127.0.0.1' }).once('error', resolve),
+      );
       expect(error.code).to.equal('ECONNREFUSED');
     });
 
@@ -169,7 +174,12 @@ describe('a receiver', () => {
       await exchange(port, frame);
       const told = heard.events.map(({ event }) => event).filter((event) => event !== 'progress');
       expect(told).to.deep.equal(['listening', 'started', 'received', 'summary']);
-      expect(heard.all('received')[0]).to.include({ file_name: 'told', file_size: 4, path: 'told', bytes_on_wire: frame.length });
+      expect(heard.all('received')[0]).to.include({
+        file_name: 'told',
+        file_size: 4,
+        path: 'told',
+        bytes_on_wire: frame.length,
+      });
       expect(heard.all('received')[0]?.digests).to.deep.equal({ md5: md5('told') });
       expect(heard.events.at(-1)).to.include({ event: 'summary', files: 1, bytes: 4, bytes_on_wire: frame.length });
     });

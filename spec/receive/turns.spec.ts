@@ -42,7 +42,9 @@ describe('Turns', () => {
   it('leaves something to others, however many times one comes', async () => {
     const turns = new Turns(64, 128, 10_000, 'Too many.');
     const work = new Work();
-    const [greedy, second] = ['greedy', 'second'].map((whose) => Array.from({ length: 200 }, (_, at) => turns.take(work.of(`${whose} ${String(at)}`), whose).catch(codeOf)));
+    const [greedy, second] = ['greedy', 'second'].map((whose) =>
+      Array.from({ length: 200 }, (_, at) => turns.take(work.of(`${whose} ${String(at)}`), whose).catch(codeOf)),
+    );
     expect(work.begun.filter((name) => name.startsWith('greedy'))).to.have.length(48);
     expect(work.begun.filter((name) => name.startsWith('second'))).to.have.length(12);
     const other = turns.take(work.of('other'), 'other');

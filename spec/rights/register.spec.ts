@@ -1,5 +1,17 @@
 import { expect } from 'chai';
-import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { ManifestEncoder, parseManifest } from '../../lib/snapshot/manifest/manifest';
 import { type Ended, eventsOf, type SendallProcess } from '../cli/sendall-process';
@@ -8,7 +20,10 @@ import { encoded, madeSnapshot } from '../snapshot/made-snapshot';
 
 const [monday, tuesday, future] = ['2026-11-16T100000Z', '2026-11-17T100000Z', '2090-01-01T000000Z'];
 
-/** What is only believed because this receiver committed it: done by the built command, as whoever has a key or is on the machine. */
+/**
+ * What is only believed because this receiver committed it: done by the built command, as whoever has a key or is on
+ * the machine.
+ */
 describe('What lies under the name of a backup', function () {
   this.timeout(120_000);
   let run: SessionRun;
@@ -17,14 +32,19 @@ describe('What lies under the name of a backup', function () {
   let env: NodeJS.ProcessEnv;
   const keys: Record<string, string> = {};
   const inside = (...names: readonly string[]): string => run.at('in', ...names);
-  const ids = (name = 'laptop'): string[] => readdirSync(inside(name)).filter((each) => /Z$/.test(each)).sort();
+  const ids = (name = 'laptop'): string[] =>
+    readdirSync(inside(name))
+      .filter((each) => /Z$/.test(each))
+      .sort();
   const backup = async (target = 'in', ...words: readonly string[]): Promise<string> => {
     const ended = await run.run(['backup', 'home', target, '--name', 'laptop', '--json', ...words], { env });
     const made = eventsOf(ended).find((event) => event.event === 'snapshot');
     expect({ code: ended.code, made: made?.event }, ended.stdout).to.deep.equal({ code: 0, made: 'snapshot' });
     return made?.event === 'snapshot' ? made.snapshot : '';
   };
-  /** A directory with everything of the newest snapshot, as somebody with right metadata plants one; returns its path. */
+  /**
+   * A directory with everything of the newest snapshot, as somebody with right metadata plants one; returns its path.
+   */
   const plant = (id: string, from: string): string => {
     const place = inside('laptop', id);
     cpSync(inside(from), place, { recursive: true, preserveTimestamps: true });
@@ -45,7 +65,9 @@ describe('What lies under the name of a backup', function () {
     ({ receiver, ticket } = await run.receive(['--if-exists', 'replace'], env));
     const address = /sendall:\/\/([^/]+)\//.exec(ticket)?.[1] ?? '';
     for (const [name, rights] of Object.entries(wanted)) {
-      keys[name] = (await run.run(['authorize', name, '--rights', rights, '--address', address, '--quiet'], { env })).stdout.trim();
+      keys[name] = (
+        await run.run(['authorize', name, '--rights', rights, '--address', address, '--quiet'], { env })
+      ).stdout.trim();
     }
   }
 
@@ -54,13 +76,26 @@ describe('What lies under the name of a backup', function () {
     const snapshot = await backup(keys['writer']);
     const plain = `tcp://${/sendall:\/\/([^/]+)\//.exec(ticket)?.[1] ?? ''}`;
     // A tree of that name, with all that would be believed.
-    const names = [`${future}/MANIFEST`, `${future}/home/a`, `${snapshot.slice(7)}/MANIFEST`, `${snapshot.slice(7)}/home/more`, 'latest'];
+    const names = [
+      `${future}/MANIFEST`,
+      `${future}/home/a`,
+      `${snapshot.slice(7)}/MANIFEST`,
+      `${snapshot.slice(7)}/home/more`,
+      'latest',
+    ];
     for (const name of names) {
       mkdirSync(path.dirname(run.at('laptop', name)), { recursive: true });
       writeFileSync(run.at('laptop', name), name);
     }
-    const codesOf = (ended: Ended): string[] => [...new Set(eventsOf(ended).flatMap((event) => (event.event === 'failed' && event.file_name !== undefined ? [event.code] : [])))];
-    const send = (what: string, target: string, ...words: readonly string[]): Promise<Ended> => run.run(['send', what, target, '--json', ...words], { env });
+    const codesOf = (ended: Ended): string[] => [
+      ...new Set(
+        eventsOf(ended).flatMap((event) =>
+          event.event === 'failed' && event.file_name !== undefined ? [event.code] : [],
+        ),
+      ),
+    ];
+    const send = (what: string, target: string, ...words: readonly string[]): Promise<Ended> =>
+      run.run(['send', what, target, '--json', ...words], { env });
     for (const target of [keys['writer'] ?? '', keys['admin'] ?? '', ticket, plain]) {
       const ended = await send('laptop', target);
       expect({ code: ended.code, codes: codesOf(ended) }, ended.stdout).to.deep.equal({ code: 8, codes: ['name'] });
@@ -80,7 +115,9 @@ describe('What lies under the name of a backup', function () {
     for (const target of [keys['other'] ?? '', keys['admin'] ?? '', ticket, 'in']) {
       const ended = await run.run(['backup', 'home', target, '--name', 'laptop', '--json'], { env });
       expect(ended.code, ended.stdout).to.equal(6);
-      expect(eventsOf(ended).map((event) => (event.event === 'failed' ? event.code : event.event))).to.include('exists').and.not.include('sent');
+      expect(eventsOf(ended).map((event) => (event.event === 'failed' ? event.code : event.event)))
+        .to.include('exists')
+        .and.not.include('sent');
     }
     expect(ids()).to.deep.equal([snapshot.slice(7)]);
     await backup(keys['one']);
@@ -92,7 +129,9 @@ describe('What lies under the name of a backup', function () {
     for (let day = 1; day <= 5; day++) plant(`2090-01-0${String(day)}T000000Z`, kept[1] ?? '');
     const pruned = await run.run(['prune', 'in', '--keep-daily', '2', '--keep-last', '2', '--json']);
     expect(pruned.code).to.equal(0);
-    expect(eventsOf(pruned).map((event) => JSON.stringify(event))).to.have.length(2).and.satisfy((all: string[]) => all.every((each) => each.includes('"kept"')));
+    expect(eventsOf(pruned).map((event) => JSON.stringify(event)))
+      .to.have.length(2)
+      .and.satisfy((all: string[]) => all.every((each) => each.includes('"kept"')));
     expect(ids()).to.have.length(7);
     const listed = eventsOf(await run.run(['snapshots', 'in', '--json']));
     expect(listed.flatMap((event) => (event.event === 'foreign' ? [event.path] : []))).to.have.length(5);
@@ -103,13 +142,18 @@ describe('What lies under the name of a backup', function () {
     const verified = await run.run(['verify', 'in', '--json']);
     expect(verified.code).to.equal(0);
     expect(eventsOf(verified).filter(({ event }) => event === 'foreign')).to.have.length(5);
-    for (const words of [['restore', 'in', `laptop/${future}`, 'out'], ['verify', 'in', '--snapshot', `laptop/${future}`], ['snapshots', 'in', 'laptop', '--diff', future, 'latest']]) {
+    for (const words of [
+      ['restore', 'in', `laptop/${future}`, 'out'],
+      ['verify', 'in', '--snapshot', `laptop/${future}`],
+      ['snapshots', 'in', 'laptop', '--diff', future, 'latest'],
+    ]) {
       expect((await run.run(words)).code, words.join(' ')).to.equal(2);
     }
   });
 
   it('that was committed under a clock that was wrong pushes nothing out either, and stays', async () => {
-    for (const [at, id] of [monday, tuesday, future].entries()) await madeSnapshot(run.at('in'), { name: 'laptop', id, number: at + 1 }, { a: id });
+    for (const [at, id] of [monday, tuesday, future].entries())
+      await madeSnapshot(run.at('in'), { name: 'laptop', id, number: at + 1 }, { a: id });
     const pruned = await run.run(['prune', 'in', '--keep-within', '1w', '--json']);
     expect(eventsOf(pruned).map((event) => JSON.stringify(event))).to.deep.equal([
       `{"event":"kept","snapshot":"laptop/${monday}","reasons":["within"]}`,
@@ -122,13 +166,19 @@ describe('What lies under the name of a backup', function () {
     const first = await backup();
     const place = plant(future, first);
     // Right names, sizes, times and digests, the highest number, and other bytes.
-    for (const [name, content] of [['a', 'evil'], ['large', Buffer.alloc(200_000, 'e')]] as const) {
+    for (const [name, content] of [
+      ['a', 'evil'],
+      ['large', Buffer.alloc(200_000, 'e')],
+    ] as const) {
       const { atime, mtime } = statSync(path.join(place, 'home', name));
       writeFileSync(path.join(place, 'home', name), content);
       utimesSync(path.join(place, 'home', name), atime, mtime);
     }
     const { entries, totals, head } = parseManifest(readFileSync(path.join(place, 'MANIFEST')));
-    writeFileSync(path.join(place, 'MANIFEST'), encoded({ entries, totals, head: { ...head, id: future as never, number: 99 } }));
+    writeFileSync(
+      path.join(place, 'MANIFEST'),
+      encoded({ entries, totals, head: { ...head, id: future as never, number: 99 } }),
+    );
     const second = await backup();
     const linked = statSync(inside(first, 'home', 'large'));
     expect(statSync(inside(second, 'home', 'large')).ino).to.equal(linked.ino);
@@ -150,7 +200,10 @@ describe('What lies under the name of a backup', function () {
     const first = await backup();
     const place = plant(future, first);
     const { entries, totals, head } = parseManifest(readFileSync(path.join(place, 'MANIFEST')));
-    writeFileSync(path.join(place, 'MANIFEST'), encoded({ entries, totals, head: { ...head, id: future as never, number: 2 ** 32 - 1 } }));
+    writeFileSync(
+      path.join(place, 'MANIFEST'),
+      encoded({ entries, totals, head: { ...head, id: future as never, number: 2 ** 32 - 1 } }),
+    );
     const second = await backup();
     expect(parseManifest(readFileSync(inside(second, 'MANIFEST'))).head.number).to.equal(2);
     expect((await run.run(['restore', 'in', 'laptop/latest', 'out'])).code).to.equal(0);
@@ -192,7 +245,11 @@ describe('What lies under the name of a backup', function () {
       for (const target of [keys['writer'] ?? '', 'in']) {
         const ended = await run.run(['backup', 'home', target, '--name', name, '--json'], { env });
         expect(ended.code, `${name} ${ended.stdout}`).to.equal(6);
-        expect(eventsOf(ended).flatMap((event) => (event.event === 'failed' ? [event.code] : event.event === 'progress' ? [] : [event.event]))).to.deep.equal(['exists']);
+        expect(
+          eventsOf(ended).flatMap((event) =>
+            event.event === 'failed' ? [event.code] : event.event === 'progress' ? [] : [event.event],
+          ),
+        ).to.deep.equal(['exists']);
       }
       expect(existsSync(inside('.sendall', 'snapshots', name))).to.equal(false);
     }

@@ -10,9 +10,51 @@ import { isInstalled } from '../store/local/receiving-process';
 
 /** The files of a tree, in which all patterns below mean something. */
 const tree = [
-  ...['a', 'b', 'ab', 'ba', 'a.o', 'a-b', '#a', '!a', 'a b', 'a ', '[a]', 'a]', 'a\\b', '*', '?', 'B', '1', '.h', 'dée', 'a\tb', 'x^', 'foo', 'foobar'].map((name) => `${name}.f`),
-  ...['a', 'b', '#a', '!a', 'a ', ' ', '[a]', ']', '-', '\\', 'x^', 'a.o', 'foo', '.h', '*', '漢字漢'].map((name) => `d/${name}`),
-  ...['d/a.d/b/x', 'd/b.d/a', 'a/d/b', 'a/b/d/c', 'a/b/c', 'foo/bar', 'foo/x/bar', 'foo/x/y/bar', 'x/foo/bar', 'x/foo/a', 'build/a', 'x/build/a', 'a.o.d/x', 'x/keep/a', 'x/keep/b'],
+  ...[
+    'a',
+    'b',
+    'ab',
+    'ba',
+    'a.o',
+    'a-b',
+    '#a',
+    '!a',
+    'a b',
+    'a ',
+    '[a]',
+    'a]',
+    'a\\b',
+    '*',
+    '?',
+    'B',
+    '1',
+    '.h',
+    'dée',
+    'a\tb',
+    'x^',
+    'foo',
+    'foobar',
+  ].map((name) => `${name}.f`),
+  ...['a', 'b', '#a', '!a', 'a ', ' ', '[a]', ']', '-', '\\', 'x^', 'a.o', 'foo', '.h', '*', '漢字漢'].map(
+    (name) => `d/${name}`,
+  ),
+  ...[
+    'd/a.d/b/x',
+    'd/b.d/a',
+    'a/d/b',
+    'a/b/d/c',
+    'a/b/c',
+    'foo/bar',
+    'foo/x/bar',
+    'foo/x/y/bar',
+    'x/foo/bar',
+    'x/foo/a',
+    'build/a',
+    'x/build/a',
+    'a.o.d/x',
+    'x/keep/a',
+    'x/keep/b',
+  ],
 ];
 
 /** Ignore files, each with what it is about. */
@@ -129,7 +171,10 @@ describe('an ignore file', () => {
       execFileSync('git', ['init', '-q', place]);
     });
     const git = (): string[] => {
-      const out = execFileSync('git', ['ls-files', '--others', '--exclude-per-directory=.ignore', '-z'], { cwd: place, encoding: 'utf8' });
+      const out = execFileSync('git', ['ls-files', '--others', '--exclude-per-directory=.ignore', '-z'], {
+        cwd: place,
+        encoding: 'utf8',
+      });
       return out.split('\0').filter((name) => name !== '' && path.basename(name) !== '.ignore');
     };
 
@@ -155,13 +200,21 @@ describe('an ignore file', () => {
   it('is asked after the patterns of the caller, which count from the top and know neither comments nor trailing spaces', () => {
     const exclusion = Exclusion.of(['/d/#a', '#a.f', 'd/a ', '!*.f']).with('', '*.f\n*.o\n').with('d', '!#a\n!*.o');
     const said = (name: string): boolean => exclusion.excludes(name, false);
-    expect([said('d/#a'), said('d/a '), said('d/a'), said('#a.f'), said('d/a.o'), said('d/x/#a')]).to.deep.equal([true, true, false, false, false, false]);
+    expect([said('d/#a'), said('d/a '), said('d/a'), said('#a.f'), said('d/a.o'), said('d/x/#a')]).to.deep.equal([
+      true,
+      true,
+      false,
+      false,
+      false,
+      false,
+    ]);
   });
 
   it('is a regular file of a sensible length, or not read at all', async () => {
     execFileSync('mkfifo', [path.join(place, 'fifo')]);
     writeFileSync(path.join(place, 'long'), Buffer.alloc(1024 * 1024 + 1));
-    for (const name of ['fifo', 'long', 'link', 'd', 'none']) expect(() => readIgnoreFile(path.join(place, name)), name).to.throw();
+    for (const name of ['fifo', 'long', 'link', 'd', 'none'])
+      expect(() => readIgnoreFile(path.join(place, name)), name).to.throw();
     await rm(path.join(place, 'fifo'));
     await rm(path.join(place, 'long'));
   });
@@ -170,7 +223,13 @@ describe('an ignore file', () => {
 describe('a pattern', () => {
   it('takes one character for another, however many bytes it has', () => {
     const excluded = matcher(['?', '[à-ü]x']);
-    expect(['é', '漢', '😀', 'êx', 'éé'].map((name) => excluded(name, false))).to.deep.equal([true, true, true, true, false]);
+    expect(['é', '漢', '😀', 'êx', 'éé'].map((name) => excluded(name, false))).to.deep.equal([
+      true,
+      true,
+      true,
+      true,
+      false,
+    ]);
   });
 
   it('takes characters that mean something in regular expressions as they are', () => {

@@ -5,7 +5,13 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
 import { TransferError } from '../../lib/index';
-import { type FoundEntry, type ScanBatch, scanTree, type Skipped, type TreeScanOptions } from '../../lib/scan/tree-scan';
+import {
+  type FoundEntry,
+  type ScanBatch,
+  scanTree,
+  type Skipped,
+  type TreeScanOptions,
+} from '../../lib/scan/tree-scan';
 import { SourceTree } from '../send/source-tree';
 
 /** Everything that one scan gives, by its name. */
@@ -42,7 +48,19 @@ describe('scanning a tree', () => {
 
   before(async () => {
     tree = await SourceTree.make();
-    for (const name of ['t/b', 't/a/z', 't/a.b', 't/a/b/c', 't/Z', 't/.hidden', 'alone', 'other/alone', 't/bad\nname/inside', 't/.sendall/x']) await tree.write(name, name);
+    for (const name of [
+      't/b',
+      't/a/z',
+      't/a.b',
+      't/a/b/c',
+      't/Z',
+      't/.hidden',
+      'alone',
+      'other/alone',
+      't/bad\nname/inside',
+      't/.sendall/x',
+    ])
+      await tree.write(name, name);
     mkdirSync(tree.at('t/empty'));
     chmodSync(tree.at('t/empty'), 0o1751);
     chmodSync(tree.at('t/b'), 0o4640);
@@ -58,14 +76,25 @@ describe('scanning a tree', () => {
     symlinkSync('nowhere', tree.at('dangling'));
     if (linux) {
       mkdirSync(tree.at('bytes'));
-      for (const name of ['caf\xe9', 'out.tm\xff']) writeFileSync(Buffer.concat([Buffer.from(tree.at('bytes/')), Buffer.from(name, 'latin1')]), '');
+      for (const name of ['caf\xe9', 'out.tm\xff'])
+        writeFileSync(Buffer.concat([Buffer.from(tree.at('bytes/')), Buffer.from(name, 'latin1')]), '');
       await tree.write('bytes/caf\ufffd', '');
       await tree.write('bytes/café', '');
       symlinkSync(Buffer.from('x\xe9', 'latin1'), tree.at('bytes/link'));
     }
     const server = net.createServer();
     await new Promise<void>((resolve) => server.listen(tree.at('t/socket'), resolve));
-    const paths = ['t', 'alone', 'elsewhere', 'named', 'other/alone', 'missing', 'fifo', 'dangling', ...(linux ? ['bytes'] : [])].map((name) => tree.at(name));
+    const paths = [
+      't',
+      'alone',
+      'elsewhere',
+      'named',
+      'other/alone',
+      'missing',
+      'fifo',
+      'dangling',
+      ...(linux ? ['bytes'] : []),
+    ].map((name) => tree.at(name));
     found = await Findings.of({ paths, exclude: ['*.tm?'] });
     server.close();
   });
@@ -73,15 +102,46 @@ describe('scanning a tree', () => {
 
   it('gives a directory before what is in it, siblings by the code units of their names, each named from what the caller named', () => {
     const names = found.names.filter((name) => /^t(\/|$)/.test(name));
-    const expected = ['t', 't/.hidden', 't/Z', 't/a', 't/a/b', 't/a/b/c', 't/a/z', 't/a.b', 't/b', 't/bad\nname', 't/bad\nname/inside', 't/c', 't/empty', 't/fifo', 't/socket', 't/sparse', 't/to-nothing', 't/to-tree'];
+    const expected = [
+      't',
+      't/.hidden',
+      't/Z',
+      't/a',
+      't/a/b',
+      't/a/b/c',
+      't/a/z',
+      't/a.b',
+      't/b',
+      't/bad\nname',
+      't/bad\nname/inside',
+      't/c',
+      't/empty',
+      't/fifo',
+      't/socket',
+      't/sparse',
+      't/to-nothing',
+      't/to-tree',
+    ];
     expect(names).to.deep.equal(expected);
-    for (const entry of found.entries.filter(({ name }) => name.startsWith('t/'))) expect(entry).to.include({ path: tree.at('t'), below: entry.name.slice(2) });
+    for (const entry of found.entries.filter(({ name }) => name.startsWith('t/')))
+      expect(entry).to.include({ path: tree.at('t'), below: entry.name.slice(2) });
   });
 
   it('tells size, permission bits and times to the nanosecond', () => {
     const { ctimeNs, ino } = lstatSync(tree.at('t/b'), { bigint: true });
     const mtime = BigInt(Date.parse('2001-02-03T04:05:06Z')) * 1_000_000n + 123_456_789n;
-    expect(found.items.get('t/b')).to.deep.equal({ type: 'file', path: tree.at('t'), below: 'b', name: 't/b', size: 3, mode: 0o640, mtime, ctime: ctimeNs, sparse: false, inode: ino });
+    expect(found.items.get('t/b')).to.deep.equal({
+      type: 'file',
+      path: tree.at('t'),
+      below: 'b',
+      name: 't/b',
+      size: 3,
+      mode: 0o640,
+      mtime,
+      ctime: ctimeNs,
+      sparse: false,
+      inode: ino,
+    });
     expect(found.items.get('t/empty')).to.include({ type: 'directory', mode: 0o751, mtime });
   });
 
@@ -117,7 +177,10 @@ describe('scanning a tree', () => {
   });
 
   it('tells what is missing, and goes on', () => {
-    expect(found.items.get('failed missing')).to.include({ code: 'source-unreadable', message: 'missing does not exist (any more).' });
+    expect(found.items.get('failed missing')).to.include({
+      code: 'source-unreadable',
+      message: 'missing does not exist (any more).',
+    });
     expect(found.items.get('failed dangling')).to.include({ code: 'source-unreadable' });
     expect((found.items.get('failed missing') as TransferError).cause).to.include({ code: 'ENOENT' });
   });
@@ -133,7 +196,13 @@ describe('scanning a tree', () => {
 
   it('gives names and targets that are not UTF-8 as they are', function () {
     if (!linux) this.skip();
-    expect(found.names.filter((name) => name.includes('bytes'))).to.deep.equal(['bytes', 'bytes/café', 'bytes/caf\udce9', 'bytes/caf\ufffd', 'bytes/link']);
+    expect(found.names.filter((name) => name.includes('bytes'))).to.deep.equal([
+      'bytes',
+      'bytes/café',
+      'bytes/caf\udce9',
+      'bytes/caf\ufffd',
+      'bytes/link',
+    ]);
     expect(found.items.get('bytes/link')).to.include({ type: 'symlink', target: 'x\udce9' });
   });
 
@@ -142,22 +211,36 @@ describe('scanning a tree', () => {
     expect(taken.names).to.deep.equal(['failed alone', 'b']);
     if (!linux) this.skip();
     await tree.write('etc', '');
-    const root = await Findings.of({ paths: [tree.at('etc'), '/'], exclude: ['/*', '!/etc', '/etc/*', '!/etc/passwd'] });
+    const root = await Findings.of({
+      paths: [tree.at('etc'), '/'],
+      exclude: ['/*', '!/etc', '/etc/*', '!/etc/passwd'],
+    });
     expect(root.names).to.deep.equal(['etc', 'failed etc']);
-    expect(root.items.get('failed etc')).to.include({ code: 'name', message: `Two of the paths would both become "etc": ${tree.at('etc')} and /etc.` });
+    expect(root.items.get('failed etc')).to.include({
+      code: 'name',
+      message: `Two of the paths would both become "etc": ${tree.at('etc')} and /etc.`,
+    });
   });
 
   it('gives each name of a file as a file of its own where that is wanted, and sums alone', async () => {
     const { items } = await Findings.of({ paths: [tree.at('t')], hardLinks: false });
     expect(items.get('t/c')).to.include({ type: 'file', size: 3 });
     const sums = await Findings.of({ paths: [tree.at('t')], hardLinks: false, totalsOnly: true });
-    const files = [...items.values()].filter((item) => !(item instanceof TransferError) && item.type === 'file') as { size: number }[];
-    expect([sums.names, sums.batches.at(-1)]).to.deep.equal([[], { items: [], files: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0) }]);
+    const files = [...items.values()].filter((item) => !(item instanceof TransferError) && item.type === 'file') as {
+      size: number;
+    }[];
+    expect([sums.names, sums.batches.at(-1)]).to.deep.equal([
+      [],
+      { items: [], files: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0) },
+    ]);
   });
 
   it('adds up files and bytes', () => {
     const files = found.entries.filter((entry) => entry.type === 'file');
-    expect(found.batches.at(-1)).to.include({ files: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0) });
+    expect(found.batches.at(-1)).to.include({
+      files: files.length,
+      bytes: files.reduce((sum, { size }) => sum + size, 0),
+    });
   });
 
   it('names a single file as the caller says, and no directory', async () => {
@@ -165,7 +248,10 @@ describe('scanning a tree', () => {
     expect(names).to.deep.equal(['x/y', 'failed x/y']);
     expect(items.get('x/y')).to.include({ path: tree.at('alone') });
     const directory = await Findings.of({ paths: [tree.at('t')], name: 'x/y' });
-    expect(directory.items.get('failed x/y')).to.include({ code: 'usage', message: '--name is for a single file, not for a directory.' });
+    expect(directory.items.get('failed x/y')).to.include({
+      code: 'usage',
+      message: '--name is for a single file, not for a directory.',
+    });
   });
 
   it('the root of the file system has no name of its own', async function () {
@@ -184,12 +270,37 @@ describe('what is left out of a scan', () => {
   after(() => tree.remove());
 
   it('is what the caller, the closest ignore file and those above say, in this order; nothing comes back from an excluded directory', async () => {
-    for (const name of ['a.o', 'b.o', 'keep.o', 'build/keep.o', 'd/a.o', 'd/c.log', 'd/x/c.log', 'd/x/top', 'top', 'named.o']) await tree.write(`t/${name}`, '');
+    for (const name of [
+      'a.o',
+      'b.o',
+      'keep.o',
+      'build/keep.o',
+      'd/a.o',
+      'd/c.log',
+      'd/x/c.log',
+      'd/x/top',
+      'top',
+      'named.o',
+    ])
+      await tree.write(`t/${name}`, '');
     await tree.write('t/.sendallignore', '# objects\n*.o\n!keep.o\nbuild/\n/top\n*.log\n');
     await tree.write('t/d/.sendallignore', '!/c.log\n!a.o\n');
     const { names } = await Findings.of({ paths: [tree.at('t')], exclude: ['!b.o', 'd/a.o'] });
-    expect(names.slice(1)).to.deep.equal(['t/.sendallignore', 't/b.o', 't/d', 't/d/.sendallignore', 't/d/c.log', 't/d/x', 't/d/x/top', 't/keep.o']);
-    const unread = await Findings.of({ paths: [tree.at('t/build'), tree.at('t/named.o')], exclude: ['*.o'], ignoreFile: '' });
+    expect(names.slice(1)).to.deep.equal([
+      't/.sendallignore',
+      't/b.o',
+      't/d',
+      't/d/.sendallignore',
+      't/d/c.log',
+      't/d/x',
+      't/d/x/top',
+      't/keep.o',
+    ]);
+    const unread = await Findings.of({
+      paths: [tree.at('t/build'), tree.at('t/named.o')],
+      exclude: ['*.o'],
+      ignoreFile: '',
+    });
     expect(unread.names, 'what the caller names is never left out').to.deep.equal(['build', 'named.o']);
   });
 
@@ -199,7 +310,9 @@ describe('what is left out of a scan', () => {
     await tree.write('u/z', '');
     const { names, items } = await Findings.of({ paths: [tree.at('u')] });
     expect(names).to.deep.equal(['u', 'u/sub', 'failed u/sub/.sendallignore', 'u/z']);
-    expect((items.get('failed u/sub/.sendallignore') as TransferError).message).to.contain('Nothing in its directory is sent');
+    expect((items.get('failed u/sub/.sendallignore') as TransferError).message).to.contain(
+      'Nothing in its directory is sent',
+    );
   });
 
   it('a directory that may not be read is told, and the rest is found', function () {
@@ -212,10 +325,17 @@ describe('what is left out of a scan', () => {
       if (process.getuid() === 0) { process.setgid(65534); process.setuid(65534); }
       const { scanTree } = require(${JSON.stringify(path.join(sourceRoot, 'lib/scan/tree-scan'))});
       (async () => { for await (const { items } of scanTree({ paths: [process.argv[1]] })) for (const { type, code, name, fileName } of items) console.log(type ?? code, fileName ?? name); })();`;
-    const run = spawnSync(process.execPath, ['-r', './spec/typescript.js', '-e', script, tree.at('w')], { encoding: 'utf8', cwd: sourceRoot });
+    const run = spawnSync(process.execPath, ['-r', './spec/typescript.js', '-e', script, tree.at('w')], {
+      encoding: 'utf8',
+      cwd: sourceRoot,
+    });
     chmodSync(tree.at('w/closed'), 0o755);
     if (run.status !== 0 && /EACCES|EPERM/.test(run.stderr)) this.skip(); // another user may not read this repository
-    expect(run.stdout.trim().split('\n'), run.stderr).to.deep.equal(['directory w', 'source-unreadable w/closed', 'file w/good']);
+    expect(run.stdout.trim().split('\n'), run.stderr).to.deep.equal([
+      'directory w',
+      'source-unreadable w/closed',
+      'file w/good',
+    ]);
   });
 });
 
@@ -261,7 +381,11 @@ describe('a scan of many files', () => {
       const scan = () => scanTree({ paths: [process.argv[1]] });
       const leave = async () => { for await (const batch of scan()) return process.platform === 'linux' ? require('fs').readdirSync('/proc/self/task').length : 0; };
       (async () => { console.log((await leave()) === (await leave())); await scan().next(); })();`;
-    const run = spawnSync(process.execPath, ['-r', './spec/typescript.js', '-e', script, tree.at('t')], { encoding: 'utf8', cwd: sourceRoot, timeout: 15_000 });
+    const run = spawnSync(process.execPath, ['-r', './spec/typescript.js', '-e', script, tree.at('t')], {
+      encoding: 'utf8',
+      cwd: sourceRoot,
+      timeout: 15_000,
+    });
     expect([run.status, run.stdout.trim()], run.stderr).to.deep.equal([0, 'true']);
   });
 });

@@ -28,17 +28,32 @@ describe('A segment reader that knows what stands at the receiver', () => {
   /** As a receiver tells it: content-defined segments, and pieces. */
   async function told(bytes: Uint8Array, size: number): Promise<StandingSegment[]> {
     const segments = await ContentDigests.create(algorithm, contentSizesOf(size));
-    const pieces = Array.from({ length: Math.ceil(bytes.length / mib) }, (_, at) => bytes.subarray(at * mib, (at + 1) * mib));
-    return [...(await segments.push(bytes, true)), ...pieces.map((piece, at) => ({ offset: at * mib, size: piece.length, digest: md5Of(piece) }))];
+    const pieces = Array.from({ length: Math.ceil(bytes.length / mib) }, (_, at) =>
+      bytes.subarray(at * mib, (at + 1) * mib),
+    );
+    return [
+      ...(await segments.push(bytes, true)),
+      ...pieces.map((piece, at) => ({ offset: at * mib, size: piece.length, digest: md5Of(piece) })),
+    ];
   }
 
   /** What is told of the file, which is put together from what is sent and copied, and must come to `bytes`. */
-  async function read(bytes: Uint8Array, others: Partial<ReadOrder> & { readonly from?: Uint8Array; readonly place?: string } = {}): Promise<string[]> {
+  async function read(
+    bytes: Uint8Array,
+    others: Partial<ReadOrder> & { readonly from?: Uint8Array; readonly place?: string } = {},
+  ): Promise<string[]> {
     const { from = standing, place = path.join(directory, 'f'), ...order } = others;
     if (others.place === undefined) await writeFile(place, bytes);
     await utimes(place, 1e9, 1e9);
     const { size, mtimeNs, ctimeNs } = await stat(place, { bigint: true });
-    const source = { path: place, name: parseEntryName('f'), size: Number(size), mtime: mtimeNs, ctime: ctimeNs, sparse: others.place !== undefined };
+    const source = {
+      path: place,
+      name: parseEntryName('f'),
+      size: Number(size),
+      mtime: mtimeNs,
+      ctime: ctimeNs,
+      sparse: others.place !== undefined,
+    };
     const made = Buffer.alloc(bytes.length, 0xaa);
     const words: string[] = [];
     for await (const piece of reader.read({ source, algorithm, standing: await told(from, source.size), ...order })) {
@@ -58,7 +73,10 @@ describe('A segment reader that knows what stands at the receiver', () => {
         words.push(`zero ${String(at)}+${String(piece.size / mib)}`);
       } else {
         const { segmentSize = mib } = order;
-        made.set(bytes.subarray(piece.first * segmentSize, (piece.first + piece.count) * segmentSize), piece.first * segmentSize);
+        made.set(
+          bytes.subarray(piece.first * segmentSize, (piece.first + piece.count) * segmentSize),
+          piece.first * segmentSize,
+        );
         words.push(`keep ${String(piece.first)}+${String(piece.count)}`);
       }
     }
@@ -71,7 +89,9 @@ describe('A segment reader that knows what stands at the receiver', () => {
   });
 
   it('finds what has moved, and sends what is around a change', async () => {
-    const words = await read(Buffer.concat([standing.subarray(0, 4 * mib), Buffer.from('inserted'), standing.subarray(4 * mib)]));
+    const words = await read(
+      Buffer.concat([standing.subarray(0, 4 * mib), Buffer.from('inserted'), standing.subarray(4 * mib)]),
+    );
     expect(words[0]).to.match(/^copy 0\+[34] from 0$/);
     expect(words.at(-1)).to.match(/^copy \d\+\d from \d+$/);
     expect(words.filter((word) => word.startsWith('bytes')).length).to.be.within(1, 3);
@@ -80,12 +100,21 @@ describe('A segment reader that knows what stands at the receiver', () => {
   it('sends no more of what was overwritten in place than its pieces', async () => {
     const changed = Buffer.from(standing);
     for (const at of [0, 3 * mib, 5 * mib - 1, 9 * mib + 776]) changed.writeUInt8(changed.readUInt8(at) ^ 1, at);
-    expect(await read(changed)).to.deep.equal(['bytes 0', `copy 1+2 from ${String(mib)}`, 'bytes 3', 'bytes 4', `copy 5+4 from ${String(5 * mib)}`, 'bytes 9']);
+    expect(await read(changed)).to.deep.equal([
+      'bytes 0',
+      `copy 1+2 from ${String(mib)}`,
+      'bytes 3',
+      'bytes 4',
+      `copy 5+4 from ${String(5 * mib)}`,
+      'bytes 9',
+    ]);
   });
 
   it('keeps what is held, and looks for the rest in what stands there', async () => {
     const moved = Buffer.concat([Buffer.from('x'), standing]);
-    const held = new Map([1, 2, 5].map((segment) => [segment, md5Of(moved.subarray(segment * mib, (segment + 1) * mib))]));
+    const held = new Map(
+      [1, 2, 5].map((segment) => [segment, md5Of(moved.subarray(segment * mib, (segment + 1) * mib))]),
+    );
     const words = await read(moved, { held });
     expect(words.filter((word) => word.startsWith('keep'))).to.deep.equal(['keep 1+2', 'keep 5+1']);
     expect(words.filter((word) => word.startsWith('bytes')).length).to.be.at.most(1);
@@ -104,7 +133,9 @@ describe('A segment reader that knows what stands at the receiver', () => {
 
   it('is taken in by nobody: what is told wrongly is not there', async () => {
     const wrong = [{ offset: 0, size: mib, digest: '0'.repeat(32) }];
-    expect(await read(standing, { standing: wrong })).to.deep.equal(Array.from({ length: 10 }, (_, at) => `bytes ${String(at)}`));
+    expect(await read(standing, { standing: wrong })).to.deep.equal(
+      Array.from({ length: 10 }, (_, at) => `bytes ${String(at)}`),
+    );
   });
 
   it('reads what comes before a hole again as it is', async () => {
@@ -115,7 +146,10 @@ describe('A segment reader that knows what stands at the receiver', () => {
     await handle.close();
     const bytes = Buffer.concat([standing.subarray(0, mib), Buffer.alloc(7 * mib)]);
     const held = new Map([[0, '0'.repeat(32)]]);
-    expect(await read(bytes, { place, held, segmentSize: 4 * mib, standing: [] })).to.deep.equal(['bytes 0', 'zero 1+7']);
+    expect(await read(bytes, { place, held, segmentSize: 4 * mib, standing: [] })).to.deep.equal([
+      'bytes 0',
+      'zero 1+7',
+    ]);
     expect(await read(bytes, { place, from: content(mib) })).to.deep.equal(['copy 0+1 from 0', 'zero 1+7']);
     expect(await read(bytes, { place, from: Buffer.alloc(100, 'x') })).to.deep.equal(['bytes 0', 'zero 1+7']);
   });

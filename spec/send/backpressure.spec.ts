@@ -43,7 +43,9 @@ class Watched {
       };
       setInterval(() => process.send({ rss: process.memoryUsage.rss(), ...state }), 100);
       ${script}`;
-    this.child = spawn(process.execPath, ['-e', program, library, ...words], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    this.child = spawn(process.execPath, ['-e', program, library, ...words], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
     this.child.on('message', (report) => this.reports.push(report as Report));
   }
 
@@ -51,7 +53,8 @@ class Watched {
     for (;;) {
       const found = this.reports.find(wanted);
       if (found) return found;
-      if (this.child.exitCode !== null) throw new Error(`it ended with ${String(this.child.exitCode)}; was it built (npm run build)?`);
+      if (this.child.exitCode !== null)
+        throw new Error(`it ended with ${String(this.child.exitCode)}; was it built (npm run build)?`);
       await sleep(20);
     }
   }
@@ -87,7 +90,11 @@ describe('backpressure', function () {
         await sleep(50);
       }
     });
-    const sender = new Watched(`send({ paths: [process.argv[2]], target: process.argv[3], useCache: false, on });`, sparse, receiver.target);
+    const sender = new Watched(
+      `send({ paths: [process.argv[2]], target: process.argv[3], useCache: false, on });`,
+      sparse,
+      receiver.target,
+    );
     try {
       await sender.until(({ phase, done }) => phase === 'send' && done > 0);
       await sleep(500);
@@ -106,7 +113,10 @@ describe('backpressure', function () {
 
   it('senders of 1 MiB/s, forty of them in files of 2 GiB: the receiver’s memory stays flat', async () => {
     const place = await temporaryDirectory(true);
-    const receiver = new Watched(`createReceiver({ directory: process.argv[2], on }).then((receiver) => receiver.listen('127.0.0.1:0'));`, place);
+    const receiver = new Watched(
+      `createReceiver({ directory: process.argv[2], on }).then((receiver) => receiver.listen('127.0.0.1:0'));`,
+      place,
+    );
     const senders: RawSender[] = [];
     let sending: NodeJS.Timeout | undefined;
     try {
@@ -115,7 +125,10 @@ describe('backpressure', function () {
       await Promise.all(
         ['one', 'two', 'three'].map(async (name) => {
           const fast = await RawSender.dial(port);
-          await fast.send(encodeFrame({ file_name: name, file_size: 128 * mebibyte, md5: md5('') }), Buffer.alloc(128 * mebibyte));
+          await fast.send(
+            encodeFrame({ file_name: name, file_size: 128 * mebibyte, md5: md5('') }),
+            Buffer.alloc(128 * mebibyte),
+          );
           fast.finish();
           fast.socket.resume();
           await fast.closed;
@@ -147,7 +160,13 @@ describe('backpressure', function () {
     const { stream, peer } = made;
     let taken = 0;
     const store = slowed(limitStore(new MemoryStore(), new Allowance({})), 2 * mebibyte, (count) => (taken += count));
-    const receiving = receivePlain(new Connection(stream, 'peer'), store, { ifExists: 'refuse', allowHidden: false, on: () => undefined }, { silence: 1000, whole: 1000 }, { silence: 1000, whole: 1000 });
+    const receiving = receivePlain(
+      new Connection(stream, 'peer'),
+      store,
+      { ifExists: 'refuse', allowHidden: false, on: () => undefined },
+      { silence: 1000, whole: 1000 },
+      { silence: 1000, whole: 1000 },
+    );
     peer.write(encodeFrame({ file_name: 'large', file_size: 100 * mebibyte, md5: md5('') }));
     peer.write(Buffer.alloc(100 * mebibyte));
     await sleep(2000);

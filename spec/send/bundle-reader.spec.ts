@@ -21,12 +21,20 @@ type SmallSource = FoundFile & { readonly held?: string };
 let known = 0;
 
 /** Reads files that the reader was not told of before. */
-async function read(reader: BundleReader, sources: readonly SmallSource[]): Promise<ReadBundle & { readonly first: number }> {
+async function read(
+  reader: BundleReader,
+  sources: readonly SmallSource[],
+): Promise<ReadBundle & { readonly first: number }> {
   const first = known;
   known += sources.length;
   reader.know({ first, found: packEntries(sources) });
-  const held = new Map(sources.flatMap(({ held: digest }, at) => (digest === undefined ? [] : [[first + at, digest] as const])));
-  const bundle = await reader.read(sources.map((_, at) => first + at), held);
+  const held = new Map(
+    sources.flatMap(({ held: digest }, at) => (digest === undefined ? [] : [[first + at, digest] as const])),
+  );
+  const bundle = await reader.read(
+    sources.map((_, at) => first + at),
+    held,
+  );
   reader.forget(first);
   return { ...bundle, first };
 }
@@ -53,7 +61,16 @@ describe('a bundle reader', () => {
 
   async function sourceAt(place: string): Promise<SmallSource> {
     const { size, mtimeNs, ctimeNs } = await stat(place, { bigint: true });
-    return { type: 'file', path: place, name: parseEntryName(path.basename(place)), size: Number(size), mode: 0o644, sparse: false, mtime: mtimeNs, ctime: ctimeNs };
+    return {
+      type: 'file',
+      path: place,
+      name: parseEntryName(path.basename(place)),
+      size: Number(size),
+      mode: 0o644,
+      sparse: false,
+      mtime: mtimeNs,
+      ctime: ctimeNs,
+    };
   }
   async function sourceOf(bytes: Uint8Array): Promise<SmallSource> {
     const place = path.join(directory, `f${files++}`);
@@ -61,9 +78,19 @@ describe('a bundle reader', () => {
     return sourceAt(place);
   }
   const sourcesOf = (contents: readonly Uint8Array[]): Promise<SmallSource[]> => Promise.all(contents.map(sourceOf));
-  const failuresOf = ({ failures, first }: Awaited<ReturnType<typeof read>>, sources: readonly SmallSource[]): unknown[] =>
+  const failuresOf = (
+    { failures, first }: Awaited<ReturnType<typeof read>>,
+    sources: readonly SmallSource[],
+  ): unknown[] =>
     failures.map(({ file, failure }) => [file - first, bundleError(sources[file - first]?.name ?? '', failure).code]);
-  const isStuck = (promise: Promise<unknown>): Promise<boolean> => Promise.race([promise.then(() => false, () => false), pause(100, true)]);
+  const isStuck = (promise: Promise<unknown>): Promise<boolean> =>
+    Promise.race([
+      promise.then(
+        () => false,
+        () => false,
+      ),
+      pause(100, true),
+    ]);
 
   for (const algorithm of ['md5', 'sha256', 'blake3'] as const) {
     it(`reads files one after another, empty ones too, with their ${algorithm}`, async () => {
@@ -74,7 +101,9 @@ describe('a bundle reader', () => {
       const digestOf = await createDigestOf(algorithm);
       const digests = contents.map((each) => digestOf(each));
       expect(contentsOf(bundle)).to.deep.equal(digests.map((digest, at) => [at, digest]));
-      expect(parseBundle(bundle.list, algorithm)).to.deep.equal(sources.map(({ size }, at) => ({ file: bundle.first + at, size, digest: digests[at] })));
+      expect(parseBundle(bundle.list, algorithm)).to.deep.equal(
+        sources.map(({ size }, at) => ({ file: bundle.first + at, size, digest: digests[at] })),
+      );
       expect(Buffer.concat(contents).equals(bundle.bytes)).to.equal(true);
       expect(bundle).to.deep.include({ kept: [], failures: [] });
       await own.close();
@@ -91,10 +120,19 @@ describe('a bundle reader', () => {
 
   it('leaves out what the receiver holds, and sends what differs from it', async () => {
     const contents = [content(100, 1), content(200, 2), content(300, 3), Buffer.alloc(0)];
-    const [a, b, c, d] = (await sourcesOf(contents)).map((source, at) => ({ ...source, held: md5Of(contents[at] ?? Buffer.alloc(0)) }));
+    const [a, b, c, d] = (await sourcesOf(contents)).map((source, at) => ({
+      ...source,
+      held: md5Of(contents[at] ?? Buffer.alloc(0)),
+    }));
     if (!a || !b || !c || !d) throw new Error('four files');
     const bundle = await read(reader, [a, { ...b, held: c.held }, c, d]);
-    expect(bundle.kept).to.deep.equal([{ at: 0, held: a.held }, { at: 2, held: c.held }, { at: 3, held: d.held }].map(({ at, held }) => ({ file: bundle.first + at, digest: held })));
+    expect(bundle.kept).to.deep.equal(
+      [
+        { at: 0, held: a.held },
+        { at: 2, held: c.held },
+        { at: 3, held: d.held },
+      ].map(({ at, held }) => ({ file: bundle.first + at, digest: held })),
+    );
     expect(contentsOf(bundle)).to.deep.equal([[1, b.held]]);
     expect(Buffer.compare(bundle.bytes, content(200, 2))).to.equal(0);
     bundle.release();
@@ -106,12 +144,22 @@ describe('a bundle reader', () => {
     execFileSync('mkfifo', [path.join(directory, 'fifo')]);
     await mkdir(path.join(directory, 'd'));
     await symlink(last.path, path.join(directory, 'link'));
-    const paths = [first.path, path.join(directory, 'missing'), path.join(directory, 'fifo'), path.join(directory, 'd'), path.join(directory, 'link')];
+    const paths = [
+      first.path,
+      path.join(directory, 'missing'),
+      path.join(directory, 'fifo'),
+      path.join(directory, 'd'),
+      path.join(directory, 'link'),
+    ];
     const sources = [first, gone, pipe, folder, last].map((source, at) => ({ ...source, path: paths[at] ?? '' }));
     const bundle = await read(reader, sources);
     expect(failuresOf(bundle, sources)).to.deep.equal([1, 2, 3].map((at) => [at, 'source-unreadable']));
     const messages = bundle.failures.map(({ failure }) => bundleError('f', failure).message);
-    expect(messages).to.deep.equal(['f does not exist (any more).', 'f is not a regular file.', 'f is not a regular file.']);
+    expect(messages).to.deep.equal([
+      'f does not exist (any more).',
+      'f is not a regular file.',
+      'f is not a regular file.',
+    ]);
     expect(contentsOf(bundle).map(([at]) => at)).to.deep.equal([0, 4]);
     expect(Buffer.compare(bundle.bytes, Buffer.concat([content(50, 1), content(50, 5)]))).to.equal(0);
     bundle.release();
@@ -120,7 +168,13 @@ describe('a bundle reader', () => {
   it('a file that is not what was offered: source-changed, and not a byte of it', async () => {
     const [good, other] = await sourcesOf([content(60, 1), content(70, 2)]);
     if (!good || !other) throw new Error('two files');
-    for (const wrong of [{ size: 69 }, { size: 71 }, { size: 0 }, { mtime: other.mtime + 1n }, { ctime: other.ctime - 1n }]) {
+    for (const wrong of [
+      { size: 69 },
+      { size: 71 },
+      { size: 0 },
+      { mtime: other.mtime + 1n },
+      { ctime: other.ctime - 1n },
+    ]) {
       const bundle = await read(reader, [{ ...other, ...wrong }, good]);
       expect(failuresOf(bundle, [other, good]), Object.keys(wrong)[0]).to.deep.equal([[0, 'source-changed']]);
       expect(Buffer.compare(bundle.bytes, content(60, 1))).to.equal(0);
@@ -131,7 +185,11 @@ describe('a bundle reader', () => {
   it('a file that is not what someone vouches for: mismatch, and not a byte of it; another ctime alone is no change then', async () => {
     const [good, other] = await sourcesOf([content(60, 1), content(70, 2)]);
     if (!good || !other) throw new Error('two files');
-    const vouched = (source: SmallSource, digest: string): SmallSource => ({ ...source, ctime: 1n, vouched: { digest, mtime: 0n } });
+    const vouched = (source: SmallSource, digest: string): SmallSource => ({
+      ...source,
+      ctime: 1n,
+      vouched: { digest, mtime: 0n },
+    });
     const bundle = await read(reader, [vouched(other, md5Of(content(60, 1))), vouched(good, md5Of(content(60, 1)))]);
     expect(failuresOf(bundle, [other, good])).to.deep.equal([[0, 'mismatch']]);
     expect(Buffer.compare(bundle.bytes, content(60, 1))).to.equal(0);
@@ -147,12 +205,14 @@ describe('a bundle reader', () => {
     again.release();
   });
 
-  (canTrace ? it : it.skip)('a file that is rewritten between the first byte and the look after the last: source-changed (through strace)', async () => {
-    const source = await sourceOf(content(5000));
-    await utimes(source.path, 1e9, 1e9);
-    const { mtime, ctime } = await sourceAt(source.path);
-    // The reading thread is held for a second when it has the bytes, and the file rewritten meanwhile.
-    const script = `
+  (canTrace ? it : it.skip)(
+    'a file that is rewritten between the first byte and the look after the last: source-changed (through strace)',
+    async () => {
+      const source = await sourceOf(content(5000));
+      await utimes(source.path, 1e9, 1e9);
+      const { mtime, ctime } = await sourceAt(source.path);
+      // The reading thread is held for a second when it has the bytes, and the file rewritten meanwhile.
+      const script = `
       const { BundleReader } = require('./lib/send/bundle-reader');
       const fs = require('node:fs');
       const [path, mtime, ctime] = process.argv.slice(1);
@@ -168,10 +228,34 @@ describe('a bundle reader', () => {
         console.log(files.length, failures[0] && bundleError('f', failures[0].failure).code);
         await reader.close();
       })();`;
-    const node = [process.execPath, '-r', './spec/typescript.js', '-e', script, source.path, String(mtime), String(ctime)];
-    const strace = ['-f', '-qq', '--seccomp-bpf', '-o', '/dev/null', '-P', source.path, '-e', 'trace=read,pread64', '-e', 'inject=read,pread64:delay_exit=1000000'];
-    expect(execFileSync('strace', [...strace, ...node], { cwd: path.join(__dirname, '../..'), encoding: 'utf8' }).trim()).to.equal('0 source-changed');
-  });
+      const node = [
+        process.execPath,
+        '-r',
+        './spec/typescript.js',
+        '-e',
+        script,
+        source.path,
+        String(mtime),
+        String(ctime),
+      ];
+      const strace = [
+        '-f',
+        '-qq',
+        '--seccomp-bpf',
+        '-o',
+        '/dev/null',
+        '-P',
+        source.path,
+        '-e',
+        'trace=read,pread64',
+        '-e',
+        'inject=read,pread64:delay_exit=1000000',
+      ];
+      expect(
+        execFileSync('strace', [...strace, ...node], { cwd: path.join(__dirname, '../..'), encoding: 'utf8' }).trim(),
+      ).to.equal('0 source-changed');
+    },
+  );
 
   it('answers in order, waits while all its memory is out, and leaves that alone', async () => {
     const sources = await sourcesOf(Array.from({ length: 5 }, (_, at) => content(1000, at + 1)));
@@ -200,7 +284,11 @@ describe('a bundle reader', () => {
       const bundle = await read(own, [source]);
       const pending = [read(own, [source]), read(own, [source])].map(codeOf);
       await own.close();
-      expect(await Promise.all([...pending, codeOf(read(own, [source]))])).to.deep.equal(['interrupted', 'interrupted', 'interrupted']);
+      expect(await Promise.all([...pending, codeOf(read(own, [source]))])).to.deep.equal([
+        'interrupted',
+        'interrupted',
+        'interrupted',
+      ]);
       expect(Buffer.compare(bundle.bytes, content(2000))).to.equal(0);
       bundle.release();
       expect(await codeOf(read(own, [source]))).to.equal('interrupted');
@@ -209,16 +297,22 @@ describe('a bundle reader', () => {
 
   it('does not keep a process alive that is otherwise done', () => {
     const script = "const { BundleReader } = require('./lib/send/bundle-reader'); new BundleReader('blake3');";
-    execFileSync(process.execPath, ['-r', './spec/typescript.js', '-e', script], { cwd: path.join(__dirname, '../..'), timeout: 10_000 });
+    execFileSync(process.execPath, ['-r', './spec/typescript.js', '-e', script], {
+      cwd: path.join(__dirname, '../..'),
+      timeout: 10_000,
+    });
   });
 
-  (process.platform === 'linux' ? it : it.skip)('starts no thread once it is closed, however late somebody asks (the faults of fuzz)', async () => {
-    const closed = new BundleReader('md5');
-    await closed.close();
-    const threads = (): number => readdirSync('/proc/self/task').length;
-    const before = threads();
-    closed.warm();
-    expect(await codeOf(closed.read([], new Map()))).to.equal('interrupted');
-    expect(threads()).to.equal(before);
-  });
+  (process.platform === 'linux' ? it : it.skip)(
+    'starts no thread once it is closed, however late somebody asks (the faults of fuzz)',
+    async () => {
+      const closed = new BundleReader('md5');
+      await closed.close();
+      const threads = (): number => readdirSync('/proc/self/task').length;
+      const before = threads();
+      closed.warm();
+      expect(await codeOf(closed.read([], new Map()))).to.equal('interrupted');
+      expect(threads()).to.equal(before);
+    },
+  );
 });

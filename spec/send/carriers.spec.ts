@@ -56,7 +56,7 @@ describe('the carriers of a session', () => {
   /** The names of the frames that come, until the end; `most` leaves the rest unread. */
   const read = async ({ far }: Links, most = Infinity): Promise<number[]> => {
     const names: number[] = [];
-    for (let header; names.length < most && (header = await far.receive().catch(() => undefined)); ) {
+    for (let header; names.length < most && (header = await far.receive().catch(() => undefined));) {
       await far.connection.skip(Number(header['size']));
       names.push(Number(header['name']));
     }
@@ -168,7 +168,11 @@ describe('the carriers of a session', () => {
     slow.close();
     await carrying;
     expect(await read(one)).to.deep.equal([]);
-    expect(frames.map(({ told }) => told.filter((word) => word !== 'lost'))).to.deep.equal([['not sent'], ['not sent'], ['not sent']]);
+    expect(frames.map(({ told }) => told.filter((word) => word !== 'lost'))).to.deep.equal([
+      ['not sent'],
+      ['not sent'],
+      ['not sent'],
+    ]);
   });
 
   it('send in order on the connection of the conversation what must not be lost', async () => {
@@ -187,8 +191,12 @@ describe('the carriers of a session', () => {
     for (let name = 0; name < 3; name++) carriers.push(new Noted(name));
     await read(one, 3);
     carriers.taken(0, 2);
-    expect(() => carriers.taken(0, 4)).to.throw(TransferError).with.property('code', 'bad-header');
-    expect(() => carriers.taken(0, 1)).to.throw(TransferError).with.property('code', 'bad-header');
+    expect(() => carriers.taken(0, 4))
+      .to.throw(TransferError)
+      .with.property('code', 'bad-header');
+    expect(() => carriers.taken(0, 1))
+      .to.throw(TransferError)
+      .with.property('code', 'bad-header');
     carriers.taken(0, 3);
     carriers.taken(99, 5);
   });

@@ -13,12 +13,18 @@ function entry(type: 'file' | 'directory', at: number): FoundEntry {
 }
 
 async function* batches(type: 'file' | 'directory', count: number): AsyncGenerator<FoundTogether> {
-  for (let at = 0; at < count; at += 512) yield { entries: packEntries(Array.from({ length: Math.min(512, count - at) }, (_, more) => entry(type, at + more))) };
+  for (let at = 0; at < count; at += 512)
+    yield {
+      entries: packEntries(Array.from({ length: Math.min(512, count - at) }, (_, more) => entry(type, at + more))),
+    };
 }
 
 /** The numbers of what is offered to a receiver that has heard of those up to `last`. */
 function numbers(entries: Entries, last = -1): number[] {
-  return [...entries.offers(last)].flatMap(({ list, text }) => [...(text ? [text.file] : []), ...(list ? (JSON.parse(Buffer.from(list).toString()) as { file: number }[]).map(({ file }) => file) : [])]);
+  return [...entries.offers(last)].flatMap(({ list, text }) => [
+    ...(text ? [text.file] : []),
+    ...(list ? (JSON.parse(Buffer.from(list).toString()) as { file: number }[]).map(({ file }) => file) : []),
+  ]);
 }
 
 describe('the entries of a session', () => {
@@ -34,7 +40,9 @@ describe('the entries of a session', () => {
     expect(entries.settle(3)).to.equal(undefined);
     expect(entries.has(3)).to.equal(false);
     expect([entries.has(4), entries.small(4)?.nameOf(4), entries.settled]).to.deep.equal([true, 'x/4', 1]);
-    expect(numbers(entries), 'what is settled is not offered again').to.deep.equal(Array.from({ length: 512 }, (_, at) => at).filter((file) => file !== 3));
+    expect(numbers(entries), 'what is settled is not offered again').to.deep.equal(
+      Array.from({ length: 512 }, (_, at) => at).filter((file) => file !== 3),
+    );
     expect(await entries.pull()).to.equal(true);
     expect(numbers(entries, 511).slice(0, 2)).to.deep.equal([512, 513]);
     expect(entries.over).to.equal(false);
@@ -46,7 +54,10 @@ describe('the entries of a session', () => {
 
   it('are told apart from what could not be found', async () => {
     async function* found(): AsyncGenerator<FoundTogether> {
-      yield { entries: packEntries([entry('file', 0), entry('file', 1)]), failures: [new TransferError('source-unreadable', 'no')] };
+      yield {
+        entries: packEntries([entry('file', 0), entry('file', 1)]),
+        failures: [new TransferError('source-unreadable', 'no')],
+      };
     }
     const entries = new Entries(found(), failing);
     await entries.pull();
@@ -64,7 +75,7 @@ describe('the entries of a session', () => {
     expect(held).to.be.within(5_000, 8_000);
     await sleep(50);
     expect(numbers(entries)).to.have.lengthOf(held);
-    for (let last = -1; !entries.over; ) {
+    for (let last = -1; !entries.over;) {
       for (const file of numbers(entries, last)) {
         entries.settle(file);
         last = file;
@@ -100,7 +111,10 @@ describe('the entries of a session', () => {
   it('that cannot be looked for fail for everyone who asks, and never seem to be none', async () => {
     let asked = 0;
     const found = {
-      next: () => (asked++ === 0 ? Promise.reject(new TransferError('unexpected', 'the thread died')) : Promise.resolve({ done: true as const, value: undefined })),
+      next: () =>
+        asked++ === 0
+          ? Promise.reject(new TransferError('unexpected', 'the thread died'))
+          : Promise.resolve({ done: true as const, value: undefined }),
     };
     const entries = new Entries(found, failing);
     for (let times = 0; times < 3; times++) {
@@ -128,7 +142,10 @@ describe('the entries of a session', () => {
 
   it('tell who reads them of each batch with small files, until all of it is settled', async () => {
     const told: string[] = [];
-    const reader = { know: ({ first }: { first: number }) => void told.push(`know ${String(first)}`), forget: (first: number) => void told.push(`forget ${String(first)}`) };
+    const reader = {
+      know: ({ first }: { first: number }) => void told.push(`know ${String(first)}`),
+      forget: (first: number) => void told.push(`forget ${String(first)}`),
+    };
     const entries = new Entries(batches('file', 1000), failing, [], false, reader);
     while (await entries.pull());
     for (const file of numbers(entries)) if (file !== 512) entries.settle(file);

@@ -24,7 +24,10 @@ describe('files on their way out', () => {
   });
 
   const sent = (heard: Heard): string[] => heard.all('sent').map(({ file_name }) => file_name);
-  const stored = async (): Promise<string[]> => Object.keys(await directory.content()).filter((name) => !name.startsWith('.sendall')).sort();
+  const stored = async (): Promise<string[]> =>
+    Object.keys(await directory.content())
+      .filter((name) => !name.startsWith('.sendall'))
+      .sort();
 
   describe('a source that is not what it was', () => {
     it('vanishes before its turn: source-unreadable, the others arrive', async () => {
@@ -54,7 +57,10 @@ describe('files on their way out', () => {
         const large = await tree.write('large', bytes(24 * mebibyte));
         await utimes(large, longAgo, longAgo);
         const heard = new Heard();
-        const running = sending({ paths: [large, await tree.write('next', 'next')], target: directory.target, limit: 40 * mebibyte }, heard);
+        const running = sending(
+          { paths: [large, await tree.write('next', 'next')], target: directory.target, limit: 40 * mebibyte },
+          heard,
+        );
         await heard.first('progress', ({ phase, done }) => phase === 'send' && done > 0);
         await change(large);
         const { failed, error } = await running;
@@ -89,7 +95,11 @@ describe('files on their way out', () => {
         await writeFile(place, bytes(2 * mebibyte, 2));
         await utimes(place, long, long);
         const { result } = await sending({ paths: [place], name: 'second', target: directory.target, useCache: true });
-        expect(result?.files[0]?.digests.md5).to.equal(createHash('md5').update(bytes(2 * mebibyte, 2)).digest('hex'));
+        expect(result?.files[0]?.digests.md5).to.equal(
+          createHash('md5')
+            .update(bytes(2 * mebibyte, 2))
+            .digest('hex'),
+        );
         expect((await directory.read('second')).equals(bytes(2 * mebibyte, 2))).to.equal(true);
       } finally {
         if (XDG_CACHE_HOME === undefined) delete process.env['XDG_CACHE_HOME'];
@@ -114,7 +124,15 @@ describe('files on their way out', () => {
         const before = await directory.content();
         const abort = new AbortController();
         const heard = new Heard();
-        const running = sending({ paths: [place, await tree.write('next', 'next')], target: directory.target, signal: abort.signal, limit: 100 * mebibyte }, heard);
+        const running = sending(
+          {
+            paths: [place, await tree.write('next', 'next')],
+            target: directory.target,
+            signal: abort.signal,
+            limit: 100 * mebibyte,
+          },
+          heard,
+        );
         await until(heard, () => abort.abort());
         const began = performance.now();
         abort.abort();
@@ -142,7 +160,10 @@ describe('files on their way out', () => {
     it('while it listens, and nobody has dialed', async () => {
       const abort = new AbortController();
       const heard = new Heard();
-      const running = sending({ paths: [await tree.write('a', 'a')], listen: '127.0.0.1:0', plain: true, signal: abort.signal }, heard);
+      const running = sending(
+        { paths: [await tree.write('a', 'a')], listen: '127.0.0.1:0', plain: true, signal: abort.signal },
+        heard,
+      );
       await heard.first('listening');
       abort.abort();
       expect((await running).error?.code).to.equal('interrupted');
@@ -152,7 +173,10 @@ describe('files on their way out', () => {
       const heard = new Heard();
       await writeFile(tree.at('sparse'), '');
       await truncate(tree.at('sparse'), 50 * mebibyte);
-      const running = sending({ paths: [tree.at('sparse')], listen: '127.0.0.1:0', plain: true, limit: 10 * mebibyte }, heard);
+      const running = sending(
+        { paths: [tree.at('sparse')], listen: '127.0.0.1:0', plain: true, limit: 10 * mebibyte },
+        heard,
+      );
       const { address } = await heard.first('listening');
       const before = await directory.content();
       const abort = new AbortController();

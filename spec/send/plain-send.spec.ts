@@ -82,9 +82,22 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
 
     for (const [when, script] of [
       ['at once', (connection: RawConnection) => connection.socket.destroy()],
-      ['soon, with a reset', async (connection: RawConnection) => ((await connection.read(1)), connection.socket.resetAndDestroy())],
-      ['after the header', async (connection: RawConnection) => ((await connection.header()), connection.socket.destroy())],
-      ['in the middle', async (connection: RawConnection) => ((await connection.header()), (await connection.read(100_000)), connection.socket.resetAndDestroy())],
+      [
+        'soon, with a reset',
+        async (connection: RawConnection) => (await connection.read(1), connection.socket.resetAndDestroy()),
+      ],
+      [
+        'after the header',
+        async (connection: RawConnection) => (await connection.header(), connection.socket.destroy()),
+      ],
+      [
+        'in the middle',
+        async (connection: RawConnection) => (
+          await connection.header(),
+          await connection.read(100_000),
+          connection.socket.resetAndDestroy()
+        ),
+      ],
     ] as const) {
       it(`closes ${when}: the file that was cut fails, nothing is called sent, and it ends`, async () => {
         const target = await listen(script);
@@ -96,7 +109,10 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
 
       it(`closes ${when}: the next files go over a new connection`, async () => {
         const target = await listen(script, (connection) => connection.confirmAll());
-        const { error, heard, failed } = await sending({ paths: paths('large.bin', 'small.txt', 'medium.bin'), target });
+        const { error, heard, failed } = await sending({
+          paths: paths('large.bin', 'small.txt', 'medium.bin'),
+          target,
+        });
         // Noticed before the first header was sent, it costs nothing.
         if (when === 'at once' && error === undefined) {
           expect(heard.all('sent')).to.have.lengthOf(3);
@@ -138,12 +154,52 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
     const wrong: readonly (readonly [string, string, (connection: RawConnection) => unknown])[] = [
       ['garbage', 'bad-frame', (connection) => connection.socket.write('HTTP/1.1 400 Bad Request\r\n\r\n')],
       ['a length of 0', 'bad-frame', (connection) => connection.socket.write(Buffer.alloc(4))],
-      ['half a header, then FIN', 'bad-frame', (connection) => connection.socket.end(encodeFrame({ type: 'receipt' }).subarray(0, 10))],
+      [
+        'half a header, then FIN',
+        'bad-frame',
+        (connection) => connection.socket.end(encodeFrame({ type: 'receipt' }).subarray(0, 10)),
+      ],
       ['a header that is no reply', 'bad-header', (connection) => connection.answer({ type: 'cheese' })],
       ['a receipt without keys', 'bad-header', (connection) => connection.answer({ type: 'receipt' })],
-      ['a receipt for another md5', 'bad-header', (connection) => connection.answer({ type: 'receipt', file_name: 'small.txt', file_size: 5, md5: md5('other'), verified: 'device', path: 'small.txt' })],
-      ['a receipt for another name, as the faults of network make one', 'bad-header', (connection) => connection.answer({ type: 'receipt', file_name: 'tmall.txt', file_size: 5, md5: md5('small'), verified: 'device', path: 'tmall.txt' })],
-      ['a receipt for another size', 'bad-header', (connection) => connection.answer({ type: 'receipt', file_name: 'small.txt', file_size: 6, md5: md5('small'), verified: 'device', path: 'small.txt' })],
+      [
+        'a receipt for another md5',
+        'bad-header',
+        (connection) =>
+          connection.answer({
+            type: 'receipt',
+            file_name: 'small.txt',
+            file_size: 5,
+            md5: md5('other'),
+            verified: 'device',
+            path: 'small.txt',
+          }),
+      ],
+      [
+        'a receipt for another name, as the faults of network make one',
+        'bad-header',
+        (connection) =>
+          connection.answer({
+            type: 'receipt',
+            file_name: 'tmall.txt',
+            file_size: 5,
+            md5: md5('small'),
+            verified: 'device',
+            path: 'tmall.txt',
+          }),
+      ],
+      [
+        'a receipt for another size',
+        'bad-header',
+        (connection) =>
+          connection.answer({
+            type: 'receipt',
+            file_name: 'small.txt',
+            file_size: 6,
+            md5: md5('small'),
+            verified: 'device',
+            path: 'small.txt',
+          }),
+      ],
     ];
     for (const [what, code, say] of wrong) {
       it(`${what}: ${code}, never called verified, and the next file goes over a new connection`, async () => {
@@ -156,7 +212,10 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
         );
         const heard = new Heard();
         const abort = new AbortController();
-        const { error, failed } = await sending({ paths: paths('small.txt', 'medium.bin'), target, signal: abort.signal, limit: 16 * mebibyte }, heard);
+        const { error, failed } = await sending(
+          { paths: paths('small.txt', 'medium.bin'), target, signal: abort.signal, limit: 16 * mebibyte },
+          heard,
+        );
         const sent = heard.all('sent').map(({ file_name }) => file_name);
         expect(sent).not.to.include('small.txt');
         expect(failed[0]).to.equal(code);
@@ -176,12 +235,19 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
     });
 
     it('more receipts than files: what was confirmed stays so, and no other file is confirmed by them', async () => {
-      const target = await listen(async (connection) => {
-        const file = await connection.file();
-        for (let times = 0; file && times < 3; times++) connection.confirm(file.header);
-        await connection.confirmAll();
-      }, (connection) => connection.confirmAll());
-      const { heard, failed } = await sending({ paths: paths('small.txt', 'other.txt', 'third.txt'), target, limit: 400 });
+      const target = await listen(
+        async (connection) => {
+          const file = await connection.file();
+          for (let times = 0; file && times < 3; times++) connection.confirm(file.header);
+          await connection.confirmAll();
+        },
+        (connection) => connection.confirmAll(),
+      );
+      const { heard, failed } = await sending({
+        paths: paths('small.txt', 'other.txt', 'third.txt'),
+        target,
+        limit: 400,
+      });
       const sent = heard.all('sent').map(({ file_name }) => file_name);
       expect(sent[0]).to.equal('small.txt');
       expect(sent.length + failed.length).to.equal(3);
@@ -203,11 +269,19 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
     it('a small file: that one fails with the same code, the next ones go on over the same connection', async () => {
       const target = await listen(async (connection) => {
         const file = await connection.file();
-        connection.answer({ type: 'refusal', file_name: file?.header['file_name'], code: 'exists', message: 'It is there.', hint: 'Look.' });
+        connection.answer({
+          type: 'refusal',
+          file_name: file?.header['file_name'],
+          code: 'exists',
+          message: 'It is there.',
+          hint: 'Look.',
+        });
         await connection.confirmAll();
       });
       const { error, heard } = await sending({ paths: paths('small.txt', 'medium.bin', 'other.txt'), target });
-      expect(heard.all('failed')).to.deep.equal([{ event: 'failed', file_name: 'small.txt', code: 'exists', message: 'It is there.', hint: 'Look.' }]);
+      expect(heard.all('failed')).to.deep.equal([
+        { event: 'failed', file_name: 'small.txt', code: 'exists', message: 'It is there.', hint: 'Look.' },
+      ]);
       expect(heard.all('sent')).to.have.length(2);
       expect(error?.code).to.equal('some-failed');
       expect(receiver?.connections).to.have.length(1);
@@ -224,7 +298,11 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
         },
         async (connection) => names.push(...(await connection.confirmAll())),
       );
-      const { error, heard, failed } = await sending({ paths: paths('large.bin', 'small.txt', 'other.txt'), target, limit: 60 * mebibyte });
+      const { error, heard, failed } = await sending({
+        paths: paths('large.bin', 'small.txt', 'other.txt'),
+        target,
+        limit: 60 * mebibyte,
+      });
       expect(failed).to.deep.equal(['quota']);
       expect(error?.code).to.equal('some-failed');
       expect(heard.all('sent').map(({ file_name }) => file_name)).to.deep.equal(['small.txt', 'other.txt']);
@@ -256,7 +334,9 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
   });
 
   it('reads answers while it sends: 2,000 of them do not block it', async () => {
-    const many = await SourceTree.make(Object.fromEntries(Array.from({ length: 2000 }, (_, at) => [`many/${String(at).padStart(4, '0')}`, ''])));
+    const many = await SourceTree.make(
+      Object.fromEntries(Array.from({ length: 2000 }, (_, at) => [`many/${String(at).padStart(4, '0')}`, ''])),
+    );
     try {
       const target = await listen((connection) => connection.confirmAll());
       const { result } = await sending({ paths: [many.at('many')], target });
@@ -273,7 +353,10 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
         server.close(() => resolve(port));
       });
     });
-    const { error, heard } = await sending({ paths: paths('small.txt', 'large.bin'), target: `tcp://127.0.0.1:${String(free)}` });
+    const { error, heard } = await sending({
+      paths: paths('small.txt', 'large.bin'),
+      target: `tcp://127.0.0.1:${String(free)}`,
+    });
     expect(error?.code).to.equal('cannot-connect');
     expect(heard.all('failed').map(({ code }) => code)).to.deep.equal(['cannot-connect']);
   });
@@ -282,7 +365,14 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
     const target = await listen(async (connection) => {
       const file = await connection.file();
       const { file_name, file_size } = file?.header ?? {};
-      for (const byte of encodeFrame({ type: 'receipt', file_name, file_size, md5: file?.header['md5'], verified: 'cache', path: 'small.txt' })) {
+      for (const byte of encodeFrame({
+        type: 'receipt',
+        file_name,
+        file_size,
+        md5: file?.header['md5'],
+        verified: 'cache',
+        path: 'small.txt',
+      })) {
         await new Promise<void>((resolve) => connection.socket.write(Uint8Array.of(byte), () => resolve()));
       }
       await connection.confirmAll();

@@ -14,7 +14,10 @@ describe('finding what to send on the plain wire', () => {
   });
   afterEach(() => tree.remove());
 
-  async function found(paths: readonly string[], options: Partial<SendOptions> = {}): Promise<{ names: string[]; errors: TransferError[]; skipped: Record<string, string> }> {
+  async function found(
+    paths: readonly string[],
+    options: Partial<SendOptions> = {},
+  ): Promise<{ names: string[]; errors: TransferError[]; skipped: Record<string, string> }> {
     const [names, errors, skipped]: [string[], TransferError[], Record<string, string>] = [[], [], {}];
     const on = (event: TransferEvent): void => {
       if (event.event === 'skipped') skipped[event.file_name] = event.reason;
@@ -45,20 +48,34 @@ describe('finding what to send on the plain wire', () => {
     expect(names).to.deep.equal(['t/real']);
     expect(errors).to.deep.equal([]);
     expect(Object.keys(skipped).sort()).to.deep.equal(['t/empty', 't/fifo', 't/link', 't/loop', 't/socket']);
-    for (const [name, reason] of [['t/empty', 'an empty directory'], ['t/fifo', 'a named pipe'], ['t/link', 'a symbolic link'], ['t/socket', 'a socket']] as const) expect(skipped[name]).to.contain(reason);
+    for (const [name, reason] of [
+      ['t/empty', 'an empty directory'],
+      ['t/fifo', 'a named pipe'],
+      ['t/link', 'a symbolic link'],
+      ['t/socket', 'a socket'],
+    ] as const)
+      expect(skipped[name]).to.contain(reason);
   });
 
   it('what the user names is followed: a link to a file, a link to a directory', async () => {
     await tree.write('t/a', '');
     await symlink('t', tree.at('to-directory'));
     await symlink('t/a', tree.at('to-file'));
-    expect((await found([tree.at('to-directory'), tree.at('to-file')])).names).to.deep.equal(['to-directory/a', 'to-file']);
+    expect((await found([tree.at('to-directory'), tree.at('to-file')])).names).to.deep.equal([
+      'to-directory/a',
+      'to-file',
+    ]);
   });
 
   it('a missing path, a FIFO, a dangling link: source-unreadable, and the others are found', async () => {
     execFileSync('mkfifo', [tree.at('fifo')]);
     await symlink('nowhere', tree.at('dangling'));
-    const { names, errors } = await found([tree.at('missing'), tree.at('fifo'), tree.at('dangling'), await tree.write('good', '')]);
+    const { names, errors } = await found([
+      tree.at('missing'),
+      tree.at('fifo'),
+      tree.at('dangling'),
+      await tree.write('good', ''),
+    ]);
     expect(errors.map(({ code, fileName }) => [code, fileName])).to.deep.equal([
       ['source-unreadable', 'missing'],
       ['source-unreadable', 'fifo'],
@@ -77,9 +94,18 @@ describe('finding what to send on the plain wire', () => {
   });
 
   it('patterns leave out files and whole directories', async () => {
-    for (const name of ['t/a.o', 't/a.c', 't/build/x', 't/src/build/y', 't/src/b.o', 't/docs/[1].txt', 't/docs/1.txt']) await tree.write(name, '');
-    expect((await found([tree.at('t')], { exclude: ['*.o', '/build/', 'docs/[0-9].txt'] })).names).to.deep.equal(['t/a.c', 't/docs/[1].txt', 't/src/build/y']);
-    expect((await found([tree.at('t')], { exclude: ['build/', '**/*.o'] })).names).to.deep.equal(['t/a.c', 't/docs/1.txt', 't/docs/[1].txt']);
+    for (const name of ['t/a.o', 't/a.c', 't/build/x', 't/src/build/y', 't/src/b.o', 't/docs/[1].txt', 't/docs/1.txt'])
+      await tree.write(name, '');
+    expect((await found([tree.at('t')], { exclude: ['*.o', '/build/', 'docs/[0-9].txt'] })).names).to.deep.equal([
+      't/a.c',
+      't/docs/[1].txt',
+      't/src/build/y',
+    ]);
+    expect((await found([tree.at('t')], { exclude: ['build/', '**/*.o'] })).names).to.deep.equal([
+      't/a.c',
+      't/docs/1.txt',
+      't/docs/[1].txt',
+    ]);
   });
 
   it('a name is for a single file', async () => {
@@ -99,8 +125,15 @@ describe('finding what to send on the plain wire', () => {
 
   it('the second of two paths of one name is a failure, and so is one that has the name of the input', async () => {
     for (const name of ['a/x', 'b/x', 'stdin', 'c/d/x', 'e/d/y']) await tree.write(name, name);
-    const { names, errors } = await found(['a/x', 'b/x', 'stdin', 'c/d', 'e/d', '-'].map((each) => (each === '-' ? each : tree.at(each))), { input: Readable.from([]) });
+    const { names, errors } = await found(
+      ['a/x', 'b/x', 'stdin', 'c/d', 'e/d', '-'].map((each) => (each === '-' ? each : tree.at(each))),
+      { input: Readable.from([]) },
+    );
     expect(names).to.deep.equal(['x', 'd/x', 'stdin']);
-    expect(errors.map(({ code, fileName }) => [code, fileName])).to.deep.equal([['name', 'x'], ['name', 'stdin'], ['name', 'd']]);
+    expect(errors.map(({ code, fileName }) => [code, fileName])).to.deep.equal([
+      ['name', 'x'],
+      ['name', 'stdin'],
+      ['name', 'd'],
+    ]);
   });
 });

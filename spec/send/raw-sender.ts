@@ -9,7 +9,10 @@ export function md5(content: string | Uint8Array): string {
 /** A whole frame; `more` adds keys to its header or replaces them. */
 export function fileFrame(name: string, content: string | Uint8Array, more: object = { reply: true }): Buffer {
   const payload = Buffer.from(content);
-  return Buffer.concat([encodeFrame({ file_name: name, file_size: payload.length, md5: md5(payload), ...more }), payload]);
+  return Buffer.concat([
+    encodeFrame({ file_name: name, file_size: payload.length, md5: md5(payload), ...more }),
+    payload,
+  ]);
 }
 
 /** A peer that writes what a test tells it to, byte for byte, and reads frames. */
@@ -76,7 +79,7 @@ export class RawSender {
   }
 
   private read(bytes: Uint8Array): void {
-    for (let rest = bytes; rest.length > 0; ) {
+    for (let rest = bytes; rest.length > 0;) {
       rest = rest.subarray(this.decoder.push(rest));
       if (!this.decoder.header) continue;
       this.frames.push(this.decoder.header);

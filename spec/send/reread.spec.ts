@@ -15,16 +15,36 @@ describe('a piece that is read again', () => {
   beforeEach(async () => {
     tree = await SourceTree.make({ f: content });
     const { size, mtimeNs: mtime, ctimeNs: ctime } = await stat(tree.at('f'), { bigint: true });
-    const found = { type: 'file', path: tree.at('f'), name: 'f' as EntryName, size: Number(size), mtime, ctime, mode: 0o644, sparse: false } as const;
+    const found = {
+      type: 'file',
+      path: tree.at('f'),
+      name: 'f' as EntryName,
+      size: Number(size),
+      mtime,
+      ctime,
+      mode: 0o644,
+      sparse: false,
+    } as const;
     outgoing = { file: 0, found, began: 0, bytesOnWire: 0 };
   });
   afterEach(() => tree.remove());
 
-  const codeOf = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => (error instanceof TransferError ? error.code : error));
+  const codeOf = (promise: Promise<unknown>): Promise<unknown> =>
+    promise.then(
+      () => undefined,
+      (error: unknown) => (error instanceof TransferError ? error.code : error),
+    );
 
   it('is what it was, wherever it stands in the file', async () => {
-    for (const [offset, size] of [[0, 1], [100_000, 100_000], [299_999, 1], [0, 300_000]] as const) {
-      expect(Buffer.from(await rereadPiece(outgoing, offset, size)).equals(content.subarray(offset, offset + size))).to.equal(true);
+    for (const [offset, size] of [
+      [0, 1],
+      [100_000, 100_000],
+      [299_999, 1],
+      [0, 300_000],
+    ] as const) {
+      expect(
+        Buffer.from(await rereadPiece(outgoing, offset, size)).equals(content.subarray(offset, offset + size)),
+      ).to.equal(true);
     }
   });
 

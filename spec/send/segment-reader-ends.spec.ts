@@ -26,7 +26,14 @@ before(async () => {
   const place = path.join(directory, 'f');
   await writeFile(place, made);
   const { size, mtimeNs, ctimeNs } = await stat(place, { bigint: true });
-  source = { path: place, name: parseEntryName('f'), size: Number(size), mtime: mtimeNs, ctime: ctimeNs, sparse: false };
+  source = {
+    path: place,
+    name: parseEntryName('f'),
+    size: Number(size),
+    mtime: mtimeNs,
+    ctime: ctimeNs,
+    sparse: false,
+  };
   reader = new SegmentReader({ slots });
 });
 after(async () => {
@@ -35,7 +42,10 @@ after(async () => {
 });
 
 /** The ways to read the same bytes. */
-const ways: readonly (readonly [string, (signal?: AbortSignal, from?: SegmentReader) => AsyncGenerator<Piece, void, undefined>])[] = [
+const ways: readonly (readonly [
+  string,
+  (signal?: AbortSignal, from?: SegmentReader) => AsyncGenerator<Piece, void, undefined>,
+])[] = [
   ['a file', (signal, from = reader) => from.read({ source, algorithm }, signal)],
   ['a stream', (signal, from = reader) => from.readStream(Readable.from([made]), algorithm, signal)],
 ];
@@ -52,7 +62,13 @@ async function take(pieces: AsyncGenerator<Piece, void, undefined>, count = slot
 }
 
 async function isStuck(promise: Promise<unknown>): Promise<boolean> {
-  return Promise.race([promise.then(() => false, () => false), pause(100, true)]);
+  return Promise.race([
+    promise.then(
+      () => false,
+      () => false,
+    ),
+    pause(100, true),
+  ]);
 }
 
 /** That all the memory is there again: a file can be read as far as it reaches, and to its end. */
@@ -69,7 +85,8 @@ for (const [what, read] of ways) {
       const taken = await take(pieces);
       const next = pieces.next();
       expect(await isStuck(next)).to.equal(true);
-      for (const { offset, bytes } of taken) expect(Buffer.compare(bytes, made.subarray(offset, offset + mib))).to.equal(0);
+      for (const { offset, bytes } of taken)
+        expect(Buffer.compare(bytes, made.subarray(offset, offset + mib))).to.equal(0);
       taken[1]?.release();
       const { value } = await next;
       expect(value).to.include({ kind: 'bytes', offset: 3 * mib });
@@ -79,7 +96,11 @@ for (const [what, read] of ways) {
       await expectAllMemory();
     });
 
-    for (const [when, count] of [['at once', 0], ['between two pieces', 1], ['waiting for memory', slots]] as const) {
+    for (const [when, count] of [
+      ['at once', 0],
+      ['between two pieces', 1],
+      ['waiting for memory', slots],
+    ] as const) {
       it(`is interrupted ${when}, and reads the next file with all its memory`, async () => {
         const abort = new AbortController();
         const pieces = read(abort.signal);
@@ -109,7 +130,8 @@ for (const [what, read] of ways) {
       const next = codeOf(pieces.next());
       await closing.close();
       expect(await next).to.equal('interrupted');
-      for (const { offset, bytes } of taken) expect(Buffer.compare(bytes, made.subarray(offset, offset + mib))).to.equal(0);
+      for (const { offset, bytes } of taken)
+        expect(Buffer.compare(bytes, made.subarray(offset, offset + mib))).to.equal(0);
       expect(await codeOf(read(undefined, closing).next())).to.equal('interrupted');
     });
   });
@@ -120,27 +142,46 @@ describe('a segment reader', () => {
     const place = path.join(directory, 'zeros-first');
     await writeFile(place, Buffer.concat([Buffer.alloc(mib), made]));
     const { size, mtimeNs, ctimeNs } = await stat(place, { bigint: true });
-    const pieces = reader.read({ source: { ...source, path: place, size: Number(size), mtime: mtimeNs, ctime: ctimeNs }, algorithm });
+    const pieces = reader.read({
+      source: { ...source, path: place, size: Number(size), mtime: mtimeNs, ctime: ctimeNs },
+      algorithm,
+    });
     expect((await pieces.next()).value).to.include({ kind: 'zero' });
     await pieces.return();
     await expectAllMemory();
   });
 
   it('gives back the memory of what is kept, and is done with a file when it has told its end', async () => {
-    const pieces = reader.read({ source, algorithm, held: new Map(Array.from({ length: 8 }, (_, at) => [at, md5Of(made.subarray(at * mib, (at + 1) * mib))] as const)) });
+    const pieces = reader.read({
+      source,
+      algorithm,
+      held: new Map(
+        Array.from({ length: 8 }, (_, at) => [at, md5Of(made.subarray(at * mib, (at + 1) * mib))] as const),
+      ),
+    });
     expect((await pieces.next()).value).to.deep.equal({ kind: 'keep', first: 0, count: 8 });
-    expect((await pieces.next()).value).to.deep.equal({ kind: 'end', size: made.length, digests: { md5: md5Of(made) } });
+    expect((await pieces.next()).value).to.deep.equal({
+      kind: 'end',
+      size: made.length,
+      digests: { md5: md5Of(made) },
+    });
     await expectAllMemory();
   });
 
   it('does not keep a process alive that is otherwise done', () => {
     const script = "const { SegmentReader } = require('./lib/send/segment-reader'); new SegmentReader();";
-    execFileSync(process.execPath, ['-r', './spec/typescript.js', '-e', script], { cwd: path.join(__dirname, '../..'), timeout: 10_000 });
+    execFileSync(process.execPath, ['-r', './spec/typescript.js', '-e', script], {
+      cwd: path.join(__dirname, '../..'),
+      timeout: 10_000,
+    });
   });
 });
 
 describe('a segment reader of streams', () => {
-  async function read(input: Readable, from = reader): Promise<{ told: string[]; bytes: Buffer; end: Piece | undefined }> {
+  async function read(
+    input: Readable,
+    from = reader,
+  ): Promise<{ told: string[]; bytes: Buffer; end: Piece | undefined }> {
     const parts: Buffer[] = [];
     const told: string[] = [];
     let end: Piece | undefined;
@@ -155,22 +196,40 @@ describe('a segment reader of streams', () => {
     return { told, bytes: Buffer.concat(parts), end };
   }
 
-  for (const [count, each] of [[slots, 65_536], [1, 100_003], [2, 3 * mib + 5], [slots, 1]] as const) {
+  for (const [count, each] of [
+    [slots, 65_536],
+    [1, 100_003],
+    [2, 3 * mib + 5],
+    [slots, 1],
+  ] as const) {
     it(`cuts what comes by ${each} bytes into whole pieces, with memory for ${count}`, async () => {
       const some = new SegmentReader({ slots: count });
-      const bytes = each === 1 ? content(1000) : Buffer.concat([made.subarray(0, 2 * mib), Buffer.alloc(2 * mib), made.subarray(0, mib + 77)]);
-      const chunks = Array.from({ length: Math.ceil(bytes.length / each) }, (_, at) => bytes.subarray(at * each, (at + 1) * each));
+      const bytes =
+        each === 1
+          ? content(1000)
+          : Buffer.concat([made.subarray(0, 2 * mib), Buffer.alloc(2 * mib), made.subarray(0, mib + 77)]);
+      const chunks = Array.from({ length: Math.ceil(bytes.length / each) }, (_, at) =>
+        bytes.subarray(at * each, (at + 1) * each),
+      );
       const result = await read(Readable.from(chunks), some);
       await some.close();
       const whole = [`bytes ${mib}`, `bytes ${mib}`, `zero ${mib}`, `zero ${mib}`, `bytes ${mib}`];
       expect(result.told).to.deep.equal(each === 1 ? ['bytes 1000', 'end'] : [...whole, 'bytes 77', 'end']);
       expect(result.bytes.equals(bytes)).to.equal(true);
-      expect(result.end).to.deep.equal({ kind: 'end', size: bytes.length, digests: { sha256: createHash('sha256').update(bytes).digest('hex') } });
+      expect(result.end).to.deep.equal({
+        kind: 'end',
+        size: bytes.length,
+        digests: { sha256: createHash('sha256').update(bytes).digest('hex') },
+      });
     });
   }
 
   it('takes what ends at the end of a piece, what is empty, and text', async () => {
-    expect((await read(Readable.from([made.subarray(0, 2 * mib)]))).told).to.deep.equal([`bytes ${mib}`, `bytes ${mib}`, 'end']);
+    expect((await read(Readable.from([made.subarray(0, 2 * mib)]))).told).to.deep.equal([
+      `bytes ${mib}`,
+      `bytes ${mib}`,
+      'end',
+    ]);
     expect((await read(Readable.from([]))).told).to.deep.equal(['end']);
     const text = new PassThrough({ encoding: 'utf8' });
     text.end('grüße');
@@ -182,7 +241,10 @@ describe('a segment reader of streams', () => {
     input.write('something');
     const failure = failureOf(read(input));
     input.destroy(new Error('the pipe burst'));
-    expect(await failure).to.include({ code: 'source-unreadable', fileName: undefined }).and.property('message').to.contain('the pipe burst');
+    expect(await failure)
+      .to.include({ code: 'source-unreadable', fileName: undefined })
+      .and.property('message')
+      .to.contain('the pipe burst');
     await expectAllMemory();
   });
 

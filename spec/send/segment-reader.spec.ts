@@ -33,7 +33,14 @@ describe('a segment reader', () => {
 
   async function sourceAt(place: string, sparse = false): Promise<SourceToRead> {
     const { size, mtimeNs, ctimeNs } = await stat(place, { bigint: true });
-    return { path: place, name: parseEntryName(path.basename(place)), size: Number(size), mtime: mtimeNs, ctime: ctimeNs, sparse };
+    return {
+      path: place,
+      name: parseEntryName(path.basename(place)),
+      size: Number(size),
+      mtime: mtimeNs,
+      ctime: ctimeNs,
+      sparse,
+    };
   }
   /** Long ago, so that whatever is written later shows. */
   async function sourceOf(bytes: Uint8Array): Promise<SourceToRead> {
@@ -53,7 +60,10 @@ describe('a segment reader', () => {
   }
 
   /** All pieces, each released; and the file put together from them, where kept segments are 0xff. */
-  async function read(order: Omit<ReadOrder, 'algorithm'> & { readonly algorithm?: DigestAlgorithm }, from = reader): Promise<{ told: string[]; bytes: Buffer; end: Piece | undefined }> {
+  async function read(
+    order: Omit<ReadOrder, 'algorithm'> & { readonly algorithm?: DigestAlgorithm },
+    from = reader,
+  ): Promise<{ told: string[]; bytes: Buffer; end: Piece | undefined }> {
     const bytes = Buffer.alloc(order.source.size, 0xaa);
     const { segmentSize = mib } = order;
     const told: string[] = [];
@@ -64,7 +74,8 @@ describe('a segment reader', () => {
       if (piece.kind === 'bytes') bytes.set(piece.bytes, piece.offset);
       if (piece.kind === 'bytes') piece.release();
       if (piece.kind === 'zero') bytes.fill(0, piece.offset, piece.offset + piece.size);
-      if (piece.kind === 'keep') bytes.fill(0xff, piece.first * segmentSize, Math.min(bytes.length, (piece.first + piece.count) * segmentSize));
+      if (piece.kind === 'keep')
+        bytes.fill(0xff, piece.first * segmentSize, Math.min(bytes.length, (piece.first + piece.count) * segmentSize));
       if (piece.kind === 'end') end = piece;
     }
     return { told, bytes, end };
@@ -83,7 +94,10 @@ describe('a segment reader', () => {
         const made = content(size, size);
         const { told, bytes, end } = await read({ source: await sourceOf(made), algorithm: each });
         expect(bytes.equals(made), `${size} bytes`).to.equal(true);
-        expect(told).to.deep.equal([...Array.from({ length: Math.ceil(size / mib) }, (_, piece) => `bytes ${piece}`), 'end']);
+        expect(told).to.deep.equal([
+          ...Array.from({ length: Math.ceil(size / mib) }, (_, piece) => `bytes ${piece}`),
+          'end',
+        ]);
         expect(end).to.deep.equal({ kind: 'end', size, digests: { [each]: (await createDigestOf(each))(made) } });
       }
     });
@@ -93,7 +107,15 @@ describe('a segment reader', () => {
     const made = Buffer.alloc(10 * mib + 500);
     for (const offset of [3 * mib + 77, 6 * mib, 8 * mib - 1]) made[offset] = 1;
     const { told, bytes, end } = await read({ source: await sourceOf(made) });
-    expect(told).to.deep.equal(['zero 0+3', 'bytes 3', 'zero 4+2', 'bytes 6', 'bytes 7', `zero 8+${2 + 500 / mib}`, 'end']);
+    expect(told).to.deep.equal([
+      'zero 0+3',
+      'bytes 3',
+      'zero 4+2',
+      'bytes 6',
+      'bytes 7',
+      `zero 8+${2 + 500 / mib}`,
+      'end',
+    ]);
     expect(bytes.equals(made)).to.equal(true);
     expect(end).to.deep.include({ digests: { sha256: digestOf(made) } });
   });
@@ -106,7 +128,15 @@ describe('a segment reader', () => {
       const count = (): number => Number(/rchar: (\d+)/.exec(readFileSync('/proc/self/io', 'utf8'))?.[1]);
       const before = count();
       const { told, bytes, end } = await read({ source: await sourceAt(place, sparse) });
-      expect(told).to.deep.equal(['zero 0+4', 'bytes 4', 'bytes 5', 'zero 6+24', 'bytes 30', `zero 31+${9 + 5000 / mib}`, 'end']);
+      expect(told).to.deep.equal([
+        'zero 0+4',
+        'bytes 4',
+        'bytes 5',
+        'zero 6+24',
+        'bytes 30',
+        `zero 31+${9 + 5000 / mib}`,
+        'end',
+      ]);
       expect(bytes.equals(made)).to.equal(true);
       expect(end).to.deep.include({ digests: { sha256: digestOf(made) } });
       return count() - before;
@@ -123,10 +153,19 @@ describe('a segment reader', () => {
     const end = { kind: 'end', size: made.length, digests: { sha256: digestOf(made) } };
     const all = heldOf(made, [0, 1, 2, 3, 4, 5, 6]);
     expect(await read({ source, held: all })).to.deep.include({ told: ['keep 0+7', 'end'], end });
-    expect(await read({ source, held: new Map() })).to.deep.include({ told: ['bytes 0', 'bytes 1', 'bytes 2', 'bytes 3', 'zero 4+1', 'bytes 5', 'bytes 6', 'end'], end });
-    all.set(1, digestOf(Buffer.from('something else'))).set(4, digestOf(Buffer.from('too'))).delete(3);
+    expect(await read({ source, held: new Map() })).to.deep.include({
+      told: ['bytes 0', 'bytes 1', 'bytes 2', 'bytes 3', 'zero 4+1', 'bytes 5', 'bytes 6', 'end'],
+      end,
+    });
+    all
+      .set(1, digestOf(Buffer.from('something else')))
+      .set(4, digestOf(Buffer.from('too')))
+      .delete(3);
     const some = await read({ source, held: all });
-    expect(some).to.deep.include({ told: ['keep 0+1', 'bytes 1', 'keep 2+1', 'bytes 3', 'zero 4+1', 'keep 5+2', 'end'], end });
+    expect(some).to.deep.include({
+      told: ['keep 0+1', 'bytes 1', 'keep 2+1', 'bytes 3', 'zero 4+1', 'keep 5+2', 'end'],
+      end,
+    });
     expect(some.bytes.subarray(mib, 2 * mib).equals(made.subarray(mib, 2 * mib))).to.equal(true);
   });
 
@@ -135,7 +174,12 @@ describe('a segment reader', () => {
     const made = content(14 * mib + 5, 14);
     const held = heldOf(made, [0, 1, 3], segmentSize).set(1, digestOf(Buffer.from('something else')));
     const { told, bytes, end } = await read({ source: await sourceOf(made), held, segmentSize });
-    expect(told).to.deep.equal(['keep 0+1', ...[4, 5, 6, 7, 8, 9, 10, 11].map((piece) => `bytes ${piece}`), 'keep 3+1', 'end']);
+    expect(told).to.deep.equal([
+      'keep 0+1',
+      ...[4, 5, 6, 7, 8, 9, 10, 11].map((piece) => `bytes ${piece}`),
+      'keep 3+1',
+      'end',
+    ]);
     expect(bytes.subarray(4 * mib, 12 * mib).equals(made.subarray(4 * mib, 12 * mib))).to.equal(true);
     expect(end).to.deep.include({ digests: { sha256: digestOf(made) } });
   });
@@ -145,13 +189,28 @@ describe('a segment reader', () => {
     const source = await sourceAt(await sparseFile(size, {}), true);
     const digest = (await createDigestOf('blake3'))(Buffer.alloc(mib));
     const held = new Map(Array.from({ length: 130 }, (_, segment) => [segment, digest] as const));
-    expect((await read({ source, held, algorithm: 'blake3' })).told).to.deep.equal(['keep 0+64', 'keep 64+64', 'keep 128+2', 'end']);
-    expect((await read({ source, algorithm: 'blake3' })).told).to.deep.equal(['zero 0+64', 'zero 64+64', 'zero 128+2', 'end']);
+    expect((await read({ source, held, algorithm: 'blake3' })).told).to.deep.equal([
+      'keep 0+64',
+      'keep 64+64',
+      'keep 128+2',
+      'end',
+    ]);
+    expect((await read({ source, algorithm: 'blake3' })).told).to.deep.equal([
+      'zero 0+64',
+      'zero 64+64',
+      'zero 128+2',
+      'end',
+    ]);
   });
 
   it('a file that is not what was offered: source-changed, and not a byte of it', async () => {
     const source = await sourceOf(content(3 * mib));
-    for (const wrong of [{ size: source.size - 1 }, { size: source.size + 1 }, { mtime: source.mtime + 1n }, { ctime: source.ctime - 1n }]) {
+    for (const wrong of [
+      { size: source.size - 1 },
+      { size: source.size + 1 },
+      { mtime: source.mtime + 1n },
+      { ctime: source.ctime - 1n },
+    ]) {
       const failure = await failureOf(reader.read({ source: { ...source, ...wrong }, algorithm }).next());
       expect(failure).to.include({ code: 'source-changed', fileName: source.name });
     }
@@ -177,7 +236,11 @@ describe('a segment reader', () => {
         const told: string[] = [];
         const failure = await failureOf(
           (async () => {
-            for await (const piece of reader.read({ source, algorithm, ...(held ? { held, segmentSize: 8 * mib } : {}) })) {
+            for await (const piece of reader.read({
+              source,
+              algorithm,
+              ...(held ? { held, segmentSize: 8 * mib } : {}),
+            })) {
               told.push(wordsFor(piece));
               if (told.length === 1) await change(source.path); // the reader is three slots ahead at most
               if (piece.kind === 'bytes') piece.release();
@@ -200,7 +263,10 @@ describe('a segment reader', () => {
       expect(failure).to.include({ code: 'source-unreadable', fileName: source.name });
     }
     await symlink(source.path, path.join(directory, 'link'));
-    expect((await read({ source: { ...source, path: path.join(directory, 'link') } })).told).to.deep.equal(['bytes 0', 'end']);
+    expect((await read({ source: { ...source, path: path.join(directory, 'link') } })).told).to.deep.equal([
+      'bytes 0',
+      'end',
+    ]);
   });
 
   it('refuses a second file at a time, and goes on with the first', async () => {

@@ -25,11 +25,27 @@ describe('a sender and a receiver', () => {
   });
 
   const sent = (heard: Heard): string[] => heard.all('sent').map(({ file_name }) => file_name);
-  const stored = async (): Promise<string[]> => Object.keys(await directory.content()).filter((name) => !name.startsWith('.sendall')).sort();
+  const stored = async (): Promise<string[]> =>
+    Object.keys(await directory.content())
+      .filter((name) => !name.startsWith('.sendall'))
+      .sort();
 
   describe('sizes', () => {
     it('around every border, all arrive as they are, on one connection', async () => {
-      const sizes = [0, 1, 4095, 4096, 4097, 65535, 65536, 65537, mebibyte - 1, mebibyte, mebibyte + 1, 3 * mebibyte + 5];
+      const sizes = [
+        0,
+        1,
+        4095,
+        4096,
+        4097,
+        65535,
+        65536,
+        65537,
+        mebibyte - 1,
+        mebibyte,
+        mebibyte + 1,
+        3 * mebibyte + 5,
+      ];
       for (const size of sizes) await tree.write(`sizes/${String(size)}`, bytes(size, size));
       const { result } = await sending({ paths: [tree.at('sizes')], target: directory.target });
       expect(result?.summary).to.include({ files: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) });
@@ -42,7 +58,10 @@ describe('a sender and a receiver', () => {
     it('a file of 5 MiB on a real disk is read back from where the receipt says', async () => {
       const disk = await ReceiveDirectory.open({}, { onDisk: true });
       try {
-        const { result } = await sending({ paths: [await tree.write('file', bytes(5 * mebibyte))], target: disk.target });
+        const { result } = await sending({
+          paths: [await tree.write('file', bytes(5 * mebibyte))],
+          target: disk.target,
+        });
         expect(['device', 'cache']).to.include(result?.files[0]?.verified);
         expect((await disk.read('file')).equals(bytes(5 * mebibyte))).to.equal(true);
       } finally {
@@ -55,7 +74,10 @@ describe('a sender and a receiver', () => {
     it('go and are reported in the order in which they were named', async () => {
       const names = ['z', 'a', 'm', 'b/c', 'b/a'];
       for (const [at, name] of names.entries()) await tree.write(name, bytes(at % 2 === 0 ? 100_000 : 10, at + 1));
-      const { heard } = await sending({ paths: ['z', 'a', 'm', 'b'].map((name) => tree.at(name)), target: directory.target });
+      const { heard } = await sending({
+        paths: ['z', 'a', 'm', 'b'].map((name) => tree.at(name)),
+        target: directory.target,
+      });
       expect(sent(heard)).to.deep.equal(['z', 'a', 'm', 'b/a', 'b/c']);
     });
 
@@ -81,8 +103,13 @@ describe('a sender and a receiver', () => {
 
   describe('what is sent', () => {
     it('a tree, but for what is excluded; hidden names are the receiver’s decision', async () => {
-      for (const name of ['t/a.txt', 't/a.log', 't/sub/b.txt', 't/sub/b.log', 't/node_modules/x', 't/.hidden']) await tree.write(name, name);
-      const { heard, failed } = await sending({ paths: [tree.at('t')], target: directory.target, exclude: ['*.log', 'node_modules/'] });
+      for (const name of ['t/a.txt', 't/a.log', 't/sub/b.txt', 't/sub/b.log', 't/node_modules/x', 't/.hidden'])
+        await tree.write(name, name);
+      const { heard, failed } = await sending({
+        paths: [tree.at('t')],
+        target: directory.target,
+        exclude: ['*.log', 'node_modules/'],
+      });
       expect(sent(heard)).to.deep.equal(['t/a.txt', 't/sub/b.txt']);
       expect(failed).to.deep.equal(['name']);
       const lax = await ReceiveDirectory.open({ allowHidden: true });
@@ -91,7 +118,11 @@ describe('a sender and a receiver', () => {
     });
 
     it('a name of its own for a single file', async () => {
-      const { result } = await sending({ paths: [await tree.write('a', 'a')], name: '/other/name.txt', target: directory.target });
+      const { result } = await sending({
+        paths: [await tree.write('a', 'a')],
+        name: '/other/name.txt',
+        target: directory.target,
+      });
       expect(result?.files[0]).to.include({ path: 'other/name.txt' });
       expect((await directory.read('other/name.txt')).toString()).to.equal('a');
     });
@@ -102,14 +133,26 @@ describe('a sender and a receiver', () => {
       ['of text', ['one ', 'two']],
     ] as const) {
       it(`standard input ${what}, spooled since the wire wants its md5 first`, async () => {
-        const { result } = await sending({ paths: ['-'], input: Readable.from(pieces, { objectMode: true }), name: 'input', target: directory.target });
+        const { result } = await sending({
+          paths: ['-'],
+          input: Readable.from(pieces, { objectMode: true }),
+          name: 'input',
+          target: directory.target,
+        });
         expect(result?.files).to.have.length(1);
-        expect((await directory.read('input')).equals(Buffer.concat(pieces.map((piece) => Buffer.from(piece))))).to.equal(true);
+        expect(
+          (await directory.read('input')).equals(Buffer.concat(pieces.map((piece) => Buffer.from(piece)))),
+        ).to.equal(true);
       });
     }
 
     it('an input that breaks: source-unreadable, and nothing is stored', async () => {
-      const input = new Readable({ read() { this.push('begun'); this.destroy(new Error('the pipe broke')); } });
+      const input = new Readable({
+        read() {
+          this.push('begun');
+          this.destroy(new Error('the pipe broke'));
+        },
+      });
       const { error } = await sending({ paths: ['-'], input, target: directory.target });
       expect(error?.code).to.equal('source-unreadable');
       expect(await stored()).to.deep.equal([]);
@@ -132,8 +175,15 @@ describe('a sender and a receiver', () => {
       server.on('error', () => undefined);
     });
     await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
-    const paths = [await tree.write('before', 'before'), await tree.write('wrong', wrong), await tree.write('after', 'after')];
-    const { heard, failed } = await sending({ paths, target: `tcp://127.0.0.1:${String((proxy.address() as net.AddressInfo).port)}` });
+    const paths = [
+      await tree.write('before', 'before'),
+      await tree.write('wrong', wrong),
+      await tree.write('after', 'after'),
+    ];
+    const { heard, failed } = await sending({
+      paths,
+      target: `tcp://127.0.0.1:${String((proxy.address() as net.AddressInfo).port)}`,
+    });
     proxy.close();
     expect(failed).to.deep.equal(['mismatch']);
     expect(sent(heard)).to.deep.equal(['before', 'after']);
@@ -158,9 +208,17 @@ describe('a sender and a receiver', () => {
       const began = performance.now();
       const on = (event: TransferEvent): void => {
         heard.on(event);
-        if (event.event === 'progress') times.set(event.phase, [...(times.get(event.phase) ?? []), performance.now() - began]);
+        if (event.event === 'progress')
+          times.set(event.phase, [...(times.get(event.phase) ?? []), performance.now() - began]);
       };
-      const running = send({ paths: [place], target: directory.target, useCache: false, limit: 200 * mebibyte, on, signal: abort.signal });
+      const running = send({
+        paths: [place],
+        target: directory.target,
+        useCache: false,
+        limit: 200 * mebibyte,
+        on,
+        signal: abort.signal,
+      });
       await heard.first('progress', ({ phase, done }) => phase === 'send' && done > 200 * mebibyte);
       abort.abort();
       await running.catch(() => undefined);
@@ -168,7 +226,10 @@ describe('a sender and a receiver', () => {
         const told = times.get(phase) ?? [];
         expect(told.length, phase).to.be.at.least(2);
         for (const [at, time] of told.entries()) expect(time - (told[at - 1] ?? time), phase).to.be.below(600);
-        const done = heard.all('progress').filter((event) => event.phase === phase).map((event) => event.done);
+        const done = heard
+          .all('progress')
+          .filter((event) => event.phase === phase)
+          .map((event) => event.done);
         expect(done.at(-1), phase).to.be.above(done[0] ?? 0);
       }
       expect(heard.events.at(-1)?.event).to.equal('summary');
@@ -187,7 +248,10 @@ describe('a sender and a receiver', () => {
       it(`the sender dials over ${String(title)}`, async () => {
         const [, where = ''] = transports()[at] ?? [];
         const { address } = await directory.receiver.listen(where);
-        const { error } = await sending({ paths: [await tree.write('a', 'a'), await tree.write('large', bytes(2 * mebibyte))], target: address });
+        const { error } = await sending({
+          paths: [await tree.write('a', 'a'), await tree.write('large', bytes(2 * mebibyte))],
+          target: address,
+        });
         expect(error).to.equal(undefined);
         expect(await stored()).to.deep.equal(['a', 'large']);
       });
@@ -195,7 +259,14 @@ describe('a sender and a receiver', () => {
       it(`the receiver dials over ${String(title)}`, async () => {
         const [, where = ''] = transports()[at] ?? [];
         const heard = new Heard();
-        const running = sending({ paths: [await tree.write('a', 'a'), await tree.write('large', bytes(2 * mebibyte))], listen: where, plain: true }, heard);
+        const running = sending(
+          {
+            paths: [await tree.write('a', 'a'), await tree.write('large', bytes(2 * mebibyte))],
+            listen: where,
+            plain: true,
+          },
+          heard,
+        );
         const { address } = await heard.first('listening');
         const received = await directory.receiver.dial(address);
         const { result } = await running;
@@ -206,12 +277,22 @@ describe('a sender and a receiver', () => {
     }
 
     it('a host name that has several addresses', async () => {
-      expect((await sending({ paths: [await tree.write('a', 'a')], target: `tcp://localhost:${String(directory.port)}` })).error).to.equal(undefined);
+      expect(
+        (await sending({ paths: [await tree.write('a', 'a')], target: `tcp://localhost:${String(directory.port)}` }))
+          .error,
+      ).to.equal(undefined);
     });
 
     it('a receiver dials a sender that fails: both say so', async () => {
       const heard = new Heard();
-      const running = sending({ paths: [await tree.write('.hidden', 'x'), await tree.write('good', 'good')], listen: '127.0.0.1:0', plain: true }, heard);
+      const running = sending(
+        {
+          paths: [await tree.write('.hidden', 'x'), await tree.write('good', 'good')],
+          listen: '127.0.0.1:0',
+          plain: true,
+        },
+        heard,
+      );
       const { address } = await heard.first('listening');
       const received = await directory.receiver.dial(address).catch((error: unknown) => error);
       expect(received).to.include({ code: 'some-failed' });
@@ -221,7 +302,11 @@ describe('a sender and a receiver', () => {
 
     it('a listening sender whose receiver goes away fails the rest, each by its name', async () => {
       const heard = new Heard();
-      const paths = [await tree.write('large', bytes(24 * mebibyte)), await tree.write('b', 'b'), await tree.write('c', 'c')];
+      const paths = [
+        await tree.write('large', bytes(24 * mebibyte)),
+        await tree.write('b', 'b'),
+        await tree.write('c', 'c'),
+      ];
       const running = sending({ paths, listen: '127.0.0.1:0', plain: true }, heard);
       const { port } = await heard.first('listening');
       const socket = net.connect(port ?? 0, '127.0.0.1');
@@ -271,7 +356,14 @@ describe('a sender and a receiver', () => {
     const receiver = await createReceiver({ directory: place });
     const { address } = await receiver.listen('127.0.0.1:0');
     const heard = new Heard();
-    const running = sending({ paths: [await tree.write('first', 'first'), await tree.write('large', bytes(24 * mebibyte))], target: address, limit: 10 * mebibyte }, heard);
+    const running = sending(
+      {
+        paths: [await tree.write('first', 'first'), await tree.write('large', bytes(24 * mebibyte))],
+        target: address,
+        limit: 10 * mebibyte,
+      },
+      heard,
+    );
     await heard.first('progress', ({ phase, done }) => phase === 'send' && done > mebibyte);
     await receiver.close();
     const { failed } = await running;

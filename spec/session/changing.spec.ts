@@ -14,7 +14,10 @@ describe('a source that changes while a session sends it', () => {
   afterEach(() => pair.close());
 
   const onlyTheOthers = async (): Promise<void> => {
-    expect((await readdir(pair.to.place)).filter((name) => name !== '.sendall').sort()).to.deep.equal(['after', 'small']);
+    expect((await readdir(pair.to.place)).filter((name) => name !== '.sendall').sort()).to.deep.equal([
+      'after',
+      'small',
+    ]);
     expect(await pair.to.read('after')).to.deep.equal(others.after);
   };
 

@@ -7,7 +7,9 @@ describe('the connections of a session', () => {
   let pair: Pair;
   const size = 32 * MiB + 321;
   const content = noise(size);
-  const small = Object.fromEntries(Array.from({ length: 300 }, (_, at) => [`tree/${String(at)}`, noise(3000 + at, at)]));
+  const small = Object.fromEntries(
+    Array.from({ length: 300 }, (_, at) => [`tree/${String(at)}`, noise(3000 + at, at)]),
+  );
   const smallSum = Object.values(small).reduce((sum, { length }) => sum + length, 0);
 
   beforeEach(async () => {

@@ -32,7 +32,9 @@ describe('a file in a session', () => {
       expect(files).to.have.lengthOf(2);
       for (const { file_name: name, digests } of files) {
         const content = contents[name as keyof typeof contents];
-        expect(digests).to.deep.equal({ [digest]: digest === 'blake3' ? blake3(content).toString('hex') : digestOf(content, digest) });
+        expect(digests).to.deep.equal({
+          [digest]: digest === 'blake3' ? blake3(content).toString('hex') : digestOf(content, digest),
+        });
       }
     });
   }

@@ -7,18 +7,31 @@ import { noise } from './pair';
 import { piece, RawSession, sha256 } from './raw-session';
 
 type Saying = (raw: RawSession) => Promise<unknown>;
-const segment = (changes: object): Saying => (raw) => raw.send({ type: 'segment', file: 0, offset: 0, size: piece, ...changes }, Buffer.alloc(10));
-const offer = (...files: readonly object[]): Saying => (raw) => raw.sendList({ type: 'offer' }, files.map((file) => ({ type: 'file', name: 'n', size: 5, mode: 0, mtime: '0', ...file })));
-const afterEnd = (say: Saying): Saying => async (raw) => {
-  await offer({ file: 0 })(raw);
-  await raw.send({ type: 'end' });
-  await say(raw);
-};
+const segment =
+  (changes: object): Saying =>
+  (raw) =>
+    raw.send({ type: 'segment', file: 0, offset: 0, size: piece, ...changes }, Buffer.alloc(10));
+const offer =
+  (...files: readonly object[]): Saying =>
+  (raw) =>
+    raw.sendList(
+      { type: 'offer' },
+      files.map((file) => ({ type: 'file', name: 'n', size: 5, mode: 0, mtime: '0', ...file })),
+    );
+const afterEnd =
+  (say: Saying): Saying =>
+  async (raw) => {
+    await offer({ file: 0 })(raw);
+    await raw.send({ type: 'end' });
+    await say(raw);
+  };
 const digests = { sha256: '0'.repeat(64) };
 
 /** What is said after the hellos, and the code of the refusal that ends it. */
 const said: Readonly<Record<string, readonly [Saying, string?]>> = {
-  'hello twice': [(raw) => raw.send({ type: 'hello', version: 1, role: 'sender', session: raw.session, connection: 0 })],
+  'hello twice': [
+    (raw) => raw.send({ type: 'hello', version: 1, role: 'sender', session: raw.session, connection: 0 }),
+  ],
   'a message of receivers': [(raw) => raw.send({ type: 'taken', connection: 0, frames: 1 })],
   'an unknown message': [(raw) => raw.send({ type: 'exec', command: 'reboot' })],
   'no type at all': [(raw) => raw.send({ file: 0 })],
@@ -37,8 +50,18 @@ const said: Readonly<Record<string, readonly [Saying, string?]>> = {
   'a segment longer than a piece': [segment({ size: piece + 1 })],
   'a bundle longer than any': [(raw) => raw.sendList({ type: 'bundle', size: 512 * 1024 + 1 }, [])],
   'a list over the cap': [(raw) => raw.send({ type: 'offer', list: 8 * piece + 1 })],
-  'a list with too many elements': [(raw) => raw.sendList({ type: 'offer' }, Array.from({ length: 65_537 }, () => 0)), 'bad-frame'],
-  'a list that is nested to no end': [(raw) => raw.send({ type: 'offer', list: 200_000 }, Buffer.alloc(200_000, '[')), 'bad-frame'],
+  'a list with too many elements': [
+    (raw) =>
+      raw.sendList(
+        { type: 'offer' },
+        Array.from({ length: 65_537 }, () => 0),
+      ),
+    'bad-frame',
+  ],
+  'a list that is nested to no end': [
+    (raw) => raw.send({ type: 'offer', list: 200_000 }, Buffer.alloc(200_000, '[')),
+    'bad-frame',
+  ],
   'a list that is no JSON': [(raw) => raw.send({ type: 'offer', list: 5 }, Buffer.from('hello')), 'bad-frame'],
   'numbers that do not ascend': [offer({ file: 1 }, { file: 1, name: 'm' })],
   'numbers that go back': [(raw) => offer({ file: 5 })(raw).then(() => offer({ file: 4, name: 'm' })(raw))],
@@ -56,20 +79,39 @@ const saidOfFiles: Readonly<Record<string, readonly [Saying, string?]>> = {
   'zeros that are no whole pieces': [segment({ size: piece + 1, zero: true })],
   'segments kept that were not held': [(raw) => raw.send({ type: 'keep', file: 0, first: 0, count: 1 })],
   'a close with another size': [(raw) => raw.send({ type: 'close', file: 0, size: 5, digests })],
-  'a close without the digest of the session': [(raw) => raw.send({ type: 'close', file: 0, size: 3 * piece + 100, digests: { md5: '0'.repeat(32) } })],
-  'a close twice': [(raw) => raw.close(0, Buffer.alloc(3 * piece + 100)).then(() => raw.close(0, Buffer.alloc(3 * piece + 100)))],
+  'a close without the digest of the session': [
+    (raw) => raw.send({ type: 'close', file: 0, size: 3 * piece + 100, digests: { md5: '0'.repeat(32) } }),
+  ],
+  'a close twice': [
+    (raw) => raw.close(0, Buffer.alloc(3 * piece + 100)).then(() => raw.close(0, Buffer.alloc(3 * piece + 100))),
+  ],
   'the close of a small file that was not sent': [(raw) => raw.close(1, Buffer.alloc(10))],
   'a small file of another size': [(raw) => raw.bundle([[1, noise(9)]])],
-  'a bundle shorter than its files': [(raw) => raw.sendList({ type: 'bundle', size: 4 }, [[1, 10, digests.sha256]], Buffer.alloc(4))],
-  'a bundle longer than its files': [(raw) => raw.sendList({ type: 'bundle', size: 14 }, [[1, 10, digests.sha256]], Buffer.alloc(14))],
+  'a bundle shorter than its files': [
+    (raw) => raw.sendList({ type: 'bundle', size: 4 }, [[1, 10, digests.sha256]], Buffer.alloc(4)),
+  ],
+  'a bundle longer than its files': [
+    (raw) => raw.sendList({ type: 'bundle', size: 14 }, [[1, 10, digests.sha256]], Buffer.alloc(14)),
+  ],
   'a large file in a bundle': [(raw) => raw.bundle([[0, noise(9)]])],
   'a keep of a small file': [(raw) => raw.send({ type: 'keep', file: 1, first: 0, count: 1 })],
   'a copy of a small file': [(raw) => raw.send({ type: 'copy', file: 1, offset: 0, size: 10, from: 0 })],
-  'a keep after the close': [(raw) => raw.close(0, Buffer.alloc(3 * piece + 100)).then(() => raw.send({ type: 'keep', file: 0, first: 0, count: 1 }))],
-  'a copy after the close': [(raw) => raw.close(0, Buffer.alloc(3 * piece + 100)).then(() => raw.send({ type: 'copy', file: 0, offset: 0, size: piece, from: 0 }))],
+  'a keep after the close': [
+    (raw) =>
+      raw.close(0, Buffer.alloc(3 * piece + 100)).then(() => raw.send({ type: 'keep', file: 0, first: 0, count: 1 })),
+  ],
+  'a copy after the close': [
+    (raw) =>
+      raw
+        .close(0, Buffer.alloc(3 * piece + 100))
+        .then(() => raw.send({ type: 'copy', file: 0, offset: 0, size: piece, from: 0 })),
+  ],
 };
 
-/** An offer of one large file (0), one small one (1) and a directory (2), as bytes, so that what follows it comes before any answer. */
+/**
+ * An offer of one large file (0), one small one (1) and a directory (2), as bytes, so that what follows it comes before
+ * any answer.
+ */
 function offerAnd(...messages: readonly (readonly [header: object, payload?: Uint8Array])[]): Saying {
   const list = Buffer.from(
     JSON.stringify([
@@ -78,7 +120,9 @@ function offerAnd(...messages: readonly (readonly [header: object, payload?: Uin
       { file: 2, type: 'directory', name: 'directory', mode: 0o755, mtime: '0' },
     ]),
   );
-  const said = messages.flatMap(([header, payload]) => (payload ? [encodeFrame(header), payload] : [encodeFrame(header)]));
+  const said = messages.flatMap(([header, payload]) =>
+    payload ? [encodeFrame(header), payload] : [encodeFrame(header)],
+  );
   return (raw) => raw.sendBytes(Buffer.concat([encodeFrame({ type: 'offer', list: list.length }), list, ...said]));
 }
 
@@ -172,7 +216,8 @@ describe('A peer with a good key and bad manners', () => {
 
   it('has each connection once, and not any number of them', async () => {
     const raw = await RawSession.open(ticket);
-    const open = (connection: number): Promise<RawSession> => RawSession.dial(ticket, { session: raw.session, connection });
+    const open = (connection: number): Promise<RawSession> =>
+      RawSession.dial(ticket, { session: raw.session, connection });
     const first = await open(1);
     await first.first('hello');
     expect(await (await open(1)).broken()).to.include({ code: 'bad-header' });
@@ -186,10 +231,18 @@ describe('A peer with a good key and bad manners', () => {
   it('is told of each entry by itself that cannot be, and goes on with the others', async () => {
     const raw = await RawSession.open(ticket);
     await raw.offer({ 'one/a': 10, 'two/b': 2 ** 53 - 1, '../c': 10, 'one/d': 0 });
-    await raw.sendList({ type: 'offer' }, [{ file: 4, type: 'file', name: 'one/a', size: 10, mode: 0o644, mtime: '0' }, { file: 5, type: 'link', name: 'one/l', target: 'nowhere', mtime: '0' }]);
-    await raw.bundle([[0, noise(10)], [3, noise(0)]]);
+    await raw.sendList({ type: 'offer' }, [
+      { file: 4, type: 'file', name: 'one/a', size: 10, mode: 0o644, mtime: '0' },
+      { file: 5, type: 'link', name: 'one/l', target: 'nowhere', mtime: '0' },
+    ]);
+    await raw.bundle([
+      [0, noise(10)],
+      [3, noise(0)],
+    ]);
     await raw.finish();
-    const codes = await Promise.all([0, 1, 2, 3, 4, 5].map(async (file) => (await raw.outcome(file))['code'] ?? 'stored'));
+    const codes = await Promise.all(
+      [0, 1, 2, 3, 4, 5].map(async (file) => (await raw.outcome(file))['code'] ?? 'stored'),
+    );
     expect(codes.slice(0, 5)).to.deep.equal(['stored', 'space', 'name', 'stored', 'name']);
     expect(codes[5]).to.not.equal('stored');
   });
@@ -201,7 +254,11 @@ describe('A peer with a good key and bad manners', () => {
     await bystander.finish();
     expect(await readdir(outer)).to.deep.equal(['receive']);
     // The directory of those who said too much too early was offered as it should be.
-    expect((await readdir(directory)).filter((name) => name !== 'directory').sort()).to.deep.equal(['.sendall', 'good', 'one']);
+    expect((await readdir(directory)).filter((name) => name !== 'directory').sort()).to.deep.equal([
+      '.sendall',
+      'good',
+      'one',
+    ]);
     expect(await readdir(path.join(directory, '.sendall', 'stage'))).to.deep.equal([]);
     expect(await readdir(path.join(directory, '.sendall', 'partial'))).to.deep.equal([]);
   });

@@ -17,19 +17,23 @@ const inTheWay: readonly (readonly [name: string, what: 'small' | 'large', stand
 ];
 
 /** What becomes of the file, and how its new name ends. */
-const rules: Readonly<Record<IfExists, { readonly code?: string; readonly suffix?: string; readonly skipped?: true }>> = {
-  refuse: { code: 'exists' },
-  skip: { skipped: true },
-  rename: { suffix: ' (1)' },
-  replace: { suffix: '' },
-};
+const rules: Readonly<Record<IfExists, { readonly code?: string; readonly suffix?: string; readonly skipped?: true }>> =
+  {
+    refuse: { code: 'exists' },
+    skip: { skipped: true },
+    rename: { suffix: ' (1)' },
+    replace: { suffix: '' },
+  };
 
 describe('What stands under a name already, in a session', () => {
   let source: SourceTree;
   before(async () => (source = await SourceTree.make(contents)));
   after(() => source.remove());
 
-  for (const [ifExists, { code, suffix, skipped = false }] of Object.entries(rules) as [IfExists, (typeof rules)[IfExists]][]) {
+  for (const [ifExists, { code, suffix, skipped = false }] of Object.entries(rules) as [
+    IfExists,
+    (typeof rules)[IfExists],
+  ][]) {
     it(`follows the rule ${ifExists}, for small and for large files`, async () => {
       const to = await ReceiveDirectory.open({ ifExists });
       try {
@@ -63,7 +67,10 @@ describe('What stands under a name already, in a session', () => {
             expect(result?.files[0]?.digests, turn).to.have.property('blake3');
           }
         }
-        expect((await readdir(to.place)).filter((name) => !name.startsWith('.')).sort()).to.deep.equal(['large', 'small']);
+        expect((await readdir(to.place)).filter((name) => !name.startsWith('.')).sort()).to.deep.equal([
+          'large',
+          'small',
+        ]);
       } finally {
         await to.close();
       }

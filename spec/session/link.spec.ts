@@ -21,7 +21,11 @@ describe('a link', () => {
   it('brings messages and their lists in order, and then the end', async () => {
     made = await links(deadlines);
     const { near, far } = made;
-    await Promise.all([near.send({ type: 'first' }), near.sendList({ type: 'second' }, [1, 2, 300]), near.send({ type: 'third' }, Buffer.from('payload'))]);
+    await Promise.all([
+      near.send({ type: 'first' }),
+      near.sendList({ type: 'second' }, [1, 2, 300]),
+      near.send({ type: 'third' }, Buffer.from('payload')),
+    ]);
     await near.finish();
     expect(await far.receive()).to.deep.equal({ type: 'first' });
     const second = await far.receive();
@@ -36,7 +40,10 @@ describe('a link', () => {
     made = await links(deadlines);
     const { near, far } = made;
     const before = near.connection.stream.bytesWritten;
-    const took = await near.sendList({ type: 'list' }, Array.from({ length: 1000 }, (_, at) => at));
+    const took = await near.sendList(
+      { type: 'list' },
+      Array.from({ length: 1000 }, (_, at) => at),
+    );
     expect(near.connection.stream.bytesWritten - before).to.equal(took);
     const header = await near.send({ type: 'payload' }, new Uint8Array(500));
     expect(near.connection.stream.bytesWritten - before).to.equal(took + header + 500);
@@ -75,7 +82,8 @@ describe('a link', () => {
     expect(near.connection.stream.bytesWritten).to.equal(0);
     await near.send({ type: 'hello' });
     near.greeted();
-    for (const type of ['hello', 'heartbeat']) expect(await far.connection.readHeader({ silence: 60_000, whole: 60_000 })).to.deep.equal({ type });
+    for (const type of ['hello', 'heartbeat'])
+      expect(await far.connection.readHeader({ silence: 60_000, whole: 60_000 })).to.deep.equal({ type });
   });
 
   it('says that it is alive once it has said nothing for the time of a heartbeat, and not twice that', async () => {

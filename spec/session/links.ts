@@ -11,10 +11,17 @@ export interface Links {
   close(): Promise<void>;
 }
 
-export async function links(nearDeadlines?: LinkDeadlines, farDeadlines = nearDeadlines, nearHasGreeted = true): Promise<Links> {
+export async function links(
+  nearDeadlines?: LinkDeadlines,
+  farDeadlines = nearDeadlines,
+  nearHasGreeted = true,
+): Promise<Links> {
   const sockets = await pair('dialed');
   const near = new Link(new Connection(sockets.stream, 'far', nearDeadlines?.silence), nearDeadlines, nearHasGreeted);
-  const far = new Link(new Connection(new ByteStream().attach(sockets.peer, 'events'), 'near', farDeadlines?.silence), farDeadlines);
+  const far = new Link(
+    new Connection(new ByteStream().attach(sockets.peer, 'events'), 'near', farDeadlines?.silence),
+    farDeadlines,
+  );
   return {
     near,
     far,

@@ -25,9 +25,21 @@ describe('a session to whose sender the receiver dials', () => {
   });
 
   /** Starts a sender that listens, and a network in front of it. */
-  const listening = async (options: Partial<SendOptions> = {}): Promise<{ running: Promise<Sent>; ticket: string; relay: Relay; straight: string; port: number; heard: Heard }> => {
+  const listening = async (
+    options: Partial<SendOptions> = {},
+  ): Promise<{
+    running: Promise<Sent>;
+    ticket: string;
+    relay: Relay;
+    straight: string;
+    port: number;
+    heard: Heard;
+  }> => {
     const heard = new Heard();
-    const running = sending({ paths: [source.at('large'), source.at('tree')], listen: '127.0.0.1:0', ...options }, heard);
+    const running = sending(
+      { paths: [source.at('large'), source.at('tree')], listen: '127.0.0.1:0', ...options },
+      heard,
+    );
     const { ticket, port } = await heard.first('listening');
     const relay = await Relay.to(port ?? 0);
     relays.push(relay);
@@ -37,7 +49,11 @@ describe('a session to whose sender the receiver dials', () => {
     expect(await digestOfFile(`${to.place}/large`)).to.equal(digestOf(content));
     expect(await to.read('tree/middle')).to.deep.equal(noise(MiB));
   };
-  const codeOf = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (error: unknown) => (error instanceof TransferError ? error.code : error));
+  const codeOf = (promise: Promise<unknown>): Promise<unknown> =>
+    promise.then(
+      () => undefined,
+      (error: unknown) => (error instanceof TransferError ? error.code : error),
+    );
 
   for (const connections of [1, 4]) {
     it(`goes over ${String(connections)} connections, all of them dialed by the receiver`, async () => {
@@ -146,7 +162,12 @@ describe('a session to whose sender the receiver dials', () => {
   it('ends at once when it is interrupted, in the middle or before anyone came', async () => {
     for (const middle of [true, false]) {
       const abort = new AbortController();
-      const { running, straight } = await listening({ limit: 20 * MiB, connections: 4, signal: abort.signal, retryFor: 0 });
+      const { running, straight } = await listening({
+        limit: 20 * MiB,
+        connections: 4,
+        signal: abort.signal,
+        retryFor: 0,
+      });
       const received = middle ? codeOf(to.receiver.dial(straight, { retryFor: 0 })) : undefined;
       if (middle) await to.heard.first('progress', ({ phase }) => phase === 'receive');
       const began = performance.now();

@@ -71,7 +71,9 @@ describe('a session whose network goes away', () => {
 
   it('fails at once when somebody answers who is no receiver', async () => {
     const began = performance.now();
-    const { error } = await pair.send(['large'], { target: relay.through(pair.ticket).replace(/[^/]*$/, (token) => token.split('').reverse().join('')) });
+    const { error } = await pair.send(['large'], {
+      target: relay.through(pair.ticket).replace(/[^/]*$/, (token) => token.split('').reverse().join('')),
+    });
     expect(error?.code).to.be.oneOf(['not-authorized', 'usage']);
     expect(performance.now() - began).to.be.below(1000);
   });

@@ -31,7 +31,9 @@ export async function digestOfFile(place: string): Promise<string> {
 
 export const MiB = 1024 * 1024;
 
-/** A receiver that listens, files to be sent to it, and the network between them; `close` ends and removes all of it. */
+/**
+ * A receiver that listens, files to be sent to it, and the network between them; `close` ends and removes all of it.
+ */
 export class Pair {
   private readonly relays: Relay[] = [];
 
@@ -40,7 +42,11 @@ export class Pair {
     readonly to: ReceiveDirectory,
   ) {}
 
-  static async make(files: Readonly<Record<string, string | Uint8Array>> = {}, options: Partial<ReceiverOptions> = {}, how: Parameters<typeof ReceiveDirectory.open>[1] = {}): Promise<Pair> {
+  static async make(
+    files: Readonly<Record<string, string | Uint8Array>> = {},
+    options: Partial<ReceiverOptions> = {},
+    how: Parameters<typeof ReceiveDirectory.open>[1] = {},
+  ): Promise<Pair> {
     return new Pair(await SourceTree.make(files), await ReceiveDirectory.open(options, how));
   }
 
@@ -58,7 +64,11 @@ export class Pair {
   /** Sends what is named, straight or through `relay`. */
   send(names: readonly string[], options: Partial<SendOptions> & { readonly relay?: Relay } = {}): Promise<Sent> {
     const { relay, ...others } = options;
-    return sending({ paths: names.map((name) => (name === '-' ? name : this.source.at(name))), target: relay ? relay.through(this.ticket) : this.ticket, ...others });
+    return sending({
+      paths: names.map((name) => (name === '-' ? name : this.source.at(name))),
+      target: relay ? relay.through(this.ticket) : this.ticket,
+      ...others,
+    });
   }
 
   async close(): Promise<void> {

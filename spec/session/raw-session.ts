@@ -30,7 +30,10 @@ export function newSession(): string {
   return randomBytes(16).toString('hex');
 }
 
-/** A peer that holds a key and says whatever it likes, frame by frame, to a receiver or, with an `ask` in its hello, to who has snapshots; its digests are sha256. */
+/**
+ * A peer that holds a key and says whatever it likes, frame by frame, to a receiver or, with an `ask` in its hello, to
+ * who has snapshots; its digests are sha256.
+ */
 export class RawSession {
   /** Everything that the receiver said, heartbeats and `taken` left out. */
   readonly heard: Said[] = [];
@@ -77,7 +80,15 @@ export class RawSession {
 
   /** Offers files of these sizes under numbers that count from `first` on; what more an entry says is in `others`. */
   offer(files: Readonly<Record<string, number | undefined>>, others: object = {}, first = 0): Promise<void> {
-    const list = Object.entries(files).map(([name, size], at) => ({ file: first + at, type: 'file', name, mode: 0o644, mtime: '1700000000000000000', ...(size === undefined ? {} : { size }), ...others }));
+    const list = Object.entries(files).map(([name, size], at) => ({
+      file: first + at,
+      type: 'file',
+      name,
+      mode: 0o644,
+      mtime: '1700000000000000000',
+      ...(size === undefined ? {} : { size }),
+      ...others,
+    }));
     return this.sendList({ type: 'offer' }, list);
   }
 
@@ -94,7 +105,11 @@ export class RawSession {
 
   bundle(files: readonly (readonly [file: number, content: Uint8Array])[]): Promise<void> {
     const contents = Buffer.concat(files.map(([, content]) => content));
-    return this.sendList({ type: 'bundle', size: contents.length }, files.map(([file, content]) => [file, content.length, sha256(content)]), contents);
+    return this.sendList(
+      { type: 'bundle', size: contents.length },
+      files.map(([file, content]) => [file, content.length, sha256(content)]),
+      contents,
+    );
   }
 
   close(file: number, content: Uint8Array): Promise<void> {
@@ -123,7 +138,13 @@ export class RawSession {
   /** The receipt or refusal of a file. */
   outcome(file: number): Promise<JsonObject> {
     const about = (said: JsonObject): boolean => said['file'] === file;
-    return this.until(`what became of ${String(file)}`, () => this.all('receipts').flatMap(({ list }) => list as JsonObject[]).find(about) ?? this.all('refusal').find(about));
+    return this.until(
+      `what became of ${String(file)}`,
+      () =>
+        this.all('receipts')
+          .flatMap(({ list }) => list as JsonObject[])
+          .find(about) ?? this.all('refusal').find(about),
+    );
   }
 
   /** The refusal that ends the conversation. */
@@ -178,7 +199,11 @@ export class RawSession {
       if (length > 0) await stream.fill(bytes);
       const payload = Buffer.alloc(hasPayload(header) ? Number(header['size']) : 0);
       if (payload.length > 0) await stream.fill(payload);
-      const said = { ...header, ...(length > 0 ? { list: JSON.parse(bytes.toString()) as unknown } : {}), ...(payload.length > 0 ? { payload } : {}) };
+      const said = {
+        ...header,
+        ...(length > 0 ? { list: JSON.parse(bytes.toString()) as unknown } : {}),
+        ...(payload.length > 0 ? { payload } : {}),
+      };
       if (header.type !== 'heartbeat' && header.type !== 'taken') this.note(said);
     }
     this.note(undefined);

@@ -18,7 +18,9 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
   after(() => to.close());
 
   /** Offers files, and waits until they are wanted; resolves with their numbers and names. */
-  async function offered(...sizes: readonly (number | undefined)[]): Promise<{ readonly file: number; readonly name: string }[]> {
+  async function offered(
+    ...sizes: readonly (number | undefined)[]
+  ): Promise<{ readonly file: number; readonly name: string }[]> {
     const first = files;
     files += sizes.length;
     const offers = sizes.map((size, at) => ({ file: first + at, name: `f${String(first + at)}`, size }));
@@ -32,9 +34,14 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
     const [{ file, name } = { file: -1, name: '' }] = await offered(content.length);
     const other = await RawSession.open(to.ticket, { session: raw.session, connection: 7 });
     await raw.close(file, content);
-    for (let at = 5; at >= 0; at--) await (at % 2 === 0 ? raw : other).segment(file, at * piece, content.subarray(at * piece, (at + 1) * piece));
+    for (let at = 5; at >= 0; at--)
+      await (at % 2 === 0 ? raw : other).segment(file, at * piece, content.subarray(at * piece, (at + 1) * piece));
     for (const at of [0, 3, 5]) await raw.segment(file, at * piece, content.subarray(at * piece, (at + 1) * piece));
-    expect(await raw.outcome(file)).to.deep.equal({ file, digests: { sha256: sha256(content) }, verified: (await to.heard.first('received')).verified });
+    expect(await raw.outcome(file)).to.deep.equal({
+      file,
+      digests: { sha256: sha256(content) },
+      verified: (await to.heard.first('received')).verified,
+    });
     expect(await to.read(name)).to.deep.equal(content);
     other.hangUp();
   });
@@ -51,7 +58,8 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
     expect(await to.read(name)).to.deep.equal(content);
   });
 
-  // Found by the fault experiment frames: a file that was being committed was refused because of a piece that came once more.
+  // Found by the fault experiment frames: a file that was being committed was refused because of a piece that came once
+  // more.
   it('a piece that comes once more while the file gets its final name changes nothing', async () => {
     for (let times = 0; times < 10; times++) {
       const content = noise(2 * piece, times);
@@ -93,7 +101,9 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
     await raw.close(file, content);
     expect(await raw.outcome(file)).to.deep.include({ digests: { sha256: sha256(content) } });
     expect(await to.read(name)).to.deep.equal(content);
-    expect(await to.heard.first('received', ({ file_name }) => file_name === name)).to.include({ file_size: content.length });
+    expect(await to.heard.first('received', ({ file_name }) => file_name === name)).to.include({
+      file_size: content.length,
+    });
   });
 
   // Found by the fault experiment fuzz: it was told as an error that should not happen.
@@ -122,7 +132,10 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
   it('bundles may come twice: what is here already is passed over', async () => {
     const contents = [noise(10, 1), noise(20, 2), noise(30, 3)];
     const [zero, one, two] = await offered(10, 20, 30);
-    const of = (which: typeof zero, at: number, seed = at + 1): [number, Buffer] => [which?.file ?? -1, noise((at + 1) * 10, seed)];
+    const of = (which: typeof zero, at: number, seed = at + 1): [number, Buffer] => [
+      which?.file ?? -1,
+      noise((at + 1) * 10, seed),
+    ];
     await raw.bundle([of(zero, 0), of(one, 1)]);
     await raw.bundle([of(zero, 0, 8), of(two, 2), of(one, 1)]);
     for (const [at, offer] of [zero, one, two].entries()) {
@@ -155,7 +168,8 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
     for (const name of ['small', 'large']) await utimes(path.join(to.place, 'k', name), 1, 1);
     const touched = await again(0);
     await Promise.all([touched.wanted(0), touched.wanted(1)]);
-    const told = (type: string): unknown[] => touched.all(type).flatMap(({ list }) => (list as [number][]).map(([file]) => file));
+    const told = (type: string): unknown[] =>
+      touched.all(type).flatMap(({ list }) => (list as [number][]).map(([file]) => file));
     expect(told('held')).to.deep.equal([0]);
     expect(new Set(told('standing'))).to.deep.equal(new Set([1]));
     for (const peer of [known, touched]) peer.hangUp();
@@ -216,11 +230,21 @@ describe('SessionReceiving: what a sender may do, in any order', () => {
     await raw.close(file, content);
     const { waited } = (await raw.first('done')) as { waited?: object };
     expect(waited).to.have.all.keys('network', 'write', 'verify');
-    expect(raw.heard.map(({ type }) => type).filter((type) => type !== 'progress').slice(-2)).to.deep.equal(['receipts', 'done']);
+    expect(
+      raw.heard
+        .map(({ type }) => type)
+        .filter((type) => type !== 'progress')
+        .slice(-2),
+    ).to.deep.equal(['receipts', 'done']);
     await raw.leave();
     const summary = await to.heard.first('summary');
     expect(summary).to.include({ files: 21 });
-    expect(to.heard.all('failed').map(({ code }) => code).filter((code) => code !== 'connection-lost')).to.deep.equal(['mismatch', 'mismatch', 'source-changed', 'source-changed', 'exists', 'exists']);
+    expect(
+      to.heard
+        .all('failed')
+        .map(({ code }) => code)
+        .filter((code) => code !== 'connection-lost'),
+    ).to.deep.equal(['mismatch', 'mismatch', 'source-changed', 'source-changed', 'exists', 'exists']);
   });
 
   it('limits hold for a file of which nobody knows the size', async () => {

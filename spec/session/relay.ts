@@ -17,8 +17,10 @@ export interface Trap {
   /** The place of that byte among those of its direction, from 0 on. */
   readonly at: number;
   /**
-   * `flip` changes one bit of it. Otherwise it does not arrive, nor what is behind it: the line is cut by a `reset` or an `end`, or it
-   * is silent from then on in this direction (`swallow`) or in `both`, or it stays open for the one who was dialed alone (`leave`).
+   * `flip` changes one bit of it. Otherwise it does not arrive, nor what is behind it: the line is cut by a `reset` or
+   * an `end`, or it
+   * is silent from then on in this direction (`swallow`) or in `both`, or it stays open for the one who was dialed
+   * alone (`leave`).
    */
   readonly what: 'flip' | 'reset' | 'end' | 'swallow' | 'both' | 'leave';
 }
@@ -127,7 +129,10 @@ export class Line {
   }
 }
 
-/** A network of which every connection can be looked at and broken: it stands on a port of its own, in front of another one. */
+/**
+ * A network of which every connection can be looked at and broken: it stands on a port of its own, in front of another
+ * one.
+ */
 export class Relay {
   readonly lines: Line[] = [];
   port = 0;

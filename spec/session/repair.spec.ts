@@ -28,10 +28,15 @@ describe('A segment that is damaged', () => {
   }
   /** Which of the segments that the receiver holds are not as they should be; `round` counts from 0. */
   async function different(file: number, round = 0): Promise<number[]> {
-    const of = ({ list }: Said): readonly [number, number, string][] => (list as [number, number, string][]).filter(([number]) => number === file);
+    const of = ({ list }: Said): readonly [number, number, string][] =>
+      (list as [number, number, string][]).filter(([number]) => number === file);
     const answers = (): Said[] => raw.all('answer').filter(({ list }) => (list as number[]).includes(file));
     await raw.first('answer', () => answers().length >= round + 2);
-    const held = raw.all('held').map(of).filter((list) => list.length > 0)[round] ?? [];
+    const held =
+      raw
+        .all('held')
+        .map(of)
+        .filter((list) => list.length > 0)[round] ?? [];
     expect(held.map(([, segment]) => segment)).to.deep.equal([0, 1, 2, 3, 4]);
     return held.filter(([, segment, digest]) => digest !== sha256(part(segment))).map(([, segment]) => segment);
   }
@@ -47,7 +52,8 @@ describe('A segment that is damaged', () => {
     const [name = ''] = await partials();
     const disk = await open(path.join(to.place, '.sendall', 'partial', name), 'r+');
     const one = Buffer.alloc(1);
-    while ((await disk.read(one, 0, 1, 4 * piece + 98)).bytesRead === 0 || one[0] !== content.at(-1)) await new Promise((resolve) => setTimeout(resolve, 5));
+    while ((await disk.read(one, 0, 1, 4 * piece + 98)).bytesRead === 0 || one[0] !== content.at(-1))
+      await new Promise((resolve) => setTimeout(resolve, 5));
     await disk.read(one, 0, 1, 2 * piece + 7);
     await disk.write(Buffer.from([(one[0] ?? 0) ^ 1]), 0, 1, 2 * piece + 7);
     await disk.close();
@@ -98,7 +104,9 @@ describe('A segment that is damaged', () => {
     await raw.finish();
     expect((await readdir(to.place)).sort()).to.deep.equal(['.sendall', 'f0', 'f1', 'f3']);
     expect(await partials()).to.deep.equal([]);
-    expect(to.heard.all('failed').map(({ code, file_name }) => [code, file_name])).to.deep.equal([['mismatch', `f${String(file)}`]]);
+    expect(to.heard.all('failed').map(({ code, file_name }) => [code, file_name])).to.deep.equal([
+      ['mismatch', `f${String(file)}`],
+    ]);
   });
 
   it('in a small file is found as well: it is asked for again alone, three times and no more', async () => {
@@ -107,11 +115,20 @@ describe('A segment that is damaged', () => {
     await session.offer({ mended: 100, well: 100, hopeless: 100 });
     /** A bundle of files that are said to be what they should be, and are something else. */
     const bundle = (...files: readonly number[]): Promise<void> =>
-      session.sendList({ type: 'bundle', size: files.length * 100 }, files.map((file) => [file, 100, sha256(Object.values(contents)[file] ?? Buffer.alloc(0))]), Buffer.alloc(files.length * 100, 'y'));
+      session.sendList(
+        { type: 'bundle', size: files.length * 100 },
+        files.map((file) => [file, 100, sha256(Object.values(contents)[file] ?? Buffer.alloc(0))]),
+        Buffer.alloc(files.length * 100, 'y'),
+      );
     await bundle(0, 1, 2);
-    expect(await session.outcome(1)).to.deep.include({ digests: { sha256: sha256(contents.well) } }).and.not.have.property('repaired');
+    expect(await session.outcome(1))
+      .to.deep.include({ digests: { sha256: sha256(contents.well) } })
+      .and.not.have.property('repaired');
     await session.after('answer', 1);
-    expect(session.all('answer').map(({ list }) => list)).to.deep.equal([[0, 1, 2], [0, 2]]);
+    expect(session.all('answer').map(({ list }) => list)).to.deep.equal([
+      [0, 1, 2],
+      [0, 2],
+    ]);
     await session.bundle([[0, contents.mended]]);
     for (let round = 0; round < 3; round++) {
       await bundle(2);
@@ -121,6 +138,8 @@ describe('A segment that is damaged', () => {
     expect(await session.outcome(0)).to.deep.include({ repaired: 1 });
     await session.finish();
     expect((await to.read('mended')).equals(contents.mended)).to.equal(true);
-    expect(await readdir(to.place)).to.include('well').and.not.include('hopeless');
+    expect(await readdir(to.place))
+      .to.include('well')
+      .and.not.include('hopeless');
   });
 });

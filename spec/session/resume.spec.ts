@@ -34,7 +34,10 @@ describe('the same again in a session', () => {
   };
 
   const asSent = async (): Promise<void> => {
-    for (const name of Object.keys(files)) expect(await digestOfFile(path.join(pair.to.place, name)), name).to.equal(await digestOfFile(pair.source.at(name)));
+    for (const name of Object.keys(files))
+      expect(await digestOfFile(path.join(pair.to.place, name)), name).to.equal(
+        await digestOfFile(pair.source.at(name)),
+      );
   };
 
   it('moves nothing, neither at once nor for a receiver that was closed and opened in between', async () => {
@@ -102,8 +105,16 @@ describe('the same again in a session', () => {
       await pair.source.write('new', 'new');
       const { failed, heard, result } = await pair.send(['large', 'small', 'same', 'new']);
       expect(failed, ifExists).to.deep.equal(ifExists === 'refuse' ? ['exists', 'exists'] : []);
-      expect(heard.all('skipped').map(({ file_name: name }) => name)).to.have.members(ifExists === 'skip' ? ['large', 'small'] : []);
-      if (ifExists === 'rename') expect(result?.files.map(({ path: stored }) => stored)).to.have.members(['large (1)', 'small (1)', 'same', 'new']);
+      expect(heard.all('skipped').map(({ file_name: name }) => name)).to.have.members(
+        ifExists === 'skip' ? ['large', 'small'] : [],
+      );
+      if (ifExists === 'rename')
+        expect(result?.files.map(({ path: stored }) => stored)).to.have.members([
+          'large (1)',
+          'small (1)',
+          'same',
+          'new',
+        ]);
       if (ifExists === 'rename') expect(await pair.to.read('small (1)')).to.deep.equal(Buffer.from('two'));
       if (ifExists === 'rename') expect(await pair.to.read('large (1)')).to.deep.equal(noise(3 * MiB, 2));
       expect((await pair.to.read('small')).toString()).to.equal('one');

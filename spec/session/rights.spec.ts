@@ -1,7 +1,14 @@
 import { expect } from 'chai';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type Authorization, AuthorizedKeys, createKey, createReceiver, type Receiver, type WantedAuthorization } from '../../lib/index';
+import {
+  type Authorization,
+  AuthorizedKeys,
+  createKey,
+  createReceiver,
+  type Receiver,
+  type WantedAuthorization,
+} from '../../lib/index';
 import { Heard, temporaryDirectory } from '../receive/receive-directory';
 import { noise } from './pair';
 import { piece, RawSession, sha256 } from './raw-session';
@@ -22,7 +29,8 @@ describe('What the rights of a key are worth', () => {
   before(async () => {
     outer = await temporaryDirectory();
     authorized = new AuthorizedKeys(at('authorized.json'));
-    for (const name of ['receive', 'homes', 'homes/one', 'homes/shared', 'homes/full']) await mkdir(at(name), { mode: 0o755 });
+    for (const name of ['receive', 'homes', 'homes/one', 'homes/shared', 'homes/full'])
+      await mkdir(at(name), { mode: 0o755 });
     directory = at('receive');
     const wanted: Omit<WantedAuthorization, 'name'>[] = [
       { rights: 'write' },
@@ -36,7 +44,8 @@ describe('What the rights of a key are worth', () => {
       { rights: 'write', quota: 5 * piece },
     ];
     const names = ['write', 'read', 'admin', 'expired', 'home', 'shared', 'sharing', 'lost', 'limited'];
-    for (const [index, each] of wanted.entries()) keys[names[index] ?? ''] = await authorized.authorize({ name: names[index] ?? '', ...each });
+    for (const [index, each] of wanted.entries())
+      keys[names[index] ?? ''] = await authorized.authorize({ name: names[index] ?? '', ...each });
     heard = new Heard();
     receiver = await createReceiver({ directory, authorized, ifExists: 'replace', on: heard.on });
     ({ ticket } = await receiver.listen('127.0.0.1:0'));
@@ -49,7 +58,12 @@ describe('What the rights of a key are worth', () => {
   const open = (name: string): Promise<RawSession> => RawSession.open(ticket, { key: keys[name] ?? createKey() });
 
   /** Sends one file to its end; resolves with its receipt or refusal. */
-  async function send(raw: RawSession, file: number, name: string, content: Uint8Array): Promise<Record<string, unknown>> {
+  async function send(
+    raw: RawSession,
+    file: number,
+    name: string,
+    content: Uint8Array,
+  ): Promise<Record<string, unknown>> {
     await raw.offer({ [name]: content.length }, {}, file);
     const settled = raw.outcome(file);
     const wanted = await Promise.race([raw.wanted(file).then(() => true), settled.then(() => false)]);
@@ -63,19 +77,27 @@ describe('What the rights of a key are worth', () => {
   }
 
   it('write adds, and neither replaces nor learns what stands there, whatever the receiver allows others', async () => {
-    for (const [name, content] of Object.entries({ large, small })) await writeFile(path.join(directory, name), content);
+    for (const [name, content] of Object.entries({ large, small }))
+      await writeFile(path.join(directory, name), content);
     const raw = await open('write');
-    for (const [file, [name, content]] of Object.entries({ large: Buffer.alloc(large.length), small: Buffer.alloc(small.length) }).entries()) {
+    for (const [file, [name, content]] of Object.entries({
+      large: Buffer.alloc(large.length),
+      small: Buffer.alloc(small.length),
+    }).entries()) {
       expect(await send(raw, file, name, content), name).to.include({ code: 'exists' });
     }
     for (const type of ['held', 'standing']) expect(raw.all(type)).to.deep.equal([]);
     expect(await send(raw, 2, 'more/large', large)).to.have.property('verified');
     await raw.offer({ 'more/small': 5 }, {}, 3);
     await raw.bundle([[3, noise(5)]]);
-    await raw.sendList({ type: 'offer' }, [{ file: 4, type: 'symlink', name: 'small', target: 'x', mtime: '0' }, { file: 5, type: 'directory', name: 'large', mode: 0o755, mtime: '0' }]);
+    await raw.sendList({ type: 'offer' }, [
+      { file: 4, type: 'symlink', name: 'small', target: 'x', mtime: '0' },
+      { file: 5, type: 'directory', name: 'large', mode: 0o755, mtime: '0' },
+    ]);
     await raw.finish();
     for (const file of [4, 5]) expect(await raw.outcome(file)).to.include({ code: 'name' });
-    for (const [name, content] of Object.entries({ large, small, 'more/large': large, 'more/small': noise(5) })) expect((await readFile(path.join(directory, name))).equals(content), name).to.equal(true);
+    for (const [name, content] of Object.entries({ large, small, 'more/large': large, 'more/small': noise(5) }))
+      expect((await readFile(path.join(directory, name))).equals(content), name).to.equal(true);
   });
 
   it('write is told that the same is there already, and nothing of what it may have been', async () => {
@@ -92,7 +114,14 @@ describe('What the rights of a key are worth', () => {
     await raw.offer({ large: changed.length });
     await raw.wanted(0);
     const told = (await raw.first('standing'))['list'] as [number, number, number, string][];
-    expect(told).to.deep.include.members([0, 1, 2].map((at) => [0, at * piece, Math.min(piece, 5 + (2 - at) * piece), sha256(large.subarray(at * piece, (at + 1) * piece))]));
+    expect(told).to.deep.include.members(
+      [0, 1, 2].map((at) => [
+        0,
+        at * piece,
+        Math.min(piece, 5 + (2 - at) * piece),
+        sha256(large.subarray(at * piece, (at + 1) * piece)),
+      ]),
+    );
     await raw.send({ type: 'copy', file: 0, offset: 0, size: piece, from: 0 });
     await raw.send({ type: 'copy', file: 0, offset: 2 * piece, size: 5, from: 2 * piece });
     await raw.segment(0, piece, changed.subarray(piece, 2 * piece));
@@ -105,7 +134,9 @@ describe('What the rights of a key are worth', () => {
   });
 
   it('read sends nothing', async () => {
-    expect(await (await RawSession.dial(ticket, { key: keys['read'] ?? createKey() })).broken()).to.include({ code: 'not-authorized' });
+    expect(await (await RawSession.dial(ticket, { key: keys['read'] ?? createKey() })).broken()).to.include({
+      code: 'not-authorized',
+    });
   });
 
   it('a key that has expired, or that nobody knows, opens nothing', async () => {
@@ -121,7 +152,9 @@ describe('What the rights of a key are worth', () => {
     const raw = await open('gone');
     await authorized.revoke('gone');
     for (const connection of [0, 1]) {
-      const failure = await RawSession.dial(ticket, { key: keys['gone'], session: raw.session, connection }).catch((error: { code?: string }) => error.code);
+      const failure = await RawSession.dial(ticket, { key: keys['gone'], session: raw.session, connection }).catch(
+        (error: { code?: string }) => error.code,
+      );
       expect(failure).to.equal('not-authorized');
     }
     expect(await send(raw, 0, 'from gone', small)).to.have.property('verified');
@@ -133,9 +166,13 @@ describe('What the rights of a key are worth', () => {
     expect(await send(raw, 0, 'large', large)).to.have.property('verified');
     expect(await send(raw, 1, 'd/f', small)).to.have.property('verified');
     await raw.finish();
-    expect((await readdir(at('homes', 'one'), { recursive: true })).filter((name) => !name.startsWith('.')).sort()).to.deep.equal(['d', 'd/f', 'large']);
+    expect(
+      (await readdir(at('homes', 'one'), { recursive: true })).filter((name) => !name.startsWith('.')).sort(),
+    ).to.deep.equal(['d', 'd/f', 'large']);
     expect(await readdir(directory)).to.not.include('d');
-    const busy = await createReceiver({ directory: at('homes', 'one') }).catch((error: { code?: string }) => error.code);
+    const busy = await createReceiver({ directory: at('homes', 'one') }).catch(
+      (error: { code?: string }) => error.code,
+    );
     expect(busy, 'locked like the own directory').to.equal('directory');
   });
 

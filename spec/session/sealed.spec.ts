@@ -72,14 +72,21 @@ describe('sealed connections', function () {
       await once(socket, 'close');
       return Buffer.concat(heard);
     };
-    const hello = { session: 'ab'.repeat(16), connection: 1, suite: 'aes-256-gcm', fresh: Buffer.alloc(freshLength) } as const;
+    const hello = {
+      session: 'ab'.repeat(16),
+      connection: 1,
+      suite: 'aes-256-gcm',
+      fresh: Buffer.alloc(freshLength),
+    } as const;
     expect(await dialed(encodeFrame(sealedHello(hello)))).to.have.lengthOf(0);
     // One of a session that runs: the session id can be seen on the way.
     const relay = await pair.relay();
     const running = pair.send(['large'], { relay, connections: 1, limit: 12 * MiB });
     await relay.until(() => relay.lines.length > 1 && (relay.lines[1]?.bytes.there ?? 0) > MiB);
     const session = /"session":"([0-9a-f]{32})"/.exec(relay.lines[1]?.begins.toString('latin1') ?? '')?.[1] ?? '';
-    const answer = await dialed(Buffer.concat([encodeFrame(sealedHello({ ...hello, session, connection: 9 })), noise(47)]));
+    const answer = await dialed(
+      Buffer.concat([encodeFrame(sealedHello({ ...hello, session, connection: 9 })), noise(47)]),
+    );
     expect(answer.toString('latin1')).to.match(/^.\0\0\0{"type":"sealed","nonce":"[0-9a-f]{64}"}$/s);
     succeeded(await running);
     await expectThere();

@@ -31,15 +31,18 @@ describe('What a receiver copies from the file that stands there', () => {
     await raw.wanted(0);
     return raw;
   }
-  const copy = (raw: RawSession, offset: number, size: number, from: number): Promise<void> => raw.send({ type: 'copy', file: 0, offset, size, from });
-  const stands = async (content: Buffer): Promise<void> => void expect((await to.read('f')).equals(content)).to.equal(true);
+  const copy = (raw: RawSession, offset: number, size: number, from: number): Promise<void> =>
+    raw.send({ type: 'copy', file: 0, offset, size, from });
+  const stands = async (content: Buffer): Promise<void> =>
+    void expect((await to.read('f')).equals(content)).to.equal(true);
 
   it('is told before it is wanted: content-defined segments without a gap, and pieces', async () => {
     await prepare();
     const raw = await offered();
     expect(raw.heard.map(({ type }) => type)).to.deep.equal(['hello', 'standing', 'answer']);
     const list = raw.all('standing')[0]?.list as [number, number, number, string][];
-    for (const [file, offset, size, digest] of list) expect([file, digest]).to.deep.equal([0, sha256(standing.subarray(offset, offset + size))]);
+    for (const [file, offset, size, digest] of list)
+      expect([file, digest]).to.deep.equal([0, sha256(standing.subarray(offset, offset + size))]);
     const pieces = list.filter(([, offset, size]) => offset % piece === 0 && (size === piece || size === 99));
     expect(pieces.map(([, offset]) => offset / piece)).to.include.members([0, 1, 2, 3, 4]);
     let end = 0;
@@ -52,7 +55,12 @@ describe('What a receiver copies from the file that stands there', () => {
 
   it('may be anywhere in it, and more than once, among what is sent', async () => {
     await prepare();
-    const content = Buffer.concat([standing.subarray(5, 5 + 2 * piece), noise(piece, 7), standing.subarray(5, 5 + piece), standing.subarray(1, 50)]);
+    const content = Buffer.concat([
+      standing.subarray(5, 5 + 2 * piece),
+      noise(piece, 7),
+      standing.subarray(5, 5 + piece),
+      standing.subarray(1, 50),
+    ]);
     const raw = await offered(content.length);
     await copy(raw, 0, 2 * piece, 5);
     await raw.segment(0, 2 * piece, content.subarray(2 * piece, 3 * piece));
@@ -79,7 +87,9 @@ describe('What a receiver copies from the file that stands there', () => {
       await copy(raw, 0, length, 0);
       await raw.close(0, standing);
       await raw.after('answer', 1);
-      const held = (raw.all('held')[0]?.list as [number, number, string][]).map(([, segment, digest]) => digest === sha256(standing.subarray(segment * piece, (segment + 1) * piece)));
+      const held = (raw.all('held')[0]?.list as [number, number, string][]).map(
+        ([, segment, digest]) => digest === sha256(standing.subarray(segment * piece, (segment + 1) * piece)),
+      );
       expect(held.slice(0, 2)).to.deep.equal([true, false]);
       expect(raw.all('standing')).to.have.lengthOf(1);
       for (const [segment, good] of held.entries()) {

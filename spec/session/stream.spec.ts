@@ -22,7 +22,14 @@ describe('a stream in a session', () => {
   for (const size of [0, 1, 70_000, MiB, 20 * MiB + 9]) {
     it(`of ${String(size)} bytes, which nobody knew before, arrives under its name`, async () => {
       const content = noise(size, 3);
-      const { files } = succeeded(await pair.send(['-'], { input: Readable.from(inPieces(content, 300_000, 1)), name: 'of/mine', connections: 4, digest: 'md5' }));
+      const { files } = succeeded(
+        await pair.send(['-'], {
+          input: Readable.from(inPieces(content, 300_000, 1)),
+          name: 'of/mine',
+          connections: 4,
+          digest: 'md5',
+        }),
+      );
       expect(await digestOfFile(pair.to.place + '/of/mine')).to.equal(digestOf(content));
       expect(files).to.have.lengthOf(1);
       expect(files[0]).to.include({ file_name: 'of/mine', file_size: size });
@@ -39,7 +46,9 @@ describe('a stream in a session', () => {
 
   it('of zeros, and with zeros in it, arrives as it is', async () => {
     const content = Buffer.concat([noise(MiB), Buffer.alloc(5 * MiB), noise(100), Buffer.alloc(3 * MiB)]);
-    const { files } = succeeded(await pair.send(['-'], { input: Readable.from(inPieces(content, 256 * 1024, 0)), name: 'zeros', connections: 4 }));
+    const { files } = succeeded(
+      await pair.send(['-'], { input: Readable.from(inPieces(content, 256 * 1024, 0)), name: 'zeros', connections: 4 }),
+    );
     expect(await digestOfFile(pair.to.place + '/zeros')).to.equal(digestOf(content));
     expect(files[0]?.file_size).to.equal(content.length);
     expect(files[0]?.bytes_on_wire).to.be.below(5 * MiB);
@@ -47,7 +56,11 @@ describe('a stream in a session', () => {
 
   it('keeps to the limit', async () => {
     const content = noise(6 * MiB);
-    const running = pair.send(['-'], { input: Readable.from(inPieces(content, MiB, 0)), name: 'limited', limit: 6 * MiB });
+    const running = pair.send(['-'], {
+      input: Readable.from(inPieces(content, MiB, 0)),
+      name: 'limited',
+      limit: 6 * MiB,
+    });
     await pair.to.heard.first('started');
     const began = performance.now();
     succeeded(await running);
@@ -55,14 +68,21 @@ describe('a stream in a session', () => {
   });
 
   it('that lasts longer than a second is told of as it goes', async () => {
-    const { heard } = await pair.send(['-'], { input: Readable.from(inPieces(noise(12 * MiB), MiB, 100)), name: 'slow' });
+    const { heard } = await pair.send(['-'], {
+      input: Readable.from(inPieces(noise(12 * MiB), MiB, 100)),
+      name: 'slow',
+    });
     expect(heard.all('progress').filter(({ phase }) => phase === 'send').length).to.be.above(3);
     expect(heard.all('started')).to.deep.equal([{ event: 'started', file_name: 'slow', file_size: 0 }]);
   });
 
   it('whose connection is lost fails with an error that says so, and the files beside it arrive', async () => {
     const relay = await pair.relay();
-    const running = pair.send(['-', 'beside', 'small'], { relay, input: Readable.from(inPieces(noise(40 * MiB), MiB, 30)), connections: 2 });
+    const running = pair.send(['-', 'beside', 'small'], {
+      relay,
+      input: Readable.from(inPieces(noise(40 * MiB), MiB, 30)),
+      connections: 2,
+    });
     await relay.until(() => relay.there > 5 * MiB);
     relay.cutAll();
     const { error, heard } = await running;

@@ -1,5 +1,18 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, link, lstat, mkdir, open, readdir, readlink, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
@@ -14,7 +27,10 @@ describe('a tree in a session', () => {
   /** What is in the receive directory, links not followed. */
   const names = async (below = ''): Promise<string[]> => {
     const found = (await readdir(at(below), { withFileTypes: true })).filter(({ name }) => name !== '.sendall');
-    const all = found.map(async (entry) => [below + entry.name, ...(entry.isDirectory() ? await names(`${below}${entry.name}/`) : [])]);
+    const all = found.map(async (entry) => [
+      below + entry.name,
+      ...(entry.isDirectory() ? await names(`${below}${entry.name}/`) : []),
+    ]);
     return (await Promise.all(all)).flat().sort();
   };
 
@@ -28,7 +44,16 @@ describe('a tree in a session', () => {
     await chmod(source.at('tree/deep'), 0o555);
     const exact = systemCalls() !== undefined;
     const times = new Map<string, bigint>();
-    for (const name of ['tree/script', 'tree/large', 'tree/deep/er/file', 'tree/empty/nothing', 'tree/empty', 'tree/deep/er', 'tree/deep', 'tree']) {
+    for (const name of [
+      'tree/script',
+      'tree/large',
+      'tree/deep/er/file',
+      'tree/empty/nothing',
+      'tree/empty',
+      'tree/deep/er',
+      'tree/deep',
+      'tree',
+    ]) {
       const wanted = 1_500_000_000_123_456_789n + BigInt(times.size) * 1_000_000_001n;
       if (exact) {
         const handle = await open(source.at(name));
@@ -39,8 +64,21 @@ describe('a tree in a session', () => {
       if (exact) expect(times.get(name)).to.equal(wanted);
     }
     const { files } = succeeded(await pair.send(['tree'], { connections: 3 }));
-    expect(files.map(({ file_name: name }) => name)).to.have.members(['tree/deep/er/file', 'tree/script', 'tree/large']);
-    expect(await names()).to.deep.equal(['tree', 'tree/deep', 'tree/deep/er', 'tree/deep/er/file', 'tree/empty', 'tree/empty/nothing', 'tree/large', 'tree/script']);
+    expect(files.map(({ file_name: name }) => name)).to.have.members([
+      'tree/deep/er/file',
+      'tree/script',
+      'tree/large',
+    ]);
+    expect(await names()).to.deep.equal([
+      'tree',
+      'tree/deep',
+      'tree/deep/er',
+      'tree/deep/er/file',
+      'tree/empty',
+      'tree/empty/nothing',
+      'tree/large',
+      'tree/script',
+    ]);
     for (const [name, time] of times) {
       const [here, there] = [await stat(source.at(name), { bigint: true }), await stat(at(name), { bigint: true })];
       expect((there.mode & 0o777n).toString(8), name).to.equal((here.mode & 0o777n).toString(8));
@@ -52,7 +90,14 @@ describe('a tree in a session', () => {
 
   it('has its symbolic links as links, wherever they lead, and nothing that is behind them', async () => {
     pair = await Pair.make({ 'tree/file': 'f', 'outside/secret': 'secret' });
-    const links = { 'tree/in': 'file', 'tree/out': '../outside', 'tree/absolute': pair.source.at('outside/secret'), 'tree/dangling': 'nowhere', 'tree/self': 'self', 'tree/sub': '.' };
+    const links = {
+      'tree/in': 'file',
+      'tree/out': '../outside',
+      'tree/absolute': pair.source.at('outside/secret'),
+      'tree/dangling': 'nowhere',
+      'tree/self': 'self',
+      'tree/sub': '.',
+    };
     for (const [name, target] of Object.entries(links)) await symlink(target, pair.source.at(name));
     const { files } = succeeded(await pair.send(['tree']));
     expect(files.map(({ file_name: name }) => name)).to.deep.equal(['tree/file']);
@@ -73,7 +118,9 @@ describe('a tree in a session', () => {
         const relay = await pair.relay();
         succeeded(await pair.send(['tree'], { relay }));
         expect(relay.there).to.be.within(times === 0 ? size : 0, times === 0 ? size * 1.01 + overhead : overhead);
-        const [one, two, three] = await Promise.all(['tree/a/second', 'tree/b/first', 'tree/third'].map((name) => lstat(at(name))));
+        const [one, two, three] = await Promise.all(
+          ['tree/a/second', 'tree/b/first', 'tree/third'].map((name) => lstat(at(name))),
+        );
         expect([two?.ino, three?.ino]).to.deep.equal([one?.ino, one?.ino]);
         expect(one?.nlink).to.equal(3);
         expect(await pair.to.read('tree/third')).to.deep.equal(noise(size));
@@ -111,7 +158,10 @@ describe('a tree in a session', () => {
     try {
       const sent = await pair.send(['tree']);
       succeeded(sent);
-      expect(sent.heard.all('skipped').map(({ file_name: name }) => name)).to.have.members(['tree/pipe', 'tree/socket']);
+      expect(sent.heard.all('skipped').map(({ file_name: name }) => name)).to.have.members([
+        'tree/pipe',
+        'tree/socket',
+      ]);
       for (const { reason } of sent.heard.all('skipped')) expect(reason).to.match(/pipe|socket/);
       expect(await names()).to.deep.equal(['tree', 'tree/file']);
     } finally {
@@ -120,7 +170,14 @@ describe('a tree in a session', () => {
   });
 
   it('lacks what is excluded, by the sender or by files in it', async () => {
-    const files = { 'tree/keep': 'k', 'tree/a.log': 'l', 'tree/sub/b.log': 'l', 'tree/sub/c.tmp': 't', 'tree/sub/d': 'd', 'tree/cache/x': 'x' };
+    const files = {
+      'tree/keep': 'k',
+      'tree/a.log': 'l',
+      'tree/sub/b.log': 'l',
+      'tree/sub/c.tmp': 't',
+      'tree/sub/d': 'd',
+      'tree/cache/x': 'x',
+    };
     pair = await Pair.make(files, { allowHidden: true });
     await writeFile(pair.source.at('tree/sub/.sendallignore'), '*.tmp\n');
     succeeded(await pair.send(['tree'], { exclude: ['*.log', '/cache'] }));
@@ -128,11 +185,14 @@ describe('a tree in a session', () => {
   });
 
   it('of thousands of small files, larger than what may be underway at once, arrives whole', async () => {
-    const files = Object.fromEntries(Array.from({ length: 3000 }, (_, at) => [`tree/${String(at % 50)}/${String(at)}`, noise((at * 37) % 9000, at)]));
+    const files = Object.fromEntries(
+      Array.from({ length: 3000 }, (_, at) => [`tree/${String(at % 50)}/${String(at)}`, noise((at * 37) % 9000, at)]),
+    );
     pair = await Pair.make(files);
     const { summary } = succeeded(await pair.send(['tree'], { connections: 4 }));
     expect(summary.files).to.equal(3000);
-    for (const [name, content] of Object.entries(files)) expect((await pair.to.read(name)).equals(content), name).to.equal(true);
+    for (const [name, content] of Object.entries(files))
+      expect((await pair.to.read(name)).equals(content), name).to.equal(true);
   });
 
   it('whose names the receiver does not take fails in those alone, each by its name', async () => {
@@ -142,7 +202,10 @@ describe('a tree in a session', () => {
     const { failed, error, heard } = await pair.send(['tree']);
     expect(failed).to.deep.equal(['name', 'name']);
     expect(error?.code).to.equal('some-failed');
-    expect(heard.all('failed').map(({ file_name: name }) => name)).to.have.members(['tree/nul:colon', 'tree/trailing ']);
+    expect(heard.all('failed').map(({ file_name: name }) => name)).to.have.members([
+      'tree/nul:colon',
+      'tree/trailing ',
+    ]);
     expect(await names()).to.deep.equal(['tree', 'tree/good']);
   });
 });

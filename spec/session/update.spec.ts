@@ -9,15 +9,34 @@ const size = 24 * MiB + 12_345;
 const standing = noise(size, 3);
 const inserted = noise(MiB, 4);
 
-/** What becomes of the file, and how many MiB of it travel at most. The content-defined segments around a change are part of it. */
+/**
+ * What becomes of the file, and how many MiB of it travel at most. The content-defined segments around a change are
+ * part of it.
+ */
 const changes: readonly (readonly [what: string, content: Buffer, atMost: number])[] = [
-  ['1 MiB inserted in the middle', Buffer.concat([standing.subarray(0, 12 * MiB), inserted, standing.subarray(12 * MiB)]), 6],
-  ['an odd number of bytes inserted in the middle', Buffer.concat([standing.subarray(0, 9_999_999), inserted.subarray(0, 12_321), standing.subarray(9_999_999)]), 4],
+  [
+    '1 MiB inserted in the middle',
+    Buffer.concat([standing.subarray(0, 12 * MiB), inserted, standing.subarray(12 * MiB)]),
+    6,
+  ],
+  [
+    'an odd number of bytes inserted in the middle',
+    Buffer.concat([standing.subarray(0, 9_999_999), inserted.subarray(0, 12_321), standing.subarray(9_999_999)]),
+    4,
+  ],
   ['one byte inserted at the beginning', Buffer.concat([Buffer.from('x'), standing]), 3],
   ['much removed from the middle', Buffer.concat([standing.subarray(0, 5_000_001), standing.subarray(15_000_000)]), 3],
   ['its halves exchanged', Buffer.concat([standing.subarray(12_000_007), standing.subarray(0, 12_000_007)]), 5],
-  ['1 MiB overwritten in place', Buffer.concat([standing.subarray(0, 7 * MiB), inserted, standing.subarray(8 * MiB)]), 1],
-  ['1 MiB overwritten across two pieces', Buffer.concat([standing.subarray(0, 7 * MiB + 500), inserted, standing.subarray(8 * MiB + 500)]), 2],
+  [
+    '1 MiB overwritten in place',
+    Buffer.concat([standing.subarray(0, 7 * MiB), inserted, standing.subarray(8 * MiB)]),
+    1,
+  ],
+  [
+    '1 MiB overwritten across two pieces',
+    Buffer.concat([standing.subarray(0, 7 * MiB + 500), inserted, standing.subarray(8 * MiB + 500)]),
+    2,
+  ],
   ['more at its end', Buffer.concat([standing, inserted]), 3],
   ['its end cut off', standing.subarray(0, 10_000_000), 1],
   ['the same content twice', Buffer.concat([standing, standing]), 4],
@@ -88,7 +107,12 @@ describe('An update of a large file', () => {
     const place = path.join(pair.to.place, 'f');
     await writeFile(place, standing);
     // First what is copied, then what is sent, then more to copy.
-    const content = Buffer.concat([Buffer.from('x'), standing.subarray(0, 12 * MiB), noise(12 * MiB, 9), standing.subarray(12 * MiB)]);
+    const content = Buffer.concat([
+      Buffer.from('x'),
+      standing.subarray(0, 12 * MiB),
+      noise(12 * MiB, 9),
+      standing.subarray(12 * MiB),
+    ]);
     await pair.source.write('f', content);
     const relay = await pair.relay();
     const running = pair.send(['f'], { relay, limit: 12 * MiB, connections: 2, retryFor: 0 });

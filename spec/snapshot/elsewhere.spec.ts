@@ -1,8 +1,30 @@
-import { existsSync, linkSync, mkdirSync, readFileSync, statSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { AuthorizedKeys, createReceiver, diffSnapshots, formatTicket, listSnapshots, parseTicket, prune, type Receiver, restore, type Rights, TransferError, verify } from '../../lib/index';
+import {
+  AuthorizedKeys,
+  createReceiver,
+  diffSnapshots,
+  formatTicket,
+  listSnapshots,
+  parseTicket,
+  prune,
+  type Receiver,
+  restore,
+  type Rights,
+  TransferError,
+  verify,
+} from '../../lib/index';
 import { Heard, temporaryDirectory } from '../receive/receive-directory';
 import { MiB, noise } from '../session/pair';
 import { RawSession } from '../session/raw-session';
@@ -24,12 +46,31 @@ describe('Snapshots of another machine', () => {
     outer = await temporaryDirectory();
     directory = path.join(outer, 'backups');
     mkdirSync(directory, { mode: 0o755 });
-    const { place: before } = await madeSnapshot(directory, { name: 'laptop', id: first, number: 1 }, { 'home/a.txt': 'a', 'home/large': large, 'home/old': 'old', 'home/gone': { missing: 'source-changed' } });
-    await madeSnapshot(directory, { name: 'laptop', id: second, number: 2 }, { 'home/a.txt': 'other', 'home/large': large, 'home/new': 'new', 'home/to': { symlink: 'a.txt' }, 'home/again': { link: 'home/a.txt' } }, { previous: before });
+    const { place: before } = await madeSnapshot(
+      directory,
+      { name: 'laptop', id: first, number: 1 },
+      { 'home/a.txt': 'a', 'home/large': large, 'home/old': 'old', 'home/gone': { missing: 'source-changed' } },
+    );
+    await madeSnapshot(
+      directory,
+      { name: 'laptop', id: second, number: 2 },
+      {
+        'home/a.txt': 'other',
+        'home/large': large,
+        'home/new': 'new',
+        'home/to': { symlink: 'a.txt' },
+        'home/again': { link: 'home/a.txt' },
+      },
+      { previous: before },
+    );
     const authorized = new AuthorizedKeys(path.join(outer, 'authorized.json'));
     receiver = await createReceiver({ directory, authorized });
     target = (await receiver.listen('127.0.0.1:0')).ticket;
-    for (const rights of ['write', 'read', 'admin'] as const) tickets[rights] = formatTicket({ ...(await authorized.authorize({ name: rights, rights })), address: parseTicket(target).address });
+    for (const rights of ['write', 'read', 'admin'] as const)
+      tickets[rights] = formatTicket({
+        ...(await authorized.authorize({ name: rights, rights })),
+        address: parseTicket(target).address,
+      });
     heard = new Heard();
   });
   afterEach(async () => {
@@ -71,13 +112,18 @@ describe('Snapshots of another machine', () => {
     expect(heard.all('summary')).to.have.length(1);
     damage(place(first, 'home/large'));
     expect((await failureOf(verify({ target, on: heard.on }))).code).to.equal('mismatch');
-    expect(heard.all('damaged').map(({ snapshot, path: name }) => `${snapshot} ${name}`)).to.have.members([`laptop/${first} home/large`, `laptop/${second} home/large`]);
+    expect(heard.all('damaged').map(({ snapshot, path: name }) => `${snapshot} ${name}`)).to.have.members([
+      `laptop/${first} home/large`,
+      `laptop/${second} home/large`,
+    ]);
     expect(JSON.stringify(heard.events)).to.not.include(outer);
   });
 
   it('are pruned over there, by whoever has an admin key', async () => {
     const keep = { last: 1 };
-    expect(await prune({ target: tickets.admin ?? '', keep, dryRun: true })).to.deep.equal(await prune({ directory, keep, dryRun: true }));
+    expect(await prune({ target: tickets.admin ?? '', keep, dryRun: true })).to.deep.equal(
+      await prune({ directory, keep, dryRun: true }),
+    );
     expect(existsSync(place(first))).to.equal(true);
     const pruned = await prune({ target: tickets.admin ?? '', keep });
     expect(pruned.map(({ event }) => event)).to.have.members(['kept', 'removed']);
@@ -90,10 +136,21 @@ describe('Snapshots of another machine', () => {
     const { files, summary } = await restore({ target, snapshot: 'laptop/latest', destination, on: heard.on });
     expect(files.map(({ file_name: name }) => name)).to.have.members(['home/a.txt', 'home/large', 'home/new']);
     expect(summary.files).to.equal(3);
-    expect((await readdir(destination, { recursive: true })).sort()).to.deep.equal(['home', 'home/a.txt', 'home/again', 'home/large', 'home/new', 'home/to']);
+    expect((await readdir(destination, { recursive: true })).sort()).to.deep.equal([
+      'home',
+      'home/a.txt',
+      'home/again',
+      'home/large',
+      'home/new',
+      'home/to',
+    ]);
     expect(readFileSync(path.join(destination, 'home/large')).equals(large)).to.equal(true);
-    expect(statSync(path.join(destination, 'home/again')).ino).to.equal(statSync(path.join(destination, 'home/a.txt')).ino);
-    expect(statSync(path.join(destination, 'home/a.txt')).mtimeMs).to.equal(statSync(place(second, 'home/a.txt')).mtimeMs);
+    expect(statSync(path.join(destination, 'home/again')).ino).to.equal(
+      statSync(path.join(destination, 'home/a.txt')).ino,
+    );
+    expect(statSync(path.join(destination, 'home/a.txt')).mtimeMs).to.equal(
+      statSync(place(second, 'home/a.txt')).mtimeMs,
+    );
     const some = path.join(outer, 'some');
     await restore({ target, snapshot: `laptop/${first}`, destination: some, paths: ['home/*.txt'] });
     expect((await readdir(some, { recursive: true })).sort()).to.deep.equal(['home', 'home/a.txt']);
@@ -108,7 +165,9 @@ describe('Snapshots of another machine', () => {
     damage(place(second, 'home/large'));
     unlinkSync(place(second, 'home/new'));
     const destination = path.join(outer, 'restored');
-    expect((await failureOf(restore({ target, snapshot: 'laptop/latest', destination, on: heard.on }))).code).to.equal('some-failed');
+    expect((await failureOf(restore({ target, snapshot: 'laptop/latest', destination, on: heard.on }))).code).to.equal(
+      'some-failed',
+    );
     const failed = heard.all('failed').map(({ file_name: name, code }) => `${String(name)} ${code}`);
     expect(failed).to.have.members(['home/large mismatch', 'home/new mismatch']);
     expect(await readdir(path.join(destination, 'home'))).to.have.members(['a.txt', 'again', 'to']);
@@ -126,7 +185,8 @@ describe('Snapshots of another machine', () => {
   });
 
   it('are for whoever holds a ticket, a read or an admin key, and for no write key', async () => {
-    for (const rights of ['read', 'admin'] as const) expect(await listSnapshots({ target: tickets[rights] ?? '' })).to.have.length(2);
+    for (const rights of ['read', 'admin'] as const)
+      expect(await listSnapshots({ target: tickets[rights] ?? '' })).to.have.length(2);
     const asWrite = { target: tickets.write ?? '' };
     const destination = path.join(outer, 'restored');
     const refused = [
@@ -138,7 +198,8 @@ describe('Snapshots of another machine', () => {
     ];
     for (const each of refused) expect((await failureOf(each())).code).to.equal('not-authorized');
     expect(existsSync(path.join(destination, 'home'))).to.equal(false);
-    for (const ticket of [tickets.read ?? '', target]) expect((await failureOf(prune({ target: ticket, keep: { last: 1 } }))).code).to.equal('not-authorized');
+    for (const ticket of [tickets.read ?? '', target])
+      expect((await failureOf(prune({ target: ticket, keep: { last: 1 } }))).code).to.equal('not-authorized');
     expect(existsSync(place(first))).to.equal(true);
   });
 
@@ -161,9 +222,15 @@ describe('Snapshots of another machine', () => {
     const own = path.join(outer, 'own');
     mkdirSync(own, { mode: 0o755 });
     await madeSnapshot(own, { name: 'desk', id: first, number: 1 }, { a: 'a' });
-    const key = await new AuthorizedKeys(path.join(outer, 'authorized.json')).authorize({ name: 'desk', rights: 'read', directory: own });
+    const key = await new AuthorizedKeys(path.join(outer, 'authorized.json')).authorize({
+      name: 'desk',
+      rights: 'read',
+      directory: own,
+    });
     const ticket = formatTicket({ ...key, address: parseTicket(target).address });
-    expect((await listSnapshots({ target: ticket })).map((each) => each.event === 'snapshot' && each.snapshot)).to.deep.equal([`desk/${first}`]);
+    expect(
+      (await listSnapshots({ target: ticket })).map((each) => each.event === 'snapshot' && each.snapshot),
+    ).to.deep.equal([`desk/${first}`]);
   });
 
   it('are not worked on any more when whoever asked is gone', async () => {

@@ -27,7 +27,11 @@ describe('a session within one process', () => {
     await source.remove();
   });
 
-  const sending = (from: WithinOptions['source'], options: Partial<WithinOptions> = {}, home = homes.own): Promise<SentWithin> => {
+  const sending = (
+    from: WithinOptions['source'],
+    options: Partial<WithinOptions> = {},
+    home = homes.own,
+  ): Promise<SentWithin> => {
     const rules = { peer: 'local', ifExists: 'refuse', mayCompare: true, on: () => undefined } as const;
     return sendWithin({ source: from, receiver: { home, rules }, on: heard.on, ...options });
   };
@@ -47,11 +51,16 @@ describe('a session within one process', () => {
     await source.write('tree/left-out', 'no');
     await symlink('large', source.at('tree/link'));
     await chmod(source.at('tree/large'), 0o640);
-    const { files, failures, summary, received } = await sending([source.at('tree')], { algorithm: 'sha256', exclude: ['left-out'] });
+    const { files, failures, summary, received } = await sending([source.at('tree')], {
+      algorithm: 'sha256',
+      exclude: ['left-out'],
+    });
     await rm(source.at('tree/left-out'));
     expect(await arrived('tree')).to.deep.equal(await contentOf(source.at('tree')));
     expect(files.map(({ file_name: name }) => name)).to.have.members(['tree/large', 'tree/.hidden/small']);
-    expect(files.find(({ file_name: name }) => name === 'tree/large')?.digests).to.deep.equal({ sha256: digestOf(noise(5 * MiB + 7)) });
+    expect(files.find(({ file_name: name }) => name === 'tree/large')?.digests).to.deep.equal({
+      sha256: digestOf(noise(5 * MiB + 7)),
+    });
     expect(failures).to.deep.equal([]);
     expect(summary).to.include({ files: 2, bytes: 5 * MiB + 12 });
     expect(received.tally.files).to.equal(2);
@@ -85,7 +94,10 @@ describe('a session within one process', () => {
     const other = await temporaryDirectory();
     const limited = await Homes.open(other, { maxSize: MiB });
     const { failures, summary } = await sending([source.at('tree'), source.at('nothing')], {}, limited.own);
-    expect(failures.map(({ code, fileName }) => [code, fileName])).to.have.deep.members([['size', 'tree/too-large'], ['source-unreadable', 'nothing']]);
+    expect(failures.map(({ code, fileName }) => [code, fileName])).to.have.deep.members([
+      ['size', 'tree/too-large'],
+      ['source-unreadable', 'nothing'],
+    ]);
     expect(summary.files).to.equal(1);
     expect(String(await readFile(`${other}/tree/good`))).to.equal('good');
     await limited.close();
@@ -95,7 +107,8 @@ describe('a session within one process', () => {
   it('takes what it sends from whoever finds it, under other names', async () => {
     await source.write('here', 'content');
     async function* renamed(): SessionSource {
-      for await (const { items } of scanTree({ paths: [source.at('here')], name: 'there' })) yield items.filter((item) => !(item instanceof TransferError) && item.type === 'file') as never;
+      for await (const { items } of scanTree({ paths: [source.at('here')], name: 'there' }))
+        yield items.filter((item) => !(item instanceof TransferError) && item.type === 'file') as never;
     }
     const { files } = await sending(renamed());
     expect(files.map(({ path }) => path)).to.deep.equal(['there']);
@@ -103,7 +116,9 @@ describe('a session within one process', () => {
 
   it('gives a file up that changes meanwhile, and stores nothing of it', async () => {
     await source.write('large', noise(8 * MiB));
-    const { failures } = await sending([source.at('large')], { on: ({ event }) => void (event === 'started' && truncate(source.at('large'), MiB).catch(() => undefined)) });
+    const { failures } = await sending([source.at('large')], {
+      on: ({ event }) => void (event === 'started' && truncate(source.at('large'), MiB).catch(() => undefined)),
+    });
     expect(failures.map(({ code }) => code)).to.deep.equal(['source-changed']);
     expect((await readdir(place)).filter((name) => name !== '.sendall')).to.deep.equal([]);
   });
@@ -122,8 +137,20 @@ describe('a session within one process', () => {
     await source.write('small', 'small');
     const { store, allowance } = homes.own;
     const worn = new TransferError('disk', 'Worn out.');
-    const standing = (session: LocalStore['session']): Home => ({ store: new Proxy(store, { get: (of, key) => (key === 'session' ? session : (Reflect.get(of, key) as unknown)) }), allowance, directory: place });
-    expect(await failing(sending([source.at('small')], {}, standing(() => Promise.reject(worn))))).to.equal(worn);
+    const standing = (session: LocalStore['session']): Home => ({
+      store: new Proxy(store, { get: (of, key) => (key === 'session' ? session : (Reflect.get(of, key) as unknown)) }),
+      allowance,
+      directory: place,
+    });
+    expect(
+      await failing(
+        sending(
+          [source.at('small')],
+          {},
+          standing(() => Promise.reject(worn)),
+        ),
+      ),
+    ).to.equal(worn);
     const releasing = standing(async (use) => {
       const opened = await store.session(use);
       const release = (): Promise<void> => opened.release().then(() => Promise.reject(worn));
@@ -134,6 +161,8 @@ describe('a session within one process', () => {
 
   it('does not begin where it is interrupted already', async () => {
     await source.write('small', 'small');
-    expect((await failing(sending([source.at('small')], { signal: AbortSignal.abort() })))?.code).to.equal('interrupted');
+    expect((await failing(sending([source.at('small')], { signal: AbortSignal.abort() })))?.code).to.equal(
+      'interrupted',
+    );
   });
 });

@@ -8,10 +8,11 @@ import { encoded } from './made-snapshot';
 
 /** fixtures/vectors/README.md says what the keys mean. */
 type Piece = { readonly text: string } | { readonly hex: string } | { readonly repeat: string; readonly times: number };
-type Vector = { readonly name: string; readonly result?: unknown; readonly refusal?: { readonly code: string; readonly reason: string } } & (
-  | { readonly lines: readonly string[] }
-  | { readonly bytes: readonly Piece[] }
-);
+type Vector = {
+  readonly name: string;
+  readonly result?: unknown;
+  readonly refusal?: { readonly code: string; readonly reason: string };
+} & ({ readonly lines: readonly string[] } | { readonly bytes: readonly Piece[] });
 
 const fixtures = join(__dirname, '..', '..', 'fixtures');
 const vectorsFile = join(fixtures, 'vectors', 'manifests.json');
@@ -36,7 +37,9 @@ describe('fixtures/vectors/manifests.json', () => {
       const bytes = bytesOf(vector);
       if (vector.refusal) {
         const { code, reason } = vector.refusal;
-        expect(() => parseManifest(bytes)).to.throw(TransferError, wording[reason] ?? /^no words for this reason$/).with.property('code', code);
+        expect(() => parseManifest(bytes))
+          .to.throw(TransferError, wording[reason] ?? /^no words for this reason$/)
+          .with.property('code', code);
         return;
       }
       const manifest = parseManifest(bytes);
@@ -46,7 +49,9 @@ describe('fixtures/vectors/manifests.json', () => {
   }
 
   it('every reason that a vector names is put into words, and every wording has its vector', () => {
-    expect([...new Set(vectors.flatMap(({ refusal }) => (refusal ? [refusal.reason] : [])))]).to.have.members(Object.keys(wording));
+    expect([...new Set(vectors.flatMap(({ refusal }) => (refusal ? [refusal.reason] : [])))]).to.have.members(
+      Object.keys(wording),
+    );
   });
 
   it('the first vector is what our own encoder writes, to the byte', () => {
@@ -83,5 +88,10 @@ function shown({ head, entries, totals: { entries: count, bytes, newBytes, missi
 
 function shownEntry(entry: ManifestEntry): unknown {
   const { source, ...others } = entry.type === 'file' ? entry : { ...entry, source: {} };
-  return Object.fromEntries(Object.entries({ ...others, ...source }).map(([key, value]: [string, unknown]) => [key, typeof value === 'bigint' ? String(value) : value]));
+  return Object.fromEntries(
+    Object.entries({ ...others, ...source }).map(([key, value]: [string, unknown]) => [
+      key,
+      typeof value === 'bigint' ? String(value) : value,
+    ]),
+  );
 }

@@ -1,19 +1,38 @@
 import { expect } from 'chai';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseEntryName } from '../../lib/name';
 import { StagedSnapshot } from '../../lib/snapshot/backup/staged-snapshot';
 import { Catalog } from '../../lib/snapshot/manifest/catalog';
 import { parseSnapshotId } from '../../lib/snapshot/manifest/snapshot-id';
-import { newestOf, ownPlaceOf, prepareNext, readRegister, type RegisteredBackup } from '../../lib/snapshot/register/register';
+import {
+  newestOf,
+  ownPlaceOf,
+  prepareNext,
+  readRegister,
+  type RegisteredBackup,
+} from '../../lib/snapshot/register/register';
 import { encodeRegister, parseRegister } from '../../lib/snapshot/register/register-text';
 import { Directory } from '../../lib/store/local/directory';
 import { failureOf } from '../store/delivery';
 import { madeSnapshot } from './made-snapshot';
 
 const name = parseEntryName('laptop');
-const [monday, tuesday] = ['2026-11-16T100000Z', '2026-11-17T100000Z'].map(parseSnapshotId) as [ReturnType<typeof parseSnapshotId>, ReturnType<typeof parseSnapshotId>];
+const [monday, tuesday] = ['2026-11-16T100000Z', '2026-11-17T100000Z'].map(parseSnapshotId) as [
+  ReturnType<typeof parseSnapshotId>,
+  ReturnType<typeof parseSnapshotId>,
+];
 
 describe('the register of a backup', () => {
   let root: string;
@@ -32,15 +51,27 @@ describe('the register of a backup', () => {
   const latest = async (): Promise<string> => (await new Catalog(root).find('laptop/latest')).id;
 
   it('is read as it was written, and not at all where anything of it was changed', () => {
-    const register: RegisteredBackup = { name, owner: 'local', snapshots: [{ number: 3, id: monday, owner: 'local', manifest: 'ab'.repeat(32), size: 9, damaged: true }, { number: 4, id: tuesday, owner: 'local', manifest: 'cd'.repeat(32), size: 10 }] };
+    const register: RegisteredBackup = {
+      name,
+      owner: 'local',
+      snapshots: [
+        { number: 3, id: monday, owner: 'local', manifest: 'ab'.repeat(32), size: 9, damaged: true },
+        { number: 4, id: tuesday, owner: 'local', manifest: 'cd'.repeat(32), size: 10 },
+      ],
+    };
     const text = encodeRegister(register);
     expect(parseRegister(text, name)).to.deep.equal(register);
     expect(newestOf(register)?.number).to.equal(4);
     for (let at = 0; at < text.length; at++) {
       const changed = text.slice(0, at) + (text[at] === '7' ? '8' : '7') + text.slice(at + 1);
-      if (changed !== text) expect(() => parseRegister(changed, name), changed).to.throw().with.property('code', 'mismatch');
+      if (changed !== text)
+        expect(() => parseRegister(changed, name), changed)
+          .to.throw()
+          .with.property('code', 'mismatch');
     }
-    expect(() => parseRegister(text, parseEntryName('other'))).to.throw().with.property('code', 'mismatch');
+    expect(() => parseRegister(text, parseEntryName('other')))
+      .to.throw()
+      .with.property('code', 'mismatch');
   });
 
   it('of a commit that was killed before the rename has nothing of it: the snapshot is staged still', async () => {

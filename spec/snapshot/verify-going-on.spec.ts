@@ -1,5 +1,17 @@
 import { expect } from 'chai';
-import { appendFileSync, chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TransferEvent } from '../../lib/progress';
@@ -20,14 +32,25 @@ describe('snapshot/verify: going on and sampling', () => {
   });
   afterEach(() => rmSync(root, { recursive: true }));
 
-  const make = (tree: Readonly<Record<string, MadeEntry>>, which = id, number = 1, previous?: string): Promise<MadeSnapshot> =>
+  const make = (
+    tree: Readonly<Record<string, MadeEntry>>,
+    which = id,
+    number = 1,
+    previous?: string,
+  ): Promise<MadeSnapshot> =>
     madeSnapshot(root, { name: 'laptop', id: which, number }, tree, previous === undefined ? {} : { previous });
-  const run = (options: Partial<VerifyOptions> = {}): ReturnType<typeof verify> => verify({ directory: root, on: (event) => events.push(event), ...options });
+  const run = (options: Partial<VerifyOptions> = {}): ReturnType<typeof verify> =>
+    verify({ directory: root, on: (event) => events.push(event), ...options });
   const stateOf = (which = id): string => join(root, '.sendall', 'snapshots', 'laptop', `${which}.verified`);
-  const state = (which = id): Record<string, unknown> => JSON.parse(readFileSync(stateOf(which), 'utf8')) as Record<string, unknown>;
-  const files = (count: number, size: number): Record<string, MadeEntry> => Object.fromEntries(Array.from({ length: count }, (_, at) => [`f${String(at)}`, content(size, at + 1)]));
+  const state = (which = id): Record<string, unknown> =>
+    JSON.parse(readFileSync(stateOf(which), 'utf8')) as Record<string, unknown>;
+  const files = (count: number, size: number): Record<string, MadeEntry> =>
+    Object.fromEntries(Array.from({ length: count }, (_, at) => [`f${String(at)}`, content(size, at + 1)]));
   it('goes on where it was interrupted, as often as it is, and reads nothing twice', async () => {
-    const large = Array.from({ length: 6 }, (_, at): [string, Buffer] => [`large${String(at)}`, Buffer.alloc(16 * mib, at + 1)]);
+    const large = Array.from({ length: 6 }, (_, at): [string, Buffer] => [
+      `large${String(at)}`,
+      Buffer.alloc(16 * mib, at + 1),
+    ]);
     await make({ ...files(1000, 100), ...Object.fromEntries(large) });
     const read = { files: 0, bytes: 0 };
     const last = { files: 0 };
@@ -47,7 +70,9 @@ describe('snapshot/verify: going on and sampling', () => {
     }
     expect(last.files, 'it was interrupted in the middle').to.be.lessThan(1006);
     expect(read).to.deep.equal({ files: 1006, bytes: 1000 * 100 + 6 * 16 * mib });
-    expect(await run()).to.include({ files: 1006 }).and.not.have.property('continued');
+    expect(await run())
+      .to.include({ files: 1006 })
+      .and.not.have.property('continued');
   });
 
   it('goes on behind the snapshots that were verified, and does not read what they share', async () => {
@@ -81,7 +106,9 @@ describe('snapshot/verify: going on and sampling', () => {
     expect(state()).not.to.have.property('verified_at');
     const before = new Date().toISOString();
     await run();
-    expect(state()['verified_at']).to.be.a('string').and.satisfy((at: string) => at >= before && at <= new Date().toISOString());
+    expect(state()['verified_at'])
+      .to.be.a('string')
+      .and.satisfy((at: string) => at >= before && at <= new Date().toISOString());
     expect(statSync(join(root, '.sendall')).mode & 0o777).to.equal(0o700);
     await run({ sample: 0.5 });
     expect(state()['verified_at']).to.be.a('string');
@@ -100,7 +127,14 @@ describe('snapshot/verify: going on and sampling', () => {
     writeFileSync(join(place, 'MANIFEST'), encoded({ ...manifest, head: { ...manifest.head, number: 2 } }));
     await registerMade(root, { name: 'laptop', id });
     expect(await run()).to.include({ files: 20 });
-    for (const nonsense of ['', '{', '[]', '{"manifest":1}', '{"manifest":"a","full":{}}', JSON.stringify({ ...others, full: { ...full, complete: false, done: [[5, 1]] } })]) {
+    for (const nonsense of [
+      '',
+      '{',
+      '[]',
+      '{"manifest":1}',
+      '{"manifest":"a","full":{}}',
+      JSON.stringify({ ...others, full: { ...full, complete: false, done: [[5, 1]] } }),
+    ]) {
       writeFileSync(stateOf(), nonsense);
       expect(await run(), nonsense).to.include({ files: 20 });
     }

@@ -30,7 +30,11 @@ export function nameConformance(opened: () => Opened, says: 'device' | 'cache'):
     });
 
     it('gets another name under rename, the next one that is free', async () => {
-      expect(await deliver(store(), name, fresh, 'rename')).to.deep.equal({ path: 'd/f.tar (1).gz', verified: says, outcome: 'renamed' });
+      expect(await deliver(store(), name, fresh, 'rename')).to.deep.equal({
+        path: 'd/f.tar (1).gz',
+        verified: says,
+        outcome: 'renamed',
+      });
       expect((await deliver(store(), name, content(9), 'rename')).path).to.equal('d/f.tar (2).gz');
       expect((await opened().read(name)).equals(old)).to.equal(true);
       expect((await opened().read('d/f.tar (1).gz')).equals(fresh)).to.equal(true);
@@ -38,7 +42,11 @@ export function nameConformance(opened: () => Opened, says: 'device' | 'cache'):
     });
 
     it('is replaced under replace', async () => {
-      expect(await deliver(store(), name, fresh, 'replace')).to.deep.equal({ path: name, verified: says, outcome: 'replaced' });
+      expect(await deliver(store(), name, fresh, 'replace')).to.deep.equal({
+        path: name,
+        verified: says,
+        outcome: 'replaced',
+      });
       expect((await opened().read(name)).equals(fresh)).to.equal(true);
       expect(await list()).to.deep.equal(['d/', name]);
     });
@@ -61,7 +69,8 @@ export function nameConformance(opened: () => Opened, says: 'device' | 'cache'):
     });
 
     it('by a directory is never replaced', async () => {
-      for (const rule of ['refuse', 'skip', 'replace'] as const) expect(await codeOf(deliver(store(), 'd', fresh, rule))).to.equal('exists');
+      for (const rule of ['refuse', 'skip', 'replace'] as const)
+        expect(await codeOf(deliver(store(), 'd', fresh, rule))).to.equal('exists');
       expect(await list()).to.deep.equal(['d/', name]);
       expect((await deliver(store(), 'd', fresh, 'rename')).path).to.equal('d (1)');
     });
@@ -78,7 +87,14 @@ export function nameConformance(opened: () => Opened, says: 'device' | 'cache'):
     /** Commits all of them to one name at once. */
     async function race(name: string, all: readonly Buffer[], rule: IfExists): Promise<string[]> {
       const staged = await Promise.all(all.map((bytes) => verified(store(), name, bytes, rule)));
-      return Promise.all(staged.map((file) => file.commit().then(({ outcome, path }) => `${outcome} ${path}`, (error: { code: string }) => error.code)));
+      return Promise.all(
+        staged.map((file) =>
+          file.commit().then(
+            ({ outcome, path }) => `${outcome} ${path}`,
+            (error: { code: string }) => error.code,
+          ),
+        ),
+      );
     }
 
     it('one of several files of one name wins, and the others are told that it exists', async () => {
@@ -120,7 +136,8 @@ export function nameConformance(opened: () => Opened, says: 'device' | 'cache'):
         await staged.discard();
       });
       await Promise.all([...delivered, ...failing]);
-      for (const [at, name] of names.entries()) expect((await opened().read(name)).equals(content(100 + at, at)), name).to.equal(true);
+      for (const [at, name] of names.entries())
+        expect((await opened().read(name)).equals(content(100 + at, at)), name).to.equal(true);
       expect(await list()).to.have.lengthOf(names.length + 2 + 51);
     });
   });

@@ -6,7 +6,10 @@ import { announce, codeOf, content, failureOf, verified, writeAll } from './deli
 /** A store opened on a place of its own, and eyes that look at the place past the store. */
 export interface Opened {
   readonly store: Store;
-  /** Everything that stands there, names of directories with a slash at the end, sorted; the staging directory is not shown. */
+  /**
+   * Everything that stands there, names of directories with a slash at the end, sorted; the staging directory is not
+   * shown.
+   */
   list(): Promise<string[]>;
   read(name: string): Promise<Buffer>;
   /** Puts a file there as somebody else would. */
@@ -64,7 +67,7 @@ export function storeConformance(open: () => Promise<Opened>, says: 'device' | '
     it('offers never more memory than the file still lacks', async () => {
       const bytes = content(70_000);
       const staged = await store.stage(announce('f', bytes));
-      for (let at = 0; at < bytes.length; ) {
+      for (let at = 0; at < bytes.length;) {
         at += await staged.write((memory) => {
           expect(memory.length).to.be.within(1, bytes.length - at);
           const piece = bytes.subarray(at, at + Math.min(9_999, memory.length));

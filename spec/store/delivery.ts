@@ -19,11 +19,20 @@ export function md5Of(bytes: Uint8Array): string {
 
 /** What a sender would announce for `bytes`. */
 export function announce(name: string, bytes: Uint8Array, ifExists: IfExists = 'refuse'): NewFile {
-  return { name: parseEntryName(name, { allowHidden: true }), size: bytes.length, digests: { md5: md5Of(bytes) }, ifExists };
+  return {
+    name: parseEntryName(name, { allowHidden: true }),
+    size: bytes.length,
+    digests: { md5: md5Of(bytes) },
+    ifExists,
+  };
 }
 
 /** Writes `bytes` in pieces of these sizes, again and again; 0 is a `fill` that had nothing. */
-export async function writeAll(staged: StagedFile, bytes: Uint8Array, pieces: readonly number[] = [Infinity]): Promise<void> {
+export async function writeAll(
+  staged: StagedFile,
+  bytes: Uint8Array,
+  pieces: readonly number[] = [Infinity],
+): Promise<void> {
   for (let at = 0, turn = 0; at < bytes.length; turn++) {
     const most = pieces[turn % pieces.length] ?? Infinity;
     at += await staged.write((memory) => {
@@ -35,7 +44,12 @@ export async function writeAll(staged: StagedFile, bytes: Uint8Array, pieces: re
 }
 
 /** All the steps of one file; what does not succeed is discarded. */
-export async function deliver(store: Store, name: string, bytes: Uint8Array, ifExists: IfExists = 'refuse'): Promise<Committed> {
+export async function deliver(
+  store: Store,
+  name: string,
+  bytes: Uint8Array,
+  ifExists: IfExists = 'refuse',
+): Promise<Committed> {
   const staged = await store.stage(announce(name, bytes, ifExists));
   try {
     await writeAll(staged, bytes);
@@ -47,7 +61,12 @@ export async function deliver(store: Store, name: string, bytes: Uint8Array, ifE
 }
 
 /** A file of which every byte is written and verified, and nothing committed. */
-export async function verified(store: Store, name: string, bytes: Uint8Array, ifExists: IfExists = 'refuse'): Promise<StagedFile> {
+export async function verified(
+  store: Store,
+  name: string,
+  bytes: Uint8Array,
+  ifExists: IfExists = 'refuse',
+): Promise<StagedFile> {
   const staged = await store.stage(announce(name, bytes, ifExists));
   await writeAll(staged, bytes);
   await staged.verify();

@@ -31,7 +31,8 @@ describe('MemoryStore', () => {
   it('refuses the second of two names that collide, where it folds names', async () => {
     const store = new MemoryStore(capacity, true);
     await deliver(store, 'Photos/Straße.JPG', content(10));
-    for (const name of ['Photos/STRASSE.jpg', 'photos/other.jpg', 'PHOTOS']) expect(await codeOf(deliver(store, name, content(9))), name).to.equal('name');
+    for (const name of ['Photos/STRASSE.jpg', 'photos/other.jpg', 'PHOTOS'])
+      expect(await codeOf(deliver(store, name, content(9))), name).to.equal('name');
     expect((await deliver(store, 'Photos/other.jpg', content(9))).outcome).to.equal('stored');
     expect((await deliver(store, 'Photos/Straße.JPG', content(10))).outcome).to.equal('identical');
     expect([...store.files.keys()]).to.deep.equal(['Photos/Straße.JPG', 'Photos/other.jpg']);

@@ -28,7 +28,10 @@ describe('SessionStore', () => {
   });
 
   async function open(limits: Limits = {}, usage?: Usage): Promise<SessionStore> {
-    const session = limitSession(await store.session({ algorithm: 'md5', peer: 'p', ifExists: 'refuse' }), new Allowance(limits, usage));
+    const session = limitSession(
+      await store.session({ algorithm: 'md5', peer: 'p', ifExists: 'refuse' }),
+      new Allowance(limits, usage),
+    );
     sessions.push(session);
     return session;
   }
@@ -49,7 +52,7 @@ describe('SessionStore', () => {
     await admit(session, 10 * mib);
     expect(await codeOf(admit(session, 5 * mib + 1))).to.equal('quota');
     await admit(session, 5 * mib);
-    expect(await codeOf(admit((await open()), 2 ** 50))).to.equal('space');
+    expect(await codeOf(admit(await open(), 2 ** 50))).to.equal('space');
   });
 
   // Found by the fault experiment failing-calls.
@@ -112,7 +115,7 @@ describe('SessionStore', () => {
     stream.settle(false);
     await other.grow(6 * mib);
     expect(usage.bytes).to.equal(6 * mib);
-    expect(await codeOf((await admit((await open()), undefined)).grow(2 ** 50))).to.equal('space');
+    expect(await codeOf((await admit(await open(), undefined)).grow(2 ** 50))).to.equal('space');
   });
 
   it('promises the same space to nobody twice, and none for what is written', async () => {
@@ -138,12 +141,23 @@ describe('SessionStore', () => {
 
   it('tells what regular files read as, and nothing of anything else', async () => {
     const session = await open();
-    const read = async (...names: string[]): Promise<(string | undefined)[]> => (await session.read(names.map((each) => ({ file: 0, name: parseEntryName(each), size: undefined })))).map((found) => found?.digest);
+    const read = async (...names: string[]): Promise<(string | undefined)[]> =>
+      (await session.read(names.map((each) => ({ file: 0, name: parseEntryName(each), size: undefined })))).map(
+        (found) => found?.digest,
+      );
     expect(await read('d/f')).to.deep.equal([undefined]);
     await mkdir(path.join(directory, 'd', 'directory'), { recursive: true });
     await writeFile(path.join(directory, 'd', 'f'), content(5000));
     await symlink('f', path.join(directory, 'd', 'link'));
     await symlink('d', path.join(directory, 'way'));
-    expect(await read('d/missing', 'd/f', 'missing/f', 'd/link', 'd/f/g', 'd/directory', 'way/f')).to.deep.equal([undefined, md5Of(content(5000)), undefined, undefined, undefined, undefined, undefined]);
+    expect(await read('d/missing', 'd/f', 'missing/f', 'd/link', 'd/f/g', 'd/directory', 'way/f')).to.deep.equal([
+      undefined,
+      md5Of(content(5000)),
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+    ]);
   });
 });

@@ -25,7 +25,8 @@ const loads = `
   setInterval(() => undefined, 1000);
 `;
 
-// Found by the fault experiment killed: who sent to a receiver that was killed could end by SIGABRT, thrown by a half loaded addon.
+// Found by the fault experiment killed: who sent to a receiver that was killed could end by SIGABRT, thrown by a half
+// loaded addon.
 describe('A thread in which an addon is loaded', function () {
   this.timeout(20_000);
   let place: string;
@@ -36,7 +37,8 @@ describe('A thread in which an addon is loaded', function () {
   });
   afterEach(() => rmSync(place, { recursive: true, force: true }));
 
-  const start = (before = 0): Worker => startThread(() => new Worker(loads, { eval: true, workerData: { built, loaded, before } }));
+  const start = (before = 0): Worker =>
+    startThread(() => new Worker(loads, { eval: true, workerData: { built, loaded, before } }));
 
   it('is ended when that is done', async () => {
     const worker = start();
@@ -52,7 +54,7 @@ describe('A thread in which an addon is loaded', function () {
     await endThread(early);
     expect(existsSync(loaded)).to.equal(false);
     const late = start();
-    for (let message: unknown; message !== 'done'; ) [message] = (await once(late, 'message')) as unknown[];
+    for (let message: unknown; message !== 'done';) [message] = (await once(late, 'message')) as unknown[];
     await endThread(late);
     const waiting = start(300);
     await once(waiting, 'online');
@@ -67,7 +69,9 @@ describe('A thread in which an addon is loaded', function () {
       const [, built, loaded, loads] = process.argv;
       require(built).startThread(() => new Worker(loads, { eval: true, workerData: { built, loaded, before: 0 } })).once('message', () => process.exit(7));
     `;
-    const { code } = (await promisify(execFile)(process.execPath, ['-e', script, built, loaded, loads]).catch((error: unknown) => error)) as { readonly code?: number };
+    const { code } = (await promisify(execFile)(process.execPath, ['-e', script, built, loaded, loads]).catch(
+      (error: unknown) => error,
+    )) as { readonly code?: number };
     expect(code).to.equal(7);
     expect(existsSync(loaded)).to.equal(true);
   });

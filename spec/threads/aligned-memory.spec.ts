@@ -58,7 +58,10 @@ describe('AlignedMemory', () => {
   it('can be shared with another thread', async () => {
     const memory = new AlignedMemory(alignment, 1, true);
     const { bytes } = await memory.lease();
-    const worker = new Worker('require("worker_threads").parentPort.on("message", (b) => { b[7] = 42; require("worker_threads").parentPort.postMessage(0); })', { eval: true });
+    const worker = new Worker(
+      'require("worker_threads").parentPort.on("message", (b) => { b[7] = 42; require("worker_threads").parentPort.postMessage(0); })',
+      { eval: true },
+    );
     worker.postMessage(new Uint8Array(memory.buffer));
     await new Promise((resolve) => worker.once('message', resolve));
     await worker.terminate();

@@ -1,11 +1,30 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, fstatSync, lstatSync, openSync, readdirSync, readFileSync, readSync, statSync, symlinkSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
-import { bindSystemCalls, type ForeignFunctions, setFileTime, setFileTimeNearly, type SystemCalls, systemCalls } from '../../lib/threads/system-calls';
+import {
+  bindSystemCalls,
+  type ForeignFunctions,
+  setFileTime,
+  setFileTimeNearly,
+  type SystemCalls,
+  systemCalls,
+} from '../../lib/threads/system-calls';
 import { isInstalled } from '../store/local/receiving-process';
 
 const root = path.join(__dirname, '..', '..');
@@ -25,7 +44,14 @@ describe('setting the time of a file', () => {
   });
   const mtime = (): bigint => fstatSync(fd, { bigint: true }).mtimeNs;
 
-  const times = [1_700_000_000_123_456_789n, 0n, 4_102_444_800_000_000_001n, -1n, -86_400_000_000_000n, -1_234_567_891n];
+  const times = [
+    1_700_000_000_123_456_789n,
+    0n,
+    4_102_444_800_000_000_001n,
+    -1n,
+    -86_400_000_000_000n,
+    -1_234_567_891n,
+  ];
   it('is exact to the nanosecond where the machine can, before 1970 too', function () {
     if (systemCalls() === undefined) this.skip();
     for (const time of times) {
@@ -38,7 +64,9 @@ describe('setting the time of a file', () => {
     for (const time of times) {
       setFileTimeNearly(fd, time);
       const off = mtime() - time;
-      expect(off < 0n ? -off : off, `${time} became ${mtime()}`).to.satisfy((ns: bigint) => ns < (time < 0n ? 1_000_000n : 1_000n));
+      expect(off < 0n ? -off : off, `${time} became ${mtime()}`).to.satisfy(
+        (ns: bigint) => ns < (time < 0n ? 1_000_000n : 1_000n),
+      );
     }
   });
 
@@ -89,7 +117,11 @@ describe('system calls', function () {
   it('renaming replaces nothing: EEXIST, and both are as they were', () => {
     writeFileSync(at('a'), 'a');
     writeFileSync(at('b'), 'b');
-    expect(thrownBy(() => calls.renameNoReplace(at('a'), at('b')))).to.include({ code: 'EEXIST', errno: -17, syscall: 'renameat2' });
+    expect(thrownBy(() => calls.renameNoReplace(at('a'), at('b')))).to.include({
+      code: 'EEXIST',
+      errno: -17,
+      syscall: 'renameat2',
+    });
     expect([readFileSync(at('a'), 'utf8'), readFileSync(at('b'), 'utf8')]).to.deep.equal(['a', 'b']);
     calls.renameNoReplace(at('a'), at('ç 漢'));
     expect(readdirSync(place)).to.have.members(['b', 'ç 漢']);
@@ -107,7 +139,14 @@ describe('system calls', function () {
     const fd = openSync(at('sparse'), 'w+');
     writeSync(fd, Buffer.alloc(65536, 1), 0, 65536, 1 << 20);
     writeSync(fd, Buffer.alloc(65536, 2), 0, 65536, far);
-    const found = [calls.nextData(fd, 0), calls.nextHole(fd, 1 << 20), calls.nextData(fd, 2 << 20), calls.nextHole(fd, far), calls.nextData(fd, far + 65536), calls.nextHole(fd, far + 65536)];
+    const found = [
+      calls.nextData(fd, 0),
+      calls.nextHole(fd, 1 << 20),
+      calls.nextData(fd, 2 << 20),
+      calls.nextHole(fd, far),
+      calls.nextData(fd, far + 65536),
+      calls.nextHole(fd, far + 65536),
+    ];
     const byte = Buffer.alloc(1);
     readSync(fd, byte, 0, 1, far);
     closeSync(fd);
@@ -120,8 +159,14 @@ describe('system calls', function () {
     expect(thrownBy(() => calls.syncFileSystem(closed))).to.include({ code: 'EBADF', errno: -9, syscall: 'syncfs' });
     expect(thrownBy(() => calls.nextData(closed, 0))).to.include({ code: 'EBADF', errno: -9, syscall: 'lseek' });
     expect(thrownBy(() => calls.nextHole(closed, 0))).to.include({ code: 'EBADF' });
-    expect(thrownBy(() => calls.setLinkTime(at('none'), 1n))).to.include({ code: 'ENOENT', errno: -2, syscall: 'utimensat' });
-    expect(thrownBy(() => calls.renameNoReplace(at('none'), at('b'))).message).to.match(/^ENOENT: no such file or directory, renameat2/);
+    expect(thrownBy(() => calls.setLinkTime(at('none'), 1n))).to.include({
+      code: 'ENOENT',
+      errno: -2,
+      syscall: 'utimensat',
+    });
+    expect(thrownBy(() => calls.renameNoReplace(at('none'), at('b'))).message).to.match(
+      /^ENOENT: no such file or directory, renameat2/,
+    );
     calls.willReadOnce(closed);
   });
 
@@ -132,10 +177,24 @@ describe('system calls', function () {
       const fd = require('node:fs').openSync('f', 'w');
       calls.setTime(fd, 1500000001n); calls.syncFileSystem(fd); calls.willReadOnce(fd); calls.renameNoReplace('f', 'g');`;
     const kinds = '-etrace=utimensat,syncfs,fadvise64,renameat2';
-    execFileSync('strace', ['-f', '-qq', '-o', at('trace'), kinds, process.execPath, ...compiled.map((word) => word.replace(/^ts-node/, path.join(root, 'node_modules/ts-node'))), '-e', script], {
-      cwd: place,
-      env: { ...process.env, TS_NODE_PROJECT: path.join(root, 'tsconfig.json') },
-    });
+    execFileSync(
+      'strace',
+      [
+        '-f',
+        '-qq',
+        '-o',
+        at('trace'),
+        kinds,
+        process.execPath,
+        ...compiled.map((word) => word.replace(/^ts-node/, path.join(root, 'node_modules/ts-node'))),
+        '-e',
+        script,
+      ],
+      {
+        cwd: place,
+        env: { ...process.env, TS_NODE_PROJECT: path.join(root, 'tsconfig.json') },
+      },
+    );
     const trace = readFileSync(at('trace'), 'utf8').replace(/^\d+ +/gm, '');
     expect(trace).to.match(/^utimensat\(\d+, NULL, \[UTIME_OMIT, \{tv_sec=1, tv_nsec=500000001\}.*\], 0\) = 0/m);
     expect(trace).to.match(/^syncfs\(\d+\) += 0/m);
@@ -189,6 +248,8 @@ describe('a machine that gives no system calls', () => {
       setFileTime(fd, 1234567890000000000n);
       console.log(systemCalls(), fs.fstatSync(fd).mtimeMs);
       fs.rmSync(require('node:path').dirname(file), { recursive: true });`;
-    expect(execFileSync(process.execPath, [...compiled, '-e', script], { cwd: root, encoding: 'utf8' }).trim()).to.equal('undefined 1234567890000');
+    expect(
+      execFileSync(process.execPath, [...compiled, '-e', script], { cwd: root, encoding: 'utf8' }).trim(),
+    ).to.equal('undefined 1234567890000');
   });
 });

@@ -20,13 +20,18 @@ function cutsOf(pieces: readonly Uint8Array[], sizes = small): number[] {
 
 const random = (size: number): Buffer => randomFillSync(Buffer.alloc(size));
 /** Of few different bytes too, so that nothing depends on how random they are. */
-const content = fc.oneof(fc.uint8Array({ maxLength: 6000, size: 'max' }), fc.array(fc.constantFrom(0, 1, 255), { maxLength: 6000, size: 'max' }).map((bytes) => Uint8Array.from(bytes)));
+const content = fc.oneof(
+  fc.uint8Array({ maxLength: 6000, size: 'max' }),
+  fc.array(fc.constantFrom(0, 1, 255), { maxLength: 6000, size: 'max' }).map((bytes) => Uint8Array.from(bytes)),
+);
 
 describe('Content-defined segments', () => {
   it('are cut in the same places however the bytes come', () => {
     const property = fc.property(content, fc.array(fc.nat({ max: 6000 }), { maxLength: 30 }), (bytes, at) => {
       const places = [0, ...at.filter((each) => each <= bytes.length).sort((a, b) => a - b), bytes.length];
-      expect(cutsOf(places.slice(1).map((end, index) => bytes.subarray(places[index], end)))).to.deep.equal(cutsOf([bytes]));
+      expect(cutsOf(places.slice(1).map((end, index) => bytes.subarray(places[index], end)))).to.deep.equal(
+        cutsOf([bytes]),
+      );
     });
     fc.assert(property, { numRuns: 200 });
     const bytes = random(5000);
@@ -46,7 +51,11 @@ describe('Content-defined segments', () => {
   it('before a change are the same, and soon behind it again: whatever is inserted, removed or overwritten', () => {
     const bytes = random(200_000);
     const cuts = new Set(cutsOf([bytes]));
-    const change = fc.record({ at: fc.integer({ min: 20_000, max: 100_000 }), removed: fc.nat({ max: 20_000 }), inserted: fc.uint8Array({ maxLength: 3000, size: 'max' }) });
+    const change = fc.record({
+      at: fc.integer({ min: 20_000, max: 100_000 }),
+      removed: fc.nat({ max: 20_000 }),
+      inserted: fc.uint8Array({ maxLength: 3000, size: 'max' }),
+    });
     const property = fc.property(change, ({ at, removed, inserted }) => {
       const shift = inserted.length - removed;
       const changed = cutsOf([bytes.subarray(0, at), inserted, bytes.subarray(at + removed)]);
@@ -100,7 +109,12 @@ describe('Content-defined segments', () => {
       process.stdout.write(String(cutting / hashing));`;
     // Left out, Node would hand it on by itself.
     const env = { ...process.env, NODE_V8_COVERAGE: '' };
-    const ratio = Number(execFileSync(process.execPath, ['-r', require.resolve('../typescript.js'), '-e', script], { env, encoding: 'utf8' }));
+    const ratio = Number(
+      execFileSync(process.execPath, ['-r', require.resolve('../typescript.js'), '-e', script], {
+        env,
+        encoding: 'utf8',
+      }),
+    );
     expect(ratio).to.be.above(0).and.below(1);
   });
 });

@@ -56,7 +56,9 @@ describe('PROTOCOL.md', () => {
         expect(number.includes('.') ? numbers : sections, `${file} cites ${number}`).to.include(number);
       }
     }
-    for (const [, number = ''] of document.replace(/(?:Standard|RFC \d+,?(?: section)?),? \d+\.\d+/g, '').matchAll(/[( :](\d+\.\d+)(?=[),;:]| and \d)/g))
+    for (const [, number = ''] of document
+      .replace(/(?:Standard|RFC \d+,?(?: section)?),? \d+\.\d+/g, '')
+      .matchAll(/[( :](\d+\.\d+)(?=[),;:]| and \d)/g))
       if (sections.includes(number.split('.')[0] ?? '')) expect(numbers, number).to.include(number);
   });
 

@@ -21,12 +21,15 @@ describe('encodeFrame', () => {
   it('is what HeaderDecoder reads: any object of JSON comes back equal', () => {
     const anyValue = fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value)) as unknown); // -0 becomes 0
     fc.assert(
-      fc.property(fc.dictionary(fc.string({ unit: 'binary' }), anyValue, { maxKeys: 20, noNullPrototype: true }), (object) => {
-        const decoder = new HeaderDecoder();
-        const frame = encodeFrame(object);
-        expect(decoder.push(frame)).to.equal(frame.length);
-        expect(decoder.header).to.deep.equal(object);
-      }),
+      fc.property(
+        fc.dictionary(fc.string({ unit: 'binary' }), anyValue, { maxKeys: 20, noNullPrototype: true }),
+        (object) => {
+          const decoder = new HeaderDecoder();
+          const frame = encodeFrame(object);
+          expect(decoder.push(frame)).to.equal(frame.length);
+          expect(decoder.header).to.deep.equal(object);
+        },
+      ),
     );
   });
 });
@@ -104,7 +107,10 @@ describe('HeaderDecoder', () => {
 
   it('makes of any bytes, split anywhere, a header or a bad-frame, and nothing else', () => {
     const lengths = fc.oneof(fc.integer({ min: -3, max: 80 }), fc.integer());
-    const bodies = fc.oneof(fc.uint8Array({ maxLength: 80 }), fc.json().map((text) => Buffer.from(text)));
+    const bodies = fc.oneof(
+      fc.uint8Array({ maxLength: 80 }),
+      fc.json().map((text) => Buffer.from(text)),
+    );
     fc.assert(
       fc.property(lengths, bodies, fc.nat({ max: 90 }), (length, body, cut) => {
         const bytes = Buffer.concat([Buffer.alloc(4), body]);

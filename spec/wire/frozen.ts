@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-// Vectors are a promise to whoever wrote a peer by them: they are only ever added (docs/compatibility.md). `npm run freeze` adds
+// Vectors are a promise to whoever wrote a peer by them: they are only ever added (docs/compatibility.md). `npm run
+// freeze` adds
 // the digests of new ones to fixtures/vectors/frozen.json, and removes none.
 
 const directory = path.join(__dirname, '..', '..', 'fixtures', 'vectors');
@@ -31,7 +32,10 @@ export function vectors(): Frozen {
   );
 }
 
-/** Each element of an array at the top of a file is one vector, and so is each other value there but for what it is about. */
+/**
+ * Each element of an array at the top of a file is one vector, and so is each other value there but for what it is
+ * about.
+ */
 function digestsOf(file: unknown): string[] {
   const values = Object.entries(file as Record<string, unknown>)
     .filter(([key]) => key !== 'about')

@@ -13,13 +13,19 @@ describe('the corpus of the fuzzer', () => {
   for (const { name, wire, by, parts } of conversations()) {
     if (by === 'receiver') continue;
     it(`${wire}, ${name}: does no harm unchanged`, async () => {
-      expect(wire === 'plain' ? await sayPlain(to.port, Buffer.concat(parts.map(encodePart))) : await saySession(to.ticket, parts)).to.equal(undefined);
+      expect(
+        wire === 'plain'
+          ? await sayPlain(to.port, Buffer.concat(parts.map(encodePart)))
+          : await saySession(to.ticket, parts),
+      ).to.equal(undefined);
     });
   }
 
   for (const { name, wire, bytes } of found()) {
     it(`${wire}, found once: ${name}`, async () => {
-      expect(wire === 'plain' ? await sayPlain(to.port, bytes) : await saySession(to.ticket, [{ bytes }])).to.equal(undefined);
+      expect(wire === 'plain' ? await sayPlain(to.port, bytes) : await saySession(to.ticket, [{ bytes }])).to.equal(
+        undefined,
+      );
     });
   }
 

@@ -37,11 +37,31 @@ describe('a list in slices', () => {
   });
 
   it('is cut by number and by length', () => {
-    expect(bySlices(Buffer.from(JSON.stringify(Array.from({ length: 65_536 }, (_, at) => at)))).longest).to.be.at.most(128);
-    expect(bySlices(Buffer.from(JSON.stringify(Array.from({ length: 100 }, () => 'x'.repeat(4_000))))).longest).to.be.at.most(6);
+    expect(bySlices(Buffer.from(JSON.stringify(Array.from({ length: 65_536 }, (_, at) => at)))).longest).to.be.at.most(
+      128,
+    );
+    expect(
+      bySlices(Buffer.from(JSON.stringify(Array.from({ length: 100 }, () => 'x'.repeat(4_000))))).longest,
+    ).to.be.at.most(6);
   });
 
-  for (const text of ['', 'hello', '{}', '[1', '[1]]', '[1],[2]', '[1,]', '[,1]', '[1,,2]', `[${'1,'.repeat(128)}]`, `[${'1,'.repeat(300)}`, '["a]', '[1]x', `[${'0,'.repeat(65_536)}0]`, '['.repeat(100)])
+  for (const text of [
+    '',
+    'hello',
+    '{}',
+    '[1',
+    '[1]]',
+    '[1],[2]',
+    '[1,]',
+    '[,1]',
+    '[1,,2]',
+    `[${'1,'.repeat(128)}]`,
+    `[${'1,'.repeat(300)}`,
+    '["a]',
+    '[1]x',
+    `[${'0,'.repeat(65_536)}0]`,
+    '['.repeat(100),
+  ])
     it(`is refused as the whole is: ${text.slice(0, 20)}`, () => {
       expect(failure(() => parseList(Buffer.from(text)))).to.be.a('string');
       expect(failure(() => bySlices(Buffer.from(text)))).to.equal(failure(() => parseList(Buffer.from(text))));

@@ -17,7 +17,9 @@ describe('parseJsonObject', () => {
   });
 
   it('takes no text that JSON.parse refuses', () => {
-    const almost = fc.array(fc.constantFrom('{', '}', '[', ']', '"', '\\', ':', ',', 'a', '0', ' ', '\\u0061'), { maxLength: 12 });
+    const almost = fc.array(fc.constantFrom('{', '}', '[', ']', '"', '\\', ':', ',', 'a', '0', ' ', '\\u0061'), {
+      maxLength: 12,
+    });
     fc.assert(
       fc.property(almost, (letters) => {
         const text = letters.join('');
@@ -29,7 +31,8 @@ describe('parseJsonObject', () => {
           return;
         }
         const twice = codeOf(text) === 'bad-frame' && messageOf(text).includes('twice');
-        if (!twice && typeof valid === 'object' && valid !== null && !Array.isArray(valid)) expect(parse(text)).to.deep.equal(valid);
+        if (!twice && typeof valid === 'object' && valid !== null && !Array.isArray(valid))
+          expect(parse(text)).to.deep.equal(valid);
       }),
       { numRuns: 3000 },
     );
@@ -80,11 +83,24 @@ describe('parseJsonObject', () => {
 
   it('answers within a moment to the worst 64 KiB', () => {
     const fill = (text: string): string => text.repeat(65536 / text.length);
-    const worst = ['[', '{', '{"":', '"', '\\', '"\\"', '"\\', ':', '"":', '" ', '[]', '{},', ' ', '0', '-', '1e'].flatMap((text) => [
-      fill(text),
-      `{"a":${fill(text).slice(0, 65530)}`,
-      `{"a":[${fill(text).slice(0, 65520)}]}`,
-    ]);
+    const worst = [
+      '[',
+      '{',
+      '{"":',
+      '"',
+      '\\',
+      '"\\"',
+      '"\\',
+      ':',
+      '"":',
+      '" ',
+      '[]',
+      '{},',
+      ' ',
+      '0',
+      '-',
+      '1e',
+    ].flatMap((text) => [fill(text), `{"a":${fill(text).slice(0, 65530)}`, `{"a":[${fill(text).slice(0, 65520)}]}`]);
     const before = performance.now();
     for (const text of worst) codeOf(text);
     expect((performance.now() - before) / worst.length, 'ms for one header').to.be.below(100);
@@ -101,7 +117,15 @@ describe('parseJsonObject', () => {
 
 describe('quoted', () => {
   it('says the kind, or the escaped beginning, of a value', () => {
-    expect([null, true, -0, 1.5, [1], { a: 1 }, 'a'].map(quoted)).to.deep.equal(['null', 'true', '-0', '1.5', 'an array', 'an object', '"a"']);
+    expect([null, true, -0, 1.5, [1], { a: 1 }, 'a'].map(quoted)).to.deep.equal([
+      'null',
+      'true',
+      '-0',
+      '1.5',
+      'an array',
+      'an object',
+      '"a"',
+    ]);
     expect(quoted('\u001b]0;evil\u0007')).to.not.match(/[\u001b\u0007]/u);
     expect(quoted('x'.repeat(65536))).to.have.lengthOf.below(50);
   });

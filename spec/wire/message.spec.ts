@@ -10,18 +10,24 @@ const refusal = { type: 'refusal', code: 'exists', message: 'Something else stan
 
 describe('parseFileHeader', () => {
   it('takes the three keys, lowers the md5, and ignores all others', () => {
-    expect(parseFileHeader({ ...file, md5: md5.toUpperCase(), type: 'file', mode: 420 })).to.deep.equal({ ...file, reply: false });
+    expect(parseFileHeader({ ...file, md5: md5.toUpperCase(), type: 'file', mode: 420 })).to.deep.equal({
+      ...file,
+      reply: false,
+    });
   });
 
   it('takes reply only when it is exactly true', () => {
     expect(parseFileHeader({ ...file, reply: true }).reply).to.equal(true);
-    for (const reply of [false, null, 1, 'true', [true], {}]) expect(parseFileHeader({ ...file, reply }).reply).to.equal(false);
+    for (const reply of [false, null, 1, 'true', [true], {}])
+      expect(parseFileHeader({ ...file, reply }).reply).to.equal(false);
   });
 
   it('never sees what a header inherits', () => {
     const inheriting = Object.create({ ...file, reply: true }) as JsonObject;
     expect(wantsReply(inheriting)).to.equal(false);
-    expect(failureOf(() => parseFileHeader(inheriting)).message).to.equal('The header lacks file_name; it must be a string.');
+    expect(failureOf(() => parseFileHeader(inheriting)).message).to.equal(
+      'The header lacks file_name; it must be a string.',
+    );
   });
 
   it('says which key is wrong, what it is and what it must be', () => {
@@ -51,11 +57,17 @@ describe('wantsReply', () => {
 describe('parseReply', () => {
   it('reads a receipt, with and without what was waited for, as it was sent', () => {
     const waited = { network: 1.5, write: 0, verify: 20 };
-    for (const sent of [receipt, { ...receipt, verified: 'cache' }, { ...receipt, waited }]) expect(parseReply(travelled(sent))).to.deep.equal(sent);
+    for (const sent of [receipt, { ...receipt, verified: 'cache' }, { ...receipt, waited }])
+      expect(parseReply(travelled(sent))).to.deep.equal(sent);
   });
 
   it('reads a refusal, with and without what is optional, as it was sent', () => {
-    for (const sent of [refusal, { ...refusal, file_name: 'a.txt' }, { ...refusal, hint: 'Rename it.' }, { ...refusal, skipped: true }]) {
+    for (const sent of [
+      refusal,
+      { ...refusal, file_name: 'a.txt' },
+      { ...refusal, hint: 'Rename it.' },
+      { ...refusal, skipped: true },
+    ]) {
       expect(parseReply(travelled(sent))).to.deep.equal(sent);
     }
   });
@@ -65,11 +77,14 @@ describe('parseReply', () => {
   });
 
   it('ignores keys it does not know, and takes a code it does not know for unexpected', () => {
-    expect(parseReply({ ...receipt, blake3: 'x', waited: { network: 0, write: 0, verify: 0, hash: 1 } })).to.deep.equal({
-      ...receipt,
-      waited: { network: 0, write: 0, verify: 0 },
-    });
-    for (const code of ['on-fire', 'toString', '__proto__', '']) expect(parseReply({ ...refusal, code })).to.include({ code: 'unexpected' });
+    expect(parseReply({ ...receipt, blake3: 'x', waited: { network: 0, write: 0, verify: 0, hash: 1 } })).to.deep.equal(
+      {
+        ...receipt,
+        waited: { network: 0, write: 0, verify: 0 },
+      },
+    );
+    for (const code of ['on-fire', 'toString', '__proto__', ''])
+      expect(parseReply({ ...refusal, code })).to.include({ code: 'unexpected' });
   });
 
   for (const [key, values] of Object.entries({
@@ -79,14 +94,27 @@ describe('parseReply', () => {
     md5: [undefined, md5.slice(1), null],
     verified: [undefined, null, true, 'disk'],
     path: [undefined, 5],
-    waited: [null, 5, [], {}, { network: 1, write: 1 }, { network: -1, write: 1, verify: 1 }, { network: '1', write: 1, verify: 1 }],
+    waited: [
+      null,
+      5,
+      [],
+      {},
+      { network: 1, write: 1 },
+      { network: -1, write: 1, verify: 1 },
+      { network: '1', write: 1, verify: 1 },
+    ],
   })) {
     it(`refuses a receipt whose ${key} is missing, mistyped or out of range`, () => {
       for (const value of values) expectBadHeader({ ...receipt, [key]: value }, key);
     });
   }
 
-  for (const [key, values] of Object.entries({ code: [undefined, 5], message: [undefined, null], file_name: [null, 5], hint: [null, 5] })) {
+  for (const [key, values] of Object.entries({
+    code: [undefined, 5],
+    message: [undefined, null],
+    file_name: [null, 5],
+    hint: [null, 5],
+  })) {
     it(`refuses a refusal whose ${key} is mistyped or, where it is needed, missing`, () => {
       for (const value of values) expectBadHeader({ ...refusal, [key]: value }, key);
     });

@@ -3,7 +3,11 @@ import fc from 'fast-check';
 import { TransferError } from '../../lib/errors';
 import { Coverage, mostSegments, pieceSize, segmentCountOf, segmentSizeOf } from '../../lib/wire/segment';
 
-const anySize = fc.oneof(fc.nat({ max: 40 * pieceSize }), fc.maxSafeNat(), fc.nat({ max: 90 }).map((gigabytes) => gigabytes * 1024 ** 3 + 1));
+const anySize = fc.oneof(
+  fc.nat({ max: 40 * pieceSize }),
+  fc.maxSafeNat(),
+  fc.nat({ max: 90 }).map((gigabytes) => gigabytes * 1024 ** 3 + 1),
+);
 
 describe('segmentSizeOf', () => {
   it('is the smallest power of two from 1 MiB on with which no file has more than 65536 segments', () => {
@@ -33,10 +37,14 @@ describe('Coverage', () => {
   const file = fc.record({
     size: fc.oneof(
       fc.nat({ max: 20 * pieceSize }),
-      fc.tuple(fc.integer({ min: 1, max: 20 }), fc.integer({ min: -1, max: 1 })).map(([pieces, more]) => Math.max(0, pieces * pieceSize + more)),
+      fc
+        .tuple(fc.integer({ min: 1, max: 20 }), fc.integer({ min: -1, max: 1 }))
+        .map(([pieces, more]) => Math.max(0, pieces * pieceSize + more)),
       fc.nat({ max: 20 }).map((pieces) => 64 * 1024 ** 3 + pieces * pieceSize + 7),
     ),
-    runs: fc.array(fc.record({ first: fc.nat({ max: 65_560 }), count: fc.integer({ min: 1, max: 9 }) }), { maxLength: 30 }),
+    runs: fc.array(fc.record({ first: fc.nat({ max: 65_560 }), count: fc.integer({ min: 1, max: 9 }) }), {
+      maxLength: 30,
+    }),
   });
 
   it('says at all times what a set of pieces would say', function () {
@@ -62,7 +70,8 @@ describe('Coverage', () => {
       expect(coverage.prefix).to.equal(Math.min(size, gap * pieceSize));
       const perSegment = segmentSizeOf(size) / pieceSize;
       const whole = [...new Set([...model].map((piece) => Math.floor(piece / perSegment)))].filter((segment) => {
-        for (let piece = segment * perSegment; piece < Math.min(count, (segment + 1) * perSegment); piece++) if (!model.has(piece)) return false;
+        for (let piece = segment * perSegment; piece < Math.min(count, (segment + 1) * perSegment); piece++)
+          if (!model.has(piece)) return false;
         return true;
       });
       expect(coverage.segments()).to.deep.equal(whole.sort((one, other) => one - other));
@@ -72,13 +81,18 @@ describe('Coverage', () => {
 
   it('refuses what is no whole piece, and is as it was before', () => {
     const size = 5 * pieceSize + 100;
-    const place = fc.oneof(fc.nat({ max: 8 }).map((piece) => piece * pieceSize), fc.nat({ max: 8 * pieceSize }));
+    const place = fc.oneof(
+      fc.nat({ max: 8 }).map((piece) => piece * pieceSize),
+      fc.nat({ max: 8 * pieceSize }),
+    );
     const none = fc.property(place, place, (offset, length) => {
       const end = offset + length;
       fc.pre(offset % pieceSize !== 0 || end > size || (end % pieceSize !== 0 && end !== size));
       const coverage = new Coverage(size);
       coverage.add(pieceSize, pieceSize);
-      expect(() => coverage.add(offset, length)).to.throw(TransferError).with.property('code', 'bad-header');
+      expect(() => coverage.add(offset, length))
+        .to.throw(TransferError)
+        .with.property('code', 'bad-header');
       expect(coverage.covered).to.equal(1);
       expect(coverage.segments()).to.deep.equal([1]);
     });

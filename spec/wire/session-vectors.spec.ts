@@ -7,7 +7,16 @@ import { TransferError } from '../../lib/errors';
 import { ContentCutter, contentSizesOf, type ContentSizes, gear } from '../../lib/wire/content-segments';
 import type { JsonObject } from '../../lib/wire/frame';
 import { Coverage, mostSegments, pieceSize, segmentCountOf, segmentSizeOf, smallFile } from '../../lib/wire/segment';
-import { type BadEntry, encodeList, type Entry, parseBundle, parseEntries, parseHeld, parseNumbers, parseReceipts } from '../../lib/wire/session-list';
+import {
+  type BadEntry,
+  encodeList,
+  type Entry,
+  parseBundle,
+  parseEntries,
+  parseHeld,
+  parseNumbers,
+  parseReceipts,
+} from '../../lib/wire/session-list';
 import { parseFromKeeper } from '../../lib/wire/keeper-message';
 import { longestBundle, longestList, parseFromReceiver, parseFromSender } from '../../lib/wire/session-message';
 import { parseStanding } from '../../lib/wire/standing';
@@ -63,7 +72,8 @@ interface CoverageVector {
   readonly segments?: readonly number[];
 }
 
-type ContentPiece = { readonly hex: string; readonly times: number } | { readonly noise: string; readonly size: number };
+type ContentPiece =
+  { readonly hex: string; readonly times: number } | { readonly noise: string; readonly size: number };
 
 interface ContentVector {
   readonly name: string;
@@ -78,7 +88,9 @@ const lists = load<{ vectors: ListVector[] }>('session-lists.json').vectors;
 const tickets = load<{ vectors: TicketVector[] }>('tickets.json').vectors;
 const segments = load<{ limits: object; sizes: SizeVector[]; coverage: CoverageVector[] }>('segments.json');
 
-const contentSegments = load<{ gear: string[]; sizes: (ContentSizes & { size: number })[]; vectors: ContentVector[] }>('content-segments.json');
+const contentSegments = load<{ gear: string[]; sizes: (ContentSizes & { size: number })[]; vectors: ContentVector[] }>(
+  'content-segments.json',
+);
 
 /** How the reasons for which a list is no list are put into words; every other reason is the key that is wrong. */
 const wording: Readonly<Record<string, RegExp>> = {
@@ -90,18 +102,50 @@ const wording: Readonly<Record<string, RegExp>> = {
 
 describe('fixtures/vectors/session-messages.json', () => {
   const types = {
-    sender: ['hello', 'heartbeat', 'offer', 'segment', 'bundle', 'keep', 'copy', 'close', 'drop', 'text', 'end', 'connect', 'missing'],
+    sender: [
+      'hello',
+      'heartbeat',
+      'offer',
+      'segment',
+      'bundle',
+      'keep',
+      'copy',
+      'close',
+      'drop',
+      'text',
+      'end',
+      'connect',
+      'missing',
+    ],
     asked: ['heartbeat', 'told', 'done', 'refusal'],
-    receiver: ['hello', 'heartbeat', 'answer', 'held', 'standing', 'receipts', 'refusal', 'taken', 'progress', 'alarm', 'done'],
+    receiver: [
+      'hello',
+      'heartbeat',
+      'answer',
+      'held',
+      'standing',
+      'receipts',
+      'refusal',
+      'taken',
+      'progress',
+      'alarm',
+      'done',
+    ],
   };
   for (const from of ['sender', 'receiver', 'asked'] as const) {
     const parse = { sender: parseFromSender, receiver: parseFromReceiver, asked: parseFromKeeper }[from];
     for (const vector of messages.filter((each) => each.from === from)) {
-      it(`from ${from === 'asked' ? 'one that was asked' : `a ${from}`}: ${vector.name}`, () => check(vector, vector.message, () => parse(vector.header)));
+      it(`from ${from === 'asked' ? 'one that was asked' : `a ${from}`}: ${vector.name}`, () =>
+        check(vector, vector.message, () => parse(vector.header)));
     }
 
     it(`every type of ${from === 'asked' ? 'one that was asked' : `a ${from}`} is there, good and bad`, () => {
-      const told = (bad: boolean): Set<unknown> => new Set(messages.filter((each) => each.from === from && bad === (each.refusal !== undefined)).map(({ header }) => header['type']));
+      const told = (bad: boolean): Set<unknown> =>
+        new Set(
+          messages
+            .filter((each) => each.from === from && bad === (each.refusal !== undefined))
+            .map(({ header }) => header['type']),
+        );
       expect([...told(false)]).to.have.members(types[from]);
       expect([...told(true)]).to.include.members(types[from].filter((type) => type !== 'heartbeat' && type !== 'end'));
     });
@@ -126,7 +170,9 @@ describe('fixtures/vectors/tickets.json', () => {
   for (const { name, ticket, refused, ...wanted } of tickets) {
     it(name, () => {
       if (refused) {
-        expect(() => parseTicket(ticket)).to.throw(TransferError).with.property('code', 'usage');
+        expect(() => parseTicket(ticket))
+          .to.throw(TransferError)
+          .with.property('code', 'usage');
         return;
       }
       const { address, id, key } = parseTicket(ticket);
@@ -137,7 +183,13 @@ describe('fixtures/vectors/tickets.json', () => {
 
 describe('fixtures/vectors/segments.json', () => {
   it('the limits are those of the code', () => {
-    expect(segments.limits).to.deep.equal({ piece_size: pieceSize, small_file: smallFile, most_segments: mostSegments, longest_list: longestList, longest_bundle: longestBundle });
+    expect(segments.limits).to.deep.equal({
+      piece_size: pieceSize,
+      small_file: smallFile,
+      most_segments: mostSegments,
+      longest_list: longestList,
+      longest_bundle: longestBundle,
+    });
   });
 
   for (const { size, segment_size: segmentSize, segments: count, pieces } of segments.sizes) {
@@ -151,7 +203,8 @@ describe('fixtures/vectors/segments.json', () => {
   for (const { name, size, add, refused, ...wanted } of segments.coverage) {
     it(name, () => {
       const coverage = new Coverage(size);
-      const adding = (): void => add.forEach(([offset, length, fresh = 0]) => expect(coverage.add(offset, length)).to.equal(fresh));
+      const adding = (): void =>
+        add.forEach(([offset, length, fresh = 0]) => expect(coverage.add(offset, length)).to.equal(fresh));
       if (refused) {
         expect(adding).to.throw(TransferError).with.property('code', 'bad-header');
         return;
@@ -188,8 +241,16 @@ describe('fixtures/python/check_vectors.py', () => {
       this.skip();
     }
     this.timeout(30_000);
-    const files = { 'session-messages.json': messages.length, 'session-lists.json': lists.length, 'tickets.json': tickets.length, 'segments.json': segments.sizes.length + segments.coverage.length, 'content-segments.json': 1 + contentSegments.sizes.length + contentSegments.vectors.length };
-    const run = spawnSync('python3', [join(fixtures, 'python', 'check_vectors.py'), ...Object.keys(files).map(path)], { encoding: 'utf8' });
+    const files = {
+      'session-messages.json': messages.length,
+      'session-lists.json': lists.length,
+      'tickets.json': tickets.length,
+      'segments.json': segments.sizes.length + segments.coverage.length,
+      'content-segments.json': 1 + contentSegments.sizes.length + contentSegments.vectors.length,
+    };
+    const run = spawnSync('python3', [join(fixtures, 'python', 'check_vectors.py'), ...Object.keys(files).map(path)], {
+      encoding: 'utf8',
+    });
     expect(run.status, run.stdout + run.stderr).to.equal(0);
     const lines = Object.entries(files).map(([name, count]) => `${name}: ${String(count)} vectors, 0 failures\n`);
     expect(run.stdout).to.equal(lines.join(''));
@@ -209,7 +270,10 @@ function check({ refusal }: Outcome, wanted: unknown, act: () => unknown): void 
     expect(act()).to.deep.equal(wanted);
     return;
   }
-  const words = refusal.code === 'bad-frame' ? wording[refusal.reason] : new RegExp(`\\b${refusal.reason.replace('.', '\\.')}(?![\\w.]) |lacks ${refusal.reason.replace('.', '\\.')};`);
+  const words =
+    refusal.code === 'bad-frame'
+      ? wording[refusal.reason]
+      : new RegExp(`\\b${refusal.reason.replace('.', '\\.')}(?![\\w.]) |lacks ${refusal.reason.replace('.', '\\.')};`);
   expect(act).to.throw(TransferError, words).with.property('code', refusal.code);
 }
 
@@ -245,7 +309,11 @@ function bytesOf(piece: Piece): Buffer {
 
 function contentOf(piece: ContentPiece): Buffer {
   if ('hex' in piece) return Buffer.from(piece.hex.repeat(piece.times), 'hex');
-  const digests = Array.from({ length: Math.ceil(piece.size / 32) }, (_, at) => createHash('sha256').update(`${piece.noise} ${String(at)}`).digest());
+  const digests = Array.from({ length: Math.ceil(piece.size / 32) }, (_, at) =>
+    createHash('sha256')
+      .update(`${piece.noise} ${String(at)}`)
+      .digest(),
+  );
   return Buffer.concat(digests).subarray(0, piece.size);
 }
 

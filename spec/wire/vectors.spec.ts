@@ -58,7 +58,8 @@ describe('fixtures/vectors/frames.json', () => {
       const whole = receive([bytes]);
       expect(whole.headers).to.deep.equal(vector.headers ?? []);
       expect(whole.refusal?.code, whole.refusal?.message).to.equal(vector.refusal?.code);
-      if (vector.refusal) expect(whole.refusal?.message).to.match(wording[vector.refusal.reason] ?? /^no words for this reason$/);
+      if (vector.refusal)
+        expect(whole.refusal?.message).to.match(wording[vector.refusal.reason] ?? /^no words for this reason$/);
 
       const told = tell(whole);
       expect(tell(receive(Array.from(bytes, (byte) => Uint8Array.of(byte))))).to.deep.equal(told);
@@ -94,7 +95,7 @@ function receive(pieces: readonly Uint8Array[]): Outcome {
   let missing = 0; // bytes of the current payload
   try {
     for (const piece of pieces) {
-      for (let rest = piece; rest.length > 0; ) {
+      for (let rest = piece; rest.length > 0;) {
         if (missing > 0) {
           const taken = Math.min(missing, rest.length);
           missing -= taken;
@@ -120,7 +121,10 @@ function receive(pieces: readonly Uint8Array[]): Outcome {
 
 function cutPayload(header: FileHeader | undefined, missing: number): TransferError {
   const size = header?.file_size ?? 0;
-  return new TransferError('connection-lost', `The connection ended after ${size - missing} of a payload's ${size} bytes.`);
+  return new TransferError(
+    'connection-lost',
+    `The connection ended after ${size - missing} of a payload's ${size} bytes.`,
+  );
 }
 
 function tell({ headers, refusal }: Outcome): unknown {

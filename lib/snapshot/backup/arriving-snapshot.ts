@@ -40,14 +40,18 @@ export class ArrivingSnapshot implements Intake {
     this.home = { directory: staged.tree, store: staged.store, allowance };
   }
 
-  /** Locks the backup. Rejects with `exists` where its name is not for this peer, with `directory` while another process uses it. */
+  /**
+   * Locks the backup. Rejects with `exists` where its name is not for this peer, with `directory` while another process
+   * uses it.
+   */
   static async open(request: IntakeRequest, on: Listener): Promise<ArrivingSnapshot> {
     const { name, algorithm, home, peer } = request;
     const staged = await StagedSnapshot.open(home.directory, name, peer);
     try {
       const { register } = staged;
       const number = (newestOf(register)?.number ?? 0) + 1;
-      if (!isSnapshotNumber(number)) throw new TransferError('unexpected', `The backup ${printable(name)} has no number left for another snapshot.`);
+      if (!isSnapshotNumber(number))
+        throw new TransferError('unexpected', `The backup ${printable(name)} has no number left for another snapshot.`);
       const head = { name, id: await freeSnapshotId(home.directory, register, new Date()), number, digest: algorithm };
       // All of them are this peer's own: nobody else makes snapshots of a backup.
       const before = await EarlierFiles.of(new Catalog(home.directory), name, algorithm);
@@ -121,35 +125,60 @@ export class ArrivingSnapshot implements Intake {
   alarm(entry: FileEntry, digests: Digests): TransferError | undefined {
     const before = this.request.checksum ? this.before.digestBefore(entry) : undefined;
     if (before === undefined || before === digests[this.head.digest]) return undefined;
-    return new TransferError('mismatch', `${printable(entry.name)} has other content than in the snapshot before, although its size and time are the same.`, { fileName: entry.name });
+    return new TransferError(
+      'mismatch',
+      `${printable(entry.name)} has other content than in the snapshot before, although its size and time are the same.`,
+      { fileName: entry.name },
+    );
   }
 
   /** "An entry whose name the snapshot needs for itself cannot be stored." */
   refusal(name: EntryName): TransferError | undefined {
     if (!isReservedName(name)) return undefined;
-    return new TransferError('name', `A snapshot keeps the name ${printable(name)} for itself.`, { fileName: name, hint: 'Back up the directory that it is in.' });
+    return new TransferError('name', `A snapshot keeps the name ${printable(name)} for itself.`, {
+      fileName: name,
+      hint: 'Back up the directory that it is in.',
+    });
   }
 
   async commit(entries: number): Promise<SnapshotDone> {
     if (this.committed) return this.committed;
     const { head, lines, staged } = this;
     if (this.settled < entries) {
-      throw new TransferError('connection-lost', 'The receiver was started again in the middle, and does not know all of this snapshot any more.', { hint: 'Start the same backup again: what is there is not sent again.' });
+      throw new TransferError(
+        'connection-lost',
+        'The receiver was started again in the middle, and does not know all of this snapshot any more.',
+        { hint: 'Start the same backup again: what is there is not sent again.' },
+      );
     }
-    const sorted = [...lines.values()].map((line) => this.withTarget(line)).sort((one, other) => (one.name < other.name ? -1 : 1));
+    const sorted = [...lines.values()]
+      .map((line) => this.withTarget(line))
+      .sort((one, other) => (one.name < other.name ? -1 : 1));
     const files = sorted.filter((line) => line.type === 'file');
     const missing = sorted.filter(({ type }) => type === 'missing').length;
-    if (missing === sorted.length) throw new TransferError('source-unreadable', 'Nothing of the source could be read, so there is no snapshot.');
+    if (missing === sorted.length)
+      throw new TransferError('source-unreadable', 'Nothing of the source could be read, so there is no snapshot.');
     const totals = {
       entries: sorted.length,
       bytes: sumOf(files.map(({ size }) => size)),
-      newBytes: sumOf(files.filter(({ digests }) => !this.before.has(digests[head.digest] ?? '')).map(({ size }) => size)),
+      newBytes: sumOf(
+        files.filter(({ digests }) => !this.before.has(digests[head.digest] ?? '')).map(({ size }) => size),
+      ),
       missing,
     };
     await staged.commit({ head, entries: sorted, totals });
     const { bytes, newBytes } = totals;
     this.committed = { id: head.id, entries: totals.entries, bytes, new_bytes: newBytes, missing };
-    this.on({ event: 'snapshot', snapshot: `${head.name}/${head.id}`, time: timeOf(head.id).toISOString(), entries: totals.entries, bytes, new_bytes: newBytes, missing, verified_at: null });
+    this.on({
+      event: 'snapshot',
+      snapshot: `${head.name}/${head.id}`,
+      time: timeOf(head.id).toISOString(),
+      entries: totals.entries,
+      bytes,
+      new_bytes: newBytes,
+      missing,
+      verified_at: null,
+    });
     return this.committed;
   }
 
@@ -170,7 +199,12 @@ export class ArrivingSnapshot implements Intake {
   /** A link is worth what its file is, and that may have been staged by an earlier run alone. */
   private withTarget(line: ManifestEntry): ManifestEntry {
     if (line.type !== 'link' || this.lines.get(line.target)?.type === 'file') return line;
-    return { type: 'missing', name: line.name, code: 'exists', reason: `${line.target}, of which it is another name, is not in the snapshot.` };
+    return {
+      type: 'missing',
+      name: line.name,
+      code: 'exists',
+      reason: `${line.target}, of which it is another name, is not in the snapshot.`,
+    };
   }
 
   private add(line: ManifestEntry, offered: boolean): void {
@@ -188,7 +222,15 @@ function lineOf(entry: Entry, digests: Digests): ManifestEntry {
   switch (entry.type) {
     case 'file': {
       const { size = 0, mode, ctime, inode } = entry;
-      return { type: 'file', name, size, mode, mtime, digests, source: { ...(ctime === undefined ? {} : { ctime }), ...(inode === undefined ? {} : { inode }) } };
+      return {
+        type: 'file',
+        name,
+        size,
+        mode,
+        mtime,
+        digests,
+        source: { ...(ctime === undefined ? {} : { ctime }), ...(inode === undefined ? {} : { inode }) },
+      };
     }
     case 'directory':
       return { type: 'directory', name, mode: entry.mode, mtime };

@@ -33,7 +33,8 @@ export function lockWordsOf(name: EntryName): LockWords {
 }
 
 /**
- * Locks a backup that has snapshots in the receive directory at `directory`. Rejects with `directory` while another process makes
+ * Locks a backup that has snapshots in the receive directory at `directory`. Rejects with `directory` while another
+ * process makes
  * or prunes snapshots of it, and where what is kept there is not ours alone.
  */
 export async function lockBackup(directory: string, name: EntryName): Promise<LockedBackup> {
@@ -44,7 +45,8 @@ export async function lockBackup(directory: string, name: EntryName): Promise<Lo
     } catch (error) {
       await undoAll(undo, releasing);
       // Whoever was done a moment ago removed the empty directories that we had found.
-      if (errnoOf(error) !== 'ENOENT' || attempt === mostAttempts) throw asTransferError(error, 'directory', `The backup ${printable(name)} cannot be locked`);
+      if (errnoOf(error) !== 'ENOENT' || attempt === mostAttempts)
+        throw asTransferError(error, 'directory', `The backup ${printable(name)} cannot be locked`);
     }
   }
 }

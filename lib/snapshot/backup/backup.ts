@@ -59,19 +59,37 @@ interface Sent {
 const usualDigest = 'sha256';
 
 /**
- * Makes one snapshot. Resolves when it is complete under its final name, with nothing missing; rejects with `some-failed` where
- * it is complete but for what was told as `failed`, with `mismatch` where files are other than they should be (it has them as
+ * Makes one snapshot. Resolves when it is complete under its final name, with nothing missing; rejects with
+ * `some-failed` where
+ * it is complete but for what was told as `failed`, with `mismatch` where files are other than they should be (it has
+ * them as
  * they are now), and with whatever kept it from being made: then what is there is kept for the next run.
  */
 export async function backup(options: BackupOptions): Promise<BackupResult> {
   const name = checkUsage(options);
   const { on = () => undefined } = options;
-  const sent = await (options.directory === undefined ? toReceiver(options, name) : toDirectory(options, name, options.directory));
+  const sent = await (options.directory === undefined
+    ? toReceiver(options, name)
+    : toDirectory(options, name, options.directory));
   const { failures, summary, snapshot } = sent;
-  if (!snapshot) throw failures.find(({ fileName }) => fileName === undefined) ?? failures[0] ?? new TransferError('unexpected', 'The receiver made no snapshot.');
+  if (!snapshot)
+    throw (
+      failures.find(({ fileName }) => fileName === undefined) ??
+      failures[0] ??
+      new TransferError('unexpected', 'The receiver made no snapshot.')
+    );
   const { id, ...counts } = snapshot;
   const { entries, bytes, new_bytes, missing } = counts;
-  on({ event: 'snapshot', snapshot: `${name}/${id}`, time: timeOf(parseSnapshotId(id)).toISOString(), entries, bytes, new_bytes, missing, verified_at: null });
+  on({
+    event: 'snapshot',
+    snapshot: `${name}/${id}`,
+    time: timeOf(parseSnapshotId(id)).toISOString(),
+    entries,
+    bytes,
+    new_bytes,
+    missing,
+    verified_at: null,
+  });
   on({ event: 'summary', ...summary });
   const failure = failureOf(failures, `${name}/${id}`);
   if (failure) throw failure;
@@ -81,11 +99,18 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
 /** Throws `usage` for what makes no sense, before anything is begun. */
 function checkUsage({ paths, name, target, directory }: BackupOptions): EntryName {
   const checked = backupNameOf(name);
-  if (checked === undefined) throw new TransferError('usage', printable(`"${name}" cannot be the name of a backup.`), { hint: 'Take one word, for example the name of this machine.' });
+  if (checked === undefined)
+    throw new TransferError('usage', printable(`"${name}" cannot be the name of a backup.`), {
+      hint: 'Take one word, for example the name of this machine.',
+    });
   if (paths.length === 0) throw new TransferError('usage', 'There is nothing to back up.');
-  if (paths.includes('-')) throw new TransferError('usage', 'Standard input cannot be backed up.', { hint: 'Write it to a file first, or use sendall send.' });
+  if (paths.includes('-'))
+    throw new TransferError('usage', 'Standard input cannot be backed up.', {
+      hint: 'Write it to a file first, or use sendall send.',
+    });
   checkNames(paths);
-  if ((target === undefined) === (directory === undefined)) throw new TransferError('usage', 'Either a ticket or a directory to back up to is needed.');
+  if ((target === undefined) === (directory === undefined))
+    throw new TransferError('usage', 'Either a ticket or a directory to back up to is needed.');
   return checked;
 }
 
@@ -96,15 +121,28 @@ function checkNames(paths: readonly string[]): void {
     const base = path.basename(path.resolve(place));
     const other = named.get(base);
     if (other !== undefined) {
-      throw new TransferError('usage', printable(`Both ${other} and ${place} would be called "${base}" in the snapshot.`), { hint: 'Back up the directory that they are in, or make two backups.' });
+      throw new TransferError(
+        'usage',
+        printable(`Both ${other} and ${place} would be called "${base}" in the snapshot.`),
+        { hint: 'Back up the directory that they are in, or make two backups.' },
+      );
     }
     named.set(base, place);
   }
 }
 
-async function toReceiver({ name: _, target = '', digest = usualDigest, checksum = false, deadlines, ...options }: BackupOptions, name: EntryName): Promise<Sent> {
+async function toReceiver(
+  { name: _, target = '', digest = usualDigest, checksum = false, deadlines, ...options }: BackupOptions,
+  name: EntryName,
+): Promise<Sent> {
   const began = performance.now();
-  const meeting = new DialedMeeting(parseTicket(target), digest, deadlines, { name, repairs: false, checksum }, options.retryFor);
+  const meeting = new DialedMeeting(
+    parseTicket(target),
+    digest,
+    deadlines,
+    { name, repairs: false, checksum },
+    options.retryFor,
+  );
   const transfer = new SessionTransfer({ ...options, digest }, meeting, { snapshot: true, needsDone: true });
   try {
     await transfer.run();
@@ -120,11 +158,28 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
   const { paths, digest = usualDigest, checksum = false, on, signal, limit } = options;
   const exclude = [...(options.exclude ?? []), ...(await itself(paths, directory))];
   const home = { directory, allowance: new Allowance({}) };
-  const request = { name, repairs: false, checksum, algorithm: digest, home, peer: 'local', mayCompare: true, session: newSession() };
+  const request = {
+    name,
+    repairs: false,
+    checksum,
+    algorithm: digest,
+    home,
+    peer: 'local',
+    mayCompare: true,
+    session: newSession(),
+  };
   const intake = await ArrivingSnapshot.open(request, () => undefined);
   try {
     const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;
-    return await sendWithin({ source: paths, receiver: { home: intake.home, rules, intake }, algorithm: digest, exclude, ...(on ? { on } : {}), ...(limit === undefined ? {} : { limit }), signal });
+    return await sendWithin({
+      source: paths,
+      receiver: { home: intake.home, rules, intake },
+      algorithm: digest,
+      exclude,
+      ...(on ? { on } : {}),
+      ...(limit === undefined ? {} : { limit }),
+      signal,
+    });
   } catch (error) {
     if (!(error instanceof TransferError)) throw error;
     return { failures: [error], snapshot: undefined, summary: new Tally().summary(0, null) };
@@ -134,14 +189,27 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
   }
 }
 
-/** The pattern that leaves the backups out of what is backed up. Rejects with `usage` where that cannot be said of one tree alone. */
+/**
+ * The pattern that leaves the backups out of what is backed up. Rejects with `usage` where that cannot be said of one
+ * tree alone.
+ */
 async function itself(paths: readonly string[], directory: string): Promise<string[]> {
   const own = await realpath(directory).catch(() => directory);
   for (const place of paths) {
     const below = path.relative(await realpath(place).catch(() => place), own);
     if (below.startsWith('..') || path.isAbsolute(below)) continue;
-    if (below !== '' && paths.length === 1) return [`/${below.split(path.sep).map((each) => each.replace(/[*?[\]\\!# ]/g, '\\$&')).join('/')}`];
-    throw new TransferError('usage', `${printable(directory)} is inside ${printable(place)}, and a backup cannot contain itself.`, { hint: 'Back up to a directory outside.' });
+    if (below !== '' && paths.length === 1)
+      return [
+        `/${below
+          .split(path.sep)
+          .map((each) => each.replace(/[*?[\]\\!# ]/g, '\\$&'))
+          .join('/')}`,
+      ];
+    throw new TransferError(
+      'usage',
+      `${printable(directory)} is inside ${printable(place)}, and a backup cannot contain itself.`,
+      { hint: 'Back up to a directory outside.' },
+    );
   }
   return [];
 }
@@ -152,10 +220,18 @@ function failureOf(failures: readonly TransferError[], snapshot: string): Transf
   const cause = new AggregateError(failures);
   const alarms = failures.filter(({ code }) => code === 'mismatch').length;
   if (alarms > 0) {
-    return new TransferError('mismatch', `${String(alarms)} files are other than in the snapshot before, although their sizes and times are the same. ${snapshot} has them as they are now.`, {
-      cause,
-      hint: 'Memory or disk of this machine may be failing: compare them with the snapshot before.',
-    });
+    return new TransferError(
+      'mismatch',
+      `${String(alarms)} files are other than in the snapshot before, although their sizes and times are the same. ${snapshot} has them as they are now.`,
+      {
+        cause,
+        hint: 'Memory or disk of this machine may be failing: compare them with the snapshot before.',
+      },
+    );
   }
-  return new TransferError('some-failed', `${String(failures.length)} entries are missing in ${snapshot}, which is complete otherwise.`, { cause });
+  return new TransferError(
+    'some-failed',
+    `${String(failures.length)} entries are missing in ${snapshot}, which is complete otherwise.`,
+    { cause },
+  );
 }

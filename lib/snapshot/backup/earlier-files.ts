@@ -21,7 +21,8 @@ interface Kept {
 }
 
 /**
- * What earlier snapshots of a backup have: under the same name in the newest one, or, for what was moved or renamed, of the same
+ * What earlier snapshots of a backup have: under the same name in the newest one, or, for what was moved or renamed, of
+ * the same
  * size and modification time anywhere. The older ones are read once something turns up that the newest does not have.
  */
 export class EarlierFiles {
@@ -39,7 +40,10 @@ export class EarlierFiles {
     private readonly older: readonly Snapshot[],
   ) {}
 
-  /** Reads the manifest of the newest snapshot; those that cannot be believed, or were registered as damaged, are as if they were not there. */
+  /**
+   * Reads the manifest of the newest snapshot; those that cannot be believed, or were registered as damaged, are as if
+   * they were not there.
+   */
   static async of(catalog: Catalog, name: EntryName, algorithm: keyof Digests): Promise<EarlierFiles> {
     const older = (await catalog.snapshots(name)).filter(({ entry }) => entry.damaged !== true);
     for (let last = older.pop(); last; last = older.pop()) {
@@ -49,7 +53,10 @@ export class EarlierFiles {
     return new EarlierFiles(catalog, algorithm, []);
   }
 
-  /** What there is for a file that is offered; with `checksum`, no file passes for unchanged, and none is linked without being read back. */
+  /**
+   * What there is for a file that is offered; with `checksum`, no file passes for unchanged, and none is linked without
+   * being read back.
+   */
   async find(entry: FileEntry, checksum: boolean): Promise<Earlier | undefined> {
     const { size, mtime, mode } = entry;
     if (size === undefined || size === 0) return undefined;
@@ -60,8 +67,14 @@ export class EarlierFiles {
     const { snapshot, line, digest } = kept;
     const linkable = line.size === size && line.mtime === mtime && line.mode === mode;
     const { ctime, inode } = line.source;
-    const unchanged = linkable && !checksum && kept === before && ctime !== undefined && ctime === entry.ctime && inode === entry.inode;
-    const file = { root: snapshot.directory, name: within(snapshot, line.name).below as EntryName, size: line.size, mtime: line.mtime };
+    const unchanged =
+      linkable && !checksum && kept === before && ctime !== undefined && ctime === entry.ctime && inode === entry.inode;
+    const file = {
+      root: snapshot.directory,
+      name: within(snapshot, line.name).below as EntryName,
+      size: line.size,
+      mtime: line.mtime,
+    };
     return { file: checksum ? { ...file, readBack: digest } : file, digest, unchanged, linkable };
   }
 
@@ -84,7 +97,9 @@ export class EarlierFiles {
 
   private async takeOthers(): Promise<void> {
     for (const snapshot of [...this.older].reverse()) {
-      const files = await this.believed(snapshot, () => this.catalog.otherFiles(snapshot, (digest) => this.contents.has(digest)));
+      const files = await this.believed(snapshot, () =>
+        this.catalog.otherFiles(snapshot, (digest) => this.contents.has(digest)),
+      );
       for (const [at, line] of files?.entries() ?? []) {
         if (at % takenAtOnce === takenAtOnce - 1) await turn();
         this.add({ snapshot, line, digest: line.digests[this.algorithm] ?? '' }, false);

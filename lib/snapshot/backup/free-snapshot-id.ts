@@ -4,8 +4,15 @@ import { errnoOf } from '../../errors';
 import { type SnapshotId, snapshotIdOf } from '../manifest/snapshot-id';
 import type { RegisteredBackup } from '../register/register';
 
-/** The id of `time`, or of the first second after it that no snapshot of this backup has, nor anything else that lies there. */
-export async function freeSnapshotId(directory: string, { name, snapshots }: RegisteredBackup, time: Date): Promise<SnapshotId> {
+/**
+ * The id of `time`, or of the first second after it that no snapshot of this backup has, nor anything else that lies
+ * there.
+ */
+export async function freeSnapshotId(
+  directory: string,
+  { name, snapshots }: RegisteredBackup,
+  time: Date,
+): Promise<SnapshotId> {
   for (let at = time.getTime(); ; at += 1000) {
     const id = snapshotIdOf(new Date(at));
     if (snapshots.some((each) => each.id === id)) continue;

@@ -22,7 +22,8 @@ export class Intakes {
   constructor(private readonly on: Listener) {}
 
   /**
-   * What heals snapshots, or the snapshot that a session makes: a new one, or the one that an earlier conversation of it began. Rejects with `exists` while
+   * What heals snapshots, or the snapshot that a session makes: a new one, or the one that an earlier conversation of
+   * it began. Rejects with `exists` while
    * another session makes one of the same name, and with `directory` where another process does.
    */
   async take(request: IntakeRequest): Promise<Intake> {
@@ -45,7 +46,9 @@ export class Intakes {
     if (before) clearTimeout(this.waiting.get(before));
     if (before?.session === request.session && !before.isComplete) return this.lend(key, before);
     if (before && !(await before.leftWithin(endsWithin))) {
-      throw new TransferError('exists', `Another backup ${printable(request.name)} is under way.`, { hint: 'Try again when it is done.' });
+      throw new TransferError('exists', `Another backup ${printable(request.name)} is under way.`, {
+        hint: 'Try again when it is done.',
+      });
     }
     if (before?.isComplete === false) await before.close();
     const opening = ArrivingSnapshot.open(request, this.on);

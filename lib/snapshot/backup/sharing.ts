@@ -5,21 +5,34 @@ import { compareFile, digestIn, type FileEntry } from '../verify/compare';
 import type { SharedFile } from '../verify/verify-snapshot';
 
 /**
- * The names that damaged files of a backup have in another snapshot of it, which was not looked at by itself: by the digest that is
+ * The names that damaged files of a backup have in another snapshot of it, which was not looked at by itself: by the
+ * digest that is
  * expected there, and the inode. Empty for a snapshot whose manifest cannot be believed. `files` are by inode.
  */
-export async function sharedDamage(catalog: Catalog, snapshot: Snapshot, files: ReadonlyMap<bigint, SharedFile>): Promise<Damage[]> {
+export async function sharedDamage(
+  catalog: Catalog,
+  snapshot: Snapshot,
+  files: ReadonlyMap<bigint, SharedFile>,
+): Promise<Damage[]> {
   const digests = new Set([...files.values()].map(({ digest }) => digest));
   const manifest = await catalog.manifest(snapshot).catch(() => undefined); // it is not what was asked about
   if (!manifest) return [];
   const { head, entries } = manifest;
-  const same = entries.filter((entry): entry is FileEntry => entry.type === 'file' && digests.has(digestIn(entry, head.digest)));
-  const standings = standingsOf(look(same.map(({ name }) => within(snapshot, name).below), snapshot.directory));
+  const same = entries.filter(
+    (entry): entry is FileEntry => entry.type === 'file' && digests.has(digestIn(entry, head.digest)),
+  );
+  const standings = standingsOf(
+    look(
+      same.map(({ name }) => within(snapshot, name).below),
+      snapshot.directory,
+    ),
+  );
   return same.flatMap((entry, at): Damage[] => {
     const standing = standings[at];
     const shared = standing && files.get(standing.ino);
     if (!shared || shared.digest !== digestIn(entry, head.digest)) return [];
-    const reason = shared.reason === 'metadata' ? compareFile(entry, { ...standing, mtime: standing.mtimeNs }) : shared.reason;
+    const reason =
+      shared.reason === 'metadata' ? compareFile(entry, { ...standing, mtime: standing.mtimeNs }) : shared.reason;
     return reason === undefined ? [] : [{ snapshot: `${snapshot.name}/${snapshot.id}`, path: entry.name, reason }];
   });
 }

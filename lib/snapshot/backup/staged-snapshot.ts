@@ -1,5 +1,16 @@
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
@@ -12,9 +23,25 @@ import { lockWordsOf } from './backup-lock';
 import { latestName } from '../manifest/catalog';
 import { checksumLines, checksumListName } from '../manifest/checksum-list';
 import { unregisteredHint } from '../manifest/foreign';
-import { type ManifestEntry, ManifestEncoder, type ManifestHead, manifestName, type ManifestTotals } from '../manifest/manifest';
+import {
+  type ManifestEntry,
+  ManifestEncoder,
+  type ManifestHead,
+  manifestName,
+  type ManifestTotals,
+} from '../manifest/manifest';
 import { removeForeign } from '../prune/remove-foreign';
-import { acceptNext, ownPlaceOf, prepareNext, readRegister, type RegisteredBackup, removeRegister, settleRegister, snapshotsName, writeRegister } from '../register/register';
+import {
+  acceptNext,
+  ownPlaceOf,
+  prepareNext,
+  readRegister,
+  type RegisteredBackup,
+  removeRegister,
+  settleRegister,
+  snapshotsName,
+  writeRegister,
+} from '../register/register';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
 const treeName = 'tree';
@@ -54,8 +81,10 @@ export class StagedSnapshot {
   private constructor(private readonly opened: Opened) {}
 
   /**
-   * Locks the backup and opens its staged snapshot, made if there is none; `peer` is who brings it. Takes the name of the backup for it,
-   * where nobody has. Rejects with `exists` where the name is that of another one's backup, or something else stands there, and with
+   * Locks the backup and opens its staged snapshot, made if there is none; `peer` is who brings it. Takes the name of
+   * the backup for it,
+   * where nobody has. Rejects with `exists` where the name is that of another one's backup, or something else stands
+   * there, and with
    * `directory`; then everything is as it was.
    */
   static async open(directory: string, name: EntryName, peer: string): Promise<StagedSnapshot> {
@@ -126,8 +155,10 @@ export class StagedSnapshot {
   }
 
   /**
-   * Gives it its final name, in the order that `register.ts` describes: everything in it is durable already, then the list of digests,
-   * the manifest last of all, what the register will be, and one rename. What an earlier run left and this one does not know is removed.
+   * Gives it its final name, in the order that `register.ts` describes: everything in it is durable already, then the
+   * list of digests,
+   * the manifest last of all, what the register will be, and one rename. What an earlier run left and this one does not
+   * know is removed.
    * Rejects with `disk` or `space`.
    */
   async commit(finished: Finished): Promise<void> {
@@ -148,7 +179,10 @@ export class StagedSnapshot {
     await syncDirectory(this.tree);
     const [root, own] = [await Directory.open(directory, true), await Directory.open(place)];
     try {
-      await prepareNext(own, { ...register, snapshots: [...register.snapshots, { number, id, owner: register.owner, manifest: encoder.sum, size }] });
+      await prepareNext(own, {
+        ...register,
+        snapshots: [...register.snapshots, { number, id, owner: register.owner, manifest: encoder.sum, size }],
+      });
       const home = await Directory.open(root.at(name));
       try {
         await rename(this.tree, home.at(id));
@@ -167,7 +201,10 @@ export class StagedSnapshot {
     }
   }
 
-  /** Unlocks the backup. What is staged and was not committed stays for the next run; where nothing came, nothing is left. */
+  /**
+   * Unlocks the backup. What is staged and was not committed stays for the next run; where nothing came, nothing is
+   * left.
+   */
   async close(): Promise<void> {
     const { directory, name, own, store } = this.opened;
     try {
@@ -179,7 +216,9 @@ export class StagedSnapshot {
       await store.close();
     }
     // The snapshot is made: what stays of these now is overwritten for the next one.
-    if (this.committed) for (const file of [stagerName, 'receipts']) await rm(path.join(own, file), { force: true }).catch(() => undefined);
+    if (this.committed)
+      for (const file of [stagerName, 'receipts'])
+        await rm(path.join(own, file), { force: true }).catch(() => undefined);
     await removeOwn(directory, name);
   }
 
@@ -199,10 +238,14 @@ export class StagedSnapshot {
     }
   }
 
-  /** What an earlier run has left, and what was refused when it had its name already, since its directory could not be flushed. */
+  /**
+   * What an earlier run has left, and what was refused when it had its name already, since its directory could not be
+   * flushed.
+   */
   private async removeLeftovers({ entries, totals }: Finished): Promise<void> {
     if (!this.opened.resumed && totals.missing === 0) return;
-    for (const name of [manifestName, checksumListName('sha256'), checksumListName('md5'), checksumListName('blake3')]) await rm(path.join(this.tree, name), { force: true });
+    for (const name of [manifestName, checksumListName('sha256'), checksumListName('md5'), checksumListName('blake3')])
+      await rm(path.join(this.tree, name), { force: true });
     await removeForeign(this.tree, entries);
   }
 
@@ -218,7 +261,10 @@ export class StagedSnapshot {
     }
   }
 
-  /** `latest` is for people and scripts; whoever needs to know looks at the register. What is no symbolic link there is left alone. */
+  /**
+   * `latest` is for people and scripts; whoever needs to know looks at the register. What is no symbolic link there is
+   * left alone.
+   */
   private async pointTo(home: Directory, id: string): Promise<void> {
     const found = await home.look(latestName);
     if (found && !found.isSymbolicLink()) return;
@@ -236,7 +282,12 @@ export class StagedSnapshot {
 }
 
 /** Rejects with `exists` where a backup of `peer` cannot have that name. */
-async function refuseTaken(directory: string, name: EntryName, register: RegisteredBackup | undefined, peer: string): Promise<void> {
+async function refuseTaken(
+  directory: string,
+  name: EntryName,
+  register: RegisteredBackup | undefined,
+  peer: string,
+): Promise<void> {
   if (register && register.owner !== peer) throw otherOwner(name);
   const standing = await lstat(path.join(directory, name)).catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return undefined;
@@ -244,7 +295,9 @@ async function refuseTaken(directory: string, name: EntryName, register: Registe
   });
   if (!standing || (register && standing.isDirectory())) return;
   const hint = await unregisteredHint(directory, name);
-  throw new TransferError('exists', `${printable(name)} cannot be the name of a backup there: something else has it.`, { hint: hint ?? 'Take another name.' });
+  throw new TransferError('exists', `${printable(name)} cannot be the name of a backup there: something else has it.`, {
+    hint: hint ?? 'Take another name.',
+  });
 }
 
 /** The refusal for whoever would make a snapshot of a backup that is not its own. */
@@ -254,7 +307,10 @@ export function otherOwner(name: EntryName): TransferError {
   });
 }
 
-/** For whoever has locked the backup: its register, made where there is none, and the directory of its snapshots. Rejects with `exists`. */
+/**
+ * For whoever has locked the backup: its register, made where there is none, and the directory of its snapshots.
+ * Rejects with `exists`.
+ */
 async function takeName(directory: string, name: EntryName, peer: string): Promise<RegisteredBackup> {
   const [root, own] = [await Directory.open(directory, true), await Directory.open(ownPlaceOf(directory, name))];
   try {
@@ -296,7 +352,8 @@ async function makeOwn(directory: string, name: EntryName): Promise<void> {
 /** Removes those of our own directories that are empty. */
 async function removeOwn(directory: string, name: EntryName): Promise<void> {
   const own = ownPlaceOf(directory, name);
-  for (const place of [path.join(own, partialName), own, path.dirname(own), path.join(directory, stagingName)]) await removeEmpty(place);
+  for (const place of [path.join(own, partialName), own, path.dirname(own), path.join(directory, stagingName)])
+    await removeEmpty(place);
 }
 
 async function syncDirectory(place: string): Promise<void> {

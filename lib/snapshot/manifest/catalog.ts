@@ -43,12 +43,18 @@ export interface Snapshot {
   readonly lost: boolean;
 }
 
-/** The snapshots that this receiver has committed in a receive directory, as its register names them. Reads only, and takes no lock: what has a final name is complete. */
+/**
+ * The snapshots that this receiver has committed in a receive directory, as its register names them. Reads only, and
+ * takes no lock: what has a final name is complete.
+ */
 export class Catalog {
   /** `directory` is the path of the receive directory. */
   constructor(readonly directory: string) {}
 
-  /** The backups that have a snapshot, sorted. Rejects with `directory` where the receive directory or its register cannot be read. */
+  /**
+   * The backups that have a snapshot, sorted. Rejects with `directory` where the receive directory or its register
+   * cannot be read.
+   */
   async names(): Promise<EntryName[]> {
     const names: EntryName[] = [];
     for (const name of await registeredNames(this.directory)) {
@@ -62,7 +68,8 @@ export class Catalog {
   }
 
   /**
-   * The snapshots of a backup by their numbers, the oldest first. None is an empty list. Rejects with `mismatch` where the register is
+   * The snapshots of a backup by their numbers, the oldest first. None is an empty list. Rejects with `mismatch` where
+   * the register is
    * damaged, with `directory` where it cannot be read.
    */
   async snapshots(name: EntryName): Promise<Snapshot[]> {
@@ -79,15 +86,26 @@ export class Catalog {
     const [first = '', second = '', ...others] = text.replace(/\/$/, '').split('/');
     const name = backupNameOf(first);
     if (name === undefined || second === '' || others.length > 0) {
-      throw new TransferError('usage', printable(`"${text}" names no snapshot.`), { hint: 'It is NAME/2026-11-20T101233Z or NAME/latest; sendall snapshots lists them.' });
+      throw new TransferError('usage', printable(`"${text}" names no snapshot.`), {
+        hint: 'It is NAME/2026-11-20T101233Z or NAME/latest; sendall snapshots lists them.',
+      });
     }
     const all = await this.snapshots(name);
-    const found = second === latestName ? all.filter(({ head }) => !(head instanceof TransferError)).at(-1) : all.find(({ id }) => id === second);
-    if (!found) throw new TransferError('usage', printable(`There is no snapshot ${text}.`), { hint: (await unregisteredHint(this.directory, name)) ?? 'sendall snapshots lists them.' });
+    const found =
+      second === latestName
+        ? all.filter(({ head }) => !(head instanceof TransferError)).at(-1)
+        : all.find(({ id }) => id === second);
+    if (!found)
+      throw new TransferError('usage', printable(`There is no snapshot ${text}.`), {
+        hint: (await unregisteredHint(this.directory, name)) ?? 'sendall snapshots lists them.',
+      });
     return found;
   }
 
-  /** All that a snapshot says of itself. Rejects with `mismatch` where its manifest is missing, or is not the one that was registered. */
+  /**
+   * All that a snapshot says of itself. Rejects with `mismatch` where its manifest is missing, or is not the one that
+   * was registered.
+   */
   async manifest(snapshot: Snapshot): Promise<Manifest> {
     const { head, entries, totals } = await this.decode(snapshot, new ManifestDecoder());
     return { head, entries, totals };
@@ -100,12 +118,18 @@ export class Catalog {
   }
 
   /** Its files whose digest is not `known`; see `parseOtherFiles`. Rejects like `manifest`. */
-  async otherFiles(snapshot: Snapshot, known: (digest: string) => boolean): Promise<ReturnType<typeof otherFilesIn>['files']> {
+  async otherFiles(
+    snapshot: Snapshot,
+    known: (digest: string) => boolean,
+  ): Promise<ReturnType<typeof otherFilesIn>['files']> {
     return otherFilesIn(await this.decode(snapshot, otherFilesDecoder(known)), known).files;
   }
 
   private async decode(snapshot: Snapshot, decoder: ManifestDecoder): Promise<DecodedManifest> {
-    return asRegistered(snapshot, await decodeManifest(piecesOf(within(snapshot, manifestName), snapshot.entry.size), decoder));
+    return asRegistered(
+      snapshot,
+      await decodeManifest(piecesOf(within(snapshot, manifestName), snapshot.entry.size), decoder),
+    );
   }
 
   /** Undefined for one that was pruned in the meantime. */
@@ -114,7 +138,9 @@ export class Catalog {
     const { directory } = this;
     const found = { name, id, place: path.join(directory, name, id), directory, entry, lost: false };
     try {
-      const head = parseManifestHead(await readOwn(within(found, manifestName), Math.min(size, longestManifestHead), size));
+      const head = parseManifestHead(
+        await readOwn(within(found, manifestName), Math.min(size, longestManifestHead), size),
+      );
       return { ...found, head: ofItself({ name, id }, { head }).head };
     } catch (error) {
       const damaged = asTransferError(error, 'mismatch', `The manifest of ${name}/${id} cannot be read`);
@@ -122,7 +148,9 @@ export class Catalog {
       if (await isBeingRemoved(directory, name, id)) return undefined;
       // Registered when we looked, and removed as a whole since.
       if (!(await this.registered(name)).some((each) => each.id === id)) return undefined;
-      const head = new TransferError('mismatch', `${name}/${id} was committed here, and its directory is gone.`, { hint: 'sendall adopt DIR takes it off the register.' });
+      const head = new TransferError('mismatch', `${name}/${id} was committed here, and its directory is gone.`, {
+        hint: 'sendall adopt DIR takes it off the register.',
+      });
       return { ...found, head, lost: true };
     }
   }
@@ -133,23 +161,32 @@ export class Catalog {
 }
 
 /**
- * What lies there as a snapshot of that name and id says of itself, whoever made it, and the size of its manifest in bytes: for who
+ * What lies there as a snapshot of that name and id says of itself, whoever made it, and the size of its manifest in
+ * bytes: for who
  * may register it. Rejects with `mismatch` where that cannot be believed.
  */
-export async function readUnregistered(called: Pick<Snapshot, 'directory' | 'name' | 'id'>): Promise<{ readonly outline: DecodedManifest; readonly size: number }> {
+export async function readUnregistered(
+  called: Pick<Snapshot, 'directory' | 'name' | 'id'>,
+): Promise<{ readonly outline: DecodedManifest; readonly size: number }> {
   const manifest = within(called, manifestName);
   const size = await sizeOf(manifest);
   return { outline: ofItself(called, await decodeManifest(piecesOf(manifest, size), outlineDecoder())), size };
 }
 
 /** Rejects with `mismatch` for a manifest that is not the one that was registered for this snapshot. */
-export function asRegistered(snapshot: Pick<Snapshot, 'name' | 'id' | 'entry'>, read: DecodedManifest): DecodedManifest {
+export function asRegistered(
+  snapshot: Pick<Snapshot, 'name' | 'id' | 'entry'>,
+  read: DecodedManifest,
+): DecodedManifest {
   const { name, id, entry } = snapshot;
   if (ofItself(snapshot, read).sum === entry.manifest) return read;
   throw new TransferError('mismatch', `The manifest of ${name}/${id} is not the one that was committed.`);
 }
 
-function ofItself<Read extends Pick<ManifestOutline, 'head'>>({ name, id }: Pick<Snapshot, 'name' | 'id'>, read: Read): Read {
+function ofItself<Read extends Pick<ManifestOutline, 'head'>>(
+  { name, id }: Pick<Snapshot, 'name' | 'id'>,
+  read: Read,
+): Read {
   if (read.head.name === name && read.head.id === id) return read;
   throw new TransferError('mismatch', `The manifest of ${name}/${id} is that of another snapshot.`);
 }
@@ -164,7 +201,10 @@ export function backupNameOf(text: string): EntryName | undefined {
 }
 
 /** Where something of a snapshot is. */
-export function within({ directory, name, id }: Pick<Snapshot, 'directory' | 'name' | 'id'>, below: string): Located & { readonly below: string } {
+export function within(
+  { directory, name, id }: Pick<Snapshot, 'directory' | 'name' | 'id'>,
+  below: string,
+): Located & { readonly below: string } {
   return { path: directory, below: `${name}/${id}/${below}` };
 }
 
@@ -182,7 +222,7 @@ async function* piecesOf(place: Located, size: number): AsyncGenerator<Uint8Arra
   const file = await opened(place, size);
   try {
     const buffer = new Uint8Array(pieceSize);
-    for (let at = 0; at < size; ) {
+    for (let at = 0; at < size;) {
       const { bytesRead } = await file.read({ buffer, position: at });
       if (bytesRead === 0) return; // whoever decodes it finds it cut off
       yield buffer.subarray(0, bytesRead);
@@ -222,7 +262,11 @@ async function opened(place: Located, size?: number): Promise<FileHandle> {
     file = await openLocated(place, O_RDONLY | O_NONBLOCK);
     const stats = await file.stat();
     if (!stats.isFile()) throw new TransferError('mismatch', 'A manifest is not a regular file.');
-    if (size !== undefined && stats.size !== size) throw new TransferError('mismatch', `A manifest has ${String(stats.size)} bytes, and had ${String(size)} when it was committed.`);
+    if (size !== undefined && stats.size !== size)
+      throw new TransferError(
+        'mismatch',
+        `A manifest has ${String(stats.size)} bytes, and had ${String(size)} when it was committed.`,
+      );
     return file;
   } catch (error) {
     await file?.close();

@@ -4,9 +4,15 @@ import { nameOfBytes } from '../../name-bytes';
 import type { Digests } from '../../progress';
 import { type DigestAlgorithm, isDigest } from '../../wire/fields';
 
-const listNames = { sha256: 'SHA256SUMS', md5: 'MD5SUMS', blake3: 'B3SUMS' } as const satisfies Record<DigestAlgorithm, string>;
+const listNames = { sha256: 'SHA256SUMS', md5: 'MD5SUMS', blake3: 'B3SUMS' } as const satisfies Record<
+  DigestAlgorithm,
+  string
+>;
 
-/** What a snapshot keeps for itself beside its files: no file, and nothing else of a backup, may have one of these names at the top. */
+/**
+ * What a snapshot keeps for itself beside its files: no file, and nothing else of a backup, may have one of these names
+ * at the top.
+ */
 export const reservedNames: ReadonlySet<string> = new Set(['MANIFEST', ...Object.values(listNames)]);
 
 /** Whether `name` is, or lies below, one of `reservedNames`. */
@@ -15,7 +21,10 @@ export function isReservedName(name: EntryName): boolean {
   return reservedNames.has(end === -1 ? name : name.slice(0, end));
 }
 
-/** The name of the list in a snapshot that the standard tool of `algorithm` checks: `sha256sum -c SHA256SUMS`, `md5sum`, `b3sum`. */
+/**
+ * The name of the list in a snapshot that the standard tool of `algorithm` checks: `sha256sum -c SHA256SUMS`, `md5sum`,
+ * `b3sum`.
+ */
 export function checksumListName(algorithm: DigestAlgorithm): 'SHA256SUMS' | 'MD5SUMS' | 'B3SUMS' {
   return listNames[algorithm];
 }
@@ -29,8 +38,10 @@ export interface Checksum {
 }
 
 /**
- * One line as the standard tools write it, its line feed included. A name with a backslash, a line feed or a carriage return has these
- * escaped, and a backslash before the whole line says so. The name `-` is written `./-`, since the tools take it alone for standard input.
+ * One line as the standard tools write it, its line feed included. A name with a backslash, a line feed or a carriage
+ * return has these
+ * escaped, and a backslash before the whole line says so. The name `-` is written `./-`, since the tools take it alone
+ * for standard input.
  */
 export function checksumLine({ name, digest }: Checksum): string {
   const spelled = name === '-' ? './-' : name;
@@ -46,7 +57,10 @@ interface Listed {
   readonly digests?: Digests;
 }
 
-/** The lines of the list beside a manifest, in the order of its entries. A hard link has the digest of the file that it is. */
+/**
+ * The lines of the list beside a manifest, in the order of its entries. A hard link has the digest of the file that it
+ * is.
+ */
 export function* checksumLines(entries: Iterable<Listed>, algorithm: DigestAlgorithm): Generator<string> {
   const files = new Map<string, string>();
   for (const { type, name, digests } of entries) if (type === 'file') files.set(name, digests?.[algorithm] ?? '');
@@ -58,7 +72,8 @@ export function* checksumLines(entries: Iterable<Listed>, algorithm: DigestAlgor
 
 /**
  * Reads a list as the standard tools write it, with the marker of `sha256sum -b` or without.
- * @throws TransferError `mismatch` for a line that is of another form or of another algorithm, and for one without its end.
+ * @throws TransferError `mismatch` for a line that is of another form or of another algorithm, and for one without its
+ * end.
  */
 export function parseChecksumList(bytes: Uint8Array, algorithm: DigestAlgorithm): Checksum[] {
   const lines = nameOfBytes(bytes).split('\n');
@@ -67,7 +82,8 @@ export function parseChecksumList(bytes: Uint8Array, algorithm: DigestAlgorithm)
     const [, mark, spelled = '', name] = /^(\\?)([0-9a-fA-F]+) [ *]([^\0\r]+)$/.exec(line) ?? [];
     const digest = spelled.toLowerCase();
     const plain = mark === '' ? name : unescaped(name);
-    if (!isDigest(digest, algorithm) || plain === undefined) throw damaged(`line ${index + 1} is not a digest and a name`);
+    if (!isDigest(digest, algorithm) || plain === undefined)
+      throw damaged(`line ${index + 1} is not a digest and a name`);
     return { name: plain === './-' ? '-' : plain, digest };
   });
 }
@@ -87,5 +103,7 @@ function unescaped(name: string | undefined): string | undefined {
 }
 
 function damaged(why: string): TransferError {
-  return new TransferError('mismatch', `A list of checksums cannot be believed: ${printable(why)}.`, { hint: 'The manifest beside it has the same digests.' });
+  return new TransferError('mismatch', `A list of checksums cannot be believed: ${printable(why)}.`, {
+    hint: 'The manifest beside it has the same digests.',
+  });
 }

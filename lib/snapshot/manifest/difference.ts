@@ -17,7 +17,10 @@ export interface OneSided {
   readonly missing?: string;
 }
 
-/** Something that both have, but not alike. `metadata`: the content is the same; the mode or the modification time is not. */
+/**
+ * Something that both have, but not alike. `metadata`: the content is the same; the mode or the modification time is
+ * not.
+ */
 export interface ChangedEntry {
   readonly path: EntryName;
   readonly type: Stored['type'];
@@ -34,8 +37,10 @@ export interface Difference {
 }
 
 /**
- * Compares two snapshots, each `NAME/ID` or `NAME/latest`, by their manifests; no file is read. The modification time of a directory is
- * that of a change in it, which is told by itself. Rejects with `usage` where there is no such snapshot, with `mismatch` for a manifest
+ * Compares two snapshots, each `NAME/ID` or `NAME/latest`, by their manifests; no file is read. The modification time
+ * of a directory is
+ * that of a change in it, which is told by itself. Rejects with `usage` where there is no such snapshot, with
+ * `mismatch` for a manifest
  * that is damaged.
  */
 export async function diffSnapshots(directory: string, a: string, b: string): Promise<Difference> {
@@ -97,14 +102,17 @@ function changeOf(old: Stored, entry: Stored): ChangedEntry['what'] | undefined 
     return old.mode === entry.mode && old.mtime === entry.mtime ? undefined : 'metadata';
   }
   if (old.type === 'directory' && entry.type === 'directory') return old.mode === entry.mode ? undefined : 'metadata';
-  if (old.type === 'symlink' && entry.type === 'symlink' && old.target === entry.target) return old.mtime === entry.mtime ? undefined : 'metadata';
+  if (old.type === 'symlink' && entry.type === 'symlink' && old.target === entry.target)
+    return old.mtime === entry.mtime ? undefined : 'metadata';
   return 'content';
 }
 
 /** By a digest that both have. Without one, nothing but the same time speaks for the same content. */
 function sameContent(old: FileEntry, file: FileEntry): boolean {
   if (old.size !== file.size) return false;
-  const common = (['blake3', 'sha256', 'md5'] as const).find((each) => old.digests[each] !== undefined && file.digests[each] !== undefined);
+  const common = (['blake3', 'sha256', 'md5'] as const).find(
+    (each) => old.digests[each] !== undefined && file.digests[each] !== undefined,
+  );
   return common === undefined ? old.mtime === file.mtime : old.digests[common] === file.digests[common];
 }
 

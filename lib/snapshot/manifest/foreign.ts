@@ -17,24 +17,36 @@ interface Known {
 }
 
 /**
- * What lies beside the snapshots under the names of all backups, as `NAME/WHAT`, and what looks like a backup that is not registered;
+ * What lies beside the snapshots under the names of all backups, as `NAME/WHAT`, and what looks like a backup that is
+ * not registered;
  * with `wanted`, under the name of this one. Sorted.
  */
 export async function foreignIn(known: Known, wanted?: string): Promise<string[]> {
   const names = await known.names();
   const found: string[] = wanted === undefined ? await unregisteredBackups(known.directory, names) : [];
-  for (const name of names) if (wanted === undefined || wanted === name) found.push(...(await foreignUnder(known.directory, name, await known.snapshots(name))));
+  for (const name of names)
+    if (wanted === undefined || wanted === name)
+      found.push(...(await foreignUnder(known.directory, name, await known.snapshots(name))));
   return found.sort();
 }
 
 /** `latest` belongs to a backup, unless it is a directory. */
-async function foreignUnder(directory: string, name: EntryName, snapshots: readonly { readonly id: string }[]): Promise<string[]> {
+async function foreignUnder(
+  directory: string,
+  name: EntryName,
+  snapshots: readonly { readonly id: string }[],
+): Promise<string[]> {
   const own = new Set<string>(snapshots.map(({ id }) => id));
   const found = await entriesOf(path.join(directory, name));
-  return found.filter((entry) => !own.has(entry.name) && !(entry.name === latestName && !entry.isDirectory())).map((entry) => `${name}/${entry.name}`);
+  return found
+    .filter((entry) => !own.has(entry.name) && !(entry.name === latestName && !entry.isDirectory()))
+    .map((entry) => `${name}/${entry.name}`);
 }
 
-/** Directories at the top of `directory` that look as if backups had been made there, and are not among those `registered`; sorted. */
+/**
+ * Directories at the top of `directory` that look as if backups had been made there, and are not among those
+ * `registered`; sorted.
+ */
 export async function unregisteredBackups(directory: string, registered: readonly EntryName[]): Promise<string[]> {
   const names: string[] = [];
   for (const entry of await entriesOf(directory)) {
@@ -44,16 +56,29 @@ export async function unregisteredBackups(directory: string, registered: readonl
   return names.sort();
 }
 
-/** What to do where `name`, or anything, lies there that looks like a backup and is not registered; undefined where nothing does. */
+/**
+ * What to do where `name`, or anything, lies there that looks like a backup and is not registered; undefined where
+ * nothing does.
+ */
 export async function unregisteredHint(directory: string, name?: string): Promise<string | undefined> {
-  const found = name === undefined ? await unregisteredBackups(directory, []) : (await looksLikeBackup(path.join(directory, name))) ? [name] : [];
+  const found =
+    name === undefined
+      ? await unregisteredBackups(directory, [])
+      : (await looksLikeBackup(path.join(directory, name)))
+        ? [name]
+        : [];
   if (found.length === 0) return undefined;
-  return printable(`What lies at ${found.join(', ')} is not on the register of that directory: sendall adopt DIR reads it back, and registers what is whole.`);
+  return printable(
+    `What lies at ${found.join(', ')} is not on the register of that directory: sendall adopt DIR reads it back, and registers what is whole.`,
+  );
 }
 
 async function looksLikeBackup(place: string): Promise<boolean> {
   // Not through a symbolic link: what is elsewhere is not a snapshot of this directory.
-  const isDirectory = await lstat(place).then((found) => found.isDirectory(), () => false);
+  const isDirectory = await lstat(place).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
   return isDirectory && (await entriesOf(place)).some((entry) => entry.isDirectory() && isSnapshotId(entry.name));
 }
 

@@ -14,7 +14,15 @@ export interface SourceState {
 
 /** One thing in a snapshot. Times are ns since 1970, modes permission bits, sizes bytes. */
 export type ManifestEntry =
-  | { readonly type: 'file'; readonly name: EntryName; readonly size: number; readonly mode: number; readonly mtime: bigint; readonly digests: Digests; readonly source: SourceState }
+  | {
+      readonly type: 'file';
+      readonly name: EntryName;
+      readonly size: number;
+      readonly mode: number;
+      readonly mtime: bigint;
+      readonly digests: Digests;
+      readonly source: SourceState;
+    }
   | { readonly type: 'directory'; readonly name: EntryName; readonly mode: number; readonly mtime: bigint }
   | { readonly type: 'symlink'; readonly name: EntryName; readonly target: string; readonly mtime: bigint }
   /** Another name of the file `target`. */
@@ -28,7 +36,16 @@ export function encodeEntry(entry: ManifestEntry): JsonObject {
   switch (entry.type) {
     case 'file': {
       const { size, mode, mtime, digests, source } = entry;
-      return { type, name, size, mode: modeText(mode), mtime: String(mtime), digests, ctime: source.ctime?.toString(), inode: source.inode?.toString() };
+      return {
+        type,
+        name,
+        size,
+        mode: modeText(mode),
+        mtime: String(mtime),
+        digests,
+        ctime: source.ctime?.toString(),
+        inode: source.inode?.toString(),
+      };
     }
     case 'directory':
       return { type, name, mode: modeText(entry.mode), mtime: String(entry.mtime) };
@@ -42,7 +59,8 @@ export function encodeEntry(entry: ManifestEntry): JsonObject {
 
 /**
  * The entry of a line, in a manifest whose files have digests of `algorithm`. Keys that are not known are ignored.
- * @throws TransferError `bad-header` for a key that is missing or wrong, `name` for a name or target that no snapshot can have
+ * @throws TransferError `bad-header` for a key that is missing or wrong, `name` for a name or target that no snapshot
+ * can have
  */
 export function parseEntry(line: JsonObject, algorithm: DigestAlgorithm): ManifestEntry {
   const type = ownValue(line, 'type');
@@ -50,18 +68,44 @@ export function parseEntry(line: JsonObject, algorithm: DigestAlgorithm): Manife
     case 'file': {
       const digests = digestsUnder(line, 'digests');
       if (digests[algorithm] === undefined) throw wrong('digests', `an object with ${algorithm}`, digests);
-      const source = { ...(Object.hasOwn(line, 'ctime') ? { ctime: timeUnder(line, 'ctime') } : {}), ...(Object.hasOwn(line, 'inode') ? { inode: inodeUnder(line) } : {}) };
-      return { type, name: nameUnder(line, 'name'), size: sizeUnder(line, 'size'), mode: modeUnder(line), mtime: timeUnder(line, 'mtime'), digests, source };
+      const source = {
+        ...(Object.hasOwn(line, 'ctime') ? { ctime: timeUnder(line, 'ctime') } : {}),
+        ...(Object.hasOwn(line, 'inode') ? { inode: inodeUnder(line) } : {}),
+      };
+      return {
+        type,
+        name: nameUnder(line, 'name'),
+        size: sizeUnder(line, 'size'),
+        mode: modeUnder(line),
+        mtime: timeUnder(line, 'mtime'),
+        digests,
+        source,
+      };
     }
     case 'directory':
       return { type, name: nameUnder(line, 'name'), mode: modeUnder(line), mtime: timeUnder(line, 'mtime') };
     case 'symlink':
-      return { type, name: nameUnder(line, 'name'), target: linkTarget(textUnder(line, 'target')), mtime: timeUnder(line, 'mtime') };
+      return {
+        type,
+        name: nameUnder(line, 'name'),
+        target: linkTarget(textUnder(line, 'target')),
+        mtime: timeUnder(line, 'mtime'),
+      };
     case 'link':
-      return { type, name: nameUnder(line, 'name'), target: nameUnder(line, 'target'), mtime: timeUnder(line, 'mtime') };
+      return {
+        type,
+        name: nameUnder(line, 'name'),
+        target: nameUnder(line, 'target'),
+        mtime: timeUnder(line, 'mtime'),
+      };
     case 'missing': {
       const code = textUnder(line, 'code');
-      return { type, name: textUnder(line, 'name'), code: isErrorCode(code) ? code : 'unexpected', reason: textUnder(line, 'reason') };
+      return {
+        type,
+        name: textUnder(line, 'name'),
+        code: isErrorCode(code) ? code : 'unexpected',
+        reason: textUnder(line, 'reason'),
+      };
     }
     default:
       throw wrong('type', 'a kind of entry', type);

@@ -58,7 +58,10 @@ export interface Manifest extends ManifestOutline {
   readonly entries: readonly ManifestEntry[];
 }
 
-/** Writes a manifest line by line: the head, the entries, the totals, and last of all the SHA-256 of every byte before that line. */
+/**
+ * Writes a manifest line by line: the head, the entries, the totals, and last of all the SHA-256 of every byte before
+ * that line.
+ */
 export class ManifestEncoder {
   private readonly hash = createHash('sha256');
   private written = '';
@@ -91,7 +94,10 @@ export class ManifestEncoder {
   }
 }
 
-/** The largest manifest that is made or read, in bytes, and the most entries. A session that would make a larger one is refused. */
+/**
+ * The largest manifest that is made or read, in bytes, and the most entries. A session that would make a larger one is
+ * refused.
+ */
 export const longestManifest = 2 ** 30;
 export const mostEntries = 4_000_000;
 /** No line of ours is longer, in bytes: a name and a reason, each escaped. */
@@ -109,14 +115,19 @@ export interface DecodedManifest extends Manifest {
 }
 
 /**
- * Takes a manifest a piece at a time, as it is read, and never more of it than a caller wants: `wants` chooses the lines of entries
- * that are taken apart. Holds no more than two lines beside the entries. Keys that are not known are ignored; nothing else is.
+ * Takes a manifest a piece at a time, as it is read, and never more of it than a caller wants: `wants` chooses the
+ * lines of entries
+ * that are taken apart. Holds no more than two lines beside the entries. Keys that are not known are ignored; nothing
+ * else is.
  */
 export class ManifestDecoder {
   private readonly hash = createHash('sha256');
   private head: ManifestHead | undefined;
   private readonly entries: ManifestEntry[] = [];
-  /** The end of what has come: the line that is not complete, and the last complete ones, which may be the totals and the sum. */
+  /**
+   * The end of what has come: the line that is not complete, and the last complete ones, which may be the totals and
+   * the sum.
+   */
   private rest: Buffer = Buffer.alloc(0);
   private last: Buffer[] = [];
   /** The last bytes, which are not hashed as long as they may be the last line. */
@@ -128,7 +139,10 @@ export class ManifestDecoder {
 
   constructor(private readonly wants: (line: Buffer, head: ManifestHead) => boolean = () => true) {}
 
-  /** Takes the next bytes, which are the caller's again afterwards. @throws TransferError `mismatch` for what cannot become a manifest. */
+  /**
+   * Takes the next bytes, which are the caller's again afterwards. @throws TransferError `mismatch` for what cannot
+   * become a manifest.
+   */
   take(bytes: Uint8Array): void {
     this.size += bytes.length;
     if (this.size > longestManifest) throw damaged(`it is longer than ${longestManifest} bytes`);
@@ -148,7 +162,8 @@ export class ManifestDecoder {
   }
 
   /**
-   * After the last byte: compares what no line tells alone, some thousand entries before each step of the generator, which returns what
+   * After the last byte: compares what no line tells alone, some thousand entries before each step of the generator,
+   * which returns what
    * the manifest says. @throws TransferError `mismatch`
    */
   *end(): Generator<undefined, DecodedManifest> {
@@ -157,7 +172,8 @@ export class ManifestDecoder {
     const sum = hash.copy().digest('hex');
     const [totalsLine, lastLine] = this.last;
     // A last line of any other spelling is a changed one.
-    if (this.rest.length > 0 || totalsLine === undefined || `${String(lastLine)}\n` !== sumLine(sum)) throw damaged('it is cut off, or was changed');
+    if (this.rest.length > 0 || totalsLine === undefined || `${String(lastLine)}\n` !== sumLine(sum))
+      throw damaged('it is cut off, or was changed');
     const digest = hash.update(this.tail).digest('hex');
     const totals = within('its totals', () => parseTotals(parseJsonObject(totalsLine)));
     if (this.flaw !== undefined) throw this.flaw;
@@ -204,7 +220,10 @@ export class ManifestDecoder {
  * Decodes a manifest that comes in pieces, and lets others have their turn in between.
  * Rejects with `mismatch` like `parseManifest`, and as soon as it is longer than one may be; and like `pieces`.
  */
-export async function decodeManifest(pieces: AsyncIterable<Uint8Array>, decoder = new ManifestDecoder()): Promise<DecodedManifest> {
+export async function decodeManifest(
+  pieces: AsyncIterable<Uint8Array>,
+  decoder = new ManifestDecoder(),
+): Promise<DecodedManifest> {
   for await (const piece of pieces) decoder.take(piece);
   const ending = decoder.end();
   for (;;) {
@@ -223,7 +242,8 @@ export async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 /**
- * Reads a manifest as `ManifestEncoder` writes it, at once. Keys that are not known are ignored; nothing else is: no name comes twice, or
+ * Reads a manifest as `ManifestEncoder` writes it, at once. Keys that are not known are ignored; nothing else is: no
+ * name comes twice, or
  * below what is no directory, every `link` is a name of a file, and the totals are those of the entries.
  * @throws TransferError `mismatch` for one that was cut off or changed, and for what was never a manifest.
  */
@@ -233,7 +253,8 @@ export function parseManifest(bytes: Uint8Array): Manifest {
 }
 
 /**
- * A decoder that takes apart only what is needed to find the files whose digest is not `known`: nearly all lines show theirs without
+ * A decoder that takes apart only what is needed to find the files whose digest is not `known`: nearly all lines show
+ * theirs without
  * that. What it decodes has more entries than these, and not all.
  */
 export function otherFilesDecoder(known: (digest: string) => boolean): ManifestDecoder {
@@ -251,13 +272,24 @@ export function otherFilesDecoder(known: (digest: string) => boolean): ManifestD
  * Of a manifest that is whole, the files whose digest is not `known`. What no line tells alone is not looked at.
  * @throws TransferError `mismatch` as `parseManifest` does
  */
-export function parseOtherFiles(bytes: Uint8Array, known: (digest: string) => boolean): { readonly head: ManifestHead; readonly files: readonly FileEntry[] } {
+export function parseOtherFiles(
+  bytes: Uint8Array,
+  known: (digest: string) => boolean,
+): { readonly head: ManifestHead; readonly files: readonly FileEntry[] } {
   return otherFilesIn(decodeAtOnce(bytes, otherFilesDecoder(known)), known);
 }
 
 /** The files of what an `otherFilesDecoder` made. */
-export function otherFilesIn({ head, entries }: DecodedManifest, known: (digest: string) => boolean): { readonly head: ManifestHead; readonly files: readonly FileEntry[] } {
-  return { head, files: entries.filter((entry): entry is FileEntry => entry.type === 'file' && !known(entry.digests[head.digest] ?? '')) };
+export function otherFilesIn(
+  { head, entries }: DecodedManifest,
+  known: (digest: string) => boolean,
+): { readonly head: ManifestHead; readonly files: readonly FileEntry[] } {
+  return {
+    head,
+    files: entries.filter(
+      (entry): entry is FileEntry => entry.type === 'file' && !known(entry.digests[head.digest] ?? ''),
+    ),
+  };
 }
 
 /** Takes no entry apart: for the first line, the totals, and that the bytes are as they were written. */
@@ -265,7 +297,10 @@ export function outlineDecoder(): ManifestDecoder {
   return new ManifestDecoder(() => false);
 }
 
-/** The first line and the totals, of a manifest whose bytes are as they were written: the entries are not looked at. @throws TransferError `mismatch` */
+/**
+ * The first line and the totals, of a manifest whose bytes are as they were written: the entries are not looked at.
+ * @throws TransferError `mismatch`
+ */
 export function parseManifestOutline(bytes: Uint8Array): ManifestOutline {
   const { head, totals } = decodeAtOnce(bytes, outlineDecoder());
   return { head, totals };
@@ -307,9 +342,11 @@ function entryOf(line: Uint8Array, number: number, { digest }: ManifestHead): Ma
 }
 
 function parseHead(line: JsonObject): ManifestHead {
-  if (ownValue(line, 'sendall') !== 'manifest' || ownValue(line, 'version') !== manifestVersion) throw damaged('it is none, or of another version');
+  if (ownValue(line, 'sendall') !== 'manifest' || ownValue(line, 'version') !== manifestVersion)
+    throw damaged('it is none, or of another version');
   const digest = ownValue(line, 'digest');
-  if (digest !== 'blake3' && digest !== 'sha256' && digest !== 'md5') throw wrong('digest', '"blake3", "sha256" or "md5"', digest);
+  if (digest !== 'blake3' && digest !== 'sha256' && digest !== 'md5')
+    throw wrong('digest', '"blake3", "sha256" or "md5"', digest);
   const text = textUnder(line, 'name');
   const name = parseEntryName(text);
   if (text.includes('/')) throw wrong('name', 'one component', text);
@@ -317,10 +354,18 @@ function parseHead(line: JsonObject): ManifestHead {
 }
 
 function parseTotals(line: JsonObject): ManifestTotals {
-  return { entries: sizeUnder(line, 'entries'), bytes: sizeUnder(line, 'bytes'), newBytes: sizeUnder(line, 'new_bytes'), missing: sizeUnder(line, 'missing') };
+  return {
+    entries: sizeUnder(line, 'entries'),
+    bytes: sizeUnder(line, 'bytes'),
+    newBytes: sizeUnder(line, 'new_bytes'),
+    missing: sizeUnder(line, 'missing'),
+  };
 }
 
-/** What no line tells alone: that all of this can stand in one directory. A step of the generator is some thousand entries. */
+/**
+ * What no line tells alone: that all of this can stand in one directory. A step of the generator is some thousand
+ * entries.
+ */
 function* checkTree(entries: readonly ManifestEntry[]): Generator<undefined> {
   const types = new Map<string, ManifestEntry['type']>();
   for (const [at, { type, name }] of entries.entries()) {
@@ -332,7 +377,8 @@ function* checkTree(entries: readonly ManifestEntry[]): Generator<undefined> {
   for (const [at, entry] of entries.entries()) {
     if (at % comparedAtOnce === comparedAtOnce - 1) yield;
     if (entry.type === 'missing') continue;
-    if (entry.type === 'link' && types.get(entry.target) !== 'file') throw damaged(`"${entry.name}" is a link to "${entry.target}", which is no file of it`);
+    if (entry.type === 'link' && types.get(entry.target) !== 'file')
+      throw damaged(`"${entry.name}" is a link to "${entry.target}", which is no file of it`);
     for (let end = entry.name.lastIndexOf('/'); end !== -1; end = entry.name.lastIndexOf('/', end - 1)) {
       const above = types.get(entry.name.slice(0, end));
       if (above === 'directory') break; // what is above that is looked at for the directory itself
@@ -348,7 +394,8 @@ function checkTotals(entries: readonly ManifestEntry[], totals: ManifestTotals):
     if (entry.type === 'missing') missing += 1;
   }
   if (totals.entries !== entries.length) throw damaged('it has not as many entries as it says');
-  if (totals.bytes !== bytes || totals.missing !== missing || totals.newBytes > bytes) throw damaged('its totals are not those of its entries');
+  if (totals.bytes !== bytes || totals.missing !== missing || totals.newBytes > bytes)
+    throw damaged('its totals are not those of its entries');
 }
 
 function within<T>(where: string, read: () => T): T {
@@ -362,5 +409,8 @@ function within<T>(where: string, read: () => T): T {
 }
 
 function damaged(why: string, cause?: unknown): TransferError {
-  return new TransferError('mismatch', `A manifest cannot be believed: ${printable(why)}.`, { cause, hint: 'Nothing in this snapshot is vouched for. Verify the others.' });
+  return new TransferError('mismatch', `A manifest cannot be believed: ${printable(why)}.`, {
+    cause,
+    hint: 'Nothing in this snapshot is vouched for. Verify the others.',
+  });
 }

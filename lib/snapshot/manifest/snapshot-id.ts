@@ -8,10 +8,14 @@ export type SnapshotId = string & { readonly [brand]: true };
 
 const form = /^([1-9]\d{3})-(\d\d)-(\d\d)T(\d\d)(\d\d)(\d\d)Z$/;
 
-/** The id of a moment, to the second. @throws TransferError `usage` for one whose year has not four digits: that clock is wrong. */
+/**
+ * The id of a moment, to the second. @throws TransferError `usage` for one whose year has not four digits: that clock
+ * is wrong.
+ */
 export function snapshotIdOf(time: Date): SnapshotId {
   const year = time.getUTCFullYear();
-  if (!(year >= 1000 && year <= 9999)) throw new TransferError('usage', `There is no snapshot of the year ${year}.`, { hint: 'Set the clock.' });
+  if (!(year >= 1000 && year <= 9999))
+    throw new TransferError('usage', `There is no snapshot of the year ${year}.`, { hint: 'Set the clock.' });
   return spelled(time) as SnapshotId;
 }
 
@@ -19,7 +23,9 @@ export function snapshotIdOf(time: Date): SnapshotId {
 export function parseSnapshotId(text: string): SnapshotId {
   // A day or an hour too high makes another moment, which is spelled otherwise.
   if (form.test(text) && spelled(timeOf(text as SnapshotId)) === text) return text as SnapshotId;
-  throw new TransferError('usage', printable(`${text} is not the id of a snapshot.`), { hint: 'They look like 2026-11-20T101233Z.' });
+  throw new TransferError('usage', printable(`${text} is not the id of a snapshot.`), {
+    hint: 'They look like 2026-11-20T101233Z.',
+  });
 }
 
 /** Whether `text` is the id of a snapshot. */
@@ -38,5 +44,8 @@ export function timeOf(id: SnapshotId): Date {
 }
 
 function spelled(time: Date): string {
-  return time.toISOString().replace(/\.\d+Z$/, 'Z').replaceAll(':', '');
+  return time
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')
+    .replaceAll(':', '');
 }

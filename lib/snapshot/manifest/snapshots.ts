@@ -29,11 +29,17 @@ export interface ListOptions {
 }
 
 /**
- * The snapshots in a receive directory by the names of their backups, the oldest first, and then what lies there and is none. Reads each
- * manifest, and no file. Rejects with `directory` where the receive directory cannot be read, with `usage` for a backup that is not
+ * The snapshots in a receive directory by the names of their backups, the oldest first, and then what lies there and is
+ * none. Reads each
+ * manifest, and no file. Rejects with `directory` where the receive directory cannot be read, with `usage` for a backup
+ * that is not
  * there, with `mismatch` for a register that is damaged, and with `interrupted`.
  */
-export async function listSnapshots({ directory, name: wanted, signal }: ListOptions): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
+export async function listSnapshots({
+  directory,
+  name: wanted,
+  signal,
+}: ListOptions): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
   const catalog = new Catalog(directory);
   const names = await catalog.names();
   if (wanted !== undefined && !names.some((each) => each === wanted)) throw await noBackup(wanted, directory);
@@ -65,11 +71,33 @@ async function look(catalog: Catalog, found: Snapshot): Promise<SnapshotListed |
     if (lost && head instanceof TransferError) throw head;
     ({ totals } = await catalog.outline(found));
   } catch (error) {
-    if (lost) return { event: 'damaged', snapshot, path: manifestName, reason: 'missing', failure: asTransferError(error, 'mismatch', 'It is gone') };
+    if (lost)
+      return {
+        event: 'damaged',
+        snapshot,
+        path: manifestName,
+        reason: 'missing',
+        failure: asTransferError(error, 'mismatch', 'It is gone'),
+      };
     if ((await lstat(place).catch(errnoOf)) === 'ENOENT') return undefined;
-    return { event: 'damaged', snapshot, path: manifestName, reason: 'manifest', failure: asTransferError(error, 'mismatch', 'The manifest cannot be read') };
+    return {
+      event: 'damaged',
+      snapshot,
+      path: manifestName,
+      reason: 'manifest',
+      failure: asTransferError(error, 'mismatch', 'The manifest cannot be read'),
+    };
   }
   const { entries, bytes, newBytes, missing } = totals;
   const verified = (await new VerifyStates(catalog.directory).read(found))?.verified_at;
-  return { event: 'snapshot', snapshot, time: timeOf(id).toISOString(), entries, bytes, new_bytes: newBytes, missing, verified_at: verified ?? null };
+  return {
+    event: 'snapshot',
+    snapshot,
+    time: timeOf(id).toISOString(),
+    entries,
+    bytes,
+    new_bytes: newBytes,
+    missing,
+    verified_at: verified ?? null,
+  };
 }

@@ -21,7 +21,10 @@ export interface PruneOptions {
   /** Tells what would be done, and writes nothing. Takes no lock. */
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
-  /** Hears of each snapshot when it is clear what becomes of it, and of each backup that cannot be pruned while others can. */
+  /**
+   * Hears of each snapshot when it is clear what becomes of it, and of each backup that cannot be pruned while others
+   * can.
+   */
   readonly on?: (event: PruneEvent) => void;
 }
 
@@ -41,12 +44,16 @@ interface Judged extends Snapshot {
 const verifiedForm = /^(.+)\.verified(?:\.new)?$/;
 
 /**
- * Removes the snapshots that no rule keeps, the oldest first; at every instant each one is whole or gone. Only what is registered counts,
- * and nothing else is touched. Never the newest one of a backup, nor one whose manifest is damaged, nor one that is dated in the future.
+ * Removes the snapshots that no rule keeps, the oldest first; at every instant each one is whole or gone. Only what is
+ * registered counts,
+ * and nothing else is touched. Never the newest one of a backup, nor one whose manifest is damaged, nor one that is
+ * dated in the future.
  * Resolves with what became of each.
  *
- * Rejects with `usage` without rules and for a backup that is not there, with `directory` where the receive directory or what is kept
- * in it cannot be used and while another process makes or prunes snapshots of the same backup, with `disk`, and with `interrupted`;
+ * Rejects with `usage` without rules and for a backup that is not there, with `directory` where the receive directory
+ * or what is kept
+ * in it cannot be used and while another process makes or prunes snapshots of the same backup, with `disk`, and with
+ * `interrupted`;
  * with `some-failed` where that happened to some of several backups, of which `on` was told.
  */
 export async function prune(options: PruneOptions): Promise<readonly Pruned[]> {
@@ -75,7 +82,10 @@ export async function prune(options: PruneOptions): Promise<readonly Pruned[]> {
       on({ event: 'failed', code, message, ...(hint === undefined ? {} : { hint }) });
     }
   }
-  if (failures.length > 0) throw new TransferError('some-failed', `${failures.length} of ${chosen.length} backups could not be pruned.`, { cause: failures[0] });
+  if (failures.length > 0)
+    throw new TransferError('some-failed', `${failures.length} of ${chosen.length} backups could not be pruned.`, {
+      cause: failures[0],
+    });
   return all;
 }
 
@@ -128,7 +138,8 @@ async function pruneBackup({ catalog, name, keep, signal, tell }: Pruning): Prom
 async function verdicts(catalog: Catalog, name: EntryName, keep: KeepRules): Promise<Verdict<Judged>[]> {
   const judged: Judged[] = [];
   for (const snapshot of await catalog.snapshots(name)) {
-    // All of its bytes count, not the head alone: who relies on a damaged one may give up the last good one. The listing says what is wrong.
+    // All of its bytes count, not the head alone: who relies on a damaged one may give up the last good one. The
+    // listing says what is wrong.
     const outline = await catalog.outline(snapshot).catch(() => undefined);
     judged.push({ ...snapshot, number: outline && snapshot.entry.number });
   }
@@ -136,10 +147,16 @@ async function verdicts(catalog: Catalog, name: EntryName, keep: KeepRules): Pro
 }
 
 /**
- * Takes the snapshot out of sight at once, durably, and then removes it bit by bit. An empty directory says that it was removed, until the
+ * Takes the snapshot out of sight at once, durably, and then removes it bit by bit. An empty directory says that it was
+ * removed, until the
  * register does; `gone` is told when all else is.
  */
-async function removeSnapshot({ home, own }: LockedBackup, id: SnapshotId, removal: Removal, gone: () => void): Promise<number> {
+async function removeSnapshot(
+  { home, own }: LockedBackup,
+  id: SnapshotId,
+  removal: Removal,
+  gone: () => void,
+): Promise<number> {
   const removing = `${removingPrefix}${id}`;
   await rm(own.at(`${id}.verified`), { force: true });
   await allowAll(home, id); // else it cannot be moved into another directory
@@ -155,7 +172,8 @@ async function removeSnapshot({ home, own }: LockedBackup, id: SnapshotId, remov
 async function takeOff({ own, root, name }: LockedBackup, removed: ReadonlySet<string>): Promise<void> {
   if (removed.size === 0) return;
   const register = await settleRegister(own, root, name);
-  if (register) await writeRegister(own, { ...register, snapshots: register.snapshots.filter(({ id }) => !removed.has(id)) });
+  if (register)
+    await writeRegister(own, { ...register, snapshots: register.snapshots.filter(({ id }) => !removed.has(id)) });
   for (const id of removed) await removeEmpty(own.at(`${removingPrefix}${id}`));
   await own.sync();
 }
@@ -172,11 +190,14 @@ async function removeLeftovers(backup: LockedBackup, removal: Removal): Promise<
   await takeOff(backup, removed);
   for (const each of await own.list()) {
     const id = verifiedForm.exec(each)?.[1];
-    if (id !== undefined && isSnapshotId(id) && (await home.look(id)) === undefined) await rm(own.at(each), { force: true });
+    if (id !== undefined && isSnapshotId(id) && (await home.look(id)) === undefined)
+      await rm(own.at(each), { force: true });
   }
 }
 
-/** Lets `latest` name the newest snapshot, if what it names now does not stay. Leaves alone what is no symbolic link. */
+/**
+ * Lets `latest` name the newest snapshot, if what it names now does not stay. Leaves alone what is no symbolic link.
+ */
 async function keepLatest({ home, own }: LockedBackup, judged: readonly Verdict<Judged>[]): Promise<void> {
   const newest = judged.find(({ reasons }) => reasons.includes('newest'))?.snapshot;
   if (!newest || judged.every(stays)) return;

@@ -5,15 +5,20 @@ import { Directory } from '../../store/local/directory';
 import { systemPath } from '../../name-bytes';
 
 const { O_DIRECTORY, O_NOFOLLOW } = constants;
-/** Refers to a directory that may be neither read nor entered; open(2). The same on x64 and arm64, and Node does not name it. */
+/**
+ * Refers to a directory that may be neither read nor entered; open(2). The same on x64 and arm64, and Node does not
+ * name it.
+ */
 const O_PATH = 0o10000000;
 const allOfOwner = 0o700;
 /** So many files of a directory are removed at once. */
 const together = 16;
 
 /**
- * Removes whole directory trees, whatever the modes in them, or only counts what that would free. Reaches everything by descriptors and
- * never follows a symbolic link. Files may have names in several trees: a file is free when the last of its names has gone.
+ * Removes whole directory trees, whatever the modes in them, or only counts what that would free. Reaches everything by
+ * descriptors and
+ * never follows a symbolic link. Files may have names in several trees: a file is free when the last of its names has
+ * gone.
  */
 export class Removal {
   /** How many names are left of a file that had several when it was first met; by device and inode. */
@@ -22,14 +27,18 @@ export class Removal {
   constructor(private readonly signal?: AbortSignal) {}
 
   /**
-   * The bytes of the files whose last name would go with the directory `name` in `parent`, as if all that was counted before had gone.
+   * The bytes of the files whose last name would go with the directory `name` in `parent`, as if all that was counted
+   * before had gone.
    * Without what is in directories that may not be read as they are.
    */
   count(parent: Directory, name: string): Promise<number> {
     return this.enter(parent, name, 'count');
   }
 
-  /** Removes the directory `name` in `parent`; resolves with the bytes of the files whose last name went. Durable after a sync of `parent`. */
+  /**
+   * Removes the directory `name` in `parent`; resolves with the bytes of the files whose last name went. Durable after
+   * a sync of `parent`.
+   */
   remove(parent: Directory, name: string): Promise<number> {
     return this.enter(parent, name, 'remove');
   }
@@ -52,7 +61,9 @@ export class Removal {
       const names = await directory.list();
       for (let at = 0; at < names.length; at += together) {
         this.signal?.throwIfAborted();
-        const taken = await Promise.allSettled(names.slice(at, at + together).map((each) => this.take(directory, each, removes, below)));
+        const taken = await Promise.allSettled(
+          names.slice(at, at + together).map((each) => this.take(directory, each, removes, below)),
+        );
         // All have ended by now: what still ran when the descriptor is closed would reach into another directory.
         for (const end of taken) {
           if (end.status === 'rejected') throw end.reason;

@@ -9,28 +9,39 @@ import { nameOfBytes, systemPath } from '../../name-bytes';
 type DirectoryLine = Extract<ManifestEntry, { readonly type: 'directory' }>;
 
 /**
- * Removes what stands below `place`, a private directory, and none of `entries` speaks of. Directories that hold entries stay, named
+ * Removes what stands below `place`, a private directory, and none of `entries` speaks of. Directories that hold
+ * entries stay, named
  * or not, with their modes and times; symbolic links are never followed.
  */
 export async function removeForeign(place: string, entries: readonly ManifestEntry[]): Promise<void> {
   const known = new Map<string, DirectoryLine | undefined>();
   for (const entry of entries) {
     if (entry.type === 'missing') continue;
-    for (let at = path.posix.dirname(entry.name); at !== '.' && !known.has(at); at = path.posix.dirname(at)) known.set(at, undefined);
+    for (let at = path.posix.dirname(entry.name); at !== '.' && !known.has(at); at = path.posix.dirname(at))
+      known.set(at, undefined);
     known.set(entry.name, entry.type === 'directory' ? entry : undefined);
   }
   await removeBelow(place, '', known);
 }
 
-async function removeBelow(place: string, inside: string, known: ReadonlyMap<string, DirectoryLine | undefined>): Promise<void> {
+async function removeBelow(
+  place: string,
+  inside: string,
+  known: ReadonlyMap<string, DirectoryLine | undefined>,
+): Promise<void> {
   const entries = await listed(place);
-  for (const entry of entries) if (entry.isDirectory() && known.has(inside + entry.name)) await removeBelow(`${place}/${entry.name}`, `${inside}${entry.name}/`, known);
+  for (const entry of entries)
+    if (entry.isDirectory() && known.has(inside + entry.name))
+      await removeBelow(`${place}/${entry.name}`, `${inside}${entry.name}/`, known);
   const foreign = entries.filter(({ name }) => !known.has(inside + name));
   if (foreign.length === 0) return;
   await chmod(systemPath(place), 0o700);
   const directory = await Directory.open(place);
   try {
-    for (const entry of foreign) await (entry.isDirectory() ? new Removal().remove(directory, entry.name) : rm(systemPath(directory.at(entry.name))));
+    for (const entry of foreign)
+      await (entry.isDirectory()
+        ? new Removal().remove(directory, entry.name)
+        : rm(systemPath(directory.at(entry.name))));
   } finally {
     await directory.close();
   }
@@ -50,6 +61,9 @@ async function restore(place: string, line: DirectoryLine | undefined): Promise<
 }
 
 async function listed(place: string): Promise<{ readonly name: string; isDirectory(): boolean }[]> {
-  const entries = (await readdir(systemPath(place), { withFileTypes: true, encoding: 'buffer' })) as unknown as readonly { readonly name: Buffer; isDirectory(): boolean }[];
+  const entries = (await readdir(systemPath(place), {
+    withFileTypes: true,
+    encoding: 'buffer',
+  })) as unknown as readonly { readonly name: Buffer; isDirectory(): boolean }[];
   return entries.map((entry) => ({ name: nameOfBytes(entry.name), isDirectory: () => entry.isDirectory() }));
 }

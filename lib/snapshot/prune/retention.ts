@@ -5,7 +5,10 @@ import { type SnapshotId, timeOf } from '../manifest/snapshot-id';
 export interface KeepRules {
   /** The newest N. */
   readonly last?: number;
-  /** The newest of each of the last N days, in UTC, that have a snapshot; so for weeks, which begin on Mondays, and months. */
+  /**
+   * The newest of each of the last N days, in UTC, that have a snapshot; so for weeks, which begin on Mondays, and
+   * months.
+   */
   readonly daily?: number;
   readonly weekly?: number;
   readonly monthly?: number;
@@ -14,7 +17,8 @@ export interface KeepRules {
 }
 
 /**
- * Why a snapshot stays: a rule, being the newest, that nothing is known of it since its manifest is damaged, or that it is dated in the
+ * Why a snapshot stays: a rule, being the newest, that nothing is known of it since its manifest is damaged, or that it
+ * is dated in the
  * future, since a clock was wrong when it was made.
  */
 export type KeepReason = 'newest' | keyof KeepRules | 'damaged' | 'future';
@@ -37,13 +41,15 @@ const day = 24 * 60 * 60 * 1000;
 const firstMonday = 4;
 
 /**
- * Judges all snapshots of one backup, in the order in which they are given. The newest one stays whatever the rules say. Those with a
+ * Judges all snapshots of one backup, in the order in which they are given. The newest one stays whatever the rules
+ * say. Those with a
  * damaged manifest, and those that are dated later than `now`, are neither counted nor given up: they push nothing out.
  * @throws TransferError `usage` where there is no rule, or one that is no whole number from 1 on.
  */
 export function judge<Each extends Dated>(snapshots: readonly Each[], rules: KeepRules, now?: Date): Verdict<Each>[] {
   checkRules(rules);
-  const uncounted = ({ id, number }: Dated): KeepReason[] => (number === undefined ? ['damaged'] : now !== undefined && timeOf(id) > now ? ['future'] : []);
+  const uncounted = ({ id, number }: Dated): KeepReason[] =>
+    number === undefined ? ['damaged'] : now !== undefined && timeOf(id) > now ? ['future'] : [];
   const kept = new Map<Each, KeepReason[]>(snapshots.map((snapshot) => [snapshot, uncounted(snapshot)]));
   const newestFirst = snapshots.filter((snapshot) => uncounted(snapshot).length === 0).sort(newerFirst);
   const [newest] = newestFirst;
@@ -55,11 +61,15 @@ export function judge<Each extends Dated>(snapshots: readonly Each[], rules: Kee
   keep('daily', firstOfEach(newestFirst, rules.daily, dayOf));
   keep('weekly', firstOfEach(newestFirst, rules.weekly, weekOf));
   keep('monthly', firstOfEach(newestFirst, rules.monthly, monthOf));
-  if (rules.within !== undefined && newest) keep('within', within(newestFirst, timeOf(newest.id).getTime() - rules.within));
+  if (rules.within !== undefined && newest)
+    keep('within', within(newestFirst, timeOf(newest.id).getTime() - rules.within));
   return snapshots.map((snapshot) => ({ snapshot, reasons: kept.get(snapshot) ?? [] }));
 }
 
-/** Those not older than `from`, in ms since 1970. None is older than those before it, whatever the clock said when it was made. */
+/**
+ * Those not older than `from`, in ms since 1970. None is older than those before it, whatever the clock said when it
+ * was made.
+ */
 function within<Each extends Dated>(newestFirst: readonly Each[], from: number): Each[] {
   let latest = -Infinity;
   const recent = new Set<Each>();
@@ -73,9 +83,13 @@ function within<Each extends Dated>(newestFirst: readonly Each[], from: number):
 /** @throws TransferError `usage` */
 export function checkRules({ last, daily, weekly, monthly, within }: KeepRules): void {
   const given = Object.entries({ last, daily, weekly, monthly, within }).filter(([, value]) => value !== undefined);
-  if (given.length === 0) throw new TransferError('usage', 'Nothing says which snapshots to keep.', { hint: 'For instance the last 7, or one a day of 14 days.' });
+  if (given.length === 0)
+    throw new TransferError('usage', 'Nothing says which snapshots to keep.', {
+      hint: 'For instance the last 7, or one a day of 14 days.',
+    });
   for (const [rule, value] of given) {
-    if (!Number.isSafeInteger(value) || Number(value) < 1) throw new TransferError('usage', `The rule "${rule}" must be a whole number from 1 on.`);
+    if (!Number.isSafeInteger(value) || Number(value) < 1)
+      throw new TransferError('usage', `The rule "${rule}" must be a whole number from 1 on.`);
   }
 }
 
@@ -85,7 +99,11 @@ function newerFirst(one: Dated, other: Dated): number {
 }
 
 /** The first one of each of the first `most` spans of time that are met. */
-function firstOfEach<Each extends Dated>(newestFirst: readonly Each[], most = 0, spanOf: (id: SnapshotId) => string | number): Each[] {
+function firstOfEach<Each extends Dated>(
+  newestFirst: readonly Each[],
+  most = 0,
+  spanOf: (id: SnapshotId) => string | number,
+): Each[] {
   const found = new Map<string | number, Each>();
   for (const snapshot of newestFirst) {
     if (found.size === most) break;

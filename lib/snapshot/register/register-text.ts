@@ -1,6 +1,8 @@
 /**
- * The register of one backup as text: whose it is, and what this receiver has committed of it. A line each, JSON: the head, the
- * snapshots in the order of their numbers, and the SHA-256 of all bytes before that last line. docs/backups.md describes it.
+ * The register of one backup as text: whose it is, and what this receiver has committed of it. A line each, JSON: the
+ * head, the
+ * snapshots in the order of their numbers, and the SHA-256 of all bytes before that last line. docs/backups.md
+ * describes it.
  */
 import { createHash } from 'node:crypto';
 import { TransferError } from '../../errors';
@@ -48,9 +50,15 @@ export function parseRegister(text: string, name: EntryName): RegisteredBackup {
   const end = text.lastIndexOf('\n', text.length - 2) + 1;
   if (text.slice(end) !== sumLine(text.slice(0, end))) throw damagedRegister(name);
   try {
-    const [head = {}, ...snapshots] = text.slice(0, end).trimEnd().split('\n').map((line) => parseJsonObject(Buffer.from(line)));
-    if (ownValue(head, 'sendall') !== 'register' || ownValue(head, 'version') !== version) throw wrong('version', 'that of a register', ownValue(head, 'version'));
-    if (parseEntryName(textUnder(head, 'name'), { allowHidden: true }) !== name) throw wrong('name', 'that of the backup', ownValue(head, 'name'));
+    const [head = {}, ...snapshots] = text
+      .slice(0, end)
+      .trimEnd()
+      .split('\n')
+      .map((line) => parseJsonObject(Buffer.from(line)));
+    if (ownValue(head, 'sendall') !== 'register' || ownValue(head, 'version') !== version)
+      throw wrong('version', 'that of a register', ownValue(head, 'version'));
+    if (parseEntryName(textUnder(head, 'name'), { allowHidden: true }) !== name)
+      throw wrong('name', 'that of the backup', ownValue(head, 'name'));
     return { name, owner: textUnder(head, 'owner'), snapshots: snapshots.map(parseSnapshot) };
   } catch (error) {
     throw damagedRegister(name, error);
@@ -61,7 +69,14 @@ function parseSnapshot(line: JsonObject): RegisteredSnapshot {
   const manifest = textUnder(line, 'manifest');
   if (!isDigest(manifest, 'sha256')) throw wrong('manifest', 'a SHA-256', manifest);
   const damaged = ownValue(line, 'damaged') === true ? { damaged: true as const } : {};
-  return { number: countUnder(line, 'number'), id: parseSnapshotId(textUnder(line, 'id')), owner: textUnder(line, 'owner'), manifest, size: sizeUnder(line, 'size'), ...damaged };
+  return {
+    number: countUnder(line, 'number'),
+    id: parseSnapshotId(textUnder(line, 'id')),
+    owner: textUnder(line, 'owner'),
+    manifest,
+    size: sizeUnder(line, 'size'),
+    ...damaged,
+  };
 }
 
 function sumLine(text: string): string {
@@ -69,5 +84,8 @@ function sumLine(text: string): string {
 }
 
 function damagedRegister(name: EntryName, cause?: unknown): TransferError {
-  return new TransferError('mismatch', `The register of the backup ${printable(name)} is damaged.`, { cause, hint: 'sendall adopt DIR reads its snapshots back, and registers them anew.' });
+  return new TransferError('mismatch', `The register of the backup ${printable(name)} is damaged.`, {
+    cause,
+    hint: 'sendall adopt DIR reads its snapshots back, and registers them anew.',
+  });
 }

@@ -1,18 +1,24 @@
 /**
- * The register of a receive directory: what this receiver itself has committed. Only what it names is a snapshot; what else lies under
- * the name of a backup is foreign, and never read for anybody. It is kept in `.sendall/snapshots/NAME/register`, which is private.
+ * The register of a receive directory: what this receiver itself has committed. Only what it names is a snapshot; what
+ * else lies under
+ * the name of a backup is foreign, and never read for anybody. It is kept in `.sendall/snapshots/NAME/register`, which
+ * is private.
  *
  * A snapshot is committed in this order, each step durable before the next begins:
  *   1. all of it, its manifest last, where it is staged;
  *   2. `register.next`: the register as it will be;
  *   3. the rename that gives the snapshot its name, and the directory in which it has that;
  *   4. the rename of `register.next` to `register`.
- * Killed or cut off before 3, the snapshot is still staged, and `register.next` says nothing. After 3 it has its name and is whole, and
- * `register.next` says so: whoever reads takes that for the register, and whoever locks the backup next does step 4. So no entry is ever
+ * Killed or cut off before 3, the snapshot is still staged, and `register.next` says nothing. After 3 it has its name
+ * and is whole, and
+ * `register.next` says so: whoever reads takes that for the register, and whoever locks the backup next does step 4. So
+ * no entry is ever
  * read of what is not there whole. Step 4 takes no more room on the disk: a full one does not come in between.
  *
- * One is removed in this order: its directory is renamed to `removing-ID` beside the register, which takes it out of sight; what is in
- * it is removed; the register without it; the empty directory. An entry whose snapshot is neither there nor at `removing-ID` is lost.
+ * One is removed in this order: its directory is renamed to `removing-ID` beside the register, which takes it out of
+ * sight; what is in
+ * it is removed; the register without it; the empty directory. An entry whose snapshot is neither there nor at
+ * `removing-ID` is lost.
  */
 import { constants } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
@@ -42,7 +48,8 @@ export function ownPlaceOf(directory: string, name: EntryName): string {
 }
 
 /**
- * The backups that are registered in the receive directory at `directory`, sorted. Rejects with `directory` where that, or the register,
+ * The backups that are registered in the receive directory at `directory`, sorted. Rejects with `directory` where that,
+ * or the register,
  * cannot be read.
  */
 export async function registeredNames(directory: string): Promise<EntryName[]> {
@@ -56,7 +63,8 @@ export async function registeredNames(directory: string): Promise<EntryName[]> {
 }
 
 /**
- * What is registered of a backup; undefined where nothing is. A snapshot that was committed and not registered yet counts. Takes no lock.
+ * What is registered of a backup; undefined where nothing is. A snapshot that was committed and not registered yet
+ * counts. Takes no lock.
  * Rejects with `mismatch` for a register that is damaged, with `directory` where it cannot be read.
  */
 export async function readRegister(directory: string, name: EntryName): Promise<RegisteredBackup | undefined> {
@@ -70,10 +78,15 @@ export async function readRegister(directory: string, name: EntryName): Promise<
 }
 
 /**
- * The same for whoever has locked the backup: what was broken off is brought to its end. `own` is `.sendall/snapshots/NAME`, `root` the
+ * The same for whoever has locked the backup: what was broken off is brought to its end. `own` is
+ * `.sendall/snapshots/NAME`, `root` the
  * receive directory.
  */
-export async function settleRegister(own: Directory, root: Directory, name: EntryName): Promise<RegisteredBackup | undefined> {
+export async function settleRegister(
+  own: Directory,
+  root: Directory,
+  name: EntryName,
+): Promise<RegisteredBackup | undefined> {
   const next = await readNext(own, name);
   const register = await read(own, registerName, name);
   if (next && isAhead(next, register) && (await stands(root, name, newestOf(next)))) {
@@ -118,11 +131,22 @@ export function newestOf({ snapshots }: Pick<RegisteredBackup, 'snapshots'>): Re
 
 /** Whether a snapshot that is not there is being removed. */
 export async function isBeingRemoved(directory: string, name: EntryName, id: string): Promise<boolean> {
-  return within(directory, [stagingName, snapshotsName, name], async (own) => (await own?.look(`${removingPrefix}${id}`)) !== undefined);
+  return within(
+    directory,
+    [stagingName, snapshotsName, name],
+    async (own) => (await own?.look(`${removingPrefix}${id}`)) !== undefined,
+  );
 }
 
-/** Opens the directories `below` the receive directory one after another, without following symbolic links, for `work`; undefined where there is none. */
-async function within<Result>(directory: string, below: readonly string[], work: (own: Directory | undefined, root: Directory) => Promise<Result>): Promise<Result> {
+/**
+ * Opens the directories `below` the receive directory one after another, without following symbolic links, for `work`;
+ * undefined where there is none.
+ */
+async function within<Result>(
+  directory: string,
+  below: readonly string[],
+  work: (own: Directory | undefined, root: Directory) => Promise<Result>,
+): Promise<Result> {
   const opened: Directory[] = [];
   try {
     const root = await Directory.open(directory, true);
@@ -152,7 +176,9 @@ async function openIfThere(parent: Directory, name: string): Promise<Directory |
 async function refuseUnlessPrivate(own: Directory): Promise<void> {
   const mode = (await own.look('.'))?.mode ?? 0;
   if (process.platform === 'win32' || (mode & 0o022) === 0) return;
-  throw new TransferError('directory', `Others can write to ${stagingName} in the receive directory.`, { hint: `chmod 700 ${stagingName}` });
+  throw new TransferError('directory', `Others can write to ${stagingName} in the receive directory.`, {
+    hint: `chmod 700 ${stagingName}`,
+  });
 }
 
 function isName(text: string): text is EntryName {
@@ -205,7 +231,10 @@ function isAhead(next: RegisteredBackup, register: RegisteredBackup | undefined)
   return number !== undefined && number > ((register && newestOf(register)?.number) ?? 0);
 }
 
-/** Whether the snapshot has its name, as far as size and last line of its manifest tell; what is read of it is compared as a whole. */
+/**
+ * Whether the snapshot has its name, as far as size and last line of its manifest tell; what is read of it is compared
+ * as a whole.
+ */
 async function stands(root: Directory, name: EntryName, snapshot: RegisteredSnapshot | undefined): Promise<boolean> {
   if (!snapshot) return false;
   const home = await openIfThere(root, name);
@@ -216,7 +245,12 @@ async function stands(root: Directory, name: EntryName, snapshot: RegisteredSnap
     try {
       const wanted = sumLine(snapshot.manifest);
       const { size } = await file.stat();
-      const { buffer } = await file.read(Buffer.alloc(wanted.length), 0, wanted.length, Math.max(0, size - wanted.length));
+      const { buffer } = await file.read(
+        Buffer.alloc(wanted.length),
+        0,
+        wanted.length,
+        Math.max(0, size - wanted.length),
+      );
       return size === snapshot.size && buffer.toString('latin1') === wanted;
     } finally {
       await file.close();

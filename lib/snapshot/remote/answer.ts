@@ -14,7 +14,8 @@ import { listSnapshots } from '../manifest/snapshots';
 import { verify } from '../verify/verify';
 
 /**
- * Does what another machine asks of the snapshots here, as it would be done for this one, and tells the same events. Rejects with what
+ * Does what another machine asks of the snapshots here, as it would be done for this one, and tells the same events.
+ * Rejects with what
  * the other machine is to learn.
  */
 export function answerAsk(question: Question): Promise<Omit<AskDone, 'type'>> {
@@ -39,13 +40,21 @@ async function answer({ ask, directory, signal, tell }: Question): Promise<Omit<
       for (const listed of await listSnapshots({ directory, signal, ...(name === undefined ? {} : { name }) })) {
         if (listed.event === 'foreign' && foreign !== true) continue; // an older version does not know them
         if (listed.event !== 'damaged') tell(listed);
-        else tell({ event: listed.event, snapshot: listed.snapshot, path: listed.path, reason: listed.reason, message: listed.failure.message });
+        else
+          tell({
+            event: listed.event,
+            snapshot: listed.snapshot,
+            path: listed.path,
+            reason: listed.reason,
+            message: listed.failure.message,
+          });
       }
       return {};
     }
     case 'difference': {
       const difference = await diffSnapshots(directory, ask.a, ask.b);
-      for (const event of ['added', 'removed', 'changed'] as const) for (const each of difference[event]) tell({ event, ...each });
+      for (const event of ['added', 'removed', 'changed'] as const)
+        for (const each of difference[event]) tell({ event, ...each });
       return {};
     }
     case 'prune': {
@@ -65,7 +74,10 @@ function withoutFuture(event: PruneEvent): PruneEvent {
   return { ...event, reasons: event.reasons.map((reason) => (reason === 'future' ? 'newest' : reason)) };
 }
 
-async function answerVerify({ name, snapshot, sample, entries, foreign }: Extract<Question['ask'], { for: 'verify' }>, { directory, signal, tell }: Omit<Question, 'ask'>): Promise<Omit<AskDone, 'type'>> {
+async function answerVerify(
+  { name, snapshot, sample, entries, foreign }: Extract<Question['ask'], { for: 'verify' }>,
+  { directory, signal, tell }: Omit<Question, 'ask'>,
+): Promise<Omit<AskDone, 'type'>> {
   const damages: Damage[] = [];
   const on = (event: TransferEvent): void => {
     if (event.event === 'damaged') damages.push(event);
@@ -74,16 +86,27 @@ async function answerVerify({ name, snapshot, sample, entries, foreign }: Extrac
     tell('file_name' in event && event.file_name === directory ? { ...event, file_name: 'all snapshots' } : event);
   };
   try {
-    const { snapshots, continued } = await verify({ directory, signal, on, ...(name === undefined ? {} : { name }), ...(snapshot === undefined ? {} : { snapshot }), ...(sample === undefined ? {} : { sample }) });
+    const { snapshots, continued } = await verify({
+      directory,
+      signal,
+      on,
+      ...(name === undefined ? {} : { name }),
+      ...(snapshot === undefined ? {} : { snapshot }),
+      ...(sample === undefined ? {} : { sample }),
+    });
     return { snapshots, ...(continued === undefined ? {} : { continued }) };
   } finally {
     if (entries === true && !signal.aborted) {
-      for (const { entry, ...where } of await damagedEntries(directory, damages)) tell({ event: 'entry', ...where, entry: encodeEntry(entry) });
+      for (const { entry, ...where } of await damagedEntries(directory, damages))
+        tell({ event: 'entry', ...where, entry: encodeEntry(entry) });
     }
   }
 }
 
-/** What a restore on another machine gets: the entries of the snapshot that it asks for. Rejects with `usage`, `mismatch`. */
+/**
+ * What a restore on another machine gets: the entries of the snapshot that it asks for. Rejects with `usage`,
+ * `mismatch`.
+ */
 export function restoreSource(ask: RestoreAsk, directory: string): Promise<RestoreSource> {
   return namingNothing(directory, sourceOf(ask, directory));
 }
@@ -93,6 +116,10 @@ async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, directory: stri
   const snapshot = await catalog.find(wanted);
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = await chooseEntries(entries, paths);
-  const missing = chosen.flatMap((entry) => (entry.type === 'missing' ? [{ name: entry.name, code: entry.code, message: whyMissing(entry.reason), skipped: true as const }] : []));
+  const missing = chosen.flatMap((entry) =>
+    entry.type === 'missing'
+      ? [{ name: entry.name, code: entry.code, message: whyMissing(entry.reason), skipped: true as const }]
+      : [],
+  );
   return { algorithm: head.digest, source: snapshotSource(snapshot, head, chosen), missing };
 }

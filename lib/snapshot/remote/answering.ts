@@ -8,16 +8,26 @@ const tellEvery = 100;
 const mostTold = 1_000;
 
 /**
- * Does what was asked over `link`, whose hello is answered: tells what `answers` tells, and at the end `done` or why there is none.
+ * Does what was asked over `link`, whose hello is answered: tells what `answers` tells, and at the end `done` or why
+ * there is none.
  * Stops when the peer is gone. Rejects with why it was not done, after the peer was told.
  */
-export async function answerAsk(link: Link, answers: SnapshotAnswers, asked: Pick<Question, 'ask' | 'directory'>, stopped: AbortSignal): Promise<void> {
+export async function answerAsk(
+  link: Link,
+  answers: SnapshotAnswers,
+  asked: Pick<Question, 'ask' | 'directory'>,
+  stopped: AbortSignal,
+): Promise<void> {
   const gone = new AbortController();
   const lines = new ToldLines(link, () => gone.abort());
   // The peer has nothing to say any more: what comes is a heartbeat, or the end.
   void watch(link).finally(() => gone.abort());
   try {
-    const done = await answers.answer({ ...asked, signal: AbortSignal.any([gone.signal, stopped]), tell: (event) => lines.add(event) });
+    const done = await answers.answer({
+      ...asked,
+      signal: AbortSignal.any([gone.signal, stopped]),
+      tell: (event) => lines.add(event),
+    });
     await lines.flush();
     await link.send({ type: 'done', ...done });
   } catch (thrown) {
@@ -54,7 +64,11 @@ class ToldLines {
   }
 
   add(event: object): void {
-    if (this.waiting.push('message' in event ? { ...event, message: withoutPaths(String(event.message)) } : event) >= mostTold) this.send();
+    if (
+      this.waiting.push('message' in event ? { ...event, message: withoutPaths(String(event.message)) } : event) >=
+      mostTold
+    )
+      this.send();
   }
 
   /** Resolves when the system has taken everything. */

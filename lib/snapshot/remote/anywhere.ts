@@ -3,7 +3,13 @@ import type { Difference } from '../manifest/difference';
 import { diffSnapshots as diffHere } from '../manifest/difference';
 import { type Pruned, prune as pruneHere, type PruneOptions as PruneHere } from '../prune/prune';
 import { type Restored, restore as restoreHere, type RestoreOptions as RestoreHere } from '../restore/restore';
-import { type ListOptions as ListHere, listSnapshots as listHere, type SnapshotDamaged, type SnapshotForeign, type SnapshotListed } from '../manifest/snapshots';
+import {
+  type ListOptions as ListHere,
+  listSnapshots as listHere,
+  type SnapshotDamaged,
+  type SnapshotForeign,
+  type SnapshotListed,
+} from '../manifest/snapshots';
 import { differenceThere, listThere, pruneThere, restoreFrom, type There, verifyThere } from './there';
 import { verify as verifyHere, type VerifyOptions as VerifyHere } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
@@ -28,18 +34,30 @@ export interface RestoreOptions extends Omit<RestoreHere, 'directory' | 'signal'
 
 /** See `lib/snapshot/manifest/snapshots.ts`; of another machine, also rejects like `ask`. */
 export function listSnapshots(options: ListOptions): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
-  return either(options, (here) => listHere({ ...options, ...here }), (there) => listThere(there, options));
+  return either(
+    options,
+    (here) => listHere({ ...options, ...here }),
+    (there) => listThere(there, options),
+  );
 }
 
 /** See `lib/snapshot/manifest/difference.ts`. */
 export function diffSnapshots(options: DiffOptions): Promise<Difference> {
   const { a, b } = options;
-  return either(options, ({ directory }) => diffHere(directory, a, b), (there) => differenceThere(there, a, b));
+  return either(
+    options,
+    ({ directory }) => diffHere(directory, a, b),
+    (there) => differenceThere(there, a, b),
+  );
 }
 
 /** See `lib/snapshot/prune/prune.ts`. Over the network it needs a key with the right `admin`. */
 export function prune(options: PruneOptions): Promise<readonly Pruned[]> {
-  return either(options, (here) => pruneHere({ ...options, ...here }), (there) => pruneThere(there, options));
+  return either(
+    options,
+    (here) => pruneHere({ ...options, ...here }),
+    (there) => pruneThere(there, options),
+  );
 }
 
 /** See `lib/snapshot/verify/verify.ts`: each machine reads its own disk. */
@@ -57,7 +75,11 @@ export function verify(options: VerifyOptions): Promise<VerifyResult> {
 
 /** See `lib/snapshot/restore/restore.ts`: what is restored is verified on this machine. */
 export function restore(options: RestoreOptions): Promise<Restored> {
-  return either(options, (here) => restoreHere({ ...options, ...here }), (there) => restoreFrom(there, options));
+  return either(
+    options,
+    (here) => restoreHere({ ...options, ...here }),
+    (there) => restoreFrom(there, options),
+  );
 }
 
 /** Rejects with `usage` where it is not clear which machine is meant. */
@@ -66,7 +88,8 @@ async function either<Result>(
   here: (where: { readonly directory: string; readonly signal: AbortSignal }) => Promise<Result>,
   there: (where: There) => Promise<Result>,
 ): Promise<Result> {
-  if (directory !== undefined && target === undefined) return here({ directory, signal: signal ?? new AbortController().signal });
+  if (directory !== undefined && target === undefined)
+    return here({ directory, signal: signal ?? new AbortController().signal });
   if (target !== undefined && directory === undefined) return there({ target, signal, deadlines });
   throw new TransferError('usage', 'Either a ticket or a directory with snapshots is needed.');
 }

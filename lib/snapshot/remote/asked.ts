@@ -25,12 +25,16 @@ export class Asked implements SnapshotService {
     this.sendings = new SnapshotSendings(options, answers);
   }
 
-  /** Does what is asked over `connection`. Resolves when that has ended. Rejects with what the peer is to be refused with. */
+  /**
+   * Does what is asked over `connection`. Resolves when that has ended. Rejects with what the peer is to be refused
+   * with.
+   */
   async take(connection: Connection, asker: Asker): Promise<void> {
     const { hello, ask, authorization, peer, roundTrip } = asker;
     checkRights(asker);
     if (this.stopped) throw new TransferError('interrupted', 'The receiver was stopped.');
-    if (hello.connection === 0 && this.running.size + this.sendings.count >= mostAtOnce) throw new TransferError('timeout', 'Too many others ask at this moment.');
+    if (hello.connection === 0 && this.running.size + this.sendings.count >= mostAtOnce)
+      throw new TransferError('timeout', 'Too many others ask at this moment.');
     const { directory } = await this.options.home(authorization);
     if (ask.for === 'restore') return this.sendings.take(connection, { hello, ask, peer, directory, roundTrip });
     const stop = new AbortController();
@@ -60,6 +64,8 @@ export class Asked implements SnapshotService {
 
 /** "A `write` key asks for nothing, and only an `admin` key has snapshots removed." */
 function checkRights({ ask, authorization }: Asker): void {
-  if (authorization?.rights === 'write') throw new TransferError('not-authorized', 'This key may send, and not read.', { hint: rightsHint });
-  if (ask.for === 'prune' && authorization?.rights !== 'admin') throw new TransferError('not-authorized', 'Only an admin key may remove snapshots.', { hint: rightsHint });
+  if (authorization?.rights === 'write')
+    throw new TransferError('not-authorized', 'This key may send, and not read.', { hint: rightsHint });
+  if (ask.for === 'prune' && authorization?.rights !== 'admin')
+    throw new TransferError('not-authorized', 'Only an admin key may remove snapshots.', { hint: rightsHint });
 }

@@ -67,8 +67,13 @@ export class SnapshotSendings {
     const { algorithm, ...contents } = await this.answers.source(ask, directory);
     if (this.sessions.has(hello.session)) throw new TransferError('bad-header', 'This session has begun already.');
     const meeting = new DialedIn();
-    const failures: Listener = (event) => event.event === 'failed' && event.code !== 'interrupted' && this.options.on(event);
-    const transfer = new SessionTransfer({ paths: [], digest: algorithm, retryFor: returnWithin, on: failures, signal: this.stopped.signal }, meeting, { ...contents, snapshot: true });
+    const failures: Listener = (event) =>
+      event.event === 'failed' && event.code !== 'interrupted' && this.options.on(event);
+    const transfer = new SessionTransfer(
+      { paths: [], digest: algorithm, retryFor: returnWithin, on: failures, signal: this.stopped.signal },
+      meeting,
+      { ...contents, snapshot: true },
+    );
     const ended = transfer
       .run()
       .then(() => transfer.close())

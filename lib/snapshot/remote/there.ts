@@ -15,7 +15,8 @@ import { addTold, toldOfVerification, toldPruned, toldSnapshot } from './told';
 import type { VerifyOptions } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
 
-// The same as on this machine, of the snapshots of another one: its receiver does it, and tells what comes of it. All of them reject
+// The same as on this machine, of the snapshots of another one: its receiver does it, and tells what comes of it. All
+// of them reject
 // like `ask` too, and with `not-authorized` where the key does not allow it.
 
 /** Where the snapshots are. */
@@ -28,28 +29,58 @@ export interface There {
 }
 
 /** See `listSnapshots`. */
-export async function listThere({ target, signal, deadlines }: There, { name }: Pick<ListOptions, 'name'>): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
+export async function listThere(
+  { target, signal, deadlines }: There,
+  { name }: Pick<ListOptions, 'name'>,
+): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
   const listed: (SnapshotListed | SnapshotDamaged | SnapshotForeign)[] = [];
-  await ask({ ticket: target, signal, deadlines, ask: { for: 'snapshots', foreign: true, ...(name === undefined ? {} : { name }) }, told: (told) => listed.push(toldSnapshot(told)) });
+  await ask({
+    ticket: target,
+    signal,
+    deadlines,
+    ask: { for: 'snapshots', foreign: true, ...(name === undefined ? {} : { name }) },
+    told: (told) => listed.push(toldSnapshot(told)),
+  });
   return listed;
 }
 
 /** See `diffSnapshots`. */
 export async function differenceThere({ target, signal, deadlines }: There, a: string, b: string): Promise<Difference> {
   const difference = { added: [], removed: [], changed: [] };
-  await ask({ ticket: target, signal, deadlines, ask: { for: 'difference', a, b }, told: (told) => addTold(told, difference) });
+  await ask({
+    ticket: target,
+    signal,
+    deadlines,
+    ask: { for: 'difference', a, b },
+    told: (told) => addTold(told, difference),
+  });
   return difference;
 }
 
 /** See `prune`. */
-export async function pruneThere({ target, signal, deadlines }: There, { name, keep, dryRun = false, on = () => undefined }: Omit<PruneOptions, 'directory' | 'signal'>): Promise<readonly Pruned[]> {
+export async function pruneThere(
+  { target, signal, deadlines }: There,
+  { name, keep, dryRun = false, on = () => undefined }: Omit<PruneOptions, 'directory' | 'signal'>,
+): Promise<readonly Pruned[]> {
   const pruned: Pruned[] = [];
   const told = (line: unknown): void => {
     const event = toldPruned(line);
     if (event.event !== 'failed') pruned.push(event);
     on(event);
   };
-  await ask({ ticket: target, signal, deadlines, ask: { for: 'prune', keep, future: true, ...(name === undefined ? {} : { name }), ...(dryRun ? { dry_run: true } : {}) }, told });
+  await ask({
+    ticket: target,
+    signal,
+    deadlines,
+    ask: {
+      for: 'prune',
+      keep,
+      future: true,
+      ...(name === undefined ? {} : { name }),
+      ...(dryRun ? { dry_run: true } : {}),
+    },
+    told,
+  });
   return pruned;
 }
 
@@ -64,7 +95,11 @@ export interface VerifiedThere {
 }
 
 /** See `verify`. Resolves also where there is damage, with everything that is known of it. */
-export async function verifyThere({ target, signal, deadlines }: There, { name, snapshot, sample, on = () => undefined }: Omit<VerifyOptions, 'directory' | 'signal'>, withEntries: boolean): Promise<VerifiedThere> {
+export async function verifyThere(
+  { target, signal, deadlines }: There,
+  { name, snapshot, sample, on = () => undefined }: Omit<VerifyOptions, 'directory' | 'signal'>,
+  withEntries: boolean,
+): Promise<VerifiedThere> {
   const damages: Damage[] = [];
   const entries: DamagedEntry[] = [];
   let summary: (Summary & Pick<VerifyResult, 'verified'>) | undefined;
@@ -75,14 +110,39 @@ export async function verifyThere({ target, signal, deadlines }: There, { name, 
     if (event.event === 'damaged') damages.push(event);
     if (event.event === 'summary') summary = { ...event, verified: event.verified ?? 'cache' };
   };
-  const asked = { ...(name === undefined ? {} : { name }), ...(snapshot === undefined ? {} : { snapshot }), ...(sample === undefined ? {} : { sample }) };
+  const asked = {
+    ...(name === undefined ? {} : { name }),
+    ...(snapshot === undefined ? {} : { snapshot }),
+    ...(sample === undefined ? {} : { sample }),
+  };
   try {
-    const { snapshots = 0, continued } = await ask({ ticket: target, signal, deadlines, ask: { for: 'verify', foreign: true, ...asked, ...(withEntries ? { entries: true } : {}) }, told });
+    const { snapshots = 0, continued } = await ask({
+      ticket: target,
+      signal,
+      deadlines,
+      ask: { for: 'verify', foreign: true, ...asked, ...(withEntries ? { entries: true } : {}) },
+      told,
+    });
     if (!summary) throw new TransferError('bad-header', 'The receiver told nothing of its verification.');
     const { files, bytes, bytes_on_wire, seconds, bottleneck, verified } = summary;
-    return { result: { files, bytes, bytes_on_wire, seconds, bottleneck, verified, snapshots, ...(continued === undefined ? {} : { continued }) }, failure: undefined, damages, entries };
+    return {
+      result: {
+        files,
+        bytes,
+        bytes_on_wire,
+        seconds,
+        bottleneck,
+        verified,
+        snapshots,
+        ...(continued === undefined ? {} : { continued }),
+      },
+      failure: undefined,
+      damages,
+      entries,
+    };
   } catch (error) {
-    if (error instanceof TransferError && error.code === 'mismatch') return { result: undefined, failure: error, damages, entries };
+    if (error instanceof TransferError && error.code === 'mismatch')
+      return { result: undefined, failure: error, damages, entries };
     throw error;
   }
 }
@@ -93,8 +153,18 @@ const mostRemembered = 10_000;
 const usualRetry = 300_000;
 
 /** See `restore`. */
-export async function restoreFrom({ target, signal, deadlines = usualLinkDeadlines }: There, options: Omit<RestoreOptions, 'directory' | 'signal'> & { readonly retryFor?: number }): Promise<Restored> {
-  const { snapshot, destination, paths = [], ifExists = 'refuse', retryFor = usualRetry, on = () => undefined } = options;
+export async function restoreFrom(
+  { target, signal, deadlines = usualLinkDeadlines }: There,
+  options: Omit<RestoreOptions, 'directory' | 'signal'> & { readonly retryFor?: number },
+): Promise<Restored> {
+  const {
+    snapshot,
+    destination,
+    paths = [],
+    ifExists = 'refuse',
+    retryFor = usualRetry,
+    on = () => undefined,
+  } = options;
   const files: Restored['files'][number][] = [];
   const tell = (event: TransferEvent): void => {
     if (event.event === 'received' && files.length < mostRemembered) files.push(event);
@@ -102,7 +172,13 @@ export async function restoreFrom({ target, signal, deadlines = usualLinkDeadlin
   };
   const began = performance.now();
   const { tally, failures, waits } = await within(path.resolve(destination), async (homes) => {
-    const host = new SessionHost({ ifExists, on: tell, authorized: undefined, deadlines, home: () => Promise.resolve(homes.own) });
+    const host = new SessionHost({
+      ifExists,
+      on: tell,
+      authorized: undefined,
+      deadlines,
+      home: () => Promise.resolve(homes.own),
+    });
     const received = await host.dial(parseTicket(target), retryFor, signal, { for: 'restore', snapshot, paths });
     if (received.lost) throw received.lost;
     return received;

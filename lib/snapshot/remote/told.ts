@@ -9,11 +9,29 @@ import type { Pruned, PruneEvent } from '../prune/prune';
 import type { KeepReason } from '../prune/retention';
 import type { SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
 
-// What a receiver tells of its snapshots, as it came over the wire: nothing is believed that does not look as it should. All of them
+// What a receiver tells of its snapshots, as it came over the wire: nothing is believed that does not look as it
+// should. All of them
 // throw `bad-header`.
 
-const reasons: readonly string[] = ['manifest', 'missing', 'unreadable', 'truncated', 'changed', 'metadata', 'foreign'] satisfies DamageReason[];
-const keepReasons: readonly string[] = ['newest', 'last', 'daily', 'weekly', 'monthly', 'within', 'damaged', 'future'] satisfies KeepReason[];
+const reasons: readonly string[] = [
+  'manifest',
+  'missing',
+  'unreadable',
+  'truncated',
+  'changed',
+  'metadata',
+  'foreign',
+] satisfies DamageReason[];
+const keepReasons: readonly string[] = [
+  'newest',
+  'last',
+  'daily',
+  'weekly',
+  'monthly',
+  'within',
+  'damaged',
+  'future',
+] satisfies KeepReason[];
 const kinds: readonly string[] = ['file', 'directory', 'symlink', 'link'] satisfies OneSided['type'][];
 
 /** One line of a listing. */
@@ -21,18 +39,31 @@ export function toldSnapshot(told: unknown): SnapshotListed | SnapshotDamaged | 
   const fields = objectOf(told);
   if (eventOf(fields) === 'foreign') return { event: 'foreign', path: textUnder(fields, 'path') };
   if (eventOf(fields) !== 'damaged') return { event: 'snapshot', ...snapshotIn(fields) };
-  return { event: 'damaged', ...damageIn(fields), failure: new TransferError('mismatch', textUnder(fields, 'message'), { hint: '' }) };
+  return {
+    event: 'damaged',
+    ...damageIn(fields),
+    failure: new TransferError('mismatch', textUnder(fields, 'message'), { hint: '' }),
+  };
 }
 
 /** Adds one line of a comparison to what is known of it. */
-export function addTold(told: unknown, difference: { readonly [Key in keyof Difference]: Difference[Key][number][] }): void {
+export function addTold(
+  told: unknown,
+  difference: { readonly [Key in keyof Difference]: Difference[Key][number][] },
+): void {
   const fields = objectOf(told);
   const event = eventOf(fields);
   const type = oneOf(fields, 'type', kinds) as OneSided['type'];
   const [bytes, missing] = [optionalSizeUnder(fields, 'bytes'), optionalTextUnder(fields, 'missing')];
-  const entry = { path: textUnder(fields, 'path') as OneSided['path'], type, ...(bytes === undefined ? {} : { bytes }) };
-  if (event === 'changed') difference.changed.push({ ...entry, what: oneOf(fields, 'what', ['content', 'metadata']) as ChangedEntry['what'] });
-  else if (event === 'added' || event === 'removed') difference[event].push({ ...entry, ...(missing === undefined ? {} : { missing }) });
+  const entry = {
+    path: textUnder(fields, 'path') as OneSided['path'],
+    type,
+    ...(bytes === undefined ? {} : { bytes }),
+  };
+  if (event === 'changed')
+    difference.changed.push({ ...entry, what: oneOf(fields, 'what', ['content', 'metadata']) as ChangedEntry['what'] });
+  else if (event === 'added' || event === 'removed')
+    difference[event].push({ ...entry, ...(missing === undefined ? {} : { missing }) });
   else throw unknown(event);
 }
 
@@ -46,7 +77,12 @@ export function toldPruned(told: unknown): PruneEvent {
     case 'kept':
       return { event, snapshot, reasons: keepReasonsIn(fields) };
     case 'removed':
-      return { event, snapshot, freed_bytes: sizeUnder(fields, 'freed_bytes'), ...(ownValue(fields, 'dry_run') === true ? { dry_run: true } : {}) };
+      return {
+        event,
+        snapshot,
+        freed_bytes: sizeUnder(fields, 'freed_bytes'),
+        ...(ownValue(fields, 'dry_run') === true ? { dry_run: true } : {}),
+      };
     default:
       throw unknown(event);
   }
@@ -64,7 +100,13 @@ export function toldOfVerification(told: unknown): TransferEvent | ({ readonly e
     case 'skipped':
       return { event, file_name: textUnder(fields, 'file_name'), reason: textUnder(fields, 'reason') };
     case 'progress':
-      return { event, phase: 'verify', file_name: textUnder(fields, 'file_name'), done: sizeUnder(fields, 'done'), total: sizeUnder(fields, 'total') };
+      return {
+        event,
+        phase: 'verify',
+        file_name: textUnder(fields, 'file_name'),
+        done: sizeUnder(fields, 'done'),
+        total: sizeUnder(fields, 'total'),
+      };
     case 'summary':
       return { event, ...summaryIn(fields) };
     case 'entry': {
@@ -92,19 +134,47 @@ function snapshotIn(fields: JsonObject): SnapshotEvent {
 }
 
 function damageIn(fields: JsonObject): Damage {
-  return { snapshot: textUnder(fields, 'snapshot'), path: textUnder(fields, 'path'), reason: oneOf(fields, 'reason', reasons) as DamageReason };
+  return {
+    snapshot: textUnder(fields, 'snapshot'),
+    path: textUnder(fields, 'path'),
+    reason: oneOf(fields, 'reason', reasons) as DamageReason,
+  };
 }
 
 function failureIn(fields: JsonObject): Extract<TransferEvent, { event: 'failed' }> {
-  const [code, hint, name] = [textUnder(fields, 'code'), optionalTextUnder(fields, 'hint'), optionalTextUnder(fields, 'file_name')];
+  const [code, hint, name] = [
+    textUnder(fields, 'code'),
+    optionalTextUnder(fields, 'hint'),
+    optionalTextUnder(fields, 'file_name'),
+  ];
   const known: ErrorCode = isErrorCode(code) ? code : 'unexpected';
-  return { event: 'failed', code: known, message: textUnder(fields, 'message'), ...(hint === undefined ? {} : { hint }), ...(name === undefined ? {} : { file_name: name }) };
+  return {
+    event: 'failed',
+    code: known,
+    message: textUnder(fields, 'message'),
+    ...(hint === undefined ? {} : { hint }),
+    ...(name === undefined ? {} : { file_name: name }),
+  };
 }
 
-function summaryIn(fields: JsonObject): { files: number; bytes: number; bytes_on_wire: number; seconds: number; bottleneck: null; verified: Verified } {
+function summaryIn(fields: JsonObject): {
+  files: number;
+  bytes: number;
+  bytes_on_wire: number;
+  seconds: number;
+  bottleneck: null;
+  verified: Verified;
+} {
   const seconds = ownValue(fields, 'seconds');
   if (typeof seconds !== 'number' || !(seconds >= 0)) throw wrong('seconds', 'a number of seconds', seconds);
-  return { files: sizeUnder(fields, 'files'), bytes: sizeUnder(fields, 'bytes'), bytes_on_wire: 0, seconds, bottleneck: null, verified: verifiedUnder(fields, 'verified') };
+  return {
+    files: sizeUnder(fields, 'files'),
+    bytes: sizeUnder(fields, 'bytes'),
+    bytes_on_wire: 0,
+    seconds,
+    bottleneck: null,
+    verified: verifiedUnder(fields, 'verified'),
+  };
 }
 
 function keepReasonsIn(fields: JsonObject): Extract<Pruned, { event: 'kept' }>['reasons'] {

@@ -13,13 +13,19 @@ export interface DamagedEntry {
   readonly algorithm: keyof Digests;
 }
 
-/** The files that the manifests have for damages; nothing for damages that are of no file. A hard link stands for its file. */
+/**
+ * The files that the manifests have for damages; nothing for damages that are of no file. A hard link stands for its
+ * file.
+ */
 export async function damagedEntries(directory: string, damages: readonly Damage[]): Promise<DamagedEntry[]> {
   const catalog = new Catalog(directory);
   const found: DamagedEntry[] = [];
   for (const snapshot of new Set(damages.map((damage) => damage.snapshot))) {
     // What has no manifest to be believed was told of as damage itself.
-    const manifest = await catalog.find(snapshot).then((each) => catalog.manifest(each)).catch(() => undefined);
+    const manifest = await catalog
+      .find(snapshot)
+      .then((each) => catalog.manifest(each))
+      .catch(() => undefined);
     if (!manifest) continue;
     const files = new Map<string, FileEntry>();
     for (const entry of manifest.entries) if (entry.type === 'file') files.set(entry.name, entry);

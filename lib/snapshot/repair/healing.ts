@@ -32,7 +32,10 @@ export class Healing {
     private readonly own: Directory,
   ) {}
 
-  /** `directory` is the receive directory, `own` a private directory on its disk. Snapshots whose manifests cannot be believed are left alone. */
+  /**
+   * `directory` is the receive directory, `own` a private directory on its disk. Snapshots whose manifests cannot be
+   * believed are left alone.
+   */
   static async open(directory: string, name: EntryName, own: Directory): Promise<Healing> {
     const catalog = new Catalog(directory);
     const snapshots: Healable[] = [];
@@ -41,34 +44,57 @@ export class Healing {
       if (manifest) snapshots.push({ snapshot, manifest });
     }
     const sample = snapshots.at(-1)?.snapshot;
-    return new Healing(snapshots, await DeviceReader.open(directory, sample && within(sample, manifestName).below), own);
+    return new Healing(
+      snapshots,
+      await DeviceReader.open(directory, sample && within(sample, manifestName).below),
+      own,
+    );
   }
 
   /**
-   * `staged` is the path of a whole, durable file with the content, mode and time of `entry`. It gets the names of all damaged files that
-   * should be the same; at every instant each of these is the damaged or the whole one. Rejects with the errors of the disk.
+   * `staged` is the path of a whole, durable file with the content, mode and time of `entry`. It gets the names of all
+   * damaged files that
+   * should be the same; at every instant each of these is the damaged or the whole one. Rejects with the errors of the
+   * disk.
    */
   async heal(staged: string, entry: FileEntry, algorithm: keyof Digests): Promise<void> {
     const digest = digestIn(entry, algorithm);
     for (const { snapshot, manifest } of this.snapshots) {
       if (manifest.head.digest !== algorithm) continue;
       const same = manifest.entries.filter(
-        (each): each is FileEntry => each.type === 'file' && each.size === entry.size && each.mode === entry.mode && each.mtime === entry.mtime && digestIn(each, algorithm) === digest,
+        (each): each is FileEntry =>
+          each.type === 'file' &&
+          each.size === entry.size &&
+          each.mode === entry.mode &&
+          each.mtime === entry.mtime &&
+          digestIn(each, algorithm) === digest,
       );
       for (const file of same) {
-        for (const name of await this.damaged(snapshot, manifest, file)) await this.replace(snapshot, manifest, name, staged);
+        for (const name of await this.damaged(snapshot, manifest, file))
+          await this.replace(snapshot, manifest, name, staged);
       }
     }
   }
 
   /** The names of a file, and of the hard links to it, under which it is not as it should be. */
   private async damaged(snapshot: Snapshot, { head, entries }: Manifest, file: FileEntry): Promise<EntryName[]> {
-    const names = [file.name, ...entries.flatMap((each) => (each.type === 'link' && each.target === file.name ? [each.name] : []))];
-    const standings = standingsOf(look(names.map((name) => within(snapshot, name).below), snapshot.directory));
+    const names = [
+      file.name,
+      ...entries.flatMap((each) => (each.type === 'link' && each.target === file.name ? [each.name] : [])),
+    ];
+    const standings = standingsOf(
+      look(
+        names.map((name) => within(snapshot, name).below),
+        snapshot.directory,
+      ),
+    );
     const found: EntryName[] = [];
     for (const [at, name] of names.entries()) {
       const standing = standings[at];
-      const good = standing !== undefined && compareFile(file, { ...standing, mtime: standing.mtimeNs }) === undefined && (await this.reads(snapshot, name, standing.ino, file, head.digest));
+      const good =
+        standing !== undefined &&
+        compareFile(file, { ...standing, mtime: standing.mtimeNs }) === undefined &&
+        (await this.reads(snapshot, name, standing.ino, file, head.digest));
       if (!good) found.push(name);
     }
     return found;
@@ -79,7 +105,13 @@ export class Healing {
   }
 
   /** Whether a file reads as it should from the disk. */
-  private async reads(snapshot: Snapshot, name: EntryName, inode: bigint, { size, digests }: FileEntry, algorithm: keyof Digests): Promise<boolean> {
+  private async reads(
+    snapshot: Snapshot,
+    name: EntryName,
+    inode: bigint,
+    { size, digests }: FileEntry,
+    algorithm: keyof Digests,
+  ): Promise<boolean> {
     const digest = digests[algorithm];
     const key = `${String(inode)} ${String(digest)}`;
     const before = this.known.get(key);
@@ -87,18 +119,26 @@ export class Healing {
     const file = { name: `${snapshot.name}/${snapshot.id}/${name}`, size, inode };
     const reading = { signal: new AbortController().signal, onProgress: () => undefined };
     // What cannot be read is damaged too.
-    const found = this.reader.isLarge(file) ? await this.reader.digest(file, algorithm, reading).catch(() => undefined) : (await this.reader.digests([file], algorithm))[0];
+    const found = this.reader.isLarge(file)
+      ? await this.reader.digest(file, algorithm, reading).catch(() => undefined)
+      : (await this.reader.digests([file], algorithm))[0];
     this.known.set(key, found === digest);
     return found === digest;
   }
 
   /** The directories above get the modes and times that the manifest has for them, or had before. */
-  private async replace({ directory: root, ...snapshot }: Snapshot, manifest: Manifest, name: EntryName, staged: string): Promise<void> {
+  private async replace(
+    { directory: root, ...snapshot }: Snapshot,
+    manifest: Manifest,
+    name: EntryName,
+    staged: string,
+  ): Promise<void> {
     let parent = await Directory.open(root, true);
     const opened = [parent];
     const touched: (() => Promise<void>)[] = [];
     try {
-      for (const component of [snapshot.name, snapshot.id]) opened.push((parent = await Directory.open(parent.at(component))));
+      for (const component of [snapshot.name, snapshot.id])
+        opened.push((parent = await Directory.open(parent.at(component))));
       const above = name.split('/').slice(0, -1);
       for (const [at, component] of above.entries()) {
         const before = await parent.look(component);
@@ -110,7 +150,9 @@ export class Healing {
         await allowAll(parent, component);
         const directory = await Directory.open(parent.at(component));
         opened.push(directory);
-        const line = manifest.entries.find((each) => each.type === 'directory' && each.name === above.slice(0, at + 1).join('/'));
+        const line = manifest.entries.find(
+          (each) => each.type === 'directory' && each.name === above.slice(0, at + 1).join('/'),
+        );
         const mode = line?.type === 'directory' ? line.mode : (before?.mode ?? 0o755) & 0o777;
         const mtime = line?.type === 'directory' ? line.mtime : before && BigInt(Math.trunc(before.mtimeMs * 1e6));
         touched.unshift(() => leave(directory, mode, mtime));

@@ -23,7 +23,8 @@ const ownName = 'repair';
 const treeName = 'tree';
 
 /**
- * What snapshots of a backup once had, on its way to heal them: each entry is called `ID/NAME`, as it is in one of them. What comes
+ * What snapshots of a backup once had, on its way to heal them: each entry is called `ID/NAME`, as it is in one of
+ * them. What comes
  * whole, and is what that manifest says, replaces every damaged file of the backup that should be the same.
  */
 export class RepairIntake implements Intake {
@@ -55,7 +56,13 @@ export class RepairIntake implements Intake {
       const place = path.join(ownPlaceOf(home.directory, name), ownName);
       const tree = path.join(place, treeName);
       await mkdir(tree, { recursive: true, mode: 0o700 });
-      return new RepairIntake(request, locked, own, tree, await LocalStore.open(tree, { path: place, lock: lockWordsOf(name) }));
+      return new RepairIntake(
+        request,
+        locked,
+        own,
+        tree,
+        await LocalStore.open(tree, { path: place, lock: lockWordsOf(name) }),
+      );
     } catch (error) {
       await own?.close();
       await locked.release();
@@ -83,22 +90,43 @@ export class RepairIntake implements Intake {
       const manifest = snapshot && (await catalog.manifest(snapshot).catch(() => undefined));
       for (const entry of manifest?.entries ?? []) {
         const offered = entry.type === 'file' ? files.get(entry.name) : undefined;
-        if (!snapshot || !manifest || !offered || entry.type !== 'file' || entry.size !== offered.size || entry.mtime !== offered.mtime) continue;
+        if (
+          !snapshot ||
+          !manifest ||
+          !offered ||
+          entry.type !== 'file' ||
+          entry.size !== offered.size ||
+          entry.mtime !== offered.mtime
+        )
+          continue;
         this.wanted.set(offered.name, { entry, algorithm: manifest.head.digest });
         // Never linked: what is there is damaged, and good for the pieces that are not.
-        found.set(offered, { file: { root: snapshot.directory, name: within(snapshot, entry.name).below as EntryName, size: entry.size, mtime: entry.mtime }, digest: digestIn(entry, manifest.head.digest), unchanged: false, linkable: false });
+        found.set(offered, {
+          file: {
+            root: snapshot.directory,
+            name: within(snapshot, entry.name).below as EntryName,
+            size: entry.size,
+            mtime: entry.mtime,
+          },
+          digest: digestIn(entry, manifest.head.digest),
+          unchanged: false,
+          linkable: false,
+        });
       }
     }
     return entries.map((entry) => found.get(entry));
   }
 
   refusal(name: EntryName): TransferError | undefined {
-    return this.wanted.has(name) ? undefined : new TransferError('name', `${printable(name)} is no file of a snapshot here.`, { fileName: name, hint: '' });
+    return this.wanted.has(name)
+      ? undefined
+      : new TransferError('name', `${printable(name)} is no file of a snapshot here.`, { fileName: name, hint: '' });
   }
 
   stored(entry: Entry, digests: Digests = {}): void {
     const wanted = this.wanted.get(entry.name);
-    if (entry.type === 'file' && wanted && digests[wanted.algorithm] === digestIn(wanted.entry, wanted.algorithm)) this.here.add(entry.name);
+    if (entry.type === 'file' && wanted && digests[wanted.algorithm] === digestIn(wanted.entry, wanted.algorithm))
+      this.here.add(entry.name);
   }
 
   missing(): void {

@@ -38,13 +38,18 @@ interface Found {
 }
 
 /**
- * Verifies snapshots as `verify` does, and brings what is damaged in them from the source, where that still has it: only the pieces that
- * are damaged. Every snapshot that shares the damage is healed. What is whole again is told as `repaired`. Resolves when nothing is
+ * Verifies snapshots as `verify` does, and brings what is damaged in them from the source, where that still has it:
+ * only the pieces that
+ * are damaged. Every snapshot that shares the damage is healed. What is whole again is told as `repaired`. Resolves
+ * when nothing is
  * damaged any more; rejects with `mismatch` where something is, and like `verify`.
  */
 export async function repair(options: RepairOptions): Promise<Repaired> {
   const { on = () => undefined, sources } = options;
-  if (sources.length === 0) throw new TransferError('usage', 'Nothing says where on this machine the files are.', { hint: 'Name what was backed up with --source PATH.' });
+  if (sources.length === 0)
+    throw new TransferError('usage', 'Nothing says where on this machine the files are.', {
+      hint: 'Name what was backed up with --source PATH.',
+    });
   const { damages, entries } = await find(options);
   const wanted = new Map<string, DamagedEntry>();
   for (const entry of entries) if (!wanted.has(keyOf(entry))) wanted.set(keyOf(entry), entry);
@@ -57,15 +62,21 @@ export async function repair(options: RepairOptions): Promise<Repaired> {
     };
     bytesOnWire += (await bring(options, name, some, tell)).bytes_on_wire;
   }
-  const files = new Set(entries.filter((each) => brought.has(nameInSession(wanted.get(keyOf(each)) ?? each, true))).map(damagedName));
+  const files = new Set(
+    entries.filter((each) => brought.has(nameInSession(wanted.get(keyOf(each)) ?? each, true))).map(damagedName),
+  );
   // With a file the directories above it are put right.
   const above = new Set([...files].flatMap(directoriesAbove));
   const whole = damages.filter((each) => files.has(damagedName(each)) || above.has(damagedName(each)));
   for (const { snapshot, path: damaged } of whole) on({ event: 'repaired', snapshot, path: damaged });
   if (whole.length < damages.length) {
-    throw new TransferError('mismatch', `${String(damages.length - whole.length)} of ${String(damages.length)} damaged things could not be repaired.`, {
-      hint: 'Only files can be, whose source on this machine still is what it was. Other snapshots may have what you need.',
-    });
+    throw new TransferError(
+      'mismatch',
+      `${String(damages.length - whole.length)} of ${String(damages.length)} damaged things could not be repaired.`,
+      {
+        hint: 'Only files can be, whose source on this machine still is what it was. Other snapshots may have what you need.',
+      },
+    );
   }
   return { repaired: whole.length, bytes_on_wire: bytesOnWire };
 }
@@ -73,7 +84,8 @@ export async function repair(options: RepairOptions): Promise<Repaired> {
 async function find({ directory, target, signal, deadlines, ...options }: RepairOptions): Promise<Found> {
   const stop = signal ? { signal } : {};
   if (target !== undefined) return verifyThere({ target, deadlines, ...stop }, options, true);
-  if (directory === undefined) throw new TransferError('usage', 'Either a ticket or a directory with snapshots is needed.');
+  if (directory === undefined)
+    throw new TransferError('usage', 'Either a ticket or a directory with snapshots is needed.');
   const damages: Damage[] = [];
   const note: Listener = (event) => {
     if (event.event === 'damaged') damages.push(event);
@@ -88,17 +100,40 @@ async function find({ directory, target, signal, deadlines, ...options }: Repair
 }
 
 /** A session for the files of one backup. Rejects with what ended it. */
-async function bring({ directory, target = '', sources, signal, deadlines }: RepairOptions, name: EntryName, wanted: readonly DamagedEntry[], on: Listener): Promise<Pick<Summary, 'bytes_on_wire'>> {
+async function bring(
+  { directory, target = '', sources, signal, deadlines }: RepairOptions,
+  name: EntryName,
+  wanted: readonly DamagedEntry[],
+  on: Listener,
+): Promise<Pick<Summary, 'bytes_on_wire'>> {
   const algorithm = wanted[0]?.algorithm ?? 'sha256';
   const source = sourceOf(wanted, sources);
   if (directory !== undefined) {
-    const request = { name, repairs: true, checksum: false, algorithm, home: { directory, allowance: new Allowance({}) }, peer: 'local', mayCompare: true, session: newSession() };
+    const request = {
+      name,
+      repairs: true,
+      checksum: false,
+      algorithm,
+      home: { directory, allowance: new Allowance({}) },
+      peer: 'local',
+      mayCompare: true,
+      session: newSession(),
+    };
     const intake = await RepairIntake.open(request);
     const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;
-    return (await sendWithin({ source, receiver: { home: intake.home, rules, intake }, algorithm, on, signal })).summary;
+    return (await sendWithin({ source, receiver: { home: intake.home, rules, intake }, algorithm, on, signal }))
+      .summary;
   }
-  const meeting = new DialedMeeting(parseTicket(target), algorithm, deadlines, { name, repairs: true, checksum: false });
-  const transfer = new SessionTransfer({ paths: [], digest: algorithm, on, ...(signal ? { signal } : {}) }, meeting, { source, snapshot: true, needsDone: true });
+  const meeting = new DialedMeeting(parseTicket(target), algorithm, deadlines, {
+    name,
+    repairs: true,
+    checksum: false,
+  });
+  const transfer = new SessionTransfer({ paths: [], digest: algorithm, on, ...(signal ? { signal } : {}) }, meeting, {
+    source,
+    snapshot: true,
+    needsDone: true,
+  });
   try {
     await transfer.run();
   } finally {
@@ -123,15 +158,29 @@ async function look(damaged: DamagedEntry, sources: readonly string[]): Promise<
     const stats = await statOf(located, name);
     if (stats instanceof TransferError) why = stats.message;
     else if (!stats.isFile()) why = 'it is no regular file';
-    else if (Number(stats.size) !== entry.size) why = `it has ${String(stats.size)} bytes, and had ${String(entry.size)}`;
+    else if (Number(stats.size) !== entry.size)
+      why = `it has ${String(stats.size)} bytes, and had ${String(entry.size)}`;
     else return foundAt(located, name, stats, damaged);
   }
-  return new TransferError('source-unreadable', `${printable(entry.name)} is not on this machine as it was: ${why}.`, { fileName: name });
+  return new TransferError('source-unreadable', `${printable(entry.name)} is not on this machine as it was: ${why}.`, {
+    fileName: name,
+  });
 }
 
 function foundAt(located: Located, name: EntryName, stats: BigIntStats, { entry, algorithm }: DamagedEntry): FoundFile {
   const digest = entry.digests[algorithm] ?? '';
-  return { type: 'file', ...located, name, size: entry.size, mode: entry.mode, mtime: stats.mtimeNs, ctime: stats.ctimeNs, sparse: Number(stats.blocks) * 512 < entry.size, inode: stats.ino, vouched: { digest, mtime: entry.mtime } };
+  return {
+    type: 'file',
+    ...located,
+    name,
+    size: entry.size,
+    mode: entry.mode,
+    mtime: stats.mtimeNs,
+    ctime: stats.ctimeNs,
+    sparse: Number(stats.blocks) * 512 < entry.size,
+    inode: stats.ino,
+    vouched: { digest, mtime: entry.mtime },
+  };
 }
 
 /** Where a name of a snapshot may be on this machine: names begin with the last component of what was backed up. */

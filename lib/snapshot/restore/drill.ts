@@ -20,7 +20,9 @@ export interface DrillOptions {
   readonly snapshot: string;
   /** Of the files, above 0 and up to 1; at least one file. Default 0.01. */
   readonly share?: number;
-  /** A directory in which one of our own is made for the files, and removed. Default: the system's for temporary files. */
+  /**
+   * A directory in which one of our own is made for the files, and removed. Default: the system's for temporary files.
+   */
   readonly scratch?: string;
   /** Told how far it is, each failure, and last of all the report. */
   readonly on?: Listener;
@@ -30,25 +32,41 @@ export interface DrillOptions {
 type FileOfSnapshot = ManifestEntry & { readonly type: 'file' };
 
 /**
- * Restores a random sample of a snapshot's files to a scratch directory, compares each with the manifest (content, mode, modification
- * time), and removes the scratch directory, whatever happened. Resolves also where files failed: that is in the report. Rejects with
- * what kept the drill from being held at all: `usage`, `mismatch` for a damaged manifest, `directory`, `space`, `interrupted`, ….
+ * Restores a random sample of a snapshot's files to a scratch directory, compares each with the manifest (content,
+ * mode, modification
+ * time), and removes the scratch directory, whatever happened. Resolves also where files failed: that is in the report.
+ * Rejects with
+ * what kept the drill from being held at all: `usage`, `mismatch` for a damaged manifest, `directory`, `space`,
+ * `interrupted`, ….
  */
 export async function drill(options: DrillOptions): Promise<DrillReport> {
   const { directory, share = 0.01, scratch = tmpdir(), on = () => undefined, signal } = options;
-  if (!(share > 0 && share <= 1)) throw new TransferError('usage', 'The share of a drill is above 0 % and at most 100 %.');
+  if (!(share > 0 && share <= 1))
+    throw new TransferError('usage', 'The share of a drill is above 0 % and at most 100 %.');
   const began = performance.now();
   const catalog = new Catalog(directory);
   const snapshot = await catalog.find(options.snapshot);
   const { head, entries } = await catalog.manifest(snapshot);
-  const chosen = sample(entries.filter((entry) => entry.type === 'file'), share);
+  const chosen = sample(
+    entries.filter((entry) => entry.type === 'file'),
+    share,
+  );
   const destination = await makeScratch(scratch);
   try {
     const failed = new Map<string, TransferError>();
-    const tell = (event: TransferEvent): void => void ((event.event === 'failed' || event.event === 'progress') && on(event));
+    const tell = (event: TransferEvent): void =>
+      void ((event.event === 'failed' || event.event === 'progress') && on(event));
     const homes = await Homes.open(destination, {});
     try {
-      const { failures } = await restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists: 'refuse', on: tell, signal });
+      const { failures } = await restoreEntries({
+        snapshot,
+        head,
+        chosen,
+        home: homes.own,
+        ifExists: 'refuse',
+        on: tell,
+        signal,
+      });
       for (const failure of failures) failed.set(failure.fileName ?? '', failure);
     } finally {
       await homes.close();
@@ -94,15 +112,24 @@ async function makeScratch(scratch: string): Promise<string> {
 }
 
 /** What is different about a file that was restored; undefined where nothing is. */
-async function compare(destination: string, { name, size, mode, mtime, digests }: FileOfSnapshot, algorithm: ManifestHead['digest']): Promise<TransferError | undefined> {
-  const differs = (what: string): TransferError => new TransferError('mismatch', `${printable(name)} came back with ${what}.`, { fileName: name });
+async function compare(
+  destination: string,
+  { name, size, mode, mtime, digests }: FileOfSnapshot,
+  algorithm: ManifestHead['digest'],
+): Promise<TransferError | undefined> {
+  const differs = (what: string): TransferError =>
+    new TransferError('mismatch', `${printable(name)} came back with ${what}.`, { fileName: name });
   let file: FileHandle | undefined;
   try {
     file = await openLocated({ path: destination, below: name });
     const stats = await file.stat({ bigint: true });
     if (!stats.isFile() || Number(stats.size) !== size) return differs('another size');
     const digest = await createDigest(algorithm);
-    for await (const bytes of file.createReadStream({ highWaterMark: 1024 * 1024, autoClose: false }) as AsyncIterable<Buffer>) digest.update(bytes);
+    for await (const bytes of file.createReadStream({
+      highWaterMark: 1024 * 1024,
+      autoClose: false,
+    }) as AsyncIterable<Buffer>)
+      digest.update(bytes);
     if (digest.digest() !== digests[algorithm]) return differs('other content');
     if (Number(stats.mode & 0o777n) !== mode) return differs('another mode');
     return stats.mtimeNs === mtime ? undefined : differs('another modification time');

@@ -43,11 +43,16 @@ const markName = 'restore';
 const peer = 'restore';
 
 /**
- * Brings a snapshot, or what is chosen of it, back below `destination`, under the names that it has there: content, modes, times, hard
- * links, symbolic links and holes. Every file was read back from the disk of the destination, and has the digest that stands in the
- * manifest. Resolves only if all of them are there; otherwise rejects with the TransferError of the only failure, or `some-failed`,
- * as `send` does: `mismatch` for what is damaged in the snapshot, and for a manifest that is, `exists`, `space`, …, `usage` for what
- * makes no sense, `directory` for a destination that cannot be used. Each failure was reported as an event before, and the summary
+ * Brings a snapshot, or what is chosen of it, back below `destination`, under the names that it has there: content,
+ * modes, times, hard
+ * links, symbolic links and holes. Every file was read back from the disk of the destination, and has the digest that
+ * stands in the
+ * manifest. Resolves only if all of them are there; otherwise rejects with the TransferError of the only failure, or
+ * `some-failed`,
+ * as `send` does: `mismatch` for what is damaged in the snapshot, and for a manifest that is, `exists`, `space`, …,
+ * `usage` for what
+ * makes no sense, `directory` for a destination that cannot be used. Each failure was reported as an event before, and
+ * the summary
  * comes last. What an interrupted restore has brought is kept there, and the next one goes on with it.
  */
 export async function restore(options: RestoreOptions): Promise<Restored> {
@@ -57,7 +62,9 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = await chooseEntries(entries, paths);
   await makeDestination(destination, snapshot);
-  const ended = await within(destination, (homes) => restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, on, signal }));
+  const ended = await within(destination, (homes) =>
+    restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, on, signal }),
+  );
   const { files, failures, summary } = ended;
   on({ event: 'summary', ...summary });
   const failure = failureOf(summary.files, failures);
@@ -66,8 +73,10 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
 }
 
 /**
- * Restores into `destination`, which is made where it is missing, by `work`. What we keep in there for a restore that is broken off goes
- * with a restore that comes to its end, or to nothing; what a receiver keeps there stays. Rejects with `directory`, and like `work`.
+ * Restores into `destination`, which is made where it is missing, by `work`. What we keep in there for a restore that
+ * is broken off goes
+ * with a restore that comes to its end, or to nothing; what a receiver keeps there stays. Rejects with `directory`, and
+ * like `work`.
  */
 export async function within<Result>(destination: string, work: (homes: Homes) => Promise<Result>): Promise<Result> {
   const made = await mkdir(destination, { recursive: true }).catch((error: unknown) => {
@@ -92,7 +101,10 @@ export async function within<Result>(destination: string, work: (homes: Homes) =
   return result;
 }
 
-/** Where nothing came, nothing is left: neither our directory in the destination nor, where it was `made` for this, the destination. */
+/**
+ * Where nothing came, nothing is left: neither our directory in the destination nor, where it was `made` for this, the
+ * destination.
+ */
 async function removeVain(destination: string, made: boolean): Promise<void> {
   const own = path.join(destination, stagingName);
   if ((await readdir(own)).every((name) => name === markName)) await rm(own, { recursive: true });
@@ -111,11 +123,28 @@ export interface EntriesToRestore {
 
 export type RestoredEntries = Pick<SentWithin, 'files' | 'failures' | 'summary'>;
 
-/** The session of a restore. Resolves when everything was restored or is among the failures; rejects like `sendWithin`. */
-export function restoreEntries({ snapshot, head, chosen, home, ifExists, on, signal }: EntriesToRestore): Promise<RestoredEntries> {
+/**
+ * The session of a restore. Resolves when everything was restored or is among the failures; rejects like `sendWithin`.
+ */
+export function restoreEntries({
+  snapshot,
+  head,
+  chosen,
+  home,
+  ifExists,
+  on,
+  signal,
+}: EntriesToRestore): Promise<RestoredEntries> {
   // The sender tells why something failed, the receiver everything else: both would tell twice.
-  const rules: SessionRules = { peer, ifExists, mayCompare: true, on: (event) => event.event !== 'failed' && on(event), ...(home.backups ? { backups: home.backups } : {}) };
-  for (const entry of chosen) if (entry.type === 'missing') on({ event: 'skipped', file_name: entry.name, reason: whyMissing(entry.reason) });
+  const rules: SessionRules = {
+    peer,
+    ifExists,
+    mayCompare: true,
+    on: (event) => event.event !== 'failed' && on(event),
+    ...(home.backups ? { backups: home.backups } : {}),
+  };
+  for (const entry of chosen)
+    if (entry.type === 'missing') on({ event: 'skipped', file_name: entry.name, reason: whyMissing(entry.reason) });
   return sendWithin({
     source: snapshotSource(snapshot, head, chosen),
     receiver: { home, rules },
@@ -134,7 +163,9 @@ async function makeDestination(destination: string, { name, place }: Snapshot): 
   } catch (error) {
     throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
   }
-  throw new TransferError('usage', `${printable(destination)} is where the snapshots are.`, { hint: 'Restore into another directory.' });
+  throw new TransferError('usage', `${printable(destination)} is where the snapshots are.`, {
+    hint: 'Restore into another directory.',
+  });
 }
 
 function exists(place: string): Promise<boolean> {

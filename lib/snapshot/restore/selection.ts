@@ -13,13 +13,19 @@ type Chooses = (name: string) => boolean;
 const atOnce = 8192;
 
 /**
- * The entries of a snapshot that `paths` choose, in their order, with the directories above them; all of them without any path. A path
- * is a name in the snapshot, and of a directory it means everything below; where nothing has that name, it is a pattern from the
- * top of the snapshot, in which `*` and `?` stay within a component and `**` is any number of them. A hard link whose file was not
+ * The entries of a snapshot that `paths` choose, in their order, with the directories above them; all of them without
+ * any path. A path
+ * is a name in the snapshot, and of a directory it means everything below; where nothing has that name, it is a pattern
+ * from the
+ * top of the snapshot, in which `*` and `?` stay within a component and `**` is any number of them. A hard link whose
+ * file was not
  * chosen is that file, under its own name. One pass over the entries, in turns with whatever else is going on.
  * @throws TransferError `usage` for a path that chooses nothing, and for more than 4096 paths or 256 patterns.
  */
-export async function chooseEntries(entries: readonly ManifestEntry[], paths: readonly string[]): Promise<ManifestEntry[]> {
+export async function chooseEntries(
+  entries: readonly ManifestEntry[],
+  paths: readonly string[],
+): Promise<ManifestEntry[]> {
   if (paths.length === 0) return [...entries];
   if (paths.length > mostPaths) throw tooMany('paths', mostPaths);
   const plain = new Map(paths.map((path) => [path.replace(/^(\.?\/+)+/, '').replace(/\/+$/, ''), path]));
@@ -33,7 +39,9 @@ export async function chooseEntries(entries: readonly ManifestEntry[], paths: re
       if (plain.has(above)) names.add(above);
     }
   });
-  const patterns = [...plain.keys()].filter((path) => !names.has(path) && /[*?[\\]/.test(path)).map((path) => ({ path, matches: matcher([`/${path}`]) }));
+  const patterns = [...plain.keys()]
+    .filter((path) => !names.has(path) && /[*?[\\]/.test(path))
+    .map((path) => ({ path, matches: matcher([`/${path}`]) }));
   if (patterns.length > mostPatterns) throw tooMany('patterns', mostPatterns);
   const matched = new Set<string>();
   const chooses = under((name) => {
@@ -51,13 +59,22 @@ export async function chooseEntries(entries: readonly ManifestEntry[], paths: re
   });
   for (const [path, given] of plain) {
     if (path === '' || path === '.' || names.has(path) || matched.has(path)) continue;
-    throw new TransferError('usage', printable(`Nothing in this snapshot is called ${given}.`), { hint: 'Paths begin at the top of the snapshot; patterns such as "photos/*.jpg" or "**/*.txt" need quotes in a shell.' });
+    throw new TransferError('usage', printable(`Nothing in this snapshot is called ${given}.`), {
+      hint: 'Paths begin at the top of the snapshot; patterns such as "photos/*.jpg" or "**/*.txt" need quotes in a shell.',
+    });
   }
   const above = new Set([...wanted].flatMap(({ name }) => ancestors(name)));
-  return withFiles(entries, entries.filter((entry) => wanted.has(entry) || (entry.type === 'directory' && above.has(entry.name))));
+  return withFiles(
+    entries,
+    entries.filter((entry) => wanted.has(entry) || (entry.type === 'directory' && above.has(entry.name))),
+  );
 }
 
-async function inTurns(entries: readonly ManifestEntry[], weight: number, look: (entry: ManifestEntry) => void): Promise<void> {
+async function inTurns(
+  entries: readonly ManifestEntry[],
+  weight: number,
+  look: (entry: ManifestEntry) => void,
+): Promise<void> {
   const some = Math.ceil(atOnce / weight);
   for (let at = 0; at < entries.length; at += some) {
     for (const entry of entries.slice(at, at + some)) look(entry);
@@ -66,7 +83,9 @@ async function inTurns(entries: readonly ManifestEntry[], weight: number, look: 
 }
 
 function tooMany(what: string, most: number): TransferError {
-  return new TransferError('usage', `More than ${String(most)} ${what} at once are not looked for.`, { hint: 'Name the directory that they are in, or restore in several steps.' });
+  return new TransferError('usage', `More than ${String(most)} ${what} at once are not looked for.`, {
+    hint: 'Name the directory that they are in, or restore in several steps.',
+  });
 }
 
 /** Chooses also what is below. */
@@ -99,7 +118,9 @@ function ancestors(name: string): string[] {
 function withFiles(all: readonly ManifestEntry[], chosen: readonly ManifestEntry[]): ManifestEntry[] {
   const there = new Set<string>(chosen.flatMap((entry) => (entry.type === 'file' ? [entry.name] : [])));
   if (chosen.every((entry) => entry.type !== 'link' || there.has(entry.target))) return [...chosen];
-  const files = new Map<string, ManifestEntry>(all.flatMap((entry) => (entry.type === 'file' ? [[entry.name, entry]] : [])));
+  const files = new Map<string, ManifestEntry>(
+    all.flatMap((entry) => (entry.type === 'file' ? [[entry.name, entry]] : [])),
+  );
   const stands = new Map<string, ManifestEntry & { readonly type: 'link' }>();
   return chosen.map((entry) => {
     if (entry.type !== 'link' || there.has(entry.target)) return entry;

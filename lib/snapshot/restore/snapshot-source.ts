@@ -16,11 +16,18 @@ import { systemPath } from '../../name-bytes';
 const batchSize = 256;
 
 /**
- * The entries of a snapshot as a session sends them: with the metadata of the manifest, and its digest vouching for each file, so that
- * nothing else is ever sent under its name. What of a file can be seen without reading it, `mismatch`, comes in place of the file; so
- * does what lies behind a symbolic link. What the snapshot never had is left out. Rejects with the errors of the operating system.
+ * The entries of a snapshot as a session sends them: with the metadata of the manifest, and its digest vouching for
+ * each file, so that
+ * nothing else is ever sent under its name. What of a file can be seen without reading it, `mismatch`, comes in place
+ * of the file; so
+ * does what lies behind a symbolic link. What the snapshot never had is left out. Rejects with the errors of the
+ * operating system.
  */
-export async function* snapshotSource(snapshot: Snapshot, { digest }: ManifestHead, entries: readonly ManifestEntry[]): SessionSource {
+export async function* snapshotSource(
+  snapshot: Snapshot,
+  { digest }: ManifestHead,
+  entries: readonly ManifestEntry[],
+): SessionSource {
   const root = await Directory.open(snapshot.directory, true);
   const tree = new DirectoryTree(root, false);
   try {
@@ -40,7 +47,12 @@ export function whyMissing(reason: string): string {
   return `it is not in this snapshot: ${reason}`;
 }
 
-async function look(snapshot: Snapshot, tree: DirectoryTree, algorithm: ManifestHead['digest'], entry: ManifestEntry): Promise<FoundEntry | TransferError | undefined> {
+async function look(
+  snapshot: Snapshot,
+  tree: DirectoryTree,
+  algorithm: ManifestHead['digest'],
+  entry: ManifestEntry,
+): Promise<FoundEntry | TransferError | undefined> {
   if (entry.type === 'missing') return undefined;
   const { name, mtime } = entry;
   const located = within(snapshot, name);
@@ -58,9 +70,21 @@ async function look(snapshot: Snapshot, tree: DirectoryTree, algorithm: Manifest
       const stats = await statsOf(tree, located.below, name);
       if (stats instanceof TransferError) return stats;
       if (!stats.isFile() || digest === undefined) return damaged(name, 'is no regular file any more');
-      if (Number(stats.size) !== size) return damaged(name, `has ${String(stats.size)} bytes, and had ${String(size)} when it was stored`);
+      if (Number(stats.size) !== size)
+        return damaged(name, `has ${String(stats.size)} bytes, and had ${String(size)} when it was stored`);
       const sparse = Number(stats.blocks) * 512 < size;
-      return { type: 'file', ...located, name, size, mode, mtime: stats.mtimeNs, ctime: stats.ctimeNs, sparse, inode: stats.ino, vouched: { digest, mtime } };
+      return {
+        type: 'file',
+        ...located,
+        name,
+        size,
+        mode,
+        mtime: stats.mtimeNs,
+        ctime: stats.ctimeNs,
+        sparse,
+        inode: stats.ino,
+        vouched: { digest, mtime },
+      };
     }
   }
 }
@@ -69,7 +93,9 @@ async function statsOf(tree: DirectoryTree, below: string, name: string): Promis
   try {
     const reached = await tree.find(below as EntryName);
     if (!reached) return damaged(name, 'is missing in the snapshot');
-    return await lstat(systemPath(reached.directory.at(path.posix.basename(below))), { bigint: true }).finally(() => reached.release());
+    return await lstat(systemPath(reached.directory.at(path.posix.basename(below))), { bigint: true }).finally(() =>
+      reached.release(),
+    );
   } catch (error) {
     if (error instanceof TransferError) return damaged(name, 'lies in what is no directory any more');
     return errnoOf(error) === 'ENOENT' ? damaged(name, 'is missing in the snapshot') : unreadable(name, error);
@@ -77,5 +103,8 @@ async function statsOf(tree: DirectoryTree, below: string, name: string): Promis
 }
 
 function damaged(name: string, how: string): TransferError {
-  return new TransferError('mismatch', `${printable(name)} is damaged: it ${how}.`, { fileName: name, hint: 'sendall verify names every snapshot that shares the damage.' });
+  return new TransferError('mismatch', `${printable(name)} is damaged: it ${how}.`, {
+    fileName: name,
+    hint: 'sendall verify names every snapshot that shares the damage.',
+  });
 }

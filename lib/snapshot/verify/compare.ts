@@ -12,7 +12,10 @@ export type FileEntry = Extract<ManifestEntry, { type: 'file' }>;
 /** A directory that has no entry of its own, and only must be one. */
 export const implied = -1;
 
-/** What should stand in each directory, `.` the snapshot itself: the numbers of the entries by the last components of their names. */
+/**
+ * What should stand in each directory, `.` the snapshot itself: the numbers of the entries by the last components of
+ * their names.
+ */
 export function treeOf(entries: readonly ManifestEntry[]): Map<string, Map<string, number>> {
   const tree = new Map<string, Map<string, number>>([['.', new Map()]]);
   const directory = (name: string): Map<string, number> => {
@@ -34,20 +37,30 @@ export function treeOf(entries: readonly ManifestEntry[]): Map<string, Map<strin
 }
 
 /** What is wrong with a file but for its content, which is not read if its size is another one. */
-export function compareFile({ size, mode, mtime }: FileEntry, found: Pick<Found, 'kind' | 'size' | 'mode' | 'mtime'>): DamageReason | undefined {
+export function compareFile(
+  { size, mode, mtime }: FileEntry,
+  found: Pick<Found, 'kind' | 'size' | 'mode' | 'mtime'>,
+): DamageReason | undefined {
   if (found.kind !== 'file') return 'changed';
   if (found.size !== size) return found.size < size ? 'truncated' : 'changed';
   return found.mode === mode && isTime(found.mtime, mtime) ? undefined : 'metadata';
 }
 
-export function compareSymlink({ target, mtime }: Extract<ManifestEntry, { type: 'symlink' }>, found: Found): DamageReason | undefined {
+export function compareSymlink(
+  { target, mtime }: Extract<ManifestEntry, { type: 'symlink' }>,
+  found: Found,
+): DamageReason | undefined {
   if (found.kind !== 'symlink' || found.target !== target) return 'changed';
   // Not every system can set these times; some only to the millisecond.
   return systemCalls() === undefined || isTime(found.mtime, mtime, millisecond) ? undefined : 'metadata';
 }
 
 /** `disturbed` says that something was added to it or removed, which is told of by itself, and changes its time. */
-export function compareDirectory({ mode, mtime }: Extract<ManifestEntry, { type: 'directory' }>, found: Found, disturbed: boolean): DamageReason | undefined {
+export function compareDirectory(
+  { mode, mtime }: Extract<ManifestEntry, { type: 'directory' }>,
+  found: Found,
+  disturbed: boolean,
+): DamageReason | undefined {
   if (found.kind !== 'directory') return 'changed';
   return found.mode === mode && (disturbed || isTime(found.mtime, mtime)) ? undefined : 'metadata';
 }
@@ -83,7 +96,8 @@ const coarsest = 2_000_000_000n;
 const coarseStep = 10_000_000n;
 
 /**
- * Whether a time is the one that was to be set. Without system calls it is set to the microsecond, before 1970 to the millisecond;
+ * Whether a time is the one that was to be set. Without system calls it is set to the microsecond, before 1970 to the
+ * millisecond;
  * and some disks keep whole hundredths of a second, seconds or every other second only.
  */
 function isTime(found: bigint, wanted: bigint, exactness = wanted < 0n ? millisecond : microsecond): boolean {

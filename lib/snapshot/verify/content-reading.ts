@@ -11,7 +11,10 @@ export interface ContentReading {
   readonly signal: AbortSignal;
   /** Told now and then of the bytes read of a large file. */
   readonly onProgress: (name: string, done: number) => void;
-  /** Told of each file, once: its digest, what reading it failed with, or undefined where it is not the same file any more. */
+  /**
+   * Told of each file, once: its digest, what reading it failed with, or undefined where it is not the same file any
+   * more.
+   */
   readonly wasRead: (file: FileToRead, digest: string | Error | undefined) => Promise<void>;
 }
 
@@ -28,10 +31,12 @@ export async function readContents(files: readonly FileToRead[], reading: Conten
     signal.throwIfAborted();
     const begun = await ahead.digest(file.inode);
     const reading = { signal, onProgress: (done: number) => onProgress(file.name, done) };
-    const digest = await (begun === undefined ? reader.digest(file, algorithm, reading) : Promise.resolve(begun)).catch((error: unknown) => {
-      signal.throwIfAborted();
-      return error instanceof Error ? error : new Error(String(error));
-    });
+    const digest = await (begun === undefined ? reader.digest(file, algorithm, reading) : Promise.resolve(begun)).catch(
+      (error: unknown) => {
+        signal.throwIfAborted();
+        return error instanceof Error ? error : new Error(String(error));
+      },
+    );
     await wasRead(file, digest);
   };
   const readSmall = async (batch: readonly FileToRead[]): Promise<void> => {
@@ -41,7 +46,10 @@ export async function readContents(files: readonly FileToRead[], reading: Conten
   };
   const large = files.filter((file) => reader.isLarge(file));
   const small = files.filter((file) => !reader.isLarge(file));
-  const ends = await Promise.allSettled([together(large, largeAtOnce, readLarge), together(batchesOf(small), batchesAtOnce, readSmall)]);
+  const ends = await Promise.allSettled([
+    together(large, largeAtOnce, readLarge),
+    together(batchesOf(small), batchesAtOnce, readSmall),
+  ]);
   for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }
 

@@ -13,7 +13,13 @@ import { Directory } from '../../store/local/directory';
 import { DirectoryTree } from '../../store/local/directory-tree';
 import { answersFromDevice } from '../../store/local/local-probe';
 import { type Found, foundIn, type Survey } from './survey';
-import { largestSmall, type SmallRead, type VerifyAnswer, type VerifyLaneSetup, type VerifyOrder } from './verify-order';
+import {
+  largestSmall,
+  type SmallRead,
+  type VerifyAnswer,
+  type VerifyLaneSetup,
+  type VerifyOrder,
+} from './verify-order';
 import { systemPath } from '../../name-bytes';
 
 const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
@@ -35,8 +41,10 @@ export interface Reading {
 }
 
 /**
- * Reads what stands in a receive directory back from the device, where the disk lets us past the page cache. Everything is reached
- * one directory at a time without following symbolic links, and nothing is written. Many files are to be asked for at once.
+ * Reads what stands in a receive directory back from the device, where the disk lets us past the page cache. Everything
+ * is reached
+ * one directory at a time without following symbolic links, and nothing is written. Many files are to be asked for at
+ * once.
  */
 export class DeviceReader {
   private readonly pool = new DigestPool();
@@ -50,7 +58,10 @@ export class DeviceReader {
     setup: VerifyLaneSetup,
   ) {
     this.tree = new DirectoryTree(root, false);
-    this.lanes = Array.from({ length: lanes }, () => new Lane<VerifyOrder, VerifyAnswer>(path.join(__dirname, 'verify.worker'), setup));
+    this.lanes = Array.from(
+      { length: lanes },
+      () => new Lane<VerifyOrder, VerifyAnswer>(path.join(__dirname, 'verify.worker'), setup),
+    );
     this.direct = setup.direct;
     // They are up by the time that the first manifest was read.
     for (const lane of this.lanes) lane.warm();
@@ -80,10 +91,15 @@ export class DeviceReader {
   }
 
   /**
-   * The digest of all of a large file; undefined where it is not the same file any more. Rejects with the operating system's errors, and
+   * The digest of all of a large file; undefined where it is not the same file any more. Rejects with the operating
+   * system's errors, and
    * when it is given up.
    */
-  async digest({ name, size, inode }: FileToRead, algorithm: DigestAlgorithm, reading: Reading): Promise<string | undefined> {
+  async digest(
+    { name, size, inode }: FileToRead,
+    algorithm: DigestAlgorithm,
+    reading: Reading,
+  ): Promise<string | undefined> {
     return this.opened(name, async (handle) => {
       const stats = await handle.stat({ bigint: true });
       if (!stats.isFile() || stats.ino !== inode || stats.size !== BigInt(size)) return undefined;
@@ -91,7 +107,10 @@ export class DeviceReader {
     });
   }
 
-  /** The same for small files, in their order; with what each of them failed instead of rejecting. Those that follow one another are best in one directory. */
+  /**
+   * The same for small files, in their order; with what each of them failed instead of rejecting. Those that follow one
+   * another are best in one directory.
+   */
   async digests(files: readonly FileToRead[], algorithm: DigestAlgorithm): Promise<(string | Error | undefined)[]> {
     const numbers = new BigInt64Array(files.flatMap(({ size, inode }) => [BigInt(size), inode]));
     const answer = await this.idlest().ask({ order: 'read', names: files.map(({ name }) => name), numbers, algorithm });
@@ -101,7 +120,9 @@ export class DeviceReader {
     return found;
   }
 
-  /** All of a file of at most `most` bytes, which is worth having in memory. Rejects with the operating system's errors. */
+  /**
+   * All of a file of at most `most` bytes, which is worth having in memory. Rejects with the operating system's errors.
+   */
   async bytes(name: string, most: number): Promise<Uint8Array> {
     return this.opened(name, async (handle) => {
       const stats = await handle.stat();
@@ -110,7 +131,7 @@ export class DeviceReader {
       const bytes = new Uint8Array(stats.size);
       const lease = await this.memory.lease();
       try {
-        for (let at = 0; at < bytes.length; ) {
+        for (let at = 0; at < bytes.length;) {
           // With O_DIRECT whole sectors are asked for, and the end of the file cuts the last read short.
           const { bytesRead } = await handle.read(lease.bytes, 0, pieceSize, at);
           if (bytesRead === 0) throw Object.assign(new Error('it became shorter while it was read'), { code: 'EIO' });
@@ -129,7 +150,12 @@ export class DeviceReader {
     await Promise.all([this.pool.close(), ...this.lanes.map((lane) => lane.close()), this.root.close()]);
   }
 
-  private async digestLarge(fd: number, size: number, algorithm: DigestAlgorithm, { signal, onProgress }: Reading): Promise<string | undefined> {
+  private async digestLarge(
+    fd: number,
+    size: number,
+    algorithm: DigestAlgorithm,
+    { signal, onProgress }: Reading,
+  ): Promise<string | undefined> {
     const reading = this.pool.digestFile({ fd, size, algorithms: [algorithm], onProgress });
     const cancel = (): void => reading.cancel();
     signal.addEventListener('abort', cancel);
@@ -149,7 +175,10 @@ export class DeviceReader {
     const reached = await this.tree.find(parseEntryName(name, { allowHidden: true, names: 'any' }));
     if (!reached) throw Object.assign(new Error(`no such file: ${name}`), { code: 'ENOENT' });
     try {
-      const handle = await open(systemPath(reached.directory.at(path.posix.basename(name))), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (this.direct ? (O_DIRECT ?? 0) : 0));
+      const handle = await open(
+        systemPath(reached.directory.at(path.posix.basename(name))),
+        O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (this.direct ? (O_DIRECT ?? 0) : 0),
+      );
       return await action(handle).finally(() => handle.close());
     } finally {
       reached.release();

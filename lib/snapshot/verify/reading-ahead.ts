@@ -16,7 +16,10 @@ export interface AheadOf {
 /** As many are worth it: together they take less than the device gives. */
 const most = 4;
 
-/** Large files whose reading begins while everything else is still being looked at, so that the device is not idle meanwhile. */
+/**
+ * Large files whose reading begins while everything else is still being looked at, so that the device is not idle
+ * meanwhile.
+ */
 export class ReadingAhead {
   private readonly over = new AbortController();
   private readonly begun = new Map<bigint, Promise<string | undefined>>();
@@ -24,8 +27,10 @@ export class ReadingAhead {
   constructor(private readonly ahead: AheadOf) {}
 
   /**
-   * Begins with the first few large ones of `files`, whose names are below `snapshot`, `NAME/ID`, except those whose inode is among
-   * `known`. What an inode reads as is all that comes of it: whether it is the one that should stand there is found out by others.
+   * Begins with the first few large ones of `files`, whose names are below `snapshot`, `NAME/ID`, except those whose
+   * inode is among
+   * `known`. What an inode reads as is all that comes of it: whether it is the one that should stand there is found out
+   * by others.
    */
   async begin(snapshot: string, files: Iterable<FileEntry>, known: ReadonlyMap<bigint, unknown>): Promise<void> {
     const { reader, algorithm, directory, onProgress } = this.ahead;
@@ -38,7 +43,10 @@ export class ReadingAhead {
       if (stats === undefined || signal.aborted || known.has(stats.ino) || this.begun.has(stats.ino)) continue;
       const reading = { signal, onProgress: (done: number) => onProgress(name, done) };
       // What fails is read once more, in its turn.
-      this.begun.set(stats.ino, reader.digest({ name, size, inode: stats.ino }, algorithm, reading).catch(() => undefined));
+      this.begun.set(
+        stats.ino,
+        reader.digest({ name, size, inode: stats.ino }, algorithm, reading).catch(() => undefined),
+      );
     }
   }
 

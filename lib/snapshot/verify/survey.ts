@@ -31,7 +31,9 @@ const kinds = ['other', 'file', 'directory', 'symlink'] as const;
 const columns = 6;
 const permissions = 0o7777n;
 
-/** What stands in `directory`, without following symbolic links. Synchronous. Throws the errors of the operating system. */
+/**
+ * What stands in `directory`, without following symbolic links. Synchronous. Throws the errors of the operating system.
+ */
 export function survey(directories: OpenDirectories, directory: string): Survey {
   const names = readdirSync(directories.at(directory, '.', false), { encoding: 'buffer' }).map(nameOfBytes);
   const numbers = new BigInt64Array(names.length * columns);
@@ -40,8 +42,17 @@ export function survey(directories: OpenDirectories, directory: string): Survey 
     const place = directories.at(directory, name, false);
     const found = lstatSync(systemPath(place), { bigint: true, throwIfNoEntry: false });
     if (!found) continue; // removed since: it stays one that nobody knows
-    const kind = found.isFile() ? 'file' : found.isDirectory() ? 'directory' : found.isSymbolicLink() ? 'symlink' : 'other';
-    numbers.set([BigInt(kinds.indexOf(kind)), found.mode & permissions, found.ino, found.nlink, found.size, found.mtimeNs], at * columns);
+    const kind = found.isFile()
+      ? 'file'
+      : found.isDirectory()
+        ? 'directory'
+        : found.isSymbolicLink()
+          ? 'symlink'
+          : 'other';
+    numbers.set(
+      [BigInt(kinds.indexOf(kind)), found.mode & permissions, found.ino, found.nlink, found.size, found.mtimeNs],
+      at * columns,
+    );
     if (kind === 'symlink') targets.push([at, nameOfBytes(readlinkSync(systemPath(place), { encoding: 'buffer' }))]);
   }
   return { names, numbers, targets };

@@ -37,7 +37,13 @@ export class VerifyCount {
 
   get summary(): Summary {
     const { files, bytes } = this;
-    return { files, bytes, bytes_on_wire: 0, seconds: (performance.now() - this.began) / 1000, bottleneck: bytes > 0 ? 'verify' : null };
+    return {
+      files,
+      bytes,
+      bytes_on_wire: 0,
+      seconds: (performance.now() - this.began) / 1000,
+      bottleneck: bytes > 0 ? 'verify' : null,
+    };
   }
 
   stop(): void {
@@ -46,6 +52,12 @@ export class VerifyCount {
 
   private tell(): void {
     const done = [...this.partly.values()].reduce((sum, part) => sum + part, this.bytes);
-    this.on({ event: 'progress', file_name: this.name, phase: 'verify', done, total: Math.max(done, Math.round(this.total)) });
+    this.on({
+      event: 'progress',
+      file_name: this.name,
+      phase: 'verify',
+      done,
+      total: Math.max(done, Math.round(this.total)),
+    });
   }
 }

@@ -26,7 +26,8 @@ export class KeptState {
     const { saved, manifest, pass } = of;
     this.state = saved?.manifest === manifest ? saved : { manifest };
     const before = this.state[kindOf(pass)];
-    const goesOn = before !== undefined && before.began >= pass.began && before.share === pass.share && before.from === pass.from;
+    const goesOn =
+      before !== undefined && before.began >= pass.began && before.share === pass.share && before.from === pass.from;
     this.resumed = goesOn ? before.done : [];
   }
 
@@ -53,7 +54,8 @@ export class KeptState {
   async end(done: EntriesDone, whole: boolean): Promise<void> {
     const { pass } = this.of;
     const verifiedBefore = (this.state.verified_at ?? '') >= pass.began;
-    if (whole && kindOf(pass) === 'full' && !verifiedBefore) this.state = { ...this.state, verified_at: new Date().toISOString() };
+    if (whole && kindOf(pass) === 'full' && !verifiedBefore)
+      this.state = { ...this.state, verified_at: new Date().toISOString() };
     await this.stop(done);
   }
 

@@ -12,7 +12,12 @@ export interface VerifyLaneSetup {
 export type VerifyOrder =
   | { readonly order: 'survey'; readonly directory: string }
   /** Reads small files whole. `numbers`: size and inode of each. */
-  | { readonly order: 'read'; readonly names: readonly string[]; readonly numbers: BigInt64Array; readonly algorithm: DigestAlgorithm };
+  | {
+      readonly order: 'read';
+      readonly names: readonly string[];
+      readonly numbers: BigInt64Array;
+      readonly algorithm: DigestAlgorithm;
+    };
 
 /** What came of each small file, by its number in the order. */
 export interface SmallRead {

@@ -12,7 +12,9 @@ export interface Pass {
 export interface PassHere extends Pass {
   /** Everything was looked at. */
   readonly complete: boolean;
-  /** The numbers of the manifest's entries that need no reading any more, the first and the last of each run of them. */
+  /**
+   * The numbers of the manifest's entries that need no reading any more, the first and the last of each run of them.
+   */
   readonly done: readonly (readonly [number, number])[];
 }
 
@@ -21,11 +23,19 @@ const goesOnFor = 30 * 86_400_000;
 const positions = 2 ** 48;
 
 /**
- * The pass that this run is about: the newest that was interrupted and has the same share, else a new one. A share of less than all
- * starts where the newest pass of a share ended: digests are as good as random, so it is a random choice, and the one that was read
- * longest ago; shares that follow one another leave nothing out. `known` are the passes of that kind in the snapshots concerned.
+ * The pass that this run is about: the newest that was interrupted and has the same share, else a new one. A share of
+ * less than all
+ * starts where the newest pass of a share ended: digests are as good as random, so it is a random choice, and the one
+ * that was read
+ * longest ago; shares that follow one another leave nothing out. `known` are the passes of that kind in the snapshots
+ * concerned.
  */
-export function choosePass(known: readonly PassHere[], share: number, now = new Date(), random = Math.random): { readonly pass: Pass; readonly continues: boolean } {
+export function choosePass(
+  known: readonly PassHere[],
+  share: number,
+  now = new Date(),
+  random = Math.random,
+): { readonly pass: Pass; readonly continues: boolean } {
   const oldest = new Date(now.getTime() - goesOnFor).toISOString();
   const interrupted = newest(known.filter((pass) => !pass.complete && pass.share === share && pass.began >= oldest));
   if (interrupted) return { pass: { began: interrupted.began, share, from: interrupted.from }, continues: true };
@@ -36,10 +46,16 @@ export function choosePass(known: readonly PassHere[], share: number, now = new 
 }
 
 function newest(passes: readonly PassHere[]): PassHere | undefined {
-  return passes.reduce<PassHere | undefined>((best, pass) => (best && best.began >= pass.began ? best : pass), undefined);
+  return passes.reduce<PassHere | undefined>(
+    (best, pass) => (best && best.began >= pass.began ? best : pass),
+    undefined,
+  );
 }
 
-/** Whether a pass reads the files with this digest. The same ones in every snapshot, so that what is shared is read once. */
+/**
+ * Whether a pass reads the files with this digest. The same ones in every snapshot, so that what is shared is read
+ * once.
+ */
 export function includes({ from, share }: Pass, digest: string): boolean {
   if (share >= 1) return true;
   const position = parseInt(digest.slice(0, 12), 16) / positions;
@@ -70,7 +86,7 @@ export class EntriesDone {
   /** As `PassHere.done`. */
   get ranges(): [number, number][] {
     const ranges: [number, number][] = [];
-    for (let first = this.bits.indexOf(1); first !== -1; ) {
+    for (let first = this.bits.indexOf(1); first !== -1;) {
       const end = this.bits.indexOf(0, first);
       ranges.push([first, (end === -1 ? this.bits.length : end) - 1]);
       first = end === -1 ? -1 : this.bits.indexOf(1, end);

@@ -50,8 +50,13 @@ export class VerifyRun {
   /** See `verify`. */
   async run(): Promise<VerifyResult> {
     const { chosen, share, called, on, reader } = this.work;
-    const saved = new Map(await Promise.all(chosen.map(async (snapshot) => [snapshot, await this.states.read(snapshot)] as const)));
-    const { pass, continues } = choosePass([...saved.values()].flatMap((state) => state?.[kindOf({ share })] ?? []), share);
+    const saved = new Map(
+      await Promise.all(chosen.map(async (snapshot) => [snapshot, await this.states.read(snapshot)] as const)),
+    );
+    const { pass, continues } = choosePass(
+      [...saved.values()].flatMap((state) => state?.[kindOf({ share })] ?? []),
+      share,
+    );
     const count = new VerifyCount(called, on);
     let snapshots = 0;
     try {
@@ -65,14 +70,18 @@ export class VerifyRun {
       for (const kept of this.kept) await kept.complete();
     } finally {
       count.stop();
-      if (this.states.failure !== undefined) on({ event: 'skipped', file_name: '.sendall/snapshots', reason: unkept(this.states.failure) });
+      if (this.states.failure !== undefined)
+        on({ event: 'skipped', file_name: '.sendall/snapshots', reason: unkept(this.states.failure) });
       on({ event: 'summary', ...count.summary, verified: reader.verified });
     }
     if (this.damages > 0) throw this.failure();
     return { ...count.summary, snapshots, verified: reader.verified, ...(continues ? { continued: pass.began } : {}) };
   }
 
-  /** About as many bytes are to be read of each snapshot: all of the first of a backup, and what is new in those after it. */
+  /**
+   * About as many bytes are to be read of each snapshot: all of the first of a backup, and what is new in those after
+   * it.
+   */
   private async guess(): Promise<Map<Snapshot, number>> {
     const { chosen, catalog, share } = this.work;
     const bytes = new Map<Snapshot, number>();
@@ -85,7 +94,13 @@ export class VerifyRun {
   }
 
   /** Whether the snapshot is still there. `later` are the bytes that those after it may have. */
-  private async one(snapshot: Snapshot, pass: Pass, saved: VerifyState | undefined, count: VerifyCount, later: number): Promise<boolean> {
+  private async one(
+    snapshot: Snapshot,
+    pass: Pass,
+    saved: VerifyState | undefined,
+    count: VerifyCount,
+    later: number,
+  ): Promise<boolean> {
     this.work.signal.throwIfAborted();
     try {
       if (snapshot.lost) {
@@ -94,16 +109,31 @@ export class VerifyRun {
       }
       const read = await this.manifest(snapshot);
       if (!read) await this.forget(snapshot);
-      else await this.check(snapshot, read.manifest, new KeptState({ states: this.states, snapshot, manifest: read.digest, saved, pass }), { pass, count, later });
+      else
+        await this.check(
+          snapshot,
+          read.manifest,
+          new KeptState({ states: this.states, snapshot, manifest: read.digest, saved, pass }),
+          { pass, count, later },
+        );
       return true;
     } catch (error) {
       if (!(error instanceof SnapshotGone)) throw error;
-      this.work.on({ event: 'skipped', file_name: shownAs(snapshot), reason: 'It was removed while it was being verified.' });
+      this.work.on({
+        event: 'skipped',
+        file_name: shownAs(snapshot),
+        reason: 'It was removed while it was being verified.',
+      });
       return false;
     }
   }
 
-  private async check(snapshot: Snapshot, manifest: Manifest, kept: KeptState, run: { readonly pass: Pass; readonly count: VerifyCount; readonly later: number }): Promise<void> {
+  private async check(
+    snapshot: Snapshot,
+    manifest: Manifest,
+    kept: KeptState,
+    run: { readonly pass: Pass; readonly count: VerifyCount; readonly later: number },
+  ): Promise<void> {
     const { pass, count, later } = run;
     const { reader, signal } = this.work;
     const check: SnapshotCheck = new SnapshotCheck(snapshot, manifest, kept.resumed, {
@@ -135,7 +165,9 @@ export class VerifyRun {
   }
 
   /** Undefined for one that cannot be believed. */
-  private async manifest(snapshot: Snapshot): Promise<{ readonly manifest: Manifest; readonly digest: string } | undefined> {
+  private async manifest(
+    snapshot: Snapshot,
+  ): Promise<{ readonly manifest: Manifest; readonly digest: string } | undefined> {
     try {
       const bytes = await this.work.reader.bytes(`${shownAs(snapshot)}/${manifestName}`, snapshot.entry.size);
       const manifest = asRegistered(snapshot, await decodeManifest(inPieces(bytes)));
@@ -180,7 +212,9 @@ export class VerifyRun {
   private failure(): TransferError {
     const [things, snapshots] = [this.damages, this.damaged.size];
     const what = `${String(things)} ${things === 1 ? 'thing is' : 'things are'} damaged in ${String(snapshots)} ${snapshots === 1 ? 'snapshot' : 'snapshots'}.`;
-    return new TransferError('mismatch', what, { hint: 'Check the disk and its system log. What is not named here is whole.' });
+    return new TransferError('mismatch', what, {
+      hint: 'Check the disk and its system log. What is not named here is whole.',
+    });
   }
 }
 
@@ -195,5 +229,7 @@ function below<Key, Value>(maps: Map<string, Map<Key, Value>>, key: string): Map
 }
 
 function unkept(failure: unknown): string {
-  return printable(`How far this verification is cannot be kept: ${failure instanceof Error ? failure.message : String(failure)}.`);
+  return printable(
+    `How far this verification is cannot be kept: ${failure instanceof Error ? failure.message : String(failure)}.`,
+  );
 }

@@ -3,7 +3,16 @@ import { errnoOf } from '../../errors';
 import type { DamageReason } from '../../progress';
 import type { Snapshot } from '../manifest/catalog';
 import { checksumListName } from '../manifest/checksum-list';
-import { agrees, compareDirectory, compareFile, compareSymlink, digestIn, type FileEntry, implied, treeOf } from './compare';
+import {
+  agrees,
+  compareDirectory,
+  compareFile,
+  compareSymlink,
+  digestIn,
+  type FileEntry,
+  implied,
+  treeOf,
+} from './compare';
 import { readContents } from './content-reading';
 import type { DeviceReader, FileToRead } from './device-reader';
 import { longestManifest, type Manifest, type ManifestEntry, manifestName } from '../manifest/manifest';
@@ -28,7 +37,10 @@ export interface CheckGround {
   readonly reader: DeviceReader;
   readonly pass: Pass;
   readonly signal: AbortSignal;
-  /** What files with several names read as, by inode, in the digest of this snapshot: they are read once, in whichever they are met first. */
+  /**
+   * What files with several names read as, by inode, in the digest of this snapshot: they are read once, in whichever
+   * they are met first.
+   */
   readonly known: Map<bigint, Content>;
   readonly onDamage: (path: string, reason: DamageReason, shared?: SharedFile) => void;
   /** Told of how far a file is, and last, when it was read, of its size. */
@@ -52,7 +64,10 @@ const directoriesAtOnce = 64;
 /** Failures that are ours rather than the disk's. */
 const ownFailures = ['EMFILE', 'ENFILE', 'ENOMEM'];
 
-/** One snapshot against its manifest: `survey`, then `read`, and `close` in any case. Damage is told, everything else rejects. */
+/**
+ * One snapshot against its manifest: `survey`, then `read`, and `close` in any case. Damage is told, everything else
+ * rejects.
+ */
 export class SnapshotCheck {
   /** The entries that need no reading any more. */
   readonly done: EntriesDone;
@@ -75,10 +90,19 @@ export class SnapshotCheck {
     this.path = `${snapshot.name}/${snapshot.id}`;
     const { reader, signal, onProgress } = ground;
     const { directory } = snapshot;
-    this.ahead = new ReadingAhead({ reader, algorithm: manifest.head.digest, signal, directory, onProgress: (name, done) => onProgress(name, done, false) });
+    this.ahead = new ReadingAhead({
+      reader,
+      algorithm: manifest.head.digest,
+      signal,
+      directory,
+      onProgress: (name, done) => onProgress(name, done, false),
+    });
   }
 
-  /** Looks at everything but the content of files. Resolves with the bytes that are to be read. Rejects with `SnapshotGone`. */
+  /**
+   * Looks at everything but the content of files. Resolves with the bytes that are to be read. Rejects with
+   * `SnapshotGone`.
+   */
   async survey(): Promise<number> {
     const { entries, head } = this.manifest;
     const list = checksumListName(head.digest);
@@ -101,7 +125,8 @@ export class SnapshotCheck {
           damaged(entry.name, typeof listed === 'string' ? listed : 'missing');
           disturbed.add(directory);
         } else if (entry.type === 'symlink') damaged(entry.name, compareSymlink(entry, found));
-        else if (entry.type === 'directory') directories.push(() => damaged(entry.name, compareDirectory(entry, found, disturbed.has(entry.name))));
+        else if (entry.type === 'directory')
+          directories.push(() => damaged(entry.name, compareDirectory(entry, found, disturbed.has(entry.name))));
         else files.push([at, entry, found]);
       }
       for (const name of typeof listed === 'string' ? [] : listed.keys()) {
@@ -127,7 +152,8 @@ export class SnapshotCheck {
       signal,
       onProgress: (name, done) => onProgress(name, done, false),
       wasRead: async (file, digest) => {
-        const content: Content = typeof digest === 'string' ? { digest } : { reason: digest === undefined ? 'changed' : reasonOf(digest) };
+        const content: Content =
+          typeof digest === 'string' ? { digest } : { reason: digest === undefined ? 'changed' : reasonOf(digest) };
         if ('reason' in content && content.reason === 'missing') await checkThere(this.snapshot);
         this.settle(this.groups.get(file) ?? [], content);
         onProgress(file.name, file.size, true);
@@ -143,13 +169,20 @@ export class SnapshotCheck {
   /** The files that this run has to read, if they are as they should be. */
   private *likely(): Generator<FileEntry> {
     for (const [at, entry] of this.manifest.entries.entries()) {
-      if (entry.type === 'file' && !this.resumed.has(at) && includes(this.ground.pass, digestIn(entry, this.manifest.head.digest))) yield entry;
+      if (
+        entry.type === 'file' &&
+        !this.resumed.has(at) &&
+        includes(this.ground.pass, digestIn(entry, this.manifest.head.digest))
+      )
+        yield entry;
     }
   }
 
   private async checkList(list: string): Promise<[string, DamageReason][]> {
     try {
-      return agrees(this.manifest, await this.ground.reader.bytes(`${this.path}/${list}`, longestManifest)) ? [] : [[list, 'changed']];
+      return agrees(this.manifest, await this.ground.reader.bytes(`${this.path}/${list}`, longestManifest))
+        ? []
+        : [[list, 'changed']];
     } catch (error) {
       return [[list, reasonOf(error)]];
     }
@@ -169,7 +202,8 @@ export class SnapshotCheck {
   private wanted(files: readonly (readonly [number, ManifestEntry, Found])[]): Wanted[] {
     const { entries } = this.manifest;
     const targets = new Map<string, FileEntry>();
-    if (entries.some(({ type }) => type === 'link')) for (const entry of entries) if (entry.type === 'file') targets.set(entry.name, entry);
+    if (entries.some(({ type }) => type === 'link'))
+      for (const entry of entries) if (entry.type === 'file') targets.set(entry.name, entry);
     const inodes = new Map(targets.size === 0 ? [] : files.map(([, { name }, { inode }]) => [name, inode]));
     const wanted: Wanted[] = [];
     for (const [at, entry, found] of files) {
@@ -227,7 +261,11 @@ export class SnapshotCheck {
 
   private tell({ name, found, file }: Wanted, reason: DamageReason | undefined): void {
     if (reason === undefined) return;
-    this.ground.onDamage(name, reason, found.links > 1 ? { inode: found.inode, digest: digestIn(file, this.manifest.head.digest), reason } : undefined);
+    this.ground.onDamage(
+      name,
+      reason,
+      found.links > 1 ? { inode: found.inode, digest: digestIn(file, this.manifest.head.digest), reason } : undefined,
+    );
   }
 
   private isIncluded(one: Wanted): boolean {

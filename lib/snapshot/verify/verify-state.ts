@@ -15,7 +15,10 @@ import type { PassHere } from './verify-pass';
 export interface VerifyState {
   /** SHA-256 of the manifest that it is about; with another one it is forgotten. */
   readonly manifest: string;
-  /** When the last verification of all of the snapshot ended, ISO 8601; absent if there was none, or if damage was found. */
+  /**
+   * When the last verification of all of the snapshot ended, ISO 8601; absent if there was none, or if damage was
+   * found.
+   */
   readonly verified_at?: string;
   /** The last pass over everything, and the last one over a share. */
   readonly full?: PassHere;
@@ -30,7 +33,9 @@ interface Whose {
 const mostAttempts = 5;
 const { O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } = constants;
 
-/** The files `.sendall/snapshots/NAME/ID.verified`. What cannot be kept is lost: the next run then does everything anew. */
+/**
+ * The files `.sendall/snapshots/NAME/ID.verified`. What cannot be kept is lost: the next run then does everything anew.
+ */
 export class VerifyStates {
   /** Why nothing more is kept. */
   failure: unknown;
@@ -95,7 +100,14 @@ function parseState(bytes: Uint8Array): VerifyState {
 function parsePass(value: unknown): PassHere {
   if (!isRecord(value)) throw senseless();
   const { began, share, from, complete, done } = value;
-  if (typeof began !== 'string' || typeof share !== 'number' || typeof from !== 'number' || typeof complete !== 'boolean' || !Array.isArray(done)) throw senseless();
+  if (
+    typeof began !== 'string' ||
+    typeof share !== 'number' ||
+    typeof from !== 'number' ||
+    typeof complete !== 'boolean' ||
+    !Array.isArray(done)
+  )
+    throw senseless();
   return { began, share, from, complete, done: done.map(parseRange) };
 }
 

@@ -10,7 +10,12 @@ import { survey } from './survey';
 import { type SmallRead, type VerifyAnswer, type VerifyLaneSetup, type VerifyOrder } from './verify-order';
 import { systemPath } from '../../name-bytes';
 
-const { O_DIRECT = 0, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
+const {
+  O_DIRECT = 0,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+} = constants as typeof constants & { readonly O_DIRECT?: number };
 const setup = workerData as VerifyLaneSetup;
 const reader = ManyReader.create(fileCalls(), setup.direct);
 const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (reader.direct ? O_DIRECT : 0);
@@ -26,7 +31,10 @@ function opened(place: string, size: number, inode: bigint): number | undefined 
 }
 
 /** Reads files all at once, by the same way as what a batch has written. */
-async function read(directories: OpenDirectories, { names, numbers, algorithm }: Extract<VerifyOrder, { order: 'read' }>): Promise<SmallRead> {
+async function read(
+  directories: OpenDirectories,
+  { names, numbers, algorithm }: Extract<VerifyOrder, { order: 'read' }>,
+): Promise<SmallRead> {
   const digest = digestOf.get(algorithm) ?? (await createDigestOf(algorithm));
   digestOf.set(algorithm, digest);
   const failures: SmallRead['failures'][number][] = [];
@@ -63,7 +71,9 @@ serveLane<VerifyOrder, VerifyAnswer>(async (orders) => {
   try {
     for (const order of orders) {
       try {
-        results.push({ answer: order.order === 'survey' ? survey(directories, order.directory) : await read(directories, order) });
+        results.push({
+          answer: order.order === 'survey' ? survey(directories, order.directory) : await read(directories, order),
+        });
       } catch (error) {
         results.push(failureOf(error));
       }

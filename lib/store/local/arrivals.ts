@@ -20,7 +20,8 @@ export class Arrivals {
   }
 
   /**
-   * What of this run is neither here nor on its way; from now on it is. Nothing while it is sealed. Throws `bad-header` for what
+   * What of this run is neither here nor on its way; from now on it is. Nothing while it is sealed. Throws `bad-header`
+   * for what
    * are no whole pieces.
    */
   begin(offset: number, length: number): Run[] {
@@ -51,7 +52,9 @@ export class Arrivals {
     return this.here?.segments() ?? [];
   }
 
-  /** Bytes from the start of the file on that are here without a gap; 0 where nobody knows how much there is to come. */
+  /**
+   * Bytes from the start of the file on that are here without a gap; 0 where nobody knows how much there is to come.
+   */
   get prefix(): number {
     return this.here?.prefix ?? 0;
   }

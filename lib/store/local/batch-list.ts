@@ -1,4 +1,5 @@
-// Small files as they travel to a worker: flat arrays, since an object, a text and a BigInt for each would cost more than storing it.
+// Small files as they travel to a worker: flat arrays, since an object, a text and a BigInt for each would cost more
+// than storing it.
 import type { EntryName } from '../../name';
 import { bytesOfName, isWellFormed, nameOfBytes } from '../../name-bytes';
 import { nameAt } from '../../threads/file-calls';
@@ -24,7 +25,10 @@ export interface FileList {
   readonly first: number;
   /** The names, each ended by NUL. */
   readonly names: Uint8Array;
-  /** For each file where its name begins, where it ends, where its content begins in the memory of the batch, its size and its mode. */
+  /**
+   * For each file where its name begins, where it ends, where its content begins in the memory of the batch, its size
+   * and its mode.
+   */
   readonly numbers: Float64Array;
   readonly mtimes: BigInt64Array;
   /** The digests one after another, of one length. */
@@ -41,7 +45,12 @@ const slash = 0x2f;
 const bytesOfUnit = 3;
 
 /** Packs files whose contents follow one another from `content` on. */
-export function packFiles(files: readonly SmallFileInMemory[], first: number, content: number, ifExists: IfExists): FileList {
+export function packFiles(
+  files: readonly SmallFileInMemory[],
+  first: number,
+  content: number,
+  ifExists: IfExists,
+): FileList {
   const count = files.length;
   let most = 0;
   for (const { name } of files) most += name.length * bytesOfUnit + 1;

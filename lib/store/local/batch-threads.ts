@@ -10,7 +10,8 @@ const mostWorkers = 2;
 export type BatchWorker = Lane<BatchOrder, BatchReply>;
 
 /**
- * The threads that store batches in one receive directory, whoever sends them: many sessions at once need no more of them than
+ * The threads that store batches in one receive directory, whoever sends them: many sessions at once need no more of
+ * them than
  * one does. Each is started when it is first needed. One that has died is replaced.
  */
 export class BatchThreads {
@@ -18,20 +19,33 @@ export class BatchThreads {
   private workers: BatchWorker[] = [];
 
   /**
-   * `root`: the path of the receive directory; `direct`: whether what is on the disk can be read past the page cache; `syncEach`: makes
-   * every file and directory durable by itself. Default: only where the system cannot sync a disk as a whole. `most`: so many threads.
+   * `root`: the path of the receive directory; `direct`: whether what is on the disk can be read past the page cache;
+   * `syncEach`: makes
+   * every file and directory durable by itself. Default: only where the system cannot sync a disk as a whole. `most`:
+   * so many threads.
    */
   constructor(
-    { syncEach = systemCalls() === undefined, ...place }: { readonly root: string; readonly direct: boolean; readonly foldsNames: boolean; readonly syncEach?: boolean },
+    {
+      syncEach = systemCalls() === undefined,
+      ...place
+    }: { readonly root: string; readonly direct: boolean; readonly foldsNames: boolean; readonly syncEach?: boolean },
     private readonly most = mostWorkers,
   ) {
-    this.setup = { ...place, syncEach, umask: process.umask(), turn: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)) };
+    this.setup = {
+      ...place,
+      syncEach,
+      umask: process.umask(),
+      turn: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
+    };
   }
 
   /** The one with the least to do. A batch stays with its worker. */
   idlest(): BatchWorker {
     this.workers = this.workers.filter(({ ended }) => !ended);
-    const idlest = this.workers.reduce<BatchWorker | undefined>((best, worker) => (best && best.load <= worker.load ? best : worker), undefined);
+    const idlest = this.workers.reduce<BatchWorker | undefined>(
+      (best, worker) => (best && best.load <= worker.load ? best : worker),
+      undefined,
+    );
     if (idlest && (idlest.load === 0 || this.workers.length >= this.most)) return idlest;
     const worker: BatchWorker = new Lane(path.join(__dirname, 'batch.worker'), this.setup);
     this.workers.push(worker);

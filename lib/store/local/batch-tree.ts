@@ -14,7 +14,14 @@ import type { IfExists } from '../store';
 /** What of a batch is no file: made when everything has come. */
 export type BatchThing =
   | { readonly kind: 'directory'; readonly number: number; readonly name: string }
-  | { readonly kind: 'symlink'; readonly number: number; readonly name: string; readonly target: string; readonly mtime: bigint; readonly ifExists: IfExists };
+  | {
+      readonly kind: 'symlink';
+      readonly number: number;
+      readonly name: string;
+      readonly target: string;
+      readonly mtime: bigint;
+      readonly ifExists: IfExists;
+    };
 
 /** An entry in a staged directory: the file `row` of the list with that index, or something else. */
 export type BatchEntry = { readonly list: number; readonly row: number } | { readonly thing: BatchThing };
@@ -58,7 +65,10 @@ const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 const mostOpen = 64;
 const apartName = 'apart';
 
-/** A private tree with the final names in it, and apart from it a directory for what has no room there. Nothing in it leads elsewhere. */
+/**
+ * A private tree with the final names in it, and apart from it a directory for what has no room there. Nothing in it
+ * leads elsewhere.
+ */
 export class BatchTree {
   readonly root = new Branch('.', undefined);
   private readonly byName = new Map([['.', this.root]]);
@@ -96,7 +106,10 @@ export class BatchTree {
     return branch;
   }
 
-  /** The staged directory itself, good until the next call; it and those above it are made if they are missing. Throws `exists` where a file is in the way. */
+  /**
+   * The staged directory itself, good until the next call; it and those above it are made if they are missing. Throws
+   * `exists` where a file is in the way.
+   */
   directory(branch: Branch): OpenDirectory {
     if (branch.directory) return branch.directory;
     this.make(branch);
@@ -111,7 +124,10 @@ export class BatchTree {
     return this.enter(this.apartPlace, staged);
   }
 
-  /** The name given here before of which the disk would say that it is the same as `name`, or as one above it, although it is not. */
+  /**
+   * The name given here before of which the disk would say that it is the same as `name`, or as one above it, although
+   * it is not.
+   */
   collision(name: string): string | undefined {
     if (!this.foldsNames || name === '.') return undefined;
     const above = this.collision(path.posix.dirname(name));

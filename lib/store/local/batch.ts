@@ -102,9 +102,12 @@ const { O_DIRECTORY, O_RDONLY } = constants;
 const bundles = 16;
 
 /**
- * Stores many small files, and everything that is not a file, in batches: written to a private tree, made durable by one sync of
- * the disk, read back and compared, given their final names, a new directory whole by one rename, and made durable again.
- * Keeps the promises of `Store`; where a write or a sync fails, nothing of its batch is believed. What fails because of one entry, its
+ * Stores many small files, and everything that is not a file, in batches: written to a private tree, made durable by
+ * one sync of
+ * the disk, read back and compared, given their final names, a new directory whole by one rename, and made durable
+ * again.
+ * Keeps the promises of `Store`; where a write or a sync fails, nothing of its batch is believed. What fails because of
+ * one entry, its
  * name or its directory, or because the disk has no room for it, is the failure of that entry.
  */
 export class BatchStore {
@@ -127,7 +130,11 @@ export class BatchStore {
   constructor(private readonly ground: BatchGround) {
     const { tree, staging, algorithm } = ground;
     this.disk = openSync(staging.at('.'), O_RDONLY | O_DIRECTORY);
-    this.there = new ExistingEntries((order) => this.ask(this.ground.threads.idlest(), order), algorithm, tree.root.at('.'));
+    this.there = new ExistingEntries(
+      (order) => this.ask(this.ground.threads.idlest(), order),
+      algorithm,
+      tree.root.at('.'),
+    );
     this.current = this.begin();
   }
 
@@ -169,13 +176,17 @@ export class BatchStore {
     this.current.things.push({ kind: 'directory', number: this.current.add(file, name), name });
   }
 
-  /** Takes a file that is at its name already into the open batch, as `there.read` read it: it is `identical`, and durable with the others. */
+  /**
+   * Takes a file that is at its name already into the open batch, as `there.read` read it: it is `identical`, and
+   * durable with the others.
+   */
   existing({ file, name, stat }: BatchedExisting): void {
     this.current.existing.set(this.current.add(file, name), stat);
   }
 
   /**
-   * Commits the open batch; resolves with what became of its entries, in the order in which they came. Another batch is open
+   * Commits the open batch; resolves with what became of its entries, in the order in which they came. Another batch is
+   * open
    * at once. Batches are committed one after another.
    */
   async flush(): Promise<EntryOutcome[]> {
@@ -196,12 +207,24 @@ export class BatchStore {
 
   /** Makes hard links, after what they point to was committed. */
   link(entries: readonly BatchedLink[]): Promise<EntryOutcome[]> {
-    return this.placeEach(entries, ({ name, target, ifExists }, staged) => ({ kind: 'link', staged, name, target, ifExists }));
+    return this.placeEach(entries, ({ name, target, ifExists }, staged) => ({
+      kind: 'link',
+      staged,
+      name,
+      target,
+      ifExists,
+    }));
   }
 
   /** Makes hard links to files elsewhere on this disk, in place of whatever is at these names. */
   linkEarlier(entries: readonly BatchedEarlier[]): Promise<EntryOutcome[]> {
-    return this.placeEach(entries, ({ name, earlier }, staged) => ({ kind: 'earlier', staged, name, earlier, ifExists: 'replace' }));
+    return this.placeEach(entries, ({ name, earlier }, staged) => ({
+      kind: 'earlier',
+      staged,
+      name,
+      earlier,
+      ifExists: 'replace',
+    }));
   }
 
   /** Sets mode and mtime of directories, when nothing will be stored in them any more. */
@@ -210,7 +233,12 @@ export class BatchStore {
     // The deepest first: what is above may become impassable.
     const depth = ({ name }: BatchedDirectory): number => name.split('/').length;
     const directories = [...entries].sort((one, other) => depth(other) - depth(one));
-    return this.inTurn(() => this.durably(directories, { order: 'finish', directories: directories.map(({ name, mode, mtime }) => ({ name, mode, mtime })) }));
+    return this.inTurn(() =>
+      this.durably(directories, {
+        order: 'finish',
+        directories: directories.map(({ name, mode, mtime }) => ({ name, mode, mtime })),
+      }),
+    );
   }
 
   /** Throws away what was not flushed, after the flushes that are under way. Once. */
@@ -241,10 +269,16 @@ export class BatchStore {
     if (!one) return;
     const { byteOffset, length, buffer } = lease.bytes;
     const first = batch.addFiles(files);
-    if (files.reduce((sum, { size }) => sum + size, 0) > length) throw new TransferError('unexpected', 'The files of a bundle are longer than its content.');
+    if (files.reduce((sum, { size }) => sum + size, 0) > length)
+      throw new TransferError('unexpected', 'The files of a bundle are longer than its content.');
     // What stays behind of a disk that failed is not added to.
     if (batch.failure) return;
-    await this.ask(batch.worker, { order: 'write', home: batch.home, list: packFiles(files, first, byteOffset, one.ifExists), memory: buffer as SharedArrayBuffer });
+    await this.ask(batch.worker, {
+      order: 'write',
+      home: batch.home,
+      list: packFiles(files, first, byteOffset, one.ifExists),
+      memory: buffer as SharedArrayBuffer,
+    });
   }
 
   private inTurn<T>(action: () => Promise<T>): Promise<T> {
@@ -254,14 +288,21 @@ export class BatchStore {
   }
 
   /** `durable` settles when nobody needs to wait any more for what was committed, if anything was. */
-  private async store(batch: OpenBatch): Promise<{ readonly answer: BatchAnswer | undefined; readonly durable: Promise<void> | undefined }> {
+  private async store(
+    batch: OpenBatch,
+  ): Promise<{ readonly answer: BatchAnswer | undefined; readonly durable: Promise<void> | undefined }> {
     const { home, entries, worker } = batch;
     try {
       await batch.written();
       batch.throwIfFailed();
       await this.sync(batch);
       batch.throwIfFailed();
-      const answer = (await this.ask(worker, { order: 'commit', home, entries, algorithm: this.ground.algorithm })) as BatchAnswer;
+      const answer = (await this.ask(worker, {
+        order: 'commit',
+        home,
+        entries,
+        algorithm: this.ground.algorithm,
+      })) as BatchAnswer;
       return { answer, durable: this.synced(batch) };
     } catch (error) {
       batch.fail(error);
@@ -272,14 +313,20 @@ export class BatchStore {
     }
   }
 
-  private async placeEach<Entry extends BatchedLink | BatchedEarlier>(entries: readonly Entry[], placing: (entry: Entry, staged: string) => Placing): Promise<EntryOutcome[]> {
+  private async placeEach<Entry extends BatchedLink | BatchedEarlier>(
+    entries: readonly Entry[],
+    placing: (entry: Entry, staged: string) => Placing,
+  ): Promise<EntryOutcome[]> {
     if (entries.length === 0) return [];
     const home = this.newHome();
     const things = entries.map((entry, at) => placing(entry, `${home}/${String(at)}`));
     return this.inTurn(() => this.durably(entries, { order: 'place', home, things, algorithm: this.ground.algorithm }));
   }
 
-  private async durably(entries: readonly { readonly file: number; readonly name: EntryName }[], order: BatchOrder): Promise<EntryOutcome[]> {
+  private async durably(
+    entries: readonly { readonly file: number; readonly name: EntryName }[],
+    order: BatchOrder,
+  ): Promise<EntryOutcome[]> {
     try {
       const answers = (await this.ask(this.ground.threads.idlest(), order)) as PlaceAnswer;
       await this.sync();
@@ -290,7 +337,9 @@ export class BatchStore {
   }
 
   private synced(batch: OpenBatch): Promise<void> {
-    return new Promise<void>((resolve, reject) => this.owed.push({ resolve, reject })).catch((error: unknown) => batch.fail(error));
+    return new Promise<void>((resolve, reject) => this.owed.push({ resolve, reject })).catch((error: unknown) =>
+      batch.fail(error),
+    );
   }
 
   /** Makes everything durable that was done until now, what is staged of `batch` included. */
@@ -298,7 +347,11 @@ export class BatchStore {
     const owed = this.owed.splice(0);
     try {
       const worker = batch?.worker ?? this.ground.threads.idlest();
-      await this.ask(worker, { order: 'sync', disk: this.disk, batch: batch && { home: batch.home, things: batch.things } });
+      await this.ask(worker, {
+        order: 'sync',
+        disk: this.disk,
+        batch: batch && { home: batch.home, things: batch.things },
+      });
       for (const { resolve } of owed) resolve();
     } catch (error) {
       // It is said once, and not of which file: whatever was written until now may be what was lost.
@@ -310,7 +363,9 @@ export class BatchStore {
 
   /** What cannot be removed now is removed together with the staging directory. */
   private async discard({ home, worker }: OpenBatch): Promise<void> {
-    await this.ask(worker, { order: 'discard', home }).catch(ignored('it is removed together with the staging directory'));
+    await this.ask(worker, { order: 'discard', home }).catch(
+      ignored('it is removed together with the staging directory'),
+    );
   }
 
   private ask(worker: BatchWorker, order: BatchOrder): Promise<BatchReply> {
@@ -405,11 +460,18 @@ class OpenBatch {
     const committed = { outcome: 'stored', path: name, verified } as const;
     const [ino = 0n, mtimeNs = 0n, ctimeNs = 0n] = [stats[at * 3], stats[at * 3 + 1], stats[at * 3 + 2]];
     // Directories have none.
-    return ino === 0n ? { file, committed } : { file, committed, stat: { ino: BigInt.asUintN(64, ino), size: this.sizes[at] ?? 0, mtimeNs, ctimeNs } };
+    return ino === 0n
+      ? { file, committed }
+      : { file, committed, stat: { ino: BigInt.asUintN(64, ino), size: this.sizes[at] ?? 0, mtimeNs, ctimeNs } };
   }
 }
 
-function outcomeOf(file: number, name: EntryName, answer: PlaceAnswer[number] | undefined, verified: Verified): EntryOutcome {
+function outcomeOf(
+  file: number,
+  name: EntryName,
+  answer: PlaceAnswer[number] | undefined,
+  verified: Verified,
+): EntryOutcome {
   if (!answer) return { file, error: diskError(new Error('no answer came'), { name }) };
   if ('failure' in answer) return { file, error: errorOf(answer, name) };
   const { outcome, path, stat } = answer;

@@ -1,4 +1,5 @@
-// The thread that stores batches in a receive directory: plain synchronous calls, an order for a bundle or a whole batch.
+// The thread that stores batches in a receive directory: plain synchronous calls, an order for a bundle or a whole
+// batch.
 import { fchmodSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import type { DigestAlgorithm } from '../../digest/digest';
@@ -32,18 +33,41 @@ export interface BatchSetup {
 }
 
 export type BatchOrder =
-  /** Writes the files of a bundle, whose contents are in `memory`. `home`: the path of the batch's private directory, which names the batch. */
-  | { readonly order: 'write'; readonly home: string; readonly list: FileList; readonly memory: ArrayBuffer | SharedArrayBuffer }
-  /** Makes durable what was done before through `disk`, opened before that; first `things` are staged, if this is for a batch. */
-  | { readonly order: 'sync'; readonly disk: number; readonly batch: { readonly home: string; readonly things: readonly BatchThing[] } | undefined }
+  /**
+   * Writes the files of a bundle, whose contents are in `memory`. `home`: the path of the batch's private directory,
+   * which names the batch.
+   */
+  | {
+      readonly order: 'write';
+      readonly home: string;
+      readonly list: FileList;
+      readonly memory: ArrayBuffer | SharedArrayBuffer;
+    }
+  /**
+   * Makes durable what was done before through `disk`, opened before that; first `things` are staged, if this is for a
+   * batch.
+   */
+  | {
+      readonly order: 'sync';
+      readonly disk: number;
+      readonly batch: { readonly home: string; readonly things: readonly BatchThing[] } | undefined;
+    }
   /** Reads a batch of so many entries back, gives it its final names, and removes what is left of it. */
   | { readonly order: 'commit'; readonly home: string; readonly entries: number; readonly algorithm: DigestAlgorithm }
   /** Throws a batch away. */
   | { readonly order: 'discard'; readonly home: string }
   /** Makes things, staged in `home`, and gives them their final names. */
-  | { readonly order: 'place'; readonly home: string; readonly things: readonly Placing[]; readonly algorithm: DigestAlgorithm }
+  | {
+      readonly order: 'place';
+      readonly home: string;
+      readonly things: readonly Placing[];
+      readonly algorithm: DigestAlgorithm;
+    }
   /** Sets mode and mtime of directories under their final names. */
-  | { readonly order: 'finish'; readonly directories: readonly { readonly name: string; readonly mode: number; readonly mtime: bigint }[] }
+  | {
+      readonly order: 'finish';
+      readonly directories: readonly { readonly name: string; readonly mode: number; readonly mtime: bigint }[];
+    }
   /** What is at these names. */
   | { readonly order: 'look'; readonly names: readonly string[] }
   /** What the files at these names read as. */
@@ -83,7 +107,10 @@ async function carryOut(order: BatchOrder): Promise<BatchReply> {
         discard(order.home);
       }
     case 'finish':
-      return placing(({ directories }) => each(order.directories, (directory) => finish(directory, directories)), 'sha256');
+      return placing(
+        ({ directories }) => each(order.directories, (directory) => finish(directory, directories)),
+        'sha256',
+      );
     case 'look':
       return look(order.names, root);
     case 'read':
@@ -91,7 +118,11 @@ async function carryOut(order: BatchOrder): Promise<BatchReply> {
   }
 }
 
-async function commit({ home, entries, algorithm }: Extract<BatchOrder, { readonly order: 'commit' }>): Promise<BatchAnswer> {
+async function commit({
+  home,
+  entries,
+  algorithm,
+}: Extract<BatchOrder, { readonly order: 'commit' }>): Promise<BatchAnswer> {
   const batch = batchOf(home);
   try {
     await batch.readBack(entries, algorithm);
@@ -136,7 +167,10 @@ async function placing<T>(action: (ground: PlacingGround) => Promise<T>, algorit
   }
 }
 
-function finish({ name, mode, mtime }: { readonly name: string; readonly mode: number; readonly mtime: bigint }, directories: OpenDirectories): Placed {
+function finish(
+  { name, mode, mtime }: { readonly name: string; readonly mode: number; readonly mtime: bigint },
+  directories: OpenDirectories,
+): Placed {
   const fd = directories.descriptor(name);
   fchmodSync(fd, mode);
   setFileTime(fd, mtime);

@@ -34,7 +34,8 @@ const trustFor = 1_000;
 const mostAttempts = 10;
 
 /**
- * The directories below a root, reached one component at a time without following symbolic links, and kept open for a moment
+ * The directories below a root, reached one component at a time without following symbolic links, and kept open for a
+ * moment
  * because many files go to the same one.
  */
 export class DirectoryTree {
@@ -50,13 +51,17 @@ export class DirectoryTree {
     private readonly own?: Directory,
   ) {}
 
-  /** The directory in which `name` stands or would stand, if there is one. Rejects with `exists` when something else is in the way. */
+  /**
+   * The directory in which `name` stands or would stand, if there is one. Rejects with `exists` when something else is
+   * in the way.
+   */
   find(name: EntryName): Promise<Reached | undefined> {
     return this.reach(path.posix.dirname(name), false);
   }
 
   /**
-   * Runs `action` in the directory in which `name` belongs; directories that are missing are made, and durable before. What
+   * Runs `action` in the directory in which `name` belongs; directories that are missing are made, and durable before.
+   * What
    * finds that directory removed (ENOENT), for instance by the `prune` of another file, is done again in a new one.
    */
   async within<T>(name: EntryName, action: (directory: Directory) => Promise<T>): Promise<T> {
@@ -66,7 +71,10 @@ export class DirectoryTree {
         return await action(reached.directory).finally(() => reached.release());
       } catch (cause) {
         if (errnoOf(cause) !== 'ENOENT') throw cause;
-        if (attempt === mostAttempts) throw (await this.isThere(name)) ? notAName(name, cause) : new TransferError('directory', 'The receive directory was removed.', { cause });
+        if (attempt === mostAttempts)
+          throw (await this.isThere(name))
+            ? notAName(name, cause)
+            : new TransferError('directory', 'The receive directory was removed.', { cause });
         for (const at of above(name)) this.forget(at);
       }
     }
@@ -97,7 +105,10 @@ export class DirectoryTree {
     }
   }
 
-  /** Gives up the directories that are kept open, except the root. Whoever is on the way to one gets there, and it is kept open for nobody else. */
+  /**
+   * Gives up the directories that are kept open, except the root. Whoever is on the way to one gets there, and it is
+   * kept open for nobody else.
+   */
   close(): void {
     this.closed = true;
     for (const at of [...this.cache.keys()]) this.forget(at);
@@ -172,7 +183,11 @@ export class DirectoryTree {
     } catch (cause) {
       const code = errnoOf(cause);
       if (code !== 'ENOTDIR' && code !== 'ELOOP') throw cause;
-      throw new TransferError('exists', `${printable(at)} is not a directory on the receiver, so nothing can be stored in it.`, { cause });
+      throw new TransferError(
+        'exists',
+        `${printable(at)} is not a directory on the receiver, so nothing can be stored in it.`,
+        { cause },
+      );
     } finally {
       // The sync addresses the parent by its descriptor, so that one stays open until then.
       void durable.catch(() => undefined).then(() => parent.release());
@@ -188,7 +203,8 @@ export class DirectoryTree {
   async refuseCollision(directory: Directory, name: string): Promise<void> {
     if (!this.foldsNames) return;
     const other = await directory.collision(name);
-    if (other !== undefined) throw new TransferError('name', `${printable(name)} collides with ${printable(other)} on the receiver's disk.`);
+    if (other !== undefined)
+      throw new TransferError('name', `${printable(name)} collides with ${printable(other)} on the receiver's disk.`);
   }
 
   private forget(at: string): void {

@@ -10,7 +10,8 @@ export const privateMode = 0o700;
 const byDescriptor = process.platform === 'linux';
 
 /**
- * A directory held open. On Linux everything in it is addressed through the descriptor (`/proc/self/fd/N/name`), so that
+ * A directory held open. On Linux everything in it is addressed through the descriptor (`/proc/self/fd/N/name`), so
+ * that
  * whoever swaps a symbolic link for a directory on the way there cannot lead us elsewhere. Other systems get the path,
  * checked one component at a time.
  */
@@ -27,7 +28,10 @@ export class Directory {
     return new Directory(handle, byDescriptor ? `/proc/self/fd/${String(handle.fd)}` : place);
   }
 
-  /** The path by which to reach `name`, one component, in this directory: text, of which `systemPath` makes what the system takes. */
+  /**
+   * The path by which to reach `name`, one component, in this directory: text, of which `systemPath` makes what the
+   * system takes.
+   */
   at(name: string): string {
     return `${this.place}/${name}`;
   }
@@ -49,7 +53,9 @@ export class Directory {
     return (await readdir(at, { encoding: 'buffer' })).map(nameOfBytes);
   }
 
-  /** The name under which this directory already has something that collides with `name`, where the disk folds names. */
+  /**
+   * The name under which this directory already has something that collides with `name`, where the disk folds names.
+   */
   async collision(name: string): Promise<string | undefined> {
     const key = collationKey(name);
     return (await this.list()).find((other) => other !== name && collationKey(other) === key);
@@ -61,9 +67,12 @@ export class Directory {
   }
 
   /**
-   * Rejects where the disk takes no changes any more, found out by changes that change nothing; only for a directory that is private to
-   * us. A `sync` is believed only if this succeeds after it: once a commit of ext4's journal has failed, the next fsync finds nothing left
-   * to commit, and says that all is well (seen with Linux 6.18). The first change has the file system find that out, the second is refused.
+   * Rejects where the disk takes no changes any more, found out by changes that change nothing; only for a directory
+   * that is private to
+   * us. A `sync` is believed only if this succeeds after it: once a commit of ext4's journal has failed, the next fsync
+   * finds nothing left
+   * to commit, and says that all is well (seen with Linux 6.18). The first change has the file system find that out,
+   * the second is refused.
    */
   async confirm(): Promise<void> {
     for (let times = 0; times < 2; times++) await this.handle?.chmod(privateMode);

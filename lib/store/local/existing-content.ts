@@ -41,9 +41,17 @@ interface ReadExistingGround {
 const memorySize = 512 * 1024;
 let memory: Uint8Array | undefined;
 const readTogether = 256;
-const { O_DIRECT = 0, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
+const {
+  O_DIRECT = 0,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+} = constants as typeof constants & { readonly O_DIRECT?: number };
 
-/** Reads the regular files at these names, many at once, without following symbolic links. Durable together with the batch that is committed next. */
+/**
+ * Reads the regular files at these names, many at once, without following symbolic links. Durable together with the
+ * batch that is committed next.
+ */
 export async function readExisting(names: readonly string[], ground: ReadExistingGround): Promise<ReadExisting> {
   const { reader, root, algorithm } = ground;
   const contents: (Content | undefined)[] = names.map(() => undefined);
@@ -57,7 +65,12 @@ export async function readExisting(names: readonly string[], ground: ReadExistin
           const file = openExisting(name, directories, ground);
           if (file) opened.push({ at: first + index, ...file });
         }
-        const digests = reader.digests(Int32Array.from(opened, ({ fd }) => fd), Float64Array.from(opened, ({ stat }) => stat.size), opened.length, digestOf);
+        const digests = reader.digests(
+          Int32Array.from(opened, ({ fd }) => fd),
+          Float64Array.from(opened, ({ stat }) => stat.size),
+          opened.length,
+          digestOf,
+        );
         for (const [index, { at, stat }] of opened.entries()) {
           const digest = digests[index];
           // What cannot be read has to be sent; what is in its way is met when it is stored.
@@ -73,11 +86,18 @@ export async function readExisting(names: readonly string[], ground: ReadExistin
   return { contents };
 }
 
-function openExisting(name: string, directories: OpenDirectories, { reader, syncEach }: ReadExistingGround): { readonly fd: number; readonly stat: FileStat } | undefined {
+function openExisting(
+  name: string,
+  directories: OpenDirectories,
+  { reader, syncEach }: ReadExistingGround,
+): { readonly fd: number; readonly stat: FileStat } | undefined {
   const directory = path.posix.dirname(name);
   let fd: number | undefined;
   try {
-    fd = openSync(systemPath(directories.at(directory, path.posix.basename(name), false)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (reader.direct ? O_DIRECT : 0));
+    fd = openSync(
+      systemPath(directories.at(directory, path.posix.basename(name), false)),
+      O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (reader.direct ? O_DIRECT : 0),
+    );
     const stats = fstatSync(fd, { bigint: true });
     if (stats.isFile() && stats.size <= BigInt(largestRead)) {
       // Someone else may have written it a moment ago; a receipt for it needs it on the disk as well.
@@ -94,8 +114,15 @@ function openExisting(name: string, directories: OpenDirectories, { reader, sync
   return undefined;
 }
 
-/** Digest and state of a regular file, of `size` bytes if that is said; undefined if it is none. Throws what `open` and `read` throw. */
-export async function readContent(at: string, size: number | undefined, { algorithm, direct, syncEach }: ReadGround): Promise<Content | undefined> {
+/**
+ * Digest and state of a regular file, of `size` bytes if that is said; undefined if it is none. Throws what `open` and
+ * `read` throw.
+ */
+export async function readContent(
+  at: string,
+  size: number | undefined,
+  { algorithm, direct, syncEach }: ReadGround,
+): Promise<Content | undefined> {
   const fd = openSync(at, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (direct ? O_DIRECT : 0));
   try {
     const stats = fstatSync(fd, { bigint: true });
@@ -113,12 +140,14 @@ export function fileStat({ ino, size, mtimeNs, ctimeNs }: BigIntStats): FileStat
   return { ino, size: Number(size), mtimeNs, ctimeNs };
 }
 
-/** The digest of the first `size` bytes behind a descriptor, which may be one of O_DIRECT; undefined if there are fewer. */
+/**
+ * The digest of the first `size` bytes behind a descriptor, which may be one of O_DIRECT; undefined if there are fewer.
+ */
 async function digestOf(fd: number, size: number, algorithm: DigestAlgorithm): Promise<string | undefined> {
   const digest = await createDigest(algorithm);
   memory ??= new Uint8Array(new AlignedMemory(memorySize, 1).buffer, 0, memorySize);
   // Nothing is awaited from here on: the memory is the whole thread's.
-  for (let at = 0; at < size; ) {
+  for (let at = 0; at < size;) {
     const count = readSync(fd, memory, 0, Math.min(memorySize, Math.ceil((size - at) / alignment) * alignment), at);
     if (count === 0) return undefined;
     digest.update(memory.subarray(0, Math.min(count, size - at)));

@@ -12,7 +12,10 @@ const fewNames = 8;
 /** So many files one thread reads in one go. */
 const namesPerReading = 512;
 
-/** What is in a receive directory, whose path is `root`, when many are asked for at once. Rejects with `disk` only where a thread fails. */
+/**
+ * What is in a receive directory, whose path is `root`, when many are asked for at once. Rejects with `disk` only where
+ * a thread fails.
+ */
 export class ExistingEntries {
   constructor(
     private readonly ask: (order: BatchOrder) => Promise<BatchReply>,
@@ -24,15 +27,24 @@ export class ExistingEntries {
   async look(names: readonly EntryName[]): Promise<(Standing | undefined)[]> {
     if (names.length <= fewNames) return attempt(names, async () => standingsOf(look(names, this.root)));
     return attempt(names, async () => {
-      const answers = await Promise.all(slicesOf(names, namesPerLook).map((slice) => this.ask({ order: 'look', names: slice })));
+      const answers = await Promise.all(
+        slicesOf(names, namesPerLook).map((slice) => this.ask({ order: 'look', names: slice })),
+      );
       return (answers as Looked[]).flatMap(standingsOf);
     });
   }
 
-  /** What the regular files at these names read as, from where a receipt says they were read; undefined for anything else, and for what cannot be read. */
+  /**
+   * What the regular files at these names read as, from where a receipt says they were read; undefined for anything
+   * else, and for what cannot be read.
+   */
   async read(names: readonly EntryName[]): Promise<(Content | undefined)[]> {
     return attempt(names, async () => {
-      const answers = await Promise.all(slicesOf(names, namesPerReading).map((slice) => this.ask({ order: 'read', names: slice, algorithm: this.algorithm })));
+      const answers = await Promise.all(
+        slicesOf(names, namesPerReading).map((slice) =>
+          this.ask({ order: 'read', names: slice, algorithm: this.algorithm }),
+        ),
+      );
       return (answers as ReadExisting[]).flatMap(({ contents }) => contents);
     });
   }

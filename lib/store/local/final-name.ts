@@ -5,8 +5,10 @@ import type { Directory } from './directory';
 import { systemPath } from '../../name-bytes';
 
 /**
- * Gives the staged file at `staged` its final name, if that is free; false if something stands there. `link` fails when the
- * name is taken, atomically, which is what makes it the way to a name that must not be replaced. The staged name may remain.
+ * Gives the staged file at `staged` its final name, if that is free; false if something stands there. `link` fails when
+ * the
+ * name is taken, atomically, which is what makes it the way to a name that must not be replaced. The staged name may
+ * remain.
  */
 export async function takeFreeName(staged: string, directory: Directory, base: string): Promise<boolean> {
   try {
@@ -27,7 +29,8 @@ export function cannotLink(error: unknown): boolean {
 const turns = new Map<string, Promise<unknown>>();
 
 /**
- * The same without links: look, then rename. The lock keeps other receivers out of the directory, and our own files take
+ * The same without links: look, then rename. The lock keeps other receivers out of the directory, and our own files
+ * take
  * turns by name; a foreign program could still slip in between.
  */
 export async function renameIfFree(staged: string, directory: Directory, base: string): Promise<boolean> {

@@ -10,7 +10,8 @@ const byDescriptor = process.platform === 'linux';
 const mostOpen = 64;
 
 /**
- * The directories below a root by synchronous calls, for one turn of a lane: reached one component at a time without following
+ * The directories below a root by synchronous calls, for one turn of a lane: reached one component at a time without
+ * following
  * symbolic links, and kept open until `close`. Directories are named relative to the root, `.` is the root itself.
  */
 export class OpenDirectories {
@@ -26,7 +27,8 @@ export class OpenDirectories {
   ) {}
 
   /**
-   * The path by which to reach `base` in `directory`, good until the next call: text, of which `systemPath` makes what the system takes. What is missing on the way is made with
+   * The path by which to reach `base` in `directory`, good until the next call: text, of which `systemPath` makes what
+   * the system takes. What is missing on the way is made with
    * `create`, else that throws ENOENT. Throws ENOTDIR or ELOOP where something else than a directory is in the way, and
    * `name` where `create` finds a directory that differs only by case or Unicode form, on a disk that folds names.
    */
@@ -50,7 +52,8 @@ export class OpenDirectories {
     if (!this.foldsNames) return;
     const names = this.listed.get(directory) ?? this.list(directory);
     const other = names.get(collationKey(base));
-    if (other !== undefined && other !== base) throw new TransferError('name', `${printable(base)} collides with ${printable(other)} on the receiver's disk.`);
+    if (other !== undefined && other !== base)
+      throw new TransferError('name', `${printable(base)} collides with ${printable(other)} on the receiver's disk.`);
   }
 
   /** Says that `base` stands in `directory` now. */
@@ -85,13 +88,18 @@ export class OpenDirectories {
       this.appeared(path.posix.dirname(directory), base);
       fd = openSync(systemPath(place), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     }
-    if (this.open.size >= mostOpen) for (const oldest of [...this.open.keys()].slice(0, mostOpen / 2)) this.closeOne(oldest);
+    if (this.open.size >= mostOpen)
+      for (const oldest of [...this.open.keys()].slice(0, mostOpen / 2)) this.closeOne(oldest);
     this.open.set(directory, fd);
     return fd;
   }
 
   private list(directory: string): Map<string, string> {
-    const names = new Map(readdirSync(`${this.reach(directory, false)}/.`, { encoding: 'buffer' }).map(nameOfBytes).map((name) => [collationKey(name), name]));
+    const names = new Map(
+      readdirSync(`${this.reach(directory, false)}/.`, { encoding: 'buffer' })
+        .map(nameOfBytes)
+        .map((name) => [collationKey(name), name]),
+    );
     this.listed.set(directory, names);
     return names;
   }

@@ -12,7 +12,8 @@ const ofTheName = ['ENAMETOOLONG', 'EINVAL', 'EILSEQ'];
 /** What a failure in a lane means for what is called `name`. */
 export function errorOf({ failure }: Failed, name: string): TransferError {
   const cause = systemError({ failure });
-  if (failure.code !== undefined && isErrorCode(failure.code)) return new TransferError(failure.code, failure.message, { cause });
+  if (failure.code !== undefined && isErrorCode(failure.code))
+    return new TransferError(failure.code, failure.message, { cause });
   if (ofTheName.includes(errnoOf(cause) ?? '')) return notAName(name, cause);
   return diskError(cause, { name });
 }

@@ -39,11 +39,24 @@ export function look(names: readonly string[], root: string): Looked {
       if (missing.has(directory)) continue;
       const place = orNothing(() => directories.at(directory, path.posix.basename(name), false));
       if (place === undefined) missing.add(directory);
-      const found = place === undefined ? undefined : orNothing(() => lstatSync(systemPath(place), { bigint: true, throwIfNoEntry: false }));
+      const found =
+        place === undefined
+          ? undefined
+          : orNothing(() => lstatSync(systemPath(place), { bigint: true, throwIfNoEntry: false }));
       if (place === undefined || !found) continue;
-      const kind = found.isFile() ? 'file' : found.isDirectory() ? 'directory' : found.isSymbolicLink() ? 'symlink' : 'other';
-      numbers.set([BigInt(kinds.indexOf(kind)), found.mode & permissions, found.ino, found.size, found.mtimeNs, found.ctimeNs], at * perName);
-      if (kind === 'symlink') texts.push([at, orNothing(() => nameOfBytes(readlinkSync(systemPath(place), { encoding: 'buffer' }))) ?? '']);
+      const kind = found.isFile()
+        ? 'file'
+        : found.isDirectory()
+          ? 'directory'
+          : found.isSymbolicLink()
+            ? 'symlink'
+            : 'other';
+      numbers.set(
+        [BigInt(kinds.indexOf(kind)), found.mode & permissions, found.ino, found.size, found.mtimeNs, found.ctimeNs],
+        at * perName,
+      );
+      if (kind === 'symlink')
+        texts.push([at, orNothing(() => nameOfBytes(readlinkSync(systemPath(place), { encoding: 'buffer' }))) ?? '']);
     }
   } finally {
     directories.close();
@@ -63,7 +76,14 @@ export function standingsOf({ numbers, texts }: Looked): (Standing | undefined)[
       continue;
     }
     const target = targets.get(at);
-    const standing = { kind, mode: Number(column(1)), ino: BigInt.asUintN(64, column(2)), size: Number(column(3)), mtimeNs: column(4), ctimeNs: column(5) };
+    const standing = {
+      kind,
+      mode: Number(column(1)),
+      ino: BigInt.asUintN(64, column(2)),
+      size: Number(column(3)),
+      mtimeNs: column(4),
+      ctimeNs: column(5),
+    };
     standings.push(target === undefined ? standing : { ...standing, target });
   }
   return standings;

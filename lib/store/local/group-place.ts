@@ -1,4 +1,14 @@
-import { type BigIntStats, linkSync, lstatSync, lutimesSync, mkdirSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
+import {
+  type BigIntStats,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  readlinkSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
 import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
@@ -12,12 +22,18 @@ import { nameOfBytes, systemPath } from '../../name-bytes';
 
 /** A file that is outside of this store, on the same disk. */
 export interface EarlierFile {
-  /** The path of a directory that is trusted, and the file's name below it, which is walked to without following symbolic links. */
+  /**
+   * The path of a directory that is trusted, and the file's name below it, which is walked to without following
+   * symbolic links.
+   */
   readonly root: string;
   readonly name: EntryName;
   readonly size: number;
   readonly mtime: bigint;
-  /** The digest that it must read as from the disk before it gets another name; absent where its size and mtime are enough. */
+  /**
+   * The digest that it must read as from the disk before it gets another name; absent where its size and mtime are
+   * enough.
+   */
   readonly readBack?: string;
 }
 
@@ -56,14 +72,18 @@ export interface PlacingGround extends ReadGround {
 const mostAttempts = 10;
 const mostRenames = 10_000;
 
-/** Gives `thing` its final name, as its IfExists rule says. Throws `exists`, `name`, or an error of the operating system. */
+/**
+ * Gives `thing` its final name, as its IfExists rule says. Throws `exists`, `name`, or an error of the operating
+ * system.
+ */
 export async function place(thing: Placing, ground: PlacingGround): Promise<Placed> {
   await stage(thing, ground);
   return inDirectory(thing.name, ground, (directory, base) => settle(thing, directory, base, ground));
 }
 
 /**
- * Moves a staged directory with all that is in it to its final name, by one rename: then `stored`. `identical` if a directory
+ * Moves a staged directory with all that is in it to its final name, by one rename: then `stored`. `identical` if a
+ * directory
  * stands there, so that what is in it must be moved. Throws like `place`.
  */
 export function move(staged: string, name: string, ground: PlacingGround): Promise<Placed> {
@@ -82,11 +102,19 @@ export function move(staged: string, name: string, ground: PlacingGround): Promi
 
 /** The refusal for what would lie in something that is not a directory. */
 export function notADirectory(name: string, cause?: unknown): TransferError {
-  return new TransferError('exists', `${printable(name)} is not a directory on the receiver, so nothing can be stored in it.`, { cause });
+  return new TransferError(
+    'exists',
+    `${printable(name)} is not a directory on the receiver, so nothing can be stored in it.`,
+    { cause },
+  );
 }
 
 /** Does it again in new directories where those were removed meanwhile. */
-async function inDirectory<T>(name: string, { directories }: PlacingGround, action: (directory: string, base: string) => Promise<T>): Promise<T> {
+async function inDirectory<T>(
+  name: string,
+  { directories }: PlacingGround,
+  action: (directory: string, base: string) => Promise<T>,
+): Promise<T> {
   const directory = path.posix.dirname(name);
   for (let attempt = 1; ; attempt++) {
     try {
@@ -119,14 +147,18 @@ async function stage(thing: Placing, ground: PlacingGround): Promise<void> {
       const found = stageLink(thing.name, elsewhere(root), name, staged);
       // Someone wrote to it since: what it holds is not what its digest says.
       if (found.size !== BigInt(size) || found.mtimeNs !== mtime) throw noSuchFile(thing.name, name);
-      if (readBack !== undefined && (await readContent(staged, size, ground))?.digest !== readBack) throw noSuchFile(thing.name, name);
+      if (readBack !== undefined && (await readContent(staged, size, ground))?.digest !== readBack)
+        throw noSuchFile(thing.name, name);
     }
   }
 }
 
 function stageLink(name: string, directories: OpenDirectories, target: string, staged: string): BigIntStats {
   try {
-    linkSync(systemPath(directories.at(path.posix.dirname(target), path.posix.basename(target), false)), systemPath(staged));
+    linkSync(
+      systemPath(directories.at(path.posix.dirname(target), path.posix.basename(target), false)),
+      systemPath(staged),
+    );
   } catch (error) {
     if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw error;
     throw noSuchFile(name, target, error);
@@ -138,7 +170,11 @@ function stageLink(name: string, directories: OpenDirectories, target: string, s
 }
 
 function noSuchFile(name: string, target: string, cause?: unknown): TransferError {
-  return new TransferError('unexpected', `${printable(target)}, of which ${printable(name)} is another name, is not a file on the receiver.`, { cause });
+  return new TransferError(
+    'unexpected',
+    `${printable(target)}, of which ${printable(name)} is another name, is not a file on the receiver.`,
+    { cause },
+  );
 }
 
 async function settle(thing: Placing, directory: string, base: string, ground: PlacingGround): Promise<Placed> {
@@ -148,11 +184,13 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
   directories.refuseCollision(directory, base);
   for (;;) {
     const target = directories.at(directory, base, true);
-    if (takeIfFree(staged, target, ground.calls)) return appeared({ outcome: 'stored', path: name, ...statOf(thing, target) }, ground);
+    if (takeIfFree(staged, target, ground.calls))
+      return appeared({ outcome: 'stored', path: name, ...statOf(thing, target) }, ground);
     const standing = look(target);
     // Removed since it was in the way: there is room now.
     if (!standing) continue;
-    if ((thing.kind === 'link' || thing.kind === 'earlier') && isSameFile(standing, staged)) return appeared({ outcome: 'identical', path: name, stat: fileStat(standing) }, ground);
+    if ((thing.kind === 'link' || thing.kind === 'earlier') && isSameFile(standing, staged))
+      return appeared({ outcome: 'identical', path: name, stat: fileStat(standing) }, ground);
     if (ifExists === 'replace' && (standing.isFile() || (thing.kind === 'symlink' && standing.isSymbolicLink()))) {
       renameSync(systemPath(staged), systemPath(target));
       return appeared({ outcome: 'replaced', path: name, ...statOf(thing, target) }, ground);
@@ -172,14 +210,24 @@ function takeFreeName(thing: Placing, directory: string, base: string, ground: P
     const candidate = `${stem} (${String(number)})${extension}`;
     const full = parseEntryName(path.posix.join(directory, candidate), { allowHidden: true, names: 'any' });
     const target = ground.directories.at(directory, candidate, true);
-    if (takeIfFree(thing.staged, target, ground.calls)) return appeared({ outcome: 'renamed', path: full, ...statOf(thing, target) }, ground);
+    if (takeIfFree(thing.staged, target, ground.calls))
+      return appeared({ outcome: 'renamed', path: full, ...statOf(thing, target) }, ground);
   }
   throw alreadyThere(thing.name);
 }
 
 /** Whether what stands there is the same, and for a file its state of when its content was compared. */
-async function findSame(thing: Placing, target: string, standing: BigIntStats, ground: PlacingGround): Promise<{ readonly stat?: FileStat } | undefined> {
-  if (thing.kind === 'symlink') return standing.isSymbolicLink() && nameOfBytes(readlinkSync(systemPath(target), { encoding: 'buffer' })) === thing.target ? {} : undefined;
+async function findSame(
+  thing: Placing,
+  target: string,
+  standing: BigIntStats,
+  ground: PlacingGround,
+): Promise<{ readonly stat?: FileStat } | undefined> {
+  if (thing.kind === 'symlink')
+    return standing.isSymbolicLink() &&
+      nameOfBytes(readlinkSync(systemPath(target), { encoding: 'buffer' })) === thing.target
+      ? {}
+      : undefined;
   const size = thing.kind === 'file' ? thing.size : Number(look(thing.staged)?.size);
   if (!standing.isFile() || standing.size !== BigInt(size)) return undefined;
   const digest = thing.kind === 'file' ? thing.digest : (await read(thing.staged, size, thing.name, ground))?.digest;

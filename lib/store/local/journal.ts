@@ -4,7 +4,8 @@ import { errnoOf } from '../../errors';
 import { segmentCountOf } from '../../wire/segment';
 
 /**
- * Which segments of which offer are in a partial file. A hint of where to look: what it names is read back, and compared with the
+ * Which segments of which offer are in a partial file. A hint of where to look: what it names is read back, and
+ * compared with the
  * source, before any of it is kept.
  */
 export interface Journal {
@@ -23,7 +24,8 @@ export interface Journal {
 const version = 2;
 
 /**
- * Writes a journal beside its partial file, in place of the one before: a head with a checksum of its own, to which `JournalEnd` adds.
+ * Writes a journal beside its partial file, in place of the one before: a head with a checksum of its own, to which
+ * `JournalEnd` adds.
  * `durable` where it is to survive a power cut; the data must be by then.
  */
 export async function writeJournal(path: string, journal: Journal, durable = true): Promise<void> {
@@ -44,7 +46,10 @@ export async function writeJournal(path: string, journal: Journal, durable = tru
   }
 }
 
-/** The journal at `path`, with what was added to it; undefined where there is none, or its head is bad: "a bad journal is thrown away". */
+/**
+ * The journal at `path`, with what was added to it; undefined where there is none, or its head is bad: "a bad journal
+ * is thrown away".
+ */
 export async function readJournal(path: string): Promise<Journal | undefined> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return '';
@@ -54,7 +59,13 @@ export async function readJournal(path: string): Promise<Journal | undefined> {
   if (body === undefined || sum !== checksum(body)) return undefined;
   const { version: found, peer, name, size, mtime, segments } = JSON.parse(body) as Written;
   if (found !== version) return undefined;
-  return { peer, name, size, mtime: BigInt(mtime), segments: numbersIn([...segments, ...runsAdded(added, segmentCountOf(size))]) };
+  return {
+    peer,
+    name,
+    size,
+    mtime: BigInt(mtime),
+    segments: numbersIn([...segments, ...runsAdded(added, segmentCountOf(size))]),
+  };
 }
 
 /** A journal as it is written: the time as a decimal string, and runs of segments. */
@@ -75,7 +86,11 @@ export class JournalEnd {
 
   /** Once this resolves, they survive the end of this process; a power cut only after `sync`. */
   async add(segments: readonly number[]): Promise<void> {
-    await this.handle.appendFile(runsOf(segments).map(([first, count]) => `${String(first)} ${String(count)}\n`).join(''));
+    await this.handle.appendFile(
+      runsOf(segments)
+        .map(([first, count]) => `${String(first)} ${String(count)}\n`)
+        .join(''),
+    );
   }
 
   sync(): Promise<void> {

@@ -105,15 +105,20 @@ export class LocalFile implements StagedFile {
   private async sameContent(directory: Directory, base: string): Promise<boolean> {
     const { digests, size, name } = this.file;
     const direct = this.place.verified === 'device' ? (O_DIRECT ?? 0) : 0;
-    const handle = await open(systemPath(directory.at(base)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | direct).catch((error: unknown) => {
-      throw errnoOf(error) === 'ENOENT' ? error : alreadyThere(name, 'something that cannot be read as a file', error);
-    });
+    const handle = await open(systemPath(directory.at(base)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | direct).catch(
+      (error: unknown) => {
+        throw errnoOf(error) === 'ENOENT'
+          ? error
+          : alreadyThere(name, 'something that cannot be read as a file', error);
+      },
+    );
     try {
       const standing = await handle.stat();
       if (!standing.isFile() || standing.size !== size) return false;
       // Someone else may have written it a moment ago; a receipt for it needs it on the disk as well.
       await handle.sync();
-      const actual = await this.place.pool.digestFile({ fd: handle.fd, size, algorithms: algorithmsOf(digests) }).digests;
+      const actual = await this.place.pool.digestFile({ fd: handle.fd, size, algorithms: algorithmsOf(digests) })
+        .digests;
       if (firstDifference(digests, actual) !== undefined) return false;
       await this.place.tree.sync(directory);
       return true;
@@ -146,5 +151,9 @@ export class LocalFile implements StagedFile {
 
 /** The refusal for a name under which something else stands. */
 export function alreadyThere(name: string, what = 'other content', cause?: unknown): TransferError {
-  return new TransferError('exists', `${printable(name)} already exists on the receiver: ${what} stands under that name.`, cause === undefined ? {} : { cause });
+  return new TransferError(
+    'exists',
+    `${printable(name)} already exists on the receiver: ${what} stands under that name.`,
+    cause === undefined ? {} : { cause },
+  );
 }

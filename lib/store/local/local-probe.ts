@@ -6,7 +6,9 @@ import { errnoOf } from '../../errors';
 import type { NamesTaken } from '../../name';
 import type { Directory } from './directory';
 
-const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
+const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & {
+  readonly O_DIRECT?: number;
+};
 
 /** What the disk below a directory can do. */
 export interface Abilities {
@@ -20,7 +22,9 @@ export interface Abilities {
  * Magic numbers of file systems (statfs(2)) whose O_DIRECT goes to a local device. Others may accept the flag and still
  * answer from memory (tmpfs since Linux 6.6, NFS, FUSE, ZFS), so for them a receipt says `cache`.
  */
-const deviceFileSystems = new Set([0xef53 /* ext2, ext3, ext4 */, 0x58465342 /* XFS */, 0xf2f52010 /* F2FS */, 0x9123683e /* btrfs */]);
+const deviceFileSystems = new Set([
+  0xef53 /* ext2, ext3, ext4 */, 0x58465342 /* XFS */, 0xf2f52010 /* F2FS */, 0x9123683e /* btrfs */,
+]);
 
 /** Tries it out in `staging`, which stays as it was. */
 export async function probe(staging: Directory): Promise<Abilities> {
@@ -29,7 +33,9 @@ export async function probe(staging: Directory): Promise<Abilities> {
 
 /** Whether O_DIRECT, where a file in the directory `place` takes it, reads from a device. Writes nothing. */
 export async function answersFromDevice(place: string): Promise<boolean> {
-  return process.platform === 'linux' && O_DIRECT !== undefined && deviceFileSystems.has((await statfs(place)).type >>> 0);
+  return (
+    process.platform === 'linux' && O_DIRECT !== undefined && deviceFileSystems.has((await statfs(place)).type >>> 0)
+  );
 }
 
 async function takesDirect(staging: Directory): Promise<boolean> {
@@ -64,10 +70,16 @@ async function foldsNames(staging: Directory): Promise<boolean> {
 /** FAT and exFAT, by the magic numbers of statfs(2). */
 const disksOfWindows: readonly number[] = [0x4d44, 0x2011bab0];
 
-/** Which names the disk of a directory is for: those of Windows are read by systems that know no others. Rejects with nothing. */
+/**
+ * Which names the disk of a directory is for: those of Windows are read by systems that know no others. Rejects with
+ * nothing.
+ */
 export async function namesOfDisk(directory: string): Promise<NamesTaken> {
   if (process.platform === 'win32') return 'portable';
   // What cannot be asked is a disk of this system: it refuses what it cannot have, name by name.
-  const type = await statfs(directory).then((found) => found.type, () => 0);
+  const type = await statfs(directory).then(
+    (found) => found.type,
+    () => 0,
+  );
   return disksOfWindows.includes(type) ? 'portable' : 'any';
 }

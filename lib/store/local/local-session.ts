@@ -4,7 +4,19 @@ import type { EntryName } from '../../name';
 import type { Verified } from '../../progress';
 import type { AlignedMemory, Lease } from '../../threads/aligned-memory';
 import type { DirectoryEntry, SymlinkEntry } from '../../wire/session-list';
-import type { Batch, BatchOutcome, EarlierFile, Existing, ExistingContent, OfferedFile, PartialFile, Room, SessionStore, SmallFile, StoreUse } from '../session-store';
+import type {
+  Batch,
+  BatchOutcome,
+  EarlierFile,
+  Existing,
+  ExistingContent,
+  OfferedFile,
+  PartialFile,
+  Room,
+  SessionStore,
+  SmallFile,
+  StoreUse,
+} from '../session-store';
 import type { BatchStore, Content, EntryOutcome } from './batch';
 import type { PartialFiles } from './partial-files';
 import type { Receipts } from './receipts';
@@ -42,7 +54,9 @@ export class LocalSession implements SessionStore {
     const found = await this.batches.there.look(files.map(({ name }) => name));
     return files.map((file, at) => {
       const existing = found[at];
-      return existing && { kind: existing.kind, size: existing.size, known: receipts.known(file, existing, this.algorithm) };
+      return (
+        existing && { kind: existing.kind, size: existing.size, known: receipts.known(file, existing, this.algorithm) }
+      );
     });
   }
 
@@ -62,7 +76,8 @@ export class LocalSession implements SessionStore {
 
   partial(entry: OfferedFile, basis: 'existing' | EarlierFile | undefined): Promise<PartialFile> {
     const { peer, ifExists, algorithm } = this.use;
-    const update = basis === undefined ? false : basis === 'existing' ? {} : { basis: { path: basis.root, below: basis.name } };
+    const update =
+      basis === undefined ? false : basis === 'existing' ? {} : { basis: { path: basis.root, below: basis.name } };
     return this.shared.partials.take({ ...entry, peer, ifExists, algorithm }, update);
   }
 
@@ -110,7 +125,18 @@ class LocalBatch implements Batch {
     const { ifExists } = this.use;
     for (const file of files) this.files.push(file);
     const now = BigInt(Date.now()) * 1_000_000n;
-    await this.batches.write(lease, files.map(({ entry: { file, name, size = 0, mode = usualMode, mtime = now }, digest }) => ({ file, name, size, digest, mode, mtime, ifExists })));
+    await this.batches.write(
+      lease,
+      files.map(({ entry: { file, name, size = 0, mode = usualMode, mtime = now }, digest }) => ({
+        file,
+        name,
+        size,
+        digest,
+        mode,
+        mtime,
+        ifExists,
+      })),
+    );
   }
 
   existing(file: SmallFile, content: ExistingContent): void {
@@ -132,13 +158,23 @@ class LocalBatch implements Batch {
     return this.settle(await this.batches.flush(), files);
   }
 
-  async link(entries: readonly { readonly file: number; readonly name: EntryName; readonly target: EntryName }[]): Promise<ReadonlyMap<number, BatchOutcome>> {
+  async link(
+    entries: readonly { readonly file: number; readonly name: EntryName; readonly target: EntryName }[],
+  ): Promise<ReadonlyMap<number, BatchOutcome>> {
     const { ifExists } = this.use;
-    return this.settle(await this.batches.link(entries.map(({ file, name, target }) => ({ file, name, target, ifExists }))), []);
+    return this.settle(
+      await this.batches.link(entries.map(({ file, name, target }) => ({ file, name, target, ifExists }))),
+      [],
+    );
   }
 
-  async linkEarlier(files: readonly (SmallFile & { readonly earlier: EarlierFile })[]): Promise<ReadonlyMap<number, BatchOutcome>> {
-    return this.settle(await this.batches.linkEarlier(files.map(({ entry: { file, name }, earlier }) => ({ file, name, earlier }))), files);
+  async linkEarlier(
+    files: readonly (SmallFile & { readonly earlier: EarlierFile })[],
+  ): Promise<ReadonlyMap<number, BatchOutcome>> {
+    return this.settle(
+      await this.batches.linkEarlier(files.map(({ entry: { file, name }, earlier }) => ({ file, name, earlier }))),
+      files,
+    );
   }
 
   async finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>> {
@@ -146,12 +182,16 @@ class LocalBatch implements Batch {
   }
 
   /** Keeps the receipts of those files that are stored. */
-  private async settle(outcomes: readonly EntryOutcome[], files: readonly SmallFile[]): Promise<ReadonlyMap<number, BatchOutcome>> {
+  private async settle(
+    outcomes: readonly EntryOutcome[],
+    files: readonly SmallFile[],
+  ): Promise<ReadonlyMap<number, BatchOutcome>> {
     const byNumber = new Map(files.map((file) => [file.entry.file, file]));
     const settled = new Map<number, BatchOutcome>();
     for (const { file, committed, error, stat } of outcomes) {
       const small = byNumber.get(file);
-      if (committed && stat && small) this.receipts.note(small.entry, committed.path, { [this.use.algorithm]: small.digest }, stat);
+      if (committed && stat && small)
+        this.receipts.note(small.entry, committed.path, { [this.use.algorithm]: small.digest }, stat);
       if (error) settled.set(file, error);
       else if (committed) settled.set(file, committed.outcome === 'stored' ? 'stored' : committed);
     }

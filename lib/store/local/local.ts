@@ -40,7 +40,8 @@ export class LocalStore implements Store {
   /** Read while nobody waits for it; who needs it is told if that failed. */
   private readonly index: Promise<ReceiptIndex>;
   /** What sessions keep from one run to the next; opened for the first of them. */
-  private kept: Promise<{ readonly partials: PartialFiles; readonly index: ReceiptIndex; readonly receipts: Receipts }> | undefined;
+  private kept:
+    Promise<{ readonly partials: PartialFiles; readonly index: ReceiptIndex; readonly receipts: Receipts }> | undefined;
 
   private constructor(
     private readonly tree: DirectoryTree,
@@ -54,7 +55,8 @@ export class LocalStore implements Store {
   }
 
   /**
-   * Opens a receive directory: checks that it is ours and not writable by others, locks it, finds out what its disk can do,
+   * Opens a receive directory: checks that it is ours and not writable by others, locks it, finds out what its disk can
+   * do,
    * and removes what an earlier run left staged. What we keep is in there, or at `own`.
    * Rejects with `directory`, and then leaves it as it was.
    */
@@ -113,15 +115,32 @@ export class LocalStore implements Store {
   async session(use: StoreUse): Promise<SessionStore> {
     this.kept ??= this.openKept();
     const { partials, receipts } = await this.kept;
-    return new LocalSession(use, { verified: this.verified, partials, receipts, promise: (files, here) => this.promiseEach(files, here) }, this.openBatches(use.algorithm));
+    return new LocalSession(
+      use,
+      { verified: this.verified, partials, receipts, promise: (files, here) => this.promiseEach(files, here) },
+      this.openBatches(use.algorithm),
+    );
   }
 
   async close(): Promise<void> {
     await Promise.allSettled([...this.files].map((file) => file.discard()));
     const [kept] = await Promise.all([this.kept?.catch(() => undefined), this.index.catch(() => undefined)]);
     // What cannot be kept must not keep the directory locked.
-    const undo = [() => this.opened.release(), async () => this.tree.close(), () => Promise.all([this.pool.close(), this.lanes.close(), this.threads.close()])];
-    await undoAll(kept ? [...undo, () => kept.index.close().catch(ignored('without its receipts the files of a directory are read again')), () => kept.partials.close()] : undo, 'The receive directory could not be closed');
+    const undo = [
+      () => this.opened.release(),
+      async () => this.tree.close(),
+      () => Promise.all([this.pool.close(), this.lanes.close(), this.threads.close()]),
+    ];
+    await undoAll(
+      kept
+        ? [
+            ...undo,
+            () => kept.index.close().catch(ignored('without its receipts the files of a directory are read again')),
+            () => kept.partials.close(),
+          ]
+        : undo,
+      'The receive directory could not be closed',
+    );
   }
 
   private openBatches(algorithm: StoreUse['algorithm']): BatchStore {
@@ -140,7 +159,18 @@ export class LocalStore implements Store {
     try {
       const index = await this.index.catch(() => ReceiptIndex.open(own));
       const receipts = new Receipts(index, tree.root.at('.'), verified);
-      return { partials: await PartialFiles.in(own, { tree, pool, verified, direct: this.abilities.direct, memory: memory.pieces, receipts }), index, receipts };
+      return {
+        partials: await PartialFiles.in(own, {
+          tree,
+          pool,
+          verified,
+          direct: this.abilities.direct,
+          memory: memory.pieces,
+          receipts,
+        }),
+        index,
+        receipts,
+      };
     } catch (error) {
       this.kept = undefined;
       throw error;
@@ -175,7 +205,11 @@ export class LocalStore implements Store {
   /** What comes back takes bytes off the promise. Throws `space`. */
   private promiseNow(name: EntryName, size: number): Redeem {
     const left = this.free.bytes - this.promised;
-    if (size > left) throw new TransferError('space', `${printable(name)} needs ${String(size)} bytes, and ${String(Math.max(0, left))} are free on the receiver.`);
+    if (size > left)
+      throw new TransferError(
+        'space',
+        `${printable(name)} needs ${String(size)} bytes, and ${String(Math.max(0, left))} are free on the receiver.`,
+      );
     let owed = size;
     this.promised += owed;
     return (bytes) => {

@@ -6,7 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, TransferError } from '../../errors';
 import type { Directory } from './directory';
 
-/** Who holds a lock: enough to tell whether that process still lives, on Linux even after its number was given to another. */
+/**
+ * Who holds a lock: enough to tell whether that process still lives, on Linux even after its number was given to
+ * another.
+ */
 interface Holder {
   readonly pid: number;
   readonly host: string;
@@ -42,12 +45,17 @@ const retryAfter = 20;
 const endsWithin = 10_000;
 /** A lock that cannot be read is being written just now, unless it is this old, in ms: then a power cut ended that. */
 const writtenWithin = 5_000;
-/** The ids of what this process gave up and could not remove from the disk: no locks any more, although the process lives. */
+/**
+ * The ids of what this process gave up and could not remove from the disk: no locks any more, although the process
+ * lives.
+ */
 const givenUp = new Set<string>();
 
 /**
- * Takes the lock file of a staging directory; resolves with the function that gives it back. The lock of a process that is
- * gone is taken over, by one only of those who try. Rejects with `directory`, in these words, while another process holds it;
+ * Takes the lock file of a staging directory; resolves with the function that gives it back. The lock of a process that
+ * is
+ * gone is taken over, by one only of those who try. Rejects with `directory`, in these words, while another process
+ * holds it;
  * with ENOENT where somebody tidied up at that moment, and it is to be tried again.
  */
 export async function takeLock(directory: Directory, words = ofReceivers): Promise<() => Promise<void>> {
@@ -72,7 +80,9 @@ export async function takeLock(directory: Directory, words = ofReceivers): Promi
       // It was killed, and its last calls on the disk are not over.
       if (found === 'ending' && performance.now() - began < endsWithin) attempt--;
     }
-    throw new TransferError('directory', 'The lock of the receive directory could not be taken.', { hint: `Remove ${words.path} if nothing uses it.` });
+    throw new TransferError('directory', 'The lock of the receive directory could not be taken.', {
+      hint: `Remove ${words.path} if nothing uses it.`,
+    });
   } catch (error) {
     await giveUp(directory, id, [draft]).catch(() => undefined);
     throw error;
@@ -110,10 +120,14 @@ async function linked(directory: Directory, draft: string, name: string): Promis
   }
 }
 
-/** Who lives and holds the lock `name`; else whether it is dead, about to be, or gone or being written, so that it is to be looked at again. */
+/**
+ * Who lives and holds the lock `name`; else whether it is dead, about to be, or gone or being written, so that it is to
+ * be looked at again.
+ */
 async function look(directory: Directory, name: string): Promise<Holder | 'dead' | 'ending' | 'unclear'> {
   try {
-    const { pid, host, started, id } = (JSON.parse(await readFile(directory.at(name), 'utf8')) ?? {}) as Partial<Holder>;
+    const { pid, host, started, id } = (JSON.parse(await readFile(directory.at(name), 'utf8')) ??
+      {}) as Partial<Holder>;
     if (typeof pid === 'number' && typeof host === 'string' && typeof started === 'string') {
       if (!alive({ pid, host, started, id })) return 'dead';
       return host === hostname() && isZombie(pid) ? 'ending' : { pid, host, started };
@@ -127,7 +141,8 @@ async function look(directory: Directory, name: string): Promise<Holder | 'dead'
 }
 
 /**
- * Removes a lock whose holder is gone. One contender at a time does that, and looks again before: the lock that we saw may have
+ * Removes a lock whose holder is gone. One contender at a time does that, and looks again before: the lock that we saw
+ * may have
  * been removed since, and the one that stands there now be alive.
  */
 async function removeDead(directory: Directory, draft: string): Promise<void> {
@@ -144,7 +159,8 @@ async function removeDead(directory: Directory, draft: string): Promise<void> {
 }
 
 /**
- * Removes what receivers left that were killed while they took the lock, also in the middle of writing a draft. Whoever is writing
+ * Removes what receivers left that were killed while they took the lock, also in the middle of writing a draft. Whoever
+ * is writing
  * one just now finds it gone (ENOENT) and begins anew; it would not have got the lock anyway.
  */
 async function removeDrafts(directory: Directory, mine: string): Promise<void> {
@@ -191,7 +207,10 @@ function threadsOf(pid: number): number {
   }
 }
 
-/** The fields of /proc/PID/stat (proc(5)) from the third on, behind the command's closing parenthesis; none where that cannot be read. */
+/**
+ * The fields of /proc/PID/stat (proc(5)) from the third on, behind the command's closing parenthesis; none where that
+ * cannot be read.
+ */
 function statOf(pid: number): string[] {
   if (process.platform !== 'linux') return [];
   try {

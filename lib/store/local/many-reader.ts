@@ -1,4 +1,5 @@
-// Reading many small files back from the disk: one read-back for batches, for what is at a name already, and for verification.
+// Reading many small files back from the disk: one read-back for batches, for what is at a name already, and for
+// verification.
 import { closeSync, openSync } from 'node:fs';
 import { alignment, AlignedMemory } from '../../threads/aligned-memory';
 import type { FileCalls } from '../../threads/file-calls';
@@ -6,7 +7,8 @@ import { mostReads, Ring } from '../../threads/ring';
 import { trace } from '../../trace';
 
 /**
- * How files are read: past the page cache all at once by io_uring (`ring`); dropped from the page cache and read ahead, all of them (`drop`);
+ * How files are read: past the page cache all at once by io_uring (`ring`); dropped from the page cache and read ahead,
+ * all of them (`drop`);
  * past the page cache one by one (`single`). Where reading cannot go past the page cache, through it (`cache`).
  */
 export type ReadWay = 'ring' | 'drop' | 'single' | 'cache';
@@ -34,7 +36,10 @@ export class ManyReader {
     this.memory = new Uint8Array(buffer);
   }
 
-  /** `direct`: whether O_DIRECT reaches the device on this disk. `wanted` is taken instead of the fastest way where it can be had. */
+  /**
+   * `direct`: whether O_DIRECT reaches the device on this disk. `wanted` is taken instead of the fastest way where it
+   * can be had.
+   */
   static create(calls: FileCalls, direct: boolean, wanted: string | undefined = process.env[wayVariable]): ManyReader {
     if (!direct) return new ManyReader(calls, 'cache', undefined);
     const ring = calls.linux && (wanted ?? 'ring') === 'ring' ? Ring.open(calls.linux) : undefined;
@@ -49,13 +54,19 @@ export class ManyReader {
   }
 
   /**
-   * The digests of the first `sizes[i]` bytes, at most `largestRead`, of the files `fds[i]`, whose writes were flushed before; with undefined for a
+   * The digests of the first `sizes[i]` bytes, at most `largestRead`, of the files `fds[i]`, whose writes were flushed
+   * before; with undefined for a
    * file that has fewer, and with the error of the operating system for one that cannot be read.
    */
-  digests(fds: Int32Array, sizes: Float64Array, count: number, digestOf: (bytes: Uint8Array) => string): (string | Error | undefined)[] {
+  digests(
+    fds: Int32Array,
+    sizes: Float64Array,
+    count: number,
+    digestOf: (bytes: Uint8Array) => string,
+  ): (string | Error | undefined)[] {
     const found: (string | Error | undefined)[] = [];
     const dropped = this.way === 'drop' ? this.drop(fds, sizes, count) : undefined;
-    for (let first = 0; first < count; ) {
+    for (let first = 0; first < count;) {
       let end = first;
       let used = 0;
       for (; end < count && end - first < mostReads; end++) {
@@ -75,7 +86,15 @@ export class ManyReader {
   }
 
   /** Files whose lengths fit into the memory together. */
-  private readRun(fds: Int32Array, sizes: Float64Array, first: number, end: number, dropped: Uint8Array | undefined, digestOf: (bytes: Uint8Array) => string, found: (string | Error | undefined)[]): void {
+  private readRun(
+    fds: Int32Array,
+    sizes: Float64Array,
+    first: number,
+    end: number,
+    dropped: Uint8Array | undefined,
+    digestOf: (bytes: Uint8Array) => string,
+    found: (string | Error | undefined)[],
+  ): void {
     const { calls, memory, ring, addresses, lengths, results } = this;
     if (ring && calls.linux) {
       let address = calls.linux.addressOf(memory);
@@ -90,7 +109,8 @@ export class ManyReader {
       const length = lengths[at - first] ?? 0;
       try {
         const fd = fds[at] ?? -1;
-        if (dropped?.[at] === 0 && !calls.readPastCache(fd)) throw new Error('the disk cannot be read past the page cache');
+        if (dropped?.[at] === 0 && !calls.readPastCache(fd))
+          throw new Error('the disk cannot be read past the page cache');
         // What went wrong in the ring is met again here, and said like everywhere.
         const done = ring ? Math.max(0, results[at - first] ?? 0) : 0;
         found.push(this.fill(fd, from, size, length, done) ? digestOf(memory.subarray(from, from + size)) : undefined);
@@ -114,7 +134,10 @@ export class ManyReader {
     return true;
   }
 
-  /** Drops all of them from the page cache, and starts reading all. 0 for each file of which pages are left there: to be read past the cache. */
+  /**
+   * Drops all of them from the page cache, and starts reading all. 0 for each file of which pages are left there: to be
+   * read past the cache.
+   */
   private drop(fds: Int32Array, sizes: Float64Array, count: number): Uint8Array {
     const dropped = new Uint8Array(count);
     const { linux } = this.calls;
@@ -124,7 +147,8 @@ export class ManyReader {
       linux.dropFromCache(fd);
       dropped[at] = linux.cachedPages(fd, wholeSectors(sizes[at] ?? 0)) === 0 ? 1 : 0;
     }
-    for (let at = 0; at < count; at++) if (dropped[at] === 1) linux.readAhead(fds[at] ?? -1, wholeSectors(sizes[at] ?? 0));
+    for (let at = 0; at < count; at++)
+      if (dropped[at] === 1) linux.readAhead(fds[at] ?? -1, wholeSectors(sizes[at] ?? 0));
     return dropped;
   }
 }

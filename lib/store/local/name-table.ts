@@ -5,8 +5,10 @@ const fewest = 1_024;
 const fullest = 0.8;
 
 /**
- * Numbers by names, for so many names that the names themselves would take too much memory: only 64 bits of a hash of each are
- * kept, 20 to 40 bytes a name in all. Two names are taken for one with a probability of 1 in 2^64; which ones, nobody can tell
+ * Numbers by names, for so many names that the names themselves would take too much memory: only 64 bits of a hash of
+ * each are
+ * kept, 20 to 40 bytes a name in all. Two names are taken for one with a probability of 1 in 2^64; which ones, nobody
+ * can tell
  * beforehand. Numbers are 0 to 2^53 - 2.
  */
 export class NameTable {
@@ -58,7 +60,10 @@ export class NameTable {
 
   /** All numbers, the smallest first. */
   sorted(): Float64Array {
-    return this.numbers.filter((number) => number !== 0).map((number) => number - 1).sort();
+    return this.numbers
+      .filter((number) => number !== 0)
+      .map((number) => number - 1)
+      .sort();
   }
 
   /** Gives every name another number. */

@@ -46,8 +46,10 @@ export interface PartialBytesPlace {
 }
 
 /**
- * The bytes of a file that arrives in pieces, in any order, some of them perhaps twice. They go past the page cache; the
- * reading back follows as far as there is no gap. A piece that is here is not written again: what was read back stays as it was.
+ * The bytes of a file that arrives in pieces, in any order, some of them perhaps twice. They go past the page cache;
+ * the
+ * reading back follows as far as there is no gap. A piece that is here is not written again: what was read back stays
+ * as it was.
  */
 export class PartialBytes implements StagedBytes {
   private readonly inFlight = new Set<Promise<void>>();
@@ -89,7 +91,8 @@ export class PartialBytes implements StagedBytes {
   }
 
   /**
-   * Takes the `length` bytes of a piece that begins at `offset`, and gives the memory back. Not waited for; `verify` does.
+   * Takes the `length` bytes of a piece that begins at `offset`, and gives the memory back. Not waited for; `verify`
+   * does.
    * False if it was not needed.
    */
   put(lease: Lease, offset: number, length: number): boolean {
@@ -99,14 +102,20 @@ export class PartialBytes implements StagedBytes {
     return run !== undefined;
   }
 
-  /** Takes a run of zeros; `fresh` where nothing was ever written there, so that it stays a hole. False if it was not needed. */
+  /**
+   * Takes a run of zeros; `fresh` where nothing was ever written there, so that it stays a hole. False if it was not
+   * needed.
+   */
   zero(offset: number, length: number, fresh: boolean): boolean {
     const runs = this.arrivals.begin(offset, length);
     for (const run of runs) this.track(run, () => (fresh ? this.stretch() : this.writeZeros(run)));
     return runs.length > 0;
   }
 
-  /** Takes a run of pieces that stand in another file, from its byte `from` on; `fresh` as for `zero`. False if it was not needed. */
+  /**
+   * Takes a run of pieces that stand in another file, from its byte `from` on; `fresh` as for `zero`. False if it was
+   * not needed.
+   */
   copy(offset: number, length: number, from: number, standing: StandingFile, fresh: boolean): boolean {
     const runs = this.arrivals.begin(offset, length);
     for (const run of runs) this.track(run, () => this.writeCopy(run, from + run.offset - offset, standing, fresh));
@@ -124,7 +133,10 @@ export class PartialBytes implements StagedBytes {
     this.arrivals.forget();
   }
 
-  /** Resolves when all of the file is here and written. `size` for a file whose size nobody knew before. Rejects with what failed. */
+  /**
+   * Resolves when all of the file is here and written. `size` for a file whose size nobody knew before. Rejects with
+   * what failed.
+   */
   async whole(size: number): Promise<void> {
     const { arrivals, content } = this;
     while (content.size !== undefined && !this.failure && !arrivals.whole) {
@@ -133,7 +145,11 @@ export class PartialBytes implements StagedBytes {
       });
     }
     await this.seal();
-    if (content.size === undefined && arrivals.bytes !== size) throw new TransferError('mismatch', `${printable(content.name)} does not match: it should be ${String(size)} bytes long, and ${String(arrivals.bytes)} came.`);
+    if (content.size === undefined && arrivals.bytes !== size)
+      throw new TransferError(
+        'mismatch',
+        `${printable(content.name)} does not match: it should be ${String(size)} bytes long, and ${String(arrivals.bytes)} came.`,
+      );
     this.size = size;
   }
 
@@ -177,13 +193,24 @@ export class PartialBytes implements StagedBytes {
   async digest(segments: readonly number[], segmentSize: number): Promise<readonly string[]> {
     const { handle, pool } = this.place;
     try {
-      return await this.readBack.using(pool.digestSegments({ fd: handle.fd, size: this.size ?? 0, segmentSize, segments, algorithm: this.content.algorithm }));
+      return await this.readBack.using(
+        pool.digestSegments({
+          fd: handle.fd,
+          size: this.size ?? 0,
+          segmentSize,
+          segments,
+          algorithm: this.content.algorithm,
+        }),
+      );
     } catch (error) {
       throw this.fail(error);
     }
   }
 
-  /** Makes durable what is written by now. Rejects with what failed before: a second fsync would be believed for nothing. */
+  /**
+   * Makes durable what is written by now. Rejects with what failed before: a second fsync would be believed for
+   * nothing.
+   */
   async flush(): Promise<void> {
     this.throwIfFailed();
     await this.place.handle.sync().catch((error: unknown) => {
@@ -251,7 +278,12 @@ export class PartialBytes implements StagedBytes {
   }
 
   /** Piece by piece, so that the reading back can follow, and zeros are left a hole. */
-  private async writeCopy({ offset, length }: Run, from: number, standing: StandingFile, fresh: boolean): Promise<void> {
+  private async writeCopy(
+    { offset, length }: Run,
+    from: number,
+    standing: StandingFile,
+    fresh: boolean,
+  ): Promise<void> {
     for (let at = 0; at < length; at += pieceSize) {
       const lease = await this.place.memory.lease();
       const bytes = lease.bytes.subarray(0, Math.min(pieceSize, length - at));

@@ -46,7 +46,8 @@ const journalAfter = 64;
 const journalFrom = 16;
 
 /**
- * A file on its way into a store, piece by piece; what is here survives the end of the process. One of `commit`, `discard`
+ * A file on its way into a store, piece by piece; what is here survives the end of the process. One of `commit`,
+ * `discard`
  * and `suspend` ends it.
  */
 export class LocalPartialFile implements PartialFile {
@@ -82,7 +83,10 @@ export class LocalPartialFile implements PartialFile {
     return this.state.memory;
   }
 
-  /** The segments that are here, read back from the disk; from now on nothing counts as here until it is kept or put again. */
+  /**
+   * The segments that are here, read back from the disk; from now on nothing counts as here until it is kept or put
+   * again.
+   */
   async held(): Promise<SegmentDigest[]> {
     const { size = 0 } = this.offer;
     const { bytes } = this.state;
@@ -98,7 +102,10 @@ export class LocalPartialFile implements PartialFile {
     return segments.map((segment, at) => ({ segment, digest: digests[at] ?? '' }));
   }
 
-  /** What may be alike in part reads as this; until `held` is asked again, it can be copied. Nothing where nothing stands there. */
+  /**
+   * What may be alike in part reads as this; until `held` is asked again, it can be copied. Nothing where nothing
+   * stands there.
+   */
   async basis(): Promise<readonly StandingSegment[]> {
     const { size, algorithm } = this.offer;
     const segments = (size === undefined ? undefined : await this.state.standing?.segments(size, algorithm)) ?? [];
@@ -111,7 +118,10 @@ export class LocalPartialFile implements PartialFile {
     return this.state.bytes.room();
   }
 
-  /** Takes a piece; gives the memory back when it is written. False if it was not needed: it is here, or the file is being read back. */
+  /**
+   * Takes a piece; gives the memory back when it is written. False if it was not needed: it is here, or the file is
+   * being read back.
+   */
   put(lease: Lease, offset: number, length: number): boolean {
     return this.state.bytes.put(lease, offset, length);
   }
@@ -121,10 +131,17 @@ export class LocalPartialFile implements PartialFile {
     return this.state.bytes.zero(offset, length, !this.used);
   }
 
-  /** As `put`, for bytes that stand from `from` on in what `standing` told of. Throws `bad-header` where it told of no such bytes. */
+  /**
+   * As `put`, for bytes that stand from `from` on in what `standing` told of. Throws `bad-header` where it told of no
+   * such bytes.
+   */
   copy(offset: number, length: number, from: number): boolean {
     const { bytes, standing } = this.state;
-    if (!standing || from + length > this.reach) throw new TransferError('bad-header', `There are no ${String(length)} bytes at ${String(from)} in what is to be copied for ${printable(this.offer.name)}.`);
+    if (!standing || from + length > this.reach)
+      throw new TransferError(
+        'bad-header',
+        `There are no ${String(length)} bytes at ${String(from)} in what is to be copied for ${printable(this.offer.name)}.`,
+      );
     return bytes.copy(offset, length, from, standing, !this.used);
   }
 
@@ -132,15 +149,21 @@ export class LocalPartialFile implements PartialFile {
   keep(first: number, count: number): void {
     const { size = 0 } = this.offer;
     for (let segment = first; segment < first + count; segment++) {
-      if (!this.told.has(segment)) throw new TransferError('bad-header', `The segment ${String(segment)} of ${printable(this.offer.name)} is not here.`);
+      if (!this.told.has(segment))
+        throw new TransferError(
+          'bad-header',
+          `The segment ${String(segment)} of ${printable(this.offer.name)} is not here.`,
+        );
     }
     const offset = first * segmentSizeOf(size);
     this.state.bytes.keep(offset, Math.min(size - offset, count * segmentSizeOf(size)));
   }
 
   /**
-   * Told by the bytes of what was written, with the segments that are whole by it. The journal names them at once, so that they are found
-   * where this process is killed; now and then it becomes durable together with its data, so that they are found after a power cut.
+   * Told by the bytes of what was written, with the segments that are whole by it. The journal names them at once, so
+   * that they are found
+   * where this process is killed; now and then it becomes durable together with its data, so that they are found after
+   * a power cut.
    */
   wrote(segments: readonly number[]): void {
     this.pieces++;
@@ -160,13 +183,17 @@ export class LocalPartialFile implements PartialFile {
       });
   }
 
-  /** When the sender has sent everything: resolves when it is here, and written. Rejects with what is final for this file. */
+  /**
+   * When the sender has sent everything: resolves when it is here, and written. Rejects with what is final for this
+   * file.
+   */
   whole(size: number): Promise<void> {
     return this.state.bytes.whole(size);
   }
 
   /**
-   * Waits until it is whole, makes it durable, reads all of it back and compares. Rejects with `mismatch`, after which `held`
+   * Waits until it is whole, makes it durable, reads all of it back and compares. Rejects with `mismatch`, after which
+   * `held`
    * tells what is here, and with everything that is final for this file.
    */
   async verify(size: number, digests: Digests, onProgress?: (done: number) => void): Promise<void> {
@@ -180,7 +207,10 @@ export class LocalPartialFile implements PartialFile {
     await this.finished.verify(onProgress);
   }
 
-  /** After `verify`: puts the file under its final name, durably. Rejects with `exists`, `name` or `disk`. Nothing suspends it then. */
+  /**
+   * After `verify`: puts the file under its final name, durably. Rejects with `exists`, `name` or `disk`. Nothing
+   * suspends it then.
+   */
   async commit(): Promise<Committed> {
     const { finished } = this;
     if (!finished) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
@@ -202,7 +232,8 @@ export class LocalPartialFile implements PartialFile {
   }
 
   /**
-   * Ends it for now: what is durable is kept, and `held` will tell of it when the same file is offered again. Whoever still uses
+   * Ends it for now: what is durable is kept, and `held` will tell of it when the same file is offered again. Whoever
+   * still uses
    * it gets `reason`.
    */
   suspend(reason?: TransferError): Promise<void> {

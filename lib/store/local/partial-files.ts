@@ -19,7 +19,9 @@ import type { OfferedFile } from '../session-store';
 import { smallFile } from '../../wire/segment';
 import { createStandingLane, StandingFile } from './standing-file';
 
-const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
+const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & {
+  readonly O_DIRECT?: number;
+};
 const directoryName = 'partial';
 /** What nobody went on with for so long is removed, in ms. */
 const keptFor = 14 * 24 * 60 * 60 * 1000;
@@ -56,8 +58,10 @@ export class PartialFiles {
   }
 
   /**
-   * The unfinished file of this offer, or a new one. One that is in use by an earlier connection of the same peer is suspended
-   * first. With `update` there is a file whose bytes need not be sent where they are the same. Rejects with `disk` or `space`.
+   * The unfinished file of this offer, or a new one. One that is in use by an earlier connection of the same peer is
+   * suspended
+   * first. With `update` there is a file whose bytes need not be sent where they are the same. Rejects with `disk` or
+   * `space`.
    */
   take(offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
     // The thread that reads back is there by the time when there is something to read.
@@ -82,14 +86,23 @@ export class PartialFiles {
       const resumable = await this.resumable(offer, place, journalPath);
       made = resumable === undefined;
       const segments = resumable ?? (await this.anew(place, journalPath));
-      const handle = await open(place, O_CREAT | O_NOFOLLOW | O_RDWR | (this.place.direct ? (O_DIRECT ?? 0) : 0), 0o600);
+      const handle = await open(
+        place,
+        O_CREAT | O_NOFOLLOW | O_RDWR | (this.place.direct ? (O_DIRECT ?? 0) : 0),
+        0o600,
+      );
       const standing = update && (await this.findStanding(offer.name, update).catch(closing(handle)));
       const file: LocalPartialFile = new LocalPartialFile(offer, {
         path: place,
         journalPath,
         segments,
         standing: standing || undefined,
-        bytes: new PartialBytes(offer, { ...this.place, path: place, handle, wrote: (segments) => file.wrote(segments) }),
+        bytes: new PartialBytes(offer, {
+          ...this.place,
+          path: place,
+          handle,
+          wrote: (segments) => file.wrote(segments),
+        }),
         place: { ...this.place, ended: () => undefined },
         memory: this.place.memory,
         receipts: this.place.receipts,
@@ -126,9 +139,21 @@ export class PartialFiles {
   }
 
   /** The segments by the journal, if it is about exactly this offer. */
-  private async resumable(offer: PartialOffer, place: string, journalPath: string): Promise<readonly number[] | undefined> {
+  private async resumable(
+    offer: PartialOffer,
+    place: string,
+    journalPath: string,
+  ): Promise<readonly number[] | undefined> {
     const journal = await readJournal(journalPath);
-    if (!journal || journal.segments.length === 0 || journal.peer !== offer.peer || journal.name !== offer.name || journal.size !== offer.size || journal.mtime !== offer.mtime) return undefined;
+    if (
+      !journal ||
+      journal.segments.length === 0 ||
+      journal.peer !== offer.peer ||
+      journal.name !== offer.name ||
+      journal.size !== offer.size ||
+      journal.mtime !== offer.mtime
+    )
+      return undefined;
     if ((await this.directory.look(path.basename(place))) === undefined) return undefined;
     const there = await open(place, O_NOFOLLOW | O_RDWR);
     try {
@@ -151,7 +176,10 @@ export class PartialFiles {
     if (basis) return StandingFile.open(basis, this.standing);
     const reached = await this.place.tree.find(name);
     try {
-      return reached && (await StandingFile.open({ path: reached.directory.at('.'), below: path.posix.basename(name) }, this.standing));
+      return (
+        reached &&
+        (await StandingFile.open({ path: reached.directory.at('.'), below: path.posix.basename(name) }, this.standing))
+      );
     } finally {
       reached?.release();
     }
@@ -184,5 +212,7 @@ function baseOf(peer: string, name: EntryName): string {
 
 /** For whoever still uses a file that its sender began to send on another connection. */
 function takenOver(name: string): TransferError {
-  return new TransferError('exists', `${printable(name)} is being sent on another connection with the same key.`, { hint: 'Send it under another name, or with another key.' });
+  return new TransferError('exists', `${printable(name)} is being sent on another connection with the same key.`, {
+    hint: 'Send it under another name, or with another key.',
+  });
 }

@@ -10,7 +10,9 @@ export interface ReadBackPlace {
   readonly failed: (error: unknown) => void;
 }
 
-/** The reading back of a file that is still being written: it follows as far as it may, and begins anew after `stop`. */
+/**
+ * The reading back of a file that is still being written: it follows as far as it may, and begins anew after `stop`.
+ */
 export class ReadBack {
   private reading: FileDigest | undefined;
   /** Readings whose threads may still use the descriptor. */

@@ -23,9 +23,11 @@ interface Lines {
 }
 
 /**
- * What a receive directory has given receipts for, so that a file that is still as it was need not be read again. One line
+ * What a receive directory has given receipts for, so that a file that is still as it was need not be read again. One
+ * line
  * each, in a file to which is only appended; the last line about a path counts. Lines that are damaged are ignored, and
- * losing some costs nothing but reading files again: a receipt that is found says nothing of a file that has changed since.
+ * losing some costs nothing but reading files again: a receipt that is found says nothing of a file that has changed
+ * since.
  *
  * In memory is where in the file the line about a path begins, and what is not saved yet.
  */
@@ -50,7 +52,8 @@ export class ReceiptIndex {
       await index.load();
       if (index.isStale) await index.rewrite();
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw asTransferError(error, 'disk', 'The receipts of earlier transfers cannot be read');
+      if (errnoOf(error) !== 'ENOENT')
+        throw asTransferError(error, 'disk', 'The receipts of earlier transfers cannot be read');
     }
     return index;
   }
@@ -69,7 +72,10 @@ export class ReceiptIndex {
     if (this.starts.has(path)) this.add(path, undefined);
   }
 
-  /** Writes what was remembered and forgotten since the last time. Rejects with `disk`; nothing is lost then, and the next one tries again. */
+  /**
+   * Writes what was remembered and forgotten since the last time. Rejects with `disk`; nothing is lost then, and the
+   * next one tries again.
+   */
   save(): Promise<void> {
     const saving = this.saving.then(async () => {
       try {
@@ -122,7 +128,8 @@ export class ReceiptIndex {
     const file = await open(this.directory.at(fileName), O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600);
     try {
       // Over what an earlier attempt may have left there.
-      for (let done = 0; done < used; ) done += (await file.write(this.tail, done, used - done, saved + done)).bytesWritten;
+      for (let done = 0; done < used;)
+        done += (await file.write(this.tail, done, used - done, saved + done)).bytesWritten;
     } finally {
       await file.close();
     }
@@ -131,7 +138,9 @@ export class ReceiptIndex {
     this.saved += used;
   }
 
-  /** Leaves out what is stale. Whenever this ends, there is the old file or the new one; lines may be added meanwhile. */
+  /**
+   * Leaves out what is stale. Whenever this ends, there is the old file or the new one; lines may be added meanwhile.
+   */
   private async rewrite(): Promise<void> {
     const { saved, lines } = this;
     const before = this.starts.sorted();
@@ -168,7 +177,7 @@ export class ReceiptIndex {
     const file = await open(this.directory.at(fileName), O_RDONLY | O_NOFOLLOW);
     try {
       const window = Buffer.allocUnsafe(wholeWindow);
-      for (let start = 0; start < end; ) {
+      for (let start = 0; start < end;) {
         const { bytesRead } = await file.read(window, 0, Math.min(window.length, end - start), start);
         if (bytesRead === 0) return;
         const whole = window.subarray(0, bytesRead).lastIndexOf(lineFeed) + 1;
@@ -187,7 +196,10 @@ export class ReceiptIndex {
     return lineFrom(this.seen.bytes, start - this.seen.start) ?? lineFrom(this.look(start), 0);
   }
 
-  /** Receipts are looked for mostly in the order in which they were given: what stands behind one is for those that follow. */
+  /**
+   * Receipts are looked for mostly in the order in which they were given: what stands behind one is for those that
+   * follow.
+   */
   private look(start: number): Buffer {
     const bytes = Buffer.allocUnsafe(Math.min(findWindow, this.saved - start));
     try {
@@ -206,7 +218,7 @@ export class ReceiptIndex {
 
 /** Where each line begins, and where its line feed is. */
 function* linesIn(bytes: Buffer): Generator<readonly [number, number]> {
-  for (let from = 0; from < bytes.length; ) {
+  for (let from = 0; from < bytes.length;) {
     const end = bytes.indexOf(lineFeed, from);
     yield [from, end];
     from = end + 1;
@@ -221,7 +233,7 @@ function lineFrom(bytes: Buffer, from: number): Buffer | undefined {
 /** Where `number` stands among the `sorted`. */
 function placeIn(sorted: Float64Array, number: number): number {
   let low = 0;
-  for (let high = sorted.length; low < high; ) {
+  for (let high = sorted.length; low < high;) {
     const middle = (low + high) >>> 1;
     if ((sorted[middle] ?? 0) < number) low = middle + 1;
     else high = middle;

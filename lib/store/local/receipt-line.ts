@@ -19,7 +19,10 @@ export interface KeptReceipt {
 const space = 0x20;
 const checksumLength = 9; // 8 hexadecimal digits and a space
 /** How many fields stand between the checksum and the path, in the lines that begin with each of these. */
-const fieldsOf = new Map([['+'.charCodeAt(0), 9], ['-'.charCodeAt(0), 1]]);
+const fieldsOf = new Map([
+  ['+'.charCodeAt(0), 9],
+  ['-'.charCodeAt(0), 1],
+]);
 const forgotten = '-';
 
 /** A line with its line feed: the receipt about `path`, or that there is none any more. */
@@ -29,11 +32,37 @@ export function formatLine(path: string, receipt: KeptReceipt | undefined): Buff
   return line;
 }
 
-/** The fields of a line that keeps one: numbers in hexadecimal, times as 64 bits in two's complement, `=` for a time that is the same as before. */
-function formatReceipt({ size, ino, mtimeNs, ctimeNs, sourceMtime, sourceCtime, digests, verified }: KeptReceipt): string {
-  const hex = Object.entries(digests).map(([algorithm, digest]) => `${algorithm}:${Buffer.from(digest, 'hex').toString('base64url')}`);
-  const source = [sourceMtime === mtimeNs ? '=' : timeText(sourceMtime), sourceCtime === undefined ? '?' : timeText(sourceCtime)];
-  return ['+', size.toString(16), ino.toString(16), timeText(mtimeNs), timeText(ctimeNs), ...source, verified, hex.join(',')].join(' ');
+/**
+ * The fields of a line that keeps one: numbers in hexadecimal, times as 64 bits in two's complement, `=` for a time
+ * that is the same as before.
+ */
+function formatReceipt({
+  size,
+  ino,
+  mtimeNs,
+  ctimeNs,
+  sourceMtime,
+  sourceCtime,
+  digests,
+  verified,
+}: KeptReceipt): string {
+  const hex = Object.entries(digests).map(
+    ([algorithm, digest]) => `${algorithm}:${Buffer.from(digest, 'hex').toString('base64url')}`,
+  );
+  const source = [
+    sourceMtime === mtimeNs ? '=' : timeText(sourceMtime),
+    sourceCtime === undefined ? '?' : timeText(sourceCtime),
+  ];
+  return [
+    '+',
+    size.toString(16),
+    ino.toString(16),
+    timeText(mtimeNs),
+    timeText(ctimeNs),
+    ...source,
+    verified,
+    hex.join(','),
+  ].join(' ');
 }
 
 /** Undefined where the line is damaged, or about another path. */
@@ -42,7 +71,17 @@ export function parseReceipt(line: Buffer, path: string): KeptReceipt | undefine
   const text = line.toString('utf8', checksumLength);
   const fields = text.split(' ', 9);
   if (text !== `${fields.join(' ')} ${path}`) return undefined;
-  const [, size = '', ino = '', mtime = '', ctime = '', sourceMtime = '', sourceCtime = '', verified = '', digests = ''] = fields;
+  const [
+    ,
+    size = '',
+    ino = '',
+    mtime = '',
+    ctime = '',
+    sourceMtime = '',
+    sourceCtime = '',
+    verified = '',
+    digests = '',
+  ] = fields;
   const mtimeNs = parseTime(mtime);
   return {
     size: parseInt(size, 16),
@@ -70,7 +109,11 @@ function parseDigest(text: string): [DigestAlgorithm, string] {
 }
 
 /** Of which path the line from `start` to `end` speaks; undefined if it is damaged. */
-export function pathOf(bytes: Buffer, start: number, end: number): { readonly path: string; readonly kept: boolean } | undefined {
+export function pathOf(
+  bytes: Buffer,
+  start: number,
+  end: number,
+): { readonly path: string; readonly kept: boolean } | undefined {
   let at = start + checksumLength;
   const kind = bytes[at] ?? 0;
   const fields = fieldsOf.get(kind);

@@ -7,7 +7,10 @@ import { look, type Standing, standingsOf } from './group-look';
 import type { FileStat } from '../../threads/file-calls';
 import type { ReceiptIndex } from './receipt-index';
 
-/** The receipts of a receive directory: which of its files are still as they were when they were committed, and what they read as then. */
+/**
+ * The receipts of a receive directory: which of its files are still as they were when they were committed, and what
+ * they read as then.
+ */
 export class Receipts {
   /** `root`: the path of the receive directory. */
   constructor(
@@ -17,11 +20,19 @@ export class Receipts {
   ) {}
 
   /** The digests of what is at an offered name, if neither that nor its source was touched since its receipt. */
-  known({ name, size, mtime, ctime }: OfferedFile, existing: Standing, algorithm: DigestAlgorithm): Digests | undefined {
+  known(
+    { name, size, mtime, ctime }: OfferedFile,
+    existing: Standing,
+    algorithm: DigestAlgorithm,
+  ): Digests | undefined {
     const kept = existing.kind === 'file' ? this.index.find(name) : undefined;
     if (kept?.digests[algorithm] === undefined || kept.verified !== this.verified) return undefined;
     const same = kept.size === size && kept.sourceMtime === mtime && ctime !== undefined && kept.sourceCtime === ctime;
-    const untouched = kept.ino === existing.ino && kept.size === existing.size && kept.mtimeNs === existing.mtimeNs && kept.ctimeNs === existing.ctimeNs;
+    const untouched =
+      kept.ino === existing.ino &&
+      kept.size === existing.size &&
+      kept.mtimeNs === existing.mtimeNs &&
+      kept.ctimeNs === existing.ctimeNs;
     return same && untouched ? kept.digests : undefined;
   }
 
@@ -33,7 +44,16 @@ export class Receipts {
 
   /** Notes that a file was committed as `path`, and is `stat` there; `save` keeps it. */
   note({ mtime, ctime }: OfferedFile, path: string, digests: Digests, { size, ino, mtimeNs, ctimeNs }: FileStat): void {
-    this.index.remember(path, { size, ino, mtimeNs, ctimeNs, sourceMtime: mtime ?? mtimeNs, sourceCtime: ctime, digests, verified: this.verified });
+    this.index.remember(path, {
+      size,
+      ino,
+      mtimeNs,
+      ctimeNs,
+      sourceMtime: mtime ?? mtimeNs,
+      sourceCtime: ctime,
+      digests,
+      verified: this.verified,
+    });
   }
 
   /** Notes and keeps the receipt of a single file. */
@@ -44,7 +64,10 @@ export class Receipts {
     await this.save();
   }
 
-  /** Keeps what was noted. The files are committed whether this can be done or not: without it they are read again another time. */
+  /**
+   * Keeps what was noted. The files are committed whether this can be done or not: without it they are read again
+   * another time.
+   */
   async save(): Promise<void> {
     try {
       await this.index.save();

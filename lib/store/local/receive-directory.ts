@@ -29,7 +29,8 @@ export interface OwnPlace {
 }
 
 /**
- * Opens the directory at `place`, if it is ours and not writable by others, locks it, and removes what an earlier run left
+ * Opens the directory at `place`, if it is ours and not writable by others, locks it, and removes what an earlier run
+ * left
  * staged. Our own directory is `.sendall` in it, or `own`. Rejects with `directory`, and then leaves it as it was.
  */
 export async function openReceiveDirectory(place: string, own?: OwnPlace): Promise<ReceiveDirectory> {
@@ -40,13 +41,18 @@ export async function openReceiveDirectory(place: string, own?: OwnPlace): Promi
     } catch (error) {
       await undoAll(undo, releasing);
       // Whoever released this directory a moment ago removed the staging directory that we had found.
-      if (errnoOf(error) !== 'ENOENT' || attempt === mostAttempts) throw asTransferError(error, 'directory', `${printable(place)} cannot be used`);
+      if (errnoOf(error) !== 'ENOENT' || attempt === mostAttempts)
+        throw asTransferError(error, 'directory', `${printable(place)} cannot be used`);
     }
   }
 }
 
 /** Adds to `undo` what gives back each thing as soon as it is taken. */
-async function openStep(place: string, own: OwnPlace | undefined, undo: Undo[]): Promise<Omit<ReceiveDirectory, 'release'>> {
+async function openStep(
+  place: string,
+  own: OwnPlace | undefined,
+  undo: Undo[],
+): Promise<Omit<ReceiveDirectory, 'release'>> {
   const root = await openRoot(place);
   undo.push(() => root.close());
   const outer = own === undefined ? await openPrivate(root, stagingName) : await Directory.open(own.path);
@@ -85,10 +91,14 @@ async function dangerOf(root: Directory, shown: string): Promise<TransferError |
   if (!found?.isDirectory()) return new TransferError('directory', `${shown} is not a directory.`);
   if (process.platform === 'win32') return undefined;
   if (found.uid !== process.geteuid?.()) {
-    return new TransferError('directory', `${shown} belongs to another user.`, { hint: 'Receive into a directory of your own.' });
+    return new TransferError('directory', `${shown} belongs to another user.`, {
+      hint: 'Receive into a directory of your own.',
+    });
   }
   if ((found.mode & 0o002) === 0) return undefined;
-  return new TransferError('directory', `${shown} is writable by other users.`, { hint: `chmod o-w ${shown}, or receive into another directory.` });
+  return new TransferError('directory', `${shown} is writable by other users.`, {
+    hint: `chmod o-w ${shown}, or receive into another directory.`,
+  });
 }
 
 /** Opens a private directory below `parent`, made if missing; refuses one that is not ours alone. */
@@ -100,13 +110,20 @@ export async function openPrivate(parent: Directory, name: string): Promise<Dire
     });
     const directory = await Directory.open(place);
     const found = await directory.look('.');
-    if (process.platform === 'win32' || (found?.uid === process.geteuid?.() && ((found?.mode ?? 0o777) & 0o077) === 0)) return directory;
+    if (process.platform === 'win32' || (found?.uid === process.geteuid?.() && ((found?.mode ?? 0o777) & 0o077) === 0))
+      return directory;
     await directory.close();
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') throw cause;
-    throw new TransferError('directory', `The staging directory ${name} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}.`, { cause });
+    throw new TransferError(
+      'directory',
+      `The staging directory ${name} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}.`,
+      { cause },
+    );
   }
-  throw new TransferError('directory', `${name} in the receive directory is not a private directory of ours.`, { hint: 'Remove it, or chmod 700 it.' });
+  throw new TransferError('directory', `${name} in the receive directory is not a private directory of ours.`, {
+    hint: 'Remove it, or chmod 700 it.',
+  });
 }
 
 /** Removes a directory of ours, if nothing is in it. */

@@ -1,4 +1,16 @@
-import { closeSync, constants, fchmodSync, fsyncSync, ftruncateSync, linkSync, openSync, readSync, renameSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fsyncSync,
+  ftruncateSync,
+  linkSync,
+  openSync,
+  readSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { systemPath } from '../../name-bytes';
 import { workerData } from 'node:worker_threads';
 import { alignment, AlignedMemory } from '../../threads/aligned-memory';
@@ -36,12 +48,21 @@ interface Staging {
   readonly fd: number;
 }
 
-const { O_CREAT, O_DIRECT = 0, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
+const {
+  O_CREAT,
+  O_DIRECT = 0,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_RDWR,
+} = constants as typeof constants & { readonly O_DIRECT?: number };
 const noAnswer: SmallFileAnswer = {};
 const memory = new Uint8Array(workerData as SharedArrayBuffer);
 const readBackMemory = new AlignedMemory(64 * 1024, 1);
 
-/** Each step is done for all files before the next step: the first fsync of a turn then flushes what the others only confirm. */
+/**
+ * Each step is done for all files before the next step: the first fsync of a turn then flushes what the others only
+ * confirm.
+ */
 async function carryOut(orders: readonly SmallFileOrder[]): Promise<Result<SmallFileAnswer>[]> {
   const results: Result<SmallFileAnswer>[] = [];
   let staged: Staging[] = [];
@@ -82,7 +103,7 @@ function write({ path, offset, size, direct, mode }: StageOrder): number {
     // O_DIRECT writes whole sectors; the end of the file is cut to size.
     const length = direct ? Math.ceil(size / alignment) * alignment : size;
     memory.fill(0, offset + size, offset + length);
-    for (let at = 0; at < length; ) {
+    for (let at = 0; at < length;) {
       const count = writeSync(fd, memory, offset + at, length - at, at);
       const taken = direct ? count - (count % alignment) : count;
       if (taken === 0) throw Object.assign(new Error('the disk takes no more bytes'), { code: 'ENOSPC' });
@@ -102,7 +123,7 @@ async function readBack({ size, algorithms }: StageOrder, fd: number): Promise<D
   const lease = await readBackMemory.lease();
   const { bytes } = lease;
   try {
-    for (let at = 0; at < size; ) {
+    for (let at = 0; at < size;) {
       const count = readSync(fd, bytes, at, bytes.length - at, at);
       if (count === 0) throw new Error('the file is shorter than what was written');
       at += count;

@@ -11,7 +11,20 @@ import { type Failed, notAName } from './group-failure';
 import { isTooLong, ownerReads, stagedApart, stagedTogether } from './group-home';
 import { move, place, type PlacingGround } from './group-place';
 import type { ManyReader } from './many-reader';
-import { apartName, type BatchAnswer, ending, type Ends, kept, made, reach, removeEmpty, setStat, type StagedList, syncBelow, writeAll } from './staged-list';
+import {
+  apartName,
+  type BatchAnswer,
+  ending,
+  type Ends,
+  kept,
+  made,
+  reach,
+  removeEmpty,
+  setStat,
+  type StagedList,
+  syncBelow,
+  writeAll,
+} from './staged-list';
 import { mismatch } from './staged-bytes';
 
 export interface StagingGround {
@@ -23,14 +36,23 @@ export interface StagingGround {
   readonly syncEach: boolean;
 }
 
-const { O_CREAT, O_DIRECT = 0, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_WRONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
+const {
+  O_CREAT,
+  O_DIRECT = 0,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_RDONLY,
+  O_RDWR,
+  O_WRONLY,
+} = constants as typeof constants & { readonly O_DIRECT?: number };
 /** Files of a batch that are handed to the reader at once. */
 const readTogether = 512;
 /** After these the disk is not believed any more, whatever it says of other files. */
 const ofTheDisk = new Set(['EIO', 'EROFS', 'EUCLEAN', 'ESHUTDOWN', 'ENODEV', 'ENXIO', 'EREMOTEIO']);
 
 /**
- * Steps come in this order: `write`, any number of times; `make`; a sync of the disk; `readBack`; `publish`; a sync of the disk. Throws what puts an end to the
+ * Steps come in this order: `write`, any number of times; `make`; a sync of the disk; `readBack`; `publish`; a sync of
+ * the disk. Throws what puts an end to the
  * whole batch; what puts an end to one entry is in the answer.
  */
 export class StagedBatch {
@@ -54,7 +76,13 @@ export class StagedBatch {
   /** Writes the files of a bundle out of `memory`. */
   write(list: FileList, memory: Uint8Array): void {
     const { count } = list;
-    const staged: StagedList = { list, fds: new Int32Array(count).fill(-1), failed: new Uint8Array(count), made: new Uint8Array(count), branches: new Array<Branch | undefined>(count) };
+    const staged: StagedList = {
+      list,
+      fds: new Int32Array(count).fill(-1),
+      failed: new Uint8Array(count),
+      made: new Uint8Array(count),
+      branches: new Array<Branch | undefined>(count),
+    };
     this.lists.push(staged);
     for (let row = 0; row < count; row++) {
       try {
@@ -66,7 +94,10 @@ export class StagedBatch {
     if (!this.keeps) this.closeList(staged, this.ground.syncEach);
   }
 
-  /** Takes what is no file, and makes the directories; makes everything durable file by file where the disk cannot be synced as a whole. */
+  /**
+   * Takes what is no file, and makes the directories; makes everything durable file by file where the disk cannot be
+   * synced as a whole.
+   */
   make(things: readonly BatchThing[]): void {
     for (const thing of things) {
       try {
@@ -97,20 +128,29 @@ export class StagedBatch {
     this.readSome(some, digestOf, algorithm);
   }
 
-  /** Gives what is as it should be its final name: directories that are new whole, by one rename each; what belongs into others one by one. */
+  /**
+   * Gives what is as it should be its final name: directories that are new whole, by one rename each; what belongs into
+   * others one by one.
+   */
   async publish(placing: PlacingGround): Promise<BatchAnswer> {
-    const alive = (entry: BatchEntry): boolean => ('thing' in entry ? !this.failedThings.has(entry.thing.number) : this.lists[entry.list]?.failed[entry.row] === 0);
+    const alive = (entry: BatchEntry): boolean =>
+      'thing' in entry ? !this.failedThings.has(entry.thing.number) : this.lists[entry.list]?.failed[entry.row] === 0;
     const { root } = this.tree;
-    if (this.failures.length > 0) for (const branch of root.dead(alive)) removeEmpty(stagedTogether(this.home, branch.name));
-    for (let level: readonly Branch[] = [root]; level.length > 0; ) {
+    if (this.failures.length > 0)
+      for (const branch of root.dead(alive)) removeEmpty(stagedTogether(this.home, branch.name));
+    for (let level: readonly Branch[] = [root]; level.length > 0;) {
       const next: Branch[] = [];
       for (const branch of level) {
-        for (const entry of branch.entries) if ('row' in entry && alive(entry)) await this.placeFile(entry, branch, placing);
-        for (const below of branch.branches) if (below.isLive(alive) && (await this.moveBranch(below, alive, placing))) next.push(below);
+        for (const entry of branch.entries)
+          if ('row' in entry && alive(entry)) await this.placeFile(entry, branch, placing);
+        for (const below of branch.branches)
+          if (below.isLive(alive) && (await this.moveBranch(below, alive, placing))) next.push(below);
       }
       level = next;
     }
-    for (const [staged, row] of this.apartFiles) if (staged.failed[row] === 0) await this.placeSlowly(staged, row, stagedApart(this.home, staged.list.first + row), placing);
+    for (const [staged, row] of this.apartFiles)
+      if (staged.failed[row] === 0)
+        await this.placeSlowly(staged, row, stagedApart(this.home, staged.list.first + row), placing);
     for (const thing of this.apart) await this.placeThing(thing, placing);
     for (const [number] of this.failures) this.end.endings[number] = ending.failed;
     return { ...this.end, failures: this.failures };
@@ -153,7 +193,9 @@ export class StagedBatch {
       // Also for what fails: its directory may have been made.
       const branch = this.tree.branchOf(list, row, from);
       try {
-        const fd = this.open(() => this.ground.calls.open(this.tree.directory(branch), { bytes: list.names }, from, flags, mode));
+        const fd = this.open(() =>
+          this.ground.calls.open(this.tree.directory(branch), { bytes: list.names }, from, flags, mode),
+        );
         staged.made[row] = made.together;
         staged.branches[row] = branch;
         branch.entries.push({ list: this.lists.length - 1, row });
@@ -213,12 +255,17 @@ export class StagedBatch {
 
   private refuseCollision(name: string): void {
     const other = this.tree.collision(name);
-    if (other !== undefined) throw new TransferError('name', `${printable(name)} collides with ${printable(other)} on the receiver's disk.`);
+    if (other !== undefined)
+      throw new TransferError('name', `${printable(name)} collides with ${printable(other)} on the receiver's disk.`);
   }
 
   // --- Reading back
 
-  private readSome(some: readonly [StagedList, number][], digestOf: (bytes: Uint8Array) => string, algorithm: DigestAlgorithm): void {
+  private readSome(
+    some: readonly [StagedList, number][],
+    digestOf: (bytes: Uint8Array) => string,
+    algorithm: DigestAlgorithm,
+  ): void {
     const { calls, reader } = this.ground;
     const fds = new Int32Array(some.length);
     const sizes = new Float64Array(some.length);
@@ -230,7 +277,11 @@ export class StagedBatch {
         const fd = this.readable(staged, row);
         const size = numberOf(list, row, column.size);
         const stat = calls.stat(fd);
-        if (stat.size !== size) throw new TransferError('mismatch', `${printable(nameOf(list, row))} does not match: it should be ${String(size)} bytes long, and is ${String(stat.size)} on the disk.`);
+        if (stat.size !== size)
+          throw new TransferError(
+            'mismatch',
+            `${printable(nameOf(list, row))} does not match: it should be ${String(size)} bytes long, and is ${String(stat.size)} on the disk.`,
+          );
         setStat(this.end.stats, list.first + row, stat);
         fds[good.length] = fd;
         sizes[good.length] = size;
@@ -249,12 +300,23 @@ export class StagedBatch {
     }
   }
 
-  private compare(staged: StagedList, row: number, found: string | Error | undefined, algorithm: DigestAlgorithm): void {
+  private compare(
+    staged: StagedList,
+    row: number,
+    found: string | Error | undefined,
+    algorithm: DigestAlgorithm,
+  ): void {
     const { calls, syncEach } = this.ground;
     const { list } = staged;
     if (found instanceof Error) throw found;
     const expected = digestAt(list, row);
-    if (found !== expected) throw mismatch(nameOf(list, row), algorithm, { [algorithm]: expected }, { [algorithm]: found ?? 'that of fewer bytes' });
+    if (found !== expected)
+      throw mismatch(
+        nameOf(list, row),
+        algorithm,
+        { [algorithm]: expected },
+        { [algorithm]: found ?? 'that of fewer bytes' },
+      );
     const fd = staged.fds[row] ?? -1;
     const mode = numberOf(list, row, column.mode);
     // What its owner may not read can be read back only before it is so.
@@ -272,14 +334,22 @@ export class StagedBatch {
     let fd = staged.fds[row] ?? -1;
     if (fd >= 0 && (!reader.direct || calls.readPastCache(fd))) return fd;
     this.closeFile(staged, row);
-    fd = this.open(() => this.at(staged, row, (directory, names, from) => calls.open(directory, names, from, O_RDONLY | O_NOFOLLOW | (reader.direct ? O_DIRECT : 0), 0)));
+    fd = this.open(() =>
+      this.at(staged, row, (directory, names, from) =>
+        calls.open(directory, names, from, O_RDONLY | O_NOFOLLOW | (reader.direct ? O_DIRECT : 0), 0),
+      ),
+    );
     staged.fds[row] = fd;
     kept.now++;
     return fd;
   }
 
   /** Runs `action` with the place of a staged file. */
-  private at<T>(staged: StagedList, row: number, action: (directory: OpenDirectory, names: NameBytes, from: number) => T): T {
+  private at<T>(
+    staged: StagedList,
+    row: number,
+    action: (directory: OpenDirectory, names: NameBytes, from: number) => T,
+  ): T {
     const branch = staged.branches[row];
     if (branch) return action(this.tree.directory(branch), { bytes: staged.list.names }, baseAt(staged.list, row));
     return action(this.tree.apart(), apartName(staged.list.first + row), 0);
@@ -291,7 +361,8 @@ export class StagedBatch {
     this.failures.push([staged.list.first + row, failureOf(error)]);
     this.closeFile(staged, row);
     if (ofTheDisk.has(errnoOf(error) ?? '')) throw error;
-    if (staged.made[row] !== made.none) this.at(staged, row, (directory, names, from) => this.ground.calls.unlink(directory, names, from));
+    if (staged.made[row] !== made.none)
+      this.at(staged, row, (directory, names, from) => this.ground.calls.unlink(directory, names, from));
   }
 
   // --- Final names
@@ -302,12 +373,20 @@ export class StagedBatch {
   }
 
   /** True if a directory is under its name already, which has to be entered. */
-  private async moveBranch(branch: Branch, alive: (entry: BatchEntry) => boolean, placing: PlacingGround): Promise<boolean> {
-    const numberOfEntry = (entry: BatchEntry): number => ('thing' in entry ? entry.thing.number : (this.lists[entry.list]?.list.first ?? 0) + entry.row);
+  private async moveBranch(
+    branch: Branch,
+    alive: (entry: BatchEntry) => boolean,
+    placing: PlacingGround,
+  ): Promise<boolean> {
+    const numberOfEntry = (entry: BatchEntry): number =>
+      'thing' in entry ? entry.thing.number : (this.lists[entry.list]?.list.first ?? 0) + entry.row;
     try {
       const exists = (await move(stagedTogether(this.home, branch.name), branch.name, placing)).outcome === 'identical';
-      if (exists) for (const entry of branch.entries) if ('thing' in entry) this.end.endings[numberOfEntry(entry)] = ending.identical;
-      if (!exists) for (const entry of branch.all()) if (alive(entry)) this.end.endings[numberOfEntry(entry)] = ending.stored;
+      if (exists)
+        for (const entry of branch.entries)
+          if ('thing' in entry) this.end.endings[numberOfEntry(entry)] = ending.identical;
+      if (!exists)
+        for (const entry of branch.all()) if (alive(entry)) this.end.endings[numberOfEntry(entry)] = ending.stored;
       return exists;
     } catch (error) {
       const failure = failureOf(error);
@@ -324,7 +403,11 @@ export class StagedBatch {
     }
   }
 
-  private async placeFile({ list, row }: { readonly list: number; readonly row: number }, branch: Branch, placing: PlacingGround): Promise<void> {
+  private async placeFile(
+    { list, row }: { readonly list: number; readonly row: number },
+    branch: Branch,
+    placing: PlacingGround,
+  ): Promise<void> {
     const staged = this.lists[list];
     if (!staged) return;
     const number = staged.list.first + row;
@@ -339,13 +422,24 @@ export class StagedBatch {
     await this.placeSlowly(staged, row, stagedTogether(this.home, nameOf(staged.list, row)), placing);
   }
 
-  /** Moves a file to its final name, if that is free, and can be had at once. What fails is tried in the other way, which tells why. */
+  /**
+   * Moves a file to its final name, if that is free, and can be had at once. What fails is tried in the other way,
+   * which tells why.
+   */
   private renamed(staged: StagedList, row: number, branch: Branch, { directories }: PlacingGround): boolean {
     if ((staged.fds[row] ?? -1) < 0) return false;
     try {
       directories.at(branch.name, '.', true);
       const target = { fd: directories.descriptor(branch.name), path: noPath };
-      if (this.ground.calls.renameNoReplace(this.tree.directory(branch), target, { bytes: staged.list.names }, baseAt(staged.list, row)) !== true) return false;
+      if (
+        this.ground.calls.renameNoReplace(
+          this.tree.directory(branch),
+          target,
+          { bytes: staged.list.names },
+          baseAt(staged.list, row),
+        ) !== true
+      )
+        return false;
       directories.touched.add(branch.name);
       return true;
     } catch {
@@ -358,7 +452,20 @@ export class StagedBatch {
     const number = list.first + row;
     try {
       const name = nameOf(list, row);
-      this.end.placed.push([number, await place({ kind: 'file', staged: from, name, ifExists: list.ifExists, size: numberOf(list, row, column.size), digest: digestAt(list, row) }, placing)]);
+      this.end.placed.push([
+        number,
+        await place(
+          {
+            kind: 'file',
+            staged: from,
+            name,
+            ifExists: list.ifExists,
+            size: numberOf(list, row, column.size),
+            digest: digestAt(list, row),
+          },
+          placing,
+        ),
+      ]);
       this.end.endings[number] = ending.elsewhere;
     } catch (error) {
       staged.failed[row] = 1;
@@ -369,7 +476,11 @@ export class StagedBatch {
   private async placeThing(thing: BatchThing, placing: PlacingGround): Promise<void> {
     try {
       const { name } = thing;
-      if (thing.kind === 'symlink') this.end.placed.push([thing.number, await place({ ...thing, staged: stagedApart(this.home, thing.number) }, placing)]);
+      if (thing.kind === 'symlink')
+        this.end.placed.push([
+          thing.number,
+          await place({ ...thing, staged: stagedApart(this.home, thing.number) }, placing),
+        ]);
       else this.end.placed.push([thing.number, reach(name, placing)]);
       this.end.endings[thing.number] = ending.elsewhere;
     } catch (error) {
@@ -379,4 +490,3 @@ export class StagedBatch {
 }
 
 const noPath = new Uint8Array(0);
-

@@ -30,8 +30,14 @@ export function mismatch(name: string, algorithm: keyof Digests, expected: Diges
 }
 
 /** The failure for a file that is verified before all of its bytes were written. */
-export function incomplete(file: { readonly name: string; readonly size: number | undefined }, received: number): TransferError {
-  return new TransferError('unexpected', `${String((file.size ?? received) - received)} bytes of ${printable(file.name)} were never written.`);
+export function incomplete(
+  file: { readonly name: string; readonly size: number | undefined },
+  received: number,
+): TransferError {
+  return new TransferError(
+    'unexpected',
+    `${String((file.size ?? received) - received)} bytes of ${printable(file.name)} were never written.`,
+  );
 }
 
 export function discarded(): TransferError {
@@ -53,6 +59,10 @@ export function diskError(error: unknown, file: { readonly name: string }): Tran
     case 'ENAMETOOLONG':
       return new TransferError('name', `${name} is too long a name for the receiver's disk.`, cause);
     default:
-      return new TransferError('disk', `The receiver's disk failed; ${name} was not stored: ${error instanceof Error ? error.message : String(error)}.`, cause);
+      return new TransferError(
+        'disk',
+        `The receiver's disk failed; ${name} was not stored: ${error instanceof Error ? error.message : String(error)}.`,
+        cause,
+      );
   }
 }

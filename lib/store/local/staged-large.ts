@@ -11,10 +11,13 @@ import { checkDigests, discarded, diskError, incomplete, type StagedBytes } from
 import { algorithmsOf, type NewFile } from '../store';
 import { systemPath } from '../../name-bytes';
 
-const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & { readonly O_DIRECT?: number };
+const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & {
+  readonly O_DIRECT?: number;
+};
 
 /**
- * How far the reading back may be behind the writes, in bytes. Let run ahead, the writes would keep the disk busy while the hash
+ * How far the reading back may be behind the writes, in bytes. Let run ahead, the writes would keep the disk busy while
+ * the hash
  * waits for it, and later the hash would keep everybody waiting while the disk is idle.
  */
 const mostBehind = 64 * 1024 * 1024;
@@ -24,8 +27,10 @@ const quickFill = 50;
 const writesInFlight = 4;
 
 /**
- * The memory through which the large files of one store go to its disk. Long pieces are for senders that fill them in no
- * time: each write costs a thread's waking and a request to the device, whatever its length. Everybody else shares the short ones.
+ * The memory through which the large files of one store go to its disk. Long pieces are for senders that fill them in
+ * no
+ * time: each write costs a thread's waking and a request to the device, whatever its length. Everybody else shares the
+ * short ones.
  */
 export class LargeMemory {
   readonly short = new AlignedMemory(1024 * 1024, 16);
@@ -48,7 +53,8 @@ export interface LargePlace {
 }
 
 /**
- * The bytes of one file on their way to the disk: written past the page cache from aligned memory, read back by the same
+ * The bytes of one file on their way to the disk: written past the page cache from aligned memory, read back by the
+ * same
  * descriptor while later bytes still arrive.
  */
 export class LargeBytes implements StagedBytes {
@@ -75,9 +81,11 @@ export class LargeBytes implements StagedBytes {
 
   static async create(file: NewFile, place: LargePlace): Promise<LargeBytes> {
     const direct = place.direct ? (O_DIRECT ?? 0) : 0;
-    const handle = await open(place.path, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | direct, 0o600).catch((error: unknown) => {
-      throw diskError(error, file);
-    });
+    const handle = await open(place.path, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | direct, 0o600).catch(
+      (error: unknown) => {
+        throw diskError(error, file);
+      },
+    );
     return new LargeBytes(file, place, handle);
   }
 
@@ -92,7 +100,10 @@ export class LargeBytes implements StagedBytes {
       lease.bytes.set(this.carry);
       const room = Math.min(lease.bytes.length - this.carry.length, this.file.size - this.received);
       const began = performance.now();
-      const count = await fill(lease.bytes.subarray(this.carry.length, this.carry.length + room), () => memory.short.contended);
+      const count = await fill(
+        lease.bytes.subarray(this.carry.length, this.carry.length + room),
+        () => memory.short.contended,
+      );
       this.quick = count === room && performance.now() - began < quickFill;
       this.throwIfFailed();
       kept = this.accept(lease, count);
@@ -175,7 +186,7 @@ export class LargeBytes implements StagedBytes {
   private async writeOut(lease: Lease, length: number, offset: number): Promise<void> {
     const padded = this.place.direct ? Math.ceil(length / alignment) * alignment : length;
     lease.bytes.fill(0, length, padded);
-    for (let at = 0; at < padded; ) {
+    for (let at = 0; at < padded;) {
       // On a full disk the count is short and no error comes with it; that comes with the next try.
       const { bytesWritten } = await this.handle.write(lease.bytes, at, padded - at, offset + at);
       const taken = this.place.direct ? bytesWritten - (bytesWritten % alignment) : bytesWritten;
@@ -184,7 +195,9 @@ export class LargeBytes implements StagedBytes {
     }
   }
 
-  /** Lets the reading back follow the writes, so that only a short piece is left to be read when the last byte arrives. */
+  /**
+   * Lets the reading back follow the writes, so that only a short piece is left to be read when the last byte arrives.
+   */
   private trail(upTo: number): void {
     const { size } = this.file;
     if (this.failure || upTo >= size) return;

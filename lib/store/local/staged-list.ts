@@ -10,7 +10,9 @@ import type { Failed } from './group-failure';
 import { notADirectory, type Placed, type PlacingGround } from './group-place';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
-/** Of all descriptors that the process may have, a worker keeps at most this share for files that wait to be read back. */
+/**
+ * Of all descriptors that the process may have, a worker keeps at most this share for files that wait to be read back.
+ */
 const shareOfDescriptors = 6;
 const mostKept = 4_096;
 
@@ -56,14 +58,18 @@ export function apartName(number: number): NameBytes {
   return { bytes: Buffer.from(`${String(number)}\0`) };
 }
 
-export function setStat(stats: BigInt64Array, number: number, { ino, mtimeNs, ctimeNs }: { readonly ino: bigint; readonly mtimeNs: bigint; readonly ctimeNs: bigint }): void {
+export function setStat(
+  stats: BigInt64Array,
+  number: number,
+  { ino, mtimeNs, ctimeNs }: { readonly ino: bigint; readonly mtimeNs: bigint; readonly ctimeNs: bigint },
+): void {
   stats[number * 3] = ino;
   stats[number * 3 + 1] = mtimeNs;
   stats[number * 3 + 2] = ctimeNs;
 }
 
 export function writeAll(calls: FileCalls, fd: number, memory: Uint8Array, from: number, size: number): void {
-  for (let done = 0; done < size; ) {
+  for (let done = 0; done < size;) {
     // On a full disk the count is short and no error comes with it; that comes with the next try.
     const count = calls.write(fd, memory, from + done, size - done, done);
     if (count === 0) throw Object.assign(new Error('the disk takes no more bytes'), { code: 'ENOSPC' });
@@ -96,7 +102,8 @@ export function removeEmpty(staged: string): void {
 
 /** Makes directories durable; their files were flushed by whoever wrote them. */
 export function syncBelow(directory: string): void {
-  for (const entry of readdirSync(directory, { withFileTypes: true })) if (entry.isDirectory()) syncBelow(path.join(directory, entry.name));
+  for (const entry of readdirSync(directory, { withFileTypes: true }))
+    if (entry.isDirectory()) syncBelow(path.join(directory, entry.name));
   const fd = openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
     fsyncSync(fd);
@@ -113,7 +120,10 @@ function descriptorLimit(): number {
   return soft === undefined ? small : Number(soft);
 }
 
-/** Rejects where the disk takes no changes any more; see `Directory.confirm`. `disk`: a descriptor of our private directory. */
+/**
+ * Rejects where the disk takes no changes any more; see `Directory.confirm`. `disk`: a descriptor of our private
+ * directory.
+ */
 export function confirmDisk(disk: number): void {
   for (let times = 0; times < 2; times++) fchmodSync(disk, privateMode);
 }

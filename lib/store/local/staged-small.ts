@@ -20,9 +20,15 @@ export class SmallFileLanes {
 
   /** The lane with the least to do; a file stays in its lane. */
   choose(): Lane<SmallFileOrder, SmallFileAnswer> {
-    const idlest = this.lanes.reduce<Lane<SmallFileOrder, SmallFileAnswer> | undefined>((best, lane) => (best && best.load <= lane.load ? best : lane), undefined);
+    const idlest = this.lanes.reduce<Lane<SmallFileOrder, SmallFileAnswer> | undefined>(
+      (best, lane) => (best && best.load <= lane.load ? best : lane),
+      undefined,
+    );
     if (idlest && (idlest.load === 0 || this.lanes.length >= mostLanes)) return idlest;
-    const lane = new Lane<SmallFileOrder, SmallFileAnswer>(path.join(__dirname, 'small-file.worker'), this.memory.buffer);
+    const lane = new Lane<SmallFileOrder, SmallFileAnswer>(
+      path.join(__dirname, 'small-file.worker'),
+      this.memory.buffer,
+    );
     this.lanes.push(lane);
     return lane;
   }

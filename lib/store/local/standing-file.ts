@@ -17,7 +17,8 @@ export function createStandingLane(): StandingLane {
 }
 
 /**
- * A file that stands on this disk, of which one that arrives may have bytes. It is read and never changed; what goes wrong with it
+ * A file that stands on this disk, of which one that arrives may have bytes. It is read and never changed; what goes
+ * wrong with it
  * is no failure of the arriving file: that is read back as a whole in the end, and what lacks is asked for again.
  */
 export class StandingFile {
@@ -57,8 +58,10 @@ export class StandingFile {
   }
 
   private async fill(bytes: Uint8Array, offset: number): Promise<void> {
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesRead } = await this.handle.read(bytes, done, bytes.length - done, offset + done).catch(() => ({ bytesRead: 0 }));
+    for (let done = 0; done < bytes.length;) {
+      const { bytesRead } = await this.handle
+        .read(bytes, done, bytes.length - done, offset + done)
+        .catch(() => ({ bytesRead: 0 }));
       if (bytesRead === 0) bytes.fill(0, done);
       done += bytesRead > 0 ? bytesRead : bytes.length;
     }

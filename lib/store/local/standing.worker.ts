@@ -17,7 +17,8 @@ export interface StandingOrder {
 const memory = new Uint8Array(pieceSize);
 
 /**
- * Its content-defined segments from its beginning on without a gap, which find what was moved; and its pieces, which find what
+ * Its content-defined segments from its beginning on without a gap, which find what was moved; and its pieces, which
+ * find what
  * stayed where it was more exactly. As many as may be told.
  */
 async function segmentsOf({ fd, size: offered, algorithm }: StandingOrder): Promise<StandingSegment[]> {
@@ -35,7 +36,7 @@ async function segmentsOf({ fd, size: offered, algorithm }: StandingOrder): Prom
 }
 
 function read(fd: number, bytes: Uint8Array, offset: number): void {
-  for (let done = 0; done < bytes.length; ) {
+  for (let done = 0; done < bytes.length;) {
     const count = readSync(fd, bytes, done, bytes.length - done, offset + done);
     if (count === 0) throw new Error(`the file ends at byte ${String(offset + done)}`);
     done += count;

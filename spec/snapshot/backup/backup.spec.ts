@@ -1,4 +1,17 @@
-import { chmodSync, linkSync, lstatSync, mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { SourceTree } from '../../send/source-tree';
@@ -10,7 +23,8 @@ const ways: readonly Way[] = ['a directory of this machine', 'a receiver, in a s
 
 function noise(size: number, seed = 1): Buffer {
   const bytes = Buffer.alloc(size);
-  for (let at = 0, state = seed; at + 4 <= size; at += 4) bytes.writeInt32LE((state = (Math.imul(state, 1664525) + 1013904223) | 0), at);
+  for (let at = 0, state = seed; at + 4 <= size; at += 4)
+    bytes.writeInt32LE((state = (Math.imul(state, 1664525) + 1013904223) | 0), at);
   return bytes;
 }
 
@@ -25,7 +39,12 @@ for (const way of ways) {
     let place: BackupPlace;
 
     beforeEach(async () => {
-      source = await SourceTree.make({ 'home/a.txt': 'hello', 'home/sub/.hidden': 'x', 'home/big': noise(3 * mib), 'home/sub/na me': 'y' });
+      source = await SourceTree.make({
+        'home/a.txt': 'hello',
+        'home/sub/.hidden': 'x',
+        'home/big': noise(3 * mib),
+        'home/sub/na me': 'y',
+      });
       place = await BackupPlace.make(way);
     });
     afterEach(async () => {
@@ -33,7 +52,8 @@ for (const way of ways) {
       await source.remove();
     });
 
-    const run = (options: Parameters<BackupPlace['backup']>[1] = {}): Promise<Backed> => place.backup([source.at('home')], options);
+    const run = (options: Parameters<BackupPlace['backup']>[1] = {}): Promise<Backed> =>
+      place.backup([source.at('home')], options);
     const made = async (options: Parameters<BackupPlace['backup']>[1] = {}): Promise<string> => {
       const { error, snapshot } = await run(options);
       expect(error?.message).to.equal(undefined);
@@ -101,7 +121,10 @@ for (const way of ways) {
       const content = noise(24 * mib);
       writeFileSync(source.at('home/image'), content);
       await made();
-      writeFileSync(source.at('home/image'), Buffer.concat([content.subarray(0, 10 * mib + 77), noise(mib, 7), content.subarray(10 * mib + 77)]));
+      writeFileSync(
+        source.at('home/image'),
+        Buffer.concat([content.subarray(0, 10 * mib + 77), noise(mib, 7), content.subarray(10 * mib + 77)]),
+      );
       const changed = await run();
       expect(changed.error?.message).to.equal(undefined);
       expect(onWire(changed)).to.be.below(6 * mib);
@@ -116,7 +139,9 @@ for (const way of ways) {
       utimesSync(source.at('home/a.txt'), before, before);
       const { error, snapshot = '', events } = await run({ checksum: true });
       expect(error).to.include({ code: 'mismatch' });
-      expect(events.filter((event) => event.event === 'failed').map((event) => event.file_name)).to.deep.equal(['home/a.txt']);
+      expect(events.filter((event) => event.event === 'failed').map((event) => event.file_name)).to.deep.equal([
+        'home/a.txt',
+      ]);
       expect(readFileSync(place.at(snapshot, 'home/a.txt'), 'utf8')).to.equal('hellO');
       expect(readFileSync(place.at(first, 'home/a.txt'), 'utf8')).to.equal('hello');
       expect(inode(snapshot, 'big')).to.equal(inode(first, 'big'));
@@ -137,7 +162,12 @@ for (const way of ways) {
     it('goes on with what an interrupted one has staged, and leaves out what is no longer there', async () => {
       writeFileSync(source.at('home/huge'), noise(48 * mib, 3));
       const abort = new AbortController();
-      const broken = await run({ signal: abort.signal, limit: 24 * mib, on: (event) => void (event.event === 'sent' && event.file_name.endsWith('hidden') && setTimeout(() => abort.abort(), 1_000)) });
+      const broken = await run({
+        signal: abort.signal,
+        limit: 24 * mib,
+        on: (event) =>
+          void (event.event === 'sent' && event.file_name.endsWith('hidden') && setTimeout(() => abort.abort(), 1_000)),
+      });
       expect(broken.error?.code).to.be.oneOf(['interrupted', 'some-failed']);
       expect(broken.snapshot).to.equal(undefined);
       rmSync(source.at('home/sub/.hidden'));
@@ -167,7 +197,12 @@ for (const way of ways) {
       writeFileSync(source.at('SHA256SUMS'), 'mine');
       const { error, snapshot = '' } = await place.backup([source.at('SHA256SUMS'), source.at('home')]);
       expect(error).to.include({ code: 'some-failed' });
-      expect(place.manifest(snapshot).entries.filter(({ type }) => type === 'missing').map(({ name }) => name)).to.deep.equal(['SHA256SUMS']);
+      expect(
+        place
+          .manifest(snapshot)
+          .entries.filter(({ type }) => type === 'missing')
+          .map(({ name }) => name),
+      ).to.deep.equal(['SHA256SUMS']);
       place.check(snapshot);
     });
 
@@ -195,7 +230,9 @@ describe('backup to a directory that fails in the middle', () => {
       renameSync(tree, place.at('aside'));
       writeFileSync(tree, '');
     };
-    const { error, snapshot } = await place.backup([source.at('home')], { on: ({ event }) => (event === 'started' ? spoil() : undefined) });
+    const { error, snapshot } = await place.backup([source.at('home')], {
+      on: ({ event }) => (event === 'started' ? spoil() : undefined),
+    });
     expect({ code: error?.code, snapshot }).to.deep.equal({ code: 'disk', snapshot: undefined });
     await place.close();
     await source.remove();

@@ -16,7 +16,16 @@ describe('the snapshots on their way into a receiver', () => {
   afterEach(() => rmSync(directory, { recursive: true }));
 
   const take = (intakes: Intakes, session: string, peer = 'peer'): Promise<Intake> =>
-    intakes.take({ name: parseEntryName('laptop'), repairs: false, checksum: false, algorithm: 'md5', home: { directory, allowance: new Allowance({}) }, peer, mayCompare: true, session });
+    intakes.take({
+      name: parseEntryName('laptop'),
+      repairs: false,
+      checksum: false,
+      algorithm: 'md5',
+      home: { directory, allowance: new Allowance({}) },
+      peer,
+      mayCompare: true,
+      session,
+    });
 
   it('are not ended by another key while they wait for their session to come back', async () => {
     const intakes = new Intakes(() => undefined);
@@ -32,7 +41,9 @@ describe('the snapshots on their way into a receiver', () => {
   it('are let in one after another, though many come at the same moment, and are all unlocked in the end (the faults of fuzz)', async () => {
     const intakes = new Intakes(() => undefined);
     const sessions = Array.from({ length: 6 }, (_, at) => take(intakes, String(at)).then((intake) => intake.leave()));
-    expect((await Promise.allSettled(sessions)).map(({ status }) => status)).to.deep.equal(sessions.map(() => 'fulfilled'));
+    expect((await Promise.allSettled(sessions)).map(({ status }) => status)).to.deep.equal(
+      sessions.map(() => 'fulfilled'),
+    );
     await intakes.close();
     const next = new Intakes(() => undefined);
     await (await take(next, 'after')).leave();

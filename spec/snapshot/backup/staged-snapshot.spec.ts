@@ -85,7 +85,9 @@ describe('a staged snapshot', () => {
   });
 
   it('is in a receive directory that is there: directory', async () => {
-    const refused: unknown = await StagedSnapshot.open(path.join(root, 'nothing'), name, 'a').catch((error: unknown) => error);
+    const refused: unknown = await StagedSnapshot.open(path.join(root, 'nothing'), name, 'a').catch(
+      (error: unknown) => error,
+    );
     expect(refused).to.be.instanceOf(TransferError).with.property('code', 'directory');
   });
 });

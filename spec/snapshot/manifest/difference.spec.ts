@@ -18,13 +18,27 @@ describe('diffSnapshots', () => {
   it('tells what was added, removed and changed, in the order of the paths', async () => {
     const before = { same: 's', 'd/was': 'x', text: 'one', kind: 'file', to: { symlink: 'a' }, lost: 'l' } as const;
     const { place } = await madeSnapshot(root, { name: 'laptop', id: first, number: 1 }, before);
-    const after = { same: 's', 'e/is': 'yz', text: 'two', kind: { symlink: 'x' }, to: { symlink: 'b' }, lost: { missing: 'source-unreadable' } } as const;
+    const after = {
+      same: 's',
+      'e/is': 'yz',
+      text: 'two',
+      kind: { symlink: 'x' },
+      to: { symlink: 'b' },
+      lost: { missing: 'source-unreadable' },
+    } as const;
     await madeSnapshot(root, { name: 'laptop', id: second, number: 2 }, after, { previous: place });
     // The time of everything that was made anew is another one.
     const { changed, ...rest } = await diffSnapshots(root, `laptop/${first}`, 'laptop/latest');
     expect(rest).to.deep.equal({
-      added: [{ path: 'e', type: 'directory' }, { path: 'e/is', type: 'file', bytes: 2 }],
-      removed: [{ path: 'd', type: 'directory' }, { path: 'd/was', type: 'file', bytes: 1 }, { path: 'lost', type: 'file', bytes: 1, missing: 'made without it' }],
+      added: [
+        { path: 'e', type: 'directory' },
+        { path: 'e/is', type: 'file', bytes: 2 },
+      ],
+      removed: [
+        { path: 'd', type: 'directory' },
+        { path: 'd/was', type: 'file', bytes: 1 },
+        { path: 'lost', type: 'file', bytes: 1, missing: 'made without it' },
+      ],
     });
     expect(changed).to.deep.equal([
       { path: 'kind', type: 'symlink', what: 'content' },
@@ -39,12 +53,15 @@ describe('diffSnapshots', () => {
       const { place } = await madeSnapshot(root, { name: 'laptop', id, number: at + 1 }, { a: 'x' });
       await rm(path.join(place, 'a'));
     }
-    expect((await diffSnapshots(root, `laptop/${first}`, `laptop/${second}`)).changed).to.deep.equal([{ path: 'a', type: 'file', what: 'metadata', bytes: 1 }]);
+    expect((await diffSnapshots(root, `laptop/${first}`, `laptop/${second}`)).changed).to.deep.equal([
+      { path: 'a', type: 'file', what: 'metadata', bytes: 1 },
+    ]);
   });
 
   it('refuses snapshots that are not there, and those that are damaged', async () => {
     const { place } = await madeSnapshot(root, { name: 'laptop', id: first, number: 1 }, { a: 'x' });
-    for (const other of ['laptop', `laptop/${second}`, 'desk/latest', '../x', '']) expect((await failureOf(diffSnapshots(root, 'laptop/latest', other))).code, other).to.equal('usage');
+    for (const other of ['laptop', `laptop/${second}`, 'desk/latest', '../x', ''])
+      expect((await failureOf(diffSnapshots(root, 'laptop/latest', other))).code, other).to.equal('usage');
     await truncate(path.join(place, 'MANIFEST'), 250);
     expect((await failureOf(diffSnapshots(root, `laptop/${first}`, `laptop/${first}`))).code).to.equal('mismatch');
   });
@@ -53,7 +70,8 @@ describe('diffSnapshots', () => {
 describe('differenceOf', () => {
   const manifest = (...entries: object[]): { entries: ManifestEntry[] } => ({ entries: entries as ManifestEntry[] });
   const file = { type: 'file', name: 'a', size: 1, mode: 0o644, mtime: 5n, digests: { sha256: '00' }, source: {} };
-  const changes = (before: object, after: object): string[] => differenceOf(manifest(before), manifest(after)).changed.map(({ what }) => what);
+  const changes = (before: object, after: object): string[] =>
+    differenceOf(manifest(before), manifest(after)).changed.map(({ what }) => what);
 
   it('tells metadata from content, by a digest that both have', () => {
     expect(changes(file, file)).to.deep.equal([]);
@@ -80,7 +98,13 @@ describe('differenceOf', () => {
   it('takes another name of a file for the file', () => {
     const link = { type: 'link', name: 'b', target: 'a', mtime: 5n };
     expect(differenceOf(manifest(file, { ...file, name: 'b' }), manifest(file, link))).to.deep.equal(none);
-    expect(differenceOf(manifest(file), manifest(file, link)).added).to.deep.equal([{ path: 'b', type: 'link', bytes: 1 }]);
-    expect(differenceOf(manifest(file, link), manifest({ ...file, size: 2 }, link)).changed.map(({ path: name, what }) => `${name} ${what}`)).to.deep.equal(['a content', 'b content']);
+    expect(differenceOf(manifest(file), manifest(file, link)).added).to.deep.equal([
+      { path: 'b', type: 'link', bytes: 1 },
+    ]);
+    expect(
+      differenceOf(manifest(file, link), manifest({ ...file, size: 2 }, link)).changed.map(
+        ({ path: name, what }) => `${name} ${what}`,
+      ),
+    ).to.deep.equal(['a content', 'b content']);
   });
 });

@@ -30,23 +30,47 @@ describe('the id of a snapshot', () => {
   });
 
   for (const text of [
-    '', 'latest', '2026-11-20', '2026-11-20T101233', '2026-11-20T10:12:33Z', '2026-11-20t101233z', ' 2026-11-20T101233Z', '2026-11-20T101233Z\n', '2026-11-20T101233Z/..',
-    '2026-13-01T000000Z', '2026-00-10T000000Z', '2026-02-29T000000Z', '2026-04-31T000000Z', '2026-11-20T240000Z', '2026-11-20T106000Z', '2026-06-30T235960Z',
-    '9999-99-99T999999Z', '0026-11-20T101233Z', '12026-11-20T101233Z', '２０２６-11-20T101233Z',
+    '',
+    'latest',
+    '2026-11-20',
+    '2026-11-20T101233',
+    '2026-11-20T10:12:33Z',
+    '2026-11-20t101233z',
+    ' 2026-11-20T101233Z',
+    '2026-11-20T101233Z\n',
+    '2026-11-20T101233Z/..',
+    '2026-13-01T000000Z',
+    '2026-00-10T000000Z',
+    '2026-02-29T000000Z',
+    '2026-04-31T000000Z',
+    '2026-11-20T240000Z',
+    '2026-11-20T106000Z',
+    '2026-06-30T235960Z',
+    '9999-99-99T999999Z',
+    '0026-11-20T101233Z',
+    '12026-11-20T101233Z',
+    '２０２６-11-20T101233Z',
   ]) {
     it(`is not ${JSON.stringify(text)}`, () => {
       expect(isSnapshotId(text)).to.equal(false);
-      expect(() => parseSnapshotId(text)).to.throw(TransferError).with.property('code', 'usage');
+      expect(() => parseSnapshotId(text))
+        .to.throw(TransferError)
+        .with.property('code', 'usage');
     });
   }
 
   it('shows what it refuses in one line', () => {
-    expect(() => parseSnapshotId('\u001b[2J\n')).to.throw(TransferError, String.raw`\u001b[2J\u000a is not the id of a snapshot.`);
+    expect(() => parseSnapshotId('\u001b[2J\n')).to.throw(
+      TransferError,
+      String.raw`\u001b[2J\u000a is not the id of a snapshot.`,
+    );
   });
 
   it('is made of no moment whose year has not four digits', () => {
     for (const time of [new Date(NaN), new Date(last + 1), new Date(first - 1), new Date(8.64e15)]) {
-      expect(() => snapshotIdOf(time)).to.throw(TransferError).with.property('code', 'usage');
+      expect(() => snapshotIdOf(time))
+        .to.throw(TransferError)
+        .with.property('code', 'usage');
     }
   });
 });

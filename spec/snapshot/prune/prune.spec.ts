@@ -1,7 +1,21 @@
 import { expect } from 'chai';
 import { spawn } from 'node:child_process';
 import { chmodSync, readdirSync } from 'node:fs';
-import { chmod, chown, cp, lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  cp,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -26,24 +40,36 @@ describe('prune', () => {
   afterEach(() => rm(root, { recursive: true, force: true }));
 
   /** Snapshots of consecutive numbers, files that stay the same shared. */
-  async function make(name: string, trees: Readonly<Record<string, Readonly<Record<string, MadeEntry>>>>): Promise<void> {
+  async function make(
+    name: string,
+    trees: Readonly<Record<string, Readonly<Record<string, MadeEntry>>>>,
+  ): Promise<void> {
     let previous: string | undefined;
     let number = 0;
     for (const [id, tree] of Object.entries(trees)) {
-      previous = (await madeSnapshot(root, { name, id, number: ++number }, tree, previous === undefined ? {} : { previous })).place;
+      previous = (
+        await madeSnapshot(root, { name, id, number: ++number }, tree, previous === undefined ? {} : { previous })
+      ).place;
     }
   }
-  const run = (options: Partial<PruneOptions> = {}): ReturnType<typeof prune> => prune({ directory: root, keep: { last: 1 }, ...options });
+  const run = (options: Partial<PruneOptions> = {}): ReturnType<typeof prune> =>
+    prune({ directory: root, keep: { last: 1 }, ...options });
   const ids = async (name = 'laptop'): Promise<string[]> => (await readdir(path.join(root, name))).sort();
   /** The bytes of what each snapshot has for itself alone. */
-  const overhead = async (id: string): Promise<number> => (await size(root, 'laptop', id, 'MANIFEST')) + (await size(root, 'laptop', id, 'SHA256SUMS'));
+  const overhead = async (id: string): Promise<number> =>
+    (await size(root, 'laptop', id, 'MANIFEST')) + (await size(root, 'laptop', id, 'SHA256SUMS'));
 
   it('removes what no rule keeps, frees the bytes that no other snapshot has, and leaves nothing behind', async () => {
     const every = { 'all.txt': 'in all of them', 'd/twice': 'x', 'd/again': { link: 'd/twice' } } as const;
-    await make('laptop', { [monday]: { ...every, 'own/twice': 'xx', 'own/again': { link: 'own/twice' }, old: 'y'.repeat(1000) }, [tuesday]: { ...every, old: 'y'.repeat(1000) }, [wednesday]: { ...every, new: 'z' } });
+    await make('laptop', {
+      [monday]: { ...every, 'own/twice': 'xx', 'own/again': { link: 'own/twice' }, old: 'y'.repeat(1000) },
+      [tuesday]: { ...every, old: 'y'.repeat(1000) },
+      [wednesday]: { ...every, new: 'z' },
+    });
     const own = path.join(root, '.sendall', 'snapshots', 'laptop');
     await mkdir(own, { recursive: true, mode: 0o700 });
-    for (const each of [monday, wednesday, '2026-11-01T000000Z']) await writeFile(path.join(own, `${each}.verified`), '{}');
+    for (const each of [monday, wednesday, '2026-11-01T000000Z'])
+      await writeFile(path.join(own, `${each}.verified`), '{}');
     const [first, second] = [await overhead(monday), await overhead(tuesday)];
     const whole = await snapshotOf(path.join(root, 'laptop', wednesday));
     const told: PruneEvent[] = [];
@@ -61,11 +87,17 @@ describe('prune', () => {
     await rm(path.join(own, `${wednesday}.verified`));
     expect(await run()).to.have.lengthOf(1);
     expect(await everythingIn(own)).to.deep.equal(['register']);
-    expect((await readRegister(root, parseEntryName('laptop')))?.snapshots.map(({ id }) => id)).to.deep.equal([wednesday]);
+    expect((await readRegister(root, parseEntryName('laptop')))?.snapshots.map(({ id }) => id)).to.deep.equal([
+      wednesday,
+    ]);
   });
 
   it('tells the same in a dry run, and writes nothing', async () => {
-    await make('laptop', { [monday]: { a: 'same', 'd/b': 'one' }, [tuesday]: { a: 'same', 'd/b': 'two' }, [wednesday]: { a: 'other' } });
+    await make('laptop', {
+      [monday]: { a: 'same', 'd/b': 'one' },
+      [tuesday]: { a: 'same', 'd/b': 'two' },
+      [wednesday]: { a: 'other' },
+    });
     const before = await snapshotOf(root);
     const foretold = await run({ dryRun: true });
     expect(await snapshotOf(root)).to.deep.equal(before);
@@ -77,10 +109,14 @@ describe('prune', () => {
   it('takes one backup or all of them, and knows which there are', async () => {
     for (const name of ['laptop', 'desk']) await make(name, { [monday]: { a: '1' }, [tuesday]: { a: '2' } });
     await run({ name: 'desk' });
-    expect([await ids('desk'), await ids('laptop')]).to.deep.equal([[tuesday, 'latest'], [monday, tuesday, 'latest']]);
+    expect([await ids('desk'), await ids('laptop')]).to.deep.equal([
+      [tuesday, 'latest'],
+      [monday, tuesday, 'latest'],
+    ]);
     await run();
     expect(await ids('laptop')).to.deep.equal([tuesday, 'latest']);
-    for (const name of ['nobody', '..', 'desk/latest', '']) expect((await failureOf(run({ name }))).code, name).to.equal('usage');
+    for (const name of ['nobody', '..', 'desk/latest', ''])
+      expect((await failureOf(run({ name }))).code, name).to.equal('usage');
     expect((await failureOf(run({ keep: {} }))).code).to.equal('usage');
     expect((await failureOf(run({ directory: path.join(root, 'gone') }))).code).to.equal('directory');
   });
@@ -90,7 +126,11 @@ describe('prune', () => {
     const manifest = path.join(root, 'laptop', wednesday, 'MANIFEST');
     await truncate(manifest, (await size(manifest)) - 1);
     const pruned = await run();
-    expect(pruned.map((each) => (each.event === 'kept' ? each.reasons : each.event))).to.deep.equal(['removed', ['newest', 'last'], ['damaged']]);
+    expect(pruned.map((each) => (each.event === 'kept' ? each.reasons : each.event))).to.deep.equal([
+      'removed',
+      ['newest', 'last'],
+      ['damaged'],
+    ]);
   });
 
   it('lets latest name a snapshot that stays, and leaves alone what is no link', async () => {
@@ -110,7 +150,10 @@ describe('prune', () => {
     const outside = path.join(root, 'outside');
     await mkdir(outside);
     await writeFile(path.join(outside, 'precious'), 'x');
-    await make('laptop', { [monday]: { 'd/out': { symlink: outside }, file: { symlink: path.join(outside, 'precious') } }, [tuesday]: { a: '1' } });
+    await make('laptop', {
+      [monday]: { 'd/out': { symlink: outside }, file: { symlink: path.join(outside, 'precious') } },
+      [tuesday]: { a: '1' },
+    });
     await run();
     expect(await ids()).to.deep.equal([tuesday, 'latest']);
     expect(await readdir(outside)).to.deep.equal(['precious']);
@@ -132,33 +175,74 @@ describe('prune', () => {
   });
 
   /** Prunes in a process of its own, by the user `uid`; `command` stands before it. */
-  function pruneElsewhere(uid?: number, command: readonly string[] = []): { readonly kill: () => void; readonly ended: Promise<string> } {
-    const library = path.join(path.dirname(compiled('receiving')), '..', '..', '..', 'lib', 'snapshot', 'prune', 'prune.js');
+  function pruneElsewhere(
+    uid?: number,
+    command: readonly string[] = [],
+  ): { readonly kill: () => void; readonly ended: Promise<string> } {
+    const library = path.join(
+      path.dirname(compiled('receiving')),
+      '..',
+      '..',
+      '..',
+      'lib',
+      'snapshot',
+      'prune',
+      'prune.js',
+    );
     const program = `require(${JSON.stringify(library)}).prune({ directory: ${JSON.stringify(root)}, keep: { last: 1 } }).then(() => console.log('done'))`;
     const [file = '', ...words] = [...command, process.execPath, '-e', program];
-    const child = spawn(file, words, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_V8_COVERAGE: '' }, cwd: '/', ...(uid === undefined ? {} : { uid, gid: uid }) });
+    const child = spawn(file, words, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, NODE_V8_COVERAGE: '' },
+      cwd: '/',
+      ...(uid === undefined ? {} : { uid, gid: uid }),
+    });
     let said = '';
     child.stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
-    return { kill: () => void child.kill('SIGKILL'), ended: new Promise((resolve) => child.once('close', () => resolve(said.trim()))) };
+    return {
+      kill: () => void child.kill('SIGKILL'),
+      ended: new Promise((resolve) => child.once('close', () => resolve(said.trim()))),
+    };
   }
 
   it('removes directories that nobody may write, enter or read', async () => {
-    await make('laptop', { [monday]: { 'written/d/a': '1', 'entered/d/a': '2', 'read/d/a': '3', 'none/a': '4' }, [tuesday]: { a: '5' } });
+    await make('laptop', {
+      [monday]: { 'written/d/a': '1', 'entered/d/a': '2', 'read/d/a': '3', 'none/a': '4' },
+      [tuesday]: { a: '5' },
+    });
     const nobody = 65_534;
     const isRoot = process.getuid?.() === 0; // for whom modes mean nothing
     if (isRoot) {
-      for (const each of ['', ...(await everythingIn(root))]) if (!each.endsWith('latest')) await chown(path.join(root, each), nobody, nobody);
+      for (const each of ['', ...(await everythingIn(root))])
+        if (!each.endsWith('latest')) await chown(path.join(root, each), nobody, nobody);
       chmodSync(path.join(path.dirname(compiled('receiving')), '..', '..', '..'), 0o755);
     }
     const place = path.join(root, 'laptop', monday);
-    for (const [name, mode] of [['written', 0o555], ['entered', 0o600], ['read', 0o300], ['none', 0], ['.', 0o555]] as const) await chmod(path.join(place, name), mode);
+    for (const [name, mode] of [
+      ['written', 0o555],
+      ['entered', 0o600],
+      ['read', 0o300],
+      ['none', 0],
+      ['.', 0o555],
+    ] as const)
+      await chmod(path.join(place, name), mode);
     expect(await pruneElsewhere(isRoot ? nobody : undefined).ended).to.equal('done');
-    expect((await everythingIn(root)).filter((each) => !each.startsWith('.sendall'))).to.deep.equal(['laptop/', `laptop/${tuesday}/`, `laptop/${tuesday}/MANIFEST`, `laptop/${tuesday}/SHA256SUMS`, `laptop/${tuesday}/a`, 'laptop/latest']);
+    expect((await everythingIn(root)).filter((each) => !each.startsWith('.sendall'))).to.deep.equal([
+      'laptop/',
+      `laptop/${tuesday}/`,
+      `laptop/${tuesday}/MANIFEST`,
+      `laptop/${tuesday}/SHA256SUMS`,
+      `laptop/${tuesday}/a`,
+      'laptop/latest',
+    ]);
   });
 
   it('leaves whole snapshots or none when it is killed, and removes the rest the next time', async function () {
     this.timeout(60_000);
-    const tree = (own: string): Record<string, string> => Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`d${n % 7}/f${n}`, n % 2 === 0 ? 'shared' : `${own} ${n}`]));
+    const tree = (own: string): Record<string, string> =>
+      Object.fromEntries(
+        Array.from({ length: 300 }, (_, n) => [`d${n % 7}/f${n}`, n % 2 === 0 ? 'shared' : `${own} ${n}`]),
+      );
     await make('laptop', { [monday]: tree('1'), [tuesday]: tree('2'), [wednesday]: tree('3') });
     const [laptop, template] = [path.join(root, 'laptop'), path.join(root, 'template')];
     await cp(laptop, template, { recursive: true, verbatimSymlinks: true });
@@ -192,7 +276,9 @@ describe('prune', () => {
       await expectWhole(path.join(laptop, wednesday));
       expect(await readdir(root)).to.have.members(['.sendall', 'laptop', 'template']);
       expect(listed(own)).to.deep.equal(['register']);
-      expect((await readRegister(root, parseEntryName('laptop')))?.snapshots.map(({ id }) => id)).to.deep.equal([wednesday]);
+      expect((await readRegister(root, parseEntryName('laptop')))?.snapshots.map(({ id }) => id)).to.deep.equal([
+        wednesday,
+      ]);
     }
     expect(broken, 'removals that were broken off in the middle').to.be.greaterThan(0);
   });
@@ -204,7 +290,12 @@ describe('prune', () => {
     await pruneElsewhere(undefined, ['strace', '-f', '-y', '-qq', '-o', trace, '-e', `trace=${calls}`]).ended;
     const lines = (await readFile(trace, 'utf8')).split('\n');
     const where = (pattern: RegExp): number => lines.findIndex((line) => pattern.test(line));
-    const steps = [/rename.*removing-/, /fsync\(\d+<[^>]*snapshots\/laptop>/, /fsync\(\d+<[^>]*\/laptop>(?<!snapshots\/laptop>)/, /unlink.*MANIFEST/].map(where);
+    const steps = [
+      /rename.*removing-/,
+      /fsync\(\d+<[^>]*snapshots\/laptop>/,
+      /fsync\(\d+<[^>]*\/laptop>(?<!snapshots\/laptop>)/,
+      /unlink.*MANIFEST/,
+    ].map(where);
     expect(steps, lines.join('\n')).to.not.include(-1);
     expect(steps).to.deep.equal([...steps].sort((one, other) => one - other));
   });
@@ -230,5 +321,6 @@ function listed(place: string): string[] {
 /** Every file that the manifest names is there, and of its size. */
 async function expectWhole(place: string): Promise<void> {
   const { entries } = parseManifest(await readFile(path.join(place, 'MANIFEST')));
-  for (const entry of entries) if (entry.type === 'file') expect(await size(place, entry.name), entry.name).to.equal(entry.size);
+  for (const entry of entries)
+    if (entry.type === 'file') expect(await size(place, entry.name), entry.name).to.equal(entry.size);
 }

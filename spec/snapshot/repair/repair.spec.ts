@@ -1,8 +1,30 @@
-import { closeSync, existsSync, openSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, unlinkSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { appendFile, mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { AuthorizedKeys, createReceiver, formatTicket, parseTicket, repair, type RepairOptions, TransferError, verify } from '../../../lib/index';
+import {
+  AuthorizedKeys,
+  createReceiver,
+  formatTicket,
+  parseTicket,
+  repair,
+  type RepairOptions,
+  TransferError,
+  verify,
+} from '../../../lib/index';
 import { Heard, temporaryDirectory } from '../../receive/receive-directory';
 import { MiB, noise } from '../../session/pair';
 import { BackupPlace, listing, type Way } from '../backup-to';
@@ -26,7 +48,8 @@ for (const way of ['a directory of this machine', 'a receiver, in a session'] sa
     let [first, second] = ['', ''];
     const at = (snapshot: string, name: string): string => place.at(snapshot, 'home', name);
 
-    const repairing = (options: Partial<RepairOptions> = {}): ReturnType<typeof repair> => repair({ ...place.where, sources: [path.join(source, 'home')], on: heard.on, ...options });
+    const repairing = (options: Partial<RepairOptions> = {}): ReturnType<typeof repair> =>
+      repair({ ...place.where, sources: [path.join(source, 'home')], on: heard.on, ...options });
     const failing = async (options: Partial<RepairOptions> = {}): Promise<TransferError> => {
       const end = await repairing(options).catch((error: unknown) => error);
       if (end instanceof TransferError) return end;
@@ -37,7 +60,8 @@ for (const way of ['a directory of this machine', 'a receiver, in a session'] sa
     beforeEach(async () => {
       source = await temporaryDirectory();
       await mkdir(path.join(source, 'home', 'deep', 'er'), { recursive: true });
-      for (const [name, content] of Object.entries({ large, small: 'small', 'deep/er/one': 'one', changing: 'before' })) writeFileSync(path.join(source, 'home', name), content);
+      for (const [name, content] of Object.entries({ large, small: 'small', 'deep/er/one': 'one', changing: 'before' }))
+        writeFileSync(path.join(source, 'home', name), content);
       place = await BackupPlace.make(way);
       heard = new Heard();
       const backUp = async (): Promise<string> => (await place.backup([path.join(source, 'home')])).snapshot ?? '';
@@ -82,7 +106,10 @@ for (const way of ['a directory of this machine', 'a receiver, in a session'] sa
       expect(failure.code).to.equal('mismatch');
       expect(failure.message).to.equal('3 of 5 damaged things could not be repaired.');
       expect(repaired()).to.have.members([`${first} home/large`, `${second} home/large`]);
-      expect(heard.all('failed').map(({ file_name: name }) => name?.replace(/^.*Z\//, ''))).to.have.members(['home/changing', 'home/small']);
+      expect(heard.all('failed').map(({ file_name: name }) => name?.replace(/^.*Z\//, ''))).to.have.members([
+        'home/changing',
+        'home/small',
+      ]);
       expect(readFileSync(at(first, 'large')).equals(large)).to.equal(true);
     });
 
@@ -119,7 +146,10 @@ describe('Repairing over the network', () => {
       for (const rights of ['write', 'read', 'admin'] as const) {
         damage(place.at(snapshot, 'home'), 0);
         truncateSync(place.at(snapshot, 'home'), 7);
-        const target = formatTicket({ ...(await authorized.authorize({ name: rights, rights })), address: parseTicket(ticket).address });
+        const target = formatTicket({
+          ...(await authorized.authorize({ name: rights, rights })),
+          address: parseTicket(ticket).address,
+        });
         const end = await repair({ target, sources: [source] }).catch((error: unknown) => error);
         if (rights === 'admin') expect(end).to.include({ repaired: 1 });
         else expect(end).to.have.property('code', 'not-authorized');

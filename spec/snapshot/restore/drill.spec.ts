@@ -15,20 +15,27 @@ describe('a drill', () => {
   let manifest: Manifest;
   let heard: Heard;
   const id = '2026-11-20T101233Z';
-  const files = Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`home/${String(at)}`, `content ${String(at)}`]));
+  const files = Object.fromEntries(
+    Array.from({ length: 40 }, (_, at) => [`home/${String(at)}`, `content ${String(at)}`]),
+  );
 
   beforeEach(async () => {
     root = await temporaryDirectory();
     scratch = await temporaryDirectory();
     heard = new Heard();
-    ({ place, manifest } = await madeSnapshot(root, { name: 'laptop', id, number: 1 }, { ...files, 'home/large': noise(2 * MiB), 'home/link': { link: 'home/large' }, 'home/to': { symlink: 'large' } }));
+    ({ place, manifest } = await madeSnapshot(
+      root,
+      { name: 'laptop', id, number: 1 },
+      { ...files, 'home/large': noise(2 * MiB), 'home/link': { link: 'home/large' }, 'home/to': { symlink: 'large' } },
+    ));
   });
   afterEach(async () => {
     await rm(root, { recursive: true });
     await rm(scratch, { recursive: true });
   });
 
-  const drilling = (options: Partial<DrillOptions> = {}): Promise<DrillReport> => drill({ directory: root, snapshot: 'laptop/latest', scratch, on: heard.on, ...options });
+  const drilling = (options: Partial<DrillOptions> = {}): Promise<DrillReport> =>
+    drill({ directory: root, snapshot: 'laptop/latest', scratch, on: heard.on, ...options });
   const failure = async (options: Partial<DrillOptions>): Promise<string> => {
     const end = await drilling(options).catch((error: unknown) => error);
     return end instanceof TransferError ? end.code : 'none';
@@ -54,7 +61,12 @@ describe('a drill', () => {
     // The same six of forty are not drawn five times running.
     for (let times = 0; times < 5 && samples.size < 2; times++) {
       const { failures } = await drilling({ share: 0.15 });
-      samples.add(failures.map(({ file_name: name }) => name).sort().join(' '));
+      samples.add(
+        failures
+          .map(({ file_name: name }) => name)
+          .sort()
+          .join(' '),
+      );
     }
     expect(samples.size).to.be.above(1);
   });
@@ -65,7 +77,10 @@ describe('a drill', () => {
     await utimes(path.join(place, 'home/7'), atime, mtime);
     await rm(path.join(place, 'home/8'));
     const { failures } = await drilling({ share: 1 });
-    expect(failures.map(({ file_name: name, code }) => [name, code])).to.have.deep.members([['home/7', 'mismatch'], ['home/8', 'mismatch']]);
+    expect(failures.map(({ file_name: name, code }) => [name, code])).to.have.deep.members([
+      ['home/7', 'mismatch'],
+      ['home/8', 'mismatch'],
+    ]);
     expect(heard.all('failed').map(({ file_name: name }) => name)).to.have.members(['home/7', 'home/8']);
     expect(await readdir(scratch)).to.deep.equal([]);
   });

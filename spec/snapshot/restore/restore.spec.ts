@@ -1,6 +1,20 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, linkSync, lstatSync, readdirSync, unlinkSync } from 'node:fs';
-import { appendFile, chmod, link, lstat, mkdir, readdir, readFile, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  chmod,
+  link,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { restore, type RestoreOptions, TransferError } from '../../../lib/index';
@@ -11,10 +25,33 @@ import { encoded, type MadeEntry, madeSnapshot, registerMade } from '../made-sna
 
 const id = '2026-11-20T101233Z';
 
-/** Everything below a directory with its metadata, as find(1) sees it: type, mode, mtime to the ns, size of files, target, number of names. */
+/**
+ * Everything below a directory with its metadata, as find(1) sees it: type, mode, mtime to the ns, size of files,
+ * target, number of names.
+ */
 function metadataOf(place: string): string[] {
-  const found = execFileSync('find', [place, '-mindepth', '1', '(', '-type', 'd', '-printf', '%P %y %m %T@\\n', '-o', '-printf', '%P %y %m %T@ %s %l %n\\n', ')'], { encoding: 'utf8' });
-  return found.split('\n').filter((line) => line !== '' && !/^(MANIFEST|SHA256SUMS|foreign) /.test(line)).sort();
+  const found = execFileSync(
+    'find',
+    [
+      place,
+      '-mindepth',
+      '1',
+      '(',
+      '-type',
+      'd',
+      '-printf',
+      '%P %y %m %T@\\n',
+      '-o',
+      '-printf',
+      '%P %y %m %T@ %s %l %n\\n',
+      ')',
+    ],
+    { encoding: 'utf8' },
+  );
+  return found
+    .split('\n')
+    .filter((line) => line !== '' && !/^(MANIFEST|SHA256SUMS|foreign) /.test(line))
+    .sort();
 }
 
 describe('restoring a snapshot', () => {
@@ -48,11 +85,23 @@ describe('restoring a snapshot', () => {
   });
 
   it('brings all of it back with its metadata, and nothing that is no part of it', async () => {
-    await make({ 'home/large': noise(3 * MiB + 5), 'home/.hidden': 'hidden', 'home/again': { link: 'home/large' }, 'home/deep/er/empty': '', 'home/to': { symlink: '../away' }, bare: { directory: true }, 'home/gone': { missing: 'source-unreadable' } });
+    await make({
+      'home/large': noise(3 * MiB + 5),
+      'home/.hidden': 'hidden',
+      'home/again': { link: 'home/large' },
+      'home/deep/er/empty': '',
+      'home/to': { symlink: '../away' },
+      bare: { directory: true },
+      'home/gone': { missing: 'source-unreadable' },
+    });
     await writeFile(path.join(place, 'foreign'), 'not of this snapshot');
     const { snapshot, files, summary } = await restoring();
     expect(snapshot).to.equal(`laptop/${id}`);
-    expect(files.map(({ file_name: name }) => name)).to.have.members(['home/large', 'home/.hidden', 'home/deep/er/empty']);
+    expect(files.map(({ file_name: name }) => name)).to.have.members([
+      'home/large',
+      'home/.hidden',
+      'home/deep/er/empty',
+    ]);
     expect(summary.files).to.equal(3);
     expect(metadataOf(to)).to.deep.equal(metadataOf(place));
     expect((await readdir(to)).sort()).to.deep.equal(['bare', 'home']);
@@ -64,7 +113,9 @@ describe('restoring a snapshot', () => {
 
   it('stores modes and times of the manifest, whatever those in the snapshot are by now', async () => {
     await make({ small: 'small', large: noise(2 * MiB) });
-    const entries = manifest.entries.map((entry) => (entry.type === 'file' ? { ...entry, mode: 0o640, mtime: 1_500_000_000_123_456_789n } : entry));
+    const entries = manifest.entries.map((entry) =>
+      entry.type === 'file' ? { ...entry, mode: 0o640, mtime: 1_500_000_000_123_456_789n } : entry,
+    );
     await writeFile(path.join(place, 'MANIFEST'), encoded({ ...manifest, entries }));
     await registerMade(root, { name: 'laptop', id });
     await restoring();
@@ -85,7 +136,15 @@ describe('restoring a snapshot', () => {
   });
 
   it('names what is damaged in the snapshot, stores nothing under these names, and brings the rest', async () => {
-    await make({ 'a/small': 'content', 'a/large': noise(3 * MiB), 'a/cut': 'content', 'a/gone': 'content', 'a/other': 'content', 'b/good': 'good', 'b/large': noise(2 * MiB, 2) });
+    await make({
+      'a/small': 'content',
+      'a/large': noise(3 * MiB),
+      'a/cut': 'content',
+      'a/gone': 'content',
+      'a/other': 'content',
+      'b/good': 'good',
+      'b/large': noise(2 * MiB, 2),
+    });
     const damage = async (name: string, how: (at: string) => Promise<unknown>): Promise<void> => {
       const { mtime, atime } = await stat(path.join(place, name));
       await how(path.join(place, name));
@@ -99,7 +158,9 @@ describe('restoring a snapshot', () => {
     await damage('a/other', (at) => rm(at).then(() => symlink('/etc/hostname', at)));
     const error = await failure();
     expect(error.code).to.equal('some-failed');
-    expect(failed()).to.have.deep.members(['small', 'large', 'cut', 'gone', 'other'].map((name) => [`a/${name}`, 'mismatch']));
+    expect(failed()).to.have.deep.members(
+      ['small', 'large', 'cut', 'gone', 'other'].map((name) => [`a/${name}`, 'mismatch']),
+    );
     expect(await readdir(path.join(to, 'a'))).to.deep.equal([]);
     expect(await read('b/good')).to.equal('good');
     expect(heard.all('received').filter(({ repaired }) => repaired)).to.deep.equal([]);
@@ -122,12 +183,18 @@ describe('restoring a snapshot', () => {
   it('does not take damaged content for good because the destination has the same', async () => {
     await make({ small: 'content', large: noise(3 * MiB) });
     await mkdir(to);
-    for (const [name, content] of [['small', 'c0ntent'], ['large', noise(3 * MiB, 3)]] as const) {
+    for (const [name, content] of [
+      ['small', 'c0ntent'],
+      ['large', noise(3 * MiB, 3)],
+    ] as const) {
       await writeFile(path.join(place, name), content);
       await writeFile(path.join(to, name), content);
     }
     await failure();
-    expect(failed()).to.have.deep.members([['small', 'mismatch'], ['large', 'mismatch']]);
+    expect(failed()).to.have.deep.members([
+      ['small', 'mismatch'],
+      ['large', 'mismatch'],
+    ]);
   });
 
   it('takes no receipt of an earlier restore for content that the manifest does not have any more', async () => {
@@ -135,7 +202,9 @@ describe('restoring a snapshot', () => {
     // Receipts are kept where the destination is a receive directory.
     await mkdir(path.join(to, '.sendall'), { recursive: true, mode: 0o700 });
     await restoring();
-    const entries = manifest.entries.map((entry) => (entry.type === 'file' ? { ...entry, digests: { sha256: '0'.repeat(64) } } : entry));
+    const entries = manifest.entries.map((entry) =>
+      entry.type === 'file' ? { ...entry, digests: { sha256: '0'.repeat(64) } } : entry,
+    );
     await writeFile(path.join(place, 'MANIFEST'), encoded({ ...manifest, entries }));
     await registerMade(root, { name: 'laptop', id });
     expect((await failure()).code).to.equal('mismatch');
@@ -145,7 +214,10 @@ describe('restoring a snapshot', () => {
     await make({ a: 'a' });
     await appendFile(path.join(place, 'MANIFEST'), '\n');
     expect((await failure({ snapshot: `laptop/${id}` })).code).to.equal('mismatch');
-    await lstat(to).then(() => expect.fail('a destination was made'), () => undefined);
+    await lstat(to).then(
+      () => expect.fail('a destination was made'),
+      () => undefined,
+    );
   });
 
   it('leaves what is there alone, unless told; what is the same is success', async () => {
@@ -171,7 +243,9 @@ describe('restoring a snapshot', () => {
     const stop = new AbortController();
     const unfinished = path.join(to, '.sendall', 'partial');
     const watching = setInterval(() => {
-      const sizes = existsSync(unfinished) ? readdirSync(unfinished).map((name) => lstatSync(path.join(unfinished, name)).blocks * 512) : [];
+      const sizes = existsSync(unfinished)
+        ? readdirSync(unfinished).map((name) => lstatSync(path.join(unfinished, name)).blocks * 512)
+        : [];
       if (Math.max(0, ...sizes) > size / 4) stop.abort();
     }, 2);
     const interrupted = await failure({ signal: stop.signal }).finally(() => clearInterval(watching));
@@ -192,7 +266,8 @@ describe('restoring a snapshot', () => {
 
   it('refuses a destination among the snapshots, or one that is not safe, and leaves it as it was', async () => {
     await make({ a: 'a' });
-    for (const destination of [root, place, path.join(root, 'laptop', 'new')]) expect((await failure({ destination })).code).to.equal('usage');
+    for (const destination of [root, place, path.join(root, 'laptop', 'new')])
+      expect((await failure({ destination })).code).to.equal('usage');
     await mkdir(to);
     await chmod(to, 0o777);
     expect((await failure()).code).to.equal('directory');

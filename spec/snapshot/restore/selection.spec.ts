@@ -6,8 +6,21 @@ import { chooseEntries } from '../../../lib/snapshot/restore/selection';
 
 const named = (text: string): ReturnType<typeof parseEntryName> => parseEntryName(text, { allowHidden: true });
 const directory = (name: string): ManifestEntry => ({ type: 'directory', name: named(name), mode: 0o755, mtime: 1n });
-const file = (name: string): ManifestEntry => ({ type: 'file', name: named(name), size: 1, mode: 0o644, mtime: 2n, digests: { md5: '0'.repeat(32) }, source: {} });
-const hardLink = (name: string, target: string): ManifestEntry => ({ type: 'link', name: named(name), target: named(target), mtime: 2n });
+const file = (name: string): ManifestEntry => ({
+  type: 'file',
+  name: named(name),
+  size: 1,
+  mode: 0o644,
+  mtime: 2n,
+  digests: { md5: '0'.repeat(32) },
+  source: {},
+});
+const hardLink = (name: string, target: string): ManifestEntry => ({
+  type: 'link',
+  name: named(name),
+  target: named(target),
+  mtime: 2n,
+});
 
 const entries: readonly ManifestEntry[] = [
   directory('home'),
@@ -22,7 +35,8 @@ const entries: readonly ManifestEntry[] = [
 ];
 
 describe('what paths choose of a snapshot', () => {
-  const chosen = async (...paths: string[]): Promise<string[]> => (await chooseEntries(entries, paths)).map(({ name }) => name);
+  const chosen = async (...paths: string[]): Promise<string[]> =>
+    (await chooseEntries(entries, paths)).map(({ name }) => name);
   const all = entries.map(({ name }) => name);
 
   it('is everything without any, and with its top', async () => {
@@ -38,7 +52,9 @@ describe('what paths choose of a snapshot', () => {
 
   it('is a directory with all that is below it, and nothing that is only spelled alike', async () => {
     expect(await chosen('./home/')).to.deep.equal(all.filter((name) => name !== 'homes'));
-    expect(await chosen('home/deep', 'homes')).to.include.members(['home', 'home/deep', 'home/deep/b.txt', 'homes']).and.not.include('home/a.txt');
+    expect(await chosen('home/deep', 'homes'))
+      .to.include.members(['home', 'home/deep', 'home/deep/b.txt', 'homes'])
+      .and.not.include('home/a.txt');
   });
 
   it('is what a pattern matches, counted from the top, and what is below that', async () => {
@@ -58,8 +74,13 @@ describe('what paths choose of a snapshot', () => {
 
   it('keeps hard links together also where the file that they are names of is not chosen', async () => {
     const found = await chooseEntries(entries, ['home/deep']);
-    expect(found.find(({ name }) => name === 'home/deep/c.jpg')).to.deep.equal({ ...file('home/a.txt'), name: 'home/deep/c.jpg' });
-    expect(found.find(({ name }) => name === 'home/deep/d.jpg')).to.deep.equal(hardLink('home/deep/d.jpg', 'home/deep/c.jpg'));
+    expect(found.find(({ name }) => name === 'home/deep/c.jpg')).to.deep.equal({
+      ...file('home/a.txt'),
+      name: 'home/deep/c.jpg',
+    });
+    expect(found.find(({ name }) => name === 'home/deep/d.jpg')).to.deep.equal(
+      hardLink('home/deep/d.jpg', 'home/deep/c.jpg'),
+    );
     expect(await chooseEntries(entries, ['home'])).to.deep.include(hardLink('home/deep/c.jpg', 'home/a.txt'));
   });
 
@@ -78,10 +99,18 @@ describe('what paths choose of a snapshot', () => {
       again = setImmediate(count);
     };
     let again = setImmediate(count);
-    expect(await chooseEntries(many, Array.from({ length: 256 }, (_, at) => `**/*[!${String.fromCodePoint(0x4e00 + at)}]`))).to.have.length(20_000);
+    expect(
+      await chooseEntries(
+        many,
+        Array.from({ length: 256 }, (_, at) => `**/*[!${String.fromCodePoint(0x4e00 + at)}]`),
+      ),
+    ).to.have.length(20_000);
     clearImmediate(again);
     expect(turns).to.be.above(500);
-    const error: unknown = await chooseEntries(many, Array.from({ length: 257 }, (_, at) => `*${String(at)}*`)).catch((thrown: unknown) => thrown);
+    const error: unknown = await chooseEntries(
+      many,
+      Array.from({ length: 257 }, (_, at) => `*${String(at)}*`),
+    ).catch((thrown: unknown) => thrown);
     expect(error).to.be.instanceOf(TransferError).with.property('code', 'usage');
   });
 });

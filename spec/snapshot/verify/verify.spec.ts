@@ -1,5 +1,23 @@
 import { expect } from 'chai';
-import { appendFileSync, chmodSync, closeSync, linkSync, mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, unlinkSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TransferEvent } from '../../../lib/progress';
@@ -25,17 +43,29 @@ describe('snapshot/verify', () => {
     const made: MadeSnapshot[] = [];
     for (const [at, id] of ids.slice(0, count).entries()) {
       const previous = made.at(-1)?.place;
-      made.push(await madeSnapshot(root, { name: 'laptop', id, number: at + 1 }, tree, previous === undefined ? {} : { previous }));
+      made.push(
+        await madeSnapshot(
+          root,
+          { name: 'laptop', id, number: at + 1 },
+          tree,
+          previous === undefined ? {} : { previous },
+        ),
+      );
     }
     return made;
   }
-  const run = (options: Partial<VerifyOptions> = {}): ReturnType<typeof verify> => verify({ directory: root, on: (event) => events.push(event), ...options });
+  const run = (options: Partial<VerifyOptions> = {}): ReturnType<typeof verify> =>
+    verify({ directory: root, on: (event) => events.push(event), ...options });
   /** What is damaged, as `ID path reason`, sorted; it was a `mismatch` then, and all was summed up. */
   async function damages(options: Partial<VerifyOptions> = {}): Promise<string[]> {
     events = [];
     expect((await failureOf(run(options))).code).to.equal('mismatch');
     expect(events.at(-1)?.event).to.equal('summary');
-    return events.flatMap((event) => (event.event === 'damaged' ? [`${event.snapshot.replace('laptop/', '')} ${event.path} ${event.reason}`] : [])).sort();
+    return events
+      .flatMap((event) =>
+        event.event === 'damaged' ? [`${event.snapshot.replace('laptop/', '')} ${event.path} ${event.reason}`] : [],
+      )
+      .sort();
   }
   function flip(place: string, at: number): void {
     const { atime, mtime } = statSync(place);
@@ -66,7 +96,10 @@ describe('snapshot/verify', () => {
 
   it('reads past the page cache where it says so', async function () {
     const size = 8 * mib;
-    await snapshots(1, { large: Buffer.alloc(size, 1), ...Object.fromEntries(Array.from({ length: 50 }, (_, at) => [`f${String(at)}`, content(100_000, at)])) });
+    await snapshots(1, {
+      large: Buffer.alloc(size, 1),
+      ...Object.fromEntries(Array.from({ length: 50 }, (_, at) => [`f${String(at)}`, content(100_000, at)])),
+    });
     const fromDisk = (): number => Number(/read_bytes: (\d+)/.exec(readFileSync('/proc/self/io', 'utf8'))?.[1]);
     if (process.platform !== 'linux' || Number.isNaN(fromDisk())) return this.skip();
     const before = fromDisk();
@@ -96,7 +129,12 @@ describe('snapshot/verify', () => {
     const tree: Record<string, MadeEntry> = { large: content(5 * mib), edge: content(mib, 3) };
     for (let each = 0; each < 200; each++) tree[`d${String(each % 7)}/f${String(each)}`] = content(each * 97 + 1, each);
     const [first] = await snapshots(2, tree);
-    for (const [path, at] of [['d3/f199', 0], ['d0/f70', 70 * 97], ['large', 5 * mib - 1], ['edge', mib - 1]] as const) {
+    for (const [path, at] of [
+      ['d3/f199', 0],
+      ['d0/f70', 70 * 97],
+      ['large', 5 * mib - 1],
+      ['edge', mib - 1],
+    ] as const) {
       flip(join(first?.place ?? '', path), at);
       expect(await damages()).to.deep.equal([`${ids[0]} ${path} changed`, `${ids[1]} ${path} changed`]);
       flip(join(first?.place ?? '', path), at);
@@ -112,29 +150,69 @@ describe('snapshot/verify', () => {
     flip(b, 1);
     expect(await damages({ snapshot: 'laptop/latest' })).to.deep.equal([`${ids[0]} b changed`, `${ids[2]} b changed`]);
     truncateSync(b, 2);
-    expect(await damages({ snapshot: `laptop/${ids[0]}` })).to.deep.equal([`${ids[0]} b truncated`, `${ids[2]} b truncated`]);
+    expect(await damages({ snapshot: `laptop/${ids[0]}` })).to.deep.equal([
+      `${ids[0]} b truncated`,
+      `${ids[2]} b truncated`,
+    ]);
     await run({ snapshot: `laptop/${ids[1]}` }).catch(() => undefined);
-    expect(events.filter(({ event }) => event === 'damaged')).to.deep.include({ event: 'damaged', snapshot: `laptop/${ids[1]}`, path: 'b', reason: 'metadata' });
+    expect(events.filter(({ event }) => event === 'damaged')).to.deep.include({
+      event: 'damaged',
+      snapshot: `laptop/${ids[1]}`,
+      path: 'b',
+      reason: 'metadata',
+    });
   });
 
   const harms: readonly (readonly [what: string, harm: (place: string) => void, found: readonly string[]])[] = [
     ['a file that is shorter', (place) => truncateSync(join(place, 'large'), 5), ['large truncated']],
     ['a file that is longer', (place) => appendFileSync(join(place, 'large'), 'x'), ['large changed']],
-    ['a missing file', (place) => unlinkSync(join(place, 'a/b/deep.txt')), ['a/b/deep.txt missing', 'a/other metadata']],
-    ['a missing directory', (place) => renameSync(join(place, 'a/b'), join(root, 'away')), ['a/b missing', 'a/b/deep.txt missing', 'a/other metadata']],
+    [
+      'a missing file',
+      (place) => unlinkSync(join(place, 'a/b/deep.txt')),
+      ['a/b/deep.txt missing', 'a/other metadata'],
+    ],
+    [
+      'a missing directory',
+      (place) => renameSync(join(place, 'a/b'), join(root, 'away')),
+      ['a/b missing', 'a/b/deep.txt missing', 'a/other metadata'],
+    ],
     ['a foreign file', (place) => writeFileSync(join(place, 'a/none/new'), 'x'), ['a/none/new foreign']],
-    ['a foreign directory, once', (place) => mkdirSync(join(place, 'a/more/and/more'), { recursive: true }), ['a/more foreign']],
+    [
+      'a foreign directory, once',
+      (place) => mkdirSync(join(place, 'a/more/and/more'), { recursive: true }),
+      ['a/more foreign'],
+    ],
     ['a list of another tool', (place) => writeFileSync(join(place, 'MD5SUMS'), ''), ['MD5SUMS foreign']],
     ['another mode', (place) => chmodSync(join(place, 'empty'), 0o600), ['empty metadata']],
     ['another mode of a directory', (place) => chmodSync(join(place, 'a/b'), 0o700), ['a/b metadata']],
     ['another time', (place) => utimesSync(join(place, 'large'), 5, 5), ['large metadata']],
     ['another time of a directory', (place) => utimesSync(join(place, 'a/none'), 5, 5), ['a/none metadata']],
-    ['a copy for another name', (place) => replace(join(place, 'a/other'), (at) => writeFileSync(at, 'deep')), ['a metadata', 'a/other metadata']],
-    ['another symbolic link', (place) => replace(join(place, 'a/arrow'), (at) => symlinkSync('/etc/passwd', at)), ['a metadata', 'a/arrow changed']],
-    ['a symbolic link for a file', (place) => replace(join(place, 'empty'), (at) => symlinkSync('/dev/null', at)), ['empty changed']],
-    ['a symbolic link for a directory', (place) => linked(join(place, 'a/b'), join(root, 'elsewhere')), ['a metadata', 'a/b changed', 'a/b/deep.txt missing', 'a/other metadata']],
+    [
+      'a copy for another name',
+      (place) => replace(join(place, 'a/other'), (at) => writeFileSync(at, 'deep')),
+      ['a metadata', 'a/other metadata'],
+    ],
+    [
+      'another symbolic link',
+      (place) => replace(join(place, 'a/arrow'), (at) => symlinkSync('/etc/passwd', at)),
+      ['a metadata', 'a/arrow changed'],
+    ],
+    [
+      'a symbolic link for a file',
+      (place) => replace(join(place, 'empty'), (at) => symlinkSync('/dev/null', at)),
+      ['empty changed'],
+    ],
+    [
+      'a symbolic link for a directory',
+      (place) => linked(join(place, 'a/b'), join(root, 'elsewhere')),
+      ['a metadata', 'a/b changed', 'a/b/deep.txt missing', 'a/other metadata'],
+    ],
     ['a directory for a file', (place) => replace(join(place, 'empty'), (at) => mkdirSync(at)), ['empty changed']],
-    ['another list', (place) => appendFileSync(join(place, 'SHA256SUMS'), `${'0'.repeat(64)}  more\n`), ['SHA256SUMS changed']],
+    [
+      'another list',
+      (place) => appendFileSync(join(place, 'SHA256SUMS'), `${'0'.repeat(64)}  more\n`),
+      ['SHA256SUMS changed'],
+    ],
     ['a shorter list', (place) => truncateSync(join(place, 'SHA256SUMS'), 75), ['SHA256SUMS changed']],
     ['no list', (place) => unlinkSync(join(place, 'SHA256SUMS')), ['SHA256SUMS missing']],
     ['a changed manifest', (place) => flip(join(place, 'MANIFEST'), 300), ['MANIFEST manifest']],
@@ -173,13 +251,18 @@ describe('snapshot/verify', () => {
       return encoded({ ...manifest, entries }, { entries: entries.length });
     };
     writeFileSync(join(first?.place ?? '', 'MANIFEST'), without('empty'));
-    expect(await damages({ snapshot: `laptop/${ids[0]}` }), 'it is not the one that was committed').to.deep.equal([`${ids[0]} MANIFEST manifest`]);
+    expect(await damages({ snapshot: `laptop/${ids[0]}` }), 'it is not the one that was committed').to.deep.equal([
+      `${ids[0]} MANIFEST manifest`,
+    ]);
     writeFileSync(join(first?.place ?? '', 'MANIFEST'), without('a/b/deep.txt')); // of which a/other is another name
     await registerMade(root, { name: 'laptop', id: ids[0] });
     expect(await damages({ snapshot: `laptop/${ids[0]}` })).to.deep.equal([`${ids[0]} MANIFEST manifest`]);
     writeFileSync(join(first?.place ?? '', 'MANIFEST'), without('empty'));
     await registerMade(root, { name: 'laptop', id: ids[0] });
-    expect(await damages({ snapshot: `laptop/${ids[0]}` })).to.deep.equal([`${ids[0]} SHA256SUMS changed`, `${ids[0]} empty foreign`]);
+    expect(await damages({ snapshot: `laptop/${ids[0]}` })).to.deep.equal([
+      `${ids[0]} SHA256SUMS changed`,
+      `${ids[0]} empty foreign`,
+    ]);
   });
 
   it('skips a snapshot that is removed meanwhile', async () => {
@@ -190,7 +273,11 @@ describe('snapshot/verify', () => {
       events.push(event);
     };
     expect((await failureOf(run({ on }))).code).to.equal('mismatch');
-    expect(events.flatMap((event) => (event.event === 'damaged' ? [event.path] : event.event === 'skipped' ? [event.file_name] : []))).to.deep.equal(['a', `laptop/${ids[1]}`]);
+    expect(
+      events.flatMap((event) =>
+        event.event === 'damaged' ? [event.path] : event.event === 'skipped' ? [event.file_name] : [],
+      ),
+    ).to.deep.equal(['a', `laptop/${ids[1]}`]);
   });
 
   it('refuses what makes no sense', async () => {

@@ -36,10 +36,16 @@ describe('DirectoryTree', () => {
 
   const everything = (): Promise<string[]> => everythingIn(place);
   const put = (name: string): Promise<void> =>
-    tree.within(parseEntryName(name), (directory) => writeFile(directory.at(path.posix.basename(name)), name, { flag: 'wx' })).then(() => tree.keep(parseEntryName(name)));
+    tree
+      .within(parseEntryName(name), (directory) =>
+        writeFile(directory.at(path.posix.basename(name)), name, { flag: 'wx' }),
+      )
+      .then(() => tree.keep(parseEntryName(name)));
   const fail = async (name: string): Promise<void> => {
     const failure = new Error('no');
-    expect(await tree.within(parseEntryName(name), () => Promise.reject(failure)).catch((error: unknown) => error)).to.equal(failure);
+    expect(
+      await tree.within(parseEntryName(name), () => Promise.reject(failure)).catch((error: unknown) => error),
+    ).to.equal(failure);
     await tree.prune(parseEntryName(name));
   };
 
@@ -48,7 +54,10 @@ describe('DirectoryTree', () => {
     if (process.platform !== 'linux') this.skip();
     await put('a/b/c/f');
     tree.close();
-    const open = (): string[] => readdirSync('/proc/self/fd').flatMap((fd) => readlinkOf(`/proc/self/fd/${fd}`)).filter((target) => target.startsWith(`${place}/`));
+    const open = (): string[] =>
+      readdirSync('/proc/self/fd')
+        .flatMap((fd) => readlinkOf(`/proc/self/fd/${fd}`))
+        .filter((target) => target.startsWith(`${place}/`));
     for (let patience = 100; open().length > 0 && patience > 0; patience--) await pause(10);
     tree = new DirectoryTree(root, false);
     const finding = tree.find(parseEntryName('a/b/c/f'));
@@ -83,7 +92,9 @@ describe('DirectoryTree', () => {
 
   it('removes the upper directories too where a lower one could not be made', async () => {
     const long = `${'a'.repeat(255)}`;
-    await tree.within(parseEntryName('up/f'), () => writeFile(path.join(place, 'up', 'file'), '')).catch(() => undefined);
+    await tree
+      .within(parseEntryName('up/f'), () => writeFile(path.join(place, 'up', 'file'), ''))
+      .catch(() => undefined);
     expect(await codeOf(tree.within(parseEntryName(`up/file/${long}/f`), () => Promise.resolve()))).to.equal('exists');
     await rm(path.join(place, 'up', 'file'));
     await tree.prune(parseEntryName('up/file/x/f'));
@@ -124,7 +135,10 @@ describe('DirectoryTree', () => {
     await writeFile(path.join(place, 'file'), '');
     for (const name of ['link/f', 'file/f', 'link/new/f', 'file/new/f']) {
       expect(await codeOf(put(name)), name).to.equal('exists');
-      expect(await codeOf(tree.find(parseEntryName(name)).then((reached) => expect(reached).to.equal(null))), name).to.equal('exists');
+      expect(
+        await codeOf(tree.find(parseEntryName(name)).then((reached) => expect(reached).to.equal(null))),
+        name,
+      ).to.equal('exists');
     }
     expect(await readdir(path.join(place, 'real'))).to.deep.equal([]);
   });
@@ -142,7 +156,8 @@ describe('DirectoryTree', () => {
 
   it('does not run out of descriptors over many directories', async () => {
     const before = (await readdir('/proc/self/fd')).length;
-    for (let at = 0; at < 400; at += 40) await Promise.all(Array.from({ length: 40 }, (_, number) => put(`d${at + number}/e/f`)));
+    for (let at = 0; at < 400; at += 40)
+      await Promise.all(Array.from({ length: 40 }, (_, number) => put(`d${at + number}/e/f`)));
     expect((await readdir('/proc/self/fd')).length - before).to.be.lessThan(120);
     tree.close();
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -152,7 +167,10 @@ describe('DirectoryTree', () => {
   it('refuses a directory that collides with another one, where the disk folds names', async () => {
     const folding = new DirectoryTree(root, true);
     await mkdir(path.join(place, 'Fotos'));
-    const use = (name: string): Promise<void> => folding.within(parseEntryName(name), (directory) => folding.refuseCollision(directory, path.posix.basename(name)));
+    const use = (name: string): Promise<void> =>
+      folding.within(parseEntryName(name), (directory) =>
+        folding.refuseCollision(directory, path.posix.basename(name)),
+      );
     expect(await codeOf(use('fotos/f'))).to.equal('name');
     await use('Fotos/f');
     await writeFile(path.join(place, 'Fotos', 'a'), '');

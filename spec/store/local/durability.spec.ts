@@ -4,7 +4,8 @@ import path from 'node:path';
 import { emptyDirectory } from './local-place';
 import { type Call, canTrace, TracedProcess } from './trace';
 
-const calls = 'fsync,fdatasync,link,linkat,rename,renameat,renameat2,mkdir,mkdirat,read,pread64,pwrite64,ftruncate,fchmod,write,open,openat';
+const calls =
+  'fsync,fdatasync,link,linkat,rename,renameat,renameat2,mkdir,mkdirat,read,pread64,pwrite64,ftruncate,fchmod,write,open,openat';
 const small = 5000;
 const large = 3 * 1024 * 1024 + 77;
 /** What a file is called while it is staged. */
@@ -21,7 +22,10 @@ class Course {
   /** The only call of that kind. */
   only(name: RegExp, text: RegExp): Call {
     const found = this.named(name, text);
-    expect(found.map((call) => call.text), `calls of ${String(name)} with ${String(text)}`).to.have.lengthOf(1);
+    expect(
+      found.map((call) => call.text),
+      `calls of ${String(name)} with ${String(text)}`,
+    ).to.have.lengthOf(1);
     return found[0] as Call;
   }
 }
@@ -40,10 +44,16 @@ function expectOrder(...steps: readonly (readonly [string, Call])[]): void {
   afterEach(() => rm(directory, { recursive: true, force: true }));
 
   /** Receives one file into the directory. */
-  async function receive(size: number, options: { ifExists?: 'replace' | 'refuse'; name?: string } = {}): Promise<{ answer: Record<string, unknown>; course: Course }> {
+  async function receive(
+    size: number,
+    options: { ifExists?: 'replace' | 'refuse'; name?: string } = {},
+  ): Promise<{ answer: Record<string, unknown>; course: Course }> {
     const traced = new TracedProcess(calls);
     await traced.open(directory);
-    const answer = await traced.receive(options.name ?? 'a/b/f', size, { seed: 3, ifExists: options.ifExists ?? 'refuse' });
+    const answer = await traced.receive(options.name ?? 'a/b/f', size, {
+      seed: 3,
+      ifExists: options.ifExists ?? 'refuse',
+    });
     await traced.ask({ order: 'close' });
     const all = await traced.calls();
     // What was tried out when the directory was opened is not about the file.
@@ -74,7 +84,10 @@ function expectOrder(...steps: readonly (readonly [string, Call])[]): void {
       );
       const bytesRead = readBack.reduce((sum, { text }) => sum + Number(/= (\d+)/.exec(text)?.[1]), 0);
       expect(bytesRead, 'bytes read back').to.equal(size);
-      expect(course.named(/^(fchmod|ftruncate)$/, stagedFile).every(({ to }) => to < synced.from), 'metadata is set before the fsync').to.equal(true);
+      expect(
+        course.named(/^(fchmod|ftruncate)$/, stagedFile).every(({ to }) => to < synced.from),
+        'metadata is set before the fsync',
+      ).to.equal(true);
       expect(course.named(/^rename/, /./), 'a rename could replace').to.have.lengthOf(0);
     });
   }
@@ -88,10 +101,16 @@ function expectOrder(...steps: readonly (readonly [string, Call])[]): void {
   it('syncs every directory that it made, in its parent', async () => {
     const { course } = await receive(small);
     const linked = course.only(/^link/, /\/f"/);
-    for (const [made, parent] of [['a', '.'], ['b', 'a']] as const) {
+    for (const [made, parent] of [
+      ['a', '.'],
+      ['b', 'a'],
+    ] as const) {
       const mkdirCall = course.only(/^mkdir/, new RegExp(`/${made}"`));
       const synced = course.named(/^fsync$/, at(parent));
-      expect(synced.some(({ from, to }) => mkdirCall.to < from && to < linked.from), `fsync for ${made}`).to.equal(true);
+      expect(
+        synced.some(({ from, to }) => mkdirCall.to < from && to < linked.from),
+        `fsync for ${made}`,
+      ).to.equal(true);
     }
   });
 
@@ -101,20 +120,31 @@ function expectOrder(...steps: readonly (readonly [string, Call])[]): void {
     expect(answer).to.include({ outcome: 'replaced' });
     const renamed = course.only(/^rename/, /\/f"/);
     const synced = course.named(/^fsync$/, root()).at(-1) as Call;
-    expectOrder(['fsync of the file', course.only(/^fsync$/, stagedFile)], ['rename', renamed], ['fsync of its directory', synced], ['the answer', course.only(/^write$/, /replaced/)]);
+    expectOrder(
+      ['fsync of the file', course.only(/^fsync$/, stagedFile)],
+      ['rename', renamed],
+      ['fsync of its directory', synced],
+      ['the answer', course.only(/^write$/, /replaced/)],
+    );
   });
 
   it('syncs its lock before that appears: a power cut leaves none that cannot be read (found by power-cut)', async () => {
     const traced = new TracedProcess('fsync,link,linkat');
     await traced.open(directory);
     const course = new Course(await traced.calls());
-    expectOrder(['fsync of the lock', course.only(/^fsync$/, /<[^>]*\/\.sendall\/lock\.[0-9a-f]{16}>/)], ['link', course.only(/^link/, /\/lock"/)]);
+    expectOrder(
+      ['fsync of the lock', course.only(/^fsync$/, /<[^>]*\/\.sendall\/lock\.[0-9a-f]{16}>/)],
+      ['link', course.only(/^link/, /\/lock"/)],
+    );
   });
 
   it('syncs identical content that it finds, and reads it from where it says', async () => {
     await writeFile(path.join(directory, 'f'), '');
     const { answer, course } = await receive(0, { name: 'f' });
     expect(answer).to.include({ outcome: 'identical' });
-    expectOrder(['fsync of the file', course.only(/^fsync$/, at('f'))], ['fsync of its directory', course.named(/^fsync$/, root()).at(-1) as Call]);
+    expectOrder(
+      ['fsync of the file', course.only(/^fsync$/, at('f'))],
+      ['fsync of its directory', course.named(/^fsync$/, root()).at(-1) as Call],
+    );
   });
 });

@@ -30,7 +30,9 @@ describe('A directory on an ext4 whose journal has failed', function () {
     for (const name of ['told', 'other', 'own']) mkdirSync(path.join(disk, name), { mode: 0o700 });
     syncVolume(disk);
     // The device has some pages left, and the file system believes in many more.
-    const used = Number(execFileSync('df', ['--output=used', '--block-size=1', memory], { encoding: 'utf8' }).split('\n')[1]);
+    const used = Number(
+      execFileSync('df', ['--output=used', '--block-size=1', memory], { encoding: 'utf8' }).split('\n')[1],
+    );
     execFileSync('mount', ['-o', `remount,size=${String(used + 8 * 4096)}`, memory]);
     const [other, own] = [await Directory.open(path.join(disk, 'other')), await Directory.open(path.join(disk, 'own'))];
     const told = openSync(path.join(disk, 'told'), 'r');
@@ -42,7 +44,10 @@ describe('A directory on an ext4 whose journal has failed', function () {
           fsyncSync(told);
         }
       }).to.throw(/EIO|ENOSPC|EROFS/);
-      const durable = await syncTogether(other, own).then(() => true, () => false);
+      const durable = await syncTogether(other, own).then(
+        () => true,
+        () => false,
+      );
       expect(durable).to.equal(false);
     } finally {
       closeSync(told);

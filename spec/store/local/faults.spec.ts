@@ -57,8 +57,14 @@ const sizes = [5000, 3 * 1024 * 1024 + 77];
       expect(await receiving.receive(name, size, { seed: 2 })).to.include({ code: 'exists' });
       expect(await receiving.receive(name, size, { seed: 2, ifExists: 'rename' })).to.include({ path: `${name} (1)` });
       expect(await receiving.receive('d/r', size, { seed: 1, ifExists: 'replace' })).to.include({ outcome: 'stored' });
-      expect(await receiving.receive('d/r', size, { seed: 2, ifExists: 'replace' })).to.include({ outcome: 'replaced' });
-      for (const [stored, seed] of [[name, 1], [`${name} (1)`, 2], ['d/r', 2]] as const) {
+      expect(await receiving.receive('d/r', size, { seed: 2, ifExists: 'replace' })).to.include({
+        outcome: 'replaced',
+      });
+      for (const [stored, seed] of [
+        [name, 1],
+        [`${name} (1)`, 2],
+        ['d/r', 2],
+      ] as const) {
         expect(md5Of(await readFile(path.join(directory, stored)))).to.equal(md5OfRepeated(seed, size));
       }
       await receiving.ask({ order: 'close' });
@@ -84,6 +90,7 @@ const sizes = [5000, 3 * 1024 * 1024 + 77];
     await receiving.suffer('fsync,fdatasync:error=EIO:when=2');
     expect(await receiving.receive('a/f', size)).to.include({ code: 'disk' });
     const left = (await everythingIn(directory)).filter((name) => !name.startsWith('.'));
-    if (left.includes('a/f')) expect(md5Of(await readFile(path.join(directory, 'a', 'f')))).to.equal(md5OfRepeated(1, size));
+    if (left.includes('a/f'))
+      expect(md5Of(await readFile(path.join(directory, 'a', 'f')))).to.equal(md5OfRepeated(1, size));
   });
 });

@@ -20,7 +20,9 @@ const disks: Record<string, Disk> = {
   tmpfs: {
     says: 'cache',
     mount: async (directory) => {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${diskSize},mode=0755`, 'tmpfs', directory], { stdio: 'ignore' });
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${diskSize},mode=0755`, 'tmpfs', directory], {
+        stdio: 'ignore',
+      });
     },
   },
   ext4: {

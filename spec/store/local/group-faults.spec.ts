@@ -23,7 +23,15 @@ describe('A group on a disk that does not keep what was written', function () {
   };
 
   it('finds every file that differs by a byte, or in length, and stores the others', async () => {
-    await place.write({ 'd/good': 'good', 'd/flipped': 'x'.repeat(9_000), 'd/longer': 'abc', 'd/shorter': 'abcdef', 'd/empty': '', 'd/filled': '', 'e/fine': 'fine' });
+    await place.write({
+      'd/good': 'good',
+      'd/flipped': 'x'.repeat(9_000),
+      'd/longer': 'abc',
+      'd/shorter': 'abcdef',
+      'd/empty': '',
+      'd/filled': '',
+      'e/fine': 'fine',
+    });
     const bytes = readFileSync(staged('d/flipped'));
     bytes[8_999] = 0x79;
     writeFileSync(staged('d/flipped'), bytes);
@@ -31,8 +39,18 @@ describe('A group on a disk that does not keep what was written', function () {
     truncateSync(staged('d/shorter'), 5);
     writeFileSync(staged('d/filled'), 'no longer empty');
     const outcomes = await place.store.flush();
-    expect(words(outcomes)).to.deep.equal(['stored d/good', 'mismatch', 'mismatch', 'mismatch', 'stored d/empty', 'mismatch', 'stored e/fine']);
-    expect(outcomes[1]?.error?.message).to.match(/^d\/flipped does not match: its sha256 should be [0-9a-f]{64}, and is [0-9a-f]{64} on the disk\.$/);
+    expect(words(outcomes)).to.deep.equal([
+      'stored d/good',
+      'mismatch',
+      'mismatch',
+      'mismatch',
+      'stored d/empty',
+      'mismatch',
+      'stored e/fine',
+    ]);
+    expect(outcomes[1]?.error?.message).to.match(
+      /^d\/flipped does not match: its sha256 should be [0-9a-f]{64}, and is [0-9a-f]{64} on the disk\.$/,
+    );
     expect(await received(place.directory)).to.deep.equal(['d/empty', 'd/good', 'e/fine']);
     expect(outcomes[1]?.stat === undefined && outcomes[1]?.committed === undefined).to.equal(true);
   });
@@ -40,7 +58,9 @@ describe('A group on a disk that does not keep what was written', function () {
   it('stores nothing of a bundle that is longer than its memory', async () => {
     const lease = await place.store.memory.lease();
     const { length } = lease.bytes;
-    await place.store.write(lease, [{ file: 1, name: 'f' as never, size: length + 1, digest: '', mode: 0o644, mtime: 0n, ifExists: 'refuse' }]);
+    await place.store.write(lease, [
+      { file: 1, name: 'f' as never, size: length + 1, digest: '', mode: 0o644, mtime: 0n, ifExists: 'refuse' },
+    ]);
     expect(words(await place.store.flush())).to.deep.equal(['unexpected']);
     expect(await received(place.directory)).to.deep.equal([]);
   });
@@ -63,14 +83,33 @@ traced('A group, as strace sees it', function () {
     await rm(path.dirname(out), { recursive: true, force: true });
   });
 
-  const strace = (calls: string, ...more: string[]): string[] => ['strace', '-f', '-qq', '--seccomp-bpf', '-o', out, '-e', `trace=${calls}`, ...more];
+  const strace = (calls: string, ...more: string[]): string[] => [
+    'strace',
+    '-f',
+    '-qq',
+    '--seccomp-bpf',
+    '-o',
+    out,
+    '-e',
+    `trace=${calls}`,
+    ...more,
+  ];
   /** A failure of the nth call of a kind in a thread. */
-  const failing = (calls: string, nth: string, error = 'EIO'): string[] => strace(calls, '-e', `inject=${calls}:error=${error}:when=${nth}`);
+  const failing = (calls: string, nth: string, error = 'EIO'): string[] =>
+    strace(calls, '-e', `inject=${calls}:error=${error}:when=${nth}`);
 
   it('is one rename for a whole new tree, between two syncs of the disk, and is read back past the page cache after the first', async function () {
     if (!canSync) this.skip();
-    expect(await run(directory, 'tree', strace('rename,renameat,renameat2,link,linkat,syncfs,fsync,fdatasync,openat,write,fcntl,io_uring_enter'))).to.deep.equal(['open', 'tree: stored']);
-    const calls = readFileSync(out, 'utf8').split('\n').map((line) => line.replace(/^\d+ +/, ''));
+    expect(
+      await run(
+        directory,
+        'tree',
+        strace('rename,renameat,renameat2,link,linkat,syncfs,fsync,fdatasync,openat,write,fcntl,io_uring_enter'),
+      ),
+    ).to.deep.equal(['open', 'tree: stored']);
+    const calls = readFileSync(out, 'utf8')
+      .split('\n')
+      .map((line) => line.replace(/^\d+ +/, ''));
     const all = calls.slice(calls.findIndex((call) => call.includes('"open\\n"')));
     const found = (pattern: RegExp): number[] => all.flatMap((call, at) => (pattern.test(call) ? [at] : []));
     const [renamed = -1, ...others] = found(/^(rename|link)/);
@@ -85,7 +124,10 @@ traced('A group, as strace sees it', function () {
     const readBack = probing.direct ? [...pastCache, ...ring] : [renamed - 1];
     await probing.end();
     const said = found(/tree: stored/)[0] ?? -1;
-    expect(all.slice(0, said).filter((call) => /^f(data)?sync/.test(call)), 'what is synced by itself').to.deep.equal([]);
+    expect(
+      all.slice(0, said).filter((call) => /^f(data)?sync/.test(call)),
+      'what is synced by itself',
+    ).to.deep.equal([]);
     expect(written).to.have.lengthOf(300);
     if (readBack.length > 1) expect([pastCache.length, ring.length > 0]).to.deep.equal([300, canRing]);
     expect(Math.max(...written)).to.be.below(first);
@@ -98,7 +140,12 @@ traced('A group, as strace sees it', function () {
 
   it('fails when the first sync fails, and so does what was written until then; nothing of both is stored', async function () {
     if (!canSync) this.skip();
-    expect(await run(directory, 'three', failing('syncfs', '1'), 'one thread')).to.deep.equal(['open', 'first: disk', 'second: disk', 'third: stored']);
+    expect(await run(directory, 'three', failing('syncfs', '1'), 'one thread')).to.deep.equal([
+      'open',
+      'first: disk',
+      'second: disk',
+      'third: stored',
+    ]);
     expect([...new Set((await expectWhole(directory)).map((name) => path.dirname(name)))]).to.deep.equal(['third']);
   });
 
@@ -114,14 +161,22 @@ traced('A group, as strace sees it', function () {
   });
 
   it('stores what came before the disk was full, and says which files there was no room for', async () => {
-    expect(await run(directory, 'tree', failing('pwrite64', '20+', 'ENOSPC'))).to.deep.equal(['open', 'tree: stored and space']);
+    expect(await run(directory, 'tree', failing('pwrite64', '20+', 'ENOSPC'))).to.deep.equal([
+      'open',
+      'tree: stored and space',
+    ]);
     expect(await expectWhole(directory)).to.have.lengthOf(19);
   });
 
-  for (const [what, fault] of [['without renames that cannot replace', 'EINVAL'], ['with neither those nor links', 'EPERM']] as const) {
+  for (const [what, fault] of [
+    ['without renames that cannot replace', 'EINVAL'],
+    ['with neither those nor links', 'EPERM'],
+  ] as const) {
     it(`is merged on a disk ${what}`, async () => {
       for (const turn of ['stored', 'identical']) {
-        expect(await run(directory, 'tree', failing(fault === 'EPERM' ? 'renameat2,link,linkat' : 'renameat2', '1+', fault))).to.deep.equal(['open', `tree: ${turn}`]);
+        expect(
+          await run(directory, 'tree', failing(fault === 'EPERM' ? 'renameat2,link,linkat' : 'renameat2', '1+', fault)),
+        ).to.deep.equal(['open', `tree: ${turn}`]);
         expect(await expectWhole(directory)).to.have.lengthOf(300);
       }
     });

@@ -22,7 +22,11 @@ describe('A receiver of groups that is killed', () => {
       for (const line of lines.slice(1)) {
         const [group = ''] = line.split(':');
         expect(line).to.equal(`${group}: stored`);
-        for (let file = 0; file < 40; file++) expect([names.has(`old/${group}-${file}`), names.has(`new${group}/d${file % 4}/f${file}`)]).to.deep.equal([true, true]);
+        for (let file = 0; file < 40; file++)
+          expect([names.has(`old/${group}-${file}`), names.has(`new${group}/d${file % 4}/f${file}`)]).to.deep.equal([
+            true,
+            true,
+          ]);
         told++;
       }
       left += (await everythingIn(path.join(directory, '.sendall/stage'))).length;

@@ -5,7 +5,8 @@ import path from 'node:path';
 import { Grouping, words } from './grouping';
 import { everythingIn } from './local-place';
 
-const visible = async (directory: string): Promise<string[]> => (await everythingIn(directory)).filter((name) => !name.startsWith('.sendall'));
+const visible = async (directory: string): Promise<string[]> =>
+  (await everythingIn(directory)).filter((name) => !name.startsWith('.sendall'));
 
 describe('A group that meets what is there already', function () {
   this.timeout(30_000);
@@ -22,9 +23,20 @@ describe('A group that meets what is there already', function () {
   it('goes into directories that exist, as deep as they do, and leaves the rest of them alone', async () => {
     await mkdir(place.at('a/b/c'), { recursive: true });
     for (const name of ['a/x', 'a/b/x', 'a/b/c/x']) await writeFile(place.at(name), 'old');
-    const files = { 'a/y': '1', 'a/b/y': '2', 'a/b/c/y': '3', 'a/b/new/y': '4', 'a/b/c/new/er/y': '5', 'a/b/c/x': 'other', 'top': '6' };
-    expect(await place.put(files)).to.deep.equal(Object.keys(files).map((name) => (name === 'a/b/c/x' ? 'exists' : `stored ${name}`)));
-    for (const [name, text] of Object.entries(files)) expect(await readFile(place.at(name), 'utf8'), name).to.equal(name === 'a/b/c/x' ? 'old' : text);
+    const files = {
+      'a/y': '1',
+      'a/b/y': '2',
+      'a/b/c/y': '3',
+      'a/b/new/y': '4',
+      'a/b/c/new/er/y': '5',
+      'a/b/c/x': 'other',
+      top: '6',
+    };
+    expect(await place.put(files)).to.deep.equal(
+      Object.keys(files).map((name) => (name === 'a/b/c/x' ? 'exists' : `stored ${name}`)),
+    );
+    for (const [name, text] of Object.entries(files))
+      expect(await readFile(place.at(name), 'utf8'), name).to.equal(name === 'a/b/c/x' ? 'old' : text);
     expect(await readFile(place.at('a/b/x'), 'utf8')).to.equal('old');
   });
 
@@ -40,7 +52,9 @@ describe('A group that meets what is there already', function () {
     place.symlink('link/sub/soft', 'target');
     await place.write({ 'link/f': 'x', 'd/link/sub/f': 'y', 'inside/f': 'z', 'd/fine': 'fine' });
     expect(words(await place.store.flush())).to.deep.equal([...Array<string>(7).fill('exists'), 'stored d/fine']);
-    expect(words(await place.store.finishDirectories([{ file: 0, name: 'link' as never, mode: 0o777, mtime: 0n }]))).to.deep.equal(['disk']);
+    expect(
+      words(await place.store.finishDirectories([{ file: 0, name: 'link' as never, mode: 0o777, mtime: 0n }])),
+    ).to.deep.equal(['disk']);
     expect(await place.link({ 'link/hard': 'd/fine' })).to.deep.equal(['exists']);
     expect(await place.link({ 'd/hard': 'link/sub' })).to.deep.equal(['unexpected']);
     expect(await everythingIn(outside)).to.deep.equal(['sub/']);
@@ -78,24 +92,44 @@ describe('A group that meets what is there already', function () {
     await place.write({ 'new/deep/bad': 'x' }, { digest: '0'.repeat(64) });
     await place.write({ 'new/good': 'y', 'other/worse/z': 'z' });
     await place.write({ 'lost/f': 'x' }, { digest: '1'.repeat(64) });
-    expect(words(await place.store.flush())).to.deep.equal(['mismatch', 'stored new/good', 'stored other/worse/z', 'mismatch']);
-    expect(await visible(place.directory)).to.deep.equal(['new/', 'new/good', 'other/', 'other/worse/', 'other/worse/z']);
+    expect(words(await place.store.flush())).to.deep.equal([
+      'mismatch',
+      'stored new/good',
+      'stored other/worse/z',
+      'mismatch',
+    ]);
+    expect(await visible(place.directory)).to.deep.equal([
+      'new/',
+      'new/good',
+      'other/',
+      'other/worse/',
+      'other/worse/z',
+    ]);
   });
 
   it('lets two groups overlap: one is written while the other is flushed', async () => {
     const flushes: Promise<string[]>[] = [];
     for (let group = 0; group < 6; group++) {
-      await place.write({ [`d/g${group}/f`]: `${group}`, [`flat/${group}`]: `${group}`, 'same': 'same' });
+      await place.write({ [`d/g${group}/f`]: `${group}`, [`flat/${group}`]: `${group}`, same: 'same' });
       flushes.push(place.store.flush().then(words));
       expect(place.store.open).to.include({ files: 0, bytes: 0 });
     }
     const results = await Promise.all(flushes);
-    expect(results).to.deep.equal(results.map((_, group) => [`stored d/g${group}/f`, `stored flat/${group}`, `${group === 0 ? 'stored' : 'identical'} same`]));
+    expect(results).to.deep.equal(
+      results.map((_, group) => [
+        `stored d/g${group}/f`,
+        `stored flat/${group}`,
+        `${group === 0 ? 'stored' : 'identical'} same`,
+      ]),
+    );
     expect(await readdir(place.at('d'))).to.have.lengthOf(6);
   });
 
   it('counts what is open', async () => {
-    for (let bundle = 0; bundle < 4; bundle++) await place.write(Object.fromEntries(Array.from({ length: 50 }, (_, at) => [`d/${bundle}-${at}`, 'x'.repeat(10)])));
+    for (let bundle = 0; bundle < 4; bundle++)
+      await place.write(
+        Object.fromEntries(Array.from({ length: 50 }, (_, at) => [`d/${bundle}-${at}`, 'x'.repeat(10)])),
+      );
     place.symlink('s', 't');
     expect(place.store.open).to.include({ files: 201, bytes: 2_000 });
     await place.store.flush();
@@ -109,9 +143,26 @@ describe('A group on a disk that folds names', () => {
     const place = await Grouping.open({ foldsNames: true });
     await mkdir(place.at('Old'));
     await writeFile(place.at('Old/Readme'), 'old');
-    await place.write({ 'Old/README': '1', 'old/x': '2', 'Old/fine': '3', 'new/a': '4', 'new/A': '5', 'NEW/b': '6', 'new/b': '7' });
+    await place.write({
+      'Old/README': '1',
+      'old/x': '2',
+      'Old/fine': '3',
+      'new/a': '4',
+      'new/A': '5',
+      'NEW/b': '6',
+      'new/b': '7',
+    });
     place.symlink('oLD/s', 'target');
-    expect(words(await place.store.flush())).to.deep.equal(['name', 'name', 'stored Old/fine', 'stored new/a', 'name', 'name', 'stored new/b', 'name']);
+    expect(words(await place.store.flush())).to.deep.equal([
+      'name',
+      'name',
+      'stored Old/fine',
+      'stored new/a',
+      'name',
+      'name',
+      'stored new/b',
+      'name',
+    ]);
     expect(await visible(place.directory)).to.deep.equal(['Old/', 'Old/Readme', 'Old/fine', 'new/', 'new/a', 'new/b']);
     await place.end();
   });

@@ -18,7 +18,14 @@ for (const calls of [systemCalls(), undefined]) {
       root = await emptyDirectory();
       staging = await emptyDirectory();
       directories = new OpenDirectories(root, false);
-      ground = { directories, elsewhere: () => directories, calls, algorithm: 'sha256', direct: false, syncEach: calls === undefined };
+      ground = {
+        directories,
+        elsewhere: () => directories,
+        calls,
+        algorithm: 'sha256',
+        direct: false,
+        syncEach: calls === undefined,
+      };
     });
     afterEach(() => {
       directories.close();
@@ -31,9 +38,16 @@ for (const calls of [systemCalls(), undefined]) {
     const give = (name: string, text: string): Promise<Placed> => {
       const staged = path.join(staging, 'f');
       writeFileSync(staged, text);
-      return place({ kind: 'file', staged, name, ifExists: 'refuse', size: text.length, digest: sha256Of(Buffer.from(text)) }, ground);
+      return place(
+        { kind: 'file', staged, name, ifExists: 'refuse', size: text.length, digest: sha256Of(Buffer.from(text)) },
+        ground,
+      );
     };
-    const codeOf = async (attempt: Promise<unknown>): Promise<unknown> => attempt.then(() => 'none', ({ code }: { code: unknown }) => code);
+    const codeOf = async (attempt: Promise<unknown>): Promise<unknown> =>
+      attempt.then(
+        () => 'none',
+        ({ code }: { code: unknown }) => code,
+      );
 
     it('makes directories anew that were removed since they were opened', async () => {
       await give('d/e/f', 'x');

@@ -19,7 +19,15 @@ describe('20,000 files of 4 KiB', function () {
     try {
       const bytes = Buffer.alloc(size, 'content');
       const digest = createHash('sha256').update(bytes).digest('hex');
-      const files = Array.from({ length: count }, (_, file) => ({ file, name: parseEntryName(`tree/d${Math.floor(file / 100)}/f${file}`), size, digest, mode: 0o644, mtime: someTime, ifExists: 'refuse' as const }));
+      const files = Array.from({ length: count }, (_, file) => ({
+        file,
+        name: parseEntryName(`tree/d${Math.floor(file / 100)}/f${file}`),
+        size,
+        digest,
+        mode: 0o644,
+        mtime: someTime,
+        ifExists: 'refuse' as const,
+      }));
       const began = performance.now();
       const flushes: Promise<EntryOutcome[]>[] = [];
       for (let at = 0; at < count; at += perBundle) {
@@ -38,7 +46,12 @@ describe('20,000 files of 4 KiB', function () {
       expect(stored - began, 'ms').to.be.below(20_000);
       const looked = await place.store.there.look(files.map(({ name }) => name));
       expect(performance.now() - stored, 'ms for looking').to.be.below(5_000);
-      expect(looked.every((standing, at) => standing?.ino === outcomes[at]?.stat?.ino && standing?.ctimeNs === outcomes[at]?.stat?.ctimeNs)).to.equal(true);
+      expect(
+        looked.every(
+          (standing, at) =>
+            standing?.ino === outcomes[at]?.stat?.ino && standing?.ctimeNs === outcomes[at]?.stat?.ctimeNs,
+        ),
+      ).to.equal(true);
     } finally {
       await place.end();
     }

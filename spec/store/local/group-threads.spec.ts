@@ -13,15 +13,19 @@ describe('The threads of groups', function () {
   });
   afterEach(() => place.end());
 
-  // Found by the fault experiment crowd-small: each of 64 sessions had three of its own, and together they had nearly a gibibyte.
+  // Found by the fault experiment crowd-small: each of 64 sessions had three of its own, and together they had nearly a
+  // gibibyte.
   it('are as many for twenty sessions as for one', async function () {
     if (process.platform !== 'linux') this.skip();
     await place.put({ first: 'first' });
     const before = threads();
     const others = Array.from({ length: 20 }, () => place.another());
-    const outcomes = await Promise.all(others.map((other, at) => other.put({ [`d${String(at)}/f`]: `content ${String(at)}` })));
+    const outcomes = await Promise.all(
+      others.map((other, at) => other.put({ [`d${String(at)}/f`]: `content ${String(at)}` })),
+    );
     expect(outcomes.map(words)).to.deep.equal(others.map((_, at) => [`stored d${String(at)}/f`]));
-    for (const at of others.keys()) expect(await readFile(place.at(`d${String(at)}`, 'f'), 'utf8')).to.equal(`content ${String(at)}`);
+    for (const at of others.keys())
+      expect(await readFile(place.at(`d${String(at)}`, 'f'), 'utf8')).to.equal(`content ${String(at)}`);
     // Two that write, where there was one; the one that commits is the same.
     expect(threads() - before).to.be.at.most(1);
     for (const other of others) await other.close();

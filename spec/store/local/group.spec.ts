@@ -1,6 +1,18 @@
 import { expect } from 'chai';
 import { lstatSync, readFileSync } from 'node:fs';
-import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseEntryName } from '../../../lib/name';
@@ -9,7 +21,8 @@ import { codeOf, content } from '../delivery';
 import { Grouping, someTime, words } from './grouping';
 import { everythingIn } from './local-place';
 
-const visible = async (directory: string): Promise<string[]> => (await everythingIn(directory)).filter((name) => !name.startsWith('.sendall'));
+const visible = async (directory: string): Promise<string[]> =>
+  (await everythingIn(directory)).filter((name) => !name.startsWith('.sendall'));
 
 // With a sync of the whole disk, where the system can, and with one for every file and directory, as it is elsewhere.
 for (const syncEach of [false, true]) {
@@ -25,22 +38,36 @@ for (const syncEach of [false, true]) {
 
     it('is stored with all that was said of it, in directories old and new', async () => {
       await mkdir(place.at('old'));
-      const files = { 'a.txt': 'a', 'new/b': content(4096), 'new/deep/er/c': content(100_000, 2), 'old/d': 'd', 'old/new/e': '', 'new/empty': '' };
+      const files = {
+        'a.txt': 'a',
+        'new/b': content(4096),
+        'new/deep/er/c': content(100_000, 2),
+        'old/d': 'd',
+        'old/new/e': '',
+        'new/empty': '',
+      };
       expect(await place.put(files)).to.deep.equal(Object.keys(files).map((name) => `stored ${name}`));
-      for (const [name, bytes] of Object.entries(files)) expect((await readFile(place.at(name))).equals(Buffer.from(bytes)), name).to.equal(true);
+      for (const [name, bytes] of Object.entries(files))
+        expect((await readFile(place.at(name))).equals(Buffer.from(bytes)), name).to.equal(true);
       expect(await visible(place.directory)).to.have.lengthOf(6 + 5);
     });
 
     it('has exactly the modes and times that were asked for, whatever the umask', async () => {
       const modes = [0o777, 0o666, 0o600, 0o444, 0o200, 0o000, 0o640];
-      for (const mode of modes) await place.write({ [`d/${mode}`]: `content ${mode}` }, { mode, mtime: someTime + BigInt(mode) });
+      for (const mode of modes)
+        await place.write({ [`d/${mode}`]: `content ${mode}` }, { mode, mtime: someTime + BigInt(mode) });
       const outcomes = await place.store.flush();
       for (const [at, mode] of modes.entries()) {
         const found = await lstat(place.at('d', String(mode)), { bigint: true });
         expect(Number(found.mode & 0o7777n), 'mode').to.equal(mode);
         if (systemCalls()) expect(found.mtimeNs).to.equal(someTime + BigInt(mode));
         const { ino, size, mtimeNs, ctimeNs } = found;
-        expect(outcomes[at]?.stat, 'what the receipt index gets').to.deep.equal({ ino, size: Number(size), mtimeNs, ctimeNs });
+        expect(outcomes[at]?.stat, 'what the receipt index gets').to.deep.equal({
+          ino,
+          size: Number(size),
+          mtimeNs,
+          ctimeNs,
+        });
       }
     });
 
@@ -56,7 +83,8 @@ for (const syncEach of [false, true]) {
 
     it('follows the rule for what stands under a name already', async () => {
       await mkdir(place.at('d/directory'), { recursive: true });
-      for (const rule of ['refuse', 'skip', 'rename', 'replace']) await writeFile(place.at('d', `${rule}.txt`), `old ${rule}`);
+      for (const rule of ['refuse', 'skip', 'rename', 'replace'])
+        await writeFile(place.at('d', `${rule}.txt`), `old ${rule}`);
       const results: string[] = [];
       for (const ifExists of ['refuse', 'skip', 'rename', 'replace'] as const) {
         const other = { [`d/${ifExists}.txt`]: `new ${ifExists}` };
@@ -69,7 +97,13 @@ for (const syncEach of [false, true]) {
         ...['renamed d/rename (1).txt', 'renamed d/rename (2).txt', 'renamed d/directory (1)'],
         ...['replaced d/replace.txt', 'replaced d/replace.txt', 'exists'],
       ]);
-      for (const [name, text] of [['refuse.txt', 'old refuse'], ['skip.txt', 'old skip'], ['rename.txt', 'old rename'], ['rename (2).txt', 'new rename'], ['replace.txt', 'new replace']] as const) {
+      for (const [name, text] of [
+        ['refuse.txt', 'old refuse'],
+        ['skip.txt', 'old skip'],
+        ['rename.txt', 'old rename'],
+        ['rename (2).txt', 'new rename'],
+        ['replace.txt', 'new replace'],
+      ] as const) {
         expect(readFileSync(place.at('d', name), 'utf8')).to.equal(text);
       }
     });
@@ -83,7 +117,8 @@ for (const syncEach of [false, true]) {
         return [ino, mtimeNs, ctimeNs, nlink];
       };
       const before = state();
-      for (const ifExists of ['refuse', 'skip', 'rename'] as const) expect(await place.put({ 'd/f': 'the same' }, { ifExists })).to.deep.equal(['identical d/f']);
+      for (const ifExists of ['refuse', 'skip', 'rename'] as const)
+        expect(await place.put({ 'd/f': 'the same' }, { ifExists })).to.deep.equal(['identical d/f']);
       expect(await place.put({ 'd/g': 'the same' })).to.deep.equal(['exists']);
       expect(state()).to.deep.equal(before);
     });
@@ -95,14 +130,25 @@ for (const syncEach of [false, true]) {
       await place.write({ 'd/f': 'two' }, { ifExists: 'rename' });
       await place.write({ 'd/f/below': 'three' });
       await place.write({ d: 'four' }, { ifExists: 'rename' });
-      expect(words(await place.store.flush())).to.deep.equal(['stored d/f', 'identical d/f', 'exists', 'renamed d/f (1)', 'exists', 'renamed d (1)']);
+      expect(words(await place.store.flush())).to.deep.equal([
+        'stored d/f',
+        'identical d/f',
+        'exists',
+        'renamed d/f (1)',
+        'exists',
+        'renamed d (1)',
+      ]);
       expect(await visible(place.directory)).to.deep.equal(['d (1)', 'd/', 'd/f', 'd/f (1)']);
     });
 
     it('takes the longest names', async () => {
       const long = `${`${'x'.repeat(250)}/`.repeat(16)}${'y'.repeat(70)}`;
       place.makeDirectory(`${long}z`);
-      expect(await place.put({ [long]: 'far', 'near': 'near' })).to.deep.equal([`stored ${long}z`, `stored ${long}`, 'stored near']);
+      expect(await place.put({ [long]: 'far', near: 'near' })).to.deep.equal([
+        `stored ${long}z`,
+        `stored ${long}`,
+        'stored near',
+      ]);
       expect(await place.store.there.look([parseEntryName(long)])).to.have.nested.property('[0].size', 3);
     });
 
@@ -129,8 +175,20 @@ describe('A store of groups', function () {
     await mkdir(place.at('old'));
     for (const name of ['old', 'old/empty', 'new', 'new/empty/deep']) place.makeDirectory(name);
     await place.write({ 'new/f': 'x', 'old/g': 'y' });
-    expect(words(await place.store.flush())).to.deep.equal(['identical old', 'stored old/empty', 'stored new', 'stored new/empty/deep', 'stored new/f', 'stored old/g']);
-    const directories = ['new', 'new/empty', 'new/empty/deep', 'old', 'missing'].map((name, file) => ({ file, name: parseEntryName(name), mode: 0o500 + file, mtime: someTime + BigInt(file) }));
+    expect(words(await place.store.flush())).to.deep.equal([
+      'identical old',
+      'stored old/empty',
+      'stored new',
+      'stored new/empty/deep',
+      'stored new/f',
+      'stored old/g',
+    ]);
+    const directories = ['new', 'new/empty', 'new/empty/deep', 'old', 'missing'].map((name, file) => ({
+      file,
+      name: parseEntryName(name),
+      mode: 0o500 + file,
+      mtime: someTime + BigInt(file),
+    }));
     const outcomes = await place.store.finishDirectories(directories);
     for (const { file, name, mode, mtime } of directories) {
       const outcome = outcomes.find((one) => one.file === file);
@@ -148,13 +206,21 @@ describe('A store of groups', function () {
     place.symlink('d/absolute', '/etc/passwd');
     place.symlink('d/dangling', '../../nowhere');
     expect(words(await place.store.flush())).to.deep.equal(['stored d/absolute', 'stored d/dangling']);
-    expect([await readlink(place.at('d/absolute')), await readlink(place.at('d/dangling'))]).to.deep.equal(['/etc/passwd', '../../nowhere']);
+    expect([await readlink(place.at('d/absolute')), await readlink(place.at('d/dangling'))]).to.deep.equal([
+      '/etc/passwd',
+      '../../nowhere',
+    ]);
     if (systemCalls()) expect((await lstat(place.at('d/absolute'), { bigint: true })).mtimeNs).to.equal(someTime);
     place.symlink('d/absolute', '/etc/passwd');
     place.symlink('d/absolute', '/etc/shadow');
     place.symlink('d/absolute', '/etc/group', { ifExists: 'replace' });
     place.symlink('d/absolute', '/etc/motd', { ifExists: 'rename' });
-    expect(words(await place.store.flush())).to.deep.equal(['identical d/absolute', 'exists', 'replaced d/absolute', 'renamed d/absolute (1)']);
+    expect(words(await place.store.flush())).to.deep.equal([
+      'identical d/absolute',
+      'exists',
+      'replaced d/absolute',
+      'renamed d/absolute (1)',
+    ]);
     expect(await readlink(place.at('d/absolute'))).to.equal('/etc/group');
   });
 
@@ -162,9 +228,16 @@ describe('A store of groups', function () {
     await place.put({ 'd/f': 'linked', 'd/other': 'other', 'd/copy': 'linked', 'd/none': 'x' });
     place.symlink('d/soft', 'f');
     await place.store.flush();
-    expect(await place.link({ 'e/g': 'd/f', 'd/other': 'd/f', 'd/copy': 'd/f', 'd/missing': 'no/such', 'd/viaSoft': 'd/soft', 'd/dir': 'd' })).to.deep.equal([
-      ...['stored e/g', 'exists', 'identical d/copy', 'unexpected', 'unexpected', 'disk'],
-    ]);
+    expect(
+      await place.link({
+        'e/g': 'd/f',
+        'd/other': 'd/f',
+        'd/copy': 'd/f',
+        'd/missing': 'no/such',
+        'd/viaSoft': 'd/soft',
+        'd/dir': 'd',
+      }),
+    ).to.deep.equal([...['stored e/g', 'exists', 'identical d/copy', 'unexpected', 'unexpected', 'disk']]);
     expect(await place.link({ 'e/g': 'd/f' }, 'rename')).to.deep.equal(['identical e/g']);
     expect(await place.link({ 'd/other': 'd/f' }, 'rename')).to.deep.equal(['renamed d/other (1)']);
     expect(await place.link({ 'd/other': 'd/f' }, 'replace')).to.deep.equal(['replaced d/other']);
@@ -179,7 +252,9 @@ describe('A store of groups', function () {
     await mkdir(place.at('d/e'), { recursive: true });
     await writeFile(place.at('d/f'), 'four', { mode: 0o640 });
     await symlink(outside, place.at('d/link'));
-    const names = ['d/f', 'd', 'd/link', 'd/link/f', 'd/missing', 'no/such/place', 'd/f/below', 'd/e'].map((name) => parseEntryName(name));
+    const names = ['d/f', 'd', 'd/link', 'd/link/f', 'd/missing', 'no/such/place', 'd/f/below', 'd/e'].map((name) =>
+      parseEntryName(name),
+    );
     const [file, directory, link, ...others] = await place.store.there.look(names);
     const { ino, mtimeNs, ctimeNs } = await lstat(place.at('d/f'), { bigint: true });
     expect(file).to.deep.equal({ kind: 'file', mode: 0o640, size: 4, ino, mtimeNs, ctimeNs });

@@ -1,4 +1,5 @@
-// A group store in a process of its own, to be killed and traced. Started with a directory and one of the programs below; writes a
+// A group store in a process of its own, to be killed and traced. Started with a directory and one of the programs
+// below; writes a
 // line about each group that it has flushed.
 import { Grouping, words } from './grouping';
 
@@ -46,7 +47,11 @@ const programs: Readonly<Record<string, (place: Grouping) => Promise<void>>> = {
 };
 
 async function main([directory = '', program = '', how = '']: readonly string[]): Promise<void> {
-  const place = await Grouping.open({ directory, ...(how === 'each' ? { syncEach: true } : {}), ...(how === 'one thread' ? { workers: 1 } : {}) });
+  const place = await Grouping.open({
+    directory,
+    ...(how === 'each' ? { syncEach: true } : {}),
+    ...(how === 'one thread' ? { workers: 1 } : {}),
+  });
   process.stdout.write('open\n');
   await programs[program]?.(place);
   await place.close();

@@ -10,12 +10,21 @@ import { everythingIn } from './local-place';
 import { compiled } from './receiving-process';
 
 /** The files in a receive directory, without what is ours. */
-export const received = async (directory: string): Promise<string[]> => (await everythingIn(directory)).filter((name) => !name.startsWith('.sendall') && !name.endsWith('/'));
+export const received = async (directory: string): Promise<string[]> =>
+  (await everythingIn(directory)).filter((name) => !name.startsWith('.sendall') && !name.endsWith('/'));
 
 /** Starts one of the programs; `command` stands before it. */
-export function start(directory: string, program: 'tree' | 'three' | 'endless', command: readonly string[] = [], how: 'each' | 'one thread' | '' = ''): { readonly child: ChildProcessByStdio<null, Readable, null>; readonly lines: string[] } {
+export function start(
+  directory: string,
+  program: 'tree' | 'three' | 'endless',
+  command: readonly string[] = [],
+  how: 'each' | 'one thread' | '' = '',
+): { readonly child: ChildProcessByStdio<null, Readable, null>; readonly lines: string[] } {
   const [file = '', ...rest] = [...command, process.execPath, compiled('grouping-process'), directory, program, how];
-  const child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_V8_COVERAGE: '' } });
+  const child = spawn(file, rest, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, NODE_V8_COVERAGE: '' },
+  });
   const lines: string[] = [];
   createInterface({ input: child.stdout }).on('line', (line) => lines.push(line));
   return { child, lines };

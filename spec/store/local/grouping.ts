@@ -4,7 +4,14 @@ import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEntryName } from '../../../lib/name';
 import { DirectoryTree } from '../../../lib/store/local/directory-tree';
-import { type BatchedDirectory, type BatchedFile, type BatchedSymlink, type BatchGround, BatchStore, type EntryOutcome } from '../../../lib/store/local/batch';
+import {
+  type BatchedDirectory,
+  type BatchedFile,
+  type BatchedSymlink,
+  type BatchGround,
+  BatchStore,
+  type EntryOutcome,
+} from '../../../lib/store/local/batch';
 import { BatchThreads } from '../../../lib/store/local/batch-threads';
 import { probe } from '../../../lib/store/local/local-probe';
 import { openReceiveDirectory, type ReceiveDirectory } from '../../../lib/store/local/receive-directory';
@@ -20,7 +27,10 @@ export function sha256Of(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** A group store in a receive directory, to be filled in few words. Entries are numbered in the order in which they come. */
+/**
+ * A group store in a receive directory, to be filled in few words. Entries are numbered in the order in which they
+ * come.
+ */
 export class Grouping {
   readonly store: BatchStore;
   private number = 0;
@@ -35,20 +45,40 @@ export class Grouping {
     this.store = new BatchStore(place);
   }
 
-  static async open(options: { readonly directory?: string; readonly syncEach?: boolean; readonly foldsNames?: boolean; readonly workers?: number } = {}): Promise<Grouping> {
+  static async open(
+    options: {
+      readonly directory?: string;
+      readonly syncEach?: boolean;
+      readonly foldsNames?: boolean;
+      readonly workers?: number;
+    } = {},
+  ): Promise<Grouping> {
     const directory = options.directory ?? (await emptyDirectory());
     const opened = await openReceiveDirectory(directory);
     const { direct } = await probe(opened.staging);
     const foldsNames = options.foldsNames ?? false;
     const tree = new DirectoryTree(opened.root, foldsNames);
     const { syncEach } = options;
-    const threads = new BatchThreads({ root: tree.root.at('.'), direct, foldsNames, ...(syncEach === undefined ? {} : { syncEach }) }, options.workers);
-    const place = { tree, staging: opened.staging, verified: direct ? 'device' : 'cache', algorithm: 'sha256', threads } as const;
+    const threads = new BatchThreads(
+      { root: tree.root.at('.'), direct, foldsNames, ...(syncEach === undefined ? {} : { syncEach }) },
+      options.workers,
+    );
+    const place = {
+      tree,
+      staging: opened.staging,
+      verified: direct ? 'device' : 'cache',
+      algorithm: 'sha256',
+      threads,
+    } as const;
     return new Grouping(directory, place, direct, opened);
   }
 
   /** One bundle: content by name. */
-  async write(files: Readonly<Record<string, string | Uint8Array>>, extras: Extras = {}, store = this.store): Promise<void> {
+  async write(
+    files: Readonly<Record<string, string | Uint8Array>>,
+    extras: Extras = {},
+    store = this.store,
+  ): Promise<void> {
     const lease = await store.memory.lease();
     let at = 0;
     const bundle: BatchedFile[] = [];
@@ -56,12 +86,22 @@ export class Grouping {
       const bytes = Buffer.from(content);
       lease.bytes.set(bytes, at);
       at += bytes.length;
-      bundle.push({ ...this.numbered(name), size: bytes.length, digest: sha256Of(bytes), mode: 0o644, mtime: someTime, ifExists: 'refuse', ...extras });
+      bundle.push({
+        ...this.numbered(name),
+        size: bytes.length,
+        digest: sha256Of(bytes),
+        mode: 0o644,
+        mtime: someTime,
+        ifExists: 'refuse',
+        ...extras,
+      });
     }
     await store.write(lease, bundle);
   }
 
-  /** Another group store in the same receive directory, for one bundle in one group at a time; close it before this one. */
+  /**
+   * Another group store in the same receive directory, for one bundle in one group at a time; close it before this one.
+   */
   another(): { put(files: Readonly<Record<string, string>>): Promise<EntryOutcome[]>; close(): Promise<void> } {
     const store = new BatchStore(this.place);
     const put = async (files: Readonly<Record<string, string>>): Promise<EntryOutcome[]> => {
@@ -86,7 +126,15 @@ export class Grouping {
   }
 
   async link(names: Readonly<Record<string, string>>, ifExists: IfExists = 'refuse'): Promise<string[]> {
-    return words(await this.store.link(Object.entries(names).map(([name, target]) => ({ ...this.numbered(name), target: parseEntryName(target), ifExists }))));
+    return words(
+      await this.store.link(
+        Object.entries(names).map(([name, target]) => ({
+          ...this.numbered(name),
+          target: parseEntryName(target),
+          ifExists,
+        })),
+      ),
+    );
   }
 
   at(...names: string[]): string {
@@ -96,7 +144,8 @@ export class Grouping {
   /** Removes what was received, so that the next test finds nothing. */
   async clear(): Promise<void> {
     // Some names are too deep for a path.
-    for (const name of await readdir(this.directory)) if (name !== '.sendall') execFileSync('rm', ['-rf', this.at(name)]);
+    for (const name of await readdir(this.directory))
+      if (name !== '.sendall') execFileSync('rm', ['-rf', this.at(name)]);
   }
 
   closeStore(): Promise<void> {
@@ -124,5 +173,7 @@ export class Grouping {
 
 /** Each outcome as `stored a/b`, or as the code of its error. */
 export function words(outcomes: readonly EntryOutcome[]): string[] {
-  return outcomes.map(({ committed, error }) => (committed ? `${committed.outcome} ${committed.path}` : (error?.code ?? 'nothing')));
+  return outcomes.map(({ committed, error }) =>
+    committed ? `${committed.outcome} ${committed.path}` : (error?.code ?? 'nothing'),
+  );
 }

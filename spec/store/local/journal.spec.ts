@@ -14,7 +14,13 @@ describe('Journal', () => {
   });
   afterEach(() => rm(directory, { recursive: true, force: true }));
 
-  const journal: Journal = { peer: '0123', name: 'a/Größe\u2028.img', size: 2 ** 52, mtime: -1_700_000_000_123_456_789n, segments: [0, 1, 2, 5, 65535] };
+  const journal: Journal = {
+    peer: '0123',
+    name: 'a/Größe\u2028.img',
+    size: 2 ** 52,
+    mtime: -1_700_000_000_123_456_789n,
+    segments: [0, 1, 2, 5, 65535],
+  };
 
   it('comes back as it was written, in place of the one before', async () => {
     await writeJournal(place, { ...journal, segments: [] });
@@ -29,7 +35,10 @@ describe('Journal', () => {
     await writeJournal(place, { ...journal, segments });
     expect((await readFile(place)).length).to.be.lessThan(400);
     expect(await readJournal(place)).to.deep.equal({ ...journal, segments });
-    expect(runsOf([0, 1, 2, 7])).to.deep.equal([[0, 3], [7, 1]]);
+    expect(runsOf([0, 1, 2, 7])).to.deep.equal([
+      [0, 3],
+      [7, 1],
+    ]);
     expect(runsOf([])).to.deep.equal([]);
   });
 
@@ -67,7 +76,7 @@ describe('Journal', () => {
     const whole = await readFile(place);
     for (let at = 0; at < whole.length; at++) {
       const flipped = Buffer.from(whole);
-      flipped.writeUInt8(flipped.readUInt8(at) ^ (1 << at % 8), at);
+      flipped.writeUInt8(flipped.readUInt8(at) ^ (1 << (at % 8)), at);
       await writeFile(place, flipped);
       expect(await readJournal(place), `byte ${String(at)}`).to.equal(undefined);
     }

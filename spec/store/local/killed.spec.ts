@@ -25,16 +25,22 @@ describe('A receiver that is killed', () => {
       const receiving = new ReceivingProcess();
       await receiving.open(directory);
       const orders = (async () => {
-        for (let turn = 0; ; turn++) await receiving.receive(`d${turn % 5}/f`, size, { seed: turn % 3, ifExists: 'replace' });
+        for (let turn = 0; ; turn++)
+          await receiving.receive(`d${turn % 5}/f`, size, { seed: turn % 3, ifExists: 'replace' });
       })().catch(() => undefined);
       await pause(ms + Math.random() * 40);
       await receiving.kill();
       await orders;
-      leftovers += (await everythingIn(directory)).filter((name) => name.startsWith('.sendall/stage/') && name.length > 20).length;
+      leftovers += (await everythingIn(directory)).filter(
+        (name) => name.startsWith('.sendall/stage/') && name.length > 20,
+      ).length;
       for (const name of await readdir(directory)) {
         if (name === '.sendall') continue;
         for (const file of await readdir(path.join(directory, name))) {
-          expect(whole.has(md5Of(await readFile(path.join(directory, name, file)))), `${name}/${file} is whole`).to.equal(true);
+          expect(
+            whole.has(md5Of(await readFile(path.join(directory, name, file)))),
+            `${name}/${file} is whole`,
+          ).to.equal(true);
         }
       }
       const store = await LocalStore.open(directory);
@@ -79,7 +85,8 @@ describe('A file that is replaced', () => {
       const seen = new Set<string>();
       let busy = true;
       const replacing = (async () => {
-        for (let turn = 1; turn <= 40; turn++) await receiving.receive('f', size, { seed: turn % 2, ifExists: 'replace' });
+        for (let turn = 1; turn <= 40; turn++)
+          await receiving.receive('f', size, { seed: turn % 2, ifExists: 'replace' });
       })().finally(() => (busy = false));
       while (busy) {
         for (let look = 0; look < 10; look++) seen.add(md5Of(readFileSync(path.join(directory, 'f'))));

@@ -38,7 +38,8 @@ describe('A file of the LocalStore', () => {
     await mkdir(at('d'));
     await symlink(outside, at('d/link'));
     for (const rule of [...rules, 'rename' as const]) {
-      for (const name of ['link/f', 'link/victim', 'd/link/f', 'd/link/new/f']) expect(await codeOf(deliver(opened.store, name, bytes, rule)), name).to.equal('exists');
+      for (const name of ['link/f', 'link/victim', 'd/link/f', 'd/link/new/f'])
+        expect(await codeOf(deliver(opened.store, name, bytes, rule)), name).to.equal('exists');
     }
   });
 
@@ -75,11 +76,16 @@ describe('A file of the LocalStore', () => {
     try {
       const before = await everythingIn(opened.directory);
       for (const name of ['directory', 'fifo', 'socket']) {
-        for (const rule of rules) expect(await codeOf(deliver(opened.store, name, bytes, rule)), `${name} under ${rule}`).to.equal('exists');
-        for (const rule of rules) expect(await codeOf(deliver(opened.store, name, content(70_000), rule)), `${name} under ${rule}`).to.equal('exists');
+        for (const rule of rules)
+          expect(await codeOf(deliver(opened.store, name, bytes, rule)), `${name} under ${rule}`).to.equal('exists');
+        for (const rule of rules)
+          expect(await codeOf(deliver(opened.store, name, content(70_000), rule)), `${name} under ${rule}`).to.equal(
+            'exists',
+          );
       }
       expect(await everythingIn(opened.directory)).to.deep.equal(before);
-      for (const name of ['directory', 'fifo', 'socket']) expect((await deliver(opened.store, name, bytes, 'rename')).path).to.equal(`${name} (1)`);
+      for (const name of ['directory', 'fifo', 'socket'])
+        expect((await deliver(opened.store, name, bytes, 'rename')).path).to.equal(`${name} (1)`);
     } finally {
       server.close();
     }
@@ -120,10 +126,13 @@ describe('A file of the LocalStore', () => {
     const outcomes = { stored: 0, refused: 0 };
     try {
       await pause(100);
-      for (const end = Date.now() + 2_500; Date.now() < end; ) {
+      for (const end = Date.now() + 2_500; Date.now() < end;) {
         const turn = outcomes.stored + outcomes.refused;
-        const delivered = Array.from({ length: 40 }, (_, number) => deliver(opened.store, `d${(turn + number) % count}/${turn}-${number}`, bytes));
-        for (const { status } of await Promise.allSettled(delivered)) outcomes[status === 'fulfilled' ? 'stored' : 'refused']++;
+        const delivered = Array.from({ length: 40 }, (_, number) =>
+          deliver(opened.store, `d${(turn + number) % count}/${turn}-${number}`, bytes),
+        );
+        for (const { status } of await Promise.allSettled(delivered))
+          outcomes[status === 'fulfilled' ? 'stored' : 'refused']++;
       }
     } finally {
       swapper.kill('SIGKILL');
@@ -157,7 +166,8 @@ describe('A file of the LocalStore', () => {
     try {
       await deliver(strict.store, 'new/small', bytes);
       await deliver(strict.store, 'new/large', content(70_000));
-      for (const name of ['small', 'large']) expect((await stat(path.join(strict.directory, 'new', name))).mode & 0o7777, name).to.equal(0o640);
+      for (const name of ['small', 'large'])
+        expect((await stat(path.join(strict.directory, 'new', name))).mode & 0o7777, name).to.equal(0o640);
       expect((await stat(path.join(strict.directory, 'new'))).mode & 0o777).to.equal(0o750);
     } finally {
       process.umask(before);
@@ -166,10 +176,13 @@ describe('A file of the LocalStore', () => {
     }
   });
 
-  (process.getuid?.() === 0 ? it.skip : it)('says that a directory without permission is not writable (not as root)', async () => {
-    await mkdir(at('locked'));
-    await chmod(at('locked'), 0o500);
-    expect(await codeOf(deliver(opened.store, 'locked/f', bytes))).to.equal('disk');
-    await chmod(at('locked'), 0o700);
-  });
+  (process.getuid?.() === 0 ? it.skip : it)(
+    'says that a directory without permission is not writable (not as root)',
+    async () => {
+      await mkdir(at('locked'));
+      await chmod(at('locked'), 0o500);
+      expect(await codeOf(deliver(opened.store, 'locked/f', bytes))).to.equal('disk');
+      await chmod(at('locked'), 0o700);
+    },
+  );
 });

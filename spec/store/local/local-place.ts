@@ -40,7 +40,9 @@ export async function snapshotOf(directory: string): Promise<Map<string, string>
 const visible = (names: readonly string[]): string[] => names.filter((name) => !name.startsWith('.sendall/'));
 
 /** A local store in an empty directory below `parent`. */
-export async function openLocal(parent?: string): Promise<Opened & { readonly store: LocalStore; readonly directory: string }> {
+export async function openLocal(
+  parent?: string,
+): Promise<Opened & { readonly store: LocalStore; readonly directory: string }> {
   const directory = await emptyDirectory(parent);
   const store = await LocalStore.open(directory);
   return {
@@ -59,7 +61,8 @@ export async function openLocal(parent?: string): Promise<Opened & { readonly st
     },
     remains: () => everythingIn(directory),
     clear: async () => {
-      for (const name of await readdir(directory)) if (name !== '.sendall') await rm(path.join(directory, name), { recursive: true });
+      for (const name of await readdir(directory))
+        if (name !== '.sendall') await rm(path.join(directory, name), { recursive: true });
     },
     remove: () => rm(directory, { recursive: true, force: true }),
   };

@@ -28,7 +28,8 @@ describe('takeLock', () => {
   });
 
   const lock = (): string => path.join(place, 'lock');
-  const holder = (changes: object = {}): string => JSON.stringify({ pid: deadPid, host: hostname(), started: '', ...changes });
+  const holder = (changes: object = {}): string =>
+    JSON.stringify({ pid: deadPid, host: hostname(), started: '', ...changes });
 
   async function expectTakenOver(): Promise<void> {
     const unlock = await takeLock(directory);
@@ -83,7 +84,10 @@ describe('takeLock', () => {
     try {
       const [line] = (await once(parent.stdout, 'data')) as [Buffer];
       const pid = Number(line.toString());
-      const fields = (): string[] => readFileSync(`/proc/${String(pid)}/stat`, 'latin1').replace(/^.*\) /, '').split(' ');
+      const fields = (): string[] =>
+        readFileSync(`/proc/${String(pid)}/stat`, 'latin1')
+          .replace(/^.*\) /, '')
+          .split(' ');
       while (fields()[0] !== 'Z') await sleep(5);
       const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
       await writeFile(lock(), holder({ pid, started: `${boot}/${fields()[19] ?? ''}` }));
@@ -136,7 +140,9 @@ describe('takeLock', () => {
         await chmod(path.join(receive, '.sendall'), 0o700);
         await writeFile(path.join(receive, '.sendall', 'lock'), holder());
         const answers = await Promise.all(contenders.map((contender) => contender.open(receive)));
-        const winners = answers.flatMap((answer, at) => (answer['verified'] === undefined ? [] : [contenders[at] as ReceivingProcess]));
+        const winners = answers.flatMap((answer, at) =>
+          answer['verified'] === undefined ? [] : [contenders[at] as ReceivingProcess],
+        );
         expect(winners, JSON.stringify(answers)).to.have.lengthOf(1);
         const refused = answers.filter(({ code }) => code === 'directory').map(({ message }) => message);
         expect(refused).to.have.lengthOf(3);
@@ -152,8 +158,11 @@ describe('takeLock', () => {
   it('is never held by two at once while receivers come and go', async () => {
     const contenders = Array.from({ length: 3 }, () => new ReceivingProcess());
     try {
-      const answers = await Promise.all(contenders.map((contender) => contender.ask({ order: 'take turns', directory: place, ms: 1500 })));
-      for (const { together, others } of answers) expect({ together, others }).to.deep.equal({ together: 0, others: ['in use'] });
+      const answers = await Promise.all(
+        contenders.map((contender) => contender.ask({ order: 'take turns', directory: place, ms: 1500 })),
+      );
+      for (const { together, others } of answers)
+        expect({ together, others }).to.deep.equal({ together: 0, others: ['in use'] });
       expect(answers.reduce((sum, { entered }) => sum + Number(entered), 0)).to.be.greaterThan(10);
       expect(await readdir(place)).to.deep.equal([]);
     } finally {

@@ -10,7 +10,16 @@ import { Grouping, sha256Of, words } from './grouping';
 import { emptyDirectory } from './local-place';
 
 const { O_DIRECT = 0 } = constants as typeof constants & { readonly O_DIRECT?: number };
-const sizes = [0, 1, 4_095, 4_096, 4_097, 65_536, 1_048_576, ...Array.from({ length: 600 }, (_, at) => (at * 37) % 9_000)];
+const sizes = [
+  0,
+  1,
+  4_095,
+  4_096,
+  4_097,
+  65_536,
+  1_048_576,
+  ...Array.from({ length: 600 }, (_, at) => (at * 37) % 9_000),
+];
 
 describe('Reading many files at once', function () {
   this.timeout(30_000);
@@ -28,7 +37,10 @@ describe('Reading many files at once', function () {
   });
   after(() => rm(directory, { recursive: true }));
 
-  for (const [name, calls] of [['the calls of this machine', fileCalls()], ['the calls of every system', plainFileCalls]] as const) {
+  for (const [name, calls] of [
+    ['the calls of this machine', fileCalls()],
+    ['the calls of every system', plainFileCalls],
+  ] as const) {
     for (const way of ['ring', 'drop', 'single', 'cache'] as const satisfies ReadWay[]) {
       it(`gives every digest, and tells what is shorter or fails: ${way}, with ${name}`, async function () {
         if (way !== 'cache' && !(await answersFromDevice(directory))) this.skip();
@@ -38,7 +50,9 @@ describe('Reading many files at once', function () {
           if (way === 'ring') expect(reader.way).to.be.oneOf(['drop', 'single']);
           else expect([way, reader.way]).to.deep.equal(['drop', 'single']);
         }
-        fds = sizes.map((_, at) => openSync(path.join(directory, String(at)), constants.O_RDONLY | (reader.direct ? O_DIRECT : 0)));
+        fds = sizes.map((_, at) =>
+          openSync(path.join(directory, String(at)), constants.O_RDONLY | (reader.direct ? O_DIRECT : 0)),
+        );
         const asked = Float64Array.from([...sizes, 10, 10]);
         const short = openSync(path.join(directory, '1'), constants.O_RDONLY | (reader.direct ? O_DIRECT : 0));
         const wrong = openSync(directory, constants.O_RDONLY);
@@ -61,8 +75,14 @@ describe('A batch, in each way of reading it back', function () {
       process.env['SENDALL_READ_BACK'] = way;
       try {
         const place = await Grouping.open();
-        const files = Object.fromEntries(Array.from({ length: 300 }, (_, at) => [`d${String(at % 7)}/f${String(at)}`, `content ${String(at)}`.repeat(at)]));
-        for (const turn of ['stored', 'identical']) expect(await place.put(files)).to.deep.equal(Object.keys(files).map((name) => `${turn} ${name}`));
+        const files = Object.fromEntries(
+          Array.from({ length: 300 }, (_, at) => [
+            `d${String(at % 7)}/f${String(at)}`,
+            `content ${String(at)}`.repeat(at),
+          ]),
+        );
+        for (const turn of ['stored', 'identical'])
+          expect(await place.put(files)).to.deep.equal(Object.keys(files).map((name) => `${turn} ${name}`));
         await place.write({ 'd0/bad': 'x' }, { digest: '0'.repeat(64) });
         expect(words(await place.store.flush())).to.deep.equal(['mismatch']);
         await place.end();

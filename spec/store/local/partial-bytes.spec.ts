@@ -40,7 +40,13 @@ describe('PartialBytes', () => {
 
   it('takes pieces in any order, each once, whatever comes the second time', async () => {
     const file = await take();
-    for (const [piece, of, needed] of [[2, bytes, true], [0, bytes, true], [0, content(size, 2), false], [1, bytes, true], [2, content(size, 2), false]] as const) {
+    for (const [piece, of, needed] of [
+      [2, bytes, true],
+      [0, bytes, true],
+      [0, content(size, 2), false],
+      [1, bytes, true],
+      [2, content(size, 2), false],
+    ] as const) {
       expect(await put(file, piece, of), `piece ${String(piece)}`).to.equal(needed);
     }
     await file.verify(size, { md5: md5Of(bytes) });
@@ -79,7 +85,13 @@ describe('PartialBytes', () => {
     const file = await take();
     await put(file, 0);
     await file.held();
-    for (const [first, count] of [[1, 1], [0, 2], [3, 1], [65535, 65536]] as const) expect(() => file.keep(first, count)).to.throw('is not here');
+    for (const [first, count] of [
+      [1, 1],
+      [0, 2],
+      [3, 1],
+      [65535, 65536],
+    ] as const)
+      expect(() => file.keep(first, count)).to.throw('is not here');
     file.keep(0, 1);
     await file.discard();
   });
@@ -89,7 +101,9 @@ describe('PartialBytes', () => {
     for (const piece of [0, 1, 2]) await put(file, piece, piece === 1 ? content(size, 2) : bytes);
     expect(await codeOf(file.verify(size, { md5: md5Of(bytes) }))).to.equal('mismatch');
     const held = await file.held();
-    const good = held.filter(({ segment, digest }) => digest === md5Of(bytes.subarray(segment * pieceSize, (segment + 1) * pieceSize))).map(({ segment }) => segment);
+    const good = held
+      .filter(({ segment, digest }) => digest === md5Of(bytes.subarray(segment * pieceSize, (segment + 1) * pieceSize)))
+      .map(({ segment }) => segment);
     expect(good).to.deep.equal([0, 2]);
     for (const segment of good) file.keep(segment, 1);
     expect(await put(file, 1)).to.equal(true);
@@ -99,7 +113,11 @@ describe('PartialBytes', () => {
   });
 
   it('of a size that nobody knew are as many as came, and exactly those that were announced at the end', async () => {
-    for (const [announced, code] of [[size, undefined], [size - 1, 'mismatch'], [size + 1, 'mismatch']] as const) {
+    for (const [announced, code] of [
+      [size, undefined],
+      [size - 1, 'mismatch'],
+      [size + 1, 'mismatch'],
+    ] as const) {
       const file = await take(BigInt(announced), {});
       for (const piece of [0, 1, 2]) await put(file, piece);
       const verifying = file.verify(announced, { md5: md5Of(bytes) });
@@ -124,49 +142,60 @@ describe('PartialBytes', () => {
 
 const pieces = { order: 'pieces', name: 'f', size: 3 * pieceSize + 77, seed: 1 } as const;
 
-(canAttach ? describe : describe.skip)('PartialBytes on a disk that fails (through strace, by whoever may attach it)', function () {
-  // The first one compiles what it starts.
-  this.timeout(60_000);
-  let directory: string;
-  let receiving: FaultyProcess;
-  beforeEach(async () => {
-    directory = await emptyDirectory();
-    receiving = new FaultyProcess();
-    await receiving.open(directory);
-  });
-  afterEach(async () => {
-    await receiving.kill();
-    await rm(directory, { recursive: true, force: true });
-  });
-
-  const failures: readonly (readonly [string, string])[] = [
-    ['cannot sync, once', 'fsync,fdatasync:error=EIO:when=1'],
-    ['is full', 'pwrite64:error=ENOSPC:when=2+'],
-    ['cannot write, once', 'pwrite64:error=EIO:when=2'],
-  ];
-  for (const [what, fault] of failures) {
-    it(`that ${what} when a file is suspended keeps nothing of it`, async () => {
-      await receiving.suffer(fault);
-      await receiving.ask({ ...pieces, put: [0, 1, 2], end: 'suspend' });
-      expect(await readdir(path.join(directory, '.sendall', 'partial'))).to.deep.equal([]);
-      expect(await receiving.ask({ ...pieces, put: [], end: 'suspend' })).to.deep.equal({ held: [] });
+(canAttach ? describe : describe.skip)(
+  'PartialBytes on a disk that fails (through strace, by whoever may attach it)',
+  function () {
+    // The first one compiles what it starts.
+    this.timeout(60_000);
+    let directory: string;
+    let receiving: FaultyProcess;
+    beforeEach(async () => {
+      directory = await emptyDirectory();
+      receiving = new FaultyProcess();
+      await receiving.open(directory);
+    });
+    afterEach(async () => {
+      await receiving.kill();
+      await rm(directory, { recursive: true, force: true });
     });
 
-    it(`that ${what} when a file is stored keeps nothing of it`, async () => {
-      await receiving.suffer(fault);
-      expect((await receiving.ask({ ...pieces, put: [0, 1, 2, 3], end: 'store' }))['code']).to.equal(what === 'is full' ? 'space' : 'disk');
-      expect(await readdir(path.join(directory, '.sendall', 'partial'))).to.deep.equal([]);
-      expect(await everythingIn(directory)).to.not.include('f');
-    });
-  }
+    const failures: readonly (readonly [string, string])[] = [
+      ['cannot sync, once', 'fsync,fdatasync:error=EIO:when=1'],
+      ['is full', 'pwrite64:error=ENOSPC:when=2+'],
+      ['cannot write, once', 'pwrite64:error=EIO:when=2'],
+    ];
+    for (const [what, fault] of failures) {
+      it(`that ${what} when a file is suspended keeps nothing of it`, async () => {
+        await receiving.suffer(fault);
+        await receiving.ask({ ...pieces, put: [0, 1, 2], end: 'suspend' });
+        expect(await readdir(path.join(directory, '.sendall', 'partial'))).to.deep.equal([]);
+        expect(await receiving.ask({ ...pieces, put: [], end: 'suspend' })).to.deep.equal({ held: [] });
+      });
 
-  it('and forgot what it could not sync is not asked again: a second sync, which succeeds, is not believed', async () => {
-    await receiving.suffer('fsync,fdatasync:error=EIO:when=1');
-    // So much, after so long, is worth a journal on the way.
-    await receiving.ask({ ...pieces, size: 80 * pieceSize, put: Array.from({ length: 70 }, (_, at) => at), pause: 2_100, end: 'suspend' });
-    expect(await readdir(path.join(directory, '.sendall', 'partial'))).to.deep.equal([]);
-  });
-});
+      it(`that ${what} when a file is stored keeps nothing of it`, async () => {
+        await receiving.suffer(fault);
+        expect((await receiving.ask({ ...pieces, put: [0, 1, 2, 3], end: 'store' }))['code']).to.equal(
+          what === 'is full' ? 'space' : 'disk',
+        );
+        expect(await readdir(path.join(directory, '.sendall', 'partial'))).to.deep.equal([]);
+        expect(await everythingIn(directory)).to.not.include('f');
+      });
+    }
+
+    it('and forgot what it could not sync is not asked again: a second sync, which succeeds, is not believed', async () => {
+      await receiving.suffer('fsync,fdatasync:error=EIO:when=1');
+      // So much, after so long, is worth a journal on the way.
+      await receiving.ask({
+        ...pieces,
+        size: 80 * pieceSize,
+        put: Array.from({ length: 70 }, (_, at) => at),
+        pause: 2_100,
+        end: 'suspend',
+      });
+      expect(await readdir(path.join(directory, '.sendall', 'partial'))).to.deep.equal([]);
+    });
+  },
+);
 
 (canTrace ? describe : describe.skip)('The journal, as strace sees it', function () {
   // The first one compiles what it starts.
@@ -179,9 +208,13 @@ const pieces = { order: 'pieces', name: 'f', size: 3 * pieceSize + 77, seed: 1 }
     const traced = new TracedProcess('fsync,fdatasync,rename,renameat,renameat2,write,pwrite64');
     await traced.open(directory);
     await traced.ask({ ...pieces, put: [0, 1, 2], end: 'suspend' });
-    expect(await traced.ask({ ...pieces, put: [3], end: 'store' })).to.deep.include({ held: [0, 1, 2], outcome: 'stored' });
+    expect(await traced.ask({ ...pieces, put: [3], end: 'store' })).to.deep.include({
+      held: [0, 1, 2],
+      outcome: 'stored',
+    });
     const calls = await traced.calls();
-    const where = (name: RegExp, text: RegExp): Call[] => calls.filter((call) => name.test(call.name) && text.test(call.text));
+    const where = (name: RegExp, text: RegExp): Call[] =>
+      calls.filter((call) => name.test(call.name) && text.test(call.text));
     const journalWritten = where(/^p?write/, /\.journal\.[0-9a-f]+\.new>/)[0] as Call;
     const steps: readonly (readonly [string, Call | undefined])[] = [
       ['the last write', where(/^pwrite/, /\/partial\/[0-9a-f]{32}>/).findLast(({ to }) => to < journalWritten.from)],

@@ -40,17 +40,36 @@ describe('PartialFiles', () => {
 
   const offer = (changes: Partial<Omit<PartialOffer, 'name'>> & { readonly name?: string } = {}): PartialOffer => {
     const { name = 'd/f', ...others } = changes;
-    return { file: 0, peer: 'peer', size, mtime: 5n, mode: 0o640, algorithm: 'md5', ifExists: 'refuse', ...others, name: parseEntryName(name) };
+    return {
+      file: 0,
+      peer: 'peer',
+      size,
+      mtime: 5n,
+      mode: 0o640,
+      algorithm: 'md5',
+      ifExists: 'refuse',
+      ...others,
+      name: parseEntryName(name),
+    };
   };
-  async function take(changes: Parameters<typeof offer>[0] = {}, basis?: 'existing' | EarlierFile): Promise<PartialFile> {
+  async function take(
+    changes: Parameters<typeof offer>[0] = {},
+    basis?: 'existing' | EarlierFile,
+  ): Promise<PartialFile> {
     const { algorithm, peer, ifExists, ...entry } = offer(changes);
     const session = await store.session({ algorithm, peer, ifExists });
     sessions.push(session);
     return session.partial(entry, basis);
   }
   /** A file that somebody keeps elsewhere on the disk. */
-  const earlier = (place: string): EarlierFile => ({ root: path.dirname(place), name: parseEntryName(path.basename(place), { allowHidden: true }), size, mtime: 1n });
-  const partials = async (): Promise<string[]> => (await readdir(path.join(directory, '.sendall', 'partial')).catch(() => [])).sort();
+  const earlier = (place: string): EarlierFile => ({
+    root: path.dirname(place),
+    name: parseEntryName(path.basename(place), { allowHidden: true }),
+    size,
+    mtime: 1n,
+  });
+  const partials = async (): Promise<string[]> =>
+    (await readdir(path.join(directory, '.sendall', 'partial')).catch(() => [])).sort();
   const partial = async (): Promise<string> => path.join(directory, '.sendall', 'partial', (await partials())[0] ?? '');
 
   async function put(file: PartialFile, pieces: readonly number[], of = bytes): Promise<void> {
@@ -87,7 +106,12 @@ describe('PartialFiles', () => {
     expect(await partials()).to.deep.equal([]);
   });
 
-  const others: NonNullable<Parameters<typeof offer>[0]>[] = [{ peer: 'another' }, { name: 'd/g' }, { size: size + 1 }, { mtime: 6n }];
+  const others: NonNullable<Parameters<typeof offer>[0]>[] = [
+    { peer: 'another' },
+    { name: 'd/g' },
+    { size: size + 1 },
+    { mtime: 6n },
+  ];
   for (const other of others) {
     it(`goes on with nothing of another ${Object.keys(other)[0] ?? ''}`, async () => {
       await leave();
@@ -118,7 +142,13 @@ describe('PartialFiles', () => {
   it('is in one hand at a time, however many reach for it at once', async () => {
     const files = await Promise.all(Array.from({ length: 5 }, () => take()));
     const usable = await Promise.allSettled(files.map((file) => file.room()));
-    expect(usable.map(({ status }) => status)).to.deep.equal(['rejected', 'rejected', 'rejected', 'rejected', 'fulfilled']);
+    expect(usable.map(({ status }) => status)).to.deep.equal([
+      'rejected',
+      'rejected',
+      'rejected',
+      'rejected',
+      'fulfilled',
+    ]);
     await files[4]?.discard();
   });
 
@@ -140,7 +170,9 @@ describe('PartialFiles', () => {
     const file = await take();
     const held = await file.held();
     expect(held[0]).to.deep.equal(both[0]);
-    expect(held[1]?.digest).to.equal(md5Of(damaged.subarray(pieceSize, 2 * pieceSize))).and.not.equal(digestOf(1));
+    expect(held[1]?.digest)
+      .to.equal(md5Of(damaged.subarray(pieceSize, 2 * pieceSize)))
+      .and.not.equal(digestOf(1));
     file.keep(0, 1);
     await put(file, [1, 2, 3]);
     await file.verify(size, { md5: md5Of(bytes) });
@@ -155,7 +187,10 @@ describe('PartialFiles', () => {
   });
 
   it('goes on with nothing where the journal is gone or damaged, or its file is', async () => {
-    for (const [what, suffix] of [['journal', '.journal'], ['file', '']] as const) {
+    for (const [what, suffix] of [
+      ['journal', '.journal'],
+      ['file', ''],
+    ] as const) {
       await leave();
       await rm(`${await partial()}${suffix}`);
       const file = await take();
@@ -185,7 +220,8 @@ describe('PartialFiles', () => {
   /** What is told of the bytes that stand there: as far as they go, and digests that are theirs. */
   async function standing(file: PartialFile, there: Buffer): Promise<number> {
     const segments = await file.basis();
-    for (const { offset, size: length, digest } of segments) expect(digest).to.equal(md5Of(there.subarray(offset, offset + length)));
+    for (const { offset, size: length, digest } of segments)
+      expect(digest).to.equal(md5Of(there.subarray(offset, offset + length)));
     return segments.reduce((most, segment) => Math.max(most, segment.offset + segment.size), 0);
   }
 
@@ -219,10 +255,15 @@ describe('PartialFiles', () => {
   it('copies only what it told of, and nothing any more once what is here is asked for again', async () => {
     await writeFile(path.join(directory, 'f'), bytes);
     const file = await take({ name: 'f' }, 'existing');
-    const copying = (from: number): (() => unknown) => () => file.copy(0, pieceSize, from);
+    const copying =
+      (from: number): (() => unknown) =>
+      () =>
+        file.copy(0, pieceSize, from);
     expect(copying(0)).to.throw(TransferError).with.property('code', 'bad-header');
     await file.basis();
-    expect(copying(size - pieceSize + 1)).to.throw(TransferError).with.property('code', 'bad-header');
+    expect(copying(size - pieceSize + 1))
+      .to.throw(TransferError)
+      .with.property('code', 'bad-header');
     expect(copying(size - pieceSize)()).to.equal(true);
     await file.held();
     expect(copying(0)).to.throw(TransferError).with.property('code', 'bad-header');

@@ -39,7 +39,11 @@ describe('The receipts that a receive directory keeps', () => {
     return ReceiptIndex.open(directory);
   }
 
-  const several = (count: number, ino = 0n): [string, KeptReceipt][] => Array.from({ length: count }, (_, at) => [`tree/d${at % 200}/file-${at}.txt`, { ...receipt, ino: ino + BigInt(at) }]);
+  const several = (count: number, ino = 0n): [string, KeptReceipt][] =>
+    Array.from({ length: count }, (_, at) => [
+      `tree/d${at % 200}/file-${at}.txt`,
+      { ...receipt, ino: ino + BigInt(at) },
+    ]);
 
   it('are none where there is no file, and then make none', async () => {
     const index = await ReceiptIndex.open(directory);
@@ -62,7 +66,10 @@ describe('The receipts that a receive directory keeps', () => {
   });
 
   it('are found before they are saved, and the last one about a name counts', async () => {
-    const index = await kept([['a', receipt], ['b', receipt]]);
+    const index = await kept([
+      ['a', receipt],
+      ['b', receipt],
+    ]);
     index.remember('a', { ...receipt, ino: 7n });
     expect(index.find('a')?.ino).to.equal(7n);
     index.forget('b');
@@ -88,14 +95,18 @@ describe('The receipts that a receive directory keeps', () => {
   it('are ignored one by one where the file is damaged, at whatever place', async () => {
     await kept(several(3));
     const good = await readFile(file);
-    const lengths = good.toString().split('\n').map((line) => line.length + 1);
+    const lengths = good
+      .toString()
+      .split('\n')
+      .map((line) => line.length + 1);
     for (let at = 0; at < good.length; at += 5) {
       const bad = Buffer.from(good);
       bad[at] = (bad[at] ?? 0) ^ 0x10;
       await writeFile(file, bad);
       const index = await ReceiptIndex.open(directory);
       const found = several(3).map(([name]) => index.find(name));
-      for (const [number, one] of found.entries()) if (one !== undefined) expect(one, `byte ${at}`).to.deep.equal(several(3)[number]?.[1]);
+      for (const [number, one] of found.entries())
+        if (one !== undefined) expect(one, `byte ${at}`).to.deep.equal(several(3)[number]?.[1]);
       const hit = at < (lengths[0] ?? 0) ? 0 : at < (lengths[0] ?? 0) + (lengths[1] ?? 0) ? 1 : 2;
       expect(found[hit], `byte ${at}`).to.equal(undefined);
       // A line feed that is damaged takes the line behind it along.

@@ -25,7 +25,8 @@ describe('openReceiveDirectory', () => {
 
   it('stages in a private directory, and leaves nothing when it is released', async () => {
     const opened = await openReceiveDirectory(directory);
-    for (const name of ['.sendall', '.sendall/stage']) expect((await stat(path.join(directory, name))).mode & 0o777).to.equal(0o700);
+    for (const name of ['.sendall', '.sendall/stage'])
+      expect((await stat(path.join(directory, name))).mode & 0o777).to.equal(0o700);
     await opened.release();
     expect(await readdir(directory)).to.deep.equal([]);
   });
@@ -38,7 +39,8 @@ describe('openReceiveDirectory', () => {
     await opened.release();
   });
 
-  it('refuses what is not there, and says how to make it', () => expectRefusal(path.join(directory, 'none'), /does not exist/, 'mkdir'));
+  it('refuses what is not there, and says how to make it', () =>
+    expectRefusal(path.join(directory, 'none'), /does not exist/, 'mkdir'));
 
   it('refuses a file', async () => {
     await writeFile(path.join(directory, 'file'), '');

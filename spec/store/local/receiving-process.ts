@@ -10,7 +10,8 @@ const root = path.join(__dirname, '..', '..', '..');
 let programs: string | undefined;
 
 /**
- * The path of a program of this directory as JavaScript, with what it imports: made once for each spec from the sources as they
+ * The path of a program of this directory as JavaScript, with what it imports: made once for each spec from the sources
+ * as they
  * are, since a process that compiles takes seconds to start and more memory than is measured.
  */
 export function compiled(program: string): string {
@@ -21,14 +22,21 @@ export function compiled(program: string): string {
 function compile(): string {
   const out = mkdtempSync(path.join(tmpdir(), 'sendall-receiving-'));
   process.on('exit', () => rmSync(out, { recursive: true, force: true }));
-  const sources = readdirSync(path.join(root, 'lib'), { recursive: true, encoding: 'utf8' }).map((name) => path.join('lib', name));
-  const beside = readdirSync(path.dirname(__dirname), { recursive: true, encoding: 'utf8' }).filter((name) => !name.endsWith('.spec.ts'));
+  const sources = readdirSync(path.join(root, 'lib'), { recursive: true, encoding: 'utf8' }).map((name) =>
+    path.join('lib', name),
+  );
+  const beside = readdirSync(path.dirname(__dirname), { recursive: true, encoding: 'utf8' }).filter(
+    (name) => !name.endsWith('.spec.ts'),
+  );
   for (const source of [...sources, ...beside.map((name) => path.join('spec', 'store', name))]) {
     if (!source.endsWith('.ts')) continue;
     const target = path.join(out, source.replace(/\.ts$/, '.js'));
     mkdirSync(path.dirname(target), { recursive: true });
     const compilerOptions = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.CommonJS };
-    writeFileSync(target, ts.transpileModule(readFileSync(path.join(root, source), 'utf8'), { compilerOptions }).outputText);
+    writeFileSync(
+      target,
+      ts.transpileModule(readFileSync(path.join(root, source), 'utf8'), { compilerOptions }).outputText,
+    );
   }
   symlinkSync(path.join(root, 'node_modules'), path.join(out, 'node_modules'));
   return path.join(out, 'spec', 'store', 'local');
@@ -41,7 +49,10 @@ export class ReceivingProcess {
 
   constructor(command: readonly string[] = [], env: NodeJS.ProcessEnv = {}) {
     const [file = '', ...words] = [...command, process.execPath, compiled('receiving')];
-    this.child = spawn(file, words, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, NODE_V8_COVERAGE: '', ...env } });
+    this.child = spawn(file, words, {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, NODE_V8_COVERAGE: '', ...env },
+    });
     this.answers = createInterface({ input: this.child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
     this.child.stdin?.on('error', () => undefined);
   }

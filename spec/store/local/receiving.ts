@@ -1,4 +1,5 @@
-// A receiver's store in a process of its own, to be killed, traced, raced and measured. Each line of its standard input is an
+// A receiver's store in a process of its own, to be killed, traced, raced and measured. Each line of its standard input
+// is an
 // order, and each is answered with one line. Started by receiving-process.ts.
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,20 +14,44 @@ import { parseEntryName } from '../../../lib/name';
 export type Order =
   | { readonly order: 'open'; readonly directory: string }
   /** A file of `size` bytes, which are those of a mebibyte of `seed`, again and again. */
-  | { readonly order: 'receive'; readonly name: string; readonly size: number; readonly seed: number; readonly ifExists: IfExists; readonly pause?: number }
-  /** These pieces of such a file, after those that are here from before, with a pause before the last, and a short one after it; then it is stored, or suspended. Says what was here. */
-  | { readonly order: 'pieces'; readonly name: string; readonly size: number; readonly seed: number; readonly put: readonly number[]; readonly pause?: number; readonly end: 'store' | 'suspend' }
+  | {
+      readonly order: 'receive';
+      readonly name: string;
+      readonly size: number;
+      readonly seed: number;
+      readonly ifExists: IfExists;
+      readonly pause?: number;
+    }
+  /**
+   * These pieces of such a file, after those that are here from before, with a pause before the last, and a short one
+   * after it; then it is stored, or suspended. Says what was here.
+   */
+  | {
+      readonly order: 'pieces';
+      readonly name: string;
+      readonly size: number;
+      readonly seed: number;
+      readonly put: readonly number[];
+      readonly pause?: number;
+      readonly end: 'store' | 'suspend';
+    }
   | { readonly order: 'close' }
   /** The largest resident size so far, in bytes. */
   | { readonly order: 'resident' }
-  /** Opens and closes for so many ms; says how often it succeeded, and how often somebody else was inside at the same time. */
+  /**
+   * Opens and closes for so many ms; says how often it succeeded, and how often somebody else was inside at the same
+   * time.
+   */
   | { readonly order: 'take turns'; readonly directory: string; readonly ms: number };
 
 export type Answer = Readonly<Record<string, unknown>>;
 
 /** What is repeated in a file of `seed`. Its length is no multiple of a sector. */
 export function repeated(seed: number): Buffer {
-  return Buffer.alloc(1024 * 1024 - 1, Buffer.from(Array.from({ length: 1009 }, (_, at) => (at * (seed * 2 + 1)) % 251)));
+  return Buffer.alloc(
+    1024 * 1024 - 1,
+    Buffer.from(Array.from({ length: 1009 }, (_, at) => (at * (seed * 2 + 1)) % 251)),
+  );
 }
 
 export function md5OfRepeated(seed: number, size: number): string {
@@ -41,9 +66,14 @@ let store: LocalStore | undefined;
 async function receive(name: string, size: number, seed: number, ifExists: IfExists, pauseAfter = 0): Promise<Answer> {
   if (!store) throw new Error('no store is open');
   const bytes = repeated(seed);
-  const staged = await store.stage({ name: parseEntryName(name), size, digests: { md5: md5OfRepeated(seed, size) }, ifExists });
+  const staged = await store.stage({
+    name: parseEntryName(name),
+    size,
+    digests: { md5: md5OfRepeated(seed, size) },
+    ifExists,
+  });
   try {
-    for (let at = 0; at < size; ) {
+    for (let at = 0; at < size;) {
       at += await staged.write((memory) => {
         const piece = bytes.subarray(at % bytes.length).subarray(0, memory.length);
         memory.set(piece);
@@ -58,7 +88,14 @@ async function receive(name: string, size: number, seed: number, ifExists: IfExi
   }
 }
 
-async function pieces({ name, size, seed, put, pause: ms = 0, end }: Extract<Order, { order: 'pieces' }>): Promise<Answer> {
+async function pieces({
+  name,
+  size,
+  seed,
+  put,
+  pause: ms = 0,
+  end,
+}: Extract<Order, { order: 'pieces' }>): Promise<Answer> {
   if (!store) throw new Error('no store is open');
   const session = await store.session({ algorithm: 'md5', peer: 'somebody', ifExists: 'refuse' });
   const file = await session.partial({ file: 0, name: parseEntryName(name), size, mtime: 1n, mode: 0o644 }, undefined);
@@ -92,7 +129,7 @@ async function takeTurns(directory: string, ms: number): Promise<Answer> {
   let entered = 0;
   let together = 0;
   const others = new Set<unknown>();
-  for (const end = Date.now() + ms; Date.now() < end; ) {
+  for (const end = Date.now() + ms; Date.now() < end;) {
     const opened = await LocalStore.open(directory).catch((error: { code: unknown; message: string }) => {
       others.add(/^Another receiver/.test(error.message) ? 'in use' : `${String(error.code)}: ${error.message}`);
     });
@@ -109,7 +146,10 @@ async function takeTurns(directory: string, ms: number): Promise<Answer> {
   return { entered, together, others: [...others].sort() };
 }
 
-/** Not from getrusage: what that says begins with the size that the starting process had, since Linux keeps it across exec. */
+/**
+ * Not from getrusage: what that says begins with the size that the starting process had, since Linux keeps it across
+ * exec.
+ */
 function peakResident(): number {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
 }
@@ -135,7 +175,9 @@ async function carryOut(order: Order): Promise<Answer> {
 
 async function main(): Promise<void> {
   for await (const line of createInterface(process.stdin)) {
-    const answer = await carryOut(JSON.parse(line) as Order).catch(({ code, message }: { code: unknown; message: string }) => ({ code, message }));
+    const answer = await carryOut(JSON.parse(line) as Order).catch(
+      ({ code, message }: { code: unknown; message: string }) => ({ code, message }),
+    );
     process.stdout.write(`${JSON.stringify(answer)}\n`);
   }
 }

@@ -40,7 +40,12 @@ for (const parent of [undefined, '/dev/shm']) {
       expect(await opened.remains()).to.deep.equal(['.sendall/', '.sendall/lock', '.sendall/stage/']);
     }
 
-    for (const [size, at] of [[70_000, 0], [70_000, 69_999], [mib, 500_000], [5 * mib + 123, 5 * mib + 122]] as const) {
+    for (const [size, at] of [
+      [70_000, 0],
+      [70_000, 69_999],
+      [mib, 500_000],
+      [5 * mib + 123, 5 * mib + 122],
+    ] as const) {
       it(`are found: byte ${at} of ${size}`, async () => {
         const { staged, file } = await stage(content(size));
         const other = await open(file, 'r+');

@@ -42,7 +42,11 @@ describe('syncTogether', () => {
 
   it('fails all who share a sync that fails, and not those after them', async () => {
     const { watched, directory } = watch();
-    const outcome = (): Promise<string> => syncTogether(directory, undefined).then(() => 'durable', () => 'failed');
+    const outcome = (): Promise<string> =>
+      syncTogether(directory, undefined).then(
+        () => 'durable',
+        () => 'failed',
+      );
     const first = outcome();
     const shared = [outcome(), outcome()];
     watched.syncs[0]?.fail(new Error('EIO'));
@@ -58,7 +62,10 @@ describe('syncTogether', () => {
   it('believes no sync of a disk that takes no changes any more', async () => {
     const { watched, directory } = watch();
     const failed = { confirm: () => Promise.reject(new Error('EROFS')) } as unknown as Directory;
-    const durable = syncTogether(directory, failed).then(() => 'durable', ({ message }: Error) => message);
+    const durable = syncTogether(directory, failed).then(
+      () => 'durable',
+      ({ message }: Error) => message,
+    );
     watched.syncs[0]?.end();
     expect(await durable).to.equal('EROFS');
   });

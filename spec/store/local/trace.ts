@@ -17,7 +17,8 @@ export interface Call {
 export const canTrace = isInstalled('strace');
 
 /** Attaching to a running process is a right of its own: root's, or everybody's where Yama is off. */
-export const canAttach = canTrace && (process.getuid?.() === 0 || tryRead('/proc/sys/kernel/yama/ptrace_scope')?.trim() === '0');
+export const canAttach =
+  canTrace && (process.getuid?.() === 0 || tryRead('/proc/sys/kernel/yama/ptrace_scope')?.trim() === '0');
 
 // One thread for asynchronous calls, so that "the first fsync" means something.
 const oneThread = { UV_THREADPOOL_SIZE: '1' };
@@ -51,7 +52,17 @@ export class FaultyProcess extends ReceivingProcess {
   /** From now on calls fail, or give back other bytes, as `fault` says: an expression of strace's `-e inject=`. */
   async suffer(fault: string): Promise<void> {
     const kinds = fault.slice(0, fault.indexOf(':'));
-    const [file = '', ...words] = [...follow, '-p', String(this.pid), '-o', '/dev/null', '-e', `trace=${kinds}`, '-e', `inject=${fault}`];
+    const [file = '', ...words] = [
+      ...follow,
+      '-p',
+      String(this.pid),
+      '-o',
+      '/dev/null',
+      '-e',
+      `trace=${kinds}`,
+      '-e',
+      `inject=${fault}`,
+    ];
     spawn(file, words, { stdio: 'inherit' });
     while (this.threads().some((tracer) => tracer === '0')) await pause(5);
   }
@@ -59,7 +70,9 @@ export class FaultyProcess extends ReceivingProcess {
   /** Who traces each thread. */
   private threads(): string[] {
     const tasks = `/proc/${this.pid}/task`;
-    return readdirSync(tasks).map((task) => /TracerPid:\s+(\d+)/.exec(tryRead(`${tasks}/${task}/status`) ?? '')?.[1] ?? '');
+    return readdirSync(tasks).map(
+      (task) => /TracerPid:\s+(\d+)/.exec(tryRead(`${tasks}/${task}/status`) ?? '')?.[1] ?? '',
+    );
   }
 }
 
