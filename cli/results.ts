@@ -1,5 +1,5 @@
 import type { FileDone, Summary, Verified } from '../lib/index';
-import { formatCount, formatDuration, formatRate, formatSize } from './size';
+import { formatCount, formatDuration, formatMoment, formatNumber, formatRate, formatSize } from './size';
 import type { Piece } from './terminal';
 
 const leastForRate = 1024 ** 2;
@@ -17,7 +17,8 @@ export function verdict(verified: Verified | null): Piece {
 }
 
 /**
- * `a.txt  1.0 GiB  md5 8f6f…  verified on device  2.9 s  353 MiB/s`, and where it is if not under that name.
+ * `a.txt  1.0 GiB  md5 8f6f…  verified on device  2.9 s  353 MiB/s`, and where it is if not under that name. What was
+ * there already has no rate: `a.txt  1.0 GiB  md5 8f6f…  already there, verified on device 2026-11-29 09:11`.
  * `short` leaves out the digests, `exact` adds all numbers.
  */
 export function fileLine(file: FileDone, detail: 'short' | 'usual' | 'exact'): Piece[] {
@@ -27,12 +28,19 @@ export function fileLine(file: FileDone, detail: 'short' | 'usual' | 'exact'): P
   return [
     { style: 'bold', text: file.file_name },
     ['', formatSize(file.file_size), ...digests, ''].join('  '),
-    verdict(file.verified),
-    `  ${formatDuration(file.seconds)}${speed(file.file_size, file.seconds)}`,
+    ...(file.verified_at === undefined
+      ? [verdict(file.verified), `  ${formatDuration(file.seconds)}${speed(sentOf(file), file.seconds)}`]
+      : ['already there, ', verdict(file.verified), ` ${formatMoment(file.verified_at)}`]),
+    file.kept === undefined || file.verified_at !== undefined ? '' : `  ${formatSize(file.kept)} of it was there`,
     file.path === undefined || file.path === file.file_name ? '' : `  stored as ${file.path}`,
     file.repaired === undefined ? '' : `  ${formatCount(file.repaired, 'segment')} repaired`,
     detail === 'exact' ? exactly(file) : '',
   ];
+}
+
+/** Bytes of a file that the receiver did not have before. */
+function sentOf({ file_size: size, kept = 0, verified_at: verifiedAt }: FileDone): number {
+  return verifiedAt === undefined ? Math.max(0, size - kept) : 0;
 }
 
 /** As much of a digest as eyes compare; all of it stands in --verbose and --json. */
@@ -56,10 +64,20 @@ export interface Outcome {
   readonly verified: Verified | null | undefined;
   readonly skipped: number;
   readonly failed: number;
+  /** How many files were there already, and how many bytes in all were not sent because they were. */
+  readonly already: { readonly files: number; readonly bytes: number };
+}
+
+/** Adds a file to what was there already. */
+export function addAlready(already: Outcome['already'], file: FileDone): Outcome['already'] {
+  return {
+    files: already.files + (file.verified_at === undefined ? 0 : 1),
+    bytes: already.bytes + file.file_size - sentOf(file),
+  };
 }
 
 /** `2,000 files  1.2 GiB  verified on device  12 s  100 MiB/s  held back by: hash`, and what went wrong. */
-export function summaryLine({ summary, verified, skipped, failed }: Outcome): Piece[] {
+export function summaryLine({ summary, verified, skipped, failed, already }: Outcome): Piece[] {
   return [
     {
       style: 'bold',
@@ -70,7 +88,8 @@ export function summaryLine({ summary, verified, skipped, failed }: Outcome): Pi
     },
     `  ${formatSize(summary.bytes)}`,
     ...(verified === undefined ? [] : ['  ', verdict(verified)]),
-    `  ${formatDuration(summary.seconds)}${speed(summary.bytes, summary.seconds)}`,
+    already.files === 0 ? '' : `  ${formatNumber(already.files)} already there`,
+    `  ${formatDuration(summary.seconds)}${speed(summary.bytes - already.bytes, summary.seconds)}`,
     skipped === 0 ? '' : `  ${skipped.toString()} skipped`,
     ...(failed === 0 ? [] : ['  ', { style: 'red', text: `${failed.toString()} failed` } as const]),
     heldBack(summary),

@@ -47,6 +47,13 @@ export function formatDuration(seconds: number): string {
   return `${String(Math.floor(whole / 3600))} h ${String(Math.floor((whole % 3600) / 60))} min`;
 }
 
+/** `2026-11-29 09:11` of a moment as ISO 8601, in local time. */
+export function formatMoment(iso: string): string {
+  const at = new Date(iso);
+  const two = (number: number): string => String(number).padStart(2, '0');
+  return `${String(at.getFullYear())}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+}
+
 /** `2,000`. Not by toLocaleString, whose first call takes longer than sending a small file. */
 export function formatNumber(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ',');

@@ -14,6 +14,8 @@ interface ActiveFile {
   readonly name: string;
   size: number;
   readonly done: Map<Phase, number>;
+  /** Of what is done, what the receiver had before. */
+  kept: number;
 }
 
 /** How far a transfer is at this moment; bytes, bytes per second, seconds. */
@@ -55,7 +57,7 @@ export class Tally {
         return;
       case 'progress':
         if (event.phase === 'scan') this.announced = Math.max(this.announced, event.total);
-        else this.advance(this.file(event.file_name, event.total), event.phase, event.done, now);
+        else this.advance(this.file(event.file_name, event.total), event.phase, event.done, now, event.kept);
         break;
       case 'sent':
       case 'received':
@@ -64,6 +66,7 @@ export class Tally {
           event.event === 'sent' ? 'send' : 'receive',
           event.file_size,
           now,
+          event.verified_at === undefined ? event.kept : event.file_size,
         );
         this.end(event.file_name);
         break;
@@ -157,13 +160,15 @@ export class Tally {
 
   private file(name: string, size: number): ActiveFile {
     let file = this.active.get(name);
-    if (!file) this.active.set(name, (file = { name, size, done: new Map() }));
+    if (!file) this.active.set(name, (file = { name, size, done: new Map(), kept: 0 }));
     file.size = size;
     return file;
   }
 
-  private advance(file: ActiveFile, phase: Phase, done: number, now: number): void {
-    const more = done - (file.done.get(phase) ?? 0);
+  /** What the receiver had before moves nothing, so it counts in no rate. */
+  private advance(file: ActiveFile, phase: Phase, done: number, now: number, kept = file.kept): void {
+    const more = done - (file.done.get(phase) ?? 0) - (carrying.has(phase) ? kept - file.kept : 0);
+    if (carrying.has(phase)) file.kept = kept;
     file.done.set(phase, done);
     if (more > 0 || this.movedAt === undefined) this.movedAt = now;
     this.latest = phase;

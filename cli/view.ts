@@ -5,7 +5,7 @@ import type { Invitation } from './invitation';
 import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
-import { fileLine, heldBack, leastVerified, summaryLine } from './results';
+import { addAlready, fileLine, heldBack, leastVerified, summaryLine } from './results';
 import { formatCount, formatDuration, formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
 
@@ -19,6 +19,7 @@ export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain' | 'plain
 export abstract class View {
   private readonly progress: Progress;
   protected skipped = 0;
+  protected already = { files: 0, bytes: 0 };
   protected readonly failures = new Failures();
 
   constructor(
@@ -35,6 +36,7 @@ export abstract class View {
         break;
       case 'sent':
       case 'received':
+        this.already = addAlready(this.already, event);
         this.fileDone(event);
         break;
       case 'text':
@@ -63,8 +65,11 @@ export abstract class View {
         this.transferDone(event);
         this.failures.forget();
         this.skipped = 0;
+        this.already = { files: 0, bytes: 0 };
         return;
       case 'started':
+        if (event.resumed !== undefined) this.resumed(event.file_name, event.resumed, event.file_size);
+        break;
       case 'progress':
       case 'damaged':
       case 'foreign':
@@ -96,6 +101,14 @@ export abstract class View {
   /** Removes the bar: what it shows does not go on. */
   protected endProgress(): void {
     this.progress.stop();
+  }
+
+  /** A file goes on where an earlier try ended. */
+  private resumed(name: string, bytes: number, size: number): void {
+    this.terminal.say(
+      { style: 'bold', text: name },
+      `  goes on after ${formatSize(bytes)} of ${formatSize(size)} that came by an earlier try`,
+    );
   }
 
   private connectionChanged(event: TransferEvent & { event: 'connection' }): void {
@@ -229,7 +242,13 @@ export class SenderView extends View {
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
     if (this.terminal.settings.verbose && summary.congestion !== undefined)
       this.terminal.say(`congestion control: ${summary.congestion}`);
-    const whole = summaryLine({ summary, verified: this.least, skipped: this.skipped, failed: this.failures.count });
+    const whole = summaryLine({
+      summary,
+      verified: this.least,
+      skipped: this.skipped,
+      failed: this.failures.count,
+      already: this.already,
+    });
     const [first, ...others] = this.held;
     if (first && others.length === 0 && this.failures.count === 0 && this.skipped === 0) {
       this.print(first, heldBack(summary));
@@ -279,7 +298,13 @@ export class ReceiverView extends View {
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
     const { files, skipped, failures } = this;
     if (files + failures.count + skipped > 1) {
-      const line = summaryLine({ summary, verified: this.least, skipped, failed: failures.count });
+      const line = summaryLine({
+        summary,
+        verified: this.least,
+        skipped,
+        failed: failures.count,
+        already: this.already,
+      });
       if (files > few) this.terminal.result(...line);
       else this.terminal.say(...line);
     }

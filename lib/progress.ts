@@ -24,6 +24,13 @@ export interface FileDone {
   /** Everything that crossed the wire for it, headers included, in bytes. */
   readonly bytes_on_wire: number;
   readonly seconds: number;
+  /**
+   * The same content was there already, and is what was verified: when it was last read back, as ISO 8601. Absent for
+   * a file that came now.
+   */
+  readonly verified_at?: string;
+  /** Bytes that were there before, of an earlier try or of something alike, and were not sent; absent for none. */
+  readonly kept?: number;
   /** How many segments were sent again because they were found damaged; absent for none. */
   readonly repaired?: number;
 }
@@ -84,13 +91,16 @@ export interface DrillReport {
  */
 export type TransferEvent =
   | { readonly event: 'listening'; readonly address: string; readonly port: number | null; readonly ticket: string }
-  | { readonly event: 'started'; readonly file_name: string; readonly file_size: number }
+  /** `resumed`: bytes that are left of an earlier try, where there are any. */
+  | { readonly event: 'started'; readonly file_name: string; readonly file_size: number; readonly resumed?: number }
   | {
       readonly event: 'progress';
       readonly file_name: string;
       readonly phase: Phase;
       readonly done: number;
       readonly total: number;
+      /** Of `done`, what the receiver had before; absent for nothing. */
+      readonly kept?: number;
     }
   | ({ readonly event: 'received' } & FileDone)
   | ({ readonly event: 'sent' } & FileDone)
@@ -152,6 +162,8 @@ export class Meter {
     private readonly total: number,
     /** Asked how far it is, where nobody calls `update`. */
     private readonly look: () => number = () => this.done,
+    /** How much of that was there before. */
+    private readonly kept: () => number = () => 0,
   ) {
     this.timer = setInterval(() => this.tell(), tellEvery);
   }
@@ -165,7 +177,15 @@ export class Meter {
   }
 
   private tell(): void {
-    this.on({ event: 'progress', file_name: this.fileName, phase: this.phase, done: this.look(), total: this.total });
+    const kept = this.kept();
+    this.on({
+      event: 'progress',
+      file_name: this.fileName,
+      phase: this.phase,
+      done: this.look(),
+      total: this.total,
+      ...(kept > 0 ? { kept } : {}),
+    });
   }
 }
 

@@ -21,6 +21,7 @@ interface SendFlags {
   readonly limit?: number;
   readonly exclude?: readonly string[];
   readonly cache: boolean;
+  readonly check?: boolean;
   readonly insecurePlain?: boolean;
   readonly plain?: boolean;
 }
@@ -64,6 +65,10 @@ export function describeSend(program: Command, shell: Shell): void {
       '--exclude <PATTERN>',
       'leave out what matches; may be given several times, and .sendallignore files do the same',
       append,
+    )
+    .option(
+      '--check',
+      'have the receiver read back from its disk what it has already, instead of repeating its receipt',
     )
     .option('--no-cache', 'hash every file again, even if it has not changed since the last time')
     .option('--insecure-plain', 'allow an unencrypted connection to another machine')
@@ -142,6 +147,7 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
     exclude: flags.exclude ?? [],
     connections: flags.connections,
     useCache: flags.cache,
+    check: flags.check ?? false,
     insecurePlain: flags.insecurePlain ?? false,
     plain: flags.plain ?? false,
   };

@@ -210,10 +210,14 @@ export class Batches {
         continue;
       }
       const repaired = state.repairs > 0 ? { repaired: 1 } : {};
+      const already =
+        outcome !== 'stored' && outcome.outcome === 'identical' && !state.earlier
+          ? { verified_at: new Date().toISOString() }
+          : {};
       const digests = { [algorithm]: state.digest };
       this.receiving.stored(state.entry, path, digests, outcome === 'stored' || outcome.outcome !== 'identical');
-      receipts.push({ file, digests, verified, ...elsewhere, ...repaired });
-      received.push({ ...doneOf(state, path, verified, digests, state.bytesOnWire), ...repaired });
+      receipts.push({ file, digests, verified, ...elsewhere, ...already, ...repaired });
+      received.push({ ...doneOf(state, path, verified, digests, state.bytesOnWire), ...already, ...repaired });
     }
     // All at once, so that nobody sees them settled and not told of.
     replies.receipts(receipts);

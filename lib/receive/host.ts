@@ -275,6 +275,7 @@ export class SessionHost {
     const welcome = (): Promise<void> => {
       const answered = answerIntroduction(connection, hello, {
         role: 'receiver',
+        check: true,
         ...(hello.repair === undefined ? {} : { repair: hello.repair }),
         ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}),
         ...sealedOffer(0, hello),
@@ -361,6 +362,7 @@ export class SessionHost {
     try {
       const hello = await introduce(connection, {
         role: 'receiver',
+        ...(number === 0 ? { check: true } : {}),
         session,
         connection: number,
         ...(ask ? { ask } : {}),

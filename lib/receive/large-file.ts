@@ -77,6 +77,7 @@ export class LargeFile {
   private state: State = 'asking';
   private readonly meter: Meter;
   private received = 0;
+  private kept = 0;
   private repairs = 0;
   /** The segments that were sent again because they were found damaged. */
   private readonly damaged = new Set<number>();
@@ -91,14 +92,24 @@ export class LargeFile {
     const { entry } = offer;
     this.entry = entry;
     on({ event: 'started', file_name: entry.name, file_size: entry.size ?? 0 });
-    this.meter = new Meter(on, entry.name, 'receive', entry.size ?? 0, () =>
-      Math.min(this.received, entry.size ?? this.received),
+    this.meter = new Meter(
+      on,
+      entry.name,
+      'receive',
+      entry.size ?? 0,
+      () => Math.min(this.received + this.kept, entry.size ?? this.received),
+      () => this.kept,
     );
   }
 
   /** Whether the sender was asked for it: before that it has nothing to say about it. PROTOCOL.md 17.1. */
   get asked(): boolean {
     return this.state !== 'asking' || this.repairs > 0;
+  }
+
+  /** Bytes that were here before, of an earlier try or of something alike. */
+  get keptBytes(): number {
+    return this.kept;
   }
 
   /**
@@ -146,6 +157,10 @@ export class LargeFile {
     if (this.state === 'over') return;
     this.checkOpen('kept');
     this.partial.keep(first, count);
+    if (this.repairs > 0) return;
+    const { size = 0 } = this.entry;
+    const segmentSize = segmentSizeOf(size);
+    this.kept += Math.max(0, Math.min(size, (first + count) * segmentSize) - first * segmentSize);
   }
 
   /**
@@ -275,7 +290,8 @@ export class LargeFile {
 
   private took(offset: number, size: number, written: boolean, sent = true): void {
     if (written) this.offer.room.wrote(size);
-    this.received += size;
+    if (sent) this.received += size;
+    else this.kept += size;
     if (!sent || this.repairs === 0) return;
     const segmentSize = segmentSizeOf(this.entry.size ?? 0);
     for (let at = offset; at < offset + size; at += pieceSize) this.damaged.add(Math.floor(at / segmentSize));

@@ -63,11 +63,13 @@ export class LargeFiles {
         case 'stored': {
           const { path, verified, outcome } = end.committed;
           const repaired = end.repaired > 0 ? { repaired: end.repaired } : {};
+          const already = outcome === 'identical' ? { verified_at: new Date().toISOString() } : {};
           const receipt: SessionReceipt = {
             file: entry.file,
             digests: end.digests,
             verified,
             ...(path === entry.name ? {} : { path }),
+            ...already,
             ...repaired,
           };
           this.receiving.stored(entry, path, end.digests, outcome !== 'identical');
@@ -75,6 +77,8 @@ export class LargeFiles {
           this.receiving.report.received({
             ...doneOf({ entry, began }, path, verified, end.digests, file.bytesOnWire),
             file_size: end.size,
+            ...(file.keptBytes > 0 ? { kept: file.keptBytes } : {}),
+            ...already,
             ...repaired,
           });
           break;

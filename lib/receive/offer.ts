@@ -1,8 +1,9 @@
 import { asTransferError, TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
+import { type Listener, Meter } from '../progress';
 import type { ExistingContent, Room } from '../store/session-store';
 import type { BadEntry, Entry, FileEntry, HeldSegment, SessionReceipt } from '../wire/session-list';
-import { decide, decideStaged, type Decision, isSmall, type Wanted } from './decision';
+import { decide, decideStaged, type Decision, isSmall, type Wanted, wantedAnew } from './decision';
 import { type FileToLink, offered, type WantedFile } from './entries';
 import type { Earlier } from './intake';
 import type { Receiving } from './receiving';
@@ -53,7 +54,8 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
     if (entry.type === 'symlink') store.batch.symlink(entry);
   }
   const files = welcome.filter((entry) => entry.type === 'file');
-  const decisions = await decideAll(receiving, files, earlier);
+  const decided = await decideAll(receiving, files, earlier);
+  const decisions = receiving.rules.check ? await checkAll(receiving, files, decided) : decided;
   const toLink = settleDecided(receiving, files, decisions);
   const wanted = await admit(receiving, files, decisions);
   await askForSmall(
@@ -110,6 +112,47 @@ async function decideAll(
   );
 }
 
+/**
+ * Reads back what is stored already. What does not read any more as its receipt says is sent again where existing files
+ * may be replaced, and refused elsewhere. PROTOCOL.md 17.4.
+ */
+async function checkAll(
+  { replies, rules, store, waits }: Receiving,
+  files: readonly FileEntry[],
+  decisions: readonly Decision[],
+): Promise<Decision[]> {
+  const checked: Decision[] = [];
+  for (const [at, entry] of files.entries()) {
+    const decision = decisions[at] ?? wantedAnew;
+    if (decision.decision !== 'known') {
+      checked.push(decision);
+      continue;
+    }
+    let done = 0;
+    const tell: Listener = (event) => {
+      rules.on(event);
+      replies.progress(entry.file, done);
+    };
+    const meter = new Meter(tell, entry.name, 'verify', entry.size ?? 0, () => done);
+    const reading = store.check(entry, decision.digests, (now) => {
+      done = now;
+    });
+    const verifiedAt = await waits.on('verify', reading).finally(() => meter.stop());
+    if (verifiedAt !== undefined) checked.push({ ...decision, verifiedAt });
+    else if (rules.ifExists === 'replace') checked.push(wantedAnew);
+    else checked.push({ decision: 'refused', error: damagedThere(entry, decision.verifiedAt) });
+  }
+  return checked;
+}
+
+function damagedThere({ name }: FileEntry, verifiedAt: string): TransferError {
+  return new TransferError(
+    'mismatch',
+    `${printable(name)} is damaged on the receiver's disk: it does not read any more as it did on ${verifiedAt}.`,
+    { hint: 'A receiver with --if-exists replace takes it again; check its disk before.' },
+  );
+}
+
 /** Carries out what was decided about files that are not to be sent; those that are to be linked remain to be. */
 function settleDecided(
   receiving: Receiving,
@@ -138,11 +181,11 @@ function settleDecided(
         earlier: file,
       });
     } else if (decision?.decision === 'known') {
-      const { digests } = decision;
+      const { digests, verifiedAt } = decision;
       entries.settle(entry.file, true);
       entries.stored(entry.name);
       intake?.stored(entry, digests);
-      receipts.push({ file: entry.file, digests, verified });
+      receipts.push({ file: entry.file, digests, verified, verified_at: verifiedAt });
       report.received({
         file_name: entry.name,
         file_size: entry.size ?? 0,
@@ -151,6 +194,7 @@ function settleDecided(
         path: entry.name,
         bytes_on_wire: 0,
         seconds: 0,
+        verified_at: verifiedAt,
       });
     }
   }

@@ -48,7 +48,7 @@ export async function openReceiving(
   const { store, allowance, backups, directory } = intake?.home ?? (await options.home(authorization));
   const names = options.names ?? (await namesOfDisk(directory));
   const ours = { ...rulesFor({ ...options, names }, authorization, peer), ...(backups ? { backups } : {}) };
-  const rules = intake ? stagingRules(ours) : ours;
+  const rules = intake ? stagingRules(ours) : { ...ours, check: hello.check === true };
   const { digest: algorithm = 'blake3' } = hello;
   const sessionStore = await store
     .session({ algorithm, peer, ifExists: rules.ifExists })

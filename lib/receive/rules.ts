@@ -12,6 +12,8 @@ export interface SessionRules {
   readonly mayCompare: boolean;
   /** Which names it may store; default `any`. */
   readonly names?: NamesTaken | undefined;
+  /** Whether what has a receipt already is read back again before that is repeated. PROTOCOL.md 17.4. */
+  readonly check?: boolean;
   readonly on: Listener;
   /** The names that nothing is received under; absent where everything goes to a place of its own. */
   readonly backups?: BackupNames;

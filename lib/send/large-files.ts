@@ -1,5 +1,6 @@
 import { asTransferError, TransferError } from '../errors';
 import { type Digests, type Listener, Meter, type Waits } from '../progress';
+import { segmentSizeOf } from '../wire/segment';
 import type { StandingSegment } from '../wire/standing';
 import type { Piece, SegmentReader } from './segment-reader';
 import type { Carried, Carriers } from './carriers';
@@ -83,7 +84,7 @@ export class LargeFiles {
 
   private async send({ outgoing, there }: Waiting): Promise<void> {
     try {
-      await this.sendPieces(outgoing, this.read(outgoing, there));
+      await this.sendPieces(outgoing, there, this.read(outgoing, there));
     } catch (thrown) {
       const error = asTransferError(thrown, 'source-unreadable', 'Cannot read the file');
       if (this.stopped || error.code === 'connection-lost' || error.code === 'interrupted') throw error;
@@ -101,13 +102,29 @@ export class LargeFiles {
     return this.reader.readStream(found.input, this.algorithm, signal);
   }
 
-  private async sendPieces(outgoing: Outgoing, pieces: AsyncGenerator<Piece, void, undefined>): Promise<void> {
+  private async sendPieces(
+    outgoing: Outgoing,
+    { held }: There,
+    pieces: AsyncGenerator<Piece, void, undefined>,
+  ): Promise<void> {
     const { on, waits } = this.sink;
     const total = outgoing.found.type === 'file' ? outgoing.found.size : 0;
     const name = nameOf(outgoing);
+    const segmentSize = segmentSizeOf(total);
     let done = 0;
-    on({ event: 'started', file_name: name, file_size: total });
-    const meter = new Meter(on, name, 'send', total, () => Math.min(done, total || done));
+    let kept = 0;
+    // What is asked for a second time was damaged, or lost with its connection.
+    const first = outgoing.bytesOnWire === 0;
+    const resumed = first ? Math.min(total, (held?.size ?? 0) * segmentSize) : 0;
+    on({ event: 'started', file_name: name, file_size: total, ...(resumed > 0 ? { resumed } : {}) });
+    const meter = new Meter(
+      on,
+      name,
+      'send',
+      total,
+      () => Math.min(done, total || done),
+      () => kept,
+    );
     try {
       for (
         let next = await waits.on('source', pieces.next());
@@ -122,6 +139,10 @@ export class LargeFiles {
         }
         if (piece.kind === 'bytes') done = piece.offset + piece.bytes.length;
         else if (piece.kind === 'zero' || piece.kind === 'copy') done = piece.offset + piece.size;
+        else if (piece.kind === 'keep') done = Math.min(total, (piece.first + piece.count) * segmentSize);
+        if (piece.kind === 'copy') kept += piece.size;
+        if (piece.kind === 'keep') kept += done - piece.first * segmentSize;
+        if (first) outgoing.kept = kept;
         await this.sendPiece(outgoing, piece);
       }
     } finally {

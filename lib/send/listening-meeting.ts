@@ -10,7 +10,7 @@ import { acceptSecured, announced, type Secured } from '../net/tls';
 import { roundTripSince } from '../session/round-trip';
 import { DialedIn } from './dialed-in';
 import { type LinkDeadlines, Link } from '../session/link';
-import type { Meeting, Met } from './meeting';
+import { demandCheck, type Meeting, type Met } from './meeting';
 import { answerIntroduction, awaitIntroduction } from '../session/opening';
 
 /** Time in which an accepted peer shows its key, in ms. */
@@ -25,6 +25,8 @@ export interface ListeningOptions {
   /** Who that may be. */
   readonly plainWire: PlainWire;
   readonly deadlines: LinkDeadlines | undefined;
+  /** Whether the receiver reads back what it has already; see `SendOptions`. */
+  readonly check: boolean;
 }
 
 /** A sender that waits for the receiver to dial in. */
@@ -127,7 +129,13 @@ export class ListeningMeeting implements Meeting {
     try {
       const hello = await awaitIntroduction(connection, 'sender');
       this.admit(hello);
-      await answerIntroduction(connection, hello, { role: 'sender', digest: this.options.algorithm });
+      const check = this.options.check && hello.connection === 0;
+      if (check) demandCheck(hello);
+      await answerIntroduction(connection, hello, {
+        role: 'sender',
+        digest: this.options.algorithm,
+        ...(check ? { check } : {}),
+      });
       this.dialedIn.take({ link: new Link(connection, this.options.deadlines), roundTrip }, hello.connection);
       this.begun = true;
       this.come();

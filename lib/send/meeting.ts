@@ -89,6 +89,8 @@ export class DialedMeeting implements Meeting {
     private readonly patience = usualRetry,
     /** See `DialOptions`. */
     private readonly wanted = 'auto',
+    /** Whether the receiver reads back what it has already; see `SendOptions`. */
+    private readonly check = false,
   ) {}
 
   /**
@@ -159,6 +161,7 @@ export class DialedMeeting implements Meeting {
       connection: number,
       digest: this.algorithm,
       ...(number === 0 && this.backup ? wishOf(this.backup) : {}),
+      ...(number === 0 && this.check ? { check: true } : {}),
       ...sealedOffer(number),
     } as const;
     if (number === 0) this.sealing = undefined;
@@ -170,6 +173,7 @@ export class DialedMeeting implements Meeting {
           throw new TransferError('usage', 'The receiver keeps no backups.', {
             hint: 'Install the same version on both sides.',
           });
+        if (number === 0 && this.check) demandCheck(hello);
         const suite = number === 0 ? commonSuite(hello.sealed) : undefined;
         if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
         // Either may have taken longer because this machine was busy.
@@ -184,7 +188,8 @@ export class DialedMeeting implements Meeting {
         signal?.removeEventListener('abort', aborted);
       });
     // A receiver that knows no backups would take what is offered for files.
-    if (number > 0 || this.backup) return { roundTrip: await welcome, link: new Link(connection, this.deadlines) };
+    if (number > 0 || this.backup || this.check)
+      return { roundTrip: await welcome, link: new Link(connection, this.deadlines) };
     const link = new Link(connection, this.deadlines);
     welcome.catch(() => link.close()); // whoever waits for it is told
     return { link, roundTrip: dialed.rtt, welcome };
@@ -201,6 +206,14 @@ function worthAsking(error: unknown, known: boolean): number {
     error.code === 'cannot-connect' && ['ECONNRESET', 'EPIPE', 'ETIMEDOUT'].includes(errnoOf(error.cause) ?? '');
   if (!hungUp && error.code !== 'connection-lost' && error.code !== 'timeout') return 0;
   return known ? Infinity : hangsUpFor;
+}
+
+/** Throws `usage` for a receiver that would repeat its receipts unread. */
+export function demandCheck({ check }: Hello): void {
+  if (check !== true)
+    throw new TransferError('usage', 'The receiver cannot read back what it has: it is of an earlier version.', {
+      hint: 'Install the same version on both sides.',
+    });
 }
 
 function wishOf({ name, repairs, checksum }: BackupWish): Pick<Hello, 'backup' | 'repair' | 'checksum'> {

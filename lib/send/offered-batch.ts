@@ -20,6 +20,8 @@ export interface SentEntry {
   /** The digest that someone vouches for. */
   readonly vouched: string | undefined;
   readonly text?: string;
+  /** See `Outgoing`. */
+  readonly kept?: number;
 }
 
 /** Something to be sent that is no small file, and its number in the session. */
@@ -29,6 +31,8 @@ export interface Outgoing<Found = FoundEntry> {
   readonly began: number;
   /** Payload and headers, in bytes. */
   bytesOnWire: number;
+  /** Bytes that the receiver had before, of an earlier try or of something alike; absent for none. */
+  kept?: number;
   /** Of the session's algorithm, once the content was read. */
   digest?: string | undefined;
   /** Of a stream, once it has ended. */
@@ -119,6 +123,7 @@ export class OfferedBatch {
       size: this.sizeOf(file),
       began: this.began,
       bytesOnWire: large?.bytesOnWire ?? this.onWire[at] ?? 0,
+      ...(large?.kept ? { kept: large.kept } : {}),
       digest: large?.digest ?? this.digests[at],
       vouched: this.found.vouched.get(at)?.digest,
     };

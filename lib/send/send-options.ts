@@ -35,6 +35,11 @@ export interface SendOptions {
   readonly retryFor?: number;
   /** Bytes per second, over all connections. */
   readonly limit?: number;
+  /**
+   * Has the receiver read back from its disk what it has already, instead of repeating its receipt; a receiver that
+   * cannot do that fails it with `usage`. Sessions only.
+   */
+  readonly check?: boolean;
   /** Whether digests of unchanged files are remembered between runs; default true. */
   readonly useCache?: boolean;
   /** Speaks the plain wire to another machine, where anybody on the way can read and change it. */
@@ -73,6 +78,7 @@ export function checkUsage({
   text,
   digest,
   retryFor = 0,
+  check,
 }: SendOptions): void {
   const wrong = (message: string, hint?: string): never => {
     throw new TransferError('usage', message, hint === undefined ? {} : { hint });
@@ -89,6 +95,7 @@ export function checkUsage({
   else if (target !== undefined) parseAddress(target);
   else parseListenAddress(where ?? '');
   if (target !== undefined && !isTicket(target)) {
+    if (check) wrong('The plain wire sends every file again: there is nothing to check.', 'Use a ticket.');
     if (text !== undefined) wrong('The plain wire carries files only, no text.', 'Send it with a ticket.');
     if (digest !== undefined && digest !== 'md5')
       wrong('The plain wire has md5, and nothing else.', 'Other digests need a ticket.');

@@ -32,7 +32,15 @@ export async function send(options: SendOptions): Promise<SendResult> {
     return conclude(
       new SessionTransfer(
         options,
-        new DialedMeeting(parseTicket(target), digest, deadlines, undefined, retryFor, options.congestion),
+        new DialedMeeting(
+          parseTicket(target),
+          digest,
+          deadlines,
+          undefined,
+          retryFor,
+          options.congestion,
+          options.check,
+        ),
       ),
       options,
       began,
@@ -61,6 +69,7 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     plain,
     plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off',
     deadlines,
+    check: options.check ?? false,
   });
   try {
     const { address } = meeting;

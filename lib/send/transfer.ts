@@ -185,8 +185,8 @@ export class SessionTransfer implements Sender {
   }
 
   private stored(
-    { type, name, size, began, bytesOnWire, text }: SentEntry,
-    { digests = {}, verified, path: stored, repaired }: SessionReceipt,
+    { type, name, size, began, bytesOnWire, kept, text }: SentEntry,
+    { digests = {}, verified, path: stored, verified_at: verifiedAt, repaired }: SessionReceipt,
   ): void {
     if (text !== undefined) this.on({ event: 'text', text });
     if (type !== 'file' && type !== 'stream') return;
@@ -198,6 +198,8 @@ export class SessionTransfer implements Sender {
       path: stored ?? name,
       bytes_on_wire: bytesOnWire,
       seconds: (performance.now() - began) / 1000,
+      ...(verifiedAt === undefined ? {} : { verified_at: verifiedAt }),
+      ...(kept === undefined ? {} : { kept }),
       ...(repaired === undefined ? {} : { repaired }),
     };
     this.tally.add(done);

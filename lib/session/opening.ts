@@ -17,7 +17,7 @@ const answerWithin = 60_000;
 /** What one side says of itself. */
 export type Introduction = Pick<
   Hello,
-  'role' | 'session' | 'connection' | 'digest' | 'backup' | 'repair' | 'checksum' | 'ask' | 'sealed'
+  'role' | 'session' | 'connection' | 'digest' | 'backup' | 'repair' | 'checksum' | 'check' | 'ask' | 'sealed'
 >;
 
 export function newSession(): string {
@@ -60,7 +60,7 @@ export async function awaitIntroduction(connection: Connection, ours: Role): Pro
 export function answerIntroduction(
   connection: Connection,
   { session, connection: number }: Hello,
-  introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair' | 'sealed'>,
+  introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair' | 'check' | 'sealed'>,
 ): Promise<void> {
   return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
 }

@@ -130,6 +130,7 @@ export function limitSession(store: SessionStore, allowance: Allowance): Session
     batch: store.batch,
     lookup: (files) => store.lookup(files),
     read: (files) => store.read(files),
+    check: (file, digests, onProgress) => store.check(file, digests, onProgress),
     owns: (names) => store.owns(names),
     partial: (entry, basis) => store.partial(entry, basis),
     release: () => store.release(),

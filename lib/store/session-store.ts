@@ -34,11 +34,14 @@ export interface Existing {
   readonly kind: 'file' | 'directory' | 'symlink' | 'other';
   /** In bytes. */
   readonly size: number;
-  /**
-   * The digests of a receipt that still holds for the offered entry: neither this file nor its source was touched
-   * since.
-   */
-  readonly known: Digests | undefined;
+  /** What a receipt says that still holds for the offered entry: neither this file nor its source was touched since. */
+  readonly known: KnownContent | undefined;
+}
+
+/** What a file read as when it was last read back, and when that was, as ISO 8601. */
+export interface KnownContent {
+  readonly digests: Digests;
+  readonly verifiedAt: string;
 }
 
 /**
@@ -100,6 +103,12 @@ export interface SessionStore {
    * read.
    */
   read(files: readonly OfferedFile[]): Promise<(ExistingContent | undefined)[]>;
+  /**
+   * Reads `known` files back from where a receipt says that they were read. Resolves with when that was, as ISO 8601,
+   * which their receipts say from now on; undefined for one that does not read as it did, or cannot be read. Calls
+   * `onProgress` now and then with the bytes read so far.
+   */
+  check(file: OfferedFile, digests: Digests, onProgress: (done: number) => void): Promise<string | undefined>;
   /** Whether this store gave a receipt for the regular files at these names, and nobody has touched them since. */
   owns(names: readonly EntryName[]): Promise<boolean[]>;
   /** Promises room to files, in their order. Those that get none have a failure with `size`, `quota` or `space`. */

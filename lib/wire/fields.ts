@@ -39,6 +39,15 @@ export function verifiedUnder(header: JsonObject, key: string): 'device' | 'cach
   return value;
 }
 
+const instant = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z$/;
+
+/** A moment under `key`: ISO 8601 in UTC, as `2026-11-29T09:11:00Z`. */
+export function instantUnder(header: JsonObject, key: string): string {
+  const value = ownValue(header, key);
+  if (typeof value !== 'string' || !instant.test(value)) throw wrong(key, 'a moment as ISO 8601 in UTC', value);
+  return value;
+}
+
 /** A time span under `key`. */
 export function millisecondsUnder(waited: JsonObject, key: string): number {
   const value = ownValue(waited, key);

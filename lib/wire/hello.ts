@@ -32,6 +32,11 @@ export interface Hello {
   readonly repair?: EntryName;
   /** By the sender of a backup: it reads every file, changed or not. */
   readonly checksum?: boolean;
+  /**
+   * By the sender, on connection 0: what the receiver has already is read back before its receipt is repeated. By the
+   * receiver: it does that where it is asked.
+   */
+  readonly check?: boolean;
   /** The receiver's answer to `backup`: what the snapshot will be called. */
   readonly snapshot?: string;
   /** By a receiver that dials: what the other side is to do with its snapshots. */
@@ -59,6 +64,7 @@ export function parseHello(header: JsonObject): Hello {
     ...(digest === undefined ? {} : { digest }),
     ...parseBackup(header),
     ...(ask === undefined ? {} : { ask: parseAsk(ask) }),
+    ...(ownValue(header, 'check') === true ? { check: true } : {}),
     ...parseSealed(ownValue(header, 'sealed')),
   };
 }

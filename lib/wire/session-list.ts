@@ -6,6 +6,7 @@ import {
   countUnder,
   type DigestAlgorithm,
   digestsUnder,
+  instantUnder,
   isDigest,
   optionalSizeUnder,
   sizeUnder,
@@ -108,6 +109,8 @@ export interface SessionReceipt {
   readonly verified: Verified | null;
   /** Where it is, where that differs from its name. */
   readonly path?: string;
+  /** When it was last read back, as ISO 8601, where the same content was there already. */
+  readonly verified_at?: string;
   /** Segments that were sent again because they were found damaged. */
   readonly repaired?: number;
 }
@@ -223,6 +226,7 @@ export function parseReceipts(bytes: Uint8Array): SessionReceipt[] {
       verified: ownValue(receipt, 'verified') === null ? null : verifiedUnder(receipt, 'verified'),
       ...(Object.hasOwn(receipt, 'digests') ? { digests: digestsUnder(receipt, 'digests') } : {}),
       ...(Object.hasOwn(receipt, 'path') ? { path: textUnder(receipt, 'path') } : {}),
+      ...(Object.hasOwn(receipt, 'verified_at') ? { verified_at: instantUnder(receipt, 'verified_at') } : {}),
       ...(repaired === undefined ? {} : { repaired }),
     };
   });

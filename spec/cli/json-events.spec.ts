@@ -48,6 +48,8 @@ describe('fixtures/json-events.schema.json', () => {
         ticket: `sendall://unix:/run/s.sock/${'0'.repeat(64)}`,
       },
       { event: 'started', file_name: 'a', file_size: 0 },
+      { event: 'started', file_name: 'a', file_size: 9, resumed: 4 },
+      { event: 'progress', file_name: 'a', phase: 'send', done: 5, total: 9, kept: 4 },
       { event: 'progress', file_name: 'a', phase: 'verify', done: 0, total: 0 },
       {
         event: 'received',

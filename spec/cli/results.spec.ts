@@ -26,6 +26,16 @@ describe('cli/results', () => {
     expect(text(fileLine(file, 'exact'))).to.match(/ {2}\(1073741824 bytes, 1073741944 on the wire, 2\.900 s\)$/);
   });
 
+  it('says of what was there already when it was verified, and gives no rate for it', () => {
+    const there = { ...file, seconds: 0.01, verified_at: new Date(2026, 10, 29, 9, 11).toISOString() };
+    expect(text(fileLine(there, 'usual'))).to.equal(
+      'a.txt  1.0 GiB  md5 8f6fbf8347faa492…  already there, verified on device 2026-11-29 09:11',
+    );
+    expect(text(fileLine({ ...file, kept: 1024 ** 3 / 2 }, 'short'))).to.equal(
+      'a.txt  1.0 GiB  verified on device  2.9 s  177 MiB/s  512 MiB of it was there',
+    );
+  });
+
   it('gives no rate for a small file, and none that was too quick to measure', () => {
     expect(text(fileLine({ ...file, file_size: 1024 ** 2 - 1 }, 'usual'))).to.match(/verified on device {2}2\.9 s$/);
     expect(text(fileLine({ ...file, seconds: 0 }, 'usual'))).not.to.include('/s');
@@ -41,10 +51,12 @@ describe('cli/results', () => {
   });
 
   it('sums up, names what held it back, and counts what went wrong', () => {
-    expect(text(summaryLine({ summary, verified: 'device', skipped: 0, failed: 0 }))).to.equal(
-      '2,000 files  1.0 GiB  verified on device  10 s  102 MiB/s  held back by: hash',
+    expect(
+      text(summaryLine({ summary, verified: 'device', skipped: 0, failed: 0, already: { files: 0, bytes: 0 } })),
+    ).to.equal('2,000 files  1.0 GiB  verified on device  10 s  102 MiB/s  held back by: hash');
+    const bad = text(
+      summaryLine({ summary, verified: undefined, skipped: 2, failed: 3, already: { files: 1, bytes: 0 } }),
     );
-    const bad = text(summaryLine({ summary, verified: undefined, skipped: 2, failed: 3 }));
     expect(bad).to.include('  2 skipped  3 failed').and.not.include('verified');
     expect(heldBack({ ...summary, bottleneck: null })).to.equal('');
     expect(heldBack({ ...summary, files: 0 })).to.equal('');

@@ -42,6 +42,16 @@ describe('cli/tally', () => {
     expect(tally.at(3000)).to.include({ phase: 'send', done: 100 });
   });
 
+  it('counts what the receiver had before neither in the rate nor in the time left', () => {
+    const tally = new Tally();
+    tally.note({ event: 'started', file_name: 'a', file_size: 1000, resumed: 700 }, 0);
+    tally.note({ event: 'progress', file_name: 'a', phase: 'send', done: 700, total: 1000, kept: 700 }, 1000);
+    tally.note({ event: 'progress', file_name: 'a', phase: 'send', done: 800, total: 1000, kept: 700 }, 2000);
+    expect(tally.at(2000)).to.include({ done: 800, rate: 100, eta: 2 });
+    tally.note({ event: 'sent', ...done('b', 5000), verified_at: '2026-11-29T09:11:00Z' }, 2500);
+    expect(tally.at(2500).rate).to.be.closeTo(66.7, 0.1);
+  });
+
   it('shows the furthest phase, even where the end of the one before was not told', () => {
     const tally = new Tally();
     tally.note(started('a', 100), 0);

@@ -1,7 +1,7 @@
 import type { DigestAlgorithm } from '../../digest/digest';
 import type { TransferError } from '../../errors';
 import type { EntryName } from '../../name';
-import type { Verified } from '../../progress';
+import type { Digests, Verified } from '../../progress';
 import type { AlignedMemory, Lease } from '../../threads/aligned-memory';
 import type { DirectoryEntry, SymlinkEntry } from '../../wire/session-list';
 import type {
@@ -29,6 +29,15 @@ export interface LocalShared {
   readonly verified: Verified;
   readonly partials: PartialFiles;
   readonly receipts: Receipts;
+  /**
+   * The digest of a regular file by its name, read from where a receipt says; undefined for anything else, and for what
+   * cannot be read.
+   */
+  readBack(
+    file: OfferedFile,
+    algorithm: DigestAlgorithm,
+    onProgress: (done: number) => void,
+  ): Promise<string | undefined>;
   /** Promises room on the disk to files of so many bytes that are not there yet. A failure is `space`. */
   promise(files: readonly OfferedFile[], there: readonly number[]): Promise<(Room | TransferError)[]>;
 }
@@ -63,6 +72,15 @@ export class LocalSession implements SessionStore {
   async read(files: readonly OfferedFile[]): Promise<(ExistingContent | undefined)[]> {
     const contents = await this.batches.there.read(files.map(({ name }) => name));
     return contents.map((content) => content && new ReadContent(content));
+  }
+
+  async check(file: OfferedFile, digests: Digests, onProgress: (done: number) => void): Promise<string | undefined> {
+    const { receipts } = this.shared;
+    const digest = await this.shared.readBack(file, this.algorithm, onProgress);
+    if (digest === undefined || digest !== digests[this.algorithm]) return undefined;
+    const at = receipts.checked(file.name);
+    await receipts.save();
+    return at;
   }
 
   async owns(names: readonly EntryName[]): Promise<boolean[]> {

@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto';
+import { constants } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { DigestPool } from '../../digest/digest-pool';
 import { asTransferError, TransferError } from '../../errors';
@@ -19,8 +20,11 @@ import { diskError, type StagedBytes } from './staged-bytes';
 import { LargeBytes, LargeMemory } from './staged-large';
 import { SmallBytes, smallFile, SmallFileLanes } from './staged-small';
 import type { NewFile, StagedFile, Store } from '../store';
-import { ignored } from '../../trace';
+import { openLocated } from '../../threads/walker';
+import { ignored, trace } from '../../trace';
 import { undoAll } from './undo';
+
+const { O_DIRECT, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 
 /** From this size on, a file that would be refused at the end is refused before its bytes are taken. */
 const worthLooking = 1024 * 1024;
@@ -117,7 +121,13 @@ export class LocalStore implements Store {
     const { partials, receipts } = await this.kept;
     return new LocalSession(
       use,
-      { verified: this.verified, partials, receipts, promise: (files, here) => this.promiseEach(files, here) },
+      {
+        verified: this.verified,
+        partials,
+        receipts,
+        readBack: (file, algorithm, onProgress) => this.readBack(file, algorithm, onProgress),
+        promise: (files, here) => this.promiseEach(files, here),
+      },
       this.openBatches(use.algorithm),
     );
   }
@@ -141,6 +151,29 @@ export class LocalStore implements Store {
         : undo,
       'The receive directory could not be closed',
     );
+  }
+
+  /** See `LocalShared.readBack`. */
+  private async readBack(
+    { name, size = 0 }: OfferedFile,
+    algorithm: StoreUse['algorithm'],
+    onProgress: (done: number) => void,
+  ): Promise<string | undefined> {
+    const direct = this.abilities.direct ? (O_DIRECT ?? 0) : 0;
+    try {
+      const handle = await openLocated({ path: this.tree.root.at('.'), below: name }, O_RDONLY | O_NONBLOCK | direct);
+      try {
+        const stat = await handle.stat();
+        if (!stat.isFile() || stat.size !== size) return undefined;
+        const reading = this.pool.digestFile({ fd: handle.fd, size, algorithms: [algorithm], onProgress });
+        return (await reading.digests)[algorithm];
+      } finally {
+        await handle.close();
+      }
+    } catch (error) {
+      trace('%s cannot be read back: %o', name, error);
+      return undefined;
+    }
   }
 
   private openBatches(algorithm: StoreUse['algorithm']): BatchStore {

@@ -14,13 +14,16 @@ export interface KeptReceipt {
   readonly sourceCtime: bigint | undefined;
   readonly digests: Digests;
   readonly verified: Verified;
+  /** When it was last read back, in ms since 1970. */
+  readonly verifiedAt: number;
 }
 
 const space = 0x20;
 const checksumLength = 9; // 8 hexadecimal digits and a space
 /** How many fields stand between the checksum and the path, in the lines that begin with each of these. */
 const fieldsOf = new Map([
-  ['+'.charCodeAt(0), 9],
+  ['+'.charCodeAt(0), 9], // of earlier versions, which did not keep when it was verified
+  ['*'.charCodeAt(0), 10],
   ['-'.charCodeAt(0), 1],
 ]);
 const forgotten = '-';
@@ -45,6 +48,7 @@ function formatReceipt({
   sourceCtime,
   digests,
   verified,
+  verifiedAt,
 }: KeptReceipt): string {
   const hex = Object.entries(digests).map(
     ([algorithm, digest]) => `${algorithm}:${Buffer.from(digest, 'hex').toString('base64url')}`,
@@ -54,7 +58,7 @@ function formatReceipt({
     sourceCtime === undefined ? '?' : timeText(sourceCtime),
   ];
   return [
-    '+',
+    '*',
     size.toString(16),
     ino.toString(16),
     timeText(mtimeNs),
@@ -62,6 +66,7 @@ function formatReceipt({
     ...source,
     verified,
     hex.join(','),
+    verifiedAt.toString(16),
   ].join(' ');
 }
 
@@ -69,7 +74,7 @@ function formatReceipt({
 export function parseReceipt(line: Buffer, path: string): KeptReceipt | undefined {
   if (!isSound(line)) return undefined;
   const text = line.toString('utf8', checksumLength);
-  const fields = text.split(' ', 9);
+  const fields = text.split(' ', fieldsOf.get(text.charCodeAt(0)));
   if (text !== `${fields.join(' ')} ${path}`) return undefined;
   const [
     ,
@@ -81,17 +86,21 @@ export function parseReceipt(line: Buffer, path: string): KeptReceipt | undefine
     sourceCtime = '',
     verified = '',
     digests = '',
+    verifiedAt,
   ] = fields;
   const mtimeNs = parseTime(mtime);
+  const ctimeNs = parseTime(ctime);
   return {
     size: parseInt(size, 16),
     ino: BigInt(`0x${ino}`),
     mtimeNs,
-    ctimeNs: parseTime(ctime),
+    ctimeNs,
     sourceMtime: sourceMtime === '=' ? mtimeNs : parseTime(sourceMtime),
     sourceCtime: sourceCtime === '?' ? undefined : parseTime(sourceCtime),
     digests: Object.fromEntries(digests.split(',').filter(Boolean).map(parseDigest)),
     verified: verified === 'device' ? 'device' : 'cache',
+    // It got its name right after it was read back.
+    verifiedAt: verifiedAt === undefined ? Number(ctimeNs / 1_000_000n) : parseInt(verifiedAt, 16),
   };
 }
 

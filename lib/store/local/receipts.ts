@@ -2,7 +2,7 @@ import type { DigestAlgorithm } from '../../digest/digest';
 import type { EntryName } from '../../name';
 import type { Digests, Verified } from '../../progress';
 import { trace } from '../../trace';
-import type { OfferedFile } from '../session-store';
+import type { KnownContent, OfferedFile } from '../session-store';
 import { look, type Standing, standingsOf } from './group-look';
 import type { FileStat } from '../../threads/file-calls';
 import type { ReceiptIndex } from './receipt-index';
@@ -19,12 +19,12 @@ export class Receipts {
     private readonly verified: Verified,
   ) {}
 
-  /** The digests of what is at an offered name, if neither that nor its source was touched since its receipt. */
+  /** The receipt of what is at an offered name, if neither that nor its source was touched since. */
   known(
     { name, size, mtime, ctime }: OfferedFile,
     existing: Standing,
     algorithm: DigestAlgorithm,
-  ): Digests | undefined {
+  ): KnownContent | undefined {
     const kept = existing.kind === 'file' ? this.index.find(name) : undefined;
     if (kept?.digests[algorithm] === undefined || kept.verified !== this.verified) return undefined;
     const same = kept.size === size && kept.sourceMtime === mtime && ctime !== undefined && kept.sourceCtime === ctime;
@@ -33,7 +33,9 @@ export class Receipts {
       kept.size === existing.size &&
       kept.mtimeNs === existing.mtimeNs &&
       kept.ctimeNs === existing.ctimeNs;
-    return same && untouched ? kept.digests : undefined;
+    return same && untouched
+      ? { digests: kept.digests, verifiedAt: new Date(kept.verifiedAt).toISOString() }
+      : undefined;
   }
 
   /** Whether what is at a name is a file of which a receipt was given, and has not been touched since. */
@@ -53,7 +55,16 @@ export class Receipts {
       sourceCtime: ctime,
       digests,
       verified: this.verified,
+      verifiedAt: Date.now(),
     });
+  }
+
+  /** What is at a name was read back now, and is still what its receipt says; `save` keeps it. Resolves with when. */
+  checked(name: EntryName): string {
+    const now = Date.now();
+    const kept = this.index.find(name);
+    if (kept) this.index.remember(name, { ...kept, verifiedAt: now });
+    return new Date(now).toISOString();
   }
 
   /** Notes and keeps the receipt of a single file. */

@@ -15,6 +15,7 @@ const receipt: KeptReceipt = {
   sourceCtime: 1_763_600_000_999_999_999n,
   digests: { blake3: 'ab'.repeat(32), md5: '01'.repeat(16) },
   verified: 'device',
+  verifiedAt: 1_763_700_002_345,
 };
 
 describe('The receipts that a receive directory keeps', () => {
