@@ -43,6 +43,8 @@ export async function runTransfer(
   const abort = new AbortController();
   const leave = (code: number): never => {
     audience.close?.();
+    // Whoever presses Ctrl-C once more, because a thread hangs in a call of the system, ends the process by that.
+    process.removeAllListeners('SIGINT').removeAllListeners('SIGTERM');
     process.exit(code);
   };
   const interrupt = (): void => {

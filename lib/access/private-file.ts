@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, type Stats } from 'node:fs';
-import { mkdir, open, readdir, realpath, rm, stat } from 'node:fs/promises';
+import { open, readdir, realpath, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { asTransferError, errnoOf, TransferError } from '../errors';
+import { makePath } from '../make-path';
 import { takeChangeLock, type ChangeLock } from './change-lock';
 
 const mostBytes = 4 * 1024 ** 2; // some 15,000 keys
@@ -53,7 +54,7 @@ export function readPrivateFile(path: string): string | undefined {
  */
 export async function changePrivateFile(path: string, change: (text: string | undefined) => string): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makePath(dirname(path), 0o700);
     const target = await followed(path);
     refuseUnlessOurDirectory(await stat(dirname(target)), dirname(target));
     for (let attempt = 0; attempt < mostAttempts; attempt++) {

@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, opendir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { open, opendir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
+import { makePath } from '../make-path';
 import type { DigestAlgorithm } from './digest';
 
 /** Which file, and which state of it: as `fs.BigIntStats` says it. */
@@ -72,7 +73,7 @@ export class DigestCache implements RememberedDigests {
   #open(): Promise<string | undefined> {
     this.#opened ??= attempt(async () => {
       const directory = this.#wanted ?? cacheDirectory();
-      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await makePath(directory, 0o700);
       if (!(await isOurs(directory))) return undefined;
       void attempt(() => sweep(directory)); // in the background: no transfer waits for it
       return directory;

@@ -6,6 +6,7 @@ import { Allowance, type Limits, type Usage } from '../store/limited';
 import { LocalStore } from '../store/local/local';
 import { BackupNames } from './backup-names';
 import { stagingName } from '../store/local/receive-directory';
+import { ignored } from '../trace';
 
 /** A directory that files are received into, and what may still be kept there. */
 export interface Home {
@@ -49,16 +50,18 @@ class Place {
 
 /**
  * The directories of one receiver: its own, and those of the keys that have one. Each is opened once, and locked until
- * `close`.
+ * `close`; one that was removed or moved away meanwhile is opened anew for the next who comes.
  */
 export class Homes {
   private readonly places = new Map<string, Promise<Place>>();
+  /** Opened, and removed or moved since: what still uses them is served until `close`. */
+  private readonly retired: Place[] = [];
   private closed = false;
 
   private constructor(
     private readonly directory: string,
     private readonly limits: Limits,
-    /** The receiver's own. */
+    /** The receiver's own, as it was opened first. */
     readonly own: Home,
     place: Place,
   ) {
@@ -91,7 +94,6 @@ export class Homes {
     const own = path.resolve(this.directory);
     const where = path.resolve(own, authorization?.directory ?? '.');
     const { quota } = authorization ?? {};
-    if (where === own && quota === undefined) return this.own;
     const place = await this.place(where);
     const quotas = [quota, where === own ? this.limits.quota : undefined].filter((each) => each !== undefined);
     const limits = { maxSize: this.limits.maxSize, quota: quotas.length > 0 ? Math.min(...quotas) : undefined };
@@ -102,16 +104,36 @@ export class Homes {
     this.closed = true;
     const opened = await Promise.allSettled(this.places.values());
     for (const place of opened) if (place.status === 'fulfilled') await place.value.store.close();
+    for (const { store } of this.retired)
+      await store.close().catch(ignored('what was removed needs not be left as it was'));
   }
 
-  private place(where: string): Promise<Place> {
+  private async place(where: string): Promise<Place> {
+    const known = this.places.get(where);
+    const place = await known;
+    if (place === undefined || this.closed || (await place.store.isInPlace())) return place ?? this.open(where);
+    // Whoever else found that out at the same time opens the same one.
+    if (this.places.get(where) === known) {
+      this.retired.push(place);
+      const opening = place.store.retire().then(() => Place.open(where));
+      this.remember(where, opening);
+    }
+    return this.open(where);
+  }
+
+  private open(where: string): Promise<Place> {
     const known = this.places.get(where);
     if (known) return known;
     if (this.closed) return Promise.reject(new TransferError('interrupted', 'The receiver was stopped.'));
     const opening = Place.open(where);
+    this.remember(where, opening);
+    return opening;
+  }
+
+  /** One that cannot be opened is tried again by the next who comes. */
+  private remember(where: string, opening: Promise<Place>): void {
     this.places.set(where, opening);
     opening.catch(() => this.places.delete(where));
-    return opening;
   }
 }
 

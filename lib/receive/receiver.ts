@@ -1,9 +1,9 @@
 import { Connection, type HeaderDeadlines, usualStall } from '../net/connection';
-import { TransferError } from '../errors';
+import { asTransferError, TransferError } from '../errors';
 import type { Listener, Summary } from '../progress';
 import type { AuthorizedKeys } from '../access/authorized';
 import { limitStore } from '../store/limited';
-import type { IfExists, Store } from '../store/store';
+import type { IfExists } from '../store/store';
 import { defaultPort, formatAddress, parseAddress, parseListenAddress } from '../net/address';
 import { dialable } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
@@ -11,7 +11,7 @@ import { dial, type Dialed, listen, type Listening } from '../net/socket';
 import { formatTicket, isTicket, parseTicket } from '../net/ticket';
 import { announced } from '../net/tls';
 import { Homes } from './homes';
-import { receivePlain, type ReceiveRules } from './plain-receive';
+import { type Received, receivePlain, type ReceiveRules } from './plain-receive';
 import type { NamesTaken } from '../name';
 import { SessionHost } from './host';
 import type { Keeper } from './keeper';
@@ -119,7 +119,6 @@ class OpenReceiver implements Receiver {
   private awaitingReturn: NodeJS.Timeout | undefined;
   private endFirst: (outcome: Outcome | TransferError) => void = () => undefined;
   private closed: Promise<void> | undefined;
-  private readonly store: Store;
   private readonly host: SessionHost;
   private readonly strangers = new Strangers();
 
@@ -137,9 +136,7 @@ class OpenReceiver implements Receiver {
       on = () => undefined,
       authorized,
     } = options;
-    this.store = limitStore(homes.own.store, homes.own.allowance);
-    const { backups } = homes.own;
-    this.rules = { ifExists, allowHidden, names, on, ...(backups ? { backups } : {}) };
+    this.rules = { ifExists, allowHidden, names, on };
     this.plainWire = !plain ? 'off' : insecurePlain ? 'any' : 'own';
     this.deadlines = { ...usualDeadlines, ...options.deadlines };
     this.host = new SessionHost({
@@ -288,8 +285,7 @@ class OpenReceiver implements Receiver {
     refuseAll?: TransferError,
   ): Promise<Outcome> {
     const began = performance.now();
-    const rules = { ...this.rules, ...(refuseAll && { refuseAll }), begun: () => this.strangers.delete(connection) };
-    const conversation = receivePlain(connection, this.store, rules, first, later).then((received): Outcome => {
+    const conversation = this.receive(connection, first, later, refuseAll).then((received): Outcome => {
       const { tally, failures, skipped, waits } = received;
       const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
       const named = tally.files + skipped > 0 || failures.some(({ fileName }) => fileName !== undefined);
@@ -302,6 +298,27 @@ class OpenReceiver implements Receiver {
     } finally {
       this.conversations.delete(connection);
     }
+  }
+
+  /** Where the receive directory cannot be used any more, everything is refused for that. */
+  private async receive(
+    connection: Connection,
+    first: HeaderDeadlines,
+    later: HeaderDeadlines,
+    refuseAll: TransferError | undefined,
+  ): Promise<Received> {
+    const home = await this.homes
+      .of(undefined)
+      .catch((error: unknown) => asTransferError(error, 'directory', 'The receive directory cannot be used'));
+    const refusal = refuseAll ?? (home instanceof TransferError ? home : undefined);
+    const { store, allowance, backups } = home instanceof TransferError ? this.homes.own : home;
+    const rules = {
+      ...this.rules,
+      ...(backups && { backups }),
+      ...(refusal && { refuseAll: refusal }),
+      begun: () => this.strangers.delete(connection),
+    };
+    return receivePlain(connection, limitStore(store, allowance), rules, first, later);
   }
 }
 

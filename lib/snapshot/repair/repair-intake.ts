@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, TransferError } from '../../errors';
+import { makePath } from '../../make-path';
 import { type EntryName, printable } from '../../name';
 import type { Digests } from '../../progress';
 import type { Entry, FileEntry as OfferedFile } from '../../wire/session-list';
@@ -55,7 +55,7 @@ export class RepairIntake implements Intake {
       own = await openPrivate(locked.own, ownName);
       const place = path.join(ownPlaceOf(home.directory, name), ownName);
       const tree = path.join(place, treeName);
-      await mkdir(tree, { recursive: true, mode: 0o700 });
+      await makePath(tree, 0o700);
       return new RepairIntake(
         request,
         locked,

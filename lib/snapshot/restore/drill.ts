@@ -1,9 +1,10 @@
 import { randomInt } from 'node:crypto';
-import { type FileHandle, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { type FileHandle, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createDigest } from '../../digest/digest';
 import { asTransferError, TransferError } from '../../errors';
+import { makePath } from '../../make-path';
 import { printable } from '../../name';
 import type { DrillReport, Listener, TransferEvent } from '../../progress';
 import { Homes } from '../../receive/homes';
@@ -104,7 +105,7 @@ function sample(files: readonly FileOfSnapshot[], share: number): FileOfSnapshot
 
 async function makeScratch(scratch: string): Promise<string> {
   try {
-    await mkdir(scratch, { recursive: true });
+    await makePath(scratch);
     return await mkdtemp(path.join(scratch, 'sendall-drill-'));
   } catch (error) {
     throw asTransferError(error, 'directory', `${printable(scratch)} cannot be used`);

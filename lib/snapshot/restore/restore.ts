@@ -1,6 +1,7 @@
-import { lstat, mkdir, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { lstat, readdir, realpath, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, TransferError } from '../../errors';
+import { makePath } from '../../make-path';
 import { printable } from '../../name';
 import type { FileDone, Listener, Summary } from '../../progress';
 import type { IfExists } from '../../store/store';
@@ -79,7 +80,7 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
  * like `work`.
  */
 export async function within<Result>(destination: string, work: (homes: Homes) => Promise<Result>): Promise<Result> {
-  const made = await mkdir(destination, { recursive: true }).catch((error: unknown) => {
+  const made = await makePath(destination).catch((error: unknown) => {
     throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
   });
   const own = path.join(destination, stagingName);
@@ -157,7 +158,7 @@ export function restoreEntries({
 /** Makes the destination where it is missing. Rejects with `usage` for one among the snapshots, with `directory`. */
 async function makeDestination(destination: string, { name, place }: Snapshot): Promise<void> {
   try {
-    await mkdir(destination, { recursive: true });
+    await makePath(destination);
     const [there, root] = [await realpath(destination), await realpath(path.dirname(path.dirname(place)))];
     if (there !== root && there !== path.join(root, name) && !there.startsWith(path.join(root, name, path.sep))) return;
   } catch (error) {

@@ -3,6 +3,7 @@ import { closeSync, constants, mkdirSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../../errors';
 import { collationKey } from '../../name';
+import { makePathSync } from '../../make-path';
 import { nameOfBytes, systemPath } from '../../name-bytes';
 import type { OpenDirectory } from '../../threads/file-calls';
 import { column, columns, type FileList } from './batch-list';
@@ -120,7 +121,7 @@ export class BatchTree {
   apart(): OpenDirectory {
     if (this.apartPlace.directory) return this.apartPlace.directory;
     const staged = `${this.home}/${apartName}`;
-    mkdirSync(staged, { recursive: true });
+    makePathSync(staged);
     return this.enter(this.apartPlace, staged);
   }
 
@@ -146,12 +147,11 @@ export class BatchTree {
     }
   }
 
-  /** Not by Node's recursive mkdir, which never returns where a disk says ENOENT of a name that it does not take. */
   private make(branch: Branch): void {
     if (branch.made) return;
     branch.made = branch.parent === undefined;
     if (!branch.parent) {
-      mkdirSync(stagedTogether(this.home, ''), { recursive: true });
+      makePathSync(stagedTogether(this.home, ''));
       return;
     }
     this.make(branch.parent);

@@ -3,7 +3,6 @@ import {
   linkSync,
   lstatSync,
   lutimesSync,
-  mkdirSync,
   readlinkSync,
   renameSync,
   symlinkSync,
@@ -11,6 +10,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
+import { makePathSync } from '../../make-path';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import type { SystemCalls } from '../../threads/system-calls';
 import { cannotLink } from './final-name';
@@ -132,7 +132,7 @@ async function stage(thing: Placing, ground: PlacingGround): Promise<void> {
   if (thing.kind === 'file') return;
   const { directories, elsewhere, calls } = ground;
   const { staged } = thing;
-  mkdirSync(systemPath(path.dirname(staged)), { recursive: true });
+  makePathSync(path.dirname(staged));
   switch (thing.kind) {
     case 'symlink':
       symlinkSync(systemPath(thing.target), systemPath(staged));

@@ -84,6 +84,16 @@ export class LocalStore implements Store {
     return this.abilities.foldsNames;
   }
 
+  /** Whether it can go on: false once its directory, or what is ours in there, was removed or moved. */
+  isInPlace(): Promise<boolean> {
+    return this.opened.isInPlace();
+  }
+
+  /** Leaves the directory to whoever opens it anew, since it cannot go on; what is under way ends by itself. */
+  retire(): Promise<void> {
+    return this.opened.unlock();
+  }
+
   async stage(file: NewFile): Promise<StagedFile> {
     const redeem = await this.promise(file);
     try {

@@ -1,6 +1,8 @@
-import { mkdir, rm, rmdir } from 'node:fs/promises';
+import { mkdir, rm, rmdir, stat } from 'node:fs/promises';
 import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
+import { systemPath } from '../../name-bytes';
+import { trace } from '../../trace';
 import { Directory } from './directory';
 import { type LockWords, takeLock } from './lock';
 import { type Undo, undoAll } from './undo';
@@ -17,6 +19,13 @@ export interface ReceiveDirectory {
   readonly staging: Directory;
   /** Our own directory, for what is kept from one run to the next. */
   readonly own: Directory;
+  /**
+   * Whether the path still leads to it, and what is ours is still in it: false once somebody removed or moved one of
+   * them.
+   */
+  isInPlace(): Promise<boolean>;
+  /** Gives up the lock before the rest, for whoever opens anew what is not in place any more. */
+  unlock(): Promise<void>;
   /** Removes what is staged, unlocks the directory and leaves it as it was. */
   release(): Promise<void>;
 }
@@ -58,13 +67,35 @@ async function openStep(
   const outer = own === undefined ? await openPrivate(root, stagingName) : await Directory.open(own.path);
   if (own === undefined) undo.push(() => removeEmpty(root.at(stagingName)));
   undo.push(() => outer.close());
-  undo.push(await takeLock(outer, own?.lock));
+  const unlock = once(await takeLock(outer, own?.lock));
+  undo.push(unlock);
   const removeStaged = (): Promise<void> => rm(outer.at(filesName), { recursive: true, force: true });
   await removeStaged();
   undo.push(removeStaged);
   const staging = await openPrivate(outer, filesName);
   undo.push(() => staging.close());
-  return { root, staging, own: outer };
+  const isInPlace = async (): Promise<boolean> =>
+    (await leadsTo(place, root)) &&
+    (await leadsTo(own?.path ?? root.at(stagingName), outer)) &&
+    (await leadsTo(outer.at(filesName), staging));
+  return { root, staging, own: outer, isInPlace, unlock };
+}
+
+/** What is done at the first call only: by the second, what stands under the lock's name is another's. */
+function once(action: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => (done ??= action());
+}
+
+/** Whether a path leads to this directory; not where that cannot be looked at. */
+async function leadsTo(place: string, directory: Directory): Promise<boolean> {
+  try {
+    const [found, held] = await Promise.all([stat(systemPath(place)), directory.look('.')]);
+    return found.ino === held?.ino && found.dev === held.dev;
+  } catch (error) {
+    trace('%s cannot be looked at any more: %o', place, error);
+    return false;
+  }
 }
 
 /** Opens the directory that the user named, if it is safe to receive into. */
