@@ -74,11 +74,17 @@ interface LastEntry {
   readonly entry: HardLinkEntry | DirectoryEntry;
 }
 
+/** A directory that was not asked for: it is taken only once something below it is that was. PROTOCOL.md 23.5. */
+interface HeldDirectory {
+  readonly state: 'held';
+  readonly entry: DirectoryEntry;
+}
+
 /**
  * An entry between its offer and its receipt or refusal. Once it is settled, nothing of it is kept here. PROTOCOL.md
  * 18.1.
  */
-export type EntryState = Offered | WantedFile | FileInBatch | ArrivingFile | LinkInBatch | LastEntry;
+export type EntryState = Offered | WantedFile | FileInBatch | ArrivingFile | LinkInBatch | HeldDirectory | LastEntry;
 
 /** What is known of a name. */
 const nameOffered = 0;
@@ -93,6 +99,10 @@ export class Entries {
   private readonly paths = new Map<EntryName, EntryName>();
   /** The highest number offered. */
   private highest = -1;
+  /** Those that are held, by their names. */
+  private readonly heldAt = new Map<EntryName, DirectoryEntry>();
+  /** Directories with something below them that was asked for. */
+  private readonly above = new Set<string>();
   /** How many are in each state. */
   private readonly counts: Record<EntryState['state'], number> = {
     offered: 0,
@@ -100,6 +110,7 @@ export class Entries {
     batched: 0,
     arriving: 0,
     'batched link': 0,
+    held: 0,
     last: 0,
   };
   /** The sender has said `end`. */
@@ -205,7 +216,7 @@ export class Entries {
 
   /** Everything was offered, and all files and symbolic links are settled. */
   get contentsSettled(): boolean {
-    return this.ended && this.states.size === this.counts.last;
+    return this.ended && this.states.size === this.counts.last + this.counts.held;
   }
 
   get isOver(): boolean {
@@ -215,6 +226,35 @@ export class Entries {
   /** Those that are settled last and still are not. */
   get last(): (HardLinkEntry | DirectoryEntry)[] {
     return [...this.states.values()].flatMap((state) => (state.state === 'last' ? [state.entry] : []));
+  }
+
+  /** Holds a directory that was not asked for; false where something below it was taken already. */
+  hold(entry: DirectoryEntry): boolean {
+    if (this.above.has(entry.name)) return false;
+    this.set({ state: 'held', entry });
+    this.heldAt.set(entry.name, entry);
+    return true;
+  }
+
+  /** Something that was asked for is taken: the directories that were held above it are too, and are given back. */
+  releaseAbove(name: EntryName): DirectoryEntry[] {
+    const released: DirectoryEntry[] = [];
+    for (let end = name.lastIndexOf('/'); end !== -1; end = name.lastIndexOf('/', end - 1)) {
+      const directory = name.slice(0, end) as EntryName;
+      if (this.above.has(directory)) break;
+      this.above.add(directory);
+      const entry = this.heldAt.get(directory);
+      if (!entry) continue;
+      this.heldAt.delete(directory);
+      this.set(offered(entry));
+      released.unshift(entry);
+    }
+    return released;
+  }
+
+  /** Directories that are held to the end: nothing below them was asked for. */
+  get held(): DirectoryEntry[] {
+    return [...this.heldAt.values()];
   }
 
   /** The large files that are open. */

@@ -8,7 +8,6 @@ import type { Dialed } from '../net/socket';
 import { createKey, type SessionKey, type Ticket } from '../net/ticket';
 import { acceptSecured, dialSecured, type Secured } from '../net/tls';
 import { failureEvent } from '../session/summary';
-import type { Intake } from './intake';
 import { Link, type LinkDeadlines } from '../session/link';
 import { forPeer } from '../session/refusal';
 import { roundTripSince } from '../session/round-trip';
@@ -23,7 +22,8 @@ import {
 } from '../session/opening';
 import { SealedArrivals } from '../session/sealed-arrivals';
 import { answerSealed, readSealedHello, type SealedBasis } from '../session/sealed-opening';
-import { intakeFor, openReceiving, type ReceivingOptions, rightsHint } from './open-receiving';
+import { intakeFor, openReceiving, type ReceivingDealings, type ReceivingOptions, rightsHint } from './open-receiving';
+import type { AskedFor } from './rules';
 import type { SessionReceived, Session } from './session';
 import { Turns } from './turns';
 
@@ -66,11 +66,7 @@ interface RunningSession {
 }
 
 /** What differs between a peer that dialed us and one that we dialed. */
-interface Dealings {
-  /** Makes a further connection, and resolves when that has ended. */
-  readonly connect?: (number: number) => Promise<void>;
-  /** The snapshot that it makes. */
-  readonly intake?: Intake | undefined;
+interface Dealings extends ReceivingDealings {
   /** Ends the session when it aborts. */
   readonly signal?: AbortSignal | undefined;
   /** Of the connection's TLS. */
@@ -165,16 +161,17 @@ export class SessionHost {
   }
 
   /**
-   * Dials a sender that listens, or with `ask` a receiver that has snapshots, and takes all that it sends; dials again
-   * for `retryFor`
-   * ms where the connection is lost. Rejects with why that was not possible.
+   * Dials a sender that listens, and takes all that it sends, or a receiver that has snapshots, and takes of what it
+   * sends what was asked for; dials again for `retryFor` ms where the connection is lost. Rejects with why that was not
+   * possible.
    */
   async dial(
     ticket: Ticket,
     retryFor: number,
     signal: AbortSignal | undefined,
-    ask?: RestoreAsk,
+    restoring?: { readonly ask: RestoreAsk; readonly asked: AskedFor },
   ): Promise<SessionReceived> {
+    const { ask, asked } = restoring ?? {};
     const session = newSession();
     let lostAt: number | undefined;
     let last: SessionReceived | undefined;
@@ -187,7 +184,9 @@ export class SessionHost {
           if (receiving) await receiving.further.attach(further.link, number);
           else further.link.close();
         };
-        last = await this.receive(link, hello, undefined, { connect, signal, secret }).finally(() => link.close());
+        last = await this.receive(link, hello, undefined, { connect, asked, signal, secret }).finally(() =>
+          link.close(),
+        );
         if (last.lost === undefined || !last.lost.retry || signal?.aborted || this.closed) return last;
         lostAt = performance.now();
         pause = firstPause;
@@ -320,10 +319,10 @@ export class SessionHost {
     link: Link,
     hello: Hello,
     authorization: Authorization | undefined,
-    { connect, intake, signal, welcome, secret }: Dealings,
+    { signal, welcome, secret, ...dealings }: Dealings,
   ): Promise<SessionReceived> {
     const peer = authorization?.id ?? ticketPeer;
-    const receiving = openReceiving(this.options, { hello, authorization, peer }, link, connect, intake);
+    const receiving = openReceiving(this.options, { hello, authorization, peer }, link, dealings);
     const over = receiving.then(async (opened) => {
       const running = opened.run();
       // A peer that does not hear it is gone, which ends the session by itself.

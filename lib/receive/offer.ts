@@ -2,7 +2,7 @@ import { asTransferError, TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
 import { type Listener, Meter } from '../progress';
 import type { ExistingContent, Room } from '../store/session-store';
-import type { BadEntry, Entry, FileEntry, HeldSegment, SessionReceipt } from '../wire/session-list';
+import type { BadEntry, DirectoryEntry, Entry, FileEntry, HeldSegment, SessionReceipt } from '../wire/session-list';
 import { decide, decideStaged, type Decision, isSmall, type Wanted, wantedAnew } from './decision';
 import { type FileToLink, offered, type WantedFile } from './entries';
 import type { Earlier } from './intake';
@@ -48,9 +48,10 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
     if (refusal) receiving.refuse(entry, refusal);
     return !refusal;
   });
+  for (const directory of heldAbove(receiving, welcome)) store.batch.directory(directory);
   for (const entry of welcome) {
     // What needs no content is in the batch at once.
-    if (entry.type === 'directory') store.batch.directory(entry);
+    if (entry.type === 'directory' && entries.get(entry.file)?.state !== 'held') store.batch.directory(entry);
     if (entry.type === 'symlink') store.batch.symlink(entry);
   }
   const files = welcome.filter((entry) => entry.type === 'file');
@@ -76,10 +77,33 @@ function claim(receiving: Receiving, entry: Entry | BadEntry): boolean {
   }
   entries.set(offered(entry));
   const refusal = entries.claim(entry.name)
-    ? nameOfBackup(receiving, entry.name)
+    ? (notAskedFor(receiving, entry) ?? nameOfBackup(receiving, entry.name))
     : new TransferError('name', `${printable(entry.name)} was offered twice.`, { hint: '' });
   if (refusal) receiving.refuse(entry, refusal);
   return !refusal;
+}
+
+/** Why an entry is not taken that was not asked for; a directory is held until something below it is taken. */
+function notAskedFor({ entries, rules }: Receiving, entry: Entry): TransferError | undefined {
+  if (!rules.asked || rules.asked.chosen(entry.name)) return undefined;
+  if (entry.type === 'directory') {
+    entries.hold(entry);
+    return undefined;
+  }
+  return unasked(entry.name);
+}
+
+/** What the other side sends though it was not asked for it. PROTOCOL.md 23.5. */
+export function unasked(name: EntryName): TransferError {
+  return new TransferError('name', `${printable(name)} was not asked for.`, {
+    hint: 'It was not stored. The other side does not keep to what it was asked for.',
+  });
+}
+
+/** The directories that are not held any more, since something below them is taken. */
+function heldAbove({ entries, rules }: Receiving, taken: readonly Entry[]): DirectoryEntry[] {
+  if (!rules.asked) return [];
+  return taken.flatMap(({ file, name }) => (entries.get(file)?.state === 'held' ? [] : entries.releaseAbove(name)));
 }
 
 /** Why nothing is received under a name that belongs to a backup. PROTOCOL.md 8.10. */

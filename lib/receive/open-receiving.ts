@@ -11,7 +11,7 @@ import { namesOfDisk } from '../store/local/local-probe';
 import type { Link } from '../session/link';
 import { limitSession } from '../store/limited';
 import { Session } from './session';
-import type { SessionRules } from './rules';
+import type { AskedFor, SessionRules } from './rules';
 
 /** What a receiver decides for all of its sessions. */
 export interface ReceivingOptions {
@@ -34,20 +34,26 @@ export interface Comer {
   readonly peer: string;
 }
 
-/**
- * Opens the store for a session. `connect` makes further connections where we dialed, `intake` is the snapshot that it
- * makes.
- */
+/** What differs between a peer that dialed us and one that we dialed. */
+export interface ReceivingDealings {
+  /** Makes a further connection where we dialed, and resolves when that has ended. */
+  readonly connect?: ((number: number) => Promise<void>) | undefined;
+  /** The snapshot that it makes. */
+  readonly intake?: Intake | undefined;
+  /** What we asked it for. */
+  readonly asked?: AskedFor | undefined;
+}
+
+/** Opens the store for a session. Rejects with `directory`, and like the store. */
 export async function openReceiving(
   options: ReceivingOptions,
   { hello, authorization, peer }: Comer,
   link: Link,
-  connect?: (number: number) => Promise<void>,
-  intake?: Intake,
+  { connect, intake, asked }: ReceivingDealings,
 ): Promise<Session> {
   const { store, allowance, backups, directory } = intake?.home ?? (await options.home(authorization));
   const names = options.names ?? (await namesOfDisk(directory));
-  const ours = { ...rulesFor({ ...options, names }, authorization, peer), ...(backups ? { backups } : {}) };
+  const ours = { ...rulesFor({ ...options, names }, authorization, peer), asked, ...(backups ? { backups } : {}) };
   const rules = intake ? stagingRules(ours) : { ...ours, check: hello.check === true };
   const { digest: algorithm = 'blake3' } = hello;
   const sessionStore = await store

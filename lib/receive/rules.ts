@@ -3,6 +3,12 @@ import type { Listener } from '../progress';
 import type { BackupNames } from './backup-names';
 import type { IfExists } from '../store/store';
 
+/** What was asked for, where the peer sends what it is asked for. PROTOCOL.md 23.5. */
+export interface AskedFor {
+  /** Whether an entry of this name, and whatever it is, was asked for. */
+  chosen(name: string): boolean;
+}
+
 /** What the receiver decides for the peer of one session. */
 export interface SessionRules {
   /** The id of its key. */
@@ -15,6 +21,8 @@ export interface SessionRules {
   /** Whether what has a receipt already is read back again before that is repeated. PROTOCOL.md 17.4. */
   readonly check?: boolean;
   readonly on: Listener;
+  /** Nothing else is taken, but the directories above it; absent where the peer sends what it likes. */
+  readonly asked?: AskedFor | undefined;
   /** The names that nothing is received under; absent where everything goes to a place of its own. */
   readonly backups?: BackupNames;
 }

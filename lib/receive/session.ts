@@ -24,7 +24,7 @@ import { FurtherLinks } from './further-links';
 import type { Intake } from './intake';
 import { payloadHere, payloadOf } from './large-file';
 import { LargeFiles, type OpenFile } from './large-files';
-import { takeOffer } from './offer';
+import { takeOffer, unasked } from './offer';
 import { Receiving } from './receiving';
 import { Replies } from './replies';
 import { Report } from './report';
@@ -280,11 +280,14 @@ export class Session {
 
   /** In a snapshot, nobody but that is told of what the sender does not have. */
   private async missing(list: Uint8Array): Promise<void> {
-    const { intake, report } = this.receiving;
+    const { intake, report, rules } = this.receiving;
     for (const slice of slicesOfList(list)) {
       for (const missing of slice ? parseMissing(slice) : []) {
         if (intake) intake.missing(missing, false);
-        else report.missing(missing);
+        else {
+          if (!missing.skipped) rules.asked?.chosen(missing.name);
+          report.missing(missing);
+        }
       }
       await nextTurn();
     }
@@ -309,6 +312,7 @@ export class Session {
   private async finish(): Promise<void> {
     const { entries, intake, replies, waits } = this.receiving;
     if (!(await entries.until(() => entries.contentsSettled))) return;
+    for (const directory of entries.held) this.receiving.refuse(directory, unasked(directory.name));
     const { last } = entries;
     await this.batches.makeLinks(last.filter((entry) => entry.type === 'link'));
     await this.batches.finishDirectories(last.filter((entry) => entry.type === 'directory'));

@@ -34,7 +34,10 @@ export interface Existing {
   readonly kind: 'file' | 'directory' | 'symlink' | 'other';
   /** In bytes. */
   readonly size: number;
-  /** What a receipt says that still holds for the offered entry: neither this file nor its source was touched since. */
+  /**
+   * What a receipt of the same peer says that still holds for the offered entry: neither this file nor its source was
+   * touched since.
+   */
   readonly known: KnownContent | undefined;
 }
 
@@ -109,7 +112,7 @@ export interface SessionStore {
    * `onProgress` now and then with the bytes read so far.
    */
   check(file: OfferedFile, digests: Digests, onProgress: (done: number) => void): Promise<string | undefined>;
-  /** Whether this store gave a receipt for the regular files at these names, and nobody has touched them since. */
+  /** Whether this peer was given a receipt for the regular files at these names, and nobody has touched them since. */
   owns(names: readonly EntryName[]): Promise<boolean[]>;
   /** Promises room to files, in their order. Those that get none have a failure with `size`, `quota` or `space`. */
   admit(files: readonly OfferedFile[]): Promise<(Room | TransferError)[]>;

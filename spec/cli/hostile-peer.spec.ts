@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -114,6 +114,41 @@ describe('cli: a key that wants everything for itself (the built command)', () =
     expect(await run.run(['send', 'small', ticket, '--retry-for', '0s'])).to.include({ code: 0 });
     clearInterval(beat);
     for (const raw of sessions) raw.hangUp();
+    await run.end();
+  });
+});
+
+describe('cli: what another key has stored (the built command)', () => {
+  it('has no receipt for who tells its name, size and times, and no further name', async () => {
+    const run = new SessionRun({ small: 'hello\n', large: Buffer.alloc(2 * 2 ** 20, 1) });
+    const env = { XDG_CONFIG_HOME: run.at('config') };
+    const { ticket } = await run.receive([], env);
+    const address = new URL(ticket.replace('sendall:', 'http:')).host;
+    const authorize = async (name: string, rights: string): Promise<string> =>
+      (await run.run(['authorize', name, '--address', address, '--quiet', '--rights', rights], { env })).stdout.trim();
+    const one = await authorize('one', 'write');
+    expect(await run.run(['send', 'small', 'large', one])).to.include({ code: 0 });
+    const files = ['small', 'large'].map((name, file) => {
+      const { size, mtimeNs, ctimeNs } = statSync(run.at(name), { bigint: true });
+      const times = { mtime: String(mtimeNs), ctime: String(ctimeNs) };
+      return { file, type: 'file', name, mode: 0o644, size: Number(size), ...times };
+    });
+    const link = { file: 2, type: 'link', name: 'mine', target: 'small', mtime: '0' };
+    for (const key of [await authorize('other', 'write'), await authorize('admin', 'admin'), ticket, one]) {
+      const raw = await RawSession.open(key, { hello: { digest: 'blake3' } });
+      await raw.sendList({ type: 'offer' }, [...files, ...(key === one ? [] : [link])]);
+      const known = await Promise.all(
+        files.map(({ file }) => Promise.race([raw.outcome(file).then(() => true), raw.wanted(file).then(() => false)])),
+      );
+      expect(known).to.deep.equal([key === one, key === one]);
+      if (key !== one) {
+        for (const { file } of files) await raw.send({ type: 'drop', file });
+        await raw.finish();
+        expect(await raw.outcome(2)).to.include({ code: 'exists' });
+      }
+      raw.hangUp();
+    }
+    expect(run.received()).to.have.members(['small', 'large']);
     await run.end();
   });
 });

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { encodeFrame, HeaderDecoder, type JsonObject, parseTicket, type SessionKey } from '../../lib/index';
 import type { ByteStream } from '../../lib/net/byte-stream';
-import { dialSecured } from '../../lib/net/tls';
+import type { Dialed } from '../../lib/net/socket';
+import { acceptSecured, dialSecured } from '../../lib/net/tls';
 
 export const piece = 1024 * 1024;
 
@@ -53,6 +54,17 @@ export class RawSession {
     const raw = new RawSession(stream, session);
     if ('hello' in options && options.hello === undefined) return raw;
     await raw.send({ type: 'hello', version: 1, role: 'sender', session, connection, digest: 'sha256', ...hello });
+    return raw;
+  }
+
+  /** The other end of a session that somebody dialed, who gets `answer` for its hello. */
+  static async accept(accepted: Dialed, key: SessionKey, answer: object): Promise<RawSession> {
+    const { stream } = await acceptSecured(accepted, (id) => (id === key.id ? key.key : undefined), {
+      deadline: 10_000,
+    });
+    const raw = new RawSession(stream, '');
+    const { session, connection } = await raw.first('hello');
+    await raw.send({ type: 'hello', version: 1, session, connection, ...answer });
     return raw;
   }
 

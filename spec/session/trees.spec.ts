@@ -196,7 +196,8 @@ describe('a tree in a session', () => {
   });
 
   it('whose names the receiver does not take fails in those alone, each by its name', async () => {
-    pair = await Pair.make({ 'tree/good': 'g', 'tree/nul:colon': 'c', 'tree/large': noise(MiB) });
+    const files = { 'tree/good': 'g', 'tree/nul:colon': 'c', 'tree/large': noise(MiB) };
+    pair = await Pair.make(files, { names: 'portable' });
     await rm(pair.source.at('tree/large'));
     await symlink('nowhere', pair.source.at('tree/trailing '));
     const { failed, error, heard } = await pair.send(['tree']);

@@ -4,12 +4,13 @@ import type { Damage, Summary, TransferEvent } from '../../progress';
 import { ask } from './asking';
 import { SessionHost } from '../../receive/host';
 import { type LinkDeadlines, usualLinkDeadlines } from '../../session/link';
-import { failureOf } from '../../session/summary';
+import { failureEvent, failureOf } from '../../session/summary';
 import { parseTicket } from '../../net/ticket';
 import type { DamagedEntry } from '../repair/damaged-entries';
 import type { Difference } from '../manifest/difference';
 import type { Pruned, PruneOptions } from '../prune/prune';
-import { type Restored, type RestoreOptions, within } from '../restore/restore';
+import { AskedNames } from '../restore/asked-names';
+import { nothingCame, type Restored, type RestoreOptions, within } from '../restore/restore';
 import type { ListOptions, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
 import { addTold, toldOfVerification, toldPruned, toldSnapshot } from './told';
 import type { VerifyOptions } from '../verify/verify';
@@ -165,6 +166,7 @@ export async function restoreFrom(
     retryFor = usualRetry,
     on = () => undefined,
   } = options;
+  const asked = new AskedNames(paths);
   const files: Restored['files'][number][] = [];
   const tell = (event: TransferEvent): void => {
     if (event.event === 'received' && files.length < mostRemembered) files.push(event);
@@ -179,13 +181,16 @@ export async function restoreFrom(
       deadlines,
       home: () => Promise.resolve(homes.own),
     });
-    const received = await host.dial(parseTicket(target), retryFor, signal, { for: 'restore', snapshot, paths });
+    const ask = { for: 'restore', snapshot, paths } as const;
+    const received = await host.dial(parseTicket(target), retryFor, signal, { ask, asked });
     if (received.lost) throw received.lost;
     return received;
   });
+  const missed = asked.unanswered().map(nothingCame);
+  for (const miss of missed) on(failureEvent(miss));
   const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
   on({ event: 'summary', ...summary });
-  const failure = failureOf(tally.files, failures);
+  const failure = failureOf(tally.files, [...failures, ...missed]);
   if (failure) throw failure;
   return { snapshot, files, summary };
 }

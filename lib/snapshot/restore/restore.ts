@@ -9,9 +9,10 @@ import { removeEmpty, stagingName } from '../../store/local/receive-directory';
 import { type Home, Homes } from '../../receive/homes';
 import { sendWithin, type SentWithin } from '../in-process';
 import type { SessionRules } from '../../receive/rules';
-import { failureOf } from '../../session/summary';
+import { failureEvent, failureOf } from '../../session/summary';
 import { Catalog, type Snapshot } from '../manifest/catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
+import { AskedNames } from './asked-names';
 import { chooseEntries } from './selection';
 import { snapshotSource, whyMissing } from './snapshot-source';
 
@@ -67,10 +68,22 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
     restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, on, signal }),
   );
   const { files, failures, summary } = ended;
+  const asked = new AskedNames(paths);
+  for (const { type, name } of chosen) if (type !== 'missing') asked.chosen(name);
+  const missed = asked.unanswered().map(nothingCame);
+  for (const miss of missed) on(failureEvent(miss));
   on({ event: 'summary', ...summary });
-  const failure = failureOf(summary.files, failures);
+  const failure = failureOf(summary.files, [...failures, ...missed]);
   if (failure) throw failure;
   return { snapshot: `${snapshot.name}/${snapshot.id}`, files, summary };
+}
+
+/** A path of a restore chose nothing that came. */
+export function nothingCame(path: string): TransferError {
+  return new TransferError('some-failed', `Nothing came of ${printable(path)}, which was asked for.`, {
+    fileName: path,
+    hint: 'Other snapshots may have it: sendall snapshots lists them.',
+  });
 }
 
 /**

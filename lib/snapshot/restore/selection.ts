@@ -3,6 +3,7 @@ import { TransferError } from '../../errors';
 import { printable } from '../../name';
 import { matcher } from '../../scan/exclude';
 import type { ManifestEntry } from '../manifest/manifest';
+import { isPattern, plainPath } from './asked-names';
 
 const mostPaths = 4096;
 const mostPatterns = 256;
@@ -28,7 +29,7 @@ export async function chooseEntries(
 ): Promise<ManifestEntry[]> {
   if (paths.length === 0) return [...entries];
   if (paths.length > mostPaths) throw tooMany('paths', mostPaths);
-  const plain = new Map(paths.map((path) => [path.replace(/^(\.?\/+)+/, '').replace(/\/+$/, ''), path]));
+  const plain = new Map(paths.map((path) => [plainPath(path), path]));
   const everything = plain.has('') || plain.has('.');
   const names = new Set<string>();
   const directories = new Set<string>();
@@ -40,7 +41,7 @@ export async function chooseEntries(
     }
   });
   const patterns = [...plain.keys()]
-    .filter((path) => !names.has(path) && /[*?[\\]/.test(path))
+    .filter((path) => !names.has(path) && isPattern(path))
     .map((path) => ({ path, matches: matcher([`/${path}`]) }));
   if (patterns.length > mostPatterns) throw tooMany('patterns', mostPatterns);
   const matched = new Set<string>();

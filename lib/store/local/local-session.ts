@@ -63,9 +63,7 @@ export class LocalSession implements SessionStore {
     const found = await this.batches.there.look(files.map(({ name }) => name));
     return files.map((file, at) => {
       const existing = found[at];
-      return (
-        existing && { kind: existing.kind, size: existing.size, known: receipts.known(file, existing, this.algorithm) }
-      );
+      return existing && { kind: existing.kind, size: existing.size, known: receipts.known(file, existing, this.use) };
     });
   }
 
@@ -85,7 +83,7 @@ export class LocalSession implements SessionStore {
 
   async owns(names: readonly EntryName[]): Promise<boolean[]> {
     const found = await this.batches.there.look(names);
-    return names.map((name, at) => this.shared.receipts.holds(name, found[at]));
+    return names.map((name, at) => this.shared.receipts.holds(name, found[at], this.use.peer));
   }
 
   async admit(files: readonly OfferedFile[]): Promise<(Room | TransferError)[]> {
@@ -209,7 +207,12 @@ class LocalBatch implements Batch {
     for (const { file, committed, error, stat } of outcomes) {
       const small = byNumber.get(file);
       if (committed && stat && small)
-        this.receipts.note(small.entry, committed.path, { [this.use.algorithm]: small.digest }, stat);
+        this.receipts.note(
+          { ...small.entry, peer: this.use.peer },
+          committed.path,
+          { [this.use.algorithm]: small.digest },
+          stat,
+        );
       if (error) settled.set(file, error);
       else if (committed) settled.set(file, committed.outcome === 'stored' ? 'stored' : committed);
     }

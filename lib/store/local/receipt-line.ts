@@ -16,17 +16,20 @@ export interface KeptReceipt {
   readonly verified: Verified;
   /** When it was last read back, in ms since 1970. */
   readonly verifiedAt: number;
+  /** Who sent it: the id of a key; undefined where a version did not note it. */
+  readonly peer: string | undefined;
 }
 
 const space = 0x20;
 const checksumLength = 9; // 8 hexadecimal digits and a space
 /** How many fields stand between the checksum and the path, in the lines that begin with each of these. */
 const fieldsOf = new Map([
-  ['+'.charCodeAt(0), 9], // of earlier versions, which did not keep when it was verified
-  ['*'.charCodeAt(0), 10],
+  ['*'.charCodeAt(0), 11],
+  ['+'.charCodeAt(0), 9], // the same without the last two, as it was written until November 2026
   ['-'.charCodeAt(0), 1],
 ]);
 const forgotten = '-';
+const noPeer = '?';
 
 /** A line with its line feed: the receipt about `path`, or that there is none any more. */
 export function formatLine(path: string, receipt: KeptReceipt | undefined): Buffer {
@@ -49,6 +52,7 @@ function formatReceipt({
   digests,
   verified,
   verifiedAt,
+  peer,
 }: KeptReceipt): string {
   const hex = Object.entries(digests).map(
     ([algorithm, digest]) => `${algorithm}:${Buffer.from(digest, 'hex').toString('base64url')}`,
@@ -67,6 +71,7 @@ function formatReceipt({
     verified,
     hex.join(','),
     verifiedAt.toString(16),
+    peer === undefined ? noPeer : encodeURIComponent(peer),
   ].join(' ');
 }
 
@@ -87,6 +92,7 @@ export function parseReceipt(line: Buffer, path: string): KeptReceipt | undefine
     verified = '',
     digests = '',
     verifiedAt,
+    peer,
   ] = fields;
   const mtimeNs = parseTime(mtime);
   const ctimeNs = parseTime(ctime);
@@ -101,6 +107,7 @@ export function parseReceipt(line: Buffer, path: string): KeptReceipt | undefine
     verified: verified === 'device' ? 'device' : 'cache',
     // It got its name right after it was read back.
     verifiedAt: verifiedAt === undefined ? Number(ctimeNs / 1_000_000n) : parseInt(verifiedAt, 16),
+    peer: peer === undefined || peer === noPeer ? undefined : decodeURIComponent(peer),
   };
 }
 

@@ -1,8 +1,7 @@
-import type { DigestAlgorithm } from '../../digest/digest';
 import type { EntryName } from '../../name';
 import type { Digests, Verified } from '../../progress';
 import { trace } from '../../trace';
-import type { KnownContent, OfferedFile } from '../session-store';
+import type { KnownContent, OfferedFile, StoreUse } from '../session-store';
 import { look, type Standing, standingsOf } from './group-look';
 import type { FileStat } from '../../threads/file-calls';
 import type { ReceiptIndex } from './receipt-index';
@@ -19,14 +18,18 @@ export class Receipts {
     private readonly verified: Verified,
   ) {}
 
-  /** The receipt of what is at an offered name, if neither that nor its source was touched since. */
+  /**
+   * The receipt of what is at an offered name, if neither that nor its source was touched since, and it was given to
+   * this peer: of what another one sent it is told nothing.
+   */
   known(
     { name, size, mtime, ctime }: OfferedFile,
     existing: Standing,
-    algorithm: DigestAlgorithm,
+    { algorithm, peer }: Pick<StoreUse, 'algorithm' | 'peer'>,
   ): KnownContent | undefined {
     const kept = existing.kind === 'file' ? this.index.find(name) : undefined;
-    if (kept?.digests[algorithm] === undefined || kept.verified !== this.verified) return undefined;
+    if (kept?.digests[algorithm] === undefined || kept.verified !== this.verified || kept.peer !== peer)
+      return undefined;
     const same = kept.size === size && kept.sourceMtime === mtime && ctime !== undefined && kept.sourceCtime === ctime;
     const untouched =
       kept.ino === existing.ino &&
@@ -38,14 +41,19 @@ export class Receipts {
       : undefined;
   }
 
-  /** Whether what is at a name is a file of which a receipt was given, and has not been touched since. */
-  holds(name: EntryName, existing: Standing | undefined): boolean {
+  /** Whether what is at a name is a file of which this peer was given a receipt, and has not been touched since. */
+  holds(name: EntryName, existing: Standing | undefined, peer: string): boolean {
     const kept = existing?.kind === 'file' ? this.index.find(name) : undefined;
-    return kept !== undefined && kept.ino === existing?.ino && kept.ctimeNs === existing.ctimeNs;
+    return kept?.peer === peer && kept.ino === existing?.ino && kept.ctimeNs === existing.ctimeNs;
   }
 
-  /** Notes that a file was committed as `path`, and is `stat` there; `save` keeps it. */
-  note({ mtime, ctime }: OfferedFile, path: string, digests: Digests, { size, ino, mtimeNs, ctimeNs }: FileStat): void {
+  /** Notes that a file of `peer` was committed as `path`, and is `stat` there; `save` keeps it. */
+  note(
+    { mtime, ctime, peer }: OfferedFile & Pick<StoreUse, 'peer'>,
+    path: string,
+    digests: Digests,
+    { size, ino, mtimeNs, ctimeNs }: FileStat,
+  ): void {
     this.index.remember(path, {
       size,
       ino,
@@ -56,6 +64,7 @@ export class Receipts {
       digests,
       verified: this.verified,
       verifiedAt: Date.now(),
+      peer,
     });
   }
 
@@ -68,7 +77,7 @@ export class Receipts {
   }
 
   /** Notes and keeps the receipt of a single file. */
-  async keep(file: OfferedFile, path: string, digests: Digests): Promise<void> {
+  async keep(file: OfferedFile & Pick<StoreUse, 'peer'>, path: string, digests: Digests): Promise<void> {
     const [existing] = standingsOf(look([path], this.root));
     if (existing?.kind !== 'file') return;
     this.note(file, path, digests, existing);

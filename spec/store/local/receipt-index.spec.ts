@@ -16,6 +16,7 @@ const receipt: KeptReceipt = {
   digests: { blake3: 'ab'.repeat(32), md5: '01'.repeat(16) },
   verified: 'device',
   verifiedAt: 1_763_700_002_345,
+  peer: 'a key',
 };
 
 describe('The receipts that a receive directory keeps', () => {
@@ -58,6 +59,8 @@ describe('The receipts that a receive directory keeps', () => {
       ['a b/ünï çødé 漢字 🎈', receipt],
       ['before 1970', { ...receipt, mtimeNs: -1n, sourceMtime: -(1n << 63n), ctimeNs: (1n << 63n) - 1n }],
       ['empty', { ...receipt, size: 0, ino: 0n, sourceCtime: undefined, verified: 'cache', digests: {} }],
+      ['of no key', { ...receipt, peer: undefined }],
+      ['of a key with an odd id', { ...receipt, peer: 'ü x,%20' }],
       ['huge', { ...receipt, size: Number.MAX_SAFE_INTEGER, digests: { sha256: '00'.repeat(32) } }],
     ];
     const index = await kept(odd);
