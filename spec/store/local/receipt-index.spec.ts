@@ -16,7 +16,7 @@ const receipt: KeptReceipt = {
   digests: { blake3: 'ab'.repeat(32), md5: '01'.repeat(16) },
   verified: 'device',
   verifiedAt: 1_763_700_002_345,
-  peer: 'a key',
+  peer: 'ab'.repeat(16),
 };
 
 describe('The receipts that a receive directory keeps', () => {
@@ -169,10 +169,10 @@ describe('The receipts that a receive directory keeps', () => {
     expect((await ReceiptIndex.open(directory)).find('a')).to.deep.equal(receipt);
   });
 
-  it('of 100,000 files load quickly, and take less than 200 bytes each', async function () {
+  it('of 100,000 files load quickly, and take less than 250 bytes each', async function () {
     this.timeout(10_000);
     await kept(several(100_000));
-    expect((await stat(file)).size / 100_000).to.be.below(200);
+    expect((await stat(file)).size / 100_000).to.be.below(250);
     const began = performance.now();
     const index = await ReceiptIndex.open(directory);
     const took = performance.now() - began;
