@@ -22,3 +22,8 @@ export function fromCommander(error: CommanderError, command: string | undefined
   const help = `See sendall ${command === undefined ? '' : `${command} `}--help.`;
   return wrongUsage(message, { cause: error, hint: suggestion?.replace(/^\(|\)$/g, '') ?? help });
 }
+
+/** For options that may be given several times: all of their values. */
+export function append(value: string, values: readonly string[] = []): string[] {
+  return [...values, value];
+}

@@ -32,7 +32,7 @@ export abstract class View {
   show(event: TransferEvent | HookFailed): void {
     switch (event.event) {
       case 'listening':
-        this.invite({ ...this.invitation, address: event.address }, event.ticket);
+        this.invite({ ...this.invitation, ...event }, event.ticket);
         break;
       case 'sent':
       case 'received':
@@ -142,8 +142,18 @@ export abstract class View {
   }
 
   private invite(invitation: Invitation, ticket: string): void {
-    this.terminal.say(`Listening on ${invitation.address}. On the other machine:`);
+    const { address, addresses } = invitation;
+    const here = invites(invitation) === 'loopback';
+    this.terminal.say(`Listening on ${address}. On ${here ? 'this' : 'the other'} machine:`);
     this.terminal.say('    ', { style: 'bold', text: `sendall ${invitation.command} ${quoted(ticket)}` });
+    if (!here)
+      this.terminal.say(
+        {
+          style: 'dim',
+          text: `That finds this machine at ${addresses.map((each) => each.replace('tcp://', '')).join(', ')}`,
+        },
+        { style: 'dim', text: ' (--address HOST for another), if a firewall lets it in.' },
+      );
     if (invitation.plain === false) return;
     this.terminal.say(where[invites(invitation)]);
     for (const line of invitationLines(invitation)) this.terminal.say('    ', { style: 'bold', text: line });

@@ -33,7 +33,7 @@ interface Trait {
 const traits: Readonly<Record<ErrorCode, Trait>> = {
   usage: { retry: false },
   unexpected: { retry: false },
-  'cannot-connect': { retry: true, hint: 'Is the receiver running, and is the address right?' },
+  'cannot-connect': { retry: true, hint: 'Does the other side run, and is the address right?' },
   'not-authorized': { retry: false },
   'connection-lost': { retry: true, hint: 'Start the same command again.' },
   timeout: { retry: true, hint: 'Start the same command again.' },

@@ -90,7 +90,14 @@ export interface DrillReport {
  * which is why their keys are spelled as they are on the wire.
  */
 export type TransferEvent =
-  | { readonly event: 'listening'; readonly address: string; readonly port: number | null; readonly ticket: string }
+  | {
+      readonly event: 'listening';
+      readonly address: string;
+      readonly port: number | null;
+      readonly ticket: string;
+      /** Those in the ticket, the likeliest first. */
+      readonly addresses: readonly string[];
+    }
   /** `resumed`: bytes that are left of an earlier try, where there are any. */
   | { readonly event: 'started'; readonly file_name: string; readonly file_size: number; readonly resumed?: number }
   | {

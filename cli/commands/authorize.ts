@@ -3,13 +3,13 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { Authorization, Rights } from '../../lib/index';
-import type { Address } from '../../lib/index';
 import { parseExpiry } from '../expiry';
+import { quoted } from '../invitation';
 import type { KeyEvent, KeyWords } from '../key-events';
 import type { Shell } from '../run';
 import { formatSize, parseSize } from '../size';
 import type { Terminal } from '../terminal';
-import { wrongUsage } from '../usage';
+import { append, wrongUsage } from '../usage';
 
 /** The options of `sendall authorize`, as commander names them. */
 interface AuthorizeFlags {
@@ -17,7 +17,7 @@ interface AuthorizeFlags {
   readonly rights: Rights;
   readonly quota?: number;
   readonly expires?: Date;
-  readonly address?: string;
+  readonly address?: readonly string[];
   readonly list?: boolean;
   readonly remove?: string;
 }
@@ -45,7 +45,11 @@ export function describeAuthorize(program: Command, shell: Shell): void {
       'when the key ends: a day as 2027-01-31, a time as 2027-01-31T18:00, or a span as 90d',
       (text) => parseExpiry(text),
     )
-    .option('--address <HOST:PORT>', 'where it finds this machine; default: the first address here, and port 8898')
+    .option(
+      '--address <HOST[:PORT]>',
+      'where it finds this machine; may be given several times; default: the addresses of its interfaces, and port 8898',
+      append,
+    )
     .addOption(new Option('--list', 'show who may connect').conflicts(['remove', ...ofNewKeys]))
     .addOption(
       new Option('--remove <NAME>', 'take a key away: from now on it opens no connection').conflicts(ofNewKeys),
@@ -76,7 +80,8 @@ async function authorize(name: string | undefined, flags: AuthorizeFlags, termin
     throw wrongUsage('The name is missing.', { hint: 'For whom is the key? sendall authorize NAME' });
   const { formatTicket, load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { AuthorizedKeys } = load.keys();
-  const address = reachable(flags.address);
+  const { defaultPort, dialable } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const [address, ...others] = await dialable({ kind: 'tcp', host: '::', port: defaultPort }, flags.address);
   const made = await new AuthorizedKeys().authorize({
     name,
     rights: flags.rights,
@@ -84,12 +89,17 @@ async function authorize(name: string | undefined, flags: AuthorizeFlags, termin
     ...(flags.quota === undefined ? {} : { quota: flags.quota }),
     ...(flags.expires === undefined ? {} : { expires: flags.expires }),
   });
-  const ticket = formatTicket({ address, id: made.id, key: made.key });
+  const ticket = formatTicket({
+    address,
+    ...(others.length === 0 ? {} : { others }),
+    id: made.id,
+    key: made.key,
+  });
   if (terminal.settings.json) return tell(terminal, { event: 'authorized', ...described(made), ticket });
   terminal.say(`${words(made)}. On the other machine, and paste the ticket when it is asked for:`);
   terminal.say('    ', { style: 'bold', text: `sendall peers add ${ownName()}` });
   terminal.say('or, where nobody else can read the history of the shell:');
-  terminal.say('    ', { style: 'bold', text: `sendall peers add ${ownName()} ${ticket}` });
+  terminal.say('    ', { style: 'bold', text: `sendall peers add ${ownName()} ${quoted(ticket)}` });
   terminal.say('The ticket, which is never shown again:');
   terminal.stdout.write(`${ticket}\n`); // with --quiet as well: the key is of no use without it
 }
@@ -111,18 +121,6 @@ async function remove(name: string, terminal: Terminal): Promise<void> {
   await new AuthorizedKeys().revoke(name);
   if (terminal.settings.json) tell(terminal, { event: 'revoked', name });
   else terminal.say(`The key of ${name} is gone. Connections that are open stay so until they end.`);
-}
-
-/** Where the other machine is to dial. Throws `usage` for what nobody can dial. */
-function reachable(text: string | undefined): Address {
-  const { defaultPort, ownHost, parseAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
-  if (text === undefined) return { kind: 'tcp', host: ownHost(), port: defaultPort };
-  const address = parseAddress(text);
-  if (address.kind === 'tcp' && address.port !== 0 && address.host !== '::' && address.host !== '0.0.0.0')
-    return address;
-  throw wrongUsage(`"${text}" is not an address that another machine can dial.`, {
-    hint: 'It looks like backup.example.org:8898.',
-  });
 }
 
 /** Everything about a key that may be known. */

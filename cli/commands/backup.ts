@@ -5,8 +5,8 @@ import type { BackupOptions } from '../../lib/index';
 import type { Shell } from '../run';
 import { hasTicketInEnvironment, resolveTarget, splitTarget } from '../secret';
 import { parseDuration, parseRate } from '../size';
-import { wrongUsage } from '../usage';
-import { append, parseConnections } from './send';
+import { append, wrongUsage } from '../usage';
+import { parseConnections } from './send';
 
 /** The options of `sendall backup`, as commander names them. */
 interface BackupFlags {

@@ -91,6 +91,6 @@ function tell({ name, ticket }: Peer, terminal: Terminal): void {
 }
 
 function words({ name, ticket }: Peer): string {
-  const { formatAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
-  return `${name}  ${formatAddress(ticket.address)}  id ${ticket.id.slice(0, 8)}`;
+  const { addressesIn, formatAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
+  return `${name}  ${addressesIn(ticket).map(formatAddress).join(', ')}  id ${ticket.id.slice(0, 8)}`;
 }

@@ -10,11 +10,12 @@ import { withoutTickets } from '../hide-tickets';
 import { resolveTarget } from '../secret';
 import type { Target } from '../secret';
 import { formatCount, parseDuration, parseSize } from '../size';
-import { wrongUsage } from '../usage';
+import { append, wrongUsage } from '../usage';
 
 /** The options of `sendall receive`, as commander names them. */
 interface ReceiveFlags {
   readonly listen?: string;
+  readonly address?: readonly string[];
   readonly once?: boolean;
   readonly from?: string;
   readonly retryFor?: number;
@@ -46,6 +47,14 @@ export function describeReceive(program: Command, shell: Shell): void {
         '--listen <ADDRESS>',
         'HOST:PORT, a port alone, or unix:PATH; default [::]:8898, port 0 takes a free one',
       ).conflicts('from'),
+    )
+    .addOption(
+      new Option(
+        '--address <HOST[:PORT]>',
+        'where others find this machine, for the ticket; may be given several times; default: the addresses of its interfaces, that of the default route first',
+      )
+        .argParser(append)
+        .conflicts('from'),
     )
     .option('--once', 'exit after the first transfer, with its exit code')
     .option(
@@ -106,6 +115,10 @@ Examples:
 It prints a ticket: whoever has it may send, until this command ends.
 sendall authorize makes keys that last.
 
+Senders must reach TCP port 8898 of this machine (--listen chooses another): a firewall has to let it
+in, and a router with NAT has to forward it, which --address PUBLIC-HOST:PORT then names. Where that
+cannot be had, turn it round: sendall send --listen there, and receive --from here.
+
 The COMMAND of --on-received: white space separates its words, '…' and "…" keep together what is
 between them, nothing else is special; or a JSON array of the words. On standard input it gets one
 JSON object, as --json prints it. What it prints goes to stderr, unless --quiet or --json is given.
@@ -159,7 +172,7 @@ async function receive(
   transfer: Transfer,
 ): Promise<void> {
   const { signal } = transfer;
-  const { listen, once, from, retryFor } = flags;
+  const { listen, address, once, from, retryFor } = flags;
   const hooks = hooksOf(flags, transfer);
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { AuthorizedKeys } = load.keys();
@@ -176,7 +189,7 @@ async function receive(
       return;
     }
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-    await receiver.listen(listen);
+    await receiver.listen(listen, address);
     if (!signal.aborted) await (once === true ? Promise.race([receiver.once(), stopped]) : stopped);
   } finally {
     await receiver.close();

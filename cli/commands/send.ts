@@ -7,12 +7,13 @@ import { withoutTickets } from '../hide-tickets';
 import { splitTarget } from '../secret';
 import type { Target } from '../secret';
 import { parseDuration, parseRate } from '../size';
-import { wrongUsage } from '../usage';
+import { append, wrongUsage } from '../usage';
 
 /** The options of `sendall send`, as commander names them. */
 interface SendFlags {
   readonly name?: string;
   readonly listen?: string;
+  readonly address?: readonly string[];
   readonly connections: number | 'auto';
   readonly congestion?: string;
   readonly digest?: 'blake3' | 'sha256' | 'md5';
@@ -42,6 +43,11 @@ export function describeSend(program: Command, shell: Shell): void {
     .option(
       '--listen <ADDRESS>',
       'wait at HOST:PORT, a port of this machine, or unix:PATH for the receiver to dial in; then there is no TARGET',
+    )
+    .option(
+      '--address <HOST[:PORT]>',
+      'with --listen: where the receiver finds this machine; may be given several times',
+      append,
     )
     .option('--text <TEXT>', 'send words for whoever runs the receiver, beside or instead of files')
     .addOption(
@@ -123,6 +129,7 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
       hint: 'With --listen the receiver dials in: leave out the target.',
     });
   }
+  if (flags.address !== undefined && flags.listen === undefined) throw wrongUsage('--address goes with --listen.');
   if (flags.plain === true && flags.listen === undefined) throw wrongUsage('--plain goes with --listen.');
   if (paths.length === 0 && flags.text === undefined) {
     throw wrongUsage('There is nothing to send.', {
@@ -138,6 +145,7 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
     paths,
     ...(target === undefined ? {} : { target: target.kind === 'ticket' ? target.ticket : target.address }),
     ...(flags.listen === undefined ? {} : { listen: flags.listen }),
+    ...(flags.address === undefined ? {} : { announced: flags.address }),
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.congestion === undefined ? {} : { congestion: flags.congestion }),
     ...(flags.limit === undefined ? {} : { limit: flags.limit }),
@@ -175,8 +183,4 @@ export function parseConnections(text: string): number | 'auto' {
   const connections = /^\d{1,3}$/.test(text) ? Number(text) : 0;
   if (connections >= 1 && connections <= mostConnections) return connections;
   throw new InvalidArgumentError(`It must be 1 to ${mostConnections.toString()}, or auto.`);
-}
-
-export function append(pattern: string, patterns: readonly string[] = []): string[] {
-  return [...patterns, pattern];
 }

@@ -5,8 +5,7 @@ import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatRate, formatSize } from '../size';
 import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Piece } from '../terminal';
-import { wrongUsage } from '../usage';
-import { append } from './send';
+import { append, wrongUsage } from '../usage';
 
 /** The options of `sendall verify`, as commander names them. */
 interface VerifyFlags {

@@ -50,6 +50,11 @@ export function formatAddress(address: Address): string {
   return `tcp://${address.host.includes(':') ? `[${address.host}]` : address.host}:${String(address.port)}`;
 }
 
+/** Whether an IPv6 host is one of fe80::/10, with or without its zone: it means something on one link only. */
+export function isLinkLocal(host: string): boolean {
+  return /^fe[89ab][0-9a-f]:/i.test(host);
+}
+
 /**
  * Whether `ip` (as a socket reports it) belongs to this machine alone: 127.0.0.0/8, ::1, or the former mapped into
  * IPv6.

@@ -1,24 +1,132 @@
-import type { Address } from './address';
+// By which addresses other machines may find this one.
+import { createSocket } from 'node:dgram';
 import { hostname, networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
+import { TransferError } from '../errors';
+import { ignored } from '../trace';
+import { type Address, formatAddress, isLinkLocal, parseAddress } from './address';
+import { formatTicket, type SessionKey } from './ticket';
 
 /** Interfaces that lead to guests on this machine, not to other machines. */
 const inward = /^(?:docker|br-|veth|virbr|cni|flannel|vmnet|vboxnet|lxc|lxd)/;
+/** So many stand in a ticket: it must still fit on a line. */
+const mostInTicket = 4;
+/** Addresses of documentation (RFC 5737, RFC 3849), which the default route leads to, and to which nothing is sent. */
+const elsewhere = { udp4: '192.0.2.1', udp6: '2001:db8::1' } as const;
+
+type Interfaces = NodeJS.Dict<NetworkInterfaceInfo[]>;
 
 /**
- * The host by which another machine most likely finds this one: its first address that is not its own alone, IPv4
- * before IPv6, those of
- * networks for guests last; the host name where there is none. IPv6 comes without brackets, as in `Address`.
+ * The hosts by which another machine may find this one, the likeliest first: `sources`, which are our addresses on the
+ * default routes, then one of each family of each other interface, IPv4 before IPv6. Those of networks for guests, and
+ * then link-local ones, only where there is no other; the host name where there is none at all. IPv6 comes without
+ * brackets, as in `Address`, and without the zone, which means nothing elsewhere.
  */
-export function ownHost(interfaces: NodeJS.Dict<NetworkInterfaceInfo[]> = networkInterfaces()): string {
-  const found = Object.entries(interfaces)
-    .flatMap(([name, addresses]) => (addresses ?? []).map((each) => ({ ...each, inward: inward.test(name) })))
-    .filter(({ internal, address }) => !internal && !/^(?:fe80:|169\.254\.)/i.test(address));
-  const rank = (each: (typeof found)[number]): number => (each.inward ? 2 : 0) + (each.family === 'IPv4' ? 0 : 1);
-  return found.sort((a, b) => rank(a) - rank(b))[0]?.address ?? hostname();
+export function rankHosts(interfaces: Interfaces, sources: readonly string[] = []): string[] {
+  const found = Object.entries(interfaces).flatMap(([name, addresses]) =>
+    (addresses ?? [])
+      .filter(({ internal, address }) => !internal && !address.startsWith('169.254.'))
+      .map(({ address, family }) => ({ name, host: address.replace(/%.*$/, ''), family })),
+  );
+  const rank = ({ host, family }: (typeof found)[number]): number => {
+    const source = sources.indexOf(host);
+    return source >= 0 ? source - sources.length : family === 'IPv4' ? 0 : 1;
+  };
+  const seen = new Set<string>();
+  const ranked = found
+    .sort((a, b) => rank(a) - rank(b))
+    .filter(({ name, host, family }) => {
+      const link = `${name} ${isLinkLocal(host) ? 'link' : family}`;
+      return !seen.has(link) && seen.add(link);
+    });
+  const groups = [
+    ranked.filter(({ name, host }) => !inward.test(name) && !isLinkLocal(host)),
+    ranked.filter(({ name, host }) => inward.test(name) && !isLinkLocal(host)),
+    ranked.filter(({ host }) => isLinkLocal(host)),
+  ];
+  const best = groups.find((group) => group.length > 0) ?? [];
+  return best.length > 0 ? best.map(({ host }) => host) : [hostname()];
 }
 
-/** Where others dial what listens at `address`: a wildcard is nobody's address. */
-export function dialable(address: Address): Address {
-  const anywhere = address.kind === 'tcp' && (address.host === '::' || address.host === '0.0.0.0');
-  return anywhere ? { ...address, host: ownHost() } : address;
+/** See `rankHosts`. `family`: only of that one. */
+export async function ownHosts(family?: 'IPv4'): Promise<string[]> {
+  const sources = await Promise.all([sourceOf('udp4'), ...(family === undefined ? [sourceOf('udp6')] : [])]);
+  const interfaces = Object.fromEntries(
+    Object.entries(networkInterfaces()).map(([name, found]) => [
+      name,
+      found?.filter((each) => family === undefined || each.family === family),
+    ]),
+  );
+  return rankHosts(
+    interfaces,
+    sources.filter((source) => source !== undefined),
+  );
+}
+
+/**
+ * Where others dial what listens at `address`, the likeliest first: at what its user has `announced`, `HOST` or
+ * `HOST:PORT`; a wildcard is nobody's address and stands for all of this machine's. Rejects with `usage`.
+ */
+export async function dialable(
+  address: Address,
+  announced: readonly string[] = [],
+): Promise<readonly [Address, ...Address[]]> {
+  const [first, ...others] = announced.map((text) => announcedAddress(text, address));
+  if (first) return [first, ...others];
+  if (address.kind === 'unix') return [address];
+  if (address.host !== '::' && address.host !== '0.0.0.0')
+    return [{ ...address, host: isLinkLocal(address.host) ? address.host.replace(/%.*$/, '') : address.host }];
+  const hosts = await ownHosts(address.host === '::' ? undefined : 'IPv4');
+  const all = hosts.slice(0, mostInTicket).map((host) => ({ ...address, host }));
+  return [all[0] ?? address, ...all.slice(1)];
+}
+
+/** Where somebody listens. */
+export interface ListeningAt {
+  /** `tcp://HOST:PORT` or `unix:PATH`. */
+  readonly address: string;
+  readonly port: number | null;
+  readonly ticket: string;
+  /** The addresses in the ticket, the likeliest first. */
+  readonly addresses: readonly string[];
+}
+
+/** What is told of a listener that others find at `reachable`, with the key that they need. */
+export function listeningAt(
+  address: Address,
+  reachable: readonly [Address, ...Address[]],
+  { id, key }: SessionKey,
+): ListeningAt {
+  const [first, ...others] = reachable;
+  return {
+    address: formatAddress(address),
+    port: address.kind === 'tcp' ? address.port : null,
+    ticket: formatTicket({ id, key, address: first, ...(others.length === 0 ? {} : { others }) }),
+    addresses: reachable.map(formatAddress),
+  };
+}
+
+/** A host that others dial, with the port that is listened on where none is said. Throws `usage`. */
+function announcedAddress(text: string, listening: Address): Address {
+  const address = parseAddress(text);
+  if (address.kind === 'unix' || address.port === 0 || address.host === '::' || address.host === '0.0.0.0')
+    throw new TransferError('usage', `"${text}" is not an address that another machine can dial.`, {
+      hint: 'It looks like backup.example.org or 203.0.113.7:8898.',
+    });
+  const hasPort = /(?:^[^:[\]]*|\]):\d+$/.test(text.replace(/^tcp:\/\//, ''));
+  return hasPort || listening.kind === 'unix' ? address : { ...address, port: listening.port };
+}
+
+/** Our own address on the way to other networks; undefined where no route leads there. Nothing is sent. */
+async function sourceOf(type: keyof typeof elsewhere): Promise<string | undefined> {
+  const socket = createSocket(type);
+  try {
+    return await new Promise<string>((resolve, reject) => {
+      socket.once('error', reject);
+      socket.connect(9, elsewhere[type], () => resolve(socket.address().address));
+    });
+  } catch (error) {
+    return ignored('a machine without that route has other addresses, or none')(error);
+  } finally {
+    socket.close();
+  }
 }

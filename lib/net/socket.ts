@@ -83,6 +83,7 @@ export function dial(address: Address, options: DialOptions = {}): Promise<Diale
           new TransferError(
             'cannot-connect',
             `${formatAddress(address)} did not answer within ${String(timeout / 1000)} s.`,
+            { hint: unreachableHint },
           ),
         ),
       timeout,
@@ -92,6 +93,7 @@ export function dial(address: Address, options: DialOptions = {}): Promise<Diale
       give(
         new TransferError('cannot-connect', `Cannot connect to ${formatAddress(address)}: ${reason(cause)}.`, {
           cause,
+          ...(isUnreachable(cause) ? { hint: unreachableHint } : {}),
         }),
       ),
     );
@@ -260,6 +262,14 @@ async function removeDeadSocket(path: string): Promise<void> {
     probe.once('error', (error) => resolve(errnoOf(error) !== 'ECONNREFUSED'));
   });
   if (!alive) unlinkSync(path);
+}
+
+/** Where not even a refusal came back. */
+const unreachableHint =
+  'A firewall or NAT may keep it out: let the port in on that side, or let this side listen instead, with sendall send --listen on the one and receive --from on the other.';
+
+function isUnreachable(error: unknown): boolean {
+  return ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(errnoOf(error) ?? '');
 }
 
 function reason(error: unknown): string {

@@ -14,9 +14,13 @@ export interface SessionKey {
 /** A key, and where to dial the one who holds it too. */
 export interface Ticket extends SessionKey {
   readonly address: Address;
+  /** Where that one may be found as well; absent for nowhere. */
+  readonly others?: readonly Address[];
 }
 
 const scheme = 'sendall://';
+/** So many addresses a ticket may have. PROTOCOL.md 11.6. */
+const mostAddresses = 8;
 const idLength = 16;
 const keyLength = 32;
 /** 48 bytes are 64 digits without padding or spare bits: each token has one spelling only. */
@@ -27,14 +31,15 @@ export function createKey(): SessionKey {
 }
 
 /**
- * `sendall://HOST:PORT/TOKEN` or `sendall://unix:PATH/TOKEN`. Whoever reads that may connect: show it to nobody else.
+ * `sendall://HOST:PORT/TOKEN`, with more of HOST:PORT behind commas, or `sendall://unix:PATH/TOKEN`. Whoever reads that may connect: show it to nobody else.
  */
 export function formatTicket(ticket: Ticket): string {
-  const { address, id, key } = ticket;
+  const { address, others = [], id, key } = ticket;
   const token = Buffer.concat([Buffer.from(id, 'hex'), key]);
   if (token.length !== idLength + keyLength)
     throw new TransferError('usage', 'A key is 32 bytes, and its id 32 hex digits.');
-  return `${scheme}${formatAddress(address).replace(/^tcp:\/\//, '')}/${token.toString('base64url')}`;
+  const addresses = [address, ...others].map((each) => formatAddress(each).replace(/^tcp:\/\//, ''));
+  return `${scheme}${addresses.join(',')}/${token.toString('base64url')}`;
 }
 
 /**
@@ -45,12 +50,39 @@ export function parseTicket(text: string): Ticket {
   const split = text.lastIndexOf('/');
   const token = text.slice(split + 1);
   if (!isTicket(text) || split < scheme.length || !tokenForm.test(token)) throw notATicket();
-  return { ...sessionKey(Buffer.from(token, 'base64url')), address: addressOf(text.slice(scheme.length, split)) };
+  const [address, ...others] = addressesOf(text.slice(scheme.length, split));
+  if (!address || others.length >= mostAddresses) throw notATicket();
+  return {
+    ...sessionKey(Buffer.from(token, 'base64url')),
+    address,
+    ...(others.length === 0 ? {} : { others }),
+  };
 }
 
 /** Whether `text` wants to be a ticket; such a text is never taken for anything else, and never shown. */
 export function isTicket(text: string): boolean {
   return text.startsWith(scheme);
+}
+
+/** All addresses of a ticket, each once. */
+export function addressesIn({ address, others = [] }: Ticket): Address[] {
+  return [address, ...others];
+}
+
+/** The same ticket, of which `address` is tried first. */
+export function startingAt(ticket: Ticket, address: Address): Ticket {
+  if (ticket.others === undefined) return ticket;
+  const shown = formatAddress(address);
+  return { ...ticket, address, others: addressesIn(ticket).filter((each) => formatAddress(each) !== shown) };
+}
+
+function addressesOf(text: string): Address[] {
+  if (text.startsWith('unix:')) return [addressOf(text)];
+  return text.split(',').map((each) => {
+    const address = addressOf(each);
+    if (address.kind === 'unix') throw notATicket();
+    return address;
+  });
 }
 
 function addressOf(text: string): Address {

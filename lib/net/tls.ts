@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { connect, createServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { errnoOf, TransferError } from '../errors';
-import { adoptSecured, dial, type Dialed, type DialOptions, type Reached } from './socket';
+import { dialEach, type DialedAt } from './happy-eyeballs';
+import { adoptSecured, type Dialed, type DialOptions, type Reached } from './socket';
 import type { ByteStream } from './byte-stream';
-import type { Ticket } from './ticket';
+import { addressesIn, type Ticket } from './ticket';
 import { exporterLabel, secretLength } from '../wire/record';
 import { beginsSealed } from '../wire/sealed-hello';
 
@@ -77,15 +78,43 @@ export async function announced(stream: ByteStream, within: number): Promise<Ann
   }
 }
 
+/** So long one address of several may take to show the key, in ms, before the next is tried. */
+const patience = 3_000;
+
 /**
- * Dials, and proves to each side that the other one holds the key, within `timeout` ms in all. Rejects with
- * `not-authorized`
- * (the key is not known there, or somebody else answered), `cannot-connect`, or `interrupted` when `signal` aborts.
+ * Dials the addresses of a ticket (see `dialEach`), and proves to each side that the other one holds the key, within
+ * `timeout` ms in all. Where somebody else answers at one address, the next is tried. Rejects with `not-authorized` (the
+ * key is not known there, or somebody else answered), `cannot-connect`, or `interrupted` when `signal` aborts.
  */
-export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Promise<Secured & Reached> {
+export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Promise<Secured & DialedAt> {
   const { timeout = 10_000, signal, congestion } = options;
   const until = performance.now() + timeout;
-  const dialed = await dial(ticket.address, { timeout, signal, congestion });
+  const several = ticket.others !== undefined;
+  let failure: unknown;
+  const dialing = dialEach(addressesIn(ticket), { timeout, signal, congestion });
+  try {
+    for await (const dialed of dialing) {
+      try {
+        return await secure(dialed, ticket, several ? Math.min(until, performance.now() + patience) : until, options);
+      } catch (error) {
+        if (error instanceof TransferError && error.code === 'interrupted') throw error;
+        // Somebody else has that address here.
+        failure = error;
+      }
+    }
+  } catch (error) {
+    throw error instanceof TransferError && error.code === 'interrupted' ? error : (failure ?? error);
+  }
+  throw new TransferError('unexpected', 'Dialing ended without an end.');
+}
+
+/** The key is shown on a connection that was dialed, until `until` by performance.now(). */
+function secure<To extends Dialed>(
+  dialed: To,
+  ticket: Ticket,
+  until: number,
+  { timeout = 10_000, signal }: DialOptions,
+): Promise<To & Secured> {
   return new Promise((resolve, reject) => {
     const socket = connect({
       ...settings,

@@ -4,8 +4,9 @@ import { Connection } from '../net/connection';
 import { asTransferError, errnoOf, TransferError } from '../errors';
 import type { RestoreAsk } from '../wire/ask';
 import type { Hello } from '../wire/hello';
+import type { Address } from '../net/address';
 import type { Dialed } from '../net/socket';
-import { createKey, type SessionKey, type Ticket } from '../net/ticket';
+import { createKey, type SessionKey, startingAt, type Ticket } from '../net/ticket';
 import { acceptSecured, dialSecured, type Secured } from '../net/tls';
 import { failureEvent } from '../session/summary';
 import { Link, type LinkDeadlines } from '../session/link';
@@ -173,13 +174,15 @@ export class SessionHost {
   ): Promise<SessionReceived> {
     const { ask, asked } = restoring ?? {};
     const session = newSession();
+    let reached = ticket;
     let lostAt: number | undefined;
     let last: SessionReceived | undefined;
     for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
       try {
-        const { link, hello, secret } = await this.introduce(ticket, { session, connection: 0, ask }, signal);
+        const { link, hello, secret, address } = await this.introduce(reached, { session, connection: 0, ask }, signal);
+        reached = startingAt(reached, address);
         const connect = async (number: number): Promise<void> => {
-          const further = await this.introduce(ticket, { session, connection: number, ask }, signal);
+          const further = await this.introduce(reached, { session, connection: number, ask }, signal);
           const receiving = await this.sessions.get(session)?.receiving;
           if (receiving) await receiving.further.attach(further.link, number);
           else further.link.close();
@@ -355,7 +358,7 @@ export class SessionHost {
       ask,
     }: Pick<Hello, 'session' | 'connection'> & { readonly ask: RestoreAsk | undefined },
     signal: AbortSignal | undefined,
-  ): Promise<{ link: Link; hello: Hello; secret: Uint8Array }> {
+  ): Promise<{ link: Link; hello: Hello; secret: Uint8Array; address: Address }> {
     const dialed = await dialSecured(ticket, { signal });
     const connection = new Connection(dialed.stream, dialed.peer);
     try {
@@ -366,7 +369,12 @@ export class SessionHost {
         connection: number,
         ...(ask ? { ask } : {}),
       });
-      return { link: new Link(connection, this.options.deadlines), hello, secret: dialed.secret };
+      return {
+        link: new Link(connection, this.options.deadlines),
+        hello,
+        secret: dialed.secret,
+        address: dialed.address,
+      };
     } catch (error) {
       connection.close();
       throw error;

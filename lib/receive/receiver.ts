@@ -5,10 +5,11 @@ import type { AuthorizedKeys } from '../access/authorized';
 import { limitStore } from '../store/limited';
 import type { IfExists } from '../store/store';
 import { defaultPort, formatAddress, parseAddress, parseListenAddress } from '../net/address';
-import { dialable } from '../net/own-address';
+import { dialable, listeningAt, type ListeningAt } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
-import { dial, type Dialed, listen, type Listening } from '../net/socket';
-import { formatTicket, isTicket, parseTicket } from '../net/ticket';
+import { dialFirst } from '../net/happy-eyeballs';
+import { type Dialed, listen, type Listening } from '../net/socket';
+import { isTicket, parseTicket } from '../net/ticket';
 import { announced } from '../net/tls';
 import { Homes } from './homes';
 import { type Received, receivePlain, type ReceiveRules } from './plain-receive';
@@ -64,12 +65,10 @@ export interface ReceiverDeadlines {
 /** A receive directory that is open for senders. */
 export interface Receiver {
   /**
-   * Accepts senders at `HOST:PORT` or `unix:PATH` until `close`; port 0 takes a free one. Rejects with `usage` or
-   * `cannot-connect`.
+   * Accepts senders at `HOST:PORT` or `unix:PATH` until `close`; port 0 takes a free one. `announced`: at which `HOST` or
+   * `HOST:PORT` others find it, where that is not found out by itself. Rejects with `usage` or `cannot-connect`.
    */
-  listen(
-    address?: string,
-  ): Promise<{ readonly address: string; readonly port: number | null; readonly ticket: string }>;
+  listen(address?: string, announced?: readonly string[]): Promise<ListeningAt>;
   /** The end of the first transfer that a sender began; rejects with its failure. */
   once(): Promise<Summary>;
   /**
@@ -153,14 +152,10 @@ class OpenReceiver implements Receiver {
     });
   }
 
-  async listen(
-    where = `[::]:${String(defaultPort)}`,
-  ): Promise<{ address: string; port: number | null; ticket: string }> {
+  async listen(where = `[::]:${String(defaultPort)}`, announced: readonly string[] = []): Promise<ListeningAt> {
     const listening = await listen(parseListenAddress(where), (accepted) => this.accept(accepted));
     this.listening.add(listening);
-    const { address } = listening;
-    const ticket = formatTicket({ ...this.host.key, address: dialable(address) });
-    const shown = { address: formatAddress(address), port: address.kind === 'tcp' ? address.port : null, ticket };
+    const shown = listeningAt(listening.address, await dialable(listening.address, announced), this.host.key);
     this.rules.on({ event: 'listening', ...shown });
     return shown;
   }
@@ -180,7 +175,7 @@ class OpenReceiver implements Receiver {
       return concluded(this.outcomeOf(await this.host.dial(parseTicket(where), retryFor, signal), began));
     }
     const address = parseAddress(where);
-    const dialed = await dial(address, { signal });
+    const dialed = await dialFirst([address], { signal });
     const connection = new Connection(dialed.stream, dialed.peer, this.deadlines.stall);
     const refusal = plainRefusal(dialed, this.plainWire);
     if (refusal) {

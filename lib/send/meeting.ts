@@ -4,7 +4,7 @@ import { errnoOf, TransferError } from '../errors';
 import type { EntryName } from '../name';
 import type { Digests } from '../progress';
 import type { Hello } from '../wire/hello';
-import type { Ticket } from '../net/ticket';
+import { startingAt, type Ticket } from '../net/ticket';
 import { dialSecured } from '../net/tls';
 import { type LinkDeadlines, Link } from '../session/link';
 import { awaitAnswer, newSession, sayHello, sealedOffer } from '../session/opening';
@@ -81,7 +81,7 @@ export class DialedMeeting implements Meeting {
   private failed = 0;
 
   constructor(
-    private readonly ticket: Ticket,
+    private ticket: Ticket,
     private readonly algorithm: keyof Digests,
     private readonly deadlines: LinkDeadlines | undefined,
     private readonly backup?: BackupWish,
@@ -149,6 +149,7 @@ export class DialedMeeting implements Meeting {
       congestion: this.wanted,
     });
     this.congestion = dialed.congestion;
+    this.ticket = startingAt(this.ticket, dialed.address);
     const connection = new Connection(dialed.stream, dialed.peer, this.deadlines?.silence);
     const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
     const late = (): void => connection.close(new TransferError('timeout', 'The receiver did not answer in time.'));

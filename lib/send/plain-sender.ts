@@ -7,7 +7,8 @@ import { systemPath } from '../name-bytes';
 import { type Bottleneck, type FileDone, type Listener, Waits } from '../progress';
 import type { Waited } from '../wire/message';
 import { parseAddress } from '../net/address';
-import { dial, type Dialed } from '../net/socket';
+import { dialFirst } from '../net/happy-eyeballs';
+import type { Dialed } from '../net/socket';
 import { type Outgoing, OutgoingQueue } from './outgoing';
 import { type SendEnd, type Sending, sendPlain } from './plain-send';
 import { RateLimit } from './rate-limit';
@@ -133,7 +134,7 @@ export class PlainSender implements Sender {
 
   private async dial(target: string): Promise<Dialed> {
     const { signal, congestion = 'auto' } = this.options;
-    const dialed = await dial(parseAddress(target), { signal, congestion });
+    const dialed = await dialFirst([parseAddress(target)], { signal, congestion });
     this.congestion = dialed.congestion;
     return dialed;
   }

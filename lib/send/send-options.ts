@@ -16,6 +16,10 @@ export interface SendOptions {
   readonly target?: string;
   /** `HOST:PORT` or `unix:PATH`, at which the receiver dials in. */
   readonly listen?: string;
+  /**
+   * With `listen`: at which `HOST` or `HOST:PORT` the receiver finds this machine, where that is not found out by itself.
+   */
+  readonly announced?: readonly string[];
   /** What `-` reads; default standard input. */
   readonly input?: Readable;
   /** Stores a single file under this name; default for `-` is `stdin`. */

@@ -1,9 +1,9 @@
 import { asTransferError } from '../errors';
 import type { FileDone, Summary } from '../progress';
-import { formatAddress, parseListenAddress } from '../net/address';
+import { parseListenAddress } from '../net/address';
 import type { Dialed } from '../net/socket';
-import { dialable } from '../net/own-address';
-import { formatTicket, isTicket, parseTicket } from '../net/ticket';
+import { dialable, listeningAt } from '../net/own-address';
+import { isTicket, parseTicket } from '../net/ticket';
 import { PlainSender } from './plain-sender';
 import { checkUsage, type SendOptions } from './send-options';
 import { ListeningMeeting } from './listening-meeting';
@@ -72,14 +72,8 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     check: options.check ?? false,
   });
   try {
-    const { address } = meeting;
-    const ticket = formatTicket({ ...meeting.key, address: dialable(address) });
-    on({
-      event: 'listening',
-      address: formatAddress(address),
-      port: address.kind === 'tcp' ? address.port : null,
-      ticket,
-    });
+    const reachable = await dialable(meeting.address, options.announced);
+    on({ event: 'listening', ...listeningAt(meeting.address, reachable, meeting.key) });
     const first = await Promise.race([dialedPlain, meeting.someone(signal)]).catch((error: unknown) => {
       const interrupted = asTransferError(error, 'unexpected', 'Waiting for the receiver failed');
       on(failureEvent(interrupted));

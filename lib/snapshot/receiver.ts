@@ -11,7 +11,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
     serve: (serving) => new Asked(serving, { answer: answerAsk, source: restoreSource }),
   });
   return {
-    listen: (address) => receiver.listen(address),
+    listen: (address, announced) => receiver.listen(address, announced),
     once: () => receiver.once(),
     dial: (where, how) => receiver.dial(where, how),
     close: async (how) => {

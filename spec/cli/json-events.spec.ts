@@ -40,12 +40,13 @@ const entry = parseEntryName('a/b');
 describe('fixtures/json-events.schema.json', () => {
   it('takes one of each event', () => {
     const events: (TransferEvent | KeyEvent | HookFailed | HistoryEvent)[] = [
-      { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket },
+      { event: 'listening', address: 'tcp://[::]:8898', port: 8898, ticket, addresses: ['tcp://10.0.0.1:8898'] },
       {
         event: 'listening',
         address: 'unix:/run/s.sock',
         port: null,
         ticket: `sendall://unix:/run/s.sock/${'0'.repeat(64)}`,
+        addresses: ['unix:/run/s.sock'],
       },
       { event: 'started', file_name: 'a', file_size: 0 },
       { event: 'started', file_name: 'a', file_size: 9, resumed: 4 },

@@ -144,7 +144,7 @@ describe('cli: the plain wire on one machine (the built command)', () => {
 
   it('--no-plain takes nothing without the ticket', async () => {
     const { receiver, ticket } = await run.receive(['--no-plain']);
-    await receiver.says(/On the other machine/);
+    await receiver.says(/On this machine/);
     const { port } = new URL(ticket.replace('sendall:', 'http:'));
     const refused = await run.run(['send', 'a.txt', `tcp://127.0.0.1:${port}`]);
     expect(refused).to.include({ code: 3 });

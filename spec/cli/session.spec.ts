@@ -15,7 +15,7 @@ describe('cli: sessions (the built command)', () => {
   it('prints a ticket and the line to paste, which then works, and says what is confirmed', async () => {
     const { receiver } = await run.receive();
     const [, words = ''] = await receiver.says(
-      /On the other machine:\n {4}sendall (send FILE sendall:\/\/127\.0\.0\.1:\d+\/[\w-]{64})\n/,
+      /On this machine:\n {4}sendall (send FILE sendall:\/\/127\.0\.0\.1:\d+\/[\w-]{64})\n/,
     );
     const { code, stdout, stderr } = await run.run(words.replace('FILE', 'a.txt').split(' '));
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });

@@ -144,9 +144,15 @@ describe('cli/view', () => {
   it('puts the lines to paste on stderr, the one with the ticket first', () => {
     const { view, out, err } = sender();
     const ticket = `sendall://127.0.0.1:8898/${'0'.repeat(64)}`;
-    view.show({ event: 'listening', address: 'tcp://127.0.0.1:8898', port: 8898, ticket });
+    view.show({
+      event: 'listening',
+      address: 'tcp://127.0.0.1:8898',
+      port: 8898,
+      ticket,
+      addresses: ['tcp://127.0.0.1:8898'],
+    });
     expect(err.lines).to.deep.equal([
-      'Listening on tcp://127.0.0.1:8898. On the other machine:',
+      'Listening on tcp://127.0.0.1:8898. On this machine:',
       `    sendall receive --from ${ticket}`,
       'Without encryption, on this machine, by the same user or root:',
       '    sendall receive --from tcp://127.0.0.1:8898',

@@ -50,6 +50,7 @@ interface TicketVector {
   readonly name: string;
   readonly ticket: string;
   readonly address?: object;
+  readonly others?: readonly object[];
   readonly id?: string;
   readonly key?: string;
   readonly refused?: true;
@@ -175,8 +176,8 @@ describe('fixtures/vectors/tickets.json', () => {
           .with.property('code', 'usage');
         return;
       }
-      const { address, id, key } = parseTicket(ticket);
-      expect({ address, id, key: Buffer.from(key).toString('hex') }).to.deep.equal(wanted);
+      const { address, others, id, key } = parseTicket(ticket);
+      expect({ address, ...(others && { others }), id, key: Buffer.from(key).toString('hex') }).to.deep.equal(wanted);
     });
   }
 });
