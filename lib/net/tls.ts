@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { connect, createServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { errnoOf, TransferError } from '../errors';
 import { dialEach, type DialedAt } from './happy-eyeballs';
-import { adoptSecured, type Dialed, type DialOptions, type Reached } from './socket';
+import { adoptSecured, type Dialed, type DialOptions } from './socket';
 import type { ByteStream } from './byte-stream';
 import { addressesIn, type Ticket } from './ticket';
 import { exporterLabel, secretLength } from '../wire/record';

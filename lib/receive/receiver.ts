@@ -4,7 +4,7 @@ import type { Listener, Summary } from '../progress';
 import type { AuthorizedKeys } from '../access/authorized';
 import { limitStore } from '../store/limited';
 import type { IfExists } from '../store/store';
-import { defaultPort, formatAddress, parseAddress, parseListenAddress } from '../net/address';
+import { defaultPort, parseAddress, parseListenAddress } from '../net/address';
 import { dialable, listeningAt, type ListeningAt } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { dialFirst } from '../net/happy-eyeballs';
