@@ -108,6 +108,13 @@ export function errnoOf(error: unknown): string | undefined {
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
 }
 
+/** Whether this, or what it was caused by, is a disk without a block or an inode left, or the end of a user's quota. */
+export function lacksRoom(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause)
+    if (['ENOSPC', 'EDQUOT'].includes(errnoOf(cause) ?? '')) return true;
+  return false;
+}
+
 /**
  * Makes a TransferError of anything thrown: a TransferError stays itself, an AbortError becomes `interrupted`,
  * everything else gets `code` and a sentence of `doing` and the cause.

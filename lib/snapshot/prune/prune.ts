@@ -1,8 +1,9 @@
 import { readlink, rename, rm, symlink } from 'node:fs/promises';
-import { asTransferError, TransferError } from '../../errors';
+import { asTransferError, lacksRoom, TransferError } from '../../errors';
 import type { EntryName } from '../../name';
 import type { TransferEvent } from '../../progress';
 import { Directory } from '../../store/local/directory';
+import { trace } from '../../trace';
 import { removeEmpty } from '../../store/local/receive-directory';
 import { lockBackup, type LockedBackup } from '../backup/backup-lock';
 import { Catalog, latestName, type Snapshot } from '../manifest/catalog';
@@ -10,7 +11,7 @@ import { allowAll, Removal } from './removal';
 import { checkRules, judge, type KeepReason, type KeepRules, type Verdict } from './retention';
 import { isSnapshotId, type SnapshotId } from '../manifest/snapshot-id';
 import { noBackup } from '../manifest/snapshots';
-import { removingPrefix, settleRegister, writeRegister } from '../register/register';
+import { ownPlaceOf, removingPrefix, settleRegister, writeRegister } from '../register/register';
 
 export interface PruneOptions {
   /** The receive directory. */
@@ -48,7 +49,8 @@ const verifiedForm = /^(.+)\.verified(?:\.new)?$/;
  * registered counts,
  * and nothing else is touched. Never the newest one of a backup, nor one whose manifest is damaged, nor one that is
  * dated in the future.
- * Resolves with what became of each.
+ * Resolves with what became of each. Needs no room on the disk: where there is none for its lock, what is to go makes
+ * it.
  *
  * Rejects with `usage` without rules and for a backup that is not there, with `directory` where the receive directory
  * or what is kept
@@ -111,28 +113,66 @@ async function foretell({ catalog, name, keep, signal, tell }: Pruning): Promise
   }
 }
 
-async function pruneBackup({ catalog, name, keep, signal, tell }: Pruning): Promise<void> {
-  const backup = await lockBackup(catalog.directory, name);
+async function pruneBackup(pruning: Pruning): Promise<void> {
+  const { catalog, name, keep, signal, tell } = pruning;
+  const removal = new Removal(signal);
+  const backup = await lockMakingRoom(pruning, removal);
   try {
     await settleRegister(backup.own, backup.root, name);
-    const removal = new Removal(signal);
-    await removeLeftovers(backup, removal);
+    const removed = await emptyLeftovers(backup.own, removal);
+    // Without room now, there is some at the end.
+    await takeOff(backup, removed).catch(unlessRoomLacks);
+    await forgetVerified(backup);
     const judged = await verdicts(catalog, name, keep);
-    await keepLatest(backup, judged);
-    const removed = new Set<string>();
+    await keepLatest(backup, judged).catch(unlessRoomLacks);
     try {
       for (const verdict of judged) {
         signal?.throwIfAborted();
         const { id } = verdict.snapshot;
         if (stays(verdict)) tell(keptOf(verdict));
-        else tell(removedOf(verdict, await removeSnapshot(backup, id, removal, () => removed.add(id))));
+        else {
+          const freed = await removeSnapshot(backup, id, removal);
+          removed.add(id);
+          tell(removedOf(verdict, freed));
+        }
       }
     } finally {
       await takeOff(backup, removed);
     }
+    await keepLatest(backup, judged);
   } finally {
     await backup.release();
   }
+}
+
+/**
+ * Locks the backup. A disk that has no room for a lock is one for which people prune: what is to go makes room first. No
+ * lock is needed to take a snapshot out of sight, since one rename does that, and what is left of it at `removing-ID`
+ * is known to whoever locks the backup next.
+ */
+async function lockMakingRoom({ catalog, name, keep, tell }: Pruning, removal: Removal): Promise<LockedBackup> {
+  const lock = (): Promise<LockedBackup> => lockBackup(catalog.directory, name);
+  const atOnce = await lock().catch(unlessRoomLacks);
+  if (atOnce) return atOnce;
+  const home = await Directory.open(`${catalog.directory}/${name}`);
+  const own = await Directory.open(ownPlaceOf(catalog.directory, name));
+  try {
+    await emptyLeftovers(own, removal);
+    for (const verdict of (await verdicts(catalog, name, keep)).filter((each) => !stays(each))) {
+      tell(removedOf(verdict, await removeSnapshot({ home, own }, verdict.snapshot.id, removal)));
+      const locked = await lock().catch(unlessRoomLacks);
+      if (locked) return locked;
+    }
+  } finally {
+    await home.close();
+    await own.close();
+  }
+  return lock();
+}
+
+function unlessRoomLacks(error: unknown): undefined {
+  if (!lacksRoom(error)) throw error;
+  trace('done later, when there is room: %o', error);
 }
 
 async function verdicts(catalog: Catalog, name: EntryName, keep: KeepRules): Promise<Verdict<Judged>[]> {
@@ -149,13 +189,12 @@ async function verdicts(catalog: Catalog, name: EntryName, keep: KeepRules): Pro
 /**
  * Takes the snapshot out of sight at once, durably, and then removes it bit by bit. An empty directory says that it was
  * removed, until the
- * register does; `gone` is told when all else is.
+ * register does.
  */
 async function removeSnapshot(
-  { home, own }: LockedBackup,
+  { home, own }: Pick<LockedBackup, 'home' | 'own'>,
   id: SnapshotId,
   removal: Removal,
-  gone: () => void,
 ): Promise<number> {
   const removing = `${removingPrefix}${id}`;
   await rm(own.at(`${id}.verified`), { force: true });
@@ -163,9 +202,7 @@ async function removeSnapshot(
   await rename(home.at(id), own.at(removing));
   await own.sync();
   await home.sync();
-  const freed = await removal.empty(own, removing);
-  gone();
-  return freed;
+  return removal.empty(own, removing);
 }
 
 /** Takes what was removed off the register. */
@@ -178,16 +215,19 @@ async function takeOff({ own, root, name }: LockedBackup, removed: ReadonlySet<s
   await own.sync();
 }
 
-/** Removes what is left of snapshots whose removal was broken off, and what was known of any that are gone. */
-async function removeLeftovers(backup: LockedBackup, removal: Removal): Promise<void> {
-  const { own, home } = backup;
+/** Removes what is left in snapshots whose removal was broken off. Resolves with their ids. */
+async function emptyLeftovers(own: Directory, removal: Removal): Promise<Set<string>> {
   const removed = new Set<string>();
   for (const each of await own.list()) {
     if (!each.startsWith(removingPrefix)) continue;
     await removal.empty(own, each);
     removed.add(each.slice(removingPrefix.length));
   }
-  await takeOff(backup, removed);
+  return removed;
+}
+
+/** Removes what was known of snapshots that are gone. */
+async function forgetVerified({ own, home }: LockedBackup): Promise<void> {
   for (const each of await own.list()) {
     const id = verifiedForm.exec(each)?.[1];
     if (id !== undefined && isSnapshotId(id) && (await home.look(id)) === undefined)

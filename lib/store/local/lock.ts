@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { link, readFile, rm, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, TransferError } from '../../errors';
+import { errnoOf, lacksRoom, TransferError } from '../../errors';
 import type { Directory } from './directory';
 
 /**
@@ -85,7 +85,9 @@ export async function takeLock(directory: Directory, words = ofReceivers): Promi
     });
   } catch (error) {
     await giveUp(directory, id, [draft]).catch(() => undefined);
-    throw error;
+    // Whoever has the lock is the better reason than that there is no room for another.
+    const found = lacksRoom(error) ? await look(directory, lockName) : undefined;
+    throw typeof found === 'object' ? inUse(found, words) : error;
   }
 }
 
