@@ -48,6 +48,8 @@ export interface Experiment {
   readonly promise: string;
   /** What this machine lacks for it, as a sentence; undefined where nothing is missing. */
   readonly missing?: () => string | undefined;
+  /** It measures time or memory of the machine: no other experiment runs beside it. */
+  readonly alone?: true;
   /** Resolves with what was found. @throws Error only if the rig itself fails, never for a broken promise. */
   run(surroundings: Surroundings): Promise<Outcome>;
   /** The builds broken on purpose in which it has to find at least one broken promise. */

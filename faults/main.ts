@@ -1,5 +1,6 @@
 // Tries to break every promise, and to be found out when a promise is broken on purpose.
-//   npm run faults [-- --dose short|long --experiment NAME,NAME --part K/N --seed N --json FILE]
+//   npm run faults [-- --dose short|long --experiment NAME,NAME --part K/N --seed N --json FILE
+//                   --broken all|one --at-once N]
 // Each experiment runs once on the real build, where nothing may be found, and once on each build broken on purpose,
 // where something
 // must be found. What a machine lacks (root, strace, mkfs.xfs) leaves an experiment out, and that is said.
@@ -52,8 +53,19 @@ async function attemptBroken(
   });
 }
 
-async function conduct(experiment: Experiment, dose: Dose, seed: number, part: Part): Promise<Finding> {
-  const { name, promise, sabotages } = experiment;
+/** How a run is to be: what was said on the command line. */
+interface Course {
+  readonly dose: Dose;
+  readonly seed: number;
+  readonly part: Part;
+  /** Every build that is broken on purpose, or one for each experiment: which one, the seed says. */
+  readonly broken: 'all' | 'one';
+}
+
+async function conduct(experiment: Experiment, { dose, seed, part, broken: builds }: Course): Promise<Finding> {
+  const { name, promise } = experiment;
+  const sabotages =
+    builds === 'all' ? experiment.sabotages : [experiment.sabotages[seed % experiment.sabotages.length]];
   const missing = experiment.missing?.();
   if (missing !== undefined) return { name, promise, seconds: 0, missing };
   const began = performance.now();
@@ -68,6 +80,7 @@ async function conduct(experiment: Experiment, dose: Dose, seed: number, part: P
   const found: { sabotage: string; first: string | undefined }[] = [];
   // With the first part is enough.
   for (const sabotage of part.number === 1 ? sabotages : []) {
+    if (!sabotage) continue;
     const outcome = await attemptBroken(sabotage, experiment, {
       dose: 'proof',
       part: { number: 1, of: 1 },
@@ -120,6 +133,8 @@ async function main(): Promise<void> {
       dose: { type: 'string', default: 'long' },
       experiment: { type: 'string' },
       part: { type: 'string', default: '1/1' },
+      broken: { type: 'string', default: 'all' },
+      'at-once': { type: 'string', default: '1' },
       seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
       json: {
         type: 'string',
@@ -132,19 +147,32 @@ async function main(): Promise<void> {
   const seed = Number(values.seed);
   if (!Number.isSafeInteger(seed)) throw new Error(`Not a seed: ${values.seed}.`);
   const part = parsePart(values.part);
+  const { broken } = values;
+  if (broken !== 'all' && broken !== 'one') throw new Error(`Not a choice of broken builds: ${broken}. all or one.`);
+  const atOnce = Number(values['at-once']);
+  if (!Number.isSafeInteger(atOnce) || atOnce < 1)
+    throw new Error(`Not a number of experiments: ${values['at-once']}.`);
   say(`dose ${dose}, part ${values.part}, seed ${seed}`);
   for (const place of [values.json, countFile]) mkdirSync(dirname(place), { recursive: true });
   rmSync(countFile, { force: true });
   const findings: Finding[] = [];
-  for (const experiment of choose(values.experiment)) {
-    const finding = await conduct(experiment, dose, seed, part);
+  const carryOut = async (experiment: Experiment): Promise<void> => {
+    const finding = await conduct(experiment, { dose, seed, part, broken });
     findings.push(finding);
     process.stdout.write(describe(finding));
     writeFileSync(
       values.json,
       `${JSON.stringify({ dose, part: values.part, seed, date: new Date().toISOString(), node: process.version, findings }, undefined, 2)}\n`,
     );
-  }
+  };
+  const chosen = choose(values.experiment);
+  const together = atOnce > 1 ? chosen.filter(({ alone }) => alone !== true) : [];
+  const waiting = [...together];
+  const carryOn = async (): Promise<void> => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) await carryOut(next);
+  };
+  await Promise.all(Array.from({ length: atOnce }, carryOn));
+  for (const experiment of chosen) if (!together.includes(experiment)) await carryOut(experiment);
   const left = findings.filter(({ missing }) => missing !== undefined).length;
   const failed = findings.filter((finding) => !holds(finding)).length;
   const count = { passed: findings.length - left - failed, failed, skipped: left };

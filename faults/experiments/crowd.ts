@@ -51,6 +51,7 @@ const leftOpen: Sabotage = {
 /** 1,000 connections of the plain wire at the same moment. */
 export const plainCrowd: Experiment = {
   name: 'crowd-plain',
+  alone: true,
   promise:
     'A crowd of senders on the plain wire at the same moment loses nobody, and leaves nothing open; the receiver stays under 256 MiB.',
   run: (surroundings) => run(surroundings, mebi, ({ port }) => plainly(port)),
@@ -72,6 +73,7 @@ export const plainCrowd: Experiment = {
 /** 1,000 sessions at the same moment. */
 export const sessionCrowd: Experiment = {
   name: 'crowd-session',
+  alone: true,
   promise:
     'A crowd of sessions at the same moment loses nobody: who finds no room waits or comes again; the receiver leaves nothing open and stays under 256 MiB.',
   run: (surroundings) => run(surroundings, mebi, ({ ticket }) => inSession(ticket)),
@@ -102,6 +104,7 @@ export const sessionCrowd: Experiment = {
 /** 1,000 sessions at the same moment, each of one small file. */
 export const smallCrowd: Experiment = {
   name: 'crowd-small',
+  alone: true,
   promise:
     'A crowd of sessions that send small files loses nobody either, and needs no more threads than one of them; the receiver leaves nothing open and stays under 256 MiB.',
   run: (surroundings) => run(surroundings, smallSize, ({ ticket }) => inSession(ticket)),

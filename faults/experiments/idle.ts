@@ -106,6 +106,7 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
 /** 10,000 connections that say nothing. */
 export const idleCrowd: Experiment = {
   name: 'idle',
+  alone: true,
   promise:
     'Thousands of connections that say nothing keep no good sender waiting, make room for others, and leave nothing open.',
   run,

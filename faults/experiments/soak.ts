@@ -87,6 +87,7 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
 /** An hour of senders that come and go. */
 export const soak: Experiment = {
   name: 'soak',
+  alone: true,
   promise:
     'However long senders come and go, the receiver needs no more memory and has no more open than at the beginning.',
   run,

@@ -48,7 +48,8 @@ describe('the same again in a session', () => {
     await asSent();
   });
 
-  it('moves next to nothing where the receipts were lost, whatever the rule for what exists', async () => {
+  it('moves next to nothing where the receipts were lost, whatever the rule for what exists', async function () {
+    this.timeout(60_000); // nine transfers, and as many receivers
     for (const ifExists of ['refuse', 'rename', 'replace'] as const) {
       pair = await Pair.make(files, { ifExists });
       await wire();
