@@ -16,6 +16,8 @@ export interface Shell {
 export interface Audience {
   show(event: TransferEvent | HookFailed): void;
   close?(): void;
+  /** What helps against a failure, for the role of the command; default: what the failure says. */
+  hintFor?(failure: Pick<TransferError, 'code' | 'hint'>): string | undefined;
 }
 
 export interface Transfer {
@@ -79,14 +81,15 @@ export async function runTransfer(
     const same = ({ code, message }: Failed): boolean => error.code === code && error.message === message;
     const reported = failures.some((failure) => error.code === 'some-failed' || same(failure));
     if (reported) terminal.trace(error);
-    else if (!abort.signal.aborted || settings.json) fail(terminal, error);
+    else if (!abort.signal.aborted || settings.json)
+      fail(terminal, error, audience.hintFor ? audience.hintFor(error) : error.hint);
     return abort.signal.aborted ? exitInterrupted : exitCodeOf(error.code);
   }
 }
 
 /** Shows a failure that no event has told of. */
-export function fail(terminal: Terminal, error: TransferError): void {
-  const { code, message, hint, fileName } = error;
+export function fail(terminal: Terminal, error: TransferError, hint = error.hint): void {
+  const { code, message, fileName } = error;
   if (terminal.settings.json) {
     const about = {
       ...(fileName === undefined ? {} : { file_name: fileName }),

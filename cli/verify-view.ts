@@ -1,3 +1,4 @@
+import type { DamageReason } from '../lib/index';
 import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
@@ -10,6 +11,12 @@ export function foreignWords(path: string): string {
   return `${path} looks like a backup and is not registered: sendall adopt DIR reads it back, and registers what is whole.`;
 }
 
+/** What is another one than it was. */
+const what: Readonly<Partial<Record<DamageReason, string>>> = {
+  changed: '  (content)',
+  metadata: '  (mode or time; the content is right)',
+};
+
 /** Names what is damaged, and shows how far it is. */
 export class VerifyView implements Audience {
   private readonly progress: Progress;
@@ -21,7 +28,11 @@ export class VerifyView implements Audience {
   show(event: Parameters<Audience['show']>[0]): void {
     switch (event.event) {
       case 'damaged':
-        this.terminal.result({ style: 'red', text: event.reason.padEnd(10) }, '  ', `${event.snapshot}/${event.path}`);
+        this.terminal.result(
+          { style: 'red', text: event.reason.padEnd(10) },
+          `  ${event.snapshot}/${event.path}`,
+          what[event.reason] ?? '',
+        );
         return;
       case 'foreign':
         this.terminal.say(foreignWords(event.path));

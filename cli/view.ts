@@ -6,6 +6,7 @@ import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
 import { addAlready, fileLine, heldBack, leastVerified, summaryLine } from './results';
+import { type Role, roleHint } from './role-hints';
 import { formatCount, formatDuration, formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
 
@@ -18,6 +19,7 @@ export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain' | 'plain
 /** Turns the events of one command into words: what both roles have in common. */
 export abstract class View {
   private readonly progress: Progress;
+  protected readonly role: Role = 'sender';
   protected skipped = 0;
   protected already = { files: 0, bytes: 0 };
   protected readonly failures = new Failures();
@@ -94,8 +96,8 @@ export abstract class View {
   }
 
   /** What helps against a failure, for the role of this command. */
-  protected hintFor({ hint }: Failed): string | undefined {
-    return hint;
+  hintFor({ code, hint }: Pick<Failed, 'code'> & { readonly hint?: string | undefined }): string | undefined {
+    return roleHint(this.role, code, hint);
   }
 
   /** Removes the bar: what it shows does not go on. */
@@ -278,8 +280,18 @@ export class SenderView extends View {
   }
 }
 
+/** What is said while a snapshot comes back: results at the end as for a sender, and hints for who has the disk here. */
+export class RestoreView extends SenderView {
+  protected override readonly role = 'restorer';
+
+  constructor(terminal: Terminal) {
+    super(terminal, { command: 'send FILE', insecurePlain: false });
+  }
+}
+
 /** What a receiver says: each file when it is there, since there may be no end. */
 export class ReceiverView extends View {
+  protected override readonly role = 'receiver';
   private files = 0;
   private least: Verified | null | undefined;
 
@@ -293,11 +305,6 @@ export class ReceiverView extends View {
   protected override fail(event: Failed): void {
     if (event.file_name === undefined) this.endProgress();
     super.fail(event);
-  }
-
-  /** Whoever runs a receiver has no command to start again. */
-  protected override hintFor({ code, hint }: Failed): string | undefined {
-    return goesOn.has(code) ? 'What came is kept: the sender goes on where it was when it is started again.' : hint;
   }
 
   /** What somebody else wrote: on its own line, escaped, and marked as such. */

@@ -74,11 +74,9 @@ kept in DEST/.sendall, and the same command goes on with it.`,
       ) => {
         const work = workOf({ place: await snapshotPlace(given), snapshot, destination, paths }, flags);
         const { runTransfer } = require('../run') as typeof import('../run');
-        const { SenderView } = require('../view') as typeof import('../view');
+        const { RestoreView } = require('../view') as typeof import('../view');
         const audience = (terminal: Terminal): Audience =>
-          flags.drill === undefined
-            ? new SenderView(terminal, { command: 'send FILE', insecurePlain: false })
-            : new DrillView(terminal);
+          flags.drill === undefined ? new RestoreView(terminal) : new DrillView(terminal);
         shell.exit(await runTransfer(shell.settings(), audience, work));
       },
     );

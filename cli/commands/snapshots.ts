@@ -99,7 +99,7 @@ function showTable(listed: readonly (SnapshotListed | SnapshotDamaged)[], termin
     return [
       snapshot,
       ...numbers.map((right) => ({ right })),
-      verified === null ? 'never' : verified.replace(/:\d\d(\.\d+)?Z$/, 'Z'),
+      verified === null ? 'when stored' : verified.replace(/:\d\d(\.\d+)?Z$/, 'Z'),
     ];
   });
   const numbers = ['ENTRIES', 'SIZE', 'NEW', ...(some ? ['MISSING'] : [])];

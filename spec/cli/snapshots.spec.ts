@@ -39,9 +39,9 @@ describe('cli: snapshots (the built command)', () => {
       stderr: '',
       stdout: [
         'SNAPSHOT                   ENTRIES     SIZE      NEW  MISSING  VERIFIED',
-        `desk/${monday}          1      1 B      1 B        0  never`,
+        `desk/${monday}          1      1 B      1 B        0  when stored`,
         `laptop/${monday}        2  2.9 KiB  2.9 KiB        0  2026-11-18T08:15Z`,
-        `laptop/${tuesday}        4      4 B      4 B        1  never`,
+        `laptop/${tuesday}        4      4 B      4 B        1  when stored`,
         '',
       ].join('\n'),
     });

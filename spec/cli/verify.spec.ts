@@ -63,8 +63,8 @@ describe('cli: verify (the built command)', () => {
     const { code, stdout, stderr } = await sendall(['verify', root], options);
     expect(code).to.equal(4);
     expect(stdout.split('\n').slice(0, -2).sort()).to.deep.equal([
-      `changed     laptop/${ids[0]}/docs/a.txt`,
-      `changed     laptop/${ids[1]}/docs/a.txt`,
+      `changed     laptop/${ids[0]}/docs/a.txt  (content)`,
+      `changed     laptop/${ids[1]}/docs/a.txt  (content)`,
       `foreign     laptop/${ids[1]}/new\\u001b[2J`,
     ]);
     expect(stdout).to.match(/ {2}3 damaged\n$/);

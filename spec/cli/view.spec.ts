@@ -1,5 +1,7 @@
 import { expect } from 'chai';
-import { ReceiverView, SenderView } from '../../cli/view';
+import type { Terminal } from '../../cli/terminal';
+import { ReceiverView, RestoreView, SenderView, type View } from '../../cli/view';
+import { type ErrorCode, TransferError } from '../../lib/index';
 import type { FileDone, Summary, TransferEvent } from '../../lib/index';
 import { openTerminal } from './screen';
 
@@ -174,5 +176,22 @@ describe('cli/view', () => {
     expect(out.lines[1]).to.match(/stored as b \(2\)$/);
     expect(err.lines).to.have.length(1);
     expect(err.lines[0]).to.match(/^2 files /);
+  });
+
+  it('says what helps to whoever has the options in his own hands, and not that somebody else decides', () => {
+    const hinted = (make: (terminal: Terminal) => View, code: ErrorCode): string => {
+      const { terminal, err } = openTerminal();
+      const { message, hint } = new TransferError(code, 'No.');
+      make(terminal).show({ event: 'failed', file_name: 'a', code, message, ...(hint === undefined ? {} : { hint }) });
+      return err.lines[1] ?? '';
+    };
+    const invitation = { command: 'send FILE', insecurePlain: false } as const;
+    for (const code of ['exists', 'quota', 'size', 'space', 'disk'] as const) {
+      expect(hinted((terminal) => new SenderView(terminal, invitation), code)).to.match(/receiver/);
+      expect(hinted((terminal) => new ReceiverView(terminal, invitation), code)).to.match(
+        /[Tt]his (receiver|disk|machine)/,
+      );
+      expect(hinted((terminal) => new RestoreView(terminal), code)).to.match(/Restore into|this (disk|machine)/);
+    }
   });
 });

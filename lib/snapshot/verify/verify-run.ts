@@ -213,7 +213,7 @@ export class VerifyRun {
     const [things, snapshots] = [this.damages, this.damaged.size];
     const what = `${String(things)} ${things === 1 ? 'thing is' : 'things are'} damaged in ${String(snapshots)} ${snapshots === 1 ? 'snapshot' : 'snapshots'}.`;
     return new TransferError('mismatch', what, {
-      hint: 'Check the disk and its system log. What is not named here is whole.',
+      hint: 'Check the disk and its system log. What is not named here is whole. sendall verify --repair, run where the content still is, brings it again.',
     });
   }
 }

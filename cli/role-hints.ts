@@ -1,0 +1,32 @@
+import type { ErrorCode } from '../lib/index';
+
+/** What this command does: it sends to another side, keeps what comes, or fetches what another side or this machine has. */
+export type Role = 'sender' | 'receiver' | 'restorer';
+
+/** What the library says to a sender, said to whoever has the options and the disk in his own hands. */
+const ownHints: Readonly<Record<Exclude<Role, 'sender'>, Readonly<Partial<Record<ErrorCode, string>>>>> = {
+  receiver: {
+    exists: 'Started with --if-exists skip, rename or replace, this receiver takes it another way.',
+    quota: 'Started with a larger --quota, this receiver takes more.',
+    size: 'Started with a larger --max-size, this receiver takes it.',
+    space: 'Free space on this disk.',
+    disk: "Check this machine's disk and its system log.",
+    stopped: 'What came is kept: the sender goes on where it was when it is started again.',
+    interrupted: 'What came is kept: the sender goes on where it was when it is started again.',
+    'connection-lost': 'What came is kept: the sender goes on where it was when it is started again.',
+    timeout: 'What came is kept: the sender goes on where it was when it is started again.',
+  },
+  restorer: {
+    exists: 'Restore into an empty directory, or add --if-exists skip, rename or replace.',
+    quota: 'Free space on this disk.',
+    size: 'Free space on this disk.',
+    space: 'Free space on this disk.',
+    disk: "Check this machine's disk and its system log.",
+    mismatch: 'sendall verify says whether the snapshot is whole; another one may have the file.',
+  },
+};
+
+/** What helps against a failure, for whoever runs a command of this role; `hint` is the library's. */
+export function roleHint(role: Role, code: ErrorCode, hint: string | undefined): string | undefined {
+  return hint === undefined || role === 'sender' ? hint : (ownHints[role][code] ?? hint);
+}
