@@ -26,12 +26,13 @@ interface ReceiveFlags {
   readonly names?: 'any' | 'portable';
   readonly maxSize?: number;
   readonly quota?: number;
+  readonly idleLimit?: number;
   readonly onReceived?: HookCommand;
   readonly hookTimeout: number;
 }
 
 const usualHookTimeout = 300_000; // ms
-const longestHookTimeout = 20 * 86_400_000; // a timer takes a little more
+const longestTimer = 20 * 86_400_000; // a timer takes a little more
 
 /** Adds `sendall receive` to the program. */
 export function describeReceive(program: Command, shell: Shell): void {
@@ -92,6 +93,14 @@ export function describeReceive(program: Command, shell: Shell): void {
     )
     .option('--max-size <SIZE>', 'take no file larger than this, for example 10G', parseSize)
     .option('--quota <SIZE>', 'keep no more than this in the directory', parseSize)
+    .addOption(
+      new Option(
+        '--idle-limit <DURATION>',
+        'end a session in which nothing but signs of life came for so long: 30s, 5min, 2h',
+      )
+        .argParser(parseTimer)
+        .default(3_600_000, '1h'),
+    )
     .option(
       '--on-received <COMMAND>',
       'run this, without a shell, for each file and snapshot that is committed; its receipt is on standard input',
@@ -99,7 +108,7 @@ export function describeReceive(program: Command, shell: Shell): void {
     )
     .addOption(
       new Option('--hook-timeout <DURATION>', 'how long one run of that command may take: 30s, 5min, 2h')
-        .argParser(parseHookTimeout)
+        .argParser(parseTimer)
         .default(usualHookTimeout, '5min'),
     )
     .addHelpText(
@@ -227,9 +236,9 @@ function hooksOf(
 }
 
 /** Longer than no time, and no longer than a timer can be. */
-function parseHookTimeout(text: string): number {
+function parseTimer(text: string): number {
   const timeout = parseDuration(text);
-  if (timeout >= 1000 && timeout <= longestHookTimeout) return timeout;
+  if (timeout >= 1000 && timeout <= longestTimer) return timeout;
   throw new InvalidArgumentError('It must be 1s to 20d.');
 }
 
@@ -244,5 +253,6 @@ export function receiverOptions(directory: string, flags: ReceiveFlags): Receive
     ...(flags.names === undefined ? {} : { names: flags.names }),
     ...(flags.maxSize === undefined ? {} : { maxSize: flags.maxSize }),
     ...(flags.quota === undefined ? {} : { quota: flags.quota }),
+    ...(flags.idleLimit === undefined ? {} : { idleLimit: flags.idleLimit }),
   };
 }

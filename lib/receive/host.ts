@@ -9,7 +9,7 @@ import type { Dialed } from '../net/socket';
 import { createKey, type SessionKey, startingAt, type Ticket } from '../net/ticket';
 import { acceptSecured, dialSecured, type Secured } from '../net/tls';
 import { failureEvent } from '../session/summary';
-import { Link, type LinkDeadlines } from '../session/link';
+import { furtherDeadlines, Link, type LinkDeadlines } from '../session/link';
 import { forPeer } from '../session/refusal';
 import { roundTripSince } from '../session/round-trip';
 import { keeperMissing, type SnapshotService } from './keeper';
@@ -314,7 +314,8 @@ export class SessionHost {
       further.giveUp(hello.connection);
       throw error;
     }
-    await further.attach(new Link(connection, this.options.deadlines), hello.connection);
+    const deadlines = furtherDeadlines(this.options.deadlines);
+    await further.attach(new Link(connection, deadlines), hello.connection);
   }
 
   /** Runs a session to its end. It is known before `welcome` tells the peer, so that further connections find it. */
@@ -370,7 +371,7 @@ export class SessionHost {
         ...(ask ? { ask } : {}),
       });
       return {
-        link: new Link(connection, this.options.deadlines),
+        link: new Link(connection, furtherDeadlines(this.options.deadlines)),
         hello,
         secret: dialed.secret,
         address: dialed.address,

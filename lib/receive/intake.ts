@@ -24,6 +24,8 @@ export interface Intake {
   /** What it will be called. */
   readonly id: string;
   readonly home: Home;
+  /** Resolves with why the session is to end, where another one of the same peer goes on with it. */
+  readonly superseded: Promise<TransferError>;
   /** Whether the peer may learn what is staged: none of it was brought by another one. */
   readonly mayKnow: boolean;
   /**
@@ -69,5 +71,5 @@ export interface IntakeRequest {
   readonly session: string;
 }
 
-/** Rejects with `exists` while another session makes a snapshot of the same name. */
+/** Takes a snapshot over from another session of the same peer. Rejects with `exists` while another peer makes one. */
 export type OpenIntake = (request: IntakeRequest) => Promise<Intake>;

@@ -38,6 +38,8 @@ export interface ReceiverOptions {
   readonly maxSize?: number;
   /** How many bytes may be in the directory in all. */
   readonly quota?: number;
+  /** How long a session may carry nothing but signs of life until it is ended, in ms; default an hour. */
+  readonly idleLimit?: number;
   /** Takes the plain wire from other machines, where anybody on the way can read and change it. */
   readonly insecurePlain?: boolean;
   /**
@@ -90,6 +92,8 @@ const usualDeadlines: ReceiverDeadlines = {
   stall: usualStall,
   link: usualLinkDeadlines,
 };
+/** Of sessions, in ms. A sender that reads from a program may have to wait for it. */
+const usualIdleLimit = 3_600_000;
 /** Whom we dialed may hash for hours before the first header. TCP keep-alive notices if it is gone. */
 const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
 
@@ -132,12 +136,14 @@ class OpenReceiver implements Receiver {
       names,
       insecurePlain = false,
       plain = true,
+      idleLimit = usualIdleLimit,
       on = () => undefined,
       authorized,
     } = options;
     this.rules = { ifExists, allowHidden, names, on };
     this.plainWire = !plain ? 'off' : insecurePlain ? 'any' : 'own';
-    this.deadlines = { ...usualDeadlines, ...options.deadlines };
+    const deadlines = { ...usualDeadlines, ...options.deadlines };
+    this.deadlines = { ...deadlines, link: { idle: idleLimit, ...deadlines.link } };
     this.host = new SessionHost({
       ifExists,
       names,

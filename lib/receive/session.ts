@@ -110,6 +110,7 @@ export class Session {
   async run(): Promise<SessionReceived> {
     this.beside(this.commitBatches());
     this.beside(this.finish());
+    void this.receiving.intake?.superseded.then((reason) => this.stop(reason));
     const lost = await this.read(this.control, 0).then(
       () =>
         this.saidDone

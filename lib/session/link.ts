@@ -1,5 +1,5 @@
 import type { Connection } from '../net/connection';
-import type { TransferError } from '../errors';
+import { TransferError } from '../errors';
 import { encodeFrame, type JsonObject } from '../wire/frame';
 import { encodeList } from '../wire/session-list';
 import { longestList } from '../wire/session-message';
@@ -10,6 +10,13 @@ export interface LinkDeadlines {
   readonly heartbeat: number;
   /** How long the other side may say nothing at all. */
   readonly silence: number;
+  /** How long connection 0 may carry nothing but heartbeats, in both directions; absent: for ever. */
+  readonly idle?: number | undefined;
+}
+
+/** The same for the other connections of a session: contents may come on one of them alone. */
+export function furtherDeadlines({ heartbeat, silence }: LinkDeadlines): LinkDeadlines {
+  return { heartbeat, silence };
 }
 
 export const usualLinkDeadlines: LinkDeadlines = { heartbeat: 5_000, silence: 30_000 };
@@ -34,6 +41,11 @@ export class Link {
   private sentBefore = 0;
   /** Looks since something was sent. */
   private quiet = 0;
+  /** Bytes of heartbeats, in both directions. */
+  private beats = 0;
+  /** The most bytes that were not heartbeats, and since when there are no more, by performance.now(). */
+  private moved = 0;
+  private movedAt = performance.now();
   /** See `CarryingLink`. */
   readonly sealed = false;
 
@@ -54,13 +66,15 @@ export class Link {
 
   /**
    * The next message's header that is more than a heartbeat; undefined when the peer has finished. Rejects like
-   * `Connection.readHeader`.
+   * `Connection.readHeader`, and with `timeout` where nothing but heartbeats came for too long.
    */
   async receive(): Promise<JsonObject | undefined> {
     const { silence } = this.deadlines;
     for (;;) {
+      const before = this.connection.consumed;
       const header = await this.connection.readHeader({ silence, whole: silence });
       if (header?.['type'] !== 'heartbeat') return header;
+      this.beats += this.connection.consumed - before;
     }
   }
 
@@ -117,11 +131,32 @@ export class Link {
   private look(): void {
     const { stream } = this.connection;
     if (stream.closed) clearInterval(this.timer);
+    this.lookForIdleness();
     this.quiet = stream.bytesWritten === this.sentBefore ? this.quiet + 1 : 0;
     this.sentBefore = stream.bytesWritten;
     if (!this.hasGreeted || this.quiet < looks) return;
     this.quiet = 0;
+    this.beats += heartbeat.length;
     // A connection that cannot take it is found dead by whoever reads from it.
     this.connection.sendBytes(heartbeat).catch(() => clearInterval(this.timer));
+  }
+
+  /** Ends a connection on which nothing moves but heartbeats: whoever holds it may keep others from something. */
+  private lookForIdleness(): void {
+    const { idle, silence } = this.deadlines;
+    if (idle === undefined) return;
+    const { consumed, stream } = this.connection;
+    const now = performance.now();
+    // A heartbeat that is half here counts for a moment: it is the most that counts.
+    if (consumed + stream.bytesWritten - this.beats > this.moved) {
+      this.moved = consumed + stream.bytesWritten - this.beats;
+      this.movedAt = now;
+    } else if (now - this.movedAt > idle + silence) {
+      this.connection.close();
+    } else if (now - this.movedAt > idle) {
+      this.connection.stopReading(
+        new TransferError('timeout', `Nothing but signs of life came for ${String(Math.round(idle / 1000))} s.`),
+      );
+    }
   }
 }

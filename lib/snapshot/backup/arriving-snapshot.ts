@@ -25,6 +25,8 @@ export class ArrivingSnapshot implements Intake {
   private readonly unoffered = new Set<string>();
   private left = false;
   private whenLeft: () => void = () => undefined;
+  superseded: Promise<TransferError> = new Promise(() => undefined);
+  private supersede: (reason: TransferError) => void = () => undefined;
   /** The end of the conversation. */
   private over: Promise<void> = Promise.resolve();
   private committed: SnapshotDone | undefined;
@@ -84,8 +86,13 @@ export class ArrivingSnapshot implements Intake {
     return this.left;
   }
 
-  /** Waits until no conversation uses it any more, for `ms` at most; false if one still does. */
-  async leftWithin(ms: number): Promise<boolean> {
+  /** Ends the conversation that uses it, if one does; false where it has not ended within `ms`. */
+  async takeFrom(ms: number): Promise<boolean> {
+    this.supersede(
+      new TransferError('exists', `Another backup ${printable(this.head.name)} was begun with the same key.`, {
+        hint: 'What came until then is not sent again by that one.',
+      }),
+    );
     const late = new AbortController();
     await Promise.race([this.over, sleep(ms, undefined, { signal: late.signal }).catch(() => undefined)]);
     late.abort();
@@ -99,6 +106,9 @@ export class ArrivingSnapshot implements Intake {
   /** A conversation begins, or goes on with it; `left` is called when it has ended. */
   takeUp(left: () => void): this {
     this.left = false;
+    this.superseded = new Promise((resolve) => {
+      this.supersede = resolve;
+    });
     this.over = new Promise((resolve) => {
       this.whenLeft = () => {
         left();

@@ -9,8 +9,8 @@ import { RepairIntake } from '../repair/repair-intake';
 /** How long a snapshot whose session was lost waits for it to come back, in ms. */
 const returnWithin = 300_000;
 
-/** How long the one before may take to end, whose sender may be gone already, in ms. */
-const endsWithin = 5_000;
+/** How long the one before may take to end, which first makes durable what it has, in ms. */
+const endsWithin = 30_000;
 
 /** The snapshots that are on their way into one receiver. One backup has one at a time. */
 export class Intakes {
@@ -23,8 +23,8 @@ export class Intakes {
 
   /**
    * What heals snapshots, or the snapshot that a session makes: a new one, or the one that an earlier conversation of
-   * it began. Rejects with `exists` while
-   * another session makes one of the same name, and with `directory` where another process does.
+   * it began. Another session of the same peer is ended for it: one that does nothing blocks nobody. Rejects with
+   * `exists` while another peer makes one of the same name, and with `directory` where another process does.
    */
   async take(request: IntakeRequest): Promise<Intake> {
     if (request.repairs) return RepairIntake.open(request);
@@ -45,7 +45,7 @@ export class Intakes {
     if (before && before.peer !== request.peer) throw otherOwner(request.name);
     if (before) clearTimeout(this.waiting.get(before));
     if (before?.session === request.session && !before.isComplete) return this.lend(key, before);
-    if (before && !(await before.leftWithin(endsWithin))) {
+    if (before && !(await before.takeFrom(endsWithin))) {
       throw new TransferError('exists', `Another backup ${printable(request.name)} is under way.`, {
         hint: 'Try again when it is done.',
       });

@@ -4,7 +4,7 @@ import type { Listener } from '../../progress';
 import type { RestoreAsk } from '../../wire/ask';
 import type { Hello } from '../../wire/hello';
 import { DialedIn } from '../../send/dialed-in';
-import { Link } from '../../session/link';
+import { furtherDeadlines, Link } from '../../session/link';
 import type { ServiceOptions } from '../../receive/keeper';
 import type { SnapshotAnswers } from './question';
 import { answerIntroduction, unknownSession } from '../../session/opening';
@@ -53,7 +53,9 @@ export class SnapshotSendings {
     if (known ? known.peer !== peer : hello.connection > 0) throw unknownSession();
     const { meeting, algorithm } = known ?? (await this.begin(fetching));
     await answerIntroduction(connection, hello, { role: 'sender', digest: algorithm });
-    meeting.take({ link: new Link(connection, this.options.deadlines), roundTrip }, hello.connection);
+    const { deadlines } = this.options;
+    const link = new Link(connection, hello.connection === 0 ? deadlines : furtherDeadlines(deadlines));
+    meeting.take({ link, roundTrip }, hello.connection);
     await connection.stream.whenClosed();
   }
 

@@ -29,6 +29,8 @@ const treeName = 'tree';
  */
 export class RepairIntake implements Intake {
   readonly mayKnow = true;
+  /** A repair is left to its end. */
+  readonly superseded = new Promise<never>(() => undefined);
   readonly home: Home;
   /** What the manifests say of the entries that were offered. */
   private readonly wanted = new Map<EntryName, { readonly entry: FileEntry; readonly algorithm: keyof Digests }>();
