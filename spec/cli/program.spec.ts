@@ -27,12 +27,13 @@ describe('cli/program (the built command)', () => {
 
   it('names exactly the options that there are', async () => {
     const flags = async (command: string): Promise<string[]> =>
-      [...(await sendall([command, '--help'], options)).stdout.matchAll(/^ {2}(--[a-z-]+)/gm)].map(
+      [...(await sendall([command, '--help'], options)).stdout.matchAll(/^ {2}(?:-[a-z], )?(--[a-z-]+)/gm)].map(
         (match) => match[1] ?? '',
       );
     expect(await flags('send')).to.deep.equal([
       '--name',
       '--listen',
+      '--address',
       '--text',
       '--digest',
       '--connections',
@@ -40,6 +41,7 @@ describe('cli/program (the built command)', () => {
       '--limit',
       '--retry-for',
       '--exclude',
+      '--check',
       '--no-cache',
       '--insecure-plain',
       '--plain',
@@ -47,6 +49,7 @@ describe('cli/program (the built command)', () => {
     ]);
     expect(await flags('receive')).to.deep.equal([
       '--listen',
+      '--address',
       '--once',
       '--from',
       '--retry-for',
