@@ -35,8 +35,6 @@ type FileAgain = Pick<LargeToBegin, 'entry' | 'room' | 'began'> & { readonly rep
 export class Batches {
   /** Those of the next batch that are to be one more name of an earlier file. */
   private toLink: FileToLink[] = [];
-  /** Directories that were not there before. */
-  private readonly made = new Set<number>();
 
   constructor(private readonly receiving: Receiving) {}
 
@@ -168,12 +166,15 @@ export class Batches {
     if (sound.length > 0) await this.settle(await store.batch.link(sound));
   }
 
-  /** Gives directories their mode and time, once nothing more comes into them. PROTOCOL.md 13.8. */
+  /**
+   * Gives directories their mode and time, once nothing more comes into them: those that were there before only where
+   * existing files get theirs, too. PROTOCOL.md 13.8.
+   */
   async finishDirectories(directories: readonly DirectoryEntry[]): Promise<void> {
-    const { rules, store } = this.receiving;
-    // A `write` key adds, and changes nothing: not even the mode and time of a directory that was there before.
-    const ours = directories.filter(({ file }) => rules.mayCompare || this.made.has(file));
-    this.made.clear();
+    const { entries, intake, rules, store } = this.receiving;
+    // A `write` key adds, and changes nothing.
+    const changes = intake !== undefined || (rules.mayCompare && rules.ifExists === 'replace');
+    const ours = directories.filter(({ file }) => changes || entries.fresh.has(file));
     const finished = ours.length > 0 ? await store.batch.finishDirectories(ours) : new Map<number, BatchOutcome>();
     await this.settle(new Map(directories.map(({ file }) => [file, finished.get(file) ?? 'stored'])), true);
   }
@@ -197,10 +198,7 @@ export class Batches {
         else this.receiving.refuse(entry, outcome);
         continue;
       }
-      if (entry.type === 'directory' && !final) {
-        if (outcome === 'stored') this.made.add(file);
-        continue;
-      }
+      if (entry.type === 'directory' && !final) continue;
       const path = outcome === 'stored' ? entry.name : outcome.path;
       const elsewhere = path === entry.name ? {} : { path };
       if (state.state !== 'batched') {

@@ -9,7 +9,11 @@ import type { Earlier } from './intake';
 /** What becomes of an offered file. */
 export type Decision =
   /** It is stored already, as its receipt says. PROTOCOL.md 17.4. */
-  | ({ readonly decision: 'known' } & KnownContent)
+  | ({
+      readonly decision: 'known';
+      /** It is to get the mode and mtime that were offered. */
+      readonly retouch: boolean;
+    } & KnownContent)
   /** It is one more name of an unchanged file of an earlier snapshot. */
   | { readonly decision: 'link'; readonly earlier: Earlier }
   | Wanted
@@ -45,7 +49,8 @@ export function isSmall({ size }: Pick<FileEntry, 'size'>): boolean {
 export function decide(entry: FileEntry, existing: Existing | undefined, rules: FileRules): Decision {
   // Whether a stream is the same as what is there shows only when all of it is here.
   if (existing === undefined || (entry.size === undefined && existing.kind === 'file')) return wantedAnew;
-  if (existing.known) return { decision: 'known', ...existing.known };
+  if (existing.known)
+    return { decision: 'known', retouch: rules.ifExists === 'replace' && !existing.asOffered, ...existing.known };
   const error = inTheWay(entry, existing, rules.ifExists);
   if (error && (existing.kind !== 'file' || entry.size !== existing.size)) return { decision: 'refused', error };
   if (existing.kind !== 'file' || !rules.mayCompare || !mayShare(entry, existing)) return wantedAnew;
@@ -58,7 +63,7 @@ export function decide(entry: FileEntry, existing: Existing | undefined, rules: 
  * it `mayKnow`; `earlier` is what earlier snapshots have.
  */
 export function decideStaged(existing: Existing | undefined, earlier: Earlier | undefined, mayKnow: boolean): Decision {
-  if (existing?.known && mayKnow) return { decision: 'known', ...existing.known };
+  if (existing?.known && mayKnow) return { decision: 'known', retouch: !existing.asOffered, ...existing.known };
   if (earlier?.unchanged === true) return { decision: 'link', earlier };
   return earlier ? { decision: 'wanted', basis: earlier, unlessSame: undefined } : wantedAnew;
 }

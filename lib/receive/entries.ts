@@ -103,6 +103,8 @@ export class Entries {
   private readonly heldAt = new Map<EntryName, DirectoryEntry>();
   /** Directories with something below them that was asked for. */
   private readonly above = new Set<string>();
+  /** Directories that were not there when they were offered. */
+  readonly fresh = new Set<number>();
   /** How many are in each state. */
   private readonly counts: Record<EntryState['state'], number> = {
     offered: 0,

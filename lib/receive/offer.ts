@@ -48,16 +48,19 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
     if (refusal) receiving.refuse(entry, refusal);
     return !refusal;
   });
-  for (const directory of heldAbove(receiving, welcome)) store.batch.directory(directory);
+  await noteFresh(receiving, welcome);
+  for (const directory of heldAbove(receiving, welcome))
+    store.batch.directory(directory, entries.fresh.has(directory.file));
   for (const entry of welcome) {
     // What needs no content is in the batch at once.
-    if (entry.type === 'directory' && entries.get(entry.file)?.state !== 'held') store.batch.directory(entry);
+    if (entry.type === 'directory' && entries.get(entry.file)?.state !== 'held')
+      store.batch.directory(entry, entries.fresh.has(entry.file));
     if (entry.type === 'symlink') store.batch.symlink(entry);
   }
   const files = welcome.filter((entry) => entry.type === 'file');
   const decided = await decideAll(receiving, files, earlier);
   const decisions = receiving.rules.check ? await checkAll(receiving, files, decided) : decided;
-  const toLink = settleDecided(receiving, files, decisions);
+  const toLink = settleDecided(receiving, files, await retouchKnown(receiving, files, decisions));
   const wanted = await admit(receiving, files, decisions);
   await askForSmall(
     receiving,
@@ -114,6 +117,14 @@ function nameOfBackup({ rules }: Receiving, name: EntryName): TransferError | un
   } catch (error) {
     return asTransferError(error, 'name', 'The name cannot be had');
   }
+}
+
+/** Finds out which directories are not there yet: they get their mode and time whatever the rule for others is. */
+async function noteFresh({ entries, store }: Receiving, welcome: readonly Entry[]): Promise<void> {
+  const directories = welcome.filter((entry) => entry.type === 'directory');
+  if (directories.length === 0) return;
+  const fresh = await store.fresh(directories.map(({ name }) => name));
+  for (const [at, { file }] of directories.entries()) if (fresh[at] === true) entries.fresh.add(file);
 }
 
 /** What earlier snapshots have of these, where a snapshot is made. */
@@ -175,6 +186,24 @@ function damagedThere({ name }: FileEntry, verifiedAt: string): TransferError {
     `${printable(name)} is damaged on the receiver's disk: it does not read any more as it did on ${verifiedAt}.`,
     { hint: 'A receiver with --if-exists replace takes it again; check its disk before.' },
   );
+}
+
+/** Gives files that are stored already, with another mode or mtime, those that were offered. PROTOCOL.md 17.4. */
+async function retouchKnown(
+  { store }: Receiving,
+  files: readonly FileEntry[],
+  decisions: readonly Decision[],
+): Promise<readonly Decision[]> {
+  const touched = files.flatMap((entry, at) => {
+    const decision = decisions[at];
+    return decision?.decision === 'known' && decision.retouch ? [{ ...entry, digests: decision.digests }] : [];
+  });
+  if (touched.length === 0) return decisions;
+  const outcomes = await store.batch.retouch(touched);
+  return decisions.map((decision, at) => {
+    const outcome = outcomes.get(files[at]?.file ?? -1);
+    return outcome instanceof TransferError ? { decision: 'refused', error: outcome } : decision;
+  });
 }
 
 /** Carries out what was decided about files that are not to be sent; those that are to be linked remain to be. */

@@ -131,6 +131,7 @@ export function limitSession(store: SessionStore, allowance: Allowance): Session
     lookup: (files) => store.lookup(files),
     read: (files) => store.read(files),
     check: (file, digests, onProgress) => store.check(file, digests, onProgress),
+    fresh: (directories) => store.fresh(directories),
     owns: (names) => store.owns(names),
     partial: (entry, basis) => store.partial(entry, basis),
     release: () => store.release(),

@@ -39,6 +39,8 @@ export interface Existing {
    * touched since.
    */
   readonly known: KnownContent | undefined;
+  /** Whether it has the mode and mtime that are offered. */
+  readonly asOffered: boolean;
 }
 
 /** What a file read as when it was last read back, and when that was, as ISO 8601. */
@@ -112,6 +114,11 @@ export interface SessionStore {
    * `onProgress` now and then with the bytes read so far.
    */
   check(file: OfferedFile, digests: Digests, onProgress: (done: number) => void): Promise<string | undefined>;
+  /**
+   * Whether nothing is at each of these names yet, or a directory that this store has made and that was never
+   * finished: what it gets of mode and mtime changes nothing of anybody's.
+   */
+  fresh(directories: readonly EntryName[]): Promise<boolean[]>;
   /** Whether this peer was given a receipt for the regular files at these names, and nobody has touched them since. */
   owns(names: readonly EntryName[]): Promise<boolean[]>;
   /** Promises room to files, in their order. Those that get none have a failure with `size`, `quota` or `space`. */
@@ -208,12 +215,18 @@ export interface Batch {
    * written. Those that cannot be written come out of `commit` as failures.
    */
   write(lease: Lease, files: readonly SmallFile[]): Promise<void>;
-  /** Takes a file that is at its name already, as `read` read it: it becomes durable with the others. */
+  /**
+   * Takes a file that is at its name already, as `read` read it: it becomes durable with the others, and gets its mode
+   * and mtime where existing files may be replaced.
+   */
   existing(file: SmallFile, content: ExistingContent): void;
   /** Takes a symbolic link. It is never followed. */
   symlink(entry: SymlinkEntry): void;
-  /** Takes a directory. One that exists is as good; `finishDirectories` sets mode and mtime. */
-  directory(entry: DirectoryEntry): void;
+  /**
+   * Takes a directory. One that exists is as good; `finishDirectories` sets mode and mtime, which is to come for one
+   * that is `fresh`.
+   */
+  directory(entry: DirectoryEntry, fresh: boolean): void;
   /**
    * Commits the open batch; what became of its entries, by their number, in the order in which they came. One commit at
    * a time.
@@ -230,6 +243,8 @@ export interface Batch {
   linkEarlier(
     files: readonly (SmallFile & { readonly earlier: EarlierFile })[],
   ): Promise<ReadonlyMap<number, BatchOutcome>>;
+  /** Sets mode and mtime of files that are `known`. */
+  retouch(files: readonly (OfferedFile & { readonly digests: Digests })[]): Promise<ReadonlyMap<number, BatchOutcome>>;
   /** Sets mode and mtime of directories, when nothing will be stored in them any more. */
   finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>>;
 }

@@ -73,6 +73,7 @@ export class EarlierFiles {
       root: snapshot.directory,
       name: within(snapshot, line.name).below as EntryName,
       size: line.size,
+      mode: line.mode,
       mtime: line.mtime,
     };
     return { file: checksum ? { ...file, readBack: digest } : file, digest, unchanged, linkable };

@@ -108,6 +108,7 @@ export class RepairIntake implements Intake {
             root: snapshot.directory,
             name: within(snapshot, entry.name).below as EntryName,
             size: entry.size,
+            mode: entry.mode,
             mtime: entry.mtime,
           },
           digest: digestIn(entry, manifest.head.digest),

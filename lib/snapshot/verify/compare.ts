@@ -5,6 +5,7 @@ import { bytesOfName } from '../../name-bytes';
 import { systemCalls } from '../../threads/system-calls';
 import { checksumLines, parseChecksumList } from '../manifest/checksum-list';
 import type { Manifest, ManifestEntry } from '../manifest/manifest';
+import { isSameTime } from '../../store/local/same-time';
 import type { Found } from './survey';
 
 export type FileEntry = Extract<ManifestEntry, { type: 'file' }>;
@@ -43,7 +44,7 @@ export function compareFile(
 ): DamageReason | undefined {
   if (found.kind !== 'file') return 'changed';
   if (found.size !== size) return found.size < size ? 'truncated' : 'changed';
-  return found.mode === mode && isTime(found.mtime, mtime) ? undefined : 'metadata';
+  return found.mode === mode && isSameTime(found.mtime, mtime) ? undefined : 'metadata';
 }
 
 export function compareSymlink(
@@ -52,7 +53,7 @@ export function compareSymlink(
 ): DamageReason | undefined {
   if (found.kind !== 'symlink' || found.target !== target) return 'changed';
   // Not every system can set these times; some only to the millisecond.
-  return systemCalls() === undefined || isTime(found.mtime, mtime, millisecond) ? undefined : 'metadata';
+  return systemCalls() === undefined || isSameTime(found.mtime, mtime, millisecond) ? undefined : 'metadata';
 }
 
 /** `disturbed` says that something was added to it or removed, which is told of by itself, and changes its time. */
@@ -62,7 +63,7 @@ export function compareDirectory(
   disturbed: boolean,
 ): DamageReason | undefined {
   if (found.kind !== 'directory') return 'changed';
-  return found.mode === mode && (disturbed || isTime(found.mtime, mtime)) ? undefined : 'metadata';
+  return found.mode === mode && (disturbed || isSameTime(found.mtime, mtime)) ? undefined : 'metadata';
 }
 
 /** Whether the list of checksums beside a manifest says the same. Other names of a file may be left out of it. */
@@ -90,17 +91,4 @@ export function digestIn({ digests }: FileEntry, algorithm: DigestAlgorithm): st
   return digests[algorithm] ?? '';
 }
 
-const microsecond = 1_000n;
 const millisecond = 1_000_000n;
-const coarsest = 2_000_000_000n;
-const coarseStep = 10_000_000n;
-
-/**
- * Whether a time is the one that was to be set. Without system calls it is set to the microsecond, before 1970 to the
- * millisecond;
- * and some disks keep whole hundredths of a second, seconds or every other second only.
- */
-function isTime(found: bigint, wanted: bigint, exactness = wanted < 0n ? millisecond : microsecond): boolean {
-  const apart = found < wanted ? wanted - found : found - wanted;
-  return apart <= exactness || (apart < coarsest && found % coarseStep === 0n);
-}

@@ -14,7 +14,13 @@ import type { IfExists } from '../store';
 
 /** What of a batch is no file: made when everything has come. */
 export type BatchThing =
-  | { readonly kind: 'directory'; readonly number: number; readonly name: string }
+  | {
+      readonly kind: 'directory';
+      readonly number: number;
+      readonly name: string;
+      /** It was not there when it was offered. */
+      readonly fresh: boolean;
+    }
   | {
       readonly kind: 'symlink';
       readonly number: number;

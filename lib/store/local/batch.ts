@@ -171,9 +171,12 @@ export class BatchStore {
     this.current.things.push({ kind: 'symlink', number: this.current.add(file, name), name, target, mtime, ifExists });
   }
 
-  /** Takes a directory into the open batch. One that exists is as good; `finishDirectories` sets mode and mtime. */
-  directory({ file, name }: BatchedDirectory): void {
-    this.current.things.push({ kind: 'directory', number: this.current.add(file, name), name });
+  /**
+   * Takes a directory into the open batch. One that exists is as good; `finishDirectories` sets mode and mtime, which
+   * is to come for one that is `fresh`.
+   */
+  directory({ file, name }: BatchedDirectory, fresh = false): void {
+    this.current.things.push({ kind: 'directory', number: this.current.add(file, name), name, fresh });
   }
 
   /**
@@ -233,12 +236,17 @@ export class BatchStore {
     // The deepest first: what is above may become impassable.
     const depth = ({ name }: BatchedDirectory): number => name.split('/').length;
     const directories = [...entries].sort((one, other) => depth(other) - depth(one));
-    return this.inTurn(() =>
-      this.durably(directories, {
-        order: 'finish',
-        directories: directories.map(({ name, mode, mtime }) => ({ name, mode, mtime })),
-      }),
-    );
+    return this.finish('directory', directories);
+  }
+
+  /** Sets mode and mtime of regular files under their final names. */
+  async retouch(entries: readonly BatchedDirectory[]): Promise<EntryOutcome[]> {
+    return entries.length === 0 ? [] : this.finish('file', entries);
+  }
+
+  private finish(kind: 'directory' | 'file', entries: readonly BatchedDirectory[]): Promise<EntryOutcome[]> {
+    const things = entries.map(({ name, mode, mtime }) => ({ kind, name, mode, mtime }));
+    return this.inTurn(() => this.durably(entries, { order: 'finish', things }));
   }
 
   /** Throws away what was not flushed, after the flushes that are under way. Once. */

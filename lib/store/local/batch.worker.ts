@@ -1,14 +1,14 @@
 // The thread that stores batches in a receive directory: plain synchronous calls, an order for a bundle or a whole
 // batch.
-import { fchmodSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import type { DigestAlgorithm } from '../../digest/digest';
 import { fileCalls } from '../../threads/file-calls';
 import { failureOf, serveEach } from '../../threads/lane';
-import { setFileTime, systemCalls } from '../../threads/system-calls';
+import { systemCalls } from '../../threads/system-calls';
 import type { FileList } from './batch-list';
 import { readExisting, type ReadExisting } from './existing-content';
 import { OpenDirectories } from './group-directories';
+import { finish, type Finishing } from './finish';
 import type { Failed } from './group-failure';
 import { look, type Looked } from './group-look';
 import { place, type Placed, type Placing, type PlacingGround } from './group-place';
@@ -63,11 +63,8 @@ export type BatchOrder =
       readonly things: readonly Placing[];
       readonly algorithm: DigestAlgorithm;
     }
-  /** Sets mode and mtime of directories under their final names. */
-  | {
-      readonly order: 'finish';
-      readonly directories: readonly { readonly name: string; readonly mode: number; readonly mtime: bigint }[];
-    }
+  /** Sets mode and mtime of what is under these final names. */
+  | { readonly order: 'finish'; readonly things: readonly Finishing[] }
   /** What is at these names. */
   | { readonly order: 'look'; readonly names: readonly string[] }
   /** What the files at these names read as. */
@@ -107,10 +104,7 @@ async function carryOut(order: BatchOrder): Promise<BatchReply> {
         discard(order.home);
       }
     case 'finish':
-      return placing(
-        ({ directories }) => each(order.directories, (directory) => finish(directory, directories)),
-        'sha256',
-      );
+      return placing(({ directories }) => each(order.things, (thing) => finish(thing, directories)), 'sha256');
     case 'look':
       return look(order.names, root);
     case 'read':
@@ -165,17 +159,6 @@ async function placing<T>(action: (ground: PlacingGround) => Promise<T>, algorit
     directories.close();
     for (const other of others.values()) other.close();
   }
-}
-
-function finish(
-  { name, mode, mtime }: { readonly name: string; readonly mode: number; readonly mtime: bigint },
-  directories: OpenDirectories,
-): Placed {
-  const fd = directories.descriptor(name);
-  fchmodSync(fd, mode);
-  setFileTime(fd, mtime);
-  directories.touched.add(name);
-  return { outcome: 'stored', path: name };
 }
 
 async function each<Row>(rows: readonly Row[], action: (row: Row) => Placed | Promise<Placed>): Promise<PlaceAnswer> {

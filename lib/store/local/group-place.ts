@@ -29,6 +29,8 @@ export interface EarlierFile {
   readonly root: string;
   readonly name: EntryName;
   readonly size: number;
+  /** Permission bits. */
+  readonly mode: number;
   readonly mtime: bigint;
   /**
    * The digest that it must read as from the disk before it gets another name; absent where its size and mtime are
@@ -143,10 +145,11 @@ async function stage(thing: Placing, ground: PlacingGround): Promise<void> {
       stageLink(thing.name, directories, thing.target, staged);
       return;
     case 'earlier': {
-      const { root, name, size, mtime, readBack } = thing.earlier;
+      const { root, name, size, mode, mtime, readBack } = thing.earlier;
       const found = stageLink(thing.name, elsewhere(root), name, staged);
-      // Someone wrote to it since: what it holds is not what its digest says.
-      if (found.size !== BigInt(size) || found.mtimeNs !== mtime) throw noSuchFile(thing.name, name);
+      // Someone changed it since: what it holds, or its mode, is not what its manifest says.
+      const asStored = found.size === BigInt(size) && found.mtimeNs === mtime && Number(found.mode & 0o7777n) === mode;
+      if (!asStored) throw noSuchFile(thing.name, name);
       if (readBack !== undefined && (await readContent(staged, size, ground))?.digest !== readBack)
         throw noSuchFile(thing.name, name);
     }

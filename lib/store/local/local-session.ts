@@ -20,9 +20,16 @@ import type {
 import type { BatchStore, Content, EntryOutcome } from './batch';
 import type { PartialFiles } from './partial-files';
 import type { Receipts } from './receipts';
+import { isSameTime } from './same-time';
+import { unfinishedMode } from './unfinished';
 
 /** The permissions of a new file, as any program would make it. */
 const usualMode = 0o666 & ~process.umask();
+
+/** Whether a time is the one that was set, or none was given. */
+function isTime(found: bigint, wanted: bigint | undefined): boolean {
+  return wanted === undefined || isSameTime(found, wanted);
+}
 
 /** What all uses of one local store share. */
 export interface LocalShared {
@@ -63,8 +70,22 @@ export class LocalSession implements SessionStore {
     const found = await this.batches.there.look(files.map(({ name }) => name));
     return files.map((file, at) => {
       const existing = found[at];
-      return existing && { kind: existing.kind, size: existing.size, known: receipts.known(file, existing, this.use) };
+      return (
+        existing && {
+          kind: existing.kind,
+          size: existing.size,
+          known: receipts.known(file, existing, this.use),
+          asOffered: existing.mode === (file.mode ?? existing.mode) && isTime(existing.mtimeNs, file.mtime),
+        }
+      );
     });
+  }
+
+  async fresh(directories: readonly EntryName[]): Promise<boolean[]> {
+    const found = await this.batches.there.look(directories);
+    return found.map(
+      (existing) => existing === undefined || (existing.kind === 'directory' && existing.mode === unfinishedMode),
+    );
   }
 
   async read(files: readonly OfferedFile[]): Promise<(ExistingContent | undefined)[]> {
@@ -117,6 +138,8 @@ class ReadContent implements ExistingContent {
 class LocalBatch implements Batch {
   /** Those of the open batch, for their receipts. */
   private files: SmallFile[] = [];
+  /** Those among them that are at their names already, and may get another mode and mtime. */
+  private found = new Map<number, SmallFile>();
 
   constructor(
     private readonly use: StoreUse,
@@ -159,19 +182,50 @@ class LocalBatch implements Batch {
     this.files.push(file);
     if (!(content instanceof ReadContent)) throw new TypeError('This content was not read by this store.');
     this.batches.existing({ file: file.entry.file, name: file.entry.name, stat: content.content.stat });
+    if (this.use.ifExists === 'replace') this.found.set(file.entry.file, file);
   }
 
   symlink(entry: SymlinkEntry): void {
     this.batches.symlink({ ...entry, ifExists: this.use.ifExists });
   }
 
-  directory(entry: DirectoryEntry): void {
-    this.batches.directory(entry);
+  directory(entry: DirectoryEntry, fresh: boolean): void {
+    this.batches.directory(entry, fresh);
   }
 
   async commit(): Promise<ReadonlyMap<number, BatchOutcome>> {
     const files = this.files.splice(0);
-    return this.settle(await this.batches.flush(), files);
+    const { found } = this;
+    this.found = new Map();
+    const outcomes = await this.batches.flush();
+    if (found.size === 0) return this.settle(outcomes, files);
+    const touched = new Map(
+      (await this.retouched(outcomes.flatMap(({ file, error }) => (error ? [] : (found.get(file)?.entry ?? []))))).map(
+        (outcome) => [outcome.file, outcome],
+      ),
+    );
+    return this.settle(
+      outcomes.map((outcome) => touched.get(outcome.file) ?? outcome),
+      files,
+    );
+  }
+
+  async retouch(
+    files: readonly (OfferedFile & { readonly digests: Digests })[],
+  ): Promise<ReadonlyMap<number, BatchOutcome>> {
+    const { algorithm } = this.use;
+    return this.settle(
+      await this.retouched(files),
+      files.map(({ digests, ...entry }) => ({ entry, digest: digests[algorithm] ?? '' })),
+    );
+  }
+
+  private retouched(files: readonly OfferedFile[]): Promise<EntryOutcome[]> {
+    return this.batches.retouch(
+      files.flatMap(({ file, name, mode, mtime }) =>
+        mode === undefined || mtime === undefined ? [] : [{ file, name, mode, mtime }],
+      ),
+    );
   }
 
   async link(

@@ -26,6 +26,7 @@ import {
   writeAll,
 } from './staged-list';
 import { mismatch } from './staged-bytes';
+import { markIfFresh } from './unfinished';
 
 export interface StagingGround {
   readonly calls: FileCalls;
@@ -246,7 +247,8 @@ export class StagedBatch {
     const branch = this.tree.branchNamed(thing.name);
     branch.entries.push({ thing });
     try {
-      this.tree.directory(branch);
+      const { fd } = this.tree.directory(branch);
+      markIfFresh(thing, () => fd);
     } catch (error) {
       branch.entries.pop();
       throw error;
@@ -384,7 +386,11 @@ export class StagedBatch {
       const exists = (await move(stagedTogether(this.home, branch.name), branch.name, placing)).outcome === 'identical';
       if (exists)
         for (const entry of branch.entries)
-          if ('thing' in entry) this.end.endings[numberOfEntry(entry)] = ending.identical;
+          if ('thing' in entry) {
+            this.end.endings[numberOfEntry(entry)] = ending.identical;
+            // A large file has made it meanwhile.
+            markIfFresh(entry.thing, () => placing.directories.descriptor(branch.name));
+          }
       if (!exists)
         for (const entry of branch.all()) if (alive(entry)) this.end.endings[numberOfEntry(entry)] = ending.stored;
       return exists;
@@ -475,13 +481,13 @@ export class StagedBatch {
 
   private async placeThing(thing: BatchThing, placing: PlacingGround): Promise<void> {
     try {
-      const { name } = thing;
-      if (thing.kind === 'symlink')
-        this.end.placed.push([
-          thing.number,
-          await place({ ...thing, staged: stagedApart(this.home, thing.number) }, placing),
-        ]);
-      else this.end.placed.push([thing.number, reach(name, placing)]);
+      const { name, number } = thing;
+      const placed =
+        thing.kind === 'symlink'
+          ? await place({ ...thing, staged: stagedApart(this.home, number) }, placing)
+          : reach(name, placing);
+      this.end.placed.push([number, placed]);
+      markIfFresh(thing, () => placing.directories.descriptor(name));
       this.end.endings[thing.number] = ending.elsewhere;
     } catch (error) {
       this.failThing(thing.number, failureOf(error));

@@ -66,6 +66,7 @@ describe('PartialFiles', () => {
     root: path.dirname(place),
     name: parseEntryName(path.basename(place), { allowHidden: true }),
     size,
+    mode: 0o644,
     mtime: 1n,
   });
   const partials = async (): Promise<string[]> =>

@@ -1,0 +1,23 @@
+// How a directory that is not finished is told from others, also by the next process.
+import { fchmodSync } from 'node:fs';
+import { trace } from '../../trace';
+import type { BatchThing } from './batch-tree';
+
+/**
+ * The mode of a directory that a session has made and not finished: the usual one, and the sticky bit, which hardly a
+ * directory has without being open to all. One that is found with it gets its mode and mtime as if it were new.
+ */
+export const unfinishedMode = 0o1000 | (0o777 & ~process.umask());
+
+/**
+ * Marks a directory that was not there when it was offered. On a disk without modes there is no mark, and after a kill
+ * it stays as it is.
+ */
+export function markIfFresh(thing: BatchThing, descriptor: () => number): void {
+  if (thing.kind !== 'directory' || !thing.fresh) return;
+  try {
+    fchmodSync(descriptor(), unfinishedMode);
+  } catch (error) {
+    trace('a new directory is not marked: %o', error);
+  }
+}
