@@ -1,5 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 
+/** So long, in ms, the heap may grow as V8 likes. */
+const loadedWithin = 1_000;
+
 /**
  * Has V8 collect garbage before it has become several times as much as what is alive. Left alone it takes memory for as
  * long as it
@@ -7,7 +10,8 @@ import { setFlagsFromString } from 'node:v8';
  * threads included.
  */
 export function keepHeapSmall(): void {
-  setFlagsFromString('--heap-growing-percent=25');
+  // While the program is loaded nearly everything stays alive, and a small file is sent by then.
+  setTimeout(() => setFlagsFromString('--heap-growing-percent=25'), loadedWithin).unref();
   // Of threads, before they have collected anything; in MiB.
   setFlagsFromString('--initial-old-space-size=8');
   keepYoungSmall();

@@ -19,6 +19,9 @@ export const batchEntries = 4096;
 export const batchBytes = 48 * 1024 * 1024;
 export const batchWaits = 1_000;
 
+/** So many entries of an offer are looked up, decided and answered at once: some ms of the main thread. */
+export const offeredTogether = 1024;
+
 /** Elements of a list that is cut into several messages. PROTOCOL.md 12.3. */
 export const listElements = 16384;
 

@@ -24,6 +24,7 @@ import { FurtherLinks } from './further-links';
 import type { Intake } from './intake';
 import { payloadHere, payloadOf } from './large-file';
 import { LargeFiles, type OpenFile } from './large-files';
+import { offeredTogether } from './limits';
 import { takeOffer, unasked } from './offer';
 import { Receiving } from './receiving';
 import { Replies } from './replies';
@@ -233,22 +234,25 @@ export class Session {
   }
 
   /**
-   * A long list is taken in slices, between which others have their turn. What an offer leaves to be done is done
-   * beside the reading.
+   * A long list is read in slices, between which others have their turn, and looked up and answered by the thousand:
+   * each time costs a way to a thread and back. What an offer leaves to be done is done beside the reading.
    */
   private async offer(list: Uint8Array): Promise<void> {
-    this.receiving.entries.throwIfEnded();
+    const { entries, rules } = this.receiving;
+    entries.throwIfEnded();
+    let read: ReturnType<typeof parseEntries> = [];
     for (const slice of slicesOfList(list)) {
-      if (slice) {
-        const { toBegin, toLink } = await takeOffer(
-          this.receiving,
-          parseEntries(slice, { allowHidden: true, names: this.receiving.rules.names ?? 'any' }),
-        );
-        for (const file of toBegin) this.beside(this.largeFiles.begin(file));
-        for (const file of toLink) this.batches.link(file);
-      }
+      if (slice) read = read.concat(parseEntries(slice, { allowHidden: true, names: rules.names ?? 'any' }));
+      if (read.length >= offeredTogether) await this.takeOffered(read.splice(0));
       await nextTurn();
     }
+    if (read.length > 0) await this.takeOffered(read);
+  }
+
+  private async takeOffered(offer: ReturnType<typeof parseEntries>): Promise<void> {
+    const { toBegin, toLink } = await takeOffer(this.receiving, offer);
+    for (const file of toBegin) this.beside(this.largeFiles.begin(file));
+    for (const file of toLink) this.batches.link(file);
   }
 
   private close(close: Close): void {
