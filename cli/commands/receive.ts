@@ -26,6 +26,7 @@ interface ReceiveFlags {
   readonly names?: 'any' | 'portable';
   readonly maxSize?: number;
   readonly quota?: number;
+  readonly quotaFiles?: number;
   readonly idleLimit?: number;
   readonly onReceived?: HookCommand;
   readonly hookTimeout: number;
@@ -93,6 +94,7 @@ export function describeReceive(program: Command, shell: Shell): void {
     )
     .option('--max-size <SIZE>', 'take no file larger than this, for example 10G', parseSize)
     .option('--quota <SIZE>', 'keep no more than this in the directory', parseSize)
+    .option('--quota-files <NUMBER>', 'keep no more files, directories and links than this in it', parseCount)
     .addOption(
       new Option(
         '--idle-limit <DURATION>',
@@ -235,6 +237,11 @@ function hooksOf(
   };
 }
 
+function parseCount(text: string): number {
+  if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It is a whole number above 0.');
+}
+
 /** Longer than no time, and no longer than a timer can be. */
 function parseTimer(text: string): number {
   const timeout = parseDuration(text);
@@ -253,6 +260,7 @@ export function receiverOptions(directory: string, flags: ReceiveFlags): Receive
     ...(flags.names === undefined ? {} : { names: flags.names }),
     ...(flags.maxSize === undefined ? {} : { maxSize: flags.maxSize }),
     ...(flags.quota === undefined ? {} : { quota: flags.quota }),
+    ...(flags.quotaFiles === undefined ? {} : { quotaFiles: flags.quotaFiles }),
     ...(flags.idleLimit === undefined ? {} : { idleLimit: flags.idleLimit }),
   };
 }

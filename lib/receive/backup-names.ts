@@ -10,7 +10,10 @@ import { collationKey, type EntryName, printable } from '../name';
 import { stagingName } from '../store/local/receive-directory';
 
 /** Where each backup has a directory of its own, from the moment on that its first snapshot is begun. */
-const snapshotsPath = path.join(stagingName, 'snapshots');
+export const snapshotsName = 'snapshots';
+/** In there, what a snapshot is made of until it is committed. */
+export const stagedName = 'tree';
+const snapshotsPath = path.join(stagingName, snapshotsName);
 /** A directory that was changed within this time, in ms, may change again without a new time: it is looked at anew. */
 const settlesWithin = 100;
 

@@ -206,9 +206,13 @@ export class Entries {
     this.notify();
   }
 
-  /** Gives back the room of everything that is not settled. */
+  /** Gives back the room of everything that is not settled, as far as nothing stays of it. */
   abandon(): void {
-    for (const file of [...this.states.keys()]) this.settle(file, false);
+    for (const [file, state] of [...this.states]) {
+      // What an arriving file has on the disk is kept for the next session.
+      if (state.state === 'arriving') state.room.suspend();
+      else this.settle(file, false);
+    }
   }
 
   /** Everything was offered, and nothing more comes into a batch unless something turns out damaged. */

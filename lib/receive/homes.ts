@@ -2,9 +2,10 @@ import { opendir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Authorization } from '../access/authorized';
 import { errnoOf, TransferError } from '../errors';
-import { Allowance, type Limits, type Usage } from '../store/limited';
+import { Allowance, type Kept, type Limits, unfinishedKey, Usage } from '../store/limited';
 import { LocalStore } from '../store/local/local';
-import { BackupNames } from './backup-names';
+import { partialName } from '../store/local/partial-files';
+import { BackupNames, snapshotsName, stagedName } from './backup-names';
 import { stagingName } from '../store/local/receive-directory';
 import { ignored } from '../trace';
 
@@ -20,14 +21,14 @@ export interface Home {
 
 /** A directory that is open, and how much is kept in it. */
 class Place {
-  readonly usage: Usage = { bytes: 0 };
   readonly backups: BackupNames;
-  private counting: Promise<void> | undefined;
+  private readonly usage: Usage;
 
   private constructor(
-    private readonly directory: string,
+    directory: string,
     readonly store: LocalStore,
   ) {
+    this.usage = new Usage(() => keptIn(directory));
     this.backups = new BackupNames(directory, store.foldsNames);
   }
 
@@ -37,14 +38,8 @@ class Place {
 
   /** What may be kept here under these limits, which count everything that is here, whoever brought it. */
   async allowance(limits: Limits): Promise<Allowance> {
-    if (limits.quota !== undefined) await (this.counting ??= this.count());
+    if (limits.quota !== undefined || limits.quotaFiles !== undefined) await this.usage.firstCount();
     return new Allowance(limits, this.usage);
-  }
-
-  private async count(): Promise<void> {
-    const { bytes } = this.usage;
-    // What came before is among what is counted.
-    this.usage.bytes += (await bytesIn(this.directory)) - bytes;
   }
 }
 
@@ -69,10 +64,10 @@ export class Homes {
   }
 
   /** Opens the receiver's own directory. Rejects with `directory` when it is unsafe or in use. */
-  static async open(directory: string, { maxSize, quota }: Limits): Promise<Homes> {
+  static async open(directory: string, { maxSize, quota, quotaFiles }: Limits): Promise<Homes> {
     const place = await Place.open(directory);
     try {
-      const limits = { maxSize, quota };
+      const limits = { maxSize, quota, quotaFiles };
       return new Homes(
         directory,
         limits,
@@ -88,7 +83,7 @@ export class Homes {
   /**
    * Where the files of a key go, and what it may keep there; undefined stands for the ticket. The quota of a key is for
    * its directory
-   * as a whole, like the receiver's. Rejects with `directory`.
+   * as a whole, like the receiver's, whose number of files is for each directory. Rejects with `directory`.
    */
   async of(authorization: Authorization | undefined): Promise<Home> {
     const own = path.resolve(this.directory);
@@ -96,7 +91,8 @@ export class Homes {
     const { quota } = authorization ?? {};
     const place = await this.place(where);
     const quotas = [quota, where === own ? this.limits.quota : undefined].filter((each) => each !== undefined);
-    const limits = { maxSize: this.limits.maxSize, quota: quotas.length > 0 ? Math.min(...quotas) : undefined };
+    const { maxSize, quotaFiles } = this.limits;
+    const limits = { maxSize, quotaFiles, quota: quotas.length > 0 ? Math.min(...quotas) : undefined };
     return { directory: where, store: place.store, allowance: await place.allowance(limits), backups: place.backups };
   }
 
@@ -137,23 +133,56 @@ export class Homes {
   }
 }
 
-/** Sizes of all regular files below a directory, our staging directory left out. */
-async function bytesIn(directory: string): Promise<number> {
-  let sum = 0;
-  for await (const entry of await opendir(directory, { recursive: false })) {
-    const place = path.join(directory, entry.name);
-    if (entry.isDirectory() && entry.name !== stagingName) sum += await unlessGone(bytesIn(place));
-    else if (entry.isFile()) sum += await unlessGone(stat(place).then(({ size }) => size));
+/**
+ * What is in a directory: all regular files, each name of them for itself, and all other names. Of our own directory
+ * that are unfinished files and what is staged for snapshots.
+ */
+async function keptIn(directory: string): Promise<Kept> {
+  const found = { bytes: 0, names: 0, unfinished: new Map<string, number>() };
+  await addTree(directory, found);
+  return found;
+}
+
+type Found = { -readonly [Key in keyof Kept]: Kept[Key] } & { readonly unfinished: Map<string, number> };
+
+async function addTree(place: string, found: Found): Promise<void> {
+  for await (const entry of await opendir(place, { recursive: false })) {
+    const name = path.join(place, entry.name);
+    if (entry.isDirectory() && entry.name === stagingName) {
+      await unlessGone(addUnfinished(path.join(name, partialName), place, found));
+      await unlessGone(addStaged(path.join(name, snapshotsName), found));
+      continue;
+    }
+    found.names++;
+    if (entry.isDirectory()) await unlessGone(addTree(name, found));
+    else if (entry.isFile()) await unlessGone(stat(name).then(({ size }) => void (found.bytes += size)));
   }
-  return sum;
+}
+
+async function addStaged(place: string, found: Found): Promise<void> {
+  for await (const entry of await opendir(place)) {
+    const own = path.join(place, entry.name);
+    found.names++;
+    await unlessGone(addUnfinished(path.join(own, partialName), path.join(own, stagedName), found));
+    await unlessGone(addTree(path.join(own, stagedName), found));
+  }
+}
+
+async function addUnfinished(place: string, receiving: string, found: Found): Promise<void> {
+  for await (const entry of await opendir(place)) {
+    if (!entry.isFile() || entry.name.endsWith('.journal')) continue;
+    const { blocks } = await stat(path.join(place, entry.name));
+    found.names++;
+    found.bytes += blocks * 512;
+    found.unfinished.set(unfinishedKey(receiving, entry.name), blocks * 512);
+  }
 }
 
 /** What was removed since it was listed takes no room. */
-async function unlessGone(size: Promise<number>): Promise<number> {
+async function unlessGone(adding: Promise<void>): Promise<void> {
   try {
-    return await size;
+    await adding;
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return 0;
-    throw error;
+    if (errnoOf(error) !== 'ENOENT') throw error;
   }
 }

@@ -43,11 +43,16 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   const claimed = offer.filter((entry): entry is Entry => claim(receiving, entry));
   // A repair finds here which names are its own.
   const earlier = await earlierOf(receiving, claimed);
-  const welcome = claimed.filter((entry) => {
+  const named = claimed.filter((entry) => {
     const refusal = intake?.refusal(entry.name);
     if (refusal) receiving.refuse(entry, refusal);
     return !refusal;
   });
+  const unnamed = await refuseNames(
+    receiving,
+    named.filter(({ type }) => type !== 'file'),
+  );
+  const welcome = unnamed.size === 0 ? named : named.filter((entry) => !unnamed.has(entry));
   await noteFresh(receiving, welcome);
   for (const directory of heldAbove(receiving, welcome))
     store.batch.directory(directory, entries.fresh.has(directory.file));
@@ -60,7 +65,12 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   const files = welcome.filter((entry) => entry.type === 'file');
   const decided = await decideAll(receiving, files, earlier);
   const decisions = receiving.rules.check ? await checkAll(receiving, files, decided) : decided;
-  const toLink = settleDecided(receiving, files, await retouchKnown(receiving, files, decisions));
+  const linked = settleDecided(receiving, files, await retouchKnown(receiving, files, decisions));
+  const unlinked = await refuseNames(
+    receiving,
+    linked.map(({ entry }) => entry),
+  );
+  const toLink = unlinked.size === 0 ? linked : linked.filter(({ entry }) => !unlinked.has(entry));
   const wanted = await admit(receiving, files, decisions);
   await askForSmall(
     receiving,
@@ -253,6 +263,19 @@ function settleDecided(
   }
   replies.receipts(receipts);
   return toLink;
+}
+
+/** Takes the names of what has no content of its own. Gives those that it refused, since there is no room for them. */
+async function refuseNames(receiving: Receiving, entries: readonly Entry[]): Promise<ReadonlySet<Entry>> {
+  const refusals = entries.length === 0 ? [] : await receiving.store.admitNames(entries);
+  const refused = new Set<Entry>();
+  for (const [at, entry] of entries.entries()) {
+    const refusal = refusals[at];
+    if (refusal === undefined) continue;
+    refused.add(entry);
+    receiving.refuse(entry, refusal);
+  }
+  return refused;
 }
 
 /** Promises room to files that are wanted, and refuses those for which there is none. */

@@ -1,9 +1,12 @@
+import path from 'node:path';
 import type { Authorization } from '../access/authorized';
 import { TransferError } from '../errors';
 import type { NamesTaken } from '../name';
 import type { Listener } from '../progress';
 import type { Hello } from '../wire/hello';
 import type { IfExists } from '../store/store';
+import { stagingName } from '../store/local/receive-directory';
+import { snapshotsName, stagedName } from './backup-names';
 import type { Home } from './homes';
 import type { Intake } from './intake';
 import { type Keeper, keeperMissing } from './keeper';
@@ -51,10 +54,16 @@ export async function openReceiving(
   link: Link,
   { connect, intake, asked }: ReceivingDealings,
 ): Promise<Session> {
-  const { store, allowance, backups, directory } = intake?.home ?? (await options.home(authorization));
+  const home = await options.home(authorization);
+  const { store, allowance, backups, directory } = intake?.home ?? home;
   const names = options.names ?? (await namesOfDisk(directory));
   const ours = { ...rulesFor({ ...options, names }, authorization, peer), asked, ...(backups ? { backups } : {}) };
   const rules = intake ? stagingRules(ours) : { ...ours, check: hello.check === true };
+  // What is staged has another path in each session.
+  const counted =
+    hello.backup === undefined
+      ? directory
+      : path.join(home.directory, stagingName, snapshotsName, hello.backup, stagedName);
   const { digest: algorithm = 'blake3' } = hello;
   const sessionStore = await store
     .session({ algorithm, peer, ifExists: rules.ifExists })
@@ -62,7 +71,12 @@ export async function openReceiving(
       await intake?.leave();
       throw error;
     });
-  return new Session(link, hello, { store: limitSession(sessionStore, allowance), rules, connect, intake });
+  return new Session(link, hello, {
+    store: limitSession(sessionStore, { allowance, directory: counted, peer }),
+    rules,
+    connect,
+    intake,
+  });
 }
 
 /**

@@ -36,8 +36,10 @@ export interface ReceiverOptions {
   readonly names?: NamesTaken;
   /** The largest file taken, in bytes. */
   readonly maxSize?: number;
-  /** How many bytes may be in the directory in all. */
+  /** How many bytes may be in the directory in all, unfinished files too. */
   readonly quota?: number;
+  /** How many files, directories and links may be in the directory, and in that of each key which has one. */
+  readonly quotaFiles?: number;
   /** How long a session may carry nothing but signs of life until it is ended, in ms; default an hour. */
   readonly idleLimit?: number;
   /** Takes the plain wire from other machines, where anybody on the way can read and change it. */

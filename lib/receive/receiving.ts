@@ -1,6 +1,6 @@
 import type { TransferError } from '../errors';
 import type { Digests, FileDone, Verified, Waits } from '../progress';
-import type { SessionStore } from '../store/session-store';
+import type { LimitedSession } from '../store/limited';
 import type { Entry, FileEntry } from '../wire/session-list';
 import type { Hello } from '../wire/session-message';
 import type { ContentFlow } from './content-flow';
@@ -14,7 +14,7 @@ import type { SessionRules } from './rules';
 export class Receiving {
   constructor(
     readonly entries: Entries,
-    readonly store: SessionStore,
+    readonly store: LimitedSession,
     readonly rules: SessionRules,
     /** Of all digests of the session. */
     readonly algorithm: NonNullable<Hello['digest']>,

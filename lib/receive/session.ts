@@ -5,7 +5,7 @@ import type { Lease } from '../threads/aligned-memory';
 import type { Link } from '../session/link';
 import type { SealedArrivals } from '../session/sealed-arrivals';
 import type { Tally } from '../session/summary';
-import type { SessionStore } from '../store/session-store';
+import type { LimitedSession } from '../store/limited';
 import { slicesOfList } from '../wire/json-list';
 import { parseEntries, parseMissing } from '../wire/session-list';
 import {
@@ -43,7 +43,7 @@ export interface SessionReceived {
 
 /** Where what is received goes, and by which rules. */
 export interface SessionTarget {
-  readonly store: SessionStore;
+  readonly store: LimitedSession;
   readonly rules: SessionRules;
   /** Where we dialed: makes a further connection, and resolves when that has ended. */
   readonly connect?: ((number: number) => Promise<void>) | undefined;

@@ -138,7 +138,11 @@ class InProcessMeeting implements Meeting {
       connection: 0,
       digest: this.algorithm,
     } as const;
-    this.received = new Session(far, hello, { store: limitSession(store, home.allowance), rules, intake })
+    this.received = new Session(far, hello, {
+      store: limitSession(store, { ...home, peer: rules.peer }),
+      rules,
+      intake,
+    })
       .run()
       .finally(() => far.close());
     return { link: near, roundTrip: 0 };

@@ -1,5 +1,8 @@
+import { createHash } from 'node:crypto';
+import path from 'node:path';
 import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
+import { smallFile } from '../wire/segment';
 import type { OfferedFile, Room, SessionStore } from './session-store';
 import type { NewFile, StagedFile, Store } from './store';
 
@@ -8,62 +11,239 @@ export interface Limits {
   readonly maxSize?: number | undefined;
   /** How many bytes may be kept in all. */
   readonly quota?: number | undefined;
-  /** How many of them are used already. */
+  /** How many names may be kept in all: files, directories, symbolic and hard links. */
+  readonly quotaFiles?: number | undefined;
+  /** How many bytes are used already. */
   readonly used?: number | undefined;
 }
 
-/** Bytes that are kept in a directory, counted for everybody who may keep something there. */
-export interface Usage {
-  bytes: number;
+/** What is in a directory by now. */
+export interface Kept {
+  readonly bytes: number;
+  readonly names: number;
+  /** Bytes of unfinished files, which are among `bytes`, by their keys; see `unfinishedKey`. */
+  readonly unfinished: ReadonlyMap<string, number>;
 }
 
 /** What one file takes of an allowance. */
 export interface Share {
   /** Makes it `size` bytes in all. Throws `size` or `quota`. */
   grow(size: number): void;
+  /** Once: it is stored. */
+  keep(): void;
   /** Gives all of it back, once. */
   giveBack(): void;
+  /** Gives back, once, all but what was written of it, which stays unfinished. */
+  leave(written: number): void;
+}
+
+/** It is counted again at the earliest after so long, in ms, and after so many times what the counting took. */
+const countEvery = 1_000;
+const countShare = 20;
+/** Directories that are known to be counted. */
+const mostDirectories = 100_000;
+
+/** How many names one session has taken, those of files left out. */
+export interface NamesTaken {
+  names: number;
+}
+
+/** What is kept in a directory and promised to files on their way, counted for everybody who may keep something there. */
+export class Usage {
+  bytes = 0;
+  names = 0;
+  /** Bytes of unfinished files that nobody writes at this moment. */
+  readonly unfinished = new Map<string, number>();
+  readonly promised = new Set<TakenShare>();
+  /** Of sessions that are open: they may not be there yet. */
+  readonly taking = new Set<NamesTaken>();
+  /** Directories whose names are counted already. */
+  private readonly directories = new Set<string>();
+  private counting: Promise<void> | undefined;
+  private countAgainAt = 0;
+
+  /** `count` looks what is there; without it nothing is, but `bytes`. */
+  constructor(
+    private readonly count?: () => Promise<Kept>,
+    bytes = 0,
+  ) {
+    this.bytes = bytes;
+  }
+
+  /** Counts what is there, if that was never done. */
+  async firstCount(): Promise<void> {
+    if (this.countAgainAt === 0) await this.recount();
+  }
+
+  /** Counts what is there, if that was not done just now: files are removed by others too. */
+  async recount(): Promise<void> {
+    if (this.count === undefined || performance.now() < this.countAgainAt) return;
+    await (this.counting ??= this.countNow(this.count).finally(() => (this.counting = undefined)));
+  }
+
+  /** Directories above a name, and the name itself where it is one, that were not counted yet. */
+  newDirectories(name: string, isDirectory: boolean): string[] {
+    const found: string[] = [];
+    for (let end = isDirectory ? name.length : name.lastIndexOf('/'); end > 0; end = name.lastIndexOf('/', end - 1)) {
+      const directory = name.slice(0, end);
+      if (this.directories.has(directory)) break;
+      found.push(directory);
+    }
+    return found;
+  }
+
+  /** Counts names, and those of directories among them. */
+  add(names: number, directories: readonly string[]): void {
+    this.names += names;
+    if (this.directories.size + directories.length > mostDirectories) this.directories.clear();
+    for (const directory of directories) this.directories.add(directory);
+  }
+
+  private async countNow(count: () => Promise<Kept>): Promise<void> {
+    const began = performance.now();
+    const kept = await count();
+    const took = performance.now() - began;
+    this.countAgainAt = performance.now() + Math.max(countEvery, countShare * took);
+    const live = new Set([...this.promised].map(({ key }) => key));
+    this.bytes = kept.bytes;
+    this.names = kept.names;
+    this.unfinished.clear();
+    for (const [key, bytes] of kept.unfinished) {
+      // Its writer has all of it promised.
+      if (live.has(key)) this.bytes -= bytes;
+      else this.unfinished.set(key, bytes);
+    }
+    for (const share of this.promised) {
+      this.bytes += share.taken;
+      this.names++;
+    }
+    for (const { names } of this.taking) this.names += names;
+  }
 }
 
 /** What may still be kept. What was taken counts as used until it is given back. */
 export class Allowance {
   constructor(
     private readonly limits: Limits,
-    private readonly usage: Usage = { bytes: limits.used ?? 0 },
+    private readonly usage: Usage = new Usage(undefined, limits.used),
   ) {}
 
-  /** Takes room for a file. Throws `size` or `quota`. */
-  take({ name, size }: { readonly name: string; readonly size: number }): Share {
-    const room = new TakenShare(name, this.limits, this.usage);
-    room.grow(size);
+  /** Takes room for a file, and for its name and the directories above it. Throws `size` or `quota`. */
+  take(
+    { name, size, key }: { readonly name: string; readonly size: number; readonly key?: string },
+    taking: NamesTaken = { names: 0 },
+  ): Share {
+    taking.names += this.takeNames(name, false) - 1;
+    const room = new TakenShare(name, key, this.limits, this.usage);
+    try {
+      room.grow(size);
+    } catch (error) {
+      this.usage.names--;
+      throw error;
+    }
+    this.usage.promised.add(room);
     return room;
+  }
+
+  /** Takes a name that is no file. Throws `quota`. */
+  takeName(name: string, isDirectory: boolean, taking: NamesTaken): void {
+    taking.names += this.takeNames(name, isDirectory);
+  }
+
+  /** What a session takes, until `close`. */
+  open(): NamesTaken & { close(): void } {
+    const { taking } = this.usage;
+    const opened = { names: 0, close: () => void taking.delete(opened) };
+    taking.add(opened);
+    return opened;
+  }
+
+  /** Tries again what there was no room for, once it was counted what is there by now. */
+  async after<T>(attempt: () => T): Promise<T> {
+    try {
+      return attempt();
+    } catch (error) {
+      if (!(error instanceof TransferError && error.code === 'quota')) throw error;
+      await this.usage.recount();
+      return attempt();
+    }
+  }
+
+  /** Gives how many that were. */
+  private takeNames(name: string, isDirectory: boolean): number {
+    const { quotaFiles } = this.limits;
+    if (quotaFiles === undefined) {
+      this.usage.names++;
+      return 1;
+    }
+    const directories = this.usage.newDirectories(name, isDirectory);
+    const wanted = directories.length + (isDirectory ? 0 : 1);
+    if (wanted > 0 && this.usage.names + wanted > quotaFiles) {
+      throw new TransferError(
+        'quota',
+        `${printable(name)} is more than the ${String(quotaFiles)} files, directories and links that this receiver keeps.`,
+        { hint: 'The receiver decides with --quota-files.' },
+      );
+    }
+    this.usage.add(wanted, directories);
+    return wanted;
   }
 }
 
 /** One object without closures, since there is one for every file that is on its way. */
 class TakenShare implements Share {
-  private taken = 0;
+  taken = 0;
+  /** What an earlier try has left of it. */
+  private found = 0;
   private counted = true;
 
   constructor(
     private readonly name: string,
+    readonly key: string | undefined,
     private readonly limits: Limits,
     private readonly usage: Usage,
   ) {}
 
   grow(size: number): void {
-    if (!this.counted || size <= this.taken) return;
-    this.check(size);
-    this.usage.bytes += size - this.taken;
-    this.taken = size;
+    const { usage } = this;
+    if (!this.counted) return;
+    const before = this.key === undefined ? undefined : usage.unfinished.get(this.key);
+    if (size <= this.taken && before === undefined) return;
+    this.check(size, before ?? 0);
+    usage.bytes += Math.max(0, size - this.taken);
+    this.taken = Math.max(this.taken, size);
+    if (before === undefined || this.key === undefined) return;
+    usage.unfinished.delete(this.key);
+    usage.bytes -= before;
+    usage.names--;
+    this.found = before;
+  }
+
+  keep(): void {
+    this.counted = false;
+    this.usage.promised.delete(this);
   }
 
   giveBack(): void {
-    if (this.counted) this.usage.bytes -= this.taken;
-    this.counted = false;
+    if (this.counted) {
+      this.usage.bytes -= this.taken;
+      this.usage.names--;
+    }
+    this.keep();
   }
 
-  private check(size: number): void {
+  leave(written: number): void {
+    const { found, key, taken, usage } = this;
+    const stays = Math.min(taken, found + written);
+    if (!this.counted || key === undefined || stays === 0) return this.giveBack();
+    const before = usage.unfinished.get(key);
+    usage.bytes -= taken - stays + (before ?? 0);
+    if (before !== undefined) usage.names--;
+    usage.unfinished.set(key, stays);
+    this.keep();
+  }
+
+  private check(size: number, before: number): void {
     const { name, taken } = this;
     const { maxSize = Infinity, quota = Infinity } = this.limits;
     if (size > maxSize)
@@ -71,7 +251,7 @@ class TakenShare implements Share {
         'size',
         `${printable(name)} has ${String(size)} bytes; this receiver takes ${String(maxSize)} at most.`,
       );
-    const left = quota - this.usage.bytes;
+    const left = quota - this.usage.bytes + before;
     if (size - taken > left) {
       throw new TransferError(
         'quota',
@@ -79,6 +259,16 @@ class TakenShare implements Share {
       );
     }
   }
+}
+
+/** By what an unfinished file is counted: the directory that it is for, and its name in there, see `unfinishedName`. */
+export function unfinishedKey(directory: string, name: string): string {
+  return path.join(path.resolve(directory), name);
+}
+
+/** What the file of a peer is called while it is unfinished: nothing that tells of either. */
+export function unfinishedName(peer: string, name: string): string {
+  return createHash('sha256').update(`${peer}\0${name}`).digest('hex').slice(0, 32);
 }
 
 /**
@@ -91,7 +281,7 @@ export function limitStore(store: Store, allowance: Allowance): Store {
     verified: store.verified,
     close: () => store.close(),
     async stage(file: NewFile): Promise<StagedFile> {
-      const room = allowance.take(file);
+      const room = await allowance.after(() => allowance.take(file));
       const staged = await store.stage(file).catch((error: unknown) => {
         room.giveBack();
         throw error;
@@ -104,6 +294,7 @@ export function limitStore(store: Store, allowance: Allowance): Store {
           try {
             const committed = await staged.commit();
             kept = committed.outcome !== 'identical';
+            if (kept) room.keep();
             return committed;
           } finally {
             if (!kept) room.giveBack();
@@ -118,12 +309,43 @@ export function limitStore(store: Store, allowance: Allowance): Store {
   };
 }
 
+/** What a session may keep, and where. */
+export interface SessionAllowance {
+  readonly allowance: Allowance;
+  /** Where everything goes, as a path. */
+  readonly directory: string;
+  /** Who sends. */
+  readonly peer: string;
+}
+
+/** A session's store with limits. */
+export interface LimitedSession extends SessionStore {
+  /** Takes names of what has no content. Those that get none have a failure with `quota`. */
+  admitNames(
+    entries: readonly { readonly name: string; readonly type: string }[],
+  ): Promise<(TransferError | undefined)[]>;
+}
+
 /**
- * A session's store whose files take no more than `allowance` has. What is admitted counts as used until its room is
+ * A session's store whose files take no more than its allowance has. What is admitted counts as used until its room is
  * settled, so that
  * files that arrive at the same time cannot exceed the quota together.
  */
-export function limitSession(store: SessionStore, allowance: Allowance): SessionStore {
+export function limitSession(store: SessionStore, { allowance, directory, peer }: SessionAllowance): LimitedSession {
+  const taking = allowance.open();
+  const shareOf = ({ name, size = 0 }: OfferedFile): Promise<Share | TransferError> =>
+    allowance
+      .after(() =>
+        allowance.take(
+          {
+            name,
+            size,
+            ...(size > smallFile ? { key: unfinishedKey(directory, unfinishedName(peer, name)) } : {}),
+          },
+          taking,
+        ),
+      )
+      .catch((error: unknown) => asTransferError(error, 'quota', 'There is no room'));
   return {
     algorithm: store.algorithm,
     verified: store.verified,
@@ -134,9 +356,26 @@ export function limitSession(store: SessionStore, allowance: Allowance): Session
     fresh: (directories) => store.fresh(directories),
     owns: (names) => store.owns(names),
     partial: (entry, basis) => store.partial(entry, basis),
-    release: () => store.release(),
+    release() {
+      taking.close();
+      return store.release();
+    },
+    async admitNames(entries) {
+      const refused: (TransferError | undefined)[] = [];
+      for (const { name, type } of entries)
+        refused.push(
+          await allowance
+            .after(() => allowance.takeName(name, type === 'directory', taking))
+            .then(
+              () => undefined,
+              (error: unknown) => asTransferError(error, 'quota', 'There is no room'),
+            ),
+        );
+      return refused;
+    },
     async admit(files) {
-      const shares = files.map((file) => shareOf(file, allowance));
+      const shares: (Share | TransferError)[] = [];
+      for (const file of files) shares.push(await shareOf(file));
       const within = files.filter((_, at) => !(shares[at] instanceof TransferError));
       const rooms = await store.admit(within).catch((error: unknown) => {
         for (const share of shares) if (!(share instanceof TransferError)) share.giveBack();
@@ -154,15 +393,9 @@ export function limitSession(store: SessionStore, allowance: Allowance): Session
   };
 }
 
-function shareOf({ name, size = 0 }: OfferedFile, allowance: Allowance): Share | TransferError {
-  try {
-    return allowance.take({ name, size });
-  } catch (error) {
-    return asTransferError(error, 'quota', 'There is no room');
-  }
-}
-
 class LimitedRoom implements Room {
+  private written = 0;
+
   constructor(
     private readonly room: Room,
     private readonly share: Share,
@@ -174,11 +407,18 @@ class LimitedRoom implements Room {
   }
 
   wrote(bytes: number): void {
+    this.written += bytes;
     this.room.wrote(bytes);
   }
 
   settle(kept: boolean): void {
-    if (!kept) this.share.giveBack();
+    if (kept) this.share.keep();
+    else this.share.giveBack();
     this.room.settle(kept);
+  }
+
+  suspend(): void {
+    this.share.leave(this.written);
+    this.room.settle(false);
   }
 }

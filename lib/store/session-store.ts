@@ -27,6 +27,8 @@ export interface Room {
   wrote(bytes: number): void;
   /** Once: what was promised is stored, if `kept`, or is not needed. */
   settle(kept: boolean): void;
+  /** In place of `settle`: the session is over, and what was written of it stays for another one, unfinished. */
+  suspend(): void;
 }
 
 /** What is at a name already. */

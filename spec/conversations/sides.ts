@@ -1,3 +1,4 @@
+import { Allowance, limitSession } from '../../lib/store/limited';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { IfExists } from '../../lib/store/store';
@@ -150,7 +151,7 @@ async function sessionInProcess(
   const link = new Link(connection);
   const session = await store.session({ algorithm: digest, peer: 'vectors', ifExists });
   await new Session(link, hello, {
-    store: session,
+    store: limitSession(session, { allowance: new Allowance({}), directory: '', peer: 'vectors' }),
     rules: { peer: 'vectors', ifExists, mayCompare: true, on: () => undefined },
   })
     .run()

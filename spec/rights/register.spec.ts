@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { AuthorizedKeys, formatTicket, parseTicket, type Rights } from '../../lib/index';
 import { ManifestEncoder, parseManifest } from '../../lib/snapshot/manifest/manifest';
 import { type Ended, eventsOf, type SendallProcess } from '../cli/sendall-process';
 import { SessionRun } from '../cli/session-run';
@@ -63,11 +64,11 @@ describe('What lies under the name of a backup', function () {
   /** A receiver with a key for each of these names and rights. */
   async function receive(wanted: Readonly<Record<string, string>> = {}): Promise<void> {
     ({ receiver, ticket } = await run.receive(['--if-exists', 'replace'], env));
-    const address = /sendall:\/\/([^/]+)\//.exec(ticket)?.[1] ?? '';
+    const made = new AuthorizedKeys(run.at('config', 'sendall', 'authorized.json'));
+    const where = parseTicket(ticket).address;
     for (const [name, rights] of Object.entries(wanted)) {
-      keys[name] = (
-        await run.run(['authorize', name, '--rights', rights, '--address', address, '--quiet'], { env })
-      ).stdout.trim();
+      const { id, key } = await made.authorize({ name, rights: rights as Rights });
+      keys[name] = formatTicket({ id, key, address: where });
     }
   }
 
@@ -96,12 +97,15 @@ describe('What lies under the name of a backup', function () {
     ];
     const send = (what: string, target: string, ...words: readonly string[]): Promise<Ended> =>
       run.run(['send', what, target, '--json', ...words], { env });
-    for (const target of [keys['writer'] ?? '', keys['admin'] ?? '', ticket, plain]) {
-      const ended = await send('laptop', target);
+    const sent = await Promise.all(
+      [keys['writer'] ?? '', keys['admin'] ?? '', ticket, plain].map((target) => send('laptop', target)),
+    );
+    for (const ended of sent) {
       expect({ code: ended.code, codes: codesOf(ended) }, ended.stdout).to.deep.equal({ code: 8, codes: ['name'] });
       expect(eventsOf(ended).filter(({ event }) => event === 'sent')).to.deep.equal([]);
     }
-    for (const target of [ticket, plain]) expect((await send('home/a', target, '--name', 'laptop')).code).to.equal(6);
+    const named = await Promise.all([ticket, plain].map((target) => send('home/a', target, '--name', 'laptop')));
+    expect(named.map(({ code }) => code)).to.deep.equal([6, 6]);
     expect(ids().map((id) => `laptop/${id}`)).to.deep.equal([snapshot]);
     expect(readdirSync(inside('laptop')).sort()).to.deep.equal([snapshot.slice(7), 'latest']);
     receiver.child.kill('SIGINT');
@@ -112,8 +116,10 @@ describe('What lies under the name of a backup', function () {
   it('is none of another key: its backup is refused before anything moves, and the owner stays', async () => {
     await receive({ one: 'write', other: 'write', admin: 'admin' });
     const snapshot = await backup(keys['one']);
-    for (const target of [keys['other'] ?? '', keys['admin'] ?? '', ticket, 'in']) {
-      const ended = await run.run(['backup', 'home', target, '--name', 'laptop', '--json'], { env });
+    const backups = [keys['other'] ?? '', keys['admin'] ?? '', ticket, 'in'].map((target) =>
+      run.run(['backup', 'home', target, '--name', 'laptop', '--json'], { env }),
+    );
+    for (const ended of await Promise.all(backups)) {
       expect(ended.code, ended.stdout).to.equal(6);
       expect(eventsOf(ended).map((event) => (event.event === 'failed' ? event.code : event.event)))
         .to.include('exists')
@@ -142,13 +148,12 @@ describe('What lies under the name of a backup', function () {
     const verified = await run.run(['verify', 'in', '--json']);
     expect(verified.code).to.equal(0);
     expect(eventsOf(verified).filter(({ event }) => event === 'foreign')).to.have.length(5);
-    for (const words of [
+    const asked = [
       ['restore', 'in', `laptop/${future}`, 'out'],
       ['verify', 'in', '--snapshot', `laptop/${future}`],
       ['snapshots', 'in', 'laptop', '--diff', future, 'latest'],
-    ]) {
-      expect((await run.run(words)).code, words.join(' ')).to.equal(2);
-    }
+    ].map((words) => run.run(words));
+    expect((await Promise.all(asked)).map(({ code }) => code)).to.deep.equal([2, 2, 2]);
   });
 
   it('that was committed under a clock that was wrong pushes nothing out either, and stays', async () => {
@@ -240,10 +245,20 @@ describe('What lies under the name of a backup', function () {
       directory: () => mkdirSync(inside('directory')),
       link: () => symlinkSync(run.at('elsewhere'), inside('link')),
     };
-    for (const [name, take] of Object.entries(taken)) {
-      take();
-      for (const target of [keys['writer'] ?? '', 'in']) {
-        const ended = await run.run(['backup', 'home', target, '--name', name, '--json'], { env });
+    for (const take of Object.values(taken)) take();
+    const backups = Object.keys(taken).map(
+      async (name) =>
+        [
+          name,
+          await Promise.all(
+            [keys['writer'] ?? '', 'in'].map((target) =>
+              run.run(['backup', 'home', target, '--name', name, '--json'], { env }),
+            ),
+          ),
+        ] as const,
+    );
+    for (const [name, all] of await Promise.all(backups)) {
+      for (const ended of all) {
         expect(ended.code, `${name} ${ended.stdout}`).to.equal(6);
         expect(
           eventsOf(ended).flatMap((event) =>

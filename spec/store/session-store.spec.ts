@@ -4,7 +4,7 @@ import { mkdir, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { TransferError } from '../../lib/errors';
 import { parseEntryName } from '../../lib/name';
-import { Allowance, type Limits, limitSession, type Usage } from '../../lib/store/limited';
+import { Allowance, type Limits, limitSession, Usage } from '../../lib/store/limited';
 import { LocalStore } from '../../lib/store/local/local';
 import type { Room, SessionStore } from '../../lib/store/session-store';
 import { codeOf, content, md5Of } from './delivery';
@@ -28,10 +28,11 @@ describe('SessionStore', () => {
   });
 
   async function open(limits: Limits = {}, usage?: Usage): Promise<SessionStore> {
-    const session = limitSession(
-      await store.session({ algorithm: 'md5', peer: 'p', ifExists: 'refuse' }),
-      new Allowance(limits, usage),
-    );
+    const session = limitSession(await store.session({ algorithm: 'md5', peer: 'p', ifExists: 'refuse' }), {
+      allowance: new Allowance(limits, usage),
+      directory,
+      peer: 'p',
+    });
     sessions.push(session);
     return session;
   }
@@ -91,7 +92,7 @@ describe('SessionStore', () => {
   it('gives back what was admitted and not kept, also where the disk had no room for it', async () => {
     const session = await open({ quota: 2 ** 51 });
     expect(await codeOf(admit(session, 2 ** 51))).to.equal('space');
-    const usage = { bytes: 0 };
+    const usage = new Usage();
     const small = await open({ quota: 10 }, usage);
     (await admit(small, 10)).settle(false);
     expect(usage.bytes).to.equal(0);
@@ -103,7 +104,7 @@ describe('SessionStore', () => {
   });
 
   it('lets a file grow of which nobody knows the size, up to the limits', async () => {
-    const usage = { bytes: 0 };
+    const usage = new Usage();
     const session = await open({ maxSize: 6 * mib, quota: 9 * mib }, usage);
     const stream = await admit(session, undefined);
     for (const size of [mib, 5 * mib, 2 * mib, 6 * mib]) await stream.grow(size);
@@ -130,7 +131,7 @@ describe('SessionStore', () => {
   });
 
   it('shares what is used among all who may keep something in a directory, each with limits of its own', async () => {
-    const usage = { bytes: 0 };
+    const usage = new Usage();
     const one = await open({ quota: 10 }, usage);
     const other = await open({ quota: 20 }, usage);
     await admit(one, 8);

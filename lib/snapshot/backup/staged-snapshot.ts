@@ -14,6 +14,7 @@ import {
 import path from 'node:path';
 import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
+import { stagedName } from '../../receive/backup-names';
 import { bytesOfName } from '../../name-bytes';
 import { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
@@ -44,7 +45,6 @@ import {
 } from '../register/register';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
-const treeName = 'tree';
 const stagerName = 'stager';
 const partialName = 'partial';
 /** Lines are written so many characters at a time. */
@@ -104,7 +104,7 @@ export class StagedSnapshot {
   private static async lock(directory: string, name: EntryName, peer: string): Promise<Opened> {
     const own = ownPlaceOf(directory, name);
     await makeOwn(directory, name);
-    const tree = path.join(own, treeName);
+    const tree = path.join(own, stagedName);
     const resumed = await mkdir(tree).then(
       () => false,
       (error: unknown) => {
@@ -151,7 +151,7 @@ export class StagedSnapshot {
 
   /** Its path while it is staged. */
   get tree(): string {
-    return path.join(this.opened.own, treeName);
+    return path.join(this.opened.own, stagedName);
   }
 
   /**
@@ -229,7 +229,7 @@ export class StagedSnapshot {
     const own = await Directory.open(place);
     try {
       const partial = await readdir(own.at(partialName)).catch(() => []); // there are none
-      if ((await own.look(treeName)) !== undefined || partial.length > 0) return;
+      if ((await own.look(stagedName)) !== undefined || partial.length > 0) return;
       await removeEmpty(path.join(directory, name));
       await removeRegister(own);
       await rm(own.at(stagerName), { force: true });

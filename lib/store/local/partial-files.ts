@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -15,6 +15,7 @@ import { LocalPartialFile, type PartialOffer } from './partial-file';
 import { openPrivate, removeEmpty } from './receive-directory';
 import type { Receipts } from './receipts';
 import { diskError } from './staged-bytes';
+import { unfinishedName } from '../limited';
 import type { OfferedFile } from '../session-store';
 import { smallFile } from '../../wire/segment';
 import { createStandingLane, StandingFile } from './standing-file';
@@ -22,7 +23,8 @@ import { createStandingLane, StandingFile } from './standing-file';
 const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & {
   readonly O_DIRECT?: number;
 };
-const directoryName = 'partial';
+/** Where they are, in our own directory of a receive directory. */
+export const partialName = 'partial';
 /** What nobody went on with for so long is removed, in ms. */
 const keptFor = 14 * 24 * 60 * 60 * 1000;
 
@@ -52,7 +54,7 @@ export class PartialFiles {
 
   /** `own` is the private directory inside the receive directory. What is too old is removed. */
   static async in(own: Directory, place: PartialFilesPlace): Promise<PartialFiles> {
-    const files = new PartialFiles(await openPrivate(own, directoryName), own, place);
+    const files = new PartialFiles(await openPrivate(own, partialName), own, place);
     await files.expire();
     return files;
   }
@@ -66,7 +68,7 @@ export class PartialFiles {
   take(offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
     // The thread that reads back is there by the time when there is something to read.
     this.place.pool.warm();
-    const base = offer.mtime === undefined ? randomBytes(16).toString('hex') : baseOf(offer.peer, offer.name);
+    const base = offer.mtime === undefined ? randomBytes(16).toString('hex') : unfinishedName(offer.peer, offer.name);
     const taking = (this.opening.get(base) ?? Promise.resolve()).then(() => this.takeOver(base, offer, update));
     const settled: Promise<unknown> = taking
       .catch(() => undefined)
@@ -122,7 +124,7 @@ export class PartialFiles {
     return Promise.all(
       files.map(async ({ name, size }) => {
         if (size !== undefined && size <= smallFile) return 0;
-        const found = await this.directory.look(baseOf(peer, name));
+        const found = await this.directory.look(unfinishedName(peer, name));
         return (found?.blocks ?? 0) * 512;
       }),
     );
@@ -135,7 +137,7 @@ export class PartialFiles {
     await Promise.all(this.opening.values());
     await Promise.allSettled([...this.open.values()].map((file) => file.suspend()));
     await this.directory.close();
-    await removeEmpty(this.own.at(directoryName));
+    await removeEmpty(this.own.at(partialName));
   }
 
   /** The segments by the journal, if it is about exactly this offer. */
@@ -204,10 +206,6 @@ function closing(handle: FileHandle): (error: unknown) => Promise<never> {
     await handle.close();
     throw error;
   };
-}
-
-function baseOf(peer: string, name: EntryName): string {
-  return createHash('sha256').update(`${peer}\0${name}`).digest('hex').slice(0, 32);
 }
 
 /** For whoever still uses a file that its sender began to send on another connection. */
