@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { TransferEvent } from '../lib/index';
 import { HookBacklog } from './hook-backlog';
@@ -16,6 +17,8 @@ const lastWords = 1000; // ms that the output of a command that has ended may st
 /** What the program around the hooks does for them. */
 export interface HookSurroundings {
   readonly command: HookCommand;
+  /** The receive directory, as an absolute path. */
+  readonly directory: string;
   /** How long one run may take, in ms. */
   readonly timeout: number;
   readonly failed: (event: HookFailed) => void;
@@ -44,7 +47,7 @@ export class Hooks {
   /** Runs the command for the event, now or as soon as its turn comes, if it is one that hooks are for. */
   note(event: TransferEvent): void {
     if (!hooked.has(event.event)) return;
-    this.backlog.push(jsonLine(event));
+    this.backlog.push(jsonLine({ ...event, ...placeOf(event, this.surroundings.directory) }));
     this.startNext();
   }
 
@@ -119,6 +122,13 @@ export class Hooks {
       return notStarted(error);
     }
   }
+}
+
+/** Where what an event tells of is, whatever the working directory of a hook. */
+function placeOf(event: TransferEvent, directory: string): { readonly absolute_path?: string } {
+  if (event.event === 'snapshot') return { absolute_path: join(directory, event.snapshot) };
+  if (event.event !== 'received') return {};
+  return { absolute_path: join(event.directory ?? directory, event.path ?? event.file_name) };
 }
 
 function start({ program, words }: HookCommand): ChildProcess {

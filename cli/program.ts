@@ -33,8 +33,28 @@ export async function run(argv: readonly string[]): Promise<number> {
     const command = program.commands.find((each) => argv.includes(each.name()))?.name();
     const error = thrown instanceof CommanderError ? fromCommander(thrown, command) : asFailure(thrown);
     fail(new Terminal(shell.settings()), error);
+    if (argv.length === 0) sayFirst();
     return exitCodeOf(error.code);
   }
+}
+
+/** What people need first, for whoever has typed nothing but the name. */
+function sayFirst(): void {
+  process.stderr.write(`
+What people need first:
+  sendall receive inbox                 on the machine that gets files: prints the line for the other one
+  sendall send FILE... TICKET           on the machine that has them
+  sendall backup DIR TICKET --name ME   a verified snapshot; a directory in place of the ticket does as well
+`);
+}
+
+/** The whole program with all of its commands, for what describes it: completions, manual pages, the configuration. */
+export function describeProgram(): Command {
+  const program = new Command('sendall');
+  const shell: Shell = { settings: () => settingsOf(program), exit: () => undefined };
+  describe(program);
+  for (const add of Object.values(commands)) add(program, shell);
+  return program;
 }
 
 /** Each command by its name, loaded when it may be the one. In the order of the help. */
@@ -59,6 +79,8 @@ const commands = {
     (require('./commands/verify') as typeof import('./commands/verify')).describeVerify(program, shell),
   adopt: (program: Command, shell: Shell) =>
     (require('./commands/adopt') as typeof import('./commands/adopt')).describeAdopt(program, shell),
+  completion: (program: Command, shell: Shell) =>
+    (require('./commands/completion') as typeof import('./commands/completion')).describeCompletion(program, shell),
 } as const;
 
 type CommandName = keyof typeof commands;
@@ -71,7 +93,7 @@ function wanted(argv: readonly string[]): readonly CommandName[] {
   const all = Object.keys(commands) as CommandName[];
   const named = all.filter((name) => argv.includes(name));
   const isConfigured = argv.some((word) => word.startsWith('--config')) || existsSync(defaultConfigFile());
-  return named.length === 0 || argv.includes('help') || isConfigured ? all : named;
+  return named.length === 0 || argv.includes('help') || argv.includes('completion') || isConfigured ? all : named;
 }
 
 function describe(program: Command): void {
@@ -92,8 +114,8 @@ function describe(program: Command): void {
       subcommandTerm: (command) => (command.name() === 'help' ? 'help [COMMAND]' : command.name()),
     })
     .option('--json', 'print one JSON object a line on stdout, and nothing else there')
-    .option('--quiet', 'print errors only')
-    .option('--verbose', 'print details and timing of each file, and the causes of errors')
+    .option('-q, --quiet', 'print errors only')
+    .option('-v, --verbose', 'print details and timing of each file, and the causes of errors')
     .option('--no-color', 'no colours; NO_COLOR in the environment does the same')
     .option('--config <FILE>', 'JSON file with defaults for all options (default: ~/.config/sendall/config.json)')
     .version(version, '--version', 'print the version')

@@ -6,16 +6,24 @@ import type { KeyEvent } from './key-events';
 /** Characters that JSON leaves alone and a terminal does not: they are legal escapes in JSON too, and mean the same. */
 const unprintable = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu;
 
-/** One event as one line of JSON, without the line feed. */
-export function jsonLine(event: TransferEvent | KeyEvent | HookFailed | HistoryEvent): string {
-  return JSON.stringify(event).replace(
+/** Everything that `--json` prints. */
+export type PrintedEvent = TransferEvent | KeyEvent | HookFailed | HistoryEvent;
+
+/**
+ * One event as one line of JSON, without the line feed, with the time of printing; a snapshot keeps its own. `id` is the
+ * transfer of events that do not say it.
+ */
+export function jsonLine(event: PrintedEvent, id?: string, now = new Date()): string {
+  const { event: name, ...more } = event;
+  const line = { event: name, time: now.toISOString(), ...(id === undefined ? {} : { id }), ...more };
+  return JSON.stringify(line).replace(
     unprintable,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }
 
 /** Prints a single event, at once. */
-export function printEvent(stdout: NodeJS.WritableStream, event: TransferEvent | KeyEvent | HistoryEvent): void {
+export function printEvent(stdout: NodeJS.WritableStream, event: PrintedEvent): void {
   stdout.write(`${jsonLine(event)}\n`);
 }
 
@@ -26,12 +34,19 @@ export function printEvent(stdout: NodeJS.WritableStream, event: TransferEvent |
  */
 export class JsonLines {
   private lines = '';
+  /** The transfer of this command, once an event has said it. */
+  private id: string | undefined;
 
-  constructor(private readonly stdout: NodeJS.WritableStream) {}
+  /** `single`: the command makes one transfer, which all of its events are about. */
+  constructor(
+    private readonly stdout: NodeJS.WritableStream,
+    private readonly single = true,
+  ) {}
 
-  show(event: TransferEvent | KeyEvent | HookFailed | HistoryEvent): void {
+  show(event: PrintedEvent): void {
+    if (this.single && 'id' in event && event.event !== 'authorization') this.id ??= event.id;
     if (this.lines === '') setImmediate(() => this.close());
-    this.lines += `${jsonLine(event)}\n`;
+    this.lines += `${jsonLine(event, this.id)}\n`;
   }
 
   /** Writes what is left, before the process ends. */

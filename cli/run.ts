@@ -38,9 +38,10 @@ export async function runTransfer(
   settings: OutputSettings,
   people: (terminal: Terminal) => Audience,
   work: (transfer: Transfer) => Promise<void>,
+  transfers: 'one' | 'many' = 'one',
 ): Promise<number> {
   const terminal = new Terminal(settings);
-  const audience: Audience = settings.json ? new JsonLines(process.stdout) : people(terminal);
+  const audience: Audience = settings.json ? new JsonLines(process.stdout, transfers === 'one') : people(terminal);
   const failures: Failed[] = [];
   const abort = new AbortController();
   const leave = (code: number): never => {

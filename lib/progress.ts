@@ -89,7 +89,7 @@ export interface DrillReport {
  * Everything that the library reports while it works. The same objects are the lines of `--json` on the command line,
  * which is why their keys are spelled as they are on the wire.
  */
-export type TransferEvent =
+export type TransferEvent = (
   | {
       readonly event: 'listening';
       readonly address: string;
@@ -109,7 +109,8 @@ export type TransferEvent =
       /** Of `done`, what the receiver had before; absent for nothing. */
       readonly kept?: number;
     }
-  | ({ readonly event: 'received' } & FileDone)
+  /** `directory`: the receive directory that `path` is relative to, as an absolute path. */
+  | ({ readonly event: 'received'; readonly directory?: string } & FileDone)
   | ({ readonly event: 'sent' } & FileDone)
   | { readonly event: 'text'; readonly text: string }
   /** The connection is lost, and is tried to be had again for `retry_for` seconds; or it is there again. */
@@ -133,7 +134,14 @@ export type TransferEvent =
   /** What was damaged there is whole again. */
   | { readonly event: 'repaired'; readonly snapshot: string; readonly path: string }
   | ({ readonly event: 'drill' } & DrillReport)
-  | ({ readonly event: 'summary' } & Summary);
+  | ({ readonly event: 'summary' } & Summary)
+) & {
+  /**
+   * Of which transfer this tells; the same on both sides of a session. Absent for what belongs to none, and in the
+   * result of a whole command, which makes one transfer.
+   */
+  readonly id?: string;
+};
 
 /** The end of a transfer: what moved, how fast, and what held it back. */
 export interface Summary {
@@ -152,6 +160,11 @@ export interface Summary {
 
 /** Whoever wants to know. Called synchronously from the transfer, so it must be quick and must not throw. */
 export type Listener = (event: TransferEvent) => void;
+
+/** Tells the same events, with the id of the transfer that they are about. */
+export function ofTransfer(on: Listener, id: () => string): Listener {
+  return (event) => on({ ...event, id: id() });
+}
 
 const tellEvery = 250;
 

@@ -37,7 +37,7 @@ export function describePrune(program: Command, shell: Shell): void {
       'keep all that are not older than this before the newest: 36h, 30d, 8w, 1y',
       parseSpan,
     )
-    .option('--dry-run', 'tell what would be done, and remove nothing')
+    .option('-n, --dry-run', 'tell what would be done, and remove nothing')
     .addHelpText(
       'after',
       `

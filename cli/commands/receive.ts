@@ -126,13 +126,13 @@ Examples:
 It prints a ticket: whoever has it may send, until this command ends.
 sendall authorize makes keys that last.
 
-Senders must reach TCP port 8898 of this machine (--listen chooses another): a firewall has to let it
-in, and a router with NAT has to forward it, which --address PUBLIC-HOST:PORT then names. Where that
-cannot be had, turn it round: sendall send --listen there, and receive --from here.
+Senders must reach TCP port 8898 of this machine (--listen chooses another): a firewall has to let
+it in, and a router with NAT has to forward it, which --address PUBLIC-HOST:PORT then names. Where
+that cannot be had, turn it round: sendall send --listen there, and receive --from here.
 
 The COMMAND of --on-received: white space separates its words, '…' and "…" keep together what is
 between them, nothing else is special; or a JSON array of the words. On standard input it gets one
-JSON object, as --json prints it. What it prints goes to stderr, unless --quiet or --json is given.
+JSON object, as --json prints it, with "absolute_path", where it is. What it prints goes to stderr, unless --quiet or --json is given.
 If it fails or takes too long, that is said, and the transfer is none the worse. Four run at once,
 the others wait for their turn, and the receiver ends after the last of them (a second Ctrl-C ends
 both at once).`,
@@ -160,6 +160,7 @@ both at once).`,
             transfer.terminal.say('Receiving into ', { style: 'bold', text: path.resolve(directory) }, '.');
             return receive(receiverOptions(directory, flags), { ...flags, from }, transfer);
           },
+          from === undefined ? 'many' : 'one',
         ),
       );
     });
@@ -184,7 +185,7 @@ async function receive(
 ): Promise<void> {
   const { signal } = transfer;
   const { listen, address, once, from, retryFor } = flags;
-  const hooks = hooksOf(flags, transfer);
+  const hooks = hooksOf(flags, path.resolve(options.directory), transfer);
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { AuthorizedKeys } = load.keys();
   const { createReceiver } = load.receiver();
@@ -211,6 +212,7 @@ async function receive(
 /** The transfer's listener with the hooks behind it, and their end; undefined where none are wanted. */
 function hooksOf(
   { onReceived, hookTimeout }: Pick<ReceiveFlags, 'onReceived' | 'hookTimeout'>,
+  directory: string,
   { on, terminal }: Transfer,
 ): { readonly on: Listener; readonly ended: () => Promise<void> } | undefined {
   if (onReceived === undefined) return undefined;
@@ -218,6 +220,7 @@ function hooksOf(
   const hooks = new Hooks({
     command: onReceived,
     timeout: hookTimeout,
+    directory,
     failed: (event) => {
       on(event);
       if (terminal.settings.json) terminal.complain(hookWords(event)); // on stderr as well

@@ -54,7 +54,7 @@ export class Homes {
   private closed = false;
 
   private constructor(
-    private readonly directory: string,
+    readonly directory: string,
     private readonly limits: Limits,
     /** The receiver's own, as it was opened first. */
     readonly own: Home,

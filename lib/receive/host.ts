@@ -343,7 +343,7 @@ export class SessionHost {
     if (signal?.aborted) aborted();
     try {
       const received = await over;
-      if (received.lost) this.options.on(failureEvent(received.lost));
+      if (received.lost) this.options.on({ ...failureEvent(received.lost), id: hello.session });
       return received;
     } finally {
       signal?.removeEventListener('abort', aborted);

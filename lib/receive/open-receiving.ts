@@ -2,7 +2,8 @@ import path from 'node:path';
 import type { Authorization } from '../access/authorized';
 import { TransferError } from '../errors';
 import type { NamesTaken } from '../name';
-import type { Listener } from '../progress';
+import { type Listener, ofTransfer } from '../progress';
+import { within } from './report';
 import type { Hello } from '../wire/hello';
 import type { IfExists } from '../store/store';
 import { stagingName } from '../store/local/receive-directory';
@@ -57,7 +58,8 @@ export async function openReceiving(
   const home = await options.home(authorization);
   const { store, allowance, backups, directory } = intake?.home ?? home;
   const names = options.names ?? (await namesOfDisk(directory));
-  const ours = { ...rulesFor({ ...options, names }, authorization, peer), asked, ...(backups ? { backups } : {}) };
+  const on = ofTransfer(within(options.on, directory), () => hello.session);
+  const ours = { ...rulesFor({ ...options, names, on }, authorization, peer), asked, ...(backups ? { backups } : {}) };
   const rules = intake ? stagingRules(ours) : { ...ours, check: hello.check === true };
   // What is staged has another path in each session.
   const counted =

@@ -1,6 +1,8 @@
 import { Connection, type HeaderDeadlines, usualStall } from '../net/connection';
 import { asTransferError, TransferError } from '../errors';
-import type { Listener, Summary } from '../progress';
+import { type Listener, ofTransfer, type Summary } from '../progress';
+import { newSession } from '../session/opening';
+import { within } from './report';
 import type { AuthorizedKeys } from '../access/authorized';
 import { limitStore } from '../store/limited';
 import type { IfExists } from '../store/store';
@@ -275,9 +277,9 @@ class OpenReceiver implements Receiver {
     else this.awaitingReturn = setTimeout(() => this.endFirst(outcome), returnWithin).unref();
   }
 
-  private outcomeOf({ tally, failures, waits, lost }: SessionReceived, began: number): Outcome {
+  private outcomeOf({ id, tally, failures, waits, lost }: SessionReceived, began: number): Outcome {
     const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
-    if (lost === undefined) this.rules.on({ event: 'summary', ...summary });
+    if (lost === undefined) this.rules.on({ event: 'summary', ...summary, id });
     return { summary, failure: lost ?? failureOf(tally.files, failures), began: true };
   }
 
@@ -288,11 +290,12 @@ class OpenReceiver implements Receiver {
     refuseAll?: TransferError,
   ): Promise<Outcome> {
     const began = performance.now();
-    const conversation = this.receive(connection, first, later, refuseAll).then((received): Outcome => {
+    const id = newSession();
+    const conversation = this.receive(connection, first, later, refuseAll, id).then((received): Outcome => {
       const { tally, failures, skipped, waits } = received;
       const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
       const named = tally.files + skipped > 0 || failures.some(({ fileName }) => fileName !== undefined);
-      if (named) this.rules.on({ event: 'summary', ...summary });
+      if (named) this.rules.on({ event: 'summary', ...summary, id });
       return { summary, failure: failureOf(tally.files, failures), began: named };
     });
     this.conversations.set(connection, conversation);
@@ -309,6 +312,7 @@ class OpenReceiver implements Receiver {
     first: HeaderDeadlines,
     later: HeaderDeadlines,
     refuseAll: TransferError | undefined,
+    id: string,
   ): Promise<Received> {
     const home = await this.homes
       .of(undefined)
@@ -317,6 +321,7 @@ class OpenReceiver implements Receiver {
     const { store, allowance, backups } = home instanceof TransferError ? this.homes.own : home;
     const rules = {
       ...this.rules,
+      on: ofTransfer(within(this.rules.on, this.homes.directory), () => id),
       ...(backups && { backups }),
       ...(refusal && { refuseAll: refusal }),
       begun: () => this.strangers.delete(connection),

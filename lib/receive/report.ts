@@ -1,8 +1,15 @@
+import path from 'node:path';
 import { TransferError } from '../errors';
 import { printable } from '../name';
 import type { FileDone, Listener } from '../progress';
 import { failureEvent, Tally } from '../session/summary';
 import type { MissingEntry } from '../wire/session-list';
+
+/** Tells the same events, of what is received with the directory that it is in. */
+export function within(on: Listener, directory: string): Listener {
+  const absolute = path.resolve(directory);
+  return (event) => on(event.event === 'received' ? { ...event, directory: absolute } : event);
+}
 
 /** What whoever runs the receiver learns of one session: as events at once, and counted for its end. */
 export class Report {

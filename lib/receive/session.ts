@@ -34,6 +34,8 @@ import { TakenFrames } from './taken-frames';
 
 /** How a session ended, as the receiver saw it. */
 export interface SessionReceived {
+  /** Of the session. */
+  readonly id: string;
   readonly tally: Tally;
   readonly failures: readonly TransferError[];
   readonly waits: Waits;
@@ -70,6 +72,7 @@ interface Origin {
 export class Session {
   /** Those that bring segments and bundles only. */
   readonly further: FurtherLinks;
+  private readonly id: string;
   private readonly receiving: Receiving;
   private readonly batches: Batches;
   private readonly largeFiles: LargeFiles;
@@ -83,10 +86,11 @@ export class Session {
 
   constructor(
     private readonly control: Link,
-    { digest: algorithm = 'blake3' }: Hello,
+    { digest: algorithm = 'blake3', session }: Hello,
     { store, rules, connect, intake }: SessionTarget,
   ) {
     this.connect = connect;
+    this.id = session;
     this.receiving = new Receiving(
       new Entries(),
       store,
@@ -124,7 +128,7 @@ export class Session {
     );
     await this.control.linger();
     const { report, waits } = this.receiving;
-    return { tally: report.tally, failures: report.failures, waits, lost: lost ?? failed };
+    return { id: this.id, tally: report.tally, failures: report.failures, waits, lost: lost ?? failed };
   }
 
   /** Reads no more: what is here is kept. */

@@ -32,7 +32,7 @@ export interface ListeningOptions {
 /** A sender that waits for the receiver to dial in. */
 export class ListeningMeeting implements Meeting {
   readonly key: SessionKey = createKey();
-  private session: string | undefined;
+  session: string | undefined;
   private readonly dialedIn = new DialedIn();
   /** Accepted, and not known yet to be anybody. */
   private readonly strangers = new Set<Dialed>();

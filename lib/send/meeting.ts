@@ -59,6 +59,8 @@ export interface Meeting {
   first(signal: AbortSignal | undefined, within?: number): Promise<Met>;
   /** A further one. `control` is connection 0, over which a peer that dials is asked for it. */
   another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<CarryingLink>;
+  /** The id of the session, once it is known; absent within this process. */
+  readonly session?: string | undefined;
   /** The congestion control of connection 0, where it was chosen. */
   readonly congestion?: string | undefined;
   /** Whether further ones are sealed, once the receiver has said that we are welcome. */
@@ -74,7 +76,7 @@ export interface Sealing {
 
 /** A sender that dials the holder of its ticket. */
 export class DialedMeeting implements Meeting {
-  private readonly session = newSession();
+  readonly session = newSession();
   private sealing: Sealing | undefined;
   congestion: string | undefined;
   /** Sealed connections that could not be made, one after another. */

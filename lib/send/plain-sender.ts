@@ -4,7 +4,8 @@ import { DigestCache, noDigestCache, type RememberedDigests } from '../digest/di
 import { DigestPool } from '../digest/digest-pool';
 import { asTransferError, TransferError } from '../errors';
 import { systemPath } from '../name-bytes';
-import { type Bottleneck, type FileDone, type Listener, Waits } from '../progress';
+import { type Bottleneck, type FileDone, type Listener, ofTransfer, Waits } from '../progress';
+import { newSession } from '../session/opening';
 import type { Waited } from '../wire/message';
 import { parseAddress } from '../net/address';
 import { dialFirst } from '../net/happy-eyeballs';
@@ -40,7 +41,9 @@ export class PlainSender implements Sender {
   private readonly pool = new DigestPool();
 
   constructor(private readonly options: SendOptions) {
-    const { useCache = true, on = () => undefined, connections = 'auto', limit = Infinity, signal } = options;
+    const id = newSession();
+    const { useCache = true, connections = 'auto', limit = Infinity, signal } = options;
+    const on = ofTransfer(options.on ?? (() => undefined), () => id);
     this.cache = useCache ? new DigestCache() : noDigestCache;
     this.on = on;
     this.connections = connections === 'auto' ? 1 : connections;

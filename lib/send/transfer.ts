@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { asTransferError, TransferError } from '../errors';
 import { parseEntryName } from '../name';
-import { type Bottleneck, type FileDone, type Listener, Waits } from '../progress';
+import { type Bottleneck, type FileDone, type Listener, ofTransfer, Waits } from '../progress';
 import type { Waited } from '../wire/message';
 import { smallFile } from '../wire/segment';
 import type { SnapshotDone } from '../wire/snapshot-done';
@@ -17,7 +17,7 @@ import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
 import { scanOffers } from '../scan/tree-scan';
 import { Entries, type FoundTogether, type SentEntry } from './entries';
 import type { Meeting } from './meeting';
-import { refused } from '../session/opening';
+import { newSession, refused } from '../session/opening';
 import { sendUntilDone } from './session-sender';
 
 const usualRetry = 300_000;
@@ -65,7 +65,8 @@ export class SessionTransfer implements Sender {
     private readonly contents: SessionContents = {},
   ) {
     const { on = () => undefined, digest = 'blake3' } = options;
-    this.on = on;
+    const own = newSession();
+    this.on = ofTransfer(on, () => meeting.session ?? own);
     this.bundles = new BundleReader(digest);
     this.entries = new Entries(
       this.found(),

@@ -6,8 +6,8 @@ import { parseHookCommand } from '../../cli/hook-command';
 import type { HookFailed } from '../../cli/hook-failed';
 import { Hooks } from '../../cli/hooks';
 import type { FileDone, TransferEvent } from '../../lib/index';
-import { type Ended, eventsOf } from './sendall-process';
-import { eventually, lastOf, SessionRun } from './session-run';
+import { type Ended, eventsOf, printedEventsOf } from './sendall-process';
+import { eventually, SessionRun } from './session-run';
 
 const schema = JSON.parse(
   readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8'),
@@ -31,11 +31,11 @@ describe('cli: --on-received (the built command)', function () {
   }
   const receive = (hook: string, ...words: readonly string[]) =>
     run.receive(['--once', '--on-received', hook, ...words]);
-  const receipts = (): FileDone[] =>
+  const receipts = (): (FileDone & { readonly time: string; readonly absolute_path: string })[] =>
     readFileSync(run.at('receipts'), 'utf8')
       .split('\n')
       .slice(0, -1)
-      .map((line) => JSON.parse(line) as FileDone);
+      .map((line) => JSON.parse(line) as FileDone & { readonly time: string; readonly absolute_path: string });
   const failuresOf = (ended: Ended): HookFailed[] => {
     const events = eventsOf(ended) as (TransferEvent | HookFailed)[];
     for (const event of events) expect(validate(event), JSON.stringify(event)).to.equal(true);
@@ -73,7 +73,10 @@ describe('cli: --on-received (the built command)', function () {
       expect((await run.run(['send', wire, target])).code).to.equal(0);
       const ended = await receiver.ended;
       expect(ended.code).to.equal(0);
-      expect(receipts().at(-1)).to.deep.equal(lastOf(eventsOf(ended), 'received'));
+      const { time: _time, absolute_path: absolute, ...receipt } = receipts().at(-1) ?? {};
+      const { time: _printed, ...received } = printedEventsOf(ended).find(({ event }) => event === 'received') ?? {};
+      expect(receipt).to.deep.equal(received);
+      expect(absolute).to.equal(run.at('in', wire));
       expect(failuresOf(ended)).to.deep.equal([]);
     }
     expect(receipts().map(({ file_name, path }) => [file_name, path])).to.deep.equal([
@@ -265,6 +268,7 @@ describe('cli/hooks', () => {
     const hooks = new Hooks({
       command,
       timeout: 10_000,
+      directory: '/srv/in',
       failed: (event) => void failures.push(event),
       printed: (line) => void lines.push(line),
     });
@@ -275,7 +279,9 @@ describe('cli/hooks', () => {
     hooks.note(snapshot);
     expect(hooks.left).to.equal(1);
     await hooks.close();
-    expect(lines.map((line) => JSON.parse(line) as unknown)).to.deep.equal([snapshot]);
+    expect(lines.map((line) => JSON.parse(line) as unknown)).to.deep.equal([
+      { ...snapshot, absolute_path: '/srv/in/laptop/2026-11-20T101233Z' },
+    ]);
     expect(failures).to.deep.equal([
       {
         event: 'hook-failed',

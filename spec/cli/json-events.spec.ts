@@ -8,7 +8,7 @@ import type { HookFailed } from '../../cli/hook-failed';
 import type { KeyEvent } from '../../cli/key-events';
 import type { TransferEvent } from '../../lib/index';
 import { parseEntryName } from '../../lib/name';
-import { eventsOf, sendall, SendallProcess } from './sendall-process';
+import { type Ended, eventsOf, printedEventsOf, sendall, SendallProcess } from './sendall-process';
 
 const schema = JSON.parse(
   readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8'),
@@ -232,7 +232,10 @@ describe('cli: --json', () => {
 
     for (const side of [sender, ended]) {
       expect(side.stdout).to.match(/^(\{.*\}\n)+$/);
-      for (const event of eventsOf(side)) accept(event);
+      for (const event of printedEventsOf(side)) {
+        accept(event);
+        expect(event.time).to.be.a('string');
+      }
       expect(side.code).to.equal(8);
     }
     const kinds = (events: readonly TransferEvent[]): string[] => [...new Set(events.map(({ event }) => event))].sort();
@@ -260,7 +263,10 @@ describe('cli: --json', () => {
       expect(side.stdout)
         .to.match(/^(\{.*\}\n)+$/)
         .and.not.include('\u001b');
-      for (const event of eventsOf(side)) accept(event);
+      for (const event of printedEventsOf(side)) {
+        accept(event);
+        expect(event.time).to.be.a('string');
+      }
       expect(eventsOf(side).find((event) => event.event === 'text')).to.deep.equal({
         event: 'text',
         text: 'look\u001b[2J',
@@ -268,6 +274,12 @@ describe('cli: --json', () => {
       expect(eventsOf(side).at(-1)).to.include({ event: 'summary', files: 1 });
       expect(side.code).to.equal(8);
     }
+    const idsOf = (side: Ended): Set<unknown> =>
+      new Set(printedEventsOf(side).flatMap(({ event, id }) => (event === 'listening' ? [] : [id])));
+    expect([...idsOf(sender)]).to.have.length(1);
+    expect(idsOf(sender)).to.deep.equal(idsOf(ended));
+    const received = printedEventsOf(ended).find(({ event }) => event === 'received');
+    expect(received?.directory).to.equal(join(directory, 'session'));
     expect(eventsOf(ended).filter(({ event }) => event === 'received')).to.have.lengthOf(1);
   });
 

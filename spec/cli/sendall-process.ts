@@ -81,10 +81,22 @@ export async function sendall(
   return running.ended;
 }
 
-/** The events of `--json`, each line parsed. */
-export function eventsOf({ stdout }: Ended): TransferEvent[] {
+/** The events of `--json`, each line parsed, without the time, the id and the directory, which differ from run to run. */
+export function eventsOf(ended: Ended): TransferEvent[] {
+  return printedEventsOf(ended).map(({ id: _id, time, directory: _directory, ...event }) =>
+    event.event === 'snapshot' ? { ...event, time } : event,
+  ) as TransferEvent[];
+}
+
+/** The same as they were printed. */
+export function printedEventsOf({ stdout }: Ended): (TransferEvent & PrintedWith)[] {
   return stdout
     .split('\n')
     .slice(0, -1)
-    .map((line) => JSON.parse(line) as TransferEvent);
+    .map((line) => JSON.parse(line) as TransferEvent & PrintedWith);
+}
+
+interface PrintedWith {
+  readonly time: string;
+  readonly directory?: string;
 }
