@@ -77,6 +77,8 @@ const commands = {
     (require('./commands/prune') as typeof import('./commands/prune')).describePrune(program, shell),
   verify: (program: Command, shell: Shell) =>
     (require('./commands/verify') as typeof import('./commands/verify')).describeVerify(program, shell),
+  status: (program: Command, shell: Shell) =>
+    (require('./commands/status') as typeof import('./commands/status')).describeStatus(program, shell),
   adopt: (program: Command, shell: Shell) =>
     (require('./commands/adopt') as typeof import('./commands/adopt')).describeAdopt(program, shell),
   completion: (program: Command, shell: Shell) =>

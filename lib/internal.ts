@@ -10,3 +10,4 @@ export { nameOfBytes } from './name-bytes';
 export { addressesIn, formatTicket, isTicket, parseTicket } from './net/ticket';
 export { shareFreeMemory } from './threads/system-calls';
 export { load } from './load';
+export { ignored, trace } from './trace';

@@ -98,8 +98,15 @@ export type TransferEvent = (
       /** Those in the ticket, the likeliest first. */
       readonly addresses: readonly string[];
     }
-  /** `resumed`: bytes that are left of an earlier try, where there are any. */
-  | { readonly event: 'started'; readonly file_name: string; readonly file_size: number; readonly resumed?: number }
+  | {
+      readonly event: 'started';
+      readonly file_name: string;
+      readonly file_size: number;
+      /** Bytes that are left of an earlier try, where there are any. */
+      readonly resumed?: number;
+      /** The name of the key that it comes with, at a receiver; absent for the ticket and the plain wire. */
+      readonly from?: string;
+    }
   | {
       readonly event: 'progress';
       readonly file_name: string;
@@ -110,7 +117,7 @@ export type TransferEvent = (
       readonly kept?: number;
     }
   /** `directory`: the receive directory that `path` is relative to, as an absolute path. */
-  | ({ readonly event: 'received'; readonly directory?: string } & FileDone)
+  | ({ readonly event: 'received'; readonly directory?: string; readonly from?: string } & FileDone)
   | ({ readonly event: 'sent' } & FileDone)
   | { readonly event: 'text'; readonly text: string }
   /** The connection is lost, and is tried to be had again for `retry_for` seconds; or it is there again. */

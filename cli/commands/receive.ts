@@ -132,7 +132,8 @@ that cannot be had, turn it round: sendall send --listen there, and receive --fr
 
 The COMMAND of --on-received: white space separates its words, '…' and "…" keep together what is
 between them, nothing else is special; or a JSON array of the words. On standard input it gets one
-JSON object, as --json prints it, with "absolute_path", where it is. What it prints goes to stderr, unless --quiet or --json is given.
+JSON object, as --json prints it, with "absolute_path", where it is. What it prints goes to stderr,
+unless --quiet or --json is given.
 If it fails or takes too long, that is said, and the transfer is none the worse. Four run at once,
 the others wait for their turn, and the receiver ends after the last of them (a second Ctrl-C ends
 both at once).`,
@@ -191,7 +192,14 @@ async function receive(
   const { createReceiver } = load.receiver();
   const { shareFreeMemory } = require('../../lib/internal') as typeof import('../../lib/internal');
   shareFreeMemory();
-  const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on: hooks?.on ?? transfer.on });
+  const { StatusFile } = require('../status-file') as typeof import('../status-file');
+  const status = new StatusFile(options.directory, options.quota);
+  const told = hooks?.on ?? transfer.on;
+  const on: Listener = (event) => {
+    status.note(event);
+    told(event);
+  };
+  const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on });
   try {
     if (from !== undefined) {
       await receiver.dial(from.kind === 'ticket' ? from.ticket : from.address, {
@@ -205,6 +213,7 @@ async function receive(
     if (!signal.aborted) await (once === true ? Promise.race([receiver.once(), stopped]) : stopped);
   } finally {
     await receiver.close();
+    status.close();
     await hooks?.ended();
   }
 }

@@ -124,7 +124,17 @@ function workOf(
   return async ({ on, signal }) => {
     const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
     const { drill } = load.drill();
-    failIfAny(await drill({ directory, snapshot, share, ...(scratch === undefined ? {} : { scratch }), on, signal }));
+    const { noteDrill } = require('../status-file') as typeof import('../status-file');
+    const report = await drill({
+      directory,
+      snapshot,
+      share,
+      ...(scratch === undefined ? {} : { scratch }),
+      on,
+      signal,
+    });
+    noteDrill(directory, report.snapshot.replace(/\/.*$/, ''), report.failures.length);
+    failIfAny(report);
   };
 }
 

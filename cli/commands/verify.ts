@@ -5,6 +5,7 @@ import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatRate, formatSize } from '../size';
 import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Piece } from '../terminal';
+import { noteVerified } from '../status-file';
 import { append, wrongUsage } from '../usage';
 
 /** The options of `sendall verify`, as commander names them. */
@@ -103,7 +104,10 @@ async function verifyAt(
         terminal.say(`${formatCount(repaired, 'damaged name')} whole again; ${formatSize(moved)} were brought.`);
       return;
     }
-    const { continued } = await verify(options);
+    const { continued } = await verify(options).finally(() => {
+      const all = sample === undefined && snapshot === undefined && !signal.aborted && summary !== undefined;
+      if (all && 'directory' in place) noteVerified(place.directory, damaged);
+    });
     if (continued !== undefined) terminal.say(`It went on with the verification that began at ${continued}.`);
   } finally {
     if (summary && !signal.aborted) terminal.result(...closing(summary, damaged));

@@ -58,7 +58,7 @@ export async function openReceiving(
   const home = await options.home(authorization);
   const { store, allowance, backups, directory } = intake?.home ?? home;
   const names = options.names ?? (await namesOfDisk(directory));
-  const on = ofTransfer(within(options.on, directory), () => hello.session);
+  const on = ofTransfer(within(options.on, directory, authorization?.name), () => hello.session);
   const ours = { ...rulesFor({ ...options, names, on }, authorization, peer), asked, ...(backups ? { backups } : {}) };
   const rules = intake ? stagingRules(ours) : { ...ours, check: hello.check === true };
   // What is staged has another path in each session.

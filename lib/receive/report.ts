@@ -5,10 +5,14 @@ import type { FileDone, Listener } from '../progress';
 import { failureEvent, Tally } from '../session/summary';
 import type { MissingEntry } from '../wire/session-list';
 
-/** Tells the same events, of what is received with the directory that it is in. */
-export function within(on: Listener, directory: string): Listener {
-  const absolute = path.resolve(directory);
-  return (event) => on(event.event === 'received' ? { ...event, directory: absolute } : event);
+/** Tells the same events, of what is received with the directory that it is in, and from whom: the name of a key. */
+export function within(on: Listener, directory: string, key?: string): Listener {
+  const from = key === undefined ? {} : { from: key };
+  const where = { directory: path.resolve(directory), ...from };
+  return (event) => {
+    if (event.event === 'received') on({ ...event, ...where });
+    else on(event.event === 'started' ? { ...event, ...from } : event);
+  };
 }
 
 /** What whoever runs the receiver learns of one session: as events at once, and counted for its end. */
