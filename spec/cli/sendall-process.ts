@@ -85,7 +85,7 @@ export async function sendall(
 export function eventsOf(ended: Ended): TransferEvent[] {
   return printedEventsOf(ended).map(({ id: _id, time, directory: _directory, ...event }) =>
     event.event === 'snapshot' ? { ...event, time } : event,
-  ) as TransferEvent[];
+  );
 }
 
 /** The same as they were printed. */
