@@ -38,6 +38,7 @@ export function applyConfig(
   if (file === undefined && !existsSync(path)) return;
   const config = readConfig(path);
   for (const [key, value] of Object.entries(config)) {
+    if (key === '$schema') continue; // for editors
     const command = program.commands.find((each) => each.name() === key);
     if (!command) apply(program, key, value, path, true);
     else if (!isObject(value)) throw wrongUsage(`${path}: "${key}" must be an object of options.`);

@@ -95,7 +95,7 @@ function wanted(argv: readonly string[]): readonly CommandName[] {
   const all = Object.keys(commands) as CommandName[];
   const named = all.filter((name) => argv.includes(name));
   const isConfigured = argv.some((word) => word.startsWith('--config')) || existsSync(defaultConfigFile());
-  return named.length === 0 || argv.includes('help') || argv.includes('completion') || isConfigured ? all : named;
+  return named.length === 0 || argv.includes('help') || argv[0] === 'completion' || isConfigured ? all : named;
 }
 
 function describe(program: Command): void {

@@ -50,7 +50,7 @@ export function describeBackup(program: Command, shell: Shell): void {
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
     .option(
       '--retry-for <DURATION>',
-      'how long to go on trying when the connection is lost: 30s, 5min, 2h',
+      'how long to go on trying when the connection is lost: 30s, 2h; default 5min',
       parseDuration,
     )
     .addHelpText(

@@ -26,14 +26,13 @@ Examples:
 Open a new shell then. Snapshots are completed of a directory on this machine, not from afar.`,
     )
     .action(async (shell: (typeof shells)[number] | typeof forScripts, words: readonly string[]) => {
-      process.stdout.write(shell === forScripts ? await lines(words) : scripts[shell]);
+      process.stdout.write(shell === forScripts ? await lines(program, words) : scripts[shell]);
     });
 }
 
 /** A candidate on each line, a tab and what it is behind it; `:files` where files can stand there as well. */
-async function lines(words: readonly string[]): Promise<string> {
-  const { describeProgram } = require('../program') as typeof import('../program');
-  const { candidates, files, look } = completionOf(describeProgram(), words);
+async function lines(program: Command, words: readonly string[]): Promise<string> {
+  const { candidates, files, look } = completionOf(program, words);
   const found = look === 'peers' ? await peers() : look === 'snapshots' ? await snapshots(words) : [];
   const partial = words.at(-1) ?? '';
   const fitting = [...candidates, ...found].filter(({ word }) => word.startsWith(partial));

@@ -65,7 +65,7 @@ export function describeReceive(program: Command, shell: Shell): void {
     )
     .option(
       '--retry-for <DURATION>',
-      'with --from: how long to go on trying when the connection is lost: 30s, 5min, 2h',
+      'with --from: how long to go on trying when the connection is lost: 30s, 2h; default 5min',
       parseDuration,
     )
     .addOption(

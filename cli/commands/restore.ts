@@ -49,7 +49,7 @@ export function describeRestore(program: Command, shell: Shell): void {
     )
     .option(
       '--retry-for <DURATION>',
-      'from another machine: how long to go on trying when the connection is lost: 30s, 5min, 2h',
+      'from another machine: how long to go on trying when the connection is lost: 30s, 2h; default 5min',
       parseDuration,
     )
     .addHelpText(
