@@ -1,5 +1,6 @@
 // What is written from the program's own description: docs/config.md, the schema of the configuration file for editors,
 // and the manual pages. So no text stands in two places, and none is out of date.
+import type { EventEmitter } from 'node:events';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command, Option } from 'commander';
@@ -156,7 +157,7 @@ function commandBody(command: Command): string {
 /** What stands behind the options in the help: examples and remarks. */
 function textAfter(command: Command): string {
   let text = '';
-  command.emit('afterHelp', { error: false, command, write: (more: string) => (text += more) });
+  (command as unknown as EventEmitter).emit('afterHelp', { error: false, command, write: (more: string) => (text += more) });
   return text.trim();
 }
 
