@@ -157,7 +157,11 @@ function commandBody(command: Command): string {
 /** What stands behind the options in the help: examples and remarks. */
 function textAfter(command: Command): string {
   let text = '';
-  (command as unknown as EventEmitter).emit('afterHelp', { error: false, command, write: (more: string) => (text += more) });
+  (command as unknown as EventEmitter).emit('afterHelp', {
+    error: false,
+    command,
+    write: (more: string) => (text += more),
+  });
   return text.trim();
 }
 
