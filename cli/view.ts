@@ -39,6 +39,7 @@ export abstract class View {
       case 'sent':
       case 'received':
         this.already = addAlready(this.already, event);
+        if (event.source_grew) this.tellGrown(event);
         this.fileDone(event);
         break;
       case 'text':
@@ -134,6 +135,11 @@ export abstract class View {
 
   protected tellFile(file: FileDone): void {
     this.terminal.say(...fileLine(file, this.detail('short')));
+  }
+
+  private tellGrown({ file_name: name, file_size: size }: FileDone): void {
+    const [amount, style] = [formatSize(size), 'bold'] as const;
+    this.terminal.say({ style, text: name }, ` grew while it was read: its first ${amount} were taken.`);
   }
 
   protected abstract transferDone(summary: TransferEvent & { event: 'summary' }): void;

@@ -33,6 +33,11 @@ export interface FileDone {
   readonly kept?: number;
   /** How many segments were sent again because they were found damaged; absent for none. */
   readonly repaired?: number;
+  /**
+   * On the sending side: the file was appended to meanwhile, and this is what it had when it was looked at; absent where
+   * it was not.
+   */
+  readonly source_grew?: true;
 }
 
 /**

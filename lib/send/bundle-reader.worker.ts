@@ -41,6 +41,8 @@ export interface BundleAnswer {
   /** What the receiver holds already. */
   readonly kept: readonly { readonly file: number; readonly digest: string }[];
   readonly failures: readonly { readonly file: number; readonly failure: BundleFailure }[];
+  /** Those of `files` and `kept` that are longer by now than what was read of them. */
+  readonly grew: readonly number[];
 }
 
 // A named pipe without a writer is not waited for.
@@ -67,6 +69,7 @@ const nothing: BundleAnswer = {
   length: 0,
   kept: [],
   failures: [],
+  grew: [],
 };
 
 async function carryOut(order: BundleOrder): Promise<BundleAnswer> {
@@ -97,15 +100,20 @@ function read(
   const list: [file: number, size: number, digest: string][] = [];
   const kept: { file: number; digest: string }[] = [];
   const failures: { file: number; failure: BundleFailure }[] = [];
+  const grew: number[] = [];
   let at = start;
   let from: Known | undefined;
   for (const file of files) {
     if (!from || file < from.first || file >= from.first + from.batch.length)
       from = known.find(({ first, batch }) => file >= first && file < first + batch.length);
-    const digest = from ? contentOf(from, file - from.first, at, digestOf) : { failure: 'changed' as const };
-    if (typeof digest !== 'string') {
-      failures.push({ file, failure: digest.failure });
-    } else if (held.get(file) === digest) {
+    const found = from ? contentOf(from, file - from.first, at, digestOf) : { failure: 'changed' as const };
+    if ('failure' in found) {
+      failures.push({ file, failure: found.failure });
+      continue;
+    }
+    const { digest } = found;
+    if (found.grew) grew.push(file);
+    if (held.get(file) === digest) {
       kept.push({ file, digest });
     } else {
       const size = from?.batch.sizes[file - from.first] ?? 0;
@@ -120,6 +128,7 @@ function read(
     length: at - start,
     kept,
     failures,
+    grew,
   };
 }
 
@@ -129,22 +138,22 @@ function contentOf(
   place: number,
   at: number,
   digestOf: (content: Uint8Array) => string,
-): string | { readonly failure: BundleFailure } {
+): { readonly digest: string; readonly grew: boolean } | { readonly failure: BundleFailure } {
   const size = batch.types[place] === fileType ? (batch.sizes[place] ?? 0) : 0;
   const vouched = batch.vouched.get(place);
   try {
     // Hard links are made to a file that someone vouches for: another ctime alone is no change, since its digest is
     // known.
-    const failure = readWhole(
+    const end = readFrom(
       locate(batch, place, below[place] ?? ''),
       at,
       size,
       batch.mtimes[place],
       vouched ? undefined : batch.ctimes[place],
     );
-    if (failure) return { failure };
+    if (end !== 'whole' && end !== 'grew') return { failure: end };
     const digest = digestOf(bytes.subarray(at, at + size));
-    return vouched && vouched.digest !== digest ? { failure: 'damaged' } : digest;
+    return vouched && vouched.digest !== digest ? { failure: 'damaged' } : { digest, grew: end === 'grew' };
   } catch (error) {
     return failureOf(error);
   }
@@ -152,33 +161,47 @@ function contentOf(
 
 /**
  * Reads the file between two looks at it. The second look costs a microsecond, and without it a file of which one half
- * was
- * read before it was rewritten and one half after would go out as if it had ever been so. Without `ctime` that is not
- * compared.
+ * was read before it was rewritten and one half after would go out as if it had ever been so. One that grew meanwhile is
+ * read again, since only that tells whether more than that was done to it. Without `ctime` someone vouches for the file:
+ * that is not compared, and it may not grow.
  */
-function readWhole(
+function readFrom(
   located: Located,
   at: number,
   size: number,
   mtime: bigint | undefined,
   ctime: bigint | undefined,
-): 'changed' | 'not a file' | undefined {
+): 'whole' | 'grew' | 'changed' | 'not a file' {
   const fd = walker.open(located, flags);
   try {
     const isAsOffered = ({ mtimeNs, ctimeNs, size: found }: FileStat): boolean =>
       mtimeNs === mtime && (ctime === undefined || ctimeNs === ctime) && found === size;
     const before = calls.stat(fd);
     if (!before.isFile) return 'not a file';
-    if (!isAsOffered(before)) return 'changed';
-    for (let done = 0; done < size;) {
-      const count = calls.read(fd, bytes, at + done, size - done, done);
-      if (count === 0) return 'changed';
-      done += count;
-    }
-    return isAsOffered(calls.stat(fd)) ? undefined : 'changed';
+    const grew = (now: FileStat): boolean => ctime !== undefined && now.size > size;
+    if (!isAsOffered(before) && !grew(before)) return 'changed';
+    if (!readInto(fd, bytes, at, size)) return 'changed';
+    const after = calls.stat(fd);
+    if (isAsOffered(after)) return 'whole';
+    if (!grew(after)) return 'changed';
+    if (after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs)
+      return 'grew';
+    const again = new Uint8Array(size);
+    const same = readInto(fd, again, 0, size) && Buffer.compare(again, bytes.subarray(at, at + size)) === 0;
+    return same ? 'grew' : 'changed';
   } finally {
     calls.close(fd);
   }
+}
+
+/** Reads the first `size` bytes of a file to `at`; false where it has fewer. */
+function readInto(fd: number, into: Uint8Array, at: number, size: number): boolean {
+  for (let done = 0; done < size;) {
+    const count = calls.read(fd, into, at + done, size - done, done);
+    if (count === 0) return false;
+    done += count;
+  }
+  return true;
 }
 
 serveEach(carryOut);

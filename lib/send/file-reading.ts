@@ -29,7 +29,7 @@ export type Told =
   | { readonly kind: 'zero'; readonly offset: number; size: number }
   | { readonly kind: 'keep'; readonly first: number; count: number }
   | { readonly kind: 'copy'; readonly offset: number; size: number; readonly from: number }
-  | { readonly kind: 'end'; readonly size: number; readonly digests: Digests };
+  | { readonly kind: 'end'; readonly size: number; readonly digests: Digests; readonly grew: boolean };
 
 /**
  * So many bytes of zeros or of what the receiver has are told at the latest, so that everybody sees that it goes on.
@@ -39,12 +39,15 @@ const tellEvery = 64 * 1024 * 1024;
 // A named pipe without a writer is not waited for.
 const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
-/** The file is not what it was when it was offered. */
+/** The file is not what it was when it was offered, and has not only grown. */
 export class Changed extends Error {}
+
+/** How a file is at one moment. */
+type State = Pick<BigIntStats, 'size' | 'mtimeNs' | 'ctimeNs'>;
 
 /**
  * A file on its way from its first byte to its last: it is hashed as a whole, and compared with what the receiver has
- * of it.
+ * of it. One that is appended to is taken as far as it went when it was offered.
  */
 export class FileReading {
   private at = 0;
@@ -61,6 +64,7 @@ export class FileReading {
     private readonly whole: Digest,
     private readonly alike: Alike | undefined,
     private readonly digestOf: (bytes: Uint8Array) => string,
+    private readonly opened: State,
   ) {}
 
   /** Undefined for what is not a regular file. Throws `Changed`, and the operating system's errors. */
@@ -75,8 +79,8 @@ export class FileReading {
         closeSync(fd);
         return undefined;
       }
-      checkUnchanged(file, now);
-      const reading = new FileReading(file, fd, whole, alike, digestOf);
+      isAsOffered(file, now);
+      const reading = new FileReading(file, fd, whole, alike, digestOf, now);
       reading.calls?.willReadOnce(fd);
       return reading;
     } catch (error) {
@@ -101,8 +105,26 @@ export class FileReading {
       filled = await this.piece(memory);
     }
     if (this.at < size) return this.told;
-    checkUnchanged(file, fstatSync(this.fd, { bigint: true }));
-    return [...this.told, { kind: 'end', size, digests: { [algorithm]: this.whole.digest() } }];
+    const digest = this.whole.digest();
+    const now = fstatSync(this.fd, { bigint: true });
+    const grew = !isAsOffered(file, now);
+    if (grew && !isSame(this.opened, now) && (await this.readAgain(isOver)) !== digest) throw new Changed();
+    return [...this.told, { kind: 'end', size, digests: { [algorithm]: digest }, grew }];
+  }
+
+  /**
+   * The digest of what was read, of a file that has grown meanwhile: only that tells whether more than that was done to
+   * it. Undefined once nobody waits for it.
+   */
+  private async readAgain(isOver: () => boolean): Promise<string | undefined> {
+    const { size, algorithm } = this.file;
+    const memory = new Uint8Array(pieceSize); // the last piece is told, and not sent yet
+    const again = await createDigest(algorithm);
+    for (let at = 0; at < size; at += pieceSize) {
+      if (isOver()) return undefined;
+      again.update(this.readBytes(memory, at, Math.min(pieceSize, size - at)));
+    }
+    return again.digest();
   }
 
   close(): void {
@@ -184,7 +206,10 @@ export class FileReading {
 
   /** The bytes there: what a hole reads as, or in `memory`. */
   private read(memory: Uint8Array, offset: number, length: number): Uint8Array {
-    if (this.isHole(offset, length)) return zeros.subarray(0, length);
+    return this.isHole(offset, length) ? zeros.subarray(0, length) : this.readBytes(memory, offset, length);
+  }
+
+  private readBytes(memory: Uint8Array, offset: number, length: number): Uint8Array {
     for (let done = 0; done < length;) {
       const count = readSync(this.fd, memory, done, length - done, offset + done);
       if (count === 0) throw new Changed();
@@ -201,6 +226,13 @@ export class FileReading {
   }
 }
 
-function checkUnchanged({ size, mtime, ctime, vouched }: FileToRead, now: BigIntStats): void {
-  if (now.size !== BigInt(size) || now.mtimeNs !== mtime || (now.ctimeNs !== ctime && !vouched)) throw new Changed();
+/** False for a file that is longer by now, unless someone vouches for it. Throws `Changed` for any other change. */
+function isAsOffered({ size, mtime, ctime, vouched }: FileToRead, now: State): boolean {
+  if (now.size === BigInt(size) && now.mtimeNs === mtime && (now.ctimeNs === ctime || vouched)) return true;
+  if (vouched || now.size <= BigInt(size)) throw new Changed();
+  return false;
+}
+
+function isSame(one: State, other: State): boolean {
+  return one.size === other.size && one.mtimeNs === other.mtimeNs && one.ctimeNs === other.ctimeNs;
 }

@@ -20,6 +20,8 @@ export interface SentEntry {
   /** The digest that someone vouches for. */
   readonly vouched: string | undefined;
   readonly text?: string;
+  /** The file is longer by now than what was read of it. */
+  readonly grew?: boolean;
   /** See `Outgoing`. */
   readonly kept?: number;
 }
@@ -35,6 +37,8 @@ export interface Outgoing<Found = FoundEntry> {
   kept?: number;
   /** Of the session's algorithm, once the content was read. */
   digest?: string | undefined;
+  /** The file is longer by now than what was read of it. */
+  grew?: boolean;
   /** Of a stream, once it has ended. */
   size?: number;
   /** Of a stream: whether something of it was read, which nobody can read again. */
@@ -47,6 +51,8 @@ export class OfferedBatch {
   private readonly isSettled: Uint8Array;
   private readonly digests: (string | undefined)[] = [];
   private readonly onWire: Float64Array;
+  /** Small files that are longer by now than what was read of them. */
+  private readonly grown = new Set<number>();
   private readonly large = new Map<number, Outgoing>();
   private names: readonly string[] | undefined;
   private below: readonly string[] | undefined;
@@ -105,6 +111,11 @@ export class OfferedBatch {
     this.onWire[at] = (this.onWire[at] ?? 0) + wire;
   }
 
+  /** What was read of a small file is less than it has by now. */
+  grew(file: number): void {
+    this.grown.add(file);
+  }
+
   /** For all but small files; the same one each time. */
   outgoing(file: number): Outgoing {
     const known = this.large.get(file);
@@ -124,6 +135,7 @@ export class OfferedBatch {
       began: this.began,
       bytesOnWire: large?.bytesOnWire ?? this.onWire[at] ?? 0,
       ...(large?.kept ? { kept: large.kept } : {}),
+      grew: large?.grew ?? this.grown.has(file),
       digest: large?.digest ?? this.digests[at],
       vouched: this.found.vouched.get(at)?.digest,
     };

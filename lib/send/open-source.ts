@@ -18,6 +18,9 @@ export class OpenSource {
     private readonly name: string,
   ) {}
 
+  /** Whether it is longer by now than when it was opened, as far as it was checked. */
+  grew = false;
+
   /** Rejects with `source-unreadable`, also for what is not a regular file (a FIFO is not waited for). */
   static async open(file: SourceFile): Promise<OpenSource> {
     try {
@@ -51,10 +54,15 @@ export class OpenSource {
     return at;
   }
 
-  /** Throws `source-changed` unless the file is as it was when it was opened. */
-  async checkUnchanged(): Promise<void> {
+  /**
+   * Throws `source-changed` unless the file is as it was when it was opened, or has grown since. What it had before may
+   * be something else then: that a digest of it is still right tells that it is not.
+   */
+  async check(): Promise<void> {
     const { before } = this;
     const now = await this.handle.stat({ bigint: true });
+    this.grew ||= now.size > before.size;
+    if (this.grew && now.size >= before.size) return;
     if (now.size !== before.size || now.mtimeNs !== before.mtimeNs || now.ctimeNs !== before.ctimeNs)
       throw this.changed();
   }

@@ -20,6 +20,8 @@ export interface Outgoing {
   /** The whole content of a small file; others are read from `source` while they are sent. */
   readonly content?: Uint8Array;
   readonly source?: OpenSource;
+  /** A small file that is longer by now than its content. */
+  readonly grew?: boolean;
 }
 
 /** What is to be sent: a file, a stream of unknown length, or a file that could not even be found. */
@@ -203,11 +205,11 @@ export class OutgoingQueue {
     try {
       const { md5 = '' } = await reading.digests.catch(async (error: unknown) => {
         if (this.stopped) throw new TransferError('interrupted', 'Interrupted.', { cause: error });
-        await source.checkUnchanged();
+        await source.check();
         throw unreadable(name, error);
       });
-      await source.checkUnchanged();
-      await cache.remember(before, 'md5', md5, hashingBegan);
+      await source.check();
+      if (!source.grew) await cache.remember(before, 'md5', md5, hashingBegan);
       return md5;
     } finally {
       meter.stop();

@@ -170,6 +170,7 @@ export class Answers {
       ...(path === undefined ? {} : { path }),
       bytes_on_wire: bytesOnWire,
       seconds: (performance.now() - file.began) / 1000,
+      ...(file.grew === true || file.source?.grew === true ? { source_grew: true } : {}),
     };
   }
 

@@ -141,7 +141,7 @@ class PlainSending {
         if (entry.settled && mayRedial && size - offset > cheapRest) return;
         const piece = await waits.on('source', ahead);
         offset += piece.length;
-        if (offset === size) await source.checkUnchanged();
+        if (offset === size) await source.check();
         // Its turn in the ring comes when the write before the last one has given its memory back.
         if (writes.length >= ringLength - 2) await waits.on('network', writes.shift() ?? Promise.resolve());
         if (offset < size) ahead = this.readPiece(source, offset, size);

@@ -198,12 +198,12 @@ export class PlainSender implements Sender {
    */
   private async recheck(file: Outgoing, source: OpenSource): Promise<TransferError | undefined> {
     try {
-      await source.checkUnchanged();
+      await source.check();
       const hashingBegan = Date.now();
       const { md5 = '' } = await this.pool.digestFile({ fd: source.handle.fd, size: file.size, algorithms: ['md5'] })
         .digests;
       if (md5 === file.md5) return undefined;
-      await this.cache.remember(source.before, 'md5', md5, hashingBegan);
+      if (!source.grew) await this.cache.remember(source.before, 'md5', md5, hashingBegan);
       return source.changed();
     } catch (error) {
       return error instanceof TransferError ? error : source.changed();

@@ -6,7 +6,7 @@ import type { Outgoing } from './entries';
 /**
  * A piece of a file once more, since the connection that carried it died. Rejects with `source-changed` where the file
  * is not
- * what it was when it was offered, or with `source-unreadable`.
+ * what it was when it was offered, and has not only grown, or with `source-unreadable`.
  */
 export async function rereadPiece({ found }: Outgoing, offset: number, size: number): Promise<Uint8Array> {
   if (found.type !== 'file') throw new TransferError('connection-lost', 'What was lost cannot be read again.');
@@ -21,7 +21,8 @@ export async function rereadPiece({ found }: Outgoing, offset: number, size: num
       at += bytesRead;
     }
     const now = await handle.stat({ bigint: true });
-    if (now.size !== BigInt(found.size) || now.mtimeNs !== found.mtime || now.ctimeNs !== found.ctime)
+    const grew = now.size > BigInt(found.size) && !found.vouched;
+    if (!grew && (now.size !== BigInt(found.size) || now.mtimeNs !== found.mtime || now.ctimeNs !== found.ctime))
       throw changed(found.name);
     return bytes;
   } finally {

@@ -93,6 +93,7 @@ export class SmallFiles {
     const held = new Map<number, string>();
     if (this.held.size > 0) for (const file of files) this.moveHeld(file, held);
     const bundle = await this.reader.read(files, held);
+    for (const file of bundle.grew) entries.small(file)?.grew(file);
     for (const { file, digest } of bundle.kept) {
       const batch = entries.small(file);
       batch?.read(file, digest, 0);

@@ -186,7 +186,7 @@ export class SessionTransfer implements Sender {
   }
 
   private stored(
-    { type, name, size, began, bytesOnWire, kept, text }: SentEntry,
+    { type, name, size, began, bytesOnWire, kept, grew, text }: SentEntry,
     { digests = {}, verified, path: stored, verified_at: verifiedAt, repaired }: SessionReceipt,
   ): void {
     if (text !== undefined) this.on({ event: 'text', text });
@@ -202,6 +202,7 @@ export class SessionTransfer implements Sender {
       ...(verifiedAt === undefined ? {} : { verified_at: verifiedAt }),
       ...(kept === undefined ? {} : { kept }),
       ...(repaired === undefined ? {} : { repaired }),
+      ...(grew === true ? { source_grew: true } : {}),
     };
     this.tally.add(done);
     if (this.files.length < mostRemembered) this.files.push(done);

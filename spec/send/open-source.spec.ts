@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { truncate } from 'node:fs/promises';
+import { appendFile, truncate } from 'node:fs/promises';
 import { expect } from 'chai';
 import { parseEntryName } from '../../lib/name';
 import { OpenSource, type SourceFile } from '../../lib/send/open-source';
@@ -20,15 +20,23 @@ describe('an open source', () => {
     expect(await source.read(memory, 10)).to.equal(60_000);
     expect(Buffer.from(memory).equals(bytes(100_000).subarray(10, 60_010))).to.equal(true);
     expect(await source.read(memory, 90_000)).to.equal(10_000);
-    await source.checkUnchanged();
+    await source.check();
     await source.close();
   });
 
   it('notices every change: source-changed', async () => {
     const source = await OpenSource.open(file);
     await truncate(file.path, 99_999);
-    const error: unknown = await source.checkUnchanged().catch((thrown: unknown) => thrown);
+    const error: unknown = await source.check().catch((thrown: unknown) => thrown);
     expect(error).to.include({ code: 'source-changed', fileName: 'file' });
+    await source.close();
+  });
+
+  it('may grow, which it says', async () => {
+    const source = await OpenSource.open(file);
+    await appendFile(file.path, 'more');
+    await source.check();
+    expect(source.grew).to.equal(true);
     await source.close();
   });
 
