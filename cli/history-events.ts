@@ -1,11 +1,12 @@
-import type { AdoptEvent, ChangedEntry, OneSided, Pruned } from '../lib/index';
+import type { AdoptEvent, ChangedEntry, FoundInSnapshot, OneSided, Pruned } from '../lib/index';
 
 /**
- * The lines of `--json` of what becomes of snapshots, of what is registered, and of what differs between two of them.
+ * The lines of `--json` of what becomes of snapshots and is in them, of what is registered, and of what differs between two of them.
  */
 export type HistoryEvent =
   | ({ readonly event: 'added' } & OneSided)
   | ({ readonly event: 'removed' } & OneSided)
   | ({ readonly event: 'changed' } & ChangedEntry)
+  | FoundInSnapshot
   | Pruned
   | AdoptEvent;

@@ -24,6 +24,7 @@ export interface Curtain {
 /** Where all words for people go: stderr, and results to stdout. Nothing reaches a terminal unescaped. */
 export class Terminal {
   private curtain: Curtain | undefined;
+  private outputTaken = false;
   private readonly hints = new Set<string>();
 
   constructor(
@@ -33,9 +34,14 @@ export class Terminal {
     private readonly env: NodeJS.ProcessEnv = process.env,
   ) {}
 
+  /** Standard output is for the content of a file: results go where words for people go. */
+  takeOutput(): void {
+    this.outputTaken = true;
+  }
+
   /** A result, on stdout. Silent with --quiet and with --json. */
   result(...pieces: Piece[]): void {
-    if (!this.silent) this.write(this.stdout, pieces);
+    if (!this.silent) this.write(this.outputTaken ? this.stderr : this.stdout, pieces);
   }
 
   /** Something for people, on stderr. Silent with --quiet and with --json. */

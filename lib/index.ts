@@ -40,6 +40,10 @@ export type { SnapshotDamaged, SnapshotForeign, SnapshotListed } from './snapsho
 export {
   type DiffOptions,
   diffSnapshots,
+  type EntriesOptions,
+  findEntries,
+  type FindOptions,
+  listEntries,
   type ListOptions,
   listSnapshots,
   prune,
@@ -50,6 +54,7 @@ export {
   type VerifyOptions,
 } from './snapshot/remote/anywhere';
 export { repair, type Repaired, type RepairOptions } from './snapshot/repair/repair';
+export type { FoundEvent, FoundInSnapshot } from './snapshot/manifest/find';
 export type { ChangedEntry, Difference, OneSided } from './snapshot/manifest/difference';
 export { adopt, type AdoptEvent, type AdoptOptions } from './snapshot/adopt/adopt';
 export type { Pruned, PruneEvent } from './snapshot/prune/prune';

@@ -66,6 +66,8 @@ export interface SnapshotEvent {
   readonly new_bytes: number;
   /** How many entries should be there and are not. */
   readonly missing: number;
+  /** The bytes of what no other snapshot shares, which would be free without this one; where that was asked for. */
+  readonly alone_bytes?: number;
   /** When all of it was last read back and found right, as ISO 8601; null for never since it was received. */
   readonly verified_at: string | null;
 }

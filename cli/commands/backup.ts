@@ -11,6 +11,7 @@ import { parseConnections } from './send';
 /** The options of `sendall backup`, as commander names them. */
 interface BackupFlags {
   readonly name: string;
+  readonly stdinName?: string;
   readonly checksum?: boolean;
   readonly digest?: 'sha256' | 'md5' | 'blake3';
   readonly exclude?: readonly string[];
@@ -27,9 +28,10 @@ export function describeBackup(program: Command, shell: Shell): void {
     .usage('PATH... TARGET --name NAME [OPTIONS]')
     .argument(
       '[PATH...]',
-      'files and directories; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, or a directory of this machine',
+      'files and directories, - for standard input; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, or a directory of this machine',
     )
     .requiredOption('--name <NAME>', 'what the backup is called; its snapshots are NAME/2026-11-20T101233Z')
+    .option('--stdin-name <NAME>', 'what standard input is called in the snapshot; by default stdin')
     .option(
       '--checksum',
       'read every file, also where size and times say that it has not changed, and tell of those that have',
@@ -62,7 +64,8 @@ Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked
 Examples:
   $ sendall backup /home/eve homeserver --name laptop
   $ sendall backup /etc /srv /mnt/usb/backups --name server --exclude '*.tmp'
-  $ sendall backup photos/ homeserver --name photos --checksum`,
+  $ sendall backup photos/ homeserver --name photos --checksum
+  $ pg_dump shop | sendall backup - homeserver --name shop --stdin-name shop.sql`,
     )
     .action(async (words: readonly string[], flags: BackupFlags) => {
       const options = await backupOptions(words, flags);
@@ -79,7 +82,10 @@ Examples:
             await backup({ ...options, on, signal });
             // For whoever repairs it one day; who cannot have it noted says it then.
             await new BackedUp()
-              .remember(options.name, options.paths)
+              .remember(
+                options.name,
+                options.paths.filter((each) => each !== '-'),
+              )
               .catch((error: unknown) =>
                 terminal.say(
                   `What was backed up is not noted for a repair: ${error instanceof Error ? error.message : String(error)}`,
@@ -93,7 +99,7 @@ Examples:
 
 async function backupOptions(words: readonly string[], flags: BackupFlags): Promise<BackupOptions> {
   const { paths, ...where } = await split(words);
-  const { name, checksum = false, digest, exclude = [], connections, limit, retryFor } = flags;
+  const { name, stdinName, checksum = false, digest, exclude = [], connections, limit, retryFor } = flags;
   return {
     paths,
     ...where,
@@ -101,6 +107,7 @@ async function backupOptions(words: readonly string[], flags: BackupFlags): Prom
     checksum,
     exclude,
     connections,
+    ...(stdinName === undefined ? {} : { inputName: stdinName }),
     ...(digest === undefined ? {} : { digest }),
     ...(limit === undefined ? {} : { limit }),
     ...(retryFor === undefined ? {} : { retryFor }),

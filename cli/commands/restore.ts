@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { DrillReport, IfExists, TransferEvent } from '../../lib/index';
+import type { DrillReport, IfExists, Restored, TransferEvent } from '../../lib/index';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatSize, parseDuration } from '../size';
 import type { Terminal } from '../terminal';
@@ -28,7 +28,7 @@ export function describeRestore(program: Command, shell: Shell): void {
     )
     .argument('<DIR|TARGET>', placeArgument)
     .argument('<SNAPSHOT>', 'NAME/2026-11-20T101233Z or NAME/latest; sendall snapshots lists them')
-    .argument('[DEST]', 'where to; made where it is missing')
+    .argument('[DEST]', 'where to; made where it is missing; - writes one file to standard output')
     .argument('[PATH...]', 'what of it: files, directories with all that is below, patterns; default: everything')
     .addOption(
       new Option(
@@ -58,11 +58,13 @@ export function describeRestore(program: Command, shell: Shell): void {
 Examples:
   $ sendall restore homeserver laptop/latest ~/restored
   $ sendall restore /srv/backups laptop/2026-11-20T101233Z ~/restored home/photos "home/**/*.txt"
+  $ sendall restore homeserver shop/latest - shop.sql | psql shop
   $ sendall restore /srv/backups laptop/latest --drill 1% --json
 
 Everything keeps the name that it has in the snapshot, below DEST. In a pattern, * and ? stay
 within a component, and ** is any number of them. What an interrupted restore has brought is
-kept in DEST/.sendall, and the same command goes on with it.`,
+kept in DEST/.sendall, and the same command goes on with it. With - the file is written once it
+is whole and verified in a directory for temporary files (TMPDIR).`,
     )
     .action(
       async (
@@ -72,14 +74,24 @@ kept in DEST/.sendall, and the same command goes on with it.`,
         paths: string[],
         flags: RestoreFlags,
       ) => {
+        if (destination === '-') checkOutput(paths, shell.settings().json);
         const work = workOf({ place: await snapshotPlace(given), snapshot, destination, paths }, flags);
         const { runTransfer } = require('../run') as typeof import('../run');
         const { RestoreView } = require('../view') as typeof import('../view');
-        const audience = (terminal: Terminal): Audience =>
-          flags.drill === undefined ? new RestoreView(terminal) : new DrillView(terminal);
+        const audience = (terminal: Terminal): Audience => {
+          if (destination === '-') terminal.takeOutput();
+          return flags.drill === undefined ? new RestoreView(terminal) : new DrillView(terminal);
+        };
         shell.exit(await runTransfer(shell.settings(), audience, work));
       },
     );
+}
+
+/** Throws `usage` for what cannot be written to standard output. */
+function checkOutput(paths: readonly string[], json: boolean): void {
+  if (json) throw wrongUsage('With --json, standard output has events, and no file.');
+  if (paths.length !== 1)
+    throw wrongUsage('Standard output takes one file.', { hint: 'sendall restore DIR|TARGET SNAPSHOT - PATH' });
 }
 
 interface Words {
@@ -100,16 +112,20 @@ function workOf(
     return async ({ on, signal }) => {
       const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
       const { restore } = load.snapshots();
-      await restore({
-        ...place,
-        snapshot,
-        destination,
-        paths,
-        ifExists,
-        on,
-        signal,
-        ...(retryFor === undefined ? {} : { retryFor }),
-      });
+      const restoreTo = (into: string): Promise<Restored> =>
+        restore({
+          ...place,
+          snapshot,
+          destination: into,
+          paths,
+          ifExists,
+          on,
+          signal,
+          ...(retryFor === undefined ? {} : { retryFor }),
+        });
+      const { restoreToOutput } = require('../restore-output') as typeof import('../restore-output');
+      if (destination === '-') await restoreToOutput(paths[0] ?? '', restoreTo, signal);
+      else await restoreTo(destination);
     };
   }
   if (destination !== undefined)

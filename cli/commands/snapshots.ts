@@ -11,16 +11,24 @@ import { wrongUsage } from '../usage';
 /** Reading tells of nothing on the way. */
 const silence: Audience = { show: () => undefined };
 
+/** The options of `sendall snapshots`, as commander names them. */
+interface SnapshotsFlags {
+  readonly diff?: readonly string[];
+  readonly alone?: boolean;
+}
+
 /** Adds `sendall snapshots` to the program. */
 export function describeSnapshots(program: Command, shell: Shell): void {
   program
     .command('snapshots')
     .description(
-      'Lists the snapshots in a receive directory, here or on another machine, or tells what differs between two of them. Reads no file of a backup.',
+      'Lists the snapshots in a receive directory, here or on another machine, or what is in one; or tells what differs between two of them. Reads no file of a backup.',
     )
-    .usage('DIR|TARGET [NAME] [OPTIONS]')
+    .usage('DIR|TARGET [NAME | NAME/ID [PATTERN]] [OPTIONS]')
     .argument('<DIR|TARGET>', placeArgument)
-    .argument('[NAME]', 'of one backup only')
+    .argument('[NAME]', 'of one backup only; NAME/ID or NAME/latest: what is in that snapshot')
+    .argument('[PATTERN]', 'of that, what is called so and what is below, or matches: "photos/**/*.jpg"')
+    .option('--alone', 'show what each snapshot alone holds, for which its directories are read')
     .option(
       '--diff <SNAPSHOT...>',
       'A B: what was added, removed and changed from A to B; each NAME/ID or NAME/latest, or without NAME/ where it was given',
@@ -32,18 +40,30 @@ Examples:
   $ sendall snapshots /srv/backups
   $ sendall snapshots homeserver
   $ sendall snapshots /srv/backups laptop --diff 2026-11-20T101233Z latest
+  $ sendall snapshots homeserver laptop/latest home/eve/photos
 
-SIZE is that of all files of a snapshot, NEW that of those in no earlier one.`,
+SIZE is that of all files of a snapshot, NEW that of those in no earlier one, ALONE that of those
+that would be free without it.`,
     )
-    .action(async (given: string, name: string | undefined, { diff }: { readonly diff?: readonly string[] }) => {
+    .action(async (given: string, name: string | undefined, pattern: string | undefined, flags: SnapshotsFlags) => {
+      const { diff, alone = false } = flags;
       const place = await snapshotPlace(given);
+      const snapshot = diff === undefined && name?.includes('/') === true ? name : undefined;
+      if (pattern !== undefined && snapshot === undefined)
+        throw wrongUsage('A PATTERN is for what is in one snapshot.', {
+          hint: 'sendall snapshots DIR|TARGET NAME/latest PATTERN; sendall find looks in all of them.',
+        });
       const two = diff === undefined ? undefined : pairOf(diff, name);
       const { runTransfer } = require('../run') as typeof import('../run');
       shell.exit(
         await runTransfer(
           shell.settings(),
           () => silence,
-          (transfer) => (two ? compare(place, two, transfer) : list(place, name, transfer)),
+          (transfer) => {
+            if (two) return compare(place, two, transfer);
+            if (snapshot !== undefined) return entries(place, snapshot, pattern, transfer);
+            return list(place, name, alone, transfer);
+          },
         ),
       );
     });
@@ -57,10 +77,33 @@ function pairOf(words: readonly string[], name: string | undefined): readonly [s
   return [a, b];
 }
 
-async function list(place: SnapshotPlace, name: string | undefined, { terminal, signal }: Transfer): Promise<void> {
+async function entries(
+  place: SnapshotPlace,
+  snapshot: string,
+  pattern: string | undefined,
+  { terminal, signal }: Transfer,
+): Promise<void> {
+  const { load, TransferError } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { FoundView } = require('../found-view') as typeof import('../found-view');
+  const { listEntries } = load.snapshots();
+  const view = new FoundView(terminal, false);
+  const on = view.show.bind(view);
+  await listEntries({ ...place, snapshot, signal, on, ...(pattern === undefined ? {} : { pattern }) });
+  if (view.count === 0 && pattern !== undefined)
+    throw new TransferError('usage', `Nothing in ${snapshot} is called ${pattern}.`, {
+      hint: 'Paths begin at the top of the snapshot; patterns such as "photos/*.jpg" or "**/*.txt" need quotes in a shell.',
+    });
+}
+
+async function list(
+  place: SnapshotPlace,
+  name: string | undefined,
+  alone: boolean,
+  { terminal, signal }: Transfer,
+): Promise<void> {
   const { TransferError, load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { listSnapshots } = load.snapshots();
-  const all = await listSnapshots({ ...place, signal, ...(name === undefined ? {} : { name }) });
+  const all = await listSnapshots({ ...place, alone, signal, ...(name === undefined ? {} : { name }) });
   const listed = all.filter((each) => each.event !== 'foreign');
   const foreign = all.filter((each) => each.event === 'foreign');
   if (terminal.settings.json) for (const each of all) tell(terminal, each);
@@ -87,13 +130,23 @@ function tell(terminal: Terminal, each: SnapshotListed | SnapshotDamaged | Snaps
 function showTable(listed: readonly (SnapshotListed | SnapshotDamaged)[], terminal: Terminal): void {
   const { tableLines } = require('../table') as typeof import('../table');
   const some = listed.some((each) => each.event === 'snapshot' && each.missing > 0);
+  const alone = listed.some((each) => each.event === 'snapshot' && each.alone_bytes !== undefined);
   const rows = listed.map((each): Cell[] => {
     if (each.event === 'damaged') return [each.snapshot, `damaged: ${each.failure.message}`];
-    const { snapshot, entries, bytes, new_bytes: newBytes, missing, verified_at: verified } = each;
+    const {
+      snapshot,
+      entries,
+      bytes,
+      new_bytes: newBytes,
+      missing,
+      alone_bytes: aloneBytes = 0,
+      verified_at: verified,
+    } = each;
     const numbers = [
       formatNumber(entries),
       formatSize(bytes),
       formatSize(newBytes),
+      ...(alone ? [formatSize(aloneBytes)] : []),
       ...(some ? [formatNumber(missing)] : []),
     ];
     return [
@@ -102,7 +155,7 @@ function showTable(listed: readonly (SnapshotListed | SnapshotDamaged)[], termin
       verified === null ? 'when stored' : verified.replace(/:\d\d(\.\d+)?Z$/, 'Z'),
     ];
   });
-  const numbers = ['ENTRIES', 'SIZE', 'NEW', ...(some ? ['MISSING'] : [])];
+  const numbers = ['ENTRIES', 'SIZE', 'NEW', ...(alone ? ['ALONE'] : []), ...(some ? ['MISSING'] : [])];
   for (const line of tableLines(['SNAPSHOT', ...numbers.map((right) => ({ right })), 'VERIFIED'], rows))
     terminal.result(line);
 }

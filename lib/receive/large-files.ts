@@ -72,7 +72,8 @@ export class LargeFiles {
             ...already,
             ...repaired,
           };
-          this.receiving.stored(entry, path, end.digests, outcome !== 'identical');
+          // What a stream has in the end is known only now.
+          this.receiving.stored({ ...entry, size: end.size }, path, end.digests, outcome !== 'identical');
           replies.receipts([receipt]);
           this.receiving.report.received({
             ...doneOf({ entry, began }, path, verified, end.digests, file.bytesOnWire),

@@ -29,7 +29,7 @@ export type Told =
   | { readonly kind: 'zero'; readonly offset: number; size: number }
   | { readonly kind: 'keep'; readonly first: number; count: number }
   | { readonly kind: 'copy'; readonly offset: number; size: number; readonly from: number }
-  | { readonly kind: 'end'; readonly size: number; readonly digests: Digests; readonly grew: boolean };
+  | { readonly kind: 'end'; readonly size: number; readonly digests: Digests; readonly grew?: true };
 
 /**
  * So many bytes of zeros or of what the receiver has are told at the latest, so that everybody sees that it goes on.
@@ -109,7 +109,7 @@ export class FileReading {
     const now = fstatSync(this.fd, { bigint: true });
     const grew = !isAsOffered(file, now);
     if (grew && !isSame(this.opened, now) && (await this.readAgain(isOver)) !== digest) throw new Changed();
-    return [...this.told, { kind: 'end', size, digests: { [algorithm]: digest }, grew }];
+    return [...this.told, { kind: 'end', size, digests: { [algorithm]: digest }, ...(grew && { grew }) }];
   }
 
   /**

@@ -178,7 +178,7 @@ export class LargeFiles {
         break;
       case 'end':
         outgoing.size = piece.size;
-        outgoing.grew = piece.grew;
+        outgoing.grew = piece.grew === true;
         await this.sink.closed(outgoing, piece.size, piece.digests);
         break;
     }

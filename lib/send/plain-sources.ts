@@ -1,8 +1,8 @@
 import path from 'node:path';
-import { TransferError } from '../errors';
-import { parseEntryName } from '../name';
+import { asTransferError, TransferError } from '../errors';
 import type { Listener } from '../progress';
 import { type FoundEntry, scanTree, type Skipped, type TreeScanOptions } from '../scan/tree-scan';
+import { splitSources } from './named-pipes';
 import type { PlainSource } from './outgoing';
 import { type SendOptions, usualInputName } from './send-options';
 
@@ -12,19 +12,23 @@ import { type SendOptions, usualInputName } from './send-options';
 const tellEvery = 250;
 
 /**
- * What the options name: standard input last, since it may take long to end. A second name of a file is a file of its
+ * What the options name: standard input and named pipes last, since they may take long to end. A second name of a file is a file of its
  * own here.
  * What this wire cannot carry is told by `on` as `skipped`: symbolic links, devices, sockets, directories of which
  * nothing is sent.
  */
 export async function* plainSources(options: SendOptions, on: Listener): AsyncGenerator<PlainSource> {
-  const { paths, input = process.stdin, name } = options;
-  const inputName = paths.includes('-')
-    ? parseEntryName(name ?? usualInputName, { allowHidden: true, names: 'any' })
-    : undefined;
-  if (paths.some((place) => place !== '-'))
-    yield* files(scanOf(options, inputName === undefined ? [] : [inputName]), on);
-  if (inputName !== undefined) yield { input, name: inputName };
+  const { paths, input = process.stdin, name, inputName = name ?? usualInputName } = options;
+  const { places, streams } = await splitSources(paths, { input, inputName, single: name });
+  const taken = streams.map(({ name }) => name);
+  if (places.length > 0) yield* files({ ...scanOf(options, taken), paths: places }, on);
+  for (const { name, open } of streams) {
+    try {
+      yield { input: open(), name };
+    } catch (error) {
+      yield asTransferError(error, 'source-unreadable', 'The input cannot be read');
+    }
+  }
 }
 
 /**

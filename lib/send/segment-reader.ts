@@ -58,7 +58,7 @@ export type Piece =
   /** A run of whole pieces, or up to the end of the file, that stands at the receiver from its byte `from` on. */
   | { readonly kind: 'copy'; readonly offset: number; readonly size: number; readonly from: number }
   /** Always last, once everything is known to be unchanged; the file may have grown behind it. */
-  | { readonly kind: 'end'; readonly size: number; readonly digests: Digests; readonly grew: boolean };
+  | { readonly kind: 'end'; readonly size: number; readonly digests: Digests; readonly grew?: true };
 
 /**
  * A thread that reads one large file after another, each once and in order, and hashes it, into memory that a socket

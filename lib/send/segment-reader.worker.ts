@@ -47,7 +47,7 @@ class StreamReading {
   }
 
   end(): readonly Told[] {
-    return [{ kind: 'end', size: this.size, digests: { [this.algorithm]: this.whole.digest() }, grew: false }];
+    return [{ kind: 'end', size: this.size, digests: { [this.algorithm]: this.whole.digest() } }];
   }
 }
 

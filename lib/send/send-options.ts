@@ -7,7 +7,7 @@ import { isTicket, parseTicket } from '../net/ticket';
 import type { LinkDeadlines } from '../session/link';
 
 export interface SendOptions {
-  /** Files and directories; `-` is `input`. */
+  /** Files and directories; `-` is `input`; a named pipe is read, too. */
   readonly paths: readonly string[];
   /**
    * A ticket (`sendall://…`) for a session; `tcp://HOST:PORT` or `unix:PATH` for the plain wire. Either this or
@@ -22,8 +22,10 @@ export interface SendOptions {
   readonly announced?: readonly string[];
   /** What `-` reads; default standard input. */
   readonly input?: Readable;
-  /** Stores a single file under this name; default for `-` is `stdin`. */
+  /** Stores a single file under this name. */
   readonly name?: string;
+  /** What `-` is called; default `name`, or else `stdin`. */
+  readonly inputName?: string;
   /** Patterns, as in gitignore(5), of what is left out of directories. */
   readonly exclude?: readonly string[];
   /**

@@ -5,10 +5,7 @@ import { type Located, walking } from '../threads/walker';
 /** A small file with its content, read between two looks at it; or why its content is not here. */
 export type SmallSource =
   /** `grew`: the file is longer by now. */
-  | { readonly content: Uint8Array; readonly md5: string; readonly grew: boolean }
-  | 'large'
-  | 'changed'
-  | 'not a file';
+  { readonly content: Uint8Array; readonly md5: string; readonly grew: boolean } | 'large' | 'changed' | 'not a file';
 
 /** Files up to this size are read whole and hashed in one go. */
 export const smallFile = 64 * 1024;

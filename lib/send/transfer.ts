@@ -1,6 +1,5 @@
 import path from 'node:path';
 import { asTransferError, TransferError } from '../errors';
-import { parseEntryName } from '../name';
 import { type Bottleneck, type FileDone, type Listener, ofTransfer, Waits } from '../progress';
 import type { Waited } from '../wire/message';
 import { smallFile } from '../wire/segment';
@@ -17,6 +16,7 @@ import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
 import { scanOffers } from '../scan/tree-scan';
 import { Entries, type FoundTogether, type SentEntry } from './entries';
 import type { Meeting } from './meeting';
+import { splitSources } from './named-pipes';
 import { newSession, refused } from '../session/opening';
 import { sendUntilDone } from './session-sender';
 
@@ -134,17 +134,27 @@ export class SessionTransfer implements Sender {
   }
 
   private async *found(): AsyncGenerator<FoundTogether> {
-    const { paths, input = process.stdin, name, text } = this.options;
+    const { paths, input = process.stdin, name, inputName = name ?? usualInputName, text } = this.options;
     if (text !== undefined) yield { single: { type: 'text', text } };
-    const inputName = paths.includes('-')
-      ? parseEntryName(name ?? usualInputName, { allowHidden: true, names: 'any' })
-      : undefined;
-    if (inputName !== undefined) {
+    const { places, streams } = await splitSources(paths, { input, inputName, single: name });
+    const failures: TransferError[] = [];
+    for (const { name, open } of streams) {
       this.offered++;
-      yield { single: { type: 'stream', name: inputName, input } };
+      try {
+        const stream = open();
+        // Whoever reads it is told.
+        stream.once('error', () => undefined);
+        yield { single: { type: 'stream', name, input: stream } };
+      } catch (error) {
+        failures.push(asTransferError(error, 'source-unreadable', 'The input cannot be read'));
+      }
     }
-    const places = paths.filter((place) => place !== '-');
-    if (places.length > 0) yield* this.scanned(places, inputName === undefined ? [] : [inputName]);
+    if (failures.length > 0) yield { failures };
+    if (places.length > 0)
+      yield* this.scanned(
+        places,
+        streams.map(({ name }) => name),
+      );
     for await (const found of this.contents.source ?? []) {
       const entries = packEntries(found.filter((each): each is FoundEntry => !(each instanceof TransferError)));
       this.warm(entries);

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { Connection } from '../net/connection';
 import { asTransferError, TransferError } from '../errors';
 import type { Digests, FileDone, Listener, Summary } from '../progress';
@@ -20,6 +21,9 @@ export interface WithinOptions {
    * time.
    */
   readonly source: readonly string[] | SessionSource;
+  /** What `-` among the paths reads, and what it is called; see `SendOptions`. */
+  readonly input?: Readable;
+  readonly inputName?: string;
   readonly receiver: { readonly home: Home; readonly rules: SessionRules; readonly intake?: Intake };
   /** Default `blake3`. */
   readonly algorithm?: keyof Digests;
@@ -60,6 +64,8 @@ const deadlines: LinkDeadlines = { heartbeat: never, silence: never };
  */
 export async function sendWithin({
   source,
+  input,
+  inputName,
   receiver,
   algorithm = 'blake3',
   exclude,
@@ -76,6 +82,8 @@ export async function sendWithin({
       digest: algorithm,
       connections: 1,
       retryFor: 0,
+      ...(input ? { input } : {}),
+      ...(inputName === undefined ? {} : { inputName }),
       ...(exclude ? { exclude } : {}),
       ...(limit === undefined ? {} : { limit }),
       ...(on ? { on } : {}),

@@ -10,8 +10,15 @@ const keepKeys = ['last', 'daily', 'weekly', 'monthly'] as const;
  * `snapshot`, `a` and `b` are `NAME/ID` or `NAME/latest`.
  */
 export type Ask =
-  /** To be told of each snapshot; with `foreign`, of what lies there and is none. */
-  | { readonly for: 'snapshots'; readonly name?: string; readonly foreign?: true }
+  /**
+   * To be told of each snapshot; with `foreign`, of what lies there and is none, with `alone`, how many bytes each alone
+   * holds.
+   */
+  | { readonly for: 'snapshots'; readonly name?: string; readonly foreign?: true; readonly alone?: true }
+  /** To be told what is in one; `pattern` is as a path of a restore. */
+  | { readonly for: 'entries'; readonly snapshot: string; readonly pattern?: string }
+  /** To be told in which of them something is; `pattern` is as in gitignore(5). */
+  | { readonly for: 'find'; readonly pattern: string; readonly name?: string }
   /** To be told what differs between two. */
   | { readonly for: 'difference'; readonly a: string; readonly b: string }
   /**
@@ -52,7 +59,14 @@ export function parseAsk(value: unknown): Ask {
   const what = ownValue(ask, 'for');
   switch (what) {
     case 'snapshots':
-      return { for: what, ...textIn(ask, 'name'), ...trueIn(ask, 'foreign') };
+      return { for: what, ...textIn(ask, 'name'), ...trueIn(ask, 'foreign'), ...trueIn(ask, 'alone') };
+    case 'entries':
+      return { for: what, snapshot: textUnder(ask, 'snapshot'), ...patternIn(ask) };
+    case 'find': {
+      const { pattern = '' } = patternIn(ask);
+      if (pattern === '') throw wrong('pattern', 'a text', ownValue(ask, 'pattern'));
+      return { for: what, pattern, ...textIn(ask, 'name') };
+    }
     case 'difference':
       return { for: what, a: textUnder(ask, 'a'), b: textUnder(ask, 'b') };
     case 'verify':
@@ -87,6 +101,13 @@ function objectOf(key: string, value: unknown): JsonObject {
 function textIn<Key extends string>(ask: JsonObject, key: Key): { readonly [K in Key]?: string } {
   const text = optionalTextUnder(ask, key);
   return (text === undefined ? {} : { [key]: text }) as { readonly [K in Key]?: string };
+}
+
+function patternIn(ask: JsonObject): { readonly pattern?: string } {
+  const { pattern } = textIn(ask, 'pattern');
+  if (pattern !== undefined && pattern.length > longestPath)
+    throw wrong('pattern', `a text of up to ${String(longestPath)} characters`, pattern);
+  return pattern === undefined ? {} : { pattern };
 }
 
 function trueIn<Key extends string>(ask: JsonObject, key: Key): { readonly [K in Key]?: true } {

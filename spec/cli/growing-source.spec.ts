@@ -60,8 +60,7 @@ describe('cli: files that are written to while they are read', function () {
     const file = openSync(run.at('logs/large'), 'r+');
     let count = 0;
     writing = setInterval(() => {
-      for (let place = 0; place < 20; place++)
-        writeSync(file, String(count++), ((count * 7919) % 5_000) * 4096);
+      for (let place = 0; place < 20; place++) writeSync(file, String(count++), ((count * 7919) % 5_000) * 4096);
       writeSync(file, 'more\n', fstatSync(file).size);
     }, 1);
     const { ticket } = await run.receive();

@@ -39,7 +39,6 @@ describe('files on their way out', () => {
     });
 
     const changes: readonly (readonly [string, (place: string) => Promise<void>])[] = [
-      ['grows', async (place) => writeFile(place, 'more', { flag: 'a' })],
       ['shrinks', async (place) => truncate(place, 20 * mebibyte)],
       ['shrinks to nothing', async (place) => truncate(place, 0)],
       ['is rewritten in place', async (place) => overwrite(place, 23 * mebibyte)],

@@ -22,7 +22,6 @@ describe('a source that changes while a session sends it', () => {
   };
 
   const changes: readonly (readonly [string, (place: string) => Promise<void>])[] = [
-    ['grows', (place) => writeFile(place, 'more', { flag: 'a' })],
     ['shrinks', (place) => truncate(place, 5 * MiB)],
     [
       'is rewritten where it was sent already',

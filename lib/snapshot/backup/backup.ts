@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
+import type { Readable } from 'node:stream';
 import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { Digests, Listener, Summary } from '../../progress';
@@ -8,6 +9,7 @@ import { Allowance } from '../../store/limited';
 import { sendWithin } from '../in-process';
 import type { LinkDeadlines } from '../../session/link';
 import { DialedMeeting } from '../../send/meeting';
+import { usualInputName } from '../../send/send-options';
 import { newSession } from '../../session/opening';
 import { SessionTransfer } from '../../send/transfer';
 import { Tally } from '../../session/summary';
@@ -17,8 +19,12 @@ import { backupNameOf } from '../manifest/catalog';
 import { parseSnapshotId, timeOf } from '../manifest/snapshot-id';
 
 export interface BackupOptions {
-  /** Files and directories. */
+  /** Files and directories; `-` is `input`; a named pipe is read, too. */
   readonly paths: readonly string[];
+  /** What `-` reads; default standard input. */
+  readonly input?: Readable;
+  /** What that is called in the snapshot; default `stdin`. */
+  readonly inputName?: string;
   /** What the backup is called: one component of a name. */
   readonly name: string;
   /** The ticket of a receiver. Either this or `directory`. */
@@ -97,28 +103,28 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
 }
 
 /** Throws `usage` for what makes no sense, before anything is begun. */
-function checkUsage({ paths, name, target, directory }: BackupOptions): EntryName {
+function checkUsage({ paths, inputName, name, target, directory }: BackupOptions): EntryName {
   const checked = backupNameOf(name);
   if (checked === undefined)
     throw new TransferError('usage', printable(`"${name}" cannot be the name of a backup.`), {
       hint: 'Take one word, for example the name of this machine.',
     });
   if (paths.length === 0) throw new TransferError('usage', 'There is nothing to back up.');
-  if (paths.includes('-'))
-    throw new TransferError('usage', 'Standard input cannot be backed up.', {
-      hint: 'Write it to a file first, or use sendall send.',
+  if (inputName !== undefined && !paths.includes('-'))
+    throw new TransferError('usage', 'A name for standard input is given, and that is not backed up.', {
+      hint: 'It is called - on the command line.',
     });
-  checkNames(paths);
+  checkNames(paths, inputName);
   if ((target === undefined) === (directory === undefined))
     throw new TransferError('usage', 'Either a ticket or a directory to back up to is needed.');
   return checked;
 }
 
 /** "Two files never take one name": said before anything moves, since no snapshot could have both. */
-function checkNames(paths: readonly string[]): void {
+function checkNames(paths: readonly string[], inputName = usualInputName): void {
   const named = new Map<string, string>();
   for (const place of paths) {
-    const base = path.basename(path.resolve(place));
+    const base = place === '-' ? inputName : path.basename(path.resolve(place));
     const other = named.get(base);
     if (other !== undefined) {
       throw new TransferError(
@@ -155,7 +161,7 @@ async function toReceiver(
 
 /** The same within this process: the snapshot arrives in `directory` as it would at a receiver. */
 async function toDirectory(options: BackupOptions, name: EntryName, directory: string): Promise<Sent> {
-  const { paths, digest = usualDigest, checksum = false, on, signal, limit } = options;
+  const { paths, input, inputName, digest = usualDigest, checksum = false, on, signal, limit } = options;
   const exclude = [...(options.exclude ?? []), ...(await itself(paths, directory))];
   const home = { directory, allowance: new Allowance({}) };
   const request = {
@@ -173,6 +179,8 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
     const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;
     return await sendWithin({
       source: paths,
+      ...(input ? { input } : {}),
+      ...(inputName === undefined ? {} : { inputName }),
       receiver: { home: intake.home, rules, intake },
       algorithm: digest,
       exclude,
@@ -196,6 +204,7 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
 async function itself(paths: readonly string[], directory: string): Promise<string[]> {
   const own = await realpath(directory).catch(() => directory);
   for (const place of paths) {
+    if (place === '-') continue;
     const below = path.relative(await realpath(place).catch(() => place), own);
     if (below.startsWith('..') || path.isAbsolute(below)) continue;
     if (below !== '' && paths.length === 1)

@@ -8,8 +8,10 @@ import {
   type DecodedManifest,
   decodeManifest,
   longestManifestHead,
+  matchingDecoder,
   type Manifest,
   ManifestDecoder,
+  type ManifestEntry,
   type ManifestHead,
   manifestName,
   type ManifestOutline,
@@ -115,6 +117,14 @@ export class Catalog {
   async outline(snapshot: Snapshot): Promise<ManifestOutline> {
     const { head, totals } = await this.decode(snapshot, outlineDecoder());
     return { head, totals };
+  }
+
+  /** Those of its entries whose names `wants` chooses: no others are kept. Rejects like `manifest`. */
+  async matching(
+    snapshot: Snapshot,
+    wants: (name: string, isDirectory: boolean) => boolean,
+  ): Promise<readonly ManifestEntry[]> {
+    return (await this.decode(snapshot, matchingDecoder(wants))).entries;
   }
 
   /** Its files whose digest is not `known`; see `parseOtherFiles`. Rejects like `manifest`. */

@@ -292,6 +292,18 @@ export function otherFilesIn(
   };
 }
 
+/** A decoder that keeps the entries whose names `wants` chooses. */
+export function matchingDecoder(wants: (name: string, isDirectory: boolean) => boolean): ManifestDecoder {
+  return new ManifestDecoder((line) => {
+    try {
+      const { name, type } = JSON.parse(line.toString()) as JsonObject;
+      return typeof name !== 'string' || wants(name, type === 'directory');
+    } catch {
+      return true; // what is wrong with it is found where it is taken apart
+    }
+  });
+}
+
 /** Takes no entry apart: for the first line, the totals, and that the bytes are as they were written. */
 export function outlineDecoder(): ManifestDecoder {
   return new ManifestDecoder(() => false);

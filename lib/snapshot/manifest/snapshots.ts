@@ -2,6 +2,8 @@ import { lstat } from 'node:fs/promises';
 import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
 import type { Damage, TransferEvent } from '../../progress';
+import { Directory } from '../../store/local/directory';
+import { Removal } from '../prune/removal';
 import { Catalog, type Snapshot } from './catalog';
 import { foreignIn, unregisteredHint } from './foreign';
 import { manifestName, type ManifestTotals } from './manifest';
@@ -25,19 +27,22 @@ export interface ListOptions {
   readonly directory: string;
   /** The backup; all of them unless told. */
   readonly name?: string;
+  /** Whether to find out how many bytes each snapshot alone holds, for which every directory in it is read. */
+  readonly alone?: boolean;
   readonly signal?: AbortSignal;
 }
 
 /**
  * The snapshots in a receive directory by the names of their backups, the oldest first, and then what lies there and is
  * none. Reads each
- * manifest, and no file. Rejects with `directory` where the receive directory cannot be read, with `usage` for a backup
+ * manifest, and no file of theirs. Rejects with `directory` where the receive directory cannot be read, with `usage` for a backup
  * that is not
  * there, with `mismatch` for a register that is damaged, and with `interrupted`.
  */
 export async function listSnapshots({
   directory,
   name: wanted,
+  alone = false,
   signal,
 }: ListOptions): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
   const catalog = new Catalog(directory);
@@ -49,11 +54,22 @@ export async function listSnapshots({
     for (const snapshot of await catalog.snapshots(name)) {
       if (signal?.aborted === true) throw new TransferError('interrupted', 'Interrupted.');
       const each = await look(catalog, snapshot);
-      if (each) listed.push(each);
+      if (each?.event === 'snapshot' && alone) listed.push({ ...each, alone_bytes: await aloneIn(snapshot, signal) });
+      else if (each) listed.push(each);
     }
   }
   for (const path of await foreignIn(catalog, wanted)) listed.push({ event: 'foreign', path });
   return listed;
+}
+
+/** The bytes of the files that have no name outside of a snapshot: what would be free without it. */
+async function aloneIn({ directory, name, id }: Snapshot, signal: AbortSignal | undefined): Promise<number> {
+  const home = await Directory.open(`${directory}/${name}`);
+  try {
+    return await new Removal(signal).count(home, id);
+  } finally {
+    await home.close();
+  }
 }
 
 /** The failure for the name of a backup that has no snapshot. */

@@ -6,11 +6,12 @@ import type { Question, RestoreSource } from './question';
 import { Catalog } from '../manifest/catalog';
 import { damagedEntries } from '../repair/damaged-entries';
 import { diffSnapshots } from '../manifest/difference';
+import { findEntries, type FoundEvent, listEntries } from '../manifest/find';
 import { encodeEntry } from '../manifest/manifest-entry';
 import { prune, type PruneEvent } from '../prune/prune';
 import { chooseEntries } from '../restore/selection';
 import { snapshotSource, whyMissing } from '../restore/snapshot-source';
-import { listSnapshots } from '../manifest/snapshots';
+import { listSnapshots, type SnapshotDamaged } from '../manifest/snapshots';
 import { verify } from '../verify/verify';
 
 /**
@@ -33,22 +34,22 @@ async function namingNothing<Result>(directory: string, work: Promise<Result>): 
   }
 }
 
-async function answer({ ask, directory, signal, tell }: Question): Promise<Omit<AskDone, 'type'>> {
+async function answer({ ask, directory, signal, tell, heard }: Question): Promise<Omit<AskDone, 'type'>> {
   switch (ask.for) {
     case 'snapshots': {
-      const { name, foreign } = ask;
-      for (const listed of await listSnapshots({ directory, signal, ...(name === undefined ? {} : { name }) })) {
+      const { name, foreign, alone = false } = ask;
+      const found = await listSnapshots({ directory, signal, alone, ...(name === undefined ? {} : { name }) });
+      for (const listed of found) {
         if (listed.event === 'foreign' && foreign !== true) continue; // an older version does not know them
-        if (listed.event !== 'damaged') tell(listed);
-        else
-          tell({
-            event: listed.event,
-            snapshot: listed.snapshot,
-            path: listed.path,
-            reason: listed.reason,
-            message: listed.failure.message,
-          });
+        tell(listed.event === 'damaged' ? toldOfDamaged(listed) : listed);
       }
+      return {};
+    }
+    case 'entries':
+    case 'find': {
+      const on = (event: FoundEvent): void => tell(event.event === 'damaged' ? toldOfDamaged(event) : event);
+      if (ask.for === 'find') await findEntries({ ...ask, directory, signal, on, heard });
+      else await listEntries({ ...ask, directory, signal, on, heard });
       return {};
     }
     case 'difference': {
@@ -64,8 +65,12 @@ async function answer({ ask, directory, signal, tell }: Question): Promise<Omit<
       return {};
     }
     case 'verify':
-      return answerVerify(ask, { directory, signal, tell });
+      return answerVerify(ask, { directory, signal, tell, heard });
   }
+}
+
+function toldOfDamaged({ failure, ...damage }: SnapshotDamaged): object {
+  return { ...damage, message: failure.message };
 }
 
 /** For who does not know that reason: it stays as the newest does, whatever the rules say. */

@@ -27,6 +27,7 @@ export async function answerAsk(
       ...asked,
       signal: AbortSignal.any([gone.signal, stopped]),
       tell: (event) => lines.add(event),
+      heard: () => lines.flush(),
     });
     await lines.flush();
     await link.send({ type: 'done', ...done });

@@ -1,6 +1,12 @@
 import { TransferError } from '../../errors';
 import type { Difference } from '../manifest/difference';
 import { diffSnapshots as diffHere } from '../manifest/difference';
+import {
+  type EntriesOptions as EntriesHere,
+  findEntries as findEntriesHere,
+  type FindOptions as FindHere,
+  listEntries as listEntriesHere,
+} from '../manifest/find';
 import { type Pruned, prune as pruneHere, type PruneOptions as PruneHere } from '../prune/prune';
 import { type Restored, restore as restoreHere, type RestoreOptions as RestoreHere } from '../restore/restore';
 import {
@@ -10,7 +16,7 @@ import {
   type SnapshotForeign,
   type SnapshotListed,
 } from '../manifest/snapshots';
-import { differenceThere, listThere, pruneThere, restoreFrom, type There, verifyThere } from './there';
+import { differenceThere, foundThere, listThere, pruneThere, restoreFrom, type There, verifyThere } from './there';
 import { verify as verifyHere, type VerifyOptions as VerifyHere } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
 
@@ -20,6 +26,8 @@ export interface Where extends Partial<There> {
 }
 
 export interface ListOptions extends Omit<ListHere, 'directory' | 'signal'>, Where {}
+export interface EntriesOptions extends Omit<EntriesHere, 'directory' | 'signal' | 'heard'>, Where {}
+export interface FindOptions extends Omit<FindHere, 'directory' | 'signal' | 'heard'>, Where {}
 export interface DiffOptions extends Where {
   /** `NAME/ID` or `NAME/latest`. */
   readonly a: string;
@@ -38,6 +46,26 @@ export function listSnapshots(options: ListOptions): Promise<(SnapshotListed | S
     options,
     (here) => listHere({ ...options, ...here }),
     (there) => listThere(there, options),
+  );
+}
+
+/** See `lib/snapshot/manifest/find.ts`. */
+export function listEntries(options: EntriesOptions): Promise<void> {
+  const { snapshot, pattern, on } = options;
+  return either(
+    options,
+    (here) => listEntriesHere({ ...options, ...here }),
+    (there) => foundThere(there, { for: 'entries', snapshot, ...(pattern === undefined ? {} : { pattern }) }, on),
+  );
+}
+
+/** See `lib/snapshot/manifest/find.ts`. */
+export function findEntries(options: FindOptions): Promise<void> {
+  const { pattern, name, on } = options;
+  return either(
+    options,
+    (here) => findEntriesHere({ ...options, ...here }),
+    (there) => foundThere(there, { for: 'find', pattern, ...(name === undefined ? {} : { name }) }, on),
   );
 }
 

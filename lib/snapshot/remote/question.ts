@@ -13,6 +13,8 @@ export interface Question {
   readonly signal: AbortSignal;
   /** Takes one more event for the other side. */
   readonly tell: (event: object) => void;
+  /** Resolves when what was told is on its way, and no more of it waits here. */
+  readonly heard: () => Promise<void>;
 }
 
 /** What a restore sends, and by which digest the manifest knows it. */

@@ -7,12 +7,14 @@ import { type LinkDeadlines, usualLinkDeadlines } from '../../session/link';
 import { failureEvent, failureOf } from '../../session/summary';
 import { parseTicket } from '../../net/ticket';
 import type { DamagedEntry } from '../repair/damaged-entries';
+import type { Ask } from '../../wire/ask';
 import type { Difference } from '../manifest/difference';
+import type { FoundEvent } from '../manifest/find';
 import type { Pruned, PruneOptions } from '../prune/prune';
 import { AskedNames } from '../restore/asked-names';
 import { nothingCame, type Restored, type RestoreOptions, within } from '../restore/restore';
 import type { ListOptions, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
-import { addTold, toldOfVerification, toldPruned, toldSnapshot } from './told';
+import { addTold, toldFound, toldOfVerification, toldPruned, toldSnapshot } from './told';
 import type { VerifyOptions } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
 
@@ -32,17 +34,26 @@ export interface There {
 /** See `listSnapshots`. */
 export async function listThere(
   { target, signal, deadlines }: There,
-  { name }: Pick<ListOptions, 'name'>,
+  { name, alone = false }: Pick<ListOptions, 'name' | 'alone'>,
 ): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
   const listed: (SnapshotListed | SnapshotDamaged | SnapshotForeign)[] = [];
   await ask({
     ticket: target,
     signal,
     deadlines,
-    ask: { for: 'snapshots', foreign: true, ...(name === undefined ? {} : { name }) },
+    ask: { for: 'snapshots', foreign: true, ...(alone ? { alone } : {}), ...(name === undefined ? {} : { name }) },
     told: (told) => listed.push(toldSnapshot(told)),
   });
   return listed;
+}
+
+/** See `listEntries`, and `findEntries`. */
+export async function foundThere(
+  { target, signal, deadlines }: There,
+  asked: Extract<Ask, { readonly for: 'entries' | 'find' }>,
+  on: (event: FoundEvent) => void,
+): Promise<void> {
+  await ask({ ticket: target, signal, deadlines, ask: asked, told: (told) => on(toldFound(told)) });
 }
 
 /** See `diffSnapshots`. */

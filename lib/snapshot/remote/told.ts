@@ -1,9 +1,18 @@
 import { type ErrorCode, isErrorCode, TransferError } from '../../errors';
 import type { Damage, DamageReason, SnapshotEvent, TransferEvent, Verified } from '../../progress';
-import { optionalSizeUnder, optionalTextUnder, sizeUnder, textUnder, verifiedUnder, wrong } from '../../wire/fields';
+import {
+  digestsUnder,
+  optionalSizeUnder,
+  optionalTextUnder,
+  sizeUnder,
+  textUnder,
+  verifiedUnder,
+  wrong,
+} from '../../wire/fields';
 import { type JsonObject, ownValue } from '../../wire/json-object';
 import type { DamagedEntry } from '../repair/damaged-entries';
 import type { ChangedEntry, Difference, OneSided } from '../manifest/difference';
+import type { FoundEvent, FoundInSnapshot } from '../manifest/find';
 import { parseEntry } from '../manifest/manifest-entry';
 import type { Pruned, PruneEvent } from '../prune/prune';
 import type { KeepReason } from '../prune/retention';
@@ -43,6 +52,40 @@ export function toldSnapshot(told: unknown): SnapshotListed | SnapshotDamaged | 
     event: 'damaged',
     ...damageIn(fields),
     failure: new TransferError('mismatch', textUnder(fields, 'message'), { hint: '' }),
+  };
+}
+
+const foundTypes: readonly string[] = ['missing', ...kinds];
+
+/** One entry that was found, or a snapshot whose manifest cannot be believed. */
+export function toldFound(told: unknown): FoundEvent {
+  const fields = objectOf(told);
+  const event = eventOf(fields);
+  if (event === 'damaged') {
+    const failure = new TransferError('mismatch', textUnder(fields, 'message'), { hint: '' });
+    return { event, ...damageIn(fields), failure };
+  }
+  if (event !== 'found') throw unknown(event);
+  const text = (key: 'mtime' | 'target' | 'reason'): Record<string, string> => {
+    const value = optionalTextUnder(fields, key);
+    return value === undefined ? {} : { [key]: value };
+  };
+  const size = (key: 'bytes' | 'mode' | 'version'): Record<string, number> => {
+    const value = optionalSizeUnder(fields, key);
+    return value === undefined ? {} : { [key]: value };
+  };
+  return {
+    event,
+    snapshot: textUnder(fields, 'snapshot'),
+    path: textUnder(fields, 'path'),
+    type: oneOf(fields, 'type', foundTypes) as FoundInSnapshot['type'],
+    ...size('bytes'),
+    ...(ownValue(fields, 'digests') === undefined ? {} : { digests: digestsUnder(fields, 'digests') }),
+    ...size('mode'),
+    ...text('mtime'),
+    ...text('target'),
+    ...text('reason'),
+    ...size('version'),
   };
 }
 
@@ -122,6 +165,7 @@ export function toldOfVerification(told: unknown): TransferEvent | ({ readonly e
 
 function snapshotIn(fields: JsonObject): SnapshotEvent {
   const verified = ownValue(fields, 'verified_at');
+  const alone = optionalSizeUnder(fields, 'alone_bytes');
   return {
     snapshot: textUnder(fields, 'snapshot'),
     time: textUnder(fields, 'time'),
@@ -129,6 +173,7 @@ function snapshotIn(fields: JsonObject): SnapshotEvent {
     bytes: sizeUnder(fields, 'bytes'),
     new_bytes: sizeUnder(fields, 'new_bytes'),
     missing: sizeUnder(fields, 'missing'),
+    ...(alone === undefined ? {} : { alone_bytes: alone }),
     verified_at: verified === null ? null : textUnder(fields, 'verified_at'),
   };
 }

@@ -1,0 +1,49 @@
+import type { Command } from 'commander';
+import type { Audience, Shell } from '../run';
+import { placeArgument, snapshotPlace } from '../snapshot-place';
+
+/** Reading tells of nothing on the way. */
+const silence: Audience = { show: () => undefined };
+
+/** Adds `sendall find` to the program. */
+export function describeFind(program: Command, shell: Shell): void {
+  program
+    .command('find')
+    .description('Says in which snapshots a file is, and which of its versions differ. Reads no file of a backup.')
+    .usage('DIR|TARGET PATTERN [OPTIONS]')
+    .argument('<DIR|TARGET>', placeArgument)
+    .argument('<PATTERN>', 'a name, at any depth; with a slash, a path from the top; *, ? and ** as in .gitignore')
+    .option('--name <NAME>', 'in the snapshots of one backup only')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sendall find /srv/backups taxes.ods
+  $ sendall find homeserver "home/eve/**/*.key" --name laptop
+
+v1 is the first content that a path had, v2 the next that differs, and so on. What is to come
+back: sendall restore DIR|TARGET SNAPSHOT DEST PATH.`,
+    )
+    .action(async (given: string, pattern: string, { name }: { readonly name?: string }) => {
+      const place = await snapshotPlace(given);
+      const { runTransfer } = require('../run') as typeof import('../run');
+      shell.exit(
+        await runTransfer(
+          shell.settings(),
+          () => silence,
+          async ({ terminal, signal }) => {
+            const { load, TransferError } = require('../../lib/internal') as typeof import('../../lib/internal');
+            const { FoundView } = require('../found-view') as typeof import('../found-view');
+            const { findEntries } = load.snapshots();
+            const view = new FoundView(terminal, true);
+            const on = view.show.bind(view);
+            await findEntries({ ...place, pattern, signal, on, ...(name === undefined ? {} : { name }) });
+            if (view.count === 0)
+              throw new TransferError('usage', `Nothing in these snapshots is called ${pattern}.`, {
+                hint: 'A pattern with a slash counts from the top of the snapshot: "**/photos/*.jpg".',
+              });
+          },
+        ),
+      );
+    });
+}
