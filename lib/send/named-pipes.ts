@@ -12,7 +12,7 @@ import { unreadable } from '../scan/source';
 export interface StreamSource {
   readonly name: EntryName;
   /** Begins to read it. Throws `source-unreadable`. */
-  open(): Readable;
+  readonly open: () => Readable;
 }
 
 /** What the user named, told apart: what a scan finds, and what can be read only once. */
