@@ -31,7 +31,11 @@ describe('cli: what is in snapshots', function () {
     return stdout
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line) as FoundInSnapshot);
+      .map((line) => {
+        // When it was printed, which is another time with each command.
+        const { time: _, ...event } = JSON.parse(line) as FoundInSnapshot & { time: string };
+        return event;
+      });
   };
 
   it('is listed: all of it, a directory, a pattern, here and from another machine alike', async () => {
