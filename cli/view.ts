@@ -50,6 +50,9 @@ export abstract class View {
         if (this.skipped <= few || this.terminal.settings.verbose)
           this.terminal.say({ style: 'bold', text: event.file_name }, `  skipped: ${event.reason}`);
         break;
+      case 'lost':
+        this.terminal.complain(event.message);
+        break;
       case 'failed':
         this.fail(event);
         break;

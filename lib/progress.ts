@@ -131,6 +131,14 @@ export type TransferEvent = (
   | { readonly event: 'connection'; readonly state: 'lost'; readonly message: string; readonly retry_for: number }
   | { readonly event: 'connection'; readonly state: 'back' }
   | { readonly event: 'skipped'; readonly file_name: string; readonly reason: string }
+  /** Entries that are stored without something that they have at their source; `file_name` is the first of them. */
+  | {
+      readonly event: 'lost';
+      readonly what: 'mode' | 'mtime' | 'special' | 'owner' | 'xattrs';
+      readonly entries: number;
+      readonly file_name: string;
+      readonly message: string;
+    }
   | {
       readonly event: 'failed';
       readonly file_name?: string;

@@ -20,6 +20,7 @@ interface ReceiveFlags {
   readonly from?: string;
   readonly retryFor?: number;
   readonly ifExists: 'refuse' | 'skip' | 'rename' | 'replace';
+  readonly metadata?: boolean;
   readonly insecurePlain?: boolean;
   readonly plain: boolean;
   readonly allowHidden?: boolean;
@@ -75,6 +76,10 @@ export function describeReceive(program: Command, shell: Shell): void {
       )
         .choices(['refuse', 'skip', 'rename', 'replace'])
         .default('refuse'),
+    )
+    .option(
+      '--metadata',
+      'give what arrives from send --metadata its owner (root only), ACLs and other extended attributes, setuid and setgid',
     )
     .option(
       '--insecure-plain',
@@ -266,6 +271,7 @@ export function receiverOptions(directory: string, flags: ReceiveFlags): Receive
   return {
     directory,
     ifExists: flags.ifExists,
+    ...(flags.metadata ? { metadata: { owner: 'name', xattrs: true, setIds: true } } : {}),
     allowHidden: flags.allowHidden ?? false,
     insecurePlain: flags.insecurePlain ?? false,
     plain: flags.plain,

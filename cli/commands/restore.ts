@@ -9,6 +9,9 @@ import { wrongUsage } from '../usage';
 /** The options of `sendall restore`, as commander names them. */
 interface RestoreFlags {
   readonly ifExists: IfExists;
+  readonly owner?: 'none' | 'name' | 'number';
+  /** False with --no-xattrs. */
+  readonly xattrs: boolean;
   /** A share, above 0 and up to 1. */
   readonly drill?: number;
   readonly scratch?: string;
@@ -38,6 +41,13 @@ export function describeRestore(program: Command, shell: Shell): void {
         .choices(['refuse', 'skip', 'rename', 'replace'])
         .default('refuse'),
     )
+    .addOption(
+      new Option(
+        '--owner <HOW>',
+        'whose files they become: by name where this machine has such a one, else by number; default: name for root',
+      ).choices(['none', 'name', 'number']),
+    )
+    .option('--no-xattrs', 'leave out extended attributes: POSIX ACLs and capabilities are among them')
     .option(
       '--drill <PERCENT>',
       'restore a random sample to a scratch directory, compare it with the manifest, remove it, and report',
@@ -103,7 +113,7 @@ interface Words {
 
 function workOf(
   { place, snapshot, destination, paths }: Words,
-  { ifExists, drill: share, scratch, retryFor }: RestoreFlags,
+  { ifExists, owner, xattrs, drill: share, scratch, retryFor }: RestoreFlags,
 ): (transfer: Transfer) => Promise<void> {
   if (share === undefined) {
     if (destination === undefined)
@@ -119,6 +129,8 @@ function workOf(
           destination: into,
           paths,
           ifExists,
+          owner,
+          xattrs,
           on,
           signal,
           ...(retryFor === undefined ? {} : { retryFor }),

@@ -23,6 +23,7 @@ interface SendFlags {
   readonly exclude?: readonly string[];
   readonly cache: boolean;
   readonly check?: boolean;
+  readonly metadata?: boolean;
   readonly insecurePlain?: boolean;
   readonly plain?: boolean;
 }
@@ -75,6 +76,10 @@ export function describeSend(program: Command, shell: Shell): void {
     .option(
       '--check',
       'have the receiver read back from its disk what it has already, instead of repeating its receipt',
+    )
+    .option(
+      '--metadata',
+      'send owners and extended attributes, too (ACLs and capabilities are among them), to a receiver with --metadata',
     )
     .option('--no-cache', 'hash every file again, even if it has not changed since the last time')
     .option('--insecure-plain', 'allow an unencrypted connection to another machine')
@@ -156,6 +161,7 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
     connections: flags.connections,
     useCache: flags.cache,
     check: flags.check ?? false,
+    metadata: flags.metadata ?? false,
     insecurePlain: flags.insecurePlain ?? false,
     plain: flags.plain ?? false,
   };

@@ -200,10 +200,12 @@ export class Batches {
       }
       if (entry.type === 'directory' && !final) continue;
       const path = outcome === 'stored' ? entry.name : outcome.path;
-      const elsewhere = path === entry.name ? {} : { path };
+      const { kept = undefined, lost = undefined } = outcome === 'stored' ? {} : outcome;
+      const elsewhere = { ...(path === entry.name ? {} : { path }), ...(lost ? { lost } : {}) };
+      this.receiving.report.without(entry.name, lost);
       if (state.state !== 'batched') {
         entries.settle(file, true);
-        intake?.stored(entry);
+        intake?.stored(entry, {}, kept);
         receipts.push({ file, verified: null, ...elsewhere });
         continue;
       }
@@ -213,7 +215,8 @@ export class Batches {
           ? { verified_at: new Date().toISOString() }
           : {};
       const digests = { [algorithm]: state.digest };
-      this.receiving.stored(state.entry, path, digests, outcome === 'stored' || outcome.outcome !== 'identical');
+      const fresh = outcome === 'stored' || outcome.outcome !== 'identical';
+      this.receiving.stored(state.entry, path, digests, fresh, kept);
       receipts.push({ file, digests, verified, ...elsewhere, ...already, ...repaired });
       received.push({ ...doneOf(state, path, verified, digests, state.bytesOnWire), ...already, ...repaired });
     }

@@ -1,7 +1,7 @@
 import { TransferError } from '../errors';
 import { printable } from '../name';
 import type { Existing, KnownContent } from '../store/session-store';
-import type { IfExists } from '../store/store';
+import type { IfExists, Kept } from '../store/store';
 import { smallFile } from '../wire/segment';
 import type { FileEntry } from '../wire/session-list';
 import type { Earlier } from './intake';
@@ -13,6 +13,8 @@ export type Decision =
       readonly decision: 'known';
       /** It is to get the mode and mtime that were offered. */
       readonly retouch: boolean;
+      /** What the disk made of those. */
+      readonly kept?: Kept;
     } & KnownContent)
   /** It is one more name of an unchanged file of an earlier snapshot. */
   | { readonly decision: 'link'; readonly earlier: Earlier }

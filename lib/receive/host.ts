@@ -278,6 +278,7 @@ export class SessionHost {
       const answered = answerIntroduction(connection, hello, {
         role: 'receiver',
         check: true,
+        ...(this.options.metadata ? { metadata: true } : {}),
         ...(hello.repair === undefined ? {} : { repair: hello.repair }),
         ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}),
         ...sealedOffer(0, hello),
@@ -366,6 +367,7 @@ export class SessionHost {
       const hello = await introduce(connection, {
         role: 'receiver',
         ...(number === 0 ? { check: true } : {}),
+        ...(number === 0 && this.options.metadata ? { metadata: true } : {}),
         session,
         connection: number,
         ...(ask ? { ask } : {}),

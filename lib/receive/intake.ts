@@ -4,6 +4,7 @@ import type { Digests } from '../progress';
 import type { Entry, FileEntry, MissingEntry } from '../wire/session-list';
 import type { SnapshotDone } from '../wire/snapshot-done';
 import type { EarlierFile } from '../store/local/batch';
+import type { Kept } from '../store/store';
 import type { Home } from './homes';
 
 /** A file of an earlier snapshot, as far as its manifest tells. */
@@ -34,8 +35,8 @@ export interface Intake {
   earlier(entries: readonly FileEntry[]): Promise<(Earlier | undefined)[]>;
   /** Why nothing can be stored under a name; undefined where something can. */
   refusal(name: EntryName): TransferError | undefined;
-  /** An entry is staged; a file with its digests. */
-  stored(entry: Entry, digests?: Digests): void;
+  /** An entry is staged; a file with its digests; `kept` where the disk does not hold its mode or mtime. */
+  stored(entry: Entry, digests?: Digests, kept?: Kept): void;
   /** Something belongs into the snapshot and is not there; `offered`: it was one of the entries. */
   missing(entry: MissingEntry, offered: boolean): void;
   /**

@@ -61,7 +61,7 @@ export class LargeFiles {
     return ending.then(async (end): Promise<FileToLink | undefined> => {
       switch (end.end) {
         case 'stored': {
-          const { path, verified, outcome } = end.committed;
+          const { path, verified, outcome, kept, lost } = end.committed;
           const repaired = end.repaired > 0 ? { repaired: end.repaired } : {};
           const already = outcome === 'identical' ? { verified_at: new Date().toISOString() } : {};
           const receipt: SessionReceipt = {
@@ -71,9 +71,11 @@ export class LargeFiles {
             ...(path === entry.name ? {} : { path }),
             ...already,
             ...repaired,
+            ...(lost ? { lost } : {}),
           };
+          this.receiving.report.without(entry.name, lost);
           // What a stream has in the end is known only now.
-          this.receiving.stored({ ...entry, size: end.size }, path, end.digests, outcome !== 'identical');
+          this.receiving.stored({ ...entry, size: end.size }, path, end.digests, outcome !== 'identical', kept);
           replies.receipts([receipt]);
           this.receiving.report.received({
             ...doneOf({ entry, began }, path, verified, end.digests, file.bytesOnWire),

@@ -212,7 +212,9 @@ async function retouchKnown(
   const outcomes = await store.batch.retouch(touched);
   return decisions.map((decision, at) => {
     const outcome = outcomes.get(files[at]?.file ?? -1);
-    return outcome instanceof TransferError ? { decision: 'refused', error: outcome } : decision;
+    if (outcome instanceof TransferError) return { decision: 'refused', error: outcome };
+    const kept = outcome === 'stored' ? undefined : outcome?.kept;
+    return decision.decision === 'known' && kept ? { ...decision, kept } : decision;
   });
 }
 
@@ -244,10 +246,10 @@ function settleDecided(
         earlier: file,
       });
     } else if (decision?.decision === 'known') {
-      const { digests, verifiedAt } = decision;
+      const { digests, verifiedAt, kept } = decision;
       entries.settle(entry.file, true);
       entries.stored(entry.name);
-      intake?.stored(entry, digests);
+      intake?.stored(entry, digests, kept);
       receipts.push({ file: entry.file, digests, verified, verified_at: verifiedAt });
       report.received({
         file_name: entry.name,

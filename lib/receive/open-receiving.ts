@@ -1,4 +1,5 @@
 import path from 'node:path';
+import type { MetadataUse } from '../store/store';
 import type { Authorization } from '../access/authorized';
 import { TransferError } from '../errors';
 import type { NamesTaken } from '../name';
@@ -19,6 +20,8 @@ import type { AskedFor, SessionRules } from './rules';
 
 /** What a receiver decides for all of its sessions. */
 export interface ReceivingOptions {
+  /** What entries get beside content, mode and time; absent: nothing. */
+  readonly metadata?: MetadataUse | undefined;
   readonly ifExists: IfExists;
   /** Default: what the directory's disk has; see `namesOfDisk`. */
   readonly names?: NamesTaken | undefined;
@@ -68,7 +71,7 @@ export async function openReceiving(
       : path.join(home.directory, stagingName, snapshotsName, hello.backup, stagedName);
   const { digest: algorithm = 'blake3' } = hello;
   const sessionStore = await store
-    .session({ algorithm, peer, ifExists: rules.ifExists })
+    .session({ algorithm, peer, ifExists: rules.ifExists, metadata: rules.metadata })
     .catch(async (error: unknown) => {
       await intake?.leave();
       throw error;
@@ -121,12 +124,13 @@ function keeperOf({ keeper }: Pick<ReceivingOptions, 'keeper'>): Keeper {
 
 /** "A `write` key can add, never read, replace or delete." */
 function rulesFor(
-  { ifExists, names, on }: ReceivingOptions,
+  { ifExists, names, metadata, on }: ReceivingOptions,
   authorization: Authorization | undefined,
   peer: string,
 ): SessionRules {
   const addsOnly = authorization?.rights === 'write';
-  return { peer, on, names, ifExists: addsOnly && ifExists === 'replace' ? 'refuse' : ifExists, mayCompare: !addsOnly };
+  const rule = addsOnly && ifExists === 'replace' ? 'refuse' : ifExists;
+  return { peer, on, names, metadata, ifExists: rule, mayCompare: !addsOnly };
 }
 
 /**
@@ -137,5 +141,5 @@ function stagingRules(rules: SessionRules): SessionRules {
   const on: Listener = (event) => {
     if (event.event !== 'received') rules.on(event);
   };
-  return { ...rules, ifExists: 'replace', mayCompare: true, on };
+  return { ...rules, ifExists: 'replace', mayCompare: true, metadata: 'recorded', on };
 }

@@ -5,6 +5,7 @@ import { newSession } from '../session/opening';
 import { within } from './report';
 import type { AuthorizedKeys } from '../access/authorized';
 import { limitStore } from '../store/limited';
+import type { MetadataUse } from '../store/store';
 import type { IfExists } from '../store/store';
 import { defaultPort, parseAddress, parseListenAddress } from '../net/address';
 import { dialable, listeningAt, type ListeningAt } from '../net/own-address';
@@ -36,6 +37,8 @@ export interface ReceiverOptions {
    * what this system can have, and what sessions take by default, but on Windows and on disks of its kind.
    */
   readonly names?: NamesTaken;
+  /** What entries get that come with metadata; absent: nothing but content, mode and time. */
+  readonly metadata?: MetadataUse;
   /** The largest file taken, in bytes. */
   readonly maxSize?: number;
   /** How many bytes may be in the directory in all, unfinished files too. */
@@ -149,6 +152,7 @@ class OpenReceiver implements Receiver {
     const deadlines = { ...usualDeadlines, ...options.deadlines };
     this.deadlines = { ...deadlines, link: { idle: idleLimit, ...deadlines.link } };
     this.host = new SessionHost({
+      metadata: options.metadata,
       ifExists,
       names,
       on,

@@ -1,6 +1,7 @@
 import type { TransferError } from '../errors';
 import type { Digests, FileDone, Verified, Waits } from '../progress';
 import type { LimitedSession } from '../store/limited';
+import type { Kept } from '../store/store';
 import type { Entry, FileEntry } from '../wire/session-list';
 import type { Hello } from '../wire/session-message';
 import type { ContentFlow } from './content-flow';
@@ -42,8 +43,11 @@ export class Receiving {
     this.replies.refuse(file, error, skipped);
   }
 
-  /** A file is stored at `path`; its receipt is still to be sent. `fresh` where that took room. */
-  stored(entry: FileEntry, path: string, digests: Digests, fresh: boolean): void {
+  /**
+   * A file is stored at `path`; its receipt is still to be sent. `fresh` where that took room; `kept` where its disk
+   * does not hold its mode or mtime.
+   */
+  stored(entry: FileEntry, path: string, digests: Digests, fresh: boolean, kept: Kept | undefined): void {
     this.entries.settle(entry.file, fresh);
     this.entries.stored(entry.name, path);
     const alarm = this.intake?.alarm(entry, digests);
@@ -51,7 +55,7 @@ export class Receiving {
       this.report.failed(alarm);
       this.replies.alarm(entry.file, alarm);
     }
-    this.intake?.stored(entry, digests);
+    this.intake?.stored(entry, digests, kept);
   }
 }
 

@@ -3,7 +3,8 @@ import { TransferError } from '../errors';
 import { printable } from '../name';
 import type { FileDone, Listener } from '../progress';
 import { failureEvent, Tally } from '../session/summary';
-import type { MissingEntry } from '../wire/session-list';
+import { LostCount } from '../session/lost';
+import type { LostPart, MissingEntry } from '../wire/session-list';
 
 /** Tells the same events, of what is received with the directory that it is in, and from whom: the name of a key. */
 export function within(on: Listener, directory: string, key?: string): Listener {
@@ -19,12 +20,22 @@ export function within(on: Listener, directory: string, key?: string): Listener 
 export class Report {
   readonly tally = new Tally();
   readonly failures: TransferError[] = [];
+  private readonly lost = new LostCount();
 
   constructor(private readonly on: Listener) {}
 
   received(file: FileDone): void {
     this.tally.add(file);
     this.on({ event: 'received', ...file });
+  }
+
+  /** What of an entry's metadata it does not have; told once, in the end. */
+  without(name: string, lost: readonly LostPart[] | undefined): void {
+    this.lost.add(name, lost);
+  }
+
+  ended(): void {
+    for (const event of this.lost.events()) this.on(event);
   }
 
   failed(error: TransferError): void {

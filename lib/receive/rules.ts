@@ -1,6 +1,7 @@
 import type { NamesTaken } from '../name';
 import type { Listener } from '../progress';
 import type { BackupNames } from './backup-names';
+import type { MetadataUse } from '../store/store';
 import type { IfExists } from '../store/store';
 
 /** What was asked for, where the peer sends what it is asked for. PROTOCOL.md 23.5. */
@@ -18,6 +19,8 @@ export interface SessionRules {
   readonly mayCompare: boolean;
   /** Which names it may store; default `any`. */
   readonly names?: NamesTaken | undefined;
+  /** What entries get beside content, mode and time; absent: nothing. */
+  readonly metadata?: MetadataUse | 'recorded' | undefined;
   /** Whether what has a receipt already is read back again before that is repeated. PROTOCOL.md 17.4. */
   readonly check?: boolean;
   readonly on: Listener;

@@ -319,13 +319,14 @@ export class Session {
 
   /** After `end`, once every entry has its receipt or refusal, says `done`. PROTOCOL.md 13.9, 17.7. */
   private async finish(): Promise<void> {
-    const { entries, intake, replies, waits } = this.receiving;
+    const { entries, intake, replies, report, waits } = this.receiving;
     if (!(await entries.until(() => entries.contentsSettled))) return;
     for (const directory of entries.held) this.receiving.refuse(directory, unasked(directory.name));
     const { last } = entries;
     await this.batches.makeLinks(last.filter((entry) => entry.type === 'link'));
     await this.batches.finishDirectories(last.filter((entry) => entry.type === 'directory'));
     const snapshot = await intake?.commit(this.offeredInAll);
+    report.ended();
     this.saidDone = true;
     replies.done(waits, snapshot);
   }

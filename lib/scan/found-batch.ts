@@ -1,4 +1,5 @@
 import type { EntryName } from '../name';
+import type { Metadata } from '../wire/metadata';
 import type { Located } from '../threads/walker';
 import type { FoundDirectory, FoundEntry, FoundFile, FoundLink, FoundSymlink } from './found';
 
@@ -30,6 +31,8 @@ export interface FoundBatch {
   readonly targets: ReadonlyMap<number, string>;
   /** What is known of files from elsewhere, by their places; see `FoundFile`. */
   readonly vouched: ReadonlyMap<number, NonNullable<FoundFile['vouched']>>;
+  /** Of those that have any. */
+  readonly metadata: ReadonlyMap<number, Metadata>;
 }
 
 export const entryTypes = ['file', 'directory', 'symlink', 'link'] as const;
@@ -57,6 +60,7 @@ export class FoundColumns {
   private readonly sparse: Uint8Array;
   private readonly targets = new Map<number, string>();
   private readonly vouched = new Map<number, NonNullable<FoundFile['vouched']>>();
+  private readonly metadata = new Map<number, Metadata>();
 
   constructor(most: number) {
     this.types = new Uint8Array(most);
@@ -87,12 +91,28 @@ export class FoundColumns {
       this.sparse[at] = entry.sparse ? 1 : 0;
       if (entry.vouched) this.vouched.set(at, entry.vouched);
     }
+    if (entry.metadata) this.metadata.set(at, entry.metadata);
     if ('mode' in entry) this.modes[at] = entry.mode;
     if ('target' in entry) this.targets.set(at, entry.target);
   }
 
   batch(): FoundBatch {
-    const { names, below, roots, rootOf, types, sizes, modes, mtimes, ctimes, inodes, sparse, targets, vouched } = this;
+    const {
+      names,
+      below,
+      roots,
+      rootOf,
+      types,
+      sizes,
+      modes,
+      mtimes,
+      ctimes,
+      inodes,
+      sparse,
+      targets,
+      vouched,
+      metadata,
+    } = this;
     return {
       length: names.length,
       names: names.join(separator),
@@ -108,6 +128,7 @@ export class FoundColumns {
       sparse,
       targets,
       vouched,
+      metadata,
     };
   }
 }
@@ -126,12 +147,14 @@ export function locate({ roots, rootOf }: FoundBatch, at: number, below: string)
 
 /** One entry of a batch; `name` and `below` are those at its place. */
 export function entryAt(batch: FoundBatch, at: number, name: string, below: string): FoundEntry {
+  const metadata = batch.metadata.get(at);
   // Whoever filled the batch took the names from parseEntryName.
   const base = {
     ...locate(batch, at, below),
     name: name as EntryName,
     mtime: batch.mtimes[at] ?? 0n,
     ctime: batch.ctimes[at] ?? 0n,
+    ...(metadata ? { metadata } : {}),
   };
   const type = entryTypes[batch.types[at] ?? 0] ?? 'file';
   const mode = batch.modes[at] ?? 0;

@@ -1,4 +1,5 @@
 import type { EntryName } from '../name';
+import type { Metadata } from '../wire/metadata';
 import type { Located } from '../threads/walker';
 
 // What a scan of this machine finds.
@@ -9,6 +10,7 @@ export interface FoundBase extends Located {
   /** Nanoseconds since 1970. */
   readonly mtime: bigint;
   readonly ctime: bigint;
+  readonly metadata?: Metadata | undefined;
 }
 
 export interface FoundFile extends FoundBase {

@@ -6,7 +6,7 @@ import type { FoundEntry } from './found';
  * snapshot.
  */
 export function offeredEntry(found: FoundEntry, file: number, inodes: boolean): Entry {
-  const { name } = found;
+  const { name, metadata } = found;
   switch (found.type) {
     case 'file': {
       const { type, size, mode, ctime, vouched } = found;
@@ -19,12 +19,13 @@ export function offeredEntry(found: FoundEntry, file: number, inodes: boolean): 
         mtime: vouched?.mtime ?? found.mtime,
         ctime,
         inode: inodes ? found.inode : undefined,
+        metadata,
       };
     }
     case 'directory':
-      return { type: found.type, file, name, mode: found.mode, mtime: found.mtime };
+      return { type: found.type, file, name, mode: found.mode, mtime: found.mtime, metadata };
     case 'symlink':
-      return { type: found.type, file, name, target: found.target, mtime: found.mtime };
+      return { type: found.type, file, name, target: found.target, mtime: found.mtime, metadata };
     case 'link':
       return { type: found.type, file, name, target: found.target, mtime: found.mtime };
   }

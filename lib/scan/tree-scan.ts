@@ -5,6 +5,7 @@ import { asTransferError, TransferError } from '../errors';
 import { endWorker, startWorker } from '../threads/lane';
 import { parseEntryName } from '../name';
 import { systemPath } from '../name-bytes';
+import { plainMetadata } from './metadata-reader';
 import { usualIgnoreFile } from './ignore-file';
 import type { FoundEntry, FoundFile } from './found';
 import { entryAt, type FoundBatch, packEntries, splitTexts } from './found-batch';
@@ -24,6 +25,8 @@ export interface TreeScanOptions {
   readonly taken?: readonly string[] | undefined;
   /** Whether a second name of a file is a link to its first (default), and not a file of its own. */
   readonly hardLinks?: boolean | undefined;
+  /** Whether owners and extended attributes are wanted, too. */
+  readonly metadata?: boolean | undefined;
   /** Whether only `files` and `bytes` are wanted: then all batches are empty. */
   readonly totalsOnly?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -101,11 +104,15 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
     ignoreFile = usualIgnoreFile,
     taken = [],
     hardLinks = true,
+    metadata = false,
     totalsOnly = false,
     signal,
   } = options;
   const roots = paths.map((place) => ({ place, base: name ?? path.basename(path.resolve(place)) }));
-  const few = roots.length <= fewFiles && !totalsOnly && !signal?.aborted ? await namedFiles(roots, taken) : undefined;
+  const few =
+    roots.length <= fewFiles && !totalsOnly && !metadata && !signal?.aborted
+      ? await namedFiles(roots, taken)
+      : undefined;
   if (few) {
     yield {
       found: packEntries(few),
@@ -124,6 +131,7 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
     ignoreFile,
     taken,
     hardLinks,
+    metadata,
     totalsOnly,
     offers,
     fetched,
@@ -157,7 +165,7 @@ async function namedFiles(roots: ScanSetup['roots'], taken: readonly string[]): 
 async function namedFile(place: string, base: string): Promise<FoundFile | undefined> {
   try {
     const stats = await stat(systemPath(place), { bigint: true });
-    if (!stats.isFile()) return undefined;
+    if (!stats.isFile() || plainMetadata(stats) !== undefined) return undefined;
     const { mtimeNs: mtime, ctimeNs: ctime, blocks, ino: inode } = stats;
     const size = Number(stats.size);
     const name = parseEntryName(base, { allowHidden: true, names: 'any' });

@@ -1,4 +1,4 @@
-import { type BigIntStats, statSync } from 'node:fs';
+import { type BigIntStats, realpathSync, statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ErrorCode, TransferError } from '../errors';
 import { type Located, shownPath, Walker } from '../threads/walker';
@@ -9,9 +9,12 @@ import { type DirectoryEntry, readDirectory, readTarget } from './disk-names';
 import { Exclusion, readIgnoreFile } from './ignore-file';
 import type { FoundBase, FoundEntry } from './found';
 import { type FoundBatch, FoundColumns } from './found-batch';
+import { MetadataReader, plainMetadata } from './metadata-reader';
 import { offeredEntry } from './offered-entry';
 import { kindOf, sourceName, unreadable } from './source';
+import { type Metadata } from '../wire/metadata';
 import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
+import { carriedTime } from '../threads/carried-time';
 
 export interface ScanSetup {
   /**
@@ -32,6 +35,8 @@ export interface ScanSetup {
    * where nobody offers them.
    */
   readonly offers: { readonly first: number; readonly inodes: boolean } | undefined;
+  /** Whether owners and extended attributes are wanted. */
+  readonly metadata: boolean;
   readonly exclude: readonly string[];
   readonly ignoreFile: string;
   /** How many batches were fetched; shared, and told when it changes. */
@@ -75,6 +80,7 @@ const totalsEvery = 200;
 
 class Scan {
   private readonly walker = new Walker();
+  private readonly metadata: MetadataReader | undefined;
   private found = new FoundColumns(batchSize);
   private offer: Entry[] = [];
   private told: ToldEntry[] = [];
@@ -94,6 +100,7 @@ class Scan {
 
   constructor(private readonly setup: ScanSetup) {
     this.number = setup.offers?.first ?? 0;
+    this.metadata = setup.metadata ? new MetadataReader() : undefined;
     this.takenBy = new Map(setup.taken.map((name) => [name, '']));
   }
 
@@ -192,7 +199,9 @@ class Scan {
   }
 
   private addFound(name: EntryName, located: Located, stats: BigIntStats): void {
-    const base = { ...located, name, mtime: stats.mtimeNs, ctime: stats.ctimeNs };
+    const [mtime, ctime] = [carriedTime(stats.mtimeNs), carriedTime(stats.ctimeNs)];
+    const metadata = this.setup.totalsOnly ? undefined : this.attempt(name, () => this.metadataOf(located, stats));
+    const base = { ...located, name, mtime, ctime, metadata };
     const mode = Number(stats.mode) & 0o777;
     if (stats.isFile()) {
       this.addFile(base, mode, stats);
@@ -203,6 +212,13 @@ class Scan {
     } else {
       this.tell({ before: this.found.length, name, reason: kindOf(stats) });
     }
+  }
+
+  /** Of what the caller named it is that of what it points to. */
+  private metadataOf(located: Located, stats: BigIntStats): Metadata | undefined {
+    if (!this.metadata) return plainMetadata(stats);
+    const named = located.below === undefined || located.below === '';
+    return this.metadata.of(named ? realpathSync(systemPath(located.path)) : this.walker.at(located), stats);
   }
 
   private addSymlink(base: FoundBase): void {
@@ -217,7 +233,7 @@ class Scan {
       const inode = `${stats.dev}:${stats.ino}`;
       const target = this.firstNames.get(inode);
       if (target !== undefined) {
-        this.add({ type: 'link', target, ...base });
+        this.add({ type: 'link', target, ...base, metadata: undefined });
         return;
       }
       this.firstNames.set(inode, base.name);

@@ -7,6 +7,7 @@ import { isZero, zeros } from '../wire/zeros';
 import { type SystemCalls, systemCalls } from '../threads/system-calls';
 import { type Located, walking } from '../threads/walker';
 import { Alike } from './alike';
+import { carriedTime } from '../threads/carried-time';
 
 export interface FileToRead extends Located {
   readonly size: number;
@@ -228,7 +229,8 @@ export class FileReading {
 
 /** False for a file that is longer by now, unless someone vouches for it. Throws `Changed` for any other change. */
 function isAsOffered({ size, mtime, ctime, vouched }: FileToRead, now: State): boolean {
-  if (now.size === BigInt(size) && now.mtimeNs === mtime && (now.ctimeNs === ctime || vouched)) return true;
+  if (now.size === BigInt(size) && carriedTime(now.mtimeNs) === mtime && (now.ctimeNs === ctime || vouched))
+    return true;
   if (vouched || now.size <= BigInt(size)) throw new Changed();
   return false;
 }

@@ -10,7 +10,7 @@ import { acceptSecured, announced, type Secured } from '../net/tls';
 import { roundTripSince } from '../session/round-trip';
 import { DialedIn } from './dialed-in';
 import { type LinkDeadlines, Link } from '../session/link';
-import { demandCheck, type Meeting, type Met } from './meeting';
+import { demand, demanded, type Demands, type Meeting, type Met } from './meeting';
 import { answerIntroduction, awaitIntroduction } from '../session/opening';
 
 /** Time in which an accepted peer shows its key, in ms. */
@@ -26,7 +26,7 @@ export interface ListeningOptions {
   readonly plainWire: PlainWire;
   readonly deadlines: LinkDeadlines | undefined;
   /** Whether the receiver reads back what it has already; see `SendOptions`. */
-  readonly check: boolean;
+  readonly demands: Demands;
 }
 
 /** A sender that waits for the receiver to dial in. */
@@ -129,12 +129,12 @@ export class ListeningMeeting implements Meeting {
     try {
       const hello = await awaitIntroduction(connection, 'sender');
       this.admit(hello);
-      const check = this.options.check && hello.connection === 0;
-      if (check) demandCheck(hello);
+      const demands = hello.connection === 0 ? this.options.demands : {};
+      demand(hello, demands);
       await answerIntroduction(connection, hello, {
         role: 'sender',
         digest: this.options.algorithm,
-        ...(check ? { check } : {}),
+        ...demanded(demands),
       });
       this.dialedIn.take({ link: new Link(connection, this.options.deadlines), roundTrip }, hello.connection);
       this.begun = true;

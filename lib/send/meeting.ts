@@ -74,6 +74,12 @@ export interface Sealing {
   readonly suite: Suite;
 }
 
+/** What a receiver has to be able to, so that it is sent anything; see `SendOptions`. */
+export interface Demands {
+  readonly check?: boolean | undefined;
+  readonly metadata?: boolean | undefined;
+}
+
 /** A sender that dials the holder of its ticket. */
 export class DialedMeeting implements Meeting {
   readonly session = newSession();
@@ -91,8 +97,7 @@ export class DialedMeeting implements Meeting {
     private readonly patience = usualRetry,
     /** See `DialOptions`. */
     private readonly wanted = 'auto',
-    /** Whether the receiver reads back what it has already; see `SendOptions`. */
-    private readonly check = false,
+    private readonly demands: Demands = {},
   ) {}
 
   /**
@@ -164,7 +169,7 @@ export class DialedMeeting implements Meeting {
       connection: number,
       digest: this.algorithm,
       ...(number === 0 && this.backup ? wishOf(this.backup) : {}),
-      ...(number === 0 && this.check ? { check: true } : {}),
+      ...(number === 0 ? demanded(this.demands) : {}),
       ...sealedOffer(number),
     } as const;
     if (number === 0) this.sealing = undefined;
@@ -176,7 +181,7 @@ export class DialedMeeting implements Meeting {
           throw new TransferError('usage', 'The receiver keeps no backups.', {
             hint: 'Install the same version on both sides.',
           });
-        if (number === 0 && this.check) demandCheck(hello);
+        if (number === 0) demand(hello, this.demands);
         const suite = number === 0 ? commonSuite(hello.sealed) : undefined;
         if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
         // Either may have taken longer because this machine was busy.
@@ -191,7 +196,7 @@ export class DialedMeeting implements Meeting {
         signal?.removeEventListener('abort', aborted);
       });
     // A receiver that knows no backups would take what is offered for files.
-    if (number > 0 || this.backup || this.check)
+    if (number > 0 || this.backup || this.demands.check || this.demands.metadata)
       return { roundTrip: await welcome, link: new Link(connection, this.deadlines) };
     const link = new Link(connection, this.deadlines);
     welcome.catch(() => link.close()); // whoever waits for it is told
@@ -211,9 +216,18 @@ function worthAsking(error: unknown, known: boolean): number {
   return known ? Infinity : hangsUpFor;
 }
 
-/** Throws `usage` for a receiver that would repeat its receipts unread. */
-export function demandCheck({ check }: Hello): void {
-  if (check !== true)
+/** What a `hello` on connection 0 says of them. */
+export function demanded({ check, metadata }: Demands): Pick<Hello, 'check' | 'metadata'> {
+  return { ...(check ? { check } : {}), ...(metadata ? { metadata } : {}) };
+}
+
+/** Throws `usage` for a receiver that would repeat its receipts unread, or drop what entries have beside content. */
+export function demand(hello: Hello, { check, metadata }: Demands): void {
+  if (metadata && hello.metadata !== true)
+    throw new TransferError('usage', 'The receiver gives entries no owners and no extended attributes.', {
+      hint: 'Start it with sendall receive --metadata, as root where owners are to be given; or send without --metadata.',
+    });
+  if (check && hello.check !== true)
     throw new TransferError('usage', 'The receiver cannot read back what it has: it is of an earlier version.', {
       hint: 'Install the same version on both sides.',
     });

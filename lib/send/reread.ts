@@ -2,6 +2,7 @@ import { TransferError } from '../errors';
 import { changed, unreadable } from '../scan/source';
 import { isBarred, openLocated } from '../threads/walker';
 import type { Outgoing } from './entries';
+import { carriedTime } from '../threads/carried-time';
 
 /**
  * A piece of a file once more, since the connection that carried it died. Rejects with `source-changed` where the file
@@ -22,7 +23,10 @@ export async function rereadPiece({ found }: Outgoing, offset: number, size: num
     }
     const now = await handle.stat({ bigint: true });
     const grew = now.size > BigInt(found.size) && !found.vouched;
-    if (!grew && (now.size !== BigInt(found.size) || now.mtimeNs !== found.mtime || now.ctimeNs !== found.ctime))
+    if (
+      !grew &&
+      (now.size !== BigInt(found.size) || carriedTime(now.mtimeNs) !== found.mtime || now.ctimeNs !== found.ctime)
+    )
       throw changed(found.name);
     return bytes;
   } finally {

@@ -46,6 +46,8 @@ export interface SendOptions {
    * cannot do that fails it with `usage`. Sessions only.
    */
   readonly check?: boolean;
+  /** Whether owners and extended attributes are sent, which only a receiver gets that gives them. */
+  readonly metadata?: boolean;
   /** Whether digests of unchanged files are remembered between runs; default true. */
   readonly useCache?: boolean;
   /** Speaks the plain wire to another machine, where anybody on the way can read and change it. */
@@ -85,6 +87,7 @@ export function checkUsage({
   digest,
   retryFor = 0,
   check,
+  metadata,
 }: SendOptions): void {
   const wrong = (message: string, hint?: string): never => {
     throw new TransferError('usage', message, hint === undefined ? {} : { hint });
@@ -102,6 +105,7 @@ export function checkUsage({
   else parseListenAddress(where ?? '');
   if (target !== undefined && !isTicket(target)) {
     if (check) wrong('The plain wire sends every file again: there is nothing to check.', 'Use a ticket.');
+    if (metadata) wrong('The plain wire carries content alone.', 'Owners and extended attributes need a ticket.');
     if (text !== undefined) wrong('The plain wire carries files only, no text.', 'Send it with a ticket.');
     if (digest !== undefined && digest !== 'md5')
       wrong('The plain wire has md5, and nothing else.', 'Other digests need a ticket.');

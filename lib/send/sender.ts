@@ -32,15 +32,10 @@ export async function send(options: SendOptions): Promise<SendResult> {
     return conclude(
       new SessionTransfer(
         options,
-        new DialedMeeting(
-          parseTicket(target),
-          digest,
-          deadlines,
-          undefined,
-          retryFor,
-          options.congestion,
-          options.check,
-        ),
+        new DialedMeeting(parseTicket(target), digest, deadlines, undefined, retryFor, options.congestion, {
+          check: options.check,
+          metadata: options.metadata,
+        }),
       ),
       options,
       began,
@@ -69,7 +64,7 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     plain,
     plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off',
     deadlines,
-    check: options.check ?? false,
+    demands: { check: options.check, metadata: options.metadata },
   });
   try {
     const reachable = await dialable(meeting.address, options.announced);

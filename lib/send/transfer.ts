@@ -10,6 +10,7 @@ import { BundleReader } from './bundle-reader';
 import { RateLimit } from './rate-limit';
 import { SegmentReader } from './segment-reader';
 import { type SendOptions, usualInputName } from './send-options';
+import { LostCount } from '../session/lost';
 import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary';
 import type { FoundEntry } from '../scan/found';
 import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
@@ -48,6 +49,7 @@ export class SessionTransfer implements Sender {
   readonly files: FileDone[] = [];
   readonly failures: TransferError[] = [];
   readonly tally = new Tally();
+  private readonly lost = new LostCount();
   /** How many files and streams were found so far. */
   offered = 0;
   /** What became of a backup. */
@@ -122,6 +124,13 @@ export class SessionTransfer implements Sender {
   }
 
   async close(): Promise<void> {
+    for (const event of this.lost.events()) {
+      this.on(event);
+      const meant = event.event === 'lost' && event.what !== 'mode' && event.what !== 'mtime';
+      // The event has said it.
+      if (meant && this.options.metadata)
+        this.failures.push(new TransferError('some-failed', event.message, { hint: '' }));
+    }
     await Promise.all([this.entries.close(), this.segments.close(), this.bundles.close(), this.meeting.close()]);
   }
 
@@ -163,11 +172,11 @@ export class SessionTransfer implements Sender {
   }
 
   private async *scanned(paths: readonly string[], taken: readonly string[]): AsyncGenerator<FoundTogether> {
-    const { exclude, signal, name } = this.options;
+    const { exclude, signal, name, metadata = false } = this.options;
     const shown = path.basename(path.resolve(paths[0] ?? ''));
     let last = performance.now();
     for await (const { found, offer, told, bytes } of scanOffers(
-      { paths, name, exclude, taken, signal },
+      { paths, name, exclude, taken, metadata: metadata || (this.contents.snapshot ?? false), signal },
       this.entries.numbered,
       this.contents.snapshot ?? false,
     )) {
@@ -197,8 +206,9 @@ export class SessionTransfer implements Sender {
 
   private stored(
     { type, name, size, began, bytesOnWire, kept, grew, text }: SentEntry,
-    { digests = {}, verified, path: stored, verified_at: verifiedAt, repaired }: SessionReceipt,
+    { digests = {}, verified, path: stored, verified_at: verifiedAt, repaired, lost }: SessionReceipt,
   ): void {
+    this.lost.add(name, lost);
     if (text !== undefined) this.on({ event: 'text', text });
     if (type !== 'file' && type !== 'stream') return;
     const done: FileDone = {

@@ -17,7 +17,17 @@ const answerWithin = 60_000;
 /** What one side says of itself. */
 export type Introduction = Pick<
   Hello,
-  'role' | 'session' | 'connection' | 'digest' | 'backup' | 'repair' | 'checksum' | 'check' | 'ask' | 'sealed'
+  | 'role'
+  | 'session'
+  | 'connection'
+  | 'digest'
+  | 'backup'
+  | 'repair'
+  | 'checksum'
+  | 'check'
+  | 'metadata'
+  | 'ask'
+  | 'sealed'
 >;
 
 export function newSession(): string {
@@ -60,7 +70,7 @@ export async function awaitIntroduction(connection: Connection, ours: Role): Pro
 export function answerIntroduction(
   connection: Connection,
   { session, connection: number }: Hello,
-  introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair' | 'check' | 'sealed'>,
+  introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair' | 'check' | 'metadata' | 'sealed'>,
 ): Promise<void> {
   return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
 }

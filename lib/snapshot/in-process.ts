@@ -131,7 +131,12 @@ class InProcessMeeting implements Meeting {
     if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
     const { home, rules, intake } = this.receiver;
     const store = await home.store
-      .session({ algorithm: this.algorithm, peer: rules.peer, ifExists: rules.ifExists })
+      .session({
+        algorithm: this.algorithm,
+        peer: rules.peer,
+        ifExists: rules.ifExists,
+        metadata: intake ? 'recorded' : rules.metadata,
+      })
       .catch((error: unknown) => {
         throw asTransferError(error, 'directory', 'The receive directory cannot be used');
       });

@@ -6,7 +6,10 @@ import type { AlignedMemory, Lease } from '../threads/aligned-memory';
 import type { StandingSegment } from '../wire/standing';
 import type { DirectoryEntry, SymlinkEntry } from '../wire/session-list';
 import type { EarlierFile } from './local/group-place';
-import type { Committed, IfExists } from './store';
+import type { Metadata } from '../wire/metadata';
+import type { Committed, IfExists, MetadataUse } from './store';
+
+export type { Lost, MetadataUse } from './store';
 
 export type { EarlierFile } from './local/group-place';
 
@@ -17,6 +20,8 @@ export interface StoreUse {
   /** Who sends: the id of a key. What one peer left unfinished, no other can go on with. */
   readonly peer: string;
   readonly ifExists: IfExists;
+  /** What entries get beside content, mode and time; absent: nothing. `recorded`: nothing, since a manifest has it. */
+  readonly metadata?: MetadataUse | 'recorded' | undefined;
 }
 
 /** Room that is promised to one file. */
@@ -76,6 +81,7 @@ export interface OfferedFile {
    */
   readonly mtime?: bigint | undefined;
   readonly ctime?: bigint | undefined;
+  readonly metadata?: Metadata | undefined;
 }
 
 /** A small file with the digest that the sender has of it, of the use's algorithm. */

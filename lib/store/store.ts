@@ -1,6 +1,7 @@
 import type { DigestAlgorithm } from '../digest/digest';
 import type { EntryName } from '../name';
 import type { Digests, Verified } from '../progress';
+import type { LostPart } from '../wire/session-list';
 
 /** What to do when something else stands under the final name. Identical content is success under every rule. */
 export type IfExists = 'refuse' | 'skip' | 'rename' | 'replace';
@@ -14,12 +15,35 @@ export interface NewFile {
   readonly ifExists: IfExists;
 }
 
+/** What whoever runs a receiver lets entries have. */
+export interface MetadataUse {
+  /** By name where this machine has such a one, else by number; or by number alone. */
+  readonly owner: 'none' | 'name' | 'number';
+  /** Extended attributes, POSIX ACLs among them. */
+  readonly xattrs: boolean;
+  /** setuid and setgid, and capabilities: what lets a program do more than who starts it. */
+  readonly setIds: boolean;
+}
+
+/** What of an entry's metadata did not come to be. PROTOCOL.md 17.2. */
+export type Lost = LostPart;
+
 /** The end of a file that was committed. */
 export interface Committed {
   /** Under which name it is now, relative to the store; differs from the file's name only under `rename`. */
   readonly path: string;
   readonly verified: Verified;
   readonly outcome: 'stored' | 'replaced' | 'renamed' | 'identical';
+  /** Where its disk does not hold the mode or the mtime that it was to have: what it has instead. */
+  readonly kept?: Kept;
+  /** What of its metadata it does not have, `kept` included. */
+  readonly lost?: readonly Lost[];
+}
+
+/** What a disk made of a mode (permission bits), or of an mtime (ns since 1970); each absent where it is as it was to be. */
+export interface Kept {
+  readonly mode?: number;
+  readonly mtime?: bigint;
 }
 
 /**

@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { alignment, AlignedMemory } from './aligned-memory';
 import { type ForeignFunctions, foreignFunctions, setFileTime, systemError } from './system-calls';
+import { carriedTime } from './carried-time';
 
 /** A directory that is open. */
 export interface OpenDirectory {
@@ -27,9 +28,11 @@ export interface NameBytes {
   readonly bytes: Uint8Array;
 }
 
-/** The state of a regular file. Times are ns since 1970. */
+/** The state of a file. Times are ns since 1970, as near as 64 bits get. */
 export interface FileStat {
   readonly ino: bigint;
+  /** Permission bits, setuid and the like included. */
+  readonly mode: number;
   readonly size: number;
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
@@ -100,10 +103,10 @@ const [adviseWillNeed, adviseDontNeed] = [3, 4];
 /** Of cachestat(2), on x64 and arm64. */
 const cachestatNumber = 451;
 const emptyPath = 0x1000;
-/** STATX_TYPE, STATX_MTIME, STATX_CTIME, STATX_INO, STATX_SIZE */
-const statFields = 0x1 | 0x40 | 0x80 | 0x100 | 0x200;
+/** STATX_TYPE, STATX_MODE, STATX_MTIME, STATX_CTIME, STATX_INO, STATX_SIZE */
+const statFields = 0x1 | 0x2 | 0x40 | 0x80 | 0x100 | 0x200;
 const second = 1_000_000_000n;
-const [typeMask, typeFile] = [0o170000, 0o100000];
+const [typeMask, typeFile, permissions] = [0o170000, 0o100000, 0o7777];
 /** Codes with which a file system says that it has no such rename. */
 const noSuchRename = new Set(['EINVAL', 'ENOSYS', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP']);
 
@@ -208,10 +211,12 @@ function bind(foreign: ForeignFunctions): FileCalls {
     sync: (fd) => void check(fsync(fd), 'fsync'),
     stat(fd) {
       check(statx(fd, base + statAt + 256, emptyPath, statFields, base + statAt), 'statx');
-      const time = (at: number): bigint => stat.getBigInt64(at, true) * second + BigInt(stat.getUint32(at + 8, true));
-      const isFile = (stat.getUint16(0x1c, true) & typeMask) === typeFile;
+      const time = (at: number): bigint =>
+        carriedTime(stat.getBigInt64(at, true) * second + BigInt(stat.getUint32(at + 8, true)));
+      const mode = stat.getUint16(0x1c, true);
       return {
-        isFile,
+        isFile: (mode & typeMask) === typeFile,
+        mode: mode & permissions,
         ino: stat.getBigUint64(0x20, true),
         size: Number(stat.getBigUint64(0x28, true)),
         ctimeNs: time(0x60),
@@ -236,8 +241,15 @@ export const plainFileCalls: FileCalls = {
   sync: fsyncSync,
   stat(fd) {
     const stats = fstatSync(fd, { bigint: true });
-    const { ino, mtimeNs, ctimeNs } = stats;
-    return { isFile: stats.isFile(), ino, size: Number(stats.size), mtimeNs, ctimeNs };
+    const { ino, mode, mtimeNs, ctimeNs } = stats;
+    return {
+      isFile: stats.isFile(),
+      ino,
+      mode: Number(mode) & permissions,
+      size: Number(stats.size),
+      mtimeNs: carriedTime(mtimeNs),
+      ctimeNs: carriedTime(ctimeNs),
+    };
   },
   readPastCache: () => false,
   close: closeSync,

@@ -134,8 +134,8 @@ function floorSeconds(time: bigint): bigint {
 const nul = Buffer.of(0);
 
 /** Text for a parameter of type `const char *`: with the bytes that `systemPath` would make of it. */
-function nameForC(text: string): string | Buffer {
-  const name = systemPath(wholePath(text));
+export function nameForC(text: string | Buffer): string | Buffer {
+  const name = typeof text === 'string' ? systemPath(wholePath(text)) : text;
   return typeof name === 'string' ? name : Buffer.concat([name, nul]);
 }
 

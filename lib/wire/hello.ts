@@ -37,6 +37,11 @@ export interface Hello {
    * receiver: it does that where it is asked.
    */
   readonly check?: boolean;
+  /**
+   * By the sender, on connection 0: entries come with their metadata, and are to get it. By the receiver: it gives it
+   * to them.
+   */
+  readonly metadata?: boolean;
   /** The receiver's answer to `backup`: what the snapshot will be called. */
   readonly snapshot?: string;
   /** By a receiver that dials: what the other side is to do with its snapshots. */
@@ -65,6 +70,7 @@ export function parseHello(header: JsonObject): Hello {
     ...parseBackup(header),
     ...(ask === undefined ? {} : { ask: parseAsk(ask) }),
     ...(ownValue(header, 'check') === true ? { check: true } : {}),
+    ...(ownValue(header, 'metadata') === true ? { metadata: true } : {}),
     ...parseSealed(ownValue(header, 'sealed')),
   };
 }

@@ -16,6 +16,7 @@ import {
 } from './fields';
 import { parseList } from './json-list';
 import { type JsonObject, ownValue } from './json-object';
+import { type Metadata, metadataKeys, metadataUnder } from './metadata';
 import { mostSegments, smallFile } from './segment';
 
 export { encodeList } from './json-list';
@@ -26,6 +27,7 @@ interface EntryBase {
   readonly file: number;
   readonly name: EntryName;
   readonly mtime: bigint;
+  readonly metadata?: Metadata | undefined;
 }
 
 /** A regular file. */
@@ -111,9 +113,15 @@ export interface SessionReceipt {
   readonly path?: string;
   /** When it was last read back, as ISO 8601, where the same content was there already. */
   readonly verified_at?: string;
+  /** What of its metadata it does not have; see `Lost`. */
+  readonly lost?: readonly LostPart[];
   /** Segments that were sent again because they were found damaged. */
   readonly repaired?: number;
 }
+
+/** What of an entry's metadata did not come to be: nobody allows it, or the disk, or the system, does not have it. */
+export type LostPart = (typeof lostParts)[number];
+const lostParts = ['mode', 'mtime', 'special', 'owner', 'xattrs'] as const;
 
 /** The longest link target, in bytes of UTF-8: Linux's PATH_MAX. */
 const longestTarget = 4095;
@@ -132,6 +140,7 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
       throw wrong('type', 'a kind of entry', type);
     const mtime = timeUnder(entry, 'mtime');
     const target = type === 'symlink' || type === 'link' ? textUnder(entry, 'target') : '';
+    const metadata = metadataUnder(entry);
     try {
       // The name comes last: what is mistyped is found whatever the name is.
       switch (type) {
@@ -146,13 +155,14 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
             mode: modeUnder(entry),
             ctime,
             inode,
+            metadata,
             name: parseEntryName(text, rule),
           };
         }
         case 'directory':
-          return { type, file, mtime, mode: modeUnder(entry), name: parseEntryName(text, rule) };
+          return { type, file, mtime, metadata, mode: modeUnder(entry), name: parseEntryName(text, rule) };
         case 'symlink':
-          return { type, file, mtime, target: linkTarget(target), name: parseEntryName(text, rule) };
+          return { type, file, mtime, metadata, target: linkTarget(target), name: parseEntryName(text, rule) };
         case 'link':
           return { type, file, mtime, target: parseEntryName(target, rule), name: parseEntryName(text, rule) };
       }
@@ -165,8 +175,10 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
 
 /** An entry as an element of the payload of `offer`. */
 export function encodeEntry(entry: Entry): JsonObject {
-  const { file, type, name } = entry;
+  const { file, type, name, metadata } = entry;
   const mtime = String(entry.mtime);
+  // Most have none.
+  const more = metadata && metadataKeys(metadata);
   switch (entry.type) {
     case 'file':
       // What is undefined is left out when the list is written; spreading it in would cost more than all the rest.
@@ -179,12 +191,13 @@ export function encodeEntry(entry: Entry): JsonObject {
         size: entry.size,
         ctime: entry.ctime === undefined ? undefined : String(entry.ctime),
         inode: entry.inode?.toString(),
+        ...more,
       };
     case 'directory':
-      return { file, type, name, mtime, mode: entry.mode };
+      return { file, type, name, mtime, mode: entry.mode, ...more };
     case 'symlink':
     case 'link':
-      return { file, type, name, mtime, target: entry.target };
+      return { file, type, name, mtime, target: entry.target, ...more };
   }
 }
 
@@ -228,8 +241,17 @@ export function parseReceipts(bytes: Uint8Array): SessionReceipt[] {
       ...(Object.hasOwn(receipt, 'path') ? { path: textUnder(receipt, 'path') } : {}),
       ...(Object.hasOwn(receipt, 'verified_at') ? { verified_at: instantUnder(receipt, 'verified_at') } : {}),
       ...(repaired === undefined ? {} : { repaired }),
+      ...lostUnder(receipt),
     };
   });
+}
+
+/** Parts that are not known here are left out. */
+function lostUnder(receipt: JsonObject): Pick<SessionReceipt, 'lost'> {
+  const lost = ownValue(receipt, 'lost');
+  if (lost === undefined) return {};
+  if (!Array.isArray(lost)) throw wrong('lost', 'an array', lost);
+  return { lost: lost.filter((part): part is LostPart => lostParts.some((known) => known === part)) };
 }
 
 /** The payload of `missing`. @throws TransferError `bad-header` */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
 import { type Manifest, type ManifestEntry, parseManifest } from '../../lib/snapshot/manifest/manifest';
+import { metadataKeys } from '../../lib/wire/metadata';
 import { encoded } from './made-snapshot';
 
 /** fixtures/vectors/README.md says what the keys mean. */
@@ -87,11 +88,18 @@ function shown({ head, entries, totals: { entries: count, bytes, newBytes, missi
 }
 
 function shownEntry(entry: ManifestEntry): unknown {
-  const { source, ...others } = entry.type === 'file' ? entry : { ...entry, source: {} };
+  const { source, ...all } = entry.type === 'file' ? entry : { ...entry, source: {} };
+  const { metadata, kept = {}, ...others } = { metadata: undefined, kept: undefined, ...all };
+  const found = {
+    ...others,
+    ...source,
+    ...metadataKeys(metadata),
+    ...('mode' in kept ? { kept_mode: kept.mode?.toString(8).padStart(4, '0') } : {}),
+    ...('mtime' in kept ? { kept_mtime: kept.mtime } : {}),
+  };
   return Object.fromEntries(
-    Object.entries({ ...others, ...source }).map(([key, value]: [string, unknown]) => [
-      key,
-      typeof value === 'bigint' ? String(value) : value,
-    ]),
+    Object.entries(found)
+      .filter(([, value]) => value !== undefined)
+      .map(([key, value]: [string, unknown]) => [key, typeof value === 'bigint' ? String(value) : value]),
   );
 }

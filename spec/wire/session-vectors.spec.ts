@@ -20,6 +20,7 @@ import {
 import { parseFromKeeper } from '../../lib/wire/keeper-message';
 import { longestBundle, longestList, parseFromReceiver, parseFromSender } from '../../lib/wire/session-message';
 import { parseStanding } from '../../lib/wire/standing';
+import { metadataKeys } from '../../lib/wire/metadata';
 import { parseTicket } from '../../lib/net/ticket';
 
 /** fixtures/vectors/README.md says what the keys mean. */
@@ -298,7 +299,11 @@ function parse({ list, digest = 'blake3', allow_hidden: allowHidden = false }: L
 /** An entry as the vectors spell it: times in text, and nothing where nothing is known. */
 function shown(entry: Entry | BadEntry): unknown {
   if ('error' in entry) return { file: entry.file, refused: entry.error.code };
-  const known = Object.entries(entry).filter(([, value]) => value !== undefined) as [string, unknown][];
+  const { metadata, ...others } = entry;
+  const known = Object.entries({ ...others, ...metadataKeys(metadata) }).filter(([, value]) => value !== undefined) as [
+    string,
+    unknown,
+  ][];
   return Object.fromEntries(known.map(([key, value]) => [key, typeof value === 'bigint' ? String(value) : value]));
 }
 

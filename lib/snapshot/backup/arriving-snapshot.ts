@@ -3,6 +3,7 @@ import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { Digests, Listener } from '../../progress';
 import type { Entry, FileEntry, MissingEntry } from '../../wire/session-list';
+import type { Kept } from '../../store/store';
 import type { SnapshotDone } from '../../wire/snapshot-done';
 import type { Home } from '../../receive/homes';
 import type { Earlier, Intake, IntakeRequest } from '../../receive/intake';
@@ -124,8 +125,8 @@ export class ArrivingSnapshot implements Intake {
     return found;
   }
 
-  stored(entry: Entry, digests: Digests = {}): void {
-    this.add(lineOf(entry, digests), true);
+  stored(entry: Entry, digests: Digests = {}, kept?: Kept): void {
+    this.add(lineOf(entry, digests, kept), true);
   }
 
   missing({ name, code, message }: MissingEntry, offered: boolean): void {
@@ -227,8 +228,8 @@ export class ArrivingSnapshot implements Intake {
   }
 }
 
-function lineOf(entry: Entry, digests: Digests): ManifestEntry {
-  const { name, mtime } = entry;
+function lineOf(entry: Entry, digests: Digests, kept: Kept | undefined): ManifestEntry {
+  const { name, mtime, metadata } = entry;
   switch (entry.type) {
     case 'file': {
       const { size = 0, mode, ctime, inode } = entry;
@@ -239,13 +240,15 @@ function lineOf(entry: Entry, digests: Digests): ManifestEntry {
         mode,
         mtime,
         digests,
+        metadata,
+        kept,
         source: { ...(ctime === undefined ? {} : { ctime }), ...(inode === undefined ? {} : { inode }) },
       };
     }
     case 'directory':
-      return { type: 'directory', name, mode: entry.mode, mtime };
+      return { type: 'directory', name, mode: entry.mode, mtime, metadata, kept };
     case 'symlink':
-      return { type: 'symlink', name, target: entry.target, mtime };
+      return { type: 'symlink', name, target: entry.target, mtime, metadata, kept };
     case 'link':
       return { type: 'link', name, target: entry.target, mtime };
   }

@@ -3,6 +3,7 @@ import { TransferError } from '../../errors';
 import type { EntryName } from '../../name';
 import type { Digests } from '../../progress';
 import { smallFile } from '../../wire/segment';
+import { sameMetadata } from '../../wire/metadata';
 import type { FileEntry } from '../../wire/session-list';
 import type { Earlier } from '../../receive/intake';
 import { type Catalog, type Snapshot, within } from '../manifest/catalog';
@@ -65,7 +66,11 @@ export class EarlierFiles {
     const kept = moved ?? before ?? (size > smallFile ? this.bySize.get(size) : undefined);
     if (!kept) return undefined;
     const { snapshot, line, digest } = kept;
-    const linkable = line.size === size && line.mtime === mtime && line.mode === mode;
+    const linkable =
+      line.size === size &&
+      line.mtime === mtime &&
+      line.mode === mode &&
+      (!line.metadata?.owner || !entry.metadata?.owner || sameMetadata(line.metadata, entry.metadata));
     const { ctime, inode } = line.source;
     const unchanged =
       linkable && !checksum && kept === before && ctime !== undefined && ctime === entry.ctime && inode === entry.inode;
@@ -73,8 +78,8 @@ export class EarlierFiles {
       root: snapshot.directory,
       name: within(snapshot, line.name).below as EntryName,
       size: line.size,
-      mode: line.mode,
-      mtime: line.mtime,
+      mode: line.kept?.mode ?? line.mode,
+      mtime: line.kept?.mtime ?? line.mtime,
     };
     return { file: checksum ? { ...file, readBack: digest } : file, digest, unchanged, linkable };
   }

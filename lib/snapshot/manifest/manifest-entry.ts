@@ -4,6 +4,8 @@ import type { Digests } from '../../progress';
 import { type DigestAlgorithm, digestsUnder, sizeUnder, textUnder, wrong } from '../../wire/fields';
 import { type JsonObject, ownValue } from '../../wire/json-object';
 import { inodeUnder, linkTarget, timeUnder } from '../../wire/session-list';
+import { type Metadata, metadataKeys, metadataUnder } from '../../wire/metadata';
+import type { Kept } from '../../store/store';
 import { isReservedName } from './checksum-list';
 
 /** What tells whether a file of the source is still the one that was stored. Absent where its system cannot say. */
@@ -12,9 +14,17 @@ export interface SourceState {
   readonly inode?: bigint;
 }
 
+/** What some entries have besides. */
+interface Further {
+  /** As it is at the source. */
+  readonly metadata?: Metadata | undefined;
+  /** Where the disk of the snapshot does not hold its mode or mtime: what it has instead. */
+  readonly kept?: Kept | undefined;
+}
+
 /** One thing in a snapshot. Times are ns since 1970, modes permission bits, sizes bytes. */
 export type ManifestEntry =
-  | {
+  | ({
       readonly type: 'file';
       readonly name: EntryName;
       readonly size: number;
@@ -22,9 +32,14 @@ export type ManifestEntry =
       readonly mtime: bigint;
       readonly digests: Digests;
       readonly source: SourceState;
-    }
-  | { readonly type: 'directory'; readonly name: EntryName; readonly mode: number; readonly mtime: bigint }
-  | { readonly type: 'symlink'; readonly name: EntryName; readonly target: string; readonly mtime: bigint }
+    } & Further)
+  | ({
+      readonly type: 'directory';
+      readonly name: EntryName;
+      readonly mode: number;
+      readonly mtime: bigint;
+    } & Further)
+  | ({ readonly type: 'symlink'; readonly name: EntryName; readonly target: string; readonly mtime: bigint } & Further)
   /** Another name of the file `target`. */
   | { readonly type: 'link'; readonly name: EntryName; readonly target: EntryName; readonly mtime: bigint }
   /** What should be here and is not, and why: `name` as it was spelled, storable or not. */
@@ -45,11 +60,13 @@ export function encodeEntry(entry: ManifestEntry): JsonObject {
         digests,
         ctime: source.ctime?.toString(),
         inode: source.inode?.toString(),
+        ...furtherKeys(entry),
       };
     }
     case 'directory':
-      return { type, name, mode: modeText(entry.mode), mtime: String(entry.mtime) };
+      return { type, name, mode: modeText(entry.mode), mtime: String(entry.mtime), ...furtherKeys(entry) };
     case 'symlink':
+      return { type, name, target: entry.target, mtime: String(entry.mtime), ...furtherKeys(entry) };
     case 'link':
       return { type, name, target: entry.target, mtime: String(entry.mtime) };
     case 'missing':
@@ -76,20 +93,28 @@ export function parseEntry(line: JsonObject, algorithm: DigestAlgorithm): Manife
         type,
         name: nameUnder(line, 'name'),
         size: sizeUnder(line, 'size'),
-        mode: modeUnder(line),
+        mode: modeUnder(line, 'mode'),
         mtime: timeUnder(line, 'mtime'),
         digests,
         source,
+        ...furtherUnder(line),
       };
     }
     case 'directory':
-      return { type, name: nameUnder(line, 'name'), mode: modeUnder(line), mtime: timeUnder(line, 'mtime') };
+      return {
+        type,
+        name: nameUnder(line, 'name'),
+        mode: modeUnder(line, 'mode'),
+        mtime: timeUnder(line, 'mtime'),
+        ...furtherUnder(line),
+      };
     case 'symlink':
       return {
         type,
         name: nameUnder(line, 'name'),
         target: linkTarget(textUnder(line, 'target')),
         mtime: timeUnder(line, 'mtime'),
+        ...furtherUnder(line),
       };
     case 'link':
       return {
@@ -125,8 +150,25 @@ function modeText(mode: number): string {
   return mode.toString(8).padStart(4, '0');
 }
 
-function modeUnder(line: JsonObject): number {
-  const value = textUnder(line, 'mode');
-  if (!/^0[0-7]{3}$/.test(value)) throw wrong('mode', 'four octal digits, the first of them 0', value);
+function furtherKeys({ metadata, kept }: Further): JsonObject {
+  return {
+    ...metadataKeys(metadata),
+    ...(kept?.mode === undefined ? {} : { kept_mode: modeText(kept.mode) }),
+    ...(kept?.mtime === undefined ? {} : { kept_mtime: String(kept.mtime) }),
+  };
+}
+
+function furtherUnder(line: JsonObject): Further {
+  const metadata = metadataUnder(line);
+  const kept = {
+    ...(Object.hasOwn(line, 'kept_mode') ? { mode: modeUnder(line, 'kept_mode') } : {}),
+    ...(Object.hasOwn(line, 'kept_mtime') ? { mtime: timeUnder(line, 'kept_mtime') } : {}),
+  };
+  return { ...(metadata ? { metadata } : {}), ...(Object.keys(kept).length > 0 ? { kept } : {}) };
+}
+
+function modeUnder(line: JsonObject, key: string): number {
+  const value = textUnder(line, key);
+  if (!/^0[0-7]{3}$/.test(value)) throw wrong(key, 'four octal digits, the first of them 0', value);
   return parseInt(value, 8);
 }

@@ -12,7 +12,7 @@ import type { Difference } from '../manifest/difference';
 import type { FoundEvent } from '../manifest/find';
 import type { Pruned, PruneOptions } from '../prune/prune';
 import { AskedNames } from '../restore/asked-names';
-import { nothingCame, type Restored, type RestoreOptions, within } from '../restore/restore';
+import { metadataOf, nothingCame, type Restored, type RestoreOptions, within } from '../restore/restore';
 import type { ListOptions, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
 import { addTold, toldFound, toldOfVerification, toldPruned, toldSnapshot } from './told';
 import type { VerifyOptions } from '../verify/verify';
@@ -175,8 +175,9 @@ export async function restoreFrom(
     paths = [],
     ifExists = 'refuse',
     retryFor = usualRetry,
-    on = () => undefined,
+    on: toldAll = () => undefined,
   } = options;
+  const { metadata, demanded, on, unmet } = metadataOf(options, toldAll, false);
   const asked = new AskedNames(paths);
   const files: Restored['files'][number][] = [];
   const tell = (event: TransferEvent): void => {
@@ -187,6 +188,7 @@ export async function restoreFrom(
   const { tally, failures, waits } = await within(path.resolve(destination), async (homes) => {
     const host = new SessionHost({
       ifExists,
+      metadata,
       on: tell,
       authorized: undefined,
       deadlines,
@@ -203,5 +205,6 @@ export async function restoreFrom(
   on({ event: 'summary', ...summary });
   const failure = failureOf(tally.files, [...failures, ...missed]);
   if (failure) throw failure;
+  if (demanded) unmet();
   return { snapshot, files, summary };
 }

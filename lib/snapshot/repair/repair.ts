@@ -17,6 +17,7 @@ import { type DamagedEntry, damagedEntries } from './damaged-entries';
 import { RepairIntake } from './repair-intake';
 import { verifyThere } from '../remote/there';
 import { verify } from '../verify/verify';
+import { carriedTime } from '../../threads/carried-time';
 
 export interface RepairOptions extends VerifyOptions {
   /** The files and directories of this machine that were backed up. */
@@ -175,7 +176,7 @@ function foundAt(located: Located, name: EntryName, stats: BigIntStats, { entry,
     name,
     size: entry.size,
     mode: entry.mode,
-    mtime: stats.mtimeNs,
+    mtime: carriedTime(stats.mtimeNs),
     ctime: stats.ctimeNs,
     sparse: Number(stats.blocks) * 512 < entry.size,
     inode: stats.ino,

@@ -4,6 +4,7 @@ import { asTransferError, TransferError } from '../../errors';
 import { makePath } from '../../make-path';
 import { printable } from '../../name';
 import type { FileDone, Listener, Summary } from '../../progress';
+import type { MetadataUse } from '../../store/store';
 import type { IfExists } from '../../store/store';
 import { removeEmpty, stagingName } from '../../store/local/receive-directory';
 import { type Home, Homes } from '../../receive/homes';
@@ -27,6 +28,10 @@ export interface RestoreOptions {
   readonly paths?: readonly string[];
   /** Default `refuse`. Identical content is success under every rule. */
   readonly ifExists?: IfExists;
+  /** Whose files become: by name where this machine has such a one, else by number. Default `name` for root. */
+  readonly owner?: MetadataUse['owner'] | undefined;
+  /** Whether extended attributes are given back, POSIX ACLs and capabilities among them. Default true. */
+  readonly xattrs?: boolean | undefined;
   readonly on?: Listener;
   readonly signal?: AbortSignal;
 }
@@ -58,14 +63,15 @@ const peer = 'restore';
  * comes last. What an interrupted restore has brought is kept there, and the next one goes on with it.
  */
 export async function restore(options: RestoreOptions): Promise<Restored> {
-  const { directory, destination, paths = [], ifExists = 'refuse', on = () => undefined, signal } = options;
+  const { directory, destination, paths = [], ifExists = 'refuse', on: told = () => undefined, signal } = options;
+  const { metadata, demanded, on, unmet } = metadataOf(options, told, true);
   const catalog = new Catalog(directory);
   const snapshot = await catalog.find(options.snapshot);
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = await chooseEntries(entries, paths);
   await makeDestination(destination, snapshot);
   const ended = await within(destination, (homes) =>
-    restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, on, signal }),
+    restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, metadata, on, signal }),
   );
   const { files, failures, summary } = ended;
   const asked = new AskedNames(paths);
@@ -75,7 +81,47 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
   on({ event: 'summary', ...summary });
   const failure = failureOf(summary.files, [...failures, ...missed]);
   if (failure) throw failure;
+  if (demanded) unmet();
   return { snapshot: `${snapshot.name}/${snapshot.id}`, files, summary };
+}
+
+/** What a restore gives back beside content, modes and times, and what it heard of that. */
+export interface MetadataOfRestore {
+  readonly metadata: MetadataUse;
+  /** Whether somebody counts on it: whoever says whose files are to be, and root. */
+  readonly demanded: boolean;
+  readonly on: Listener;
+  /** Throws `some-failed` where something of it could not be given back. */
+  readonly unmet: () => void;
+}
+
+/**
+ * `trusted`: the snapshot is on this machine. What another one sends may let no program do more than who starts it,
+ * unless somebody says whose files are to be.
+ */
+export function metadataOf(
+  { owner, xattrs = true }: Pick<RestoreOptions, 'owner' | 'xattrs'>,
+  told: Listener,
+  trusted: boolean,
+): MetadataOfRestore {
+  const root = process.getuid?.() === 0;
+  const by = owner ?? (root ? 'name' : 'none');
+  const setIds = owner === undefined ? trusted : owner !== 'none' || (trusted && !root);
+  const lost: string[] = [];
+  return {
+    metadata: { owner: by, xattrs, setIds },
+    demanded: by !== 'none' && (trusted || owner !== undefined),
+    on: (event) => {
+      if (event.event === 'lost' && ['owner', 'xattrs', 'special'].includes(event.what)) lost.push(event.message);
+      told(event);
+    },
+    unmet: () => {
+      if (lost.length > 0)
+        throw new TransferError('some-failed', `Everything is restored, but ${lost.join(' ')}`, {
+          hint: 'The manifest has what is missing.',
+        });
+    },
+  };
 }
 
 /** A path of a restore chose nothing that came. */
@@ -131,6 +177,7 @@ export interface EntriesToRestore {
   readonly chosen: readonly ManifestEntry[];
   readonly home: Home;
   readonly ifExists: IfExists;
+  readonly metadata?: MetadataUse;
   readonly on: Listener;
   readonly signal: AbortSignal | undefined;
 }
@@ -146,6 +193,7 @@ export function restoreEntries({
   chosen,
   home,
   ifExists,
+  metadata,
   on,
   signal,
 }: EntriesToRestore): Promise<RestoredEntries> {
@@ -153,6 +201,7 @@ export function restoreEntries({
   const rules: SessionRules = {
     peer,
     ifExists,
+    metadata,
     mayCompare: true,
     on: (event) => event.event !== 'failed' && on(event),
     ...(home.backups ? { backups: home.backups } : {}),

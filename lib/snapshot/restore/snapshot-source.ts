@@ -11,6 +11,7 @@ import { DirectoryTree } from '../../store/local/directory-tree';
 import { type Snapshot, within } from '../manifest/catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
 import { systemPath } from '../../name-bytes';
+import { carriedTime } from '../../threads/carried-time';
 
 /** So many are looked at in one go. */
 const batchSize = 256;
@@ -56,7 +57,8 @@ async function look(
   if (entry.type === 'missing') return undefined;
   const { name, mtime } = entry;
   const located = within(snapshot, name);
-  const base = { ...located, name, mtime, ctime: mtime };
+  const metadata = 'metadata' in entry ? entry.metadata : undefined;
+  const base = { ...located, name, mtime, ctime: mtime, metadata };
   switch (entry.type) {
     case 'directory':
       return { type: 'directory', mode: entry.mode, ...base };
@@ -79,10 +81,11 @@ async function look(
         name,
         size,
         mode,
-        mtime: stats.mtimeNs,
+        mtime: carriedTime(stats.mtimeNs),
         ctime: stats.ctimeNs,
         sparse,
         inode: stats.ino,
+        metadata,
         vouched: { digest, mtime },
       };
     }

@@ -39,30 +39,34 @@ export function treeOf(entries: readonly ManifestEntry[]): Map<string, Map<strin
 
 /** What is wrong with a file but for its content, which is not read if its size is another one. */
 export function compareFile(
-  { size, mode, mtime }: FileEntry,
+  { size, kept, ...entry }: FileEntry,
   found: Pick<Found, 'kind' | 'size' | 'mode' | 'mtime'>,
 ): DamageReason | undefined {
   if (found.kind !== 'file') return 'changed';
   if (found.size !== size) return found.size < size ? 'truncated' : 'changed';
+  const { mode = entry.mode, mtime = entry.mtime } = kept ?? {};
   return found.mode === mode && isSameTime(found.mtime, mtime) ? undefined : 'metadata';
 }
 
 export function compareSymlink(
-  { target, mtime }: Extract<ManifestEntry, { type: 'symlink' }>,
+  { target, mtime, kept }: Extract<ManifestEntry, { type: 'symlink' }>,
   found: Found,
 ): DamageReason | undefined {
   if (found.kind !== 'symlink' || found.target !== target) return 'changed';
   // Not every system can set these times; some only to the millisecond.
-  return systemCalls() === undefined || isSameTime(found.mtime, mtime, millisecond) ? undefined : 'metadata';
+  return systemCalls() === undefined || isSameTime(found.mtime, kept?.mtime ?? mtime, millisecond)
+    ? undefined
+    : 'metadata';
 }
 
 /** `disturbed` says that something was added to it or removed, which is told of by itself, and changes its time. */
 export function compareDirectory(
-  { mode, mtime }: Extract<ManifestEntry, { type: 'directory' }>,
+  { kept, ...entry }: Extract<ManifestEntry, { type: 'directory' }>,
   found: Found,
   disturbed: boolean,
 ): DamageReason | undefined {
   if (found.kind !== 'directory') return 'changed';
+  const { mode = entry.mode, mtime = entry.mtime } = kept ?? {};
   return found.mode === mode && (disturbed || isSameTime(found.mtime, mtime)) ? undefined : 'metadata';
 }
 

@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { systemPath, nameOfBytes } from '../../name-bytes';
 import type { OpenDirectories } from '../../store/local/group-directories';
+import { carriedTime } from '../../threads/carried-time';
 
 /** What stands under a name. */
 export interface Found {
@@ -50,7 +51,14 @@ export function survey(directories: OpenDirectories, directory: string): Survey 
           ? 'symlink'
           : 'other';
     numbers.set(
-      [BigInt(kinds.indexOf(kind)), found.mode & permissions, found.ino, found.nlink, found.size, found.mtimeNs],
+      [
+        BigInt(kinds.indexOf(kind)),
+        found.mode & permissions,
+        found.ino,
+        found.nlink,
+        found.size,
+        carriedTime(found.mtimeNs),
+      ],
       at * columns,
     );
     if (kind === 'symlink') targets.push([at, nameOfBytes(readlinkSync(systemPath(place), { encoding: 'buffer' }))]);

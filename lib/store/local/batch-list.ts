@@ -3,6 +3,7 @@
 import type { EntryName } from '../../name';
 import { bytesOfName, isWellFormed, nameOfBytes } from '../../name-bytes';
 import { nameAt } from '../../threads/file-calls';
+import type { Given } from './apply-metadata';
 import type { IfExists } from '../store';
 
 /** A small file whose content is in memory. */
@@ -16,6 +17,7 @@ export interface SmallFileInMemory {
   readonly mode: number;
   /** In ns since 1970. */
   readonly mtime: bigint;
+  readonly given?: Given | undefined;
 }
 
 /** The files of one bundle, in the order of their contents. */
@@ -34,6 +36,8 @@ export interface FileList {
   /** The digests one after another, of one length. */
   readonly digests: string;
   readonly ifExists: IfExists;
+  /** What those of these rows get beside mode and mtime. */
+  readonly given: ReadonlyMap<number, Given>;
 }
 
 /** What `FileList.numbers` has of each file. */
@@ -57,6 +61,7 @@ export function packFiles(
   const bytes = Buffer.allocUnsafeSlow(most);
   const numbers = new Float64Array(count * columns);
   const mtimes = new BigInt64Array(count);
+  const given = new Map<number, Given>();
   let digests = '';
   let used = 0;
   for (let at = 0, from = content; at < count; at++) {
@@ -72,10 +77,20 @@ export function packFiles(
     numbers[row + column.mode] = file.mode;
     bytes[used++] = 0;
     mtimes[at] = file.mtime;
+    if (file.given) given.set(at, file.given);
     digests += file.digest;
     from += file.size;
   }
-  return { count, first, names: new Uint8Array(bytes.buffer.slice(0, used)), numbers, mtimes, digests, ifExists };
+  return {
+    count,
+    first,
+    names: new Uint8Array(bytes.buffer.slice(0, used)),
+    numbers,
+    mtimes,
+    digests,
+    ifExists,
+    given,
+  };
 }
 
 /** The digest of the file at `row`. */

@@ -6,6 +6,7 @@ import { collationKey } from '../../name';
 import { makePathSync } from '../../make-path';
 import { nameOfBytes, systemPath } from '../../name-bytes';
 import type { OpenDirectory } from '../../threads/file-calls';
+import type { Given } from './apply-metadata';
 import { column, columns, type FileList } from './batch-list';
 import { stagedTogether } from './group-home';
 import { notAName } from './group-failure';
@@ -27,6 +28,7 @@ export type BatchThing =
       readonly name: string;
       readonly target: string;
       readonly mtime: bigint;
+      readonly given: Given | undefined;
       readonly ifExists: IfExists;
     };
 

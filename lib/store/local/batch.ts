@@ -12,19 +12,22 @@ import { longestBundle } from '../../wire/session-message';
 import { packFiles, type SmallFileInMemory } from './batch-list';
 import type { BatchThreads, BatchWorker } from './batch-threads';
 import type { BatchOrder, BatchReply, PlaceAnswer } from './batch.worker';
+import { type EntryOutcome, lostOf, outcomeOf } from './batch-outcome';
 import type { Directory } from './directory';
 import type { DirectoryTree } from './directory-tree';
 import { ExistingEntries } from './existing-entries';
 import { errorOf } from './group-failure';
 import type { EarlierFile, Placing } from './group-place';
-import { type BatchAnswer, ending } from './staged-list';
+import { type BatchAnswer, ending, statColumns } from './staged-list';
 import type { BatchThing } from './batch-tree';
 import { diskError, discarded } from './staged-bytes';
-import type { Committed, IfExists } from '../store';
+import type { Given } from './apply-metadata';
+import type { IfExists } from '../store';
 
 export type { FileStat } from '../../threads/file-calls';
 export type { Content } from './existing-content';
 export type { EarlierFile } from './group-place';
+export type { EntryOutcome } from './batch-outcome';
 export type { Standing } from './group-look';
 
 /** A small file whose content is in memory. `file`, here and below, is the number that the caller knows it by. */
@@ -38,6 +41,7 @@ export interface BatchedSymlink {
   readonly name: EntryName;
   readonly target: string;
   readonly mtime: bigint;
+  readonly given?: Given | undefined;
   readonly ifExists: IfExists;
 }
 
@@ -46,6 +50,7 @@ export interface BatchedDirectory {
   readonly name: EntryName;
   readonly mode: number;
   readonly mtime: bigint;
+  readonly given?: Given | undefined;
 }
 
 /** A file that is at its name already and was read: it is to become durable. */
@@ -69,15 +74,6 @@ export interface BatchedEarlier {
   readonly file: number;
   readonly name: EntryName;
   readonly earlier: EarlierFile;
-}
-
-/** What became of an entry: `committed` or `error`. */
-export interface EntryOutcome {
-  readonly file: number;
-  readonly committed?: Committed;
-  readonly error?: TransferError;
-  /** The final file as it was right after the commit; absent for what is no regular file. */
-  readonly stat?: FileStat;
 }
 
 export interface BatchGround {
@@ -167,8 +163,9 @@ export class BatchStore {
   }
 
   /** Takes a symbolic link into the open batch. It is never followed. */
-  symlink({ file, name, target, mtime, ifExists }: BatchedSymlink): void {
-    this.current.things.push({ kind: 'symlink', number: this.current.add(file, name), name, target, mtime, ifExists });
+  symlink({ file, name, target, mtime, given, ifExists }: BatchedSymlink): void {
+    const number = this.current.add(file, name);
+    this.current.things.push({ kind: 'symlink', number, name, target, mtime, given, ifExists });
   }
 
   /**
@@ -245,7 +242,7 @@ export class BatchStore {
   }
 
   private finish(kind: 'directory' | 'file', entries: readonly BatchedDirectory[]): Promise<EntryOutcome[]> {
-    const things = entries.map(({ name, mode, mtime }) => ({ kind, name, mode, mtime }));
+    const things = entries.map(({ name, mode, mtime, given }) => ({ kind, name, mode, mtime, given }));
     return this.inTurn(() => this.durably(entries, { order: 'finish', things }));
   }
 
@@ -457,31 +454,25 @@ class OpenBatch {
         case ending.identical:
           return { file, committed: { outcome: 'identical', path: name, verified } };
         case ending.elsewhere:
-          return outcomeOf(file, name, placed.get(at), verified);
+          return outcomeOf(file, name, placed.get(at), verified, answer.lost.get(at));
         default:
           return { file, error: new TransferError('unexpected', `${printable(name)} was not committed.`) };
       }
     });
   }
 
-  private stored(file: number, at: number, name: EntryName, { stats }: BatchAnswer, verified: Verified): EntryOutcome {
-    const committed = { outcome: 'stored', path: name, verified } as const;
-    const [ino = 0n, mtimeNs = 0n, ctimeNs = 0n] = [stats[at * 3], stats[at * 3 + 1], stats[at * 3 + 2]];
+  private stored(
+    file: number,
+    at: number,
+    name: EntryName,
+    { stats, lost }: BatchAnswer,
+    verified: Verified,
+  ): EntryOutcome {
+    const committed = { outcome: 'stored', path: name, verified, ...lostOf(lost.get(at)) } as const;
+    const [ino = 0n, mtimeNs = 0n, ctimeNs = 0n, mode = 0n] = stats.subarray(at * statColumns, (at + 1) * statColumns);
     // Directories have none.
-    return ino === 0n
-      ? { file, committed }
-      : { file, committed, stat: { ino: BigInt.asUintN(64, ino), size: this.sizes[at] ?? 0, mtimeNs, ctimeNs } };
+    if (ino === 0n) return { file, committed };
+    const stat = { ino: BigInt.asUintN(64, ino), mode: Number(mode), size: this.sizes[at] ?? 0, mtimeNs, ctimeNs };
+    return { file, committed, stat };
   }
-}
-
-function outcomeOf(
-  file: number,
-  name: EntryName,
-  answer: PlaceAnswer[number] | undefined,
-  verified: Verified,
-): EntryOutcome {
-  if (!answer) return { file, error: diskError(new Error('no answer came'), { name }) };
-  if ('failure' in answer) return { file, error: errorOf(answer, name) };
-  const { outcome, path, stat } = answer;
-  return { file, committed: { outcome, path, verified }, ...(stat && { stat }) };
 }

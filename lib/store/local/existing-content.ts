@@ -7,6 +7,7 @@ import type { FileCalls, FileStat } from '../../threads/file-calls';
 import { OpenDirectories } from './group-directories';
 import { largestRead, type ManyReader } from './many-reader';
 import { systemPath } from '../../name-bytes';
+import { carriedTime } from '../../threads/carried-time';
 
 export type { FileStat } from '../../threads/file-calls';
 
@@ -136,8 +137,15 @@ export async function readContent(
   }
 }
 
-export function fileStat({ ino, size, mtimeNs, ctimeNs }: BigIntStats): FileStat {
-  return { ino, size: Number(size), mtimeNs, ctimeNs };
+/** Times as near as 64 bits get. */
+export function fileStat({ ino, mode, size, mtimeNs, ctimeNs }: BigIntStats): FileStat {
+  return {
+    ino,
+    mode: Number(mode & 0o7777n),
+    size: Number(size),
+    mtimeNs: carriedTime(mtimeNs),
+    ctimeNs: carriedTime(ctimeNs),
+  };
 }
 
 /**

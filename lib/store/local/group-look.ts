@@ -4,12 +4,11 @@ import { errnoOf } from '../../errors';
 import { systemPath, nameOfBytes } from '../../name-bytes';
 import { OpenDirectories } from './group-directories';
 import type { FileStat } from './existing-content';
+import { carriedTime } from '../../threads/carried-time';
 
 /** What stands under a name. */
 export interface Standing extends FileStat {
   readonly kind: 'file' | 'directory' | 'symlink' | 'other';
-  /** Permission bits, setuid and the like included. */
-  readonly mode: number;
   /** Where a symbolic link points. */
   readonly target?: string;
 }
@@ -52,7 +51,14 @@ export function look(names: readonly string[], root: string): Looked {
             ? 'symlink'
             : 'other';
       numbers.set(
-        [BigInt(kinds.indexOf(kind)), found.mode & permissions, found.ino, found.size, found.mtimeNs, found.ctimeNs],
+        [
+          BigInt(kinds.indexOf(kind)),
+          found.mode & permissions,
+          found.ino,
+          found.size,
+          carriedTime(found.mtimeNs),
+          carriedTime(found.ctimeNs),
+        ],
         at * perName,
       );
       if (kind === 'symlink')

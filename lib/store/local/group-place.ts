@@ -17,6 +17,8 @@ import { cannotLink } from './final-name';
 import type { OpenDirectories } from './group-directories';
 import { type Content, fileStat, type FileStat, readContent, type ReadGround } from './existing-content';
 import { alreadyThere } from './local-file';
+import { type Given, giveMetadata } from './apply-metadata';
+import type { Lost } from '../store';
 import type { Committed, IfExists } from '../store';
 import { nameOfBytes, systemPath } from '../../name-bytes';
 
@@ -47,7 +49,12 @@ export type Placing = {
   readonly ifExists: IfExists;
 } & (
   | { readonly kind: 'file'; readonly size: number; readonly digest: string }
-  | { readonly kind: 'symlink'; readonly target: string; readonly mtime: bigint }
+  | {
+      readonly kind: 'symlink';
+      readonly target: string;
+      readonly mtime: bigint;
+      readonly given: Given | undefined;
+    }
   /** Another name of the file that is called `target`. */
   | { readonly kind: 'link'; readonly target: string }
   /** Another name of a file elsewhere on this disk, if that is still as it should be. */
@@ -59,8 +66,10 @@ export interface Placed {
   readonly outcome: Committed['outcome'];
   /** Under which name it is now. */
   readonly path: string;
-  /** Of a regular file. */
+  /** Of a regular file, of a symbolic link that was made, and of a directory that was finished. */
   readonly stat?: FileStat;
+  /** What of its metadata could not be given. */
+  readonly lost?: readonly Lost[];
 }
 
 /** Where things are placed, and by what means. */
@@ -79,8 +88,9 @@ const mostRenames = 10_000;
  * system.
  */
 export async function place(thing: Placing, ground: PlacingGround): Promise<Placed> {
-  await stage(thing, ground);
-  return inDirectory(thing.name, ground, (directory, base) => settle(thing, directory, base, ground));
+  const lost = await stage(thing, ground);
+  const placed = await inDirectory(thing.name, ground, (directory, base) => settle(thing, directory, base, ground));
+  return lost.length > 0 && placed.outcome !== 'identical' ? { ...placed, lost } : placed;
 }
 
 /**
@@ -130,20 +140,19 @@ async function inDirectory<T>(
   }
 }
 
-async function stage(thing: Placing, ground: PlacingGround): Promise<void> {
-  if (thing.kind === 'file') return;
+/** Resolves with what of its metadata could not be given. */
+async function stage(thing: Placing, ground: PlacingGround): Promise<readonly Lost[]> {
+  if (thing.kind === 'file') return [];
   const { directories, elsewhere, calls } = ground;
   const { staged } = thing;
   makePathSync(path.dirname(staged));
   switch (thing.kind) {
     case 'symlink':
       symlinkSync(systemPath(thing.target), systemPath(staged));
-      if (calls) calls.setLinkTime(staged, thing.mtime);
-      else lutimesSync(systemPath(staged), new Date(), new Date(Number(thing.mtime / 1_000_000n)));
-      return;
+      return finishLink(staged, thing, calls);
     case 'link':
       stageLink(thing.name, directories, thing.target, staged);
-      return;
+      return [];
     case 'earlier': {
       const { root, name, size, mode, mtime, readBack } = thing.earlier;
       const found = stageLink(thing.name, elsewhere(root), name, staged);
@@ -152,8 +161,22 @@ async function stage(thing: Placing, ground: PlacingGround): Promise<void> {
       if (!asStored) throw noSuchFile(thing.name, name);
       if (readBack !== undefined && (await readContent(staged, size, ground))?.digest !== readBack)
         throw noSuchFile(thing.name, name);
+      return [];
     }
   }
+}
+
+/** Gives a symbolic link what it has beside its target. */
+function finishLink(
+  staged: string,
+  { mtime, given }: Extract<Placing, { kind: 'symlink' }>,
+  calls: SystemCalls | undefined,
+): readonly Lost[] {
+  const lost = given ? giveMetadata({ link: staged }, given) : [];
+  const time = given?.time ?? mtime;
+  if (calls) calls.setLinkTime(staged, time);
+  else lutimesSync(systemPath(staged), new Date(), new Date(Number(time / 1_000_000n)));
+  return lost;
 }
 
 function stageLink(name: string, directories: OpenDirectories, target: string, staged: string): BigIntStats {
@@ -188,7 +211,7 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
   for (;;) {
     const target = directories.at(directory, base, true);
     if (takeIfFree(staged, target, ground.calls))
-      return appeared({ outcome: 'stored', path: name, ...statOf(thing, target) }, ground);
+      return appeared({ outcome: 'stored', path: name, ...statOf(target) }, ground);
     const standing = look(target);
     // Removed since it was in the way: there is room now.
     if (!standing) continue;
@@ -196,7 +219,7 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
       return appeared({ outcome: 'identical', path: name, stat: fileStat(standing) }, ground);
     if (ifExists === 'replace' && (standing.isFile() || (thing.kind === 'symlink' && standing.isSymbolicLink()))) {
       renameSync(systemPath(staged), systemPath(target));
-      return appeared({ outcome: 'replaced', path: name, ...statOf(thing, target) }, ground);
+      return appeared({ outcome: 'replaced', path: name, ...statOf(target) }, ground);
     }
     const same = await findSame(thing, target, standing, ground);
     if (same) return appeared({ outcome: 'identical', path: name, ...same }, ground);
@@ -214,7 +237,7 @@ function takeFreeName(thing: Placing, directory: string, base: string, ground: P
     const full = parseEntryName(path.posix.join(directory, candidate), { allowHidden: true, names: 'any' });
     const target = ground.directories.at(directory, candidate, true);
     if (takeIfFree(thing.staged, target, ground.calls))
-      return appeared({ outcome: 'renamed', path: full, ...statOf(thing, target) }, ground);
+      return appeared({ outcome: 'renamed', path: full, ...statOf(target) }, ground);
   }
   throw alreadyThere(thing.name);
 }
@@ -309,6 +332,6 @@ function isSameFile(standing: BigIntStats, staged: string): boolean {
   return own.ino === standing.ino && own.dev === standing.dev;
 }
 
-function statOf(thing: Placing, target: string): { readonly stat?: FileStat } {
-  return thing.kind === 'symlink' ? {} : { stat: fileStat(lstatSync(systemPath(target), { bigint: true })) };
+function statOf(target: string): { readonly stat?: FileStat } {
+  return { stat: fileStat(lstatSync(systemPath(target), { bigint: true })) };
 }

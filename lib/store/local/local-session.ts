@@ -19,8 +19,11 @@ import type {
 } from '../session-store';
 import type { BatchStore, Content, EntryOutcome } from './batch';
 import type { PartialFiles } from './partial-files';
+import type { Metadata } from '../../wire/metadata';
+import { allowedMetadata, type Given } from './apply-metadata';
 import type { Receipts } from './receipts';
 import { isSameTime } from './same-time';
+import { settledAs } from './settled-as';
 import { unfinishedMode } from './unfinished';
 
 /** The permissions of a new file, as any program would make it. */
@@ -115,7 +118,8 @@ export class LocalSession implements SessionStore {
     const { peer, ifExists, algorithm } = this.use;
     const update =
       basis === undefined ? false : basis === 'existing' ? {} : { basis: { path: basis.root, below: basis.name } };
-    return this.shared.partials.take({ ...entry, peer, ifExists, algorithm }, update);
+    const { given, lost: denied } = allowedMetadata(entry.metadata, this.use.metadata);
+    return this.shared.partials.take({ ...entry, given, denied, peer, ifExists, algorithm }, update);
   }
 
   release(): Promise<void> {
@@ -140,6 +144,7 @@ class LocalBatch implements Batch {
   private files: SmallFile[] = [];
   /** Those among them that are at their names already, and may get another mode and mtime. */
   private found = new Map<number, SmallFile>();
+  private links = new Map<number, SymlinkEntry>();
 
   constructor(
     private readonly use: StoreUse,
@@ -166,13 +171,14 @@ class LocalBatch implements Batch {
     const now = BigInt(Date.now()) * 1_000_000n;
     await this.batches.write(
       lease,
-      files.map(({ entry: { file, name, size = 0, mode = usualMode, mtime = now }, digest }) => ({
+      files.map(({ entry: { file, name, size = 0, mode = usualMode, mtime = now, metadata }, digest }) => ({
         file,
         name,
         size,
         digest,
         mode,
         mtime,
+        given: metadata && this.given(metadata),
         ifExists,
       })),
     );
@@ -186,7 +192,8 @@ class LocalBatch implements Batch {
   }
 
   symlink(entry: SymlinkEntry): void {
-    this.batches.symlink({ ...entry, ifExists: this.use.ifExists });
+    this.links.set(entry.file, entry);
+    this.batches.symlink({ ...entry, given: this.given(entry.metadata), ifExists: this.use.ifExists });
   }
 
   directory(entry: DirectoryEntry, fresh: boolean): void {
@@ -195,10 +202,12 @@ class LocalBatch implements Batch {
 
   async commit(): Promise<ReadonlyMap<number, BatchOutcome>> {
     const files = this.files.splice(0);
-    const { found } = this;
+    const { found, links } = this;
     this.found = new Map();
+    this.links = new Map();
     const outcomes = await this.batches.flush();
-    if (found.size === 0) return this.settle(outcomes, files);
+    const entries = [...links.values()];
+    if (found.size === 0) return this.settle(outcomes, files, entries);
     const touched = new Map(
       (await this.retouched(outcomes.flatMap(({ file, error }) => (error ? [] : (found.get(file)?.entry ?? []))))).map(
         (outcome) => [outcome.file, outcome],
@@ -207,6 +216,8 @@ class LocalBatch implements Batch {
     return this.settle(
       outcomes.map((outcome) => touched.get(outcome.file) ?? outcome),
       files,
+      entries,
+      touched,
     );
   }
 
@@ -214,16 +225,19 @@ class LocalBatch implements Batch {
     files: readonly (OfferedFile & { readonly digests: Digests })[],
   ): Promise<ReadonlyMap<number, BatchOutcome>> {
     const { algorithm } = this.use;
+    const outcomes = await this.retouched(files);
     return this.settle(
-      await this.retouched(files),
+      outcomes,
       files.map(({ digests, ...entry }) => ({ entry, digest: digests[algorithm] ?? '' })),
+      [],
+      new Map(outcomes.map((outcome) => [outcome.file, outcome])),
     );
   }
 
   private retouched(files: readonly OfferedFile[]): Promise<EntryOutcome[]> {
     return this.batches.retouch(
-      files.flatMap(({ file, name, mode, mtime }) =>
-        mode === undefined || mtime === undefined ? [] : [{ file, name, mode, mtime }],
+      files.flatMap(({ file, name, mode, mtime, metadata }) =>
+        mode === undefined || mtime === undefined ? [] : [{ file, name, mode, mtime, given: this.given(metadata) }],
       ),
     );
   }
@@ -241,21 +255,35 @@ class LocalBatch implements Batch {
   async linkEarlier(
     files: readonly (SmallFile & { readonly earlier: EarlierFile })[],
   ): Promise<ReadonlyMap<number, BatchOutcome>> {
-    return this.settle(
-      await this.batches.linkEarlier(files.map(({ entry: { file, name }, earlier }) => ({ file, name, earlier }))),
-      files,
+    const outcomes = await this.batches.linkEarlier(
+      files.map(({ entry: { file, name }, earlier }) => ({ file, name, earlier })),
     );
+    return this.settle(outcomes, files, [], new Map(outcomes.map((outcome) => [outcome.file, outcome])));
   }
 
   async finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>> {
-    return this.settle(await this.batches.finishDirectories(entries), []);
+    return this.settle(
+      await this.batches.finishDirectories(entries.map((entry) => ({ ...entry, given: this.given(entry.metadata) }))),
+      [],
+      entries,
+    );
   }
 
-  /** Keeps the receipts of those files that are stored. */
+  private given(metadata: Metadata | undefined): Given | undefined {
+    return allowedMetadata(metadata, this.use.metadata).given;
+  }
+
+  /**
+   * Keeps the receipts of those files that are stored, and compares what is there with what was to be; with what was
+   * there before only where it is among the `touched`.
+   */
   private async settle(
     outcomes: readonly EntryOutcome[],
     files: readonly SmallFile[],
+    others: readonly (SymlinkEntry | DirectoryEntry)[] = [],
+    touched: ReadonlyMap<number, EntryOutcome> = new Map(),
   ): Promise<ReadonlyMap<number, BatchOutcome>> {
+    const otherEntries = new Map(others.map((entry) => [entry.file, entry]));
     const byNumber = new Map(files.map((file) => [file.entry.file, file]));
     const settled = new Map<number, BatchOutcome>();
     for (const { file, committed, error, stat } of outcomes) {
@@ -267,10 +295,24 @@ class LocalBatch implements Batch {
           { [this.use.algorithm]: small.digest },
           stat,
         );
+      const entry = small?.entry ?? otherEntries.get(file);
       if (error) settled.set(file, error);
-      else if (committed) settled.set(file, committed.outcome === 'stored' ? 'stored' : committed);
+      else if (committed) {
+        const ours = committed.outcome !== 'identical' || touched.has(file);
+        const { lost: denied } = allowedMetadata(entry?.metadata, this.use.metadata);
+        const lost = [...(committed.lost ?? []), ...denied];
+        const compared = entry && ours ? settledAs(committed, wantedOf(entry), stat, lost) : committed;
+        settled.set(file, compared.outcome === 'stored' && !compared.lost ? 'stored' : compared);
+      }
     }
     if (files.length > 0) await this.receipts.save();
     return settled;
   }
+}
+
+/** The mode and mtime that it was to have; a symbolic link has no mode of its own. */
+function wantedOf(entry: OfferedFile | SymlinkEntry | DirectoryEntry): { mode?: number; mtime?: bigint } {
+  const { mtime } = entry;
+  const mode = 'mode' in entry ? entry.mode : undefined;
+  return { ...(mode === undefined ? {} : { mode }), ...(mtime === undefined ? {} : { mtime }) };
 }

@@ -5,6 +5,8 @@ import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { Digests } from '../../progress';
 import { pieceSize } from '../../wire/segment';
+import type { Lost } from '../store';
+import { type Given, giveMetadata, modeWith } from './apply-metadata';
 import { setFileTime } from '../../threads/system-calls';
 import { Arrivals, type Run } from './arrivals';
 import type { Directory } from './directory';
@@ -31,6 +33,7 @@ export interface PartialContent {
   readonly mode?: number | undefined;
   /** In ns since 1970; absent: the time at which it is written. */
   readonly mtime?: bigint | undefined;
+  readonly given?: Given | undefined;
   /** What will be computed while reading back. */
   readonly algorithm: keyof Digests;
 }
@@ -55,6 +58,8 @@ export class PartialBytes implements StagedBytes {
   private readonly inFlight = new Set<Promise<void>>();
   private readonly arrivals: Arrivals;
   private readonly readBack: ReadBack;
+  /** What of its metadata could not be given, after `verify`. */
+  lost: readonly Lost[] = [];
   private size: number | undefined;
   private failure: TransferError | undefined;
   private wholeNow: () => void = () => undefined;
@@ -171,8 +176,10 @@ export class PartialBytes implements StagedBytes {
     try {
       // Holes at the end, and the padding of the last sector.
       if (!direct || size % alignment !== 0 || (await handle.stat()).size !== size) await handle.truncate(size);
-      await handle.chmod(this.content.mode ?? usualMode);
-      if (this.content.mtime !== undefined) setFileTime(handle.fd, this.content.mtime);
+      const { mode = usualMode, mtime, given } = this.content;
+      if (given) this.lost = giveMetadata(handle.fd, given);
+      await handle.chmod(modeWith(mode, given, this.lost));
+      if (mtime !== undefined) setFileTime(handle.fd, given?.time ?? mtime);
       // A failed fsync is final: the kernel forgets which bytes it could not write, and a second one would succeed.
       await handle.sync();
       actual = await this.readBack.finish(size);

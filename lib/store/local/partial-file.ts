@@ -6,14 +6,16 @@ import type { Digests } from '../../progress';
 import { segmentSizeOf } from '../../wire/segment';
 import type { StandingSegment } from '../../wire/standing';
 import { rm } from 'node:fs/promises';
+import type { Given } from './apply-metadata';
 import { JournalEnd, writeJournal } from './journal';
 import { type FilePlace, LocalFile } from './local-file';
 import type { PartialBytes } from './partial-bytes';
 import type { Receipts } from './receipts';
 import type { StandingFile } from './standing-file';
+import { settledAs } from './settled-as';
 import { discarded } from './staged-bytes';
 import type { OfferedFile, PartialFile, SegmentDigest } from '../session-store';
-import type { Committed, IfExists } from '../store';
+import type { Committed, IfExists, Lost } from '../store';
 
 /** A file that is offered to be received in pieces. */
 export interface PartialOffer extends OfferedFile {
@@ -21,6 +23,9 @@ export interface PartialOffer extends OfferedFile {
   readonly peer: string;
   readonly algorithm: keyof Digests;
   readonly ifExists: IfExists;
+  readonly given?: Given | undefined;
+  /** What of its metadata nobody allows here. */
+  readonly denied?: readonly Lost[] | undefined;
 }
 
 export interface PartialState {
@@ -221,8 +226,9 @@ export class LocalPartialFile implements PartialFile {
       await this.forgetJournal();
     });
     const [committed] = await Promise.all([committing, this.end]);
-    await this.state.receipts.keep(this.offer, committed.path, this.digests);
-    return committed;
+    const stat = await this.state.receipts.keep(this.offer, committed.path, this.digests);
+    const lost = [...this.state.bytes.lost, ...(this.offer.denied ?? [])];
+    return committed.outcome === 'identical' ? committed : settledAs(committed, this.offer, stat, lost);
   }
 
   /** Throws away all of it. */

@@ -76,12 +76,17 @@ export class Receipts {
     return new Date(now).toISOString();
   }
 
-  /** Notes and keeps the receipt of a single file. */
-  async keep(file: OfferedFile & Pick<StoreUse, 'peer'>, path: string, digests: Digests): Promise<void> {
+  /** Notes and keeps the receipt of a single file. Resolves with what is there; undefined where that is no file. */
+  async keep(
+    file: OfferedFile & Pick<StoreUse, 'peer'>,
+    path: string,
+    digests: Digests,
+  ): Promise<FileStat | undefined> {
     const [existing] = standingsOf(look([path], this.root));
-    if (existing?.kind !== 'file') return;
+    if (existing?.kind !== 'file') return undefined;
     this.note(file, path, digests, existing);
     await this.save();
+    return existing;
   }
 
   /**

@@ -5,6 +5,7 @@ import { errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
 import { type FileCalls, type NameBytes, type OpenDirectory } from '../../threads/file-calls';
 import { failureOf } from '../../threads/lane';
+import type { Lost } from '../store';
 import { baseAt, column, digestAt, type FileList, nameOf, numberOf } from './batch-list';
 import { type BatchEntry, type BatchThing, BatchTree, type Branch } from './batch-tree';
 import { type Failed, notAName } from './group-failure';
@@ -16,11 +17,13 @@ import {
   type BatchAnswer,
   ending,
   type Ends,
+  giveRow,
   kept,
   made,
   reach,
   removeEmpty,
   setStat,
+  statColumns,
   type StagedList,
   syncBelow,
   writeAll,
@@ -65,6 +68,7 @@ export class StagedBatch {
   private readonly apart: BatchThing[] = [];
   private readonly apartFiles: [StagedList, number][] = [];
   private end: Ends = { endings: new Uint8Array(0), stats: new BigInt64Array(0), placed: [] };
+  private readonly lost = new Map<number, readonly Lost[]>();
 
   /** `home`: the path of a directory that does not exist yet, on the receive directory's disk. */
   constructor(
@@ -114,7 +118,7 @@ export class StagedBatch {
 
   /** Reads everything back and compares. `entries`: how many there are in the batch. */
   async readBack(entries: number, algorithm: DigestAlgorithm): Promise<void> {
-    this.end = { endings: new Uint8Array(entries), stats: new BigInt64Array(entries * 3), placed: [] };
+    this.end = { endings: new Uint8Array(entries), stats: new BigInt64Array(entries * statColumns), placed: [] };
     const digestOf = await createDigestOf(algorithm);
     let some: [StagedList, number][] = [];
     for (const staged of this.lists) {
@@ -154,7 +158,7 @@ export class StagedBatch {
         await this.placeSlowly(staged, row, stagedApart(this.home, staged.list.first + row), placing);
     for (const thing of this.apart) await this.placeThing(thing, placing);
     for (const [number] of this.failures) this.end.endings[number] = ending.failed;
-    return { ...this.end, failures: this.failures };
+    return { ...this.end, failures: this.failures, lost: this.lost };
   }
 
   /** Closes everything, and removes what is still staged. */
@@ -168,8 +172,6 @@ export class StagedBatch {
     return this.ground.calls.linux !== undefined && !this.ground.syncEach;
   }
 
-  // --- Writing
-
   private writeOne(staged: StagedList, row: number, memory: Uint8Array): void {
     const { calls, umask } = this.ground;
     const { list } = staged;
@@ -179,8 +181,10 @@ export class StagedBatch {
     staged.fds[row] = fd;
     kept.now++;
     writeAll(calls, fd, memory, numberOf(list, row, column.content), size);
-    if ((mode & umask) !== 0) calls.setMode(fd, mode);
-    calls.setTime(fd, list.mtimes[row] ?? 0n);
+    const given = list.given.get(row);
+    if (given) giveRow(list, row, fd, given, calls, this.lost);
+    else if ((mode & umask) !== 0) calls.setMode(fd, mode);
+    calls.setTime(fd, given?.time ?? list.mtimes[row] ?? 0n);
     if (this.keeps && kept.now >= kept.most) this.closeFile(staged, row);
   }
 
@@ -482,10 +486,8 @@ export class StagedBatch {
   private async placeThing(thing: BatchThing, placing: PlacingGround): Promise<void> {
     try {
       const { name, number } = thing;
-      const placed =
-        thing.kind === 'symlink'
-          ? await place({ ...thing, staged: stagedApart(this.home, number) }, placing)
-          : reach(name, placing);
+      const staged = stagedApart(this.home, number);
+      const placed = thing.kind === 'symlink' ? await place({ ...thing, staged }, placing) : reach(name, placing);
       this.end.placed.push([number, placed]);
       markIfFresh(thing, () => placing.directories.descriptor(name));
       this.end.endings[thing.number] = ending.elsewhere;

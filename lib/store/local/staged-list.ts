@@ -2,8 +2,11 @@
 import { closeSync, constants, fchmodSync, fsyncSync, openSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../../errors';
-import type { FileCalls, NameBytes } from '../../threads/file-calls';
-import type { FileList } from './batch-list';
+import type { FileCalls, FileStat, NameBytes } from '../../threads/file-calls';
+import { type Given, giveMetadata, modeWith } from './apply-metadata';
+import { column, columns, type FileList, numberOf } from './batch-list';
+import { ownerReads } from './group-home';
+import type { Lost } from '../store';
 import type { Branch } from './batch-tree';
 import { privateMode } from './directory';
 import type { Failed } from './group-failure';
@@ -23,11 +26,13 @@ export const ending = { none: 0, stored: 1, identical: 2, elsewhere: 3, failed: 
 export interface BatchAnswer {
   /** One of `ending` for each. */
   readonly endings: Uint8Array;
-  /** Inode, mtime and ctime of each regular file that ended as `stored`. */
+  /** Inode, mtime, ctime and mode of each regular file that ended as `stored`. */
   readonly stats: BigInt64Array;
   /** Those that ended as `elsewhere`: not simply under their own names. */
   readonly placed: readonly (readonly [number, Placed])[];
   readonly failures: readonly (readonly [number, Failed])[];
+  /** What of the metadata of files could not be given, where that is any. */
+  readonly lost: ReadonlyMap<number, readonly Lost[]>;
 }
 
 /** What becomes of it, while that comes about. */
@@ -58,14 +63,19 @@ export function apartName(number: number): NameBytes {
   return { bytes: Buffer.from(`${String(number)}\0`) };
 }
 
+/** How many numbers `stats` has of each entry. */
+export const statColumns = 4;
+
 export function setStat(
   stats: BigInt64Array,
   number: number,
-  { ino, mtimeNs, ctimeNs }: { readonly ino: bigint; readonly mtimeNs: bigint; readonly ctimeNs: bigint },
+  { ino, mtimeNs, ctimeNs, mode }: Omit<FileStat, 'size'>,
 ): void {
-  stats[number * 3] = ino;
-  stats[number * 3 + 1] = mtimeNs;
-  stats[number * 3 + 2] = ctimeNs;
+  const at = number * statColumns;
+  stats[at] = ino;
+  stats[at + 1] = mtimeNs;
+  stats[at + 2] = ctimeNs;
+  stats[at + 3] = BigInt(mode);
 }
 
 export function writeAll(calls: FileCalls, fd: number, memory: Uint8Array, from: number, size: number): void {
@@ -75,6 +85,25 @@ export function writeAll(calls: FileCalls, fd: number, memory: Uint8Array, from:
     if (count === 0) throw Object.assign(new Error('the disk takes no more bytes'), { code: 'ENOSPC' });
     done += count;
   }
+}
+
+/**
+ * Gives a staged file what it has beside mode and time; the mode comes after the owner, which takes bits of it away.
+ * What could not be given goes into `lostOf`, by the number of its entry.
+ */
+export function giveRow(
+  list: FileList,
+  row: number,
+  fd: number,
+  given: Given,
+  calls: FileCalls,
+  lostOf: Map<number, readonly Lost[]>,
+): void {
+  const lost = giveMetadata(fd, given);
+  if (lost.length > 0) lostOf.set(list.first + row, lost);
+  const mode = modeWith(numberOf(list, row, column.mode), given, lost);
+  list.numbers[row * columns + column.mode] = mode;
+  calls.setMode(fd, mode | ownerReads);
 }
 
 /** Makes a directory under its final name. */

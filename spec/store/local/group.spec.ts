@@ -64,6 +64,7 @@ for (const syncEach of [false, true]) {
         const { ino, size, mtimeNs, ctimeNs } = found;
         expect(outcomes[at]?.stat, 'what the receipt index gets').to.deep.equal({
           ino,
+          mode,
           size: Number(size),
           mtimeNs,
           ctimeNs,
@@ -76,8 +77,8 @@ for (const syncEach of [false, true]) {
       await writeFile(place.at('d/same'), 'same');
       await place.write({ 'd/same': 'same', 'd/fresh': 'fresh' });
       for (const { stat: told, committed } of await place.store.flush()) {
-        const { ino, size, mtimeNs, ctimeNs } = lstatSync(place.at(committed?.path ?? ''), { bigint: true });
-        expect(told).to.deep.equal({ ino, size: Number(size), mtimeNs, ctimeNs });
+        const { ino, mode, size, mtimeNs, ctimeNs } = lstatSync(place.at(committed?.path ?? ''), { bigint: true });
+        expect(told).to.deep.equal({ ino, mode: Number(mode & 0o7777n), size: Number(size), mtimeNs, ctimeNs });
       }
     });
 
