@@ -14,6 +14,7 @@ import { powerCut } from './power-cut';
 import { rights } from './rights';
 import { soak } from './soak';
 import { swap } from './swap';
+import { turns } from './turns';
 import { writeBack } from './write-back';
 
 /** In the order in which they run. */
@@ -31,6 +32,7 @@ export const experiments: readonly Experiment[] = [
   swap,
   identity,
   rights,
+  turns,
   plainCrowd,
   sessionCrowd,
   smallCrowd,

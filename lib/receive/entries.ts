@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
 import type { EarlierFile, ExistingContent, Room, SmallFile } from '../store/session-store';
@@ -85,6 +86,9 @@ interface HeldDirectory {
  * 18.1.
  */
 export type EntryState = Offered | WantedFile | FileInBatch | ArrivingFile | LinkInBatch | HeldDirectory | LastEntry;
+
+/** So many entries give their room back until others have their turn. */
+const abandonedAtOnce = 1_000;
 
 /** What is known of a name. */
 const nameOffered = 0;
@@ -207,8 +211,10 @@ export class Entries {
   }
 
   /** Gives back the room of everything that is not settled, as far as nothing stays of it. */
-  abandon(): void {
-    for (const [file, state] of [...this.states]) {
+  async abandon(): Promise<void> {
+    let count = 0;
+    for (const [file, state] of this.states) {
+      if (++count % abandonedAtOnce === 0) await nextTurn();
       // What an arriving file has on the disk is kept for the next session.
       if (state.state === 'arriving') state.room.suspend();
       else this.settle(file, false);

@@ -352,7 +352,7 @@ export class Session {
       await this.largeFiles.suspend();
       while (this.working.size > 0) await Promise.all(this.working);
     } finally {
-      entries.abandon();
+      await entries.abandon();
       await store.release();
     }
     await intake?.leave();

@@ -4,6 +4,9 @@ import { maxDepth } from './json-object';
 /** What a list may have at most: a full list of held segments is as long, and no honest one is nested so much. */
 const mostElements = 65536;
 const mostNested = 4 * mostElements;
+/** What one element may be long in bytes, and what a list may begin with before its bracket. */
+const longestElement = 256 * 1024;
+const longestIndent = 1024;
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -42,11 +45,8 @@ const countedAtOnce = 512 * 1024;
 export function* slicesOfList(bytes: Uint8Array): Generator<Uint8Array | undefined> {
   const extent = new Extent();
   for (let at = 0; at < bytes.length; yield) at = extent.count(bytes, at, at + countedAtOnce);
-  const first = bytes.findIndex((byte) => byte !== 0x20 && (byte < 0x09 || byte > 0x0d));
-  if (bytes[first] !== 0x5b) {
-    yield bytes;
-    return;
-  }
+  const first = bytes.subarray(0, longestIndent).findIndex((byte) => byte !== 0x20 && (byte < 0x09 || byte > 0x0d));
+  if (bytes[first] !== 0x5b) throw new TransferError('bad-frame', 'A list is not a JSON array.');
   let from = first + 1;
   let depth = 1;
   let elements = 1;
@@ -93,6 +93,8 @@ class Extent {
   private depth = 0;
   private nested = 0;
   private elements = 1;
+  /** Where the element begins that is counted. */
+  private element = 0;
 
   /**
    * From one offset to another, or to the end of the string in which that one lies; there it goes on. @throws
@@ -103,10 +105,13 @@ class Extent {
     for (; at < Math.min(to, bytes.length); at++) {
       switch (bytes[at]) {
         case 0x22: // "
-          at = endOfString(bytes, at);
+          at = endOfString(bytes, at, longestElement);
           break;
         case 0x2c: // ,
-          if (this.depth === 1) this.elements++;
+          if (this.depth !== 1) break;
+          this.throwIfLong(at);
+          this.element = at;
+          this.elements++;
           break;
         case 0x5b: // [
         case 0x7b: // {
@@ -124,16 +129,26 @@ class Extent {
     }
     if (this.elements > mostElements)
       throw new TransferError('bad-frame', `A list has more than ${String(mostElements)} elements.`);
+    this.throwIfLong(at);
     return at;
+  }
+
+  private throwIfLong(at: number): void {
+    if (at - this.element > longestElement)
+      throw new TransferError('bad-frame', `A list has an element of more than ${String(longestElement)} bytes.`);
   }
 }
 
-/** Where the string that begins at `start` is closed, or the end of `bytes` if nothing closes it. */
-function endOfString(bytes: Uint8Array, start: number): number {
-  for (let at = start + 1; at < bytes.length; at++) {
+/**
+ * Where the string that begins at `start` is closed; the end of `bytes` if nothing closes it, or `most` bytes on where
+ * it is longer.
+ */
+function endOfString(bytes: Uint8Array, start: number, most = bytes.length): number {
+  const end = Math.min(bytes.length, start + most + 1);
+  for (let at = start + 1; at < end; at++) {
     if (bytes[at] === 0x5c)
       at++; // backslash
     else if (bytes[at] === 0x22) return at;
   }
-  return bytes.length;
+  return end;
 }
