@@ -34,11 +34,14 @@ export function temporaryDirectory(onDisk = false): Promise<string> {
   return mkdtemp(path.join(onDisk ? tmpdir() : inMemory, 'sendall-spec-'));
 }
 
-/** Events as they come, for whoever wants to look at them or to wait for one. */
+/** Events as they come, without the ids of their transfers, for whoever wants to look at them or to wait for one. */
 export class Heard {
   readonly events: TransferEvent[] = [];
   private readonly watchers = new Set<() => void>();
-  readonly on = (event: TransferEvent): void => {
+  /** Of which transfers they were, in the order of the events. */
+  readonly ids: (string | undefined)[] = [];
+  readonly on = ({ id, ...event }: TransferEvent): void => {
+    this.ids.push(id);
     this.events.push(event);
     for (const watcher of [...this.watchers]) watcher();
   };
