@@ -1,5 +1,5 @@
 // What a receiver leaves in its directory for `sendall status`, and what verifications and drills leave there.
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TransferEvent } from '../lib/index';
 import { ignored } from '../lib/internal';
@@ -72,11 +72,12 @@ export class StatusFile {
     this.timer ??= setTimeout(() => this.write(), writeEvery).unref();
   }
 
-  /** The receiver has ended. */
+  /** The receiver has ended; where nothing ever came, nothing is left of it. */
   close(): void {
     this.transfers.clear();
     this.address = null;
     this.write();
+    if (this.last === null) rmSync(join(this.directory, '.sendall', statusName), { force: true });
   }
 
   private after(event: TransferEvent, transfer: TransferStatus): TransferStatus {
@@ -161,7 +162,7 @@ function readKept(directory: string, name: string): unknown {
 /** Whenever this ends there is the old file or the new one. */
 function keep(directory: string, name: string, content: object): void {
   const place = join(directory, '.sendall');
-  const fresh = join(place, `${name}.${String(process.pid)}`);
+  const fresh = join(place, `${name}.new`);
   try {
     mkdirSync(place, { recursive: true, mode: 0o700 });
     writeFileSync(fresh, `${JSON.stringify(content)}\n`, { mode: 0o600 });

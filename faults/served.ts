@@ -98,10 +98,10 @@ export class Served {
     await this.receiver.ended;
   }
 
-  /** What is in the staging directory, but for the remembered receipts. */
+  /** What is in the staging directory, but for the remembered receipts and what sendall status reads. */
   private leftovers(): string[] {
     return readdirSync(this.at('in', '.sendall'), { recursive: true, encoding: 'utf8' }).filter(
-      (name) => name !== 'receipts',
+      (name) => name !== 'receipts' && !/^(?:status|checks)\.json(?:\.new)?$/.test(name),
     );
   }
 }

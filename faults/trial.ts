@@ -230,11 +230,14 @@ export class Trial {
     return join(this.directory, `${side}.log`);
   }
 
-  /** Our own files in the receive directory. */
+  /** Our own files in the receive directory, but for those that sendall status reads. */
   private left(): string[] {
     const own = join(this.into, '.sendall');
     return existsSync(own)
-      ? ['', ...readdirSync(own, { recursive: true, encoding: 'utf8' })].map((name) => join('.sendall', name)).sort()
+      ? ['', ...readdirSync(own, { recursive: true, encoding: 'utf8' })]
+          .filter((name) => !/^(?:status|checks)\.json(?:\.new)?$/.test(name))
+          .map((name) => join('.sendall', name))
+          .sort()
       : [];
   }
 }

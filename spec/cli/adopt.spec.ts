@@ -120,7 +120,7 @@ describe('cli: adopt (the built command)', function () {
     expect((await run('verify', '.')).code).to.equal(0);
     rmSync(at('laptop'), { recursive: true });
     expect((await run('adopt', '.')).stdout).to.equal(`forgotten    laptop/${tuesday}  It is not there any more.\n`);
-    expect(readdirSync(root)).to.deep.equal([]);
+    expect(readdirSync(root)).to.deep.equal(['.sendall']);
     expect((await run('adopt', '.')).stderr).to.equal('There is no backup to register.\n');
   });
 

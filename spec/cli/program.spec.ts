@@ -60,6 +60,7 @@ describe('cli/program (the built command)', () => {
       '--names',
       '--max-size',
       '--quota',
+      '--quota-files',
       '--idle-limit',
       '--on-received',
       '--hook-timeout',

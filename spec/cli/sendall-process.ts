@@ -81,11 +81,16 @@ export async function sendall(
   return running.ended;
 }
 
-/** The events of `--json`, each line parsed, without the time, the id and the directory, which differ from run to run. */
+/**
+ * The events of `--json`, each line parsed, without the time, the id of the transfer and the directory, which differ
+ * from run to run. A snapshot's time and a key's id are their own.
+ */
 export function eventsOf(ended: Ended): TransferEvent[] {
-  return printedEventsOf(ended).map(({ id: _id, time, directory: _directory, ...event }) =>
-    event.event === 'snapshot' ? { ...event, time } : event,
-  );
+  return printedEventsOf(ended).map(({ id, time, directory: _directory, ...event }) => ({
+    ...event,
+    ...(/^(?:peer|authoriz)/.test(event.event) ? { id } : {}),
+    ...(event.event === 'snapshot' ? { time } : {}),
+  })) as TransferEvent[];
 }
 
 /** The same as they were printed. */
