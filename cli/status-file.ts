@@ -1,5 +1,5 @@
 // What a receiver leaves in its directory for `sendall status`, and what verifications and drills leave there.
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TransferEvent } from '../lib/index';
 import { ignored } from '../lib/internal';
@@ -76,8 +76,15 @@ export class StatusFile {
   close(): void {
     this.transfers.clear();
     this.address = null;
-    this.write();
-    if (this.last === null) rmSync(join(this.directory, '.sendall', statusName), { force: true });
+    if (this.last !== null) return this.write();
+    clearTimeout(this.timer);
+    const own = join(this.directory, '.sendall');
+    rmSync(join(own, statusName), { force: true });
+    try {
+      rmdirSync(own);
+    } catch (error) {
+      ignored('something else is in it, or it is gone')(error);
+    }
   }
 
   private after(event: TransferEvent, transfer: TransferStatus): TransferStatus {
