@@ -1,9 +1,8 @@
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import type { Command, Option } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import { TransferError } from '../lib/internal';
+import { TransferError, userDirectory } from '../lib/internal';
 import { wrongUsage } from './usage';
 
 /** Options that make no sense in a file of defaults. */
@@ -17,7 +16,11 @@ type Defaults = Readonly<Record<string, unknown>>;
  */
 export function defaultConfigFile(env: NodeJS.ProcessEnv = process.env): string {
   const base = env['XDG_CONFIG_HOME'];
-  return join(base !== undefined && isAbsolute(base) ? base : join(homedir(), '.config'), 'sendall', 'config.json');
+  return join(
+    base !== undefined && isAbsolute(base) ? base : join(userDirectory(), '.config'),
+    'sendall',
+    'config.json',
+  );
 }
 
 /**

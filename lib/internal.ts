@@ -8,6 +8,7 @@ export { TransferError } from './errors';
 export { printable } from './name';
 export { nameOfBytes } from './name-bytes';
 export { addressesIn, formatTicket, isTicket, parseTicket } from './net/ticket';
+export { userDirectory } from './user-directory';
 export { shareFreeMemory } from './threads/system-calls';
 export { load } from './load';
 export { ignored, trace } from './trace';

@@ -52,7 +52,11 @@ const layers: readonly Layer[] = [
   { name: 'net', holds: /^lib\/net\//, below: ['wire', 'digest'] },
   { name: 'wire', holds: /^lib\/wire\//, below: [] },
   { name: 'digest', holds: /^lib\/digest\//, below: ['wire'] },
-  { name: 'bottom', holds: /^lib\/((make-path|name|name-bytes|progress|errors|trace)\.ts$|threads\/)/, below: [] },
+  {
+    name: 'bottom',
+    holds: /^lib\/((make-path|name|name-bytes|progress|errors|trace|user-directory)\.ts$|threads\/)/,
+    below: [],
+  },
 ];
 
 const unpure = /^node:(fs|fs\/promises|net|tls|dgram|https?|http2|child_process|worker_threads|cluster)$/;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, type Stats } from 'node:fs';
 import { open, readdir, realpath, rm, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { userDirectory } from '../user-directory';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { asTransferError, errnoOf, TransferError } from '../errors';
 import { makePath } from '../make-path';
@@ -20,8 +20,8 @@ export function configDirectory(
 ): string {
   const { XDG_CONFIG_HOME: xdg, APPDATA: roaming } = env;
   if (xdg !== undefined && isAbsolute(xdg)) return join(xdg, 'sendall');
-  if (platform === 'win32') return join(roaming || join(homedir(), 'AppData', 'Roaming'), 'sendall');
-  return join(homedir(), '.config', 'sendall');
+  if (platform === 'win32') return join(roaming || join(userDirectory(), 'AppData', 'Roaming'), 'sendall');
+  return join(userDirectory(), '.config', 'sendall');
 }
 
 /**

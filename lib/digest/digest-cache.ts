@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { open, opendir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { userDirectory } from '../user-directory';
 import { isAbsolute, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
@@ -89,8 +89,8 @@ export function cacheDirectory(
 ): string {
   const { XDG_CACHE_HOME: xdg, LOCALAPPDATA: local } = env;
   if (xdg !== undefined && isAbsolute(xdg)) return join(xdg, 'sendall', 'digests');
-  if (platform === 'win32') return join(local || join(homedir(), 'AppData', 'Local'), 'sendall', 'digests');
-  return join(homedir(), platform === 'darwin' ? 'Library/Caches' : '.cache', 'sendall', 'digests');
+  if (platform === 'win32') return join(local || join(userDirectory(), 'AppData', 'Local'), 'sendall', 'digests');
+  return join(userDirectory(), platform === 'darwin' ? 'Library/Caches' : '.cache', 'sendall', 'digests');
 }
 
 /** Git's word: a file so fresh that a write after hashing could leave every timestamp as it is. */
