@@ -29,7 +29,7 @@ export { encodeFrame, HeaderDecoder, type JsonObject } from './wire/frame';
 export { sendall } from './net/sendall';
 export { createKey, formatTicket, parseTicket, type SessionKey, type Ticket } from './net/ticket';
 export { AuthorizedKeys, type Authorization, type Rights, type WantedAuthorization } from './access/authorized';
-export { dial, listen, type Dialed, type DialOptions, type Listening, type Reached } from './net/socket';
+export { dial, listen, type Dialed, type DialOptions, type Listening, type DialedPath } from './net/socket';
 export { Connection, type HeaderDeadlines } from './net/connection';
 export { tryDial, type Tried } from './net/try-dial';
 export { Datagrams, type Datagram } from './net/datagrams';

@@ -127,6 +127,7 @@ function fileFaults(path: string, text: string): string[] {
   if (/^lib\/(index|internal)\.ts$/.test(path) && !source.statements.every(ts.isExportDeclaration))
     faults.push('is for exports, and holds code');
   if (path.startsWith('lib/')) faults.push(...drawn(source));
+  faults.push(...swallowed(text));
   return faults;
 }
 
@@ -164,6 +165,38 @@ function circle(tree: Tree): string[] | undefined {
   return undefined;
 }
 
+/** Each `.catch` that throws a failure away without a word why: on its line, or on one of the few before it. */
+function swallowed(text: string): string[] {
+  const lines = text.split('\n');
+  return lines.flatMap((line, at) => {
+    if (!line.includes('.catch(() =>')) return [];
+    const around = lines.slice(Math.max(0, at - 6), at + 1).join('\n');
+    return /\/\/|\*/.test(around) ? [] : [`swallows a failure in line ${String(at + 1)} without saying why`];
+  });
+}
+
+/** The types that stand in more than one file of lib: one word has one meaning. */
+function twofold(tree: Tree): string[] {
+  const places = new Map<string, string[]>();
+  for (const [path, text] of tree) {
+    if (!path.startsWith('lib/')) continue;
+    for (const statement of ts.createSourceFile(path, text, ts.ScriptTarget.Latest).statements) {
+      const isType =
+        ts.isInterfaceDeclaration(statement) ||
+        ts.isTypeAliasDeclaration(statement) ||
+        ts.isClassDeclaration(statement) ||
+        ts.isEnumDeclaration(statement);
+      if (!isType || !statement.name) continue;
+      const { text: name } = statement.name;
+      places.set(name, [...(places.get(name) ?? []), path]);
+    }
+  }
+  return [...places].flatMap(([name, paths]) => {
+    const files = [...new Set(paths)];
+    return files.length > 1 ? [`${name} is a type in ${files.join(' and in ')}`] : [];
+  });
+}
+
 /** Everything that breaks the layers, a sentence each. */
 function faultsOf(tree: Tree): string[] {
   const faults: string[] = [];
@@ -174,6 +207,7 @@ function faultsOf(tree: Tree): string[] {
       if (fault !== undefined) faults.push(`${path} imports ${target}: ${fault}`);
     }
   }
+  faults.push(...twofold(tree));
   const found = circle(tree);
   if (found !== undefined) faults.push(`a circle: ${found.join(' -> ')}`);
   return faults;
@@ -223,6 +257,16 @@ describe('the layers', () => {
       'an import upwards',
       { 'lib/store/local/local.ts': "import '../../receive/receiver';", 'lib/receive/receiver.ts': '' },
       /store may not import receive/,
+    ],
+    [
+      'a failure that is swallowed',
+      { 'lib/net/socket.ts': 'const x = close().catch(() => undefined);' },
+      /swallows a failure in line 1/,
+    ],
+    [
+      'one word for two types',
+      { 'lib/net/socket.ts': 'interface Run {}', 'lib/send/sender.ts': 'class Run {}' },
+      /Run is a type in lib\/net\/socket.ts and in lib\/send\/sender.ts/,
     ],
     [
       'an import of a sibling',

@@ -91,7 +91,7 @@ export const sessionCrowd: Experiment = {
           from: "TransferError('timeout', this.why)",
           to: "TransferError('quota', this.why)",
         },
-        { file: 'lib/receive/host.js', from: 'mostSessions = 64;', to: 'mostSessions = 4;' },
+        { file: 'lib/receive/limits.js', from: 'mostSessions = 64;', to: 'mostSessions = 4;' },
       ],
     },
     {

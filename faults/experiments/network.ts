@@ -16,12 +16,12 @@ const hasty = {
   name: 'deadlines are short',
   edits: [
     {
-      file: 'lib/session/link.js',
+      file: 'lib/session/deadlines.js',
       from: '{ heartbeat: 5_000, silence: 30_000 }',
       to: '{ heartbeat: 500, silence: 3_000 }',
     },
     { file: 'lib/net/connection.js', from: 'exports.usualStall = 30_000;', to: 'exports.usualStall = 3_000;' },
-    { file: 'lib/session/opening.js', from: 'answerWithin = 60_000', to: 'answerWithin = 6_000' },
+    { file: 'lib/session/deadlines.js', from: 'answerWithin = 60_000', to: 'answerWithin = 6_000' },
   ],
 };
 /**

@@ -148,9 +148,7 @@ export const packets: Experiment = {
   sabotages: [
     {
       name: 'a handshake has to be done within 100 ms',
-      edits: [
-        { file: 'lib/receive/host.js', from: 'const handshakeWithin = 10_000;', to: 'const handshakeWithin = 100;' },
-      ],
+      edits: [{ file: 'lib/session/deadlines.js', from: 'handshakeWithin = 10_000;', to: 'handshakeWithin = 100;' }],
     },
   ],
 };

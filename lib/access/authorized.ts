@@ -37,7 +37,7 @@ export interface Authorization {
 export type WantedAuthorization = Pick<Authorization, 'name' | 'rights' | 'directory' | 'quota' | 'expires'>;
 
 /** What was found when the file was last read. */
-interface Reading {
+interface AuthorizedReading {
   /** Which file, and which state of it. */
   readonly state: string;
   /** Whether a change after the reading is sure to show in `state`. */
@@ -56,7 +56,7 @@ const fields: readonly string[] = ['key', 'name', 'directory', 'rights', 'quota'
  */
 export class AuthorizedKeys {
   readonly #file: string;
-  #last: Reading | undefined;
+  #last: AuthorizedReading | undefined;
 
   /** `file` defaults to `authorized.json` in the user's configuration directory. */
   constructor(file: string = join(configDirectory(), 'authorized.json')) {
@@ -132,7 +132,7 @@ export class AuthorizedKeys {
   }
 
   /** The state is taken before the text is read: a change in between makes the next look read again. */
-  #look(): Reading {
+  #look(): AuthorizedReading {
     const nobody = new Map<string, Authorization>();
     let found: BigIntStats | undefined;
     try {

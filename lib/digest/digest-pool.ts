@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import type { DigestAlgorithm } from './digest';
 import type { SegmentReading } from './digest-segments';
-import type { Answer, Order } from './digest.worker';
+import type { DigestAnswer, Order } from './digest.worker';
 import { endWorker, startWorker } from '../threads/lane';
 import type { Digests } from '../progress';
 
@@ -44,7 +44,7 @@ class Member {
     this.worker = startWorker(path.join(__dirname, 'digest.worker'), {
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });
-    this.worker.on('message', (answer: Answer) => this.answered(answer));
+    this.worker.on('message', (answer: DigestAnswer) => this.answered(answer));
     this.worker.on('error', (error) => this.fail(error instanceof Error ? error : new Error(String(error))));
     this.worker.on('exit', () => this.fail(new Error('The hashing thread ended.')));
     // After the listeners, since listening for messages keeps the process alive again.
@@ -65,7 +65,7 @@ class Member {
     await endWorker(this.worker);
   }
 
-  private answered(answer: Answer): void {
+  private answered(answer: DigestAnswer): void {
     const running = this.running.get(answer.id);
     if (!running) return;
     if (answer.answer === 'progress') {

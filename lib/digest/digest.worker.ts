@@ -22,7 +22,7 @@ export type Order =
 /**
  * What a worker answers; `finished` is the last word about an id, after which its descriptor is not touched any more.
  */
-export type Answer =
+export type DigestAnswer =
   | { readonly id: number; readonly answer: 'progress'; readonly done: number }
   | {
       readonly id: number;
@@ -37,7 +37,7 @@ export const readSize = 2 * 1024 * 1024;
 const readAhead = 3;
 const progressEvery = 2 * readSize;
 
-class Reading {
+class DigestReading {
   private upTo: number;
   private cancelled = false;
   private wake: (() => void) | undefined;
@@ -128,18 +128,18 @@ function fail(id: number, error: unknown): void {
   post({ id, answer: 'finished', error: code === undefined ? { message } : { message, code } });
 }
 
-function post(answer: Answer): void {
+function post(answer: DigestAnswer): void {
   parentPort?.postMessage(answer);
 }
 
 const memory = new AlignedMemory(readSize, 6);
-const readings = new Map<number, Reading>();
+const readings = new Map<number, DigestReading>();
 
 parentPort?.on('message', (order: Order) => {
   const { id } = order;
   switch (order.order) {
     case 'start': {
-      const reading = new Reading(order);
+      const reading = new DigestReading(order);
       readings.set(id, reading);
       reading
         .run()

@@ -4,15 +4,15 @@ import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TransferError } from '../errors';
 import { type Address, formatAddress, isLinkLocal } from './address';
-import { dial, type Dialed, type DialOptions, type Reached } from './socket';
+import { dial, type Dialed, type DialOptions, type DialedPath } from './socket';
 
 /** After so many ms without an answer the next address is tried as well. RFC 8305, section 8. */
 const attemptDelay = 250;
 
 /** A connection, and which of the addresses it leads to. */
-export type DialedAt = Dialed & Reached & { readonly address: Address };
+export type DialedAt = Dialed & DialedPath & { readonly address: Address };
 
-type Outcome =
+type DialOutcome =
   { readonly number: number; readonly dialed: DialedAt } | { readonly number: number; readonly error: unknown };
 
 /**
@@ -28,7 +28,7 @@ export async function* dialEach(
   const targets = addresses.flatMap((address) => onEachLink(address));
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
-  const attempts = new Map<number, Promise<Outcome>>();
+  const attempts = new Map<number, Promise<DialOutcome>>();
   const failures: TransferError[] = [];
   const start = (address: Address, number: number): void => {
     const dialing = attempt(address, { ...options, signal });

@@ -7,14 +7,14 @@ import { ByteStream } from './byte-stream';
  * the other side has taken its bytes, which are copied once, to where that wanted them. Destroying one destroys both.
  */
 export function memoryPair(): readonly [ByteStream, ByteStream] {
-  const [near, far] = [new End(), new End()];
+  const [near, far] = [new PairEnd(), new PairEnd()];
   near.other = far;
   far.other = near;
   return [near.stream(), far.stream()];
 }
 
-class End extends Duplex {
-  other: End | undefined;
+class PairEnd extends Duplex {
+  other: PairEnd | undefined;
   /** Tells the other side that what it wrote last was taken. */
   private taken: ((error?: Error) => void) | undefined;
 

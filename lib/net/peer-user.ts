@@ -16,7 +16,7 @@ import { foreignFunctions, type ForeignFunctions } from '../threads/system-calls
 export type PeerUser = number | 'closed' | 'unknown';
 
 /** One end of a TCP connection on loopback. */
-interface End {
+interface SocketEnd {
   readonly host: string;
   readonly port: number;
 }
@@ -36,7 +36,7 @@ interface SocketQueries {
    * The socket whose own end is `near`, connected to `far`; undefined if there is none. Throws where the kernel does
    * not answer.
    */
-  tcp(near: End, far: End): SocketRow | undefined;
+  tcp(near: SocketEnd, far: SocketEnd): SocketRow | undefined;
   /** Who connected to the unix socket behind `fd`. unix(7), SO_PEERCRED */
   unix(fd: number): number;
 }
@@ -85,7 +85,7 @@ export function keepsOwner(kernel: string): boolean {
   return major > keepsOwnerSince[0] || (major === keepsOwnerSince[0] && minor >= keepsOwnerSince[1]);
 }
 
-function askKernel(near: End, far: End): SocketRow | 'unknown' | undefined {
+function askKernel(near: SocketEnd, far: SocketEnd): SocketRow | 'unknown' | undefined {
   try {
     const found = queries()?.tcp(near, far);
     if (found) return found;
@@ -104,7 +104,7 @@ function askKernel(near: End, far: End): SocketRow | 'unknown' | undefined {
  * The row of /proc/net/tcp or tcp6 for the socket whose own end is `near`. proc_net_tcp.rst of the kernel describes the
  * columns.
  */
-export function rowOf(near: End, far: End, read: (table: 'tcp' | 'tcp6') => string): SocketRow | undefined {
+export function rowOf(near: SocketEnd, far: SocketEnd, read: (table: 'tcp' | 'tcp6') => string): SocketRow | undefined {
   for (const [table, form] of [
     ['tcp', hexOfIpv4],
     ['tcp6', hexOfIpv6],
@@ -175,7 +175,7 @@ function bindQueries(foreign: ForeignFunctions): SocketQueries {
 }
 
 /** A `struct nlmsghdr` and a `struct inet_diag_req_v2` for one socket. */
-function queryFor(near: End, far: End, sequence: number): Buffer {
+function queryFor(near: SocketEnd, far: SocketEnd, sequence: number): Buffer {
   const query = Buffer.alloc(queryBytes);
   query.writeUInt32LE(queryBytes, 0);
   query.writeUInt16LE(byFamily, 4);
@@ -215,11 +215,11 @@ function bytesOf(host: string): Uint8Array {
 }
 
 /** As the kernel prints it: words of 32 bits in the order of the machine, which is little-endian wherever this runs. */
-function hexOfIpv4({ host, port }: End): string {
+function hexOfIpv4({ host, port }: SocketEnd): string {
   return `${hexOf(bytesOf(host).toReversed())}:${hexOfPort(port)}`;
 }
 
-function hexOfIpv6(end: End): string {
+function hexOfIpv6(end: SocketEnd): string {
   if (!end.host.includes(':')) return `0000000000000000FFFF0000${hexOfIpv4(end)}`;
   return `000000000000000000000000${hexOf(bytesOf(end.host).slice(12).toReversed())}:${hexOfPort(end.port)}`;
 }

@@ -42,7 +42,7 @@ export interface DialOptions {
 }
 
 /** How long, in ms, it took until the peer's system answered; 0 for a unix socket. The name was looked up before. */
-export interface Reached {
+export interface DialedPath {
   readonly rtt: number;
   /** The congestion control of the connection, where one was asked for and the system tells. */
   readonly congestion?: string | undefined;
@@ -51,7 +51,7 @@ export interface Reached {
 /**
  * Connects, within `timeout` ms. Rejects with `cannot-connect`, or `interrupted` when `signal` aborts.
  */
-export function dial(address: Address, options: DialOptions = {}): Promise<Dialed & Reached> {
+export function dial(address: Address, options: DialOptions = {}): Promise<Dialed & DialedPath> {
   const { timeout = 10_000, signal, congestion } = options;
   const stream = new ByteStream();
   const where = address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };

@@ -15,7 +15,8 @@ import {
 import type { Bundle, Close } from '../wire/session-message';
 import { isSmall, wantedAnew } from './decision';
 import type { FileInBatch, FileToLink, WantedFile } from './entries';
-import { batchBytes, batchEntries, batchWaits, mostRepairs } from './limits';
+import { batchWaits } from '../session/deadlines';
+import { batchBytes, batchEntries, mostRepairs } from './limits';
 import type { LargeToBegin } from './offer';
 import { doneOf, type Receiving } from './receiving';
 

@@ -18,11 +18,11 @@ export type Decision =
     } & KnownContent)
   /** It is one more name of an unchanged file of an earlier snapshot. */
   | { readonly decision: 'link'; readonly earlier: Earlier }
-  | Wanted
+  | WantedContent
   | { readonly decision: 'refused'; readonly error: TransferError };
 
 /** It is to be sent. */
-export interface Wanted {
+export interface WantedContent {
   readonly decision: 'wanted';
   /**
    * What may be alike in part, of which the sender may learn: what is at the name, or a file of an earlier snapshot.
@@ -40,7 +40,7 @@ export interface FileRules {
 }
 
 /** Wanted, whatever is here. */
-export const wantedAnew: Wanted = { decision: 'wanted', basis: undefined, unlessSame: undefined };
+export const wantedAnew: WantedContent = { decision: 'wanted', basis: undefined, unlessSame: undefined };
 
 /** Whether an offered file is sent whole, in a bundle, and stored in a batch. PROTOCOL.md 15.1. */
 export function isSmall({ size }: Pick<FileEntry, 'size'>): boolean {

@@ -15,7 +15,7 @@ export type SmallHeld = { readonly digest: string } & (
 );
 
 /** It was offered, and the sender was not asked for it yet. */
-interface Offered {
+interface OfferedState {
   readonly state: 'offered';
   readonly entry: FileEntry;
 }
@@ -85,7 +85,8 @@ interface HeldDirectory {
  * An entry between its offer and its receipt or refusal. Once it is settled, nothing of it is kept here. PROTOCOL.md
  * 18.1.
  */
-export type EntryState = Offered | WantedFile | FileInBatch | ArrivingFile | LinkInBatch | HeldDirectory | LastEntry;
+export type EntryState =
+  OfferedState | WantedFile | FileInBatch | ArrivingFile | LinkInBatch | HeldDirectory | LastEntry;
 
 /** So many entries give their room back until others have their turn. */
 const abandonedAtOnce = 1_000;

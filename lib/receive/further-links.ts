@@ -1,9 +1,7 @@
 import { asTransferError, TransferError } from '../errors';
 import type { Link } from '../session/link';
 import type { SealedArrivals } from '../session/sealed-arrivals';
-
-/** Each of them may hold a piece of a file in memory. */
-const mostLinks = 64;
+import { mostConnections } from './limits';
 
 /** The connections of a receiver's session beside connection 0, by their numbers. */
 export class FurtherLinks {
@@ -25,8 +23,11 @@ export class FurtherLinks {
   expect(number: number): void {
     if (this.links.has(number) || this.sealed.has(number))
       throw new TransferError('bad-header', `Connection ${String(number)} of this session is there already.`);
-    if (this.links.size + this.sealed.size >= mostLinks)
-      throw new TransferError('bad-header', `A session has at most ${String(mostLinks)} connections beside its first.`);
+    if (this.links.size + this.sealed.size >= mostConnections)
+      throw new TransferError(
+        'bad-header',
+        `A session has at most ${String(mostConnections)} connections beside its first.`,
+      );
     this.links.set(number, undefined);
   }
 

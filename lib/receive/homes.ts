@@ -2,7 +2,7 @@ import { opendir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Authorization } from '../access/authorized';
 import { errnoOf, TransferError } from '../errors';
-import { Allowance, type Kept, type Limits, unfinishedKey, Usage } from '../store/limited';
+import { Allowance, type KeptFiles, type Limits, unfinishedKey, Usage } from '../store/limited';
 import { LocalStore } from '../store/local/local';
 import { partialName } from '../store/local/partial-files';
 import { BackupNames, snapshotsName, stagedName } from './backup-names';
@@ -137,15 +137,15 @@ export class Homes {
  * What is in a directory: all regular files, each name of them for itself, and all other names. Of our own directory
  * that are unfinished files and what is staged for snapshots.
  */
-async function keptIn(directory: string): Promise<Kept> {
+async function keptIn(directory: string): Promise<KeptFiles> {
   const found = { bytes: 0, names: 0, unfinished: new Map<string, number>() };
   await addTree(directory, found);
   return found;
 }
 
-type Found = { -readonly [Key in keyof Kept]: Kept[Key] } & { readonly unfinished: Map<string, number> };
+type FoundUsage = { -readonly [Key in keyof KeptFiles]: KeptFiles[Key] } & { readonly unfinished: Map<string, number> };
 
-async function addTree(place: string, found: Found): Promise<void> {
+async function addTree(place: string, found: FoundUsage): Promise<void> {
   for await (const entry of await opendir(place, { recursive: false })) {
     const name = path.join(place, entry.name);
     if (entry.isDirectory() && entry.name === stagingName) {
@@ -159,7 +159,7 @@ async function addTree(place: string, found: Found): Promise<void> {
   }
 }
 
-async function addStaged(place: string, found: Found): Promise<void> {
+async function addStaged(place: string, found: FoundUsage): Promise<void> {
   for await (const entry of await opendir(place)) {
     const own = path.join(place, entry.name);
     found.names++;
@@ -168,7 +168,7 @@ async function addStaged(place: string, found: Found): Promise<void> {
   }
 }
 
-async function addUnfinished(place: string, receiving: string, found: Found): Promise<void> {
+async function addUnfinished(place: string, receiving: string, found: FoundUsage): Promise<void> {
   for await (const entry of await opendir(place)) {
     if (!entry.isFile() || entry.name.endsWith('.journal')) continue;
     const { blocks } = await stat(path.join(place, entry.name));

@@ -27,6 +27,17 @@ import { intakeFor, openReceiving, type ReceivingDealings, type ReceivingOptions
 import type { AskedFor } from './rules';
 import type { SessionReceived, Session } from './session';
 import { Turns } from './turns';
+import { ignored } from '../trace';
+import { mostBeforeHandshake, mostHandshakes, mostSessions, mostWaiting } from './limits';
+import {
+  handshakeWithin,
+  firstPause,
+  longestPause,
+  waitForHandshake,
+  handshakeTurn,
+  handshakeLookEvery,
+  waitForTurn,
+} from '../session/deadlines';
 
 export interface SessionHostOptions extends ReceivingOptions {
   /** The lasting keys; without it only the ticket opens. */
@@ -34,25 +45,6 @@ export interface SessionHostOptions extends ReceivingOptions {
   readonly deadlines: LinkDeadlines;
 }
 
-/** Time in which an accepted peer shows its key, in ms. */
-const handshakeWithin = 10_000;
-/**
- * So many peers at once may be in the middle of showing their key; so many more wait for it, for so long, in ms. One
- * who has been at it
- * for `handshakeTurn` ms while others wait makes room. Sooner nobody does: else none of a crowd would get through.
- */
-const mostHandshakes = 32;
-const mostBefore = 1024;
-const waitForHandshake = 8_000;
-const handshakeTurn = 1_000;
-const lookEvery = 250;
-const firstPause = 200;
-const longestPause = 5_000;
-/** Each has threads of its own, so that whoever holds a key cannot have any number of them, nor all that there are. */
-const mostSessions = 64;
-/** So many more wait for one of them to end, for so long, in ms: less than they wait for our `hello`. */
-const mostWaiting = 128;
-const waitForTurn = 45_000;
 /** What one who holds only the ticket left unfinished, whoever holds the next one can go on with. */
 const ticketPeer = 'ticket';
 
@@ -85,7 +77,7 @@ export class SessionHost {
   private readonly handshakes = new Map<Dialed, number>();
   private readonly showing = new Turns(
     mostHandshakes,
-    mostBefore,
+    mostBeforeHandshake,
     waitForHandshake,
     'Too many others are showing their keys.',
   );
@@ -111,7 +103,7 @@ export class SessionHost {
    */
   async accept(accepted: Dialed): Promise<SessionReceived | undefined> {
     let came: { readonly secured: Secured; readonly roundTrip: number };
-    const room = setInterval(() => this.makeRoom(), lookEvery);
+    const room = setInterval(() => this.makeRoom(), handshakeLookEvery);
     try {
       came = await this.showing.take(async () => {
         clearInterval(room);
@@ -253,7 +245,7 @@ export class SessionHost {
         if (earlier.peer !== peer) throw unknownSession();
         // The sender is back before we noticed that it was gone.
         earlier.stop(new TransferError('connection-lost', 'The sender came back on another connection.'));
-        await earlier.over.catch(() => undefined);
+        await earlier.over.catch(ignored('whoever ran that session is told'));
       }
       if (this.closed) throw this.closed;
       return await this.sending.take(() => this.begin(connection, hello, authorization, peer, secret), peer);
@@ -300,7 +292,9 @@ export class SessionHost {
   /** Whoever runs this receiver learns why, and the peer what concerns it: not what our directories are called. */
   private async refuse(connection: Connection, error: TransferError): Promise<void> {
     if (error.code !== 'connection-lost' && error !== this.closed) this.options.on(failureEvent(error));
-    await connection.send({ type: 'refusal', ...forPeer(error) }).catch(() => undefined);
+    await connection
+      .send({ type: 'refusal', ...forPeer(error) })
+      .catch(ignored('a peer that does not take our last word is gone'));
     await connection.linger();
   }
 
@@ -331,11 +325,11 @@ export class SessionHost {
     const over = receiving.then(async (opened) => {
       const running = opened.run();
       // A peer that does not hear it is gone, which ends the session by itself.
-      await welcome?.().catch(() => undefined);
+      await welcome?.().catch(ignored('a peer that does not hear it is gone, which ends the session'));
       return running;
     });
     const stop = (reason: TransferError): void =>
-      void receiving.then((opened) => opened.stop(reason)).catch(() => undefined);
+      void receiving.then((opened) => opened.stop(reason)).catch(ignored('a session that did not begin needs no stop'));
     const sealed = hello.sealed && { session: hello.session, secret };
     const session = { receiving, peer, over, stop, sealed };
     this.sessions.set(hello.session, session);

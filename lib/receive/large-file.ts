@@ -24,7 +24,7 @@ export interface LargeOffer {
 }
 
 /** What the sender is told and asked: which segments are here, what may be copied. PROTOCOL.md 14.6, 14.11. */
-export interface Question {
+export interface LargeFileQuestion {
   readonly held: readonly SegmentDigest[];
   readonly basis: readonly StandingSegment[];
 }
@@ -61,7 +61,7 @@ export type LargeEnd =
  * `asking` until the sender is told what is here, then `open` for segments, `closed` once they were all sent, `over`
  * after its end.
  */
-type State = 'asking' | 'open' | 'closed' | 'over';
+type LargeFileState = 'asking' | 'open' | 'closed' | 'over';
 
 /**
  * One file that arrives in segments (PROTOCOL.md 14): what is held and what is like it is told, then come segments,
@@ -74,7 +74,7 @@ export class LargeFile {
   readonly entry: FileEntry;
   /** Payload and headers of its segments, in bytes. */
   bytesOnWire = 0;
-  private state: State = 'asking';
+  private state: LargeFileState = 'asking';
   private readonly meter: Meter;
   private received = 0;
   private kept = 0;
@@ -116,7 +116,7 @@ export class LargeFile {
    * What the sender is to be told before it is asked; undefined where the file is over. Rejects with what is final for
    * this file.
    */
-  async ask(): Promise<Question | undefined> {
+  async ask(): Promise<LargeFileQuestion | undefined> {
     const held = await this.partial.held();
     // Not where all is here: what was copied and turned out damaged is not copied again.
     const basis = held.length < segmentCountOf(this.entry.size ?? 0) ? await this.partial.basis() : [];

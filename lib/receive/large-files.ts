@@ -12,7 +12,7 @@ export type OpenFile = ArrivingFile & { readonly file: LargeFile };
 /**
  * What of a session arrives in segments: each file is opened, asked for, written, closed and told of. PROTOCOL.md 14.
  */
-export class LargeFiles {
+export class LargeFileReceiver {
   constructor(private readonly receiving: Receiving) {}
 
   /** Opens what is here of a file already, and asks the sender for the rest. */

@@ -3,7 +3,7 @@ import { type EntryName, printable } from '../name';
 import { type Listener, Meter } from '../progress';
 import type { ExistingContent, Room } from '../store/session-store';
 import type { BadEntry, DirectoryEntry, Entry, FileEntry, HeldSegment, SessionReceipt } from '../wire/session-list';
-import { decide, decideStaged, type Decision, isSmall, type Wanted, wantedAnew } from './decision';
+import { decide, decideStaged, type Decision, isSmall, type WantedContent, wantedAnew } from './decision';
 import { type FileToLink, offered, type WantedFile } from './entries';
 import type { Earlier } from './intake';
 import type { Receiving } from './receiving';
@@ -14,7 +14,7 @@ export interface LargeToBegin {
   readonly room: Room;
   /** When it was offered, by performance.now(). */
   readonly began: number;
-  readonly wanted: Wanted;
+  readonly wanted: WantedContent;
   /** See `ArrivingFile`. */
   readonly again: boolean;
 }

@@ -9,6 +9,7 @@ import type { IfExists, StagedFile, Store } from '../store/store';
 import { forPeer } from '../session/refusal';
 import { Tally } from '../session/summary';
 import type { BackupNames } from './backup-names';
+import { plainUnfinished, plainUnread } from './limits';
 
 /** What a receiver decides for all of its conversations. */
 export interface ReceiveRules {
@@ -42,11 +43,6 @@ interface Arriving {
   /** Payload bytes that were not read yet. */
   left: number;
 }
-
-/** Files of one connection that may be verified and committed while the next ones arrive. */
-const mostUnfinished = 256;
-/** With so many answers that the sender has not taken, nothing more is read from it. */
-const mostUnread = 256;
 
 /**
  * The receiver's side of the plain wire: reads files until the sender finishes, and answers for each, in their order,
@@ -92,8 +88,8 @@ class PlainReceiving {
         if (header === undefined) break;
         this.rules.begun?.();
         if (!(await this.receiveFile(header, wireBefore))) break;
-        while (this.unfinished.size >= mostUnfinished) await this.waits.on('verify', Promise.race(this.unfinished));
-        if (this.unread >= mostUnread) await this.waits.on('network', this.answered);
+        while (this.unfinished.size >= plainUnfinished) await this.waits.on('verify', Promise.race(this.unfinished));
+        if (this.unread >= plainUnread) await this.waits.on('network', this.answered);
       }
     } catch (error) {
       this.refuse(asTransferError(error, 'unexpected', 'The conversation failed'));

@@ -19,10 +19,11 @@ import { type Received, receivePlain, type ReceiveRules } from './plain-receive'
 import type { NamesTaken } from '../name';
 import { SessionHost } from './host';
 import type { Keeper } from './keeper';
-import { type LinkDeadlines, usualLinkDeadlines } from '../session/link';
+import type { LinkDeadlines } from '../session/link';
 import type { SessionReceived } from './session';
 import { Strangers } from './strangers';
 import { failureOf } from '../session/summary';
+import { usualLinkDeadlines, usualRetry, returnWithin, usualIdleLimit } from '../session/deadlines';
 
 export interface ReceiverOptions {
   /** Where files go. It must exist, be ours, and not be writable by others. */
@@ -99,17 +100,8 @@ const usualDeadlines: ReceiverDeadlines = {
   stall: usualStall,
   link: usualLinkDeadlines,
 };
-/** Of sessions, in ms. A sender that reads from a program may have to wait for it. */
-const usualIdleLimit = 3_600_000;
 /** Whom we dialed may hash for hours before the first header. TCP keep-alive notices if it is gone. */
 const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
-
-/**
- * How long a session that was lost may stay away until `once` gives it up, and how long a dialed one is dialed again,
- * in ms.
- */
-const returnWithin = 60_000;
-const usualRetry = 300_000;
 
 /**
  * Opens a directory for receiving; backups too, where `keeper` keeps them. Rejects with `directory` when it is unsafe
@@ -124,10 +116,10 @@ class OpenReceiver implements Receiver {
   private readonly plainWire: PlainWire;
   private readonly deadlines: ReceiverDeadlines;
   private readonly listening = new Set<Listening>();
-  private readonly conversations = new Map<Connection, Promise<Outcome>>();
-  private readonly firstTransfer: Promise<Outcome | TransferError>;
+  private readonly conversations = new Map<Connection, Promise<ConversationOutcome>>();
+  private readonly firstTransfer: Promise<ConversationOutcome | TransferError>;
   private awaitingReturn: NodeJS.Timeout | undefined;
-  private endFirst: (outcome: Outcome | TransferError) => void = () => undefined;
+  private endFirst: (outcome: ConversationOutcome | TransferError) => void = () => undefined;
   private closed: Promise<void> | undefined;
   private readonly host: SessionHost;
   private readonly strangers = new Strangers();
@@ -281,7 +273,7 @@ class OpenReceiver implements Receiver {
     else this.awaitingReturn = setTimeout(() => this.endFirst(outcome), returnWithin).unref();
   }
 
-  private outcomeOf({ id, tally, failures, waits, lost }: SessionReceived, began: number): Outcome {
+  private outcomeOf({ id, tally, failures, waits, lost }: SessionReceived, began: number): ConversationOutcome {
     const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
     if (lost === undefined) this.rules.on({ event: 'summary', ...summary, id });
     return { summary, failure: lost ?? failureOf(tally.files, failures), began: true };
@@ -292,10 +284,10 @@ class OpenReceiver implements Receiver {
     first: HeaderDeadlines,
     later: HeaderDeadlines,
     refuseAll?: TransferError,
-  ): Promise<Outcome> {
+  ): Promise<ConversationOutcome> {
     const began = performance.now();
     const id = newSession();
-    const conversation = this.receive(connection, first, later, refuseAll, id).then((received): Outcome => {
+    const conversation = this.receive(connection, first, later, refuseAll, id).then((received): ConversationOutcome => {
       const { tally, failures, skipped, waits } = received;
       const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
       const named = tally.files + skipped > 0 || failures.some(({ fileName }) => fileName !== undefined);
@@ -335,14 +327,14 @@ class OpenReceiver implements Receiver {
 }
 
 /** How a conversation ended, for whoever waits for it. */
-interface Outcome {
+interface ConversationOutcome {
   readonly summary: Summary;
   readonly failure: TransferError | undefined;
   /** Whether it came to a first file. */
   readonly began: boolean;
 }
 
-function concluded({ summary, failure }: Outcome): Summary {
+function concluded({ summary, failure }: ConversationOutcome): Summary {
   if (failure) throw failure;
   return summary;
 }

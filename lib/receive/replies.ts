@@ -6,7 +6,7 @@ import { ignored } from '../trace';
 import type { HeldSegment, SessionReceipt } from '../wire/session-list';
 import type { SnapshotDone } from '../wire/snapshot-done';
 import { listElements } from './limits';
-import type { Question } from './large-file';
+import type { LargeFileQuestion } from './large-file';
 
 /**
  * What the receiver says on connection 0 (PROTOCOL.md 17). Nothing is waited for, and nothing rejects: a connection
@@ -31,7 +31,7 @@ export class Replies {
   }
 
   /** A large file is to be sent, but for what is here, and what can be copied. PROTOCOL.md 14.6, 14.11. */
-  ask(file: number, { held, basis }: Question): void {
+  ask(file: number, { held, basis }: LargeFileQuestion): void {
     this.held(held.map(({ segment, digest }) => ({ file, segment, digest })));
     for (let at = 0; at < basis.length; at += listElements) {
       this.list(

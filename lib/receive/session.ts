@@ -23,7 +23,7 @@ import { Entries } from './entries';
 import { FurtherLinks } from './further-links';
 import type { Intake } from './intake';
 import { payloadHere, payloadOf } from './large-file';
-import { LargeFiles, type OpenFile } from './large-files';
+import { LargeFileReceiver, type OpenFile } from './large-files';
 import { offeredTogether } from './limits';
 import { takeOffer, unasked } from './offer';
 import { Receiving } from './receiving';
@@ -75,7 +75,7 @@ export class Session {
   private readonly id: string;
   private readonly receiving: Receiving;
   private readonly batches: Batches;
-  private readonly largeFiles: LargeFiles;
+  private readonly largeFiles: LargeFileReceiver;
   private readonly taken: TakenFrames;
   private readonly connect: SessionTarget['connect'];
   /** What happens beside the reading of messages. */
@@ -103,7 +103,7 @@ export class Session {
       intake,
     );
     this.batches = new Batches(this.receiving);
-    this.largeFiles = new LargeFiles(this.receiving);
+    this.largeFiles = new LargeFileReceiver(this.receiving);
     this.taken = new TakenFrames(control);
     this.further = new FurtherLinks(
       (link, number) => this.read(link, number),

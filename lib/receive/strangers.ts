@@ -1,11 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { Connection } from '../net/connection';
 import { TransferError } from '../errors';
-
-/** So many who have said nothing yet may stay as long as their deadline lets them. */
-const usualCalm = 1024;
-/** Beyond that they may be silent for so long, in ms: a crowd that comes at the same moment is not to lose anybody. */
-const crowdWithin = 1_000;
+import { calmStrangers } from './limits';
+import { crowdWithin } from '../session/deadlines';
 
 /**
  * Connections of which nobody knows yet what they want. They never take the descriptors that those need who do say
@@ -19,7 +16,7 @@ export class Strangers {
   /** `descriptors` is how many this process may have open. */
   constructor(
     descriptors = mostDescriptors(),
-    private readonly calm = Math.min(usualCalm, descriptors / 4),
+    private readonly calm = Math.min(calmStrangers, descriptors / 4),
     private readonly most = descriptors / 2,
   ) {}
 

@@ -1,6 +1,6 @@
 import type { Link } from '../session/link';
-
-const tellEvery = 100;
+import { ignored } from '../trace';
+import { takenEvery } from '../session/deadlines';
 
 /**
  * Counts the frames taken off each connection of a session, and tells the sender: what it was not told of, it sends
@@ -11,7 +11,7 @@ export class TakenFrames {
   private readonly timer: NodeJS.Timeout;
 
   constructor(private readonly control: Link) {
-    this.timer = setInterval(() => this.tell(), tellEvery);
+    this.timer = setInterval(() => this.tell(), takenEvery);
   }
 
   count(connection: number): void {
@@ -29,7 +29,9 @@ export class TakenFrames {
       if (taken.frames === taken.told) continue;
       taken.told = taken.frames;
       // A connection that takes nothing more is noticed by whoever reads from it.
-      this.control.send({ type: 'taken', connection, frames: taken.frames }).catch(() => undefined);
+      this.control
+        .send({ type: 'taken', connection, frames: taken.frames })
+        .catch(ignored('whoever reads from that connection notices its end'));
     }
   }
 }

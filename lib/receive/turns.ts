@@ -1,6 +1,6 @@
 import { TransferError } from '../errors';
 
-interface Waiting {
+interface WaitingTurn {
   readonly whose: string | undefined;
   begin(): void;
   giveUp(reason: TransferError): void;
@@ -21,7 +21,7 @@ export class Turns {
   private taken = 0;
   /** How many each has. */
   private readonly held = new Map<string, number>();
-  private readonly line: Waiting[] = [];
+  private readonly line: WaitingTurn[] = [];
 
   /** `most` have it at once, `mostWaiting` stand in line, each for `patience` ms. */
   constructor(
@@ -71,7 +71,7 @@ export class Turns {
     const ahead = whose === undefined ? 0 : this.line.filter((waiting) => waiting.whose === whose).length;
     if (!fits(this.line.length, this.mostWaiting, ahead)) return Promise.reject(this.tooMany());
     return new Promise((resolve, reject) => {
-      const waiting: Waiting = {
+      const waiting: WaitingTurn = {
         whose,
         begin: () => {
           clearTimeout(timer);

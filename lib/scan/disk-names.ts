@@ -5,18 +5,18 @@ import { nameOfBytes, systemPath } from '../name-bytes';
 // name.
 
 /** An entry of a directory. Its name is text as `nameOfBytes` makes it. */
-export type DirectoryEntry = Pick<Dirent, 'name' | 'isDirectory' | 'isFile'>;
+export type DiskEntry = Pick<Dirent, 'name' | 'isDirectory' | 'isFile'>;
 
 /** What is in a directory, by the code units of the names. Throws the errors of the operating system. */
-export function readDirectory(path: string | Buffer): readonly DirectoryEntry[] {
+export function readDirectory(path: string | Buffer): readonly DiskEntry[] {
   const at = typeof path === 'string' ? systemPath(path) : path;
-  const entries: DirectoryEntry[] = readdirSync(at, { withFileTypes: true });
+  const entries: DiskEntry[] = readdirSync(at, { withFileTypes: true });
   // Names as bytes cost more, and are needed only where something may be wrong in one.
   const named = entries.some(({ name }) => name.includes('\ufffd')) ? readDirectoryBytes(at) : entries;
   return named.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function readDirectoryBytes(at: string | Buffer): DirectoryEntry[] {
+function readDirectoryBytes(at: string | Buffer): DiskEntry[] {
   const raw = readdirSync(at, { withFileTypes: true, encoding: 'buffer' }) as unknown as readonly (Omit<
     Dirent,
     'name'

@@ -124,7 +124,7 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
     return;
   }
   const fetched = new Int32Array(new SharedArrayBuffer(4));
-  const scan = new Scan({
+  const scan = new ScanThread({
     roots,
     single: name !== undefined,
     exclude,
@@ -187,7 +187,7 @@ async function namedFile(place: string, base: string): Promise<FoundFile | undef
 }
 
 /** The thread that looks, and what it found and nobody has taken yet. */
-class Scan {
+class ScanThread {
   private readonly worker: Worker;
   private readonly batches: ScanPacket[] = [];
   private ended = false;

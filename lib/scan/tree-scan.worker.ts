@@ -5,7 +5,7 @@ import { type Located, shownPath, Walker } from '../threads/walker';
 import { failureOf } from '../threads/lane';
 import { type EntryName, printable } from '../name';
 import { systemPath } from '../name-bytes';
-import { type DirectoryEntry, readDirectory, readTarget } from './disk-names';
+import { type DiskEntry, readDirectory, readTarget } from './disk-names';
 import { Exclusion, readIgnoreFile } from './ignore-file';
 import type { FoundBase, FoundEntry } from './found';
 import { type FoundBatch, FoundColumns } from './found-batch';
@@ -78,7 +78,7 @@ const longestWait = 25;
 /** How often sums are told where only those are wanted, in ms. */
 const totalsEvery = 200;
 
-class Scan {
+class TreeWalk {
   private readonly walker = new Walker();
   private readonly metadata: MetadataReader | undefined;
   private found = new FoundColumns(batchSize);
@@ -168,7 +168,7 @@ class Scan {
     path: string,
     inside: string,
     below: string,
-    entries: readonly DirectoryEntry[],
+    entries: readonly DiskEntry[],
     exclusion: Exclusion,
   ): Exclusion | undefined {
     const { ignoreFile } = this.setup;
@@ -318,4 +318,4 @@ function sameName(name: string, other: string, path: string): TransferError {
   });
 }
 
-new Scan(workerData as ScanSetup).run();
+new TreeWalk(workerData as ScanSetup).run();

@@ -4,7 +4,7 @@ import type { StandingSegment } from '../wire/standing';
 import { ContentDigests } from '../digest/content-digests';
 
 /** Bytes of a file that is read, side by side, and where they stand at the receiver. */
-interface Run {
+interface CopyRun {
   readonly offset: number;
   readonly from: number;
   end: number;
@@ -13,7 +13,7 @@ interface Run {
 /** Finds in a file that is read in order what the receiver has in the one that stands there. */
 export class Alike {
   /** In order; those before what is asked for are forgotten. */
-  private readonly runs: Run[] = [];
+  private readonly runs: CopyRun[] = [];
   /** By digest: the first place where it stands. */
   private readonly first = new Map<string, number>();
   /** Every place with its digest. */

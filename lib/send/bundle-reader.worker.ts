@@ -52,7 +52,7 @@ const bytes = new Uint8Array(memory);
 const ready = createDigestOf(algorithm);
 
 /** What is known of the files that may be read. */
-interface Known {
+interface KnownBatch {
   readonly first: number;
   readonly batch: FoundBatch;
   readonly below: readonly string[];
@@ -61,7 +61,7 @@ interface Known {
 const walker = new Walker();
 const calls = fileCalls();
 
-const known: Known[] = [];
+const known: KnownBatch[] = [];
 const nothing: BundleAnswer = {
   files: new Float64Array(),
   digests: '',
@@ -102,7 +102,7 @@ function read(
   const failures: { file: number; failure: BundleFailure }[] = [];
   const grew: number[] = [];
   let at = start;
-  let from: Known | undefined;
+  let from: KnownBatch | undefined;
   for (const file of files) {
     if (!from || file < from.first || file >= from.first + from.batch.length)
       from = known.find(({ first, batch }) => file >= first && file < first + batch.length);
@@ -134,7 +134,7 @@ function read(
 
 /** The digest of a file, whose content is in the memory from `at` on; or why it is not. */
 function contentOf(
-  { batch, below }: Known,
+  { batch, below }: KnownBatch,
   place: number,
   at: number,
   digestOf: (content: Uint8Array) => string,

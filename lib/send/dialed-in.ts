@@ -1,18 +1,16 @@
 import { asTransferError, TransferError } from '../errors';
 import type { Link } from '../session/link';
 import type { Meeting, Met } from './meeting';
+import { anotherWithin } from '../session/deadlines';
 
-/** How long a peer that was asked for another connection may take, in ms. */
-const anotherWithin = 20_000;
-
-interface Waiting {
+interface WaitingLink {
   readonly resolve: (met: Met) => void;
   readonly reject: (error: TransferError) => void;
 }
 
 /** A sender's side of a session whose connections the receiver makes: what came of them, for whoever waits for it. */
 export class DialedIn implements Meeting {
-  private readonly waiting = new Map<number, Waiting>();
+  private readonly waiting = new Map<number, WaitingLink>();
   /** Connection 0 of a receiver, which nobody waited for yet. */
   private arrived: Met | undefined;
   /** Connection 0 of the conversation that is or was held. */

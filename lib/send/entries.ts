@@ -5,7 +5,7 @@ import type { FoundEntry } from '../scan/found';
 import type { FoundBatch } from '../scan/found-batch';
 import type { BundleReader } from './bundle-reader';
 import { encodeEntry, encodeList, type Entry, type MissingEntry } from '../wire/session-list';
-import { OfferedBatch, type Outgoing as OutgoingOf, type SentEntry } from './offered-batch';
+import { OfferedBatch, type NumberedEntry as OutgoingOf, type SentEntry } from './offered-batch';
 
 export type { SentEntry } from './offered-batch';
 
@@ -40,7 +40,7 @@ export interface FoundTogether {
 /**
  * What is to be offered in one message: a list of entries, a text, or neither where all of it was settled meanwhile.
  */
-export interface Offered {
+export interface OfferedEntries {
   readonly list?: Uint8Array;
   readonly text?: { readonly file: number; readonly text: string };
   /** The number of the last one. */
@@ -51,7 +51,7 @@ export interface Offered {
 const mostUnsettled = 6_144;
 
 /** What a session has to send: numbered as it is found, and remembered until the receiver has settled it. */
-export class Entries {
+export class SendEntries {
   /** Those of which something is not settled, in the order of their numbers. */
   private readonly batches: OfferedBatch[] = [];
   private readonly singles = new Map<number, OutgoingOf<FoundStream | FoundText>>();
@@ -108,7 +108,7 @@ export class Entries {
   }
 
   /** What is not settled and has a number above `last`, in the order of the numbers, in the messages that offer it. */
-  *offers(last: number): Generator<Offered> {
+  *offers(last: number): Generator<OfferedEntries> {
     // Some may be settled while these are sent.
     for (const single of [...this.singles.values()]) if (single.file > last) yield offerOf(single);
     for (const batch of [...this.batches])
@@ -233,7 +233,7 @@ function sentSingle({ found, began, bytesOnWire, digest, size = 0 }: OutgoingOf<
     : { type: 'stream', name: found.name, ...base };
 }
 
-function offerOf({ file, found }: OutgoingOf<FoundStream | FoundText>): Offered {
+function offerOf({ file, found }: OutgoingOf<FoundStream | FoundText>): OfferedEntries {
   if (found.type === 'text') return { text: { file, text: found.text }, last: file };
   const stream: Entry = {
     type: 'file',

@@ -25,7 +25,7 @@ export interface FileToRead extends Located {
   readonly segmentSize: number;
 }
 
-export type Told =
+export type SegmentStep =
   | { readonly kind: 'bytes'; readonly offset: number; readonly length: number }
   | { readonly kind: 'zero'; readonly offset: number; size: number }
   | { readonly kind: 'keep'; readonly first: number; count: number }
@@ -44,7 +44,7 @@ const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 export class Changed extends Error {}
 
 /** How a file is at one moment. */
-type State = Pick<BigIntStats, 'size' | 'mtimeNs' | 'ctimeNs'>;
+type SourceTimes = Pick<BigIntStats, 'size' | 'mtimeNs' | 'ctimeNs'>;
 
 /**
  * A file on its way from its first byte to its last: it is hashed as a whole, and compared with what the receiver has
@@ -56,7 +56,7 @@ export class FileReading {
   private ahead = 0;
   /** There are no bytes here but those of a hole, as far as it was asked for. */
   private hole = { from: 0, end: 0 };
-  private told: Told[] = [];
+  private told: SegmentStep[] = [];
   private readonly calls: SystemCalls | undefined = systemCalls();
 
   private constructor(
@@ -65,7 +65,7 @@ export class FileReading {
     private readonly whole: Digest,
     private readonly alike: Alike | undefined,
     private readonly digestOf: (bytes: Uint8Array) => string,
-    private readonly opened: State,
+    private readonly opened: SourceTimes,
   ) {}
 
   /** Undefined for what is not a regular file. Throws `Changed`, and the operating system's errors. */
@@ -95,7 +95,7 @@ export class FileReading {
    * before its
    * last piece is told.
    */
-  async next(memory: Uint8Array, isOver: () => boolean): Promise<readonly Told[]> {
+  async next(memory: Uint8Array, isOver: () => boolean): Promise<readonly SegmentStep[]> {
     const { file } = this;
     const { size, algorithm } = file;
     this.told = [];
@@ -228,13 +228,13 @@ export class FileReading {
 }
 
 /** False for a file that is longer by now, unless someone vouches for it. Throws `Changed` for any other change. */
-function isAsOffered({ size, mtime, ctime, vouched }: FileToRead, now: State): boolean {
+function isAsOffered({ size, mtime, ctime, vouched }: FileToRead, now: SourceTimes): boolean {
   if (now.size === BigInt(size) && carriedTime(now.mtimeNs) === mtime && (now.ctimeNs === ctime || vouched))
     return true;
   if (vouched || now.size <= BigInt(size)) throw new Changed();
   return false;
 }
 
-function isSame(one: State, other: State): boolean {
+function isSame(one: SourceTimes, other: SourceTimes): boolean {
   return one.size === other.size && one.mtimeNs === other.mtimeNs && one.ctimeNs === other.ctimeNs;
 }

@@ -24,22 +24,22 @@ export interface LargeFilesSink {
 }
 
 /** What the receiver says that it has of a file, or of one that may be like it. */
-export interface There {
+export interface HeldByReceiver {
   readonly held?: ReadonlyMap<number, string>;
   readonly standing?: readonly StandingSegment[];
 }
 
-interface Waiting {
+interface WaitingFile {
   readonly outgoing: Outgoing;
-  readonly there: There;
+  readonly there: HeldByReceiver;
 }
 
 /**
  * The large files that the receiver wants, one after another: each is read once, in order, and shared out over all
  * connections.
  */
-export class LargeFiles {
-  private readonly waiting: Waiting[] = [];
+export class LargeFileSender {
+  private readonly waiting: WaitingFile[] = [];
   private readonly ended = new AbortController();
   private wake: () => void = () => undefined;
 
@@ -50,7 +50,7 @@ export class LargeFiles {
     private readonly sink: LargeFilesSink,
   ) {}
 
-  add(outgoing: Outgoing, there: There): void {
+  add(outgoing: Outgoing, there: HeldByReceiver): void {
     if (outgoing.found.type === 'file') this.carriers.expect(outgoing.found.size);
     this.waiting.push({ outgoing, there });
     this.wake();
@@ -82,7 +82,7 @@ export class LargeFiles {
     return this.ended.signal.aborted;
   }
 
-  private async send({ outgoing, there }: Waiting): Promise<void> {
+  private async send({ outgoing, there }: WaitingFile): Promise<void> {
     try {
       await this.sendPieces(outgoing, there, this.read(outgoing, there));
     } catch (thrown) {
@@ -92,7 +92,7 @@ export class LargeFiles {
     }
   }
 
-  private read(outgoing: Outgoing, { held, standing }: There): AsyncGenerator<Piece, void, undefined> {
+  private read(outgoing: Outgoing, { held, standing }: HeldByReceiver): AsyncGenerator<Piece, void, undefined> {
     const { found } = outgoing;
     const { signal } = this.ended;
     if (found.type === 'file')
@@ -104,7 +104,7 @@ export class LargeFiles {
 
   private async sendPieces(
     outgoing: Outgoing,
-    { held }: There,
+    { held }: HeldByReceiver,
     pieces: AsyncGenerator<Piece, void, undefined>,
   ): Promise<void> {
     const { on, waits } = this.sink;

@@ -12,11 +12,7 @@ import { DialedIn } from './dialed-in';
 import { type LinkDeadlines, Link } from '../session/link';
 import { demand, demanded, type Demands, type Meeting, type Met } from './meeting';
 import { answerIntroduction, awaitIntroduction } from '../session/opening';
-
-/** Time in which an accepted peer shows its key, in ms. */
-const handshakeWithin = 10_000;
-/** Who has said nothing for so long after dialing waits for the plain wire, in ms. */
-const speaksWithin = 1_000;
+import { handshakeWithin, speaksWithin } from '../session/deadlines';
 
 export interface ListeningOptions {
   readonly algorithm: keyof Digests;
@@ -148,7 +144,7 @@ export class ListeningMeeting implements Meeting {
             message: error.message,
             ...(error.hint ? { hint: error.hint } : {}),
           })
-          .catch(() => undefined);
+          .catch(() => undefined); // a peer that does not take our last word is gone
       await connection.linger();
     }
   }

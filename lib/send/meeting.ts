@@ -12,6 +12,7 @@ import { commonSuite, dialSealed, type SealedBasis } from '../session/sealed-ope
 import { SealedSending } from '../session/sealed-sending';
 import type { Suite } from '../wire/record';
 import type { CarryingLink } from './carriers';
+import { usualDial, firstPause, longestPause, usualRetry, hangsUpFor } from '../session/deadlines';
 
 /** What a sender of a backup asks for; see PROTOCOL.md, "Backups". */
 export interface BackupWish {
@@ -36,19 +37,8 @@ export interface Met {
   readonly sealing?: Sealing;
 }
 
-/** How long dialing and showing the key may take, in ms. */
-const usualDial = 10_000;
-const usualRetry = 300_000;
 /** After so many sealed connections that could not be made, none is tried any more in this conversation. */
 const mostFailed = 3;
-/** Between attempts to be let in, in ms; doubled each time. */
-const firstPause = 200;
-const longestPause = 5_000;
-/**
- * How long one is dialed who is there, and hangs up before it is known who that is; in ms. A receiver does so in a
- * crowd.
- */
-const hangsUpFor = 60_000;
 
 /** How the connections of a sender's session come about. */
 export interface Meeting {

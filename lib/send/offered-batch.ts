@@ -27,7 +27,7 @@ export interface SentEntry {
 }
 
 /** Something to be sent that is no small file, and its number in the session. */
-export interface Outgoing<Found = FoundEntry> {
+export interface NumberedEntry<Found = FoundEntry> {
   readonly file: number;
   readonly found: Found;
   readonly began: number;
@@ -53,7 +53,7 @@ export class OfferedBatch {
   private readonly onWire: Float64Array;
   /** Small files that are longer by now than what was read of them. */
   private readonly grown = new Set<number>();
-  private readonly large = new Map<number, Outgoing>();
+  private readonly large = new Map<number, NumberedEntry>();
   private names: readonly string[] | undefined;
   private below: readonly string[] | undefined;
   /** How many entries, and how many files among them, are not settled. */
@@ -117,7 +117,7 @@ export class OfferedBatch {
   }
 
   /** For all but small files; the same one each time. */
-  outgoing(file: number): Outgoing {
+  outgoing(file: number): NumberedEntry {
     const known = this.large.get(file);
     if (known) return known;
     const made = { file, found: this.entry(file), began: this.began, bytesOnWire: 0 };

@@ -12,7 +12,7 @@ import type { SourceLane } from './source-lane';
 import { spool } from './spool';
 
 /** A file whose digest is known: ready for the plain wire, which wants the md5 before the bytes. */
-export interface Outgoing {
+export interface PlainFile {
   readonly name: EntryName;
   readonly size: number;
   readonly md5: string;
@@ -47,7 +47,7 @@ const fewFiles = 8;
  * conversations may take from one queue.
  */
 export class OutgoingQueue {
-  private readonly prepared: Promise<Outgoing | TransferError>[] = [];
+  private readonly prepared: Promise<PlainFile | TransferError>[] = [];
   private large = 0;
   private opened = 0;
   private finished = false;
@@ -64,7 +64,7 @@ export class OutgoingQueue {
   }
 
   /** The next file (or why it cannot be sent), once it is ready; undefined when there are no more. */
-  async take(): Promise<Outgoing | TransferError | undefined> {
+  async take(): Promise<PlainFile | TransferError | undefined> {
     while (this.prepared.length === 0 && !this.finished) await this.change();
     const next = await this.options.waits.on('hash', this.prepared.shift() ?? Promise.resolve(undefined));
     if (next && !(next instanceof TransferError) && next.source) this.large--;
@@ -92,7 +92,7 @@ export class OutgoingQueue {
   }
 
   /** Takes back, as the next one, a file that was taken and of which nothing was sent. */
-  giveBack(file: Outgoing): void {
+  giveBack(file: PlainFile): void {
     this.prepared.unshift(Promise.resolve(file));
     if (file.source) this.large++;
     this.notify();
@@ -118,7 +118,7 @@ export class OutgoingQueue {
   }
 
   private async pump(): Promise<void> {
-    const opening: Promise<Opened>[] = [];
+    const opening: Promise<OpenedSource>[] = [];
     let more = true;
     while ((more && !this.stopped) || opening.length > 0) {
       while (more && !this.stopped && opening.length < openAhead) {
@@ -137,7 +137,7 @@ export class OutgoingQueue {
   }
 
   /** Files come here in their order, so whatever this waits for is ahead of it and will be taken. */
-  private async admit(opened: Opened): Promise<void> {
+  private async admit(opened: OpenedSource): Promise<void> {
     const toHash = opened instanceof TransferError || 'size' in opened ? undefined : opened;
     while (
       !this.stopped &&
@@ -152,11 +152,11 @@ export class OutgoingQueue {
         file_name: opened.name,
         file_size: 'size' in opened ? opened.size : opened.source.size,
       });
-    this.prepared.push(toHash ? this.prepare(toHash) : Promise.resolve(opened as Outgoing | TransferError));
+    this.prepared.push(toHash ? this.prepare(toHash) : Promise.resolve(opened as PlainFile | TransferError));
     this.notify();
   }
 
-  private async open(found: PlainSource): Promise<Opened> {
+  private async open(found: PlainSource): Promise<OpenedSource> {
     if (found instanceof TransferError) return found;
     const began = performance.now();
     const { name } = found;
@@ -177,7 +177,7 @@ export class OutgoingQueue {
     return this.opened++ < fewFiles ? readSmallSource(source) : this.options.lane.read(source);
   }
 
-  private async prepare({ source, name, md5, began }: OpenedFile): Promise<Outgoing | TransferError> {
+  private async prepare({ source, name, md5, began }: OpenedFile): Promise<PlainFile | TransferError> {
     try {
       return { name, size: source.size, md5: md5 ?? (await this.digestLarge(source, name)), source, began };
     } catch (error) {
@@ -234,8 +234,8 @@ interface OpenedFile {
 }
 
 /** A small file is ready when it is opened, a large one still has to be hashed. */
-type Opened = OpenedFile | Outgoing | TransferError;
+type OpenedSource = OpenedFile | PlainFile | TransferError;
 
-async function closeAny(file: Opened): Promise<void> {
+async function closeAny(file: OpenedSource): Promise<void> {
   if (!(file instanceof TransferError)) await file.source?.close();
 }

@@ -3,7 +3,7 @@ import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
 import type { FileDone, Listener, Verified } from '../progress';
 import { parseReply, type Receipt, type Refusal, type Waited } from '../wire/message';
-import type { Outgoing } from './outgoing';
+import type { PlainFile } from './outgoing';
 import type { OpenSource } from './open-source';
 
 /** Where the ends of files are told. */
@@ -15,12 +15,12 @@ export interface AnswerSink {
   /** What the receiver said it waited for, so far on this connection. */
   readonly receiverWaited: (waited: Waited) => void;
   /** Looks again at a file that arrived different: `source-changed` if it is not what was hashed. */
-  readonly recheck: (file: Outgoing, source: OpenSource) => Promise<TransferError | undefined>;
+  readonly recheck: (file: PlainFile, source: OpenSource) => Promise<TransferError | undefined>;
 }
 
 /** A file whose header has been sent, until its answer came. */
 export interface Awaiting {
-  readonly file: Outgoing;
+  readonly file: PlainFile;
   bytesOnWire: number;
   /** Bytes of its content that are on their way to the system, or with it. */
   handed: number;
@@ -50,7 +50,7 @@ export class Answers {
   ) {}
 
   /** From now on an answer is awaited for `file`. */
-  expect(file: Outgoing): Awaiting {
+  expect(file: PlainFile): Awaiting {
     const entry = { file, bytesOnWire: 0, handed: 0, complete: false, settled: false, reading: true };
     this.awaiting.push(entry);
     this.current = entry;

@@ -2,13 +2,13 @@ import type { Connection } from '../net/connection';
 import { asTransferError, TransferError } from '../errors';
 import { Meter, type Waits } from '../progress';
 import { encodeFrame } from '../wire/frame';
-import type { Outgoing, OutgoingQueue } from './outgoing';
+import type { PlainFile, OutgoingQueue } from './outgoing';
 import { Answers, type AnswerSink, type Awaiting } from './plain-answers';
 import type { RateLimit } from './rate-limit';
 import type { OpenSource } from './open-source';
 
 /** What a sender decides for all of its conversations, and where they leave their results. */
-export interface Sending extends AnswerSink {
+export interface PlainTransfer extends AnswerSink {
   readonly queue: OutgoingQueue;
   readonly limit: RateLimit;
   readonly waits: Waits;
@@ -35,7 +35,7 @@ export type SendEnd = 'finished' | 'again' | 'unused' | TransferError;
  * rejects:
  * each file that was taken from the queue ends in `done`, `skipped` or `failed`.
  */
-export function sendPlain(connection: Connection, sending: Sending): Promise<SendEnd> {
+export function sendPlain(connection: Connection, sending: PlainTransfer): Promise<SendEnd> {
   return new PlainSending(connection, sending).run();
 }
 
@@ -48,7 +48,7 @@ class PlainSending {
 
   constructor(
     private readonly connection: Connection,
-    private readonly sending: Sending,
+    private readonly sending: PlainTransfer,
   ) {
     this.answers = new Answers(connection, sending);
   }
@@ -95,7 +95,7 @@ class PlainSending {
   }
 
   /** The connection was lost while this file was not ready: it is for the next one. */
-  private async unsent(file: Outgoing, failure: TransferError): Promise<SendEnd> {
+  private async unsent(file: PlainFile, failure: TransferError): Promise<SendEnd> {
     if (this.sending.mayRedial && failure.code !== 'interrupted') {
       this.sending.queue.giveBack(file);
     } else {
@@ -106,7 +106,7 @@ class PlainSending {
   }
 
   /** False when the connection is of no more use for the next file. */
-  private async sendFile(file: Outgoing): Promise<boolean> {
+  private async sendFile(file: PlainFile): Promise<boolean> {
     const { on, waits, limit, signal } = this.sending;
     const entry = this.answers.expect(file);
     this.used = true;

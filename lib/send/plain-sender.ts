@@ -10,17 +10,16 @@ import type { Waited } from '../wire/message';
 import { parseAddress } from '../net/address';
 import { dialFirst } from '../net/happy-eyeballs';
 import type { Dialed } from '../net/socket';
-import { type Outgoing, OutgoingQueue } from './outgoing';
-import { type SendEnd, type Sending, sendPlain } from './plain-send';
+import { type PlainFile, OutgoingQueue } from './outgoing';
+import { type SendEnd, type PlainTransfer, sendPlain } from './plain-send';
 import { RateLimit } from './rate-limit';
 import { measureSources, plainSources } from './plain-sources';
 import type { SendOptions } from './send-options';
 import type { OpenSource } from './open-source';
 import { SourceLane } from './source-lane';
 import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary';
+import { dialAfter } from '../session/deadlines';
 
-/** How long a first file may take to get ready until the receiver is dialed without it, in ms. */
-const dialAfter = 300;
 /** So many connections in a row may be closed by the receiver before anything was sent on them. */
 const mostUnused = 3;
 
@@ -35,7 +34,7 @@ export class PlainSender implements Sender {
   congestion: string | undefined;
   private readonly on: Listener;
   private readonly connections: number;
-  private readonly sending: Sending;
+  private readonly sending: PlainTransfer;
   private readonly lane = new SourceLane();
   private readonly sent = new AbortController();
   private readonly pool = new DigestPool();
@@ -196,7 +195,7 @@ export class PlainSender implements Sender {
    * The digest of before, computed again: what arrived different was either damaged on the way or is another file by
    * now.
    */
-  private async recheck(file: Outgoing, source: OpenSource): Promise<TransferError | undefined> {
+  private async recheck(file: PlainFile, source: OpenSource): Promise<TransferError | undefined> {
     try {
       await source.check();
       const hashingBegan = Date.now();

@@ -9,7 +9,7 @@ import type { EntryName } from '../name';
 import type { Digests } from '../progress';
 import { pieceSize, segmentSizeOf } from '../wire/segment';
 import type { StandingSegment } from '../wire/standing';
-import type { Told } from './file-reading';
+import type { SegmentStep } from './file-reading';
 import type { SegmentAnswer, SegmentOrder, SegmentSetup } from './segment-reader.worker';
 import { changed, notRegular, unreadable } from '../scan/source';
 
@@ -73,7 +73,7 @@ export class SegmentReader {
   private readonly over = new Int32Array(new SharedArrayBuffer(4));
   private readonly lane: Lane<SegmentOrder, SegmentAnswer>;
   private readings = 0;
-  private current: Reading | undefined;
+  private current: SourceReading | undefined;
   private closed = false;
 
   /** `slots` is how many pieces of bytes there may be at a time, read ahead or not released yet. */
@@ -183,15 +183,15 @@ export class SegmentReader {
     await this.lane.close();
   }
 
-  private begin(name: string, signal: AbortSignal | undefined): Reading {
+  private begin(name: string, signal: AbortSignal | undefined): SourceReading {
     if (this.current) throw new TransferError('usage', 'A reader reads one file at a time.');
-    this.current = new Reading(name, this.lane, this.memory, signal);
+    this.current = new SourceReading(name, this.lane, this.memory, signal);
     this.readings++;
     if (this.closed) this.current.stop();
     return this.current;
   }
 
-  private end(reading: Reading): void {
+  private end(reading: SourceReading): void {
     if (this.current !== reading) return;
     this.current = undefined;
     Atomics.store(this.over, 0, this.readings);
@@ -200,7 +200,7 @@ export class SegmentReader {
 }
 
 /** A file or stream on its way: what was ordered of the thread, and what has come of it. */
-class Reading {
+class SourceReading {
   private readonly orders: { readonly lease: Lease | undefined; readonly answer: Promise<SegmentAnswer> }[] = [];
   private readonly ready: Piece[] = [];
   private stopped = false;
@@ -280,6 +280,6 @@ class Reading {
   }
 }
 
-function pieceOf({ offset, length }: Extract<Told, { kind: 'bytes' }>, lease: Lease): Piece {
+function pieceOf({ offset, length }: Extract<SegmentStep, { kind: 'bytes' }>, lease: Lease): Piece {
   return { kind: 'bytes', offset, bytes: lease.bytes.subarray(0, length), release: () => lease.release() };
 }

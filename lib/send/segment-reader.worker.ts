@@ -3,7 +3,7 @@ import { createDigest, type Digest, type DigestAlgorithm } from '../digest/diges
 import { serveEach } from '../threads/lane';
 import { pieceSize } from '../wire/segment';
 import { isZero } from '../wire/zeros';
-import { Changed, FileReading, type FileToRead, type Told } from './file-reading';
+import { Changed, FileReading, type FileToRead, type SegmentStep } from './file-reading';
 
 export interface SegmentSetup {
   readonly memory: SharedArrayBuffer;
@@ -24,7 +24,7 @@ export type SegmentOrder =
   | { readonly order: 'end stream' };
 
 /** What an order came to; bytes at most once, in the memory that came with it. */
-export type SegmentAnswer = readonly Told[] | 'changed' | 'not a file';
+export type SegmentAnswer = readonly SegmentStep[] | 'changed' | 'not a file';
 
 const setup = workerData as SegmentSetup;
 const over = new Int32Array(setup.over);
@@ -38,7 +38,7 @@ class StreamReading {
     private readonly algorithm: DigestAlgorithm,
   ) {}
 
-  next(bytes: Uint8Array): readonly Told[] {
+  next(bytes: Uint8Array): readonly SegmentStep[] {
     const { length } = bytes;
     const offset = this.size;
     this.whole.update(bytes);
@@ -46,7 +46,7 @@ class StreamReading {
     return [isZero(bytes) ? { kind: 'zero', offset, size: length } : { kind: 'bytes', offset, length }];
   }
 
-  end(): readonly Told[] {
+  end(): readonly SegmentStep[] {
     return [{ kind: 'end', size: this.size, digests: { [this.algorithm]: this.whole.digest() } }];
   }
 }

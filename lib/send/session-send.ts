@@ -9,16 +9,17 @@ import type { BundleReader } from './bundle-reader';
 import { damagedSource } from '../scan/source';
 import type { SegmentReader } from './segment-reader';
 import type { Carriers } from './carriers';
-import type { Entries, Offered, SentEntry } from './entries';
-import { LargeFiles } from './large-files';
+import type { SendEntries, OfferedEntries, SentEntry } from './entries';
+import { LargeFileSender } from './large-files';
 import type { Link } from '../session/link';
 import { refused } from '../session/opening';
 import { withoutPaths } from '../session/refusal';
 import { SmallFiles } from './small-files';
+import { ignored } from '../trace';
 
 /** What a sender decides for all conversations of its session, and where they leave their results. */
 export interface SessionOutlet {
-  readonly entries: Entries;
+  readonly entries: SendEntries;
   readonly algorithm: keyof Digests;
   /** Whether everything is of a snapshot, or becomes one. */
   readonly ofSnapshot: boolean;
@@ -51,7 +52,7 @@ export class SessionSending {
     number,
     { readonly held: Map<number, string>; readonly standing: StandingSegment[] }
   >();
-  private readonly large: LargeFiles;
+  private readonly large: LargeFileSender;
   private readonly small: SmallFiles;
   /** What the receiver wants, as long as it is not settled. */
   private readonly asked = new Set<number>();
@@ -74,7 +75,7 @@ export class SessionSending {
     private readonly welcome: Promise<unknown>,
   ) {
     const { algorithm, on, waits, entries } = outlet;
-    this.large = new LargeFiles(outlet.segments, algorithm, carriers, {
+    this.large = new LargeFileSender(outlet.segments, algorithm, carriers, {
       on,
       waits,
       isWanted: ({ file }) => entries.has(file),
@@ -120,7 +121,7 @@ export class SessionSending {
    * settled.
    */
   async quiet(): Promise<void> {
-    await this.reading.catch(() => undefined);
+    await this.reading.catch(ignored('run() rejects with it'));
   }
 
   /** What the receiver says, until it is done. */
@@ -210,7 +211,7 @@ export class SessionSending {
     await this.control.send({ type: 'end', ...(ofSnapshot ? { entries: entries.numbered } : {}) });
   }
 
-  private async offerSome({ list, text, last }: Offered): Promise<void> {
+  private async offerSome({ list, text, last }: OfferedEntries): Promise<void> {
     this.offered = last;
     if (text) await this.control.send({ type: 'text', ...text });
     if (!list) return;

@@ -10,6 +10,16 @@ import type { Link } from '../session/link';
 import type { CarryingLink } from './carriers';
 import type { Meeting, Met } from './meeting';
 import { type SessionOutlet, SessionSending } from './session-send';
+import {
+  firstPause,
+  longestPause,
+  hangsUpFor,
+  farewellWithin,
+  longLife,
+  takenWithin,
+  measuredFor,
+  warmUp,
+} from '../session/deadlines';
 
 export interface SessionSenderOptions {
   readonly meeting: Meeting;
@@ -21,29 +31,6 @@ export interface SessionSenderOptions {
   readonly retryFor: number;
   readonly signal: AbortSignal | undefined;
 }
-
-/** Between attempts to meet again, in ms; doubled each time. */
-const firstPause = 200;
-const longestPause = 5_000;
-/**
- * How long one is dialed again who is there, and hangs up before it has let us in, in ms. A receiver does so in a
- * crowd.
- */
-const hangsUpFor = 60_000;
-/**
- * How long it is tried to meet again where nothing is left to be sent, so that the receiver hears of the end, in ms.
- */
-const farewellWithin = 1_000;
-/** Over so long the rate of a number of connections is measured, in ms; before that they get up to speed. */
-const measuredFor = 1_000;
-const warmUp = 500;
-/**
- * How long the receiver may still say what it took off a connection that has ended, in ms: it does so ten times a
- * second.
- */
-const takenWithin = 300;
-/** Where a connection that lived no longer than that was dialed again and died again, there is a pause; in ms. */
-const longLife = 5_000;
 
 /**
  * Holds conversations until one comes to its end: where a connection is lost, it meets the receiver again and goes on
@@ -72,7 +59,7 @@ export async function sendUntilDone(options: SessionSenderOptions): Promise<void
 }
 
 /** A conversation that was lost. */
-interface Lost {
+interface LostConversation {
   readonly reason: TransferError;
   /** Whether the receiver had let us in. */
   readonly welcome: boolean;
@@ -84,7 +71,7 @@ interface Lost {
  * How long it is tried to meet a receiver again, in ms. One with too many others says so by `timeout`; one that hangs
  * up at once may have.
  */
-function patienceWith({ reason, welcome }: Lost, options: SessionSenderOptions): number {
+function patienceWith({ reason, welcome }: LostConversation, options: SessionSenderOptions): number {
   const { retryFor } = options;
   if (nothingLeft(options)) return Math.min(retryFor, farewellWithin);
   return welcome || reason.code === 'timeout' ? retryFor : Math.min(retryFor, hangsUpFor);
@@ -102,7 +89,7 @@ function nothingLeft({ outlet: { entries, needsDone } }: SessionSenderOptions): 
 async function converse(
   options: SessionSenderOptions,
   { link, roundTrip, welcome = Promise.resolve(roundTrip) }: Met,
-): Promise<Lost | undefined> {
+): Promise<LostConversation | undefined> {
   let welcomed = false;
   const letIn = welcome.then((measured) => {
     welcomed = true;
@@ -110,7 +97,7 @@ async function converse(
   });
   const { entries } = options.outlet;
   const settledBefore = entries.settled;
-  const conversation = new Conversation(options, link);
+  const conversation = new SessionConversation(options, link);
   try {
     await conversation.run(letIn);
     return undefined;
@@ -156,7 +143,7 @@ function lostForGood(fileName: string): TransferError {
 }
 
 /** One conversation with all of its connections. */
-class Conversation {
+class SessionConversation {
   private readonly carriers: Carriers;
   private readonly running = new Set<Promise<void>>();
   private readonly links = new Set<CarryingLink>();
@@ -293,7 +280,7 @@ class Conversation {
   }
 
   private async forget(number: number): Promise<void> {
-    await this.pause(takenWithin).catch(() => undefined);
+    await this.pause(takenWithin).catch(() => undefined); // the conversation ends
     this.carriers.forget(number);
   }
 

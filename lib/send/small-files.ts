@@ -2,7 +2,7 @@ import { longestBundle } from '../wire/session-message';
 import { TransferError } from '../errors';
 import { bundleError, type BundleReader, type ReadBundle } from './bundle-reader';
 import type { Carriers } from './carriers';
-import type { Entries } from './entries';
+import type { SendEntries } from './entries';
 
 export interface SmallFilesSink {
   /** The receiver holds exactly this file. */
@@ -28,7 +28,7 @@ export class SmallFiles {
   private wake: () => void = () => undefined;
 
   constructor(
-    private readonly entries: Entries,
+    private readonly entries: SendEntries,
     private readonly reader: BundleReader,
     private readonly carriers: Carriers,
     private readonly sink: SmallFilesSink,

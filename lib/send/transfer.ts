@@ -15,13 +15,13 @@ import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary
 import type { FoundEntry } from '../scan/found';
 import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
 import { scanOffers } from '../scan/tree-scan';
-import { Entries, type FoundTogether, type SentEntry } from './entries';
+import { SendEntries, type FoundTogether, type SentEntry } from './entries';
 import type { Meeting } from './meeting';
 import { splitSources } from './named-pipes';
 import { newSession, refused } from '../session/opening';
 import { sendUntilDone } from './session-sender';
+import { usualRetry } from '../session/deadlines';
 
-const usualRetry = 300_000;
 /** Results of more files than that are told as they come, and not kept. */
 const mostRemembered = 10_000;
 const tellScanEvery = 250;
@@ -57,7 +57,7 @@ export class SessionTransfer implements Sender {
   private readonly waits = new Waits();
   private readonly receiverWaits = new Waits();
   private readonly on: Listener;
-  private readonly entries: Entries;
+  private readonly entries: SendEntries;
   private readonly segments = new SegmentReader();
   private readonly bundles: BundleReader;
 
@@ -70,7 +70,7 @@ export class SessionTransfer implements Sender {
     const own = newSession();
     this.on = ofTransfer(on, () => meeting.session ?? own);
     this.bundles = new BundleReader(digest);
-    this.entries = new Entries(
+    this.entries = new SendEntries(
       this.found(),
       (error) => this.failed(error),
       contents.missing,

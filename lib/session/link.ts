@@ -3,6 +3,7 @@ import { TransferError } from '../errors';
 import { encodeFrame, type JsonObject } from '../wire/frame';
 import { encodeList } from '../wire/session-list';
 import { longestList } from '../wire/session-message';
+import { usualLinkDeadlines } from './deadlines';
 
 /** How a session's connections are kept alive, in ms. */
 export interface LinkDeadlines {
@@ -18,8 +19,6 @@ export interface LinkDeadlines {
 export function furtherDeadlines({ heartbeat, silence }: LinkDeadlines): LinkDeadlines {
   return { heartbeat, silence };
 }
-
-export const usualLinkDeadlines: LinkDeadlines = { heartbeat: 5_000, silence: 30_000 };
 
 /**
  * So often within the time of a heartbeat it is looked whether something was sent, so that one is late by no more than

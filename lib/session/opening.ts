@@ -5,14 +5,7 @@ import { ownValue } from '../wire/json-object';
 import { parseRefusal } from '../wire/message';
 import { sealedSuites } from './sealed-opening';
 import { type Hello, parseHello, type Role, sessionVersion } from '../wire/hello';
-
-/** How long who dialed us may take for its hello, in ms. */
-const helloWithin = 10_000;
-/**
- * How long the answer to ours may take: an earlier conversation of the same session is ended first, and what it
- * received made durable.
- */
-const answerWithin = 60_000;
+import { helloWithin, answerWithin } from './deadlines';
 
 /** What one side says of itself. */
 export type Introduction = Pick<

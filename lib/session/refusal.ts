@@ -1,7 +1,7 @@
 import { TransferError } from '../errors';
 
 /** What a peer is told of a failure; PROTOCOL.md 5.8. */
-export interface Told {
+export interface PeerRefusal {
   readonly code: TransferError['code'];
   readonly message: string;
   readonly hint?: string;
@@ -15,7 +15,7 @@ const absolutePath = /(?<![\w.\-"/])\/[^\s'"/]+(?:\/[^\s'"]*)*/g;
  * Whoever runs this
  * side learns all of it from the event.
  */
-export function forPeer(error: TransferError): Told {
+export function forPeer(error: TransferError): PeerRefusal {
   const { code, message, hint } =
     error.code === 'directory' ? new TransferError('disk', "The receiver's directory cannot be used.") : error;
   return { code, message: withoutPaths(message), ...(hint === undefined ? {} : { hint: withoutPaths(hint) }) };

@@ -6,7 +6,8 @@ import { startWorker } from '../threads/lane';
 import { SharedPieces } from '../threads/shared-pieces';
 import { pieceSize } from '../wire/segment';
 import type { Bundle, Segment } from '../wire/session-message';
-import { type LinkDeadlines, usualLinkDeadlines } from './link';
+import { usualLinkDeadlines } from './deadlines';
+import type { LinkDeadlines } from './link';
 import type { ArrivalsMessage, ArrivalsSetup } from './sealed-arrivals.worker';
 import type { SealedConnection } from './sealed-opening';
 

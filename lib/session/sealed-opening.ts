@@ -27,6 +27,7 @@ import {
 } from '../wire/record';
 import { parseSealedAnswer, parseSealedHello, sealedAnswer, sealedHello, type SealedHello } from '../wire/sealed-hello';
 import type { RecordState } from './record-cipher';
+import { openingWithin } from './deadlines';
 
 /** What the sealed connections of a session have from connection 0. */
 export interface SealedBasis {
@@ -44,8 +45,6 @@ export interface SealedConnection {
   readonly outgoing: RecordState;
 }
 
-/** How long the beginning may take, in ms: no longer than for anybody who has shown nothing yet (21.1). */
-const openingWithin = 10_000;
 const longestProof = 256;
 const proof = encodeFrame({ type: 'heartbeat' });
 /**

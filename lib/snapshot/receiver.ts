@@ -1,5 +1,5 @@
 import { createReceiver as createPlainReceiver, type Receiver, type ReceiverOptions } from '../receive/receiver';
-import { Asked } from './remote/asked';
+import { AskedSnapshots } from './remote/asked';
 import { answerAsk, restoreSource } from './remote/answer';
 import { Intakes } from './backup/intakes';
 
@@ -8,7 +8,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
   const intakes = new Intakes(options.on ?? (() => undefined));
   const receiver = await createPlainReceiver(options, {
     openIntake: (request) => intakes.take(request),
-    serve: (serving) => new Asked(serving, { answer: answerAsk, source: restoreSource }),
+    serve: (serving) => new AskedSnapshots(serving, { answer: answerAsk, source: restoreSource }),
   });
   return {
     listen: (address, announced) => receiver.listen(address, announced),

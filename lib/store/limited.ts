@@ -18,7 +18,7 @@ export interface Limits {
 }
 
 /** What is in a directory by now. */
-export interface Kept {
+export interface KeptFiles {
   readonly bytes: number;
   readonly names: number;
   /** Bytes of unfinished files, which are among `bytes`, by their keys; see `unfinishedKey`. */
@@ -44,7 +44,7 @@ const countShare = 20;
 const mostDirectories = 100_000;
 
 /** How many names one session has taken, those of files left out. */
-export interface NamesTaken {
+export interface SessionNames {
   names: number;
 }
 
@@ -56,7 +56,7 @@ export class Usage {
   readonly unfinished = new Map<string, number>();
   readonly promised = new Set<TakenShare>();
   /** Of sessions that are open: they may not be there yet. */
-  readonly taking = new Set<NamesTaken>();
+  readonly taking = new Set<SessionNames>();
   /** Directories whose names are counted already. */
   private readonly directories = new Set<string>();
   private counting: Promise<void> | undefined;
@@ -64,7 +64,7 @@ export class Usage {
 
   /** `count` looks what is there; without it nothing is, but `bytes`. */
   constructor(
-    private readonly count?: () => Promise<Kept>,
+    private readonly count?: () => Promise<KeptFiles>,
     bytes = 0,
   ) {
     this.bytes = bytes;
@@ -99,7 +99,7 @@ export class Usage {
     for (const directory of directories) this.directories.add(directory);
   }
 
-  private async countNow(count: () => Promise<Kept>): Promise<void> {
+  private async countNow(count: () => Promise<KeptFiles>): Promise<void> {
     const began = performance.now();
     const kept = await count();
     const took = performance.now() - began;
@@ -131,7 +131,7 @@ export class Allowance {
   /** Takes room for a file, and for its name and the directories above it. Throws `size` or `quota`. */
   take(
     { name, size, key }: { readonly name: string; readonly size: number; readonly key?: string },
-    taking: NamesTaken = { names: 0 },
+    taking: SessionNames = { names: 0 },
   ): Share {
     taking.names += this.takeNames(name, false) - 1;
     const room = new TakenShare(name, key, this.limits, this.usage);
@@ -146,12 +146,12 @@ export class Allowance {
   }
 
   /** Takes a name that is no file. Throws `quota`. */
-  takeName(name: string, isDirectory: boolean, taking: NamesTaken): void {
+  takeName(name: string, isDirectory: boolean, taking: SessionNames): void {
     taking.names += this.takeNames(name, isDirectory);
   }
 
   /** What a session takes, until `close`. */
-  open(): NamesTaken & { close(): void } {
+  open(): SessionNames & { close(): void } {
     const { taking } = this.usage;
     const opened = { names: 0, close: () => void taking.delete(opened) };
     taking.add(opened);

@@ -12,7 +12,7 @@ interface Failure {
 /** What an order came to. */
 export type Result<Answer> = { readonly answer: Answer } | { readonly failure: Failure };
 
-interface Asked<Answer> {
+interface PendingOrder<Answer> {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
 }
@@ -26,7 +26,7 @@ interface Asked<Answer> {
  */
 export class Lane<Order, Answer> {
   private worker: Worker | undefined;
-  private readonly asked: Asked<Answer>[] = [];
+  private readonly asked: PendingOrder<Answer>[] = [];
   private outbox: Order[] = [];
   private dead: Error | undefined;
 

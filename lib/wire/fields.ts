@@ -84,9 +84,9 @@ export function roleUnder(header: JsonObject, key: string): 'sender' | 'receiver
 }
 
 /** The digests that a session can be about. */
-export type DigestAlgorithm = keyof Digests;
+export type DigestName = keyof Digests;
 
-const digestForm: Readonly<Record<DigestAlgorithm, RegExp>> = {
+const digestForm: Readonly<Record<DigestName, RegExp>> = {
   md5: /^[0-9a-f]{32}$/,
   sha256: /^[0-9a-f]{64}$/,
   blake3: /^[0-9a-f]{64}$/,
@@ -97,8 +97,8 @@ export function digestsUnder(header: JsonObject, key: string): Digests {
   const value = ownValue(header, key);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw wrong(key, 'an object of digests', value);
-  const found: Partial<Record<DigestAlgorithm, string>> = {};
-  for (const algorithm of Object.keys(digestForm) as DigestAlgorithm[]) {
+  const found: Partial<Record<DigestName, string>> = {};
+  for (const algorithm of Object.keys(digestForm) as DigestName[]) {
     const digest = ownValue(value as JsonObject, algorithm);
     if (digest === undefined) continue;
     if (!isDigest(digest, algorithm)) throw wrong(`${key}.${algorithm}`, 'lower-case hexadecimal digits', digest);
@@ -108,6 +108,6 @@ export function digestsUnder(header: JsonObject, key: string): Digests {
 }
 
 /** Whether `value` is a digest of `algorithm`, as it is written on the wire. */
-export function isDigest(value: unknown, algorithm: DigestAlgorithm): value is string {
+export function isDigest(value: unknown, algorithm: DigestName): value is string {
   return typeof value === 'string' && digestForm[algorithm].test(value);
 }

@@ -1,6 +1,6 @@
 import { type EntryName, parseEntryName } from '../name';
 import { type Ask, parseAsk } from './ask';
-import { countUnder, type DigestAlgorithm, optionalTextUnder, roleUnder, textUnder, wrong } from './fields';
+import { countUnder, type DigestName, optionalTextUnder, roleUnder, textUnder, wrong } from './fields';
 import type { JsonObject } from './frame';
 import { ownValue } from './json-object';
 import type { Suite } from './record';
@@ -22,7 +22,7 @@ export interface Hello {
   /** 0 for the one that carries the conversation, 1 and up for those that carry segments only. */
   readonly connection: number;
   /** By the sender: what the digests of this session are. */
-  readonly digest?: DigestAlgorithm;
+  readonly digest?: DigestName;
   /** By the sender, on connection 0: everything that it offers becomes one snapshot of the backup of this name. */
   readonly backup?: EntryName;
   /**

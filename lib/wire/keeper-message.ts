@@ -4,7 +4,7 @@ import { parseRefusal, type Refusal } from './message';
 import { longestList } from './session-message';
 
 /** By the side that was asked: a list of events, which are told as they are printed with `--json`. */
-export interface Told {
+export interface EventsMessage {
   readonly type: 'told';
   readonly list: number;
 }
@@ -18,7 +18,7 @@ export interface AskDone {
   readonly continued?: string;
 }
 
-export type FromKeeper = Told | AskDone | Refusal | { readonly type: 'heartbeat' };
+export type FromKeeper = EventsMessage | AskDone | Refusal | { readonly type: 'heartbeat' };
 
 /**
  * What the side says that was asked for something, once it has answered the hello. @throws TransferError `bad-header`

@@ -4,7 +4,7 @@ import { bytesOfName, isSoundName } from '../name-bytes';
 import type { Digests, Verified } from '../progress';
 import {
   countUnder,
-  type DigestAlgorithm,
+  type DigestName,
   digestsUnder,
   instantUnder,
   isDigest,
@@ -202,7 +202,7 @@ export function encodeEntry(entry: Entry): JsonObject {
 }
 
 /** The list before the contents of a `bundle`: `[number, size, digest]` each. @throws TransferError `bad-header` */
-export function parseBundle(bytes: Uint8Array, algorithm: DigestAlgorithm): BundledFile[] {
+export function parseBundle(bytes: Uint8Array, algorithm: DigestName): BundledFile[] {
   return parseList(bytes).map((element) => {
     const [file, size, digest] = triple(element);
     if (!isCount(file) || !isCount(size) || size > smallFile || !isDigest(digest, algorithm))
@@ -212,7 +212,7 @@ export function parseBundle(bytes: Uint8Array, algorithm: DigestAlgorithm): Bund
 }
 
 /** The payload of `held`: `[number, segment, digest]` each. @throws TransferError `bad-header` */
-export function parseHeld(bytes: Uint8Array, algorithm: DigestAlgorithm): HeldSegment[] {
+export function parseHeld(bytes: Uint8Array, algorithm: DigestName): HeldSegment[] {
   return parseList(bytes).map((element) => {
     const [file, segment, digest] = triple(element);
     if (!isCount(file) || !isCount(segment) || segment >= mostSegments || !isDigest(digest, algorithm))

@@ -137,7 +137,7 @@ export interface StandingMessage {
 }
 
 /** By the receiver: entries that are stored (`parseReceipts`). */
-export interface Receipts {
+export interface ReceiptsMessage {
   readonly type: 'receipts';
   readonly list: number;
 }
@@ -186,7 +186,7 @@ export type FromReceiver =
   | Answer
   | Held
   | StandingMessage
-  | Receipts
+  | ReceiptsMessage
   | SessionRefusal
   | Taken
   | ProgressMessage

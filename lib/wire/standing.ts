@@ -1,4 +1,4 @@
-import { type DigestAlgorithm, isDigest, wrong } from './fields';
+import { type DigestName, isDigest, wrong } from './fields';
 import { parseList } from './json-list';
 import { mostSegments } from './segment';
 
@@ -18,7 +18,7 @@ export const mostStanding = 2 * mostSegments;
 /** The payload of `standing`: `[number, offset, size, digest]` each. @throws TransferError `bad-header` */
 export function parseStanding(
   bytes: Uint8Array,
-  algorithm: DigestAlgorithm,
+  algorithm: DigestName,
 ): (StandingSegment & { readonly file: number })[] {
   return parseList(bytes).map((element) => {
     const [file, offset, size, digest, ...others] = Array.isArray(element) ? (element as unknown[]) : [];

@@ -5,7 +5,7 @@ import { TransferError } from '../../lib/errors';
 import type { EntryName } from '../../lib/name';
 import type { FoundEntry } from '../../lib/scan/found';
 import { packEntries } from '../../lib/scan/found-batch';
-import { Entries, type FoundTogether } from '../../lib/send/entries';
+import { SendEntries, type FoundTogether } from '../../lib/send/entries';
 
 function entry(type: 'file' | 'directory', at: number): FoundEntry {
   const base = { path: `/x/${String(at)}`, name: `x/${String(at)}` as EntryName, mtime: 0n, ctime: 0n, mode: 0o644 };
@@ -20,7 +20,7 @@ async function* batches(type: 'file' | 'directory', count: number): AsyncGenerat
 }
 
 /** The numbers of what is offered to a receiver that has heard of those up to `last`. */
-function numbers(entries: Entries, last = -1): number[] {
+function numbers(entries: SendEntries, last = -1): number[] {
   return [...entries.offers(last)].flatMap(({ list, text }) => [
     ...(text ? [text.file] : []),
     ...(list ? (JSON.parse(Buffer.from(list).toString()) as { file: number }[]).map(({ file }) => file) : []),
@@ -33,7 +33,7 @@ describe('the entries of a session', () => {
   beforeEach(() => failed.splice(0));
 
   it('are numbered as they are found, and remembered until they are settled', async () => {
-    const entries = new Entries(batches('file', 1000), failing);
+    const entries = new SendEntries(batches('file', 1000), failing);
     expect(await entries.pull()).to.equal(true);
     expect(numbers(entries)).to.deep.equal(Array.from({ length: 512 }, (_, at) => at));
     expect(entries.settle(3)).to.include({ name: 'x/3', type: 'file', size: 1 });
@@ -59,14 +59,14 @@ describe('the entries of a session', () => {
         failures: [new TransferError('source-unreadable', 'no')],
       };
     }
-    const entries = new Entries(found(), failing);
+    const entries = new SendEntries(found(), failing);
     await entries.pull();
     expect(numbers(entries)).to.deep.equal([0, 1]);
     expect(failed.map(({ code }) => code)).to.deep.equal(['source-unreadable']);
   });
 
   it('are not looked for while too many files are not settled', async () => {
-    const entries = new Entries(batches('file', 100_000), failing);
+    const entries = new SendEntries(batches('file', 100_000), failing);
     const pulling = (async () => {
       while (await entries.pull());
     })();
@@ -87,19 +87,19 @@ describe('the entries of a session', () => {
   });
 
   it('are all looked for where they are directories, however many, since those are settled last of all', async () => {
-    const entries = new Entries(batches('directory', 50_000), failing);
+    const entries = new SendEntries(batches('directory', 50_000), failing);
     while (await entries.pull());
     expect(numbers(entries)).to.have.lengthOf(50_000);
   });
 
   it('are pulled once for two conversations that want more at the same time', async () => {
-    const entries = new Entries(batches('file', 1500), failing);
+    const entries = new SendEntries(batches('file', 1500), failing);
     expect(await Promise.all([entries.pull(), entries.pull()])).to.deep.equal([true, true]);
     expect(numbers(entries)).to.have.lengthOf(512);
   });
 
   it('end for whoever waits for more when they are closed', async () => {
-    const entries = new Entries(batches('file', 100_000), failing);
+    const entries = new SendEntries(batches('file', 100_000), failing);
     const pulling = (async () => {
       while (await entries.pull());
     })();
@@ -116,7 +116,7 @@ describe('the entries of a session', () => {
           ? Promise.reject(new TransferError('unexpected', 'the thread died'))
           : Promise.resolve({ done: true as const, value: undefined }),
     };
-    const entries = new Entries(found, failing);
+    const entries = new SendEntries(found, failing);
     for (let times = 0; times < 3; times++) {
       const error: unknown = await entries.pull().catch((thrown: unknown) => thrown);
       expect(error).to.include({ code: 'unexpected' });
@@ -130,7 +130,7 @@ describe('the entries of a session', () => {
       yield { single: { type: 'stream', name: 'in' as EntryName, input: Readable.from([]) } };
       yield { entries: packEntries([entry('file', 0)]) };
     }
-    const entries = new Entries(found(), failing);
+    const entries = new SendEntries(found(), failing);
     while (await entries.pull());
     expect(entries.takeBegun()).to.deep.equal([]);
     const stream = entries.outgoing(1);
@@ -146,7 +146,7 @@ describe('the entries of a session', () => {
       know: ({ first }: { first: number }) => void told.push(`know ${String(first)}`),
       forget: (first: number) => void told.push(`forget ${String(first)}`),
     };
-    const entries = new Entries(batches('file', 1000), failing, [], false, reader);
+    const entries = new SendEntries(batches('file', 1000), failing, [], false, reader);
     while (await entries.pull());
     for (const file of numbers(entries)) if (file !== 512) entries.settle(file);
     expect(told).to.deep.equal(['know 0', 'know 512', 'forget 0']);
@@ -159,7 +159,7 @@ describe('the entries of a session', () => {
     async function* found(): AsyncGenerator<FoundTogether> {
       yield { entries: packEntries([large, entry('directory', 1)]) };
     }
-    const entries = new Entries(found(), failing, [], true);
+    const entries = new SendEntries(found(), failing, [], true);
     await entries.pull();
     expect(entries.outgoing(0)).to.equal(entries.outgoing(0));
     expect(entries.outgoing(0)?.found).to.deep.equal({ ...large, inode: 0n });

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TransferEvent } from '../../lib/progress';
-import { verify, type VerifyOptions } from '../../lib/snapshot/verify/verify';
+import { verify, type LocalVerifyOptions } from '../../lib/snapshot/verify/verify';
 import { content, failureOf } from '../store/delivery';
 import { encoded, type MadeEntry, type MadeSnapshot, madeSnapshot, registerMade } from './made-snapshot';
 
@@ -39,7 +39,7 @@ describe('snapshot/verify: going on and sampling', () => {
     previous?: string,
   ): Promise<MadeSnapshot> =>
     madeSnapshot(root, { name: 'laptop', id: which, number }, tree, previous === undefined ? {} : { previous });
-  const run = (options: Partial<VerifyOptions> = {}): ReturnType<typeof verify> =>
+  const run = (options: Partial<LocalVerifyOptions> = {}): ReturnType<typeof verify> =>
     verify({ directory: root, on: (event) => events.push(event), ...options });
   const stateOf = (which = id): string => join(root, '.sendall', 'snapshots', 'laptop', `${which}.verified`);
   const state = (which = id): Record<string, unknown> =>

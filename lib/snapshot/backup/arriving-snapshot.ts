@@ -95,7 +95,8 @@ export class ArrivingSnapshot implements Intake {
       }),
     );
     const late = new AbortController();
-    await Promise.race([this.over, sleep(ms, undefined, { signal: late.signal }).catch(() => undefined)]);
+    const lateness = sleep(ms, undefined, { signal: late.signal }).catch(() => undefined); // it is over before
+    await Promise.race([this.over, lateness]);
     late.abort();
     return this.left;
   }

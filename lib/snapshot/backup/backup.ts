@@ -17,6 +17,7 @@ import { parseTicket } from '../../net/ticket';
 import { ArrivingSnapshot } from './arriving-snapshot';
 import { backupNameOf } from '../manifest/catalog';
 import { parseSnapshotId, timeOf } from '../manifest/snapshot-id';
+import { ignored } from '../../trace';
 
 export interface BackupOptions {
   /** Files and directories; `-` is `input`; a named pipe is read, too. */
@@ -193,7 +194,7 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
     return { failures: [error], snapshot: undefined, summary: new Tally().summary(0, null) };
   } finally {
     // Of a disk that failed, what failed first is told.
-    if (!intake.isComplete) await intake.close().catch(() => undefined);
+    if (!intake.isComplete) await intake.close().catch(ignored('what ended the backup is told'));
   }
 }
 

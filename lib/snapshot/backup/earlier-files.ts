@@ -15,7 +15,7 @@ const takenAtOnce = 20_000;
 type FileLine = Extract<ManifestEntry, { readonly type: 'file' }>;
 
 /** A file in a snapshot. */
-interface Kept {
+interface KeptEarlier {
   readonly snapshot: Snapshot;
   readonly line: FileLine;
   readonly digest: string;
@@ -28,9 +28,9 @@ interface Kept {
  */
 export class EarlierFiles {
   /** In the newest snapshot. Hard links stand for the file that they are. */
-  private readonly newest = new Map<string, Kept>();
-  private readonly bySizeAndTime = new Map<string, Kept>();
-  private readonly bySize = new Map<number, Kept>();
+  private readonly newest = new Map<string, KeptEarlier>();
+  private readonly bySizeAndTime = new Map<string, KeptEarlier>();
+  private readonly bySize = new Map<number, KeptEarlier>();
   private readonly contents = new Set<string>();
   private others: Promise<void> | undefined;
 
@@ -95,7 +95,7 @@ export class EarlierFiles {
     return this.contents.has(digest);
   }
 
-  private async moved(size: number, mtime: bigint): Promise<Kept | undefined> {
+  private async moved(size: number, mtime: bigint): Promise<KeptEarlier | undefined> {
     const key = keyOf(size, mtime);
     if (!this.bySizeAndTime.has(key)) await (this.others ??= this.takeOthers());
     return this.bySizeAndTime.get(key);
@@ -134,7 +134,7 @@ export class EarlierFiles {
   }
 
   /** What was read first is the newest, and stays. */
-  private add(kept: Kept, newest: boolean): void {
+  private add(kept: KeptEarlier, newest: boolean): void {
     const { line, digest } = kept;
     if (newest) this.newest.set(line.name, kept);
     else if (this.contents.has(digest)) return;

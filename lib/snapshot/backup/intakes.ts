@@ -5,6 +5,7 @@ import type { Intake, IntakeRequest } from '../../receive/intake';
 import { ArrivingSnapshot } from './arriving-snapshot';
 import { otherOwner } from './staged-snapshot';
 import { RepairIntake } from '../repair/repair-intake';
+import { ignored } from '../../trace';
 
 /** How long a snapshot whose session was lost waits for it to come back, in ms. */
 const returnWithin = 300_000;
@@ -30,7 +31,7 @@ export class Intakes {
     if (request.repairs) return RepairIntake.open(request);
     const key = `${request.home.directory}\0${request.name}`;
     const taking = (this.turns.get(key) ?? Promise.resolve()).then(() => this.takeNow(key, request));
-    const turn = taking.catch(() => undefined);
+    const turn = taking.catch(ignored('whoever takes it is told'));
     this.turns.set(key, turn);
     try {
       return await taking;
@@ -40,7 +41,7 @@ export class Intakes {
   }
 
   private async takeNow(key: string, request: IntakeRequest): Promise<Intake> {
-    const before = await this.open.get(key)?.catch(() => undefined);
+    const before = await this.open.get(key)?.catch(ignored('whoever took that one is told'));
     // What waits for its session to come back is nobody else's to end.
     if (before && before.peer !== request.peer) throw otherOwner(request.name);
     if (before) clearTimeout(this.waiting.get(before));
@@ -53,7 +54,7 @@ export class Intakes {
     if (before?.isComplete === false) await before.close();
     const opening = ArrivingSnapshot.open(request, this.on);
     this.open.set(key, opening);
-    opening.catch(() => this.open.delete(key));
+    opening.catch(() => this.open.delete(key)); // whoever takes it is told
     return this.lend(key, await opening);
   }
 
@@ -79,6 +80,8 @@ export class Intakes {
     if (!snapshot.idle) return;
     this.open.delete(key);
     // Nobody is left to be told, and the lock of a process that ends is taken over.
-    await snapshot.close().catch(() => undefined);
+    await snapshot
+      .close()
+      .catch(ignored('nobody is left to be told, and the lock of a process that ends is taken over'));
   }
 }

@@ -1,7 +1,7 @@
 import type { Damage } from '../../progress';
 import { look, standingsOf } from '../../store/local/group-look';
 import { type Catalog, type Snapshot, within } from '../manifest/catalog';
-import { compareFile, digestIn, type FileEntry } from '../verify/compare';
+import { compareFile, digestIn, type FileToCompare } from '../verify/compare';
 import type { SharedFile } from '../verify/verify-snapshot';
 
 /**
@@ -19,7 +19,7 @@ export async function sharedDamage(
   if (!manifest) return [];
   const { head, entries } = manifest;
   const same = entries.filter(
-    (entry): entry is FileEntry => entry.type === 'file' && digests.has(digestIn(entry, head.digest)),
+    (entry): entry is FileToCompare => entry.type === 'file' && digests.has(digestIn(entry, head.digest)),
   );
   const standings = standingsOf(
     look(

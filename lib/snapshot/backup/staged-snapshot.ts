@@ -43,6 +43,7 @@ import {
   snapshotsName,
   writeRegister,
 } from '../register/register';
+import { ignored } from '../../trace';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
 const stagerName = 'stager';
@@ -60,7 +61,7 @@ export interface Finished {
 }
 
 /** What is open of a staged snapshot. */
-interface Opened {
+interface OpenSnapshot {
   readonly directory: string;
   readonly name: EntryName;
   /** `.sendall/snapshots/NAME` */
@@ -78,7 +79,7 @@ interface Opened {
 export class StagedSnapshot {
   private committed = false;
 
-  private constructor(private readonly opened: Opened) {}
+  private constructor(private readonly opened: OpenSnapshot) {}
 
   /**
    * Locks the backup and opens its staged snapshot, made if there is none; `peer` is who brings it. Takes the name of
@@ -101,7 +102,7 @@ export class StagedSnapshot {
     }
   }
 
-  private static async lock(directory: string, name: EntryName, peer: string): Promise<Opened> {
+  private static async lock(directory: string, name: EntryName, peer: string): Promise<OpenSnapshot> {
     const own = ownPlaceOf(directory, name);
     await makeOwn(directory, name);
     const tree = path.join(own, stagedName);
@@ -218,7 +219,9 @@ export class StagedSnapshot {
     // The snapshot is made: what stays of these now is overwritten for the next one.
     if (this.committed)
       for (const file of [stagerName, 'receipts'])
-        await rm(path.join(own, file), { force: true }).catch(() => undefined);
+        await rm(path.join(own, file), { force: true }).catch(
+          ignored('what stays of these is overwritten for the next snapshot'),
+        );
     await removeOwn(directory, name);
   }
 
@@ -276,7 +279,7 @@ export class StagedSnapshot {
       await home.sync();
     } catch {
       // The snapshot is there; a disk that takes no changes any more is found out by `confirm`.
-      await rm(fresh, { force: true }).catch(() => undefined);
+      await rm(fresh, { force: true }).catch(ignored('confirm finds out a disk that takes no changes'));
     }
   }
 }

@@ -2,10 +2,10 @@ import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { nameOfBytes } from '../../name-bytes';
 import type { Digests } from '../../progress';
-import { type DigestAlgorithm, isDigest } from '../../wire/fields';
+import { type DigestName, isDigest } from '../../wire/fields';
 
 const listNames = { sha256: 'SHA256SUMS', md5: 'MD5SUMS', blake3: 'B3SUMS' } as const satisfies Record<
-  DigestAlgorithm,
+  DigestName,
   string
 >;
 
@@ -25,7 +25,7 @@ export function isReservedName(name: EntryName): boolean {
  * The name of the list in a snapshot that the standard tool of `algorithm` checks: `sha256sum -c SHA256SUMS`, `md5sum`,
  * `b3sum`.
  */
-export function checksumListName(algorithm: DigestAlgorithm): 'SHA256SUMS' | 'MD5SUMS' | 'B3SUMS' {
+export function checksumListName(algorithm: DigestName): 'SHA256SUMS' | 'MD5SUMS' | 'B3SUMS' {
   return listNames[algorithm];
 }
 
@@ -61,7 +61,7 @@ interface Listed {
  * The lines of the list beside a manifest, in the order of its entries. A hard link has the digest of the file that it
  * is.
  */
-export function* checksumLines(entries: Iterable<Listed>, algorithm: DigestAlgorithm): Generator<string> {
+export function* checksumLines(entries: Iterable<Listed>, algorithm: DigestName): Generator<string> {
   const files = new Map<string, string>();
   for (const { type, name, digests } of entries) if (type === 'file') files.set(name, digests?.[algorithm] ?? '');
   for (const { type, name, target = '' } of entries) {
@@ -75,7 +75,7 @@ export function* checksumLines(entries: Iterable<Listed>, algorithm: DigestAlgor
  * @throws TransferError `mismatch` for a line that is of another form or of another algorithm, and for one without its
  * end.
  */
-export function parseChecksumList(bytes: Uint8Array, algorithm: DigestAlgorithm): Checksum[] {
+export function parseChecksumList(bytes: Uint8Array, algorithm: DigestName): Checksum[] {
   const lines = nameOfBytes(bytes).split('\n');
   if (lines.pop() !== '') throw damaged(`line ${lines.length + 1} is cut off`);
   return lines.map((line, index) => {

@@ -4,8 +4,8 @@ import type { Manifest, ManifestEntry } from './manifest';
 
 type Stored = Exclude<ManifestEntry, { readonly type: 'missing' }>;
 /** What is compared of a manifest. */
-type Entries = Pick<Manifest, 'entries'>;
-type FileEntry = Extract<ManifestEntry, { readonly type: 'file' }>;
+type ComparedEntries = Pick<Manifest, 'entries'>;
+type ComparedFile = Extract<ManifestEntry, { readonly type: 'file' }>;
 
 /** Something that only one of two snapshots has. */
 export interface OneSided {
@@ -50,7 +50,7 @@ export async function diffSnapshots(directory: string, a: string, b: string): Pr
 }
 
 /** What became of the first manifest's entries in the second one. */
-export function differenceOf(first: Entries, second: Entries): Difference {
+export function differenceOf(first: ComparedEntries, second: ComparedEntries): Difference {
   const [before, after] = [new Tree(first), new Tree(second)];
   const changed: ChangedEntry[] = [];
   for (const [path, entry] of after.stored) {
@@ -66,7 +66,7 @@ class Tree {
   readonly stored = new Map<EntryName, Stored>();
   private readonly missing = new Map<string, string>();
 
-  constructor({ entries }: Entries) {
+  constructor({ entries }: ComparedEntries) {
     for (const entry of entries) {
       if (entry.type === 'missing') this.missing.set(entry.name, entry.reason);
       else this.stored.set(entry.name, entry);
@@ -108,7 +108,7 @@ function changeOf(old: Stored, entry: Stored): ChangedEntry['what'] | undefined 
 }
 
 /** By a digest that both have. Without one, nothing but the same time speaks for the same content. */
-function sameContent(old: FileEntry, file: FileEntry): boolean {
+function sameContent(old: ComparedFile, file: ComparedFile): boolean {
   if (old.size !== file.size) return false;
   const common = (['blake3', 'sha256', 'md5'] as const).find(
     (each) => old.digests[each] !== undefined && file.digests[each] !== undefined,

@@ -42,14 +42,14 @@ interface Telling {
   readonly heard?: () => Promise<void>;
 }
 
-export interface EntriesOptions extends Telling {
+export interface LocalEntriesOptions extends Telling {
   /** `NAME/ID` or `NAME/latest`. */
   readonly snapshot: string;
   /** As a path of a restore: a name with all that is below, or a pattern from the top. Default: everything. */
   readonly pattern?: string;
 }
 
-export interface FindOptions extends Telling {
+export interface LocalFindOptions extends Telling {
   /** As in gitignore(5): without a slash before its end at any depth, else from the top. */
   readonly pattern: string;
   /** The backup; all of them unless told. */
@@ -63,7 +63,12 @@ const toldAtOnce = 1_000;
  * Tells the entries of a snapshot, in their order. Rejects with `usage` where there is no such snapshot, with `mismatch`
  * for one whose manifest cannot be believed, and with `interrupted`.
  */
-export async function listEntries({ directory, snapshot: wanted, pattern, ...telling }: EntriesOptions): Promise<void> {
+export async function listEntries({
+  directory,
+  snapshot: wanted,
+  pattern,
+  ...telling
+}: LocalEntriesOptions): Promise<void> {
   const catalog = new Catalog(directory);
   const snapshot = await catalog.find(wanted);
   const asked = new AskedNames(pattern === undefined ? [] : [pattern]);
@@ -75,7 +80,7 @@ export async function listEntries({ directory, snapshot: wanted, pattern, ...tel
  * backups, the oldest snapshot first. Rejects with `usage` for a backup that is not there, with `mismatch` where the
  * manifest of a snapshot cannot be believed, after everything else was told, and with `interrupted`.
  */
-export async function findEntries({ directory, pattern, name: wanted, ...telling }: FindOptions): Promise<void> {
+export async function findEntries({ directory, pattern, name: wanted, ...telling }: LocalFindOptions): Promise<void> {
   const catalog = new Catalog(directory);
   const names = await catalog.names();
   if (wanted !== undefined && !names.some((each) => each === wanted)) throw await noBackup(wanted, directory);

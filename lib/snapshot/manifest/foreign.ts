@@ -9,7 +9,7 @@ import { isSnapshotId } from './snapshot-id';
 const latestName = 'latest';
 
 /** What is known of a receive directory's snapshots. */
-interface Known {
+interface KnownSnapshots {
   /** Its path. */
   readonly directory: string;
   names(): Promise<EntryName[]>;
@@ -21,7 +21,7 @@ interface Known {
  * not registered;
  * with `wanted`, under the name of this one. Sorted.
  */
-export async function foreignIn(known: Known, wanted?: string): Promise<string[]> {
+export async function foreignIn(known: KnownSnapshots, wanted?: string): Promise<string[]> {
   const names = await known.names();
   const found: string[] = wanted === undefined ? await unregisteredBackups(known.directory, names) : [];
   for (const name of names)

@@ -1,7 +1,7 @@
 import { type ErrorCode, isErrorCode, TransferError } from '../../errors';
 import { type EntryName, parseEntryName } from '../../name';
 import type { Digests } from '../../progress';
-import { type DigestAlgorithm, digestsUnder, sizeUnder, textUnder, wrong } from '../../wire/fields';
+import { type DigestName, digestsUnder, sizeUnder, textUnder, wrong } from '../../wire/fields';
 import { type JsonObject, ownValue } from '../../wire/json-object';
 import { inodeUnder, linkTarget, timeUnder } from '../../wire/session-list';
 import { type Metadata, metadataKeys, metadataUnder } from '../../wire/metadata';
@@ -79,7 +79,7 @@ export function encodeEntry(entry: ManifestEntry): JsonObject {
  * @throws TransferError `bad-header` for a key that is missing or wrong, `name` for a name or target that no snapshot
  * can have
  */
-export function parseEntry(line: JsonObject, algorithm: DigestAlgorithm): ManifestEntry {
+export function parseEntry(line: JsonObject, algorithm: DigestName): ManifestEntry {
   const type = ownValue(line, 'type');
   switch (type) {
     case 'file': {

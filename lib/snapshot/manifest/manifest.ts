@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
-import { countUnder, type DigestAlgorithm, sizeUnder, textUnder, wrong } from '../../wire/fields';
+import { countUnder, type DigestName, sizeUnder, textUnder, wrong } from '../../wire/fields';
 import { type JsonObject, ownValue, parseJsonObject } from '../../wire/json-object';
 import { encodeEntry, type ManifestEntry, parseEntry } from './manifest-entry';
 import { parseSnapshotId, type SnapshotId } from './snapshot-id';
 
 export type { ManifestEntry, SourceState } from './manifest-entry';
 
-type FileEntry = Extract<ManifestEntry, { readonly type: 'file' }>;
+type ManifestFile = Extract<ManifestEntry, { readonly type: 'file' }>;
 
 /** What stands beside the files of a snapshot, and cannot be the name of one. */
 export const manifestName = 'MANIFEST';
@@ -26,7 +26,7 @@ export interface ManifestHead {
   /** One more than the newest before it: the order of snapshots, whatever the clock said. */
   readonly number: number;
   /** What every file's digest is. */
-  readonly digest: DigestAlgorithm;
+  readonly digest: DigestName;
 }
 
 /** The highest number that a snapshot can have. */
@@ -275,7 +275,7 @@ export function otherFilesDecoder(known: (digest: string) => boolean): ManifestD
 export function parseOtherFiles(
   bytes: Uint8Array,
   known: (digest: string) => boolean,
-): { readonly head: ManifestHead; readonly files: readonly FileEntry[] } {
+): { readonly head: ManifestHead; readonly files: readonly ManifestFile[] } {
   return otherFilesIn(decodeAtOnce(bytes, otherFilesDecoder(known)), known);
 }
 
@@ -283,11 +283,11 @@ export function parseOtherFiles(
 export function otherFilesIn(
   { head, entries }: DecodedManifest,
   known: (digest: string) => boolean,
-): { readonly head: ManifestHead; readonly files: readonly FileEntry[] } {
+): { readonly head: ManifestHead; readonly files: readonly ManifestFile[] } {
   return {
     head,
     files: entries.filter(
-      (entry): entry is FileEntry => entry.type === 'file' && !known(entry.digests[head.digest] ?? ''),
+      (entry): entry is ManifestFile => entry.type === 'file' && !known(entry.digests[head.digest] ?? ''),
     ),
   };
 }

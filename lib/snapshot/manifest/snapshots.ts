@@ -22,7 +22,7 @@ export interface SnapshotDamaged extends Damage {
 /** Something that lies among the snapshots, and that this receiver has not committed. */
 export type SnapshotForeign = Extract<TransferEvent, { readonly event: 'foreign' }>;
 
-export interface ListOptions {
+export interface LocalListOptions {
   /** The receive directory. */
   readonly directory: string;
   /** The backup; all of them unless told. */
@@ -44,7 +44,7 @@ export async function listSnapshots({
   name: wanted,
   alone = false,
   signal,
-}: ListOptions): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
+}: LocalListOptions): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
   const catalog = new Catalog(directory);
   const names = await catalog.names();
   if (wanted !== undefined && !names.some((each) => each === wanted)) throw await noBackup(wanted, directory);

@@ -13,7 +13,7 @@ import { isSnapshotId, type SnapshotId } from '../manifest/snapshot-id';
 import { noBackup } from '../manifest/snapshots';
 import { ownPlaceOf, removingPrefix, settleRegister, writeRegister } from '../register/register';
 
-export interface PruneOptions {
+export interface LocalPruneOptions {
   /** The receive directory. */
   readonly directory: string;
   /** The backup; all of them unless told. */
@@ -58,7 +58,7 @@ const verifiedForm = /^(.+)\.verified(?:\.new)?$/;
  * `interrupted`;
  * with `some-failed` where that happened to some of several backups, of which `on` was told.
  */
-export async function prune(options: PruneOptions): Promise<readonly Pruned[]> {
+export async function prune(options: LocalPruneOptions): Promise<readonly Pruned[]> {
   const { directory, name: wanted, keep, dryRun = false, signal, on = () => undefined } = options;
   checkRules(keep);
   const catalog = new Catalog(directory);

@@ -2,7 +2,7 @@ import { TransferError } from '../../errors';
 import type { Damage, TransferEvent } from '../../progress';
 import type { RestoreAsk } from '../../wire/ask';
 import type { AskDone } from '../../wire/keeper-message';
-import type { Question, RestoreSource } from './question';
+import type { SnapshotQuestion, RestoreSource } from './question';
 import { Catalog } from '../manifest/catalog';
 import { damagedEntries } from '../repair/damaged-entries';
 import { diffSnapshots } from '../manifest/difference';
@@ -19,7 +19,7 @@ import { verify } from '../verify/verify';
  * Rejects with what
  * the other machine is to learn.
  */
-export function answerAsk(question: Question): Promise<Omit<AskDone, 'type'>> {
+export function answerAsk(question: SnapshotQuestion): Promise<Omit<AskDone, 'type'>> {
   return namingNothing(question.directory, answer(question));
 }
 
@@ -34,7 +34,7 @@ async function namingNothing<Result>(directory: string, work: Promise<Result>): 
   }
 }
 
-async function answer({ ask, directory, signal, tell, heard }: Question): Promise<Omit<AskDone, 'type'>> {
+async function answer({ ask, directory, signal, tell, heard }: SnapshotQuestion): Promise<Omit<AskDone, 'type'>> {
   switch (ask.for) {
     case 'snapshots': {
       const { name, foreign, alone = false } = ask;
@@ -80,8 +80,8 @@ function withoutFuture(event: PruneEvent): PruneEvent {
 }
 
 async function answerVerify(
-  { name, snapshot, sample, entries, foreign }: Extract<Question['ask'], { for: 'verify' }>,
-  { directory, signal, tell }: Omit<Question, 'ask'>,
+  { name, snapshot, sample, entries, foreign }: Extract<SnapshotQuestion['ask'], { for: 'verify' }>,
+  { directory, signal, tell }: Omit<SnapshotQuestion, 'ask'>,
 ): Promise<Omit<AskDone, 'type'>> {
   const damages: Damage[] = [];
   const on = (event: TransferEvent): void => {

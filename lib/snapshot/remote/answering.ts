@@ -1,7 +1,8 @@
 import { asTransferError, TransferError } from '../../errors';
-import type { Question, SnapshotAnswers } from './question';
+import type { SnapshotQuestion, SnapshotAnswers } from './question';
 import type { Link } from '../../session/link';
 import { forPeer, withoutPaths } from '../../session/refusal';
+import { ignored } from '../../trace';
 
 /** What is told is collected for so long, in ms, or until it is so many events. */
 const tellEvery = 100;
@@ -15,7 +16,7 @@ const mostTold = 1_000;
 export async function answerAsk(
   link: Link,
   answers: SnapshotAnswers,
-  asked: Pick<Question, 'ask' | 'directory'>,
+  asked: Pick<SnapshotQuestion, 'ask' | 'directory'>,
   stopped: AbortSignal,
 ): Promise<void> {
   const gone = new AbortController();
@@ -34,8 +35,8 @@ export async function answerAsk(
   } catch (thrown) {
     const error = asTransferError(thrown, 'unexpected', 'It could not be done');
     if (gone.signal.aborted) throw new TransferError('connection-lost', 'Whoever asked is gone.', { cause: error });
-    await lines.flush().catch(() => undefined);
-    await link.send({ type: 'refusal', ...forPeer(error) }).catch(() => undefined);
+    await lines.flush().catch(ignored('the failure itself is what is told'));
+    await link.send({ type: 'refusal', ...forPeer(error) }).catch(ignored('who asked is gone'));
     throw error;
   } finally {
     lines.stop();

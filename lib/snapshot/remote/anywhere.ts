@@ -2,26 +2,34 @@ import { TransferError } from '../../errors';
 import type { Difference } from '../manifest/difference';
 import { diffSnapshots as diffHere } from '../manifest/difference';
 import {
-  type EntriesOptions as EntriesHere,
+  type LocalEntriesOptions as EntriesHere,
   findEntries as findEntriesHere,
-  type FindOptions as FindHere,
+  type LocalFindOptions as FindHere,
   listEntries as listEntriesHere,
 } from '../manifest/find';
-import { type Pruned, prune as pruneHere, type PruneOptions as PruneHere } from '../prune/prune';
-import { type Restored, restore as restoreHere, type RestoreOptions as RestoreHere } from '../restore/restore';
+import { type Pruned, prune as pruneHere, type LocalPruneOptions as PruneHere } from '../prune/prune';
+import { type Restored, restore as restoreHere, type LocalRestoreOptions as RestoreHere } from '../restore/restore';
 import {
-  type ListOptions as ListHere,
+  type LocalListOptions as ListHere,
   listSnapshots as listHere,
   type SnapshotDamaged,
   type SnapshotForeign,
   type SnapshotListed,
 } from '../manifest/snapshots';
-import { differenceThere, foundThere, listThere, pruneThere, restoreFrom, type There, verifyThere } from './there';
-import { verify as verifyHere, type VerifyOptions as VerifyHere } from '../verify/verify';
+import {
+  differenceThere,
+  foundThere,
+  listThere,
+  pruneThere,
+  restoreFrom,
+  type SnapshotTarget,
+  verifyThere,
+} from './there';
+import { verify as verifyHere, type LocalVerifyOptions as VerifyHere } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
 
 /** Where snapshots are: in a receive directory on this machine, or with the receiver of a ticket. One of both. */
-export interface Where extends Partial<There> {
+export interface Where extends Partial<SnapshotTarget> {
   readonly directory?: string;
 }
 
@@ -114,7 +122,7 @@ export function restore(options: RestoreOptions): Promise<Restored> {
 async function either<Result>(
   { directory, target, signal, deadlines }: Where,
   here: (where: { readonly directory: string; readonly signal: AbortSignal }) => Promise<Result>,
-  there: (where: There) => Promise<Result>,
+  there: (where: SnapshotTarget) => Promise<Result>,
 ): Promise<Result> {
   if (directory !== undefined && target === undefined)
     return here({ directory, signal: signal ?? new AbortController().signal });

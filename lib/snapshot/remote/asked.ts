@@ -13,7 +13,7 @@ import { SnapshotSendings } from './snapshot-sendings';
 const mostAtOnce = 16;
 
 /** Everything that others have done with the snapshots of a receiver. */
-export class Asked implements SnapshotService {
+export class AskedSnapshots implements SnapshotService {
   private readonly sendings: SnapshotSendings;
   private readonly running = new Set<AbortController>();
   private stopped = false;

@@ -5,7 +5,7 @@ import type { AskDone } from '../../wire/keeper-message';
 import type { MissingEntry } from '../../wire/session-list';
 
 /** What is asked of snapshots here, and whom to tell. */
-export interface Question {
+export interface SnapshotQuestion {
   readonly ask: Exclude<Ask, RestoreAsk>;
   /** The receive directory that has them. */
   readonly directory: string;
@@ -28,7 +28,7 @@ export interface RestoreSource {
 /** What answers the questions about the snapshots in a receive directory. */
 export interface SnapshotAnswers {
   /** Does what is asked. Resolves when everything was told; rejects with what the side that asked is to learn. */
-  readonly answer: (question: Question) => Promise<Omit<AskDone, 'type'>>;
+  readonly answer: (question: SnapshotQuestion) => Promise<Omit<AskDone, 'type'>>;
   /** Finds what is asked for in the receive directory at `directory`. Rejects with `usage` and `mismatch`. */
   readonly source: (ask: RestoreAsk, directory: string) => Promise<RestoreSource>;
 }

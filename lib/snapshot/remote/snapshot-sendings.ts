@@ -25,7 +25,7 @@ export interface Fetching {
   readonly roundTrip: number;
 }
 
-interface Sending {
+interface SnapshotSending {
   readonly peer: string;
   readonly meeting: DialedIn;
   readonly algorithm: NonNullable<Hello['digest']>;
@@ -34,7 +34,7 @@ interface Sending {
 
 /** The sessions in which a receiver sends snapshots to those who ask for them. */
 export class SnapshotSendings {
-  private readonly sessions = new Map<string, Sending>();
+  private readonly sessions = new Map<string, SnapshotSending>();
   private readonly stopped = new AbortController();
 
   constructor(
@@ -65,7 +65,7 @@ export class SnapshotSendings {
     await Promise.all([...this.sessions.values()].map(({ ended }) => ended));
   }
 
-  private async begin({ hello, ask, peer, directory }: Fetching): Promise<Sending> {
+  private async begin({ hello, ask, peer, directory }: Fetching): Promise<SnapshotSending> {
     const { algorithm, ...contents } = await this.answers.source(ask, directory);
     if (this.sessions.has(hello.session)) throw new TransferError('bad-header', 'This session has begun already.');
     const meeting = new DialedIn();

@@ -3,19 +3,20 @@ import { TransferError } from '../../errors';
 import type { Damage, Summary, TransferEvent } from '../../progress';
 import { ask } from './asking';
 import { SessionHost } from '../../receive/host';
-import { type LinkDeadlines, usualLinkDeadlines } from '../../session/link';
+import { usualLinkDeadlines } from '../../session/deadlines';
+import type { LinkDeadlines } from '../../session/link';
 import { failureEvent, failureOf } from '../../session/summary';
 import { parseTicket } from '../../net/ticket';
 import type { DamagedEntry } from '../repair/damaged-entries';
 import type { Ask } from '../../wire/ask';
 import type { Difference } from '../manifest/difference';
 import type { FoundEvent } from '../manifest/find';
-import type { Pruned, PruneOptions } from '../prune/prune';
+import type { Pruned, LocalPruneOptions } from '../prune/prune';
 import { AskedNames } from '../restore/asked-names';
-import { metadataOf, nothingCame, type Restored, type RestoreOptions, within } from '../restore/restore';
-import type { ListOptions, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
+import { metadataOf, nothingCame, type Restored, type LocalRestoreOptions, within } from '../restore/restore';
+import type { LocalListOptions, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
 import { addTold, toldFound, toldOfVerification, toldPruned, toldSnapshot } from './told';
-import type { VerifyOptions } from '../verify/verify';
+import type { LocalVerifyOptions } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
 
 // The same as on this machine, of the snapshots of another one: its receiver does it, and tells what comes of it. All
@@ -23,7 +24,7 @@ import type { VerifyResult } from '../verify/verify-run';
 // like `ask` too, and with `not-authorized` where the key does not allow it.
 
 /** Where the snapshots are. */
-export interface There {
+export interface SnapshotTarget {
   /** The ticket of a receiver. */
   readonly target: string;
   readonly signal?: AbortSignal | undefined;
@@ -33,8 +34,8 @@ export interface There {
 
 /** See `listSnapshots`. */
 export async function listThere(
-  { target, signal, deadlines }: There,
-  { name, alone = false }: Pick<ListOptions, 'name' | 'alone'>,
+  { target, signal, deadlines }: SnapshotTarget,
+  { name, alone = false }: Pick<LocalListOptions, 'name' | 'alone'>,
 ): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
   const listed: (SnapshotListed | SnapshotDamaged | SnapshotForeign)[] = [];
   await ask({
@@ -49,7 +50,7 @@ export async function listThere(
 
 /** See `listEntries`, and `findEntries`. */
 export async function foundThere(
-  { target, signal, deadlines }: There,
+  { target, signal, deadlines }: SnapshotTarget,
   asked: Extract<Ask, { readonly for: 'entries' | 'find' }>,
   on: (event: FoundEvent) => void,
 ): Promise<void> {
@@ -57,7 +58,11 @@ export async function foundThere(
 }
 
 /** See `diffSnapshots`. */
-export async function differenceThere({ target, signal, deadlines }: There, a: string, b: string): Promise<Difference> {
+export async function differenceThere(
+  { target, signal, deadlines }: SnapshotTarget,
+  a: string,
+  b: string,
+): Promise<Difference> {
   const difference = { added: [], removed: [], changed: [] };
   await ask({
     ticket: target,
@@ -71,8 +76,8 @@ export async function differenceThere({ target, signal, deadlines }: There, a: s
 
 /** See `prune`. */
 export async function pruneThere(
-  { target, signal, deadlines }: There,
-  { name, keep, dryRun = false, on = () => undefined }: Omit<PruneOptions, 'directory' | 'signal'>,
+  { target, signal, deadlines }: SnapshotTarget,
+  { name, keep, dryRun = false, on = () => undefined }: Omit<LocalPruneOptions, 'directory' | 'signal'>,
 ): Promise<readonly Pruned[]> {
   const pruned: Pruned[] = [];
   const told = (line: unknown): void => {
@@ -108,8 +113,8 @@ export interface VerifiedThere {
 
 /** See `verify`. Resolves also where there is damage, with everything that is known of it. */
 export async function verifyThere(
-  { target, signal, deadlines }: There,
-  { name, snapshot, sample, on = () => undefined }: Omit<VerifyOptions, 'directory' | 'signal'>,
+  { target, signal, deadlines }: SnapshotTarget,
+  { name, snapshot, sample, on = () => undefined }: Omit<LocalVerifyOptions, 'directory' | 'signal'>,
   withEntries: boolean,
 ): Promise<VerifiedThere> {
   const damages: Damage[] = [];
@@ -166,8 +171,8 @@ const usualRetry = 300_000;
 
 /** See `restore`. */
 export async function restoreFrom(
-  { target, signal, deadlines = usualLinkDeadlines }: There,
-  options: Omit<RestoreOptions, 'directory' | 'signal'> & { readonly retryFor?: number },
+  { target, signal, deadlines = usualLinkDeadlines }: SnapshotTarget,
+  options: Omit<LocalRestoreOptions, 'directory' | 'signal'> & { readonly retryFor?: number },
 ): Promise<Restored> {
   const {
     snapshot,

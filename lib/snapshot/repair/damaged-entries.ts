@@ -1,6 +1,6 @@
 import type { Damage, Digests } from '../../progress';
 import { Catalog } from '../manifest/catalog';
-import type { FileEntry } from '../verify/compare';
+import type { FileToCompare } from '../verify/compare';
 
 /** What the manifest of a snapshot has for a file that is damaged there. */
 export interface DamagedEntry {
@@ -8,7 +8,7 @@ export interface DamagedEntry {
   readonly snapshot: string;
   /** Where it is damaged: the name of the file, or another name of it. */
   readonly path: string;
-  readonly entry: FileEntry;
+  readonly entry: FileToCompare;
   /** By which its content is known. */
   readonly algorithm: keyof Digests;
 }
@@ -27,7 +27,7 @@ export async function damagedEntries(directory: string, damages: readonly Damage
       .then((each) => catalog.manifest(each))
       .catch(() => undefined);
     if (!manifest) continue;
-    const files = new Map<string, FileEntry>();
+    const files = new Map<string, FileToCompare>();
     for (const entry of manifest.entries) if (entry.type === 'file') files.set(entry.name, entry);
     for (const entry of manifest.entries) {
       const target = entry.type === 'link' ? files.get(entry.target) : undefined;

@@ -6,7 +6,7 @@ import { Directory } from '../../store/local/directory';
 import { look, standingsOf } from '../../store/local/group-look';
 import { setFileTime } from '../../threads/system-calls';
 import { Catalog, type Snapshot, within } from '../manifest/catalog';
-import { compareFile, digestIn, type FileEntry } from '../verify/compare';
+import { compareFile, digestIn, type FileToCompare } from '../verify/compare';
 import { DeviceReader } from '../verify/device-reader';
 import { type Manifest, manifestName } from '../manifest/manifest';
 import { allowAll, Removal } from '../prune/removal';
@@ -57,12 +57,12 @@ export class Healing {
    * should be the same; at every instant each of these is the damaged or the whole one. Rejects with the errors of the
    * disk.
    */
-  async heal(staged: string, entry: FileEntry, algorithm: keyof Digests): Promise<void> {
+  async heal(staged: string, entry: FileToCompare, algorithm: keyof Digests): Promise<void> {
     const digest = digestIn(entry, algorithm);
     for (const { snapshot, manifest } of this.snapshots) {
       if (manifest.head.digest !== algorithm) continue;
       const same = manifest.entries.filter(
-        (each): each is FileEntry =>
+        (each): each is FileToCompare =>
           each.type === 'file' &&
           each.size === entry.size &&
           each.mode === entry.mode &&
@@ -77,7 +77,7 @@ export class Healing {
   }
 
   /** The names of a file, and of the hard links to it, under which it is not as it should be. */
-  private async damaged(snapshot: Snapshot, { head, entries }: Manifest, file: FileEntry): Promise<EntryName[]> {
+  private async damaged(snapshot: Snapshot, { head, entries }: Manifest, file: FileToCompare): Promise<EntryName[]> {
     const names = [
       file.name,
       ...entries.flatMap((each) => (each.type === 'link' && each.target === file.name ? [each.name] : [])),
@@ -109,7 +109,7 @@ export class Healing {
     snapshot: Snapshot,
     name: EntryName,
     inode: bigint,
-    { size, digests }: FileEntry,
+    { size, digests }: FileToCompare,
     algorithm: keyof Digests,
   ): Promise<boolean> {
     const digest = digests[algorithm];

@@ -12,11 +12,12 @@ import type { Home } from '../../receive/homes';
 import type { Earlier, Intake, IntakeRequest } from '../../receive/intake';
 import { lockBackup, type LockedBackup, lockWordsOf } from '../backup/backup-lock';
 import { Catalog, within } from '../manifest/catalog';
-import { digestIn, type FileEntry } from '../verify/compare';
+import { digestIn, type FileToCompare } from '../verify/compare';
 import { Healing } from './healing';
 import { Removal } from '../prune/removal';
 import { isSnapshotId } from '../manifest/snapshot-id';
 import { ownPlaceOf } from '../register/register';
+import { ignored } from '../../trace';
 
 /** Beside the snapshots: what is kept while files are brought to heal them. */
 const ownName = 'repair';
@@ -33,7 +34,7 @@ export class RepairIntake implements Intake {
   readonly superseded = new Promise<never>(() => undefined);
   readonly home: Home;
   /** What the manifests say of the entries that were offered. */
-  private readonly wanted = new Map<EntryName, { readonly entry: FileEntry; readonly algorithm: keyof Digests }>();
+  private readonly wanted = new Map<EntryName, { readonly entry: FileToCompare; readonly algorithm: keyof Digests }>();
   /** The names of those that are here. */
   private readonly here = new Set<EntryName>();
   private healed = false;
@@ -88,8 +89,11 @@ export class RepairIntake implements Intake {
     for (const [id, files] of bySnapshot) {
       if (!isSnapshotId(id)) continue;
       // What names no snapshot that can be believed is refused below.
-      const snapshot = await catalog.find(`${this.request.name}/${id}`).catch(() => undefined);
-      const manifest = snapshot && (await catalog.manifest(snapshot).catch(() => undefined));
+      const snapshot = await catalog
+        .find(`${this.request.name}/${id}`)
+        .catch(ignored('what has no manifest repairs nothing'));
+      const manifest =
+        snapshot && (await catalog.manifest(snapshot).catch(ignored('what has no manifest repairs nothing')));
       for (const entry of manifest?.entries ?? []) {
         const offered = entry.type === 'file' ? files.get(entry.name) : undefined;
         if (

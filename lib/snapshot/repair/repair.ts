@@ -33,7 +33,7 @@ export interface Repaired {
 }
 
 /** What is damaged, and what of it the manifests know. */
-interface Found {
+interface FoundDamage {
   readonly damages: readonly Damage[];
   readonly entries: readonly DamagedEntry[];
 }
@@ -82,7 +82,7 @@ export async function repair(options: RepairOptions): Promise<Repaired> {
   return { repaired: whole.length, bytes_on_wire: bytesOnWire };
 }
 
-async function find({ directory, target, signal, deadlines, ...options }: RepairOptions): Promise<Found> {
+async function find({ directory, target, signal, deadlines, ...options }: RepairOptions): Promise<FoundDamage> {
   const stop = signal ? { signal } : {};
   if (target !== undefined) return verifyThere({ target, deadlines, ...stop }, options, true);
   if (directory === undefined)

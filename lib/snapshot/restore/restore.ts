@@ -16,8 +16,9 @@ import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
 import { AskedNames } from './asked-names';
 import { chooseEntries } from './selection';
 import { snapshotSource, whyMissing } from './snapshot-source';
+import { ignored } from '../../trace';
 
-export interface RestoreOptions {
+export interface LocalRestoreOptions {
   /** A receive directory on this machine. */
   readonly directory: string;
   /** `NAME/ID` or `NAME/latest`. */
@@ -62,7 +63,7 @@ const peer = 'restore';
  * the summary
  * comes last. What an interrupted restore has brought is kept there, and the next one goes on with it.
  */
-export async function restore(options: RestoreOptions): Promise<Restored> {
+export async function restore(options: LocalRestoreOptions): Promise<Restored> {
   const { directory, destination, paths = [], ifExists = 'refuse', on: told = () => undefined, signal } = options;
   const { metadata, demanded, on, unmet } = metadataOf(options, told, true);
   const catalog = new Catalog(directory);
@@ -100,7 +101,7 @@ export interface MetadataOfRestore {
  * unless somebody says whose files are to be.
  */
 export function metadataOf(
-  { owner, xattrs = true }: Pick<RestoreOptions, 'owner' | 'xattrs'>,
+  { owner, xattrs = true }: Pick<LocalRestoreOptions, 'owner' | 'xattrs'>,
   told: Listener,
   trusted: boolean,
 ): MetadataOfRestore {
@@ -152,8 +153,8 @@ export async function within<Result>(destination: string, work: (homes: Homes) =
     result = await work(homes);
   } catch (error) {
     // What failed first is what is told.
-    await homes.close().catch(() => undefined);
-    if (ours) await removeVain(destination, made !== undefined).catch(() => undefined);
+    await homes.close().catch(ignored('what ended the restore is told'));
+    if (ours) await removeVain(destination, made !== undefined).catch(ignored('what ended the restore is told'));
     throw error;
   }
   await homes.close();

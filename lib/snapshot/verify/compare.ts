@@ -1,14 +1,14 @@
 import path from 'node:path';
 import type { DamageReason } from '../../progress';
-import type { DigestAlgorithm } from '../../wire/fields';
+import type { DigestName } from '../../wire/fields';
 import { bytesOfName } from '../../name-bytes';
 import { systemCalls } from '../../threads/system-calls';
 import { checksumLines, parseChecksumList } from '../manifest/checksum-list';
 import type { Manifest, ManifestEntry } from '../manifest/manifest';
 import { isSameTime } from '../../store/local/same-time';
-import type { Found } from './survey';
+import type { FoundOnDisk } from './survey';
 
-export type FileEntry = Extract<ManifestEntry, { type: 'file' }>;
+export type FileToCompare = Extract<ManifestEntry, { type: 'file' }>;
 
 /** A directory that has no entry of its own, and only must be one. */
 export const implied = -1;
@@ -39,8 +39,8 @@ export function treeOf(entries: readonly ManifestEntry[]): Map<string, Map<strin
 
 /** What is wrong with a file but for its content, which is not read if its size is another one. */
 export function compareFile(
-  { size, kept, ...entry }: FileEntry,
-  found: Pick<Found, 'kind' | 'size' | 'mode' | 'mtime'>,
+  { size, kept, ...entry }: FileToCompare,
+  found: Pick<FoundOnDisk, 'kind' | 'size' | 'mode' | 'mtime'>,
 ): DamageReason | undefined {
   if (found.kind !== 'file') return 'changed';
   if (found.size !== size) return found.size < size ? 'truncated' : 'changed';
@@ -50,7 +50,7 @@ export function compareFile(
 
 export function compareSymlink(
   { target, mtime, kept }: Extract<ManifestEntry, { type: 'symlink' }>,
-  found: Found,
+  found: FoundOnDisk,
 ): DamageReason | undefined {
   if (found.kind !== 'symlink' || found.target !== target) return 'changed';
   // Not every system can set these times; some only to the millisecond.
@@ -62,7 +62,7 @@ export function compareSymlink(
 /** `disturbed` says that something was added to it or removed, which is told of by itself, and changes its time. */
 export function compareDirectory(
   { kept, ...entry }: Extract<ManifestEntry, { type: 'directory' }>,
-  found: Found,
+  found: FoundOnDisk,
   disturbed: boolean,
 ): DamageReason | undefined {
   if (found.kind !== 'directory') return 'changed';
@@ -91,7 +91,7 @@ export function agrees({ head: { digest }, entries }: Manifest, list: Uint8Array
 }
 
 /** The digest by which files of a manifest are known. */
-export function digestIn({ digests }: FileEntry, algorithm: DigestAlgorithm): string {
+export function digestIn({ digests }: FileToCompare, algorithm: DigestName): string {
   return digests[algorithm] ?? '';
 }
 

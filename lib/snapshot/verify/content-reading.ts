@@ -1,5 +1,5 @@
-import type { DigestAlgorithm } from '../../wire/fields';
-import type { DeviceReader, FileToRead } from './device-reader';
+import type { DigestName } from '../../wire/fields';
+import type { DeviceReader, FileToVerify } from './device-reader';
 import type { ReadingAhead } from './reading-ahead';
 import { together } from './together';
 
@@ -7,7 +7,7 @@ export interface ContentReading {
   readonly reader: DeviceReader;
   /** What was begun before. */
   readonly ahead: ReadingAhead;
-  readonly algorithm: DigestAlgorithm;
+  readonly algorithm: DigestName;
   readonly signal: AbortSignal;
   /** Told now and then of the bytes read of a large file. */
   readonly onProgress: (name: string, done: number) => void;
@@ -15,7 +15,7 @@ export interface ContentReading {
    * Told of each file, once: its digest, what reading it failed with, or undefined where it is not the same file any
    * more.
    */
-  readonly wasRead: (file: FileToRead, digest: string | Error | undefined) => Promise<void>;
+  readonly wasRead: (file: FileToVerify, digest: string | Error | undefined) => Promise<void>;
 }
 
 const largeAtOnce = 4;
@@ -25,9 +25,9 @@ const mostBytesTogether = 4 * 1024 * 1024;
 const batchesAtOnce = 6;
 
 /** Reads all of the files, each once. Rejects when the signal says so, once nothing is under way any more. */
-export async function readContents(files: readonly FileToRead[], reading: ContentReading): Promise<void> {
+export async function readContents(files: readonly FileToVerify[], reading: ContentReading): Promise<void> {
   const { reader, ahead, algorithm, signal, onProgress, wasRead } = reading;
-  const readLarge = async (file: FileToRead): Promise<void> => {
+  const readLarge = async (file: FileToVerify): Promise<void> => {
     signal.throwIfAborted();
     const begun = await ahead.digest(file.inode);
     const reading = { signal, onProgress: (done: number) => onProgress(file.name, done) };
@@ -39,7 +39,7 @@ export async function readContents(files: readonly FileToRead[], reading: Conten
     );
     await wasRead(file, digest);
   };
-  const readSmall = async (batch: readonly FileToRead[]): Promise<void> => {
+  const readSmall = async (batch: readonly FileToVerify[]): Promise<void> => {
     signal.throwIfAborted();
     const digests = await reader.digests(batch, algorithm);
     for (const [at, file] of batch.entries()) await wasRead(file, digests[at]);
@@ -54,8 +54,8 @@ export async function readContents(files: readonly FileToRead[], reading: Conten
 }
 
 /** Files that follow one another, to be read together. */
-function* batchesOf(files: readonly FileToRead[]): Generator<FileToRead[]> {
-  let batch: FileToRead[] = [];
+function* batchesOf(files: readonly FileToVerify[]): Generator<FileToVerify[]> {
+  let batch: FileToVerify[] = [];
   let bytes = 0;
   for (const file of files) {
     if (batch.length === mostTogether || (batch.length > 0 && bytes + file.size > mostBytesTogether)) {

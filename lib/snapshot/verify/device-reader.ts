@@ -12,7 +12,7 @@ import type { Verified } from '../../progress';
 import { Directory } from '../../store/local/directory';
 import { DirectoryTree } from '../../store/local/directory-tree';
 import { answersFromDevice } from '../../store/local/local-probe';
-import { type Found, foundIn, type Survey } from './survey';
+import { type FoundOnDisk, foundIn, type Survey } from './survey';
 import {
   largestSmall,
   type SmallRead,
@@ -28,13 +28,13 @@ const pieceSize = 1024 * 1024;
 const lanes = 3;
 
 /** A file that is to be read back. Its name is relative to the receive directory. */
-export interface FileToRead {
+export interface FileToVerify {
   readonly name: string;
   readonly size: number;
   readonly inode: bigint;
 }
 
-export interface Reading {
+export interface VerifyReading {
   readonly signal: AbortSignal;
   /** Called now and then with the bytes read of a large file. */
   readonly onProgress: (done: number) => void;
@@ -81,12 +81,12 @@ export class DeviceReader {
   }
 
   /** What stands in a directory, by name. Rejects with the operating system's errors. */
-  async survey(directory: string): Promise<Map<string, Found>> {
+  async survey(directory: string): Promise<Map<string, FoundOnDisk>> {
     return foundIn((await this.idlest().ask({ order: 'survey', directory })) as Survey);
   }
 
   /** Whether a file is one for `digest`; otherwise it is one of several for `digests`. */
-  isLarge({ size }: Pick<FileToRead, 'size'>): boolean {
+  isLarge({ size }: Pick<FileToVerify, 'size'>): boolean {
     return size > largestSmall;
   }
 
@@ -96,9 +96,9 @@ export class DeviceReader {
    * when it is given up.
    */
   async digest(
-    { name, size, inode }: FileToRead,
+    { name, size, inode }: FileToVerify,
     algorithm: DigestAlgorithm,
-    reading: Reading,
+    reading: VerifyReading,
   ): Promise<string | undefined> {
     return this.opened(name, async (handle) => {
       const stats = await handle.stat({ bigint: true });
@@ -111,7 +111,7 @@ export class DeviceReader {
    * The same for small files, in their order; with what each of them failed instead of rejecting. Those that follow one
    * another are best in one directory.
    */
-  async digests(files: readonly FileToRead[], algorithm: DigestAlgorithm): Promise<(string | Error | undefined)[]> {
+  async digests(files: readonly FileToVerify[], algorithm: DigestAlgorithm): Promise<(string | Error | undefined)[]> {
     const numbers = new BigInt64Array(files.flatMap(({ size, inode }) => [BigInt(size), inode]));
     const answer = await this.idlest().ask({ order: 'read', names: files.map(({ name }) => name), numbers, algorithm });
     const { digests, failures } = answer as SmallRead;
@@ -154,7 +154,7 @@ export class DeviceReader {
     fd: number,
     size: number,
     algorithm: DigestAlgorithm,
-    { signal, onProgress }: Reading,
+    { signal, onProgress }: VerifyReading,
   ): Promise<string | undefined> {
     const reading = this.pool.digestFile({ fd, size, algorithms: [algorithm], onProgress });
     const cancel = (): void => reading.cancel();

@@ -1,12 +1,12 @@
 import { type BigIntStats, constants } from 'node:fs';
 import { type Located, openLocated } from '../../threads/walker';
-import type { DigestAlgorithm } from '../../wire/fields';
-import type { FileEntry } from './compare';
+import type { DigestName } from '../../wire/fields';
+import type { FileToCompare } from './compare';
 import type { DeviceReader } from './device-reader';
 
 export interface AheadOf {
   readonly reader: DeviceReader;
-  readonly algorithm: DigestAlgorithm;
+  readonly algorithm: DigestName;
   readonly signal: AbortSignal;
   /** The path of the receive directory. */
   readonly directory: string;
@@ -32,7 +32,7 @@ export class ReadingAhead {
    * `known`. What an inode reads as is all that comes of it: whether it is the one that should stand there is found out
    * by others.
    */
-  async begin(snapshot: string, files: Iterable<FileEntry>, known: ReadonlyMap<bigint, unknown>): Promise<void> {
+  async begin(snapshot: string, files: Iterable<FileToCompare>, known: ReadonlyMap<bigint, unknown>): Promise<void> {
     const { reader, algorithm, directory, onProgress } = this.ahead;
     const signal = AbortSignal.any([this.ahead.signal, this.over.signal]);
     for (const { name: below, size } of files) {

@@ -4,7 +4,7 @@ import type { OpenDirectories } from '../../store/local/group-directories';
 import { carriedTime } from '../../threads/carried-time';
 
 /** What stands under a name. */
-export interface Found {
+export interface FoundOnDisk {
   readonly kind: 'file' | 'directory' | 'symlink' | 'other';
   /** Permission bits, setuid and the like included. */
   readonly mode: number;
@@ -67,7 +67,7 @@ export function survey(directories: OpenDirectories, directory: string): Survey 
 }
 
 /** What a survey found, by name. */
-export function foundIn({ names, numbers, targets }: Survey): Map<string, Found> {
+export function foundIn({ names, numbers, targets }: Survey): Map<string, FoundOnDisk> {
   const targetOf = new Map(targets);
   return new Map(
     names.map((name, at) => {

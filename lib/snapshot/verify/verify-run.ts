@@ -8,7 +8,14 @@ import { sharedDamage } from '../backup/sharing';
 import { VerifyCount } from './verify-count';
 import { KeptState, kindOf } from './verify-kept';
 import { choosePass, type Pass } from './verify-pass';
-import { checkThere, type Content, reasonOf, type SharedFile, SnapshotCheck, SnapshotGone } from './verify-snapshot';
+import {
+  checkThere,
+  type VerifiedContent,
+  reasonOf,
+  type SharedFile,
+  SnapshotCheck,
+  SnapshotGone,
+} from './verify-snapshot';
 import { type VerifyState, VerifyStates } from './verify-state';
 
 /** A verification that found no damage. */
@@ -41,7 +48,7 @@ export class VerifyRun {
   /** Damaged files with several names, by inode, by backup. */
   private readonly shared = new Map<string, Map<bigint, SharedFile>>();
   /** What files with several names read as, by inode, by backup and digest. */
-  private readonly known = new Map<string, Map<bigint, Content>>();
+  private readonly known = new Map<string, Map<bigint, VerifiedContent>>();
 
   constructor(private readonly work: VerifyWork) {
     this.states = new VerifyStates(work.catalog.directory);

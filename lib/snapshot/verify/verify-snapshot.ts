@@ -9,20 +9,20 @@ import {
   compareFile,
   compareSymlink,
   digestIn,
-  type FileEntry,
+  type FileToCompare,
   implied,
   treeOf,
 } from './compare';
 import { readContents } from './content-reading';
-import type { DeviceReader, FileToRead } from './device-reader';
+import type { DeviceReader, FileToVerify } from './device-reader';
 import { longestManifest, type Manifest, type ManifestEntry, manifestName } from '../manifest/manifest';
 import { ReadingAhead } from './reading-ahead';
-import type { Found } from './survey';
+import type { FoundOnDisk } from './survey';
 import { together } from './together';
 import { EntriesDone, includes, type Pass, type PassHere } from './verify-pass';
 
 /** What reading a file back came to: its digest, or why there is none. */
-export type Content = { readonly digest: string } | { readonly reason: DamageReason };
+export type VerifiedContent = { readonly digest: string } | { readonly reason: DamageReason };
 
 /** A damaged file that has other names, maybe in other snapshots. */
 export interface SharedFile {
@@ -41,7 +41,7 @@ export interface CheckGround {
    * What files with several names read as, by inode, in the digest of this snapshot: they are read once, in whichever
    * they are met first.
    */
-  readonly known: Map<bigint, Content>;
+  readonly known: Map<bigint, VerifiedContent>;
   readonly onDamage: (path: string, reason: DamageReason, shared?: SharedFile) => void;
   /** Told of how far a file is, and last, when it was read, of its size. */
   readonly onProgress: (name: string, done: number, ended: boolean) => void;
@@ -51,11 +51,11 @@ export interface CheckGround {
 export class SnapshotGone extends Error {}
 
 /** A file of the manifest, or another name of one, and what stands there. */
-interface Wanted {
+interface FileToCheck {
   readonly at: number;
   readonly name: string;
-  readonly file: FileEntry;
-  readonly found: Found;
+  readonly file: FileToCompare;
+  readonly found: FoundOnDisk;
   /** What is wrong with it besides its content. */
   readonly flaw: DamageReason | undefined;
 }
@@ -74,7 +74,7 @@ export class SnapshotCheck {
   private readonly resumed: EntriesDone;
   private readonly path: string;
   /** All names here of each file that is to be read. */
-  private readonly groups = new Map<FileToRead, readonly Wanted[]>();
+  private readonly groups = new Map<FileToVerify, readonly FileToCheck[]>();
   private readonly ahead: ReadingAhead;
 
   /** `resumed` is what an earlier run of this pass has found good. */
@@ -108,7 +108,7 @@ export class SnapshotCheck {
     const list = checksumListName(head.digest);
     const damages: [name: string, reason: DamageReason][] = [];
     const own = new Set<string>([manifestName, list]);
-    const files: (readonly [number, ManifestEntry, Found])[] = [];
+    const files: (readonly [number, ManifestEntry, FoundOnDisk])[] = [];
     const directories: (() => void)[] = [];
     const disturbed = new Set<string>();
     const damaged = (name: string, reason: DamageReason | undefined): void => {
@@ -152,7 +152,7 @@ export class SnapshotCheck {
       signal,
       onProgress: (name, done) => onProgress(name, done, false),
       wasRead: async (file, digest) => {
-        const content: Content =
+        const content: VerifiedContent =
           typeof digest === 'string' ? { digest } : { reason: digest === undefined ? 'changed' : reasonOf(digest) };
         if ('reason' in content && content.reason === 'missing') await checkThere(this.snapshot);
         this.settle(this.groups.get(file) ?? [], content);
@@ -167,7 +167,7 @@ export class SnapshotCheck {
   }
 
   /** The files that this run has to read, if they are as they should be. */
-  private *likely(): Generator<FileEntry> {
+  private *likely(): Generator<FileToCompare> {
     for (const [at, entry] of this.manifest.entries.entries()) {
       if (
         entry.type === 'file' &&
@@ -189,7 +189,7 @@ export class SnapshotCheck {
   }
 
   /** What stands in a directory, or why nothing in it can be looked at. */
-  private async list(directory: string): Promise<Map<string, Found> | 'missing' | 'unreadable'> {
+  private async list(directory: string): Promise<Map<string, FoundOnDisk> | 'missing' | 'unreadable'> {
     this.ground.signal.throwIfAborted();
     try {
       return await this.ground.reader.survey(directory === '.' ? this.path : `${this.path}/${directory}`);
@@ -199,13 +199,13 @@ export class SnapshotCheck {
   }
 
   /** The files whose content is to be compared; the others are told of. */
-  private wanted(files: readonly (readonly [number, ManifestEntry, Found])[]): Wanted[] {
+  private wanted(files: readonly (readonly [number, ManifestEntry, FoundOnDisk])[]): FileToCheck[] {
     const { entries } = this.manifest;
-    const targets = new Map<string, FileEntry>();
+    const targets = new Map<string, FileToCompare>();
     if (entries.some(({ type }) => type === 'link'))
       for (const entry of entries) if (entry.type === 'file') targets.set(entry.name, entry);
     const inodes = new Map(targets.size === 0 ? [] : files.map(([, { name }, { inode }]) => [name, inode]));
-    const wanted: Wanted[] = [];
+    const wanted: FileToCheck[] = [];
     for (const [at, entry, found] of files) {
       const file = entry.type === 'link' ? targets.get(entry.target) : entry.type === 'file' ? entry : undefined;
       if (file === undefined) continue; // no manifest has a link to anything else
@@ -219,8 +219,8 @@ export class SnapshotCheck {
   }
 
   /** Finds out which files are to be read, once each; tells of the others what is known. */
-  private plan(wanted: readonly Wanted[]): number {
-    const byInode = new Map<bigint, Wanted[]>();
+  private plan(wanted: readonly FileToCheck[]): number {
+    const byInode = new Map<bigint, FileToCheck[]>();
     for (const one of wanted) {
       const group = byInode.get(one.found.inode);
       if (group) group.push(one);
@@ -242,12 +242,12 @@ export class SnapshotCheck {
   }
 
   /** What an earlier run read. */
-  private foundGood(group: readonly Wanted[]): Content | undefined {
+  private foundGood(group: readonly FileToCheck[]): VerifiedContent | undefined {
     const good = group.find((one) => this.resumed.has(one.at) && this.isIncluded(one));
     return good && { digest: this.digestOf(good) };
   }
 
-  private settle(group: readonly Wanted[], content: Content): void {
+  private settle(group: readonly FileToCheck[], content: VerifiedContent): void {
     const [first] = group;
     const lasts = 'digest' in content || content.reason === 'unreadable';
     if (lasts && first && first.found.links > 1) this.ground.known.set(first.found.inode, content);
@@ -259,7 +259,7 @@ export class SnapshotCheck {
     }
   }
 
-  private tell({ name, found, file }: Wanted, reason: DamageReason | undefined): void {
+  private tell({ name, found, file }: FileToCheck, reason: DamageReason | undefined): void {
     if (reason === undefined) return;
     this.ground.onDamage(
       name,
@@ -268,11 +268,11 @@ export class SnapshotCheck {
     );
   }
 
-  private isIncluded(one: Wanted): boolean {
+  private isIncluded(one: FileToCheck): boolean {
     return includes(this.ground.pass, this.digestOf(one));
   }
 
-  private digestOf({ file }: Wanted): string {
+  private digestOf({ file }: FileToCheck): string {
     return digestIn(file, this.manifest.head.digest);
   }
 }

@@ -7,7 +7,7 @@ import { foreignIn, unregisteredHint } from '../manifest/foreign';
 import { manifestName } from '../manifest/manifest';
 import { type VerifyResult, VerifyRun } from './verify-run';
 
-export interface VerifyOptions {
+export interface LocalVerifyOptions {
   /** The path of a receive directory. */
   readonly directory: string;
   /** Only the snapshots of this backup. */
@@ -47,7 +47,7 @@ export interface VerifyOptions {
  * `directory` where the directory cannot be read, and with `interrupted`. Snapshots that are removed meanwhile are
  * `skipped`.
  */
-export async function verify(options: VerifyOptions): Promise<VerifyResult> {
+export async function verify(options: LocalVerifyOptions): Promise<VerifyResult> {
   const { directory, sample = 1, signal = new AbortController().signal, on = () => undefined } = options;
   if (!(sample > 0 && sample <= 1)) throw new TransferError('usage', 'A sample is more than nothing, and at most all.');
   const catalog = new Catalog(directory);
@@ -78,7 +78,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   }
 }
 
-async function choose(catalog: Catalog, { name, snapshot }: VerifyOptions): Promise<readonly Snapshot[]> {
+async function choose(catalog: Catalog, { name, snapshot }: LocalVerifyOptions): Promise<readonly Snapshot[]> {
   if (snapshot !== undefined) return [await catalog.find(snapshot)];
   if (name === undefined)
     return (await Promise.all((await catalog.names()).map((each) => catalog.snapshots(each)))).flat();

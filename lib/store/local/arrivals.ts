@@ -1,7 +1,7 @@
 import { Coverage, pieceSize } from '../../wire/segment';
 
 /** Bytes of a file, side by side. */
-export interface Run {
+export interface ByteRun {
   readonly offset: number;
   readonly length: number;
 }
@@ -24,7 +24,7 @@ export class Arrivals {
    * for what
    * are no whole pieces.
    */
-  begin(offset: number, length: number): Run[] {
+  begin(offset: number, length: number): ByteRun[] {
     if (this.sealed) return [];
     const { begun } = this;
     if (begun === undefined) return [{ offset, length }];
@@ -41,7 +41,7 @@ export class Arrivals {
   }
 
   /** A run that was begun is written. Returns the segments that are whole by it. */
-  arrived({ offset, length }: Run): readonly number[] {
+  arrived({ offset, length }: ByteRun): readonly number[] {
     if (this.here) return this.here.add(offset, length) > 0 ? this.here.segmentsIn(offset, length) : [];
     this.streamed += length;
     return [];

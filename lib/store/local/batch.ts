@@ -25,7 +25,7 @@ import type { Given } from './apply-metadata';
 import type { IfExists } from '../store';
 
 export type { FileStat } from '../../threads/file-calls';
-export type { Content } from './existing-content';
+export type { DiskContent } from './existing-content';
 export type { EarlierFile } from './group-place';
 export type { EntryOutcome } from './batch-outcome';
 export type { Standing } from './group-look';

@@ -6,9 +6,10 @@ import { Directory } from './directory';
 import { notAName } from './group-failure';
 import { syncTogether } from './sync-together';
 import { systemPath } from '../../name-bytes';
+import { ignored } from '../../trace';
 
 /** A directory of the tree, in use until `release`. */
-export interface Reached {
+export interface DirectoryInUse {
   readonly directory: Directory;
   release(): void;
 }
@@ -55,7 +56,7 @@ export class DirectoryTree {
    * The directory in which `name` stands or would stand, if there is one. Rejects with `exists` when something else is
    * in the way.
    */
-  find(name: EntryName): Promise<Reached | undefined> {
+  find(name: EntryName): Promise<DirectoryInUse | undefined> {
     return this.reach(path.posix.dirname(name), false);
   }
 
@@ -114,7 +115,7 @@ export class DirectoryTree {
     for (const at of [...this.cache.keys()]) this.forget(at);
   }
 
-  private async make(name: EntryName): Promise<Reached> {
+  private async make(name: EntryName): Promise<DirectoryInUse> {
     const reached = await this.reach(path.posix.dirname(name), true);
     if (!reached) throw noSuchDirectory(name);
     return reached;
@@ -130,7 +131,7 @@ export class DirectoryTree {
     }
   }
 
-  private async reach(at: string, create: boolean): Promise<Reached | undefined> {
+  private async reach(at: string, create: boolean): Promise<DirectoryInUse | undefined> {
     if (at === '.') return { directory: this.root, release: () => undefined };
     const cached = this.cached(at) ?? this.remember(at, create);
     cached.users++;
@@ -190,7 +191,7 @@ export class DirectoryTree {
       );
     } finally {
       // The sync addresses the parent by its descriptor, so that one stays open until then.
-      void durable.catch(() => undefined).then(() => parent.release());
+      void durable.catch(ignored('whoever waits for durable is told')).then(() => parent.release());
     }
   }
 
@@ -221,7 +222,8 @@ export class DirectoryTree {
       for (const [at, other] of this.cache) if (other === cached) this.cache.delete(at);
       cached.stale = true;
     }
-    if (cached.stale) cached.walk.then(({ directory }) => directory.close()).catch(() => undefined);
+    if (cached.stale)
+      cached.walk.then(({ directory }) => directory.close()).catch(ignored('a walk that failed has nothing open'));
   }
 }
 

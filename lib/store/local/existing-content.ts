@@ -12,14 +12,14 @@ import { carriedTime } from '../../threads/carried-time';
 export type { FileStat } from '../../threads/file-calls';
 
 /** What a regular file reads as. */
-export interface Content {
+export interface DiskContent {
   readonly digest: string;
   readonly stat: FileStat;
 }
 
 /** The contents of many files, in their order; undefined for anything else, and for what cannot be read. */
 export interface ReadExisting {
-  readonly contents: readonly (Content | undefined)[];
+  readonly contents: readonly (DiskContent | undefined)[];
 }
 
 export interface ReadGround {
@@ -55,7 +55,7 @@ const {
  */
 export async function readExisting(names: readonly string[], ground: ReadExistingGround): Promise<ReadExisting> {
   const { reader, root, algorithm } = ground;
-  const contents: (Content | undefined)[] = names.map(() => undefined);
+  const contents: (DiskContent | undefined)[] = names.map(() => undefined);
   const digestOf = await createDigestOf(algorithm);
   const directories = new OpenDirectories(root, false);
   try {
@@ -123,7 +123,7 @@ export async function readContent(
   at: string,
   size: number | undefined,
   { algorithm, direct, syncEach }: ReadGround,
-): Promise<Content | undefined> {
+): Promise<DiskContent | undefined> {
   const fd = openSync(at, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (direct ? O_DIRECT : 0));
   try {
     const stats = fstatSync(fd, { bigint: true });

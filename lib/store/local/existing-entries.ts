@@ -1,7 +1,7 @@
 import type { DigestAlgorithm } from '../../digest/digest';
 import type { EntryName } from '../../name';
 import type { BatchOrder, BatchReply } from './batch.worker';
-import type { Content, ReadExisting } from './existing-content';
+import type { DiskContent, ReadExisting } from './existing-content';
 import { look, type Looked, type Standing, standingsOf } from './group-look';
 import { diskError } from './staged-bytes';
 
@@ -38,7 +38,7 @@ export class ExistingEntries {
    * What the regular files at these names read as, from where a receipt says they were read; undefined for anything
    * else, and for what cannot be read.
    */
-  async read(names: readonly EntryName[]): Promise<(Content | undefined)[]> {
+  async read(names: readonly EntryName[]): Promise<(DiskContent | undefined)[]> {
     return attempt(names, async () => {
       const answers = await Promise.all(
         slicesOf(names, namesPerReading).map((slice) =>

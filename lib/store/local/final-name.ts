@@ -3,6 +3,7 @@ import { errnoOf } from '../../errors';
 import { collationKey } from '../../name';
 import type { Directory } from './directory';
 import { systemPath } from '../../name-bytes';
+import { ignored } from '../../trace';
 
 /**
  * Gives the staged file at `staged` its final name, if that is free; false if something stands there. `link` fails when
@@ -39,7 +40,7 @@ export async function renameIfFree(staged: string, directory: Directory, base: s
   const key = `${String(itself?.dev)}:${String(itself?.ino)}/${collationKey(base)}`;
   const before = turns.get(key);
   const turn = (async () => {
-    await before?.catch(() => undefined);
+    await before?.catch(ignored('whoever had that turn is told'));
     if (await directory.look(base)) return false;
     await rename(staged, systemPath(directory.at(base)));
     return true;

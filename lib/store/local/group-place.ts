@@ -15,7 +15,7 @@ import { type EntryName, parseEntryName, printable } from '../../name';
 import type { SystemCalls } from '../../threads/system-calls';
 import { cannotLink } from './final-name';
 import type { OpenDirectories } from './group-directories';
-import { type Content, fileStat, type FileStat, readContent, type ReadGround } from './existing-content';
+import { type DiskContent, fileStat, type FileStat, readContent, type ReadGround } from './existing-content';
 import { alreadyThere } from './local-file';
 import { type Given, giveMetadata } from './apply-metadata';
 import type { Lost } from '../store';
@@ -262,7 +262,7 @@ async function findSame(
 }
 
 /** See `readContent`; throws `exists` for what cannot be opened as a file. */
-async function read(at: string, size: number, name: string, ground: PlacingGround): Promise<Content | undefined> {
+async function read(at: string, size: number, name: string, ground: PlacingGround): Promise<DiskContent | undefined> {
   try {
     return await readContent(at, size, ground);
   } catch (error) {

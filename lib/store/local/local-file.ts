@@ -10,6 +10,7 @@ import type { DirectoryTree } from './directory-tree';
 import { diskError, discarded, type StagedBytes } from './staged-bytes';
 import { algorithmsOf, type Committed, firstDifference, type NewFile, type StagedFile } from '../store';
 import { systemPath } from '../../name-bytes';
+import { ignored } from '../../trace';
 
 const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 const mostRenames = 10_000;
@@ -50,14 +51,14 @@ export class LocalFile implements StagedFile {
     if (this.end) throw discarded();
     if (!this.verifiedOnce) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
     const settling = this.settle();
-    this.settled = settling.catch(() => undefined);
+    this.settled = settling.catch(ignored('whoever settles it is told'));
     try {
       return { ...(await settling), verified: this.place.verified };
     } catch (error) {
       throw diskError(error, this.file);
     } finally {
       // What stays staged is removed at the next start, and changes nothing about what became of the file.
-      this.end = this.discard().catch(() => undefined);
+      this.end = this.discard().catch(ignored('what is wrong with the disk is told already'));
       await this.end;
     }
   }

@@ -17,7 +17,7 @@ import type {
   SmallFile,
   StoreUse,
 } from '../session-store';
-import type { BatchStore, Content, EntryOutcome } from './batch';
+import type { BatchStore, DiskContent, EntryOutcome } from './batch';
 import type { PartialFiles } from './partial-files';
 import type { Metadata } from '../../wire/metadata';
 import { allowedMetadata, type Given } from './apply-metadata';
@@ -132,7 +132,7 @@ class ReadContent implements ExistingContent {
   readonly size: number;
   readonly digest: string;
 
-  constructor(readonly content: Content) {
+  constructor(readonly content: DiskContent) {
     this.size = content.stat.size;
     this.digest = content.digest;
   }

@@ -53,7 +53,7 @@ export class LocalStore implements Store {
     private readonly abilities: Abilities,
   ) {
     this.index = ReceiptIndex.open(opened.own);
-    this.index.catch(() => undefined);
+    this.index.catch(ignored('whoever needs it reads it anew, and is told'));
     const { direct, foldsNames } = abilities;
     this.threads = new BatchThreads({ root: tree.root.at('.'), direct, foldsNames });
   }
@@ -144,7 +144,10 @@ export class LocalStore implements Store {
 
   async close(): Promise<void> {
     await Promise.allSettled([...this.files].map((file) => file.discard()));
-    const [kept] = await Promise.all([this.kept?.catch(() => undefined), this.index.catch(() => undefined)]);
+    const [kept] = await Promise.all([
+      this.kept?.catch(ignored('whoever used it was told')),
+      this.index.catch(ignored('whoever used it was told')),
+    ]);
     // What cannot be kept must not keep the directory locked.
     const undo = [
       () => this.opened.release(),

@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, lacksRoom, TransferError } from '../../errors';
 import type { Directory } from './directory';
+import { ignored } from '../../trace';
 
 /**
  * Who holds a lock: enough to tell whether that process still lives, on Linux even after its number was given to
@@ -69,8 +70,8 @@ export async function takeLock(directory: Directory, words = ofReceivers): Promi
     for (let attempt = 0; attempt < mostAttempts; attempt++) {
       if (await linked(directory, draft, lockName)) {
         // The lock is ours by now, and must not stay behind because of what cannot be tidied up.
-        await removeDrafts(directory, draft).catch(() => undefined);
-        await unlink(directory.at(draft)).catch(() => undefined);
+        await removeDrafts(directory, draft).catch(ignored('the lock is ours, whatever cannot be tidied up'));
+        await unlink(directory.at(draft)).catch(ignored('the lock is ours, whatever cannot be tidied up'));
         return () => giveUp(directory, id, [lockName, draft]);
       }
       const found = await look(directory, lockName);
@@ -84,7 +85,7 @@ export async function takeLock(directory: Directory, words = ofReceivers): Promi
       hint: `Remove ${words.path} if nothing uses it.`,
     });
   } catch (error) {
-    await giveUp(directory, id, [draft]).catch(() => undefined);
+    await giveUp(directory, id, [draft]).catch(ignored('why there is no lock is told'));
     // Whoever has the lock is the better reason than that there is no room for another.
     const found = lacksRoom(error) ? await look(directory, lockName) : undefined;
     throw typeof found === 'object' ? inUse(found, words) : error;

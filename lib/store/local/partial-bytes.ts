@@ -8,7 +8,7 @@ import { pieceSize } from '../../wire/segment';
 import type { Lost } from '../store';
 import { type Given, giveMetadata, modeWith } from './apply-metadata';
 import { setFileTime } from '../../threads/system-calls';
-import { Arrivals, type Run } from './arrivals';
+import { Arrivals, type ByteRun } from './arrivals';
 import type { Directory } from './directory';
 import { takeFreeName } from './final-name';
 import { ReadBack } from './read-back';
@@ -246,7 +246,7 @@ export class PartialBytes implements StagedBytes {
     await this.place.handle.close();
   }
 
-  private track(run: Run, write: () => Promise<void>, lease?: Lease): void {
+  private track(run: ByteRun, write: () => Promise<void>, lease?: Lease): void {
     const writing = write()
       .then(() => this.arrived(run))
       .catch((error: unknown) => void this.fail(error))
@@ -257,7 +257,7 @@ export class PartialBytes implements StagedBytes {
     this.inFlight.add(writing);
   }
 
-  private arrived(run: Run): void {
+  private arrived(run: ByteRun): void {
     const { arrivals, readBack, size = 0 } = this;
     const before = arrivals.prefix;
     this.place.wrote(arrivals.arrived(run));
@@ -272,7 +272,7 @@ export class PartialBytes implements StagedBytes {
     return this.stretched;
   }
 
-  private async writeZeros({ offset, length }: Run): Promise<void> {
+  private async writeZeros({ offset, length }: ByteRun): Promise<void> {
     for (let at = 0; at < length; at += pieceSize) {
       const lease = await this.place.memory.lease();
       try {
@@ -286,7 +286,7 @@ export class PartialBytes implements StagedBytes {
 
   /** Piece by piece, so that the reading back can follow, and zeros are left a hole. */
   private async writeCopy(
-    { offset, length }: Run,
+    { offset, length }: ByteRun,
     from: number,
     standing: StandingFile,
     fresh: boolean,

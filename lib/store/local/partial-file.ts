@@ -222,7 +222,7 @@ export class LocalPartialFile implements PartialFile {
     if (this.end) throw discarded();
     const committing = finished.commit();
     this.end = this.finishWith(async () => {
-      await committing.catch(() => undefined);
+      await committing.catch(ignored('whoever commits is told'));
       await this.forgetJournal();
     });
     const [committed] = await Promise.all([committing, this.end]);

@@ -4,6 +4,7 @@ import { asTransferError, errnoOf } from '../../errors';
 import type { Directory } from './directory';
 import { NameTable } from './name-table';
 import { formatLine, type KeptReceipt, parseReceipt, pathOf } from './receipt-line';
+import { ignored } from '../../trace';
 
 export type { KeptReceipt } from './receipt-line';
 
@@ -85,7 +86,7 @@ export class ReceiptIndex {
         throw asTransferError(error, 'disk', 'The receipts cannot be kept');
       }
     });
-    this.saving = saving.catch(() => undefined);
+    this.saving = saving.catch(ignored('whoever saves is told'));
     return saving;
   }
 

@@ -10,6 +10,7 @@ import { takeFreeName } from './final-name';
 import { checkDigests, discarded, diskError, incomplete, type StagedBytes } from './staged-bytes';
 import { algorithmsOf, type NewFile } from '../store';
 import { systemPath } from '../../name-bytes';
+import { ignored } from '../../trace';
 
 const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & {
   readonly O_DIRECT?: number;
@@ -150,7 +151,7 @@ export class LargeBytes implements StagedBytes {
   async discard(): Promise<void> {
     this.fail(discarded());
     this.reading?.cancel();
-    await this.reading?.digests.catch(() => undefined);
+    await this.reading?.digests.catch(ignored('verify tells'));
     await Promise.allSettled(this.inFlight);
     try {
       await this.handle.close();

@@ -7,6 +7,7 @@ import { cannotLink, renameIfFree } from './final-name';
 import type { SmallFileAnswer, SmallFileOrder } from './small-file.worker';
 import { checkDigests, discarded, diskError, incomplete, type StagedBytes } from './staged-bytes';
 import { algorithmsOf, type NewFile } from '../store';
+import { ignored } from '../../trace';
 
 /** Files up to this size are written, read back and hashed in one go, by a lane. */
 export const smallFile = 64 * 1024;
@@ -111,7 +112,7 @@ export class SmallBytes implements StagedBytes {
 
   async discard(): Promise<void> {
     this.ended = true;
-    await this.staging?.catch(() => undefined);
+    await this.staging?.catch(ignored('verify tells'));
     this.releaseMemory();
     const { staged } = this;
     this.staged = undefined;

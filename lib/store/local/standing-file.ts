@@ -57,6 +57,7 @@ export class StandingFile {
     await this.handle.close();
   }
 
+  /** What cannot be read is not there, and is zeros. */
   private async fill(bytes: Uint8Array, offset: number): Promise<void> {
     for (let done = 0; done < bytes.length;) {
       const { bytesRead } = await this.handle

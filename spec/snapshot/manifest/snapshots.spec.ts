@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type ListOptions, listSnapshots } from '../../../lib/snapshot/manifest/snapshots';
+import { type LocalListOptions, listSnapshots } from '../../../lib/snapshot/manifest/snapshots';
 import { failureOf } from '../../store/delivery';
 import { madeSnapshot } from '../made-snapshot';
 
@@ -13,9 +13,9 @@ describe('listSnapshots', () => {
   beforeEach(async () => (root = await mkdtemp(path.join(tmpdir(), 'sendall-snapshots-'))));
   afterEach(() => rm(root, { recursive: true, force: true }));
 
-  const list = (options: Partial<ListOptions> = {}): ReturnType<typeof listSnapshots> =>
+  const list = (options: Partial<LocalListOptions> = {}): ReturnType<typeof listSnapshots> =>
     listSnapshots({ directory: root, ...options });
-  const listed = async (options?: Partial<ListOptions>): Promise<string[]> =>
+  const listed = async (options?: Partial<LocalListOptions>): Promise<string[]> =>
     (await list(options)).flatMap((each) => (each.event === 'foreign' ? [] : [each.snapshot]));
 
   /** What a verification leaves behind. */

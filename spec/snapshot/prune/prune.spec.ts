@@ -22,7 +22,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { parseEntryName } from '../../../lib/name';
 import { lockBackup } from '../../../lib/snapshot/backup/backup-lock';
 import { parseManifest } from '../../../lib/snapshot/manifest/manifest';
-import { prune, type PruneEvent, type PruneOptions } from '../../../lib/snapshot/prune/prune';
+import { prune, type PruneEvent, type LocalPruneOptions } from '../../../lib/snapshot/prune/prune';
 import { readRegister, writeRegister } from '../../../lib/snapshot/register/register';
 import { Directory } from '../../../lib/store/local/directory';
 import { failureOf } from '../../store/delivery';
@@ -52,7 +52,7 @@ describe('prune', () => {
       ).place;
     }
   }
-  const run = (options: Partial<PruneOptions> = {}): ReturnType<typeof prune> =>
+  const run = (options: Partial<LocalPruneOptions> = {}): ReturnType<typeof prune> =>
     prune({ directory: root, keep: { last: 1 }, ...options });
   const ids = async (name = 'laptop'): Promise<string[]> => (await readdir(path.join(root, name))).sort();
   /** The bytes of what each snapshot has for itself alone. */

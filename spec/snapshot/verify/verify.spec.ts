@@ -21,7 +21,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TransferEvent } from '../../../lib/progress';
-import { verify, type VerifyOptions } from '../../../lib/snapshot/verify/verify';
+import { verify, type LocalVerifyOptions } from '../../../lib/snapshot/verify/verify';
 import { reasonOf } from '../../../lib/snapshot/verify/verify-snapshot';
 import { content, failureOf } from '../../store/delivery';
 import { encoded, type MadeEntry, type MadeSnapshot, madeSnapshot, registerMade } from '../made-snapshot';
@@ -54,10 +54,10 @@ describe('snapshot/verify', () => {
     }
     return made;
   }
-  const run = (options: Partial<VerifyOptions> = {}): ReturnType<typeof verify> =>
+  const run = (options: Partial<LocalVerifyOptions> = {}): ReturnType<typeof verify> =>
     verify({ directory: root, on: (event) => events.push(event), ...options });
   /** What is damaged, as `ID path reason`, sorted; it was a `mismatch` then, and all was summed up. */
-  async function damages(options: Partial<VerifyOptions> = {}): Promise<string[]> {
+  async function damages(options: Partial<LocalVerifyOptions> = {}): Promise<string[]> {
     events = [];
     expect((await failureOf(run(options))).code).to.equal('mismatch');
     expect(events.at(-1)?.event).to.equal('summary');
@@ -281,7 +281,7 @@ describe('snapshot/verify', () => {
   });
 
   it('refuses what makes no sense', async () => {
-    const code = async (options: Partial<VerifyOptions>): Promise<string> => (await failureOf(run(options))).code;
+    const code = async (options: Partial<LocalVerifyOptions>): Promise<string> => (await failureOf(run(options))).code;
     expect(await code({})).to.equal('usage');
     expect(await code({ directory: join(root, 'none') })).to.equal('directory');
     await snapshots(1, all);
