@@ -140,7 +140,8 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
       throw wrong('type', 'a kind of entry', type);
     const mtime = timeUnder(entry, 'mtime');
     const target = type === 'symlink' || type === 'link' ? textUnder(entry, 'target') : '';
-    const metadata = metadataUnder(entry);
+    const found = metadataUnder(entry);
+    const more = found ? { metadata: found } : {};
     try {
       // The name comes last: what is mistyped is found whatever the name is.
       switch (type) {
@@ -155,14 +156,14 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
             mode: modeUnder(entry),
             ctime,
             inode,
-            metadata,
+            ...more,
             name: parseEntryName(text, rule),
           };
         }
         case 'directory':
-          return { type, file, mtime, metadata, mode: modeUnder(entry), name: parseEntryName(text, rule) };
+          return { type, file, mtime, ...more, mode: modeUnder(entry), name: parseEntryName(text, rule) };
         case 'symlink':
-          return { type, file, mtime, metadata, target: linkTarget(target), name: parseEntryName(text, rule) };
+          return { type, file, mtime, ...more, target: linkTarget(target), name: parseEntryName(text, rule) };
         case 'link':
           return { type, file, mtime, target: parseEntryName(target, rule), name: parseEntryName(text, rule) };
       }

@@ -141,6 +141,7 @@ describe('scanning a tree', () => {
       ctime: ctimeNs,
       sparse: false,
       inode: ino,
+      metadata: { special: 4 },
     });
     expect(found.items.get('t/empty')).to.include({ type: 'directory', mode: 0o751, mtime });
   });
