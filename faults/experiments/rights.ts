@@ -292,7 +292,7 @@ export const rights: Experiment = {
     },
     {
       name: 'a write key replaces',
-      edits: [{ file: 'lib/receive/open-receiving.js', from: 'ifExists: addsOnly &&', to: 'ifExists: false &&' }],
+      edits: [{ file: 'lib/receive/open-receiving.js', from: 'const rule = addsOnly &&', to: 'const rule = false &&' }],
     },
     {
       name: 'a directory of a key is forgotten',

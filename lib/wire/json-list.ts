@@ -4,7 +4,7 @@ import { maxDepth } from './json-object';
 /** What a list may have at most: a full list of held segments is as long, and no honest one is nested so much. */
 const mostElements = 65536;
 const mostNested = 4 * mostElements;
-/** What one element may be long in bytes, and what a list may begin with before its bracket. */
+/** Of a list that is worked through in slices: bytes of one element, and what it may begin with before its bracket. */
 const longestElement = 256 * 1024;
 const longestIndent = 1024;
 
@@ -43,7 +43,7 @@ const countedAtOnce = 512 * 1024;
  * what is no JSON, `parseList` does when it gets there.
  */
 export function* slicesOfList(bytes: Uint8Array): Generator<Uint8Array | undefined> {
-  const extent = new Extent();
+  const extent = new Extent(longestElement);
   for (let at = 0; at < bytes.length; yield) at = extent.count(bytes, at, at + countedAtOnce);
   const first = bytes.subarray(0, longestIndent).findIndex((byte) => byte !== 0x20 && (byte < 0x09 || byte > 0x0d));
   if (bytes[first] !== 0x5b) throw new TransferError('bad-frame', 'A list is not a JSON array.');
@@ -96,6 +96,9 @@ class Extent {
   /** Where the element begins that is counted. */
   private element = 0;
 
+  /** `longest` is what one element may have, in bytes. */
+  constructor(private readonly longest = Infinity) {}
+
   /**
    * From one offset to another, or to the end of the string in which that one lies; there it goes on. @throws
    * TransferError `bad-frame`
@@ -105,7 +108,7 @@ class Extent {
     for (; at < Math.min(to, bytes.length); at++) {
       switch (bytes[at]) {
         case 0x22: // "
-          at = endOfString(bytes, at, longestElement);
+          at = endOfString(bytes, at, this.longest);
           break;
         case 0x2c: // ,
           if (this.depth !== 1) break;
@@ -134,8 +137,8 @@ class Extent {
   }
 
   private throwIfLong(at: number): void {
-    if (at - this.element > longestElement)
-      throw new TransferError('bad-frame', `A list has an element of more than ${String(longestElement)} bytes.`);
+    if (at - this.element > this.longest)
+      throw new TransferError('bad-frame', `A list has an element of more than ${String(this.longest)} bytes.`);
   }
 }
 
