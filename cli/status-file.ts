@@ -1,5 +1,5 @@
 // What a receiver leaves in its directory for `sendall status`, and what verifications and drills leave there.
-import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TransferEvent } from '../lib/index';
 import { ignored } from '../lib/internal';
@@ -166,12 +166,12 @@ function readKept(directory: string, name: string): unknown {
   }
 }
 
-/** Whenever this ends there is the old file or the new one. */
+/** Whenever this ends there is the old file or the new one. A directory that was removed meanwhile is not made again. */
 function keep(directory: string, name: string, content: object): void {
   const place = join(directory, '.sendall');
   const fresh = join(place, `${name}.new`);
   try {
-    mkdirSync(place, { recursive: true, mode: 0o700 });
+    if (!existsSync(place)) mkdirSync(place, { mode: 0o700 });
     writeFileSync(fresh, `${JSON.stringify(content)}\n`, { mode: 0o600 });
     renameSync(fresh, join(place, name));
   } catch (error) {

@@ -84,6 +84,7 @@ export class Tally {
       case 'text':
       case 'damaged':
       case 'foreign':
+      case 'lost':
       case 'snapshot':
       case 'drill':
       case 'repaired':

@@ -1,8 +1,6 @@
 // Starts one of the programs beside it:  npm run example -- PROGRAM COMMAND [--option value]... [word...]
-// A program exports its commands as functions, and as `options` what can be set, with the usual values. What would be
-// the same
-// in every program is here: reading the command line, saying where a server listens, and making of any failure one line
-// and exit code 1.
+// A program exports its commands as functions, and as `options` what can be set, with the usual values. What would be the same
+// in every program is here: reading the command line, saying where a server listens, and making of any failure one line and exit code 1.
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -17,14 +15,11 @@ const files = readdirSync(__dirname).map((file) => basename(file).replace(/\.[jt
 const programs = files.filter((name) => !/^(run|first-transfer|README)/.test(name));
 
 function load(name: string): { commands: ReadonlyMap<string, Command>; usual: Options } {
-  if (!programs.includes(name))
-    throw new TransferError('usage', `There is no program ${name}; there are ${programs.join(', ')}.`);
+  if (!programs.includes(name)) throw new TransferError('usage', `There is no program ${name}; there are ${programs.join(', ')}.`);
   const exported = Object.entries(require(join(__dirname, name)) as Program);
   return {
     commands: new Map(exported.flatMap(([key, value]) => (typeof value === 'function' ? [[kebab(key), value]] : []))),
-    usual: Object.fromEntries(
-      exported.flatMap(([, value]) => (typeof value === 'object' ? Object.entries(value) : [])),
-    ),
+    usual: Object.fromEntries(exported.flatMap(([, value]) => (typeof value === 'object' ? Object.entries(value) : []))),
   };
 }
 
@@ -33,10 +28,8 @@ function settle(usual: Options, given: Readonly<Record<string, string | boolean 
   const settled = Object.entries(usual).map(([name, value]) => {
     const [first = value, ...others] = typeof value === 'string' ? value.split('|') : []; // 'this|that': one of these, usually the first
     const text = given[name] ?? first;
-    if (others.length > 0 && ![first, ...others].includes(String(text)))
-      throw new TransferError('usage', `--${name} is one of ${value}.`);
-    if (typeof value === 'number' && !/^\d{1,9}$/.test(String(text)))
-      throw new TransferError('usage', `--${name} is a whole number.`);
+    if (others.length > 0 && ![first, ...others].includes(String(text))) throw new TransferError('usage', `--${name} is one of ${value}.`);
+    if (typeof value === 'number' && !/^\d{1,9}$/.test(String(text))) throw new TransferError('usage', `--${name} is a whole number.`);
     return [name, typeof value === 'number' ? Number(text) : text];
   });
   return Object.fromEntries(settled) as Options;

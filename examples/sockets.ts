@@ -1,9 +1,6 @@
-// 11. What else a socket can: unix sockets, IPv6, deadlines, connect with an error code, both ends' addresses, a
-// restart at once.
-// It teaches: an address is only a way to a conversation; on a path, on ::1 or on 127.0.0.1 the program is the same.
-// Whoever waits says how
-// long: connecting and reading each have an end (--patience). That nobody is there is no exception for who only wants
-// to know: `probe`
+// 11. What else a socket can: unix sockets, IPv6, deadlines, connect with an error code, both ends' addresses, a restart at once.
+// It teaches: an address is only a way to a conversation; on a path, on ::1 or on 127.0.0.1 the program is the same. Whoever waits says how
+// long: connecting and reading each have an end (--patience). That nobody is there is no exception for who only wants to know: `probe`
 // gets an error code, as from connect_ex. And a port is free again as soon as its server has closed.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -30,16 +27,10 @@ export async function listen({ patience }: Options, address = '127.0.0.1:0'): Pr
 }
 
 export async function ask({ patience }: Options, address = ''): Promise<void> {
-  await converse(
-    target(loopback(address)),
-    async (server) => {
-      const { you, me } = (await server.readAnswer(0)).header;
-      console.log(
-        printable(`I am ${server.own} and asked ${server.peer}; it says: you are ${String(you)}, I am ${String(me)}`),
-      );
-    },
-    { patience },
-  );
+  await converse(target(loopback(address)), async (server) => {
+    const { you, me } = (await server.readAnswer(0)).header;
+    console.log(printable(`I am ${server.own} and asked ${server.peer}; it says: you are ${String(you)}, I am ${String(me)}`));
+  }, { patience });
 }
 
 /** Prints OK or why not, by the name of the error number; exit code 1 if it is not OK. */

@@ -1,13 +1,8 @@
-// 6. The trap that every socket program meets, and three ways out of it. A server runs commands; the output of `long`
-// has 1892 bytes.
-// It teaches: TCP is a stream and knows no messages. A bare recv(1024) gets at most 1024 bytes of "the answer", and the
-// rest sticks to the
-// next one. So the length has to be told: as text, which needs a second round trip to keep length and data apart; as
-// four bytes; or as
-// four bytes and a JSON header, with room for all else there is to say. UDP never sticks, but what a buffer has no room
-// for is lost.
-// The delay of the link is played by the server: --delay ms, a round trip, pass before it hears anything; `ask` divides
-// by it.
+// 6. The trap that every socket program meets, and three ways out of it. A server runs commands; the output of `long` has 1892 bytes.
+// It teaches: TCP is a stream and knows no messages. A bare recv(1024) gets at most 1024 bytes of "the answer", and the rest sticks to the
+// next one. So the length has to be told: as text, which needs a second round trip to keep length and data apart; as four bytes; or as
+// four bytes and a JSON header, with room for all else there is to say. UDP never sticks, but what a buffer has no room for is lost.
+// The delay of the link is played by the server: --delay ms, a round trip, pass before it hears anything; `ask` divides by it.
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Conversation, converse, Datagrams, serve, type Serving, TransferError } from '../lib/index';
@@ -21,8 +16,7 @@ const cures: Readonly<Record<string, Cure>> = {
   text: [
     async (peer, output, hear) => {
       await peer.send(Buffer.from(String(output.length)));
-      if ((await hear(peer)).toString() !== 'recv_ready')
-        throw new TransferError('bad-frame', 'The peer was not ready.', { hint: '' });
+      if ((await hear(peer)).toString() !== 'recv_ready') throw new TransferError('bad-frame', 'The peer was not ready.', { hint: '' });
       await peer.send(output);
     },
     async (peer) => {
@@ -39,36 +33,26 @@ const cures: Readonly<Record<string, Cure>> = {
 };
 
 const run = (command: Buffer): Buffer => execFileSync('seq', ['1', String(command) === 'long' ? '500' : '3']);
-const glance = (text: string): string =>
-  `${text.length} bytes, ${JSON.stringify(`${text.slice(0, 8)}…${text.slice(-8)}`)}`;
+const glance = (text: string): string => `${text.length} bytes, ${JSON.stringify(`${text.slice(0, 8)}…${text.slice(-8)}`)}`;
 
 export function listen({ port, cure, delay, patience }: typeof options): Promise<Serving> {
   const [answer] = cures[cure] as Cure;
   const hear: Hear = (peer) => peer.receive(1024).finally(() => sleep(delay)); // nobody says two things at once to the server
-  return serve(
-    `127.0.0.1:${port}`,
-    async (peer) => {
-      for (let asked = await hear(peer); asked.length > 0; asked = await hear(peer))
-        await answer(peer, run(asked), hear);
-    },
-    { patience, failed: ({ message }) => console.error(message) },
-  );
+  return serve(`127.0.0.1:${port}`, async (peer) => {
+    for (let asked = await hear(peer); asked.length > 0; asked = await hear(peer)) await answer(peer, run(asked), hear);
+  }, { patience, failed: ({ message }) => console.error(message) });
 }
 
 export async function ask(given: typeof options, ...commands: string[]): Promise<void> {
   const [, hear] = cures[given.cure] as Cure;
-  await converse(
-    `tcp://127.0.0.1:${given.port}`,
-    async (peer) => {
-      for (const command of commands) {
-        const began = performance.now();
-        await peer.send(Buffer.from(command));
-        const answer = glance((await hear(peer)).toString());
-        console.log(`  ${command}: ${answer}, round trips: ${Math.floor((performance.now() - began) / given.delay)}`);
-      }
-    },
-    given,
-  );
+  await converse(`tcp://127.0.0.1:${given.port}`, async (peer) => {
+    for (const command of commands) {
+      const began = performance.now();
+      await peer.send(Buffer.from(command));
+      const answer = glance((await hear(peer)).toString());
+      console.log(`  ${command}: ${answer}, round trips: ${Math.floor((performance.now() - began) / given.delay)}`);
+    }
+  }, given);
 }
 
 export async function listenUdp({ port }: typeof options): Promise<void> {

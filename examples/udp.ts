@@ -1,10 +1,7 @@
 // 3. Datagrams: send them, receive them, and an echo that answers `hello` with `hi` and everything else with itself.
-// It teaches: UDP keeps the boundaries of messages. Three datagrams sent at once are three answers, never one of all
-// and never two
-// and a half; an empty one is a message too. What it does not keep is everything else: they may be lost, doubled or
-// overtaken, and
-// nobody says so. Who dials keeps strangers' datagrams out, and is told when the system knows that nobody listens
-// there.
+// It teaches: UDP keeps the boundaries of messages. Three datagrams sent at once are three answers, never one of all and never two
+// and a half; an empty one is a message too. What it does not keep is everything else: they may be lost, doubled or overtaken, and
+// nobody says so. Who dials keeps strangers' datagrams out, and is told when the system knows that nobody listens there.
 import iconv from 'iconv-lite';
 import { type Datagram, Datagrams, printable } from '../lib/index';
 
@@ -27,14 +24,10 @@ export async function send({ port, encoding }: Options, ...words: string[]): Pro
   for (const word of words) await socket.send(iconv.encode(word, encoding));
 }
 
-/**
- * Shows --count datagrams, each of which has to come within --patience ms; without --count all, for as long as they
- * come.
- */
+/** Shows --count datagrams, each of which has to come within --patience ms; without --count all, for as long as they come. */
 export async function receive({ port, encoding, count, patience }: Options): Promise<void> {
   const socket = await bind(port);
-  for (let seen = 0; count === 0 || seen < count; seen += 1)
-    show(await socket.next(count === 0 ? {} : { within: patience }), encoding);
+  for (let seen = 0; count === 0 || seen < count; seen += 1) show(await socket.next(count === 0 ? {} : { within: patience }), encoding);
 }
 
 export async function echo({ port, encoding }: Options): Promise<void> {

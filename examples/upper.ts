@@ -1,8 +1,6 @@
 // 8. An echo in upper case that serves many at once.
-// It teaches: one thread is enough for many clients, as long as nobody makes it wait. Each connection is a conversation
-// of its own, an
-// ordinary loop that reads, answers and reads on; while one waits for its client, the others run. An answer need not be
-// as long as its
+// It teaches: one thread is enough for many clients, as long as nobody makes it wait. Each connection is a conversation of its own, an
+// ordinary loop that reads, answers and reads on; while one waits for its client, the others run. An answer need not be as long as its
 // question ("straße" becomes "STRASSE"), which is why it carries its own length.
 import { type Conversation, converse, printable, serve, type Serving } from '../lib/index';
 
@@ -18,10 +16,7 @@ async function answer(client: Conversation): Promise<void> {
 }
 
 export function listen({ port, patience }: Options): Promise<Serving> {
-  return serve(`127.0.0.1:${port}`, answer, {
-    patience,
-    failed: ({ message }, peer) => console.error(`${peer}: ${message}`),
-  });
+  return serve(`127.0.0.1:${port}`, answer, { patience, failed: ({ message }, peer) => console.error(`${peer}: ${message}`) });
 }
 
 async function shoutAll(server: Conversation, words: readonly string[]): Promise<string> {
@@ -33,13 +28,9 @@ async function shoutAll(server: Conversation, words: readonly string[]): Promise
   return answers.join(' ');
 }
 
-/**
- * Says each word to the server, as many clients at the same time, and shows what the clients were answered, and how
- * many of them.
- */
+/** Says each word to the server, as many clients at the same time, and shows what the clients were answered, and how many of them. */
 export async function shout({ port, clients, patience }: Options, ...words: string[]): Promise<void> {
-  const shoutOne = (): Promise<string> =>
-    converse(`tcp://127.0.0.1:${port}`, (server) => shoutAll(server, words), { patience });
+  const shoutOne = (): Promise<string> => converse(`tcp://127.0.0.1:${port}`, (server) => shoutAll(server, words), { patience });
   const everyone = Array.from({ length: clients }, shoutOne);
   const heard = new Map<string, number>();
   for (const line of await Promise.all(everyone)) heard.set(line, (heard.get(line) ?? 0) + 1);

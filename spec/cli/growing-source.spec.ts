@@ -74,6 +74,7 @@ describe('cli: files that are written to while they are read', function () {
       file_name: 'logs/large',
       code: 'source-changed',
     });
+    clearInterval(writing);
     closeSync(file);
     expect(readdirSync(run.at('in')).sort()).to.deep.equal(['.sendall', 'b']);
   });

@@ -83,13 +83,14 @@ export async function sendall(
 
 /**
  * The events of `--json`, each line parsed, without the time, the id of the transfer and the directory, which differ
- * from run to run. A snapshot's time and a key's id are their own.
+ * from run to run. A snapshot's time and a key's id and directory are their own.
  */
 export function eventsOf(ended: Ended): TransferEvent[] {
-  return printedEventsOf(ended).map(({ id, time, directory: _directory, ...event }) => ({
+  return printedEventsOf(ended).map(({ id, time, directory, ...event }) => ({
     ...event,
     ...(/^(?:peer|authoriz)/.test(event.event) ? { id } : {}),
     ...(event.event === 'snapshot' ? { time } : {}),
+    ...(/^authoriz/.test(event.event) && directory !== undefined ? { directory } : {}),
   })) as TransferEvent[];
 }
 
