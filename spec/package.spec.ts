@@ -78,14 +78,15 @@ describe('the package, installed from its own tarball into an empty project', fu
       'PROTOCOL.md',
       'dist/cli/main.js',
     ]);
-    const built = /^dist\/(lib|cli)\/.*(\.js|\.d\.ts)$/;
+    const built = /^dist\/((lib|cli)\/.*(\.js|\.d\.ts)|man\/sendall[a-z-]*\.[157])$/;
     expect(packed).to.include.members(['dist/lib/index.js', 'dist/lib/index.d.ts']);
     expect(packed).to.include.members([
       'docs/backups.md',
+      'dist/man/sendall-send.1',
       'docs/systemd/sendall-backup.service',
       'fixtures/json-events.schema.json',
     ]);
-    const read = /^(package\.json|LICENSE|[A-Z]+\.md|docs\/.*|fixtures\/json-events\.schema\.json)$/;
+    const read = /^(package\.json|LICENSE|[A-Z]+\.md|docs\/.*|fixtures\/(json-events|config)\.schema\.json)$/;
     expect(packed.filter((path) => !built.test(path) && !read.test(path))).to.deep.equal([]);
   });
 

@@ -38,7 +38,7 @@ function expectOrder(...steps: readonly (readonly [string, Call])[]): void {
 }
 
 (canTrace ? describe : describe.skip)('Durability, as strace sees it', function () {
-  this.timeout(10_000);
+  this.timeout(60_000);
   let directory: string;
   beforeEach(async () => (directory = await emptyDirectory()));
   afterEach(() => rm(directory, { recursive: true, force: true }));
