@@ -45,6 +45,7 @@ describe('the package, installed from its own tarball into an empty project', fu
     project = join(directory, 'project');
     await mkdir(project);
     if (!existsSync(join(root, 'dist', 'lib', 'index.js'))) await run('npm', ['run', 'build'], { cwd: root, shell });
+    if (!existsSync(join(root, 'dist', 'man'))) await run('npm', ['run', 'man'], { cwd: root, shell });
     // Without prepack, which empties dist while other specs run what is in it.
     const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', directory], {
       cwd: root,
