@@ -7,7 +7,7 @@ const lib = join(__dirname, '..', '..', 'dist', 'lib');
 describe('Lane', () => {
   it('that is closed keeps the process alive until its thread has ended, whatever answer comes late (fault experiment failing-calls)', () => {
     const program = `
-      const { Lane } = require(${JSON.stringify(join(lib, 'lane.js'))});
+      const { Lane } = require(${JSON.stringify(join(lib, 'threads/lane.js'))});
       const lane = new Lane(${JSON.stringify(join(lib, 'store/local/small-file.worker'))}, new SharedArrayBuffer(4096));
       lane.warm();
       const { worker } = lane;
