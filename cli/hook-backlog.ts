@@ -47,6 +47,7 @@ export class HookBacklog {
       this.spilled += 1;
       return true;
     } catch {
+      // No room on the disk: the caller keeps it in memory.
       return false;
     }
   }

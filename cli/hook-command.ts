@@ -31,6 +31,7 @@ function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
+    // The caller says what it should have been.
     return undefined;
   }
 }

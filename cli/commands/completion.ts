@@ -42,7 +42,7 @@ async function lines(program: Command, words: readonly string[]): Promise<string
 /** The machines known by name; none where their list cannot be read, which `sendall peers list` says. */
 async function peers(): Promise<Candidate[]> {
   const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const known = await new Peers().list().catch(() => []);
+  const known = await new Peers().list().catch(() => []); // a shell that completes shows no errors
   return known.map(({ name }) => ({ word: name, about: 'peer' }));
 }
 
@@ -52,7 +52,7 @@ async function snapshots(words: readonly string[]): Promise<Candidate[]> {
   if (directory === undefined) return [];
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { listSnapshots } = load.snapshots();
-  const listed = await listSnapshots({ directory }).catch(() => []);
+  const listed = await listSnapshots({ directory }).catch(() => []); // the same
   const names = listed.flatMap((each) => (each.event === 'snapshot' ? [each.snapshot] : []));
   const latest = [...new Set(names.map((name) => `${name.replace(/\/.*$/, '')}/latest`))];
   return [

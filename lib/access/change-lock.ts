@@ -70,6 +70,7 @@ function holderOf(text: string | undefined): { readonly pid?: unknown; readonly 
   try {
     return (JSON.parse(text ?? '') ?? {}) as object;
   } catch {
+    // Being written, or empty: see above.
     return {};
   }
 }

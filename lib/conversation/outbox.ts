@@ -43,6 +43,7 @@ export class Outbox {
       for (let header = this.waiting.shift(); header; header = this.waiting.shift())
         await this.conversation.sendMessage(header);
     } catch {
+      // Its reader is told.
       this.closed = true;
       this.waiting.length = 0;
       this.conversation.close();

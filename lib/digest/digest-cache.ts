@@ -183,6 +183,7 @@ async function attempt<T>(action: () => Promise<T>): Promise<T | undefined> {
   try {
     return await action();
   } catch {
+    // The digest is computed instead.
     return undefined;
   }
 }

@@ -132,6 +132,7 @@ function unixPeer(socket: net.Socket, path: string): PeerUser {
     const { uid, mode } = statSync(path);
     return uid === process.geteuid?.() && (mode & 0o022) === 0 ? uid : 'unknown';
   } catch {
+    // Gone, or the kernel does not say: whoever asks takes nobody whom it does not know.
     return 'unknown';
   }
 }

@@ -72,7 +72,7 @@ export async function announced(stream: ByteStream, within: number): Promise<Ann
   };
   try {
     // A stream that fails is for whoever reads from it next.
-    return await Promise.race([look().catch(() => 'plain' as const), silence]);
+    return await Promise.race([look().catch(() => 'plain' as const), silence]); // whoever reads on is told why
   } finally {
     clearTimeout(late);
   }

@@ -129,7 +129,7 @@ export class Homes {
   /** One that cannot be opened is tried again by the next who comes. */
   private remember(where: string, opening: Promise<Place>): void {
     this.places.set(where, opening);
-    opening.catch(() => this.places.delete(where));
+    opening.catch(() => this.places.delete(where)); // whoever waits for it is told
   }
 }
 

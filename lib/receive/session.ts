@@ -307,7 +307,7 @@ export class Session {
     if (!this.connect) throw outOfPlace('connect');
     this.further.expect(number);
     // Where it cannot be made, the sender goes on without it.
-    this.connect(number).catch(() => this.further.giveUp(number));
+    this.connect(number).catch(() => this.further.giveUp(number)); // the sender goes on without it
   }
 
   /** Commits one batch after another, each when it is due, until there is nothing more to commit. */

@@ -47,6 +47,7 @@ function mostDescriptors(): number {
   try {
     return Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity);
   } catch {
+    // No /proc here.
     return Infinity;
   }
 }

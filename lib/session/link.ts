@@ -137,7 +137,7 @@ export class Link {
     this.quiet = 0;
     this.beats += heartbeat.length;
     // A connection that cannot take it is found dead by whoever reads from it.
-    this.connection.sendBytes(heartbeat).catch(() => clearInterval(this.timer));
+    this.connection.sendBytes(heartbeat).catch(() => clearInterval(this.timer)); // whoever reads is told
   }
 
   /** Ends a connection on which nothing moves but heartbeats: whoever holds it may keep others from something. */

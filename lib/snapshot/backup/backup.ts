@@ -203,9 +203,11 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
  * tree alone.
  */
 async function itself(paths: readonly string[], directory: string): Promise<string[]> {
+  // What is not there yet has no other path.
   const own = await realpath(directory).catch(() => directory);
   for (const place of paths) {
     if (place === '-') continue;
+    // A source that is not there is refused by who opens it.
     const below = path.relative(await realpath(place).catch(() => place), own);
     if (below.startsWith('..') || path.isAbsolute(below)) continue;
     if (below !== '' && paths.length === 1)

@@ -206,6 +206,7 @@ export function backupNameOf(text: string): EntryName | undefined {
   try {
     return text.includes('/') ? undefined : parseEntryName(text);
   } catch {
+    // No name that may be stored, which is the answer.
     return undefined;
   }
 }

@@ -33,6 +33,7 @@ export function isSnapshotId(text: string): text is SnapshotId {
   try {
     return parseSnapshotId(text) === text;
   } catch {
+    // No id, which is the answer.
     return false;
   }
 }

@@ -203,7 +203,7 @@ export class LocalStore implements Store {
     const { tree, pool, verified, memory } = this;
     const { own } = this.opened;
     try {
-      const index = await this.index.catch(() => ReceiptIndex.open(own));
+      const index = await this.index.catch(() => ReceiptIndex.open(own)); // opened anew, and what fails then is told
       const receipts = new Receipts(index, tree.root.at('.'), verified);
       return {
         partials: await PartialFiles.in(own, {

@@ -193,6 +193,7 @@ function startOf(pid: number): string {
   try {
     return `${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()}/${ticks}`;
   } catch {
+    // The process is gone, or there is no /proc.
     return '';
   }
 }
@@ -206,6 +207,7 @@ function threadsOf(pid: number): number {
   try {
     return readdirSync(`/proc/${String(pid)}/task`).length;
   } catch {
+    // The process is gone, or there is no /proc.
     return 0;
   }
 }
@@ -220,6 +222,7 @@ function statOf(pid: number): string[] {
     const stat = readFileSync(`/proc/${String(pid)}/stat`, 'latin1');
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
+    // The process is gone, or there is no /proc.
     return [];
   }
 }

@@ -71,7 +71,7 @@ export class PartialFiles {
     const base = offer.mtime === undefined ? randomBytes(16).toString('hex') : unfinishedName(offer.peer, offer.name);
     const taking = (this.opening.get(base) ?? Promise.resolve()).then(() => this.takeOver(base, offer, update));
     const settled: Promise<unknown> = taking
-      .catch(() => undefined)
+      .catch(() => undefined) // whoever takes it is told
       .finally(() => {
         if (this.opening.get(base) === settled) this.opening.delete(base);
       });

@@ -211,6 +211,7 @@ export class ReceiptIndex {
         closeSync(fd);
       }
     } catch {
+      // What cannot be read counts as no receipt: the file is read again.
       this.seen = { start, bytes: bytes.subarray(0, 0) };
     }
     return this.seen.bytes;

@@ -44,7 +44,7 @@ export class StandingFile {
 
   /** What it reads as, to be compared with a file of `size` bytes; nothing where it cannot be read. */
   async segments(size: number, algorithm: StandingOrder['algorithm']): Promise<readonly StandingSegment[]> {
-    return this.using(this.lane.ask({ fd: this.handle.fd, size, algorithm })).catch(() => []);
+    return this.using(this.lane.ask({ fd: this.handle.fd, size, algorithm })).catch(() => []); // it is sent whole
   }
 
   /** Reads `bytes.length` bytes from `offset` on. What is not there, or cannot be read any more, is zeros. */
