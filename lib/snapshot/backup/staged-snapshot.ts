@@ -19,7 +19,8 @@ import { bytesOfName } from '../../name-bytes';
 import { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
 import { diskError } from '../../store/local/staged-bytes';
-import { openPrivate, removeEmpty, stagingName } from '../../store/local/receive-directory';
+import { mountsBelow, onOtherDisk } from '../../store/local/other-disks';
+import { openPrivate, refuseOwnElsewhere, removeEmpty, stagingName } from '../../store/local/receive-directory';
 import { lockWordsOf } from './backup-lock';
 import { latestName } from '../manifest/catalog';
 import { checksumLines, checksumListName } from '../manifest/checksum-list';
@@ -328,6 +329,8 @@ async function takeName(directory: string, name: EntryName, peer: string): Promi
       });
       await root.sync();
       await refuseTaken(directory, name, register, peer);
+      await refuseOwnElsewhere(root);
+      if ((await mountsBelow(root)).has(name)) throw onOtherDisk(name, name);
     } catch (error) {
       if (!known) await removeRegister(own);
       throw error;

@@ -11,6 +11,7 @@ import { BatchThreads } from './batch-threads';
 import { probe, type Abilities } from './local-probe';
 import { alreadyThere, LocalFile } from './local-file';
 import { PartialFiles } from './partial-files';
+import { mountsBelow, refuseOtherDisk } from './other-disks';
 import { ReceiptIndex } from './receipt-index';
 import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory } from './receive-directory';
 import { LocalSession } from './local-session';
@@ -39,7 +40,7 @@ export class LocalStore implements Store {
   /** What a new file of ours is allowed, as any program would make it. */
   private readonly mode = 0o666 & ~process.umask();
   private readonly pool = new DigestPool();
-  private free = { bytes: 0, at: -Infinity };
+  private free: FreeRoom = { bytes: 0, mounts: new Set(), at: -Infinity };
   private promised = 0;
   /** Read while nobody waits for it; who needs it is told if that failed. */
   private readonly index: Promise<ReceiptIndex>;
@@ -97,6 +98,8 @@ export class LocalStore implements Store {
   async stage(file: NewFile): Promise<StagedFile> {
     const redeem = await this.promise(file);
     try {
+      const elsewhere = refuseOtherDisk(file.name, this.free.mounts);
+      if (elsewhere) throw elsewhere;
       if (file.size >= worthLooking) {
         await this.refuseEarly(file);
         this.pool.warm();
@@ -228,6 +231,8 @@ export class LocalStore implements Store {
     await this.lookAtFree(files.some(({ size = 0 }) => size >= worthLooking));
     return files.map(({ name, size = 0 }, at) => {
       const lacks = Math.max(0, size - (here[at] ?? 0));
+      const elsewhere = refuseOtherDisk(name, this.free.mounts);
+      if (elsewhere) return elsewhere;
       try {
         return new PromisedRoom(name, size, this.promiseNow(name, lacks), (more) => this.promise({ name, size: more }));
       } catch (error) {
@@ -244,8 +249,9 @@ export class LocalStore implements Store {
   /** A little stale for small files, since full disks are noticed anyway. */
   private async lookAtFree(now: boolean): Promise<void> {
     if (!now && Date.now() - this.free.at <= freeSpaceGoodFor) return;
-    const { bavail, bsize } = await statfs(this.opened.root.at('.'));
-    this.free = { bytes: bavail * bsize, at: Date.now() };
+    const { root } = this.opened;
+    const [{ bavail, bsize }, mounts] = await Promise.all([statfs(root.at('.')), mountsBelow(root)]);
+    this.free = { bytes: bavail * bsize, mounts, at: Date.now() };
   }
 
   /** What comes back takes bytes off the promise. Throws `space`. */
@@ -277,6 +283,15 @@ export class LocalStore implements Store {
       reached.release();
     }
   }
+}
+
+/** What is free on the disk, and what of the names in the directory is not on it, as they were found at that moment. */
+interface FreeRoom {
+  readonly bytes: number;
+  /** See `mountsBelow`. */
+  readonly mounts: ReadonlySet<string>;
+  /** By Date.now(). */
+  readonly at: number;
 }
 
 /** Takes bytes off a promise. */

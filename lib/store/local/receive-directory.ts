@@ -5,6 +5,7 @@ import { systemPath } from '../../name-bytes';
 import { trace } from '../../trace';
 import { Directory } from './directory';
 import { type LockWords, takeLock } from './lock';
+import { mountsBelow } from './other-disks';
 import { type Undo, undoAll } from './undo';
 
 /** Our own directory inside the receive directory. No file can be received under this name. */
@@ -64,6 +65,7 @@ async function openStep(
 ): Promise<Omit<ReceiveDirectory, 'release'>> {
   const root = await openRoot(place);
   undo.push(() => root.close());
+  if (own === undefined) await refuseOwnElsewhere(root);
   const outer = own === undefined ? await openPrivate(root, stagingName) : await Directory.open(own.path);
   if (own === undefined) undo.push(() => removeEmpty(root.at(stagingName)));
   undo.push(() => outer.close());
@@ -79,6 +81,15 @@ async function openStep(
     (await leadsTo(own?.path ?? root.at(stagingName), outer)) &&
     (await leadsTo(outer.at(filesName), staging));
   return { root, staging, own: outer, isInPlace, unlock };
+}
+
+/** Throws `directory` where what is ours below an open receive directory is on another file system. */
+export async function refuseOwnElsewhere(root: Directory): Promise<void> {
+  for (const at of await mountsBelow(root))
+    if (`${at}/`.startsWith(`${stagingName}/`))
+      throw new TransferError('directory', `Another file system is mounted at ${printable(at)} in the directory.`, {
+        hint: 'What arrives is staged there and then renamed: unmount it.',
+      });
 }
 
 /** What is done at the first call only: by the second, what stands under the lock's name is another's. */
@@ -162,8 +173,7 @@ export async function removeEmpty(place: string): Promise<void> {
   try {
     await rmdir(place);
   } catch (error) {
-    // It stays where another receiver locks it by now, or someone else's file is in there.
-    const code = errnoOf(error);
-    if (code !== 'ENOTEMPTY' && code !== 'EEXIST' && code !== 'ENOENT') throw error;
+    // It stays where another receiver locks it by now, someone else's file is in there, or a disk is mounted at it.
+    if (!['ENOTEMPTY', 'EEXIST', 'EBUSY', 'ENOENT'].includes(errnoOf(error) ?? '')) throw error;
   }
 }

@@ -3,6 +3,7 @@ import { errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
 import type { Digests } from '../../progress';
 import type { Directory } from './directory';
+import { onOtherDisk } from './other-disks';
 import { firstDifference, type NewFile, type StagedFile } from '../store';
 
 /** The bytes of a file in the staging directory, by whatever way they get to the disk. */
@@ -58,6 +59,8 @@ export function diskError(error: unknown, file: { readonly name: string }): Tran
       return new TransferError('space', `The receiver's disk is full; ${name} was not stored.`, cause);
     case 'ENAMETOOLONG':
       return new TransferError('name', `${name} is too long a name for the receiver's disk.`, cause);
+    case 'EXDEV':
+      return onOtherDisk(file.name, undefined, error);
     default:
       return new TransferError(
         'disk',
