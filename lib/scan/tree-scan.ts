@@ -5,7 +5,7 @@ import { asTransferError, TransferError } from '../errors';
 import { endWorker, startWorker } from '../threads/lane';
 import { parseEntryName } from '../name';
 import { systemPath } from '../name-bytes';
-import { plainMetadata } from './metadata-reader';
+import { type LeftOut, plainMetadata } from './metadata-reader';
 import { usualIgnoreFile } from './ignore-file';
 import type { FoundEntry, FoundFile } from './found';
 import { entryAt, type FoundBatch, packEntries, splitTexts } from './found-batch';
@@ -40,13 +40,20 @@ export interface Skipped {
   readonly reason: string;
 }
 
+/** Of an entry that was found: some of its extended attributes do not travel. */
+export interface LeftOutOf {
+  readonly type: 'left-out';
+  readonly name: string;
+  readonly leftOut: LeftOut;
+}
+
 export interface ScanBatch {
   /**
    * Up to 512; a TransferError in place of what should be sent and cannot: `source-unreadable`, `name` or `usage`, with
    * its `fileName`. Two
    * things of one name never come: the second is a failure (`name`).
    */
-  readonly items: readonly (FoundEntry | Skipped | TransferError)[];
+  readonly items: readonly (FoundEntry | Skipped | LeftOutOf | TransferError)[];
   /** How many files were found so far, and how many bytes they have; links count as nothing. */
   readonly files: number;
   readonly bytes: number;
@@ -77,8 +84,8 @@ export interface OfferedScan {
   readonly found: FoundBatch;
   /** Its entries as the payload of `offer`, encoded by the thread; absent where no thread was started. */
   readonly offer: Uint8Array | undefined;
-  /** What cannot be sent, and what no wire carries. */
-  readonly told: readonly (Skipped | TransferError)[];
+  /** What cannot be sent, what no wire carries, and what does not travel of an entry. */
+  readonly told: readonly (Skipped | LeftOutOf | TransferError)[];
   /** As of `ScanBatch`. */
   readonly files: number;
   readonly bytes: number;
@@ -244,7 +251,8 @@ function unpack({ found, told }: ScanPacket): ScanBatch['items'] {
   return items;
 }
 
-function saidOf(told: ToldEntry): Skipped | TransferError {
+function saidOf(told: ToldEntry): Skipped | LeftOutOf | TransferError {
+  if ('leftOut' in told) return { type: 'left-out', name: told.name, leftOut: told.leftOut };
   if ('reason' in told) return { type: 'skipped', name: told.name, reason: told.reason };
   const { code, message, hint, cause } = told.failure;
   return new TransferError(code, message, {

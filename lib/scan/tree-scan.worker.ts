@@ -1,4 +1,4 @@
-import { type BigIntStats, realpathSync, statSync } from 'node:fs';
+import { accessSync, type BigIntStats, constants, realpathSync, statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ErrorCode, TransferError } from '../errors';
 import { type Located, shownPath, Walker } from '../threads/walker';
@@ -9,7 +9,7 @@ import { type DiskEntry, readDirectory, readTarget } from './disk-names';
 import { Exclusion, readIgnoreFile } from './ignore-file';
 import type { FoundBase, FoundEntry } from './found';
 import { type FoundBatch, FoundColumns } from './found-batch';
-import { MetadataReader, plainMetadata } from './metadata-reader';
+import { type LeftOut, MetadataReader, plainMetadata } from './metadata-reader';
 import { offeredEntry } from './offered-entry';
 import { kindOf, sourceName, unreadable } from './source';
 import { type Metadata } from '../wire/metadata';
@@ -59,7 +59,10 @@ export interface ScanPacket {
 
 /** Something that is no entry, found before the one at the place `before`: no wire carries it, or it failed. */
 export type ToldEntry = { readonly before: number; readonly name: string } & (
-  { readonly reason: string } | { readonly failure: PackedFailure }
+  | { readonly reason: string }
+  | { readonly failure: PackedFailure }
+  /** An entry that is sent, without these extended attributes of it. */
+  | { readonly leftOut: LeftOut }
 );
 
 interface PackedFailure {
@@ -200,7 +203,9 @@ class TreeWalk {
 
   private addFound(name: EntryName, located: Located, stats: BigIntStats): void {
     const [mtime, ctime] = [carriedTime(stats.mtimeNs), carriedTime(stats.ctimeNs)];
-    const metadata = this.setup.totalsOnly ? undefined : this.attempt(name, () => this.metadataOf(located, stats));
+    const metadata = this.setup.totalsOnly
+      ? undefined
+      : this.attempt(name, () => this.metadataOf(name, located, stats));
     const base = { ...located, name, mtime, ctime, metadata };
     const mode = Number(stats.mode) & 0o777;
     if (stats.isFile()) {
@@ -215,10 +220,14 @@ class TreeWalk {
   }
 
   /** Of what the caller named it is that of what it points to. */
-  private metadataOf(located: Located, stats: BigIntStats): Metadata | undefined {
+  private metadataOf(name: string, located: Located, stats: BigIntStats): Metadata | undefined {
     if (!this.metadata) return plainMetadata(stats);
     const named = located.below === undefined || located.below === '';
-    return this.metadata.of(named ? realpathSync(systemPath(located.path)) : this.walker.at(located), stats);
+    const at = named ? realpathSync(systemPath(located.path)) : this.walker.at(located);
+    const { metadata, leftOut } = this.metadata.of(at, stats);
+    // Whoever cannot read the content of a file is told that, and it is not sent.
+    if (leftOut && !(stats.isFile() && !isReadable(at))) this.tell({ before: this.found.length, name, leftOut });
+    return metadata;
   }
 
   private addSymlink(base: FoundBase): void {
@@ -303,6 +312,15 @@ class TreeWalk {
     this.offer = [];
     this.told = [];
     this.begun = performance.now();
+  }
+}
+
+function isReadable(path: string | Buffer): boolean {
+  try {
+    accessSync(typeof path === 'string' ? systemPath(path) : path, constants.R_OK);
+    return true;
+  } catch {
+    return false; // whatever the reason: who opens it tells of it
   }
 }
 

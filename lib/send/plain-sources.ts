@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { asTransferError, TransferError } from '../errors';
 import type { Listener } from '../progress';
-import { type FoundEntry, scanTree, type Skipped, type TreeScanOptions } from '../scan/tree-scan';
+import { type ScanBatch, scanTree, type TreeScanOptions } from '../scan/tree-scan';
 import { splitSources } from './named-pipes';
 import type { PlainSource } from './outgoing';
 import { type SendOptions, usualInputName } from './send-options';
@@ -60,7 +60,7 @@ async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<Pl
     on({ event: 'skipped', file_name: name, reason: `${what}, which the plain wire cannot carry` });
   /** The directory that was found last, until something in it is found. */
   let bare: string | undefined;
-  const empty = (next?: FoundEntry | Skipped | TransferError): void => {
+  const empty = (next?: ScanBatch['items'][number]): void => {
     const name = next instanceof TransferError ? next.fileName : next?.name;
     if (bare !== undefined && name?.startsWith(`${bare}/`) !== true) skip(bare, 'an empty directory');
     bare = undefined;
@@ -69,6 +69,8 @@ async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<Pl
     for (const item of items) {
       empty(item);
       if (item instanceof TransferError) yield item;
+      // The plain wire has none, and asks for none.
+      else if (item.type === 'left-out') continue;
       else if (item.type === 'file') yield { path: item.path, below: item.below, name: item.name };
       else if (item.type === 'directory') bare = item.name;
       else skip(item.name, item.type === 'skipped' ? item.reason : 'a symbolic link');

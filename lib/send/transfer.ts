@@ -11,6 +11,7 @@ import { RateLimit } from './rate-limit';
 import { SegmentReader } from './segment-reader';
 import { type SendOptions, usualInputName } from './send-options';
 import { LostCount } from '../session/lost';
+import { LeftOutCount } from './left-out';
 import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary';
 import type { FoundEntry } from '../scan/found';
 import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
@@ -50,6 +51,7 @@ export class SessionTransfer implements Sender {
   readonly failures: TransferError[] = [];
   readonly tally = new Tally();
   private readonly lost = new LostCount();
+  private readonly leftOut = new LeftOutCount();
   /** How many files and streams were found so far. */
   offered = 0;
   /** What became of a backup. */
@@ -131,6 +133,10 @@ export class SessionTransfer implements Sender {
       if (meant && this.options.metadata)
         this.failures.push(new TransferError('some-failed', event.message, { hint: '' }));
     }
+    for (const event of this.leftOut.events()) {
+      this.on(event);
+      this.failures.push(new TransferError('some-failed', event.message, { hint: '' }));
+    }
     await Promise.all([this.entries.close(), this.segments.close(), this.bundles.close(), this.meeting.close()]);
   }
 
@@ -184,8 +190,11 @@ export class SessionTransfer implements Sender {
         last = performance.now();
         this.on({ event: 'progress', file_name: shown, phase: 'scan', done: bytes, total: bytes });
       }
-      for (const each of told)
-        if (!(each instanceof TransferError)) this.on({ event: 'skipped', file_name: each.name, reason: each.reason });
+      for (const each of told) {
+        if (each instanceof TransferError) continue;
+        if (each.type === 'left-out') this.leftOut.add(each.name, each.leftOut);
+        else this.on({ event: 'skipped', file_name: each.name, reason: each.reason });
+      }
       this.warm(found);
       yield { entries: found, offer, failures: told.filter((each) => each instanceof TransferError) };
     }

@@ -56,17 +56,21 @@ export interface Sender {
  */
 export function failureOf(succeeded: number, failures: readonly TransferError[]): TransferError | undefined {
   const [first] = failures;
-  if (first === undefined || (succeeded === 0 && failures.length === 1)) return first;
+  if (first === undefined || (succeeded === 0 && failures.length === 1 && first.code !== 'some-failed')) return first;
   if (failures.every(({ code }) => code === 'not-confirmed')) return first;
   const interrupted = failures.find(({ code }) => code === 'interrupted');
   if (interrupted) return interrupted;
-  const final = failures.find(({ fileName }) => fileName === undefined);
+  const ofAll = failures.filter(({ fileName }) => fileName === undefined);
+  const final = ofAll.find(({ code }) => code !== 'some-failed');
   if (final) return final;
-  return new TransferError(
-    'some-failed',
-    `${String(failures.length)} of ${String(succeeded + failures.length)} files failed.`,
-    { cause: new AggregateError(failures) },
-  );
+  const failed = failures.length - ofAll.length;
+  if (failed === 0)
+    return new TransferError('some-failed', 'Everything arrived, but not all that it has beside its content.', {
+      cause: new AggregateError(failures),
+    });
+  return new TransferError('some-failed', `${String(failed)} of ${String(succeeded + failed)} files failed.`, {
+    cause: new AggregateError(failures),
+  });
 }
 
 /** A failure as the event that tells of it. */

@@ -33,6 +33,8 @@ class Findings {
   private take(batch: ScanBatch): void {
     this.batches.push(batch);
     for (const item of batch.items) {
+      // No scan here asks for attributes.
+      if (!(item instanceof TransferError) && item.type === 'left-out') continue;
       this.items.set(item instanceof TransferError ? `failed ${item.fileName ?? ''}` : item.name, item);
       if (!(item instanceof TransferError) && item.type !== 'skipped') this.entries.push(item);
     }

@@ -241,9 +241,14 @@ function failureOf(failures: readonly TransferError[], snapshot: string): Transf
       },
     );
   }
+  // Those were told as `lost`.
+  const incomplete = failures.filter(({ code, fileName }) => code === 'some-failed' && fileName === undefined).length;
+  const missing = failures.length - incomplete;
   return new TransferError(
     'some-failed',
-    `${String(failures.length)} entries are missing in ${snapshot}, which is complete otherwise.`,
+    missing === 0
+      ? `${snapshot} is complete, but for extended attributes that were left out.`
+      : `${String(missing)} ${missing === 1 ? 'entry is' : 'entries are'} missing in ${snapshot}, which is complete otherwise.`,
     { cause },
   );
 }
