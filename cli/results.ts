@@ -96,9 +96,9 @@ export function summaryLine({ summary, verified, skipped, failed, already }: Out
   ];
 }
 
-/** `  held back by: network`, or nothing where nothing moved. */
-export function heldBack({ bottleneck, files }: Summary): Piece {
-  return bottleneck === null || files === 0 ? '' : `  held back by: ${bottleneck}`;
+/** `  held back by: network`, or nothing where so little moved that there is no rate either. */
+export function heldBack({ bottleneck, files, bytes }: Summary): Piece {
+  return bottleneck === null || files === 0 || bytes < leastForRate ? '' : `  held back by: ${bottleneck}`;
 }
 
 /** For little there is no rate: it would tell of the time that a flush takes. */

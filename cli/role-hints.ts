@@ -3,6 +3,9 @@ import type { ErrorCode } from '../lib/index';
 /** What this command does: it sends to another side, keeps what comes, or fetches what another side or this machine has. */
 export type Role = 'sender' | 'receiver' | 'restorer';
 
+/** Said to a receiver of a session that ended before its end. */
+export const ownGoingOn = 'What came is kept: the sender goes on where it was when it is started again.';
+
 /** What the library says to a sender, said to whoever has the options and the disk in his own hands. */
 const ownHints: Readonly<Record<Exclude<Role, 'sender'>, Readonly<Partial<Record<ErrorCode, string>>>>> = {
   receiver: {
@@ -11,10 +14,10 @@ const ownHints: Readonly<Record<Exclude<Role, 'sender'>, Readonly<Partial<Record
     size: 'Started with a larger --max-size, this receiver takes it.',
     space: 'Free space on this disk.',
     disk: "Check this machine's disk and its system log.",
-    stopped: 'What came is kept: the sender goes on where it was when it is started again.',
-    interrupted: 'What came is kept: the sender goes on where it was when it is started again.',
-    'connection-lost': 'What came is kept: the sender goes on where it was when it is started again.',
-    timeout: 'What came is kept: the sender goes on where it was when it is started again.',
+    stopped: ownGoingOn,
+    interrupted: ownGoingOn,
+    'connection-lost': ownGoingOn,
+    timeout: ownGoingOn,
   },
   restorer: {
     exists: 'Restore into an empty directory, or add --if-exists skip, rename or replace.',

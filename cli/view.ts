@@ -6,7 +6,7 @@ import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
 import { addAlready, fileLine, heldBack, leastVerified, summaryLine } from './results';
-import { type Role, roleHint } from './role-hints';
+import { ownGoingOn, type Role, roleHint } from './role-hints';
 import { formatCount, formatDuration, formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
 
@@ -94,8 +94,8 @@ export abstract class View {
 
   /** Tells of a failure; of those of one kind only the first few, and how many there were at the end. */
   protected fail(event: Failed): void {
-    const told = this.failures.take(event) || this.terminal.settings.verbose;
     if (event.code === 'interrupted') return; // whoever interrupted knows
+    const told = this.failures.take(event) || this.terminal.settings.verbose;
     if (told) this.terminal.complain(sentence(event), this.hintFor(event));
   }
 
@@ -256,8 +256,11 @@ export class SenderView extends View {
   }
 
   protected override fail(event: Failed): void {
-    if (event.file_name === undefined && goesOn.has(event.code)) this.ending = event;
-    super.fail(event);
+    if (event.file_name !== undefined || !goesOn.has(event.code)) return super.fail(event);
+    this.ending = event;
+    // What to do about it is said after the sum.
+    const { event: name, code, message } = event;
+    super.fail({ event: name, code, message });
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
@@ -271,7 +274,7 @@ export class SenderView extends View {
       already: this.already,
     });
     const [first, ...others] = this.held;
-    if (first && others.length === 0 && this.failures.count === 0 && this.skipped === 0) {
+    if (first && others.length === 0 && this.failures.count === 0 && this.skipped === 0 && !this.ending) {
       this.print(first, heldBack(summary));
       return;
     }
@@ -302,6 +305,8 @@ export class RestoreView extends SenderView {
 export class ReceiverView extends View {
   protected override readonly role = 'receiver';
   private files = 0;
+  /** Sessions that ended because this receiver was stopped. */
+  private stoppedIn = 0;
   private least: Verified | null | undefined;
 
   protected override fileDone(file: FileDone): void {
@@ -313,7 +318,17 @@ export class ReceiverView extends View {
 
   protected override fail(event: Failed): void {
     if (event.file_name === undefined) this.endProgress();
+    // Of a session, of which what came is kept; on the plain wire it is about a file.
+    if (event.code === 'interrupted' && event.file_name === undefined) this.stoppedIn += 1;
     super.fail(event);
+  }
+
+  override close(): void {
+    super.close();
+    if (this.stoppedIn === 0) return;
+    const which = this.stoppedIn === 1 ? 'a transfer' : `${String(this.stoppedIn)} transfers`;
+    this.terminal.say(`Stopped in the middle of ${which}. ${ownGoingOn}`);
+    this.stoppedIn = 0;
   }
 
   /** What somebody else wrote: on its own line, escaped, and marked as such. */

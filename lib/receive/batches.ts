@@ -139,10 +139,13 @@ export class Batches {
    * all.
    */
   async commit(): Promise<LargeToBegin[]> {
-    const { batch } = this.receiving.store;
+    const { store, waits } = this.receiving;
+    const { batch } = store;
     const toLink = this.toLink.splice(0);
-    const unlinked = toLink.length > 0 ? await this.settle(await batch.linkEarlier(toLink)) : [];
-    return batch.open.entries > 0 ? [...unlinked, ...(await this.settle(await batch.commit()))] : unlinked;
+    const linked = toLink.length > 0 ? await waits.on('write', batch.linkEarlier(toLink)) : undefined;
+    const unlinked = linked ? await this.settle(linked) : [];
+    if (batch.open.entries === 0) return unlinked;
+    return [...unlinked, ...(await this.settle(await waits.on('write', batch.commit())))];
   }
 
   /** Makes hard links, once everything that they may point to is stored. PROTOCOL.md 13.7. */

@@ -69,6 +69,8 @@ export class Carriers {
   });
   /** Payload bytes that the system has taken so far. */
   bytes = 0;
+  /** When the system took the last of them, by performance.now(); 0 for never. */
+  lastTaken = 0;
 
   constructor(
     private readonly limit: RateLimit,
@@ -212,6 +214,7 @@ export class Carriers {
       handed = true;
       wire = frame.size + (await this.waits.on('network', carrier.link.send(frame.header, ...payload)));
       this.bytes += frame.size;
+      this.lastTaken = performance.now();
     } catch (error) {
       // What was underway goes again when the connection is forgotten.
       if (!handed) frame.lost();

@@ -1,5 +1,5 @@
 import type { Connection } from '../net/connection';
-import { asTransferError, TransferError } from '../errors';
+import { asTransferError, type ErrorCode, TransferError } from '../errors';
 import { printable } from '../name';
 import type { FileDone, Listener, Verified } from '../progress';
 import { parseReply, type Receipt, type Refusal, type Waited } from '../wire/message';
@@ -136,7 +136,7 @@ export class Answers {
       return;
     }
     const changed = code === 'mismatch' && file.source ? await this.sink.recheck(file, file.source) : undefined;
-    const error = changed ?? new TransferError(code, message, { fileName: file.name, hint: hint ?? '' });
+    const error = changed ?? refusalOf(file.name, code, message, hint ?? '');
     if (code === 'not-authorized') this.fatal = error;
     this.fail(entry, error);
   }
@@ -182,4 +182,10 @@ export class Answers {
     this.awaiting.splice(this.awaiting.indexOf(entry), 1);
     if (!entry.reading) await entry.file.source?.close();
   }
+}
+
+/** A refusal as the failure that it is here: who interrupted the receiver has stopped us, and what was cut begins anew. */
+function refusalOf(fileName: string, code: ErrorCode, message: string, hint: string): TransferError {
+  if (code !== 'interrupted') return new TransferError(code, message, { fileName, hint });
+  return new TransferError('stopped', message, { fileName, hint: 'Start the same command again once it runs again.' });
 }

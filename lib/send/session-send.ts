@@ -59,8 +59,8 @@ export class SessionSending {
   /** The highest number that was offered in this conversation. */
   private offered = -1;
   private over = false;
-  /** Everything was offered. */
-  private ended = false;
+  /** When everything was offered, by performance.now(); undefined before. */
+  private ended: number | undefined;
   private readonly reading: Promise<void>;
   private sayDone: () => void = () => undefined;
   private readonly done = new Promise<void>((resolve) => {
@@ -177,8 +177,10 @@ export class SessionSending {
           break;
         }
         case 'done':
-          if (!this.ended || !outlet.entries.over)
+          if (this.ended === undefined || !outlet.entries.over)
             throw new TransferError('bad-header', 'The receiver says that it is done, and is not.');
+          if (this.carriers.lastTaken > 0)
+            outlet.waits.add('verify', performance.now() - Math.max(this.ended, this.carriers.lastTaken));
           if (message.waited) outlet.receiverWaited(message.waited);
           if (message.snapshot) outlet.snapshot(message.snapshot);
           this.sayDone();
@@ -207,7 +209,7 @@ export class SessionSending {
         { type: 'missing' },
         entries.missing.map(({ message, ...entry }) => ({ ...entry, message: withoutPaths(message) })),
       );
-    this.ended = true;
+    this.ended = performance.now();
     await this.control.send({ type: 'end', ...(ofSnapshot ? { entries: entries.numbered } : {}) });
   }
 

@@ -21,8 +21,8 @@ export class Tally {
 
 /**
  * What held a transfer back: what the sender waited for most, `own`. Where that was the receiver, it knows what for,
- * `theirs`; within one
- * process, `local`, that was never the network, whatever lies between the two. Null where nothing was waited for.
+ * `theirs`, and what it cannot account for was the way there and back; within one process, `local`, that was never the
+ * network, whatever lies between the two. Null where nothing was waited for.
  */
 export function heldBackBy(own: Waits, theirs: Waits, local: boolean): Bottleneck | null {
   const { source, hash, network, verify, limit } = own.spent;
@@ -30,7 +30,10 @@ export function heldBackBy(own: Waits, theirs: Waits, local: boolean): Bottlenec
   if (limit > 0 && limit >= Math.max(reading, receiver)) return 'limit';
   if (reading >= receiver) return reading === 0 ? null : source >= hash ? 'source' : 'hash';
   if (local) return theirs.spent.verify > theirs.spent.write ? 'verify' : 'write';
-  return theirs.longest ?? 'network';
+  const atTheirs = Math.max(theirs.spent.write, theirs.spent.verify);
+  const between = network + verify - theirs.spent.write - theirs.spent.verify;
+  if (Math.max(theirs.spent.network, between) >= atTheirs) return 'network';
+  return theirs.spent.verify > theirs.spent.write ? 'verify' : 'write';
 }
 
 /** One way of sending, whatever the wire. */

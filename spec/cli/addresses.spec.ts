@@ -26,6 +26,14 @@ describe('cli: the addresses of a ticket (the built command)', () => {
     expect((await sender.ended).code).to.equal(0);
   });
 
+  it('are not taken twice: --listen chooses another', async () => {
+    const { ticket } = await run.receive();
+    const [, port = ''] = /:(\d+)\//.exec(ticket) ?? [];
+    const { code, stderr } = await run.run(['receive', 'in2', '--listen', `127.0.0.1:${port}`]);
+    expect(code).to.equal(3);
+    expect(stderr).to.match(/the address is already in use\.\nhint: .*--listen/);
+  });
+
   it('are said one by one where none answers, and need --listen on the sending side', async () => {
     const { receiver, ticket } = await run.receive(['--listen', '[::]:0', ...announced]);
     receiver.child.kill();

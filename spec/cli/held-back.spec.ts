@@ -33,6 +33,19 @@ describe('cli: what held a transfer back', () => {
     await receiver.ended;
   });
 
+  it('is what the receiver did with a file too small to fill a wire, and nothing where it had it', async () => {
+    const receiver = new SendallProcess(['receive', 'in', '--listen', '127.0.0.1:0', '--json'], { cwd: directory });
+    const ticket = await ticketOf(receiver);
+    writeFileSync(path.join(directory, 'small'), 'small\n');
+    for (const expected of ['write', null]) {
+      const sent = await sendall(['send', 'small', ticket, '--json'], { cwd: directory });
+      expect(lastOf(eventsOf(sent), 'summary').bottleneck).to.equal(expected);
+    }
+    receiver.child.kill('SIGTERM');
+    const summary = lastOf(eventsOf(await receiver.ended), 'summary');
+    expect(summary.bottleneck).to.equal(null);
+  });
+
   it('is never the network where there is none', async () => {
     const backed = await sendall(['backup', 'file', 'kept', '--name', 'b', '--json'], { cwd: directory });
     const restored = await sendall(['restore', 'kept', 'b/latest', 'back', '--json'], { cwd: directory });

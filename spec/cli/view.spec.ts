@@ -17,7 +17,7 @@ const file = (file_name: string, more: Partial<FileDone> = {}): FileDone => ({
 const summary = (files: number, bottleneck: Summary['bottleneck'] = 'network'): TransferEvent => ({
   event: 'summary',
   files,
-  bytes: files * 1024,
+  bytes: files * 1024 ** 2,
   bytes_on_wire: files * 1100,
   seconds: 1,
   bottleneck,
@@ -31,6 +31,20 @@ const failed = (file_name: string): TransferEvent => ({
 });
 
 describe('cli/view', () => {
+  it('counts no file as failed because whoever runs the receiver stopped it, and says what goes on', () => {
+    const { terminal, out, err } = openTerminal();
+    const view = new ReceiverView(terminal, { command: 'send FILE', insecurePlain: false });
+    view.show({ event: 'failed', file_name: 'a', code: 'interrupted', message: 'The receiver was stopped.' });
+    view.show({ event: 'failed', file_name: 'b', code: 'interrupted', message: 'The receiver was stopped.' });
+    view.show(summary(0));
+    view.show({ event: 'failed', code: 'interrupted', message: 'The receiver was stopped.' });
+    view.close();
+    expect(out.text).to.equal('');
+    expect(err.lines).to.deep.equal([
+      'Stopped in the middle of a transfer. What came is kept: the sender goes on where it was when it is started again.',
+    ]);
+  });
+
   const sender = (settings?: Parameters<typeof openTerminal>[0]) => {
     const screens = openTerminal(settings);
     return { ...screens, view: new SenderView(screens.terminal, { command: 'receive --from', insecurePlain: false }) };
@@ -95,7 +109,6 @@ describe('cli/view', () => {
     view.show({ ...(summary(12) as TransferEvent & { event: 'summary' }), offered: 40 });
     expect(err.lines).to.deep.equal([
       'sendall: The receiver was stopped.',
-      'hint: Start it again.',
       '12 of 40 files are there. What came is kept; the same command goes on.',
     ]);
   });
