@@ -27,6 +27,10 @@ const tests = new Map(
   ]),
 );
 
+/** Whether a test has the command itself do it, and not the library in the process of the tests. */
+const byCommand = (file: string): boolean =>
+  /\b(?:SessionRun|SendallProcess|Served|Burdened)\b/.test(readFileSync(join(root, file), 'utf8'));
+
 describe('SECURITY.md', () => {
   for (const peer of peers)
     it(`says what ${peer} learns, changes and blocks, and which test says so`, () => {
@@ -36,6 +40,9 @@ describe('SECURITY.md', () => {
         const named = [...cell.matchAll(/\[(\d+)\]/g)].map(([, number = '']) => number);
         if (!evident.includes(cell)) expect(named, cell).not.to.deep.equal([]);
         for (const number of named) expect(tests.has(number), number).to.equal(true);
+        if (evident.includes(cell)) continue;
+        const files = named.map((number) => tests.get(number)?.file ?? '');
+        expect(files.some(byCommand), `by the built command: ${cell}`).to.equal(true);
       }
     });
 

@@ -96,6 +96,6 @@ export class Turns {
 }
 
 /** Whether one more may have a place of `most`, of which `taken` are taken, `own` of them by the same one. */
-function fits(taken: number, most: number, own: number): boolean {
+export function fits(taken: number, most: number, own: number): boolean {
   return taken < most && own < share * (most - taken);
 }

@@ -5,6 +5,7 @@ import { answerAsk } from './answering';
 import { Link } from '../../session/link';
 import type { Asker, ServiceOptions, SnapshotService } from '../../receive/keeper';
 import { rightsHint } from '../../receive/open-receiving';
+import { fits } from '../../receive/turns';
 import type { SnapshotAnswers } from './question';
 import { answerIntroduction } from '../../session/opening';
 import { SnapshotSendings } from './snapshot-sendings';
@@ -15,7 +16,8 @@ const mostAtOnce = 16;
 /** Everything that others have done with the snapshots of a receiver. */
 export class AskedSnapshots implements SnapshotService {
   private readonly sendings: SnapshotSendings;
-  private readonly running = new Set<AbortController>();
+  /** What is being answered, each with the id of the key that asked. */
+  private readonly running = new Map<AbortController, string>();
   private stopped = false;
 
   constructor(
@@ -33,12 +35,13 @@ export class AskedSnapshots implements SnapshotService {
     const { hello, ask, authorization, peer, roundTrip } = asker;
     checkRights(asker);
     if (this.stopped) throw new TransferError('interrupted', 'The receiver was stopped.');
-    if (hello.connection === 0 && this.running.size + this.sendings.count >= mostAtOnce)
-      throw new TransferError('timeout', 'Too many others ask at this moment.');
     const { directory } = await this.options.home(authorization);
+    // Whoever may is counted before anything else is awaited: many come at once.
+    if (hello.connection === 0 && !this.mayAsk(peer))
+      throw new TransferError('timeout', 'Too many others ask at this moment.');
     if (ask.for === 'restore') return this.sendings.take(connection, { hello, ask, peer, directory, roundTrip });
     const stop = new AbortController();
-    this.running.add(stop);
+    this.running.set(stop, peer);
     const link = new Link(connection, this.options.deadlines, false);
     try {
       await answerIntroduction(connection, hello, { role: 'sender' });
@@ -57,8 +60,14 @@ export class AskedSnapshots implements SnapshotService {
   /** Ends all of it. */
   async stop(): Promise<void> {
     this.stopped = true;
-    for (const stop of this.running) stop.abort();
+    for (const stop of this.running.keys()) stop.abort();
     await this.sendings.stop();
+  }
+
+  /** No key takes all: a restore that nobody goes on with keeps its place until it is given up. */
+  private mayAsk(peer: string): boolean {
+    const askers = [...this.running.values(), ...this.sendings.peers()];
+    return fits(askers.length, mostAtOnce, askers.filter((each) => each === peer).length);
   }
 }
 

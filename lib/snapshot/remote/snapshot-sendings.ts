@@ -35,6 +35,7 @@ interface SnapshotSending {
 /** The sessions in which a receiver sends snapshots to those who ask for them. */
 export class SnapshotSendings {
   private readonly sessions = new Map<string, SnapshotSending>();
+  private readonly beginning = new Set<Fetching>();
   private readonly stopped = new AbortController();
 
   constructor(
@@ -42,8 +43,9 @@ export class SnapshotSendings {
     private readonly answers: Pick<SnapshotAnswers, 'source'>,
   ) {}
 
-  get count(): number {
-    return this.sessions.size;
+  /** The key of each, of those that begin too. */
+  peers(): string[] {
+    return [...this.sessions.values(), ...this.beginning].map(({ peer }) => peer);
   }
 
   /** A connection of such a session. Resolves when it has ended. Rejects with what the peer is to be refused with. */
@@ -65,8 +67,12 @@ export class SnapshotSendings {
     await Promise.all([...this.sessions.values()].map(({ ended }) => ended));
   }
 
-  private async begin({ hello, ask, peer, directory }: Fetching): Promise<SnapshotSending> {
-    const { algorithm, ...contents } = await this.answers.source(ask, directory);
+  private async begin(fetching: Fetching): Promise<SnapshotSending> {
+    const { hello, ask, peer, directory } = fetching;
+    this.beginning.add(fetching);
+    const { algorithm, ...contents } = await this.answers
+      .source(ask, directory)
+      .finally(() => this.beginning.delete(fetching));
     if (this.sessions.has(hello.session)) throw new TransferError('bad-header', 'This session has begun already.');
     const meeting = new DialedIn();
     const failures: Listener = (event) =>
