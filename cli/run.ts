@@ -53,7 +53,8 @@ export async function runTransfer(
   const interrupt = (): void => {
     if (abort.signal.aborted) leave(exitInterrupted);
     abort.abort();
-    terminal.complain('Stopping. Press Ctrl-C again to stop at once.');
+    if (settings.log) terminal.log('info', 'Stopping.');
+    else terminal.complain('Stopping. Press Ctrl-C again to stop at once.');
   };
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
   process.on('uncaughtException', (error) => {

@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
 import { printable } from '../lib/internal';
 import { withoutTickets } from './hide-tickets';
+import { isLogged, type LogLevel, logPrefix, type LogSettings } from './log';
 
 /** What the user chose for all output. */
 export interface OutputSettings {
@@ -9,6 +10,8 @@ export interface OutputSettings {
   readonly verbose: boolean;
   /** false: never colour; true: where the stream is a terminal and NO_COLOR is not set. */
   readonly color: boolean;
+  /** Everything for people is a log: one line for each thing, with its time. */
+  readonly log?: LogSettings;
 }
 
 type Style = 'green' | 'yellow' | 'red' | 'dim' | 'bold';
@@ -39,13 +42,21 @@ export class Terminal {
     this.outputTaken = true;
   }
 
+  /** One line of a log, on stderr. */
+  log(level: LogLevel, ...pieces: Piece[]): void {
+    const { log } = this.settings;
+    if (log && isLogged(level, log)) this.write(this.stderr, [logPrefix(level, log), ...pieces]);
+  }
+
   /** A result, on stdout. Silent with --quiet and with --json. */
   result(...pieces: Piece[]): void {
+    if (this.settings.log) return this.log('info', ...pieces);
     if (!this.silent) this.write(this.outputTaken ? this.stderr : this.stdout, pieces);
   }
 
   /** Something for people, on stderr. Silent with --quiet and with --json. */
   say(...pieces: Piece[]): void {
+    if (this.settings.log) return this.log('info', ...pieces);
     if (!this.silent) this.write(this.stderr, pieces);
   }
 
@@ -56,6 +67,7 @@ export class Terminal {
 
   /** What went wrong and what to do about it, on stderr, always. The same advice is given once. */
   complain(message: string, hint?: string): void {
+    if (this.settings.log) return this.log('error', hint === undefined ? message : `${message} ${hint}`);
     this.write(this.stderr, [{ style: 'red', text: 'sendall: ' }, message]);
     if (hint === undefined || this.hints.has(hint)) return;
     this.hints.add(hint);
@@ -64,13 +76,14 @@ export class Terminal {
 
   /** The causes of a failure and where it came from; only with --verbose. */
   trace(error: Error): void {
-    if (!this.settings.verbose) return;
+    if (this.settings.log ? !isLogged('debug', this.settings.log) : !this.settings.verbose) return;
     for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
       // What a peer wrote stands in the message: it stays one line, and none of it looks like one of ours.
       const { name, message, stack = '' } = cause;
       const [, ...frames] = stack.slice(stack.indexOf(message) + message.length).split('\n');
       for (const line of [`${name}: ${message}`, ...frames].map(withoutTickets))
-        this.write(this.stderr, [{ style: 'dim', text: line }]);
+        if (this.settings.log) this.log('debug', line);
+        else this.write(this.stderr, [{ style: 'dim', text: line }]);
     }
   }
 

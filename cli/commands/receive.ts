@@ -5,7 +5,10 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { Listener, ReceiverOptions } from '../../lib/index';
 import { hookWords } from '../hook-failed';
 import { type HookCommand, parseHookCommand } from '../hook-command';
+import { isJournal, type LogLevel, logLevels } from '../log';
+import type { Metrics } from '../metrics';
 import type { Shell, Transfer } from '../run';
+import type { OutputSettings } from '../terminal';
 import { withoutTickets } from '../hide-tickets';
 import { resolveTarget } from '../secret';
 import type { Target } from '../secret';
@@ -31,6 +34,8 @@ interface ReceiveFlags {
   readonly idleLimit?: number;
   readonly onReceived?: HookCommand;
   readonly hookTimeout: number;
+  readonly logLevel?: LogLevel;
+  readonly metrics?: string;
 }
 
 const usualHookTimeout = 300_000; // ms
@@ -118,6 +123,16 @@ export function describeReceive(program: Command, shell: Shell): void {
         .argParser(parseTimer)
         .default(usualHookTimeout, '5min'),
     )
+    .addOption(
+      new Option(
+        '--log-level <LEVEL>',
+        'write a log to stderr, one line an event with its time, and never a ticket; default under journald: info',
+      ).choices(logLevels),
+    )
+    .option(
+      '--metrics <ADDRESS>',
+      'serve figures for Prometheus at http://HOST:PORT/metrics; a port alone is one of 127.0.0.1',
+    )
     .addHelpText(
       'after',
       `
@@ -150,9 +165,10 @@ both at once).`,
           hint: 'It looks like sendall://HOST:PORT/TOKEN, tcp://HOST:PORT or unix:PATH.',
         });
       }
+      const settings = logging(shell.settings(), flags.logLevel);
+      const metrics = flags.metrics === undefined ? undefined : metricsFor(flags.metrics);
       makeDirectory(directory);
       const { runTransfer } = require('../run') as typeof import('../run');
-      const { ReceiverView } = require('../view') as typeof import('../view');
       const invitation = {
         command: 'send FILE',
         insecurePlain: flags.insecurePlain ?? false,
@@ -160,16 +176,43 @@ both at once).`,
       } as const;
       shell.exit(
         await runTransfer(
-          shell.settings(),
-          (terminal) => new ReceiverView(terminal, invitation),
+          settings,
+          (terminal) => {
+            if (settings.log)
+              return new (require('../receiver-log') as typeof import('../receiver-log')).ReceiverLog(terminal);
+            return new (require('../view') as typeof import('../view')).ReceiverView(terminal, invitation);
+          },
           (transfer) => {
             transfer.terminal.say('Receiving into ', { style: 'bold', text: path.resolve(directory) }, '.');
-            return receive(receiverOptions(directory, flags), { ...flags, from }, transfer);
+            return receive(receiverOptions(directory, flags), { ...flags, from }, transfer, metrics);
           },
           from === undefined ? 'many' : 'one',
         ),
       );
     });
+}
+
+/** With a log where one is wanted, or where journald would have it. Throws `usage` for a log and JSON at once. */
+function logging(settings: OutputSettings, wanted: LogLevel | undefined): OutputSettings {
+  if (settings.json && wanted !== undefined)
+    throw wrongUsage('--log-level and --json exclude each other: each of them says everything in its own form.');
+  const journal = isJournal();
+  if (settings.json || (wanted === undefined && !journal)) return settings;
+  const level = wanted ?? (settings.quiet ? 'error' : settings.verbose ? 'debug' : 'info');
+  return { ...settings, log: { level, journal } };
+}
+
+/** The figures that `receive` keeps, and where they are to be served. */
+interface ServedMetrics {
+  readonly metrics: Metrics;
+  readonly address: string;
+}
+
+/** Throws `usage`. */
+function metricsFor(address: string): ServedMetrics {
+  const { Metrics, parseMetricsAddress } = require('../metrics') as typeof import('../metrics');
+  parseMetricsAddress(address);
+  return { metrics: new Metrics(), address };
 }
 
 /** Makes a receive directory that is missing, for its owner alone; what cannot be made is said by whoever opens it. */
@@ -188,6 +231,7 @@ async function receive(
   options: ReceiverOptions,
   flags: Omit<ReceiveFlags, 'from'> & { readonly from: Target | undefined },
   transfer: Transfer,
+  served: ServedMetrics | undefined,
 ): Promise<void> {
   const { signal } = transfer;
   const { listen, address, once, from, retryFor } = flags;
@@ -202,10 +246,12 @@ async function receive(
   const told = hooks?.on ?? transfer.on;
   const on: Listener = (event) => {
     status.note(event);
+    served?.metrics.note(event);
     told(event);
   };
   const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on });
   try {
+    if (served) transfer.terminal.say(`Metrics at ${await served.metrics.listen(served.address)}.`);
     if (from !== undefined) {
       await receiver.dial(from.kind === 'ticket' ? from.ticket : from.address, {
         signal,
@@ -219,6 +265,7 @@ async function receive(
   } finally {
     await receiver.close();
     status.close();
+    await served?.metrics.close();
     await hooks?.ended();
   }
 }

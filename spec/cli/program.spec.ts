@@ -66,6 +66,8 @@ describe('cli/program (the built command)', () => {
       '--idle-limit',
       '--on-received',
       '--hook-timeout',
+      '--log-level',
+      '--metrics',
       ...everywhere,
     ]);
   });

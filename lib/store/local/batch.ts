@@ -11,7 +11,8 @@ import { ignored } from '../../trace';
 import { longestBundle } from '../../wire/session-message';
 import { packFiles, type SmallFileInMemory } from './batch-list';
 import type { BatchThreads, BatchWorker } from './batch-threads';
-import type { BatchOrder, BatchReply, PlaceAnswer } from './batch.worker';
+import type { BatchOrder, BatchReply, CommitAnswer, PlaceAnswer } from './batch.worker';
+import { noteReadBack } from './read-back-time';
 import { type EntryOutcome, lostOf, outcomeOf } from './batch-outcome';
 import type { Directory } from './directory';
 import type { DirectoryTree } from './directory-tree';
@@ -307,7 +308,8 @@ export class BatchStore {
         home,
         entries,
         algorithm: this.ground.algorithm,
-      })) as BatchAnswer;
+      })) as CommitAnswer;
+      noteReadBack(answer.readBack);
       return { answer, durable: this.synced(batch) };
     } catch (error) {
       batch.fail(error);

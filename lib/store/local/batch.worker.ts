@@ -73,7 +73,10 @@ export type BatchOrder =
 /** What came of each thing in an order. */
 export type PlaceAnswer = readonly (Placed | Failed)[];
 
-export type BatchReply = BatchAnswer | PlaceAnswer | Looked | ReadExisting | undefined;
+/** `readBack`: how long reading back took, in ms. */
+export type CommitAnswer = BatchAnswer & { readonly readBack: number };
+
+export type BatchReply = CommitAnswer | PlaceAnswer | Looked | ReadExisting | undefined;
 
 const setup = workerData as BatchSetup;
 const { root, direct, foldsNames, umask, syncEach, turn } = setup;
@@ -116,11 +119,13 @@ async function commit({
   home,
   entries,
   algorithm,
-}: Extract<BatchOrder, { readonly order: 'commit' }>): Promise<BatchAnswer> {
+}: Extract<BatchOrder, { readonly order: 'commit' }>): Promise<CommitAnswer> {
   const batch = batchOf(home);
   try {
+    const began = performance.now();
     await batch.readBack(entries, algorithm);
-    return await placing((ground) => batch.publish(ground), algorithm);
+    const readBack = performance.now() - began;
+    return { ...(await placing((ground) => batch.publish(ground), algorithm)), readBack };
   } finally {
     discard(home);
   }

@@ -18,6 +18,7 @@ import { firstDifference } from '../store';
 import { writeSectors } from './write-sectors';
 import { isZero } from '../../wire/zeros';
 import { systemPath } from '../../name-bytes';
+import { timeReadBack } from './read-back-time';
 
 /** As for a file that arrives in order; see `LargeBytes`. */
 const mostBehind = 64 * 1024 * 1024;
@@ -182,7 +183,7 @@ export class PartialBytes implements StagedBytes {
       if (mtime !== undefined) setFileTime(handle.fd, given?.time ?? mtime);
       // A failed fsync is final: the kernel forgets which bytes it could not write, and a second one would succeed.
       await handle.sync();
-      actual = await this.readBack.finish(size);
+      actual = await timeReadBack(this.readBack.finish(size));
     } catch (error) {
       throw this.fail(error);
     }

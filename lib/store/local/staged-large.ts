@@ -11,6 +11,7 @@ import { checkDigests, discarded, diskError, incomplete, type StagedBytes } from
 import { algorithmsOf, type NewFile } from '../store';
 import { systemPath } from '../../name-bytes';
 import { ignored } from '../../trace';
+import { timeReadBack } from './read-back-time';
 
 const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & {
   readonly O_DIRECT?: number;
@@ -128,7 +129,7 @@ export class LargeBytes implements StagedBytes {
       await handle.chmod(this.place.mode);
       // A failed fsync is final: the kernel forgets which bytes it could not write, and a second one would succeed.
       await handle.sync();
-      actual = await this.readBack();
+      actual = await timeReadBack(this.readBack());
     } catch (error) {
       throw this.fail(error);
     }

@@ -1,0 +1,151 @@
+import type { TransferEvent } from '../lib/index';
+import { type HookFailed, hookWords } from './hook-failed';
+import type { LogLevel } from './log';
+import { addAlready, fileLine, leastVerified, type Outcome, summaryLine } from './results';
+import { roleHint } from './role-hints';
+import type { Audience } from './run';
+import { formatSize } from './size';
+import type { Piece, Terminal } from './terminal';
+
+/** So many files of a transfer have a line of their own at `info` and `warn`; the others have one at `debug`. */
+const few = 8;
+
+/** What was seen of a transfer that has not ended. */
+interface Seen {
+  readonly verified: Outcome['verified'];
+  readonly already: Outcome['already'];
+  readonly files: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly from: string | undefined;
+}
+
+const unseen: Seen = {
+  verified: undefined,
+  already: { files: 0, bytes: 0 },
+  files: 0,
+  failed: 0,
+  skipped: 0,
+  from: undefined,
+};
+
+/**
+ * What a receiver that runs for long writes into its log: one line for each event that is worth one, with the first
+ * digits of the transfer's id. Never a ticket: whoever reads a log may not be whoever may send.
+ */
+export class ReceiverLog implements Audience {
+  private readonly transfers = new Map<string, Seen>();
+
+  constructor(private readonly terminal: Terminal) {}
+
+  show(event: TransferEvent | HookFailed): void {
+    if (event.event === 'hook-failed') {
+      this.terminal.log('error', hookWords(event));
+      return;
+    }
+    const { id = '' } = event;
+    const seen = after(this.transfers.get(id) ?? unseen, event);
+    if (endsTransfer(event)) this.transfers.delete(id);
+    else if (id !== '') this.transfers.set(id, seen);
+    const line = lineOf(event, seen);
+    if (line) this.terminal.log(line.level, id === '' ? '' : `[${id.slice(0, 8)}] `, ...line.pieces);
+  }
+
+  hintFor({ code, hint }: Parameters<NonNullable<Audience['hintFor']>>[0]): string | undefined {
+    return roleHint('receiver', code, hint);
+  }
+}
+
+function endsTransfer(event: TransferEvent): boolean {
+  return event.event === 'summary' || (event.event === 'failed' && event.file_name === undefined);
+}
+
+function after(seen: Seen, event: TransferEvent): Seen {
+  switch (event.event) {
+    case 'started':
+      return { ...seen, from: event.from };
+    case 'received': {
+      const least =
+        seen.verified === undefined ? event.verified : leastVerified([event, { ...event, verified: seen.verified }]);
+      return {
+        ...seen,
+        from: event.from,
+        files: seen.files + 1,
+        verified: least,
+        already: addAlready(seen.already, event),
+      };
+    }
+    case 'failed':
+      return event.code === 'interrupted' ? seen : { ...seen, failed: seen.failed + 1 };
+    case 'skipped':
+      return { ...seen, skipped: seen.skipped + 1 };
+    default:
+      return seen;
+  }
+}
+
+function lineOf(
+  event: TransferEvent,
+  seen: Seen,
+): { readonly level: LogLevel; readonly pieces: readonly Piece[] } | undefined {
+  const from = seen.from === undefined ? '' : `  from ${seen.from}`;
+  switch (event.event) {
+    case 'listening':
+      return {
+        level: 'info',
+        pieces: [`Listening on ${event.address}. sendall authorize makes keys for those who may send.`],
+      };
+    case 'started': {
+      const goesOn =
+        event.resumed === undefined ? '' : ` after ${formatSize(event.resumed)} that came by an earlier try`;
+      const words = `${event.file_name}  ${formatSize(event.file_size)}  begins${goesOn}${from}`;
+      return { level: 'debug', pieces: [words] };
+    }
+    case 'received':
+      return { level: seen.files <= few ? 'info' : 'debug', pieces: [...fileLine(event, 'usual'), from] };
+    case 'text':
+      return { level: 'info', pieces: ['text: ', event.text] };
+    case 'skipped':
+      return {
+        level: seen.skipped <= few ? 'info' : 'debug',
+        pieces: [`${event.file_name}  skipped: ${event.reason}`],
+      };
+    case 'failed': {
+      const { file_name: name, code, message } = event;
+      const about = name === undefined || message.includes(name) ? '' : `${name}: `;
+      return { level: gravity(code, seen), pieces: [about, message, ` (${code})`] };
+    }
+    case 'connection':
+      return event.state === 'back'
+        ? { level: 'info', pieces: ['The connection is there again.'] }
+        : { level: 'warn', pieces: [`Connection lost, trying again. ${event.message}`] };
+    case 'lost':
+      return { level: 'warn', pieces: [event.message] };
+    case 'snapshot': {
+      const { snapshot, bytes, new_bytes: fresh } = event;
+      return {
+        level: 'info',
+        pieces: [`${snapshot}  ${formatSize(bytes)}, ${formatSize(fresh)} of it new  complete${from}`],
+      };
+    }
+    case 'summary': {
+      const { files, failed, skipped, verified, already } = seen;
+      if (files + failed + skipped <= 1) return undefined;
+      return { level: 'info', pieces: [...summaryLine({ summary: event, verified, failed, skipped, already }), from] };
+    }
+    case 'progress':
+    case 'sent':
+    case 'damaged':
+    case 'foreign':
+    case 'repaired':
+    case 'drill':
+      return undefined;
+  }
+}
+
+/** What whoever runs the receiver has to mend is an error; what a sender has to, a warning. */
+function gravity(code: (TransferEvent & { event: 'failed' })['code'], { failed }: Seen): LogLevel {
+  if (code === 'interrupted') return 'info';
+  if (failed > few) return 'debug';
+  return code === 'disk' || code === 'directory' || code === 'space' || code === 'unexpected' ? 'error' : 'warn';
+}

@@ -1,0 +1,99 @@
+import { closeSync, fstatSync, openSync, writeFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { isJournal, logPrefix } from '../../cli/log';
+import { parseMetricsAddress } from '../../cli/metrics';
+import { ReceiverLog } from '../../cli/receiver-log';
+import { openTerminal } from './screen';
+import { SessionRun } from './session-run';
+
+describe('cli: the log of a receiver, and its metrics', () => {
+  let run: SessionRun;
+  beforeEach(() => (run = new SessionRun({ 'a.txt': 'hello\n', 'b.txt': 'other\n' })));
+  afterEach(() => run.end());
+
+  it('one line an event with its time, no ticket, and figures of the same', async () => {
+    const words = ['receive', 'in', '--listen', '127.0.0.1:0', '--log-level', 'info', '--metrics', '0'];
+    const receiver = run.start(words);
+    const [, url = ''] = await receiver.says(/ info {2}Metrics at (http:\/\/127\.0\.0\.1:\d+\/metrics)\.\n/);
+    const [, address = ''] = await receiver.says(/Listening on (tcp:\S+:\d+)\./);
+    expect((await run.run(['send', 'a.txt', address])).code).to.equal(0);
+    expect((await run.run(['send', 'b.txt', address, '--name', 'a.txt'])).code).to.equal(6);
+
+    const figures = await (await fetch(url)).text();
+    expect(figures).to.match(/^sendall_received_bytes_total 6$/m);
+    expect(figures).to.match(/^sendall_receipts_total\{verified="(device|cache)"\} 1$/m);
+    expect(figures).to.match(/^sendall_refusals_total\{code="exists"\} 1$/m);
+    expect(figures).to.match(/^sendall_active_sessions 0$/m);
+    expect(figures).to.match(/^# TYPE sendall_read_back_seconds_total counter$/m);
+    expect((await fetch(url.replace('metrics', 'other'))).status).to.equal(404);
+    expect((await fetch(url, { method: 'POST' })).status).to.equal(405);
+
+    receiver.child.kill('SIGINT');
+    const { code, stdout, stderr } = await receiver.ended;
+    expect({ code, stdout }).to.deep.equal({ code: 130, stdout: '' });
+    expect(stderr).to.match(/ info {2}\[[0-9a-f]{8}\] a\.txt {2}6 B .*verified/);
+    expect(stderr).to.match(/ warn {2}\[[0-9a-f]{8}\] .*a\.txt.* \(exists\)\n/);
+    expect(stderr)
+      .to.match(/^(\d{4}-\d\d-\d\dT[\d:.]+Z (error|warn |info ) .*\n)+$/)
+      .and.not.include('sendall://');
+  });
+
+  it('counts the seconds of reading back, of batches and of large files', async () => {
+    writeFileSync(run.at('large'), Buffer.alloc(3_000_000, 5));
+    const { receiver, ticket } = await run.receive(['--metrics', '0']);
+    const [, url = ''] = await receiver.says(/Metrics at (\S+)\./);
+    const seconds = async (): Promise<number> =>
+      Number(/^sendall_read_back_seconds_total (\S+)$/m.exec(await (await fetch(url)).text())?.[1]);
+    expect(await seconds()).to.equal(0);
+    expect((await run.run(['send', 'a.txt', ticket])).code).to.equal(0);
+    const batch = await seconds();
+    expect(batch).to.be.greaterThan(0);
+    expect((await run.run(['send', 'large', ticket])).code).to.equal(0);
+    expect(await seconds()).to.be.greaterThan(batch);
+  });
+
+  it('is not for --json, and metrics are at an address of TCP', async () => {
+    for (const words of [
+      ['--json', '--log-level', 'info'],
+      ['--metrics', 'unix:m.sock'],
+    ])
+      expect((await run.run(['receive', 'in', ...words])).code, words.join(' ')).to.equal(2);
+    expect(parseMetricsAddress('9464')).to.include({ host: '127.0.0.1', port: 9464 });
+    expect(parseMetricsAddress('[::]:9464')).to.include({ host: '::', port: 9464 });
+    expect(() => parseMetricsAddress('[::1]')).to.throw(/HOST:PORT/);
+  });
+
+  it('has priorities in place of times where stderr is the journal, and nowhere else', () => {
+    const file = openSync(run.at('journal'), 'w');
+    const { dev, ino } = fstatSync(file, { bigint: true });
+    expect(isJournal({ JOURNAL_STREAM: `${String(dev)}:${String(ino)}` }, file)).to.equal(true);
+    expect(isJournal({ JOURNAL_STREAM: `${String(dev)}:1` }, file)).to.equal(false);
+    expect(isJournal({}, file)).to.equal(false);
+    closeSync(file);
+    expect(logPrefix('warn', { level: 'info', journal: true })).to.equal('<4>');
+  });
+
+  it('names the first files of a transfer and its sum, and all of them at debug', () => {
+    for (const level of ['info', 'debug'] as const) {
+      const { terminal, err } = openTerminal({ log: { level, journal: true } });
+      const log = new ReceiverLog(terminal);
+      const id = '0123456789abcdef';
+      for (let index = 0; index < 20; index++) {
+        const name = `file-${String(index)}`;
+        const done = {
+          file_name: name,
+          file_size: 1,
+          digests: {},
+          verified: 'device',
+          bytes_on_wire: 1,
+          seconds: 1,
+        } as const;
+        log.show({ event: 'received', id, from: 'laptop', ...done });
+      }
+      log.show({ event: 'summary', id, files: 20, bytes: 20, bytes_on_wire: 20, seconds: 1, bottleneck: null });
+      expect(err.lines).to.have.length(level === 'info' ? 9 : 21);
+      expect(err.lines[0]).to.match(/^<6>\[01234567\] file-0 .* {2}from laptop$/);
+      expect(err.lines.at(-1)).to.match(/^<6>\[01234567\] 20 files .* {2}from laptop$/);
+    }
+  });
+});
