@@ -114,9 +114,11 @@ export class Sources {
       const snapshot = snapshotAt(at, id);
       const told = missingIn(snapshot);
       const content = filesOf(snapshot);
-      // A directory whose time could not be set is told of as missing too, and stands there.
-      const wanted =
-        number === 0 ? older : new Map([...newer].filter(([name]) => !told.has(name) || content.has(name)));
+      // A directory whose time could not be set is told of as missing too, and stands there; one that could not be
+      // read is missing with all that is below it.
+      const isExcused = (name: string): boolean =>
+        !content.has(name) && [name, ...parentsOf(name)].some((each) => told.has(each) && !content.has(each));
+      const wanted = number === 0 ? older : new Map([...newer].filter(([name]) => !isExcused(name)));
       return [...differences(content, wanted), ...checkSums(snapshot)].map((each) => `${backupName}/${id}: ${each}`);
     });
     const latest = contentOf(join(at, backupName)).get('latest');
@@ -164,6 +166,12 @@ function snapshotsIn(at: string): string[] {
 }
 
 const snapshotAt = (at: string, id: string): string => join(at, backupName, id);
+
+/** The directories that a relative name lies in, the nearest first. */
+function parentsOf(name: string): string[] {
+  const parts = name.split('/').slice(0, -1);
+  return parts.map((_, index) => parts.slice(0, parts.length - index).join('/'));
+}
 
 /** What was backed up, without the lists of it. */
 function filesOf(snapshot: string): TreeContent {
