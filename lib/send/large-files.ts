@@ -42,6 +42,8 @@ export class LargeFileSender {
   private readonly waiting: WaitingFile[] = [];
   private readonly ended = new AbortController();
   private wake: () => void = () => undefined;
+  /** Of the files that are read or on their way. */
+  private progresses: SendProgress[] = [];
 
   constructor(
     private readonly reader: SegmentReader,
@@ -58,6 +60,7 @@ export class LargeFileSender {
 
   stop(): void {
     this.ended.abort();
+    for (const progress of this.progresses) progress.stop();
     this.wake();
   }
 
@@ -111,20 +114,13 @@ export class LargeFileSender {
     const total = outgoing.found.type === 'file' ? outgoing.found.size : 0;
     const name = nameOf(outgoing);
     const segmentSize = segmentSizeOf(total);
-    let done = 0;
     let kept = 0;
     // What is asked for a second time was damaged, or lost with its connection.
     const first = outgoing.bytesOnWire === 0;
     const resumed = first ? Math.min(total, (held?.size ?? 0) * segmentSize) : 0;
     on({ event: 'started', file_name: name, file_size: total, ...(resumed > 0 ? { resumed } : {}) });
-    const meter = new Meter(
-      on,
-      name,
-      'send',
-      total,
-      () => Math.min(done, total || done),
-      () => kept,
-    );
+    const progress = new SendProgress(on, name, total, () => kept);
+    this.progresses = [...this.progresses.filter(({ over }) => !over), progress];
     try {
       for (
         let next = await waits.on('source', pieces.next());
@@ -135,23 +131,25 @@ export class LargeFileSender {
         if (!this.sink.isWanted(outgoing)) {
           // Refused meanwhile.
           if (piece.kind === 'bytes') piece.release();
+          progress.stop();
           return;
         }
-        if (piece.kind === 'bytes') done = piece.offset + piece.bytes.length;
-        else if (piece.kind === 'zero' || piece.kind === 'copy') done = piece.offset + piece.size;
-        else if (piece.kind === 'keep') done = Math.min(total, (piece.first + piece.count) * segmentSize);
-        if (piece.kind === 'copy') kept += piece.size;
-        if (piece.kind === 'keep') kept += done - piece.first * segmentSize;
+        const held = heldBytes(piece, segmentSize, total);
+        kept += held;
+        progress.add(piece.kind === 'zero' ? piece.size : held);
         if (first) outgoing.kept = kept;
-        await this.sendPiece(outgoing, piece);
+        await this.sendPiece(outgoing, piece, progress);
       }
+      progress.end();
+    } catch (error) {
+      progress.stop();
+      throw error;
     } finally {
-      meter.stop();
       await pieces.return();
     }
   }
 
-  private async sendPiece(outgoing: Outgoing, piece: Piece): Promise<void> {
+  private async sendPiece(outgoing: Outgoing, piece: Piece, progress: SendProgress): Promise<void> {
     switch (piece.kind) {
       case 'bytes': {
         const { offset, bytes } = piece;
@@ -162,6 +160,7 @@ export class LargeFileSender {
             offset,
             bytes.length,
             () => [bytes],
+            progress,
             () => piece.release(),
           ),
         );
@@ -195,17 +194,25 @@ export class LargeFileSender {
     offset: number,
     size: number,
     payload: Carried['payload'],
+    progress: SendProgress,
     release?: () => void,
   ): Carried {
+    let taken = 0;
+    progress.open();
     return {
       header: { type: 'segment', file: outgoing.file, offset, size },
       payload,
       size,
       sent: (wire) => {
         outgoing.bytesOnWire += wire;
+        taken = wire > 0 ? size : 0;
+        progress.close(taken);
         release?.();
       },
-      lost: () => this.carriers.push(this.frame(outgoing, offset, size, () => this.again(outgoing, offset, size))),
+      lost: () => {
+        progress.add(-taken);
+        this.carriers.push(this.frame(outgoing, offset, size, () => this.again(outgoing, offset, size), progress));
+      },
     };
   }
 
@@ -233,6 +240,61 @@ export class LargeFileSender {
         .catch(() => undefined);
       return undefined;
     }
+  }
+}
+
+/** Bytes of a piece that the receiver has, and takes from what it holds. */
+function heldBytes(piece: Piece, segmentSize: number, total: number): number {
+  if (piece.kind === 'copy') return piece.size;
+  if (piece.kind !== 'keep') return 0;
+  return Math.min(total, (piece.first + piece.count) * segmentSize) - piece.first * segmentSize;
+}
+
+/**
+ * Tells how much of one file the system or the receiver has taken, from its first piece until the last frame is gone:
+ * reading is far ahead of a slow link.
+ */
+class SendProgress {
+  private done = 0;
+  private frames = 0;
+  private ended = false;
+  private readonly meter: Meter;
+  /** Nothing is told any more. */
+  over = false;
+
+  constructor(on: Listener, name: string, total: number, kept: () => number) {
+    this.meter = new Meter(on, name, 'send', total, () => Math.min(this.done, total || this.done), kept);
+  }
+
+  add(bytes: number): void {
+    this.done += bytes;
+  }
+
+  /** One frame more is on its way. */
+  open(): void {
+    this.frames++;
+  }
+
+  /** A frame is gone, and so many bytes of the file with it. */
+  close(bytes: number): void {
+    this.done += bytes;
+    this.frames--;
+    this.settle();
+  }
+
+  /** Nothing more is read. */
+  end(): void {
+    this.ended = true;
+    this.settle();
+  }
+
+  stop(): void {
+    this.over = true;
+    this.meter.stop();
+  }
+
+  private settle(): void {
+    if (this.ended && this.frames === 0) this.stop();
   }
 }
 

@@ -13,7 +13,7 @@ describe('the connections of a session', () => {
   const smallSum = Object.values(small).reduce((sum, { length }) => sum + length, 0);
 
   beforeEach(async () => {
-    pair = await Pair.make({ large: content, ...small });
+    pair = await Pair.make({ large: content, beside: noise(3 * MiB), ...small });
   });
   afterEach(() => pair.close());
 
@@ -68,6 +68,14 @@ describe('the connections of a session', () => {
     expect(cut).to.be.within(2, 7);
     expect(await digestOfFile(pair.to.place + '/large')).to.equal(digestOf(content));
     expect(relay.there).to.be.below(size + 16 * MiB);
+  });
+
+  it('are told of by what went over them, and not by what was read ahead of them', async () => {
+    const { heard } = await pair.send(['beside'], { connections: 2, limit: 3 * MiB });
+    const told = heard.all('progress').filter(({ phase }) => phase === 'send');
+    expect(told.length).to.be.above(2);
+    expect(told[0]?.done).to.be.below(3 * MiB);
+    expect(told.map(({ done }) => done)).to.deep.equal(told.map(({ done }) => done).sort((a, b) => a - b));
   });
 
   it('keep a limit together, within a fifth', async () => {
