@@ -15,6 +15,7 @@ export function foreignWords(path: string): string {
 const what: Readonly<Partial<Record<DamageReason, string>>> = {
   changed: '  (content)',
   metadata: '  (mode or time; the content is right)',
+  foreign: '  (was not backed up)',
 };
 
 /** Names what is damaged, and shows how far it is. */
@@ -29,7 +30,7 @@ export class VerifyView implements Audience {
     switch (event.event) {
       case 'damaged':
         this.terminal.result(
-          { style: 'red', text: event.reason.padEnd(10) },
+          { style: event.reason === 'foreign' ? 'yellow' : 'red', text: event.reason.padEnd(10) },
           `  ${event.snapshot}/${event.path}`,
           what[event.reason] ?? '',
         );

@@ -32,7 +32,10 @@ export function describeVerify(program: Command, shell: Shell): void {
       '--snapshot <SNAPSHOT>',
       'only NAME/ID or NAME/latest, or with NAME all snapshots of one backup; default: all of all',
     )
-    .option('--repair', 'bring the damaged pieces of files from this machine again, where it still has that content')
+    .option(
+      '--repair',
+      'mend what the manifests alone make right again, and bring damaged pieces of files from this machine, where it still has that content',
+    )
     .option(
       '--source <PATH>',
       'with --repair: what was backed up; may be given several times. Default: as it was named to the last sendall backup here',
@@ -88,10 +91,11 @@ async function verifyAt(
   const { verify } = load.snapshots();
   const { BackedUp } = require('../../lib/internal') as typeof import('../../lib/internal');
   const which = snapshot === undefined ? {} : snapshot.includes('/') ? { snapshot } : { name: snapshot };
-  let damaged = 0;
+  let [damaged, foreign] = [0, 0];
   let summary: Summary | undefined;
   const note = (event: TransferEvent): void => {
-    if (event.event === 'damaged') damaged += 1;
+    if (event.event === 'damaged' && event.reason === 'foreign') foreign += 1;
+    else if (event.event === 'damaged') damaged += 1;
     if (event.event === 'summary') summary = event;
     on(event);
   };
@@ -106,17 +110,17 @@ async function verifyAt(
     }
     const { continued } = await verify(options).finally(() => {
       const all = sample === undefined && snapshot === undefined && !signal.aborted && summary !== undefined;
-      if (all && 'directory' in place) noteVerified(place.directory, damaged);
+      if (all && 'directory' in place) noteVerified(place.directory, damaged + foreign);
     });
     if (continued !== undefined) terminal.say(`It went on with the verification that began at ${continued}.`);
   } finally {
-    if (summary && !signal.aborted) terminal.result(...closing(summary, damaged));
+    if (summary && !signal.aborted) terminal.result(...closing(summary, damaged, foreign));
     else if (summary) terminal.say('The same command goes on from here.');
   }
 }
 
 /** `2,000 files  1.2 GiB  read back from the device  2.3 s  530 MiB/s  no damage found` */
-function closing({ files, bytes, seconds, verified }: Summary, damaged: number): Piece[] {
+function closing({ files, bytes, seconds, verified }: Summary, damaged: number, foreign: number): Piece[] {
   return [
     { style: 'bold', text: formatCount(files, 'file') },
     `  ${formatSize(bytes)}  `,
@@ -125,6 +129,7 @@ function closing({ files, bytes, seconds, verified }: Summary, damaged: number):
       : { style: 'yellow', text: 'read back (page cache only)' },
     `  ${formatDuration(seconds)}${bytes < 1024 ** 2 || seconds === 0 ? '' : `  ${formatRate(bytes / seconds)}`}  `,
     damaged === 0 ? 'no damage found' : { style: 'red', text: `${String(damaged)} damaged` },
+    ...(foreign === 0 ? [] : [{ style: 'yellow', text: `  ${String(foreign)} foreign` } as const]),
   ];
 }
 

@@ -23,7 +23,7 @@ export type Ask =
   | { readonly for: 'difference'; readonly a: string; readonly b: string }
   /**
    * To have them read back; `sample` is a share above 0 and up to 1. With `entries`, to be told of the manifests' lines
-   * for files that are damaged.
+   * for files that are damaged. With `mend`, to have mended what the manifests alone make right again.
    */
   | {
       readonly for: 'verify';
@@ -32,6 +32,7 @@ export type Ask =
       readonly sample?: number;
       readonly entries?: true;
       readonly foreign?: true;
+      readonly mend?: true;
     }
   /**
    * To have those removed that nothing keeps; `within` in ms. With `future`, to be told which stay because they are
@@ -77,6 +78,7 @@ export function parseAsk(value: unknown): Ask {
         ...sampleIn(ask),
         ...trueIn(ask, 'entries'),
         ...trueIn(ask, 'foreign'),
+        ...trueIn(ask, 'mend'),
       };
     case 'prune':
       return {

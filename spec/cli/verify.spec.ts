@@ -65,10 +65,12 @@ describe('cli: verify (the built command)', () => {
     expect(stdout.split('\n').slice(0, -2).sort()).to.deep.equal([
       `changed     laptop/${ids[0]}/docs/a.txt  (content)`,
       `changed     laptop/${ids[1]}/docs/a.txt  (content)`,
-      `foreign     laptop/${ids[1]}/new\\u001b[2J`,
+      `foreign     laptop/${ids[1]}/new\\u001b[2J  (was not backed up)`,
     ]);
-    expect(stdout).to.match(/ {2}3 damaged\n$/);
-    expect(stderr).to.match(/^sendall: 3 things are damaged in 2 snapshots\.\nhint: .+\n$/);
+    expect(stdout).to.match(/ {2}2 damaged {2}1 foreign\n$/);
+    expect(stderr).to.match(
+      /^sendall: 2 things are damaged in 2 snapshots, and 1 thing was not backed up\.\nhint: .+\n$/,
+    );
   });
 
   it('prints events of the schema, of one snapshot and those that share the damage', async () => {
@@ -113,7 +115,6 @@ describe('cli: verify (the built command)', () => {
       [['verify', 'empty'], /There is no snapshot in empty\./],
       [['verify', 'tcp://127.0.0.1:8898'], /plain wire carries no backups/],
       [['verify', '.', '--source', 'x'], /--repair/],
-      [['verify', '.', '--repair'], /--source PATH/],
       [['verify', '.', '--sample', '0%'], /5%/],
       [['verify', '.', '--sample', '101%'], /5%/],
       [['verify', '.', '--snapshot', 'desktop/latest'], /There is no snapshot desktop\/latest/],

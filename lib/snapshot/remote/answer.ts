@@ -5,6 +5,7 @@ import type { AskDone } from '../../wire/keeper-message';
 import type { SnapshotQuestion, RestoreSource } from './question';
 import { Catalog } from '../manifest/catalog';
 import { damagedEntries } from '../repair/damaged-entries';
+import { mend } from '../repair/mending';
 import { diffSnapshots } from '../manifest/difference';
 import { findEntries, type FoundEvent, listEntries } from '../manifest/find';
 import { encodeEntry } from '../manifest/manifest-entry';
@@ -80,7 +81,7 @@ function withoutFuture(event: PruneEvent): PruneEvent {
 }
 
 async function answerVerify(
-  { name, snapshot, sample, entries, foreign }: Extract<SnapshotQuestion['ask'], { for: 'verify' }>,
+  { name, snapshot, sample, entries, foreign, mend: mends }: Extract<SnapshotQuestion['ask'], { for: 'verify' }>,
   { directory, signal, tell }: Omit<SnapshotQuestion, 'ask'>,
 ): Promise<Omit<AskDone, 'type'>> {
   const damages: Damage[] = [];
@@ -101,8 +102,11 @@ async function answerVerify(
     });
     return { snapshots, ...(continued === undefined ? {} : { continued }) };
   } finally {
+    const mended = new Set(mends === true && !signal.aborted ? await mend(directory, damages, signal) : []);
+    for (const { snapshot: where, path } of mended) tell({ event: 'repaired', snapshot: where, path });
     if (entries === true && !signal.aborted) {
-      for (const { entry, ...where } of await damagedEntries(directory, damages))
+      const left = damages.filter((damage) => !mended.has(damage));
+      for (const { entry, ...where } of await damagedEntries(directory, left))
         tell({ event: 'entry', ...where, entry: encodeEntry(entry) });
     }
   }

@@ -71,10 +71,12 @@ export class AskedSnapshots implements SnapshotService {
   }
 }
 
-/** "A `write` key asks for nothing, and only an `admin` key has snapshots removed." */
+/** "A `write` key asks for nothing, and only an `admin` key has snapshots removed or mended." */
 function checkRights({ ask, authorization }: Asker): void {
   if (authorization?.rights === 'write')
     throw new TransferError('not-authorized', 'This key may send, and not read.', { hint: rightsHint });
   if (ask.for === 'prune' && authorization?.rights !== 'admin')
     throw new TransferError('not-authorized', 'Only an admin key may remove snapshots.', { hint: rightsHint });
+  if (ask.for === 'verify' && ask.mend && authorization && authorization.rights !== 'admin')
+    throw new TransferError('not-authorized', 'Only an admin key may repair snapshots.', { hint: rightsHint });
 }

@@ -109,22 +109,30 @@ export interface VerifiedThere {
   readonly damages: readonly Damage[];
   /** What the manifests have for files that are damaged, where that was asked for. */
   readonly entries: readonly DamagedEntry[];
+  /** What of the damage is none any more. */
+  readonly mended: readonly Damage[];
 }
 
-/** See `verify`. Resolves also where there is damage, with everything that is known of it. */
+/**
+ * See `verify`. Resolves also where there is damage, with everything that is known of it. `repairs`: what the manifests
+ * alone make right is mended over there, and of the rest the entries are told.
+ */
 export async function verifyThere(
   { target, signal, deadlines }: SnapshotTarget,
   { name, snapshot, sample, on = () => undefined }: Omit<LocalVerifyOptions, 'directory' | 'signal'>,
-  withEntries: boolean,
+  repairs: boolean,
 ): Promise<VerifiedThere> {
   const damages: Damage[] = [];
   const entries: DamagedEntry[] = [];
+  const mended: Damage[] = [];
   let summary: (Summary & Pick<VerifyResult, 'verified'>) | undefined;
   const told = (line: unknown): void => {
     const event = toldOfVerification(line);
     if (event.event === 'entry') entries.push(event);
     else on(event);
     if (event.event === 'damaged') damages.push(event);
+    if (event.event === 'repaired')
+      mended.push(...damages.filter((each) => each.snapshot === event.snapshot && each.path === event.path));
     if (event.event === 'summary') summary = { ...event, verified: event.verified ?? 'cache' };
   };
   const asked = {
@@ -137,7 +145,7 @@ export async function verifyThere(
       ticket: target,
       signal,
       deadlines,
-      ask: { for: 'verify', foreign: true, ...asked, ...(withEntries ? { entries: true } : {}) },
+      ask: { for: 'verify', foreign: true, ...asked, ...(repairs ? { entries: true, mend: true } : {}) },
       told,
     });
     if (!summary) throw new TransferError('bad-header', 'The receiver told nothing of its verification.');
@@ -156,10 +164,11 @@ export async function verifyThere(
       failure: undefined,
       damages,
       entries,
+      mended,
     };
   } catch (error) {
     if (error instanceof TransferError && error.code === 'mismatch')
-      return { result: undefined, failure: error, damages, entries };
+      return { result: undefined, failure: error, damages, entries, mended };
     throw error;
   }
 }

@@ -138,6 +138,8 @@ export function toldOfVerification(told: unknown): TransferEvent | ({ readonly e
   switch (event) {
     case 'damaged':
       return { event, ...damageIn(fields) };
+    case 'repaired':
+      return { event, snapshot: textUnder(fields, 'snapshot'), path: textUnder(fields, 'path') };
     case 'foreign':
       return { event, path: textUnder(fields, 'path') };
     case 'skipped':

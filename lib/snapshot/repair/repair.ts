@@ -14,6 +14,7 @@ import { parseTicket } from '../../net/ticket';
 import { type Located, openLocated } from '../../threads/walker';
 import type { VerifyOptions } from '../remote/anywhere';
 import { type DamagedEntry, damagedEntries } from './damaged-entries';
+import { mend } from './mending';
 import { RepairIntake } from './repair-intake';
 import { verifyThere } from '../remote/there';
 import { verify } from '../verify/verify';
@@ -35,23 +36,26 @@ export interface Repaired {
 /** What is damaged, and what of it the manifests know. */
 interface FoundDamage {
   readonly damages: readonly Damage[];
+  /** Those among them that are none any more. */
+  readonly mended: ReadonlySet<Damage>;
+  /** Of the others. */
   readonly entries: readonly DamagedEntry[];
 }
 
 /**
- * Verifies snapshots as `verify` does, and brings what is damaged in them from the source, where that still has it:
- * only the pieces that
- * are damaged. Every snapshot that shares the damage is healed. What is whole again is told as `repaired`. Resolves
- * when nothing is
- * damaged any more; rejects with `mismatch` where something is, and like `verify`.
+ * Verifies snapshots as `verify` does, mends what their manifests alone make right again, and brings what else is
+ * damaged in them from the source, where that still has it: only the pieces that are damaged. Every snapshot that shares
+ * the damage is healed. What is whole again is told as `repaired`. What is foreign stays as it is. Resolves when nothing
+ * is damaged or foreign any more; rejects with `mismatch` where something is, with `usage` where content is damaged and
+ * there is no source, and like `verify`.
  */
 export async function repair(options: RepairOptions): Promise<Repaired> {
   const { on = () => undefined, sources } = options;
-  if (sources.length === 0)
-    throw new TransferError('usage', 'Nothing says where on this machine the files are.', {
+  const { damages, mended, entries } = await find(options);
+  if (sources.length === 0 && entries.length > 0)
+    throw new TransferError('usage', 'Nothing says where on this machine the files are whose content is damaged.', {
       hint: 'Name what was backed up with --source PATH.',
     });
-  const { damages, entries } = await find(options);
   const wanted = new Map<string, DamagedEntry>();
   for (const entry of entries) if (!wanted.has(keyOf(entry))) wanted.set(keyOf(entry), entry);
   const brought = new Set<string>();
@@ -68,23 +72,37 @@ export async function repair(options: RepairOptions): Promise<Repaired> {
   );
   // With a file the directories above it are put right.
   const above = new Set([...files].flatMap(directoriesAbove));
-  const whole = damages.filter((each) => files.has(damagedName(each)) || above.has(damagedName(each)));
-  for (const { snapshot, path: damaged } of whole) on({ event: 'repaired', snapshot, path: damaged });
-  if (whole.length < damages.length) {
+  const damaged = damages.filter(({ reason }) => reason !== 'foreign');
+  const left = damaged.filter((each) => !mended.has(each));
+  const whole = left.filter((each) => files.has(damagedName(each)) || above.has(damagedName(each)));
+  for (const { snapshot, path: name } of whole) on({ event: 'repaired', snapshot, path: name });
+  const [lost, foreign] = [left.length - whole.length, damages.length - damaged.length];
+  if (lost > 0)
     throw new TransferError(
       'mismatch',
-      `${String(damages.length - whole.length)} of ${String(damages.length)} damaged things could not be repaired.`,
+      `${String(lost)} of ${String(damaged.length)} damaged things could not be repaired.`,
       {
-        hint: 'Only files can be, whose source on this machine still is what it was. Other snapshots may have what you need.',
+        hint: 'Content can be brought only from a source on this machine that still is what it was. Other snapshots may have what you need.',
       },
     );
-  }
-  return { repaired: whole.length, bytes_on_wire: bytesOnWire };
+  if (foreign > 0) throw foreignIsLeft(foreign);
+  return { repaired: damaged.length, bytes_on_wire: bytesOnWire };
+}
+
+/** Everything is whole, and what nobody has backed up is not for us to remove. */
+function foreignIsLeft(count: number): TransferError {
+  const what = count === 1 ? '1 thing is there that was' : `${String(count)} things are there that were`;
+  return new TransferError('mismatch', `Nothing is damaged any more; ${what} not backed up.`, {
+    hint: 'Look at it, and move it away: nothing of the snapshot is lost by that. Then repair once more.',
+  });
 }
 
 async function find({ directory, target, signal, deadlines, ...options }: RepairOptions): Promise<FoundDamage> {
   const stop = signal ? { signal } : {};
-  if (target !== undefined) return verifyThere({ target, deadlines, ...stop }, options, true);
+  if (target !== undefined) {
+    const { damages, mended, entries } = await verifyThere({ target, deadlines, ...stop }, options, true);
+    return { damages, mended: new Set(mended), entries };
+  }
   if (directory === undefined)
     throw new TransferError('usage', 'Either a ticket or a directory with snapshots is needed.');
   const damages: Damage[] = [];
@@ -97,7 +115,10 @@ async function find({ directory, target, signal, deadlines, ...options }: Repair
   } catch (error) {
     if (!(error instanceof TransferError) || error.code !== 'mismatch') throw error;
   }
-  return { damages, entries: await damagedEntries(directory, damages) };
+  const mended = new Set(await mend(directory, damages, signal));
+  for (const { snapshot, path: name } of mended) options.on?.({ event: 'repaired', snapshot, path: name });
+  const left = damages.filter((damage) => !mended.has(damage));
+  return { damages, mended, entries: await damagedEntries(directory, left) };
 }
 
 /** A session for the files of one backup. Rejects with what ended it. */

@@ -44,6 +44,8 @@ export class VerifyRun {
   private readonly states: VerifyStates;
   private readonly kept: KeptState[] = [];
   private damages = 0;
+  /** Those that are there, and were not backed up. */
+  private foreign = 0;
   private readonly damaged = new Set<string>();
   /** Damaged files with several names, by inode, by backup. */
   private readonly shared = new Map<string, Map<bigint, SharedFile>>();
@@ -81,7 +83,7 @@ export class VerifyRun {
         on({ event: 'skipped', file_name: '.sendall/snapshots', reason: unkept(this.states.failure) });
       on({ event: 'summary', ...count.summary, verified: reader.verified });
     }
-    if (this.damages > 0) throw this.failure();
+    if (this.damages + this.foreign > 0) throw this.failure();
     return { ...count.summary, snapshots, verified: reader.verified, ...(continues ? { continued: pass.began } : {}) };
   }
 
@@ -211,17 +213,32 @@ export class VerifyRun {
   }
 
   private damage(snapshot: Snapshot, path: string, reason: DamageReason): void {
-    this.damages++;
+    if (reason === 'foreign') this.foreign++;
+    else this.damages++;
     this.damaged.add(shownAs(snapshot));
     this.work.on({ event: 'damaged', snapshot: shownAs(snapshot), path, reason });
   }
 
   private failure(): TransferError {
-    const [things, snapshots] = [this.damages, this.damaged.size];
-    const what = `${String(things)} ${things === 1 ? 'thing is' : 'things are'} damaged in ${String(snapshots)} ${snapshots === 1 ? 'snapshot' : 'snapshots'}.`;
-    return new TransferError('mismatch', what, {
-      hint: 'Check the disk and its system log. What is not named here is whole. sendall verify --repair, run where the content still is, brings it again.',
-    });
+    const { damages, foreign } = this;
+    const where = this.damaged.size === 1 ? '1 snapshot' : `${String(this.damaged.size)} snapshots`;
+    const things = (count: number): string => (count === 1 ? '1 thing' : `${String(count)} things`);
+    if (damages === 0)
+      return new TransferError(
+        'mismatch',
+        `Nothing is damaged; ${things(foreign)} in ${where} ${foreign === 1 ? 'was' : 'were'} not backed up.`,
+        {
+          hint: 'Move it away: nothing of a snapshot is lost by that. Then sendall verify --repair gives directories their times again.',
+        },
+      );
+    const besides = foreign === 0 ? '' : `, and ${things(foreign)} ${foreign === 1 ? 'was' : 'were'} not backed up`;
+    return new TransferError(
+      'mismatch',
+      `${things(damages)} ${damages === 1 ? 'is' : 'are'} damaged in ${where}${besides}.`,
+      {
+        hint: 'Check the disk and its system log. What is not named here is whole. sendall verify --repair, run where the content still is, brings it again.',
+      },
+    );
   }
 }
 

@@ -1,11 +1,16 @@
 import {
+  chmodSync,
   closeSync,
   existsSync,
+  linkSync,
+  mkdirSync,
   openSync,
   readFileSync,
   readdirSync,
+  rmdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   utimesSync,
@@ -123,10 +128,46 @@ for (const way of ['a directory of this machine', 'a receiver, in a session'] sa
       expect(existsSync(own) ? readdirSync(own) : []).to.not.include.members(['repair']);
     });
 
+    it('mends modes, times, links, directories and the list of digests without any source', async () => {
+      symlinkSync('small', path.join(source, 'home', 'points'));
+      linkSync(path.join(source, 'home', 'small'), path.join(source, 'home', 'deep', 'other'));
+      mkdirSync(path.join(source, 'home', 'empty'), { mode: 0o550 });
+      const third = (await place.backup([path.join(source, 'home')])).snapshot ?? '';
+      const before = [listing(place.at(first, 'home')), listing(place.at(third, 'home'))];
+      chmodSync(at(third, 'small'), 0o666);
+      utimesSync(at(third, 'deep/er/one'), 1, 1);
+      rmSync(at(third, 'points'));
+      rmSync(at(third, 'deep/other'));
+      writeFileSync(at(third, 'deep/other'), 'small');
+      rmdirSync(at(third, 'empty'));
+      chmodSync(at(third, 'deep/er'), 0o777);
+      rmSync(place.at(third, 'SHA256SUMS'));
+      writeFileSync(at(first, 'foreign'), '');
+      rmSync(at(first, 'foreign'));
+      const { repaired: count, bytes_on_wire: moved } = await repairing({ sources: [] });
+      expect({ count, moved }).to.deep.equal({ count: repaired().length, moved: 0 });
+      expect(repaired()).to.include.members([`${first} home`, `${third} SHA256SUMS`, `${third} home/empty`]);
+      expect([listing(place.at(first, 'home')), listing(place.at(third, 'home'))]).to.deep.equal(before);
+      expect(statSync(at(third, 'deep/other')).ino).to.equal(statSync(at(third, 'small')).ino);
+      await verify({ directory: place.root });
+    });
+
+    it('leaves what is foreign, and says so apart from what is damaged', async () => {
+      writeFileSync(at(second, 'deep/foreign'), 'not backed up');
+      chmodSync(at(second, 'deep'), 0o700);
+      const failure = await failing({ sources: [] });
+      expect(failure.message).to.match(/^Nothing is damaged any more; 1 thing is there that was not backed up\./);
+      expect(repaired()).to.deep.equal([`${second} home/deep`]);
+      rmSync(at(second, 'deep/foreign'));
+      await repairing({ sources: [] });
+      await verify({ directory: place.root });
+    });
+
     it('does nothing where nothing is damaged, and wants to know where the source is', async () => {
       expect(await repairing()).to.deep.equal({ repaired: 0, bytes_on_wire: 0 });
-      expect((await failing({ sources: [] })).code).to.equal('usage');
+      expect(await repairing({ sources: [] })).to.deep.equal({ repaired: 0, bytes_on_wire: 0 });
       damage(at(first, 'small'), 0);
+      expect((await failing({ sources: [] })).code).to.equal('usage');
       expect((await failing({ sources: [path.join(source, 'elsewhere')] })).code).to.equal('mismatch');
     });
   });
