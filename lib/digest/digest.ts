@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { loadAddon } from '../threads/addon';
+import { blakeAddon } from '../threads/program-parts';
 import { asTransferError } from '../errors';
 import type { Digests } from '../progress';
 
@@ -83,7 +84,7 @@ function createOpenSslDigest(algorithm: 'md5' | 'sha256'): Digest {
   }
 }
 
-type NativeModule = typeof import('@napi-rs/blake-hash');
+type NativeModule = ReturnType<typeof blakeAddon>;
 
 let native: NativeModule | undefined;
 let whyNoNative: unknown;
@@ -92,7 +93,7 @@ let whyNoNative: unknown;
 function loadNative(): NativeModule | undefined {
   if (native === undefined && whyNoNative === undefined) {
     try {
-      native = loadAddon(() => require('@napi-rs/blake-hash') as NativeModule);
+      native = loadAddon(blakeAddon);
     } catch (error) {
       whyNoNative = error;
     }

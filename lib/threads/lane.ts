@@ -1,6 +1,6 @@
-import path from 'node:path';
 import { parentPort, Worker, type WorkerOptions } from 'node:worker_threads';
 import { endThread, startThread } from './addon';
+import { workerStart } from './program-parts';
 
 interface Failure {
   readonly message: string;
@@ -130,16 +130,12 @@ export function failureOf(error: unknown): { readonly failure: Failure } {
   return { failure: { message, code, errno } };
 }
 
-/**
- * Starts the worker's module `file`, given without its extension: a .ts file where this one is, loaded by the same
- * `--require` as this one; else plain JavaScript that needs nothing of what the process was started with.
- */
+/** Starts the worker's module `file`, given without its extension. */
 export function startWorker(file: string, options: WorkerOptions = {}): Worker {
-  const extension = path.extname(__filename);
+  const start = workerStart(file);
   // Descriptors are opened and closed by different means here, which Node would take for a mistake, and say so on
   // stderr.
-  const own = { trackUnmanagedFds: false, ...options };
-  return startThread(() => new Worker(file + extension, extension === '.ts' ? own : { ...own, execArgv: [] }));
+  return startThread(() => new Worker(start.from, { trackUnmanagedFds: false, ...options, ...start.options }));
 }
 
 /**

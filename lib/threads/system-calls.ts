@@ -1,6 +1,7 @@
 import { fstatSync, futimesSync } from 'node:fs';
 import { getSystemErrorMap } from 'node:util';
 import { loadAddon } from './addon';
+import { foreignAddon } from './program-parts';
 import { systemPath } from '../name-bytes';
 
 /**
@@ -193,7 +194,7 @@ export function foreignFunctions<Bound>(bind: (foreign: ForeignFunctions) => Bou
 function loadForeign(): ForeignFunctions | undefined {
   if (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'arm64')) return undefined;
   try {
-    return require(`@koromix/koffi-linux-${process.arch}`) as ForeignFunctions;
+    return foreignAddon() as ForeignFunctions;
   } catch {
     return undefined; // an optional dependency: it may be missing
   }

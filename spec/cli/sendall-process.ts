@@ -18,6 +18,8 @@ export interface ProcessOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** The directory of another build than the one in dist. */
   readonly build?: string;
+  /** The single executable, in place of a build. */
+  readonly executable?: string | undefined;
   /** A program and its arguments that run the command: ['strace', '-f']. */
   readonly under?: readonly string[];
 }
@@ -30,12 +32,14 @@ export class SendallProcess {
   private stderr = '';
   private readonly watchers = new Set<() => void>();
 
-  constructor(words: readonly string[], { cwd, env: own, build = ownBuild, under = [] }: ProcessOptions = {}) {
+  constructor(
+    words: readonly string[],
+    { cwd, env: own, build = ownBuild, executable, under = [] }: ProcessOptions = {},
+  ) {
     const env = { ...process.env, XDG_CONFIG_HOME: '/nonexistent', XDG_CACHE_HOME: cwd ?? '/nonexistent', ...own };
     const [program = process.execPath, ...others] = [
       ...under,
-      process.execPath,
-      join(build, 'cli', 'main.js'),
+      ...(executable === undefined ? [process.execPath, join(build, 'cli', 'main.js')] : [executable]),
       ...words,
     ];
     this.child = spawn(program, others, { ...(cwd !== undefined && { cwd }), env, stdio: ['pipe', 'pipe', 'pipe'] });

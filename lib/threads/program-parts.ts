@@ -1,0 +1,29 @@
+// What of this program stands in files of its own: the modules of workers, and addons. The single executable has
+// another one of these (packaging/executable/program-parts.ts), which finds them inside of itself.
+import path from 'node:path';
+import type { WorkerOptions } from 'node:worker_threads';
+
+/** What a thread is started from: a file, or with `eval` a text. */
+export interface WorkerStart {
+  readonly from: string;
+  readonly options: WorkerOptions;
+}
+
+/**
+ * The worker's module `file`, given without its extension: a .ts file where this one is, loaded by the same `--require`
+ * as this one; else plain JavaScript that needs nothing of what the process was started with.
+ */
+export function workerStart(file: string): WorkerStart {
+  const extension = path.extname(__filename);
+  return { from: file + extension, options: extension === '.ts' ? {} : { execArgv: [] } };
+}
+
+/** An optional dependency. Throws where it is missing, or cannot be loaded. */
+export function blakeAddon(): typeof import('@napi-rs/blake-hash') {
+  return require('@napi-rs/blake-hash') as typeof import('@napi-rs/blake-hash');
+}
+
+/** The same for koffi, the foreign function interface, on Linux for x64 and arm64. */
+export function foreignAddon(): unknown {
+  return require(`@koromix/koffi-linux-${process.arch}`) as unknown;
+}
