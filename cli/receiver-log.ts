@@ -1,7 +1,7 @@
 import type { TransferEvent } from '../lib/index';
 import { type HookFailed, hookWords } from './hook-failed';
 import type { LogLevel } from './log';
-import { addAlready, fileLine, leastVerified, type Outcome, summaryLine } from './results';
+import { addAlready, fileLine, leastVerified, type Outcome, shrunkSentence, summaryLine } from './results';
 import { roleHint } from './role-hints';
 import type { Audience } from './run';
 import { formatSize } from './size';
@@ -121,6 +121,8 @@ function lineOf(
         : { level: 'warn', pieces: [`Connection lost, trying again. ${event.message}`] };
     case 'lost':
       return { level: 'warn', pieces: [event.message] };
+    case 'shrunk':
+      return { level: 'warn', pieces: [shrunkSentence(event)] };
     case 'snapshot': {
       const { snapshot, bytes, new_bytes: fresh } = event;
       return {

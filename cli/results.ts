@@ -1,4 +1,4 @@
-import type { FileDone, Summary, Verified } from '../lib/index';
+import type { FileDone, Summary, TransferEvent, Verified } from '../lib/index';
 import { formatCount, formatDuration, formatMoment, formatNumber, formatRate, formatSize } from './size';
 import type { Piece } from './terminal';
 
@@ -104,4 +104,10 @@ export function heldBack({ bottleneck, files, bytes }: Summary): Piece {
 /** For little there is no rate: it would tell of the time that a flush takes. */
 function speed(bytes: number, seconds: number): string {
   return bytes < leastForRate || seconds === 0 ? '' : `  ${formatRate(bytes / seconds)}`;
+}
+
+/** That a source has lost most of what it had. */
+export function shrunkSentence({ path, entries, before }: TransferEvent & { event: 'shrunk' }): string {
+  const now = entries === 0 ? 'is empty' : `has ${entries.toLocaleString('en')}`;
+  return `${path} ${now}, and had ${formatCount(before, 'entry', 'entries')} in the snapshot before.`;
 }

@@ -87,6 +87,7 @@ export class Tally {
       case 'lost':
       case 'snapshot':
       case 'drill':
+      case 'shrunk':
       case 'repaired':
       case 'summary':
         break;

@@ -5,7 +5,7 @@ import type { Invitation } from './invitation';
 import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
-import { addAlready, fileLine, heldBack, leastVerified, summaryLine } from './results';
+import { addAlready, fileLine, heldBack, leastVerified, shrunkSentence, summaryLine } from './results';
 import { ownGoingOn, type Role, roleHint } from './role-hints';
 import { formatCount, formatDuration, formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
@@ -64,6 +64,9 @@ export abstract class View {
         return;
       case 'snapshot':
         this.snapshotDone(event);
+        return;
+      case 'shrunk':
+        this.terminal.complain(shrunkSentence(event));
         return;
       case 'summary':
         this.progress.show(event);

@@ -72,6 +72,15 @@ export interface SnapshotEvent {
   readonly verified_at: string | null;
 }
 
+/** A source that has become empty, or lost most of its entries, since the snapshot before. */
+export interface ShrunkSource {
+  /** Its name in the snapshot: one component. */
+  readonly path: string;
+  /** How many entries are below it, and were in the snapshot before. */
+  readonly entries: number;
+  readonly before: number;
+}
+
 /** Something in a snapshot that is not as it was when it was stored. */
 export interface Damage {
   /** `NAME/ID` */
@@ -147,6 +156,7 @@ export type TransferEvent = (
       readonly hint?: string;
     }
   | ({ readonly event: 'snapshot' } & SnapshotEvent)
+  | ({ readonly event: 'shrunk'; readonly snapshot: string } & ShrunkSource)
   | ({ readonly event: 'damaged' } & Damage)
   /**
    * Something lies among the snapshots of a receive directory, relative to that, and this receiver has not committed

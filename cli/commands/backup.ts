@@ -13,6 +13,7 @@ interface BackupFlags {
   readonly name: string;
   readonly stdinName?: string;
   readonly checksum?: boolean;
+  readonly allowShrink?: boolean;
   readonly digest?: 'sha256' | 'md5' | 'blake3';
   readonly exclude?: readonly string[];
   readonly connections: number | 'auto';
@@ -36,6 +37,7 @@ export function describeBackup(program: Command, shell: Shell): void {
       '--checksum',
       'read every file, also where size and times say that it has not changed, and tell of those that have',
     )
+    .option('--allow-shrink', 'a source may be empty, or have lost most of its entries, since the snapshot before')
     .addOption(
       new Option('--digest <WHAT>', 'what SHA256SUMS, MD5SUMS or B3SUMS is made of; by default sha256').choices([
         'sha256',
@@ -99,12 +101,23 @@ Examples:
 
 async function backupOptions(words: readonly string[], flags: BackupFlags): Promise<BackupOptions> {
   const { paths, ...where } = await split(words);
-  const { name, stdinName, checksum = false, digest, exclude = [], connections, limit, retryFor } = flags;
+  const {
+    name,
+    stdinName,
+    checksum = false,
+    allowShrink = false,
+    digest,
+    exclude = [],
+    connections,
+    limit,
+    retryFor,
+  } = flags;
   return {
     paths,
     ...where,
     name,
     checksum,
+    allowShrink,
     exclude,
     connections,
     ...(stdinName === undefined ? {} : { inputName: stdinName }),

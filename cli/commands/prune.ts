@@ -15,6 +15,7 @@ interface PruneFlags {
   readonly keepWeekly?: number;
   readonly keepMonthly?: number;
   readonly keepWithin?: number;
+  readonly allowShrink?: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -37,6 +38,7 @@ export function describePrune(program: Command, shell: Shell): void {
       'keep all that are not older than this before the newest: 36h, 30d, 8w, 1y',
       parseSpan,
     )
+    .option('--allow-shrink', 'remove also the last snapshot that had what a source has lost since')
     .option('-n, --dry-run', 'tell what would be done, and remove nothing')
     .addHelpText(
       'after',
@@ -45,8 +47,11 @@ Examples:
   $ sendall prune /srv/backups --keep-daily 14 --keep-weekly 8 --keep-monthly 12 --dry-run
   $ sendall prune /srv/backups --name laptop --keep-last 30
 
-What one of the options keeps stays. Files that other snapshots have as well
-are not touched. On another machine it takes a key with the right admin.`,
+What one of the options keeps stays. So does the last snapshot that had the
+content of a source which has become empty since, or lost most of it, until a
+later one has at least half of it again ("content"), but for --allow-shrink.
+Files that other snapshots have as well are not touched. On another machine it
+takes a key with the right admin.`,
     )
     .action(async (given: string, flags: PruneFlags) => {
       const place = await snapshotPlace(given);
@@ -59,7 +64,7 @@ are not touched. On another machine it takes a key with the right admin.`,
 async function pruneAt(
   place: SnapshotPlace,
   keep: KeepRules,
-  { name, dryRun = false }: PruneFlags,
+  { name, allowShrink = false, dryRun = false }: PruneFlags,
   { on, terminal, signal }: Transfer,
 ): Promise<void> {
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
@@ -72,7 +77,7 @@ async function pruneAt(
     else words.show(event);
   };
   try {
-    await prune({ ...place, keep, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
+    await prune({ ...place, keep, allowShrink, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
   } finally {
     words.sumUp();
   }

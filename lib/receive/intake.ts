@@ -62,6 +62,8 @@ export interface IntakeRequest {
   readonly repairs: boolean;
   /** Read every file, changed or not. */
   readonly checksum: boolean;
+  /** What its sources have lost is no news. */
+  readonly allowShrink?: boolean;
   readonly algorithm: keyof Digests;
   /** Where backups are kept. */
   readonly home: Pick<Home, 'directory' | 'allowance'>;

@@ -92,7 +92,14 @@ export async function intakeFor(
   options: ReceivingOptions,
   { hello, authorization, peer }: Comer,
 ): Promise<Intake | undefined> {
-  const { backup, repair, checksum = false, digest: algorithm = 'blake3', session } = hello;
+  const {
+    backup,
+    repair,
+    checksum = false,
+    allow_shrink: allowShrink = false,
+    digest: algorithm = 'blake3',
+    session,
+  } = hello;
   const name = repair ?? backup;
   if (name === undefined) return undefined;
   const { openIntake } = keeperOf(options);
@@ -105,6 +112,7 @@ export async function intakeFor(
     name,
     repairs: repair !== undefined,
     checksum,
+    allowShrink,
     algorithm,
     home: await options.home(authorization),
     peer,

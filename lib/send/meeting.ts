@@ -21,6 +21,8 @@ export interface BackupWish {
   readonly repairs: boolean;
   /** Read every file, changed or not. */
   readonly checksum: boolean;
+  /** Sources may have lost most of what the snapshot before had. */
+  readonly allowShrink?: boolean;
 }
 
 export interface Met {
@@ -223,6 +225,11 @@ export function demand(hello: Hello, { check, metadata }: Demands): void {
     });
 }
 
-function wishOf({ name, repairs, checksum }: BackupWish): Pick<Hello, 'backup' | 'repair' | 'checksum'> {
-  return { ...(repairs ? { repair: name } : { backup: name }), ...(checksum ? { checksum } : {}) };
+function wishOf(wish: BackupWish): Pick<Hello, 'backup' | 'repair' | 'checksum' | 'allow_shrink'> {
+  const { name, repairs, checksum, allowShrink } = wish;
+  return {
+    ...(repairs ? { repair: name } : { backup: name }),
+    ...(checksum ? { checksum } : {}),
+    ...(allowShrink ? { allow_shrink: true } : {}),
+  };
 }

@@ -17,6 +17,7 @@ export type Introduction = Pick<
   | 'backup'
   | 'repair'
   | 'checksum'
+  | 'allow_shrink'
   | 'check'
   | 'metadata'
   | 'ask'

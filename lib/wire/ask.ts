@@ -36,7 +36,8 @@ export type Ask =
     }
   /**
    * To have those removed that nothing keeps; `within` in ms. With `future`, to be told which stay because they are
-   * dated in the future.
+   * dated in the future, with `content`, which because they are the last that had what a source has lost; with
+   * `allow_shrink` those do not stay.
    */
   | {
       readonly for: 'prune';
@@ -44,6 +45,8 @@ export type Ask =
       readonly keep: Readonly<Partial<Record<(typeof keepKeys)[number] | 'within', number>>>;
       readonly dry_run?: true;
       readonly future?: true;
+      readonly content?: true;
+      readonly allow_shrink?: true;
     }
   /** To get one, or what `paths` choose of it, in this session. */
   | { readonly for: 'restore'; readonly snapshot: string; readonly paths: readonly string[] };
@@ -87,6 +90,8 @@ export function parseAsk(value: unknown): Ask {
         keep: keepOf(objectOf('keep', ownValue(ask, 'keep'))),
         ...trueIn(ask, 'dry_run'),
         ...trueIn(ask, 'future'),
+        ...trueIn(ask, 'content'),
+        ...trueIn(ask, 'allow_shrink'),
       };
     case 'restore':
       return { for: what, snapshot: textUnder(ask, 'snapshot'), paths: pathsOf(ownValue(ask, 'paths')) };

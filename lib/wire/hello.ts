@@ -32,6 +32,8 @@ export interface Hello {
   readonly repair?: EntryName;
   /** By the sender of a backup: it reads every file, changed or not. */
   readonly checksum?: boolean;
+  /** By the sender of a backup: its sources may have lost most of what the snapshot before had. */
+  readonly allow_shrink?: boolean;
   /**
    * By the sender, on connection 0: what the receiver has already is read back before its receipt is repeated. By the
    * receiver: it does that where it is asked.
@@ -82,13 +84,14 @@ function parseSealed(sealed: unknown): Pick<Hello, 'sealed'> {
   return { sealed: sealed.filter(isSuite) };
 }
 
-function parseBackup(header: JsonObject): Pick<Hello, 'backup' | 'repair' | 'checksum' | 'snapshot'> {
+function parseBackup(header: JsonObject): Pick<Hello, 'backup' | 'repair' | 'checksum' | 'allow_shrink' | 'snapshot'> {
   const [backup, repair] = [backupNameUnder(header, 'backup'), backupNameUnder(header, 'repair')];
   const snapshot = optionalTextUnder(header, 'snapshot');
   return {
     ...(backup === undefined ? {} : { backup }),
     ...(repair === undefined ? {} : { repair }),
     ...(ownValue(header, 'checksum') === true ? { checksum: true } : {}),
+    ...(ownValue(header, 'allow_shrink') === true ? { allow_shrink: true } : {}),
     ...(snapshot === undefined ? {} : { snapshot }),
   };
 }

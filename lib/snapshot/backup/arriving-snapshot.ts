@@ -15,6 +15,7 @@ import { freeSnapshotId } from './free-snapshot-id';
 import { StagedSnapshot } from './staged-snapshot';
 import { timeOf } from '../manifest/snapshot-id';
 import { newestOf } from '../register/register';
+import { notingContent, SourceCounts } from './shrinking';
 
 /** One snapshot on its way into a receive directory, over all conversations of the session that brings it. */
 export class ArrivingSnapshot implements Intake {
@@ -178,9 +179,20 @@ export class ArrivingSnapshot implements Intake {
       ),
       missing,
     };
-    await staged.commit({ head, entries: sorted, totals });
+    const counts = new SourceCounts();
+    for (const line of sorted) counts.add(line);
+    const shrunk = this.request.allowShrink ? [] : counts.shrunkSince(this.before.counts);
+    const earlier = notingContent(staged.register.snapshots, counts, shrunk, this.before.number);
+    await staged.commit({ head, entries: sorted, totals }, earlier);
     const { bytes, newBytes } = totals;
-    this.committed = { id: head.id, entries: totals.entries, bytes, new_bytes: newBytes, missing };
+    this.committed = {
+      id: head.id,
+      entries: totals.entries,
+      bytes,
+      new_bytes: newBytes,
+      missing,
+      ...(shrunk.length > 0 ? { shrunk } : {}),
+    };
     this.on({
       event: 'snapshot',
       snapshot: `${head.name}/${head.id}`,
@@ -191,6 +203,7 @@ export class ArrivingSnapshot implements Intake {
       missing,
       verified_at: null,
     });
+    for (const each of shrunk) this.on({ event: 'shrunk', snapshot: `${head.name}/${head.id}`, ...each });
     return this.committed;
   }
 

@@ -36,6 +36,11 @@ export interface BackupOptions {
   readonly digest?: keyof Digests;
   /** Reads every file, changed or not, and tells of those that are other than they should be. */
   readonly checksum?: boolean;
+  /**
+   * Sources may be empty, or have lost most of their entries, since the snapshot before. Else that is told, and the
+   * result is `some-failed`.
+   */
+  readonly allowShrink?: boolean;
   /** Patterns, as in gitignore(5), of what is left out of directories. */
   readonly exclude?: readonly string[];
   readonly connections?: number | 'auto';
@@ -50,7 +55,7 @@ export interface BackupOptions {
 }
 
 /** A complete snapshot. */
-export interface BackupResult extends Omit<SnapshotDone, 'id'> {
+export interface BackupResult extends Omit<SnapshotDone, 'id' | 'shrunk'> {
   /** `NAME/ID` */
   readonly snapshot: string;
   readonly summary: Summary;
@@ -85,7 +90,7 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
       failures[0] ??
       new TransferError('unexpected', 'The receiver made no snapshot.')
     );
-  const { id, ...counts } = snapshot;
+  const { id, shrunk = [], ...counts } = snapshot;
   const { entries, bytes, new_bytes, missing } = counts;
   on({
     event: 'snapshot',
@@ -98,7 +103,9 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
     verified_at: null,
   });
   on({ event: 'summary', ...summary });
-  const failure = failureOf(failures, `${name}/${id}`);
+  for (const each of shrunk) on({ event: 'shrunk', snapshot: `${name}/${id}`, ...each });
+  const failure =
+    failureOf(failures, `${name}/${id}`) ?? (shrunk.length > 0 ? shrunkFailure(`${name}/${id}`) : undefined);
   if (failure) throw failure;
   return { snapshot: `${name}/${id}`, ...counts, summary };
 }
@@ -139,7 +146,15 @@ function checkNames(paths: readonly string[], inputName = usualInputName): void 
 }
 
 async function toReceiver(
-  { name: _, target = '', digest = usualDigest, checksum = false, deadlines, ...options }: BackupOptions,
+  {
+    name: _,
+    target = '',
+    digest = usualDigest,
+    checksum = false,
+    allowShrink = false,
+    deadlines,
+    ...options
+  }: BackupOptions,
   name: EntryName,
 ): Promise<Sent> {
   const began = performance.now();
@@ -147,7 +162,7 @@ async function toReceiver(
     parseTicket(target),
     digest,
     deadlines,
-    { name, repairs: false, checksum },
+    { name, repairs: false, checksum, allowShrink },
     options.retryFor,
   );
   const transfer = new SessionTransfer({ ...options, digest }, meeting, { snapshot: true, needsDone: true });
@@ -162,13 +177,24 @@ async function toReceiver(
 
 /** The same within this process: the snapshot arrives in `directory` as it would at a receiver. */
 async function toDirectory(options: BackupOptions, name: EntryName, directory: string): Promise<Sent> {
-  const { paths, input, inputName, digest = usualDigest, checksum = false, on, signal, limit } = options;
+  const {
+    paths,
+    input,
+    inputName,
+    digest = usualDigest,
+    checksum = false,
+    allowShrink = false,
+    on,
+    signal,
+    limit,
+  } = options;
   const exclude = [...(options.exclude ?? []), ...(await itself(paths, directory))];
   const home = { directory, allowance: new Allowance({}) };
   const request = {
     name,
     repairs: false,
     checksum,
+    allowShrink,
     algorithm: digest,
     home,
     peer: 'local',
@@ -251,4 +277,11 @@ function failureOf(failures: readonly TransferError[], snapshot: string): Transf
       : `${String(missing)} ${missing === 1 ? 'entry is' : 'entries are'} missing in ${snapshot}, which is complete otherwise.`,
     { cause },
   );
+}
+
+/** What it is that has shrunk was told. */
+function shrunkFailure(snapshot: string): TransferError {
+  return new TransferError('some-failed', `${snapshot} is complete, and has much less than the snapshot before.`, {
+    hint: 'Is everything mounted? If it is meant to be so, say --allow-shrink.',
+  });
 }

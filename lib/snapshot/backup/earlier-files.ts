@@ -8,6 +8,7 @@ import type { FileEntry } from '../../wire/session-list';
 import type { Earlier } from '../../receive/intake';
 import { type Catalog, type Snapshot, within } from '../manifest/catalog';
 import type { ManifestEntry } from '../manifest/manifest';
+import { SourceCounts } from './shrinking';
 
 /** So many entries are taken before others have their turn. */
 const takenAtOnce = 20_000;
@@ -32,6 +33,10 @@ export class EarlierFiles {
   private readonly bySizeAndTime = new Map<string, KeptEarlier>();
   private readonly bySize = new Map<number, KeptEarlier>();
   private readonly contents = new Set<string>();
+  /** How many entries are below each source in the newest snapshot. */
+  readonly counts = new SourceCounts();
+  /** The number of that; undefined where there is none. */
+  number: number | undefined;
   private others: Promise<void> | undefined;
 
   private constructor(
@@ -117,10 +122,12 @@ export class EarlierFiles {
     const manifest = await this.believed(snapshot, () => this.catalog.manifest(snapshot));
     for (const [at, line] of manifest?.entries.entries() ?? []) {
       if (at % takenAtOnce === takenAtOnce - 1) await turn();
+      this.counts.add(line);
       if (line.type === 'file') this.add({ snapshot, line, digest: line.digests[this.algorithm] ?? '' }, true);
       const target = line.type === 'link' ? this.newest.get(line.target) : undefined;
       if (target) this.newest.set(line.name, target);
     }
+    if (manifest) this.number = snapshot.entry.number;
     return manifest !== undefined;
   }
 

@@ -39,6 +39,7 @@ import {
   prepareNext,
   readRegister,
   type RegisteredBackup,
+  type RegisteredSnapshot,
   removeRegister,
   settleRegister,
   snapshotsName,
@@ -161,17 +162,17 @@ export class StagedSnapshot {
    * list of digests,
    * the manifest last of all, what the register will be, and one rename. What an earlier run left and this one does not
    * know is removed.
-   * Rejects with `disk` or `space`.
+   * `earlier` is what will be registered of the snapshots before. Rejects with `disk` or `space`.
    */
-  async commit(finished: Finished): Promise<void> {
+  async commit(finished: Finished, earlier: readonly RegisteredSnapshot[]): Promise<void> {
     try {
-      await this.finish(finished);
+      await this.finish(finished, earlier);
     } catch (error) {
       throw diskError(error, this);
     }
   }
 
-  private async finish(finished: Finished): Promise<void> {
+  private async finish(finished: Finished, earlier: readonly RegisteredSnapshot[]): Promise<void> {
     const { directory, name, own: place, register } = this.opened;
     const { id, number, digest } = finished.head;
     await this.removeLeftovers(finished);
@@ -183,7 +184,7 @@ export class StagedSnapshot {
     try {
       await prepareNext(own, {
         ...register,
-        snapshots: [...register.snapshots, { number, id, owner: register.owner, manifest: encoder.sum, size }],
+        snapshots: [...earlier, { number, id, owner: register.owner, manifest: encoder.sum, size }],
       });
       const home = await Directory.open(root.at(name));
       try {

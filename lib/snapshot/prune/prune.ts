@@ -19,6 +19,8 @@ export interface LocalPruneOptions {
   /** The backup; all of them unless told. */
   readonly name?: string;
   readonly keep: KeepRules;
+  /** Whether the last snapshot that had what a source has lost since may go. */
+  readonly allowShrink?: boolean;
   /** Tells what would be done, and writes nothing. Takes no lock. */
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
@@ -39,6 +41,7 @@ export type PruneEvent = Pruned | Extract<TransferEvent, { readonly event: 'fail
 interface Judged extends Snapshot {
   /** undefined where the manifest is damaged. */
   readonly number: number | undefined;
+  readonly hasContent: boolean;
 }
 
 /** What is known of the verification of a snapshot, and the draft of that. */
@@ -59,7 +62,7 @@ const verifiedForm = /^(.+)\.verified(?:\.new)?$/;
  * with `some-failed` where that happened to some of several backups, of which `on` was told.
  */
 export async function prune(options: LocalPruneOptions): Promise<readonly Pruned[]> {
-  const { directory, name: wanted, keep, dryRun = false, signal, on = () => undefined } = options;
+  const { directory, name: wanted, keep, allowShrink = false, dryRun = false, signal, on = () => undefined } = options;
   checkRules(keep);
   const catalog = new Catalog(directory);
   const names = await catalog.names();
@@ -73,7 +76,7 @@ export async function prune(options: LocalPruneOptions): Promise<readonly Pruned
     on(pruned);
   };
   for (const name of chosen) {
-    const each: Pruning = { catalog, name, keep, signal, tell };
+    const each: Pruning = { catalog, name, keep, allowShrink, signal, tell };
     try {
       await (dryRun ? foretell(each) : pruneBackup(each));
     } catch (error) {
@@ -96,15 +99,17 @@ interface Pruning {
   readonly catalog: Catalog;
   readonly name: EntryName;
   readonly keep: KeepRules;
+  readonly allowShrink: boolean;
   readonly signal: AbortSignal | undefined;
   readonly tell: (pruned: Pruned) => void;
 }
 
-async function foretell({ catalog, name, keep, signal, tell }: Pruning): Promise<void> {
+async function foretell(pruning: Pruning): Promise<void> {
+  const { catalog, name, signal, tell } = pruning;
   const removal = new Removal(signal);
   const home = await Directory.open(`${catalog.directory}/${name}`);
   try {
-    for (const verdict of await verdicts(catalog, name, keep)) {
+    for (const verdict of await verdicts(pruning)) {
       if (stays(verdict)) tell(keptOf(verdict));
       else tell({ ...removedOf(verdict, await removal.count(home, verdict.snapshot.id)), dry_run: true });
     }
@@ -114,7 +119,7 @@ async function foretell({ catalog, name, keep, signal, tell }: Pruning): Promise
 }
 
 async function pruneBackup(pruning: Pruning): Promise<void> {
-  const { catalog, name, keep, signal, tell } = pruning;
+  const { name, signal, tell } = pruning;
   const removal = new Removal(signal);
   const backup = await lockMakingRoom(pruning, removal);
   try {
@@ -123,7 +128,7 @@ async function pruneBackup(pruning: Pruning): Promise<void> {
     // Without room now, there is some at the end.
     await takeOff(backup, removed).catch(unlessRoomLacks);
     await forgetVerified(backup);
-    const judged = await verdicts(catalog, name, keep);
+    const judged = await verdicts(pruning);
     await keepLatest(backup, judged).catch(unlessRoomLacks);
     try {
       for (const verdict of judged) {
@@ -150,7 +155,8 @@ async function pruneBackup(pruning: Pruning): Promise<void> {
  * lock is needed to take a snapshot out of sight, since one rename does that, and what is left of it at `removing-ID`
  * is known to whoever locks the backup next.
  */
-async function lockMakingRoom({ catalog, name, keep, tell }: Pruning, removal: Removal): Promise<LockedBackup> {
+async function lockMakingRoom(pruning: Pruning, removal: Removal): Promise<LockedBackup> {
+  const { catalog, name, tell } = pruning;
   const lock = (): Promise<LockedBackup> => lockBackup(catalog.directory, name);
   const atOnce = await lock().catch(unlessRoomLacks);
   if (atOnce) return atOnce;
@@ -158,7 +164,7 @@ async function lockMakingRoom({ catalog, name, keep, tell }: Pruning, removal: R
   const own = await Directory.open(ownPlaceOf(catalog.directory, name));
   try {
     await emptyLeftovers(own, removal);
-    for (const verdict of (await verdicts(catalog, name, keep)).filter((each) => !stays(each))) {
+    for (const verdict of (await verdicts(pruning)).filter((each) => !stays(each))) {
       tell(removedOf(verdict, await removeSnapshot({ home, own }, verdict.snapshot.id, removal)));
       const locked = await lock().catch(unlessRoomLacks);
       if (locked) return locked;
@@ -175,13 +181,14 @@ function unlessRoomLacks(error: unknown): undefined {
   trace('done later, when there is room: %o', error);
 }
 
-async function verdicts(catalog: Catalog, name: EntryName, keep: KeepRules): Promise<Verdict<Judged>[]> {
+async function verdicts({ catalog, name, keep, allowShrink }: Pruning): Promise<Verdict<Judged>[]> {
   const judged: Judged[] = [];
   for (const snapshot of await catalog.snapshots(name)) {
     // All of its bytes count, not the head alone: who relies on a damaged one may give up the last good one. The
     // listing says what is wrong.
     const outline = await catalog.outline(snapshot).catch(() => undefined);
-    judged.push({ ...snapshot, number: outline && snapshot.entry.number });
+    const hasContent = !allowShrink && snapshot.entry.content !== undefined;
+    judged.push({ ...snapshot, number: outline && snapshot.entry.number, hasContent });
   }
   return judge(judged, keep, new Date());
 }

@@ -17,17 +17,19 @@ export interface KeepRules {
 }
 
 /**
- * Why a snapshot stays: a rule, being the newest, that nothing is known of it since its manifest is damaged, or that it
- * is dated in the
- * future, since a clock was wrong when it was made.
+ * Why a snapshot stays: a rule, being the newest, that nothing is known of it since its manifest is damaged, that it is
+ * dated in the future, since a clock was wrong when it was made, or that it is the last one that had the content of a
+ * source which has lost most of it since.
  */
-export type KeepReason = 'newest' | keyof KeepRules | 'damaged' | 'future';
+export type KeepReason = 'newest' | keyof KeepRules | 'damaged' | 'future' | 'content';
 
 /** What is to be known of a snapshot to judge it. */
 export interface Dated {
   readonly id: SnapshotId;
   /** Its number, which decides what is newer; undefined where its manifest is damaged. */
   readonly number: number | undefined;
+  /** Whether it is the last one that had what a source has lost since. */
+  readonly hasContent?: boolean;
 }
 
 /** Why a snapshot is kept; for no reason, it goes. */
@@ -63,6 +65,10 @@ export function judge<Each extends Dated>(snapshots: readonly Each[], rules: Kee
   keep('monthly', firstOfEach(newestFirst, rules.monthly, monthOf));
   if (rules.within !== undefined && newest)
     keep('within', within(newestFirst, timeOf(newest.id).getTime() - rules.within));
+  keep(
+    'content',
+    newestFirst.filter(({ hasContent }) => hasContent === true),
+  );
   return snapshots.map((snapshot) => ({ snapshot, reasons: kept.get(snapshot) ?? [] }));
 }
 

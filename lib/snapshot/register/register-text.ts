@@ -24,6 +24,11 @@ export interface RegisteredSnapshot {
   readonly size: number;
   /** It was registered although not all of its files are as they should be: nothing is ever linked to it. */
   readonly damaged?: true;
+  /**
+   * By the names of sources that lost most of their entries in the snapshot after it, how many they had here; absent
+   * for none, and gone once a later one has as many again. Pruning keeps such a snapshot.
+   */
+  readonly content?: Readonly<Record<string, number>>;
 }
 
 /** What a receiver knows of one backup. */
@@ -76,6 +81,15 @@ function parseSnapshot(line: JsonObject): RegisteredSnapshot {
     manifest,
     size: sizeUnder(line, 'size'),
     ...damaged,
+    ...contentIn(line),
+  };
+}
+
+function contentIn(line: JsonObject): Pick<RegisteredSnapshot, 'content'> {
+  const content = ownValue(line, 'content');
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) return {};
+  return {
+    content: Object.fromEntries(Object.keys(content).map((key) => [key, sizeUnder(content as JsonObject, key)])),
   };
 }
 

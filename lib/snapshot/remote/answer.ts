@@ -10,6 +10,7 @@ import { diffSnapshots } from '../manifest/difference';
 import { findEntries, type FoundEvent, listEntries } from '../manifest/find';
 import { encodeEntry } from '../manifest/manifest-entry';
 import { prune, type PruneEvent } from '../prune/prune';
+import type { KeepReason } from '../prune/retention';
 import { chooseEntries } from '../restore/selection';
 import { snapshotSource, whyMissing } from '../restore/snapshot-source';
 import { listSnapshots, type SnapshotDamaged } from '../manifest/snapshots';
@@ -60,9 +61,10 @@ async function answer({ ask, directory, signal, tell, heard }: SnapshotQuestion)
       return {};
     }
     case 'prune': {
-      const { name, keep, dry_run: dryRun = false, future } = ask;
-      const on = (event: PruneEvent): void => tell(future === true ? event : withoutFuture(event));
-      await prune({ directory, keep, dryRun, signal, on, ...(name === undefined ? {} : { name }) });
+      const { name, keep, dry_run: dryRun = false, allow_shrink: allowShrink = false } = ask;
+      const unknown = (['future', 'content'] as const).filter((reason) => ask[reason] !== true);
+      const on = (event: PruneEvent): void => tell(without(unknown, event));
+      await prune({ directory, keep, allowShrink, dryRun, signal, on, ...(name === undefined ? {} : { name }) });
       return {};
     }
     case 'verify':
@@ -74,10 +76,11 @@ function toldOfDamaged({ failure, ...damage }: SnapshotDamaged): object {
   return { ...damage, message: failure.message };
 }
 
-/** For who does not know that reason: it stays as the newest does, whatever the rules say. */
-function withoutFuture(event: PruneEvent): PruneEvent {
-  if (event.event !== 'kept' || !event.reasons.includes('future')) return event;
-  return { ...event, reasons: event.reasons.map((reason) => (reason === 'future' ? 'newest' : reason)) };
+/** For who does not know these reasons: it stays as the newest does, whatever the rules say. */
+function without(unknown: readonly KeepReason[], event: PruneEvent): PruneEvent {
+  if (event.event !== 'kept' || !event.reasons.some((reason) => unknown.includes(reason))) return event;
+  const known = event.reasons.map((reason) => (unknown.includes(reason) ? 'newest' : reason));
+  return { ...event, reasons: [...new Set(known)] };
 }
 
 async function answerVerify(

@@ -77,7 +77,13 @@ export async function differenceThere(
 /** See `prune`. */
 export async function pruneThere(
   { target, signal, deadlines }: SnapshotTarget,
-  { name, keep, dryRun = false, on = () => undefined }: Omit<LocalPruneOptions, 'directory' | 'signal'>,
+  {
+    name,
+    keep,
+    allowShrink = false,
+    dryRun = false,
+    on = () => undefined,
+  }: Omit<LocalPruneOptions, 'directory' | 'signal'>,
 ): Promise<readonly Pruned[]> {
   const pruned: Pruned[] = [];
   const told = (line: unknown): void => {
@@ -93,6 +99,8 @@ export async function pruneThere(
       for: 'prune',
       keep,
       future: true,
+      content: true,
+      ...(allowShrink ? { allow_shrink: true } : {}),
       ...(name === undefined ? {} : { name }),
       ...(dryRun ? { dry_run: true } : {}),
     },

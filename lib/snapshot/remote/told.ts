@@ -40,6 +40,7 @@ const keepReasons: readonly string[] = [
   'within',
   'damaged',
   'future',
+  'content',
 ] satisfies KeepReason[];
 const kinds: readonly string[] = ['file', 'directory', 'symlink', 'link'] satisfies OneSided['type'][];
 

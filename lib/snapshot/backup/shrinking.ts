@@ -1,0 +1,61 @@
+// Sources that have become empty, or lost most of their entries, since the snapshot before: a disk that is not mounted, a
+// directory that somebody removed by mistake.
+import type { ShrunkSource } from '../../progress';
+import type { ManifestEntry } from '../manifest/manifest';
+import type { RegisteredSnapshot } from '../register/register';
+
+/** Of fewer entries than that, losing most is nothing unusual. */
+const fewEntries = 10;
+/** So many sources are told of, and noted: the first by their names. */
+const mostShrunk = 16;
+
+/** How many entries are below each source of a snapshot, missing ones not counted. */
+export class SourceCounts {
+  private readonly counts = new Map<string, number>();
+
+  add({ name, type }: ManifestEntry): void {
+    if (type === 'missing') return;
+    const slash = name.indexOf('/');
+    const source = slash === -1 ? name : name.slice(0, slash);
+    this.counts.set(source, (this.counts.get(source) ?? 0) + (slash === -1 ? 0 : 1));
+  }
+
+  /** Undefined for what is no source of the snapshot. */
+  of(source: string): number | undefined {
+    return this.counts.get(source);
+  }
+
+  /** Those of `before` that are sources here too and have lost what they had. */
+  shrunkSince(before: SourceCounts): ShrunkSource[] {
+    const shrunk: ShrunkSource[] = [];
+    for (const [path, had] of before.counts) {
+      const entries = this.of(path);
+      if (entries !== undefined && hasLost(had, entries)) shrunk.push({ path, entries, before: had });
+    }
+    return shrunk.sort((one, other) => (one.path < other.path ? -1 : 1)).slice(0, mostShrunk);
+  }
+}
+
+/** "Became empty, or has less than half of at least ten entries." */
+function hasLost(before: number, now: number): boolean {
+  return before > 0 && (now === 0 || (before >= fewEntries && now * 2 < before));
+}
+
+/**
+ * What is registered of the snapshots before one with these `counts`: the one numbered `compared` notes what its sources
+ * had that are `shrunk` now, and none notes any more what is there again.
+ */
+export function notingContent(
+  snapshots: readonly RegisteredSnapshot[],
+  counts: SourceCounts,
+  shrunk: readonly ShrunkSource[],
+  compared: number | undefined,
+): RegisteredSnapshot[] {
+  return snapshots.map((snapshot) => {
+    const { content = {}, ...rest } = snapshot;
+    const still = Object.entries(content).filter(([path, had]) => hasLost(had, counts.of(path) ?? 0));
+    const lost = snapshot.number === compared ? shrunk.map(({ path, before }) => [path, before] as const) : [];
+    const noted = Object.fromEntries([...still, ...lost]);
+    return Object.keys(noted).length === 0 ? rest : { ...rest, content: noted };
+  });
+}
