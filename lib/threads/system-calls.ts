@@ -38,6 +38,11 @@ export interface SystemCalls {
    * POSIX_FADV_SEQUENTIAL
    */
   willReadOnce(fd: number): void;
+  /**
+   * Locks what is open, for others to see or `alone`, until it is closed, as the end of the process does; false where
+   * another has a lock against that. flock(2) with LOCK_NB
+   */
+  lock(fd: number, alone: boolean): boolean;
 }
 
 /** The part of koffi, a foreign function interface, that is used here. */
@@ -64,6 +69,7 @@ const renameExclusively = 1;
 const seekData = 3;
 const seekHole = 4;
 const adviseSequential = 2;
+const [lockShared, lockAlone, lockAtOnce] = [1, 2, 4];
 
 const noSuchOffset = 'ENXIO';
 /** M_ARENA_MAX of glibc. */
@@ -89,6 +95,7 @@ function bind(foreign: ForeignFunctions): SystemCalls {
   );
   const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)');
   const fadvise = library.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
+  const flock = library.func('int flock(int fd, int operation)');
 
   /** Access time and modification time, a timespec each. */
   const times = new BigInt64Array([0n, omitTime, 0n, 0n]);
@@ -121,6 +128,12 @@ function bind(foreign: ForeignFunctions): SystemCalls {
     nextData: (fd, offset) => seek(fd, offset, seekData),
     nextHole: (fd, offset) => seek(fd, offset, seekHole),
     willReadOnce: (fd) => void fadvise(fd, 0, 0, adviseSequential),
+    lock: (fd, alone) => {
+      if (Number(flock(fd, (alone ? lockAlone : lockShared) | lockAtOnce)) >= 0) return true;
+      const error = systemError(foreign.errno(), 'flock');
+      if (error.code === 'EAGAIN') return false;
+      throw error;
+    },
   };
 }
 

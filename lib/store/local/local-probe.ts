@@ -67,6 +67,16 @@ async function foldsNames(staging: Directory): Promise<boolean> {
   }
 }
 
+/** Of further ones that no two machines have at once: tmpfs, overlayfs, FAT, exFAT. */
+const furtherLocal = [0x01021994, 0x794c7630, 0x4d44, 0x2011bab0];
+
+/** Whether what is at `path` is on a disk of this machine alone; false where that cannot be found out. */
+export async function isLocalDisk(path: string): Promise<boolean> {
+  if (process.platform !== 'linux') return false;
+  const type = (await statfs(path)).type >>> 0;
+  return deviceFileSystems.has(type) || furtherLocal.includes(type);
+}
+
 /** FAT and exFAT, by the magic numbers of statfs(2). */
 const disksOfWindows: readonly number[] = [0x4d44, 0x2011bab0];
 

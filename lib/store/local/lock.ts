@@ -1,24 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import { link, readFile, rm, unlink, writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { type FileHandle, link, open, readFile, rm, unlink, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, lacksRoom, TransferError } from '../../errors';
 import type { Directory } from './directory';
+import { type Holder, isEnding, lockByKernel, mayLive, parseHolder, thisHolder } from './lock-holder';
+import { printable } from '../../name';
 import { ignored } from '../../trace';
-
-/**
- * Who holds a lock: enough to tell whether that process still lives, on Linux even after its number was given to
- * another.
- */
-interface Holder {
-  readonly pid: number;
-  readonly host: string;
-  /** When the process started, in ticks since boot; '' where that cannot be known. */
-  readonly started: string;
-  /** Of this one lock; locks of earlier versions have none. */
-  readonly id?: string | undefined;
-}
 
 /** What a lock is for, in the words of the refusal. */
 export interface LockWords {
@@ -61,18 +48,21 @@ const givenUp = new Set<string>();
  */
 export async function takeLock(directory: Directory, words = ofReceivers): Promise<() => Promise<void>> {
   const id = randomBytes(8).toString('hex');
-  const mine: Holder = { pid: process.pid, host: hostname(), started: startOf(process.pid), id };
   const draft = `${lockName}.${id}`;
   const began = performance.now();
+  let held: FileHandle | undefined;
   try {
     // Flushed, so that a power cut leaves no lock that nobody can read.
-    await writeFile(directory.at(draft), JSON.stringify(mine), { flag: 'wx', mode: 0o600, flush: true });
+    held = await open(directory.at(draft), 'wx', 0o600);
+    await held.writeFile(JSON.stringify(thisHolder(id, lockByKernel(held.fd))));
+    await held.sync();
     for (let attempt = 0; attempt < mostAttempts; attempt++) {
       if (await linked(directory, draft, lockName)) {
         // The lock is ours by now, and must not stay behind because of what cannot be tidied up.
         await removeDrafts(directory, draft).catch(ignored('the lock is ours, whatever cannot be tidied up'));
         await unlink(directory.at(draft)).catch(ignored('the lock is ours, whatever cannot be tidied up'));
-        return () => giveUp(directory, id, [lockName, draft]);
+        const lock = held;
+        return () => giveUp(directory, id, [lockName, draft]).finally(() => lock.close());
       }
       const found = await look(directory, lockName);
       if (typeof found === 'object') throw inUse(found, words);
@@ -85,6 +75,7 @@ export async function takeLock(directory: Directory, words = ofReceivers): Promi
       hint: `Remove ${words.path} if nothing uses it.`,
     });
   } catch (error) {
+    await held?.close();
     await giveUp(directory, id, [draft]).catch(ignored('why there is no lock is told'));
     // Whoever has the lock is the better reason than that there is no room for another.
     const found = lacksRoom(error) ? await look(directory, lockName) : undefined;
@@ -99,8 +90,10 @@ async function giveUp(directory: Directory, id: string, names: readonly string[]
   givenUp.delete(id);
 }
 
-function inUse({ pid, host }: Holder, { holder, held, hint }: LockWords): TransferError {
-  return new TransferError('directory', `${holder} (process ${String(pid)} on ${host}) is using ${held}.`, { hint });
+function inUse({ pid, host }: Holder, { holder, held, hint, path }: LockWords): TransferError {
+  return new TransferError('directory', `${holder} (process ${String(pid)} on ${printable(host)}) is using ${held}.`, {
+    hint: `${hint} If there is no such process any more, remove ${path} in the receive directory.`,
+  });
 }
 
 /** `link` makes the whole lock appear at once, and fails if there is one. */
@@ -113,9 +106,10 @@ async function linked(directory: Directory, draft: string, name: string): Promis
     if (code === 'EEXIST') return false;
     if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'ENOSYS' && code !== 'EOPNOTSUPP') throw error;
   }
-  // A disk without hard links: the lock is written in place instead.
+  // A disk without hard links: the lock is written in place instead, and no kernel's lock is on that file.
   try {
-    await writeFile(directory.at(name), await readFile(directory.at(draft)), { flag: 'wx', mode: 0o600 });
+    const { flock: _, ...holder } = parseHolder(await readFile(directory.at(draft), 'utf8')) ?? {};
+    await writeFile(directory.at(name), JSON.stringify(holder), { flag: 'wx', mode: 0o600 });
     return true;
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return false;
@@ -129,11 +123,11 @@ async function linked(directory: Directory, draft: string, name: string): Promis
  */
 async function look(directory: Directory, name: string): Promise<Holder | 'dead' | 'ending' | 'unclear'> {
   try {
-    const { pid, host, started, id } = (JSON.parse(await readFile(directory.at(name), 'utf8')) ??
-      {}) as Partial<Holder>;
-    if (typeof pid === 'number' && typeof host === 'string' && typeof started === 'string') {
-      if (!alive({ pid, host, started, id })) return 'dead';
-      return host === hostname() && isZombie(pid) ? 'ending' : { pid, host, started };
+    const holder = parseHolder(await readFile(directory.at(name), 'utf8'));
+    if (holder) {
+      if ((holder.id !== undefined && givenUp.has(holder.id)) || !(await mayLive(holder, directory, name)))
+        return 'dead';
+      return isEnding(holder) ? 'ending' : holder;
     }
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return 'unclear';
@@ -171,58 +165,5 @@ async function removeDrafts(directory: Directory, mine: string): Promise<void> {
     if (!name.startsWith(`${lockName}.`) || name === mine) continue;
     const found = await look(directory, name);
     if (found === 'dead' || (found === 'unclear' && name !== guardName)) await rm(directory.at(name), { force: true });
-  }
-}
-
-function alive(holder: Holder): boolean {
-  if (holder.id !== undefined && givenUp.has(holder.id)) return false;
-  if (holder.host !== hostname()) return true;
-  try {
-    process.kill(holder.pid, 0);
-  } catch (error) {
-    if (errnoOf(error) === 'ESRCH') return false;
-  }
-  // One that has ended keeps its number until its parent asks for it, which some never do.
-  return holder.started === startOf(holder.pid) && !(isZombie(holder.pid) && threadsOf(holder.pid) <= 1);
-}
-
-/** When a process started (field 22), with the boot that belongs to it; '' where that cannot be known. */
-function startOf(pid: number): string {
-  const ticks = statOf(pid)[19];
-  if (ticks === undefined) return '';
-  try {
-    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()}/${ticks}`;
-  } catch {
-    // The process is gone, or there is no /proc.
-    return '';
-  }
-}
-
-/** Whether a process was ended (field 3); its other threads may have a call to finish. */
-function isZombie(pid: number): boolean {
-  return ['Z', 'X'].includes(statOf(pid)[0] ?? '');
-}
-
-function threadsOf(pid: number): number {
-  try {
-    return readdirSync(`/proc/${String(pid)}/task`).length;
-  } catch {
-    // The process is gone, or there is no /proc.
-    return 0;
-  }
-}
-
-/**
- * The fields of /proc/PID/stat (proc(5)) from the third on, behind the command's closing parenthesis; none where that
- * cannot be read.
- */
-function statOf(pid: number): string[] {
-  if (process.platform !== 'linux') return [];
-  try {
-    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  } catch {
-    // The process is gone, or there is no /proc.
-    return [];
   }
 }

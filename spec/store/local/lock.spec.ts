@@ -102,9 +102,30 @@ describe('takeLock', () => {
     await expectTakenOver();
   });
 
-  it('does not take over a lock from another machine', async () => {
+  it('does not take over a lock from another machine, and says which file it is', async () => {
     await writeFile(lock(), holder({ host: 'another-machine' }));
-    expect((await failureOf(takeLock(directory))).message).to.contain('another-machine');
+    const failure = await failureOf(takeLock(directory));
+    expect(failure.message).to.contain('another-machine');
+    expect(failure.hint).to.contain('remove .sendall/lock');
+  });
+
+  it('takes over the lock of a process that is gone, whatever this machine was called then', async function () {
+    if (process.platform !== 'linux') this.skip();
+    const unlock = await takeLock(directory);
+    const mine = JSON.parse(await readFile(lock(), 'utf8')) as object;
+    await unlock();
+    const gone = { ...mine, pid: deadPid, host: 'called-so-before', id: 'abc' };
+    // By its number; by the kernel's lock, which nobody has, in a namespace of its own; of an earlier start.
+    for (const changes of [
+      { flock: undefined },
+      { namespace: 'pid:[1]' },
+      { started: 'earlier/1', flock: undefined },
+    ]) {
+      await writeFile(lock(), JSON.stringify({ ...gone, ...changes }));
+      await expectTakenOver();
+    }
+    await writeFile(lock(), JSON.stringify({ ...gone, namespace: 'pid:[1]', flock: undefined }));
+    expect((await failureOf(takeLock(directory))).message).to.contain('called-so-before');
   });
 
   it('takes over a lock that a power cut left empty, once it is old', async () => {
