@@ -8,6 +8,8 @@ export interface Invitation {
   readonly insecurePlain: boolean;
   /** Whether the plain wire is spoken at all; default true. */
   readonly plain?: boolean;
+  /** The code that is shown, where one is. */
+  readonly code?: string;
 }
 
 /**
@@ -24,6 +26,13 @@ export function invitationLines({ command, address, addresses, insecurePlain, pl
     const far = insecurePlain && !isLocal(tcpAddress(each)?.host ?? '');
     return `sendall ${far ? command.replace(/^\S+/, '$& --insecure-plain') : command} ${quoted(each)}`;
   });
+}
+
+/** The line to paste that reaches a listener by its code, at the address that is the likeliest. */
+export function codeLine({ command, addresses, code = '' }: Invitation): string {
+  const [first = ''] = addresses;
+  const host = first.replace(/^tcp:\/\//, '').replace(/:8898$/, '');
+  return `sendall ${command.replace('receive --from', 'receive DIR')} ${quoted(`${code}@${host}`)}`;
 }
 
 /**

@@ -8,6 +8,12 @@ import { wrongUsage } from './usage';
 export type Target =
   { readonly kind: 'ticket'; readonly ticket: string } | { readonly kind: 'plain'; readonly address: string };
 
+/** What a transfer may be about as well, which backups are not: a code, with or without hosts. */
+export interface CodeTyped {
+  readonly kind: 'code';
+  readonly code: string;
+}
+
 /** Where tickets may come from besides the command line; everything defaults to this process. */
 export interface TicketSources {
   readonly env?: NodeJS.ProcessEnv;
@@ -36,6 +42,17 @@ export async function resolveTarget(
   if (ticket !== undefined) return { kind: 'ticket', ticket };
   const peer = word === undefined ? undefined : await new Peers().find(word);
   return peer && { kind: 'ticket', ticket: formatTicket(peer) };
+}
+
+/**
+ * `word` as a code, if it has the form of one and is not the name of a file here. Throws `usage` for a word that no code
+ * has.
+ */
+export function codeTyped(word: string | undefined): CodeTyped | undefined {
+  const { looksLikeCode, parseCodeTarget } = require('../lib/internal') as typeof import('../lib/internal');
+  if (word === undefined || !looksLikeCode(word) || existsSync(word)) return undefined;
+  parseCodeTarget(word);
+  return { kind: 'code', code: word };
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { FileDone, TransferEvent, Verified } from '../lib/index';
 import { type HookFailed, hookWords } from './hook-failed';
-import { invitationLines, invites, quoted } from './invitation';
+import { codeLine, invitationLines, invites, quoted } from './invitation';
 import type { Invitation } from './invitation';
 import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
@@ -159,6 +159,10 @@ export abstract class View {
     const { address, addresses } = invitation;
     const here = invites(invitation) === 'loopback';
     this.terminal.say(`Listening on ${address}. On ${here ? 'this' : 'the other'} machine:`);
+    if (invitation.code !== undefined) {
+      this.terminal.say('    ', { style: 'bold', text: codeLine(invitation) });
+      this.terminal.say('That code is good once, and for 15 minutes. As long as this command runs:');
+    }
     this.terminal.say('    ', { style: 'bold', text: `sendall ${invitation.command} ${quoted(ticket)}` });
     if (!here)
       this.terminal.say(
@@ -168,7 +172,7 @@ export abstract class View {
         },
         { style: 'dim', text: ' (--address HOST for another), if a firewall lets it in.' },
       );
-    if (invitation.plain === false) return;
+    if (invitation.plain === false || invitation.code !== undefined) return;
     this.terminal.say(where[invites(invitation)]);
     for (const line of invitationLines(invitation)) this.terminal.say('    ', { style: 'bold', text: line });
   }

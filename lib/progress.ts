@@ -113,6 +113,8 @@ export type TransferEvent = (
       readonly ticket: string;
       /** Those in the ticket, the likeliest first. */
       readonly addresses: readonly string[];
+      /** For `--code`: what the other side types. */
+      readonly code?: string;
     }
   | {
       readonly event: 'started';

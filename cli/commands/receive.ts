@@ -10,8 +10,9 @@ import type { Metrics } from '../metrics';
 import type { Shell, Transfer } from '../run';
 import type { OutputSettings } from '../terminal';
 import { withoutTickets } from '../hide-tickets';
-import { resolveTarget } from '../secret';
-import type { Target } from '../secret';
+import { codeTyped, resolveTarget } from '../secret';
+import type { CodeTyped, Target } from '../secret';
+import { parseCodeWords, usualCodeWords } from '../code-words';
 import { formatCount, parseDuration, parseSize } from '../size';
 import { append, wrongUsage } from '../usage';
 
@@ -20,6 +21,8 @@ interface ReceiveFlags {
   readonly listen?: string;
   readonly address?: readonly string[];
   readonly once?: boolean;
+  readonly code?: boolean;
+  readonly words?: number;
   readonly from?: string;
   readonly retryFor?: number;
   readonly ifExists: 'refuse' | 'skip' | 'rename' | 'replace';
@@ -48,8 +51,9 @@ export function describeReceive(program: Command, shell: Shell): void {
     .description(
       'Receives files into a directory, until it is stopped. A file appears there once it is whole and verified.',
     )
-    .usage('[DIR] [OPTIONS]')
+    .usage('[DIR] [CODE] [OPTIONS]')
     .argument('[DIR]', 'where to; made where it is missing', '.')
+    .argument('[CODE]', 'dial a sender that shows this code: 4821-crane-velvet@HOST')
     .addOption(
       new Option(
         '--listen <ADDRESS>',
@@ -64,10 +68,14 @@ export function describeReceive(program: Command, shell: Shell): void {
         .argParser(append)
         .conflicts('from'),
     )
+    .addOption(
+      new Option('--code', 'show a code, too, which one sender may type instead of the ticket').conflicts('from'),
+    )
+    .option('--words <N>', 'with --code: how many words it has, 2 to 4; default 2', parseCodeWords)
     .option('--once', 'exit after the first transfer, with its exit code')
     .option(
       '--from <TICKET>',
-      'dial a sender that listens, instead of listening: its ticket, @FILE with one, a peer, tcp://HOST:PORT or unix:PATH',
+      'dial a sender that listens, instead of listening: its ticket, @FILE with one, its code@HOST, a peer, tcp://HOST:PORT or unix:PATH',
     )
     .option(
       '--retry-for <DURATION>',
@@ -141,10 +149,14 @@ Examples:
   $ sendall receive /srv/incoming --listen 127.0.0.1:0 --max-size 10G --if-exists rename
   $ sendall receive --once --json --listen unix:/run/sendall.sock
   $ sendall receive /srv/incoming --from sendall://192.168.1.20:8898/TOKEN
+  $ sendall receive /srv/incoming --code
   $ sendall receive /srv/incoming --on-received "/usr/local/bin/index --json" --hook-timeout 1min
 
 It prints a ticket: whoever has it may send, until this command ends.
 sendall authorize makes keys that last.
+
+With --code it also prints a code, which is short enough to be said: one sender may use it within 15
+minutes, and after three wrong tries nobody can, which ends this command with exit code 3.
 
 Senders must reach TCP port 8898 of this machine (--listen chooses another): a firewall has to let
 it in, and a router with NAT has to forward it, which --address PUBLIC-HOST:PORT then names. Where
@@ -158,14 +170,16 @@ If it fails or takes too long, that is said, and the transfer is none the worse.
 the others wait for their turn, and the receiver ends after the last of them (a second Ctrl-C ends
 both at once).`,
     )
-    .action(async (directory: string, flags: ReceiveFlags) => {
-      const from = flags.from === undefined ? undefined : await resolveTarget(flags.from);
-      if (flags.from !== undefined && from === undefined) {
-        throw wrongUsage(`"${withoutTickets(flags.from)}" is neither a ticket nor the address of a sender.`, {
-          hint: 'It looks like sendall://HOST:PORT/TOKEN, tcp://HOST:PORT or unix:PATH.',
+    .action(async (first: string, second: string | undefined, flags: ReceiveFlags) => {
+      const { directory, typed } = whereAndFrom(first, second, flags);
+      const from = codeTyped(typed) ?? (typed === undefined ? undefined : await resolveTarget(typed));
+      if (typed !== undefined && from === undefined) {
+        throw wrongUsage(`"${withoutTickets(typed)}" is neither a ticket nor the address of a sender.`, {
+          hint: 'It looks like sendall://HOST:PORT/TOKEN, 4821-crane-velvet@HOST, tcp://HOST:PORT or unix:PATH.',
         });
       }
       const settings = logging(shell.settings(), flags.logLevel);
+      if (settings.log && flags.code) throw wrongUsage('--code has nobody to read it: a log shows no codes.');
       const metrics = flags.metrics === undefined ? undefined : metricsFor(flags.metrics);
       makeDirectory(directory);
       const { runTransfer } = require('../run') as typeof import('../run');
@@ -215,6 +229,26 @@ function metricsFor(address: string): ServedMetrics {
   return { metrics: new Metrics(), address };
 }
 
+/** Which directory is meant, and whom to dial instead of listening: a code may stand there alone. */
+function whereAndFrom(
+  first: string,
+  second: string | undefined,
+  flags: ReceiveFlags,
+): { directory: string; typed: string | undefined } {
+  if (flags.words !== undefined && flags.code !== true) throw wrongUsage('--words goes with --code.');
+  const alone = second === undefined && codeTyped(first) !== undefined;
+  const code = alone ? first : second;
+  if (code !== undefined && (flags.from !== undefined || flags.code === true || flags.listen !== undefined))
+    throw wrongUsage('There is both a code to dial and a way to meet somebody else.', {
+      hint: 'With a CODE leave out --from, --code and --listen.',
+    });
+  if (second !== undefined && codeTyped(second) === undefined)
+    throw wrongUsage('Too many arguments: behind the directory stands nothing but a code.', {
+      hint: 'A code looks like 4821-crane-velvet@HOST. See sendall receive --help.',
+    });
+  return { directory: alone ? '.' : first, typed: code ?? flags.from };
+}
+
 /** Makes a receive directory that is missing, for its owner alone; what cannot be made is said by whoever opens it. */
 function makeDirectory(directory: string): void {
   try {
@@ -229,7 +263,7 @@ function makeDirectory(directory: string): void {
 
 async function receive(
   options: ReceiverOptions,
-  flags: Omit<ReceiveFlags, 'from'> & { readonly from: Target | undefined },
+  flags: Omit<ReceiveFlags, 'from'> & { readonly from: Target | CodeTyped | undefined },
   transfer: Transfer,
   served: ServedMetrics | undefined,
 ): Promise<void> {
@@ -253,7 +287,8 @@ async function receive(
   try {
     if (served) transfer.terminal.say(`Metrics at ${await served.metrics.listen(served.address)}.`);
     if (from !== undefined) {
-      await receiver.dial(from.kind === 'ticket' ? from.ticket : from.address, {
+      const where = from.kind === 'ticket' ? from.ticket : from.kind === 'code' ? from.code : from.address;
+      await receiver.dial(where, {
         signal,
         ...(retryFor === undefined ? {} : { retryFor }),
       });
@@ -261,7 +296,8 @@ async function receive(
     }
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     await receiver.listen(listen, address);
-    if (!signal.aborted) await (once === true ? Promise.race([receiver.once(), stopped]) : stopped);
+    const ends = [stopped, receiver.codeOver(), ...(once === true ? [receiver.once()] : [])];
+    if (!signal.aborted) await Promise.race(ends);
   } finally {
     await receiver.close();
     status.close();
@@ -317,6 +353,7 @@ function parseTimer(text: string): number {
 export function receiverOptions(directory: string, flags: ReceiveFlags): ReceiverOptions {
   return {
     directory,
+    ...(flags.code ? { codeWords: flags.words ?? usualCodeWords } : {}),
     ifExists: flags.ifExists,
     ...(flags.metadata ? { metadata: { owner: 'name', xattrs: true, setIds: true } } : {}),
     allowHidden: flags.allowHidden ?? false,

@@ -4,8 +4,9 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { SendOptions } from '../../lib/index';
 import type { Shell } from '../run';
 import { withoutTickets } from '../hide-tickets';
-import { splitTarget } from '../secret';
-import type { Target } from '../secret';
+import { codeTyped, splitTarget } from '../secret';
+import type { CodeTyped, Target } from '../secret';
+import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseDuration, parseRate } from '../size';
 import { append, wrongUsage } from '../usage';
 
@@ -14,6 +15,8 @@ interface SendFlags {
   readonly name?: string;
   readonly listen?: string;
   readonly address?: readonly string[];
+  readonly code?: boolean;
+  readonly words?: number;
   readonly connections: number | 'auto';
   readonly congestion?: string;
   readonly digest?: 'blake3' | 'sha256' | 'md5';
@@ -29,6 +32,8 @@ interface SendFlags {
 }
 
 const mostConnections = 64;
+/** Where a sender with a code waits. */
+const everywhere = '[::]:8898';
 
 /** Adds `sendall send` to the program. */
 export function describeSend(program: Command, shell: Shell): void {
@@ -38,7 +43,7 @@ export function describeSend(program: Command, shell: Shell): void {
     .usage('PATH... TARGET [OPTIONS]')
     .argument(
       '[PATH...]',
-      'files and directories, - for standard input; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, tcp://HOST:PORT or unix:PATH',
+      'files and directories, - for standard input; then the TARGET: a ticket (sendall://…), @FILE with one, a code@HOST, a peer, tcp://HOST:PORT or unix:PATH',
     )
     .option('--name <NAME>', 'store a single file, or standard input, under this name')
     .option(
@@ -50,6 +55,8 @@ export function describeSend(program: Command, shell: Shell): void {
       'with --listen: where the receiver finds this machine; may be given several times',
       append,
     )
+    .option('--code', 'wait as with --listen (default [::]:8898), and show a code for the receiver to type')
+    .option('--words <N>', 'with --code: how many words it has, 2 to 4; default 2', parseCodeWords)
     .option('--text <TEXT>', 'send words for whoever runs the receiver, beside or instead of files')
     .addOption(
       new Option(
@@ -98,11 +105,18 @@ Examples:
   $ sendall send report.pdf tcp://127.0.0.1:8898
   $ sendall send photos/ notes.txt --exclude '*.tmp' unix:/run/sendall.sock
   $ pg_dump shop | sendall send - --name shop.sql tcp://127.0.0.1:8898
-  $ sendall send report.pdf --listen 127.0.0.1:0`,
+  $ sendall send report.pdf --listen 127.0.0.1:0
+  $ sendall send report.pdf 4821-crane-velvet@192.168.1.20
+  $ sendall send report.pdf --code`,
     )
     .action(async (words: readonly string[], flags: SendFlags) => {
-      const { paths, target } =
-        flags.listen === undefined ? await splitTarget(words) : { paths: words, target: undefined };
+      const code = codeTyped(words.at(-1));
+      const listens = flags.listen !== undefined || flags.code === true;
+      const { paths, target } = code
+        ? { paths: words.slice(0, -1), target: code }
+        : listens
+          ? { paths: words, target: undefined }
+          : await splitTarget(words);
       const options = sendOptions(paths, target, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { SenderView } = require('../view') as typeof import('../view');
@@ -126,16 +140,22 @@ Examples:
 }
 
 /** What the words and flags ask the library for. Throws `usage`, with a hint at what was probably meant. */
-export function sendOptions(paths: readonly string[], target: Target | undefined, flags: SendFlags): SendOptions {
+export function sendOptions(
+  paths: readonly string[],
+  target: Target | CodeTyped | undefined,
+  flags: SendFlags,
+): SendOptions {
   const last = paths.at(-1) ?? '';
-  if (target === undefined && flags.listen === undefined) throw noTarget(paths, last);
-  if (flags.listen !== undefined && isTarget(last)) {
-    throw wrongUsage('There is both a target and --listen.', {
-      hint: 'With --listen the receiver dials in: leave out the target.',
+  const listen = flags.listen ?? (flags.code ? everywhere : undefined);
+  if (target === undefined && listen === undefined) throw noTarget(paths, last);
+  if (listen !== undefined && (target !== undefined || isTarget(last))) {
+    throw wrongUsage(`There is both a target and ${flags.listen === undefined ? '--code' : '--listen'}.`, {
+      hint: 'With --listen and --code the receiver dials in: leave out the target.',
     });
   }
-  if (flags.address !== undefined && flags.listen === undefined) throw wrongUsage('--address goes with --listen.');
-  if (flags.plain === true && flags.listen === undefined) throw wrongUsage('--plain goes with --listen.');
+  if (flags.address !== undefined && listen === undefined) throw wrongUsage('--address goes with --listen or --code.');
+  if (flags.words !== undefined && flags.code !== true) throw wrongUsage('--words goes with --code.');
+  if (flags.plain === true && listen === undefined) throw wrongUsage('--plain goes with --listen.');
   if (paths.length === 0 && flags.text === undefined) {
     throw wrongUsage('There is nothing to send.', {
       hint: `Name a file: sendall send FILE ${target?.kind === 'plain' ? target.address : 'TICKET'}`,
@@ -148,8 +168,9 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
   if (flags.name !== undefined && paths.length > 1) throw wrongUsage('--name is for a single file.');
   return {
     paths,
-    ...(target === undefined ? {} : { target: target.kind === 'ticket' ? target.ticket : target.address }),
-    ...(flags.listen === undefined ? {} : { listen: flags.listen }),
+    ...(target === undefined ? {} : { target: wordOf(target) }),
+    ...(listen === undefined ? {} : { listen }),
+    ...(flags.code ? { codeWords: flags.words ?? usualCodeWords } : {}),
     ...(flags.address === undefined ? {} : { announced: flags.address }),
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.congestion === undefined ? {} : { congestion: flags.congestion }),
@@ -167,13 +188,24 @@ export function sendOptions(paths: readonly string[], target: Target | undefined
   };
 }
 
+function wordOf(target: Target | CodeTyped): string {
+  switch (target.kind) {
+    case 'ticket':
+      return target.ticket;
+    case 'plain':
+      return target.address;
+    case 'code':
+      return target.code;
+  }
+}
+
 function isTarget(word: string): boolean {
   return /^(?:sendall:\/\/|tcp:\/\/|unix:)/.test(word);
 }
 
 function noTarget(words: readonly string[], last: string): Error {
   const form =
-    'It looks like sendall://HOST:PORT/TOKEN (a ticket), tcp://HOST:PORT or unix:PATH, or is the name of a peer.';
+    'It looks like sendall://HOST:PORT/TOKEN (a ticket), 4821-crane-velvet@HOST (a code), tcp://HOST:PORT or unix:PATH, or is the name of a peer.';
   if (existsSync(last) || last === '-') {
     const what = last === '-' ? 'standard input' : 'something to send';
     return wrongUsage(`The target is missing: "${last}" is ${what}.`, { hint: `It comes last. ${form}` });

@@ -88,6 +88,8 @@ export interface ListeningAt {
   readonly ticket: string;
   /** The addresses in the ticket, the likeliest first. */
   readonly addresses: readonly string[];
+  /** The code to say, where one is shown. */
+  readonly code?: string;
 }
 
 /** What is told of a listener that others find at `reachable`, with the key that they need. */

@@ -23,11 +23,13 @@ const scheme = 'sendall://';
 const mostAddresses = 8;
 const idLength = 16;
 const keyLength = 32;
+/** How many random bytes a key and its id are. */
+export const sessionKeyLength = idLength + keyLength;
 /** 48 bytes are 64 digits without padding or spare bits: each token has one spelling only. */
 const tokenForm = /^[A-Za-z0-9_-]{64}$/;
 
 export function createKey(): SessionKey {
-  return sessionKey(randomBytes(idLength + keyLength));
+  return sessionKeyOf(randomBytes(sessionKeyLength));
 }
 
 /**
@@ -36,7 +38,7 @@ export function createKey(): SessionKey {
 export function formatTicket(ticket: Ticket): string {
   const { address, others = [], id, key } = ticket;
   const token = Buffer.concat([Buffer.from(id, 'hex'), key]);
-  if (token.length !== idLength + keyLength)
+  if (token.length !== sessionKeyLength)
     throw new TransferError('usage', 'A key is 32 bytes, and its id 32 hex digits.');
   const addresses = [address, ...others].map((each) => formatAddress(each).replace(/^tcp:\/\//, ''));
   return `${scheme}${addresses.join(',')}/${token.toString('base64url')}`;
@@ -53,7 +55,7 @@ export function parseTicket(text: string): Ticket {
   const [address, ...others] = addressesOf(text.slice(scheme.length, split));
   if (!address || others.length >= mostAddresses) throw notATicket();
   return {
-    ...sessionKey(Buffer.from(token, 'base64url')),
+    ...sessionKeyOf(Buffer.from(token, 'base64url')),
     address,
     ...(others.length === 0 ? {} : { others }),
   };
@@ -97,7 +99,8 @@ function addressOf(text: string): Address {
   return address;
 }
 
-function sessionKey(bytes: Uint8Array): SessionKey {
+/** The key that `sessionKeyLength` bytes are, its id first. */
+export function sessionKeyOf(bytes: Uint8Array): SessionKey {
   return {
     id: Buffer.from(bytes.subarray(0, idLength)).toString('hex'),
     key: hidden(Uint8Array.from(bytes.subarray(idLength))),

@@ -6,6 +6,7 @@ import { adoptSecured, type Dialed, type DialOptions } from './socket';
 import type { ByteStream } from './byte-stream';
 import { addressesIn, type Ticket } from './ticket';
 import { exporterLabel, secretLength } from '../wire/record';
+import { beginsCode } from '../wire/code-message';
 import { beginsSealed } from '../wire/sealed-hello';
 
 /** A connection on which both sides have shown that they hold the same key. */
@@ -49,8 +50,11 @@ function helloLength([, , , high = 0, low = 0]: Uint8Array): number {
   return high * 256 + low;
 }
 
-/** What a connection may be by its first bytes: TLS, the first frame of a sealed connection, or anything else. */
-export type Announced = 'tls' | 'sealed' | 'plain';
+/**
+ * What a connection may be by its first bytes: TLS, the first frame of a sealed connection or of a code, or anything
+ * else.
+ */
+export type Announced = 'tls' | 'sealed' | 'code' | 'plain';
 
 /**
  * What `stream` begins with, without taking anything; `plain` also for a peer that says nothing for `within` ms, or
@@ -64,10 +68,11 @@ export async function announced(stream: ByteStream, within: number): Promise<Ann
   const look = async (): Promise<Announced> => {
     for (;;) {
       const bytes = stream.peek();
-      const [tls, sealed] = [beginsTls(bytes), beginsSealed(bytes)];
+      const [tls, sealed, code] = [beginsTls(bytes), beginsSealed(bytes), beginsCode(bytes)];
       if (tls === true) return 'tls';
       if (sealed === true) return 'sealed';
-      if ((tls === false && sealed === false) || !(await stream.more())) return 'plain';
+      if (code === true) return 'code';
+      if ((tls === false && sealed === false && code === false) || !(await stream.more())) return 'plain';
     }
   };
   try {

@@ -72,6 +72,8 @@ interface Dealings extends ReceivingDealings {
 export class SessionHost {
   /** Good for as long as this lives. */
   readonly key: SessionKey = createKey();
+  /** That, and what came of codes. */
+  private readonly ownKeys = new Map([[this.key.id, this.key]]);
   private readonly sessions = new Map<string, RunningSession>();
   /** Who is showing its key, and since when. */
   private readonly handshakes = new Map<Dialed, number>();
@@ -212,8 +214,13 @@ export class SessionHost {
     ]);
   }
 
+  /** Whoever has this key is let in as one with the ticket is, for as long as this lives. */
+  letIn(key: SessionKey): void {
+    this.ownKeys.set(key.id, key);
+  }
+
   private keyOf(id: string): Uint8Array | undefined {
-    return id === this.key.id ? this.key.key : this.options.authorized?.find(id)?.key;
+    return this.ownKeys.get(id)?.key ?? this.options.authorized?.find(id)?.key;
   }
 
   private async admit(
@@ -223,8 +230,9 @@ export class SessionHost {
   ): Promise<SessionReceived | undefined> {
     try {
       const hello = await awaitIntroduction(connection, 'receiver');
-      const authorization = keyId === this.key.id ? undefined : this.options.authorized?.find(keyId);
-      const peer = keyId === this.key.id ? ticketPeer : keyId;
+      const own = this.ownKeys.has(keyId);
+      const authorization = own ? undefined : this.options.authorized?.find(keyId);
+      const peer = own ? ticketPeer : keyId;
       if (peer === keyId && !authorization)
         throw new TransferError('not-authorized', 'This key is not valid any more.');
       if (hello.ask) {

@@ -12,7 +12,10 @@ import { dialable, listeningAt, type ListeningAt } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { dialFirst } from '../net/happy-eyeballs';
 import { type Dialed, listen, type Listening } from '../net/socket';
-import { isTicket, parseTicket } from '../net/ticket';
+import { formatTicket, isTicket, parseTicket } from '../net/ticket';
+import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/code';
+import { OpenCode, refuseCode } from '../codes/open-code';
+import { reachByCode } from '../codes/reach';
 import { announced } from '../net/tls';
 import { Homes } from './homes';
 import { type Received, receivePlain, type ReceiveRules } from './plain-receive';
@@ -22,7 +25,7 @@ import type { Keeper } from './keeper';
 import type { LinkDeadlines } from '../session/link';
 import type { SessionReceived } from './session';
 import { Strangers } from './strangers';
-import { failureOf } from '../session/summary';
+import { failureEvent, failureOf } from '../session/summary';
 import { usualLinkDeadlines, usualRetry, returnWithin, usualIdleLimit } from '../session/deadlines';
 
 export interface ReceiverOptions {
@@ -56,6 +59,8 @@ export interface ReceiverOptions {
   readonly plain?: boolean;
   /** The lasting keys of those who may connect beside the holder of the ticket. */
   readonly authorized?: AuthorizedKeys;
+  /** Shows a code of so many words, too, which one sender may use instead of the ticket. */
+  readonly codeWords?: number | undefined;
   readonly on?: Listener;
   /** @internal Shorter ones, for tests. */
   readonly deadlines?: Partial<ReceiverDeadlines>;
@@ -81,10 +86,11 @@ export interface Receiver {
   listen(address?: string, announced?: readonly string[]): Promise<ListeningAt>;
   /** The end of the first transfer that a sender began; rejects with its failure. */
   once(): Promise<Summary>;
+  /** Rejects once nobody can use the code any more who has not: with `not-authorized`, or `timeout`. */
+  codeOver(): Promise<never>;
   /**
-   * Connects to a sender that listens, by its ticket or, on the plain wire, its address, and takes all that it sends. A
-   * session
-   * that is lost is dialed again for `retryFor` ms. Rejects with its failure.
+   * Connects to a sender that listens, by its ticket, its code or, on the plain wire, its address, and takes all that it
+   * sends. A session that is lost is dialed again for `retryFor` ms. Rejects with its failure.
    */
   dial(where: string, options?: { readonly signal?: AbortSignal; readonly retryFor?: number }): Promise<Summary>;
   /**
@@ -122,6 +128,7 @@ class OpenReceiver implements Receiver {
   private endFirst: (outcome: ConversationOutcome | TransferError) => void = () => undefined;
   private closed: Promise<void> | undefined;
   private readonly host: SessionHost;
+  private readonly code: OpenCode | undefined;
   private readonly strangers = new Strangers();
 
   constructor(
@@ -153,6 +160,7 @@ class OpenReceiver implements Receiver {
       home: (authorization) => homes.of(authorization),
       keeper,
     });
+    this.code = options.codeWords ? new OpenCode('receiver', drawCode(options.codeWords)) : undefined;
     this.firstTransfer = new Promise((resolve) => {
       this.endFirst = resolve;
     });
@@ -161,7 +169,10 @@ class OpenReceiver implements Receiver {
   async listen(where = `[::]:${String(defaultPort)}`, announced: readonly string[] = []): Promise<ListeningAt> {
     const listening = await listen(parseListenAddress(where), (accepted) => this.accept(accepted));
     this.listening.add(listening);
-    const shown = listeningAt(listening.address, await dialable(listening.address, announced), this.host.key);
+    const shown = {
+      ...listeningAt(listening.address, await dialable(listening.address, announced), this.host.key),
+      ...(this.code ? { code: formatCode(this.code.code) } : {}),
+    };
     this.rules.on({ event: 'listening', ...shown });
     return shown;
   }
@@ -176,6 +187,17 @@ class OpenReceiver implements Receiver {
     where: string,
     { signal, retryFor = usualRetry }: { readonly signal?: AbortSignal; readonly retryFor?: number } = {},
   ): Promise<Summary> {
+    if (looksLikeCode(where)) {
+      const { ticket, forget } = await reachByCode(parseCodeTarget(where), 'receiver', signal);
+      const summary = await this.dial(formatTicket(ticket), { ...(signal ? { signal } : {}), retryFor }).catch(
+        async (error: unknown) => {
+          if (error instanceof TransferError && error.code === 'not-authorized') await forget();
+          throw error;
+        },
+      );
+      await forget();
+      return summary;
+    }
     if (isTicket(where)) {
       const began = performance.now();
       return concluded(this.outcomeOf(await this.host.dial(parseTicket(where), retryFor, signal), began));
@@ -197,6 +219,10 @@ class OpenReceiver implements Receiver {
     }
   }
 
+  codeOver(): Promise<never> {
+    return this.code?.over ?? new Promise(() => undefined);
+  }
+
   close({ now = false } = {}): Promise<void> {
     this.closed ??= this.shut(now);
     if (now) for (const connection of this.conversations.keys()) connection.close(stopped());
@@ -206,6 +232,7 @@ class OpenReceiver implements Receiver {
   private async shut(now: boolean): Promise<void> {
     this.endFirst(stopped());
     const addressesFree = [...this.listening].map((listening) => listening.close());
+    this.code?.close();
     this.strangers.closeAll(stopped());
     for (const connection of this.conversations.keys()) {
       if (now) connection.close(stopped());
@@ -248,6 +275,10 @@ class OpenReceiver implements Receiver {
       if (received) this.sessionEnded(received, began);
       return;
     }
+    if (begins === 'code') {
+      await this.takeCode(connection);
+      return;
+    }
     // It hung up and has said nothing, or we did.
     const silent = accepted.stream.peek().length === 0 && !accepted.stream.open;
     if (silent || this.closed) {
@@ -261,6 +292,19 @@ class OpenReceiver implements Receiver {
     this.strangers.delete(connection);
     // Neither a port scan nor whoever says something that names no file begins the transfer that `once` waits for.
     if (outcome.began) this.endFirst(outcome);
+  }
+
+  /** Somebody has a code, and gets a key for it if it is ours. Whoever runs this receiver learns of those who do not. */
+  private async takeCode(connection: Connection): Promise<void> {
+    try {
+      if (this.code) await this.code.answer(connection, (key) => this.host.letIn(key));
+      else await refuseCode(connection);
+    } catch (error) {
+      if (!this.closed)
+        this.rules.on(failureEvent(asTransferError(error, 'unexpected', 'The code could not be taken')));
+    } finally {
+      this.strangers.delete(connection);
+    }
   }
 
   /**

@@ -1,3 +1,5 @@
+import type { OpenCode } from '../codes/open-code';
+import { refuseCode } from '../codes/open-code';
 import { Connection } from '../net/connection';
 import { TransferError } from '../errors';
 import type { Digests } from '../progress';
@@ -13,6 +15,7 @@ import { type LinkDeadlines, Link } from '../session/link';
 import { demand, demanded, type Demands, type Meeting, type Met } from './meeting';
 import { answerIntroduction, awaitIntroduction } from '../session/opening';
 import { handshakeWithin, speaksWithin } from '../session/deadlines';
+import { ignored } from '../trace';
 
 export interface ListeningOptions {
   readonly algorithm: keyof Digests;
@@ -23,11 +26,15 @@ export interface ListeningOptions {
   readonly deadlines: LinkDeadlines | undefined;
   /** Whether the receiver reads back what it has already; see `SendOptions`. */
   readonly demands: Demands;
+  /** Shown beside the ticket; closed with this. */
+  readonly code?: OpenCode | undefined;
 }
 
 /** A sender that waits for the receiver to dial in. */
 export class ListeningMeeting implements Meeting {
   readonly key: SessionKey = createKey();
+  /** That, and what came of the code. */
+  private readonly keys = new Map([[this.key.id, this.key]]);
   session: string | undefined;
   private readonly dialedIn = new DialedIn();
   /** Accepted, and not known yet to be anybody. */
@@ -87,6 +94,7 @@ export class ListeningMeeting implements Meeting {
   }
 
   async close(): Promise<void> {
+    this.options.code?.close();
     await this.dialedIn.close();
     for (const { stream } of this.strangers) stream.destroy();
     this.closed ??= this.listening.close();
@@ -101,7 +109,9 @@ export class ListeningMeeting implements Meeting {
   private async accept(accepted: Dialed): Promise<void> {
     // On the plain wire a receiver says nothing before it got a file; one with a key speaks first.
     const mayBePlain = plainRefusal(accepted, this.options.plainWire) === undefined;
-    if ((await announced(accepted.stream, mayBePlain ? speaksWithin : handshakeWithin)) !== 'tls') {
+    const begins = await announced(accepted.stream, mayBePlain ? speaksWithin : handshakeWithin);
+    if (begins === 'code') return this.takeCode(new Connection(accepted.stream, accepted.peer));
+    if (begins !== 'tls') {
       // Whoever may not have it, comes too late, says something that is no key, or has gone again, must not end what
       // others wait for.
       const waits = mayBePlain && accepted.stream.open && accepted.stream.peek().length === 0;
@@ -113,7 +123,7 @@ export class ListeningMeeting implements Meeting {
     const began = performance.now();
     let secured: Secured;
     try {
-      secured = await acceptSecured(accepted, (id) => (id === this.key.id ? this.key.key : undefined), {
+      secured = await acceptSecured(accepted, (id) => this.keys.get(id)?.key, {
         deadline: handshakeWithin,
       });
     } catch {
@@ -147,6 +157,15 @@ export class ListeningMeeting implements Meeting {
           .catch(() => undefined); // a peer that does not take our last word is gone
       await connection.linger();
     }
+  }
+
+  /** Somebody has a code, and gets a key for it if it is ours. */
+  private async takeCode(connection: Connection): Promise<void> {
+    const { code } = this.options;
+    if (!code) return refuseCode(connection);
+    await code
+      .answer(connection, (key) => this.keys.set(key.id, key))
+      .catch(ignored('whoever tried is told, and whoever shows the code hears of its end'));
   }
 
   /**

@@ -4,14 +4,15 @@ import { parseEntryName } from '../name';
 import type { Digests, Listener } from '../progress';
 import { isPlainTarget, parseAddress, parseListenAddress } from '../net/address';
 import { isTicket, parseTicket } from '../net/ticket';
+import { looksLikeCode, parseCodeTarget } from '../codes/code';
 import type { LinkDeadlines } from '../session/link';
 
 export interface SendOptions {
   /** Files and directories; `-` is `input`; a named pipe is read, too. */
   readonly paths: readonly string[];
   /**
-   * A ticket (`sendall://…`) for a session; `tcp://HOST:PORT` or `unix:PATH` for the plain wire. Either this or
-   * `listen`.
+   * A ticket (`sendall://…`) or a code (`4821-crane-velvet@HOST`) for a session; `tcp://HOST:PORT` or `unix:PATH` for the
+   * plain wire. Either this or `listen`.
    */
   readonly target?: string;
   /** `HOST:PORT` or `unix:PATH`, at which the receiver dials in. */
@@ -20,6 +21,8 @@ export interface SendOptions {
    * With `listen`: at which `HOST` or `HOST:PORT` the receiver finds this machine, where that is not found out by itself.
    */
   readonly announced?: readonly string[];
+  /** With `listen`: shows a code of so many words, too, which one receiver may use instead of the ticket. */
+  readonly codeWords?: number | undefined;
   /** What `-` reads; default standard input. */
   readonly input?: Readable;
   /** Stores a single file under this name. */
@@ -96,6 +99,7 @@ export function checkUsage({
   if ((target === undefined) === (where === undefined))
     wrong('Either a target to dial or an address to listen at is needed.');
   if (target !== undefined && isTicket(target)) parseTicket(target);
+  else if (target !== undefined && looksLikeCode(target)) parseCodeTarget(target);
   else if (target !== undefined && !isPlainTarget(target))
     wrong(
       `Not a target: ${JSON.stringify(target)}.`,
@@ -103,7 +107,7 @@ export function checkUsage({
     );
   else if (target !== undefined) parseAddress(target);
   else parseListenAddress(where ?? '');
-  if (target !== undefined && !isTicket(target)) {
+  if (target !== undefined && !isTicket(target) && !looksLikeCode(target)) {
     if (check) wrong('The plain wire sends every file again: there is nothing to check.', 'Use a ticket.');
     if (metadata) wrong('The plain wire carries content alone.', 'Owners and extended attributes need a ticket.');
     if (text !== undefined) wrong('The plain wire carries files only, no text.', 'Send it with a ticket.');

@@ -1,9 +1,12 @@
-import { asTransferError } from '../errors';
+import { asTransferError, TransferError } from '../errors';
 import type { FileDone, Summary } from '../progress';
 import { parseListenAddress } from '../net/address';
 import type { Dialed } from '../net/socket';
 import { dialable, listeningAt } from '../net/own-address';
-import { isTicket, parseTicket } from '../net/ticket';
+import { formatTicket, isTicket, parseTicket } from '../net/ticket';
+import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/code';
+import { OpenCode } from '../codes/open-code';
+import { reachByCode } from '../codes/reach';
 import { PlainSender } from './plain-sender';
 import { checkUsage, type SendOptions } from './send-options';
 import { ListeningMeeting } from './listening-meeting';
@@ -28,6 +31,7 @@ export async function send(options: SendOptions): Promise<SendResult> {
   const began = performance.now();
   const { target, listen, digest = 'blake3', deadlines, retryFor } = options;
   if (listen !== undefined) return sendToWhoeverDials(options, began);
+  if (target !== undefined && looksLikeCode(target)) return sendByCode(target, options);
   if (target !== undefined && isTicket(target)) {
     return conclude(
       new SessionTransfer(
@@ -42,6 +46,19 @@ export async function send(options: SendOptions): Promise<SendResult> {
     );
   }
   return conclude(new PlainSender(options), options, began);
+}
+
+/** The same with the ticket that the code leads to, which is of use until all is sent. */
+async function sendByCode(target: string, options: SendOptions): Promise<SendResult> {
+  const { ticket, forget } = await reachByCode(parseCodeTarget(target), 'sender', options.signal);
+  try {
+    const result = await send({ ...options, target: formatTicket(ticket) });
+    await forget();
+    return result;
+  } catch (error) {
+    if (error instanceof TransferError && error.code === 'not-authorized') await forget();
+    throw error;
+  }
 }
 
 /** Waits for the receiver to dial in: with the ticket, or, where that is allowed, without. */
@@ -59,7 +76,9 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
   const dialedPlain = new Promise<Dialed>((resolve) => {
     plain = resolve;
   });
+  const code = options.codeWords ? new OpenCode('sender', drawCode(options.codeWords)) : undefined;
   const meeting = await ListeningMeeting.at(parseListenAddress(where), {
+    code,
     algorithm,
     plain,
     plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off',
@@ -68,12 +87,18 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
   });
   try {
     const reachable = await dialable(meeting.address, options.announced);
-    on({ event: 'listening', ...listeningAt(meeting.address, reachable, meeting.key) });
-    const first = await Promise.race([dialedPlain, meeting.someone(signal)]).catch((error: unknown) => {
-      const interrupted = asTransferError(error, 'unexpected', 'Waiting for the receiver failed');
-      on(failureEvent(interrupted));
-      throw interrupted;
+    on({
+      event: 'listening',
+      ...listeningAt(meeting.address, reachable, meeting.key),
+      ...(code ? { code: formatCode(code.code) } : {}),
     });
+    const first = await Promise.race([dialedPlain, meeting.someone(signal), ...(code ? [code.over] : [])]).catch(
+      (error: unknown) => {
+        const interrupted = asTransferError(error, 'unexpected', 'Waiting for the receiver failed');
+        on(failureEvent(interrupted));
+        throw interrupted;
+      },
+    );
     if (first) return await conclude(new PlainSender(options), options, began, first);
     return await conclude(new SessionTransfer(options, meeting), options, began);
   } finally {

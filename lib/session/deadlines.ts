@@ -29,6 +29,9 @@ export const anotherWithin = 20_000;
 /** Who has said nothing for so long after dialing waits for the plain wire. */
 export const speaksWithin = 1_000;
 
+/** How long a code is good. PROTOCOL.md 28.7. */
+export const codeLife = 900_000;
+
 // After a connection was lost, or not made. PROTOCOL.md 19.7.
 
 /** Pauses between attempts to dial again: the first, doubled each time up to the longest. */

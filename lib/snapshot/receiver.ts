@@ -13,6 +13,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
   return {
     listen: (address, announced) => receiver.listen(address, announced),
     once: () => receiver.once(),
+    codeOver: () => receiver.codeOver(),
     dial: (where, how) => receiver.dial(where, how),
     close: async (how) => {
       await receiver.close(how);

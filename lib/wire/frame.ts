@@ -33,6 +33,21 @@ export function encodeFrame(header: object): Buffer {
 }
 
 /**
+ * Whether a connection that begins with `bytes` begins with a frame of at most `longest` bytes whose header begins with
+ * `beginning`, which is ASCII; undefined while that is open. So a first frame is told from a file of the plain wire
+ * before it is here as a whole.
+ */
+export function beginsWith(bytes: Uint8Array, beginning: string, longest: number): boolean | undefined {
+  const known = Math.min(bytes.length, prefixLength);
+  const length = bytes.slice(0, known).reduce((sum, byte, at) => sum + byte * 2 ** (8 * at), 0);
+  if (length > longest) return false;
+  const whole = prefixLength + beginning.length;
+  for (let at = prefixLength; at < Math.min(bytes.length, whole); at++)
+    if (bytes[at] !== beginning.charCodeAt(at - prefixLength)) return false;
+  return bytes.length >= whole ? true : undefined;
+}
+
+/**
  * Finds one header after another in bytes that arrive in pieces of any size. Knows no socket and no payload:
  * once `header` is there, the caller takes the payload itself and calls `reset` before the next header.
  * After it has thrown, nobody knows where the next frame begins: it throws the same again, until it is dropped.

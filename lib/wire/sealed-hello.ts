@@ -3,7 +3,7 @@
  * (PROTOCOL.md, 24.4).
  */
 import { countUnder, textUnder, wrong } from './fields';
-import type { JsonObject } from './frame';
+import { beginsWith, type JsonObject } from './frame';
 import { ownValue } from './json-object';
 import { freshLength, type Suite, suites } from './record';
 
@@ -18,19 +18,12 @@ export interface SealedHello {
   readonly fresh: Buffer;
 }
 
-/** Every such frame begins so, so that it can be told from a file of the plain wire before it is here as a whole. */
-const beginning = Buffer.from('{"type":"sealed",');
 /** In bytes; a longer one is none. */
 export const longestSealedHello = 512;
 
 /** Whether a connection that begins with `bytes` is sealed; undefined while that is open. */
 export function beginsSealed(bytes: Uint8Array): boolean | undefined {
-  const known = Math.min(bytes.length, 4);
-  const length = bytes.slice(0, known).reduce((sum, byte, at) => sum + byte * 2 ** (8 * at), 0);
-  if (length > longestSealedHello) return false;
-  for (let at = 4; at < Math.min(bytes.length, 4 + beginning.length); at++)
-    if (bytes[at] !== beginning[at - 4]) return false;
-  return bytes.length >= 4 + beginning.length ? true : undefined;
+  return beginsWith(bytes, '{"type":"sealed",', longestSealedHello);
 }
 
 /** The header of the first frame of who dials; that of the answer has no other keys than `type` and `nonce`. */

@@ -34,6 +34,8 @@ describe('cli/program (the built command)', () => {
       '--name',
       '--listen',
       '--address',
+      '--code',
+      '--words',
       '--text',
       '--digest',
       '--connections',
@@ -51,6 +53,8 @@ describe('cli/program (the built command)', () => {
     expect(await flags('receive')).to.deep.equal([
       '--listen',
       '--address',
+      '--code',
+      '--words',
       '--once',
       '--from',
       '--retry-for',

@@ -1,0 +1,175 @@
+/**
+ * The four frames by which two sides that know the same code agree on the key of a session: PROTOCOL.md 28. Neither
+ * learns more of the code than whether the other one has the same.
+ */
+import { hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { TransferError } from '../errors';
+import type { Connection } from '../net/connection';
+import { type SessionKey, sessionKeyOf, sessionKeyLength } from '../net/ticket';
+import { handshakeWithin } from '../session/deadlines';
+import { refused } from '../session/opening';
+import {
+  codeAgreed,
+  codeAnswer,
+  codeHello,
+  type CodeHello,
+  codeOffer,
+  codeProof,
+  codeSessionLength,
+  parseCodeAgreed,
+  parseCodeAnswer,
+  parseCodeHello,
+  parseCodeProof,
+} from '../wire/code-message';
+import type { JsonObject } from '../wire/frame';
+import type { Role } from '../wire/hello';
+import { ownValue } from '../wire/json-object';
+import { parseRefusal } from '../wire/message';
+import type { Code } from './code';
+import { type CpaceInput, cpaceKey, cpacePoint, type CpaceShare, cpaceTag, pointLength, withLengths } from './cpace';
+
+/** Random bytes of one side; given by vectors only. */
+export interface CodeChance {
+  readonly session: Buffer;
+  readonly scalar: Buffer;
+}
+
+/** What the side that dials has to remember between its two frames. */
+export interface CodeProposal {
+  readonly hello: CodeHello;
+  /** What the answer gives: the key, and our proof that we have it. Throws `not-authorized` where the codes differ. */
+  readonly take: (answer: JsonObject) => { readonly key: SessionKey; readonly proof: object };
+}
+
+/** Begins a run as the side that dials. Pure, but for its chance. */
+export function proposeCode(code: Code, role: Role, chance: CodeChance = drawChance()): CodeProposal {
+  const { session, scalar } = chance;
+  const input = inputOf(code, role, session);
+  const offer = codeOffer(role);
+  const own: CpaceShare = { point: cpacePoint(scalar, input), associated: Buffer.from(offer.text) };
+  const hello = { number: code.number, session, point: Buffer.from(own.point), offer };
+  return {
+    hello,
+    take(header) {
+      const answer = parseCodeAnswer(header);
+      if (answer.offer.role === role) throw sameRoles(role);
+      const other: CpaceShare = { point: answer.point, associated: Buffer.from(answer.offer.text) };
+      const key = cpaceKey(scalar, session, 'dialing', { dialing: own, listening: other });
+      if (!key || !timingSafeEqual(answer.tag, cpaceTag(key, session, other))) throw otherCode();
+      return { key: keyFrom(key, session), proof: codeProof(cpaceTag(key, session, own)) };
+    },
+  };
+}
+
+/** What the side that listens has to remember between its two frames. */
+export interface CodeReply {
+  readonly answer: object;
+  /** The key, once the other side has proved that it has it. Throws `not-authorized` where it has not. */
+  readonly take: (proof: JsonObject) => SessionKey;
+}
+
+/** Goes on with a run as the side that listens. Throws `not-authorized` for a point of small order. */
+export function replyToCode(
+  code: Code,
+  role: Role,
+  hello: CodeHello,
+  scalar: Uint8Array = randomBytes(pointLength),
+): CodeReply {
+  const { session, point, offer: theirs } = hello;
+  const input = inputOf(code, theirs.role, session);
+  const offer = codeOffer(role);
+  const own: CpaceShare = { point: cpacePoint(scalar, input), associated: Buffer.from(offer.text) };
+  const other: CpaceShare = { point, associated: Buffer.from(theirs.text) };
+  const key = cpaceKey(scalar, session, 'listening', { dialing: other, listening: own });
+  if (!key) throw otherCode();
+  return {
+    answer: codeAnswer({ point: Buffer.from(own.point), offer, tag: cpaceTag(key, session, own) }),
+    take(header) {
+      if (!timingSafeEqual(parseCodeProof(header), cpaceTag(key, session, other))) throw otherCode();
+      return keyFrom(key, session);
+    },
+  };
+}
+
+/**
+ * Agrees on a key over a connection that we dialed, and ends it. Rejects with `not-authorized` where the other side has
+ * another code, or with its refusal.
+ */
+export async function dialByCode(connection: Connection, code: Code, role: Role): Promise<SessionKey> {
+  try {
+    const { hello, take } = proposeCode(code, role);
+    await connection.send(codeHello(hello));
+    const { key, proof } = take(await headerOf(connection));
+    await connection.send(proof);
+    parseCodeAgreed(await headerOf(connection));
+    await connection.finish();
+    return key;
+  } finally {
+    connection.close();
+  }
+}
+
+/** The first frame of who dialed us, which `announced` has found. Rejects with `bad-header` and the like. */
+export async function readCodeHello(connection: Connection): Promise<CodeHello> {
+  return parseCodeHello(await headerOf(connection));
+}
+
+/**
+ * Goes on with one who dialed us and has named our number, up to its proof. Rejects with `not-authorized` where that has
+ * another code.
+ */
+export async function proofOfCode(
+  connection: Connection,
+  code: Code,
+  role: Role,
+  hello: CodeHello,
+): Promise<SessionKey> {
+  const { answer, take } = replyToCode(code, role, hello);
+  await connection.send(answer);
+  return take(await headerOf(connection));
+}
+
+/** The last frame: our side knows the key from now on. */
+export function sayAgreed(connection: Connection): Promise<void> {
+  return connection.send(codeAgreed);
+}
+
+/** Both want to send, or to receive. */
+export function sameRoles(role: Role): TransferError {
+  return new TransferError('usage', `Both sides are ${role}s.`, {
+    hint: 'One side runs sendall send, the other one sendall receive.',
+  });
+}
+
+async function headerOf(connection: Connection): Promise<JsonObject> {
+  const header = await connection.readHeader({ silence: 0, whole: handshakeWithin });
+  if (header === undefined)
+    throw new TransferError('connection-lost', `${connection.peer} closed the connection instead of taking the code.`, {
+      hint: 'An earlier version of sendall knows no codes: use a ticket there, or install the same version.',
+    });
+  if (ownValue(header, 'type') === 'refusal') throw refused(parseRefusal(header));
+  return header;
+}
+
+function inputOf({ number, words }: Code, dialing: Role, session: Uint8Array): CpaceInput {
+  const listening = dialing === 'sender' ? 'receiver' : 'sender';
+  return {
+    secret: Buffer.from(words.join('-')),
+    channel: withLengths(...['sendall code 1', dialing, listening, number].map((text) => Buffer.from(text))),
+    session,
+  };
+}
+
+function keyFrom(agreed: Uint8Array, session: Uint8Array): SessionKey {
+  return sessionKeyOf(new Uint8Array(hkdfSync('sha256', agreed, session, 'sendall code ticket', sessionKeyLength)));
+}
+
+function drawChance(): CodeChance {
+  return { session: randomBytes(codeSessionLength), scalar: randomBytes(pointLength) };
+}
+
+function otherCode(): TransferError {
+  return new TransferError('not-authorized', 'The other side has another code.', {
+    hint: 'Compare the words with what it shows. After three wrong tries a code is used up.',
+  });
+}
