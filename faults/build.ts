@@ -19,6 +19,8 @@ export interface Edit {
 export interface Sabotage {
   /** What this build does not do: 'the directory is not synced'. */
   readonly name: string;
+  /** What a sentence has to say that finds it, where one of several attacks is meant; absent for any. */
+  readonly finds?: string;
   readonly edits: readonly Edit[];
 }
 

@@ -87,7 +87,8 @@ async function conduct(experiment: Experiment, { dose, seed, part, broken: build
       random: new Random(seed),
       say: tell,
     });
-    found.push({ sabotage: sabotage.name, first: outcome.broken[0] });
+    const first = outcome.broken.find((sentence) => sentence.includes(sabotage.finds ?? ''));
+    found.push({ sabotage: sabotage.name, first });
   }
   const seconds = Math.round((performance.now() - began) / 100) / 10;
   return { name, promise, seconds, tries, broken, ...(figures && { figures }), found };

@@ -10,6 +10,7 @@ import { createKey, formatTicket, parseTicket } from '../../lib/index';
 import type { Ended } from '../../spec/cli/sendall-process';
 import { endOf, Wiretap } from '../../spec/net/session-port';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
+import { KeyAttacks, keySabotages } from '../key-attacks';
 import { Served } from '../served';
 
 /** Stands in the file that is sent: whoever reads it without the key has broken in. */
@@ -224,7 +225,10 @@ async function run({ build, directory, random }: Surroundings): Promise<Outcome>
     await writeFile(served.at('secret'), secret);
     await writeFile(served.at('large'), Buffer.alloc(4 * 2 ** 20, 1));
     const trial = new IdentityTrial(served, env);
+    const attacks = new KeyAttacks(served, env.XDG_CONFIG_HOME);
+    await attacks.prepare();
     await Promise.all([
+      attacks.all(),
       trial.wrongKeys(),
       trial.lastingKeys(),
       trial.machineInTheMiddle(),
@@ -234,7 +238,11 @@ async function run({ build, directory, random }: Surroundings): Promise<Outcome>
     ]);
     const others = await served.refusesOthers();
     if (others !== undefined) trial.broken.push(others);
-    return { tries: trial.tries, broken: trial.broken.map((sentence) => `seed ${String(random.seed)}: ${sentence}`) };
+    const broken = [...trial.broken, ...attacks.broken];
+    return {
+      tries: trial.tries + attacks.tries,
+      broken: broken.map((sentence) => `seed ${String(random.seed)}: ${sentence}`),
+    };
   } finally {
     await served.kill();
   }
@@ -242,7 +250,8 @@ async function run({ build, directory, random }: Surroundings): Promise<Outcome>
 
 export const identity: Experiment = {
   name: 'identity',
-  promise: 'Nobody without the key sends, receives or reads anything, and a ticket is not shown to others.',
+  promise:
+    'Nobody without the key sends, receives or reads anything, a ticket is not shown to others, and who has a key stays in its room.',
   missing: () =>
     find('openssl') === undefined
       ? 'There is no openssl command to make certificates.'
@@ -288,5 +297,6 @@ export const identity: Experiment = {
         { file: 'cli/hide-tickets.js', from: 'if (words.some((word, at) => word !== argv[at]))', to: 'if (false)' },
       ],
     },
+    ...keySabotages,
   ],
 };

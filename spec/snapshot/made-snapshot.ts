@@ -49,12 +49,14 @@ export interface MadeSnapshot {
   readonly manifest: Manifest;
 }
 
-/** Which snapshot to make; `digest` is sha256 unless told. */
+/** Which snapshot to make; `digest` is sha256 unless told, and whose backup it is this machine's. */
 export interface WantedSnapshot {
   readonly name: string;
   readonly id: string;
   readonly number: number;
   readonly digest?: DigestAlgorithm;
+  /** The id of a key. */
+  readonly owner?: string;
 }
 
 /**
@@ -157,12 +159,7 @@ export async function madeSnapshot(
  */
 export async function registerMade(
   root: string,
-  {
-    name,
-    id,
-    number,
-    owner = 'local',
-  }: Pick<WantedSnapshot, 'name' | 'id'> & { readonly number?: number; readonly owner?: string },
+  { name, id, number, owner = 'local' }: Pick<WantedSnapshot, 'name' | 'id' | 'owner'> & { readonly number?: number },
 ): Promise<void> {
   const [backup, snapshot] = [parseEntryName(name), parseSnapshotId(id)];
   const bytes = readFileSync(join(root, backup, snapshot, manifestName));
