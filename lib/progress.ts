@@ -145,7 +145,7 @@ export type TransferEvent = (
   /** Entries that are stored without something that they have at their source; `file_name` is the first of them. */
   | {
       readonly event: 'lost';
-      readonly what: 'mode' | 'mtime' | 'special' | 'owner' | 'xattrs';
+      readonly what: 'mode' | 'mtime' | 'special' | 'owner' | 'xattrs' | 'link';
       readonly entries: number;
       readonly file_name: string;
       readonly message: string;

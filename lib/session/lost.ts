@@ -10,6 +10,7 @@ const reasons: Readonly<Record<Lost, string>> = {
   owner: 'another owner: giving files away is for root',
   xattrs:
     'not all of their ACLs, capabilities and other extended attributes: the disk, or the system, does not take them',
+  link: 'a file of its own in place of a hard link: the disk has none, or no more of that file',
 };
 
 /** Told of each entry, and in the end of all of them. */

@@ -40,10 +40,15 @@ export interface Committed {
   readonly lost?: readonly Lost[];
 }
 
-/** What a disk made of a mode (permission bits), or of an mtime (ns since 1970); each absent where it is as it was to be. */
+/**
+ * What a disk made of a mode (permission bits), of an mtime (ns since 1970), or of a hard link; each absent where it is
+ * as it was to be.
+ */
 export interface Kept {
   readonly mode?: number;
   readonly mtime?: bigint;
+  /** A hard link became a file of its own. */
+  readonly apart?: true;
 }
 
 /**

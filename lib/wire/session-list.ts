@@ -121,7 +121,7 @@ export interface SessionReceipt {
 
 /** What of an entry's metadata did not come to be: nobody allows it, or the disk, or the system, does not have it. */
 export type LostPart = (typeof lostParts)[number];
-const lostParts = ['mode', 'mtime', 'special', 'owner', 'xattrs'] as const;
+const lostParts = ['mode', 'mtime', 'special', 'owner', 'xattrs', 'link'] as const;
 
 /** The longest link target, in bytes of UTF-8: Linux's PATH_MAX. */
 const longestTarget = 4095;

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mountExfat } from './exfat-disk';
 import { eventsOf } from './sendall-process';
 import { SessionRun } from './session-run';
 
@@ -38,22 +39,7 @@ describe('cli: a disk that refuses one file of many', function () {
   };
 
   it('because of its name, or that of its directory, stores all others (exFAT)', async function () {
-    mount(this, () => {
-      writeFileSync(run.at('image'), '');
-      truncateSync(run.at('image'), 32 * 1024 ** 2);
-      words('mkfs.exfat', run.at('image'));
-      const device = words('losetup', '-f', '--show', run.at('image')).trim();
-      try {
-        // The kernel's own, or the one in user space, which says ENOENT of a name that it does not take.
-        try {
-          words('mount', '-t', 'exfat', '-o', 'umask=077', device, run.at('in'));
-        } catch {
-          words('mount.exfat-fuse', '-o', 'umask=077', device, run.at('in'));
-        }
-      } finally {
-        words('losetup', '-d', device);
-      }
-    });
+    mount(this, () => mountExfat(run.at('image'), run.at('in'), 'umask=077'));
     mkdirSync(run.at('tree/d?'), { recursive: true });
     mkdirSync(run.at('tree/ok'));
     const good = ['f1', 'f2', 'ok/k', 'ok/large'];

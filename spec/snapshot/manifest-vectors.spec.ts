@@ -94,6 +94,7 @@ function shownEntry(entry: ManifestEntry): unknown {
     ...others,
     ...source,
     ...metadataKeys(metadata),
+    ...('apart' in kept ? { kept_apart: true } : {}),
     ...('mode' in kept ? { kept_mode: kept.mode?.toString(8).padStart(4, '0') } : {}),
     ...('mtime' in kept ? { kept_mtime: kept.mtime } : {}),
   };

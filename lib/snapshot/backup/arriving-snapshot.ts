@@ -264,7 +264,7 @@ function lineOf(entry: Entry, digests: Digests, kept: Kept | undefined): Manifes
     case 'symlink':
       return { type: 'symlink', name, target: entry.target, mtime, metadata, kept };
     case 'link':
-      return { type: 'link', name, target: entry.target, mtime };
+      return { type: 'link', name, target: entry.target, mtime, kept };
   }
 }
 

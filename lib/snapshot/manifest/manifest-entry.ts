@@ -41,7 +41,13 @@ export type ManifestEntry =
     } & Further)
   | ({ readonly type: 'symlink'; readonly name: EntryName; readonly target: string; readonly mtime: bigint } & Further)
   /** Another name of the file `target`. */
-  | { readonly type: 'link'; readonly name: EntryName; readonly target: EntryName; readonly mtime: bigint }
+  | {
+      readonly type: 'link';
+      readonly name: EntryName;
+      readonly target: EntryName;
+      readonly mtime: bigint;
+      readonly kept?: Kept | undefined;
+    }
   /** What should be here and is not, and why: `name` as it was spelled, storable or not. */
   | { readonly type: 'missing'; readonly name: string; readonly code: ErrorCode; readonly reason: string };
 
@@ -68,7 +74,13 @@ export function encodeEntry(entry: ManifestEntry): JsonObject {
     case 'symlink':
       return { type, name, target: entry.target, mtime: String(entry.mtime), ...furtherKeys(entry) };
     case 'link':
-      return { type, name, target: entry.target, mtime: String(entry.mtime) };
+      return {
+        type,
+        name,
+        target: entry.target,
+        mtime: String(entry.mtime),
+        ...(entry.kept?.apart ? { kept_apart: true } : {}),
+      };
     case 'missing':
       return { type, name, code: entry.code, reason: entry.reason };
   }
@@ -122,6 +134,7 @@ export function parseEntry(line: JsonObject, algorithm: DigestName): ManifestEnt
         name: nameUnder(line, 'name'),
         target: nameUnder(line, 'target'),
         mtime: timeUnder(line, 'mtime'),
+        ...(ownValue(line, 'kept_apart') === true ? { kept: { apart: true } } : {}),
       };
     case 'missing': {
       const code = textUnder(line, 'code');

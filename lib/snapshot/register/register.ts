@@ -177,7 +177,7 @@ async function refuseUnlessPrivate(own: Directory): Promise<void> {
   const mode = (await own.look('.'))?.mode ?? 0;
   if (process.platform === 'win32' || (mode & 0o022) === 0) return;
   throw new TransferError('directory', `Others can write to ${stagingName} in the receive directory.`, {
-    hint: `chmod 700 ${stagingName}`,
+    hint: `chmod 700 ${stagingName}. A disk without modes (exFAT, FAT) is to be mounted with umask=022 or umask=077.`,
   });
 }
 

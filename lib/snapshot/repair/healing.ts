@@ -1,8 +1,12 @@
 import { chmod, link, mkdir, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { errnoOf } from '../../errors';
 import type { EntryName } from '../../name';
 import type { Digests } from '../../progress';
 import { Directory } from '../../store/local/directory';
+import { copyFile } from '../../store/local/copy-file';
+import { cannotLink } from '../../store/local/final-name';
+import { answersFromDevice } from '../../store/local/local-probe';
 import { look, standingsOf } from '../../store/local/group-look';
 import { setFileTime } from '../../threads/system-calls';
 import { Catalog, type Snapshot, within } from '../manifest/catalog';
@@ -161,7 +165,7 @@ export class Healing {
       const base = path.posix.basename(name);
       if ((await parent.look(base))?.isDirectory() === true) await this.takeAway(parent, base);
       await rm(this.own.at(freshName), { force: true });
-      await link(systemPath(staged), this.own.at(freshName));
+      await linkOrCopy(staged, this.own.at(freshName));
       await rename(this.own.at(freshName), systemPath(parent.at(base)));
       await parent.sync();
       for (const each of touched) await each();
@@ -176,6 +180,17 @@ export class Healing {
     await allowAll(parent, name);
     await rename(systemPath(parent.at(name)), this.own.at(replacedName));
     await new Removal().remove(this.own, replacedName);
+  }
+}
+
+/** Gives the file at `from` one more name, or a copy where the disk has no link for it. Rejects if `to` exists. */
+export async function linkOrCopy(from: string, to: string): Promise<void> {
+  try {
+    await link(systemPath(from), to);
+  } catch (error) {
+    if (!cannotLink(error) && errnoOf(error) !== 'EMLINK') throw error;
+    const ground = { algorithm: 'sha256', direct: await answersFromDevice(path.dirname(to)), syncEach: false } as const;
+    await copyFile(from, to, ground);
   }
 }
 

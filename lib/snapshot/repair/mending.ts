@@ -2,7 +2,7 @@
 // names of a file that is whole, and the list of digests. Content is brought by who still has it; what is foreign is
 // left to whoever put it there.
 import { constants } from 'node:fs';
-import { link, mkdir, open, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, open, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, errnoOf } from '../../errors';
 import { parseEntryName } from '../../name';
@@ -16,6 +16,7 @@ import { lockBackup } from '../backup/backup-lock';
 import { Catalog, type Snapshot, within } from '../manifest/catalog';
 import { checksumLines, checksumListName } from '../manifest/checksum-list';
 import type { Manifest, ManifestEntry } from '../manifest/manifest';
+import { linkOrCopy } from './healing';
 import { allowAll, Removal } from '../prune/removal';
 import { compareDirectory, compareFile, compareSymlink, type FileToCompare } from '../verify/compare';
 
@@ -130,14 +131,20 @@ class Mending {
   }
 
   /** One more name of a file whose content is right. */
-  private async mendLink({ name, target }: LineOf<'link'>, reasons: ReadonlyMap<string, string>): Promise<boolean> {
+  private async mendLink(line: LineOf<'link'>, reasons: ReadonlyMap<string, string>): Promise<boolean> {
+    const { name, target, kept } = line;
     const ofTarget = reasons.get(target);
     if (ofTarget !== undefined && ofTarget !== 'metadata') return false;
     const [standing, file] = this.look([name, target]);
     if (!file || standing?.ino === file.ino) return true;
+    if (kept?.apart && reasons.get(name) === 'metadata') {
+      const of = this.lines.get(target);
+      if (of?.type === 'file') await this.giveState({ ...of, name });
+      return true;
+    }
     const directory = await this.enter(path.posix.dirname(target));
     try {
-      await this.place(name, (fresh) => link(systemPath(directory.at(path.posix.basename(target))), fresh));
+      await this.place(name, (fresh) => linkOrCopy(directory.at(path.posix.basename(target)), fresh));
     } finally {
       await directory.close();
     }
@@ -278,7 +285,8 @@ class Mending {
         case 'link': {
           const file = this.lines.get(line.target);
           const [target] = this.look([line.target]);
-          return file?.type === 'file' && target?.ino === standing.ino && compareFile(file, seen) === undefined;
+          const one = target?.ino === standing.ino || line.kept?.apart === true;
+          return file?.type === 'file' && one && compareFile(file, seen) === undefined;
         }
       }
     });

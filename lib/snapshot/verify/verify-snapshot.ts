@@ -209,7 +209,7 @@ export class SnapshotCheck {
     for (const [at, entry, found] of files) {
       const file = entry.type === 'link' ? targets.get(entry.target) : entry.type === 'file' ? entry : undefined;
       if (file === undefined) continue; // no manifest has a link to anything else
-      const apart = entry.type === 'link' && inodes.get(entry.target) !== found.inode;
+      const apart = entry.type === 'link' && !entry.kept?.apart && inodes.get(entry.target) !== found.inode;
       const flaw = compareFile(file, found) ?? (apart ? 'metadata' : undefined);
       const one = { at, name: entry.name, file, found, flaw };
       if (flaw === undefined || flaw === 'metadata') wanted.push(one);

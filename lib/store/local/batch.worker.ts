@@ -155,7 +155,15 @@ async function placing<T>(action: (ground: PlacingGround) => Promise<T>, algorit
   };
   while (Atomics.compareExchange(turn, 0, 0, 1) !== 0) Atomics.wait(turn, 0, 1);
   try {
-    const answer = await action({ directories, elsewhere, calls: system, algorithm, direct, syncEach });
+    const answer = await action({
+      directories,
+      elsewhere,
+      calls: system,
+      copies: new Map(),
+      algorithm,
+      direct,
+      syncEach,
+    });
     if (syncEach) syncDirectories(directories);
     return answer;
   } finally {

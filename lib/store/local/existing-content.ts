@@ -124,7 +124,7 @@ export async function readContent(
   size: number | undefined,
   { algorithm, direct, syncEach }: ReadGround,
 ): Promise<DiskContent | undefined> {
-  const fd = openSync(at, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (direct ? O_DIRECT : 0));
+  const fd = openSync(systemPath(at), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (direct ? O_DIRECT : 0));
   try {
     const stats = fstatSync(fd, { bigint: true });
     if (!stats.isFile() || (size !== undefined && stats.size !== BigInt(size))) return undefined;

@@ -18,6 +18,7 @@ import type { OpenDirectories } from './group-directories';
 import { type DiskContent, fileStat, type FileStat, readContent, type ReadGround } from './existing-content';
 import { alreadyThere } from './local-file';
 import { type Given, giveMetadata } from './apply-metadata';
+import { copyFile } from './copy-file';
 import type { Lost } from '../store';
 import type { Committed, IfExists } from '../store';
 import { nameOfBytes, systemPath } from '../../name-bytes';
@@ -78,6 +79,8 @@ export interface PlacingGround extends ReadGround {
   /** The directories below the root of an earlier file. */
   readonly elsewhere: (root: string) => OpenDirectories;
   readonly calls: SystemCalls | undefined;
+  /** Names of copies of files that have as many names as the disk allows, by the name of the file. */
+  readonly copies: Map<string, string>;
 }
 
 const mostAttempts = 10;
@@ -90,7 +93,9 @@ const mostRenames = 10_000;
 export async function place(thing: Placing, ground: PlacingGround): Promise<Placed> {
   const lost = await stage(thing, ground);
   const placed = await inDirectory(thing.name, ground, (directory, base) => settle(thing, directory, base, ground));
-  return lost.length > 0 && placed.outcome !== 'identical' ? { ...placed, lost } : placed;
+  if (thing.kind === 'link' && lost.includes('link')) ground.copies.set(thing.target, placed.path);
+  // A copy that is there already is one in place of a hard link, too.
+  return lost.length > 0 && (placed.outcome !== 'identical' || thing.kind === 'link') ? { ...placed, lost } : placed;
 }
 
 /**
@@ -148,14 +153,16 @@ async function stage(thing: Placing, ground: PlacingGround): Promise<readonly Lo
   makePathSync(path.dirname(staged));
   switch (thing.kind) {
     case 'symlink':
-      symlinkSync(systemPath(thing.target), systemPath(staged));
+      makeSymlink(thing.target, staged, thing.name);
       return finishLink(staged, thing, calls);
     case 'link':
-      stageLink(thing.name, directories, thing.target, staged);
-      return [];
+      return (await stageLink(thing.name, directories, thing.target, staged, ground, ground.copies.get(thing.target)))
+        .copied
+        ? ['link']
+        : [];
     case 'earlier': {
       const { root, name, size, mode, mtime, readBack } = thing.earlier;
-      const found = stageLink(thing.name, elsewhere(root), name, staged);
+      const { found } = await stageLink(thing.name, elsewhere(root), name, staged, ground);
       // Someone changed it since: what it holds, or its mode, is not what its manifest says.
       const asStored = found.size === BigInt(size) && found.mtimeNs === mtime && Number(found.mode & 0o7777n) === mode;
       if (!asStored) throw noSuchFile(thing.name, name);
@@ -179,13 +186,50 @@ function finishLink(
   return lost;
 }
 
-function stageLink(name: string, directories: OpenDirectories, target: string, staged: string): BigIntStats {
+function makeSymlink(target: string, staged: string, name: string): void {
+  try {
+    symlinkSync(systemPath(target), systemPath(staged));
+  } catch (error) {
+    if (!cannotLink(error)) throw error;
+    throw new TransferError(
+      'disk',
+      `${printable(name)} is a symbolic link, and was not stored: the receiver's disk has none.`,
+      { hint: '', cause: error },
+    );
+  }
+}
+
+/**
+ * Makes `staged` one more name of the file `target`, or a copy of it where its disk has no hard links, or no more of
+ * this file. `found` is the file as it is under `target`. `copy`: where a copy of it has been made before.
+ */
+async function stageLink(
+  name: string,
+  directories: OpenDirectories,
+  target: string,
+  staged: string,
+  ground: PlacingGround,
+  copy?: string,
+): Promise<{ readonly found: BigIntStats; readonly copied: boolean }> {
+  const linked = link(name, directories, target, staged);
+  if (linked) return { found: linked, copied: false };
+  const further = copy === undefined ? undefined : link(name, ground.directories, copy, staged);
+  if (further) return { found: further, copied: true };
+  const file = directories.at(path.posix.dirname(target), path.posix.basename(target), false);
+  const found = await copyFile(file, staged, ground);
+  if (!found) throw noSuchFile(name, target);
+  return { found, copied: true };
+}
+
+/** Undefined where the disk makes no link. */
+function link(name: string, directories: OpenDirectories, target: string, staged: string): BigIntStats | undefined {
   try {
     linkSync(
       systemPath(directories.at(path.posix.dirname(target), path.posix.basename(target), false)),
       systemPath(staged),
     );
   } catch (error) {
+    if (cannotLink(error) || errnoOf(error) === 'EMLINK') return undefined;
     if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw error;
     throw noSuchFile(name, target, error);
   }

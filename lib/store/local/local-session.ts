@@ -301,7 +301,8 @@ class LocalBatch implements Batch {
         const ours = committed.outcome !== 'identical' || touched.has(file);
         const { lost: denied } = allowedMetadata(entry?.metadata, this.use.metadata);
         const lost = [...(committed.lost ?? []), ...denied];
-        const compared = entry && ours ? settledAs(committed, wantedOf(entry), stat, lost) : committed;
+        const apart = committed.lost?.includes('link') ? { ...committed, kept: { apart: true } as const } : committed;
+        const compared = entry && ours ? settledAs(committed, wantedOf(entry), stat, lost) : apart;
         settled.set(file, compared.outcome === 'stored' && !compared.lost ? 'stored' : compared);
       }
     }

@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, rm, rmdir, stat } from 'node:fs/promises';
 import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
 import { systemPath } from '../../name-bytes';
 import { trace } from '../../trace';
-import { Directory } from './directory';
+import { Directory, privateMode } from './directory';
 import { type LockWords, takeLock } from './lock';
 import { mountsBelow } from './other-disks';
 import { type Undo, undoAll } from './undo';
@@ -139,7 +140,7 @@ async function dangerOf(root: Directory, shown: string): Promise<TransferError |
   }
   if ((found.mode & 0o002) === 0) return undefined;
   return new TransferError('directory', `${shown} is writable by other users.`, {
-    hint: `chmod o-w ${shown}, or receive into another directory.`,
+    hint: `chmod o-w ${shown}, or receive into another directory. A disk without modes (exFAT, FAT) is to be mounted with umask=022 or umask=077.`,
   });
 }
 
@@ -154,8 +155,20 @@ export async function openPrivate(parent: Directory, name: string): Promise<Dire
     const found = await directory.look('.');
     if (process.platform === 'win32' || (found?.uid === process.geteuid?.() && ((found?.mode ?? 0o777) & 0o077) === 0))
       return directory;
+    // Others may read all that is on such a disk, as it is mounted.
+    if (found?.uid === process.geteuid?.() && (await hasNoModes(parent))) {
+      if (((found?.mode ?? 0o777) & 0o022) === 0) return directory;
+      await directory.close();
+      await removeEmpty(place);
+      throw new TransferError(
+        'directory',
+        'Its disk has no modes, and is mounted so that others may write to all of it.',
+        { hint: 'Mount it with umask=022 or umask=077, or use a disk with ext4, XFS or btrfs.' },
+      );
+    }
     await directory.close();
   } catch (cause) {
+    if (cause instanceof TransferError) throw cause;
     if (errnoOf(cause) === 'ENOENT') throw cause;
     throw new TransferError(
       'directory',
@@ -166,6 +179,17 @@ export async function openPrivate(parent: Directory, name: string): Promise<Dire
   throw new TransferError('directory', `${name} in the receive directory is not a private directory of ours.`, {
     hint: 'Remove it, or chmod 700 it.',
   });
+}
+
+/** Whether others may do with a directory that is made private what they may do with any: found out by making one. */
+async function hasNoModes(parent: Directory): Promise<boolean> {
+  const probe = `${stagingName}.${randomBytes(8).toString('hex')}`;
+  await mkdir(parent.at(probe), { mode: privateMode });
+  try {
+    return (((await parent.look(probe))?.mode ?? privateMode) & 0o077) !== 0;
+  } finally {
+    await rmdir(parent.at(probe));
+  }
 }
 
 /** Removes a directory of ours, if nothing is in it. */

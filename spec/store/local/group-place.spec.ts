@@ -20,6 +20,7 @@ for (const calls of [systemCalls(), undefined]) {
       directories = new OpenDirectories(root, false);
       ground = {
         directories,
+        copies: new Map(),
         elsewhere: () => directories,
         calls,
         algorithm: 'sha256',
