@@ -6,6 +6,8 @@ import type { Curtain, Terminal } from './terminal';
 
 const patience = 300; // ms before a bar is worth loading and drawing: small files are through by then
 const refresh = 100; // ms between redraws
+/** Columns that stay free: a terminal shows ^C behind the bar, twice at most, and what it breaks into two lines stays. */
+const spare = 5;
 
 /** Something that shows how far a transfer is. */
 export interface Progress {
@@ -65,7 +67,7 @@ export class ProgressBar implements Progress, Curtain {
     const { SingleBar } = require('cli-progress') as typeof import('cli-progress');
     this.bar = new SingleBar({
       stream: this.terminal.stderr,
-      format: (_options, { maxWidth }) => barLine(this.tally.at(this.now()), maxWidth - 1),
+      format: (_options, { maxWidth }) => barLine(this.tally.at(this.now()), maxWidth - spare),
       fps: 1000 / refresh,
       clearOnComplete: true,
       gracefulExit: false, // it would swallow the first Ctrl-C
