@@ -1,4 +1,4 @@
-import type { AdoptEvent, ChangedEntry, FoundInSnapshot, OneSided, Pruned } from '../lib/index';
+import type { AdoptEvent, ChangedEntry, FoundInSnapshot, OneSided, Pruned, TakenOut } from '../lib/index';
 
 /**
  * The lines of `--json` of what becomes of snapshots and is in them, of what is registered, and of what differs between two of them.
@@ -9,4 +9,5 @@ export type HistoryEvent =
   | ({ readonly event: 'changed' } & ChangedEntry)
   | FoundInSnapshot
   | Pruned
+  | TakenOut
   | AdoptEvent;

@@ -73,6 +73,8 @@ const commands = {
     (require('./commands/snapshots') as typeof import('./commands/snapshots')).describeSnapshots(program, shell),
   find: (program: Command, shell: Shell) =>
     (require('./commands/find') as typeof import('./commands/find')).describeFind(program, shell),
+  forget: (program: Command, shell: Shell) =>
+    (require('./commands/forget') as typeof import('./commands/forget')).describeForget(program, shell),
   restore: (program: Command, shell: Shell) =>
     (require('./commands/restore') as typeof import('./commands/restore')).describeRestore(program, shell),
   prune: (program: Command, shell: Shell) =>

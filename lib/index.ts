@@ -43,6 +43,8 @@ export {
   type EntriesOptions,
   findEntries,
   type FindOptions,
+  forget,
+  type ForgetOptions,
   listEntries,
   type ListOptions,
   listSnapshots,
@@ -57,6 +59,7 @@ export { repair, type Repaired, type RepairOptions } from './snapshot/repair/rep
 export type { FoundEvent, FoundInSnapshot } from './snapshot/manifest/find';
 export type { ChangedEntry, Difference, OneSided } from './snapshot/manifest/difference';
 export { adopt, type AdoptEvent, type AdoptOptions } from './snapshot/adopt/adopt';
+export type { ForgetEvent, TakenOut } from './snapshot/forget/forget';
 export type { Pruned, PruneEvent } from './snapshot/prune/prune';
 export type { KeepReason, KeepRules } from './snapshot/prune/retention';
 export type { VerifyResult } from './snapshot/verify/verify-run';

@@ -30,7 +30,8 @@ class Machines {
   constructor() {
     const documents = join(this.home, 'laptop', 'Documents');
     mkdirSync(documents);
-    for (const name of ['letter.txt', 'taxes-2026.ods']) writeFileSync(join(documents, name), 'Dear Anna,\n');
+    for (const name of ['letter.txt', 'taxes-2026.ods', 'passwords.txt'])
+      writeFileSync(join(documents, name), 'Dear Anna,\n');
     writeFileSync(join(documents, 'large.bin'), randomBytes(200_000));
     for (const name of ['disk.img', 'FILE', 'report.pdf']) writeFileSync(join(this.home, 'laptop', name), name);
   }

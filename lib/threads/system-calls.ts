@@ -23,6 +23,8 @@ export interface SystemCalls {
    * RENAME_NOREPLACE
    */
   renameNoReplace(from: string, to: string): void;
+  /** Each of two gets the name of the other, at once; EINVAL where the file system cannot. RENAME_EXCHANGE */
+  exchange(one: string, other: string): void;
   /**
    * Where the next byte that is not in a hole lies, from `offset` on; undefined if there is none. Moves the
    * descriptor's own offset. lseek(2)
@@ -65,7 +67,7 @@ export type ForeignFunction = (
 const atCurrentDirectory = -100;
 const symlinkNoFollow = 0x100;
 const omitTime = 0x3ffffffen;
-const renameExclusively = 1;
+const [renameExclusively, renameExchange] = [1, 2];
 const seekData = 3;
 const seekHole = 4;
 const adviseSequential = 2;
@@ -123,6 +125,11 @@ function bind(foreign: ForeignFunctions): SystemCalls {
     renameNoReplace: (from, to) =>
       check(
         renameat2(atCurrentDirectory, nameForC(from), atCurrentDirectory, nameForC(to), renameExclusively),
+        'renameat2',
+      ),
+    exchange: (one, other) =>
+      check(
+        renameat2(atCurrentDirectory, nameForC(one), atCurrentDirectory, nameForC(other), renameExchange),
         'renameat2',
       ),
     nextData: (fd, offset) => seek(fd, offset, seekData),

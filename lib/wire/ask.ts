@@ -48,6 +48,8 @@ export type Ask =
       readonly content?: true;
       readonly allow_shrink?: true;
     }
+  /** To have what a pattern matches taken out of all of them; as for `find`, and directories with what is below. */
+  | { readonly for: 'forget'; readonly pattern: string; readonly name?: string; readonly dry_run?: true }
   /** To get one, or what `paths` choose of it, in this session. */
   | { readonly for: 'restore'; readonly snapshot: string; readonly paths: readonly string[] };
 
@@ -66,11 +68,10 @@ export function parseAsk(value: unknown): Ask {
       return { for: what, ...textIn(ask, 'name'), ...trueIn(ask, 'foreign'), ...trueIn(ask, 'alone') };
     case 'entries':
       return { for: what, snapshot: textUnder(ask, 'snapshot'), ...patternIn(ask) };
-    case 'find': {
-      const { pattern = '' } = patternIn(ask);
-      if (pattern === '') throw wrong('pattern', 'a text', ownValue(ask, 'pattern'));
-      return { for: what, pattern, ...textIn(ask, 'name') };
-    }
+    case 'find':
+      return { for: what, pattern: patternUnder(ask), ...textIn(ask, 'name') };
+    case 'forget':
+      return { for: what, pattern: patternUnder(ask), ...textIn(ask, 'name'), ...trueIn(ask, 'dry_run') };
     case 'difference':
       return { for: what, a: textUnder(ask, 'a'), b: textUnder(ask, 'b') };
     case 'verify':
@@ -115,6 +116,12 @@ function patternIn(ask: JsonObject): { readonly pattern?: string } {
   if (pattern !== undefined && pattern.length > longestPath)
     throw wrong('pattern', `a text of up to ${String(longestPath)} characters`, pattern);
   return pattern === undefined ? {} : { pattern };
+}
+
+function patternUnder(ask: JsonObject): string {
+  const { pattern = '' } = patternIn(ask);
+  if (pattern === '') throw wrong('pattern', 'a text', ownValue(ask, 'pattern'));
+  return pattern;
 }
 
 function trueIn<Key extends string>(ask: JsonObject, key: Key): { readonly [K in Key]?: true } {

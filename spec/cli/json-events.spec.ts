@@ -147,6 +147,8 @@ describe('fixtures/json-events.schema.json', () => {
       { event: 'removed', snapshot, freed_bytes: 0 },
       { event: 'removed', snapshot, freed_bytes: 1, dry_run: true },
       { event: 'kept', snapshot, reasons: ['future', 'content'] },
+      { event: 'taken-out', snapshot, path: entry, entries: 2, bytes: 9, freed_bytes: 0 },
+      { event: 'taken-out', snapshot, path: entry, entries: 1, bytes: 9, dry_run: true },
       { event: 'shrunk', snapshot, path: entry, entries: 0, before: 400 },
       { event: 'foreign', path: 'laptop/something' },
       { event: 'adopted', snapshot, entries: 3, bytes: 9 },

@@ -52,10 +52,26 @@ export function notingContent(
   compared: number | undefined,
 ): RegisteredSnapshot[] {
   return snapshots.map((snapshot) => {
-    const { content = {}, ...rest } = snapshot;
-    const still = Object.entries(content).filter(([path, had]) => hasLost(had, counts.of(path) ?? 0));
     const lost = snapshot.number === compared ? shrunk.map(({ path, before }) => [path, before] as const) : [];
-    const noted = Object.fromEntries([...still, ...lost]);
-    return Object.keys(noted).length === 0 ? rest : { ...rest, content: noted };
+    return marked(snapshot, (path, had) => hasLost(had, counts.of(path) ?? 0), lost);
   });
+}
+
+/** What is registered of a snapshot that has only these `entries` now: it notes no content that it has not. */
+export function withoutLostMarks(snapshot: RegisteredSnapshot, entries: readonly ManifestEntry[]): RegisteredSnapshot {
+  const counts = new SourceCounts();
+  for (const entry of entries) counts.add(entry);
+  return marked(snapshot, (path, had) => !hasLost(had, counts.of(path) ?? 0), []);
+}
+
+/** With those of its marks that are kept, and more of them. */
+function marked(
+  snapshot: RegisteredSnapshot,
+  keeps: (path: string, had: number) => boolean,
+  more: readonly (readonly [string, number])[],
+): RegisteredSnapshot {
+  const { content = {}, ...rest } = snapshot;
+  const kept = Object.entries(content).filter(([path, had]) => keeps(path, had));
+  const all = Object.fromEntries([...kept, ...more]);
+  return Object.keys(all).length === 0 ? rest : { ...rest, content: all };
 }

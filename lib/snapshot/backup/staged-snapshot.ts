@@ -1,21 +1,8 @@
-import { constants } from 'node:fs';
-import {
-  type FileHandle,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { stagedName } from '../../receive/backup-names';
-import { bytesOfName } from '../../name-bytes';
 import { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
 import { diskError } from '../../store/local/staged-bytes';
@@ -23,15 +10,10 @@ import { mountsBelow, onOtherDisk } from '../../store/local/other-disks';
 import { openPrivate, refuseOwnElsewhere, removeEmpty, stagingName } from '../../store/local/receive-directory';
 import { lockWordsOf } from './backup-lock';
 import { latestName } from '../manifest/catalog';
-import { checksumLines, checksumListName } from '../manifest/checksum-list';
+import { checksumListName } from '../manifest/checksum-list';
 import { unregisteredHint } from '../manifest/foreign';
-import {
-  type ManifestEntry,
-  ManifestEncoder,
-  type ManifestHead,
-  manifestName,
-  type ManifestTotals,
-} from '../manifest/manifest';
+import { manifestName } from '../manifest/manifest';
+import { type Finished, writeLists } from '../manifest/write-lists';
 import { removeForeign } from '../prune/remove-foreign';
 import {
   acceptNext,
@@ -47,20 +29,9 @@ import {
 } from '../register/register';
 import { ignored } from '../../trace';
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
 const stagerName = 'stager';
 const partialName = 'partial';
-/** Lines are written so many characters at a time. */
-const writtenAtOnce = 256 * 1024;
 const mostAttempts = 10;
-
-/** What a snapshot will be when it is complete. */
-export interface Finished {
-  readonly head: ManifestHead;
-  /** Sorted by name. */
-  readonly entries: readonly ManifestEntry[];
-  readonly totals: ManifestTotals;
-}
 
 /** What is open of a staged snapshot. */
 interface OpenSnapshot {
@@ -174,17 +145,15 @@ export class StagedSnapshot {
 
   private async finish(finished: Finished, earlier: readonly RegisteredSnapshot[]): Promise<void> {
     const { directory, name, own: place, register } = this.opened;
-    const { id, number, digest } = finished.head;
+    const { id, number } = finished.head;
     await this.removeLeftovers(finished);
-    await this.write(checksumListName(digest), checksumLines(finished.entries, digest));
-    const encoder = new ManifestEncoder();
-    const size = await this.write(manifestName, manifestLines(finished, encoder));
+    const lists = await writeLists(this.tree, finished);
     await syncDirectory(this.tree);
     const [root, own] = [await Directory.open(directory, true), await Directory.open(place)];
     try {
       await prepareNext(own, {
         ...register,
-        snapshots: [...earlier, { number, id, owner: register.owner, manifest: encoder.sum, size }],
+        snapshots: [...earlier, { number, id, owner: register.owner, ...lists }],
       });
       const home = await Directory.open(root.at(name));
       try {
@@ -252,18 +221,6 @@ export class StagedSnapshot {
     for (const name of [manifestName, checksumListName('sha256'), checksumListName('md5'), checksumListName('blake3')])
       await rm(path.join(this.tree, name), { force: true });
     await removeForeign(this.tree, entries);
-  }
-
-  /** Resolves with its size in bytes. */
-  private async write(name: string, lines: Iterable<string>): Promise<number> {
-    const file = await open(path.join(this.tree, name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o666);
-    try {
-      await writeLines(file, lines);
-      await file.sync();
-      return (await file.stat()).size;
-    } finally {
-      await file.close();
-    }
   }
 
   /**
@@ -370,21 +327,4 @@ async function syncDirectory(place: string): Promise<void> {
   } finally {
     await directory.close();
   }
-}
-
-async function writeLines(file: FileHandle, lines: Iterable<string>): Promise<void> {
-  let text = '';
-  for (const line of lines) {
-    text += line;
-    if (text.length < writtenAtOnce) continue;
-    await file.writeFile(bytesOfName(text));
-    text = '';
-  }
-  await file.writeFile(bytesOfName(text));
-}
-
-function* manifestLines({ head, entries, totals }: Finished, encoder: ManifestEncoder): Generator<string> {
-  yield encoder.head(head);
-  for (const entry of entries) yield encoder.entry(entry);
-  yield encoder.end(totals);
 }

@@ -15,6 +15,9 @@
  * no entry is ever
  * read of what is not there whole. Step 4 takes no more room on the disk: a full one does not come in between.
  *
+ * One that is made anew without some of its entries takes the same steps: `register.next` says what its manifest will be,
+ * and step 3 exchanges the two directories, so that at every instant one of them is there whole.
+ *
  * One is removed in this order: its directory is renamed to `removing-ID` beside the register, which takes it out of
  * sight; what is in
  * it is removed; the register without it; the empty directory. An entry whose snapshot is neither there nor at
@@ -73,7 +76,7 @@ export async function readRegister(directory: string, name: EntryName): Promise<
     // In this order: what is read as the next one may be the register a moment later, and is not missed then.
     const next = await readNext(own, name);
     const register = await read(own, registerName, name);
-    return next && isAhead(next, register) && (await stands(root, name, newestOf(next))) ? next : register;
+    return next && (await counts(next, register, root)) ? next : register;
   });
 }
 
@@ -89,7 +92,7 @@ export async function settleRegister(
 ): Promise<RegisteredBackup | undefined> {
   const next = await readNext(own, name);
   const register = await read(own, registerName, name);
-  if (next && isAhead(next, register) && (await stands(root, name, newestOf(next)))) {
+  if (next && (await counts(next, register, root))) {
     await syncBelow(root, name);
     await acceptNext(own);
     return next;
@@ -226,9 +229,19 @@ async function textOf(own: Directory, file: string): Promise<string | undefined>
   }
 }
 
-function isAhead(next: RegisteredBackup, register: RegisteredBackup | undefined): boolean {
-  const number = newestOf(next)?.number;
-  return number !== undefined && number > ((register && newestOf(register)?.number) ?? 0);
+/** Whether what was to become of a snapshot has become of it: the one that is new in `next`, or another one there. */
+async function counts(
+  next: RegisteredBackup,
+  register: RegisteredBackup | undefined,
+  root: Directory,
+): Promise<boolean> {
+  const known = new Map(register?.snapshots.map((snapshot) => [snapshot.number, snapshot.manifest]));
+  const newest = (register && newestOf(register)?.number) ?? 0;
+  const changed = next.snapshots.filter(({ number, manifest }) => known.get(number) !== manifest);
+  const [first, ...more] = changed;
+  // One of these is of another time: nothing changes more than one.
+  if (!first || more.length > 0 || (!known.has(first.number) && first.number < newest)) return false;
+  return stands(root, next.name, first);
 }
 
 /**

@@ -8,6 +8,7 @@ import { damagedEntries } from '../repair/damaged-entries';
 import { mend } from '../repair/mending';
 import { diffSnapshots } from '../manifest/difference';
 import { findEntries, type FoundEvent, listEntries } from '../manifest/find';
+import { forget } from '../forget/forget';
 import { encodeEntry } from '../manifest/manifest-entry';
 import { prune, type PruneEvent } from '../prune/prune';
 import type { KeepReason } from '../prune/retention';
@@ -65,6 +66,11 @@ async function answer({ ask, directory, signal, tell, heard }: SnapshotQuestion)
       const unknown = (['future', 'content'] as const).filter((reason) => ask[reason] !== true);
       const on = (event: PruneEvent): void => tell(without(unknown, event));
       await prune({ directory, keep, allowShrink, dryRun, signal, on, ...(name === undefined ? {} : { name }) });
+      return {};
+    }
+    case 'forget': {
+      const { pattern, name, dry_run: dryRun = false } = ask;
+      await forget({ directory, pattern, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
       return {};
     }
     case 'verify':

@@ -7,6 +7,7 @@ import {
   type LocalFindOptions as FindHere,
   listEntries as listEntriesHere,
 } from '../manifest/find';
+import { forget as forgetHere, type LocalForgetOptions as ForgetHere, type TakenOut } from '../forget/forget';
 import { type Pruned, prune as pruneHere, type LocalPruneOptions as PruneHere } from '../prune/prune';
 import { type Restored, restore as restoreHere, type LocalRestoreOptions as RestoreHere } from '../restore/restore';
 import {
@@ -18,6 +19,7 @@ import {
 } from '../manifest/snapshots';
 import {
   differenceThere,
+  forgetThere,
   foundThere,
   listThere,
   pruneThere,
@@ -42,6 +44,7 @@ export interface DiffOptions extends Where {
   readonly b: string;
 }
 export interface PruneOptions extends Omit<PruneHere, 'directory' | 'signal'>, Where {}
+export interface ForgetOptions extends Omit<ForgetHere, 'directory' | 'signal'>, Where {}
 export interface VerifyOptions extends Omit<VerifyHere, 'directory' | 'signal'>, Where {}
 export interface RestoreOptions extends Omit<RestoreHere, 'directory' | 'signal'>, Where {
   /** From another machine: how long a session that was lost tries to go on, in ms; default five minutes. */
@@ -93,6 +96,15 @@ export function prune(options: PruneOptions): Promise<readonly Pruned[]> {
     options,
     (here) => pruneHere({ ...options, ...here }),
     (there) => pruneThere(there, options),
+  );
+}
+
+/** See `lib/snapshot/forget/forget.ts`. Over the network it needs a key with the right `admin`. */
+export function forget(options: ForgetOptions): Promise<readonly TakenOut[]> {
+  return either(
+    options,
+    (here) => forgetHere({ ...options, ...here }),
+    (there) => forgetThere(there, options),
   );
 }
 

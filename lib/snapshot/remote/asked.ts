@@ -75,8 +75,10 @@ export class AskedSnapshots implements SnapshotService {
 function checkRights({ ask, authorization }: Asker): void {
   if (authorization?.rights === 'write')
     throw new TransferError('not-authorized', 'This key may send, and not read.', { hint: rightsHint });
-  if (ask.for === 'prune' && authorization?.rights !== 'admin')
-    throw new TransferError('not-authorized', 'Only an admin key may remove snapshots.', { hint: rightsHint });
+  if ((ask.for === 'prune' || ask.for === 'forget') && authorization?.rights !== 'admin')
+    throw new TransferError('not-authorized', 'Only an admin key may remove snapshots, or what is in them.', {
+      hint: rightsHint,
+    });
   if (ask.for === 'verify' && ask.mend && authorization && authorization.rights !== 'admin')
     throw new TransferError('not-authorized', 'Only an admin key may repair snapshots.', { hint: rightsHint });
 }

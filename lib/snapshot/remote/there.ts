@@ -15,7 +15,8 @@ import type { Pruned, LocalPruneOptions } from '../prune/prune';
 import { AskedNames } from '../restore/asked-names';
 import { metadataOf, nothingCame, type Restored, type LocalRestoreOptions, within } from '../restore/restore';
 import type { LocalListOptions, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
-import { addTold, toldFound, toldOfVerification, toldPruned, toldSnapshot } from './told';
+import { addTold, toldForgotten, toldFound, toldOfVerification, toldPruned, toldSnapshot } from './told';
+import type { LocalForgetOptions, TakenOut } from '../forget/forget';
 import type { LocalVerifyOptions } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
 
@@ -107,6 +108,22 @@ export async function pruneThere(
     told,
   });
   return pruned;
+}
+
+/** See `forget`. */
+export async function forgetThere(
+  { target, signal, deadlines }: SnapshotTarget,
+  { pattern, name, dryRun = false, on = () => undefined }: Omit<LocalForgetOptions, 'directory' | 'signal'>,
+): Promise<readonly TakenOut[]> {
+  const taken: TakenOut[] = [];
+  const told = (line: unknown): void => {
+    const event = toldForgotten(line);
+    if (event.event === 'taken-out') taken.push(event);
+    on(event);
+  };
+  const asked = { for: 'forget', pattern, ...(name === undefined ? {} : { name }) } as const;
+  await ask({ ticket: target, signal, deadlines, ask: { ...asked, ...(dryRun ? { dry_run: true } : {}) }, told });
+  return taken;
 }
 
 /** What a verification came to. */

@@ -14,6 +14,7 @@ import type { DamagedEntry } from '../repair/damaged-entries';
 import type { ChangedEntry, Difference, OneSided } from '../manifest/difference';
 import type { FoundEvent, FoundInSnapshot } from '../manifest/find';
 import { parseEntry } from '../manifest/manifest-entry';
+import type { ForgetEvent } from '../forget/forget';
 import type { Pruned, PruneEvent } from '../prune/prune';
 import type { KeepReason } from '../prune/retention';
 import type { SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
@@ -109,6 +110,24 @@ export function addTold(
   else if (event === 'added' || event === 'removed')
     difference[event].push({ ...entry, ...(missing === undefined ? {} : { missing }) });
   else throw unknown(event);
+}
+
+/** What was taken out of one snapshot, or why nothing was. */
+export function toldForgotten(told: unknown): ForgetEvent {
+  const fields = objectOf(told);
+  const event = eventOf(fields);
+  if (event === 'failed') return failureIn(fields);
+  if (event !== 'taken-out') throw unknown(event);
+  const freed = optionalSizeUnder(fields, 'freed_bytes');
+  return {
+    event,
+    snapshot: textUnder(fields, 'snapshot'),
+    path: textUnder(fields, 'path'),
+    entries: sizeUnder(fields, 'entries'),
+    bytes: sizeUnder(fields, 'bytes'),
+    ...(freed === undefined ? {} : { freed_bytes: freed }),
+    ...(ownValue(fields, 'dry_run') === true ? { dry_run: true } : {}),
+  };
 }
 
 /** What became of one snapshot, or why a backup could not be pruned. */
