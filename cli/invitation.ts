@@ -28,11 +28,14 @@ export function invitationLines({ command, address, addresses, insecurePlain, pl
   });
 }
 
-/** The line to paste that reaches a listener by its code, at the address that is the likeliest. */
+/**
+ * The line to paste that reaches a listener by its code: at the address that is the likeliest, or without addresses by
+ * looking for it on the network.
+ */
 export function codeLine({ command, addresses, code = '' }: Invitation): string {
-  const [first = ''] = addresses;
-  const host = first.replace(/^tcp:\/\//, '').replace(/:8898$/, '');
-  return `sendall ${command.replace('receive --from', 'receive DIR')} ${quoted(`${code}@${host}`)}`;
+  const [first] = addresses;
+  const host = first === undefined ? '' : `@${first.replace(/^tcp:\/\//, '').replace(/:8898$/, '')}`;
+  return `sendall ${command.replace('receive --from', 'receive DIR')} ${quoted(`${code}${host}`)}`;
 }
 
 /**

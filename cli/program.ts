@@ -71,6 +71,8 @@ const commands = {
     (require('./commands/peers') as typeof import('./commands/peers')).describePeers(program, shell),
   snapshots: (program: Command, shell: Shell) =>
     (require('./commands/snapshots') as typeof import('./commands/snapshots')).describeSnapshots(program, shell),
+  nearby: (program: Command, shell: Shell) =>
+    (require('./commands/nearby') as typeof import('./commands/nearby')).describeNearby(program, shell),
   find: (program: Command, shell: Shell) =>
     (require('./commands/find') as typeof import('./commands/find')).describeFind(program, shell),
   forget: (program: Command, shell: Shell) =>

@@ -160,6 +160,8 @@ export abstract class View {
     const here = invites(invitation) === 'loopback';
     this.terminal.say(`Listening on ${address}. On ${here ? 'this' : 'the other'} machine:`);
     if (invitation.code !== undefined) {
+      if (!here) this.terminal.say('    ', { style: 'bold', text: codeLine({ ...invitation, addresses: [] }) });
+      if (!here) this.terminal.say('or, where that does not find this machine:');
       this.terminal.say('    ', { style: 'bold', text: codeLine(invitation) });
       this.terminal.say('That code is good once, and for 15 minutes. As long as this command runs:');
     }

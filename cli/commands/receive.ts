@@ -22,6 +22,7 @@ interface ReceiveFlags {
   readonly address?: readonly string[];
   readonly once?: boolean;
   readonly code?: boolean;
+  readonly announce?: boolean;
   readonly words?: number;
   readonly from?: string;
   readonly retryFor?: number;
@@ -72,6 +73,10 @@ export function describeReceive(program: Command, shell: Shell): void {
       new Option('--code', 'show a code, too, which one sender may type instead of the ticket').conflicts('from'),
     )
     .option('--words <N>', 'with --code: how many words it has, 2 to 4; default 2', parseCodeWords)
+    .option(
+      '--announce',
+      'let machines on this network find this receiver, as sendall nearby shows it; with --code it is so anyway',
+    )
     .option('--once', 'exit after the first transfer, with its exit code')
     .option(
       '--from <TICKET>',
@@ -155,8 +160,9 @@ Examples:
 It prints a ticket: whoever has it may send, until this command ends.
 sendall authorize makes keys that last.
 
-With --code it also prints a code, which is short enough to be said: one sender may use it within 15
-minutes, and after three wrong tries nobody can, which ends this command with exit code 3.
+With --code it also prints a code, which is short enough to be said: one sender on this network, or
+elsewhere with @HOST behind it, may use it within 15 minutes; after three wrong tries nobody can,
+which ends this command with exit code 3.
 
 Senders must reach TCP port 8898 of this machine (--listen chooses another): a firewall has to let
 it in, and a router with NAT has to forward it, which --address PUBLIC-HOST:PORT then names. Where
@@ -353,6 +359,7 @@ function parseTimer(text: string): number {
 export function receiverOptions(directory: string, flags: ReceiveFlags): ReceiverOptions {
   return {
     directory,
+    ...(flags.announce ? { announce: true } : {}),
     ...(flags.code ? { codeWords: flags.words ?? usualCodeWords } : {}),
     ifExists: flags.ifExists,
     ...(flags.metadata ? { metadata: { owner: 'name', xattrs: true, setIds: true } } : {}),

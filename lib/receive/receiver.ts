@@ -7,7 +7,7 @@ import type { AuthorizedKeys } from '../access/authorized';
 import { limitStore } from '../store/limited';
 import type { MetadataUse } from '../store/store';
 import type { IfExists } from '../store/store';
-import { defaultPort, parseAddress, parseListenAddress } from '../net/address';
+import { type Address, defaultPort, parseAddress, parseListenAddress } from '../net/address';
 import { dialable, listeningAt, type ListeningAt } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { dialFirst } from '../net/happy-eyeballs';
@@ -61,6 +61,8 @@ export interface ReceiverOptions {
   readonly authorized?: AuthorizedKeys;
   /** Shows a code of so many words, too, which one sender may use instead of the ticket. */
   readonly codeWords?: number | undefined;
+  /** Whether machines on this network that look for receivers find this one; it is so with a code, too. */
+  readonly announce?: boolean | undefined;
   readonly on?: Listener;
   /** @internal Shorter ones, for tests. */
   readonly deadlines?: Partial<ReceiverDeadlines>;
@@ -129,11 +131,13 @@ class OpenReceiver implements Receiver {
   private closed: Promise<void> | undefined;
   private readonly host: SessionHost;
   private readonly code: OpenCode | undefined;
+  /** What ends each of them. */
+  private readonly announcements = new Set<() => void>();
   private readonly strangers = new Strangers();
 
   constructor(
     private readonly homes: Homes,
-    options: ReceiverOptions,
+    private readonly options: ReceiverOptions,
     keeper: Keeper | undefined,
   ) {
     const {
@@ -169,12 +173,29 @@ class OpenReceiver implements Receiver {
   async listen(where = `[::]:${String(defaultPort)}`, announced: readonly string[] = []): Promise<ListeningAt> {
     const listening = await listen(parseListenAddress(where), (accepted) => this.accept(accepted));
     this.listening.add(listening);
+    const reachable = await dialable(listening.address, announced);
     const shown = {
-      ...listeningAt(listening.address, await dialable(listening.address, announced), this.host.key),
+      ...listeningAt(listening.address, reachable, this.host.key),
       ...(this.code ? { code: formatCode(this.code.code) } : {}),
     };
     this.rules.on({ event: 'listening', ...shown });
+    if (this.code || this.options.announce) await this.announce(listening.address, reachable);
     return shown;
+  }
+
+  /** Where that is not possible, others can still type the address. */
+  private async announce(listening: Address, reachable: readonly Address[]): Promise<void> {
+    const { announceListener } = require('../net/lan') as typeof import('../net/lan');
+    try {
+      this.announcements.add(await announceListener(listening, reachable, this.code?.code.number));
+    } catch (error) {
+      this.rules.on(failureEvent(asTransferError(error, 'cannot-connect', 'This machine cannot be found')));
+    }
+  }
+
+  private endAnnouncements(): void {
+    for (const end of this.announcements) end();
+    this.announcements.clear();
   }
 
   async once(): Promise<Summary> {
@@ -233,6 +254,7 @@ class OpenReceiver implements Receiver {
     this.endFirst(stopped());
     const addressesFree = [...this.listening].map((listening) => listening.close());
     this.code?.close();
+    this.endAnnouncements();
     this.strangers.closeAll(stopped());
     for (const connection of this.conversations.keys()) {
       if (now) connection.close(stopped());
@@ -297,8 +319,10 @@ class OpenReceiver implements Receiver {
   /** Somebody has a code, and gets a key for it if it is ours. Whoever runs this receiver learns of those who do not. */
   private async takeCode(connection: Connection): Promise<void> {
     try {
-      if (this.code) await this.code.answer(connection, (key) => this.host.letIn(key));
-      else await refuseCode(connection);
+      if (this.code) {
+        await this.code.answer(connection, (key) => this.host.letIn(key));
+        if (!this.options.announce) this.endAnnouncements();
+      } else await refuseCode(connection);
     } catch (error) {
       if (!this.closed)
         this.rules.on(failureEvent(asTransferError(error, 'unexpected', 'The code could not be taken')));

@@ -85,6 +85,7 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     deadlines,
     demands: { check: options.check, metadata: options.metadata },
   });
+  let endAnnouncement = (): void => undefined;
   try {
     const reachable = await dialable(meeting.address, options.announced);
     on({
@@ -92,6 +93,14 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
       ...listeningAt(meeting.address, reachable, meeting.key),
       ...(code ? { code: formatCode(code.code) } : {}),
     });
+    if (code) {
+      const { announceListener } = require('../net/lan') as typeof import('../net/lan');
+      // Where that is not possible, the receiver can still type the address.
+      endAnnouncement = await announceListener(meeting.address, reachable, code.code.number).catch((error: unknown) => {
+        on(failureEvent(asTransferError(error, 'cannot-connect', 'This machine cannot be found')));
+        return () => undefined;
+      });
+    }
     const first = await Promise.race([dialedPlain, meeting.someone(signal), ...(code ? [code.over] : [])]).catch(
       (error: unknown) => {
         const interrupted = asTransferError(error, 'unexpected', 'Waiting for the receiver failed');
@@ -102,6 +111,7 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     if (first) return await conclude(new PlainSender(options), options, began, first);
     return await conclude(new SessionTransfer(options, meeting), options, began);
   } finally {
+    endAnnouncement();
     await meeting.close();
   }
 }

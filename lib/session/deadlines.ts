@@ -29,6 +29,8 @@ export const anotherWithin = 20_000;
 /** Who has said nothing for so long after dialing waits for the plain wire. */
 export const speaksWithin = 1_000;
 
+/** How long whoever shows a code is looked for on this network. */
+export const lanFor = 1_000;
 /** How long a code is good. PROTOCOL.md 28.7. */
 export const codeLife = 900_000;
 

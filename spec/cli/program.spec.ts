@@ -55,6 +55,7 @@ describe('cli/program (the built command)', () => {
       '--address',
       '--code',
       '--words',
+      '--announce',
       '--once',
       '--from',
       '--retry-for',
