@@ -1,6 +1,7 @@
 import { asTransferError, TransferError } from '../errors';
 import type { Link } from '../session/link';
 import type { SealedArrivals } from '../session/sealed-arrivals';
+import { cutOff } from '../wire/frame';
 import { mostConnections } from './limits';
 
 /** The connections of a receiver's session beside connection 0, by their numbers. */
@@ -45,7 +46,7 @@ export class FurtherLinks {
     } catch (thrown) {
       const error = asTransferError(thrown, 'connection-lost', 'The connection was lost');
       // What it had not brought is sent again on another one: the sender knows by `taken`.
-      if (error.code !== 'connection-lost' && error.code !== 'timeout') this.broken(error);
+      if (!brokeOff(error)) this.broken(error);
       link.close(error);
     } finally {
       this.links.delete(number);
@@ -63,7 +64,7 @@ export class FurtherLinks {
     } catch (thrown) {
       const error = asTransferError(thrown, 'connection-lost', 'The connection was lost');
       arrivals.close(error);
-      if (error.code !== 'connection-lost' && error.code !== 'timeout') this.broken(error);
+      if (!brokeOff(error)) this.broken(error);
     } finally {
       this.sealed.delete(number);
     }
@@ -82,4 +83,9 @@ export class FurtherLinks {
     for (const arrivals of this.sealed.values()) arrivals.close(reason);
     for (const link of this.links.values()) link?.close(reason);
   }
+}
+
+/** Whether a connection merely ended, wherever that was: then nothing was wrong with what it brought. PROTOCOL.md 12.11. */
+function brokeOff({ code, cause }: TransferError): boolean {
+  return code === 'connection-lost' || code === 'timeout' || cause === cutOff;
 }

@@ -47,6 +47,9 @@ export function beginsWith(bytes: Uint8Array, beginning: string, longest: number
   return bytes.length >= whole ? true : undefined;
 }
 
+/** The cause of a `bad-frame` where the peer has ended in the middle of a header, which may be no fault of its own. */
+export const cutOff = new Error('FIN in the middle of a header');
+
 /**
  * Finds one header after another in bytes that arrive in pieces of any size. Knows no socket and no payload:
  * once `header` is there, the caller takes the payload itself and calls `reset` before the next header.
@@ -96,11 +99,13 @@ export class HeaderDecoder {
       throw new TransferError(
         'bad-frame',
         `The connection ended after ${this.#arrived} of the 4 bytes of a header's length.`,
+        { cause: cutOff },
       );
     }
     throw new TransferError(
       'bad-frame',
       `The connection ended after ${this.#arrived - prefixLength} of a header's ${this.#length} bytes.`,
+      { cause: cutOff },
     );
   }
 

@@ -23,6 +23,7 @@ interface Vector {
   readonly digest?: keyof Digests;
   readonly before?: Readonly<Record<string, string>>;
   readonly if_exists?: IfExists;
+  readonly disk?: 'folds' | 'keeps apart';
   readonly steps: readonly Step[];
   readonly after?:
     | Readonly<Record<string, string>>
@@ -43,7 +44,7 @@ const begins = ({ steps: [first] }: Vector): boolean =>
   [...(first?.say ?? []), ...(first?.hear ?? [])].some((unit) => 'hello' in unit);
 
 async function converse(vector: Vector, contents: Contents, trying: Trying, greet: boolean): Promise<void> {
-  const { wire, side, dials = 'sender', before = {}, if_exists: ifExists = 'refuse' } = vector;
+  const { wire, side, dials = 'sender', before = {}, if_exists: ifExists = 'refuse', disk } = vector;
   const algorithm = wire === 'plain' ? 'md5' : (vector.digest ?? 'sha256');
   const tried = await trying({
     wire,
@@ -51,14 +52,26 @@ async function converse(vector: Vector, contents: Contents, trying: Trying, gree
     algorithm,
     before: Object.fromEntries(Object.entries(before).map(([name, content]) => [name, contents.of(content)])),
     ifExists,
+    disk,
   });
   const script = new ScriptedSide(tried.stream, contents, algorithm, wire === 'plain');
+  const further = new Map<number, ScriptedSide>();
+  const sideOf = async ({ on }: Step): Promise<ScriptedSide> => {
+    const known = on === undefined ? script : further.get(on);
+    if (known || on === undefined) return known ?? script;
+    const stream = await tried.another?.();
+    if (!stream) throw new Error('There is one connection only.');
+    const dialed = new ScriptedSide(stream, contents, algorithm, false);
+    further.set(on, dialed);
+    await dialed.greet('sender', algorithm, on);
+    return dialed;
+  };
   let outcome: Outcome;
   try {
     if (greet && wire === 'session') await script.greet(side === 'receiver' ? 'sender' : 'receiver', algorithm);
-    await script.play(vector.steps, within);
+    for (const step of vector.steps) await (await sideOf(step)).play([step], within);
   } finally {
-    script.close();
+    for (const each of [script, ...further.values()]) each.close();
     outcome = await tried.end();
   }
   const { after } = vector;
@@ -87,10 +100,12 @@ for (const file of files) {
     });
 
     for (const vector of vectors) {
-      const { name, rule, side } = vector;
-      it(`${side}: ${name} (${rule})`, () =>
-        converse(vector, contents, side === 'receiver' ? receiverOverSockets : senderOverSockets, !begins(vector)));
-      if (!begins(vector))
+      const { name, rule, side, disk } = vector;
+      // A disk that folds names is pretended within a process, and there is none under a receiver of its own.
+      if (disk === undefined)
+        it(`${side}: ${name} (${rule})`, () =>
+          converse(vector, contents, side === 'receiver' ? receiverOverSockets : senderOverSockets, !begins(vector)));
+      if (!begins(vector) && vector.steps.every(({ on }) => on === undefined))
         it(`${side}: ${name} (${rule}), within a process`, () =>
           converse(vector, contents, side === 'receiver' ? receiverInProcess : senderInProcess, false));
     }

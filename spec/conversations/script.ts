@@ -10,6 +10,8 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 export type Unit = Readonly<Record<string, Json>>;
 
 export interface Step {
+  /** The number of the further connection on which it happens. */
+  readonly on?: number;
   readonly say?: readonly Unit[];
   readonly hear?: readonly Unit[];
   readonly may?: readonly Unit[];
@@ -97,11 +99,11 @@ export class ScriptedSide {
   }
 
   /** The first messages of both sides, where the script plays `role`: a sender dials, a receiver is dialed. */
-  async greet(role: 'sender' | 'receiver', digest: string): Promise<void> {
+  async greet(role: 'sender' | 'receiver', digest: string, connection = 0): Promise<void> {
     const session = '00112233445566778899aabbccddeeff';
     if (role === 'sender') {
-      await this.say([{ hello: { version: 1, role, session, connection: 0, digest } }]);
-      await this.hear([{ hello: { role: 'receiver', session, connection: 0 } }], [], 30_000);
+      await this.say([{ hello: { version: 1, role, session, connection, digest } }]);
+      await this.hear([{ hello: { role: 'receiver', session, connection } }], [], 30_000);
       return;
     }
     const hello = await this.next(30_000);

@@ -31,6 +31,8 @@ export interface Trial {
   readonly algorithm: keyof Digests;
   readonly before: Readonly<Record<string, Uint8Array>>;
   readonly ifExists: IfExists;
+  /** What the receiver's disk does with names that differ only by case; undefined where that does not matter. */
+  readonly disk: 'folds' | 'keeps apart' | undefined;
 }
 
 /** What became of the files: names to contents at a receiver, and the outcome of a sender. */
@@ -44,6 +46,8 @@ export interface Outcome {
 /** A side that is tried, and the other end of its connection. */
 export interface Tried {
   readonly stream: ByteStream;
+  /** Dials a further connection. */
+  readonly another?: () => Promise<ByteStream>;
   /** Waits until it has ended, or ends it; removes what it needed. */
   end(): Promise<Outcome>;
 }
@@ -99,7 +103,7 @@ export const receiverOverSockets: Trying = async ({ wire, dials, before, ifExist
     wire === 'plain'
       ? await dial(parseAddress(`tcp://127.0.0.1:${String(port)}`), {})
       : await dialSecured(parseTicket(ticket));
-  return { stream, end };
+  return { stream, another: async () => (await dialSecured(parseTicket(ticket))).stream, end };
 };
 
 function ticketText(port: SessionPort, { id, key }: ReturnType<typeof createKey>): string {
@@ -107,9 +111,9 @@ function ticketText(port: SessionPort, { id, key }: ReturnType<typeof createKey>
 }
 
 /** A receiver at the other end of a pair in this process. */
-export const receiverInProcess: Trying = async ({ wire, algorithm, before, ifExists }) => {
+export const receiverInProcess: Trying = async ({ wire, algorithm, before, ifExists, disk }) => {
   const place = await directoryWith(before);
-  const store = await LocalStore.open(place);
+  const store = await LocalStore.open(place, undefined, disk && { foldsNames: disk === 'folds' });
   const [stream, far] = memoryPair();
   const connection = new Connection(far, 'this process');
   const on = (): void => undefined;

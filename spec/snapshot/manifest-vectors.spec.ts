@@ -17,7 +17,10 @@ type Vector = {
 
 const fixtures = join(__dirname, '..', '..', 'fixtures');
 const vectorsFile = join(fixtures, 'vectors', 'manifests.json');
-const { vectors } = JSON.parse(readFileSync(vectorsFile, 'utf8')) as { vectors: readonly Vector[] };
+const { vectors, withdrawn } = JSON.parse(readFileSync(vectorsFile, 'utf8')) as {
+  vectors: readonly Vector[];
+  withdrawn: readonly Vector[];
+};
 
 /** How each reason of the vectors is put into words. */
 const wording: Readonly<Record<string, RegExp>> = {
@@ -48,6 +51,14 @@ describe('fixtures/vectors/manifests.json', () => {
       expect(parseManifest(encoded(manifest)), 'written again').to.deep.equal(manifest);
     });
   }
+
+  it('what was refused once for its name alone, and is taken now, has a vector beside it that says so', () => {
+    for (const vector of withdrawn) {
+      expect(vector.refusal, vector.name).to.deep.equal({ code: 'mismatch', reason: 'line 2' });
+      const beside = vectors.find((each) => bytesOf(each).equals(bytesOf(vector)));
+      expect(beside?.result, vector.name).to.be.an('object');
+    }
+  });
 
   it('every reason that a vector names is put into words, and every wording has its vector', () => {
     expect([...new Set(vectors.flatMap(({ refusal }) => (refusal ? [refusal.reason] : [])))]).to.have.members(

@@ -34,12 +34,16 @@ export function vectors(): Frozen {
 
 /**
  * Each element of an array at the top of a file is one vector, and so is each other value there but for what it is
- * about.
+ * about. One that was withdrawn stays frozen as what it was.
  */
 function digestsOf(file: unknown): string[] {
   const values = Object.entries(file as Record<string, unknown>)
     .filter(([key]) => key !== 'about')
-    .flatMap(([key, value]) => (Array.isArray(value) ? value.map((each: unknown) => [key, each]) : [[key, value]]));
+    .flatMap(([key, value]) =>
+      Array.isArray(value)
+        ? value.map((each: unknown) => [key === 'withdrawn' ? 'vectors' : key, each])
+        : [[key, value]],
+    );
   return [
     ...new Set(
       values.map((value) =>
