@@ -288,6 +288,7 @@ export function modelsOf(modules: Modules): Model[] {
               mode,
               ctime: undefined,
               inode: undefined,
+              data: undefined,
             }) as const,
         );
         const read = list.parseEntries(list.encodeList(written.map((entry) => list.encodeEntry(entry))), {

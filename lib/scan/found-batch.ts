@@ -27,6 +27,8 @@ export interface FoundBatch {
   readonly inodes: BigUint64Array;
   /** 1 for a file that may have holes. */
   readonly sparse: Uint8Array;
+  /** How many bytes are in no hole, of large files that have holes. */
+  readonly data: ReadonlyMap<number, number>;
   /** Of symbolic and hard links, by their places. */
   readonly targets: ReadonlyMap<number, string>;
   /** What is known of files from elsewhere, by their places; see `FoundFile`. */
@@ -58,6 +60,7 @@ export class FoundColumns {
   private readonly ctimes: BigInt64Array;
   private readonly inodes: BigUint64Array;
   private readonly sparse: Uint8Array;
+  private readonly data = new Map<number, number>();
   private readonly targets = new Map<number, string>();
   private readonly vouched = new Map<number, NonNullable<FoundFile['vouched']>>();
   private readonly metadata = new Map<number, Metadata>();
@@ -89,6 +92,7 @@ export class FoundColumns {
       this.sizes[at] = entry.size;
       this.inodes[at] = entry.inode ?? 0n;
       this.sparse[at] = entry.sparse ? 1 : 0;
+      if (entry.data !== undefined) this.data.set(at, entry.data);
       if (entry.vouched) this.vouched.set(at, entry.vouched);
     }
     if (entry.metadata) this.metadata.set(at, entry.metadata);
@@ -109,6 +113,7 @@ export class FoundColumns {
       ctimes,
       inodes,
       sparse,
+      data,
       targets,
       vouched,
       metadata,
@@ -126,6 +131,7 @@ export class FoundColumns {
       ctimes,
       inodes,
       sparse,
+      data,
       targets,
       vouched,
       metadata,
@@ -160,13 +166,14 @@ export function entryAt(batch: FoundBatch, at: number, name: string, below: stri
   const mode = batch.modes[at] ?? 0;
   switch (type) {
     case 'file': {
-      const vouched = batch.vouched.get(at);
+      const [vouched, data] = [batch.vouched.get(at), batch.data.get(at)];
       const file: FoundFile = {
         type,
         size: batch.sizes[at] ?? 0,
         mode,
         sparse: batch.sparse[at] === 1,
         inode: batch.inodes[at] ?? 0n,
+        ...(data === undefined ? {} : { data }),
         ...base,
       };
       return vouched ? { ...file, vouched } : file;

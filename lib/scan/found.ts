@@ -21,6 +21,8 @@ export interface FoundFile extends FoundBase {
   readonly mode: number;
   /** Whether it takes less room on its disk than its size: it may have holes. */
   readonly sparse: boolean;
+  /** How many of its bytes are in no hole; absent where that is all of them, or not known. */
+  readonly data?: number | undefined;
   /**
    * What is known of it from elsewhere: with any other digest it is not sent, and this is the mtime that it is stored
    * with.

@@ -9,7 +9,7 @@ export function offeredEntry(found: FoundEntry, file: number, inodes: boolean): 
   const { name, metadata } = found;
   switch (found.type) {
     case 'file': {
-      const { type, size, mode, ctime, vouched } = found;
+      const { type, size, mode, ctime, data, vouched } = found;
       return {
         type,
         file,
@@ -19,6 +19,7 @@ export function offeredEntry(found: FoundEntry, file: number, inodes: boolean): 
         mtime: vouched?.mtime ?? found.mtime,
         ctime,
         inode: inodes ? found.inode : undefined,
+        data,
         metadata,
       };
     }

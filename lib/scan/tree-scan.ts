@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
+import { dataIn } from './data-in';
 import { endWorker, startWorker } from '../threads/lane';
 import { parseEntryName } from '../name';
 import { systemPath } from '../name-bytes';
@@ -176,6 +177,7 @@ async function namedFile(place: string, base: string): Promise<FoundFile | undef
     const { mtimeNs: mtime, ctimeNs: ctime, blocks, ino: inode } = stats;
     const size = Number(stats.size);
     const name = parseEntryName(base, { allowHidden: true, names: 'any' });
+    const sparse = Number(blocks) * 512 < size;
     return {
       type: 'file',
       path: place,
@@ -184,7 +186,8 @@ async function namedFile(place: string, base: string): Promise<FoundFile | undef
       mode: Number(stats.mode) & 0o777,
       mtime,
       ctime,
-      sparse: Number(blocks) * 512 < size,
+      sparse,
+      data: sparse ? dataIn(systemPath(place), size) : undefined,
       inode,
     };
   } catch {

@@ -15,6 +15,8 @@ import { kindOf, sourceName, unreadable } from './source';
 import { type Metadata } from '../wire/metadata';
 import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
 import { carriedTime } from '../threads/carried-time';
+import { smallFile } from '../wire/segment';
+import { dataIn } from './data-in';
 
 export interface ScanSetup {
   /**
@@ -250,11 +252,13 @@ class TreeWalk {
     const size = Number(stats.size);
     this.files++;
     this.bytes += size;
+    const sparse = Number(stats.blocks) * 512 < size;
     this.add({
       type: 'file',
       size,
       mode,
-      sparse: Number(stats.blocks) * 512 < size,
+      sparse,
+      data: sparse && size > smallFile ? dataIn(this.walker.at(base), size) : undefined,
       inode: BigInt.asUintN(64, stats.ino),
       ...base,
     });

@@ -73,6 +73,8 @@ export interface OfferedFile {
   readonly name: EntryName;
   /** In bytes; undefined while nobody knows. */
   readonly size: number | undefined;
+  /** How many of them are in no hole, where that is known. */
+  readonly data?: number | undefined;
   /** Permission bits, 0 to 0o777; absent: those that any new file gets here. */
   readonly mode?: number | undefined;
   /**

@@ -41,6 +41,8 @@ export interface FileEntry extends EntryBase {
   readonly ctime: bigint | undefined;
   /** Its number on the sender's disk; given for backups, where the system has such numbers. */
   readonly inode?: bigint | undefined;
+  /** How many of its bytes are in no hole: so much room it takes. Absent where that is all of them, or not known. */
+  readonly data?: number | undefined;
 }
 
 export interface DirectoryEntry extends EntryBase {
@@ -156,6 +158,7 @@ export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEnt
             mode: modeUnder(entry),
             ctime,
             inode,
+            data: optionalSizeUnder(entry, 'data'),
             ...more,
             name: parseEntryName(text, rule),
           };
@@ -192,6 +195,7 @@ export function encodeEntry(entry: Entry): JsonObject {
         size: entry.size,
         ctime: entry.ctime === undefined ? undefined : String(entry.ctime),
         inode: entry.inode?.toString(),
+        data: entry.data,
         ...more,
       };
     case 'directory':

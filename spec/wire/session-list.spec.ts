@@ -34,6 +34,7 @@ const entry: fc.Arbitrary<Entry> = fc.oneof(
     size: fc.option(fc.maxSafeNat(), { nil: undefined }),
     ctime: fc.option(time, { nil: undefined }),
     inode: fc.option(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { nil: undefined }),
+    data: fc.option(fc.maxSafeNat(), { nil: undefined }),
   }),
   fc.record({ type: fc.constant('directory' as const), file: count, name, mtime: time, mode }),
   fc.record({ type: fc.constant('symlink' as const), file: count, name, mtime: time, target }),

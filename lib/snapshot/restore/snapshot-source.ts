@@ -4,6 +4,7 @@ import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { SessionSource } from '../../send/transfer';
+import { dataIn } from '../../scan/data-in';
 import { unreadable } from '../../scan/source';
 import type { FoundEntry } from '../../scan/tree-scan';
 import { Directory } from '../../store/local/directory';
@@ -12,6 +13,7 @@ import { type Snapshot, within } from '../manifest/catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
 import { systemPath } from '../../name-bytes';
 import { carriedTime } from '../../threads/carried-time';
+import { walking } from '../../threads/walker';
 
 /** So many are looked at in one go. */
 const batchSize = 256;
@@ -84,6 +86,7 @@ async function look(
         mtime: carriedTime(stats.mtimeNs),
         ctime: stats.ctimeNs,
         sparse,
+        data: sparse ? walking((walker) => dataIn(walker.at(located), size)) : undefined,
         inode: stats.ino,
         metadata,
         vouched: { digest, mtime },

@@ -230,8 +230,8 @@ export class LocalStore implements Store {
   /** See `LocalShared.promise`: free space less what others were promised and have not written yet. */
   private async promiseEach(files: readonly OfferedFile[], here: readonly number[]): Promise<(Room | TransferError)[]> {
     await this.lookAtFree(files.some(({ size = 0 }) => size >= worthLooking));
-    return files.map(({ name, size = 0 }, at) => {
-      const lacks = Math.max(0, size - (here[at] ?? 0));
+    return files.map(({ name, size = 0, data = size }, at) => {
+      const lacks = Math.max(0, Math.min(size, data) - (here[at] ?? 0));
       const elsewhere = refuseOtherDisk(name, this.free.mounts);
       if (elsewhere) return elsewhere;
       try {

@@ -1,0 +1,49 @@
+import { expect } from 'chai';
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { SessionRun } from './session-run';
+
+const MiB = 1024 ** 2;
+
+describe('cli: a file with holes that is larger than the disk', function () {
+  this.timeout(60_000);
+
+  it('is taken where what is in it has room, and refused before anything is sent where it has none', async function () {
+    const run = new SessionRun();
+    let mounted = false;
+    try {
+      try {
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m,mode=0755', 'none', run.at('in')], { stdio: 'ignore' });
+        mounted = true;
+      } catch {
+        this.skip(); // not on this machine, or not by this user
+      }
+      writeFileSync(run.at('image'), '');
+      truncateSync(run.at('image'), 64 * MiB);
+      const fd = openSync(run.at('image'), 'r+');
+      writeSync(fd, 'in the middle', 40 * MiB);
+      const { ticket } = await run.receive();
+      expect((await run.run(['send', 'image', ticket])).code).to.equal(0);
+      expect((await run.run(['backup', 'image', ticket, '--name', 'b'])).code).to.equal(0);
+      expect(
+        run
+          .read('image')
+          .subarray(40 * MiB, 40 * MiB + 13)
+          .toString(),
+      ).to.equal('in the middle');
+      expect(statSync(run.at('in/image')).blocks * 512).to.be.below(2 * MiB);
+      mkdirSync(run.at('out'));
+      expect((await run.run(['restore', 'in', 'b/latest', 'out'])).code).to.equal(0);
+      expect(statSync(run.at('out/image')).size).to.equal(64 * MiB);
+
+      writeSync(fd, Buffer.alloc(20 * MiB, 'd'), 0, 20 * MiB, 0);
+      closeSync(fd);
+      const refused = await run.run(['send', 'image', ticket, '--name', 'other']);
+      expect(refused.code).to.equal(6);
+      expect(refused.stderr).to.match(/other needs 2[01]\d{6} bytes, and \d+ are free/);
+    } finally {
+      if (mounted) execFileSync('umount', ['-l', run.at('in')]);
+      await run.end();
+    }
+  });
+});
