@@ -73,11 +73,11 @@ const isFinal = (path: string): boolean => /\/in(\/|$)/.test(path) && !path.incl
 async function run(surroundings: Surroundings): Promise<Outcome> {
   const { dose, part, random, say } = surroundings;
   const trials = await Trials.on(surroundings);
-  const proof = deliveries.filter(({ name }) => name === 'plain small');
+  const proof = deliveries.filter(({ name }) => name === 'plain small' || name === 'plain large');
   const chosen = { long: deliveries, short: random.some(deliveries, 4), proof }[dose];
   const undisturbed = await trials.undisturbed(chosen);
   const all = points(undisturbed);
-  const flushes = all.filter(({ kinds: [kind], error }) => kind === 'fsync' && error === 'EIO');
+  const flushes = all.filter(({ kinds: [kind], error }) => (kind === 'fsync' || kind === 'syncfs') && error === 'EIO');
   const mishaps = { long: inPart(all, part), short: spread(all, 12, random), proof: flushes }[dose];
   const broken = undisturbed.flatMap((each) => each.broken);
   const figures = { struck: 0, no_harm_done: 0 };
@@ -116,12 +116,12 @@ export const failingCalls: Experiment = {
   run,
   sabotages: [
     {
-      name: 'a small file whose fsync fails is taken for durable',
+      name: 'a batch whose sync fails is taken for durable',
       edits: [
         {
-          file: 'lib/store/local/small-file.worker.js',
-          from: '(0, node_fs_1.fsyncSync)(fd)',
-          to: '{ try { (0, node_fs_1.fsyncSync)(fd); } catch {} }',
+          file: 'lib/store/local/batch.worker.js',
+          from: 'system?.syncFileSystem(order.disk);',
+          to: 'try { system?.syncFileSystem(order.disk); } catch {}',
         },
       ],
     },

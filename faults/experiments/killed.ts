@@ -84,9 +84,14 @@ export const killed: Experiment = {
       name: 'a small file gets its final name by being copied there',
       edits: [
         {
-          file: 'lib/store/local/small-file.worker.js',
-          from: '(0, node_fs_1.linkSync)(order',
-          to: '(0, node_fs_1.copyFileSync)(order',
+          file: 'lib/store/local/staged-batch.js',
+          from: 'if ((staged.fds[row] ?? -1) < 0)\n            return false;\n        try {\n            directories.at',
+          to: 'return false;\n        try {\n            directories.at',
+        },
+        {
+          file: 'lib/store/local/group-place.js',
+          from: 'const renamed = renameIfCan(staged, target, calls);\n    if (renamed !== undefined)\n        return renamed;\n    try {',
+          to: "if (target.endsWith('/small') && !look(target)) {\n        (0, node_fs_1.copyFileSync)(staged, target);\n        (0, node_fs_1.unlinkSync)(staged);\n        return true;\n    }\n    try {",
         },
       ],
     },

@@ -285,22 +285,7 @@ export const powerCut: Experiment = {
       edits: [{ file: 'lib/store/local/directory.js', from: 'await this.handle?.sync();', to: '' }],
     },
     {
-      name: 'small files go through the page cache and are not synced',
-      edits: [
-        {
-          file: 'lib/store/local/small-file.worker.js',
-          from: 'await step(({ fd }) => (0, node_fs_1.fsyncSync)(fd));',
-          to: '',
-        },
-        {
-          file: 'lib/store/local/small-file.worker.js',
-          from: 'function write({ path, offset, size, direct, mode }) {',
-          to: 'function write({ path, offset, size, mode }) { const direct = false;',
-        },
-      ],
-    },
-    {
-      name: 'groups of small files are not synced',
+      name: 'batches of small files are not synced',
       edits: [{ file: 'lib/store/local/batch.worker.js', from: 'system?.syncFileSystem(order.disk);', to: '' }],
     },
   ],

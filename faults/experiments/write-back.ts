@@ -177,25 +177,5 @@ export const writeBack: Experiment = {
         throughCacheDropped,
       ],
     },
-    {
-      name: 'small files go through the page cache, and a failed fsync is believed, of a directory too',
-      edits: [
-        {
-          file: 'lib/store/local/directory.js',
-          from: 'await this.handle?.sync();',
-          to: 'await this.handle?.sync().catch(() => undefined);',
-        },
-        {
-          file: 'lib/store/local/small-file.worker.js',
-          from: '(0, node_fs_1.fsyncSync)(fd)',
-          to: '{ try { (0, node_fs_1.fsyncSync)(fd); } catch {} }',
-        },
-        {
-          file: 'lib/store/local/small-file.worker.js',
-          from: 'function write({ path, offset, size, direct, mode }) {',
-          to: 'function write({ path, offset, size, mode }) { const direct = false;',
-        },
-      ],
-    },
   ],
 };

@@ -40,7 +40,7 @@ export const mostWaiting = 128;
 /** So many who have said nothing yet may stay as long as their deadline lets them. */
 export const calmStrangers = 1024;
 
-/** On the plain wire: files of one connection that may be verified and committed while the next ones arrive. */
-export const plainUnfinished = 256;
+/** On the plain wire: files of one connection that may be verified and committed while the next ones arrive: a batch. */
+export const plainUnfinished = 4096;
 /** On the plain wire: with so many answers that the sender has not taken, nothing more is read from it. */
-export const plainUnread = 256;
+export const plainUnread = 4096;

@@ -87,12 +87,15 @@ export interface StagedFile {
    */
   write(fill: (memory: Uint8Array, hurry: () => boolean) => Promise<number>): Promise<number>;
   /**
-   * When every byte is written: makes them durable, reads all of them back, and compares. Rejects with `mismatch`, or
-   * with
-   * `space` or `disk` if the bytes could not be made durable. `onProgress` gets the bytes read back so far.
+   * When every byte is written: compares them with their digests; a large file is made durable and read back for that,
+   * a small one is so by `commit`, in a batch. Rejects with `mismatch`, or with `space` or `disk` if the bytes could not
+   * be made durable. `onProgress` gets the bytes compared so far.
    */
   verify(onProgress?: (done: number) => void): Promise<void>;
-  /** After `verify`: puts the file under its final name, durably. Rejects with `exists`, `name` or `disk`. */
+  /**
+   * After `verify`: puts the file under its final name, durable and read back. Rejects with `exists`, `name` or `disk`;
+   * a small file with what its batch fails with, too.
+   */
   commit(): Promise<Committed>;
   discard(): Promise<void>;
 }

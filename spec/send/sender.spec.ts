@@ -367,7 +367,7 @@ describe('a sender and a receiver', () => {
     await heard.first('progress', ({ phase, done }) => phase === 'send' && done > mebibyte);
     await receiver.close();
     const { failed } = await running;
-    expect(failed[0]).to.equal('interrupted');
+    expect(failed[0]).to.equal('stopped');
     expect(sent(heard)).to.deep.equal(['first']);
     expect(Object.keys(await contentOf(place))).to.deep.equal(['first']);
     await rm(place, { recursive: true });

@@ -8,7 +8,7 @@ describe('Lane', () => {
   it('that is closed keeps the process alive until its thread has ended, whatever answer comes late (fault experiment failing-calls)', () => {
     const program = `
       const { Lane } = require(${JSON.stringify(join(lib, 'threads/lane.js'))});
-      const lane = new Lane(${JSON.stringify(join(lib, 'store/local/small-file.worker'))}, new SharedArrayBuffer(4096));
+      const lane = new Lane(${JSON.stringify(join(lib, 'store/local/standing.worker'))}, undefined);
       lane.warm();
       const { worker } = lane;
       worker.once('online', () => {

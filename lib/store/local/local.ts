@@ -8,6 +8,7 @@ import type { Verified } from '../../progress';
 import { DirectoryTree } from './directory-tree';
 import { BatchStore } from './batch';
 import { BatchThreads } from './batch-threads';
+import { FilesTogether, gatheredAlgorithm, GatheredFile } from './gathered-file';
 import { probe, type Abilities } from './local-probe';
 import { alreadyThere, LocalFile } from './local-file';
 import { PartialFiles } from './partial-files';
@@ -17,9 +18,9 @@ import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory } from './re
 import { LocalSession } from './local-session';
 import { Receipts } from './receipts';
 import type { OfferedFile, Room, SessionStore, StoreUse } from '../session-store';
-import { diskError, type StagedBytes } from './staged-bytes';
+import { smallFile } from '../../wire/segment';
+import { diskError } from './staged-bytes';
 import { LargeBytes, LargeMemory } from './staged-large';
-import { SmallBytes, smallFile, SmallFileLanes } from './staged-small';
 import type { NewFile, StagedFile, Store } from '../store';
 import { openLocated } from '../../threads/walker';
 import { ignored, trace } from '../../trace';
@@ -33,9 +34,10 @@ const freeSpaceGoodFor = 100;
 
 /** A directory of a local disk; keeps the promises of `Store` by descriptors, O_DIRECT, link and fsync. */
 export class LocalStore implements Store {
-  private readonly files = new Set<LocalFile>();
+  private readonly files = new Set<StagedFile>();
   private readonly memory = new LargeMemory();
-  private readonly lanes = new SmallFileLanes();
+  /** Small files of the plain wire, of all connections. */
+  private together: FilesTogether | undefined;
   private readonly threads: BatchThreads;
   /** What a new file of ours is allowed, as any program would make it. */
   private readonly mode = 0o666 & ~process.umask();
@@ -105,15 +107,11 @@ export class LocalStore implements Store {
         await this.refuseEarly(file);
         this.pool.warm();
       }
-      const staged = new LocalFile(file, await this.stageBytes(file, redeem), {
-        tree: this.tree,
-        pool: this.pool,
-        verified: this.verified,
-        ended: (ended) => {
-          this.files.delete(ended);
-          redeem(file.size);
-        },
-      });
+      const over = (ended: StagedFile): void => {
+        this.files.delete(ended);
+        redeem(file.size);
+      };
+      const staged = file.size <= smallFile ? await this.gather(file, over) : await this.stageLarge(file, redeem, over);
       this.files.add(staged);
       return staged;
     } catch (error) {
@@ -122,11 +120,21 @@ export class LocalStore implements Store {
     }
   }
 
-  private async stageBytes(file: NewFile, wrote: (bytes: number) => void): Promise<StagedBytes> {
-    const { abilities, lanes, memory, pool } = this;
-    const place = { path: this.opened.staging.at(randomName()), direct: abilities.direct, mode: this.mode };
-    if (file.size <= smallFile) return new SmallBytes(file, { ...place, lanes });
-    return LargeBytes.create(file, { ...place, wrote, memory, pool });
+  private async gather(file: NewFile, over: (ended: StagedFile) => void): Promise<StagedFile> {
+    this.together ??= new FilesTogether(this.openBatches(gatheredAlgorithm), this.mode);
+    await this.together.room();
+    return new GatheredFile(file, this.together, over);
+  }
+
+  private async stageLarge(
+    file: NewFile,
+    wrote: (bytes: number) => void,
+    over: (ended: StagedFile) => void,
+  ): Promise<StagedFile> {
+    const { abilities, memory, mode, pool, tree, verified } = this;
+    const path = this.opened.staging.at(randomName());
+    const bytes = await LargeBytes.create(file, { path, direct: abilities.direct, mode, wrote, memory, pool });
+    return new LocalFile(file, bytes, { tree, pool, verified, ended: over });
   }
 
   /** See `Store.session`. */
@@ -148,6 +156,7 @@ export class LocalStore implements Store {
 
   async close(): Promise<void> {
     await Promise.allSettled([...this.files].map((file) => file.discard()));
+    await this.together?.close();
     const [kept] = await Promise.all([
       this.kept?.catch(ignored('whoever used it was told')),
       this.index.catch(ignored('whoever used it was told')),
@@ -156,7 +165,7 @@ export class LocalStore implements Store {
     const undo = [
       () => this.opened.release(),
       async () => this.tree.close(),
-      () => Promise.all([this.pool.close(), this.lanes.close(), this.threads.close()]),
+      () => Promise.all([this.pool.close(), this.threads.close()]),
     ];
     await undoAll(
       kept

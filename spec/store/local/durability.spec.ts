@@ -2,10 +2,11 @@ import { expect } from 'chai';
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { emptyDirectory } from './local-place';
+import { repeated } from './receiving';
 import { type Call, canTrace, TracedProcess } from './trace';
 
 const calls =
-  'fsync,fdatasync,link,linkat,rename,renameat,renameat2,mkdir,mkdirat,read,pread64,pwrite64,ftruncate,fchmod,write,open,openat';
+  'fsync,fdatasync,syncfs,io_uring_enter,link,linkat,rename,renameat,renameat2,mkdir,mkdirat,read,pread64,pwrite64,ftruncate,fchmod,write,open,openat';
 const small = 5000;
 const large = 3 * 1024 * 1024 + 77;
 /** What a file is called while it is staged. */
@@ -64,33 +65,45 @@ function expectOrder(...steps: readonly (readonly [string, Call])[]): void {
   const at = (name: string): RegExp => new RegExp(`<${path.join(directory, name)}>`);
   const root = (): RegExp => at('.');
 
-  for (const size of [small, large]) {
-    it(`syncs ${size} bytes, then reads them back, then links, then syncs the directory, and only then says so`, async () => {
-      const { answer, course } = await receive(size);
-      expect(answer).to.include({ outcome: 'stored' });
-      const written = course.named(/^p?write/, stagedFile);
-      const synced = course.only(/^f(data)?sync$/, stagedFile);
-      const readBack = course.named(/^p?read/, stagedFile);
-      const linked = course.only(/^link/, /\/f"/);
-      const directorySynced = course.only(/^fsync$/, at('a/b'));
-      const answered = course.only(/^write$/, /stored/);
-      expectOrder(
-        ['the last write', written.at(-1) as Call],
-        ['fsync of the file', synced],
-        ['the last reading back', readBack.at(-1) as Call],
-        ['link', linked],
-        ['fsync of its directory', directorySynced],
-        ['the answer', answered],
-      );
-      const bytesRead = readBack.reduce((sum, { text }) => sum + Number(/= (\d+)/.exec(text)?.[1]), 0);
-      expect(bytesRead, 'bytes read back').to.equal(size);
-      expect(
-        course.named(/^(fchmod|ftruncate)$/, stagedFile).every(({ to }) => to < synced.from),
-        'metadata is set before the fsync',
-      ).to.equal(true);
-      expect(course.named(/^rename/, /./), 'a rename could replace').to.have.lengthOf(0);
-    });
-  }
+  it('syncs the disk after a small file is written, reads it back, renames, syncs again, and only then says so', async () => {
+    const { answer, course } = await receive(small);
+    expect(answer).to.include({ outcome: 'stored' });
+    const [first, second] = course.named(/^syncfs$/, /\/\.sendall\/stage>/);
+    expectOrder(
+      ['the last write', course.named(/^p?write/, /\/tree\/a\/b\/f>/).at(-1) as Call],
+      ['the first sync of the disk', first as Call],
+      ['reading back', course.named(/^(io_uring_enter|p?read.*)$/, /io_uring|\/tree\/a\/b\/f>/).at(-1) as Call],
+      ['rename of the new directory', course.only(/^rename/, /\/tree\/a", /)],
+      ['the second sync of the disk', second as Call],
+      ['the answer', course.only(/^write$/, /stored/)],
+    );
+  });
+
+  it(`syncs ${large} bytes, then reads them back, then links, then syncs the directory, and only then says so`, async () => {
+    const { answer, course } = await receive(large);
+    expect(answer).to.include({ outcome: 'stored' });
+    const written = course.named(/^p?write/, stagedFile);
+    const synced = course.only(/^f(data)?sync$/, stagedFile);
+    const readBack = course.named(/^p?read/, stagedFile);
+    const linked = course.only(/^link/, /\/f"/);
+    const directorySynced = course.only(/^fsync$/, at('a/b'));
+    const answered = course.only(/^write$/, /stored/);
+    expectOrder(
+      ['the last write', written.at(-1) as Call],
+      ['fsync of the file', synced],
+      ['the last reading back', readBack.at(-1) as Call],
+      ['link', linked],
+      ['fsync of its directory', directorySynced],
+      ['the answer', answered],
+    );
+    const bytesRead = readBack.reduce((sum, { text }) => sum + Number(/= (\d+)/.exec(text)?.[1]), 0);
+    expect(bytesRead, 'bytes read back').to.equal(large);
+    expect(
+      course.named(/^(fchmod|ftruncate)$/, stagedFile).every(({ to }) => to < synced.from),
+      'metadata is set before the fsync',
+    ).to.equal(true);
+    expect(course.named(/^rename/, /./), 'a rename could replace').to.have.lengthOf(0);
+  });
 
   it('writes and reads past the page cache', async () => {
     const { course } = await receive(large);
@@ -99,7 +112,7 @@ function expectOrder(...steps: readonly (readonly [string, Call])[]): void {
   });
 
   it('syncs every directory that it made, in its parent', async () => {
-    const { course } = await receive(small);
+    const { course } = await receive(large);
     const linked = course.only(/^link/, /\/f"/);
     for (const [made, parent] of [
       ['a', '.'],
@@ -116,7 +129,7 @@ function expectOrder(...steps: readonly (readonly [string, Call])[]): void {
 
   it('syncs the directory after a rename, where a file is replaced', async () => {
     await writeFile(path.join(directory, 'f'), 'old');
-    const { answer, course } = await receive(small, { ifExists: 'replace', name: 'f' });
+    const { answer, course } = await receive(large, { ifExists: 'replace', name: 'f' });
     expect(answer).to.include({ outcome: 'replaced' });
     const renamed = course.only(/^rename/, /\/f"/);
     const synced = course.named(/^fsync$/, root()).at(-1) as Call;
@@ -139,8 +152,8 @@ function expectOrder(...steps: readonly (readonly [string, Call])[]): void {
   });
 
   it('syncs identical content that it finds, and reads it from where it says', async () => {
-    await writeFile(path.join(directory, 'f'), '');
-    const { answer, course } = await receive(0, { name: 'f' });
+    await writeFile(path.join(directory, 'f'), Buffer.alloc(large, repeated(3)));
+    const { answer, course } = await receive(large, { name: 'f' });
     expect(answer).to.include({ outcome: 'identical' });
     expectOrder(
       ['fsync of the file', course.only(/^fsync$/, at('f'))],
