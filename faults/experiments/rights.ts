@@ -11,13 +11,14 @@ import { Served } from '../served';
 const numbers = { short: 80, long: 100_000, proof: 400 } as const;
 /** Conversations with one receiver and its model: starting one takes longer than many of them. */
 const ofOneModel = { short: 80, long: 1_000, proof: 400 } as const;
+const mostRounds = numbers.long / ofOneModel.long;
 
 async function run({ build, directory, dose, random, part, say }: Surroundings): Promise<Outcome> {
   const most = Math.ceil(numbers[dose] / part.of);
   const broken: string[] = [];
   let tries = 0;
-  // Each part has its own.
-  for (let at = 1; at < part.number; at++) random.next();
+  // Each part has seeds of its own.
+  for (let skipped = 0; skipped < (part.number - 1) * mostRounds; skipped++) random.next();
   for (let round = 0; tries < most && broken.length === 0; round++) {
     const place = join(directory, String(round));
     const seed = Math.floor(random.next() * 2 ** 31);

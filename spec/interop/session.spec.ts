@@ -78,6 +78,11 @@ describe('a session with another implementation, in Python, written from PROTOCO
     }
   }
 
+  it('it is one program of at most 700 lines: so much is a peer, both sides of it', async () => {
+    const program = await readFile(path.join(__dirname, '..', '..', 'fixtures', 'python', 'session_peer.py'), 'utf8');
+    expect(program.split('\n').length - 1).to.be.at.most(700);
+  });
+
   it('it sends and dials', async () => {
     const peer = new Peer('send', '--dial', directory.ticket, tree.at('d'));
     expect(await peer.ended).to.equal(0);
