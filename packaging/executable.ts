@@ -21,7 +21,8 @@ const parts = path.join(__dirname, 'executable', 'program-parts.ts');
 /** By which Node finds out that it is one: the value that its documentation gives. */
 const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 
-async function main(): Promise<void> {
+/** Makes it anew; where it is. */
+export async function makeExecutable(): Promise<string> {
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place, { recursive: true });
   const addons = addonFiles();
@@ -54,7 +55,7 @@ async function main(): Promise<void> {
   };
   await inject(executable, 'NODE_SEA_BLOB', readFileSync(path.join(place, blob)), { sentinelFuse: fuse });
   for (const name of readdirSync(place)) if (name !== 'sendall') rmSync(path.join(place, name));
-  console.log(`${executable}  ${(statSync(executable).size / 2 ** 20).toFixed(0)} MiB`);
+  return executable;
 }
 
 function assetOf(worker: string): string {
@@ -103,4 +104,6 @@ function addonFiles(): Readonly<Record<string, string>> {
   );
 }
 
-void main();
+if (require.main === module) {
+  void makeExecutable().then((file) => console.log(`${file}  ${(statSync(file).size / 2 ** 20).toFixed(0)} MiB`));
+}

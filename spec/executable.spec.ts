@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -74,5 +74,70 @@ describe('the single executable', function () {
     const { stdout } = await new SendallProcess(['--version'], { executable }).ended;
     expect(stdout).to.equal(`${version}\n`);
     expect(readFileSync(executable).includes(root)).to.equal(false);
+  });
+
+  it('runs what the Containerfile says', async () => {
+    const text = readFileSync(join(root, 'Containerfile'), 'utf8');
+    const [, last = '[]'] = /^CMD (\[.*\])$/m.exec(text) ?? [];
+    const words = (JSON.parse(last) as string[]).map((word) => (word === '/srv/backups' ? 'in' : word));
+    const receiver = new SendallProcess([...words, '--listen', '127.0.0.1:0'], { cwd: directory, executable });
+    await receiver.says(/ info {2}Listening on tcp:/);
+    receiver.child.kill('SIGINT'); // its STOPSIGNAL
+    expect((await receiver.ended).code).to.equal(130);
+    expect(text).to.include('STOPSIGNAL SIGINT').and.include('npm run -s package:executable');
+  });
+
+  describe('as a Debian package', () => {
+    let file = '';
+    before(async function () {
+      if (spawnSync('dpkg-deb', ['--version']).status !== 0) this.skip();
+      const words = ['-r', './spec/typescript.js', 'packaging/deb.ts', '--quick', '--executable', executable];
+      file = (await promisify(execFile)(process.execPath, words, { cwd: root })).stdout.trim();
+    });
+
+    it('has the command, its pages and completions, and units that run what it installs', () => {
+      const unpacked = join(directory, 'unpacked');
+      expect(spawnSync('dpkg-deb', ['-x', file, unpacked]).status).to.equal(0);
+      expect(readFileSync(join(unpacked, 'usr/bin/sendall')).equals(readFileSync(executable))).to.equal(true);
+      for (const name of [
+        'man/man1/sendall-send.1.gz',
+        'man/man7/sendall-promises.7.gz',
+        'bash-completion/completions/sendall',
+        'doc/sendall/backups.md',
+        'doc/sendall/copyright',
+      ])
+        expect(statSync(join(unpacked, 'usr/share', name)).size, name).to.be.greaterThan(100);
+      for (const unit of [
+        'system/sendall-receive.service',
+        'system/sendall-verify.service',
+        'user/sendall-backup.service',
+      ])
+        expect(readFileSync(join(unpacked, 'usr/lib/systemd', unit), 'utf8'), unit)
+          .to.match(/^ExecStart=\/usr\/bin\/sendall /m)
+          .and.not.include('/usr/local');
+    });
+
+    it('is installed with a user whose keys are his own, and is gone when it is purged', function () {
+      const layers = join(directory, 'layers');
+      mkdirSync(layers);
+      // In a file system of its own, laid over that of this machine, which needs root.
+      const lay = `set -e
+        mount -t tmpfs none ${layers}; cd ${layers}; mkdir up work root
+        mount -t overlay overlay -o lowerdir=/,upperdir=up,workdir=work root
+        mount -t proc proc root/proc; mount --rbind /dev root/dev`;
+      if (spawnSync('unshare', ['-m', 'sh', '-c', lay]).status !== 0) this.skip();
+      const act = `set -e
+        dpkg --no-triggers -i /p.deb > /dev/null; sendall --version
+        stat -c '%U %a' /var/lib/sendall
+        runuser -u sendall -- env HOME=/var/lib/sendall sendall authorize laptop --address x.lan --json
+        dpkg --no-triggers -P sendall > /dev/null; ls -d /usr/bin/sendall /var/lib/sendall || true`;
+      const { status, stdout, stderr } = spawnSync(
+        'unshare',
+        ['-m', 'sh', '-c', `${lay}\ncp ${file} root/p.deb\nchroot root sh -c '${act.replaceAll("'", `'\\''`)}'`],
+        { encoding: 'utf8' },
+      );
+      expect(status, stderr).to.equal(0);
+      expect(stdout).to.match(/^[\d.]+\nsendall 700\n\{"event":"authorized",.*\}\n$/);
+    });
   });
 });

@@ -1,0 +1,137 @@
+// npm run package:deb: dist/sendall_VERSION_ARCH.deb, made with dpkg-deb: the single executable, manual pages,
+// completions, the units of systemd and a user `sendall` for them. `--executable FILE` takes one that is there,
+// `--quick` packs it less.
+import { execFileSync } from 'node:child_process';
+import {
+  copyFileSync,
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { makeExecutable } from './executable';
+import { manualPages } from './reference';
+
+const root = path.join(__dirname, '..');
+const { version, description, license } = require('sendall/package.json') as Record<string, string>;
+const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', arm: 'armhf' };
+const completions = {
+  bash: 'usr/share/bash-completion/completions/sendall',
+  zsh: 'usr/share/zsh/vendor-completions/_sendall',
+  fish: 'usr/share/fish/vendor_completions.d/sendall.fish',
+};
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { executable: { type: 'string' }, quick: { type: 'boolean' } } });
+  const architecture = architectures[process.arch];
+  if (process.platform !== 'linux' || architecture === undefined) throw new Error('Debian has no such machines.');
+  const executable = values.executable ?? (await makeExecutable());
+  const tree = mkdtempSync(path.join(tmpdir(), 'sendall-deb-'));
+  const put = (name: string, content: string | Uint8Array, mode = 0o644): void => {
+    const file = path.join(tree, name);
+    mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 });
+    writeFileSync(file, content);
+    chmodSync(file, mode);
+  };
+  try {
+    chmodSync(tree, 0o755);
+    mkdirSync(path.join(tree, 'usr', 'bin'), { recursive: true });
+    copyFileSync(executable, path.join(tree, 'usr', 'bin', 'sendall'));
+    chmodSync(path.join(tree, 'usr', 'bin', 'sendall'), 0o755);
+    for (const [name, text] of Object.entries(manualPages()))
+      put(`usr/share/man/man${name.slice(-1)}/${name}.gz`, zipped(text));
+    for (const [shell, place] of Object.entries(completions))
+      put(place, execFileSync(executable, ['completion', shell]));
+    for (const name of readdirSync(path.join(root, 'docs', 'systemd'))) {
+      const manager = name.includes('backup') ? 'user' : 'system'; // whose files are backed up runs that one
+      put(`usr/lib/systemd/${manager}/${name}`, installedUnit(read('docs', 'systemd', name)));
+    }
+    put('usr/lib/sysusers.d/sendall.conf', 'u sendall - "Takes verified backups" /var/lib/sendall\n');
+    for (const name of readdirSync(path.join(root, 'docs')).filter((each) => each.endsWith('.md')))
+      put(`usr/share/doc/sendall/${name}`, read('docs', name));
+    put('usr/share/doc/sendall/changelog.gz', zipped(read('CHANGELOG.md')));
+    put(
+      'usr/share/doc/sendall/copyright',
+      `License: ${license ?? ''}\n\n${read('LICENSE')}\nIt contains Node.js, whose licenses are in its own LICENSE.\n`,
+    );
+    put('DEBIAN/control', control(architecture, size(tree)));
+    for (const [name, script] of Object.entries(scripts)) put(`DEBIAN/${name}`, script, 0o755);
+    const file = path.join(root, 'dist', `sendall_${version ?? ''}_${architecture}.deb`);
+    const packing = values.quick ? ['-Zgzip', '-z1'] : ['-Zxz'];
+    execFileSync('dpkg-deb', ['--root-owner-group', ...packing, '--build', tree, file], { stdio: 'pipe' });
+    console.log(file);
+  } finally {
+    rmSync(tree, { recursive: true, force: true });
+  }
+}
+
+function control(architecture: string, kib: number): string {
+  return `Package: sendall
+Version: ${version ?? ''}
+Architecture: ${architecture}
+Maintainer: the authors of sendall <sendall@localhost>
+Installed-Size: ${String(kib)}
+Depends: libc6 (>= 2.28), libstdc++6
+Recommends: systemd
+Section: net
+Priority: optional
+Description: ${(description ?? '').replace(/^./, (first) => first.toLowerCase())}
+ Sends files and backups between machines, and says "done" only when they were
+ read back from the receiver's disk, match, and will survive a power cut.
+`;
+}
+
+/** The service is enabled by whoever wants it: docs/backups.md. Keys are in /var/lib/sendall. */
+const scripts: Readonly<Record<string, string>> = {
+  postinst: `#!/bin/sh
+set -e
+[ "$1" = configure ] || exit 0
+if ! getent passwd sendall > /dev/null; then
+  if command -v systemd-sysusers > /dev/null; then systemd-sysusers sendall.conf
+  else useradd --system --user-group --home-dir /var/lib/sendall --shell /usr/sbin/nologin sendall; fi
+fi
+install -d -o sendall -g sendall -m 0700 /var/lib/sendall
+if [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+  systemctl try-restart sendall-receive.service || true # it runs what it ran before; systemd has said why
+fi
+`,
+  prerm: `#!/bin/sh
+set -e
+[ "$1" = remove ] && [ -d /run/systemd/system ] || exit 0
+systemctl disable --now sendall-receive.service sendall-verify.timer
+`,
+  postrm: `#!/bin/sh
+set -e
+[ "$1" != purge ] || rm -rf /var/lib/sendall
+[ ! -d /run/systemd/system ] || systemctl daemon-reload
+`,
+};
+
+function installedUnit(text: string): string {
+  return text
+    .replaceAll('/usr/local/bin/sendall', '/usr/bin/sendall')
+    .replace(/ \/etc\/systemd\/system\/\S+\.(?:service|timer)/, '');
+}
+
+function read(...names: readonly string[]): string {
+  return readFileSync(path.join(root, ...names), 'utf8');
+}
+
+function zipped(text: string): Uint8Array {
+  return gzipSync(text, { level: 9 });
+}
+
+/** In KiB. */
+function size(tree: string): number {
+  return Number(/^\d+/.exec(execFileSync('du', ['-sk', tree], { encoding: 'utf8' }))?.[0]);
+}
+
+void main();
