@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { Counter, Gauge, Registry } from 'prom-client';
 import type { TransferEvent } from '../lib/index';
-import { formatAddress, parseAddress, readBackTime, TransferError } from '../lib/internal';
+import { formatAddress, load, parseAddress, TransferError } from '../lib/internal';
 import { wrongUsage } from './usage';
 
 /** Whoever asks has so long, in ms, and so many may ask at once. */
@@ -53,7 +53,7 @@ export class Metrics {
       registers,
       collect() {
         this.reset();
-        this.inc(readBackTime());
+        this.inc(load.readBackTime().readBackTime());
       },
     });
     this.server = createServer((request, response) => void this.answer(request, response));

@@ -12,5 +12,4 @@ export { addressesIn, formatTicket, isTicket, parseTicket } from './net/ticket';
 export { userDirectory } from './user-directory';
 export { shareFreeMemory } from './threads/system-calls';
 export { load } from './load';
-export { readBackTime } from './store/local/read-back-time';
 export { ignored, trace } from './trace';

@@ -13,5 +13,6 @@ export const load = {
   snapshots: () => require('./snapshot/remote/anywhere') as typeof import('./snapshot/remote/anywhere'),
   repair: () => require('./snapshot/repair/repair') as typeof import('./snapshot/repair/repair'),
   adopt: () => require('./snapshot/adopt/adopt') as typeof import('./snapshot/adopt/adopt'),
+  readBackTime: () => require('./store/local/read-back-time') as typeof import('./store/local/read-back-time'),
   drill: () => require('./snapshot/restore/drill') as typeof import('./snapshot/restore/drill'),
 } as const;

@@ -183,7 +183,7 @@ describe('files on their way out', () => {
       await directory.heard.first('progress', ({ phase, done }) => phase === 'receive' && done > 0);
       abort.abort();
       expect(await received).to.include({ code: 'interrupted' });
-      expect((await running).error?.code).to.equal('interrupted');
+      expect((await running).error?.code).to.equal('stopped');
       expect(await directory.content()).to.deep.equal(before);
     });
   });
