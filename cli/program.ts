@@ -73,6 +73,8 @@ const commands = {
     (require('./commands/snapshots') as typeof import('./commands/snapshots')).describeSnapshots(program, shell),
   nearby: (program: Command, shell: Shell) =>
     (require('./commands/nearby') as typeof import('./commands/nearby')).describeNearby(program, shell),
+  relay: (program: Command, shell: Shell) =>
+    (require('./commands/relay') as typeof import('./commands/relay')).describeRelay(program, shell),
   find: (program: Command, shell: Shell) =>
     (require('./commands/find') as typeof import('./commands/find')).describeFind(program, shell),
   forget: (program: Command, shell: Shell) =>

@@ -3,13 +3,15 @@ import type { HistoryEvent } from './history-events';
 import type { HookFailed } from './hook-failed';
 import type { KeyEvent } from './key-events';
 import type { NearbyEvent } from './nearby-event';
+import type { RelayEvent } from './relay-events';
 import type { StatusEvent } from './status-event';
 
 /** Characters that JSON leaves alone and a terminal does not: they are legal escapes in JSON too, and mean the same. */
 const unprintable = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu;
 
 /** Everything that `--json` prints. */
-export type PrintedEvent = TransferEvent | KeyEvent | NearbyEvent | HookFailed | HistoryEvent | StatusEvent;
+export type PrintedEvent =
+  TransferEvent | KeyEvent | NearbyEvent | RelayEvent | HookFailed | HistoryEvent | StatusEvent;
 
 /**
  * One event as one line of JSON, without the line feed, with the time of printing; a snapshot keeps its own. `id` is the

@@ -273,6 +273,7 @@ export class SenderView extends View {
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
+    if (summary.route !== undefined) this.terminal.say(`through the ${summary.route}`);
     if (this.terminal.settings.verbose && summary.congestion !== undefined)
       this.terminal.say(`congestion control: ${summary.congestion}`);
     const whole = summaryLine({

@@ -188,6 +188,8 @@ export interface Summary {
   readonly offered?: number;
   /** How far the reading back went, of a verification. */
   readonly verified?: Verified;
+  /** `relay HOST:PORT` where a relay carried it; the sender's. */
+  readonly route?: string;
   /** The congestion control of the connections, where it was chosen: by the sender. */
   readonly congestion?: string;
 }

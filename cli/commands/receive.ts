@@ -23,6 +23,7 @@ interface ReceiveFlags {
   readonly once?: boolean;
   readonly code?: boolean;
   readonly announce?: boolean;
+  readonly relay?: string;
   readonly words?: number;
   readonly from?: string;
   readonly retryFor?: number;
@@ -76,6 +77,14 @@ export function describeReceive(program: Command, shell: Shell): void {
     .option(
       '--announce',
       'let machines on this network find this receiver, as sendall nearby shows it; with --code it is so anyway',
+    )
+    .addOption(
+      new Option(
+        '--relay <HOST[:PORT]>',
+        'wait at this relay, too, where the other side cannot reach this machine; default port 4001',
+      )
+        .argParser(parseRelayOption)
+        .conflicts('from'),
     )
     .option('--once', 'exit after the first transfer, with its exit code')
     .option(
@@ -343,6 +352,18 @@ function hooksOf(
   };
 }
 
+/** An address that a relay can have, as it was typed. */
+function parseRelayOption(text: string): string {
+  const { parseRelay } = require('../../lib/internal') as typeof import('../../lib/internal');
+  try {
+    parseRelay(text);
+  } catch {
+    // What is wrong with it is said by the form that it should have.
+    throw new InvalidArgumentError('It looks like relay.example.org or 203.0.113.7:4001.');
+  }
+  return text;
+}
+
 function parseCount(text: string): number {
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('It is a whole number above 0.');
@@ -360,6 +381,7 @@ export function receiverOptions(directory: string, flags: ReceiveFlags): Receive
   return {
     directory,
     ...(flags.announce ? { announce: true } : {}),
+    ...(flags.relay === undefined ? {} : { relay: flags.relay }),
     ...(flags.code ? { codeWords: flags.words ?? usualCodeWords } : {}),
     ifExists: flags.ifExists,
     ...(flags.metadata ? { metadata: { owner: 'name', xattrs: true, setIds: true } } : {}),

@@ -6,6 +6,8 @@ export type Address =
   | { readonly kind: 'unix'; readonly path: string };
 
 export const defaultPort = 8898;
+/** Of transit relays. */
+export const relayPort = 4001;
 
 /**
  * Reads `tcp://HOST:PORT`, `HOST:PORT` or `unix:PATH`. An IPv6 host stands in brackets; the port defaults to 8898 and
@@ -37,6 +39,15 @@ export function parseAddress(text: string): Address {
 export function parseListenAddress(text: string): Address {
   const port = /^:?(\d{1,5})$/.exec(text)?.[1];
   return parseAddress(port === undefined ? text : `[::]:${port}`);
+}
+
+/** Reads `HOST` or `HOST:PORT`, by default port 4001. Throws `usage`. */
+export function parseRelay(text: string): Address {
+  const address = parseAddress(/^(?:[^:[\]]+|\[[^\]]*\])$/.test(text) ? `${text}:${String(relayPort)}` : text);
+  if (address.kind === 'tcp' && address.port > 0) return address;
+  throw new TransferError('usage', `Not a relay: ${JSON.stringify(text)}.`, {
+    hint: 'It looks like relay.example.org or 203.0.113.7:4001.',
+  });
 }
 
 /** Whether `text` says by itself that it is an address to dial on the plain wire. */

@@ -97,12 +97,19 @@ export function listeningAt(
   address: Address,
   reachable: readonly [Address, ...Address[]],
   { id, key }: SessionKey,
+  relay?: Address,
 ): ListeningAt {
   const [first, ...others] = reachable;
   return {
     address: formatAddress(address),
     port: address.kind === 'tcp' ? address.port : null,
-    ticket: formatTicket({ id, key, address: first, ...(others.length === 0 ? {} : { others }) }),
+    ticket: formatTicket({
+      id,
+      key,
+      address: first,
+      ...(others.length === 0 ? {} : { others }),
+      ...(relay ? { relay } : {}),
+    }),
     addresses: reachable.map(formatAddress),
   };
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import { TransferError } from '../errors';
-import { type Address, formatAddress, parseAddress } from './address';
+import { type Address, formatAddress, parseAddress, parseRelay } from './address';
 
 /** What both sides of a session hold. */
 export interface SessionKey {
@@ -16,6 +16,8 @@ export interface Ticket extends SessionKey {
   readonly address: Address;
   /** Where that one may be found as well; absent for nowhere. */
   readonly others?: readonly Address[];
+  /** The relay at which that one waits, too; absent for none. */
+  readonly relay?: Address;
 }
 
 const scheme = 'sendall://';
@@ -36,12 +38,13 @@ export function createKey(): SessionKey {
  * `sendall://HOST:PORT/TOKEN`, with more of HOST:PORT behind commas, or `sendall://unix:PATH/TOKEN`. Whoever reads that may connect: show it to nobody else.
  */
 export function formatTicket(ticket: Ticket): string {
-  const { address, others = [], id, key } = ticket;
+  const { address, others = [], id, key, relay } = ticket;
   const token = Buffer.concat([Buffer.from(id, 'hex'), key]);
   if (token.length !== sessionKeyLength)
     throw new TransferError('usage', 'A key is 32 bytes, and its id 32 hex digits.');
   const addresses = [address, ...others].map((each) => formatAddress(each).replace(/^tcp:\/\//, ''));
-  return `${scheme}${addresses.join(',')}/${token.toString('base64url')}`;
+  const behind = relay ? `?relay=${formatAddress(relay).replace(/^tcp:\/\//, '')}` : '';
+  return `${scheme}${addresses.join(',')}/${token.toString('base64url')}${behind}`;
 }
 
 /**
@@ -50,14 +53,16 @@ export function formatTicket(ticket: Ticket): string {
  */
 export function parseTicket(text: string): Ticket {
   const split = text.lastIndexOf('/');
-  const token = text.slice(split + 1);
-  if (!isTicket(text) || split < scheme.length || !tokenForm.test(token)) throw notATicket();
+  const [token = '', ...behind] = text.slice(split + 1).split('?');
+  if (!isTicket(text) || split < scheme.length || !tokenForm.test(token) || behind.length > 1) throw notATicket();
   const [address, ...others] = addressesOf(text.slice(scheme.length, split));
   if (!address || others.length >= mostAddresses) throw notATicket();
+  const relay = behind.map((each) => relayIn(each))[0];
   return {
     ...sessionKeyOf(Buffer.from(token, 'base64url')),
     address,
     ...(others.length === 0 ? {} : { others }),
+    ...(relay ? { relay } : {}),
   };
 }
 
@@ -85,6 +90,18 @@ function addressesOf(text: string): Address[] {
     if (address.kind === 'unix') throw notATicket();
     return address;
   });
+}
+
+/** What stands behind a token: `relay=HOST:PORT`, by default port 4001. */
+function relayIn(text: string): Address {
+  const [, host] = /^relay=([^/]+)$/.exec(text) ?? [];
+  if (host === undefined) throw notATicket();
+  try {
+    return parseRelay(host);
+  } catch {
+    // Its message quotes what it was given.
+    throw notATicket();
+  }
 }
 
 function addressOf(text: string): Address {

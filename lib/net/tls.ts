@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { connect, createServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
-import { errnoOf, TransferError } from '../errors';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asTransferError, errnoOf, TransferError } from '../errors';
+import { ignored } from '../trace';
+import type { Address } from './address';
 import { dialEach, type DialedAt } from './happy-eyeballs';
 import { adoptSecured, type Dialed, type DialOptions } from './socket';
 import type { ByteStream } from './byte-stream';
@@ -12,6 +15,8 @@ import { beginsSealed } from '../wire/sealed-hello';
 /** A connection on which both sides have shown that they hold the same key. */
 export interface Secured extends Dialed {
   readonly keyId: string;
+  /** The relay that carries it; absent for none. */
+  readonly relay?: Address;
   /** What nobody but these two can know, whatever becomes of the key: `secretLength` bytes of TLS's exporter. */
   readonly secret: Buffer;
 }
@@ -86,12 +91,61 @@ export async function announced(stream: ByteStream, within: number): Promise<Ann
 /** So long one address of several may take to show the key, in ms, before the next is tried. */
 const patience = 3_000;
 
+/** After so many ms without a direct connection the relay of the ticket is tried as well. */
+const relayAfter = 1_500;
+
+/**
+ * As `dialDirectly`, and where the ticket has a relay also through that: once nothing answers directly, or after 1.5 s.
+ * What comes about first is taken. Rejects as `dialDirectly` does, and then says what became of the relay, too.
+ */
+export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Promise<Secured & DialedAt> {
+  const { relay } = ticket;
+  if (!relay) return dialDirectly(ticket, options);
+  const stop = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  const direct = dialDirectly(ticket, { ...options, signal });
+  const relayed = (async (): Promise<Secured & DialedAt> => {
+    const failed = direct.then(
+      () => new Promise<never>(() => undefined),
+      (error: unknown) => asTransferError(error, 'unexpected', 'Dialing failed'),
+    );
+    const failure = await Promise.race([failed, sleep(relayAfter, undefined, { signal })]);
+    if (failure?.code === 'interrupted') throw failure;
+    const { timeout: within = 10_000 } = options;
+    const { meetAtRelay, relayToken } = require('./relay') as typeof import('./relay');
+    const met = await meetAtRelay(relay, relayToken(ticket.key), 'dialing', { within, signal });
+    const secured = await secure(met, ticket, performance.now() + within, { ...options, signal });
+    return { ...secured, address: ticket.address, relay };
+  })();
+  let taken: Secured | undefined;
+  try {
+    return (taken = await Promise.any([direct, relayed]));
+  } catch (error) {
+    const [first, second] = (error as AggregateError).errors as unknown[];
+    const failure = asTransferError(first, 'cannot-connect', 'Dialing failed');
+    if (failure.code === 'interrupted') throw failure;
+    const why = asTransferError(second, 'cannot-connect', 'The relay failed');
+    throw new TransferError(failure.code, `${failure.message} ${why.message}`, {
+      cause: failure.cause,
+      ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+    });
+  } finally {
+    stop.abort();
+    for (const each of [direct, relayed])
+      void each
+        .then((late) => {
+          if (late.stream !== taken?.stream) late.stream.destroy();
+        })
+        .catch(ignored('the other way was taken'));
+  }
+}
+
 /**
  * Dials the addresses of a ticket (see `dialEach`), and proves to each side that the other one holds the key, within
  * `timeout` ms in all. Where somebody else answers at one address, the next is tried. Rejects with `not-authorized` (the
  * key is not known there, or somebody else answered), `cannot-connect`, or `interrupted` when `signal` aborts.
  */
-export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Promise<Secured & DialedAt> {
+async function dialDirectly(ticket: Ticket, options: DialOptions = {}): Promise<Secured & DialedAt> {
   const { timeout = 10_000, signal, congestion } = options;
   const until = performance.now() + timeout;
   const several = ticket.others !== undefined;

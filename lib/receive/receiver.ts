@@ -7,7 +7,8 @@ import type { AuthorizedKeys } from '../access/authorized';
 import { limitStore } from '../store/limited';
 import type { MetadataUse } from '../store/store';
 import type { IfExists } from '../store/store';
-import { type Address, defaultPort, parseAddress, parseListenAddress } from '../net/address';
+import type { RelayWaiter } from '../net/relay';
+import { type Address, defaultPort, parseAddress, parseRelay, parseListenAddress } from '../net/address';
 import { dialable, listeningAt, type ListeningAt } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { dialFirst } from '../net/happy-eyeballs';
@@ -61,6 +62,8 @@ export interface ReceiverOptions {
   readonly authorized?: AuthorizedKeys;
   /** Shows a code of so many words, too, which one sender may use instead of the ticket. */
   readonly codeWords?: number | undefined;
+  /** `HOST` or `HOST:PORT` of a relay, at which whoever has the ticket finds this receiver, too. */
+  readonly relay?: string | undefined;
   /** Whether machines on this network that look for receivers find this one; it is so with a code, too. */
   readonly announce?: boolean | undefined;
   readonly on?: Listener;
@@ -133,6 +136,7 @@ class OpenReceiver implements Receiver {
   private readonly code: OpenCode | undefined;
   /** What ends each of them. */
   private readonly announcements = new Set<() => void>();
+  private readonly waiters: RelayWaiter[] = [];
   private readonly strangers = new Strangers();
 
   constructor(
@@ -174,8 +178,10 @@ class OpenReceiver implements Receiver {
     const listening = await listen(parseListenAddress(where), (accepted) => this.accept(accepted));
     this.listening.add(listening);
     const reachable = await dialable(listening.address, announced);
+    const relay = this.options.relay === undefined ? undefined : parseRelay(this.options.relay);
+    if (relay) this.waitAt(relay);
     const shown = {
-      ...listeningAt(listening.address, reachable, this.host.key),
+      ...listeningAt(listening.address, reachable, this.host.key, relay),
       ...(this.code ? { code: formatCode(this.code.code) } : {}),
     };
     this.rules.on({ event: 'listening', ...shown });
@@ -191,6 +197,18 @@ class OpenReceiver implements Receiver {
     } catch (error) {
       this.rules.on(failureEvent(asTransferError(error, 'cannot-connect', 'This machine cannot be found')));
     }
+  }
+
+  /** Whoever is met there is a stranger as any other. */
+  private waitAt(relay: Address): void {
+    const { RelayWaiter, relayToken } = require('../net/relay') as typeof import('../net/relay');
+    const waiter = new RelayWaiter(
+      relay,
+      relayToken(this.host.key.key),
+      (met) => this.accept(met),
+      (error) => this.rules.on(failureEvent(error)),
+    );
+    this.waiters.push(waiter);
   }
 
   private endAnnouncements(): void {
@@ -255,6 +273,7 @@ class OpenReceiver implements Receiver {
     const addressesFree = [...this.listening].map((listening) => listening.close());
     this.code?.close();
     this.endAnnouncements();
+    for (const waiter of this.waiters) waiter.close();
     this.strangers.closeAll(stopped());
     for (const connection of this.conversations.keys()) {
       if (now) connection.close(stopped());

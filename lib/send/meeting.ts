@@ -4,6 +4,7 @@ import { errnoOf, TransferError } from '../errors';
 import type { EntryName } from '../name';
 import type { Digests } from '../progress';
 import type { Hello } from '../wire/hello';
+import type { Address } from '../net/address';
 import { startingAt, type Ticket } from '../net/ticket';
 import { dialSecured } from '../net/tls';
 import { type LinkDeadlines, Link } from '../session/link';
@@ -55,6 +56,8 @@ export interface Meeting {
   readonly session?: string | undefined;
   /** The congestion control of connection 0, where it was chosen. */
   readonly congestion?: string | undefined;
+  /** The relay that carries connection 0, and then all there is; absent for none. */
+  readonly relay?: Address | undefined;
   /** Whether further ones are sealed, once the receiver has said that we are welcome. */
   readonly seals?: boolean;
   close(): Promise<void>;
@@ -77,6 +80,7 @@ export class DialedMeeting implements Meeting {
   readonly session = newSession();
   private sealing: Sealing | undefined;
   congestion: string | undefined;
+  relay: Address | undefined;
   /** Sealed connections that could not be made, one after another. */
   private failed = 0;
 
@@ -148,6 +152,7 @@ export class DialedMeeting implements Meeting {
       congestion: this.wanted,
     });
     this.congestion = dialed.congestion;
+    if (number === 0) this.relay = dialed.relay;
     this.ticket = startingAt(this.ticket, dialed.address);
     const connection = new Connection(dialed.stream, dialed.peer, this.deadlines?.silence);
     const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
@@ -174,7 +179,7 @@ export class DialedMeeting implements Meeting {
             hint: 'Install the same version on both sides.',
           });
         if (number === 0) demand(hello, this.demands);
-        const suite = number === 0 ? commonSuite(hello.sealed) : undefined;
+        const suite = number === 0 && !dialed.relay ? commonSuite(hello.sealed) : undefined;
         if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
         // Either may have taken longer because this machine was busy.
         return Math.min(dialed.rtt, performance.now() - asked);

@@ -122,11 +122,12 @@ async function conclude(sender: Sender, options: SendOptions, began: number, acc
   } finally {
     await sender.close();
   }
-  const { files, failures, tally, offered, congestion } = sender;
+  const { files, failures, tally, offered, congestion, relay } = sender;
   const summary = {
     ...tally.summary((performance.now() - began) / 1000, sender.bottleneck),
     ...(offered === undefined || offered <= tally.files ? {} : { offered }),
     ...(congestion === undefined ? {} : { congestion }),
+    ...(relay === undefined ? {} : { route: `relay ${relay}` }),
   };
   options.on?.({ event: 'summary', ...summary });
   const failure = failureOf(tally.files, failures);

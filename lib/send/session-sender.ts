@@ -200,7 +200,8 @@ class SessionConversation {
   /** Makes further connections: the receiver knows the session now. */
   private async spread(roundTrip: number): Promise<void> {
     const { connections, meeting } = this.options;
-    if (this.over) return;
+    // More of them through a relay were slower, and each would have to be met there.
+    if (this.over || meeting.relay) return;
     if (connections !== 'auto') {
       this.begin(connections);
       return;

@@ -17,6 +17,7 @@ import type { FoundEntry } from '../scan/found';
 import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
 import { scanOffers } from '../scan/tree-scan';
 import { SendEntries, type FoundTogether, type SentEntry } from './entries';
+import { formatAddress } from '../net/address';
 import type { Meeting } from './meeting';
 import { splitSources } from './named-pipes';
 import { newSession, refused } from '../session/opening';
@@ -142,6 +143,11 @@ export class SessionTransfer implements Sender {
 
   get bottleneck(): Bottleneck | null {
     return heldBackBy(this.waits, this.receiverWaits, this.contents.local ?? false);
+  }
+
+  get relay(): string | undefined {
+    const { relay } = this.meeting;
+    return relay && formatAddress(relay).replace(/^tcp:\/\//, '');
   }
 
   get congestion(): string | undefined {

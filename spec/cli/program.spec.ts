@@ -56,6 +56,7 @@ describe('cli/program (the built command)', () => {
       '--code',
       '--words',
       '--announce',
+      '--relay',
       '--once',
       '--from',
       '--retry-for',

@@ -52,6 +52,7 @@ interface TicketVector {
   readonly ticket: string;
   readonly address?: object;
   readonly others?: readonly object[];
+  readonly relay?: object;
   readonly id?: string;
   readonly key?: string;
   readonly refused?: true;
@@ -177,8 +178,14 @@ describe('fixtures/vectors/tickets.json', () => {
           .with.property('code', 'usage');
         return;
       }
-      const { address, others, id, key } = parseTicket(ticket);
-      expect({ address, ...(others && { others }), id, key: Buffer.from(key).toString('hex') }).to.deep.equal(wanted);
+      const { address, others, relay, id, key } = parseTicket(ticket);
+      expect({
+        address,
+        ...(others && { others }),
+        ...(relay && { relay }),
+        id,
+        key: Buffer.from(key).toString('hex'),
+      }).to.deep.equal(wanted);
     });
   }
 });

@@ -1,0 +1,82 @@
+import type { Command } from 'commander';
+import type { Audience, Shell, Transfer } from '../run';
+import { formatSize, parseDuration, parseSize } from '../size';
+import { wrongUsage } from '../usage';
+
+/** The options of `sendall relay`, as commander names them. */
+interface RelayFlags {
+  readonly listen: string;
+  readonly waitFor: number;
+  readonly quota?: number;
+}
+
+/** What it tells is printed as it happens. */
+const silence: Audience = { show: () => undefined };
+
+/** Adds `sendall relay` to the program. */
+export function describeRelay(program: Command, shell: Shell): void {
+  program
+    .command('relay')
+    .description('Joins senders and receivers that cannot reach each other, until it is stopped. It reads nothing.')
+    .usage('[OPTIONS]')
+    .option('--listen <ADDRESS>', 'HOST:PORT or a port alone; port 0 takes a free one', '[::]:4001')
+    .option('--wait-for <DURATION>', 'how long one may wait for the other side: 30s, 2h', parseDuration, 3_600_000)
+    .option('--quota <SIZE>', 'end a pair that has carried more than this, for example 10G', parseSize)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sendall relay --quota 50G                           (on a machine that both sides can reach)
+  $ sendall receive inbox --relay relay.example.org     (its ticket names the relay)
+
+It speaks the protocol of magic-wormhole's transit relay, whose servers do as well. What it carries
+is encrypted with the key of the ticket: it sees addresses, sizes and times, and no names.`,
+    )
+    .action(async (flags: RelayFlags) => {
+      const { runTransfer } = require('../run') as typeof import('../run');
+      shell.exit(
+        await runTransfer(
+          shell.settings(),
+          () => silence,
+          (transfer) => serve(flags, transfer),
+          'many',
+        ),
+      );
+    });
+}
+
+async function serve({ listen, waitFor, quota }: RelayFlags, { terminal, signal }: Transfer): Promise<void> {
+  const { load, parseListenAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { printEvent } = require('../progress-json') as typeof import('../progress-json');
+  const address = parseListenAddress(listen);
+  if (address.kind === 'unix') throw wrongUsage('A relay listens at a TCP port.');
+  const { json } = terminal.settings;
+  const server = await load.relay().RelayServer.at(address, {
+    waitFor,
+    quota,
+    on: ({ bytes, seconds, overQuota }) => {
+      if (json) printEvent(terminal.stdout, { event: 'relayed', bytes, seconds, over_quota: overQuota });
+      else
+        terminal.say(
+          `carried ${formatSize(bytes)} in ${seconds.toFixed(1)} s`,
+          overQuota ? ', and ended that because of --quota' : '',
+        );
+    },
+  });
+  const { port } = server;
+  if (json) printEvent(terminal.stdout, { event: 'relaying', port });
+  else terminal.say(`Relaying on port ${String(port)}. On the machine that receives:`);
+  if (!json)
+    terminal.say('    ', {
+      style: 'bold',
+      text: `sendall receive DIR --relay HOST${port === 4001 ? '' : `:${String(port)}`}`,
+    });
+  try {
+    if (!signal.aborted)
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  } finally {
+    const { pairs, bytes, waiting } = server.figures;
+    terminal.say(`Carried ${formatSize(bytes)} for ${String(pairs)} pairs; ${String(waiting)} waited.`);
+    await server.close();
+  }
+}

@@ -1,0 +1,93 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'chai';
+import { eventsOf, type SendallProcess } from './sendall-process';
+import { lastOf, SessionRun } from './session-run';
+
+describe('cli: through a relay (the built command)', function () {
+  this.timeout(60_000);
+  let run: SessionRun;
+  beforeEach(() => {
+    run = new SessionRun({ 'letter.txt': 'hello\n' });
+  });
+  afterEach(() => run.end());
+
+  async function relay(...words: readonly string[]): Promise<{ relay: SendallProcess; port: string }> {
+    const relay = run.start(['relay', '--json', ...words]);
+    return { relay, port: (await relay.says(/"relaying".*"port":(\d+)/))[1] ?? '' };
+  }
+  /** A receiver that says of itself that it is where nothing listens. */
+  const unreachable = (port: string): Promise<{ receiver: SendallProcess; ticket: string }> =>
+    run.receive(['--address', '127.0.0.1:1', '--relay', `127.0.0.1:${port}`, '--json']);
+
+  it('a session goes on by itself after the relay was gone, and says how it came', async () => {
+    const content = randomBytes(16 << 20);
+    writeFileSync(run.at('large.bin'), content);
+    const first = await relay('--listen', '127.0.0.1:0');
+    const { ticket } = await unreachable(first.port);
+    expect(ticket).to.include(`?relay=127.0.0.1:${first.port}`);
+    const sending = run.start(['send', 'letter.txt', 'large.bin', ticket, '--limit', '10M', '--json']);
+    await sending.says(/"sent".*letter/);
+    first.relay.child.kill('SIGKILL');
+    await first.relay.ended;
+    await sending.says(/"lost"/);
+    await sleep(300);
+    const second = await relay('--listen', `127.0.0.1:${first.port}`);
+    const sent = await sending.ended;
+    expect(sent.code, sent.stderr).to.equal(0);
+    expect(lastOf(eventsOf(sent), 'summary').route).to.equal(`relay 127.0.0.1:${first.port}`);
+    expect(run.read('large.bin').equals(content)).to.equal(true);
+    await second.relay.says(/"relayed".*"over_quota":false/);
+  });
+
+  it('the transit relay of magic-wormhole does as well', async function () {
+    const transit = [
+      'twistd3',
+      '--nodaemon',
+      '--pidfile=',
+      'transitrelay',
+      '--port=tcp:0:interface=127.0.0.1',
+    ] as const;
+    if (spawnSync('twistd3', ['transitrelay', '--help']).status !== 0) this.skip();
+    const server = spawn(transit[0], transit.slice(1), { cwd: run.directory, stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      let said = '';
+      const port = await new Promise<string>((resolve) =>
+        server.stdout.on('data', (bytes: Buffer) => {
+          said += bytes.toString();
+          const [, port] = /Transit starting on (\d+)/.exec(said) ?? [];
+          if (port !== undefined) resolve(port);
+        }),
+      );
+      const { ticket } = await unreachable(port);
+      for (const file of ['letter.txt', 'other.txt']) {
+        writeFileSync(run.at(file), file);
+        const sent = await run.run(['send', file, ticket, '--json']);
+        expect(sent.code, sent.stderr).to.equal(0);
+        expect(lastOf(eventsOf(sent), 'summary').route).to.equal(`relay 127.0.0.1:${port}`);
+        expect(run.read(file).toString()).to.equal(file);
+      }
+    } finally {
+      server.kill('SIGKILL');
+    }
+  });
+
+  it('a direct way goes before it; a relay that is not there, or ends what is too much, is said', async () => {
+    const { relay: running, port } = await relay('--listen', '127.0.0.1:0', '--quota', '1K');
+    const { receiver, ticket } = await unreachable(port);
+    const ended = await run.run(['send', 'letter.txt', ticket, '--retry-for', '1s']);
+    expect(ended).to.include({ code: 3, stdout: '' });
+    await running.says(/"over_quota":true/);
+    const direct = (await receiver.says(/"address":"tcp:\/\/([^"]*)"/))[1] ?? '';
+    const sent = await run.run(['send', 'letter.txt', ticket.replace('127.0.0.1:1/', `${direct}/`), '--json']);
+    expect(sent.code, sent.stderr).to.equal(0);
+    expect(lastOf(eventsOf(sent), 'summary')).to.not.include.keys('route');
+    running.child.kill('SIGINT');
+    expect((await running.ended).code).to.equal(130);
+    const gone = await run.run(['send', 'letter.txt', ticket, '--retry-for', '1s']);
+    expect(gone.code).to.equal(3);
+    expect(gone.stderr).to.match(new RegExp(`127.0.0.1:1: nothing listens there.*${port}: nothing listens there`));
+  });
+});

@@ -1,0 +1,175 @@
+import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'chai';
+import { TransferError } from '../../lib/errors';
+import { type Address, parseRelay } from '../../lib/net/address';
+import { meetAtRelay, relayToken, RelayWaiter } from '../../lib/net/relay';
+import { type RelayedPair, RelayServer } from '../../lib/net/relay-server';
+import type { Dialed } from '../../lib/net/socket';
+import { createKey } from '../../lib/net/ticket';
+import { dialSecured } from '../../lib/net/tls';
+
+const token = 'ab'.repeat(32);
+const [left, right] = ['0'.repeat(15) + '1', '0'.repeat(15) + '2'];
+
+/** A socket, and what it has heard so far; `ended` once it is over. */
+class Talker {
+  heard = '';
+  readonly ended: Promise<void>;
+  private readonly socket: net.Socket;
+  private wake = (): void => undefined;
+
+  constructor(port: number) {
+    this.socket = net.connect(port, '127.0.0.1');
+    this.socket.on('data', (bytes) => {
+      this.heard += bytes.toString('latin1');
+      this.wake();
+    });
+    this.socket.on('error', () => this.socket.destroy());
+    this.ended = new Promise((resolve) => this.socket.once('close', () => resolve()));
+  }
+
+  say(text: string): this {
+    this.socket.write(text);
+    return this;
+  }
+
+  please(side?: string): this {
+    return this.say(`please relay ${token}${side === undefined ? '' : ` for side ${side}`}\n`);
+  }
+
+  async hears(text: string): Promise<void> {
+    while (!this.heard.includes(text)) await new Promise<void>((resolve) => (this.wake = resolve));
+  }
+
+  end(): void {
+    this.socket.end();
+  }
+}
+
+describe('the relay', () => {
+  let relay: RelayServer;
+  let pairs: RelayedPair[];
+  const open = async (options: { waitFor?: number; quota?: number } = {}): Promise<void> => {
+    pairs = [];
+    const where: Address & { kind: 'tcp' } = { kind: 'tcp', host: '127.0.0.1', port: 0 };
+    relay = await RelayServer.at(where, { waitFor: 60_000, ...options, on: (pair) => pairs.push(pair) });
+  };
+  const where = (): Address => ({ kind: 'tcp', host: '127.0.0.1', port: relay.port });
+  const talker = (): Talker => new Talker(relay.port);
+  /** Until so many wait. */
+  const waiting = async (count: number): Promise<void> => {
+    while (relay.figures.waiting !== count) await sleep(1);
+  };
+  afterEach(() => relay.close());
+
+  it('joins two sides of one token, and the end of one is the end of both', async () => {
+    await open();
+    const first = talker().please(left);
+    await waiting(1);
+    const second = talker().please(right);
+    await Promise.all([first.hears('ok\n'), second.hears('ok\n')]);
+    first.say('to the second');
+    second.say('to the first');
+    await Promise.all([first.hears('to the first'), second.hears('to the second')]);
+    first.end();
+    await second.ended;
+    expect(pairs.map(({ bytes, overQuota }) => ({ bytes, overQuota }))).to.deep.equal([
+      { bytes: 25, overQuota: false },
+    ]);
+  });
+
+  it('never joins one side with itself; others who wait are closed once two have met; old ones say no side', async () => {
+    await open();
+    const stale = talker().please(left);
+    await waiting(1);
+    const first = talker().please(left);
+    await waiting(2);
+    const second = talker().please(right);
+    await second.hears('ok\n');
+    await Promise.race([stale.ended, first.ended]);
+    expect([stale.heard, first.heard].sort()).to.deep.equal(['', 'ok\n']);
+    await waiting(0);
+    const [old, older] = [talker().please(), talker().please()];
+    await Promise.all([old.hears('ok\n'), older.hears('ok\n')]);
+  });
+
+  it('turns away what is no request, who does not wait for ok, and who waits too long', async () => {
+    await open({ waitFor: 50 });
+    for (const text of ['GET / HTTP/1.1\r\n\r\n', `please relay ${token} for side zz\n`, 'x'.repeat(1000)]) {
+      const noise = talker().say(text);
+      await noise.ended;
+      expect(noise.heard).to.equal('bad handshake\n');
+    }
+    const hasty = talker().say(`please relay ${token} for side ${left}\nhello`);
+    await hasty.ended;
+    expect(hasty.heard).to.equal('impatient\n');
+    const alone = talker().please(left);
+    await alone.ended;
+    expect(alone.heard).to.equal('');
+    await waiting(0);
+  });
+
+  it('ends a pair that carries more than its quota', async () => {
+    await open({ quota: 1000 });
+    const [first, second] = [talker().please(left), talker().please(right)];
+    await first.hears('ok\n');
+    first.say('x'.repeat(1001));
+    await Promise.all([first.ended, second.ended]);
+    expect(pairs[0]).to.include({ overQuota: true, bytes: 1000 });
+  });
+
+  it('64 at once each meet the one with their token', async () => {
+    await open();
+    const tokens = Array.from({ length: 32 }, (_, at) => relayToken(Buffer.from([at])));
+    await Promise.all(
+      tokens.flatMap((each) =>
+        (['listening', 'dialing'] as const).map(async (side) => {
+          const { stream } = await meetAtRelay(where(), each, side);
+          await stream.write(Buffer.from(each));
+          while (stream.peek().length < each.length && (await stream.more()));
+          expect(Buffer.from(stream.peek()).toString()).to.equal(each);
+          stream.destroy();
+        }),
+      ),
+    );
+    expect(relay.figures.pairs).to.equal(32);
+  });
+
+  it('leads to nobody but who holds the key, and says so where nobody waits', async () => {
+    await open();
+    const { id, key } = createKey();
+    const unreachable: Address = { kind: 'tcp', host: '127.0.0.1', port: 1 };
+    const ticket = { id, key, address: unreachable, relay: where() };
+    const failure = (timeout: number): Promise<TransferError> =>
+      dialSecured(ticket, { timeout }).then(
+        () => expect.fail('somebody was met'),
+        (error: unknown) => error as TransferError,
+      );
+    expect((await failure(300)).message).to.match(/nothing listens there.*Nobody waits for us at the relay/);
+    const said: string[] = [];
+    // Somebody else who knows the token, but not the key.
+    const waiter = new RelayWaiter(
+      where(),
+      relayToken(key),
+      ({ stream, local }: Dialed) => {
+        said.push(String(local));
+        void stream.write(Buffer.from('HTTP/1.1 400 no\r\n\r\n'));
+      },
+      (error) => said.push(error.message),
+    );
+    await waiting(1);
+    const { code, message } = await failure(2000);
+    waiter.close();
+    expect({ code, message }).to.satisfy(() => code === 'cannot-connect' && /does not hold the key/.test(message));
+    expect(said, 'nobody behind a relay is on this machine').to.deep.equal(['false']);
+  });
+
+  it('is called by its host, by default at port 4001', async () => {
+    await open();
+    expect(parseRelay('relay.example.org')).to.deep.equal({ kind: 'tcp', host: 'relay.example.org', port: 4001 });
+    expect(parseRelay('[::1]')).to.deep.equal({ kind: 'tcp', host: '::1', port: 4001 });
+    expect(parseRelay('10.0.0.1:80')).to.deep.equal({ kind: 'tcp', host: '10.0.0.1', port: 80 });
+    for (const text of ['', 'unix:/x', 'a b', 'host:0']) expect(() => parseRelay(text)).to.throw(TransferError);
+  });
+});
