@@ -37,7 +37,7 @@ export class AskedSnapshots implements SnapshotService {
     if (this.stopped) throw new TransferError('interrupted', 'The receiver was stopped.');
     const { directory } = await this.options.home(authorization);
     // Whoever may is counted before anything else is awaited: many come at once.
-    if (hello.connection === 0 && !this.mayAsk(peer))
+    if (hello.connection === 0 && !this.sendings.has(hello.session) && !this.mayAsk(peer))
       throw new TransferError('timeout', 'Too many others ask at this moment.');
     if (ask.for === 'restore') return this.sendings.take(connection, { hello, ask, peer, directory, roundTrip });
     const stop = new AbortController();
@@ -64,10 +64,14 @@ export class AskedSnapshots implements SnapshotService {
     await this.sendings.stop();
   }
 
-  /** No key takes all: a restore that nobody goes on with keeps its place until it is given up. */
+  /** No key takes all, and a restore that lost its connection keeps its place only as long as nobody else needs it. */
   private mayAsk(peer: string): boolean {
-    const askers = [...this.running.values(), ...this.sendings.peers()];
-    return fits(askers.length, mostAtOnce, askers.filter((each) => each === peer).length);
+    const fit = (): boolean => {
+      const askers = [...this.running.values(), ...this.sendings.peers()];
+      return fits(askers.length, mostAtOnce, askers.filter((each) => each === peer).length);
+    };
+    while (!fit()) if (!this.sendings.giveUpLost(peer)) return false;
+    return true;
   }
 }
 

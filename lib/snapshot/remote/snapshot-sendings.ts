@@ -30,12 +30,17 @@ interface SnapshotSending {
   readonly meeting: DialedIn;
   readonly algorithm: NonNullable<Hello['digest']>;
   readonly ended: Promise<void>;
+  /** How many connections it has at this moment: without any it waits for whoever asked to come back. */
+  connections: number;
+  stop(): void;
 }
 
 /** The sessions in which a receiver sends snapshots to those who ask for them. */
 export class SnapshotSendings {
   private readonly sessions = new Map<string, SnapshotSending>();
   private readonly beginning = new Set<Fetching>();
+  /** All that have not ended, those that were given up too. */
+  private readonly ending = new Set<Promise<void>>();
   private readonly stopped = new AbortController();
 
   constructor(
@@ -43,17 +48,52 @@ export class SnapshotSendings {
     private readonly answers: Pick<SnapshotAnswers, 'source'>,
   ) {}
 
+  /** Whether there is one, which may have lost its connection. */
+  has(session: string): boolean {
+    return this.sessions.has(session);
+  }
+
   /** The key of each, of those that begin too. */
   peers(): string[] {
     return [...this.sessions.values(), ...this.beginning].map(({ peer }) => peer);
   }
 
+  /**
+   * Gives up the oldest of those of `peer` that lost their connection; without such ones, of those of the key that has
+   * most of all. False where there is none. Who comes back all the same begins anew, and goes on with what it has.
+   */
+  giveUpLost(peer: string): boolean {
+    const all = this.peers();
+    const countOf = (each: string): number => all.filter((other) => other === each).length;
+    const most = Math.max(...all.map(countOf));
+    const lost = [...this.sessions].filter(([, { connections }]) => connections === 0);
+    const found =
+      lost.find(([, sending]) => sending.peer === peer) ?? lost.find(([, sending]) => countOf(sending.peer) === most);
+    if (!found) return false;
+    this.sessions.delete(found[0]);
+    found[1].stop();
+    return true;
+  }
+
   /** A connection of such a session. Resolves when it has ended. Rejects with what the peer is to be refused with. */
   async take(connection: Connection, fetching: Fetching): Promise<void> {
-    const { hello, peer, roundTrip } = fetching;
+    const { hello, peer } = fetching;
     const known = this.sessions.get(hello.session);
     if (known ? known.peer !== peer : hello.connection > 0) throw unknownSession();
-    const { meeting, algorithm } = known ?? (await this.begin(fetching));
+    if (known) known.connections++;
+    const sending = known ?? (await this.begin(fetching));
+    try {
+      await this.join(connection, sending, fetching);
+    } finally {
+      sending.connections--;
+    }
+  }
+
+  private async join(
+    connection: Connection,
+    { meeting, algorithm }: SnapshotSending,
+    { hello, roundTrip }: Fetching,
+  ): Promise<void> {
     await answerIntroduction(connection, hello, { role: 'sender', digest: algorithm });
     const { deadlines } = this.options;
     const link = new Link(connection, hello.connection === 0 ? deadlines : furtherDeadlines(deadlines));
@@ -64,7 +104,7 @@ export class SnapshotSendings {
   /** Ends all of them. */
   async stop(): Promise<void> {
     this.stopped.abort();
-    await Promise.all([...this.sessions.values()].map(({ ended }) => ended));
+    await Promise.all(this.ending);
   }
 
   private async begin(fetching: Fetching): Promise<SnapshotSending> {
@@ -77,16 +117,22 @@ export class SnapshotSendings {
     const meeting = new DialedIn();
     const failures: Listener = (event) =>
       event.event === 'failed' && event.code !== 'interrupted' && this.options.on(event);
+    const given = new AbortController();
+    const signal = AbortSignal.any([this.stopped.signal, given.signal]);
     const transfer = new SessionTransfer(
-      { paths: [], digest: algorithm, retryFor: returnWithin, on: failures, signal: this.stopped.signal },
+      { paths: [], digest: algorithm, retryFor: returnWithin, on: failures, signal },
       meeting,
       { ...contents, snapshot: true },
     );
     const ended = transfer
       .run()
       .then(() => transfer.close())
-      .finally(() => this.sessions.delete(hello.session));
-    const sending = { peer, meeting, algorithm, ended };
+      .finally(() => {
+        if (this.sessions.get(hello.session) === sending) this.sessions.delete(hello.session);
+        this.ending.delete(ended);
+      });
+    this.ending.add(ended);
+    const sending = { peer, meeting, algorithm, ended, connections: 1, stop: () => given.abort() };
     this.sessions.set(hello.session, sending);
     return sending;
   }
