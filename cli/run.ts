@@ -23,7 +23,7 @@ export interface Audience {
 export interface Transfer {
   readonly on: (event: TransferEvent | HookFailed) => void;
   readonly terminal: Terminal;
-  /** Aborted by the first Ctrl-C or SIGTERM, or when nobody reads our output any more. */
+  /** Aborted by the first Ctrl-C or SIGTERM, and where one transfer is all, when its results cannot be written. */
   readonly signal: AbortSignal;
 }
 
@@ -62,10 +62,15 @@ export async function runTransfer(
     fail(terminal, asFailure(error));
     leave(exitUnexpected);
   });
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  let unwritten = false;
+  process.stdout.removeAllListeners('error').on('error', (error: NodeJS.ErrnoException) => {
     const unread = error.code === 'EPIPE'; // nobody reads the results any more: end quietly
-    if (!unread && !abort.signal.aborted) terminal.complain(`The results cannot be written: ${error.message}.`);
-    abort.abort();
+    const serves = transfers === 'many';
+    if (!unwritten && (serves || !unread) && !abort.signal.aborted)
+      terminal.complain(`The results cannot be written${serves ? ' any more' : ''}: ${error.message}.`);
+    unwritten = true;
+    // Whoever serves others is not stopped by that.
+    if (!serves) abort.abort();
   });
   process.stderr.on('error', () => undefined); // nobody reads the words any more: that is no reason to stop
 

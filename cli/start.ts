@@ -4,6 +4,7 @@ import { keepHeapSmall } from './small-heap';
 
 /** Runs the command that `words` are, and ends the process with its exit code. */
 export function start(words: readonly string[]): void {
+  leaveRemovedDirectory();
   hideTickets();
   keepHeapSmall();
 
@@ -33,4 +34,21 @@ export function start(words: readonly string[]): void {
   // Leaving deliberately: an unread standard input, for one, would keep the process alive. Writes to pipes and
   // terminals are synchronous.
   void run(words).then((code) => process.exit(code));
+}
+
+/**
+ * No thread can be started in a directory that was removed. From one of /proc, where nothing of anybody is and nothing
+ * can be made, relative paths lead as little anywhere as before.
+ */
+function leaveRemovedDirectory(): void {
+  try {
+    process.cwd();
+  } catch {
+    process.stderr.write('sendall: The working directory was removed: relative paths lead nowhere.\n');
+    try {
+      process.chdir('/proc/self/fdinfo');
+    } catch {
+      // Where there is no /proc, whoever needs a working directory is told.
+    }
+  }
 }
