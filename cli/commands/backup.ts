@@ -16,6 +16,9 @@ interface BackupFlags {
   readonly allowShrink?: boolean;
   readonly digest?: 'sha256' | 'md5' | 'blake3';
   readonly exclude?: readonly string[];
+  readonly excludeIfPresent?: readonly string[];
+  readonly excludeCaches?: boolean;
+  readonly oneFileSystem?: boolean;
   readonly connections: number | 'auto';
   readonly limit?: number;
   readonly retryFor?: number;
@@ -50,6 +53,13 @@ export function describeBackup(program: Command, shell: Shell): void {
       'leave out what matches; may be given several times, and .sendallignore files do the same',
       append,
     )
+    .option(
+      '--exclude-if-present <NAME>',
+      'leave out what is in directories that have such an entry, but for that; may be given several times',
+      append,
+    )
+    .option('--exclude-caches', 'the same for directories with a CACHEDIR.TAG that says that they are caches')
+    .option('--one-file-system', 'leave out what is in directories where another file system is mounted')
     .option('--connections <N>', 'how many connections to use at once: 1 to 64, or auto', parseConnections, 'auto')
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
     .option(
@@ -62,6 +72,12 @@ export function describeBackup(program: Command, shell: Shell): void {
       `
 Files whose size, times and inode are as in the snapshot before are not read, and share their room with it.
 Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for.
+
+A PATTERN of --exclude without a slash before its end matches at any depth. One with a slash counts
+from the top of each directory that is named: 'raw/2025' for photos/. It may begin with the path of
+that directory, or with its name: '/home/eve/photos/raw', 'photos/raw'. *, ? and [a-z] stay within a
+component, ** is any number of them, a / at the end is for directories only, and ! takes back in
+what an earlier one left out.
 
 Examples:
   $ sendall backup /home/eve homeserver --name laptop
@@ -108,6 +124,9 @@ async function backupOptions(words: readonly string[], flags: BackupFlags): Prom
     allowShrink = false,
     digest,
     exclude = [],
+    excludeIfPresent = [],
+    excludeCaches = false,
+    oneFileSystem = false,
     connections,
     limit,
     retryFor,
@@ -119,6 +138,9 @@ async function backupOptions(words: readonly string[], flags: BackupFlags): Prom
     checksum,
     allowShrink,
     exclude,
+    excludeIfPresent,
+    excludeCaches,
+    oneFileSystem,
     connections,
     ...(stdinName === undefined ? {} : { inputName: stdinName }),
     ...(digest === undefined ? {} : { digest }),

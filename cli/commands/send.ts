@@ -24,6 +24,9 @@ interface SendFlags {
   readonly retryFor?: number;
   readonly limit?: number;
   readonly exclude?: readonly string[];
+  readonly excludeIfPresent?: readonly string[];
+  readonly excludeCaches?: boolean;
+  readonly oneFileSystem?: boolean;
   readonly cache: boolean;
   readonly check?: boolean;
   readonly metadata?: boolean;
@@ -81,6 +84,13 @@ export function describeSend(program: Command, shell: Shell): void {
       append,
     )
     .option(
+      '--exclude-if-present <NAME>',
+      'leave out what is in directories that have such an entry, but for that; may be given several times',
+      append,
+    )
+    .option('--exclude-caches', 'the same for directories with a CACHEDIR.TAG that says that they are caches')
+    .option('--one-file-system', 'leave out what is in directories where another file system is mounted')
+    .option(
       '--check',
       'have the receiver read back from its disk what it has already, instead of repeating its receipt',
     )
@@ -98,6 +108,12 @@ export function describeSend(program: Command, shell: Shell): void {
       'after',
       `
 Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for.
+
+A PATTERN of --exclude without a slash before its end matches at any depth. One with a slash counts
+from the top of each directory that is named: 'raw/2025' for photos/. It may begin with the path of
+that directory, or with its name: '/home/eve/photos/raw', 'photos/raw'. *, ? and [a-z] stay within a
+component, ** is any number of them, a / at the end is for directories only, and ! takes back in
+what an earlier one left out.
 
 Examples:
   $ sendall send disk.img sendall://192.168.1.20:8898/TOKEN
@@ -179,6 +195,9 @@ export function sendOptions(
     ...(flags.digest === undefined ? {} : { digest: flags.digest }),
     ...(flags.retryFor === undefined ? {} : { retryFor: flags.retryFor }),
     exclude: flags.exclude ?? [],
+    excludeIfPresent: flags.excludeIfPresent ?? [],
+    excludeCaches: flags.excludeCaches ?? false,
+    oneFileSystem: flags.oneFileSystem ?? false,
     connections: flags.connections,
     useCache: flags.cache,
     check: flags.check ?? false,

@@ -9,17 +9,16 @@ import { systemPath } from '../name-bytes';
 import { type LeftOut, plainMetadata } from './metadata-reader';
 import { usualIgnoreFile } from './ignore-file';
 import type { FoundEntry, FoundFile } from './found';
+import type { LeavingOut } from './leaving-out';
 import { entryAt, type FoundBatch, packEntries, splitTexts } from './found-batch';
 import type { ScanNews, ScanPacket, ScanSetup, ToldEntry } from './tree-scan.worker';
 
 export type { FoundDirectory, FoundEntry, FoundFile, FoundLink, FoundSymlink } from './found';
 
-export interface TreeScanOptions {
+export interface TreeScanOptions extends LeavingOut {
   readonly paths: readonly string[];
   /** The name for a single file. */
   readonly name?: string | undefined;
-  /** Patterns of what is left out, from the top of each tree; see `exclude.ts`. */
-  readonly exclude?: readonly string[] | undefined;
   /** The name of files that say what is left out of their directories; '' for none. Default `.sendallignore`. */
   readonly ignoreFile?: string | undefined;
   /** Names that something else of the same transfer has: what is found under one of them is a failure. */
@@ -109,6 +108,9 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
     paths,
     name,
     exclude = [],
+    excludeIfPresent = [],
+    excludeCaches = false,
+    oneFileSystem = false,
     ignoreFile = usualIgnoreFile,
     taken = [],
     hardLinks = true,
@@ -136,6 +138,9 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
     roots,
     single: name !== undefined,
     exclude,
+    excludeIfPresent,
+    excludeCaches,
+    oneFileSystem,
     ignoreFile,
     taken,
     hardLinks,

@@ -11,6 +11,8 @@ import type { FoundBase, FoundEntry } from './found';
 import { type FoundBatch, FoundColumns } from './found-batch';
 import { type LeftOut, MetadataReader, plainMetadata } from './metadata-reader';
 import { offeredEntry } from './offered-entry';
+import { isCacheTag } from './cache-tag';
+import { patternsFor } from './own-patterns';
 import { kindOf, sourceName, unreadable } from './source';
 import { type Metadata } from '../wire/metadata';
 import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
@@ -39,7 +41,11 @@ export interface ScanSetup {
   readonly offers: { readonly first: number; readonly inodes: boolean } | undefined;
   /** Whether owners and extended attributes are wanted. */
   readonly metadata: boolean;
+  /** See `LeavingOut`. */
   readonly exclude: readonly string[];
+  readonly excludeIfPresent: readonly string[];
+  readonly excludeCaches: boolean;
+  readonly oneFileSystem: boolean;
   readonly ignoreFile: string;
   /** How many batches were fetched; shared, and told when it changes. */
   readonly fetched: Int32Array;
@@ -94,6 +100,8 @@ class TreeWalk {
   private posted = 0;
   private files = 0;
   private bytes = 0;
+  /** The file system of the tree. */
+  private device = 0n;
   /** The first names of files that have several, by device and inode. */
   private readonly firstNames = new Map<string, EntryName>();
 
@@ -110,8 +118,8 @@ class TreeWalk {
   }
 
   run(): void {
-    const exclusion = Exclusion.of(this.setup.exclude);
     for (const { place, base } of this.setup.roots) {
+      const exclusion = Exclusion.of(patternsFor(place, this.setup.exclude));
       // The root of a file system has no name: what is in it takes names, each when it is found.
       if (base === '' || this.takeName(base, place)) this.scanRoot(place, base, exclusion);
     }
@@ -140,7 +148,10 @@ class TreeWalk {
       this.fail(base, new TransferError('source-unreadable', `${printable(place)} is not a regular file.`));
     else if (this.setup.single)
       this.fail(base, new TransferError('usage', '--name is for a single file, not for a directory.'));
-    else this.walk({ path: place, below: '' }, base, stats, exclusion);
+    else {
+      this.device = stats.dev;
+      this.walk({ path: place, below: '' }, base, stats, exclusion);
+    }
   }
 
   /** `name` is what the directory travels as, `below` its path from the top of the tree. */
@@ -151,8 +162,10 @@ class TreeWalk {
     exclusion: Exclusion,
   ): void {
     const deeper = below === '' ? '' : `${below}/`;
-    const entries = this.attempt(name, () => readDirectory(this.walker.at({ path, below: `${deeper}.` })));
-    if (entries === undefined) return;
+    const elsewhere = this.setup.oneFileSystem && stats.dev !== this.device;
+    const all = elsewhere ? [] : this.attempt(name, () => readDirectory(this.walker.at({ path, below: `${deeper}.` })));
+    if (all === undefined) return;
+    const entries = all.filter(this.tagIn(path, deeper, all));
     // A name that cannot be stored would be told for everything below it again.
     if (name !== '' && !this.addNamed({ path, below }, name, stats)) return;
     const inside = name === '' ? '' : `${name}/`;
@@ -166,6 +179,17 @@ class TreeWalk {
       if (found?.isDirectory()) this.walk(located, inside + entry.name, found, rules);
       else if (found) this.addNamed(located, inside + entry.name, found);
     }
+  }
+
+  /** What of a directory stays: all of it, or the one entry that says that the others do not. */
+  private tagIn(path: string, deeper: string, entries: readonly DiskEntry[]): (entry: DiskEntry) => boolean {
+    const { excludeIfPresent, excludeCaches } = this.setup;
+    const tag =
+      entries.find(({ name }) => excludeIfPresent.includes(name)) ??
+      (excludeCaches
+        ? entries.find((entry) => isCacheTag(entry, () => this.walker.at({ path, below: deeper + entry.name })))
+        : undefined);
+    return (entry) => tag === undefined || entry === tag;
   }
 
   /** Undefined if there is an ignore file that cannot be read: what it leaves out may be what must not be sent. */

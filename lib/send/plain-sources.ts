@@ -2,6 +2,7 @@ import path from 'node:path';
 import { asTransferError, TransferError } from '../errors';
 import type { Listener } from '../progress';
 import { type ScanBatch, scanTree, type TreeScanOptions } from '../scan/tree-scan';
+import { leavingOut } from '../scan/leaving-out';
 import { splitSources } from './named-pipes';
 import type { PlainSource } from './outgoing';
 import { type SendOptions, usualInputName } from './send-options';
@@ -51,8 +52,9 @@ export async function measureSources(options: SendOptions, on: Listener, signal:
   if (!signal.aborted) tell();
 }
 
-function scanOf({ paths, name, exclude }: SendOptions, taken: readonly string[]): TreeScanOptions {
-  return { paths: paths.filter((place) => place !== '-'), name, exclude, taken, hardLinks: false };
+function scanOf(options: SendOptions, taken: readonly string[]): TreeScanOptions {
+  const { paths, name } = options;
+  return { paths: paths.filter((place) => place !== '-'), name, ...leavingOut(options), taken, hardLinks: false };
 }
 
 async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<PlainSource> {

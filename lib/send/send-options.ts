@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream';
 import { TransferError } from '../errors';
+import type { LeavingOut } from '../scan/leaving-out';
+import { patternsFor } from '../scan/own-patterns';
 import { parseEntryName } from '../name';
 import type { Digests, Listener } from '../progress';
 import { isPlainTarget, parseAddress, parseListenAddress } from '../net/address';
@@ -7,7 +9,7 @@ import { isTicket, parseTicket } from '../net/ticket';
 import { looksLikeCode, parseCodeTarget } from '../codes/code';
 import type { LinkDeadlines } from '../session/link';
 
-export interface SendOptions {
+export interface SendOptions extends LeavingOut {
   /** Files and directories; `-` is `input`; a named pipe is read, too. */
   readonly paths: readonly string[];
   /**
@@ -29,8 +31,6 @@ export interface SendOptions {
   readonly name?: string;
   /** What `-` is called; default `name`, or else `stdin`. */
   readonly inputName?: string;
-  /** Patterns, as in gitignore(5), of what is left out of directories. */
-  readonly exclude?: readonly string[];
   /**
    * How many connections carry files at once; `auto` finds the number by measuring, and is one on the plain wire, which
    * one fills.
@@ -91,6 +91,7 @@ export function checkUsage({
   retryFor = 0,
   check,
   metadata,
+  exclude = [],
 }: SendOptions): void {
   const wrong = (message: string, hint?: string): never => {
     throw new TransferError('usage', message, hint === undefined ? {} : { hint });
@@ -117,6 +118,7 @@ export function checkUsage({
   if (text !== undefined && Buffer.byteLength(text) > longestText)
     wrong(`The text is longer than ${String(longestText)} bytes.`, 'Send it as a file.');
   if (!(retryFor >= 0)) wrong('The time to retry is a number of milliseconds.');
+  for (const place of paths) if (place !== '-') patternsFor(place, exclude);
   if (name !== undefined && paths.length > 1) wrong('--name is for a single file.');
   if (name !== undefined) parseEntryName(name, { allowHidden: true, names: 'any' });
   if (paths.filter((path) => path === '-').length > 1) wrong('Standard input can be sent only once.');

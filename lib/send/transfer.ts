@@ -15,6 +15,7 @@ import { LeftOutCount } from './left-out';
 import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary';
 import type { FoundEntry } from '../scan/found';
 import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
+import { leavingOut } from '../scan/leaving-out';
 import { scanOffers } from '../scan/tree-scan';
 import { SendEntries, type FoundTogether, type SentEntry } from './entries';
 import { formatAddress } from '../net/address';
@@ -184,11 +185,18 @@ export class SessionTransfer implements Sender {
   }
 
   private async *scanned(paths: readonly string[], taken: readonly string[]): AsyncGenerator<FoundTogether> {
-    const { exclude, signal, name, metadata = false } = this.options;
+    const { signal, name, metadata = false } = this.options;
     const shown = path.basename(path.resolve(paths[0] ?? ''));
     let last = performance.now();
     for await (const { found, offer, told, bytes } of scanOffers(
-      { paths, name, exclude, taken, metadata: metadata || (this.contents.snapshot ?? false), signal },
+      {
+        paths,
+        name,
+        ...leavingOut(this.options),
+        taken,
+        metadata: metadata || (this.contents.snapshot ?? false),
+        signal,
+      },
       this.entries.numbered,
       this.contents.snapshot ?? false,
     )) {

@@ -12,6 +12,7 @@ import type { Meeting, Met } from '../send/meeting';
 import { newSession } from '../session/opening';
 import { type SessionReceived, Session } from '../receive/session';
 import { limitSession } from '../store/limited';
+import type { LeavingOut } from '../scan/leaving-out';
 import type { SessionRules } from '../receive/rules';
 import { type SessionSource, SessionTransfer } from '../send/transfer';
 
@@ -27,8 +28,8 @@ export interface WithinOptions {
   readonly receiver: { readonly home: Home; readonly rules: SessionRules; readonly intake?: Intake };
   /** Default `blake3`. */
   readonly algorithm?: keyof Digests;
-  /** Where `source` is paths: patterns, as in gitignore(5), of what is left out of directories. */
-  readonly exclude?: readonly string[];
+  /** Where `source` is paths. */
+  readonly leaves?: LeavingOut;
   /** Bytes per second. */
   readonly limit?: number;
   /** The sender's events; those of the receiver go to its rules' `on`. */
@@ -68,7 +69,7 @@ export async function sendWithin({
   inputName,
   receiver,
   algorithm = 'blake3',
-  exclude,
+  leaves = {},
   limit,
   on,
   signal,
@@ -84,7 +85,7 @@ export async function sendWithin({
       retryFor: 0,
       ...(input ? { input } : {}),
       ...(inputName === undefined ? {} : { inputName }),
-      ...(exclude ? { exclude } : {}),
+      ...leaves,
       ...(limit === undefined ? {} : { limit }),
       ...(on ? { on } : {}),
       ...(signal ? { signal } : {}),

@@ -53,7 +53,7 @@ describe('a session within one process', () => {
     await chmod(source.at('tree/large'), 0o640);
     const { files, failures, summary, received } = await sending([source.at('tree')], {
       algorithm: 'sha256',
-      exclude: ['left-out'],
+      leaves: { exclude: ['left-out'] },
     });
     await rm(source.at('tree/left-out'));
     expect(await arrived('tree')).to.deep.equal(await contentOf(source.at('tree')));

@@ -7,6 +7,8 @@ import type { Digests, Listener, Summary } from '../../progress';
 import type { SnapshotDone } from '../../wire/snapshot-done';
 import { Allowance } from '../../store/limited';
 import { sendWithin } from '../in-process';
+import { type LeavingOut, leavingOut } from '../../scan/leaving-out';
+import { patternsFor } from '../../scan/own-patterns';
 import type { LinkDeadlines } from '../../session/link';
 import { DialedMeeting } from '../../send/meeting';
 import { usualInputName } from '../../send/send-options';
@@ -19,7 +21,7 @@ import { backupNameOf } from '../manifest/catalog';
 import { parseSnapshotId, timeOf } from '../manifest/snapshot-id';
 import { ignored } from '../../trace';
 
-export interface BackupOptions {
+export interface BackupOptions extends LeavingOut {
   /** Files and directories; `-` is `input`; a named pipe is read, too. */
   readonly paths: readonly string[];
   /** What `-` reads; default standard input. */
@@ -41,8 +43,6 @@ export interface BackupOptions {
    * result is `some-failed`.
    */
   readonly allowShrink?: boolean;
-  /** Patterns, as in gitignore(5), of what is left out of directories. */
-  readonly exclude?: readonly string[];
   readonly connections?: number | 'auto';
   /** Bytes per second, over all connections. */
   readonly limit?: number;
@@ -111,7 +111,7 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
 }
 
 /** Throws `usage` for what makes no sense, before anything is begun. */
-function checkUsage({ paths, inputName, name, target, directory }: BackupOptions): EntryName {
+function checkUsage({ paths, inputName, name, target, directory, exclude = [] }: BackupOptions): EntryName {
   const checked = backupNameOf(name);
   if (checked === undefined)
     throw new TransferError('usage', printable(`"${name}" cannot be the name of a backup.`), {
@@ -123,6 +123,7 @@ function checkUsage({ paths, inputName, name, target, directory }: BackupOptions
       hint: 'It is called - on the command line.',
     });
   checkNames(paths, inputName);
+  for (const place of paths) if (place !== '-') patternsFor(place, exclude);
   if ((target === undefined) === (directory === undefined))
     throw new TransferError('usage', 'Either a ticket or a directory to back up to is needed.');
   return checked;
@@ -210,7 +211,7 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
       ...(inputName === undefined ? {} : { inputName }),
       receiver: { home: intake.home, rules, intake },
       algorithm: digest,
-      exclude,
+      leaves: { ...leavingOut(options), exclude },
       ...(on ? { on } : {}),
       ...(limit === undefined ? {} : { limit }),
       signal,
@@ -230,15 +231,17 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
  */
 async function itself(paths: readonly string[], directory: string): Promise<string[]> {
   // What is not there yet has no other path.
-  const own = await realpath(directory).catch(() => directory);
+  const own = await realpath(directory).catch(() => path.resolve(directory));
   for (const place of paths) {
     if (place === '-') continue;
     // A source that is not there is refused by who opens it.
     const below = path.relative(await realpath(place).catch(() => place), own);
     if (below.startsWith('..') || path.isAbsolute(below)) continue;
     if (below !== '' && paths.length === 1)
+      // With the path of the tree before it, which none of its own components can be taken for.
       return [
-        `/${below
+        `/${own
+          .slice(1)
           .split(path.sep)
           .map((each) => each.replace(/[*?[\]\\!# ]/g, '\\$&'))
           .join('/')}`,
