@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import net, { type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
@@ -12,6 +11,7 @@ import { endOf, Wiretap } from '../../spec/net/session-port';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
 import { KeyAttacks, keySabotages } from '../key-attacks';
 import { Served } from '../served';
+import { makeCertificates } from '../../spec/net/certificates';
 
 /** Stands in the file that is sent: whoever reads it without the key has broken in. */
 const secret = 'nobody else may read this';
@@ -161,33 +161,6 @@ class IdentityTrial {
   private ticketTo(port: number): string {
     return formatTicket({ ...parseTicket(this.served.ticket), address: { kind: 'tcp', host: '127.0.0.1', port } });
   }
-}
-
-async function makeCertificates(place: string): Promise<void> {
-  await mkdir(place);
-  await writeFile(join(place, 'names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
-  const openssl = (...words: readonly string[]): unknown =>
-    execFileSync('openssl', words, { cwd: place, stdio: 'pipe' });
-  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  openssl('req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=Trusted');
-  openssl('req', ...newKey, '-keyout', 'leaf.key', '-out', 'leaf.csr', '-subj', '/CN=localhost');
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    'leaf.csr',
-    '-CA',
-    'ca.pem',
-    '-CAkey',
-    'ca.key',
-    '-CAcreateserial',
-    '-out',
-    'leaf.pem',
-    '-days',
-    '2',
-    '-extfile',
-    'names',
-  );
 }
 
 async function listenTls(options: tls.TlsOptions): Promise<Middle> {

@@ -3,6 +3,7 @@ import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
 import type { Digests, Verified } from '../progress';
 import type { AlignedMemory, Lease } from '../threads/aligned-memory';
+import type { EntryKind } from '../threads/entry-kind';
 import type { StandingSegment } from '../wire/standing';
 import type { DirectoryEntry, SymlinkEntry } from '../wire/session-list';
 import type { EarlierFile } from './local/group-place';
@@ -38,7 +39,7 @@ export interface Room {
 
 /** What is at a name already. */
 export interface Existing {
-  readonly kind: 'file' | 'directory' | 'symlink' | 'other';
+  readonly kind: EntryKind;
   /** In bytes. */
   readonly size: number;
   /**

@@ -1,28 +1,7 @@
 import { expect } from 'chai';
 import { ProgressLines } from '../../cli/progress-lines';
-import type { TransferEvent } from '../../lib/index';
+import { at, ended, size, started, summary } from './progress-events';
 import { openTerminal } from './screen';
-
-const size = 1024 ** 2;
-const started: TransferEvent = { event: 'started', file_name: 'a', file_size: size };
-const at = (done: number): TransferEvent => ({ event: 'progress', file_name: 'a', phase: 'send', done, total: size });
-const done = {
-  file_name: 'a',
-  file_size: size,
-  digests: {},
-  verified: 'device',
-  bytes_on_wire: size,
-  seconds: 1,
-} as const;
-const ended: TransferEvent = { event: 'sent', ...done };
-const summary: TransferEvent = {
-  event: 'summary',
-  files: 1,
-  bytes: size,
-  bytes_on_wire: size,
-  seconds: 1,
-  bottleneck: null,
-};
 
 describe('cli/progress-lines', () => {
   it('writes a plain line every five seconds, and none for what takes less', () => {

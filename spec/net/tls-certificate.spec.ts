@@ -1,5 +1,5 @@
-import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { execFile, spawnSync } from 'node:child_process';
+import { readFile, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import tls from 'node:tls';
@@ -9,6 +9,7 @@ import { createKey, formatTicket } from '../../lib/net/ticket';
 import { dialSecured } from '../../lib/net/tls';
 import { temporaryDirectory } from '../receive/receive-directory';
 import { codeOf } from './session-port';
+import { makeCertificates } from './certificates';
 
 const root = path.join(__dirname, '../..');
 const openssl = spawnSync('openssl', ['version']).status === 0;
@@ -39,28 +40,7 @@ describe('a machine in the middle that has no key', () => {
     if (!openssl) return;
     this.timeout(20_000);
     place = await temporaryDirectory();
-    const run = (...words: string[]): unknown => execFileSync('openssl', words, { cwd: place, stdio: 'pipe' });
-    const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    run('req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=Trusted');
-    run('req', ...newKey, '-keyout', 'leaf.key', '-out', 'leaf.csr', '-subj', '/CN=localhost');
-    await writeFile(path.join(place, 'names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
-    run(
-      'x509',
-      '-req',
-      '-in',
-      'leaf.csr',
-      '-CA',
-      'ca.pem',
-      '-CAkey',
-      'ca.key',
-      '-CAcreateserial',
-      '-out',
-      'leaf.pem',
-      '-days',
-      '2',
-      '-extfile',
-      'names',
-    );
+    await makeCertificates(place);
   });
   after(() => openssl && rm(place, { recursive: true }));
 

@@ -2,10 +2,11 @@ import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { systemPath, nameOfBytes } from '../../name-bytes';
 import type { OpenDirectories } from '../../store/local/group-directories';
 import { carriedTime } from '../../threads/carried-time';
+import { type EntryKind, entryKind } from '../../threads/entry-kind';
 
 /** What stands under a name. */
 export interface FoundOnDisk {
-  readonly kind: 'file' | 'directory' | 'symlink' | 'other';
+  readonly kind: EntryKind;
   /** Permission bits, setuid and the like included. */
   readonly mode: number;
   readonly inode: bigint;
@@ -43,13 +44,7 @@ export function survey(directories: OpenDirectories, directory: string): Survey 
     const place = directories.at(directory, name, false);
     const found = lstatSync(systemPath(place), { bigint: true, throwIfNoEntry: false });
     if (!found) continue; // removed since: it stays one that nobody knows
-    const kind = found.isFile()
-      ? 'file'
-      : found.isDirectory()
-        ? 'directory'
-        : found.isSymbolicLink()
-          ? 'symlink'
-          : 'other';
+    const kind = entryKind(found);
     numbers.set(
       [
         BigInt(kinds.indexOf(kind)),

@@ -5,10 +5,11 @@ import { systemPath, nameOfBytes } from '../../name-bytes';
 import { OpenDirectories } from './group-directories';
 import type { FileStat } from './existing-content';
 import { carriedTime } from '../../threads/carried-time';
+import { type EntryKind, entryKind } from '../../threads/entry-kind';
 
 /** What stands under a name. */
 export interface Standing extends FileStat {
-  readonly kind: 'file' | 'directory' | 'symlink' | 'other';
+  readonly kind: EntryKind;
   /** Where a symbolic link points. */
   readonly target?: string;
 }
@@ -43,13 +44,7 @@ export function look(names: readonly string[], root: string): Looked {
           ? undefined
           : orNothing(() => lstatSync(systemPath(place), { bigint: true, throwIfNoEntry: false }));
       if (place === undefined || !found) continue;
-      const kind = found.isFile()
-        ? 'file'
-        : found.isDirectory()
-          ? 'directory'
-          : found.isSymbolicLink()
-            ? 'symlink'
-            : 'other';
+      const kind = entryKind(found);
       numbers.set(
         [
           BigInt(kinds.indexOf(kind)),
