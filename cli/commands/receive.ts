@@ -13,6 +13,7 @@ import { withoutTickets } from '../hide-tickets';
 import { codeTyped, resolveTarget } from '../secret';
 import type { CodeTyped, Target } from '../secret';
 import { parseCodeWords, usualCodeWords } from '../code-words';
+import { parseRelayOption, withRelay } from '../relay-option';
 import { formatCount, parseDuration, parseSize } from '../size';
 import { append, wrongUsage } from '../usage';
 
@@ -78,13 +79,10 @@ export function describeReceive(program: Command, shell: Shell): void {
       '--announce',
       'let machines on this network find this receiver, as sendall nearby shows it; with --code it is so anyway',
     )
-    .addOption(
-      new Option(
-        '--relay <HOST[:PORT]>',
-        'wait at this relay, too, where the other side cannot reach this machine; default port 4001',
-      )
-        .argParser(parseRelayOption)
-        .conflicts('from'),
+    .option(
+      '--relay <HOST[:PORT]>',
+      'wait at this relay, too, where the other side cannot reach this machine; with a CODE: dial there; default port 4001',
+      parseRelayOption,
     )
     .option('--once', 'exit after the first transfer, with its exit code')
     .option(
@@ -302,7 +300,8 @@ async function receive(
   try {
     if (served) transfer.terminal.say(`Metrics at ${await served.metrics.listen(served.address)}.`);
     if (from !== undefined) {
-      const where = from.kind === 'ticket' ? from.ticket : from.kind === 'code' ? from.code : from.address;
+      const where =
+        from.kind === 'ticket' ? from.ticket : from.kind === 'code' ? withRelay(from.code, flags.relay) : from.address;
       await receiver.dial(where, {
         signal,
         ...(retryFor === undefined ? {} : { retryFor }),
@@ -352,18 +351,6 @@ function hooksOf(
   };
 }
 
-/** An address that a relay can have, as it was typed. */
-function parseRelayOption(text: string): string {
-  const { parseRelay } = require('../../lib/internal') as typeof import('../../lib/internal');
-  try {
-    parseRelay(text);
-  } catch {
-    // What is wrong with it is said by the form that it should have.
-    throw new InvalidArgumentError('It looks like relay.example.org or 203.0.113.7:4001.');
-  }
-  return text;
-}
-
 function parseCount(text: string): number {
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('It is a whole number above 0.');
@@ -381,7 +368,7 @@ export function receiverOptions(directory: string, flags: ReceiveFlags): Receive
   return {
     directory,
     ...(flags.announce ? { announce: true } : {}),
-    ...(flags.relay === undefined ? {} : { relay: flags.relay }),
+    ...(flags.relay === undefined ? {} : { relayAt: flags.relay }),
     ...(flags.code ? { codeWords: flags.words ?? usualCodeWords } : {}),
     ifExists: flags.ifExists,
     ...(flags.metadata ? { metadata: { owner: 'name', xattrs: true, setIds: true } } : {}),

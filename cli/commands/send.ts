@@ -6,6 +6,7 @@ import type { Shell } from '../run';
 import { withoutTickets } from '../hide-tickets';
 import { codeTyped, splitTarget } from '../secret';
 import type { CodeTyped, Target } from '../secret';
+import { parseRelayOption, withRelay } from '../relay-option';
 import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseDuration, parseRate } from '../size';
 import { append, wrongUsage } from '../usage';
@@ -17,6 +18,7 @@ interface SendFlags {
   readonly address?: readonly string[];
   readonly code?: boolean;
   readonly words?: number;
+  readonly relay?: string;
   readonly connections: number | 'auto';
   readonly congestion?: string;
   readonly digest?: 'blake3' | 'sha256' | 'md5';
@@ -60,6 +62,11 @@ export function describeSend(program: Command, shell: Shell): void {
     )
     .option('--code', 'wait as with --listen (default [::]:8898), and show a code for the receiver to type')
     .option('--words <N>', 'with --code: how many words it has, 2 to 4; default 2', parseCodeWords)
+    .option(
+      '--relay <HOST[:PORT]>',
+      'with --listen and --code: wait at this relay, too; with a code for a target: dial there; default port 4001',
+      parseRelayOption,
+    )
     .option('--text <TEXT>', 'send words for whoever runs the receiver, beside or instead of files')
     .addOption(
       new Option(
@@ -184,8 +191,10 @@ export function sendOptions(
   if (flags.name !== undefined && paths.length > 1) throw wrongUsage('--name is for a single file.');
   return {
     paths,
-    ...(target === undefined ? {} : { target: wordOf(target) }),
-    ...(listen === undefined ? {} : { listen }),
+    ...(target === undefined
+      ? {}
+      : { target: withRelay(wordOf(target), target.kind === 'code' ? flags.relay : undefined) }),
+    ...(listen === undefined ? {} : { listen, relayAt: flags.relay }),
     ...(flags.code ? { codeWords: flags.words ?? usualCodeWords } : {}),
     ...(flags.address === undefined ? {} : { announced: flags.address }),
     ...(flags.name === undefined ? {} : { name: flags.name }),

@@ -4,7 +4,7 @@
  */
 import { createHash, randomInt } from 'node:crypto';
 import { TransferError } from '../errors';
-import { type Address, parseAddress } from '../net/address';
+import { type Address, parseAddress, parseRelay } from '../net/address';
 import { codeWords } from './words';
 
 /** `4821-crane-velvet`. */
@@ -19,6 +19,8 @@ export interface Code {
 export interface CodeTarget {
   readonly code: Code;
   readonly addresses: readonly Address[];
+  /** A relay at which that one may be met, too. */
+  readonly relay?: Address | undefined;
 }
 
 export const fewestWords = 2;
@@ -28,12 +30,12 @@ const mostAddresses = 8;
 /** So many letters of a word are enough. */
 const enoughLetters = 4;
 
-const codeForm = /^(\d{4}|\d{6})((?:-[A-Za-z]{3,8}){2,4})(?:@(.*))?$/s;
+const codeForm = /^(\d{4}|\d{6})((?:-[A-Za-z]{3,8}){2,4})(?:@([^?]*))?(?:\?relay=([^?]*))?$/s;
 
-/** A new code. */
-export function drawCode(words = fewestWords): Code {
+/** A new code. Its number has six digits where others may show theirs at the same relay. */
+export function drawCode(words = fewestWords, digits: 4 | 6 = 4): Code {
   return {
-    number: String(randomInt(10_000)).padStart(4, '0'),
+    number: String(randomInt(10 ** digits)).padStart(digits, '0'),
     words: Array.from({ length: words }, () => codeWords[randomInt(codeWords.length)] ?? ''),
   };
 }
@@ -48,11 +50,11 @@ export function looksLikeCode(text: string): boolean {
 }
 
 /**
- * Reads `NUMBER-WORD-WORD` or `NUMBER-WORD-WORD@HOST[:PORT][,HOST[:PORT]]…`; the first four letters of a word are
+ * Reads `NUMBER-WORD-WORD` or `NUMBER-WORD-WORD@HOST[:PORT][,HOST[:PORT]]…`, with `?relay=HOST[:PORT]` behind it or not; the first four letters of a word are
  * enough, in any case. Throws `usage`, in words that repeat nothing of the code.
  */
 export function parseCodeTarget(text: string): CodeTarget {
-  const [, number, typed = '', hosts] = codeForm.exec(text) ?? [];
+  const [, number, typed = '', hosts, relay] = codeForm.exec(text) ?? [];
   if (number === undefined)
     throw new TransferError('usage', 'That is not a code.', { hint: 'A code looks like 4821-crane-velvet.' });
   const words = typed
@@ -66,7 +68,11 @@ export function parseCodeTarget(text: string): CodeTarget {
         hint: 'Compare it with what the other side shows; four letters of each word are enough.',
       });
     });
-  return { code: { number, words }, addresses: hosts === undefined ? [] : addressesIn(hosts) };
+  return {
+    code: { number, words },
+    addresses: hosts === undefined ? [] : addressesIn(hosts),
+    ...(relay === undefined ? {} : { relay: parseRelay(relay) }),
+  };
 }
 
 /** The words that begin with `beginning`, in lower case. */

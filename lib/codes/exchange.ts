@@ -2,10 +2,11 @@
  * The four frames by which two sides that know the same code agree on the key of a session: PROTOCOL.md 28. Neither
  * learns more of the code than whether the other one has the same.
  */
-import { hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
 import { TransferError } from '../errors';
 import type { Connection } from '../net/connection';
-import { type SessionKey, sessionKeyOf, sessionKeyLength } from '../net/ticket';
+import { type Address, formatAddress, parseAddress } from '../net/address';
+import { hidden, type SessionKey, sessionKeyOf, sessionKeyLength } from '../net/ticket';
 import { handshakeWithin } from '../session/deadlines';
 import { refused } from '../session/opening';
 import {
@@ -28,17 +29,28 @@ import { parseRefusal } from '../wire/message';
 import type { Code } from './code';
 import { type CpaceInput, cpaceKey, cpacePoint, type CpaceShare, cpaceTag, pointLength, withLengths } from './cpace';
 
+/** The key is used for one message only. */
+const onlyNonce = Buffer.alloc(12);
+const addressTag = 16;
+const mostAddresses = 8;
+
 /** Random bytes of one side; given by vectors only. */
 export interface CodeChance {
   readonly session: Buffer;
   readonly scalar: Buffer;
 }
 
+/** What both sides have at the end. */
+export interface AgreedKey extends SessionKey {
+  /** For the one message that is sealed with it. */
+  readonly addressKey: Uint8Array;
+}
+
 /** What the side that dials has to remember between its two frames. */
 export interface CodeProposal {
   readonly hello: CodeHello;
   /** What the answer gives: the key, and our proof that we have it. Throws `not-authorized` where the codes differ. */
-  readonly take: (answer: JsonObject) => { readonly key: SessionKey; readonly proof: object };
+  readonly take: (answer: JsonObject) => { readonly key: AgreedKey; readonly proof: object };
 }
 
 /** Begins a run as the side that dials. Pure, but for its chance. */
@@ -65,7 +77,7 @@ export function proposeCode(code: Code, role: Role, chance: CodeChance = drawCha
 export interface CodeReply {
   readonly answer: object;
   /** The key, once the other side has proved that it has it. Throws `not-authorized` where it has not. */
-  readonly take: (proof: JsonObject) => SessionKey;
+  readonly take: (proof: JsonObject) => AgreedKey;
 }
 
 /** Goes on with a run as the side that listens. Throws `not-authorized` for a point of small order. */
@@ -95,15 +107,19 @@ export function replyToCode(
  * Agrees on a key over a connection that we dialed, and ends it. Rejects with `not-authorized` where the other side has
  * another code, or with its refusal.
  */
-export async function dialByCode(connection: Connection, code: Code, role: Role): Promise<SessionKey> {
+export async function dialByCode(
+  connection: Connection,
+  code: Code,
+  role: Role,
+): Promise<SessionKey & { readonly addresses: readonly Address[] }> {
   try {
     const { hello, take } = proposeCode(code, role);
     await connection.send(codeHello(hello));
     const { key, proof } = take(await headerOf(connection));
     await connection.send(proof);
-    parseCodeAgreed(await headerOf(connection));
+    const sealed = parseCodeAgreed(await headerOf(connection));
     await connection.finish();
-    return key;
+    return { id: key.id, key: key.key, addresses: sealed ? openAddresses(sealed, key) : [] };
   } finally {
     connection.close();
   }
@@ -123,15 +139,36 @@ export async function proofOfCode(
   code: Code,
   role: Role,
   hello: CodeHello,
-): Promise<SessionKey> {
+): Promise<AgreedKey> {
   const { answer, take } = replyToCode(code, role, hello);
   await connection.send(answer);
   return take(await headerOf(connection));
 }
 
-/** The last frame: our side knows the key from now on. */
-export function sayAgreed(connection: Connection): Promise<void> {
-  return connection.send(codeAgreed);
+/** The last frame: our side knows the key from now on, and is found at `addresses`. */
+export function sayAgreed(connection: Connection, key: AgreedKey, addresses: readonly Address[]): Promise<void> {
+  return connection.send(codeAgreed(sealAddresses(addresses, key)));
+}
+
+/** Only who has the key learns what our addresses are. */
+export function sealAddresses(addresses: readonly Address[], { addressKey }: AgreedKey): Buffer {
+  const cipher = createCipheriv('aes-256-gcm', addressKey, onlyNonce);
+  const text = JSON.stringify(addresses.slice(0, mostAddresses).map(formatAddress));
+  return Buffer.concat([cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]);
+}
+
+/** Throws `bad-header` for what the other side cannot have sealed. */
+export function openAddresses(sealed: Buffer, { addressKey }: AgreedKey): Address[] {
+  try {
+    const decipher = createDecipheriv('aes-256-gcm', addressKey, onlyNonce, { authTagLength: addressTag });
+    decipher.setAuthTag(sealed.subarray(-addressTag));
+    const text = Buffer.concat([decipher.update(sealed.subarray(0, -addressTag)), decipher.final()]).toString();
+    const found = JSON.parse(text) as unknown;
+    if (!Array.isArray(found)) throw new Error('They are no list.');
+    return found.slice(0, mostAddresses).map((each) => parseAddress(String(each)));
+  } catch (cause) {
+    throw new TransferError('bad-header', 'The addresses of the other side cannot be opened.', { cause });
+  }
 }
 
 /** Both want to send, or to receive. */
@@ -160,8 +197,13 @@ function inputOf({ number, words }: Code, dialing: Role, session: Uint8Array): C
   };
 }
 
-function keyFrom(agreed: Uint8Array, session: Uint8Array): SessionKey {
-  return sessionKeyOf(new Uint8Array(hkdfSync('sha256', agreed, session, 'sendall code ticket', sessionKeyLength)));
+function keyFrom(agreed: Uint8Array, session: Uint8Array): AgreedKey {
+  const derived = (use: string, length: number): Uint8Array =>
+    new Uint8Array(hkdfSync('sha256', agreed, session, use, length));
+  return {
+    ...sessionKeyOf(derived('sendall code ticket', sessionKeyLength)),
+    addressKey: hidden(derived('sendall code addresses', 32)),
+  };
 }
 
 function drawChance(): CodeChance {

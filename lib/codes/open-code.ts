@@ -4,6 +4,7 @@
  * than three of the four million pairs of words. PROTOCOL.md 28.7.
  */
 import { asTransferError, TransferError } from '../errors';
+import type { Address } from '../net/address';
 import type { Connection } from '../net/connection';
 import type { SessionKey } from '../net/ticket';
 import { codeLife } from '../session/deadlines';
@@ -22,6 +23,8 @@ type CodeState =
   | { readonly is: 'over'; readonly why: TransferError };
 
 export class OpenCode {
+  /** Where this side is found by whoever has used the code; known once it listens. */
+  addresses: readonly Address[] = [];
   /** Rejects once nobody can use the code any more who has not: with `not-authorized`, or with `timeout`. */
   readonly over: Promise<never>;
   private state: CodeState = { is: 'open', begun: 0, wrong: 0 };
@@ -58,13 +61,18 @@ export class OpenCode {
       this.state = { is: 'used' };
       clearTimeout(this.timer);
       known(key);
-      await sayAgreed(connection);
+      await sayAgreed(connection, key, this.addresses);
       await connection.linger();
     } catch (error) {
       const failure = asTransferError(error, 'connection-lost', 'The connection was lost');
       await sayRefused(connection, failure);
       throw failure;
     }
+  }
+
+  /** Whether somebody may still use it. */
+  get isOpen(): boolean {
+    return this.state.is === 'open';
   }
 
   /** Nobody can use it any more. */

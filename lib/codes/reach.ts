@@ -1,16 +1,21 @@
 /** From a code that somebody has typed to the ticket of whoever shows it. PROTOCOL.md 28. */
-import { TransferError } from '../errors';
+import { asTransferError, TransferError } from '../errors';
 import { type Address, formatAddress } from '../net/address';
 import { Connection } from '../net/connection';
 import { dialEach } from '../net/happy-eyeballs';
 import type { Ticket } from '../net/ticket';
-import { lanFor } from '../session/deadlines';
+import { directFor, lanFor, usualDial } from '../session/deadlines';
 import type { Role } from '../wire/hello';
 import { ignored, trace } from '../trace';
 import type { Code, CodeTarget } from './code';
 import { dialByCode } from './exchange';
 import { KeptTickets } from './kept-tickets';
 import { mostTries } from './open-code';
+
+/** How often the code may still be tried. */
+interface TriesLeft {
+  left: number;
+}
 
 /** What became of a code that was typed. */
 export interface Reached {
@@ -23,7 +28,8 @@ export interface Reached {
  * The ticket that a code leads to: of an earlier run of the same command, or agreed on with whoever listens at one of
  * the addresses. Rejects with `cannot-connect`, with `not-authorized` where the codes differ, and `interrupted`.
  */
-export async function reachByCode({ code, addresses }: CodeTarget, role: Role, signal?: AbortSignal): Promise<Reached> {
+export async function reachByCode(target: CodeTarget, role: Role, signal?: AbortSignal): Promise<Reached> {
+  const { code, addresses } = target;
   const kept = new KeptTickets();
   const forget = async (): Promise<void> =>
     kept.forget(code).catch(ignored('a ticket that is of no use any more does no harm'));
@@ -32,15 +38,48 @@ export async function reachByCode({ code, addresses }: CodeTarget, role: Role, s
     trace('this code has led to a ticket before');
     return { ticket: withAddresses(earlier, addresses), forget };
   }
-  const ticket = addresses.length > 0 ? await agree({ code, addresses }, role, signal) : await find(code, role, signal);
+  const ticket = await meet(target, role, signal);
   await kept.keep(code, ticket).catch(ignored('without it the transfer only cannot go on after this process'));
   return { ticket, forget };
 }
 
-/** As `agree`, with whoever says on this network that they show the code; all of them get three tries together. */
-async function find(code: Code, role: Role, signal: AbortSignal | undefined): Promise<Ticket> {
-  const { findOnLan } = require('../net/lan') as typeof import('../net/lan');
+/** In this order: at the typed addresses, else on this network; then at the relay, where one was typed. */
+async function meet(target: CodeTarget, role: Role, signal: AbortSignal | undefined): Promise<Ticket> {
+  const { code, addresses, relay } = target;
   const tries = { left: mostTries };
+  try {
+    return await (addresses.length > 0 ? agree(target, role, signal, tries) : find(code, role, signal, tries));
+  } catch (error) {
+    const failure = asTransferError(error, 'cannot-connect', 'The other side could not be met');
+    // Whoever has other words here would have them there as well.
+    if (!relay || signal?.aborted || failure.code === 'not-authorized') throw failure;
+    return agreeAtRelay(code, relay, role, signal).catch((error: unknown) => {
+      const why = asTransferError(error, 'cannot-connect', 'The relay failed');
+      throw new TransferError(why.code, `${failure.message} ${why.message}`, { cause: error, hint: why.hint ?? '' });
+    });
+  }
+}
+
+/** What is met there says where it is, so that the session can do without the relay if that is possible. */
+async function agreeAtRelay(code: Code, relay: Address, role: Role, signal: AbortSignal | undefined): Promise<Ticket> {
+  const { meetAtRelay, codeToken } = require('../net/relay') as typeof import('../net/relay');
+  const { stream, peer } = await meetAtRelay(relay, codeToken(code.number), 'dialing', { within: usualDial, signal });
+  const connection = new Connection(stream, peer);
+  const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
+  signal?.addEventListener('abort', aborted, { once: true });
+  if (signal?.aborted) aborted();
+  try {
+    const { id, key, addresses } = await dialByCode(connection, code, role);
+    const [address = relay, ...others] = addresses;
+    return { id, key, address, relay, ...(others.length === 0 ? {} : { others }) };
+  } finally {
+    signal?.removeEventListener('abort', aborted);
+  }
+}
+
+/** As `agree`, with whoever says on this network that they show the code; all of them get three tries together. */
+async function find(code: Code, role: Role, signal: AbortSignal | undefined, tries: TriesLeft): Promise<Ticket> {
+  const { findOnLan } = require('../net/lan') as typeof import('../net/lan');
   let failure: TransferError | undefined;
   for await (const { number, addresses } of findOnLan(lanFor, signal)) {
     if (number !== code.number) continue;
@@ -63,20 +102,24 @@ async function find(code: Code, role: Role, signal: AbortSignal | undefined): Pr
  * have been guessing.
  */
 async function agree(
-  { code, addresses }: CodeTarget,
+  { code, addresses, relay }: CodeTarget,
   role: Role,
   signal: AbortSignal | undefined,
-  tries = { left: mostTries },
+  tries: TriesLeft,
 ): Promise<Ticket> {
   let failure: unknown;
   try {
-    for await (const { stream, peer, address } of dialEach(addresses, { ...(signal ? { signal } : {}) })) {
+    for await (const { stream, peer, address } of dialEach(addresses, {
+      ...(relay ? { timeout: directFor } : {}),
+      ...(signal ? { signal } : {}),
+    })) {
       const connection = new Connection(stream, peer);
       const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
       signal?.addEventListener('abort', aborted, { once: true });
       if (signal?.aborted) aborted();
       try {
-        return withAddresses({ ...(await dialByCode(connection, code, role)), address }, addresses);
+        const { id, key } = await dialByCode(connection, code, role);
+        return withAddresses({ id, key, address, ...(relay ? { relay } : {}) }, addresses);
       } catch (error) {
         failure = error;
         if (signal?.aborted || --tries.left === 0) throw error;
@@ -92,8 +135,9 @@ async function agree(
 
 /** The ticket with `addresses`, that of the ticket first. */
 function withAddresses(ticket: Ticket, addresses: readonly Address[]): Ticket {
-  const { address, id, key } = ticket;
+  const { address } = ticket;
   const shown = formatAddress(address);
   const others = addresses.filter((each) => formatAddress(each) !== shown);
-  return { id, key, address, ...(others.length === 0 ? {} : { others }) };
+  const { id, key, relay } = ticket;
+  return { id, key, address, ...(others.length === 0 ? {} : { others }), ...(relay ? { relay } : {}) };
 }

@@ -25,6 +25,11 @@ export function relayToken(key: Uint8Array): string {
   return Buffer.from(hkdfSync('sha256', key, '', 'sendall relay 0', 32)).toString('hex');
 }
 
+/** What those name at the relay who have a code with this number: anybody can, and only the words decide. */
+export function codeToken(number: string): string {
+  return relayToken(Buffer.from(`sendall code ${number}`));
+}
+
 /**
  * Meets whoever names the same token on the other side, within `within` ms, or for as long as it takes. Who was closed
  * while it waited, for instance because another one was met, asks again. Rejects with `cannot-connect` where the relay

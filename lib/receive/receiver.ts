@@ -13,7 +13,7 @@ import { dialable, listeningAt, type ListeningAt } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { dialFirst } from '../net/happy-eyeballs';
 import { type Dialed, listen, type Listening } from '../net/socket';
-import { formatTicket, isTicket, parseTicket } from '../net/ticket';
+import { formatTicket, isTicket, parseTicket, type SessionKey } from '../net/ticket';
 import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/code';
 import { OpenCode, refuseCode } from '../codes/open-code';
 import { reachByCode } from '../codes/reach';
@@ -63,7 +63,7 @@ export interface ReceiverOptions {
   /** Shows a code of so many words, too, which one sender may use instead of the ticket. */
   readonly codeWords?: number | undefined;
   /** `HOST` or `HOST:PORT` of a relay, at which whoever has the ticket finds this receiver, too. */
-  readonly relay?: string | undefined;
+  readonly relayAt?: string | undefined;
   /** Whether machines on this network that look for receivers find this one; it is so with a code, too. */
   readonly announce?: boolean | undefined;
   readonly on?: Listener;
@@ -168,7 +168,9 @@ class OpenReceiver implements Receiver {
       home: (authorization) => homes.of(authorization),
       keeper,
     });
-    this.code = options.codeWords ? new OpenCode('receiver', drawCode(options.codeWords)) : undefined;
+    this.code = options.codeWords
+      ? new OpenCode('receiver', drawCode(options.codeWords, options.relayAt === undefined ? 4 : 6))
+      : undefined;
     this.firstTransfer = new Promise((resolve) => {
       this.endFirst = resolve;
     });
@@ -178,8 +180,11 @@ class OpenReceiver implements Receiver {
     const listening = await listen(parseListenAddress(where), (accepted) => this.accept(accepted));
     this.listening.add(listening);
     const reachable = await dialable(listening.address, announced);
-    const relay = this.options.relay === undefined ? undefined : parseRelay(this.options.relay);
-    if (relay) this.waitAt(relay);
+    const relay = this.options.relayAt === undefined ? undefined : parseRelay(this.options.relayAt);
+    if (this.code) this.code.addresses = reachable;
+    this.waitAtRelay(({ relayToken }) => relayToken(this.host.key.key));
+    const { code } = this;
+    if (code) this.waitAtRelay(({ codeToken }) => codeToken(code.code.number));
     const shown = {
       ...listeningAt(listening.address, reachable, this.host.key, relay),
       ...(this.code ? { code: formatCode(this.code.code) } : {}),
@@ -200,15 +205,22 @@ class OpenReceiver implements Receiver {
   }
 
   /** Whoever is met there is a stranger as any other. */
-  private waitAt(relay: Address): void {
-    const { RelayWaiter, relayToken } = require('../net/relay') as typeof import('../net/relay');
-    const waiter = new RelayWaiter(
-      relay,
-      relayToken(this.host.key.key),
+  private waitAtRelay(token: (relay: typeof import('../net/relay')) => string): void {
+    if (this.options.relayAt === undefined) return;
+    const relaying = require('../net/relay') as typeof import('../net/relay');
+    const waiter = new relaying.RelayWaiter(
+      parseRelay(this.options.relayAt),
+      token(relaying),
       (met) => this.accept(met),
       (error) => this.rules.on(failureEvent(error)),
     );
     this.waiters.push(waiter);
+  }
+
+  /** Whoever has a key that came of the code finds us at the relay by that. */
+  private letIn(key: SessionKey): void {
+    this.host.letIn(key);
+    this.waitAtRelay(({ relayToken }) => relayToken(key.key));
   }
 
   private endAnnouncements(): void {
@@ -339,7 +351,7 @@ class OpenReceiver implements Receiver {
   private async takeCode(connection: Connection): Promise<void> {
     try {
       if (this.code) {
-        await this.code.answer(connection, (key) => this.host.letIn(key));
+        await this.code.answer(connection, (key) => this.letIn(key));
         if (!this.options.announce) this.endAnnouncements();
       } else await refuseCode(connection);
     } catch (error) {

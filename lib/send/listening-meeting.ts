@@ -5,6 +5,7 @@ import { TransferError } from '../errors';
 import type { Digests } from '../progress';
 import type { Hello } from '../wire/session-message';
 import type { Address } from '../net/address';
+import type { RelayWaiter } from '../net/relay';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { type Dialed, listen, type Listening } from '../net/socket';
 import { createKey, type SessionKey } from '../net/ticket';
@@ -28,6 +29,8 @@ export interface ListeningOptions {
   readonly demands: Demands;
   /** Shown beside the ticket; closed with this. */
   readonly code?: OpenCode | undefined;
+  /** At which the receiver finds us, too. */
+  readonly relay?: Address | undefined;
 }
 
 /** A sender that waits for the receiver to dial in. */
@@ -37,6 +40,7 @@ export class ListeningMeeting implements Meeting {
   private readonly keys = new Map([[this.key.id, this.key]]);
   session: string | undefined;
   private readonly dialedIn = new DialedIn();
+  private readonly waiters: RelayWaiter[] = [];
   /** Accepted, and not known yet to be anybody. */
   private readonly strangers = new Set<Dialed>();
   /** Whether it is settled who gets the files. */
@@ -60,6 +64,9 @@ export class ListeningMeeting implements Meeting {
     const meeting = new ListeningMeeting(options, await listen(address, (accepted) => accept(accepted)));
     accept = (accepted) => void meeting.receive(accepted);
     for (const accepted of early) accept(accepted);
+    meeting.waitAtRelay(({ relayToken }) => relayToken(meeting.key.key));
+    const { code } = options;
+    if (code) meeting.waitAtRelay(({ codeToken }) => codeToken(code.code.number));
     return meeting;
   }
 
@@ -95,6 +102,7 @@ export class ListeningMeeting implements Meeting {
 
   async close(): Promise<void> {
     this.options.code?.close();
+    for (const waiter of this.waiters) waiter.close();
     await this.dialedIn.close();
     for (const { stream } of this.strangers) stream.destroy();
     this.closed ??= this.listening.close();
@@ -159,12 +167,29 @@ export class ListeningMeeting implements Meeting {
     }
   }
 
+  /** Whoever is met there is a stranger as any other; a relay that cannot be used is none, and its receiver says so. */
+  private waitAtRelay(token: (relay: typeof import('../net/relay')) => string): void {
+    const { relay } = this.options;
+    if (!relay || this.closed) return;
+    const relaying = require('../net/relay') as typeof import('../net/relay');
+    const waiter = new relaying.RelayWaiter(
+      relay,
+      token(relaying),
+      (met) => void this.receive(met),
+      ignored('whoever dials says that the relay cannot be used'),
+    );
+    this.waiters.push(waiter);
+  }
+
   /** Somebody has a code, and gets a key for it if it is ours. */
   private async takeCode(connection: Connection): Promise<void> {
     const { code } = this.options;
     if (!code) return refuseCode(connection);
     await code
-      .answer(connection, (key) => this.keys.set(key.id, key))
+      .answer(connection, (key) => {
+        this.keys.set(key.id, key);
+        this.waitAtRelay(({ relayToken }) => relayToken(key.key));
+      })
       .catch(ignored('whoever tried is told, and whoever shows the code hears of its end'));
   }
 

@@ -25,6 +25,8 @@ export interface SendOptions extends LeavingOut {
   readonly announced?: readonly string[];
   /** With `listen`: shows a code of so many words, too, which one receiver may use instead of the ticket. */
   readonly codeWords?: number | undefined;
+  /** With `listen`: `HOST` or `HOST:PORT` of a relay, at which the receiver finds this sender, too. */
+  readonly relayAt?: string | undefined;
   /** What `-` reads; default standard input. */
   readonly input?: Readable;
   /** Stores a single file under this name. */

@@ -1,6 +1,6 @@
 import { asTransferError, TransferError } from '../errors';
 import type { FileDone, Summary } from '../progress';
-import { parseListenAddress } from '../net/address';
+import { parseListenAddress, parseRelay } from '../net/address';
 import type { Dialed } from '../net/socket';
 import { dialable, listeningAt } from '../net/own-address';
 import { formatTicket, isTicket, parseTicket } from '../net/ticket';
@@ -76,9 +76,13 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
   const dialedPlain = new Promise<Dialed>((resolve) => {
     plain = resolve;
   });
-  const code = options.codeWords ? new OpenCode('sender', drawCode(options.codeWords)) : undefined;
+  const code = options.codeWords
+    ? new OpenCode('sender', drawCode(options.codeWords, options.relayAt === undefined ? 4 : 6))
+    : undefined;
+  const relay = options.relayAt === undefined ? undefined : parseRelay(options.relayAt);
   const meeting = await ListeningMeeting.at(parseListenAddress(where), {
     code,
+    relay,
     algorithm,
     plain,
     plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off',
@@ -90,10 +94,11 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     const reachable = await dialable(meeting.address, options.announced);
     on({
       event: 'listening',
-      ...listeningAt(meeting.address, reachable, meeting.key),
+      ...listeningAt(meeting.address, reachable, meeting.key, relay),
       ...(code ? { code: formatCode(code.code) } : {}),
     });
     if (code) {
+      code.addresses = reachable;
       const { announceListener } = require('../net/lan') as typeof import('../net/lan');
       // Where that is not possible, the receiver can still type the address.
       endAnnouncement = await announceListener(meeting.address, reachable, code.code.number).catch((error: unknown) => {

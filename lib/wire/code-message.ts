@@ -2,7 +2,7 @@
  * The frames by which two sides that know the same code agree on a key: in clear, and with nothing in them that helps
  * whoever listens or guesses more than once (PROTOCOL.md, 28).
  */
-import { roleUnder, textUnder, wrong } from './fields';
+import { optionalTextUnder, roleUnder, textUnder, wrong } from './fields';
 import { beginsWith, type JsonObject } from './frame';
 import { ownValue, parseJsonObject } from './json-object';
 
@@ -36,6 +36,7 @@ const version = 1;
 /** In bytes of UTF-8; a longer one is none. */
 const longestOffer = 1024;
 const longestHello = 4096;
+const longestSealed = 8192;
 
 /** Whether a connection that begins with `bytes` begins with a `code`; undefined while that is open. */
 export function beginsCode(bytes: Uint8Array): boolean | undefined {
@@ -93,14 +94,21 @@ export function parseCodeProof(header: JsonObject): Buffer {
   return hexUnder(header, 'tag', tagLength);
 }
 
-/** The fourth: the key is known to who listens from now on. */
-export const codeAgreed = { type: 'code', agreed: true } as const;
+/** The fourth: the key is known to who listens from now on. `sealed`: where that one is, for who has the key. */
+export function codeAgreed(sealed: Buffer): object {
+  return { type: 'code', agreed: true, sealed: sealed.toString('hex') };
+}
 
-/** @throws TransferError `bad-header` */
-export function parseCodeAgreed(header: JsonObject): void {
+/** What is sealed in it; undefined for nothing. @throws TransferError `bad-header` */
+export function parseCodeAgreed(header: JsonObject): Buffer | undefined {
   typeUnder(header);
   const agreed = ownValue(header, 'agreed');
   if (agreed !== true) throw wrong('agreed', 'true', agreed);
+  const sealed = optionalTextUnder(header, 'sealed');
+  if (sealed === undefined) return undefined;
+  if (sealed.length > longestSealed || !/^(?:[0-9a-f]{2})*$/.test(sealed))
+    throw wrong('sealed', 'hexadecimal digits', sealed);
+  return Buffer.from(sealed, 'hex');
 }
 
 function typeUnder(header: JsonObject): void {

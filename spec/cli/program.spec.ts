@@ -36,6 +36,7 @@ describe('cli/program (the built command)', () => {
       '--address',
       '--code',
       '--words',
+      '--relay',
       '--text',
       '--digest',
       '--connections',

@@ -42,6 +42,28 @@ describe('cli: through a relay (the built command)', function () {
     await second.relay.says(/"relayed".*"over_quota":false/);
   });
 
+  it('a code leads through it, in both directions', async () => {
+    const { port } = await relay('--listen', '127.0.0.1:0');
+    const through = ['--relay', `127.0.0.1:${port}`];
+    const shown = async (listener: SendallProcess): Promise<string> =>
+      (await listener.says(/"code":"(\d{6}-[a-z]+-[a-z]+)"/))[1] ?? '';
+    const { receiver } = await run.receive(['--address', '127.0.0.1:1', ...through, '--code', '--once', '--json']);
+    const env = { XDG_CONFIG_HOME: run.at('home') };
+    const sent = await run.run(['send', 'letter.txt', await shown(receiver), ...through, '--json'], { env });
+    expect(sent.code, sent.stderr).to.equal(0);
+    expect(lastOf(eventsOf(sent), 'summary').route).to.equal(`relay 127.0.0.1:${port}`);
+    expect((await receiver.ended).code).to.equal(0);
+    expect(run.read('letter.txt').toString()).to.equal('hello\n');
+    writeFileSync(run.at('other.txt'), 'other');
+    const words = ['send', 'other.txt', '--code', '--listen', '127.0.0.1:0', '--address', '127.0.0.1:1'];
+    const sender = run.start([...words, ...through, '--json']);
+    const typed = `${await shown(sender)}@127.0.0.1:1?relay=127.0.0.1:${port}`;
+    const received = await run.run(['receive', 'in', typed], { env });
+    expect(received.code, received.stderr).to.equal(0);
+    expect((await sender.ended).code).to.equal(0);
+    expect(run.read('other.txt').toString()).to.equal('other');
+  });
+
   it('the transit relay of magic-wormhole does as well', async function () {
     const transit = [
       'twistd3',

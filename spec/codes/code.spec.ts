@@ -10,7 +10,12 @@ import { formatAddress } from '../../lib/net/address';
 const { texts, refused } = JSON.parse(
   readFileSync(join(__dirname, '..', '..', 'fixtures', 'vectors', 'codes.json'), 'utf8'),
 ) as {
-  readonly texts: readonly { readonly text: string; readonly code: string; readonly addresses: readonly string[] }[];
+  readonly texts: readonly {
+    readonly text: string;
+    readonly code: string;
+    readonly addresses: readonly string[];
+    readonly relay?: string;
+  }[];
   readonly refused: readonly { readonly text: string }[];
 };
 
@@ -21,11 +26,12 @@ describe('codes', () => {
     expect(new Set(codeWords.map((word) => word.slice(0, 4))).size).to.equal(2048);
   });
 
-  for (const { text, code, addresses } of texts)
+  for (const { text, code, addresses, relay } of texts)
     it(`are read: ${text}`, () => {
       const target = parseCodeTarget(text);
       expect(formatCode(target.code)).to.equal(code);
       expect(target.addresses.map(formatAddress)).to.deep.equal(addresses);
+      expect(target.relay && formatAddress(target.relay)).to.equal(relay);
     });
 
   for (const { text } of refused)

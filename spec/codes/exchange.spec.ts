@@ -2,13 +2,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parseCodeTarget } from '../../lib/codes/code';
-import { dialByCode, proposeCode, replyToCode } from '../../lib/codes/exchange';
+import { dialByCode, openAddresses, proposeCode, replyToCode, sealAddresses } from '../../lib/codes/exchange';
 import { mostTries, OpenCode } from '../../lib/codes/open-code';
 import { TransferError } from '../../lib/errors';
+import { formatAddress, parseAddress } from '../../lib/net/address';
 import { Connection } from '../../lib/net/connection';
 import { memoryPair } from '../../lib/net/memory-pair';
 import type { SessionKey } from '../../lib/net/ticket';
-import { beginsCode, codeHello, parseCodeHello } from '../../lib/wire/code-message';
+import { beginsCode, codeAgreed, codeHello, parseCodeAgreed, parseCodeHello } from '../../lib/wire/code-message';
 import { encodeFrame } from '../../lib/wire/frame';
 import type { Role } from '../../lib/wire/hello';
 import type { JsonObject } from '../../lib/wire/json-object';
@@ -25,6 +26,8 @@ interface RunVector {
   readonly proof: JsonObject;
   readonly id: string;
   readonly key: string;
+  readonly addresses?: readonly string[];
+  readonly agreed?: JsonObject;
 }
 
 const { runs } = JSON.parse(readFileSync(join(__dirname, '..', '..', 'fixtures', 'vectors', 'codes.json'), 'utf8')) as {
@@ -61,6 +64,22 @@ describe('two sides with a code', () => {
         expect(each.id).to.equal(vector.id);
         expect(Buffer.from(each.key).toString('hex')).to.equal(vector.key);
       }
+      const { addresses, agreed } = vector;
+      if (!addresses || !agreed) return;
+      const sealed = sealAddresses(
+        addresses.map((each) => parseAddress(each)),
+        key,
+      );
+      expect(codeAgreed(sealed)).to.deep.equal(agreed);
+      expect(openAddresses(parseCodeAgreed(agreed) ?? Buffer.alloc(0), key).map(formatAddress)).to.deep.equal(
+        addresses,
+      );
+      for (let at = 0; at < sealed.length; at++) {
+        const changed = Buffer.from(sealed);
+        changed[at] = (changed[at] ?? 0) ^ 1;
+        expect(failureOf(() => openAddresses(changed, key))).to.equal('bad-header');
+      }
+      expect(failureOf(() => openAddresses(sealed.subarray(0, 3), key))).to.equal('bad-header');
     });
   }
 
