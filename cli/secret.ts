@@ -19,6 +19,8 @@ export interface TicketSources {
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: NodeJS.ReadStream;
   readonly output?: NodeJS.WritableStream;
+  /** Whether a code may be typed where a ticket is asked for. */
+  readonly codes?: boolean;
 }
 
 const variable = 'SENDALL_TICKET';
@@ -64,12 +66,20 @@ export function codeTyped(word: string | undefined): CodeTyped | undefined {
 export async function splitTarget(
   words: readonly string[],
   sources: TicketSources = {},
-): Promise<{ paths: readonly string[]; target: Target | undefined }> {
+): Promise<{ paths: readonly string[]; target: Target | CodeTyped | undefined }> {
   const last = words.at(-1) ?? '';
   const named = await resolveTarget(last, sources);
   if (named) return { paths: words.slice(0, -1), target: named };
   const leftOut = last === '-' || existsSync(last) || ticketIn(sources.env) !== undefined;
-  return { paths: words, target: leftOut ? await resolveTarget(undefined, sources) : undefined };
+  return { paths: words, target: leftOut ? await asked(sources) : undefined };
+}
+
+/** The ticket of the environment, or what is typed at a terminal. */
+async function asked(sources: TicketSources): Promise<Target | CodeTyped | undefined> {
+  const { env, input = process.stdin, output = process.stderr, codes = false } = sources;
+  if (!codes || ticketIn(env) !== undefined || !input.isTTY) return resolveTarget(undefined, sources);
+  const typed = (await askSecret('Code, or ticket (not shown): ', input, output, true)).trim();
+  return codeTyped(typed) ?? { kind: 'ticket', ticket: checked(typed, 'What was typed') };
 }
 
 /**
@@ -129,12 +139,27 @@ function checked(text: string, origin: string): string {
 }
 
 /**
- * Reads one line from a terminal that shows nothing of it. Rejects with `interrupted` on Ctrl-C, Ctrl-D and when the
+ * Reads one line from a terminal that shows nothing of it, but for a code where `codes` may be typed: that is short
+ * lived, and the rest of each of its words is shown, which Tab, `-` and Enter take. Rejects with `interrupted` on Ctrl-C, Ctrl-D and when the
  * terminal is gone.
  */
-export function askSecret(question: string, input: NodeJS.ReadStream, output: NodeJS.WritableStream): Promise<string> {
+export function askSecret(
+  question: string,
+  input: NodeJS.ReadStream,
+  output: NodeJS.WritableStream,
+  codes = false,
+): Promise<string> {
+  const { restOfWord } = require('../lib/internal') as typeof import('../lib/internal');
   return new Promise((resolve, reject) => {
     let typed = '';
+    let drawn = '';
+    const draw = (): void => {
+      const rest = restOfWord(typed);
+      const shown =
+        codes && /^\d/.test(typed) ? typed + (rest && `\u001b[2m${rest}\u001b[22m\u001b[${String(rest.length)}D`) : '';
+      if (shown !== drawn) output.write(`\r\u001b[K${question}${shown}`);
+      drawn = shown;
+    };
     const finish = (settle: () => void): void => {
       input.off('data', hear).off('end', hangUp).setRawMode(false).pause();
       output.write('\n');
@@ -143,12 +168,16 @@ export function askSecret(question: string, input: NodeJS.ReadStream, output: No
     const hangUp = (): void => finish(() => reject(interrupted()));
     const hear = (bytes: Buffer): void => {
       for (const key of bytes.toString()) {
+        if (codes && /[\t\r\n-]/.test(key)) typed += restOfWord(typed);
+        if (codes && key === '\t') continue;
+        if (key === '\r' || key === '\n') draw();
         if (key === '\r' || key === '\n') return finish(() => resolve(typed.replace(/\u001b\[[\d;]*[~A-Za-z]/g, '')));
         if (key === '\u0003' || key === '\u0004') return hangUp();
         if (key === '\u007f' || key === '\b') typed = typed.slice(0, -1);
         else if (key === '\u0015') typed = '';
         else if (typed.length < longestTyped) typed += key;
       }
+      draw();
     };
     input.setRawMode(true).on('data', hear).on('end', hangUp).resume();
     output.write(question); // now that nothing is echoed

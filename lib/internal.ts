@@ -3,7 +3,7 @@ export { BackedUp } from './access/backed-up';
 export { Peers, type Peer } from './access/peers';
 export { checkKeyName, readPrivateFile } from './access/private-file';
 export { defaultPort, formatAddress, isPlainTarget, parseAddress, parseListenAddress, parseRelay } from './net/address';
-export { looksLikeCode, parseCodeTarget } from './codes/code';
+export { looksLikeCode, parseCodeTarget, restOfWord } from './codes/code';
 export { dialable } from './net/own-address';
 export { TransferError } from './errors';
 export { printable } from './name';

@@ -114,7 +114,8 @@ export function describeSend(program: Command, shell: Shell): void {
     .addHelpText(
       'after',
       `
-Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for.
+Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for. At a terminal
+a code does as well, whose words are completed as they are typed.
 
 A PATTERN of --exclude without a slash before its end matches at any depth. One with a slash counts
 from the top of each directory that is named: 'raw/2025' for photos/. It may begin with the path of
@@ -139,7 +140,7 @@ Examples:
         ? { paths: words.slice(0, -1), target: code }
         : listens
           ? { paths: words, target: undefined }
-          : await splitTarget(words);
+          : await splitTarget(words, { codes: true });
       const options = sendOptions(paths, target, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { SenderView } = require('../view') as typeof import('../view');

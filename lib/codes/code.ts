@@ -75,8 +75,14 @@ export function parseCodeTarget(text: string): CodeTarget {
   };
 }
 
+/** What is left of the last word of a code that is being typed, once only one word begins so; else nothing. */
+export function restOfWord(typed: string): string {
+  const [, beginning = ''] = /^\d{4,6}(?:-[a-z]+)*-([a-z]+)$/i.exec(typed) ?? [];
+  return only(beginning === '' ? [] : wordsFrom(beginning.toLowerCase()))?.slice(beginning.length) ?? '';
+}
+
 /** The words that begin with `beginning`, in lower case. */
-export function wordsFrom(beginning: string): string[] {
+function wordsFrom(beginning: string): string[] {
   return codeWords.filter((word) => word.startsWith(beginning));
 }
 

@@ -141,6 +141,18 @@ describe('cli/secret', () => {
     expect((await failureOf(askSecret('Ticket: ', input, output))).code).to.equal('interrupted');
   });
 
+  it('shows a code as it is typed, with the rest of its words, which -, Tab and Enter take; and no ticket', async () => {
+    const { input, output } = typing('4821-cran-velx\u007fv\t@host\r');
+    expect(await askSecret('? ', input, output, true)).to.equal('4821-crane-velvet@host');
+    expect(output.text).to.include('4821-crane-velvet');
+    const quick = typing('4821-cran-velv\r');
+    const { target } = await splitTarget(['-'], { env: {}, ...quick, codes: true });
+    expect(target).to.deep.equal({ kind: 'code', code: '4821-crane-velvet' });
+    const { output: silent, ...keys } = typing(`${ticket}\r`);
+    expect((await splitTarget(['-'], { env: {}, ...keys, output: silent, codes: true })).target).to.include({ ticket });
+    expect(silent.text).to.not.include(token);
+  });
+
   it('leaves tickets out of what repeats words', () => {
     expect(withoutTickets(`Unknown command '${ticket}'.`)).to.equal("Unknown command 'sendall://…'.");
     expect(withoutTickets(`--x=tcp://host/${token} y`)).to.equal('--x=tcp://host/… y');
