@@ -13,6 +13,8 @@ const peers = [
   "the machine's owner",
   'a thief of the sender',
   'a thief of the receiver',
+  'a guesser of a code',
+  'a relay',
 ];
 /** A thief who has the disk needs no test to have it to himself. */
 const evident = ['nothing but its own copy'];
