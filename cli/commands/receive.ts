@@ -291,7 +291,9 @@ async function receive(
   const { StatusFile } = require('../status-file') as typeof import('../status-file');
   const status = new StatusFile(options.directory, options.quota);
   const told = hooks?.on ?? transfer.on;
+  let begun = false;
   const on: Listener = (event) => {
+    begun ||= event.event === 'started' || event.event === 'received';
     status.note(event);
     served?.metrics.note(event);
     told(event);
@@ -310,7 +312,9 @@ async function receive(
     }
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     await receiver.listen(listen, address);
-    const ends = [stopped, receiver.codeOver(), ...(once === true ? [receiver.once()] : [])];
+    // Whoever came with the ticket is not cut off because somebody else guesses, or nobody needs the code any more.
+    const codeOver = receiver.codeOver().catch((error: unknown) => (begun ? stopped : Promise.reject(error as Error)));
+    const ends = [stopped, codeOver, ...(once === true ? [receiver.once()] : [])];
     if (!signal.aborted) await Promise.race(ends);
   } finally {
     await receiver.close();

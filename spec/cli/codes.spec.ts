@@ -94,6 +94,17 @@ describe('cli: codes (the built command)', () => {
     expect(run.received()).to.deep.equal([]);
   });
 
+  it('are used up without an end for whoever has come with the ticket', async () => {
+    const { receiver, ticket } = await run.receive(['--code'], here());
+    const shown = await codeOf(receiver);
+    expect((await run.run(['send', 'letter.txt', ticket], { env: there() })).code).to.equal(0);
+    await Promise.all([guess(shown), guess(shown), guess(shown)]);
+    await receiver.says(/tried a wrong code three times/);
+    writeFileSync(run.at('other.txt'), 'other');
+    expect((await run.run(['send', 'other.txt', ticket], { env: there() })).code).to.equal(0);
+    expect(run.received().sort()).to.deep.equal(['letter.txt', 'other.txt']);
+  });
+
   it('go on after a cut with the same command, which shows none of its words to other users', async () => {
     const content = randomBytes(24 << 20);
     writeFileSync(run.at('large.bin'), content);
