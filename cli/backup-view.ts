@@ -32,9 +32,10 @@ export class BackupView extends View {
     const { complete } = this;
     if (!complete) return;
     const { snapshot, entries, bytes, new_bytes: newBytes, missing } = complete;
+    const count = this.terminal.narrow ? '' : `  ${formatCount(entries, 'entry', 'entries')}`;
     this.terminal.result(
       { style: 'bold', text: snapshot },
-      `  ${formatCount(entries, 'entry', 'entries')}  ${formatSize(bytes)}, ${formatSize(newBytes)} of it new`,
+      `${count}  ${formatSize(bytes)}, ${formatSize(newBytes)} of it new`,
       ...(this.least === undefined ? [] : ['  ', verdict(this.least)]),
       `  ${formatDuration(seconds)}`,
       ...(missing === 0 ? [] : ['  ', { style: 'red', text: `${missing.toString()} missing` } as const]),

@@ -124,10 +124,10 @@ function ticketFrom(path: string): string {
   return checked(text, path);
 }
 
-/** `text` without the space around it, if it is a ticket. */
+/** `text` without the space around it, and the quotes that it is printed in for a shell, if it is a ticket. */
 function checked(text: string, origin: string): string {
   const { parseTicket } = require('../lib/internal') as typeof import('../lib/internal');
-  const ticket = text.trim();
+  const ticket = text.trim().replace(/^(['"])(.*)\1$/s, '$2');
   try {
     parseTicket(ticket);
   } catch {

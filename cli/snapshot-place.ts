@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs';
+import { TransferError } from '../lib/internal';
+import { withoutTickets } from './hide-tickets';
 import { resolveTarget } from './secret';
 import { wrongUsage } from './usage';
 
@@ -11,7 +14,8 @@ export const placeArgument =
 /**
  * The receive directory on this machine, or the ticket of the receiver, that `word` names; a peer goes before a
  * directory (`./NAME` is a
- * directory even if NAME is a peer). Rejects with `usage` for the plain wire, and never repeats a ticket.
+ * directory even if NAME is a peer). Rejects with `usage` for the plain wire, with `directory` where there is none, and
+ * never repeats a ticket.
  */
 export async function snapshotPlace(word: string): Promise<SnapshotPlace> {
   const named = await resolveTarget(word);
@@ -19,5 +23,14 @@ export async function snapshotPlace(word: string): Promise<SnapshotPlace> {
     throw wrongUsage('The plain wire carries no backups.', {
       hint: 'Take the ticket that sendall receive prints, a peer, or a directory.',
     });
-  return named ? { target: named.ticket } : { directory: word };
+  if (named) return { target: named.ticket };
+  if (!existsSync(word))
+    throw new TransferError(
+      'directory',
+      `There is no directory ${withoutTickets(word)} here, and no peer of that name.`,
+      {
+        hint: 'sendall peers list says which machines are known.',
+      },
+    );
+  return { directory: word };
 }

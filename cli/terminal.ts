@@ -1,7 +1,13 @@
 import { styleText } from 'node:util';
 import { printable } from '../lib/internal';
 import { withoutTickets } from './hide-tickets';
+import type { Piece } from './piece';
+import { rowsOf } from './rows';
+
+export type { Piece } from './piece';
 import { isLogged, type LogLevel, logPrefix, type LogSettings } from './log';
+
+const narrowBelow = 90; // columns
 
 /** What the user chose for all output. */
 export interface OutputSettings {
@@ -13,11 +19,6 @@ export interface OutputSettings {
   /** Everything for people is a log: one line for each thing, with its time. */
   readonly log?: LogSettings;
 }
-
-type Style = 'green' | 'yellow' | 'red' | 'dim' | 'bold';
-
-/** A piece of a line; whatever it holds is escaped before it is coloured. */
-export type Piece = string | { readonly style: Style; readonly text: string };
 
 /** Something drawn below the text that must step aside while a line is written. */
 export interface Curtain {
@@ -101,17 +102,29 @@ export class Terminal {
     return this.settings.quiet || this.settings.json;
   }
 
+  /** Whether results go to a terminal on which only what matters most is in one row. */
+  get narrow(): boolean {
+    const { isTTY, columns } = this.outputTaken ? this.stderr : this.stdout;
+    return isTTY && columns > 0 && columns < narrowBelow;
+  }
+
   private write(stream: NodeJS.WriteStream, pieces: readonly Piece[]): void {
-    const line = `${pieces.map((piece) => this.paint(stream, piece)).join('')}\n`;
-    const write = (): void => void stream.write(line);
+    const shown = pieces.map(escaped);
+    const rows = stream.isTTY && stream.columns ? rowsOf(shown, stream.columns) : [shown];
+    const text = rows.map((row) => `${row.map((piece) => this.paint(stream, piece)).join('')}\n`).join('');
+    const write = (): void => void stream.write(text);
     if (this.curtain && stream.isTTY) this.curtain.lift(write);
     else write();
   }
 
   private paint(stream: NodeJS.WriteStream, piece: Piece): string {
-    if (typeof piece === 'string') return printable(piece);
-    const text = printable(piece.text);
+    if (typeof piece === 'string') return piece;
     const colored = this.settings.color && stream.isTTY && !this.env['NO_COLOR'] && this.env['TERM'] !== 'dumb';
-    return colored ? styleText(piece.style, text, { validateStream: false }) : text;
+    return colored ? styleText(piece.style, piece.text, { validateStream: false }) : piece.text;
   }
+}
+
+/** Nothing reaches a terminal unescaped. */
+function escaped(piece: Piece): Piece {
+  return typeof piece === 'string' ? printable(piece) : { ...piece, text: printable(piece.text) };
 }

@@ -139,6 +139,11 @@ export abstract class View {
     );
   }
 
+  /** A file and what follows it, without digests where the terminal is narrow. */
+  protected lineOf(file: FileDone, more: readonly Piece[] = []): Piece[] {
+    return [...fileLine(file, this.detail(this.terminal.narrow ? 'short' : 'usual')), ...more];
+  }
+
   protected tellFile(file: FileDone): void {
     this.terminal.say(...fileLine(file, this.detail('short')));
   }
@@ -298,7 +303,7 @@ export class SenderView extends View {
   }
 
   private print(file: FileDone, ...more: Piece[]): void {
-    this.terminal.result(...fileLine(file, this.detail('usual')), ...more);
+    this.terminal.result(...this.lineOf(file, more));
   }
 }
 
@@ -322,8 +327,7 @@ export class ReceiverView extends View {
   protected override fileDone(file: FileDone): void {
     this.files += 1;
     this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
-    if (this.files <= few || this.terminal.settings.verbose)
-      this.terminal.result(...fileLine(file, this.detail('usual')));
+    if (this.files <= few || this.terminal.settings.verbose) this.terminal.result(...this.lineOf(file));
   }
 
   protected override fail(event: Failed): void {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import { withoutTickets } from '../../cli/hide-tickets';
+import { snapshotPlace } from '../../cli/snapshot-place';
 import { askSecret, resolveTarget, splitTarget } from '../../cli/secret';
 import { createKey, formatTicket } from '../../lib/index';
 import { Peers } from '../../lib/internal';
@@ -52,11 +53,18 @@ describe('cli/secret', () => {
     await new Peers().add('nas', { ...nas, address });
     expect(await resolveTarget(ticket)).to.deep.equal({ kind: 'ticket', ticket });
     expect(await resolveTarget(`@${file}`)).to.deep.equal({ kind: 'ticket', ticket });
+    writeFileSync(file, `'${ticket}'\n`); // as it is printed for a shell
+    expect(await resolveTarget(`@${file}`)).to.deep.equal({ kind: 'ticket', ticket });
     expect(await resolveTarget('nas')).to.deep.equal({ kind: 'ticket', ticket: formatTicket({ ...nas, address }) });
     for (const plain of ['tcp://10.0.0.1:8898', 'unix:/run/s.sock'])
       expect(await resolveTarget(plain)).to.deep.equal({ kind: 'plain', address: plain });
     for (const word of ['other', './nas', '-', '@', '', '10.0.0.1:8898', 'http://x/'])
       expect(await resolveTarget(word), word).to.equal(undefined);
+    const error = await failureOf(snapshotPlace('no-such-peer'));
+    expect(error).to.include({
+      code: 'directory',
+      message: 'There is no directory no-such-peer here, and no peer of that name.',
+    });
   });
 
   it('asks the environment, then a terminal, only where the target was left out', async () => {

@@ -109,7 +109,7 @@ describe('cli: snapshots (the built command)', () => {
     const secret = 'T'.repeat(64);
     const wrong: [string[], RegExp][] = [
       [[], /Missing required argument/],
-      [['gone'], /gone cannot be read/],
+      [['gone'], /There is no directory gone here, and no peer of that name/],
       [['.', 'nobody'], /There is no backup nobody/],
       [['.', 'laptop', '--diff', monday], /--diff takes two/],
       [['.', '--diff', 'laptop/latest', 'laptop/latest', 'laptop/latest'], /--diff takes two/],
