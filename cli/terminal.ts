@@ -3,9 +3,9 @@ import { printable } from '../lib/internal';
 import { withoutTickets } from './hide-tickets';
 import type { Piece } from './piece';
 import { rowsOf } from './rows';
+import { isLogged, type LogLevel, logPrefix, type LogSettings } from './log';
 
 export type { Piece } from './piece';
-import { isLogged, type LogLevel, logPrefix, type LogSettings } from './log';
 
 const narrowBelow = 90; // columns
 
