@@ -20,6 +20,8 @@ export function within(on: Listener, directory: string, key?: string): Listener 
 export class Report {
   readonly tally = new Tally();
   readonly failures: TransferError[] = [];
+  /** The names of what the sender never had, as it should be. */
+  readonly absent = new Set<string>();
   private readonly lost = new LostCount();
 
   constructor(private readonly on: Listener) {}
@@ -49,8 +51,10 @@ export class Report {
 
   /** The sender does not have it. */
   missing({ name, code, message, skipped }: MissingEntry): void {
-    if (skipped) this.skipped(name, message);
-    else this.failed(new TransferError(code, printable(message), { fileName: name, hint: '' }));
+    if (skipped) {
+      this.absent.add(name);
+      this.skipped(name, message);
+    } else this.failed(new TransferError(code, printable(message), { fileName: name, hint: '' }));
   }
 
   /** Words of the sender. */

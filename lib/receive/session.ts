@@ -38,6 +38,8 @@ export interface SessionReceived {
   readonly id: string;
   readonly tally: Tally;
   readonly failures: readonly TransferError[];
+  /** How many entries belong to what was sent and were in it never. */
+  readonly absent: number;
   readonly waits: Waits;
   /** Why it ended before its end; the sender may come back and go on. */
   readonly lost: TransferError | undefined;
@@ -128,7 +130,14 @@ export class Session {
     );
     await this.control.linger();
     const { report, waits } = this.receiving;
-    return { id: this.id, tally: report.tally, failures: report.failures, waits, lost: lost ?? failed };
+    return {
+      id: this.id,
+      tally: report.tally,
+      failures: report.failures,
+      absent: report.absent.size,
+      waits,
+      lost: lost ?? failed,
+    };
   }
 
   /** Reads no more: what is here is kept. */

@@ -156,8 +156,10 @@ describe('Snapshots of another machine', () => {
     expect((await readdir(some, { recursive: true })).sort()).to.deep.equal(['home', 'home/a.txt']);
   });
 
-  it('tell a restore what they never had, which is no failure', async () => {
-    await restore({ target, snapshot: `laptop/${first}`, destination: path.join(outer, 'restored'), on: heard.on });
+  it('tell a restore what they never had, which is not all of it then', async () => {
+    const into = { target, snapshot: `laptop/${first}`, destination: path.join(outer, 'restored'), on: heard.on };
+    const failure: unknown = await restore(into).catch((error: unknown) => error);
+    expect(failure).to.include({ code: 'some-failed' });
     expect(heard.all('skipped').map(({ file_name: name }) => name)).to.deep.equal(['home/gone']);
   });
 

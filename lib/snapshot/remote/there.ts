@@ -13,7 +13,14 @@ import type { Difference } from '../manifest/difference';
 import type { FoundEvent } from '../manifest/find';
 import type { Pruned, LocalPruneOptions } from '../prune/prune';
 import { AskedNames } from '../restore/asked-names';
-import { metadataOf, nothingCame, type Restored, type LocalRestoreOptions, within } from '../restore/restore';
+import {
+  metadataOf,
+  nothingCame,
+  refuseAbsent,
+  type Restored,
+  type LocalRestoreOptions,
+  within,
+} from '../restore/restore';
 import type { LocalListOptions, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
 import { addTold, toldForgotten, toldFound, toldOfVerification, toldPruned, toldSnapshot } from './told';
 import type { LocalForgetOptions, TakenOut } from '../forget/forget';
@@ -224,7 +231,7 @@ export async function restoreFrom(
     on(event);
   };
   const began = performance.now();
-  const { tally, failures, waits } = await within(path.resolve(destination), async (homes) => {
+  const { tally, failures, absent, waits } = await within(path.resolve(destination), async (homes) => {
     const host = new SessionHost({
       ifExists,
       metadata,
@@ -245,5 +252,6 @@ export async function restoreFrom(
   const failure = failureOf(tally.files, [...failures, ...missed]);
   if (failure) throw failure;
   if (demanded) unmet();
+  refuseAbsent(absent);
   return { snapshot, files, summary };
 }

@@ -59,7 +59,8 @@ const peer = 'restore';
  * `some-failed`,
  * as `send` does: `mismatch` for what is damaged in the snapshot, and for a manifest that is, `exists`, `space`, …,
  * `usage` for what
- * makes no sense, `directory` for a destination that cannot be used. Each failure was reported as an event before, and
+ * makes no sense, `directory` for a destination that cannot be used; `some-failed` too where the snapshot never had some
+ * of it. Each failure was reported as an event before, and
  * the summary
  * comes last. What an interrupted restore has brought is kept there, and the next one goes on with it.
  */
@@ -83,7 +84,17 @@ export async function restore(options: LocalRestoreOptions): Promise<Restored> {
   const failure = failureOf(summary.files, [...failures, ...missed]);
   if (failure) throw failure;
   if (demanded) unmet();
+  refuseAbsent(chosen.filter(({ type }) => type === 'missing').length);
   return { snapshot: `${snapshot.name}/${snapshot.id}`, files, summary };
+}
+
+/** Throws `some-failed` where `entries` of what was asked for were never in the snapshot; they were told as skipped. */
+export function refuseAbsent(entries: number): void {
+  if (entries === 0) return;
+  const those = entries === 1 ? '1 entry that is' : `${String(entries)} entries that are`;
+  throw new TransferError('some-failed', `Everything that the snapshot has is restored, without ${those} not in it.`, {
+    hint: 'They could not be backed up then. Other snapshots may have them: sendall find.',
+  });
 }
 
 /** What a restore gives back beside content, modes and times, and what it heard of that. */

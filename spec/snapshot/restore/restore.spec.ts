@@ -92,7 +92,6 @@ describe('restoring a snapshot', () => {
       'home/deep/er/empty': '',
       'home/to': { symlink: '../away' },
       bare: { directory: true },
-      'home/gone': { missing: 'source-unreadable' },
     });
     await writeFile(path.join(place, 'foreign'), 'not of this snapshot');
     const { snapshot, files, summary } = await restoring();
@@ -107,8 +106,18 @@ describe('restoring a snapshot', () => {
     expect((await readdir(to)).sort()).to.deep.equal(['bare', 'home']);
     expect(await readFile(path.join(to, 'home/large'))).to.deep.equal(noise(3 * MiB + 5));
     expect((await stat(path.join(to, 'home/again'))).ino).to.equal((await stat(path.join(to, 'home/large'))).ino);
-    expect(heard.all('skipped').map(({ file_name: name }) => name)).to.deep.equal(['home/gone']);
     expect(heard.events.at(-1)?.event).to.equal('summary');
+  });
+
+  it('names what the snapshot never had, and is not all of it then', async () => {
+    await make({ 'home/a': 'a', 'home/gone': { missing: 'source-unreadable' } });
+    expect(await failure()).to.include({
+      code: 'some-failed',
+      message: 'Everything that the snapshot has is restored, without 1 entry that is not in it.',
+    });
+    expect(heard.all('skipped').map(({ file_name: name }) => name)).to.deep.equal(['home/gone']);
+    expect(await read('home/a')).to.equal('a');
+    await restoring({ paths: ['home/a'] });
   });
 
   it('stores modes and times of the manifest, whatever those in the snapshot are by now', async () => {
