@@ -19,6 +19,7 @@ export class Intakes {
   private readonly waiting = new Map<ArrivingSnapshot, NodeJS.Timeout>();
   /** Who comes while another one is being let in waits for his turn. */
   private readonly turns = new Map<string, Promise<unknown>>();
+  private closed = false;
 
   constructor(private readonly on: Listener) {}
 
@@ -41,6 +42,7 @@ export class Intakes {
   }
 
   private async takeNow(key: string, request: IntakeRequest): Promise<Intake> {
+    if (this.closed) throw new TransferError('interrupted', 'The receiver was stopped.');
     const before = await this.open.get(key)?.catch(ignored('whoever took that one is told'));
     // What waits for its session to come back is nobody else's to end.
     if (before && before.peer !== request.peer) throw otherOwner(request.name);
@@ -60,6 +62,9 @@ export class Intakes {
 
   /** Unlocks what waits for a session to come back. */
   async close(): Promise<void> {
+    this.closed = true;
+    // Who was being let in has its snapshot open by then.
+    await Promise.allSettled(this.turns.values());
     for (const timer of this.waiting.values()) clearTimeout(timer);
     this.waiting.clear();
     const left = await Promise.allSettled(this.open.values());

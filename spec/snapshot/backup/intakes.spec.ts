@@ -49,4 +49,15 @@ describe('the snapshots on their way into a receiver', () => {
     await (await take(next, 'after')).leave();
     await next.close();
   });
+
+  it('are unlocked by the end of the receiver, also those that were being let in meanwhile (the faults of fuzz)', async () => {
+    const intakes = new Intakes(() => undefined);
+    const takings = ['one', 'two', 'three'].map((session) => take(intakes, session).then((intake) => intake.leave()));
+    await intakes.close();
+    await Promise.allSettled(takings);
+    expect(await take(intakes, 'late').catch((error: unknown) => error)).to.have.property('code', 'interrupted');
+    const next = new Intakes(() => undefined);
+    await (await take(next, 'after')).leave();
+    await next.close();
+  });
 });
