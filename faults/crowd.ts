@@ -10,7 +10,7 @@ import { pieceSize, smallFile } from '../lib/wire/segment';
 import { TransferError } from '../lib/errors';
 import { parseTicket } from '../lib/net/ticket';
 import type { Link } from '../lib/session/link';
-import { DialedMeeting } from '../lib/send/meeting';
+import { DialingConnector } from '../lib/send/connector';
 
 /** What became of one sender: how long, in ms, from dialing to its receipt; or why there is none. */
 export interface Fate {
@@ -39,7 +39,7 @@ export function inSession(ticket: string): SendOne {
     const hash = createHash('sha256');
     for (const piece of bytes) hash.update(piece);
     const sha256 = hash.digest('hex');
-    const link = await letIn(new DialedMeeting(parseTicket(ticket), 'sha256', undefined));
+    const link = await letIn(new DialingConnector(parseTicket(ticket), 'sha256', undefined));
     try {
       await link.sendList({ type: 'offer' }, [
         { file: 0, type: 'file', name, size, mode: 0o644, mtime: '1700000000000000000' },
@@ -95,7 +95,7 @@ export function sendAtOnce(files: readonly CrowdFile[], send: SendOne): Promise<
 const hangsUpFor = 60_000;
 
 /** As our senders do it: a receiver that has no room at this moment is asked again. */
-async function letIn(meeting: DialedMeeting): Promise<Link> {
+async function letIn(meeting: DialingConnector): Promise<Link> {
   const began = performance.now();
   for (let pause = 200; ; pause = Math.min(5_000, pause * 2)) {
     const { link, welcome } = await meeting.first(undefined);

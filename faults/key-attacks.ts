@@ -377,7 +377,7 @@ export const keySabotages: readonly Sabotage[] = [
     finds: 'a silent peer',
     edits: [
       {
-        file: 'lib/send/listening-meeting.js',
+        file: 'lib/send/listening-connector.js',
         from: '(0, plain_wire_1.plainRefusal)(accepted, this.options.plainWire) === undefined',
         to: 'true',
       },
@@ -388,7 +388,7 @@ export const keySabotages: readonly Sabotage[] = [
     finds: 'another key’s backup',
     edits: [
       { file: 'lib/snapshot/backup/staged-snapshot.js', from: 'register && register.owner !== peer', to: 'false' },
-      { file: 'lib/snapshot/backup/intakes.js', from: 'before.peer !== request.peer', to: 'false' },
+      { file: 'lib/snapshot/backup/snapshot-stages.js', from: 'before.peer !== request.peer', to: 'false' },
     ],
   },
   {

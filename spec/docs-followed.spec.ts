@@ -17,7 +17,7 @@ function shellLines(document: string): string[] {
     .map((line) => line.replace(/\s+# .*$/, '').trim());
 }
 
-/** Two machines in fresh homes, of which one receives into `directory`, at a free port of loopback. */
+/** Two machines in fresh destinations, of which one receives into `directory`, at a free port of loopback. */
 class Machines {
   readonly home = mkdtempSync(join(tmpdir(), 'sendall-docs-'));
   readonly laptop = this.machine('laptop');

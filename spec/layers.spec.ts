@@ -291,7 +291,7 @@ describe('the layers', () => {
     ],
     [
       'a require',
-      { 'lib/threads/lane.ts': "const f = require('../wire/frame');", 'lib/wire/frame.ts': '' },
+      { 'lib/threads/order-worker.ts': "const f = require('../wire/frame');", 'lib/wire/frame.ts': '' },
       /bottom may not import wire/,
     ],
     [

@@ -89,7 +89,7 @@ export const killed: Experiment = {
           to: 'return false;\n        try {\n            directories.at',
         },
         {
-          file: 'lib/store/local/group-place.js',
+          file: 'lib/store/local/publish.js',
           from: 'const renamed = renameIfCan(staged, target, calls);\n    if (renamed !== undefined)\n        return renamed;\n    try {',
           to: "if (target.endsWith('/small') && !look(target)) {\n        (0, node_fs_1.copyFileSync)(staged, target);\n        (0, node_fs_1.unlinkSync)(staged);\n        return true;\n    }\n    try {",
         },

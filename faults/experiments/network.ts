@@ -147,14 +147,14 @@ async function run({ build, dose, random, directory, say }: Surroundings): Promi
     const all = networkCases({ random, away: dose === 'long' ? 60_000 : 3_000, rounds: dose === 'long' ? 6 : 1 });
     const chosen = dose === 'proof' ? all.filter(({ name }) => proofs.includes(name)) : all;
     let next = 0;
-    const lane = async (): Promise<void> => {
+    const worker = async (): Promise<void> => {
       for (let number = next++; number < chosen.length; number = next++) {
         const which = chosen[number];
         if (which) broken.push(...(await trial.run(which, number)));
         if (number % 20 === 19) say(`${String(number + 1)} of ${String(chosen.length)} transfers`);
       }
     };
-    await Promise.all(Array.from({ length: together }, lane));
+    await Promise.all(Array.from({ length: together }, worker));
     const others = await served.refusesOthers();
     broken.push(...(others === undefined ? [] : [others]), ...(await served.stop()));
     return { tries: chosen.length, broken: broken.map((sentence) => `seed ${String(random.seed)}, ${sentence}`) };

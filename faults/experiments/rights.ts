@@ -67,7 +67,7 @@ export const rights: Experiment = {
     },
     {
       name: 'a directory of a key is forgotten',
-      edits: [{ file: 'lib/receive/homes.js', from: 'authorization?.directory ??', to: 'undefined ??' }],
+      edits: [{ file: 'lib/receive/destinations.js', from: 'authorization?.directory ??', to: 'undefined ??' }],
     },
     {
       name: 'a write key may ask',
@@ -81,7 +81,7 @@ export const rights: Experiment = {
       name: 'anybody adds to any backup',
       edits: [
         { file: 'lib/snapshot/backup/staged-snapshot.js', from: 'register && register.owner !== peer', to: 'false' },
-        { file: 'lib/snapshot/backup/intakes.js', from: 'before.peer !== request.peer', to: 'false' },
+        { file: 'lib/snapshot/backup/snapshot-stages.js', from: 'before.peer !== request.peer', to: 'false' },
       ],
     },
     {

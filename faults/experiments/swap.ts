@@ -171,10 +171,10 @@ async function run({ build, dose, directory, say, random }: Surroundings): Promi
   const until = Math.max(least, swaps / 10);
   try {
     const left = (): boolean => performance.now() - began < until && !(dose === 'proof' && race.escaped.length > 0);
-    const lane = async (act: (turn: number) => Promise<void>): Promise<void> => {
+    const worker = async (act: (turn: number) => Promise<void>): Promise<void> => {
       for (let turn = 0; left(); turn++) await act(turn);
     };
-    await Promise.all([lane((turn) => race.plain(turn)), lane((turn) => race.session(turn))]);
+    await Promise.all([worker((turn) => race.plain(turn)), worker((turn) => race.session(turn))]);
   } finally {
     for (const swapper of swappers) swapper.kill();
     await Promise.all(swappers.map(async (swapper) => swapper.exitCode === null && once(swapper, 'close')));
@@ -231,7 +231,7 @@ export const swap: Experiment = {
       name: 'groups of small files use paths by name',
       edits: [
         {
-          file: 'lib/store/local/group-directories.js',
+          file: 'lib/store/local/open-directories.js',
           from: "const byDescriptor = process.platform === 'linux';",
           to: 'const byDescriptor = false;',
         },

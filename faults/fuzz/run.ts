@@ -58,11 +58,11 @@ const chanceOf = (input: number): Random => new Random(seed + input * 7919);
 async function many(
   what: string,
   [from, count]: readonly [number, number],
-  lanes: number,
+  workers: number,
   act: (random: Random) => Promise<string | undefined> | string | undefined,
 ): Promise<void> {
   let next = from;
-  const lane = async (): Promise<void> => {
+  const worker = async (): Promise<void> => {
     for (let input = next++; input < count; input = next++) {
       if (input % 500 === 0) say({ at: `${what} ${String(input)}` });
       const result = act(chanceOf(input));
@@ -71,7 +71,7 @@ async function many(
       if (found !== undefined) say({ found: `${what}, input ${String(input)} of seed ${String(seed)}: ${found}` });
     }
   };
-  await Promise.all(Array.from({ length: lanes }, lane));
+  await Promise.all(Array.from({ length: workers }, worker));
 }
 
 function tryModels(): void {

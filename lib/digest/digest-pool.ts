@@ -4,7 +4,7 @@ import type { Worker } from 'node:worker_threads';
 import type { DigestAlgorithm } from './digest';
 import type { SegmentReading } from './digest-segments';
 import type { DigestAnswer, Order } from './digest.worker';
-import { endWorker, startWorker } from '../threads/lane';
+import { endWorker, startWorker } from '../threads/order-worker';
 import type { Digests } from '../progress';
 
 /** A file to be read from its start and hashed. The descriptor stays open until `digests` has settled. */

@@ -175,9 +175,9 @@ export class Batches {
    * existing files get theirs, too. PROTOCOL.md 13.8.
    */
   async finishDirectories(directories: readonly DirectoryEntry[]): Promise<void> {
-    const { entries, intake, rules, store } = this.receiving;
+    const { entries, stage, rules, store } = this.receiving;
     // A `write` key adds, and changes nothing.
-    const changes = intake !== undefined || (rules.mayCompare && rules.ifExists === 'replace');
+    const changes = stage !== undefined || (rules.mayCompare && rules.ifExists === 'replace');
     const ours = directories.filter(({ file }) => changes || entries.fresh.has(file));
     const finished = ours.length > 0 ? await store.batch.finishDirectories(ours) : new Map<number, BatchOutcome>();
     await this.settle(new Map(directories.map(({ file }) => [file, finished.get(file) ?? 'stored'])), true);
@@ -187,7 +187,7 @@ export class Batches {
    * Tells what became of entries, the receipts as one list. `final`: of directories, too, which are only made before.
    */
   private async settle(outcomes: ReadonlyMap<number, BatchOutcome>, final = false): Promise<LargeToBegin[]> {
-    const { algorithm, entries, intake, replies, report, store } = this.receiving;
+    const { algorithm, entries, stage, replies, report, store } = this.receiving;
     const { verified } = store;
     const receipts: SessionReceipt[] = [];
     const received: FileDone[] = [];
@@ -209,7 +209,7 @@ export class Batches {
       this.receiving.report.without(entry.name, lost);
       if (state.state !== 'batched') {
         entries.settle(file, true);
-        intake?.stored(entry, {}, kept);
+        stage?.stored(entry, {}, kept);
         receipts.push({ file, verified: null, ...elsewhere });
         continue;
       }

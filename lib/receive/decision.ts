@@ -4,7 +4,7 @@ import type { Existing, KnownContent } from '../store/session-store';
 import type { IfExists, Kept } from '../store/store';
 import { smallFile } from '../wire/segment';
 import type { FileEntry } from '../wire/session-list';
-import type { Earlier } from './intake';
+import type { Earlier } from './snapshot-stage';
 
 /** What becomes of an offered file. */
 export type Decision =

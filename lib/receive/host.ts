@@ -23,7 +23,7 @@ import {
 } from '../session/opening';
 import { SealedArrivals } from '../session/sealed-arrivals';
 import { answerSealed, readSealedHello, type SealedBasis } from '../session/sealed-opening';
-import { intakeFor, openReceiving, type ReceivingDealings, type ReceivingOptions, rightsHint } from './open-receiving';
+import { stageFor, openReceiving, type ReceivingDealings, type ReceivingOptions, rightsHint } from './open-receiving';
 import type { AskedFor } from './rules';
 import type { SessionReceived, Session } from './session';
 import { Turns } from './turns';
@@ -272,7 +272,7 @@ export class SessionHost {
     peer: string,
     secret: Uint8Array,
   ): Promise<SessionReceived> {
-    const intake = await intakeFor(this.options, { hello, authorization, peer });
+    const stage = await stageFor(this.options, { hello, authorization, peer });
     const link = new Link(connection, this.options.deadlines, false);
     const welcome = (): Promise<void> => {
       const answered = answerIntroduction(connection, hello, {
@@ -280,13 +280,13 @@ export class SessionHost {
         check: true,
         ...(this.options.metadata ? { metadata: true } : {}),
         ...(hello.repair === undefined ? {} : { repair: hello.repair }),
-        ...(intake && hello.backup !== undefined ? { snapshot: intake.id } : {}),
+        ...(stage && hello.backup !== undefined ? { snapshot: stage.id } : {}),
         ...sealedOffer(0, hello),
       });
       link.greeted();
       return answered;
     };
-    return this.receive(link, hello, authorization, { welcome, intake, secret });
+    return this.receive(link, hello, authorization, { welcome, stage, secret });
   }
 
   /** Somebody waits to show its key. */

@@ -5,8 +5,8 @@ import type { LinkDeadlines } from '../session/link';
 import type { Ask } from '../wire/ask';
 import type { Hello } from '../wire/hello';
 import type { Listener } from '../progress';
-import type { Home } from './homes';
-import type { OpenIntake } from './intake';
+import type { Destination } from './destinations';
+import type { OpenStage } from './snapshot-stage';
 
 /** One who wants something done with the snapshots that are here. */
 export interface Asker {
@@ -24,7 +24,7 @@ export interface Asker {
 export interface ServiceOptions {
   readonly on: Listener;
   /** Where the files of a key are; undefined for the ticket. Rejects with `directory`. */
-  readonly home: (authorization: Authorization | undefined) => Promise<Home>;
+  readonly destination: (authorization: Authorization | undefined) => Promise<Destination>;
   readonly deadlines: LinkDeadlines;
 }
 
@@ -42,7 +42,7 @@ export interface SnapshotService {
 /** Whoever keeps the snapshots of a receiver: the layer above this one, which this one does not know. */
 export interface Keeper {
   /** Takes a new one in, or what heals those that are there. */
-  readonly openIntake: OpenIntake;
+  readonly openIntake: OpenStage;
   /** What serves those who ask, for as long as the receiver lives. */
   readonly serve: (options: ServiceOptions) => SnapshotService;
 }

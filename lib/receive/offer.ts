@@ -5,7 +5,7 @@ import type { ExistingContent, Room } from '../store/session-store';
 import type { BadEntry, DirectoryEntry, Entry, FileEntry, HeldSegment, SessionReceipt } from '../wire/session-list';
 import { decide, decideStaged, type Decision, isSmall, type WantedContent, wantedAnew } from './decision';
 import { type FileToLink, offered, type WantedFile } from './entries';
-import type { Earlier } from './intake';
+import type { Earlier } from './snapshot-stage';
 import type { Receiving } from './receiving';
 
 /** A large file that is to be opened, and asked for. */
@@ -37,14 +37,14 @@ interface Comparison {
  * ones are wanted. Throws `bad-header`. PROTOCOL.md 13, 17.1.
  */
 export async function takeOffer(receiving: Receiving, offer: readonly (Entry | BadEntry)[]): Promise<OfferTaken> {
-  const { entries, intake, rules, store } = receiving;
+  const { entries, stage, rules, store } = receiving;
   entries.number(offer);
   rules.backups?.look();
   const claimed = offer.filter((entry): entry is Entry => claim(receiving, entry));
   // A repair finds here which names are its own.
   const earlier = await earlierOf(receiving, claimed);
   const named = claimed.filter((entry) => {
-    const refusal = intake?.refusal(entry.name);
+    const refusal = stage?.refusal(entry.name);
     if (refusal) receiving.refuse(entry, refusal);
     return !refusal;
   });
@@ -82,9 +82,9 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
 
 /** Takes in an entry, and refuses one whose name cannot be stored or was offered before. PROTOCOL.md 13.4, 13.5. */
 function claim(receiving: Receiving, entry: Entry | BadEntry): boolean {
-  const { entries, intake } = receiving;
+  const { entries, stage } = receiving;
   if ('error' in entry) {
-    intake?.missing({ name: entry.text, code: entry.error.code, message: entry.error.message }, true);
+    stage?.missing({ name: entry.text, code: entry.error.code, message: entry.error.message }, true);
     receiving.tellRefused(entry.file, entry.error.about(entry.text));
     return false;
   }
@@ -138,14 +138,14 @@ async function noteFresh({ entries, store }: Receiving, welcome: readonly Entry[
 }
 
 /** What earlier snapshots have of these, where a snapshot is made. */
-async function earlierOf({ intake }: Receiving, entries: readonly Entry[]): Promise<ReadonlyMap<FileEntry, Earlier>> {
+async function earlierOf({ stage }: Receiving, entries: readonly Entry[]): Promise<ReadonlyMap<FileEntry, Earlier>> {
   const files = entries.filter((entry) => entry.type === 'file');
-  const found = (await intake?.earlier(files)) ?? [];
+  const found = (await stage?.earlier(files)) ?? [];
   return new Map(files.flatMap((entry, at) => (found[at] ? [[entry, found[at]]] : [])));
 }
 
 async function decideAll(
-  { intake, rules, store }: Receiving,
+  { stage, rules, store }: Receiving,
   files: readonly FileEntry[],
   earlier: ReadonlyMap<FileEntry, Earlier>,
 ): Promise<Decision[]> {
@@ -153,7 +153,7 @@ async function decideAll(
   if (files.some(isSmall)) store.batch.warm();
   const existing = await store.lookup(files);
   return files.map((entry, at) =>
-    intake ? decideStaged(existing[at], earlier.get(entry), intake.mayKnow) : decide(entry, existing[at], rules),
+    stage ? decideStaged(existing[at], earlier.get(entry), stage.mayKnow) : decide(entry, existing[at], rules),
   );
 }
 
@@ -224,7 +224,7 @@ function settleDecided(
   files: readonly FileEntry[],
   decisions: readonly Decision[],
 ): FileToLink[] {
-  const { entries, intake, replies, report, store } = receiving;
+  const { entries, stage, replies, report, store } = receiving;
   const { verified } = store;
   const receipts: SessionReceipt[] = [];
   const toLink: FileToLink[] = [];
@@ -249,7 +249,7 @@ function settleDecided(
       const { digests, verifiedAt, kept } = decision;
       entries.settle(entry.file, true);
       entries.stored(entry.name);
-      intake?.stored(entry, digests, kept);
+      stage?.stored(entry, digests, kept);
       receipts.push({ file: entry.file, digests, verified, verified_at: verifiedAt });
       report.received({
         file_name: entry.name,

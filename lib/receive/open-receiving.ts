@@ -9,8 +9,8 @@ import type { Hello } from '../wire/hello';
 import type { IfExists } from '../store/store';
 import { stagingName } from '../store/local/receive-directory';
 import { snapshotsName, stagedName } from './backup-names';
-import type { Home } from './homes';
-import type { Intake } from './intake';
+import type { Destination } from './destinations';
+import type { SnapshotStage } from './snapshot-stage';
 import { type Keeper, keeperMissing } from './keeper';
 import { namesOfDisk } from '../store/local/local-probe';
 import type { Link } from '../session/link';
@@ -27,7 +27,7 @@ export interface ReceivingOptions {
   readonly names?: NamesTaken | undefined;
   readonly on: Listener;
   /** Where the files of a key go; undefined for the ticket. Rejects with `directory`. */
-  readonly home: (authorization: Authorization | undefined) => Promise<Home>;
+  readonly destination: (authorization: Authorization | undefined) => Promise<Destination>;
   /** Whoever keeps backups; without it everything about them is refused. */
   readonly keeper?: Keeper | undefined;
 }
@@ -46,7 +46,7 @@ export interface ReceivingDealings {
   /** Makes a further connection where we dialed, and resolves when that has ended. */
   readonly connect?: ((number: number) => Promise<void>) | undefined;
   /** The snapshot that it makes. */
-  readonly intake?: Intake | undefined;
+  readonly stage?: SnapshotStage | undefined;
   /** What we asked it for. */
   readonly asked?: AskedFor | undefined;
 }
@@ -56,31 +56,31 @@ export async function openReceiving(
   options: ReceivingOptions,
   { hello, authorization, peer }: Comer,
   link: Link,
-  { connect, intake, asked }: ReceivingDealings,
+  { connect, stage, asked }: ReceivingDealings,
 ): Promise<Session> {
-  const home = await options.home(authorization);
-  const { store, allowance, backups, directory } = intake?.home ?? home;
+  const destination = await options.destination(authorization);
+  const { store, allowance, backups, directory } = stage?.destination ?? destination;
   const names = options.names ?? (await namesOfDisk(directory));
   const on = ofTransfer(within(options.on, directory, authorization?.name), () => hello.session);
   const ours = { ...rulesFor({ ...options, names, on }, authorization, peer), asked, ...(backups ? { backups } : {}) };
-  const rules = intake ? stagingRules(ours) : { ...ours, check: hello.check === true };
+  const rules = stage ? stagingRules(ours) : { ...ours, check: hello.check === true };
   // What is staged has another path in each session.
   const counted =
     hello.backup === undefined
       ? directory
-      : path.join(home.directory, stagingName, snapshotsName, hello.backup, stagedName);
+      : path.join(destination.directory, stagingName, snapshotsName, hello.backup, stagedName);
   const { digest: algorithm = 'blake3' } = hello;
   const sessionStore = await store
     .session({ algorithm, peer, ifExists: rules.ifExists, metadata: rules.metadata })
     .catch(async (error: unknown) => {
-      await intake?.leave();
+      await stage?.leave();
       throw error;
     });
   return new Session(link, hello, {
     store: limitSession(sessionStore, { allowance, directory: counted, peer }),
     rules,
     connect,
-    intake,
+    stage,
   });
 }
 
@@ -88,10 +88,10 @@ export async function openReceiving(
  * What takes in the snapshot that a session makes, or what heals those that are there. Rejects with `usage` where no
  * backups are kept, `not-authorized`, and like `OpenIntake`.
  */
-export async function intakeFor(
+export async function stageFor(
   options: ReceivingOptions,
   { hello, authorization, peer }: Comer,
-): Promise<Intake | undefined> {
+): Promise<SnapshotStage | undefined> {
   const {
     backup,
     repair,
@@ -114,7 +114,7 @@ export async function intakeFor(
     checksum,
     allowShrink,
     algorithm,
-    home: await options.home(authorization),
+    destination: await options.destination(authorization),
     peer,
     mayCompare,
     session,

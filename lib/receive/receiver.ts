@@ -18,7 +18,7 @@ import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/c
 import { OpenCode, refuseCode } from '../codes/open-code';
 import { reachByCode } from '../codes/reach';
 import { announced } from '../net/tls';
-import { Homes } from './homes';
+import { Destinations } from './destinations';
 import { type Received, receivePlain, type ReceiveRules } from './plain-receive';
 import type { NamesTaken } from '../name';
 import { SessionHost } from './host';
@@ -119,7 +119,7 @@ const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
  * or in use.
  */
 export async function createReceiver(options: ReceiverOptions, keeper?: Keeper): Promise<Receiver> {
-  return new OpenReceiver(await Homes.open(options.directory, options), options, keeper);
+  return new OpenReceiver(await Destinations.open(options.directory, options), options, keeper);
 }
 
 class OpenReceiver implements Receiver {
@@ -140,7 +140,7 @@ class OpenReceiver implements Receiver {
   private readonly strangers = new Strangers();
 
   constructor(
-    private readonly homes: Homes,
+    private readonly destinations: Destinations,
     private readonly options: ReceiverOptions,
     keeper: Keeper | undefined,
   ) {
@@ -165,7 +165,7 @@ class OpenReceiver implements Receiver {
       on,
       authorized,
       deadlines: this.deadlines.link,
-      home: (authorization) => homes.of(authorization),
+      destination: (authorization) => destinations.of(authorization),
       keeper,
     });
     this.code = options.codeWords
@@ -293,7 +293,7 @@ class OpenReceiver implements Receiver {
     }
     await Promise.allSettled([...this.conversations.values(), this.host.close(stopped(), now)]);
     await Promise.all(addressesFree);
-    await this.homes.close();
+    await this.destinations.close();
   }
 
   private accept(accepted: Dialed): void {
@@ -409,14 +409,14 @@ class OpenReceiver implements Receiver {
     refuseAll: TransferError | undefined,
     id: string,
   ): Promise<Received> {
-    const home = await this.homes
+    const destination = await this.destinations
       .of(undefined)
       .catch((error: unknown) => asTransferError(error, 'directory', 'The receive directory cannot be used'));
-    const refusal = refuseAll ?? (home instanceof TransferError ? home : undefined);
-    const { store, allowance, backups } = home instanceof TransferError ? this.homes.own : home;
+    const refusal = refuseAll ?? (destination instanceof TransferError ? destination : undefined);
+    const { store, allowance, backups } = destination instanceof TransferError ? this.destinations.own : destination;
     const rules = {
       ...this.rules,
-      on: ofTransfer(within(this.rules.on, this.homes.directory), () => id),
+      on: ofTransfer(within(this.rules.on, this.destinations.directory), () => id),
       ...(backups && { backups }),
       ...(refusal && { refuseAll: refusal }),
       begun: () => this.strangers.delete(connection),

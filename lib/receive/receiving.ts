@@ -6,7 +6,7 @@ import type { Entry, FileEntry } from '../wire/session-list';
 import type { Hello } from '../wire/session-message';
 import type { ContentFlow } from './content-flow';
 import type { Entries } from './entries';
-import type { Intake } from './intake';
+import type { SnapshotStage } from './snapshot-stage';
 import type { Replies } from './replies';
 import type { Report } from './report';
 import type { SessionRules } from './rules';
@@ -24,14 +24,14 @@ export class Receiving {
     readonly waits: Waits,
     readonly flow: ContentFlow,
     /** What everything becomes, where that is a snapshot. */
-    readonly intake: Intake | undefined,
+    readonly stage: SnapshotStage | undefined,
   ) {}
 
   /** An entry is not stored, and why: its end. PROTOCOL.md 17.5. */
   refuse(entry: Entry, error: TransferError): void {
     const { code, message } = error;
     this.entries.settle(entry.file, false);
-    this.intake?.missing({ name: entry.name, code, message }, true);
+    this.stage?.missing({ name: entry.name, code, message }, true);
     this.tellRefused(entry.file, error.about(entry.name));
   }
 
@@ -50,12 +50,12 @@ export class Receiving {
   stored(entry: FileEntry, path: string, digests: Digests, fresh: boolean, kept: Kept | undefined): void {
     this.entries.settle(entry.file, fresh);
     this.entries.stored(entry.name, path);
-    const alarm = this.intake?.alarm(entry, digests);
+    const alarm = this.stage?.alarm(entry, digests);
     if (alarm) {
       this.report.failed(alarm);
       this.replies.alarm(entry.file, alarm);
     }
-    this.intake?.stored(entry, digests, kept);
+    this.stage?.stored(entry, digests, kept);
   }
 }
 

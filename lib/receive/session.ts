@@ -21,7 +21,7 @@ import { Batches } from './batches';
 import { ContentFlow } from './content-flow';
 import { Entries } from './entries';
 import { FurtherLinks } from './further-links';
-import type { Intake } from './intake';
+import type { SnapshotStage } from './snapshot-stage';
 import { payloadHere, payloadOf } from './large-file';
 import { LargeFileReceiver, type OpenFile } from './large-files';
 import { offeredTogether } from './limits';
@@ -52,7 +52,7 @@ export interface SessionTarget {
   /** Where we dialed: makes a further connection, and resolves when that has ended. */
   readonly connect?: ((number: number) => Promise<void>) | undefined;
   /** What everything becomes, where that is a snapshot. */
-  readonly intake?: Intake | undefined;
+  readonly stage?: SnapshotStage | undefined;
 }
 
 /** What a message came on. `before` bytes of the connection had been consumed before its header. */
@@ -89,7 +89,7 @@ export class Session {
   constructor(
     private readonly control: Link,
     { digest: algorithm = 'blake3', session }: Hello,
-    { store, rules, connect, intake }: SessionTarget,
+    { store, rules, connect, stage }: SessionTarget,
   ) {
     this.connect = connect;
     this.id = session;
@@ -102,7 +102,7 @@ export class Session {
       new Report(rules.on),
       new Waits(),
       new ContentFlow(control.deadlines.silence),
-      intake,
+      stage,
     );
     this.batches = new Batches(this.receiving);
     this.largeFiles = new LargeFileReceiver(this.receiving);
@@ -117,7 +117,7 @@ export class Session {
   async run(): Promise<SessionReceived> {
     this.beside(this.commitBatches());
     this.beside(this.finish());
-    void this.receiving.intake?.superseded.then((reason) => this.stop(reason));
+    void this.receiving.stage?.superseded.then((reason) => this.stop(reason));
     const lost = await this.read(this.control, 0).then(
       () =>
         this.saidDone
@@ -298,10 +298,10 @@ export class Session {
 
   /** In a snapshot, nobody but that is told of what the sender does not have. */
   private async missing(list: Uint8Array): Promise<void> {
-    const { intake, report, rules } = this.receiving;
+    const { stage, report, rules } = this.receiving;
     for (const slice of slicesOfList(list)) {
       for (const missing of slice ? parseMissing(slice) : []) {
-        if (intake) intake.missing(missing, false);
+        if (stage) stage.missing(missing, false);
         else {
           if (!missing.skipped) rules.asked?.chosen(missing.name);
           report.missing(missing);
@@ -328,13 +328,13 @@ export class Session {
 
   /** After `end`, once every entry has its receipt or refusal, says `done`. PROTOCOL.md 13.9, 17.7. */
   private async finish(): Promise<void> {
-    const { entries, intake, replies, report, waits } = this.receiving;
+    const { entries, stage, replies, report, waits } = this.receiving;
     if (!(await entries.until(() => entries.contentsSettled))) return;
     for (const directory of entries.held) this.receiving.refuse(directory, unasked(directory.name));
     const { last } = entries;
     await this.batches.makeLinks(last.filter((entry) => entry.type === 'link'));
     await this.batches.finishDirectories(last.filter((entry) => entry.type === 'directory'));
-    const snapshot = await intake?.commit(this.offeredInAll);
+    const snapshot = await stage?.commit(this.offeredInAll);
     report.ended();
     this.saidDone = true;
     replies.done(waits, snapshot);
@@ -353,7 +353,7 @@ export class Session {
    * for the next time.
    */
   private async end(lost: TransferError | undefined): Promise<undefined> {
-    const { entries, intake, replies, store } = this.receiving;
+    const { entries, stage, replies, store } = this.receiving;
     this.taken.stop();
     this.further.close(lost);
     entries.close();
@@ -364,7 +364,7 @@ export class Session {
       await entries.abandon();
       await store.release();
     }
-    await intake?.leave();
+    await stage?.leave();
     if (lost && lost.code !== 'connection-lost') await replies.broken(lost);
     return undefined;
   }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
 import { dataIn } from './data-in';
-import { endWorker, startWorker } from '../threads/lane';
+import { endWorker, startWorker } from '../threads/order-worker';
 import { parseEntryName } from '../name';
 import { systemPath } from '../name-bytes';
 import { type LeftOut, plainMetadata } from './metadata-reader';

@@ -2,7 +2,7 @@ import { accessSync, type BigIntStats, constants, realpathSync, statSync } from 
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ErrorCode, TransferError } from '../errors';
 import { type Located, shownPath, Walker } from '../threads/walker';
-import { failureOf } from '../threads/lane';
+import { failureOf } from '../threads/order-worker';
 import { type EntryName, printable } from '../name';
 import { systemPath } from '../name-bytes';
 import { type DiskEntry, readDirectory, readTarget } from './disk-names';

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { AlignedMemory, type Lease } from '../threads/aligned-memory';
 import type { DigestAlgorithm } from '../digest/digest';
 import { asTransferError, TransferError } from '../errors';
-import { Lane } from '../threads/lane';
+import { OrderWorker } from '../threads/order-worker';
 import { isBarred } from '../threads/walker';
 import { longestBundle } from '../wire/session-message';
 import type { BundleAnswer, BundleFailure, BundleOrder, BundleSetup } from './bundle-reader.worker';
@@ -20,7 +20,7 @@ export interface ReadBundle extends Omit<BundleAnswer, 'length'> {
 /** A thread that reads many small files in one go, into memory that a socket can be given as it is. */
 export class BundleReader {
   private readonly memory: AlignedMemory;
-  private readonly lane: Lane<BundleOrder, BundleAnswer>;
+  private readonly worker: OrderWorker<BundleOrder, BundleAnswer>;
   /** Those who wait for memory, and hear of it when there will be none. */
   private readonly waiting = new Set<(error: TransferError) => void>();
   private closed = false;
@@ -29,7 +29,7 @@ export class BundleReader {
   constructor(algorithm: DigestAlgorithm, { slots = 6 }: { slots?: number } = {}) {
     this.memory = new AlignedMemory(longestBundle, slots, true);
     const setup: BundleSetup = { memory: this.memory.buffer as SharedArrayBuffer, algorithm };
-    this.lane = new Lane(path.join(__dirname, 'bundle-reader.worker'), setup);
+    this.worker = new OrderWorker(path.join(__dirname, 'bundle-reader.worker'), setup);
   }
 
   /** Tells the thread of entries, before any of their files is read: once, until `forget`. */
@@ -52,7 +52,7 @@ export class BundleReader {
   async read(files: readonly number[], held: ReadonlyMap<number, string>): Promise<ReadBundle> {
     const lease = this.memory.tryLease() ?? (await this.lease());
     try {
-      const { length, ...answer } = await this.lane.ask({
+      const { length, ...answer } = await this.worker.ask({
         order: 'read',
         at: lease.bytes.byteOffset,
         files: Float64Array.from(files),
@@ -69,19 +69,19 @@ export class BundleReader {
 
   /** Starts the thread before it is needed. */
   warm(): void {
-    this.lane.warm();
+    this.worker.warm();
   }
 
   /** Ends the thread. Reads that are pending reject with `interrupted`; bundles that were read stay good. */
   async close(): Promise<void> {
     this.closed = true;
     for (const reject of this.waiting) reject(interrupted());
-    await this.lane.close();
+    await this.worker.close();
   }
 
   private tell(order: BundleOrder): void {
     // Where the thread has ended, whoever reads is told.
-    this.lane.ask(order).catch(() => undefined);
+    this.worker.ask(order).catch(() => undefined);
   }
 
   private lease(): Promise<Lease> {

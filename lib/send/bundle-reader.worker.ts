@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import { createDigestOf, type DigestAlgorithm } from '../digest/digest';
 import { fileType, type FoundBatch, locate, splitTexts } from '../scan/found-batch';
-import { failureOf, serveEach } from '../threads/lane';
+import { failureOf, serveEach } from '../threads/order-worker';
 import { fileCalls, type FileStat } from '../threads/file-calls';
 import { type Located, Walker } from '../threads/walker';
 import { encodeList } from '../wire/session-list';

@@ -1,18 +1,18 @@
 import { asTransferError, TransferError } from '../errors';
 import type { Link } from '../session/link';
-import type { Meeting, Met } from './meeting';
+import type { Connector, FirstConnection } from './connector';
 import { anotherWithin } from '../session/deadlines';
 
 interface WaitingLink {
-  readonly resolve: (met: Met) => void;
+  readonly resolve: (met: FirstConnection) => void;
   readonly reject: (error: TransferError) => void;
 }
 
 /** A sender's side of a session whose connections the receiver makes: what came of them, for whoever waits for it. */
-export class DialedIn implements Meeting {
+export class DialedIn implements Connector {
   private readonly waiting = new Map<number, WaitingLink>();
   /** Connection 0 of a receiver, which nobody waited for yet. */
-  private arrived: Met | undefined;
+  private arrived: FirstConnection | undefined;
   /** Connection 0 of the conversation that is or was held. */
   private current: Link | undefined;
 
@@ -23,7 +23,7 @@ export class DialedIn implements Meeting {
     return this.arrived?.link ?? this.current;
   }
 
-  async first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
+  async first(signal: AbortSignal | undefined, within?: number): Promise<FirstConnection> {
     const { arrived } = this;
     this.arrived = undefined;
     const met = arrived && !arrived.link.connection.stream.closed ? arrived : await this.await(0, signal, within);
@@ -49,7 +49,7 @@ export class DialedIn implements Meeting {
   }
 
   /** A connection whose hello is answered. */
-  take(met: Met, connection: number): void {
+  take(met: FirstConnection, connection: number): void {
     const waiting = this.waiting.get(connection);
     if (waiting) {
       waiting.resolve(met);
@@ -65,7 +65,11 @@ export class DialedIn implements Meeting {
     }
   }
 
-  private await(connection: number, signal: AbortSignal | undefined, within: number | undefined): Promise<Met> {
+  private await(
+    connection: number,
+    signal: AbortSignal | undefined,
+    within: number | undefined,
+  ): Promise<FirstConnection> {
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         clearTimeout(timer);

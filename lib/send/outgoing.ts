@@ -8,7 +8,7 @@ import { readSmallSource, type SmallSource } from './small-source';
 import { changed, unreadable } from '../scan/source';
 import { OpenSource, type SourceFile } from './open-source';
 import { isBarred, type Located } from '../threads/walker';
-import type { SourceLane } from './source-lane';
+import type { SmallSourceReader } from './small-source-reader';
 import { spool } from './spool';
 
 /** A file whose digest is known: ready for the plain wire, which wants the md5 before the bytes. */
@@ -29,7 +29,7 @@ export type PlainSource = SourceFile | { readonly input: Readable; readonly name
 
 export interface OutgoingOptions {
   readonly pool: DigestPool;
-  readonly lane: SourceLane;
+  readonly worker: SmallSourceReader;
   readonly cache: RememberedDigests;
   /** How many large files may be hashed before their turn. */
   readonly largeAhead: number;
@@ -174,7 +174,7 @@ export class OutgoingQueue {
 
   private readSmall(source: Located): Promise<SmallSource> {
     // A thread is not started for a handful of files.
-    return this.opened++ < fewFiles ? readSmallSource(source) : this.options.lane.read(source);
+    return this.opened++ < fewFiles ? readSmallSource(source) : this.options.worker.read(source);
   }
 
   private async prepare({ source, name, md5, began }: OpenedFile): Promise<PlainFile | TransferError> {

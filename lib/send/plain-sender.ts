@@ -16,7 +16,7 @@ import { RateLimit } from './rate-limit';
 import { measureSources, plainSources } from './plain-sources';
 import type { SendOptions } from './send-options';
 import type { OpenSource } from './open-source';
-import { SourceLane } from './source-lane';
+import { SmallSourceReader } from './small-source-reader';
 import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary';
 import { dialAfter } from '../session/deadlines';
 
@@ -35,7 +35,7 @@ export class PlainSender implements Sender {
   private readonly on: Listener;
   private readonly connections: number;
   private readonly sending: PlainTransfer;
-  private readonly lane = new SourceLane();
+  private readonly worker = new SmallSourceReader();
   private readonly sent = new AbortController();
   private readonly pool = new DigestPool();
 
@@ -50,7 +50,7 @@ export class PlainSender implements Sender {
     this.sending = {
       queue: new OutgoingQueue(plainSources(options, on), {
         pool,
-        lane: this.lane,
+        worker: this.worker,
         cache,
         waits,
         on,
@@ -94,7 +94,7 @@ export class PlainSender implements Sender {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.pool.close(), this.lane.close()]);
+    await Promise.all([this.pool.close(), this.worker.close()]);
   }
 
   /** A single file announces its own size; what is in a directory has to be looked for. */

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { AlignedMemory, type Lease } from '../threads/aligned-memory';
 import type { DigestAlgorithm } from '../digest/digest';
 import { asTransferError, TransferError } from '../errors';
-import { Lane } from '../threads/lane';
+import { OrderWorker } from '../threads/order-worker';
 import { isBarred, type Located } from '../threads/walker';
 import type { EntryName } from '../name';
 import type { Digests } from '../progress';
@@ -71,7 +71,7 @@ export class SegmentReader {
    * The number of the last reading that is over: the thread looks at it and wastes no time on what nobody waits for.
    */
   private readonly over = new Int32Array(new SharedArrayBuffer(4));
-  private readonly lane: Lane<SegmentOrder, SegmentAnswer>;
+  private readonly worker: OrderWorker<SegmentOrder, SegmentAnswer>;
   private readings = 0;
   private current: SourceReading | undefined;
   private closed = false;
@@ -80,7 +80,7 @@ export class SegmentReader {
   constructor({ slots = 12 }: { slots?: number } = {}) {
     this.memory = new AlignedMemory(pieceSize, slots, true);
     const setup: SegmentSetup = { memory: this.memory.buffer as SharedArrayBuffer, over: this.over.buffer };
-    this.lane = new Lane(path.join(__dirname, 'segment-reader.worker'), setup);
+    this.worker = new OrderWorker(path.join(__dirname, 'segment-reader.worker'), setup);
   }
 
   /**
@@ -173,19 +173,19 @@ export class SegmentReader {
 
   /** Starts the thread before it is needed. */
   warm(): void {
-    this.lane.warm();
+    this.worker.warm();
   }
 
   /** Ends the thread. What is being read rejects with `interrupted`; bytes that were handed out stay good. */
   async close(): Promise<void> {
     this.closed = true;
     this.current?.stop();
-    await this.lane.close();
+    await this.worker.close();
   }
 
   private begin(name: string, signal: AbortSignal | undefined): SourceReading {
     if (this.current) throw new TransferError('usage', 'A reader reads one file at a time.');
-    this.current = new SourceReading(name, this.lane, this.memory, signal);
+    this.current = new SourceReading(name, this.worker, this.memory, signal);
     this.readings++;
     if (this.closed) this.current.stop();
     return this.current;
@@ -213,7 +213,7 @@ class SourceReading {
 
   constructor(
     private readonly name: string,
-    private readonly lane: Lane<SegmentOrder, SegmentAnswer>,
+    private readonly worker: OrderWorker<SegmentOrder, SegmentAnswer>,
     private readonly memory: AlignedMemory,
     private readonly signal: AbortSignal | undefined,
   ) {
@@ -227,7 +227,7 @@ class SourceReading {
   }
 
   ask(order: SegmentOrder, lease?: Lease): void {
-    const answer = this.lane.ask(order);
+    const answer = this.worker.ask(order);
     // Whether it failed is asked when its turn comes.
     answer.catch(() => undefined);
     this.orders.push({ lease, answer });

@@ -1,6 +1,6 @@
 import { workerData } from 'node:worker_threads';
 import { createDigest, type Digest, type DigestAlgorithm } from '../digest/digest';
-import { serveEach } from '../threads/lane';
+import { serveEach } from '../threads/order-worker';
 import { pieceSize } from '../wire/segment';
 import { isZero } from '../wire/zeros';
 import { Changed, FileReading, type FileToRead, type SegmentStep } from './file-reading';

@@ -9,8 +9,8 @@ import { OpenCode } from '../codes/open-code';
 import { reachByCode } from '../codes/reach';
 import { PlainSender } from './plain-sender';
 import { checkUsage, type SendOptions } from './send-options';
-import { ListeningMeeting } from './listening-meeting';
-import { DialedMeeting } from './meeting';
+import { ListeningConnector } from './listening-connector';
+import { DialingConnector } from './connector';
 import { SessionTransfer } from './transfer';
 import { failureEvent, failureOf, type Sender } from '../session/summary';
 
@@ -36,7 +36,7 @@ export async function send(options: SendOptions): Promise<SendResult> {
     return conclude(
       new SessionTransfer(
         options,
-        new DialedMeeting(parseTicket(target), digest, deadlines, undefined, retryFor, options.congestion, {
+        new DialingConnector(parseTicket(target), digest, deadlines, undefined, retryFor, options.congestion, {
           check: options.check,
           metadata: options.metadata,
         }),
@@ -80,7 +80,7 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     ? new OpenCode('sender', drawCode(options.codeWords, options.relayAt === undefined ? 4 : 6))
     : undefined;
   const relay = options.relayAt === undefined ? undefined : parseRelay(options.relayAt);
-  const meeting = await ListeningMeeting.at(parseListenAddress(where), {
+  const meeting = await ListeningConnector.at(parseListenAddress(where), {
     code,
     relay,
     algorithm,

@@ -8,7 +8,7 @@ import { Carriers } from './carriers';
 import { ConnectionCount } from '../session/connection-count';
 import type { Link } from '../session/link';
 import type { CarryingLink } from './carriers';
-import type { Meeting, Met } from './meeting';
+import type { Connector, FirstConnection } from './connector';
 import { type SessionOutlet, SessionSending } from './session-send';
 import {
   firstPause,
@@ -22,7 +22,7 @@ import {
 } from '../session/deadlines';
 
 export interface SessionSenderOptions {
-  readonly meeting: Meeting;
+  readonly meeting: Connector;
   readonly outlet: SessionOutlet;
   readonly limit: RateLimit;
   readonly waits: Waits;
@@ -88,7 +88,7 @@ function nothingLeft({ outlet: { entries, needsDone } }: SessionSenderOptions): 
  */
 async function converse(
   options: SessionSenderOptions,
-  { link, roundTrip, welcome = Promise.resolve(roundTrip) }: Met,
+  { link, roundTrip, welcome = Promise.resolve(roundTrip) }: FirstConnection,
 ): Promise<LostConversation | undefined> {
   let welcomed = false;
   const letIn = welcome.then((measured) => {
@@ -113,11 +113,11 @@ async function converse(
  * does not change.
  */
 async function meetAgain(
-  meeting: Meeting,
+  meeting: Connector,
   until: number,
   firstPause: number,
   signal: AbortSignal | undefined,
-): Promise<Met | undefined> {
+): Promise<FirstConnection | undefined> {
   for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
     const left = until - performance.now();
     if (left <= 0) return undefined;

@@ -19,7 +19,7 @@ import { leavingOut } from '../scan/leaving-out';
 import { scanOffers } from '../scan/tree-scan';
 import { SendEntries, type FoundTogether, type SentEntry } from './entries';
 import { formatAddress } from '../net/address';
-import type { Meeting } from './meeting';
+import type { Connector } from './connector';
 import { splitSources } from './named-pipes';
 import { newSession, refused } from '../session/opening';
 import { sendUntilDone } from './session-sender';
@@ -67,7 +67,7 @@ export class SessionTransfer implements Sender {
 
   constructor(
     private readonly options: SendOptions,
-    private readonly meeting: Meeting,
+    private readonly meeting: Connector,
     private readonly contents: SessionContents = {},
   ) {
     const { on = () => undefined, digest = 'blake3' } = options;

@@ -2,7 +2,7 @@ import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { TransferError } from '../errors';
 import type { Lease } from '../threads/aligned-memory';
-import { startWorker } from '../threads/lane';
+import { startWorker } from '../threads/order-worker';
 import { SharedPieces } from '../threads/shared-pieces';
 import { pieceSize } from '../wire/segment';
 import type { Bundle, Segment } from '../wire/session-message';

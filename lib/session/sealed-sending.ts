@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { TransferError } from '../errors';
-import { startWorker } from '../threads/lane';
+import { startWorker } from '../threads/order-worker';
 import { usualLinkDeadlines } from './deadlines';
 import type { LinkDeadlines } from './link';
 import type { SealedSetup } from './sealed-link';

@@ -5,10 +5,10 @@ import type { Digests, FileDone, Listener, Summary } from '../progress';
 import { sessionVersion } from '../wire/hello';
 import { memoryPair } from '../net/memory-pair';
 import type { SnapshotDone } from '../wire/snapshot-done';
-import type { Home } from '../receive/homes';
-import type { Intake } from '../receive/intake';
+import type { Destination } from '../receive/destinations';
+import type { SnapshotStage } from '../receive/snapshot-stage';
 import { Link, type LinkDeadlines } from '../session/link';
-import type { Meeting, Met } from '../send/meeting';
+import type { Connector, FirstConnection } from '../send/connector';
 import { newSession } from '../session/opening';
 import { type SessionReceived, Session } from '../receive/session';
 import { limitSession } from '../store/limited';
@@ -25,7 +25,11 @@ export interface WithinOptions {
   /** What `-` among the paths reads, and what it is called; see `SendOptions`. */
   readonly input?: Readable;
   readonly inputName?: string;
-  readonly receiver: { readonly home: Home; readonly rules: SessionRules; readonly intake?: Intake };
+  readonly receiver: {
+    readonly destination: Destination;
+    readonly rules: SessionRules;
+    readonly stage?: SnapshotStage;
+  };
   /** Default `blake3`. */
   readonly algorithm?: keyof Digests;
   /** Where `source` is paths. */
@@ -44,7 +48,7 @@ export interface SentWithin {
   /** What is not stored, each with its `fileName`; all of them were told as `failed`. */
   readonly failures: readonly TransferError[];
   readonly summary: Summary;
-  /** What it became, where the receiver had an intake. */
+  /** What it became, where the receiver had an stage. */
   readonly snapshot: SnapshotDone | undefined;
   /** The same as the receiver saw it. */
   readonly received: SessionReceived;
@@ -57,7 +61,7 @@ const deadlines: LinkDeadlines = { heartbeat: never, silence: never };
 /**
  * A whole session between a sender and a receiver that live in this process: the same promises as over a network, the
  * same
- * resumption, and no keys. Resolves when every entry was stored or is among `failures`; `home` stays open. Rejects with
+ * resumption, and no keys. Resolves when every entry was stored or is among `failures`; `destination` stays open. Rejects with
  * what
  * ended the session before that (`interrupted` after an abort, `directory` or `disk` of the store, …), when both sides
  * have ended:
@@ -75,7 +79,7 @@ export async function sendWithin({
   signal,
 }: WithinOptions): Promise<SentWithin> {
   const began = performance.now();
-  const meeting = new InProcessMeeting(receiver, algorithm);
+  const meeting = new InProcessConnector(receiver, algorithm);
   const fromPaths = Symbol.asyncIterator in source ? undefined : source;
   const transfer = new SessionTransfer(
     {
@@ -93,7 +97,7 @@ export async function sendWithin({
     meeting,
     {
       source: Symbol.asyncIterator in source ? source : undefined,
-      snapshot: receiver.intake !== undefined,
+      snapshot: receiver.stage !== undefined,
       local: true,
     },
   );
@@ -119,7 +123,7 @@ export async function sendWithin({
 }
 
 /** Meets a receiver that begins when it is met, and once only. */
-class InProcessMeeting implements Meeting {
+class InProcessConnector implements Connector {
   readonly seals = false;
   /** How the receiver's side ended, once it was met. */
   received: Promise<SessionReceived> | undefined;
@@ -129,15 +133,15 @@ class InProcessMeeting implements Meeting {
     private readonly algorithm: keyof Digests,
   ) {}
 
-  async first(signal: AbortSignal | undefined): Promise<Met> {
+  async first(signal: AbortSignal | undefined): Promise<FirstConnection> {
     if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
-    const { home, rules, intake } = this.receiver;
-    const store = await home.store
+    const { destination, rules, stage } = this.receiver;
+    const store = await destination.store
       .session({
         algorithm: this.algorithm,
         peer: rules.peer,
         ifExists: rules.ifExists,
-        metadata: intake ? 'recorded' : rules.metadata,
+        metadata: stage ? 'recorded' : rules.metadata,
       })
       .catch((error: unknown) => {
         throw asTransferError(error, 'directory', 'The receive directory cannot be used');
@@ -154,9 +158,9 @@ class InProcessMeeting implements Meeting {
       digest: this.algorithm,
     } as const;
     this.received = new Session(far, hello, {
-      store: limitSession(store, { ...home, peer: rules.peer }),
+      store: limitSession(store, { ...destination, peer: rules.peer }),
       rules,
-      intake,
+      stage,
     })
       .run()
       .finally(() => far.close());

@@ -1,13 +1,13 @@
 import { createReceiver as createPlainReceiver, type Receiver, type ReceiverOptions } from '../receive/receiver';
 import { AskedSnapshots } from './remote/asked';
 import { answerAsk, restoreSource } from './remote/answer';
-import { Intakes } from './backup/intakes';
+import { SnapshotStages } from './backup/snapshot-stages';
 
 /** Opens a directory for receiving files and backups. Rejects with `directory` when it is unsafe or in use. */
 export async function createReceiver(options: ReceiverOptions): Promise<Receiver> {
-  const intakes = new Intakes(options.on ?? (() => undefined));
+  const stages = new SnapshotStages(options.on ?? (() => undefined));
   const receiver = await createPlainReceiver(options, {
-    openIntake: (request) => intakes.take(request),
+    openIntake: (request) => stages.take(request),
     serve: (serving) => new AskedSnapshots(serving, { answer: answerAsk, source: restoreSource }),
   });
   return {
@@ -17,7 +17,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
     dial: (where, how) => receiver.dial(where, how),
     close: async (how) => {
       await receiver.close(how);
-      await intakes.close();
+      await stages.close();
     },
   };
 }

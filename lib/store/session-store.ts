@@ -6,13 +6,13 @@ import type { AlignedMemory, Lease } from '../threads/aligned-memory';
 import type { EntryKind } from '../threads/entry-kind';
 import type { StandingSegment } from '../wire/standing';
 import type { DirectoryEntry, SymlinkEntry } from '../wire/session-list';
-import type { EarlierFile } from './local/group-place';
+import type { EarlierFile } from './local/publish';
 import type { Metadata } from '../wire/metadata';
 import type { Committed, IfExists, MetadataUse } from './store';
 
 export type { Lost, MetadataUse } from './store';
 
-export type { EarlierFile } from './local/group-place';
+export type { EarlierFile } from './local/publish';
 
 /** Who stores, and by which rules; for one session, or for all of the plain wire. */
 export interface StoreUse {

@@ -29,7 +29,7 @@ describe('What the rights of a key are worth', () => {
   before(async () => {
     outer = await temporaryDirectory();
     authorized = new AuthorizedKeys(at('authorized.json'));
-    for (const name of ['receive', 'homes', 'homes/one', 'homes/shared', 'homes/full'])
+    for (const name of ['receive', 'destinations', 'destinations/one', 'destinations/shared', 'destinations/full'])
       await mkdir(at(name), { mode: 0o755 });
     directory = at('receive');
     const wanted: Omit<WantedAuthorization, 'name'>[] = [
@@ -37,10 +37,10 @@ describe('What the rights of a key are worth', () => {
       { rights: 'read' },
       { rights: 'admin' },
       { rights: 'write', expires: new Date(Date.now() - 1000) },
-      { rights: 'write', directory: at('homes', 'one') },
-      { rights: 'write', directory: at('homes', 'shared'), quota: 3 * piece },
-      { rights: 'write', directory: at('homes', 'shared'), quota: 4 * piece },
-      { rights: 'write', directory: at('homes', 'nowhere') },
+      { rights: 'write', directory: at('destinations', 'one') },
+      { rights: 'write', directory: at('destinations', 'shared'), quota: 3 * piece },
+      { rights: 'write', directory: at('destinations', 'shared'), quota: 4 * piece },
+      { rights: 'write', directory: at('destinations', 'nowhere') },
       { rights: 'write', quota: 5 * piece },
     ];
     const names = ['write', 'read', 'admin', 'expired', 'home', 'shared', 'sharing', 'lost', 'limited'];
@@ -167,10 +167,10 @@ describe('What the rights of a key are worth', () => {
     expect(await send(raw, 1, 'd/f', small)).to.have.property('verified');
     await raw.finish();
     expect(
-      (await readdir(at('homes', 'one'), { recursive: true })).filter((name) => !name.startsWith('.')).sort(),
+      (await readdir(at('destinations', 'one'), { recursive: true })).filter((name) => !name.startsWith('.')).sort(),
     ).to.deep.equal(['d', 'd/f', 'large']);
     expect(await readdir(directory)).to.not.include('d');
-    const busy = await createReceiver({ directory: at('homes', 'one') }).catch(
+    const busy = await createReceiver({ directory: at('destinations', 'one') }).catch(
       (error: { code?: string }) => error.code,
     );
     expect(busy, 'locked like the own directory').to.equal('directory');
@@ -184,7 +184,7 @@ describe('What the rights of a key are worth', () => {
   });
 
   it('the quota of a key is for its directory, whoever else stores there', async () => {
-    await writeFile(at('homes', 'shared', 'before'), Buffer.alloc(piece));
+    await writeFile(at('destinations', 'shared', 'before'), Buffer.alloc(piece));
     const one = await open('shared');
     const other = await open('sharing');
     expect(await send(one, 0, 'a', noise(piece + 5))).to.have.property('verified');

@@ -2,7 +2,7 @@ import { chmod, readdir, readFile, rm, symlink, truncate } from 'node:fs/promise
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
 import type { LocalStore } from '../../lib/store/local/local';
-import { type Home, Homes } from '../../lib/receive/homes';
+import { type Destination, Destinations } from '../../lib/receive/destinations';
 import { sendWithin, type SentWithin, type WithinOptions } from '../../lib/snapshot/in-process';
 import type { SessionSource } from '../../lib/send/transfer';
 import { scanTree } from '../../lib/scan/tree-scan';
@@ -13,16 +13,16 @@ import { digestOf, digestOfFile, MiB, noise } from '../session/pair';
 describe('a session within one process', () => {
   let source: SourceTree;
   let place: string;
-  let homes: Homes;
+  let destinations: Destinations;
   let heard: Heard;
   beforeEach(async () => {
     source = await SourceTree.make();
     place = await temporaryDirectory();
-    homes = await Homes.open(place, {});
+    destinations = await Destinations.open(place, {});
     heard = new Heard();
   });
   afterEach(async () => {
-    await homes.close();
+    await destinations.close();
     await rm(place, { recursive: true });
     await source.remove();
   });
@@ -30,10 +30,10 @@ describe('a session within one process', () => {
   const sending = (
     from: WithinOptions['source'],
     options: Partial<WithinOptions> = {},
-    home = homes.own,
+    destination = destinations.own,
   ): Promise<SentWithin> => {
     const rules = { peer: 'local', ifExists: 'refuse', mayCompare: true, on: () => undefined } as const;
-    return sendWithin({ source: from, receiver: { home, rules }, on: heard.on, ...options });
+    return sendWithin({ source: from, receiver: { destination, rules }, on: heard.on, ...options });
   };
   const failing = (sent: Promise<SentWithin>): Promise<TransferError | undefined> =>
     sent.then(
@@ -92,7 +92,7 @@ describe('a session within one process', () => {
     await source.write('tree/too-large', noise(2 * MiB));
     await source.write('tree/good', 'good');
     const other = await temporaryDirectory();
-    const limited = await Homes.open(other, { maxSize: MiB });
+    const limited = await Destinations.open(other, { maxSize: MiB });
     const { failures, summary } = await sending([source.at('tree'), source.at('nothing')], {}, limited.own);
     expect(failures.map(({ code, fileName }) => [code, fileName])).to.have.deep.members([
       ['size', 'tree/too-large'],
@@ -135,9 +135,9 @@ describe('a session within one process', () => {
 
   it('ends with what the receiver ends it for, at the beginning and at the end', async () => {
     await source.write('small', 'small');
-    const { store, allowance } = homes.own;
+    const { store, allowance } = destinations.own;
     const worn = new TransferError('disk', 'Worn out.');
-    const standing = (session: LocalStore['session']): Home => ({
+    const standing = (session: LocalStore['session']): Destination => ({
       store: new Proxy(store, { get: (of, key) => (key === 'session' ? session : (Reflect.get(of, key) as unknown)) }),
       allowance,
       directory: place,

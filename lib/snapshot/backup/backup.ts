@@ -10,13 +10,13 @@ import { sendWithin } from '../in-process';
 import { type LeavingOut, leavingOut } from '../../scan/leaving-out';
 import { patternsFor } from '../../scan/own-patterns';
 import type { LinkDeadlines } from '../../session/link';
-import { DialedMeeting } from '../../send/meeting';
+import { DialingConnector } from '../../send/connector';
 import { usualInputName } from '../../send/send-options';
 import { newSession } from '../../session/opening';
 import { SessionTransfer } from '../../send/transfer';
 import { Tally } from '../../session/summary';
 import { parseTicket } from '../../net/ticket';
-import { ArrivingSnapshot } from './arriving-snapshot';
+import { BackupStage } from './backup-stage';
 import { backupNameOf } from '../manifest/catalog';
 import { parseSnapshotId, timeOf } from '../manifest/snapshot-id';
 import { ignored } from '../../trace';
@@ -159,7 +159,7 @@ async function toReceiver(
   name: EntryName,
 ): Promise<Sent> {
   const began = performance.now();
-  const meeting = new DialedMeeting(
+  const meeting = new DialingConnector(
     parseTicket(target),
     digest,
     deadlines,
@@ -190,26 +190,26 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
     limit,
   } = options;
   const exclude = [...(options.exclude ?? []), ...(await itself(paths, directory))];
-  const home = { directory, allowance: new Allowance({}) };
+  const destination = { directory, allowance: new Allowance({}) };
   const request = {
     name,
     repairs: false,
     checksum,
     allowShrink,
     algorithm: digest,
-    home,
+    destination,
     peer: 'local',
     mayCompare: true,
     session: newSession(),
   };
-  const intake = await ArrivingSnapshot.open(request, () => undefined);
+  const stage = await BackupStage.open(request, () => undefined);
   try {
     const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;
     return await sendWithin({
       source: paths,
       ...(input ? { input } : {}),
       ...(inputName === undefined ? {} : { inputName }),
-      receiver: { home: intake.home, rules, intake },
+      receiver: { destination: stage.destination, rules, stage },
       algorithm: digest,
       leaves: { ...leavingOut(options), exclude },
       ...(on ? { on } : {}),
@@ -221,7 +221,7 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
     return { failures: [error], snapshot: undefined, summary: new Tally().summary(0, null) };
   } finally {
     // Of a disk that failed, what failed first is told.
-    if (!intake.isComplete) await intake.close().catch(ignored('what ended the backup is told'));
+    if (!stage.isComplete) await stage.close().catch(ignored('what ended the backup is told'));
   }
 }
 

@@ -5,7 +5,7 @@ import type { Digests } from '../../progress';
 import { smallFile } from '../../wire/segment';
 import { sameMetadata } from '../../wire/metadata';
 import type { FileEntry } from '../../wire/session-list';
-import type { Earlier } from '../../receive/intake';
+import type { Earlier } from '../../receive/snapshot-stage';
 import { type Catalog, type Snapshot, within } from '../manifest/catalog';
 import type { ManifestEntry } from '../manifest/manifest';
 import { SourceCounts } from './shrinking';

@@ -1,5 +1,5 @@
 import type { Damage } from '../../progress';
-import { look, standingsOf } from '../../store/local/group-look';
+import { look, existingOf } from '../../store/local/existing-look';
 import { type Catalog, type Snapshot, within } from '../manifest/catalog';
 import { compareFile, digestIn, type FileToCompare } from '../verify/compare';
 import type { SharedFile } from '../verify/verify-snapshot';
@@ -21,7 +21,7 @@ export async function sharedDamage(
   const same = entries.filter(
     (entry): entry is FileToCompare => entry.type === 'file' && digests.has(digestIn(entry, head.digest)),
   );
-  const standings = standingsOf(
+  const standings = existingOf(
     look(
       same.map(({ name }) => within(snapshot, name).below),
       snapshot.directory,

@@ -18,15 +18,15 @@ import {
   type SnapshotListed,
 } from '../manifest/snapshots';
 import {
-  differenceThere,
-  forgetThere,
-  foundThere,
-  listThere,
-  pruneThere,
+  compareRemote,
+  forgetRemote,
+  findRemote,
+  listRemote,
+  pruneRemote,
   restoreFrom,
   type SnapshotTarget,
-  verifyThere,
-} from './there';
+  verifyRemote,
+} from './remote-snapshots';
 import { verify as verifyHere, type LocalVerifyOptions as VerifyHere } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
 
@@ -56,7 +56,7 @@ export function listSnapshots(options: ListOptions): Promise<(SnapshotListed | S
   return either(
     options,
     (here) => listHere({ ...options, ...here }),
-    (there) => listThere(there, options),
+    (there) => listRemote(there, options),
   );
 }
 
@@ -66,7 +66,7 @@ export function listEntries(options: EntriesOptions): Promise<void> {
   return either(
     options,
     (here) => listEntriesHere({ ...options, ...here }),
-    (there) => foundThere(there, { for: 'entries', snapshot, ...(pattern === undefined ? {} : { pattern }) }, on),
+    (there) => findRemote(there, { for: 'entries', snapshot, ...(pattern === undefined ? {} : { pattern }) }, on),
   );
 }
 
@@ -76,7 +76,7 @@ export function findEntries(options: FindOptions): Promise<void> {
   return either(
     options,
     (here) => findEntriesHere({ ...options, ...here }),
-    (there) => foundThere(there, { for: 'find', pattern, ...(name === undefined ? {} : { name }) }, on),
+    (there) => findRemote(there, { for: 'find', pattern, ...(name === undefined ? {} : { name }) }, on),
   );
 }
 
@@ -86,7 +86,7 @@ export function diffSnapshots(options: DiffOptions): Promise<Difference> {
   return either(
     options,
     ({ directory }) => diffHere(directory, a, b),
-    (there) => differenceThere(there, a, b),
+    (there) => compareRemote(there, a, b),
   );
 }
 
@@ -95,7 +95,7 @@ export function prune(options: PruneOptions): Promise<readonly Pruned[]> {
   return either(
     options,
     (here) => pruneHere({ ...options, ...here }),
-    (there) => pruneThere(there, options),
+    (there) => pruneRemote(there, options),
   );
 }
 
@@ -104,7 +104,7 @@ export function forget(options: ForgetOptions): Promise<readonly TakenOut[]> {
   return either(
     options,
     (here) => forgetHere({ ...options, ...here }),
-    (there) => forgetThere(there, options),
+    (there) => forgetRemote(there, options),
   );
 }
 
@@ -114,7 +114,7 @@ export function verify(options: VerifyOptions): Promise<VerifyResult> {
     options,
     (here) => verifyHere({ ...options, ...here }),
     async (there) => {
-      const { result, failure } = await verifyThere(there, options, false);
+      const { result, failure } = await verifyRemote(there, options, false);
       if (result) return result;
       throw failure ?? new TransferError('unexpected', 'The verification came to nothing.');
     },

@@ -35,7 +35,7 @@ export class AskedSnapshots implements SnapshotService {
     const { hello, ask, authorization, peer, roundTrip } = asker;
     checkRights(asker);
     if (this.stopped) throw new TransferError('interrupted', 'The receiver was stopped.');
-    const { directory } = await this.options.home(authorization);
+    const { directory } = await this.options.destination(authorization);
     // Whoever may is counted before anything else is awaited: many come at once.
     if (hello.connection === 0 && !this.sendings.has(hello.session) && !this.mayAsk(peer))
       throw new TransferError('timeout', 'Too many others ask at this moment.');

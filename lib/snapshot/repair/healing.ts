@@ -7,7 +7,7 @@ import { Directory } from '../../store/local/directory';
 import { copyFile } from '../../store/local/copy-file';
 import { cannotLink } from '../../store/local/final-name';
 import { answersFromDevice } from '../../store/local/local-probe';
-import { look, standingsOf } from '../../store/local/group-look';
+import { look, existingOf } from '../../store/local/existing-look';
 import { setFileTime } from '../../threads/system-calls';
 import { Catalog, type Snapshot, within } from '../manifest/catalog';
 import { compareFile, digestIn, type FileToCompare } from '../verify/compare';
@@ -86,7 +86,7 @@ export class Healing {
       file.name,
       ...entries.flatMap((each) => (each.type === 'link' && each.target === file.name ? [each.name] : [])),
     ];
-    const standings = standingsOf(
+    const standings = existingOf(
       look(
         names.map((name) => within(snapshot, name).below),
         snapshot.directory,

@@ -9,7 +9,7 @@ import { parseEntryName } from '../../name';
 import { bytesOfName, systemPath } from '../../name-bytes';
 import type { Damage } from '../../progress';
 import { Directory } from '../../store/local/directory';
-import { look, type Standing, standingsOf } from '../../store/local/group-look';
+import { look, type ExistingEntry, existingOf } from '../../store/local/existing-look';
 import { setFileTime, systemCalls } from '../../threads/system-calls';
 import { trace } from '../../trace';
 import { lockBackup } from '../backup/backup-lock';
@@ -292,9 +292,9 @@ class Mending {
     });
   }
 
-  private look(names: readonly string[]): (Standing | undefined)[] {
+  private look(names: readonly string[]): (ExistingEntry | undefined)[] {
     const { snapshot } = this;
-    return standingsOf(
+    return existingOf(
       look(
         names.map((name) => within(snapshot, name).below),
         snapshot.directory,

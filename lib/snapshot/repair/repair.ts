@@ -5,7 +5,7 @@ import { type EntryName, parseEntryName, printable } from '../../name';
 import type { Damage, Digests, Listener, Summary, TransferEvent } from '../../progress';
 import { Allowance } from '../../store/limited';
 import { sendWithin } from '../in-process';
-import { DialedMeeting } from '../../send/meeting';
+import { DialingConnector } from '../../send/connector';
 import { newSession } from '../../session/opening';
 import { type SessionSource, SessionTransfer } from '../../send/transfer';
 import { unreadable } from '../../scan/source';
@@ -15,8 +15,8 @@ import { type Located, openLocated } from '../../threads/walker';
 import type { VerifyOptions } from '../remote/anywhere';
 import { type DamagedEntry, damagedEntries } from './damaged-entries';
 import { mend } from './mending';
-import { RepairIntake } from './repair-intake';
-import { verifyThere } from '../remote/there';
+import { RepairStage } from './repair-stage';
+import { verifyRemote } from '../remote/remote-snapshots';
 import { verify } from '../verify/verify';
 import { carriedTime } from '../../threads/carried-time';
 
@@ -100,7 +100,7 @@ function foreignIsLeft(count: number): TransferError {
 async function find({ directory, target, signal, deadlines, ...options }: RepairOptions): Promise<FoundDamage> {
   const stop = signal ? { signal } : {};
   if (target !== undefined) {
-    const { damages, mended, entries } = await verifyThere({ target, deadlines, ...stop }, options, true);
+    const { damages, mended, entries } = await verifyRemote({ target, deadlines, ...stop }, options, true);
     return { damages, mended: new Set(mended), entries };
   }
   if (directory === undefined)
@@ -136,17 +136,18 @@ async function bring(
       repairs: true,
       checksum: false,
       algorithm,
-      home: { directory, allowance: new Allowance({}) },
+      destination: { directory, allowance: new Allowance({}) },
       peer: 'local',
       mayCompare: true,
       session: newSession(),
     };
-    const intake = await RepairIntake.open(request);
+    const stage = await RepairStage.open(request);
     const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;
-    return (await sendWithin({ source, receiver: { home: intake.home, rules, intake }, algorithm, on, signal }))
-      .summary;
+    return (
+      await sendWithin({ source, receiver: { destination: stage.destination, rules, stage }, algorithm, on, signal })
+    ).summary;
   }
-  const meeting = new DialedMeeting(parseTicket(target), algorithm, deadlines, {
+  const meeting = new DialingConnector(parseTicket(target), algorithm, deadlines, {
     name,
     repairs: true,
     checksum: false,

@@ -7,7 +7,7 @@ import { asTransferError, TransferError } from '../../errors';
 import { makePath } from '../../make-path';
 import { printable } from '../../name';
 import type { DrillReport, Listener, TransferEvent } from '../../progress';
-import { Homes } from '../../receive/homes';
+import { Destinations } from '../../receive/destinations';
 import { failureEvent } from '../../session/summary';
 import { Catalog } from '../manifest/catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
@@ -57,20 +57,20 @@ export async function drill(options: DrillOptions): Promise<DrillReport> {
     const failed = new Map<string, TransferError>();
     const tell = (event: TransferEvent): void =>
       void ((event.event === 'failed' || event.event === 'progress') && on(event));
-    const homes = await Homes.open(destination, {});
+    const destinations = await Destinations.open(destination, {});
     try {
       const { failures } = await restoreEntries({
         snapshot,
         head,
         chosen,
-        home: homes.own,
+        destination: destinations.own,
         ifExists: 'refuse',
         on: tell,
         signal,
       });
       for (const failure of failures) failed.set(failure.fileName ?? '', failure);
     } finally {
-      await homes.close();
+      await destinations.close();
     }
     for (const file of chosen) {
       if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');

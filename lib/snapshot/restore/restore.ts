@@ -7,7 +7,7 @@ import type { FileDone, Listener, Summary } from '../../progress';
 import type { MetadataUse } from '../../store/store';
 import type { IfExists } from '../../store/store';
 import { removeEmpty, stagingName } from '../../store/local/receive-directory';
-import { type Home, Homes } from '../../receive/homes';
+import { type Destination, Destinations } from '../../receive/destinations';
 import { sendWithin, type SentWithin } from '../in-process';
 import type { SessionRules } from '../../receive/rules';
 import { failureEvent, failureOf } from '../../session/summary';
@@ -72,8 +72,8 @@ export async function restore(options: LocalRestoreOptions): Promise<Restored> {
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = await chooseEntries(entries, paths);
   await makeDestination(destination, snapshot);
-  const ended = await within(destination, (homes) =>
-    restoreEntries({ snapshot, head, chosen, home: homes.own, ifExists, metadata, on, signal }),
+  const ended = await within(destination, (destinations) =>
+    restoreEntries({ snapshot, head, chosen, destination: destinations.own, ifExists, metadata, on, signal }),
   );
   const { files, failures, summary } = ended;
   const asked = new AskedNames(paths);
@@ -150,25 +150,28 @@ export function nothingCame(path: string): TransferError {
  * with a restore that comes to its end, or to nothing; what a receiver keeps there stays. Rejects with `directory`, and
  * like `work`.
  */
-export async function within<Result>(destination: string, work: (homes: Homes) => Promise<Result>): Promise<Result> {
+export async function within<Result>(
+  destination: string,
+  work: (destinations: Destinations) => Promise<Result>,
+): Promise<Result> {
   const made = await makePath(destination).catch((error: unknown) => {
     throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
   });
   const own = path.join(destination, stagingName);
   const mark = path.join(own, markName);
   const ours = !(await exists(own)) || (await exists(mark));
-  const homes = await Homes.open(destination, {});
+  const destinations = await Destinations.open(destination, {});
   let result: Result;
   try {
     if (ours) await writeFile(mark, '');
-    result = await work(homes);
+    result = await work(destinations);
   } catch (error) {
     // What failed first is what is told.
-    await homes.close().catch(ignored('what ended the restore is told'));
+    await destinations.close().catch(ignored('what ended the restore is told'));
     if (ours) await removeVain(destination, made !== undefined).catch(ignored('what ended the restore is told'));
     throw error;
   }
-  await homes.close();
+  await destinations.close();
   if (ours) await rm(own, { recursive: true, force: true });
   return result;
 }
@@ -187,7 +190,7 @@ export interface EntriesToRestore {
   readonly snapshot: Snapshot;
   readonly head: ManifestHead;
   readonly chosen: readonly ManifestEntry[];
-  readonly home: Home;
+  readonly destination: Destination;
   readonly ifExists: IfExists;
   readonly metadata?: MetadataUse;
   readonly on: Listener;
@@ -203,7 +206,7 @@ export function restoreEntries({
   snapshot,
   head,
   chosen,
-  home,
+  destination,
   ifExists,
   metadata,
   on,
@@ -216,13 +219,13 @@ export function restoreEntries({
     metadata,
     mayCompare: true,
     on: (event) => event.event !== 'failed' && on(event),
-    ...(home.backups ? { backups: home.backups } : {}),
+    ...(destination.backups ? { backups: destination.backups } : {}),
   };
   for (const entry of chosen)
     if (entry.type === 'missing') on({ event: 'skipped', file_name: entry.name, reason: whyMissing(entry.reason) });
   return sendWithin({
     source: snapshotSource(snapshot, head, chosen),
-    receiver: { home, rules },
+    receiver: { destination, rules },
     algorithm: head.digest,
     on: (event) => event.event === 'failed' && on(event),
     signal,

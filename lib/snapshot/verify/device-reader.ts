@@ -5,7 +5,7 @@ import { AlignedMemory } from '../../threads/aligned-memory';
 import type { DigestAlgorithm } from '../../digest/digest';
 import { DigestPool } from '../../digest/digest-pool';
 import { asTransferError, errnoOf } from '../../errors';
-import { Lane } from '../../threads/lane';
+import { OrderWorker } from '../../threads/order-worker';
 import { openLocated } from '../../threads/walker';
 import { parseEntryName, printable } from '../../name';
 import type { Verified } from '../../progress';
@@ -13,19 +13,13 @@ import { Directory } from '../../store/local/directory';
 import { DirectoryTree } from '../../store/local/directory-tree';
 import { answersFromDevice } from '../../store/local/local-probe';
 import { type FoundOnDisk, foundIn, type Survey } from './survey';
-import {
-  largestSmall,
-  type SmallRead,
-  type VerifyAnswer,
-  type VerifyLaneSetup,
-  type VerifyOrder,
-} from './verify-order';
+import { largestSmall, type SmallRead, type VerifyAnswer, type VerifySetup, type VerifyOrder } from './verify-order';
 import { systemPath } from '../../name-bytes';
 
 const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 const pieceSize = 1024 * 1024;
 /** More than there are cores: while some wait for the disk, others hash. */
-const lanes = 3;
+const workers = 3;
 
 /** A file that is to be read back. Its name is relative to the receive directory. */
 export interface FileToVerify {
@@ -49,22 +43,22 @@ export interface VerifyReading {
 export class DeviceReader {
   private readonly pool = new DigestPool();
   private readonly tree: DirectoryTree;
-  private readonly lanes: readonly Lane<VerifyOrder, VerifyAnswer>[];
+  private readonly workers: readonly OrderWorker<VerifyOrder, VerifyAnswer>[];
   private readonly memory = new AlignedMemory(pieceSize, 1);
   private readonly direct: boolean;
 
   private constructor(
     private readonly root: Directory,
-    setup: VerifyLaneSetup,
+    setup: VerifySetup,
   ) {
     this.tree = new DirectoryTree(root, false);
-    this.lanes = Array.from(
-      { length: lanes },
-      () => new Lane<VerifyOrder, VerifyAnswer>(path.join(__dirname, 'verify.worker'), setup),
+    this.workers = Array.from(
+      { length: workers },
+      () => new OrderWorker<VerifyOrder, VerifyAnswer>(path.join(__dirname, 'verify.worker'), setup),
     );
     this.direct = setup.direct;
     // They are up by the time that the first manifest was read.
-    for (const lane of this.lanes) lane.warm();
+    for (const worker of this.workers) worker.warm();
   }
 
   /** `place` is the path of the receive directory, `sample` the name of a file in it. Rejects with `directory`. */
@@ -147,7 +141,7 @@ export class DeviceReader {
 
   async close(): Promise<void> {
     this.tree.close();
-    await Promise.all([this.pool.close(), ...this.lanes.map((lane) => lane.close()), this.root.close()]);
+    await Promise.all([this.pool.close(), ...this.workers.map((worker) => worker.close()), this.root.close()]);
   }
 
   private async digestLarge(
@@ -185,8 +179,8 @@ export class DeviceReader {
     }
   }
 
-  private idlest(): Lane<VerifyOrder, VerifyAnswer> {
-    return this.lanes.reduce((best, lane) => (lane.load < best.load ? lane : best));
+  private idlest(): OrderWorker<VerifyOrder, VerifyAnswer> {
+    return this.workers.reduce((best, worker) => (worker.load < best.load ? worker : best));
   }
 }
 

@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { systemPath, nameOfBytes } from '../../name-bytes';
-import type { OpenDirectories } from '../../store/local/group-directories';
+import type { OpenDirectories } from '../../store/local/open-directories';
 import { carriedTime } from '../../threads/carried-time';
 import { type EntryKind, entryKind } from '../../threads/entry-kind';
 

@@ -1,9 +1,9 @@
 import type { DigestAlgorithm } from '../../digest/digest';
-import type { failureOf } from '../../threads/lane';
+import type { failureOf } from '../../threads/order-worker';
 import type { Survey } from './survey';
 
-/** What a lane of a verification is started with. */
-export interface VerifyLaneSetup {
+/** What a worker of a verification is started with. */
+export interface VerifySetup {
   /** The path of the receive directory; everything is named relative to it. */
   readonly root: string;
   readonly direct: boolean;
@@ -28,5 +28,5 @@ export interface SmallRead {
 
 export type VerifyAnswer = Survey | SmallRead;
 
-/** What a lane reads is at most so large, in bytes: it is read whole. */
+/** What a worker reads is at most so large, in bytes: it is read whole. */
 export const largestSmall = 1024 * 1024;

@@ -3,11 +3,11 @@ import path from 'node:path';
 import { workerData } from 'node:worker_threads';
 import { fileCalls } from '../../threads/file-calls';
 import { createDigestOf, type DigestAlgorithm } from '../../digest/digest';
-import { failureOf, type Result, serveLane } from '../../threads/lane';
-import { OpenDirectories } from '../../store/local/group-directories';
+import { failureOf, type Result, serveTogether } from '../../threads/order-worker';
+import { OpenDirectories } from '../../store/local/open-directories';
 import { ManyReader } from '../../store/local/many-reader';
 import { survey } from './survey';
-import { type SmallRead, type VerifyAnswer, type VerifyLaneSetup, type VerifyOrder } from './verify-order';
+import { type SmallRead, type VerifyAnswer, type VerifySetup, type VerifyOrder } from './verify-order';
 import { systemPath } from '../../name-bytes';
 
 const {
@@ -16,7 +16,7 @@ const {
   O_NONBLOCK,
   O_RDONLY,
 } = constants as typeof constants & { readonly O_DIRECT?: number };
-const setup = workerData as VerifyLaneSetup;
+const setup = workerData as VerifySetup;
 const reader = ManyReader.create(fileCalls(), setup.direct);
 const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (reader.direct ? O_DIRECT : 0);
 const digestOf = new Map<DigestAlgorithm, (bytes: Uint8Array) => string>();
@@ -65,7 +65,7 @@ async function read(
   return { digests, failures };
 }
 
-serveLane<VerifyOrder, VerifyAnswer>(async (orders) => {
+serveTogether<VerifyOrder, VerifyAnswer>(async (orders) => {
   const directories = new OpenDirectories(setup.root, false);
   const results: Result<VerifyAnswer>[] = [];
   try {

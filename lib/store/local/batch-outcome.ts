@@ -6,7 +6,7 @@ import type { FileStat } from '../../threads/file-calls';
 import type { Lost } from '../store';
 import type { Committed } from '../store';
 import type { PlaceAnswer } from './batch.worker';
-import { errorOf } from './group-failure';
+import { errorOf } from './batch-failure';
 import { diskError } from './staged-bytes';
 
 /** What became of an entry: `committed` or `error`. */

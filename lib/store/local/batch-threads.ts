@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { Lane } from '../../threads/lane';
+import { OrderWorker } from '../../threads/order-worker';
 import { systemCalls } from '../../threads/system-calls';
 import type { BatchOrder, BatchReply, BatchSetup } from './batch.worker';
 
@@ -7,7 +7,7 @@ import type { BatchOrder, BatchReply, BatchSetup } from './batch.worker';
 const mostWorkers = 2;
 
 /** A thread that stores batches. */
-export type BatchWorker = Lane<BatchOrder, BatchReply>;
+export type BatchWorker = OrderWorker<BatchOrder, BatchReply>;
 
 /**
  * The threads that store batches in one receive directory, whoever sends them: many sessions at once need no more of
@@ -47,7 +47,7 @@ export class BatchThreads {
       undefined,
     );
     if (idlest && (idlest.load === 0 || this.workers.length >= this.most)) return idlest;
-    const worker: BatchWorker = new Lane(path.join(__dirname, 'batch.worker'), this.setup);
+    const worker: BatchWorker = new OrderWorker(path.join(__dirname, 'batch.worker'), this.setup);
     this.workers.push(worker);
     return worker;
   }

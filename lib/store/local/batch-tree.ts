@@ -8,9 +8,9 @@ import { nameOfBytes, systemPath } from '../../name-bytes';
 import type { OpenDirectory } from '../../threads/file-calls';
 import type { Given } from './apply-metadata';
 import { column, columns, type FileList } from './batch-list';
-import { stagedTogether } from './group-home';
-import { notAName } from './group-failure';
-import { notADirectory } from './group-place';
+import { stagedTogether } from './staged-names';
+import { notAName } from './batch-failure';
+import { notADirectory } from './publish';
 import type { IfExists } from '../store';
 
 /** What of a batch is no file: made when everything has come. */

@@ -17,8 +17,8 @@ import { type EntryOutcome, lostOf, outcomeOf } from './batch-outcome';
 import type { Directory } from './directory';
 import type { DirectoryTree } from './directory-tree';
 import { ExistingEntries } from './existing-entries';
-import { errorOf } from './group-failure';
-import type { EarlierFile, Placing } from './group-place';
+import { errorOf } from './batch-failure';
+import type { EarlierFile, Placing } from './publish';
 import { type BatchAnswer, ending, statColumns } from './staged-list';
 import type { BatchThing } from './batch-tree';
 import { diskError, discarded } from './staged-bytes';
@@ -27,9 +27,9 @@ import type { IfExists } from '../store';
 
 export type { FileStat } from '../../threads/file-calls';
 export type { DiskContent } from './existing-content';
-export type { EarlierFile } from './group-place';
+export type { EarlierFile } from './publish';
 export type { EntryOutcome } from './batch-outcome';
-export type { Standing } from './group-look';
+export type { ExistingEntry as Standing } from './existing-look';
 
 /** A small file whose content is in memory. `file`, here and below, is the number that the caller knows it by. */
 export interface BatchedFile extends SmallFileInMemory {

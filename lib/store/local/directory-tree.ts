@@ -3,7 +3,7 @@ import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { Directory } from './directory';
-import { notAName } from './group-failure';
+import { notAName } from './batch-failure';
 import { syncTogether } from './sync-together';
 import { systemPath } from '../../name-bytes';
 import { ignored } from '../../trace';

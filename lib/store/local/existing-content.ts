@@ -4,7 +4,7 @@ import path from 'node:path';
 import { createDigest, createDigestOf, type DigestAlgorithm } from '../../digest/digest';
 import { alignment, AlignedMemory } from '../../threads/aligned-memory';
 import type { FileCalls, FileStat } from '../../threads/file-calls';
-import { OpenDirectories } from './group-directories';
+import { OpenDirectories } from './open-directories';
 import { largestRead, type ManyReader } from './many-reader';
 import { systemPath } from '../../name-bytes';
 import { carriedTime } from '../../threads/carried-time';

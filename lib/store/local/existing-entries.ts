@@ -2,7 +2,7 @@ import type { DigestAlgorithm } from '../../digest/digest';
 import type { EntryName } from '../../name';
 import type { BatchOrder, BatchReply } from './batch.worker';
 import type { DiskContent, ReadExisting } from './existing-content';
-import { look, type Looked, type Standing, standingsOf } from './group-look';
+import { look, type Looked, type ExistingEntry, existingOf } from './existing-look';
 import { diskError } from './staged-bytes';
 
 /** Names that one thread looks at in one go. */
@@ -24,13 +24,13 @@ export class ExistingEntries {
   ) {}
 
   /** What is at these names; undefined where nothing is, or where symbolic links would have to be followed. */
-  async look(names: readonly EntryName[]): Promise<(Standing | undefined)[]> {
-    if (names.length <= fewNames) return attempt(names, async () => standingsOf(look(names, this.root)));
+  async look(names: readonly EntryName[]): Promise<(ExistingEntry | undefined)[]> {
+    if (names.length <= fewNames) return attempt(names, async () => existingOf(look(names, this.root)));
     return attempt(names, async () => {
       const answers = await Promise.all(
         slicesOf(names, namesPerLook).map((slice) => this.ask({ order: 'look', names: slice })),
       );
-      return (answers as Looked[]).flatMap(standingsOf);
+      return (answers as Looked[]).flatMap(existingOf);
     });
   }
 

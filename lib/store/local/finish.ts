@@ -8,8 +8,8 @@ import { setFileTime } from '../../threads/system-calls';
 import { trace } from '../../trace';
 import { type Given, giveMetadata, modeWith } from './apply-metadata';
 import { fileStat } from './existing-content';
-import type { OpenDirectories } from './group-directories';
-import type { Placed } from './group-place';
+import type { OpenDirectories } from './open-directories';
+import type { Placed } from './publish';
 
 /** A directory when nothing will be stored in it any more, or a regular file that was there before. */
 export interface Finishing {

@@ -92,7 +92,7 @@ export class LocalFile implements StagedFile {
       }
       if (standing.isFile() && (await this.sameContent(directory, base))) return { path: name, outcome: 'identical' };
       if (ifExists === 'rename') return { path: await this.findFreeName(directory, base), outcome: 'renamed' };
-      throw alreadyThere(name, standing.isFile() ? 'other content' : 'something that is not a regular file');
+      throw alreadyExists(name, standing.isFile() ? 'other content' : 'something that is not a regular file');
     }
   }
 
@@ -110,7 +110,7 @@ export class LocalFile implements StagedFile {
       (error: unknown) => {
         throw errnoOf(error) === 'ENOENT'
           ? error
-          : alreadyThere(name, 'something that cannot be read as a file', error);
+          : alreadyExists(name, 'something that cannot be read as a file', error);
       },
     );
     try {
@@ -138,7 +138,7 @@ export class LocalFile implements StagedFile {
       parseEntryName(full, { allowHidden: true, names: 'any' });
       if (await this.appear(directory, candidate)) return full;
     }
-    throw alreadyThere(this.file.name);
+    throw alreadyExists(this.file.name);
   }
 
   private async remove(): Promise<void> {
@@ -151,7 +151,7 @@ export class LocalFile implements StagedFile {
 }
 
 /** The refusal for a name under which something else stands. */
-export function alreadyThere(name: string, what = 'other content', cause?: unknown): TransferError {
+export function alreadyExists(name: string, what = 'other content', cause?: unknown): TransferError {
   return new TransferError(
     'exists',
     `${printable(name)} already exists on the receiver: ${what} stands under that name.`,

@@ -10,7 +10,7 @@ import { BatchStore } from './batch';
 import { BatchThreads } from './batch-threads';
 import { FilesTogether, gatheredAlgorithm, GatheredFile } from './gathered-file';
 import { probe, type Abilities } from './local-probe';
-import { alreadyThere, LocalFile } from './local-file';
+import { alreadyExists, LocalFile } from './local-file';
 import { PartialFiles } from './partial-files';
 import { mountsBelow, refuseOtherDisk } from './other-disks';
 import { ReceiptIndex } from './receipt-index';
@@ -287,8 +287,8 @@ export class LocalStore implements Store {
     try {
       const standing = await reached.directory.look(file.name.slice(file.name.lastIndexOf('/') + 1));
       if (!standing || file.ifExists === 'rename') return;
-      if (!standing.isFile()) throw alreadyThere(file.name, 'something that is not a regular file');
-      if (file.ifExists !== 'replace' && standing.size !== file.size) throw alreadyThere(file.name);
+      if (!standing.isFile()) throw alreadyExists(file.name, 'something that is not a regular file');
+      if (file.ifExists !== 'replace' && standing.size !== file.size) throw alreadyExists(file.name);
     } finally {
       reached.release();
     }

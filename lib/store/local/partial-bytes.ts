@@ -13,7 +13,7 @@ import type { Directory } from './directory';
 import { takeFreeName } from './final-name';
 import { ReadBack } from './read-back';
 import { discarded, diskError, incomplete, mismatch, type StagedBytes } from './staged-bytes';
-import type { StandingFile } from './standing-file';
+import type { BasisFile } from './basis-file';
 import { firstDifference } from '../store';
 import { writeSectors } from './write-sectors';
 import { isZero } from '../../wire/zeros';
@@ -122,7 +122,7 @@ export class PartialBytes implements StagedBytes {
    * Takes a run of pieces that stand in another file, from its byte `from` on; `fresh` as for `zero`. False if it was
    * not needed.
    */
-  copy(offset: number, length: number, from: number, standing: StandingFile, fresh: boolean): boolean {
+  copy(offset: number, length: number, from: number, standing: BasisFile, fresh: boolean): boolean {
     const runs = this.arrivals.begin(offset, length);
     for (const run of runs) this.track(run, () => this.writeCopy(run, from + run.offset - offset, standing, fresh));
     return runs.length > 0;
@@ -289,7 +289,7 @@ export class PartialBytes implements StagedBytes {
   private async writeCopy(
     { offset, length }: ByteRun,
     from: number,
-    standing: StandingFile,
+    standing: BasisFile,
     fresh: boolean,
   ): Promise<void> {
     for (let at = 0; at < length; at += pieceSize) {

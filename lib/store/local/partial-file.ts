@@ -11,7 +11,7 @@ import { JournalEnd, writeJournal } from './journal';
 import { type FilePlace, LocalFile } from './local-file';
 import type { PartialBytes } from './partial-bytes';
 import type { Receipts } from './receipts';
-import type { StandingFile } from './standing-file';
+import type { BasisFile } from './basis-file';
 import { settledAs } from './settled-as';
 import { discarded } from './staged-bytes';
 import type { OfferedFile, PartialFile, SegmentDigest } from '../session-store';
@@ -34,7 +34,7 @@ export interface PartialState {
   /** Segments that are there from before, by the journal. */
   readonly segments: readonly number[];
   /** What may be alike in part; closed when this ends. */
-  readonly standing: StandingFile | undefined;
+  readonly standing: BasisFile | undefined;
   readonly bytes: PartialBytes;
   readonly place: FilePlace;
   readonly memory: AlignedMemory;

@@ -18,7 +18,7 @@ import { diskError } from './staged-bytes';
 import { unfinishedName } from '../limited';
 import type { OfferedFile } from '../session-store';
 import { smallFile } from '../../wire/segment';
-import { createStandingLane, StandingFile } from './standing-file';
+import { createBasisWorker, BasisFile } from './basis-file';
 
 const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof constants & {
   readonly O_DIRECT?: number;
@@ -44,7 +44,7 @@ export class PartialFiles {
   private readonly open = new Map<string, LocalPartialFile>();
   /** Files that are being opened, by the same keys: two at once would write into one. */
   private readonly opening = new Map<string, Promise<unknown>>();
-  private readonly standing = createStandingLane();
+  private readonly standing = createBasisWorker();
 
   private constructor(
     private readonly directory: Directory,
@@ -174,13 +174,13 @@ export class PartialFiles {
     return [];
   }
 
-  private async findStanding(name: EntryName, { basis }: Update): Promise<StandingFile | undefined> {
-    if (basis) return StandingFile.open(basis, this.standing);
+  private async findStanding(name: EntryName, { basis }: Update): Promise<BasisFile | undefined> {
+    if (basis) return BasisFile.open(basis, this.standing);
     const reached = await this.place.tree.find(name);
     try {
       return (
         reached &&
-        (await StandingFile.open({ path: reached.directory.at('.'), below: path.posix.basename(name) }, this.standing))
+        (await BasisFile.open({ path: reached.directory.at('.'), below: path.posix.basename(name) }, this.standing))
       );
     } finally {
       reached?.release();

@@ -2,7 +2,7 @@ import type { EntryName } from '../../name';
 import type { Digests, Verified } from '../../progress';
 import { trace } from '../../trace';
 import type { KnownContent, OfferedFile, StoreUse } from '../session-store';
-import { look, type Standing, standingsOf } from './group-look';
+import { look, type ExistingEntry, existingOf } from './existing-look';
 import type { FileStat } from '../../threads/file-calls';
 import type { ReceiptIndex } from './receipt-index';
 
@@ -24,7 +24,7 @@ export class Receipts {
    */
   known(
     { name, size, mtime, ctime }: OfferedFile,
-    existing: Standing,
+    existing: ExistingEntry,
     { algorithm, peer }: Pick<StoreUse, 'algorithm' | 'peer'>,
   ): KnownContent | undefined {
     const kept = existing.kind === 'file' ? this.index.find(name) : undefined;
@@ -42,7 +42,7 @@ export class Receipts {
   }
 
   /** Whether what is at a name is a file of which this peer was given a receipt, and has not been touched since. */
-  holds(name: EntryName, existing: Standing | undefined, peer: string): boolean {
+  holds(name: EntryName, existing: ExistingEntry | undefined, peer: string): boolean {
     const kept = existing?.kind === 'file' ? this.index.find(name) : undefined;
     return kept?.peer === peer && kept.ino === existing?.ino && kept.ctimeNs === existing.ctimeNs;
   }
@@ -82,7 +82,7 @@ export class Receipts {
     path: string,
     digests: Digests,
   ): Promise<FileStat | undefined> {
-    const [existing] = standingsOf(look([path], this.root));
+    const [existing] = existingOf(look([path], this.root));
     if (existing?.kind !== 'file') return undefined;
     this.note(file, path, digests, existing);
     await this.save();

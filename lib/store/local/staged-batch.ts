@@ -4,13 +4,13 @@ import { createDigestOf, type DigestAlgorithm } from '../../digest/digest';
 import { errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
 import { type FileCalls, type NameBytes, type OpenDirectory } from '../../threads/file-calls';
-import { failureOf } from '../../threads/lane';
+import { failureOf } from '../../threads/order-worker';
 import type { Lost } from '../store';
 import { baseAt, column, digestAt, type FileList, nameOf, numberOf } from './batch-list';
 import { type BatchEntry, type BatchThing, BatchTree, type Branch } from './batch-tree';
-import { type Failed, notAName } from './group-failure';
-import { isTooLong, ownerReads, stagedApart, stagedTogether } from './group-home';
-import { move, place, type PlacingGround } from './group-place';
+import { type Failed, notAName } from './batch-failure';
+import { isTooLong, ownerReads, stagedApart, stagedTogether } from './staged-names';
+import { move, place, type PlacingGround } from './publish';
 import type { ManyReader } from './many-reader';
 import {
   apartName,

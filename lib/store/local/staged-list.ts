@@ -5,12 +5,12 @@ import { errnoOf } from '../../errors';
 import type { FileCalls, FileStat, NameBytes } from '../../threads/file-calls';
 import { type Given, giveMetadata, modeWith } from './apply-metadata';
 import { column, columns, type FileList, numberOf } from './batch-list';
-import { ownerReads } from './group-home';
+import { ownerReads } from './staged-names';
 import type { Lost } from '../store';
 import type { Branch } from './batch-tree';
 import { privateMode } from './directory';
-import type { Failed } from './group-failure';
-import { notADirectory, type Placed, type PlacingGround } from './group-place';
+import type { Failed } from './batch-failure';
+import { notADirectory, type Placed, type PlacingGround } from './publish';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 /**

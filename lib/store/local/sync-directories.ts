@@ -1,6 +1,6 @@
 import { fsyncSync } from 'node:fs';
 import { errnoOf } from '../../errors';
-import type { OpenDirectories } from './group-directories';
+import type { OpenDirectories } from './open-directories';
 
 /** Makes the entries durable that were changed in these directories. */
 export function syncDirectories(directories: OpenDirectories): void {

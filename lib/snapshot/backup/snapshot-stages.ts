@@ -1,10 +1,10 @@
 import { TransferError } from '../../errors';
 import { printable } from '../../name';
 import type { Listener } from '../../progress';
-import type { Intake, IntakeRequest } from '../../receive/intake';
-import { ArrivingSnapshot } from './arriving-snapshot';
+import type { SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
+import { BackupStage } from './backup-stage';
 import { otherOwner } from './staged-snapshot';
-import { RepairIntake } from '../repair/repair-intake';
+import { RepairStage } from '../repair/repair-stage';
 import { ignored } from '../../trace';
 
 /** How long a snapshot whose session was lost waits for it to come back, in ms. */
@@ -14,9 +14,9 @@ const returnWithin = 300_000;
 const endsWithin = 30_000;
 
 /** The snapshots that are on their way into one receiver. One backup has one at a time. */
-export class Intakes {
-  private readonly open = new Map<string, Promise<ArrivingSnapshot>>();
-  private readonly waiting = new Map<ArrivingSnapshot, NodeJS.Timeout>();
+export class SnapshotStages {
+  private readonly open = new Map<string, Promise<BackupStage>>();
+  private readonly waiting = new Map<BackupStage, NodeJS.Timeout>();
   /** Who comes while another one is being let in waits for his turn. */
   private readonly turns = new Map<string, Promise<unknown>>();
   private closed = false;
@@ -28,9 +28,9 @@ export class Intakes {
    * it began. Another session of the same peer is ended for it: one that does nothing blocks nobody. Rejects with
    * `exists` while another peer makes one of the same name, and with `directory` where another process does.
    */
-  async take(request: IntakeRequest): Promise<Intake> {
-    if (request.repairs) return RepairIntake.open(request);
-    const key = `${request.home.directory}\0${request.name}`;
+  async take(request: StageRequest): Promise<SnapshotStage> {
+    if (request.repairs) return RepairStage.open(request);
+    const key = `${request.destination.directory}\0${request.name}`;
     const taking = (this.turns.get(key) ?? Promise.resolve()).then(() => this.takeNow(key, request));
     const turn = taking.catch(ignored('whoever takes it is told'));
     this.turns.set(key, turn);
@@ -41,7 +41,7 @@ export class Intakes {
     }
   }
 
-  private async takeNow(key: string, request: IntakeRequest): Promise<Intake> {
+  private async takeNow(key: string, request: StageRequest): Promise<SnapshotStage> {
     if (this.closed) throw new TransferError('interrupted', 'The receiver was stopped.');
     const before = await this.open.get(key)?.catch(ignored('whoever took that one is told'));
     // What waits for its session to come back is nobody else's to end.
@@ -54,7 +54,7 @@ export class Intakes {
       });
     }
     if (before?.isComplete === false) await before.close();
-    const opening = ArrivingSnapshot.open(request, this.on);
+    const opening = BackupStage.open(request, this.on);
     this.open.set(key, opening);
     opening.catch(() => this.open.delete(key)); // whoever takes it is told
     return this.lend(key, await opening);
@@ -73,14 +73,14 @@ export class Intakes {
   }
 
   /** A snapshot that its session leaves is forgotten some time later. */
-  private lend(key: string, snapshot: ArrivingSnapshot): Intake {
+  private lend(key: string, snapshot: BackupStage): SnapshotStage {
     return snapshot.takeUp(() => {
       if (snapshot.isComplete) this.open.delete(key);
       else this.waiting.set(snapshot, setTimeout(() => void this.giveUp(key, snapshot), returnWithin).unref());
     });
   }
 
-  private async giveUp(key: string, snapshot: ArrivingSnapshot): Promise<void> {
+  private async giveUp(key: string, snapshot: BackupStage): Promise<void> {
     this.waiting.delete(snapshot);
     if (!snapshot.idle) return;
     this.open.delete(key);

@@ -5,8 +5,8 @@ import type { Digests, Listener } from '../../progress';
 import type { Entry, FileEntry, MissingEntry } from '../../wire/session-list';
 import type { Kept } from '../../store/store';
 import type { SnapshotDone } from '../../wire/snapshot-done';
-import type { Home } from '../../receive/homes';
-import type { Earlier, Intake, IntakeRequest } from '../../receive/intake';
+import type { Destination } from '../../receive/destinations';
+import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
 import { Catalog } from '../manifest/catalog';
 import { isReservedName } from '../manifest/checksum-list';
 import { EarlierFiles } from './earlier-files';
@@ -18,8 +18,8 @@ import { newestOf } from '../register/register';
 import { notingContent, SourceCounts } from './shrinking';
 
 /** One snapshot on its way into a receive directory, over all conversations of the session that brings it. */
-export class ArrivingSnapshot implements Intake {
-  readonly home: Home;
+export class BackupStage implements SnapshotStage {
+  readonly destination: Destination;
   private readonly lines = new Map<string, ManifestEntry>();
   /** How many of the entries that were offered are known here. */
   private settled = 0;
@@ -34,32 +34,37 @@ export class ArrivingSnapshot implements Intake {
   private committed: SnapshotDone | undefined;
 
   private constructor(
-    private readonly request: IntakeRequest,
+    private readonly request: StageRequest,
     private readonly head: ManifestHead,
     private readonly staged: StagedSnapshot,
     private readonly before: EarlierFiles,
     private readonly on: Listener,
   ) {
-    const { allowance } = request.home;
-    this.home = { directory: staged.tree, store: staged.store, allowance };
+    const { allowance } = request.destination;
+    this.destination = { directory: staged.tree, store: staged.store, allowance };
   }
 
   /**
    * Locks the backup. Rejects with `exists` where its name is not for this peer, with `directory` while another process
    * uses it.
    */
-  static async open(request: IntakeRequest, on: Listener): Promise<ArrivingSnapshot> {
-    const { name, algorithm, home, peer } = request;
-    const staged = await StagedSnapshot.open(home.directory, name, peer);
+  static async open(request: StageRequest, on: Listener): Promise<BackupStage> {
+    const { name, algorithm, destination, peer } = request;
+    const staged = await StagedSnapshot.open(destination.directory, name, peer);
     try {
       const { register } = staged;
       const number = (newestOf(register)?.number ?? 0) + 1;
       if (!isSnapshotNumber(number))
         throw new TransferError('unexpected', `The backup ${printable(name)} has no number left for another snapshot.`);
-      const head = { name, id: await freeSnapshotId(home.directory, register, new Date()), number, digest: algorithm };
+      const head = {
+        name,
+        id: await freeSnapshotId(destination.directory, register, new Date()),
+        number,
+        digest: algorithm,
+      };
       // All of them are this peer's own: nobody else makes snapshots of a backup.
-      const before = await EarlierFiles.of(new Catalog(home.directory), name, algorithm);
-      return new ArrivingSnapshot(request, head, staged, before, on);
+      const before = await EarlierFiles.of(new Catalog(destination.directory), name, algorithm);
+      return new BackupStage(request, head, staged, before, on);
     } catch (error) {
       await staged.close();
       throw error;

@@ -2,13 +2,13 @@ import { lstatSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../../errors';
 import { systemPath, nameOfBytes } from '../../name-bytes';
-import { OpenDirectories } from './group-directories';
+import { OpenDirectories } from './open-directories';
 import type { FileStat } from './existing-content';
 import { carriedTime } from '../../threads/carried-time';
 import { type EntryKind, entryKind } from '../../threads/entry-kind';
 
 /** What stands under a name. */
-export interface Standing extends FileStat {
+export interface ExistingEntry extends FileStat {
   readonly kind: EntryKind;
   /** Where a symbolic link points. */
   readonly target?: string;
@@ -66,9 +66,9 @@ export function look(names: readonly string[], root: string): Looked {
 }
 
 /** What `look` found, by name in its order; undefined where nothing stands. */
-export function standingsOf({ numbers, texts }: Looked): (Standing | undefined)[] {
+export function existingOf({ numbers, texts }: Looked): (ExistingEntry | undefined)[] {
   const targets = new Map(texts);
-  const standings: (Standing | undefined)[] = [];
+  const standings: (ExistingEntry | undefined)[] = [];
   for (let at = 0; at * perName < numbers.length; at++) {
     const column = (number: number): bigint => numbers[at * perName + number] ?? 0n;
     const kind = kinds[Number(column(0))] ?? 'nothing';

@@ -10,7 +10,7 @@ const byDescriptor = process.platform === 'linux';
 const mostOpen = 64;
 
 /**
- * The directories below a root by synchronous calls, for one turn of a lane: reached one component at a time without
+ * The directories below a root by synchronous calls, for one turn of a worker: reached one component at a time without
  * following
  * symbolic links, and kept open until `close`. Directories are named relative to the root, `.` is the root itself.
  */

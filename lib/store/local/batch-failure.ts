@@ -1,15 +1,15 @@
 import { errnoOf, isErrorCode, TransferError } from '../../errors';
-import type { failureOf } from '../../threads/lane';
+import type { failureOf } from '../../threads/order-worker';
 import { printable } from '../../name';
 import { diskError } from './staged-bytes';
 
-/** What a lane says of one thing that failed. */
+/** What a worker says of one thing that failed. */
 export type Failed = ReturnType<typeof failureOf>;
 
 /** What the disk says of a name that it does not take. */
 const ofTheName = ['ENAMETOOLONG', 'EINVAL', 'EILSEQ'];
 
-/** What a failure in a lane means for what is called `name`. */
+/** What a failure in a worker means for what is called `name`. */
 export function errorOf({ failure }: Failed, name: string): TransferError {
   const cause = systemError({ failure });
   if (failure.code !== undefined && isErrorCode(failure.code))
@@ -23,7 +23,7 @@ export function notAName(name: string, cause: unknown): TransferError {
   return new TransferError('name', `${printable(name)} is not a name that the receiver's disk takes.`, { cause });
 }
 
-/** The error that was thrown in the lane. */
+/** The error that was thrown in the worker. */
 export function systemError({ failure }: Failed): Error {
   return Object.assign(new Error(failure.message), failure);
 }

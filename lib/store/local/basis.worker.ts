@@ -1,13 +1,13 @@
 import { fstatSync, readSync } from 'node:fs';
 import { createDigestOf, type DigestAlgorithm } from '../../digest/digest';
-import { serveEach } from '../../threads/lane';
+import { serveEach } from '../../threads/order-worker';
 import { contentSizesOf } from '../../wire/content-segments';
 import { mostSegments, pieceSize } from '../../wire/segment';
 import { mostStanding, type StandingSegment } from '../../wire/standing';
 import { ContentDigests } from '../../digest/content-digests';
 
 /** A file to be read from its start. The descriptor stays open until the answer. */
-export interface StandingOrder {
+export interface BasisOrder {
   readonly fd: number;
   /** Of the file that may be like it, at the sender: it says how long segments are. */
   readonly size: number;
@@ -21,7 +21,7 @@ const memory = new Uint8Array(pieceSize);
  * find what
  * stayed where it was more exactly. As many as may be told.
  */
-async function segmentsOf({ fd, size: offered, algorithm }: StandingOrder): Promise<StandingSegment[]> {
+async function segmentsOf({ fd, size: offered, algorithm }: BasisOrder): Promise<StandingSegment[]> {
   const { size } = fstatSync(fd);
   const content = await ContentDigests.create(algorithm, contentSizesOf(offered));
   const digestOf = await createDigestOf(algorithm);
@@ -43,4 +43,4 @@ function read(fd: number, bytes: Uint8Array, offset: number): void {
   }
 }
 
-serveEach<StandingOrder, readonly StandingSegment[]>(segmentsOf);
+serveEach<BasisOrder, readonly StandingSegment[]>(segmentsOf);

@@ -2,18 +2,18 @@ import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../../errors';
-import { Lane } from '../../threads/lane';
+import { OrderWorker } from '../../threads/order-worker';
 import { type Located, openLocated } from '../../threads/walker';
 import type { StandingSegment } from '../../wire/standing';
-import type { StandingOrder } from './standing.worker';
+import type { BasisOrder } from './basis.worker';
 
 const { O_NONBLOCK, O_RDONLY } = constants;
 
 /** The thread that reads standing files; it is started when first needed. */
-export type StandingLane = Lane<StandingOrder, readonly StandingSegment[]>;
+export type BasisWorker = OrderWorker<BasisOrder, readonly StandingSegment[]>;
 
-export function createStandingLane(): StandingLane {
-  return new Lane(path.join(__dirname, 'standing.worker'), undefined);
+export function createBasisWorker(): BasisWorker {
+  return new OrderWorker(path.join(__dirname, 'basis.worker'), undefined);
 }
 
 /**
@@ -21,19 +21,19 @@ export function createStandingLane(): StandingLane {
  * wrong with it
  * is no failure of the arriving file: that is read back as a whole in the end, and what lacks is asked for again.
  */
-export class StandingFile {
+export class BasisFile {
   private readonly uses = new Set<Promise<unknown>>();
 
   private constructor(
     private readonly handle: FileHandle,
-    private readonly lane: StandingLane,
+    private readonly worker: BasisWorker,
   ) {}
 
   /** Undefined where there is no regular file that may be read; never through a symbolic link. */
-  static async open(located: Located, lane: StandingLane): Promise<StandingFile | undefined> {
+  static async open(located: Located, worker: BasisWorker): Promise<BasisFile | undefined> {
     try {
       const handle = await openLocated(located, O_RDONLY | O_NONBLOCK);
-      if ((await handle.stat()).isFile()) return new StandingFile(handle, lane);
+      if ((await handle.stat()).isFile()) return new BasisFile(handle, worker);
       await handle.close();
       return undefined;
     } catch (error) {
@@ -43,8 +43,8 @@ export class StandingFile {
   }
 
   /** What it reads as, to be compared with a file of `size` bytes; nothing where it cannot be read. */
-  async segments(size: number, algorithm: StandingOrder['algorithm']): Promise<readonly StandingSegment[]> {
-    return this.using(this.lane.ask({ fd: this.handle.fd, size, algorithm })).catch(() => []); // it is sent whole
+  async segments(size: number, algorithm: BasisOrder['algorithm']): Promise<readonly StandingSegment[]> {
+    return this.using(this.worker.ask({ fd: this.handle.fd, size, algorithm })).catch(() => []); // it is sent whole
   }
 
   /** Reads `bytes.length` bytes from `offset` on. What is not there, or cannot be read any more, is zeros. */

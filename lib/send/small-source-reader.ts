@@ -1,19 +1,19 @@
 import path from 'node:path';
-import { Lane } from '../threads/lane';
+import { OrderWorker } from '../threads/order-worker';
 import type { Located } from '../threads/walker';
 import type { SmallSource } from './small-source';
 
 /** The thread that reads small source files for a sender on the plain wire; started when first needed. */
-export class SourceLane {
-  private lane: Lane<Located, SmallSource> | undefined;
+export class SmallSourceReader {
+  private worker: OrderWorker<Located, SmallSource> | undefined;
 
   /** See `readSmallSource`. Rejects with the operating system's errors. */
   read(source: Located): Promise<SmallSource> {
-    this.lane ??= new Lane(path.join(__dirname, 'source-lane.worker'), undefined);
-    return this.lane.ask(source);
+    this.worker ??= new OrderWorker(path.join(__dirname, 'small-source-reader.worker'), undefined);
+    return this.worker.ask(source);
   }
 
   async close(): Promise<void> {
-    await this.lane?.close();
+    await this.worker?.close();
   }
 }

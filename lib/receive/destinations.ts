@@ -10,7 +10,7 @@ import { stagingName } from '../store/local/receive-directory';
 import { ignored } from '../trace';
 
 /** A directory that files are received into, and what may still be kept there. */
-export interface Home {
+export interface Destination {
   /** Its path. */
   readonly directory: string;
   readonly store: LocalStore;
@@ -20,7 +20,7 @@ export interface Home {
 }
 
 /** A directory that is open, and how much is kept in it. */
-class Place {
+class OpenDestination {
   readonly backups: BackupNames;
   private readonly usage: Usage;
 
@@ -32,8 +32,8 @@ class Place {
     this.backups = new BackupNames(directory, store.foldsNames);
   }
 
-  static async open(directory: string): Promise<Place> {
-    return new Place(directory, await LocalStore.open(directory));
+  static async open(directory: string): Promise<OpenDestination> {
+    return new OpenDestination(directory, await LocalStore.open(directory));
   }
 
   /** What may be kept here under these limits, which count everything that is here, whoever brought it. */
@@ -47,28 +47,28 @@ class Place {
  * The directories of one receiver: its own, and those of the keys that have one. Each is opened once, and locked until
  * `close`; one that was removed or moved away meanwhile is opened anew for the next who comes.
  */
-export class Homes {
-  private readonly places = new Map<string, Promise<Place>>();
+export class Destinations {
+  private readonly places = new Map<string, Promise<OpenDestination>>();
   /** Opened, and removed or moved since: what still uses them is served until `close`. */
-  private readonly retired: Place[] = [];
+  private readonly retired: OpenDestination[] = [];
   private closed = false;
 
   private constructor(
     readonly directory: string,
     private readonly limits: Limits,
     /** The receiver's own, as it was opened first. */
-    readonly own: Home,
-    place: Place,
+    readonly own: Destination,
+    place: OpenDestination,
   ) {
     this.places.set(path.resolve(directory), Promise.resolve(place));
   }
 
   /** Opens the receiver's own directory. Rejects with `directory` when it is unsafe or in use. */
-  static async open(directory: string, { maxSize, quota, quotaFiles }: Limits): Promise<Homes> {
-    const place = await Place.open(directory);
+  static async open(directory: string, { maxSize, quota, quotaFiles }: Limits): Promise<Destinations> {
+    const place = await OpenDestination.open(directory);
     try {
       const limits = { maxSize, quota, quotaFiles };
-      return new Homes(
+      return new Destinations(
         directory,
         limits,
         { directory, store: place.store, allowance: await place.allowance(limits), backups: place.backups },
@@ -85,7 +85,7 @@ export class Homes {
    * its directory
    * as a whole, like the receiver's, whose number of files is for each directory. Rejects with `directory`.
    */
-  async of(authorization: Authorization | undefined): Promise<Home> {
+  async of(authorization: Authorization | undefined): Promise<Destination> {
     const own = path.resolve(this.directory);
     const where = path.resolve(own, authorization?.directory ?? '.');
     const { quota } = authorization ?? {};
@@ -104,30 +104,30 @@ export class Homes {
       await store.close().catch(ignored('what was removed needs not be left as it was'));
   }
 
-  private async place(where: string): Promise<Place> {
+  private async place(where: string): Promise<OpenDestination> {
     const known = this.places.get(where);
     const place = await known;
     if (place === undefined || this.closed || (await place.store.isInPlace())) return place ?? this.open(where);
     // Whoever else found that out at the same time opens the same one.
     if (this.places.get(where) === known) {
       this.retired.push(place);
-      const opening = place.store.retire().then(() => Place.open(where));
+      const opening = place.store.retire().then(() => OpenDestination.open(where));
       this.remember(where, opening);
     }
     return this.open(where);
   }
 
-  private open(where: string): Promise<Place> {
+  private open(where: string): Promise<OpenDestination> {
     const known = this.places.get(where);
     if (known) return known;
     if (this.closed) return Promise.reject(new TransferError('interrupted', 'The receiver was stopped.'));
-    const opening = Place.open(where);
+    const opening = OpenDestination.open(where);
     this.remember(where, opening);
     return opening;
   }
 
   /** One that cannot be opened is tried again by the next who comes. */
-  private remember(where: string, opening: Promise<Place>): void {
+  private remember(where: string, opening: Promise<OpenDestination>): void {
     this.places.set(where, opening);
     opening.catch(() => this.places.delete(where)); // whoever waits for it is told
   }

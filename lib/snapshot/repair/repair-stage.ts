@@ -8,8 +8,8 @@ import type { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
 import { openPrivate } from '../../store/local/receive-directory';
 import { diskError } from '../../store/local/staged-bytes';
-import type { Home } from '../../receive/homes';
-import type { Earlier, Intake, IntakeRequest } from '../../receive/intake';
+import type { Destination } from '../../receive/destinations';
+import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
 import { lockBackup, type LockedBackup, lockWordsOf } from '../backup/backup-lock';
 import { Catalog, within } from '../manifest/catalog';
 import { digestIn, type FileToCompare } from '../verify/compare';
@@ -28,11 +28,11 @@ const treeName = 'tree';
  * them. What comes
  * whole, and is what that manifest says, replaces every damaged file of the backup that should be the same.
  */
-export class RepairIntake implements Intake {
+export class RepairStage implements SnapshotStage {
   readonly mayKnow = true;
   /** A repair is left to its end. */
   readonly superseded = new Promise<never>(() => undefined);
-  readonly home: Home;
+  readonly destination: Destination;
   /** What the manifests say of the entries that were offered. */
   private readonly wanted = new Map<EntryName, { readonly entry: FileToCompare; readonly algorithm: keyof Digests }>();
   /** The names of those that are here. */
@@ -40,26 +40,26 @@ export class RepairIntake implements Intake {
   private healed = false;
 
   private constructor(
-    private readonly request: IntakeRequest,
+    private readonly request: StageRequest,
     private readonly locked: LockedBackup,
     private readonly own: Directory,
     private readonly tree: string,
     private readonly store: LocalStore,
   ) {
-    this.home = { directory: tree, store, allowance: request.home.allowance };
+    this.destination = { directory: tree, store, allowance: request.destination.allowance };
   }
 
   /** Locks the backup. Rejects with `directory` while another process makes, prunes or heals snapshots of it. */
-  static async open(request: IntakeRequest): Promise<RepairIntake> {
-    const { home, name } = request;
-    const locked = await lockBackup(home.directory, name);
+  static async open(request: StageRequest): Promise<RepairStage> {
+    const { destination, name } = request;
+    const locked = await lockBackup(destination.directory, name);
     let own: Directory | undefined;
     try {
       own = await openPrivate(locked.own, ownName);
-      const place = path.join(ownPlaceOf(home.directory, name), ownName);
+      const place = path.join(ownPlaceOf(destination.directory, name), ownName);
       const tree = path.join(place, treeName);
       await makePath(tree, 0o700);
-      return new RepairIntake(
+      return new RepairStage(
         request,
         locked,
         own,
@@ -78,7 +78,7 @@ export class RepairIntake implements Intake {
   }
 
   async earlier(entries: readonly OfferedFile[]): Promise<(Earlier | undefined)[]> {
-    const catalog = new Catalog(this.request.home.directory);
+    const catalog = new Catalog(this.request.destination.directory);
     const bySnapshot = new Map<string, Map<string, OfferedFile>>();
     for (const entry of entries) {
       const [id = '', ...rest] = entry.name.split('/');
@@ -145,8 +145,8 @@ export class RepairIntake implements Intake {
   }
 
   async commit(): Promise<undefined> {
-    const { home, name } = this.request;
-    const healing = await Healing.open(home.directory, name, this.own);
+    const { destination, name } = this.request;
+    const healing = await Healing.open(destination.directory, name, this.own);
     try {
       for (const each of this.here) {
         const wanted = this.wanted.get(each);

@@ -26,7 +26,7 @@ export interface BackupWish {
   readonly allowShrink?: boolean;
 }
 
-export interface Met {
+export interface FirstConnection {
   readonly link: Link;
   /** In ms. */
   readonly roundTrip: number;
@@ -44,12 +44,12 @@ export interface Met {
 const mostFailed = 3;
 
 /** How the connections of a sender's session come about. */
-export interface Meeting {
+export interface Connector {
   /**
    * Connection 0, by one attempt within `within` ms where that is given. Rejects where nobody can be met. `roundTrip`
    * in ms.
    */
-  first(signal: AbortSignal | undefined, within?: number): Promise<Met>;
+  first(signal: AbortSignal | undefined, within?: number): Promise<FirstConnection>;
   /** A further one. `control` is connection 0, over which a peer that dials is asked for it. */
   another(connection: number, control: Link, signal: AbortSignal | undefined): Promise<CarryingLink>;
   /** The id of the session, once it is known; absent within this process. */
@@ -76,7 +76,7 @@ export interface Demands {
 }
 
 /** A sender that dials the holder of its ticket. */
-export class DialedMeeting implements Meeting {
+export class DialingConnector implements Connector {
   readonly session = newSession();
   private sealing: Sealing | undefined;
   congestion: string | undefined;
@@ -100,7 +100,7 @@ export class DialedMeeting implements Meeting {
    * A receiver that is there and has no time for us at this moment is asked again: so a crowd gets in one after
    * another.
    */
-  async first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
+  async first(signal: AbortSignal | undefined, within?: number): Promise<FirstConnection> {
     if (within !== undefined) return this.dial(0, signal, within);
     const began = performance.now();
     /** It is the receiver, who knows us, and has too many others. */
@@ -144,7 +144,7 @@ export class DialedMeeting implements Meeting {
   }
 
   /** "A sender that dialed need not wait for the answer before it offers": what it says is read once it is welcome. */
-  private async dial(number: number, signal: AbortSignal | undefined, within?: number): Promise<Met> {
+  private async dial(number: number, signal: AbortSignal | undefined, within?: number): Promise<FirstConnection> {
     const until = performance.now() + (within ?? Infinity);
     const dialed = await dialSecured(this.ticket, {
       signal,

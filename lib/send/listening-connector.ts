@@ -13,7 +13,7 @@ import { acceptSecured, announced, type Secured } from '../net/tls';
 import { roundTripSince } from '../session/round-trip';
 import { DialedIn } from './dialed-in';
 import { type LinkDeadlines, Link } from '../session/link';
-import { demand, demanded, type Demands, type Meeting, type Met } from './meeting';
+import { demand, demanded, type Demands, type Connector, type FirstConnection } from './connector';
 import { answerIntroduction, awaitIntroduction } from '../session/opening';
 import { handshakeWithin, speaksWithin } from '../session/deadlines';
 import { ignored } from '../trace';
@@ -34,7 +34,7 @@ export interface ListeningOptions {
 }
 
 /** A sender that waits for the receiver to dial in. */
-export class ListeningMeeting implements Meeting {
+export class ListeningConnector implements Connector {
   readonly key: SessionKey = createKey();
   /** That, and what came of the code. */
   private readonly keys = new Map([[this.key.id, this.key]]);
@@ -58,10 +58,10 @@ export class ListeningMeeting implements Meeting {
   ) {}
 
   /** Listens at `address`. Rejects with `cannot-connect`. */
-  static async at(address: Address, options: ListeningOptions): Promise<ListeningMeeting> {
+  static async at(address: Address, options: ListeningOptions): Promise<ListeningConnector> {
     const early: Dialed[] = [];
     let accept = (accepted: Dialed): void => void early.push(accepted);
-    const meeting = new ListeningMeeting(options, await listen(address, (accepted) => accept(accepted)));
+    const meeting = new ListeningConnector(options, await listen(address, (accepted) => accept(accepted)));
     accept = (accepted) => void meeting.receive(accepted);
     for (const accepted of early) accept(accepted);
     meeting.waitAtRelay(({ relayToken }) => relayToken(meeting.key.key));
@@ -92,7 +92,7 @@ export class ListeningMeeting implements Meeting {
     });
   }
 
-  first(signal: AbortSignal | undefined, within?: number): Promise<Met> {
+  first(signal: AbortSignal | undefined, within?: number): Promise<FirstConnection> {
     return this.dialedIn.first(signal, within);
   }
 

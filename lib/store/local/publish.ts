@@ -14,9 +14,9 @@ import { makePathSync } from '../../make-path';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import type { SystemCalls } from '../../threads/system-calls';
 import { cannotLink } from './final-name';
-import type { OpenDirectories } from './group-directories';
+import type { OpenDirectories } from './open-directories';
 import { type DiskContent, fileStat, type FileStat, readContent, type ReadGround } from './existing-content';
-import { alreadyThere } from './local-file';
+import { alreadyExists } from './local-file';
 import { type Given, giveMetadata } from './apply-metadata';
 import { copyFile } from './copy-file';
 import type { Lost } from '../store';
@@ -268,7 +268,7 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
     const same = await findSame(thing, target, standing, ground);
     if (same) return appeared({ outcome: 'identical', path: name, ...same }, ground);
     if (ifExists === 'rename') return takeFreeName(thing, directory, base, ground);
-    throw alreadyThere(name, standing.isFile() ? 'other content' : 'something that is not a regular file');
+    throw alreadyExists(name, standing.isFile() ? 'other content' : 'something that is not a regular file');
   }
 }
 
@@ -283,7 +283,7 @@ function takeFreeName(thing: Placing, directory: string, base: string, ground: P
     if (takeIfFree(thing.staged, target, ground.calls))
       return appeared({ outcome: 'renamed', path: full, ...statOf(target) }, ground);
   }
-  throw alreadyThere(thing.name);
+  throw alreadyExists(thing.name);
 }
 
 /** Whether what stands there is the same, and for a file its state of when its content was compared. */
@@ -311,7 +311,7 @@ async function read(at: string, size: number, name: string, ground: PlacingGroun
     return await readContent(at, size, ground);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || !isOpening(error)) throw error;
-    throw alreadyThere(name, 'something that cannot be read as a file', error);
+    throw alreadyExists(name, 'something that cannot be read as a file', error);
   }
 }
 

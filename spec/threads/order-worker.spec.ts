@@ -4,15 +4,15 @@ import { expect } from 'chai';
 
 const lib = join(__dirname, '..', '..', 'dist', 'lib');
 
-describe('Lane', () => {
+describe('OrderWorker', () => {
   it('that is closed keeps the process alive until its thread has ended, whatever answer comes late (fault experiment failing-calls)', () => {
     const program = `
-      const { Lane } = require(${JSON.stringify(join(lib, 'threads/lane.js'))});
-      const lane = new Lane(${JSON.stringify(join(lib, 'store/local/standing.worker'))}, undefined);
-      lane.warm();
-      const { worker } = lane;
+      const { OrderWorker } = require(${JSON.stringify(join(lib, 'threads/order-worker.js'))});
+      const orders = new OrderWorker(${JSON.stringify(join(lib, 'store/local/basis.worker'))}, undefined);
+      orders.warm();
+      const { worker } = orders;
       worker.once('online', () => {
-        lane.close().then(() => process.stdout.write('closed'));
+        orders.close().then(() => process.stdout.write('closed'));
         worker.emit('message', []);
       });
       worker.ref();`;

@@ -41,7 +41,7 @@ export interface SnapshotTarget {
 }
 
 /** See `listSnapshots`. */
-export async function listThere(
+export async function listRemote(
   { target, signal, deadlines }: SnapshotTarget,
   { name, alone = false }: Pick<LocalListOptions, 'name' | 'alone'>,
 ): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
@@ -57,7 +57,7 @@ export async function listThere(
 }
 
 /** See `listEntries`, and `findEntries`. */
-export async function foundThere(
+export async function findRemote(
   { target, signal, deadlines }: SnapshotTarget,
   asked: Extract<Ask, { readonly for: 'entries' | 'find' }>,
   on: (event: FoundEvent) => void,
@@ -66,7 +66,7 @@ export async function foundThere(
 }
 
 /** See `diffSnapshots`. */
-export async function differenceThere(
+export async function compareRemote(
   { target, signal, deadlines }: SnapshotTarget,
   a: string,
   b: string,
@@ -83,7 +83,7 @@ export async function differenceThere(
 }
 
 /** See `prune`. */
-export async function pruneThere(
+export async function pruneRemote(
   { target, signal, deadlines }: SnapshotTarget,
   {
     name,
@@ -118,7 +118,7 @@ export async function pruneThere(
 }
 
 /** See `forget`. */
-export async function forgetThere(
+export async function forgetRemote(
   { target, signal, deadlines }: SnapshotTarget,
   { pattern, name, dryRun = false, on = () => undefined }: Omit<LocalForgetOptions, 'directory' | 'signal'>,
 ): Promise<readonly TakenOut[]> {
@@ -134,7 +134,7 @@ export async function forgetThere(
 }
 
 /** What a verification came to. */
-export interface VerifiedThere {
+export interface VerifiedRemote {
   readonly result: VerifyResult | undefined;
   /** Why there is no result. */
   readonly failure: TransferError | undefined;
@@ -149,11 +149,11 @@ export interface VerifiedThere {
  * See `verify`. Resolves also where there is damage, with everything that is known of it. `repairs`: what the manifests
  * alone make right is mended over there, and of the rest the entries are told.
  */
-export async function verifyThere(
+export async function verifyRemote(
   { target, signal, deadlines }: SnapshotTarget,
   { name, snapshot, sample, on = () => undefined }: Omit<LocalVerifyOptions, 'directory' | 'signal'>,
   repairs: boolean,
-): Promise<VerifiedThere> {
+): Promise<VerifiedRemote> {
   const damages: Damage[] = [];
   const entries: DamagedEntry[] = [];
   const mended: Damage[] = [];
@@ -231,14 +231,14 @@ export async function restoreFrom(
     on(event);
   };
   const began = performance.now();
-  const { tally, failures, absent, waits } = await within(path.resolve(destination), async (homes) => {
+  const { tally, failures, absent, waits } = await within(path.resolve(destination), async (destinations) => {
     const host = new SessionHost({
       ifExists,
       metadata,
       on: tell,
       authorized: undefined,
       deadlines,
-      home: () => Promise.resolve(homes.own),
+      destination: () => Promise.resolve(destinations.own),
     });
     const ask = { for: 'restore', snapshot, paths } as const;
     const received = await host.dial(parseTicket(target), retryFor, signal, { ask, asked });

@@ -24,7 +24,7 @@ interface PendingOrder<Answer> {
  * event
  * loop travel together.
  */
-export class Lane<Order, Answer> {
+export class OrderWorker<Order, Answer> {
   private worker: Worker | undefined;
   private readonly asked: PendingOrder<Answer>[] = [];
   private outbox: Order[] = [];
@@ -101,10 +101,10 @@ export class Lane<Order, Answer> {
 }
 
 /**
- * The other end of a lane, in its thread: `carryOut` gets the orders that arrived together, and gives one result for
+ * The other end of an `OrderWorker`, in its thread: `carryOut` gets the orders that arrived together, and gives one result for
  * each.
  */
-export function serveLane<Order, Answer>(carryOut: (orders: readonly Order[]) => Promise<Result<Answer>[]>): void {
+export function serveTogether<Order, Answer>(carryOut: (orders: readonly Order[]) => Promise<Result<Answer>[]>): void {
   let turn = Promise.resolve();
   parentPort?.on('message', (orders: readonly Order[]) => {
     turn = turn.then(async () => parentPort?.postMessage(await carryOut(orders)));

@@ -1,8 +1,8 @@
-import { failureOf, type Result, serveLane } from '../threads/lane';
+import { failureOf, type Result, serveTogether } from '../threads/order-worker';
 import type { Located } from '../threads/walker';
 import { readSmallSource, type SmallSource } from './small-source';
 
-serveLane<Located, SmallSource>(async (sources) => {
+serveTogether<Located, SmallSource>(async (sources) => {
   const results: Result<SmallSource>[] = [];
   for (const source of sources) {
     try {

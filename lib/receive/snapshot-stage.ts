@@ -5,7 +5,7 @@ import type { Entry, FileEntry, MissingEntry } from '../wire/session-list';
 import type { SnapshotDone } from '../wire/snapshot-done';
 import type { EarlierFile } from '../store/local/batch';
 import type { Kept } from '../store/store';
-import type { Home } from './homes';
+import type { Destination } from './destinations';
 
 /** A file of an earlier snapshot, as far as its manifest tells. */
 export interface Earlier {
@@ -21,10 +21,10 @@ export interface Earlier {
  * A snapshot on its way: where a session puts what arrives, what it may link instead, and what becomes of it in the
  * end.
  */
-export interface Intake {
+export interface SnapshotStage {
   /** What it will be called. */
   readonly id: string;
-  readonly home: Home;
+  readonly destination: Destination;
   /** Resolves with why the session is to end, where another one of the same peer goes on with it. */
   readonly superseded: Promise<TransferError>;
   /** Whether the peer may learn what is staged: none of it was brought by another one. */
@@ -55,7 +55,7 @@ export interface Intake {
 }
 
 /** What a sender asks for that wants to make a snapshot, or to heal those that are there. */
-export interface IntakeRequest {
+export interface StageRequest {
   /** Of the backup. */
   readonly name: EntryName;
   /** It brings what snapshots had that are there, and makes none. */
@@ -66,7 +66,7 @@ export interface IntakeRequest {
   readonly allowShrink?: boolean;
   readonly algorithm: keyof Digests;
   /** Where backups are kept. */
-  readonly home: Pick<Home, 'directory' | 'allowance'>;
+  readonly destination: Pick<Destination, 'directory' | 'allowance'>;
   /** The id of the sender's key, and whether it may learn digests of what others sent. */
   readonly peer: string;
   readonly mayCompare: boolean;
@@ -75,4 +75,4 @@ export interface IntakeRequest {
 }
 
 /** Takes a snapshot over from another session of the same peer. Rejects with `exists` while another peer makes one. */
-export type OpenIntake = (request: IntakeRequest) => Promise<Intake>;
+export type OpenStage = (request: StageRequest) => Promise<SnapshotStage>;

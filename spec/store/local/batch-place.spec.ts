@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { OpenDirectories } from '../../../lib/store/local/group-directories';
-import { move, place, type Placed, type PlacingGround } from '../../../lib/store/local/group-place';
+import { OpenDirectories } from '../../../lib/store/local/open-directories';
+import { move, place, type Placed, type PlacingGround } from '../../../lib/store/local/publish';
 import { systemCalls } from '../../../lib/threads/system-calls';
 import { sha256Of } from './grouping';
 import { emptyDirectory } from './local-place';
