@@ -225,13 +225,16 @@ describe('cli: sending and receiving with the built command', () => {
     expect(readdirSync(join(directory, 'in'))).to.deep.equal([]);
   });
 
-  it('ends quietly when nobody reads its results any more', async () => {
-    const receiver = start('receive', 'in', '--json', '--listen', 'unix:s.sock');
+  it('receives all the same when nobody reads its results any more, and says so', async () => {
+    const receiver = start('receive', 'in', '--once', '--json', '--listen', 'unix:s.sock');
     await receiver.says(/listening/);
     receiver.child.stdout?.destroy();
     const { code } = await sendall(['send', 'a.txt', 'unix:s.sock'], options);
     expect(code).to.equal(0);
-    expect(await receiver.ended).to.include({ code: 130, stderr: '' });
+    expect(await receiver.ended).to.include({
+      code: 0,
+      stderr: 'sendall: The results cannot be written any more: write EPIPE.\n',
+    });
   });
 });
 

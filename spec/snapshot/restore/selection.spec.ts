@@ -31,7 +31,7 @@ const entries: readonly ManifestEntry[] = [
   hardLink('home/deep/d.jpg', 'home/a.txt'),
   file('home/a*'),
   { type: 'missing', name: 'home/gone', code: 'source-unreadable', reason: 'gone' },
-  file('destinations'),
+  file('homes'),
 ];
 
 describe('what paths choose of a snapshot', () => {
@@ -47,21 +47,21 @@ describe('what paths choose of a snapshot', () => {
 
   it('is a file, with the directories above it', async () => {
     expect(await chosen('home/deep/b.txt')).to.deep.equal(['home', 'home/deep', 'home/deep/b.txt']);
-    expect(await chosen('/destinations')).to.deep.equal(['destinations']);
+    expect(await chosen('/homes')).to.deep.equal(['homes']);
   });
 
   it('is a directory with all that is below it, and nothing that is only spelled alike', async () => {
-    expect(await chosen('./home/')).to.deep.equal(all.filter((name) => name !== 'destinations'));
-    expect(await chosen('home/deep', 'destinations'))
-      .to.include.members(['home', 'home/deep', 'home/deep/b.txt', 'destinations'])
+    expect(await chosen('./home/')).to.deep.equal(all.filter((name) => name !== 'homes'));
+    expect(await chosen('home/deep', 'homes'))
+      .to.include.members(['home', 'home/deep', 'home/deep/b.txt', 'homes'])
       .and.not.include('home/a.txt');
   });
 
   it('is what a pattern matches, counted from the top, and what is below that', async () => {
     expect(await chosen('home/*.txt')).to.deep.equal(['home', 'home/a.txt']);
     expect(await chosen('**/*.txt')).to.deep.equal(['home', 'home/a.txt', 'home/deep', 'home/deep/b.txt']);
-    expect(await chosen('hom?')).to.deep.equal(all.filter((name) => name !== 'destinations'));
-    expect(await chosen('h*s')).to.deep.equal(['destinations']);
+    expect(await chosen('hom?')).to.deep.equal(all.filter((name) => name !== 'homes'));
+    expect(await chosen('h*s')).to.deep.equal(['homes']);
   });
 
   it('is a file whose name looks like a pattern, before the pattern', async () => {
@@ -86,7 +86,7 @@ describe('what paths choose of a snapshot', () => {
 
   for (const path of ['hom', 'a.txt', '*.txt', 'home/*.md', '../home', 'home/deep/b.txt/c', '[']) {
     it(`is an error of usage for ${path}, which chooses nothing`, async () => {
-      const error: unknown = await chooseEntries(entries, ['destinations', path]).catch((thrown: unknown) => thrown);
+      const error: unknown = await chooseEntries(entries, ['homes', path]).catch((thrown: unknown) => thrown);
       expect(error).to.be.instanceOf(TransferError).with.property('code', 'usage');
     });
   }
