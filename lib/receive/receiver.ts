@@ -27,7 +27,7 @@ import type { LinkDeadlines } from '../session/link';
 import type { SessionReceived } from './session';
 import { Strangers } from './strangers';
 import { failureEvent, failureOf } from '../session/summary';
-import { usualLinkDeadlines, usualRetry, returnWithin, usualIdleLimit } from '../session/deadlines';
+import { usualLinkDeadlines, usualRetry, returnWithin, usualIdleLimit, warmsAfter } from '../session/deadlines';
 
 export interface ReceiverOptions {
   /** Where files go. It must exist, be ours, and not be writable by others. */
@@ -127,6 +127,7 @@ class OpenReceiver implements Receiver {
   private readonly plainWire: PlainWire;
   private readonly deadlines: ReceiverDeadlines;
   private readonly listening = new Set<Listening>();
+  private warming: NodeJS.Timeout | undefined;
   private readonly conversations = new Map<Connection, Promise<ConversationOutcome>>();
   private readonly firstTransfer: Promise<ConversationOutcome | TransferError>;
   private awaitingReturn: NodeJS.Timeout | undefined;
@@ -190,6 +191,8 @@ class OpenReceiver implements Receiver {
       ...(this.code ? { code: formatCode(this.code.code) } : {}),
     };
     this.rules.on({ event: 'listening', ...shown });
+    // Starting a thread takes longer than a small file that comes first; until then there may be nobody.
+    this.warming ??= setTimeout(() => this.destinations.own.store.warm(), warmsAfter).unref();
     if (this.code || this.options.announce) await this.announce(listening.address, reachable);
     return shown;
   }
@@ -293,6 +296,7 @@ class OpenReceiver implements Receiver {
     }
     await Promise.allSettled([...this.conversations.values(), this.host.close(stopped(), now)]);
     await Promise.all(addressesFree);
+    clearTimeout(this.warming);
     await this.destinations.close();
   }
 

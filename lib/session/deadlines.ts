@@ -55,6 +55,8 @@ export const longLife = 5_000;
 export const takenWithin = 300;
 /** How often the receiver says which frames it took off each connection. PROTOCOL.md 16.2. */
 export const takenEvery = 100;
+/** How long after it began to listen a receiver starts the thread for small files. */
+export const warmsAfter = 200;
 /** How long the first entry of a batch of small files waits until the batch is committed. */
 export const batchWaits = 1_000;
 /** How long a session that was lost may stay away until a receiver with `once` gives it up. */

@@ -98,6 +98,11 @@ export class LocalStore implements Store {
     return this.opened.unlock();
   }
 
+  /** Starts what small files will need. */
+  warm(): void {
+    this.threads.idlest().warm();
+  }
+
   async stage(file: NewFile): Promise<StagedFile> {
     const redeem = await this.promise(file);
     try {
