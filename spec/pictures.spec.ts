@@ -10,7 +10,10 @@ import { svgOf } from '../packaging/pictures/svg';
 const root = join(__dirname, '..');
 const pictures = join(root, 'docs', 'pictures');
 
-/** The lines of a picture without what differs from run to run: numbers, and how far a disk lets itself be read back. */
+/**
+ * The lines of a picture without what differs from run to run: numbers, how far a disk lets itself be read back, and
+ * which files are the first.
+ */
 function saidIn(svg: string): string[] {
   const lines = new Map<string, string>();
   for (const [, y = '', text = ''] of svg.matchAll(/<text x="[\d.]+" y="([\d.]+)"[^>]*>([^<]*)</g))
@@ -22,7 +25,8 @@ function saidIn(svg: string): string[] {
       .replace(/blake3 +[0-9a-f]{16}/, 'digest')
       .replace(/\[=*-*\]/, '[]')
       .replace(/\d[\d.]*/g, '#')
-      .replace(/\s+/g, ' '),
+      .replace(/\s+/g, ' ')
+      .replace(/^ \S+ # \wiB digest… verified # s( # \wiB\/s)?$/, ' a file'),
   );
   return said.sort();
 }
