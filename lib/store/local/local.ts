@@ -145,7 +145,10 @@ export class LocalStore implements Store {
   /** See `Store.session`. */
   async session(use: StoreUse): Promise<SessionStore> {
     this.kept ??= this.openKept();
-    const { partials, receipts } = await this.kept;
+    const { partials, receipts } = await this.kept.catch((error: unknown) => {
+      // Removed while it is opened, for instance.
+      throw asTransferError(error, 'disk', 'The receive directory cannot be used');
+    });
     return new LocalSession(
       use,
       {
