@@ -1,6 +1,7 @@
 import { read } from 'node:fs';
 import { AlignedMemory } from '../threads/aligned-memory';
 import { createDigest, type DigestAlgorithm } from './digest';
+import { ignored } from '../trace';
 
 /** Segments of a file to be read and hashed one by one. */
 export interface SegmentReading {
@@ -41,8 +42,7 @@ export async function digestSegments({
     for (; asked < pieces.length && reading.length < ahead; asked++) {
       const next = pieces[asked];
       if (next) reading.push(readPiece(memory, fd, next.offset, next.length));
-      // Whether it failed is asked when its turn comes.
-      reading.at(-1)?.catch(() => undefined);
+      reading.at(-1)?.catch(ignored('whether it failed is asked when its turn comes'));
     }
     const lease = await (reading.shift() as ReturnType<typeof readPiece>);
     hashing.update(lease.bytes.subarray(0, length));

@@ -4,6 +4,7 @@ import { AlignedMemory, type Lease } from '../threads/aligned-memory';
 import { createDigests, type DigestAlgorithm } from './digest';
 import { digestSegments, type SegmentReading } from './digest-segments';
 import type { Digests } from '../progress';
+import { ignored } from '../trace';
 
 /** What the pool asks of a worker. `upTo` is how far the file may be read by now, in bytes. */
 export type Order =
@@ -66,8 +67,7 @@ class DigestReading {
         while (asked < size && ahead.length <= readAhead && (ahead.length === 0 || this.readable(asked))) {
           await this.available(asked);
           const reading = this.read(asked);
-          // Whether it failed is asked when its turn comes; until then that is not an unhandled rejection.
-          reading.catch(() => undefined);
+          reading.catch(ignored('whether it failed is asked when its turn comes'));
           ahead.push(reading);
           asked += readSize;
         }

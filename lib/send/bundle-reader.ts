@@ -8,6 +8,7 @@ import { longestBundle } from '../wire/session-message';
 import type { BundleAnswer, BundleFailure, BundleOrder, BundleSetup } from './bundle-reader.worker';
 import { changed, damagedSource, notRegular, unreadable } from '../scan/source';
 import type { OfferedBatch } from './offered-batch';
+import { ignored } from '../trace';
 
 /** Small files as they go out together. */
 export interface ReadBundle extends Omit<BundleAnswer, 'length'> {
@@ -80,8 +81,7 @@ export class BundleReader {
   }
 
   private tell(order: BundleOrder): void {
-    // Where the thread has ended, whoever reads is told.
-    this.worker.ask(order).catch(() => undefined);
+    this.worker.ask(order).catch(ignored('where the thread has ended, whoever reads is told'));
   }
 
   private lease(): Promise<Lease> {

@@ -6,6 +6,7 @@ import type { PlainFile, OutgoingQueue } from './outgoing';
 import { Answers, type AnswerSink, type Awaiting } from './plain-answers';
 import type { RateLimit } from './rate-limit';
 import type { OpenSource } from './open-source';
+import { ignored } from '../trace';
 
 /** What a sender decides for all of its conversations, and where they leave their results. */
 export interface PlainTransfer extends AnswerSink {
@@ -147,8 +148,7 @@ class PlainSending {
         if (offset < size) ahead = this.readPiece(source, offset, size);
         await waits.on('limit', limit.pass(piece.length, signal));
         const write = this.write(entry, undefined, piece);
-        // Its failure is met where its turn comes; until then that is not an unhandled rejection.
-        write.catch(() => undefined);
+        write.catch(ignored('its failure is met where its turn comes'));
         writes.push(write);
         meter.update(offset);
       }

@@ -12,6 +12,7 @@ import type { StandingSegment } from '../wire/standing';
 import type { SegmentStep } from './file-reading';
 import type { SegmentAnswer, SegmentOrder, SegmentSetup } from './segment-reader.worker';
 import { changed, notRegular, unreadable } from '../scan/source';
+import { ignored } from '../trace';
 
 /** A file, and what it was when it was offered. */
 export interface SourceToRead extends Located {
@@ -228,8 +229,7 @@ class SourceReading {
 
   ask(order: SegmentOrder, lease?: Lease): void {
     const answer = this.worker.ask(order);
-    // Whether it failed is asked when its turn comes.
-    answer.catch(() => undefined);
+    answer.catch(ignored('whether it failed is asked when its turn comes'));
     this.orders.push({ lease, answer });
   }
 
@@ -276,7 +276,8 @@ class SourceReading {
     this.signal?.removeEventListener('abort', this.stop);
     for (const piece of this.ready) if (piece.kind === 'bytes') piece.release();
     this.ask({ order: 'close' });
-    for (const { lease, answer } of this.orders) void answer.catch(() => undefined).then(() => lease?.release());
+    for (const { lease, answer } of this.orders)
+      void answer.catch(ignored('nobody reads any more')).then(() => lease?.release());
   }
 }
 

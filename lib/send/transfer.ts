@@ -24,6 +24,7 @@ import { splitSources } from './named-pipes';
 import { newSession, refused } from '../session/opening';
 import { sendUntilDone } from './session-sender';
 import { usualRetry } from '../session/deadlines';
+import { ignored } from '../trace';
 
 /** Results of more files than that are told as they come, and not kept. */
 const mostRemembered = 10_000;
@@ -88,8 +89,8 @@ export class SessionTransfer implements Sender {
   async run(): Promise<void> {
     const { connections = 'auto', retryFor = usualRetry, limit = Infinity, digest = 'blake3', signal } = this.options;
     const { entries, segments, bundles, waits, on, meeting } = this;
-    // Looking begins while the receiver is being dialed; whether it fails is asked when it is needed.
-    entries.pull().catch(() => undefined);
+    // Looking begins while the receiver is being dialed.
+    entries.pull().catch(ignored('whether it fails is asked when it is needed'));
     try {
       await sendUntilDone({
         meeting,

@@ -4,6 +4,7 @@ import { encodeFrame, type JsonObject } from '../wire/frame';
 import { encodeList } from '../wire/session-list';
 import { longestList } from '../wire/session-message';
 import { usualLinkDeadlines } from './deadlines';
+import { ignored } from '../trace';
 
 /** How a session's connections are kept alive, in ms. */
 export interface LinkDeadlines {
@@ -112,8 +113,7 @@ export class Link {
 
   /** Resolves when it has ended, whyever: for a connection on which the other side says nothing but heartbeats. */
   async ended(): Promise<void> {
-    // Why it ended is told by `close`, or learned by whoever sends.
-    await this.receive().catch(() => undefined);
+    await this.receive().catch(ignored('why it ended is told by close, or learned by whoever sends'));
   }
 
   /** Ends it with a last word from us; see `Connection.linger`. */

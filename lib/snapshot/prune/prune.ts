@@ -3,7 +3,7 @@ import { asTransferError, lacksRoom, TransferError } from '../../errors';
 import type { EntryName } from '../../name';
 import type { TransferEvent } from '../../progress';
 import { Directory } from '../../store/local/directory';
-import { trace } from '../../trace';
+import { ignored, trace } from '../../trace';
 import { removeEmpty } from '../../store/local/receive-directory';
 import { lockBackup, type LockedBackup } from '../backup/backup-lock';
 import { Catalog, latestName, type Snapshot } from '../manifest/catalog';
@@ -184,9 +184,8 @@ function unlessRoomLacks(error: unknown): undefined {
 async function verdicts({ catalog, name, keep, allowShrink }: Pruning): Promise<Verdict<Judged>[]> {
   const judged: Judged[] = [];
   for (const snapshot of await catalog.snapshots(name)) {
-    // All of its bytes count, not the head alone: who relies on a damaged one may give up the last good one. The
-    // listing says what is wrong.
-    const outline = await catalog.outline(snapshot).catch(() => undefined);
+    // All of its bytes count, not the head alone: who relies on a damaged one may give up the last good one.
+    const outline = await catalog.outline(snapshot).catch(ignored('the listing says what is wrong'));
     const hasContent = !allowShrink && snapshot.entry.content !== undefined;
     judged.push({ ...snapshot, number: outline && snapshot.entry.number, hasContent });
   }

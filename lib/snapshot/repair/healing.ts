@@ -15,6 +15,7 @@ import { DeviceReader } from '../verify/device-reader';
 import { type Manifest, manifestName } from '../manifest/manifest';
 import { allowAll, Removal } from '../prune/removal';
 import { systemPath } from '../../name-bytes';
+import { ignored } from '../../trace';
 
 const freshName = 'fresh';
 const replacedName = 'replaced';
@@ -122,9 +123,8 @@ export class Healing {
     if (before !== undefined) return before;
     const file = { name: `${snapshot.name}/${snapshot.id}/${name}`, size, inode };
     const reading = { signal: new AbortController().signal, onProgress: () => undefined };
-    // What cannot be read is damaged too.
     const found = this.reader.isLarge(file)
-      ? await this.reader.digest(file, algorithm, reading).catch(() => undefined)
+      ? await this.reader.digest(file, algorithm, reading).catch(ignored('what cannot be read is damaged too'))
       : (await this.reader.digests([file], algorithm))[0];
     this.known.set(key, found === digest);
     return found === digest;

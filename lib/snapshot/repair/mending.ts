@@ -11,7 +11,7 @@ import type { Damage } from '../../progress';
 import { Directory } from '../../store/local/directory';
 import { look, type ExistingEntry, existingOf } from '../../store/local/existing-look';
 import { setFileTime, systemCalls } from '../../threads/system-calls';
-import { trace } from '../../trace';
+import { ignored, trace } from '../../trace';
 import { lockBackup } from '../backup/backup-lock';
 import { Catalog, type Snapshot, within } from '../manifest/catalog';
 import { checksumLines, checksumListName } from '../manifest/checksum-list';
@@ -45,8 +45,9 @@ export async function mend(directory: string, damages: readonly Damage[], signal
       for (const called of snapshots) {
         signal?.throwIfAborted();
         const snapshot = await catalog.find(called);
-        // What has no manifest to be believed was told of as damage itself.
-        const manifest = await catalog.manifest(snapshot).catch(() => undefined);
+        const manifest = await catalog
+          .manifest(snapshot)
+          .catch(ignored('what has no manifest to be believed was told of as damage itself'));
         if (!manifest) continue;
         const mending = new Mending(snapshot, manifest, locked.own);
         mended.push(...(await mending.mend(bySnapshot.get(called) ?? [])));

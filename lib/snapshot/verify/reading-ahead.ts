@@ -3,6 +3,7 @@ import { type Located, openLocated } from '../../threads/walker';
 import type { DigestName } from '../../wire/fields';
 import type { FileToCompare } from './compare';
 import type { DeviceReader } from './device-reader';
+import { ignored } from '../../trace';
 
 export interface AheadOf {
   readonly reader: DeviceReader;
@@ -42,10 +43,11 @@ export class ReadingAhead {
       const stats = await statOf({ path: directory, below: name });
       if (stats === undefined || signal.aborted || known.has(stats.ino) || this.begun.has(stats.ino)) continue;
       const reading = { signal, onProgress: (done: number) => onProgress(name, done) };
-      // What fails is read once more, in its turn.
       this.begun.set(
         stats.ino,
-        reader.digest({ name, size, inode: stats.ino }, algorithm, reading).catch(() => undefined),
+        reader
+          .digest({ name, size, inode: stats.ino }, algorithm, reading)
+          .catch(ignored('what fails is read once more, in its turn')),
       );
     }
   }
