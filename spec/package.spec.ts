@@ -79,8 +79,13 @@ describe('the package, installed from its own tarball into an empty project', fu
       'PROTOCOL.md',
       'dist/cli/main.js',
     ]);
-    const built = /^dist\/((lib|cli)\/.*(\.js|\.d\.ts)|man\/sendall[a-z-]*\.[157])$/;
-    expect(packed).to.include.members(['dist/lib/index.js', 'dist/lib/index.d.ts']);
+    const built = /^dist\/((lib|cli)\/.*(\.js|\.d\.ts)|man\/sendall[a-z-]*\.[157]|web\/[a-z]+\.(html|css|js|svg))$/;
+    expect(packed).to.include.members([
+      'dist/lib/index.js',
+      'dist/lib/index.d.ts',
+      'dist/web/index.html',
+      'dist/web/page.js',
+    ]);
     expect(packed).to.include.members([
       'docs/backups.md',
       'dist/man/sendall-send.1',
