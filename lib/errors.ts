@@ -123,6 +123,11 @@ export function asTransferError(error: unknown, code: ErrorCode, doing: string):
   if (error instanceof TransferError) return error;
   if (error instanceof Error && error.name === 'AbortError')
     return new TransferError('interrupted', 'Interrupted.', { cause: error });
-  const reason = error instanceof Error ? error.message : String(error);
-  return new TransferError(code, `${doing}: ${reason}`, { cause: error });
+  return new TransferError(code, `${doing}: ${whyOf(error)}`, { cause: error });
+}
+
+/** Why something failed, in words. Of a disk that is mounted read-only the system names only its call and our path. */
+export function whyOf(error: unknown): string {
+  if (errnoOf(error) === 'EROFS') return 'the disk is mounted read-only';
+  return error instanceof Error ? error.message : String(error);
 }

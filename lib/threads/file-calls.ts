@@ -154,18 +154,18 @@ function bind(foreign: ForeignFunctions): FileCalls {
     if (number < 0) throw systemError(foreign.errno(), syscall);
     return number;
   };
-  // A timespec for the access time, which is left, and one for the modification time; a struct statx; the arguments of
-  // cachestat.
+  // A timespec for the access time, which becomes the present one (a disk in user space takes none alone), and one for
+  // the modification time; a struct statx; the arguments of cachestat.
   const { buffer } = new AlignedMemory(alignment, 1);
   const scratch = new Uint8Array(buffer);
   const base = Number(memmove(scratch, scratch, 0));
   const times = new BigInt64Array(buffer, 0, 4);
-  const omitTime = 0x3ffffffen;
+  const presentTime = 0x3fffffffn; // UTIME_NOW
   const statAt = 256;
   const stat = new DataView(buffer, statAt, 256);
   const rangeAt = 1024;
   const range = new BigUint64Array(buffer, rangeAt, 8);
-  times[1] = omitTime;
+  times[1] = presentTime;
 
   const linux: LinuxFileCalls = {
     dropFromCache: (fd) => void fadvise(fd, 0, 0, adviseDontNeed),

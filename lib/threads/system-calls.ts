@@ -10,7 +10,10 @@ import { systemPath } from '../name-bytes';
  * kernel, and throws an Error with `code`, `errno` and `syscall` like those of `node:fs`.
  */
 export interface SystemCalls {
-  /** Sets the modification time, in ns since 1970, and leaves the access time. futimens(2) */
+  /**
+   * Sets the modification time, in ns since 1970, and makes the access time the present one: a disk in user space
+   * (FUSE 2) takes none of them alone, and says nothing. futimens(2)
+   */
   setTime(fd: number, mtime: bigint): void;
   /** The same for a symbolic link itself, or whatever else is at `path`. utimensat(2) with AT_SYMLINK_NOFOLLOW */
   setLinkTime(path: string, mtime: bigint): void;
@@ -66,7 +69,8 @@ export type ForeignFunction = (
 // The same on x64 and arm64; a timespec is two int64 on both, with glibc and with musl.
 const atCurrentDirectory = -100;
 const symlinkNoFollow = 0x100;
-const omitTime = 0x3ffffffen;
+/** UTIME_NOW */
+const presentTime = 0x3fffffffn;
 const [renameExclusively, renameExchange] = [1, 2];
 const seekData = 3;
 const seekHole = 4;
@@ -100,7 +104,7 @@ function bind(foreign: ForeignFunctions): SystemCalls {
   const flock = library.func('int flock(int fd, int operation)');
 
   /** Access time and modification time, a timespec each. */
-  const times = new BigInt64Array([0n, omitTime, 0n, 0n]);
+  const times = new BigInt64Array([0n, presentTime, 0n, 0n]);
   const timesOf = (mtime: bigint): BigInt64Array => {
     const seconds = floorSeconds(mtime);
     times[2] = seconds;

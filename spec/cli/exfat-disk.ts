@@ -5,13 +5,15 @@ const words = (...command: string[]): string =>
   execFileSync(command[0] ?? '', command.slice(1), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
 
 /**
- * Makes an exFAT disk in the file `image`, and mounts it at a directory. Throws where this machine, or this user,
+ * Makes an exFAT disk in the file `image`, if it is to `make` one, and mounts it at a directory. Throws where this machine, or this user,
  * cannot.
  */
-export function mountExfat(image: string, at: string, options: string): void {
-  writeFileSync(image, '');
-  truncateSync(image, 32 * 1024 ** 2);
-  words('mkfs.exfat', image);
+export function mountExfat(image: string, at: string, options: string, make = true): void {
+  if (make) {
+    writeFileSync(image, '');
+    truncateSync(image, 32 * 1024 ** 2);
+    words('mkfs.exfat', image);
+  }
   const device = words('losetup', '-f', '--show', image).trim();
   try {
     // The kernel's own, or the one in user space, which says ENOENT of a name that it does not take.

@@ -37,15 +37,19 @@ export function treeOf(entries: readonly ManifestEntry[]): Map<string, Map<strin
   return tree;
 }
 
-/** What is wrong with a file but for its content, which is not read if its size is another one. */
+/**
+ * What is wrong with a file but for its content, which is not read if its size is another one. Modes are compared
+ * unless its disk has none.
+ */
 export function compareFile(
   { size, kept, ...entry }: FileToCompare,
   found: Pick<FoundOnDisk, 'kind' | 'size' | 'mode' | 'mtime'>,
+  withModes = true,
 ): DamageReason | undefined {
   if (found.kind !== 'file') return 'changed';
   if (found.size !== size) return found.size < size ? 'truncated' : 'changed';
   const { mode = entry.mode, mtime = entry.mtime } = kept ?? {};
-  return found.mode === mode && isSameTime(found.mtime, mtime) ? undefined : 'metadata';
+  return (found.mode === mode || !withModes) && isSameTime(found.mtime, mtime) ? undefined : 'metadata';
 }
 
 export function compareSymlink(
@@ -64,10 +68,11 @@ export function compareDirectory(
   { kept, ...entry }: Extract<ManifestEntry, { type: 'directory' }>,
   found: FoundOnDisk,
   disturbed: boolean,
+  withModes = true,
 ): DamageReason | undefined {
   if (found.kind !== 'directory') return 'changed';
   const { mode = entry.mode, mtime = entry.mtime } = kept ?? {};
-  return found.mode === mode && (disturbed || isSameTime(found.mtime, mtime)) ? undefined : 'metadata';
+  return (found.mode === mode || !withModes) && (disturbed || isSameTime(found.mtime, mtime)) ? undefined : 'metadata';
 }
 
 /** Whether the list of checksums beside a manifest says the same. Other names of a file may be left out of it. */

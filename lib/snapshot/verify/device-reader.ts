@@ -12,6 +12,7 @@ import type { Verified } from '../../progress';
 import { Directory } from '../../store/local/directory';
 import { DirectoryTree } from '../../store/local/directory-tree';
 import { answersFromDevice } from '../../store/local/local-probe';
+import { mayLackModes } from './held-modes';
 import { type FoundOnDisk, foundIn, type Survey } from './survey';
 import { largestSmall, type SmallRead, type VerifyAnswer, type VerifySetup, type VerifyOrder } from './verify-order';
 import { systemPath } from '../../name-bytes';
@@ -50,6 +51,8 @@ export class DeviceReader {
   private constructor(
     private readonly root: Directory,
     setup: VerifySetup,
+    /** Whether its disk is of a kind that may have no modes. */
+    readonly mayLackModes: boolean,
   ) {
     this.tree = new DirectoryTree(root, false);
     this.workers = Array.from(
@@ -66,7 +69,8 @@ export class DeviceReader {
     const root = await Directory.open(place, true).catch((error: unknown) => {
       throw asTransferError(error, 'directory', `${printable(place)} cannot be read`);
     });
-    return new DeviceReader(root, { root: path.resolve(place), direct: await takesDirect(place, sample) });
+    const setup = { root: path.resolve(place), direct: await takesDirect(place, sample) };
+    return new DeviceReader(root, setup, await mayLackModes(place));
   }
 
   /** How far reading back goes. */

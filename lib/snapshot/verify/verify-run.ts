@@ -1,4 +1,4 @@
-import { TransferError } from '../../errors';
+import { TransferError, whyOf } from '../../errors';
 import { printable } from '../../name';
 import type { DamageReason, Listener, Summary, Verified } from '../../progress';
 import { asRegistered, type Catalog, type Snapshot } from '../manifest/catalog';
@@ -47,6 +47,7 @@ export class VerifyRun {
   /** Those that are there, and were not backed up. */
   private foreign = 0;
   private readonly damaged = new Set<string>();
+  private withoutModes = false;
   /** Damaged files with several names, by inode, by backup. */
   private readonly shared = new Map<string, Map<bigint, SharedFile>>();
   /** What files with several names read as, by inode, by backup and digest. */
@@ -81,6 +82,8 @@ export class VerifyRun {
       count.stop();
       if (this.states.failure !== undefined)
         on({ event: 'skipped', file_name: '.sendall/snapshots', reason: unkept(this.states.failure) });
+      if (this.withoutModes)
+        on({ event: 'skipped', file_name: called, reason: 'Its disk has no modes, so that they are not compared.' });
       on({ event: 'summary', ...count.summary, verified: reader.verified });
     }
     if (this.damages + this.foreign > 0) throw this.failure();
@@ -154,6 +157,9 @@ export class VerifyRun {
         this.damage(snapshot, path, reason);
         if (shared) below(this.shared, snapshot.name).set(shared.inode, shared);
         kept.damaged();
+      },
+      onWithoutModes: () => {
+        this.withoutModes = true;
       },
       onProgress: (name, done, ended) => {
         count.read(name, done, ended);
@@ -253,7 +259,5 @@ function below<Key, Value>(maps: Map<string, Map<Key, Value>>, key: string): Map
 }
 
 function unkept(failure: unknown): string {
-  return printable(
-    `How far this verification is cannot be kept: ${failure instanceof Error ? failure.message : String(failure)}.`,
-  );
+  return printable(`What is verified cannot be kept: ${whyOf(failure)}.`);
 }

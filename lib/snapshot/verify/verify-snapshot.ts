@@ -15,6 +15,7 @@ import {
 } from './compare';
 import { readContents } from './content-reading';
 import type { DeviceReader, FileToVerify } from './device-reader';
+import { FoundModes } from './held-modes';
 import { longestManifest, type Manifest, type ManifestEntry, manifestName } from '../manifest/manifest';
 import { ReadingAhead } from './reading-ahead';
 import type { FoundOnDisk } from './survey';
@@ -43,6 +44,8 @@ export interface CheckGround {
    */
   readonly known: Map<bigint, VerifiedContent>;
   readonly onDamage: (path: string, reason: DamageReason, shared?: SharedFile) => void;
+  /** Told when modes are not compared, since the disk has others than its own. */
+  readonly onWithoutModes: () => void;
   /** Told of how far a file is, and last, when it was read, of its size. */
   readonly onProgress: (name: string, done: number, ended: boolean) => void;
 }
@@ -109,7 +112,8 @@ export class SnapshotCheck {
     const damages: [name: string, reason: DamageReason][] = [];
     const own = new Set<string>([manifestName, list]);
     const files: (readonly [number, ManifestEntry, FoundOnDisk])[] = [];
-    const directories: (() => void)[] = [];
+    const directories: ((withModes: boolean) => void)[] = [];
+    const modes = new FoundModes();
     const disturbed = new Set<string>();
     const damaged = (name: string, reason: DamageReason | undefined): void => {
       if (reason !== undefined) damages.push([name, reason]);
@@ -124,9 +128,14 @@ export class SnapshotCheck {
         if (found === undefined || found.links === 0) {
           damaged(entry.name, typeof listed === 'string' ? listed : 'missing');
           disturbed.add(directory);
-        } else if (entry.type === 'symlink') damaged(entry.name, compareSymlink(entry, found));
+          continue;
+        }
+        modes.add(found, 'mode' in entry ? (entry.kept?.mode ?? entry.mode) : undefined);
+        if (entry.type === 'symlink') damaged(entry.name, compareSymlink(entry, found));
         else if (entry.type === 'directory')
-          directories.push(() => damaged(entry.name, compareDirectory(entry, found, disturbed.has(entry.name))));
+          directories.push((withModes) =>
+            damaged(entry.name, compareDirectory(entry, found, disturbed.has(entry.name), withModes)),
+          );
         else files.push([at, entry, found]);
       }
       for (const name of typeof listed === 'string' ? [] : listed.keys()) {
@@ -136,10 +145,12 @@ export class SnapshotCheck {
       }
     });
     const [ofList] = await Promise.all([this.checkList(list), walk, begun]);
-    for (const compare of directories) compare();
+    const withModes = !(this.ground.reader.mayLackModes && modes.areOfMount);
+    if (!withModes) this.ground.onWithoutModes();
+    for (const compare of directories) compare(withModes);
     if ([...ofList, ...damages].some(([, reason]) => reason === 'missing')) await checkThere(this.snapshot);
     for (const [name, reason] of [...ofList, ...damages]) this.ground.onDamage(name, reason);
-    return this.plan(this.wanted(files));
+    return this.plan(this.wanted(files, withModes));
   }
 
   /** Reads what `survey` found to be read. Rejects with `SnapshotGone`, and when the signal says so. */
@@ -199,7 +210,7 @@ export class SnapshotCheck {
   }
 
   /** The files whose content is to be compared; the others are told of. */
-  private wanted(files: readonly (readonly [number, ManifestEntry, FoundOnDisk])[]): FileToCheck[] {
+  private wanted(files: readonly (readonly [number, ManifestEntry, FoundOnDisk])[], withModes: boolean): FileToCheck[] {
     const { entries } = this.manifest;
     const targets = new Map<string, FileToCompare>();
     if (entries.some(({ type }) => type === 'link'))
@@ -210,7 +221,7 @@ export class SnapshotCheck {
       const file = entry.type === 'link' ? targets.get(entry.target) : entry.type === 'file' ? entry : undefined;
       if (file === undefined) continue; // no manifest has a link to anything else
       const apart = entry.type === 'link' && !entry.kept?.apart && inodes.get(entry.target) !== found.inode;
-      const flaw = compareFile(file, found) ?? (apart ? 'metadata' : undefined);
+      const flaw = compareFile(file, found, withModes) ?? (apart ? 'metadata' : undefined);
       const one = { at, name: entry.name, file, found, flaw };
       if (flaw === undefined || flaw === 'metadata') wanted.push(one);
       else this.tell(one, flaw);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, rm, rmdir, stat } from 'node:fs/promises';
-import { asTransferError, errnoOf, TransferError } from '../../errors';
+import { asTransferError, errnoOf, TransferError, whyOf } from '../../errors';
 import { printable } from '../../name';
 import { systemPath } from '../../name-bytes';
 import { trace } from '../../trace';
@@ -170,11 +170,7 @@ export async function openPrivate(parent: Directory, name: string): Promise<Dire
   } catch (cause) {
     if (cause instanceof TransferError) throw cause;
     if (errnoOf(cause) === 'ENOENT') throw cause;
-    throw new TransferError(
-      'directory',
-      `The staging directory ${name} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}.`,
-      { cause },
-    );
+    throw new TransferError('directory', `The staging directory ${name} cannot be used: ${whyOf(cause)}.`, { cause });
   }
   throw new TransferError('directory', `${name} in the receive directory is not a private directory of ours.`, {
     hint: 'Remove it, or chmod 700 it.',
@@ -198,6 +194,7 @@ export async function removeEmpty(place: string): Promise<void> {
     await rmdir(place);
   } catch (error) {
     // It stays where another receiver locks it by now, someone else's file is in there, or a disk is mounted at it.
-    if (!['ENOTEMPTY', 'EEXIST', 'EBUSY', 'ENOENT'].includes(errnoOf(error) ?? '')) throw error;
+    // On a disk that is mounted read-only nothing was made either.
+    if (!['ENOTEMPTY', 'EEXIST', 'EBUSY', 'ENOENT', 'EROFS'].includes(errnoOf(error) ?? '')) throw error;
   }
 }
