@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { opendir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Authorization } from '../access/authorized';
@@ -7,6 +8,7 @@ import { LocalStore } from '../store/local/local';
 import { partialName } from '../store/local/partial-files';
 import { BackupNames, snapshotsName, stagedName } from './backup-names';
 import { stagingName } from '../store/local/receive-directory';
+import { smallFile } from '../wire/segment';
 import { ignored } from '../trace';
 
 /** A directory that files are received into, and what may still be kept there. */
@@ -133,8 +135,11 @@ export class Destinations {
   }
 }
 
+/** Of stat(2), in bytes. */
+const blockSize = 512;
+
 /**
- * What is in a directory: all regular files, each name of them for itself, and all other names. Of our own directory
+ * What is in a directory: what is written of all regular files, each name of them for itself, and all other names. Of our own directory
  * that are unfinished files and what is staged for snapshots.
  */
 async function keptIn(directory: string): Promise<KeptFiles> {
@@ -155,7 +160,7 @@ async function addTree(place: string, found: FoundUsage): Promise<void> {
     }
     found.names++;
     if (entry.isDirectory()) await unlessGone(addTree(name, found));
-    else if (entry.isFile()) await unlessGone(stat(name).then(({ size }) => void (found.bytes += size)));
+    else if (entry.isFile()) await unlessGone(stat(name).then((stats) => void (found.bytes += writtenOf(stats))));
   }
 }
 
@@ -171,11 +176,16 @@ async function addStaged(place: string, found: FoundUsage): Promise<void> {
 async function addUnfinished(place: string, receiving: string, found: FoundUsage): Promise<void> {
   for await (const entry of await opendir(place)) {
     if (!entry.isFile() || entry.name.endsWith('.journal')) continue;
-    const { blocks } = await stat(path.join(place, entry.name));
+    const written = blockSize * (await stat(path.join(place, entry.name))).blocks;
     found.names++;
-    found.bytes += blocks * 512;
-    found.unfinished.set(unfinishedKey(receiving, entry.name), blocks * 512);
+    found.bytes += written;
+    found.unfinished.set(unfinishedKey(receiving, entry.name), written);
   }
+}
+
+/** What a whole file takes: all but its holes. Of a small one that lies beside its inode no block is told. */
+function writtenOf({ size, blocks }: Pick<Stats, 'size' | 'blocks'>): number {
+  return size <= smallFile ? size : Math.min(size, blocks * blockSize);
 }
 
 /** What was removed since it was listed takes no room. */

@@ -145,8 +145,7 @@ export class LargeFile {
       return undefined;
     }
     const taken = lease ? partial.put(lease, offset, size) : partial.zero(offset, size);
-    if (taken) this.took(offset, size, lease !== undefined);
-    return undefined;
+    return taken ? this.took(offset, size, lease !== undefined) : undefined;
   }
 
   /**
@@ -174,8 +173,7 @@ export class LargeFile {
     const { unlessSame } = this.offer;
     const failure = (from === offset ? undefined : unlessSame) ?? (await this.roomFor(undefined));
     if (failure || this.isOver) return failure;
-    if (this.partial.copy(offset, size, from)) this.took(offset, size, true, false);
-    return undefined;
+    return this.partial.copy(offset, size, from) ? this.took(offset, size, true, false) : undefined;
   }
 
   /**
@@ -288,13 +286,19 @@ export class LargeFile {
     }
   }
 
-  private took(offset: number, size: number, written: boolean, sent = true): void {
-    if (written) this.offer.room.wrote(size);
+  /** Returns why it cannot be stored, where it is more than may be kept. */
+  private took(offset: number, size: number, written: boolean, sent = true): TransferError | undefined {
+    try {
+      if (written) this.offer.room.wrote(size);
+    } catch (error) {
+      return storingError(error);
+    }
     if (sent) this.received += size;
     else this.kept += size;
-    if (!sent || this.repairs === 0) return;
+    if (!sent || this.repairs === 0) return undefined;
     const segmentSize = segmentSizeOf(this.entry.size ?? 0);
     for (let at = offset; at < offset + size; at += pieceSize) this.damaged.add(Math.floor(at / segmentSize));
+    return undefined;
   }
 
   /** Throws `bad-header` where the sender was not asked for it, or not since it has closed it. PROTOCOL.md 17.1. */

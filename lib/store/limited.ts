@@ -9,7 +9,7 @@ import type { NewFile, StagedFile, Store } from './store';
 export interface Limits {
   /** The largest single file taken, in bytes. */
   readonly maxSize?: number | undefined;
-  /** How many bytes may be kept in all. */
+  /** How many bytes may be kept in all, by what is written of them: holes take none. */
   readonly quota?: number | undefined;
   /** How many names may be kept in all: files, directories, symbolic and hard links. */
   readonly quotaFiles?: number | undefined;
@@ -27,8 +27,8 @@ export interface KeptFiles {
 
 /** What one file takes of an allowance. */
 export interface Share {
-  /** Makes it `size` bytes in all. Throws `size` or `quota`. */
-  grow(size: number): void;
+  /** It takes at least `bytes` in all. Throws `size` or `quota`. */
+  grow(bytes: number): void;
   /** Once: it is stored. */
   keep(): void;
   /** Gives all of it back, once. */
@@ -121,6 +121,14 @@ export class Usage {
   }
 }
 
+/** A file for which there is to be room, in bytes. */
+export interface FileToKeep {
+  readonly name: string;
+  readonly size: number;
+  readonly data?: number | undefined;
+  readonly key?: string;
+}
+
 /** What may still be kept. What was taken counts as used until it is given back. */
 export class Allowance {
   constructor(
@@ -128,15 +136,16 @@ export class Allowance {
     private readonly usage: Usage = new Usage(undefined, limits.used),
   ) {}
 
-  /** Takes room for a file, and for its name and the directories above it. Throws `size` or `quota`. */
-  take(
-    { name, size, key }: { readonly name: string; readonly size: number; readonly key?: string },
-    taking: SessionNames = { names: 0 },
-  ): Share {
+  /**
+   * Takes room for a file, of which only `data` bytes may be written, and for its name and the directories above it.
+   * Throws `size` or `quota`.
+   */
+  take({ name, size, data = size, key }: FileToKeep, taking: SessionNames = { names: 0 }): Share {
+    checkSize(name, size, this.limits);
     taking.names += this.takeNames(name, false) - 1;
     const room = new TakenShare(name, key, this.limits, this.usage);
     try {
-      room.grow(size);
+      room.grow(Math.min(size, data));
     } catch (error) {
       this.usage.names--;
       throw error;
@@ -245,20 +254,24 @@ class TakenShare implements Share {
 
   private check(size: number, before: number): void {
     const { name, taken } = this;
-    const { maxSize = Infinity, quota = Infinity } = this.limits;
-    if (size > maxSize)
-      throw new TransferError(
-        'size',
-        `${printable(name)} has ${String(size)} bytes; this receiver takes ${String(maxSize)} at most.`,
-      );
+    const { quota = Infinity } = this.limits;
+    checkSize(name, size, this.limits);
     const left = quota - this.usage.bytes + before;
     if (size - taken > left) {
       throw new TransferError(
         'quota',
-        `${printable(name)} has ${String(size)} bytes, and ${String(Math.max(0, left + taken))} are left of this receiver's quota.`,
+        `${printable(name)} needs ${String(size)} bytes, and ${String(Math.max(0, left + taken))} are left of this receiver's quota.`,
       );
     }
   }
+}
+
+function checkSize(name: string, size: number, { maxSize = Infinity }: Limits): void {
+  if (size > maxSize)
+    throw new TransferError(
+      'size',
+      `${printable(name)} has ${String(size)} bytes; this receiver takes ${String(maxSize)} at most.`,
+    );
 }
 
 /** By what an unfinished file is counted: the directory that it is for, and its name in there, see `unfinishedName`. */
@@ -333,14 +346,15 @@ export interface LimitedSession extends SessionStore {
  */
 export function limitSession(store: SessionStore, { allowance, directory, peer }: SessionAllowance): LimitedSession {
   const taking = allowance.open();
-  const shareOf = ({ name, size = 0 }: OfferedFile): Promise<Share | TransferError> =>
+  const shareOf = ({ name, size = 0, data }: OfferedFile): Promise<Share | TransferError> =>
     allowance
       .after(() =>
         allowance.take(
           {
             name,
             size,
-            ...(size > smallFile ? { key: unfinishedKey(directory, unfinishedName(peer, name)) } : {}),
+            // Small ones are written as a whole.
+            ...(size > smallFile ? { data, key: unfinishedKey(directory, unfinishedName(peer, name)) } : {}),
           },
           taking,
         ),
@@ -382,10 +396,11 @@ export function limitSession(store: SessionStore, { allowance, directory, peer }
         throw error;
       });
       let next = 0;
-      return shares.map((share) => {
+      return shares.map((share, at) => {
         if (share instanceof TransferError) return share;
         const room = rooms[next++];
-        if (room && !(room instanceof TransferError)) return new LimitedRoom(room, share);
+        const { size = Infinity } = files[at] ?? {};
+        if (room && !(room instanceof TransferError)) return new LimitedRoom(room, share, size);
         share.giveBack();
         return room ?? new TransferError('unexpected', 'A store admitted fewer files than it was asked for.');
       });
@@ -399,6 +414,8 @@ class LimitedRoom implements Room {
   constructor(
     private readonly room: Room,
     private readonly share: Share,
+    /** In bytes. What is sent twice takes no more. */
+    private readonly size: number,
   ) {}
 
   async grow(size: number): Promise<void> {
@@ -409,6 +426,8 @@ class LimitedRoom implements Room {
   wrote(bytes: number): void {
     this.written += bytes;
     this.room.wrote(bytes);
+    // Who sends it has said how much that would be, and is not believed.
+    this.share.grow(Math.min(this.size, this.written));
   }
 
   settle(kept: boolean): void {

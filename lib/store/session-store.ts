@@ -29,7 +29,7 @@ export interface StoreUse {
 export interface Room {
   /** It is `size` bytes by now, where nobody knew how many there would be. Rejects with `size`, `quota` or `space`. */
   grow(size: number): Promise<void>;
-  /** So many more bytes of it have gone to the disk, and are not free there any more. */
+  /** So many more bytes of it have gone to the disk, and are not free there any more. Throws `quota`. */
   wrote(bytes: number): void;
   /** Once: what was promised is stored, if `kept`, or is not needed. */
   settle(kept: boolean): void;

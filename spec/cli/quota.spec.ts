@@ -1,4 +1,16 @@
-import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync, linkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { noise } from '../session/pair';
@@ -62,6 +74,36 @@ describe('cli: what a receiver keeps at most (the built command)', () => {
     await raw.close(0, content);
     expect(await raw.outcome(0)).to.have.property('verified');
     await raw.finish();
+  });
+
+  it('counts what is written of a file with holes, and not less because its sender says so', async () => {
+    const { receiver, ticket } = await run.receive(['--quota', '8M']);
+    writeFileSync(run.at('image'), '');
+    truncateSync(run.at('image'), 64 * mib);
+    const fd = openSync(run.at('image'), 'r+');
+    writeSync(fd, 'in the middle', 40 * mib);
+    closeSync(fd);
+    expect(await run.run(['send', 'image', ticket])).to.include({ code: 0 });
+    expect(allocated(run.at('in'))).to.be.below(3 * mib);
+
+    // As much as all of it in bytes, and all of it to be written.
+    const raw = await RawSession.open(ticket);
+    const content = noise(16 * mib, 5);
+    await raw.offer({ liar: content.length }, { data: 1 });
+    await raw.wanted(0);
+    await raw.segments(0, content);
+    expect(await raw.outcome(0)).to.include({ code: 'quota' });
+    raw.hangUp();
+    receiver.child.kill('SIGINT');
+    await receiver.ended;
+
+    // The same rule where all is counted again: 64 MiB in name are there.
+    const again = await run.receive(['--quota', '8M']);
+    expect(await run.run(['send', 'large', again.ticket])).to.include({ code: 0 });
+    const refused = await run.run(['send', 'last', again.ticket]);
+    expect(refused).to.include({ code: 6 });
+    expect(refused.stderr).to.match(/last needs 7340032 bytes, and \d+ are left of this receiver's quota/);
+    expect(allocated(run.at('in'))).to.be.below(8 * mib);
   });
 
   it('has room again for what was removed', async () => {
