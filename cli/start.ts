@@ -1,12 +1,13 @@
 import nodeModule from 'node:module';
 import { hideTickets } from './hide-tickets';
-import { keepHeapSmall } from './small-heap';
+import { keepHeapSmall, optimizeLate } from './engine-settings';
 
 /** Runs the command that `words` are, and ends the process with its exit code. */
 export function start(words: readonly string[]): void {
   leaveRemovedDirectory();
   hideTickets();
   keepHeapSmall();
+  optimizeLate();
 
   // Reading, hashing and flushing overlap in libuv's threads, and four are too few. It counts them at their first use:
   // hence before all else.

@@ -27,6 +27,16 @@ export function keepHeapSmall(): void {
 }
 
 /**
+ * Has V8 optimize a function only once nine times as much of it ran as usual. A command is over before most of what is
+ * compiled earlier pays: of 20,000 small files the compiler's threads took a fifth of a receiver's processor time. Engines after that of Node 20 wait long enough.
+ */
+export function optimizeLate(): void {
+  if (!process.versions.v8.startsWith('11.')) return;
+  // In bytes of bytecode; V8 begins with 67,584.
+  setFlagsFromString('--interrupt-budget=600000');
+}
+
+/**
  * Young objects stay in the one or two MiB that V8 begins with; there, what is received soon makes way for what is
  * received next.
  */
