@@ -16,7 +16,7 @@ buildSync({
   bundle: true,
   minify: true,
   // The oldest browsers in use that have what the page needs: folders in a drop, wasm in a worker, streams of a fetch.
-  target: ['chrome100', 'firefox100', 'safari15.4'],
+  target: ['chrome103', 'firefox100', 'safari15.4'],
   legalComments: 'inline',
   logLevel: 'warning',
 });
@@ -24,7 +24,7 @@ buildSync({
   entryPoints: [path.join(source, 'page.css')],
   outdir: built,
   minify: true,
-  target: ['chrome100', 'firefox100', 'safari15.4'],
+  target: ['chrome103', 'firefox100', 'safari15.4'],
   logLevel: 'warning',
 });
 for (const name of ['index.html', 'icon.svg']) copyFileSync(path.join(source, name), path.join(built, name));
