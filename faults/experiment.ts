@@ -25,6 +25,8 @@ export interface Surroundings {
   readonly build: string;
   readonly dose: Dose;
   readonly part: Part;
+  /** Only what has this word in its name, of the long dose of those that deliver things in many ways: `backup`. */
+  readonly only?: string | undefined;
   readonly random: Random;
   /** An empty directory of this experiment's own, removed afterwards. */
   readonly directory: string;

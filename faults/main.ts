@@ -1,6 +1,6 @@
 // Tries to break every promise, and to be found out when a promise is broken on purpose.
 //   npm run faults [-- --dose short|long --experiment NAME,NAME --part K/N --seed N --json FILE
-//                   --broken all|one --at-once N]
+//                   --only WORD --broken all|one --at-once N]
 // Each experiment runs once on the real build, where nothing may be found, and once on each build broken on purpose,
 // where something
 // must be found. What a machine lacks (root, strace, mkfs.xfs) leaves an experiment out, and that is said.
@@ -58,11 +58,12 @@ interface Course {
   readonly dose: Dose;
   readonly seed: number;
   readonly part: Part;
+  readonly only: string | undefined;
   /** Every build that is broken on purpose, or one for each experiment: which one, the seed says. */
   readonly broken: 'all' | 'one';
 }
 
-async function conduct(experiment: Experiment, { dose, seed, part, broken: builds }: Course): Promise<Finding> {
+async function conduct(experiment: Experiment, { dose, seed, part, only, broken: builds }: Course): Promise<Finding> {
   const { name, promise } = experiment;
   const sabotages =
     builds === 'all' ? experiment.sabotages : [experiment.sabotages[seed % experiment.sabotages.length]];
@@ -74,6 +75,7 @@ async function conduct(experiment: Experiment, { dose, seed, part, broken: build
     build: honestBuild,
     dose,
     part,
+    only,
     random: new Random(seed),
     say: tell,
   });
@@ -134,6 +136,7 @@ async function main(): Promise<void> {
       dose: { type: 'string', default: 'long' },
       experiment: { type: 'string' },
       part: { type: 'string', default: '1/1' },
+      only: { type: 'string' },
       broken: { type: 'string', default: 'all' },
       'at-once': { type: 'string', default: '1' },
       seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
@@ -158,7 +161,7 @@ async function main(): Promise<void> {
   rmSync(countFile, { force: true });
   const findings: Finding[] = [];
   const carryOut = async (experiment: Experiment): Promise<void> => {
-    const finding = await conduct(experiment, { dose, seed, part, broken });
+    const finding = await conduct(experiment, { dose, seed, part, only: values.only, broken });
     findings.push(finding);
     process.stdout.write(describe(finding));
     writeFileSync(

@@ -71,10 +71,14 @@ function believed({ calls, code }: TrialOutcome, victim: Mishap['victim']): stri
 const isFinal = (path: string): boolean => /\/in(\/|$)/.test(path) && !path.includes('/.sendall');
 
 async function run(surroundings: Surroundings): Promise<Outcome> {
-  const { dose, part, random, say } = surroundings;
+  const { dose, part, only = '', random, say } = surroundings;
   const trials = await Trials.on(surroundings);
   const proof = deliveries.filter(({ name }) => name === 'plain small' || name === 'plain large');
-  const chosen = { long: deliveries, short: random.some(deliveries, 4), proof }[dose];
+  const chosen = {
+    long: deliveries.filter(({ name }) => name.includes(only)),
+    short: random.some(deliveries, 4),
+    proof,
+  }[dose];
   const undisturbed = await trials.undisturbed(chosen);
   const all = points(undisturbed);
   const flushes = all.filter(({ kinds: [kind], error }) => (kind === 'fsync' || kind === 'syncfs') && error === 'EIO');

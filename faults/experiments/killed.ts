@@ -46,10 +46,14 @@ function telling(undisturbed: readonly Undisturbed[], random: Random): Mishap[] 
 }
 
 async function run(surroundings: Surroundings): Promise<Outcome> {
-  const { dose, part, random, say } = surroundings;
+  const { dose, part, only = '', random, say } = surroundings;
   const trials = await Trials.on(surroundings);
   const proof = deliveries.filter(({ name }) => name === 'plain small');
-  const chosen = { long: deliveries, short: random.some(deliveries, 5), proof }[dose];
+  const chosen = {
+    long: deliveries.filter(({ name }) => name.includes(only)),
+    short: random.some(deliveries, 5),
+    proof,
+  }[dose];
   const undisturbed = await trials.undisturbed(chosen);
   const all = points(undisturbed, random);
   const mishaps = {

@@ -248,10 +248,12 @@ function sizesOf({ shape }: Case, random: Random): Record<string, number> {
 }
 
 async function run(surroundings: Surroundings): Promise<Outcome> {
-  const { dose, random, say } = surroundings;
+  const { dose, only = '', random, say } = surroundings;
   return withLoans(async (loans) => {
     const experiment = new PowerCut(surroundings, loans);
-    const all = fileSystems.flatMap((kind) => cases.map((chosen) => ({ kind, chosen })));
+    const all = fileSystems.flatMap((kind) =>
+      cases.filter((chosen) => describe(chosen).includes(only)).map((chosen) => ({ kind, chosen })),
+    );
     if (dose === 'proof') {
       for (const chosen of cases.slice(0, 3))
         if (experiment.broken.length === 0) await experiment.attempt(chosen, random.oneOf(fileSystems), false);
