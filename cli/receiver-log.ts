@@ -95,6 +95,8 @@ function lineOf(
         level: 'info',
         pieces: [`Listening on ${event.address}. sendall authorize makes keys for those who may send.`],
       };
+    case 'web':
+      return { level: 'info', pieces: [`The page is at ${event.url.replace(/#.*/s, '')}.`] };
     case 'started': {
       const goesOn =
         event.resumed === undefined ? '' : ` after ${formatSize(event.resumed)} that came by an earlier try`;

@@ -36,6 +36,10 @@ export abstract class View {
       case 'listening':
         this.invite({ ...this.invitation, ...event }, event.ticket);
         break;
+      case 'web':
+        this.terminal.say('In a browser:');
+        this.terminal.say('    ', { style: 'bold', text: event.url });
+        break;
       case 'sent':
       case 'received':
         this.already = addAlready(this.already, event);

@@ -13,3 +13,4 @@ export { userDirectory } from './user-directory';
 export { shareFreeMemory } from './threads/system-calls';
 export { load } from './load';
 export { ignored, trace } from './trace';
+export type { UploadPage } from './web/serve-uploads';

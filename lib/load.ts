@@ -7,6 +7,7 @@
 export const load = {
   send: () => require('./send/sender') as typeof import('./send/sender'),
   receiver: () => require('./snapshot/receiver') as typeof import('./snapshot/receiver'),
+  webReceive: () => require('./web/serve-uploads') as typeof import('./web/serve-uploads'),
   relay: () => require('./net/relay-server') as typeof import('./net/relay-server'),
   lan: () => require('./net/lan') as typeof import('./net/lan'),
   keys: () => require('./access/authorized') as typeof import('./access/authorized'),

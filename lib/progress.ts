@@ -116,6 +116,8 @@ export type TransferEvent = (
       /** For `--code`: what the other side types. */
       readonly code?: string;
     }
+  /** A page is served, at this address with its token. */
+  | { readonly event: 'web'; readonly url: string }
   | {
       readonly event: 'started';
       readonly file_name: string;

@@ -36,7 +36,25 @@ const layers: readonly Layer[] = [
   {
     name: 'internal',
     holds: /^lib\/(internal|load)\.ts$/,
-    below: ['snapshot', 'receive', 'send', 'codes', 'session', 'scan', 'access', 'store', 'net', 'wire', 'digest'],
+    below: [
+      'web',
+      'snapshot',
+      'receive',
+      'send',
+      'codes',
+      'session',
+      'scan',
+      'access',
+      'store',
+      'net',
+      'wire',
+      'digest',
+    ],
+  },
+  {
+    name: 'web',
+    holds: /^lib\/web\//,
+    below: ['receive', 'send', 'session', 'store', 'net', 'wire', 'digest'],
   },
   {
     name: 'snapshot',

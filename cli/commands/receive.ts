@@ -2,7 +2,8 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
-import type { Listener, ReceiverOptions } from '../../lib/index';
+import type { Listener, Receiver, ReceiverOptions } from '../../lib/index';
+import type { UploadPage } from '../../lib/internal';
 import { hookWords } from '../hook-failed';
 import { type HookCommand, parseHookCommand } from '../hook-command';
 import { isJournal, type LogLevel, logLevels } from '../log';
@@ -16,9 +17,10 @@ import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseRelayOption, withRelay } from '../relay-option';
 import { formatCount, parseDuration, parseSize } from '../size';
 import { append, wrongUsage } from '../usage';
+import { addWebOptions, checkWebFlags, webOptions, type WebReceiveFlags } from '../web-options';
 
 /** The options of `sendall receive`, as commander names them. */
-interface ReceiveFlags {
+interface ReceiveFlags extends WebReceiveFlags {
   readonly listen?: string;
   readonly address?: readonly string[];
   readonly once?: boolean;
@@ -49,7 +51,7 @@ const longestTimer = 20 * 86_400_000; // a timer takes a little more
 
 /** Adds `sendall receive` to the program. */
 export function describeReceive(program: Command, shell: Shell): void {
-  program
+  const command = program
     .command('receive')
     .description(
       'Receives files into a directory, until it is stopped. A file appears there once it is whole and verified.',
@@ -152,7 +154,8 @@ export function describeReceive(program: Command, shell: Shell): void {
     .option(
       '--metrics <ADDRESS>',
       'serve figures for Prometheus at http://HOST:PORT/metrics; a port alone is one of 127.0.0.1',
-    )
+    );
+  addWebOptions(command, 'receive')
     .addHelpText(
       'after',
       `
@@ -185,6 +188,7 @@ both at once).`,
     )
     .action(async (first: string, second: string | undefined, flags: ReceiveFlags) => {
       const { directory, typed } = whereAndFrom(first, second, flags);
+      checkWebFlags(flags, typed !== undefined || flags.once === true);
       const from = codeTyped(typed) ?? (typed === undefined ? undefined : await resolveTarget(typed));
       if (typed !== undefined && from === undefined) {
         throw wrongUsage(`"${withoutTickets(typed)}" is neither a ticket nor the address of a sender.`, {
@@ -292,9 +296,11 @@ async function receive(
   const status = new StatusFile(options.directory, options.quota);
   const told = hooks?.on ?? transfer.on;
   let begun = false;
+  let page: UploadPage | undefined;
   const on: Listener = (event) => {
     begun ||= event.event === 'started' || event.event === 'received';
     status.note(event);
+    page?.note(event);
     served?.metrics.note(event);
     told(event);
   };
@@ -312,16 +318,37 @@ async function receive(
     }
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     await receiver.listen(listen, address);
+    if (flags.web !== undefined) page = await serveUploadPage(receiver, flags, on);
     // Whoever came with the ticket is not cut off because somebody else guesses, or nobody needs the code any more.
     const codeOver = receiver.codeOver().catch((error: unknown) => (begun ? stopped : Promise.reject(error as Error)));
     const ends = [stopped, codeOver, ...(once === true ? [receiver.once()] : [])];
     if (!signal.aborted) await Promise.race(ends);
   } finally {
+    await page?.close();
     await receiver.close();
     status.close();
     await served?.metrics.close();
     await hooks?.ended();
   }
+}
+
+/** The page of a receiver, which is told of by an event. */
+async function serveUploadPage(
+  receiver: Receiver,
+  flags: Omit<ReceiveFlags, 'from'>,
+  on: Listener,
+): Promise<UploadPage> {
+  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const page = await load.webReceive().serveUploads({
+    ...webOptions(flags),
+    uploads: receiver.uploads(),
+    read: flags.webRead,
+    maxSize: flags.maxSize,
+    quota: flags.quota,
+    on,
+  });
+  on({ event: 'web', url: page.url });
+  return page;
 }
 
 /** The transfer's listener with the hooks behind it, and their end; undefined where none are wanted. */

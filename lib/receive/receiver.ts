@@ -26,6 +26,7 @@ import type { Keeper } from './keeper';
 import type { LinkDeadlines } from '../session/link';
 import type { SessionReceived } from './session';
 import { Strangers } from './strangers';
+import { Uploads } from './uploads';
 import { failureEvent, failureOf } from '../session/summary';
 import { usualLinkDeadlines, usualRetry, returnWithin, usualIdleLimit, warmsAfter } from '../session/deadlines';
 
@@ -98,6 +99,8 @@ export interface Receiver {
    * sends. A session that is lost is dialed again for `retryFor` ms. Rejects with its failure.
    */
   dial(where: string, options?: { readonly signal?: AbortSignal; readonly retryFor?: number }): Promise<Summary>;
+  /** @internal What comes without a wire of ours, as by a web page. */
+  uploads(): Uploads;
   /**
    * Stops. Files whose bytes are all here are still verified and answered, others are discarded (with `now`: all of
    * them).
@@ -139,6 +142,7 @@ class OpenReceiver implements Receiver {
   private readonly announcements = new Set<() => void>();
   private readonly waiters: RelayWaiter[] = [];
   private readonly strangers = new Strangers();
+  private uploading: Uploads | undefined;
 
   constructor(
     private readonly destinations: Destinations,
@@ -277,6 +281,12 @@ class OpenReceiver implements Receiver {
     return this.code?.over ?? new Promise(() => undefined);
   }
 
+  uploads(): Uploads {
+    const { ifExists, names, on } = this.rules;
+    this.uploading ??= new Uploads({ ifExists, names, on, destination: () => this.destinations.of(undefined) });
+    return this.uploading;
+  }
+
   close({ now = false } = {}): Promise<void> {
     this.closed ??= this.shut(now);
     if (now) for (const connection of this.conversations.keys()) connection.close(stopped());
@@ -294,7 +304,11 @@ class OpenReceiver implements Receiver {
       if (now) connection.close(stopped());
       else connection.stopReading(stopped());
     }
-    await Promise.allSettled([...this.conversations.values(), this.host.close(stopped(), now)]);
+    await Promise.allSettled([
+      ...this.conversations.values(),
+      this.host.close(stopped(), now),
+      this.uploading?.close(stopped()),
+    ]);
     await Promise.all(addressesFree);
     clearTimeout(this.warming);
     await this.destinations.close();

@@ -1,8 +1,12 @@
 import { readFileSync } from 'node:fs';
-import type { Connection } from '../net/connection';
 import { TransferError } from '../errors';
 import { calmStrangers } from './limits';
 import { crowdWithin } from '../session/deadlines';
+
+/** A connection of one of them. */
+export interface Stranger {
+  close(reason: TransferError): void;
+}
 
 /**
  * Connections of which nobody knows yet what they want. They never take the descriptors that those need who do say
@@ -11,7 +15,7 @@ import { crowdWithin } from '../session/deadlines';
  */
 export class Strangers {
   /** Since when each is here; the oldest first. */
-  private readonly since = new Map<Connection, number>();
+  private readonly since = new Map<Stranger, number>();
 
   /** `descriptors` is how many this process may have open. */
   constructor(
@@ -20,7 +24,7 @@ export class Strangers {
     private readonly most = descriptors / 2,
   ) {}
 
-  add(connection: Connection): void {
+  add(connection: Stranger): void {
     this.since.set(connection, performance.now());
     for (const [oldest, since] of this.since) {
       const { size } = this.since;
@@ -31,7 +35,7 @@ export class Strangers {
   }
 
   /** It has said what it wants, or is gone. */
-  delete(connection: Connection): void {
+  delete(connection: Stranger): void {
     this.since.delete(connection);
   }
 

@@ -15,6 +15,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
     once: () => receiver.once(),
     codeOver: () => receiver.codeOver(),
     dial: (where, how) => receiver.dial(where, how),
+    uploads: () => receiver.uploads(),
     close: async (how) => {
       await receiver.close(how);
       await stages.close();

@@ -78,6 +78,11 @@ describe('cli/program (the built command)', () => {
       '--hook-timeout',
       '--log-level',
       '--metrics',
+      '--web',
+      '--web-read',
+      '--web-url',
+      '--tls-cert',
+      '--tls-key',
       ...everywhere,
     ]);
   });

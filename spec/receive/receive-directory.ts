@@ -44,7 +44,14 @@ export class Heard {
     this.ids.push(id);
     this.events.push(event);
     for (const watcher of [...this.watchers]) watcher();
+    this.other?.({ ...event, ...(id === undefined ? {} : { id }) });
   };
+  private other: ((event: TransferEvent) => void) | undefined;
+
+  /** Tells somebody else, too. */
+  also(other: (event: TransferEvent) => void): void {
+    this.other = other;
+  }
 
   all<Name extends TransferEvent['event']>(name: Name): Named<Name>[] {
     return this.events.filter((event): event is Named<Name> => event.event === name);

@@ -1,0 +1,64 @@
+// The options of a page, which two commands have.
+import { type Command, Option } from 'commander';
+import { wrongUsage } from './usage';
+
+/** What both commands take. */
+export interface WebFlags {
+  /** True where the usual address is meant. */
+  readonly web?: string | true;
+  readonly webUrl?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecurePlain?: boolean;
+}
+
+export interface WebReceiveFlags extends WebFlags {
+  readonly webRead?: boolean;
+}
+
+/** Adds the options of a page. */
+export function addWebOptions(command: Command, role: 'receive' | 'send'): Command {
+  command.option(
+    '--web [ADDRESS]',
+    role === 'receive'
+      ? 'serve a page for uploads from a browser, too: HOST:PORT, or a port of 127.0.0.1; default 127.0.0.1:8899'
+      : 'serve a page to download from in a browser: HOST:PORT, or a port of 127.0.0.1; default 127.0.0.1:8899',
+  );
+  if (role === 'receive') command.option('--web-read', 'with --web: whoever may upload may list and download, too');
+  return command
+    .option('--web-url <URL>', 'with --web behind another web server: the address that browsers have')
+    .addOption(new Option('--tls-cert <FILE>', 'with --web: serve it by HTTPS with this certificate, PEM'))
+    .addOption(new Option('--tls-key <FILE>', 'the private key of --tls-cert, PEM'));
+}
+
+/** `elsewhere`: the command does something for one who has not asked for a page. Throws `usage`. */
+export function checkWebFlags(flags: WebReceiveFlags, elsewhere: boolean): void {
+  if (flags.web === undefined) {
+    const alone = (['webRead', 'webUrl', 'tlsCert', 'tlsKey'] as const).find((name) => flags[name] !== undefined);
+    if (alone !== undefined) throw wrongUsage('--web-read, --web-url, --tls-cert and --tls-key go with --web.');
+    return;
+  }
+  if (elsewhere)
+    throw wrongUsage('--web serves until the command is stopped, and goes with neither --once nor --from.');
+  if ((flags.tlsCert === undefined) !== (flags.tlsKey === undefined))
+    throw wrongUsage('--tls-cert and --tls-key go together.');
+}
+
+/** What the flags ask the library for. SENDALL_WEB_TOKEN lets the address of a page stay the same. */
+export function webOptions(flags: WebFlags): {
+  readonly address: string | undefined;
+  readonly insecurePlain: boolean;
+  readonly certificate: string | undefined;
+  readonly key: string | undefined;
+  readonly publicUrl: string | undefined;
+  readonly token: string | undefined;
+} {
+  return {
+    address: typeof flags.web === 'string' ? flags.web : undefined,
+    insecurePlain: flags.insecurePlain ?? false,
+    certificate: flags.tlsCert,
+    key: flags.tlsKey,
+    publicUrl: flags.webUrl,
+    token: process.env['SENDALL_WEB_TOKEN'],
+  };
+}

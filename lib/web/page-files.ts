@@ -1,0 +1,48 @@
+// The files of the page, which are part of the package.
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { errnoOf, TransferError } from '../errors';
+
+/** A file of the page, in memory. */
+export interface PageFile {
+  readonly type: string;
+  readonly bytes: Uint8Array;
+}
+
+const types: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.wasm': 'application/wasm',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.ico': 'image/x-icon',
+  '.json': 'application/json; charset=utf-8',
+  '.txt': 'text/plain; charset=utf-8',
+  '.woff2': 'font/woff2',
+};
+
+/** Where the build puts them: beside `lib`. */
+export const pageDirectory = path.join(__dirname, '..', '..', 'web');
+
+/**
+ * All files of the page by their path in its URL, `/` for `index.html`. Nothing is read from the disk for a request, so
+ * that none can name another file. Throws `usage` where the package was built without them.
+ */
+export function pageFiles(directory = pageDirectory): ReadonlyMap<string, PageFile> {
+  try {
+    const names = readdirSync(directory).filter((name) => types[path.extname(name)] !== undefined);
+    return new Map(
+      names.map((name) => [
+        name === 'index.html' ? '/' : `/${name}`,
+        { type: types[path.extname(name)] ?? '', bytes: readFileSync(path.join(directory, name)) },
+      ]),
+    );
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    throw new TransferError('usage', 'This build of sendall has no web page.', {
+      cause: error,
+      hint: 'Install the package, or build it with npm run build.',
+    });
+  }
+}

@@ -1,0 +1,93 @@
+// The page of a receiver: uploads onto its store, and what arrives from anyone.
+import type { TransferEvent } from '../progress';
+import type { Uploads } from '../receive/uploads';
+import { answerJson } from './answer';
+import { LiveFeed } from './live-feed';
+import { Uploading } from './uploading';
+import { type ServedPage, servePage, type WebOptions, type WebRequest, type WebRoutes } from './web-server';
+
+export interface UploadPageOptions extends WebOptions {
+  readonly uploads: Uploads;
+  /** Whether who has the token may list what is in the directory, and fetch it. */
+  readonly read?: boolean | undefined;
+  /** What the page tells of the receiver's limits, in bytes. */
+  readonly maxSize?: number | undefined;
+  readonly quota?: number | undefined;
+}
+
+/** A page that is fed with the events of its receiver. */
+export interface UploadPage extends ServedPage {
+  note(event: TransferEvent): void;
+}
+
+/** Serves the page of a receiver. Rejects like `servePage`. */
+export async function serveUploads(options: UploadPageOptions): Promise<UploadPage> {
+  const live = new LiveFeed(async () => (await options.uploads.room()).free);
+  const page = await servePage(options, (insecure) => new UploadRoutes(options, live, insecure));
+  return { ...page, note: (event) => live.note(event) };
+}
+
+class UploadRoutes implements WebRoutes {
+  private readonly uploading: Uploading;
+
+  constructor(
+    private readonly options: UploadPageOptions,
+    private readonly live: LiveFeed,
+    private readonly insecure: boolean,
+  ) {
+    this.uploading = new Uploading(options.uploads);
+  }
+
+  async api(asked: WebRequest): Promise<void> {
+    const { method, path } = asked;
+    const [what = '', id, ...rest] = path;
+    const order = [
+      method,
+      what,
+      id === undefined ? '' : 'ID',
+      ...rest.map((word) => (/^\d{1,7}$/.test(word) ? 'N' : word)),
+    ]
+      .filter((word) => word !== '')
+      .join(' ');
+    switch (order) {
+      case 'GET session':
+        return this.session(asked);
+      case 'GET live':
+        this.live.watch(asked.response);
+        return;
+      case 'POST uploads':
+        return this.uploading.begin(asked);
+      case 'PUT uploads ID N':
+        return this.uploading.slice(asked, id ?? '', Number(rest[0]));
+      case 'POST uploads ID close':
+        return this.uploading.close(asked, id ?? '');
+      case 'DELETE uploads ID':
+        return this.uploading.end(asked, id ?? '');
+      case 'POST batch':
+        return this.uploading.batch(asked);
+      default:
+        answerJson(asked.response, 404, { code: 'usage', message: 'There is nothing here.' });
+    }
+  }
+
+  close(): Promise<void> {
+    this.live.close();
+    return Promise.resolve();
+  }
+
+  private async session({ response }: WebRequest): Promise<void> {
+    const { uploads, read = false, maxSize = null, quota = null } = this.options;
+    const { free, name } = await uploads.room();
+    answerJson(response, 200, {
+      mode: 'receive',
+      name,
+      write: true,
+      read,
+      free,
+      max_size: maxSize,
+      quota,
+      ...Uploading.sizes,
+      insecure: this.insecure,
+    });
+  }
+}

@@ -1,0 +1,295 @@
+// HTTP for one page: who is let in, what is served as it is, and when somebody has taken too long. What the page asks
+// for is done by its routes.
+import { readFileSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { randomBytes } from 'node:crypto';
+import type { AddressInfo, Socket } from 'node:net';
+import { asTransferError, TransferError } from '../errors';
+import { type Address, formatAddress, isLoopback, parseAddress } from '../net/address';
+import { dialable } from '../net/own-address';
+import type { Listener } from '../progress';
+import { Strangers } from '../receive/strangers';
+import { failureEvent } from '../session/summary';
+import { ignored } from '../trace';
+import { answer, answerFailure, answerJson, pagePolicy, refuse } from './answer';
+import { type PageOrigins, reachedAt, refuseForeign, showsToken } from './checks';
+import { type PageFile, pageFiles } from './page-files';
+
+/** Where a page is served, and for whom. */
+export interface WebOptions {
+  /** `HOST:PORT`, a port alone is one of loopback; default `127.0.0.1:8899`. Port 0 takes a free one. */
+  readonly address?: string | undefined;
+  /** Whether others on the way may read and change all of it: without TLS it is loopback alone. */
+  readonly insecurePlain?: boolean | undefined;
+  /** Files of PEM. Both or none. */
+  readonly certificate?: string | undefined;
+  readonly key?: string | undefined;
+  /** By what others reach the page, where something stands between: `https://files.example.org/drop/`. */
+  readonly publicUrl?: string | undefined;
+  /** At least 22 of `A-Z a-z 0-9 _ -`; default: drawn anew. */
+  readonly token?: string | undefined;
+  readonly on?: Listener | undefined;
+  /** @internal Where the files of the page are. */
+  readonly pageDirectory?: string | undefined;
+}
+
+/** One of those who have shown the token asks for something. */
+export interface WebRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly method: string;
+  /** Of the path, decoded, without what stands before `api`. */
+  readonly path: readonly string[];
+  readonly query: URLSearchParams;
+}
+
+/** What a page can ask for. Rejects with what is answered as a failure. */
+export interface WebRoutes {
+  /** Everything below `api`, once the token was shown. */
+  api(request: WebRequest): Promise<void>;
+  /** Everything below `dl`: the link is what lets one in. */
+  download?(request: WebRequest): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A page that is served. */
+export interface ServedPage {
+  /** With the token. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+export const usualWebPort = 8899;
+/** Like whoever dials a receiver and says nothing, in ms. */
+const headersWithin = 10_000;
+const keptAliveFor = 15_000;
+/** A connection on which nothing moves, in ms. */
+const stillFor = 120_000;
+const longestHead = 16 * 1024;
+const longestPath = 8 * 1024;
+/** So many strangers are calm, and so many are there at most. */
+const calmStrangers = 128;
+const mostStrangers = 512;
+const mostConnections = 1024;
+
+/** Whether nobody else can be on the way there. */
+function isPrivate({ certificate }: WebOptions, address: Address): boolean {
+  return certificate !== undefined || address.kind !== 'tcp' || isLoopback(address.host);
+}
+
+/**
+ * Serves a page. Its routes are told whether it is insecure. Rejects with `usage` for what cannot be meant, and
+ * `cannot-connect` where the address cannot be had.
+ */
+export async function servePage(options: WebOptions, routes: (insecure: boolean) => WebRoutes): Promise<ServedPage> {
+  const address = parseWebAddress(options.address);
+  const insecure = !isPrivate(options, address);
+  if (insecure && options.insecurePlain !== true)
+    throw new TransferError('usage', 'Others on the network could read and change what is uploaded.', {
+      hint: 'Give --tls-cert and --tls-key, or --insecure-plain where that does not matter.',
+    });
+  const server = new WebServer(options, routes(insecure));
+  return { url: await server.listen(address), close: () => server.close() };
+}
+
+/** Throws `usage`. */
+export function parseWebAddress(text = `127.0.0.1:${String(usualWebPort)}`): Address & { readonly kind: 'tcp' } {
+  const port = /^:?(\d{1,5})$/.exec(text)?.[1];
+  const address = parseAddress(port === undefined ? text : `127.0.0.1:${port}`);
+  if (address.kind === 'tcp')
+    return /[\]:]\d+$|:\d+$/.test(text) || port !== undefined ? address : { ...address, port: usualWebPort };
+  throw new TransferError('usage', `A page is served at HOST:PORT, and not at "${text}".`);
+}
+
+class WebServer {
+  private readonly token: string;
+  private readonly files: ReadonlyMap<string, PageFile>;
+  private readonly server: Server;
+  private readonly strangers = new Strangers(Infinity, calmStrangers, mostStrangers);
+  /** Those who have not shown the token, by their sockets. */
+  private readonly unknown = new Map<Socket, { close(): void }>();
+  private reached: PageOrigins = { hosts: new Set(), origins: new Set() };
+
+  constructor(
+    private readonly options: WebOptions,
+    private readonly routes: WebRoutes,
+  ) {
+    this.token = checkedToken(options.token ?? randomBytes(24).toString('base64url'));
+    this.files = pageFiles(options.pageDirectory);
+    const { certificate, key } = options;
+    const settings = {
+      maxHeaderSize: longestHead,
+      headersTimeout: headersWithin,
+      // Bodies have deadlines of their own.
+      requestTimeout: 0,
+      connectionsCheckingInterval: 1_000,
+      keepAliveTimeout: keptAliveFor,
+    };
+    const listener = (request: IncomingMessage, response: ServerResponse): void => void this.take(request, response);
+    this.server =
+      certificate === undefined
+        ? createServer(settings, listener)
+        : createTlsServer(
+            { ...settings, cert: pem(certificate), key: pem(key ?? ''), handshakeTimeout: headersWithin },
+            listener,
+          );
+    this.server.maxConnections = mostConnections;
+    this.server.timeout = stillFor;
+    this.server.on('connection', (socket: Socket) => this.greet(socket));
+    this.server.on('secureConnection', (socket: Socket) => this.greet(socket));
+    // What is no HTTP gets no answer but an end.
+    this.server.on('clientError', (_error: Error, socket: Socket) => socket.destroy());
+  }
+
+  async listen(address: Address & { readonly kind: 'tcp' }): Promise<string> {
+    const { server, options } = this;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: address.host, port: address.port }, resolve);
+    }).catch((cause: unknown) => {
+      throw asTransferError(cause, 'cannot-connect', 'The page cannot be served');
+    });
+    server.removeAllListeners('error').on('error', ignored('an accept that failed: the next one is served'));
+    const { port } = server.address() as AddressInfo;
+    const scheme = options.certificate === undefined ? 'http' : 'https';
+    const reachable = await dialable({ ...address, port });
+    const urls = [...reachable, ...(isLoopback(address.host) || isAny(address.host) ? loopbacks(port) : [])].flatMap(
+      (each) => (each.kind === 'tcp' ? [new URL(formatAddress(each).replace(/^tcp:/, `${scheme}:`))] : []),
+    );
+    const own = options.publicUrl === undefined ? undefined : publicUrl(options.publicUrl);
+    this.reached = reachedAt(own ? [...urls, own] : urls);
+    const shown = own ?? urls[0];
+    return `${shown?.href.replace(/\/?$/, '/') ?? ''}#${this.token}`;
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.server.close(resolve));
+    await this.routes.close();
+    this.server.closeAllConnections();
+    await closed;
+  }
+
+  /** "Deadlines and limits before the token is checked as for strangers on the wire." */
+  private greet(socket: Socket): void {
+    const stranger = { close: () => void socket.destroy() };
+    this.unknown.set(socket, stranger);
+    this.strangers.add(stranger);
+    socket.once('close', () => this.know(socket));
+    socket.on('error', ignored('a visitor that is gone'));
+  }
+
+  private know(socket: Socket): void {
+    const stranger = this.unknown.get(socket);
+    if (!stranger) return;
+    this.strangers.delete(stranger);
+    this.unknown.delete(socket);
+  }
+
+  private async take(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      await this.serve(request, response);
+    } catch (thrown) {
+      const error = asTransferError(thrown, 'unexpected', 'The request failed');
+      ignored('the visitor is told')(thrown);
+      if (response.headersSent) response.destroy();
+      else answerFailure(response, error);
+    }
+  }
+
+  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = '', headers, url = '' } = request;
+    const foreign = refuseForeign(
+      {
+        method,
+        host: headers.host,
+        origin: headers.origin,
+        site: isNavigation(request) ? undefined : text(headers['sec-fetch-site']),
+        authorization: headers.authorization,
+      },
+      this.reached,
+    );
+    if (foreign) return refuse(response, foreign);
+    const asked = parsePath(url);
+    if (!asked) return refuse(response, { status: 400, message: 'This is no path.' }, 'bad-header');
+    const [first] = asked.path;
+    if (first === 'api') {
+      if (!showsToken(headers.authorization, this.token)) return this.refuseStranger(request, response);
+      this.know(request.socket);
+      return this.routes.api({ request, response, method, ...asked, path: asked.path.slice(1) });
+    }
+    if (first === 'dl' && this.routes.download)
+      return this.routes.download({ request, response, method, ...asked, path: asked.path.slice(1) });
+    return this.file(request, response, `/${asked.path.join('/')}`);
+  }
+
+  private refuseStranger({ headers }: IncomingMessage, response: ServerResponse): void {
+    const error = new TransferError('not-authorized', 'The page was opened without its token, or with a wrong one.', {
+      hint: 'Open the whole address that the command has printed.',
+    });
+    if (headers.authorization !== undefined)
+      this.options.on?.(
+        failureEvent(new TransferError('not-authorized', 'Somebody has shown a wrong token to the page.')),
+      );
+    refuse(response, { status: 401, message: error.message });
+  }
+
+  private file({ method }: IncomingMessage, response: ServerResponse, path: string): void {
+    const file = this.files.get(path === '/index.html' ? '/' : path);
+    if (!file) return answerJson(response, 404, { code: 'usage', message: 'There is nothing here.' });
+    if (method !== 'GET' && method !== 'HEAD') return answer(response, 405, { allow: 'GET, HEAD' });
+    answer(response, 200, { 'content-type': file.type, 'content-security-policy': pagePolicy }, file.bytes);
+  }
+}
+
+/** A browser that opens the page itself, from wherever, and not a script or a picture of another page. */
+function isNavigation({ method, headers }: IncomingMessage): boolean {
+  return (
+    method === 'GET' && text(headers['sec-fetch-mode']) === 'navigate' && text(headers['sec-fetch-dest']) === 'document'
+  );
+}
+
+function text(header: string | readonly string[] | undefined): string | undefined {
+  return typeof header === 'string' ? header : header?.[0];
+}
+
+/** The path of a request target, decoded component by component, and its query; undefined for what is none. */
+function parsePath(target: string): { readonly path: string[]; readonly query: URLSearchParams } | undefined {
+  if (!target.startsWith('/') || target.length > longestPath) return undefined;
+  const [path = '', query = ''] = target.split(/\?(.*)/s);
+  try {
+    return { path: path.slice(1).split('/').map(decodeURIComponent), query: new URLSearchParams(query) };
+  } catch {
+    // A percent sign without two digits behind it.
+    return undefined;
+  }
+}
+
+function loopbacks(port: number): Address[] {
+  return ['127.0.0.1', 'localhost', '::1'].map((host) => ({ kind: 'tcp', host, port }));
+}
+
+function isAny(host: string): boolean {
+  return host === '::' || host === '0.0.0.0';
+}
+
+function publicUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url && /^https?:$/.test(url.protocol) && url.username === '' && url.search === '' && url.hash === '') return url;
+  throw new TransferError('usage', `"${text}" is not the address of a page.`, {
+    hint: 'It looks like https://files.example.org/drop/.',
+  });
+}
+
+function checkedToken(token: string): string {
+  if (/^[\w-]{22,128}$/.test(token)) return token;
+  throw new TransferError('usage', 'The token of a page has at least 22 letters, digits, - and _.');
+}
+
+function pem(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw asTransferError(error, 'usage', `${path} cannot be read`);
+  }
+}
