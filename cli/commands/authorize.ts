@@ -1,8 +1,10 @@
+import { statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { Authorization, Rights } from '../../lib/index';
+import { printable } from '../../lib/internal';
 import { parseExpiry } from '../expiry';
 import { quoted } from '../invitation';
 import type { KeyEvent, KeyWords } from '../key-events';
@@ -80,6 +82,7 @@ async function authorize(name: string | undefined, flags: AuthorizeFlags, termin
     throw wrongUsage('The name is missing.', { hint: 'For whom is the key? sendall authorize NAME' });
   const { formatTicket, load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { AuthorizedKeys } = load.keys();
+  if (flags.dir !== undefined) checkDirectory(flags.dir);
   const { defaultPort, dialable } = require('../../lib/internal') as typeof import('../../lib/internal');
   const [address, ...others] = await dialable({ kind: 'tcp', host: '::', port: defaultPort }, flags.address);
   const made = await new AuthorizedKeys().authorize({
@@ -102,6 +105,14 @@ async function authorize(name: string | undefined, flags: AuthorizeFlags, termin
   terminal.say('    ', { style: 'bold', text: `sendall peers add ${ownName()} ${quoted(ticket)}` });
   terminal.say('The ticket, which is never shown again:');
   terminal.stdout.write(`${ticket}\n`); // with --quiet as well: the key is of no use without it
+}
+
+/** Throws `usage` for one that no receiver could use: whoever has the key would be the first to know. */
+function checkDirectory(directory: string): void {
+  const found = statSync(directory, { throwIfNoEntry: false });
+  if (found?.isDirectory() === true) return;
+  if (found) throw wrongUsage(`${printable(directory)} is not a directory.`);
+  throw wrongUsage(`${printable(directory)} does not exist.`, { hint: `mkdir -m 700 ${quoted(directory)}` });
 }
 
 async function list(terminal: Terminal): Promise<void> {

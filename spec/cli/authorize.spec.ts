@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -46,6 +46,7 @@ describe('cli: authorize (the built command)', () => {
   });
 
   it('keeps what the options say, and tells it with --json', async () => {
+    mkdirSync(join(directory, 'inbox'));
     const words = [
       '--dir',
       'inbox',
@@ -122,6 +123,7 @@ describe('cli: authorize (the built command)', () => {
     [['laptop', '--address', '0.0.0.0:8898'], /not an address that another machine can dial/],
     [['laptop', '--address', 'nas:0'], /not an address that another machine can dial/],
     [['laptop', '--address', 'unix:/run/s'], /not an address that another machine can dial/],
+    [['laptop', '--dir', 'not there'], /not there does not exist\.\nhint: mkdir -m 700 'not there'/],
     [['laptop', '--list'], /a NAME too many/],
     [['laptop', '--remove', 'laptop'], /a NAME too many/],
     [['--list', '--remove', 'laptop'], /cannot be used with/],

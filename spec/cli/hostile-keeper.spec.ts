@@ -15,7 +15,7 @@ const directory = (name: string, mode = 0o755): Offered => ({ type: 'directory',
 
 describe('cli: restore from a receiver that sends what it likes (the built command)', () => {
   let run: SessionRun;
-  let listening: Listening | undefined;
+  const listenings: Listening[] = [];
   const sessions: RawSession[] = [];
   beforeEach(() => {
     run = new SessionRun();
@@ -24,7 +24,7 @@ describe('cli: restore from a receiver that sends what it likes (the built comma
   });
   afterEach(async () => {
     for (const raw of sessions.splice(0)) raw.hangUp();
-    await listening?.close();
+    for (const listening of listenings.splice(0)) await listening.close();
     await run.end();
   });
 
@@ -46,7 +46,7 @@ describe('cli: restore from a receiver that sends what it likes (the built comma
       await Promise.race([wanted.then(() => raw.first('done')), raw.first('done')]);
       await raw.leave();
     };
-    listening = await listen({ kind: 'tcp', host: '127.0.0.1', port: 0 }, (accepted) => {
+    const listening = await listen({ kind: 'tcp', host: '127.0.0.1', port: 0 }, (accepted) => {
       void RawSession.accept(accepted, key, { role: 'sender', digest: 'sha256' })
         .then((raw) => {
           sessions.push(raw);
@@ -54,6 +54,7 @@ describe('cli: restore from a receiver that sends what it likes (the built comma
         })
         .catch(() => undefined);
     });
+    listenings.push(listening);
     return formatTicket({ ...key, address: listening.address });
   }
 

@@ -39,19 +39,25 @@ export interface Verdict<Each extends Dated> {
 }
 
 const day = 24 * 60 * 60 * 1000;
+/** In ms. Several snapshots that are made within one second are dated a second apart, the last ones ahead of the clock. */
+const aheadAtMost = 60_000;
 /** The first Monday after 1970 began, in days. */
 const firstMonday = 4;
 
 /**
  * Judges all snapshots of one backup, in the order in which they are given. The newest one stays whatever the rules
  * say. Those with a
- * damaged manifest, and those that are dated later than `now`, are neither counted nor given up: they push nothing out.
+ * damaged manifest, and those that are dated more than a minute after `now`, are neither counted nor given up: they push nothing out.
  * @throws TransferError `usage` where there is no rule, or one that is no whole number from 1 on.
  */
 export function judge<Each extends Dated>(snapshots: readonly Each[], rules: KeepRules, now?: Date): Verdict<Each>[] {
   checkRules(rules);
   const uncounted = ({ id, number }: Dated): KeepReason[] =>
-    number === undefined ? ['damaged'] : now !== undefined && timeOf(id) > now ? ['future'] : [];
+    number === undefined
+      ? ['damaged']
+      : now !== undefined && timeOf(id).getTime() > now.getTime() + aheadAtMost
+        ? ['future']
+        : [];
   const kept = new Map<Each, KeepReason[]>(snapshots.map((snapshot) => [snapshot, uncounted(snapshot)]));
   const newestFirst = snapshots.filter((snapshot) => uncounted(snapshot).length === 0).sort(newerFirst);
   const [newest] = newestFirst;

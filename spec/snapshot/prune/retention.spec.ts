@@ -26,6 +26,12 @@ describe('judge', () => {
     expect(kept([], { last: 1 })).to.deep.equal([]);
   });
 
+  it('takes several that were made within one second for what they are, and no more than a minute for that', () => {
+    const three = dated('2026-11-20T100000Z', '2026-11-20T100003Z', '2026-11-20T100101Z');
+    const reasons = judge(three, { last: 1 }, new Date('2026-11-20T10:00:00.500Z')).map((verdict) => verdict.reasons);
+    expect(reasons).to.deep.equal([[], ['newest', 'last'], ['future']]);
+  });
+
   it('keeps the newest of each of the last N days that have a snapshot, by UTC', () => {
     const five = dated(
       '2026-11-10T000000Z',
