@@ -84,6 +84,14 @@ export class Sources {
     });
     const { code, stderr } = await first.ended;
     if (code !== 0) throw new Error(`The backup before all others failed: ${stderr}`);
+    // Over a session nobody but its owner goes on with a backup.
+    execFileSync('cp', ['-a', join(places, 'snapshots'), join(places, 'snapshots of the ticket')]);
+    const handed = new SendallProcess(
+      ['adopt', join(places, 'snapshots of the ticket'), '--name', backupName, '--owner', 'ticket'],
+      { cwd: source, build },
+    );
+    const adopted = await handed.ended;
+    if (adopted.code !== 0) throw new Error(`That backup cannot be handed over: ${adopted.stderr}`);
     write('small', 5_001);
     appendFileSync(join(source, 'large'), random.bytes(100_000));
     write('tree/a', 4_000);
@@ -95,9 +103,10 @@ export class Sources {
   }
 
   /** Makes the receive directory as it is before the delivery. */
-  place({ replaces = false, backup = false }: Delivery, at: string): void {
+  place({ wire, replaces = false, backup = false }: Delivery, at: string): void {
+    const snapshots = wire === 'none' ? 'snapshots' : 'snapshots of the ticket';
     // Unlike cpSync it keeps hard links and times.
-    execFileSync('cp', ['-a', join(this.places, backup ? 'snapshots' : replaces ? 'files' : 'empty'), at]);
+    execFileSync('cp', ['-a', join(this.places, backup ? snapshots : replaces ? 'files' : 'empty'), at]);
   }
 
   /**

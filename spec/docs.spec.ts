@@ -115,17 +115,20 @@ describe('docs/backups.md and docs/systemd', () => {
   });
 
   it('lead nowhere that is not there', () => {
-    const anchors = new Set(
-      [...docs.matchAll(/^#+ (.*)$/gm)].map(
-        ([, heading = '']) =>
-          `#${heading
+    const anchorsOf = (page: string): Set<string> =>
+      new Set(
+        [...page.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+          heading
             .toLowerCase()
             .replace(/[^\w\s-]/g, '')
-            .replaceAll(' ', '-')}`,
-      ),
-    );
+            .replaceAll(' ', '-'),
+        ),
+      );
     for (const [, link = ''] of docs.matchAll(/\]\(([^)]+)\)/g)) {
-      expect(link.startsWith('#') ? anchors.has(link) : existsSync(join(root, 'docs', link)), link).to.equal(true);
+      const [file = '', anchor] = link.split('#');
+      expect(existsSync(join(root, 'docs', file)), link).to.equal(true);
+      const page = file === '' ? docs : anchor === undefined ? '' : readFileSync(join(root, 'docs', file), 'utf8');
+      if (anchor !== undefined) expect(anchorsOf(page).has(anchor), link).to.equal(true);
     }
     for (const name of units) expect(docs).to.include(`docs/systemd/${name.replace(/(backup|verify)\.\w+$/, '$1.')}`);
   });

@@ -7,7 +7,7 @@ const reasons: Readonly<Record<Lost, string>> = {
   mode: 'another mode: the disk does not hold theirs',
   mtime: 'another time: the disk does not hold theirs',
   special: 'no setuid, setgid or sticky bit: they were not to be given, or could not',
-  owner: 'another owner: giving files away is for root',
+  owner: 'another owner: giving files away is for root, on a disk that has owners',
   xattrs:
     'not all of their ACLs, capabilities and other extended attributes: the disk, or the system, does not take them',
   link: 'a file of its own in place of a hard link: the disk has none, or no more of that file',

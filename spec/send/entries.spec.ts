@@ -43,6 +43,8 @@ describe('the entries of a session', () => {
     expect(numbers(entries), 'what is settled is not offered again').to.deep.equal(
       Array.from({ length: 512 }, (_, at) => at).filter((file) => file !== 3),
     );
+    entries.small(5)?.grew(5);
+    expect([entries.settle(5)?.grew, entries.settle(6)?.grew]).to.deep.equal([true, false]);
     expect(await entries.pull()).to.equal(true);
     expect(numbers(entries, 511).slice(0, 2)).to.deep.equal([512, 513]);
     expect(entries.over).to.equal(false);
