@@ -13,7 +13,7 @@ export interface Completion {
   /** Whether the name of a file can stand there as well. */
   readonly files: boolean;
   /** What is to be looked up besides. */
-  readonly look: 'peers' | 'snapshots' | undefined;
+  readonly look: 'peers' | 'groups' | 'snapshots' | undefined;
 }
 
 const none: Completion = { candidates: [], files: false, look: undefined };
@@ -68,6 +68,7 @@ function valuesFor(command: Command, at: number): Completion {
   const candidates = (argument.argChoices ?? []).map((word) => ({ word, about: '' }));
   const name = argument.name();
   if (name === 'SNAPSHOT') return { candidates, files: false, look: 'snapshots' };
+  if (name === 'GROUP') return { ...none, look: 'groups' };
   if (name === 'NAME')
     return command.parent?.name() === 'peers' && command.name() !== 'add' ? { ...none, look: 'peers' } : none;
   const isPeer = /TARGET|PATH/.test(name);
@@ -77,8 +78,13 @@ function valuesFor(command: Command, at: number): Completion {
 function valuesOf(option: Option): Completion {
   const candidates = (option.argChoices ?? []).map((word) => ({ word, about: '' }));
   const isPath = /FILE|DIR|PATH|COMMAND|ADDRESS/.test(option.flags);
-  const look = snapshotOptions.has(option.name()) ? 'snapshots' : option.name() === 'from' ? 'peers' : undefined;
+  const look = lookOf(option.name());
   return { candidates, files: candidates.length === 0 && isPath, look };
+}
+
+function lookOf(option: string): Completion['look'] {
+  if (snapshotOptions.has(option)) return 'snapshots';
+  return option === 'from' ? 'peers' : option === 'to-all' ? 'groups' : undefined;
 }
 
 function takesValue(option: Option): boolean {

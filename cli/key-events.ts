@@ -18,5 +18,12 @@ export type KeyEvent =
   | ({ readonly event: 'authorized'; readonly ticket: string } & KeyWords)
   | ({ readonly event: 'authorization' } & KeyWords)
   | { readonly event: 'revoked'; readonly name: string }
-  | { readonly event: 'peer'; readonly name: string; readonly address: string; readonly id: string }
+  | {
+      readonly event: 'peer';
+      readonly name: string;
+      readonly address: string;
+      readonly id: string;
+      readonly groups?: readonly string[];
+    }
+  | { readonly event: 'group'; readonly name: string; readonly peers: readonly string[] }
   | { readonly event: 'removed'; readonly name: string };

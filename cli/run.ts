@@ -38,7 +38,7 @@ export async function runTransfer(
   settings: OutputSettings,
   people: (terminal: Terminal) => Audience,
   work: (transfer: Transfer) => Promise<void>,
-  transfers: 'one' | 'many' = 'one',
+  transfers: 'one' | 'several' | 'many' = 'one',
 ): Promise<number> {
   const terminal = new Terminal(settings);
   const audience: Audience = settings.json ? new JsonLines(process.stdout, transfers === 'one') : people(terminal);

@@ -2,6 +2,7 @@
 // on.
 // What only our own command line needs is in internal.ts.
 export { send, type SendResult } from './send/sender';
+export { type NamedReceiver, type ReceiverResult, sendToSeveral, type SendToSeveralOptions } from './send/several';
 export type { Restored } from './snapshot/restore/restore';
 export { drill, type DrillOptions } from './snapshot/restore/drill';
 export type { SendOptions } from './send/send-options';

@@ -6,6 +6,7 @@
  */
 export const load = {
   send: () => require('./send/sender') as typeof import('./send/sender'),
+  several: () => require('./send/several') as typeof import('./send/several'),
   receiver: () => require('./snapshot/receiver') as typeof import('./snapshot/receiver'),
   webReceive: () => require('./web/serve-uploads') as typeof import('./web/serve-uploads'),
   relay: () => require('./net/relay-server') as typeof import('./net/relay-server'),

@@ -177,6 +177,8 @@ export type TransferEvent = (
    * result of a whole command, which makes one transfer.
    */
   readonly id?: string;
+  /** Which of several receivers it is about, by its name; absent where there is one, and in what is about all of them. */
+  readonly receiver?: string;
 };
 
 /** The end of a transfer: what moved, how fast, and what held it back. */
@@ -194,6 +196,9 @@ export interface Summary {
   readonly route?: string;
   /** The congestion control of the connections, where it was chosen: by the sender. */
   readonly congestion?: string;
+  /** Of a transfer to several receivers as a whole: how many there were, and how many of them did not get everything. */
+  readonly receivers?: number;
+  readonly failed_receivers?: number;
 }
 
 /** Whoever wants to know. Called synchronously from the transfer, so it must be quick and must not throw. */

@@ -33,7 +33,7 @@ Open a new shell then. Snapshots are completed of a directory on this machine, n
 /** A candidate on each line, a tab and what it is behind it; `:files` where files can stand there as well. */
 async function lines(program: Command, words: readonly string[]): Promise<string> {
   const { candidates, files, look } = completionOf(program, words);
-  const found = look === 'peers' ? await peers() : look === 'snapshots' ? await snapshots(words) : [];
+  const found = look ? await known[look](words) : [];
   const partial = words.at(-1) ?? '';
   const fitting = [...candidates, ...found].filter(({ word }) => word.startsWith(partial));
   return [...fitting.map(({ word, about }) => `${word}\t${about}\n`), files ? ':files\n' : ''].join('');
@@ -44,6 +44,13 @@ async function peers(): Promise<Candidate[]> {
   const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
   const known = await new Peers().list().catch(() => []); // a shell that completes shows no errors
   return known.map(({ name }) => ({ word: name, about: 'peer' }));
+}
+
+/** The groups that they are in. */
+async function groups(): Promise<Candidate[]> {
+  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const known = await new Peers().groups().catch(() => []); // the same
+  return known.map((word) => ({ word, about: 'group' }));
 }
 
 /** Those of the first directory among the words; none where it has none, which `sendall snapshots` says. */
@@ -60,6 +67,8 @@ async function snapshots(words: readonly string[]): Promise<Candidate[]> {
     ...names.map((word) => ({ word, about: 'snapshot' })),
   ];
 }
+
+const known = { peers, groups, snapshots } as const;
 
 const scripts: Readonly<Record<(typeof shells)[number], string>> = {
   bash: `# sendall completion bash

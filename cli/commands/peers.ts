@@ -4,7 +4,7 @@ import type { Shell } from '../run';
 import { demandTicket } from '../secret';
 import type { Terminal } from '../terminal';
 
-/** Adds `sendall peers add`, `list` and `remove` to the program. */
+/** Adds `sendall peers add`, `list`, `join`, `leave` and `remove` to the program. */
 export function describePeers(program: Command, shell: Shell): void {
   const open = (): Terminal => {
     const { Terminal } = require('../terminal') as typeof import('../terminal');
@@ -13,7 +13,7 @@ export function describePeers(program: Command, shell: Shell): void {
   const peers = program
     .command('peers')
     .description('Names for other machines, so that a transfer needs the name only.')
-    .usage('add|list|remove [OPTIONS]')
+    .usage('add|list|join|leave|remove [OPTIONS]')
     .helpCommand('help [COMMAND]', 'print the help of a command')
     .addHelpText(
       'after',
@@ -21,6 +21,8 @@ export function describePeers(program: Command, shell: Shell): void {
 Examples:
   $ sendall peers add backup
   $ sendall send photos/ backup
+  $ sendall peers join family backup laptop
+  $ sendall send photos/ --to-all family
   $ sendall peers list`,
     );
   peers
@@ -47,6 +49,22 @@ Examples:
     .usage('[OPTIONS]')
     .addHelpText('after', '\nExample:\n  $ sendall peers list --json')
     .action(() => list(open()));
+  peers
+    .command('join')
+    .description('Puts peers into a group, which sendall send --to-all sends to. The first one makes it.')
+    .usage('GROUP NAME...')
+    .argument('<GROUP>', 'what the group is called')
+    .argument('<NAME...>', 'peers')
+    .addHelpText('after', '\nExample:\n  $ sendall peers join family backup laptop')
+    .action((group: string, names: readonly string[]) => join(group, names, open()));
+  peers
+    .command('leave')
+    .description('Takes peers out of a group; without any, it is gone.')
+    .usage('GROUP NAME...')
+    .argument('<GROUP>', 'what the group is called')
+    .argument('<NAME...>', 'peers')
+    .addHelpText('after', '\nExample:\n  $ sendall peers leave family laptop')
+    .action((group: string, names: readonly string[]) => leave(group, names, open()));
   peers
     .command('remove')
     .description('Forgets a machine and its ticket. Over there, sendall authorize --remove takes the key away.')
@@ -76,6 +94,28 @@ async function list(terminal: Terminal): Promise<void> {
   }
 }
 
+async function join(group: string, names: readonly string[], terminal: Terminal): Promise<void> {
+  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const known = new Peers();
+  await known.join(group, names);
+  await tellGroup(group, known, terminal);
+}
+
+async function leave(group: string, names: readonly string[], terminal: Terminal): Promise<void> {
+  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const known = new Peers();
+  await known.leave(group, names);
+  await tellGroup(group, known, terminal);
+}
+
+/** Who is in a group now. */
+async function tellGroup(group: string, known: import('../../lib/internal').Peers, terminal: Terminal): Promise<void> {
+  const names = (await known.inGroup(group)).map(({ name }) => name);
+  const { printEvent } = require('../progress-json') as typeof import('../progress-json');
+  if (terminal.settings.json) printEvent(terminal.stdout, { event: 'group', name: group, peers: names });
+  else terminal.say(names.length === 0 ? `Nobody is in ${group} any more.` : `In ${group}: ${names.join(', ')}`);
+}
+
 async function remove(name: string, terminal: Terminal): Promise<void> {
   const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
   await new Peers().remove(name);
@@ -84,13 +124,19 @@ async function remove(name: string, terminal: Terminal): Promise<void> {
   else terminal.say(`${name} is forgotten.`);
 }
 
-function tell({ name, ticket }: Peer, terminal: Terminal): void {
+function tell({ name, ticket, groups = [] }: Peer, terminal: Terminal): void {
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   const { formatAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
-  printEvent(terminal.stdout, { event: 'peer', name, address: formatAddress(ticket.address), id: ticket.id });
+  printEvent(terminal.stdout, {
+    event: 'peer',
+    name,
+    address: formatAddress(ticket.address),
+    id: ticket.id,
+    ...(groups.length === 0 ? {} : { groups }),
+  });
 }
 
-function words({ name, ticket }: Peer): string {
+function words({ name, ticket, groups = [] }: Peer): string {
   const { addressesIn, formatAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
-  return `${name}  ${addressesIn(ticket).map(formatAddress).join(', ')}  id ${ticket.id.slice(0, 8)}`;
+  return `${name}  ${addressesIn(ticket).map(formatAddress).join(', ')}  id ${ticket.id.slice(0, 8)}${groups.length === 0 ? '' : `  in ${groups.join(', ')}`}`;
 }

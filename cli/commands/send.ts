@@ -4,8 +4,8 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { SendOptions } from '../../lib/index';
 import type { Shell } from '../run';
 import { withoutTickets } from '../hide-tickets';
-import { codeTyped, splitTarget } from '../secret';
 import type { CodeTyped, Target } from '../secret';
+import { groupTargets, splitMore, splitWords, type SplitWords, unique, wordOf } from '../targets';
 import { parseRelayOption, withRelay } from '../relay-option';
 import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseDuration, parseRate } from '../size';
@@ -15,6 +15,7 @@ import { append, wrongUsage } from '../usage';
 interface SendFlags {
   readonly name?: string;
   readonly listen?: string;
+  readonly toAll?: readonly string[];
   readonly address?: readonly string[];
   readonly code?: boolean;
   readonly words?: number;
@@ -45,10 +46,15 @@ export function describeSend(program: Command, shell: Shell): void {
   program
     .command('send')
     .description('Sends files and directories to a receiver, and ends when it has confirmed them.')
-    .usage('PATH... TARGET [OPTIONS]')
+    .usage('PATH... TARGET... [OPTIONS]')
     .argument(
       '[PATH...]',
-      'files and directories, - for standard input; then the TARGET: a ticket (sendall://…), @FILE with one, a code@HOST, a peer, tcp://HOST:PORT or unix:PATH',
+      'files and directories, - for standard input; then the TARGET, or several: a ticket (sendall://…), @FILE with one, a code@HOST, a peer; or one tcp://HOST:PORT or unix:PATH',
+    )
+    .option(
+      '--to-all <GROUP>',
+      'send to all peers of a group, which sendall peers join makes; may be given several times',
+      append,
     )
     .option('--name <NAME>', 'store a single file, or standard input, under this name')
     .option(
@@ -114,6 +120,10 @@ export function describeSend(program: Command, shell: Shell): void {
     .addHelpText(
       'after',
       `
+With several targets all is read once, and each receiver gets it in a session of its own. Targets come
+last: the last word is one if it names one, and so is each word before it, up to the first that does
+not, or that is a file here.
+
 Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for. At a terminal
 a code does as well, whose words are completed as they are typed.
 
@@ -126,6 +136,8 @@ what an earlier one left out.
 Examples:
   $ sendall send disk.img sendall://192.168.1.20:8898/TOKEN
   $ sendall send photos/ homeserver
+  $ sendall send photos/ homeserver office sendall://192.168.1.20:8898/TOKEN
+  $ sendall send photos/ --to-all family
   $ sendall send report.pdf tcp://127.0.0.1:8898
   $ sendall send photos/ notes.txt --exclude '*.tmp' unix:/run/sendall.sock
   $ pg_dump shop | sendall send - --name shop.sql tcp://127.0.0.1:8898
@@ -134,14 +146,10 @@ Examples:
   $ sendall send report.pdf --code`,
     )
     .action(async (words: readonly string[], flags: SendFlags) => {
-      const code = codeTyped(words.at(-1));
-      const listens = flags.listen !== undefined || flags.code === true;
-      const { paths, target } = code
-        ? { paths: words.slice(0, -1), target: code }
-        : listens
-          ? { paths: words, target: undefined }
-          : await splitTarget(words, { codes: true });
-      const options = sendOptions(paths, target, flags);
+      const { paths, targets } = await wordsOf(words, flags);
+      const options = sendOptions(paths, targets[0]?.target, flags);
+      if (flags.toAll !== undefined || targets.length > 1)
+        return shell.exit(await toSeveral(shell, options, targets, flags.relay));
       const { runTransfer } = require('../run') as typeof import('../run');
       const { SenderView } = require('../view') as typeof import('../view');
       const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
@@ -161,6 +169,48 @@ Examples:
         ),
       );
     });
+}
+
+/** Paths and receivers, those of groups as well. */
+async function wordsOf(words: readonly string[], { listen, code, toAll }: SendFlags): Promise<SplitWords> {
+  if (listen !== undefined || code === true) {
+    if (toAll === undefined) return { paths: words, targets: [] };
+    throw wrongUsage(`--to-all does not go with ${listen === undefined ? '--code' : '--listen'}.`, {
+      hint: 'Each peer of the group is dialed.',
+    });
+  }
+  if (toAll === undefined) return splitWords(words);
+  const { paths, targets } = await splitMore(words);
+  const groups = await Promise.all(toAll.map(groupTargets));
+  return { paths, targets: unique([...groups.flat(), ...targets]) };
+}
+
+/** One transfer to several receivers. Returns the exit code. */
+async function toSeveral(
+  shell: Shell,
+  options: SendOptions,
+  targets: SplitWords['targets'],
+  relay: string | undefined,
+): Promise<number> {
+  const { runTransfer } = require('../run') as typeof import('../run');
+  const { SeveralView } = require('../several-view') as typeof import('../several-view');
+  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { sendToSeveral } = load.several();
+  const { target: _one, ...others } = options;
+  const receivers = targets.map(({ name, target }) => ({
+    name,
+    target: withRelay(wordOf(target), target.kind === 'code' ? relay : undefined),
+  }));
+  return runTransfer(
+    shell.settings(),
+    (terminal) =>
+      new SeveralView(
+        terminal,
+        receivers.map(({ name }) => name),
+      ),
+    async ({ on, signal }) => void (await sendToSeveral({ ...others, receivers, on, signal })),
+    'several',
+  );
 }
 
 /** What the words and flags ask the library for. Throws `usage`, with a hint at what was probably meant. */
@@ -215,17 +265,6 @@ export function sendOptions(
     insecurePlain: flags.insecurePlain ?? false,
     plain: flags.plain ?? false,
   };
-}
-
-function wordOf(target: Target | CodeTyped): string {
-  switch (target.kind) {
-    case 'ticket':
-      return target.ticket;
-    case 'plain':
-      return target.address;
-    case 'code':
-      return target.code;
-  }
 }
 
 function isTarget(word: string): boolean {

@@ -18,6 +18,9 @@ export interface ReadBundle extends Omit<BundleAnswer, 'length'> {
   release(): void;
 }
 
+/** What a session needs of a `BundleReader`: its own, or a share of one. */
+export type SmallFileReader = Pick<BundleReader, 'know' | 'forget' | 'read' | 'warm' | 'close'>;
+
 /** A thread that reads many small files in one go, into memory that a socket can be given as it is. */
 export class BundleReader {
   private readonly memory: AlignedMemory;

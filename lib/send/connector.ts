@@ -43,6 +43,9 @@ export interface FirstConnection {
 /** After so many sealed connections that could not be made, none is tried any more in this conversation. */
 const mostFailed = 3;
 
+/** Bytes that each of many receivers has in this process between its frame and the system. */
+const sliceOfMany = 128 * 1024;
+
 /** How the connections of a sender's session come about. */
 export interface Connector {
   /**
@@ -94,6 +97,8 @@ export class DialingConnector implements Connector {
     /** See `DialOptions`. */
     private readonly wanted = 'auto',
     private readonly demands: Demands = {},
+    /** Whether others are sent the same at this moment, and whether they are so many that memory is short. */
+    private readonly beside: 'nobody' | 'few' | 'many' = 'nobody',
   ) {}
 
   /**
@@ -116,6 +121,11 @@ export class DialingConnector implements Connector {
         await sleep(Math.min(left, pause * (0.5 + Math.random())), undefined, signal ? { signal } : {});
       }
     }
+  }
+
+  /** What is sent to others as well must stay as it is, and is not sealed in place. */
+  private get maySeal(): boolean {
+    return this.beside === 'nobody';
   }
 
   get seals(): boolean {
@@ -143,6 +153,10 @@ export class DialingConnector implements Connector {
     return Promise.resolve();
   }
 
+  private linkOf(connection: Connection): Link {
+    return new Link(connection, this.deadlines, true, this.beside === 'many' ? sliceOfMany : Infinity);
+  }
+
   /** "A sender that dialed need not wait for the answer before it offers": what it says is read once it is welcome. */
   private async dial(number: number, signal: AbortSignal | undefined, within?: number): Promise<FirstConnection> {
     const until = performance.now() + (within ?? Infinity);
@@ -167,7 +181,7 @@ export class DialingConnector implements Connector {
       digest: this.algorithm,
       ...(number === 0 && this.backup ? wishOf(this.backup) : {}),
       ...(number === 0 ? demanded(this.demands) : {}),
-      ...sealedOffer(number),
+      ...(this.maySeal ? sealedOffer(number) : {}),
     } as const;
     if (number === 0) this.sealing = undefined;
     const asked = performance.now();
@@ -179,7 +193,7 @@ export class DialingConnector implements Connector {
             hint: 'Install the same version on both sides.',
           });
         if (number === 0) demand(hello, this.demands);
-        const suite = number === 0 && !dialed.relay ? commonSuite(hello.sealed) : undefined;
+        const suite = this.maySeal && number === 0 && !dialed.relay ? commonSuite(hello.sealed) : undefined;
         if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
         // Either may have taken longer because this machine was busy.
         return Math.min(dialed.rtt, performance.now() - asked);
@@ -194,8 +208,8 @@ export class DialingConnector implements Connector {
       });
     // A receiver that knows no backups would take what is offered for files.
     if (number > 0 || this.backup || this.demands.check || this.demands.metadata)
-      return { roundTrip: await welcome, link: new Link(connection, this.deadlines) };
-    const link = new Link(connection, this.deadlines);
+      return { roundTrip: await welcome, link: this.linkOf(connection) };
+    const link = this.linkOf(connection);
     welcome.catch(() => link.close()); // whoever waits for it is told
     return { link, roundTrip: dialed.rtt, welcome };
   }

@@ -2,7 +2,7 @@ import { asTransferError, TransferError } from '../errors';
 import { type Digests, type Listener, Meter, type Waits } from '../progress';
 import { segmentSizeOf } from '../wire/segment';
 import type { StandingSegment } from '../wire/standing';
-import type { Piece, SegmentReader } from './segment-reader';
+import type { MissedPiece, Piece, PieceReader } from './segment-reader';
 import type { Carried, Carriers } from './carriers';
 import type { Outgoing } from './entries';
 import { rereadPiece } from './reread';
@@ -29,6 +29,8 @@ export interface HeldByReceiver {
   readonly standing?: readonly StandingSegment[];
 }
 
+type SentPiece = Piece | MissedPiece;
+
 interface WaitingFile {
   readonly outgoing: Outgoing;
   readonly there: HeldByReceiver;
@@ -46,7 +48,7 @@ export class LargeFileSender {
   private progresses: SendProgress[] = [];
 
   constructor(
-    private readonly reader: SegmentReader,
+    private readonly reader: PieceReader,
     private readonly algorithm: keyof Digests,
     private readonly carriers: Carriers,
     private readonly sink: LargeFilesSink,
@@ -95,7 +97,7 @@ export class LargeFileSender {
     }
   }
 
-  private read(outgoing: Outgoing, { held, standing }: HeldByReceiver): AsyncGenerator<Piece, void, undefined> {
+  private read(outgoing: Outgoing, { held, standing }: HeldByReceiver): AsyncGenerator<SentPiece, void, undefined> {
     const { found } = outgoing;
     const { signal } = this.ended;
     if (found.type === 'file')
@@ -108,7 +110,7 @@ export class LargeFileSender {
   private async sendPieces(
     outgoing: Outgoing,
     { held }: HeldByReceiver,
-    pieces: AsyncGenerator<Piece, void, undefined>,
+    pieces: AsyncGenerator<SentPiece, void, undefined>,
   ): Promise<void> {
     const { on, waits } = this.sink;
     const total = outgoing.found.type === 'file' ? outgoing.found.size : 0;
@@ -130,7 +132,7 @@ export class LargeFileSender {
         const piece = next.value;
         if (!this.sink.isWanted(outgoing)) {
           // Refused meanwhile.
-          if (piece.kind === 'bytes') piece.release();
+          if (piece.kind === 'bytes' || piece.kind === 'missed') piece.release();
           progress.stop();
           return;
         }
@@ -149,7 +151,7 @@ export class LargeFileSender {
     }
   }
 
-  private async sendPiece(outgoing: Outgoing, piece: Piece, progress: SendProgress): Promise<void> {
+  private async sendPiece(outgoing: Outgoing, piece: SentPiece, progress: SendProgress): Promise<void> {
     switch (piece.kind) {
       case 'bytes': {
         const { offset, bytes } = piece;
@@ -160,6 +162,21 @@ export class LargeFileSender {
             offset,
             bytes.length,
             () => [bytes],
+            progress,
+            () => piece.release(),
+          ),
+        );
+        break;
+      }
+      case 'missed': {
+        const { offset, size } = piece;
+        await this.carry(
+          outgoing,
+          this.frame(
+            outgoing,
+            offset,
+            size,
+            () => this.again(outgoing, offset, size),
             progress,
             () => piece.release(),
           ),
@@ -244,7 +261,7 @@ export class LargeFileSender {
 }
 
 /** Bytes of a piece that the receiver has, and takes from what it holds. */
-function heldBytes(piece: Piece, segmentSize: number, total: number): number {
+function heldBytes(piece: SentPiece, segmentSize: number, total: number): number {
   if (piece.kind === 'copy') return piece.size;
   if (piece.kind !== 'keep') return 0;
   return Math.min(total, (piece.first + piece.count) * segmentSize) - piece.first * segmentSize;

@@ -62,6 +62,25 @@ export type Piece =
   | { readonly kind: 'end'; readonly size: number; readonly digests: Digests; readonly grew?: true };
 
 /**
+ * A piece that a shared reading is past already for one receiver: it is read again when a connection can take it.
+ * Release it exactly once.
+ */
+export interface MissedPiece {
+  readonly kind: 'missed';
+  readonly offset: number;
+  readonly size: number;
+  release(): void;
+}
+
+/** What a session needs of a `SegmentReader`: its own, or a share of one. */
+export interface PieceReader {
+  read(order: ReadOrder, signal?: AbortSignal): AsyncGenerator<Piece | MissedPiece, void, undefined>;
+  readStream(input: Readable, algorithm: DigestAlgorithm, signal?: AbortSignal): AsyncGenerator<Piece, void, undefined>;
+  warm(): void;
+  close(): Promise<void>;
+}
+
+/**
  * A thread that reads one large file after another, each once and in order, and hashes it, into memory that a socket
  * can be
  * given as it is. It reads ahead as far as there is memory, and stops while all of it is out.
@@ -77,8 +96,15 @@ export class SegmentReader {
   private current: SourceReading | undefined;
   private closed = false;
 
-  /** `slots` is how many pieces of bytes there may be at a time, read ahead or not released yet. */
-  constructor({ slots = 12 }: { slots?: number } = {}) {
+  /** How many pieces are read before anyone asks for them. */
+  private readonly ahead: number;
+
+  /**
+   * `slots` is how many pieces of bytes there may be at a time, read ahead or not released yet; `ahead` how many of them
+   * are read ahead, by default as many as there are.
+   */
+  constructor({ slots = 12, ahead = slots }: { slots?: number; ahead?: number } = {}) {
+    this.ahead = ahead;
     this.memory = new AlignedMemory(pieceSize, slots, true);
     const setup: SegmentSetup = { memory: this.memory.buffer as SharedArrayBuffer, over: this.over.buffer };
     this.worker = new OrderWorker(path.join(__dirname, 'segment-reader.worker'), setup);
@@ -101,7 +127,8 @@ export class SegmentReader {
       reading.ask({ order: 'open', reading: this.readings, file: { ...file, algorithm, held, standing, segmentSize } });
       // Each order is good for a piece or more.
       for (let orders = Math.ceil(source.size / pieceSize) || 1; ;) {
-        for (let lease; orders > 0 && (lease = this.memory.tryLease()); orders--) readInto(lease);
+        for (let lease; orders > 0 && reading.asked <= this.ahead && (lease = this.memory.tryLease()); orders--)
+          readInto(lease);
         const piece = await reading.next();
         if (piece === undefined) {
           readInto(await reading.lease());

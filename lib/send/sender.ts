@@ -3,7 +3,7 @@ import type { FileDone, Summary } from '../progress';
 import { parseListenAddress, parseRelay } from '../net/address';
 import type { Dialed } from '../net/socket';
 import { dialable, listeningAt } from '../net/own-address';
-import { formatTicket, isTicket, parseTicket } from '../net/ticket';
+import { formatTicket, isTicket, parseTicket, type Ticket } from '../net/ticket';
 import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/code';
 import { OpenCode } from '../codes/open-code';
 import { reachByCode } from '../codes/reach';
@@ -48,11 +48,20 @@ export async function send(options: SendOptions): Promise<SendResult> {
   return conclude(new PlainSender(options), options, began);
 }
 
-/** The same with the ticket that the code leads to, which is of use until all is sent. */
-async function sendByCode(target: string, options: SendOptions): Promise<SendResult> {
-  const { ticket, forget } = await reachByCode(parseCodeTarget(target), 'sender', options.signal);
+/** The same with the ticket that the code leads to. */
+function sendByCode(target: string, options: SendOptions): Promise<SendResult> {
+  return withTicketOf(target, options.signal, (ticket) => send({ ...options, target: formatTicket(ticket) }));
+}
+
+/** Does `work` with the ticket that a code leads to, which is of use until all is sent. */
+export async function withTicketOf<Result>(
+  code: string,
+  signal: AbortSignal | undefined,
+  work: (ticket: Ticket) => Promise<Result>,
+): Promise<Result> {
+  const { ticket, forget } = await reachByCode(parseCodeTarget(code), 'sender', signal);
   try {
-    const result = await send({ ...options, target: formatTicket(ticket) });
+    const result = await work(ticket);
     await forget();
     return result;
   } catch (error) {
@@ -121,7 +130,13 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
   }
 }
 
-async function conclude(sender: Sender, options: SendOptions, began: number, accepted?: Dialed): Promise<SendResult> {
+/** Runs a sender, and tells of its end. Rejects as `send` does. */
+export async function conclude(
+  sender: Sender,
+  options: Pick<SendOptions, 'on'>,
+  began: number,
+  accepted?: Dialed,
+): Promise<SendResult> {
   try {
     await sender.run(accepted);
   } finally {

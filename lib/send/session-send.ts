@@ -5,9 +5,9 @@ import { longestList, parseFromReceiver, type SessionRefusal } from '../wire/ses
 import { mostStanding, parseStanding, type StandingSegment } from '../wire/standing';
 import type { Waited } from '../wire/message';
 import type { SnapshotDone } from '../wire/snapshot-done';
-import type { BundleReader } from './bundle-reader';
+import type { SmallFileReader } from './bundle-reader';
 import { damagedSource } from '../scan/source';
-import type { SegmentReader } from './segment-reader';
+import type { PieceReader } from './segment-reader';
 import type { Carriers } from './carriers';
 import type { SendEntries, OfferedEntries, SentEntry } from './entries';
 import { LargeFileSender } from './large-files';
@@ -25,8 +25,8 @@ export interface SessionOutlet {
   readonly ofSnapshot: boolean;
   /** Whether the receiver's `done` is needed when everything is settled. */
   readonly needsDone: boolean;
-  readonly segments: SegmentReader;
-  readonly bundles: BundleReader;
+  readonly segments: PieceReader;
+  readonly bundles: SmallFileReader;
   readonly waits: Waits;
   readonly signal: AbortSignal | undefined;
   readonly on: Listener;

@@ -1,6 +1,6 @@
 import { longestBundle } from '../wire/session-message';
 import { TransferError } from '../errors';
-import { bundleError, type BundleReader, type ReadBundle } from './bundle-reader';
+import { bundleError, type ReadBundle, type SmallFileReader } from './bundle-reader';
 import type { Carriers } from './carriers';
 import type { SendEntries } from './entries';
 
@@ -29,7 +29,7 @@ export class SmallFiles {
 
   constructor(
     private readonly entries: SendEntries,
-    private readonly reader: BundleReader,
+    private readonly reader: SmallFileReader,
     private readonly carriers: Carriers,
     private readonly sink: SmallFilesSink,
   ) {}

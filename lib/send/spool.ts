@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, unlink } from 'node:fs/promises';
+import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
@@ -11,35 +11,47 @@ import { OpenSource } from './open-source';
 
 /**
  * Writes a stream of unknown length to a temporary file, since the plain wire wants its size and md5 before its first
- * byte.
- * The file has lost its name before the first byte is in it, so nothing is left of it however this process ends. `stop`
- * ends
- * the input. Rejects with `source-unreadable` or `interrupted`.
+ * byte. `stop` ends the input. Rejects with `source-unreadable` or `interrupted`.
  */
 export async function spool(
   input: Readable,
   name: EntryName,
   stop: AbortSignal,
 ): Promise<{ source: OpenSource; md5: string }> {
+  const digest = await createDigest('md5');
+  const { handle } = await spoolFile(input, name, stop, (bytes) => digest.update(bytes));
+  return { source: await OpenSource.of(handle, name), md5: digest.digest() };
+}
+
+/**
+ * Writes a stream to a temporary file, which whoever calls closes. It has lost its name before the first byte is in it,
+ * so nothing is left of it however this process ends; `place` is what it can be opened by as long as it is open. Rejects
+ * as `spool` does.
+ */
+export async function spoolFile(
+  input: Readable,
+  name: EntryName,
+  stop: AbortSignal | undefined,
+  seen: (bytes: Uint8Array) => void = () => undefined,
+): Promise<{ readonly handle: FileHandle; readonly place: string }> {
   const place = path.join(tmpdir(), `sendall-${randomBytes(8).toString('hex')}`);
   const { O_CREAT, O_EXCL, O_RDWR } = constants;
   const handle = await open(place, O_CREAT | O_EXCL | O_RDWR, 0o600);
   const interrupt = (): void => void input.destroy();
-  stop.addEventListener('abort', interrupt, { once: true });
+  stop?.addEventListener('abort', interrupt, { once: true });
   try {
-    if (stop.aborted) interrupt();
+    if (stop?.aborted) interrupt();
     // Windows cannot remove a file that is open; there it is left to the system's cleaning.
     if (process.platform !== 'win32') await unlink(place);
-    const digest = await createDigest('md5');
     for await (const piece of input as AsyncIterable<Uint8Array | string>) {
       const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece;
-      digest.update(bytes);
+      seen(bytes);
       for (let at = 0; at < bytes.length;) at += (await handle.write(bytes, at)).bytesWritten;
     }
-    return { source: await OpenSource.of(handle, name), md5: digest.digest() };
+    return { handle, place: byDescriptor(handle) ?? place };
   } catch (cause) {
     await handle.close();
-    if (stop.aborted) throw new TransferError('interrupted', 'Interrupted.', { cause });
+    if (stop?.aborted) throw new TransferError('interrupted', 'Interrupted.', { cause });
     const full = errnoOf(cause) === 'ENOSPC';
     throw new TransferError(
       'source-unreadable',
@@ -51,6 +63,18 @@ export async function spool(
       },
     );
   } finally {
-    stop.removeEventListener('abort', interrupt);
+    stop?.removeEventListener('abort', interrupt);
+  }
+}
+
+/** The name of a descriptor of this process, by which a file without a name is opened again. */
+function byDescriptor({ fd }: FileHandle): string | undefined {
+  switch (process.platform) {
+    case 'linux':
+      return `/proc/self/fd/${String(fd)}`;
+    case 'win32':
+      return undefined;
+    default:
+      return `/dev/fd/${String(fd)}`;
   }
 }

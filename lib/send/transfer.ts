@@ -1,26 +1,20 @@
-import path from 'node:path';
 import { asTransferError, TransferError } from '../errors';
 import { type Bottleneck, type FileDone, type Listener, ofTransfer, Waits } from '../progress';
 import type { Waited } from '../wire/message';
-import { smallFile } from '../wire/segment';
 import type { SnapshotDone } from '../wire/snapshot-done';
 import type { MissingEntry, SessionReceipt } from '../wire/session-list';
 import type { SessionRefusal } from '../wire/session-message';
-import { BundleReader } from './bundle-reader';
+import { BundleReader, type SmallFileReader } from './bundle-reader';
+import { countFiles, findToSend, type FoundToSend, type SessionSource } from './finding';
 import { RateLimit } from './rate-limit';
-import { SegmentReader } from './segment-reader';
-import { type SendOptions, usualInputName } from './send-options';
+import { type PieceReader, SegmentReader } from './segment-reader';
+import type { SendOptions } from './send-options';
 import { LostCount } from '../session/lost';
 import { LeftOutCount } from './left-out';
 import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary';
-import type { FoundEntry } from '../scan/found';
-import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
-import { leavingOut } from '../scan/leaving-out';
-import { scanOffers } from '../scan/tree-scan';
 import { SendEntries, type FoundTogether, type SentEntry } from './entries';
 import { formatAddress } from '../net/address';
 import type { Connector } from './connector';
-import { splitSources } from './named-pipes';
 import { newSession, refused } from '../session/opening';
 import { sendUntilDone } from './session-sender';
 import { usualRetry } from '../session/deadlines';
@@ -31,13 +25,22 @@ const mostRemembered = 10_000;
 const tellScanEvery = 250;
 const sourceRotHint = 'Compare it with the snapshot before: memory or disk of this machine may be failing.';
 
-/** What a session sends, found bit by bit; a TransferError with its `fileName` in place of what cannot be sent. */
-export type SessionSource = AsyncIterable<readonly (FoundEntry | TransferError)[]>;
+/** Where the content of a transfer comes from: its own reading, or its share of one for several receivers. */
+export interface ContentSource {
+  /** What there is to send. */
+  readonly found: AsyncGenerator<FoundToSend>;
+  readonly segments: PieceReader;
+  readonly bundles: SmallFileReader;
+  /** The rate that it shares with others; absent for the one of its options. */
+  readonly limit?: RateLimit;
+}
 
 /** What a session is about, beside the `paths` of its options. */
 export interface SessionContents {
   /** What is sent instead of those. */
   readonly source?: SessionSource | undefined;
+  /** Reads all of it for several receivers; absent where this is the only one. */
+  readonly shared?: ContentSource | undefined;
   /** What the receiver is told is missing, before anything is found to be. */
   readonly missing?: readonly MissingEntry[];
   /** Whether all of it is a snapshot, or becomes one: then the receiver is told what is missing. */
@@ -63,8 +66,7 @@ export class SessionTransfer implements Sender {
   private readonly receiverWaits = new Waits();
   private readonly on: Listener;
   private readonly entries: SendEntries;
-  private readonly segments = new SegmentReader();
-  private readonly bundles: BundleReader;
+  private readonly source: ContentSource;
 
   constructor(
     private readonly options: SendOptions,
@@ -74,27 +76,33 @@ export class SessionTransfer implements Sender {
     const { on = () => undefined, digest = 'blake3' } = options;
     const own = newSession();
     this.on = ofTransfer(on, () => meeting.session ?? own);
-    this.bundles = new BundleReader(digest);
+    this.source = contents.shared ?? {
+      found: findToSend(options, contents.source, contents.snapshot ?? false),
+      segments: new SegmentReader(),
+      bundles: new BundleReader(digest),
+    };
     this.entries = new SendEntries(
       this.found(),
       (error) => this.failed(error),
       contents.missing,
       contents.snapshot,
-      this.bundles,
+      this.source.bundles,
     );
     // It may break before anyone reads from it; who does then is told.
-    if (options.paths.includes('-')) (options.input ?? process.stdin).once('error', () => undefined);
+    if (options.paths.includes('-') && !contents.shared)
+      (options.input ?? process.stdin).once('error', () => undefined);
   }
 
   async run(): Promise<void> {
     const { connections = 'auto', retryFor = usualRetry, limit = Infinity, digest = 'blake3', signal } = this.options;
-    const { entries, segments, bundles, waits, on, meeting } = this;
+    const { entries, waits, on, meeting } = this;
+    const { segments, bundles } = this.source;
     // Looking begins while the receiver is being dialed.
     entries.pull().catch(ignored('whether it fails is asked when it is needed'));
     try {
       await sendUntilDone({
         meeting,
-        limit: new RateLimit(limit),
+        limit: this.source.limit ?? new RateLimit(limit),
         waits,
         connections,
         retryFor,
@@ -140,7 +148,12 @@ export class SessionTransfer implements Sender {
       this.on(event);
       this.failures.push(new TransferError('some-failed', event.message, { hint: '' }));
     }
-    await Promise.all([this.entries.close(), this.segments.close(), this.bundles.close(), this.meeting.close()]);
+    await Promise.all([
+      this.entries.close(),
+      this.source.segments.close(),
+      this.source.bundles.close(),
+      this.meeting.close(),
+    ]);
   }
 
   get bottleneck(): Bottleneck | null {
@@ -156,76 +169,27 @@ export class SessionTransfer implements Sender {
     return this.meeting.congestion;
   }
 
+  /** What is found, once it was said, counted, and the threads that will read it were started. */
   private async *found(): AsyncGenerator<FoundTogether> {
-    const { paths, input = process.stdin, name, inputName = name ?? usualInputName, text } = this.options;
-    if (text !== undefined) yield { single: { type: 'text', text } };
-    const { places, streams } = await splitSources(paths, { input, inputName, single: name });
-    const failures: TransferError[] = [];
-    for (const { name, open } of streams) {
-      this.offered++;
-      try {
-        const stream = open();
-        // Whoever reads it is told.
-        stream.once('error', () => undefined);
-        yield { single: { type: 'stream', name, input: stream } };
-      } catch (error) {
-        failures.push(asTransferError(error, 'source-unreadable', 'The input cannot be read'));
-      }
-    }
-    if (failures.length > 0) yield { failures };
-    if (places.length > 0)
-      yield* this.scanned(
-        places,
-        streams.map(({ name }) => name),
-      );
-    for await (const found of this.contents.source ?? []) {
-      const entries = packEntries(found.filter((each): each is FoundEntry => !(each instanceof TransferError)));
-      this.warm(entries);
-      yield { entries, failures: found.filter((each) => each instanceof TransferError) };
-    }
-  }
-
-  private async *scanned(paths: readonly string[], taken: readonly string[]): AsyncGenerator<FoundTogether> {
-    const { signal, name, metadata = false } = this.options;
-    const shown = path.basename(path.resolve(paths[0] ?? ''));
     let last = performance.now();
-    for await (const { found, offer, told, bytes } of scanOffers(
-      {
-        paths,
-        name,
-        ...leavingOut(this.options),
-        taken,
-        metadata: metadata || (this.contents.snapshot ?? false),
-        signal,
-      },
-      this.entries.numbered,
-      this.contents.snapshot ?? false,
-    )) {
-      if (performance.now() - last >= tellScanEvery) {
+    for await (const each of this.source.found) {
+      const { entries, streams = 0, told = [], scanned } = each;
+      if (scanned && performance.now() - last >= tellScanEvery) {
         last = performance.now();
-        this.on({ event: 'progress', file_name: shown, phase: 'scan', done: bytes, total: bytes });
+        const { name, bytes } = scanned;
+        this.on({ event: 'progress', file_name: name, phase: 'scan', done: bytes, total: bytes });
       }
-      for (const each of told) {
-        if (each instanceof TransferError) continue;
-        if (each.type === 'left-out') this.leftOut.add(each.name, each.leftOut);
-        else this.on({ event: 'skipped', file_name: each.name, reason: each.reason });
+      for (const one of told) {
+        if (one.type === 'left-out') this.leftOut.add(one.name, one.leftOut);
+        else this.on({ event: 'skipped', file_name: one.name, reason: one.reason });
       }
-      this.warm(found);
-      yield { entries: found, offer, failures: told.filter((each) => each instanceof TransferError) };
+      const { small, large } = entries ? countFiles(entries) : { small: 0, large: 0 };
+      this.offered += streams + small + large;
+      // While the receiver is being dialed.
+      if (small > 0) this.source.bundles.warm();
+      if (large > 0) this.source.segments.warm();
+      yield each;
     }
-  }
-
-  /** Starts the threads that will read what was found, while the receiver is being dialed. */
-  private warm({ length, types, sizes }: FoundBatch): void {
-    let [small, large] = [false, false];
-    for (let at = 0; at < length; at++) {
-      if (types[at] !== fileType) continue;
-      this.offered++;
-      if ((sizes[at] ?? 0) > smallFile) large = true;
-      else small = true;
-    }
-    if (small) this.bundles.warm();
-    if (large) this.segments.warm();
   }
 
   private stored(

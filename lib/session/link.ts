@@ -46,6 +46,8 @@ export class Link {
   /** The most bytes that were not heartbeats, and since when there are no more, by performance.now(). */
   private moved = 0;
   private movedAt = performance.now();
+  /** Resolves when the last frame that was given in slices is gone. */
+  private inTurn: Promise<void> = Promise.resolve();
   /** See `CarryingLink`. */
   readonly sealed = false;
 
@@ -54,6 +56,11 @@ export class Link {
     readonly deadlines: LinkDeadlines = usualLinkDeadlines,
     /** "The first heartbeat comes after `hello`": false where that is not answered yet; see `greeted`. */
     private hasGreeted = true,
+    /**
+     * So many bytes of a frame are given to the system at once, where connections are many: what TLS has sealed and the
+     * system has not taken yet is memory. Absent: whole frames.
+     */
+    private readonly atOnce = Infinity,
   ) {
     this.timer = setInterval(() => this.look(), deadlines.heartbeat / looks);
     this.timer.unref();
@@ -88,8 +95,23 @@ export class Link {
   /** Sends a message; resolves when the system has taken it. Messages go out in the order of the calls. */
   async send(header: object, ...payload: readonly Uint8Array[]): Promise<number> {
     const frame = encodeFrame(header);
-    await this.connection.sendBytes(frame, ...payload);
+    await this.sendInTurn(frame, ...payload);
     return frame.length;
+  }
+
+  private async sendInTurn(...bytes: readonly Uint8Array[]): Promise<void> {
+    if (this.atOnce === Infinity) return this.connection.sendBytes(...bytes);
+    const before = this.inTurn;
+    let done: () => void = () => undefined;
+    this.inTurn = new Promise((resolve) => (done = resolve));
+    await before;
+    try {
+      for (const each of bytes)
+        for (let at = 0; at < each.length; at += this.atOnce)
+          await this.connection.sendBytes(each.subarray(at, at + this.atOnce));
+    } finally {
+      done();
+    }
   }
 
   /**
@@ -137,7 +159,7 @@ export class Link {
     this.quiet = 0;
     this.beats += heartbeat.length;
     // A connection that cannot take it is found dead by whoever reads from it.
-    this.connection.sendBytes(heartbeat).catch(() => clearInterval(this.timer)); // whoever reads is told
+    this.sendInTurn(heartbeat).catch(() => clearInterval(this.timer)); // whoever reads is told
   }
 
   /** Ends a connection on which nothing moves but heartbeats: whoever holds it may keep others from something. */

@@ -14,7 +14,8 @@ import { type SessionReceived, Session } from '../receive/session';
 import { limitSession } from '../store/limited';
 import type { LeavingOut } from '../scan/leaving-out';
 import type { SessionRules } from '../receive/rules';
-import { type SessionSource, SessionTransfer } from '../send/transfer';
+import type { SessionSource } from '../send/finding';
+import { SessionTransfer } from '../send/transfer';
 
 export interface WithinOptions {
   /**

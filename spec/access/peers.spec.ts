@@ -80,6 +80,8 @@ describe('lib/access/peers', () => {
       whole.replace('sendall:', 'tcp:'),
       whole.replace('nas', '../nas'),
       '{"nas": 5}',
+      '{"nas": {"groups": []}}',
+      whole.replace(/"(sendall:.*)"/, '{"ticket": "$1", "groups": ["../family"]}'),
       whole.replace(token, token.slice(1)),
     ]) {
       writeFileSync(file, text);
@@ -92,5 +94,23 @@ describe('lib/access/peers', () => {
     writeFileSync(file, whole);
     chmodSync(file, 0o640);
     expect((await failureOf(peers.find('nas'))).hint).to.equal(`Run chmod 600 ${file}`);
+  });
+
+  it('keeps who is in which group, as text where nobody is in any', async () => {
+    const [nas, home] = [ticketFor('192.168.1.20'), ticketFor('192.168.1.21')];
+    await peers.add('nas', nas);
+    await peers.add('home', home);
+    await peers.join('family', ['nas', 'home']);
+    await peers.join('family', ['nas']);
+    await peers.join('all', ['nas']);
+    expect(await peers.groups()).to.deep.equal(['all', 'family']);
+    expect((await peers.inGroup('family')).map(({ name }) => name)).to.deep.equal(['home', 'nas']);
+    expect((await new Peers(file).list())[1]?.groups).to.deep.equal(['all', 'family']);
+    expect((await failureOf(peers.join('family', ['home', 'nobody']))).message).to.equal('There is no peer nobody.');
+    expect((await failureOf(peers.leave('all', ['home']))).message).to.equal('home is not in all.');
+    await peers.leave('all', ['nas']);
+    await peers.leave('family', ['nas', 'home']);
+    expect(await peers.groups()).to.deep.equal([]);
+    expect(JSON.parse(readFileSync(file, 'utf8'))).to.deep.equal({ nas: formatTicket(nas), home: formatTicket(home) });
   });
 });

@@ -16,7 +16,7 @@ describe('cli: completion', () => {
     expect(words('')).to.include.members(['send', 'receive', 'backup', 'completion']);
     expect(words('send', '--')).to.include.members(['--check', '--limit', '--json']).and.not.include('--if-exists');
     expect(words('receive', '--if-exists', '')).to.deep.equal(['refuse', 'skip', 'rename', 'replace']);
-    expect(words('peers', '')).to.deep.equal(['add', 'list', 'remove']);
+    expect(words('peers', '')).to.deep.equal(['add', 'list', 'join', 'leave', 'remove']);
     const what = (...line: readonly string[]): unknown => {
       const { files, look } = completionOf(describeProgram(), line);
       return { files, look };
@@ -29,6 +29,9 @@ describe('cli: completion', () => {
     });
     expect(what('verify', '/srv', '--snapshot', '')).to.deep.equal({ files: false, look: 'snapshots' });
     expect(what('peers', 'remove', '')).to.deep.equal({ files: false, look: 'peers' });
+    expect(what('peers', 'join', '')).to.deep.equal({ files: false, look: 'groups' });
+    expect(what('peers', 'join', 'family', 'home', '')).to.deep.equal({ files: false, look: 'peers' });
+    expect(what('send', 'a', '--to-all', '')).to.deep.equal({ files: false, look: 'groups' });
     expect(what('send', '--limit', '')).to.deep.equal({ files: false, look: undefined });
   });
 

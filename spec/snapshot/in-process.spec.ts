@@ -4,7 +4,7 @@ import { TransferError } from '../../lib/errors';
 import type { LocalStore } from '../../lib/store/local/local';
 import { type Destination, Destinations } from '../../lib/receive/destinations';
 import { sendWithin, type SentWithin, type WithinOptions } from '../../lib/snapshot/in-process';
-import type { SessionSource } from '../../lib/send/transfer';
+import type { SessionSource } from '../../lib/send/finding';
 import { scanTree } from '../../lib/scan/tree-scan';
 import { contentOf, Heard, temporaryDirectory } from '../receive/receive-directory';
 import { SourceTree } from '../send/source-tree';

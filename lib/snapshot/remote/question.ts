@@ -1,5 +1,5 @@
 import type { Digests } from '../../progress';
-import type { SessionSource } from '../../send/transfer';
+import type { SessionSource } from '../../send/finding';
 import type { Ask, RestoreAsk } from '../../wire/ask';
 import type { AskDone } from '../../wire/keeper-message';
 import type { MissingEntry } from '../../wire/session-list';

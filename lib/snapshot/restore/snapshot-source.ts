@@ -3,7 +3,7 @@ import { lstat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
-import type { SessionSource } from '../../send/transfer';
+import type { SessionSource } from '../../send/finding';
 import { dataIn } from '../../scan/data-in';
 import { unreadable } from '../../scan/source';
 import type { FoundEntry } from '../../scan/tree-scan';

@@ -1,0 +1,143 @@
+// One scan for several receivers: each takes what was found in the same order, so that all number it alike.
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { deserialize, serialize } from 'node:v8';
+import type { FoundBatch } from '../scan/found-batch';
+import type { FoundToSend } from './finding';
+import { ignored } from '../trace';
+
+/** So many steps of the scan lie in memory for those who are behind; what is older lies in a temporary file. */
+const mostInMemory = 16;
+
+/** Where in the temporary file something lies. */
+interface Spilled {
+  readonly at: number;
+  readonly length: number;
+}
+
+/** A step of the scan that somebody has still to take. */
+interface FoundStep {
+  /** All of it, or what is left of it in memory. */
+  found: FoundToSend;
+  spilled: Spilled | undefined;
+}
+
+/** What has been found, for any number of receivers; its memory does not grow with how far one of them is behind. */
+export class SharedFinding {
+  private readonly steps: FoundStep[] = [];
+  /** How many steps were given up because everybody has them. */
+  private gone = 0;
+  /** The step that each receiver takes next. */
+  private readonly places = new Set<{ at: number }>();
+  private pulling: Promise<boolean> | undefined;
+  private spill: SpillFile | undefined;
+
+  constructor(private readonly found: AsyncGenerator<FoundToSend>) {}
+
+  /** All of it for one receiver. What fails the scan fails it for all. */
+  share(): AsyncGenerator<FoundToSend> {
+    // Counted before it begins, so that nothing is given up before.
+    const place = { at: 0 };
+    this.places.add(place);
+    return this.follow(place);
+  }
+
+  async close(): Promise<void> {
+    await this.found.return(undefined).catch(ignored('whoever asked for more was told'));
+    this.spill?.close();
+  }
+
+  /** A receiver that never began wants nothing any more. */
+  private async *follow(place: { at: number }): AsyncGenerator<FoundToSend> {
+    try {
+      for (;;) {
+        while (place.at - this.gone >= this.steps.length) if (!(await this.pull())) return;
+        const step = this.steps[place.at - this.gone];
+        if (!step) return;
+        const found = this.whole(step);
+        place.at++;
+        this.giveUp();
+        yield found;
+      }
+    } finally {
+      this.places.delete(place);
+      this.giveUp();
+    }
+  }
+
+  /** One step more, however many wait for it; false where there is none. */
+  private pull(): Promise<boolean> {
+    this.pulling ??= this.found.next().then(({ done, value }) => {
+      if (done) return false;
+      this.pulling = undefined;
+      this.steps.push({ found: value, spilled: undefined });
+      const old = this.steps.at(-mostInMemory - 1);
+      if (old) this.spillOut(old);
+      return true;
+    });
+    // What failed once, or has ended, has for all who ask later.
+    return this.pulling;
+  }
+
+  private giveUp(): void {
+    const first = Math.min(...[...this.places].map(({ at }) => at));
+    while (this.steps.length > 0 && this.gone < first) {
+      this.steps.shift();
+      this.gone++;
+    }
+  }
+
+  private spillOut(step: FoundStep): void {
+    const { entries, offer, ...rest } = step.found;
+    if (!entries || step.spilled) return;
+    this.spill ??= new SpillFile();
+    step.spilled = this.spill.put({ entries, offer });
+    step.found = rest;
+  }
+
+  private whole({ found, spilled }: FoundStep): FoundToSend {
+    return spilled && this.spill ? { ...found, ...this.spill.get(spilled) } : found;
+  }
+}
+
+/** Entries of a scan as they lie in the file. */
+interface SpilledEntries {
+  readonly entries: FoundBatch;
+  readonly offer: Uint8Array | undefined;
+}
+
+/** A temporary file that has lost its name: nothing is left of it however this process ends. */
+class SpillFile {
+  private readonly fd: number;
+  private readonly kept: string | undefined;
+  private end = 0;
+
+  constructor() {
+    const place = path.join(tmpdir(), `sendall-${randomBytes(8).toString('hex')}`);
+    this.fd = openSync(place, 'wx+', 0o600);
+    // Windows cannot remove a file that is open.
+    if (process.platform === 'win32') this.kept = place;
+    else unlinkSync(place);
+  }
+
+  put(entries: SpilledEntries): Spilled {
+    const bytes = serialize(entries);
+    const at = this.end;
+    for (let done = 0; done < bytes.length;) done += writeSync(this.fd, bytes, done, bytes.length - done, at + done);
+    this.end += bytes.length;
+    return { at, length: bytes.length };
+  }
+
+  get({ at, length }: Spilled): SpilledEntries {
+    const bytes = Buffer.alloc(length);
+    for (let done = 0; done < length;) done += readSync(this.fd, bytes, done, length - done, at + done);
+    return deserialize(bytes) as SpilledEntries;
+  }
+
+  close(): void {
+    closeSync(this.fd);
+    if (this.kept !== undefined) unlinkSync(this.kept);
+  }
+}
