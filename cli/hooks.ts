@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { TransferEvent } from '../lib/index';
+import { isObjectUrl } from '../lib/internal';
 import { HookBacklog } from './hook-backlog';
 import type { HookCommand } from './hook-command';
 import type { HookFailed } from './hook-failed';
@@ -128,6 +129,8 @@ export class Hooks {
 function placeOf(event: TransferEvent, directory: string): { readonly absolute_path?: string } {
   if (event.event === 'snapshot') return { absolute_path: join(directory, event.snapshot) };
   if (event.event !== 'received') return {};
+  // An object store has records and no paths.
+  if (isObjectUrl(event.directory ?? directory)) return {};
   return { absolute_path: join(event.directory ?? directory, event.path ?? event.file_name) };
 }
 

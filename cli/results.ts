@@ -11,6 +11,10 @@ export function verdict(verified: Verified | null): Piece {
       return { style: 'green', text: 'verified on device' };
     case 'cache':
       return { style: 'yellow', text: 'verified (page cache only)' };
+    case 'store':
+      return { style: 'green', text: 'verified in store' };
+    case 'accepted':
+      return { style: 'yellow', text: 'accepted by store, not read back' };
     case null:
       return { style: 'yellow', text: 'sent, not confirmed' };
   }
@@ -52,10 +56,12 @@ function exactly({ file_size: size, bytes_on_wire: onWire, seconds }: FileDone):
   return `  (${size.toString()} bytes, ${onWire.toString()} on the wire, ${seconds.toFixed(3)} s)`;
 }
 
+const fromLeast: readonly Verified[] = ['accepted', 'store', 'cache', 'device'];
+
 /** What several files have in common: the least that is true of each. */
 export function leastVerified(files: readonly FileDone[]): Verified | null {
   if (files.some((file) => file.verified === null)) return null;
-  return files.some((file) => file.verified === 'cache') ? 'cache' : 'device';
+  return fromLeast.find((level) => files.some((file) => file.verified === level)) ?? 'device';
 }
 
 export interface Outcome {

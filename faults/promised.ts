@@ -52,7 +52,7 @@ export class Promised {
       const content = contents.get(name);
       return content !== undefined && (content.md5 === digests.md5 || content.sha256 === digests.sha256);
     });
-    this.levels[verified]++;
+    if (verified === 'device' || verified === 'cache') this.levels[verified]++;
     this.receipts.set(name, Math.max(version, this.receipts.get(name) ?? -1));
   };
 

@@ -10,6 +10,7 @@ export { printable } from './name';
 export { nameOfBytes } from './name-bytes';
 export { addressesIn, formatTicket, isTicket, parseTicket } from './net/ticket';
 export { userDirectory } from './user-directory';
+export { isObjectUrl, parseObjectUrl } from './store/object/address';
 export { shareFreeMemory } from './threads/system-calls';
 export { load } from './load';
 export { ignored, trace } from './trace';

@@ -11,6 +11,7 @@ export const load = {
   webReceive: () => require('./web/serve-uploads') as typeof import('./web/serve-uploads'),
   relay: () => require('./net/relay-server') as typeof import('./net/relay-server'),
   lan: () => require('./net/lan') as typeof import('./net/lan'),
+  objectKeys: () => require('./access/object-keys') as typeof import('./access/object-keys'),
   keys: () => require('./access/authorized') as typeof import('./access/authorized'),
   backup: () => require('./snapshot/backup/backup') as typeof import('./snapshot/backup/backup'),
   snapshots: () => require('./snapshot/remote/anywhere') as typeof import('./snapshot/remote/anywhere'),

@@ -6,8 +6,14 @@ export type Phase = 'scan' | 'hash' | 'send' | 'receive' | 'verify';
 /** What a transfer waited for most; measured by `Waits`, not guessed. `limit` is the rate that the user set. */
 export type Bottleneck = 'source' | 'hash' | 'network' | 'write' | 'verify' | 'limit';
 
-/** How far the reading back went: past the page cache, or only to it. */
-export type Verified = 'device' | 'cache';
+/** How far the reading back from a disk went: past the page cache, or only to it. */
+export type DiskVerified = 'device' | 'cache';
+
+/**
+ * How far the reading back went: from a disk, or `store`, from what an object store answered; `accepted`: nothing was
+ * read back, an object store said that it has it.
+ */
+export type Verified = DiskVerified | 'store' | 'accepted';
 
 /** Digests of one file, lower-case hex, by algorithm. */
 export type Digests = Readonly<Partial<Record<'md5' | 'sha256' | 'blake3', string>>>;

@@ -11,6 +11,7 @@ import type { Metrics } from '../metrics';
 import type { Shell, Transfer } from '../run';
 import type { OutputSettings } from '../terminal';
 import { withoutTickets } from '../hide-tickets';
+import { describeObjects, type ObjectFlags, objectStoreOf } from '../object-options';
 import { codeTyped, resolveTarget } from '../secret';
 import type { CodeTyped, Target } from '../secret';
 import { parseCodeWords, usualCodeWords } from '../code-words';
@@ -20,7 +21,7 @@ import { append, wrongUsage } from '../usage';
 import { addWebOptions, checkWebFlags, webOptions, type WebReceiveFlags } from '../web-options';
 
 /** The options of `sendall receive`, as commander names them. */
-interface ReceiveFlags extends WebReceiveFlags {
+interface ReceiveFlags extends WebReceiveFlags, ObjectFlags {
   readonly listen?: string;
   readonly address?: readonly string[];
   readonly once?: boolean;
@@ -57,7 +58,7 @@ export function describeReceive(program: Command, shell: Shell): void {
       'Receives files into a directory, until it is stopped. A file appears there once it is whole and verified.',
     )
     .usage('[DIR] [CODE] [OPTIONS]')
-    .argument('[DIR]', 'where to; made where it is missing', '.')
+    .argument('[DIR]', 'where to; made where it is missing; or s3://BUCKET/PREFIX', '.')
     .argument('[CODE]', 'dial a sender that shows this code: 4821-crane-velvet@HOST')
     .addOption(
       new Option(
@@ -155,7 +156,7 @@ export function describeReceive(program: Command, shell: Shell): void {
       '--metrics <ADDRESS>',
       'serve figures for Prometheus at http://HOST:PORT/metrics; a port alone is one of 127.0.0.1',
     );
-  addWebOptions(command, 'receive')
+  describeObjects(addWebOptions(command, 'receive'))
     .addHelpText(
       'after',
       `
@@ -165,6 +166,7 @@ Examples:
   $ sendall receive --once --json --listen unix:/run/sendall.sock
   $ sendall receive /srv/incoming --from sendall://192.168.1.20:8898/TOKEN
   $ sendall receive /srv/incoming --code
+  $ sendall receive s3://bucket/incoming --endpoint https://s3.example.org
   $ sendall receive /srv/incoming --on-received "/usr/local/bin/index --json" --hook-timeout 1min
 
 It prints a ticket: whoever has it may send, until this command ends.
@@ -198,12 +200,15 @@ both at once).`,
       const settings = logging(shell.settings(), flags.logLevel);
       if (settings.log && flags.code) throw wrongUsage('--code has nobody to read it: a log shows no codes.');
       const metrics = flags.metrics === undefined ? undefined : metricsFor(flags.metrics);
-      makeDirectory(directory);
+      const objects = objectStoreOf(directory, flags);
+      if (objects !== undefined && flags.web !== undefined)
+        throw wrongUsage('--web shows a directory: an object store has no page.');
+      if (objects === undefined) makeDirectory(directory);
       const { runTransfer } = require('../run') as typeof import('../run');
       const invitation = {
         command: 'send FILE',
         insecurePlain: flags.insecurePlain ?? false,
-        plain: flags.plain,
+        plain: flags.plain && objects === undefined,
       } as const;
       shell.exit(
         await runTransfer(
@@ -214,8 +219,9 @@ both at once).`,
             return new (require('../view') as typeof import('../view')).ReceiverView(terminal, invitation);
           },
           (transfer) => {
-            transfer.terminal.say('Receiving into ', { style: 'bold', text: path.resolve(directory) }, '.');
-            return receive(receiverOptions(directory, flags), { ...flags, from }, transfer, metrics);
+            const place = objects === undefined ? path.resolve(directory) : directory;
+            transfer.terminal.say('Receiving into ', { style: 'bold', text: place }, '.');
+            return receive({ ...receiverOptions(directory, flags), objects }, { ...flags, from }, transfer, metrics);
           },
           from === undefined ? 'many' : 'one',
         ),
@@ -286,20 +292,21 @@ async function receive(
 ): Promise<void> {
   const { signal } = transfer;
   const { listen, address, once, from, retryFor } = flags;
-  const hooks = hooksOf(flags, path.resolve(options.directory), transfer);
+  const place = options.objects === undefined ? path.resolve(options.directory) : options.directory;
+  const hooks = hooksOf(flags, place, transfer);
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { AuthorizedKeys } = load.keys();
   const { createReceiver } = load.receiver();
   const { shareFreeMemory } = require('../../lib/internal') as typeof import('../../lib/internal');
   shareFreeMemory();
   const { StatusFile } = require('../status-file') as typeof import('../status-file');
-  const status = new StatusFile(options.directory, options.quota);
+  const status = options.objects === undefined ? new StatusFile(options.directory, options.quota) : undefined;
   const told = hooks?.on ?? transfer.on;
   let begun = false;
   let page: UploadPage | undefined;
   const on: Listener = (event) => {
     begun ||= event.event === 'started' || event.event === 'received';
-    status.note(event);
+    status?.note(event);
     page?.note(event);
     served?.metrics.note(event);
     told(event);
@@ -326,7 +333,7 @@ async function receive(
   } finally {
     await page?.close();
     await receiver.close();
-    status.close();
+    status?.close();
     await served?.metrics.close();
     await hooks?.ended();
   }

@@ -5,6 +5,8 @@ import type { Authorization } from '../access/authorized';
 import { errnoOf, TransferError } from '../errors';
 import { Allowance, type KeptFiles, type Limits, unfinishedKey, Usage } from '../store/limited';
 import { LocalStore } from '../store/local/local';
+import type { SessionPlace } from '../store/session-store';
+import type { Store } from '../store/store';
 import { partialName } from '../store/local/partial-files';
 import { BackupNames, snapshotsName, stagedName } from './backup-names';
 import { stagingName } from '../store/local/receive-directory';
@@ -15,10 +17,25 @@ import { ignored } from '../trace';
 export interface Destination {
   /** Its path. */
   readonly directory: string;
-  readonly store: LocalStore;
+  readonly store: SessionPlace;
+  /** The same for the plain wire; absent where that stores nothing. */
+  readonly plain?: Store;
   readonly allowance: Allowance;
   /** The names that belong to backups. */
   readonly backups?: BackupNames;
+}
+
+/** Where the files of one receiver go. */
+export interface OpenDestinations {
+  /** Its own, as a path or a URL. */
+  readonly directory: string;
+  /** The receiver's own, as it was opened first. */
+  readonly own: Destination;
+  /**
+   * Where the files of a key go, and what it may keep there; undefined stands for the ticket. Rejects with `directory`.
+   */
+  of(authorization: Authorization | undefined): Promise<Destination>;
+  close(): Promise<void>;
 }
 
 /** A directory that is open, and how much is kept in it. */
@@ -43,13 +60,18 @@ class OpenDestination {
     if (limits.quota !== undefined || limits.quotaFiles !== undefined) await this.usage.firstCount();
     return new Allowance(limits, this.usage);
   }
+
+  destination(directory: string, allowance: Allowance): Destination {
+    const { backups, store } = this;
+    return { directory, store, plain: store, allowance, backups };
+  }
 }
 
 /**
  * The directories of one receiver: its own, and those of the keys that have one. Each is opened once, and locked until
  * `close`; one that was removed or moved away meanwhile is opened anew for the next who comes.
  */
-export class Destinations {
+export class Destinations implements OpenDestinations {
   private readonly places = new Map<string, Promise<OpenDestination>>();
   /** Opened, and removed or moved since: what still uses them is served until `close`. */
   private readonly retired: OpenDestination[] = [];
@@ -70,12 +92,7 @@ export class Destinations {
     const place = await OpenDestination.open(directory);
     try {
       const limits = { maxSize, quota, quotaFiles };
-      return new Destinations(
-        directory,
-        limits,
-        { directory, store: place.store, allowance: await place.allowance(limits), backups: place.backups },
-        place,
-      );
+      return new Destinations(directory, limits, place.destination(directory, await place.allowance(limits)), place);
     } catch (error) {
       await place.store.close();
       throw error;
@@ -95,7 +112,7 @@ export class Destinations {
     const quotas = [quota, where === own ? this.limits.quota : undefined].filter((each) => each !== undefined);
     const { maxSize, quotaFiles } = this.limits;
     const limits = { maxSize, quotaFiles, quota: quotas.length > 0 ? Math.min(...quotas) : undefined };
-    return { directory: where, store: place.store, allowance: await place.allowance(limits), backups: place.backups };
+    return place.destination(where, await place.allowance(limits));
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import type { MetadataUse } from '../store/store';
 import type { Authorization } from '../access/authorized';
 import { TransferError } from '../errors';
 import type { NamesTaken } from '../name';
-import { type Listener, ofTransfer } from '../progress';
+import { type Listener, ofTransfer, type Verified } from '../progress';
 import { within } from './report';
 import type { Hello } from '../wire/hello';
 import type { IfExists } from '../store/store';
@@ -15,6 +15,7 @@ import { type Keeper, keeperMissing } from './keeper';
 import { namesOfDisk } from '../store/local/local-probe';
 import type { Link } from '../session/link';
 import { limitSession } from '../store/limited';
+import { isObjectUrl } from '../store/object/address';
 import { Session } from './session';
 import type { AskedFor, SessionRules } from './rules';
 
@@ -59,8 +60,9 @@ export async function openReceiving(
   { connect, stage, asked }: ReceivingDealings,
 ): Promise<Session> {
   const destination = await options.destination(authorization);
+  refuseUnknownLevel(hello, destination.store.verified);
   const { store, allowance, backups, directory } = stage?.destination ?? destination;
-  const names = options.names ?? (await namesOfDisk(directory));
+  const names = options.names ?? (isObjectUrl(directory) ? 'any' : await namesOfDisk(directory));
   const on = ofTransfer(within(options.on, directory, authorization?.name), () => hello.session);
   const ours = { ...rulesFor({ ...options, names, on }, authorization, peer), asked, ...(backups ? { backups } : {}) };
   const rules = stage ? stagingRules(ours) : { ...ours, check: hello.check === true };
@@ -82,6 +84,18 @@ export async function openReceiving(
     connect,
     stage,
   });
+}
+
+/** A sender of before there were such receipts would take them for damaged. PROTOCOL.md 17.2. */
+function refuseUnknownLevel({ levels = ['device', 'cache'] }: Hello, verified: Verified): void {
+  if (levels.includes(verified)) return;
+  throw new TransferError(
+    'usage',
+    'This receiver keeps files in an object store, and the sender knows no such receipts.',
+    {
+      hint: 'Install the same version on both sides.',
+    },
+  );
 }
 
 /**

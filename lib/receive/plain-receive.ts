@@ -209,7 +209,8 @@ class PlainReceiving {
     const meter = new Meter(this.rules.on, name, 'verify', file_size);
     try {
       await staged.verify((done) => meter.update(done));
-      const { path, verified } = await staged.commit();
+      const { path } = await staged.commit();
+      const { verified } = this.store;
       const done = {
         file_name: name,
         file_size,

@@ -18,7 +18,9 @@ import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/c
 import { OpenCode, refuseCode } from '../codes/open-code';
 import { reachByCode } from '../codes/reach';
 import { announced } from '../net/tls';
-import { Destinations } from './destinations';
+import { Destinations, type OpenDestinations } from './destinations';
+import { ObjectDestinations } from './object-destinations';
+import type { ObjectStoreOptions } from '../store/object/object-store';
 import { type Received, receivePlain, type ReceiveRules } from './plain-receive';
 import type { NamesTaken } from '../name';
 import { SessionHost } from './host';
@@ -33,6 +35,11 @@ import { usualLinkDeadlines, usualRetry, returnWithin, usualIdleLimit, warmsAfte
 export interface ReceiverOptions {
   /** Where files go. It must exist, be ours, and not be writable by others. */
   readonly directory: string;
+  /**
+   * Files go into this object store instead, in sessions only: it takes no plain wire, and keeps no backups. Any number
+   * of receivers may store there.
+   */
+  readonly objects?: ObjectStoreOptions | undefined;
   /** Default `refuse`. Identical content is success under every rule. */
   readonly ifExists?: IfExists;
   /** Takes names with components that begin with a dot from the plain wire too; sessions always may have them. */
@@ -119,10 +126,13 @@ const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
 
 /**
  * Opens a directory for receiving; backups too, where `keeper` keeps them. Rejects with `directory` when it is unsafe
- * or in use.
+ * or in use, and for an object store that does not do what everything rests on.
  */
 export async function createReceiver(options: ReceiverOptions, keeper?: Keeper): Promise<Receiver> {
-  return new OpenReceiver(await Destinations.open(options.directory, options), options, keeper);
+  const { directory, objects } = options;
+  return objects
+    ? new OpenReceiver(await ObjectDestinations.open(objects, options), { ...options, plain: false }, undefined)
+    : new OpenReceiver(await Destinations.open(directory, options), options, keeper);
 }
 
 class OpenReceiver implements Receiver {
@@ -145,7 +155,7 @@ class OpenReceiver implements Receiver {
   private uploading: Uploads | undefined;
 
   constructor(
-    private readonly destinations: Destinations,
+    private readonly destinations: OpenDestinations,
     private readonly options: ReceiverOptions,
     keeper: Keeper | undefined,
   ) {
@@ -431,7 +441,8 @@ class OpenReceiver implements Receiver {
       .of(undefined)
       .catch((error: unknown) => asTransferError(error, 'directory', 'The receive directory cannot be used'));
     const refusal = refuseAll ?? (destination instanceof TransferError ? destination : undefined);
-    const { store, allowance, backups } = destination instanceof TransferError ? this.destinations.own : destination;
+    const { plain, allowance, backups } = destination instanceof TransferError ? this.destinations.own : destination;
+    if (!plain) throw new TypeError('Nothing is received over the plain wire here.');
     const rules = {
       ...this.rules,
       on: ofTransfer(within(this.rules.on, this.destinations.directory), () => id),
@@ -439,7 +450,7 @@ class OpenReceiver implements Receiver {
       ...(refusal && { refuseAll: refusal }),
       begun: () => this.strangers.delete(connection),
     };
-    return receivePlain(connection, limitStore(store, allowance), rules, first, later);
+    return receivePlain(connection, limitStore(plain, allowance), rules, first, later);
   }
 }
 

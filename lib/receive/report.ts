@@ -3,13 +3,14 @@ import { TransferError } from '../errors';
 import { printable } from '../name';
 import type { FileDone, Listener } from '../progress';
 import { failureEvent, Tally } from '../session/summary';
+import { isObjectUrl } from '../store/object/address';
 import { LostCount } from '../session/lost';
 import type { LostPart, MissingEntry } from '../wire/session-list';
 
 /** Tells the same events, of what is received with the directory that it is in, and from whom: the name of a key. */
 export function within(on: Listener, directory: string, key?: string): Listener {
   const from = key === undefined ? {} : { from: key };
-  const where = { directory: path.resolve(directory), ...from };
+  const where = { directory: isObjectUrl(directory) ? directory : path.resolve(directory), ...from };
   return (event) => {
     if (event.event === 'received') on({ ...event, ...where });
     else on(event.event === 'started' ? { ...event, ...from } : event);

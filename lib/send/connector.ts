@@ -8,7 +8,7 @@ import type { Address } from '../net/address';
 import { startingAt, type Ticket } from '../net/ticket';
 import { dialSecured } from '../net/tls';
 import { type LinkDeadlines, Link } from '../session/link';
-import { awaitAnswer, newSession, sayHello, sealedOffer } from '../session/opening';
+import { awaitAnswer, levelsOffer, newSession, sayHello, sealedOffer } from '../session/opening';
 import { commonSuite, dialSealed, type SealedBasis } from '../session/sealed-opening';
 import { SealedSending } from '../session/sealed-sending';
 import type { Suite } from '../wire/record';
@@ -182,6 +182,7 @@ export class DialingConnector implements Connector {
       ...(number === 0 && this.backup ? wishOf(this.backup) : {}),
       ...(number === 0 ? demanded(this.demands) : {}),
       ...(this.maySeal ? sealedOffer(number) : {}),
+      ...levelsOffer(number),
     } as const;
     if (number === 0) this.sealing = undefined;
     const asked = performance.now();

@@ -14,7 +14,7 @@ import { roundTripSince } from '../session/round-trip';
 import { DialedIn } from './dialed-in';
 import { type LinkDeadlines, Link } from '../session/link';
 import { demand, demanded, type Demands, type Connector, type FirstConnection } from './connector';
-import { answerIntroduction, awaitIntroduction } from '../session/opening';
+import { answerIntroduction, awaitIntroduction, levelsOffer } from '../session/opening';
 import { handshakeWithin, speaksWithin } from '../session/deadlines';
 import { ignored } from '../trace';
 
@@ -149,6 +149,7 @@ export class ListeningConnector implements Connector {
         role: 'sender',
         digest: this.options.algorithm,
         ...demanded(demands),
+        ...levelsOffer(hello.connection),
       });
       this.dialedIn.take({ link: new Link(connection, this.options.deadlines), roundTrip }, hello.connection);
       this.begun = true;

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Connection } from '../net/connection';
 import { TransferError } from '../errors';
 import { ownValue } from '../wire/json-object';
+import { knownLevels } from '../wire/fields';
 import { parseRefusal } from '../wire/message';
 import { sealedSuites } from './sealed-opening';
 import { type Hello, parseHello, type Role, sessionVersion } from '../wire/hello';
@@ -21,6 +22,7 @@ export type Introduction = Pick<
   | 'check'
   | 'metadata'
   | 'ask'
+  | 'levels'
   | 'sealed'
 >;
 
@@ -64,9 +66,14 @@ export async function awaitIntroduction(connection: Connection, ours: Role): Pro
 export function answerIntroduction(
   connection: Connection,
   { session, connection: number }: Hello,
-  introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair' | 'check' | 'metadata' | 'sealed'>,
+  introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair' | 'check' | 'metadata' | 'sealed' | 'levels'>,
 ): Promise<void> {
   return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
+}
+
+/** What a sender's `hello` on connection 0 says of receipts. PROTOCOL.md 12.4. */
+export function levelsOffer(connection: number): Pick<Hello, 'levels'> {
+  return connection === 0 ? { levels: knownLevels } : {};
 }
 
 /** What a `hello` on connection 0 says of sealed connections; an answer says it only to who did. */

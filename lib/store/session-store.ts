@@ -147,6 +147,18 @@ export interface SessionStore {
   release(): Promise<void>;
 }
 
+/** A place that sessions store into: a directory of a disk, or an object store. */
+export interface SessionPlace {
+  /** How far reading back goes in it. */
+  readonly verified: Verified;
+  /** Opens it for one session. Rejects with `disk`. */
+  session(use: StoreUse): Promise<SessionStore>;
+  /** Starts what small files will need. */
+  warm(): void;
+  /** Ends what is under way, and releases it. */
+  close(): Promise<void>;
+}
+
 /** A segment that is here, and what it reads as from the disk. */
 export interface SegmentDigest {
   readonly segment: number;

@@ -1,6 +1,6 @@
 import type { DigestAlgorithm } from '../digest/digest';
 import type { EntryName } from '../name';
-import type { Digests, Verified } from '../progress';
+import type { Digests, DiskVerified, Verified } from '../progress';
 import type { LostPart } from '../wire/session-list';
 
 /** What to do when something else stands under the final name. Identical content is success under every rule. */
@@ -63,7 +63,7 @@ export interface Kept {
  */
 export interface Store {
   /** How far reading back goes in this store. */
-  readonly verified: Verified;
+  readonly verified: DiskVerified;
   /**
    * Promises room for a file and stages it. Rejects with `space`, `exists` (where that is known this early), `name` or
    * `disk`.

@@ -1,5 +1,5 @@
 import { TransferError } from '../errors';
-import type { Digests } from '../progress';
+import type { Digests, Verified } from '../progress';
 import { type JsonObject, ownValue, quoted } from './json-object';
 
 // The keys of a header, each checked as it is read. All of them throw `bad-header`.
@@ -32,7 +32,22 @@ export function md5Under(header: JsonObject, key: string): string {
   return value.toLowerCase();
 }
 
-/** How far the reading back went. */
+/** How far the reading back went, by whoever answers in a session. */
+export function levelUnder(header: JsonObject, key: string): Verified {
+  const value = ownValue(header, key);
+  if (!isLevel(value)) throw wrong(key, '"device", "cache", "store" or "accepted"', value);
+  return value;
+}
+
+/** Whether a level is known here. */
+export function isLevel(value: unknown): value is Verified {
+  return knownLevels.some((known) => known === value);
+}
+
+/** All levels of receipts that are known here. PROTOCOL.md 17.2. */
+export const knownLevels: readonly Verified[] = ['device', 'cache', 'store', 'accepted'];
+
+/** How far the reading back went, on the plain wire and of a verification. */
 export function verifiedUnder(header: JsonObject, key: string): 'device' | 'cache' {
   const value = ownValue(header, key);
   if (value !== 'device' && value !== 'cache') throw wrong(key, '"device" or "cache"', value);

@@ -1,6 +1,7 @@
 import { type EntryName, parseEntryName } from '../name';
+import type { Verified } from '../progress';
 import { type Ask, parseAsk } from './ask';
-import { countUnder, type DigestName, optionalTextUnder, roleUnder, textUnder, wrong } from './fields';
+import { countUnder, type DigestName, isLevel, optionalTextUnder, roleUnder, textUnder, wrong } from './fields';
 import type { JsonObject } from './frame';
 import { ownValue } from './json-object';
 import type { Suite } from './record';
@@ -44,6 +45,8 @@ export interface Hello {
    * to them.
    */
   readonly metadata?: boolean;
+  /** By the sender, on connection 0: the levels of receipts that it knows; without it `device` and `cache`. */
+  readonly levels?: readonly Verified[];
   /** The receiver's answer to `backup`: what the snapshot will be called. */
   readonly snapshot?: string;
   /** By a receiver that dials: what the other side is to do with its snapshots. */
@@ -73,8 +76,16 @@ export function parseHello(header: JsonObject): Hello {
     ...(ask === undefined ? {} : { ask: parseAsk(ask) }),
     ...(ownValue(header, 'check') === true ? { check: true } : {}),
     ...(ownValue(header, 'metadata') === true ? { metadata: true } : {}),
+    ...parseLevels(ownValue(header, 'levels')),
     ...parseSealed(ownValue(header, 'sealed')),
   };
+}
+
+/** Levels that are not known here are left out. */
+function parseLevels(levels: unknown): Pick<Hello, 'levels'> {
+  if (levels === undefined) return {};
+  if (!Array.isArray(levels)) throw wrong('levels', 'an array of levels', levels);
+  return { levels: levels.filter(isLevel) };
 }
 
 /** Suites that are not known here are left out. */

@@ -8,10 +8,10 @@ import {
   digestsUnder,
   instantUnder,
   isDigest,
+  levelUnder,
   optionalSizeUnder,
   sizeUnder,
   textUnder,
-  verifiedUnder,
   wrong,
 } from './fields';
 import { parseList } from './json-list';
@@ -241,7 +241,7 @@ export function parseReceipts(bytes: Uint8Array): SessionReceipt[] {
     const repaired = optionalSizeUnder(receipt, 'repaired');
     return {
       file: countUnder(receipt, 'file'),
-      verified: ownValue(receipt, 'verified') === null ? null : verifiedUnder(receipt, 'verified'),
+      verified: ownValue(receipt, 'verified') === null ? null : levelUnder(receipt, 'verified'),
       ...(Object.hasOwn(receipt, 'digests') ? { digests: digestsUnder(receipt, 'digests') } : {}),
       ...(Object.hasOwn(receipt, 'path') ? { path: textUnder(receipt, 'path') } : {}),
       ...(Object.hasOwn(receipt, 'verified_at') ? { verified_at: instantUnder(receipt, 'verified_at') } : {}),

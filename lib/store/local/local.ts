@@ -4,7 +4,7 @@ import { statfs } from 'node:fs/promises';
 import { DigestPool } from '../../digest/digest-pool';
 import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
-import type { Verified } from '../../progress';
+import type { DiskVerified } from '../../progress';
 import { DirectoryTree } from './directory-tree';
 import { BatchStore } from './batch';
 import { BatchThreads } from './batch-threads';
@@ -17,7 +17,7 @@ import { ReceiptIndex } from './receipt-index';
 import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory } from './receive-directory';
 import { LocalSession } from './local-session';
 import { Receipts } from './receipts';
-import type { OfferedFile, Room, SessionStore, StoreUse } from '../session-store';
+import type { OfferedFile, Room, SessionPlace, SessionStore, StoreUse } from '../session-store';
 import { smallFile } from '../../wire/segment';
 import { diskError } from './staged-bytes';
 import { LargeBytes, LargeMemory } from './staged-large';
@@ -33,7 +33,7 @@ const worthLooking = 1024 * 1024;
 const freeSpaceGoodFor = 100;
 
 /** A directory of a local disk; keeps the promises of `Store` by descriptors, O_DIRECT, link and fsync. */
-export class LocalStore implements Store {
+export class LocalStore implements Store, SessionPlace {
   private readonly files = new Set<StagedFile>();
   private readonly memory = new LargeMemory();
   /** Small files of the plain wire, of all connections. */
@@ -79,7 +79,7 @@ export class LocalStore implements Store {
     }
   }
 
-  get verified(): Verified {
+  get verified(): DiskVerified {
     return this.abilities.direct ? 'device' : 'cache';
   }
 

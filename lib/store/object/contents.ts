@@ -1,0 +1,40 @@
+// The bytes of an object store: objects at `data/RANDOM`, written once and never changed.
+import { randomBytes } from 'node:crypto';
+import { createDigest, type DigestAlgorithm } from '../../digest/digest';
+import type { Bucket } from './bucket';
+import type { FileRecord } from './records';
+
+/** The bytes of a file record. */
+export type StoredContent = Pick<FileRecord, 'size' | 'content'>;
+
+const progressEvery = 8 * 1024 * 1024;
+
+/** A key for bytes, which nobody else has. */
+export function newContentKey(): string {
+  return `data/${randomBytes(16).toString('hex')}`;
+}
+
+/**
+ * What stored bytes read as, fetched over another connection than they were written on. `onProgress` gets how many were
+ * read. Rejects with `mismatch` where the store does not have all of them.
+ */
+export async function digestContent(
+  bucket: Bucket,
+  { size, content }: StoredContent,
+  algorithm: DigestAlgorithm,
+  onProgress?: (done: number) => void,
+): Promise<string> {
+  const digest = await createDigest(algorithm);
+  let done = 0;
+  let told = 0;
+  if (content !== undefined && size > 0)
+    await bucket.read(content.key, content.offset, size, (bytes) => {
+      digest.update(bytes);
+      done += bytes.length;
+      if (done - told < progressEvery) return;
+      told = done;
+      onProgress?.(done);
+    });
+  onProgress?.(size);
+  return digest.digest();
+}

@@ -1,0 +1,20 @@
+// What all uses of one object store share.
+import type { AlignedMemory } from '../../threads/aligned-memory';
+import type { Bucket } from './bucket';
+import type { ObjectNames } from './names';
+import type { PartMemory } from './part-memory';
+import type { ObjectAbilities } from './probe';
+import type { ObjectVerified } from './records';
+
+export interface ObjectGround {
+  readonly bucket: Bucket;
+  readonly names: ObjectNames;
+  readonly abilities: ObjectAbilities;
+  /** Whether nothing is read back: the store's word is enough for whoever runs the receiver. */
+  readonly trusts: boolean;
+  readonly verified: ObjectVerified;
+  /** For pieces of large files as they arrive. */
+  readonly pieces: AlignedMemory;
+  /** For what becomes of them. */
+  readonly parts: PartMemory;
+}

@@ -1,0 +1,178 @@
+// An object store as a place that receivers store into, any number of them at once; docs/object-store.md.
+import { asTransferError, TransferError } from '../../errors';
+import type { EntryName } from '../../name';
+import { AlignedMemory } from '../../threads/aligned-memory';
+import { ignored, trace } from '../../trace';
+import { pieceSize } from '../../wire/segment';
+import { type KeptFiles, unfinishedKey, unfinishedName } from '../limited';
+import type { OfferedFile, SessionPlace, SessionStore, StoreUse } from '../session-store';
+import { formatObjectUrl, type ObjectAddress } from './address';
+import { Bucket } from './bucket';
+import type { ObjectGround } from './ground';
+import { ObjectNames } from './names';
+import { ObjectSession } from './object-session';
+import { ObjectPartial } from './partial';
+import { partialsPrefix } from './partial-record';
+import { PartMemory } from './part-memory';
+import { probeStore } from './probe';
+import type { ObjectVerified } from './records';
+import { objectError, type ObjectPlace, type RequestDeadlines } from './requests';
+
+/** Which object store it is, and what whoever runs the receiver says of it. */
+export interface ObjectStoreOptions extends Omit<ObjectPlace, 'bucket'>, ObjectAddress {
+  /** Nothing is read back: receipts say `accepted`. */
+  readonly trustStore?: boolean | undefined;
+  /** No other receiver stores there: it need not keep two of them from one name. */
+  readonly singleReceiver?: boolean | undefined;
+  /** @internal Shorter ones, for tests. */
+  readonly deadlines?: RequestDeadlines | undefined;
+}
+
+const format = 'sendall object store';
+const formatVersion = 1;
+const formatKey = 'store.json';
+/** Pieces of large files that may be in memory before they are part of something. */
+const pieces = 16;
+/** What nobody went on with for so long is removed, in ms. */
+const keptFor = 14 * 24 * 60 * 60 * 1000;
+
+/** Everything below one prefix of a bucket. */
+export class ObjectStore implements SessionPlace {
+  readonly verified: ObjectVerified;
+  /** Unfinished files that are open here. */
+  private readonly open = new Map<string, ObjectPartial>();
+  private readonly opening = new Map<string, Promise<unknown>>();
+
+  private constructor(
+    /** `s3://BUCKET/PREFIX`. */
+    readonly url: string,
+    private readonly ground: ObjectGround,
+  ) {
+    this.verified = ground.verified;
+  }
+
+  /**
+   * Finds out what the store really does, and removes what was left unfinished for two weeks. Rejects with `directory`
+   * where it does not do what everything rests on.
+   */
+  static async open(options: ObjectStoreOptions): Promise<ObjectStore> {
+    const { prefix, trustStore = false, singleReceiver = false, deadlines } = options;
+    const bucket = new Bucket(options, prefix, deadlines);
+    const url = formatObjectUrl(options);
+    try {
+      const abilities = await probeStore(bucket);
+      if (!abilities.free && !singleReceiver)
+        throw new TransferError('directory', 'This object store does not keep two receivers from one name.', {
+          hint: 'With --single-receiver you say that no other receiver stores there.',
+        });
+      await checkFormat(bucket);
+      const store = new ObjectStore(url, {
+        bucket,
+        names: new ObjectNames(bucket, abilities.free ? 'any' : 'only this'),
+        abilities,
+        trusts: trustStore,
+        verified: trustStore ? 'accepted' : 'store',
+        pieces: new AlignedMemory(pieceSize, pieces, true),
+        parts: new PartMemory(),
+      });
+      await store.expire();
+      return store;
+    } catch (error) {
+      bucket.close();
+      throw asTransferError(objectError(error, `${url} cannot be used`), 'directory', `${url} cannot be used`);
+    }
+  }
+
+  session(use: StoreUse): Promise<SessionStore> {
+    return Promise.resolve(new ObjectSession(use, this.ground, (offer, by) => this.take(offer, by)));
+  }
+
+  warm(): void {
+    // The first request makes its connection.
+  }
+
+  /** Suspends everything. */
+  async close(): Promise<void> {
+    await Promise.all(this.opening.values());
+    await Promise.allSettled([...this.open.values()].map((partial) => partial.suspend()));
+    this.ground.bucket.close();
+  }
+
+  /** What is kept here by now, whoever brought it: by listing all of it. */
+  async kept(): Promise<KeptFiles> {
+    const { bucket } = this.ground;
+    const found = { bytes: 0, names: 0, unfinished: new Map<string, number>() };
+    for await (const { size } of bucket.list('data/')) found.bytes += size;
+    for await (const { key } of bucket.list('names/')) found.names += key === '' ? 0 : 1;
+    for (const { key, upload } of await bucket.uploads()) {
+      const parts = (await bucket.partsOf(key, upload)) ?? [];
+      found.bytes += parts.reduce((sum, { size }) => sum + size, 0);
+    }
+    return found;
+  }
+
+  /** One at a time for each file: an earlier use by the same peer is suspended first. */
+  private take(offer: OfferedFile, use: StoreUse): Promise<ObjectPartial> {
+    const key = unfinishedKey(this.url, unfinishedName(use.peer, offer.name));
+    const taking = (this.opening.get(key) ?? Promise.resolve()).then(async () => {
+      await this.open.get(key)?.suspend();
+      const partial: ObjectPartial = await ObjectPartial.open(offer, use, this.ground, () => {
+        if (this.open.get(key) === partial) this.open.delete(key);
+      });
+      this.open.set(key, partial);
+      return partial;
+    });
+    const settled: Promise<unknown> = taking
+      .catch(() => undefined) // whoever takes it is told
+      .finally(() => {
+        if (this.opening.get(key) === settled) this.opening.delete(key);
+      });
+    this.opening.set(key, settled);
+    return taking;
+  }
+
+  /** Ends uploads that nobody went on with. Where that is not allowed, the bucket's lifecycle rule does it. */
+  private async expire(): Promise<void> {
+    const { bucket } = this.ground;
+    const notAllowed = ignored('what is too old is left to the lifecycle rule of the bucket');
+    const before = Date.now() - keptFor;
+    const removeOld = async (): Promise<void> => {
+      for (const { key, upload, begun } of await bucket.uploads()) {
+        if (begun > before) continue;
+        trace('the upload %s is too old', key);
+        await bucket.abortUpload(key, upload);
+      }
+      for await (const { key, modified } of bucket.list(partialsPrefix))
+        if (modified < before) await bucket.delete(key);
+    };
+    await removeOld().catch(notAllowed);
+  }
+}
+
+/** Marks a new store as ours, and refuses one of a later form. */
+async function checkFormat(bucket: Bucket): Promise<void> {
+  const found = await bucket.get(formatKey);
+  if (found === undefined) {
+    await bucket.put(formatKey, Buffer.from(`${JSON.stringify({ format, version: formatVersion })}\n`));
+    return;
+  }
+  let read: unknown;
+  try {
+    read = JSON.parse(found.text);
+  } catch (error) {
+    trace('%s is not JSON: %o', formatKey, error);
+  }
+  const { format: theirs, version } = (read ?? {}) as Readonly<Record<string, unknown>>;
+  if (theirs !== format || version !== formatVersion)
+    throw new TransferError('directory', `${formatKey} says that this is no store of a form that is known here.`, {
+      hint: 'Use another prefix, or a newer version of sendall.',
+    });
+}
+
+/** Where the names of a receiver's key go that has a directory: below the prefix, and never among our own objects. */
+export function prefixWithin(prefix: string, directory: EntryName | string): string {
+  const [first = ''] = directory.split('/');
+  if (directory.startsWith('/') || ['', '.', '..', 'data', 'names', 'partials', 'probe', formatKey].includes(first))
+    throw new TransferError('directory', `"${directory}" cannot be a directory of a key in an object store.`);
+  return `${prefix}${directory.replace(/\/+$/, '')}/`;
+}

@@ -1,0 +1,227 @@
+// Requests to an object store over HTTP: signed, with deadlines of our own, tried again where that may help.
+import http from 'node:http';
+import https from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asTransferError, TransferError } from '../../errors';
+import { printable } from '../../name';
+import { trace } from '../../trace';
+import { authorizationOf, escapeComponent, type ObjectKeys, queryText, signatureTime } from './sigv4';
+import { textIn } from './xml';
+
+/** Where a bucket is, and who asks. */
+export interface ObjectPlace {
+  /** `https://HOST[:PORT]`; the bucket goes into the path. */
+  readonly endpoint: URL;
+  readonly region: string;
+  readonly bucket: string;
+  readonly keys: ObjectKeys;
+}
+
+/** How long a request may take, in ms. A store that is full leaves some unanswered for minutes. */
+export interface RequestDeadlines {
+  /** That no byte moves. */
+  readonly silence: number;
+  /** In all, beside what its bytes take at `leastRate`. */
+  readonly whole: number;
+  /** Between attempts: after so many pauses a request has failed. */
+  readonly pauses: readonly number[];
+}
+
+export const usualRequestDeadlines: RequestDeadlines = {
+  silence: 20_000,
+  whole: 60_000,
+  pauses: [100, 300, 1_000, 3_000, 6_000],
+};
+/** Bytes a ms: what a slow line still carries. */
+const leastRate = 64;
+/** A request that was not answered at all is tried so often. */
+const mostSilences = 2;
+const mostConnections = 32;
+const longestText = 1024 * 1024;
+
+export interface ObjectRequest {
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE' | 'HEAD';
+  /** Absent for the bucket itself. */
+  readonly key?: string;
+  readonly query?: Readonly<Record<string, string>>;
+  /** By their names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  /** Which answers the caller can do something with, beside 200 to 299. */
+  readonly takes?: readonly number[];
+  /** Gets the body of a good answer as it comes; without it the answer has it as text. */
+  readonly take?: (bytes: Buffer) => void;
+}
+
+export interface ObjectAnswer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  /** Empty where `take` got it. */
+  readonly text: string;
+}
+
+/** An answer that is none of those that the caller takes. */
+export class ObjectFailure extends Error {
+  constructor(
+    readonly status: number,
+    /** As S3 calls it, `SlowDown` for instance. */
+    readonly reason: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** The connections to one bucket; what is read goes over others than what is written. */
+export class ObjectRequests {
+  private readonly agents: Readonly<Record<'read' | 'write', http.Agent>>;
+  private readonly host: string;
+  /** How far the store's clock is ahead of ours, in ms, as far as it has said so. */
+  private skew = 0;
+
+  constructor(
+    private readonly place: ObjectPlace,
+    private readonly deadlines: RequestDeadlines = usualRequestDeadlines,
+  ) {
+    const { protocol, host } = place.endpoint;
+    const make = protocol === 'https:' ? https : http;
+    const options = { keepAlive: true, maxSockets: mostConnections };
+    this.agents = { read: new make.Agent(options), write: new make.Agent(options) };
+    this.host = host;
+  }
+
+  /**
+   * Sends a request, again after a pause where it was not answered or the store was busy: 409, 429, 5xx. Rejects with
+   * `ObjectFailure` for any other answer, and with `timeout` or `disk` where there was none in the end. Any request may
+   * have been carried out though its answer is lost.
+   */
+  async send(request: ObjectRequest): Promise<ObjectAnswer> {
+    let silences = 0;
+    for (let attempt = 0; ; attempt++) {
+      const pause = this.deadlines.pauses[attempt];
+      try {
+        return await this.attempt(request);
+      } catch (error) {
+        if (isSkewed(error) && attempt === 0) continue;
+        if (error instanceof TransferError && error.code === 'timeout') silences++;
+        const final = pause === undefined || silences >= mostSilences || (request.take !== undefined && !isBusy(error));
+        if (final || !mayPass(error)) throw final && !(error instanceof ObjectFailure) ? unanswered(error) : error;
+        trace('%s %s is tried again in %d ms: %o', request.method, request.key ?? '', pause, error);
+        await sleep(pause * (0.5 + Math.random()));
+      }
+    }
+  }
+
+  /** Ends all connections. */
+  close(): void {
+    for (const agent of Object.values(this.agents)) agent.destroy();
+  }
+
+  private attempt({ method, key, query = {}, headers, body, takes = [], take }: ObjectRequest): Promise<ObjectAnswer> {
+    const { endpoint, region, bucket, keys } = this.place;
+    const path = `/${[bucket, ...(key === undefined ? [] : key.split('/'))].map(escapeComponent).join('/')}`;
+    const payload = 'UNSIGNED-PAYLOAD';
+    const signed = {
+      ...headers,
+      host: this.host,
+      'x-amz-content-sha256': payload,
+      'x-amz-date': signatureTime(new Date(Date.now() + this.skew)),
+      ...(keys.sessionToken === undefined ? {} : { 'x-amz-security-token': keys.sessionToken }),
+    };
+    const authorization = authorizationOf(
+      { method, path, query, headers: signed, payload },
+      { region, service: 's3' },
+      keys,
+    );
+    const text = queryText(query);
+    const options: http.RequestOptions = {
+      method,
+      hostname: endpoint.hostname.replace(/^\[|\]$/g, ''),
+      port: endpoint.port,
+      path: text === '' ? path : `${path}?${text}`,
+      agent: this.agents[method === 'GET' || method === 'HEAD' ? 'read' : 'write'],
+      headers: {
+        ...signed,
+        authorization,
+        ...(method === 'PUT' || method === 'POST' ? { 'content-length': body?.length ?? 0 } : {}),
+      },
+      timeout: this.deadlines.silence,
+    };
+    return new Promise((resolve, reject) => {
+      const request = (endpoint.protocol === 'https:' ? https : http).request(options, (answer) => {
+        const status = answer.statusCode ?? 0;
+        const good = status >= 200 && status <= 299;
+        const collected: Buffer[] = [];
+        let length = 0;
+        answer.on('data', (bytes: Buffer) => {
+          if (good && take) return take(bytes);
+          length += bytes.length;
+          if (length <= longestText) collected.push(bytes);
+          else request.destroy(new TransferError('disk', 'The object store answered with more than it was asked for.'));
+        });
+        answer.on('error', reject);
+        answer.on('end', () => {
+          clearTimeout(late);
+          const body = Buffer.concat(collected).toString();
+          // A multipart upload fails behind a 200 that was said early.
+          const failed = body.includes('<Error>');
+          if ((good && !failed) || takes.includes(status)) resolve({ status, headers: answer.headers, text: body });
+          else reject(this.failureOf(status, body, answer.headers));
+        });
+      });
+      const whole = this.deadlines.whole + (body?.length ?? 0) / leastRate;
+      const giveUp = (ms: number): void => {
+        request.destroy(
+          new TransferError('timeout', `The object store did not answer within ${String(Math.round(ms / 1000))} s.`),
+        );
+      };
+      // What is read as it comes may be long: its silence is what counts.
+      const late = take ? undefined : setTimeout(() => giveUp(whole), whole);
+      request.on('timeout', () => giveUp(this.deadlines.silence));
+      request.on('error', (error) => {
+        clearTimeout(late);
+        reject(error);
+      });
+      request.end(body);
+    });
+  }
+
+  private failureOf(status: number, body: string, { date }: http.IncomingHttpHeaders): ObjectFailure {
+    const reason = textIn(body, 'Code') ?? '';
+    if (reason === 'RequestTimeTooSkewed' && date !== undefined) this.skew = Date.parse(date) - Date.now();
+    const words = [reason, textIn(body, 'Message')].filter(Boolean).join(': ');
+    return new ObjectFailure(
+      status,
+      reason,
+      `The object store answered ${String(status)}${words === '' ? '' : ` (${printable(words.slice(0, 200))})`}.`,
+    );
+  }
+}
+
+function isSkewed(error: unknown): boolean {
+  return error instanceof ObjectFailure && error.reason === 'RequestTimeTooSkewed';
+}
+
+/** Whether it was said that another time may do better, before any of an answer came. */
+function isBusy(error: unknown): boolean {
+  return error instanceof ObjectFailure && (error.status === 409 || error.status === 429 || error.status >= 500);
+}
+
+/** Not implemented is for good. */
+function mayPass(error: unknown): boolean {
+  if (error instanceof ObjectFailure) return isBusy(error) && error.status !== 501;
+  return !(error instanceof TransferError) || error.code === 'timeout';
+}
+
+function unanswered(error: unknown): TransferError {
+  return asTransferError(error, 'disk', 'The object store cannot be reached');
+}
+
+/** What goes wrong with the store is told as what goes wrong with a disk. */
+export function objectError(error: unknown, doing: string): TransferError {
+  if (error instanceof TransferError && error.code !== 'timeout') return error;
+  const full =
+    error instanceof ObjectFailure && (error.status === 507 || /quota|capacity|storagefull/i.test(error.reason));
+  const reason = error instanceof Error ? error.message : String(error);
+  return new TransferError(full ? 'space' : 'disk', `${doing}: ${reason}`, { cause: error });
+}
