@@ -76,6 +76,16 @@ describe('cli: files that are written to while they are read', function () {
     });
     clearInterval(writing);
     closeSync(file);
+    // What the snapshot never had is no success of a restore either, unless nobody asked for it.
+    for (const [place, words, code] of [
+      ['in', [], 8],
+      [ticket, [], 8],
+      ['in', ['logs/small'], 0],
+    ] as const) {
+      const restored = await run.run(['restore', place, 'b/latest', `out ${String(code)}`, ...words]);
+      expect(restored.code, `${words.join()}: ${restored.stderr}`).to.equal(code);
+      if (code !== 0) expect(restored.stderr).to.match(/logs\/large/);
+    }
     expect(readdirSync(run.at('in')).sort()).to.deep.equal(['.sendall', 'b']);
   });
 });
