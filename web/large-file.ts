@@ -128,7 +128,7 @@ async function pause(upload: Upload, error: unknown, hashing: Hashing, desk: Des
       await sleep(error.retryAfter ?? busySeconds);
       return null;
     }
-    if (!digestNeeded || upload.blake3 !== null) return { is: 'refused', code, message, hint: hint ?? null };
+    if (!digestNeeded) return { is: 'refused', code, message, hint: hint ?? null };
     upload.state = { is: 'hashing', hashing };
     try {
       await hashing.blake3;

@@ -4,11 +4,16 @@ import { byId, icon, make, nameElement, say } from './elements';
 import { fileRow } from './rows';
 import { nameWords, sizeWords, timeWords } from './words';
 
+/** Milliseconds. */
+const oftenest = 3000;
+
 export class ListingView {
   readonly #api: Api;
   readonly #list = byId('listing-list', HTMLElement);
   readonly #words = byId('listing-words', HTMLElement);
   #path = '';
+  #arrived = -1;
+  #readAt = -oftenest;
 
   constructor(api: Api) {
     this.#api = api;
@@ -16,8 +21,16 @@ export class ListingView {
     byId('listing-again', HTMLElement).addEventListener('click', () => void this.show(this.#path));
   }
 
+  /** Reads the folder again when more files have arrived than at the last reading, and not all the time. */
+  async keepUp(arrived: number): Promise<void> {
+    if (arrived === this.#arrived || performance.now() - this.#readAt < oftenest) return;
+    this.#arrived = arrived;
+    await this.show(this.#path);
+  }
+
   async show(path: string): Promise<void> {
     this.#path = path;
+    this.#readAt = performance.now();
     try {
       const { entries, more } = await this.#api.files(path);
       this.#drawTrail();

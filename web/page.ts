@@ -39,13 +39,13 @@ function receive(api: Api, reach: Reach, session: ReceiveSession): void {
   const uploadView = new UploadView(uploads);
   const arrivalView = new ArrivalView(arrivals);
   takeDrops(uploads);
-  if (session.read) void new ListingView(api).show('');
+  const listing = session.read ? new ListingView(api) : null;
   let underWay = 0;
   setInterval(() => {
     underWay = uploadView.draw().underWay;
     arrivalView.draw();
+    void listing?.keepUp(arrivals.files);
   }, tick);
-  arrivalView.draw();
   addEventListener('beforeunload', (event) => {
     if (underWay > 0) event.preventDefault();
   });

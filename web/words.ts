@@ -44,7 +44,7 @@ export function filesWords(count: number): string {
 export function nameWords(name: string): string {
   return name.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (one) => {
     if (one === '\u200d' || one === '\u200c') return one; // they join letters and emoji
-    return `\\u{${(one.codePointAt(0) ?? 0).toString(16)}}`;
+    return `\\u${(one.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`;
   });
 }
 
