@@ -84,6 +84,15 @@ export async function send(
   return sendall(args, { at, env, ...(onStart === undefined ? {} : { onStart }) });
 }
 
+/** Sends a file to several receivers at once. @throws Error with what it said unless all have it. */
+export async function sendToAll(
+  source: string,
+  tickets: readonly string[],
+  onStart: (pid: number) => void,
+): Promise<void> {
+  await sendall(['send', source, ...tickets, '--no-cache'], { at: here, onStart });
+}
+
 /**
  * Makes a snapshot of a file or a directory in a receive directory of this machine, or in a session. @returns its
  * events, as `send` does.

@@ -3,6 +3,7 @@ import { backupRestore, backupVerify } from './backup-kept';
 import { crowd } from './crowd';
 import { memory, sessionMemory } from './memory';
 import { file, tiny, tree } from './plain';
+import { several } from './several';
 import { session, sessionTree } from './session';
 import type { Scenario } from './settings';
 import { sessionAgain, sessionInplace } from './update';
@@ -20,6 +21,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'session-again': sessionAgain,
   'session-inplace': sessionInplace,
   'session-memory': sessionMemory,
+  several,
   backup,
   'backup-again': backupAgain,
   'backup-insert': backupInsert,
