@@ -31,15 +31,14 @@ export function addWebOptions(command: Command, role: 'receive' | 'send'): Comma
     .addOption(new Option('--tls-key <FILE>', 'the private key of --tls-cert, PEM'));
 }
 
-/** `elsewhere`: the command does something for one who has not asked for a page. Throws `usage`. */
-export function checkWebFlags(flags: WebReceiveFlags, elsewhere: boolean): void {
+/** `against`: what of the command line a page does not go with. Throws `usage`. */
+export function checkWebFlags(flags: WebReceiveFlags, against: string | undefined): void {
   if (flags.web === undefined) {
     const alone = (['webRead', 'webUrl', 'tlsCert', 'tlsKey'] as const).find((name) => flags[name] !== undefined);
     if (alone !== undefined) throw wrongUsage('--web-read, --web-url, --tls-cert and --tls-key go with --web.');
     return;
   }
-  if (elsewhere)
-    throw wrongUsage('--web serves until the command is stopped, and goes with neither --once nor --from.');
+  if (against !== undefined) throw wrongUsage(`--web serves whoever comes, and does not go with ${against}.`);
   if ((flags.tlsCert === undefined) !== (flags.tlsKey === undefined))
     throw wrongUsage('--tls-cert and --tls-key go together.');
 }

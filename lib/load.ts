@@ -8,6 +8,7 @@ export const load = {
   send: () => require('./send/sender') as typeof import('./send/sender'),
   several: () => require('./send/several') as typeof import('./send/several'),
   receiver: () => require('./snapshot/receiver') as typeof import('./snapshot/receiver'),
+  webSend: () => require('./web/serve-downloads') as typeof import('./web/serve-downloads'),
   webReceive: () => require('./web/serve-uploads') as typeof import('./web/serve-uploads'),
   relay: () => require('./net/relay-server') as typeof import('./net/relay-server'),
   lan: () => require('./net/lan') as typeof import('./net/lan'),

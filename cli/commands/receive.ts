@@ -190,7 +190,7 @@ both at once).`,
     )
     .action(async (first: string, second: string | undefined, flags: ReceiveFlags) => {
       const { directory, typed } = whereAndFrom(first, second, flags);
-      checkWebFlags(flags, typed !== undefined || flags.once === true);
+      checkWebFlags(flags, typed !== undefined ? 'a sender to dial' : flags.once ? '--once' : undefined);
       const from = codeTyped(typed) ?? (typed === undefined ? undefined : await resolveTarget(typed));
       if (typed !== undefined && from === undefined) {
         throw wrongUsage(`"${withoutTickets(typed)}" is neither a ticket nor the address of a sender.`, {
@@ -324,8 +324,8 @@ async function receive(
       return;
     }
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-    await receiver.listen(listen, address);
     if (flags.web !== undefined) page = await serveUploadPage(receiver, flags, on);
+    await receiver.listen(listen, address);
     // Whoever came with the ticket is not cut off because somebody else guesses, or nobody needs the code any more.
     const codeOver = receiver.codeOver().catch((error: unknown) => (begun ? stopped : Promise.reject(error as Error)));
     const ends = [stopped, codeOver, ...(once === true ? [receiver.once()] : [])];
@@ -350,6 +350,7 @@ async function serveUploadPage(
     ...webOptions(flags),
     uploads: receiver.uploads(),
     read: flags.webRead,
+    version: (require('sendall/package.json') as { version: string }).version,
     maxSize: flags.maxSize,
     quota: flags.quota,
     on,

@@ -10,9 +10,12 @@ import { parseRelayOption, withRelay } from '../relay-option';
 import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseDuration, parseRate } from '../size';
 import { append, wrongUsage } from '../usage';
+import { givePage } from '../give-page';
+import { addWebOptions, checkWebFlags, type WebFlags } from '../web-options';
 
 /** The options of `sendall send`, as commander names them. */
-interface SendFlags {
+interface SendFlags extends WebFlags {
+  readonly once?: boolean;
   readonly name?: string;
   readonly listen?: string;
   readonly toAll?: readonly string[];
@@ -33,7 +36,6 @@ interface SendFlags {
   readonly cache: boolean;
   readonly check?: boolean;
   readonly metadata?: boolean;
-  readonly insecurePlain?: boolean;
   readonly plain?: boolean;
 }
 
@@ -43,7 +45,7 @@ const everywhere = '[::]:8898';
 
 /** Adds `sendall send` to the program. */
 export function describeSend(program: Command, shell: Shell): void {
-  program
+  const command = program
     .command('send')
     .description('Sends files and directories to a receiver, and ends when it has confirmed them.')
     .usage('PATH... TARGET... [OPTIONS]')
@@ -116,7 +118,9 @@ export function describeSend(program: Command, shell: Shell): void {
     .option(
       '--plain',
       'with --listen: also serve a receiver of the plain wire on this machine, of the same user or root, without the ticket',
-    )
+    );
+  addWebOptions(command, 'send')
+    .option('--once', 'with --web: give each file once, and end when all were fetched')
     .addHelpText(
       'after',
       `
@@ -143,9 +147,16 @@ Examples:
   $ pg_dump shop | sendall send - --name shop.sql tcp://127.0.0.1:8898
   $ sendall send report.pdf --listen 127.0.0.1:0
   $ sendall send report.pdf 4821-crane-velvet@192.168.1.20
-  $ sendall send report.pdf --code`,
+  $ sendall send report.pdf --code
+  $ sendall send report.pdf photos.zip --web`,
     )
     .action(async (words: readonly string[], flags: SendFlags) => {
+      checkWebFlags(
+        flags,
+        flags.toAll ? '--to-all' : flags.listen !== undefined ? '--listen' : flags.code ? '--code' : undefined,
+      );
+      if (flags.web !== undefined) return givePage(words, flags, shell);
+      if (flags.once) throw wrongUsage('--once goes with --web.');
       const { paths, targets } = await wordsOf(words, flags);
       const options = sendOptions(paths, targets[0]?.target, flags);
       if (flags.toAll !== undefined || targets.length > 1)

@@ -109,12 +109,12 @@ export class Uploads {
   }
 
   /** What is free on the disk, in bytes, and what the directory is called. Rejects with `directory` and `disk`. */
-  async room(): Promise<{ readonly free: number; readonly name: string }> {
+  async room(): Promise<{ readonly free: number; readonly directory: string; readonly name: string }> {
     const { directory } = await this.options.destination();
     const { bavail, bsize } = await statfs(directory).catch((error: unknown) => {
       throw asTransferError(error, 'disk', 'The disk cannot be looked at');
     });
-    return { free: bavail * bsize, name: path.basename(path.resolve(directory)) };
+    return { free: bavail * bsize, directory, name: path.basename(path.resolve(directory)) };
   }
 
   /** Ends all of them: those that were sent whole come to their end, what is here of others is kept. */

@@ -22,11 +22,15 @@ export const pagePolicy =
 /** Of everything else: whatever it is, it is not run. */
 export const filePolicy = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
+/** Of files: the same, and nothing is run of them. */
+export const headersOfFiles = { ...always, 'content-security-policy': filePolicy } as const;
+
 const statuses: Partial<Record<ErrorCode, number>> = {
   usage: 400,
   'bad-header': 400,
   'bad-frame': 400,
-  'not-authorized': 401,
+  // Who has shown the token may not do this.
+  'not-authorized': 403,
   'connection-lost': 404,
   'source-unreadable': 404,
   timeout: 503,
@@ -66,7 +70,7 @@ export function answer(
   const read = request.complete || !hasBody(request);
   if (!read) response.shouldKeepAlive = false;
   const length = status === 204 ? {} : { 'content-length': Buffer.byteLength(body) };
-  response.writeHead(status, { ...always, 'content-security-policy': filePolicy, ...length, ...headers });
+  response.writeHead(status, { ...headersOfFiles, ...length, ...headers });
   if (read) {
     response.end(request.method === 'HEAD' ? undefined : body);
     return;

@@ -1,12 +1,16 @@
 // The files of the page, which are part of the package.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { errnoOf, TransferError } from '../errors';
 
 /** A file of the page, in memory. */
 export interface PageFile {
   readonly type: string;
   readonly bytes: Uint8Array;
+  /** The same compressed, where that is worth it. */
+  readonly br?: Uint8Array;
+  readonly gzip?: Uint8Array;
 }
 
 const types: Readonly<Record<string, string>> = {
@@ -35,7 +39,7 @@ export function pageFiles(directory = pageDirectory): ReadonlyMap<string, PageFi
     return new Map(
       names.map((name) => [
         name === 'index.html' ? '/' : `/${name}`,
-        { type: types[path.extname(name)] ?? '', bytes: readFileSync(path.join(directory, name)) },
+        fileOf(types[path.extname(name)] ?? '', readFileSync(path.join(directory, name))),
       ]),
     );
   } catch (error) {
@@ -45,4 +49,22 @@ export function pageFiles(directory = pageDirectory): ReadonlyMap<string, PageFi
       hint: 'Install the package, or build it with npm run build.',
     });
   }
+}
+
+function fileOf(type: string, bytes: Uint8Array): PageFile {
+  if (/^(?:image\/(?!svg)|font)/.test(type)) return { type, bytes };
+  return { type, bytes, br: brotliCompressSync(bytes), gzip: gzipSync(bytes) };
+}
+
+/** A file in the best form that a request accepts (RFC 9110, 12.5.3), and what says so. */
+export function encodedFor(
+  file: PageFile,
+  accepted = '',
+): { readonly bytes: Uint8Array; readonly headers: Readonly<Record<string, string>> } {
+  for (const encoding of ['br', 'gzip'] as const) {
+    const bytes = file[encoding];
+    if (bytes && new RegExp(`(?:^|,)\\s*${encoding}\\s*(?:,|;(?!\\s*q=0(?:\\.0*)?\\s*(?:,|$))|$)`).test(accepted))
+      return { bytes, headers: { 'content-encoding': encoding, vary: 'accept-encoding' } };
+  }
+  return { bytes: file.bytes, headers: { vary: 'accept-encoding' } };
 }

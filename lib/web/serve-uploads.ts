@@ -1,8 +1,14 @@
 // The page of a receiver: uploads onto its store, and what arrives from anyone.
+import { TransferError } from '../errors';
 import type { TransferEvent } from '../progress';
 import type { Uploads } from '../receive/uploads';
+import { textUnder } from '../wire/fields';
+import { parseJsonObject } from '../wire/json-object';
 import { answerJson } from './answer';
+import { Downloads } from './downloads';
+import { listFiles, pathWithin } from './kept-files';
 import { LiveFeed } from './live-feed';
+import { wholeBody } from './request-body';
 import { Uploading } from './uploading';
 import { type ServedPage, servePage, type WebOptions, type WebRequest, type WebRoutes } from './web-server';
 
@@ -13,6 +19,7 @@ export interface UploadPageOptions extends WebOptions {
   /** What the page tells of the receiver's limits, in bytes. */
   readonly maxSize?: number | undefined;
   readonly quota?: number | undefined;
+  readonly version?: string | undefined;
 }
 
 /** A page that is fed with the events of its receiver. */
@@ -29,6 +36,7 @@ export async function serveUploads(options: UploadPageOptions): Promise<UploadPa
 
 class UploadRoutes implements WebRoutes {
   private readonly uploading: Uploading;
+  private readonly downloads = new Downloads();
 
   constructor(
     private readonly options: UploadPageOptions,
@@ -65,9 +73,17 @@ class UploadRoutes implements WebRoutes {
         return this.uploading.end(asked, id ?? '');
       case 'POST batch':
         return this.uploading.batch(asked);
+      case 'GET files':
+        return this.list(asked);
+      case 'POST links':
+        return this.link(asked);
       default:
         answerJson(asked.response, 404, { code: 'usage', message: 'There is nothing here.' });
     }
+  }
+
+  download(asked: WebRequest): Promise<void> {
+    return this.downloads.send(asked);
   }
 
   close(): Promise<void> {
@@ -76,10 +92,11 @@ class UploadRoutes implements WebRoutes {
   }
 
   private async session({ response }: WebRequest): Promise<void> {
-    const { uploads, read = false, maxSize = null, quota = null } = this.options;
+    const { uploads, read = false, maxSize = null, quota = null, version = null } = this.options;
     const { free, name } = await uploads.room();
     answerJson(response, 200, {
       mode: 'receive',
+      version,
       name,
       write: true,
       read,
@@ -89,5 +106,27 @@ class UploadRoutes implements WebRoutes {
       ...Uploading.sizes,
       insecure: this.insecure,
     });
+  }
+
+  private async list({ query, response }: WebRequest): Promise<void> {
+    const directory = await this.readable();
+    const path = query.get('path') ?? '';
+    answerJson(response, 200, { path, ...(await listFiles(directory, path)) });
+  }
+
+  private async link(asked: WebRequest): Promise<void> {
+    const directory = await this.readable();
+    const name = pathWithin(textUnder(parseJsonObject(await wholeBody(asked.request, 16 * 1024)), 'path'));
+    if (name === '') throw new TransferError('name', 'This is no file.', { hint: '' });
+    this.downloads.link(asked, { file: { path: directory, below: name, name } });
+  }
+
+  /** The directory, for who may read. Rejects with `not-authorized`. */
+  private async readable(): Promise<string> {
+    if (this.options.read !== true)
+      throw new TransferError('not-authorized', 'This page takes files, and gives none.', {
+        hint: 'The receiver decides with --web-read.',
+      });
+    return (await this.options.uploads.room()).directory;
   }
 }

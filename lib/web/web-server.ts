@@ -14,7 +14,7 @@ import { failureEvent } from '../session/summary';
 import { ignored } from '../trace';
 import { answer, answerFailure, answerJson, pagePolicy, refuse } from './answer';
 import { type PageOrigins, reachedAt, refuseForeign, showsToken } from './checks';
-import { type PageFile, pageFiles } from './page-files';
+import { encodedFor, type PageFile, pageFiles } from './page-files';
 
 /** Where a page is served, and for whom. */
 export interface WebOptions {
@@ -29,6 +29,8 @@ export interface WebOptions {
   readonly publicUrl?: string | undefined;
   /** At least 22 of `A-Z a-z 0-9 _ -`; default: drawn anew. */
   readonly token?: string | undefined;
+  /** @internal How long a visitor may take for the head of a request, in ms, and how often that is looked at. */
+  readonly headersWithin?: number | undefined;
   readonly on?: Listener | undefined;
   /** @internal Where the files of the page are. */
   readonly pageDirectory?: string | undefined;
@@ -55,8 +57,10 @@ export interface WebRoutes {
 
 /** A page that is served. */
 export interface ServedPage {
-  /** With the token. */
+  /** For browsers, with the token. */
   readonly url: string;
+  /** The same where it listens, whatever stands before it. */
+  readonly localUrl: string;
   close(): Promise<void>;
 }
 
@@ -75,7 +79,7 @@ const mostConnections = 1024;
 
 /** Whether nobody else can be on the way there. */
 function isPrivate({ certificate }: WebOptions, address: Address): boolean {
-  return certificate !== undefined || address.kind !== 'tcp' || isLoopback(address.host);
+  return certificate !== undefined || address.kind !== 'tcp' || isOwn(address.host);
 }
 
 /**
@@ -90,7 +94,7 @@ export async function servePage(options: WebOptions, routes: (insecure: boolean)
       hint: 'Give --tls-cert and --tls-key, or --insecure-plain where that does not matter.',
     });
   const server = new WebServer(options, routes(insecure));
-  return { url: await server.listen(address), close: () => server.close() };
+  return { ...(await server.listen(address)), close: () => server.close() };
 }
 
 /** Throws `usage`. */
@@ -104,6 +108,8 @@ export function parseWebAddress(text = `127.0.0.1:${String(usualWebPort)}`): Add
 
 class WebServer {
   private readonly token: string;
+  /** The public one. */
+  private readonly own: URL | undefined;
   private readonly files: ReadonlyMap<string, PageFile>;
   private readonly server: Server;
   private readonly strangers = new Strangers(Infinity, calmStrangers, mostStrangers);
@@ -116,14 +122,15 @@ class WebServer {
     private readonly routes: WebRoutes,
   ) {
     this.token = checkedToken(options.token ?? randomBytes(24).toString('base64url'));
+    this.own = options.publicUrl === undefined ? undefined : publicUrl(options.publicUrl);
     this.files = pageFiles(options.pageDirectory);
     const { certificate, key } = options;
     const settings = {
       maxHeaderSize: longestHead,
-      headersTimeout: headersWithin,
+      headersTimeout: options.headersWithin ?? headersWithin,
       // Bodies have deadlines of their own.
       requestTimeout: 0,
-      connectionsCheckingInterval: 1_000,
+      connectionsCheckingInterval: Math.min(1_000, options.headersWithin ?? 1_000),
       keepAliveTimeout: keptAliveFor,
     };
     const listener = (request: IncomingMessage, response: ServerResponse): void => void this.take(request, response);
@@ -142,7 +149,7 @@ class WebServer {
     this.server.on('clientError', (_error: Error, socket: Socket) => socket.destroy());
   }
 
-  async listen(address: Address & { readonly kind: 'tcp' }): Promise<string> {
+  async listen(address: Address & { readonly kind: 'tcp' }): Promise<Pick<ServedPage, 'url' | 'localUrl'>> {
     const { server, options } = this;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -154,13 +161,13 @@ class WebServer {
     const { port } = server.address() as AddressInfo;
     const scheme = options.certificate === undefined ? 'http' : 'https';
     const reachable = await dialable({ ...address, port });
-    const urls = [...reachable, ...(isLoopback(address.host) || isAny(address.host) ? loopbacks(port) : [])].flatMap(
+    const urls = [...reachable, ...(isOwn(address.host) || isAny(address.host) ? loopbacks(port) : [])].flatMap(
       (each) => (each.kind === 'tcp' ? [new URL(formatAddress(each).replace(/^tcp:/, `${scheme}:`))] : []),
     );
-    const own = options.publicUrl === undefined ? undefined : publicUrl(options.publicUrl);
+    const { own } = this;
     this.reached = reachedAt(own ? [...urls, own] : urls);
-    const shown = own ?? urls[0];
-    return `${shown?.href.replace(/\/?$/, '/') ?? ''}#${this.token}`;
+    const shown = (url: URL | undefined): string => `${url?.href.replace(/\/?$/, '/') ?? ''}#${this.token}`;
+    return { url: shown(own ?? urls[0]), localUrl: shown(urls[0]) };
   }
 
   async close(): Promise<void> {
@@ -234,11 +241,13 @@ class WebServer {
     refuse(response, { status: 401, message: error.message });
   }
 
-  private file({ method }: IncomingMessage, response: ServerResponse, path: string): void {
+  private file(request: IncomingMessage, response: ServerResponse, path: string): void {
+    const { method } = request;
     const file = this.files.get(path === '/index.html' ? '/' : path);
     if (!file) return answerJson(response, 404, { code: 'usage', message: 'There is nothing here.' });
     if (method !== 'GET' && method !== 'HEAD') return answer(response, 405, { allow: 'GET, HEAD' });
-    answer(response, 200, { 'content-type': file.type, 'content-security-policy': pagePolicy }, file.bytes);
+    const { bytes, headers } = encodedFor(file, text(request.headers['accept-encoding']));
+    answer(response, 200, { ...headers, 'content-type': file.type, 'content-security-policy': pagePolicy }, bytes);
   }
 }
 
@@ -267,6 +276,11 @@ function parsePath(target: string): { readonly path: string[]; readonly query: U
 
 function loopbacks(port: number): Address[] {
   return ['127.0.0.1', 'localhost', '::1'].map((host) => ({ kind: 'tcp', host, port }));
+}
+
+/** A host of this machine alone. */
+function isOwn(host: string): boolean {
+  return isLoopback(host) || host.toLowerCase() === 'localhost';
 }
 
 function isAny(host: string): boolean {

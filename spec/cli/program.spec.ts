@@ -52,6 +52,11 @@ describe('cli/program (the built command)', () => {
       '--no-cache',
       '--insecure-plain',
       '--plain',
+      '--web',
+      '--web-url',
+      '--tls-cert',
+      '--tls-key',
+      '--once',
       ...everywhere,
     ]);
     expect(await flags('receive')).to.deep.equal([

@@ -175,6 +175,7 @@ export class WebReceiver {
     readonly visitor: Visitor,
   ) {}
 
+  /** Asks at the address of the page itself, whatever its public one is. */
   static async open(
     options: Partial<ReceiverOptions> = {},
     web: Partial<UploadPageOptions> = {},
@@ -188,7 +189,7 @@ export class WebReceiver {
       ...web,
     });
     directory.heard.also((event) => page.note(event));
-    return new WebReceiver(directory, page, new Visitor(page.url));
+    return new WebReceiver(directory, page, new Visitor(page.localUrl));
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,116 @@
+// A file on its way to a browser: as an attachment, in ranges, and cut off where its source changes meanwhile.
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { TransferError } from '../errors';
+import { printable } from '../name';
+import type { Digests } from '../progress';
+import { OpenSource, type SourceFile } from '../send/open-source';
+import { answer, headersOfFiles } from './answer';
+
+/** Bytes of one read. */
+const readSize = 256 * 1024;
+
+/** Bytes from `first` up to and with `last`. */
+export interface ByteRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/**
+ * What a Range header asks for (RFC 9110, 14.2): one range; `none` where the whole is to be sent, which is so for what
+ * is not understood and for several ranges; `unsatisfiable` where there is nothing of it.
+ */
+export function parseRange(header: string | undefined, size: number): ByteRange | 'none' | 'unsatisfiable' {
+  const [, first = '', last = ''] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '') ?? [];
+  if (first === '' && last === '') return 'none';
+  if (first === '') {
+    const count = Number(last);
+    return count === 0 || size === 0 ? 'unsatisfiable' : { first: Math.max(0, size - count), last: size - 1 };
+  }
+  const range = { first: Number(first), last: Math.min(size - 1, last === '' ? Infinity : Number(last)) };
+  if (last !== '' && Number(last) < range.first) return 'none';
+  return range.first >= size ? 'unsatisfiable' : range;
+}
+
+/** `Content-Disposition` of RFC 6266, with any name. */
+export function attachment(name: string): string {
+  const base = printable(name.slice(name.lastIndexOf('/') + 1)).replace(/["\\]/g, '_');
+  const ascii = base.replace(/[^ -~]/g, '_');
+  const encoded = encodeURIComponent(base).replace(
+    /['()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+  return `attachment; filename="${ascii}"; filename*=UTF-8''${encoded}`;
+}
+
+/**
+ * Sends a file, or what of it is asked for. Resolves with whether the answer went out to its last byte, and that was the
+ * end of the file. Rejects with `source-unreadable` and `source-changed` before the first byte; later the connection is
+ * cut, so that nobody takes what came for the whole.
+ */
+export async function sendFile(response: ServerResponse, file: SourceFile, digests: Digests = {}): Promise<boolean> {
+  const { req: request } = response;
+  const source = await OpenSource.open(file);
+  try {
+    const { size, before } = source;
+    const etag = `"${before.size.toString(16)}-${before.mtimeNs.toString(16)}"`;
+    const condition = request.headers['if-range'];
+    const asked = condition === undefined || condition === etag ? request.headers.range : undefined;
+    const range = parseRange(asked, size);
+    const headers = {
+      'content-type': 'application/octet-stream',
+      'content-disposition': attachment(file.name),
+      'accept-ranges': 'bytes',
+      'last-modified': new Date(Number(before.mtimeMs)).toUTCString(),
+      etag,
+      ...digestHeaders(digests),
+    };
+    if (range === 'unsatisfiable') {
+      answer(response, 416, { ...headers, 'content-range': `bytes */${String(size)}` });
+      return false;
+    }
+    const { first, last } = range === 'none' ? { first: 0, last: size - 1 } : range;
+    response.writeHead(range === 'none' ? 200 : 206, {
+      ...headersOfFiles,
+      ...headers,
+      'content-length': last - first + 1,
+      ...(range === 'none' ? {} : { 'content-range': `bytes ${String(first)}-${String(last)}/${String(size)}` }),
+    });
+    if (request.method === 'HEAD') {
+      response.end();
+      return false;
+    }
+    await pour(response, source, { first, last });
+    return last === size - 1;
+  } catch (error) {
+    if (response.headersSent) response.destroy();
+    throw error;
+  } finally {
+    await source.handle.close();
+  }
+}
+
+async function pour(response: ServerResponse, source: OpenSource, { first, last }: ByteRange): Promise<void> {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  for (let at = first; at <= last;) {
+    const piece = Buffer.allocUnsafe(Math.min(readSize, last - at + 1));
+    if ((await source.read(piece, at)) < piece.length)
+      throw new TransferError('source-changed', 'The file became shorter while it was sent.');
+    at += piece.length;
+    // The last bytes go out only if all of them were of one file.
+    if (at > last) await source.check();
+    if (gone.signal.aborted) throw new TransferError('connection-lost', 'Whoever downloads has hung up.');
+    if (!response.write(piece)) await once(response, 'drain', gone).catch(() => undefined); // said above
+  }
+  await new Promise<void>((resolve, reject) => {
+    response.once('close', () => reject(new TransferError('connection-lost', 'Whoever downloads has hung up.')));
+    response.end(resolve);
+  });
+}
+
+/** `Repr-Digest` of RFC 9530, of all of the file whatever range is sent. */
+function digestHeaders({ sha256 }: Digests): Record<string, string> {
+  if (sha256 === undefined) return {};
+  return { 'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:` };
+}

@@ -1,0 +1,35 @@
+// What both pages do with files to download: links for who has the token, and the files for who has a link.
+import { TransferError } from '../errors';
+import { answer, answerJson } from './answer';
+import { sendFile } from './download';
+import { type LinkedFile, Links } from './links';
+import type { WebRequest } from './web-server';
+
+export class Downloads {
+  private readonly links = new Links();
+
+  /** Answers with a new link, relative to the page. */
+  link({ response }: WebRequest, linked: LinkedFile): void {
+    answerJson(response, 200, { href: `dl/${this.links.make(linked)}` });
+  }
+
+  /** GET dl/LINK */
+  async send({ response, method, path }: WebRequest): Promise<void> {
+    const [link = '', ...rest] = path;
+    const linked = rest.length === 0 ? this.links.find(link) : undefined;
+    if (!linked) throw new TransferError('source-unreadable', 'This link was used already, or is too old.');
+    if (method !== 'GET' && method !== 'HEAD') return answer(response, 405, { allow: 'GET, HEAD' });
+    const counts = method === 'GET';
+    if (counts && linked.begin?.() === false)
+      throw new TransferError('source-unreadable', 'This file is given once, and somebody has fetched it.', {
+        hint: '',
+      });
+    let whole = false;
+    try {
+      whole = await sendFile(response, linked.file, linked.digests);
+    } finally {
+      if (counts) linked.end?.(whole);
+      if (whole) this.links.use(link);
+    }
+  }
+}

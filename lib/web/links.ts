@@ -1,0 +1,45 @@
+import { randomBytes } from 'node:crypto';
+import type { Digests } from '../progress';
+import type { SourceFile } from '../send/open-source';
+
+/** A file that one link leads to. */
+export interface LinkedFile {
+  readonly file: SourceFile;
+  readonly digests?: Digests | undefined;
+  /** A delivery begins; false where there must be none, or none at this moment. */
+  readonly begin?: () => boolean;
+  /** It has ended; `whole`: all of the file went out. */
+  readonly end?: (whole: boolean) => void;
+}
+
+/** In ms. */
+const goodFor = 600_000;
+const mostLinks = 10_000;
+
+/**
+ * Links that lead to one file each, for who has asked for them with the token: a browser that downloads sends no token
+ * along. Each is good for one delivery of all of its file, however many ranges that takes, and for ten minutes.
+ */
+export class Links {
+  private readonly links = new Map<string, LinkedFile & { readonly until: number }>();
+
+  make(linked: LinkedFile): string {
+    const now = performance.now();
+    for (const [link, { until }] of this.links)
+      if (until < now || this.links.size >= mostLinks) this.links.delete(link);
+      else break;
+    const link = randomBytes(24).toString('base64url');
+    this.links.set(link, { ...linked, until: now + goodFor });
+    return link;
+  }
+
+  find(link: string): LinkedFile | undefined {
+    const found = this.links.get(link);
+    return found && found.until >= performance.now() ? found : undefined;
+  }
+
+  /** All of it went out. */
+  use(link: string): void {
+    this.links.delete(link);
+  }
+}

@@ -1,0 +1,89 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect } from 'chai';
+import { SendallProcess, sendall } from '../cli/sendall-process';
+import { makeCertificates } from '../net/certificates';
+import { contentOf, Visitor } from './visitor';
+
+const MiB = 1024 * 1024;
+
+describe('sendall receive --web and send --web', () => {
+  let place: string;
+  const running: SendallProcess[] = [];
+  before(async () => {
+    place = await mkdtemp(path.join(tmpdir(), 'sendall-web-'));
+  });
+  afterEach(() => {
+    for (const { child } of running.splice(0)) child.kill('SIGKILL');
+  });
+  after(() => rm(place, { recursive: true, force: true }));
+  const start = async (...words: string[]): Promise<{ process: SendallProcess; visitor: Visitor }> => {
+    const process = new SendallProcess(words, { cwd: place });
+    running.push(process);
+    const [, url = ''] = await process.says(/(https?:\/\/\S+#[\w-]{32})/);
+    return { process, visitor: new Visitor(url) };
+  };
+
+  it('an upload goes on after the receiver was killed: at most what was in flight is sent again', async () => {
+    const content = contentOf(112 * MiB);
+    const words = ['receive', 'in', '--listen', '127.0.0.1:0', '--web', '0'];
+    const first = await start(...words);
+    const begun = await first.visitor.begin('film.mp4', content);
+    const sent = [...Array(12).keys()];
+    expect(new Set(await first.visitor.slices(begun, content, sent))).to.deep.equal(new Set([204]));
+    first.process.child.kill('SIGKILL');
+    await first.process.ended;
+    expect(await readdir(path.join(place, 'in'))).to.deep.equal(['.sendall']);
+    const { visitor, process } = await start(...words);
+    const again = await visitor.begin('film.mp4', content);
+    const held = (again.json['held'] as [number, number][]).flatMap(([from, count]) =>
+      Array.from({ length: count }, (_, at) => from + at),
+    );
+    expect(held.length).to.be.at.least(12 - 64 / 8);
+    await visitor.slices(
+      again,
+      content,
+      [...Array(14).keys()].filter((slice) => !held.includes(slice)),
+    );
+    const closed = await visitor.close(again, content);
+    expect([closed.status, closed.json['verified']]).to.deep.equal([200, 'device']);
+    expect((await readFile(path.join(place, 'in', 'film.mp4'))).equals(content)).to.equal(true);
+    process.child.kill('SIGINT');
+    expect((await process.ended).code).to.equal(130);
+  });
+
+  it('serve by HTTPS, and give each file once', async () => {
+    await makeCertificates(place);
+    await writeFile(path.join(place, 'a.txt'), 'some words');
+    const { process, visitor } = await start(
+      'send',
+      'a.txt',
+      '--web',
+      '0',
+      '--once',
+      '--tls-cert',
+      'leaf.pem',
+      '--tls-key',
+      'leaf.key',
+    );
+    const { href } = (await visitor.post('api/links', { id: '0' })).json;
+    expect((await visitor.ask('GET', String(href), { token: false })).body.toString()).to.equal('some words');
+    expect((await process.ended).code).to.equal(0);
+  });
+
+  it('end with 2 for what cannot be meant', async () => {
+    const table: readonly (readonly [readonly string[], RegExp])[] = [
+      [['receive', 'in', '--web', '0.0.0.0:0'], /--insecure-plain/],
+      [['receive', 'in', '--web', '--once'], /does not go with --once/],
+      [['receive', 'in', '--web-read'], /go with --web/],
+      [['receive', 'in', '--web', '0', '--tls-cert', 'x'], /go together/],
+      [['send', '--web'], /gives files/],
+    ];
+    const ends = await Promise.all(table.map(([words]) => sendall(words, { cwd: place })));
+    for (const [at, [words, says]] of table.entries()) {
+      expect(ends[at]?.code, words.join(' ')).to.equal(2);
+      expect(ends[at]?.stderr).to.match(says);
+    }
+  });
+});
