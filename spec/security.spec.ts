@@ -15,6 +15,8 @@ const peers = [
   'a thief of the receiver',
   'a guesser of a code',
   'a relay',
+  "a page's visitor with its token",
+  "a page's visitor without it",
 ];
 /** A thief who has the disk needs no test to have it to himself. */
 const evident = ['nothing but its own copy'];

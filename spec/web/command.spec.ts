@@ -1,4 +1,6 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import net from 'node:net';
+import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
@@ -51,6 +53,53 @@ describe('sendall receive --web and send --web', () => {
     expect((await readFile(path.join(place, 'in', 'film.mp4'))).equals(content)).to.equal(true);
     process.child.kill('SIGINT');
     expect((await process.ended).code).to.equal(130);
+  });
+
+  it('a visitor of the page adds, and neither replaces nor reads', async () => {
+    const { visitor, process } = await start(
+      'receive',
+      'adds',
+      '--listen',
+      '127.0.0.1:0',
+      '--web',
+      '0',
+      '--if-exists',
+      'replace',
+    );
+    expect((await visitor.upload('a', contentOf(2 * MiB))).status).to.equal(200);
+    expect((await visitor.upload('a', contentOf(2 * MiB + 1))).json['code']).to.equal('exists');
+    expect((await visitor.upload('../a', contentOf(2 * MiB))).json['code']).to.equal('name');
+    expect((await visitor.ask('GET', 'api/files?path=')).status).to.equal(403);
+    expect((await visitor.post('api/links', { path: 'a' })).status).to.equal(403);
+    expect(await readdir(path.join(place, 'adds'))).to.have.members(['.sendall', 'a']);
+    process.child.kill('SIGINT');
+    expect((await process.ended).code).to.equal(130);
+  });
+
+  it('nobody without the token, or from another page, has anything but the page', async () => {
+    const { visitor } = await start('receive', 'closed', '--listen', '127.0.0.1:0', '--web', '0', '--web-read');
+    const statusOf = async (...how: Parameters<Visitor['ask']>): Promise<number> => (await visitor.ask(...how)).status;
+    for (const each of ['api/session', 'api/live', 'api/files?path=']) {
+      expect(await statusOf('GET', each, { token: false }), each).to.equal(401);
+      expect(await statusOf('GET', each, { headers: { host: 'evil.example' } }), each).to.equal(421);
+      expect(await statusOf('GET', each, { headers: { origin: 'https://evil.example' } }), each).to.equal(403);
+    }
+    expect(await statusOf('POST', 'api/uploads', { token: false, body: '{}' })).to.equal(401);
+    expect(await statusOf('GET', '/', { token: false })).to.equal(200);
+    expect(await readdir(path.join(place, 'closed'))).to.deep.equal(['.sendall']);
+  });
+
+  it('a crowd that says nothing keeps nobody from the page', async () => {
+    const { visitor } = await start('receive', 'crowd', '--listen', '127.0.0.1:0', '--web', '0');
+    const crowd = Array.from({ length: 600 }, () =>
+      net.connect(visitor.port, '127.0.0.1').on('error', () => undefined),
+    );
+    try {
+      await Promise.all(crowd.map((socket) => once(socket, 'connect')));
+      expect((await visitor.upload('a', contentOf(100_000))).status).to.equal(200);
+    } finally {
+      for (const socket of crowd) socket.destroy();
+    }
   });
 
   it('serve by HTTPS, and give each file once', async () => {
