@@ -202,12 +202,8 @@ export const bitFlip: Experiment = {
       ],
     },
     {
-      name: 'what is read back of a file in segments is not compared',
+      name: 'what is read back of a large file is not compared',
       edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }],
-    },
-    {
-      name: 'what is read back of a file on the plain wire is not compared',
-      edits: [{ file: 'lib/store/local/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }],
     },
   ],
 };

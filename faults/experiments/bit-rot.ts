@@ -243,7 +243,7 @@ export const bitRot: Experiment = {
       name: 'what stands there is compared through the page cache',
       edits: [
         {
-          file: 'lib/store/local/local-file.js',
+          file: 'lib/store/local/publish-partial.js',
           from: "this.place.verified === 'device' ? (O_DIRECT ?? 0) : 0",
           to: '0',
         },

@@ -45,7 +45,7 @@ async function run(
 
 const leftOpen: Sabotage = {
   name: 'the descriptor of a file that is stored stays open',
-  edits: [{ file: 'lib/store/local/staged-large.js', from: 'await this.handle.close();', to: '' }],
+  edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'await this.place.handle.close();', to: '' }],
 };
 
 /** 1,000 connections of the plain wire at the same moment. */

@@ -175,7 +175,11 @@ export const network: Experiment = {
   sabotages: [
     {
       name: 'the md5 of what arrived is not compared',
-      edits: [{ file: 'lib/store/local/staged-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' }],
+      edits: [
+        { file: 'lib/store/gathered-files.js', from: 'if (actual !== file.digest)', to: 'if (false)' },
+        { file: 'lib/store/local/staged-batch.js', from: 'if (found !== expected)', to: 'if (false)' },
+        { file: 'lib/store/local/partial-bytes.js', from: 'if (different !== undefined)', to: 'if (false)' },
+      ],
     },
     {
       name: 'a receipt is taken for any name',

@@ -6,10 +6,11 @@ import { errnoOf, TransferError } from '../errors';
 import { Allowance, type KeptFiles, type Limits, unfinishedKey, Usage } from '../store/limited';
 import { LocalStore } from '../store/local/local';
 import type { SessionPlace } from '../store/session-store';
-import type { Store } from '../store/store';
 import { partialName } from '../store/local/partial-files';
 import { BackupNames, snapshotsName, stagedName } from './backup-names';
 import { stagingName } from '../store/local/receive-directory';
+import type { IfExists } from '../store/store';
+import { WholeFiles } from '../store/whole-files';
 import { smallFile } from '../wire/segment';
 import { ignored } from '../trace';
 
@@ -18,11 +19,14 @@ export interface Destination {
   /** Its path. */
   readonly directory: string;
   readonly store: SessionPlace;
-  /** The same for the plain wire; absent where that stores nothing. */
-  readonly plain?: Store;
   readonly allowance: Allowance;
   /** The names that belong to backups. */
   readonly backups?: BackupNames;
+  /**
+   * The way of the plain wire into it, the same for all connections; opened for the first of them, by whose rule it
+   * stays. Rejects with `disk`. Absent where the plain wire stores nothing.
+   */
+  wholeFiles?(ifExists: IfExists): Promise<WholeFiles>;
 }
 
 /** Where the files of one receiver go. */
@@ -38,10 +42,14 @@ export interface OpenDestinations {
   close(): Promise<void>;
 }
 
+/** Who sends on the plain wire, in place of a key. */
+const plainPeer = 'plain';
+
 /** A directory that is open, and how much is kept in it. */
 class OpenDestination {
   readonly backups: BackupNames;
   private readonly usage: Usage;
+  private plain: Promise<WholeFiles> | undefined;
 
   private constructor(
     directory: string,
@@ -61,9 +69,31 @@ class OpenDestination {
     return new Allowance(limits, this.usage);
   }
 
-  destination(directory: string, allowance: Allowance): Destination {
-    const { backups, store } = this;
-    return { directory, store, plain: store, allowance, backups };
+  /** See `Destination`. What fails is tried again for the next connection. */
+  wholeFiles(ifExists: IfExists): Promise<WholeFiles> {
+    this.plain ??= this.openPlain(ifExists).catch((error: unknown) => {
+      this.plain = undefined;
+      throw error;
+    });
+    return this.plain;
+  }
+
+  /** As one destination with these limits. */
+  async with(directory: string, limits: Limits): Promise<Destination> {
+    const { store, backups } = this;
+    const allowance = await this.allowance(limits);
+    return { directory, store, allowance, backups, wholeFiles: (ifExists) => this.wholeFiles(ifExists) };
+  }
+
+  async close(): Promise<void> {
+    const plain = await this.plain?.catch(ignored('whoever wanted to use it was told'));
+    await plain?.close();
+    await this.store.close();
+  }
+
+  private async openPlain(ifExists: IfExists): Promise<WholeFiles> {
+    const session = await this.store.session({ algorithm: 'md5', peer: plainPeer, ifExists, inOrder: true });
+    return new WholeFiles(session, ifExists);
   }
 }
 
@@ -92,9 +122,9 @@ export class Destinations implements OpenDestinations {
     const place = await OpenDestination.open(directory);
     try {
       const limits = { maxSize, quota, quotaFiles };
-      return new Destinations(directory, limits, place.destination(directory, await place.allowance(limits)), place);
+      return new Destinations(directory, limits, await place.with(directory, limits), place);
     } catch (error) {
-      await place.store.close();
+      await place.close();
       throw error;
     }
   }
@@ -112,15 +142,15 @@ export class Destinations implements OpenDestinations {
     const quotas = [quota, where === own ? this.limits.quota : undefined].filter((each) => each !== undefined);
     const { maxSize, quotaFiles } = this.limits;
     const limits = { maxSize, quotaFiles, quota: quotas.length > 0 ? Math.min(...quotas) : undefined };
-    return place.destination(where, await place.allowance(limits));
+    return place.with(where, limits);
   }
 
   async close(): Promise<void> {
     this.closed = true;
     const opened = await Promise.allSettled(this.places.values());
-    for (const place of opened) if (place.status === 'fulfilled') await place.value.store.close();
-    for (const { store } of this.retired)
-      await store.close().catch(ignored('what was removed needs not be left as it was'));
+    for (const place of opened) if (place.status === 'fulfilled') await place.value.close();
+    for (const place of this.retired)
+      await place.close().catch(ignored('what was removed needs not be left as it was'));
   }
 
   private async place(where: string): Promise<OpenDestination> {

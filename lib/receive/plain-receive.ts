@@ -1,11 +1,13 @@
 import type { Connection, HeaderDeadlines } from '../net/connection';
 import { asTransferError, TransferError } from '../errors';
 import { type EntryName, type NamesTaken, parseEntryName, printable } from '../name';
-import { type Listener, Meter, Waits } from '../progress';
+import { type DiskVerified, type Listener, Meter, Waits } from '../progress';
 import type { JsonObject } from '../wire/frame';
 import { type FileHeader, parseFileHeader, type Receipt, type Refusal, wantsReply } from '../wire/message';
 import { NameTable } from '../store/local/name-table';
-import type { IfExists, StagedFile, Store } from '../store/store';
+import type { IfExists } from '../store/store';
+import type { StagedFile } from '../store/staged-file';
+import type { Admission, WholeFiles } from '../store/whole-files';
 import { forPeer } from '../session/refusal';
 import { Tally } from '../session/summary';
 import type { BackupNames } from './backup-names';
@@ -18,12 +20,20 @@ export interface ReceiveRules {
   /** Default `portable`. */
   readonly names?: NamesTaken | undefined;
   readonly on: Listener;
-  /** The names that nothing is received under. */
-  readonly backups?: BackupNames;
-  /** Why nothing at all is taken from this peer. */
-  readonly refuseAll?: TransferError;
   /** Told with each header that arrived whole. */
   readonly begun?: () => void;
+}
+
+/** Where the files of a connection go. */
+export interface PlainPlace {
+  /** Of all connections, by md5, which is the plain wire's digest. */
+  readonly files: Pick<WholeFiles, 'stage'>;
+  /** How far reading back goes there. */
+  readonly verified: DiskVerified;
+  /** What promises this connection room. */
+  readonly admission: Admission;
+  /** The names that nothing is received under. */
+  readonly backups?: BackupNames | undefined;
 }
 
 /** How a conversation ended, as the receiver saw it. */
@@ -47,16 +57,17 @@ interface Arriving {
 /**
  * The receiver's side of the plain wire: reads files until the sender finishes, and answers for each, in their order,
  * once
- * the sender has asked for answers. Never rejects: everything that went wrong was reported and is in the result.
+ * the sender has asked for answers. `place` is where they go, or why nothing at all is taken from this peer. Never
+ * rejects: everything that went wrong was reported and is in the result.
  */
 export function receivePlain(
   connection: Connection,
-  store: Store,
+  place: PlainPlace | TransferError,
   rules: ReceiveRules,
   first: HeaderDeadlines,
   later: HeaderDeadlines,
 ): Promise<Received> {
-  return new PlainReceiving(connection, store, rules).run(first, later);
+  return new PlainReceiving(connection, place, rules).run(first, later);
 }
 
 class PlainReceiving {
@@ -76,7 +87,7 @@ class PlainReceiving {
 
   constructor(
     private readonly connection: Connection,
-    private readonly store: Store,
+    private readonly place: PlainPlace | TransferError,
     private readonly rules: ReceiveRules,
   ) {}
 
@@ -107,19 +118,20 @@ class PlainReceiving {
    */
   private async receiveFile(fields: JsonObject, wireBefore: number): Promise<boolean> {
     this.asked ||= wantsReply(fields);
-    if (this.rules.refuseAll) throw this.rules.refuseAll;
+    const { place } = this;
+    if (place instanceof TransferError) throw place;
     const header = parseFileHeader(fields);
     const arriving = { header, began: performance.now(), wireBefore, left: header.file_size };
     try {
       const name = parseEntryName(header.file_name, { allowHidden: this.rules.allowHidden, names: this.rules.names });
-      this.rules.backups?.look();
-      this.rules.backups?.refuse(name);
+      place.backups?.look();
+      place.backups?.refuse(name);
       this.takeName(name);
-      const staged = await this.stage(name, arriving).catch((error: unknown) => {
+      const staged = await this.stage(name, arriving, place).catch((error: unknown) => {
         this.names.delete(name);
         throw error;
       });
-      this.finishLater(name, staged, arriving);
+      this.finishLater(name, staged, arriving, place.verified);
       return true;
     } catch (thrown) {
       const error = asTransferError(thrown, 'unexpected', 'Receiving failed').about(header.file_name);
@@ -143,12 +155,9 @@ class PlainReceiving {
   }
 
   /** The whole payload, staged. */
-  private async stage(name: EntryName, arriving: Arriving): Promise<StagedFile> {
+  private async stage(name: EntryName, arriving: Arriving, { files, admission }: PlainPlace): Promise<StagedFile> {
     const { file_size: size, md5 } = arriving.header;
-    const staged = await this.waits.on(
-      'write',
-      this.store.stage({ name, size, digests: { md5 }, ifExists: this.rules.ifExists }),
-    );
+    const staged = await this.waits.on('write', files.stage({ name, size, digest: md5 }, admission));
     this.rules.on({ event: 'started', file_name: name, file_size: size });
     const before = this.connection.consumed;
     const meter = new Meter(this.rules.on, name, 'receive', size, () =>
@@ -192,9 +201,8 @@ class PlainReceiving {
   }
 
   /** Verifies and commits while the next file arrives. */
-  private finishLater(name: EntryName, staged: StagedFile, arriving: Arriving): void {
-    const bytesOnWire = this.connection.consumed - arriving.wireBefore;
-    const reply = this.finish(name, staged, arriving, bytesOnWire).catch((error: unknown) => {
+  private finishLater(name: EntryName, staged: StagedFile, arriving: Arriving, verified: DiskVerified): void {
+    const reply = this.finish(name, staged, arriving, verified).catch((error: unknown) => {
       this.names.delete(name);
       return this.report(asTransferError(error, 'unexpected', 'Storing failed').about(name));
     });
@@ -203,14 +211,19 @@ class PlainReceiving {
     this.answer(reply);
   }
 
-  private async finish(name: EntryName, staged: StagedFile, arriving: Arriving, bytesOnWire: number): Promise<Receipt> {
+  private async finish(
+    name: EntryName,
+    staged: StagedFile,
+    arriving: Arriving,
+    verified: DiskVerified,
+  ): Promise<Receipt> {
     const { md5, file_size } = arriving.header;
+    const bytesOnWire = this.connection.consumed - arriving.wireBefore;
     const began = performance.now();
     const meter = new Meter(this.rules.on, name, 'verify', file_size);
     try {
       await staged.verify((done) => meter.update(done));
       const { path } = await staged.commit();
-      const { verified } = this.store;
       const done = {
         file_name: name,
         file_size,

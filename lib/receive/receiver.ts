@@ -4,7 +4,7 @@ import { type Listener, ofTransfer, type Summary } from '../progress';
 import { newSession } from '../session/opening';
 import { within } from './report';
 import type { AuthorizedKeys } from '../access/authorized';
-import { limitStore } from '../store/limited';
+import { LimitedAdmission } from '../store/limited';
 import type { MetadataUse } from '../store/store';
 import type { IfExists } from '../store/store';
 import type { RelayWaiter } from '../net/relay';
@@ -21,7 +21,7 @@ import { announced } from '../net/tls';
 import { Destinations, type OpenDestinations } from './destinations';
 import { ObjectDestinations } from './object-destinations';
 import type { ObjectStoreOptions } from '../store/object/object-store';
-import { type Received, receivePlain, type ReceiveRules } from './plain-receive';
+import { type PlainPlace, type Received, receivePlain, type ReceiveRules } from './plain-receive';
 import type { NamesTaken } from '../name';
 import { SessionHost } from './host';
 import type { Keeper } from './keeper';
@@ -437,20 +437,33 @@ class OpenReceiver implements Receiver {
     refuseAll: TransferError | undefined,
     id: string,
   ): Promise<Received> {
-    const destination = await this.destinations
-      .of(undefined)
-      .catch((error: unknown) => asTransferError(error, 'directory', 'The receive directory cannot be used'));
-    const refusal = refuseAll ?? (destination instanceof TransferError ? destination : undefined);
-    const { plain, allowance, backups } = destination instanceof TransferError ? this.destinations.own : destination;
-    if (!plain) throw new TypeError('Nothing is received over the plain wire here.');
+    const place =
+      refuseAll ??
+      (await this.plainPlace().catch((error: unknown) =>
+        asTransferError(error, 'directory', 'The receive directory cannot be used'),
+      ));
     const rules = {
       ...this.rules,
       on: ofTransfer(within(this.rules.on, this.destinations.directory), () => id),
-      ...(backups && { backups }),
-      ...(refusal && { refuseAll: refusal }),
       begun: () => this.strangers.delete(connection),
     };
-    return receivePlain(connection, limitStore(plain, allowance), rules, first, later);
+    try {
+      return await receivePlain(connection, place, rules, first, later);
+    } finally {
+      if (!(place instanceof TransferError)) place.admission.close();
+    }
+  }
+
+  /** Where a connection of the plain wire stores. Rejects with `directory` or `disk`. */
+  private async plainPlace(): Promise<PlainPlace & { readonly admission: LimitedAdmission }> {
+    const destination = await this.destinations.of(undefined);
+    const { directory, allowance, backups } = destination;
+    const files = await destination.wholeFiles?.(this.rules.ifExists);
+    const verified = files?.verified;
+    if (!files || (verified !== 'device' && verified !== 'cache'))
+      throw new TransferError('directory', 'Nothing is received over the plain wire here.');
+    const admission = new LimitedAdmission(files.admission, { allowance, directory, peer: undefined });
+    return { files, verified, admission, backups };
   }
 }
 

@@ -4,7 +4,6 @@ import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
 import { smallFile } from '../wire/segment';
 import type { OfferedFile, Room, SessionStore } from './session-store';
-import type { NewFile, StagedFile, Store } from './store';
 
 export interface Limits {
   /** The largest single file taken, in bytes. */
@@ -284,82 +283,26 @@ export function unfinishedName(peer: string, name: string): string {
   return createHash('sha256').update(`${peer}\0${name}`).digest('hex').slice(0, 32);
 }
 
-/**
- * A store that takes no more than `allowance` has: rejects with `size` or `quota` before anything is staged. What is
- * staged
- * counts as used until it is discarded, so that files received at the same time cannot exceed the quota together.
- */
-export function limitStore(store: Store, allowance: Allowance): Store {
-  return {
-    verified: store.verified,
-    close: () => store.close(),
-    async stage(file: NewFile): Promise<StagedFile> {
-      const room = await allowance.after(() => allowance.take(file));
-      const staged = await store.stage(file).catch((error: unknown) => {
-        room.giveBack();
-        throw error;
-      });
-      let kept = false;
-      return {
-        write: (fill) => staged.write(fill),
-        verify: (onProgress) => staged.verify(onProgress),
-        async commit() {
-          try {
-            const committed = await staged.commit();
-            kept = committed.outcome !== 'identical';
-            if (kept) room.keep();
-            return committed;
-          } finally {
-            if (!kept) room.giveBack();
-          }
-        },
-        async discard() {
-          if (!kept) room.giveBack();
-          await staged.discard();
-        },
-      };
-    },
-  };
-}
-
-/** What a session may keep, and where. */
+/** What a session, or a connection of the plain wire, may keep, and where. */
 export interface SessionAllowance {
   readonly allowance: Allowance;
   /** Where everything goes, as a path. */
   readonly directory: string;
-  /** Who sends. */
-  readonly peer: string;
+  /** Who sends; undefined on the plain wire. */
+  readonly peer: string | undefined;
 }
 
 /** A session's store with limits. */
 export interface LimitedSession extends SessionStore {
-  /** Takes names of what has no content. Those that get none have a failure with `quota`. */
+  /** See `LimitedAdmission`. */
   admitNames(
     entries: readonly { readonly name: string; readonly type: string }[],
   ): Promise<(TransferError | undefined)[]>;
 }
 
-/**
- * A session's store whose files take no more than its allowance has. What is admitted counts as used until its room is
- * settled, so that
- * files that arrive at the same time cannot exceed the quota together.
- */
-export function limitSession(store: SessionStore, { allowance, directory, peer }: SessionAllowance): LimitedSession {
-  const taking = allowance.open();
-  const shareOf = ({ name, size = 0, data }: OfferedFile): Promise<Share | TransferError> =>
-    allowance
-      .after(() =>
-        allowance.take(
-          {
-            name,
-            size,
-            // Small ones are written as a whole.
-            ...(size > smallFile ? { data, key: unfinishedKey(directory, unfinishedName(peer, name)) } : {}),
-          },
-          taking,
-        ),
-      )
-      .catch((error: unknown) => asTransferError(error, 'quota', 'There is no room'));
+/** A session's store whose files take no more than its allowance has. */
+export function limitSession(store: SessionStore, allowed: SessionAllowance): LimitedSession {
+  const admission = new LimitedAdmission(store, allowed);
   return {
     algorithm: store.algorithm,
     verified: store.verified,
@@ -370,42 +313,81 @@ export function limitSession(store: SessionStore, { allowance, directory, peer }
     fresh: (directories) => store.fresh(directories),
     owns: (names) => store.owns(names),
     partial: (entry, basis) => store.partial(entry, basis),
+    admit: (files) => admission.admit(files),
+    admitNames: (entries) => admission.admitNames(entries),
     release() {
-      taking.close();
+      admission.close();
       return store.release();
     },
-    async admitNames(entries) {
-      const refused: (TransferError | undefined)[] = [];
-      for (const { name, type } of entries)
-        refused.push(
-          await allowance
-            .after(() => allowance.takeName(name, type === 'directory', taking))
-            .then(
-              () => undefined,
-              (error: unknown) => asTransferError(error, 'quota', 'There is no room'),
-            ),
-        );
-      return refused;
-    },
-    async admit(files) {
-      const shares: (Share | TransferError)[] = [];
-      for (const file of files) shares.push(await shareOf(file));
-      const within = files.filter((_, at) => !(shares[at] instanceof TransferError));
-      const rooms = await store.admit(within).catch((error: unknown) => {
-        for (const share of shares) if (!(share instanceof TransferError)) share.giveBack();
-        throw error;
-      });
-      let next = 0;
-      return shares.map((share, at) => {
-        if (share instanceof TransferError) return share;
-        const room = rooms[next++];
-        const { size = Infinity } = files[at] ?? {};
-        if (room && !(room instanceof TransferError)) return new LimitedRoom(room, share, size);
-        share.giveBack();
-        return room ?? new TransferError('unexpected', 'A store admitted fewer files than it was asked for.');
-      });
-    },
   };
+}
+
+/**
+ * Promises room as its store does, and no more than an allowance has. What is admitted counts as used until its room is
+ * settled, so that files that arrive at the same time cannot exceed the quota together.
+ */
+export class LimitedAdmission {
+  private readonly taking: ReturnType<Allowance['open']>;
+
+  constructor(
+    private readonly store: Pick<SessionStore, 'admit'>,
+    private readonly allowed: SessionAllowance,
+  ) {
+    this.taking = allowed.allowance.open();
+  }
+
+  /** See `SessionStore`. Those that get no room may have a failure with `size` or `quota` too. */
+  async admit(files: readonly OfferedFile[]): Promise<(Room | TransferError)[]> {
+    const shares: (Share | TransferError)[] = [];
+    for (const file of files) shares.push(await this.shareOf(file));
+    const within = files.filter((_, at) => !(shares[at] instanceof TransferError));
+    const rooms = await this.store.admit(within).catch((error: unknown) => {
+      for (const share of shares) if (!(share instanceof TransferError)) share.giveBack();
+      throw error;
+    });
+    let next = 0;
+    return shares.map((share, at) => {
+      if (share instanceof TransferError) return share;
+      const room = rooms[next++];
+      const { size = Infinity } = files[at] ?? {};
+      if (room && !(room instanceof TransferError)) return new LimitedRoom(room, share, size);
+      share.giveBack();
+      return room ?? new TransferError('unexpected', 'A store admitted fewer files than it was asked for.');
+    });
+  }
+
+  /** Takes names of what has no content. Those that get none have a failure with `quota`. */
+  async admitNames(
+    entries: readonly { readonly name: string; readonly type: string }[],
+  ): Promise<(TransferError | undefined)[]> {
+    const { allowance } = this.allowed;
+    const refused: (TransferError | undefined)[] = [];
+    for (const { name, type } of entries)
+      refused.push(
+        await allowance
+          .after(() => allowance.takeName(name, type === 'directory', this.taking))
+          .then(
+            () => undefined,
+            (error: unknown) => asTransferError(error, 'quota', 'There is no room'),
+          ),
+      );
+    return refused;
+  }
+
+  /** Nothing is taken any more. */
+  close(): void {
+    this.taking.close();
+  }
+
+  private shareOf({ name, size = 0, data }: OfferedFile): Promise<Share | TransferError> {
+    const { allowance, directory, peer } = this.allowed;
+    // Small ones are written as a whole, and what nobody can go on with is never left unfinished.
+    const left =
+      size > smallFile && peer !== undefined ? { data, key: unfinishedKey(directory, unfinishedName(peer, name)) } : {};
+    return allowance
+      .after(() => allowance.take({ name, size, ...left }, this.taking))
+      .catch((error: unknown) => asTransferError(error, 'quota', 'There is no room'));
+  }
 }
 
 class LimitedRoom implements Room {

@@ -21,6 +21,11 @@ export interface StoreUse {
   /** Who sends: the id of a key. What one peer left unfinished, no other can go on with. */
   readonly peer: string;
   readonly ifExists: IfExists;
+  /**
+   * Each file comes from its first byte to its last, in runs of whole sectors (4 KiB) and a shorter one at its end, once;
+   * nobody asks for any of it again, and no receipts are kept. The way of the plain wire.
+   */
+  readonly inOrder?: boolean;
   /** What entries get beside content, mode and time; absent: nothing. `recorded`: nothing, since a manifest has it. */
   readonly metadata?: MetadataUse | 'recorded' | undefined;
 }
@@ -183,8 +188,8 @@ export interface PartialFile {
   /** Waits until the disk can take a piece. Rejects with `disk`, `space`, or because it has ended. */
   room(): Promise<void>;
   /**
-   * Takes a piece; gives the memory back when it is written. False if it was not needed: it is here, or the file is
-   * being read back.
+   * Takes a piece, or the next run where files come in order; gives the memory back when it is written. False if it was
+   * not needed: it is here, or the file is being read back.
    */
   put(lease: Lease, offset: number, length: number): boolean;
   /** As `put`, for a run of zeros of whole pieces. */

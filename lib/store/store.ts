@@ -1,19 +1,12 @@
+// What every store says, and by what words it fails: the contract itself is in session-store.ts.
 import type { DigestAlgorithm } from '../digest/digest';
-import type { EntryName } from '../name';
-import type { Digests, DiskVerified, Verified } from '../progress';
+import { TransferError } from '../errors';
+import { printable } from '../name';
+import type { Digests, Verified } from '../progress';
 import type { LostPart } from '../wire/session-list';
 
 /** What to do when something else stands under the final name. Identical content is success under every rule. */
 export type IfExists = 'refuse' | 'skip' | 'rename' | 'replace';
-
-export interface NewFile {
-  readonly name: EntryName;
-  /** In bytes, exactly. */
-  readonly size: number;
-  /** What the content must match; their algorithms are what is computed while reading back. */
-  readonly digests: Digests;
-  readonly ifExists: IfExists;
-}
 
 /** What whoever runs a receiver lets entries have. */
 export interface MetadataUse {
@@ -51,55 +44,6 @@ export interface Kept {
   readonly apart?: true;
 }
 
-/**
- * A place that keeps whole, verified files. Every store keeps these promises, and the conformance suite runs them on
- * each:
- *
- * 1. Under a final name there is a whole, verified file or nothing new, at any instant.
- * 2. What was staged and not committed leaves nothing behind, not even a directory.
- * 3. A file that stands there is never replaced, unless `ifExists` says so.
- * 4. Nothing is written outside the store, whatever stands in the way of a name.
- * 5. A failure while writing, flushing or reading back is final for that staged file.
- */
-export interface Store {
-  /** How far reading back goes in this store. */
-  readonly verified: DiskVerified;
-  /**
-   * Promises room for a file and stages it. Rejects with `space`, `exists` (where that is known this early), `name` or
-   * `disk`.
-   */
-  stage(file: NewFile): Promise<StagedFile>;
-  /** Throws away what is still staged and releases the store. */
-  close(): Promise<void>;
-}
-
-/**
- * A file on its way into a store. Either `commit` or `discard` ends it; `discard` may be called at any time, any number
- * of times.
- */
-export interface StagedFile {
-  /**
-   * Takes the next bytes: `fill` gets memory to put them in (never more than the file still lacks) and returns how many
-   * it
-   * put there; 0 is allowed. `hurry` tells that others wait for this memory. Waits while the disk is behind. Rejects
-   * with
-   * `space` or `disk`, with what `fill` rejects with, or because it was discarded.
-   */
-  write(fill: (memory: Uint8Array, hurry: () => boolean) => Promise<number>): Promise<number>;
-  /**
-   * When every byte is written: compares them with their digests; a large file is made durable and read back for that,
-   * a small one is so by `commit`, in a batch. Rejects with `mismatch`, or with `space` or `disk` if the bytes could not
-   * be made durable. `onProgress` gets the bytes compared so far.
-   */
-  verify(onProgress?: (done: number) => void): Promise<void>;
-  /**
-   * After `verify`: puts the file under its final name, durable and read back. Rejects with `exists`, `name` or `disk`;
-   * a small file with what its batch fails with, too.
-   */
-  commit(): Promise<Committed>;
-  discard(): Promise<void>;
-}
-
 /** The algorithms that `digests` names. */
 export function algorithmsOf(digests: Digests): DigestAlgorithm[] {
   return Object.keys(digests) as DigestAlgorithm[];
@@ -108,4 +52,37 @@ export function algorithmsOf(digests: Digests): DigestAlgorithm[] {
 /** The first algorithm by which `actual` is not what was `expected`. */
 export function firstDifference(expected: Digests, actual: Digests): DigestAlgorithm | undefined {
   return algorithmsOf(expected).find((algorithm) => actual[algorithm] !== expected[algorithm]);
+}
+
+/** The failure for a file that is in the store, and is not what it should be. */
+export function mismatch(name: string, algorithm: keyof Digests, expected: Digests, actual: Digests): TransferError {
+  return new TransferError(
+    'mismatch',
+    `${printable(name)} does not match: its ${algorithm} should be ${expected[algorithm] ?? ''}, and is ${actual[algorithm] ?? ''} on the disk.`,
+  );
+}
+
+/** The failure for a file that is verified before all of its bytes were written. */
+export function incomplete(
+  file: { readonly name: string; readonly size: number | undefined },
+  received: number,
+): TransferError {
+  return new TransferError(
+    'unexpected',
+    `${String((file.size ?? received) - received)} bytes of ${printable(file.name)} were never written.`,
+  );
+}
+
+/** What whoever still uses a file is told that was thrown away. */
+export function discarded(): TransferError {
+  return new TransferError('interrupted', 'The file was discarded.');
+}
+
+/** The refusal for a name under which something else is. */
+export function alreadyExists(name: string, what = 'other content', cause?: unknown): TransferError {
+  return new TransferError(
+    'exists',
+    `${printable(name)} already exists on the receiver: ${what} stands under that name.`,
+    cause === undefined ? {} : { cause },
+  );
 }

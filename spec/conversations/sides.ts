@@ -12,13 +12,14 @@ import { dial, listen } from '../../lib/net/socket';
 import { createKey, parseTicket } from '../../lib/net/ticket';
 import { dialSecured } from '../../lib/net/tls';
 import type { Digests } from '../../lib/progress';
-import { receivePlain } from '../../lib/receive/plain-receive';
+import { type PlainPlace, receivePlain } from '../../lib/receive/plain-receive';
 import { Session } from '../../lib/receive/session';
 import { PlainSender } from '../../lib/send/plain-sender';
 import { SessionTransfer } from '../../lib/send/transfer';
 import { Link } from '../../lib/session/link';
 import { failureOf } from '../../lib/session/summary';
 import { LocalStore } from '../../lib/store/local/local';
+import { WholeFiles } from '../../lib/store/whole-files';
 import { sessionVersion } from '../../lib/wire/hello';
 import { SessionPort } from '../net/session-port';
 import { Heard, temporaryDirectory } from '../receive/receive-directory';
@@ -110,6 +111,12 @@ function ticketText(port: SessionPort, { id, key }: ReturnType<typeof createKey>
   return `sendall://127.0.0.1:${String(port.number)}/${Buffer.concat([Buffer.from(id, 'hex'), key]).toString('base64url')}`;
 }
 
+async function plainPlace(store: LocalStore, ifExists: IfExists): Promise<PlainPlace> {
+  const session = await store.session({ algorithm: 'md5', peer: 'plain', ifExists, inOrder: true });
+  const files = new WholeFiles(session, ifExists);
+  return { files, verified: store.verified, admission: files.admission };
+}
+
 /** A receiver at the other end of a pair in this process. */
 export const receiverInProcess: Trying = async ({ wire, algorithm, before, ifExists, disk }) => {
   const place = await directoryWith(before);
@@ -121,7 +128,7 @@ export const receiverInProcess: Trying = async ({ wire, algorithm, before, ifExi
     wire === 'plain'
       ? receivePlain(
           connection,
-          store,
+          await plainPlace(store, ifExists),
           { ifExists, allowHidden: false, on },
           { silence: 10_000, whole: 10_000 },
           { silence: 10_000, whole: 10_000 },

@@ -7,10 +7,17 @@ import { createReceiver, type Receiver, type ReceiverOptions, type TransferEvent
 
 type Named<Name> = Extract<TransferEvent, { readonly event: Name }>;
 
-/** Everything below a directory, hidden things too: what it is, and of what size, digest or target. */
+/** Ours while the directory is open, from the first file on. */
+const ownWhileOpen = path.join('.sendall', 'partial');
+
+/**
+ * Everything below a directory, hidden things too: what it is, and of what size, digest or target; but for the
+ * directory of unfinished files, of which there may be none.
+ */
 export async function contentOf(directory: string): Promise<Record<string, string>> {
   const content: Record<string, string> = {};
   for (const name of await readdir(directory, { recursive: true })) {
+    if (name === ownWhileOpen) continue;
     const place = path.join(directory, name);
     const found = await lstat(place);
     if (found.isFile())

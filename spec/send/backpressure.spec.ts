@@ -5,9 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Connection } from '../../lib/net/connection';
 import { encodeFrame } from '../../lib/wire/frame';
-import { MemoryStore } from '../../lib/store/memory';
-import { Allowance, limitStore } from '../../lib/store/limited';
-import type { StagedFile, Store } from '../../lib/store/store';
+import { LocalStore } from '../../lib/store/local/local';
+import type { StagedFile } from '../../lib/store/staged-file';
+import { WholeFiles } from '../../lib/store/whole-files';
 import { receivePlain } from '../../lib/receive/plain-receive';
 import { pair } from '../net/pair';
 import { md5, RawSender } from './raw-sender';
@@ -159,10 +159,17 @@ describe('backpressure', function () {
     const made = await pair('accepted');
     const { stream, peer } = made;
     let taken = 0;
-    const store = slowed(limitStore(new MemoryStore(), new Allowance({})), 2 * mebibyte, (count) => (taken += count));
+    const directory = await temporaryDirectory();
+    const store = await LocalStore.open(directory);
+    const session = await store.session({ algorithm: 'md5', peer: 'plain', ifExists: 'refuse', inOrder: true });
+    const files = new WholeFiles(session, 'refuse');
     const receiving = receivePlain(
       new Connection(stream, 'peer'),
-      store,
+      {
+        files: slowed(files, 2 * mebibyte, (count) => (taken += count)),
+        verified: 'cache',
+        admission: files.admission,
+      },
       { ifExists: 'refuse', allowHidden: false, on: () => undefined },
       { silence: 1000, whole: 1000 },
       { silence: 1000, whole: 1000 },
@@ -176,16 +183,17 @@ describe('backpressure', function () {
     expect(sent).to.be.below(taken + socketBuffers);
     await made.close();
     await receiving;
+    await files.close();
+    await store.close();
+    await rm(directory, { recursive: true });
   });
 });
 
-/** A store whose disk takes `rate` bytes a second. */
-function slowed(store: Store, rate: number, took: (count: number) => void): Store {
+/** Files whose disk takes `rate` bytes a second. */
+function slowed(files: WholeFiles, rate: number, took: (count: number) => void): Pick<WholeFiles, 'stage'> {
   return {
-    verified: store.verified,
-    close: () => store.close(),
     async stage(file): Promise<StagedFile> {
-      const staged = await store.stage(file);
+      const staged = await files.stage(file);
       return {
         verify: (onProgress) => staged.verify(onProgress),
         commit: () => staged.commit(),

@@ -30,7 +30,7 @@ describe('a session within one process', () => {
   const sending = (
     from: WithinOptions['source'],
     options: Partial<WithinOptions> = {},
-    destination = destinations.own,
+    destination: Destination = destinations.own,
   ): Promise<SentWithin> => {
     const rules = { peer: 'local', ifExists: 'refuse', mayCompare: true, on: () => undefined } as const;
     return sendWithin({ source: from, receiver: { destination, rules }, on: heard.on, ...options });

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import type { IfExists, Store } from '../../lib/store/store';
+import type { IfExists } from '../../lib/store/store';
+import type { AnyRule } from './any-rule';
 import type { Opened } from './conformance';
 import { announce, codeOf, content, deliver, verified, writeAll } from './delivery';
 
@@ -9,7 +10,7 @@ const fresh = content(6000, 2);
 
 /** What every store promises about names: those that are taken, and those that several files want at the same time. */
 export function nameConformance(opened: () => Opened, says: 'device' | 'cache'): void {
-  const store = (): Store => opened().store;
+  const store = (): AnyRule => opened().store;
   const list = (): Promise<string[]> => opened().list();
 
   describe('a name that is taken', () => {

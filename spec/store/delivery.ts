@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { ErrorCode, TransferError } from '../../lib/errors';
 import { parseEntryName } from '../../lib/name';
-import type { Committed, IfExists, NewFile, StagedFile, Store } from '../../lib/store/store';
+import type { Committed, IfExists } from '../../lib/store/store';
+import type { StagedFile } from '../../lib/store/staged-file';
+import type { AnnouncedFile, AnyRule } from './any-rule';
 
 /** `size` bytes that differ for each `seed` and do not repeat with the size of a disk's sector. */
 export function content(size: number, seed = 1): Buffer {
@@ -18,11 +20,11 @@ export function md5Of(bytes: Uint8Array): string {
 }
 
 /** What a sender would announce for `bytes`. */
-export function announce(name: string, bytes: Uint8Array, ifExists: IfExists = 'refuse'): NewFile {
+export function announce(name: string, bytes: Uint8Array, ifExists: IfExists = 'refuse'): AnnouncedFile {
   return {
     name: parseEntryName(name, { allowHidden: true }),
     size: bytes.length,
-    digests: { md5: md5Of(bytes) },
+    digest: md5Of(bytes),
     ifExists,
   };
 }
@@ -45,7 +47,7 @@ export async function writeAll(
 
 /** All the steps of one file; what does not succeed is discarded. */
 export async function deliver(
-  store: Store,
+  store: AnyRule,
   name: string,
   bytes: Uint8Array,
   ifExists: IfExists = 'refuse',
@@ -62,7 +64,7 @@ export async function deliver(
 
 /** A file of which every byte is written and verified, and nothing committed. */
 export async function verified(
-  store: Store,
+  store: AnyRule,
   name: string,
   bytes: Uint8Array,
   ifExists: IfExists = 'refuse',

@@ -5,7 +5,7 @@ import { type EntryName, printable } from '../../name';
 import { stagedName } from '../../receive/backup-names';
 import { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
-import { diskError } from '../../store/local/staged-bytes';
+import { diskError } from '../../store/local/disk-error';
 import { mountsBelow, onOtherDisk } from '../../store/local/other-disks';
 import { openPrivate, refuseOwnElsewhere, removeEmpty, stagingName } from '../../store/local/receive-directory';
 import { lockWordsOf } from './backup-lock';

@@ -7,7 +7,7 @@ import type { Entry, FileEntry as OfferedFile } from '../../wire/session-list';
 import type { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
 import { openPrivate } from '../../store/local/receive-directory';
-import { diskError } from '../../store/local/staged-bytes';
+import { diskError } from '../../store/local/disk-error';
 import type { Destination } from '../../receive/destinations';
 import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
 import { lockBackup, type LockedBackup, lockWordsOf } from '../backup/backup-lock';

@@ -6,16 +6,25 @@ export interface ByteRun {
   readonly length: number;
 }
 
-/** Which pieces of a file are here, and which are on their way to the disk. */
+/**
+ * Which pieces of a file are here, and which are on their way to the disk; of a file that comes in order, or whose size
+ * nobody knows, how many bytes.
+ */
 export class Arrivals {
   private begun: Coverage | undefined;
   private here: Coverage | undefined;
-  /** Bytes so far, where the size is not known. */
+  /** Bytes so far, where pieces are not told apart. */
   private streamed = 0;
+  /** Where the runs end that are written and have a gap before them, by where they begin. */
+  private readonly behindGap = new Map<number, number>();
+  private withoutGap = 0;
   private sealed = false;
 
-  /** `size` in bytes; undefined while nobody knows. */
-  constructor(private readonly size: number | undefined) {
+  /** `size` in bytes; undefined while nobody knows. `inOrder`: see `StoreUse`. */
+  constructor(
+    private readonly size: number | undefined,
+    private readonly inOrder = false,
+  ) {
     this.forget();
   }
 
@@ -44,6 +53,11 @@ export class Arrivals {
   arrived({ offset, length }: ByteRun): readonly number[] {
     if (this.here) return this.here.add(offset, length) > 0 ? this.here.segmentsIn(offset, length) : [];
     this.streamed += length;
+    this.behindGap.set(offset, offset + length);
+    for (let end; (end = this.behindGap.get(this.withoutGap)) !== undefined;) {
+      this.behindGap.delete(this.withoutGap);
+      this.withoutGap = end;
+    }
     return [];
   }
 
@@ -56,17 +70,17 @@ export class Arrivals {
    * Bytes from the start of the file on that are here without a gap; 0 where nobody knows how much there is to come.
    */
   get prefix(): number {
-    return this.here?.prefix ?? 0;
+    return this.here?.prefix ?? (this.size === undefined ? 0 : this.withoutGap);
   }
 
-  /** How many bytes are here of a file whose size nobody knew. */
+  /** How many bytes are here of a file whose pieces are not told apart. */
   get bytes(): number {
     return this.streamed;
   }
 
   /** Whether all of the file is here. */
   get whole(): boolean {
-    return this.here?.whole ?? false;
+    return this.here?.whole ?? this.streamed === this.size;
   }
 
   /** Takes nothing more until `forget`. */
@@ -78,7 +92,10 @@ export class Arrivals {
   forget(): void {
     this.sealed = false;
     this.streamed = 0;
-    this.begun = this.size === undefined ? undefined : new Coverage(this.size);
-    this.here = this.size === undefined ? undefined : new Coverage(this.size);
+    this.behindGap.clear();
+    this.withoutGap = 0;
+    const apart = this.size !== undefined && !this.inOrder;
+    this.begun = apart ? new Coverage(this.size) : undefined;
+    this.here = apart ? new Coverage(this.size) : undefined;
   }
 }

@@ -1,7 +1,7 @@
 import { errnoOf, isErrorCode, TransferError } from '../../errors';
 import type { failureOf } from '../../threads/order-worker';
 import { printable } from '../../name';
-import { diskError } from './staged-bytes';
+import { diskError } from './disk-error';
 
 /** What a worker says of one thing that failed. */
 export type Failed = ReturnType<typeof failureOf>;

@@ -7,7 +7,7 @@ import type { Lost } from '../store';
 import type { Committed } from '../store';
 import type { PlaceAnswer } from './batch.worker';
 import { errorOf } from './batch-failure';
-import { diskError } from './staged-bytes';
+import { diskError } from './disk-error';
 
 /** What became of an entry: `committed` or `error`. */
 export interface EntryOutcome {

@@ -21,7 +21,8 @@ import { errorOf } from './batch-failure';
 import type { EarlierFile, Placing } from './publish';
 import { type BatchAnswer, ending, statColumns } from './staged-list';
 import type { BatchThing } from './batch-tree';
-import { diskError, discarded } from './staged-bytes';
+import { diskError } from './disk-error';
+import { discarded } from '../store';
 import type { Given } from './apply-metadata';
 import type { IfExists } from '../store';
 

@@ -3,7 +3,7 @@ import type { EntryName } from '../../name';
 import type { BatchOrder, BatchReply } from './batch.worker';
 import type { DiskContent, ReadExisting } from './existing-content';
 import { look, type Looked, type ExistingEntry, existingOf } from './existing-look';
-import { diskError } from './staged-bytes';
+import { diskError } from './disk-error';
 
 /** Names that one thread looks at in one go. */
 const namesPerLook = 1_000;

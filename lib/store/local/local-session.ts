@@ -26,9 +26,6 @@ import { isSameTime } from './same-time';
 import { settledAs } from './settled-as';
 import { unfinishedMode } from './unfinished';
 
-/** The permissions of a new file, as any program would make it. */
-const usualMode = 0o666 & ~process.umask();
-
 /** Whether a time is the one that was set, or none was given. */
 function isTime(found: bigint, wanted: bigint | undefined): boolean {
   return wanted === undefined || isSameTime(found, wanted);
@@ -37,6 +34,8 @@ function isTime(found: bigint, wanted: bigint | undefined): boolean {
 /** What all uses of one local store share. */
 export interface LocalShared {
   readonly verified: Verified;
+  /** Permission bits of a new file for which none were said. */
+  readonly mode: number;
   readonly partials: PartialFiles;
   readonly receipts: Receipts;
   /**
@@ -65,7 +64,7 @@ export class LocalSession implements SessionStore {
   ) {
     this.algorithm = use.algorithm;
     this.verified = shared.verified;
-    this.batch = new LocalBatch(use, shared.receipts, batches);
+    this.batch = new LocalBatch(use, shared, batches);
   }
 
   async lookup(files: readonly OfferedFile[]): Promise<(Existing | undefined)[]> {
@@ -115,11 +114,11 @@ export class LocalSession implements SessionStore {
   }
 
   partial(entry: OfferedFile, basis: 'existing' | EarlierFile | undefined): Promise<PartialFile> {
-    const { peer, ifExists, algorithm } = this.use;
+    const { peer, ifExists, algorithm, inOrder } = this.use;
     const update =
       basis === undefined ? false : basis === 'existing' ? {} : { basis: { path: basis.root, below: basis.name } };
     const { given, lost: denied } = allowedMetadata(entry.metadata, this.use.metadata);
-    return this.shared.partials.take({ ...entry, given, denied, peer, ifExists, algorithm }, update);
+    return this.shared.partials.take({ ...entry, given, denied, peer, ifExists, algorithm, inOrder }, update);
   }
 
   release(): Promise<void> {
@@ -148,7 +147,7 @@ class LocalBatch implements Batch {
 
   constructor(
     private readonly use: StoreUse,
-    private readonly receipts: Receipts,
+    private readonly shared: Pick<LocalShared, 'receipts' | 'mode'>,
     private readonly batches: BatchStore,
   ) {}
 
@@ -167,6 +166,7 @@ class LocalBatch implements Batch {
 
   async write(lease: Lease, files: readonly SmallFile[]): Promise<void> {
     const { ifExists } = this.use;
+    const { mode: usualMode } = this.shared;
     for (const file of files) this.files.push(file);
     const now = BigInt(Date.now()) * 1_000_000n;
     await this.batches.write(
@@ -288,8 +288,8 @@ class LocalBatch implements Batch {
     const settled = new Map<number, BatchOutcome>();
     for (const { file, committed, error, stat } of outcomes) {
       const small = byNumber.get(file);
-      if (committed && stat && small)
-        this.receipts.note(
+      if (committed && stat && small && !this.use.inOrder)
+        this.shared.receipts.note(
           { ...small.entry, peer: this.use.peer },
           committed.path,
           { [this.use.algorithm]: small.digest },
@@ -306,7 +306,7 @@ class LocalBatch implements Batch {
         settled.set(file, compared.outcome === 'stored' && !compared.lost ? 'stored' : compared);
       }
     }
-    if (files.length > 0) await this.receipts.save();
+    if (files.length > 0 && !this.use.inOrder) await this.shared.receipts.save();
     return settled;
   }
 }

@@ -1,4 +1,3 @@
-import { randomFillSync } from 'node:crypto';
 import { constants } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { DigestPool } from '../../digest/digest-pool';
@@ -8,36 +7,33 @@ import type { DiskVerified } from '../../progress';
 import { DirectoryTree } from './directory-tree';
 import { BatchStore } from './batch';
 import { BatchThreads } from './batch-threads';
-import { FilesTogether, gatheredAlgorithm, GatheredFile } from './gathered-file';
 import { probe, type Abilities } from './local-probe';
-import { alreadyExists, LocalFile } from './local-file';
-import { PartialFiles } from './partial-files';
+import { partialName, PartialFiles } from './partial-files';
 import { mountsBelow, refuseOtherDisk } from './other-disks';
 import { ReceiptIndex } from './receipt-index';
-import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory } from './receive-directory';
+import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory, removeEmpty } from './receive-directory';
 import { LocalSession } from './local-session';
 import { Receipts } from './receipts';
 import type { OfferedFile, Room, SessionPlace, SessionStore, StoreUse } from '../session-store';
-import { smallFile } from '../../wire/segment';
-import { diskError } from './staged-bytes';
-import { LargeBytes, LargeMemory } from './staged-large';
-import type { NewFile, StagedFile, Store } from '../store';
+import { pieceSize } from '../../wire/segment';
+import { AlignedMemory } from '../../threads/aligned-memory';
 import { openLocated } from '../../threads/walker';
 import { ignored, trace } from '../../trace';
 import { undoAll } from './undo';
 
 const { O_DIRECT, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 
-/** From this size on, a file that would be refused at the end is refused before its bytes are taken. */
+/** From this size on, in bytes, the free space is looked at anew for a file. */
 const worthLooking = 1024 * 1024;
 const freeSpaceGoodFor = 100;
 
-/** A directory of a local disk; keeps the promises of `Store` by descriptors, O_DIRECT, link and fsync. */
-export class LocalStore implements Store, SessionPlace {
-  private readonly files = new Set<StagedFile>();
-  private readonly memory = new LargeMemory();
-  /** Small files of the plain wire, of all connections. */
-  private together: FilesTogether | undefined;
+/**
+ * A directory of a local disk. Each session has a store of its own there, which keeps the promises of `SessionStore` by
+ * descriptors, O_DIRECT, link and fsync.
+ */
+export class LocalStore implements SessionPlace {
+  /** For the pieces of large files, of all sessions. */
+  private readonly memory = new AlignedMemory(pieceSize, 24);
   private readonly threads: BatchThreads;
   /** What a new file of ours is allowed, as any program would make it. */
   private readonly mode = 0o666 & ~process.umask();
@@ -103,46 +99,9 @@ export class LocalStore implements Store, SessionPlace {
     this.threads.idlest().warm();
   }
 
-  async stage(file: NewFile): Promise<StagedFile> {
-    const redeem = await this.promise(file);
-    try {
-      const elsewhere = refuseOtherDisk(file.name, this.free.mounts);
-      if (elsewhere) throw elsewhere;
-      if (file.size >= worthLooking) {
-        await this.refuseEarly(file);
-        this.pool.warm();
-      }
-      const over = (ended: StagedFile): void => {
-        this.files.delete(ended);
-        redeem(file.size);
-      };
-      const staged = file.size <= smallFile ? await this.gather(file, over) : await this.stageLarge(file, redeem, over);
-      this.files.add(staged);
-      return staged;
-    } catch (error) {
-      redeem(file.size);
-      throw diskError(error, file);
-    }
-  }
-
-  private async gather(file: NewFile, over: (ended: StagedFile) => void): Promise<StagedFile> {
-    this.together ??= new FilesTogether(this.openBatches(gatheredAlgorithm), this.mode);
-    await this.together.room();
-    return new GatheredFile(file, this.together, over);
-  }
-
-  private async stageLarge(
-    file: NewFile,
-    wrote: (bytes: number) => void,
-    over: (ended: StagedFile) => void,
-  ): Promise<StagedFile> {
-    const { abilities, memory, mode, pool, tree, verified } = this;
-    const path = this.opened.staging.at(randomName());
-    const bytes = await LargeBytes.create(file, { path, direct: abilities.direct, mode, wrote, memory, pool });
-    return new LocalFile(file, bytes, { tree, pool, verified, ended: over });
-  }
-
-  /** See `Store.session`. */
+  /**
+   * A store for one session, or for all of the plain wire. Rejects with `disk` where what sessions keep cannot be opened.
+   */
   async session(use: StoreUse): Promise<SessionStore> {
     this.kept ??= this.openKept();
     const { partials, receipts } = await this.kept.catch((error: unknown) => {
@@ -153,6 +112,7 @@ export class LocalStore implements Store, SessionPlace {
       use,
       {
         verified: this.verified,
+        mode: this.mode,
         partials,
         receipts,
         readBack: (file, algorithm, onProgress) => this.readBack(file, algorithm, onProgress),
@@ -163,8 +123,6 @@ export class LocalStore implements Store, SessionPlace {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([...this.files].map((file) => file.discard()));
-    await this.together?.close();
     const [kept] = await Promise.all([
       this.kept?.catch(ignored('whoever used it was told')),
       this.index.catch(ignored('whoever used it was told')),
@@ -182,7 +140,8 @@ export class LocalStore implements Store, SessionPlace {
             () => kept.index.close().catch(ignored('without its receipts the files of a directory are read again')),
             () => kept.partials.close(),
           ]
-        : undo,
+        : // One that was killed has left it.
+          [...undo, () => removeEmpty(this.opened.own.at(partialName))],
       'The receive directory could not be closed',
     );
   }
@@ -221,8 +180,8 @@ export class LocalStore implements Store, SessionPlace {
 
   /** What fails is tried again for the next session. */
   private async openKept(): Promise<{ partials: PartialFiles; index: ReceiptIndex; receipts: Receipts }> {
-    const { tree, pool, verified, memory } = this;
-    const { own } = this.opened;
+    const { tree, pool, verified, memory, mode } = this;
+    const { own, staging } = this.opened;
     try {
       const index = await this.index.catch(() => ReceiptIndex.open(own)); // opened anew, and what fails then is told
       const receipts = new Receipts(index, tree.root.at('.'), verified);
@@ -232,8 +191,10 @@ export class LocalStore implements Store, SessionPlace {
           pool,
           verified,
           direct: this.abilities.direct,
-          memory: memory.pieces,
+          memory,
           receipts,
+          staging,
+          mode,
         }),
         index,
         receipts,
@@ -252,14 +213,14 @@ export class LocalStore implements Store, SessionPlace {
       const elsewhere = refuseOtherDisk(name, this.free.mounts);
       if (elsewhere) return elsewhere;
       try {
-        return new PromisedRoom(name, size, this.promiseNow(name, lacks), (more) => this.promise({ name, size: more }));
+        return new PromisedRoom(name, size, this.promiseNow(name, lacks), (more) => this.promise(name, more));
       } catch (error) {
         return asTransferError(error, 'space', 'There is no room');
       }
     });
   }
 
-  private async promise({ name, size }: Pick<NewFile, 'name' | 'size'>): Promise<Redeem> {
+  private async promise(name: EntryName, size: number): Promise<Redeem> {
     await this.lookAtFree(size >= worthLooking);
     return this.promiseNow(name, size);
   }
@@ -287,19 +248,6 @@ export class LocalStore implements Store, SessionPlace {
       owed -= redeemed;
       this.promised -= redeemed;
     };
-  }
-
-  private async refuseEarly(file: NewFile): Promise<void> {
-    const reached = await this.tree.find(file.name);
-    if (!reached) return;
-    try {
-      const standing = await reached.directory.look(file.name.slice(file.name.lastIndexOf('/') + 1));
-      if (!standing || file.ifExists === 'rename') return;
-      if (!standing.isFile()) throw alreadyExists(file.name, 'something that is not a regular file');
-      if (file.ifExists !== 'replace' && standing.size !== file.size) throw alreadyExists(file.name);
-    } finally {
-      reached.release();
-    }
   }
 }
 
@@ -343,17 +291,4 @@ class PromisedRoom implements Room {
   suspend(): void {
     this.settle();
   }
-}
-
-const randomness = Buffer.alloc(4096);
-let randomUsed = randomness.length;
-
-/** A name of 32 hexadecimal digits that nobody can guess. Random bytes are cheaper by the page. */
-function randomName(): string {
-  if (randomUsed === randomness.length) {
-    randomFillSync(randomness);
-    randomUsed = 0;
-  }
-  randomUsed += 16;
-  return randomness.toString('hex', randomUsed - 16, randomUsed);
 }

@@ -5,38 +5,40 @@ import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { Digests } from '../../progress';
 import { pieceSize } from '../../wire/segment';
-import type { Lost } from '../store';
 import { type Given, giveMetadata, modeWith } from './apply-metadata';
 import { setFileTime } from '../../threads/system-calls';
 import { Arrivals, type ByteRun } from './arrivals';
 import type { Directory } from './directory';
 import { takeFreeName } from './final-name';
 import { ReadBack } from './read-back';
-import { discarded, diskError, incomplete, mismatch, type StagedBytes } from './staged-bytes';
+import { diskError } from './disk-error';
 import type { BasisFile } from './basis-file';
-import { firstDifference } from '../store';
+import { discarded, firstDifference, type Lost, mismatch } from '../store';
 import { writeSectors } from './write-sectors';
 import { isZero } from '../../wire/zeros';
 import { systemPath } from '../../name-bytes';
 import { timeReadBack } from './read-back-time';
 
-/** As for a file that arrives in order; see `LargeBytes`. */
+/**
+ * How far the reading back may be behind the writes, in bytes. Let run ahead, the writes would keep the disk busy while
+ * the hash waits for it, and later the hash would keep everybody waiting while the disk is idle.
+ */
 const mostBehind = 64 * 1024 * 1024;
 const writesInFlight = 6;
-/** The permissions of a new file, as any program would make it. */
-const usualMode = 0o666 & ~process.umask();
 
 export interface PartialContent {
   readonly name: EntryName;
   /** Bytes; undefined while nobody knows. */
   readonly size: number | undefined;
-  /** Permission bits; absent: those that any new file gets here. */
-  readonly mode?: number | undefined;
+  /** Permission bits. */
+  readonly mode: number;
   /** In ns since 1970; absent: the time at which it is written. */
   readonly mtime?: bigint | undefined;
   readonly given?: Given | undefined;
   /** What will be computed while reading back. */
   readonly algorithm: keyof Digests;
+  /** See `StoreUse`. */
+  readonly inOrder?: boolean | undefined;
 }
 
 export interface PartialBytesPlace {
@@ -55,7 +57,7 @@ export interface PartialBytesPlace {
  * reading back follows as far as there is no gap. A piece that is here is not written again: what was read back stays
  * as it was.
  */
-export class PartialBytes implements StagedBytes {
+export class PartialBytes {
   private readonly inFlight = new Set<Promise<void>>();
   private readonly arrivals: Arrivals;
   private readonly readBack: ReadBack;
@@ -73,7 +75,7 @@ export class PartialBytes implements StagedBytes {
     private readonly place: PartialBytesPlace,
   ) {
     this.size = content.size;
-    this.arrivals = new Arrivals(content.size);
+    this.arrivals = new Arrivals(content.size, content.inOrder);
     this.readBack = new ReadBack({ ...place, algorithm: content.algorithm, failed: (error) => void this.fail(error) });
   }
 
@@ -164,10 +166,6 @@ export class PartialBytes implements StagedBytes {
     this.expected = digests;
   }
 
-  write(): Promise<number> {
-    return Promise.reject(incomplete(this.content, 0));
-  }
-
   async verify(onProgress?: (done: number) => void): Promise<void> {
     const { handle, direct } = this.place;
     const size = this.size ?? 0;
@@ -177,7 +175,7 @@ export class PartialBytes implements StagedBytes {
     try {
       // Holes at the end, and the padding of the last sector.
       if (!direct || size % alignment !== 0 || (await handle.stat()).size !== size) await handle.truncate(size);
-      const { mode = usualMode, mtime, given } = this.content;
+      const { mode, mtime, given } = this.content;
       if (given) this.lost = giveMetadata(handle.fd, given);
       await handle.chmod(modeWith(mode, given, this.lost));
       if (mtime !== undefined) setFileTime(handle.fd, given?.time ?? mtime);

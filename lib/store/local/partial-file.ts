@@ -8,14 +8,14 @@ import type { StandingSegment } from '../../wire/standing';
 import { rm } from 'node:fs/promises';
 import type { Given } from './apply-metadata';
 import { JournalEnd, writeJournal } from './journal';
-import { type FilePlace, LocalFile } from './local-file';
+import { publishPartial, type PublishPlace, type VerifiedFile } from './publish-partial';
 import type { PartialBytes } from './partial-bytes';
 import type { Receipts } from './receipts';
 import type { BasisFile } from './basis-file';
 import { settledAs } from './settled-as';
-import { discarded } from './staged-bytes';
+import { diskError } from './disk-error';
 import type { OfferedFile, PartialFile, SegmentDigest } from '../session-store';
-import type { Committed, IfExists, Lost } from '../store';
+import { type Committed, discarded, type IfExists, type Lost } from '../store';
 
 /** A file that is offered to be received in pieces. */
 export interface PartialOffer extends OfferedFile {
@@ -23,6 +23,8 @@ export interface PartialOffer extends OfferedFile {
   readonly peer: string;
   readonly algorithm: keyof Digests;
   readonly ifExists: IfExists;
+  /** See `StoreUse`. */
+  readonly inOrder?: boolean | undefined;
   readonly given?: Given | undefined;
   /** What of its metadata nobody allows here. */
   readonly denied?: readonly Lost[] | undefined;
@@ -36,7 +38,7 @@ export interface PartialState {
   /** What may be alike in part; closed when this ends. */
   readonly standing: BasisFile | undefined;
   readonly bytes: PartialBytes;
-  readonly place: FilePlace;
+  readonly place: PublishPlace;
   readonly memory: AlignedMemory;
   /** Keeps the receipt of what was committed. */
   readonly receipts: Receipts;
@@ -69,9 +71,11 @@ export class LocalPartialFile implements PartialFile {
   private journal: JournalEnd | undefined;
   private adding: Promise<void> | undefined;
   private syncing: Promise<void> | undefined;
-  private finished: LocalFile | undefined;
+  /** From when all of it is here: a journal is of no use any more. */
+  private verifying = false;
+  /** Once `verify` has compared all of it. */
+  private verifiedFile: VerifiedFile | undefined;
   private end: Promise<void> | undefined;
-  private digests: Digests = {};
   /** Whether bytes may stand where nothing was put in this session. */
   private used: boolean;
 
@@ -174,7 +178,7 @@ export class LocalPartialFile implements PartialFile {
     this.pieces++;
     this.piecesSince++;
     this.added.push(...segments);
-    if (this.pieces < journalFrom || this.end || this.finished || !this.resumes) return;
+    if (this.pieces < journalFrom || this.end || this.verifying || !this.resumes) return;
     this.adding ??= this.addToJournal()
       .catch(journalFailed)
       .finally(() => {
@@ -202,14 +206,14 @@ export class LocalPartialFile implements PartialFile {
    * tells what is here, and with everything that is final for this file.
    */
   async verify(size: number, digests: Digests, onProgress?: (done: number) => void): Promise<void> {
-    const { bytes, place } = this.state;
+    const { bytes } = this.state;
     const { name, ifExists } = this.offer;
     await this.whole(size);
+    this.verifying = true;
     await this.journaled();
     bytes.expect(digests);
-    this.digests = digests;
-    this.finished = new LocalFile({ name, size, digests, ifExists }, bytes, { ...place, ended: () => undefined });
-    await this.finished.verify(onProgress);
+    await bytes.verify(onProgress);
+    this.verifiedFile = { name, size, digests, ifExists };
   }
 
   /**
@@ -217,18 +221,23 @@ export class LocalPartialFile implements PartialFile {
    * suspends it then.
    */
   async commit(): Promise<Committed> {
-    const { finished } = this;
-    if (!finished) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
+    const { verifiedFile: file, state, offer } = this;
     if (this.end) throw discarded();
-    const committing = finished.commit();
-    this.end = this.finishWith(async () => {
-      await committing.catch(ignored('whoever commits is told'));
-      await this.forgetJournal();
+    if (!file) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
+    const publishing = publishPartial(file, state.bytes, state.place).catch((error: unknown) => {
+      throw diskError(error, file);
     });
-    const [committed] = await Promise.all([committing, this.end]);
-    const stat = await this.state.receipts.keep(this.offer, committed.path, this.digests);
-    const lost = [...this.state.bytes.lost, ...(this.offer.denied ?? [])];
-    return committed.outcome === 'identical' ? committed : settledAs(committed, this.offer, stat, lost);
+    // What stays under the name that it had is removed at the next start, and changes nothing about what became of the
+    // file.
+    this.end = this.finishWith(async () => {
+      await publishing.catch(ignored('whoever commits is told'));
+      await this.remove().catch(ignored('what is wrong with the disk is told already'));
+    });
+    const [published] = await Promise.all([publishing, this.end]);
+    const committed = { ...published, verified: state.place.verified };
+    const stat = offer.inOrder ? undefined : await state.receipts.keep(offer, committed.path, file.digests);
+    const lost = [...state.bytes.lost, ...(offer.denied ?? [])];
+    return committed.outcome === 'identical' ? committed : settledAs(committed, offer, stat, lost);
   }
 
   /** Throws away all of it. */
@@ -266,7 +275,12 @@ export class LocalPartialFile implements PartialFile {
   }
 
   private async remove(): Promise<void> {
-    await (this.finished ?? this.state.bytes).discard();
+    try {
+      await this.state.bytes.discard();
+    } finally {
+      // Directories that were made for it, and that nothing is in.
+      if (this.verifiedFile) await this.state.place.tree.prune(this.offer.name);
+    }
     await this.forgetJournal();
   }
 

@@ -9,12 +9,12 @@ import { type EntryName, printable } from '../../name';
 import { ignored } from '../../trace';
 import type { Directory } from './directory';
 import { readJournal } from './journal';
-import type { FilePlace } from './local-file';
+import type { PublishPlace } from './publish-partial';
 import { PartialBytes } from './partial-bytes';
 import { LocalPartialFile, type PartialOffer } from './partial-file';
 import { openPrivate, removeEmpty } from './receive-directory';
 import type { Receipts } from './receipts';
-import { diskError } from './staged-bytes';
+import { diskError } from './disk-error';
 import { unfinishedName } from '../limited';
 import type { OfferedFile } from '../session-store';
 import { smallFile } from '../../wire/segment';
@@ -33,10 +33,14 @@ export interface Update {
   readonly basis?: Located;
 }
 
-export interface PartialFilesPlace extends Omit<FilePlace, 'ended'> {
+export interface PartialFilesPlace extends PublishPlace {
   readonly direct: boolean;
   readonly memory: AlignedMemory;
   readonly receipts: Receipts;
+  /** Where files are that nobody can go on with: it is empty at every start. */
+  readonly staging: Directory;
+  /** Permission bits of a new file for which none were said. */
+  readonly mode: number;
 }
 
 /** The unfinished files of a receive directory, each with its journal, in a private directory of their own. */
@@ -68,7 +72,9 @@ export class PartialFiles {
   take(offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
     // The thread that reads back is there by the time when there is something to read.
     this.place.pool.warm();
-    const base = offer.mtime === undefined ? randomBytes(16).toString('hex') : unfinishedName(offer.peer, offer.name);
+    // Nobody can tell another offer of it from this one, and go on with it.
+    if (offer.mtime === undefined) return this.openNew(offer, update);
+    const base = unfinishedName(offer.peer, offer.name);
     const taking = (this.opening.get(base) ?? Promise.resolve()).then(() => this.takeOver(base, offer, update));
     const settled: Promise<unknown> = taking
       .catch(() => undefined) // whoever takes it is told
@@ -88,35 +94,51 @@ export class PartialFiles {
       const resumable = await this.resumable(offer, place, journalPath);
       made = resumable === undefined;
       const segments = resumable ?? (await this.anew(place, journalPath));
-      const handle = await open(
-        place,
-        O_CREAT | O_NOFOLLOW | O_RDWR | (this.place.direct ? (O_DIRECT ?? 0) : 0),
-        0o600,
-      );
-      const standing = update && (await this.findStanding(offer.name, update).catch(closing(handle)));
-      const file: LocalPartialFile = new LocalPartialFile(offer, {
-        path: place,
-        journalPath,
-        segments,
-        standing: standing || undefined,
-        bytes: new PartialBytes(offer, {
-          ...this.place,
-          path: place,
-          handle,
-          wrote: (segments) => file.wrote(segments),
-        }),
-        place: { ...this.place, ended: () => undefined },
-        memory: this.place.memory,
-        receipts: this.place.receipts,
-        ended: () => this.open.delete(base),
-      });
-      this.open.set(base, file);
-      return file;
+      return await this.openAt(place, base, O_CREAT, { offer, segments, update });
     } catch (error) {
       // Without a journal it is worth nothing to anybody.
       if (made) await rm(place, { force: true }).catch(ignored('it is removed with the others that have no journal'));
       throw diskError(error, offer);
     }
+  }
+
+  private async openNew(offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
+    const base = randomBytes(16).toString('hex');
+    const place = this.place.staging.at(base);
+    return this.openAt(place, base, O_CREAT | O_EXCL, { offer, segments: [], update }).catch((error: unknown) => {
+      throw diskError(error, offer);
+    });
+  }
+
+  private async openAt(
+    path: string,
+    base: string,
+    how: number,
+    {
+      offer,
+      segments,
+      update,
+    }: { readonly offer: PartialOffer; readonly segments: readonly number[]; readonly update: Update | false },
+  ): Promise<LocalPartialFile> {
+    const { direct, memory, receipts, mode } = this.place;
+    const handle = await open(path, how | O_NOFOLLOW | O_RDWR | (direct ? (O_DIRECT ?? 0) : 0), 0o600);
+    const standing = update && (await this.findStanding(offer.name, update).catch(closing(handle)));
+    const file: LocalPartialFile = new LocalPartialFile(offer, {
+      path,
+      journalPath: `${path}.journal`,
+      segments,
+      standing: standing || undefined,
+      bytes: new PartialBytes(
+        { ...offer, mode: offer.mode ?? mode },
+        { ...this.place, path, handle, wrote: (written) => file.wrote(written) },
+      ),
+      place: this.place,
+      memory,
+      receipts,
+      ended: () => this.open.delete(base),
+    });
+    this.open.set(base, file);
+    return file;
   }
 
   /** How many bytes each of these files has on the disk by now, from an earlier try. */

@@ -16,7 +16,7 @@ import type { SystemCalls } from '../../threads/system-calls';
 import { cannotLink } from './final-name';
 import type { OpenDirectories } from './open-directories';
 import { type DiskContent, fileStat, type FileStat, readContent, type ReadGround } from './existing-content';
-import { alreadyExists } from './local-file';
+import { alreadyExists } from '../store';
 import { type Given, giveMetadata } from './apply-metadata';
 import { copyFile } from './copy-file';
 import type { Lost } from '../store';

@@ -28,7 +28,7 @@ import {
   syncBelow,
   writeAll,
 } from './staged-list';
-import { mismatch } from './staged-bytes';
+import { mismatch } from '../store';
 import { markIfFresh } from './unfinished';
 
 export interface StagingGround {

@@ -4,6 +4,7 @@ import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, writeSync } f
 import { mkdir, readdir, rm, statfs, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { LocalStore } from '../../../lib/store/local/local';
+import { type AnyRule, anyRule } from '../any-rule';
 import { announce, codeOf, content, deliver, writeAll } from '../delivery';
 import { emptyDirectory, snapshotOf } from './local-place';
 import { isInstalled } from './receiving-process';
@@ -42,7 +43,7 @@ for (const [kind, disk] of Object.entries(disks)) {
     this.timeout(20_000);
     let directory: string;
     let mounted = false;
-    let store: LocalStore;
+    let store: AnyRule;
 
     before(async function () {
       directory = await emptyDirectory();
@@ -55,7 +56,7 @@ for (const [kind, disk] of Object.entries(disks)) {
         this.skip();
       }
       await mkdir(path.join(directory, 'receive'));
-      store = await LocalStore.open(path.join(directory, 'receive'));
+      store = anyRule(await LocalStore.open(path.join(directory, 'receive')));
       await deliver(store, 'old', content(10_000));
     });
 

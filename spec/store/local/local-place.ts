@@ -3,6 +3,7 @@ import { lstat, mkdir, mkdtemp, readdir, readFile, rm, statfs, writeFile } from 
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { LocalStore } from '../../../lib/store/local/local';
+import { type AnyRule, anyRule } from '../any-rule';
 import type { Opened } from '../conformance';
 
 /** An empty directory of our own, below `parent`. */
@@ -42,11 +43,13 @@ const visible = (names: readonly string[]): string[] => names.filter((name) => !
 /** A local store in an empty directory below `parent`. */
 export async function openLocal(
   parent?: string,
-): Promise<Opened & { readonly store: LocalStore; readonly directory: string }> {
+): Promise<Opened & { readonly store: AnyRule; readonly place: LocalStore; readonly directory: string }> {
   const directory = await emptyDirectory(parent);
-  const store = await LocalStore.open(directory);
+  const place = await LocalStore.open(directory);
+  const store = anyRule(place);
   return {
     store,
+    place,
     directory,
     list: async () => visible(await everythingIn(directory)),
     read: (name) => readFile(path.join(directory, name)),

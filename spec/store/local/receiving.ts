@@ -10,6 +10,7 @@ import { pieceSize } from '../../../lib/wire/segment';
 import { LocalStore } from '../../../lib/store/local/local';
 import type { IfExists } from '../../../lib/store/store';
 import { parseEntryName } from '../../../lib/name';
+import { type AnyRule, anyRule } from '../any-rule';
 
 export type Order =
   | { readonly order: 'open'; readonly directory: string }
@@ -62,14 +63,16 @@ export function md5OfRepeated(seed: number, size: number): string {
 }
 
 let store: LocalStore | undefined;
+/** Files that come whole, into the same one. */
+let whole: AnyRule | undefined;
 
 async function receive(name: string, size: number, seed: number, ifExists: IfExists, pauseAfter = 0): Promise<Answer> {
-  if (!store) throw new Error('no store is open');
+  if (!whole) throw new Error('no store is open');
   const bytes = repeated(seed);
-  const staged = await store.stage({
+  const staged = await whole.stage({
     name: parseEntryName(name),
     size,
-    digests: { md5: md5OfRepeated(seed, size) },
+    digest: md5OfRepeated(seed, size),
     ifExists,
   });
   try {
@@ -158,13 +161,14 @@ async function carryOut(order: Order): Promise<Answer> {
   switch (order.order) {
     case 'open':
       store = await LocalStore.open(order.directory);
+      whole = anyRule(store);
       return { verified: store.verified };
     case 'receive':
       return receive(order.name, order.size, order.seed, order.ifExists, order.pause);
     case 'pieces':
       return pieces(order);
     case 'close':
-      await store?.close();
+      await whole?.close();
       return {};
     case 'resident':
       return { bytes: peakResident() };

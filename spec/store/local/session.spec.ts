@@ -5,10 +5,10 @@ import { openLocal } from './local-place';
 const mib = 1024 * 1024;
 
 async function openPlace(): Promise<OpenedPlace> {
-  const { directory, store, ...eyes } = await openLocal();
+  const { directory, place, ...eyes } = await openLocal();
   const opened = {
     ...eyes,
-    place: store,
+    place,
     list: async () => (await eyes.list()).filter((name) => !name.startsWith('.sendall')),
     reopen: async () => {
       await opened.place.close();

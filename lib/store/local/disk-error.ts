@@ -1,0 +1,29 @@
+import { constants } from 'node:os';
+import { errnoOf, TransferError } from '../../errors';
+import { printable } from '../../name';
+import { onOtherDisk } from './other-disks';
+
+/** What a failure of the disk means for the file that was on its way there. */
+export function diskError(error: unknown, file: { readonly name: string }): TransferError {
+  if (error instanceof TransferError) return error;
+  const name = printable(file.name);
+  const cause = { cause: error };
+  // libuv has a number for EDQUOT, but no name.
+  if ((error as NodeJS.ErrnoException).errno === -constants.errno.EDQUOT) {
+    return new TransferError('space', `The disk quota of the receiver is used up; ${name} was not stored.`, cause);
+  }
+  switch (errnoOf(error)) {
+    case 'ENOSPC':
+      return new TransferError('space', `The receiver's disk is full; ${name} was not stored.`, cause);
+    case 'ENAMETOOLONG':
+      return new TransferError('name', `${name} is too long a name for the receiver's disk.`, cause);
+    case 'EXDEV':
+      return onOtherDisk(file.name, undefined, error);
+    default:
+      return new TransferError(
+        'disk',
+        `The receiver's disk failed; ${name} was not stored: ${error instanceof Error ? error.message : String(error)}.`,
+        cause,
+      );
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * A large file gets its final name, once all of it is here, durable and verified: one if-exists rule, directories by
+ * descriptors, and a sync of each directory that changed. What entries of batches do is in `publish.ts`.
+ */
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import path from 'node:path';
+import type { DigestPool } from '../../digest/digest-pool';
+import { errnoOf } from '../../errors';
+import { type EntryName, parseEntryName } from '../../name';
+import { systemPath } from '../../name-bytes';
+import type { Digests, Verified } from '../../progress';
+import { algorithmsOf, alreadyExists, type Committed, firstDifference, type IfExists } from '../store';
+import type { Directory } from './directory';
+import type { DirectoryTree } from './directory-tree';
+import type { PartialBytes } from './partial-bytes';
+
+const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
+const mostRenames = 10_000;
+
+/** The store that a file goes into. */
+export interface PublishPlace {
+  readonly tree: DirectoryTree;
+  readonly pool: DigestPool;
+  readonly verified: Verified;
+}
+
+/** A file of which all bytes are durable and verified. */
+export interface VerifiedFile {
+  readonly name: EntryName;
+  /** In bytes. */
+  readonly size: number;
+  readonly digests: Digests;
+  readonly ifExists: IfExists;
+}
+
+/**
+ * Puts it under its final name, durably, by its rule. Rejects with `exists` or `name`, and with the errors of the
+ * operating system.
+ */
+export async function publishPartial(
+  file: VerifiedFile,
+  bytes: PartialBytes,
+  place: PublishPlace,
+): Promise<Omit<Committed, 'verified'>> {
+  const { tree } = place;
+  const { name } = file;
+  const publishing = new Publishing(file, bytes, place);
+  const published = await tree.within(name, (directory) => publishing.within(directory, path.posix.basename(name)));
+  if (published.outcome !== 'identical') tree.keep(name);
+  return published;
+}
+
+class Publishing {
+  constructor(
+    private readonly file: VerifiedFile,
+    private readonly bytes: PartialBytes,
+    private readonly place: PublishPlace,
+  ) {}
+
+  async within(directory: Directory, base: string): Promise<Omit<Committed, 'verified'>> {
+    const { name, ifExists } = this.file;
+    await this.place.tree.refuseCollision(directory, base);
+    for (;;) {
+      if (await this.appear(directory, base)) return { path: name, outcome: 'stored' };
+      const existing = await directory.look(base);
+      // Removed since it was in the way: there is room now.
+      if (existing === undefined) continue;
+      if (existing.isFile() && ifExists === 'replace') {
+        await this.bytes.replace(directory, base);
+        await this.place.tree.sync(directory);
+        return { path: name, outcome: 'replaced' };
+      }
+      if (existing.isFile() && (await this.sameContent(directory, base))) return { path: name, outcome: 'identical' };
+      if (ifExists === 'rename') return { path: await this.findFreeName(directory, base), outcome: 'renamed' };
+      throw alreadyExists(name, existing.isFile() ? 'other content' : 'something that is not a regular file');
+    }
+  }
+
+  private async appear(directory: Directory, base: string): Promise<boolean> {
+    if (!(await this.bytes.appear(directory, base))) return false;
+    await this.place.tree.sync(directory);
+    return true;
+  }
+
+  /** Whether what is there has the same content, read from where a receipt says it was read. */
+  private async sameContent(directory: Directory, base: string): Promise<boolean> {
+    const { digests, size, name } = this.file;
+    const direct = this.place.verified === 'device' ? (O_DIRECT ?? 0) : 0;
+    const handle = await open(systemPath(directory.at(base)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | direct).catch(
+      (error: unknown) => {
+        throw errnoOf(error) === 'ENOENT'
+          ? error
+          : alreadyExists(name, 'something that cannot be read as a file', error);
+      },
+    );
+    try {
+      const existing = await handle.stat();
+      if (!existing.isFile() || existing.size !== size) return false;
+      // Someone else may have written it a moment ago; a receipt for it needs it on the disk as well.
+      await handle.sync();
+      const actual = await this.place.pool.digestFile({ fd: handle.fd, size, algorithms: algorithmsOf(digests) })
+        .digests;
+      if (firstDifference(digests, actual) !== undefined) return false;
+      await this.place.tree.sync(directory);
+      return true;
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** `photo.jpg` becomes `photo (1).jpg`, or the next number that is free. */
+  private async findFreeName(directory: Directory, base: string): Promise<string> {
+    const extension = path.posix.extname(base);
+    const stem = base.slice(0, base.length - extension.length);
+    for (let number = 1; number <= mostRenames; number++) {
+      const candidate = `${stem} (${String(number)})${extension}`;
+      const full = path.posix.join(path.posix.dirname(this.file.name), candidate);
+      parseEntryName(full, { allowHidden: true, names: 'any' });
+      if (await this.appear(directory, candidate)) return full;
+    }
+    throw alreadyExists(this.file.name);
+  }
+}
