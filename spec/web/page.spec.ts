@@ -15,6 +15,7 @@ import { execFileSync } from 'node:child_process';
 import { source as axe } from 'axe-core';
 import { expect } from 'chai';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { SendallProcess } from '../cli/sendall-process';
 import { chromiumPath, launchChromium } from './chromium';
 import { Front, ServedPage } from './served-page';
 
@@ -53,7 +54,7 @@ describe('the page of --web, in Chromium', function () {
     }
     directory = mkdtempSync(join(tmpdir(), 'sendall-page-'));
     inbox = join(directory, 'inbox');
-    [browser, served] = await Promise.all([launchChromium(chromium), ServedPage.receive(inbox)]);
+    [browser, served] = await Promise.all([launchChromium(chromium), ServedPage.receive(inbox, ['--web-read'])]);
   });
 
   after(async () => {
@@ -125,6 +126,7 @@ describe('the page of --web, in Chromium', function () {
         .reduce((sum, { transferSize }) => sum + transferSize, 0),
     ]`);
     if (large) console.log(`      first paint ${painted.toFixed(0)} ms, ${(bytes / 1024).toFixed(1)} KB`);
+    expect(bytes).to.be.below(60_000);
     if (large) expect(painted).to.be.below(300);
     expect(new URL(page.url()).hash).to.equal('');
     expect(asked.join()).to.not.include(served.token);
@@ -334,6 +336,41 @@ describe('the page of --web, in Chromium', function () {
     }
   });
 
+  it('lists and fetches with --web-read', async () => {
+    mkdirSync(join(inbox, 'shelf'), { recursive: true });
+    writeFileSync(join(inbox, 'shelf', 'book & co.txt'), 'pages');
+    const page = await opened();
+    await page.locator('#listing-list').getByRole('button', { name: 'shelf' }).click();
+    const download = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download: book & co.txt' }).click();
+    expect(readFileSync(await (await download).path(), 'utf8')).to.equal('pages');
+    await page.locator('#trail').getByRole('button', { name: 'All files' }).click();
+    await page.locator('#listing-list').getByRole('button', { name: 'shelf' }).waitFor();
+  });
+
+  it('offers the files of send --web with their SHA-256, and says that plain http is open to others', async () => {
+    const paths = [source('offered <i>.bin', 3 * MiB), source('Holiday in Brittany.mp4', 2 * MiB)];
+    const [path = ''] = paths;
+    const words = ['send', ...paths, '--web', '0.0.0.0:0', '--insecure-plain', '--json'];
+    const sender = await ServedPage.of(new SendallProcess(words));
+    try {
+      for (const [width, colorScheme] of looks) {
+        const page = await open(sender.url, { viewport: { width, height: width === 390 ? 760 : 600 }, colorScheme });
+        await page.locator('#send').getByText(sha256(path)).waitFor();
+        await page.getByText('This connection is plain http.').waitFor();
+        await page.evaluate(axe);
+        expect(await violations(page)).to.deep.equal([]);
+        await picture(page, `web-send-${String(width)}-${colorScheme}`);
+        if (width !== 1280) continue;
+        const download = page.waitForEvent('download');
+        await page.getByRole('button', { name: 'Download: offered <i>.bin' }).click();
+        expect(sha256(await (await download).path())).to.equal(sha256(path));
+      }
+    } finally {
+      await sender.end();
+    }
+  });
+
   describe('with files in all states', () => {
     let scene: ServedPage;
     let paths: readonly string[];
@@ -348,7 +385,7 @@ describe('the page of --web, in Chromium', function () {
         source('notes.txt', 2000),
         source('Quarterly report.pdf', 3 * MiB),
       ];
-      scene = await ServedPage.receive(join(directory, 'scene', 'inbox'));
+      scene = await ServedPage.receive(join(directory, 'scene', 'inbox'), ['--web-read']);
       writeFileSync(join(directory, 'scene', 'inbox', 'notes.txt'), 'other content');
     });
 
@@ -367,6 +404,7 @@ describe('the page of --web, in Chromium', function () {
         await dragIn(page, [...paths, join(directory, 'Photos')]);
         await row(page, 'interview.wav').getByText('Sending 80 %').waitFor();
         await page.locator('#uploads-words', { hasText: '8 of 10 files verified.' }).waitFor();
+        await page.locator('#listing-list').getByRole('button', { name: 'Photos' }).waitFor();
         await page.evaluate(axe);
         expect(await violations(page)).to.deep.equal([]);
         expect(await page.evaluate('document.documentElement.scrollWidth')).to.equal(width);
