@@ -2,7 +2,7 @@
 import { Api, type ReceiveSession } from './api';
 import { Arrivals, ArrivalView, follow } from './arrivals';
 import { showDownloads } from './downloads';
-import { chosen, entriesOf, walk } from './dropped';
+import { chosen, entriesOf, walk, type Named } from './dropped';
 import { byId, say } from './elements';
 import { ListingView } from './listing';
 import { Reach } from './reach';
@@ -13,6 +13,7 @@ import { filesWords, nameWords } from './words';
 
 /** Milliseconds between two drawings. */
 const tick = 100;
+const addedAtOnce = 100;
 
 async function main(): Promise<void> {
   const api = new Api(takeToken() ?? '');
@@ -92,12 +93,22 @@ function takeDrops(uploads: Uploads): void {
       field.click();
     });
     field.addEventListener('change', () => {
-      if (field.files) uploads.add(chosen(field.files));
+      if (field.files) void addInTurns(uploads, chosen(field.files));
       field.value = ''; // so that the same files can be chosen again
     });
   }
   // A phone has no folders to choose, and says so by not knowing the attribute, or by having no fine pointer.
   byId('choose-folder', HTMLElement).hidden = !('webkitdirectory' in byId('folder-input', HTMLInputElement));
+}
+
+/** Some at a time: of each the browser asks the disk for its size, and nothing else happens meanwhile. */
+async function addInTurns(uploads: Uploads, files: readonly Named[]): Promise<void> {
+  for (let first = 0; first < files.length; first += addedAtOnce) {
+    uploads.add(files.slice(first, first + addedAtOnce));
+    await new Promise((resolve) => {
+      setTimeout(resolve);
+    });
+  }
 }
 
 function drawReach(reach: Reach, hadToken: boolean): void {

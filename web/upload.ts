@@ -47,15 +47,15 @@ export class Upload {
   blake3: string | null = null;
   readonly rate = new Rate();
   readonly cancel = new AbortController();
+  /** Bytes. Taken once: a browser may ask the disk each time. */
+  readonly size: number;
 
   constructor(
     /** With `/` between folders. */
     readonly name: string,
     readonly file: File,
-  ) {}
-
-  get size(): number {
-    return this.file.size;
+  ) {
+    this.size = file.size;
   }
 
   get over(): boolean {
