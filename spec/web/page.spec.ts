@@ -165,9 +165,13 @@ describe('the page of --web, in Chromium', function () {
       writeFileSync(join(folder, `${String(index)}.txt`), randomBytes(4096));
     const page = await opened();
     await page.evaluate(`{
+      // What the browser itself does with so many files comes before.
       window.longest = 0;
+      let chosen = Infinity;
+      document.getElementById('folder-input').addEventListener('change', () => { chosen = performance.now(); });
       new PerformanceObserver((list) => {
-        for (const { duration } of list.getEntries()) window.longest = Math.max(window.longest, duration);
+        for (const { startTime, duration } of list.getEntries())
+          if (startTime > chosen) window.longest = Math.max(window.longest, duration);
       }).observe({ entryTypes: ['longtask'] });
     }`);
     const began = performance.now();
