@@ -124,9 +124,9 @@ export function describeSend(program: Command, shell: Shell): void {
     .addHelpText(
       'after',
       `
-With several targets all is read once, and each receiver gets it in a session of its own. Targets come
-last: the last word is one if it names one, and so is each word before it, up to the first that does
-not, or that is a file here.
+With several targets all is read once, and each receiver gets it in a session of its own. Targets
+come last: the last word is one if it names one, and so is each word before it, up to the first
+that does not, or that is a file here.
 
 Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for. At a terminal
 a code does as well, whose words are completed as they are typed.

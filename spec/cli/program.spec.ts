@@ -31,6 +31,7 @@ describe('cli/program (the built command)', () => {
         (match) => match[1] ?? '',
       );
     expect(await flags('send')).to.deep.equal([
+      '--to-all',
       '--name',
       '--listen',
       '--address',
