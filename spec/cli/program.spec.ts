@@ -89,6 +89,11 @@ describe('cli/program (the built command)', () => {
       '--web-url',
       '--tls-cert',
       '--tls-key',
+      '--endpoint',
+      '--region',
+      '--credentials',
+      '--trust-store',
+      '--single-receiver',
       ...everywhere,
     ]);
   });
