@@ -1,5 +1,5 @@
 import { printable } from '../lib/internal';
-import { formatCount, formatDuration, formatRate, formatSize } from './size';
+import { formatCount, formatDuration, formatNumber, formatRate, formatSize } from './size';
 import type { TransferState } from './tally';
 
 const narrowestBar = 12;
@@ -14,7 +14,7 @@ const gap = 2; // columns between the pieces
  * important first.
  */
 export function barLine(state: TransferState, columns: number): string {
-  const { phase, done, total, moved, rate, eta, files, name, still } = state;
+  const { phase, done, total, moved, rate, eta, files, ofFiles, name, still } = state;
   const ratio = total > 0 ? Math.min(1, done / total) : 0;
   const verb = phase.padEnd(7);
   const measured = total > 0 || files === undefined;
@@ -35,7 +35,7 @@ export function barLine(state: TransferState, columns: number): string {
   const speed = piece(still === undefined ? (rate > 0 ? formatRate(rate) : '') : stillness(still));
   const left = piece(eta === undefined ? '' : `ETA ${formatDuration(eta)}`);
   const hasBar = measured && fits(narrowestBar);
-  const count = piece(files === undefined ? '' : `${formatCount(files, 'file')} ended`);
+  const count = piece(files === undefined ? '' : filesDone(files, ofFiles));
   const label = printable(name ?? '');
   const wanted = Math.min(columnsOf(label), longestLabel);
   const hasLabel = fits(Math.min(wanted, shortestLabel));
@@ -48,6 +48,13 @@ export function barLine(state: TransferState, columns: number): string {
     .filter((text) => text !== '')
     .join(' '.repeat(gap))
     .slice(0, Math.max(0, columns));
+}
+
+/** `40 of 41 files`, or `40 files ended` where nobody has counted them. */
+export function filesDone(files: number, ofFiles: number | undefined): string {
+  return ofFiles === undefined
+    ? `${formatCount(files, 'file')} ended`
+    : `${formatNumber(files)} of ${formatCount(ofFiles, 'file')}`;
 }
 
 /** Why nothing moves, in words. */

@@ -1,7 +1,7 @@
 import type { TransferEvent } from '../lib/index';
-import { stillness } from './bar-line';
+import { filesDone, stillness } from './bar-line';
 import type { Progress } from './progress-bar';
-import { formatCount, formatDuration, formatRate, formatSize } from './size';
+import { formatDuration, formatRate, formatSize } from './size';
 import { Tally } from './tally';
 import type { Terminal } from './terminal';
 
@@ -27,10 +27,10 @@ export class ProgressLines implements Progress {
     this.last ??= now;
     if (now - this.last < interval) return;
     this.last = now;
-    const { phase, name, files, done, total, moved, rate, eta, still } = this.tally.at(now);
+    const { phase, name, files, ofFiles, done, total, moved, rate, eta, still } = this.tally.at(now);
     const percent = `${Math.floor((done / total) * 100).toString()} % of ${formatSize(total)}`;
     const pieces = [
-      files === undefined ? '' : `${formatCount(files, 'file')} ended`,
+      files === undefined ? '' : filesDone(files, ofFiles),
       name ?? '',
       `${phase} ${total > 0 ? percent : formatSize(moved)}`,
       still === undefined ? formatRate(rate) : stillness(still),

@@ -92,6 +92,7 @@ export class StatusFile {
       case 'started':
         return { ...transfer, from: event.from ?? null, file_name: event.file_name, done: 0, total: event.file_size };
       case 'progress':
+        if (event.phase === 'scan') return transfer; // of all files together
         return { ...transfer, file_name: event.file_name, done: event.done, total: event.total };
       case 'received':
         this.last = { file_name: event.file_name, from: event.from ?? null, at: new Date().toISOString() };

@@ -33,6 +33,8 @@ export interface TransferState {
   readonly eta: number | undefined;
   /** Files that have ended, of a transfer of several. */
   readonly files: number | undefined;
+  /** How many there are, as far as they were counted. */
+  readonly ofFiles: number | undefined;
   /** Why there is no rate: seconds in which nothing moved, or a connection that is being made again. */
   readonly still: { readonly for: number } | 'connection-lost' | undefined;
 }
@@ -44,7 +46,8 @@ export class Tally {
   private samples: Sample[] = [];
   private sampled: Phase | undefined;
   private latest: Phase = 'scan';
-  private announced = 0;
+  /** What each transfer has, by its id. */
+  private readonly announced = new Map<string | undefined, { readonly bytes: number; readonly files: number }>();
   private ended = { files: 0, bytes: 0 };
   private movedAt: number | undefined;
   private lost = false;
@@ -56,7 +59,7 @@ export class Tally {
         this.file(event.file_name, event.file_size);
         return;
       case 'progress':
-        if (event.phase === 'scan') this.announced = Math.max(this.announced, event.total);
+        if (event.phase === 'scan') this.announced.set(event.id, { bytes: event.total, files: event.files ?? 0 });
         else this.advance(this.file(event.file_name, event.total), event.phase, event.done, now, event.kept);
         break;
       case 'sent':
@@ -108,9 +111,10 @@ export class Tally {
     const active = [...this.active.values()];
     const file = active.find((each) => phaseOf(each) === phase);
     const moved = this.ended.bytes + active.reduce((sum, each) => sum + transferred(each), 0);
-    const whole = many && this.announced > 0;
+    const announced = this.sumAnnounced();
+    const whole = many && announced.bytes > 0;
     const done = whole ? moved : (file?.done.get(phase) ?? 0);
-    const total = whole ? Math.max(this.announced, done) : (file?.size ?? 0);
+    const total = whole ? Math.max(announced.bytes, done) : (file?.size ?? 0);
     const foreseeable = rate > 0 && total > done && (whole ? phase !== 'hash' : !many);
     const eta = foreseeable ? (total - done) / rate : undefined;
     return {
@@ -122,6 +126,7 @@ export class Tally {
       rate,
       eta,
       files: many ? this.ended.files : undefined,
+      ofFiles: many && announced.files > 0 ? Math.max(announced.files, this.ended.files) : undefined,
       still,
     };
   }
@@ -131,7 +136,7 @@ export class Tally {
     this.active.clear();
     this.moved.clear();
     this.samples = [];
-    this.announced = 0;
+    this.announced.clear();
     this.ended = { files: 0, bytes: 0 };
     this.movedAt = undefined;
     this.lost = false;
@@ -141,6 +146,12 @@ export class Tally {
     if (this.lost) return 'connection-lost';
     if (this.movedAt === undefined || now - this.movedAt < stillAfter) return undefined;
     return { for: (now - this.movedAt) / 1000 };
+  }
+
+  private sumAnnounced(): { readonly bytes: number; readonly files: number } {
+    let [bytes, files] = [0, 0];
+    for (const each of this.announced.values()) [bytes, files] = [bytes + each.bytes, files + each.files];
+    return { bytes, files };
   }
 
   private get many(): boolean {

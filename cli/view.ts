@@ -16,6 +16,9 @@ const few = 8;
 /** What of a listener's invitation the command knows; the rest comes with the event. */
 export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain' | 'plain'>;
 
+/** A file as an event tells of it. */
+type FileOfEvent = FileDone & { readonly id?: string; readonly directory?: string };
+
 /** Turns the events of one command into words: what both roles have in common. */
 export abstract class View {
   private readonly progress: Progress;
@@ -133,7 +136,7 @@ export abstract class View {
       );
   }
 
-  protected abstract fileDone(file: FileDone): void;
+  protected abstract fileDone(file: FileOfEvent): void;
   protected abstract text(text: string): void;
   /** A snapshot is complete. */
   protected snapshotDone({ snapshot, bytes, new_bytes: newBytes }: TransferEvent & { event: 'snapshot' }): void {
@@ -320,18 +323,28 @@ export class RestoreView extends SenderView {
   }
 }
 
-/** What a receiver says: each file when it is there, since there may be no end. */
+/** What a receiver says: each file when it is there, since there may be no end; of a tree of many only the sum. */
 export class ReceiverView extends View {
   protected override readonly role = 'receiver';
   private files = 0;
+  /** How many files the transfers that run are known to have, by their id. */
+  private readonly expected = new Map<string | undefined, number>();
+  private directory: string | undefined;
   /** Sessions that ended because this receiver was stopped. */
   private stoppedIn = 0;
   private least: Verified | null | undefined;
 
-  protected override fileDone(file: FileDone): void {
+  override show(event: TransferEvent | HookFailed): void {
+    if (event.event === 'progress' && event.files !== undefined) this.expected.set(event.id, event.files);
+    super.show(event);
+  }
+
+  protected override fileDone(file: FileOfEvent): void {
     this.files += 1;
     this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
-    if (this.files <= few || this.terminal.settings.verbose) this.terminal.result(...this.lineOf(file));
+    this.directory = file.directory;
+    const listed = this.files <= few && (this.expected.get(file.id) ?? 0) <= few;
+    if (listed || this.terminal.settings.verbose) this.terminal.result(...this.lineOf(file));
   }
 
   protected override fail(event: Failed): void {
@@ -339,6 +352,7 @@ export class ReceiverView extends View {
     // Of a session, of which what came is kept; on the plain wire it is about a file.
     if (event.code === 'interrupted' && event.file_name === undefined) this.stoppedIn += 1;
     super.fail(event);
+    if (event.file_name === undefined) this.forget(event.id); // that session has no summary
   }
 
   override close(): void {
@@ -364,10 +378,21 @@ export class ReceiverView extends View {
         failed: failures.count,
         already: this.already,
       });
+      if (this.directory !== undefined) line.push(`  in ${this.directory}`);
       if (files > few) this.terminal.result(...line);
       else this.terminal.say(...line);
     }
+    this.forget(summary.id);
+  }
+
+  /** The next session counts anew: what failed in one that its sender goes on with is no failure of that. */
+  private forget(id: string | undefined): void {
+    this.failures.tellRest(this.terminal);
+    this.failures.forget();
     this.files = 0;
+    this.skipped = 0;
+    this.already = { files: 0, bytes: 0 };
     this.least = undefined;
+    this.expected.delete(id);
   }
 }

@@ -141,6 +141,8 @@ export type TransferEvent = (
       readonly total: number;
       /** Of `done`, what the receiver had before; absent for nothing. */
       readonly kept?: number;
+      /** With `scan`: how many files were found, or offered, so far; `total` is what they have. */
+      readonly files?: number;
     }
   /** `directory`: the receive directory that `path` is relative to, as an absolute path. */
   | ({ readonly event: 'received'; readonly directory?: string; readonly from?: string } & FileDone)

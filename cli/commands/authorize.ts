@@ -99,10 +99,11 @@ async function authorize(name: string | undefined, flags: AuthorizeFlags, termin
     key: made.key,
   });
   if (terminal.settings.json) return tell(terminal, { event: 'authorized', ...described(made), ticket });
+  const called = ownName(flags.address?.[0]);
   terminal.say(`${words(made)}. On the other machine, and paste the ticket when it is asked for:`);
-  terminal.say('    ', { style: 'bold', text: `sendall peers add ${ownName()}` });
+  terminal.say('    ', { style: 'bold', text: `sendall peers add ${called}` });
   terminal.say('or, where nobody else can read the history of the shell:');
-  terminal.say('    ', { style: 'bold', text: `sendall peers add ${ownName()} ${quoted(ticket)}` });
+  terminal.say('    ', { style: 'bold', text: `sendall peers add ${called} ${quoted(ticket)}` });
   terminal.say('The ticket, which is never shown again:');
   terminal.stdout.write(`${ticket}\n`); // with --quiet as well: the key is of no use without it
 }
@@ -153,9 +154,10 @@ function words({ name, rights, directory, quota, expires }: Authorization): stri
   ].join('  ');
 }
 
-/** What the other machine might call this one. */
-function ownName(): string {
-  const name = (hostname().split('.')[0] ?? '')
+/** What the other machine might call this one: as in the name that it is reached by, else as it calls itself. */
+function ownName(address = ''): string {
+  const named = /^[a-z][\w.-]*(?::\d+)?$/i.test(address) && !/^localhost\b/i.test(address) ? address : hostname();
+  const name = (named.split(/[.:]/)[0] ?? '')
     .replace(/[^\w-]+/g, '-')
     .replace(/^-+/, '')
     .slice(0, 64);

@@ -196,6 +196,14 @@ export class ByteStream {
     this.wake?.();
   }
 
+  /** Throws away what still comes, after `stopReading` too. Resolves when the peer has finished or the stream is closed. */
+  async discard(): Promise<void> {
+    while (!this.ended) {
+      this.kept = nothing;
+      await this.arrival();
+    }
+  }
+
   /** Closes both directions at once; whoever waits gets `reason`, or `connection-lost`. */
   destroy(reason?: Error): void {
     if (reason) this.failure ??= reason;

@@ -121,18 +121,15 @@ export class Connection {
   }
 
   /**
-   * Ends a connection whose peer may still be sending: FIN, then what still comes is thrown away for a second at most.
+   * Ends a connection whose peer may still be sending: FIN, then what still comes is thrown away for `within` ms at most.
    * A
    * socket closed with bytes unread answers with a reset, which would destroy our last frame on its way.
    */
-  async linger(): Promise<void> {
-    const timer = setTimeout(() => this.stream.destroy(), lingerFor);
+  async linger(within = lingerFor): Promise<void> {
+    const timer = setTimeout(() => this.stream.destroy(), within);
     try {
       await this.finish();
-      do this.stream.take(this.stream.peek().length);
-      while (await this.stream.more());
-    } catch {
-      // The peer closed first, or the second is over: either way it has ended, which is all that was wanted.
+      await this.stream.discard();
     } finally {
       clearTimeout(timer);
       this.stream.destroy();

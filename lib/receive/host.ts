@@ -185,6 +185,8 @@ export class SessionHost {
           link.close(),
         );
         if (last.lost === undefined || !last.lost.retry || signal?.aborted || this.closed) return last;
+        // A sender that was stopped makes a new ticket; a receiver of snapshots comes back with the same keys.
+        if (last.lost.code === 'stopped' && !restoring) return last;
         lostAt = performance.now();
         pause = firstPause;
       } catch (error) {

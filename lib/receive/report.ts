@@ -5,7 +5,9 @@ import type { FileDone, Listener } from '../progress';
 import { failureEvent, Tally } from '../session/summary';
 import { isObjectUrl } from '../store/object/address';
 import { LostCount } from '../session/lost';
-import type { LostPart, MissingEntry } from '../wire/session-list';
+import type { BadEntry, Entry, LostPart, MissingEntry } from '../wire/session-list';
+
+const tellOffersEvery = 250; // ms
 
 /** Tells the same events, of what is received with the directory that it is in, and from whom: the name of a key. */
 export function within(on: Listener, directory: string, key?: string): Listener {
@@ -24,12 +26,30 @@ export class Report {
   /** The names of what the sender never had, as it should be. */
   readonly absent = new Set<string>();
   private readonly lost = new LostCount();
+  /** What the sender has offered, in files and streams, and when that was last told, by performance.now(). */
+  private readonly offered = { files: 0, bytes: 0, told: { files: 0, at: -Infinity } };
 
   constructor(private readonly on: Listener) {}
 
   received(file: FileDone): void {
     this.tally.add(file);
     this.on({ event: 'received', ...file });
+  }
+
+  /** Counts what is offered. Of more than one file that is told, now and then; with `all` it is told to the end. */
+  offers(entries: readonly (Entry | BadEntry)[], all = false): void {
+    const { offered } = this;
+    let name = '';
+    for (const entry of entries) {
+      if (!('type' in entry) || entry.type !== 'file') continue;
+      ({ name } = entry);
+      offered.files += 1;
+      offered.bytes += entry.size ?? 0; // a stream's end is not known
+    }
+    const { files, bytes, told } = offered;
+    if (files < 2 || files === told.files || (!all && performance.now() - told.at < tellOffersEvery)) return;
+    offered.told = { files, at: performance.now() };
+    this.on({ event: 'progress', file_name: name, phase: 'scan', done: bytes, total: bytes, files });
   }
 
   /** What of an entry's metadata it does not have; told once, in the end. */

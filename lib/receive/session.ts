@@ -119,10 +119,7 @@ export class Session {
     this.beside(this.finish());
     void this.receiving.stage?.superseded.then((reason) => this.stop(reason));
     const lost = await this.read(this.control, 0).then(
-      () =>
-        this.saidDone
-          ? undefined
-          : new TransferError('connection-lost', 'The sender closed the connection before its end.'),
+      () => (this.saidDone ? undefined : this.endedEarly()),
       (error: unknown) => (this.saidDone ? undefined : asTransferError(error, 'unexpected', 'The session failed')),
     );
     const failed = await this.end(lost).catch((error: unknown) =>
@@ -138,6 +135,14 @@ export class Session {
       waits,
       lost: lost ?? failed,
     };
+  }
+
+  /** Why a sender finishes before everything is done. PROTOCOL.md 12.9. */
+  private endedEarly(): TransferError {
+    const sender = this.receiving.rules.asked ? 'receiver' : 'sender'; // as people call that side of a restore
+    return this.control.stoppedThere
+      ? new TransferError('stopped', `The ${sender} was stopped.`)
+      : new TransferError('connection-lost', `The ${sender} closed the connection before its end.`);
   }
 
   /** Reads no more: what is here is kept. */
@@ -234,6 +239,7 @@ export class Session {
         return this.missing(await link.receiveList(message.list));
       case 'end':
         this.offeredInAll = message.entries ?? 0;
+        report.offers([], true);
         entries.end();
         return;
       case 'connect':
@@ -263,6 +269,7 @@ export class Session {
   }
 
   private async takeOffered(offer: ReturnType<typeof parseEntries>): Promise<void> {
+    this.receiving.report.offers(offer);
     const { toBegin, toLink } = await takeOffer(this.receiving, offer);
     for (const file of toBegin) this.beside(this.largeFiles.begin(file));
     for (const file of toLink) this.batches.link(file);
@@ -365,7 +372,7 @@ export class Session {
       await store.release();
     }
     await stage?.leave();
-    if (lost && lost.code !== 'connection-lost') await replies.broken(lost);
+    if (lost && lost.code !== 'connection-lost' && lost.code !== 'stopped') await replies.broken(lost);
     return undefined;
   }
 }

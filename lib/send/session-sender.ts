@@ -167,15 +167,19 @@ class SessionConversation {
     // The control connection's own end is met by the conversation, which reads from it.
     this.start(this.carriers.carry(this.control, 0));
     this.start(welcome.then((roundTrip) => this.spread(roundTrip)));
+    let failure: TransferError | undefined;
     try {
       await sending.run();
-    } catch (error) {
-      this.control.close(error instanceof TransferError ? error : undefined);
-      throw error;
+    } catch (thrown) {
+      failure = asTransferError(thrown, 'unexpected', 'The session failed');
+      throw failure;
     } finally {
       this.ended.abort();
       this.carriers.close();
       for (const link of this.links) link.close();
+      // What a receiver learns of a sender that is stopped; of others it learns their end.
+      if (this.options.signal?.aborted) await this.control.leave();
+      else if (failure) this.control.close(failure);
       await Promise.allSettled(this.running);
       await this.control.finish();
       this.control.close();

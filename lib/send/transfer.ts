@@ -172,24 +172,31 @@ export class SessionTransfer implements Sender {
   /** What is found, once it was said, counted, and the threads that will read it were started. */
   private async *found(): AsyncGenerator<FoundTogether> {
     let last = performance.now();
+    let shown: FoundTogether['scanned'];
+    const tell = (): void => {
+      if (!shown) return;
+      const { name, bytes } = shown;
+      this.on({ event: 'progress', file_name: name, phase: 'scan', done: bytes, total: bytes, files: this.offered });
+    };
     for await (const each of this.source.found) {
       const { entries, streams = 0, told = [], scanned } = each;
-      if (scanned && performance.now() - last >= tellScanEvery) {
-        last = performance.now();
-        const { name, bytes } = scanned;
-        this.on({ event: 'progress', file_name: name, phase: 'scan', done: bytes, total: bytes });
-      }
       for (const one of told) {
         if (one.type === 'left-out') this.leftOut.add(one.name, one.leftOut);
         else this.on({ event: 'skipped', file_name: one.name, reason: one.reason });
       }
       const { small, large } = entries ? countFiles(entries) : { small: 0, large: 0 };
       this.offered += streams + small + large;
+      shown = scanned ?? shown;
+      if (performance.now() - last >= tellScanEvery) {
+        last = performance.now();
+        tell();
+      }
       // While the receiver is being dialed.
       if (small > 0) this.source.bundles.warm();
       if (large > 0) this.source.segments.warm();
       yield each;
     }
+    if (this.offered > 1) tell();
   }
 
   private stored(

@@ -47,6 +47,8 @@ export const usualRetry = 300_000;
 export const hangsUpFor = 60_000;
 /** How long it is tried where nothing is left to be sent, so that the receiver hears of the end. */
 export const farewellWithin = 1_000;
+/** How long a sender that is stopped waits until the receiver has heard it. */
+export const leavesWithin = 3_000;
 /** Where a connection that lived no longer than that was dialed again and died again, there is a pause. */
 export const longLife = 5_000;
 /**

@@ -3,7 +3,7 @@ import { TransferError } from '../errors';
 import { encodeFrame, type JsonObject } from '../wire/frame';
 import { encodeList } from '../wire/session-list';
 import { longestList } from '../wire/session-message';
-import { usualLinkDeadlines } from './deadlines';
+import { leavesWithin, usualLinkDeadlines } from './deadlines';
 import { ignored } from '../trace';
 
 /** How a session's connections are kept alive, in ms. */
@@ -29,6 +29,8 @@ const looks = 5;
 
 /** A message in which there is nothing but the sign of life. */
 const heartbeat = encodeFrame({ type: 'heartbeat' });
+/** The last one of a side that is stopped. PROTOCOL.md 12.9. */
+const lastHeartbeat = encodeFrame({ type: 'heartbeat', stopping: true });
 
 /**
  * One connection of a session: messages with their lists, and heartbeats in both directions. "A peer from which nothing
@@ -50,6 +52,8 @@ export class Link {
   private inTurn: Promise<void> = Promise.resolve();
   /** See `CarryingLink`. */
   readonly sealed = false;
+  /** Whether the other side said that whoever runs it stops it. */
+  stoppedThere = false;
 
   constructor(
     readonly connection: Connection,
@@ -82,6 +86,7 @@ export class Link {
       const header = await this.connection.readHeader({ silence, whole: silence });
       if (header?.['type'] !== 'heartbeat') return header;
       this.beats += this.connection.consumed - before;
+      this.stoppedThere ||= header['stopping'] === true;
     }
   }
 
@@ -142,6 +147,13 @@ export class Link {
   async linger(): Promise<void> {
     clearInterval(this.timer);
     await this.connection.linger();
+  }
+
+  /** Says that whoever runs this side stops it, and ends the connection like `linger`. Never rejects. */
+  async leave(): Promise<void> {
+    clearInterval(this.timer);
+    this.connection.sendBytes(lastHeartbeat).catch(ignored('a peer that does not take our last word is gone'));
+    await this.connection.linger(leavesWithin);
   }
 
   close(reason?: TransferError): void {

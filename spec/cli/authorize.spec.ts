@@ -39,6 +39,11 @@ describe('cli: authorize (the built command)', () => {
     expect(statSync(join(file, '..')).mode & 0o777).to.equal(0o700);
   });
 
+  it('proposes the name by which the other machine reaches this one', async () => {
+    const { stderr } = await authorize('laptop', '--address', 'nas.example.org:9000', '--address', '192.0.2.1');
+    expect(stderr).to.match(/^ {4}sendall peers add nas$/m);
+  });
+
   it('gives the ticket with --quiet as well, and nothing else', async () => {
     const { stdout, stderr } = await authorize('laptop', '--quiet');
     expect(stderr).to.equal('');

@@ -11,6 +11,7 @@ const half: TransferState = {
   rate: 353 * 1024 ** 2,
   eta: 1.45,
   files: undefined,
+  ofFiles: undefined,
   still: undefined,
 };
 
@@ -30,6 +31,7 @@ describe('cli/bar-line', () => {
 
   it('counts the files where there are several', () => {
     expect(barLine({ ...half, files: 2000 }, 100)).to.include('2,000 files ended');
+    expect(barLine({ ...half, files: 1999, ofFiles: 2000 }, 100)).to.include('1,999 of 2,000 files');
   });
 
   it('fits into every width, and keeps percent and rate to the last', () => {

@@ -34,6 +34,7 @@ describe('cli/tally', () => {
       rate: 250,
       eta: 3,
       files: undefined,
+      ofFiles: undefined,
       still: undefined,
     };
     expect(tally.at(1000)).to.deep.equal(hashing);
@@ -65,13 +66,13 @@ describe('cli/tally', () => {
 
   it('adds up many files where their sum is known: those that ended, the one on the wire, not the one that is only hashed', () => {
     const tally = new Tally();
-    tally.note(progress('', 'scan', 900, 900), 0);
+    tally.note({ ...progress('', 'scan', 900, 900), files: 2 } as TransferEvent, 0);
     tally.note(started('a', 300), 0);
     tally.note({ event: 'sent', ...done('a', 300) }, 100);
     tally.note(started('b', 400), 100);
     tally.note(progress('b', 'send', 100, 400), 200);
     tally.note(progress('c', 'hash', 150, 200), 300);
-    expect(tally.at(300)).to.include({ phase: 'send', name: 'b', done: 400, total: 900, files: 1 });
+    expect(tally.at(300)).to.include({ phase: 'send', name: 'b', done: 400, total: 900, files: 1, ofFiles: 2 });
   });
 
   it('names no file and no total while only small files fly by, which tell of no progress', () => {

@@ -176,7 +176,7 @@ describe('a session to whose sender the receiver dials', () => {
       expect(error?.code).to.equal('interrupted');
       expect(performance.now() - began).to.be.below(1000);
       expect(heard.all('failed').map(({ code }) => code)).to.deep.equal(['interrupted']);
-      if (middle) expect(await received).to.equal('connection-lost');
+      if (middle) expect(await received).to.equal('stopped');
     }
   });
 });

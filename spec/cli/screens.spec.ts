@@ -1,0 +1,71 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { spawnSync } from 'node:child_process';
+import { Shell } from '../../packaging/pictures/shell';
+import { noise } from '../session/pair';
+
+const main = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
+const names = 40;
+
+describe('cli: the screens of both sides, 80 columns wide (the built command)', function () {
+  this.timeout(60_000);
+  let directory: string;
+  before(function () {
+    if (spawnSync('script', ['--version']).error) this.skip();
+    directory = mkdtempSync(join(tmpdir(), 'sendall-screens-'));
+    for (const home of ['a', 'b']) mkdirSync(join(directory, home), { mode: 0o700 });
+    mkdirSync(join(directory, 'a', 'tree'));
+    for (let at = 0; at < names; at++)
+      writeFileSync(join(directory, 'a', 'tree', `small-${String(at)}`), noise(2000 + at));
+    writeFileSync(join(directory, 'a', 'tree', 'z-large'), noise(24 * 1024 * 1024));
+  });
+  after(() => {
+    if (directory) rmSync(directory, { recursive: true });
+  });
+
+  const shell = (home: string): Shell =>
+    new Shell({
+      title: home,
+      cwd: join(directory, home),
+      env: { PATH: process.env['PATH'] ?? '', HOME: join(directory, home), LANG: 'C.UTF-8' },
+      columns: 80,
+      replaced: [],
+    });
+  const textOf = async (screen: Shell): Promise<string> =>
+    (await screen.shot()).lines.map((line) => line.map(({ text }) => text).join('')).join('\n');
+
+  it('a tree is one bar of files done of files; a sender that is stopped is said to be, with what is kept', async () => {
+    const [here, there] = [shell('b'), shell('a')];
+    const command = (words: string): string => `'${process.execPath}' '${main}' ${words}`;
+    const receiver = here.run(command('receive inbox --listen 127.0.0.1:0 --no-plain'));
+    try {
+      const [ticket] = await receiver.says(/sendall:\/\/[\w.:]+\/[\w-]{64}/);
+      const words = `send tree ${ticket}`;
+      const sender = there.run(command(`${words} --limit 6M`));
+      await sender.says(/40 of 41 files/);
+      await receiver.says(/40 of 41 files/);
+      await sender.interrupt();
+      await receiver.says(/started\s+again/);
+
+      const stopped = await textOf(here);
+      expect(stopped).to.match(
+        /\nsendall: The sender was stopped\.\nhint: What came is kept: [^\n]*started\n {4}again\.$/,
+      );
+      expect(stopped).to.not.match(/small-|%|failed/);
+      expect(await textOf(there)).to.match(
+        /\nsendall: Stopping[^\n]*\n40 of 41 files [^%]*\nStopped\. 40 of 41 files are there\. What came is kept; the same command goes on\.$/,
+      );
+
+      await there.run(command(words)).ended;
+      await receiver.says(/41 files[^]* in \S*inbox/);
+      const done = await textOf(here);
+      expect(done).to.match(/\n41 files {2}24\.\d MiB {2}verified /);
+      expect(done.replaceAll(/\n {4}/g, '  ')).to.match(/  in \S+\/b\/inbox$/);
+      expect(done).to.not.match(/small-|1 failed/);
+    } finally {
+      await receiver.interrupt();
+    }
+  });
+});
