@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { TransferEvent } from '../lib/index';
-import { isObjectUrl } from '../lib/internal';
+import { ignored, isObjectUrl } from '../lib/internal';
 import { HookBacklog } from './hook-backlog';
 import type { HookCommand } from './hook-command';
 import type { HookFailed } from './hook-failed';
@@ -181,5 +181,7 @@ function eachLine(output: Readable | null, take: (line: string) => void): void {
       } else if (text.length >= longestLine) flush();
     }
   });
-  output?.on('error', () => undefined).on('close', flush);
+  output
+    ?.on('error', ignored('what a hook printed is shown as far as it came, and its end says how it went'))
+    .on('close', flush);
 }

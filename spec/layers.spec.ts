@@ -147,11 +147,11 @@ function fileFaults(path: string, text: string): string[] {
     faults.push('is named after nothing');
   const lines = text.split('\n').length - 1;
   if (lines > longest) faults.push(`has ${lines} lines, more than ${longest}`);
-  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest);
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
   if (/^lib\/(index|internal)\.ts$/.test(path) && !source.statements.every(ts.isExportDeclaration))
     faults.push('is for exports, and holds code');
   if (path.startsWith('lib/')) faults.push(...drawn(source));
-  faults.push(...swallowed(text));
+  faults.push(...swallowed(source));
   return faults;
 }
 
@@ -189,14 +189,37 @@ function circle(tree: Tree): string[] | undefined {
   return undefined;
 }
 
-/** Each `.catch` that throws a failure away without a word why: on its line, or on one of the few before it. */
-function swallowed(text: string): string[] {
-  const lines = text.split('\n');
-  return lines.flatMap((line, at) => {
-    if (!line.includes('.catch(() =>')) return [];
-    const around = lines.slice(Math.max(0, at - 6), at + 1).join('\n');
-    return /\/\/|\*/.test(around) ? [] : [`swallows a failure in line ${String(at + 1)} without saying why`];
-  });
+/**
+ * Each place that throws a failure away without a word why, on its lines or on one of the few before it: `catch {`, and
+ * a callback that takes no failure, of `.catch`, of a rejection, or of an event where it does nothing.
+ */
+function swallowed(source: ts.SourceFile): string[] {
+  const lines = source.text.split('\n');
+  const lineOf = (position: number): number => source.getLineAndCharacterOfPosition(position).line;
+  const faults: string[] = [];
+  const visit = (node: ts.Node): void => {
+    const begins = lineOf(node.getStart(source));
+    const around = lines.slice(Math.max(0, begins - 3), lineOf(node.getEnd()) + 1);
+    if (swallows(node) && !around.some((line) => /\/\/|^\s*\/?\*/.test(line)))
+      faults.push(`swallows a failure in line ${String(begins + 1)} without saying why`);
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return faults;
+}
+
+function swallows(node: ts.Node): boolean {
+  if (ts.isCatchClause(node))
+    return node.variableDeclaration === undefined && !node.block.statements.some(ts.isThrowStatement);
+  if (!ts.isArrowFunction(node) || node.parameters.length > 0) return false;
+  const call = node.parent;
+  if (!ts.isCallExpression(call) || !ts.isPropertyAccessExpression(call.expression)) return false;
+  const isNothing = ts.isBlock(node.body)
+    ? node.body.statements.length === 0
+    : ts.isIdentifier(node.body) && node.body.text === 'undefined';
+  const { text: method } = call.expression.name;
+  if (method === 'catch') return true;
+  return call.arguments[1] === node && isNothing && ['on', 'once', 'then'].includes(method);
 }
 
 /** The types that stand in more than one file of lib: one word has one meaning. */
@@ -285,6 +308,16 @@ describe('the layers', () => {
     [
       'a failure that is swallowed',
       { 'lib/net/socket.ts': 'const x = close().catch(() => undefined);' },
+      /swallows a failure in line 1/,
+    ],
+    [
+      'a catch without a word why',
+      { 'lib/net/socket.ts': 'let x = 0;\ntry {\n  x = read();\n} catch {\n  x = 1;\n}' },
+      /swallows a failure in line 4/,
+    ],
+    [
+      'an event of failure that nobody hears',
+      { 'lib/net/socket.ts': "server.on('error', () => undefined);" },
       /swallows a failure in line 1/,
     ],
     [

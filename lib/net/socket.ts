@@ -7,6 +7,7 @@ import { type Address, formatAddress, isLoopback } from './address';
 import { ByteStream } from './byte-stream';
 import { chooseCongestion } from './congestion';
 import { type PeerUser, userOfPeer } from './peer-user';
+import { ignored } from '../trace';
 
 /** A connected stream, and who is at the other end. */
 export interface Dialed {
@@ -187,8 +188,8 @@ export async function listen(
         : '',
     });
   }
-  // An accept that fails (out of descriptors) must not end the process: the peer sees a reset, the next one is served.
-  server.on('error', () => undefined);
+  // It must not end the process.
+  server.on('error', ignored('an accept failed, out of descriptors: that peer sees a reset, the next one is served'));
   const bound = server.address();
   return {
     address:

@@ -196,8 +196,7 @@ export class SessionHost {
         if (last) return last;
         throw new TransferError('connection-lost', 'The sender could not be reached again.');
       }
-      // Cut short, the next attempt says why.
-      await sleep(pause, undefined, signal ? { signal } : {}).catch(() => undefined);
+      await sleep(pause, undefined, signal ? { signal } : {}).catch(ignored('cut short, the next attempt says why'));
     }
   }
 

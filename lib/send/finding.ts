@@ -9,6 +9,7 @@ import type { FoundTogether } from './entries';
 import { splitSources } from './named-pipes';
 import { type SendOptions, usualInputName } from './send-options';
 import { smallFile } from '../wire/segment';
+import { ignored } from '../trace';
 
 /** What a session sends, found bit by bit; a TransferError with its `fileName` in place of what cannot be sent. */
 export type SessionSource = AsyncIterable<readonly (FoundEntry | TransferError)[]>;
@@ -39,8 +40,7 @@ export async function* findToSend(
   for (const { name, open } of streams) {
     try {
       const stream = open();
-      // Whoever reads it is told.
-      stream.once('error', () => undefined);
+      stream.once('error', ignored('whoever reads it is told'));
       numbered++;
       yield { single: { type: 'stream', name, input: stream }, streams: 1 };
     } catch (error) {

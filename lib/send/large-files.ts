@@ -6,6 +6,7 @@ import type { MissedPiece, Piece, PieceReader } from './segment-reader';
 import type { Carried, Carriers } from './carriers';
 import type { Outgoing } from './entries';
 import { rereadPiece } from './reread';
+import { ignored } from '../trace';
 
 export interface LargeFilesSink {
   readonly on: Listener;
@@ -251,10 +252,9 @@ export class LargeFileSender {
     try {
       return [await rereadPiece(outgoing, offset, size)];
     } catch (error) {
-      // A conversation in which not even that can be said has ended.
       await this.sink
         .dropped(outgoing, asTransferError(error, 'source-unreadable', 'Cannot read the file'))
-        .catch(() => undefined);
+        .catch(ignored('a conversation in which not even that can be said has ended'));
       return undefined;
     }
   }

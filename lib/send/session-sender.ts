@@ -20,6 +20,7 @@ import {
   measuredFor,
   warmUp,
 } from '../session/deadlines';
+import { ignored } from '../trace';
 
 export interface SessionSenderOptions {
   readonly meeting: Connector;
@@ -290,10 +291,7 @@ class SessionConversation {
   }
 
   private start(task: Promise<unknown>): void {
-    const running = task.then(
-      () => undefined,
-      () => undefined,
-    );
+    const running = task.then(() => undefined, ignored('the end of a connection is met by the conversation'));
     this.running.add(running);
     void running.then(() => this.running.delete(running));
   }

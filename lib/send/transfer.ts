@@ -88,9 +88,8 @@ export class SessionTransfer implements Sender {
       contents.snapshot,
       this.source.bundles,
     );
-    // It may break before anyone reads from it; who does then is told.
     if (options.paths.includes('-') && !contents.shared)
-      (options.input ?? process.stdin).once('error', () => undefined);
+      (options.input ?? process.stdin).once('error', ignored('it broke before anyone read from it; who does is told'));
   }
 
   async run(): Promise<void> {
@@ -172,7 +171,7 @@ export class SessionTransfer implements Sender {
   /** What is found, once it was said, counted, and the threads that will read it were started. */
   private async *found(): AsyncGenerator<FoundTogether> {
     let last = performance.now();
-    let shown: FoundTogether['scanned'];
+    let shown: FoundToSend['scanned'];
     const tell = (): void => {
       if (!shown) return;
       const { name, bytes } = shown;

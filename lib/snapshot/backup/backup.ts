@@ -230,12 +230,12 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
  * tree alone.
  */
 async function itself(paths: readonly string[], directory: string): Promise<string[]> {
-  // What is not there yet has no other path.
-  const own = await realpath(directory).catch(() => path.resolve(directory));
+  const real = await realpath(directory).catch(ignored('what is not there yet has no other path'));
+  const own = real ?? path.resolve(directory);
   for (const place of paths) {
     if (place === '-') continue;
-    // A source that is not there is refused by who opens it.
-    const below = path.relative(await realpath(place).catch(() => place), own);
+    const source = await realpath(place).catch(ignored('a source that is not there is refused by who opens it'));
+    const below = path.relative(source ?? place, own);
     if (below.startsWith('..') || path.isAbsolute(below)) continue;
     if (below !== '' && paths.length === 1)
       // With the path of the tree before it, which none of its own components can be taken for.

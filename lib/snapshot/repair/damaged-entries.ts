@@ -1,6 +1,7 @@
 import type { Damage, Digests } from '../../progress';
 import { Catalog } from '../manifest/catalog';
 import type { FileToCompare } from '../verify/compare';
+import { ignored } from '../../trace';
 
 /** What the manifest of a snapshot has for a file that is damaged there. */
 export interface DamagedEntry {
@@ -21,11 +22,10 @@ export async function damagedEntries(directory: string, damages: readonly Damage
   const catalog = new Catalog(directory);
   const found: DamagedEntry[] = [];
   for (const snapshot of new Set(damages.map((damage) => damage.snapshot))) {
-    // What has no manifest to be believed was told of as damage itself.
     const manifest = await catalog
       .find(snapshot)
       .then((each) => catalog.manifest(each))
-      .catch(() => undefined);
+      .catch(ignored('a snapshot without a manifest to be believed was told of as damage itself'));
     if (!manifest) continue;
     const files = new Map<string, FileToCompare>();
     for (const entry of manifest.entries) if (entry.type === 'file') files.set(entry.name, entry);

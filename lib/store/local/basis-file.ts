@@ -6,6 +6,7 @@ import { OrderWorker } from '../../threads/order-worker';
 import { type Located, openLocated } from '../../threads/walker';
 import type { StandingSegment } from '../../wire/standing';
 import type { BasisOrder } from './basis.worker';
+import { ignored } from '../../trace';
 
 const { O_NONBLOCK, O_RDONLY } = constants;
 
@@ -60,9 +61,10 @@ export class BasisFile {
   /** What cannot be read is not there, and is zeros. */
   private async fill(bytes: Uint8Array, offset: number): Promise<void> {
     for (let done = 0; done < bytes.length;) {
-      const { bytesRead } = await this.handle
+      const read = await this.handle
         .read(bytes, done, bytes.length - done, offset + done)
-        .catch(() => ({ bytesRead: 0 }));
+        .catch(ignored('what the basis cannot give is sent'));
+      const bytesRead = read?.bytesRead ?? 0;
       if (bytesRead === 0) bytes.fill(0, done);
       done += bytesRead > 0 ? bytesRead : bytes.length;
     }
