@@ -42,9 +42,9 @@ export async function run(argv: readonly string[]): Promise<number> {
 function sayFirst(): void {
   process.stderr.write(`
 What people need first:
-  sendall receive inbox                 on the machine that gets files: prints the line for the other one
-  sendall send FILE... TICKET           on the machine that has them
-  sendall backup DIR TICKET --name ME   a verified snapshot; a directory in place of the ticket does as well
+  sendall receive inbox                 where files come to: prints the TICKET
+  sendall send FILE... TICKET           where they are
+  sendall backup DIR TICKET --name ME   a verified snapshot, to a TICKET or a disk
 `);
 }
 

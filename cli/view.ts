@@ -264,6 +264,8 @@ export class SenderView extends View {
   private least: Verified | null | undefined;
   /** What ended the transfer before its end. */
   private ending: Failed | undefined;
+  /** Where everything is, as an absolute path of this machine. */
+  protected readonly destination: string | undefined;
 
   protected override fileDone(file: FileDone): void {
     this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
@@ -295,13 +297,14 @@ export class SenderView extends View {
       failed: this.failures.count,
       already: this.already,
     });
+    const where = this.destination === undefined ? '' : `  in ${this.destination}`;
     const [first, ...others] = this.held;
     if (first && others.length === 0 && this.failures.count === 0 && this.skipped === 0 && !this.ending) {
-      this.print(first, heldBack(summary));
+      this.print(first, heldBack(summary), where);
       return;
     }
     for (const file of this.held) this.print(file);
-    if (this.many || this.held.length + this.failures.count + this.skipped > 1) this.terminal.result(...whole);
+    if (this.many || this.held.length + this.failures.count + this.skipped > 1) this.terminal.result(...whole, where);
     if (this.ending) this.terminal.say(goingOn(this.ending, summary));
   }
 
@@ -318,7 +321,11 @@ export class SenderView extends View {
 export class RestoreView extends SenderView {
   protected override readonly role = 'restorer';
 
-  constructor(terminal: Terminal) {
+  /** `destination` is the directory that it comes back to; undefined where it has none. */
+  constructor(
+    terminal: Terminal,
+    protected override readonly destination?: string,
+  ) {
     super(terminal, { command: 'send FILE', insecurePlain: false });
   }
 }

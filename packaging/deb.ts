@@ -1,6 +1,6 @@
 // npm run package:deb: dist/sendall_VERSION_ARCH.deb, made with dpkg-deb: the single executable, manual pages,
 // completions, the units of systemd and a user `sendall` for them. `--executable FILE` takes one that is there,
-// `--quick` packs it less.
+// `--quick` packs it less. Its maintainer is who DEBFULLNAME and DEBEMAIL say, as for other packages of Debian.
 import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
@@ -20,7 +20,11 @@ import { makeExecutable } from './executable';
 import { manualPages } from './reference';
 
 const root = path.join(__dirname, '..');
-const { version, description, license } = require('sendall/package.json') as Record<string, string>;
+const { version = '', license } = require('sendall/package.json') as Record<string, string>;
+/** The first package of this version. */
+const revision = `${version}-1`;
+const { DEBFULLNAME: maintainerName = 'sendall', DEBEMAIL: maintainerMail = 'sendall@localhost' } = process.env;
+const maintainer = `${maintainerName} <${maintainerMail}>`;
 const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', arm: 'armhf' };
 const completions = {
   bash: 'usr/share/bash-completion/completions/sendall',
@@ -57,13 +61,15 @@ async function main(): Promise<void> {
     for (const name of readdirSync(path.join(root, 'docs')).filter((each) => each.endsWith('.md')))
       put(`usr/share/doc/sendall/${name}`, read('docs', name));
     put('usr/share/doc/sendall/changelog.gz', zipped(read('CHANGELOG.md')));
+    put('usr/share/doc/sendall/changelog.Debian.gz', zipped(changes()));
+    put('usr/share/lintian/overrides/sendall', overrides);
     put(
       'usr/share/doc/sendall/copyright',
       `License: ${license ?? ''}\n\n${read('LICENSE')}\nIt contains Node.js, whose licenses are in its own LICENSE.\n`,
     );
     put('DEBIAN/control', control(architecture, size(tree)));
     for (const [name, script] of Object.entries(scripts)) put(`DEBIAN/${name}`, script, 0o755);
-    const file = path.join(root, 'dist', `sendall_${version ?? ''}_${architecture}.deb`);
+    const file = path.join(root, 'dist', `sendall_${revision}_${architecture}.deb`);
     const packing = values.quick ? ['-Zgzip', '-z1'] : ['-Zxz'];
     execFileSync('dpkg-deb', ['--root-owner-group', ...packing, '--build', tree, file], { stdio: 'pipe' });
     console.log(file);
@@ -74,19 +80,45 @@ async function main(): Promise<void> {
 
 function control(architecture: string, kib: number): string {
   return `Package: sendall
-Version: ${version ?? ''}
+Version: ${revision}
 Architecture: ${architecture}
-Maintainer: the authors of sendall <sendall@localhost>
+Maintainer: ${maintainer}
 Installed-Size: ${String(kib)}
 Depends: libc6 (>= 2.28), libstdc++6
 Recommends: systemd
 Section: net
 Priority: optional
-Description: ${(description ?? '').replace(/^./, (first) => first.toLowerCase())}
+Description: verified file transfers and backups between machines
  Sends files and backups between machines, and says "done" only when they were
  read back from the receiver's disk, match, and will survive a power cut.
 `;
 }
+
+/** In the form that Debian's own changes have; what has changed is in the changelog of the program. */
+function changes(): string {
+  const epoch = process.env['SOURCE_DATE_EPOCH'];
+  const when = epoch === undefined ? new Date() : new Date(Number(epoch) * 1000);
+  const date = when.toUTCString().replace('GMT', '+0000');
+  return `sendall (${revision}) unstable; urgency=medium
+
+  * The program as it is; what has changed in it: changelog.gz.
+
+ -- ${maintainer}  ${date}
+`;
+}
+
+/** What lintian says of it that is so on purpose. */
+const overrides = `# It is the Node that made it, which is linked with its own libraries, and not as a PIE.
+sendall: embedded-library *
+sendall: hardening-no-pie *
+# Whoever wants the service enables it by systemctl: a removal takes that back in the same way.
+sendall: maintainer-script-calls-systemctl *
+# Of whoever built it for one machine; DEBEMAIL says another one.
+sendall: bogus-mail-host *
+sendall: bogus-mail-host-in-debian-changelog *
+# It is in no archive, so nobody has asked for it there.
+sendall: initial-upload-closes-no-bugs *
+`;
 
 /** The service is enabled by whoever wants it: docs/backups.md. Keys are in /var/lib/sendall. */
 const scripts: Readonly<Record<string, string>> = {
@@ -100,7 +132,7 @@ fi
 install -d -o sendall -g sendall -m 0700 /var/lib/sendall
 if [ -d /run/systemd/system ]; then
   systemctl daemon-reload
-  systemctl try-restart sendall-receive.service || true # it runs what it ran before; systemd has said why
+  deb-systemd-invoke try-restart sendall-receive.service || true # it runs what it ran before; systemd has said why
 fi
 `,
   prerm: `#!/bin/sh

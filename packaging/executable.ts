@@ -1,6 +1,6 @@
 // npm run package:executable: the command as one file that needs neither Node nor npm, dist/executable/sendall.
 // Node's single executable application: the Node that runs this, with the program, its workers and addons inside.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -50,6 +50,8 @@ export async function makeExecutable(): Promise<string> {
   const executable = path.join(place, 'sendall');
   copyFileSync(process.execPath, executable);
   chmodSync(executable, 0o755);
+  // An eighth of Node is names for debuggers. Where there is no strip(1), they stay.
+  if (process.platform === 'linux') spawnSync('strip', ['--strip-all', executable], { stdio: 'ignore' });
   const { inject } = require('postject') as {
     inject: (file: string, name: string, content: Buffer, options: { sentinelFuse: string }) => Promise<void>;
   };

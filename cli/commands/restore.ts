@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { DrillReport, IfExists, Restored, TransferEvent } from '../../lib/index';
 import type { Audience, Shell, Transfer } from '../run';
@@ -90,7 +91,9 @@ is whole and verified in a directory for temporary files (TMPDIR).`,
         const { RestoreView } = require('../view') as typeof import('../view');
         const audience = (terminal: Terminal): Audience => {
           if (destination === '-') terminal.takeOutput();
-          return flags.drill === undefined ? new RestoreView(terminal) : new DrillView(terminal);
+          if (flags.drill !== undefined) return new DrillView(terminal);
+          const known = destination !== undefined && destination !== '-';
+          return new RestoreView(terminal, known ? path.resolve(destination) : undefined);
         };
         shell.exit(await runTransfer(shell.settings(), audience, work));
       },
