@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { parseCodeTarget } from '../../lib/codes/code';
 import { dialByCode, openAddresses, proposeCode, replyToCode, sealAddresses } from '../../lib/codes/exchange';
 import { mostTries, OpenCode } from '../../lib/codes/open-code';
-import { TransferError } from '../../lib/errors';
+import type { TransferError } from '../../lib/errors';
 import { formatAddress, parseAddress } from '../../lib/net/address';
 import { Connection } from '../../lib/net/connection';
 import { memoryPair } from '../../lib/net/memory-pair';
@@ -13,6 +13,7 @@ import { beginsCode, codeAgreed, codeHello, parseCodeAgreed, parseCodeHello } fr
 import { encodeFrame } from '../../lib/wire/frame';
 import type { Role } from '../../lib/wire/hello';
 import type { JsonObject } from '../../lib/wire/json-object';
+import { thrownCode } from '../wire/thrown-code';
 
 /** fixtures/vectors/README.md says what the keys mean. */
 interface RunVector {
@@ -37,16 +38,6 @@ const bytes = (hex: unknown): Buffer => Buffer.from(String(hex), 'hex');
 const other = (role: Role): Role => (role === 'sender' ? 'receiver' : 'sender');
 const code = parseCodeTarget('4821-crane-velvet').code;
 const wrong = parseCodeTarget('4821-crane-violin').code;
-
-function failureOf(work: () => unknown): string {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof TransferError) return error.code;
-    throw error;
-  }
-  return 'none';
-}
 
 describe('two sides with a code', () => {
   for (const vector of runs) {
@@ -77,9 +68,9 @@ describe('two sides with a code', () => {
       for (let at = 0; at < sealed.length; at++) {
         const changed = Buffer.from(sealed);
         changed[at] = (changed[at] ?? 0) ^ 1;
-        expect(failureOf(() => openAddresses(changed, key))).to.equal('bad-header');
+        expect(thrownCode(() => openAddresses(changed, key))).to.equal('bad-header');
       }
-      expect(failureOf(() => openAddresses(sealed.subarray(0, 3), key))).to.equal('bad-header');
+      expect(thrownCode(() => openAddresses(sealed.subarray(0, 3), key))).to.equal('bad-header');
     });
   }
 
@@ -94,7 +85,7 @@ describe('two sides with a code', () => {
   ): string {
     const same = (header: JsonObject): JsonObject => header;
     const { hello = same, answer = same, proof = same } = between;
-    return failureOf(() => {
+    return thrownCode(() => {
       const proposal = proposeCode(code, 'sender');
       const said = codeHello(proposal.hello) as JsonObject;
       const reply = replyToCode(listening, 'receiver', parseCodeHello(hello(said)));

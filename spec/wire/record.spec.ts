@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { TransferError } from '../../lib/errors';
 import { createRecordCipher } from '../../lib/session/record-cipher';
 import { parseJsonObject } from '../../lib/wire/json-object';
 import {
@@ -20,6 +19,7 @@ import {
 } from '../../lib/wire/record';
 import { beginsSealed, parseSealedAnswer, parseSealedHello, sealedHello } from '../../lib/wire/sealed-hello';
 import { encodeFrame } from '../../lib/wire/frame';
+import { thrownCode } from './thrown-code';
 
 /** fixtures/vectors/README.md says what the keys mean. */
 interface RecordVector {
@@ -46,16 +46,6 @@ const { vectors } = JSON.parse(
 const bytes = (hex: string): Buffer => Buffer.from(hex, 'hex');
 const key = Buffer.alloc(32, 9);
 const fresh = (suite: Suite = 'aes-256-gcm', sealed = 0): RecordCount => RecordCount.from({ suite, key, sealed });
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof TransferError) return error.code;
-    throw error;
-  }
-  return 'none';
-}
 
 describe('the records of sealed connections', () => {
   for (const vector of vectors) {
@@ -102,7 +92,7 @@ describe('the records of sealed connections', () => {
   for (const suite of suites) {
     for (const build of ['pure', 'in place', 'copying'] as const) {
       const opens = (count: RecordCount, record: Uint8Array): boolean => {
-        if (build === 'pure') return codeOf(() => openRecord(count, record)) === 'none';
+        if (build === 'pure') return thrownCode(() => openRecord(count, record)) === 'none';
         const end = record.length - tagLength;
         const cipher = createRecordCipher(count.state, build);
         const opened = Buffer.alloc(end - recordPrefix);
@@ -154,7 +144,7 @@ describe('the records of sealed connections', () => {
     expect(recordLength(prefixOf(1))).to.equal(1);
     expect(recordLength(prefixOf(longestRecord))).to.equal(longestRecord);
     for (const length of [0, longestRecord + 1, 0xffffffff])
-      expect(codeOf(() => recordLength(prefixOf(length)))).to.equal('bad-frame');
+      expect(thrownCode(() => recordLength(prefixOf(length)))).to.equal('bad-frame');
   });
 
   it('are sealed with other keys for each connection, suite and nonce', () => {
@@ -209,10 +199,10 @@ describe('the first frame of a sealed connection', () => {
       { nonce: 'AB'.repeat(32) },
     ]) {
       expect(
-        codeOf(() => parseSealedHello({ ...good, ...wrong })),
+        thrownCode(() => parseSealedHello({ ...good, ...wrong })),
         JSON.stringify(wrong),
       ).to.equal('bad-header');
     }
-    expect(codeOf(() => parseSealedAnswer({ type: 'sealed' }))).to.equal('bad-header');
+    expect(thrownCode(() => parseSealedAnswer({ type: 'sealed' }))).to.equal('bad-header');
   });
 });
