@@ -117,18 +117,6 @@ describe('the single executable', function () {
           .and.not.include('/usr/local');
     });
 
-    it('has nothing that lintian calls an error or a warning', function () {
-      if (spawnSync('lintian', ['--version']).status !== 0) this.skip();
-      const { status, stdout } = spawnSync(
-        'lintian',
-        ['--no-cfg', '--allow-root', '--fail-on', 'error,warning', file],
-        {
-          encoding: 'utf8',
-        },
-      );
-      expect(status, stdout).to.equal(0);
-    });
-
     it('is installed with a user whose keys are his own, and is gone when it is purged', function () {
       const layers = join(directory, 'layers');
       mkdirSync(layers);
