@@ -84,6 +84,7 @@ export class Tally {
         this.movedAt = now;
         break;
       case 'listening':
+      case 'web':
       case 'text':
       case 'damaged':
       case 'foreign':

@@ -324,7 +324,7 @@ export class RestoreView extends SenderView {
   /** `destination` is the directory that it comes back to; undefined where it has none. */
   constructor(
     terminal: Terminal,
-    protected override readonly destination?: string,
+    protected override readonly destination: string | undefined = undefined,
   ) {
     super(terminal, { command: 'send FILE', insecurePlain: false });
   }
