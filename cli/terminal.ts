@@ -108,6 +108,12 @@ export class Terminal {
     return isTTY && columns > 0 && columns < narrowBelow;
   }
 
+  /** Of the terminal that words go to; undefined where that is none. */
+  get size(): { readonly columns: number | undefined; readonly rows: number | undefined } {
+    const { isTTY, columns, rows } = this.stderr;
+    return isTTY ? { columns: columns || undefined, rows: rows || undefined } : { columns: undefined, rows: undefined };
+  }
+
   private write(stream: NodeJS.WriteStream, pieces: readonly Piece[]): void {
     const shown = pieces.map(escaped);
     const rows = stream.isTTY && stream.columns ? rowsOf(shown, stream.columns) : [shown];
@@ -120,7 +126,7 @@ export class Terminal {
   private paint(stream: NodeJS.WriteStream, piece: Piece): string {
     if (typeof piece === 'string') return piece;
     const colored = this.settings.color && stream.isTTY && !this.env['NO_COLOR'] && this.env['TERM'] !== 'dumb';
-    return colored ? styleText(piece.style, piece.text, { validateStream: false }) : piece.text;
+    return colored ? styleText([piece.style].flat(), piece.text, { validateStream: false }) : piece.text;
   }
 }
 

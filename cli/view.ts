@@ -14,7 +14,7 @@ import type { Piece, Terminal } from './terminal';
 const few = 8;
 
 /** What of a listener's invitation the command knows; the rest comes with the event. */
-export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain' | 'plain'>;
+export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain' | 'plain' | 'qr'>;
 
 /** A file as an event tells of it. */
 type FileOfEvent = FileDone & { readonly id?: string; readonly directory?: string };
@@ -178,6 +178,7 @@ export abstract class View {
       this.terminal.say('That code is good once, and for 15 minutes. As long as this command runs:');
     }
     this.terminal.say('    ', { style: 'bold', text: `sendall ${invitation.command} ${quoted(ticket)}` });
+    if (invitation.qr) this.drawTicket(ticket);
     if (!here)
       this.terminal.say(
         {
@@ -189,6 +190,14 @@ export abstract class View {
     if (invitation.plain === false || invitation.code !== undefined) return;
     this.terminal.say(where[invites(invitation)]);
     for (const line of invitationLines(invitation)) this.terminal.say('    ', { style: 'bold', text: line });
+  }
+
+  private drawTicket(ticket: string): void {
+    const { ticketAsQr } = require('./qr') as typeof import('./qr');
+    const { columns = Infinity, rows = Infinity } = this.terminal.size;
+    const lines = ticketAsQr(ticket, rows);
+    if ((lines[0]?.length ?? 0) > columns) this.terminal.say('This terminal is too narrow for the QR code.');
+    else for (const text of lines) this.terminal.say({ style: ['whiteBright', 'bgBlack'], text });
   }
 }
 

@@ -26,6 +26,7 @@ interface ReceiveFlags extends WebReceiveFlags, ObjectFlags {
   readonly address?: readonly string[];
   readonly once?: boolean;
   readonly code?: boolean;
+  readonly qr?: boolean;
   readonly announce?: boolean;
   readonly relay?: string;
   readonly words?: number;
@@ -74,9 +75,12 @@ export function describeReceive(program: Command, shell: Shell): void {
         .argParser(append)
         .conflicts('from'),
     )
-    .addOption(
-      new Option('--code', 'show a code, too, which one sender may type instead of the ticket').conflicts('from'),
+    .option(
+      '--code',
+      'show a code, too, which one sender may type instead of the ticket, and end if nobody can use it any more; at a terminal one is shown anyway',
     )
+    .option('--no-code', 'show none at a terminal either')
+    .option('--qr', 'draw the ticket as a QR code, too')
     .option('--words <N>', 'with --code: how many words it has, 2 to 4; default 2', parseCodeWords)
     .option(
       '--announce',
@@ -172,9 +176,10 @@ Examples:
 It prints a ticket: whoever has it may send, until this command ends.
 sendall authorize makes keys that last.
 
-With --code it also prints a code, which is short enough to be said: one sender on this network, or
-elsewhere with @HOST behind it, may use it within 15 minutes; after three wrong tries nobody can,
-which ends this command with exit code 3.
+At a terminal, and with --code, it also prints a code, which is short enough to be said: one sender
+on this network, or elsewhere with @HOST behind it, may use it within 15 minutes; after three wrong
+tries nobody can. The ticket is as good as before then, but with --code this command ends with exit
+code 3, unless something has come.
 
 Senders must reach TCP port 8898 of this machine (--listen chooses another): a firewall has to let
 it in, and a router with NAT has to forward it, which --address PUBLIC-HOST:PORT then names. Where
@@ -205,10 +210,12 @@ both at once).`,
         throw wrongUsage('--web shows a directory: an object store has no page.');
       if (objects === undefined) makeDirectory(directory);
       const { runTransfer } = require('../run') as typeof import('../run');
+      const code = showsCode(flags, typed, settings);
       const invitation = {
         command: 'send FILE',
         insecurePlain: flags.insecurePlain ?? false,
         plain: flags.plain && objects === undefined,
+        ...(flags.qr ? { qr: true } : {}),
       } as const;
       shell.exit(
         await runTransfer(
@@ -221,7 +228,12 @@ both at once).`,
           (transfer) => {
             const place = objects === undefined ? path.resolve(directory) : directory;
             transfer.terminal.say('Receiving into ', { style: 'bold', text: place }, '.');
-            return receive({ ...receiverOptions(directory, flags), objects }, { ...flags, from }, transfer, metrics);
+            return receive(
+              { ...receiverOptions(directory, { ...flags, code }), objects },
+              { ...flags, from },
+              transfer,
+              metrics,
+            );
           },
           from === undefined ? 'many' : 'one',
         ),
@@ -261,6 +273,7 @@ function whereAndFrom(
   if (flags.words !== undefined && flags.code !== true) throw wrongUsage('--words goes with --code.');
   const alone = second === undefined && codeTyped(first) !== undefined;
   const code = alone ? first : second;
+  if (flags.from !== undefined && flags.code === true) throw wrongUsage('--from and --code exclude each other.');
   if (code !== undefined && (flags.from !== undefined || flags.code === true || flags.listen !== undefined))
     throw wrongUsage('There is both a code to dial and a way to meet somebody else.', {
       hint: 'With a CODE leave out --from, --code and --listen.',
@@ -270,6 +283,17 @@ function whereAndFrom(
       hint: 'A code looks like 4821-crane-velvet@HOST. See sendall receive --help.',
     });
   return { directory: alone ? '.' : first, typed: code ?? flags.from };
+}
+
+/** Where nobody said so: to whoever sits at a terminal, and listens where other machines may come. */
+function showsCode(
+  { code, listen = '' }: Pick<ReceiveFlags, 'code' | 'listen'>,
+  typed: string | undefined,
+  { json, quiet, log }: OutputSettings,
+): boolean {
+  return (
+    code ?? (process.stderr.isTTY && typed === undefined && !listen.startsWith('unix:') && !json && !quiet && !log)
+  );
 }
 
 /** Makes a receive directory that is missing, for its owner alone; what cannot be made is said by whoever opens it. */
@@ -326,8 +350,13 @@ async function receive(
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     if (flags.web !== undefined) page = await serveUploadPage(receiver, flags, on);
     await receiver.listen(listen, address);
-    // Whoever came with the ticket is not cut off because somebody else guesses, or nobody needs the code any more.
-    const codeOver = receiver.codeOver().catch((error: unknown) => (begun ? stopped : Promise.reject(error as Error)));
+    // Whoever came with the ticket is not cut off because somebody else guesses, or nobody needs the code any more; nor
+    // is whoever asked for no code.
+    const codeOver = receiver.codeOver().catch((error: unknown) => {
+      if (!begun && flags.code === true) throw error;
+      transfer.terminal.say('The code cannot be used any more; the ticket can.');
+      return stopped;
+    });
     const ends = [stopped, codeOver, ...(once === true ? [receiver.once()] : [])];
     if (!signal.aborted) await Promise.race(ends);
   } finally {

@@ -208,6 +208,7 @@ class OpenReceiver implements Receiver {
     // Starting a thread takes longer than a small file that comes first; until then there may be nobody.
     this.warming ??= setTimeout(() => this.destinations.own.store.warm(), warmsAfter).unref();
     if (this.code || this.options.announce) await this.announce(listening.address, reachable);
+    if (!this.options.announce) void this.code?.over.catch(() => this.endAnnouncements()); // nobody can use it
     return shown;
   }
 

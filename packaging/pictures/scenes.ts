@@ -52,6 +52,7 @@ class Stage {
       [/tcp:\/\/127\.0\.0\.1:\d+/g, 'tcp://127.0.0.1:8898'],
       [/(?<!tcp:\/\/)127\.0\.0\.1:\d+/g, '192.168.1.20:8898'],
       [/(sendall:\/\/[^/\s]+\/)[\w-]{64}/g, `$1${exampleKey}`],
+      [/\d{4}-[a-z]{3,8}-[a-z]{3,8}/g, '4821-crane-velvet'],
       [hostname(), 'server'],
     ];
     return new Shell({ title, cwd, env, columns, replaced });

@@ -3,27 +3,14 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
-import { parseCodeTarget } from '../../lib/codes/code';
-import { dialByCode } from '../../lib/codes/exchange';
-import { Connection } from '../../lib/net/connection';
-import { dial } from '../../lib/net/socket';
 import { readJournal } from '../../lib/store/local/journal';
+import { guess } from './guess';
 import { eventsOf, type SendallProcess } from './sendall-process';
 import { eventually, SessionRun } from './session-run';
 
 /** `4821-crane-velvet@127.0.0.1:PORT`, as a listener prints it. */
 async function codeOf(listener: SendallProcess): Promise<string> {
   return (await listener.says(/\d{4}(?:-[a-z]{3,8}){2,4}@127\.0\.0\.1:\d+/))[0];
-}
-
-/** Tries the same number with other words, from this process. */
-async function guess(shown: string): Promise<void> {
-  const { code, addresses } = parseCodeTarget(shown);
-  const [address] = addresses;
-  if (!address) throw new Error('There is no address.');
-  const { stream, peer } = await dial(address);
-  const words = code.words[0] === 'abandon' ? ['zoo', 'zoo'] : ['abandon', 'zoo'];
-  await dialByCode(new Connection(stream, peer), { ...code, words }, 'sender').catch(() => undefined); // it is wrong
 }
 
 /** The names in a directory that may not exist yet. */

@@ -1,0 +1,73 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import jsqr from 'jsqr';
+import { Shell } from '../../packaging/pictures/shell';
+import { guess } from './guess';
+import { SessionRun } from './session-run';
+
+const main = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
+/** How many pixels a module of a code has in a picture, across and down. */
+const scale = 4;
+
+/** Reads the code that stands on a screen in half blocks. */
+function readQr(lines: readonly string[]): string | undefined {
+  const drawn = lines.filter((line) => /^█[█▀▄ ]{20,}█$/.test(line));
+  const modules = drawn.flatMap((line) => [
+    [...line].map((block) => block === '█' || block === '▀'),
+    [...line].map((block) => block === '█' || block === '▄'),
+  ]);
+  const width = (modules[0]?.length ?? 0) * scale;
+  const pixels = new Uint8ClampedArray(width * modules.length * scale * 4);
+  for (let at = 0; at < pixels.length / 4; at++) {
+    const [x, y] = [Math.floor((at % width) / scale), Math.floor(at / width / scale)];
+    pixels.fill(modules[y]?.[x] ? 255 : 0, at * 4, at * 4 + 3).fill(255, at * 4 + 3, at * 4 + 4);
+  }
+  const read = (jsqr as unknown as { readonly default: typeof jsqr }).default;
+  return read(pixels, width, modules.length * scale)?.data;
+}
+
+describe('cli: a receiver at a terminal (the built command)', function () {
+  this.timeout(20_000);
+  let run: SessionRun;
+  before(function () {
+    if (spawnSync('script', ['--version']).error) this.skip();
+  });
+  beforeEach(() => {
+    run = new SessionRun({ 'letter.txt': 'hello\n' });
+  });
+  afterEach(() => run.end());
+
+  const shell = (): Shell =>
+    new Shell({
+      title: '',
+      cwd: run.directory,
+      env: { PATH: process.env['PATH'], LANG: 'C.UTF-8', HOME: run.at('home') },
+      columns: 80,
+      replaced: [],
+    });
+
+  it('shows a code without being asked, and the ticket is good when the code is used up; draws it with --qr', async () => {
+    const [shown, hidden] = [shell(), shell()];
+    const addresses = '--address 127.0.0.1 --address 192.168.100.200 --address nas.of.somebody.example.org';
+    const receive = `${process.execPath} ${main} receive`;
+    const listening = '--listen 127.0.0.1:0';
+    const receiver = shown.run(`${receive} in ${listening} ${addresses} --qr`);
+    const without = hidden.run(`${receive} other --no-code ${listening}`);
+    const [code] = await receiver.says(/\d{4}-[a-z]+-[a-z]+@127\.0\.0\.1:\d+/);
+    const [ticket] = await receiver.says(/sendall:\/\/[\w.,:-]+\/[\w-]{64}/);
+    await receiver.says(/▀{30,}/);
+    const lines = (await shown.shot()).lines.map((line) => line.map(({ text }) => text).join(''));
+    expect(ticket).to.include('nas.of');
+    expect(readQr(lines)).to.equal(ticket);
+    await Promise.all([guess(code), guess(code), guess(code)]);
+    await receiver.says(/The code cannot be used any more; the ticket can\./);
+    const sent = await run.run(['send', 'letter.txt', ticket]);
+    expect(sent.code, sent.stderr).to.equal(0);
+    expect(run.read('letter.txt').toString()).to.equal('hello\n');
+    await receiver.interrupt();
+    await without.says(/sendall:\/\//);
+    expect((await hidden.shot()).lines.flat().map(({ text }) => text).join(' ')).to.not.match(/\d-[a-z]+-[a-z]+/);
+    await without.interrupt();
+  });
+});
