@@ -84,7 +84,7 @@ const layers: readonly Layer[] = [
 ];
 
 const unpure = /^node:(fs|fs\/promises|net|tls|dgram|https?|http2|child_process|worker_threads|cluster)$/;
-const drawing = ['commander', 'cli-progress'];
+const drawing = ['commander', 'cli-progress', 'uqr'];
 const namedAfterNothing = [
   'util',
   'utils',

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
@@ -5,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { readJournal } from '../../lib/store/local/journal';
 import { guess } from './guess';
-import { eventsOf, type SendallProcess } from './sendall-process';
+import { type Ended, eventsOf, type SendallProcess } from './sendall-process';
 import { eventually, SessionRun } from './session-run';
 
 /** `4821-crane-velvet@127.0.0.1:PORT`, as a listener prints it. */
@@ -35,11 +36,44 @@ async function watched(port: number): Promise<{ port: number; seen: () => string
   };
 }
 
-describe('cli: codes (the built command)', () => {
+/** A port that answers nobody, as behind a firewall: a stopped process whose queue is full. */
+async function silence(): Promise<{ port: number; end: () => void }> {
+  const program = `require('net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, function () {
+    console.log(this.address().port);
+  })`;
+  const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const port = await new Promise<number>((resolve) => child.stdout.once('data', (bytes) => resolve(Number(bytes))));
+  child.kill('SIGSTOP');
+  const waiting = Array.from({ length: 4 }, () => net.connect(port, '127.0.0.1').on('error', () => undefined));
+  await Promise.all(waiting.slice(0, 2).map((each) => new Promise<void>((resolve) => each.once('connect', resolve))));
+  return {
+    port,
+    end: () => {
+      for (const each of waiting) each.destroy();
+      child.kill('SIGKILL');
+    },
+  };
+}
+
+describe('cli: codes (the built command)', function () {
+  this.timeout(30_000);
   let run: SessionRun;
   const here = (): NodeJS.ProcessEnv => ({ XDG_CONFIG_HOME: run.at('receiver') });
   const there = (): NodeJS.ProcessEnv => ({ XDG_CONFIG_HOME: run.at('sender') });
 
+  /** It takes ten seconds, in which the others run. */
+  let behind: Promise<Ended>;
+  let wall: Awaited<ReturnType<typeof silence>>;
+  const own = new SessionRun({ 'letter.txt': '' });
+
+  before(async () => {
+    wall = await silence();
+    behind = own.run(['send', 'letter.txt', `4821-crane-velvet@127.0.0.1:${String(wall.port)}`]);
+  });
+  after(async () => {
+    wall.end();
+    await own.end();
+  });
   beforeEach(() => {
     run = new SessionRun({ 'letter.txt': 'hello\n' });
   });
@@ -152,6 +186,22 @@ describe('cli: codes (the built command)', () => {
     expect(nobody.stderr).to.match(/nothing listens there/);
   });
 
+  it('say what to do about other words, and a code that is used up', async () => {
+    const { receiver } = await run.receive(['--code', '--once'], here());
+    const shown = await codeOf(receiver);
+    const wrong = shown.replace(/-[a-z]+-[a-z]+/, shown.includes('-zoo-') ? '-able-zoo' : '-zoo-zone');
+    const other = await run.run(['send', 'letter.txt', wrong], { env: there() });
+    expect(other.code).to.equal(3);
+    expect(other.stderr)
+      .to.match(/The other side has another code/)
+      .and.match(/hint: Compare the words with what it shows\. After three wrong tries a code is used up/);
+    await receiver.says(/wrong code: 2 tries are left/);
+    await Promise.all([guess(shown), guess(shown)]);
+    const ended = await receiver.ended;
+    expect(ended.code).to.equal(3);
+    expect(ended.stderr).to.match(/wrong code three times.*\n.*start the same command again for a new one/);
+  });
+
   for (const [what, words, said] of [
     ['a word that codes do not have', ['send', 'letter.txt', '4821-crane-velvt@127.0.0.1'], /Word 2 of the code/],
     ['a code and --listen', ['send', 'letter.txt', '4821-crane-velvet@127.0.0.1', '--listen', '1'], /both a target/],
@@ -165,4 +215,12 @@ describe('cli: codes (the built command)', () => {
       expect(ended).to.include({ code: 2, stdout: '' });
       expect(ended.stderr).to.match(said).and.not.include('velvt');
     });
+
+  it('say what to do about a firewall', async () => {
+    const answered = await behind;
+    expect(answered.code).to.equal(3);
+    expect(answered.stderr)
+      .to.match(/did not answer within 10 s/)
+      .and.match(/hint: .*firewall.*port/s);
+  });
 });

@@ -64,6 +64,8 @@ describe('cli/program (the built command)', () => {
       '--listen',
       '--address',
       '--code',
+      '--no-code',
+      '--qr',
       '--words',
       '--announce',
       '--relay',

@@ -67,7 +67,12 @@ describe('cli: a receiver at a terminal (the built command)', function () {
     expect(run.read('letter.txt').toString()).to.equal('hello\n');
     await receiver.interrupt();
     await without.says(/sendall:\/\//);
-    expect((await hidden.shot()).lines.flat().map(({ text }) => text).join(' ')).to.not.match(/\d-[a-z]+-[a-z]+/);
+    expect(
+      (await hidden.shot()).lines
+        .flat()
+        .map(({ text }) => text)
+        .join(' '),
+    ).to.not.match(/\d-[a-z]+-[a-z]+/);
     await without.interrupt();
   });
 });
