@@ -5,11 +5,14 @@ import { expect } from 'chai';
 import { Heard, ReceiveDirectory, temporaryDirectory } from '../receive/receive-directory';
 import { sending, SourceTree } from '../send/source-tree';
 import { MiB, noise } from '../session/pair';
+import type { SendallProcess } from '../cli/sendall-process';
+import { SessionRun } from '../cli/session-run';
 
 const program = path.join(__dirname, '..', '..', 'fixtures', 'python', 'session_peer.py');
 
 interface Line {
   readonly ticket?: string;
+  readonly code?: string;
   readonly receipt?: { readonly file: number; readonly repaired?: number };
   readonly segments?: number;
 }
@@ -37,11 +40,11 @@ class Peer {
     return this.lines.find(({ segments }) => segments !== undefined)?.segments ?? NaN;
   }
 
-  /** Where it listens. */
+  /** Where it listens: its ticket, or the code that it shows. */
   async ticket(): Promise<string> {
     while (this.lines.length === 0 && this.child.exitCode === null)
       await new Promise((resolve) => setTimeout(resolve, 5));
-    return this.lines[0]?.ticket ?? '';
+    return this.lines[0]?.ticket ?? this.lines[0]?.code ?? '';
   }
 }
 
@@ -172,5 +175,56 @@ describe('a session with another implementation, in Python, written from PROTOCO
     const sender = new Peer('send', '--dial', await receiver.ticket(), tree.at('d'));
     expect(await Promise.all([sender.ended, receiver.ended])).to.deep.equal([0, 0]);
     await arrivedIn(place);
+  });
+
+  describe('codes', () => {
+    const letter = { 'letter.txt': 'hello\n' };
+    let run: SessionRun;
+    beforeEach(() => {
+      run = new SessionRun(letter);
+    });
+    afterEach(() => run.end());
+    const env = (): NodeJS.ProcessEnv => ({ XDG_CONFIG_HOME: run.at('config') });
+    const codeOf = async (listener: SendallProcess): Promise<string> =>
+      (await listener.says(/\d{4}-[a-z]+-[a-z]+@127\.0\.0\.1:\d+/))[0];
+
+    it('it computes what the vectors of the draft and of PROTOCOL.md 28 say', () => {
+      const { status, stdout } = spawnSync('python3', [path.join(path.dirname(program), 'codes.py')]);
+      expect({ status, vectors: Number(String(stdout)) }).to.deep.equal({ status: 0, vectors: 16 });
+    });
+
+    it('it types the code of our receiver and of our sender (the built command)', async () => {
+      const { receiver } = await run.receive(['--code', '--once'], env());
+      const shown = await codeOf(receiver);
+      const wrong = new Peer('send', '--dial', shown.replace(/-[a-z]+-/, '-wrong-'), run.at('letter.txt'));
+      expect(await wrong.ended).to.equal(1);
+      expect(await new Peer('send', '--dial', shown, run.at('letter.txt')).ended).to.equal(0);
+      expect((await receiver.ended).code).to.equal(0);
+      expect(run.read('letter.txt').toString()).to.equal('hello\n');
+      const sender = run.start(
+        ['send', 'letter.txt', '--code', '--listen', '127.0.0.1:0', '--digest', 'sha256'],
+        env(),
+      );
+      expect(await new Peer('receive', '--dial', await codeOf(sender), place).ended).to.equal(0);
+      expect((await sender.ended).code).to.equal(0);
+      expect((await readFile(path.join(place, 'letter.txt'))).toString()).to.equal('hello\n');
+    });
+
+    it('it shows a code to our sender and to our receiver (the built command)', async () => {
+      const code = ['--listen', '127.0.0.1:0', '--code', '4821-crane-velvet'];
+      const receiver = new Peer('receive', ...code, place);
+      const shown = (await receiver.ticket()).replace('crane-velvet', 'cran-VELV');
+      const wrong = await run.run(['send', 'letter.txt', shown.replace('cran', 'zoo')], { env: env() });
+      expect(wrong.code).to.equal(3);
+      const sent = await run.run(['send', 'letter.txt', shown, '--digest', 'sha256'], { env: env() });
+      expect(sent.code, sent.stderr).to.equal(0);
+      expect(await receiver.ended).to.equal(0);
+      expect((await readFile(path.join(place, 'letter.txt'))).toString()).to.equal('hello\n');
+      const sender = new Peer('send', ...code, run.at('letter.txt'));
+      const received = await run.run(['receive', 'in', await sender.ticket()], { env: env() });
+      expect(received.code, received.stderr).to.equal(0);
+      expect(await sender.ended).to.equal(0);
+      expect(run.read('letter.txt').toString()).to.equal('hello\n');
+    });
   });
 });
