@@ -104,7 +104,10 @@ function lineOf(
       return { level: 'debug', pieces: [words] };
     }
     case 'received':
-      return { level: seen.files <= few ? 'info' : 'debug', pieces: [...fileLine(event, 'usual'), from] };
+      return {
+        level: seen.files <= few ? 'info' : 'debug',
+        pieces: [...fileLine(event, 'usual'), from, through(event)],
+      };
     case 'text':
       return { level: 'info', pieces: ['text: ', event.text] };
     case 'skipped':
@@ -135,7 +138,10 @@ function lineOf(
     case 'summary': {
       const { files, failed, skipped, verified, already } = seen;
       if (files + failed + skipped <= 1) return undefined;
-      return { level: 'info', pieces: [...summaryLine({ summary: event, verified, failed, skipped, already }), from] };
+      return {
+        level: 'info',
+        pieces: [...summaryLine({ summary: event, verified, failed, skipped, already }), from, through(event)],
+      };
     }
     case 'progress':
     case 'sent':
@@ -145,6 +151,10 @@ function lineOf(
     case 'drill':
       return undefined;
   }
+}
+
+function through({ route }: { readonly route?: string }): string {
+  return route === undefined ? '' : `  through the ${route}`;
 }
 
 /** What whoever runs the receiver has to mend is an error; what a sender has to, a warning. */

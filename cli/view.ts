@@ -155,6 +155,10 @@ export abstract class View {
     this.terminal.say(...fileLine(file, this.detail('short')));
   }
 
+  protected tellRoute({ route }: TransferEvent & { event: 'summary' }): void {
+    if (route !== undefined) this.terminal.say(`through the ${route}`);
+  }
+
   private tellGrown({ file_name: name, file_size: size }: FileDone): void {
     const [amount, style] = [formatSize(size), 'bold'] as const;
     this.terminal.say({ style, text: name }, ` grew while it was read: its first ${amount} were taken.`);
@@ -215,9 +219,12 @@ class Failures {
   count = 0;
   private readonly kinds = new Map<string, number>();
 
-  /** Counts a failure, and says whether it is among the first of its kind. */
+  /**
+   * Counts a failure, but for a relay or a network that cannot be used, and says whether it is among the first of its
+   * kind.
+   */
   take(event: Failed): boolean {
-    this.count++;
+    if (event.file_name !== undefined || event.code !== 'cannot-connect') this.count++;
     const kind = reasonOf(event);
     const before = this.kinds.get(kind) ?? 0;
     this.kinds.set(kind, before + 1);
@@ -296,7 +303,7 @@ export class SenderView extends View {
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
-    if (summary.route !== undefined) this.terminal.say(`through the ${summary.route}`);
+    this.tellRoute(summary);
     if (this.terminal.settings.verbose && summary.congestion !== undefined)
       this.terminal.say(`congestion control: ${summary.congestion}`);
     const whole = summaryLine({
@@ -386,6 +393,7 @@ export class ReceiverView extends View {
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {
     const { files, skipped, failures } = this;
+    this.tellRoute(summary);
     if (files + failures.count + skipped > 1) {
       const line = summaryLine({
         summary,

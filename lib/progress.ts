@@ -39,6 +39,8 @@ export interface FileDone {
   readonly kept?: number;
   /** How many segments were sent again because they were found damaged; absent for none. */
   readonly repaired?: number;
+  /** `relay HOST:PORT` where a relay carried it; absent for a direct connection. */
+  readonly route?: string;
   /**
    * On the sending side: the file was appended to meanwhile, and this is what it had when it was looked at; absent where
    * it was not.
@@ -200,7 +202,7 @@ export interface Summary {
   readonly offered?: number;
   /** How far the reading back went, of a verification. */
   readonly verified?: Verified;
-  /** `relay HOST:PORT` where a relay carried it; the sender's. */
+  /** `relay HOST:PORT` where a relay carried it. */
   readonly route?: string;
   /** The congestion control of the connections, where it was chosen: by the sender. */
   readonly congestion?: string;

@@ -50,6 +50,11 @@ export function parseRelay(text: string): Address {
   });
 }
 
+/** `relay HOST:PORT`, as receipts and summaries call the way through it. */
+export function routeThrough(relay: Address): string {
+  return `relay ${formatAddress(relay).replace(/^tcp:\/\//, '')}`;
+}
+
 /** Whether `text` says by itself that it is an address to dial on the plain wire. */
 export function isPlainTarget(text: string): boolean {
   return text.startsWith('tcp://') || text.startsWith('unix:');

@@ -59,7 +59,13 @@ export async function meetAtRelay(
       if (answer.subarray(0, agreed.length).equals(agreed)) {
         stream.take(agreed.length);
         // Whoever is at the other end is on another machine, wherever the relay is.
-        return { ...dialed, peer: `the other side, through the relay ${shown(relay)}`, local: false, user: undefined };
+        return {
+          ...dialed,
+          peer: `the other side, through the relay ${shown(relay)}`,
+          local: false,
+          user: undefined,
+          relay,
+        };
       }
       if (answer.length > 0) throw refusedBy(relay, answer);
     } catch (error) {

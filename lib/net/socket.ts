@@ -20,6 +20,8 @@ export interface Dialed {
   readonly local: boolean;
   /** Of an accepted connection from this machine: whose process it is. */
   readonly user?: PeerUser | undefined;
+  /** The relay that carries it; absent for none. */
+  readonly relay?: Address;
 }
 
 export interface Listening {

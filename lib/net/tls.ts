@@ -15,8 +15,6 @@ import { beginsSealed } from '../wire/sealed-hello';
 /** A connection on which both sides have shown that they hold the same key. */
 export interface Secured extends Dialed {
   readonly keyId: string;
-  /** The relay that carries it; absent for none. */
-  readonly relay?: Address;
   /** What nobody but these two can know, whatever becomes of the key: `secretLength` bytes of TLS's exporter. */
   readonly secret: Buffer;
 }
@@ -115,7 +113,7 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
     const { meetAtRelay, relayToken } = require('./relay') as typeof import('./relay');
     const met = await meetAtRelay(relay, relayToken(ticket.key), 'dialing', { within, signal });
     const secured = await secure(met, ticket, performance.now() + within, { ...options, signal });
-    return { ...secured, address: ticket.address, relay };
+    return { ...secured, address: ticket.address };
   })();
   let taken: Secured | undefined;
   try {

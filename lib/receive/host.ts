@@ -4,7 +4,7 @@ import { Connection } from '../net/connection';
 import { asTransferError, errnoOf, TransferError } from '../errors';
 import type { RestoreAsk } from '../wire/ask';
 import type { Hello } from '../wire/hello';
-import type { Address } from '../net/address';
+import { type Address, routeThrough } from '../net/address';
 import type { Dialed } from '../net/socket';
 import { createKey, type SessionKey, startingAt, type Ticket } from '../net/ticket';
 import { acceptSecured, dialSecured, type Secured } from '../net/tls';
@@ -23,7 +23,14 @@ import {
 } from '../session/opening';
 import { SealedArrivals } from '../session/sealed-arrivals';
 import { answerSealed, readSealedHello, type SealedBasis } from '../session/sealed-opening';
-import { stageFor, openReceiving, type ReceivingDealings, type ReceivingOptions, rightsHint } from './open-receiving';
+import {
+  type Comer,
+  stageFor,
+  openReceiving,
+  type ReceivingDealings,
+  type ReceivingOptions,
+  rightsHint,
+} from './open-receiving';
 import type { AskedFor } from './rules';
 import type { SessionReceived, Session } from './session';
 import { Turns } from './turns';
@@ -173,7 +180,11 @@ export class SessionHost {
     let last: SessionReceived | undefined;
     for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
       try {
-        const { link, hello, secret, address } = await this.introduce(reached, { session, connection: 0, ask }, signal);
+        const { link, hello, secret, address, relay } = await this.introduce(
+          reached,
+          { session, connection: 0, ask },
+          signal,
+        );
         reached = startingAt(reached, address);
         const connect = async (number: number): Promise<void> => {
           const further = await this.introduce(reached, { session, connection: number, ask }, signal);
@@ -181,7 +192,8 @@ export class SessionHost {
           if (receiving) await receiving.further.attach(further.link, number);
           else further.link.close();
         };
-        last = await this.receive(link, hello, undefined, { connect, asked, signal, secret }).finally(() =>
+        const route = relay && routeThrough(relay);
+        last = await this.receive(link, hello, undefined, { connect, asked, signal, secret, route }).finally(() =>
           link.close(),
         );
         if (last.lost === undefined || !last.lost.retry || signal?.aborted || this.closed) return last;
@@ -226,7 +238,7 @@ export class SessionHost {
 
   private async admit(
     connection: Connection,
-    { keyId, secret }: Secured,
+    { keyId, secret, relay }: Secured,
     roundTrip: number,
   ): Promise<SessionReceived | undefined> {
     try {
@@ -257,7 +269,7 @@ export class SessionHost {
         await earlier.over.catch(ignored('whoever ran that session is told'));
       }
       if (this.closed) throw this.closed;
-      return await this.sending.take(() => this.begin(connection, hello, authorization, peer, secret), peer);
+      return await this.sending.take(() => this.begin(connection, hello, { authorization, peer, secret, relay }), peer);
     } catch (thrown) {
       await this.refuse(connection, asTransferError(thrown, 'unexpected', 'The session could not begin'));
       return undefined;
@@ -269,9 +281,7 @@ export class SessionHost {
   private async begin(
     connection: Connection,
     hello: Hello,
-    authorization: Authorization | undefined,
-    peer: string,
-    secret: Uint8Array,
+    { authorization, peer, secret, relay }: Pick<Secured, 'secret' | 'relay'> & Omit<Comer, 'hello'>,
   ): Promise<SessionReceived> {
     const stage = await stageFor(this.options, { hello, authorization, peer });
     const link = new Link(connection, this.options.deadlines, false);
@@ -287,7 +297,8 @@ export class SessionHost {
       link.greeted();
       return answered;
     };
-    return this.receive(link, hello, authorization, { welcome, stage, secret });
+    const route = relay && routeThrough(relay);
+    return this.receive(link, hello, authorization, { welcome, stage, secret, route });
   }
 
   /** Somebody waits to show its key. */
@@ -348,7 +359,7 @@ export class SessionHost {
     try {
       const received = await over;
       if (received.lost) this.options.on({ ...failureEvent(received.lost), id: hello.session });
-      return received;
+      return { ...received, route: dealings.route };
     } finally {
       signal?.removeEventListener('abort', aborted);
       if (this.sessions.get(hello.session) === session) this.sessions.delete(hello.session);
@@ -363,7 +374,7 @@ export class SessionHost {
       ask,
     }: Pick<Hello, 'session' | 'connection'> & { readonly ask: RestoreAsk | undefined },
     signal: AbortSignal | undefined,
-  ): Promise<{ link: Link; hello: Hello; secret: Uint8Array; address: Address }> {
+  ): Promise<{ link: Link; hello: Hello; secret: Uint8Array; address: Address; relay: Address | undefined }> {
     const dialed = await dialSecured(ticket, { signal });
     const connection = new Connection(dialed.stream, dialed.peer);
     try {
@@ -380,6 +391,7 @@ export class SessionHost {
         hello,
         secret: dialed.secret,
         address: dialed.address,
+        relay: dialed.relay,
       };
     } catch (error) {
       connection.close();

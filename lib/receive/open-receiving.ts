@@ -50,6 +50,8 @@ export interface ReceivingDealings {
   readonly stage?: SnapshotStage | undefined;
   /** What we asked it for. */
   readonly asked?: AskedFor | undefined;
+  /** `relay HOST:PORT` where a relay carries it; absent for none. */
+  readonly route?: string | undefined;
 }
 
 /** Opens the store for a session. Rejects with `directory`, and like the store. */
@@ -57,13 +59,13 @@ export async function openReceiving(
   options: ReceivingOptions,
   { hello, authorization, peer }: Comer,
   link: Link,
-  { connect, stage, asked }: ReceivingDealings,
+  { connect, stage, asked, route }: ReceivingDealings,
 ): Promise<Session> {
   const destination = await options.destination(authorization);
   refuseUnknownLevel(hello, destination.store.verified);
   const { store, allowance, backups, directory } = stage?.destination ?? destination;
   const names = options.names ?? (isObjectUrl(directory) ? 'any' : await namesOfDisk(directory));
-  const on = ofTransfer(within(options.on, directory, authorization?.name), () => hello.session);
+  const on = ofTransfer(within(options.on, directory, authorization?.name, route), () => hello.session);
   const ours = { ...rulesFor({ ...options, names, on }, authorization, peer), asked, ...(backups ? { backups } : {}) };
   const rules = stage ? stagingRules(ours) : { ...ours, check: hello.check === true };
   // What is staged has another path in each session.

@@ -401,8 +401,11 @@ class OpenReceiver implements Receiver {
     else this.awaitingReturn = setTimeout(() => this.endFirst(outcome), returnWithin).unref();
   }
 
-  private outcomeOf({ id, tally, failures, waits, lost }: SessionReceived, began: number): ConversationOutcome {
-    const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
+  private outcomeOf({ id, tally, failures, waits, lost, route }: SessionReceived, began: number): ConversationOutcome {
+    const summary = {
+      ...tally.summary((performance.now() - began) / 1000, waits.longest),
+      ...(route === undefined ? {} : { route }),
+    };
     if (lost === undefined) this.rules.on({ event: 'summary', ...summary, id });
     return { summary, failure: lost ?? failureOf(tally.files, failures), began: true };
   }

@@ -9,10 +9,17 @@ import type { BadEntry, Entry, LostPart, MissingEntry } from '../wire/session-li
 
 const tellOffersEvery = 250; // ms
 
-/** Tells the same events, of what is received with the directory that it is in, and from whom: the name of a key. */
-export function within(on: Listener, directory: string, key?: string): Listener {
+/**
+ * Tells the same events, of what is received with the directory that it is in, from whom (the name of a key), and the
+ * relay that carried it.
+ */
+export function within(on: Listener, directory: string, key?: string, route?: string): Listener {
   const from = key === undefined ? {} : { from: key };
-  const where = { directory: isObjectUrl(directory) ? directory : path.resolve(directory), ...from };
+  const where = {
+    directory: isObjectUrl(directory) ? directory : path.resolve(directory),
+    ...from,
+    ...(route === undefined ? {} : { route }),
+  };
   return (event) => {
     if (event.event === 'received') on({ ...event, ...where });
     else on(event.event === 'started' ? { ...event, ...from } : event);

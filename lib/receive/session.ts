@@ -43,6 +43,8 @@ export interface SessionReceived {
   readonly waits: Waits;
   /** Why it ended before its end; the sender may come back and go on. */
   readonly lost: TransferError | undefined;
+  /** `relay HOST:PORT` where a relay carried it; absent for none. */
+  readonly route?: string | undefined;
 }
 
 /** Where what is received goes, and by which rules. */

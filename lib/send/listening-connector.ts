@@ -30,7 +30,9 @@ export interface ListeningOptions {
   /** Shown beside the ticket; closed with this. */
   readonly code?: OpenCode | undefined;
   /** At which the receiver finds us, too. */
-  readonly relay?: Address | undefined;
+  readonly relayAt?: Address | undefined;
+  /** Told why it cannot be used, once until it can. */
+  readonly relayFailed: (error: TransferError) => void;
 }
 
 /** A sender that waits for the receiver to dial in. */
@@ -39,6 +41,7 @@ export class ListeningConnector implements Connector {
   /** That, and what came of the code. */
   private readonly keys = new Map([[this.key.id, this.key]]);
   session: string | undefined;
+  relay: Address | undefined;
   private readonly dialedIn = new DialedIn();
   private readonly waiters: RelayWaiter[] = [];
   /** Accepted, and not known yet to be anybody. */
@@ -152,6 +155,7 @@ export class ListeningConnector implements Connector {
         ...levelsOffer(hello.connection),
       });
       this.dialedIn.take({ link: new Link(connection, this.options.deadlines), roundTrip }, hello.connection);
+      if (hello.connection === 0) this.relay = secured.relay;
       this.begun = true;
       this.come();
     } catch (error) {
@@ -168,17 +172,12 @@ export class ListeningConnector implements Connector {
     }
   }
 
-  /** Whoever is met there is a stranger as any other; a relay that cannot be used is none, and its receiver says so. */
+  /** Whoever is met there is a stranger as any other. */
   private waitAtRelay(token: (relay: typeof import('../net/relay')) => string): void {
-    const { relay } = this.options;
-    if (!relay || this.closed) return;
+    const { relayAt, relayFailed } = this.options;
+    if (!relayAt || this.closed) return;
     const relaying = require('../net/relay') as typeof import('../net/relay');
-    const waiter = new relaying.RelayWaiter(
-      relay,
-      token(relaying),
-      (met) => void this.receive(met),
-      ignored('whoever dials says that the relay cannot be used'),
-    );
+    const waiter = new relaying.RelayWaiter(relayAt, token(relaying), (met) => void this.receive(met), relayFailed);
     this.waiters.push(waiter);
   }
 

@@ -91,7 +91,8 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
   const relay = options.relayAt === undefined ? undefined : parseRelay(options.relayAt);
   const meeting = await ListeningConnector.at(parseListenAddress(where), {
     code,
-    relay,
+    relayAt: relay,
+    relayFailed: (error) => on(failureEvent(error)),
     algorithm,
     plain,
     plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off',
@@ -142,12 +143,12 @@ export async function conclude(
   } finally {
     await sender.close();
   }
-  const { files, failures, tally, offered, congestion, relay } = sender;
+  const { files, failures, tally, offered, congestion, route } = sender;
   const summary = {
     ...tally.summary((performance.now() - began) / 1000, sender.bottleneck),
     ...(offered === undefined || offered <= tally.files ? {} : { offered }),
     ...(congestion === undefined ? {} : { congestion }),
-    ...(relay === undefined ? {} : { route: `relay ${relay}` }),
+    ...(route === undefined ? {} : { route }),
   };
   options.on?.({ event: 'summary', ...summary });
   const failure = failureOf(tally.files, failures);

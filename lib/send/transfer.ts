@@ -13,7 +13,7 @@ import { LostCount } from '../session/lost';
 import { LeftOutCount } from './left-out';
 import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary';
 import { SendEntries, type FoundTogether, type SentEntry } from './entries';
-import { formatAddress } from '../net/address';
+import { routeThrough } from '../net/address';
 import type { Connector } from './connector';
 import { newSession, refused } from '../session/opening';
 import { sendUntilDone } from './session-sender';
@@ -159,9 +159,9 @@ export class SessionTransfer implements Sender {
     return heldBackBy(this.waits, this.receiverWaits, this.contents.local ?? false);
   }
 
-  get relay(): string | undefined {
+  get route(): string | undefined {
     const { relay } = this.meeting;
-    return relay && formatAddress(relay).replace(/^tcp:\/\//, '');
+    return relay && routeThrough(relay);
   }
 
   get congestion(): string | undefined {
@@ -205,6 +205,7 @@ export class SessionTransfer implements Sender {
     this.lost.add(name, lost);
     if (text !== undefined) this.on({ event: 'text', text });
     if (type !== 'file' && type !== 'stream') return;
+    const { route } = this;
     const done: FileDone = {
       file_name: name,
       file_size: size,
@@ -217,6 +218,7 @@ export class SessionTransfer implements Sender {
       ...(kept === undefined ? {} : { kept }),
       ...(repaired === undefined ? {} : { repaired }),
       ...(grew === true ? { source_grew: true } : {}),
+      ...(route === undefined ? {} : { route }),
     };
     this.tally.add(done);
     if (this.files.length < mostRemembered) this.files.push(done);

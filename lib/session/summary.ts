@@ -45,8 +45,8 @@ export interface Sender {
   readonly bottleneck: Bottleneck | null;
   /** How many files were found so far; undefined where that is not counted. */
   readonly offered?: number;
-  /** `HOST:PORT` of the relay that carried it; undefined for none. */
-  readonly relay?: string | undefined;
+  /** `relay HOST:PORT` where a relay carried it; undefined for none. */
+  readonly route?: string | undefined;
   /** The congestion control of its connections, where it was chosen. */
   readonly congestion: string | undefined;
   /** Sends everything; `accepted` is a receiver that has dialed in. Never rejects. */
