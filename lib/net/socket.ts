@@ -21,7 +21,7 @@ export interface Dialed {
   /** Of an accepted connection from this machine: whose process it is. */
   readonly user?: PeerUser | undefined;
   /** The relay that carries it; absent for none. */
-  readonly relay?: Address;
+  readonly relay?: Address | undefined;
 }
 
 export interface Listening {

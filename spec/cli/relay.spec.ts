@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { eventsOf, type SendallProcess } from './sendall-process';
-import { lastOf, SessionRun } from './session-run';
+import { lastOf, SessionRun, ticketOf } from './session-run';
 
 describe('cli: through a relay (the built command)', function () {
   this.timeout(60_000);
@@ -52,7 +52,13 @@ describe('cli: through a relay (the built command)', function () {
     const sent = await run.run(['send', 'letter.txt', await shown(receiver), ...through, '--json'], { env });
     expect(sent.code, sent.stderr).to.equal(0);
     expect(lastOf(eventsOf(sent), 'summary').route).to.equal(`relay 127.0.0.1:${port}`);
-    expect((await receiver.ended).code).to.equal(0);
+    const ended = await receiver.ended;
+    expect(ended.code).to.equal(0);
+    for (const event of [
+      lastOf(eventsOf(sent), 'sent'),
+      ...(['received', 'summary'] as const).map((each) => lastOf(eventsOf(ended), each)),
+    ])
+      expect(event.route).to.equal(`relay 127.0.0.1:${port}`);
     expect(run.read('letter.txt').toString()).to.equal('hello\n');
     writeFileSync(run.at('other.txt'), 'other');
     const words = ['send', 'other.txt', '--code', '--listen', '127.0.0.1:0', '--address', '127.0.0.1:1'];
@@ -60,7 +66,10 @@ describe('cli: through a relay (the built command)', function () {
     const typed = `${await shown(sender)}@127.0.0.1:1?relay=127.0.0.1:${port}`;
     const received = await run.run(['receive', 'in', typed], { env });
     expect(received.code, received.stderr).to.equal(0);
-    expect((await sender.ended).code).to.equal(0);
+    expect(received.stderr).to.match(new RegExp(`through the relay 127\\.0\\.0\\.1:${port}`));
+    const listened = await sender.ended;
+    expect(listened.code).to.equal(0);
+    expect(lastOf(eventsOf(listened), 'summary').route).to.equal(`relay 127.0.0.1:${port}`);
     expect(run.read('other.txt').toString()).to.equal('other');
   });
 
@@ -111,5 +120,12 @@ describe('cli: through a relay (the built command)', function () {
     const gone = await run.run(['send', 'letter.txt', ticket, '--retry-for', '1s']);
     expect(gone.code).to.equal(3);
     expect(gone.stderr).to.match(new RegExp(`127.0.0.1:1: nothing listens there.*${port}: nothing listens there`));
+    const sender = run.start(['send', 'letter.txt', '--listen', '127.0.0.1:0', '--relay', `127.0.0.1:${port}`]);
+    await sender.says(new RegExp(`sendall: .*${port}: nothing listens there`));
+    const taken = await run.run(['receive', 'out', '--from', (await ticketOf(sender)).replace(/\?.*/, '')]);
+    expect(taken.code, taken.stderr).to.equal(0);
+    const listened = await sender.ended;
+    expect(listened.code).to.equal(0);
+    expect(listened.stdout + listened.stderr).to.not.match(/failed|through/);
   });
 });
