@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { wrongUsage } from './usage';
 
 /** An address that a relay can have, as it was typed. */
 export function parseRelayOption(text: string): string {
@@ -10,6 +11,17 @@ export function parseRelayOption(text: string): string {
     throw new InvalidArgumentError('It looks like relay.example.org or 203.0.113.7:4001.');
   }
   return text;
+}
+
+/** The password of a relay, in a file that nobody else can read. Throws `usage`. */
+export function relayPasswordIn(file: string): string {
+  const { readPrivateFile, shortestPassword } = require('../lib/internal') as typeof import('../lib/internal');
+  const password = readPrivateFile(file)?.trim();
+  if (password === undefined) throw wrongUsage(`There is no ${file}, in which the password of the relay would be.`);
+  if (password.length >= shortestPassword) return password;
+  throw wrongUsage(`The password in ${file} is too short: others could find it by trying.`, {
+    hint: 'Make one of 16 characters or more: openssl rand -base64 24',
+  });
 }
 
 /** The code that was typed, with the relay at which whoever shows it may be met. */

@@ -132,13 +132,13 @@ fi
 install -d -o sendall -g sendall -m 0700 /var/lib/sendall
 if [ -d /run/systemd/system ]; then
   systemctl daemon-reload
-  deb-systemd-invoke try-restart sendall-receive.service || true # it runs what it ran before; systemd has said why
+  deb-systemd-invoke try-restart sendall-receive.service sendall-relay.service || true # systemd has said why
 fi
 `,
   prerm: `#!/bin/sh
 set -e
 [ "$1" = remove ] && [ -d /run/systemd/system ] || exit 0
-systemctl disable --now sendall-receive.service sendall-verify.timer
+systemctl disable --now sendall-receive.service sendall-verify.timer sendall-relay.service
 `,
   postrm: `#!/bin/sh
 set -e

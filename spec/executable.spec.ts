@@ -110,6 +110,7 @@ describe('the single executable', function () {
       for (const unit of [
         'system/sendall-receive.service',
         'system/sendall-verify.service',
+        'system/sendall-relay.service',
         'user/sendall-backup.service',
       ])
         expect(readFileSync(join(unpacked, 'usr/lib/systemd', unit), 'utf8'), unit)

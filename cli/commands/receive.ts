@@ -15,7 +15,7 @@ import { describeObjects, type ObjectFlags, objectStoreOf } from '../object-opti
 import { codeTyped, resolveTarget } from '../secret';
 import type { CodeTyped, Target } from '../secret';
 import { parseCodeWords, usualCodeWords } from '../code-words';
-import { parseRelayOption, withRelay } from '../relay-option';
+import { parseRelayOption, relayPasswordIn, withRelay } from '../relay-option';
 import { formatCount, parseDuration, parseSize } from '../size';
 import { append, wrongUsage } from '../usage';
 import { addWebOptions, checkWebFlags, webOptions, type WebReceiveFlags } from '../web-options';
@@ -29,6 +29,7 @@ interface ReceiveFlags extends WebReceiveFlags, ObjectFlags {
   readonly qr?: boolean;
   readonly announce?: boolean;
   readonly relay?: string;
+  readonly relayPasswordFile?: string;
   readonly words?: number;
   readonly from?: string;
   readonly retryFor?: number;
@@ -91,6 +92,7 @@ export function describeReceive(program: Command, shell: Shell): void {
       'wait at this relay, too, where the other side cannot reach this machine; with a CODE: dial there; default port 4001',
       parseRelayOption,
     )
+    .option('--relay-password-file <FILE>', 'where the password of that relay is, if it has one')
     .option('--once', 'exit after the first transfer, with its exit code')
     .option(
       '--from <TICKET>',
@@ -259,7 +261,8 @@ interface ServedMetrics {
 
 /** Throws `usage`. */
 function metricsFor(address: string): ServedMetrics {
-  const { Metrics, parseMetricsAddress } = require('../metrics') as typeof import('../metrics');
+  const { Metrics } = require('../metrics') as typeof import('../metrics');
+  const { parseMetricsAddress } = require('../metrics-server') as typeof import('../metrics-server');
   parseMetricsAddress(address);
   return { metrics: new Metrics(), address };
 }
@@ -437,6 +440,7 @@ export function receiverOptions(directory: string, flags: ReceiveFlags): Receive
     directory,
     ...(flags.announce ? { announce: true } : {}),
     ...(flags.relay === undefined ? {} : { relayAt: flags.relay }),
+    ...(flags.relayPasswordFile === undefined ? {} : { relayPassword: relayPasswordIn(flags.relayPasswordFile) }),
     ...(flags.code ? { codeWords: flags.words ?? usualCodeWords } : {}),
     ifExists: flags.ifExists,
     ...(flags.metadata ? { metadata: { owner: 'name', xattrs: true, setIds: true } } : {}),

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatSize, parseDuration, parseSize } from '../size';
+import { relayPasswordIn } from '../relay-option';
 import { wrongUsage } from '../usage';
 
 /** The options of `sendall relay`, as commander names them. */
@@ -8,6 +9,8 @@ interface RelayFlags {
   readonly listen: string;
   readonly waitFor: number;
   readonly quota?: number;
+  readonly passwordFile?: string;
+  readonly metrics?: string;
 }
 
 /** What it tells is printed as it happens. */
@@ -22,12 +25,21 @@ export function describeRelay(program: Command, shell: Shell): void {
     .option('--listen <ADDRESS>', 'HOST:PORT or a port alone; port 0 takes a free one', '[::]:4001')
     .option('--wait-for <DURATION>', 'how long one may wait for the other side: 30s, 2h', parseDuration, 3_600_000)
     .option('--quota <SIZE>', 'end a pair that has carried more than this, for example 10G', parseSize)
+    .option('--password-file <FILE>', 'join only those who have the password in this file, of 16 characters or more')
+    .option(
+      '--metrics <ADDRESS>',
+      'serve figures for Prometheus at http://HOST:PORT/metrics; a port alone is one of 127.0.0.1',
+    )
     .addHelpText(
       'after',
       `
 Examples:
   $ sendall relay --quota 50G                           (on a machine that both sides can reach)
   $ sendall receive inbox --relay relay.example.org     (its ticket names the relay)
+  $ sendall relay --password-file relay.password --metrics 9100
+
+With a password, --relay-password-file gives it to sendall receive and send. It never crosses the
+network, and a ticket holds what its sender needs; a code does not.
 
 It speaks the protocol of magic-wormhole's transit relay, whose servers do as well. What it carries
 is encrypted with the key of the ticket: it sees addresses, sizes and times, and no names.`,
@@ -45,7 +57,8 @@ is encrypted with the key of the ticket: it sees addresses, sizes and times, and
     });
 }
 
-async function serve({ listen, waitFor, quota }: RelayFlags, { terminal, signal }: Transfer): Promise<void> {
+async function serve(flags: RelayFlags, { terminal, signal }: Transfer): Promise<void> {
+  const { listen, waitFor, quota, passwordFile } = flags;
   const { load, parseListenAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   const address = parseListenAddress(listen);
@@ -54,6 +67,7 @@ async function serve({ listen, waitFor, quota }: RelayFlags, { terminal, signal 
   const server = await load.relay().RelayServer.at(address, {
     waitFor,
     quota,
+    password: passwordFile === undefined ? undefined : relayPasswordIn(passwordFile),
     on: ({ bytes, seconds, overQuota }) => {
       if (json) printEvent(terminal.stdout, { event: 'relayed', bytes, seconds, over_quota: overQuota });
       else
@@ -64,6 +78,10 @@ async function serve({ listen, waitFor, quota }: RelayFlags, { terminal, signal 
     },
   });
   const { port } = server;
+  const metrics =
+    flags.metrics === undefined
+      ? undefined
+      : new (require('../relay-metrics') as typeof import('../relay-metrics')).RelayMetrics(() => server.figures);
   if (json) printEvent(terminal.stdout, { event: 'relaying', port });
   else terminal.say(`Relaying on port ${String(port)}. On the machine that receives:`);
   if (!json)
@@ -72,11 +90,13 @@ async function serve({ listen, waitFor, quota }: RelayFlags, { terminal, signal 
       text: `sendall receive DIR --relay HOST${port === 4001 ? '' : `:${String(port)}`}`,
     });
   try {
+    if (metrics && flags.metrics !== undefined) terminal.say(`Metrics at ${await metrics.listen(flags.metrics)}.`);
     if (!signal.aborted)
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   } finally {
     const { pairs, bytes, waiting } = server.figures;
     terminal.say(`Carried ${formatSize(bytes)} for ${String(pairs)} pairs; ${String(waiting)} waited.`);
+    await metrics?.close();
     await server.close();
   }
 }

@@ -6,7 +6,7 @@ import type { Shell } from '../run';
 import { withoutTickets } from '../hide-tickets';
 import type { CodeTyped, Target } from '../secret';
 import { groupTargets, splitMore, splitWords, type SplitWords, unique, wordOf } from '../targets';
-import { parseRelayOption, withRelay } from '../relay-option';
+import { parseRelayOption, relayPasswordIn, withRelay } from '../relay-option';
 import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseDuration, parseRate } from '../size';
 import { append, wrongUsage } from '../usage';
@@ -23,6 +23,7 @@ interface SendFlags extends WebFlags {
   readonly code?: boolean;
   readonly words?: number;
   readonly relay?: string;
+  readonly relayPasswordFile?: string;
   readonly connections: number | 'auto';
   readonly congestion?: string;
   readonly digest?: 'blake3' | 'sha256' | 'md5';
@@ -75,6 +76,7 @@ export function describeSend(program: Command, shell: Shell): void {
       'with --listen and --code: wait at this relay, too; with a code for a target: dial there; default port 4001',
       parseRelayOption,
     )
+    .option('--relay-password-file <FILE>', 'where the password of that relay is, if it has one')
     .option('--text <TEXT>', 'send words for whoever runs the receiver, beside or instead of files')
     .addOption(
       new Option(
@@ -257,6 +259,7 @@ export function sendOptions(
       ? {}
       : { target: withRelay(wordOf(target), target.kind === 'code' ? flags.relay : undefined) }),
     ...(listen === undefined ? {} : { listen, relayAt: flags.relay }),
+    ...(flags.relayPasswordFile === undefined ? {} : { relayPassword: relayPasswordIn(flags.relayPasswordFile) }),
     ...(flags.code ? { codeWords: flags.words ?? usualCodeWords } : {}),
     ...(flags.address === undefined ? {} : { announced: flags.address }),
     ...(flags.name === undefined ? {} : { name: flags.name }),

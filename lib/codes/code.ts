@@ -21,6 +21,8 @@ export interface CodeTarget {
   readonly addresses: readonly Address[];
   /** A relay at which that one may be met, too. */
   readonly relay?: Address | undefined;
+  /** Of that relay. */
+  readonly relayPassword?: string | undefined;
 }
 
 export const fewestWords = 2;

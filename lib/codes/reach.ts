@@ -45,7 +45,7 @@ export async function reachByCode(target: CodeTarget, role: Role, signal?: Abort
 
 /** In this order: at the typed addresses, else on this network; then at the relay, where one was typed. */
 async function meet(target: CodeTarget, role: Role, signal: AbortSignal | undefined): Promise<Ticket> {
-  const { code, addresses, relay } = target;
+  const { code, addresses, relay, relayPassword: password } = target;
   const tries = { left: mostTries };
   try {
     return await (addresses.length > 0 ? agree(target, role, signal, tries) : find(code, role, signal, tries));
@@ -53,7 +53,7 @@ async function meet(target: CodeTarget, role: Role, signal: AbortSignal | undefi
     const failure = asTransferError(error, 'cannot-connect', 'The other side could not be met');
     // Whoever has other words here would have them there as well.
     if (!relay || signal?.aborted || failure.code === 'not-authorized') throw failure;
-    return agreeAtRelay(code, relay, role, signal).catch((error: unknown) => {
+    return agreeAtRelay({ code, relay, password }, role, signal).catch((error: unknown) => {
       const why = asTransferError(error, 'cannot-connect', 'The relay failed');
       throw new TransferError(why.code, `${failure.message} ${why.message}`, { cause: error, hint: why.hint ?? '' });
     });
@@ -61,9 +61,15 @@ async function meet(target: CodeTarget, role: Role, signal: AbortSignal | undefi
 }
 
 /** What is met there says where it is, so that the session can do without the relay if that is possible. */
-async function agreeAtRelay(code: Code, relay: Address, role: Role, signal: AbortSignal | undefined): Promise<Ticket> {
-  const { meetAtRelay, codeToken } = require('../net/relay') as typeof import('../net/relay');
-  const { stream, peer } = await meetAtRelay(relay, codeToken(code.number), 'dialing', { within: usualDial, signal });
+async function agreeAtRelay(
+  { code, relay, password }: { readonly code: Code; readonly relay: Address; readonly password: string | undefined },
+  role: Role,
+  signal: AbortSignal | undefined,
+): Promise<Ticket> {
+  const relaying = require('../net/relay') as typeof import('../net/relay');
+  const { meetAtRelay, codeToken, ticketRelay, withPass } = relaying;
+  const request = withPass({ relay, token: codeToken(code.number), side: 'dialing' }, password);
+  const { stream, peer } = await meetAtRelay(request, { within: usualDial, signal });
   const connection = new Connection(stream, peer);
   const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
   signal?.addEventListener('abort', aborted, { once: true });
@@ -71,7 +77,8 @@ async function agreeAtRelay(code: Code, relay: Address, role: Role, signal: Abor
   try {
     const { id, key, addresses } = await dialByCode(connection, code, role);
     const [address = relay, ...others] = addresses;
-    return { id, key, address, relay, ...(others.length === 0 ? {} : { others }) };
+    const through = ticketRelay(relay, { key }, password);
+    return { id, key, address, ...through, ...(others.length === 0 ? {} : { others }) };
   } finally {
     signal?.removeEventListener('abort', aborted);
   }
@@ -102,7 +109,7 @@ async function find(code: Code, role: Role, signal: AbortSignal | undefined, tri
  * have been guessing.
  */
 async function agree(
-  { code, addresses, relay }: CodeTarget,
+  { code, addresses, relay, relayPassword }: CodeTarget,
   role: Role,
   signal: AbortSignal | undefined,
   tries: TriesLeft,
@@ -119,7 +126,9 @@ async function agree(
       if (signal?.aborted) aborted();
       try {
         const { id, key } = await dialByCode(connection, code, role);
-        return withAddresses({ id, key, address, ...(relay ? { relay } : {}) }, addresses);
+        const { ticketRelay } = require('../net/relay') as typeof import('../net/relay');
+        const through = relay ? ticketRelay(relay, { key }, relayPassword) : {};
+        return withAddresses({ id, key, address, ...through }, addresses);
       } catch (error) {
         failure = error;
         if (signal?.aborted || --tries.left === 0) throw error;
@@ -138,6 +147,6 @@ function withAddresses(ticket: Ticket, addresses: readonly Address[]): Ticket {
   const { address } = ticket;
   const shown = formatAddress(address);
   const others = addresses.filter((each) => formatAddress(each) !== shown);
-  const { id, key, relay } = ticket;
-  return { id, key, address, ...(others.length === 0 ? {} : { others }), ...(relay ? { relay } : {}) };
+  const { others: _others, ...rest } = ticket;
+  return others.length === 0 ? rest : { ...rest, others };
 }

@@ -4,7 +4,7 @@ import { hostname, networkInterfaces, type NetworkInterfaceInfo } from 'node:os'
 import { TransferError } from '../errors';
 import { ignored } from '../trace';
 import { type Address, formatAddress, isLinkLocal, parseAddress } from './address';
-import { formatTicket, type SessionKey } from './ticket';
+import { formatTicket, type SessionKey, type TicketRelay } from './ticket';
 
 /** Interfaces that lead to guests on this machine, not to other machines. */
 const inward = /^(?:docker|br-|veth|virbr|cni|flannel|vmnet|vboxnet|lxc|lxd)/;
@@ -97,7 +97,7 @@ export function listeningAt(
   address: Address,
   reachable: readonly [Address, ...Address[]],
   { id, key }: SessionKey,
-  relay?: Address,
+  relay: TicketRelay = {},
 ): ListeningAt {
   const [first, ...others] = reachable;
   return {
@@ -108,7 +108,7 @@ export function listeningAt(
       key,
       address: first,
       ...(others.length === 0 ? {} : { others }),
-      ...(relay ? { relay } : {}),
+      ...relay,
     }),
     addresses: reachable.map(formatAddress),
   };

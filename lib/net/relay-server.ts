@@ -3,15 +3,19 @@
  * them. It speaks the protocol of magic-wormhole's transit relay, and adds what that lacks: nobody waits for ever, and a
  * pair may carry no more than a quota. It knows no keys and keeps nothing. PROTOCOL.md 30.
  */
+import { timingSafeEqual } from 'node:crypto';
 import net from 'node:net';
 import { asTransferError } from '../errors';
 import type { Address } from './address';
+import { relayPass } from './relay-pass';
 
 export interface RelayServerOptions {
   /** How long one may wait for the other side, in ms. */
   readonly waitFor: number;
   /** The most bytes that a pair may carry, both directions together. */
   readonly quota?: number | undefined;
+  /** Only whoever has this is joined; default: everybody. */
+  readonly password?: string | undefined;
   /** Told of each pair that has ended. */
   readonly on: (pair: RelayedPair) => void;
 }
@@ -27,8 +31,15 @@ export interface RelayedPair {
 /** What it does at this moment, and has done. */
 export interface RelayFigures {
   readonly waiting: number;
+  /** That are carried now. */
+  readonly open: number;
+  /** That ever were. */
   readonly pairs: number;
   readonly bytes: number;
+  /** Ended because of the quota. */
+  readonly overQuota: number;
+  /** Who was turned away: for words that are no request, or that came too early, for the password, for want of room. */
+  readonly refused: number;
 }
 
 interface RelayWaiting {
@@ -40,19 +51,19 @@ interface RelayWaiting {
 
 /** How long the first line may take, in ms, and how many bytes it has at most. */
 const lineWithin = 10_000;
-const longestLine = 128;
+const longestLine = 160;
 /** A pair that carries nothing for so long is gone, in ms: sessions say that they live every few seconds. */
 const idleFor = 120_000;
 /** So many wait at most; who comes then is turned away. */
 const mostWaiting = 4_096;
 const keepAliveAfter = 15_000;
 
-const request = /^please relay ([0-9a-f]{64})(?: for side ([0-9a-f]{16}))?$/;
+const request = /^please relay ([0-9a-f]{64})(?: for side ([0-9a-f]{16})(?: pass ([0-9a-f]{32}))?)?$/;
 
 export class RelayServer {
   private readonly waiting = new Map<string, RelayWaiting[]>();
   private readonly sockets = new Set<net.Socket>();
-  private figuresSoFar = { pairs: 0, bytes: 0 };
+  private figuresSoFar = { open: 0, pairs: 0, bytes: 0, overQuota: 0, refused: 0 };
   private waiters = 0;
 
   private constructor(
@@ -101,12 +112,25 @@ export class RelayServer {
       if (end < 0 && line.length <= longestLine) return;
       clearTimeout(timer);
       socket.off('data', hear);
-      const [, token, side] = request.exec(line.subarray(0, Math.max(0, end)).toString('latin1')) ?? [];
-      if (token === undefined) socket.end('bad handshake\n');
-      else if (line.length > end + 1) socket.end('impatient\n');
+      const [, token, side, pass] = request.exec(line.subarray(0, Math.max(0, end)).toString('latin1')) ?? [];
+      if (token === undefined) this.refuse(socket, 'bad handshake');
+      else if (line.length > end + 1) this.refuse(socket, 'impatient');
+      else if (!this.admits(token, side, pass)) this.refuse(socket, 'wrong password');
       else this.join(socket, token, side);
     };
     socket.on('data', hear).once('close', () => clearTimeout(timer));
+  }
+
+  private admits(token: string, side = '', pass = ''): boolean {
+    const { password } = this.options;
+    if (password === undefined) return true;
+    const expected = Buffer.from(relayPass(password, token, side));
+    return pass.length === expected.length && timingSafeEqual(Buffer.from(pass), expected);
+  }
+
+  private refuse(socket: net.Socket, why: string): void {
+    this.figuresSoFar.refused++;
+    socket.end(`${why}\n`);
   }
 
   /** Two of one side never meet; those who still wait for a token that two have met by are told to come again. */
@@ -122,6 +146,7 @@ export class RelayServer {
       return;
     }
     if (this.waiters >= mostWaiting) {
+      this.figuresSoFar.refused++;
       socket.destroy();
       return;
     }
@@ -148,12 +173,15 @@ export class RelayServer {
   private pair(first: net.Socket, second: net.Socket): void {
     const began = performance.now();
     const { quota = Infinity } = this.options;
+    const { figuresSoFar: figures } = this;
     let [bytes, ended] = [0, false];
-    this.figuresSoFar.pairs++;
+    figures.pairs++;
+    figures.open++;
     const end = (): void => {
       if (ended) return;
       ended = true;
-      this.figuresSoFar.bytes += Math.min(bytes, quota);
+      figures.open--;
+      if (bytes > quota) figures.overQuota++;
       const seconds = (performance.now() - began) / 1000;
       this.options.on({ bytes: Math.min(bytes, quota), seconds, overQuota: bytes > quota });
     };
@@ -164,6 +192,7 @@ export class RelayServer {
       from.off('data', impatient).pause();
       from.setTimeout(idleFor, () => from.destroy());
       from.on('data', (piece: Buffer) => {
+        figures.bytes += Math.min(piece.length, Math.max(0, quota - bytes));
         bytes += piece.length;
         if (bytes <= quota) return;
         first.destroy();

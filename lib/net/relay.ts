@@ -8,13 +8,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../errors';
 import { ignored, trace } from '../trace';
 import { type Address, formatAddress } from './address';
+import { relayPass, relaySides } from './relay-pass';
 import { dial, type Dialed, type DialedPath } from './socket';
+import type { SessionKey, TicketRelay } from './ticket';
 
 /** Who dialed whom, if there were no relay: two of the same side never meet. */
-export type RelaySide = 'dialing' | 'listening';
+export type RelaySide = keyof typeof relaySides;
 
-const sides: Readonly<Record<RelaySide, string>> = { dialing: '0000000000000001', listening: '0000000000000002' };
+/** What one side asks a relay for. */
+export interface RelayRequest {
+  readonly relay: Address;
+  readonly token: string;
+  readonly side: RelaySide;
+  /** For a relay with a password; see `relayPass`. */
+  readonly pass?: string | undefined;
+}
+
 const agreed = Buffer.from('ok\n');
+/** What ours says to whoever has another password, or none. */
+const wrongPassword = 'wrong password';
 /** In bytes; a relay that says more than that before `ok` is none. */
 const longestAnswer = 64;
 /** Pauses, in ms, before the relay is dialed again that did not let us wait. */
@@ -30,18 +42,33 @@ export function codeToken(number: string): string {
   return relayToken(Buffer.from(`sendall code ${number}`));
 }
 
+/** The same with the pass of whoever has the relay's password. */
+export function withPass(request: RelayRequest, password: string | undefined): RelayRequest {
+  const { token, side } = request;
+  return password === undefined ? request : { ...request, pass: relayPass(password, token, relaySides[side]) };
+}
+
+/** What a ticket with `key` says of a relay: who dials needs no password for that. */
+export function ticketRelay(
+  relay: Address,
+  { key }: Pick<SessionKey, 'key'>,
+  password: string | undefined,
+): TicketRelay {
+  const { pass } = withPass({ relay, token: relayToken(key), side: 'dialing' }, password);
+  return { relay, ...(pass === undefined ? {} : { relayPass: pass }) };
+}
+
 /**
  * Meets whoever names the same token on the other side, within `within` ms, or for as long as it takes. Who was closed
  * while it waited, for instance because another one was met, asks again. Rejects with `cannot-connect` where the relay
  * is not there, refuses, or nobody came, and with `interrupted`.
  */
 export async function meetAtRelay(
-  relay: Address,
-  token: string,
-  side: RelaySide,
+  { relay, token, side, pass }: RelayRequest,
   { within = Infinity, signal }: { readonly within?: number; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Dialed & DialedPath> {
   const until = performance.now() + within;
+  const words = `please relay ${token} for side ${relaySides[side]}${pass === undefined ? '' : ` pass ${pass}`}\n`;
   const nobody = new TransferError('cannot-connect', `Nobody waits for us at the relay ${shown(relay)}.`, {
     hint: 'Does the other side run, with the same relay?',
   });
@@ -53,7 +80,7 @@ export async function meetAtRelay(
     const late = within === Infinity ? undefined : setTimeout(() => hangUp(nobody), until - performance.now());
     signal?.addEventListener('abort', aborted, { once: true });
     try {
-      await stream.write(Buffer.from(`please relay ${token} for side ${sides[side]}\n`));
+      await stream.write(Buffer.from(words));
       while (stream.peek().length < agreed.length && (await stream.more()));
       const answer = Buffer.from(stream.peek());
       if (answer.subarray(0, agreed.length).equals(agreed)) {
@@ -87,8 +114,7 @@ export class RelayWaiter {
 
   /** `accept` gets each connection that came about; `failed` why the relay does not let us wait, once until it does. */
   constructor(
-    private readonly relay: Address,
-    private readonly token: string,
+    private readonly request: RelayRequest,
     private readonly accept: (met: Dialed) => void,
     private readonly failed: (error: TransferError) => void,
   ) {
@@ -105,7 +131,7 @@ export class RelayWaiter {
     let pause: number = pauses.first;
     while (!signal.aborted) {
       try {
-        this.accept(await meetAtRelay(this.relay, this.token, 'listening', { signal }));
+        this.accept(await meetAtRelay(this.request, { signal }));
         [told, pause] = [false, pauses.first];
       } catch (error) {
         if (signal.aborted) return;
@@ -120,6 +146,10 @@ export class RelayWaiter {
 
 function refusedBy(relay: Address, answer: Buffer): TransferError {
   const said = answer.subarray(0, longestAnswer).toString('latin1').trim();
+  if (said === wrongPassword)
+    return new TransferError('cannot-connect', `The relay ${shown(relay)} has a password, and was not given it.`, {
+      hint: 'Give it to both sides with --relay-password-file. A ticket holds what its sender needs.',
+    });
   return new TransferError('cannot-connect', `The relay ${shown(relay)} refuses: ${JSON.stringify(said)}.`, {
     hint: 'Is it a transit relay, as sendall relay and magic-wormhole have them?',
   });

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import { TransferError } from '../errors';
 import { type Address, formatAddress, parseAddress, parseRelay } from './address';
+import { passForm } from './relay-pass';
 
 /** What both sides of a session hold. */
 export interface SessionKey {
@@ -18,7 +19,12 @@ export interface Ticket extends SessionKey {
   readonly others?: readonly Address[];
   /** The relay at which that one waits, too; absent for none. */
   readonly relay?: Address;
+  /** What that relay wants to see, where it has a password: 32 hexadecimal digits. */
+  readonly relayPass?: string;
 }
+
+/** What a ticket says of its relay; nothing where it has none. */
+export type TicketRelay = Partial<Pick<Ticket, 'relay' | 'relayPass'>>;
 
 const scheme = 'sendall://';
 /** So many addresses a ticket may have. PROTOCOL.md 11.6. */
@@ -38,12 +44,13 @@ export function createKey(): SessionKey {
  * `sendall://HOST:PORT/TOKEN`, with more of HOST:PORT behind commas, or `sendall://unix:PATH/TOKEN`. Whoever reads that may connect: show it to nobody else.
  */
 export function formatTicket(ticket: Ticket): string {
-  const { address, others = [], id, key, relay } = ticket;
+  const { address, others = [], id, key, relay, relayPass } = ticket;
   const token = Buffer.concat([Buffer.from(id, 'hex'), key]);
   if (token.length !== sessionKeyLength)
     throw new TransferError('usage', 'A key is 32 bytes, and its id 32 hex digits.');
   const addresses = [address, ...others].map((each) => formatAddress(each).replace(/^tcp:\/\//, ''));
-  const behind = relay ? `?relay=${formatAddress(relay).replace(/^tcp:\/\//, '')}` : '';
+  const pass = relayPass === undefined ? '' : `&pass=${relayPass}`;
+  const behind = relay ? `?relay=${formatAddress(relay).replace(/^tcp:\/\//, '')}${pass}` : '';
   return `${scheme}${addresses.join(',')}/${token.toString('base64url')}${behind}`;
 }
 
@@ -57,12 +64,12 @@ export function parseTicket(text: string): Ticket {
   if (!isTicket(text) || split < scheme.length || !tokenForm.test(token) || behind.length > 1) throw notATicket();
   const [address, ...others] = addressesOf(text.slice(scheme.length, split));
   if (!address || others.length >= mostAddresses) throw notATicket();
-  const relay = behind.map((each) => relayIn(each))[0];
+  const relay = behind.map((each) => relayIn(each))[0] ?? {};
   return {
     ...sessionKeyOf(Buffer.from(token, 'base64url')),
     address,
     ...(others.length === 0 ? {} : { others }),
-    ...(relay ? { relay } : {}),
+    ...relay,
   };
 }
 
@@ -92,12 +99,12 @@ function addressesOf(text: string): Address[] {
   });
 }
 
-/** What stands behind a token: `relay=HOST:PORT`, by default port 4001. */
-function relayIn(text: string): Address {
-  const [, host] = /^relay=([^/]+)$/.exec(text) ?? [];
-  if (host === undefined) throw notATicket();
+/** What stands behind a token: `relay=HOST:PORT`, by default port 4001, and `&pass=` what that relay wants to see. */
+function relayIn(text: string): TicketRelay {
+  const [, host, pass] = /^relay=([^/&]+)(?:&pass=(.*))?$/.exec(text) ?? [];
+  if (host === undefined || (pass !== undefined && !passForm.test(pass))) throw notATicket();
   try {
-    return parseRelay(host);
+    return { relay: parseRelay(host), ...(pass === undefined ? {} : { relayPass: pass }) };
   } catch {
     // Its message quotes what it was given.
     throw notATicket();

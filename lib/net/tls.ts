@@ -3,7 +3,6 @@ import { connect, createServer, type SecureContextOptions, type TLSSocket } from
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asTransferError, errnoOf, TransferError } from '../errors';
 import { ignored } from '../trace';
-import type { Address } from './address';
 import { dialEach, type DialedAt } from './happy-eyeballs';
 import { adoptSecured, type Dialed, type DialOptions } from './socket';
 import type { ByteStream } from './byte-stream';
@@ -111,7 +110,8 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
     if (failure?.code === 'interrupted') throw failure;
     const { timeout: within = 10_000 } = options;
     const { meetAtRelay, relayToken } = require('./relay') as typeof import('./relay');
-    const met = await meetAtRelay(relay, relayToken(ticket.key), 'dialing', { within, signal });
+    const request = { relay, token: relayToken(ticket.key), side: 'dialing', pass: ticket.relayPass } as const;
+    const met = await meetAtRelay(request, { within, signal });
     const secured = await secure(met, ticket, performance.now() + within, { ...options, signal });
     return { ...secured, address: ticket.address };
   })();

@@ -13,7 +13,7 @@ import { dialable, listeningAt, type ListeningAt } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { dialFirst } from '../net/happy-eyeballs';
 import { type Dialed, listen, type Listening } from '../net/socket';
-import { formatTicket, isTicket, parseTicket, type SessionKey } from '../net/ticket';
+import { formatTicket, isTicket, parseTicket, type SessionKey, type TicketRelay } from '../net/ticket';
 import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/code';
 import { OpenCode, refuseCode } from '../codes/open-code';
 import { reachByCode } from '../codes/reach';
@@ -72,6 +72,8 @@ export interface ReceiverOptions {
   readonly codeWords?: number | undefined;
   /** `HOST` or `HOST:PORT` of a relay, at which whoever has the ticket finds this receiver, too. */
   readonly relayAt?: string | undefined;
+  /** Of that relay, or of that of a code which is dialed. */
+  readonly relayPassword?: string | undefined;
   /** Whether machines on this network that look for receivers find this one; it is so with a code, too. */
   readonly announce?: boolean | undefined;
   readonly on?: Listener;
@@ -195,13 +197,12 @@ class OpenReceiver implements Receiver {
     const listening = await listen(parseListenAddress(where), (accepted) => this.accept(accepted));
     this.listening.add(listening);
     const reachable = await dialable(listening.address, announced);
-    const relay = this.options.relayAt === undefined ? undefined : parseRelay(this.options.relayAt);
     if (this.code) this.code.addresses = reachable;
     this.waitAtRelay(({ relayToken }) => relayToken(this.host.key.key));
     const { code } = this;
     if (code) this.waitAtRelay(({ codeToken }) => codeToken(code.code.number));
     const shown = {
-      ...listeningAt(listening.address, reachable, this.host.key, relay),
+      ...listeningAt(listening.address, reachable, this.host.key, this.ticketRelay()),
       ...(this.code ? { code: formatCode(this.code.code) } : {}),
     };
     this.rules.on({ event: 'listening', ...shown });
@@ -222,13 +223,20 @@ class OpenReceiver implements Receiver {
     }
   }
 
+  private ticketRelay(): TicketRelay {
+    const { relayAt, relayPassword } = this.options;
+    if (relayAt === undefined) return {};
+    const { ticketRelay } = require('../net/relay') as typeof import('../net/relay');
+    return ticketRelay(parseRelay(relayAt), this.host.key, relayPassword);
+  }
+
   /** Whoever is met there is a stranger as any other. */
   private waitAtRelay(token: (relay: typeof import('../net/relay')) => string): void {
-    if (this.options.relayAt === undefined) return;
+    const { relayAt, relayPassword } = this.options;
+    if (relayAt === undefined) return;
     const relaying = require('../net/relay') as typeof import('../net/relay');
     const waiter = new relaying.RelayWaiter(
-      parseRelay(this.options.relayAt),
-      token(relaying),
+      relaying.withPass({ relay: parseRelay(relayAt), token: token(relaying), side: 'listening' }, relayPassword),
       (met) => this.accept(met),
       (error) => this.rules.on(failureEvent(error)),
     );
@@ -257,7 +265,11 @@ class OpenReceiver implements Receiver {
     { signal, retryFor = usualRetry }: { readonly signal?: AbortSignal; readonly retryFor?: number } = {},
   ): Promise<Summary> {
     if (looksLikeCode(where)) {
-      const { ticket, forget } = await reachByCode(parseCodeTarget(where), 'receiver', signal);
+      const { ticket, forget } = await reachByCode(
+        { ...parseCodeTarget(where), relayPassword: this.options.relayPassword },
+        'receiver',
+        signal,
+      );
       const summary = await this.dial(formatTicket(ticket), { ...(signal ? { signal } : {}), retryFor }).catch(
         async (error: unknown) => {
           if (error instanceof TransferError && error.code === 'not-authorized') await forget();

@@ -8,7 +8,7 @@ import type { Address } from '../net/address';
 import type { RelayWaiter } from '../net/relay';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { type Dialed, listen, type Listening } from '../net/socket';
-import { createKey, type SessionKey } from '../net/ticket';
+import { createKey, type SessionKey, type TicketRelay } from '../net/ticket';
 import { acceptSecured, announced, type Secured } from '../net/tls';
 import { roundTripSince } from '../session/round-trip';
 import { DialedIn } from './dialed-in';
@@ -31,6 +31,7 @@ export interface ListeningOptions {
   readonly code?: OpenCode | undefined;
   /** At which the receiver finds us, too. */
   readonly relayAt?: Address | undefined;
+  readonly relayPassword?: string | undefined;
   /** Told why it cannot be used, once until it can. */
   readonly relayFailed: (error: TransferError) => void;
 }
@@ -80,6 +81,14 @@ export class ListeningConnector implements Connector {
 
   get seals(): boolean {
     return this.dialedIn.seals;
+  }
+
+  /** What its ticket says of the relay. */
+  ticketRelay(): TicketRelay {
+    const { relayAt, relayPassword } = this.options;
+    if (!relayAt) return {};
+    const { ticketRelay } = require('../net/relay') as typeof import('../net/relay');
+    return ticketRelay(relayAt, this.key, relayPassword);
   }
 
   /** Waits until a receiver has shown its key. Rejects with `interrupted`. */
@@ -174,10 +183,14 @@ export class ListeningConnector implements Connector {
 
   /** Whoever is met there is a stranger as any other. */
   private waitAtRelay(token: (relay: typeof import('../net/relay')) => string): void {
-    const { relayAt, relayFailed } = this.options;
-    if (!relayAt || this.closed) return;
+    const { relayAt: relay, relayPassword, relayFailed } = this.options;
+    if (!relay || this.closed) return;
     const relaying = require('../net/relay') as typeof import('../net/relay');
-    const waiter = new relaying.RelayWaiter(relayAt, token(relaying), (met) => void this.receive(met), relayFailed);
+    const waiter = new relaying.RelayWaiter(
+      relaying.withPass({ relay, token: token(relaying), side: 'listening' }, relayPassword),
+      (met) => void this.receive(met),
+      relayFailed,
+    );
     this.waiters.push(waiter);
   }
 

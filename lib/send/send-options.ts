@@ -27,6 +27,8 @@ export interface SendOptions extends LeavingOut {
   readonly codeWords?: number | undefined;
   /** With `listen`: `HOST` or `HOST:PORT` of a relay, at which the receiver finds this sender, too. */
   readonly relayAt?: string | undefined;
+  /** Of that relay, or of that of a code for a target. */
+  readonly relayPassword?: string | undefined;
   /** What `-` reads; default standard input. */
   readonly input?: Readable;
   /** Stores a single file under this name. */

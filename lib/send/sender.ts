@@ -50,16 +50,16 @@ export async function send(options: SendOptions): Promise<SendResult> {
 
 /** The same with the ticket that the code leads to. */
 function sendByCode(target: string, options: SendOptions): Promise<SendResult> {
-  return withTicketOf(target, options.signal, (ticket) => send({ ...options, target: formatTicket(ticket) }));
+  return withTicketOf(target, options, (ticket) => send({ ...options, target: formatTicket(ticket) }));
 }
 
 /** Does `work` with the ticket that a code leads to, which is of use until all is sent. */
 export async function withTicketOf<Result>(
   code: string,
-  signal: AbortSignal | undefined,
+  { signal, relayPassword }: Pick<SendOptions, 'signal' | 'relayPassword'>,
   work: (ticket: Ticket) => Promise<Result>,
 ): Promise<Result> {
-  const { ticket, forget } = await reachByCode(parseCodeTarget(code), 'sender', signal);
+  const { ticket, forget } = await reachByCode({ ...parseCodeTarget(code), relayPassword }, 'sender', signal);
   try {
     const result = await work(ticket);
     await forget();
@@ -92,6 +92,7 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
   const meeting = await ListeningConnector.at(parseListenAddress(where), {
     code,
     relayAt: relay,
+    relayPassword: options.relayPassword,
     relayFailed: (error) => on(failureEvent(error)),
     algorithm,
     plain,
@@ -104,7 +105,7 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     const reachable = await dialable(meeting.address, options.announced);
     on({
       event: 'listening',
-      ...listeningAt(meeting.address, reachable, meeting.key, relay),
+      ...listeningAt(meeting.address, reachable, meeting.key, meeting.ticketRelay()),
       ...(code ? { code: formatCode(code.code) } : {}),
     });
     if (code) {

@@ -143,7 +143,7 @@ async function sendToOne(
     return conclude(transfer, { on }, began);
   };
   try {
-    const { files } = await (isTicket(target) ? send(parseTicket(target)) : withTicketOf(target, options.signal, send));
+    const { files } = await (isTicket(target) ? send(parseTicket(target)) : withTicketOf(target, options, send));
     return { name, files, summary, failure: undefined };
   } catch (thrown) {
     const failure = asTransferError(thrown, 'unexpected', 'Sending failed');

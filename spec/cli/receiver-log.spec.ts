@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { isJournal, logPrefix } from '../../cli/log';
-import { parseMetricsAddress } from '../../cli/metrics';
+import { parseMetricsAddress } from '../../cli/metrics-server';
 import { ReceiverLog } from '../../cli/receiver-log';
 import { openTerminal } from './screen';
 import { SessionRun } from './session-run';

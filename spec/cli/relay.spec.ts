@@ -73,6 +73,55 @@ describe('cli: through a relay (the built command)', function () {
     expect(run.read('other.txt').toString()).to.equal('other');
   });
 
+  it('a relay with a password carries for those who have it, and says to Prometheus how much', async () => {
+    writeFileSync(run.at('password'), 'sixteen and more characters\n', { mode: 0o600 });
+    writeFileSync(run.at('short'), 'short', { mode: 0o600 });
+    const relay = run.start([
+      'relay',
+      '--listen',
+      '127.0.0.1:0',
+      '--password-file',
+      'password',
+      '--metrics',
+      '127.0.0.1:0',
+    ]);
+    const [, port = ''] = await relay.says(/Relaying on port (\d+)/);
+    const [, url = ''] = await relay.says(/Metrics at (\S+)\.\n/);
+    const through = ['--relay', `127.0.0.1:${port}`];
+    const password = ['--relay-password-file', 'password'];
+    const env = { XDG_CONFIG_HOME: run.at('home') };
+    const { receiver, ticket } = await run.receive([
+      '--address',
+      '127.0.0.1:1',
+      ...through,
+      ...password,
+      '--code',
+      '--json',
+    ]);
+    const code = (await receiver.says(/"code":"(\d{6}-[a-z]+-[a-z]+)"/))[1] ?? '';
+    const [without, short, sent] = await Promise.all([
+      run.run(['send', 'letter.txt', code, ...through], { env }),
+      run.run(['send', 'letter.txt', code, ...through, '--relay-password-file', 'short'], { env }),
+      run.run(['send', 'letter.txt', ticket, '--json'], { env }),
+    ]);
+    expect([without.code, short.code]).to.deep.equal([3, 2]);
+    expect(without.stderr)
+      .to.match(/has a password, and was not given it/)
+      .and.match(/--relay-password-file/);
+    expect(sent.code, sent.stderr).to.equal(0);
+    writeFileSync(run.at('other.txt'), 'other');
+    const coded = await run.run(['send', 'other.txt', code, ...through, ...password], { env });
+    expect(coded.code, coded.stderr).to.equal(0);
+    expect(run.received().sort()).to.deep.equal(['letter.txt', 'other.txt']);
+    const figures = await (await fetch(url)).text();
+    expect(figures)
+      .to.match(/^sendall_relay_pairs_total [3-9]$/m)
+      .and.match(/^sendall_relay_refused_total [1-9]$/m);
+    expect(figures)
+      .to.match(/^sendall_relay_bytes_total [1-9]\d{3,}$/m)
+      .and.match(/^sendall_relay_over_quota_total 0$/m);
+  });
+
   it('the transit relay of magic-wormhole does as well', async function () {
     const transit = [
       'twistd3',

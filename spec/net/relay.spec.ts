@@ -3,11 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
 import { type Address, parseRelay } from '../../lib/net/address';
-import { meetAtRelay, relayToken, RelayWaiter } from '../../lib/net/relay';
+import { meetAtRelay, relayToken, RelayWaiter, ticketRelay, withPass } from '../../lib/net/relay';
+import { relayPass } from '../../lib/net/relay-pass';
 import { type RelayedPair, RelayServer } from '../../lib/net/relay-server';
 import type { Dialed } from '../../lib/net/socket';
-import { createKey } from '../../lib/net/ticket';
+import { createKey, formatTicket, parseTicket, type Ticket } from '../../lib/net/ticket';
 import { dialSecured } from '../../lib/net/tls';
+import { ignored } from '../../lib/trace';
 
 const token = 'ab'.repeat(32);
 const [left, right] = ['0'.repeat(15) + '1', '0'.repeat(15) + '2'];
@@ -50,7 +52,7 @@ class Talker {
 describe('the relay', () => {
   let relay: RelayServer;
   let pairs: RelayedPair[];
-  const open = async (options: { waitFor?: number; quota?: number } = {}): Promise<void> => {
+  const open = async (options: { waitFor?: number; quota?: number; password?: string } = {}): Promise<void> => {
     pairs = [];
     const where: Address & { kind: 'tcp' } = { kind: 'tcp', host: '127.0.0.1', port: 0 };
     relay = await RelayServer.at(where, { waitFor: 60_000, ...options, on: (pair) => pairs.push(pair) });
@@ -119,13 +121,52 @@ describe('the relay', () => {
     expect(pairs[0]).to.include({ overQuota: true, bytes: 1000 });
   });
 
+  it('with a password joins only who shows that it has it, for the one meeting that it names', async () => {
+    const password = 'eight times two and more';
+    await open({ password });
+    const pass = (side: string): string => relayPass(password, token, side);
+    const ask = (side: string, shown: string): Talker =>
+      talker().say(`please relay ${token} for side ${side} pass ${shown}\n`);
+    const other = relayPass(password, 'cd'.repeat(32), left);
+    for (const noise of [talker().please(left), talker().please(), ask(left, pass(right)), ask(left, other)]) {
+      await noise.ended;
+      expect(noise.heard).to.equal('wrong password\n');
+    }
+    const [first, second] = [ask(left, pass(left)), ask(right, pass(right))];
+    await Promise.all([first.hears('ok\n'), second.hears('ok\n')]);
+    expect(relay.figures).to.include({ open: 1, refused: 4 });
+    // Of two sides that have a ticket only the one that shows it needs the password.
+    const { id, key } = createKey();
+    const request = { relay: where(), token: relayToken(key), side: 'listening' } as const;
+    const waiter = new RelayWaiter(
+      withPass(request, password),
+      ({ stream }) => stream.destroy(),
+      ignored('it is let in'),
+    );
+    await waiting(1);
+    const ticket = { id, key, address: { kind: 'tcp', host: '127.0.0.1', port: 1 }, relay: where() } as const;
+    const failing = async (more: Pick<Ticket, 'relayPass'>): Promise<string> =>
+      dialSecured(parseTicket(formatTicket({ ...ticket, ...more })), { timeout: 2000 }).then(
+        () => '',
+        (error: unknown) => (error as TransferError).message,
+      );
+    expect(await failing({})).to.match(/has a password, and was not given it/);
+    expect(await failing(ticketRelay(where(), { key }, password))).to.match(/hung up before/);
+    waiter.close();
+    const vector = Buffer.from('50555a5f64696e73787d82878c91969ba0a5aaafb4b9bec3c8cdd2d7dce1e6eb', 'hex');
+    expect(ticketRelay(where(), { key: vector }, 'crane velvet orchid').relayPass).to.equal(
+      'bd1333c1a902e7ea657020d24bba5a94', // fixtures/vectors/tickets.json
+    );
+    expect(JSON.stringify([pairs, formatTicket(ticket)])).to.not.include(password);
+  });
+
   it('64 at once each meet the one with their token', async () => {
     await open();
     const tokens = Array.from({ length: 32 }, (_, at) => relayToken(Buffer.from([at])));
     await Promise.all(
       tokens.flatMap((each) =>
         (['listening', 'dialing'] as const).map(async (side) => {
-          const { stream } = await meetAtRelay(where(), each, side);
+          const { stream } = await meetAtRelay({ relay: where(), token: each, side });
           await stream.write(Buffer.from(each));
           while (stream.peek().length < each.length && (await stream.more()));
           expect(Buffer.from(stream.peek()).toString()).to.equal(each);
@@ -150,8 +191,7 @@ describe('the relay', () => {
     const said: string[] = [];
     // Somebody else who knows the token, but not the key.
     const waiter = new RelayWaiter(
-      where(),
-      relayToken(key),
+      { relay: where(), token: relayToken(key), side: 'listening' },
       ({ stream, local }: Dialed) => {
         said.push(String(local));
         void stream.write(Buffer.from('HTTP/1.1 400 no\r\n\r\n'));

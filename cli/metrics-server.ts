@@ -1,0 +1,68 @@
+// Figures for Prometheus over HTTP. The client is loaded by whoever wants metrics, and by nobody else.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Registry } from 'prom-client';
+import { formatAddress, parseAddress, TransferError } from '../lib/internal';
+import { wrongUsage } from './usage';
+
+/** Whoever asks has so long, in ms, and so many may ask at once. */
+const answerWithin = 10_000;
+const mostScrapers = 16;
+
+/** Serves what is counted in its registry at `/metrics`. */
+export class MetricsServer {
+  protected readonly prometheus = require('prom-client') as typeof import('prom-client');
+  protected readonly registry: Registry = new this.prometheus.Registry();
+  private readonly server: Server;
+
+  constructor() {
+    this.server = createServer((request, response) => void this.answer(request, response));
+    this.server.requestTimeout = this.server.headersTimeout = answerWithin;
+    this.server.maxConnections = mostScrapers;
+  }
+
+  /** Begins to serve; where, as a URL. Rejects with `cannot-connect`. */
+  async listen(address: string): Promise<string> {
+    const { host, port } = parseMetricsAddress(address);
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen({ host, port }, resolve);
+    }).catch((cause: unknown) => {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new TransferError('cannot-connect', `Metrics cannot be served: ${reason}.`, {
+        cause,
+        hint: 'Choose another address with --metrics.',
+      });
+    });
+    this.server.removeAllListeners('error').on('error', () => undefined); // an accept that failed: the next is served
+    const bound = this.server.address() as AddressInfo;
+    const where = formatAddress({ kind: 'tcp', host, port: bound.port });
+    return `${where.replace(/^tcp:/, 'http:')}/metrics`;
+  }
+
+  async close(): Promise<void> {
+    if (!this.server.listening) return;
+    const closed = new Promise((resolve) => this.server.close(resolve));
+    this.server.closeAllConnections();
+    await closed;
+  }
+
+  private async answer({ method, url }: IncomingMessage, response: ServerResponse): Promise<void> {
+    const wanted = url?.replace(/\?.*/s, '') === '/metrics';
+    if (!wanted || (method !== 'GET' && method !== 'HEAD')) {
+      response.writeHead(wanted ? 405 : 404).end();
+      return;
+    }
+    const text = await this.registry.metrics();
+    response.writeHead(200, { 'content-type': this.registry.contentType }).end(method === 'GET' ? text : undefined);
+  }
+}
+
+/** Reads `HOST:PORT`; a port alone is one of loopback, so that nobody else sees it who was not said to. Throws `usage`. */
+export function parseMetricsAddress(text: string): { readonly host: string; readonly port: number } {
+  const port = /^:?(\d{1,5})$/.exec(text)?.[1];
+  const address = parseAddress(port === undefined ? text : `127.0.0.1:${port}`);
+  if (address.kind !== 'tcp' || (port === undefined && !/:\d+$/.test(text)))
+    throw wrongUsage(`Metrics are served at HOST:PORT or a port of this machine, and not at "${text}".`);
+  return address;
+}
