@@ -4,7 +4,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { SendOptions } from '../../lib/index';
 import type { Shell } from '../run';
 import { withoutTickets } from '../hide-tickets';
-import type { CodeTyped, Target } from '../secret';
+import { codeTyped, type CodeTyped, type Target } from '../secret';
 import { groupTargets, splitMore, splitWords, type SplitWords, unique, wordOf } from '../targets';
 import { parseRelayOption, relayPasswordIn, withRelay } from '../relay-option';
 import { parseCodeWords, usualCodeWords } from '../code-words';
@@ -235,7 +235,7 @@ export function sendOptions(
   const last = paths.at(-1) ?? '';
   const listen = flags.listen ?? (flags.code ? everywhere : undefined);
   if (target === undefined && listen === undefined) throw noTarget(paths, last);
-  if (listen !== undefined && (target !== undefined || isTarget(last))) {
+  if (listen !== undefined && (target !== undefined || isTarget(last) || codeTyped(last) !== undefined)) {
     throw wrongUsage(`There is both a target and ${flags.listen === undefined ? '--code' : '--listen'}.`, {
       hint: 'With --listen and --code the receiver dials in: leave out the target.',
     });
