@@ -265,11 +265,8 @@ class OpenReceiver implements Receiver {
     { signal, retryFor = usualRetry }: { readonly signal?: AbortSignal; readonly retryFor?: number } = {},
   ): Promise<Summary> {
     if (looksLikeCode(where)) {
-      const { ticket, forget } = await reachByCode(
-        { ...parseCodeTarget(where), relayPassword: this.options.relayPassword },
-        'receiver',
-        signal,
-      );
+      const target = { ...parseCodeTarget(where), relayPassword: this.options.relayPassword };
+      const { ticket, forget } = await reachByCode(target, 'receiver', signal);
       const summary = await this.dial(formatTicket(ticket), { ...(signal ? { signal } : {}), retryFor }).catch(
         async (error: unknown) => {
           if (error instanceof TransferError && error.code === 'not-authorized') await forget();
