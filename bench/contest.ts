@@ -25,8 +25,7 @@ export interface Contest {
   readonly say: (text: string) => void;
   /**
    * Changes the source before each round but the first. With it every peer has one directory for all rounds, and all
-   * contests in
-   * `directory`: the first round brings the source, the others what has changed since.
+   * contests in `directory`: the first round brings the source, the others what has changed since.
    */
   readonly change?: (round: number) => Promise<void>;
 }
@@ -39,13 +38,12 @@ const slow = [
 
 /**
  * Lets the peers take turns, each round in another order, so that the noise of the machine falls on all alike. The
- * first round is a
- * rehearsal and does not count: it warms what is to be warm, the digest cache too. A peer that fails, or brings other
- * bytes, drops out.
+ * first round is a rehearsal and does not count: it warms what is to be warm, the digest cache too. A peer that fails,
+ * or brings other bytes, drops out.
  *
  * Unless updates are measured, every run writes into a fresh directory, and none is removed before all is over: ext4
- * keeps away from
- * recently deleted inodes, and for a minute after deleting many, creating a file takes it a hundred times as long.
+ * keeps away from recently deleted inodes, and for a minute after deleting many, creating a file takes it a hundred
+ * times as long.
  */
 export async function compete(contest: Contest): Promise<Row[]> {
   const { peers, directory, reps, say, change } = contest;
@@ -105,8 +103,8 @@ async function once(peer: Peer, { source, size, say }: Contest, directory: strin
 
 /**
  * Takes memory and gives it back. In a virtual machine memory is slow when it is touched for the very first time; that
- * would fall on
- * those who write through the page cache, each time anew since nothing is deleted, and not on those who write past it.
+ * would fall on those who write through the page cache, each time anew since nothing is deleted, and not on those who
+ * write past it.
  */
 async function touchMemory(size: number): Promise<void> {
   if (!existsSync('/dev/shm')) return;

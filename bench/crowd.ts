@@ -21,8 +21,7 @@ export function crowdFiles(count: number, common: Buffer): CrowdFile[] {
 
 /**
  * Sends each file over a connection of its own, all at once, on the plain wire, spoken here without the library: what a
- * receiver has to
- * bear is not to depend on how polite our own sender is.
+ * receiver has to bear is not to depend on how polite our own sender is.
  * @returns how many receipts came back. @throws Error if a connection breaks.
  */
 export async function sendCrowd(files: readonly CrowdFile[], port: number): Promise<number> {

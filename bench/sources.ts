@@ -47,8 +47,7 @@ export async function makeTree(path: string, count: number, size: number): Promi
 
 /**
  * Another hundredth of the files of such a tree for each `round`: new bytes in files that stay as long as they were. A
- * thousandth comes
- * in addition, in a directory of its own.
+ * thousandth comes in addition, in a directory of its own.
  */
 export async function changeTree(path: string, count: number, size: number, round: number): Promise<void> {
   for (let index = round % 100; index < count; index += 100) await makeSmallFile(inTree(path, index), size);

@@ -9,9 +9,8 @@ const longestLabel = 28;
 const gap = 2; // columns between the pieces
 
 /**
- * Where a transfer stands, as one line of at most `columns` columns:
- * `a.iso  send  [====----]   50 %  512 MiB of 1.0 GiB  353 MiB/s  ETA 1.5 s`. What does not fit is left out, the least
- * important first.
+ * Where a transfer stands, as one line of at most `columns` columns: `a.iso send [====----] 50 % 512 MiB of 1.0 GiB 353
+ * MiB/s ETA 1.5 s`. What does not fit is left out, the least important first.
  */
 export function barLine(state: TransferState, columns: number): string {
   const { phase, done, total, moved, rate, eta, files, ofFiles, name, still } = state;

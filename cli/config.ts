@@ -25,11 +25,9 @@ export function defaultConfigFile(env: NodeJS.ProcessEnv = process.env): string 
 
 /**
  * Fills the options that were not given on the command line with those of a file: a JSON object with global options by
- * their long names
- * (`"json": true`, `"color": false` for --no-color) and with an object for each command (`"send": {"limit": "10M"}`).
- * All of it is
- * checked, also what belongs to another command. `file` undefined means the default file, if there is one. Throws
- * `usage`.
+ * their long names (`"json": true`, `"color": false` for --no-color) and with an object for each command (`"send":
+ * {"limit": "10M"}`). All of it is checked, also what belongs to another command. `file` undefined means the default
+ * file, if there is one. Throws `usage`.
  */
 export function applyConfig(
   program: Command,
@@ -66,8 +64,7 @@ function readConfig(path: string): Defaults {
 
 /**
  * The text of a file whose options we obey, `on-received` among them, which runs a command. It must belong to us or to
- * root, and nobody
- * else may write to it. Throws `usage`.
+ * root, and nobody else may write to it. Throws `usage`.
  */
 function readOurs(path: string): string {
   const file = openSync(path, 'r');

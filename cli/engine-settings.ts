@@ -5,9 +5,8 @@ const loadedWithin = 1_000;
 
 /**
  * Has V8 collect garbage before it has become several times as much as what is alive. Left alone it takes memory for as
- * long as it
- * need not collect: 100,000 files would leave 100 MiB behind, and it is hardly slower without. For this process, its
- * threads included.
+ * long as it need not collect: 100,000 files would leave 100 MiB behind, and it is hardly slower without. For this
+ * process, its threads included.
  */
 export function keepHeapSmall(): void {
   // While the program is loaded nearly everything stays alive, and a small file is sent by then.

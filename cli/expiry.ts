@@ -5,10 +5,8 @@ const isoTime = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\
 
 /**
  * Reads when something expires, as people write it: a day (`2027-01-31`: when it begins here), a time in the form of
- * ISO 8601, by our
- * clock unless it names another zone, or a span from `now` on: `12h`, `90d`, `2w`, `1y`. Throws commander's
- * InvalidArgumentError, for what
- * has passed as well.
+ * ISO 8601, by our clock unless it names another zone, or a span from `now` on: `12h`, `90d`, `2w`, `1y`. Throws
+ * commander's InvalidArgumentError, for what has passed as well.
  */
 export function parseExpiry(text: string, now = new Date()): Date {
   const time = spanFrom(text, now) ?? timeOf(text);

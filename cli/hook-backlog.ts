@@ -7,8 +7,8 @@ const mostRead = 256 * 1024; // bytes at once; no event is nearly as long
 
 /**
  * Lines that wait, the oldest first: so many in memory, all others in a nameless file in the system's directory for
- * temporary ones. So
- * neither the memory of this process nor a sender pays for whoever takes them slowly, and none is lost.
+ * temporary ones. So neither the memory of this process nor a sender pays for whoever takes them slowly, and none is
+ * lost.
  */
 export class HookBacklog {
   private readonly held: string[] = [];

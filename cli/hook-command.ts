@@ -8,10 +8,8 @@ export interface HookCommand {
 
 /**
  * Reads a command as it stands on a command line or in a file of defaults. White space separates words; '…' and "…"
- * keep together what is
- * between them, as it is; nothing else means anything: no backslash, no variable, no pattern. Text that begins with [
- * is a JSON array of
- * the words. Throws commander's InvalidArgumentError.
+ * keep together what is between them, as it is; nothing else means anything: no backslash, no variable, no pattern.
+ * Text that begins with [ is a JSON array of the words. Throws commander's InvalidArgumentError.
  */
 export function parseHookCommand(text: string): HookCommand {
   const [program = '', ...words] = text.trimStart().startsWith('[') ? listed(text) : spelled(text);

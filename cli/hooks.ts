@@ -29,8 +29,8 @@ export interface HookSurroundings {
 
 /**
  * Runs a command for each file and each snapshot that was committed: without a shell, the event as one line of JSON on
- * its standard input,
- * nothing of it in its arguments. A few run at once and all others wait; the receiver waits for none of them.
+ * its standard input, nothing of it in its arguments. A few run at once and all others wait; the receiver waits for
+ * none of them.
  */
 export class Hooks {
   private readonly backlog = new HookBacklog();

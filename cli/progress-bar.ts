@@ -20,8 +20,7 @@ export interface Progress {
 
 /**
  * One bar at the bottom of the terminal: of the file, or of the whole transfer once there are more. Only for a
- * terminal.
- * Lines that are written meanwhile gather for up to 100 ms and appear above it.
+ * terminal. Lines that are written meanwhile gather for up to 100 ms and appear above it.
  */
 export class ProgressBar implements Progress, Curtain {
   private readonly tally = new Tally();

@@ -33,8 +33,7 @@ export function printEvent(stdout: NodeJS.WritableStream, event: PrintedEvent): 
 
 /**
  * What --json prints: every event as it comes, one object a line, and nothing else. Events of the same turn of the
- * event loop are
- * written together: for many small files each write of its own would cost more than the file.
+ * event loop are written together: for many small files each write of its own would cost more than the file.
  */
 export class JsonLines {
   private lines = '';

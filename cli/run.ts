@@ -31,8 +31,7 @@ type Failed = TransferEvent & { event: 'failed' };
 
 /**
  * Runs one command from the first event to the exit code. Failures are shown once, whether they come as events or as a
- * rejection; the first
- * signal stops cleanly, the second at once.
+ * rejection; the first signal stops cleanly, the second at once.
  */
 export async function runTransfer(
   settings: OutputSettings,

@@ -28,10 +28,9 @@ const longestTyped = 4096;
 
 /**
  * What `word` names: a ticket `sendall://…`, the file `@FILE` with one in it, an address tcp:// or unix:, or a peer.
- * Where the word was left
- * out: the ticket in `SENDALL_TICKET`, else one that is typed at a terminal, unseen. Undefined if it is none of these:
- * what to say about
- * that is the command's. Rejects with `usage` for a ticket that makes no sense and for a file that others can read.
+ * Where the word was left out: the ticket in `SENDALL_TICKET`, else one that is typed at a terminal, unseen. Undefined
+ * if it is none of these: what to say about that is the command's. Rejects with `usage` for a ticket that makes no
+ * sense and for a file that others can read.
  */
 export async function resolveTarget(
   word: string | undefined,
@@ -59,9 +58,8 @@ export function codeTyped(word: string | undefined): CodeTyped | undefined {
 
 /**
  * Which of the words of `send PATH... TARGET` are paths, and what the target is: the last word, if it names one
- * (`./NAME` is a file even if
- * NAME is a peer); else it was left out. A terminal is asked only if that word is a file or standard input, and no name
- * mistyped.
+ * (`./NAME` is a file even if NAME is a peer); else it was left out. A terminal is asked only if that word is a file or
+ * standard input, and no name mistyped.
  */
 export async function splitTarget(
   words: readonly string[],

@@ -4,8 +4,7 @@ const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
 /**
  * Reads a number of bytes as people write it: `300M`, `10G`, `1.5MiB`, `4096`. Units are powers of 1024, upper or lower
- * case.
- * Throws commander's InvalidArgumentError.
+ * case. Throws commander's InvalidArgumentError.
  */
 export function parseSize(text: string): number {
   const match = /^(\d+(?:\.\d+)?) ?(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text.trim());

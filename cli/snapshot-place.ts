@@ -13,9 +13,8 @@ export const placeArgument =
 
 /**
  * The receive directory on this machine, or the ticket of the receiver, that `word` names; a peer goes before a
- * directory (`./NAME` is a
- * directory even if NAME is a peer). Rejects with `usage` for the plain wire, with `directory` where there is none, and
- * never repeats a ticket.
+ * directory (`./NAME` is a directory even if NAME is a peer). Rejects with `usage` for the plain wire, with `directory`
+ * where there is none, and never repeats a ticket.
  */
 export async function snapshotPlace(word: string): Promise<SnapshotPlace> {
   const named = await resolveTarget(word);

@@ -2,8 +2,7 @@ import { readFileSync } from 'node:fs';
 
 /**
  * The words of the command line, those of the program itself left out. Node replaces bytes that are not UTF-8, which
- * would name other
- * files: where it did, Linux is asked for the bytes, and they become text as `nameOfBytes` makes it.
+ * would name other files: where it did, Linux is asked for the bytes, and they become text as `nameOfBytes` makes it.
  */
 export function wordsOf(argv: readonly string[] = process.argv): string[] {
   const words = argv.slice(2);

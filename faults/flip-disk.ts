@@ -45,8 +45,7 @@ export class FlipDisk {
 
   /**
    * Flips a bit in one to three of the segments of a file of `size` bytes, all of which have reached the device. The
-   * page cache has
-   * them as they were. @returns how many segments.
+   * page cache has them as they were. @returns how many segments.
    */
   flip(file: string, size: number, random: Random): number {
     readFileSync(file);

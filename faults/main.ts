@@ -2,8 +2,8 @@
 //   npm run faults [-- --dose short|long --experiment NAME,NAME --part K/N --seed N --json FILE
 //                   --only WORD --broken all|one --at-once N]
 // Each experiment runs once on the real build, where nothing may be found, and once on each build broken on purpose,
-// where something
-// must be found. What a machine lacks (root, strace, mkfs.xfs) leaves an experiment out, and that is said.
+// where something must be found. What a machine lacks (root, strace, mkfs.xfs) leaves an experiment out, and that is
+// said.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';

@@ -49,9 +49,8 @@ class Stuck extends Error {}
 
 /**
  * One delivery in which something goes wrong, and then the same commands again. What is under final names must be whole
- * at any time; what
- * was acknowledged must be there; the second time must succeed, and leave nothing behind but what `left` of an
- * undisturbed trial says.
+ * at any time; what was acknowledged must be there; the second time must succeed, and leave nothing behind but what
+ * `left` of an undisturbed trial says.
  */
 export class Trial {
   private readonly broken: string[] = [];

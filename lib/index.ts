@@ -1,6 +1,5 @@
 // The public API, under semantic versioning: transfers, backups, and what programs that speak the wire themselves build
-// on.
-// What only our own command line needs is in internal.ts.
+// on. What only our own command line needs is in internal.ts.
 export { send, type SendResult } from './send/sender';
 export { type NamedReceiver, type ReceiverResult, sendToSeveral, type SendToSeveralOptions } from './send/several';
 export type { Restored } from './snapshot/restore/restore';

@@ -2,10 +2,8 @@ import { isUtf8 } from 'node:buffer';
 import { TransferError } from './errors';
 
 // On the disks of Unix a name is bytes, and most are UTF-8. Those that are not travel as text all the same, as in PEP
-// 383
-// ("surrogateescape"): each byte that is no part of well-formed UTF-8 becomes one lone surrogate, U+DC00 plus the byte,
-// so
-// U+DC80 to U+DCFF. JSON writes those as `\udc80`.
+// 383 ("surrogateescape"): each byte that is no part of well-formed UTF-8 becomes one lone surrogate, U+DC00 plus the
+// byte, so U+DC80 to U+DCFF. JSON writes those as `\udc80`.
 
 const escapes = 0xdc00;
 /** What the escape of a byte looks like: only bytes from 0x80 on can be wrong. */
@@ -55,8 +53,7 @@ export function systemPath(text: string): string | Buffer {
 
 /**
  * Whether `nameOfBytes` could have made this text. Every name has one spelling only: the escapes of bytes that are
- * well-formed
- * UTF-8 together would be a second one, by which two texts could mean one file.
+ * well-formed UTF-8 together would be a second one, by which two texts could mean one file.
  */
 export function isSoundName(text: string): boolean {
   if (isWellFormed(text)) return true;

@@ -48,22 +48,18 @@ const shortStagingName = /^sendal~[0-9]+$/i;
  * Turns hostile text into a name that may be created below a directory; unless `names` is `any`, on every system alike.
  *
  * `/` separates, leading slashes are dropped. Refused with `TransferError('name')`: an empty name or component, `.` and
- * `..`, a trailing
- * slash, over 255 UTF-8 bytes a component or 4,096 in all, control and escape characters, marks and overrides of text
- * direction, line
- * separators, lone surrogates, backslash, `:`, trailing dots and spaces, Windows device names with any extension, the
- * staging directory
- * `.sendall` however it is spelled, and components that start with a dot unless `allowHidden`.
+ * `..`, a trailing slash, over 255 UTF-8 bytes a component or 4,096 in all, control and escape characters, marks and
+ * overrides of text direction, line separators, lone surrogates, backslash, `:`, trailing dots and spaces, Windows
+ * device names with any extension, the staging directory `.sendall` however it is spelled, and components that start
+ * with a dot unless `allowHidden`.
  *
  * With `any`, bytes that are not UTF-8 are lone surrogates as `nameOfBytes` makes them, and only these are refused: an
- * empty name or
- * component, `.` and `..`, a trailing slash, the same lengths in bytes, NUL, other lone surrogates, the staging
- * directory, and components
- * that start with a dot unless `allowHidden`. PROTOCOL.md 8.3 and 8.7.
+ * empty name or component, `.` and `..`, a trailing slash, the same lengths in bytes, NUL, other lone surrogates, the
+ * staging directory, and components that start with a dot unless `allowHidden`. PROTOCOL.md 8.3 and 8.7.
  *
  * Windows refuses `*`, `?`, `"`, `<`, `>` and `|` too. They stay allowed: no system takes them for anything else than a
- * character, so such
- * a file merely cannot be created there, whereas refusing them would keep files of everyone else from being sent.
+ * character, so such a file merely cannot be created there, whereas refusing them would keep files of everyone else
+ * from being sent.
  */
 export function parseEntryName(text: string, rules: NameRules = {}): EntryName {
   const name = text.replace(/^\/+/, '');
@@ -123,12 +119,9 @@ function refusal(text: string, flaw: string): TransferError {
  * Names with equal keys may be one and the same file on a disk that folds case or Unicode form.
  *
  * This is Unicode's canonical caseless match (The Unicode Standard, 3.13, D145): NFD, full case folding, NFD, and
- * without the characters
- * that are ignorable by default, which is how ext4 and f2fs with case folding, APFS and HFS+ compare, give or take;
- * NTFS, FAT and exFAT
- * fold less. Not NFKC: only ZFS can be told to fold `x²` to `x2` or `①` to `1`, and everywhere else these are two
- * files.
- * The key is for comparing only; its form may change between versions.
+ * without the characters that are ignorable by default, which is how ext4 and f2fs with case folding, APFS and HFS+
+ * compare, give or take; NTFS, FAT and exFAT fold less. Not NFKC: only ZFS can be told to fold `x²` to `x2` or `①` to
+ * `1`, and everywhere else these are two files. The key is for comparing only; its form may change between versions.
  */
 export function collationKey(name: string): string {
   return name
@@ -150,10 +143,8 @@ const stagingKey = collationKey('.sendall');
 
 /**
  * Text that a terminal or a log shows in one line as it is: control and escape characters, line separators, marks and
- * overrides of text
- * direction and lone surrogates become `\u` and four hexadecimal digits. Printable text, backslashes included, is left
- * alone, so that
- * doing it twice does no harm.
+ * overrides of text direction and lone surrogates become `\u` and four hexadecimal digits. Printable text, backslashes
+ * included, is left alone, so that doing it twice does no harm.
  */
 export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}\p{Cs}]/gu, (character) => `\\u${hex(character)}`);

@@ -2,8 +2,7 @@ import { debuglog } from 'node:util';
 
 /**
  * What was decided, retried and swallowed, for whoever looks for the reason of something: printed to standard error
- * where
- * NODE_DEBUG contains `sendall`, else free of charge. Takes a format and values as util.format does.
+ * where NODE_DEBUG contains `sendall`, else free of charge. Takes a format and values as util.format does.
  */
 export const trace = debuglog('sendall');
 

@@ -1,7 +1,6 @@
 // Runs the specs (all, or those named) on the Node of this machine and on the newest one that npm brings: `npm run
-// both-nodes [SPEC...]`.
-// That one is fetched into a temporary directory; what is installed here stays as it is. Ends with 1 if either run
-// failed.
+// both-nodes [SPEC...]`. That one is fetched into a temporary directory; what is installed here stays as it is. Ends
+// with 1 if either run failed.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

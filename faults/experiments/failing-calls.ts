@@ -42,8 +42,7 @@ function points(undisturbed: readonly Undisturbed[]): Mishap[] {
 
 /**
  * What a run that ended with 0 believed although a flush had failed: the kernel tells of lost bytes once, and says of
- * them the next time
- * that all is well.
+ * them the next time that all is well.
  */
 function believed({ calls, code }: TrialOutcome, victim: Mishap['victim']): string[] {
   const all = calls[victim];

@@ -65,9 +65,8 @@ export class AuthorizedKeys {
 
   /**
    * The authorization of `id` at this moment, undefined where there is none or it has expired. Reads the file again
-   * only when it changed;
-   * synchronous, since TLS asks in the middle of a handshake. A file that cannot be read or is damaged authorizes
-   * nobody: see `problem`.
+   * only when it changed; synchronous, since TLS asks in the middle of a handshake. A file that cannot be read or is
+   * damaged authorizes nobody: see `problem`.
    */
   find(id: string): Authorization | undefined {
     this.#last = this.#look();

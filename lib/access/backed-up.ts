@@ -4,8 +4,7 @@ import { changePrivateFile, entriesOf, readPrivateFile } from './private-file';
 
 /**
  * Where on this machine the files are that were backed up, by the names of the backups, as of the last run of each: in
- * the user's cache,
- * since it can be said again.
+ * the user's cache, since it can be said again.
  */
 export class BackedUp {
   /** `file` defaults to `backed-up.json` in the user's cache. */

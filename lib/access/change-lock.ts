@@ -24,10 +24,8 @@ export interface ChangeLock {
 
 /**
  * Takes the lock file `path`, waiting for whoever has it. The lock of a process that is gone, or of one that was
- * stopped for a minute,
- * is taken over. Should several try that at once, one may lose the lock that it just took: `isOurs` tells. Rejects with
- * `unexpected`
- * if somebody else holds it for ten seconds.
+ * stopped for a minute, is taken over. Should several try that at once, one may lose the lock that it just took:
+ * `isOurs` tells. Rejects with `unexpected` if somebody else holds it for ten seconds.
  */
 export async function takeChangeLock(path: string): Promise<ChangeLock> {
   const mine = JSON.stringify({ pid: process.pid, host: hostname(), once: randomBytes(8).toString('hex') });

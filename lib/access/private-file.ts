@@ -26,9 +26,8 @@ export function configDirectory(
 
 /**
  * The text of a file that holds keys, undefined where there is no such file. Throws `usage` where others could read or
- * write it, where it
- * is not ours or no regular file, and `unexpected` where the system does not let us read it. Synchronous: such files
- * are small.
+ * write it, where it is not ours or no regular file, and `unexpected` where the system does not let us read it.
+ * Synchronous: such files are small.
  */
 export function readPrivateFile(path: string): string | undefined {
   try {
@@ -47,10 +46,8 @@ export function readPrivateFile(path: string): string | undefined {
 
 /**
  * Replaces the text of such a file by what `change` makes of it, atomically and durably: whoever reads sees the old
- * text or the new one,
- * whole. Changes by several processes happen one after the other. `change` throws to leave everything as it is; it may
- * be asked again.
- * The directory is made if there is none.
+ * text or the new one, whole. Changes by several processes happen one after the other. `change` throws to leave
+ * everything as it is; it may be asked again. The directory is made if there is none.
  */
 export async function changePrivateFile(path: string, change: (text: string | undefined) => string): Promise<void> {
   try {

@@ -18,14 +18,11 @@ const noAnswer = 'The peer closed without an answer.';
 
 /**
  * Small things said over one connection: bytes, texts, messages. Each is held in memory whole, so the caller says how
- * large
- * it may be, and nothing is allocated for more; and each has to be complete within `patience` ms, so that no peer holds
- * up
- * anyone by silence or by dribbling. Reads and sends are independent; of each kind only one at a time.
+ * large it may be, and nothing is allocated for more; and each has to be complete within `patience` ms, so that no peer
+ * holds up anyone by silence or by dribbling. Reads and sends are independent; of each kind only one at a time.
  *
  * Rejects with `timeout`, `connection-lost`, and `bad-frame` or `bad-header` for what makes no sense. After that
- * nothing more
- * can be read. Files belong to `send` and `createReceiver`.
+ * nothing more can be read. Files belong to `send` and `createReceiver`.
  */
 export class Conversation {
   private readonly connection: Connection;
@@ -92,8 +89,7 @@ export class Conversation {
 
   /**
    * The next message, with a payload of at most `most` bytes; undefined when the peer has finished. With `idle` it may
-   * take
-   * as long as it likes to begin, and has to be complete in time only from then on.
+   * take as long as it likes to begin, and has to be complete in time only from then on.
    */
   async readMessage(most: number, { idle = false } = {}): Promise<Message | undefined> {
     const header = await this.connection

@@ -34,8 +34,8 @@ export interface Serving {
 
 /**
  * Dials `address` (`tcp://HOST:PORT` or `unix:PATH`), holds one conversation, and ends it: in peace when `talk`
- * resolves, at
- * once when it rejects. Rejects with what `talk` rejects with, `cannot-connect`, or `interrupted` when `signal` aborts.
+ * resolves, at once when it rejects. Rejects with what `talk` rejects with, `cannot-connect`, or `interrupted` when
+ * `signal` aborts.
  */
 export async function converse<T>(address: string, talk: Talk<T>, options: ConverseOptions = {}): Promise<T> {
   const { patience = usualPatience, signal } = options;

@@ -2,8 +2,7 @@ import type { Conversation } from './conversation';
 
 /**
  * Messages on their way to one peer, one after another. Whoever posts never waits, however slow the peer is; instead
- * the box
- * gets full. So one process can speak to many, and none of them holds up the others.
+ * the box gets full. So one process can speak to many, and none of them holds up the others.
  */
 export class Outbox {
   private readonly waiting: object[] = [];

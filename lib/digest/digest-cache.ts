@@ -38,12 +38,9 @@ const ownNames = /^\d+-\d+(?:\.[0-9a-f]{16}\.new)?$/;
 
 /**
  * The digests of files of at least 1 MiB, on disk: one small file for each inode, holding the whole identity, a digest
- * for each
- * algorithm and a checksum of itself. It never makes a transfer fail: whatever is damaged, or does not work, counts as
- * not known.
- * A directory that belongs to someone else, or that others may write to, is not used. Entries that nobody asked for in
- * 90 days are
- * removed in the background.
+ * for each algorithm and a checksum of itself. It never makes a transfer fail: whatever is damaged, or does not work,
+ * counts as not known. A directory that belongs to someone else, or that others may write to, is not used. Entries that
+ * nobody asked for in 90 days are removed in the background.
  */
 export class DigestCache implements RememberedDigests {
   readonly #wanted: string | undefined;

@@ -93,8 +93,7 @@ class Member {
 
 /**
  * Threads that read files and hash them, so that no digest is computed on a socket's thread. They are started when
- * first
- * needed, at most one a core, and do not keep the process alive while idle.
+ * first needed, at most one a core, and do not keep the process alive while idle.
  */
 export class DigestPool {
   private readonly members: Member[] = [];

@@ -27,8 +27,7 @@ export async function createDigest(algorithm: DigestAlgorithm): Promise<Digest> 
 
 /**
  * A function for the digests of many short sequences of bytes, each whole at once, one after another: where a `Digest`
- * for each costs more
- * than the hashing. Rejects like `createDigest`.
+ * for each costs more than the hashing. Rejects like `createDigest`.
  */
 export async function createDigestOf(algorithm: DigestAlgorithm): Promise<(bytes: Uint8Array) => string> {
   if (algorithm === 'blake3') return createBlake3Of();

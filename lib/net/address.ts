@@ -11,8 +11,7 @@ export const relayPort = 4001;
 
 /**
  * Reads `tcp://HOST:PORT`, `HOST:PORT` or `unix:PATH`. An IPv6 host stands in brackets; the port defaults to 8898 and
- * may be
- * 0 for listening. Throws `usage`.
+ * may be 0 for listening. Throws `usage`.
  */
 export function parseAddress(text: string): Address {
   if (text.startsWith('unix:')) {

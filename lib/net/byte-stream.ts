@@ -23,8 +23,7 @@ const nothing = new Uint8Array(0);
 
 /**
  * A duplex stream, read by asking: nothing is read from the operating system while nobody waits for it, so the peer
- * feels
- * at once when we are slow. At most one of `more` and `fill` may be pending at a time.
+ * feels at once when we are slow. At most one of `more` and `fill` may be pending at a time.
  *
  * Bytes come in through `landed`, either from a socket's `onread` (straight into the memory of `fill`) or from 'data'
  * events.
@@ -83,10 +82,8 @@ export class ByteStream {
 
   /**
    * Hands out the duplex, paused and with the bytes that were not taken put back in front, to whoever speaks over it
-   * from
-   * now on. Nothing may be pending. Of this stream only `destroy` is of use afterwards. Throws `connection-lost` where
-   * the
-   * peer has finished, or the connection failed.
+   * from now on. Nothing may be pending. Of this stream only `destroy` is of use afterwards. Throws `connection-lost`
+   * where the peer has finished, or the connection failed.
    */
   detach(): Duplex {
     const { duplex, heard, kept } = this;
@@ -106,10 +103,8 @@ export class ByteStream {
 
   /**
    * Gives the connection up to whoever takes its descriptor with `take`, which must duplicate it: this stream closes
-   * its own.
-   * Nothing may be pending, and everything written must have been taken by the system. Returns also the bytes that have
-   * arrived
-   * and were not taken. Throws `connection-lost` where the peer has finished, or what `take` throws.
+   * its own. Nothing may be pending, and everything written must have been taken by the system. Returns also the bytes
+   * that have arrived and were not taken. Throws `connection-lost` where the peer has finished, or what `take` throws.
    */
   handOver<T>(take: (fd: number) => T): { readonly taken: T; readonly early: Uint8Array } {
     const fd = (this.duplex as { _handle?: { readonly fd?: number } } | undefined)?._handle?.fd;

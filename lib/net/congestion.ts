@@ -9,8 +9,7 @@ const allowedPath = '/proc/sys/net/ipv4/tcp_allowed_congestion_control';
 
 /**
  * Has the system use `wanted` for what is sent on a TCP connection; without it, BBR where this user may choose that.
- * Throws `usage`
- * where what is wanted cannot be had. Returns what is used; undefined where this machine does not tell.
+ * Throws `usage` where what is wanted cannot be had. Returns what is used; undefined where this machine does not tell.
  */
 export function chooseCongestion(socket: Duplex, wanted: string | undefined): string | undefined {
   const fd = (socket as { readonly _handle?: { readonly fd?: number } })._handle?.fd;

@@ -33,8 +33,7 @@ export class Connection {
 
   /**
    * The next header, or undefined when the peer finished between two frames. Rejects with `bad-frame` (also for an end
-   * in
-   * the middle of a header), `timeout` or `connection-lost`.
+   * in the middle of a header), `timeout` or `connection-lost`.
    */
   async readHeader(deadlines: HeaderDeadlines): Promise<JsonObject | undefined> {
     const { decoder, stream } = this;
@@ -68,10 +67,8 @@ export class Connection {
 
   /**
    * Puts payload bytes into `target` until it is full; returns how many. Fewer come back only when `hurry` answered
-   * true,
-   * which is asked now and then while the peer is slow. Rejects with `connection-lost` when the peer finishes before,
-   * and
-   * with `timeout` after 30 s without a byte.
+   * true, which is asked now and then while the peer is slow. Rejects with `connection-lost` when the peer finishes
+   * before, and with `timeout` after 30 s without a byte.
    */
   async fill(target: Uint8Array, hurry?: () => boolean): Promise<number> {
     const { stream } = this;
@@ -121,9 +118,8 @@ export class Connection {
   }
 
   /**
-   * Ends a connection whose peer may still be sending: FIN, then what still comes is thrown away for `within` ms at most.
-   * A
-   * socket closed with bytes unread answers with a reset, which would destroy our last frame on its way.
+   * Ends a connection whose peer may still be sending: FIN, then what still comes is thrown away for `within` ms at
+   * most. A socket closed with bytes unread answers with a reset, which would destroy our last frame on its way.
    */
   async linger(within = lingerFor): Promise<void> {
     const timer = setTimeout(() => this.stream.destroy(), within);

@@ -3,8 +3,8 @@ import { ByteStream } from './byte-stream';
 
 /**
  * Two byte streams within one process, each reading what the other writes. Nothing is stored between them: a write
- * resolves once
- * the other side has taken its bytes, which are copied once, to where that wanted them. Destroying one destroys both.
+ * resolves once the other side has taken its bytes, which are copied once, to where that wanted them. Destroying one
+ * destroys both.
  */
 export function memoryPair(): readonly [ByteStream, ByteStream] {
   const [near, far] = [new PairEnd(), new PairEnd()];

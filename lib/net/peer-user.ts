@@ -5,13 +5,11 @@ import { errnoOf } from '../errors';
 import { foreignFunctions, type ForeignFunctions } from '../threads/system-calls';
 
 // Which user of this machine has the other end of a connection. The plain wire knows no keys, so on loopback that is
-// all there is to tell
-// our own processes from those of everybody else who has an account here.
+// all there is to tell our own processes from those of everybody else who has an account here.
 
 /**
  * The number of the user; `closed` where the peer closed its end before anybody could ask, after which the system no
- * longer says;
- * `unknown` where the system has no way to tell.
+ * longer says; `unknown` where the system has no way to tell.
  */
 export type PeerUser = number | 'closed' | 'unknown';
 

@@ -3,8 +3,7 @@ import type { Dialed } from './socket';
 
 /**
  * Who may speak the plain wire, which has no keys: nobody; processes of our own user and of root, on this machine; or
- * anybody, from
- * anywhere.
+ * anybody, from anywhere.
  */
 export type PlainWire = 'off' | 'own' | 'any';
 

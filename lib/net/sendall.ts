@@ -6,10 +6,8 @@ import { TransferError } from '../errors';
  * does not return before it is all taken.
  *
  * Resolves once every byte is in the hands of the operating system (or of the TLS layer below); only then may the
- * memory be
- * used again. Several pieces go out together, without being joined first. Rejects with `connection-lost` when the
- * stream
- * fails or closes before that.
+ * memory be used again. Several pieces go out together, without being joined first. Rejects with `connection-lost` when
+ * the stream fails or closes before that.
  */
 export function sendall(stream: Writable, ...pieces: readonly Uint8Array[]): Promise<void> {
   return new Promise((resolve, reject) => {

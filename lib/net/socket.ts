@@ -135,8 +135,7 @@ function measured(socket: net.Socket): number | undefined {
 /**
  * Listens, and gives every accepted connection to `accept`. A unix socket left over from a process that is gone is
  * replaced; a restart on the same port succeeds at once. The system keeps up to `backlog` connections waiting to be
- * accepted
- * (Linux takes the smaller of that and net.core.somaxconn). Rejects with `cannot-connect`.
+ * accepted (Linux takes the smaller of that and net.core.somaxconn). Rejects with `cannot-connect`.
  */
 export async function listen(
   address: Address,
@@ -231,12 +230,10 @@ function adopt(accepted: net.Socket): ByteStream {
 
 /**
  * Makes a stream of a TLS connection at the moment its handshake is done, before anything of it was read. Node reads
- * TLS into
- * memory of the caller for connections that it dials itself (`onread`), and ignores that option for TLS around a socket
- * that is
- * there already; what the option would have set is therefore set here. A quarter of the reading thread's time is saved
- * that
- * way. All of it is tested for; where something is missing the stream reads in the documented way.
+ * TLS into memory of the caller for connections that it dials itself (`onread`), and ignores that option for TLS around
+ * a socket that is there already; what the option would have set is therefore set here. A quarter of the reading
+ * thread's time is saved that way. All of it is tested for; where something is missing the stream reads in the
+ * documented way.
  */
 export function adoptSecured(socket: TLSSocket): ByteStream {
   const stream = new ByteStream();

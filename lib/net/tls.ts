@@ -35,8 +35,7 @@ const idForm = /^[0-9a-f]{32}$/;
 
 /**
  * Whether a connection that begins with `bytes` is TLS (`16 03`, then not `00`); undefined while that is open. No frame
- * begins
- * like that.
+ * begins like that.
  */
 export function beginsTls(bytes: Uint8Array): boolean | undefined {
   const [first, second, third] = bytes;
@@ -216,10 +215,8 @@ function secure<To extends Dialed>(
 
 /**
  * The accepting side: makes TLS of `accepted`, whose first bytes were looked at and not taken, within `deadline` ms.
- * `lookup`
- * gives the key of an id at this moment. An id that it does not know fails exactly as a wrong key does. Rejects with
- * `timeout`,
- * or with `not-authorized`, also where the peer leaves; the connection is closed then.
+ * `lookup` gives the key of an id at this moment. An id that it does not know fails exactly as a wrong key does.
+ * Rejects with `timeout`, or with `not-authorized`, also where the peer leaves; the connection is closed then.
  */
 export function acceptSecured(
   accepted: Dialed,
@@ -255,8 +252,7 @@ export function acceptSecured(
       give(new TransferError('not-authorized', 'The peer did not show a key that is known here.', { cause }));
     server.on('tlsClientError', refuse);
     // Nothing is ever resumed. That somebody is asked also makes OpenSSL's input 16 KiB wide from the first byte on,
-    // where it would
-    // be as narrow as that byte and read twice as often for good: an eighth of the work of receiving.
+    // where it would be as narrow as that byte and read twice as often for good: an eighth of the work of receiving.
     server.on('resumeSession', (_id: Buffer, answer: (error: null, session: null) => void) => answer(null, null));
     // So that a peer that leaves in the middle of the handshake is noticed at once.
     const { allowHalfOpen } = raw;

@@ -10,8 +10,7 @@ export type Tried =
 
 /**
  * Connects to `address` (`tcp://HOST:PORT` or `unix:PATH`) within `timeout` ms, and says how that ended instead of
- * rejecting,
- * as `connect_ex` does. Only an address that makes no sense (`usage`) still rejects.
+ * rejecting, as `connect_ex` does. Only an address that makes no sense (`usage`) still rejects.
  */
 export async function tryDial(address: string, options: { readonly timeout?: number } = {}): Promise<Tried> {
   const where = parseAddress(address);

@@ -1,7 +1,6 @@
 /**
  * Which names of a receive directory belong to backups: nothing is received under them but by a backup. One place for
- * both wires
- * (PROTOCOL.md 8.10).
+ * both wires (PROTOCOL.md 8.10).
  */
 import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';

@@ -30,8 +30,8 @@ type FileAgain = Pick<LargeToBegin, 'entry' | 'room' | 'began'> & { readonly rep
 
 /**
  * What of a session is stored in batches: small files, links to earlier files, and what has no content. A bundle goes
- * into the open
- * batch; a batch is committed when it is due; what became of it goes out as one list of receipts. PROTOCOL.md 15, 17.3.
+ * into the open batch; a batch is committed when it is due; what became of it goes out as one list of receipts.
+ * PROTOCOL.md 15, 17.3.
  */
 export class Batches {
   /** Those of the next batch that are to be one more name of an earlier file. */
@@ -41,8 +41,7 @@ export class Batches {
 
   /**
    * Takes a bundle off its connection into the open batch. Rejects with what ends the connection. `written` rejects
-   * only where nothing
-   * can go on: what could not be written comes out of the commit of its batch. PROTOCOL.md 15.2.
+   * only where nothing can go on: what could not be written comes out of the commit of its batch. PROTOCOL.md 15.2.
    */
   async bundle({ list, size }: Bundle, link: Link): Promise<WrittenBundle> {
     const files = this.filesOf(await link.receiveList(list), size);

@@ -26,8 +26,8 @@ export class ContentFlow {
 
   /**
    * Waits for what contents on their way bring: they may come on any connection, or go again because one was lost.
-   * Rejects with `timeout`
-   * where none has brought anything for `pieceSilences` times the longest silence. PROTOCOL.md 14.8.
+   * Rejects with `timeout` where none has brought anything for `pieceSilences` times the longest silence. PROTOCOL.md
+   * 14.8.
    */
   async waitFor(whole: Promise<void>): Promise<void> {
     const began = performance.now();

@@ -61,8 +61,7 @@ export function decide(entry: FileEntry, existing: Existing | undefined, rules: 
 
 /**
  * Decides about a file that is staged for a snapshot: what is at its name came by an earlier try, whose digests the
- * peer learns where
- * it `mayKnow`; `earlier` is what earlier snapshots have.
+ * peer learns where it `mayKnow`; `earlier` is what earlier snapshots have.
  */
 export function decideStaged(existing: Existing | undefined, earlier: Earlier | undefined, mayKnow: boolean): Decision {
   if (existing?.known && mayKnow) return { decision: 'known', retouch: !existing.asOffered, ...existing.known };

@@ -131,8 +131,8 @@ export class Destinations implements OpenDestinations {
 
   /**
    * Where the files of a key go, and what it may keep there; undefined stands for the ticket. The quota of a key is for
-   * its directory
-   * as a whole, like the receiver's, whose number of files is for each directory. Rejects with `directory`.
+   * its directory as a whole, like the receiver's, whose number of files is for each directory. Rejects with
+   * `directory`.
    */
   async of(authorization: Authorization | undefined): Promise<Destination> {
     const own = path.resolve(this.directory);

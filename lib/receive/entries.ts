@@ -159,8 +159,7 @@ export class Entries {
 
   /**
    * The state of an entry of which the sender speaks; undefined once it is settled. Throws `bad-header` where nothing
-   * was offered so, or
-   * the sender was not asked for it. PROTOCOL.md 17.1.
+   * was offered so, or the sender was not asked for it. PROTOCOL.md 17.1.
    */
   asked(file: number): WantedFile | FileInBatch | (ArrivingFile & { readonly file: LargeFile }) | undefined {
     const state = this.get(file);
@@ -292,9 +291,8 @@ export class Entries {
 
   /**
    * What of a bundle is wanted: those that came already on a connection that died are not. `move` gets where each of
-   * the wanted ones is
-   * in the content, and where it is to be, so that they follow one another. Throws `bad-header`. PROTOCOL.md 15.2,
-   * 15.5.
+   * the wanted ones is in the content, and where it is to be, so that they follow one another. Throws `bad-header`.
+   * PROTOCOL.md 15.2, 15.5.
    */
   bundled(
     files: readonly BundledFile[],

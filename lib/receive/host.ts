@@ -107,8 +107,7 @@ export class SessionHost {
 
   /**
    * Takes an accepted connection that begins with TLS. Resolves when it has ended: with how its session went for
-   * connection 0
-   * of a session, else with undefined. Never rejects.
+   * connection 0 of a session, else with undefined. Never rejects.
    */
   async accept(accepted: Dialed): Promise<SessionReceived | undefined> {
     let came: { readonly secured: Secured; readonly roundTrip: number };
@@ -126,8 +125,7 @@ export class SessionHost {
     } catch (error) {
       accepted.stream.destroy();
       // Whoever comes without a key is told nothing; who runs this receiver may want to know. Who hung up has shown no
-      // wrong key: so
-      // do a port scan, and a further connection that its sender needs no longer.
+      // wrong key: so do a port scan, and a further connection that its sender needs no longer.
       const failure = asTransferError(error, 'not-authorized', 'The handshake failed');
       if (!this.closed && errnoOf(failure.cause) !== 'ECONNRESET') this.options.on(failureEvent(failure));
       return undefined;

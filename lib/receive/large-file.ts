@@ -65,10 +65,8 @@ type LargeFileState = 'asking' | 'open' | 'closed' | 'over';
 
 /**
  * One file that arrives in segments (PROTOCOL.md 14): what is held and what is like it is told, then come segments,
- * keeps and
- * copies, then the reading back; and the same again with what was found damaged. One way for fresh, resumed, repaired,
- * repeated and
- * updated transfers.
+ * keeps and copies, then the reading back; and the same again with what was found damaged. One way for fresh, resumed,
+ * repaired, repeated and updated transfers.
  */
 export class LargeFile {
   readonly entry: FileEntry;
@@ -127,8 +125,7 @@ export class LargeFile {
 
   /**
    * Takes a segment off its connection. Resolves with why the file cannot be stored, if that is so: its payload is
-   * thrown away then.
-   * Rejects with what ends the connection. PROTOCOL.md 14.1 to 14.4.
+   * thrown away then. Rejects with what ends the connection. PROTOCOL.md 14.1 to 14.4.
    */
   async segment(segment: Segment, payload: Payload): Promise<TransferError | undefined> {
     const { entry, offer, partial } = this;
@@ -178,8 +175,7 @@ export class LargeFile {
 
   /**
    * The sender has sent everything: reads it back and stores it. Throws `bad-header` for what is not as it was offered.
-   * `onProgress`
-   * gets the bytes read back, four times a second. PROTOCOL.md 14.8, 14.9.
+   * `onProgress` gets the bytes read back, four times a second. PROTOCOL.md 14.8, 14.9.
    */
   close({ size, digests }: Close, algorithm: keyof Digests, onProgress: (done: number) => void): Promise<LargeEnd> {
     const { entry } = this;

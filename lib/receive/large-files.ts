@@ -52,8 +52,7 @@ export class LargeFileReceiver {
 
   /**
    * Everything of a file was sent: stores it and tells so, or asks again for what is damaged. Resolves with it where it
-   * is to be
-   * linked instead. Throws `bad-header` at once.
+   * is to be linked instead. Throws `bad-header` at once.
    */
   closed({ file, entry, room, began }: OpenFile, close: Close): Promise<FileToLink | undefined> {
     const { algorithm, replies } = this.receiving;

@@ -33,8 +33,7 @@ interface Comparison {
 
 /**
  * Takes an offer as one thing: looks up all names, decides, promises room, and tells the sender which are stored
- * already and which small
- * ones are wanted. Throws `bad-header`. PROTOCOL.md 13, 17.1.
+ * already and which small ones are wanted. Throws `bad-header`. PROTOCOL.md 13, 17.1.
  */
 export async function takeOffer(receiving: Receiving, offer: readonly (Entry | BadEntry)[]): Promise<OfferTaken> {
   const { entries, stage, rules, store } = receiving;

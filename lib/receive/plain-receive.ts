@@ -56,8 +56,7 @@ interface Arriving {
 
 /**
  * The receiver's side of the plain wire: reads files until the sender finishes, and answers for each, in their order,
- * once
- * the sender has asked for answers. `place` is where they go, or why nothing at all is taken from this peer. Never
+ * once the sender has asked for answers. `place` is where they go, or why nothing at all is taken from this peer. Never
  * rejects: everything that went wrong was reported and is in the result.
  */
 export function receivePlain(
@@ -137,9 +136,8 @@ class PlainReceiving {
       const error = asTransferError(thrown, 'unexpected', 'Receiving failed').about(header.file_name);
       this.refuse(error);
       // "After a refusal the receiver reads the rest of the payload and throws it away." Where it does not come,
-      // because the
-      // connection is lost or the sender saves itself that rest, there was the one reply for this file, and nothing
-      // more is said.
+      // because the connection is lost or the sender saves itself that rest, there was the one reply for this file, and
+      // nothing more is said.
       return this.connection.skip(arriving.left).then(
         () => true,
         () => false,

@@ -46,8 +46,8 @@ export interface ReceiverOptions {
   readonly allowHidden?: boolean;
   /**
    * Which names are taken: `portable` are those that Windows and macOS can have too, and what the plain wire takes by
-   * default; `any` is
-   * what this system can have, and what sessions take by default, but on Windows and on disks of its kind.
+   * default; `any` is what this system can have, and what sessions take by default, but on Windows and on disks of its
+   * kind.
    */
   readonly names?: NamesTaken;
   /** What entries get that come with metadata; absent: nothing but content, mode and time. */

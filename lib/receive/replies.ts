@@ -10,8 +10,7 @@ import type { LargeFileQuestion } from './large-file';
 
 /**
  * What the receiver says on connection 0 (PROTOCOL.md 17). Nothing is waited for, and nothing rejects: a connection
- * that takes no more
- * is noticed by whoever reads from it.
+ * that takes no more is noticed by whoever reads from it.
  */
 export class Replies {
   constructor(private readonly control: Link) {}

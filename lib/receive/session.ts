@@ -66,12 +66,9 @@ interface Origin {
 
 /**
  * The receiver's side of one session (PROTOCOL.md 12 to 19). Three things happen beside one another: messages are read
- * off each
- * connection and taken; a batch is committed whenever it is due; and once all contents are settled, hard links and
- * directories are, and
- * `done` is said. What each of them waits for is the state of the entries. `run` never rejects: everything that went
- * wrong was reported
- * and is in the result.
+ * off each connection and taken; a batch is committed whenever it is due; and once all contents are settled, hard links
+ * and directories are, and `done` is said. What each of them waits for is the state of the entries. `run` never
+ * rejects: everything that went wrong was reported and is in the result.
  */
 export class Session {
   /** Those that bring segments and bundles only. */

@@ -45,9 +45,8 @@ export interface SnapshotStage {
   alarm(entry: FileEntry, digests: Digests): TransferError | undefined;
   /**
    * Makes it the newest snapshot, or heals what is there; resolves with the new one. `entries` is how many were offered
-   * in all. Rejects
-   * with `connection-lost` where not all of them are known here any more, and with `disk` or `space`; then it stays
-   * staged.
+   * in all. Rejects with `connection-lost` where not all of them are known here any more, and with `disk` or `space`;
+   * then it stays staged.
    */
   commit(entries: number): Promise<SnapshotDone | undefined>;
   /** The session is over: what is staged and was not committed is kept for the next one. */

@@ -10,8 +10,7 @@ export interface Stranger {
 
 /**
  * Connections of which nobody knows yet what they want. They never take the descriptors that those need who do say
- * something:
- * beyond half of all descriptors, and in a crowd that is silent, the oldest ones make room.
+ * something: beyond half of all descriptors, and in a crowd that is silent, the oldest ones make room.
  */
 export class Strangers {
   /** Since when each is here; the oldest first. */

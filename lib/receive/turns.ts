@@ -14,8 +14,7 @@ const share = 3;
 
 /**
  * Lets so many at once have their turn, and the next ones in the order in which they came. Of those who say whose they
- * are, nobody takes
- * all: the more one has, the more must be left.
+ * are, nobody takes all: the more one has, the more must be left.
  */
 export class Turns {
   private taken = 0;

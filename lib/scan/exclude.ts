@@ -6,14 +6,11 @@ export type Rule = (path: string, isDirectory: boolean) => boolean | undefined;
 
 /**
  * Patterns of what is left out of a tree, in the manner of gitignore(5): `*` and `?` stay within a component, `**` as a
- * whole
- * component is any number of them; `[abc]`, `[!a-z]` and `[[:digit:]]` are one character, a backslash takes the next
- * one as
- * it is. A pattern with a slash before its end counts from the top of the tree, one without matches at any depth, and a
- * trailing slash matches directories only. After `!` it takes back in what an earlier one left out: the last that
- * matches
- * decides. Unlike there, `?` and `[…]` are one character and not one byte. What makes no sense, such as `[a`, matches
- * nothing.
+ * whole component is any number of them; `[abc]`, `[!a-z]` and `[[:digit:]]` are one character, a backslash takes the
+ * next one as it is. A pattern with a slash before its end counts from the top of the tree, one without matches at any
+ * depth, and a trailing slash matches directories only. After `!` it takes back in what an earlier one left out: the
+ * last that matches decides. Unlike there, `?` and `[…]` are one character and not one byte. What makes no sense, such
+ * as `[a`, matches nothing.
  */
 export function matcher(patterns: readonly string[]): Matcher {
   const rules = patterns.map(parseRule);

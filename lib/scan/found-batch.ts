@@ -5,8 +5,7 @@ import type { FoundDirectory, FoundEntry, FoundFile, FoundLink, FoundSymlink } f
 
 /**
  * Many entries that were found together, by columns: those travel between threads at a tenth of the cost of objects,
- * and an entry that
- * nobody asks about costs nothing. Columns of numbers may be longer than `length`.
+ * and an entry that nobody asks about costs nothing. Columns of numbers may be longer than `length`.
  */
 export interface FoundBatch {
   readonly length: number;

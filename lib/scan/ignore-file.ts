@@ -28,9 +28,8 @@ export function readIgnoreFile(path: string | Buffer): string {
 
 /**
  * What an ignore file says, in the manner of gitignore(5): a pattern a line, as described at `matcher`, relative to the
- * directory
- * of the file. Blank lines and those that start with `#` mean nothing; trailing spaces neither, unless a backslash
- * stands before them.
+ * directory of the file. Blank lines and those that start with `#` mean nothing; trailing spaces neither, unless a
+ * backslash stands before them.
  */
 export function parseIgnoreFile(text: string): readonly Rule[] {
   const lines = text.replace(/^\uFEFF/, '').split('\n');
@@ -48,9 +47,8 @@ function withoutTrailingSpaces(line: string): string {
 
 /**
  * What is left out below a directory: by the caller's patterns, then by the ignore file closest to the path, then by
- * those above
- * it; the first that says anything decides. What is below an excluded directory is not asked for, so nothing can bring
- * it back.
+ * those above it; the first that says anything decides. What is below an excluded directory is not asked for, so
+ * nothing can bring it back.
  */
 export class Exclusion {
   private constructor(

@@ -50,8 +50,7 @@ export interface LeftOutOf {
 export interface ScanBatch {
   /**
    * Up to 512; a TransferError in place of what should be sent and cannot: `source-unreadable`, `name` or `usage`, with
-   * its `fileName`. Two
-   * things of one name never come: the second is a failure (`name`).
+   * its `fileName`. Two things of one name never come: the second is a failure (`name`).
    */
   readonly items: readonly (FoundEntry | Skipped | LeftOutOf | TransferError)[];
   /** How many files were found so far, and how many bytes they have; links count as nothing. */
@@ -66,13 +65,10 @@ const fewFiles = 8;
 
 /**
  * Everything at and below `paths`, in an order that stays the same: a directory before what is in it, siblings by the
- * code
- * units of their names. A directory's entries are named from the directory's own name on, itself included. What the
- * caller names
- * is followed if it is a symbolic link, what is found is not. A thread of its own looks, a few batches ahead of whoever
- * takes
- * them; it ends with the generator. Rejects with `interrupted` once `signal` is aborted, `unexpected` if the thread
- * dies.
+ * code units of their names. A directory's entries are named from the directory's own name on, itself included. What
+ * the caller names is followed if it is a symbolic link, what is found is not. A thread of its own looks, a few batches
+ * ahead of whoever takes them; it ends with the generator. Rejects with `interrupted` once `signal` is aborted,
+ * `unexpected` if the thread dies.
  */
 export async function* scanTree(options: TreeScanOptions): AsyncGenerator<ScanBatch> {
   for await (const packet of packets(options))

@@ -48,10 +48,9 @@ export class BundleReader {
 
   /**
    * Waits for a free slot, then reads the files with these numbers, which the thread knows, and whose sizes add up to
-   * at most
-   * `longestBundle`. What the receiver holds, by number and digest, is not among the contents if it is the same. Calls
-   * are answered in
-   * their order. What is wrong with one file is told in `failures`. Rejects with `interrupted` after `close`.
+   * at most `longestBundle`. What the receiver holds, by number and digest, is not among the contents if it is the
+   * same. Calls are answered in their order. What is wrong with one file is told in `failures`. Rejects with
+   * `interrupted` after `close`.
    */
   async read(files: readonly number[], held: ReadonlyMap<number, string>): Promise<ReadBundle> {
     const lease = this.memory.tryLease() ?? (await this.lease());

@@ -113,8 +113,7 @@ export class Carriers {
 
   /**
    * Sends a frame on connection 0 and no other, in the order of the calls; resolves when the system has taken it. It is
-   * not
-   * `lost` unless the conversation is.
+   * not `lost` unless the conversation is.
    */
   async sendInOrder(frame: Carried): Promise<void> {
     const first = this.carriers.get(0);
@@ -124,8 +123,7 @@ export class Carriers {
 
   /**
    * Lets `link` carry until it dies or nothing more is carried, or until it retires: then it ends with FIN. Resolves
-   * when nothing
-   * more is sent on it; never rejects.
+   * when nothing more is sent on it; never rejects.
    */
   async carry(link: CarryingLink, number: number): Promise<void> {
     const carrier: Carrier = { link, number, underway: [], taken: 0, retiring: false, finished: false, gone: false };
@@ -157,8 +155,7 @@ export class Carriers {
 
   /**
    * The connection has ended and carries nothing more; what the receiver has taken off it may still be told by `taken`.
-   * Returns
-   * whether it had retired, so that nothing is missing.
+   * Returns whether it had retired, so that nothing is missing.
    */
   ended(number: number): boolean {
     const carrier = this.carriers.get(number);

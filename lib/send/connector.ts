@@ -32,8 +32,7 @@ export interface FirstConnection {
   readonly roundTrip: number;
   /**
    * Resolves when the receiver has said that we are welcome, before which nothing else is read, with the round trip as
-   * it is known then;
-   * rejects with why we are not. Absent where it has.
+   * it is known then; rejects with why we are not. Absent where it has.
    */
   readonly welcome?: Promise<number>;
   /** How further connections are sealed, where the receiver dialed and both can. */

@@ -92,8 +92,7 @@ export class FileReading {
 
   /**
    * What comes next; nothing once nobody waits for it. Bytes are in `memory`; whether the file has changed is looked at
-   * before its
-   * last piece is told.
+   * before its last piece is told.
    */
   async next(memory: Uint8Array, isOver: () => boolean): Promise<readonly SegmentStep[]> {
     const { file } = this;

@@ -43,8 +43,7 @@ const fewFiles = 8;
 
 /**
  * The files to send, in their order, each prepared before its turn: file n + 1 is hashed while file n is on the wire.
- * Several
- * conversations may take from one queue.
+ * Several conversations may take from one queue.
  */
 export class OutgoingQueue {
   private readonly prepared: Promise<PlainFile | TransferError>[] = [];

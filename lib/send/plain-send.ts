@@ -26,15 +26,13 @@ const cheapRest = 4 * 1024 * 1024;
 
 /**
  * What became of the connection: nothing is left to send; another one is needed for what is left, `unused` if nothing
- * was sent
- * on this one; or nothing can be sent at all.
+ * was sent on this one; or nothing can be sent at all.
  */
 export type SendEnd = 'finished' | 'again' | 'unused' | TransferError;
 
 /**
  * The sender's side of the plain wire: sends files until the queue is empty, and reads one answer for each. Never
- * rejects:
- * each file that was taken from the queue ends in `done`, `skipped` or `failed`.
+ * rejects: each file that was taken from the queue ends in `done`, `skipped` or `failed`.
  */
 export function sendPlain(connection: Connection, sending: PlainTransfer): Promise<SendEnd> {
   return new PlainSending(connection, sending).run();

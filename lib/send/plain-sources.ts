@@ -13,10 +13,9 @@ import { type SendOptions, usualInputName } from './send-options';
 const tellEvery = 250;
 
 /**
- * What the options name: standard input and named pipes last, since they may take long to end. A second name of a file is a file of its
- * own here.
- * What this wire cannot carry is told by `on` as `skipped`: symbolic links, devices, sockets, directories of which
- * nothing is sent.
+ * What the options name: standard input and named pipes last, since they may take long to end. A second name of a file
+ * is a file of its own here. What this wire cannot carry is told by `on` as `skipped`: symbolic links, devices,
+ * sockets, directories of which nothing is sent.
  */
 export async function* plainSources(options: SendOptions, on: Listener): AsyncGenerator<PlainSource> {
   const { paths, input = process.stdin, name, inputName = name ?? usualInputName } = options;
@@ -34,8 +33,7 @@ export async function* plainSources(options: SendOptions, on: Listener): AsyncGe
 
 /**
  * Adds up what is to be sent from the paths of the options, beside the sending, and tells how far it is as `scan`: that
- * is what
- * an estimate of the time left needs. Stops when `signal` aborts.
+ * is what an estimate of the time left needs. Stops when `signal` aborts.
  */
 export async function measureSources(options: SendOptions, on: Listener, signal: AbortSignal): Promise<void> {
   const fileName = path.basename(path.resolve(options.paths[0] ?? ''));

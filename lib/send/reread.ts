@@ -6,8 +6,7 @@ import { carriedTime } from '../threads/carried-time';
 
 /**
  * A piece of a file once more, since the connection that carried it died. Rejects with `source-changed` where the file
- * is not
- * what it was when it was offered, and has not only grown, or with `source-unreadable`.
+ * is not what it was when it was offered, and has not only grown, or with `source-unreadable`.
  */
 export async function rereadPiece({ found }: Outgoing, offset: number, size: number): Promise<Uint8Array> {
   if (found.type !== 'file') throw new TransferError('connection-lost', 'What was lost cannot be read again.');

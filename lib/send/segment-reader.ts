@@ -82,8 +82,7 @@ export interface PieceReader {
 
 /**
  * A thread that reads one large file after another, each once and in order, and hashes it, into memory that a socket
- * can be
- * given as it is. It reads ahead as far as there is memory, and stops while all of it is out.
+ * can be given as it is. It reads ahead as far as there is memory, and stops while all of it is out.
  */
 export class SegmentReader {
   private readonly memory: AlignedMemory;
@@ -112,9 +111,8 @@ export class SegmentReader {
 
   /**
    * One file at a time. Runs of zeros, and of what the receiver has, are joined, up to 64 MiB or so. Rejects with
-   * `source-changed`, at the
-   * latest in place of the last piece, with `source-unreadable`, with `interrupted` after `signal` or `close`, with
-   * `usage` while another is read.
+   * `source-changed`, at the latest in place of the last piece, with `source-unreadable`, with `interrupted` after
+   * `signal` or `close`, with `usage` while another is read.
    */
   async *read(
     { source, algorithm, held, standing, segmentSize = segmentSizeOf(source.size) }: ReadOrder,
@@ -149,8 +147,7 @@ export class SegmentReader {
 
   /**
    * The same for a stream, which can be read only once. Zeros are told piece by piece. `input` is destroyed if it is
-   * not read to its end.
-   * Rejects as `read` does, without naming a file.
+   * not read to its end. Rejects as `read` does, without naming a file.
    */
   async *readStream(
     input: Readable,

@@ -21,10 +21,8 @@ export interface SendResult {
 
 /**
  * Sends files: in a session where the target is a ticket, over the plain wire where it is an address. Resolves only if
- * the
- * receiver confirmed every one; otherwise rejects with the TransferError of the only failure, or `some-failed`. Each
- * failure was
- * reported as an event before, and the summary comes last in any case.
+ * the receiver confirmed every one; otherwise rejects with the TransferError of the only failure, or `some-failed`.
+ * Each failure was reported as an event before, and the summary comes last in any case.
  */
 export async function send(options: SendOptions): Promise<SendResult> {
   checkUsage(options);

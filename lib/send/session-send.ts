@@ -44,8 +44,7 @@ export interface SessionOutlet {
 
 /**
  * The sender's side of one conversation, on connection 0: offers everything that is not settled, sends what the
- * receiver lacks,
- * and ends when it says `done`. Rejects with why it cannot go on; what is settled by then stays so.
+ * receiver lacks, and ends when it says `done`. Rejects with why it cannot go on; what is settled by then stays so.
  */
 export class SessionSending {
   private readonly there = new Map<

@@ -35,8 +35,7 @@ export interface SessionSenderOptions {
 
 /**
  * Holds conversations until one comes to its end: where a connection is lost, it meets the receiver again and goes on
- * with what
- * is not settled. Rejects with why that was not possible, at once where nobody was met at all.
+ * with what is not settled. Rejects with why that was not possible, at once where nobody was met at all.
  */
 export async function sendUntilDone(options: SessionSenderOptions): Promise<void> {
   const { meeting, signal, outlet } = options;

@@ -16,8 +16,7 @@ const mostFiles = 512;
 
 /**
  * The small files that the receiver wants, read and sent many at a time, without a round trip for any of them. They are
- * numbers here:
- * what they are called, and what is in them, is known to the thread that reads them.
+ * numbers here: what they are called, and what is in them, is known to the thread that reads them.
  */
 export class SmallFiles {
   private waiting: number[] = [];

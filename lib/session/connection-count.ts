@@ -1,7 +1,6 @@
 /**
  * From so many ms of round trip on, one connection cannot fill a fast link: its window is smaller than what is
- * underway. Less than
- * that is also measured on the same machine, while threads are started.
+ * underway. Less than that is also measured on the same machine, while threads are started.
  */
 const longRoundTrip = 15;
 const manyAtOnce = 8;
@@ -11,8 +10,7 @@ const worthwhile = 1.1;
 
 /**
  * Finds how many connections a transfer needs: begins with one, or with eight where the round trip is long, and doubles
- * them as
- * long as that brings a tenth more. Pure: told what was measured, it says how many there should be.
+ * them as long as that brings a tenth more. Pure: told what was measured, it says how many there should be.
  */
 export class ConnectionCount {
   private best: { readonly count: number; readonly rate: number } | undefined;

@@ -34,9 +34,8 @@ const lastHeartbeat = encodeFrame({ type: 'heartbeat', stopping: true });
 
 /**
  * One connection of a session: messages with their lists, and heartbeats in both directions. "A peer from which nothing
- * came
- * for 30 seconds, while something was awaited, is gone": time in which we do not read, because our disk is slow, does
- * not count.
+ * came for 30 seconds, while something was awaited, is gone": time in which we do not read, because our disk is slow,
+ * does not count.
  */
 export class Link {
   private readonly timer: NodeJS.Timeout;

@@ -1,8 +1,7 @@
 /**
  * Seals and opens records where they lie, a piece of a file at a time, without memory of its own: by OpenSSL's
- * functions, which
- * Node's binary exports, through the foreign function interface. Where those are not to be had, by node:crypto, which
- * copies.
+ * functions, which Node's binary exports, through the foreign function interface. Where those are not to be had, by
+ * node:crypto, which copies.
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { type ForeignFunctions, foreignFunctions } from '../threads/system-calls';
@@ -17,8 +16,7 @@ export interface RecordCipher {
   seal(prefix: Uint8Array, pieces: readonly Uint8Array[], tag: Uint8Array): void;
   /**
    * Opens the next record into `pieces`, which together are as long as `sealed`; the first may depend on what `opened`
-   * says of the
-   * bytes before it. False where it does not open: then nothing in `pieces` means anything.
+   * says of the bytes before it. False where it does not open: then nothing in `pieces` means anything.
    */
   open(prefix: Uint8Array, sealed: Uint8Array, tag: Uint8Array, pieces: PieceOf): boolean;
   /** Gives up what it has of the system. */

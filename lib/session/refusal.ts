@@ -12,8 +12,7 @@ const absolutePath = /(?<![\w.\-"/])\/[^\s'"/]+(?:\/[^\s'"]*)*/g;
 
 /**
  * What a failure of ours may tell another machine: its code and its sentences without what our directories are called.
- * Whoever runs this
- * side learns all of it from the event.
+ * Whoever runs this side learns all of it from the event.
  */
 export function forPeer(error: TransferError): PeerRefusal {
   const { code, message, hint } =

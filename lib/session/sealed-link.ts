@@ -19,8 +19,7 @@ const aliveMessage = { type: 'heartbeat' };
 
 /**
  * A sealed connection in a thread of its own, with calls that wait: records in both directions, heartbeats and
- * deadlines. All
- * methods throw `connection-lost` or `timeout`, and `bad-frame` for what is no record.
+ * deadlines. All methods throw `connection-lost` or `timeout`, and `bad-frame` for what is no record.
  */
 export class SealedLink {
   private readonly opener: RecordCipher;
@@ -47,8 +46,7 @@ export class SealedLink {
 
   /**
    * Receives the next record into `memory`, and waits for it: all of it with its tag, without its length; undefined
-   * where the other
-   * side has finished. `open` comes next.
+   * where the other side has finished. `open` comes next.
    */
   receive(memory: (length: number) => Uint8Array): Uint8Array | undefined {
     if (!this.fill(this.prefix, true)) return undefined;

@@ -1,7 +1,7 @@
 /**
  * How a sealed connection begins (PROTOCOL.md, 24.4 to 24.7): a plain frame from each side, then a first record from
- * each, which
- * proves that both have the secret of connection 0. Before that nothing is allocated for it, and no thread started.
+ * each, which proves that both have the secret of connection 0. Before that nothing is allocated for it, and no thread
+ * started.
  */
 import { createCipheriv, randomBytes } from 'node:crypto';
 import { TransferError } from '../errors';
@@ -77,8 +77,7 @@ export function commonSuite(theirs: readonly Suite[] | undefined): Suite | undef
 
 /**
  * Dials one as connection `number` of a session. Rejects with `cannot-connect`, `connection-lost`, `timeout`,
- * `interrupted`, and
- * with `bad-header` or `bad-frame` where the other side answers something else.
+ * `interrupted`, and with `bad-header` or `bad-frame` where the other side answers something else.
  */
 export async function dialSealed(
   address: Address,

@@ -49,8 +49,8 @@ export class SealedSending {
 
   /**
    * Sends a frame; resolves, when the system has taken it, with what it cost beside its payload, in bytes. The payload
-   * may lie in
-   * shared memory, of which nothing is left then. Rejects with `connection-lost` or `timeout`, once the memory is free.
+   * may lie in shared memory, of which nothing is left then. Rejects with `connection-lost` or `timeout`, once the
+   * memory is free.
    */
   send(header: object, ...payload: readonly Uint8Array[]): Promise<number> {
     if (this.gone) return Promise.reject(this.lost());

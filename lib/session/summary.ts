@@ -56,8 +56,7 @@ export interface Sender {
 
 /**
  * The one error that stands for all failures of a transfer: the only one, one that ended the transfer and so is about
- * no single
- * file, or `some-failed` with all of them as its cause.
+ * no single file, or `some-failed` with all of them as its cause.
  */
 export function failureOf(succeeded: number, failures: readonly TransferError[]): TransferError | undefined {
   const [first] = failures;

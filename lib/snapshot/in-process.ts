@@ -61,12 +61,9 @@ const deadlines: LinkDeadlines = { heartbeat: never, silence: never };
 
 /**
  * A whole session between a sender and a receiver that live in this process: the same promises as over a network, the
- * same
- * resumption, and no keys. Resolves when every entry was stored or is among `failures`; `destination` stays open. Rejects with
- * what
- * ended the session before that (`interrupted` after an abort, `directory` or `disk` of the store, …), when both sides
- * have ended:
- * what is here and not finished is kept for the next session of the same `rules.peer`.
+ * same resumption, and no keys. Resolves when every entry was stored or is among `failures`; `destination` stays open.
+ * Rejects with what ended the session before that (`interrupted` after an abort, `directory` or `disk` of the store,
+ * …), when both sides have ended: what is here and not finished is kept for the next session of the same `rules.peer`.
  */
 export async function sendWithin({
   source,

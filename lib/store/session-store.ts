@@ -100,8 +100,7 @@ export interface SmallFile {
 
 /**
  * A store as one session uses it: large files as partial files, everything else in batches. Every store keeps these
- * promises, and
- * one conformance suite runs them on each:
+ * promises, and one conformance suite runs them on each:
  *
  * 1. Under a final name there is a whole, verified file or nothing new, at any instant.
  * 2. What was not committed leaves nothing behind, not even a directory; but a partial file that was suspended.
@@ -141,8 +140,8 @@ export interface SessionStore {
   admit(files: readonly OfferedFile[]): Promise<(Room | TransferError)[]>;
   /**
    * The unfinished file of this entry and peer, or a new one. One that is in use by an earlier session of the same peer
-   * is suspended
-   * first. `basis` may be alike in part: what is at its name, or an earlier file. Rejects with `disk` or `space`.
+   * is suspended first. `basis` may be alike in part: what is at its name, or an earlier file. Rejects with `disk` or
+   * `space`.
    */
   partial(entry: OfferedFile, basis: 'existing' | EarlierFile | undefined): Promise<PartialFile>;
   readonly batch: Batch;
@@ -172,8 +171,7 @@ export interface SegmentDigest {
 
 /**
  * A file on its way into a store, piece by piece, in any order. One of `commit`, `discard` and `suspend` ends it. What
- * is written
- * survives `suspend` and the end of the process.
+ * is written survives `suspend` and the end of the process.
  */
 export interface PartialFile {
   /** Memory for pieces: page-aligned, and so many at once for all files of the store. */
@@ -205,8 +203,7 @@ export interface PartialFile {
   whole(size: number): Promise<void>;
   /**
    * Makes it durable, reads all of it back and compares. Rejects with `mismatch`, after which `held` tells what is
-   * here, and with
-   * what is final for this file. `onProgress` gets the bytes read back so far.
+   * here, and with what is final for this file. `onProgress` gets the bytes read back so far.
    */
   verify(size: number, digests: Digests, onProgress?: (done: number) => void): Promise<void>;
   /** After `verify`: puts the file under its final name, durably. Rejects with `exists`, `name` or `disk`. */
@@ -227,8 +224,7 @@ export type BatchOutcome =
 
 /**
  * Entries that become durable together. One is open at any time; `commit` closes it, and the next one is open at once.
- * Where a write
- * or a sync fails, nothing of the batch is believed.
+ * Where a write or a sync fails, nothing of the batch is believed.
  */
 export interface Batch {
   /** For the contents of bundles. */
@@ -239,8 +235,7 @@ export interface Batch {
   warm(): void;
   /**
    * Takes files whose contents follow one another from `lease.bytes[0]` on. Resolves, and has given the memory back,
-   * once they are
-   * written. Those that cannot be written come out of `commit` as failures.
+   * once they are written. Those that cannot be written come out of `commit` as failures.
    */
   write(lease: Lease, files: readonly SmallFile[]): Promise<void>;
   /**

@@ -2,9 +2,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { getEnvironmentData, isMainThread, setEnvironmentData, type Worker } from 'node:worker_threads';
 
 // A thread that is ended while an addon is being loaded in it takes the whole process with it: what the addon throws
-// then cannot be
-// thrown any more, which Node takes for fatal. So a gate stands between the two: whoever comes first keeps the other
-// waiting.
+// then cannot be thrown any more, which Node takes for fatal. So a gate stands between the two: whoever comes first
+// keeps the other waiting.
 const open = 0;
 const loading = 1;
 const shut = 2;

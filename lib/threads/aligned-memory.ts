@@ -18,8 +18,7 @@ export interface Lease {
 
 /**
  * A fixed number of equally long, page-aligned pieces of memory, lent in the order of asking. A `Buffer` is not
- * aligned;
- * `WebAssembly.Memory` is mapped by pages and costs nothing resident until it is touched.
+ * aligned; `WebAssembly.Memory` is mapped by pages and costs nothing resident until it is touched.
  */
 export class AlignedMemory {
   private readonly free: Lease[] = [];

@@ -40,8 +40,7 @@ export interface FileStat {
 
 /**
  * Everything is synchronous and throws an Error with `code`, `errno` and `syscall` like those of `node:fs`. `from` is
- * where in
- * `names` the one component begins that is meant.
+ * where in `names` the one component begins that is meant.
  */
 export interface FileCalls {
   /** openat(2); close-on-exec. Returns the descriptor. */
@@ -50,8 +49,7 @@ export interface FileCalls {
   unlink(directory: OpenDirectory, names: NameBytes, from: number): void;
   /**
    * renameat2(2) with RENAME_NOREPLACE: false if something is at the new name; undefined where this file system, or
-   * this machine, has no
-   * such rename.
+   * this machine, has no such rename.
    */
   renameNoReplace(source: OpenDirectory, target: OpenDirectory, names: NameBytes, from: number): boolean | undefined;
   /** pwrite(2) */

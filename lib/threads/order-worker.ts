@@ -19,10 +19,8 @@ interface PendingOrder<Answer> {
 
 /**
  * A thread that carries out orders by plain synchronous calls, many at a time. For work of some microseconds that is
- * several
- * times as cheap as the asynchronous calls, each of which wakes another thread. Orders given in the same turn of the
- * event
- * loop travel together.
+ * several times as cheap as the asynchronous calls, each of which wakes another thread. Orders given in the same turn
+ * of the event loop travel together.
  */
 export class OrderWorker<Order, Answer> {
   private worker: Worker | undefined;
@@ -140,8 +138,7 @@ export function startWorker(file: string, options: WorkerOptions = {}): Worker {
 
 /**
  * Ends a worker. From now on it cannot be unreferenced: an answer that comes late would do that, and a process that
- * nothing else keeps
- * alive would end before its thread does, and before whoever waits for that.
+ * nothing else keeps alive would end before its thread does, and before whoever waits for that.
  */
 export async function endWorker(worker: Worker): Promise<void> {
   worker.unref = () => undefined;

@@ -88,9 +88,8 @@ export class Ring {
 
   /**
    * Reads from the start of `count` files, at most `mostReads`, at once: of the file `fds[first + i]` up to
-   * `lengths[i]` bytes to the
-   * address `addresses[i]`. `results[i]` becomes the bytes read, or the negative number of an error. Returns when all
-   * are done.
+   * `lengths[i]` bytes to the address `addresses[i]`. `results[i]` becomes the bytes read, or the negative number of an
+   * error. Returns when all are done.
    */
   read(
     fds: Int32Array,

@@ -11,8 +11,7 @@ export interface PiecesState {
 
 /**
  * Equally long, page-aligned pieces of memory that threads fill and others read. A thread takes one and waits where
- * there is none;
- * whoever has read it gives it back, in whatever thread.
+ * there is none; whoever has read it gives it back, in whatever thread.
  */
 export class SharedPieces {
   private readonly taken: Int32Array;

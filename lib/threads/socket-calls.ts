@@ -3,8 +3,7 @@ import { type ForeignFunctions, foreignFunctions, systemError } from './system-c
 
 /**
  * What Linux can do with connected sockets and Node cannot: blocking calls on a descriptor, for threads that have
- * nothing else to
- * do. Throws an Error with `code`, `errno` and `syscall` like those of `node:fs`.
+ * nothing else to do. Throws an Error with `code`, `errno` and `syscall` like those of `node:fs`.
  */
 export interface SocketCalls {
   /**
@@ -138,8 +137,7 @@ export function socketCalls(): SocketCalls | undefined {
 
 /**
  * A socket's descriptor of our own, for threads with blocking calls. When the process ends, all that are open are ended
- * first:
- * a thread that waits in a call would keep it from ending.
+ * first: a thread that waits in a call would keep it from ending.
  */
 export class OwnDescriptor {
   private static readonly open = new Set<OwnDescriptor>();

@@ -6,8 +6,7 @@ import { systemPath } from '../name-bytes';
 
 /**
  * What Linux can do with files and Node cannot. Everything is synchronous, costs a microsecond or two besides the work
- * of the
- * kernel, and throws an Error with `code`, `errno` and `syscall` like those of `node:fs`.
+ * of the kernel, and throws an Error with `code`, `errno` and `syscall` like those of `node:fs`.
  */
 export interface SystemCalls {
   /**
@@ -189,8 +188,8 @@ export function systemCalls(): SystemCalls | undefined {
 
 /**
  * Has all threads that are started later allocate from what is free already, instead of each keeping some MiB for
- * itself. For
- * the whole process, so it is for programs to decide, not for us. Does nothing where the C library knows no such thing.
+ * itself. For the whole process, so it is for programs to decide, not for us. Does nothing where the C library knows no
+ * such thing.
  */
 export function shareFreeMemory(): void {
   try {

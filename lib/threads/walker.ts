@@ -5,11 +5,9 @@ import { systemPath } from '../name-bytes';
 
 /**
  * How everything is reached that lies below a directory which its owner named: one component at a time, each by a
- * descriptor
- * of the directory that it is in, and none of them through a symbolic link. Whoever puts a link there, before or while
- * it is
- * read, gets an error out of it and nothing else. Systems without /proc get paths, of which each component is looked at
- * first.
+ * descriptor of the directory that it is in, and none of them through a symbolic link. Whoever puts a link there,
+ * before or while it is read, gets an error out of it and nothing else. Systems without /proc get paths, of which each
+ * component is looked at first.
  */
 
 const { O_DIRECTORY = 0, O_NOFOLLOW = 0 } = constants;
@@ -41,8 +39,8 @@ export function isBarred(error: unknown): boolean {
 
 /**
  * Walks by synchronous calls, and keeps directories open until `close`, since what is asked for one after another
- * mostly lies in
- * the same ones. Everything throws the errors of the operating system: ENOTDIR or ELOOP where something is in the way.
+ * mostly lies in the same ones. Everything throws the errors of the operating system: ENOTDIR or ELOOP where something
+ * is in the way.
  */
 export class Walker {
   /** Descriptors of directories, by `path`, NUL and what is below it. */

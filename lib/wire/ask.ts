@@ -6,8 +6,7 @@ const keepKeys = ['last', 'daily', 'weekly', 'monthly'] as const;
 
 /**
  * What the side that dials wants to have done with the snapshots of the other one, under `ask` in its hello. `name` is
- * that of a backup;
- * `snapshot`, `a` and `b` are `NAME/ID` or `NAME/latest`.
+ * that of a backup; `snapshot`, `a` and `b` are `NAME/ID` or `NAME/latest`.
  */
 export type Ask =
   /**

@@ -2,10 +2,9 @@ import { createHash } from 'node:crypto';
 
 /**
  * Cuts where the content says so, not the offset: what was inserted into a file moves the cuts behind it along. After
- * Xia et al., "FastCDC: a
- * Fast and Efficient Content-Defined Chunking Approach for Data Deduplication" (USENIX ATC 2016): a gear hash, which
- * the least length is not
- * put through, and a condition that is harder to meet before the usual length than after it.
+ * Xia et al., "FastCDC: a Fast and Efficient Content-Defined Chunking Approach for Data Deduplication" (USENIX ATC
+ * 2016): a gear hash, which the least length is not put through, and a condition that is harder to meet before the
+ * usual length than after it.
  */
 
 /**
@@ -38,10 +37,9 @@ export const gear: Int32Array = Int32Array.from({ length: 256 }, (_, byte) =>
 
 /**
  * Tells the cuts of one file whose bytes come in pieces of any length. The hash h begins anew with 0 at `least` bytes
- * of each
- * segment; for each byte b behind them, h = 2 h + gear[b] modulo 2^32, and there is a cut after b where so many of the
- * upper bits
- * of h are zero as the length of the segment, b included, asks for: log2(usual) + 2 up to the usual length, log2(usual)
+ * of each segment; for each byte b behind them, h = 2 h + gear[b] modulo 2^32, and there is a cut after b where so many
+ * of the upper bits of h are zero as the length of the segment, b included, asks for: log2(usual) + 2 up to the usual
+ * length, log2(usual)
  * - 2 beyond.
  * After `most` bytes there is a cut anyway.
  */

@@ -13,8 +13,7 @@ const prefixLength = 4;
 
 /**
  * The length and the header of one frame: a little-endian int32 (Python: `struct.pack('<i', n)`), then n bytes of UTF-8
- * JSON.
- * The payload, if any, is the caller's to send after it.
+ * JSON. The payload, if any, is the caller's to send after it.
  * @throws TransferError `usage` if the header is longer than `maxHeaderLength`.
  */
 export function encodeFrame(header: object): Buffer {
@@ -51,9 +50,9 @@ export function beginsWith(bytes: Uint8Array, beginning: string, longest: number
 export const cutOff = new Error('FIN in the middle of a header');
 
 /**
- * Finds one header after another in bytes that arrive in pieces of any size. Knows no socket and no payload:
- * once `header` is there, the caller takes the payload itself and calls `reset` before the next header.
- * After it has thrown, nobody knows where the next frame begins: it throws the same again, until it is dropped.
+ * Finds one header after another in bytes that arrive in pieces of any size. Knows no socket and no payload: once
+ * `header` is there, the caller takes the payload itself and calls `reset` before the next header. After it has thrown,
+ * nobody knows where the next frame begins: it throws the same again, until it is dropped.
  */
 export class HeaderDecoder {
   readonly #prefix = Buffer.alloc(prefixLength);

@@ -37,10 +37,8 @@ const countedAtOnce = 512 * 1024;
 
 /**
  * The same list in short ones, in order, each as the bytes of a list: so that whoever works through it can let others
- * have their turn in
- * between; undefined where only that is due. @throws TransferError `bad-frame` before the first one for what has too
- * much of anything; for
- * what is no JSON, `parseList` does when it gets there.
+ * have their turn in between; undefined where only that is due. @throws TransferError `bad-frame` before the first one
+ * for what has too much of anything; for what is no JSON, `parseList` does when it gets there.
  */
 export function* slicesOfList(bytes: Uint8Array): Generator<Uint8Array | undefined> {
   const extent = new Extent(longestElement);

@@ -1,7 +1,6 @@
 /**
  * The records of a sealed connection (PROTOCOL.md, section 24): which keys they are sealed with, and what they look
- * like.
- * Pure: small records are sealed and opened here, those with pieces of files in the memory where they lie
+ * like. Pure: small records are sealed and opened here, those with pieces of files in the memory where they lie
  * (lib/threads/record-cipher).
  */
 import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';

@@ -11,8 +11,7 @@ export const mostSegments = 65536;
 
 /**
  * How long the segments of a file are, in bytes: the smallest power of two from `pieceSize` on with which a file of
- * `size`
- * bytes has no more than `mostSegments`. Both sides compute it, so it is never on the wire.
+ * `size` bytes has no more than `mostSegments`. Both sides compute it, so it is never on the wire.
  */
 export function segmentSizeOf(size: number): number {
   let segment = pieceSize;

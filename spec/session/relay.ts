@@ -18,9 +18,8 @@ export interface Trap {
   readonly at: number;
   /**
    * `flip` changes one bit of it. Otherwise it does not arrive, nor what is behind it: the line is cut by a `reset` or
-   * an `end`, or it
-   * is silent from then on in this direction (`swallow`) or in `both`, or it stays open for the one who was dialed
-   * alone (`leave`).
+   * an `end`, or it is silent from then on in this direction (`swallow`) or in `both`, or it stays open for the one who
+   * was dialed alone (`leave`).
    */
   readonly what: 'flip' | 'reset' | 'end' | 'swallow' | 'both' | 'leave';
 }

@@ -61,10 +61,9 @@ export interface WantedSnapshot {
 
 /**
  * Writes a whole snapshot below the receive directory `root`, and points `latest` to it: files (0644), the directories
- * above them (0755),
- * all of the time that `id` names, the manifest and the list of checksums; and registers it. With the `place` of a
- * snapshot as `previous`, files that it
- * has under the same name with the same content are hard links to it.
+ * above them (0755), all of the time that `id` names, the manifest and the list of checksums; and registers it. With
+ * the `place` of a snapshot as `previous`, files that it has under the same name with the same content are hard links
+ * to it.
  */
 export async function madeSnapshot(
   root: string,
@@ -154,8 +153,7 @@ export async function madeSnapshot(
 
 /**
  * Puts a snapshot on the register of the receive directory `root` with the manifest that it has now, as whoever commits
- * one does; in place
- * of what is registered under its id. `number` may be left out of one that is registered already.
+ * one does; in place of what is registered under its id. `number` may be left out of one that is registered already.
  */
 export async function registerMade(
   root: string,

@@ -3,8 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 // Vectors are a promise to whoever wrote a peer by them: they are only ever added (docs/compatibility.md). `npm run
-// freeze` adds
-// the digests of new ones to fixtures/vectors/frozen.json, and removes none.
+// freeze` adds the digests of new ones to fixtures/vectors/frozen.json, and removes none.
 
 const directory = path.join(__dirname, '..', '..', 'fixtures', 'vectors');
 const list = path.join(directory, 'frozen.json');

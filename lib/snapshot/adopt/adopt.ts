@@ -1,8 +1,7 @@
 /**
  * Puts snapshots on the register that this receiver has not committed, or has forgotten: after a disk was moved,
- * `.sendall` was lost, or
- * where an older version without a register made them. For the owner of the machine alone; nobody asks for it over the
- * network.
+ * `.sendall` was lost, or where an older version without a register made them. For the owner of the machine alone;
+ * nobody asks for it over the network.
  */
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -78,15 +77,12 @@ const highestBelieved = 2 ** 31 - 1;
 
 /**
  * Reads back what lies in a receive directory and is not registered, compares it with its manifests, and registers what
- * is whole. What is
- * registered and gone is taken off. Tells `damaged` and `progress` as `verify` does, then what became of each.
- * Interrupted, it goes on
- * where it stopped.
+ * is whole. What is registered and gone is taken off. Tells `damaged` and `progress` as `verify` does, then what became
+ * of each. Interrupted, it goes on where it stopped.
  *
  * Resolves when all there is was registered. Rejects with `mismatch` where something was not, after all others were;
- * with `usage` where
- * there is nothing of that name, with `directory` where it cannot be used or another process uses the backup, and with
- * `interrupted`.
+ * with `usage` where there is nothing of that name, with `directory` where it cannot be used or another process uses
+ * the backup, and with `interrupted`.
  */
 export async function adopt(options: AdoptOptions): Promise<void> {
   const { directory, name, on = () => undefined } = options;

@@ -34,8 +34,7 @@ export function lockWordsOf(name: EntryName): LockWords {
 
 /**
  * Locks a backup that has snapshots in the receive directory at `directory`. Rejects with `directory` while another
- * process makes
- * or prunes snapshots of it, and where what is kept there is not ours alone.
+ * process makes or prunes snapshots of it, and where what is kept there is not ours alone.
  */
 export async function lockBackup(directory: string, name: EntryName): Promise<LockedBackup> {
   for (let attempt = 1; ; attempt++) {

@@ -72,10 +72,9 @@ const usualDigest = 'sha256';
 
 /**
  * Makes one snapshot. Resolves when it is complete under its final name, with nothing missing; rejects with
- * `some-failed` where
- * it is complete but for what was told as `failed`, with `mismatch` where files are other than they should be (it has
- * them as
- * they are now), and with whatever kept it from being made: then what is there is kept for the next run.
+ * `some-failed` where it is complete but for what was told as `failed`, with `mismatch` where files are other than they
+ * should be (it has them as they are now), and with whatever kept it from being made: then what is there is kept for
+ * the next run.
  */
 export async function backup(options: BackupOptions): Promise<BackupResult> {
   const name = checkUsage(options);

@@ -24,8 +24,8 @@ interface KeptEarlier {
 
 /**
  * What earlier snapshots of a backup have: under the same name in the newest one, or, for what was moved or renamed, of
- * the same
- * size and modification time anywhere. The older ones are read once something turns up that the newest does not have.
+ * the same size and modification time anywhere. The older ones are read once something turns up that the newest does
+ * not have.
  */
 export class EarlierFiles {
   /** In the newest snapshot. Hard links stand for the file that they are. */

@@ -6,8 +6,8 @@ import type { SharedFile } from '../verify/verify-snapshot';
 
 /**
  * The names that damaged files of a backup have in another snapshot of it, which was not looked at by itself: by the
- * digest that is
- * expected there, and the inode. Empty for a snapshot whose manifest cannot be believed. `files` are by inode.
+ * digest that is expected there, and the inode. Empty for a snapshot whose manifest cannot be believed. `files` are by
+ * inode.
  */
 export async function sharedDamage(
   catalog: Catalog,

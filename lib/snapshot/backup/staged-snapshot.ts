@@ -56,10 +56,8 @@ export class StagedSnapshot {
 
   /**
    * Locks the backup and opens its staged snapshot, made if there is none; `peer` is who brings it. Takes the name of
-   * the backup for it,
-   * where nobody has. Rejects with `exists` where the name is that of another one's backup, or something else stands
-   * there, and with
-   * `directory`; then everything is as it was.
+   * the backup for it, where nobody has. Rejects with `exists` where the name is that of another one's backup, or
+   * something else stands there, and with `directory`; then everything is as it was.
    */
   static async open(directory: string, name: EntryName, peer: string): Promise<StagedSnapshot> {
     for (let attempt = 1; ; attempt++) {
@@ -130,10 +128,9 @@ export class StagedSnapshot {
 
   /**
    * Gives it its final name, in the order that `register.ts` describes: everything in it is durable already, then the
-   * list of digests,
-   * the manifest last of all, what the register will be, and one rename. What an earlier run left and this one does not
-   * know is removed.
-   * `earlier` is what will be registered of the snapshots before. Rejects with `disk` or `space`.
+   * list of digests, the manifest last of all, what the register will be, and one rename. What an earlier run left and
+   * this one does not know is removed. `earlier` is what will be registered of the snapshots before. Rejects with
+   * `disk` or `space`.
    */
   async commit(finished: Finished, earlier: readonly RegisteredSnapshot[]): Promise<void> {
     try {

@@ -71,8 +71,7 @@ export class Catalog {
 
   /**
    * The snapshots of a backup by their numbers, the oldest first. None is an empty list. Rejects with `mismatch` where
-   * the register is
-   * damaged, with `directory` where it cannot be read.
+   * the register is damaged, with `directory` where it cannot be read.
    */
   async snapshots(name: EntryName): Promise<Snapshot[]> {
     const found: Snapshot[] = [];
@@ -172,8 +171,7 @@ export class Catalog {
 
 /**
  * What lies there as a snapshot of that name and id says of itself, whoever made it, and the size of its manifest in
- * bytes: for who
- * may register it. Rejects with `mismatch` where that cannot be believed.
+ * bytes: for who may register it. Rejects with `mismatch` where that cannot be believed.
  */
 export async function readUnregistered(
   called: Pick<Snapshot, 'directory' | 'name' | 'id'>,

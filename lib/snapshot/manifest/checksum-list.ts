@@ -39,9 +39,8 @@ export interface Checksum {
 
 /**
  * One line as the standard tools write it, its line feed included. A name with a backslash, a line feed or a carriage
- * return has these
- * escaped, and a backslash before the whole line says so. The name `-` is written `./-`, since the tools take it alone
- * for standard input.
+ * return has these escaped, and a backslash before the whole line says so. The name `-` is written `./-`, since the
+ * tools take it alone for standard input.
  */
 export function checksumLine({ name, digest }: Checksum): string {
   const spelled = name === '-' ? './-' : name;

@@ -38,10 +38,8 @@ export interface Difference {
 
 /**
  * Compares two snapshots, each `NAME/ID` or `NAME/latest`, by their manifests; no file is read. The modification time
- * of a directory is
- * that of a change in it, which is told by itself. Rejects with `usage` where there is no such snapshot, with
- * `mismatch` for a manifest
- * that is damaged.
+ * of a directory is that of a change in it, which is told by itself. Rejects with `usage` where there is no such
+ * snapshot, with `mismatch` for a manifest that is damaged.
  */
 export async function diffSnapshots(directory: string, a: string, b: string): Promise<Difference> {
   const catalog = new Catalog(directory);

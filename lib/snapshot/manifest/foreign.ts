@@ -18,8 +18,7 @@ interface KnownSnapshots {
 
 /**
  * What lies beside the snapshots under the names of all backups, as `NAME/WHAT`, and what looks like a backup that is
- * not registered;
- * with `wanted`, under the name of this one. Sorted.
+ * not registered; with `wanted`, under the name of this one. Sorted.
  */
 export async function foreignIn(known: KnownSnapshots, wanted?: string): Promise<string[]> {
   const names = await known.names();

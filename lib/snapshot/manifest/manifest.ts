@@ -116,9 +116,8 @@ export interface DecodedManifest extends Manifest {
 
 /**
  * Takes a manifest a piece at a time, as it is read, and never more of it than a caller wants: `wants` chooses the
- * lines of entries
- * that are taken apart. Holds no more than two lines beside the entries. Keys that are not known are ignored; nothing
- * else is.
+ * lines of entries that are taken apart. Holds no more than two lines beside the entries. Keys that are not known are
+ * ignored; nothing else is.
  */
 export class ManifestDecoder {
   private readonly hash = createHash('sha256');
@@ -163,8 +162,7 @@ export class ManifestDecoder {
 
   /**
    * After the last byte: compares what no line tells alone, some thousand entries before each step of the generator,
-   * which returns what
-   * the manifest says. @throws TransferError `mismatch`
+   * which returns what the manifest says. @throws TransferError `mismatch`
    */
   *end(): Generator<undefined, DecodedManifest> {
     const { head, entries, hash } = this;
@@ -217,8 +215,8 @@ export class ManifestDecoder {
 }
 
 /**
- * Decodes a manifest that comes in pieces, and lets others have their turn in between.
- * Rejects with `mismatch` like `parseManifest`, and as soon as it is longer than one may be; and like `pieces`.
+ * Decodes a manifest that comes in pieces, and lets others have their turn in between. Rejects with `mismatch` like
+ * `parseManifest`, and as soon as it is longer than one may be; and like `pieces`.
  */
 export async function decodeManifest(
   pieces: AsyncIterable<Uint8Array>,
@@ -243,8 +241,8 @@ export async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 
 /**
  * Reads a manifest as `ManifestEncoder` writes it, at once. Keys that are not known are ignored; nothing else is: no
- * name comes twice, or
- * below what is no directory, every `link` is a name of a file, and the totals are those of the entries.
+ * name comes twice, or below what is no directory, every `link` is a name of a file, and the totals are those of the
+ * entries.
  * @throws TransferError `mismatch` for one that was cut off or changed, and for what was never a manifest.
  */
 export function parseManifest(bytes: Uint8Array): Manifest {
@@ -254,8 +252,7 @@ export function parseManifest(bytes: Uint8Array): Manifest {
 
 /**
  * A decoder that takes apart only what is needed to find the files whose digest is not `known`: nearly all lines show
- * theirs without
- * that. What it decodes has more entries than these, and not all.
+ * theirs without that. What it decodes has more entries than these, and not all.
  */
 export function otherFilesDecoder(known: (digest: string) => boolean): ManifestDecoder {
   return new ManifestDecoder((line, { digest }) => {

@@ -34,10 +34,9 @@ export interface LocalListOptions {
 
 /**
  * The snapshots in a receive directory by the names of their backups, the oldest first, and then what lies there and is
- * none. Reads each
- * manifest, and no file of theirs. Rejects with `directory` where the receive directory cannot be read, with `usage` for a backup
- * that is not
- * there, with `mismatch` for a register that is damaged, and with `interrupted`.
+ * none. Reads each manifest, and no file of theirs. Rejects with `directory` where the receive directory cannot be
+ * read, with `usage` for a backup that is not there, with `mismatch` for a register that is damaged, and with
+ * `interrupted`.
  */
 export async function listSnapshots({
   directory,

@@ -49,17 +49,14 @@ const verifiedForm = /^(.+)\.verified(?:\.new)?$/;
 
 /**
  * Removes the snapshots that no rule keeps, the oldest first; at every instant each one is whole or gone. Only what is
- * registered counts,
- * and nothing else is touched. Never the newest one of a backup, nor one whose manifest is damaged, nor one that is
- * dated in the future.
- * Resolves with what became of each. Needs no room on the disk: where there is none for its lock, what is to go makes
- * it.
+ * registered counts, and nothing else is touched. Never the newest one of a backup, nor one whose manifest is damaged,
+ * nor one that is dated in the future. Resolves with what became of each. Needs no room on the disk: where there is
+ * none for its lock, what is to go makes it.
  *
  * Rejects with `usage` without rules and for a backup that is not there, with `directory` where the receive directory
- * or what is kept
- * in it cannot be used and while another process makes or prunes snapshots of the same backup, with `disk`, and with
- * `interrupted`;
- * with `some-failed` where that happened to some of several backups, of which `on` was told.
+ * or what is kept in it cannot be used and while another process makes or prunes snapshots of the same backup, with
+ * `disk`, and with `interrupted`; with `some-failed` where that happened to some of several backups, of which `on` was
+ * told.
  */
 export async function prune(options: LocalPruneOptions): Promise<readonly Pruned[]> {
   const { directory, name: wanted, keep, allowShrink = false, dryRun = false, signal, on = () => undefined } = options;
@@ -194,8 +191,7 @@ async function verdicts({ catalog, name, keep, allowShrink }: Pruning): Promise<
 
 /**
  * Takes the snapshot out of sight at once, durably, and then removes it bit by bit. An empty directory says that it was
- * removed, until the
- * register does.
+ * removed, until the register does.
  */
 async function removeSnapshot(
   { home, own }: Pick<LockedBackup, 'home' | 'own'>,

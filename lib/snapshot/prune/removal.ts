@@ -16,9 +16,8 @@ const together = 16;
 
 /**
  * Removes whole directory trees, whatever the modes in them, or only counts what that would free. Reaches everything by
- * descriptors and
- * never follows a symbolic link. Files may have names in several trees: a file is free when the last of its names has
- * gone.
+ * descriptors and never follows a symbolic link. Files may have names in several trees: a file is free when the last of
+ * its names has gone.
  */
 export class Removal {
   /** How many names are left of a file that had several when it was first met; by device and inode. */
@@ -28,8 +27,7 @@ export class Removal {
 
   /**
    * The bytes of the files whose last name would go with the directory `name` in `parent`, as if all that was counted
-   * before had gone.
-   * Without what is in directories that may not be read as they are.
+   * before had gone. Without what is in directories that may not be read as they are.
    */
   count(parent: Directory, name: string): Promise<number> {
     return this.enter(parent, name, 'count');

@@ -10,8 +10,7 @@ type DirectoryLine = Extract<ManifestEntry, { readonly type: 'directory' }>;
 
 /**
  * Removes what stands below `place`, a private directory, and none of `entries` speaks of. Directories that hold
- * entries stay, named
- * or not, with their modes and times; symbolic links are never followed.
+ * entries stay, named or not, with their modes and times; symbolic links are never followed.
  */
 export async function removeForeign(place: string, entries: readonly ManifestEntry[]): Promise<void> {
   const known = new Map<string, DirectoryLine | undefined>();

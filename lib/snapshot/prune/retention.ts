@@ -46,8 +46,8 @@ const firstMonday = 4;
 
 /**
  * Judges all snapshots of one backup, in the order in which they are given. The newest one stays whatever the rules
- * say. Those with a
- * damaged manifest, and those that are dated more than a minute after `now`, are neither counted nor given up: they push nothing out.
+ * say. Those with a damaged manifest, and those that are dated more than a minute after `now`, are neither counted nor
+ * given up: they push nothing out.
  * @throws TransferError `usage` where there is no rule, or one that is no whole number from 1 on.
  */
 export function judge<Each extends Dated>(snapshots: readonly Each[], rules: KeepRules, now?: Date): Verdict<Each>[] {

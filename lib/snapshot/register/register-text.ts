@@ -1,8 +1,7 @@
 /**
  * The register of one backup as text: whose it is, and what this receiver has committed of it. A line each, JSON: the
- * head, the
- * snapshots in the order of their numbers, and the SHA-256 of all bytes before that last line. docs/backups.md
- * describes it.
+ * head, the snapshots in the order of their numbers, and the SHA-256 of all bytes before that last line.
+ * docs/backups.md describes it.
  */
 import { createHash } from 'node:crypto';
 import { TransferError } from '../../errors';

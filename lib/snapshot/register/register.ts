@@ -1,8 +1,7 @@
 /**
  * The register of a receive directory: what this receiver itself has committed. Only what it names is a snapshot; what
- * else lies under
- * the name of a backup is foreign, and never read for anybody. It is kept in `.sendall/snapshots/NAME/register`, which
- * is private.
+ * else lies under the name of a backup is foreign, and never read for anybody. It is kept in
+ * `.sendall/snapshots/NAME/register`, which is private.
  *
  * A snapshot is committed in this order, each step durable before the next begins:
  *   1. all of it, its manifest last, where it is staged;
@@ -10,18 +9,16 @@
  *   3. the rename that gives the snapshot its name, and the directory in which it has that;
  *   4. the rename of `register.next` to `register`.
  * Killed or cut off before 3, the snapshot is still staged, and `register.next` says nothing. After 3 it has its name
- * and is whole, and
- * `register.next` says so: whoever reads takes that for the register, and whoever locks the backup next does step 4. So
- * no entry is ever
- * read of what is not there whole. Step 4 takes no more room on the disk: a full one does not come in between.
+ * and is whole, and `register.next` says so: whoever reads takes that for the register, and whoever locks the backup
+ * next does step 4. So no entry is ever read of what is not there whole. Step 4 takes no more room on the disk: a full
+ * one does not come in between.
  *
  * One that is made anew without some of its entries takes the same steps: `register.next` says what its manifest will be,
  * and step 3 exchanges the two directories, so that at every instant one of them is there whole.
  *
  * One is removed in this order: its directory is renamed to `removing-ID` beside the register, which takes it out of
- * sight; what is in
- * it is removed; the register without it; the empty directory. An entry whose snapshot is neither there nor at
- * `removing-ID` is lost.
+ * sight; what is in it is removed; the register without it; the empty directory. An entry whose snapshot is neither
+ * there nor at `removing-ID` is lost.
  */
 import { constants } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
@@ -52,8 +49,7 @@ export function ownPlaceOf(directory: string, name: EntryName): string {
 
 /**
  * The backups that are registered in the receive directory at `directory`, sorted. Rejects with `directory` where that,
- * or the register,
- * cannot be read.
+ * or the register, cannot be read.
  */
 export async function registeredNames(directory: string): Promise<EntryName[]> {
   return within(directory, [stagingName, snapshotsName], async (snapshots) => {
@@ -67,8 +63,8 @@ export async function registeredNames(directory: string): Promise<EntryName[]> {
 
 /**
  * What is registered of a backup; undefined where nothing is. A snapshot that was committed and not registered yet
- * counts. Takes no lock.
- * Rejects with `mismatch` for a register that is damaged, with `directory` where it cannot be read.
+ * counts. Takes no lock. Rejects with `mismatch` for a register that is damaged, with `directory` where it cannot be
+ * read.
  */
 export async function readRegister(directory: string, name: EntryName): Promise<RegisteredBackup | undefined> {
   return within(directory, [stagingName, snapshotsName, name], async (own, root) => {
@@ -82,8 +78,7 @@ export async function readRegister(directory: string, name: EntryName): Promise<
 
 /**
  * The same for whoever has locked the backup: what was broken off is brought to its end. `own` is
- * `.sendall/snapshots/NAME`, `root` the
- * receive directory.
+ * `.sendall/snapshots/NAME`, `root` the receive directory.
  */
 export async function settleRegister(
   own: Directory,

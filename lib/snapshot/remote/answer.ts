@@ -19,8 +19,7 @@ import { verify } from '../verify/verify';
 
 /**
  * Does what another machine asks of the snapshots here, as it would be done for this one, and tells the same events.
- * Rejects with what
- * the other machine is to learn.
+ * Rejects with what the other machine is to learn.
  */
 export function answerAsk(question: SnapshotQuestion): Promise<Omit<AskDone, 'type'>> {
   return namingNothing(question.directory, answer(question));

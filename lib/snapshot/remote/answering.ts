@@ -10,8 +10,7 @@ const mostTold = 1_000;
 
 /**
  * Does what was asked over `link`, whose hello is answered: tells what `answers` tells, and at the end `done` or why
- * there is none.
- * Stops when the peer is gone. Rejects with why it was not done, after the peer was told.
+ * there is none. Stops when the peer is gone. Rejects with why it was not done, after the peer was told.
  */
 export async function answerAsk(
   link: Link,

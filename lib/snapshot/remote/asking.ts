@@ -21,10 +21,8 @@ export interface AskOptions {
 
 /**
  * Has a receiver do something with its snapshots. Resolves when it is done; rejects with what the receiver says went
- * wrong, and with
- * `usage` for a ticket that is none, `cannot-connect`, `not-authorized`, `connection-lost`, `timeout` or `interrupted`:
- * then the
- * receiver stops too.
+ * wrong, and with `usage` for a ticket that is none, `cannot-connect`, `not-authorized`, `connection-lost`, `timeout`
+ * or `interrupted`: then the receiver stops too.
  */
 export async function ask({ ticket, ask: asked, told, signal, deadlines }: AskOptions): Promise<AskDone> {
   const dialed = await dialSecured(parseTicket(ticket), { signal });

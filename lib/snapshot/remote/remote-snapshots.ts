@@ -28,8 +28,7 @@ import type { LocalVerifyOptions } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
 
 // The same as on this machine, of the snapshots of another one: its receiver does it, and tells what comes of it. All
-// of them reject
-// like `ask` too, and with `not-authorized` where the key does not allow it.
+// of them reject like `ask` too, and with `not-authorized` where the key does not allow it.
 
 /** Where the snapshots are. */
 export interface SnapshotTarget {

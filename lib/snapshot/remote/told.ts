@@ -20,8 +20,7 @@ import type { KeepReason } from '../prune/retention';
 import type { SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
 
 // What a receiver tells of its snapshots, as it came over the wire: nothing is believed that does not look as it
-// should. All of them
-// throw `bad-header`.
+// should. All of them throw `bad-header`.
 
 const reasons: readonly string[] = [
   'manifest',

@@ -58,9 +58,8 @@ export class Healing {
 
   /**
    * `staged` is the path of a whole, durable file with the content, mode and time of `entry`. It gets the names of all
-   * damaged files that
-   * should be the same; at every instant each of these is the damaged or the whole one. Rejects with the errors of the
-   * disk.
+   * damaged files that should be the same; at every instant each of these is the damaged or the whole one. Rejects with
+   * the errors of the disk.
    */
   async heal(staged: string, entry: FileToCompare, algorithm: keyof Digests): Promise<void> {
     const digest = digestIn(entry, algorithm);

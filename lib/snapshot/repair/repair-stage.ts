@@ -25,8 +25,8 @@ const treeName = 'tree';
 
 /**
  * What snapshots of a backup once had, on its way to heal them: each entry is called `ID/NAME`, as it is in one of
- * them. What comes
- * whole, and is what that manifest says, replaces every damaged file of the backup that should be the same.
+ * them. What comes whole, and is what that manifest says, replaces every damaged file of the backup that should be the
+ * same.
  */
 export class RepairStage implements SnapshotStage {
   readonly mayKnow = true;

@@ -34,11 +34,9 @@ type FileOfSnapshot = ManifestEntry & { readonly type: 'file' };
 
 /**
  * Restores a random sample of a snapshot's files to a scratch directory, compares each with the manifest (content,
- * mode, modification
- * time), and removes the scratch directory, whatever happened. Resolves also where files failed: that is in the report.
- * Rejects with
- * what kept the drill from being held at all: `usage`, `mismatch` for a damaged manifest, `directory`, `space`,
- * `interrupted`, ….
+ * mode, modification time), and removes the scratch directory, whatever happened. Resolves also where files failed:
+ * that is in the report. Rejects with what kept the drill from being held at all: `usage`, `mismatch` for a damaged
+ * manifest, `directory`, `space`, `interrupted`, ….
  */
 export async function drill(options: DrillOptions): Promise<DrillReport> {
   const { directory, share = 0.01, scratch = tmpdir(), on = () => undefined, signal } = options;

@@ -52,17 +52,13 @@ const peer = 'restore';
 
 /**
  * Brings a snapshot, or what is chosen of it, back below `destination`, under the names that it has there: content,
- * modes, times, hard
- * links, symbolic links and holes. Every file was read back from the disk of the destination, and has the digest that
- * stands in the
- * manifest. Resolves only if all of them are there; otherwise rejects with the TransferError of the only failure, or
- * `some-failed`,
- * as `send` does: `mismatch` for what is damaged in the snapshot, and for a manifest that is, `exists`, `space`, …,
- * `usage` for what
- * makes no sense, `directory` for a destination that cannot be used; `some-failed` too where the snapshot never had some
- * of it. Each failure was reported as an event before, and
- * the summary
- * comes last. What an interrupted restore has brought is kept there, and the next one goes on with it.
+ * modes, times, hard links, symbolic links and holes. Every file was read back from the disk of the destination, and
+ * has the digest that stands in the manifest. Resolves only if all of them are there; otherwise rejects with the
+ * TransferError of the only failure, or `some-failed`, as `send` does: `mismatch` for what is damaged in the snapshot,
+ * and for a manifest that is, `exists`, `space`, …, `usage` for what makes no sense, `directory` for a destination that
+ * cannot be used; `some-failed` too where the snapshot never had some of it. Each failure was reported as an event
+ * before, and the summary comes last. What an interrupted restore has brought is kept there, and the next one goes on
+ * with it.
  */
 export async function restore(options: LocalRestoreOptions): Promise<Restored> {
   const { directory, destination, paths = [], ifExists = 'refuse', on: told = () => undefined, signal } = options;
@@ -146,9 +142,8 @@ export function nothingCame(path: string): TransferError {
 
 /**
  * Restores into `destination`, which is made where it is missing, by `work`. What we keep in there for a restore that
- * is broken off goes
- * with a restore that comes to its end, or to nothing; what a receiver keeps there stays. Rejects with `directory`, and
- * like `work`.
+ * is broken off goes with a restore that comes to its end, or to nothing; what a receiver keeps there stays. Rejects
+ * with `directory`, and like `work`.
  */
 export async function within<Result>(
   destination: string,

@@ -15,12 +15,10 @@ const atOnce = 8192;
 
 /**
  * The entries of a snapshot that `paths` choose, in their order, with the directories above them; all of them without
- * any path. A path
- * is a name in the snapshot, and of a directory it means everything below; where nothing has that name, it is a pattern
- * from the
- * top of the snapshot, in which `*` and `?` stay within a component and `**` is any number of them. A hard link whose
- * file was not
- * chosen is that file, under its own name. One pass over the entries, in turns with whatever else is going on.
+ * any path. A path is a name in the snapshot, and of a directory it means everything below; where nothing has that
+ * name, it is a pattern from the top of the snapshot, in which `*` and `?` stay within a component and `**` is any
+ * number of them. A hard link whose file was not chosen is that file, under its own name. One pass over the entries, in
+ * turns with whatever else is going on.
  * @throws TransferError `usage` for a path that chooses nothing, and for more than 4096 paths or 256 patterns.
  */
 export async function chooseEntries(

@@ -20,11 +20,9 @@ const batchSize = 256;
 
 /**
  * The entries of a snapshot as a session sends them: with the metadata of the manifest, and its digest vouching for
- * each file, so that
- * nothing else is ever sent under its name. What of a file can be seen without reading it, `mismatch`, comes in place
- * of the file; so
- * does what lies behind a symbolic link. What the snapshot never had is left out. Rejects with the errors of the
- * operating system.
+ * each file, so that nothing else is ever sent under its name. What of a file can be seen without reading it,
+ * `mismatch`, comes in place of the file; so does what lies behind a symbolic link. What the snapshot never had is left
+ * out. Rejects with the errors of the operating system.
  */
 export async function* snapshotSource(
   snapshot: Snapshot,

@@ -37,9 +37,8 @@ export interface VerifyReading {
 
 /**
  * Reads what stands in a receive directory back from the device, where the disk lets us past the page cache. Everything
- * is reached
- * one directory at a time without following symbolic links, and nothing is written. Many files are to be asked for at
- * once.
+ * is reached one directory at a time without following symbolic links, and nothing is written. Many files are to be
+ * asked for at once.
  */
 export class DeviceReader {
   private readonly pool = new DigestPool();
@@ -90,8 +89,7 @@ export class DeviceReader {
 
   /**
    * The digest of all of a large file; undefined where it is not the same file any more. Rejects with the operating
-   * system's errors, and
-   * when it is given up.
+   * system's errors, and when it is given up.
    */
   async digest(
     { name, size, inode }: FileToVerify,

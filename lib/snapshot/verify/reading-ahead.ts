@@ -29,9 +29,8 @@ export class ReadingAhead {
 
   /**
    * Begins with the first few large ones of `files`, whose names are below `snapshot`, `NAME/ID`, except those whose
-   * inode is among
-   * `known`. What an inode reads as is all that comes of it: whether it is the one that should stand there is found out
-   * by others.
+   * inode is among `known`. What an inode reads as is all that comes of it: whether it is the one that should stand
+   * there is found out by others.
    */
   async begin(snapshot: string, files: Iterable<FileToCompare>, known: ReadonlyMap<bigint, unknown>): Promise<void> {
     const { reader, algorithm, directory, onProgress } = this.ahead;

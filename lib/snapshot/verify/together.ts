@@ -1,7 +1,6 @@
 /**
  * Runs `action` for each of `items`, at most `most` at once, in their order. Rejects with the first failure once all
- * that were begun
- * have ended; nothing more is begun after it.
+ * that were begun have ended; nothing more is begun after it.
  */
 export async function together<Item>(
   items: Iterable<Item>,

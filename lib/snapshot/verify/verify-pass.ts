@@ -24,11 +24,9 @@ const positions = 2 ** 48;
 
 /**
  * The pass that this run is about: the newest that was interrupted and has the same share, else a new one. A share of
- * less than all
- * starts where the newest pass of a share ended: digests are as good as random, so it is a random choice, and the one
- * that was read
- * longest ago; shares that follow one another leave nothing out. `known` are the passes of that kind in the snapshots
- * concerned.
+ * less than all starts where the newest pass of a share ended: digests are as good as random, so it is a random choice,
+ * and the one that was read longest ago; shares that follow one another leave nothing out. `known` are the passes of
+ * that kind in the snapshots concerned.
  */
 export function choosePass(
   known: readonly PassHere[],

@@ -26,26 +26,22 @@ export interface LocalVerifyOptions {
 
 /**
  * Reads the files of snapshots back from the device and compares everything with the manifests. A file with several
- * names is read once.
- * What is damaged is told in `damaged` events, for each snapshot that has it; then come a `summary`, whose files and
- * bytes are those read
- * by this run, and the end.
+ * names is read once. What is damaged is told in `damaged` events, for each snapshot that has it; then come a
+ * `summary`, whose files and bytes are those read by this run, and the end.
  *
  * A share is made of the files whose digests lie in one piece of the circle of all digests, and the next one begins
- * where it ended: a
- * random choice, always of what was read longest ago. On the average, that is the share of the bytes too.
+ * where it ended: a random choice, always of what was read longest ago. On the average, that is the share of the bytes
+ * too.
  *
  * An interrupted verification, at most 30 days old, goes on where it stopped: what was read and found good is not read
- * again, what was
- * damaged is. That is kept in `.sendall/snapshots/NAME/ID.verified`; where it cannot be, a `skipped` event says so
- * once.
+ * again, what was damaged is. That is kept in `.sendall/snapshots/NAME/ID.verified`; where it cannot be, a `skipped`
+ * event says so once.
  *
  * Only snapshots that are registered are read; what else lies among them is told in `foreign` events, and is no damage.
  *
  * Rejects with `mismatch` after everything was looked at, if there was damage; with `usage` where there is no such
- * snapshot, with
- * `directory` where the directory cannot be read, and with `interrupted`. Snapshots that are removed meanwhile are
- * `skipped`.
+ * snapshot, with `directory` where the directory cannot be read, and with `interrupted`. Snapshots that are removed
+ * meanwhile are `skipped`.
  */
 export async function verify(options: LocalVerifyOptions): Promise<VerifyResult> {
   const { directory, sample = 1, signal = new AbortController().signal, on = () => undefined } = options;

@@ -30,8 +30,7 @@ export class Arrivals {
 
   /**
    * What of this run is neither here nor on its way; from now on it is. Nothing while it is sealed. Throws `bad-header`
-   * for what
-   * are no whole pieces.
+   * for what are no whole pieces.
    */
   begin(offset: number, length: number): ByteRun[] {
     if (this.sealed) return [];

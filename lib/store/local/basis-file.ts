@@ -19,8 +19,8 @@ export function createBasisWorker(): BasisWorker {
 
 /**
  * A file that stands on this disk, of which one that arrives may have bytes. It is read and never changed; what goes
- * wrong with it
- * is no failure of the arriving file: that is read back as a whole in the end, and what lacks is asked for again.
+ * wrong with it is no failure of the arriving file: that is read back as a whole in the end, and what lacks is asked
+ * for again.
  */
 export class BasisFile {
   private readonly uses = new Set<Promise<unknown>>();

@@ -18,8 +18,7 @@ const memory = new Uint8Array(pieceSize);
 
 /**
  * Its content-defined segments from its beginning on without a gap, which find what was moved; and its pieces, which
- * find what
- * stayed where it was more exactly. As many as may be told.
+ * find what stayed where it was more exactly. As many as may be told.
  */
 async function segmentsOf({ fd, size: offered, algorithm }: BasisOrder): Promise<StandingSegment[]> {
   const { size } = fstatSync(fd);

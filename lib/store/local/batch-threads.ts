@@ -11,8 +11,7 @@ export type BatchWorker = OrderWorker<BatchOrder, BatchReply>;
 
 /**
  * The threads that store batches in one receive directory, whoever sends them: many sessions at once need no more of
- * them than
- * one does. Each is started when it is first needed. One that has died is replaced.
+ * them than one does. Each is started when it is first needed. One that has died is replaced.
  */
 export class BatchThreads {
   private readonly setup: BatchSetup;
@@ -20,9 +19,8 @@ export class BatchThreads {
 
   /**
    * `root`: the path of the receive directory; `direct`: whether what is on the disk can be read past the page cache;
-   * `syncEach`: makes
-   * every file and directory durable by itself. Default: only where the system cannot sync a disk as a whole. `most`:
-   * so many threads.
+   * `syncEach`: makes every file and directory durable by itself. Default: only where the system cannot sync a disk as
+   * a whole. `most`: so many threads.
    */
   constructor(
     {

@@ -101,12 +101,10 @@ const bundles = 16;
 
 /**
  * Stores many small files, and everything that is not a file, in batches: written to a private tree, made durable by
- * one sync of
- * the disk, read back and compared, given their final names, a new directory whole by one rename, and made durable
- * again.
- * Keeps the promises of `Store`; where a write or a sync fails, nothing of its batch is believed. What fails because of
- * one entry, its
- * name or its directory, or because the disk has no room for it, is the failure of that entry.
+ * one sync of the disk, read back and compared, given their final names, a new directory whole by one rename, and made
+ * durable again. Keeps the promises of `Store`; where a write or a sync fails, nothing of its batch is believed. What
+ * fails because of one entry, its name or its directory, or because the disk has no room for it, is the failure of that
+ * entry.
  */
 export class BatchStore {
   /** Memory into which the content of a bundle is received. */
@@ -188,8 +186,7 @@ export class BatchStore {
 
   /**
    * Commits the open batch; resolves with what became of its entries, in the order in which they came. Another batch is
-   * open
-   * at once. Batches are committed one after another.
+   * open at once. Batches are committed one after another.
    */
   async flush(): Promise<EntryOutcome[]> {
     const batch = this.current;

@@ -36,8 +36,7 @@ const mostAttempts = 10;
 
 /**
  * The directories below a root, reached one component at a time without following symbolic links, and kept open for a
- * moment
- * because many files go to the same one.
+ * moment because many files go to the same one.
  */
 export class DirectoryTree {
   private readonly cache = new Map<string, Cached>();
@@ -62,8 +61,8 @@ export class DirectoryTree {
 
   /**
    * Runs `action` in the directory in which `name` belongs; directories that are missing are made, and durable before.
-   * What
-   * finds that directory removed (ENOENT), for instance by the `prune` of another file, is done again in a new one.
+   * What finds that directory removed (ENOENT), for instance by the `prune` of another file, is done again in a new
+   * one.
    */
   async within<T>(name: EntryName, action: (directory: Directory) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {

@@ -11,9 +11,8 @@ const byDescriptor = process.platform === 'linux';
 
 /**
  * A directory held open. On Linux everything in it is addressed through the descriptor (`/proc/self/fd/N/name`), so
- * that
- * whoever swaps a symbolic link for a directory on the way there cannot lead us elsewhere. Other systems get the path,
- * checked one component at a time.
+ * that whoever swaps a symbolic link for a directory on the way there cannot lead us elsewhere. Other systems get the
+ * path, checked one component at a time.
  */
 export class Directory {
   private constructor(
@@ -68,11 +67,9 @@ export class Directory {
 
   /**
    * Rejects where the disk takes no changes any more, found out by changes that change nothing; only for a directory
-   * that is private to
-   * us. A `sync` is believed only if this succeeds after it: once a commit of ext4's journal has failed, the next fsync
-   * finds nothing left
-   * to commit, and says that all is well (seen with Linux 6.18). The first change has the file system find that out,
-   * the second is refused.
+   * that is private to us. A `sync` is believed only if this succeeds after it: once a commit of ext4's journal has
+   * failed, the next fsync finds nothing left to commit, and says that all is well (seen with Linux 6.18). The first
+   * change has the file system find that out, the second is refused.
    */
   async confirm(): Promise<void> {
     for (let times = 0; times < 2; times++) await this.handle?.chmod(privateMode);

@@ -7,9 +7,8 @@ import { ignored } from '../../trace';
 
 /**
  * Gives the staged file at `staged` its final name, if that is free; false if something stands there. `link` fails when
- * the
- * name is taken, atomically, which is what makes it the way to a name that must not be replaced. The staged name may
- * remain.
+ * the name is taken, atomically, which is what makes it the way to a name that must not be replaced. The staged name
+ * may remain.
  */
 export async function takeFreeName(staged: string, directory: Directory, base: string): Promise<boolean> {
   try {
@@ -31,8 +30,7 @@ const turns = new Map<string, Promise<unknown>>();
 
 /**
  * The same without links: look, then rename. The lock keeps other receivers out of the directory, and our own files
- * take
- * turns by name; a foreign program could still slip in between.
+ * take turns by name; a foreign program could still slip in between.
  */
 export async function renameIfFree(staged: string, directory: Directory, base: string): Promise<boolean> {
   // The directory itself, since it may be open more than once; and one name for all that would be one on such a disk.

@@ -5,8 +5,7 @@ import { segmentCountOf } from '../../wire/segment';
 
 /**
  * Which segments of which offer are in a partial file. A hint of where to look: what it names is read back, and
- * compared with the
- * source, before any of it is kept.
+ * compared with the source, before any of it is kept.
  */
 export interface Journal {
   /** Who sent it: the id of a key. */
@@ -25,8 +24,7 @@ const version = 2;
 
 /**
  * Writes a journal beside its partial file, in place of the one before: a head with a checksum of its own, to which
- * `JournalEnd` adds.
- * `durable` where it is to survive a power cut; the data must be by then.
+ * `JournalEnd` adds. `durable` where it is to survive a power cut; the data must be by then.
  */
 export async function writeJournal(path: string, journal: Journal, durable = true): Promise<void> {
   const body = `${JSON.stringify({ version, ...journal, mtime: String(journal.mtime), segments: runsOf(journal.segments) })}\n`;

@@ -59,10 +59,9 @@ export class LocalStore implements SessionPlace {
 
   /**
    * Opens a receive directory: checks that it is ours and not writable by others, locks it, finds out what its disk can
-   * do,
-   * and removes what an earlier run left staged. What we keep is in there, or at `own`.
-   * What is told of the disk in `told` is taken so, and not as it was found out: for disks that a machine has not.
-   * Rejects with `directory`, and then leaves it as it was.
+   * do, and removes what an earlier run left staged. What we keep is in there, or at `own`. What is told of the disk in
+   * `told` is taken so, and not as it was found out: for disks that a machine has not. Rejects with `directory`, and
+   * then leaves it as it was.
    */
   static async open(place: string, own?: OwnPlace, told: Partial<Abilities> = {}): Promise<LocalStore> {
     const opened = await openReceiveDirectory(place, own);

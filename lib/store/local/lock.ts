@@ -41,10 +41,8 @@ const givenUp = new Set<string>();
 
 /**
  * Takes the lock file of a staging directory; resolves with the function that gives it back. The lock of a process that
- * is
- * gone is taken over, by one only of those who try. Rejects with `directory`, in these words, while another process
- * holds it;
- * with ENOENT where somebody tidied up at that moment, and it is to be tried again.
+ * is gone is taken over, by one only of those who try. Rejects with `directory`, in these words, while another process
+ * holds it; with ENOENT where somebody tidied up at that moment, and it is to be tried again.
  */
 export async function takeLock(directory: Directory, words = ofReceivers): Promise<() => Promise<void>> {
   const id = randomBytes(8).toString('hex');
@@ -139,8 +137,7 @@ async function look(directory: Directory, name: string): Promise<Holder | 'dead'
 
 /**
  * Removes a lock whose holder is gone. One contender at a time does that, and looks again before: the lock that we saw
- * may have
- * been removed since, and the one that stands there now be alive.
+ * may have been removed since, and the one that stands there now be alive.
  */
 async function removeDead(directory: Directory, draft: string): Promise<void> {
   if (!(await linked(directory, draft, guardName))) {
@@ -157,8 +154,7 @@ async function removeDead(directory: Directory, draft: string): Promise<void> {
 
 /**
  * Removes what receivers left that were killed while they took the lock, also in the middle of writing a draft. Whoever
- * is writing
- * one just now finds it gone (ENOENT) and begins anew; it would not have got the lock anyway.
+ * is writing one just now finds it gone (ENOENT) and begins anew; it would not have got the lock anyway.
  */
 async function removeDrafts(directory: Directory, mine: string): Promise<void> {
   for (const name of await directory.list()) {

@@ -8,8 +8,8 @@ import { trace } from '../../trace';
 
 /**
  * How files are read: past the page cache all at once by io_uring (`ring`); dropped from the page cache and read ahead,
- * all of them (`drop`);
- * past the page cache one by one (`single`). Where reading cannot go past the page cache, through it (`cache`).
+ * all of them (`drop`); past the page cache one by one (`single`). Where reading cannot go past the page cache, through
+ * it (`cache`).
  */
 export type ReadWay = 'ring' | 'drop' | 'single' | 'cache';
 
@@ -55,8 +55,8 @@ export class ManyReader {
 
   /**
    * The digests of the first `sizes[i]` bytes, at most `largestRead`, of the files `fds[i]`, whose writes were flushed
-   * before; with undefined for a
-   * file that has fewer, and with the error of the operating system for one that cannot be read.
+   * before; with undefined for a file that has fewer, and with the error of the operating system for one that cannot be
+   * read.
    */
   digests(
     fds: Int32Array,

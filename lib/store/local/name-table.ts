@@ -6,10 +6,8 @@ const fullest = 0.8;
 
 /**
  * Numbers by names, for so many names that the names themselves would take too much memory: only 64 bits of a hash of
- * each are
- * kept, 20 to 40 bytes a name in all. Two names are taken for one with a probability of 1 in 2^64; which ones, nobody
- * can tell
- * beforehand. Numbers are 0 to 2^53 - 2.
+ * each are kept, 20 to 40 bytes a name in all. Two names are taken for one with a probability of 1 in 2^64; which ones,
+ * nobody can tell beforehand. Numbers are 0 to 2^53 - 2.
  */
 export class NameTable {
   private readonly seed = randomFillSync(new Int32Array(2));

@@ -11,8 +11,8 @@ const mostOpen = 64;
 
 /**
  * The directories below a root by synchronous calls, for one turn of a worker: reached one component at a time without
- * following
- * symbolic links, and kept open until `close`. Directories are named relative to the root, `.` is the root itself.
+ * following symbolic links, and kept open until `close`. Directories are named relative to the root, `.` is the root
+ * itself.
  */
 export class OpenDirectories {
   private readonly open = new Map<string, number>();
@@ -28,9 +28,9 @@ export class OpenDirectories {
 
   /**
    * The path by which to reach `base` in `directory`, good until the next call: text, of which `systemPath` makes what
-   * the system takes. What is missing on the way is made with
-   * `create`, else that throws ENOENT. Throws ENOTDIR or ELOOP where something else than a directory is in the way, and
-   * `name` where `create` finds a directory that differs only by case or Unicode form, on a disk that folds names.
+   * the system takes. What is missing on the way is made with `create`, else that throws ENOENT. Throws ENOTDIR or
+   * ELOOP where something else than a directory is in the way, and `name` where `create` finds a directory that differs
+   * only by case or Unicode form, on a disk that folds names.
    */
   at(directory: string, base: string, create: boolean): string {
     return `${this.reach(directory, create)}/${base}`;

@@ -53,9 +53,8 @@ export interface PartialBytesPlace {
 
 /**
  * The bytes of a file that arrives in pieces, in any order, some of them perhaps twice. They go past the page cache;
- * the
- * reading back follows as far as there is no gap. A piece that is here is not written again: what was read back stays
- * as it was.
+ * the reading back follows as far as there is no gap. A piece that is here is not written again: what was read back
+ * stays as it was.
  */
 export class PartialBytes {
   private readonly inFlight = new Set<Promise<void>>();
@@ -100,8 +99,7 @@ export class PartialBytes {
 
   /**
    * Takes the `length` bytes of a piece that begins at `offset`, and gives the memory back. Not waited for; `verify`
-   * does.
-   * False if it was not needed.
+   * does. False if it was not needed.
    */
   put(lease: Lease, offset: number, length: number): boolean {
     const [run] = this.arrivals.begin(offset, length);

@@ -54,8 +54,7 @@ const journalFrom = 16;
 
 /**
  * A file on its way into a store, piece by piece; what is here survives the end of the process. One of `commit`,
- * `discard`
- * and `suspend` ends it.
+ * `discard` and `suspend` ends it.
  */
 export class LocalPartialFile implements PartialFile {
   private segments: readonly number[];
@@ -170,9 +169,8 @@ export class LocalPartialFile implements PartialFile {
 
   /**
    * Told by the bytes of what was written, with the segments that are whole by it. The journal names them at once, so
-   * that they are found
-   * where this process is killed; now and then it becomes durable together with its data, so that they are found after
-   * a power cut.
+   * that they are found where this process is killed; now and then it becomes durable together with its data, so that
+   * they are found after a power cut.
    */
   wrote(segments: readonly number[]): void {
     this.pieces++;
@@ -202,8 +200,7 @@ export class LocalPartialFile implements PartialFile {
 
   /**
    * Waits until it is whole, makes it durable, reads all of it back and compares. Rejects with `mismatch`, after which
-   * `held`
-   * tells what is here, and with everything that is final for this file.
+   * `held` tells what is here, and with everything that is final for this file.
    */
   async verify(size: number, digests: Digests, onProgress?: (done: number) => void): Promise<void> {
     const { bytes } = this.state;
@@ -248,8 +245,7 @@ export class LocalPartialFile implements PartialFile {
 
   /**
    * Ends it for now: what is durable is kept, and `held` will tell of it when the same file is offered again. Whoever
-   * still uses
-   * it gets `reason`.
+   * still uses it gets `reason`.
    */
   suspend(reason?: TransferError): Promise<void> {
     if (!this.resumes) return this.discard();

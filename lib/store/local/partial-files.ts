@@ -65,9 +65,8 @@ export class PartialFiles {
 
   /**
    * The unfinished file of this offer, or a new one. One that is in use by an earlier connection of the same peer is
-   * suspended
-   * first. With `update` there is a file whose bytes need not be sent where they are the same. Rejects with `disk` or
-   * `space`.
+   * suspended first. With `update` there is a file whose bytes need not be sent where they are the same. Rejects with
+   * `disk` or `space`.
    */
   take(offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
     // The thread that reads back is there by the time when there is something to read.

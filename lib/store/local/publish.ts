@@ -100,8 +100,7 @@ export async function place(thing: Placing, ground: PlacingGround): Promise<Plac
 
 /**
  * Moves a staged directory with all that is in it to its final name, by one rename: then `stored`. `identical` if a
- * directory
- * stands there, so that what is in it must be moved. Throws like `place`.
+ * directory stands there, so that what is in it must be moved. Throws like `place`.
  */
 export function move(staged: string, name: string, ground: PlacingGround): Promise<Placed> {
   return inDirectory(name, ground, async (directory, base) => {

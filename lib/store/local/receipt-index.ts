@@ -25,10 +25,9 @@ interface Lines {
 
 /**
  * What a receive directory has given receipts for, so that a file that is still as it was need not be read again. One
- * line
- * each, in a file to which is only appended; the last line about a path counts. Lines that are damaged are ignored, and
- * losing some costs nothing but reading files again: a receipt that is found says nothing of a file that has changed
- * since.
+ * line each, in a file to which is only appended; the last line about a path counts. Lines that are damaged are
+ * ignored, and losing some costs nothing but reading files again: a receipt that is found says nothing of a file that
+ * has changed since.
  *
  * In memory is where in the file the line about a path begins, and what is not saved yet.
  */

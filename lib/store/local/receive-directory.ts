@@ -41,8 +41,7 @@ export interface OwnPlace {
 
 /**
  * Opens the directory at `place`, if it is ours and not writable by others, locks it, and removes what an earlier run
- * left
- * staged. Our own directory is `.sendall` in it, or `own`. Rejects with `directory`, and then leaves it as it was.
+ * left staged. Our own directory is `.sendall` in it, or `own`. Rejects with `directory`, and then leaves it as it was.
  */
 export async function openReceiveDirectory(place: string, own?: OwnPlace): Promise<ReceiveDirectory> {
   for (let attempt = 1; ; attempt++) {

@@ -56,8 +56,7 @@ const ofTheDisk = new Set(['EIO', 'EROFS', 'EUCLEAN', 'ESHUTDOWN', 'ENODEV', 'EN
 
 /**
  * Steps come in this order: `write`, any number of times; `make`; a sync of the disk; `readBack`; `publish`; a sync of
- * the disk. Throws what puts an end to the
- * whole batch; what puts an end to one entry is in the answer.
+ * the disk. Throws what puts an end to the whole batch; what puts an end to one entry is in the answer.
  */
 export class StagedBatch {
   private readonly lists: StagedList[] = [];

@@ -9,10 +9,8 @@ const turns = new WeakMap<Directory, Turn>();
 
 /**
  * Makes the entries of a directory durable. Whoever asks while a sync runs shares the one after it: the running one may
- * have
- * begun before their change. A thousand files committed into one directory at once so cost a few syncs instead of a
- * thousand.
- * `own` is a private directory on the same disk, by which each sync is confirmed.
+ * have begun before their change. A thousand files committed into one directory at once so cost a few syncs instead of
+ * a thousand. `own` is a private directory on the same disk, by which each sync is confirmed.
  */
 export function syncTogether(directory: Directory, own: Directory | undefined): Promise<void> {
   const turn = turns.get(directory);

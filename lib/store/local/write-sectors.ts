@@ -3,9 +3,8 @@ import { alignment } from '../../threads/aligned-memory';
 
 /**
  * Writes the first `length` of `bytes` at `offset`, all of them. Past the page cache where `direct`: then whole sectors
- * are written,
- * for which `bytes` has room, and the end of the file must be cut to size afterwards. Rejects with the operating
- * system's errors.
+ * are written, for which `bytes` has room, and the end of the file must be cut to size afterwards. Rejects with the
+ * operating system's errors.
  */
 export async function writeSectors(
   { handle, direct }: { readonly handle: FileHandle; readonly direct: boolean },

@@ -1,6 +1,5 @@
 // A group store in a process of its own, to be killed and traced. Started with a directory and one of the programs
-// below; writes a
-// line about each group that it has flushed.
+// below; writes a line about each group that it has flushed.
 import { Grouping, words } from './grouping';
 
 /** What every file of these programs contains: its name, again and again, so many bytes. */

@@ -11,8 +11,7 @@ let programs: string | undefined;
 
 /**
  * The path of a program of this directory as JavaScript, with what it imports: made once for each spec from the sources
- * as they
- * are, since a process that compiles takes seconds to start and more memory than is measured.
+ * as they are, since a process that compiles takes seconds to start and more memory than is measured.
  */
 export function compiled(program: string): string {
   programs ??= compile();

@@ -1,6 +1,5 @@
 // A receiver's store in a process of its own, to be killed, traced, raced and measured. Each line of its standard input
-// is an
-// order, and each is answered with one line. Started by receiving-process.ts.
+// is an order, and each is answered with one line. Started by receiving-process.ts.
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
