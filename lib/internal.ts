@@ -11,7 +11,7 @@ export { printable } from './name';
 export { nameOfBytes } from './name-bytes';
 export { addressesIn, formatTicket, isTicket, parseTicket } from './net/ticket';
 export { userDirectory } from './user-directory';
-export { isObjectUrl, parseObjectUrl } from './store/object/address';
+export { isObjectUrl, parseObjectUrl } from './object-address';
 export { shareFreeMemory } from './threads/system-calls';
 export type { RelayFigures } from './net/relay-server';
 export { load } from './load';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { loadAddon } from '../threads/addon';
+import { withAddon } from '../threads/addon';
 import { blakeAddon } from '../threads/program-parts';
 import { asTransferError } from '../errors';
 import type { Digests } from '../progress';
@@ -92,7 +92,7 @@ let whyNoNative: unknown;
 function loadNative(): NativeModule | undefined {
   if (native === undefined && whyNoNative === undefined) {
     try {
-      native = loadAddon(blakeAddon);
+      native = withAddon(blakeAddon);
     } catch (error) {
       whyNoNative = error;
     }

@@ -15,7 +15,7 @@ import { type Keeper, keeperMissing } from './keeper';
 import { namesOfDisk } from '../store/local/local-probe';
 import type { Link } from '../session/link';
 import { limitSession } from '../store/limited';
-import { isObjectUrl } from '../store/object/address';
+import { isObjectUrl } from '../object-address';
 import { Session } from './session';
 import type { AskedFor, SessionRules } from './rules';
 

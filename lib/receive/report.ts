@@ -3,7 +3,7 @@ import { TransferError } from '../errors';
 import { printable } from '../name';
 import type { FileDone, Listener } from '../progress';
 import { failureEvent, Tally } from '../session/summary';
-import { isObjectUrl } from '../store/object/address';
+import { isObjectUrl } from '../object-address';
 import { LostCount } from '../session/lost';
 import type { BadEntry, Entry, LostPart, MissingEntry } from '../wire/session-list';
 

@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { getEnvironmentData, isMainThread, setEnvironmentData, type Worker } from 'node:worker_threads';
 
-// A thread that is ended while an addon is being loaded in it takes the whole process with it: what the addon throws
-// then cannot be thrown any more, which Node takes for fatal. So a gate stands between the two: whoever comes first
-// keeps the other waiting.
+// A thread that is ended while an addon is being loaded in it, or makes objects there, takes the whole process with it:
+// what the addon throws then cannot be thrown any more, which Node takes for fatal. So a gate stands between the two:
+// whoever comes first keeps the other waiting.
 const open = 0;
 const loading = 1;
 const shut = 2;
@@ -14,10 +14,10 @@ const patience = 1_000;
 const gates = new Map<Worker, Int32Array>();
 
 /**
- * Loads an addon, in whatever thread: it is not ended meanwhile. If it is being ended already, this never returns.
- * Throws what `load` throws.
+ * Loads an addon, or lets it make objects, in whatever thread: it is not ended meanwhile. If it is being ended already,
+ * this never returns. Throws what `load` throws.
  */
-export function loadAddon<Addon>(load: () => Addon): Addon {
+export function withAddon<Made>(load: () => Made): Made {
   const gate = isMainThread ? undefined : getEnvironmentData(gateKey);
   if (!(gate instanceof Int32Array)) return load();
   if (Atomics.compareExchange(gate, 0, open, loading) === shut) Atomics.wait(gate, 0, shut);
@@ -29,7 +29,7 @@ export function loadAddon<Addon>(load: () => Addon): Addon {
   }
 }
 
-/** Starts a thread in which addons are loaded by `loadAddon`. */
+/** Starts a thread in which addons are loaded by `withAddon`. */
 export function startThread(start: () => Worker): Worker {
   const gate = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   if (gates.size === 0) process.on('exit', shutAll);

@@ -1,5 +1,6 @@
 // io_uring(7): many reads handed to the kernel by one call. Linux 5.6 and later; containers often forbid it.
 import { closeSync } from 'node:fs';
+import { withAddon } from './addon';
 import type { LinuxFileCalls } from './file-calls';
 import { systemError } from './system-calls';
 
@@ -55,6 +56,10 @@ export class Ring {
 
   /** Undefined where the kernel has no io_uring, does not let us use it, or cannot read by it. */
   static open(calls: LinuxFileCalls): Ring | undefined {
+    return withAddon(() => Ring.openNow(calls));
+  }
+
+  private static openNow(calls: LinuxFileCalls): Ring | undefined {
     const given = new Uint32Array(new ArrayBuffer(parameters.length * 4));
     const fd = calls.syscall(setupNumber, mostReads, calls.addressOf(new Uint8Array(given.buffer)), 0, 0, 0, 0);
     if (fd < 0) return undefined;

@@ -1,6 +1,6 @@
 import { fstatSync, futimesSync } from 'node:fs';
 import { getSystemErrorMap } from 'node:util';
-import { loadAddon } from './addon';
+import { withAddon } from './addon';
 import { foreignAddon } from './program-parts';
 import { systemPath } from '../name-bytes';
 
@@ -182,7 +182,7 @@ let bound: { readonly calls: SystemCalls | undefined } | undefined;
  * lacks some. Tried once.
  */
 export function systemCalls(): SystemCalls | undefined {
-  bound ??= { calls: loadAddon(() => bindSystemCalls(loadForeign())) };
+  bound ??= { calls: withAddon(() => bindSystemCalls(loadForeign())) };
   return bound.calls;
 }
 
@@ -204,7 +204,7 @@ export function shareFreeMemory(): void {
  * is asked of it.
  */
 export function foreignFunctions<Bound>(bind: (foreign: ForeignFunctions) => Bound): Bound | undefined {
-  return loadAddon(() => {
+  return withAddon(() => {
     const foreign = loadForeign();
     try {
       return foreign && bind(foreign);

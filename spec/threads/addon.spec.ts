@@ -16,7 +16,7 @@ const loads = `
   const sleep = (ms) => { for (const until = Date.now() + ms; Date.now() < until; ); };
   require(built);
   sleep(before);
-  require(built).loadAddon(() => {
+  require(built).withAddon(() => {
     parentPort.postMessage('begun');
     sleep(200);
     require('node:fs').writeFileSync(loaded, '');
@@ -61,6 +61,25 @@ describe('A thread in which an addon is loaded', function () {
     rmSync(loaded);
     await endThread(waiting);
     expect(existsSync(loaded)).to.equal(false);
+  });
+
+  // Found by a whole run of the tests: a verification that ended while its thread made a ring ended by SIGABRT.
+  it('is not ended either while it makes a ring', async () => {
+    const ring = path.join(__dirname, '..', '..', 'dist', 'lib', 'threads', 'ring.js');
+    const makes = `
+      const { parentPort, workerData: { ring, loaded } } = require('node:worker_threads');
+      const addressOf = () => {
+        parentPort.postMessage('begun');
+        for (const until = Date.now() + 200; Date.now() < until; );
+        require('node:fs').writeFileSync(loaded, '');
+        return 0;
+      };
+      require(ring).Ring.open({ addressOf, syscall: () => -1 });
+    `;
+    const worker = startThread(() => new Worker(makes, { eval: true, workerData: { ring, loaded } }));
+    await once(worker, 'message');
+    await endThread(worker);
+    expect(existsSync(loaded)).to.equal(true);
   });
 
   it('is waited for when the process ends, whose exit code stays what it is', async () => {

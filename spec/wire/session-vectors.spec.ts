@@ -53,6 +53,7 @@ interface TicketVector {
   readonly address?: object;
   readonly others?: readonly object[];
   readonly relay?: object;
+  readonly relayPass?: string;
   readonly id?: string;
   readonly key?: string;
   readonly refused?: true;
@@ -178,11 +179,12 @@ describe('fixtures/vectors/tickets.json', () => {
           .with.property('code', 'usage');
         return;
       }
-      const { address, others, relay, id, key } = parseTicket(ticket);
+      const { address, others, relay, relayPass, id, key } = parseTicket(ticket);
       expect({
         address,
         ...(others && { others }),
         ...(relay && { relay }),
+        ...(relayPass && { relayPass }),
         id,
         key: Buffer.from(key).toString('hex'),
       }).to.deep.equal(wanted);

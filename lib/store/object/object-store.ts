@@ -6,7 +6,7 @@ import { ignored, trace } from '../../trace';
 import { pieceSize } from '../../wire/segment';
 import { type KeptFiles, unfinishedKey, unfinishedName } from '../limited';
 import type { OfferedFile, SessionPlace, SessionStore, StoreUse } from '../session-store';
-import { formatObjectUrl, type ObjectAddress } from './address';
+import { formatObjectUrl, type ObjectAddress } from '../../object-address';
 import { Bucket } from './bucket';
 import type { ObjectGround } from './ground';
 import { ObjectNames } from './names';

@@ -1,5 +1,5 @@
 // How an object store is typed: `s3://BUCKET/PREFIX`.
-import { TransferError } from '../../errors';
+import { TransferError } from './errors';
 
 /** What a URL of an object store names. */
 export interface ObjectAddress {
