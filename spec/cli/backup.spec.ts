@@ -95,6 +95,20 @@ describe('cli: backup (the built command)', () => {
     expect(readdirSync(own)).to.not.include('stager');
   }).timeout(30_000);
 
+  // Found by the fault experiment failing-calls: the snapshot was there, and the command ended with exit code 1.
+  it('is done when the snapshot is, although its own directory cannot be removed', async function () {
+    if (!canTrace) this.skip();
+    const own = join(root, '.sendall/snapshots/b');
+    const inject = ['-e', 'trace=rmdir', '-e', 'inject=rmdir:error=EACCES'];
+    const failing = ['strace', '-f', '-qq', '-o', '/dev/null', '-P', own, ...inject];
+    const { code, stderr } = await new SendallProcess(['backup', 'home', root, '--name', 'b'], {
+      cwd: place,
+      under: failing,
+    }).ended;
+    expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
+    expect(readFileSync(join(root, 'b/latest/home/a'), 'utf8')).to.equal(readFileSync(join(place, 'home/a'), 'utf8'));
+  }).timeout(30_000);
+
   // Found by the fault experiment failing-calls.
   it('does not contain what was refused because its directory could not be flushed', async function () {
     if (!canTrace) this.skip();

@@ -310,11 +310,11 @@ async function makeOwn(directory: string, name: EntryName): Promise<void> {
   }
 }
 
-/** Removes those of our own directories that are empty. */
+/** Removes those of our own directories that are empty, as far as that can be done: what became of a snapshot is told. */
 async function removeOwn(directory: string, name: EntryName): Promise<void> {
   const own = ownPlaceOf(directory, name);
   for (const place of [path.join(own, partialName), own, path.dirname(own), path.join(directory, stagingName)])
-    await removeEmpty(place);
+    await removeEmpty(place).catch(ignored('an empty directory of ours that stays serves the next backup'));
 }
 
 async function syncDirectory(place: string): Promise<void> {
