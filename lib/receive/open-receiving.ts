@@ -54,8 +54,25 @@ export interface ReceivingDealings {
   readonly route?: string | undefined;
 }
 
-/** Opens the store for a session. Rejects with `directory`, and like the store. */
+/**
+ * Opens the store for a session. Rejects with `directory`, with `interrupted` where the receiver is being stopped, and
+ * like the store; then the stage is left.
+ */
 export async function openReceiving(
+  options: ReceivingOptions,
+  comer: Comer,
+  link: Link,
+  dealings: ReceivingDealings,
+): Promise<Session> {
+  try {
+    return await openSession(options, comer, link, dealings);
+  } catch (error) {
+    await dealings.stage?.leave();
+    throw error;
+  }
+}
+
+async function openSession(
   options: ReceivingOptions,
   { hello, authorization, peer }: Comer,
   link: Link,
@@ -74,12 +91,7 @@ export async function openReceiving(
       ? directory
       : path.join(destination.directory, stagingName, snapshotsName, hello.backup, stagedName);
   const { digest: algorithm = 'blake3' } = hello;
-  const sessionStore = await store
-    .session({ algorithm, peer, ifExists: rules.ifExists, metadata: rules.metadata })
-    .catch(async (error: unknown) => {
-      await stage?.leave();
-      throw error;
-    });
+  const sessionStore = await store.session({ algorithm, peer, ifExists: rules.ifExists, metadata: rules.metadata });
   return new Session(link, hello, {
     store: limitSession(sessionStore, { allowance, directory: counted, peer }),
     rules,
