@@ -7,7 +7,8 @@ import { TransferError } from '../errors';
 import type { Lease } from '../threads/aligned-memory';
 import { ignored } from '../trace';
 import type { BatchOutcome, SessionStore, SmallFile } from './session-store';
-import { type Committed, discarded, incomplete, mismatch } from './store';
+import { StagedSteps } from './staged-steps';
+import { type Committed, incomplete, mismatch } from './store';
 import type { NewFile, StagedFile } from './staged-file';
 
 /** Bytes of whole files that may wait for memory of the store. */
@@ -114,20 +115,20 @@ export class GatheredFile implements StagedFile {
   /** None before the first byte, and none once the batch has it. */
   private content: Uint8Array = nothing;
   private received = 0;
-  private state: 'staged' | 'verified' | 'ended' = 'staged';
-  private storing: Promise<Committed> | undefined;
-  private failure: TransferError | undefined;
+  private readonly steps: StagedSteps;
 
   constructor(
     private readonly file: NewFile,
     private readonly algorithm: DigestAlgorithm,
     private readonly files: GatheredFiles,
     /** Told once, when it has ended, and whether its bytes were kept. */
-    private readonly over: (file: StagedFile, kept: boolean) => void,
-  ) {}
+    over: (file: StagedFile, kept: boolean) => void,
+  ) {
+    this.steps = new StagedSteps((kept) => over(this, kept));
+  }
 
   async write(fill: (memory: Uint8Array, hurry: () => boolean) => Promise<number>): Promise<number> {
-    this.throwIfEnded();
+    this.steps.throwIfEnded();
     if (this.content === nothing) this.content = Buffer.allocUnsafe(this.file.size);
     const count = await fill(this.content.subarray(this.received), () => false);
     this.received += count;
@@ -135,51 +136,30 @@ export class GatheredFile implements StagedFile {
   }
 
   async verify(onProgress?: (done: number) => void): Promise<void> {
-    this.throwIfEnded();
-    const { file, received, algorithm } = this;
-    if (received !== file.size) throw incomplete(file, received);
+    this.steps.throwIfEnded();
+    if (this.received !== this.file.size) throw incomplete(this.file, this.received);
+    await this.steps.verify(() => this.compare());
+    onProgress?.(this.file.size);
+  }
+
+  commit(): Promise<Committed> {
+    return this.steps.commit(() => {
+      const { content } = this;
+      this.content = nothing;
+      return this.files.put(this.file, content);
+    });
+  }
+
+  discard(): Promise<void> {
+    return this.steps.discard(() => Promise.resolve());
+  }
+
+  private async compare(): Promise<void> {
+    const { file, algorithm } = this;
     const hashing = await createDigests([algorithm]);
     hashing.update(this.content);
     const { [algorithm]: actual } = hashing.digests();
-    if (actual !== file.digest) {
-      this.failure = mismatch(file.name, algorithm, { [algorithm]: file.digest }, { [algorithm]: actual });
-      throw this.failure;
-    }
-    this.state = 'verified';
-    onProgress?.(file.size);
-  }
-
-  async commit(): Promise<Committed> {
-    this.throwIfEnded();
-    if (this.state !== 'verified')
-      throw new TransferError('unexpected', 'A file is committed only after it was verified.');
-    const { content } = this;
-    this.content = nothing;
-    let kept = false;
-    this.storing = this.files.put(this.file, content);
-    try {
-      const committed = await this.storing;
-      kept = committed.outcome !== 'identical';
-      return committed;
-    } finally {
-      this.end(kept);
-    }
-  }
-
-  /** What is being stored comes to its end first. */
-  async discard(): Promise<void> {
-    await this.storing?.catch(ignored('commit tells'));
-    this.end(false);
-  }
-
-  private end(kept: boolean): void {
-    if (this.state === 'ended') return;
-    this.state = 'ended';
-    this.over(this, kept);
-  }
-
-  private throwIfEnded(): void {
-    if (this.failure) throw this.failure;
-    if (this.state === 'ended') throw discarded();
+    if (actual !== file.digest)
+      throw mismatch(file.name, algorithm, { [algorithm]: file.digest }, { [algorithm]: actual });
   }
 }

@@ -3,7 +3,7 @@
  * the plain wire (PROTOCOL.md 1 to 10). A small file goes into a batch together with others (`gathered-files.ts`); a
  * large one is a partial file that nobody goes on with.
  */
-import { asTransferError, TransferError } from '../errors';
+import { TransferError } from '../errors';
 import { printable } from '../name';
 import type { Digests, Verified } from '../progress';
 import { alignment } from '../threads/aligned-memory';
@@ -11,7 +11,8 @@ import { smallFile } from '../wire/segment';
 import { GatheredFile, GatheredFiles } from './gathered-files';
 import type { OfferedFile, PartialFile, Room, SessionStore } from './session-store';
 import type { NewFile, StagedFile } from './staged-file';
-import { alreadyExists, type Committed, discarded, type IfExists, incomplete } from './store';
+import { StagedSteps } from './staged-steps';
+import { alreadyExists, type Committed, type IfExists, incomplete } from './store';
 
 /** From this size on, in bytes, a file that would be refused at the end is refused before its bytes are taken. */
 const worthLooking = 1024 * 1024;
@@ -91,13 +92,9 @@ export class WholeFiles {
   }
 }
 
-/** `staged` until all of it is verified; `ended` once it was committed or discarded. */
-type StreamedState = 'staged' | 'verified' | 'ended';
-
 /** A large file that comes in order. */
 class StreamedFile implements StagedFile {
-  private state: StreamedState = 'staged';
-  private failure: TransferError | undefined;
+  private readonly steps: StagedSteps;
   private received = 0;
   private written = 0;
   /** Bytes behind the last whole sector, kept until more of them make one. */
@@ -109,8 +106,10 @@ class StreamedFile implements StagedFile {
     private readonly digests: Digests,
     private readonly room: Room,
     /** Told once, when it has ended, and whether its bytes were kept. */
-    private readonly over: (file: StagedFile, kept: boolean) => void,
-  ) {}
+    over: (file: StagedFile, kept: boolean) => void,
+  ) {
+    this.steps = new StagedSteps((kept) => over(this, kept));
+  }
 
   async write(fill: (memory: Uint8Array, hurry: () => boolean) => Promise<number>): Promise<number> {
     const { partial, file } = this;
@@ -118,13 +117,13 @@ class StreamedFile implements StagedFile {
     const lease = await partial.memory.lease();
     let taken = false;
     try {
-      this.throwIfEnded();
+      this.steps.throwIfEnded();
       const { carry } = this;
       lease.bytes.set(carry);
       const most = Math.min(lease.bytes.length - carry.length, file.size - this.received);
       const memory = lease.bytes.subarray(carry.length, carry.length + most);
       const count = await fill(memory, () => partial.memory.contended);
-      this.throwIfEnded();
+      this.steps.throwIfEnded();
       this.received += count;
       const have = carry.length + count;
       const length = this.received === file.size ? have : have - (have % alignment);
@@ -144,46 +143,16 @@ class StreamedFile implements StagedFile {
 
   async verify(onProgress?: (done: number) => void): Promise<void> {
     const { file, partial, received } = this;
-    this.throwIfEnded();
+    this.steps.throwIfEnded();
     if (received !== file.size) throw incomplete(file, received);
-    try {
-      await partial.verify(file.size, this.digests, onProgress);
-    } catch (error) {
-      // Nobody sends any of it again: what does not match is over.
-      this.failure = asTransferError(error, 'disk', 'The file could not be read back');
-      throw this.failure;
-    }
-    this.state = 'verified';
+    await this.steps.verify(() => partial.verify(file.size, this.digests, onProgress));
   }
 
-  async commit(): Promise<Committed> {
-    this.throwIfEnded();
-    if (this.state !== 'verified')
-      throw new TransferError('unexpected', 'A file is committed only after it was verified.');
-    let kept = false;
-    try {
-      const committed = await this.partial.commit();
-      kept = committed.outcome !== 'identical';
-      return committed;
-    } finally {
-      this.end(kept);
-    }
+  commit(): Promise<Committed> {
+    return this.steps.commit(() => this.partial.commit());
   }
 
-  /** A commit under way comes to its end first: broken off, nobody could tell what became of it. */
-  async discard(): Promise<void> {
-    await this.partial.discard();
-    this.end(false);
-  }
-
-  private end(kept: boolean): void {
-    if (this.state === 'ended') return;
-    this.state = 'ended';
-    this.over(this, kept);
-  }
-
-  private throwIfEnded(): void {
-    if (this.failure) throw this.failure;
-    if (this.state === 'ended') throw discarded();
+  discard(): Promise<void> {
+    return this.steps.discard(() => this.partial.discard());
   }
 }
