@@ -6,6 +6,7 @@ import { basename, dirname, isAbsolute, join } from 'node:path';
 import { asTransferError, errnoOf, TransferError } from '../errors';
 import { makePath } from '../make-path';
 import { takeChangeLock, type ChangeLock } from './change-lock';
+import { ignored } from '../trace';
 
 const mostBytes = 4 * 1024 ** 2; // some 15,000 keys
 const mostAttempts = 20;
@@ -145,7 +146,7 @@ async function removeLeftovers(target: string): Promise<void> {
   for (const name of await readdir(dirname(target))) {
     if (!name.startsWith(`${basename(target)}.`) || !/\.[0-9a-f]{16}\.new$/.test(name)) continue;
     const path = join(dirname(target), name);
-    const left = await stat(path).catch(() => undefined); // gone by now
+    const left = await stat(path).catch(ignored('gone by now'));
     if (left && Date.now() - left.mtimeMs > leftAfter) await rm(path, { force: true });
   }
 }

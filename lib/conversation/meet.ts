@@ -2,6 +2,7 @@ import { asTransferError, TransferError } from '../errors';
 import { formatAddress, parseAddress } from '../net/address';
 import { dial, type Dialed, listen } from '../net/socket';
 import { Conversation, usualPatience } from './conversation';
+import { ignored } from '../trace';
 
 /** What is said to one peer, from the first word to the last. */
 export type Talk<T> = (conversation: Conversation) => Promise<T>;
@@ -58,7 +59,7 @@ export async function serve(address: string, talk: Talk<void>, options: ServeOpt
   const met = new Set<Conversation>();
   let end: (outcome?: Promise<void>) => void = () => undefined;
   const ended = new Promise<void>((resolve) => (end = resolve));
-  ended.catch(() => undefined); // whoever waits for it gets it all the same
+  ended.catch(ignored('whoever waits for it gets it all the same'));
   const accept = (dialed: Dialed): void => {
     const conversation = new Conversation(dialed, patience);
     if (once && met.size > 0) {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TransferError } from '../errors';
 import { type Address, formatAddress, isLinkLocal } from './address';
 import { dial, type Dialed, type DialOptions, type DialedPath } from './socket';
+import { ignored } from '../trace';
 
 /** After so many ms without an answer the next address is tried as well. RFC 8305, section 8. */
 const attemptDelay = 250;
@@ -47,7 +48,7 @@ export async function* dialEach(
       if (target) start(target, next++);
       if (attempts.size === 0) throw noneOf(targets, failures);
       const patience = new AbortController();
-      const late = sleep(attemptDelay, undefined, { signal: patience.signal }).catch(() => undefined); // somebody came
+      const late = sleep(attemptDelay, undefined, { signal: patience.signal }).catch(ignored('somebody came'));
       const outcome = await Promise.race([...attempts.values(), ...(next < targets.length ? [late] : [])]);
       patience.abort();
       if (outcome === undefined) continue;

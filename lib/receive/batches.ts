@@ -4,7 +4,7 @@ import { printable } from '../name';
 import type { FileDone } from '../progress';
 import type { Link } from '../session/link';
 import type { BatchOutcome } from '../store/session-store';
-import { trace } from '../trace';
+import { ignored, trace } from '../trace';
 import {
   type BundledFile,
   type DirectoryEntry,
@@ -127,7 +127,7 @@ export class Batches {
       entries.batchComplete;
     if (!(await entries.until(() => !isEmpty()))) return !isEmpty();
     const patience = new AbortController();
-    const late = sleep(batchWaits, undefined, { signal: patience.signal }).catch(() => undefined); // it is full before
+    const late = sleep(batchWaits, undefined, { signal: patience.signal }).catch(ignored('it is full before'));
     await Promise.race([entries.until(isFull), late]);
     patience.abort();
     return true;

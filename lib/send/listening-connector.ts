@@ -176,7 +176,7 @@ export class ListeningConnector implements Connector {
             message: error.message,
             ...(error.hint ? { hint: error.hint } : {}),
           })
-          .catch(() => undefined); // a peer that does not take our last word is gone
+          .catch(ignored('a peer that does not take our last word is gone'));
       await connection.linger();
     }
   }

@@ -285,7 +285,7 @@ class SessionConversation {
   }
 
   private async forget(number: number): Promise<void> {
-    await this.pause(takenWithin).catch(() => undefined); // the conversation ends
+    await this.pause(takenWithin).catch(ignored('the conversation ends'));
     this.carriers.forget(number);
   }
 

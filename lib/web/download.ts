@@ -6,6 +6,7 @@ import { printable } from '../name';
 import type { Digests } from '../progress';
 import { OpenSource, type SourceFile } from '../send/open-source';
 import { answer, headersOfFiles } from './answer';
+import { ignored } from '../trace';
 
 /** Bytes of one read. */
 const readSize = 256 * 1024;
@@ -101,7 +102,7 @@ async function pour(response: ServerResponse, source: OpenSource, { first, last 
     // The last bytes go out only if all of them were of one file.
     if (at > last) await source.check();
     if (gone.signal.aborted) throw new TransferError('connection-lost', 'Whoever downloads has hung up.');
-    if (!response.write(piece)) await once(response, 'drain', gone).catch(() => undefined); // said above
+    if (!response.write(piece)) await once(response, 'drain', gone).catch(ignored('said above'));
   }
   await new Promise<void>((resolve, reject) => {
     response.once('close', () => reject(new TransferError('connection-lost', 'Whoever downloads has hung up.')));

@@ -6,6 +6,7 @@ import { type EntryName, parseEntryName } from '../name';
 import { bytesOfName, nameOfBytes } from '../name-bytes';
 import { stagingName } from '../store/local/receive-directory';
 import { openLocated } from '../threads/walker';
+import { ignored } from '../trace';
 
 /** What a page is told of something in a directory. */
 export interface ListedFile {
@@ -43,7 +44,9 @@ export async function listFiles(
     for (const name of names) {
       if (found.length >= mostListed) break;
       if (below === '' && name === stagingName) continue;
-      const stat = await lstat(Buffer.concat([Buffer.from(`${place}/`), bytesOfName(name)])).catch(() => undefined); // gone since
+      const stat = await lstat(Buffer.concat([Buffer.from(`${place}/`), bytesOfName(name)])).catch(
+        ignored('gone since'),
+      );
       if (stat?.isFile() === true || stat?.isDirectory() === true)
         found.push({
           name,

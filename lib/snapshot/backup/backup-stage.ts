@@ -16,6 +16,7 @@ import { StagedSnapshot } from './staged-snapshot';
 import { timeOf } from '../manifest/snapshot-id';
 import { newestOf } from '../register/register';
 import { notingContent, SourceCounts } from './shrinking';
+import { ignored } from '../../trace';
 
 /** One snapshot on its way into a receive directory, over all conversations of the session that brings it. */
 export class BackupStage implements SnapshotStage {
@@ -101,7 +102,7 @@ export class BackupStage implements SnapshotStage {
       }),
     );
     const late = new AbortController();
-    const lateness = sleep(ms, undefined, { signal: late.signal }).catch(() => undefined); // it is over before
+    const lateness = sleep(ms, undefined, { signal: late.signal }).catch(ignored('it is over before'));
     await Promise.race([this.over, lateness]);
     late.abort();
     return this.left;

@@ -3,6 +3,7 @@ import { look, existingOf } from '../../store/local/existing-look';
 import { type Catalog, type Snapshot, within } from '../manifest/catalog';
 import { compareFile, digestIn, type FileToCompare } from '../verify/compare';
 import type { SharedFile } from '../verify/verify-snapshot';
+import { ignored } from '../../trace';
 
 /**
  * The names that damaged files of a backup have in another snapshot of it, which was not looked at by itself: by the
@@ -15,7 +16,7 @@ export async function sharedDamage(
   files: ReadonlyMap<bigint, SharedFile>,
 ): Promise<Damage[]> {
   const digests = new Set([...files.values()].map(({ digest }) => digest));
-  const manifest = await catalog.manifest(snapshot).catch(() => undefined); // it is not what was asked about
+  const manifest = await catalog.manifest(snapshot).catch(ignored('it is not what was asked about'));
   if (!manifest) return [];
   const { head, entries } = manifest;
   const same = entries.filter(

@@ -90,7 +90,7 @@ export class StagedSnapshot {
     });
     try {
       const register = await takeName(directory, name, peer);
-      const stager = await readFile(path.join(own, stagerName), 'utf8').catch(() => undefined); // nobody's, then
+      const stager = await readFile(path.join(own, stagerName), 'utf8').catch(ignored('nobody’s, then'));
       const ours = !resumed || stager === peer;
       await writeFile(path.join(own, stagerName), ours ? peer : '', { mode: 0o600 });
       return { directory, name, own, resumed, ours, store, register };

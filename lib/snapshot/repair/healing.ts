@@ -45,7 +45,7 @@ export class Healing {
     const catalog = new Catalog(directory);
     const snapshots: Healable[] = [];
     for (const snapshot of await catalog.snapshots(name)) {
-      const manifest = await catalog.manifest(snapshot).catch(() => undefined); // told of by whoever verifies
+      const manifest = await catalog.manifest(snapshot).catch(ignored('told of by whoever verifies'));
       if (manifest) snapshots.push({ snapshot, manifest });
     }
     const sample = snapshots.at(-1)?.snapshot;

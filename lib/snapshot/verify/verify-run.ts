@@ -17,6 +17,7 @@ import {
   SnapshotGone,
 } from './verify-snapshot';
 import { type VerifyState, VerifyStates } from './verify-state';
+import { ignored } from '../../trace';
 
 /** A verification that found no damage. */
 export interface VerifyResult extends Summary {
@@ -98,7 +99,7 @@ export class VerifyRun {
     const { chosen, catalog, share } = this.work;
     const bytes = new Map<Snapshot, number>();
     for (const [at, snapshot] of chosen.entries()) {
-      const outline = await catalog.outline(snapshot).catch(() => undefined); // told of when its turn comes
+      const outline = await catalog.outline(snapshot).catch(ignored('told of when its turn comes'));
       const isFirst = chosen[at - 1]?.name !== snapshot.name;
       if (outline) bytes.set(snapshot, (isFirst ? outline.totals.bytes : outline.totals.newBytes) * share);
     }

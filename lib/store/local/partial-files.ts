@@ -75,11 +75,9 @@ export class PartialFiles {
     if (offer.mtime === undefined) return this.openNew(offer, update);
     const base = unfinishedName(offer.peer, offer.name);
     const taking = (this.opening.get(base) ?? Promise.resolve()).then(() => this.takeOver(base, offer, update));
-    const settled: Promise<unknown> = taking
-      .catch(() => undefined) // whoever takes it is told
-      .finally(() => {
-        if (this.opening.get(base) === settled) this.opening.delete(base);
-      });
+    const settled: Promise<unknown> = taking.catch(ignored('whoever takes it is told')).finally(() => {
+      if (this.opening.get(base) === settled) this.opening.delete(base);
+    });
     this.opening.set(base, settled);
     return taking;
   }

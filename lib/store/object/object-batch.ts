@@ -22,6 +22,7 @@ import { mismatchOf, Pack, type PackedFile } from './pack';
 import { fileRecord, metadataLost, metadataOf, neverPublished, sameContent } from './publish-file';
 import { type FileRecord, newRecordId } from './records';
 import { objectError } from './requests';
+import { ignored } from '../../trace';
 
 /** Bundles that may be in memory at once. */
 const bundles = 8;
@@ -174,7 +175,7 @@ export class ObjectBatch implements Batch {
   private pack(small: SmallFile, bytes: Uint8Array): Pack {
     const last = this.packs[this.packs.length - 1];
     if (last?.add(small, bytes)) return last;
-    void last?.store().catch(() => undefined); // whoever commits is told
+    void last?.store().catch(ignored('whoever commits is told'));
     const pack = new Pack(this.ground, this.use.algorithm);
     pack.add(small, bytes);
     this.packs.push(pack);

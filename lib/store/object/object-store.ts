@@ -122,11 +122,9 @@ export class ObjectStore implements SessionPlace {
       this.open.set(key, partial);
       return partial;
     });
-    const settled: Promise<unknown> = taking
-      .catch(() => undefined) // whoever takes it is told
-      .finally(() => {
-        if (this.opening.get(key) === settled) this.opening.delete(key);
-      });
+    const settled: Promise<unknown> = taking.catch(ignored('whoever takes it is told')).finally(() => {
+      if (this.opening.get(key) === settled) this.opening.delete(key);
+    });
     this.opening.set(key, settled);
     return taking;
   }

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { asTransferError, TransferError } from '../../errors';
 import type { Bucket } from './bucket';
 import { objectError, ObjectFailure } from './requests';
+import { ignored } from '../../trace';
 
 /** What is done where it is there. */
 export interface ObjectAbilities {
@@ -34,7 +35,8 @@ export async function probeStore(bucket: Bucket): Promise<ObjectAbilities> {
   } catch (error) {
     throw asTransferError(objectError(error, 'This object store cannot be used'), 'directory', 'It cannot be used');
   } finally {
-    for (const each of [`${key}/below`, key]) await bucket.delete(each).catch(() => undefined); // what is wrong is told by the probe itself
+    for (const each of [`${key}/below`, key])
+      await bucket.delete(each).catch(ignored('what is wrong is told by the probe itself'));
   }
 }
 
