@@ -28,7 +28,7 @@ export class SmallFiles {
 
   constructor(
     private readonly entries: SendEntries,
-    private readonly reader: SmallFileReader,
+    private readonly reader: Pick<SmallFileReader, 'read'>,
     private readonly carriers: Carriers,
     private readonly sink: SmallFilesSink,
   ) {}
@@ -111,16 +111,21 @@ export class SmallFiles {
     this.held.delete(file);
   }
 
-  /** Resolves when the system has taken it. */
+  /**
+   * Resolves when the system has taken it. A receipt may be here before we are told that: what each file is, and what
+   * it costs, is noted before a byte of it goes.
+   */
   private carry(bundle: ReadBundle, held: ReadonlyMap<number, string>): Promise<void> {
     const { files, list, bytes } = bundle;
     return new Promise((resolve) => {
       this.carriers.push({
         header: { type: 'bundle', list: list.length, size: bytes.length },
-        payload: () => (bytes.length > 0 ? [list, bytes] : [list]),
+        payload: () => {
+          this.note(bundle);
+          return bytes.length > 0 ? [list, bytes] : [list];
+        },
         size: list.length + bytes.length,
-        sent: (wire) => {
-          this.note(bundle, wire > 0);
+        sent: () => {
           bundle.release();
           resolve();
         },
@@ -131,14 +136,14 @@ export class SmallFiles {
     });
   }
 
-  /** What each file is that was read, and what it cost on the wire if it was sent. */
-  private note({ files, digests, list }: ReadBundle, wasSent: boolean): void {
+  /** What each file is that was read, and what it costs on the wire. */
+  private note({ files, digests, list }: ReadBundle): void {
     const overhead = list.length / files.length;
     const length = digests.length / files.length;
     let at = 0;
     for (const file of files) {
       const batch = this.entries.small(file);
-      batch?.read(file, digests.slice(at, at + length), wasSent ? Math.round(batch.sizeOf(file) + overhead) : 0);
+      batch?.read(file, digests.slice(at, at + length), Math.round(batch.sizeOf(file) + overhead));
       at += length;
     }
   }
