@@ -21,6 +21,13 @@ export interface Asking {
   readonly token?: boolean;
 }
 
+/** A request that is being sent. */
+export interface Dribble {
+  write(bytes: Uint8Array): void;
+  end(bytes: Uint8Array): void;
+  readonly answer: Promise<Answer>;
+}
+
 /** Who has the address of a page, and no browser: asks over connections of its own. */
 export class Visitor {
   private readonly base: URL;
@@ -45,32 +52,29 @@ export class Visitor {
   }
 
   ask(method: string, path: string, { body, headers = {}, token = true }: Asking = {}): Promise<Answer> {
-    const { request } = this.base.protocol === 'https:' ? https : http;
-    return new Promise((resolve, reject) => {
-      const asking = request(new URL(path, this.base), {
-        method,
-        agent: false,
-        headers: {
-          ...(token ? { authorization: this.bearer } : {}),
-          ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }),
-          ...headers,
-        },
-        ...(this.base.protocol === 'https:' ? { rejectUnauthorized: false } : {}),
-      });
-      asking.once('error', reject);
-      asking.once('response', (response) => {
-        const pieces: Buffer[] = [];
-        response.on('data', (piece: Buffer) => pieces.push(piece));
-        response.once('error', reject);
-        response.once('end', () => {
-          const whole = Buffer.concat(pieces);
-          const isJson = response.headers['content-type']?.includes('application/json') === true;
-          const json = isJson ? (JSON.parse(whole.toString()) as Record<string, unknown>) : {};
-          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: whole, json });
-        });
-      });
-      asking.end(body);
+    const asking = this.request(path, {
+      method,
+      headers: {
+        ...(token ? { authorization: this.bearer } : {}),
+        ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }),
+        ...headers,
+      },
     });
+    asking.end(body);
+    return answerTo(asking);
+  }
+
+  /** A request whose body of `length` bytes comes as it is written. */
+  dribble(method: string, path: string, length: number): Dribble {
+    const asking = this.request(path, {
+      method,
+      headers: { authorization: this.bearer, 'content-length': String(length) },
+    });
+    return {
+      write: (bytes) => void asking.write(bytes),
+      end: (bytes) => void asking.end(bytes),
+      answer: answerTo(asking),
+    };
   }
 
   post(path: string, value: unknown): Promise<Answer> {
@@ -119,10 +123,7 @@ export class Visitor {
   /** The lines of the live list, until `enough` is true of one. */
   live(enough: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>[]> {
     return new Promise((resolve, reject) => {
-      const asking = http.request(new URL('api/live', this.base), {
-        agent: false,
-        headers: { authorization: this.bearer },
-      });
+      const asking = this.request('api/live', { headers: { authorization: this.bearer } });
       asking.once('error', reject);
       asking.once('response', (response) => {
         let text = '';
@@ -141,6 +142,28 @@ export class Visitor {
       asking.end();
     });
   }
+
+  private request(path: string, options: https.RequestOptions): http.ClientRequest {
+    const { request } = this.base.protocol === 'https:' ? https : http;
+    return request(new URL(path, this.base), { ...options, agent: false, rejectUnauthorized: false });
+  }
+}
+
+function answerTo(asking: http.ClientRequest): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    asking.once('error', reject);
+    asking.once('response', (response) => {
+      const pieces: Buffer[] = [];
+      response.on('data', (piece: Buffer) => pieces.push(piece));
+      response.once('error', reject);
+      response.once('end', () => {
+        const whole = Buffer.concat(pieces);
+        const isJson = response.headers['content-type']?.includes('application/json') === true;
+        const json = isJson ? (JSON.parse(whole.toString()) as Record<string, unknown>) : {};
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, body: whole, json });
+      });
+    });
+  });
 }
 
 export function blake3(content: Uint8Array): Promise<string> {
