@@ -1,21 +1,17 @@
 /** From a code that somebody has typed to the ticket of whoever shows it. PROTOCOL.md 28. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../errors';
 import { type Address, formatAddress } from '../net/address';
 import { Connection } from '../net/connection';
 import { dialEach } from '../net/happy-eyeballs';
 import type { Ticket } from '../net/ticket';
-import { directFor, lanFor, usualDial } from '../session/deadlines';
+import { directAlone, directFor, lanFor, usualDial } from '../session/deadlines';
 import type { Role } from '../wire/hello';
 import { ignored, trace } from '../trace';
 import type { Code, CodeTarget } from './code';
 import { dialByCode } from './exchange';
 import { KeptTickets } from './kept-tickets';
-import { mostTries } from './open-code';
-
-/** How often the code may still be tried. */
-interface TriesLeft {
-  left: number;
-}
+import { Tries } from './tries';
 
 /** What became of a code that was typed. */
 export interface Reached {
@@ -43,103 +39,173 @@ export async function reachByCode(target: CodeTarget, role: Role, signal?: Abort
   return { ticket, forget };
 }
 
-/** In this order: at the typed addresses, else on this network; then at the relay, where one was typed. */
+/** At the typed addresses, else on this network; and beside that at the relay, where one was typed. PROTOCOL.md 30.6. */
 async function meet(target: CodeTarget, role: Role, signal: AbortSignal | undefined): Promise<Ticket> {
-  const { code, addresses, relay, relayPassword: password } = target;
-  const tries = { left: mostTries };
+  const { addresses, relay } = target;
+  const tries = new Tries();
+  const stop = new AbortController();
+  const search: CodeSearch = {
+    target,
+    role,
+    tries,
+    ended: AbortSignal.any([stop.signal, ...(signal ? [signal] : [])]),
+  };
+  const direct = addresses.length > 0 ? agree(addresses, search) : find(search);
+  if (!relay) return direct;
+  const began = performance.now();
+  const times = { from: began + directAlone, relayFrom: began + (addresses.length > 0 ? directFor : lanFor) };
+  const relayed = agreeAtRelay(relay, direct, times, search);
   try {
-    return await (addresses.length > 0 ? agree(target, role, signal, tries) : find(code, role, signal, tries));
+    return await eitherOf(direct, relayed, tries);
   } catch (error) {
-    const failure = asTransferError(error, 'cannot-connect', 'The other side could not be met');
-    // Whoever has other words here would have them there as well.
-    if (!relay || signal?.aborted || failure.code === 'not-authorized') throw failure;
-    return agreeAtRelay({ code, relay, password }, role, signal).catch((error: unknown) => {
-      const why = asTransferError(error, 'cannot-connect', 'The relay failed');
-      throw new TransferError(why.code, `${failure.message} ${why.message}`, { cause: error, hint: why.hint ?? '' });
-    });
+    throw signal?.aborted ? new TransferError('interrupted', 'Interrupted.') : error;
+  } finally {
+    stop.abort();
   }
 }
 
-/** What is met there says where it is, so that the session can do without the relay if that is possible. */
+/** What all ways to whoever shows a code have in common. */
+interface CodeSearch {
+  readonly target: CodeTarget;
+  readonly role: Role;
+  readonly tries: Tries;
+  /** Nobody waits for it any more. */
+  readonly ended: AbortSignal;
+}
+
+/**
+ * The ticket of the way that leads to one. Whoever has other words in one place would have them in the other as well:
+ * then no further try begins, and one that is running is waited for, since it may be what used the code up.
+ */
+async function eitherOf(direct: Promise<Ticket>, relayed: Promise<Ticket>, tries: Tries): Promise<Ticket> {
+  const ways = [direct, relayed].map((way) =>
+    way.catch((error: unknown) => {
+      const failure = asTransferError(error, 'cannot-connect', 'The other side could not be met');
+      if (failure.code === 'not-authorized') tries.end();
+      return failure;
+    }),
+  );
+  const first = await Promise.race(ways);
+  if (!(first instanceof TransferError)) return first;
+  const ends = await Promise.all(ways);
+  for (const end of ends) if (!(end instanceof TransferError)) return end;
+  const failures = ends.filter((end) => end instanceof TransferError);
+  const [failure = first, why = first] = failures;
+  throw (
+    failures.find(({ code }) => code === 'not-authorized') ??
+    new TransferError(why.code, `${failure.message} ${why.message}`, { cause: why, hint: why.hint ?? '' })
+  );
+}
+
+/**
+ * Goes to the relay at once, and tries the code there `from` a moment on that gives a neighbor time to answer, or once
+ * nobody does. What is met there says where it is; it is dialed there until `relayFrom`, so that the session can do
+ * without the relay if that is possible. Both by performance.now().
+ */
 async function agreeAtRelay(
-  { code, relay, password }: { readonly code: Code; readonly relay: Address; readonly password: string | undefined },
-  role: Role,
-  signal: AbortSignal | undefined,
+  relay: Address,
+  direct: Promise<Ticket>,
+  { from, relayFrom }: { readonly from: number; readonly relayFrom: number },
+  { target: { code, relayPassword: password }, role, tries, ended }: CodeSearch,
 ): Promise<Ticket> {
   const relaying = require('../net/relay') as typeof import('../net/relay');
   const { meetAtRelay, codeToken, ticketRelay, withPass } = relaying;
   const request = withPass({ relay, token: codeToken(code.number), side: 'dialing' }, password);
-  const { stream, peer } = await meetAtRelay(request, { within: usualDial, signal });
-  const connection = new Connection(stream, peer);
-  const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
-  signal?.addEventListener('abort', aborted, { once: true });
-  if (signal?.aborted) aborted();
+  const { stream, peer } = await meetAtRelay(request, {
+    within: usualDial,
+    signal: AbortSignal.any([ended, tries.over]),
+  });
   try {
-    const { id, key, addresses } = await dialByCode(connection, code, role);
+    await Promise.race([direct.catch(ignored('whoever waits for it is told')), until(from, ended)]);
+    const { id, key, addresses } = await tries.run(
+      'relay',
+      () => exchange(new Connection(stream, peer), code, role, ended),
+      until(relayFrom, ended),
+    );
     const [address = relay, ...others] = addresses;
     const through = ticketRelay(relay, { key }, password);
-    return { id, key, address, ...through, ...(others.length === 0 ? {} : { others }) };
+    return { id, key, address, ...through, relayFrom, ...(others.length === 0 ? {} : { others }) };
   } finally {
-    signal?.removeEventListener('abort', aborted);
+    stream.destroy();
   }
 }
 
-/** As `agree`, with whoever says on this network that they show the code; all of them get three tries together. */
-async function find(code: Code, role: Role, signal: AbortSignal | undefined, tries: TriesLeft): Promise<Ticket> {
+/** As `agree`, with whoever says on this network that they show the code. */
+async function find(search: CodeSearch): Promise<Ticket> {
+  const { target, tries, ended } = search;
+  const { number } = target.code;
   const { findOnLan } = require('../net/lan') as typeof import('../net/lan');
   let failure: TransferError | undefined;
-  for await (const { number, addresses } of findOnLan(lanFor, signal)) {
-    if (number !== code.number) continue;
-    try {
-      return await agree({ code, addresses }, role, signal, tries);
-    } catch (error) {
-      if (!(error instanceof TransferError)) throw error;
-      failure = error;
-      if (signal?.aborted || tries.left === 0) break;
+  try {
+    for await (const found of findOnLan(lanFor, AbortSignal.any([ended, tries.over]))) {
+      if (found.number !== number) continue;
+      try {
+        return await agree(found.addresses, search);
+      } catch (error) {
+        if (!(error instanceof TransferError)) throw error;
+        failure = error;
+        if (ended.aborted || tries.over.aborted) break;
+      }
     }
+  } catch (error) {
+    throw failure ?? error;
   }
   if (failure) throw failure;
-  throw new TransferError('cannot-connect', `Nobody on this network says that they show a code with ${code.number}.`, {
+  throw new TransferError('cannot-connect', `Nobody on this network says that they show a code with ${number}.`, {
     hint: 'Add the address that the other side shows: 4821-crane-velvet@192.168.1.20. Its firewall has to let in TCP port 8898, and UDP port 5353 to be found by itself.',
   });
 }
 
-/**
- * The addresses are tried one after another, but no more of them than the code may be tried: whoever answers there may
- * have been guessing.
- */
-async function agree(
-  { code, addresses, relay, relayPassword }: CodeTarget,
-  role: Role,
-  signal: AbortSignal | undefined,
-  tries: TriesLeft,
-): Promise<Ticket> {
+/** The addresses are tried one after another: whoever answers there may have been guessing. */
+async function agree(addresses: readonly Address[], search: CodeSearch): Promise<Ticket> {
+  const { target, role, tries, ended } = search;
+  const { code, relay, relayPassword } = target;
   let failure: unknown;
   try {
     for await (const { stream, peer, address } of dialEach(addresses, {
-      ...(relay ? { timeout: directFor } : {}),
-      ...(signal ? { signal } : {}),
+      ...(relay && target.addresses.length > 0 ? { timeout: directFor } : {}),
+      signal: AbortSignal.any([ended, tries.over]),
     })) {
-      const connection = new Connection(stream, peer);
-      const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
-      signal?.addEventListener('abort', aborted, { once: true });
-      if (signal?.aborted) aborted();
       try {
-        const { id, key } = await dialByCode(connection, code, role);
+        const { id, key } = await tries.run('address', () => exchange(new Connection(stream, peer), code, role, ended));
         const { ticketRelay } = require('../net/relay') as typeof import('../net/relay');
         const through = relay ? ticketRelay(relay, { key }, relayPassword) : {};
         return withAddresses({ id, key, address, ...through }, addresses);
       } catch (error) {
         failure = error;
-        if (signal?.aborted || --tries.left === 0) throw error;
-      } finally {
-        signal?.removeEventListener('abort', aborted);
+        stream.destroy();
+        if (ended.aborted || tries.over.aborted) throw error;
       }
     }
   } catch (error) {
     throw failure ?? error;
   }
   throw new TransferError('unexpected', 'Dialing ended without an end.');
+}
+
+/** One try over a connection, which ends with it. */
+async function exchange(
+  connection: Connection,
+  code: Code,
+  role: Role,
+  signal: AbortSignal,
+): ReturnType<typeof dialByCode> {
+  const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
+  signal.addEventListener('abort', aborted, { once: true });
+  if (signal.aborted) aborted();
+  try {
+    return await dialByCode(connection, code, role);
+  } finally {
+    signal.removeEventListener('abort', aborted);
+  }
+}
+
+/** Resolves at `time`, by performance.now(), or when `ended` aborts. */
+async function until(time: number, ended: AbortSignal): Promise<'late'> {
+  await sleep(Math.max(0, time - performance.now()), undefined, { signal: ended }).catch(
+    ignored('nobody waits for it'),
+  );
+  return 'late';
 }
 
 /** The ticket with `addresses`, that of the ticket first. */

@@ -91,8 +91,8 @@ const patience = 3_000;
 const relayAfter = 1_500;
 
 /**
- * As `dialDirectly`, and where the ticket has a relay also through that: once nothing answers directly, or after 1.5 s.
- * What comes about first is taken. Rejects as `dialDirectly` does, and then says what became of the relay, too.
+ * As `dialDirectly`, and where the ticket has a relay also through that: once nothing answers directly, or after 1.5 s,
+ * or as its `relayFrom` says. What comes about first is taken. Rejects as `dialDirectly` does, and then says what became of the relay, too.
  */
 export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Promise<Secured & DialedAt> {
   const { relay } = ticket;
@@ -105,13 +105,18 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
       () => new Promise<never>(() => undefined),
       (error: unknown) => asTransferError(error, 'unexpected', 'Dialing failed'),
     );
-    const failure = await Promise.race([failed, sleep(relayAfter, undefined, { signal })]);
-    if (failure?.code === 'interrupted') throw failure;
+    const { relayFrom, key, relayPass: pass } = ticket;
+    const wait = async (until: number): Promise<void> => {
+      const left = Math.max(0, until - performance.now());
+      const failure = await Promise.race([failed, sleep(left, undefined, { signal })]);
+      if (failure?.code === 'interrupted') throw failure;
+    };
+    if (relayFrom === undefined) await wait(performance.now() + relayAfter);
     const { timeout: within = 10_000 } = options;
     const { meetAtRelay, relayToken } = require('./relay') as typeof import('./relay');
-    const request = { relay, token: relayToken(ticket.key), side: 'dialing', pass: ticket.relayPass } as const;
-    const met = await meetAtRelay(request, { within, signal });
+    const met = await meetAtRelay({ relay, token: relayToken(key), side: 'dialing', pass }, { within, signal });
     const secured = await secure(met, ticket, performance.now() + within, { ...options, signal });
+    if (relayFrom !== undefined) await wait(relayFrom);
     return { ...secured, address: ticket.address };
   })();
   let taken: Secured | undefined;

@@ -13,7 +13,7 @@ import { dialable, listeningAt, type ListeningAt } from '../net/own-address';
 import { type PlainWire, plainRefusal } from '../net/plain-wire';
 import { dialFirst } from '../net/happy-eyeballs';
 import { type Dialed, listen, type Listening } from '../net/socket';
-import { formatTicket, isTicket, parseTicket, type SessionKey, type TicketRelay } from '../net/ticket';
+import { isTicket, parseTicket, type SessionKey, type Ticket, type TicketRelay } from '../net/ticket';
 import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/code';
 import { OpenCode, refuseCode } from '../codes/open-code';
 import { reachByCode } from '../codes/reach';
@@ -267,19 +267,14 @@ class OpenReceiver implements Receiver {
     if (looksLikeCode(where)) {
       const target = { ...parseCodeTarget(where), relayPassword: this.options.relayPassword };
       const { ticket, forget } = await reachByCode(target, 'receiver', signal);
-      const summary = await this.dial(formatTicket(ticket), { ...(signal ? { signal } : {}), retryFor }).catch(
-        async (error: unknown) => {
-          if (error instanceof TransferError && error.code === 'not-authorized') await forget();
-          throw error;
-        },
-      );
+      const summary = await this.dialTicket(ticket, retryFor, signal).catch(async (error: unknown) => {
+        if (error instanceof TransferError && error.code === 'not-authorized') await forget();
+        throw error;
+      });
       await forget();
       return summary;
     }
-    if (isTicket(where)) {
-      const began = performance.now();
-      return concluded(this.outcomeOf(await this.host.dial(parseTicket(where), retryFor, signal), began));
-    }
+    if (isTicket(where)) return this.dialTicket(parseTicket(where), retryFor, signal);
     const address = parseAddress(where);
     const dialed = await dialFirst([address], { signal });
     const connection = new Connection(dialed.stream, dialed.peer, this.deadlines.stall);
@@ -295,6 +290,11 @@ class OpenReceiver implements Receiver {
     } finally {
       signal?.removeEventListener('abort', aborted);
     }
+  }
+
+  private async dialTicket(ticket: Ticket, retryFor: number, signal: AbortSignal | undefined): Promise<Summary> {
+    const began = performance.now();
+    return concluded(this.outcomeOf(await this.host.dial(ticket, retryFor, signal), began));
   }
 
   codeOver(): Promise<never> {

@@ -31,6 +31,8 @@ export const speaksWithin = 1_000;
 
 /** How long whoever shows a code is looked for on this network. */
 export const lanFor = 1_000;
+/** How long a code is tried only at typed hosts and on this network, where a relay was typed, too. */
+export const directAlone = 250;
 /** How long a typed host may take to answer where a relay was typed, too. */
 export const directFor = 1_500;
 /** How long a code is good. PROTOCOL.md 28.7. */

@@ -1,0 +1,122 @@
+import net from 'node:net';
+import { rm } from 'node:fs/promises';
+import { expect } from 'chai';
+import { type Code, formatCode, parseCodeTarget } from '../../lib/codes/code';
+import { type Reached, reachByCode } from '../../lib/codes/reach';
+import { TransferError } from '../../lib/errors';
+import { formatAddress, parseAddress } from '../../lib/net/address';
+import { directAlone } from '../../lib/session/deadlines';
+import { HostileRelay } from '../net/hostile-relay';
+import { ReceiveDirectory, temporaryDirectory } from '../receive/receive-directory';
+
+describe('a code that leads through a relay, or directly', () => {
+  const configBefore = process.env['XDG_CONFIG_HOME'];
+  let relay: HostileRelay;
+  let receiver: ReceiveDirectory;
+  let code: Code;
+  let settings: string;
+  const closing: (() => void)[] = [];
+
+  beforeEach(async () => {
+    settings = await temporaryDirectory();
+    process.env['XDG_CONFIG_HOME'] = settings;
+    relay = await HostileRelay.open();
+    receiver = await ReceiveDirectory.open({ codeWords: 2, relayAt: relay.where });
+    code = parseCodeTarget(receiver.heard.all('listening')[0]?.code ?? '').code;
+  });
+  afterEach(async () => {
+    if (configBefore === undefined) delete process.env['XDG_CONFIG_HOME'];
+    else process.env['XDG_CONFIG_HOME'] = configBefore;
+    for (const close of closing.splice(0)) close();
+    await receiver.close();
+    await relay.close();
+    await rm(settings, { recursive: true });
+  });
+
+  /** The address of somebody who takes connections, and says what `answer` does with them. */
+  async function somebody(answer: (socket: net.Socket) => unknown): Promise<string> {
+    const open = new Set<net.Socket>();
+    const server = net.createServer((socket) => {
+      open.add(socket.on('error', () => socket.destroy()));
+      answer(socket);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '0.0.0.0', resolve));
+    closing.push(() => {
+      server.close();
+      for (const socket of open) socket.destroy();
+    });
+    return `127.0.0.1:${String((server.address() as net.AddressInfo).port)}`;
+  }
+
+  const reach = (at: string, words: Code = code): Promise<Reached | TransferError> =>
+    reachByCode(parseCodeTarget(`${formatCode(words)}@${at}?relay=${relay.where}`), 'sender').catch(
+      (error: unknown) => {
+        if (error instanceof TransferError) return error;
+        throw error;
+      },
+    );
+  const ticketOf = (reached: Reached | TransferError): Reached['ticket'] => {
+    if (reached instanceof TransferError) throw reached;
+    return reached.ticket;
+  };
+  const wrongTries = (): string[] =>
+    receiver.heard.all('failed').flatMap(({ message }) => (/wrong code/.test(message) ? [message] : []));
+  const other = (): Code => ({ ...code, words: code.words[0] === 'abandon' ? ['zoo', 'zoo'] : ['abandon', 'zoo'] });
+
+  it('does not wait for an address that takes connections and says nothing: the relay is met beside it', async () => {
+    let met = 0;
+    const silent = await somebody(() => met++);
+    const ticket = ticketOf(await reach(silent));
+    expect(met).to.equal(1);
+    expect(formatAddress(ticket.address), 'what the other side says of itself').to.match(
+      new RegExp(`:${String(receiver.port)}$`),
+    );
+    expect(ticket.relay).to.deep.equal(parseAddress(`tcp://${relay.where}`));
+    expect(ticket.relayFrom).to.be.a('number');
+  });
+
+  it('needs no relay where an address answers', async () => {
+    relay.joins = () => false;
+    const ticket = ticketOf(await reach(`127.0.0.1:${String(receiver.port)}`));
+    expect(formatAddress(ticket.address)).to.equal(`tcp://127.0.0.1:${String(receiver.port)}`);
+    expect(ticket).to.not.include.keys('relayFrom');
+  });
+
+  it('costs one of three tries where its words are wrong, though the other side is met in two ways', async () => {
+    // It answers when the relay would be tried, were it not for the try that is running.
+    const slow = await somebody((socket) => {
+      const far = net.connect(receiver.port, '127.0.0.1').on('error', () => socket.destroy());
+      socket.pipe(far);
+      setTimeout(() => far.pipe(socket), 2 * directAlone);
+    });
+    const said = await reach(slow, other());
+    expect(relay.pairs).to.equal(1);
+    expect(said).to.include({ code: 'not-authorized', message: 'The other side has another code.' });
+    await receiver.heard.first('failed');
+    expect(wrongTries()).to.deep.equal(['Somebody tried a wrong code: 2 tries are left.']);
+    const late = await reach('127.0.0.1:1', other());
+    expect(late).to.include({ code: 'not-authorized', message: 'The other side has another code.' });
+    await receiver.heard.first('failed', ({ message }) => message.includes('1 try is left'));
+    expect(wrongTries()).to.have.length(2);
+    // The words themselves are good as before.
+    ticketOf(await reach('127.0.0.1:1'));
+  });
+
+  it('is tried three times at most by who types it, and nobody waits at the relay then', async () => {
+    relay.joins = () => false;
+    let tried = 0;
+    const rude = await somebody((socket) =>
+      socket.once('data', () => {
+        tried++;
+        socket.end();
+      }),
+    );
+    const elsewhere = rude.split(':')[1] ?? '';
+    const said = await reach(
+      ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'].map((host) => `${host}:${elsewhere}`).join(','),
+      code,
+    );
+    expect(said).to.be.instanceOf(TransferError);
+    expect(tried).to.equal(3);
+  });
+});
