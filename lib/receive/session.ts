@@ -367,10 +367,13 @@ export class Session {
       await this.largeFiles.suspend();
       while (this.working.size > 0) await Promise.all(this.working);
     } finally {
-      await entries.abandon();
-      await store.release();
+      try {
+        await entries.abandon();
+        await store.release();
+      } finally {
+        await stage?.leave();
+      }
     }
-    await stage?.leave();
     if (lost && lost.code !== 'connection-lost' && lost.code !== 'stopped') await replies.broken(lost);
     return undefined;
   }

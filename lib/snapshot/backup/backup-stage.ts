@@ -26,7 +26,10 @@ export class BackupStage implements SnapshotStage {
   private settled = 0;
   /** The names that were told as missing and were not offered. */
   private readonly unoffered = new Set<string>();
+  /** How many conversations use it: two for a moment, where one comes back before the end of the other is noticed. */
+  private conversations = 0;
   private left = false;
+  private closing: Promise<void> | undefined;
   private whenLeft: () => void = () => undefined;
   superseded: Promise<TransferError> = new Promise(() => undefined);
   private supersede: (reason: TransferError) => void = () => undefined;
@@ -112,12 +115,17 @@ export class BackupStage implements SnapshotStage {
     return this.committed !== undefined;
   }
 
-  /** A conversation begins, or goes on with it; `left` is called when it has ended. */
+  /**
+   * A conversation begins, or goes on with it: one that still uses it is ended. `left` is called when no conversation
+   * uses it any more.
+   */
   takeUp(left: () => void): this {
-    this.left = false;
+    this.supersede(new TransferError('connection-lost', 'The sender came back on another connection.'));
     this.superseded = new Promise((resolve) => {
       this.supersede = resolve;
     });
+    this.left = false;
+    if (this.conversations++ > 0) return this;
     this.over = new Promise((resolve) => {
       this.whenLeft = () => {
         left();
@@ -214,6 +222,7 @@ export class BackupStage implements SnapshotStage {
   }
 
   async leave(): Promise<void> {
+    if (--this.conversations > 0) return;
     try {
       if (this.committed) await this.close();
     } finally {
@@ -222,9 +231,9 @@ export class BackupStage implements SnapshotStage {
     }
   }
 
-  /** Unlocks the backup; what is staged stays for the next run. */
+  /** Unlocks the backup, once; what is staged stays for the next run. */
   close(): Promise<void> {
-    return this.staged.close();
+    return (this.closing ??= this.staged.close());
   }
 
   /** A link is worth what its file is, and that may have been staged by an earlier run alone. */

@@ -7,7 +7,6 @@ import { otherOwner } from './staged-snapshot';
 import { RepairStage } from '../repair/repair-stage';
 import { ignored } from '../../trace';
 
-/** How long a snapshot whose session was lost waits for it to come back, in ms. */
 const returnWithin = 300_000;
 
 /** How long the one before may take to end, which first makes durable what it has, in ms. */
@@ -21,7 +20,11 @@ export class SnapshotStages {
   private readonly turns = new Map<string, Promise<unknown>>();
   private closed = false;
 
-  constructor(private readonly on: Listener) {}
+  /** `patience`: how long a snapshot whose session was lost waits for it to come back, in ms. */
+  constructor(
+    private readonly on: Listener,
+    private readonly patience = returnWithin,
+  ) {}
 
   /**
    * What heals snapshots, or the snapshot that a session makes: a new one, or the one that an earlier conversation of
@@ -31,11 +34,15 @@ export class SnapshotStages {
   async take(request: StageRequest): Promise<SnapshotStage> {
     if (request.repairs) return RepairStage.open(request);
     const key = `${request.destination.directory}\0${request.name}`;
-    const taking = (this.turns.get(key) ?? Promise.resolve()).then(() => this.takeNow(key, request));
-    const turn = taking.catch(ignored('whoever takes it is told'));
+    return this.inTurn(key, () => this.takeNow(key, request));
+  }
+
+  private async inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const working = (this.turns.get(key) ?? Promise.resolve()).then(work);
+    const turn = working.catch(ignored('whoever waits for it is told'));
     this.turns.set(key, turn);
     try {
-      return await taking;
+      return await working;
     } finally {
       if (this.turns.get(key) === turn) this.turns.delete(key);
     }
@@ -46,14 +53,13 @@ export class SnapshotStages {
     const before = await this.open.get(key)?.catch(ignored('whoever took that one is told'));
     // What waits for its session to come back is nobody else's to end.
     if (before && before.peer !== request.peer) throw otherOwner(request.name);
-    if (before) clearTimeout(this.waiting.get(before));
     if (before?.session === request.session && !before.isComplete) return this.lend(key, before);
     if (before && !(await before.takeFrom(endsWithin))) {
       throw new TransferError('exists', `Another backup ${printable(request.name)} is under way.`, {
         hint: 'Try again when it is done.',
       });
     }
-    if (before?.isComplete === false) await before.close();
+    if (before) await this.end(before);
     const opening = BackupStage.open(request, this.on);
     this.open.set(key, opening);
     opening.catch(() => this.open.delete(key)); // whoever takes it is told
@@ -65,28 +71,39 @@ export class SnapshotStages {
     this.closed = true;
     // Who was being let in has its snapshot open by then.
     await Promise.allSettled(this.turns.values());
-    for (const timer of this.waiting.values()) clearTimeout(timer);
-    this.waiting.clear();
     const left = await Promise.allSettled(this.open.values());
     this.open.clear();
-    for (const each of left) if (each.status === 'fulfilled' && !each.value.isComplete) await each.value.close();
+    for (const each of left) if (each.status === 'fulfilled') await this.end(each.value);
   }
 
   /** A snapshot that its session leaves is forgotten some time later. */
   private lend(key: string, snapshot: BackupStage): SnapshotStage {
+    this.await(snapshot, undefined);
     return snapshot.takeUp(() => {
       if (snapshot.isComplete) this.open.delete(key);
-      else this.waiting.set(snapshot, setTimeout(() => void this.giveUp(key, snapshot), returnWithin).unref());
+      else this.await(snapshot, setTimeout(() => void this.giveUp(key, snapshot), this.patience).unref());
     });
   }
 
+  /** Nobody comes back for it until `timer` fires; undefined: somebody has, or nobody is waited for. */
+  private await(snapshot: BackupStage, timer: NodeJS.Timeout | undefined): void {
+    clearTimeout(this.waiting.get(snapshot));
+    if (timer) this.waiting.set(snapshot, timer);
+    else this.waiting.delete(snapshot);
+  }
+
+  /** Unlocks what no conversation uses any more, in the turn of its backup. */
+  private async end(snapshot: BackupStage): Promise<void> {
+    this.await(snapshot, undefined);
+    await snapshot.close();
+  }
+
   private async giveUp(key: string, snapshot: BackupStage): Promise<void> {
-    this.waiting.delete(snapshot);
-    if (!snapshot.idle) return;
-    this.open.delete(key);
-    // Nobody is left to be told, and the lock of a process that ends is taken over.
-    await snapshot
-      .close()
-      .catch(ignored('nobody is left to be told, and the lock of a process that ends is taken over'));
+    await this.inTurn(key, async () => {
+      // Somebody came back for it, or ended it, while others had their turn.
+      if (!this.waiting.has(snapshot)) return;
+      this.open.delete(key);
+      await this.end(snapshot);
+    }).catch(ignored('nobody is left to be told, and the lock of a process that ends is taken over'));
   }
 }

@@ -1,9 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { TransferError } from '../../../lib/errors';
 import { parseEntryName } from '../../../lib/name';
+import { readRegister } from '../../../lib/snapshot/register/register';
 import { SnapshotStages } from '../../../lib/snapshot/backup/snapshot-stages';
 import { Allowance } from '../../../lib/store/limited';
 import type { SnapshotStage } from '../../../lib/receive/snapshot-stage';
@@ -56,6 +58,44 @@ describe('the snapshots on their way into a receiver', () => {
     await stages.close();
     await Promise.allSettled(takings);
     expect(await take(stages, 'late').catch((error: unknown) => error)).to.have.property('code', 'interrupted');
+    const next = new SnapshotStages(() => undefined);
+    await (await take(next, 'after')).leave();
+    await next.close();
+  });
+
+  it('are not closed a second time under the session that took them over, and what that one made stays registered', async () => {
+    const stages = new SnapshotStages(() => undefined, 250);
+    const first = await take(stages, 'one');
+    void first.superseded.then(() => first.leave());
+    const second = await take(stages, 'two');
+    second.stored({ type: 'directory', file: 0, name: parseEntryName('d'), mode: 0o755, mtime: 0n });
+    await second.commit(1);
+    await second.leave();
+    const third = await take(stages, 'three');
+    await sleep(400);
+    const made = (await readRegister(directory, parseEntryName('laptop')))?.snapshots.length;
+    expect(made, 'what was made is still known').to.equal(1);
+    const refused: unknown = await take(stages, 'other', 'another').catch((error: unknown) => error);
+    expect(refused, 'it is still under way').to.have.property('code', 'exists');
+    await third.leave();
+    await stages.close();
+    const next = new SnapshotStages(() => undefined);
+    await (await take(next, 'after')).leave();
+    await next.close();
+  });
+
+  it('are in use for as long as one conversation uses them, where one comes back before the other has ended', async () => {
+    const stages = new SnapshotStages(() => undefined, 1);
+    const first = await take(stages, 'one');
+    const superseded = first.superseded;
+    expect(await take(stages, 'one'), 'it is the same').to.equal(first);
+    expect(await superseded, 'the conversation before is ended').to.have.property('code', 'connection-lost');
+    await first.leave();
+    await sleep(50);
+    first.stored({ type: 'directory', file: 0, name: parseEntryName('d'), mode: 0o755, mtime: 0n });
+    expect(await first.commit(1), 'it was not closed under the other one').to.have.property('entries', 1);
+    await first.leave();
+    await stages.close();
     const next = new SnapshotStages(() => undefined);
     await (await take(next, 'after')).leave();
     await next.close();
