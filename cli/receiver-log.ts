@@ -2,6 +2,7 @@ import type { TransferEvent } from '../lib/index';
 import { type HookFailed, hookWords } from './hook-failed';
 import type { LogLevel } from './log';
 import { addAlready, fileLine, leastVerified, type Outcome, shrunkSentence, summaryLine } from './results';
+import { sentenceOf } from './failures';
 import { roleHint } from './role-hints';
 import type { Audience } from './run';
 import { formatSize } from './size';
@@ -51,8 +52,8 @@ export class ReceiverLog implements Audience {
     if (line) this.terminal.log(line.level, id === '' ? '' : `[${id.slice(0, 8)}] `, ...line.pieces);
   }
 
-  hintFor({ code, hint }: Parameters<NonNullable<Audience['hintFor']>>[0]): string | undefined {
-    return roleHint('receiver', code, hint);
+  hintFor({ code, hint }: Parameters<NonNullable<Audience['hintFor']>>[0], file?: string): string | undefined {
+    return roleHint('receiver', code, hint, file);
   }
 }
 
@@ -115,11 +116,8 @@ function lineOf(
         level: seen.skipped <= few ? 'info' : 'debug',
         pieces: [`${event.file_name}  skipped: ${event.reason}`],
       };
-    case 'failed': {
-      const { file_name: name, code, message } = event;
-      const about = name === undefined || message.includes(name) ? '' : `${name}: `;
-      return { level: gravity(code, seen), pieces: [about, message, ` (${code})`] };
-    }
+    case 'failed':
+      return { level: gravity(event.code, seen), pieces: [sentenceOf(event), ` (${event.code})`] };
     case 'connection':
       return event.state === 'back'
         ? { level: 'info', pieces: ['The connection is there again.'] }

@@ -29,7 +29,18 @@ const ownHints: Readonly<Record<Exclude<Role, 'sender'>, Readonly<Partial<Record
   },
 };
 
-/** What helps against a failure, for whoever runs a command of this role; `hint` is the library's. */
-export function roleHint(role: Role, code: ErrorCode, hint: string | undefined): string | undefined {
-  return hint === undefined || role === 'sender' ? hint : (ownHints[role][code] ?? hint);
+/** Said to a receiver of a file of the plain wire, which has no memory of a part of one. */
+const comesWhole = 'Nothing of that file is stored: it comes whole when it is sent again.';
+
+/** Ends of a conversation before its end. */
+export const cutShort: ReadonlySet<ErrorCode> = new Set(['stopped', 'interrupted', 'connection-lost', 'timeout']);
+
+/**
+ * What helps against a failure, for whoever runs a command of this role; `hint` is the library's, and `file` the one
+ * that it is about. Only on the plain wire does a conversation end with a single file.
+ */
+export function roleHint(role: Role, code: ErrorCode, hint: string | undefined, file?: string): string | undefined {
+  if (hint === undefined || role === 'sender') return hint;
+  if (role === 'receiver' && file !== undefined && cutShort.has(code)) return comesWhole;
+  return ownHints[role][code] ?? hint;
 }

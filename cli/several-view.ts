@@ -1,6 +1,7 @@
 import type { FileDone, TransferEvent, Verified } from '../lib/index';
 import { printable } from '../lib/internal';
 import { barLine } from './bar-line';
+import { type Failed, sentenceOf } from './failures';
 import { addAlready, leastVerified, summaryLine } from './results';
 import { roleHint } from './role-hints';
 import { formatCount, formatDuration, formatSize } from './size';
@@ -19,7 +20,6 @@ const freeRows = 3;
 const usualRows = 24;
 
 type Summary = TransferEvent & { event: 'summary' };
-type Failed = TransferEvent & { event: 'failed' };
 
 /** What is known of one receiver. */
 interface Line {
@@ -130,9 +130,7 @@ export class SeveralView implements Curtain {
   private fail(line: Line, event: Failed): void {
     line.failed++;
     if (event.code === 'interrupted') return; // whoever interrupted knows
-    const about =
-      event.file_name === undefined || event.message.includes(event.file_name) ? '' : `${event.file_name}: `;
-    this.complain(`${line.name}: ${about}${event.message}`, this.hintFor(event));
+    this.complain(`${line.name}: ${sentenceOf(event)}`, this.hintFor(event));
   }
 
   private complain(message: string, hint?: string): void {

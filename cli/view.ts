@@ -6,7 +6,8 @@ import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
 import { addAlready, fileLine, heldBack, leastVerified, shrunkSentence, summaryLine } from './results';
-import { ownGoingOn, type Role, roleHint } from './role-hints';
+import { type Failed, Failures, sentenceOf } from './failures';
+import { cutShort, ownGoingOn, type Role, roleHint } from './role-hints';
 import { formatCount, formatDuration, formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
 
@@ -106,12 +107,12 @@ export abstract class View {
   protected fail(event: Failed): void {
     if (event.code === 'interrupted') return; // whoever interrupted knows
     const told = this.failures.take(event) || this.terminal.settings.verbose;
-    if (told) this.terminal.complain(sentence(event), this.hintFor(event));
+    if (told) this.terminal.complain(sentenceOf(event), this.hintFor(event));
   }
 
   /** What helps against a failure, for the role of this command. */
-  hintFor({ code, hint }: Pick<Failed, 'code'> & { readonly hint?: string | undefined }): string | undefined {
-    return roleHint(this.role, code, hint);
+  hintFor(failure: Pick<Failed, 'code' | 'file_name'> & { readonly hint?: string | undefined }): string | undefined {
+    return roleHint(this.role, failure.code, failure.hint, failure.file_name);
   }
 
   /** Removes the bar: what it shows does not go on. */
@@ -211,66 +212,20 @@ const where = {
   loopback: 'Without encryption, on this machine, by the same user or root:',
 };
 
-/** Failures of one kind that are told one by one; of the others their number. */
-const toldOfAKind = 3;
-
-/** The failures of one transfer by their reason, so that a thousand of one kind do not hide the one of another. */
-class Failures {
-  count = 0;
-  private readonly kinds = new Map<string, number>();
-
-  /**
-   * Counts a failure, but for a relay or a network that cannot be used, and says whether it is among the first of its
-   * kind.
-   */
-  take(event: Failed): boolean {
-    if (event.file_name !== undefined || event.code !== 'cannot-connect') this.count++;
-    const kind = reasonOf(event);
-    const before = this.kinds.get(kind) ?? 0;
-    this.kinds.set(kind, before + 1);
-    return before < toldOfAKind;
-  }
-
-  /** Tells once how many more there were of each kind. */
-  tellRest(terminal: Terminal): void {
-    if (terminal.settings.verbose) return;
-    for (const [kind, count] of this.kinds) {
-      if (count <= toldOfAKind) continue;
-      terminal.complain(`${formatCount(count - toldOfAKind, 'more file')}: ${kind}`);
-      this.kinds.set(kind, toldOfAKind);
-    }
-  }
-
-  forget(): void {
-    this.count = 0;
-    this.kinds.clear();
-  }
-}
-
-/** What went wrong, without the name of the file that it went wrong with. */
-function reasonOf({ file_name: name, message }: Failed): string {
-  if (name === undefined) return message;
-  const without = message.replaceAll(name, '').replace(/^[\s:]+/, '');
-  return without === '' ? message : `${without.charAt(0).toUpperCase()}${without.slice(1)}`;
-}
-
-type Failed = TransferEvent & { event: 'failed' };
-
-/** Messages that do not name their file by themselves get it in front. */
-function sentence({ file_name: name, message }: TransferEvent & { event: 'failed' }): string {
-  return name === undefined || message.includes(name) ? message : `${name}: ${message}`;
-}
-
-/** Failures after which the same command goes on where it was. */
-const goesOn: ReadonlySet<string> = new Set(['stopped', 'interrupted', 'connection-lost', 'timeout']);
-
-/** What is left after an end before the end. */
-function goingOn({ code }: Failed, { files, offered }: TransferEvent & { event: 'summary' }): string {
-  const kept =
-    offered !== undefined && offered > 1
-      ? `${files.toLocaleString('en')} of ${formatCount(offered, 'file')} ${files === 1 ? 'is' : 'are'} there. `
-      : '';
-  return `${code === 'interrupted' ? 'Stopped. ' : ''}${kept}What came is kept; the same command goes on.`;
+/** What is left after an end before the end. On the plain wire, where it is about a file, nothing of that is kept. */
+function goingOn({ code, file_name: name }: Failed, { files, offered }: TransferEvent & { event: 'summary' }): string {
+  const known = offered !== undefined && offered > 1;
+  const there = files === 1 ? 'is there. ' : 'are there. ';
+  const kept = known
+    ? `${files.toLocaleString('en')} of ${formatCount(offered, 'file')} ${there}`
+    : name === undefined || files === 0
+      ? ''
+      : `${formatCount(files, 'file')} ${there}`;
+  const goesOn =
+    name === undefined
+      ? 'What came is kept; the same command goes on.'
+      : 'A file that came in part is not kept; the same command sends the rest.';
+  return `${code === 'interrupted' ? 'Stopped. ' : ''}${kept}${goesOn}`;
 }
 
 /** What a sender says: results at the end, and lines for the single files on the way if they turn out to be many. */
@@ -280,8 +235,18 @@ export class SenderView extends View {
   private least: Verified | null | undefined;
   /** What ended the transfer before its end. */
   private ending: Failed | undefined;
-  /** Where everything is, as an absolute path of this machine. */
-  protected readonly destination: string | undefined;
+
+  /**
+   * `receiver` is what people call the other side; undefined where there is none with a directory. What that is called
+   * there it tells nobody (SECURITY.md).
+   */
+  constructor(
+    terminal: Terminal,
+    invitation: InvitationOf,
+    private readonly receiver?: string,
+  ) {
+    super(terminal, invitation);
+  }
 
   protected override fileDone(file: FileDone): void {
     this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
@@ -295,7 +260,8 @@ export class SenderView extends View {
   }
 
   protected override fail(event: Failed): void {
-    if (event.file_name !== undefined || !goesOn.has(event.code)) return super.fail(event);
+    if (event.code === 'interrupted') this.ending = event;
+    if (event.file_name !== undefined || !cutShort.has(event.code)) return super.fail(event);
     this.ending = event;
     // What to do about it is said after the sum.
     const { event: name, code, message } = event;
@@ -313,19 +279,31 @@ export class SenderView extends View {
       failed: this.failures.count,
       already: this.already,
     });
-    const where = this.destination === undefined ? '' : `  in ${this.destination}`;
     const [first, ...others] = this.held;
     if (first && others.length === 0 && this.failures.count === 0 && this.skipped === 0 && !this.ending) {
-      this.print(first, heldBack(summary), where);
+      this.print(first, heldBack(summary), ...this.whereOfOne());
       return;
     }
     for (const file of this.held) this.print(file);
-    if (this.many || this.held.length + this.failures.count + this.skipped > 1) this.terminal.result(...whole, where);
+    if (this.many || this.held.length + this.failures.count + this.skipped > 1)
+      this.terminal.result(...whole, ...this.where());
     if (this.ending) this.terminal.say(goingOn(this.ending, summary));
   }
 
   protected override text(text: string): void {
     this.terminal.result(`text of ${String(text.length)} characters  `, { style: 'green', text: 'received' });
+  }
+
+  /** Where everything is, at the end of a sum. */
+  protected where(): Piece[] {
+    if (this.receiver === undefined || this.least === undefined) return [];
+    const kind = this.least === 'store' || this.least === 'accepted' ? 'object store' : 'receive directory';
+    return [`  in the ${kind} of ${this.receiver}`];
+  }
+
+  /** The same for the line of a single file, where that is told. */
+  protected whereOfOne(): Piece[] {
+    return [];
   }
 
   private print(file: FileDone, ...more: Piece[]): void {
@@ -337,12 +315,20 @@ export class SenderView extends View {
 export class RestoreView extends SenderView {
   protected override readonly role = 'restorer';
 
-  /** `destination` is the directory that it comes back to; undefined where it has none. */
+  /** `destination` is where it comes back to, as an absolute path; undefined for standard output. */
   constructor(
     terminal: Terminal,
-    protected override readonly destination: string | undefined = undefined,
+    private readonly destination?: string,
   ) {
     super(terminal, { command: 'send FILE', insecurePlain: false });
+  }
+
+  protected override where(): Piece[] {
+    return this.destination === undefined ? [] : [`  in ${this.destination}`];
+  }
+
+  protected override whereOfOne(): Piece[] {
+    return this.where();
   }
 }
 
@@ -355,6 +341,8 @@ export class ReceiverView extends View {
   private directory: string | undefined;
   /** Sessions that ended because this receiver was stopped. */
   private stoppedIn = 0;
+  /** Files of the plain wire that ended because of that: nothing of them is kept. */
+  private stoppedFiles = 0;
   private least: Verified | null | undefined;
 
   override show(event: TransferEvent | HookFailed): void {
@@ -372,18 +360,26 @@ export class ReceiverView extends View {
 
   protected override fail(event: Failed): void {
     if (event.file_name === undefined) this.endProgress();
-    // Of a session, of which what came is kept; on the plain wire it is about a file.
-    if (event.code === 'interrupted' && event.file_name === undefined) this.stoppedIn += 1;
+    if (event.code === 'interrupted') {
+      if (event.file_name === undefined) this.stoppedIn += 1;
+      else this.stoppedFiles += 1;
+    }
     super.fail(event);
     if (event.file_name === undefined) this.forget(event.id); // that session has no summary
   }
 
   override close(): void {
     super.close();
-    if (this.stoppedIn === 0) return;
-    const which = this.stoppedIn === 1 ? 'a transfer' : `${String(this.stoppedIn)} transfers`;
-    this.terminal.say(`Stopped in the middle of ${which}. ${ownGoingOn}`);
-    this.stoppedIn = 0;
+    const [transfers, files] = [this.stoppedIn, this.stoppedFiles];
+    [this.stoppedIn, this.stoppedFiles] = [0, 0];
+    if (transfers > 0)
+      this.terminal.say(
+        `Stopped in the middle of ${transfers === 1 ? 'a transfer' : `${String(transfers)} transfers`}. ${ownGoingOn}`,
+      );
+    if (files > 0)
+      this.terminal.say(
+        `Stopped in the middle of ${files === 1 ? 'a file' : `${String(files)} files`}, of which nothing is stored.`,
+      );
   }
 
   /** What somebody else wrote: on its own line, escaped, and marked as such. */

@@ -5,20 +5,17 @@ import type { BackupOptions } from '../../lib/index';
 import type { Shell } from '../run';
 import { hasTicketInEnvironment, resolveTarget, splitTarget } from '../secret';
 import { parseDuration, parseRate } from '../size';
-import { append, wrongUsage } from '../usage';
+import { addExcludeOptions, type ExcludeFlags, excludeOptions, patternHelp } from '../exclude-options';
+import { wrongUsage } from '../usage';
 import { parseConnections } from './send';
 
 /** The options of `sendall backup`, as commander names them. */
-interface BackupFlags {
+interface BackupFlags extends ExcludeFlags {
   readonly name: string;
   readonly stdinName?: string;
   readonly checksum?: boolean;
   readonly allowShrink?: boolean;
   readonly digest?: 'sha256' | 'md5' | 'blake3';
-  readonly exclude?: readonly string[];
-  readonly excludeIfPresent?: readonly string[];
-  readonly excludeCaches?: boolean;
-  readonly oneFileSystem?: boolean;
   readonly connections: number | 'auto';
   readonly limit?: number;
   readonly retryFor?: number;
@@ -26,7 +23,7 @@ interface BackupFlags {
 
 /** Adds `sendall backup` to the program. */
 export function describeBackup(program: Command, shell: Shell): void {
-  program
+  const command = program
     .command('backup')
     .description('Makes one verified snapshot of files and directories: plain files, which sha256sum -c can check.')
     .usage('PATH... TARGET --name NAME [OPTIONS]')
@@ -47,19 +44,8 @@ export function describeBackup(program: Command, shell: Shell): void {
         'md5',
         'blake3',
       ]),
-    )
-    .option(
-      '--exclude <PATTERN>',
-      'leave out what matches; may be given several times, and .sendallignore files do the same',
-      append,
-    )
-    .option(
-      '--exclude-if-present <NAME>',
-      'leave out what is in directories that have such an entry, but for that; may be given several times',
-      append,
-    )
-    .option('--exclude-caches', 'the same for directories with a CACHEDIR.TAG that says that they are caches')
-    .option('--one-file-system', 'leave out what is in directories where another file system is mounted')
+    );
+  addExcludeOptions(command)
     .option('--connections <N>', 'how many connections to use at once: 1 to 64, or auto', parseConnections, 'auto')
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
     .option(
@@ -72,13 +58,7 @@ export function describeBackup(program: Command, shell: Shell): void {
       `
 Files whose size, times and inode are as in the snapshot before are not read, and share their room with it.
 Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for.
-
-A PATTERN of --exclude without a slash before its end matches at any depth. One with a slash counts
-from the top of each directory that is named: 'raw/2025' for photos/. It may begin with the path of
-that directory, or with its name: '/home/eve/photos/raw', 'photos/raw'. *, ? and [a-z] stay within a
-component, ** is any number of them, a / at the end is for directories only, and ! takes back in
-what an earlier one left out.
-
+${patternHelp}
 Examples:
   $ sendall backup /home/eve homeserver --name laptop
   $ sendall backup /etc /srv /mnt/usb/backups --name server --exclude '*.tmp'
@@ -117,30 +97,14 @@ Examples:
 
 async function backupOptions(words: readonly string[], flags: BackupFlags): Promise<BackupOptions> {
   const { paths, ...where } = await split(words);
-  const {
-    name,
-    stdinName,
-    checksum = false,
-    allowShrink = false,
-    digest,
-    exclude = [],
-    excludeIfPresent = [],
-    excludeCaches = false,
-    oneFileSystem = false,
-    connections,
-    limit,
-    retryFor,
-  } = flags;
+  const { name, stdinName, checksum = false, allowShrink = false, digest, connections, limit, retryFor } = flags;
   return {
     paths,
     ...where,
     name,
     checksum,
     allowShrink,
-    exclude,
-    excludeIfPresent,
-    excludeCaches,
-    oneFileSystem,
+    ...excludeOptions(flags),
     connections,
     ...(stdinName === undefined ? {} : { inputName: stdinName }),
     ...(digest === undefined ? {} : { digest }),

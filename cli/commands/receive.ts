@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
@@ -210,7 +210,7 @@ both at once).`,
       const objects = objectStoreOf(directory, flags);
       if (objects !== undefined && flags.web !== undefined)
         throw wrongUsage('--web shows a directory: an object store has no page.');
-      if (objects === undefined) makeDirectory(directory);
+      const made = objects === undefined && makeDirectory(directory);
       const { runTransfer } = require('../run') as typeof import('../run');
       const code = showsCode(flags, typed, settings);
       const invitation = {
@@ -235,7 +235,10 @@ both at once).`,
               { ...flags, from },
               transfer,
               metrics,
-            );
+            ).catch((error: unknown) => {
+              if (made) leaveNothing(directory);
+              throw error;
+            });
           },
           from === undefined ? 'many' : 'one',
         ),
@@ -299,15 +302,28 @@ function showsCode(
   );
 }
 
-/** Makes a receive directory that is missing, for its owner alone; what cannot be made is said by whoever opens it. */
-function makeDirectory(directory: string): void {
+/**
+ * Makes a receive directory that is missing, for its owner alone, and says whether it did; what cannot be made is said
+ * by whoever opens it.
+ */
+function makeDirectory(directory: string): boolean {
   try {
     mkdirSync(directory, { mode: 0o700 });
+    return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw wrongUsage(`${directory} cannot be made: ${(error as Error).message}.`, {
       hint: 'Make the directory above it, or name another one.',
     });
+  }
+}
+
+/** Removes a directory that this command made and put nothing into. */
+function leaveNothing(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // Something came before the failure, and stays.
   }
 }
 

@@ -9,12 +9,13 @@ import { groupTargets, splitMore, splitWords, type SplitWords, unique, wordOf } 
 import { parseRelayOption, relayPasswordIn, withRelay } from '../relay-option';
 import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseDuration, parseRate } from '../size';
+import { addExcludeOptions, type ExcludeFlags, excludeOptions, patternHelp } from '../exclude-options';
 import { append, wrongUsage } from '../usage';
 import { givePage } from '../give-page';
 import { addWebOptions, checkWebFlags, type WebFlags } from '../web-options';
 
 /** The options of `sendall send`, as commander names them. */
-interface SendFlags extends WebFlags {
+interface SendFlags extends WebFlags, ExcludeFlags {
   readonly once?: boolean;
   readonly name?: string;
   readonly listen?: string;
@@ -30,10 +31,6 @@ interface SendFlags extends WebFlags {
   readonly text?: string;
   readonly retryFor?: number;
   readonly limit?: number;
-  readonly exclude?: readonly string[];
-  readonly excludeIfPresent?: readonly string[];
-  readonly excludeCaches?: boolean;
-  readonly oneFileSystem?: boolean;
   readonly cache: boolean;
   readonly check?: boolean;
   readonly metadata?: boolean;
@@ -94,19 +91,8 @@ export function describeSend(program: Command, shell: Shell): void {
       '--retry-for <DURATION>',
       'how long to go on trying when the connection is lost: 30s, 2h; default 5min',
       parseDuration,
-    )
-    .option(
-      '--exclude <PATTERN>',
-      'leave out what matches; may be given several times, and .sendallignore files do the same',
-      append,
-    )
-    .option(
-      '--exclude-if-present <NAME>',
-      'leave out what is in directories that have such an entry, but for that; may be given several times',
-      append,
-    )
-    .option('--exclude-caches', 'the same for directories with a CACHEDIR.TAG that says that they are caches')
-    .option('--one-file-system', 'leave out what is in directories where another file system is mounted')
+    );
+  addExcludeOptions(command)
     .option(
       '--check',
       'have the receiver read back from its disk what it has already, instead of repeating its receipt',
@@ -132,13 +118,7 @@ that does not, or that is a file here.
 
 Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for. At a terminal
 a code does as well, whose words are completed as they are typed.
-
-A PATTERN of --exclude without a slash before its end matches at any depth. One with a slash counts
-from the top of each directory that is named: 'raw/2025' for photos/. It may begin with the path of
-that directory, or with its name: '/home/eve/photos/raw', 'photos/raw'. *, ? and [a-z] stay within a
-component, ** is any number of them, a / at the end is for directories only, and ! takes back in
-what an earlier one left out.
-
+${patternHelp}
 Examples:
   $ sendall send disk.img sendall://192.168.1.20:8898/TOKEN
   $ sendall send photos/ homeserver
@@ -175,7 +155,7 @@ Examples:
       shell.exit(
         await runTransfer(
           shell.settings(),
-          (terminal) => new SenderView(terminal, invitation),
+          (terminal) => new SenderView(terminal, invitation, targets[0]?.name ?? 'the other side'),
           async ({ on, signal }) => {
             await send({ ...options, on, signal });
           },
@@ -268,10 +248,7 @@ export function sendOptions(
     ...(flags.text === undefined ? {} : { text: flags.text }),
     ...(flags.digest === undefined ? {} : { digest: flags.digest }),
     ...(flags.retryFor === undefined ? {} : { retryFor: flags.retryFor }),
-    exclude: flags.exclude ?? [],
-    excludeIfPresent: flags.excludeIfPresent ?? [],
-    excludeCaches: flags.excludeCaches ?? false,
-    oneFileSystem: flags.oneFileSystem ?? false,
+    ...excludeOptions(flags),
     connections: flags.connections,
     useCache: flags.cache,
     check: flags.check ?? false,

@@ -176,9 +176,12 @@ export class Connection {
   }
 
   private cut(): TransferError {
-    this.failure ??= new TransferError('connection-lost', 'The sender stopped in the middle of the file.', {
-      hint: '',
-    });
+    // A network that is gone sends no FIN: whoever sends it there has ended, or gave the file up (PROTOCOL.md 4.5).
+    this.failure ??= new TransferError(
+      'connection-lost',
+      'The sender ended in the middle of the file: it was stopped, or gave it up.',
+      { hint: 'Nothing of that file is stored: it comes whole when it is sent again.' },
+    );
     return this.failure;
   }
 }

@@ -66,6 +66,7 @@ export class Answers {
 
   /** Ends a file that the receiver need not answer for; an answer that still comes changes nothing. */
   fail(entry: Awaiting, error: TransferError): void {
+    if (entry.settled) return;
     entry.settled = true;
     this.sink.failed(error);
   }

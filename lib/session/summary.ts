@@ -61,7 +61,8 @@ export interface Sender {
 export function failureOf(succeeded: number, failures: readonly TransferError[]): TransferError | undefined {
   const [first] = failures;
   if (first === undefined || (succeeded === 0 && failures.length === 1 && first.code !== 'some-failed')) return first;
-  if (failures.every(({ code }) => code === 'not-confirmed')) return first;
+  if (failures.every(({ code }) => code === first.code) && ['not-confirmed', 'stopped'].includes(first.code))
+    return first;
   const interrupted = failures.find(({ code }) => code === 'interrupted');
   if (interrupted) return interrupted;
   const ofAll = failures.filter(({ fileName }) => fileName === undefined);

@@ -42,7 +42,39 @@ describe('cli/view', () => {
     expect(out.text).to.equal('');
     expect(err.lines).to.deep.equal([
       'Stopped in the middle of a transfer. What came is kept: the sender goes on where it was when it is started again.',
+      'Stopped in the middle of 2 files, of which nothing is stored.',
     ]);
+  });
+
+  it('gives the owner of a receiver no hope of a part of a file that came by the plain wire', () => {
+    const { terminal, err } = openTerminal();
+    const view = new ReceiverView(terminal, { command: 'send FILE', insecurePlain: false });
+    // The name is none of the letters of the sentence.
+    const { code, message, hint = '' } = new TransferError('timeout', 'Nothing arrived for 30 s.');
+    view.show({ event: 'failed', file_name: 'a', code, message, hint });
+    expect(err.lines).to.deep.equal([
+      'sendall: a: Nothing arrived for 30 s.',
+      'hint: Nothing of that file is stored: it comes whole when it is sent again.',
+    ]);
+  });
+
+  it('says to whoever stops a sender of the plain wire what is there, and what the same command does', () => {
+    const { view, err } = sender();
+    view.show({ event: 'sent', ...file('a') });
+    view.show({ event: 'failed', file_name: 'b', code: 'interrupted', message: 'Interrupted.' });
+    view.show(summary(1));
+    expect(err.lines).to.deep.equal([
+      'Stopped. 1 file is there. A file that came in part is not kept; the same command sends the rest.',
+    ]);
+  });
+
+  it('ends a sum with the receiver that has everything, whose directory it does not know', () => {
+    const { terminal, out } = openTerminal();
+    const view = new SenderView(terminal, { command: 'receive --from', insecurePlain: false }, 'homeserver');
+    view.show({ event: 'sent', ...file('a') });
+    view.show({ event: 'sent', ...file('b') });
+    view.show(summary(2));
+    expect(out.lines[2]).to.match(/^2 files .*  in the receive directory of homeserver$/);
   });
 
   const sender = (settings?: Parameters<typeof openTerminal>[0]) => {

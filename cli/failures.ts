@@ -1,0 +1,59 @@
+// What went wrong in a transfer, in words: each failure names its file once, and those of one kind are told together.
+import type { TransferEvent } from '../lib/index';
+import { formatCount } from './size';
+import type { Terminal } from './terminal';
+
+export type Failed = TransferEvent & { event: 'failed' };
+
+/** Failures of one kind that are told one by one; of the others their number. */
+const toldOfAKind = 3;
+
+/** The failures of one transfer by their reason, so that a thousand of one kind do not hide the one of another. */
+export class Failures {
+  count = 0;
+  private readonly kinds = new Map<string, number>();
+
+  /**
+   * Counts a failure, but for a relay or a network that cannot be used, and says whether it is among the first of its
+   * kind.
+   */
+  take(event: Failed): boolean {
+    if (event.file_name !== undefined || event.code !== 'cannot-connect') this.count++;
+    const kind = reasonOf(event);
+    const before = this.kinds.get(kind) ?? 0;
+    this.kinds.set(kind, before + 1);
+    return before < toldOfAKind;
+  }
+
+  /** Tells once how many more there were of each kind. */
+  tellRest(terminal: Terminal): void {
+    if (terminal.settings.verbose) return;
+    for (const [kind, count] of this.kinds) {
+      if (count <= toldOfAKind) continue;
+      terminal.complain(`${formatCount(count - toldOfAKind, 'more file')}: ${kind}`);
+      this.kinds.set(kind, toldOfAKind);
+    }
+  }
+
+  forget(): void {
+    this.count = 0;
+    this.kinds.clear();
+  }
+}
+
+/** What went wrong, without the name of the file that it went wrong with. */
+function reasonOf({ file_name: name, message }: Failed): string {
+  if (name === undefined) return message;
+  const without = message.replaceAll(alone(name), '').replace(/^[\s:]+/, '');
+  return without === '' ? message : `${without.charAt(0).toUpperCase()}${without.slice(1)}`;
+}
+
+/** Messages that do not name their file by themselves get it in front. */
+export function sentenceOf({ file_name: name, message }: Pick<Failed, 'file_name' | 'message'>): string {
+  return name === undefined || alone(name).test(message) ? message : `${name}: ${message}`;
+}
+
+/** A name where it stands by itself: a file called `a` is not named by every word with that letter. */
+function alone(name: string): RegExp {
+  return new RegExp(`(?<![\\w.-])${name.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')}(?![\\w-])`, 'g');
+}
