@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { build, type BuildOptions } from 'esbuild';
+import { makePage } from './web';
 
 const root = path.join(__dirname, '..');
 const place = path.join(root, 'dist', 'executable');
@@ -26,7 +27,10 @@ export async function makeExecutable(): Promise<string> {
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place, { recursive: true });
   const addons = addonFiles();
-  const options = bundling(addons);
+  const page = path.join(place, 'web');
+  makePage(page);
+  const pageNames = readdirSync(page);
+  const options = bundling(addons, pageNames);
   const workers = readdirSync(path.join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.worker.ts'),
   );
@@ -41,7 +45,11 @@ export async function makeExecutable(): Promise<string> {
   writeFileSync(main, readFileSync(main, 'utf8').replace(/^#!.*\n/, ''));
 
   // By names in this directory: Node keeps that of the program, for stack traces.
-  const assets = { ...addons, ...Object.fromEntries(workers.map((name) => [assetOf(name), assetOf(name)])) };
+  const assets = {
+    ...addons,
+    ...Object.fromEntries(pageNames.map((name) => [`web/${name}`, `web/${name}`])),
+    ...Object.fromEntries(workers.map((name) => [assetOf(name), assetOf(name)])),
+  };
   const blob = 'program.blob';
   const settings = { main: path.basename(main), output: blob, disableExperimentalSEAWarning: true, useCodeCache: true };
   writeFileSync(path.join(place, 'sea.json'), JSON.stringify({ ...settings, assets }));
@@ -56,7 +64,7 @@ export async function makeExecutable(): Promise<string> {
     inject: (file: string, name: string, content: Buffer, options: { sentinelFuse: string }) => Promise<void>;
   };
   await inject(executable, 'NODE_SEA_BLOB', readFileSync(path.join(place, blob)), { sentinelFuse: fuse });
-  for (const name of readdirSync(place)) if (name !== 'sendall') rmSync(path.join(place, name));
+  for (const name of readdirSync(place)) if (name !== 'sendall') rmSync(path.join(place, name), { recursive: true });
   return executable;
 }
 
@@ -64,7 +72,7 @@ function assetOf(worker: string): string {
   return path.basename(worker).replace(/\.ts$/, '.js');
 }
 
-function bundling(addons: Readonly<Record<string, string>>): BuildOptions {
+function bundling(addons: Readonly<Record<string, string>>, pageNames: readonly string[]): BuildOptions {
   const digests = Object.entries(addons).map(([name, file]) => [
     name,
     createHash('sha256').update(readFileSync(file)).digest('hex'),
@@ -78,7 +86,10 @@ function bundling(addons: Readonly<Record<string, string>>): BuildOptions {
     legalComments: 'inline',
     logLevel: 'warning',
     alias: { 'sendall/package.json': path.join(root, 'package.json') },
-    define: { addonDigests: JSON.stringify(Object.fromEntries(digests)) },
+    define: {
+      addonDigests: JSON.stringify(Object.fromEntries(digests)),
+      pageNames: JSON.stringify(pageNames),
+    },
     plugins: [
       {
         name: 'parts that are inside',

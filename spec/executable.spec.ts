@@ -69,6 +69,21 @@ describe('the single executable', function () {
     await sends(executable, undefined, { XDG_CACHE_HOME: '/dev/null/none', HOME: '/dev/null/none' }, 'b');
   });
 
+  it('serves the page of --web, which is inside of it', async () => {
+    const words = ['receive', 'in', '--listen', 'unix:page.sock', '--web', '127.0.0.1:0'];
+    const receiver = new SendallProcess(words, { cwd: directory, executable });
+    try {
+      const [, url = ''] = await receiver.says(/In a browser:\n +(\S+)/);
+      const page = await (await fetch(url)).text();
+      const [, script = ''] = /<script[^>]* src="([^"]+)"/.exec(page) ?? [];
+      expect(page).to.equal(readFileSync(join(root, 'web', 'index.html'), 'utf8'));
+      expect((await (await fetch(new URL(script, url))).text()).length).to.be.greaterThan(10_000);
+    } finally {
+      receiver.child.kill('SIGINT');
+      await receiver.ended;
+    }
+  });
+
   it('says its version and names no directory of whoever built it', async () => {
     const { version } = require('../package.json') as typeof import('../package.json');
     const { stdout } = await new SendallProcess(['--version'], { executable }).ended;

@@ -1,5 +1,6 @@
-// What of this program stands in files of its own: the modules of workers, and addons. The single executable has
+// What of this program stands in files of its own: the modules of workers, addons, and the web page. The single executable has
 // another one of these (packaging/executable/program-parts.ts), which finds them inside of itself.
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { WorkerOptions } from 'node:worker_threads';
 
@@ -26,4 +27,10 @@ export function blakeAddon(): typeof import('@napi-rs/blake-hash') {
 /** The same for koffi, the foreign function interface, on Linux for x64 and arm64. */
 export function foreignAddon(): unknown {
   return require(`@koromix/koffi-linux-${process.arch}`) as unknown;
+}
+
+/** The files of the web page by their names, which the build puts beside `lib`. Throws ENOENT where it did not. */
+export function pageParts(): readonly (readonly [name: string, bytes: Uint8Array])[] {
+  const directory = path.join(__dirname, '..', '..', 'web');
+  return readdirSync(directory).map((name) => [name, readFileSync(path.join(directory, name))]);
 }

@@ -1,8 +1,8 @@
 // The files of the page, which are part of the package.
-import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { errnoOf, TransferError } from '../errors';
+import { pageParts } from '../threads/program-parts';
 
 /** A file of the page, in memory. */
 export interface PageFile {
@@ -26,21 +26,17 @@ const types: Readonly<Record<string, string>> = {
   '.woff2': 'font/woff2',
 };
 
-/** Where the build puts them: beside `lib`. */
-export const pageDirectory = path.join(__dirname, '..', '..', 'web');
-
 /**
  * All files of the page by their path in its URL, `/` for `index.html`. Nothing is read from the disk for a request, so
  * that none can name another file. Throws `usage` where the package was built without them.
  */
-export function pageFiles(directory = pageDirectory): ReadonlyMap<string, PageFile> {
+export function pageFiles(): ReadonlyMap<string, PageFile> {
   try {
-    const names = readdirSync(directory).filter((name) => types[path.extname(name)] !== undefined);
     return new Map(
-      names.map((name) => [
-        name === 'index.html' ? '/' : `/${name}`,
-        fileOf(types[path.extname(name)] ?? '', readFileSync(path.join(directory, name))),
-      ]),
+      pageParts().flatMap(([name, bytes]) => {
+        const type = types[path.extname(name)];
+        return type === undefined ? [] : [[name === 'index.html' ? '/' : `/${name}`, fileOf(type, bytes)]];
+      }),
     );
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;

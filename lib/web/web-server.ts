@@ -32,8 +32,6 @@ export interface WebOptions {
   /** @internal How long a visitor may take for the head of a request, in ms, and how often that is looked at. */
   readonly headersWithin?: number | undefined;
   readonly on?: Listener | undefined;
-  /** @internal Where the files of the page are. */
-  readonly pageDirectory?: string | undefined;
 }
 
 /** One of those who have shown the token asks for something. */
@@ -123,7 +121,7 @@ class WebServer {
   ) {
     this.token = checkedToken(options.token ?? randomBytes(24).toString('base64url'));
     this.own = options.publicUrl === undefined ? undefined : publicUrl(options.publicUrl);
-    this.files = pageFiles(options.pageDirectory);
+    this.files = pageFiles();
     const { certificate, key } = options;
     const settings = {
       maxHeaderSize: longestHead,

@@ -1,4 +1,5 @@
-// The single executable's own lib/threads/program-parts.ts: workers and addons are assets in it. The system loads
+// The single executable's own lib/threads/program-parts.ts: workers, the web page and addons are assets
+// in it. The system loads
 // addons from files only, so they are written once into a directory that is ours alone, named by what is in them.
 import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -9,6 +10,8 @@ import type * as parts from '../../lib/threads/program-parts';
 
 /** The SHA-256 of each addon's file; packaging/executable.ts has esbuild put it here. */
 declare const addonDigests: Readonly<Record<string, string>>;
+/** The names of the page's files; the same. */
+declare const pageNames: readonly string[];
 
 export const workerStart: typeof parts.workerStart = (file) => ({
   from: getAsset(`${path.basename(file)}.js`, 'utf8'),
@@ -18,6 +21,9 @@ export const workerStart: typeof parts.workerStart = (file) => ({
 export const blakeAddon: typeof parts.blakeAddon = () => loaded('blake.node') as ReturnType<typeof parts.blakeAddon>;
 
 export const foreignAddon: typeof parts.foreignAddon = () => loaded('koffi.node');
+
+export const pageParts: typeof parts.pageParts = () =>
+  pageNames.map((name) => [name, new Uint8Array(getAsset(`web/${name}`))]);
 
 const addons = new Map<string, unknown>();
 
