@@ -29,8 +29,9 @@ export function foreignAddon(): unknown {
   return require(`@koromix/koffi-linux-${process.arch}`) as unknown;
 }
 
-/** The files of the web page by their names, which the build puts beside `lib`. Throws ENOENT where it did not. */
+/** The files of the web page by their names, which the build puts into `dist/web`. Throws ENOENT where it did not. */
 export function pageParts(): readonly (readonly [name: string, bytes: Uint8Array])[] {
-  const directory = path.join(__dirname, '..', '..', 'web');
+  const built = path.extname(__filename) === '.ts' ? ['dist', 'web'] : ['web'];
+  const directory = path.join(__dirname, '..', '..', ...built);
   return readdirSync(directory).map((name) => [name, readFileSync(path.join(directory, name))]);
 }

@@ -13,7 +13,6 @@ import { contentOf, Visitor, WebReceiver } from './visitor';
 
 const MiB = 1024 * 1024;
 const root = path.join(__dirname, '..', '..');
-const pageDirectory = path.join(root, 'dist', 'web');
 
 function hasNginx(): boolean {
   try {
@@ -111,7 +110,7 @@ describe('a page behind nginx, as documented', () => {
     }
     place = mkdtempSync(path.join(tmpdir(), 'sendall-nginx-'));
     nginx = await Nginx.open(place, async (publicUrl) => {
-      receiver = await WebReceiver.open({ names: 'any' }, { read: true, publicUrl, pageDirectory });
+      receiver = await WebReceiver.open({ names: 'any' }, { read: true, publicUrl });
       return receiver.visitor.host;
     });
     visitor = new Visitor(receiver.page.url);
