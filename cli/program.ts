@@ -44,7 +44,7 @@ function sayFirst(): void {
 What people need first:
   sendall receive inbox                 where files come to: prints the TICKET
   sendall send FILE... TICKET           where they are
-  sendall backup DIR TICKET --name ME   a verified snapshot, to a TICKET or a disk
+  sendall backup DIR TICKET --name ME   a verified snapshot, there or on a disk
 `);
 }
 

@@ -156,7 +156,7 @@ export class Tally {
   }
 
   private get many(): boolean {
-    return this.active.size + this.ended.files > 1;
+    return this.active.size + this.ended.files > 1 || this.sumAnnounced().files > 1;
   }
 
   /** The phase that holds up the end: bytes on the wire before all else, whatever else goes on beside them. */

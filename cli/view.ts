@@ -214,13 +214,16 @@ const where = {
 
 /** What is left after an end before the end. On the plain wire, where it is about a file, nothing of that is kept. */
 function goingOn({ code, file_name: name }: Failed, { files, offered }: TransferEvent & { event: 'summary' }): string {
-  const known = offered !== undefined && offered > 1;
   const there = files === 1 ? 'is there. ' : 'are there. ';
-  const kept = known
-    ? `${files.toLocaleString('en')} of ${formatCount(offered, 'file')} ${there}`
-    : name === undefined || files === 0
+  // Without a receipt there may be some all the same.
+  const kept =
+    files === 0
       ? ''
-      : `${formatCount(files, 'file')} ${there}`;
+      : offered !== undefined && offered > 1
+        ? `${files.toLocaleString('en')} of ${formatCount(offered, 'file')} ${there}`
+        : name === undefined
+          ? ''
+          : `${formatCount(files, 'file')} ${there}`;
   const goesOn =
     name === undefined
       ? 'What came is kept; the same command goes on.'

@@ -83,7 +83,7 @@ async function statusOf(place: SnapshotPlace, maxAge: number | undefined, { sign
   }
   if (maxAge !== undefined && backups.size === 0) problems.push('There is no snapshot at all.');
   if (checks.verify && checks.verify.damaged > 0)
-    problems.push(`The last verification found ${formatCount(checks.verify.damaged, 'damaged name')}.`);
+    problems.push(`${damageFound} ${formatCount(checks.verify.damaged, 'damaged name')}.`);
   return {
     event: 'status',
     receiver: status && isRunning(status) ? receiverOf(status) : null,
@@ -98,6 +98,8 @@ async function statusOf(place: SnapshotPlace, maxAge: number | undefined, { sign
 function receiverOf({ pid, since, address, quota, transfers }: ReceiverStatus): StatusEvent['receiver'] {
   return { pid, since, address, quota, transfers };
 }
+
+const damageFound = 'The last verification found';
 
 function freeIn(directory: string): number {
   const { bavail, bsize } = statfsSync(directory);
@@ -150,7 +152,11 @@ function show(status: StatusEvent, place: SnapshotPlace, terminal: Terminal): vo
     const head = ['BACKUP', { right: 'SNAPSHOTS' }, 'NEWEST', 'VERIFIED', 'DRILL'];
     for (const line of tableLines(head, cells)) terminal.result(line);
   }
-  for (const problem of problems) terminal.complain(problem);
+  for (const problem of problems)
+    terminal.complain(
+      problem,
+      problem.startsWith(damageFound) ? 'sendall verify names it; with --repair it brings it again.' : undefined,
+    );
 }
 
 function lastWords({ file_name: name, from, at }: LastReceived): string {

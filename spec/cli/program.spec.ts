@@ -159,7 +159,10 @@ describe('cli/program (the built command)', () => {
       expect(second.replace(/^hint: /, '')).to.match(hint);
       const more = others.filter((line) => line !== '');
       if (words.length > 0) expect(more).to.deep.equal([]);
-      else expect(more.join('\n')).to.match(/sendall receive inbox .*\n {2}sendall send FILE.*\n {2}sendall backup/);
+      else {
+        expect(more.join('\n')).to.match(/sendall receive inbox .*\n {2}sendall send FILE.*\n {2}sendall backup/);
+        for (const line of more) expect(line.length, line).to.be.below(80);
+      }
     });
   }
 

@@ -68,7 +68,7 @@ describe('cli: status (the built command)', function () {
     expect((await run.run(['verify', 'in'])).code).to.equal(4);
     const damaged = await run.run(['status', 'in']);
     expect(damaged.code).to.equal(1);
-    expect(damaged.stderr).to.match(/The last verification found 1 damaged name\./);
+    expect(damaged.stderr).to.match(/The last verification found 1 damaged name\.\nhint: sendall verify names it/);
     writeFileSync(run.at('in', 'box', 'latest', 'a.txt'), 'hello\n');
   });
 });

@@ -75,6 +75,14 @@ describe('cli/tally', () => {
     expect(tally.at(300)).to.include({ phase: 'send', name: 'b', done: 400, total: 900, files: 1, ofFiles: 2 });
   });
 
+  it('counts files of a tree before the first one has ended', () => {
+    const tally = new Tally();
+    tally.note({ event: 'progress', file_name: '', phase: 'scan', done: 9000, total: 9000, files: 62 }, 0);
+    tally.note(started('tree/large', 8000), 100);
+    tally.note(progress('tree/large', 'send', 4500, 8000), 200);
+    expect(tally.at(200)).to.include({ done: 4500, total: 9000, files: 0, ofFiles: 62 });
+  });
+
   it('names no file and no total while only small files fly by, which tell of no progress', () => {
     const tally = new Tally();
     for (const name of ['a', 'b', 'c']) tally.note(started(name, 10), 0);

@@ -145,6 +145,13 @@ describe('cli/view', () => {
     ]);
   });
 
+  it('says of a tree that was stopped before its first receipt only that what came is kept', () => {
+    const { view, err } = sender();
+    view.show({ event: 'failed', code: 'interrupted', message: 'Interrupted.' });
+    view.show({ ...(summary(0) as TransferEvent & { event: 'summary' }), offered: 40 });
+    expect(err.lines).to.deep.equal(['Stopped. What came is kept; the same command goes on.']);
+  });
+
   it('says that the connection is lost, for how long it is tried again, and that it is back', () => {
     const { view, err } = sender();
     view.show({ event: 'connection', state: 'lost', message: 'The receiver closed it.', retry_for: 300 });
