@@ -41,7 +41,9 @@ export function manualPages(): Readonly<Record<string, string>> {
 
 function configDocument(program: Command): string {
   const tables = [program, ...withOptions(program)].map((command) => {
-    const rows = keysOf(command).map((option) => `| \`${keyOf(option)}\` | ${valueOf(option)} | ${cell(option)} |`);
+    const rows = keysOf(command).map(
+      (option) => `| \`${keyOf(option)}\` | ${valueOf(option)} | ${cell(option, twinOf(option, command))} |`,
+    );
     const title = command === program ? 'For all commands' : `\`"${command.name()}"\``;
     return `## ${title}\n\n| key | value | |\n|---|---|---|\n${rows.join('\n')}\n`;
   });
@@ -68,7 +70,7 @@ ${tables.join('\n')}`;
 
 function configSchema(program: Command): object {
   const properties = (command: Command): Record<string, object> =>
-    Object.fromEntries(keysOf(command).map((option) => [keyOf(option), schemaOf(option)]));
+    Object.fromEntries(keysOf(command).map((option) => [keyOf(option), schemaOf(option, twinOf(option, command))]));
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     $id: 'https://sendall.invalid/config.schema.json',
@@ -93,8 +95,8 @@ function configSchema(program: Command): object {
   };
 }
 
-function schemaOf(option: Option): object {
-  const { description } = option;
+function schemaOf(option: Option, twin: Option | undefined): object {
+  const description = twin ? `${option.description}; false: ${twin.description}` : option.description;
   if (option.isBoolean() || option.negate) return { description, type: 'boolean' };
   if (option.argChoices) return { description, enum: option.argChoices };
   const one = { type: ['string', 'number'] };
@@ -108,8 +110,9 @@ function valueOf(option: Option): string {
   return `${what.replace('...', '')}${isRepeated(option) ? ', or an array of them' : ''}`;
 }
 
-function cell(option: Option): string {
-  const text = option.negate ? `\`false\`: ${option.description}` : option.description;
+function cell(option: Option, twin: Option | undefined): string {
+  const negated = (each: Option): string => `\`false\`: ${each.description}`;
+  const text = option.negate ? negated(option) : [option.description, ...(twin ? [negated(twin)] : [])].join('; ');
   return text.replaceAll('|', '\\|');
 }
 
@@ -119,7 +122,15 @@ function isRepeated(option: Option): boolean {
 }
 
 function keysOf(command: Command): Option[] {
-  return command.options.filter((option) => !notDefaults.has(keyOf(option)));
+  const positive = new Set(command.options.filter(({ negate }) => !negate).map(keyOf));
+  return command.options.filter(
+    (option) => !notDefaults.has(keyOf(option)) && !(option.negate && positive.has(keyOf(option))),
+  );
+}
+
+/** `--no-code` of `--code`: both are one key of the file. */
+function twinOf(option: Option, command: Command): Option | undefined {
+  return command.options.find((each) => each.negate && each !== option && keyOf(each) === keyOf(option));
 }
 
 function withOptions(program: Command): Command[] {

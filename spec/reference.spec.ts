@@ -15,6 +15,15 @@ describe('what is written from the help', () => {
       expect(readFileSync(join(root, name), 'utf8')).to.equal(text);
     });
 
+  it('docs/config.md has each key of a command once', () => {
+    for (const table of (referenceFiles()['docs/config.md'] ?? '').split('\n## ').slice(1)) {
+      const keys = [...table.matchAll(/^\| `([^`]+)`/gm)].map(([, key = '']) => key);
+      expect(keys, table.split('\n')[0])
+        .to.deep.equal([...new Set(keys)])
+        .and.not.deep.equal([]);
+    }
+  });
+
   it('the schema takes what docs/config.md shows, and what the command takes; not what it refuses', async () => {
     const schema = JSON.parse(referenceFiles()['fixtures/config.schema.json'] ?? '') as object;
     const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(schema);
