@@ -135,7 +135,8 @@ export class Carriers {
       carrier.finished = true;
       await link.finish();
     } catch (error) {
-      link.close(asTransferError(error, 'connection-lost', 'The connection was lost'));
+      // Whoever ends the conversation ends its connections, and may have a last word on this one.
+      if (!this.closed) link.close(asTransferError(error, 'connection-lost', 'The connection was lost'));
     }
   }
 

@@ -63,7 +63,9 @@ describe('cli: the screens of both sides, 80 columns wide (the built command)', 
       const done = await textOf(here);
       expect(done).to.match(/\n41 files {2}24\.\d MiB {2}verified /);
       expect(done.replaceAll(/\n {4}/g, '  ')).to.match(/  in \S+\/b\/inbox$/);
-      expect(done).to.not.match(/small-|1 failed/);
+      expect(done).to.not.include('1 failed');
+      // Of the first that were offered, before it is known how many there are, the names may stand there.
+      expect(done.match(/small-/g) ?? []).to.have.length.below(9);
     } finally {
       await receiver.interrupt();
     }

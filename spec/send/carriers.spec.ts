@@ -64,6 +64,21 @@ describe('the carriers of a session', () => {
   };
   const large = Buffer.alloc(4 * 1024 * 1024);
 
+  it('leave a connection on which a frame waits for the limit to whoever ends the conversation', async () => {
+    carriers = new Carriers(new RateLimit(1), new Waits(), ended.signal);
+    const one = await connect();
+    const carrying = carriers.carry(one.near, 0);
+    const frames = [new Noted(0), new Noted(1)];
+    for (const frame of frames) carriers.push(frame);
+    while (frames.some(({ asked }) => asked === 0)) await sleep(1);
+    ended.abort();
+    carriers.close();
+    await carrying;
+    await one.near.send({ type: 'last', name: 2, size: 0 });
+    await one.near.finish();
+    expect((await read(one)).at(-1)).to.equal(2);
+  });
+
   it('share the frames out, each of which goes exactly once', async () => {
     const [one, two] = [await connect(), await connect()];
     const carrying = [carriers.carry(one.near, 0), carriers.carry(two.near, 1)];
@@ -167,6 +182,7 @@ describe('the carriers of a session', () => {
     ended.abort();
     slow.close();
     await carrying;
+    await one.near.finish();
     expect(await read(one)).to.deep.equal([]);
     expect(frames.map(({ told }) => told.filter((word) => word !== 'lost'))).to.deep.equal([
       ['not sent'],
