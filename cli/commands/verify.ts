@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import type { DamageReason, Summary, TransferEvent } from '../../lib/index';
+import { printable } from '../../lib/internal';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatRate, formatSize } from '../size';
 import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
@@ -59,6 +61,8 @@ What can be damaged: ${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}
     .action(async (given: string, flags: VerifyFlags) => {
       const place = await snapshotPlace(given);
       if (flags.source && flags.repair !== true) throw wrongUsage('--source is for --repair only.');
+      const absent = flags.source?.find((source) => !existsSync(source));
+      if (absent !== undefined) throw wrongUsage(printable(`The source ${absent} is not there.`));
       const { runTransfer } = require('../run') as typeof import('../run');
       const { VerifyView } = require('../verify-view') as typeof import('../verify-view');
       shell.exit(

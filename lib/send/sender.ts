@@ -8,6 +8,7 @@ import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/c
 import { OpenCode } from '../codes/open-code';
 import { reachByCode } from '../codes/reach';
 import { PlainSender } from './plain-sender';
+import { refuseAbsentSources } from './absent-sources';
 import { checkUsage, type SendOptions } from './send-options';
 import { ListeningConnector } from './listening-connector';
 import { DialingConnector } from './connector';
@@ -26,6 +27,7 @@ export interface SendResult {
  */
 export async function send(options: SendOptions): Promise<SendResult> {
   checkUsage(options);
+  if (options.text === undefined) await refuseAbsentSources(options.paths, options.on);
   const began = performance.now();
   const { target, listen, digest = 'blake3', deadlines, retryFor } = options;
   if (listen !== undefined) return sendToWhoeverDials(options, began);

@@ -15,6 +15,7 @@ import { type FoundToSend, scanned } from './finding';
 import { splitSources, type StreamSource } from './named-pipes';
 import { RateLimit } from './rate-limit';
 import { checkUsage, type SendOptions, usualInputName } from './send-options';
+import { refuseAbsentSources } from './absent-sources';
 import { conclude, withTicketOf } from './sender';
 import { SharedBundles } from './shared-bundles';
 import { SharedFinding } from './shared-finding';
@@ -59,6 +60,7 @@ const mostReceivers = 256;
  */
 export async function sendToSeveral(options: SendToSeveralOptions): Promise<readonly ReceiverResult[]> {
   checkReceivers(options);
+  if (options.text === undefined) await refuseAbsentSources(options.paths, options.on);
   const { receivers, on = () => undefined, digest = 'blake3', limit, signal } = options;
   // All sessions listen for it.
   if (signal) setMaxListeners(0, signal);

@@ -11,6 +11,7 @@ import { type LeavingOut, leavingOut } from '../../scan/leaving-out';
 import { patternsFor } from '../../scan/own-patterns';
 import type { LinkDeadlines } from '../../session/link';
 import { DialingConnector } from '../../send/connector';
+import { refuseAbsentSources } from '../../send/absent-sources';
 import { usualInputName } from '../../send/send-options';
 import { newSession } from '../../session/opening';
 import { SessionTransfer } from '../../send/transfer';
@@ -78,6 +79,7 @@ const usualDigest = 'sha256';
  */
 export async function backup(options: BackupOptions): Promise<BackupResult> {
   const name = checkUsage(options);
+  await refuseAbsentSources(options.paths, options.on);
   const { on = () => undefined } = options;
   const sent = await (options.directory === undefined
     ? toReceiver(options, name)

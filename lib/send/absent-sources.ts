@@ -1,0 +1,38 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { TransferError } from '../errors';
+import { systemPath } from '../name-bytes';
+import type { Listener } from '../progress';
+import { unreadable } from '../scan/source';
+import { failureEvent, Tally } from '../session/summary';
+
+/**
+ * Rejects with `source-unreadable` where nothing of what the user named is there, before anybody is dialed or waited
+ * for; each is told as `failed` before, and the summary comes last. Where some of it is there, those that are not are told when their turn comes.
+ * `-` is standard input, which always is.
+ */
+export async function refuseAbsentSources(paths: readonly string[], on: Listener = () => undefined): Promise<void> {
+  const absent: TransferError[] = [];
+  for (const place of paths) {
+    const failure = place === '-' ? undefined : await whyAbsent(place);
+    if (failure === undefined) return;
+    absent.push(failure);
+  }
+  const [first, ...others] = absent;
+  if (first === undefined) return;
+  for (const failure of absent) on(failureEvent(failure));
+  on({ event: 'summary', ...new Tally().summary(0, null) });
+  if (others.length === 0) throw first;
+  throw new TransferError('source-unreadable', `None of these ${String(absent.length)} paths can be read.`, {
+    cause: new AggregateError(absent),
+  });
+}
+
+async function whyAbsent(place: string): Promise<TransferError | undefined> {
+  try {
+    await stat(systemPath(place));
+    return undefined;
+  } catch (error) {
+    return unreadable(path.basename(path.resolve(place)), error);
+  }
+}
