@@ -171,15 +171,26 @@ export class Batches {
 
   /**
    * Gives directories their mode and time, once nothing more comes into them: those that were there before only where
-   * existing files get theirs, too. PROTOCOL.md 13.8.
+   * existing files get theirs, too, and not for what is below them alone. PROTOCOL.md 13.8.
    */
   async finishDirectories(directories: readonly DirectoryEntry[]): Promise<void> {
     const { entries, stage, rules, store } = this.receiving;
     // A `write` key adds, and changes nothing.
     const changes = stage !== undefined || (rules.mayCompare && rules.ifExists === 'replace');
-    const ours = directories.filter(({ file }) => changes || entries.fresh.has(file));
+    const ours = directories.filter(({ file }) => entries.fresh.has(file) || (changes && !entries.onTheWay.has(file)));
+    for (const { file } of ours) entries.existing.delete(file);
     const finished = ours.length > 0 ? await store.batch.finishDirectories(ours) : new Map<number, BatchOutcome>();
-    await this.settle(new Map(directories.map(({ file }) => [file, finished.get(file) ?? 'stored'])), true);
+    const kept = await this.putTimesBack();
+    const outcome = (file: number): BatchOutcome => finished.get(file) ?? kept.get(file) ?? 'stored';
+    await this.settle(new Map(directories.map(({ file }) => [file, outcome(file)])), true);
+  }
+
+  /** Once: gives directories that were there the time back that they had, where they are to keep it. */
+  async putTimesBack(): Promise<ReadonlyMap<number, BatchOutcome>> {
+    const { entries, store } = this.receiving;
+    const changed = [...entries.existing.values()];
+    entries.existing.clear();
+    return changed.length > 0 ? store.batch.putTimesBack(changed) : new Map<number, BatchOutcome>();
   }
 
   /**

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
-import type { EarlierFile, ExistingContent, Room, SmallFile } from '../store/session-store';
+import type { DirectoryTime, EarlierFile, ExistingContent, Room, SmallFile } from '../store/session-store';
 import { NameTable } from '../store/local/name-table';
 import type { BundledFile, DirectoryEntry, Entry, FileEntry, HardLinkEntry, SymlinkEntry } from '../wire/session-list';
 import type { LargeFile } from './large-file';
@@ -110,6 +110,10 @@ export class Entries {
   private readonly above = new Set<string>();
   /** Directories that were not there when they were offered. */
   readonly fresh = new Set<number>();
+  /** Those that were, and are to keep the time that they had. */
+  readonly existing = new Map<number, DirectoryTime>();
+  /** Directories that nobody asked for, but something below them. PROTOCOL.md 23.5. */
+  readonly onTheWay = new Set<number>();
   /** How many are in each state. */
   private readonly counts: Record<EntryState['state'], number> = {
     offered: 0,
@@ -259,6 +263,7 @@ export class Entries {
       if (!entry) continue;
       this.heldAt.delete(directory);
       this.set(offered(entry));
+      this.onTheWay.add(entry.file);
       released.unshift(entry);
     }
     return released;

@@ -52,7 +52,7 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
     named.filter(({ type }) => type !== 'file'),
   );
   const welcome = unnamed.size === 0 ? named : named.filter((entry) => !unnamed.has(entry));
-  await noteFresh(receiving, welcome);
+  await noteDirectories(receiving, welcome);
   for (const directory of heldAbove(receiving, welcome))
     store.batch.directory(directory, entries.fresh.has(directory.file));
   for (const entry of welcome) {
@@ -128,12 +128,19 @@ function nameOfBackup({ rules }: Receiving, name: EntryName): TransferError | un
   }
 }
 
-/** Finds out which directories are not there yet: they get their mode and time whatever the rule for others is. */
-async function noteFresh({ entries, store }: Receiving, welcome: readonly Entry[]): Promise<void> {
+/**
+ * Finds out which directories are not there yet: they get their mode and time whatever the rule for others is. Of those
+ * that are, the time is noted before anything comes into them.
+ */
+async function noteDirectories({ entries, rules, store }: Receiving, welcome: readonly Entry[]): Promise<void> {
   const directories = welcome.filter((entry) => entry.type === 'directory');
   if (directories.length === 0) return;
-  const fresh = await store.fresh(directories.map(({ name }) => name));
-  for (const [at, { file }] of directories.entries()) if (fresh[at] === true) entries.fresh.add(file);
+  const found = await store.directories(directories.map(({ name }) => name));
+  for (const [at, { file, name }] of directories.entries()) {
+    const existing = found[at];
+    if (!existing) entries.fresh.add(file);
+    else if (rules.asked) entries.existing.set(file, { file, name, mtime: existing.mtime });
+  }
 }
 
 /** What earlier snapshots have of these, where a snapshot is made. */

@@ -24,7 +24,10 @@ export interface SessionRules {
   /** Whether what has a receipt already is read back again before that is repeated. PROTOCOL.md 17.4. */
   readonly check?: boolean;
   readonly on: Listener;
-  /** Nothing else is taken, but the directories above it; absent where the peer sends what it likes. */
+  /**
+   * Nothing else is taken, but the directories above it, and directories that were there keep the time that they had;
+   * absent where the peer sends what it likes.
+   */
   readonly asked?: AskedFor | undefined;
   /** The names that nothing is received under; absent where everything goes to a place of its own. */
   readonly backups?: BackupNames;

@@ -366,6 +366,7 @@ export class Session {
     try {
       await this.largeFiles.suspend();
       while (this.working.size > 0) await Promise.all(this.working);
+      await this.batches.putTimesBack();
     } finally {
       try {
         await entries.abandon();

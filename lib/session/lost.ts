@@ -5,7 +5,7 @@ import type { LostPart as Lost } from '../wire/session-list';
 
 const reasons: Readonly<Record<Lost, string>> = {
   mode: 'another mode: the disk does not hold theirs',
-  mtime: 'another time: the disk does not hold theirs',
+  mtime: 'another time: the disk does not hold theirs, or they are not ours',
   special: 'no setuid, setgid or sticky bit: they were not to be given, or could not',
   owner: 'another owner: giving files away is for root, on a disk that has owners',
   xattrs:

@@ -310,7 +310,7 @@ export function limitSession(store: SessionStore, allowed: SessionAllowance): Li
     lookup: (files) => store.lookup(files),
     read: (files) => store.read(files),
     check: (file, digests, onProgress) => store.check(file, digests, onProgress),
-    fresh: (directories) => store.fresh(directories),
+    directories: (names) => store.directories(names),
     owns: (names) => store.owns(names),
     partial: (entry, basis) => store.partial(entry, basis),
     admit: (files) => admission.admit(files),

@@ -56,6 +56,20 @@ export interface Existing {
   readonly asOffered: boolean;
 }
 
+/** What is at the name of a directory already. */
+export interface ExistingDirectory {
+  /** In ns since 1970. */
+  readonly mtime: bigint;
+}
+
+/** The mtime that a directory had when it was looked at, in ns since 1970. */
+export interface DirectoryTime {
+  /** The number of its entry. */
+  readonly file: number;
+  readonly name: EntryName;
+  readonly mtime: bigint;
+}
+
 /** What a file read as when it was last read back, and when that was, as ISO 8601. */
 export interface KnownContent {
   readonly digests: Digests;
@@ -130,10 +144,10 @@ export interface SessionStore {
    */
   check(file: OfferedFile, digests: Digests, onProgress: (done: number) => void): Promise<string | undefined>;
   /**
-   * Whether nothing is at each of these names yet, or a directory that this store has made and that was never
-   * finished: what it gets of mode and mtime changes nothing of anybody's.
+   * What is at the names of directories, in their order; undefined where nothing is yet, or a directory that this store
+   * has made and that was never finished: what it gets of mode and mtime changes nothing of anybody's.
    */
-  fresh(directories: readonly EntryName[]): Promise<boolean[]>;
+  directories(names: readonly EntryName[]): Promise<(ExistingDirectory | undefined)[]>;
   /** Whether this peer was given a receipt for the regular files at these names, and nobody has touched them since. */
   owns(names: readonly EntryName[]): Promise<boolean[]>;
   /** Promises room to files, in their order. Those that get none have a failure with `size`, `quota` or `space`. */
@@ -270,4 +284,9 @@ export interface Batch {
   retouch(files: readonly (OfferedFile & { readonly digests: Digests })[]): Promise<ReadonlyMap<number, BatchOutcome>>;
   /** Sets mode and mtime of directories, when nothing will be stored in them any more. */
   finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>>;
+  /**
+   * Gives directories the mtime back that they had, when nothing will be stored in them any more; `lost` says `mtime`
+   * where that cannot be.
+   */
+  putTimesBack(directories: readonly DirectoryTime[]): Promise<ReadonlyMap<number, BatchOutcome>>;
 }

@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import {
+  chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -86,6 +88,35 @@ describe('sendall restore', function () {
     expect(readFileSync(at('restored/home/a.txt'), 'utf8')).to.equal('mine');
     expect((await restore('laptop/latest', 'restored', 'home/a.txt', '--if-exists', 'replace')).code).to.equal(0);
     expect(readFileSync(at('restored/home/a.txt'), 'utf8')).to.equal('a');
+  });
+
+  it('leaves modes and times of directories that were there, whatever comes into them', async () => {
+    const large = { 'home/photos/large.jpg': noise(5_000_000), 'home/new/n': 'n' };
+    await madeSnapshot(at('backups'), { name: 'more', id, number: 1 }, large);
+    const were = ['restored', 'restored/home', 'restored/home/photos'];
+    mkdirSync(at('restored/home/photos'), { recursive: true });
+    for (const name of were) {
+      chmodSync(at(name), 0o700);
+      execFileSync('touch', ['-d', '2001-02-03 04:05:06.123456789Z', at(name)]);
+    }
+    const states = (): string[] =>
+      were.map((name) => {
+        const { mode, mtimeNs } = statSync(at(name), { bigint: true });
+        return `${(mode & 0o7777n).toString(8)} ${String(mtimeNs)}`;
+      });
+    const before = states();
+    expect((await restore('laptop/latest', 'restored', 'home/photos/c.jpg')).code).to.equal(0);
+    expect(states()).to.deep.equal(before);
+    expect((await restore('more/latest', 'restored')).code).to.equal(0);
+    expect(states()).to.deep.equal(before);
+    expect(statSync(at('restored/home/new')).mode & 0o777).to.equal(0o755);
+    // Only what was asked for is replaced, not what it lies in.
+    const replacing = ['home/photos/c.jpg', 'home/link', '--if-exists', 'replace'];
+    expect((await restore('laptop/latest', 'restored', ...replacing)).code).to.equal(0);
+    expect(states()).to.deep.equal(before);
+    expect((await restore('laptop/latest', 'restored', 'home/photos', '--if-exists', 'replace')).code).to.equal(0);
+    expect(statSync(at('restored/home/photos')).mode & 0o777).to.equal(0o755);
+    expect(statSync(at('restored/home')).mode & 0o777).to.equal(0o700);
   });
 
   it('stopped in the middle with exit code 130, goes on with what it had brought', async () => {

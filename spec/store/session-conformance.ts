@@ -228,7 +228,7 @@ export function sessionConformance(
   it('keeps directories, symbolic links and further names', async () => {
     const store = await session();
     const directory = { file: numbers++, type: 'directory', name: named('d'), mode: 0o750, mtime } as const;
-    expect(await store.fresh([directory.name])).to.deep.equal([true]);
+    expect(await store.directories([directory.name])).to.deep.equal([undefined]);
     store.batch.directory(directory, true);
     const link = { file: numbers++, type: 'symlink', name: named('d/link'), target: '../f', mtime } as const;
     store.batch.symlink(link);
@@ -241,8 +241,11 @@ export function sessionConformance(
     ).to.equal(true);
     expect(linked === 'stored', 'it is the same file').to.equal(links);
     await store.batch.finishDirectories([directory]);
-    expect(await store.fresh([directory.name])).to.deep.equal([false]);
-    expect(await opened.list()).to.deep.equal(['d/', 'd/f', 'd/further', 'd/link']);
+    expect(await store.directories([directory.name])).to.deep.equal([{ mtime }]);
+    expect(await small(store, { 'd/later': Buffer.from('later') })).to.deep.equal(['stored']);
+    expect((await store.batch.putTimesBack([directory])).get(directory.file)).to.equal('stored');
+    expect(await store.directories([directory.name])).to.deep.equal([{ mtime }]);
+    expect(await opened.list()).to.deep.equal(['d/', 'd/f', 'd/further', 'd/later', 'd/link']);
     expect((await opened.read('d/further')).toString()).to.equal('f');
     const [found] = await store.lookup([{ ...offer('d/link', undefined) }]);
     expect(found?.kind).to.equal('symlink');

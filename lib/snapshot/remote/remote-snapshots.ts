@@ -19,6 +19,7 @@ import {
   refuseAbsent,
   type Restored,
   type LocalRestoreOptions,
+  reachDestination,
   within,
 } from '../restore/restore';
 import type { LocalListOptions, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
@@ -230,20 +231,23 @@ export async function restoreFrom(
     on(event);
   };
   const began = performance.now();
-  const { tally, failures, absent, waits } = await within(path.resolve(destination), async (destinations) => {
-    const host = new SessionHost({
-      ifExists,
-      metadata,
-      on: tell,
-      authorized: undefined,
-      deadlines,
-      destination: () => Promise.resolve(destinations.own),
-    });
-    const ask = { for: 'restore', snapshot, paths } as const;
-    const received = await host.dial(parseTicket(target), retryFor, signal, { ask, asked });
-    if (received.lost) throw received.lost;
-    return received;
-  });
+  const { tally, failures, absent, waits } = await within(
+    await reachDestination(path.resolve(destination)),
+    async (destinations) => {
+      const host = new SessionHost({
+        ifExists,
+        metadata,
+        on: tell,
+        authorized: undefined,
+        deadlines,
+        destination: () => Promise.resolve(destinations.own),
+      });
+      const ask = { for: 'restore', snapshot, paths } as const;
+      const received = await host.dial(parseTicket(target), retryFor, signal, { ask, asked });
+      if (received.lost) throw received.lost;
+      return received;
+    },
+  );
   const missed = asked.unanswered().map(nothingCame);
   for (const miss of missed) on(failureEvent(miss));
   const summary = tally.summary((performance.now() - began) / 1000, waits.longest);

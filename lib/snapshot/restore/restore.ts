@@ -1,4 +1,5 @@
-import { lstat, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, open, readdir, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, TransferError } from '../../errors';
 import { makePath } from '../../make-path';
@@ -6,6 +7,7 @@ import { printable } from '../../name';
 import type { FileDone, Listener, Summary } from '../../progress';
 import type { MetadataUse } from '../../store/store';
 import type { IfExists } from '../../store/store';
+import { setFileTime } from '../../threads/system-calls';
 import { removeEmpty, stagingName } from '../../store/local/receive-directory';
 import { type Destination, Destinations } from '../../receive/destinations';
 import { sendWithin, type SentWithin } from '../in-process';
@@ -67,12 +69,13 @@ export async function restore(options: LocalRestoreOptions): Promise<Restored> {
   const snapshot = await catalog.find(options.snapshot);
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = await chooseEntries(entries, paths);
-  await makeDestination(destination, snapshot);
-  const ended = await within(destination, (destinations) =>
-    restoreEntries({ snapshot, head, chosen, destination: destinations.own, ifExists, metadata, on, signal }),
+  const asked = new AskedNames(paths);
+  const reached = await reachDestination(destination);
+  await refuseAmongSnapshots(reached, snapshot);
+  const ended = await within(reached, (destinations) =>
+    restoreEntries({ snapshot, head, chosen, asked, destination: destinations.own, ifExists, metadata, on, signal }),
   );
   const { files, failures, summary } = ended;
-  const asked = new AskedNames(paths);
   for (const { type, name } of chosen) if (type !== 'missing') asked.chosen(name);
   const missed = asked.unanswered().map(nothingCame);
   for (const miss of missed) on(failureEvent(miss));
@@ -140,18 +143,43 @@ export function nothingCame(path: string): TransferError {
   });
 }
 
+/** A directory that is restored into. */
+export interface RestorePlace {
+  readonly destination: string;
+  /** When it was modified before, in ns since 1970; undefined for one that was made for this. */
+  readonly mtime: bigint | undefined;
+}
+
+/** Makes the destination where it is missing. Rejects with `directory`. */
+export async function reachDestination(destination: string): Promise<RestorePlace> {
+  try {
+    const made = await makePath(destination);
+    return { destination, mtime: made === undefined ? (await stat(destination, { bigint: true })).mtimeNs : undefined };
+  } catch (error) {
+    throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
+  }
+}
+
 /**
- * Restores into `destination`, which is made where it is missing, by `work`. What we keep in there for a restore that
- * is broken off goes with a restore that comes to its end, or to nothing; what a receiver keeps there stays. Rejects
- * with `directory`, and like `work`.
+ * Restores into a destination by `work`. What we keep in there for a restore that is broken off goes with a restore
+ * that comes to its end, or to nothing; what a receiver keeps there stays. A destination that was there keeps its time.
+ * Rejects with `directory`, and like `work`.
  */
 export async function within<Result>(
-  destination: string,
+  reached: RestorePlace,
   work: (destinations: Destinations) => Promise<Result>,
 ): Promise<Result> {
-  const made = await makePath(destination).catch((error: unknown) => {
-    throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
-  });
+  try {
+    return await restoreWithin(reached, work);
+  } finally {
+    await putTimeBack(reached).catch(ignored('whoever cannot set it sees the time of the restore'));
+  }
+}
+
+async function restoreWithin<Result>(
+  { destination, mtime }: RestorePlace,
+  work: (destinations: Destinations) => Promise<Result>,
+): Promise<Result> {
   const own = path.join(destination, stagingName);
   const mark = path.join(own, markName);
   const ours = !(await exists(own)) || (await exists(mark));
@@ -163,12 +191,22 @@ export async function within<Result>(
   } catch (error) {
     // What failed first is what is told.
     await destinations.close().catch(ignored('what ended the restore is told'));
-    if (ours) await removeVain(destination, made !== undefined).catch(ignored('what ended the restore is told'));
+    if (ours) await removeVain(destination, mtime === undefined).catch(ignored('what ended the restore is told'));
     throw error;
   }
   await destinations.close();
   if (ours) await rm(own, { recursive: true, force: true });
   return result;
+}
+
+async function putTimeBack({ destination, mtime }: RestorePlace): Promise<void> {
+  if (mtime === undefined) return;
+  const directory = await open(destination, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    setFileTime(directory.fd, mtime);
+  } finally {
+    await directory.close();
+  }
 }
 
 /**
@@ -185,6 +223,8 @@ export interface EntriesToRestore {
   readonly snapshot: Snapshot;
   readonly head: ManifestHead;
   readonly chosen: readonly ManifestEntry[];
+  /** By what they were chosen; absent where the destination holds nothing. */
+  readonly asked?: AskedNames;
   readonly destination: Destination;
   readonly ifExists: IfExists;
   readonly metadata?: MetadataUse;
@@ -201,6 +241,7 @@ export function restoreEntries({
   snapshot,
   head,
   chosen,
+  asked,
   destination,
   ifExists,
   metadata,
@@ -212,6 +253,7 @@ export function restoreEntries({
     peer,
     ifExists,
     metadata,
+    asked,
     mayCompare: true,
     on: (event) => event.event !== 'failed' && on(event),
     ...(destination.backups ? { backups: destination.backups } : {}),
@@ -227,15 +269,15 @@ export function restoreEntries({
   });
 }
 
-/** Makes the destination where it is missing. Rejects with `usage` for one among the snapshots, with `directory`. */
-async function makeDestination(destination: string, { name, place }: Snapshot): Promise<void> {
+/** Rejects with `usage` for a destination among the snapshots, with `directory`; then nothing is made. */
+async function refuseAmongSnapshots({ destination, mtime }: RestorePlace, { name, place }: Snapshot): Promise<void> {
   try {
-    await makePath(destination);
     const [there, root] = [await realpath(destination), await realpath(path.dirname(path.dirname(place)))];
     if (there !== root && there !== path.join(root, name) && !there.startsWith(path.join(root, name, path.sep))) return;
   } catch (error) {
     throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
   }
+  if (mtime === undefined) await removeEmpty(destination);
   throw new TransferError('usage', `${printable(destination)} is where the snapshots are.`, {
     hint: 'Restore into another directory.',
   });

@@ -22,6 +22,7 @@ import type { EarlierFile, Placing } from './publish';
 import { type BatchAnswer, ending, statColumns } from './staged-list';
 import type { BatchThing } from './batch-tree';
 import { diskError } from './disk-error';
+import type { DirectoryTime } from '../session-store';
 import { discarded } from '../store';
 import type { Given } from './apply-metadata';
 import type { IfExists } from '../store';
@@ -238,6 +239,13 @@ export class BatchStore {
   /** Sets mode and mtime of regular files under their final names. */
   async retouch(entries: readonly BatchedDirectory[]): Promise<EntryOutcome[]> {
     return entries.length === 0 ? [] : this.finish('file', entries);
+  }
+
+  /** Gives directories the mtime back that they had, when nothing will be stored in them any more. */
+  async putTimesBack(entries: readonly DirectoryTime[]): Promise<EntryOutcome[]> {
+    if (entries.length === 0) return [];
+    const things = entries.map(({ name, mtime }) => ({ kind: 'time' as const, name, mtime }));
+    return this.inTurn(() => this.durably(entries, { order: 'finish', things }));
   }
 
   private finish(kind: 'directory' | 'file', entries: readonly BatchedDirectory[]): Promise<EntryOutcome[]> {

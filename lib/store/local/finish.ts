@@ -12,31 +12,56 @@ import type { OpenDirectories } from './open-directories';
 import type { Placed } from './publish';
 
 /** A directory when nothing will be stored in it any more, or a regular file that was there before. */
-export interface Finishing {
-  readonly kind: 'directory' | 'file';
+export type Finishing = {
   readonly name: string;
-  /** Permission bits. */
-  readonly mode: number;
   /** In ns since 1970. */
   readonly mtime: bigint;
-  readonly given: Given | undefined;
-}
+} & (
+  | {
+      readonly kind: 'directory' | 'file';
+      /** Permission bits. */
+      readonly mode: number;
+      readonly given: Given | undefined;
+    }
+  /** A directory that keeps all else: it gets the time back that it had. */
+  | { readonly kind: 'time' }
+);
+
+/** What gets a mode, too. */
+type WithMode = Exclude<Finishing, { readonly kind: 'time' }>;
 
 const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
 
 /** Gives it its mode and mtime, never through a symbolic link. Throws the errors of the operating system. */
 export function finish(thing: Finishing, directories: OpenDirectories): Placed {
-  return thing.kind === 'file' ? finishFile(thing, directories) : finishDirectory(thing, directories);
+  switch (thing.kind) {
+    case 'file':
+      return finishFile(thing, directories);
+    case 'directory':
+      return finishDirectory(thing, directories);
+    case 'time':
+      return putTimeBack(thing, directories);
+  }
 }
 
-function finishDirectory(thing: Finishing, directories: OpenDirectories): Placed {
+function finishDirectory(thing: WithMode, directories: OpenDirectories): Placed {
   const { name } = thing;
   const fd = directories.descriptor(name);
   directories.touched.add(name);
   return { outcome: 'stored', path: name, ...give(fd, thing) };
 }
 
-function finishFile(thing: Finishing, directories: OpenDirectories): Placed {
+/** Where somebody else owns the directory, it keeps the time of its last new entry: that is in what is returned. */
+function putTimeBack({ name, mtime }: Finishing, directories: OpenDirectories): Placed {
+  const fd = directories.descriptor(name);
+  if (fstatSync(fd, { bigint: true }).mtimeNs !== mtime) {
+    attempt(() => setFileTime(fd, mtime));
+    directories.touched.add(name);
+  }
+  return { outcome: 'stored', path: name, stat: fileStat(fstatSync(fd, { bigint: true })) };
+}
+
+function finishFile(thing: WithMode, directories: OpenDirectories): Placed {
   const { name } = thing;
   const at = directories.at(path.posix.dirname(name), path.posix.basename(name), false);
   const fd = openSync(systemPath(at), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
@@ -51,7 +76,7 @@ function finishFile(thing: Finishing, directories: OpenDirectories): Placed {
 }
 
 /** What a disk has no room for is no failure: how it stands then is in what is returned. */
-function give(fd: number, { mode, mtime, given }: Finishing): Pick<Placed, 'stat' | 'lost'> {
+function give(fd: number, { mode, mtime, given }: WithMode): Pick<Placed, 'stat' | 'lost'> {
   const lost = given ? giveMetadata(fd, given) : [];
   attempt(() => fchmodSync(fd, modeWith(mode, given, lost)));
   attempt(() => setFileTime(fd, given?.time ?? mtime));

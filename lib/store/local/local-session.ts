@@ -7,9 +7,11 @@ import type { DirectoryEntry, SymlinkEntry } from '../../wire/session-list';
 import type {
   Batch,
   BatchOutcome,
+  DirectoryTime,
   EarlierFile,
   Existing,
   ExistingContent,
+  ExistingDirectory,
   OfferedFile,
   PartialFile,
   Room,
@@ -83,10 +85,12 @@ export class LocalSession implements SessionStore {
     });
   }
 
-  async fresh(directories: readonly EntryName[]): Promise<boolean[]> {
-    const found = await this.batches.there.look(directories);
-    return found.map(
-      (existing) => existing === undefined || (existing.kind === 'directory' && existing.mode === unfinishedMode),
+  async directories(names: readonly EntryName[]): Promise<(ExistingDirectory | undefined)[]> {
+    const found = await this.batches.there.look(names);
+    return found.map((existing) =>
+      existing === undefined || (existing.kind === 'directory' && existing.mode === unfinishedMode)
+        ? undefined
+        : { mtime: existing.mtimeNs },
     );
   }
 
@@ -269,6 +273,10 @@ class LocalBatch implements Batch {
     );
   }
 
+  async putTimesBack(directories: readonly DirectoryTime[]): Promise<ReadonlyMap<number, BatchOutcome>> {
+    return this.settle(await this.batches.putTimesBack(directories), [], directories);
+  }
+
   private given(metadata: Metadata | undefined): Given | undefined {
     return allowedMetadata(metadata, this.use.metadata).given;
   }
@@ -280,7 +288,7 @@ class LocalBatch implements Batch {
   private async settle(
     outcomes: readonly EntryOutcome[],
     files: readonly SmallFile[],
-    others: readonly (SymlinkEntry | DirectoryEntry)[] = [],
+    others: readonly (SymlinkEntry | DirectoryEntry | DirectoryTime)[] = [],
     touched: ReadonlyMap<number, EntryOutcome> = new Map(),
   ): Promise<ReadonlyMap<number, BatchOutcome>> {
     const otherEntries = new Map(others.map((entry) => [entry.file, entry]));
@@ -299,7 +307,8 @@ class LocalBatch implements Batch {
       if (error) settled.set(file, error);
       else if (committed) {
         const ours = committed.outcome !== 'identical' || touched.has(file);
-        const { lost: denied } = allowedMetadata(entry?.metadata, this.use.metadata);
+        const metadata = entry && 'metadata' in entry ? entry.metadata : undefined;
+        const { lost: denied } = allowedMetadata(metadata, this.use.metadata);
         const lost = [...(committed.lost ?? []), ...denied];
         const apart = committed.lost?.includes('link') ? { ...committed, kept: { apart: true } as const } : committed;
         const compared = entry && ours ? settledAs(committed, wantedOf(entry), stat, lost) : apart;
@@ -312,7 +321,10 @@ class LocalBatch implements Batch {
 }
 
 /** The mode and mtime that it was to have; a symbolic link has no mode of its own. */
-function wantedOf(entry: OfferedFile | SymlinkEntry | DirectoryEntry): { mode?: number; mtime?: bigint } {
+function wantedOf(entry: OfferedFile | SymlinkEntry | DirectoryEntry | DirectoryTime): {
+  mode?: number;
+  mtime?: bigint;
+} {
   const { mtime } = entry;
   const mode = 'mode' in entry ? entry.mode : undefined;
   return { ...(mode === undefined ? {} : { mode }), ...(mtime === undefined ? {} : { mtime }) };

@@ -7,6 +7,7 @@ import { longestBundle } from '../../wire/session-message';
 import type {
   Batch,
   BatchOutcome,
+  DirectoryTime,
   EarlierFile,
   ExistingContent,
   OfferedFile,
@@ -163,6 +164,11 @@ export class ObjectBatch implements Batch {
         },
       })),
     );
+  }
+
+  /** What comes into a directory does not touch its record. */
+  putTimesBack(directories: readonly DirectoryTime[]): Promise<ReadonlyMap<number, BatchOutcome>> {
+    return Promise.resolve(new Map(directories.map(({ file }) => [file, 'stored'])));
   }
 
   /** Throws away what was not committed. */

@@ -7,6 +7,7 @@ import type {
   EarlierFile,
   Existing,
   ExistingContent,
+  ExistingDirectory,
   OfferedFile,
   PartialFile,
   Room,
@@ -81,10 +82,12 @@ export class ObjectSession implements SessionStore {
     return verifiedAt;
   }
 
-  fresh(directories: readonly EntryName[]): Promise<boolean[]> {
-    return eachOf(directories, looksAtOnce, async (name) => {
+  directories(names: readonly EntryName[]): Promise<(ExistingDirectory | undefined)[]> {
+    return eachOf(names, looksAtOnce, async (name) => {
       const record = await this.look(name);
-      return record === undefined || (record.type === 'directory' && record.mode === undefined);
+      return record === undefined || (record.type === 'directory' && record.mode === undefined)
+        ? undefined
+        : { mtime: record.mtime ?? 0n };
     });
   }
 
