@@ -5,13 +5,14 @@
 import { join } from 'node:path';
 import { changePrivateFile, configDirectory, entriesOf, isRecord, readPrivateFile } from '../access/private-file';
 import { formatTicket, parseTicket, type Ticket } from '../net/ticket';
+import { ignored } from '../trace';
 import { type Code, codeName } from './code';
 
 /** A receiver that was started longer ago than that has another code by now, or none; in ms. */
 const keptFor = 7 * 86_400_000;
 
 interface KeptTicket {
-  readonly ticket: string;
+  readonly ticket: Ticket;
   /** Until when, in ms since 1970. */
   readonly until: number;
 }
@@ -20,16 +21,13 @@ export class KeptTickets {
   /** `file` defaults to `codes.json` in the user's configuration directory. */
   constructor(private readonly file = join(configDirectory(), 'codes.json')) {}
 
-  /** Throws `usage` where the file is damaged or others can read it. */
+  /** Throws `usage` where the file is not ours, or others can read it. */
   find(code: Code): Ticket | undefined {
-    const kept = this.parse(readPrivateFile(this.file)).get(codeName(code));
-    return kept && parseTicket(kept.ticket);
+    return this.parse(readPrivateFile(this.file)).get(codeName(code))?.ticket;
   }
 
   keep(code: Code, ticket: Ticket): Promise<void> {
-    return this.change((kept) =>
-      kept.set(codeName(code), { ticket: formatTicket(ticket), until: Date.now() + keptFor }),
-    );
+    return this.change((kept) => kept.set(codeName(code), { ticket, until: Date.now() + keptFor }));
   }
 
   forget(code: Code): Promise<void> {
@@ -40,19 +38,33 @@ export class KeptTickets {
     return changePrivateFile(this.file, (text) => {
       const kept = this.parse(text);
       change(kept);
-      return `${JSON.stringify(Object.fromEntries(kept), null, 2)}\n`;
+      const written = [...kept].map(([name, { ticket, until }]) => [name, { ticket: formatTicket(ticket), until }]);
+      return `${JSON.stringify(Object.fromEntries(written), null, 2)}\n`;
     });
   }
 
   /** Those that are not too old; what makes no sense is as good as none, since a new code is all that it costs. */
   private parse(text: string | undefined): Map<string, KeptTicket> {
     const kept = new Map<string, KeptTicket>();
-    for (const [name, value] of entriesOf(text, this.file)) {
+    for (const [name, value] of this.entries(text)) {
       if (!isRecord(value)) continue;
       const { ticket, until } = value;
-      if (typeof ticket === 'string' && typeof until === 'number' && until > Date.now())
-        kept.set(name, { ticket, until });
+      if (typeof ticket !== 'string' || typeof until !== 'number' || until <= Date.now()) continue;
+      try {
+        kept.set(name, { ticket: parseTicket(ticket), until });
+      } catch (error) {
+        ignored('a new code is all that it costs')(error);
+      }
     }
     return kept;
+  }
+
+  private entries(text: string | undefined): [string, unknown][] {
+    try {
+      return entriesOf(text, this.file);
+    } catch (error) {
+      ignored('it is written anew, and a new code is all that it costs')(error);
+      return [];
+    }
   }
 }

@@ -1,5 +1,7 @@
+import { chmodSync, mkdirSync, readdirSync } from 'node:fs';
 import net from 'node:net';
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Code, formatCode, parseCodeTarget } from '../../lib/codes/code';
 import { type Reached, reachByCode } from '../../lib/codes/reach';
@@ -80,6 +82,14 @@ describe('a code that leads through a relay, or directly', () => {
     const ticket = ticketOf(await reach(`127.0.0.1:${String(receiver.port)}`));
     expect(formatAddress(ticket.address)).to.equal(`tcp://127.0.0.1:${String(receiver.port)}`);
     expect(ticket).to.not.include.keys('relayFrom');
+  });
+
+  it('is reached although what came of it cannot be kept', async () => {
+    const open = join(settings, 'sendall');
+    mkdirSync(open);
+    chmodSync(open, 0o777); // whoever else writes there could put another ticket in its place
+    ticketOf(await reach(`127.0.0.1:${String(receiver.port)}`));
+    expect(readdirSync(open)).to.deep.equal([]);
   });
 
   it('costs one of three tries where its words are wrong, though the other side is met in two ways', async () => {
