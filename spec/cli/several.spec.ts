@@ -10,6 +10,7 @@ import { createKey, formatTicket, parseTicket, type TransferEvent } from '../../
 import { Peers } from '../../lib/internal';
 import { ReceiveDirectory } from '../receive/receive-directory';
 import { MiB, noise } from '../session/pair';
+import { Relay } from '../session/relay';
 import { openTerminal } from './screen';
 import { type Ended, eventsOf, printedEventsOf, SendallProcess } from './sendall-process';
 
@@ -97,21 +98,43 @@ describe('cli: several receivers', () => {
     expect(codes).to.deep.equal(['interrupted', 'interrupted']);
   });
 
+  /** The most memory that it has had so far, in KiB; 0 where it has ended. */
+  const peakOf = ({ child }: SendallProcess): number => {
+    try {
+      const status = readFileSync(`/proc/${String(child.pid)}/status`, 'utf8');
+      return Number(/VmHWM:\s*(\d+)/.exec(status)?.[1] ?? 0);
+    } catch {
+      return 0;
+    }
+  };
+
+  it('keeps no more in memory where one is slow', async function () {
+    if (process.platform !== 'linux') return this.skip(); // it reads /proc
+    await open(2);
+    const [fast, slow] = receivers;
+    const way = await Relay.to(slow?.port ?? 0, { delay: 100, window: 64 * 1024 });
+    try {
+      writeFileSync(join(directory, 'a'), noise(160 * MiB));
+      const targets = [fast?.ticket ?? '', way.through(slow?.ticket ?? '')];
+      const running = start('send', 'a', ...targets, '--connections', '1', '--json');
+      await fast?.heard.first('received');
+      const peak = peakOf(running);
+      running.child.kill('SIGKILL');
+      await running.ended;
+      expect(way.there, 'what the slow one has').to.be.within(1, 80 * MiB);
+      expect(peak / 1024, 'MiB').to.be.within(30, 160);
+    } finally {
+      await way.close();
+    }
+  });
+
   it('needs no more memory than is promised for fifty receivers', async function () {
     if (process.platform !== 'linux') return this.skip(); // it reads /proc
     await open(50);
     writeFileSync(join(directory, 'a'), noise(8 * MiB));
     const running = start('send', 'a', ...receivers.map(({ ticket }) => ticket), '--json');
     let peak = 0;
-    const look = (): void => {
-      try {
-        const status = readFileSync(`/proc/${String(running.child.pid)}/status`, 'utf8');
-        peak = Math.max(peak, Number(/VmHWM:\s*(\d+)/.exec(status)?.[1] ?? 0));
-      } catch {
-        // it has ended
-      }
-    };
-    const timer = setInterval(look, 20);
+    const timer = setInterval(() => (peak = Math.max(peak, peakOf(running))), 20);
     const ended: Ended = await running.ended.finally(() => clearInterval(timer));
     expect(ended.code, ended.stderr).to.equal(0);
     expect(eventsOf(ended).at(-1)).to.include({ receivers: 50, failed_receivers: 0 });
