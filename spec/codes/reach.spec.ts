@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Code, formatCode, parseCodeTarget } from '../../lib/codes/code';
 import { type Reached, reachByCode } from '../../lib/codes/reach';
+import { OpenCode } from '../../lib/codes/open-code';
 import { TransferError } from '../../lib/errors';
 import { formatAddress, parseAddress } from '../../lib/net/address';
+import { Connection } from '../../lib/net/connection';
+import { listen } from '../../lib/net/socket';
 import { directAlone } from '../../lib/session/deadlines';
 import { HostileRelay } from '../net/hostile-relay';
 import { ReceiveDirectory, temporaryDirectory } from '../receive/receive-directory';
@@ -110,6 +113,29 @@ describe('a code that leads through a relay, or directly', () => {
     expect(wrongTries()).to.have.length(2);
     // The words themselves are good as before.
     ticketOf(await reach('127.0.0.1:1'));
+  });
+
+  it('leads past somebody else who shows a code with the same number', async () => {
+    relay.joins = () => false;
+    const shown = new OpenCode('receiver', other());
+    const wrong: string[] = [];
+    const listening = await listen(parseAddress('tcp://127.0.0.1:0'), ({ stream, peer }) => {
+      const answered = shown.answer(new Connection(stream, peer), () => wrong.push('a key'));
+      void answered.catch((error: unknown) => wrong.push((error as Error).message));
+    });
+    const { host, port } = listening.address as { host: string; port: number };
+    const ticket = ticketOf(await reach(`${host}:${String(port)},127.0.0.1:${String(receiver.port)}`));
+    expect(formatAddress(ticket.address)).to.equal(`tcp://127.0.0.1:${String(receiver.port)}`);
+    expect(wrong).to.deep.equal(['Somebody tried a wrong code: 2 tries are left.']);
+    shown.close();
+    await listening.close();
+  });
+
+  it('leads one of two who come through the relay with it, and tells the other one that it is used', async () => {
+    const both = await Promise.all([0, 1].map(() => reach('127.0.0.1:1')));
+    const [lost, ...more] = both.filter((each) => each instanceof TransferError);
+    expect(more).to.deep.equal([]);
+    expect(lost).to.include({ code: 'not-authorized', message: 'That code has been used.' });
   });
 
   it('is tried three times at most by who types it, and nobody waits at the relay then', async () => {
