@@ -15,6 +15,7 @@ import { rights } from './rights';
 import { soak } from './soak';
 import { swap } from './swap';
 import { turns } from './turns';
+import { web } from './web';
 import { writeBack } from './write-back';
 
 /** In the order in which they run. */
@@ -29,6 +30,7 @@ export const experiments: readonly Experiment[] = [
   packets,
   frames,
   fuzz,
+  web,
   swap,
   identity,
   rights,

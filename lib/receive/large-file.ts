@@ -313,9 +313,12 @@ export class LargeFile {
   }
 }
 
-/** The `size` bytes that come next on a connection. */
-export function payloadOf(connection: Connection, size: number, waits: Waits): Payload {
-  return { take: (memory) => fillPiece(connection, size, memory, waits), skip: () => connection.skip(size) };
+/** From where the bytes of payloads come. */
+export type PayloadSource = Pick<Connection, 'fill' | 'skip'>;
+
+/** The `size` bytes that come next from there. */
+export function payloadOf(source: PayloadSource, size: number, waits: Waits): Payload {
+  return { take: (memory) => fillPiece(source, size, memory, waits), skip: () => source.skip(size) };
 }
 
 /** Bytes that are here already. What nobody took is given back by `skip`, however often. */
@@ -337,14 +340,14 @@ export function payloadHere(lease: Lease | undefined): Payload {
   };
 }
 
-async function fillPiece(connection: Connection, size: number, memory: AlignedMemory, waits: Waits): Promise<Lease> {
+async function fillPiece(source: PayloadSource, size: number, memory: AlignedMemory, waits: Waits): Promise<Lease> {
   const lease = memory.tryLease();
   let filled = 0;
   if (lease) {
     try {
       filled = await waits.on(
         'network',
-        connection.fill(lease.bytes.subarray(0, size), () => memory.contended),
+        source.fill(lease.bytes.subarray(0, size), () => memory.contended),
       );
     } catch (error) {
       lease.release();
@@ -356,7 +359,7 @@ async function fillPiece(connection: Connection, size: number, memory: AlignedMe
   const bytes = new Uint8Array(size);
   if (lease) bytes.set(lease.bytes.subarray(0, filled));
   lease?.release();
-  await waits.on('network', connection.fill(bytes.subarray(filled)));
+  await waits.on('network', source.fill(bytes.subarray(filled)));
   const free = await waits.on('write', memory.lease());
   free.bytes.set(bytes);
   return free;

@@ -4,7 +4,7 @@ import { type EntryName, printable } from '../name';
 import type { FileDone } from '../progress';
 import { Coverage, pieceSize, segmentSizeOf } from '../wire/segment';
 import type { FileEntry } from '../wire/session-list';
-import { LargeFile, type LargeEnd, type Payload } from './large-file';
+import { LargeFile, type LargeEnd, payloadOf, type PayloadSource } from './large-file';
 import { doneOf } from './receiving';
 import type { AdmittedUpload, UploadOffer, UploadVisit } from './upload-visit';
 
@@ -120,34 +120,16 @@ export class Upload {
   }
 
   /**
-   * Takes a slice, all of `body`; what came of one that is cut off is kept as far as it is whole pieces. Rejects with
-   * `connection-lost` where it ends too early or this is over, `bad-header` where it is too long, and what is final for
-   * this file.
+   * Takes a slice, which is all of `body`; what came of one that is cut off is kept as far as it is whole pieces.
+   * Rejects like `body`, with `connection-lost` where this is over, and with what is final for this file.
    */
-  async take(slice: number, body: AsyncIterable<Uint8Array>): Promise<void> {
+  async take(slice: number, body: PayloadSource): Promise<void> {
     const length = this.lengthOf(slice);
     const begin = slice * this.sliceSize;
     this.taking++;
     try {
-      const piece = new Uint8Array(Math.min(pieceSize, length));
-      let taken = 0;
-      let filled = 0;
-      for await (const bytes of body) {
-        if (taken + filled + bytes.length > length)
-          throw new TransferError('bad-header', `The slice ${String(slice)} is longer than ${String(length)} bytes.`);
-        for (let at = 0; at < bytes.length;) {
-          const more = bytes.subarray(at, at + Math.min(pieceSize, length - taken) - filled);
-          piece.set(more, filled);
-          filled += more.length;
-          at += more.length;
-          if (filled < Math.min(pieceSize, length - taken)) continue;
-          await this.piece(begin + taken, piece.subarray(0, filled));
-          taken += filled;
-          filled = 0;
-        }
-      }
-      if (taken < length)
-        throw new TransferError('connection-lost', `The slice ${String(slice)} ended before its end.`);
+      for (let taken = 0; taken < length; taken += pieceSize)
+        await this.piece(begin + taken, Math.min(pieceSize, length - taken), body);
     } finally {
       this.taking--;
       this.touchedAt = performance.now();
@@ -210,15 +192,15 @@ export class Upload {
     }
   }
 
-  private async piece(offset: number, bytes: Uint8Array): Promise<void> {
+  private async piece(offset: number, size: number, body: PayloadSource): Promise<void> {
     if (this.state.state === 'over') throw this.state.why;
     const { file } = this.entry;
-    const segment = { type: 'segment', file, offset, size: bytes.length, zero: false } as const;
-    const failure = await this.file.segment(segment, payloadOfBytes(bytes));
+    const segment = { type: 'segment', file, offset, size, zero: false } as const;
+    const failure = await this.file.segment(segment, payloadOf(body, size, this.visit.waits));
     if (failure) throw this.refuse(failure);
     // It may have been given up meanwhile.
     if (this.isOver) throw gone();
-    this.coverage.add(offset, bytes.length);
+    this.coverage.add(offset, size);
   }
 
   private get isOver(): boolean {
@@ -271,17 +253,6 @@ export class Upload {
   private mismatch(): TransferError {
     return new TransferError('mismatch', `${printable(this.name)} does not match its digest; nothing of it was kept.`);
   }
-}
-
-function payloadOfBytes(bytes: Uint8Array): Payload {
-  return {
-    async take(memory) {
-      const lease = await memory.lease();
-      lease.bytes.set(bytes);
-      return lease;
-    },
-    skip: () => Promise.resolve(),
-  };
 }
 
 /** For whoever still sends to an upload that has ended. */

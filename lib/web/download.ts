@@ -92,22 +92,35 @@ export async function sendFile(response: ServerResponse, file: SourceFile, diges
 }
 
 async function pour(response: ServerResponse, source: OpenSource, { first, last }: ByteRange): Promise<void> {
+  // Of the connection: a response that waits behind others of its connection is never told that nobody reads it.
+  const { socket } = response.req;
   const gone = new AbortController();
-  response.once('close', () => gone.abort());
-  for (let at = first; at <= last;) {
-    const piece = Buffer.allocUnsafe(Math.min(readSize, last - at + 1));
-    if ((await source.read(piece, at)) < piece.length)
-      throw new TransferError('source-changed', 'The file became shorter while it was sent.');
-    at += piece.length;
-    // The last bytes go out only if all of them were of one file.
-    if (at > last) await source.check();
-    if (gone.signal.aborted) throw new TransferError('connection-lost', 'Whoever downloads has hung up.');
-    if (!response.write(piece)) await once(response, 'drain', gone).catch(ignored('said above'));
+  const leave = (): void => gone.abort();
+  socket.once('close', leave);
+  if (socket.destroyed) leave();
+  try {
+    for (let at = first; at <= last;) {
+      const piece = Buffer.allocUnsafe(Math.min(readSize, last - at + 1));
+      if ((await source.read(piece, at)) < piece.length)
+        throw new TransferError('source-changed', 'The file became shorter while it was sent.');
+      at += piece.length;
+      // The last bytes go out only if all of them were of one file.
+      if (at > last) await source.check();
+      if (gone.signal.aborted) throw hungUp();
+      if (!response.write(piece)) await once(response, 'drain', gone).catch(ignored('said above'));
+    }
+    if (gone.signal.aborted) throw hungUp();
+    await new Promise<void>((resolve, reject) => {
+      gone.signal.addEventListener('abort', () => reject(hungUp()));
+      response.end(resolve);
+    });
+  } finally {
+    socket.off('close', leave);
   }
-  await new Promise<void>((resolve, reject) => {
-    response.once('close', () => reject(new TransferError('connection-lost', 'Whoever downloads has hung up.')));
-    response.end(resolve);
-  });
+}
+
+function hungUp(): TransferError {
+  return new TransferError('connection-lost', 'Whoever downloads has hung up.');
 }
 
 /** `Repr-Digest` of RFC 9530, of all of the file whatever range is sent. */

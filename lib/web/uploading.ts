@@ -12,7 +12,7 @@ import { parseList } from '../wire/json-list';
 import { type JsonObject, ownValue, parseJsonObject } from '../wire/json-object';
 import { smallFile } from '../wire/segment';
 import { answer, answerFailure, answerJson, refusalOf, statusOf } from './answer';
-import { bytesOf, lengthOf, wholeBody } from './request-body';
+import { lengthOf, RequestBody, wholeBody } from './request-body';
 import type { WebRequest } from './web-server';
 
 /** Each slice on its way has a piece in memory; so many more wait for their turn. */
@@ -84,7 +84,14 @@ export class Uploading {
     const length = upload.lengthOf(slice);
     if (lengthOf(request) !== length)
       throw new TransferError('bad-header', `The slice ${String(slice)} has ${String(length)} bytes.`, { hint: '' });
-    await this.slices.take(() => upload.take(slice, bytesOf(request)));
+    await this.slices.take(async () => {
+      const body = new RequestBody(request);
+      try {
+        await upload.take(slice, body);
+      } finally {
+        body.release();
+      }
+    });
     answer(response, 204);
   }
 
