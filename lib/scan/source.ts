@@ -40,6 +40,18 @@ export function notRegular(name: string): TransferError {
   return new TransferError('source-unreadable', `${printable(name)} is not a regular file.`, { fileName: name });
 }
 
+/**
+ * The failure for a file that has content, and says that it is empty: of the kernel's own (`/proc`), or of a disk in user
+ * space. How much there is of it nobody can tell before its end.
+ */
+export function sizeless(name: string): TransferError {
+  return new TransferError(
+    'source-unreadable',
+    `${printable(name)} says that it is empty, and has content: its system does not tell sizes.`,
+    { fileName: name, hint: 'A single one can be sent as a stream: sendall send - --name NAME < FILE' },
+  );
+}
+
 /** The failure for a file that is not any more what it was when it was hashed. */
 export function changed(name: string): TransferError {
   return new TransferError('source-changed', `${printable(name)} changed while it was being sent.`, { fileName: name });

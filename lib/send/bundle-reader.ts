@@ -6,7 +6,7 @@ import { OrderWorker } from '../threads/order-worker';
 import { isBarred } from '../threads/walker';
 import { longestBundle } from '../wire/session-message';
 import type { BundleAnswer, BundleFailure, BundleOrder, BundleSetup } from './bundle-reader.worker';
-import { changed, damagedSource, notRegular, unreadable } from '../scan/source';
+import { changed, damagedSource, notRegular, sizeless, unreadable } from '../scan/source';
 import type { OfferedBatch } from './offered-batch';
 import { ignored } from '../trace';
 
@@ -109,6 +109,7 @@ function interrupted(cause?: unknown): TransferError {
 export function bundleError(name: string, failure: BundleFailure): TransferError {
   if (failure === 'changed') return changed(name);
   if (failure === 'not a file') return notRegular(name);
+  if (failure === 'sizeless') return sizeless(name);
   if (failure === 'damaged') return damagedSource(name);
   const cause = Object.assign(new Error(failure.message), failure);
   // Something else stands on the way to it by now, or in its place.

@@ -27,7 +27,7 @@ export type BundleOrder =
       readonly held: ReadonlyMap<number, string>;
     };
 
-export type BundleFailure = 'changed' | 'not a file' | 'damaged' | ReturnType<typeof failureOf>['failure'];
+export type BundleFailure = 'changed' | 'not a file' | 'sizeless' | 'damaged' | ReturnType<typeof failureOf>['failure'];
 
 /** The contents lie one after another, without those of `kept`. */
 export interface BundleAnswer {
@@ -59,6 +59,8 @@ interface KnownBatch {
 }
 
 const walker = new Walker();
+/** For the byte of a file that should have none. */
+const one = new Uint8Array(1);
 const calls = fileCalls();
 
 const known: KnownBatch[] = [];
@@ -171,7 +173,7 @@ function readFrom(
   size: number,
   mtime: bigint | undefined,
   ctime: bigint | undefined,
-): 'whole' | 'grew' | 'changed' | 'not a file' {
+): 'whole' | 'grew' | 'changed' | 'not a file' | 'sizeless' {
   const fd = walker.open(located, flags);
   try {
     const isAsOffered = ({ mtimeNs, ctimeNs, size: found }: FileStat): boolean =>
@@ -181,8 +183,9 @@ function readFrom(
     const grew = (now: FileStat): boolean => ctime !== undefined && now.size > size;
     if (!isAsOffered(before) && !grew(before)) return 'changed';
     if (!readInto(fd, bytes, at, size)) return 'changed';
+    const tellsSize = size > 0 || calls.read(fd, one, 0, 1, 0) === 0;
     const after = calls.stat(fd);
-    if (isAsOffered(after)) return 'whole';
+    if (isAsOffered(after)) return tellsSize ? 'whole' : 'sizeless';
     if (!grew(after)) return 'changed';
     if (after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs)
       return 'grew';

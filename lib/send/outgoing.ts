@@ -5,7 +5,7 @@ import { asTransferError, TransferError } from '../errors';
 import type { EntryName } from '../name';
 import { type Listener, Meter, type Waits } from '../progress';
 import { readSmallSource, type SmallSource } from './small-source';
-import { changed, unreadable } from '../scan/source';
+import { changed, sizeless, unreadable } from '../scan/source';
 import { OpenSource, type SourceFile } from './open-source';
 import { isBarred, type Located } from '../threads/walker';
 import type { SmallSourceReader } from './small-source-reader';
@@ -164,6 +164,7 @@ export class OutgoingQueue {
       const small = await this.readSmall(found);
       if (typeof small === 'object') return { ...small, name, size: small.content.length, began };
       if (small === 'changed') throw changed(name);
+      if (small === 'sizeless') throw sizeless(name);
       return { source: await OpenSource.open(found), name, began };
     } catch (error) {
       if (error instanceof TransferError) return error.about(name);

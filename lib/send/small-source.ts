@@ -5,7 +5,11 @@ import { type Located, walking } from '../threads/walker';
 /** A small file with its content, read between two looks at it; or why its content is not here. */
 export type SmallSource =
   /** `grew`: the file is longer by now. */
-  { readonly content: Uint8Array; readonly md5: string; readonly grew: boolean } | 'large' | 'changed' | 'not a file';
+  | { readonly content: Uint8Array; readonly md5: string; readonly grew: boolean }
+  | 'large'
+  | 'changed'
+  | 'not a file'
+  | 'sizeless';
 
 /** Files up to this size are read whole and hashed in one go. */
 export const smallFile = 64 * 1024;
@@ -31,10 +35,11 @@ function readContent(
     if (before.size > smallFile) return 'large';
     const size = Number(before.size);
     const content = readInto(fd, memory.subarray(0, size)) && memory.slice(0, size);
+    const tellsSize = size > 0 || readSync(fd, memory, 0, 1, 0) === 0;
     const after = fstatSync(fd, { bigint: true });
     if (!content) return 'changed';
     if (after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs)
-      return { content, grew: false };
+      return tellsSize ? { content, grew: false } : 'sizeless';
     // Of what has grown only a second look tells whether more than that was done to it.
     const again = memory.subarray(0, size);
     const same = after.size > before.size && readInto(fd, again) && Buffer.compare(again, content) === 0;

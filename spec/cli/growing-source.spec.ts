@@ -10,6 +10,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { readSmallSource } from '../../lib/send/small-source';
 import { eventsOf } from './sendall-process';
 import { SessionRun } from './session-run';
 
@@ -54,6 +55,17 @@ describe('cli: files that are written to while they are read', function () {
       }
     }
     expect((await run.run(['verify', 'in'])).code).to.equal(0);
+  });
+
+  it('of which the system tells no size are named, and not stored as empty', async function () {
+    if (process.platform !== 'linux') this.skip();
+    const kept = await run.run(['backup', 'logs', '/proc/version', run.at('in'), '--name', 'b']);
+    expect(kept.code, kept.stderr).to.equal(8);
+    expect(kept.stderr).to.include('version says that it is empty, and has content');
+    expect(readdirSync(run.at('in/b/latest'))).to.not.include('version');
+    expect(await readSmallSource({ path: '/proc/version' })).to.equal('sizeless');
+    writeFileSync(run.at('empty'), '');
+    expect(await readSmallSource({ path: run.at('empty') })).to.include({ grew: false });
   });
 
   it('fail as changed, if they are rewritten in the middle as well', async () => {
