@@ -88,7 +88,7 @@ function attempt(change: () => void): void {
   try {
     change();
   } catch (error) {
-    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL'].includes(errnoOf(error) ?? '')) throw error;
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS'].includes(errnoOf(error) ?? '')) throw error;
     trace('it keeps what it has: %o', error);
   }
 }

@@ -228,8 +228,10 @@ export class LocalStore implements SessionPlace {
   private async lookAtFree(now: boolean): Promise<void> {
     if (!now && Date.now() - this.free.at <= freeSpaceGoodFor) return;
     const { root } = this.opened;
-    const [{ bavail, bsize }, mounts] = await Promise.all([statfs(root.at('.')), mountsBelow(root)]);
-    this.free = { bytes: bavail * bsize, mounts, at: Date.now() };
+    const [{ bavail, bsize, blocks }, mounts] = await Promise.all([statfs(root.at('.')), mountsBelow(root)]);
+    // Some disks in user space do not tell: what does not fit fails when it is written.
+    const bytes = blocks === 0 ? Infinity : bavail * bsize;
+    this.free = { bytes, mounts, at: Date.now() };
   }
 
   /** What comes back takes bytes off the promise. Throws `space`. */
