@@ -27,7 +27,7 @@ import {
   snapshotsName,
   writeRegister,
 } from '../register/register';
-import { ignored } from '../../trace';
+import { ignored, trace } from '../../trace';
 
 const stagerName = 'stager';
 const partialName = 'partial';
@@ -222,20 +222,24 @@ export class StagedSnapshot {
 
   /**
    * `latest` is for people and scripts; whoever needs to know looks at the register. What is no symbolic link there is
-   * left alone.
+   * left alone. What fails is tried once more; the snapshot is there anyway, and a disk that takes no changes any more
+   * is found out by `confirm`.
    */
   private async pointTo(home: Directory, id: string): Promise<void> {
     const found = await home.look(latestName);
     if (found && !found.isSymbolicLink()) return;
     const fresh = path.join(this.opened.own, latestName);
-    try {
-      await rm(fresh, { force: true });
-      await symlink(id, fresh);
-      await rename(fresh, home.at(latestName));
-      await home.sync();
-    } catch {
-      // The snapshot is there; a disk that takes no changes any more is found out by `confirm`.
-      await rm(fresh, { force: true }).catch(ignored('confirm finds out a disk that takes no changes'));
+    for (let attempt = 1; attempt <= 2; attempt++) {
+      try {
+        await rm(fresh, { force: true });
+        await symlink(id, fresh);
+        await rename(fresh, home.at(latestName));
+        await home.sync();
+        return;
+      } catch (error) {
+        trace('%s does not point to %s: %o', latestName, id, error);
+        await rm(fresh, { force: true }).catch(ignored('confirm finds out a disk that takes no changes'));
+      }
     }
   }
 }
