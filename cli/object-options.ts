@@ -14,17 +14,22 @@ export interface ObjectFlags {
 }
 
 export function describeObjects(command: Command): Command {
+  return describeObjectPlace(command)
+    .option('--trust-store', 'with s3://: read nothing back; receipts say "accepted" and not "store"')
+    .option(
+      '--single-receiver',
+      'with s3://: no other receiver stores there; for stores that cannot keep two of them from one name',
+    );
+}
+
+/** The options of commands that read and write snapshots: those that say where and who. */
+export function describeObjectPlace(command: Command): Command {
   return command
     .option('--endpoint <URL>', 'with s3://: where the store answers; default: AWS_ENDPOINT_URL_S3, else AWS')
     .option('--region <REGION>', 'with s3://: default AWS_REGION, else us-east-1')
     .option(
       '--credentials <FILE>',
       'with s3://: a private file of the form of ~/.aws/credentials; default: AWS_ACCESS_KEY_ID and so on, else that file',
-    )
-    .option('--trust-store', 'with s3://: read nothing back; receipts say "accepted" and not "store"')
-    .option(
-      '--single-receiver',
-      'with s3://: no other receiver stores there; for stores that cannot keep two of them from one name',
     );
 }
 

@@ -1,22 +1,29 @@
 import { existsSync } from 'node:fs';
-import { TransferError } from '../lib/internal';
+import type { ReceiverOptions } from '../lib/index';
+import { isObjectUrl, TransferError } from '../lib/internal';
 import { withoutTickets } from './hide-tickets';
+import { type ObjectFlags, objectStoreOf } from './object-options';
 import { resolveTarget } from './secret';
 import { wrongUsage } from './usage';
 
 /** Where the snapshots are that a command is about. */
-export type SnapshotPlace = { readonly directory: string } | { readonly target: string };
+export type SnapshotPlace =
+  | { readonly directory: string }
+  | { readonly target: string }
+  | { readonly objects: NonNullable<ReceiverOptions['objects']> };
 
 /** How DIR|TARGET is described in the help of commands. */
 export const placeArgument =
-  'the receive directory with the snapshots; or where it is on another machine: a ticket, @FILE with one, or a peer';
+  'the receive directory with the snapshots; or where it is on another machine: a ticket, @FILE with one, or a peer; or s3://BUCKET/PREFIX';
 
 /**
  * The receive directory on this machine, or the ticket of the receiver, that `word` names; a peer goes before a
  * directory (`./NAME` is a directory even if NAME is a peer). Rejects with `usage` for the plain wire, with `directory`
  * where there is none, and never repeats a ticket.
  */
-export async function snapshotPlace(word: string): Promise<SnapshotPlace> {
+export async function snapshotPlace(word: string, flags: ObjectFlags = {}): Promise<SnapshotPlace> {
+  const objects = objectStoreOf(word, flags);
+  if (objects) return { objects };
   const named = await resolveTarget(word);
   if (named?.kind === 'plain')
     throw wrongUsage('The plain wire carries no backups.', {
@@ -32,4 +39,12 @@ export async function snapshotPlace(word: string): Promise<SnapshotPlace> {
       },
     );
   return { directory: word };
+}
+
+/** Throws `usage` for an object store, where a command does not work on one. */
+export function refuseObjects(word: string, command: string): void {
+  if (isObjectUrl(word))
+    throw wrongUsage(`sendall ${command} does not work on an object store.`, {
+      hint: 'backup, snapshots, find, verify, restore and receive do.',
+    });
 }

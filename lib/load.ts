@@ -19,5 +19,5 @@ export const load = {
   repair: () => require('./snapshot/repair/repair') as typeof import('./snapshot/repair/repair'),
   adopt: () => require('./snapshot/adopt/adopt') as typeof import('./snapshot/adopt/adopt'),
   readBackTime: () => require('./store/local/read-back-time') as typeof import('./store/local/read-back-time'),
-  drill: () => require('./snapshot/restore/drill') as typeof import('./snapshot/restore/drill'),
+  drill: () => require('./snapshot/remote/drill-anywhere') as typeof import('./snapshot/remote/drill-anywhere'),
 } as const;

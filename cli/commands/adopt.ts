@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { AdoptEvent } from '../../lib/index';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatSize } from '../size';
+import { refuseObjects } from '../snapshot-place';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
 
@@ -43,6 +44,7 @@ on. A receiver registers what it makes. This is for a disk from another machine,
 snapshots of it; --owner hands it over. What is registered and gone is taken off the register.`,
     )
     .action(async (directory: string, flags: AdoptFlags) => {
+      refuseObjects(directory, 'adopt');
       const { runTransfer } = require('../run') as typeof import('../run');
       const { VerifyView } = require('../verify-view') as typeof import('../verify-view');
       shell.exit(

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { BackupOptions } from '../../lib/index';
+import { describeObjects, type ObjectFlags, objectStoreOf } from '../object-options';
 import type { Shell } from '../run';
 import { hasTicketInEnvironment, resolveTarget, splitTarget } from '../secret';
 import { parseDuration, parseRate } from '../size';
@@ -10,7 +11,7 @@ import { wrongUsage } from '../usage';
 import { parseConnections } from './send';
 
 /** The options of `sendall backup`, as commander names them. */
-interface BackupFlags extends ExcludeFlags {
+interface BackupFlags extends ExcludeFlags, ObjectFlags {
   readonly name: string;
   readonly stdinName?: string;
   readonly checksum?: boolean;
@@ -29,7 +30,7 @@ export function describeBackup(program: Command, shell: Shell): void {
     .usage('PATH... TARGET --name NAME [OPTIONS]')
     .argument(
       '[PATH...]',
-      'files and directories, - for standard input; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, or a directory of this machine',
+      'files and directories, - for standard input; then the TARGET: a ticket (sendall://…), @FILE with one, a peer, a directory of this machine, or s3://BUCKET/PREFIX',
     )
     .requiredOption('--name <NAME>', 'what the backup is called; its snapshots are NAME/2026-11-20T101233Z')
     .option('--stdin-name <NAME>', 'what standard input is called in the snapshot; by default stdin')
@@ -52,7 +53,8 @@ export function describeBackup(program: Command, shell: Shell): void {
       '--retry-for <DURATION>',
       'how long to go on trying when the connection is lost: 30s, 2h; default 5min',
       parseDuration,
-    )
+    );
+  describeObjects(command)
     .addHelpText(
       'after',
       `
@@ -63,6 +65,7 @@ Examples:
   $ sendall backup /home/eve homeserver --name laptop
   $ sendall backup /etc /srv /mnt/usb/backups --name server --exclude '*.tmp'
   $ sendall backup photos/ homeserver --name photos --checksum
+  $ sendall backup photos/ s3://bucket/backups --endpoint https://s3.example.org --name photos
   $ pg_dump shop | sendall backup - homeserver --name shop --stdin-name shop.sql`,
     )
     .action(async (words: readonly string[], flags: BackupFlags) => {
@@ -96,7 +99,7 @@ Examples:
 }
 
 async function backupOptions(words: readonly string[], flags: BackupFlags): Promise<BackupOptions> {
-  const { paths, ...where } = await split(words);
+  const { paths, ...where } = await split(words, flags);
   const { name, stdinName, checksum = false, allowShrink = false, digest, connections, limit, retryFor } = flags;
   return {
     paths,
@@ -114,8 +117,13 @@ async function backupOptions(words: readonly string[], flags: BackupFlags): Prom
 }
 
 /** The last word is the target, if it names one; a directory is one where no ticket is in the environment. */
-async function split(words: readonly string[]): Promise<Pick<BackupOptions, 'paths' | 'target' | 'directory'>> {
+async function split(
+  words: readonly string[],
+  flags: ObjectFlags,
+): Promise<Pick<BackupOptions, 'paths' | 'target' | 'directory' | 'objects'>> {
   const last = words.at(-1) ?? '';
+  const objects = objectStoreOf(last, flags);
+  if (objects) return { paths: words.slice(0, -1), objects };
   const named = await resolveTarget(last);
   if (named?.kind === 'plain')
     throw wrongUsage('The plain wire carries no backups.', {

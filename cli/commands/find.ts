@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Audience, Shell } from '../run';
+import { describeObjectPlace, type ObjectFlags } from '../object-options';
 import { placeArgument, snapshotPlace } from '../snapshot-place';
 
 /** Reading tells of nothing on the way. */
@@ -7,13 +8,14 @@ const silence: Audience = { show: () => undefined };
 
 /** Adds `sendall find` to the program. */
 export function describeFind(program: Command, shell: Shell): void {
-  program
+  const command = program
     .command('find')
     .description('Says in which snapshots a file is, and which of its versions differ. Reads no file of a backup.')
     .usage('DIR|TARGET PATTERN [OPTIONS]')
     .argument('<DIR|TARGET>', placeArgument)
     .argument('<PATTERN>', 'a name, at any depth; with a slash, a path from the top; *, ? and ** as in .gitignore')
-    .option('--name <NAME>', 'in the snapshots of one backup only')
+    .option('--name <NAME>', 'in the snapshots of one backup only');
+  describeObjectPlace(command)
     .addHelpText(
       'after',
       `
@@ -24,8 +26,9 @@ Examples:
 v1 is the first content that a path had, v2 the next that differs, and so on. What is to come
 back: sendall restore DIR|TARGET SNAPSHOT DEST PATH.`,
     )
-    .action(async (given: string, pattern: string, { name }: { readonly name?: string }) => {
-      const place = await snapshotPlace(given);
+    .action(async (given: string, pattern: string, flags: ObjectFlags & { readonly name?: string }) => {
+      const { name } = flags;
+      const place = await snapshotPlace(given, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       shell.exit(
         await runTransfer(

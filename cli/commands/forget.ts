@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { ForgetEvent } from '../../lib/index';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatSize } from '../size';
-import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { placeArgument, refuseObjects, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Terminal } from '../terminal';
 
 interface ForgetFlags {
@@ -32,6 +32,7 @@ unless they match too. The next backup brings it again, unless it is excluded
 there. On another machine it takes a key with the right admin.`,
     )
     .action(async (given: string, pattern: string, flags: ForgetFlags) => {
+      refuseObjects(given, 'forget');
       const place = await snapshotPlace(given);
       const { runTransfer } = require('../run') as typeof import('../run');
       shell.exit(

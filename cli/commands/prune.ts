@@ -3,7 +3,7 @@ import { InvalidArgumentError } from 'commander';
 import type { KeepRules, PruneEvent } from '../../lib/index';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatSize, parseDuration } from '../size';
-import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { placeArgument, refuseObjects, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
 
@@ -54,6 +54,7 @@ Files that other snapshots have as well are not touched. On another machine it
 takes a key with the right admin.`,
     )
     .action(async (given: string, flags: PruneFlags) => {
+      refuseObjects(given, 'prune');
       const place = await snapshotPlace(given);
       const keep = rulesOf(flags);
       const { runTransfer } = require('../run') as typeof import('../run');

@@ -4,11 +4,12 @@ import type { DrillReport, IfExists, Restored, TransferEvent } from '../../lib/i
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatSize, parseDuration } from '../size';
 import type { Terminal } from '../terminal';
+import { describeObjectPlace, type ObjectFlags } from '../object-options';
 import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import { wrongUsage } from '../usage';
 
 /** The options of `sendall restore`, as commander names them. */
-interface RestoreFlags {
+interface RestoreFlags extends ObjectFlags {
   readonly ifExists: IfExists;
   readonly owner?: 'none' | 'name' | 'number';
   /** False with --no-xattrs. */
@@ -22,7 +23,7 @@ interface RestoreFlags {
 
 /** Adds `sendall restore` to the program. */
 export function describeRestore(program: Command, shell: Shell): void {
-  program
+  const command = program
     .command('restore')
     .description(
       'Brings a snapshot back, or some of it, to another place. What is there in the end was read back and is what the manifest says.',
@@ -62,7 +63,8 @@ export function describeRestore(program: Command, shell: Shell): void {
       '--retry-for <DURATION>',
       'from another machine: how long to go on trying when the connection is lost: 30s, 2h; default 5min',
       parseDuration,
-    )
+    );
+  describeObjectPlace(command)
     .addHelpText(
       'after',
       `
@@ -86,7 +88,7 @@ is whole and verified in a directory for temporary files (TMPDIR).`,
         flags: RestoreFlags,
       ) => {
         if (destination === '-') checkOutput(paths, shell.settings().json);
-        const work = workOf({ place: await snapshotPlace(given), snapshot, destination, paths }, flags);
+        const work = workOf({ place: await snapshotPlace(given, flags), snapshot, destination, paths }, flags);
         const { runTransfer } = require('../run') as typeof import('../run');
         const { RestoreView } = require('../view') as typeof import('../view');
         const audience = (terminal: Terminal): Audience => {
@@ -147,24 +149,23 @@ function workOf(
     throw wrongUsage('A drill restores to a scratch directory, and to no other.', {
       hint: 'sendall restore DIR SNAPSHOT --drill 1%',
     });
-  if (!('directory' in place))
+  if ('target' in place)
     throw wrongUsage('A drill is held on the machine that has the snapshots.', {
       hint: 'sendall restore DIR SNAPSHOT --drill 1%',
     });
-  const { directory } = place;
   return async ({ on, signal }) => {
     const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-    const { drill } = load.drill();
+    const { drillAt } = load.drill();
     const { noteDrill } = require('../status-file') as typeof import('../status-file');
-    const report = await drill({
-      directory,
+    const report = await drillAt({
+      ...place,
       snapshot,
       share,
       ...(scratch === undefined ? {} : { scratch }),
       on,
       signal,
     });
-    noteDrill(directory, report.snapshot.replace(/\/.*$/, ''), report.failures.length);
+    if ('directory' in place) noteDrill(place.directory, report.snapshot.replace(/\/.*$/, ''), report.failures.length);
     failIfAny(report);
   };
 }

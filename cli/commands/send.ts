@@ -10,6 +10,7 @@ import { parseRelayOption, relayPasswordIn, withRelay } from '../relay-option';
 import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseDuration, parseRate } from '../size';
 import { addExcludeOptions, type ExcludeFlags, excludeOptions, patternHelp } from '../exclude-options';
+import { refuseObjects } from '../snapshot-place';
 import { append, wrongUsage } from '../usage';
 import { givePage } from '../give-page';
 import { addWebOptions, checkWebFlags, type WebFlags } from '../web-options';
@@ -133,6 +134,7 @@ Examples:
   $ sendall send report.pdf photos.zip --web`,
     )
     .action(async (words: readonly string[], flags: SendFlags) => {
+      refuseObjects(words.at(-1) ?? '', 'send');
       checkWebFlags(
         flags,
         flags.toAll ? '--to-all' : flags.listen !== undefined ? '--listen' : flags.code ? '--code' : undefined,

@@ -3,6 +3,7 @@ import type { Difference, SnapshotDamaged, SnapshotForeign, SnapshotListed } fro
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatNumber, formatSize } from '../size';
 import { foreignWords } from '../verify-view';
+import { describeObjectPlace, type ObjectFlags } from '../object-options';
 import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Cell } from '../table';
 import type { Terminal } from '../terminal';
@@ -12,14 +13,14 @@ import { wrongUsage } from '../usage';
 const silence: Audience = { show: () => undefined };
 
 /** The options of `sendall snapshots`, as commander names them. */
-interface SnapshotsFlags {
+interface SnapshotsFlags extends ObjectFlags {
   readonly diff?: readonly string[];
   readonly alone?: boolean;
 }
 
 /** Adds `sendall snapshots` to the program. */
 export function describeSnapshots(program: Command, shell: Shell): void {
-  program
+  const command = program
     .command('snapshots')
     .description(
       'Lists the snapshots in a receive directory, here or on another machine, or what is in one; or tells what differs between two of them. Reads no file of a backup.',
@@ -32,7 +33,8 @@ export function describeSnapshots(program: Command, shell: Shell): void {
     .option(
       '--diff <SNAPSHOT...>',
       'A B: what was added, removed and changed from A to B; each NAME/ID or NAME/latest, or without NAME/ where it was given',
-    )
+    );
+  describeObjectPlace(command)
     .addHelpText(
       'after',
       `
@@ -47,7 +49,8 @@ that would be free without it.`,
     )
     .action(async (given: string, name: string | undefined, pattern: string | undefined, flags: SnapshotsFlags) => {
       const { diff, alone = false } = flags;
-      const place = await snapshotPlace(given);
+      const place = await snapshotPlace(given, flags);
+      if (alone && 'objects' in place) throw wrongUsage('--alone does not work on an object store.');
       const snapshot = diff === undefined && name?.includes('/') === true ? name : undefined;
       if (pattern !== undefined && snapshot === undefined)
         throw wrongUsage('A PATTERN is for what is in one snapshot.', {

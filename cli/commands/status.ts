@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatMoment, formatSize, parseDuration } from '../size';
-import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { placeArgument, refuseObjects, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import { type Checks, type LastReceived, type ReceiverStatus } from '../status-file';
 import type { StatusEvent } from '../status-event';
 import type { Terminal } from '../terminal';
@@ -34,6 +34,7 @@ drill, or since a manifest cannot be believed. From afar, with a key that may re
 backups alone.`,
     )
     .action(async (given: string, { maxAge }: StatusFlags) => {
+      refuseObjects(given, 'status');
       const place = await snapshotPlace(given);
       const { runTransfer } = require('../run') as typeof import('../run');
       let problems = 0;

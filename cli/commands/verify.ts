@@ -5,13 +5,14 @@ import type { DamageReason, Summary, TransferEvent } from '../../lib/index';
 import { printable } from '../../lib/internal';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatRate, formatSize } from '../size';
+import { describeObjectPlace, type ObjectFlags } from '../object-options';
 import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Piece } from '../terminal';
 import { noteVerified } from '../status-file';
 import { append, wrongUsage } from '../usage';
 
 /** The options of `sendall verify`, as commander names them. */
-interface VerifyFlags {
+interface VerifyFlags extends ObjectFlags {
   readonly sample?: number;
   readonly snapshot?: string;
   readonly repair?: boolean;
@@ -20,7 +21,7 @@ interface VerifyFlags {
 
 /** Adds `sendall verify` to the program. */
 export function describeVerify(program: Command, shell: Shell): void {
-  program
+  const command = program
     .command('verify')
     .description('Reads snapshots back from the disk, and finds what is not as it was when it was stored.')
     .usage('DIR|TARGET [OPTIONS]')
@@ -42,7 +43,8 @@ export function describeVerify(program: Command, shell: Shell): void {
       '--source <PATH>',
       'with --repair: what was backed up; may be given several times. Default: as it was named to the last sendall backup here',
       append,
-    )
+    );
+  describeObjectPlace(command)
     .addHelpText(
       'after',
       `
@@ -59,7 +61,11 @@ Each 5% begins where the one before ended: after 20 of them, everything was read
 What can be damaged: ${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}${what}`).join('')}`,
     )
     .action(async (given: string, flags: VerifyFlags) => {
-      const place = await snapshotPlace(given);
+      const place = await snapshotPlace(given, flags);
+      if (flags.repair === true && 'objects' in place)
+        throw wrongUsage('--repair does not work on an object store.', {
+          hint: 'sendall backup --checksum to the same store sends what is damaged again.',
+        });
       if (flags.source && flags.repair !== true) throw wrongUsage('--source is for --repair only.');
       const absent = flags.source?.find((source) => !existsSync(source));
       if (absent !== undefined) throw wrongUsage(printable(`The source ${absent} is not there.`));
@@ -130,7 +136,9 @@ function closing({ files, bytes, seconds, verified }: Summary, damaged: number, 
     `  ${formatSize(bytes)}  `,
     verified === 'device'
       ? { style: 'green', text: 'read back from the device' }
-      : { style: 'yellow', text: 'read back (page cache only)' },
+      : verified === 'store'
+        ? { style: 'green', text: 'read back from the store' }
+        : { style: 'yellow', text: 'read back (page cache only)' },
     `  ${formatDuration(seconds)}${bytes < 1024 ** 2 || seconds === 0 ? '' : `  ${formatRate(bytes / seconds)}`}  `,
     damaged === 0 ? 'no damage found' : { style: 'red', text: `${String(damaged)} damaged` },
     ...(foreign === 0 ? [] : [{ style: 'yellow', text: `  ${String(foreign)} foreign` } as const]),

@@ -65,7 +65,7 @@ export interface StageRequest {
   readonly allowShrink?: boolean;
   readonly algorithm: keyof Digests;
   /** Where backups are kept. */
-  readonly destination: Pick<Destination, 'directory' | 'allowance'>;
+  readonly destination: Pick<Destination, 'directory' | 'allowance'> & Partial<Pick<Destination, 'store'>>;
   /** The id of the sender's key, and whether it may learn digests of what others sent. */
   readonly peer: string;
   readonly mayCompare: boolean;

@@ -15,7 +15,7 @@ import { limitSession } from '../store/limited';
 import type { LeavingOut } from '../scan/leaving-out';
 import type { SessionRules } from '../receive/rules';
 import type { SessionSource } from '../send/finding';
-import { SessionTransfer } from '../send/transfer';
+import { type ContentSource, SessionTransfer } from '../send/transfer';
 
 export interface WithinOptions {
   /**
@@ -31,6 +31,8 @@ export interface WithinOptions {
     readonly rules: SessionRules;
     readonly stage?: SnapshotStage;
   };
+  /** Reads what there is to send in another way, instead of `source`. */
+  readonly content?: ContentSource | undefined;
   /** Default `blake3`. */
   readonly algorithm?: keyof Digests;
   /** Where `source` is paths. */
@@ -70,6 +72,7 @@ export async function sendWithin({
   input,
   inputName,
   receiver,
+  content,
   algorithm = 'blake3',
   leaves = {},
   limit,
@@ -95,6 +98,7 @@ export async function sendWithin({
     meeting,
     {
       source: Symbol.asyncIterator in source ? source : undefined,
+      shared: content,
       snapshot: receiver.stage !== undefined,
       local: true,
     },

@@ -7,15 +7,15 @@ import type { Kept } from '../../store/store';
 import type { SnapshotDone } from '../../wire/snapshot-done';
 import type { Destination } from '../../receive/destinations';
 import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
-import { Catalog } from '../manifest/catalog';
 import { isReservedName } from '../manifest/checksum-list';
 import { EarlierFiles } from './earlier-files';
 import { isSnapshotNumber, type ManifestEntry, type ManifestHead } from '../manifest/manifest';
-import { freeSnapshotId } from './free-snapshot-id';
-import { StagedSnapshot } from './staged-snapshot';
+import { ObjectStore } from '../../store/object/object-store';
+import { StagedObjectSnapshot } from '../object/staged-object-snapshot';
+import { type SnapshotInStage, StagedSnapshot } from './staged-snapshot';
 import { timeOf } from '../manifest/snapshot-id';
 import { newestOf } from '../register/register';
-import { notingContent, SourceCounts } from './shrinking';
+import { SourceCounts } from './shrinking';
 import { ignored } from '../../trace';
 
 /** One snapshot on its way into a receive directory, over all conversations of the session that brings it. */
@@ -39,8 +39,8 @@ export class BackupStage implements SnapshotStage {
 
   private constructor(
     private readonly request: StageRequest,
-    private readonly head: ManifestHead,
-    private readonly staged: StagedSnapshot,
+    private head: ManifestHead,
+    private readonly staged: SnapshotInStage,
     private readonly before: EarlierFiles,
     private readonly on: Listener,
   ) {
@@ -54,7 +54,10 @@ export class BackupStage implements SnapshotStage {
    */
   static async open(request: StageRequest, on: Listener): Promise<BackupStage> {
     const { name, algorithm, destination, peer } = request;
-    const staged = await StagedSnapshot.open(destination.directory, name, peer);
+    const { store } = destination;
+    const staged: SnapshotInStage = await (store instanceof ObjectStore
+      ? StagedObjectSnapshot.open(store, name, peer)
+      : StagedSnapshot.open(destination.directory, name, peer));
     try {
       const { register } = staged;
       const number = (newestOf(register)?.number ?? 0) + 1;
@@ -62,12 +65,12 @@ export class BackupStage implements SnapshotStage {
         throw new TransferError('unexpected', `The backup ${printable(name)} has no number left for another snapshot.`);
       const head = {
         name,
-        id: await freeSnapshotId(destination.directory, register, new Date()),
+        id: await staged.freeId(new Date()),
         number,
         digest: algorithm,
       };
       // All of them are this peer's own: nobody else makes snapshots of a backup.
-      const before = await EarlierFiles.of(new Catalog(destination.directory), name, algorithm);
+      const before = await EarlierFiles.of(staged.catalog, name, algorithm, (file) => staged.usable(file));
       return new BackupStage(request, head, staged, before, on);
     } catch (error) {
       await staged.close();
@@ -142,7 +145,9 @@ export class BackupStage implements SnapshotStage {
   }
 
   stored(entry: Entry, digests: Digests = {}, kept?: Kept): void {
-    this.add(lineOf(entry, digests, kept), true);
+    const content = entry.type === 'file' ? this.staged.contentOf(entry.name) : undefined;
+    const line = lineOf(entry, digests, kept);
+    this.add(content && line.type === 'file' ? { ...line, content } : line, true);
   }
 
   missing({ name, code, message }: MissingEntry, offered: boolean): void {
@@ -196,11 +201,11 @@ export class BackupStage implements SnapshotStage {
     const counts = new SourceCounts();
     for (const line of sorted) counts.add(line);
     const shrunk = this.request.allowShrink ? [] : counts.shrunkSince(this.before.counts);
-    const earlier = notingContent(staged.register.snapshots, counts, shrunk, this.before.number);
-    await staged.commit({ head, entries: sorted, totals }, earlier);
+    this.head = await staged.commit({ head, entries: sorted, totals }, counts, shrunk, this.before.number);
+    const { id } = this.head;
     const { bytes, newBytes } = totals;
     this.committed = {
-      id: head.id,
+      id,
       entries: totals.entries,
       bytes,
       new_bytes: newBytes,
@@ -209,15 +214,15 @@ export class BackupStage implements SnapshotStage {
     };
     this.on({
       event: 'snapshot',
-      snapshot: `${head.name}/${head.id}`,
-      time: timeOf(head.id).toISOString(),
+      snapshot: `${head.name}/${id}`,
+      time: timeOf(id).toISOString(),
       entries: totals.entries,
       bytes,
       new_bytes: newBytes,
       missing,
       verified_at: null,
     });
-    for (const each of shrunk) this.on({ event: 'shrunk', snapshot: `${head.name}/${head.id}`, ...each });
+    for (const each of shrunk) this.on({ event: 'shrunk', snapshot: `${head.name}/${id}`, ...each });
     return this.committed;
   }
 

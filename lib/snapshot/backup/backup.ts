@@ -14,6 +14,8 @@ import { DialingConnector } from '../../send/connector';
 import { refuseAbsentSources } from '../../send/absent-sources';
 import { usualInputName } from '../../send/send-options';
 import { newSession } from '../../session/opening';
+import type { StageRequest } from '../../receive/snapshot-stage';
+import { ObjectStore, type ObjectStoreOptions } from '../../store/object/object-store';
 import { SessionTransfer } from '../../send/transfer';
 import { Tally } from '../../session/summary';
 import { parseTicket } from '../../net/ticket';
@@ -35,6 +37,8 @@ export interface BackupOptions extends LeavingOut {
   readonly target?: string;
   /** A receive directory on this machine. */
   readonly directory?: string;
+  /** An object store; instead of both. */
+  readonly objects?: ObjectStoreOptions | undefined;
   /** What every file gets, and `SHA256SUMS` and the like are made of; default `sha256`. */
   readonly digest?: keyof Digests;
   /** Reads every file, changed or not, and tells of those that are other than they should be. */
@@ -81,9 +85,11 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
   const name = checkUsage(options);
   await refuseAbsentSources(options.paths, options.on);
   const { on = () => undefined } = options;
-  const sent = await (options.directory === undefined
-    ? toReceiver(options, name)
-    : toDirectory(options, name, options.directory));
+  const sent = await (options.objects
+    ? toObjects(options, name, options.objects)
+    : options.directory === undefined
+      ? toReceiver(options, name)
+      : toDirectory(options, name, options.directory));
   const { failures, summary, snapshot } = sent;
   if (!snapshot)
     throw (
@@ -112,7 +118,7 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
 }
 
 /** Throws `usage` for what makes no sense, before anything is begun. */
-function checkUsage({ paths, inputName, name, target, directory, exclude = [] }: BackupOptions): EntryName {
+function checkUsage({ paths, inputName, name, target, directory, objects, exclude = [] }: BackupOptions): EntryName {
   const checked = backupNameOf(name);
   if (checked === undefined)
     throw new TransferError('usage', printable(`"${name}" cannot be the name of a backup.`), {
@@ -125,8 +131,8 @@ function checkUsage({ paths, inputName, name, target, directory, exclude = [] }:
     });
   checkNames(paths, inputName);
   for (const place of paths) if (place !== '-') patternsFor(place, exclude);
-  if ((target === undefined) === (directory === undefined))
-    throw new TransferError('usage', 'Either a ticket or a directory to back up to is needed.');
+  if ([target, directory, objects].filter((each) => each !== undefined).length !== 1)
+    throw new TransferError('usage', 'Either a ticket, a directory or an object store to back up to is needed.');
   return checked;
 }
 
@@ -177,8 +183,29 @@ async function toReceiver(
   return { failures, snapshot, summary: tally.summary((performance.now() - began) / 1000, bottleneck) };
 }
 
-/** The same within this process: the snapshot arrives in `directory` as it would at a receiver. */
+/** The same within this process: the snapshot arrives in the store as it would at a receiver. */
+async function toObjects(options: BackupOptions, name: EntryName, objects: ObjectStoreOptions): Promise<Sent> {
+  const store = await ObjectStore.open(objects);
+  try {
+    const destination = { directory: store.url, store, allowance: new Allowance({}) };
+    return await toPlace(options, name, destination, options.exclude ?? []);
+  } finally {
+    await store.close();
+  }
+}
+
+/** The same in `directory`. */
 async function toDirectory(options: BackupOptions, name: EntryName, directory: string): Promise<Sent> {
+  const exclude = [...(options.exclude ?? []), ...(await itself(options.paths, directory))];
+  return toPlace(options, name, { directory, allowance: new Allowance({}) }, exclude);
+}
+
+async function toPlace(
+  options: BackupOptions,
+  name: EntryName,
+  destination: StageRequest['destination'],
+  exclude: readonly string[],
+): Promise<Sent> {
   const {
     paths,
     input,
@@ -190,8 +217,6 @@ async function toDirectory(options: BackupOptions, name: EntryName, directory: s
     signal,
     limit,
   } = options;
-  const exclude = [...(options.exclude ?? []), ...(await itself(paths, directory))];
-  const destination = { directory, allowance: new Allowance({}) };
   const request = {
     name,
     repairs: false,

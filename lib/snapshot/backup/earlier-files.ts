@@ -6,14 +6,15 @@ import { smallFile } from '../../wire/segment';
 import { sameMetadata } from '../../wire/metadata';
 import type { FileEntry } from '../../wire/session-list';
 import type { Earlier } from '../../receive/snapshot-stage';
-import { type Catalog, type Snapshot, within } from '../manifest/catalog';
+import { type Snapshot, within } from '../manifest/catalog';
+import type { SnapshotCatalog } from '../manifest/snapshot-catalog';
 import type { ManifestEntry } from '../manifest/manifest';
 import { SourceCounts } from './shrinking';
 
 /** So many entries are taken before others have their turn. */
 const takenAtOnce = 20_000;
 
-type FileLine = Extract<ManifestEntry, { readonly type: 'file' }>;
+export type FileLine = Extract<ManifestEntry, { readonly type: 'file' }>;
 
 /** A file in a snapshot. */
 interface KeptEarlier {
@@ -40,23 +41,29 @@ export class EarlierFiles {
   private others: Promise<void> | undefined;
 
   private constructor(
-    private readonly catalog: Catalog,
+    private readonly catalog: SnapshotCatalog,
     private readonly algorithm: keyof Digests,
+    private readonly usable: (line: FileLine) => boolean,
     /** The oldest first. */
     private readonly older: readonly Snapshot[],
   ) {}
 
   /**
    * Reads the manifest of the newest snapshot; those that cannot be believed, or were registered as damaged, are as if
-   * they were not there.
+   * they were not there. So are files that are not `usable`.
    */
-  static async of(catalog: Catalog, name: EntryName, algorithm: keyof Digests): Promise<EarlierFiles> {
+  static async of(
+    catalog: SnapshotCatalog,
+    name: EntryName,
+    algorithm: keyof Digests,
+    usable: (line: FileLine) => boolean = () => true,
+  ): Promise<EarlierFiles> {
     const older = (await catalog.snapshots(name)).filter(({ entry }) => entry.damaged !== true);
     for (let last = older.pop(); last; last = older.pop()) {
-      const files = new EarlierFiles(catalog, algorithm, older);
+      const files = new EarlierFiles(catalog, algorithm, usable, older);
       if (await files.takeNewest(last)) return files;
     }
-    return new EarlierFiles(catalog, algorithm, []);
+    return new EarlierFiles(catalog, algorithm, usable, []);
   }
 
   /**
@@ -85,6 +92,7 @@ export class EarlierFiles {
       size: line.size,
       mode: line.kept?.mode ?? line.mode,
       mtime: line.kept?.mtime ?? line.mtime,
+      ...(line.content ? { content: line.content } : {}),
     };
     return { file: checksum ? { ...file, readBack: digest } : file, digest, unchanged, linkable };
   }
@@ -143,6 +151,7 @@ export class EarlierFiles {
   /** What was read first is the newest, and stays. */
   private add(kept: KeptEarlier, newest: boolean): void {
     const { line, digest } = kept;
+    if (!this.usable(line)) return;
     if (newest) this.newest.set(line.name, kept);
     else if (this.contents.has(digest)) return;
     this.contents.add(digest);

@@ -20,6 +20,18 @@ export class SourceCounts {
     this.counts.set(source, (this.counts.get(source) ?? 0) + (slash === -1 ? 0 : 1));
   }
 
+  /** By the names of sources, how many entries are below each. */
+  asRecord(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.counts);
+  }
+
+  /** What `asRecord` gave. */
+  static from(record: Readonly<Record<string, number>>): SourceCounts {
+    const counts = new SourceCounts();
+    for (const [source, entries] of Object.entries(record)) counts.counts.set(source, entries);
+    return counts;
+  }
+
   /** Undefined for what is no source of the snapshot. */
   of(source: string): number | undefined {
     return this.counts.get(source);

@@ -9,10 +9,17 @@ import { diskError } from '../../store/local/disk-error';
 import { mountsBelow, onOtherDisk } from '../../store/local/other-disks';
 import { openPrivate, refuseOwnElsewhere, removeEmpty, stagingName } from '../../store/local/receive-directory';
 import { lockWordsOf } from './backup-lock';
-import { latestName } from '../manifest/catalog';
+import { Catalog, latestName } from '../manifest/catalog';
+import type { SnapshotCatalog } from '../manifest/snapshot-catalog';
+import type { SnapshotId } from '../manifest/snapshot-id';
+import type { ContentPlace } from '../../store/object/records';
+import type { SessionPlace } from '../../store/session-store';
+import type { ShrunkSource } from '../../progress';
+import { freeSnapshotId } from './free-snapshot-id';
+import { notingContent, type SourceCounts } from './shrinking';
 import { checksumListName } from '../manifest/checksum-list';
 import { unregisteredHint } from '../manifest/foreign';
-import { manifestName } from '../manifest/manifest';
+import { type ManifestHead, manifestName } from '../manifest/manifest';
 import { type Finished, writeLists } from '../manifest/write-lists';
 import { removeForeign } from '../prune/remove-foreign';
 import {
@@ -48,8 +55,41 @@ interface OpenSnapshot {
   readonly register: RegisteredBackup;
 }
 
-/** The next snapshot of a backup in its private place, and the step from there to its final name. */
-export class StagedSnapshot {
+/** The next snapshot of a backup on its way into what keeps snapshots. */
+export interface SnapshotInStage {
+  readonly name: EntryName;
+  /** Whether all that is staged was brought by this peer. */
+  readonly ours: boolean;
+  /** Where its files are received. */
+  readonly store: SessionPlace;
+  /** Where that is, for people. */
+  readonly tree: string;
+  /** The backup as it is registered before this snapshot. */
+  readonly register: RegisteredBackup;
+  /** The snapshots that there are. */
+  readonly catalog: SnapshotCatalog;
+  /** Whether a file of an earlier snapshot can become one of this. */
+  usable(file: { readonly content?: ContentPlace | undefined }): boolean;
+  /** Where the bytes of a staged file are, if its name does not say it. */
+  contentOf(name: string): ContentPlace | undefined;
+  /** An id of `time`, or the first after it that nothing has. */
+  freeId(time: Date): Promise<SnapshotId>;
+  /**
+   * Makes it a snapshot, durably; `counts` and `shrunk` are of its sources, which were compared with the one numbered
+   * `compared`. Resolves with the head as it is in the end. Rejects with `disk` or `space`.
+   */
+  commit(
+    finished: Finished,
+    counts: SourceCounts,
+    shrunk: readonly ShrunkSource[],
+    compared: number | undefined,
+  ): Promise<ManifestHead>;
+  /** What is staged and was not committed stays for the next run. */
+  close(): Promise<void>;
+}
+
+/** The next snapshot of a backup in its private place on a disk, and the step from there to its final name. */
+export class StagedSnapshot implements SnapshotInStage {
   private committed = false;
 
   private constructor(private readonly opened: OpenSnapshot) {}
@@ -121,6 +161,22 @@ export class StagedSnapshot {
     return this.opened.register;
   }
 
+  get catalog(): Catalog {
+    return new Catalog(this.opened.directory);
+  }
+
+  usable(): boolean {
+    return true;
+  }
+
+  contentOf(): undefined {
+    return undefined;
+  }
+
+  freeId(time: Date): Promise<SnapshotId> {
+    return freeSnapshotId(this.opened.directory, this.register, time);
+  }
+
   /** Its path while it is staged. */
   get tree(): string {
     return path.join(this.opened.own, stagedName);
@@ -129,12 +185,17 @@ export class StagedSnapshot {
   /**
    * Gives it its final name, in the order that `register.ts` describes: everything in it is durable already, then the
    * list of digests, the manifest last of all, what the register will be, and one rename. What an earlier run left and
-   * this one does not know is removed. `earlier` is what will be registered of the snapshots before. Rejects with
-   * `disk` or `space`.
+   * this one does not know is removed. See `SnapshotInStage`.
    */
-  async commit(finished: Finished, earlier: readonly RegisteredSnapshot[]): Promise<void> {
+  async commit(
+    finished: Finished,
+    counts: SourceCounts,
+    shrunk: readonly ShrunkSource[],
+    compared: number | undefined,
+  ): Promise<ManifestHead> {
     try {
-      await this.finish(finished, earlier);
+      await this.finish(finished, notingContent(this.register.snapshots, counts, shrunk, compared));
+      return finished.head;
     } catch (error) {
       throw diskError(error, this);
     }

@@ -18,7 +18,6 @@ import { withoutLostMarks } from '../backup/shrinking';
 import { Catalog, type Snapshot } from '../manifest/catalog';
 import { checksumListName, parseChecksumList, reservedNames } from '../manifest/checksum-list';
 import { decodeManifest, manifestName } from '../manifest/manifest';
-import { noBackup } from '../manifest/snapshots';
 import { writeLists } from '../manifest/write-lists';
 import { allowAll, Removal } from '../prune/removal';
 import { acceptNext, prepareNext, type RegisteredSnapshot, settleRegister } from '../register/register';
@@ -76,7 +75,7 @@ export async function forget(options: LocalForgetOptions): Promise<readonly Take
   const { directory, pattern, name: wanted, dryRun = false, signal, on = () => undefined } = options;
   const catalog = new Catalog(directory);
   const names = await catalog.names();
-  if (wanted !== undefined && !names.some((each) => each === wanted)) throw await noBackup(wanted, directory);
+  if (wanted !== undefined && !names.some((each) => each === wanted)) throw await catalog.noBackup(wanted);
   const matches = matcher([pattern]);
   const taken: TakenOut[] = [];
   let failure: TransferError | undefined;

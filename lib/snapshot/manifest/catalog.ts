@@ -2,56 +2,34 @@ import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, TransferError } from '../../errors';
-import { type EntryName, parseEntryName, printable } from '../../name';
+import type { EntryName } from '../../name';
 import { isBarred, type Located, openLocated, walking } from '../../threads/walker';
 import {
   type DecodedManifest,
   decodeManifest,
   longestManifestHead,
-  matchingDecoder,
-  type Manifest,
-  ManifestDecoder,
-  type ManifestEntry,
-  type ManifestHead,
   manifestName,
-  type ManifestOutline,
-  otherFilesDecoder,
-  otherFilesIn,
   outlineDecoder,
   parseManifestHead,
 } from './manifest';
 import { isBeingRemoved, readRegister, registeredNames, type RegisteredSnapshot } from '../register/register';
 import { unregisteredHint } from './foreign';
-import type { SnapshotId } from './snapshot-id';
+import { ofItself, type Snapshot, SnapshotCatalog } from './snapshot-catalog';
 
-/** The name that points to the newest snapshot of a backup. */
-export const latestName = 'latest';
+export { asRegistered, backupNameOf, latestName, type Snapshot } from './snapshot-catalog';
+
 const { O_NONBLOCK, O_RDONLY } = constants;
 const pieceSize = 256 * 1024;
-
-/** One complete snapshot on this machine. */
-export interface Snapshot {
-  readonly name: EntryName;
-  readonly id: SnapshotId;
-  /** The path of its directory, for people: to reach what is in it, walk from `directory` to `NAME/ID/…`. */
-  readonly place: string;
-  /** The path of the receive directory. */
-  readonly directory: string;
-  /** What the register says of it. */
-  readonly entry: RegisteredSnapshot;
-  /** The beginning of its manifest, or why that cannot be believed. */
-  readonly head: ManifestHead | TransferError;
-  /** Its directory is not there, and nobody removes it. */
-  readonly lost: boolean;
-}
 
 /**
  * The snapshots that this receiver has committed in a receive directory, as its register names them. Reads only, and
  * takes no lock: what has a final name is complete.
  */
-export class Catalog {
+export class Catalog extends SnapshotCatalog {
   /** `directory` is the path of the receive directory. */
-  constructor(readonly directory: string) {}
+  constructor(readonly directory: string) {
+    super();
+  }
 
   /**
    * The backups that have a snapshot, sorted. Rejects with `directory` where the receive directory or its register
@@ -82,63 +60,12 @@ export class Catalog {
     return found;
   }
 
-  /** The snapshot `NAME/ID` or `NAME/latest`. Rejects with `usage` where there is none. */
-  async find(text: string): Promise<Snapshot> {
-    const [first = '', second = '', ...others] = text.replace(/\/$/, '').split('/');
-    const name = backupNameOf(first);
-    if (name === undefined || second === '' || others.length > 0) {
-      throw new TransferError('usage', printable(`"${text}" names no snapshot.`), {
-        hint: 'It is NAME/2026-11-20T101233Z or NAME/latest; sendall snapshots lists them.',
-      });
-    }
-    const all = await this.snapshots(name);
-    const found =
-      second === latestName
-        ? all.filter(({ head }) => !(head instanceof TransferError)).at(-1)
-        : all.find(({ id }) => id === second);
-    if (!found)
-      throw new TransferError('usage', printable(`There is no snapshot ${text}.`), {
-        hint: (await unregisteredHint(this.directory, name)) ?? 'sendall snapshots lists them.',
-      });
-    return found;
+  protected hint(name: string): Promise<string | undefined> {
+    return unregisteredHint(this.directory, name);
   }
 
-  /**
-   * All that a snapshot says of itself. Rejects with `mismatch` where its manifest is missing, or is not the one that
-   * was registered.
-   */
-  async manifest(snapshot: Snapshot): Promise<Manifest> {
-    const { head, entries, totals } = await this.decode(snapshot, new ManifestDecoder());
-    return { head, entries, totals };
-  }
-
-  /** The same without the entries, which takes a fraction of the time. */
-  async outline(snapshot: Snapshot): Promise<ManifestOutline> {
-    const { head, totals } = await this.decode(snapshot, outlineDecoder());
-    return { head, totals };
-  }
-
-  /** Those of its entries whose names `wants` chooses: no others are kept. Rejects like `manifest`. */
-  async matching(
-    snapshot: Snapshot,
-    wants: (name: string, isDirectory: boolean) => boolean,
-  ): Promise<readonly ManifestEntry[]> {
-    return (await this.decode(snapshot, matchingDecoder(wants))).entries;
-  }
-
-  /** Its files whose digest is not `known`; see `parseOtherFiles`. Rejects like `manifest`. */
-  async otherFiles(
-    snapshot: Snapshot,
-    known: (digest: string) => boolean,
-  ): Promise<ReturnType<typeof otherFilesIn>['files']> {
-    return otherFilesIn(await this.decode(snapshot, otherFilesDecoder(known)), known).files;
-  }
-
-  private async decode(snapshot: Snapshot, decoder: ManifestDecoder): Promise<DecodedManifest> {
-    return asRegistered(
-      snapshot,
-      await decodeManifest(piecesOf(within(snapshot, manifestName), snapshot.entry.size), decoder),
-    );
+  protected bytesOf(snapshot: Snapshot): AsyncIterable<Uint8Array> {
+    return piecesOf(within(snapshot, manifestName), snapshot.entry.size);
   }
 
   /** Undefined for one that was pruned in the meantime. */
@@ -179,34 +106,6 @@ export async function readUnregistered(
   const manifest = within(called, manifestName);
   const size = await sizeOf(manifest);
   return { outline: ofItself(called, await decodeManifest(piecesOf(manifest, size), outlineDecoder())), size };
-}
-
-/** Rejects with `mismatch` for a manifest that is not the one that was registered for this snapshot. */
-export function asRegistered(
-  snapshot: Pick<Snapshot, 'name' | 'id' | 'entry'>,
-  read: DecodedManifest,
-): DecodedManifest {
-  const { name, id, entry } = snapshot;
-  if (ofItself(snapshot, read).sum === entry.manifest) return read;
-  throw new TransferError('mismatch', `The manifest of ${name}/${id} is not the one that was committed.`);
-}
-
-function ofItself<Read extends Pick<ManifestOutline, 'head'>>(
-  { name, id }: Pick<Snapshot, 'name' | 'id'>,
-  read: Read,
-): Read {
-  if (read.head.name === name && read.head.id === id) return read;
-  throw new TransferError('mismatch', `The manifest of ${name}/${id} is that of another snapshot.`);
-}
-
-/** The name of a backup: one component that may be stored; undefined for other text. */
-export function backupNameOf(text: string): EntryName | undefined {
-  try {
-    return text.includes('/') ? undefined : parseEntryName(text);
-  } catch {
-    // No name that may be stored, which is the answer.
-    return undefined;
-  }
 }
 
 /** Where something of a snapshot is. */

@@ -1,5 +1,5 @@
 import type { EntryName } from '../../name';
-import { Catalog } from './catalog';
+import type { SnapshotCatalog } from './snapshot-catalog';
 import type { Manifest, ManifestEntry } from './manifest';
 
 type Stored = Exclude<ManifestEntry, { readonly type: 'missing' }>;
@@ -41,8 +41,7 @@ export interface Difference {
  * of a directory is that of a change in it, which is told by itself. Rejects with `usage` where there is no such
  * snapshot, with `mismatch` for a manifest that is damaged.
  */
-export async function diffSnapshots(directory: string, a: string, b: string): Promise<Difference> {
-  const catalog = new Catalog(directory);
+export async function diffSnapshots(catalog: SnapshotCatalog, a: string, b: string): Promise<Difference> {
   const [first, second] = [await catalog.find(a), await catalog.find(b)];
   return differenceOf(await catalog.manifest(first), await catalog.manifest(second));
 }

@@ -4,9 +4,9 @@ import { printable } from '../../name';
 import type { Digests } from '../../progress';
 import { matcher } from '../../scan/exclude';
 import { AskedNames } from '../restore/asked-names';
-import { Catalog, type Snapshot } from './catalog';
+import type { Snapshot, SnapshotCatalog } from './snapshot-catalog';
 import type { ManifestEntry } from './manifest';
-import { noBackup, type SnapshotDamaged } from './snapshots';
+import type { SnapshotDamaged } from './snapshots';
 import { manifestName } from './manifest';
 
 /** One entry of a snapshot. */
@@ -34,8 +34,8 @@ export interface FoundInSnapshot {
 export type FoundEvent = FoundInSnapshot | SnapshotDamaged;
 
 interface Telling {
-  /** The receive directory. */
-  readonly directory: string;
+  /** Where the snapshots are. */
+  readonly catalog: SnapshotCatalog;
   readonly signal?: AbortSignal;
   readonly on: (event: FoundEvent) => void;
   /** Resolves when whoever hears it has room for more. */
@@ -64,12 +64,11 @@ const toldAtOnce = 1_000;
  * for one whose manifest cannot be believed, and with `interrupted`.
  */
 export async function listEntries({
-  directory,
+  catalog,
   snapshot: wanted,
   pattern,
   ...telling
 }: LocalEntriesOptions): Promise<void> {
-  const catalog = new Catalog(directory);
   const snapshot = await catalog.find(wanted);
   const asked = new AskedNames(pattern === undefined ? [] : [pattern]);
   await tellEntries(catalog, snapshot, (name) => asked.chosen(name), telling);
@@ -80,10 +79,9 @@ export async function listEntries({
  * backups, the oldest snapshot first. Rejects with `usage` for a backup that is not there, with `mismatch` where the
  * manifest of a snapshot cannot be believed, after everything else was told, and with `interrupted`.
  */
-export async function findEntries({ directory, pattern, name: wanted, ...telling }: LocalFindOptions): Promise<void> {
-  const catalog = new Catalog(directory);
+export async function findEntries({ catalog, pattern, name: wanted, ...telling }: LocalFindOptions): Promise<void> {
   const names = await catalog.names();
-  if (wanted !== undefined && !names.some((each) => each === wanted)) throw await noBackup(wanted, directory);
+  if (wanted !== undefined && !names.some((each) => each === wanted)) throw await catalog.noBackup(wanted);
   const matches = matcher([pattern]);
   let damaged: TransferError | undefined;
   for (const name of names) {
@@ -105,10 +103,10 @@ export async function findEntries({ directory, pattern, name: wanted, ...telling
 }
 
 async function tellEntries(
-  catalog: Catalog,
+  catalog: SnapshotCatalog,
   snapshot: Snapshot,
   wants: (name: string, isDirectory: boolean) => boolean,
-  { on, signal, heard }: Omit<Telling, 'directory'>,
+  { on, signal, heard }: Omit<Telling, 'catalog'>,
   versions?: Map<string, string[]>,
 ): Promise<void> {
   const called = `${snapshot.name}/${snapshot.id}`;
@@ -125,7 +123,7 @@ async function tellEntries(
 
 /** The files by their names, those included of which an entry is another name. */
 async function filesOf(
-  catalog: Catalog,
+  catalog: SnapshotCatalog,
   snapshot: Snapshot,
   entries: readonly ManifestEntry[],
 ): Promise<ReadonlyMap<string, ManifestEntry>> {

@@ -5,6 +5,7 @@ import { type DigestName, digestsUnder, sizeUnder, textUnder, wrong } from '../.
 import { type JsonObject, ownValue } from '../../wire/json-object';
 import { inodeUnder, linkTarget, timeUnder } from '../../wire/session-list';
 import { type Metadata, metadataKeys, metadataUnder } from '../../wire/metadata';
+import type { ContentPlace } from '../../store/object/records';
 import type { Kept } from '../../store/store';
 import { isReservedName } from './checksum-list';
 
@@ -32,6 +33,8 @@ export type ManifestEntry =
       readonly mtime: bigint;
       readonly digests: Digests;
       readonly source: SourceState;
+      /** In an object store, where its bytes are; absent for an empty file. */
+      readonly content?: ContentPlace | undefined;
     } & Further)
   | ({
       readonly type: 'directory';
@@ -56,7 +59,7 @@ export function encodeEntry(entry: ManifestEntry): JsonObject {
   const { type, name } = entry;
   switch (entry.type) {
     case 'file': {
-      const { size, mode, mtime, digests, source } = entry;
+      const { size, mode, mtime, digests, source, content } = entry;
       return {
         type,
         name,
@@ -66,6 +69,8 @@ export function encodeEntry(entry: ManifestEntry): JsonObject {
         digests,
         ctime: source.ctime?.toString(),
         inode: source.inode?.toString(),
+        content: content?.key,
+        offset: content?.offset,
         ...furtherKeys(entry),
       };
     }
@@ -109,6 +114,7 @@ export function parseEntry(line: JsonObject, algorithm: DigestName): ManifestEnt
         mtime: timeUnder(line, 'mtime'),
         digests,
         source,
+        ...contentUnder(line),
         ...furtherUnder(line),
       };
     }
@@ -157,6 +163,11 @@ function nameUnder(line: JsonObject, key: string): EntryName {
   if (name !== text) throw wrong(key, 'a name without a slash at its beginning', text);
   if (isReservedName(name)) throw new TransferError('name', `A snapshot keeps the name "${name}" for itself.`);
   return name;
+}
+
+function contentUnder(line: JsonObject): { readonly content?: ContentPlace } {
+  if (!Object.hasOwn(line, 'content')) return {};
+  return { content: { key: textUnder(line, 'content'), offset: sizeUnder(line, 'offset') } };
 }
 
 function modeText(mode: number): string {

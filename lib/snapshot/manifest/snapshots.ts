@@ -1,11 +1,10 @@
 import { lstat } from 'node:fs/promises';
 import { asTransferError, errnoOf, TransferError } from '../../errors';
-import { printable } from '../../name';
 import type { Damage, TransferEvent } from '../../progress';
 import { Directory } from '../../store/local/directory';
 import { Removal } from '../prune/removal';
 import { Catalog, type Snapshot } from './catalog';
-import { foreignIn, unregisteredHint } from './foreign';
+import { foreignIn } from './foreign';
 import { manifestName, type ManifestTotals } from './manifest';
 import { timeOf } from './snapshot-id';
 import { VerifyStates } from '../verify/verify-state';
@@ -46,7 +45,7 @@ export async function listSnapshots({
 }: LocalListOptions): Promise<(SnapshotListed | SnapshotDamaged | SnapshotForeign)[]> {
   const catalog = new Catalog(directory);
   const names = await catalog.names();
-  if (wanted !== undefined && !names.some((each) => each === wanted)) throw await noBackup(wanted, directory);
+  if (wanted !== undefined && !names.some((each) => each === wanted)) throw await catalog.noBackup(wanted);
   const listed: (SnapshotListed | SnapshotDamaged | SnapshotForeign)[] = [];
   for (const name of names) {
     if (wanted !== undefined && name !== wanted) continue;
@@ -69,12 +68,6 @@ async function aloneIn({ directory, name, id }: Snapshot, signal: AbortSignal | 
   } finally {
     await home.close();
   }
-}
-
-/** The failure for the name of a backup that has no snapshot. */
-export async function noBackup(name: string, directory: string): Promise<TransferError> {
-  const hint = (await unregisteredHint(directory, name)) ?? 'sendall snapshots DIR lists what there is.';
-  return new TransferError('usage', printable(`There is no backup ${name} in ${directory}.`), { hint });
 }
 
 /** Undefined for one that has been pruned since it was found. */

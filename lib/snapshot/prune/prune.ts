@@ -10,7 +10,6 @@ import { Catalog, latestName, type Snapshot } from '../manifest/catalog';
 import { allowAll, Removal } from './removal';
 import { checkRules, judge, type KeepReason, type KeepRules, type Verdict } from './retention';
 import { isSnapshotId, type SnapshotId } from '../manifest/snapshot-id';
-import { noBackup } from '../manifest/snapshots';
 import { ownPlaceOf, removingPrefix, settleRegister, writeRegister } from '../register/register';
 
 export interface LocalPruneOptions {
@@ -64,7 +63,7 @@ export async function prune(options: LocalPruneOptions): Promise<readonly Pruned
   const catalog = new Catalog(directory);
   const names = await catalog.names();
   const chosen = wanted === undefined ? names : names.filter((each) => each === wanted);
-  if (wanted !== undefined && chosen.length === 0) throw await noBackup(wanted, directory);
+  if (wanted !== undefined && chosen.length === 0) throw await catalog.noBackup(wanted);
 
   const all: Pruned[] = [];
   const failures: TransferError[] = [];

@@ -50,12 +50,12 @@ async function answer({ ask, directory, signal, tell, heard }: SnapshotQuestion)
     case 'entries':
     case 'find': {
       const on = (event: FoundEvent): void => tell(event.event === 'damaged' ? toldOfDamaged(event) : event);
-      if (ask.for === 'find') await findEntries({ ...ask, directory, signal, on, heard });
-      else await listEntries({ ...ask, directory, signal, on, heard });
+      if (ask.for === 'find') await findEntries({ ...ask, catalog: new Catalog(directory), signal, on, heard });
+      else await listEntries({ ...ask, catalog: new Catalog(directory), signal, on, heard });
       return {};
     }
     case 'difference': {
-      const difference = await diffSnapshots(directory, ask.a, ask.b);
+      const difference = await diffSnapshots(new Catalog(directory), ask.a, ask.b);
       for (const event of ['added', 'removed', 'changed'] as const)
         for (const each of difference[event]) tell({ event, ...each });
       return {};

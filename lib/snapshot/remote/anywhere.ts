@@ -9,7 +9,12 @@ import {
 } from '../manifest/find';
 import { forget as forgetHere, type LocalForgetOptions as ForgetHere, type TakenOut } from '../forget/forget';
 import { type Pruned, prune as pruneHere, type LocalPruneOptions as PruneHere } from '../prune/prune';
-import { type Restored, restore as restoreHere, type LocalRestoreOptions as RestoreHere } from '../restore/restore';
+import {
+  type Restored,
+  restore as restoreHere,
+  type LocalRestoreOptions as RestoreHere,
+  restoreOf,
+} from '../restore/restore';
 import {
   type LocalListOptions as ListHere,
   listSnapshots as listHere,
@@ -27,17 +32,27 @@ import {
   type SnapshotTarget,
   verifyRemote,
 } from './remote-snapshots';
+import type { ObjectStoreOptions } from '../../store/object/object-store';
+import { Catalog } from '../manifest/catalog';
+import type { ObjectCatalog } from '../object/object-catalog';
+import { objectContentOf } from '../object/object-content';
+import { listObjects, withObjects } from '../object/object-snapshots';
+import { verifyObjects } from '../object/object-verify';
 import { verify as verifyHere, type LocalVerifyOptions as VerifyHere } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
 
-/** Where snapshots are: in a receive directory on this machine, or with the receiver of a ticket. One of both. */
+/**
+ * Where snapshots are: in a receive directory on this machine, with the receiver of a ticket, or in an object store. One
+ * of them.
+ */
 export interface Where extends Partial<SnapshotTarget> {
   readonly directory?: string;
+  readonly objects?: ObjectStoreOptions | undefined;
 }
 
 export interface ListOptions extends Omit<ListHere, 'directory' | 'signal'>, Where {}
-export interface EntriesOptions extends Omit<EntriesHere, 'directory' | 'signal' | 'heard'>, Where {}
-export interface FindOptions extends Omit<FindHere, 'directory' | 'signal' | 'heard'>, Where {}
+export interface EntriesOptions extends Omit<EntriesHere, 'catalog' | 'signal' | 'heard'>, Where {}
+export interface FindOptions extends Omit<FindHere, 'catalog' | 'signal' | 'heard'>, Where {}
 export interface DiffOptions extends Where {
   /** `NAME/ID` or `NAME/latest`. */
   readonly a: string;
@@ -57,6 +72,7 @@ export function listSnapshots(options: ListOptions): Promise<(SnapshotListed | S
     options,
     (here) => listHere({ ...options, ...here }),
     (there) => listRemote(there, options),
+    (catalog, signal) => listObjects(catalog, options.name, signal),
   );
 }
 
@@ -65,8 +81,9 @@ export function listEntries(options: EntriesOptions): Promise<void> {
   const { snapshot, pattern, on } = options;
   return either(
     options,
-    (here) => listEntriesHere({ ...options, ...here }),
+    ({ directory, signal }) => listEntriesHere({ ...options, catalog: new Catalog(directory), signal }),
     (there) => findRemote(there, { for: 'entries', snapshot, ...(pattern === undefined ? {} : { pattern }) }, on),
+    (catalog, signal) => listEntriesHere({ ...options, catalog, signal }),
   );
 }
 
@@ -75,8 +92,9 @@ export function findEntries(options: FindOptions): Promise<void> {
   const { pattern, name, on } = options;
   return either(
     options,
-    (here) => findEntriesHere({ ...options, ...here }),
+    ({ directory, signal }) => findEntriesHere({ ...options, catalog: new Catalog(directory), signal }),
     (there) => findRemote(there, { for: 'find', pattern, ...(name === undefined ? {} : { name }) }, on),
+    (catalog, signal) => findEntriesHere({ ...options, catalog, signal }),
   );
 }
 
@@ -85,8 +103,9 @@ export function diffSnapshots(options: DiffOptions): Promise<Difference> {
   const { a, b } = options;
   return either(
     options,
-    ({ directory }) => diffHere(directory, a, b),
+    ({ directory }) => diffHere(new Catalog(directory), a, b),
     (there) => compareRemote(there, a, b),
+    (catalog) => diffHere(catalog, a, b),
   );
 }
 
@@ -96,6 +115,7 @@ export function prune(options: PruneOptions): Promise<readonly Pruned[]> {
     options,
     (here) => pruneHere({ ...options, ...here }),
     (there) => pruneRemote(there, options),
+    () => notInObjects('pruned'),
   );
 }
 
@@ -105,6 +125,7 @@ export function forget(options: ForgetOptions): Promise<readonly TakenOut[]> {
     options,
     (here) => forgetHere({ ...options, ...here }),
     (there) => forgetRemote(there, options),
+    () => notInObjects('made anew without some of their files'),
   );
 }
 
@@ -118,6 +139,7 @@ export function verify(options: VerifyOptions): Promise<VerifyResult> {
       if (result) return result;
       throw failure ?? new TransferError('unexpected', 'The verification came to nothing.');
     },
+    (catalog, signal) => verifyObjects(catalog, { ...options, signal }),
   );
 }
 
@@ -127,17 +149,23 @@ export function restore(options: RestoreOptions): Promise<Restored> {
     options,
     (here) => restoreHere({ ...options, ...here }),
     (there) => restoreFrom(there, options),
+    (catalog, signal) => restoreOf(catalog, { ...options, signal }, objectContentOf(catalog)),
   );
 }
 
 /** Rejects with `usage` where it is not clear which machine is meant. */
 async function either<Result>(
-  { directory, target, signal, deadlines }: Where,
+  { directory, target, objects, signal = new AbortController().signal, deadlines }: Where,
   here: (where: { readonly directory: string; readonly signal: AbortSignal }) => Promise<Result>,
   there: (where: SnapshotTarget) => Promise<Result>,
+  inObjects: (catalog: ObjectCatalog, signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
-  if (directory !== undefined && target === undefined)
-    return here({ directory, signal: signal ?? new AbortController().signal });
+  if (objects !== undefined) return withObjects(objects, (catalog) => inObjects(catalog, signal));
+  if (directory !== undefined && target === undefined) return here({ directory, signal });
   if (target !== undefined && directory === undefined) return there({ target, signal, deadlines });
   throw new TransferError('usage', 'Either a ticket or a directory with snapshots is needed.');
+}
+
+function notInObjects(done: string): Promise<never> {
+  return Promise.reject(new TransferError('usage', `Snapshots in an object store cannot be ${done} yet.`));
 }

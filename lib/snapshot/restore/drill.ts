@@ -10,9 +10,10 @@ import type { DrillReport, Listener, TransferEvent } from '../../progress';
 import { Destinations } from '../../receive/destinations';
 import { failureEvent } from '../../session/summary';
 import { Catalog } from '../manifest/catalog';
+import type { SnapshotCatalog } from '../manifest/snapshot-catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
 import { openLocated } from '../../threads/walker';
-import { restoreEntries } from './restore';
+import { type ContentOf, restoreEntries } from './restore';
 
 export interface DrillOptions {
   /** A receive directory on this machine. */
@@ -38,12 +39,20 @@ type FileOfSnapshot = ManifestEntry & { readonly type: 'file' };
  * that is in the report. Rejects with what kept the drill from being held at all: `usage`, `mismatch` for a damaged
  * manifest, `directory`, `space`, `interrupted`, ….
  */
-export async function drill(options: DrillOptions): Promise<DrillReport> {
-  const { directory, share = 0.01, scratch = tmpdir(), on = () => undefined, signal } = options;
+export function drill({ directory, ...options }: DrillOptions): Promise<DrillReport> {
+  return drillOf(new Catalog(directory), options);
+}
+
+/** The same from any catalog; `contentOf` reads what is not on this machine. */
+export async function drillOf(
+  catalog: SnapshotCatalog,
+  options: Omit<DrillOptions, 'directory'>,
+  contentOf?: ContentOf,
+): Promise<DrillReport> {
+  const { share = 0.01, scratch = tmpdir(), on = () => undefined, signal } = options;
   if (!(share > 0 && share <= 1))
     throw new TransferError('usage', 'The share of a drill is above 0 % and at most 100 %.');
   const began = performance.now();
-  const catalog = new Catalog(directory);
   const snapshot = await catalog.find(options.snapshot);
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = sample(
@@ -65,6 +74,7 @@ export async function drill(options: DrillOptions): Promise<DrillReport> {
         ifExists: 'refuse',
         on: tell,
         signal,
+        content: contentOf?.(head, chosen),
       });
       for (const failure of failures) failed.set(failure.fileName ?? '', failure);
     } finally {

@@ -13,7 +13,9 @@ import { type Destination, Destinations } from '../../receive/destinations';
 import { sendWithin, type SentWithin } from '../in-process';
 import type { SessionRules } from '../../receive/rules';
 import { failureEvent, failureOf } from '../../session/summary';
+import type { ContentSource } from '../../send/transfer';
 import { Catalog, type Snapshot } from '../manifest/catalog';
+import type { SnapshotCatalog } from '../manifest/snapshot-catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
 import { AskedNames } from './asked-names';
 import { chooseEntries } from './selection';
@@ -62,18 +64,37 @@ const peer = 'restore';
  * before, and the summary comes last. What an interrupted restore has brought is kept there, and the next one goes on
  * with it.
  */
-export async function restore(options: LocalRestoreOptions): Promise<Restored> {
-  const { directory, destination, paths = [], ifExists = 'refuse', on: told = () => undefined, signal } = options;
+export function restore({ directory, ...options }: LocalRestoreOptions): Promise<Restored> {
+  return restoreOf(new Catalog(directory), options);
+}
+
+/** The same from any catalog; `contentOf` reads what is not on this machine. */
+export async function restoreOf(
+  catalog: SnapshotCatalog,
+  options: Omit<LocalRestoreOptions, 'directory'>,
+  contentOf?: ContentOf,
+): Promise<Restored> {
+  const { destination, paths = [], ifExists = 'refuse', on: told = () => undefined, signal } = options;
   const { metadata, demanded, on, unmet } = metadataOf(options, told, true);
-  const catalog = new Catalog(directory);
   const snapshot = await catalog.find(options.snapshot);
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = await chooseEntries(entries, paths);
   const asked = new AskedNames(paths);
   const reached = await reachDestination(destination);
-  await refuseAmongSnapshots(reached, snapshot);
+  if (!contentOf) await refuseAmongSnapshots(reached, snapshot);
   const ended = await within(reached, (destinations) =>
-    restoreEntries({ snapshot, head, chosen, asked, destination: destinations.own, ifExists, metadata, on, signal }),
+    restoreEntries({
+      snapshot,
+      head,
+      chosen,
+      asked,
+      destination: destinations.own,
+      ifExists,
+      metadata,
+      on,
+      signal,
+      content: contentOf?.(head, chosen),
+    }),
   );
   const { files, failures, summary } = ended;
   for (const { type, name } of chosen) if (type !== 'missing') asked.chosen(name);
@@ -219,6 +240,9 @@ async function removeVain(destination: string, made: boolean): Promise<void> {
   if (made) await removeEmpty(destination);
 }
 
+/** How the entries of a snapshot are read that is not on this machine. */
+export type ContentOf = (head: ManifestHead, entries: readonly ManifestEntry[]) => ContentSource;
+
 export interface EntriesToRestore {
   readonly snapshot: Snapshot;
   readonly head: ManifestHead;
@@ -230,6 +254,8 @@ export interface EntriesToRestore {
   readonly metadata?: MetadataUse;
   readonly on: Listener;
   readonly signal: AbortSignal | undefined;
+  /** Reads them, where they are not on this machine. */
+  readonly content?: ContentSource | undefined;
 }
 
 export type RestoredEntries = Pick<SentWithin, 'files' | 'failures' | 'summary'>;
@@ -247,6 +273,7 @@ export function restoreEntries({
   metadata,
   on,
   signal,
+  content,
 }: EntriesToRestore): Promise<RestoredEntries> {
   // The sender tells why something failed, the receiver everything else: both would tell twice.
   const rules: SessionRules = {
@@ -261,7 +288,8 @@ export function restoreEntries({
   for (const entry of chosen)
     if (entry.type === 'missing') on({ event: 'skipped', file_name: entry.name, reason: whyMissing(entry.reason) });
   return sendWithin({
-    source: snapshotSource(snapshot, head, chosen),
+    source: content ? [] : snapshotSource(snapshot, head, chosen),
+    content,
     receiver: { destination, rules },
     algorithm: head.digest,
     on: (event) => event.event === 'failed' && on(event),

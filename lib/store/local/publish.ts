@@ -40,6 +40,8 @@ export interface EarlierFile {
    * enough.
    */
   readonly readBack?: string;
+  /** In an object store, where its bytes are; absent for an empty file. */
+  readonly content?: { readonly key: string; readonly offset: number };
 }
 
 /** Something that gets its final name by itself. */

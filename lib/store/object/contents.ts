@@ -9,9 +9,14 @@ export type StoredContent = Pick<FileRecord, 'size' | 'content'>;
 
 const progressEvery = 8 * 1024 * 1024;
 
+/** Where bytes are that names have, and where those are that snapshots have: each kind is collected by itself. */
+export const contentPrefixes = { names: 'data/', snapshots: 'packs/' } as const;
+
+export type ContentOwner = keyof typeof contentPrefixes;
+
 /** A key for bytes, which nobody else has. */
-export function newContentKey(): string {
-  return `data/${randomBytes(16).toString('hex')}`;
+export function newContentKey(owner: ContentOwner): string {
+  return `${contentPrefixes[owner]}${randomBytes(16).toString('hex')}`;
 }
 
 /**

@@ -1,6 +1,6 @@
 // `Batch` in an object store: packs of small files, and a record for each name.
 import { TransferError } from '../../errors';
-import type { EntryName } from '../../name';
+import { type EntryName, printable } from '../../name';
 import { AlignedMemory, type Lease } from '../../threads/aligned-memory';
 import type { DirectoryEntry, SymlinkEntry } from '../../wire/session-list';
 import { longestBundle } from '../../wire/session-message';
@@ -16,6 +16,7 @@ import type {
 } from '../session-store';
 import type { Committed, Lost } from '../store';
 import type { Digests } from '../../progress';
+import { digestContent } from './contents';
 import { ExistingObject } from './existing-object';
 import type { ObjectGround } from './ground';
 import type { Published } from './names';
@@ -130,6 +131,8 @@ export class ObjectBatch implements Batch {
         commit: async () => {
           const found = await this.ground.names.look(target);
           if (found?.record.type !== 'file') throw new TransferError('exists', `${target} is not stored here.`);
+          // A manifest says of which file it is another name.
+          if (this.ground.contents === 'snapshots') return 'stored';
           const record: FileRecord = { ...found.record, id: newRecordId() };
           const published = await this.publishFile(name, record);
           const committed = this.committed(published, ['link']);
@@ -139,12 +142,24 @@ export class ObjectBatch implements Batch {
     );
   }
 
-  /** Earlier files are of snapshots on a disk. */
+  /** The same bytes, where they are; read back where that is demanded. */
   linkEarlier(
     files: readonly (SmallFile & { readonly earlier: EarlierFile })[],
   ): Promise<ReadonlyMap<number, BatchOutcome>> {
-    const refused = new TransferError('usage', 'An object store has no files of earlier snapshots.');
-    return Promise.resolve(new Map(files.map(({ entry }) => [entry.file, refused])));
+    return this.commitAll(
+      files.map(({ entry, digest, earlier: { size, content, readBack } }) => ({
+        file: entry.file,
+        commit: async () => {
+          const { algorithm } = this.use;
+          const stored = { size, content };
+          if (readBack !== undefined && (await digestContent(this.ground.bucket, stored, algorithm)) !== readBack)
+            throw new TransferError('mismatch', `${printable(entry.name)} does not read back as it was stored.`);
+          const record = fileRecord({ ...entry, size }, this.use, { [algorithm]: digest }, content, this.ground);
+          await this.ground.names.write(entry.name, record);
+          return 'stored';
+        },
+      })),
+    );
   }
 
   retouch(files: readonly (OfferedFile & { readonly digests: Digests })[]): Promise<ReadonlyMap<number, BatchOutcome>> {

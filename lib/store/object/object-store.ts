@@ -4,19 +4,22 @@ import type { EntryName } from '../../name';
 import { AlignedMemory } from '../../threads/aligned-memory';
 import { ignored, trace } from '../../trace';
 import { pieceSize } from '../../wire/segment';
-import { type KeptFiles, unfinishedKey, unfinishedName } from '../limited';
-import type { OfferedFile, SessionPlace, SessionStore, StoreUse } from '../session-store';
+import type { KeptFiles } from '../limited';
+import type { SessionPlace, SessionStore, StoreUse } from '../session-store';
 import { formatObjectUrl, type ObjectAddress } from '../../object-address';
-import { Bucket } from './bucket';
+import { Bucket, type SmallObject } from './bucket';
+import { contentPrefixes } from './contents';
 import type { ObjectGround } from './ground';
 import { ObjectNames } from './names';
 import { ObjectSession } from './object-session';
-import { ObjectPartial } from './partial';
+import { OpenPartials } from './open-partials';
 import { partialsPrefix } from './partial-record';
 import { PartMemory } from './part-memory';
 import { probeStore } from './probe';
 import type { ObjectVerified } from './records';
 import { objectError, type ObjectPlace, type RequestDeadlines } from './requests';
+import type { StagedNames } from './staged-names';
+import { StagedObjects } from './staged-objects';
 
 /** Which object store it is, and what whoever runs the receiver says of it. */
 export interface ObjectStoreOptions extends Omit<ObjectPlace, 'bucket'>, ObjectAddress {
@@ -31,6 +34,19 @@ export interface ObjectStoreOptions extends Omit<ObjectPlace, 'bucket'>, ObjectA
 const format = 'sendall object store';
 const formatVersion = 1;
 const formatKey = 'store.json';
+/** Below a prefix, what no key can have for its directory. */
+const ownDirectories = [
+  'data',
+  'names',
+  'packs',
+  'partials',
+  'probe',
+  'snapshots',
+  'stages',
+  'condemned',
+  'verified',
+  'manifests',
+];
 /** Pieces of large files that may be in memory before they are part of something. */
 const pieces = 16;
 /** What nobody went on with for so long is removed, in ms. */
@@ -39,9 +55,7 @@ const keptFor = 14 * 24 * 60 * 60 * 1000;
 /** Everything below one prefix of a bucket. */
 export class ObjectStore implements SessionPlace {
   readonly verified: ObjectVerified;
-  /** Unfinished files that are open here. */
-  private readonly open = new Map<string, ObjectPartial>();
-  private readonly opening = new Map<string, Promise<unknown>>();
+  private readonly partials: OpenPartials;
 
   private constructor(
     /** `s3://BUCKET/PREFIX`. */
@@ -49,6 +63,26 @@ export class ObjectStore implements SessionPlace {
     private readonly ground: ObjectGround,
   ) {
     this.verified = ground.verified;
+    this.partials = new OpenPartials(ground);
+  }
+
+  /** Whether it keeps two from one name by itself. */
+  get keepsFree(): boolean {
+    return this.ground.abilities.free;
+  }
+
+  /** Whether nothing is read back. */
+  get trusts(): boolean {
+    return this.ground.trusts;
+  }
+
+  get bucket(): Bucket {
+    return this.ground.bucket;
+  }
+
+  /** A place for the next snapshot of a backup. */
+  staged(names: StagedNames, backup: string): StagedObjects {
+    return new StagedObjects(this.ground, names, backup);
   }
 
   /**
@@ -69,6 +103,7 @@ export class ObjectStore implements SessionPlace {
       const store = new ObjectStore(url, {
         bucket,
         names: new ObjectNames(bucket, abilities.free ? 'any' : 'only this'),
+        contents: 'names',
         abilities,
         trusts: trustStore,
         verified: trustStore ? 'accepted' : 'store',
@@ -84,7 +119,7 @@ export class ObjectStore implements SessionPlace {
   }
 
   session(use: StoreUse): Promise<SessionStore> {
-    return Promise.resolve(new ObjectSession(use, this.ground, (offer, by) => this.take(offer, by)));
+    return Promise.resolve(new ObjectSession(use, this.ground, (offer, by) => this.partials.take(offer, by)));
   }
 
   warm(): void {
@@ -93,8 +128,7 @@ export class ObjectStore implements SessionPlace {
 
   /** Suspends everything. */
   async close(): Promise<void> {
-    await Promise.all(this.opening.values());
-    await Promise.allSettled([...this.open.values()].map((partial) => partial.suspend()));
+    await this.partials.close();
     this.ground.bucket.close();
   }
 
@@ -102,31 +136,14 @@ export class ObjectStore implements SessionPlace {
   async kept(): Promise<KeptFiles> {
     const { bucket } = this.ground;
     const found = { bytes: 0, names: 0, unfinished: new Map<string, number>() };
-    for await (const { size } of bucket.list('data/')) found.bytes += size;
+    for (const below of Object.values(contentPrefixes))
+      for await (const { size } of bucket.list(below)) found.bytes += size;
     for await (const { key } of bucket.list('names/')) found.names += key === '' ? 0 : 1;
     for (const { key, upload } of await bucket.uploads()) {
       const parts = (await bucket.partsOf(key, upload)) ?? [];
       found.bytes += parts.reduce((sum, { size }) => sum + size, 0);
     }
     return found;
-  }
-
-  /** One at a time for each file: an earlier use by the same peer is suspended first. */
-  private take(offer: OfferedFile, use: StoreUse): Promise<ObjectPartial> {
-    const key = unfinishedKey(this.url, unfinishedName(use.peer, offer.name));
-    const taking = (this.opening.get(key) ?? Promise.resolve()).then(async () => {
-      await this.open.get(key)?.suspend();
-      const partial: ObjectPartial = await ObjectPartial.open(offer, use, this.ground, () => {
-        if (this.open.get(key) === partial) this.open.delete(key);
-      });
-      this.open.set(key, partial);
-      return partial;
-    });
-    const settled: Promise<unknown> = taking.catch(ignored('whoever takes it is told')).finally(() => {
-      if (this.opening.get(key) === settled) this.opening.delete(key);
-    });
-    this.opening.set(key, settled);
-    return taking;
   }
 
   /** Ends uploads that nobody went on with. Where that is not allowed, the bucket's lifecycle rule does it. */
@@ -147,13 +164,36 @@ export class ObjectStore implements SessionPlace {
   }
 }
 
+/**
+ * The objects of a store that is there, to be read: nothing is tried out, and nothing is written. Rejects with
+ * `directory` where there is none.
+ */
+export async function openBucket(options: ObjectStoreOptions): Promise<Bucket> {
+  const bucket = new Bucket(options, options.prefix, options.deadlines);
+  const url = formatObjectUrl(options);
+  try {
+    const found = await bucket.get(formatKey);
+    if (found === undefined)
+      throw new TransferError('directory', `There is no store of sendall at ${url}.`, {
+        hint: 'Look at the bucket and the prefix; a backup or a receiver makes one.',
+      });
+    checkForm(found);
+    return bucket;
+  } catch (error) {
+    bucket.close();
+    throw asTransferError(objectError(error, `${url} cannot be read`), 'directory', `${url} cannot be read`);
+  }
+}
+
 /** Marks a new store as ours, and refuses one of a later form. */
 async function checkFormat(bucket: Bucket): Promise<void> {
   const found = await bucket.get(formatKey);
-  if (found === undefined) {
+  if (found === undefined)
     await bucket.put(formatKey, Buffer.from(`${JSON.stringify({ format, version: formatVersion })}\n`));
-    return;
-  }
+  else checkForm(found);
+}
+
+function checkForm(found: SmallObject): void {
   let read: unknown;
   try {
     read = JSON.parse(found.text);
@@ -170,7 +210,7 @@ async function checkFormat(bucket: Bucket): Promise<void> {
 /** Where the names of a receiver's key go that has a directory: below the prefix, and never among our own objects. */
 export function prefixWithin(prefix: string, directory: EntryName | string): string {
   const [first = ''] = directory.split('/');
-  if (directory.startsWith('/') || ['', '.', '..', 'data', 'names', 'partials', 'probe', formatKey].includes(first))
+  if (directory.startsWith('/') || ['', '.', '..', formatKey, ...ownDirectories].includes(first))
     throw new TransferError('directory', `"${directory}" cannot be a directory of a key in an object store.`);
   return `${prefix}${directory.replace(/\/+$/, '')}/`;
 }

@@ -19,7 +19,7 @@ export interface PackedFile {
 
 /** One pack: files are added until it is full, then it is sent and read back. */
 export class Pack {
-  readonly key = newContentKey();
+  readonly key: string;
   readonly files: PackedFile[] = [];
   /** How many of its files have a name, or may have one. */
   used = 0;
@@ -31,6 +31,7 @@ export class Pack {
     private readonly ground: ObjectGround,
     private readonly algorithm: DigestAlgorithm,
   ) {
+    this.key = newContentKey(ground.contents);
     this.memory = ground.parts.take(usualPartSize);
   }
 

@@ -169,10 +169,10 @@ export class ObjectPartial implements PartialFile {
   }
 
   private newUpload(earlier: EarlierUpload | undefined): ObjectUpload {
-    const { bucket, parts } = this.ground;
+    const { bucket, contents, parts } = this.ground;
     const { name, size } = this.offer;
     const { algorithm } = this.use;
-    return new ObjectUpload({ name, size, algorithm, bucket, memory: parts, record: this.record }, earlier);
+    return new ObjectUpload({ name, size, algorithm, bucket, memory: parts, contents, record: this.record }, earlier);
   }
 
   private async removeAll(): Promise<void> {

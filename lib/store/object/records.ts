@@ -82,14 +82,19 @@ export function keyOfName(name: string, room: number): string {
 
 /** The name of a key that `keyOfName` made. */
 export function nameOfKey(key: string): string {
-  const pieces = key
-    .slice(namesPrefix.length)
+  return nameOfEscaped(key.slice(namesPrefix.length));
+}
+
+/** What `escapeName` made a text of. */
+export function nameOfEscaped(escaped: string): string {
+  const pieces = escaped
     .split(/(%[0-9A-F]{2})/)
     .map((piece) => (piece.startsWith('%') ? Buffer.of(parseInt(piece.slice(1), 16)) : Buffer.from(piece)));
   return nameOfBytes(Buffer.concat(pieces));
 }
 
-function escapeName(name: string): string {
+/** A name as it stands in a key: `%`, control characters and bytes that are not UTF-8 as `%XX`. */
+export function escapeName(name: string): string {
   return name.replace(/[%\p{Cc}\p{Cs}]/gu, (character) =>
     [...bytesOfName(character)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
   );

@@ -7,7 +7,7 @@ import { ignored } from '../../trace';
 import { pieceSize, segmentSizeOf } from '../../wire/segment';
 import type { SegmentDigest } from '../session-store';
 import type { Bucket, UploadedPart } from './bucket';
-import { newContentKey } from './contents';
+import { type ContentOwner, newContentKey } from './contents';
 import { type PartMemory, usualPartSize } from './part-memory';
 import type { PartDigests, PartialRecord, UploadRecord } from './partial-record';
 import { objectError } from './requests';
@@ -42,6 +42,7 @@ export interface UploadOptions {
   readonly algorithm: DigestAlgorithm;
   readonly bucket: Bucket;
   readonly memory: PartMemory;
+  readonly contents: ContentOwner;
   /** Absent for what nobody can go on with. */
   readonly record: PartialRecord | undefined;
 }
@@ -74,7 +75,7 @@ export class ObjectUpload {
     private readonly earlier?: EarlierUpload,
   ) {
     this.size = options.size;
-    this.key = earlier?.upload.key ?? newContentKey();
+    this.key = earlier?.upload.key ?? newContentKey(options.contents);
     this.partSize = earlier?.upload.partSize ?? partSizeOf(options.size);
     if (earlier) this.upload = Promise.resolve(earlier.upload.upload);
   }

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { mkdtemp, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Catalog } from '../../../lib/snapshot/manifest/catalog';
 import { diffSnapshots, differenceOf } from '../../../lib/snapshot/manifest/difference';
 import type { ManifestEntry } from '../../../lib/snapshot/manifest/manifest';
 import { failureOf } from '../../store/delivery';
@@ -28,7 +29,7 @@ describe('diffSnapshots', () => {
     } as const;
     await madeSnapshot(root, { name: 'laptop', id: second, number: 2 }, after, { previous: place });
     // The time of everything that was made anew is another one.
-    const { changed, ...rest } = await diffSnapshots(root, `laptop/${first}`, 'laptop/latest');
+    const { changed, ...rest } = await diffSnapshots(new Catalog(root), `laptop/${first}`, 'laptop/latest');
     expect(rest).to.deep.equal({
       added: [
         { path: 'e', type: 'directory' },
@@ -45,7 +46,7 @@ describe('diffSnapshots', () => {
       { path: 'text', type: 'file', what: 'content', bytes: 3 },
       { path: 'to', type: 'symlink', what: 'content' },
     ]);
-    expect(await diffSnapshots(root, `laptop/${second}`, 'laptop/latest')).to.deep.equal(none);
+    expect(await diffSnapshots(new Catalog(root), `laptop/${second}`, 'laptop/latest')).to.deep.equal(none);
   });
 
   it('reads no file: what is in the manifests counts', async () => {
@@ -53,7 +54,7 @@ describe('diffSnapshots', () => {
       const { place } = await madeSnapshot(root, { name: 'laptop', id, number: at + 1 }, { a: 'x' });
       await rm(path.join(place, 'a'));
     }
-    expect((await diffSnapshots(root, `laptop/${first}`, `laptop/${second}`)).changed).to.deep.equal([
+    expect((await diffSnapshots(new Catalog(root), `laptop/${first}`, `laptop/${second}`)).changed).to.deep.equal([
       { path: 'a', type: 'file', what: 'metadata', bytes: 1 },
     ]);
   });
@@ -61,9 +62,11 @@ describe('diffSnapshots', () => {
   it('refuses snapshots that are not there, and those that are damaged', async () => {
     const { place } = await madeSnapshot(root, { name: 'laptop', id: first, number: 1 }, { a: 'x' });
     for (const other of ['laptop', `laptop/${second}`, 'desk/latest', '../x', ''])
-      expect((await failureOf(diffSnapshots(root, 'laptop/latest', other))).code, other).to.equal('usage');
+      expect((await failureOf(diffSnapshots(new Catalog(root), 'laptop/latest', other))).code, other).to.equal('usage');
     await truncate(path.join(place, 'MANIFEST'), 250);
-    expect((await failureOf(diffSnapshots(root, `laptop/${first}`, `laptop/${first}`))).code).to.equal('mismatch');
+    expect((await failureOf(diffSnapshots(new Catalog(root), `laptop/${first}`, `laptop/${first}`))).code).to.equal(
+      'mismatch',
+    );
   });
 });
 

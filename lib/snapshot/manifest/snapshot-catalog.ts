@@ -1,0 +1,149 @@
+// Snapshots as they are found and read, wherever they are kept: in a receive directory, or in an object store.
+import { TransferError } from '../../errors';
+import { type EntryName, parseEntryName, printable } from '../../name';
+import type { RegisteredSnapshot } from '../register/register-text';
+import {
+  type DecodedManifest,
+  decodeManifest,
+  type Manifest,
+  ManifestDecoder,
+  type ManifestEntry,
+  type ManifestHead,
+  type ManifestOutline,
+  matchingDecoder,
+  otherFilesDecoder,
+  otherFilesIn,
+  outlineDecoder,
+} from './manifest';
+import type { SnapshotId } from './snapshot-id';
+
+/** The name that points to the newest snapshot of a backup. */
+export const latestName = 'latest';
+
+/** One complete snapshot. */
+export interface Snapshot {
+  readonly name: EntryName;
+  readonly id: SnapshotId;
+  /** Where it is, for people. On a disk, to reach what is in it, walk from `directory` to `NAME/ID/…`. */
+  readonly place: string;
+  /** The path of the receive directory, or the URL of the object store. */
+  readonly directory: string;
+  /** What the register says of it. */
+  readonly entry: RegisteredSnapshot;
+  /** The beginning of its manifest, or why that cannot be believed. */
+  readonly head: ManifestHead | TransferError;
+  /** Its directory is not there, and nobody removes it. */
+  readonly lost: boolean;
+}
+
+/** What there is of snapshots in one place. Reads only. */
+export abstract class SnapshotCatalog {
+  /** The path of the receive directory, or the URL of the object store. */
+  abstract readonly directory: string;
+
+  /** The backups that have a snapshot, sorted. Rejects with `directory` where that cannot be read. */
+  abstract names(): Promise<EntryName[]>;
+
+  /**
+   * The snapshots of a backup by their numbers, the oldest first. None is an empty list. Rejects with `mismatch` where
+   * what says so is damaged, with `directory` where it cannot be read.
+   */
+  abstract snapshots(name: EntryName): Promise<Snapshot[]>;
+
+  /** What to do where a snapshot, or a backup, is not there; undefined where there is nothing to say. */
+  protected abstract hint(name: string): Promise<string | undefined>;
+
+  /** The bytes of a manifest. */
+  protected abstract bytesOf(snapshot: Snapshot): AsyncIterable<Uint8Array>;
+
+  /** The snapshot `NAME/ID` or `NAME/latest`. Rejects with `usage` where there is none. */
+  async find(text: string): Promise<Snapshot> {
+    const [first = '', second = '', ...others] = text.replace(/\/$/, '').split('/');
+    const name = backupNameOf(first);
+    if (name === undefined || second === '' || others.length > 0) {
+      throw new TransferError('usage', printable(`"${text}" names no snapshot.`), {
+        hint: 'It is NAME/2026-11-20T101233Z or NAME/latest; sendall snapshots lists them.',
+      });
+    }
+    const all = await this.snapshots(name);
+    const found =
+      second === latestName
+        ? all.filter(({ head }) => !(head instanceof TransferError)).at(-1)
+        : all.find(({ id }) => id === second);
+    if (!found)
+      throw new TransferError('usage', printable(`There is no snapshot ${text}.`), {
+        hint: (await this.hint(name)) ?? 'sendall snapshots lists them.',
+      });
+    return found;
+  }
+
+  /**
+   * All that a snapshot says of itself. Rejects with `mismatch` where its manifest is missing, or is not the one that
+   * was registered.
+   */
+  async manifest(snapshot: Snapshot): Promise<Manifest> {
+    const { head, entries, totals } = await this.decode(snapshot, new ManifestDecoder());
+    return { head, entries, totals };
+  }
+
+  /** The same without the entries, which takes a fraction of the time. */
+  async outline(snapshot: Snapshot): Promise<ManifestOutline> {
+    const { head, totals } = await this.decode(snapshot, outlineDecoder());
+    return { head, totals };
+  }
+
+  /** Those of its entries whose names `wants` chooses: no others are kept. Rejects like `manifest`. */
+  async matching(
+    snapshot: Snapshot,
+    wants: (name: string, isDirectory: boolean) => boolean,
+  ): Promise<readonly ManifestEntry[]> {
+    return (await this.decode(snapshot, matchingDecoder(wants))).entries;
+  }
+
+  /** Its files whose digest is not `known`; see `parseOtherFiles`. Rejects like `manifest`. */
+  async otherFiles(
+    snapshot: Snapshot,
+    known: (digest: string) => boolean,
+  ): Promise<ReturnType<typeof otherFilesIn>['files']> {
+    return otherFilesIn(await this.decode(snapshot, otherFilesDecoder(known)), known).files;
+  }
+
+  private async decode(snapshot: Snapshot, decoder: ManifestDecoder): Promise<DecodedManifest> {
+    return asRegistered(snapshot, await decodeManifest(this.bytesOf(snapshot), decoder));
+  }
+
+  /** The failure for the name of a backup that has no snapshot. */
+  async noBackup(name: string): Promise<TransferError> {
+    const hint = (await this.hint(name)) ?? 'sendall snapshots DIR lists what there is.';
+    return new TransferError('usage', printable(`There is no backup ${name} in ${this.directory}.`), { hint });
+  }
+}
+
+/** Rejects with `mismatch` for a manifest that is not the one that was registered for this snapshot. */
+export function asRegistered(
+  snapshot: Pick<Snapshot, 'name' | 'id' | 'entry'>,
+  read: DecodedManifest,
+): DecodedManifest {
+  const { name, id, entry } = snapshot;
+  if (ofItself(snapshot, read).sum === entry.manifest) return read;
+  throw new TransferError('mismatch', `The manifest of ${name}/${id} is not the one that was committed.`);
+}
+
+/** Rejects with `mismatch` for the manifest of another snapshot. */
+export function ofItself<Read extends Pick<ManifestOutline, 'head'>>(
+  { name, id }: Pick<Snapshot, 'name' | 'id'>,
+  read: Read,
+): Read {
+  if (read.head.name === name && read.head.id === id) return read;
+  throw new TransferError('mismatch', `The manifest of ${name}/${id} is that of another snapshot.`);
+}
+
+/** The name of a backup: one component that may be stored; undefined for other text. */
+export function backupNameOf(text: string): EntryName | undefined {
+  try {
+    return text.includes('/') ? undefined : parseEntryName(text);
+  } catch {
+    // No name that may be stored, which is the answer.
+    return undefined;
+  }
+}

@@ -1,0 +1,201 @@
+import { expect } from 'chai';
+import { chmodSync, linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { TransferError } from '../../../lib/errors';
+import type { TransferEvent } from '../../../lib/progress';
+import { backup, type BackupOptions } from '../../../lib/snapshot/backup/backup';
+import { listSnapshots, restore, verify } from '../../../lib/snapshot/remote/anywhere';
+import { drillAt } from '../../../lib/snapshot/remote/drill-anywhere';
+import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import { startTiny } from '../../store/object/servers';
+import type { Fault, TinyRequest } from '../../store/object/tiny-s3';
+
+describe('snapshots in an object store', () => {
+  let server: Awaited<ReturnType<typeof startTiny>>;
+  let objects: ObjectStoreOptions;
+  let root: string;
+  let source: string;
+  let puts: string[];
+
+  before(async () => {
+    server = await startTiny();
+  });
+  after(() => server.stop());
+  beforeEach(() => {
+    objects = server.options();
+    root = mkdtempSync(path.join(tmpdir(), 'sendall-objects-'));
+    source = path.join(root, 'src');
+    mkdirSync(path.join(source, 'sub'), { recursive: true });
+    for (const name of ['a', 'sub/b', 'sub/c']) writeFileSync(path.join(source, name), randomBytes(3000));
+    writeFileSync(path.join(source, 'empty'), '');
+    writeFileSync(path.join(source, 'big'), randomBytes(100_000));
+    chmodSync(path.join(source, 'a'), 0o640);
+    symlinkSync('a', path.join(source, 'link'));
+    linkSync(path.join(source, 'sub/b'), path.join(source, 'sub/same'));
+    puts = [];
+    server.tiny.seen = ({ method, key }) => void (method === 'PUT' && puts.push(key.slice(objects.prefix.length)));
+    server.tiny.fault = () => undefined;
+  });
+  afterEach(() => {
+    server.tiny.fault = () => undefined;
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  const made = (more: Partial<BackupOptions> = {}) => backup({ paths: [source], objects, name: 'laptop', ...more });
+  const keysBelow = (below: string): string[] =>
+    [...server.tiny.objects.keys()].filter((key) => key.startsWith(objects.prefix + below)).sort();
+  const failed = async (work: Promise<unknown>): Promise<TransferError> => {
+    const error: unknown = await work.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    expect(error).to.be.instanceOf(TransferError);
+    return error as TransferError;
+  };
+  const restored = (snapshot: string, into: string, on?: (event: TransferEvent) => void) =>
+    restore({ objects, snapshot, destination: path.join(root, into), ...(on ? { on } : {}) });
+  const same = (into: string, name: string): void => {
+    const read = readFileSync(path.join(root, into, 'src', name));
+    expect(read.equals(readFileSync(path.join(source, name))), name).to.equal(true);
+  };
+  /** Another object in place of one, as a disk that rots leaves it. */
+  const flip = (key: string): void => {
+    const found = server.tiny.objects.get(key);
+    const body = Buffer.from(found?.body ?? '');
+    body[body.length >> 1] = (body[body.length >> 1] ?? 0) ^ 1;
+    if (found) server.tiny.objects.set(key, { ...found, body });
+  };
+  const damagesOf = async (work: (on: (event: TransferEvent) => void) => Promise<unknown>): Promise<string[]> => {
+    const found: string[] = [];
+    const error = await failed(
+      work((event) => void (event.event === 'damaged' && found.push(`${event.path} ${event.reason}`))),
+    );
+    expect(error.code).to.equal('mismatch');
+    return found;
+  };
+  const only = (matches: (request: TinyRequest) => boolean, fault: Fault): void => {
+    server.tiny.fault = (request) => (matches(request) ? fault : undefined);
+  };
+
+  it('makes them, lists, verifies and restores them, and sends nothing again that has not changed', async () => {
+    const first = await made();
+    expect(first.missing).to.equal(0);
+    expect(puts.filter((key) => key.startsWith('packs/')).length).to.equal(2); // one of small files, one large
+    puts = [];
+    const second = await made();
+    expect(second.new_bytes).to.equal(0);
+    expect(puts.filter((key) => /^(packs|stages)\//.test(key))).to.deep.equal([]);
+    const listed = await listSnapshots({ objects });
+    expect(listed.map((each) => each.event === 'snapshot' && each.snapshot)).to.deep.equal([
+      first.snapshot,
+      second.snapshot,
+    ]);
+    const read = await verify({ objects });
+    expect([read.files, read.snapshots, read.verified]).to.deep.equal([4, 2, 'store']); // each content once
+    const after = await listSnapshots({ objects });
+    expect(after.every((each) => each.event === 'snapshot' && each.verified_at !== null)).to.equal(true);
+    const { files } = await restored('laptop/latest', 'all');
+    expect(files.length).to.equal(5);
+    for (const name of ['a', 'big', 'empty', 'sub/b', 'sub/c', 'sub/same', 'link']) same('all', name);
+    await restore({ objects, snapshot: first.snapshot, destination: path.join(root, 'one'), paths: ['src/sub/*'] });
+    same('one', 'sub/c');
+    expect((await drillAt({ objects, snapshot: 'laptop/latest', share: 1, scratch: root })).failures).to.deep.equal([]);
+  });
+
+  it('finds a flipped bit, restores everything else, and sends the file again when it is asked to read back', async () => {
+    await made();
+    const pack = keysBelow('packs/').find((key) => (server.tiny.objects.get(key)?.body.length ?? 0) < 100_000) ?? '';
+    flip(pack);
+    const damaged = await damagesOf((on) => verify({ objects, on }));
+    expect(damaged.length).to.equal(1);
+    expect(damaged[0]).to.match(/^src\/(a|sub\/[bc]) changed$/);
+    const listed = await listSnapshots({ objects });
+    expect(listed.map((each) => each.event === 'snapshot' && each.verified_at)).to.deep.equal([null]);
+    const lost: string[] = [];
+    const note = (event: TransferEvent): void => {
+      if (event.event === 'failed' && event.code === 'mismatch') lost.push(event.file_name ?? '');
+    };
+    // With it goes its other name, where it has one.
+    expect((await failed(restored('laptop/latest', 'part', note))).code).to.be.oneOf(['mismatch', 'some-failed']);
+    expect(lost).to.include(damaged[0]?.split(' ')[0]);
+    same('part', 'big');
+    await made({ checksum: true });
+    await verify({ objects, snapshot: 'laptop/latest' });
+  });
+
+  it('finds an object that is gone or cut off, and a manifest that is lost', async () => {
+    await made();
+    const { objects: held } = server.tiny;
+    const large = keysBelow('packs/').find((key) => held.get(key)?.body.length === 100_000) ?? '';
+    const kept = held.get(large);
+    if (kept) held.set(large, { ...kept, body: kept.body.subarray(0, 5000) });
+    expect(await damagesOf((on) => verify({ objects, on }))).to.deep.equal(['src/big truncated']);
+    held.delete(large);
+    expect(await damagesOf((on) => verify({ objects, on }))).to.deep.equal(['src/big missing']);
+    const [manifest = ''] = keysBelow('manifests/');
+    held.delete(manifest);
+    expect(await damagesOf((on) => verify({ objects, on }))).to.deep.equal(['MANIFEST manifest']);
+    expect((await listSnapshots({ objects })).map(({ event }) => event)).to.deep.equal(['damaged']);
+    expect((await failed(restored('laptop/latest', 'none'))).code).to.equal('mismatch');
+    // The next one counts on nothing that no manifest says.
+    const next = await made();
+    await verify({ objects, snapshot: next.snapshot });
+  });
+
+  it('makes two snapshots of two backups at once', async () => {
+    const other = path.join(root, 'other');
+    mkdirSync(other);
+    writeFileSync(path.join(other, 'x'), randomBytes(2000));
+    const two = await Promise.all([made(), made({ paths: [other] })]);
+    expect(new Set(two.map(({ snapshot }) => snapshot)).size).to.equal(2);
+    expect(keysBelow('snapshots/').length).to.equal(2);
+    expect((await verify({ objects })).snapshots).to.equal(2);
+  });
+
+  it('makes no snapshot of a backup that is broken off, and the next one goes on with it', async () => {
+    const stop = new AbortController();
+    only(({ method, key }) => method === 'PUT' && key.includes('/manifests/'), { status: 403, code: 'AccessDenied' });
+    await failed(made({ signal: stop.signal }));
+    server.tiny.fault = () => undefined;
+    expect(keysBelow('snapshots/')).to.deep.equal([]);
+    expect(keysBelow('stages/').length).to.be.greaterThan(0);
+    puts = [];
+    await made();
+    expect(puts.filter((key) => key.startsWith('packs/'))).to.deep.equal([]);
+    expect(keysBelow('stages/')).to.deep.equal([]);
+    await verify({ objects });
+  });
+
+  it('calls nothing stored that does not read back: no file, and no manifest', async () => {
+    only(({ method, key }) => method === 'GET' && key.includes('/packs/'), 'flip');
+    const error = await failed(made());
+    expect(error.code).to.be.oneOf(['mismatch', 'some-failed']);
+    expect(keysBelow('snapshots/').length).to.be.lessThan(2);
+    server.tiny.fault = () => undefined;
+    for (const key of [...keysBelow('snapshots/'), ...keysBelow('manifests/')]) server.tiny.objects.delete(key);
+    only(({ method, key }) => method === 'GET' && key.includes('/manifests/'), 'flip');
+    expect((await failed(made())).code).to.equal('mismatch');
+    expect(keysBelow('snapshots/')).to.deep.equal([]);
+    expect(keysBelow('manifests/')).to.deep.equal([]);
+  });
+
+  it('makes one snapshot where the answer to its last request is lost', async () => {
+    let cut = 0;
+    server.tiny.fault = ({ method, key }) =>
+      method === 'PUT' && key.includes('/snapshots/') && cut++ === 0 ? 'cut after' : undefined;
+    await made();
+    expect(keysBelow('snapshots/').length).to.equal(1);
+    expect(cut).to.equal(2);
+  });
+
+  it('refuses what is no store, and a record that was changed', async () => {
+    expect((await failed(listSnapshots({ objects }))).code).to.equal('directory');
+    await made();
+    const [record = ''] = keysBelow('snapshots/');
+    const found = server.tiny.objects.get(record);
+    if (found) server.tiny.objects.set(record, { ...found, body: Buffer.from('{}') });
+    expect((await failed(listSnapshots({ objects }))).code).to.equal('mismatch');
+  });
+});
