@@ -3,12 +3,15 @@ import { InvalidArgumentError } from 'commander';
 import type { KeepRules, PruneEvent } from '../../lib/index';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatSize, parseDuration } from '../size';
-import { placeArgument, refuseObjects, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { describeObjectPlace, type ObjectFlags } from '../object-options';
+import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
 
 /** The options of `sendall prune`, as commander names them. */
-interface PruneFlags {
+interface PruneFlags extends ObjectFlags {
+  /** ms */
+  readonly grace?: number;
   readonly name?: string;
   readonly keepLast?: number;
   readonly keepDaily?: number;
@@ -21,7 +24,7 @@ interface PruneFlags {
 
 /** Adds `sendall prune` to the program. */
 export function describePrune(program: Command, shell: Shell): void {
-  program
+  const command = program
     .command('prune')
     .description(
       'Removes the snapshots that no --keep option keeps. Never the newest one of a backup, nor one whose manifest is damaged.',
@@ -40,6 +43,12 @@ export function describePrune(program: Command, shell: Shell): void {
     )
     .option('--allow-shrink', 'remove also the last snapshot that had what a source has lost since')
     .option('-n, --dry-run', 'tell what would be done, and remove nothing')
+    .option(
+      '--grace <DURATION>',
+      'with s3://: what nothing needs any more is deleted by the first prune after this; default 1d, at least 1h',
+      parseSpan,
+    );
+  describeObjectPlace(command)
     .addHelpText(
       'after',
       `
@@ -54,8 +63,8 @@ Files that other snapshots have as well are not touched. On another machine it
 takes a key with the right admin.`,
     )
     .action(async (given: string, flags: PruneFlags) => {
-      refuseObjects(given, 'prune');
-      const place = await snapshotPlace(given);
+      const place = await snapshotPlace(given, flags);
+      if (flags.grace !== undefined && !('objects' in place)) throw wrongUsage('--grace goes with s3://BUCKET/PREFIX.');
       const keep = rulesOf(flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       shell.exit(await runTransfer(shell.settings(), complaints, (transfer) => pruneAt(place, keep, flags, transfer)));
@@ -65,7 +74,7 @@ takes a key with the right admin.`,
 async function pruneAt(
   place: SnapshotPlace,
   keep: KeepRules,
-  { name, allowShrink = false, dryRun = false }: PruneFlags,
+  { name, allowShrink = false, dryRun = false, grace }: PruneFlags,
   { on, terminal, signal }: Transfer,
 ): Promise<void> {
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
@@ -78,7 +87,20 @@ async function pruneAt(
     else words.show(event);
   };
   try {
-    await prune({ ...place, keep, allowShrink, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
+    await prune({
+      ...place,
+      keep,
+      allowShrink,
+      dryRun,
+      signal,
+      on: tell,
+      onCollected: ({ deleted, condemned }) =>
+        terminal.say(
+          `${formatSize(deleted.bytes)} of garbage deleted; ${formatSize(condemned.bytes)} condemned, for a prune after the grace`,
+        ),
+      ...(grace === undefined ? {} : { grace }),
+      ...(name === undefined ? {} : { name }),
+    });
   } finally {
     words.sumUp();
   }

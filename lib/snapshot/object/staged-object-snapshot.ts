@@ -22,10 +22,13 @@ import { encodeSnapshotRecord, parseSnapshotRecord, recordKey, type SnapshotReco
 
 /** So often another backup of the same name may be faster. */
 const mostAttempts = 100;
+/** What is condemned is listed for longer than twice that, in ms. */
+const longestBackup = 14 * 24 * 3_600_000;
 
 export class StagedObjectSnapshot implements SnapshotInStage {
   readonly ours = true;
   private committed = false;
+  private readonly began = Date.now();
 
   private constructor(
     private readonly objects: ObjectStore,
@@ -78,6 +81,10 @@ export class StagedObjectSnapshot implements SnapshotInStage {
   async commit(finished: Finished, counts: SourceCounts, shrunk: readonly ShrunkSource[]): Promise<ManifestHead> {
     const { bucket } = this.objects;
     try {
+      if (Date.now() - this.began > longestBackup)
+        throw new TransferError('disk', 'This backup took longer than 14 days, and may count on what is gone by now.', {
+          hint: 'Start the same backup again: what is there is not sent again.',
+        });
       await this.store.names.settle();
       const needed = contentsOf(finished);
       let { head } = finished;

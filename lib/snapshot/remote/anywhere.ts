@@ -37,6 +37,8 @@ import { Catalog } from '../manifest/catalog';
 import type { ObjectCatalog } from '../object/object-catalog';
 import { objectContentOf } from '../object/object-content';
 import { listObjects, withObjects } from '../object/object-snapshots';
+import type { Collected } from '../object/object-garbage';
+import { pruneObjects } from '../object/object-prune';
 import { verifyObjects } from '../object/object-verify';
 import { verify as verifyHere, type LocalVerifyOptions as VerifyHere } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
@@ -58,7 +60,12 @@ export interface DiffOptions extends Where {
   readonly a: string;
   readonly b: string;
 }
-export interface PruneOptions extends Omit<PruneHere, 'directory' | 'signal'>, Where {}
+export interface PruneOptions extends Omit<PruneHere, 'directory' | 'signal'>, Where {
+  /** In an object store: how long garbage is only condemned, in ms; default a day. */
+  readonly grace?: number;
+  /** In an object store: hears of what became of garbage. */
+  readonly onCollected?: (collected: Collected) => void;
+}
 export interface ForgetOptions extends Omit<ForgetHere, 'directory' | 'signal'>, Where {}
 export interface VerifyOptions extends Omit<VerifyHere, 'directory' | 'signal'>, Where {}
 export interface RestoreOptions extends Omit<RestoreHere, 'directory' | 'signal'>, Where {
@@ -115,7 +122,7 @@ export function prune(options: PruneOptions): Promise<readonly Pruned[]> {
     options,
     (here) => pruneHere({ ...options, ...here }),
     (there) => pruneRemote(there, options),
-    () => notInObjects('pruned'),
+    (catalog, signal) => pruneObjects(catalog, { ...options, signal }),
   );
 }
 
@@ -125,7 +132,10 @@ export function forget(options: ForgetOptions): Promise<readonly TakenOut[]> {
     options,
     (here) => forgetHere({ ...options, ...here }),
     (there) => forgetRemote(there, options),
-    () => notInObjects('made anew without some of their files'),
+    () =>
+      Promise.reject(
+        new TransferError('usage', 'Nothing is taken out of snapshots in an object store: forget is for a directory.'),
+      ),
   );
 }
 
@@ -164,8 +174,4 @@ async function either<Result>(
   if (directory !== undefined && target === undefined) return here({ directory, signal });
   if (target !== undefined && directory === undefined) return there({ target, signal, deadlines });
   throw new TransferError('usage', 'Either a ticket or a directory with snapshots is needed.');
-}
-
-function notInObjects(done: string): Promise<never> {
-  return Promise.reject(new TransferError('usage', `Snapshots in an object store cannot be ${done} yet.`));
 }

@@ -18,7 +18,7 @@ import { PartMemory } from './part-memory';
 import { probeStore } from './probe';
 import type { ObjectVerified } from './records';
 import { objectError, type ObjectPlace, type RequestDeadlines } from './requests';
-import type { StagedNames } from './staged-names';
+import { type StagedNames, stagesPrefix } from './staged-names';
 import { StagedObjects } from './staged-objects';
 
 /** Which object store it is, and what whoever runs the receiver says of it. */
@@ -157,8 +157,8 @@ export class ObjectStore implements SessionPlace {
         trace('the upload %s is too old', key);
         await bucket.abortUpload(key, upload);
       }
-      for await (const { key, modified } of bucket.list(partialsPrefix))
-        if (modified < before) await bucket.delete(key);
+      for (const below of [partialsPrefix, stagesPrefix])
+        for await (const { key, modified } of bucket.list(below)) if (modified < before) await bucket.delete(key);
     };
     await removeOld().catch(notAllowed);
   }

@@ -1,0 +1,95 @@
+// What no snapshot in an object store needs any more: condemned first, deleted after a grace. See `condemned.ts`.
+import { randomBytes } from 'node:crypto';
+import { TransferError } from '../../errors';
+import type { Bucket } from '../../store/object/bucket';
+import { contentPrefixes } from '../../store/object/contents';
+import { partialsPrefix } from '../../store/object/partial-record';
+import { parseStageNote, stagesPrefix } from '../../store/object/staged-names';
+import { ownValue, parseJsonObject } from '../../wire/json-object';
+import { condemn, condemnedLists } from './condemned';
+import { manifestsPrefix } from './manifest-object';
+import type { ObjectCatalog, ObjectSnapshot } from './object-catalog';
+import { contentsOf } from './staged-object-snapshot';
+
+/** What is younger may belong to a backup that has noted nothing yet, in ms. */
+const settlesWithin = 3_600_000;
+/** For so long, in ms, a list stays for backups that began before it. None takes half as long; see `longestBackup`. */
+const listedFor = 30 * 24 * 3_600_000;
+
+/** What became of garbage, in bytes and objects. */
+export interface Collected {
+  readonly deleted: { readonly objects: number; readonly bytes: number };
+  readonly condemned: { readonly objects: number; readonly bytes: number };
+}
+
+/**
+ * Deletes what was condemned longer than `grace` ms ago and is needed by nothing, and condemns what is needed by nothing
+ * now. Rejects with `mismatch`, and does neither, where a manifest cannot be read: nobody knows what it needs.
+ */
+export async function collectGarbage(catalog: ObjectCatalog, grace: number, signal: AbortSignal): Promise<Collected> {
+  const { bucket } = catalog;
+  const now = await storeTime(bucket);
+  // In this order: who commits after its manifest would have been read sees these lists.
+  const lists = await condemnedLists(bucket);
+  const needed = await neededIn(catalog, signal);
+  const due = new Set(lists.filter(({ modified }) => modified < now - grace).flatMap(({ keys }) => keys));
+  const listed = new Set(lists.flatMap(({ keys }) => keys));
+  const deleted = { objects: 0, bytes: 0 };
+  const condemned = { objects: 0, bytes: 0 };
+  const garbage: string[] = [];
+  for (const below of [contentPrefixes.snapshots, manifestsPrefix])
+    for await (const { key, size, modified } of bucket.list(below)) {
+      if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
+      if (needed.has(key)) continue;
+      if (due.has(key)) {
+        await bucket.delete(key);
+        deleted.objects++;
+        deleted.bytes += size;
+      } else if (!listed.has(key) && modified < now - settlesWithin) {
+        garbage.push(key);
+        condemned.objects++;
+        condemned.bytes += size;
+      }
+    }
+  await condemn(bucket, garbage);
+  for (const { key, modified } of lists) if (modified < now - listedFor - grace) await bucket.delete(key);
+  return { deleted, condemned };
+}
+
+/** The objects that a snapshot needs: its manifest, and what that says. */
+export async function neededBy(catalog: ObjectCatalog, snapshot: ObjectSnapshot): Promise<ReadonlySet<string>> {
+  return new Set([...contentsOf(await catalog.manifest(snapshot)), snapshot.record.content]);
+}
+
+/** What all snapshots need, and the backups that are under way. */
+async function neededIn(catalog: ObjectCatalog, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const { bucket } = catalog;
+  const needed = new Set<string>();
+  // What is under way first: it may become a snapshot meanwhile, and is found as one then.
+  for await (const { key } of bucket.list(stagesPrefix))
+    for (const [, { content }] of parseStageNote((await bucket.get(key))?.text ?? ''))
+      if (content) needed.add(content.key);
+  for await (const { key } of bucket.list(partialsPrefix)) {
+    if (!key.endsWith('/upload')) continue;
+    const content = ownValue(parseJsonObject(Buffer.from((await bucket.get(key))?.text ?? '{}')), 'key');
+    if (typeof content === 'string') needed.add(content);
+  }
+  for (const name of await catalog.names())
+    for (const snapshot of await catalog.snapshots(name)) {
+      if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
+      for (const key of await neededBy(catalog, snapshot)) needed.add(key);
+    }
+  return needed;
+}
+
+/** What time it is by the store's clock, in ms since 1970. */
+async function storeTime(bucket: Bucket): Promise<number> {
+  const key = `probe/clock-${randomBytes(12).toString('hex')}`;
+  await bucket.put(key, Buffer.from('?'));
+  try {
+    for await (const { modified } of bucket.list(key)) return modified;
+  } finally {
+    await bucket.delete(key);
+  }
+  throw new TransferError('disk', 'The object store does not list what it took.');
+}

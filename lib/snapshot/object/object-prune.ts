@@ -1,0 +1,115 @@
+// Takes snapshots out of an object store that no rule keeps: their records go at once, what they alone needed after a
+// grace.
+import { asTransferError, TransferError } from '../../errors';
+import type { Pruned, PruneEvent } from '../prune/prune';
+import { checkRules, judge, type KeepRules, type Verdict } from '../prune/retention';
+import { type Collected, collectGarbage, neededBy } from './object-garbage';
+import type { ObjectCatalog, ObjectSnapshot } from './object-catalog';
+import { recordKey } from './snapshot-record';
+import { verifiedKey } from './verified-note';
+
+export interface ObjectPruneOptions {
+  /** The backup; all of them unless told. */
+  readonly name?: string | undefined;
+  readonly keep: KeepRules;
+  /** Whether the last snapshot that had what a source has lost since may go. */
+  readonly allowShrink?: boolean | undefined;
+  /** Tells what would be done, and writes nothing. */
+  readonly dryRun?: boolean | undefined;
+  /** How long garbage is only condemned, in ms: at least an hour, by default a day. */
+  readonly grace?: number | undefined;
+  readonly signal: AbortSignal;
+  readonly on?: ((event: PruneEvent) => void) | undefined;
+  /** Hears of what became of garbage. */
+  readonly onCollected?: ((collected: Collected) => void) | undefined;
+}
+
+const day = 24 * 3_600_000;
+const shortestGrace = 3_600_000;
+
+type JudgedObject = ObjectSnapshot & {
+  /** Undefined where the manifest is not there. */
+  readonly number: number | undefined;
+  readonly hasContent: boolean;
+};
+
+/**
+ * Removes the snapshots that no rule keeps, as `prune` does on a disk, and collects what nothing needs any more, also of
+ * backups that never became snapshots. `freed_bytes` are free once the grace is over and it is pruned again. Killed at
+ * any instant, each snapshot is whole or gone, and the next one goes on. Rejects with `usage`, `mismatch` where a
+ * manifest cannot be read (then nothing is collected), `disk` and `interrupted`.
+ */
+export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneOptions): Promise<readonly Pruned[]> {
+  const { name: wanted, keep, allowShrink = false, dryRun = false, grace = day, signal, on } = options;
+  checkRules(keep);
+  if (grace < shortestGrace)
+    throw new TransferError('usage', 'The grace is at least an hour.', {
+      hint: 'A backup that is under way counts on what was there when it began.',
+    });
+  const names = await catalog.names();
+  const chosen = wanted === undefined ? names : names.filter((each) => each === wanted);
+  if (wanted !== undefined && chosen.length === 0) throw await catalog.noBackup(wanted);
+  const verdicts: Verdict<JudgedObject>[] = [];
+  for (const name of chosen) verdicts.push(...judge(await judged(catalog, name, allowShrink), keep, new Date()));
+  const kept = new Set<string>();
+  for (const name of names)
+    for (const snapshot of await catalog.snapshots(name))
+      if (!verdicts.some(({ snapshot: { place }, reasons }) => place === snapshot.place && reasons.length === 0))
+        for (const key of await neededBy(catalog, snapshot).catch(needsNothing)) kept.add(key);
+  const pruned: Pruned[] = [];
+  const { bucket } = catalog;
+  for (const { snapshot, reasons } of verdicts) {
+    if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
+    const called = `${snapshot.name}/${snapshot.id}`;
+    const event: Pruned =
+      reasons.length > 0
+        ? { event: 'kept', snapshot: called, reasons }
+        : {
+            event: 'removed',
+            snapshot: called,
+            freed_bytes: await freedBy(catalog, snapshot, kept),
+            ...(dryRun ? { dry_run: true as const } : {}),
+          };
+    if (event.event === 'removed' && !dryRun) {
+      await bucket.delete(recordKey(snapshot.record));
+      await bucket.delete(verifiedKey(snapshot.record));
+    }
+    pruned.push(event);
+    on?.(event);
+  }
+  if (dryRun) return pruned;
+  const collected = await collectGarbage(catalog, grace, signal);
+  options.onCollected?.(collected);
+  return pruned;
+}
+
+async function judged(
+  catalog: ObjectCatalog,
+  name: ObjectSnapshot['name'],
+  allowShrink: boolean,
+): Promise<JudgedObject[]> {
+  const found: JudgedObject[] = [];
+  for (const snapshot of await catalog.snapshots(name)) {
+    const number = (await catalog.hasManifest(snapshot)) ? snapshot.entry.number : undefined;
+    found.push({ ...snapshot, number, hasContent: !allowShrink && snapshot.entry.content !== undefined });
+  }
+  return found;
+}
+
+/** The bytes of objects that only this one needs; those are of nobody else afterwards. */
+async function freedBy(catalog: ObjectCatalog, snapshot: ObjectSnapshot, kept: Set<string>): Promise<number> {
+  let bytes = 0;
+  for (const key of await neededBy(catalog, snapshot).catch(needsNothing)) {
+    if (kept.has(key)) continue;
+    kept.add(key);
+    bytes += (await catalog.bucket.sizeOf(key)) ?? 0;
+  }
+  return bytes;
+}
+
+/** What one with a damaged manifest needs is asked again before anything is collected, and keeps it from that. */
+function needsNothing(error: unknown): ReadonlySet<string> {
+  const failure = asTransferError(error, 'disk', 'The object store does not answer');
+  if (failure.code === 'mismatch') return new Set();
+  throw failure;
+}
