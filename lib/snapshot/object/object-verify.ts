@@ -49,7 +49,7 @@ export async function verifyObjects(
   const { bucket } = catalog;
   const { pass } = choosePass(sample < 1 ? await lastSample(bucket) : [], sample);
   const count = new VerifyCount(snapshot ?? name ?? catalog.directory, on);
-  const reading = new ContentReading(bucket, signal, count);
+  const reading = new StoredContents(bucket, signal, count);
   const damaged = new Set<string>();
   let damages = 0;
   try {
@@ -84,7 +84,7 @@ interface DamagedFile {
 }
 
 /** The contents of one run: each is read once. */
-class ContentReading {
+class StoredContents {
   /** By where it is and what it should be; undefined for what is good. */
   private readonly known = new Map<string, DamageReason | undefined>();
 
