@@ -4,7 +4,7 @@ import type { ErrorCode } from './errors';
 export type Phase = 'scan' | 'hash' | 'send' | 'receive' | 'verify';
 
 /** What a transfer waited for most; measured by `Waits`, not guessed. `limit` is the rate that the user set. */
-export type Bottleneck = 'source' | 'hash' | 'network' | 'write' | 'verify' | 'limit';
+export type Bottleneck = 'source' | 'hash' | 'network' | 'write' | 'verify' | 'limit' | 'compress';
 
 /** How far the reading back from a disk went: past the page cache, or only to it. */
 export type DiskVerified = 'device' | 'cache';
@@ -264,7 +264,15 @@ export class Meter {
 
 /** How long a transfer waited for what, in ms. */
 export class Waits {
-  readonly spent: Record<Bottleneck, number> = { source: 0, hash: 0, network: 0, write: 0, verify: 0, limit: 0 };
+  readonly spent: Record<Bottleneck, number> = {
+    source: 0,
+    hash: 0,
+    network: 0,
+    write: 0,
+    verify: 0,
+    limit: 0,
+    compress: 0,
+  };
 
   /** Counts the time until `promise` settles. */
   async on<T>(what: Bottleneck, promise: Promise<T>): Promise<T> {

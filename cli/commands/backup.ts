@@ -18,6 +18,7 @@ interface BackupFlags extends ExcludeFlags, ObjectFlags {
   readonly allowShrink?: boolean;
   readonly digest?: 'sha256' | 'md5' | 'blake3';
   readonly connections: number | 'auto';
+  readonly compress?: 'auto' | 'on' | 'off';
   readonly limit?: number;
   readonly retryFor?: number;
 }
@@ -48,6 +49,12 @@ export function describeBackup(program: Command, shell: Shell): void {
     );
   addExcludeOptions(command)
     .option('--connections <N>', 'how many connections to use at once: 1 to 64, or auto', parseConnections, 'auto')
+    .addOption(
+      new Option(
+        '--compress <WHEN>',
+        'compress contents on their way: auto, where the network is what holds the transfer back (default), on or off',
+      ).choices(['auto', 'on', 'off']),
+    )
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
     .option(
       '--retry-for <DURATION>',
@@ -100,7 +107,8 @@ Examples:
 
 async function backupOptions(words: readonly string[], flags: BackupFlags): Promise<BackupOptions> {
   const { paths, ...where } = await split(words, flags);
-  const { name, stdinName, checksum = false, allowShrink = false, digest, connections, limit, retryFor } = flags;
+  const { name, stdinName, checksum = false, allowShrink = false, digest } = flags;
+  const { connections, compress, limit, retryFor } = flags;
   return {
     paths,
     ...where,
@@ -111,6 +119,7 @@ async function backupOptions(words: readonly string[], flags: BackupFlags): Prom
     connections,
     ...(stdinName === undefined ? {} : { inputName: stdinName }),
     ...(digest === undefined ? {} : { digest }),
+    ...(compress === undefined ? {} : { compress }),
     ...(limit === undefined ? {} : { limit }),
     ...(retryFor === undefined ? {} : { retryFor }),
   };

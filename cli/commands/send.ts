@@ -28,6 +28,7 @@ interface SendFlags extends WebFlags, ExcludeFlags {
   readonly relayPasswordFile?: string;
   readonly connections: number | 'auto';
   readonly congestion?: string;
+  readonly compress?: 'auto' | 'on' | 'off';
   readonly digest?: 'blake3' | 'sha256' | 'md5';
   readonly text?: string;
   readonly retryFor?: number;
@@ -86,6 +87,12 @@ export function describeSend(program: Command, shell: Shell): void {
     .option(
       '--congestion <NAME>',
       'the congestion control to use, as the system names it; by default bbr where this user may choose it',
+    )
+    .addOption(
+      new Option(
+        '--compress <WHEN>',
+        'compress contents on their way: auto, where the network is what holds the transfer back (default), on or off',
+      ).choices(['auto', 'on', 'off']),
     )
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
     .option(
@@ -246,6 +253,7 @@ export function sendOptions(
     ...(flags.address === undefined ? {} : { announced: flags.address }),
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.congestion === undefined ? {} : { congestion: flags.congestion }),
+    ...(flags.compress === undefined ? {} : { compress: flags.compress }),
     ...(flags.limit === undefined ? {} : { limit: flags.limit }),
     ...(flags.text === undefined ? {} : { text: flags.text }),
     ...(flags.digest === undefined ? {} : { digest: flags.digest }),

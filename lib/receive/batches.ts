@@ -18,6 +18,7 @@ import type { FileInBatch, FileToLink, WantedFile } from './entries';
 import { batchWaits } from '../session/deadlines';
 import { batchBytes, batchEntries, mostRepairs } from './limits';
 import type { LargeToBegin } from './offer';
+import { receiveCoded } from './receive-coded';
 import { doneOf, type Receiving } from './receiving';
 
 /** A bundle that is in the open batch; `written` rejects only where nothing can go on. */
@@ -43,11 +44,14 @@ export class Batches {
    * Takes a bundle off its connection into the open batch. Rejects with what ends the connection. `written` rejects
    * only where nothing can go on: what could not be written comes out of the commit of its batch. PROTOCOL.md 15.2.
    */
-  async bundle({ list, size }: Bundle, link: Link): Promise<WrittenBundle> {
+  async bundle(bundle: Bundle, link: Link): Promise<WrittenBundle> {
+    const { waits } = this.receiving;
+    const { list, size, coding } = bundle;
     const files = this.filesOf(await link.receiveList(list), size);
-    return this.add(files, list, (memory) =>
-      this.receiving.waits.on('network', link.connection.fill(memory.subarray(0, size))),
-    );
+    return this.add(files, list, async (memory) => {
+      if (coding) memory.set(await receiveCoded(link.connection, bundle, waits));
+      else await waits.on('network', link.connection.fill(memory.subarray(0, size)));
+    });
   }
 
   /** As `bundle`, for one whose payload is here. */

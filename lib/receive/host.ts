@@ -32,6 +32,7 @@ import {
   rightsHint,
 } from './open-receiving';
 import type { AskedFor } from './rules';
+import { ownCodings } from '../session/content-coding';
 import type { SessionReceived, Session } from './session';
 import { Turns } from './turns';
 import { ignored } from '../trace';
@@ -287,6 +288,7 @@ export class SessionHost {
       const answered = answerIntroduction(connection, hello, {
         role: 'receiver',
         check: true,
+        codings: ownCodings,
         ...(this.options.metadata ? { metadata: true } : {}),
         ...(hello.repair === undefined ? {} : { repair: hello.repair }),
         ...(stage && hello.backup !== undefined ? { snapshot: stage.id } : {}),
@@ -378,7 +380,7 @@ export class SessionHost {
     try {
       const hello = await introduce(connection, {
         role: 'receiver',
-        ...(number === 0 ? { check: true } : {}),
+        ...(number === 0 ? { check: true, codings: ownCodings } : {}),
         ...(number === 0 && this.options.metadata ? { metadata: true } : {}),
         session,
         connection: number,

@@ -12,6 +12,7 @@ import type { Close, Copy, Keep, Segment } from '../wire/session-message';
 import type { StandingSegment } from '../wire/standing';
 import type { ContentFlow } from './content-flow';
 import { mostRepairs } from './limits';
+import { receiveCoded } from './receive-coded';
 
 /** What a large file arrives with. */
 export interface LargeOffer {
@@ -316,9 +317,18 @@ export class LargeFile {
 /** From where the bytes of payloads come. */
 export type PayloadSource = Pick<Connection, 'fill' | 'skip'>;
 
-/** The `size` bytes that come next from there. */
-export function payloadOf(source: PayloadSource, size: number, waits: Waits): Payload {
-  return { take: (memory) => fillPiece(source, size, memory, waits), skip: () => source.skip(size) };
+/** The bytes of a segment, which come next from there. */
+export function payloadOf(
+  source: PayloadSource,
+  segment: Pick<Segment, 'size' | 'coding' | 'coded'>,
+  waits: Waits,
+): Payload {
+  const { size, coded = size } = segment;
+  return {
+    take: (memory) =>
+      coded < size ? decodePiece(source, segment, memory, waits) : fillPiece(source, size, memory, waits),
+    skip: () => source.skip(coded),
+  };
 }
 
 /** Bytes that are here already. What nobody took is given back by `skip`, however often. */
@@ -338,6 +348,18 @@ export function payloadHere(lease: Lease | undefined): Payload {
       return Promise.resolve();
     },
   };
+}
+
+async function decodePiece(
+  source: PayloadSource,
+  segment: Pick<Segment, 'size' | 'coding' | 'coded'>,
+  memory: AlignedMemory,
+  waits: Waits,
+): Promise<Lease> {
+  const content = await receiveCoded(source, segment, waits);
+  const lease = await waits.on('write', memory.lease());
+  lease.bytes.set(content);
+  return lease;
 }
 
 async function fillPiece(source: PayloadSource, size: number, memory: AlignedMemory, waits: Waits): Promise<Lease> {

@@ -200,7 +200,7 @@ export class Session {
 
   private async segment(segment: Segment, { link: { connection }, number, before }: Origin): Promise<void> {
     const open = this.openFile(segment.file);
-    await this.largeFiles.segment(open, segment, payloadOf(connection, segment.size, this.receiving.waits));
+    await this.largeFiles.segment(open, segment, payloadOf(connection, segment, this.receiving.waits));
     if (open) open.file.bytesOnWire += connection.consumed - before;
     this.taken.count(number);
   }

@@ -196,7 +196,7 @@ export class Upload {
     if (this.state.state === 'over') throw this.state.why;
     const { file } = this.entry;
     const segment = { type: 'segment', file, offset, size, zero: false } as const;
-    const failure = await this.file.segment(segment, payloadOf(body, size, this.visit.waits));
+    const failure = await this.file.segment(segment, payloadOf(body, { size }, this.visit.waits));
     if (failure) throw this.refuse(failure);
     // It may have been given up meanwhile.
     if (this.isOver) throw gone();

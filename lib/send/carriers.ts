@@ -1,17 +1,20 @@
 import { asTransferError, TransferError } from '../errors';
 import type { Waits } from '../progress';
+import { CarriedRate, type Compression } from './compression';
 import type { RateLimit } from './rate-limit';
 
 /** A frame of segments or files on its way to the receiver. */
 export interface Carried {
   readonly header: object;
   /**
-   * Undefined where it is not wanted any more. Asked for when a connection can take it, so that what waits costs no
+   * Its last piece is the content, which may be coded on its way. Undefined where it is not wanted any more. Asked for when a connection can take it, so that what waits costs no
    * memory.
    */
   readonly payload: () => readonly Uint8Array[] | Promise<readonly Uint8Array[] | undefined>;
   /** Of the payload. */
   readonly size: number;
+  /** Told before a byte of it goes: the bytes of the payload on the wire. */
+  readonly goes?: (bytes: number) => void;
   /**
    * Told exactly once, when the system has taken it or nobody will: the memory is free again. `wire` is what it cost in
    * bytes, header included.
@@ -67,6 +70,10 @@ export class Carriers {
   readonly worthThreads = new Promise<void>((resolve) => {
     this.sayMuch = resolve;
   });
+  /** What the connections carry. */
+  readonly rate = new CarriedRate();
+  /** Codes contents, once the receiver has said that it takes that. */
+  compression: Compression | undefined;
   /** Payload bytes that the system has taken so far. */
   bytes = 0;
   /** When the system took the last of them, by performance.now(); 0 for never. */
@@ -205,12 +212,14 @@ export class Carriers {
     try {
       const payload = await frame.payload();
       if (payload === undefined) return;
-      await this.waits.on('limit', this.limit.pass(frame.size, this.signal));
+      const { header, pieces, size } = await this.coded(frame, payload, carrier);
+      await this.waits.on('limit', this.limit.pass(size, this.signal));
       // Died while this frame waited: another one takes it.
       if (carrier.gone) throw new TransferError('connection-lost', 'The connection was lost.');
       carrier.underway.push(frame);
       handed = true;
-      wire = frame.size + (await this.waits.on('network', carrier.link.send(frame.header, ...payload)));
+      frame.goes?.(size);
+      wire = size + (await this.sent(size, carrier.link.send(header, ...pieces)));
       this.bytes += frame.size;
       this.lastTaken = performance.now();
     } catch (error) {
@@ -219,6 +228,35 @@ export class Carriers {
       throw error;
     } finally {
       frame.sent(wire);
+    }
+  }
+
+  /** The frame as it goes; a sealed connection carries contents as they are. */
+  private async coded(
+    { header, size }: Carried,
+    payload: readonly Uint8Array[],
+    { link }: Carrier,
+  ): Promise<{ readonly header: object; readonly pieces: readonly Uint8Array[]; readonly size: number }> {
+    const content = payload.at(-1);
+    const coded = link.sealed || !content ? undefined : await this.compression?.code(content);
+    if (!coded || !content) return { header, pieces: content?.length === 0 ? payload.slice(0, -1) : payload, size };
+    return {
+      header: { ...header, ...coded.coded },
+      pieces: [...payload.slice(0, -1), coded.bytes],
+      size: size - content.length + coded.bytes.length,
+    };
+  }
+
+  /** Waits until the system has taken `size` bytes, and measures that. */
+  private async sent(size: number, sending: Promise<number>): Promise<number> {
+    this.rate.begins();
+    let carried = 0;
+    try {
+      const beside = await this.waits.on('network', sending);
+      carried = size + beside;
+      return beside;
+    } finally {
+      this.rate.ends(carried);
     }
   }
 

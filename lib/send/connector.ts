@@ -3,6 +3,8 @@ import { Connection } from '../net/connection';
 import { errnoOf, TransferError } from '../errors';
 import type { EntryName } from '../name';
 import type { Digests } from '../progress';
+import { commonCoding } from '../session/content-coding';
+import type { Coding } from '../wire/coding';
 import type { Hello } from '../wire/hello';
 import type { Address } from '../net/address';
 import { startingAt, type Ticket } from '../net/ticket';
@@ -35,6 +37,8 @@ export interface FirstConnection {
    * it is known then; rejects with why we are not. Absent where it has.
    */
   readonly welcome?: Promise<number>;
+  /** How contents may be coded, where the receiver dialed. */
+  readonly coding?: Coding | undefined;
   /** How further connections are sealed, where the receiver dialed and both can. */
   readonly sealing?: Sealing;
 }
@@ -60,6 +64,8 @@ export interface Connector {
   readonly congestion?: string | undefined;
   /** The relay that carries connection 0, and then all there is; absent for none. */
   readonly relay?: Address | undefined;
+  /** How contents may be coded, once the receiver has said that we are welcome; absent: not at all. */
+  readonly coding?: Coding | undefined;
   /** Whether further ones are sealed, once the receiver has said that we are welcome. */
   readonly seals?: boolean;
   close(): Promise<void>;
@@ -83,6 +89,7 @@ export class DialingConnector implements Connector {
   private sealing: Sealing | undefined;
   congestion: string | undefined;
   relay: Address | undefined;
+  coding: Coding | undefined;
   /** Sealed connections that could not be made, one after another. */
   private failed = 0;
 
@@ -193,6 +200,7 @@ export class DialingConnector implements Connector {
             hint: 'Install the same version on both sides.',
           });
         if (number === 0) demand(hello, this.demands);
+        if (number === 0) this.coding = commonCoding(hello.codings);
         const suite = this.maySeal && number === 0 && !dialed.relay ? commonSuite(hello.sealed) : undefined;
         if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
         // Either may have taken longer because this machine was busy.

@@ -1,6 +1,7 @@
 import { asTransferError, TransferError } from '../errors';
 import type { Link } from '../session/link';
 import type { Connector, FirstConnection } from './connector';
+import type { Coding } from '../wire/coding';
 import { anotherWithin } from '../session/deadlines';
 
 interface WaitingLink {
@@ -17,6 +18,7 @@ export class DialedIn implements Connector {
   private current: Link | undefined;
 
   readonly seals = false;
+  coding: Coding | undefined;
 
   /** Connection 0 of the receiver that is there, or was last. */
   get present(): Link | undefined {
@@ -28,6 +30,7 @@ export class DialedIn implements Connector {
     this.arrived = undefined;
     const met = arrived && !arrived.link.connection.stream.closed ? arrived : await this.await(0, signal, within);
     this.current = met.link;
+    this.coding = met.coding;
     return met;
   }
 

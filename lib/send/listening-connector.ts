@@ -3,6 +3,8 @@ import { refuseCode } from '../codes/open-code';
 import { Connection } from '../net/connection';
 import { TransferError } from '../errors';
 import type { Digests } from '../progress';
+import { commonCoding } from '../session/content-coding';
+import type { Coding } from '../wire/coding';
 import type { Hello } from '../wire/session-message';
 import type { Address } from '../net/address';
 import type { RelayWaiter } from '../net/relay';
@@ -81,6 +83,10 @@ export class ListeningConnector implements Connector {
 
   get seals(): boolean {
     return this.dialedIn.seals;
+  }
+
+  get coding(): Coding | undefined {
+    return this.dialedIn.coding;
   }
 
   /** What its ticket says of the relay. */
@@ -163,7 +169,8 @@ export class ListeningConnector implements Connector {
         ...demanded(demands),
         ...levelsOffer(hello.connection),
       });
-      this.dialedIn.take({ link: new Link(connection, this.options.deadlines), roundTrip }, hello.connection);
+      const coding = commonCoding(hello.codings);
+      this.dialedIn.take({ link: new Link(connection, this.options.deadlines), roundTrip, coding }, hello.connection);
       if (hello.connection === 0) this.relay = secured.relay;
       this.begun = true;
       this.come();

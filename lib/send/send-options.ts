@@ -1,3 +1,4 @@
+import type { Compress } from './compression';
 import type { Readable } from 'node:stream';
 import { TransferError } from '../errors';
 import type { LeavingOut } from '../scan/leaving-out';
@@ -40,6 +41,11 @@ export interface SendOptions extends LeavingOut {
    * one fills.
    */
   readonly connections?: number | 'auto';
+  /**
+   * Whether contents are compressed on their way, in a session with a receiver that takes that: `auto`, the default,
+   * where the network is what the transfer waits for.
+   */
+  readonly compress?: Compress;
   /** What a session computes; default `blake3`. The plain wire has md5. */
   readonly digest?: keyof Digests;
   /** Words for whoever runs the receiver; in a session, beside or instead of `paths`. */

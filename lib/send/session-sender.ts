@@ -5,6 +5,7 @@ import { asTransferError, TransferError } from '../errors';
 import type { Waits } from '../progress';
 import type { RateLimit } from './rate-limit';
 import { Carriers } from './carriers';
+import { type Compress, Compression } from './compression';
 import { ConnectionCount } from '../session/connection-count';
 import type { Link } from '../session/link';
 import type { CarryingLink } from './carriers';
@@ -28,6 +29,7 @@ export interface SessionSenderOptions {
   readonly limit: RateLimit;
   readonly waits: Waits;
   readonly connections: number | 'auto';
+  readonly compress: Compress;
   /** How long to try to go on after a connection was lost, in ms. */
   readonly retryFor: number;
   readonly signal: AbortSignal | undefined;
@@ -166,7 +168,12 @@ class SessionConversation {
     const sending = new SessionSending(this.control, this.carriers, this.options.outlet, welcome);
     // The control connection's own end is met by the conversation, which reads from it.
     this.start(this.carriers.carry(this.control, 0));
-    this.start(welcome.then((roundTrip) => this.spread(roundTrip)));
+    this.start(
+      welcome.then((roundTrip) => {
+        this.compress();
+        return this.spread(roundTrip);
+      }),
+    );
     let failure: TransferError | undefined;
     try {
       await sending.run();
@@ -199,6 +206,14 @@ class SessionConversation {
   /** A pause that the end of the conversation cuts short, by rejecting. */
   private pause(ms: number): Promise<void> {
     return sleep(ms, undefined, { signal: this.ended.signal });
+  }
+
+  /** Codes contents from now on, where that is wanted and the receiver takes it. PROTOCOL.md 14.17. */
+  private compress(): void {
+    const { compress, meeting, waits } = this.options;
+    const { carriers } = this;
+    if (compress !== 'off' && meeting.coding)
+      carriers.compression = new Compression(meeting.coding, compress, carriers.rate, waits);
   }
 
   /** Makes further connections: the receiver knows the session now. */

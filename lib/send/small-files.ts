@@ -120,11 +120,9 @@ export class SmallFiles {
     return new Promise((resolve) => {
       this.carriers.push({
         header: { type: 'bundle', list: list.length, size: bytes.length },
-        payload: () => {
-          this.note(bundle);
-          return bytes.length > 0 ? [list, bytes] : [list];
-        },
+        payload: () => [list, bytes],
         size: list.length + bytes.length,
+        goes: (length) => this.note(bundle, length),
         sent: () => {
           bundle.release();
           resolve();
@@ -136,14 +134,15 @@ export class SmallFiles {
     });
   }
 
-  /** What each file is that was read, and what it costs on the wire. */
-  private note({ files, digests, list }: ReadBundle): void {
+  /** What each file is that was read, and what it costs of `wire` bytes, with its share of the list. */
+  private note({ files, digests, list, bytes }: ReadBundle, wire: number): void {
     const overhead = list.length / files.length;
+    const share = (wire - list.length) / Math.max(1, bytes.length);
     const length = digests.length / files.length;
     let at = 0;
     for (const file of files) {
       const batch = this.entries.small(file);
-      batch?.read(file, digests.slice(at, at + length), Math.round(batch.sizeOf(file) + overhead));
+      batch?.read(file, digests.slice(at, at + length), Math.round(batch.sizeOf(file) * share + overhead));
       at += length;
     }
   }

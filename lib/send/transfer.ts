@@ -93,7 +93,8 @@ export class SessionTransfer implements Sender {
   }
 
   async run(): Promise<void> {
-    const { connections = 'auto', retryFor = usualRetry, limit = Infinity, digest = 'blake3', signal } = this.options;
+    const { connections = 'auto', compress = 'auto', retryFor = usualRetry } = this.options;
+    const { limit = Infinity, digest = 'blake3', signal } = this.options;
     const { entries, waits, on, meeting } = this;
     const { segments, bundles } = this.source;
     // Looking begins while the receiver is being dialed.
@@ -104,6 +105,7 @@ export class SessionTransfer implements Sender {
         limit: this.source.limit ?? new RateLimit(limit),
         waits,
         connections,
+        compress,
         retryFor,
         signal,
         outlet: {

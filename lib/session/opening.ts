@@ -23,6 +23,7 @@ export type Introduction = Pick<
   | 'metadata'
   | 'ask'
   | 'levels'
+  | 'codings'
   | 'sealed'
 >;
 
@@ -66,7 +67,7 @@ export async function awaitIntroduction(connection: Connection, ours: Role): Pro
 export function answerIntroduction(
   connection: Connection,
   { session, connection: number }: Hello,
-  introduction: Pick<Hello, 'role' | 'digest' | 'snapshot' | 'repair' | 'check' | 'metadata' | 'sealed' | 'levels'>,
+  introduction: Omit<Introduction, 'session' | 'connection'> & Pick<Hello, 'snapshot'>,
 ): Promise<void> {
   return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
 }

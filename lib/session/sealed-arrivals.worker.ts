@@ -106,6 +106,7 @@ class Opening {
     if (this.headerEnd === 0) throw notSealedHere();
     const message = parseFromSender(parseJsonObject(this.header.slice(frameLength, this.headerEnd)));
     const length = this.payload?.length ?? 0;
+    if ('coding' in message) throw new TransferError('bad-header', 'What is sealed is never coded.');
     switch (message.type) {
       case 'segment':
         if (length !== (message.zero ? 0 : message.size)) throw notWhole();

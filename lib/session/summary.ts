@@ -25,9 +25,10 @@ export class Tally {
  * network, whatever lies between the two. Null where nothing was waited for.
  */
 export function heldBackBy(own: Waits, theirs: Waits, local: boolean): Bottleneck | null {
-  const { source, hash, network, verify, limit } = own.spent;
+  const { source, hash, network, verify, limit, compress } = own.spent;
   const [reading, receiver] = [Math.max(source, hash), Math.max(network, verify)];
   if (limit > 0 && limit >= Math.max(reading, receiver)) return 'limit';
+  if (compress > Math.max(reading, receiver)) return 'compress';
   if (reading >= receiver) return reading === 0 ? null : source >= hash ? 'source' : 'hash';
   if (local) return theirs.spent.verify > theirs.spent.write ? 'verify' : 'write';
   const atTheirs = Math.max(theirs.spent.write, theirs.spent.verify);

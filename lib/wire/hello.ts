@@ -4,6 +4,7 @@ import { type Ask, parseAsk } from './ask';
 import { countUnder, type DigestName, isLevel, optionalTextUnder, roleUnder, textUnder, wrong } from './fields';
 import type { JsonObject } from './frame';
 import { ownValue } from './json-object';
+import { type Coding, isCoding } from './coding';
 import type { Suite } from './record';
 import { isSuite } from './sealed-hello';
 
@@ -51,6 +52,8 @@ export interface Hello {
   readonly snapshot?: string;
   /** By a receiver that dials: what the other side is to do with its snapshots. */
   readonly ask?: Ask;
+  /** By the receiver, on connection 0: contents may come in these codings, the best first. PROTOCOL.md 14.17. */
+  readonly codings?: readonly Coding[];
   /** By both sides, on connection 0: further connections may be sealed by these suites, the best first. */
   readonly sealed?: readonly Suite[];
 }
@@ -78,6 +81,7 @@ export function parseHello(header: JsonObject): Hello {
     ...(ownValue(header, 'metadata') === true ? { metadata: true } : {}),
     ...parseLevels(ownValue(header, 'levels')),
     ...parseSealed(ownValue(header, 'sealed')),
+    ...parseCodings(ownValue(header, 'codings')),
   };
 }
 
@@ -93,6 +97,13 @@ function parseSealed(sealed: unknown): Pick<Hello, 'sealed'> {
   if (sealed === undefined) return {};
   if (!Array.isArray(sealed)) throw wrong('sealed', 'an array of suites', sealed);
   return { sealed: sealed.filter(isSuite) };
+}
+
+/** Codings that are not known here are left out. */
+function parseCodings(codings: unknown): Pick<Hello, 'codings'> {
+  if (codings === undefined) return {};
+  if (!Array.isArray(codings)) throw wrong('codings', 'an array of codings', codings);
+  return { codings: codings.filter(isCoding) };
 }
 
 function parseBackup(header: JsonObject): Pick<Hello, 'backup' | 'repair' | 'checksum' | 'allow_shrink' | 'snapshot'> {

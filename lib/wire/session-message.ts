@@ -9,6 +9,7 @@ import {
   textUnder,
   wrong,
 } from './fields';
+import { type Coded, codedUnder } from './coding';
 import type { JsonObject } from './frame';
 import { type Hello, parseHello } from './hello';
 import { ownValue } from './json-object';
@@ -49,7 +50,7 @@ export interface Offer {
 }
 
 /** By the sender: bytes of a file, or a run of zeros that has no payload. */
-export interface Segment {
+export interface Segment extends Partial<Coded> {
   readonly type: 'segment';
   readonly file: number;
   /** A multiple of `pieceSize`. */
@@ -60,7 +61,7 @@ export interface Segment {
 }
 
 /** By the sender: whole small files, behind a list of them (`parseBundle`). */
-export interface Bundle {
+export interface Bundle extends Partial<Coded> {
   readonly type: 'bundle';
   readonly list: number;
   readonly size: number;
@@ -214,7 +215,7 @@ export function parseFromSender(header: JsonObject): FromSender {
     case 'segment':
       return parseSegment(header);
     case 'bundle':
-      return { type, list: sizeUnder(header, 'list', longestList), size: sizeUnder(header, 'size', longestBundle) };
+      return parseBundleHeader(header);
     case 'keep':
       return {
         type,
@@ -302,7 +303,13 @@ function parseSegment(header: JsonObject): Segment {
   if (offset % pieceSize !== 0) throw wrong('offset', `a multiple of ${String(pieceSize)}`, offset);
   const left = Number.MAX_SAFE_INTEGER - offset;
   const size = positive('size', sizeUnder(header, 'size', zero ? left : Math.min(left, pieceSize)));
-  return { type: 'segment', file: countUnder(header, 'file'), offset, size, zero };
+  const coded = zero ? {} : codedUnder(header, size);
+  return { type: 'segment', file: countUnder(header, 'file'), offset, size, zero, ...coded };
+}
+
+function parseBundleHeader(header: JsonObject): Bundle {
+  const size = sizeUnder(header, 'size', longestBundle);
+  return { type: 'bundle', list: sizeUnder(header, 'list', longestList), size, ...codedUnder(header, size) };
 }
 
 function positive(key: string, value: number): number {

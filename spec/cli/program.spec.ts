@@ -43,6 +43,7 @@ describe('cli/program (the built command)', () => {
       '--digest',
       '--connections',
       '--congestion',
+      '--compress',
       '--limit',
       '--retry-for',
       '--exclude',

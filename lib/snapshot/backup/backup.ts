@@ -12,7 +12,7 @@ import { patternsFor } from '../../scan/own-patterns';
 import type { LinkDeadlines } from '../../session/link';
 import { DialingConnector } from '../../send/connector';
 import { refuseAbsentSources } from '../../send/absent-sources';
-import { usualInputName } from '../../send/send-options';
+import { type SendOptions, usualInputName } from '../../send/send-options';
 import { newSession } from '../../session/opening';
 import type { StageRequest } from '../../receive/snapshot-stage';
 import { ObjectStore, type ObjectStoreOptions } from '../../store/object/object-store';
@@ -49,6 +49,8 @@ export interface BackupOptions extends LeavingOut {
    */
   readonly allowShrink?: boolean;
   readonly connections?: number | 'auto';
+  /** See `SendOptions`; over the network only. */
+  readonly compress?: NonNullable<SendOptions['compress']>;
   /** Bytes per second, over all connections. */
   readonly limit?: number;
   /** How long a session that was lost tries to go on, in ms; default five minutes. */

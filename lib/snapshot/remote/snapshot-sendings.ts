@@ -3,6 +3,7 @@ import { TransferError } from '../../errors';
 import type { Listener } from '../../progress';
 import type { RestoreAsk } from '../../wire/ask';
 import type { Hello } from '../../wire/hello';
+import { commonCoding } from '../../session/content-coding';
 import { DialedIn } from '../../send/dialed-in';
 import { furtherDeadlines, Link } from '../../session/link';
 import type { ServiceOptions } from '../../receive/keeper';
@@ -97,7 +98,7 @@ export class SnapshotSendings {
     await answerIntroduction(connection, hello, { role: 'sender', digest: algorithm });
     const { deadlines } = this.options;
     const link = new Link(connection, hello.connection === 0 ? deadlines : furtherDeadlines(deadlines));
-    meeting.take({ link, roundTrip }, hello.connection);
+    meeting.take({ link, roundTrip, coding: commonCoding(hello.codings) }, hello.connection);
     await connection.stream.whenClosed();
   }
 

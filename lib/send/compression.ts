@@ -1,0 +1,109 @@
+/**
+ * Which contents are compressed on their way. A sender that is told `auto` compresses where the network is what it
+ * waits for: a coded piece is worth its time only while the processor codes faster than the connections carry. What the
+ * connections carry is measured while they are full; how fast this machine codes, and how much shorter it gets, by the
+ * pieces that were coded.
+ */
+import type { Waits } from '../progress';
+import { encodeContent } from '../session/content-coding';
+import type { Coded, Coding } from '../wire/coding';
+
+/** Whether contents are compressed: `auto` where it makes the transfer faster. */
+export type Compress = 'auto' | 'on' | 'off';
+
+/** A content as it goes onto the wire. */
+export interface CodedContent {
+  readonly bytes: Uint8Array;
+  /** What its header says of it. */
+  readonly coded: Coded;
+}
+
+/** Shorter contents, in bytes, are not worth a thread's turn. */
+const shortest = 512;
+/** A content that stays longer than this share of itself goes as it is. */
+const worthIt = 0.9;
+/** After contents that did not become shorter, so many go uncoded at most before one is tried again. */
+const mostSkipped = 32;
+/** Until it is known how fast this machine codes, connections that carry more than this are too fast, bytes per ms. */
+const presumedSpeed = 64_000;
+/** The connections must be slower than the coding by this share: what else this machine has to do takes its time, too. */
+const margin = 0.8;
+/** How long the connections are looked at, in ms, before what they carry is believed. */
+const measuredFor = 250;
+/** Connections are full where they make the sender wait for this share of the time. */
+const fullFrom = 0.5;
+
+/** What the connections of a conversation carry, in bytes per ms: Infinity until they were full for once. */
+export class CarriedRate {
+  perMs = Infinity;
+  private since = 0;
+  private bytes = 0;
+  private waited = 0;
+  private waiting = 0;
+  private waitsSince = 0;
+
+  /** A frame is handed to a connection. */
+  begins(): void {
+    const now = performance.now();
+    if (this.since === 0) this.since = now;
+    if (this.waiting++ === 0) this.waitsSince = now;
+  }
+
+  /** The system has taken a frame, of so many bytes; 0 for one that was lost. */
+  ends(bytes: number): void {
+    const now = performance.now();
+    this.bytes += bytes;
+    this.waited += now - this.waitsSince;
+    this.waitsSince = now;
+    this.waiting--;
+    const span = now - this.since;
+    if (span < measuredFor) return;
+    // Connections that are not full could carry more, and at least what they carried.
+    if (this.waited >= span * fullFrom) this.perMs = this.bytes / this.waited;
+    else if (this.perMs < Infinity) this.perMs = Math.max(this.perMs, this.bytes / span);
+    this.since = now;
+    this.bytes = this.waited = 0;
+  }
+}
+
+/** Codes the contents of a session that are worth it. */
+export class Compression {
+  private readonly mode: Exclude<Compress, 'off'>;
+  /** Content bytes per ms that one thread codes. */
+  private speed: number | undefined;
+  /** Contents that go uncoded before one is tried again, and how many that were the last time. */
+  private skip = 0;
+  private skipped = 0;
+
+  constructor(
+    private readonly coding: Coding,
+    mode: Exclude<Compress, 'off'>,
+    private readonly rate: CarriedRate,
+    private readonly waits: Waits,
+  ) {
+    this.mode = mode;
+  }
+
+  /** `content` coded, or undefined where it is to go as it is. */
+  async code(content: Uint8Array): Promise<CodedContent | undefined> {
+    const { coding, mode } = this;
+    if (content.length < shortest || (mode === 'auto' && !this.worthTrying())) return undefined;
+    const began = performance.now();
+    const bytes = await this.waits.on('compress', encodeContent(coding, content));
+    const speed = content.length / Math.max(0.01, performance.now() - began);
+    this.speed = this.speed === undefined ? speed : this.speed * 0.8 + speed * 0.2;
+    const shorter = bytes.length < content.length * worthIt;
+    this.skipped = shorter ? 0 : Math.min(mostSkipped, Math.max(1, this.skipped * 2));
+    this.skip = this.skipped;
+    return shorter || (mode === 'on' && bytes.length < content.length)
+      ? { bytes, coded: { coding, coded: bytes.length } }
+      : undefined;
+  }
+
+  private worthTrying(): boolean {
+    if (this.rate.perMs >= (this.speed ?? presumedSpeed) * margin) return false;
+    if (this.skip === 0) return true;
+    this.skip--;
+    return false;
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * Codes contents for the wire and back, by node:zlib, in threads of the system's pool. PROTOCOL.md 14.17.
+ */
+import { promisify } from 'node:util';
+import zlib from 'node:zlib';
+import { TransferError } from '../errors';
+import { type Coding, knownCodings } from '../wire/coding';
+
+type ContentCode = (bytes: Uint8Array, options: object) => Promise<Buffer>;
+
+/** From Node 22.15 on. */
+const { zstdCompress, zstdDecompress } = zlib as unknown as Partial<
+  Record<'zstdCompress' | 'zstdDecompress', typeof zlib.brotliCompress>
+>;
+const { BROTLI_PARAM_QUALITY, BROTLI_PARAM_SIZE_HINT } = zlib.constants;
+/** Of brotli: 0 is hardly faster, and codes worse. */
+const quality = 1;
+
+const encoders: Readonly<Record<Coding, ContentCode | undefined>> = {
+  zstd: zstdCompress && promisify(zstdCompress),
+  br: promisify(zlib.brotliCompress),
+};
+const decoders: Readonly<Record<Coding, ContentCode | undefined>> = {
+  zstd: zstdDecompress && promisify(zstdDecompress),
+  br: promisify(zlib.brotliDecompress),
+};
+
+/** The codings that this system has, the best first. */
+export const ownCodings: readonly Coding[] = knownCodings.filter((coding) => encoders[coding] && decoders[coding]);
+
+/** The best coding that both sides have; undefined for none. */
+export function commonCoding(theirs: readonly Coding[] | undefined): Coding | undefined {
+  return ownCodings.find((coding) => theirs?.includes(coding));
+}
+
+/** `content`, coded; it may be longer than before. */
+export async function encodeContent(coding: Coding, content: Uint8Array): Promise<Uint8Array> {
+  const params = { [BROTLI_PARAM_QUALITY]: quality, [BROTLI_PARAM_SIZE_HINT]: content.length };
+  // One buffer for all of it: each further one costs another turn of a thread.
+  const room = { chunkSize: Math.max(64, content.length) };
+  return (await encoders[coding]?.(content, coding === 'br' ? { ...room, params } : room)) ?? content;
+}
+
+/**
+ * The content of which `coded` was made, `size` bytes long: never more memory is taken than that. Rejects with
+ * `bad-frame` where it is no such content.
+ */
+export async function decodeContent(coding: Coding, coded: Uint8Array, size: number): Promise<Uint8Array> {
+  const content = await decoders[coding]?.(coded, {
+    chunkSize: Math.max(64, size),
+    maxOutputLength: size,
+  }).catch((cause: unknown) => {
+    throw notAsCoded(cause);
+  });
+  if (content?.length !== size) throw notAsCoded();
+  return content;
+}
+
+function notAsCoded(cause?: unknown): TransferError {
+  return new TransferError('bad-frame', 'A compressed content is not what its header says.', { cause });
+}

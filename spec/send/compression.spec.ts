@@ -1,0 +1,63 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'chai';
+import { Waits } from '../../lib/progress';
+import { CarriedRate, Compression } from '../../lib/send/compression';
+import { MiB, noise } from '../session/pair';
+
+const text = Buffer.alloc(MiB, 'the same words again, and ');
+
+/** Of connections that carry so many bytes per ms, and are full. */
+function rateOf(perMs: number): CarriedRate {
+  const rate = new CarriedRate();
+  rate.perMs = perMs;
+  return rate;
+}
+
+describe('whether contents are compressed', () => {
+  it('auto: not before it is known that the connections are slow, nor where they are fast', async () => {
+    for (const perMs of [Infinity, 1e6])
+      expect(await new Compression('br', 'auto', rateOf(perMs), new Waits()).code(text)).to.equal(undefined);
+    const coded = await new Compression('br', 'auto', rateOf(1000), new Waits()).code(text);
+    expect(coded?.coded).to.deep.equal({ coding: 'br', coded: coded?.bytes.length });
+    expect(coded?.bytes.length).to.be.below(MiB / 100);
+  });
+
+  it('on: whatever the connections carry, but for what does not become shorter', async () => {
+    const compression = new Compression('br', 'on', rateOf(Infinity), new Waits());
+    expect((await compression.code(text))?.bytes.length).to.be.below(MiB / 100);
+    expect(await compression.code(noise(MiB))).to.equal(undefined);
+    expect((await compression.code(text))?.bytes.length).to.be.below(MiB / 100);
+  });
+
+  it('auto: what does not become shorter is tried ever less, and costs next to nothing', async () => {
+    const waits = new Waits();
+    const compression = new Compression('br', 'auto', rateOf(1), waits);
+    const content = noise(64 * 1024);
+    let tried = 0;
+    for (let piece = 0; piece < 200; piece++) {
+      const before = waits.spent.compress;
+      expect(await compression.code(content)).to.equal(undefined);
+      if (waits.spent.compress > before) tried++;
+    }
+    expect(tried).to.be.within(5, 14);
+    while (!(await compression.code(text))) expect(tried++).to.be.below(60);
+    expect(await compression.code(text), 'what becomes shorter is coded from then on').to.not.equal(undefined);
+  });
+
+  it('what connections carry is measured while they are full, and is at least what they carried', async () => {
+    const rate = new CarriedRate();
+    for (let frame = 0; frame < 30; frame++) {
+      rate.begins();
+      await sleep(10);
+      rate.ends(10_000);
+    }
+    expect(rate.perMs).to.be.within(100, 1050);
+    const full = rate.perMs;
+    for (let frame = 0; frame < 30; frame++) {
+      rate.begins();
+      rate.ends(20_000);
+      await sleep(10);
+    }
+    expect(rate.perMs, 'they were not full').to.be.at.least(full).and.below(Infinity);
+  });
+});
