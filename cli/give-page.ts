@@ -13,7 +13,8 @@ export async function givePage(
   const { runTransfer } = require('./run') as typeof import('./run');
   const { SenderView } = require('./view') as typeof import('./view');
   const { load } = require('../lib/internal') as typeof import('../lib/internal');
-  const invitation = { command: 'receive --from', insecurePlain: false } as const;
+  const qr = flags.qr ? ({ qr: 'page' } as const) : {};
+  const invitation = { command: 'receive --from', insecurePlain: false, ...qr } as const;
   shell.exit(
     await runTransfer(
       shell.settings(),

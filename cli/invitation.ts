@@ -10,8 +10,8 @@ export interface Invitation {
   readonly plain?: boolean;
   /** The code that is shown, where one is. */
   readonly code?: string;
-  /** Whether the ticket is drawn as a QR code, too. */
-  readonly qr?: boolean;
+  /** What is drawn as a QR code, too: the ticket, or the address of the page. */
+  readonly qr?: 'ticket' | 'page';
 }
 
 /**

@@ -11,12 +11,13 @@ const spared = 2;
  * all of them make it higher than `rows`.
  */
 export function ticketAsQr(ticket: string, rows = Infinity): string[] {
-  const whole = drawn(ticket);
+  const whole = asQr(ticket);
   if (whole.length + spared <= rows) return whole;
   const { others: _others, ...first } = parseTicket(ticket);
-  return drawn(formatTicket(first));
+  return asQr(formatTicket(first));
 }
 
-function drawn(text: string): string[] {
+/** A text as a QR code of half blocks, one text a row, of light on dark. */
+export function asQr(text: string): string[] {
   return renderUnicodeCompact(text, { ecc: 'L', border }).split('\n');
 }

@@ -43,6 +43,7 @@ export abstract class View {
       case 'web':
         this.terminal.say('In a browser:');
         this.terminal.say('    ', { style: 'bold', text: event.url });
+        if (this.invitation.qr === 'page') this.draw(({ asQr }) => asQr(event.url));
         break;
       case 'sent':
       case 'received':
@@ -183,7 +184,7 @@ export abstract class View {
       this.terminal.say('That code is good once, and for 15 minutes. As long as this command runs:');
     }
     this.terminal.say('    ', { style: 'bold', text: `sendall ${invitation.command} ${quoted(ticket)}` });
-    if (invitation.qr) this.drawTicket(ticket);
+    if (invitation.qr === 'ticket') this.draw(({ ticketAsQr }, rows) => ticketAsQr(ticket, rows));
     if (!here)
       this.terminal.say(
         {
@@ -197,10 +198,9 @@ export abstract class View {
     for (const line of invitationLines(invitation)) this.terminal.say('    ', { style: 'bold', text: line });
   }
 
-  private drawTicket(ticket: string): void {
-    const { ticketAsQr } = require('./qr') as typeof import('./qr');
+  private draw(code: (qr: typeof import('./qr'), rows: number) => readonly string[]): void {
     const { columns = Infinity, rows = Infinity } = this.terminal.size;
-    const lines = ticketAsQr(ticket, rows);
+    const lines = code(require('./qr') as typeof import('./qr'), rows);
     if ((lines[0]?.length ?? 0) > columns) this.terminal.say('This terminal is too narrow for the QR code.');
     else for (const text of lines) this.terminal.say({ style: ['whiteBright', 'bgBlack'], text });
   }

@@ -10,6 +10,7 @@ export interface WebFlags {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecurePlain?: boolean;
+  readonly qr?: boolean;
 }
 
 export interface WebReceiveFlags extends WebFlags {
@@ -24,7 +25,8 @@ export function addWebOptions(command: Command, role: 'receive' | 'send'): Comma
       ? 'serve a page for uploads from a browser, too: HOST:PORT, or a port of 127.0.0.1; default 127.0.0.1:8899'
       : 'serve a page to download from in a browser: HOST:PORT, or a port of 127.0.0.1; default 127.0.0.1:8899',
   );
-  if (role === 'receive') command.option('--web-read', 'with --web: whoever may upload may list and download, too');
+  if (role === 'send') command.option('--qr', 'with --web: draw the address of the page as a QR code, too');
+  else command.option('--web-read', 'with --web: whoever may upload may list and download, too');
   return command
     .option('--web-url <URL>', 'with --web behind another web server: the address that browsers have')
     .addOption(new Option('--tls-cert <FILE>', 'with --web: serve it by HTTPS with this certificate, PEM'))

@@ -80,7 +80,7 @@ async function pruneAt(
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { prune } = load.snapshots();
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
-  const words = new PruneWords(terminal, dryRun);
+  const words = new PruneWords(terminal, dryRun, 'objects' in place);
   const tell = (event: PruneEvent): void => {
     if (event.event === 'failed') on(event);
     else if (terminal.settings.json) printEvent(terminal.stdout, event);
@@ -111,9 +111,11 @@ class PruneWords {
   private readonly count = { kept: 0, removed: 0 };
   private freed = 0;
 
+  /** `later`: in an object store, nothing is free before the grace is over. */
   constructor(
     private readonly terminal: Terminal,
     private readonly dryRun: boolean,
+    private readonly later = false,
   ) {}
 
   show(event: Exclude<PruneEvent, { event: 'failed' }>): void {
@@ -128,7 +130,7 @@ class PruneWords {
     this.freed += event.freed_bytes;
     this.terminal.result(
       { style: 'bold', text: this.dryRun ? 'would remove  ' : 'removed  ' },
-      `${event.snapshot}  ${formatSize(event.freed_bytes)} freed`,
+      `${event.snapshot}  ${this.free(event.freed_bytes)}`,
     );
   }
 
@@ -136,8 +138,12 @@ class PruneWords {
     const { kept, removed } = this.count;
     if (kept + removed === 0) return;
     this.terminal.say(
-      `${formatCount(removed, 'snapshot')} ${this.dryRun ? 'would be removed' : 'removed'}, ${formatSize(this.freed)} freed; ${formatCount(kept, 'snapshot')} kept`,
+      `${formatCount(removed, 'snapshot')} ${this.dryRun ? 'would be removed' : 'removed'}, ${this.free(this.freed)}; ${formatCount(kept, 'snapshot')} kept`,
     );
+  }
+
+  private free(bytes: number): string {
+    return `${formatSize(bytes)} ${this.later ? 'free after the grace' : 'freed'}`;
   }
 }
 

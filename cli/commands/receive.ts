@@ -81,7 +81,7 @@ export function describeReceive(program: Command, shell: Shell): void {
       'show a code, too, which one sender may type instead of the ticket, and end if nobody can use it any more; at a terminal one is shown anyway',
     )
     .option('--no-code', 'show none at a terminal either')
-    .option('--qr', 'draw the ticket as a QR code, too')
+    .option('--qr', 'draw the ticket as a QR code, too, or with --web the address of the page')
     .option('--words <N>', 'with --code: how many words it has, 2 to 4; default 2', parseCodeWords)
     .option(
       '--announce',
@@ -217,7 +217,7 @@ both at once).`,
         command: 'send FILE',
         insecurePlain: flags.insecurePlain ?? false,
         plain: flags.plain && objects === undefined,
-        ...(flags.qr ? { qr: true } : {}),
+        ...(flags.qr ? ({ qr: flags.web === undefined ? 'ticket' : 'page' } as const) : {}),
       } as const;
       shell.exit(
         await runTransfer(

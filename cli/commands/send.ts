@@ -148,6 +148,7 @@ Examples:
       );
       if (flags.web !== undefined) return givePage(words, flags, shell);
       if (flags.once) throw wrongUsage('--once goes with --web.');
+      if (flags.qr) throw wrongUsage('--qr goes with --web.');
       const { paths, targets } = await wordsOf(words, flags);
       const options = sendOptions(paths, targets[0]?.target, flags);
       if (flags.toAll !== undefined || targets.length > 1)

@@ -18,7 +18,7 @@ import type { FileInBatch, FileToLink, WantedFile } from './entries';
 import { batchWaits } from '../session/deadlines';
 import { batchBytes, batchEntries, mostRepairs } from './limits';
 import type { LargeToBegin } from './offer';
-import { receiveCoded } from './receive-coded';
+import { receiveCoded } from './payload';
 import { doneOf, type Receiving } from './receiving';
 
 /** A bundle that is in the open batch; `written` rejects only where nothing can go on. */

@@ -1,10 +1,8 @@
 import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
-import type { Connection } from '../net/connection';
 import { type Digests, type Listener, Meter, type Waits } from '../progress';
 import type { EarlierFile, PartialFile, Room, SegmentDigest } from '../store/session-store';
 import type { Committed } from '../store/store';
-import type { AlignedMemory, Lease } from '../threads/aligned-memory';
 import { ignored, trace } from '../trace';
 import { pieceSize, segmentCountOf, segmentSizeOf } from '../wire/segment';
 import type { FileEntry } from '../wire/session-list';
@@ -12,7 +10,7 @@ import type { Close, Copy, Keep, Segment } from '../wire/session-message';
 import type { StandingSegment } from '../wire/standing';
 import type { ContentFlow } from './content-flow';
 import { mostRepairs } from './limits';
-import { receiveCoded } from './receive-coded';
+import type { Payload } from './payload';
 
 /** What a large file arrives with. */
 export interface LargeOffer {
@@ -28,17 +26,6 @@ export interface LargeOffer {
 export interface LargeFileQuestion {
   readonly held: readonly SegmentDigest[];
   readonly basis: readonly StandingSegment[];
-}
-
-/**
- * The bytes of a segment on their way off a connection; one of the two is called, once. Rejects with what ends the
- * connection.
- */
-export interface Payload {
-  /** All of them, in `memory` or in page-aligned memory of their own. */
-  take(memory: AlignedMemory): Promise<Lease>;
-  /** Throws them away. */
-  skip(): Promise<void>;
 }
 
 /** What became of a file that its sender has closed. */
@@ -312,79 +299,6 @@ export class LargeFile {
     this.state = 'over';
     this.meter.stop();
   }
-}
-
-/** From where the bytes of payloads come. */
-export type PayloadSource = Pick<Connection, 'fill' | 'skip'>;
-
-/** The bytes of a segment, which come next from there. */
-export function payloadOf(
-  source: PayloadSource,
-  segment: Pick<Segment, 'size' | 'coding' | 'coded'>,
-  waits: Waits,
-): Payload {
-  const { size, coded = size } = segment;
-  return {
-    take: (memory) =>
-      coded < size ? decodePiece(source, segment, memory, waits) : fillPiece(source, size, memory, waits),
-    skip: () => source.skip(coded),
-  };
-}
-
-/** Bytes that are here already. What nobody took is given back by `skip`, however often. */
-export function payloadHere(lease: Lease | undefined): Payload {
-  let here = lease;
-  return {
-    take: () => {
-      const taken = here;
-      here = undefined;
-      return taken
-        ? Promise.resolve(taken)
-        : Promise.reject(new TransferError('unexpected', 'The bytes of a segment were taken twice.'));
-    },
-    skip: () => {
-      here?.release();
-      here = undefined;
-      return Promise.resolve();
-    },
-  };
-}
-
-async function decodePiece(
-  source: PayloadSource,
-  segment: Pick<Segment, 'size' | 'coding' | 'coded'>,
-  memory: AlignedMemory,
-  waits: Waits,
-): Promise<Lease> {
-  const content = await receiveCoded(source, segment, waits);
-  const lease = await waits.on('write', memory.lease());
-  lease.bytes.set(content);
-  return lease;
-}
-
-async function fillPiece(source: PayloadSource, size: number, memory: AlignedMemory, waits: Waits): Promise<Lease> {
-  const lease = memory.tryLease();
-  let filled = 0;
-  if (lease) {
-    try {
-      filled = await waits.on(
-        'network',
-        source.fill(lease.bytes.subarray(0, size), () => memory.contended),
-      );
-    } catch (error) {
-      lease.release();
-      throw error;
-    }
-    if (filled === size) return lease;
-  }
-  // Others need that memory, or have all of it: who is slow waits for its bytes in memory of its own.
-  const bytes = new Uint8Array(size);
-  if (lease) bytes.set(lease.bytes.subarray(0, filled));
-  lease?.release();
-  await waits.on('network', source.fill(bytes.subarray(filled)));
-  const free = await waits.on('write', memory.lease());
-  free.bytes.set(bytes);
-  return free;
 }
 
 /** Throws `bad-header` for what is no whole pieces of a file, nor its end. PROTOCOL.md 14.1, 14.2. */

@@ -2,7 +2,8 @@ import { asTransferError, type TransferError } from '../errors';
 import type { SessionReceipt } from '../wire/session-list';
 import type { Close, Copy, Keep, Segment } from '../wire/session-message';
 import type { ArrivingFile, FileToLink } from './entries';
-import { LargeFile, type Payload, storingError } from './large-file';
+import { LargeFile, storingError } from './large-file';
+import type { Payload } from './payload';
 import type { LargeToBegin } from './offer';
 import { doneOf, type Receiving } from './receiving';
 

@@ -22,7 +22,7 @@ import { ContentFlow } from './content-flow';
 import { Entries } from './entries';
 import { FurtherLinks } from './further-links';
 import type { SnapshotStage } from './snapshot-stage';
-import { payloadHere, payloadOf } from './large-file';
+import { payloadHere, payloadOf } from './payload';
 import { LargeFileReceiver, type OpenFile } from './large-files';
 import { offeredTogether } from './limits';
 import { takeOffer, unasked } from './offer';

@@ -4,7 +4,8 @@ import { type EntryName, printable } from '../name';
 import type { FileDone } from '../progress';
 import { Coverage, pieceSize, segmentSizeOf } from '../wire/segment';
 import type { FileEntry } from '../wire/session-list';
-import { LargeFile, type LargeEnd, payloadOf, type PayloadSource } from './large-file';
+import { LargeFile, type LargeEnd } from './large-file';
+import { payloadOf, type PayloadSource } from './payload';
 import { doneOf } from './receiving';
 import type { AdmittedUpload, UploadOffer, UploadVisit } from './upload-visit';
 

@@ -62,6 +62,8 @@ export class SessionTransfer implements Sender {
   offered = 0;
   /** What became of a backup. */
   snapshot: SnapshotDone | undefined;
+  /** How many of the failures are about files that are stored, and are other than they were. */
+  alarms = 0;
   private readonly waits = new Waits();
   private readonly receiverWaits = new Waits();
   private readonly on: Listener;
@@ -125,8 +127,10 @@ export class SessionTransfer implements Sender {
             on({ event: 'connection', state: 'lost', message, retry_for: Math.round(retryFor / 1000) }),
           connectionBack: () => on({ event: 'connection', state: 'back' }),
           receiverWaited: (waited) => this.receiverWaited(waited),
-          alarmed: ({ name }, message) =>
-            this.failed(new TransferError('mismatch', message, { fileName: name, hint: sourceRotHint })),
+          alarmed: ({ name }, message) => {
+            this.alarms++;
+            this.failed(new TransferError('mismatch', message, { fileName: name, hint: sourceRotHint }));
+          },
           snapshot: (done) => {
             this.snapshot = done;
           },

@@ -50,6 +50,8 @@ export interface SentWithin {
   readonly files: readonly FileDone[];
   /** What is not stored, each with its `fileName`; all of them were told as `failed`. */
   readonly failures: readonly TransferError[];
+  /** How many of them are about files that are stored, and are other than they were. */
+  readonly alarms: number;
   readonly summary: Summary;
   /** What it became, where the receiver had an stage. */
   readonly snapshot: SnapshotDone | undefined;
@@ -119,6 +121,7 @@ export async function sendWithin({
     files,
     failures,
     snapshot: transfer.snapshot,
+    alarms: transfer.alarms,
     summary: tally.summary((performance.now() - began) / 1000, bottleneck),
     received,
   };

@@ -56,6 +56,7 @@ describe('cli/program (the built command)', () => {
       '--insecure-plain',
       '--plain',
       '--web',
+      '--qr',
       '--web-url',
       '--tls-cert',
       '--tls-key',

@@ -75,4 +75,22 @@ describe('cli: a receiver at a terminal (the built command)', function () {
     ).to.not.match(/\d-[a-z]+-[a-z]+/);
     await without.interrupt();
   });
+
+  it('draws the address of its page with --web and --qr, for a phone; so does a sender', async () => {
+    const [receiving, sending] = [shell(), shell()];
+    const receiver = receiving.run(
+      `${process.execPath} ${main} receive in --no-code --listen 127.0.0.1:0 --web 127.0.0.1:0 --qr`,
+    );
+    const sender = sending.run(`${process.execPath} ${main} send letter.txt --web 127.0.0.1:0 --qr`);
+    for (const [shown, said] of [
+      [receiving, receiver],
+      [sending, sender],
+    ] as const) {
+      const [url] = await said.says(/http:\/\/127\.0\.0\.1:\d+\/\S+/);
+      await said.says(/▀{25,}/);
+      const lines = (await shown.shot()).lines.map((line) => line.map(({ text }) => text).join(''));
+      expect(readQr(lines)).to.equal(url);
+    }
+    await Promise.all([receiver.interrupt(), sender.interrupt()]);
+  });
 });

@@ -71,6 +71,8 @@ export interface BackupResult extends Omit<SnapshotDone, 'id' | 'shrunk'> {
 /** How sending went, whichever way it went. */
 interface Sent {
   readonly failures: readonly TransferError[];
+  /** How many of them are about files that the snapshot has, and that are other than they were. */
+  readonly alarms: number;
   readonly summary: Summary;
   readonly snapshot: SnapshotDone | undefined;
 }
@@ -92,7 +94,7 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
     : options.directory === undefined
       ? toReceiver(options, name)
       : toDirectory(options, name, options.directory));
-  const { failures, summary, snapshot } = sent;
+  const { failures, alarms, summary, snapshot } = sent;
   if (!snapshot)
     throw (
       failures.find(({ fileName }) => fileName === undefined) ??
@@ -114,7 +116,7 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
   on({ event: 'summary', ...summary });
   for (const each of shrunk) on({ event: 'shrunk', snapshot: `${name}/${id}`, ...each });
   const failure =
-    failureOf(failures, `${name}/${id}`) ?? (shrunk.length > 0 ? shrunkFailure(`${name}/${id}`) : undefined);
+    failureOf(failures, alarms, `${name}/${id}`) ?? (shrunk.length > 0 ? shrunkFailure(`${name}/${id}`) : undefined);
   if (failure) throw failure;
   return { snapshot: `${name}/${id}`, ...counts, summary };
 }
@@ -181,8 +183,8 @@ async function toReceiver(
   } finally {
     await transfer.close();
   }
-  const { failures, tally, bottleneck, snapshot } = transfer;
-  return { failures, snapshot, summary: tally.summary((performance.now() - began) / 1000, bottleneck) };
+  const { failures, alarms, tally, bottleneck, snapshot } = transfer;
+  return { failures, alarms, snapshot, summary: tally.summary((performance.now() - began) / 1000, bottleneck) };
 }
 
 /** The same within this process: the snapshot arrives in the store as it would at a receiver. */
@@ -246,7 +248,7 @@ async function toPlace(
     });
   } catch (error) {
     if (!(error instanceof TransferError)) throw error;
-    return { failures: [error], snapshot: undefined, summary: new Tally().summary(0, null) };
+    return { failures: [error], alarms: 0, snapshot: undefined, summary: new Tally().summary(0, null) };
   } finally {
     // Of a disk that failed, what failed first is told.
     if (!stage.isComplete) await stage.close().catch(ignored('what ended the backup is told'));
@@ -284,18 +286,25 @@ async function itself(paths: readonly string[], directory: string): Promise<stri
 }
 
 /** What a snapshot that is complete still has to be said of. */
-function failureOf(failures: readonly TransferError[], snapshot: string): TransferError | undefined {
+function failureOf(failures: readonly TransferError[], alarms: number, snapshot: string): TransferError | undefined {
   if (failures.length === 0) return undefined;
   const cause = new AggregateError(failures);
-  const alarms = failures.filter(({ code }) => code === 'mismatch').length;
   if (alarms > 0) {
     return new TransferError(
       'mismatch',
-      `${String(alarms)} files are other than in the snapshot before, although their sizes and times are the same. ${snapshot} has them as they are now.`,
+      `${alarms === 1 ? 'A file is' : `${String(alarms)} files are`} other than in the snapshot before, although size and time are the same. ${snapshot} has ${alarms === 1 ? 'it as it is' : 'them as they are'} now.`,
       {
         cause,
         hint: 'Memory or disk of this machine may be failing: compare them with the snapshot before.',
       },
+    );
+  }
+  const damaged = failures.filter(({ code }) => code === 'mismatch').length;
+  if (damaged > 0) {
+    return new TransferError(
+      'mismatch',
+      `${damaged === 1 ? 'A file is' : `${String(damaged)} files are`} missing in ${snapshot}: the receiver read back something else than was sent.`,
+      { cause, hint: 'Start the same backup again; if it happens again, check its memory and disk.' },
     );
   }
   // Those were told as `lost`.
