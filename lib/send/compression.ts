@@ -30,6 +30,8 @@ const presumedSpeed = 64_000;
 const margin = 0.8;
 /** How long the connections are looked at, in ms, before what they carry is believed. */
 const measuredFor = 250;
+/** Contents that are coded at once: each takes a thread, and memory for itself once more. */
+const atOnce = 2;
 /** Connections are full where they make the sender wait for this share of the time. */
 const fullFrom = 0.5;
 
@@ -74,6 +76,9 @@ export class Compression {
   /** Contents that go uncoded before one is tried again, and how many that were the last time. */
   private skip = 0;
   private skipped = 0;
+  /** How many are being coded, and who waits for that. */
+  private running = 0;
+  private readonly waiting: (() => void)[] = [];
 
   constructor(
     private readonly coding: Coding,
@@ -86,8 +91,19 @@ export class Compression {
 
   /** `content` coded, or undefined where it is to go as it is. */
   async code(content: Uint8Array): Promise<CodedContent | undefined> {
+    if (content.length < shortest || (this.mode === 'auto' && !this.worthTrying())) return undefined;
+    while (this.running >= atOnce) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    this.running++;
+    try {
+      return await this.codeNow(content);
+    } finally {
+      this.running--;
+      this.waiting.shift()?.();
+    }
+  }
+
+  private async codeNow(content: Uint8Array): Promise<CodedContent | undefined> {
     const { coding, mode } = this;
-    if (content.length < shortest || (mode === 'auto' && !this.worthTrying())) return undefined;
     const began = performance.now();
     const bytes = await this.waits.on('compress', encodeContent(coding, content));
     const speed = content.length / Math.max(0.01, performance.now() - began);

@@ -200,7 +200,7 @@ export class DialingConnector implements Connector {
             hint: 'Install the same version on both sides.',
           });
         if (number === 0) demand(hello, this.demands);
-        if (number === 0) this.coding = commonCoding(hello.codings);
+        if (number === 0 && this.beside !== 'many') this.coding = commonCoding(hello.codings);
         const suite = this.maySeal && number === 0 && !dialed.relay ? commonSuite(hello.sealed) : undefined;
         if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
         // Either may have taken longer because this machine was busy.

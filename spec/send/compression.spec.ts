@@ -60,4 +60,10 @@ describe('whether contents are compressed', () => {
     }
     expect(rate.perMs, 'they were not full').to.be.at.least(full).and.below(Infinity);
   });
+
+  it('two at once, and whoever waits for that gets its turn', async () => {
+    const compression = new Compression('br', 'on', rateOf(1), new Waits());
+    const coded = await Promise.all(Array.from({ length: 9 }, () => compression.code(text)));
+    expect(coded.every((each) => each !== undefined && each.bytes.length < MiB / 100)).to.equal(true);
+  });
 });
