@@ -44,7 +44,7 @@ export class Failures {
 /** What went wrong, without the name of the file that it went wrong with. */
 function reasonOf({ file_name: name, message }: Failed): string {
   if (name === undefined) return message;
-  const without = message.replaceAll(alone(name), '').replace(/^[\s:]+/, '');
+  const without = message.replace(new RegExp(`^${alone(name).source}[\\s:]*`), '').replaceAll(alone(name), 'it');
   return without === '' ? message : `${without.charAt(0).toUpperCase()}${without.slice(1)}`;
 }
 

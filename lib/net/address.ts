@@ -70,6 +70,12 @@ export function isLinkLocal(host: string): boolean {
   return /^fe[89ab][0-9a-f]:/i.test(host);
 }
 
+/** Whether the peer of an accepted connection, as it is shown, is on this machine for certain. */
+export function isHere(peer: string): boolean {
+  const address = parseAddress(peer);
+  return address.kind === 'unix' || isLoopback(address.host);
+}
+
 /**
  * Whether `ip` (as a socket reports it) belongs to this machine alone: 127.0.0.0/8, ::1, or the former mapped into
  * IPv6.

@@ -37,6 +37,8 @@ export interface FirstConnection {
    * it is known then; rejects with why we are not. Absent where it has.
    */
   readonly welcome?: Promise<number>;
+  /** Whether the receiver is on this machine for certain. */
+  readonly local: boolean;
   /** How contents may be coded, where the receiver dialed. */
   readonly coding?: Coding | undefined;
   /** How further connections are sealed, where the receiver dialed and both can. */
@@ -216,10 +218,10 @@ export class DialingConnector implements Connector {
       });
     // A receiver that knows no backups would take what is offered for files.
     if (number > 0 || this.backup || this.demands.check || this.demands.metadata)
-      return { roundTrip: await welcome, link: this.linkOf(connection) };
+      return { roundTrip: await welcome, link: this.linkOf(connection), local: dialed.local };
     const link = this.linkOf(connection);
     welcome.catch(() => link.close()); // whoever waits for it is told
-    return { link, roundTrip: dialed.rtt, welcome };
+    return { link, roundTrip: dialed.rtt, local: dialed.local, welcome };
   }
 }
 

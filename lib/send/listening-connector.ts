@@ -170,7 +170,8 @@ export class ListeningConnector implements Connector {
         ...levelsOffer(hello.connection),
       });
       const coding = commonCoding(hello.codings);
-      this.dialedIn.take({ link: new Link(connection, this.options.deadlines), roundTrip, coding }, hello.connection);
+      const link = new Link(connection, this.options.deadlines);
+      this.dialedIn.take({ link, roundTrip, local: secured.local, coding }, hello.connection);
       if (hello.connection === 0) this.relay = secured.relay;
       this.begun = true;
       this.come();

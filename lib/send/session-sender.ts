@@ -90,7 +90,7 @@ function nothingLeft({ outlet: { entries, needsDone } }: SessionSenderOptions): 
  */
 async function converse(
   options: SessionSenderOptions,
-  { link, roundTrip, welcome = Promise.resolve(roundTrip) }: FirstConnection,
+  { link, roundTrip, local, welcome = Promise.resolve(roundTrip) }: FirstConnection,
 ): Promise<LostConversation | undefined> {
   let welcomed = false;
   const letIn = welcome.then((measured) => {
@@ -99,7 +99,7 @@ async function converse(
   });
   const { entries } = options.outlet;
   const settledBefore = entries.settled;
-  const conversation = new SessionConversation(options, link);
+  const conversation = new SessionConversation(options, link, local);
   try {
     await conversation.run(letIn);
     return undefined;
@@ -157,6 +157,8 @@ class SessionConversation {
   constructor(
     private readonly options: SessionSenderOptions,
     private readonly control: Link,
+    /** Whether the receiver is on this machine. */
+    private readonly local: boolean,
   ) {
     // Every connection listens for the end while it is dialed, and while it waits for the limit.
     setMaxListeners(0, this.ended.signal);
@@ -212,8 +214,9 @@ class SessionConversation {
   private compress(): void {
     const { compress, meeting, waits } = this.options;
     const { carriers } = this;
-    if (compress !== 'off' && meeting.coding)
-      carriers.compression = new Compression(meeting.coding, compress, carriers.rate, waits);
+    // Within this machine there is no network that could hold anything back.
+    if (compress === 'off' || (compress === 'auto' && this.local)) return;
+    if (meeting.coding) carriers.compression = new Compression(meeting.coding, compress, carriers.rate, waits);
   }
 
   /** Makes further connections: the receiver knows the session now. */

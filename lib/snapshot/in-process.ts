@@ -169,7 +169,7 @@ class InProcessConnector implements Connector {
     })
       .run()
       .finally(() => far.close());
-    return { link: near, roundTrip: 0 };
+    return { link: near, roundTrip: 0, local: true };
   }
 
   another(): Promise<Link> {

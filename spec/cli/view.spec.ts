@@ -123,6 +123,13 @@ describe('cli/view', () => {
     const { view, out, err } = sender();
     for (let index = 0; index < 50; index += 1) view.show(failed(`bad-${index.toString()}`));
     view.show({ event: 'failed', file_name: 'other', code: 'space', message: 'other does not fit.' });
+    for (const name of ['a', 'b', 'c', 'd', 'e'])
+      view.show({
+        event: 'failed',
+        file_name: name,
+        code: 'space',
+        message: `The disk is full; ${name} was not stored.`,
+      });
     view.show(summary(7));
     expect(err.lines).to.deep.equal([
       'sendall: bad-0: The name is taken.',
@@ -130,9 +137,13 @@ describe('cli/view', () => {
       'sendall: bad-1: The name is taken.',
       'sendall: bad-2: The name is taken.',
       'sendall: other does not fit.',
+      'sendall: The disk is full; a was not stored.',
+      'sendall: The disk is full; b was not stored.',
+      'sendall: The disk is full; c was not stored.',
       'sendall: 47 more files: The name is taken.',
+      'sendall: 2 more files: The disk is full; it was not stored.',
     ]);
-    expect(out.lines.at(-1)).to.include('51 failed');
+    expect(out.lines.at(-1)).to.include('56 failed');
   });
 
   it('says at the end what is there when the other side was stopped, and that the same command goes on', () => {

@@ -242,7 +242,7 @@ export const senderInProcess: Trying = async ({ wire, algorithm, before }) => {
   } else {
     const link = new Link(new Connection(far, 'this process'));
     sender = new SessionTransfer(options, {
-      first: () => Promise.resolve({ link, roundTrip: 0 }),
+      first: () => Promise.resolve({ link, roundTrip: 0, local: true }),
       another: () => Promise.reject(new Error('one connection is all')),
       close: () => Promise.resolve(),
     });

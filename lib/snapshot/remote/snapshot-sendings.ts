@@ -3,6 +3,7 @@ import { TransferError } from '../../errors';
 import type { Listener } from '../../progress';
 import type { RestoreAsk } from '../../wire/ask';
 import type { Hello } from '../../wire/hello';
+import { isHere } from '../../net/address';
 import { commonCoding } from '../../session/content-coding';
 import { DialedIn } from '../../send/dialed-in';
 import { furtherDeadlines, Link } from '../../session/link';
@@ -98,7 +99,8 @@ export class SnapshotSendings {
     await answerIntroduction(connection, hello, { role: 'sender', digest: algorithm });
     const { deadlines } = this.options;
     const link = new Link(connection, hello.connection === 0 ? deadlines : furtherDeadlines(deadlines));
-    meeting.take({ link, roundTrip, coding: commonCoding(hello.codings) }, hello.connection);
+    const coding = commonCoding(hello.codings);
+    meeting.take({ link, roundTrip, local: isHere(connection.peer), coding }, hello.connection);
     await connection.stream.whenClosed();
   }
 
