@@ -24,10 +24,10 @@ export interface Payload {
 export type PayloadSource = Pick<Connection, 'fill' | 'skip'>;
 
 /** What a header says of a content: its length, and how it travels. */
-type CodedContent = Pick<Segment, 'size' | 'coding' | 'coded'>;
+type ArrivingContent = Pick<Segment, 'size' | 'coding' | 'coded'>;
 
 /** The bytes of a segment, which come next from there. */
-export function payloadOf(source: PayloadSource, segment: CodedContent, waits: Waits): Payload {
+export function payloadOf(source: PayloadSource, segment: ArrivingContent, waits: Waits): Payload {
   const { size, coded = size } = segment;
   return {
     take: (memory) =>
@@ -61,7 +61,7 @@ export function payloadHere(lease: Lease | undefined): Payload {
  */
 export async function receiveCoded(
   source: PayloadSource,
-  { size, coding, coded = size }: CodedContent,
+  { size, coding, coded = size }: ArrivingContent,
   waits: Waits,
 ): Promise<Uint8Array> {
   const bytes = new Uint8Array(coded);
@@ -71,7 +71,7 @@ export async function receiveCoded(
 
 async function decodePiece(
   source: PayloadSource,
-  segment: CodedContent,
+  segment: ArrivingContent,
   memory: AlignedMemory,
   waits: Waits,
 ): Promise<Lease> {

@@ -1,11 +1,11 @@
 /**
  * Which contents are compressed on their way. A sender that is told `auto` compresses where the network is what it
  * waits for: a coded piece is worth its time only while the processor codes faster than the connections carry. What the
- * connections carry is measured while they are full; how fast this machine codes, and how much shorter it gets, by the
- * pieces that were coded.
+ * connections carry is measured while they are full; how fast this machine codes, by samples, and how much
+ * shorter it gets, by the contents that were coded.
  */
 import type { Waits } from '../progress';
-import { encodeContent } from '../session/content-coding';
+import { codingSpeed, encodeContent } from '../session/content-coding';
 import type { Coded, Coding } from '../wire/coding';
 
 /** Whether contents are compressed: `auto` where it makes the transfer faster. */
@@ -24,8 +24,11 @@ const shortest = 512;
 const worthIt = 0.9;
 /** After contents that did not become shorter, so many go uncoded at most before one is tried again. */
 const mostSkipped = 32;
-/** Until it is known how fast this machine codes, connections that carry more than this are too fast, bytes per ms. */
-const presumedSpeed = 64_000;
+/** Connections that carry more than this are too fast for any coding that is known here; in bytes per ms. */
+const tooFast = 500_000;
+/** How fast this machine codes is looked at with so many bytes, and after so many contents again. */
+const sampled = 64 * 1024;
+const sampleEvery = 32;
 /** The connections must be slower than the coding by this share: what else this machine has to do takes its time, too. */
 const margin = 0.8;
 /** How long the connections are looked at, in ms, before what they carry is believed. */
@@ -71,8 +74,9 @@ export class CarriedRate {
 /** Codes the contents of a session that are worth it. */
 export class Compression {
   private readonly mode: Exclude<Compress, 'off'>;
-  /** Content bytes per ms that one thread codes. */
-  private speed: number | undefined;
+  /** How fast one thread codes, in bytes of content per ms, and for how many contents that is believed. */
+  private speed = 0;
+  private believed = 0;
   /** Contents that go uncoded before one is tried again, and how many that were the last time. */
   private skip = 0;
   private skipped = 0;
@@ -91,7 +95,7 @@ export class Compression {
 
   /** `content` coded, or undefined where it is to go as it is. */
   async code(content: Uint8Array): Promise<CodedContent | undefined> {
-    if (content.length < shortest || (this.mode === 'auto' && !this.worthTrying())) return undefined;
+    if (content.length < shortest || (this.mode === 'auto' && !this.worthTrying(content))) return undefined;
     while (this.running >= atOnce) await new Promise<void>((resolve) => this.waiting.push(resolve));
     this.running++;
     try {
@@ -104,10 +108,7 @@ export class Compression {
 
   private async codeNow(content: Uint8Array): Promise<CodedContent | undefined> {
     const { coding, mode } = this;
-    const began = performance.now();
     const bytes = await this.waits.on('compress', encodeContent(coding, content));
-    const speed = content.length / Math.max(0.01, performance.now() - began);
-    this.speed = this.speed === undefined ? speed : this.speed * 0.8 + speed * 0.2;
     const shorter = bytes.length < content.length * worthIt;
     this.skipped = shorter ? 0 : Math.min(mostSkipped, Math.max(1, this.skipped * 2));
     this.skip = this.skipped;
@@ -116,8 +117,15 @@ export class Compression {
       : undefined;
   }
 
-  private worthTrying(): boolean {
-    if (this.rate.perMs >= (this.speed ?? presumedSpeed) * margin) return false;
+  private worthTrying(content: Uint8Array): boolean {
+    const { perMs } = this.rate;
+    if (perMs >= tooFast) return false;
+    if (this.believed-- <= 0) {
+      const now = codingSpeed(this.coding, content.subarray(0, sampled));
+      this.speed = this.speed === 0 ? now : (this.speed + now) / 2;
+      this.believed = sampleEvery;
+    }
+    if (perMs >= this.speed * margin) return false;
     if (this.skip === 0) return true;
     this.skip--;
     return false;
