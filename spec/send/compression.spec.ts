@@ -51,7 +51,7 @@ describe('whether contents are compressed', () => {
       await sleep(10);
       rate.ends(10_000);
     }
-    expect(rate.perMs).to.be.within(100, 1050);
+    expect(rate.perMs).to.be.above(0).and.below(1050);
     const full = rate.perMs;
     for (let frame = 0; frame < 30; frame++) {
       rate.begins();
