@@ -1,5 +1,5 @@
-// What a shell may complete a command line with: a pure function of the program's own description, and of the names that
-// the command looks up for it.
+// What a shell may complete a command line with: a pure function of the program's own description, and of the names
+// that the command looks up for it.
 import type { Argument, Command, Option } from 'commander';
 
 /** What can stand there, and what it is. */

@@ -27,7 +27,8 @@ export function keepHeapSmall(): void {
 
 /**
  * Has V8 optimize a function only once nine times as much of it ran as usual. A command is over before most of what is
- * compiled earlier pays: of 20,000 small files the compiler's threads took a fifth of a receiver's processor time. Engines after that of Node 20 wait long enough.
+ * compiled earlier pays: of 20,000 small files the compiler's threads took a fifth of a receiver's processor time.
+ * Engines after that of Node 20 wait long enough.
  */
 export function optimizeLate(): void {
   if (!process.versions.v8.startsWith('11.')) return;

@@ -11,8 +11,8 @@ export function hideTickets(argv: readonly string[] = process.argv): void {
 }
 
 /**
- * `text` without tickets and codes, nor anything but a digest that could be the token of one, for whatever repeats words of the
- * command line.
+ * `text` without tickets and codes, nor anything but a digest that could be the token of one, for whatever repeats
+ * words of the command line.
  */
 export function withoutTickets(text: string): string {
   return text

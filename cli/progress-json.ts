@@ -14,8 +14,8 @@ export type PrintedEvent =
   TransferEvent | KeyEvent | NearbyEvent | RelayEvent | HookFailed | HistoryEvent | StatusEvent;
 
 /**
- * One event as one line of JSON, without the line feed, with the time of printing; a snapshot keeps its own. `id` is the
- * transfer of events that do not say it.
+ * One event as one line of JSON, without the line feed, with the time of printing; a snapshot keeps its own. `id` is
+ * the transfer of events that do not say it.
  */
 export function jsonLine(event: PrintedEvent, id?: string, now = new Date()): string {
   const { event: name, ...more } = event;

@@ -12,8 +12,8 @@ interface Word {
 
 /**
  * A line as rows of at most `columns`, broken between its fields, which two spaces part, or where a field is too long
- * for a row, between words. What is longer than a row itself stays whole; so does a line that begins with a space: those
- * are commands, to be copied.
+ * for a row, between words. What is longer than a row itself stays whole; so does a line that begins with a space:
+ * those are commands, to be copied.
  */
 export function rowsOf(pieces: readonly Piece[], columns: number): Piece[][] {
   const [first] = pieces;

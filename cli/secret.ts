@@ -46,8 +46,8 @@ export async function resolveTarget(
 }
 
 /**
- * `word` as a code, if it has the form of one and is not the name of a file here. Throws `usage` for a word that no code
- * has.
+ * `word` as a code, if it has the form of one and is not the name of a file here. Throws `usage` for a word that no
+ * code has.
  */
 export function codeTyped(word: string | undefined): CodeTyped | undefined {
   const { looksLikeCode, parseCodeTarget } = require('../lib/internal') as typeof import('../lib/internal');
@@ -138,8 +138,8 @@ function checked(text: string, origin: string): string {
 
 /**
  * Reads one line from a terminal that shows nothing of it, but for a code where `codes` may be typed: that is short
- * lived, and the rest of each of its words is shown, which Tab, `-` and Enter take. Rejects with `interrupted` on Ctrl-C, Ctrl-D and when the
- * terminal is gone.
+ * lived, and the rest of each of its words is shown, which Tab, `-` and Enter take. Rejects with `interrupted` on
+ * Ctrl-C, Ctrl-D and when the terminal is gone.
  */
 export function askSecret(
   question: string,

@@ -197,8 +197,8 @@ export class SeveralView implements Curtain {
 }
 
 /**
- * A line for each receiver that is not done, at most `rows` in all and `columns` wide; where there are more, the slowest
- * first, and the last line says how many the others are.
+ * A line for each receiver that is not done, at most `rows` in all and `columns` wide; where there are more, the
+ * slowest first, and the last line says how many the others are.
  */
 export function receiverLines(
   lines: readonly Pick<Line, 'name' | 'tally' | 'state'>[],

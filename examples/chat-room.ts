@@ -1,7 +1,7 @@
 // 5. A chat room over TCP: one server, many people, everybody sees every message and who comes and goes.
 // It teaches: whoever speaks to many must never wait for the slowest. Each member has an outbox of its own; posting is putting
-// something in, never waiting. When somebody does not read and the outbox is full, that one is dropped, with a reason, and the others
-// have not noticed. And a name from outside is input: it is checked, and it is there only once.
+// something in, never waiting. When somebody does not read and the outbox is full, that one is dropped, with a reason,
+// and the others have not noticed. And a name from outside is input: it is checked, and it is there only once.
 import { createInterface } from 'node:readline';
 import { type Conversation, converse, type Message, Outbox, printable, serve, type Serving, TransferError } from '../lib/index';
 

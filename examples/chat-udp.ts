@@ -1,7 +1,8 @@
 // 4. A chat from one to one by datagrams, with an address book of nicknames:  {"ann": "127.0.0.1:4001", "bob": "127.0.0.1:4002"}
 // Type `bob: hello` to write to bob, then just `how are you` to go on with him, `q` to leave.
-// It teaches: with UDP everybody is a server and nobody is connected. Each datagram says where it comes from, and the address book
-// makes a name of that; who is not in it is shown by address. That is a courtesy, not a proof: a sender's address can be forged.
+// It teaches: with UDP everybody is a server and nobody is connected. Each datagram says where it comes from, and the
+// address book makes a name of that; who is not in it is shown by address. That is a courtesy, not a proof: a sender's
+// address can be forged.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { styleText } from 'node:util';

@@ -1,7 +1,7 @@
 // 1. A greeting over TCP, the smallest service there is: it greets whoever connects, and closes.
 // It teaches: listening and accepting are two things. The system accepts up to `--backlog` connections by itself and keeps them
-// waiting until the program takes them. An address that is in use is an answer, not an accident: start `listen` twice with the
-// same --port. And the end of the stream is the only mark that a bare text has: who reads, reads up to there.
+// waiting until the program takes them. An address that is in use is an answer, not an accident: start `listen` twice
+// with the same --port. And the end of the stream is the only mark that a bare text has: who reads, reads up to there.
 import { converse, printable, serve, type Serving, TransferError } from '../lib/index';
 
 export const options = { port: 0, backlog: 5, patience: 5000 };

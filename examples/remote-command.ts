@@ -2,7 +2,8 @@
 // It teaches: what comes over a network is a choice, never a command line. The list is a file that the owner alone can write:
 //   {"disk": ["df", "-h"], "who": ["id"]}
 // The client names an entry; the words behind it are started as they stand, by no shell, so there is nothing to escape. Time and output
-// are capped. The header carries what text cannot: exit status, signal, and where standard output ends and standard error begins.
+// are capped. The header carries what text cannot: exit status, signal, and where standard output ends and standard
+// error begins.
 import { execFile } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { type Conversation, converse, type Message, serve, type Serving, TransferError } from '../lib/index';

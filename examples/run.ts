@@ -1,6 +1,7 @@
-// Starts one of the programs beside it:  npm run example -- PROGRAM COMMAND [--option value]... [word...]
-// A program exports its commands as functions, and as `options` what can be set, with the usual values. What would be the same
-// in every program is here: reading the command line, saying where a server listens, and making of any failure one line and exit code 1.
+// Starts one of the programs beside it: npm run example -- PROGRAM COMMAND [--option value]... [word...] A program
+// exports its commands as functions, and as `options` what can be set, with the usual values. What would be the same in
+// every program is here: reading the command line, saying where a server listens, and making of any failure one line
+// and exit code 1.
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';

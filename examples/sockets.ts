@@ -1,7 +1,7 @@
 // 11. What else a socket can: unix sockets, IPv6, deadlines, connect with an error code, both ends' addresses, a restart at once.
 // It teaches: an address is only a way to a conversation; on a path, on ::1 or on 127.0.0.1 the program is the same. Whoever waits says how
-// long: connecting and reading each have an end (--patience). That nobody is there is no exception for who only wants to know: `probe`
-// gets an error code, as from connect_ex. And a port is free again as soon as its server has closed.
+// long: connecting and reading each have an end (--patience). That nobody is there is no exception for who only wants
+// to know: `probe` gets an error code, as from connect_ex. And a port is free again as soon as its server has closed.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';

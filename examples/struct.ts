@@ -1,7 +1,8 @@
 // 9. Numbers as bytes: what Python's struct (and C) make of formats like `i`, `I3sf`, `4sI` and `ii`.
 // It teaches: a number on the wire has a size and an order of bytes that both sides have to agree on. `<` and `>` (or `!`) say the order
-// and use the standard sizes with nothing in between. Without them, the native way puts each number at a multiple of its own size, as a
-// C compiler does, so that `I3sf` has 12 bytes here and `<I3sf` has 11. And a number that does not fit is refused, not shortened.
+// and use the standard sizes with nothing in between. Without them, the native way puts each number at a multiple of
+// its own size, as a C compiler does, so that `I3sf` has 12 bytes here and `<I3sf` has 11. And a number that does not
+// fit is refused, not shortened.
 import { endianness } from 'node:os';
 import { TransferError } from '../lib/index';
 

@@ -1,7 +1,8 @@
 // 2. The four roles of a TCP connection as four commands: the client sends, the client receives, the server receives, the server sends.
 // It teaches: who dials and who speaks are independent of each other, so two talks and two ways to meet make four programs.
-// Bytes are not text: both sides have to mean the same encoding, and it is the whole text that is decoded, for a character may
-// arrive in two halves. And sending is not arriving: the sender closes its half and waits until the other side has closed too.
+// Bytes are not text: both sides have to mean the same encoding, and it is the whole text that is decoded, for a
+// character may arrive in two halves. And sending is not arriving: the sender closes its half and waits until the other
+// side has closed too.
 import iconv from 'iconv-lite';
 import { converse, printable, serve, type Serving, type Talk, TransferError } from '../lib/index';
 

@@ -1,7 +1,8 @@
 // 3. Datagrams: send them, receive them, and an echo that answers `hello` with `hi` and everything else with itself.
 // It teaches: UDP keeps the boundaries of messages. Three datagrams sent at once are three answers, never one of all and never two
-// and a half; an empty one is a message too. What it does not keep is everything else: they may be lost, doubled or overtaken, and
-// nobody says so. Who dials keeps strangers' datagrams out, and is told when the system knows that nobody listens there.
+// and a half; an empty one is a message too. What it does not keep is everything else: they may be lost, doubled or
+// overtaken, and nobody says so. Who dials keeps strangers' datagrams out, and is told when the system knows that
+// nobody listens there.
 import iconv from 'iconv-lite';
 import { type Datagram, Datagrams, printable } from '../lib/index';
 

@@ -1,7 +1,8 @@
 // 10. A foreign dialect: files whose header is a Python literal behind four bytes, {'filename': 'a.txt', 'filesize': 5}, with no md5.
 // It teaches: another habit is adapted at the edge. Here it is translated, and everything behind the edge stays as it is: the library
-// checks the name, stores the file durably or not at all, and knows nothing of the dialect. A literal from outside is read by a
-// grammar, never by eval. And what nobody announced cannot be compared: stored as it arrived is not "verified", and is not called so.
+// checks the name, stores the file durably or not at all, and knows nothing of the dialect. A literal from outside is
+// read by a grammar, never by eval. And what nobody announced cannot be compared: stored as it arrived is not
+// "verified", and is not called so.
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

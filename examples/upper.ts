@@ -1,7 +1,7 @@
 // 8. An echo in upper case that serves many at once.
 // It teaches: one thread is enough for many clients, as long as nobody makes it wait. Each connection is a conversation of its own, an
-// ordinary loop that reads, answers and reads on; while one waits for its client, the others run. An answer need not be as long as its
-// question ("straße" becomes "STRASSE"), which is why it carries its own length.
+// ordinary loop that reads, answers and reads on; while one waits for its client, the others run. An answer need not be
+// as long as its question ("straße" becomes "STRASSE"), which is why it carries its own length.
 import { type Conversation, converse, printable, serve, type Serving } from '../lib/index';
 
 export const options = { port: 0, clients: 1, patience: 10_000 };

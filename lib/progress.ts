@@ -42,8 +42,8 @@ export interface FileDone {
   /** `relay HOST:PORT` where a relay carried it; absent for a direct connection. */
   readonly route?: string;
   /**
-   * On the sending side: the file was appended to meanwhile, and this is what it had when it was looked at; absent where
-   * it was not.
+   * On the sending side: the file was appended to meanwhile, and this is what it had when it was looked at; absent
+   * where it was not.
    */
   readonly source_grew?: true;
 }

@@ -16,7 +16,8 @@ export function makePage(built: string): void {
     tsconfig: path.join(source, 'tsconfig.json'),
     bundle: true,
     minify: true,
-    // The oldest browsers in use that have what the page needs: folders in a drop, wasm in a worker, streams of a fetch.
+    // The oldest browsers in use that have what the page needs: folders in a drop, wasm in a worker, streams of a
+    // fetch.
     target: ['chrome103', 'firefox100', 'safari15.4'],
     legalComments: 'inline',
     logLevel: 'warning',

@@ -1,4 +1,5 @@
-// How the files of this page look: the sum of all above, one row for each below. It reads their state ten times a second.
+// How the files of this page look: the sum of all above, one row for each below. It reads their state ten times a
+// second.
 import { byId, icon, make, nameElement, say } from './elements';
 import { Rate } from './rate';
 import { Rows, fileRow, type Row } from './rows';

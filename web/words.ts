@@ -38,8 +38,8 @@ export function filesWords(count: number): string {
 }
 
 /**
- * A name as it can be shown: what would turn the text around, hide, or break the line is written as its code, and so are
- * bytes that are no UTF-8.
+ * A name as it can be shown: what would turn the text around, hide, or break the line is written as its code, and so
+ * are bytes that are no UTF-8.
  */
 export function nameWords(name: string): string {
   return name.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (one) => {

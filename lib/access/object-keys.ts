@@ -30,8 +30,8 @@ const usualRegion = 'us-east-1';
 
 /**
  * Takes keys from `credentials`, else from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else from the file that
- * AWS_SHARED_CREDENTIALS_FILE names or ~/.aws/credentials, there from the profile AWS_PROFILE or `default`. The endpoint
- * is that of AWS where neither the wish nor AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL names one. Throws `usage`.
+ * AWS_SHARED_CREDENTIALS_FILE names or ~/.aws/credentials, there from the profile AWS_PROFILE or `default`. The
+ * endpoint is that of AWS where neither the wish nor AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL names one. Throws `usage`.
  */
 export function objectAccess(wish: ObjectAccessWish, env: NodeJS.ProcessEnv = process.env): ObjectAccess {
   const { AWS_DEFAULT_REGION: usual = usualRegion, AWS_REGION: here = usual } = env;

@@ -21,8 +21,8 @@ export interface Peer {
 
 /**
  * The machines that this user knows by name, each with its ticket, in `peers.json`: `{"NAME": "sendall://…"}`, and
- * `{"NAME": {"ticket": "sendall://…", "groups": ["GROUP"]}}` where it is in groups. A group is there as long as somebody
- * is in it.
+ * `{"NAME": {"ticket": "sendall://…", "groups": ["GROUP"]}}` where it is in groups. A group is there as long as
+ * somebody is in it.
  */
 export class Peers {
   readonly #file: string;

@@ -52,8 +52,9 @@ export function looksLikeCode(text: string): boolean {
 }
 
 /**
- * Reads `NUMBER-WORD-WORD` or `NUMBER-WORD-WORD@HOST[:PORT][,HOST[:PORT]]…`, with `?relay=HOST[:PORT]` behind it or not; the first four letters of a word are
- * enough, in any case. Throws `usage`, in words that repeat nothing of the code.
+ * Reads `NUMBER-WORD-WORD` or `NUMBER-WORD-WORD@HOST[:PORT][,HOST[:PORT]]…`, with `?relay=HOST[:PORT]` behind it or
+ * not; the first four letters of a word are enough, in any case. Throws `usage`, in words that repeat nothing of the
+ * code.
  */
 export function parseCodeTarget(text: string): CodeTarget {
   const [, number, typed = '', hosts, relay] = codeForm.exec(text) ?? [];

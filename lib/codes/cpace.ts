@@ -58,8 +58,8 @@ export function cpacePoint(scalar: Uint8Array, input: CpaceInput): Buffer {
 }
 
 /**
- * The draft's ISK, 64 bytes; undefined where the other side's point is one of small order, which would make the key known
- * to everybody. `dialing` and `listening` are the draft's A and B.
+ * The draft's ISK, 64 bytes; undefined where the other side's point is one of small order, which would make the key
+ * known to everybody. `dialing` and `listening` are the draft's A and B.
  */
 export function cpaceKey(
   scalar: Uint8Array,

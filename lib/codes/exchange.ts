@@ -131,8 +131,8 @@ export async function readCodeHello(connection: Connection): Promise<CodeHello> 
 }
 
 /**
- * Goes on with one who dialed us and has named our number, up to its proof. Rejects with `not-authorized` where that has
- * another code.
+ * Goes on with one who dialed us and has named our number, up to its proof. Rejects with `not-authorized` where that
+ * has another code.
  */
 export async function proofOfCode(
   connection: Connection,

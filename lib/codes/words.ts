@@ -1,7 +1,7 @@
 /**
- * The words of codes: the English list of BIP 39, 2048 words whose first four letters tell them apart, chosen to be told
- * apart by ear, too. From https://github.com/bitcoin/bips/blob/master/bip-0039/english.txt (MIT); a spec compares its
- * SHA-256.
+ * The words of codes: the English list of BIP 39, 2048 words whose first four letters tell them apart, chosen to be
+ * told apart by ear, too. From https://github.com/bitcoin/bips/blob/master/bip-0039/english.txt (MIT); a spec compares
+ * its SHA-256.
  */
 export const codeWords: readonly string[] = `
 abandon ability able about above absent absorb abstract absurd abuse access accident account accuse achieve acid

@@ -18,8 +18,9 @@ type DialOutcome =
 
 /**
  * Connections to these addresses, in the order in which they come about, the first addresses tried first; whoever takes
- * one and finds that nobody of use is there takes the next. Those that are not taken are closed at the end. Throws, once
- * none is left, `cannot-connect` with what is wrong with each, and `interrupted` when `signal` aborts. `attempt` dials one.
+ * one and finds that nobody of use is there takes the next. Those that are not taken are closed at the end. Throws,
+ * once none is left, `cannot-connect` with what is wrong with each, and `interrupted` when `signal` aborts. `attempt`
+ * dials one.
  */
 export async function* dialEach(
   addresses: readonly Address[],

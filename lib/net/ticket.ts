@@ -46,7 +46,8 @@ export function createKey(): SessionKey {
 }
 
 /**
- * `sendall://HOST:PORT/TOKEN`, with more of HOST:PORT behind commas, or `sendall://unix:PATH/TOKEN`. Whoever reads that may connect: show it to nobody else.
+ * `sendall://HOST:PORT/TOKEN`, with more of HOST:PORT behind commas, or `sendall://unix:PATH/TOKEN`. Whoever reads that
+ * may connect: show it to nobody else.
  */
 export function formatTicket(ticket: Ticket): string {
   const { address, others = [], id, key, relay, relayPass } = ticket;

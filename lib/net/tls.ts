@@ -92,7 +92,8 @@ const relayAfter = 1_500;
 
 /**
  * As `dialDirectly`, and where the ticket has a relay also through that: once nothing answers directly, or after 1.5 s,
- * or as its `relayFrom` says. What comes about first is taken. Rejects as `dialDirectly` does, and then says what became of the relay, too.
+ * or as its `relayFrom` says. What comes about first is taken. Rejects as `dialDirectly` does, and then says what
+ * became of the relay, too.
  */
 export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Promise<Secured & DialedAt> {
   const { relay } = ticket;
@@ -144,8 +145,8 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
 
 /**
  * Dials the addresses of a ticket (see `dialEach`), and proves to each side that the other one holds the key, within
- * `timeout` ms in all. Where somebody else answers at one address, the next is tried. Rejects with `not-authorized` (the
- * key is not known there, or somebody else answered), `cannot-connect`, or `interrupted` when `signal` aborts.
+ * `timeout` ms in all. Where somebody else answers at one address, the next is tried. Rejects with `not-authorized`
+ * (the key is not known there, or somebody else answered), `cannot-connect`, or `interrupted` when `signal` aborts.
  */
 async function dialDirectly(ticket: Ticket, options: DialOptions = {}): Promise<Secured & DialedAt> {
   const { timeout = 10_000, signal, congestion } = options;

@@ -186,8 +186,8 @@ export class Destinations implements OpenDestinations {
 const blockSize = 512;
 
 /**
- * What is in a directory: what is written of all regular files, each name of them for itself, and all other names. Of our own directory
- * that are unfinished files and what is staged for snapshots.
+ * What is in a directory: what is written of all regular files, each name of them for itself, and all other names. Of
+ * our own directory that are unfinished files and what is staged for snapshots.
  */
 async function keptIn(directory: string): Promise<KeptFiles> {
   const found = { bytes: 0, names: 0, unfinished: new Map<string, number>() };

@@ -95,8 +95,8 @@ export interface ReceiverDeadlines {
 /** A receive directory that is open for senders. */
 export interface Receiver {
   /**
-   * Accepts senders at `HOST:PORT` or `unix:PATH` until `close`; port 0 takes a free one. `announced`: at which `HOST` or
-   * `HOST:PORT` others find it, where that is not found out by itself. Rejects with `usage` or `cannot-connect`.
+   * Accepts senders at `HOST:PORT` or `unix:PATH` until `close`; port 0 takes a free one. `announced`: at which `HOST`
+   * or `HOST:PORT` others find it, where that is not found out by itself. Rejects with `usage` or `cannot-connect`.
    */
   listen(address?: string, announced?: readonly string[]): Promise<ListeningAt>;
   /** The end of the first transfer that a sender began; rejects with its failure. */
@@ -104,8 +104,8 @@ export interface Receiver {
   /** Rejects once nobody can use the code any more who has not: with `not-authorized`, or `timeout`. */
   codeOver(): Promise<never>;
   /**
-   * Connects to a sender that listens, by its ticket, its code or, on the plain wire, its address, and takes all that it
-   * sends. A session that is lost is dialed again for `retryFor` ms. Rejects with its failure.
+   * Connects to a sender that listens, by its ticket, its code or, on the plain wire, its address, and takes all that
+   * it sends. A session that is lost is dialed again for `retryFor` ms. Rejects with its failure.
    */
   dial(where: string, options?: { readonly signal?: AbortSignal; readonly retryFor?: number }): Promise<Summary>;
   /** @internal What comes without a wire of ours, as by a web page. */

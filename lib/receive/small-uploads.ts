@@ -30,8 +30,8 @@ export class SmallUploads {
   constructor(private readonly visit: UploadVisit) {}
 
   /**
-   * Stores files whose contents follow one another in `content`. Resolves with what became of each, in their order, once
-   * that is durable; all of it is told. Rejects with `disk` where nothing can be looked up.
+   * Stores files whose contents follow one another in `content`. Resolves with what became of each, in their order,
+   * once that is durable; all of it is told. Rejects with `disk` where nothing can be looked up.
    */
   async store(offers: readonly SmallUpload[], content: Uint8Array): Promise<(FileDone | TransferError)[]> {
     const ends = new Map<SmallUpload, FileDone | TransferError>();

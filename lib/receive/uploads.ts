@@ -73,7 +73,8 @@ export class Uploads {
 
   /**
    * The upload of this file: the one that is open, or what is left of an earlier one, or a new one. Rejects with why it
-   * is not taken: `name`, `exists`, `size`, `quota`, `space`, `disk`, `directory`, and `timeout` where there are too many.
+   * is not taken: `name`, `exists`, `size`, `quota`, `space`, `disk`, `directory`, and `timeout` where there are too
+   * many.
    */
   async begin(wanted: WantedUpload): Promise<UploadBegin> {
     const { visit } = await this.visit();
@@ -100,8 +101,8 @@ export class Uploads {
   }
 
   /**
-   * Stores small files whose contents follow one another in `content`: what became of each, in their order. Rejects with
-   * `directory` and `disk`.
+   * Stores small files whose contents follow one another in `content`: what became of each, in their order. Rejects
+   * with `directory` and `disk`.
    */
   async store(files: readonly SmallUpload[], content: Uint8Array): Promise<(FileDone | TransferError)[]> {
     const { visit, small } = await this.visit();

@@ -41,8 +41,8 @@ export function notRegular(name: string): TransferError {
 }
 
 /**
- * The failure for a file that has content, and says that it is empty: of the kernel's own (`/proc`), or of a disk in user
- * space. How much there is of it nobody can tell before its end.
+ * The failure for a file that has content, and says that it is empty: of the kernel's own (`/proc`), or of a disk in
+ * user space. How much there is of it nobody can tell before its end.
  */
 export function sizeless(name: string): TransferError {
   return new TransferError(

@@ -8,8 +8,8 @@ import { failureEvent, Tally } from '../session/summary';
 
 /**
  * Rejects with `source-unreadable` where nothing of what the user named is there, before anybody is dialed or waited
- * for; each is told as `failed` before, and the summary comes last. Where some of it is there, those that are not are told when their turn comes.
- * `-` is standard input, which always is.
+ * for; each is told as `failed` before, and the summary comes last. Where some of it is there, those that are not are
+ * told when their turn comes. `-` is standard input, which always is.
  */
 export async function refuseAbsentSources(paths: readonly string[], on: Listener = () => undefined): Promise<void> {
   const absent: TransferError[] = [];

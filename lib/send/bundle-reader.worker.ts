@@ -163,9 +163,9 @@ function contentOf(
 
 /**
  * Reads the file between two looks at it. The second look costs a microsecond, and without it a file of which one half
- * was read before it was rewritten and one half after would go out as if it had ever been so. One that grew meanwhile is
- * read again, since only that tells whether more than that was done to it. Without `ctime` someone vouches for the file:
- * that is not compared, and it may not grow.
+ * was read before it was rewritten and one half after would go out as if it had ever been so. One that grew meanwhile
+ * is read again, since only that tells whether more than that was done to it. Without `ctime` someone vouches for the
+ * file: that is not compared, and it may not grow.
  */
 function readFrom(
   located: Located,

@@ -7,8 +7,8 @@ import type { RateLimit } from './rate-limit';
 export interface Carried {
   readonly header: object;
   /**
-   * Its last piece is the content, which may be coded on its way. Undefined where it is not wanted any more. Asked for when a connection can take it, so that what waits costs no
-   * memory.
+   * Its last piece is the content, which may be coded on its way. Undefined where it is not wanted any more. Asked for
+   * when a connection can take it, so that what waits costs no memory.
    */
   readonly payload: () => readonly Uint8Array[] | Promise<readonly Uint8Array[] | undefined>;
   /** Of the payload. */

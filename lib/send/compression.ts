@@ -73,7 +73,6 @@ export class CarriedRate {
 
 /** Codes the contents of a session that are worth it. */
 export class Compression {
-  private readonly mode: Exclude<Compress, 'off'>;
   /** How fast one thread codes, in bytes of content per ms, and for how many contents that is believed. */
   private speed = 0;
   private believed = 0;
@@ -86,12 +85,10 @@ export class Compression {
 
   constructor(
     private readonly coding: Coding,
-    mode: Exclude<Compress, 'off'>,
+    private readonly mode: Exclude<Compress, 'off'>,
     private readonly rate: CarriedRate,
     private readonly waits: Waits,
-  ) {
-    this.mode = mode;
-  }
+  ) {}
 
   /** `content` coded, or undefined where it is to go as it is. */
   async code(content: Uint8Array): Promise<CodedContent | undefined> {

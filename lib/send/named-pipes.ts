@@ -23,8 +23,8 @@ export interface Sources {
 
 /**
  * Tells streams from `paths`: `-` is `input`, and travels as `inputName`; a named pipe, such as a shell's `<(…)`, as
- * what it is called, or as `single`. A pipe within a directory is never read. Rejects with `name`, and with `usage` where
- * two of them would travel under one name.
+ * what it is called, or as `single`. A pipe within a directory is never read. Rejects with `name`, and with `usage`
+ * where two of them would travel under one name.
  */
 export async function splitSources(
   paths: readonly string[],

@@ -99,8 +99,8 @@ export class SegmentReader {
   private readonly ahead: number;
 
   /**
-   * `slots` is how many pieces of bytes there may be at a time, read ahead or not released yet; `ahead` how many of them
-   * are read ahead, by default as many as there are.
+   * `slots` is how many pieces of bytes there may be at a time, read ahead or not released yet; `ahead` how many of
+   * them are read ahead, by default as many as there are.
    */
   constructor({ slots = 12, ahead = slots }: { slots?: number; ahead?: number } = {}) {
     this.ahead = ahead;

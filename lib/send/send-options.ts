@@ -14,14 +14,15 @@ export interface SendOptions extends LeavingOut {
   /** Files and directories; `-` is `input`; a named pipe is read, too. */
   readonly paths: readonly string[];
   /**
-   * A ticket (`sendall://…`) or a code (`4821-crane-velvet@HOST`) for a session; `tcp://HOST:PORT` or `unix:PATH` for the
-   * plain wire. Either this or `listen`.
+   * A ticket (`sendall://…`) or a code (`4821-crane-velvet@HOST`) for a session; `tcp://HOST:PORT` or `unix:PATH` for
+   * the plain wire. Either this or `listen`.
    */
   readonly target?: string;
   /** `HOST:PORT` or `unix:PATH`, at which the receiver dials in. */
   readonly listen?: string;
   /**
-   * With `listen`: at which `HOST` or `HOST:PORT` the receiver finds this machine, where that is not found out by itself.
+   * With `listen`: at which `HOST` or `HOST:PORT` the receiver finds this machine, where that is not found out by
+   * itself.
    */
   readonly announced?: readonly string[];
   /** With `listen`: shows a code of so many words, too, which one receiver may use instead of the ticket. */

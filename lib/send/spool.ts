@@ -25,8 +25,8 @@ export async function spool(
 
 /**
  * Writes a stream to a temporary file, which whoever calls closes. It has lost its name before the first byte is in it,
- * so nothing is left of it however this process ends; `place` is what it can be opened by as long as it is open. Rejects
- * as `spool` does.
+ * so nothing is left of it however this process ends; `place` is what it can be opened by as long as it is open.
+ * Rejects as `spool` does.
  */
 export async function spoolFile(
   input: Readable,

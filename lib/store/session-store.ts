@@ -22,8 +22,8 @@ export interface StoreUse {
   readonly peer: string;
   readonly ifExists: IfExists;
   /**
-   * Each file comes from its first byte to its last, in runs of whole sectors (4 KiB) and a shorter one at its end, once;
-   * nobody asks for any of it again, and no receipts are kept. The way of the plain wire.
+   * Each file comes from its first byte to its last, in runs of whole sectors (4 KiB) and a shorter one at its end,
+   * once; nobody asks for any of it again, and no receipts are kept. The way of the plain wire.
    */
   readonly inOrder?: boolean;
   /** What entries get beside content, mode and time; absent: nothing. `recorded`: nothing, since a manifest has it. */

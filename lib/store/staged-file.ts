@@ -24,8 +24,8 @@ export interface StagedFile {
   write(fill: (memory: Uint8Array, hurry: () => boolean) => Promise<number>): Promise<number>;
   /**
    * When every byte is written: compares them with the digest; a large file is made durable and read back for that, a
-   * small one is so by `commit`, in a batch. Rejects with `mismatch`, or with `space` or `disk` if the bytes could not be
-   * made durable. `onProgress` gets the bytes compared so far.
+   * small one is so by `commit`, in a batch. Rejects with `mismatch`, or with `space` or `disk` if the bytes could not
+   * be made durable. `onProgress` gets the bytes compared so far.
    */
   verify(onProgress?: (done: number) => void): Promise<void>;
   /**

@@ -99,8 +99,8 @@ export class OrderWorker<Order, Answer> {
 }
 
 /**
- * The other end of an `OrderWorker`, in its thread: `carryOut` gets the orders that arrived together, and gives one result for
- * each.
+ * The other end of an `OrderWorker`, in its thread: `carryOut` gets the orders that arrived together, and gives one
+ * result for each.
  */
 export function serveTogether<Order, Answer>(carryOut: (orders: readonly Order[]) => Promise<Result<Answer>[]>): void {
   let turn = Promise.resolve();

@@ -1,5 +1,5 @@
-// What of this program stands in files of its own: the modules of workers, addons, and the web page. The single executable has
-// another one of these (packaging/executable/program-parts.ts), which finds them inside of itself.
+// What of this program stands in files of its own: the modules of workers, addons, and the web page. The single
+// executable has another one of these (packaging/executable/program-parts.ts), which finds them inside of itself.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { WorkerOptions } from 'node:worker_threads';

@@ -45,9 +45,9 @@ export function attachment(name: string): string {
 }
 
 /**
- * Sends a file, or what of it is asked for. Resolves with whether the answer went out to its last byte, and that was the
- * end of the file. Rejects with `source-unreadable` and `source-changed` before the first byte; later the connection is
- * cut, so that nobody takes what came for the whole.
+ * Sends a file, or what of it is asked for. Resolves with whether the answer went out to its last byte, and that was
+ * the end of the file. Rejects with `source-unreadable` and `source-changed` before the first byte; later the
+ * connection is cut, so that nobody takes what came for the whole.
  */
 export async function sendFile(response: ServerResponse, file: SourceFile, digests: Digests = {}): Promise<boolean> {
   const { req: request } = response;

@@ -10,8 +10,8 @@ const keepKeys = ['last', 'daily', 'weekly', 'monthly'] as const;
  */
 export type Ask =
   /**
-   * To be told of each snapshot; with `foreign`, of what lies there and is none, with `alone`, how many bytes each alone
-   * holds.
+   * To be told of each snapshot; with `foreign`, of what lies there and is none, with `alone`, how many bytes each
+   * alone holds.
    */
   | { readonly for: 'snapshots'; readonly name?: string; readonly foreign?: true; readonly alone?: true }
   /** To be told what is in one; `pattern` is as a path of a restore. */

@@ -1,6 +1,6 @@
-// The single executable's own lib/threads/program-parts.ts: workers, the web page and addons are assets
-// in it. The system loads
-// addons from files only, so they are written once into a directory that is ours alone, named by what is in them.
+// The single executable's own lib/threads/program-parts.ts: workers, the web page and addons are assets in it. The
+// system loads addons from files only, so they are written once into a directory that is ours alone, named by what is
+// in them.
 import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';

@@ -5,8 +5,8 @@ const words = (...command: string[]): string =>
   execFileSync(command[0] ?? '', command.slice(1), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
 
 /**
- * Makes an exFAT disk in the file `image`, if it is to `make` one, and mounts it at a directory. Throws where this machine, or this user,
- * cannot.
+ * Makes an exFAT disk in the file `image`, if it is to `make` one, and mounts it at a directory. Throws where this
+ * machine, or this user, cannot.
  */
 export function mountExfat(image: string, at: string, options: string, make = true): void {
   if (make) {

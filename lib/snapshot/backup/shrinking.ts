@@ -1,5 +1,5 @@
-// Sources that have become empty, or lost most of their entries, since the snapshot before: a disk that is not mounted, a
-// directory that somebody removed by mistake.
+// Sources that have become empty, or lost most of their entries, since the snapshot before: a disk that is not mounted,
+// a directory that somebody removed by mistake.
 import type { ShrunkSource } from '../../progress';
 import type { ManifestEntry } from '../manifest/manifest';
 import type { RegisteredSnapshot } from '../register/register';
@@ -54,8 +54,8 @@ function hasLost(before: number, now: number): boolean {
 }
 
 /**
- * What is registered of the snapshots before one with these `counts`: the one numbered `compared` notes what its sources
- * had that are `shrunk` now, and none notes any more what is there again.
+ * What is registered of the snapshots before one with these `counts`: the one numbered `compared` notes what its
+ * sources had that are `shrunk` now, and none notes any more what is there again.
  */
 export function notingContent(
   snapshots: readonly RegisteredSnapshot[],

@@ -63,13 +63,13 @@ const partialName = 'partial';
 
 /**
  * Takes what a pattern matches out of all snapshots, the oldest first. What an interrupted backup of the same name has
- * left goes as a whole where anything of it matches, or of a snapshot. Resolves with what was taken out of each; none is
- * an empty list.
+ * left goes as a whole where anything of it matches, or of a snapshot. Resolves with what was taken out of each; none
+ * is an empty list.
  *
  * Rejects with `usage` for a backup that is not there and where this disk cannot exchange two directories at once, with
- * `directory` where the receive directory cannot be used and while another process makes or prunes snapshots of the same
- * backup, with `disk` or `space`, and with `interrupted`; with `mismatch` where the manifest of a snapshot cannot be
- * believed, which stays as it is, after everything else was done: `on` was told of it.
+ * `directory` where the receive directory cannot be used and while another process makes or prunes snapshots of the
+ * same backup, with `disk` or `space`, and with `interrupted`; with `mismatch` where the manifest of a snapshot cannot
+ * be believed, which stays as it is, after everything else was done: `on` was told of it.
  */
 export async function forget(options: LocalForgetOptions): Promise<readonly TakenOut[]> {
   const { directory, pattern, name: wanted, dryRun = false, signal, on = () => undefined } = options;

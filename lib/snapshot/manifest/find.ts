@@ -60,8 +60,8 @@ export interface LocalFindOptions extends Telling {
 const toldAtOnce = 1_000;
 
 /**
- * Tells the entries of a snapshot, in their order. Rejects with `usage` where there is no such snapshot, with `mismatch`
- * for one whose manifest cannot be believed, and with `interrupted`.
+ * Tells the entries of a snapshot, in their order. Rejects with `usage` where there is no such snapshot, with
+ * `mismatch` for one whose manifest cannot be believed, and with `interrupted`.
  */
 export async function listEntries({
   catalog,

@@ -1,6 +1,6 @@
-// Garbage has two phases, so that no backup loses what it counts on: what no snapshot needs is condemned by an object that
-// lists it, and deleted only after a grace. Whoever makes a snapshot looks at what is condemned before it counts on
-// anything, and again when it commits.
+// Garbage has two phases, so that no backup loses what it counts on: what no snapshot needs is condemned by an object
+// that lists it, and deleted only after a grace. Whoever makes a snapshot looks at what is condemned before it counts
+// on anything, and again when it commits.
 import { randomBytes } from 'node:crypto';
 import { TransferError } from '../../errors';
 import type { Bucket, ListedObject } from '../../store/object/bucket';

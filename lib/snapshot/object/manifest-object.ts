@@ -24,8 +24,8 @@ export interface WrittenManifest {
 }
 
 /**
- * Writes a manifest to a key of its own, and reads it back unless the store is trusted. Rejects with `mismatch` where it
- * does not read back.
+ * Writes a manifest to a key of its own, and reads it back unless the store is trusted. Rejects with `mismatch` where
+ * it does not read back.
  */
 export async function writeManifest(bucket: Bucket, finished: Finished, trusts: boolean): Promise<WrittenManifest> {
   const content = `${manifestsPrefix}${randomBytes(16).toString('hex')}`;

@@ -1,5 +1,6 @@
 // The files of a snapshot in an object store as a session reads them: small ones many at a time, with one request for
-// those that lie beside one another; large ones piece by piece. Nothing goes out whose digest is not that of the manifest.
+// those that lie beside one another; large ones piece by piece. Nothing goes out whose digest is not that of the
+// manifest.
 import { createDigest, createDigestOf, type DigestAlgorithm } from '../../digest/digest';
 import { TransferError } from '../../errors';
 import type { EntryName } from '../../name';
@@ -13,9 +14,11 @@ import type { OfferedBatch } from '../../send/offered-batch';
 import type { Piece, PieceReader, ReadOrder } from '../../send/segment-reader';
 import type { ContentSource } from '../../send/transfer';
 import type { Bucket } from '../../store/object/bucket';
+import { ignored } from '../../trace';
 import { pieceSize, segmentSizeOf } from '../../wire/segment';
 import { encodeList } from '../../wire/session-list';
 import type { ManifestEntry } from '../manifest/manifest';
+import { entryByManifest } from '../restore/entry-by-manifest';
 import type { ContentOf } from '../restore/restore';
 import type { ObjectCatalog } from './object-catalog';
 
@@ -53,21 +56,11 @@ async function* entriesToSend(entries: readonly ManifestEntry[], algorithm: Dige
 
 function foundOf(entry: ManifestEntry, algorithm: DigestAlgorithm): FoundEntry | undefined {
   if (entry.type === 'missing') return undefined;
-  const { name, mtime } = entry;
-  const metadata = 'metadata' in entry ? entry.metadata : undefined;
-  const base = { path: '', below: name, name, mtime, ctime: mtime, metadata };
-  switch (entry.type) {
-    case 'directory':
-      return { type: 'directory', mode: entry.mode, ...base };
-    case 'symlink':
-      return { type: 'symlink', target: entry.target, ...base };
-    case 'link':
-      return { type: 'link', target: entry.target, ...base };
-    case 'file': {
-      const { size, mode, digests } = entry;
-      return { type: 'file', size, mode, sparse: false, vouched: { digest: digests[algorithm] ?? '', mtime }, ...base };
-    }
-  }
+  const place = { path: '', below: entry.name };
+  if (entry.type !== 'file') return entryByManifest(entry, place);
+  const { type, name, size, mode, mtime, digests, metadata } = entry;
+  const vouched = { digest: digests[algorithm] ?? '', mtime };
+  return { type, ...place, name, size, mode, mtime, ctime: mtime, sparse: false, metadata, vouched };
 }
 
 /** A run of bytes of one object that several files lie in. */
@@ -253,7 +246,7 @@ class ObjectPieces implements PieceReader {
     for (let offset = from; offset < end; offset += pieceSize) {
       for (; next < end && ahead.length < readsAtOnce; next += pieceSize) {
         const read = this.piece(name, (content?.offset ?? 0) + next, Math.min(pieceSize, end - next), content?.key);
-        read.catch(() => undefined); // whoever takes it is told
+        read.catch(ignored('whoever takes it is told'));
         ahead.push({ offset: next, read });
       }
       if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');

@@ -23,8 +23,8 @@ export interface Collected {
 }
 
 /**
- * Deletes what was condemned longer than `grace` ms ago and is needed by nothing, and condemns what is needed by nothing
- * now. Rejects with `mismatch`, and does neither, where a manifest cannot be read: nobody knows what it needs.
+ * Deletes what was condemned longer than `grace` ms ago and is needed by nothing, and condemns what is needed by
+ * nothing now. Rejects with `mismatch`, and does neither, where a manifest cannot be read: nobody knows what it needs.
  */
 export async function collectGarbage(catalog: ObjectCatalog, grace: number, signal: AbortSignal): Promise<Collected> {
   const { bucket } = catalog;

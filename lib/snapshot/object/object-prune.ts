@@ -34,9 +34,9 @@ type JudgedObject = ObjectSnapshot & {
 };
 
 /**
- * Removes the snapshots that no rule keeps, as `prune` does on a disk, and collects what nothing needs any more, also of
- * backups that never became snapshots. `freed_bytes` are free once the grace is over and it is pruned again. Killed at
- * any instant, each snapshot is whole or gone, and the next one goes on. Rejects with `usage`, `mismatch` where a
+ * Removes the snapshots that no rule keeps, as `prune` does on a disk, and collects what nothing needs any more, also
+ * of backups that never became snapshots. `freed_bytes` are free once the grace is over and it is pruned again. Killed
+ * at any instant, each snapshot is whole or gone, and the next one goes on. Rejects with `usage`, `mismatch` where a
  * manifest cannot be read (then nothing is collected), `disk` and `interrupted`.
  */
 export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneOptions): Promise<readonly Pruned[]> {

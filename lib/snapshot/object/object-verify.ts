@@ -5,7 +5,7 @@ import type { DamageReason, Listener } from '../../progress';
 import type { Bucket } from '../../store/object/bucket';
 import { digestContent } from '../../store/object/contents';
 import type { ContentPlace } from '../../store/object/records';
-import { ignored } from '../../trace';
+import { ignored, trace } from '../../trace';
 import { ownValue, parseJsonObject } from '../../wire/json-object';
 import { backupNameOf } from '../manifest/catalog';
 import { type Manifest, manifestName } from '../manifest/manifest';
@@ -37,8 +37,9 @@ type FileWithContent = ObjectFile & { readonly content: ContentPlace };
 /**
  * Reads the files of snapshots back from the store, each content once, however many snapshots have it. What is damaged
  * is told in `damaged` events for each snapshot that has it, then comes a `summary`. A share is made as on a disk: the
- * next one begins where the last one ended. Rejects with `mismatch` after everything was looked at, if there was damage;
- * with `usage` where there is no such snapshot, with `disk` where the store does not answer, and with `interrupted`.
+ * next one begins where the last one ended. Rejects with `mismatch` after everything was looked at, if there was
+ * damage; with `usage` where there is no such snapshot, with `disk` where the store does not answer, and with
+ * `interrupted`.
  */
 export async function verifyObjects(
   catalog: ObjectCatalog,
@@ -251,8 +252,9 @@ async function lastSample(bucket: Bucket): Promise<PassHere[]> {
     const [began, from, share] = ['began', 'from', 'share'].map((key) => ownValue(line, key));
     if (typeof began !== 'string' || typeof from !== 'number' || typeof share !== 'number') return [];
     return [{ began, from, share, complete: true, done: [] }];
-  } catch {
-    return []; // it is none of ours: the sample begins anywhere
+  } catch (error) {
+    trace('%s is none of ours, and the sample begins anywhere: %o', sampleKey, error);
+    return [];
   }
 }
 

@@ -1,5 +1,5 @@
-// What makes a snapshot one in an object store: a small object at `snapshots/NAME/NUMBER`, put once and on the condition
-// that nothing is there. It says which manifest is meant and what its bytes are; docs/object-store.md.
+// What makes a snapshot one in an object store: a small object at `snapshots/NAME/NUMBER`, put once and on the
+// condition that nothing is there. It says which manifest is meant and what its bytes are; docs/object-store.md.
 import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import { escapeName, type ObjectVerified } from '../../store/object/records';

@@ -1,5 +1,5 @@
-// The next snapshot of a backup on its way into an object store. Nothing is locked: two backups of one name at once both
-// become snapshots, one after the other.
+// The next snapshot of a backup on its way into an object store. Nothing is locked: two backups of one name at once
+// both become snapshots, one after the other.
 import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { ObjectStore } from '../../store/object/object-store';

@@ -147,9 +147,9 @@ async function pruneBackup(pruning: Pruning): Promise<void> {
 }
 
 /**
- * Locks the backup. A disk that has no room for a lock is one for which people prune: what is to go makes room first. No
- * lock is needed to take a snapshot out of sight, since one rename does that, and what is left of it at `removing-ID`
- * is known to whoever locks the backup next.
+ * Locks the backup. A disk that has no room for a lock is one for which people prune: what is to go makes room first.
+ * No lock is needed to take a snapshot out of sight, since one rename does that, and what is left of it at
+ * `removing-ID` is known to whoever locks the backup next.
  */
 async function lockMakingRoom(pruning: Pruning, removal: Removal): Promise<LockedBackup> {
   const { catalog, name, tell } = pruning;

@@ -13,8 +13,8 @@
  * next does step 4. So no entry is ever read of what is not there whole. Step 4 takes no more room on the disk: a full
  * one does not come in between.
  *
- * One that is made anew without some of its entries takes the same steps: `register.next` says what its manifest will be,
- * and step 3 exchanges the two directories, so that at every instant one of them is there whole.
+ * One that is made anew without some of its entries takes the same steps: `register.next` says what its manifest will
+ * be, and step 3 exchanges the two directories, so that at every instant one of them is there whole.
  *
  * One is removed in this order: its directory is renamed to `removing-ID` beside the register, which takes it out of
  * sight; what is in it is removed; the register without it; the empty directory. An entry whose snapshot is neither

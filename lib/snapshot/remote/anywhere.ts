@@ -44,8 +44,8 @@ import { verify as verifyHere, type LocalVerifyOptions as VerifyHere } from '../
 import type { VerifyResult } from '../verify/verify-run';
 
 /**
- * Where snapshots are: in a receive directory on this machine, with the receiver of a ticket, or in an object store. One
- * of them.
+ * Where snapshots are: in a receive directory on this machine, with the receiver of a ticket, or in an object store.
+ * One of them.
  */
 export interface Where extends Partial<SnapshotTarget> {
   readonly directory?: string;

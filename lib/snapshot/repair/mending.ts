@@ -1,6 +1,6 @@
-// What of a damaged snapshot its manifest alone makes right again: modes and times, directories, symbolic links, further
-// names of a file that is whole, and the list of digests. Content is brought by who still has it; what is foreign is
-// left to whoever put it there.
+// What of a damaged snapshot its manifest alone makes right again: modes and times, directories, symbolic links,
+// further names of a file that is whole, and the list of digests. Content is brought by who still has it; what is
+// foreign is left to whoever put it there.
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';

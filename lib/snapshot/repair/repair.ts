@@ -45,10 +45,10 @@ interface FoundDamage {
 
 /**
  * Verifies snapshots as `verify` does, mends what their manifests alone make right again, and brings what else is
- * damaged in them from the source, where that still has it: only the pieces that are damaged. Every snapshot that shares
- * the damage is healed. What is whole again is told as `repaired`. What is foreign stays as it is. Resolves when nothing
- * is damaged or foreign any more; rejects with `mismatch` where something is, with `usage` where content is damaged and
- * there is no source, and like `verify`.
+ * damaged in them from the source, where that still has it: only the pieces that are damaged. Every snapshot that
+ * shares the damage is healed. What is whole again is told as `repaired`. What is foreign stays as it is. Resolves when
+ * nothing is damaged or foreign any more; rejects with `mismatch` where something is, with `usage` where content is
+ * damaged and there is no source, and like `verify`.
  */
 export async function repair(options: RepairOptions): Promise<Repaired> {
   const { on = () => undefined, sources } = options;

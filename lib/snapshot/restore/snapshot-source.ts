@@ -7,6 +7,7 @@ import type { SessionSource } from '../../send/finding';
 import { dataIn } from '../../scan/data-in';
 import { unreadable } from '../../scan/source';
 import type { FoundEntry } from '../../scan/tree-scan';
+import { entryByManifest } from './entry-by-manifest';
 import { Directory } from '../../store/local/directory';
 import { DirectoryTree } from '../../store/local/directory-tree';
 import { type Snapshot, within } from '../manifest/catalog';
@@ -55,42 +56,30 @@ async function look(
   entry: ManifestEntry,
 ): Promise<FoundEntry | TransferError | undefined> {
   if (entry.type === 'missing') return undefined;
-  const { name, mtime } = entry;
-  const located = within(snapshot, name);
-  const metadata = 'metadata' in entry ? entry.metadata : undefined;
-  const base = { ...located, name, mtime, ctime: mtime, metadata };
-  switch (entry.type) {
-    case 'directory':
-      return { type: 'directory', mode: entry.mode, ...base };
-    case 'symlink':
-      return { type: 'symlink', target: entry.target, ...base };
-    case 'link':
-      return { type: 'link', target: entry.target, ...base };
-    case 'file': {
-      const { size, mode, digests } = entry;
-      const digest = digests[algorithm];
-      const stats = await statsOf(tree, located.below, name);
-      if (stats instanceof TransferError) return stats;
-      if (!stats.isFile() || digest === undefined) return damaged(name, 'is no regular file any more');
-      if (Number(stats.size) !== size)
-        return damaged(name, `has ${String(stats.size)} bytes, and had ${String(size)} when it was stored`);
-      const sparse = Number(stats.blocks) * 512 < size;
-      return {
-        type: 'file',
-        ...located,
-        name,
-        size,
-        mode,
-        mtime: carriedTime(stats.mtimeNs),
-        ctime: stats.ctimeNs,
-        sparse,
-        data: sparse ? walking((walker) => dataIn(walker.at(located), size)) : undefined,
-        inode: stats.ino,
-        metadata,
-        vouched: { digest, mtime },
-      };
-    }
-  }
+  const located = within(snapshot, entry.name);
+  if (entry.type !== 'file') return entryByManifest(entry, located);
+  const { name, size, mode, mtime, digests, metadata } = entry;
+  const digest = digests[algorithm];
+  const stats = await statsOf(tree, located.below, name);
+  if (stats instanceof TransferError) return stats;
+  if (!stats.isFile() || digest === undefined) return damaged(name, 'is no regular file any more');
+  if (Number(stats.size) !== size)
+    return damaged(name, `has ${String(stats.size)} bytes, and had ${String(size)} when it was stored`);
+  const sparse = Number(stats.blocks) * 512 < size;
+  return {
+    type: 'file',
+    ...located,
+    name,
+    size,
+    mode,
+    mtime: carriedTime(stats.mtimeNs),
+    ctime: stats.ctimeNs,
+    sparse,
+    data: sparse ? walking((walker) => dataIn(walker.at(located), size)) : undefined,
+    inode: stats.ino,
+    metadata,
+    vouched: { digest, mtime },
+  };
 }
 
 async function statsOf(tree: DirectoryTree, below: string, name: string): Promise<BigIntStats | TransferError> {

@@ -66,7 +66,8 @@ function idHere(id: number, name: string | undefined, by: 'name' | 'number', { i
 
 /**
  * Gives it to what is open as `fd`, or to the symbolic link at a path; mode and time come after it. Returns what could
- * not be given: nothing of it keeps the entry from being stored. Special bits are for the mode, and lost with the owner.
+ * not be given: nothing of it keeps the entry from being stored. Special bits are for the mode, and lost with the
+ * owner.
  */
 export function giveMetadata(to: number | { readonly link: string }, { owner, xattrs, special }: Given): Lost[] {
   const lost: Lost[] = [];

@@ -99,7 +99,8 @@ export class LocalStore implements SessionPlace {
   }
 
   /**
-   * A store for one session, or for all of the plain wire. Rejects with `disk` where what sessions keep cannot be opened.
+   * A store for one session, or for all of the plain wire. Rejects with `disk` where what sessions keep cannot be
+   * opened.
    */
   async session(use: StoreUse): Promise<SessionStore> {
     this.kept ??= this.openKept();

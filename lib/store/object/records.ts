@@ -10,7 +10,8 @@ import { type JsonObject, ownValue } from '../../wire/json-object';
 import { metadataKeys, metadataUnder, type Metadata } from '../../wire/metadata';
 
 /**
- * How sure an object store can be: `store`, read back whole from what it answered; `accepted`, it said that it has them.
+ * How sure an object store can be: `store`, read back whole from what it answered; `accepted`, it said that it has
+ * them.
  */
 export type ObjectVerified = 'store' | 'accepted';
 

@@ -1,5 +1,5 @@
-// The names of what becomes a snapshot: in memory until a manifest has them, and noted in the store from time to time, so
-// that a backup that was broken off is gone on with.
+// The names of what becomes a snapshot: in memory until a manifest has them, and noted in the store from time to time,
+// so that a backup that was broken off is gone on with.
 import { randomBytes } from 'node:crypto';
 import type { EntryName } from '../../name';
 import { trace } from '../../trace';
@@ -29,8 +29,8 @@ export class StagedNames implements GroundNames {
   ) {}
 
   /**
-   * The names of the next snapshot of `backup` by this peer, with what an earlier try has stored and noted; but for what
-   * `usable` says no to.
+   * The names of the next snapshot of `backup` by this peer, with what an earlier try has stored and noted; but for
+   * what `usable` says no to.
    */
   static async open(
     bucket: Bucket,
