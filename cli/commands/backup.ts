@@ -6,19 +6,19 @@ import { describeObjects, type ObjectFlags, objectStoreOf } from '../object-opti
 import type { Shell } from '../run';
 import { hasTicketInEnvironment, resolveTarget, splitTarget } from '../secret';
 import { parseDuration, parseRate } from '../size';
+import { type CompressFlags, compressOption } from '../compress-option';
 import { addExcludeOptions, type ExcludeFlags, excludeOptions, patternHelp } from '../exclude-options';
 import { wrongUsage } from '../usage';
 import { parseConnections } from './send';
 
 /** The options of `sendall backup`, as commander names them. */
-interface BackupFlags extends ExcludeFlags, ObjectFlags {
+interface BackupFlags extends ExcludeFlags, ObjectFlags, CompressFlags {
   readonly name: string;
   readonly stdinName?: string;
   readonly checksum?: boolean;
   readonly allowShrink?: boolean;
   readonly digest?: 'sha256' | 'md5' | 'blake3';
   readonly connections: number | 'auto';
-  readonly compress?: 'auto' | 'on' | 'off';
   readonly limit?: number;
   readonly retryFor?: number;
 }
@@ -49,12 +49,7 @@ export function describeBackup(program: Command, shell: Shell): void {
     );
   addExcludeOptions(command)
     .option('--connections <N>', 'how many connections to use at once: 1 to 64, or auto', parseConnections, 'auto')
-    .addOption(
-      new Option(
-        '--compress <WHEN>',
-        'compress contents on their way: auto, where the network is what holds the transfer back (default), on or off',
-      ).choices(['auto', 'on', 'off']),
-    )
+    .addOption(compressOption())
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
     .option(
       '--retry-for <DURATION>',

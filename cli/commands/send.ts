@@ -9,6 +9,7 @@ import { groupTargets, splitMore, splitWords, type SplitWords, unique, wordOf } 
 import { parseRelayOption, relayPasswordIn, withRelay } from '../relay-option';
 import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseDuration, parseRate } from '../size';
+import { type CompressFlags, compressOption } from '../compress-option';
 import { addExcludeOptions, type ExcludeFlags, excludeOptions, patternHelp } from '../exclude-options';
 import { refuseObjects } from '../snapshot-place';
 import { append, wrongUsage } from '../usage';
@@ -16,7 +17,7 @@ import { givePage } from '../give-page';
 import { addWebOptions, checkWebFlags, type WebFlags } from '../web-options';
 
 /** The options of `sendall send`, as commander names them. */
-interface SendFlags extends WebFlags, ExcludeFlags {
+interface SendFlags extends WebFlags, ExcludeFlags, CompressFlags {
   readonly once?: boolean;
   readonly name?: string;
   readonly listen?: string;
@@ -28,7 +29,6 @@ interface SendFlags extends WebFlags, ExcludeFlags {
   readonly relayPasswordFile?: string;
   readonly connections: number | 'auto';
   readonly congestion?: string;
-  readonly compress?: 'auto' | 'on' | 'off';
   readonly digest?: 'blake3' | 'sha256' | 'md5';
   readonly text?: string;
   readonly retryFor?: number;
@@ -88,12 +88,7 @@ export function describeSend(program: Command, shell: Shell): void {
       '--congestion <NAME>',
       'the congestion control to use, as the system names it; by default bbr where this user may choose it',
     )
-    .addOption(
-      new Option(
-        '--compress <WHEN>',
-        'compress contents on their way: auto, where the network is what holds the transfer back (default), on or off',
-      ).choices(['auto', 'on', 'off']),
-    )
+    .addOption(compressOption())
     .option('--limit <RATE>', 'send at most so many bytes per second, for example 10M', parseRate)
     .option(
       '--retry-for <DURATION>',
