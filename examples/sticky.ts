@@ -1,9 +1,8 @@
-// 6. The trap that every socket program meets, and three ways out of it. A server runs commands; the output of `long` has 1892 bytes.
-// It teaches: TCP is a stream and knows no messages. A bare recv(1024) gets at most 1024 bytes of "the answer", and the rest sticks to the
-// next one. So the length has to be told: as text, which needs a second round trip to keep length and data apart; as
-// four bytes; or as four bytes and a JSON header, with room for all else there is to say. UDP never sticks, but what a
-// buffer has no room for is lost. The delay of the link is played by the server: --delay ms, a round trip, pass before
-// it hears anything; `ask` divides by it.
+// 6. The trap of every socket program, and three ways out. A server runs commands; the output of `long` has 1892 bytes.
+// It teaches: TCP is a stream and knows no messages. A bare recv(1024) gets at most 1024 bytes of "the answer", and the
+// rest sticks to the next one. So the length has to be told: as text, which needs a second round trip; as four bytes; or
+// as four bytes and a JSON header, with room for all else there is to say. UDP never sticks, but what a buffer has no
+// room for is lost. The server plays the delay of the link: a round trip, --delay ms, passes before it hears anything.
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Conversation, converse, Datagrams, serve, type Serving, TransferError } from '../lib/index';

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
 import { type Listener, Meter } from '../progress';
@@ -39,13 +40,17 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   const { entries, stage, rules, store } = receiving;
   entries.number(offer);
   rules.backups?.look();
-  const claimed = offer.filter((entry): entry is Entry => claim(receiving, entry));
+  const claimed: Entry[] = [];
+  await inTurns(offer, (entry) => {
+    if (claim(receiving, entry)) claimed.push(entry);
+  });
   // A repair finds here which names are its own.
   const earlier = await earlierOf(receiving, claimed);
-  const named = claimed.filter((entry) => {
+  const named: Entry[] = [];
+  await inTurns(claimed, (entry) => {
     const refusal = stage?.refusal(entry.name);
     if (refusal) receiving.refuse(entry, refusal);
-    return !refusal;
+    else named.push(entry);
   });
   const unnamed = await refuseNames(
     receiving,
@@ -64,7 +69,7 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   const files = welcome.filter((entry) => entry.type === 'file');
   const decided = await decideAll(receiving, files, earlier);
   const decisions = receiving.rules.check ? await checkAll(receiving, files, decided) : decided;
-  const linked = settleDecided(receiving, files, await retouchKnown(receiving, files, decisions));
+  const linked = await settleDecided(receiving, files, await retouchKnown(receiving, files, decisions));
   const unlinked = await refuseNames(
     receiving,
     linked.map(({ entry }) => entry),
@@ -79,8 +84,19 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   return { toLink, toBegin: wanted.filter(({ entry }) => !isSmall(entry)) };
 }
 
+/** Of so many entries in one go: where all of them are refused, each is a message to the sender and a line here. */
+const entriesInTurn = 100;
+
+/** Works through a list, so that others have their turn in between. */
+async function inTurns<Element>(list: readonly Element[], work: (element: Element, at: number) => void): Promise<void> {
+  for (const [at, element] of list.entries()) {
+    if (at > 0 && at % entriesInTurn === 0) await nextTurn();
+    work(element, at);
+  }
+}
+
 /** Takes in an entry, and refuses one whose name cannot be stored or was offered before. PROTOCOL.md 13.4, 13.5. */
-function claim(receiving: Receiving, entry: Entry | BadEntry): boolean {
+function claim(receiving: Receiving, entry: Entry | BadEntry): entry is Entry {
   const { entries, stage } = receiving;
   if ('error' in entry) {
     stage?.missing({ name: entry.text, code: entry.error.code, message: entry.error.message }, true);
@@ -225,17 +241,17 @@ async function retouchKnown(
 }
 
 /** Carries out what was decided about files that are not to be sent; those that are to be linked remain to be. */
-function settleDecided(
+async function settleDecided(
   receiving: Receiving,
   files: readonly FileEntry[],
   decisions: readonly Decision[],
-): FileToLink[] {
+): Promise<FileToLink[]> {
   const { entries, stage, replies, report, store } = receiving;
   const { verified } = store;
   const receipts: SessionReceipt[] = [];
   const toLink: FileToLink[] = [];
   const began = performance.now();
-  for (const [at, entry] of files.entries()) {
+  await inTurns(files, (entry, at) => {
     const decision = decisions[at];
     if (decision?.decision === 'refused') {
       receiving.refuse(entry, decision.error);
@@ -268,7 +284,7 @@ function settleDecided(
         verified_at: verifiedAt,
       });
     }
-  }
+  });
   replies.receipts(receipts);
   return toLink;
 }
@@ -277,12 +293,12 @@ function settleDecided(
 async function refuseNames(receiving: Receiving, entries: readonly Entry[]): Promise<ReadonlySet<Entry>> {
   const refusals = entries.length === 0 ? [] : await receiving.store.admitNames(entries);
   const refused = new Set<Entry>();
-  for (const [at, entry] of entries.entries()) {
+  await inTurns(entries, (entry, at) => {
     const refusal = refusals[at];
-    if (refusal === undefined) continue;
+    if (refusal === undefined) return;
     refused.add(entry);
     receiving.refuse(entry, refusal);
-  }
+  });
   return refused;
 }
 
@@ -299,12 +315,13 @@ async function admit(
   if (wanted.length === 0) return [];
   const rooms = await receiving.store.admit(wanted.map(({ entry }) => entry));
   const began = performance.now();
-  return wanted.flatMap((file, at) => {
+  const admitted: LargeToBegin[] = [];
+  await inTurns(wanted, (file, at) => {
     const room = rooms[at];
-    if (room && !(room instanceof TransferError)) return [{ ...file, room, began, again: false }];
-    if (room) receiving.refuse(file.entry, room);
-    return [];
+    if (room instanceof TransferError) receiving.refuse(file.entry, room);
+    else if (room) admitted.push({ ...file, room, began, again: false });
   });
+  return admitted;
 }
 
 /**

@@ -28,7 +28,8 @@ describe('a session whose network goes away', () => {
       const before = relay.there;
       succeeded(await running);
       await arrived();
-      expect(relay.there - before).to.be.below(size - before + 10 * MiB);
+      // What lay in the buffers of the cut connections comes again, and no more.
+      expect(relay.there - before).to.be.below(size - before + 16 * MiB);
       expect(pair.to.heard.all('received').filter(({ file_name: name }) => name === 'large')).to.have.lengthOf(1);
     });
   }

@@ -190,6 +190,7 @@ describe('a page behind nginx, as documented', () => {
       context.setDefaultTimeout(100_000);
       const page = await context.newPage();
       await page.goto(receiver.page.url);
+      await page.locator('#receive').waitFor(); // before that, nothing takes files
       const content = contentOf(9 * MiB, 3);
       writeFileSync(path.join(place, 'by browser.bin'), content);
       await page.setInputFiles('#files-input', path.join(place, 'by browser.bin'));

@@ -401,6 +401,7 @@ describe('the page of --web, in Chromium', function () {
         await page.locator('#receive').waitFor();
         const other = await page.context().newPage();
         await other.goto(scene.url);
+        await other.locator('#receive').waitFor();
         await other.route(/\/api\/uploads\/[^/]+\/3$/, () => undefined); // never goes out
         await drop(other, [source(`backup ${String(width)} ${colorScheme}.tar`, 4 * segment)]);
         await row(other, 'backup').getByText('Sending 75 %').waitFor();
