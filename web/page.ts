@@ -2,20 +2,22 @@
 import { Api, type ReceiveSession } from './api';
 import { Arrivals, ArrivalView, follow } from './arrivals';
 import { showDownloads } from './downloads';
-import { chosen, entriesOf, walk, type Named } from './dropped';
+import { chosen, type Named } from './dropped';
+import { Drops } from './drops';
 import { byId, say } from './elements';
 import { ListingView } from './listing';
 import { Reach } from './reach';
 import { keepToken, takeToken, tokenIn } from './token';
 import { UploadView } from './upload-view';
 import { Uploads } from './uploads';
-import { filesWords, nameWords } from './words';
+import { nameWords } from './words';
 
 /** Milliseconds between two drawings. */
 const tick = 100;
 const addedAtOnce = 100;
 
 async function main(): Promise<void> {
+  const drops = new Drops();
   const api = new Api(takeToken() ?? '');
   const reach = new Reach(api);
   letUnlock(reach);
@@ -28,18 +30,22 @@ async function main(): Promise<void> {
   const { session } = reach;
   if (!session) return;
   byId('plain', HTMLElement).hidden = !session.insecure;
-  if (session.mode === 'send') await showDownloads(api, reach, session);
-  else receive(api, reach, session);
+  if (session.mode === 'receive') return receive(api, reach, session, drops);
+  drops.refuse();
+  await showDownloads(api, reach, session);
 }
 
-function receive(api: Api, reach: Reach, session: ReceiveSession): void {
+function receive(api: Api, reach: Reach, session: ReceiveSession, drops: Drops): void {
   say(byId('title', HTMLElement), nameWords(session.name));
   byId('receive', HTMLElement).hidden = false;
   const uploads = new Uploads(api, reach, session);
   const arrivals = new Arrivals(session);
   const uploadView = new UploadView(uploads);
   const arrivalView = new ArrivalView(arrivals);
-  takeDrops(uploads);
+  takeChosen(uploads);
+  void drops.takenBy((files) => {
+    uploads.add(files);
+  });
   const listing = session.read ? new ListingView(api) : null;
   let underWay = 0;
   setInterval(() => {
@@ -53,37 +59,7 @@ function receive(api: Api, reach: Reach, session: ReceiveSession): void {
   void follow(arrivals, api, reach, () => underWay > 0);
 }
 
-function takeDrops(uploads: Uploads): void {
-  const zone = byId('drop', HTMLElement);
-  const title = byId('drop-title', HTMLElement);
-  const idle = title.textContent;
-  const over = (event: DragEvent): void => {
-    if (!event.dataTransfer?.types.includes('Files')) return;
-    event.preventDefault();
-    event.dataTransfer.dropEffect = 'copy';
-    zone.dataset['over'] = '';
-  };
-  addEventListener('dragenter', over);
-  addEventListener('dragover', over);
-  addEventListener('dragleave', (event) => {
-    if (event.relatedTarget === null) delete zone.dataset['over'];
-  });
-  addEventListener('drop', (event) => {
-    delete zone.dataset['over'];
-    if (!event.dataTransfer) return;
-    event.preventDefault();
-    void take(entriesOf(event.dataTransfer));
-  });
-  const take = async (entries: readonly FileSystemEntry[]): Promise<void> => {
-    const unread: string[] = [];
-    let count = 0;
-    for await (const files of walk(entries, unread)) {
-      count += files.length;
-      say(title, `Reading folders: ${filesWords(count)}`);
-      uploads.add(files);
-    }
-    say(title, unread.length === 0 ? idle : `Could not be read: ${unread.slice(0, 3).map(nameWords).join(', ')}`);
-  };
+function takeChosen(uploads: Uploads): void {
   for (const [button, input] of [
     ['choose-files', 'files-input'],
     ['choose-folder', 'folder-input'],

@@ -306,6 +306,30 @@ describe('the page of --web, in Chromium', function () {
     await verified(page, '&lt;b&gt;');
   });
 
+  it('keeps what is dropped before it is connected, and a page that gives files stays where it is', async () => {
+    const path = source('early.bin', 3000);
+    const early = await open(served.url.replace(/#.*/, ''));
+    await early.getByText('This page needs its whole address').waitFor();
+    await dragIn(early, [path]);
+    await early.locator('#held', { hasText: 'not connected yet' }).waitFor();
+    expect(early.url()).to.match(/^http:/); // and no file: of its own
+    await early.getByLabel('Address').fill(served.url);
+    await early.keyboard.press('Enter');
+    await verified(early, 'early.bin');
+    expect(await early.locator('#held').isVisible()).to.equal(false);
+
+    const giving = await ServedPage.of(new SendallProcess(['send', path, '--web', '0', '--json']));
+    try {
+      const page = await open(giving.url);
+      await page.locator('#send').waitFor();
+      await dragIn(page, [path]);
+      await page.getByText('This page gives files, and takes none.').waitFor();
+      expect(page.url()).to.match(/^http:/);
+    } finally {
+      await giving.end();
+    }
+  });
+
   it('wants its token, and takes an address that is pasted', async () => {
     const wrong = await open(served.url.replace(/#.*/, `#${'x'.repeat(40)}`));
     await wrong.getByText('This address is not valid any more').waitFor();
