@@ -83,7 +83,7 @@ export class Uploads {
         const name = visit.name(wanted.name);
         // One after another of one name.
         const before = this.beginning.get(name) ?? Promise.resolve();
-        const beginning = before.then(() => this.goOn(visit, wanted, this.openOf(name)));
+        const beginning = before.then(() => this.goOn(visit, wanted, this.underWay(name)));
         const settled: Promise<unknown> = beginning
           .catch(ignored('whoever begins it is told'))
           .finally(() => this.beginning.get(name) === settled && this.beginning.delete(name));
@@ -128,19 +128,21 @@ export class Uploads {
     await Promise.all([...this.visits].map((open) => this.end(open)));
   }
 
-  private openOf(name: string): Upload | undefined {
-    for (const upload of this.uploads.values()) if (upload.isOpen && upload.name === name) return upload;
+  /** The upload of this name that has not ended: one that was closed may be read back for minutes. */
+  private underWay(name: string): Upload | undefined {
+    for (const upload of this.uploads.values()) if (!upload.hasEnded && upload.name === name) return upload;
     return undefined;
   }
 
-  /** `open` is one of the same name that is under way. */
-  private async goOn(visit: UploadVisit, wanted: WantedUpload, open: Upload | undefined): Promise<UploadBegin> {
-    if (open && open.page !== wanted.page && open.idleFor < givesWayAfter) return { begin: 'busy' };
-    if (open?.isOf(wanted)) {
-      open.page = wanted.page;
-      return { begin: 'open', upload: open };
+  /** `before` is one of the same name that is under way. */
+  private async goOn(visit: UploadVisit, wanted: WantedUpload, before: Upload | undefined): Promise<UploadBegin> {
+    if (before && before.page !== wanted.page && !(before.isOpen && before.idleFor >= givesWayAfter))
+      return { begin: 'busy' };
+    if (before?.isOf(wanted)) {
+      before.page = wanted.page;
+      return { begin: 'open', upload: before };
     }
-    await open?.suspend();
+    await before?.suspend();
     if (this.closed) throw this.closed;
     if ([...this.uploads.values()].filter((upload) => upload.isOpen).length + this.beginning.size > mostUploads)
       throw new TransferError('timeout', 'Too many files are being uploaded at this moment.');
