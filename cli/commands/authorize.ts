@@ -35,7 +35,10 @@ export function describeAuthorize(program: Command, shell: Shell): void {
     )
     .usage('NAME [OPTIONS]')
     .argument('[NAME]', 'what to call the machine that the key is for')
-    .option('--dir <DIR>', 'where its files go, instead of the directory of the receiver')
+    .option(
+      '--dir <DIR>',
+      'where its files go, instead of the directory of the receiver; s3://BUCKET/PREFIX for one that stores there',
+    )
     .addOption(
       new Option('--rights <WHAT>', 'write: add files; read: also read what is there; admin: also replace and delete')
         .choices(['write', 'read', 'admin'])
@@ -80,7 +83,7 @@ Examples:
 async function authorize(name: string | undefined, flags: AuthorizeFlags, terminal: Terminal): Promise<void> {
   if (name === undefined)
     throw wrongUsage('The name is missing.', { hint: 'For whom is the key? sendall authorize NAME' });
-  const { formatTicket, load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { formatTicket, isObjectUrl, load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { AuthorizedKeys } = load.keys();
   if (flags.dir !== undefined) checkDirectory(flags.dir);
   const { defaultPort, dialable } = require('../../lib/internal') as typeof import('../../lib/internal');
@@ -88,7 +91,7 @@ async function authorize(name: string | undefined, flags: AuthorizeFlags, termin
   const made = await new AuthorizedKeys().authorize({
     name,
     rights: flags.rights,
-    ...(flags.dir === undefined ? {} : { directory: resolve(flags.dir) }),
+    ...(flags.dir === undefined ? {} : { directory: isObjectUrl(flags.dir) ? flags.dir : resolve(flags.dir) }),
     ...(flags.quota === undefined ? {} : { quota: flags.quota }),
     ...(flags.expires === undefined ? {} : { expires: flags.expires }),
   });
@@ -110,6 +113,8 @@ async function authorize(name: string | undefined, flags: AuthorizeFlags, termin
 
 /** Throws `usage` for one that no receiver could use: whoever has the key would be the first to know. */
 function checkDirectory(directory: string): void {
+  const { isObjectUrl, parseObjectUrl } = require('../../lib/internal') as typeof import('../../lib/internal');
+  if (isObjectUrl(directory)) return void parseObjectUrl(directory);
   const found = statSync(directory, { throwIfNoEntry: false });
   if (found?.isDirectory() === true) return;
   if (found) throw wrongUsage(`${printable(directory)} is not a directory.`);

@@ -2,6 +2,7 @@ import { type BigIntStats, statSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { asTransferError, TransferError } from '../errors';
 import { createKey, hidden } from '../net/ticket';
+import { isObjectUrl, parseObjectUrl } from '../object-address';
 import {
   changePrivateFile,
   checkKeyName,
@@ -24,7 +25,7 @@ export interface Authorization {
   readonly key: Uint8Array;
   readonly name: string;
   readonly rights: Rights;
-  /** Absolute: where this one's files go; absent for wherever the receiver puts those of all. */
+  /** Absolute, or `s3://BUCKET/PREFIX`: where this one's files go; absent for wherever the receiver puts those of all. */
   readonly directory?: string;
   /** How much of this one's may be kept, in bytes. */
   readonly quota?: number;
@@ -174,7 +175,8 @@ function isSettled({ mtimeNs, ctimeNs }: BigIntStats): boolean {
 function checkWanted({ name, rights, directory, quota, expires }: WantedAuthorization): void {
   checkKeyName(name);
   if (!isRights(rights)) throw new TransferError('usage', 'The rights must be write, read or admin.');
-  if (directory !== undefined && !isAbsolute(directory))
+  if (directory !== undefined && isObjectUrl(directory)) parseObjectUrl(directory);
+  else if (directory !== undefined && !isAbsolute(directory))
     throw new TransferError('usage', `The directory ${directory} must be absolute.`);
   if (quota !== undefined && !isQuota(quota))
     throw new TransferError('usage', 'The quota must be a whole number of bytes, at least 1.');
@@ -216,7 +218,8 @@ function parseEntry(id: string, entry: unknown, file: string): Authorization {
   if (typeof key !== 'string' || !/^[\w-]{43}$/.test(key)) throw wrong('key');
   if (typeof name !== 'string' || !isKeyName(name)) throw wrong('name');
   if (!isRights(rights)) throw wrong('rights');
-  if (directory !== undefined && !(typeof directory === 'string' && isAbsolute(directory))) throw wrong('directory');
+  if (directory !== undefined && !(typeof directory === 'string' && (isAbsolute(directory) || isObjectUrl(directory))))
+    throw wrong('directory');
   if (quota !== undefined && !isQuota(quota)) throw wrong('quota');
   const made = timeOf(created);
   if (made === undefined) throw wrong('created');

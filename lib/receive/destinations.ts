@@ -3,6 +3,7 @@ import { opendir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Authorization } from '../access/authorized';
 import { errnoOf, TransferError } from '../errors';
+import { isObjectUrl } from '../object-address';
 import { Allowance, type KeptFiles, type Limits, unfinishedKey, Usage } from '../store/limited';
 import { LocalStore } from '../store/local/local';
 import type { SessionPlace } from '../store/session-store';
@@ -135,6 +136,8 @@ export class Destinations implements OpenDestinations {
    * `directory`.
    */
   async of(authorization: Authorization | undefined): Promise<Destination> {
+    if (authorization?.directory !== undefined && isObjectUrl(authorization.directory))
+      throw new TransferError('directory', 'This receiver stores into a directory, and this key into an object store.');
     const own = path.resolve(this.directory);
     const where = path.resolve(own, authorization?.directory ?? '.');
     const { quota } = authorization ?? {};

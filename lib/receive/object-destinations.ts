@@ -2,7 +2,7 @@
 import type { Authorization } from '../access/authorized';
 import { TransferError } from '../errors';
 import { Allowance, type Limits, Usage } from '../store/limited';
-import { ObjectStore, type ObjectStoreOptions, prefixWithin } from '../store/object/object-store';
+import { ObjectStore, type ObjectStoreOptions, prefixOfKey } from '../store/object/object-store';
 import { ignored } from '../trace';
 import type { Destination, OpenDestinations } from './destinations';
 
@@ -21,7 +21,7 @@ class OpenObjects {
   }
 }
 
-/** As `Destinations`, in an object store: a key that has a directory has the prefix of that name for itself. */
+/** As `Destinations`, in an object store: a key whose directory is `s3://BUCKET/PREFIX` has that prefix for itself. */
 export class ObjectDestinations implements OpenDestinations {
   private readonly places = new Map<string, Promise<OpenObjects>>();
   private closed = false;
@@ -49,7 +49,7 @@ export class ObjectDestinations implements OpenDestinations {
   async of(authorization: Authorization | undefined): Promise<Destination> {
     const { prefix: own } = this.options;
     const { directory, quota } = authorization ?? {};
-    const prefix = directory === undefined ? own : prefixWithin(own, directory);
+    const prefix = directory === undefined ? own : prefixOfKey(this.options, directory);
     const place = await this.place(prefix);
     const quotas = [quota, prefix === own ? this.limits.quota : undefined].filter((each) => each !== undefined);
     const { maxSize, quotaFiles } = this.limits;

@@ -100,12 +100,12 @@ async function openSession(
   });
 }
 
-/** A sender of before there were such receipts would take them for damaged. PROTOCOL.md 17.2. */
-function refuseUnknownLevel({ levels = ['device', 'cache'] }: Hello, verified: Verified): void {
+/** A side of before there were such receipts would take them for damaged. PROTOCOL.md 17.2. */
+export function refuseUnknownLevel({ levels = ['device', 'cache'] }: Hello, verified: Verified): void {
   if (levels.includes(verified)) return;
   throw new TransferError(
     'usage',
-    'This receiver keeps files in an object store, and the sender knows no such receipts.',
+    'This receiver keeps files in an object store, and the other side knows no such receipts.',
     {
       hint: 'Install the same version on both sides.',
     },

@@ -36,8 +36,8 @@ export interface ReceiverOptions {
   /** Where files go. It must exist, be ours, and not be writable by others. */
   readonly directory: string;
   /**
-   * Files go into this object store instead, in sessions only: it takes no plain wire, and keeps no backups. Any number
-   * of receivers may store there.
+   * Files and backups go into this object store instead, in sessions only: it takes no plain wire. Any number of
+   * receivers may store there.
    */
   readonly objects?: ObjectStoreOptions | undefined;
   /** Default `refuse`. Identical content is success under every rule. */
@@ -133,7 +133,7 @@ const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
 export async function createReceiver(options: ReceiverOptions, keeper?: Keeper): Promise<Receiver> {
   const { directory, objects } = options;
   return objects
-    ? new OpenReceiver(await ObjectDestinations.open(objects, options), { ...options, plain: false }, undefined)
+    ? new OpenReceiver(await ObjectDestinations.open(objects, options), { ...options, plain: false }, keeper)
     : new OpenReceiver(await Destinations.open(directory, options), options, keeper);
 }
 

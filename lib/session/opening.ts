@@ -72,7 +72,7 @@ export function answerIntroduction(
   return connection.send({ type: 'hello', version: sessionVersion, session, connection: number, ...introduction });
 }
 
-/** What a sender's `hello` on connection 0 says of receipts. PROTOCOL.md 12.4. */
+/** What the `hello` of a sender, or of who asks, on connection 0 says of receipts. PROTOCOL.md 12.4. */
 export function levelsOffer(connection: number): Pick<Hello, 'levels'> {
   return connection === 0 ? { levels: knownLevels } : {};
 }

@@ -32,7 +32,7 @@ export function md5Under(header: JsonObject, key: string): string {
   return value.toLowerCase();
 }
 
-/** How far the reading back went, by whoever answers in a session. */
+/** How far the reading back went, by whoever answers in a session, and of a verification. */
 export function levelUnder(header: JsonObject, key: string): Verified {
   const value = ownValue(header, key);
   if (!isLevel(value)) throw wrong(key, '"device", "cache", "store" or "accepted"', value);
@@ -47,7 +47,7 @@ export function isLevel(value: unknown): value is Verified {
 /** All levels of receipts that are known here. PROTOCOL.md 17.2. */
 export const knownLevels: readonly Verified[] = ['device', 'cache', 'store', 'accepted'];
 
-/** How far the reading back went, on the plain wire and of a verification. */
+/** How far the reading back went, on the plain wire. */
 export function verifiedUnder(header: JsonObject, key: string): 'device' | 'cache' {
   const value = ownValue(header, key);
   if (value !== 'device' && value !== 'cache') throw wrong(key, '"device" or "cache"', value);

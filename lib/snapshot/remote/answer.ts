@@ -2,7 +2,7 @@ import { TransferError } from '../../errors';
 import type { Damage, TransferEvent } from '../../progress';
 import type { RestoreAsk } from '../../wire/ask';
 import type { AskDone } from '../../wire/keeper-message';
-import type { SnapshotQuestion, RestoreSource } from './question';
+import type { AskedPlace, SnapshotQuestion, RestoreSource } from './question';
 import { Catalog } from '../manifest/catalog';
 import { damagedEntries } from '../repair/damaged-entries';
 import { mend } from '../repair/mending';
@@ -15,6 +15,12 @@ import type { KeepReason } from '../prune/retention';
 import { chooseEntries } from '../restore/selection';
 import { snapshotSource, whyMissing } from '../restore/snapshot-source';
 import { listSnapshots, type SnapshotDamaged } from '../manifest/snapshots';
+import { ObjectCatalog } from '../object/object-catalog';
+import { objectContentOf } from '../object/object-content';
+import { pruneObjects } from '../object/object-prune';
+import { listObjects } from '../object/object-snapshots';
+import { verifyObjects } from '../object/object-verify';
+import { ObjectStore } from '../../store/object/object-store';
 import { verify } from '../verify/verify';
 
 /**
@@ -22,7 +28,7 @@ import { verify } from '../verify/verify';
  * Rejects with what the other machine is to learn.
  */
 export function answerAsk(question: SnapshotQuestion): Promise<Omit<AskDone, 'type'>> {
-  return namingNothing(question.directory, answer(question));
+  return namingNothing(question.place.directory, answer(question));
 }
 
 /** What our directories are called is nothing for another machine. */
@@ -36,11 +42,17 @@ async function namingNothing<Result>(directory: string, work: Promise<Result>): 
   }
 }
 
-async function answer({ ask, directory, signal, tell, heard }: SnapshotQuestion): Promise<Omit<AskDone, 'type'>> {
+async function answer({ ask, place, signal, tell, heard }: SnapshotQuestion): Promise<Omit<AskDone, 'type'>> {
+  const { directory } = place;
+  const objects = objectsAt(place);
+  const catalog = objects ?? new Catalog(directory);
   switch (ask.for) {
     case 'snapshots': {
       const { name, foreign, alone = false } = ask;
-      const found = await listSnapshots({ directory, signal, alone, ...(name === undefined ? {} : { name }) });
+      if (objects && alone) throw notInObjects('What snapshots have alone is not known of');
+      const found = objects
+        ? await listObjects(objects, name, signal)
+        : await listSnapshots({ directory, signal, alone, ...(name === undefined ? {} : { name }) });
       for (const listed of found) {
         if (listed.event === 'foreign' && foreign !== true) continue; // an older version does not know them
         tell(listed.event === 'damaged' ? toldOfDamaged(listed) : listed);
@@ -50,12 +62,12 @@ async function answer({ ask, directory, signal, tell, heard }: SnapshotQuestion)
     case 'entries':
     case 'find': {
       const on = (event: FoundEvent): void => tell(event.event === 'damaged' ? toldOfDamaged(event) : event);
-      if (ask.for === 'find') await findEntries({ ...ask, catalog: new Catalog(directory), signal, on, heard });
-      else await listEntries({ ...ask, catalog: new Catalog(directory), signal, on, heard });
+      if (ask.for === 'find') await findEntries({ ...ask, catalog, signal, on, heard });
+      else await listEntries({ ...ask, catalog, signal, on, heard });
       return {};
     }
     case 'difference': {
-      const difference = await diffSnapshots(new Catalog(directory), ask.a, ask.b);
+      const difference = await diffSnapshots(catalog, ask.a, ask.b);
       for (const event of ['added', 'removed', 'changed'] as const)
         for (const each of difference[event]) tell({ event, ...each });
       return {};
@@ -64,16 +76,18 @@ async function answer({ ask, directory, signal, tell, heard }: SnapshotQuestion)
       const { name, keep, dry_run: dryRun = false, allow_shrink: allowShrink = false } = ask;
       const unknown = (['future', 'content'] as const).filter((reason) => ask[reason] !== true);
       const on = (event: PruneEvent): void => tell(without(unknown, event));
-      await prune({ directory, keep, allowShrink, dryRun, signal, on, ...(name === undefined ? {} : { name }) });
+      const wanted = { keep, allowShrink, dryRun, signal, on, ...(name === undefined ? {} : { name }) };
+      await (objects ? pruneObjects(objects, wanted) : prune({ directory, ...wanted }));
       return {};
     }
     case 'forget': {
+      if (objects) throw notInObjects('Nothing is taken out of snapshots in');
       const { pattern, name, dry_run: dryRun = false } = ask;
       await forget({ directory, pattern, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
       return {};
     }
     case 'verify':
-      return answerVerify(ask, { directory, signal, tell, heard });
+      return answerVerify(ask, { place, signal, tell, heard });
   }
 }
 
@@ -90,8 +104,11 @@ function without(unknown: readonly KeepReason[], event: PruneEvent): PruneEvent 
 
 async function answerVerify(
   { name, snapshot, sample, entries, foreign, mend: mends }: Extract<SnapshotQuestion['ask'], { for: 'verify' }>,
-  { directory, signal, tell }: Omit<SnapshotQuestion, 'ask'>,
+  { place, signal, tell }: Omit<SnapshotQuestion, 'ask'>,
 ): Promise<Omit<AskDone, 'type'>> {
+  const { directory } = place;
+  const objects = objectsAt(place);
+  if (objects && (mends || entries)) throw notInObjects('Snapshots are not repaired in');
   const damages: Damage[] = [];
   const on = (event: TransferEvent): void => {
     if (event.event === 'damaged') damages.push(event);
@@ -100,14 +117,16 @@ async function answerVerify(
     tell('file_name' in event && event.file_name === directory ? { ...event, file_name: 'all snapshots' } : event);
   };
   try {
-    const { snapshots, continued } = await verify({
-      directory,
+    const wanted = {
       signal,
       on,
       ...(name === undefined ? {} : { name }),
       ...(snapshot === undefined ? {} : { snapshot }),
       ...(sample === undefined ? {} : { sample }),
-    });
+    };
+    const { snapshots, continued } = await (objects
+      ? verifyObjects(objects, wanted)
+      : verify({ directory, ...wanted }));
     return { snapshots, ...(continued === undefined ? {} : { continued }) };
   } finally {
     const mended = new Set(mends === true && !signal.aborted ? await mend(directory, damages, signal) : []);
@@ -124,12 +143,13 @@ async function answerVerify(
  * What a restore on another machine gets: the entries of the snapshot that it asks for. Rejects with `usage`,
  * `mismatch`.
  */
-export function restoreSource(ask: RestoreAsk, directory: string): Promise<RestoreSource> {
-  return namingNothing(directory, sourceOf(ask, directory));
+export function restoreSource(ask: RestoreAsk, place: AskedPlace): Promise<RestoreSource> {
+  return namingNothing(place.directory, sourceOf(ask, place));
 }
 
-async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, directory: string): Promise<RestoreSource> {
-  const catalog = new Catalog(directory);
+async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, place: AskedPlace): Promise<RestoreSource> {
+  const objects = objectsAt(place);
+  const catalog = objects ?? new Catalog(place.directory);
   const snapshot = await catalog.find(wanted);
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = await chooseEntries(entries, paths);
@@ -138,5 +158,17 @@ async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, directory: stri
       ? [{ name: entry.name, code: entry.code, message: whyMissing(entry.reason), skipped: true as const }]
       : [],
   );
-  return { algorithm: head.digest, source: snapshotSource(snapshot, head, chosen), missing };
+  const contents = objects
+    ? { shared: objectContentOf(objects)(head, chosen) }
+    : { source: snapshotSource(snapshot, head, chosen) };
+  return { algorithm: head.digest, ...contents, missing };
+}
+
+/** The snapshots of an object store; undefined where they are in a directory. */
+function objectsAt({ store }: AskedPlace): ObjectCatalog | undefined {
+  return store instanceof ObjectStore ? new ObjectCatalog(store.bucket, store.url) : undefined;
+}
+
+function notInObjects(what: string): TransferError {
+  return new TransferError('usage', `${what} an object store.`);
 }

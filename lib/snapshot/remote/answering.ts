@@ -15,7 +15,7 @@ const mostTold = 1_000;
 export async function answerAsk(
   link: Link,
   answers: SnapshotAnswers,
-  asked: Pick<SnapshotQuestion, 'ask' | 'directory'>,
+  asked: Pick<SnapshotQuestion, 'ask' | 'place'>,
   stopped: AbortSignal,
 ): Promise<void> {
   const gone = new AbortController();

@@ -6,7 +6,7 @@ import { type AskDone, parseFromKeeper } from '../../wire/keeper-message';
 import { parseTicket } from '../../net/ticket';
 import { dialSecured } from '../../net/tls';
 import { Link, type LinkDeadlines } from '../../session/link';
-import { introduce, newSession, refused } from '../../session/opening';
+import { introduce, levelsOffer, newSession, refused } from '../../session/opening';
 
 export interface AskOptions {
   /** Of the receiver that has the snapshots. */
@@ -32,7 +32,13 @@ export async function ask({ ticket, ask: asked, told, signal, deadlines }: AskOp
   if (signal?.aborted) aborted();
   let link: Link | undefined;
   try {
-    await introduce(connection, { role: 'receiver', session: newSession(), connection: 0, ask: asked });
+    await introduce(connection, {
+      role: 'receiver',
+      session: newSession(),
+      connection: 0,
+      ask: asked,
+      ...levelsOffer(0),
+    });
     link = new Link(connection, deadlines);
     return await listen(link, told);
   } finally {

@@ -1,14 +1,16 @@
 import type { Digests } from '../../progress';
-import type { SessionSource } from '../../send/finding';
+import type { Destination } from '../../receive/destinations';
+import type { SessionContents } from '../../send/transfer';
 import type { Ask, RestoreAsk } from '../../wire/ask';
 import type { AskDone } from '../../wire/keeper-message';
-import type { MissingEntry } from '../../wire/session-list';
+
+/** Where snapshots are that others ask about: a receive directory, or an object store. */
+export type AskedPlace = Pick<Destination, 'directory' | 'store'>;
 
 /** What is asked of snapshots here, and whom to tell. */
 export interface SnapshotQuestion {
   readonly ask: Exclude<Ask, RestoreAsk>;
-  /** The receive directory that has them. */
-  readonly directory: string;
+  readonly place: AskedPlace;
   /** Aborts when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
   /** Takes one more event for the other side. */
@@ -18,17 +20,14 @@ export interface SnapshotQuestion {
 }
 
 /** What a restore sends, and by which digest the manifest knows it. */
-export interface RestoreSource {
+export interface RestoreSource extends Pick<SessionContents, 'source' | 'shared' | 'missing'> {
   readonly algorithm: keyof Digests;
-  readonly source: SessionSource;
-  /** What the snapshot never had. */
-  readonly missing: readonly MissingEntry[];
 }
 
-/** What answers the questions about the snapshots in a receive directory. */
+/** What answers the questions about the snapshots of a receiver. */
 export interface SnapshotAnswers {
   /** Does what is asked. Resolves when everything was told; rejects with what the side that asked is to learn. */
   readonly answer: (question: SnapshotQuestion) => Promise<Omit<AskDone, 'type'>>;
-  /** Finds what is asked for in the receive directory at `directory`. Rejects with `usage` and `mismatch`. */
-  readonly source: (ask: RestoreAsk, directory: string) => Promise<RestoreSource>;
+  /** Finds what is asked for. Rejects with `usage` and `mismatch`. */
+  readonly source: (ask: RestoreAsk, place: AskedPlace) => Promise<RestoreSource>;
 }

@@ -8,7 +8,7 @@ import { commonCoding } from '../../session/content-coding';
 import { DialedIn } from '../../send/dialed-in';
 import { furtherDeadlines, Link } from '../../session/link';
 import type { ServiceOptions } from '../../receive/keeper';
-import type { SnapshotAnswers } from './question';
+import type { AskedPlace, SnapshotAnswers } from './question';
 import { answerIntroduction, unknownSession } from '../../session/opening';
 import { SessionTransfer } from '../../send/transfer';
 
@@ -21,8 +21,8 @@ export interface Fetching {
   readonly ask: RestoreAsk;
   /** The id of its key. */
   readonly peer: string;
-  /** The receive directory that has the snapshot. */
-  readonly directory: string;
+  /** What has the snapshot. */
+  readonly place: AskedPlace;
   /** In ms. */
   readonly roundTrip: number;
 }
@@ -111,10 +111,10 @@ export class SnapshotSendings {
   }
 
   private async begin(fetching: Fetching): Promise<SnapshotSending> {
-    const { hello, ask, peer, directory } = fetching;
+    const { hello, ask, peer, place } = fetching;
     this.beginning.add(fetching);
     const { algorithm, ...contents } = await this.answers
-      .source(ask, directory)
+      .source(ask, place)
       .finally(() => this.beginning.delete(fetching));
     if (this.sessions.has(hello.session)) throw new TransferError('bad-header', 'This session has begun already.');
     const meeting = new DialedIn();

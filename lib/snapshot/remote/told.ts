@@ -2,11 +2,11 @@ import { type ErrorCode, isErrorCode, TransferError } from '../../errors';
 import type { Damage, DamageReason, SnapshotEvent, TransferEvent, Verified } from '../../progress';
 import {
   digestsUnder,
+  levelUnder,
   optionalSizeUnder,
   optionalTextUnder,
   sizeUnder,
   textUnder,
-  verifiedUnder,
   wrong,
 } from '../../wire/fields';
 import { type JsonObject, ownValue } from '../../wire/json-object';
@@ -239,7 +239,7 @@ function summaryIn(fields: JsonObject): {
     bytes_on_wire: 0,
     seconds,
     bottleneck: null,
-    verified: verifiedUnder(fields, 'verified'),
+    verified: levelUnder(fields, 'verified'),
   };
 }
 

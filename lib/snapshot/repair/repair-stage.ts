@@ -6,6 +6,7 @@ import type { Digests } from '../../progress';
 import type { Entry, FileEntry as OfferedFile } from '../../wire/session-list';
 import type { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
+import { ObjectStore } from '../../store/object/object-store';
 import { openPrivate } from '../../store/local/receive-directory';
 import { diskError } from '../../store/local/disk-error';
 import type { Destination } from '../../receive/destinations';
@@ -49,9 +50,14 @@ export class RepairStage implements SnapshotStage {
     this.destination = { directory: tree, store, allowance: request.destination.allowance };
   }
 
-  /** Locks the backup. Rejects with `directory` while another process makes, prunes or heals snapshots of it. */
+  /**
+   * Locks the backup. Rejects with `directory` while another process makes, prunes or heals snapshots of it, with
+   * `usage` for an object store.
+   */
   static async open(request: StageRequest): Promise<RepairStage> {
     const { destination, name } = request;
+    if (destination.store instanceof ObjectStore)
+      throw new TransferError('usage', 'Snapshots are not repaired in an object store.');
     const locked = await lockBackup(destination.directory, name);
     let own: Directory | undefined;
     try {

@@ -1,12 +1,11 @@
 // An object store as a place that receivers store into, any number of them at once; docs/object-store.md.
 import { asTransferError, TransferError } from '../../errors';
-import type { EntryName } from '../../name';
 import { AlignedMemory } from '../../threads/aligned-memory';
 import { ignored, trace } from '../../trace';
 import { pieceSize } from '../../wire/segment';
 import type { KeptFiles } from '../limited';
 import type { SessionPlace, SessionStore, StoreUse } from '../session-store';
-import { formatObjectUrl, type ObjectAddress } from '../../object-address';
+import { formatObjectUrl, isObjectUrl, type ObjectAddress, parseObjectUrl } from '../../object-address';
 import { Bucket, type SmallObject } from './bucket';
 import { contentPrefixes } from './contents';
 import type { ObjectGround } from './ground';
@@ -34,7 +33,7 @@ export interface ObjectStoreOptions extends Omit<ObjectPlace, 'bucket'>, ObjectA
 const format = 'sendall object store';
 const formatVersion = 1;
 const formatKey = 'store.json';
-/** Below a prefix, what no key can have for its directory. */
+/** Below a prefix, what nobody else can have for a directory. */
 const ownDirectories = [
   'data',
   'names',
@@ -207,10 +206,20 @@ function checkForm(found: SmallObject): void {
     });
 }
 
-/** Where the names of a receiver's key go that has a directory: below the prefix, and never among our own objects. */
-export function prefixWithin(prefix: string, directory: EntryName | string): string {
-  const [first = ''] = directory.split('/');
-  if (directory.startsWith('/') || ['', '.', '..', formatKey, ...ownDirectories].includes(first))
-    throw new TransferError('directory', `"${directory}" cannot be a directory of a key in an object store.`);
-  return `${prefix}${directory.replace(/\/+$/, '')}/`;
+/**
+ * The prefix of a key that has an `s3://BUCKET/PREFIX` for its directory: in the bucket of the receiver at `own`, and
+ * not among the objects that are kept there. Throws `directory`.
+ */
+export function prefixOfKey(own: ObjectAddress, directory: string): string {
+  const { bucket, prefix } = isObjectUrl(directory) ? parseObjectUrl(directory) : { bucket: undefined, prefix: '' };
+  const [first = ''] = prefix.startsWith(own.prefix) ? prefix.slice(own.prefix.length).split('/') : [];
+  if (bucket !== own.bucket || ownDirectories.includes(first))
+    throw new TransferError(
+      'directory',
+      `"${directory}" cannot be the directory of a key in ${formatObjectUrl(own)}.`,
+      {
+        hint: `sendall authorize --dir ${formatObjectUrl({ ...own, prefix: `${own.prefix}NAME/` })}`,
+      },
+    );
+  return prefix;
 }

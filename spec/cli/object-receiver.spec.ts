@@ -1,0 +1,76 @@
+import { expect } from 'chai';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { startTiny } from '../store/object/servers';
+import { eventsOf, SendallProcess } from './sendall-process';
+
+const MiB = 1024 * 1024;
+
+describe('sendall with an object store', function () {
+  this.timeout(60_000);
+  let server: Awaited<ReturnType<typeof startTiny>>;
+  let root: string;
+  let source: string;
+  const running: SendallProcess[] = [];
+
+  before(async () => {
+    server = await startTiny();
+  });
+  after(() => server.stop());
+  beforeEach(() => {
+    root = mkdtempSync(path.join(tmpdir(), 'sendall-objects-'));
+    source = path.join(root, 'src');
+    mkdirSync(source);
+    for (let file = 0; file < 50; file++) writeFileSync(path.join(source, `small${String(file)}`), randomBytes(1000));
+    writeFileSync(path.join(source, 'large'), randomBytes(40 * MiB));
+  });
+  afterEach(() => {
+    server.tiny.seen = () => undefined;
+    for (const { child } of running.splice(0)) child.kill('SIGKILL');
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  const command = (...words: string[]): SendallProcess => {
+    const env = { AWS_ACCESS_KEY_ID: 'tiny', AWS_SECRET_ACCESS_KEY: 'tiny' };
+    const started = new SendallProcess(words, { cwd: root, env });
+    running.push(started);
+    return started;
+  };
+  const place = (): { readonly url: string; readonly endpoint: string } => {
+    const { bucket, prefix, endpoint } = server.options();
+    return { url: `s3://${bucket}/${prefix.slice(0, -1)}`, endpoint: endpoint.href };
+  };
+
+  it('goes on at another receiver with a backup after the first one was killed with SIGKILL', async () => {
+    const { url, endpoint } = place();
+    const receiving = async (): Promise<{ readonly ticket: string; readonly receiver: SendallProcess }> => {
+      const receiver = command('receive', url, '--endpoint', endpoint, '--listen', '127.0.0.1:0', '--json');
+      return { ticket: (await receiver.says(/"ticket":"([^"]+)"/))[1] ?? '', receiver };
+    };
+    const keys = (below: string): string[] => [...server.tiny.objects.keys()].filter((key) => key.includes(below));
+    /** Parts that another receiver can count on. */
+    const noted = (): number => keys('/partials/').filter((key) => /\/\d{5}$/.test(key)).length;
+    const first = await receiving();
+    server.tiny.seen = () => void (noted() >= 2 && first.receiver.child.kill('SIGKILL'));
+    const lost = await command('backup', 'src', first.ticket, '--name', 'b', '--retry-for', '0s').ended;
+    expect(lost.code).to.not.equal(0);
+    expect(keys('/snapshots/')).to.deep.equal([]);
+    const had = noted();
+    expect(had).to.be.within(2, 4);
+    let sent = 0;
+    server.tiny.seen = ({ method, query }) => void (method === 'PUT' && query.has('partNumber') && sent++);
+    const { ticket } = await receiving();
+    const made = await command('backup', 'src', ticket, '--name', 'b', '--json').ended;
+    expect(made.code, made.stderr).to.equal(0);
+    expect(sent).to.equal(5 - had);
+    const restored = await command('restore', ticket, 'b/latest', 'back', '--json').ended;
+    expect(restored.code, restored.stderr).to.equal(0);
+    expect(eventsOf(restored).filter(({ event }) => event === 'received').length).to.equal(51);
+    const large = readFileSync(path.join(root, 'back/src/large'));
+    expect(large.equals(readFileSync(path.join(source, 'large')))).to.equal(true);
+    const verified = await command('verify', url, '--endpoint', endpoint, '--json').ended;
+    expect(verified.code, verified.stderr).to.equal(0);
+  });
+});

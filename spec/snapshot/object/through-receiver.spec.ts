@@ -1,0 +1,203 @@
+import { expect } from 'chai';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  AuthorizedKeys,
+  createReceiver,
+  diffSnapshots,
+  findEntries,
+  forget,
+  formatTicket,
+  listSnapshots,
+  parseTicket,
+  prune,
+  type Receiver,
+  restore,
+  type Rights,
+  type TransferEvent,
+  verify,
+} from '../../../lib/index';
+import { TransferError } from '../../../lib/errors';
+import { backup, type BackupOptions } from '../../../lib/snapshot/backup/backup';
+import { repair } from '../../../lib/snapshot/repair/repair';
+import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import { startTiny } from '../../store/object/servers';
+
+const MiB = 1024 * 1024;
+
+describe('snapshots in an object store, through a receiver', () => {
+  let server: Awaited<ReturnType<typeof startTiny>>;
+  let objects: ObjectStoreOptions;
+  let root: string;
+  let source: string;
+  let authorized: AuthorizedKeys;
+  let puts: string[];
+  const receivers: Receiver[] = [];
+  let keys = 0;
+
+  before(async () => {
+    server = await startTiny();
+  });
+  after(() => server.stop());
+  beforeEach(() => {
+    objects = server.options();
+    root = mkdtempSync(path.join(tmpdir(), 'sendall-objects-'));
+    authorized = new AuthorizedKeys(path.join(root, 'authorized.json'));
+    source = path.join(root, 'src');
+    mkdirSync(path.join(source, 'sub'), { recursive: true });
+    for (const name of ['a', 'sub/b', 'sub/c']) writeFileSync(path.join(source, name), randomBytes(3000));
+    writeFileSync(path.join(source, 'big'), randomBytes(100_000));
+    symlinkSync('a', path.join(source, 'link'));
+    puts = [];
+    server.tiny.seen = ({ method, key }) => void (method === 'PUT' && puts.push(key.slice(objects.prefix.length)));
+  });
+  afterEach(async () => {
+    server.tiny.seen = () => undefined;
+    await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  /** Its ticket. */
+  async function receiving(): Promise<string> {
+    const receiver = await createReceiver({ directory: 's3://specs', objects, authorized });
+    receivers.push(receiver);
+    return (await receiver.listen('127.0.0.1:0')).ticket;
+  }
+  const keyed = async (target: string, rights: Rights, directory?: string): Promise<string> =>
+    formatTicket({
+      ...(await authorized.authorize({
+        name: `key${String(++keys)}`,
+        rights,
+        ...(directory === undefined ? {} : { directory }),
+      })),
+      address: parseTicket(target).address,
+    });
+  const made = (target: string, more: Partial<BackupOptions> = {}) =>
+    backup({ paths: [source], target, name: 'laptop', retryFor: 0, ...more });
+  const failed = async (work: Promise<unknown>): Promise<TransferError> => {
+    const error: unknown = await work.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    expect(error).to.be.instanceOf(TransferError);
+    return error as TransferError;
+  };
+  const same = (into: string, name: string): void => {
+    const read = readFileSync(path.join(root, into, 'src', name));
+    expect(read.equals(readFileSync(path.join(source, name))), name).to.equal(true);
+  };
+  const keysBelow = (below: string): string[] =>
+    [...server.tiny.objects.keys()].filter((key) => key.startsWith(objects.prefix + below)).sort();
+
+  it('makes them, and answers what is asked of them as a directory would', async () => {
+    const target = await receiving();
+    const first = await made(target);
+    expect(first.missing).to.equal(0);
+    puts = [];
+    writeFileSync(path.join(source, 'a'), randomBytes(3001));
+    const second = await made(await receiving()); // another receiver before the same store
+    expect(second.new_bytes).to.equal(3001);
+    expect(puts.filter((key) => key.startsWith('packs/')).length).to.equal(1);
+
+    const listed = await listSnapshots({ target });
+    expect(listed.map((each) => each.event === 'snapshot' && each.snapshot)).to.deep.equal([
+      first.snapshot,
+      second.snapshot,
+    ]);
+    const difference = await diffSnapshots({ target, a: first.snapshot, b: second.snapshot });
+    expect(difference.changed.map((each) => each.path)).to.deep.equal(['src/a']);
+    const found: string[] = [];
+    await findEntries({
+      target,
+      pattern: 'a',
+      on: (event) => void (event.event === 'found' && found.push(event.snapshot)),
+    });
+    expect(found).to.deep.equal([first.snapshot, second.snapshot]);
+    const read = await verify({ target });
+    expect([read.files, read.snapshots, read.verified]).to.deep.equal([5, 2, 'store']);
+
+    await restore({ target, snapshot: 'laptop/latest', destination: path.join(root, 'all') });
+    for (const name of ['a', 'big', 'sub/b', 'sub/c', 'link']) same('all', name);
+    await restore({ target, snapshot: first.snapshot, destination: path.join(root, 'one'), paths: ['src/sub/*'] });
+    same('one', 'sub/c');
+
+    const pruned = await prune({ target: await keyed(target, 'admin'), keep: { last: 1 } });
+    expect(pruned.map(({ event, snapshot }) => `${event} ${snapshot}`)).to.deep.equal([
+      `removed ${first.snapshot}`,
+      `kept ${second.snapshot}`,
+    ]);
+    expect(keysBelow('snapshots/').length).to.equal(1);
+    await verify({ target });
+  });
+
+  it('tells of damage, gives back everything else, and refuses what it does not do', async () => {
+    const target = await receiving();
+    await made(target);
+    for (const key of keysBelow('packs/')) {
+      const held = server.tiny.objects.get(key);
+      const body = Buffer.from(held?.body ?? '');
+      if (body.length !== 100_000 || !held) continue;
+      body[5] = (body[5] ?? 0) ^ 1;
+      server.tiny.objects.set(key, { ...held, body });
+    }
+    const damages: string[] = [];
+    const on = (event: TransferEvent): void => {
+      if (event.event === 'damaged') damages.push(`${event.path} ${event.reason}`);
+    };
+    const error = await failed(verify({ target, on }));
+    expect(error.code).to.equal('mismatch');
+    expect(damages).to.deep.equal(['src/big changed']);
+    await failed(restore({ target, snapshot: 'laptop/latest', destination: path.join(root, 'part') }));
+    same('part', 'sub/b');
+    const admin = await keyed(target, 'admin');
+    expect((await failed(forget({ target: admin, pattern: 'a' }))).code).to.equal('usage');
+    expect((await failed(listSnapshots({ target, alone: true }))).code).to.equal('usage');
+    const refused = await failed(repair({ target: admin, sources: [source] }));
+    expect([refused.code, refused.message]).to.deep.equal(['usage', 'Snapshots are not repaired in an object store.']);
+  });
+
+  it('gives each key what it may have, and each directory to its own key', async () => {
+    const target = await receiving();
+    const writes = await keyed(target, 'write', `s3://${objects.bucket}/${objects.prefix}theirs`);
+    await made(writes);
+    expect(keysBelow('theirs/snapshots/').length).to.equal(1);
+    expect(keysBelow('snapshots/')).to.deep.equal([]);
+    expect((await failed(listSnapshots({ target: writes }))).code).to.equal('not-authorized');
+    const reads = await keyed(target, 'read', `s3://${objects.bucket}/${objects.prefix}theirs`);
+    expect((await listSnapshots({ target: reads })).length).to.equal(1);
+    expect((await failed(prune({ target: reads, keep: { last: 1 } }))).code).to.equal('not-authorized');
+    expect(await listSnapshots({ target })).to.deep.equal([]);
+    for (const place of ['/srv/theirs', `s3://other/theirs`, `s3://${objects.bucket}/${objects.prefix}packs`])
+      expect((await failed(made(await keyed(target, 'admin', place)))).code, place).to.equal('disk'); // as it is told
+    // A backup belongs to the key that made its first snapshot.
+    await made(target, { name: 'mine' });
+    const other = await keyed(target, 'admin');
+    expect((await failed(made(other, { name: 'mine' }))).code).to.equal('exists');
+  });
+
+  it('goes on at another receiver with what the first one had stored', async () => {
+    writeFileSync(path.join(source, 'huge'), randomBytes(40 * MiB));
+    const first = await receiving();
+    const [receiver] = receivers;
+    /** Parts that another receiver can count on. */
+    const noted = (): number => keysBelow('partials/').filter((key) => /\/\d{5}$/.test(key)).length;
+    let stopping: Promise<void> | undefined;
+    server.tiny.seen = () => {
+      if (noted() >= 2) stopping ??= receiver?.close({ now: true });
+    };
+    await failed(made(first));
+    await stopping;
+    const had = noted();
+    expect(had).to.be.within(2, 4);
+    expect(keysBelow('snapshots/')).to.deep.equal([]);
+    let sent = 0;
+    server.tiny.seen = ({ method, query }) => void (method === 'PUT' && query.has('partNumber') && sent++);
+    const target = await receiving();
+    await made(target);
+    expect(sent).to.equal(5 - had);
+    await restore({ target, snapshot: 'laptop/latest', destination: path.join(root, 'back') });
+    same('back', 'huge');
+  });
+});
