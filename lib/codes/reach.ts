@@ -140,7 +140,7 @@ async function find(search: CodeSearch): Promise<Ticket> {
     for await (const found of findOnLan(lanFor, AbortSignal.any([ended, tries.over]))) {
       if (found.number !== number) continue;
       try {
-        return await agree(found.addresses, search);
+        return await agree(found.addresses, search, 'one-machine');
       } catch (error) {
         if (!(error instanceof TransferError)) throw error;
         failure = error;
@@ -156,8 +156,15 @@ async function find(search: CodeSearch): Promise<Ticket> {
   });
 }
 
-/** The addresses are tried one after another: whoever answers there may have been guessing. */
-async function agree(addresses: readonly Address[], search: CodeSearch): Promise<Ticket> {
+/**
+ * The addresses are tried one after another: whoever answers there may have been guessing. Where they are said to be of
+ * `one-machine`, other words at one of them are other words at all: that is one guess, not two.
+ */
+async function agree(
+  addresses: readonly Address[],
+  search: CodeSearch,
+  of: 'one-machine' | 'any' = 'any',
+): Promise<Ticket> {
   const { target, role, tries, ended } = search;
   const { code, relay, relayPassword } = target;
   let failure: unknown;
@@ -174,7 +181,8 @@ async function agree(addresses: readonly Address[], search: CodeSearch): Promise
       } catch (error) {
         failure = error;
         stream.destroy();
-        if (ended.aborted || tries.over.aborted) throw error;
+        const isWrong = error instanceof TransferError && error.code === 'not-authorized';
+        if (ended.aborted || tries.over.aborted || (of === 'one-machine' && isWrong)) throw error;
       }
     }
   } catch (error) {

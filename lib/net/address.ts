@@ -20,7 +20,7 @@ export function parseAddress(text: string): Address {
       throw new TransferError('usage', 'unix: needs the path of a socket after it.');
     return { kind: 'unix', path };
   }
-  const match = /^(?:tcp:\/\/)?(\[[0-9a-fA-F:.%\w]+\]|[^\s:/[\]@]+)?(?::(\d{1,5}))?\/?$/.exec(text);
+  const match = /^(?:tcp:\/\/)?(\[[0-9a-fA-F:.%\w-]+\]|[^\s:/[\]@]+)?(?::(\d{1,5}))?\/?$/.exec(text);
   const port = match?.[2] === undefined ? defaultPort : Number(match[2]);
   const host = match?.[1]?.replace(/^\[|\]$/g, '');
   if (!match || host === undefined || port > 65535) {

@@ -3,16 +3,17 @@
  * with the version and, for a code, its number; no name of a host or a user. Whoever answers says where somebody may
  * be, and nothing that is believed: a code or a ticket decides. PROTOCOL.md 29.
  *
- * IPv4 only. The library is loaded when it is wanted.
+ * Over IPv4 and over IPv6, there on the links that have a link-local address. The library is loaded when it is wanted.
  */
 import { randomBytes } from 'node:crypto';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { BlockList, isIP, isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MulticastDNS, QueryPacket, ResponseOutgoingPacket, ResponsePacket } from 'multicast-dns';
 import { TransferError } from '../errors';
 import { ignored, trace } from '../trace';
-import { type Address, formatAddress, isLoopback } from './address';
+import { type Address, isLinkLocal, isLoopback } from './address';
 
 /** Somebody who says that they are there. */
 export interface Nearby {
@@ -23,7 +24,10 @@ export interface Nearby {
 }
 
 const service = '_sendall._tcp.local';
-const group = { address: '224.0.0.251', port: 5353 } as const;
+const groupPort = 5353;
+const groups = { udp4: '224.0.0.251', udp6: 'ff02::fb' } as const;
+/** How often it is looked whether a link has come, in ms; the library does so for IPv4. */
+const linksEvery = 5_000;
 /** How long others may remember an answer, in s; whoever asks from another port than 5353 gets less. RFC 6762 6.7. */
 const remembered = 120;
 const rememberedBriefly = 10;
@@ -32,53 +36,28 @@ const askedAt = [0, 200, 500];
 /** So many answers are listened to: a liar can say anything, any number of times. */
 const mostAnswers = 64;
 const mostAddresses = 4;
+/** So many addresses of one answer are looked at. */
+const mostTold = 16;
 
-/**
- * Answers whoever asks on this network, until what it returns is called. Rejects with `cannot-connect` where another
- * program has the port for itself.
- */
-async function announceOnLan(
-  port: number,
-  { number, addresses }: { readonly number?: string | undefined; readonly addresses: readonly Address[] },
-): Promise<() => void> {
-  const instance = randomBytes(4).toString('hex');
-  const dns = open({});
-  dns.on('query', (query: QueryPacket, from: RemoteInfo) => {
-    const { questions = [] } = query;
-    if (!questions.some(({ name, type }) => name.toLowerCase() === service && /^(?:PTR|ANY)$/.test(type))) return;
-    const brief = from.port !== group.port;
-    const ttl = brief ? rememberedBriefly : remembered;
-    const [name, target] = [`${instance}.${service}`, `${instance}.local`];
-    const hosts = addresses.flatMap((each) => (each.kind === 'tcp' && isIpv4(each.host) ? [each.host] : []));
-    const response: ResponseOutgoingPacket = {
-      ...(brief ? { id: query.id ?? 0, questions } : {}),
-      answers: [{ name: service, type: 'PTR', ttl, data: name }],
-      additionals: [
-        { name, type: 'SRV', ttl, data: { port, target } },
-        { name, type: 'TXT', ttl, data: ['v=1', ...(number === undefined ? [] : [`number=${number}`])] },
-        ...hosts.map((data) => ({ name: target, type: 'A' as const, ttl, data })),
-      ],
-    };
-    if (brief) dns.respond(response, { address: from.address, port: from.port });
-    else dns.respond(response);
-  });
-  await new Promise<void>((resolve, reject) => {
-    dns.on('ready', resolve);
-    dns.on('error', (cause) =>
-      reject(
-        new TransferError('cannot-connect', `This machine cannot be found on the network: ${cause.message}.`, {
-          cause,
-          hint: 'Another program may have UDP port 5353 for itself. Whoever dials can still type the address.',
-        }),
-      ),
-    );
-  });
-  return () => dns.destroy();
+/** An answer as it came. */
+interface Answer {
+  readonly number: string | undefined;
+  readonly port: number;
+  /** The address that it came from, and all that it tells of. */
+  readonly from: string;
+  readonly hosts: readonly string[];
+}
+
+/** One way to ask: an address of ours, and the link that it is on. */
+interface OwnLink {
+  readonly name: string;
+  readonly address: string;
 }
 
 /**
- * The same for a listener that others find at `reachable`, as far as others can find it: not on loopback, and not at a
- * unix socket. What it returns ends it.
+ * Answers whoever asks on this network for a listener that others find at `reachable`, as far as others can find it:
+ * not on loopback, and not at a unix socket. What it returns ends it. Rejects with `cannot-connect` where another
+ * program has the port for itself.
  */
 export async function announceListener(
   listening: Address,
@@ -86,7 +65,58 @@ export async function announceListener(
   number: string | undefined,
 ): Promise<() => void> {
   if (listening.kind === 'unix' || isLoopback(listening.host)) return () => undefined;
-  return announceOnLan(listening.port, { number, addresses: reachable });
+  const { host, port } = listening;
+  const overIpv4 = isIP(host) !== 6 || host === '::';
+  const opening = await Promise.allSettled([
+    ...(overIpv4 ? [openIpv4()] : []),
+    ...(host.includes(':') ? [openIpv6()] : []),
+  ]);
+  const open = opening.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const [failure] = opening.flatMap((each) => (each.status === 'rejected' ? [each.reason as Error] : []));
+  if (failure && open.length === 0)
+    throw new TransferError('cannot-connect', `This machine cannot be found on the network: ${failure.message}.`, {
+      cause: failure,
+      hint: 'Another program may have UDP port 5353 for itself. Whoever dials can still type the address.',
+    });
+  if (failure) ignored('it is announced over the other version of IP')(failure);
+  const instance = randomBytes(4).toString('hex');
+  const told = reachable.flatMap((each) => (each.kind === 'tcp' && isIP(each.host) > 0 ? [each.host] : []));
+  for (const { dns } of open)
+    dns.on('query', (query: QueryPacket, from: RemoteInfo) => {
+      const hosts = new Set([...(host === '::' ? besides(from.address) : []), ...told]);
+      answer(dns, query, from, { instance, port, number, hosts: [...hosts] });
+    });
+  return () => open.forEach((each) => each.close());
+}
+
+function answer(
+  dns: MulticastDNS,
+  { id = 0, questions = [] }: QueryPacket,
+  from: RemoteInfo,
+  own: Pick<Answer, 'number' | 'port' | 'hosts'> & { readonly instance: string },
+): void {
+  if (!questions.some(({ name, type }) => name.toLowerCase() === service && /^(?:PTR|ANY)$/.test(type))) return;
+  const brief = from.port !== groupPort;
+  const ttl = brief ? rememberedBriefly : remembered;
+  const [name, target] = [`${own.instance}.${service}`, `${own.instance}.local`];
+  const response: ResponseOutgoingPacket = {
+    ...(brief ? { id, questions } : {}),
+    answers: [{ name: service, type: 'PTR', ttl, data: name }],
+    additionals: [
+      { name, type: 'SRV', ttl, data: { port: own.port, target } },
+      { name, type: 'TXT', ttl, data: ['v=1', ...(own.number === undefined ? [] : [`number=${own.number}`])] },
+      ...own.hosts.map((data) => ({
+        name: target,
+        type: isIPv4(data) ? ('A' as const) : ('AAAA' as const),
+        ttl,
+        data,
+      })),
+    ],
+  };
+  const [, link] = from.address.split('%');
+  if (brief) dns.respond(response, { address: from.address, port: from.port });
+  else if (link === undefined) dns.respond(response);
+  else dns.respond(response, { address: `${groups.udp6}%${link}`, port: groupPort });
 }
 
 /**
@@ -95,25 +125,26 @@ export async function announceListener(
  */
 export async function* findOnLan(time: number, signal?: AbortSignal): AsyncGenerator<Nearby> {
   const found: Nearby[] = [];
-  const seen = new Set<string>();
+  const heard: Answer[] = [];
   let wake = (): void => undefined;
   let answers = 0;
-  const take = (response: ResponsePacket, { address }: RemoteInfo): void => {
-    if (++answers > mostAnswers) return;
-    const nearby = nearbyIn(response, address);
-    const shown = nearby && `${nearby.number ?? ''} ${nearby.addresses.map(formatAddress).join(' ')}`;
-    if (!nearby || shown === undefined || seen.has(shown)) return;
-    seen.add(shown);
-    found.push(nearby);
+  const take = (heardNow: Answer | undefined): void => {
+    if (++answers > mostAnswers || !heardNow || heard.some((each) => isSamePlace(each, heardNow))) return;
+    heard.push(heardNow);
+    const { number, port, hosts } = heardNow;
+    found.push({
+      ...(number === undefined ? {} : { number }),
+      addresses: hosts.slice(0, mostAddresses).map((host) => ({ kind: 'tcp', host, port })),
+    });
     wake();
   };
-  const asking = await Promise.all(ownAddresses().map((address) => ask(address, take)));
+  const asking = await Promise.all(ownLinks().map((link) => ask(link, take)));
   const over = new AbortController();
   const ended = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
   const until = performance.now() + time;
   for (const after of askedAt)
     void sleep(after, undefined, { signal: ended })
-      .then(() => asking.forEach((each) => each.query([{ name: service, type: 'PTR' }], group)))
+      .then(() => asking.forEach(({ query }) => query()))
       .catch(ignored('somebody was found before, or nobody is looked for any more'));
   try {
     for (let left = time; left > 0 && !signal?.aborted; left = until - performance.now()) {
@@ -127,12 +158,26 @@ export async function* findOnLan(time: number, signal?: AbortSignal): AsyncGener
     yield* found;
   } finally {
     over.abort();
-    for (const each of asking) each.destroy();
+    for (const { close } of asking) close();
   }
 }
 
-/** What an answer from `address` says, if it is of our service and of the form that ours have. */
-function nearbyIn({ answers = [], additionals = [] }: ResponsePacket, address: string): Nearby | undefined {
+/**
+ * Whether both answers are of one machine, heard in two ways: each tells the address that the other came from. Whoever
+ * tells a stranger's address is not taken for that one.
+ */
+function isSamePlace(one: Answer, other: Answer): boolean {
+  const tells = ({ hosts }: Answer, { from }: Answer): boolean =>
+    hosts.some((host) => withoutZone(host) === withoutZone(from));
+  return one.number === other.number && one.port === other.port && tells(one, other) && tells(other, one);
+}
+
+function withoutZone(host: string): string {
+  return host.replace(/%.*$/, '');
+}
+
+/** What an answer that came from `from` on the link `link` says, if it is of our service and of the form that ours have. */
+function answerIn({ answers = [], additionals = [] }: ResponsePacket, from: string, link: string): Answer | undefined {
   const records = [...answers, ...additionals];
   const pointer = records.find((each) => each.type === 'PTR' && each.name.toLowerCase() === service);
   const name = pointer?.type === 'PTR' ? pointer.data : undefined;
@@ -144,18 +189,19 @@ function nearbyIn({ answers = [], additionals = [] }: ResponsePacket, address: s
   const number = texts.map((text) => /^number=(\d{4}|\d{6})$/.exec(text)?.[1]).find((each) => each !== undefined);
   if (!texts.includes('v=1') || !Number.isInteger(port) || port < 1 || port > 65535) return undefined;
   const told = records.flatMap((each) =>
-    each.type === 'A' && each.name === target && isIpv4(each.data) ? [each.data] : [],
+    (each.type === 'A' || each.type === 'AAAA') && each.name === target && isIP(each.data) > 0 ? [each.data] : [],
   );
-  const hosts = [...new Set([address, ...told])].slice(0, mostAddresses);
-  return {
-    ...(number === undefined ? {} : { number }),
-    addresses: hosts.map((host) => ({ kind: 'tcp', host, port })),
-  };
+  const hosts = told.slice(0, mostTold).map((host) => (isLinkLocal(host) ? `${host}%${link}` : host));
+  return { number, port, from, hosts: [...new Set([from, ...hosts])] };
 }
 
-/** A socket at a free port of `address`, from which it is asked on that interface. */
-async function ask(address: string, take: (response: ResponsePacket, from: RemoteInfo) => void): Promise<MulticastDNS> {
-  const socket = createSocket('udp4');
+/** A socket at a free port of an address of ours, from which it is asked on that link. */
+async function ask(
+  { name, address }: OwnLink,
+  take: (answer: Answer | undefined) => void,
+): Promise<{ query: () => void; close: () => void }> {
+  const type = isIPv4(address) ? 'udp4' : 'udp6';
+  const socket = createSocket(type);
   await new Promise<void>((resolve) => {
     socket.once('error', resolve).bind(0, address, resolve);
   });
@@ -166,9 +212,70 @@ async function ask(address: string, take: (response: ResponsePacket, from: Remot
     ignored('an interface that has gone, or that knows no multicast, finds nobody')(error);
   }
   const dns = open({ socket, bind: false, multicast: false });
-  dns.on('response', take);
+  dns.on('response', (response: ResponsePacket, from: RemoteInfo) => take(answerIn(response, from.address, name)));
   dns.on('error', ignored('whoever is found otherwise is found'));
-  return dns;
+  const group = { address: type === 'udp4' ? groups.udp4 : `${groups.udp6}%${name}`, port: groupPort };
+  return {
+    query: () => dns.query([{ name: service, type: 'PTR' }], group),
+    close: () => dns.destroy(),
+  };
+}
+
+interface Answering {
+  readonly dns: MulticastDNS;
+  readonly close: () => void;
+}
+
+async function openIpv4(): Promise<Answering> {
+  const dns = open({});
+  try {
+    await new Promise<void>((resolve, reject) => {
+      dns.on('ready', resolve);
+      dns.on('error', reject);
+    });
+  } catch (error) {
+    dns.destroy();
+    throw error;
+  }
+  return { dns, close: () => dns.destroy() };
+}
+
+/** The library joins one link of IPv6 at most. Rejects where there is none at this moment. */
+async function openIpv6(): Promise<Answering> {
+  const socket = createSocket({ type: 'udp6', reuseAddr: true, ipv6Only: true });
+  const joined = new Set<string>();
+  const join = (): void => {
+    for (const { name, address } of ownLinks()) {
+      if (isIPv4(address) || joined.has(name)) continue;
+      try {
+        socket.addMembership(groups.udp6, address);
+        joined.add(name);
+      } catch (error) {
+        ignored('a link that has gone, or that knows no multicast, leads to nobody')(error);
+      }
+    }
+  };
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject).bind(groupPort, '::', resolve);
+    });
+    socket.setMulticastTTL(255);
+    join();
+    if (joined.size === 0) throw new Error('no link has an address of IPv6');
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+  const dns = open({ socket, bind: false, multicast: false });
+  dns.on('error', ignored('whoever finds us over IPv4 does'));
+  const looking = setInterval(join, linksEvery).unref();
+  return {
+    dns,
+    close: () => {
+      clearInterval(looking);
+      dns.destroy();
+    },
+  };
 }
 
 function open(options: { readonly socket?: Socket; readonly bind?: false; readonly multicast?: false }): MulticastDNS {
@@ -178,15 +285,49 @@ function open(options: { readonly socket?: Socket; readonly bind?: false; readon
   return dns;
 }
 
-/** One of each interface; that of this machine alone only where there is no other. */
-function ownAddresses(): string[] {
-  const first = Object.values(networkInterfaces()).flatMap((found = []) =>
-    found.filter(({ family }) => family === 'IPv4').slice(0, 1),
+/**
+ * An IPv4 address of each interface, and a link-local one of IPv6 with its zone; that of this machine alone only where
+ * there is no other.
+ */
+function ownLinks(): OwnLink[] {
+  const links = Object.entries(networkInterfaces()).flatMap(([name, found = []]) =>
+    [
+      ...found.filter(({ family }) => family === 'IPv4').slice(0, 1),
+      ...found
+        .filter(({ address }) => isLinkLocal(address))
+        .map((each) => ({ ...each, address: `${each.address}%${name}` }))
+        .slice(0, 1),
+    ].map(({ address, internal }) => ({ name, address, internal })),
   );
-  const outward = first.filter(({ internal }) => !internal);
-  return (outward.length > 0 ? outward : first).map(({ address }) => address);
+  const outward = links.filter(({ internal }) => !internal);
+  return outward.length > 0 ? outward : links;
 }
 
-function isIpv4(host: string): boolean {
-  return /^\d{1,3}(?:\.\d{1,3}){3}$/.test(host);
+/**
+ * Our addresses on the link on which `from` asks. Whoever hears us over IPv4 and over IPv6 sees by them that we are one.
+ */
+function besides(from: string): string[] {
+  const [, zone] = from.split('%');
+  const asks = (name: string, networks: readonly (string | null)[]): boolean =>
+    zone === undefined ? networks.some((each) => each !== null && isWithin(from, each)) : zone === name;
+  const [, found = []] =
+    Object.entries(networkInterfaces()).find(([name, found = []]) =>
+      asks(
+        name,
+        found.map(({ cidr }) => cidr),
+      ),
+    ) ?? [];
+  return [
+    ...found.filter(({ family }) => family === 'IPv4').slice(0, 1),
+    ...found.filter(({ address }) => isLinkLocal(address)).slice(0, 1),
+  ].map(({ address }) => address);
+}
+
+function isWithin(address: string, cidr: string): boolean {
+  const [network = '', prefix] = cidr.split('/');
+  if (isIP(network) !== isIP(address)) return false;
+  const family = isIPv4(network) ? 'ipv4' : 'ipv6';
+  const list = new BlockList();
+  list.addSubnet(network, Number(prefix), family);
+  return list.check(address, family);
 }

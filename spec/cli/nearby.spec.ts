@@ -1,13 +1,29 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { eventsOf, SendallProcess } from './sendall-process';
 import { SessionRun } from './session-run';
 
-/** A network of its own with one Ethernet: says so once it is there, and goes with its standard input. */
+/** A network of its own with one Ethernet, IPv4 and IPv6: says so once it is there, and goes with its standard input. */
 const network = `
-  ip link set lo up && ip link add lan0 type veth peer name lan1 && ip addr add 10.9.0.1/24 dev lan0 &&
-  ip link set lan0 up multicast on && ip link set lan1 up && ip route add default dev lan0 && echo ready && cat`;
+  ip link set lo up && echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad && ip link add lan0 type veth peer name lan1 && ip addr add 10.9.0.1/24 dev lan0 &&
+  echo 1 > /proc/sys/net/ipv6/conf/lan1/disable_ipv6 && ip link set lan0 up multicast on && ip link set lan1 up && ip route add default dev lan0 && echo ready && cat`;
+
+/** A network of its own, in which a link has a link-local address of IPv6 at once, and no other. */
+const linkLocal = 'ip link set lo up && echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad && echo ready && cat';
+
+/** Somebody who shows a code with the same number and other words; says who has come. */
+const namesake = `
+  const [lib, number, host] = process.argv.slice(1);
+  const { OpenCode } = require(lib + '/codes/open-code');
+  const { Connection } = require(lib + '/net/connection');
+  const { listen } = require(lib + '/net/socket');
+  const shown = new OpenCode('receiver', { number, words: ['abandon', 'zoo'] });
+  listen({ kind: 'tcp', host: '::', port: 0 }, ({ stream, peer }) =>
+    shown.answer(new Connection(stream, peer), () => 0).catch((error) => console.log('came: ' + error.message)),
+  ).then(({ address }) => require(lib + '/net/lan').announceListener(address, [{ ...address, host }], number))
+    .then(() => console.log('lying'));`;
 
 /** Announces lies, and asks what the others say: their whole answer is printed. */
 const liar = `
@@ -37,11 +53,10 @@ const liar = `
   socket.bind(5353, () => {
     socket.addMembership('224.0.0.251', '10.9.0.1');
     const ask = dgram.createSocket('udp4');
-    ask.on('message', (bytes) => { console.log('answer ' + JSON.stringify(bytes.toString('latin1'))); ask.close(); });
+    ask.on('message', (bytes) => { console.log('answer ' + JSON.stringify(bytes.toString('latin1'))); ask.close(); lies = true; console.log('lying'); });
     ask.bind(0, '10.9.0.1', () => {
       ask.setMulticastInterface('10.9.0.1');
-      ask.send(packet.encode({ type: 'query', questions: [{ name: service, type: 'PTR' }] }), 5353, '224.0.0.251', () =>
-        setTimeout(() => { lies = true; console.log('lying'); }, 200));
+      ask.send(packet.encode({ type: 'query', questions: [{ name: service, type: 'PTR' }] }), 5353, '224.0.0.251');
     });
   });`;
 
@@ -50,32 +65,43 @@ describe('cli: who is found on the network (the built command)', function () {
   let holder: ChildProcess;
   let run: SessionRun;
   const started: SendallProcess[] = [];
+  const scripts: ChildProcess[] = [];
+  const holders: ChildProcess[] = [];
 
   beforeEach(async function () {
     if (spawnSync('unshare', ['--net', 'true']).status !== 0) this.skip();
-    holder = spawn('unshare', ['--net', 'sh', '-c', network], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const there = await new Promise<boolean>((resolve) => {
-      holder.stdout?.once('data', () => resolve(true));
-      holder.once('exit', () => resolve(false));
-    });
+    const there = await hold(network);
     if (!there) this.skip();
+    holder = there;
     run = new SessionRun({ 'letter.txt': 'hello\n' });
   });
   afterEach(async () => {
+    for (const each of scripts.splice(0)) each.kill('SIGKILL');
     for (const each of started.splice(0)) {
       each.child.kill('SIGKILL');
       await each.ended;
     }
-    holder.stdin?.end();
-    holder.kill();
+    for (const each of holders.splice(0)) {
+      each.stdin?.end();
+      each.kill();
+    }
     await run.end();
   });
 
-  const inside = (): string[] => ['nsenter', `--target=${String(holder.pid)}`, '--net'];
-  function start(words: readonly string[], home: string): SendallProcess {
+  /** A process in a network of its own, once `words` have made that; undefined where they cannot. */
+  async function hold(words: string): Promise<ChildProcess | undefined> {
+    const child = spawn('unshare', ['--net', 'sh', '-c', words], { stdio: ['pipe', 'pipe', 'inherit'] });
+    holders.push(child);
+    return new Promise((resolve) => {
+      child.stdout.once('data', () => resolve(child));
+      child.once('exit', () => resolve(undefined));
+    });
+  }
+  const inside = (of = holder): string[] => ['nsenter', `--target=${String(of.pid)}`, '--net'];
+  function start(words: readonly string[], home: string, of = holder): SendallProcess {
     const process = new SendallProcess(words, {
       cwd: run.directory,
-      under: inside(),
+      under: inside(of),
       env: { XDG_CONFIG_HOME: run.at(home), SENDALL_TICKET: '' },
     });
     started.push(process);
@@ -84,6 +110,7 @@ describe('cli: who is found on the network (the built command)', function () {
   async function script(text: string, ...words: readonly string[]): Promise<ChildProcess & { said: string }> {
     const [program = '', ...before] = [...inside(), process.execPath, '-e', text, ...words];
     const child = Object.assign(spawn(program, before, { stdio: ['ignore', 'pipe', 'inherit'] }), { said: '' });
+    scripts.push(child);
     await new Promise<void>((resolve) => {
       child.stdout?.on('data', (bytes: Buffer) => {
         child.said += bytes.toString();
@@ -92,48 +119,77 @@ describe('cli: who is found on the network (the built command)', function () {
     });
     return child;
   }
+  const codeOf = async (receiver: SendallProcess): Promise<{ code: string; number: string; words: string[] }> => {
+    const [, code = ''] = await receiver.says(/FILE (\d{4}-[a-z]+-[a-z]+)\n/);
+    const [number = '', ...words] = code.split('-');
+    return { code, number, words };
+  };
 
   it('a code leads to who shows it, past whoever lies; what is announced has no name and no word in it', async () => {
     const receiver = start(['receive', 'in', '--code', '--once'], 'receiver');
-    const [code, number = '', ...words] = await receiver
-      .says(/FILE (\d{4})-([a-z]+)-([a-z]+)\n/)
-      .then(([all, ...found]) => [all.trim().replace('FILE ', ''), ...found]);
+    const { code, number, words } = await codeOf(receiver);
+    const wrong = await start(['send', 'letter.txt', `${number}-zoo-zoo`], 'sender').ended;
+    expect(wrong.stderr).to.include('The other side has another code.');
     const lying = await script(liar, number, require.resolve('dns-packet'));
-    try {
-      expect(lying.said).to.match(/answer .*number=\d{4}/);
-      for (const secret of [...words, hostname()]) expect(lying.said).to.not.include(secret);
-      const nearby = await start(['nearby', '--json'], 'sender').ended;
-      expect(nearby.code).to.equal(0);
-      const events = eventsOf(nearby) as unknown as { event: string; addresses: string[]; number?: string }[];
-      expect(events.map((event) => event.event)).to.include('nearby');
-      expect(events.find(({ addresses }) => addresses.includes('tcp://10.9.0.1:8898'))?.number).to.equal(number);
-      expect(nearby.stdout).to.not.include('\\u001b').and.not.include(':0"');
-      const sent = await start(['send', 'letter.txt', code ?? ''], 'sender').ended;
-      expect(sent.code, sent.stderr).to.equal(0);
-      expect((await receiver.ended).code).to.equal(0);
-      expect(run.read('letter.txt').toString()).to.equal('hello\n');
-    } finally {
-      lying.kill('SIGKILL');
-    }
+    expect(lying.said).to.match(/answer .*number=\d{4}/);
+    for (const secret of [...words, hostname()]) expect(lying.said).to.not.include(secret);
+    const nearby = await start(['nearby', '--json'], 'sender').ended;
+    expect(nearby.code).to.equal(0);
+    const events = eventsOf(nearby) as unknown as { event: string; addresses: string[]; number?: string }[];
+    expect(events.map((event) => event.event)).to.include('nearby');
+    const found = events.filter(({ addresses }) => addresses.includes('tcp://10.9.0.1:8898'));
+    expect(
+      found.map((each) => each.number),
+      'once, though it is heard over IPv4 and IPv6',
+    ).to.deep.equal([number]);
+    expect(nearby.stdout).to.not.include('\\u001b').and.not.include(':0"');
+    const sent = await start(['send', 'letter.txt', code], 'sender').ended;
+    expect(sent.code, sent.stderr).to.equal(0);
+    const received = await receiver.ended;
+    expect(received.code).to.equal(0);
+    expect(received.stderr.match(/\d tr(?:y is|ies are) left/g), 'one guess, in two ways').to.deep.equal([
+      '2 tries are left',
+    ]);
+    expect(run.read('letter.txt').toString()).to.equal('hello\n');
+  });
+
+  it('over IPv6 alone, by link-local addresses, past another one who shows the same number', async function () {
+    const [near, far] = [await hold(linkLocal), await hold(linkLocal)];
+    const cable = `ip link add lan0 type veth peer name far-0 netns ${String(far?.pid)} && ip link set lan0 up`;
+    const pulled = spawnSync('sh', [
+      '-c',
+      `nsenter --target=${String(near?.pid)} --net sh -c '${cable}' && ${inside(far).join(' ')} ip link set far-0 up`,
+    ]);
+    if (!near || !far || pulled.status !== 0) return this.skip();
+    holder = near;
+    const receiver = start(['receive', 'in', '--code', '--once'], 'receiver');
+    const { code, number } = await codeOf(receiver);
+    const [, host = ''] = await receiver.says(/@\[(fe80::[0-9a-f:]+)\]/);
+    const other = await script(namesake, join(__dirname, '..', '..', 'dist', 'lib'), number, host);
+    const nearby = await start(['nearby', '--json'], 'sender', far).ended;
+    const events = eventsOf(nearby) as unknown as { addresses: string[]; number?: string }[];
+    expect(events.map((event) => event.number)).to.deep.equal([number, number]);
+    expect(events.map(({ addresses }) => addresses[0])).to.include(`tcp://[${host}%far-0]:8898`);
+    const sent = await start(['send', 'letter.txt', code], 'sender', far).ended;
+    expect(sent.code, sent.stderr).to.equal(0);
+    expect((await receiver.ended).code).to.equal(0);
+    expect(run.read('letter.txt').toString()).to.equal('hello\n');
+    expect(other.said.match(/came: .*/g) ?? [], 'one guess at most').to.have.length.below(2);
   });
 
   it('nobody is found: it is said what to type and to open; where another program has the port, too', async () => {
-    const taken = await script(
-      "require('dgram').createSocket('udp4').bind(5353, () => console.log('taken')); setInterval(() => 0, 1000);",
+    await script(
+      "require('dgram').createSocket('udp6').bind(5353, () => console.log('taken')); setInterval(() => 0, 1000);",
     );
-    try {
-      const receiver = start(['receive', 'in', '--announce'], 'receiver');
-      await receiver.says(/cannot be found on the network/);
-      const sent = await start(['send', 'letter.txt', '4821-crane-velvet'], 'sender').ended;
-      expect(sent).to.include({ code: 3, stdout: '' });
-      expect(sent.stderr)
-        .to.match(/4821\./)
-        .and.match(/port 8898/)
-        .and.not.match(/crane-velvet\.|Nobody.*crane/);
-      const ticket = (await receiver.says(/sendall:\/\/\S+/))[0];
-      expect((await start(['send', 'letter.txt', ticket], 'sender').ended).code, 'the receiver runs on').to.equal(0);
-    } finally {
-      taken.kill('SIGKILL');
-    }
+    const receiver = start(['receive', 'in', '--announce'], 'receiver');
+    await receiver.says(/cannot be found on the network/);
+    const sent = await start(['send', 'letter.txt', '4821-crane-velvet'], 'sender').ended;
+    expect(sent).to.include({ code: 3, stdout: '' });
+    expect(sent.stderr)
+      .to.match(/4821\./)
+      .and.match(/port 8898/)
+      .and.not.match(/crane-velvet\.|Nobody.*crane/);
+    const ticket = (await receiver.says(/sendall:\/\/\S+/))[0];
+    expect((await start(['send', 'letter.txt', ticket], 'sender').ended).code, 'the receiver runs on').to.equal(0);
   });
 });

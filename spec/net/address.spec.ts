@@ -9,6 +9,7 @@ describe('an address', () => {
     'example.com:1': { kind: 'tcp', host: 'example.com', port: 1 },
     '[::]:0': { kind: 'tcp', host: '::', port: 0 },
     'tcp://[fe80::1%eth0]:65535/': { kind: 'tcp', host: 'fe80::1%eth0', port: 65535 },
+    '[fe80::1%br-lan]': { kind: 'tcp', host: 'fe80::1%br-lan', port: 8898 },
     'unix:/run/a b:c.sock': { kind: 'unix', path: '/run/a b:c.sock' },
     'unix:relative': { kind: 'unix', path: 'relative' },
   };
