@@ -20,7 +20,7 @@ Examples:
   $ sendall receive inbox --announce      (on the other machine)
 
 Nobody has proved anything here: whoever answers may be anybody, and only a code or a ticket decides.
-Machines are found over IPv4 on the same network, if UDP port 5353 passes their firewalls.`,
+Machines are found on the same network, over IPv4 and IPv6, if UDP port 5353 passes their firewalls.`,
     )
     .action(async () => {
       const { runTransfer } = require('../run') as typeof import('../run');

@@ -40,7 +40,7 @@ const mostAddresses = 4;
 const mostTold = 16;
 
 /** An answer as it came. */
-interface Answer {
+interface LanAnswer {
   readonly number: string | undefined;
   readonly port: number;
   /** The address that it came from, and all that it tells of. */
@@ -93,7 +93,7 @@ function answer(
   dns: MulticastDNS,
   { id = 0, questions = [] }: QueryPacket,
   from: RemoteInfo,
-  own: Pick<Answer, 'number' | 'port' | 'hosts'> & { readonly instance: string },
+  own: Pick<LanAnswer, 'number' | 'port' | 'hosts'> & { readonly instance: string },
 ): void {
   if (!questions.some(({ name, type }) => name.toLowerCase() === service && /^(?:PTR|ANY)$/.test(type))) return;
   const brief = from.port !== groupPort;
@@ -125,10 +125,10 @@ function answer(
  */
 export async function* findOnLan(time: number, signal?: AbortSignal): AsyncGenerator<Nearby> {
   const found: Nearby[] = [];
-  const heard: Answer[] = [];
+  const heard: LanAnswer[] = [];
   let wake = (): void => undefined;
   let answers = 0;
-  const take = (heardNow: Answer | undefined): void => {
+  const take = (heardNow: LanAnswer | undefined): void => {
     if (++answers > mostAnswers || !heardNow || heard.some((each) => isSamePlace(each, heardNow))) return;
     heard.push(heardNow);
     const { number, port, hosts } = heardNow;
@@ -166,8 +166,8 @@ export async function* findOnLan(time: number, signal?: AbortSignal): AsyncGener
  * Whether both answers are of one machine, heard in two ways: each tells the address that the other came from. Whoever
  * tells a stranger's address is not taken for that one.
  */
-function isSamePlace(one: Answer, other: Answer): boolean {
-  const tells = ({ hosts }: Answer, { from }: Answer): boolean =>
+function isSamePlace(one: LanAnswer, other: LanAnswer): boolean {
+  const tells = ({ hosts }: LanAnswer, { from }: LanAnswer): boolean =>
     hosts.some((host) => withoutZone(host) === withoutZone(from));
   return one.number === other.number && one.port === other.port && tells(one, other) && tells(other, one);
 }
@@ -177,7 +177,11 @@ function withoutZone(host: string): string {
 }
 
 /** What an answer that came from `from` on the link `link` says, if it is of our service and of the form that ours have. */
-function answerIn({ answers = [], additionals = [] }: ResponsePacket, from: string, link: string): Answer | undefined {
+function answerIn(
+  { answers = [], additionals = [] }: ResponsePacket,
+  from: string,
+  link: string,
+): LanAnswer | undefined {
   const records = [...answers, ...additionals];
   const pointer = records.find((each) => each.type === 'PTR' && each.name.toLowerCase() === service);
   const name = pointer?.type === 'PTR' ? pointer.data : undefined;
@@ -198,7 +202,7 @@ function answerIn({ answers = [], additionals = [] }: ResponsePacket, from: stri
 /** A socket at a free port of an address of ours, from which it is asked on that link. */
 async function ask(
   { name, address }: OwnLink,
-  take: (answer: Answer | undefined) => void,
+  take: (answer: LanAnswer | undefined) => void,
 ): Promise<{ query: () => void; close: () => void }> {
   const type = isIPv4(address) ? 'udp4' : 'udp6';
   const socket = createSocket(type);
