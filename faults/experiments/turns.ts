@@ -1,16 +1,20 @@
 // Messages that are as much work as a message can be, from a peer who has a key, while it is measured for how long the
 // receiver's main thread serves nobody else.
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RawSession } from '../../spec/session/raw-session';
+import { Visitor } from '../../spec/web/visitor';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
+import { crowd, pageAttacks } from '../page-attacks';
 import { Served } from '../served';
 
 /** No message may keep the main thread for longer, in ms of its processor time. */
 const most = 50;
 const longestList = 8 * 2 ** 20;
+/** Those to the page that were too much once. */
+const asShort = /listed|batch of 512|batches|in one packet/;
 /** What a message costs comes again each time; what the collector of garbage or a busy machine adds does not. */
 const attempts = 3;
 const settles = 150;
@@ -132,14 +136,23 @@ const attacks: Readonly<Record<string, Attack>> = {
     ),
 };
 
-async function run({ build, directory, dose, random, say }: Surroundings): Promise<Outcome> {
+async function run({ build, directory, dose, only, random, say }: Surroundings): Promise<Outcome> {
   const measured = join(directory, 'thread');
   const env = {
     NODE_OPTIONS: `--require ${join(__dirname, '..', 'main-thread.js')}`,
     SENDALL_FAULTS_THREAD: measured,
   };
-  const served = await Served.open({ build, directory }, [], env);
+  const served = await Served.open({ build, directory }, ['--web', '127.0.0.1:0', '--web-read'], env);
   const pid = served.receiver.child.pid ?? 0;
+  const [, url = ''] = await served.receiver.says(/(http:\/\/\S+#[\w-]{32})/);
+  const visitor = new Visitor(url);
+  const ofPage = Object.entries(pageAttacks).map(([what, ask]): [string, Attack] => [
+    `page: ${what}`,
+    async () => {
+      await ask(visitor);
+      return undefined;
+    },
+  ]);
   const timeOf = async (attack: Attack): Promise<number> => {
     await writeFile(measured, '0');
     // One who is not read any more waits for ever.
@@ -168,8 +181,12 @@ async function run({ build, directory, dose, random, say }: Surroundings): Promi
       ].map((words) => served.run(words.filter((word) => word !== '--foreign'))),
     );
     while (!existsSync(measured)) await sleep(50);
-    for (const [what, attack] of Object.entries(attacks)) {
-      if (dose === 'proof' && !/^an offer of (long|65)/.test(what)) continue;
+    await mkdir(served.at('in', 'crowded'));
+    for (let at = 0; at < crowd; at++) closeSync(openSync(served.at('in', 'crowded', String(at)), 'w'));
+    for (const [what, attack] of [...Object.entries(attacks), ...ofPage]) {
+      if (dose === 'proof' && !/^an offer of (long|65)|a batch of 512 long|listed$/.test(what)) continue;
+      if (only !== undefined && !what.includes(only)) continue;
+      if (dose === 'short' && what.startsWith('page: ') && !asShort.test(what)) continue;
       let took = Infinity;
       for (let again = 0; took > most && again < attempts; again++) {
         tries++;
@@ -199,6 +216,22 @@ export const turns: Experiment = {
       edits: [
         { file: 'lib/wire/json-list.js', from: 'elements < mostInSlice && at - from < longestSlice', to: 'true' },
       ],
+    },
+    {
+      name: 'a batch of the page is worked through in one go',
+      finds: 'a batch of 512 long names',
+      edits: [
+        {
+          file: 'lib/receive/in-turns.js',
+          from: 'at - first >= mostInTurn || performance.now() - began > longestTurn',
+          to: 'false',
+        },
+      ],
+    },
+    {
+      name: 'a directory is sorted as a whole',
+      finds: 'a directory of many entries',
+      edits: [{ file: 'lib/web/kept-files.js', from: 'names.push(name) < 2 * mostListed', to: 'names.push(name) > 0' }],
     },
   ],
 };

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
 import { type Listener, Meter } from '../progress';
@@ -6,6 +5,7 @@ import type { ExistingContent, Room } from '../store/session-store';
 import type { BadEntry, DirectoryEntry, Entry, FileEntry, HeldSegment, SessionReceipt } from '../wire/session-list';
 import { decide, decideStaged, type Decision, isSmall, type WantedContent, wantedAnew } from './decision';
 import { type FileToLink, offered, type WantedFile } from './entries';
+import { inTurns } from './in-turns';
 import type { Earlier } from './snapshot-stage';
 import type { Receiving } from './receiving';
 
@@ -82,17 +82,6 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   );
   entries.notify();
   return { toLink, toBegin: wanted.filter(({ entry }) => !isSmall(entry)) };
-}
-
-/** Of so many entries in one go: where all of them are refused, each is a message to the sender and a line here. */
-const entriesInTurn = 100;
-
-/** Works through a list, so that others have their turn in between. */
-async function inTurns<Element>(list: readonly Element[], work: (element: Element, at: number) => void): Promise<void> {
-  for (const [at, element] of list.entries()) {
-    if (at > 0 && at % entriesInTurn === 0) await nextTurn();
-    work(element, at);
-  }
 }
 
 /** Takes in an entry, and refuses one whose name cannot be stored or was offered before. PROTOCOL.md 13.4, 13.5. */

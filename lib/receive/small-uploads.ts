@@ -3,6 +3,7 @@ import type { FileDone } from '../progress';
 import type { BatchOutcome, SmallFile } from '../store/session-store';
 import { ignored } from '../trace';
 import type { FileEntry } from '../wire/session-list';
+import { inTurns } from './in-turns';
 import { doneOf } from './receiving';
 import type { AdmittedUpload, UploadOffer, UploadVisit } from './upload-visit';
 
@@ -37,14 +38,14 @@ export class SmallUploads {
     const ends = new Map<SmallUpload, FileDone | TransferError>();
     const coming: ComingFile[] = [];
     let from = 0;
-    for (const offer of offers) {
+    await inTurns(offers, (offer) => {
       try {
         coming.push({ offer, from, entry: this.visit.entry(offer) });
       } catch (error) {
         ends.set(offer, asTransferError(error, 'name', 'The name cannot be had'));
       }
       from += offer.size;
-    }
+    });
     const admitted = await this.visit.admit(coming.map(({ entry }) => entry));
     const wanted = coming.flatMap((file, at) => {
       const one = admitted[at];
@@ -55,9 +56,14 @@ export class SmallUploads {
       wanted.map(({ entry, offer }) => ({ entry, digest: offer.blake3 })),
       wanted.map(({ from: begin, offer }) => content.subarray(begin, begin + offer.size)),
     );
-    for (const [at, { offer, admitted: one }] of wanted.entries())
+    await inTurns(wanted, ({ offer, admitted: one }, at) => {
       ends.set(offer, this.end(one, offer.blake3, outcomes[at] ?? unheard()));
-    return offers.map((offer) => this.visit.tell(ends.get(offer) ?? unheard(), offer.name));
+    });
+    const told: (FileDone | TransferError)[] = [];
+    await inTurns(offers, (offer) => {
+      told.push(this.visit.tell(ends.get(offer) ?? unheard(), offer.name));
+    });
+    return told;
   }
 
   /** Resolves when nothing is being committed any more. */
@@ -106,7 +112,7 @@ export class SmallUploads {
       await new Promise((resolve) => setImmediate(resolve));
       if (batch.open.entries === 0) return;
       try {
-        for (const [file, outcome] of await batch.commit()) this.settle(file, outcome);
+        await inTurns([...(await batch.commit())], ([file, outcome]) => this.settle(file, outcome));
       } catch (error) {
         const failure = asTransferError(error, 'disk', 'The files could not be stored');
         for (const file of [...this.waiting.keys()]) this.settle(file, failure);

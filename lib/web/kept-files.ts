@@ -1,6 +1,6 @@
 // What is in a receive directory, for who may read it.
 import { constants } from 'node:fs';
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, opendir } from 'node:fs/promises';
 import { asTransferError, TransferError } from '../errors';
 import { type EntryName, parseEntryName } from '../name';
 import { bytesOfName, nameOfBytes } from '../name-bytes';
@@ -18,6 +18,8 @@ export interface ListedFile {
 }
 
 const mostListed = 2_000;
+/** Entries of a directory that are read in one go. */
+const readAtOnce = 512;
 
 /** A path within the directory, '' for itself. Throws `name` for what leads out of it, and for what is ours in there. */
 export function pathWithin(text: string): EntryName | '' {
@@ -25,12 +27,14 @@ export function pathWithin(text: string): EntryName | '' {
 }
 
 /**
- * Regular files and directories in a directory, by name; links and everything else are left out, and never followed.
- * Rejects with `name`, and `source-unreadable` where there is no such directory.
+ * Regular files and directories in a directory, the first 2,000 by name; links and everything else are left out, and
+ * never followed. Rejects with `name`, with `source-unreadable` where there is no such directory, and with
+ * `connection-lost` once `gone` is true of whoever has asked.
  */
 export async function listFiles(
   directory: string,
   path: string,
+  gone: () => boolean,
 ): Promise<{ readonly entries: ListedFile[]; readonly more: boolean }> {
   const below = pathWithin(path);
   const { O_DIRECTORY = 0, O_RDONLY } = constants;
@@ -39,11 +43,10 @@ export async function listFiles(
   });
   try {
     const place = process.platform === 'linux' ? `/proc/self/fd/${String(handle.fd)}` : `${directory}/${below}`;
-    const names = (await readdir(place, { encoding: 'buffer' })).map(nameOfBytes).sort();
+    const names = await firstNames(place, below === '' ? stagingName : undefined, gone);
     const found: ListedFile[] = [];
-    for (const name of names) {
-      if (found.length >= mostListed) break;
-      if (below === '' && name === stagingName) continue;
+    for (const name of names.slice(0, mostListed)) {
+      if (gone()) throw hungUp();
       const stat = await lstat(Buffer.concat([Buffer.from(`${place}/`), bytesOfName(name)])).catch(
         ignored('gone since'),
       );
@@ -55,10 +58,32 @@ export async function listFiles(
           mtime: Math.trunc(stat.mtimeMs),
         });
     }
-    return { entries: found, more: found.length >= mostListed };
+    return { entries: found, more: names.length > mostListed };
   } catch (error) {
     throw asTransferError(error, 'disk', 'The directory cannot be read');
   } finally {
     await handle.close();
   }
+}
+
+/**
+ * The first names of a directory, one more than are listed, without `left`: however many there are, only so many are in
+ * memory, and sorted, at a time.
+ */
+async function firstNames(place: string, left: string | undefined, gone: () => boolean): Promise<string[]> {
+  let names: string[] = [];
+  // One letter for each byte.
+  for await (const entry of await opendir(place, { encoding: 'latin1', bufferSize: readAtOnce })) {
+    if (entry.isSymbolicLink()) continue;
+    const name = nameOfBytes(Buffer.from(entry.name, 'latin1'));
+    if (name === left) continue;
+    if (names.push(name) < 2 * mostListed) continue;
+    if (gone()) throw hungUp();
+    names = names.sort().slice(0, mostListed + 1);
+  }
+  return names.sort().slice(0, mostListed + 1);
+}
+
+function hungUp(): TransferError {
+  return new TransferError('connection-lost', 'Whoever has asked has hung up.');
 }

@@ -1,6 +1,7 @@
 // The page of a receiver: uploads onto its store, and what arrives from anyone.
 import { TransferError } from '../errors';
 import type { TransferEvent } from '../progress';
+import { Turns } from '../receive/turns';
 import type { Uploads } from '../receive/uploads';
 import { textUnder } from '../wire/fields';
 import { parseJsonObject } from '../wire/json-object';
@@ -11,6 +12,11 @@ import { LiveFeed } from './live-feed';
 import { wholeBody } from './request-body';
 import { Uploading } from './uploading';
 import { type ServedPage, servePage, type WebOptions, type WebRequest, type WebRoutes } from './web-server';
+
+/** Directories that are listed at once; so many more wait for their turn, for so long, in ms. */
+const mostListings = 2;
+const listingsWaiting = 64;
+const listingPatience = 30_000;
 
 export interface UploadPageOptions extends WebOptions {
   readonly uploads: Uploads;
@@ -37,6 +43,12 @@ export async function serveUploads(options: UploadPageOptions): Promise<UploadPa
 class UploadRoutes implements WebRoutes {
   private readonly uploading: Uploading;
   private readonly downloads = new Downloads();
+  private readonly listings = new Turns(
+    mostListings,
+    listingsWaiting,
+    listingPatience,
+    'Too many directories are listed at this moment.',
+  );
 
   constructor(
     private readonly options: UploadPageOptions,
@@ -111,7 +123,8 @@ class UploadRoutes implements WebRoutes {
   private async list({ query, response }: WebRequest): Promise<void> {
     const directory = await this.readable();
     const path = query.get('path') ?? '';
-    answerJson(response, 200, { path, ...(await listFiles(directory, path)) });
+    const listed = await this.listings.take(() => listFiles(directory, path, () => response.destroyed));
+    answerJson(response, 200, { path, ...listed });
   }
 
   private async link(asked: WebRequest): Promise<void> {

@@ -74,6 +74,8 @@ const longestPath = 8 * 1024;
 const calmStrangers = 128;
 const mostStrangers = 512;
 const mostConnections = 1024;
+/** Requests of one connection whose answers are not out yet. A browser sends one after another. */
+const mostAhead = 16;
 
 /** Whether nobody else can be on the way there. */
 function isPrivate({ certificate }: WebOptions, address: Address): boolean {
@@ -113,6 +115,8 @@ class WebServer {
   private readonly strangers = new Strangers(Infinity, calmStrangers, mostStrangers);
   /** Those who have not shown the token, by their sockets. */
   private readonly unknown = new Map<Socket, { close(): void }>();
+  /** How many requests of a connection are not answered yet. */
+  private readonly ahead = new WeakMap<Socket, number>();
   private reached: PageOrigins = { hosts: new Set(), origins: new Set() };
 
   constructor(
@@ -192,6 +196,13 @@ class WebServer {
   }
 
   private async take(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request;
+    if (socket.destroyed) return;
+    const ahead = (this.ahead.get(socket) ?? 0) + 1;
+    // A thousand requests in one packet would be answered in one go.
+    if (ahead > mostAhead) return void socket.destroy();
+    this.ahead.set(socket, ahead);
+    response.once('close', () => this.ahead.set(socket, (this.ahead.get(socket) ?? 1) - 1));
     try {
       await this.serve(request, response);
     } catch (thrown) {

@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { mkdir, symlink, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createHash } from 'node:crypto';
@@ -91,6 +92,24 @@ describe('downloads', () => {
       expect((await visitor.ask('GET', `dl/${'A'.repeat(32)}`, { token: false })).status).to.equal(404);
       expect((await visitor.ask('GET', 'api/files', { token: false })).status).to.equal(401);
     });
+  });
+
+  it('are listed in part where a directory has many: the first 2,000 by name', async () => {
+    const receiver = await WebReceiver.open({}, { read: true });
+    try {
+      const crowded = path.join(receiver.directory.place, 'crowded');
+      await mkdir(crowded);
+      for (let at = 0; at < 4_500; at++) writeFileSync(path.join(crowded, String(at).padStart(5, '0')), '');
+      // No UTF-8: it is told as it is written elsewhere.
+      writeFileSync(Buffer.concat([Buffer.from(`${crowded}/00000`), Buffer.from([0xff])]), '');
+      const { entries, more } = (await receiver.visitor.ask('GET', 'api/files?path=crowded')).json;
+      const names = (entries as { name: string }[]).map(({ name }) => name);
+      expect(names).to.have.length(2_000);
+      expect(names.slice(0, 3)).to.deep.equal(['00000', '00000\udcff', '00001']);
+      expect([names.at(-1), more]).to.deep.equal(['01998', true]);
+    } finally {
+      await receiver.close();
+    }
   });
 
   it('are none where that was not allowed', async () => {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -165,6 +166,24 @@ describe('a page', () => {
     for (const socket of crowd) socket.destroy();
   });
 
+  it('answers so many requests of one packet and hangs up, since each of them is work at once', async () => {
+    const { text } = await raw(`GET / HTTP/1.1\r\nHost: ${visitor.host}\r\n\r\n`.repeat(300), true);
+    expect(text.split('HTTP/1.1 200 OK').length - 1).to.be.below(17);
+    // One after another, as browsers ask, there may be any number.
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    for (let at = 0; at < 40; at++)
+      expect(
+        await new Promise((resolve, reject) =>
+          http
+            .get({ port: visitor.port, path: '/icon.svg', agent, headers: { host: visitor.host } }, (response) =>
+              response.resume().once('end', () => resolve(response.statusCode)),
+            )
+            .once('error', reject),
+        ),
+      ).to.equal(200);
+    agent.destroy();
+  });
+
   it('takes no head that is too long, and nothing that is no HTTP', async () => {
     const closed = async (bytes: string): Promise<number> => (await raw(bytes)).status;
     expect(await closed(`GET / HTTP/1.1\r\nHost: ${visitor.host}\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`)).to.equal(0);
@@ -180,8 +199,8 @@ describe('a page', () => {
     expect((await raw(large)).status).to.equal(413);
   });
 
-  /** Says these bytes; the status of the answer, 0 where there is none. */
-  async function raw(bytes: string): Promise<{ readonly status: number; readonly text: string }> {
+  /** Says these bytes; the status of the answer, 0 where there is none. All of it where `toEnd`. */
+  async function raw(bytes: string, toEnd = false): Promise<{ readonly status: number; readonly text: string }> {
     const socket = net.connect(visitor.port, '127.0.0.1');
     let text = '';
     const answered = new Promise<void>((resolve) => {
@@ -189,7 +208,7 @@ describe('a page', () => {
       socket.once('close', () => resolve());
       socket.on('data', (piece: Buffer) => {
         text += piece.toString('latin1');
-        if (text.includes('\r\n\r\n')) resolve();
+        if (!toEnd && text.includes('\r\n\r\n')) resolve();
       });
     });
     socket.write(bytes, 'latin1');
