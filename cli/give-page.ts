@@ -1,6 +1,6 @@
 import type { Shell } from './run';
 import { wrongUsage } from './usage';
-import { type WebFlags, webOptions } from './web-options';
+import { webEvent, type WebFlags, webOptions } from './web-options';
 
 /** Serves a page that gives files, until it is stopped or each was fetched once. */
 export async function givePage(
@@ -28,7 +28,7 @@ export async function givePage(
           signal.addEventListener('abort', () => resolve(), { once: true }),
         );
         try {
-          on({ event: 'web', url: page.url });
+          on(webEvent(page));
           if (!signal.aborted) await Promise.race([stopped, page.delivered]);
         } finally {
           await page.close();

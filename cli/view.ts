@@ -43,6 +43,7 @@ export abstract class View {
       case 'web':
         this.terminal.say('In a browser:');
         this.terminal.say('    ', { style: 'bold', text: event.url });
+        if (event.certificate_sha256 !== undefined) this.fingerprint(event.certificate_sha256);
         if (this.invitation.qr === 'page') this.draw(({ asQr }) => asQr(event.url));
         break;
       case 'sent':
@@ -96,6 +97,14 @@ export abstract class View {
         break;
     }
     this.progress.show(event);
+  }
+
+  /** As browsers show it, in two lines. */
+  private fingerprint(sha256: string): void {
+    this.terminal.say('The browser warns of its certificate, which nobody vouches for.');
+    this.terminal.say('Go on only where it shows this SHA-256 fingerprint:');
+    const pairs = sha256.toUpperCase().match(/../g) ?? [];
+    for (const half of [pairs.slice(0, 16), pairs.slice(16)]) this.terminal.say('    ', half.join(':'));
   }
 
   /** Takes everything temporary off the screen. */

@@ -17,3 +17,4 @@ export type { RelayFigures } from './net/relay-server';
 export { load } from './load';
 export { ignored, trace } from './trace';
 export type { UploadPage } from './web/serve-uploads';
+export type { ServedPage } from './web/web-server';

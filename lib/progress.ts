@@ -125,7 +125,12 @@ export type TransferEvent = (
       readonly code?: string;
     }
   /** A page is served, at this address with its token. */
-  | { readonly event: 'web'; readonly url: string }
+  | {
+      readonly event: 'web';
+      readonly url: string;
+      /** Of a certificate that nobody vouches for, lower-case hex. */
+      readonly certificate_sha256?: string;
+    }
   | {
       readonly event: 'started';
       readonly file_name: string;

@@ -18,7 +18,7 @@ import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseRelayOption, relayPasswordIn, withRelay } from '../relay-option';
 import { formatCount, parseDuration, parseSize } from '../size';
 import { append, wrongUsage } from '../usage';
-import { addWebOptions, checkWebFlags, webOptions, type WebReceiveFlags } from '../web-options';
+import { addWebOptions, checkWebFlags, webEvent, webOptions, type WebReceiveFlags } from '../web-options';
 
 /** The options of `sendall receive`, as commander names them. */
 interface ReceiveFlags extends WebReceiveFlags, ObjectFlags {
@@ -404,7 +404,7 @@ async function serveUploadPage(
     quota: flags.quota,
     on,
   });
-  on({ event: 'web', url: page.url });
+  on(webEvent(page));
   return page;
 }
 

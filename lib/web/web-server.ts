@@ -15,6 +15,7 @@ import { ignored } from '../trace';
 import { answer, answerFailure, answerJson, pagePolicy, refuse } from './answer';
 import { type PageOrigins, reachedAt, refuseForeign, showsToken } from './checks';
 import { encodedFor, type PageFile, pageFiles } from './page-files';
+import { selfSigned } from './self-signed';
 
 /** Where a page is served, and for whom. */
 export interface WebOptions {
@@ -25,6 +26,8 @@ export interface WebOptions {
   /** Files of PEM. Both or none. */
   readonly certificate?: string | undefined;
   readonly key?: string | undefined;
+  /** Instead of them a certificate that is made for this page, and that nobody vouches for. */
+  readonly selfSigned?: boolean | undefined;
   /** By what others reach the page, where something stands between: `https://files.example.org/drop/`. */
   readonly publicUrl?: string | undefined;
   /** At least 22 of `A-Z a-z 0-9 _ -`; default: drawn anew. */
@@ -59,6 +62,8 @@ export interface ServedPage {
   readonly url: string;
   /** The same where it listens, whatever stands before it. */
   readonly localUrl: string;
+  /** SHA-256 of a certificate that nobody vouches for, lower-case hex, to be compared by who opens the page. */
+  readonly certificateSha256: string | undefined;
   close(): Promise<void>;
 }
 
@@ -78,8 +83,8 @@ const mostConnections = 1024;
 const mostAhead = 16;
 
 /** Whether nobody else can be on the way there. */
-function isPrivate({ certificate }: WebOptions, address: Address): boolean {
-  return certificate !== undefined || address.kind !== 'tcp' || isOwn(address.host);
+function isPrivate({ certificate, selfSigned: own = false }: WebOptions, address: Address): boolean {
+  return certificate !== undefined || own || address.kind !== 'tcp' || isOwn(address.host);
 }
 
 /**
@@ -91,10 +96,11 @@ export async function servePage(options: WebOptions, routes: (insecure: boolean)
   const insecure = !isPrivate(options, address);
   if (insecure && options.insecurePlain !== true)
     throw new TransferError('usage', 'Others on the network could read and change what is uploaded.', {
-      hint: 'Give --tls-cert and --tls-key, or --insecure-plain where that does not matter.',
+      hint: 'Give --tls-cert and --tls-key or --tls-self-signed, or --insecure-plain where that does not matter.',
     });
-  const server = new WebServer(options, routes(insecure));
-  return { ...(await server.listen(address)), close: () => server.close() };
+  const identity = await identityOf(options, address);
+  const server = new WebServer(options, identity, routes(insecure));
+  return { ...(await server.listen(address)), certificateSha256: identity?.sha256, close: () => server.close() };
 }
 
 /** Throws `usage`. */
@@ -104,6 +110,27 @@ export function parseWebAddress(text = `127.0.0.1:${String(usualWebPort)}`): Add
   if (address.kind === 'tcp')
     return /[\]:]\d+$|:\d+$/.test(text) || port !== undefined ? address : { ...address, port: usualWebPort };
   throw new TransferError('usage', `A page is served at HOST:PORT, and not at "${text}".`);
+}
+
+/** What the page shows to a browser by TLS; undefined without. Rejects with `usage` where a file cannot be read. */
+async function identityOf(
+  { certificate, key = '', selfSigned: own = false, publicUrl: url }: WebOptions,
+  address: Address & { readonly kind: 'tcp' },
+): Promise<Identity | undefined> {
+  if (certificate !== undefined) return { certificate: pem(certificate), key: pem(key) };
+  if (!own) return undefined;
+  const reachable = await dialable(address);
+  const hosts = reachable.flatMap((each) => (each.kind === 'tcp' ? [each.host] : []));
+  const named = url === undefined ? [] : [publicUrl(url).hostname.replace(/^\[|\]$/g, '')];
+  return selfSigned([...named, ...hosts, ...ownHostNames]);
+}
+
+/** A certificate and its key, in PEM. */
+interface Identity {
+  readonly certificate: string | Buffer;
+  readonly key: string | Buffer;
+  /** Of one that nobody vouches for. */
+  readonly sha256?: string;
 }
 
 class WebServer {
@@ -121,12 +148,12 @@ class WebServer {
 
   constructor(
     private readonly options: WebOptions,
+    private readonly identity: Identity | undefined,
     private readonly routes: WebRoutes,
   ) {
     this.token = checkedToken(options.token ?? randomBytes(24).toString('base64url'));
     this.own = options.publicUrl === undefined ? undefined : publicUrl(options.publicUrl);
     this.files = pageFiles();
-    const { certificate, key } = options;
     const settings = {
       maxHeaderSize: longestHead,
       headersTimeout: options.headersWithin ?? headersWithin,
@@ -137,10 +164,10 @@ class WebServer {
     };
     const listener = (request: IncomingMessage, response: ServerResponse): void => void this.take(request, response);
     this.server =
-      certificate === undefined
+      identity === undefined
         ? createServer(settings, listener)
         : createTlsServer(
-            { ...settings, cert: pem(certificate), key: pem(key ?? ''), handshakeTimeout: headersWithin },
+            { ...settings, cert: identity.certificate, key: identity.key, handshakeTimeout: headersWithin },
             listener,
           );
     this.server.maxConnections = mostConnections;
@@ -152,7 +179,7 @@ class WebServer {
   }
 
   async listen(address: Address & { readonly kind: 'tcp' }): Promise<Pick<ServedPage, 'url' | 'localUrl'>> {
-    const { server, options } = this;
+    const { server } = this;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen({ host: address.host, port: address.port }, resolve);
@@ -161,7 +188,7 @@ class WebServer {
     });
     server.removeAllListeners('error').on('error', ignored('an accept that failed: the next one is served'));
     const { port } = server.address() as AddressInfo;
-    const scheme = options.certificate === undefined ? 'http' : 'https';
+    const scheme = this.identity === undefined ? 'http' : 'https';
     const reachable = await dialable({ ...address, port });
     const urls = [...reachable, ...(isOwn(address.host) || isAny(address.host) ? loopbacks(port) : [])].flatMap(
       (each) => (each.kind === 'tcp' ? [new URL(formatAddress(each).replace(/^tcp:/, `${scheme}:`))] : []),
@@ -283,8 +310,10 @@ function parsePath(target: string): { readonly path: string[]; readonly query: U
   }
 }
 
+const ownHostNames = ['127.0.0.1', 'localhost', '::1'];
+
 function loopbacks(port: number): Address[] {
-  return ['127.0.0.1', 'localhost', '::1'].map((host) => ({ kind: 'tcp', host, port }));
+  return ownHostNames.map((host) => ({ kind: 'tcp', host, port }));
 }
 
 /** A host of this machine alone. */

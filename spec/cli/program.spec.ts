@@ -60,6 +60,7 @@ describe('cli/program (the built command)', () => {
       '--web-url',
       '--tls-cert',
       '--tls-key',
+      '--tls-self-signed',
       '--once',
       ...everywhere,
     ]);
@@ -95,6 +96,7 @@ describe('cli/program (the built command)', () => {
       '--web-url',
       '--tls-cert',
       '--tls-key',
+      '--tls-self-signed',
       '--endpoint',
       '--region',
       '--credentials',

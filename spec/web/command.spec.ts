@@ -1,5 +1,6 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
+import tls from 'node:tls';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -102,6 +103,22 @@ describe('sendall receive --web and send --web', () => {
     }
   });
 
+  it('offer a certificate that nobody vouches for with its fingerprint, and never by themselves', async () => {
+    const words = ['receive', 'own', '--listen', '127.0.0.1:0', '--web', '0.0.0.0:0', '--tls-self-signed'];
+    const { process, visitor } = await start(...words);
+    const [, half = '', other = ''] = await process.says(/fingerprint:\n {4}([\dA-F:]+)\n {4}([\dA-F:]+)\n/);
+    const shown = await new Promise<string>((resolve) => {
+      const socket = tls.connect({ port: visitor.port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
+        resolve(socket.getPeerX509Certificate()?.fingerprint256 ?? '');
+        socket.destroy();
+      });
+    });
+    expect(`${half}:${other}`).to.equal(shown);
+    expect((await visitor.ask('GET', 'api/session')).json['insecure']).to.equal(false);
+    const plain = await start('receive', 'plain', '--listen', '127.0.0.1:0', '--web', '0');
+    expect((await plain.visitor.ask('GET', 'api/session')).status).to.equal(200);
+  });
+
   it('serve by HTTPS, and give each file once', async () => {
     await makeCertificates(place);
     await writeFile(path.join(place, 'a.txt'), 'some words');
@@ -127,6 +144,11 @@ describe('sendall receive --web and send --web', () => {
       [['receive', 'in', '--web', '--once'], /does not go with --once/],
       [['receive', 'in', '--web-read'], /go with --web/],
       [['receive', 'in', '--web', '0', '--tls-cert', 'x'], /go together/],
+      [
+        ['receive', 'in', '--web', '0', '--tls-self-signed', '--tls-cert', 'x', '--tls-key', 'y'],
+        /makes a certificate/,
+      ],
+      [['receive', 'in', '--tls-self-signed'], /go with --web/],
       [['send', '--web'], /gives files/],
     ];
     const ends = await Promise.all(table.map(([words]) => sendall(words, { cwd: place })));

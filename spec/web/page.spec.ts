@@ -9,7 +9,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { execFileSync } from 'node:child_process';
 import { source as axe } from 'axe-core';
@@ -342,6 +342,29 @@ describe('the page of --web, in Chromium', function () {
     await none.keyboard.press('Enter');
     await none.locator('#receive').waitFor();
   });
+
+  for (const [what, words, plain] of [
+    ['in plain http', ['--insecure-plain'], true],
+    ['with a certificate that nobody vouches for', ['--tls-self-signed'], false],
+  ] as const)
+    it(`takes files from the network ${what}`, async () => {
+      const own = join(directory, words.join());
+      const receiver = await ServedPage.receive(own, words, { address: '0.0.0.0:0' });
+      try {
+        const page = await open(receiver.url, { ignoreHTTPSErrors: true });
+        await page.locator('#receive').waitFor();
+        // An insecure context has no crypto.subtle and no Service Worker. Loopback alone is secure without TLS.
+        const local = /\/\/(?:127\.|localhost|\[::1\])/.test(receiver.url);
+        expect(await page.evaluate('isSecureContext')).to.equal(!plain || local);
+        expect(await page.locator('#plain').isVisible()).to.equal(plain);
+        const paths = [source(`over ${words.join()}.bin`, segment + 1), source(`over ${words.join()}.txt`, 100)];
+        await drop(page, paths);
+        await Promise.all(paths.map((path) => verified(page, basename(path))));
+        for (const path of paths) expect(sha256(join(own, basename(path)))).to.equal(sha256(path));
+      } finally {
+        await receiver.end();
+      }
+    });
 
   it('says when a disk is full, and goes on with what fits', async function () {
     const full = join(directory, 'full');
