@@ -34,6 +34,23 @@ const onlyNonce = Buffer.alloc(12);
 const addressTag = 16;
 const mostAddresses = 8;
 
+/** What to do where a frame comes too late, or not at all. */
+interface FrameHints {
+  readonly late: string;
+  readonly lost: string;
+}
+const startAgain =
+  'Start the same command again. If the code is used up by then, so does the other side, which shows a new one.';
+const hints = {
+  answer: {
+    late: 'Do the other command, and the relay if there is one, still run? Start the same command again.',
+    lost: 'An earlier version of sendall knows no codes: use a ticket there, or install the same version.',
+  },
+  agreed: { late: startAgain, lost: startAgain },
+  /** Who has dialed us decides whether it tries again. */
+  listening: { late: '', lost: '' },
+} as const;
+
 /** Random bytes of one side; given by vectors only. */
 export interface CodeChance {
   readonly session: Buffer;
@@ -115,9 +132,9 @@ export async function dialByCode(
   try {
     const { hello, take } = proposeCode(code, role);
     await connection.send(codeHello(hello));
-    const { key, proof } = take(await headerOf(connection));
+    const { key, proof } = take(await headerOf(connection, hints.answer));
     await connection.send(proof);
-    const sealed = parseCodeAgreed(await headerOf(connection));
+    const sealed = parseCodeAgreed(await headerOf(connection, hints.agreed));
     await connection.finish();
     return { id: key.id, key: key.key, addresses: sealed ? openAddresses(sealed, key) : [] };
   } finally {
@@ -127,7 +144,7 @@ export async function dialByCode(
 
 /** The first frame of who dialed us, which `announced` has found. Rejects with `bad-header` and the like. */
 export async function readCodeHello(connection: Connection): Promise<CodeHello> {
-  return parseCodeHello(await headerOf(connection));
+  return parseCodeHello(await headerOf(connection, hints.listening));
 }
 
 /**
@@ -142,7 +159,7 @@ export async function proofOfCode(
 ): Promise<AgreedKey> {
   const { answer, take } = replyToCode(code, role, hello);
   await connection.send(answer);
-  return take(await headerOf(connection));
+  return take(await headerOf(connection, hints.listening));
 }
 
 /** The last frame: our side knows the key from now on, and is found at `addresses`. */
@@ -178,11 +195,19 @@ export function sameRoles(role: Role): TransferError {
   });
 }
 
-async function headerOf(connection: Connection): Promise<JsonObject> {
-  const header = await connection.readHeader({ silence: 0, whole: handshakeWithin });
+/** The next frame. Rejects with `timeout` or `connection-lost` where none comes, with the hint for that. */
+async function headerOf(connection: Connection, { late, lost }: FrameHints): Promise<JsonObject> {
+  const seconds = String(handshakeWithin / 1000);
+  const header = await connection.readHeader({ silence: 0, whole: handshakeWithin }).catch((cause: unknown) => {
+    if (!(cause instanceof TransferError) || cause.code !== 'timeout') throw cause;
+    throw new TransferError('timeout', `No word about the code came within ${seconds} s from ${connection.peer}.`, {
+      cause,
+      hint: late,
+    });
+  });
   if (header === undefined)
     throw new TransferError('connection-lost', `${connection.peer} closed the connection instead of taking the code.`, {
-      hint: 'An earlier version of sendall knows no codes: use a ticket there, or install the same version.',
+      hint: lost,
     });
   if (ownValue(header, 'type') === 'refusal') throw refused(parseRefusal(header));
   return header;

@@ -100,9 +100,11 @@ export class OpenCode {
     const left = mostTries - state.wrong;
     if (left === 0 && this.state === state) this.end(burnt());
     if (left === 0) return burnt();
+    // Whoever has another code hangs up when our answer shows that.
+    const isSilent = error instanceof TransferError && error.code === 'timeout';
     return new TransferError(
       'not-authorized',
-      `Somebody tried a wrong code: ${left === 1 ? '1 try is' : `${String(left)} tries are`} left.`,
+      `${isSilent ? 'A try of the code broke off' : 'Somebody tried a wrong code'}: ${left === 1 ? '1 try is' : `${String(left)} tries are`} left.`,
       { cause: error, hint: '' },
     );
   }

@@ -1,0 +1,110 @@
+import net from 'node:net';
+import { rm } from 'node:fs/promises';
+import { expect } from 'chai';
+import { ReceiveDirectory, temporaryDirectory } from '../receive/receive-directory';
+import { type Ended, SendallProcess } from './sendall-process';
+
+/** What is under way when the relay stops, the side that says it, and its number among what that side says. */
+const stages = {
+  'the request of who dials': { side: 'sender', number: 0, told: undefined },
+  'the first frame': { side: 'sender', number: 1, told: 'The header did not arrive in time.' },
+  'the answer': { side: 'receiver', number: 1, told: 'A try of the code broke off: 2 tries are left.' },
+  'the proof of who dials': { side: 'sender', number: 2, told: 'A try of the code broke off: 2 tries are left.' },
+  'the last frame': { side: 'receiver', number: 2, told: undefined },
+} as const;
+type Stage = (typeof stages)[keyof typeof stages];
+
+interface Stopped {
+  readonly receiver: ReceiveDirectory;
+  readonly sent: Ended;
+  /** How long the sender took, in s. */
+  readonly took: number;
+  /** Runs the same command with a relay that goes on. */
+  readonly again: () => Promise<Ended>;
+}
+
+/** Each side is given 10 s by the other one; the rest is for programs that start on a slow machine. */
+const inTime = 40;
+
+describe('cli: a relay that is stopped while a code is exchanged (the built command)', function () {
+  this.timeout(90_000);
+  const closing: (() => unknown)[] = [];
+  let settings: string;
+  let all: Map<string, Stopped>;
+
+  // Each waits for 10 s: all at the same time.
+  before(async () => {
+    settings = await temporaryDirectory();
+    closing.push(() => rm(settings, { recursive: true }));
+    const found = Object.entries(stages).map(async ([name, stage]) => [name, await stopAt(stage)] as const);
+    all = new Map(await Promise.all(found));
+  });
+  after(async () => {
+    for (const close of closing.reverse()) await close();
+  });
+
+  async function stopAt({ side, number }: Stage): Promise<Stopped> {
+    const relay = new SendallProcess(['relay', '--listen', '127.0.0.1:0', '--json']);
+    closing.push(() => relay.child.kill('SIGKILL') && relay.ended);
+    const [, port = ''] = await relay.says(/"relaying".*"port":(\d+)/);
+    const direct = `127.0.0.1:${port}`;
+    const watched = await watch(Number(port), number, () => relay.child.kill('SIGSTOP'));
+    const receiver = await ReceiveDirectory.open({ codeWords: 2, relayAt: side === 'receiver' ? watched : direct });
+    closing.push(() => receiver.close());
+    const code = `${receiver.heard.all('listening')[0]?.code ?? ''}@127.0.0.1:1`;
+    const began = performance.now();
+    const send = (at: string): Promise<Ended> => {
+      const sender = new SendallProcess(['send', __filename, code, '--relay', at], {
+        env: { XDG_CONFIG_HOME: settings },
+      });
+      closing.push(() => sender.child.kill('SIGKILL'));
+      return sender.ended;
+    };
+    const sent = await send(side === 'sender' ? watched : direct);
+    const took = (performance.now() - began) / 1000;
+    return { receiver, sent, took, again: () => (relay.child.kill('SIGCONT'), send(direct)) };
+  }
+
+  /** A way to the relay on which one piece is noticed, once, before the relay gets it. */
+  async function watch(port: number, number: number, notice: () => boolean): Promise<string> {
+    const sockets = new Set<net.Socket>();
+    let noticed = false;
+    const server = net.createServer((socket) => {
+      let said = 0;
+      const far = net.connect(port, '127.0.0.1');
+      for (const [from, to] of [
+        [socket, far],
+        [far, socket],
+      ] as const)
+        sockets.add(from.on('error', () => from.destroy()).on('close', () => to.destroy()));
+      socket.on('data', (bytes) => {
+        if (said++ === number && !noticed) noticed = notice();
+        far.write(bytes);
+      });
+      far.pipe(socket);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closing.push(() => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    });
+    return `127.0.0.1:${String((server.address() as net.AddressInfo).port)}`;
+  }
+
+  for (const [name, { told }] of Object.entries(stages))
+    it(`ends the sender in time, and tells both what to know: ${name}`, async () => {
+      const { sent, took, receiver } = all.get(name) as Stopped;
+      expect(sent.code, sent.stderr).to.equal(3);
+      expect(sent.stderr).to.match(/No word about the code came within 10 s|Nobody waits for us at the relay/);
+      expect(sent.stderr).to.match(/\nhint: .*(?:Start the same command again|with the same relay)/);
+      expect(took).to.be.below(inTime);
+      if (told) expect((await receiver.heard.first('failed')).message).to.equal(told);
+      else expect(receiver.heard.all('failed')).to.deep.equal([]);
+    });
+
+  it('and the same command goes on when the relay does', async () => {
+    const { again } = all.get('the answer') as Stopped;
+    const { code, stderr } = await again();
+    expect(code, stderr).to.equal(0);
+  });
+});
