@@ -16,7 +16,7 @@ export class BackupView extends View {
   }
 
   protected override fileDone(file: FileDone): void {
-    this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
+    this.least = leastVerified(this.least, file.verified);
     if (this.terminal.settings.verbose) this.tellFile(file);
   }
 

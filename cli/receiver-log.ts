@@ -66,8 +66,7 @@ function after(seen: Seen, event: TransferEvent): Seen {
     case 'started':
       return { ...seen, from: event.from };
     case 'received': {
-      const least =
-        seen.verified === undefined ? event.verified : leastVerified([event, { ...event, verified: seen.verified }]);
+      const least = leastVerified(seen.verified, event.verified);
       return {
         ...seen,
         from: event.from,

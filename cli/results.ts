@@ -56,12 +56,12 @@ function exactly({ file_size: size, bytes_on_wire: onWire, seconds }: FileDone):
   return `  (${size.toString()} bytes, ${onWire.toString()} on the wire, ${seconds.toFixed(3)} s)`;
 }
 
-const fromLeast: readonly Verified[] = ['accepted', 'store', 'cache', 'device'];
+const fromLeast: readonly (Verified | null)[] = [null, 'accepted', 'store', 'cache', 'device'];
 
-/** What several files have in common: the least that is true of each. */
-export function leastVerified(files: readonly FileDone[]): Verified | null {
-  if (files.some((file) => file.verified === null)) return null;
-  return fromLeast.find((level) => files.some((file) => file.verified === level)) ?? 'device';
+/** What several files have in common, once another is added: the least that is true of each. */
+export function leastVerified(least: Verified | null | undefined, another: Verified | null): Verified | null {
+  if (least === undefined) return another;
+  return fromLeast.indexOf(another) < fromLeast.indexOf(least) ? another : least;
 }
 
 export interface Outcome {
@@ -76,6 +76,7 @@ export interface Outcome {
 
 /** Adds a file to what was there already. */
 export function addAlready(already: Outcome['already'], file: FileDone): Outcome['already'] {
+  if (file.kept === undefined && file.verified_at === undefined) return already;
   return {
     files: already.files + (file.verified_at === undefined ? 0 : 1),
     bytes: already.bytes + file.file_size - sentOf(file),

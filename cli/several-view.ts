@@ -124,7 +124,7 @@ export class SeveralView implements Curtain {
 
   private fileDone(line: Line, file: FileDone): void {
     line.already = addAlready(line.already, file);
-    line.least = line.least === undefined ? file.verified : leastVerified([file, { ...file, verified: line.least }]);
+    line.least = leastVerified(line.least, file.verified);
   }
 
   private fail(line: Line, event: Failed): void {

@@ -42,6 +42,8 @@ export interface Checks {
   readonly drills?: Readonly<Record<string, { readonly at: string; readonly failures: number }>>;
 }
 
+type Changing<Status> = { -readonly [Key in keyof Status]: Status[Key] };
+
 const statusName = 'status.json';
 const checksName = 'checks.json';
 const writeEvery = 1_000; // ms between what is written while something changes
@@ -50,16 +52,18 @@ const notKept = ignored('sendall status says less then, and nothing else is the 
 /** Keeps the status of a running receiver in `directory/.sendall`, written at most once a second. */
 export class StatusFile {
   private readonly since = new Date().toISOString();
-  private readonly transfers = new Map<string, TransferStatus>();
+  private readonly transfers = new Map<string, Changing<TransferStatus>>();
   private address: string | null = null;
-  private last: LastReceived | null;
+  private received: { readonly event: TransferEvent & { event: 'received' }; readonly at: number } | undefined;
+  /** What a receiver before this one received last. */
+  private readonly before: LastReceived | null;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly directory: string,
     private readonly quota: number | undefined,
   ) {
-    this.last = readStatus(directory)?.last_received ?? null;
+    this.before = readStatus(directory)?.last_received ?? null;
   }
 
   note(event: TransferEvent): void {
@@ -68,7 +72,7 @@ export class StatusFile {
     else if (id === undefined) return;
     else if (event.event === 'summary' || (event.event === 'failed' && event.file_name === undefined))
       this.transfers.delete(id);
-    else this.transfers.set(id, this.after(event, this.transfers.get(id) ?? begun(id)));
+    else this.noteOf(id, event);
     this.timer ??= setTimeout(() => this.write(), writeEvery).unref();
   }
 
@@ -87,24 +91,38 @@ export class StatusFile {
     }
   }
 
-  private after(event: TransferEvent, transfer: TransferStatus): TransferStatus {
+  /** What one event says of its transfer. */
+  private noteOf(id: string, event: TransferEvent): void {
+    let transfer = this.transfers.get(id);
+    if (!transfer) this.transfers.set(id, (transfer = begun(id)));
     switch (event.event) {
       case 'started':
-        return { ...transfer, from: event.from ?? null, file_name: event.file_name, done: 0, total: event.file_size };
+        transfer.from = event.from ?? null;
+        transfer.file_name = event.file_name;
+        transfer.done = 0;
+        transfer.total = event.file_size;
+        break;
       case 'progress':
-        if (event.phase === 'scan') return transfer; // of all files together
-        return { ...transfer, file_name: event.file_name, done: event.done, total: event.total };
+        if (event.phase === 'scan') break; // of all files together
+        transfer.file_name = event.file_name;
+        transfer.done = event.done;
+        transfer.total = event.total;
+        break;
       case 'received':
-        this.last = { file_name: event.file_name, from: event.from ?? null, at: new Date().toISOString() };
-        return {
-          ...transfer,
-          from: event.from ?? null,
-          files: transfer.files + 1,
-          bytes: transfer.bytes + event.file_size,
-        };
+        this.received = { event, at: Date.now() };
+        transfer.from = event.from ?? null;
+        transfer.files++;
+        transfer.bytes += event.file_size;
+        break;
       default:
-        return transfer;
     }
+  }
+
+  /** What was received last, now or before this receiver ran. */
+  private get last(): LastReceived | null {
+    if (!this.received) return this.before;
+    const { event, at } = this.received;
+    return { file_name: event.file_name, from: event.from ?? null, at: new Date(at).toISOString() };
   }
 
   private write(): void {
@@ -123,7 +141,7 @@ export class StatusFile {
   }
 }
 
-function begun(id: string): TransferStatus {
+function begun(id: string): Changing<TransferStatus> {
   return { id, from: null, files: 0, bytes: 0, file_name: null, done: 0, total: 0 };
 }
 

@@ -1,4 +1,4 @@
-import type { Phase, TransferEvent } from '../lib/index';
+import type { FileDone, Phase, TransferEvent } from '../lib/index';
 
 const window = 4000; // ms over which a rate is taken
 const stillAfter = 1000; // ms without a byte after which there is no rate to speak of
@@ -48,7 +48,7 @@ export class Tally {
   private latest: Phase = 'scan';
   /** What each transfer has, by its id. */
   private readonly announced = new Map<string | undefined, { readonly bytes: number; readonly files: number }>();
-  private ended = { files: 0, bytes: 0 };
+  private readonly ended = { files: 0, bytes: 0 };
   private movedAt: number | undefined;
   private lost = false;
 
@@ -64,14 +64,7 @@ export class Tally {
         break;
       case 'sent':
       case 'received':
-        this.advance(
-          this.file(event.file_name, event.file_size),
-          event.event === 'sent' ? 'send' : 'receive',
-          event.file_size,
-          now,
-          event.verified_at === undefined ? event.kept : event.file_size,
-        );
-        this.end(event.file_name);
+        this.arrived(event, event.event === 'sent' ? 'send' : 'receive', now);
         break;
       case 'skipped':
         this.end(event.file_name);
@@ -138,7 +131,8 @@ export class Tally {
     this.moved.clear();
     this.samples = [];
     this.announced.clear();
-    this.ended = { files: 0, bytes: 0 };
+    this.ended.files = 0;
+    this.ended.bytes = 0;
     this.movedAt = undefined;
     this.lost = false;
   }
@@ -184,15 +178,40 @@ export class Tally {
     const more = done - (file.done.get(phase) ?? 0) - (carrying.has(phase) ? kept - file.kept : 0);
     if (carrying.has(phase)) file.kept = kept;
     file.done.set(phase, done);
+    this.count(phase, more, now);
+  }
+
+  /** A file is there. Most have told of nothing before. */
+  private arrived(
+    { file_name: name, file_size: size, verified_at: verifiedAt, kept }: FileDone,
+    phase: Phase,
+    now: number,
+  ): void {
+    const before = verifiedAt === undefined ? kept : size;
+    const file = this.active.get(name);
+    if (file) {
+      file.size = size;
+      this.advance(file, phase, size, now, before);
+      this.active.delete(name);
+    } else {
+      this.count(phase, size - (before ?? 0), now);
+    }
+    this.ended.files++;
+    this.ended.bytes += size;
+  }
+
+  /** So many bytes more have moved. */
+  private count(phase: Phase, more: number, now: number): void {
     if (more > 0 || this.movedAt === undefined) this.movedAt = now;
     this.latest = phase;
     this.moved.set(phase, (this.moved.get(phase) ?? 0) + more);
   }
 
+  /** A file has ended that is not there. */
   private end(name: string): void {
-    const file = this.active.get(name);
+    this.ended.files++;
+    this.ended.bytes += this.active.get(name)?.size ?? 0;
     this.active.delete(name);
-    this.ended = { files: this.ended.files + 1, bytes: this.ended.bytes + (file?.size ?? 0) };
   }
 
   private sample(now: number): void {

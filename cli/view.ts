@@ -261,7 +261,7 @@ export class SenderView extends View {
   }
 
   protected override fileDone(file: FileDone): void {
-    this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
+    this.least = leastVerified(this.least, file.verified);
     if (this.terminal.settings.verbose && this.many) return this.tellFile(file);
     if (this.many) return;
     this.held.push(file);
@@ -364,7 +364,7 @@ export class ReceiverView extends View {
 
   protected override fileDone(file: FileOfEvent): void {
     this.files += 1;
-    this.least = this.least === undefined ? file.verified : leastVerified([file, { ...file, verified: this.least }]);
+    this.least = leastVerified(this.least, file.verified);
     this.directory = file.directory;
     const listed = this.files <= few && (this.expected.get(file.id) ?? 0) <= few;
     if (listed || this.terminal.settings.verbose) this.terminal.result(...this.lineOf(file));

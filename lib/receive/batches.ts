@@ -4,6 +4,7 @@ import { printable } from '../name';
 import type { FileDone } from '../progress';
 import type { Link } from '../session/link';
 import type { BatchOutcome } from '../store/session-store';
+import type { Committed } from '../store/store';
 import { ignored, trace } from '../trace';
 import {
   type BundledFile,
@@ -217,26 +218,31 @@ export class Batches {
         continue;
       }
       if (entry.type === 'directory' && !final) continue;
-      const path = outcome === 'stored' ? entry.name : outcome.path;
-      const { kept = undefined, lost = undefined } = outcome === 'stored' ? {} : outcome;
-      const elsewhere = { ...(path === entry.name ? {} : { path }), ...(lost ? { lost } : {}) };
-      this.receiving.report.without(entry.name, lost);
+      const committed = outcome === 'stored' ? undefined : outcome;
+      const path = committed?.path ?? entry.name;
+      const elsewhere = committed && aboutIts(committed, entry.name);
+      if (committed?.lost) this.receiving.report.without(entry.name, committed.lost);
       if (state.state !== 'batched') {
         entries.settle(file, true);
-        stage?.stored(entry, {}, kept);
+        stage?.stored(entry, {}, committed?.kept);
         receipts.push({ file, verified: null, ...elsewhere });
         continue;
       }
-      const repaired = state.repairs > 0 ? { repaired: 1 } : {};
-      const already =
-        outcome !== 'stored' && outcome.outcome === 'identical' && !state.earlier
-          ? { verified_at: new Date().toISOString() }
-          : {};
       const digests = { [algorithm]: state.digest };
-      const fresh = outcome === 'stored' || outcome.outcome !== 'identical';
-      this.receiving.stored(state.entry, path, digests, fresh, kept);
-      receipts.push({ file, digests, verified, ...elsewhere, ...already, ...repaired });
-      received.push({ ...doneOf(state, path, verified, digests, state.bytesOnWire), ...already, ...repaired });
+      const identical = committed?.outcome === 'identical';
+      this.receiving.stored(state.entry, path, digests, !identical, committed?.kept);
+      const receipt = { file, digests, verified };
+      const done = doneOf(state, path, verified, digests, state.bytesOnWire);
+      // Nearly all small files are new, under their names, and came right at once: nothing is copied for them.
+      if (committed === undefined && state.repairs === 0) {
+        receipts.push(receipt);
+        received.push(done);
+        continue;
+      }
+      const repaired = state.repairs > 0 ? { repaired: 1 } : {};
+      const already = identical && !state.earlier ? { verified_at: new Date().toISOString() } : {};
+      receipts.push({ ...receipt, ...elsewhere, ...already, ...repaired });
+      received.push({ ...done, ...already, ...repaired });
     }
     // All at once, so that nobody sees them settled and not told of.
     replies.receipts(receipts);
@@ -267,4 +273,9 @@ export class Batches {
       ? undefined
       : { entry, room: promised, began, repairs };
   }
+}
+
+/** What a receipt says of where an entry is, and of what it has not. */
+function aboutIts({ path, lost }: Committed, name: string): Pick<SessionReceipt, 'path' | 'lost'> {
+  return { ...(path === name ? {} : { path }), ...(lost ? { lost } : {}) };
 }

@@ -308,7 +308,7 @@ async function admit(
   await inTurns(wanted, (file, at) => {
     const room = rooms[at];
     if (room instanceof TransferError) receiving.refuse(file.entry, room);
-    else if (room) admitted.push({ ...file, room, began, again: false });
+    else if (room) admitted.push({ entry: file.entry, room, began, wanted: file.wanted, again: false });
   });
   return admitted;
 }

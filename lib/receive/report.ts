@@ -14,15 +14,14 @@ const tellOffersEvery = 250; // ms
  * relay that carried it.
  */
 export function within(on: Listener, directory: string, key?: string, route?: string): Listener {
-  const from = key === undefined ? {} : { from: key };
-  const where = {
-    directory: isObjectUrl(directory) ? directory : path.resolve(directory),
-    ...from,
-    ...(route === undefined ? {} : { route }),
-  };
+  const where = isObjectUrl(directory) ? directory : path.resolve(directory);
   return (event) => {
-    if (event.event === 'received') on({ ...event, ...where });
-    else on(event.event === 'started' ? { ...event, ...from } : event);
+    if (event.event === 'received') {
+      const located: { -readonly [Key in keyof typeof event]: (typeof event)[Key] } = { ...event, directory: where };
+      if (key !== undefined) located.from = key;
+      if (route !== undefined) located.route = route;
+      on(located);
+    } else on(event.event === 'started' && key !== undefined ? { ...event, from: key } : event);
   };
 }
 
@@ -40,7 +39,7 @@ export class Report {
 
   received(file: FileDone): void {
     this.tally.add(file);
-    this.on({ event: 'received', ...file });
+    this.on({ ...file, event: 'received' });
   }
 
   /** Counts what is offered. Of more than one file that is told, now and then; with `all` it is told to the end. */

@@ -150,14 +150,16 @@ export class SendEntries {
     return this.pulling;
   }
 
-  /** Takes an entry that has its receipt or refusal off the list; undefined if it was not on it. */
-  settle(file: number): SentEntry | undefined {
-    const sent = this.sent(file);
+  /**
+   * Takes an entry that has its receipt or refusal off the list; undefined if it was not on it. `sent` is what stands
+   * there, for who knows it already.
+   */
+  settle(file: number, sent = this.sent(file)): SentEntry | undefined {
     if (sent === undefined) return undefined;
-    const batch = this.batchOf(file);
-    if (!this.singles.delete(file) && batch) {
-      batch.settle(file);
-      if (batch.left === 0) this.drop(batch);
+    if (!this.singles.delete(file)) {
+      const batch = this.batchOf(file);
+      batch?.settle(file);
+      if (batch?.left === 0) this.drop(batch);
     }
     this.settledCount++;
     if (sent.type === 'file' || sent.type === 'stream') this.files--;

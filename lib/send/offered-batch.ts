@@ -23,7 +23,7 @@ export interface SentEntry {
   /** The file is longer by now than what was read of it. */
   readonly grew?: boolean;
   /** See `Outgoing`. */
-  readonly kept?: number;
+  readonly kept?: number | undefined;
 }
 
 /** Something to be sent that is no small file, and its number in the session. */
@@ -134,7 +134,7 @@ export class OfferedBatch {
       size: this.sizeOf(file),
       began: this.began,
       bytesOnWire: large?.bytesOnWire ?? this.onWire[at] ?? 0,
-      ...(large?.kept ? { kept: large.kept } : {}),
+      kept: large?.kept === 0 ? undefined : large?.kept,
       grew: large?.grew ?? this.grown.has(file),
       digest: large?.digest ?? this.digests[at],
       vouched: this.found.vouched.get(at)?.digest,

@@ -261,7 +261,7 @@ export class SessionSending {
     if (hasContent && (receipt.verified === null || digest === undefined || digest !== (sent.digest ?? digest))) {
       throw new TransferError('bad-header', `The receipt for entry ${String(receipt.file)} is for other content.`);
     }
-    this.forget(receipt.file);
+    this.forget(receipt.file, sent);
     // By an earlier receipt: what was stored then was not what is vouched for.
     if (hasContent && differs(sent, digest)) this.outlet.failed(damagedSource(sent.name));
     else this.outlet.stored(sent, receipt);
@@ -287,10 +287,10 @@ export class SessionSending {
   }
 
   /** Takes an entry off the list of what is not settled; undefined if it is not on it. */
-  private forget(file: number): SentEntry | undefined {
+  private forget(file: number, sent = this.outlet.entries.sent(file)): SentEntry | undefined {
     this.there.delete(file);
     this.asked.delete(file);
-    return this.outlet.entries.settle(file);
+    return this.outlet.entries.settle(file, sent);
   }
 }
 

@@ -212,7 +212,7 @@ export class SessionTransfer implements Sender {
     if (text !== undefined) this.on({ event: 'text', text });
     if (type !== 'file' && type !== 'stream') return;
     const { route } = this;
-    const done: FileDone = {
+    const done: { -readonly [Key in keyof FileDone]: FileDone[Key] } = {
       file_name: name,
       file_size: size,
       digests,
@@ -220,15 +220,15 @@ export class SessionTransfer implements Sender {
       path: stored ?? name,
       bytes_on_wire: bytesOnWire,
       seconds: (performance.now() - began) / 1000,
-      ...(verifiedAt === undefined ? {} : { verified_at: verifiedAt }),
-      ...(kept === undefined ? {} : { kept }),
-      ...(repaired === undefined ? {} : { repaired }),
-      ...(grew === true ? { source_grew: true } : {}),
-      ...(route === undefined ? {} : { route }),
     };
+    if (verifiedAt !== undefined) done.verified_at = verifiedAt;
+    if (kept !== undefined) done.kept = kept;
+    if (repaired !== undefined) done.repaired = repaired;
+    if (grew === true) done.source_grew = true;
+    if (route !== undefined) done.route = route;
     this.tally.add(done);
     if (this.files.length < mostRemembered) this.files.push(done);
-    this.on({ event: 'sent', ...done });
+    this.on({ ...done, event: 'sent' });
   }
 
   private refusedBy({ type, name }: SentEntry, refusal: SessionRefusal): void {

@@ -238,25 +238,24 @@ export function parseNumbers(bytes: Uint8Array): number[] {
 export function parseReceipts(bytes: Uint8Array): SessionReceipt[] {
   return parseList(bytes).map((element) => {
     const receipt = asObject(element);
-    const repaired = optionalSizeUnder(receipt, 'repaired');
-    return {
+    const parsed: { -readonly [Key in keyof SessionReceipt]: SessionReceipt[Key] } = {
       file: countUnder(receipt, 'file'),
       verified: ownValue(receipt, 'verified') === null ? null : levelUnder(receipt, 'verified'),
-      ...(Object.hasOwn(receipt, 'digests') ? { digests: digestsUnder(receipt, 'digests') } : {}),
-      ...(Object.hasOwn(receipt, 'path') ? { path: textUnder(receipt, 'path') } : {}),
-      ...(Object.hasOwn(receipt, 'verified_at') ? { verified_at: instantUnder(receipt, 'verified_at') } : {}),
-      ...(repaired === undefined ? {} : { repaired }),
-      ...lostUnder(receipt),
     };
+    if (Object.hasOwn(receipt, 'digests')) parsed.digests = digestsUnder(receipt, 'digests');
+    if (Object.hasOwn(receipt, 'path')) parsed.path = textUnder(receipt, 'path');
+    if (Object.hasOwn(receipt, 'verified_at')) parsed.verified_at = instantUnder(receipt, 'verified_at');
+    if (Object.hasOwn(receipt, 'repaired')) parsed.repaired = sizeUnder(receipt, 'repaired');
+    if (Object.hasOwn(receipt, 'lost')) parsed.lost = lostUnder(receipt);
+    return parsed;
   });
 }
 
 /** Parts that are not known here are left out. */
-function lostUnder(receipt: JsonObject): Pick<SessionReceipt, 'lost'> {
+function lostUnder(receipt: JsonObject): readonly LostPart[] {
   const lost = ownValue(receipt, 'lost');
-  if (lost === undefined) return {};
   if (!Array.isArray(lost)) throw wrong('lost', 'an array', lost);
-  return { lost: lost.filter((part): part is LostPart => lostParts.some((known) => known === part)) };
+  return lost.filter((part): part is LostPart => lostParts.some((known) => known === part));
 }
 
 /** The payload of `missing`. @throws TransferError `bad-header` */

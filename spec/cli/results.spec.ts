@@ -45,9 +45,12 @@ describe('cli/results', () => {
     expect(text([verdict('device')])).to.equal('verified on device');
     expect(text([verdict('cache')])).to.equal('verified (page cache only)');
     expect(text([verdict(null)])).to.equal('sent, not confirmed');
-    expect(leastVerified([file, { ...file, verified: 'cache' }])).to.equal('cache');
-    expect(leastVerified([{ ...file, verified: 'cache' }, { ...file, verified: null }, file])).to.equal(null);
-    expect(leastVerified([file, file])).to.equal('device');
+    expect(leastVerified(undefined, 'device')).to.equal('device');
+    expect(leastVerified('device', 'cache')).to.equal('cache');
+    expect(leastVerified('cache', 'device')).to.equal('cache');
+    expect(leastVerified('store', 'accepted')).to.equal('accepted');
+    expect(leastVerified('cache', null)).to.equal(null);
+    expect(leastVerified(null, 'device')).to.equal(null);
   });
 
   it('sums up, names what held it back, and counts what went wrong', () => {

@@ -298,7 +298,8 @@ class LocalBatch implements Batch {
       const small = byNumber.get(file);
       if (committed && stat && small && !this.use.inOrder)
         this.shared.receipts.note(
-          { ...small.entry, peer: this.use.peer },
+          small.entry,
+          this.use.peer,
           committed.path,
           { [this.use.algorithm]: small.digest },
           stat,
@@ -309,7 +310,7 @@ class LocalBatch implements Batch {
         const ours = committed.outcome !== 'identical' || touched.has(file);
         const metadata = entry && 'metadata' in entry ? entry.metadata : undefined;
         const { lost: denied } = allowedMetadata(metadata, this.use.metadata);
-        const lost = [...(committed.lost ?? []), ...denied];
+        const lost = denied.length === 0 ? committed.lost : [...(committed.lost ?? []), ...denied];
         const apart = committed.lost?.includes('link') ? { ...committed, kept: { apart: true } as const } : committed;
         const compared = entry && ours ? settledAs(committed, wantedOf(entry), stat, lost) : apart;
         settled.set(file, compared.outcome === 'stored' && !compared.lost ? 'stored' : compared);
@@ -322,10 +323,8 @@ class LocalBatch implements Batch {
 
 /** The mode and mtime that it was to have; a symbolic link has no mode of its own. */
 function wantedOf(entry: OfferedFile | SymlinkEntry | DirectoryEntry | DirectoryTime): {
-  mode?: number;
-  mtime?: bigint;
+  readonly mode: number | undefined;
+  readonly mtime: bigint | undefined;
 } {
-  const { mtime } = entry;
-  const mode = 'mode' in entry ? entry.mode : undefined;
-  return { ...(mode === undefined ? {} : { mode }), ...(mtime === undefined ? {} : { mtime }) };
+  return { mode: 'mode' in entry ? entry.mode : undefined, mtime: entry.mtime };
 }

@@ -54,25 +54,14 @@ function formatReceipt({
   verifiedAt,
   peer,
 }: KeptReceipt): string {
-  const hex = Object.entries(digests).map(
-    ([algorithm, digest]) => `${algorithm}:${Buffer.from(digest, 'hex').toString('base64url')}`,
-  );
-  const source = [
-    sourceMtime === mtimeNs ? '=' : timeText(sourceMtime),
-    sourceCtime === undefined ? '?' : timeText(sourceCtime),
-  ];
-  return [
-    '*',
-    size.toString(16),
-    ino.toString(16),
-    timeText(mtimeNs),
-    timeText(ctimeNs),
-    ...source,
-    verified,
-    hex.join(','),
-    verifiedAt.toString(16),
-    peer === undefined ? noPeer : encodeURIComponent(peer),
-  ].join(' ');
+  let short = '';
+  for (const [algorithm, digest] of Object.entries(digests))
+    short += `${short === '' ? '' : ','}${algorithm}:${Buffer.from(digest, 'hex').toString('base64url')}`;
+  const ours = `${size.toString(16)} ${ino.toString(16)} ${timeText(mtimeNs)} ${timeText(ctimeNs)}`;
+  const mtime = sourceMtime === mtimeNs ? '=' : timeText(sourceMtime);
+  const ctime = sourceCtime === undefined ? '?' : timeText(sourceCtime);
+  const from = peer === undefined ? noPeer : encodeURIComponent(peer);
+  return `* ${ours} ${mtime} ${ctime} ${verified} ${short} ${verifiedAt.toString(16)} ${from}`;
 }
 
 /** Undefined where the line is damaged, or about another path. */

@@ -49,7 +49,8 @@ export class Receipts {
 
   /** Notes that a file of `peer` was committed as `path`, and is `stat` there; `save` keeps it. */
   note(
-    { mtime, ctime, peer }: OfferedFile & Pick<StoreUse, 'peer'>,
+    { mtime, ctime }: OfferedFile,
+    peer: string,
     path: string,
     digests: Digests,
     { size, ino, mtimeNs, ctimeNs }: FileStat,
@@ -84,7 +85,7 @@ export class Receipts {
   ): Promise<FileStat | undefined> {
     const [existing] = existingOf(look([path], this.root));
     if (existing?.kind !== 'file') return undefined;
-    this.note(file, path, digests, existing);
+    this.note(file, file.peer, path, digests, existing);
     await this.save();
     return existing;
   }

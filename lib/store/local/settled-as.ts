@@ -11,11 +11,13 @@ export function settledAs(
   stat: FileStat | undefined,
   lost: readonly Lost[] = committed.lost ?? [],
 ): Committed {
+  const otherMode = stat !== undefined && mode !== undefined && (stat.mode & 0o777) !== mode;
+  const otherTime = stat !== undefined && mtime !== undefined && !isSameTime(stat.mtimeNs, mtime);
+  if (!otherMode && !otherTime && lost.length === 0) return committed;
   const kept: Kept = {
-    ...(stat && mode !== undefined && (stat.mode & 0o777) !== mode ? { mode: stat.mode & 0o777 } : {}),
-    ...(stat && mtime !== undefined && !isSameTime(stat.mtimeNs, mtime) ? { mtime: stat.mtimeNs } : {}),
+    ...(otherMode ? { mode: stat.mode & 0o777 } : {}),
+    ...(otherTime ? { mtime: stat.mtimeNs } : {}),
   };
   const all = [...lost, ...(Object.keys(kept) as Lost[])];
-  if (all.length === 0) return committed;
   return { ...committed, ...(Object.keys(kept).length > 0 ? { kept } : {}), lost: all };
 }
