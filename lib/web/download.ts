@@ -1,12 +1,14 @@
 // A file on its way to a browser: as an attachment, in ranges, and cut off where its source changes meanwhile.
 import { once } from 'node:events';
-import type { ServerResponse } from 'node:http';
-import { TransferError } from '../errors';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { DigestPool } from '../digest/digest-pool';
+import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
 import type { Digests } from '../progress';
 import { OpenSource, type SourceFile } from '../send/open-source';
 import { answer, headersOfFiles } from './answer';
 import { ignored } from '../trace';
+import { unhurried } from './unhurried';
 
 /** Bytes of one read. */
 const readSize = 256 * 1024;
@@ -44,12 +46,32 @@ export function attachment(name: string): string {
   return `attachment; filename="${ascii}"; filename*=UTF-8''${encoded}`;
 }
 
+/** How a file is sent. */
+export interface Delivery {
+  /** What is known already. */
+  readonly digests: Digests | undefined;
+  /** For what is not. */
+  readonly pool: DigestPool;
+  /** The last bytes of the file are about to go out: whoever has them may ask for more at once. */
+  readonly ending: () => void;
+}
+
+/** Whether `Want-Repr-Digest` (RFC 9530, 4) asks for SHA-256: with a weight of 1 to 10. */
+export function wantsSha256(header: string | undefined): boolean {
+  return /(?:^|,)\s*sha-256\s*=\s*(?:[1-9]|10)\s*(?:,|$)/.test(header ?? '');
+}
+
 /**
- * Sends a file, or what of it is asked for. Resolves with whether the answer went out to its last byte, and that was
+ * Sends a file, or what of it is asked for, with its SHA-256 where that is known, or wanted: it is read for that before
+ * it is sent. Resolves with whether the answer went out to its last byte, and that was
  * the end of the file. Rejects with `source-unreadable` and `source-changed` before the first byte; later the
  * connection is cut, so that nobody takes what came for the whole.
  */
-export async function sendFile(response: ServerResponse, file: SourceFile, digests: Digests = {}): Promise<boolean> {
+export async function sendFile(
+  response: ServerResponse,
+  file: SourceFile,
+  { digests: known, pool, ending }: Delivery,
+): Promise<boolean> {
   const { req: request } = response;
   const source = await OpenSource.open(file);
   try {
@@ -58,6 +80,8 @@ export async function sendFile(response: ServerResponse, file: SourceFile, diges
     const condition = request.headers['if-range'];
     const asked = condition === undefined || condition === etag ? request.headers.range : undefined;
     const range = parseRange(asked, size);
+    const wanted = known?.sha256 === undefined && wantsSha256(textOf(request.headers['want-repr-digest']));
+    const digests = wanted ? await unhurried(request, () => digest(request, source, pool)) : known;
     const headers = {
       'content-type': 'application/octet-stream',
       'content-disposition': attachment(file.name),
@@ -81,7 +105,7 @@ export async function sendFile(response: ServerResponse, file: SourceFile, diges
       response.end();
       return false;
     }
-    await pour(response, source, { first, last });
+    await pour(response, source, { first, last, ending });
     return last === size - 1;
   } catch (error) {
     if (response.headersSent) response.destroy();
@@ -91,7 +115,29 @@ export async function sendFile(response: ServerResponse, file: SourceFile, diges
   }
 }
 
-async function pour(response: ServerResponse, source: OpenSource, { first, last }: ByteRange): Promise<void> {
+/** Of all of a file. Rejects with `source-unreadable`, and with `connection-lost` where nobody waits for it any more. */
+async function digest({ socket }: IncomingMessage, { handle, size }: OpenSource, pool: DigestPool): Promise<Digests> {
+  const reading = pool.digestFile({ fd: handle.fd, size, algorithms: ['sha256'] });
+  const cancel = (): void => reading.cancel();
+  socket.once('close', cancel);
+  try {
+    return await reading.digests;
+  } catch (error) {
+    throw socket.destroyed ? hungUp() : asTransferError(error, 'source-unreadable', 'The file cannot be read');
+  } finally {
+    socket.off('close', cancel);
+  }
+}
+
+function textOf(header: string | readonly string[] | undefined): string | undefined {
+  return typeof header === 'string' ? header : header?.join();
+}
+
+async function pour(
+  response: ServerResponse,
+  source: OpenSource,
+  { first, last, ending }: ByteRange & Pick<Delivery, 'ending'>,
+): Promise<void> {
   // Of the connection: a response that waits behind others of its connection is never told that nobody reads it.
   const { socket } = response.req;
   const gone = new AbortController();
@@ -107,6 +153,7 @@ async function pour(response: ServerResponse, source: OpenSource, { first, last 
       // The last bytes go out only if all of them were of one file.
       if (at > last) await source.check();
       if (gone.signal.aborted) throw hungUp();
+      if (at === source.size) ending();
       if (!response.write(piece)) await once(response, 'drain', gone).catch(ignored('said above'));
     }
     if (gone.signal.aborted) throw hungUp();
@@ -124,7 +171,7 @@ function hungUp(): TransferError {
 }
 
 /** `Repr-Digest` of RFC 9530, of all of the file whatever range is sent. */
-function digestHeaders({ sha256 }: Digests): Record<string, string> {
+function digestHeaders({ sha256 }: Digests = {}): Record<string, string> {
   if (sha256 === undefined) return {};
   return { 'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:` };
 }

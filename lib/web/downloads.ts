@@ -1,4 +1,5 @@
 // What both pages do with files to download: links for who has the token, and the files for who has a link.
+import type { DigestPool } from '../digest/digest-pool';
 import { TransferError } from '../errors';
 import { answer, answerJson } from './answer';
 import { sendFile } from './download';
@@ -7,6 +8,9 @@ import type { WebRequest } from './web-server';
 
 export class Downloads {
   private readonly links = new Links();
+
+  /** `pool` is for digests that somebody wants, and nobody knows yet. */
+  constructor(private readonly pool: DigestPool) {}
 
   /** Answers with a new link, relative to the page. */
   link({ response }: WebRequest, linked: LinkedFile): void {
@@ -25,11 +29,20 @@ export class Downloads {
         hint: '',
       });
     let whole = false;
+    let used = false;
     try {
-      whole = await sendFile(response, linked.file, linked.digests);
+      whole = await sendFile(response, linked.file, {
+        digests: linked.digests,
+        pool: this.pool,
+        ending: () => {
+          used = true;
+          this.links.use(link);
+        },
+      });
     } finally {
       if (counts) linked.end?.(whole);
       if (whole) this.links.use(link);
+      else if (used) this.links.keep(link, linked);
     }
   }
 }

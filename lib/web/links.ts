@@ -12,6 +12,9 @@ export interface LinkedFile {
   readonly end?: (whole: boolean) => void;
 }
 
+/** `until` when, by performance.now(). */
+type TimedLink = LinkedFile & { readonly until: number };
+
 /** In ms. */
 const goodFor = 600_000;
 const mostLinks = 10_000;
@@ -21,7 +24,7 @@ const mostLinks = 10_000;
  * along. Each is good for one delivery of all of its file, however many ranges that takes, and for ten minutes.
  */
 export class Links {
-  private readonly links = new Map<string, LinkedFile & { readonly until: number }>();
+  private readonly links = new Map<string, TimedLink>();
 
   make(linked: LinkedFile): string {
     const now = performance.now();
@@ -33,13 +36,18 @@ export class Links {
     return link;
   }
 
-  find(link: string): LinkedFile | undefined {
+  find(link: string): TimedLink | undefined {
     const found = this.links.get(link);
     return found && found.until >= performance.now() ? found : undefined;
   }
 
-  /** All of it went out. */
+  /** All of it goes out. */
   use(link: string): void {
     this.links.delete(link);
+  }
+
+  /** It did not, after all: the link that was found is good for as long as it was. */
+  keep(link: string, found: TimedLink): void {
+    this.links.set(link, found);
   }
 }

@@ -64,8 +64,8 @@ async function givenFile(place: string, id: string): Promise<GivenFile> {
 class DownloadRoutes implements WebRoutes {
   /** See `DownloadPage`. */
   readonly delivered: Promise<void>;
-  private readonly downloads = new Downloads();
   private readonly pool = new DigestPool();
+  private readonly downloads = new Downloads(this.pool);
   private tellDelivered: () => void = () => undefined;
   private closed = false;
 

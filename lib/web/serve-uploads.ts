@@ -1,4 +1,5 @@
 // The page of a receiver: uploads onto its store, and what arrives from anyone.
+import { DigestPool } from '../digest/digest-pool';
 import { TransferError } from '../errors';
 import type { TransferEvent } from '../progress';
 import { Turns } from '../receive/turns';
@@ -42,7 +43,8 @@ export async function serveUploads(options: UploadPageOptions): Promise<UploadPa
 
 class UploadRoutes implements WebRoutes {
   private readonly uploading: Uploading;
-  private readonly downloads = new Downloads();
+  private readonly pool = new DigestPool(1);
+  private readonly downloads = new Downloads(this.pool);
   private readonly listings = new Turns(
     mostListings,
     listingsWaiting,
@@ -100,7 +102,7 @@ class UploadRoutes implements WebRoutes {
 
   close(): Promise<void> {
     this.live.close();
-    return Promise.resolve();
+    return this.pool.close();
   }
 
   private async session({ response }: WebRequest): Promise<void> {

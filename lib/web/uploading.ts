@@ -13,6 +13,7 @@ import { type JsonObject, ownValue, parseJsonObject } from '../wire/json-object'
 import { smallFile } from '../wire/segment';
 import { answer, answerFailure, answerJson, refusalOf, statusOf } from './answer';
 import { lengthOf, RequestBody, wholeBody } from './request-body';
+import { unhurried } from './unhurried';
 import type { WebRequest } from './web-server';
 
 /** Each slice on its way has a piece in memory; so many more wait for their turn. */
@@ -104,7 +105,8 @@ export class Uploading {
       const message = 'Slices of this file lack.';
       return answerJson(response, 409, { code: 'incomplete', message, held: upload.held() });
     }
-    const end = await upload.close(digest);
+    // What is held of a large file may be read back for minutes.
+    const end = await unhurried(request, () => upload.close(digest));
     if (end instanceof TransferError) answerFailure(response, end);
     else answerJson(response, 200, receiptOf(end));
   }

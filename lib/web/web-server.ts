@@ -34,6 +34,8 @@ export interface WebOptions {
   readonly token?: string | undefined;
   /** @internal How long a visitor may take for the head of a request, in ms, and how often that is looked at. */
   readonly headersWithin?: number | undefined;
+  /** @internal For how long nothing may move on a connection, in ms. */
+  readonly stillFor?: number | undefined;
   readonly on?: Listener | undefined;
 }
 
@@ -171,7 +173,7 @@ class WebServer {
             listener,
           );
     this.server.maxConnections = mostConnections;
-    this.server.timeout = stillFor;
+    this.server.timeout = options.stillFor ?? stillFor;
     this.server.on('connection', (socket: Socket) => this.greet(socket));
     this.server.on('secureConnection', (socket: Socket) => this.greet(socket));
     // What is no HTTP gets no answer but an end.

@@ -3,7 +3,7 @@ import { mkdir, symlink, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
-import { attachment, parseRange } from '../../lib/web/download';
+import { attachment, parseRange, wantsSha256 } from '../../lib/web/download';
 import { type DownloadPage, serveDownloads } from '../../lib/web/serve-downloads';
 import { SourceTree } from '../send/source-tree';
 import { contentOf, Visitor, WebReceiver } from './visitor';
@@ -69,6 +69,31 @@ describe('downloads', () => {
       expect(stale.headers['content-security-policy']).to.include('sandbox');
       expect(stale.headers['content-type']).to.equal('application/octet-stream');
       expect((await visitor.ask('GET', href, { token: false })).status).to.equal(404);
+    });
+
+    it('come with their SHA-256 where that is wanted, however long that takes', async () => {
+      const want = { 'want-repr-digest': 'sha-512=3, sha-256=5' };
+      const of = async (name: string, headers: Record<string, string>, method = 'GET') =>
+        (await visitor.ask(method, await linkTo(name), { token: false, headers })).headers['repr-digest'];
+      const digest = (of: Buffer): string => `sha-256=:${createHash('sha256').update(of).digest('base64')}:`;
+      const name = 'dir/a "b" é.bin';
+      expect(await of(name, {})).to.equal(undefined);
+      expect(await of(name, want)).to.equal(digest(content));
+      // Of all of the file, whatever range is sent.
+      expect(await of(name, { ...want, range: 'bytes=5-9' })).to.equal(digest(content));
+      expect(await of(name, { 'want-repr-digest': 'sha-256=0' })).to.equal(undefined);
+      const large = await WebReceiver.open({}, { read: true, stillFor: 200 });
+      try {
+        await writeFile(path.join(large.directory.place, 'large'), '');
+        await truncate(path.join(large.directory.place, 'large'), 1024 * MiB);
+        const { href } = (await large.visitor.post('api/links', { path: 'large' })).json;
+        const began = performance.now();
+        const head = await large.visitor.ask('HEAD', String(href), { token: false, headers: want });
+        expect(head.headers['repr-digest']).to.match(/^sha-256=:[\w+/]{43}=:$/);
+        expect(performance.now() - began).to.be.above(250);
+      } finally {
+        await large.close();
+      }
     });
 
     it('are of nothing outside, however it is named', async () => {
@@ -202,6 +227,10 @@ describe('downloads', () => {
     ];
     for (const [header, range] of table) expect(parseRange(header, 10), String(header)).to.deep.equal(range);
     expect(parseRange('bytes=0-', 0)).to.equal('unsatisfiable');
+    for (const header of ['sha-256=1', 'sha-512=3, sha-256=10', ' sha-256 = 5 '])
+      expect(wantsSha256(header), header).to.equal(true);
+    for (const header of [undefined, '', 'sha-256', 'sha-256=0', 'sha-256=11', 'sha-512=1', 'x-sha-256=1'])
+      expect(wantsSha256(header), header).to.equal(false);
     expect(attachment('a/b\r\nSet-Cookie: x')).to.equal(
       `attachment; filename="b_u000d_u000aSet-Cookie: x"; filename*=UTF-8''b_u000d_u000aSet-Cookie%3A%20x`,
     );
