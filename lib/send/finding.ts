@@ -6,6 +6,7 @@ import { fileType, type FoundBatch, packEntries } from '../scan/found-batch';
 import { leavingOut } from '../scan/leaving-out';
 import { type LeftOutOf, scanOffers, type Skipped } from '../scan/tree-scan';
 import type { FoundTogether } from './entries';
+import type { FileDone } from '../progress';
 import { splitSources } from './named-pipes';
 import { type SendOptions, usualInputName } from './send-options';
 import { smallFile } from '../wire/segment';
@@ -20,6 +21,8 @@ export interface FoundToSend extends FoundTogether {
   readonly told?: readonly (Skipped | LeftOutOf)[];
   /** Streams among it, those that could not be opened, too. */
   readonly streams?: number;
+  /** Files that were stored without being asked for: nothing is offered of them. */
+  readonly already?: readonly FileDone[];
   /** How many bytes the scan has found so far, and what it looks at. */
   readonly scanned?: { readonly name: string; readonly bytes: number };
 }

@@ -184,13 +184,14 @@ export class SessionTransfer implements Sender {
       this.on({ event: 'progress', file_name: name, phase: 'scan', done: bytes, total: bytes, files: this.offered });
     };
     for await (const each of this.source.found) {
-      const { entries, streams = 0, told = [], scanned } = each;
+      const { entries, streams = 0, told = [], already = [], scanned } = each;
       for (const one of told) {
         if (one.type === 'left-out') this.leftOut.add(one.name, one.leftOut);
         else this.on({ event: 'skipped', file_name: one.name, reason: one.reason });
       }
       const { small, large } = entries ? countFiles(entries) : { small: 0, large: 0 };
-      this.offered += streams + small + large;
+      this.offered += streams + small + large + already.length;
+      for (const done of already) this.done(done);
       shown = scanned ?? shown;
       if (performance.now() - last >= tellScanEvery) {
         last = performance.now();
@@ -226,9 +227,13 @@ export class SessionTransfer implements Sender {
     if (repaired !== undefined) done.repaired = repaired;
     if (grew === true) done.source_grew = true;
     if (route !== undefined) done.route = route;
-    this.tally.add(done);
-    if (this.files.length < mostRemembered) this.files.push(done);
-    this.on({ ...done, event: 'sent' });
+    this.done(done);
+  }
+
+  private done(file: FileDone): void {
+    this.tally.add(file);
+    if (this.files.length < mostRemembered) this.files.push(file);
+    this.on({ ...file, event: 'sent' });
   }
 
   private refusedBy({ type, name }: SentEntry, refusal: SessionRefusal): void {

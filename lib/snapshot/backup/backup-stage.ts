@@ -11,6 +11,7 @@ import { isReservedName } from '../manifest/checksum-list';
 import { EarlierFiles } from './earlier-files';
 import { isSnapshotNumber, type ManifestEntry, type ManifestHead } from '../manifest/manifest';
 import { ObjectStore } from '../../store/object/object-store';
+import type { DirectStage } from '../object/direct-files';
 import { StagedObjectSnapshot } from '../object/staged-object-snapshot';
 import { type SnapshotInStage, StagedSnapshot } from './staged-snapshot';
 import { timeOf } from '../manifest/snapshot-id';
@@ -76,6 +77,14 @@ export class BackupStage implements SnapshotStage {
       await staged.close();
       throw error;
     }
+  }
+
+  /** How files come into it without a session; undefined where only a session brings them. */
+  get direct(): DirectStage | undefined {
+    const { staged, before, lines, head } = this;
+    return staged instanceof StagedObjectSnapshot
+      ? { store: staged.store, before, lines, algorithm: head.digest }
+      : undefined;
   }
 
   get id(): string {

@@ -17,6 +17,7 @@ import { newSession } from '../../session/opening';
 import type { StageRequest } from '../../receive/snapshot-stage';
 import { ObjectStore, type ObjectStoreOptions } from '../../store/object/object-store';
 import { SessionTransfer } from '../../send/transfer';
+import { directContent } from '../object/direct-files';
 import { Tally } from '../../session/summary';
 import { parseTicket } from '../../net/ticket';
 import { BackupStage } from './backup-stage';
@@ -233,6 +234,9 @@ async function toPlace(
     session: newSession(),
   };
   const stage = await BackupStage.open(request, () => undefined);
+  // A session tells more, and keeps to a rate.
+  const direct = checksum || limit !== undefined || paths.includes('-') ? undefined : stage.direct;
+  const leaves = { ...leavingOut(options), exclude };
   try {
     const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;
     return await sendWithin({
@@ -240,8 +244,9 @@ async function toPlace(
       ...(input ? { input } : {}),
       ...(inputName === undefined ? {} : { inputName }),
       receiver: { destination: stage.destination, rules, stage },
+      content: direct && directContent(direct, { paths, ...leaves, ...(signal ? { signal } : {}) }),
       algorithm: digest,
-      leaves: { ...leavingOut(options), exclude },
+      leaves,
       ...(on ? { on } : {}),
       ...(limit === undefined ? {} : { limit }),
       signal,

@@ -16,6 +16,12 @@ const takenAtOnce = 20_000;
 
 export type FileLine = Extract<ManifestEntry, { readonly type: 'file' }>;
 
+/** A file as it was found, to be compared. */
+export interface UnchangedFile extends Pick<FileLine, 'name' | 'size' | 'mode' | 'mtime' | 'metadata'> {
+  readonly ctime: bigint;
+  readonly inode: bigint | undefined;
+}
+
 /** A file in a snapshot. */
 interface KeptEarlier {
   readonly snapshot: Snapshot;
@@ -30,10 +36,12 @@ interface KeptEarlier {
  */
 export class EarlierFiles {
   /** In the newest snapshot. Hard links stand for the file that they are. */
-  private readonly newest = new Map<string, KeptEarlier>();
-  private readonly bySizeAndTime = new Map<string, KeptEarlier>();
-  private readonly bySize = new Map<number, KeptEarlier>();
-  private readonly contents = new Set<string>();
+  private readonly newest = new Map<string, FileLine>();
+  private newestSnapshot: Snapshot | undefined;
+  /** By its digest, the newest file that has a content. */
+  private readonly contents = new Map<string, FileLine>();
+  /** For what is not under the same name: made once somebody asks. */
+  private alike: AlikeFiles | undefined;
   /** How many entries are below each source in the newest snapshot. */
   readonly counts = new SourceCounts();
   /** The number of that; undefined where there is none. */
@@ -73,9 +81,10 @@ export class EarlierFiles {
   async find(entry: FileEntry, checksum: boolean): Promise<Earlier | undefined> {
     const { size, mtime, mode } = entry;
     if (size === undefined || size === 0) return undefined;
-    const before = this.newest.get(entry.name);
-    const moved = before?.line.size === size && before.line.mtime === mtime ? undefined : await this.moved(size, mtime);
-    const kept = moved ?? before ?? (size > smallFile ? this.bySize.get(size) : undefined);
+    const before = this.keptBefore(entry.name);
+    const moved =
+      before && before.line.size === size && before.line.mtime === mtime ? undefined : await this.moved(size, mtime);
+    const kept = moved ?? before ?? (size > smallFile ? this.alikeFiles().bySize.get(size) : undefined);
     if (!kept) return undefined;
     const { snapshot, line, digest } = kept;
     const linkable =
@@ -100,7 +109,36 @@ export class EarlierFiles {
   /** The file of that name in the newest snapshot, if it has the same size and modification time: its digest. */
   digestBefore({ name, size, mtime }: FileEntry): string | undefined {
     const before = this.newest.get(name);
-    return before?.line.size === size && before?.line.mtime === mtime ? before?.digest : undefined;
+    return before && before.size === size && before.mtime === mtime ? before.digests[this.algorithm] : undefined;
+  }
+
+  /**
+   * The line of a file in the newest snapshot, if it is the same file of the same disk and was not changed in any way
+   * since; undefined for any other one, and for an empty one.
+   */
+  unchanged({ name, size, mode, mtime, ctime, inode, metadata }: UnchangedFile): FileLine | undefined {
+    const line = this.newest.get(name);
+    const same =
+      line?.name === name &&
+      size > 0 &&
+      line.size === size &&
+      line.mtime === mtime &&
+      line.mode === mode &&
+      line.source.ctime === ctime &&
+      line.source.inode === inode &&
+      sameMetadata(line.metadata, metadata);
+    return same ? line : undefined;
+  }
+
+  /** Where bytes are of this digest, and so long. The snapshots before the newest are looked at after `readOthers`. */
+  contentOf(digest: string, size: number): FileLine['content'] {
+    const line = this.contents.get(digest);
+    return line?.size === size ? line.content : undefined;
+  }
+
+  /** Reads the snapshots before the newest. */
+  async readOthers(): Promise<void> {
+    await (this.others ??= this.takeOthers());
   }
 
   /** Whether a content is in one of the snapshots that were read. */
@@ -110,28 +148,57 @@ export class EarlierFiles {
 
   private async moved(size: number, mtime: bigint): Promise<KeptEarlier | undefined> {
     const key = keyOf(size, mtime);
-    if (!this.bySizeAndTime.has(key)) await (this.others ??= this.takeOthers());
-    return this.bySizeAndTime.get(key);
+    const { bySizeAndTime } = this.alikeFiles();
+    if (!bySizeAndTime.has(key)) await this.readOthers();
+    return bySizeAndTime.get(key);
+  }
+
+  private keptBefore(name: string): KeptEarlier | undefined {
+    const line = this.newest.get(name);
+    return line && this.newestSnapshot ? this.keptOf(this.newestSnapshot, line) : undefined;
+  }
+
+  private keptOf(snapshot: Snapshot, line: FileLine): KeptEarlier {
+    return { snapshot, line, digest: line.digests[this.algorithm] ?? '' };
+  }
+
+  private alikeFiles(): AlikeFiles {
+    if (this.alike) return this.alike;
+    this.alike = new AlikeFiles();
+    // What was read first is the newest, and stays; another name of a file is one as well.
+    if (this.newestSnapshot)
+      for (const [name, line] of this.newest)
+        if (line.name === name) this.alike.add(this.keptOf(this.newestSnapshot, line));
+    return this.alike;
   }
 
   private async takeOthers(): Promise<void> {
+    const alike = this.alikeFiles();
     for (const snapshot of [...this.older].reverse()) {
       const files = await this.believed(snapshot, () =>
         this.catalog.otherFiles(snapshot, (digest) => this.contents.has(digest)),
       );
       for (const [at, line] of files?.entries() ?? []) {
         if (at % takenAtOnce === takenAtOnce - 1) await turn();
-        this.add({ snapshot, line, digest: line.digests[this.algorithm] ?? '' }, false);
+        const kept = this.keptOf(snapshot, line);
+        if (!this.usable(line) || this.contents.has(kept.digest)) continue;
+        this.contents.set(kept.digest, line);
+        alike.add(kept);
       }
     }
   }
 
   private async takeNewest(snapshot: Snapshot): Promise<boolean> {
     const manifest = await this.believed(snapshot, () => this.catalog.manifest(snapshot));
+    this.newestSnapshot = snapshot;
     for (const [at, line] of manifest?.entries.entries() ?? []) {
       if (at % takenAtOnce === takenAtOnce - 1) await turn();
       this.counts.add(line);
-      if (line.type === 'file') this.add({ snapshot, line, digest: line.digests[this.algorithm] ?? '' }, true);
+      if (line.type === 'file' && this.usable(line)) {
+        this.newest.set(line.name, line);
+        const digest = line.digests[this.algorithm] ?? '';
+        if (!this.contents.has(digest)) this.contents.set(digest, line);
+      }
       const target = line.type === 'link' ? this.newest.get(line.target) : undefined;
       if (target) this.newest.set(line.name, target);
     }
@@ -147,18 +214,20 @@ export class EarlierFiles {
       throw error;
     });
   }
+}
 
-  /** What was read first is the newest, and stays. */
-  private add(kept: KeptEarlier, newest: boolean): void {
-    const { line, digest } = kept;
-    if (!this.usable(line)) return;
-    if (newest) this.newest.set(line.name, kept);
-    else if (this.contents.has(digest)) return;
-    this.contents.add(digest);
-    if (line.size === 0) return;
-    const key = keyOf(line.size, line.mtime);
+/** Files that may be what was moved or renamed. */
+class AlikeFiles {
+  readonly bySizeAndTime = new Map<string, KeptEarlier>();
+  readonly bySize = new Map<number, KeptEarlier>();
+
+  /** What comes first stays. */
+  add(kept: KeptEarlier): void {
+    const { size, mtime } = kept.line;
+    if (size === 0) return;
+    const key = keyOf(size, mtime);
     if (!this.bySizeAndTime.has(key)) this.bySizeAndTime.set(key, kept);
-    if (line.size > smallFile && !this.bySize.has(line.size)) this.bySize.set(line.size, kept);
+    if (size > smallFile && !this.bySize.has(size)) this.bySize.set(size, kept);
   }
 }
 

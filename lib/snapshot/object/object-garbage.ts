@@ -66,9 +66,8 @@ async function neededIn(catalog: ObjectCatalog, signal: AbortSignal): Promise<Re
   const { bucket } = catalog;
   const needed = new Set<string>();
   // What is under way first: it may become a snapshot meanwhile, and is found as one then.
-  for await (const { key } of bucket.list(stagesPrefix))
-    for (const [, { content }] of parseStageNote((await bucket.get(key))?.text ?? ''))
-      if (content) needed.add(content.key);
+  for await (const { key, size } of bucket.list(stagesPrefix))
+    for (const [, { content }] of parseStageNote(await bucket.text(key, size))) if (content) needed.add(content.key);
   for await (const { key } of bucket.list(partialsPrefix)) {
     if (!key.endsWith('/upload')) continue;
     const content = ownValue(parseJsonObject(Buffer.from((await bucket.get(key))?.text ?? '{}')), 'key');

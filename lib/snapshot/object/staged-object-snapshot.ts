@@ -46,7 +46,11 @@ export class StagedObjectSnapshot implements SnapshotInStage {
       const catalog = new ObjectCatalog(bucket, url);
       const condemned = await condemnedKeys(bucket);
       const register = await registerOf(catalog, name, peer);
-      const names = await StagedNames.open(bucket, { backup: name, peer }, ({ key }) => !condemned.has(key));
+      const names = await StagedNames.open(
+        bucket,
+        { backup: name, peer, verified: objects.verified },
+        ({ key }) => !condemned.has(key),
+      );
       return new StagedObjectSnapshot(objects, objects.staged(names, name), catalog, register, condemned, peer);
     } catch (error) {
       throw objectError(error, `${objects.url} cannot be used for backups`);

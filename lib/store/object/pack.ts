@@ -44,6 +44,11 @@ export class Pack {
     return true;
   }
 
+  /** Gives its memory back, where nothing of it is to be sent. */
+  drop(): void {
+    if (!this.storing) this.ground.parts.giveBack(this.memory);
+  }
+
   /** Sends it, once. Resolves with the numbers of those files that do not read back as they should. */
   store(): Promise<ReadonlySet<number>> {
     this.storing ??= this.send();

@@ -37,8 +37,8 @@ export class PartMemory {
     if (this.underWay < mostUnderWay) for (const resolve of this.waiting.splice(0)) resolve();
   }
 
-  /** Waits until more pieces may come. */
-  async room(): Promise<void> {
-    while (this.underWay >= mostUnderWay) await new Promise<void>((resolve) => this.waiting.push(resolve));
+  /** Waits until more pieces may come: fewer bytes than `most` are on their way. */
+  async room(most = mostUnderWay): Promise<void> {
+    while (this.underWay >= most) await new Promise<void>((resolve) => this.waiting.push(resolve));
   }
 }

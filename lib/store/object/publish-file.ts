@@ -7,6 +7,7 @@ import type { Lost } from '../store';
 import { digestContent } from './contents';
 import type { ObjectGround } from './ground';
 import { type ContentPlace, type FileRecord, type NameRecord, newRecordId } from './records';
+import { stagedId } from './staged-names';
 
 /** A record keeps all of an entry's metadata, where whoever runs the receiver lets it have any. */
 export function metadataOf(
@@ -30,12 +31,12 @@ export function fileRecord(
   use: StoreUse,
   digests: Digests,
   content: ContentPlace | undefined,
-  { verified }: Pick<ObjectGround, 'verified'>,
+  { verified, contents }: Pick<ObjectGround, 'verified' | 'contents'>,
 ): FileRecord {
   const { size, mode, mtime, ctime } = file;
   return {
     type: 'file',
-    id: newRecordId(),
+    id: contents === 'snapshots' ? stagedId : newRecordId(),
     size,
     digests,
     content,

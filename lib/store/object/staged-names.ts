@@ -6,7 +6,17 @@ import { trace } from '../../trace';
 import type { Bucket } from './bucket';
 import type { GroundNames } from './ground';
 import type { FoundRecord, Published } from './names';
-import { type ContentPlace, encodeRecord, escapeName, type FileRecord, type NameRecord, parseRecord } from './records';
+import type { Digests } from '../../progress';
+import { parseJsonObject } from '../../wire/json-object';
+import { type Metadata, metadataKeys } from '../../wire/metadata';
+import {
+  type ContentPlace,
+  escapeName,
+  type FileRecord,
+  type NameRecord,
+  type ObjectVerified,
+  parseRecord,
+} from './records';
 
 export const stagesPrefix = 'stages/';
 
@@ -14,6 +24,36 @@ export const stagesPrefix = 'stages/';
 const notedTogether = 4096;
 const notedBytes = 64 * 1024 * 1024;
 const notedEvery = 30_000;
+const noteVersion = 2;
+/** Nobody else can give these names. */
+export const stagedId = 'staged';
+
+/** As whom a backup stores: what is unfinished of it is gone on with by the next one of the same name alone. */
+export function stagedPeer({ peer, backup }: Pick<StagedUse, 'peer' | 'backup'>): string {
+  return `${peer} backup ${backup}`;
+}
+
+/** A file that is staged, as a manifest will have it. */
+export interface NotedFile {
+  /** In bytes. */
+  readonly size: number;
+  readonly mode?: number | undefined;
+  /** In ns since 1970. */
+  readonly mtime?: bigint | undefined;
+  readonly digests: Digests;
+  readonly metadata?: Metadata | undefined;
+  readonly content?: ContentPlace | undefined;
+  /** `ctime`: when the source was changed in any way, in ns since 1970. */
+  readonly source: { readonly ctime?: bigint | undefined };
+}
+
+/** Whose names they are, and what they will be. */
+export interface StagedUse {
+  readonly backup: string;
+  readonly peer: string;
+  /** How far what is noted was verified. */
+  readonly verified: ObjectVerified;
+}
 
 export class StagedNames implements GroundNames {
   private readonly records = new Map<string, NameRecord>();
@@ -24,22 +64,17 @@ export class StagedNames implements GroundNames {
 
   private constructor(
     private readonly bucket: Bucket,
-    /** Where the notes of this backup are. */
-    private readonly below: string,
+    private readonly use: StagedUse,
   ) {}
 
   /**
    * The names of the next snapshot of `backup` by this peer, with what an earlier try has stored and noted; but for
    * what `usable` says no to.
    */
-  static async open(
-    bucket: Bucket,
-    { backup, peer }: { readonly backup: string; readonly peer: string },
-    usable: (content: ContentPlace) => boolean,
-  ): Promise<StagedNames> {
-    const names = new StagedNames(bucket, `${stagesPrefix}${escapeName(peer)}/${escapeName(backup)}/`);
-    for await (const { key } of bucket.list(names.below))
-      for (const [name, record] of parseStageNote((await bucket.get(key))?.text ?? ''))
+  static async open(bucket: Bucket, use: StagedUse, usable: (content: ContentPlace) => boolean): Promise<StagedNames> {
+    const names = new StagedNames(bucket, use);
+    for await (const { key, size } of bucket.list(names.below))
+      for (const [name, record] of parseStageNote(await bucket.text(key, size)))
         if (record.content && usable(record.content)) names.records.set(name, record);
     return names;
   }
@@ -57,7 +92,7 @@ export class StagedNames implements GroundNames {
 
   publish(name: EntryName, record: NameRecord): Promise<Published> {
     this.records.set(name, record);
-    if (record.type === 'file' && record.content) this.note(name, record);
+    if (record.type === 'file' && record.content) this.note(name, { ...record, source: { ctime: record.ctime } });
     return Promise.resolve({ path: name, outcome: 'stored', record });
   }
 
@@ -90,9 +125,20 @@ export class StagedNames implements GroundNames {
     for await (const { key } of this.bucket.list(this.below)) await this.bucket.delete(key);
   }
 
-  private note(name: string, record: FileRecord): void {
-    this.pending.push(`${JSON.stringify(name)}\t${encodeRecord(record).toString()}`);
-    this.pendingBytes += record.size;
+  /** Notes a file that is stored, for a next try; nothing else is kept of it here. */
+  note(name: string, { size, mode, mtime, digests, metadata, content, source }: NotedFile): void {
+    const line = {
+      name,
+      size,
+      mode,
+      mtime: mtime?.toString(),
+      ctime: source.ctime?.toString(),
+      digests,
+      content: content?.key,
+      offset: content?.offset,
+    };
+    this.pending.push(JSON.stringify(metadata ? { ...line, ...metadataKeys(metadata) } : line));
+    this.pendingBytes += size;
     const isDue =
       this.pending.length >= notedTogether ||
       this.pendingBytes >= notedBytes ||
@@ -100,9 +146,21 @@ export class StagedNames implements GroundNames {
     if (isDue) this.flush();
   }
 
+  /** Where the notes of this backup are. */
+  private get below(): string {
+    return `${stagesPrefix}${escapeName(this.use.peer)}/${escapeName(this.use.backup)}/`;
+  }
+
   private flush(): void {
     if (this.pending.length === 0) return;
-    const text = this.pending.splice(0).join('');
+    const head = {
+      sendall: 'stage',
+      version: noteVersion,
+      peer: stagedPeer(this.use),
+      verified: this.use.verified,
+      verified_at: new Date().toISOString(),
+    };
+    const text = [JSON.stringify(head), ...this.pending.splice(0), ''].join('\n');
     this.pendingBytes = 0;
     this.lastNote = performance.now();
     const key = `${this.below}${randomBytes(8).toString('hex')}`;
@@ -114,16 +172,18 @@ export class StagedNames implements GroundNames {
 
 /** The files of a note; none of what is no note of ours. */
 export function parseStageNote(text: string): [name: string, record: FileRecord][] {
-  return text.split('\n').flatMap((line): [string, FileRecord][] => {
-    const tab = line.indexOf('\t');
-    if (tab === -1) return [];
-    try {
-      const name: unknown = JSON.parse(line.slice(0, tab));
-      const record = parseRecord(line.slice(tab + 1), String(name));
+  const [first = '', ...lines] = text.split('\n');
+  try {
+    const { sendall, version, ...common } = parseJsonObject(Buffer.from(first));
+    if (sendall !== 'stage' || version !== noteVersion) return [];
+    return lines.flatMap((line): [string, FileRecord][] => {
+      if (line === '') return [];
+      const { name, ...file } = parseJsonObject(Buffer.from(line));
+      const record = parseRecord(JSON.stringify({ type: 'file', id: stagedId, ...common, ...file }), String(name));
       return typeof name === 'string' && record.type === 'file' ? [[name, record]] : [];
-    } catch (error) {
-      trace('a note of what is staged is not used: %o', error);
-      return [];
-    }
-  });
+    });
+  } catch (error) {
+    trace('a note of what is staged is not used: %o', error);
+    return [];
+  }
 }

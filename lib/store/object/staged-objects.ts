@@ -4,7 +4,9 @@ import type { ObjectGround } from './ground';
 import { ObjectSession } from './object-session';
 import { OpenPartials } from './open-partials';
 import type { ObjectVerified } from './records';
-import type { StagedNames } from './staged-names';
+import type { DigestAlgorithm } from '../../digest/digest';
+import { Packing } from './packing';
+import { type StagedNames, stagedPeer } from './staged-names';
 
 export class StagedObjects implements SessionPlace {
   readonly verified: ObjectVerified;
@@ -24,8 +26,18 @@ export class StagedObjects implements SessionPlace {
 
   /** What is unfinished of a backup is gone on with by the next one of the same name alone. */
   session(use: StoreUse): Promise<SessionStore> {
-    const own = { ...use, peer: stagedPeer(use.peer, this.backup) };
+    const own = { ...use, peer: stagedPeer({ peer: use.peer, backup: this.backup }) };
     return Promise.resolve(new ObjectSession(own, this.ground, (offer, by) => this.partials.take(offer, by)));
+  }
+
+  /** For small files that come outside of a session. */
+  packing<Item>(algorithm: DigestAlgorithm): Packing<Item> {
+    return new Packing(this.ground, algorithm);
+  }
+
+  /** Whether what was staged before was verified as what is staged now is. */
+  believes({ verified }: { readonly verified: ObjectVerified }): boolean {
+    return this.ground.trusts || verified === 'store';
   }
 
   warm(): void {
@@ -35,8 +47,4 @@ export class StagedObjects implements SessionPlace {
   close(): Promise<void> {
     return this.partials.close();
   }
-}
-
-function stagedPeer(peer: string, backup: string): string {
-  return `${peer} backup ${backup}`;
 }

@@ -1,5 +1,17 @@
 import { expect } from 'chai';
-import { chmodSync, linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -165,6 +177,48 @@ describe('snapshots in an object store', () => {
     await made();
     expect(puts.filter((key) => key.startsWith('packs/'))).to.deep.equal([]);
     expect(keysBelow('stages/')).to.deep.equal([]);
+    await verify({ objects });
+  });
+
+  it('sends no content again that is there under another name, or was touched', async () => {
+    await made();
+    utimesSync(path.join(source, 'a'), 1_000_000_000, 1_000_000_000);
+    renameSync(path.join(source, 'sub/c'), path.join(source, 'sub/d'));
+    rmSync(path.join(source, 'big'));
+    await made({ name: 'laptop', allowShrink: true });
+    writeFileSync(path.join(source, 'sub/new'), readFileSync(path.join(source, 'a')));
+    puts = [];
+    const sent: string[] = [];
+    const on = (event: TransferEvent): void => {
+      if (event.event === 'sent') sent.push(`${event.file_name} ${String(event.bytes_on_wire)}`);
+    };
+    const last = await made({ on });
+    expect(last.new_bytes).to.equal(0);
+    expect(sent.sort().filter((each) => !each.startsWith('src/empty '))).to.deep.equal(
+      ['a', 'sub/b', 'sub/d', 'sub/new'].map((name) => `src/${name} 0`),
+    );
+    expect(puts.filter((key) => key.startsWith('packs/'))).to.deep.equal([]);
+    await restored('laptop/latest', 'back');
+    for (const name of ['a', 'sub/b', 'sub/d', 'sub/new', 'sub/same']) same('back', name);
+    expect(statSync(path.join(root, 'back/src/a')).mtimeMs).to.equal(1_000_000_000_000);
+    expect(statSync(path.join(root, 'back/src/sub/same')).ino).to.equal(
+      statSync(path.join(root, 'back/src/sub/b')).ino,
+    );
+  });
+
+  it('goes on with thousands of small files with long names', async () => {
+    const many = path.join(source, 'many');
+    mkdirSync(many);
+    const names = Array.from({ length: 4200 }, (_, at) => `${String(at)}${'x'.repeat(200)}`);
+    for (const name of names) writeFileSync(path.join(many, name), name.slice(0, 20));
+    only(({ method, key }) => method === 'PUT' && key.includes('/manifests/'), { status: 403, code: 'AccessDenied' });
+    await failed(made());
+    server.tiny.fault = () => undefined;
+    const [note = ''] = keysBelow('stages/');
+    expect(server.tiny.objects.get(note)?.body.length).to.be.greaterThan(1024 * 1024);
+    puts = [];
+    await made();
+    expect(puts.filter((key) => key.startsWith('packs/'))).to.deep.equal([]);
     await verify({ objects });
   });
 

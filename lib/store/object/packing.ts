@@ -1,0 +1,95 @@
+// Small files that come one after another into packs, without a session.
+import type { DigestAlgorithm } from '../../digest/digest';
+import type { TransferError } from '../../errors';
+import type { EntryName } from '../../name';
+import type { ObjectGround } from './ground';
+import { Pack, type PackedFile } from './pack';
+import { objectError } from './requests';
+import type { ContentPlace } from './records';
+
+/** So many bytes of packs are on their way at once: more make nothing faster, and each is in memory. */
+const mostUnderWay = 16 * 1024 * 1024;
+
+/** A file of which it is known now what became of it. */
+export interface Packed<Item> {
+  readonly item: Item;
+  /** Where its bytes are; undefined where they do not read back as they should. */
+  readonly content: ContentPlace | undefined;
+}
+
+interface OpenPack<Item> {
+  readonly pack: Pack;
+  /** In the order of its files. */
+  readonly items: Item[];
+}
+
+export class Packing<Item> {
+  private open: OpenPack<Item> | undefined;
+  private readonly storing = new Set<Promise<void>>();
+  private settled: Packed<Item>[] = [];
+  private failure: TransferError | undefined;
+
+  constructor(
+    private readonly ground: ObjectGround,
+    private readonly algorithm: DigestAlgorithm,
+  ) {}
+
+  /** Waits until more may come. Rejects with `disk` or `space` once a pack could not be stored. */
+  async room(): Promise<void> {
+    await this.ground.parts.room(mostUnderWay);
+    if (this.failure) throw this.failure;
+  }
+
+  /** Takes a copy of the bytes of a file. */
+  add(item: Item, { name, digest }: { readonly name: EntryName; readonly digest: string }, bytes: Uint8Array): void {
+    const small = (file: number) => ({ entry: { file, name, size: bytes.length }, digest });
+    if (this.open?.pack.add(small(this.open.items.length), bytes) !== true) {
+      this.ship();
+      this.open = { pack: new Pack(this.ground, this.algorithm), items: [] };
+      this.open.pack.add(small(0), bytes);
+    }
+    this.open.items.push(item);
+  }
+
+  /** Sends what is left, and waits for everything. Rejects as `room` does. */
+  async end(): Promise<void> {
+    this.ship();
+    await this.stop();
+    if (this.failure) throw this.failure;
+  }
+
+  /** Waits for what is on its way, and sends nothing more. */
+  async stop(): Promise<void> {
+    this.open?.pack.drop();
+    this.open = undefined;
+    await Promise.all(this.storing);
+  }
+
+  /** What is settled, since this was asked before. */
+  taken(): readonly Packed<Item>[] {
+    const { settled } = this;
+    if (settled.length > 0) this.settled = [];
+    return settled;
+  }
+
+  private ship(): void {
+    if (!this.open) return;
+    const storing: Promise<void> = this.store(this.open)
+      .catch((error: unknown) => {
+        this.failure ??= objectError(error, 'Small files could not be stored');
+      })
+      .finally(() => this.storing.delete(storing));
+    this.storing.add(storing);
+    this.open = undefined;
+  }
+
+  private async store({ pack, items }: OpenPack<Item>): Promise<void> {
+    const damaged = await pack.store();
+    pack.used = items.length - damaged.size;
+    const placeOf = ({ small: { entry }, offset }: PackedFile): ContentPlace | undefined =>
+      damaged.has(entry.file) ? undefined : { key: pack.key, offset };
+    for (const [at, file] of pack.files.entries())
+      this.settled.push({ item: items[at] as Item, content: placeOf(file) });
+    await pack.removeIfUnused();
+  }
+}
