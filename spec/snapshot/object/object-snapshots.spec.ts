@@ -214,8 +214,8 @@ describe('snapshots in an object store', () => {
     only(({ method, key }) => method === 'PUT' && key.includes('/manifests/'), { status: 403, code: 'AccessDenied' });
     await failed(made());
     server.tiny.fault = () => undefined;
-    const [note = ''] = keysBelow('stages/');
-    expect(server.tiny.objects.get(note)?.body.length).to.be.greaterThan(1024 * 1024);
+    const notes = keysBelow('stages/').map((key) => server.tiny.objects.get(key)?.body.length ?? 0);
+    expect(Math.max(...notes)).to.be.greaterThan(1024 * 1024);
     puts = [];
     await made();
     expect(puts.filter((key) => key.startsWith('packs/'))).to.deep.equal([]);
