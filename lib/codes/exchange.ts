@@ -44,7 +44,7 @@ const startAgain =
 const hints = {
   answer: {
     late: 'Do the other command, and the relay if there is one, still run? Start the same command again.',
-    lost: 'An earlier version of sendall knows no codes: use a ticket there, or install the same version.',
+    lost: 'Start the same command again. An earlier version of sendall knows no codes, only tickets.',
   },
   agreed: { late: startAgain, lost: startAgain },
   /** Who has dialed us decides whether it tries again. */
@@ -206,9 +206,13 @@ async function headerOf(connection: Connection, { late, lost }: FrameHints): Pro
     });
   });
   if (header === undefined)
-    throw new TransferError('connection-lost', `${connection.peer} closed the connection instead of taking the code.`, {
-      hint: lost,
-    });
+    throw new TransferError(
+      'connection-lost',
+      `The code was not taken: the connection to ${connection.peer} was closed.`,
+      {
+        hint: lost,
+      },
+    );
   if (ownValue(header, 'type') === 'refusal') throw refused(parseRefusal(header));
   return header;
 }

@@ -73,7 +73,7 @@ export async function meetAtRelay(
     hint: 'Does the other side run, with the same relay?',
   });
   for (;;) {
-    const dialed = await dial(relay, { ...(signal ? { signal } : {}) });
+    const dialed = await dialRelay(relay, signal);
     const { stream } = dialed;
     const hangUp = (reason: TransferError): void => stream.destroy(reason);
     const aborted = (): void => hangUp(new TransferError('interrupted', 'Interrupted.'));
@@ -135,12 +135,29 @@ export class RelayWaiter {
         [told, pause] = [false, pauses.first];
       } catch (error) {
         if (signal.aborted) return;
-        if (!told) this.failed(asTransferError(error, 'cannot-connect', 'The relay cannot be used'));
+        if (!told) this.failed(andAgain(asTransferError(error, 'cannot-connect', 'The relay cannot be used')));
         told = true;
         await sleep(pause, undefined, { signal }).catch(ignored('closed, as is asked above'));
         pause = Math.min(pauses.longest, pause * 2);
       }
     }
+  }
+}
+
+/** The same, for whoever waits meanwhile. */
+function andAgain({ code, message, hint = '', cause }: TransferError): TransferError {
+  return new TransferError(code, message, { cause, hint: `${hint} It is tried again as long as this runs.`.trim() });
+}
+
+async function dialRelay(relay: Address, signal: AbortSignal | undefined): Promise<Dialed & DialedPath> {
+  try {
+    return await dial(relay, { ...(signal ? { signal } : {}) });
+  } catch (cause) {
+    if (!(cause instanceof TransferError) || cause.code !== 'cannot-connect') throw cause;
+    throw new TransferError('cannot-connect', `The relay cannot be used. ${cause.message}`, {
+      cause,
+      hint: 'Does the relay run, is its address right, and does its firewall let in that port?',
+    });
   }
 }
 

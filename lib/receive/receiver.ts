@@ -31,6 +31,7 @@ import { Strangers } from './strangers';
 import { Uploads } from './uploads';
 import { failureEvent, failureOf } from '../session/summary';
 import { usualLinkDeadlines, usualRetry, returnWithin, usualIdleLimit, warmsAfter } from '../session/deadlines';
+import { ignored } from '../trace';
 
 export interface ReceiverOptions {
   /** Where files go. It must exist, be ours, and not be writable by others. */
@@ -238,7 +239,9 @@ class OpenReceiver implements Receiver {
     const waiter = new relaying.RelayWaiter(
       relaying.withPass({ relay: parseRelay(relayAt), token: token(relaying), side: 'listening' }, relayPassword),
       (met) => this.accept(met),
-      (error) => this.rules.on(failureEvent(error)),
+      this.waiters.length === 0
+        ? (error) => this.rules.on(failureEvent(error))
+        : ignored('the first of those who wait at the relay says so'),
     );
     this.waiters.push(waiter);
   }

@@ -197,7 +197,7 @@ export class ListeningConnector implements Connector {
     const waiter = new relaying.RelayWaiter(
       relaying.withPass({ relay, token: token(relaying), side: 'listening' }, relayPassword),
       (met) => void this.receive(met),
-      relayFailed,
+      this.waiters.length === 0 ? relayFailed : ignored('the first of those who wait at the relay says so'),
     );
     this.waiters.push(waiter);
   }

@@ -177,6 +177,17 @@ describe('cli: who is found on the network (the built command)', function () {
     expect(other.said.match(/came: .*/g) ?? [], 'one guess at most').to.have.length.below(2);
   });
 
+  it('on a machine without another network, too', async function () {
+    const alone = await hold('ip link set lo up multicast on && ip route add 224.0.0.0/4 dev lo && echo ready && cat');
+    if (!alone) return this.skip();
+    holder = alone;
+    const receiver = start(['receive', 'in', '--code', '--once'], 'receiver');
+    const { code } = await codeOf(receiver);
+    const sent = await start(['send', 'letter.txt', code], 'sender').ended;
+    expect(sent.code, sent.stderr).to.equal(0);
+    expect((await receiver.ended).code).to.equal(0);
+  });
+
   it('nobody is found: it is said what to type and to open; where another program has the port, too', async () => {
     await script(
       "require('dgram').createSocket('udp6').bind(5353, () => console.log('taken')); setInterval(() => 0, 1000);",
