@@ -239,9 +239,7 @@ class OpenReceiver implements Receiver {
     const waiter = new relaying.RelayWaiter(
       relaying.withPass({ relay: parseRelay(relayAt), token: token(relaying), side: 'listening' }, relayPassword),
       (met) => this.accept(met),
-      this.waiters.length === 0
-        ? (error) => this.rules.on(failureEvent(error))
-        : ignored('the first of those who wait at the relay says so'),
+      this.waiters.length > 0 ? ignored('the first one says so') : (error) => this.rules.on(failureEvent(error)),
     );
     this.waiters.push(waiter);
   }
