@@ -4,7 +4,7 @@
 // On the plain wire: file, tiny, tree, memory, crowd. In a session: session, session-tree, session-again,
 // session-inplace, session-memory. Backups: backup, backup-again, backup-insert, backup-verify, backup-restore, against
 // restic, borg and rsync --link-dest, as far as they are here. Over a wide-area link between two network namespaces:
-// wan50, wan100, which want root, ip, /dev/net/tun and a C compiler; where one is missing they are left out, of `all`
+// compression, wan50, wan100, which want root, ip, /dev/net/tun and a C compiler; where one is missing they are left out, of `all`
 // too. Whoever takes more than 20 s takes part in three rounds, more than 60 s in one. Timings mean something only as
 // ratios within one run, on an otherwise idle machine. DIR has to be on the disk to be measured.
 import { existsSync, rmSync } from 'node:fs';

@@ -51,6 +51,7 @@ export const sendallPeers = (cache: string): Peer[] => [
 export interface SessionPeer {
   readonly name?: string;
   readonly connections?: number;
+  readonly compress?: 'auto' | 'on' | 'off';
   /** The receiver takes changed files. */
   readonly replace?: boolean;
   /** Where the two sides are. */
@@ -62,6 +63,7 @@ export interface SessionPeer {
 export const sessionPeer = ({
   name = session,
   connections,
+  compress,
   replace = false,
   near = here,
   far = here,
@@ -71,7 +73,7 @@ export const sessionPeer = ({
     const receiver = await startReceiver(directory, { at: far, replace });
     return { place: receiver.ticket, close: () => receiver.stop() };
   },
-  send: (source, ticket) => send(source, ticket, { at: near, connections }),
+  send: (source, ticket) => send(source, ticket, { at: near, connections, compress }),
 });
 
 export const rsyncPeer = (rsyncd: Rsyncd, near: Place = here, flags: readonly string[] = []): Peer => ({

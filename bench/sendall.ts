@@ -59,6 +59,7 @@ export interface SenderOptions {
   /** Where the digest cache is kept, so that the user's own stays as it is; undefined for none. */
   readonly cache?: string | undefined;
   readonly connections?: number | undefined;
+  readonly compress?: 'auto' | 'on' | 'off' | undefined;
   readonly onStart?: (pid: number) => void;
 }
 
@@ -70,12 +71,13 @@ export interface SenderOptions {
 export async function send(
   source: string,
   target: string,
-  { at = here, cache, connections, onStart }: SenderOptions = {},
+  { at = here, cache, connections, compress, onStart }: SenderOptions = {},
 ): Promise<string> {
   const secret = target.startsWith('sendall://');
   const args = ['send', source, ...(secret ? [] : [target])];
   if (cache === undefined) args.push('--no-cache');
   if (connections !== undefined) args.push('--connections', String(connections));
+  if (compress !== undefined) args.push('--compress', compress);
   const env = {
     ...process.env,
     ...(secret ? { SENDALL_TICKET: target } : {}),

@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, open, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 
@@ -41,6 +41,21 @@ export async function makeTree(path: string, count: number, size: number): Promi
   for (let index = 0; index < count; index++) {
     if (index % 100 === 0) await mkdir(dirname(inTree(path, index)), { recursive: true });
     await makeSmallFile(inTree(path, index), size);
+  }
+  return path;
+}
+
+/** Text that programs are made of, `size` bytes of it at least: what packages of npm below `packages` have of it. */
+export async function copySourceTree(packages: string, path: string, size: number): Promise<string> {
+  let left = size;
+  for (const name of (await readdir(packages, { recursive: true })).sort()) {
+    if (left <= 0) break;
+    if (!/\.(?:[cm]?[jt]s|json|md)$/.test(name)) continue;
+    const found = await stat(join(packages, name));
+    if (!found.isFile()) continue;
+    await mkdir(dirname(join(path, name)), { recursive: true });
+    await copyFile(join(packages, name), join(path, name));
+    left -= found.size;
   }
   return path;
 }

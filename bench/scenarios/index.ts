@@ -1,5 +1,6 @@
 import { backup, backupAgain, backupInsert } from './backup';
 import { backupRestore, backupVerify } from './backup-kept';
+import { compression } from './compression';
 import { crowd } from './crowd';
 import { memory, sessionMemory } from './memory';
 import { file, tiny, tree } from './plain';
@@ -27,6 +28,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'backup-insert': backupInsert,
   'backup-verify': backupVerify,
   'backup-restore': backupRestore,
+  compression,
   wan50,
   wan100,
 };
