@@ -6,10 +6,17 @@ import { SendallProcess } from '../../spec/cli/sendall-process';
 import { ticketOf } from '../../spec/cli/session-run';
 import { noise } from '../../spec/session/pair';
 import type { Dose, Experiment, Outcome, Surroundings } from '../experiment';
+import type { Random } from '../random';
 import { endedWithin } from '../served';
 
 /** A link that nobody would call good: 5 % of all packets are lost each way, and an answer takes 200 ms. */
 const link = { roundTrip: 200, rate: 100, loss: 5 };
+/** One that loses nothing, and is slower than any machine compresses. */
+const slowLink = { roundTrip: 20, rate: 20, loss: 0 };
+/** Of text, in bytes: enough for a sender to notice what the link carries. */
+const textSize = 8 * 2 ** 20;
+/** So much of text that becomes three times shorter may cross the slow link: its beginning goes as it is. */
+const mostOfText = 0.75;
 
 interface Amounts {
   /** What is sent, in bytes. */
@@ -74,6 +81,16 @@ class PacketTrial {
     return this.judge(`plain-${String(number)}`, receiver, sender, 0);
   }
 
+  /** Text over a slow link, which a sender compresses by itself. */
+  async text(): Promise<string[]> {
+    const receiver = this.start('far', ['receive', 'in', '--listen', `${this.network.far.host}:0`, '--once', '--json']);
+    const sender = this.start('near', ['send', 'text', await ticketOf(receiver), '--json']);
+    const broken = await this.judge('text', receiver, sender, 0);
+    const summary = /"event":"summary".*"bytes_on_wire":(\d+)/.exec((await sender.ended).stdout)?.[1];
+    if (Number(summary) <= textSize * mostOfText) return broken;
+    return [...broken, `text: of ${String(textSize)} bytes ${summary ?? 'an unknown number'} crossed the slow link`];
+  }
+
   end(): void {
     for (const { child } of this.started) child.kill('SIGKILL');
   }
@@ -90,7 +107,8 @@ class PacketTrial {
     const received = await endedWithin(receiver, sent.code === 0 ? within : 1);
     const { directory } = this.surroundings;
     const content = await readFile(join(directory, 'in', name)).catch(() => undefined);
-    const same = content?.equals(await readFile(join(directory, 'file'))) === true;
+    const source = await readFile(join(directory, name === 'text' ? name : 'file'));
+    const same = content?.equals(source) === true;
     if (sent.code === 0 && received.code === 0 && same) return [];
     return [
       `${name}: the sender ended with ${String(sent.code)}, the receiver with ${String(received.code)}, the file is ${same ? 'right' : content ? 'damaged' : 'not there'}: ${sent.stderr}`,
@@ -108,6 +126,14 @@ class PacketTrial {
     this.started.push(started);
     return started;
   }
+}
+
+/** Lines of numbers, which become a third of what they are. */
+function text(size: number, random: Random): string {
+  const lines: string[] = [];
+  for (let length = 0; length < size; length += lines.at(-1)?.length ?? 0)
+    lines.push(`line ${String(lines.length)} has the number ${String(random.between(0, 999_999))}\n`);
+  return lines.join('').slice(0, size);
 }
 
 async function run(surroundings: Surroundings): Promise<Outcome> {
@@ -129,13 +155,25 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
     trial.end();
     say((await network.stop()).split('\n').join('; '));
   }
+  if (dose !== 'proof') {
+    await writeFile(join(directory, 'text'), text(textSize, random));
+    const slow = await makeNetwork(join(directory, 'slow-link'), slowLink, undefined, say);
+    const trial = new PacketTrial(surroundings, slow);
+    try {
+      broken.push(...(await trial.text()));
+      tries++;
+    } finally {
+      trial.end();
+      await slow.stop();
+    }
+  }
   return { tries, broken: broken.map((sentence) => `seed ${String(random.seed)}, ${sentence}`) };
 }
 
 export const packets: Experiment = {
   name: 'packets',
   promise:
-    'Over a link that loses 5 % of all packets, takes 200 ms and goes away for a while, everything arrives by itself.',
+    'Over a link that loses 5 % of all packets, takes 200 ms and goes away for a while, everything arrives by itself; over a slow one text is compressed.',
   missing: () => {
     try {
       checkMachine();

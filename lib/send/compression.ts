@@ -2,10 +2,12 @@
  * Which contents are compressed on their way. A sender that is told `auto` compresses where the network is what it
  * waits for: a coded piece is worth its time only while the processor codes faster than the connections carry. What the
  * connections carry is measured while they are full; how fast this machine codes, by samples, and how much
- * shorter it gets, by the contents that were coded.
+ * shorter it gets, by the contents that were coded. Until the connections were full for once, the first contents are
+ * coded where their samples become shorter: what a slow link will carry for seconds is in the buffers of the system long
+ * before anybody can tell that it is slow.
  */
 import type { Waits } from '../progress';
-import { codingSpeed, encodeContent } from '../session/content-coding';
+import { codeSample, encodeContent } from '../session/content-coding';
 import type { Coded, Coding } from '../wire/coding';
 
 /** Whether contents are compressed: `auto` where it makes the transfer faster. */
@@ -31,6 +33,9 @@ const sampled = 64 * 1024;
 const sampleEvery = 32;
 /** The connections must be slower than the coding by this share: what else this machine has to do takes its time, too. */
 const margin = 0.8;
+/** Before the connections were full for once: so many bytes of content are coded as if they carried so much per ms. */
+const unmeasured = 16 * 2 ** 20;
+const assumedPerMs = 25_000;
 /** How long the connections are looked at, in ms, before what they carry is believed. */
 const measuredFor = 250;
 /** Contents that are coded at once: each takes a thread, and memory for itself once more. */
@@ -76,6 +81,8 @@ export class Compression {
   /** How fast one thread codes, in bytes of content per ms, and for how many contents that is believed. */
   private speed = 0;
   private believed = 0;
+  /** What may still be coded before it is known what the connections carry, in bytes. */
+  private unmeasured = unmeasured;
   /** Contents that go uncoded before one is tried again, and how many that were the last time. */
   private skip = 0;
   private skipped = 0;
@@ -116,15 +123,26 @@ export class Compression {
 
   private worthTrying(content: Uint8Array): boolean {
     const { perMs } = this.rate;
+    if (perMs === Infinity) return this.worthTryingUnmeasured(content);
     if (perMs >= tooFast) return false;
-    if (this.believed-- <= 0) {
-      const now = codingSpeed(this.coding, content.subarray(0, sampled));
-      this.speed = this.speed === 0 ? now : (this.speed + now) / 2;
-      this.believed = sampleEvery;
-    }
+    if (this.believed-- <= 0) this.sample(content);
     if (perMs >= this.speed * margin) return false;
     if (this.skip === 0) return true;
     this.skip--;
     return false;
+  }
+
+  private worthTryingUnmeasured(content: Uint8Array): boolean {
+    if (this.unmeasured <= 0) return false;
+    this.unmeasured -= content.length;
+    return this.sample(content) <= worthIt && this.speed * margin > assumedPerMs;
+  }
+
+  /** Learns how fast this machine codes, for the contents that follow. Returns how long the sample stays, as a share. */
+  private sample(content: Uint8Array): number {
+    const { perMs, share } = codeSample(this.coding, content.subarray(0, sampled));
+    this.speed = this.speed === 0 ? perMs : (this.speed + perMs) / 2;
+    this.believed = sampleEvery;
+    return share;
   }
 }

@@ -38,11 +38,23 @@ export async function encodeContent(coding: Coding, content: Uint8Array): Promis
   return (await encoders[coding]?.(content, settingsOf(coding, content))) ?? content;
 }
 
-/** How fast this thread codes a sample now, in bytes of content per ms. */
-export function codingSpeed(coding: Coding, sample: Uint8Array): number {
+/** What coding a sample took, and made of it. */
+export interface CodedSample {
+  /** Bytes of content per ms, of this thread. */
+  readonly perMs: number;
+  /** How long it is, as a share of what it was. */
+  readonly share: number;
+}
+
+/** Codes a sample in this thread, now. */
+export function codeSample(coding: Coding, sample: Uint8Array): CodedSample {
   const began = performance.now();
-  (coding === 'br' ? zlib.brotliCompressSync : zstdCompressSync)?.(sample, settingsOf(coding, sample));
-  return sample.length / Math.max(0.01, performance.now() - began);
+  const code = coding === 'br' ? zlib.brotliCompressSync : zstdCompressSync;
+  const coded = code?.(sample, settingsOf(coding, sample)) ?? sample;
+  return {
+    perMs: sample.length / Math.max(0.01, performance.now() - began),
+    share: coded.length / Math.max(1, sample.length),
+  };
 }
 
 function settingsOf(coding: Coding, content: Uint8Array): object {

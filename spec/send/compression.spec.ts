@@ -14,12 +14,21 @@ function rateOf(perMs: number): CarriedRate {
 }
 
 describe('whether contents are compressed', () => {
-  it('auto: not before it is known that the connections are slow, nor where they are fast', async () => {
-    for (const perMs of [Infinity, 1e6])
-      expect(await new Compression('br', 'auto', rateOf(perMs), new Waits()).code(text)).to.equal(undefined);
+  it('auto: where the connections are slow, and not where they are fast', async () => {
+    expect(await new Compression('br', 'auto', rateOf(1e6), new Waits()).code(text)).to.equal(undefined);
     const coded = await new Compression('br', 'auto', rateOf(1000), new Waits()).code(text);
     expect(coded?.coded).to.deep.equal({ coding: 'br', coded: coded?.bytes.length });
     expect(coded?.bytes.length).to.be.below(MiB / 100);
+  });
+
+  it('auto: before the connections were full for once, the first 16 MiB of what becomes shorter', async () => {
+    const waits = new Waits();
+    const compression = new Compression('br', 'auto', rateOf(Infinity), waits);
+    expect(await compression.code(noise(MiB))).to.equal(undefined);
+    expect(waits.spent.compress, 'a sample tells that it does not become shorter').to.equal(0);
+    for (let piece = 1; piece < 16; piece++)
+      expect(await compression.code(text), String(piece)).to.not.equal(undefined);
+    expect(await compression.code(text)).to.equal(undefined);
   });
 
   it('on: whatever the connections carry, but for what does not become shorter', async () => {
