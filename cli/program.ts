@@ -89,6 +89,8 @@ const commands = {
     (require('./commands/status') as typeof import('./commands/status')).describeStatus(program, shell),
   adopt: (program: Command, shell: Shell) =>
     (require('./commands/adopt') as typeof import('./commands/adopt')).describeAdopt(program, shell),
+  copy: (program: Command, shell: Shell) =>
+    (require('./commands/copy') as typeof import('./commands/copy')).describeCopy(program, shell),
   completion: (program: Command, shell: Shell) =>
     (require('./commands/completion') as typeof import('./commands/completion')).describeCompletion(program, shell),
 } as const;

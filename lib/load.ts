@@ -19,5 +19,6 @@ export const load = {
   repair: () => require('./snapshot/repair/repair') as typeof import('./snapshot/repair/repair'),
   adopt: () => require('./snapshot/adopt/adopt') as typeof import('./snapshot/adopt/adopt'),
   readBackTime: () => require('./store/local/read-back-time') as typeof import('./store/local/read-back-time'),
+  copy: () => require('./snapshot/copy/copy') as typeof import('./snapshot/copy/copy'),
   drill: () => require('./snapshot/remote/drill-anywhere') as typeof import('./snapshot/remote/drill-anywhere'),
 } as const;

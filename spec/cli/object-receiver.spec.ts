@@ -72,5 +72,12 @@ describe('sendall with an object store', function () {
     expect(large.equals(readFileSync(path.join(source, 'large')))).to.equal(true);
     const verified = await command('verify', url, '--endpoint', endpoint, '--json').ended;
     expect(verified.code, verified.stderr).to.equal(0);
+    mkdirSync(path.join(root, 'disk'), { mode: 0o700 });
+    const copied = await command('copy', url, 'disk', '--endpoint', endpoint).ended;
+    expect(copied.code, copied.stderr).to.equal(0);
+    expect(copied.stdout).to.match(/^b\/\S+ {2}52 entries .* copied\n$/);
+    const there = readFileSync(path.join(root, 'disk/b/latest/src/large'));
+    expect(there.equals(large)).to.equal(true);
+    expect((await command('copy', 'disk', 'src').ended).code).to.equal(2);
   });
 });

@@ -9,7 +9,8 @@ import type { Destination } from '../../receive/destinations';
 import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
 import { isReservedName } from '../manifest/checksum-list';
 import { EarlierFiles } from './earlier-files';
-import { isSnapshotNumber, type ManifestEntry, type ManifestHead } from '../manifest/manifest';
+import { isSnapshotNumber, type Manifest, type ManifestEntry, type ManifestHead } from '../manifest/manifest';
+import type { ContentPlace } from '../../store/object/records';
 import { ObjectStore } from '../../store/object/object-store';
 import type { DirectStage } from '../object/direct-files';
 import { StagedObjectSnapshot } from '../object/staged-object-snapshot';
@@ -18,6 +19,12 @@ import { timeOf } from '../manifest/snapshot-id';
 import { newestOf } from '../register/register';
 import { SourceCounts } from './shrinking';
 import { ignored } from '../../trace';
+
+/** What becomes a snapshot. */
+export interface BackupRequest extends StageRequest {
+  /** The snapshot of another place that it is to be, with its id; absent for a new one. */
+  readonly copies?: Manifest;
+}
 
 /** One snapshot on its way into a receive directory, over all conversations of the session that brings it. */
 export class BackupStage implements SnapshotStage {
@@ -37,9 +44,11 @@ export class BackupStage implements SnapshotStage {
   /** The end of the conversation. */
   private over: Promise<void> = Promise.resolve();
   private committed: SnapshotDone | undefined;
+  /** By name; see `asCopied`. */
+  private digestsCopied: ReadonlyMap<string, string> | undefined;
 
   private constructor(
-    private readonly request: StageRequest,
+    private readonly request: BackupRequest,
     private head: ManifestHead,
     private readonly staged: SnapshotInStage,
     private readonly before: EarlierFiles,
@@ -53,11 +62,11 @@ export class BackupStage implements SnapshotStage {
    * Locks the backup. Rejects with `exists` where its name is not for this peer, with `directory` while another process
    * uses it.
    */
-  static async open(request: StageRequest, on: Listener): Promise<BackupStage> {
-    const { name, algorithm, destination, peer } = request;
+  static async open(request: BackupRequest, on: Listener): Promise<BackupStage> {
+    const { name, algorithm, destination, peer, copies } = request;
     const { store } = destination;
     const staged: SnapshotInStage = await (store instanceof ObjectStore
-      ? StagedObjectSnapshot.open(store, name, peer)
+      ? StagedObjectSnapshot.open(store, name, peer, copies !== undefined)
       : StagedSnapshot.open(destination.directory, name, peer));
     try {
       const { register } = staged;
@@ -66,7 +75,7 @@ export class BackupStage implements SnapshotStage {
         throw new TransferError('unexpected', `The backup ${printable(name)} has no number left for another snapshot.`);
       const head = {
         name,
-        id: await staged.freeId(new Date()),
+        id: copies?.head.id ?? (await staged.freeId(new Date())),
         number,
         digest: algorithm,
       };
@@ -149,8 +158,24 @@ export class BackupStage implements SnapshotStage {
 
   async earlier(entries: readonly FileEntry[]): Promise<(Earlier | undefined)[]> {
     const found: (Earlier | undefined)[] = [];
-    for (const entry of entries) found.push(await this.before.find(entry, this.request.checksum));
+    for (const entry of entries) found.push(this.asCopied(entry, await this.before.find(entry, this.request.checksum)));
     return found;
+  }
+
+  /**
+   * Those entries of a snapshot that is copied which have to come: all of them on a disk, where an object store needs
+   * the contents only that it does not have.
+   */
+  async lacking({ head, entries }: Manifest): Promise<readonly ManifestEntry[]> {
+    if (!(this.staged instanceof StagedObjectSnapshot)) return entries;
+    await this.before.readOthers();
+    const wanted = new Map<string, ManifestEntry>();
+    for (const entry of entries) {
+      const digest = entry.type === 'file' && entry.size > 0 ? (entry.digests[head.digest] ?? '') : undefined;
+      if (entry.type !== 'file' || digest === undefined || wanted.has(digest)) continue;
+      if (!this.before.contentOf(digest, entry.size)) wanted.set(digest, entry);
+    }
+    return [...wanted.values()];
   }
 
   stored(entry: Entry, digests: Digests = {}, kept?: Kept): void {
@@ -192,9 +217,10 @@ export class BackupStage implements SnapshotStage {
         { hint: 'Start the same backup again: what is there is not sent again.' },
       );
     }
-    const sorted = [...lines.values()]
-      .map((line) => this.withTarget(line))
-      .sort((one, other) => (one.name < other.name ? -1 : 1));
+    const { copies } = this.request;
+    const sorted = copies
+      ? this.copied(copies)
+      : [...lines.values()].map((line) => this.withTarget(line)).sort((one, other) => (one.name < other.name ? -1 : 1));
     const files = sorted.filter((line) => line.type === 'file');
     const missing = sorted.filter(({ type }) => type === 'missing').length;
     if (missing === sorted.length)
@@ -248,6 +274,44 @@ export class BackupStage implements SnapshotStage {
   /** Unlocks the backup, once; what is staged stays for the next run. */
   close(): Promise<void> {
     return (this.closing ??= this.staged.close());
+  }
+
+  /** What the manifest says that is copied is not to be read again only to be found the same. */
+  private asCopied({ name }: FileEntry, earlier: Earlier | undefined): Earlier | undefined {
+    const { copies } = this.request;
+    if (!copies || !earlier?.linkable) return earlier;
+    this.digestsCopied ??= new Map(
+      copies.entries.flatMap((entry) =>
+        entry.type === 'file' ? [[entry.name, entry.digests[copies.head.digest] ?? '']] : [],
+      ),
+    );
+    return this.digestsCopied.get(name) === earlier.digest ? { ...earlier, unchanged: true } : earlier;
+  }
+
+  /**
+   * The entries of the snapshot that is copied, as they are here. Throws `mismatch` where one of them is not: then there
+   * is no snapshot.
+   */
+  private copied({ head, entries }: Manifest): ManifestEntry[] {
+    const inObjects = this.staged instanceof StagedObjectSnapshot;
+    const contents = new Map<string, ContentPlace>();
+    for (const line of this.lines.values())
+      if (line.type === 'file' && line.content) contents.set(line.digests[head.digest] ?? '', line.content);
+    return entries.map((entry) => {
+      if (entry.type === 'missing') return entry;
+      const line = this.lines.get(entry.name);
+      if (!inObjects && line?.type === entry.type) return { ...entry, content: undefined, kept: line.kept };
+      if (inObjects && (entry.type !== 'file' || entry.size === 0))
+        return { ...entry, content: undefined, kept: undefined };
+      const digest = entry.type === 'file' ? (entry.digests[head.digest] ?? '') : '';
+      const size = entry.type === 'file' ? entry.size : 0;
+      const content = contents.get(digest) ?? this.before.contentOf(digest, size);
+      if (inObjects && content) return { ...entry, content, kept: undefined };
+      throw new TransferError(
+        'mismatch',
+        `${printable(entry.name)} did not come, so that this snapshot is not copied.`,
+      );
+    });
   }
 
   /** A link is worth what its file is, and that may have been staged by an earlier run alone. */

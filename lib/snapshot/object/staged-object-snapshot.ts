@@ -37,10 +37,17 @@ export class StagedObjectSnapshot implements SnapshotInStage {
     readonly register: RegisteredBackup,
     private readonly condemned: ReadonlySet<string>,
     private readonly peer: string,
+    /** Whether its id is that of another place, and stays. */
+    private readonly keepsId: boolean,
   ) {}
 
   /** Rejects with `exists` where the name is that of another one's backup. */
-  static async open(objects: ObjectStore, name: EntryName, peer: string): Promise<StagedObjectSnapshot> {
+  static async open(
+    objects: ObjectStore,
+    name: EntryName,
+    peer: string,
+    keepsId = false,
+  ): Promise<StagedObjectSnapshot> {
     try {
       const { bucket, url } = objects;
       const catalog = new ObjectCatalog(bucket, url);
@@ -51,7 +58,15 @@ export class StagedObjectSnapshot implements SnapshotInStage {
         { backup: name, peer, verified: objects.verified },
         ({ key }) => !condemned.has(key),
       );
-      return new StagedObjectSnapshot(objects, objects.staged(names, name), catalog, register, condemned, peer);
+      return new StagedObjectSnapshot(
+        objects,
+        objects.staged(names, name),
+        catalog,
+        register,
+        condemned,
+        peer,
+        keepsId,
+      );
     } catch (error) {
       throw objectError(error, `${objects.url} cannot be used for backups`);
     }
@@ -112,7 +127,13 @@ export class StagedObjectSnapshot implements SnapshotInStage {
         }
         await bucket.delete(written.content).catch(ignored('what is left is collected later'));
         const register = await registerOf(this.catalog, this.name, this.peer);
-        head = { ...head, number: nextNumber(register), id: freeIdAfter(register, new Date()) };
+        if (this.keepsId && register.snapshots.some(({ id }) => id === head.id))
+          throw new TransferError('exists', `${printable(`${this.name}/${head.id}`)} is there already.`);
+        head = {
+          ...head,
+          number: nextNumber(register),
+          id: this.keepsId ? head.id : freeIdAfter(register, new Date()),
+        };
       }
       throw new TransferError('exists', `Too many backups ${printable(this.name)} are made at once.`);
     } catch (error) {

@@ -1,0 +1,217 @@
+// Brings snapshots from a receive directory into an object store, or back, or from one store to another: as they are,
+// with their ids, each complete or not there.
+import { asTransferError, TransferError } from '../../errors';
+import { type EntryName, printable } from '../../name';
+import type { Damage, Listener, Summary } from '../../progress';
+import type { Destination } from '../../receive/destinations';
+import { Tally } from '../../session/summary';
+import { newSession } from '../../session/opening';
+import { Allowance } from '../../store/limited';
+import { ObjectStore, type ObjectStoreOptions } from '../../store/object/object-store';
+import { ignored } from '../../trace';
+import { BackupStage } from '../backup/backup-stage';
+import { sendWithin } from '../in-process';
+import { backupNameOf, Catalog } from '../manifest/catalog';
+import { type Manifest, manifestName } from '../manifest/manifest';
+import type { Snapshot, SnapshotCatalog } from '../manifest/snapshot-catalog';
+import { timeOf } from '../manifest/snapshot-id';
+import { ObjectCatalog } from '../object/object-catalog';
+import { objectContentOf } from '../object/object-content';
+import { withObjects } from '../object/object-snapshots';
+import type { ContentOf } from '../restore/restore';
+import { snapshotSource } from '../restore/snapshot-source';
+
+/** A receive directory of this machine, or an object store. */
+export type SnapshotHolder = { readonly directory: string } | { readonly objects: ObjectStoreOptions };
+
+export interface CopyOptions {
+  readonly from: SnapshotHolder;
+  /** A directory must be there. */
+  readonly to: SnapshotHolder;
+  /** Only the snapshots of this backup. */
+  readonly name?: string | undefined;
+  readonly on?: Listener;
+  readonly signal?: AbortSignal;
+}
+
+export interface Copied {
+  readonly copied: number;
+  /** Which were there, from an earlier copy. */
+  readonly present: number;
+  readonly summary: Summary;
+}
+
+interface CopyBetween {
+  readonly catalog: SnapshotCatalog;
+  readonly contentOf: ContentOf | undefined;
+  readonly there: SnapshotCatalog;
+  readonly destination: Pick<Destination, 'directory' | 'allowance'> & Partial<Pick<Destination, 'store'>>;
+  readonly on: Listener;
+  readonly signal: AbortSignal | undefined;
+  readonly tally: Tally;
+}
+
+/**
+ * Copies all snapshots that are not there yet, the oldest first, with their ids, owners and manifests; a content that is
+ * there already is not sent. Everything that comes is read back as any other backup is. What an interrupted copy has
+ * brought is kept, and the next one goes on with it. A damaged snapshot is told as `damaged` and left out, the others
+ * are copied; then rejects with `mismatch`. Rejects with `exists` where the backup there is another one, or has a newer
+ * snapshot than one that is missing; with `usage`, `directory`, `disk`, `space` and `interrupted`.
+ */
+export async function copySnapshots(options: CopyOptions): Promise<Copied> {
+  const { from, to, on = () => undefined, signal } = options;
+  const began = performance.now();
+  const tally = new Tally();
+  const work = (catalog: SnapshotCatalog, contentOf: ContentOf | undefined): Promise<Copied> =>
+    into(to, async (destination, there) => {
+      const counts = await copyAll({ catalog, contentOf, there, destination, on, signal, tally }, options.name);
+      const summary = tally.summary((performance.now() - began) / 1000, null);
+      on({ event: 'summary', ...summary });
+      if (counts.damaged > 0) throw damagedFailure(counts.damaged);
+      return { copied: counts.copied, present: counts.present, summary };
+    });
+  if ('directory' in from) return work(new Catalog(from.directory), undefined);
+  return withObjects(from.objects, (catalog) => work(catalog, objectContentOf(catalog)));
+}
+
+/** Opens what is copied into, and closes it afterwards. */
+async function into<Result>(
+  to: SnapshotHolder,
+  work: (destination: CopyBetween['destination'], there: SnapshotCatalog) => Promise<Result>,
+): Promise<Result> {
+  const allowance = new Allowance({});
+  if ('directory' in to) return work({ directory: to.directory, allowance }, new Catalog(to.directory));
+  const store = await ObjectStore.open(to.objects);
+  try {
+    return await work({ directory: store.url, store, allowance }, new ObjectCatalog(store.bucket, store.url));
+  } finally {
+    await store.close();
+  }
+}
+
+async function copyAll(
+  run: CopyBetween,
+  wanted: string | undefined,
+): Promise<{ copied: number; present: number; damaged: number }> {
+  const names = await run.catalog.names();
+  const name = wanted === undefined ? undefined : backupNameOf(wanted);
+  if (wanted !== undefined && !names.some((each) => each === name)) throw await run.catalog.noBackup(wanted);
+  const counts = { copied: 0, present: 0, damaged: 0 };
+  for (const each of name === undefined ? names : [name])
+    for (const snapshot of await run.catalog.snapshots(each)) {
+      if (run.signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
+      counts[await copyOne(run, each, snapshot)]++;
+    }
+  return counts;
+}
+
+async function copyOne(run: CopyBetween, name: EntryName, snapshot: Snapshot): Promise<'copied' | 'present' | 'damaged'> {
+  const called = `${name}/${snapshot.id}`;
+  const tell = (path: string, reason: Damage['reason']): 'damaged' => {
+    run.on({ event: 'damaged', snapshot: called, path, reason });
+    return 'damaged';
+  };
+  const manifest = await run.catalog.manifest(snapshot).catch((error: unknown) => {
+    if (error instanceof TransferError && error.code === 'mismatch') return undefined;
+    throw error;
+  });
+  if (!manifest) return tell(manifestName, 'manifest');
+  if (await isPresent(run.there, snapshot, manifest)) return 'present';
+  const sent = await bring(run, snapshot, manifest);
+  if (sent.damages.length > 0) {
+    for (const path of sent.damages) tell(path, 'changed');
+    return 'damaged';
+  }
+  const { entries, bytes, missing } = manifest.totals;
+  const time = timeOf(snapshot.id).toISOString();
+  run.on({
+    event: 'snapshot',
+    snapshot: called,
+    time,
+    entries,
+    bytes,
+    new_bytes: sent.newBytes,
+    missing,
+    verified_at: null,
+  });
+  return 'copied';
+}
+
+/** Whether it is there from an earlier copy. Rejects with `exists` where what is there is something else. */
+async function isPresent(there: SnapshotCatalog, { name, id }: Snapshot, manifest: Manifest): Promise<boolean> {
+  const known = await there.snapshots(name);
+  const same = known.find((each) => each.id === id);
+  const newest = known.at(-1);
+  if (same) {
+    const { totals } = await there.outline(same);
+    if (totals.entries === manifest.totals.entries && totals.bytes === manifest.totals.bytes) return true;
+    throw new TransferError('exists', `Another snapshot ${printable(`${name}/${id}`)} is in ${there.directory}.`);
+  }
+  if (newest && newest.id > id)
+    throw new TransferError('exists', `A newer snapshot than ${printable(`${name}/${id}`)} is in ${there.directory}.`, {
+      hint: 'Snapshots are copied in their order. Copy into another place, or leave this backup out with --name.',
+    });
+  return false;
+}
+
+/** The session of one snapshot. What is damaged is not there in the end, and neither is the snapshot. */
+async function bring(
+  { catalog, contentOf, destination, on, signal, tally }: CopyBetween,
+  snapshot: Snapshot,
+  manifest: Manifest,
+): Promise<{ readonly damages: readonly string[]; readonly newBytes: number }> {
+  const { name, entry } = snapshot;
+  const { head } = manifest;
+  const stage = await BackupStage.open(
+    {
+      name,
+      repairs: false,
+      checksum: false,
+      algorithm: head.digest,
+      destination,
+      peer: entry.owner,
+      mayCompare: true,
+      session: newSession(),
+      copies: manifest,
+    },
+    () => undefined,
+  );
+  const damages: string[] = [];
+  try {
+    const lacking = await stage.lacking(manifest);
+    const sent = await sendWithin({
+      source: contentOf ? [] : snapshotSource(snapshot, head, lacking),
+      content: contentOf?.(head, lacking),
+      receiver: {
+        destination: stage.destination,
+        rules: { peer: entry.owner, ifExists: 'replace', mayCompare: true, on: () => undefined },
+        stage,
+      },
+      algorithm: head.digest,
+      on: (event) => {
+        if (event.event === 'sent') tally.add(event);
+        if (event.event === 'failed' && event.code === 'mismatch' && event.file_name !== undefined)
+          damages.push(event.file_name);
+        if (event.event !== 'summary' && event.event !== 'failed') on(event);
+      },
+      signal,
+    });
+    const [first] = sent.failures;
+    if (!sent.snapshot)
+      throw first ?? new TransferError('unexpected', `${printable(catalog.directory)} gave no snapshot.`);
+    return { damages: [], newBytes: sent.snapshot.new_bytes };
+  } catch (error) {
+    // The snapshot is refused then.
+    if (damages.length > 0) return { damages, newBytes: 0 };
+    throw asTransferError(error, 'disk', `${printable(`${name}/${snapshot.id}`)} could not be copied`);
+  } finally {
+    if (!stage.isComplete) await stage.close().catch(ignored('what ended the copy is told'));
+  }
+}
+
+function damagedFailure(snapshots: number): TransferError {
+  const those = snapshots === 1 ? '1 snapshot is' : `${String(snapshots)} snapshots are`;
+  return new TransferError('mismatch', `${those} damaged, and not copied. All others are there.`, {
+    hint: 'sendall verify --repair brings back what a source still has; then copy again.',
+  });
+}

@@ -1,0 +1,162 @@
+import { expect } from 'chai';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import {
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { TransferError } from '../../lib/errors';
+import type { TransferEvent } from '../../lib/progress';
+import { backup } from '../../lib/snapshot/backup/backup';
+import { copySnapshots, type CopyOptions } from '../../lib/snapshot/copy/copy';
+import { Catalog } from '../../lib/snapshot/manifest/catalog';
+import type { ManifestEntry } from '../../lib/snapshot/manifest/manifest';
+import { withObjects } from '../../lib/snapshot/object/object-snapshots';
+import { listSnapshots, restore, verify } from '../../lib/snapshot/remote/anywhere';
+import type { ObjectStoreOptions } from '../../lib/store/object/object-store';
+import { startTiny } from '../store/object/servers';
+
+const MiB = 1024 * 1024;
+
+describe('copying snapshots', () => {
+  let server: Awaited<ReturnType<typeof startTiny>>;
+  let objects: ObjectStoreOptions;
+  let root: string;
+  let source: string;
+  let directory: string;
+  let packs: number;
+
+  before(async () => {
+    server = await startTiny();
+  });
+  after(() => server.stop());
+  beforeEach(() => {
+    objects = server.options();
+    root = mkdtempSync(path.join(tmpdir(), 'sendall-copy-'));
+    [source, directory] = [path.join(root, 'src'), path.join(root, 'backups')];
+    mkdirSync(path.join(source, 'sub'), { recursive: true });
+    mkdirSync(directory, { mode: 0o700 });
+    for (const name of ['a', 'sub/b', 'sub/c']) writeFileSync(path.join(source, name), randomBytes(3000));
+    writeFileSync(path.join(source, 'empty'), '');
+    writeFileSync(path.join(source, 'big'), randomBytes(2 * MiB), { mode: 0o640 });
+    symlinkSync('a', path.join(source, 'link'));
+    linkSync(path.join(source, 'sub/b'), path.join(source, 'sub/same'));
+    packs = 0;
+    server.tiny.seen = ({ method, key }) => void (method === 'PUT' && key.includes('/packs/') && packs++);
+  });
+  afterEach(() => {
+    server.tiny.fault = () => undefined;
+    server.tiny.seen = () => undefined;
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  /** Two snapshots, the second with a file changed, one moved and one gone. Their names. */
+  async function two(): Promise<string[]> {
+    const first = await backup({ paths: [source], directory, name: 'laptop' });
+    writeFileSync(path.join(source, 'a'), randomBytes(3001));
+    rmSync(path.join(source, 'sub/c'));
+    const second = await backup({ paths: [source], directory, name: 'laptop' });
+    return [first.snapshot, second.snapshot];
+  }
+  const copy = (more: Partial<CopyOptions> = {}) => copySnapshots({ from: { directory }, to: { objects }, ...more });
+  const failed = async (work: Promise<unknown>): Promise<TransferError> => {
+    const error: unknown = await work.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    expect(error).to.be.instanceOf(TransferError);
+    return error as TransferError;
+  };
+  const listed = async (where: Parameters<typeof listSnapshots>[0]) =>
+    (await listSnapshots(where)).map((each) => (each.event === 'snapshot' ? each.snapshot : each.event));
+  const plain = (entries: readonly ManifestEntry[]) =>
+    entries.map((entry) => {
+      const { content: _, ...others } = { content: undefined, ...entry };
+      return others;
+    });
+  const entriesIn = async (snapshot: string, where: string | ObjectStoreOptions) => {
+    const read = async (catalog: Catalog | Parameters<Parameters<typeof withObjects>[1]>[0]) =>
+      plain((await catalog.manifest(await catalog.find(snapshot))).entries);
+    return typeof where === 'string' ? read(new Catalog(where)) : withObjects(where, read);
+  };
+
+  it('brings all of them into an object store, and back, as they are', async () => {
+    const names = await two();
+    const { copied, present } = await copy();
+    expect([copied, present]).to.deep.equal([2, 0]);
+    expect(await listed({ objects })).to.deep.equal(names);
+    await verify({ objects });
+    for (const name of names) expect(await entriesIn(name, objects)).to.deep.equal(await entriesIn(name, directory));
+    packs = 0;
+    expect((await copy()).present).to.equal(2);
+    expect(packs).to.equal(0);
+    // The manifests know the source as it is: nothing of it is sent again.
+    await backup({ paths: [source], objects, name: 'laptop' });
+    expect(packs).to.equal(0);
+
+    const back = path.join(root, 'back');
+    mkdirSync(back, { mode: 0o700 });
+    await copySnapshots({ from: { objects }, to: { directory: back } });
+    expect((await listed({ directory: back })).slice(0, 2)).to.deep.equal(names);
+    await verify({ directory: back });
+    for (const name of names) {
+      expect(await entriesIn(name, back)).to.deep.equal(await entriesIn(name, directory));
+      execFileSync('sha256sum', ['--quiet', '-c', 'SHA256SUMS'], { cwd: path.join(back, name) });
+    }
+    const [first = '', second = ''] = names;
+    const inode = (...at: string[]): number => statSync(path.join(back, ...at)).ino;
+    expect(inode(first, 'src/big')).to.equal(inode(second, 'src/big')); // one file on the disk
+    expect(inode(second, 'src/sub/b')).to.equal(inode(second, 'src/sub/same'));
+    expect(lstatSync(path.join(back, second, 'src/big')).mode & 0o777).to.equal(0o640);
+    const there = readFileSync(path.join(back, first, 'src/a'));
+    expect(there.equals(readFileSync(path.join(directory, first, 'src/a')))).to.equal(true);
+  });
+
+  it('goes on where it was broken off, and makes no snapshot until it is complete', async () => {
+    const names = await two();
+    let records = 0;
+    server.tiny.fault = ({ method, key }) =>
+      method === 'PUT' && key.includes('/snapshots/') && ++records > 1
+        ? { status: 403, code: 'AccessDenied' }
+        : undefined;
+    await failed(copy());
+    server.tiny.fault = () => undefined;
+    expect(await listed({ objects })).to.deep.equal(names.slice(0, 1));
+    packs = 0;
+    const { copied, present } = await copy();
+    expect([copied, present, packs]).to.deep.equal([1, 1, 0]);
+    await verify({ objects });
+    await restore({ objects, snapshot: names[1] ?? '', destination: path.join(root, 'restored') });
+    const read = readFileSync(path.join(root, 'restored/src/a'));
+    expect(read.equals(readFileSync(path.join(source, 'a')))).to.equal(true);
+  });
+
+  it('names damaged snapshots, copies all others, and takes no other one for what it copies', async () => {
+    const [first = '', second = ''] = await two();
+    const place = path.join(directory, first, 'src/sub/c');
+    const { atime, mtime } = statSync(place);
+    writeFileSync(place, randomBytes(3000));
+    utimesSync(place, atime, mtime);
+    const damages: string[] = [];
+    const on = (event: TransferEvent): void => {
+      if (event.event === 'damaged') damages.push(`${event.snapshot} ${event.path}`);
+    };
+    expect((await failed(copy({ on }))).code).to.equal('mismatch');
+    expect(damages).to.deep.equal([`${first} src/sub/c`]);
+    expect(await listed({ objects })).to.deep.equal([second]);
+    // The one before it cannot come any more: it would be the newest.
+    writeFileSync(place, '');
+    expect((await failed(copy())).code).to.equal('exists');
+    expect((await failed(copy({ name: 'other' }))).code).to.equal('usage');
+  });
+});
