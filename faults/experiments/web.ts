@@ -6,12 +6,15 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { watchPeak } from '../../bench/memory';
 import { Visitor } from '../../spec/web/visitor';
+import type { Edit } from '../build';
 import type { Dose, Experiment, Outcome, Surroundings } from '../experiment';
+import { brokenDefaults, brokenRules } from '../page-rules';
 import { Random } from '../random';
 import { Served } from '../served';
 import { type WebAttack, webAttack } from '../web-requests';
 
 const counts: Readonly<Record<Dose, number>> = { short: 600, long: 60_000, proof: 500 };
+const MiB = 1024 * 1024;
 const atOnce = 8;
 /** In ms: one that is not answered within this is a hang. A slice or batch that lacks its end has 30 s and more. */
 const answeredWithin = 20_000;
@@ -80,6 +83,10 @@ async function run({ build, directory, dose, random, say: tell }: Surroundings):
     await writeFile(served.at('in', 'kept'), 'what was there');
     await symlink(outside, served.at('in', 'link'));
     const { host, bearer, port } = visitor;
+    for (const asking of [brokenRules(visitor, { quota: 64 * MiB, maxSize: 16 * MiB }), brokenDefaults(served)])
+      broken.push(...(await asking.catch((error: unknown) => [`a request was not answered: ${String(error)}`])));
+    // What breaks a rule is found out by then.
+    if (dose === 'proof' && broken.length > 0) return { tries: 1, broken };
     const beginning = async (name: string, size: number): Promise<string> =>
       String((await visitor.begin(name, Buffer.alloc(size), { page: 'known' })).json['id']);
     const sizes = [70_000, 9_000_000, 16_000_000];
@@ -158,6 +165,13 @@ async function strangeIn(directory: string): Promise<string[]> {
   return (await readdir(directory)).filter((name) => !own.has(name) && !name.startsWith('sendall'));
 }
 
+/** In place of one header of every answer. */
+function header(to: string): Edit {
+  return { file: 'lib/web/answer.js', from: "'x-frame-options': 'DENY',", to };
+}
+
+const usedLink: Edit = { file: 'lib/web/downloads.js', from: 'used = true;\n', to: 'return;\n' };
+
 export const web: Experiment = {
   name: 'web',
   promise:
@@ -222,6 +236,102 @@ export const web: Experiment = {
           file: 'lib/send/open-source.js',
           from: '(0, walker_1.openLocated)(file, ',
           to: "require('node:fs/promises').open(file.below ? file.path + '/' + file.below : file.path, ",
+        },
+      ],
+    },
+    {
+      name: 'a token in the address is taken, which servers and histories keep',
+      finds: 'a token was taken',
+      edits: [
+        {
+          file: 'lib/web/web-server.js',
+          from: '(0, checks_1.showsToken)(headers.authorization, this.token)',
+          to: "(0, checks_1.showsToken)(headers.authorization ?? 'Bearer ' + asked.query.get('token'), this.token)",
+        },
+      ],
+    },
+    {
+      name: 'a token in a cookie is taken, which a browser sends for other pages',
+      finds: 'a token was taken',
+      edits: [
+        {
+          file: 'lib/web/web-server.js',
+          from: '(0, checks_1.showsToken)(headers.authorization, this.token)',
+          to: "(0, checks_1.showsToken)(headers.authorization ?? 'Bearer ' + /token=([^;]*)/.exec(headers.cookie)?.[1], this.token)",
+        },
+      ],
+    },
+    {
+      name: 'a cookie is set',
+      finds: 'set-cookie',
+      edits: [header("'set-cookie': 'seen=1', 'x-frame-options': 'DENY',")],
+    },
+    {
+      name: 'scripts of other pages may read the answers',
+      finds: 'access-control-allow-origin',
+      edits: [header("'access-control-allow-origin': '*', 'x-frame-options': 'DENY',")],
+    },
+    { name: 'other pages may show it in a frame', finds: 'x-frame-options', edits: [header('')] },
+    {
+      name: 'answers are kept by browsers and whatever is between',
+      finds: 'cache-control',
+      edits: [{ file: 'lib/web/answer.js', from: "'cache-control': 'no-store',", to: '' }],
+    },
+    {
+      name: 'browsers guess what an answer is',
+      finds: 'x-content-type-options',
+      edits: [{ file: 'lib/web/answer.js', from: "'x-content-type-options': 'nosniff',", to: '' }],
+    },
+    {
+      name: 'the page runs whatever stands in it',
+      finds: 'the page may run',
+      edits: [
+        { file: 'lib/web/answer.js', from: "'self' 'wasm-unsafe-eval'", to: "'self' 'unsafe-inline' 'unsafe-eval'" },
+      ],
+    },
+    {
+      name: 'scripts of other pages of one site are taken',
+      finds: 'same-site',
+      edits: [{ file: 'lib/web/checks.js', from: "(site === 'cross-site' || site === 'same-site')", to: 'false' }],
+    },
+    {
+      name: 'a download is shown where it is fetched',
+      finds: 'no attachment',
+      edits: [{ file: 'lib/web/download.js', from: 'return `attachment; filename=', to: 'return `inline; filename=' }],
+    },
+    {
+      name: 'a download that is shown may do anything',
+      finds: 'no sandbox',
+      edits: [{ file: 'lib/web/answer.js', from: "frame-ancestors 'none'; sandbox", to: "frame-ancestors 'none'" }],
+    },
+    {
+      name: 'a link is good for ever',
+      finds: 'two deliveries',
+      edits: [{ file: 'lib/web/downloads.js', from: 'if (whole)', to: 'if (false)' }, usedLink],
+    },
+    {
+      name: 'whoever may upload may read',
+      finds: 'without --web-read',
+      edits: [{ file: 'lib/web/serve-uploads.js', from: 'this.options.read !== true', to: 'false' }],
+    },
+    {
+      name: 'the network is served in the open, and nobody has allowed it',
+      finds: 'nobody had allowed it',
+      edits: [{ file: 'lib/web/web-server.js', from: 'insecure && options.insecurePlain !== true', to: 'false' }],
+    },
+    {
+      name: 'a page in the open does not say so',
+      finds: 'does not say so',
+      edits: [{ file: 'lib/web/serve-uploads.js', from: 'insecure: this.insecure', to: 'insecure: false' }],
+    },
+    {
+      name: 'uploads are neither in the quota nor under --max-size',
+      finds: 'beyond --quota',
+      edits: [
+        {
+          file: 'lib/receive/upload-visit.js',
+          from: '(0, limited_1.limitSession)(store, { ...destination, peer: uploadPeer })',
+          to: 'store',
         },
       ],
     },

@@ -3,7 +3,9 @@ import { mkdir, symlink, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
+import type { EntryName } from '../../lib/name';
 import { attachment, parseRange, wantsSha256 } from '../../lib/web/download';
+import { Links } from '../../lib/web/links';
 import { type DownloadPage, serveDownloads } from '../../lib/web/serve-downloads';
 import { SourceTree } from '../send/source-tree';
 import { contentOf, Visitor, WebReceiver } from './visitor';
@@ -207,6 +209,25 @@ describe('downloads', () => {
           ),
         ).to.be.oneOf(['usage', 'source-unreadable']);
     });
+  });
+
+  it('go by links that are good for ten minutes, of which there are so many at most', () => {
+    const links = new Links();
+    const linked = { file: { path: '/', name: 'a' as EntryName } };
+    const now = performance.now.bind(performance);
+    let later = 0;
+    performance.now = () => now() + later;
+    try {
+      const first = links.make(linked);
+      later = 599_000;
+      expect(links.find(first)).to.include(linked);
+      later = 600_001;
+      expect(links.find(first)).to.equal(undefined);
+      const [oldest = '', next = ''] = Array.from({ length: 10_001 }, () => links.make(linked));
+      expect([links.find(oldest), links.find(next) !== undefined]).to.deep.equal([undefined, true]);
+    } finally {
+      performance.now = now;
+    }
   });
 
   it('are asked for in ranges', () => {

@@ -158,7 +158,7 @@ function answerTo(asking: http.ClientRequest): Promise<Answer> {
       response.once('error', reject);
       response.once('end', () => {
         const whole = Buffer.concat(pieces);
-        const isJson = response.headers['content-type']?.includes('application/json') === true;
+        const isJson = whole.length > 0 && response.headers['content-type']?.includes('application/json') === true;
         const json = isJson ? (JSON.parse(whole.toString()) as Record<string, unknown>) : {};
         resolve({ status: response.statusCode ?? 0, headers: response.headers, body: whole, json });
       });
