@@ -32,13 +32,23 @@ export function invitationLines({ command, address, addresses, insecurePlain, pl
 
 /**
  * The line to paste that reaches a listener by its code: at the address that is the likeliest, or without addresses by
- * looking for it on the network.
+ * looking for it on the network, and at the relay of `ticket` where it waits at one.
  */
-export function codeLine({ command, addresses, code = '' }: Invitation): string {
+export function codeLine({ command, addresses, code = '' }: Invitation, ticket = ''): string {
   const [first] = addresses;
   const host = first === undefined ? '' : `@${first.replace(/^tcp:\/\//, '').replace(/:8898$/, '')}`;
-  return `sendall ${command.replace('receive --from', 'receive DIR')} ${quoted(`${code}${host}`)}`;
+  const [, relay, pass] = relayOf.exec(ticket) ?? [];
+  const through = relay === undefined ? '' : ` --relay ${quoted(relay.replace(/:4001$/, ''))}`;
+  const password = pass === undefined ? '' : ' --relay-password-file FILE';
+  return `sendall ${command.replace('receive --from', 'receive DIR')} ${quoted(`${code}${host}`)}${through}${password}`;
 }
+
+/** Whether others can reach a listener through a relay, wherever it listens. */
+export function waitsAtRelay(ticket: string): boolean {
+  return relayOf.test(ticket);
+}
+
+const relayOf = /\?relay=([^&]+)(&pass=)?/;
 
 /**
  * Whom a listener takes: others, only this machine for want of --insecure-plain, or only this machine by its address.

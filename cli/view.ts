@@ -1,6 +1,6 @@
 import type { FileDone, TransferEvent, Verified } from '../lib/index';
 import { type HookFailed, hookWords } from './hook-failed';
-import { codeLine, invitationLines, invites, quoted } from './invitation';
+import { codeLine, invitationLines, invites, quoted, waitsAtRelay } from './invitation';
 import type { Invitation } from './invitation';
 import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
@@ -184,12 +184,13 @@ export abstract class View {
 
   private invite(invitation: Invitation, ticket: string): void {
     const { address, addresses } = invitation;
-    const here = invites(invitation) === 'loopback';
+    const relayed = waitsAtRelay(ticket);
+    const here = invites(invitation) === 'loopback' && !relayed;
     this.terminal.say(`Listening on ${address}. On ${here ? 'this' : 'the other'} machine:`);
     if (invitation.code !== undefined) {
-      if (!here) this.terminal.say('    ', { style: 'bold', text: codeLine({ ...invitation, addresses: [] }) });
-      if (!here) this.terminal.say('or, where that does not find this machine:');
-      this.terminal.say('    ', { style: 'bold', text: codeLine(invitation) });
+      if (!here) this.terminal.say('    ', { style: 'bold', text: codeLine({ ...invitation, addresses: [] }, ticket) });
+      if (!here && !relayed) this.terminal.say('or, where that does not find this machine:');
+      if (!relayed) this.terminal.say('    ', { style: 'bold', text: codeLine(invitation) });
       this.terminal.say('That code is good once, and for 15 minutes. As long as this command runs:');
     }
     this.terminal.say('    ', { style: 'bold', text: `sendall ${invitation.command} ${quoted(ticket)}` });
@@ -200,7 +201,10 @@ export abstract class View {
           style: 'dim',
           text: `That finds this machine at ${addresses.map((each) => each.replace('tcp://', '')).join(', ')}`,
         },
-        { style: 'dim', text: ' (--address HOST for another), if a firewall lets it in.' },
+        {
+          style: 'dim',
+          text: ` (--address HOST for another), if a firewall lets it in${relayed ? ', or at the relay' : ''}.`,
+        },
       );
     if (invitation.plain === false || invitation.code !== undefined) return;
     this.terminal.say(where[invites(invitation)]);

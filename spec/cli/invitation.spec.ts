@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { invitationLines, invites } from '../../cli/invitation';
+import { codeLine, invitationLines, invites, waitsAtRelay } from '../../cli/invitation';
 
 const addresses = ['tcp://192.168.1.20:9000', 'tcp://[2001:db8::5]:9000'];
 const command = 'send FILE' as const;
@@ -18,6 +18,28 @@ describe('cli/invitation', () => {
       'sendall send --insecure-plain FILE tcp://192.168.1.20:9000',
       "sendall send --insecure-plain FILE 'tcp://[2001:db8::5]:9000'",
     ]);
+  });
+
+  it('leads by a code to the network, to an address, or to the relay at which it waits', () => {
+    const invitation = {
+      command,
+      address: 'tcp://[::]:8898',
+      addresses,
+      insecurePlain: false,
+      code: '4821-crane-velvet',
+    };
+    expect(codeLine({ ...invitation, addresses: [] })).to.equal('sendall send FILE 4821-crane-velvet');
+    expect(codeLine(invitation)).to.equal('sendall send FILE 4821-crane-velvet@192.168.1.20:9000');
+    const ticket = 'sendall://192.168.1.20:8898/TOKEN?relay=';
+    expect(
+      [`${ticket}relay.example.org:4001`, `${ticket}[::1]:5&pass=0`, ticket.replace(/\?.*/, '')].map(waitsAtRelay),
+    ).to.deep.equal([true, true, false]);
+    expect(codeLine({ ...invitation, addresses: [] }, `${ticket}relay.example.org:4001`)).to.equal(
+      'sendall send FILE 4821-crane-velvet --relay relay.example.org',
+    );
+    expect(codeLine({ ...invitation, command: 'receive --from', addresses: [] }, `${ticket}[::1]:5&pass=0`)).to.equal(
+      "sendall receive DIR 4821-crane-velvet --relay '[::1]:5' --relay-password-file FILE",
+    );
   });
 
   it('repeats the address that was asked for', () => {
