@@ -1,4 +1,5 @@
 import { printable } from '../lib/internal';
+import { asAscii } from './charset';
 import { formatCount, formatDuration, formatNumber, formatRate, formatSize } from './size';
 import type { TransferState } from './tally';
 
@@ -10,9 +11,9 @@ const gap = 2; // columns between the pieces
 
 /**
  * Where a transfer stands, as one line of at most `columns` columns: `a.iso send [====----] 50 % 512 MiB of 1.0 GiB 353
- * MiB/s ETA 1.5 s`. What does not fit is left out, the least important first.
+ * MiB/s ETA 1.5 s`. What does not fit is left out, the least important first. With `ascii` it has nothing else in it.
  */
-export function barLine(state: TransferState, columns: number): string {
+export function barLine(state: TransferState, columns: number, ascii = false): string {
   const { phase, done, total, moved, rate, eta, files, ofFiles, name, still } = state;
   const ratio = total > 0 ? Math.min(1, done / total) : 0;
   const verb = phase.padEnd(7);
@@ -35,12 +36,12 @@ export function barLine(state: TransferState, columns: number): string {
   const left = piece(eta === undefined ? '' : `ETA ${formatDuration(eta)}`);
   const hasBar = measured && fits(narrowestBar);
   const count = piece(files === undefined ? '' : filesDone(files, ofFiles));
-  const label = printable(name ?? '');
+  const label = ascii ? asAscii(printable(name ?? '')) : printable(name ?? '');
   const wanted = Math.min(columnsOf(label), longestLabel);
   const hasLabel = fits(Math.min(wanted, shortestLabel));
   const size = piece(measured ? `${formatSize(done)} of ${formatSize(total)}` : formatSize(moved));
 
-  const shown = hasLabel ? cut(label, Math.min(wanted, shortestLabel + room)) : '';
+  const shown = hasLabel ? cut(label, Math.min(wanted, shortestLabel + room), ascii ? '...' : '…') : '';
   room -= Math.max(0, columnsOf(shown) - shortestLabel);
   const bar = hasBar ? drawn(Math.min(widestBar, narrowestBar + room) - 2, ratio) : '';
   return [shown, verb, bar, percent, count, size, speed, left]
@@ -68,15 +69,15 @@ function drawn(width: number, ratio: number): string {
   return `[${'='.repeat(filled)}${'-'.repeat(width - filled)}]`;
 }
 
-/** Cuts `text` to `columns` columns, with an ellipsis where something is missing. */
-function cut(text: string, columns: number): string {
+/** Cuts `text` to `columns` columns, with `ellipsis` where something is missing. */
+function cut(text: string, columns: number, ellipsis: string): string {
   if (columnsOf(text) <= columns) return text;
   let kept = '';
   for (const character of text) {
-    if (columnsOf(kept + character) >= columns) break;
+    if (columnsOf(kept + character) > columns - ellipsis.length) break;
     kept += character;
   }
-  return `${kept}…`;
+  return `${kept}${ellipsis}`;
 }
 
 const wide = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60]|\p{Extended_Pictographic}/u;

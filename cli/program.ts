@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { asAscii, isAsciiOnly } from './charset';
 import { applyConfig, defaultConfigFile } from './config';
 import { exitCodeOf } from './exit';
 import type { Shell } from './run';
@@ -118,6 +119,7 @@ function describe(program: Command): void {
     .exitOverride()
     .configureOutput({
       outputError: () => undefined, // failures are shown by `run`, all alike
+      writeOut: (text) => process.stdout.write(isAsciiOnly(process.env, process.stdout.isTTY) ? asAscii(text) : text),
       writeErr: () => undefined,
       getOutHelpWidth: () => Math.min(process.stdout.isTTY ? process.stdout.columns : widest, widest),
     })

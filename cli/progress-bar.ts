@@ -66,7 +66,7 @@ export class ProgressBar implements Progress, Curtain {
     const { SingleBar } = require('cli-progress') as typeof import('cli-progress');
     this.bar = new SingleBar({
       stream: this.terminal.stderr,
-      format: (_options, { maxWidth }) => barLine(this.tally.at(this.now()), maxWidth - spare),
+      format: (_options, { maxWidth }) => barLine(this.tally.at(this.now()), maxWidth - spare, this.terminal.isAscii),
       fps: 1000 / refresh,
       clearOnComplete: true,
       gracefulExit: false, // it would swallow the first Ctrl-C

@@ -184,7 +184,8 @@ export class SeveralView implements Curtain {
     const now = Date.now();
     if (now - this.began < patience) return;
     const { columns = 80, rows = usualRows } = this.terminal.stderr;
-    const text = receiverLines([...this.lines.values()], now, columns - 1, Math.max(1, (rows || usualRows) - freeRows));
+    const room = { columns: columns - 1, rows: Math.max(1, (rows || usualRows) - freeRows) };
+    const text = receiverLines([...this.lines.values()], now, room, this.terminal.isAscii);
     this.erase();
     if (text.length > 0) this.terminal.stderr.write(text.map((line) => `${line}\n`).join(''));
     this.drawn = text.length;
@@ -203,13 +204,13 @@ export class SeveralView implements Curtain {
 export function receiverLines(
   lines: readonly Pick<Line, 'name' | 'tally' | 'state'>[],
   now: number,
-  columns: number,
-  rows: number,
+  { columns, rows }: { readonly columns: number; readonly rows: number },
+  ascii = false,
 ): string[] {
   const going = lines.filter(({ state }) => state === 'going').map(({ name, tally }) => ({ name, at: tally.at(now) }));
   const fit = going.length <= rows ? going : going.sort((one, other) => ratioOf(one.at) - ratioOf(other.at));
   const shown = going.length <= rows ? fit : fit.slice(0, rows - 1);
-  const text = shown.map(({ name, at }) => barLine({ ...at, name: printable(name) }, columns));
+  const text = shown.map(({ name, at }) => barLine({ ...at, name: printable(name) }, columns, ascii));
   if (going.length <= rows) return text;
   const count = (state: Line['state']): string => String(lines.filter((line) => line.state === state).length);
   return [

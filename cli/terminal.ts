@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import { printable } from '../lib/internal';
+import { asAscii, isAsciiOnly, wordsAsAscii } from './charset';
 import { withoutTickets } from './hide-tickets';
 import type { Piece } from './piece';
 import { rowsOf } from './rows';
@@ -93,6 +94,11 @@ export class Terminal {
     return !this.silent && this.stderr.isTTY && this.env['TERM'] !== 'dumb';
   }
 
+  /** Whether what is drawn on it has nothing but ASCII. */
+  get isAscii(): boolean {
+    return isAsciiOnly(this.env, this.stderr.isTTY);
+  }
+
   /** From now on `curtain` is asked to lift itself for each line; undefined for none. */
   hang(curtain: Curtain | undefined): void {
     this.curtain = curtain;
@@ -115,7 +121,7 @@ export class Terminal {
   }
 
   private write(stream: NodeJS.WriteStream, pieces: readonly Piece[]): void {
-    const shown = pieces.map(escaped);
+    const shown = pieces.map((piece) => this.escaped(stream, piece));
     const rows = stream.isTTY && stream.columns ? rowsOf(shown, stream.columns) : [shown];
     const text = rows.map((row) => `${row.map((piece) => this.paint(stream, piece)).join('')}\n`).join('');
     const write = (): void => void stream.write(text);
@@ -123,14 +129,19 @@ export class Terminal {
     else write();
   }
 
+  /** Nothing reaches a terminal unescaped, and no more than ASCII one that has no more. */
+  private escaped(stream: NodeJS.WriteStream, piece: Piece): Piece {
+    const shown = isAsciiOnly(this.env, stream.isTTY)
+      ? stream.isTTY
+        ? asAscii
+        : wordsAsAscii
+      : (text: string) => text;
+    return typeof piece === 'string' ? shown(printable(piece)) : { ...piece, text: shown(printable(piece.text)) };
+  }
+
   private paint(stream: NodeJS.WriteStream, piece: Piece): string {
     if (typeof piece === 'string') return piece;
     const colored = this.settings.color && stream.isTTY && !this.env['NO_COLOR'] && this.env['TERM'] !== 'dumb';
     return colored ? styleText([piece.style].flat(), piece.text, { validateStream: false }) : piece.text;
   }
-}
-
-/** Nothing reaches a terminal unescaped. */
-function escaped(piece: Piece): Piece {
-  return typeof piece === 'string' ? printable(piece) : { ...piece, text: printable(piece.text) };
 }

@@ -214,7 +214,9 @@ export abstract class View {
   private draw(code: (qr: typeof import('./qr'), rows: number) => readonly string[]): void {
     const { columns = Infinity, rows = Infinity } = this.terminal.size;
     const lines = code(require('./qr') as typeof import('./qr'), rows);
-    if ((lines[0]?.length ?? 0) > columns) this.terminal.say('This terminal is too narrow for the QR code.');
+    if (this.terminal.isAscii)
+      this.terminal.say('This terminal shows no QR code: it takes ASCII alone, by its locale or its TERM.');
+    else if ((lines[0]?.length ?? 0) > columns) this.terminal.say('This terminal is too narrow for the QR code.');
     else for (const text of lines) this.terminal.say({ style: ['whiteBright', 'bgBlack'], text });
   }
 }

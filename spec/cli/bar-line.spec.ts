@@ -51,6 +51,19 @@ describe('cli/bar-line', () => {
     }
   });
 
+  it('is ASCII alone where that is wanted, and fits as well', () => {
+    for (let columns = 1; columns <= 200; columns += 1) {
+      const line = barLine(
+        { ...half, name: 'Fotos aus der Münchner Straße und Umgebung.zip', files: 19999 },
+        columns,
+        true,
+      );
+      expect(line).to.match(/^[ -~]*$/);
+      expect(line.length).to.be.at.most(columns);
+    }
+    expect(barLine({ ...half, name: 'Größe.zip' }, 120, true)).to.match(/^Gr\\u00f6\\u00dfe\.zip /);
+  });
+
   it('shows neither bar nor percent where no total is known', () => {
     const line = barLine({ ...half, name: undefined, done: 0, total: 0, eta: undefined, files: 190 }, 80);
     expect(line).to.equal('send     190 files ended  512 MiB  353 MiB/s');

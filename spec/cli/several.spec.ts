@@ -219,9 +219,9 @@ describe('cli: what is seen of several receivers', () => {
       tally.note(progress(name, at * MiB), 100);
       return { name, tally, state: at < 3 ? ('done' as const) : ('going' as const) };
     });
-    const few = receiverLines(lines.slice(0, 5), 200, 79, 21);
+    const few = receiverLines(lines.slice(0, 5), 200, { columns: 79, rows: 21 });
     expect(few.map((line) => line.slice(0, 11))).to.deep.equal(['receiver-03', 'receiver-04']);
-    const many = receiverLines(lines, 200, 79, 21);
+    const many = receiverLines(lines, 200, { columns: 79, rows: 21 });
     expect(many).to.have.length(21);
     for (const line of many) expect(line.length).to.be.at.most(79);
     // The slowest are those whom somebody waits for.

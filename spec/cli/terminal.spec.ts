@@ -83,6 +83,29 @@ describe('cli/terminal', () => {
     expect(out.text).to.equal('now\n');
   });
 
+  it('shows ASCII alone where the locale or the terminal has no more; files get the names as they are', () => {
+    const shown = (settings: Parameters<typeof openTerminal>[0]): string => {
+      const { terminal, out } = openTerminal(settings);
+      terminal.result({ style: 'bold', text: 'Caf\u00e9 \u{1f389}' }, '  d675338eb2dc6f88\u2026');
+      return out.text.replaceAll(/\u001b\[\d+m/g, '').trim();
+    };
+    const [unicode, ascii] = [
+      'Caf\u00e9 \u{1f389}  d675338eb2dc6f88\u2026',
+      'Caf\\u00e9 \\ud83c\\udf89  d675338eb2dc6f88...',
+    ];
+    const utf8: NodeJS.ProcessEnv[] = [{}, { LANG: 'de_DE.UTF-8' }, { LANG: 'C', LC_ALL: 'C.utf8' }, { LC_ALL: '' }];
+    for (const env of utf8) expect(shown({ tty: true, env }), JSON.stringify(env)).to.equal(unicode);
+    for (const env of [
+      { LANG: 'C' },
+      { LC_ALL: 'POSIX', LANG: 'en_US.UTF-8' },
+      { LC_CTYPE: 'de_DE' },
+      { TERM: 'dumb' },
+    ])
+      expect(shown({ tty: true, env }), JSON.stringify(env)).to.equal(ascii);
+    expect(shown({ tty: false, env: { LANG: 'C' } })).to.equal('Caf\u00e9 \u{1f389}  d675338eb2dc6f88...');
+    expect(shown({ tty: false, env: { TERM: 'dumb' } })).to.equal(unicode);
+  });
+
   it('draws bars on a terminal that can erase, and nowhere else', () => {
     expect(openTerminal({ tty: true }).terminal.drawsBars).to.equal(true);
     expect(openTerminal({ tty: false }).terminal.drawsBars).to.equal(false);
