@@ -92,6 +92,8 @@ const commands = {
     (require('./commands/adopt') as typeof import('./commands/adopt')).describeAdopt(program, shell),
   copy: (program: Command, shell: Shell) =>
     (require('./commands/copy') as typeof import('./commands/copy')).describeCopy(program, shell),
+  export: (program: Command, shell: Shell) =>
+    (require('./commands/export') as typeof import('./commands/export')).describeExport(program, shell),
   completion: (program: Command, shell: Shell) =>
     (require('./commands/completion') as typeof import('./commands/completion')).describeCompletion(program, shell),
 } as const;

@@ -45,6 +45,6 @@ export async function snapshotPlace(word: string, flags: ObjectFlags = {}): Prom
 export function refuseObjects(word: string, command: string): void {
   if (isObjectUrl(word))
     throw wrongUsage(`sendall ${command} does not work on an object store.`, {
-      hint: 'backup, snapshots, find, verify, restore, prune, copy and receive do.',
+      hint: 'backup, snapshots, find, verify, restore, prune, copy, export and receive do.',
     });
 }

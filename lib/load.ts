@@ -20,5 +20,6 @@ export const load = {
   adopt: () => require('./snapshot/adopt/adopt') as typeof import('./snapshot/adopt/adopt'),
   readBackTime: () => require('./store/local/read-back-time') as typeof import('./store/local/read-back-time'),
   copy: () => require('./snapshot/copy/copy') as typeof import('./snapshot/copy/copy'),
+  export: () => require('./snapshot/object/export-objects') as typeof import('./snapshot/object/export-objects'),
   drill: () => require('./snapshot/remote/drill-anywhere') as typeof import('./snapshot/remote/drill-anywhere'),
 } as const;

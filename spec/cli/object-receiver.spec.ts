@@ -80,4 +80,20 @@ describe('sendall with an object store', function () {
     expect(there.equals(large)).to.equal(true);
     expect((await command('copy', 'disk', 'src').ended).code).to.equal(2);
   });
+
+  it('exports what was sent', async () => {
+    const { url, endpoint } = place();
+    const receiver = command('receive', url, '--endpoint', endpoint, '--listen', '127.0.0.1:0', '--json');
+    const [, ticket = ''] = await receiver.says(/"ticket":"([^"]+)"/);
+    expect((await command('send', 'src', ticket).ended).code).to.equal(0);
+    const exported = await command('export', url, 'out', 'src/large', '--endpoint', endpoint).ended;
+    expect(exported.code, exported.stderr).to.equal(0);
+    expect(exported.stdout).to.match(/large .* verified/);
+    const large = readFileSync(path.join(root, 'out/src/large'));
+    expect(large.equals(readFileSync(path.join(source, 'large')))).to.equal(true);
+    const plain = await command('export', url, `${url}-plain`, '--endpoint', endpoint, '--json').ended;
+    expect(plain.code, plain.stderr).to.equal(0);
+    expect(eventsOf(plain).filter(({ event }) => event === 'received').length).to.equal(51);
+    expect((await command('export', 'src', 'out').ended).code).to.equal(2);
+  });
 });

@@ -105,7 +105,11 @@ async function copyAll(
   return counts;
 }
 
-async function copyOne(run: CopyBetween, name: EntryName, snapshot: Snapshot): Promise<'copied' | 'present' | 'damaged'> {
+async function copyOne(
+  run: CopyBetween,
+  name: EntryName,
+  snapshot: Snapshot,
+): Promise<'copied' | 'present' | 'damaged'> {
   const called = `${name}/${snapshot.id}`;
   const tell = (path: string, reason: Damage['reason']): 'damaged' => {
     run.on({ event: 'damaged', snapshot: called, path, reason });

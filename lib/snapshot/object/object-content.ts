@@ -1,12 +1,13 @@
 // The files of a snapshot in an object store as a session reads them: small ones many at a time, with one request for
 // those that lie beside one another; large ones piece by piece. Nothing goes out whose digest is not that of the
 // manifest.
-import { createDigest, createDigestOf, type DigestAlgorithm } from '../../digest/digest';
+import { createDigest, createDigestOf, type Digest, type DigestAlgorithm } from '../../digest/digest';
 import { TransferError } from '../../errors';
 import type { EntryName } from '../../name';
 import { splitTexts } from '../../scan/found-batch';
 import type { FoundEntry } from '../../scan/found';
 import { damagedSource } from '../../scan/source';
+import { Alike } from '../../send/alike';
 import type { BundleFailure } from '../../send/bundle-reader.worker';
 import type { ReadBundle, SmallFileReader } from '../../send/bundle-reader';
 import { findToSend, type SessionSource } from '../../send/finding';
@@ -36,7 +37,11 @@ export function objectContentOf({ bucket }: ObjectCatalog): ContentOf {
 }
 
 /** What a restore sends of a snapshot, and how it is read. */
-function objectContent(bucket: Bucket, algorithm: DigestAlgorithm, entries: readonly ManifestEntry[]): ContentSource {
+export function objectContent(
+  bucket: Bucket,
+  algorithm: DigestAlgorithm,
+  entries: readonly ManifestEntry[],
+): ContentSource {
   const files = new Map<string, ObjectFile>();
   for (const entry of entries) if (entry.type === 'file') files.set(entry.name, entry);
   return {
@@ -192,12 +197,53 @@ class ObjectPieces implements PieceReader {
     private readonly files: ReadonlyMap<string, ObjectFile>,
   ) {}
 
-  async *read({ source, algorithm, held }: ReadOrder, signal?: AbortSignal): AsyncGenerator<Piece, void, undefined> {
+  async *read(
+    { source, algorithm, held, standing = [] }: ReadOrder,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Piece, void, undefined> {
     const file = this.files.get(source.name);
     if (!file?.content) throw damagedSource(source.name);
     const { size } = file;
-    const segmentSize = segmentSizeOf(size);
     const whole = await createDigest(algorithm);
+    if (standing.length > 0 && !held?.size) yield* this.compared(file, { standing, algorithm, whole }, signal);
+    else yield* this.unlessHeld(file, { held, algorithm, whole }, signal);
+    const digest = whole.digest();
+    if (digest !== file.digests[algorithm]) throw damagedSource(source.name);
+    yield { kind: 'end', size, digests: { [algorithm]: digest } };
+  }
+
+  /** What stands at the receiver, wherever it is there, is told and not sent. */
+  private async *compared(
+    file: ObjectFile,
+    { standing, algorithm, whole }: { readonly whole: Digest } & Required<Pick<ReadOrder, 'algorithm' | 'standing'>>,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Piece, void, undefined> {
+    const { size } = file;
+    const [alike, digestOf] = await Promise.all([Alike.of(standing ?? [], size, algorithm), createDigestOf(algorithm)]);
+    const waiting: { readonly offset: number; readonly bytes: Buffer }[] = [];
+    for await (const piece of this.pieces(file, 0, size, signal)) {
+      whole.update(piece.bytes);
+      waiting.push(piece);
+      await alike.push(piece.bytes, piece.offset + piece.bytes.length === size);
+      for (let next = waiting[0]; next && alike.known >= next.offset + next.bytes.length; next = waiting[0]) {
+        waiting.shift();
+        const { offset, bytes } = next;
+        const from = alike.at(offset, bytes.length) ?? alike.find(offset, digestOf(bytes));
+        yield from === undefined
+          ? { kind: 'bytes', offset, bytes, release: () => undefined }
+          : { kind: 'copy', offset, size: bytes.length, from };
+      }
+    }
+  }
+
+  /** Segments that the receiver holds are compared, and sent if they differ. */
+  private async *unlessHeld(
+    file: ObjectFile,
+    { held, algorithm, whole }: { readonly whole: Digest } & Pick<ReadOrder, 'algorithm' | 'held'>,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Piece, void, undefined> {
+    const { size } = file;
+    const segmentSize = segmentSizeOf(size);
     for (let from = 0; from < size; from += segmentSize) {
       const end = Math.min(size, from + segmentSize);
       const known = held?.get(from / segmentSize);
@@ -217,9 +263,6 @@ class ObjectPieces implements PieceReader {
         yield { kind: 'bytes', offset, bytes, release: () => undefined };
       }
     }
-    const digest = whole.digest();
-    if (digest !== file.digests[algorithm]) throw damagedSource(source.name);
-    yield { kind: 'end', size, digests: { [algorithm]: digest } };
   }
 
   async *readStream(): AsyncGenerator<Piece, void, undefined> {

@@ -62,7 +62,7 @@ export type NameRecord = FileRecord | SymlinkRecord | DirectoryRecord;
 
 /** The longest key, in bytes of UTF-8, that every store takes. */
 const longestKey = 1024;
-const namesPrefix = 'names/';
+export const namesPrefix = 'names/';
 
 export function newRecordId(): string {
   return randomBytes(12).toString('hex');

@@ -1,0 +1,149 @@
+import { expect } from 'chai';
+import { randomBytes } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createReceiver, send, type TransferEvent } from '../../../lib/index';
+import { TransferError } from '../../../lib/errors';
+import { exportObjects, type ExportOptions } from '../../../lib/snapshot/object/export-objects';
+import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import { startTiny } from '../../store/object/servers';
+
+const MiB = 1024 * 1024;
+const names = ['a', 'empty', 'sub/ü b%', 'sub/large'];
+
+describe('exporting from an object store', () => {
+  let server: Awaited<ReturnType<typeof startTiny>>;
+  let objects: ObjectStoreOptions;
+  let root: string;
+  let source: string;
+
+  before(async () => {
+    server = await startTiny();
+  });
+  after(() => server.stop());
+  beforeEach(async () => {
+    objects = server.options();
+    root = mkdtempSync(path.join(tmpdir(), 'sendall-export-'));
+    source = path.join(root, 'src');
+    mkdirSync(path.join(source, 'sub'), { recursive: true });
+    for (const name of ['a', 'sub/ü b%']) writeFileSync(path.join(source, name), randomBytes(3000), { mode: 0o640 });
+    writeFileSync(path.join(source, 'empty'), '');
+    writeFileSync(path.join(source, 'sub/large'), randomBytes(17 * MiB));
+    symlinkSync('a', path.join(source, 'link'));
+    const receiver = await createReceiver({ directory: 's3://specs', objects });
+    try {
+      await send({ paths: [source], target: (await receiver.listen('127.0.0.1:0')).ticket });
+    } finally {
+      await receiver.close();
+    }
+  });
+  afterEach(() => {
+    server.tiny.fault = () => undefined;
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  const directory = (): string => path.join(root, 'out');
+  const address = () => ({ bucket: objects.bucket, prefix: `plain-${objects.prefix}` });
+  const exported = (to: ExportOptions['to'], more: Partial<ExportOptions> = {}) =>
+    exportObjects({ objects, to, ...more });
+  const keys = (): string[] => [...server.tiny.objects.keys()].filter((key) => key.startsWith(address().prefix)).sort();
+  const original = (name: string): Buffer => readFileSync(path.join(source, name));
+  const failed = async (work: Promise<unknown>): Promise<TransferError> => {
+    const error: unknown = await work.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    expect(error).to.be.instanceOf(TransferError);
+    return error as TransferError;
+  };
+  /** One bit of what the store has of a file is another one. */
+  const flip = (size: number): void => {
+    for (const [key, object] of server.tiny.objects) {
+      if (!key.startsWith(`${objects.prefix}data/`) || object.body.length !== size) continue;
+      const body = Buffer.from(object.body);
+      body[size - 1] = (body[size - 1] ?? 0) ^ 1;
+      server.tiny.objects.set(key, { ...object, body });
+    }
+  };
+
+  it('makes plain files with modes and times, verified, and again without bringing anything', async () => {
+    const received: string[] = [];
+    const on = (event: TransferEvent): void => {
+      if (event.event === 'received') received.push(`${event.file_name} ${String(event.verified)}`);
+    };
+    await exported({ directory: directory() }, { on });
+    expect(received.length).to.equal(4);
+    expect(received.every((each) => /(device|cache)$/.test(each))).to.equal(true);
+    for (const name of names) {
+      const place = path.join(directory(), 'src', name);
+      expect(readFileSync(place).equals(original(name)), name).to.equal(true);
+      expect(statSync(place).mtimeMs, name).to.equal(statSync(path.join(source, name)).mtimeMs);
+    }
+    expect(statSync(path.join(directory(), 'src/a')).mode & 0o777).to.equal(0o640);
+    expect(readlinkSync(path.join(directory(), 'src/link'))).to.equal('a');
+    received.length = 0;
+    await exported({ directory: directory() }, { on });
+    expect(received.length).to.equal(4);
+    await exported({ directory: path.join(root, 'one') }, { paths: ['src/sub/ü*'] });
+    expect(existsSync(path.join(root, 'one/src/a'))).to.equal(false);
+    flip(17 * MiB);
+    rmSync(path.join(directory(), 'src/sub/large'));
+    expect((await failed(exported({ directory: directory() }))).code).to.be.oneOf(['mismatch', 'some-failed']);
+    expect(existsSync(path.join(directory(), 'src/sub/large'))).to.equal(false);
+  });
+
+  it('makes plain keys, each read back, and replaces none unasked', async () => {
+    const skipped: string[] = [];
+    await exported(
+      { address: address() },
+      { on: (event) => void (event.event === 'skipped' && skipped.push(event.file_name)) },
+    );
+    expect(skipped).to.deep.equal(['src/link']);
+    expect(keys()).to.deep.equal(names.map((name) => `${address().prefix}src/${name}`).sort());
+    for (const name of names)
+      expect(server.tiny.objects.get(`${address().prefix}src/${name}`)?.body.equals(original(name)), name).to.equal(
+        true,
+      );
+    let puts = 0;
+    server.tiny.seen = ({ method }) => void (method === 'PUT' && puts++);
+    await exported({ address: address() });
+    expect(puts).to.equal(0);
+    const key = `${address().prefix}src/a`;
+    const other = { body: Buffer.from('other'), etag: '"x"', modified: new Date() };
+    server.tiny.objects.set(key, other);
+    expect((await failed(exported({ address: address() }))).code).to.be.oneOf(['exists', 'some-failed']);
+    expect(server.tiny.objects.get(key)).to.equal(other);
+    await exported({ address: address() }, { ifExists: 'replace' });
+    expect(server.tiny.objects.get(key)?.body.equals(original('a'))).to.equal(true);
+    expect((await failed(exported({ address: { ...objects, prefix: `${objects.prefix}x/` } }))).code).to.equal('usage');
+  });
+
+  it('leaves no key of what is damaged, or does not read back', async () => {
+    flip(17 * MiB);
+    const failures: string[] = [];
+    const on = (event: TransferEvent): void => {
+      if (event.event === 'failed') failures.push(`${String(event.file_name)} ${event.code}`);
+    };
+    await failed(exported({ address: address() }, { on }));
+    expect(failures).to.deep.equal(['src/sub/large mismatch']);
+    expect(keys().some((key) => key.endsWith('large'))).to.equal(false);
+    expect(server.tiny.uploads.size).to.equal(0);
+    for (const key of keys()) server.tiny.objects.delete(key);
+    server.tiny.fault = ({ method, key }) => (method === 'GET' && key.endsWith('plain/src/a') ? 'flip' : undefined);
+    const there = { bucket: objects.bucket, prefix: `other-${objects.prefix}plain/` };
+    await failed(exported({ address: there }, { paths: ['src/a'], on }));
+    expect(failures.at(-1)).to.equal('src/a mismatch');
+    expect(server.tiny.objects.has(`${there.prefix}src/a`)).to.equal(false);
+  });
+});
