@@ -62,10 +62,6 @@ What can be damaged: ${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}
     )
     .action(async (given: string, flags: VerifyFlags) => {
       const place = await snapshotPlace(given, flags);
-      if (flags.repair === true && 'objects' in place)
-        throw wrongUsage('--repair does not work on an object store.', {
-          hint: 'sendall backup --checksum to the same store sends what is damaged again.',
-        });
       if (flags.source && flags.repair !== true) throw wrongUsage('--source is for --repair only.');
       const absent = flags.source?.find((source) => !existsSync(source));
       if (absent !== undefined) throw wrongUsage(printable(`The source ${absent} is not there.`));

@@ -108,7 +108,7 @@ async function answerVerify(
 ): Promise<Omit<AskDone, 'type'>> {
   const { directory } = place;
   const objects = objectsAt(place);
-  if (objects && (mends || entries)) throw notInObjects('Snapshots are not repaired in');
+  if (objects && (mends || entries)) throw repairedDirectly();
   const damages: Damage[] = [];
   const on = (event: TransferEvent): void => {
     if (event.event === 'damaged') damages.push(event);
@@ -133,7 +133,7 @@ async function answerVerify(
     for (const { snapshot: where, path } of mended) tell({ event: 'repaired', snapshot: where, path });
     if (entries === true && !signal.aborted) {
       const left = damages.filter((damage) => !mended.has(damage));
-      for (const { entry, ...where } of await damagedEntries(directory, left))
+      for (const { entry, ...where } of await damagedEntries(new Catalog(directory), left))
         tell({ event: 'entry', ...where, entry: encodeEntry(entry) });
     }
   }
@@ -167,6 +167,12 @@ async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, place: AskedPla
 /** The snapshots of an object store; undefined where they are in a directory. */
 function objectsAt({ store }: AskedPlace): ObjectCatalog | undefined {
   return store instanceof ObjectStore ? new ObjectCatalog(store.bucket, store.url) : undefined;
+}
+
+function repairedDirectly(): TransferError {
+  return new TransferError('usage', 'A receiver does not repair snapshots in an object store.', {
+    hint: 'sendall verify s3://BUCKET/PREFIX --repair does, with keys of the bucket.',
+  });
 }
 
 function notInObjects(what: string): TransferError {

@@ -1,5 +1,5 @@
 import type { Damage, Digests } from '../../progress';
-import { Catalog } from '../manifest/catalog';
+import type { SnapshotCatalog } from '../manifest/snapshot-catalog';
 import type { FileToCompare } from '../verify/compare';
 import { ignored } from '../../trace';
 
@@ -18,8 +18,7 @@ export interface DamagedEntry {
  * The files that the manifests have for damages; nothing for damages that are of no file. A hard link stands for its
  * file.
  */
-export async function damagedEntries(directory: string, damages: readonly Damage[]): Promise<DamagedEntry[]> {
-  const catalog = new Catalog(directory);
+export async function damagedEntries(catalog: SnapshotCatalog, damages: readonly Damage[]): Promise<DamagedEntry[]> {
   const found: DamagedEntry[] = [];
   for (const snapshot of new Set(damages.map((damage) => damage.snapshot))) {
     const manifest = await catalog

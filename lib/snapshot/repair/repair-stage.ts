@@ -57,7 +57,7 @@ export class RepairStage implements SnapshotStage {
   static async open(request: StageRequest): Promise<RepairStage> {
     const { destination, name } = request;
     if (destination.store instanceof ObjectStore)
-      throw new TransferError('usage', 'Snapshots are not repaired in an object store.');
+      throw new TransferError('usage', 'A receiver does not repair snapshots in an object store.');
     const locked = await lockBackup(destination.directory, name);
     let own: Directory | undefined;
     try {

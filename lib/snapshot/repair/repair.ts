@@ -1,5 +1,4 @@
 import { type BigIntStats, constants } from 'node:fs';
-import path from 'node:path';
 import { TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import type { Damage, Digests, Listener, Summary, TransferEvent } from '../../progress';
@@ -15,8 +14,12 @@ import { parseTicket } from '../../net/ticket';
 import { type Located, openLocated } from '../../threads/walker';
 import type { VerifyOptions } from '../remote/anywhere';
 import { type DamagedEntry, damagedEntries } from './damaged-entries';
+import { Catalog } from '../manifest/catalog';
+import { repairObjects } from '../object/object-repair';
+import { withObjects } from '../object/object-snapshots';
 import { mend } from './mending';
 import { RepairStage } from './repair-stage';
+import { locateSources } from './source-places';
 import { verifyRemote } from '../remote/remote-snapshots';
 import { verify } from '../verify/verify';
 import { carriedTime } from '../../threads/carried-time';
@@ -51,6 +54,7 @@ interface FoundDamage {
  * damaged and there is no source, and like `verify`.
  */
 export async function repair(options: RepairOptions): Promise<Repaired> {
+  if (options.objects) return repairInObjects(options, options.objects);
   const { on = () => undefined, sources } = options;
   const { damages, mended, entries } = await find(options);
   if (sources.length === 0 && entries.length > 0)
@@ -78,16 +82,26 @@ export async function repair(options: RepairOptions): Promise<Repaired> {
   const whole = left.filter((each) => files.has(damagedName(each)) || above.has(damagedName(each)));
   for (const { snapshot, path: name } of whole) on({ event: 'repaired', snapshot, path: name });
   const [lost, foreign] = [left.length - whole.length, damages.length - damaged.length];
-  if (lost > 0)
-    throw new TransferError(
-      'mismatch',
-      `${String(lost)} of ${String(damaged.length)} damaged things could not be repaired.`,
-      {
-        hint: 'Content can be brought only from a source on this machine that still is what it was. Other snapshots may have what you need.',
-      },
-    );
+  if (lost > 0) throw notRepaired(lost, damaged.length);
   if (foreign > 0) throw foreignIsLeft(foreign);
   return { repaired: damaged.length, bytes_on_wire: bytesOnWire };
+}
+
+async function repairInObjects(
+  { name, snapshot, sample, sources, on, signal = new AbortController().signal }: RepairOptions,
+  objects: NonNullable<RepairOptions['objects']>,
+): Promise<Repaired> {
+  const options = { name, snapshot, sample, sources, on, signal };
+  const { damages, repaired, bytes } = await withObjects(objects, (catalog) => repairObjects(catalog, options));
+  const lost = damages.length - repaired.length;
+  if (lost > 0) throw notRepaired(lost, damages.length);
+  return { repaired: repaired.length, bytes_on_wire: bytes };
+}
+
+function notRepaired(lost: number, damaged: number): TransferError {
+  return new TransferError('mismatch', `${String(lost)} of ${String(damaged)} damaged things could not be repaired.`, {
+    hint: 'Content can be brought only from a source on this machine that still is what it was. Other snapshots may have what you need.',
+  });
 }
 
 /** Everything is whole, and what nobody has backed up is not for us to remove. */
@@ -119,7 +133,7 @@ async function find({ directory, target, signal, deadlines, ...options }: Repair
   const mended = new Set(await mend(directory, damages, signal));
   for (const { snapshot, path: name } of mended) options.on?.({ event: 'repaired', snapshot, path: name });
   const left = damages.filter((damage) => !mended.has(damage));
-  return { damages, mended, entries: await damagedEntries(directory, left) };
+  return { damages, mended, entries: await damagedEntries(new Catalog(directory), left) };
 }
 
 /** A session for the files of one backup. Rejects with what ended it. */
@@ -177,7 +191,7 @@ async function look(damaged: DamagedEntry, sources: readonly string[]): Promise<
   const { entry } = damaged;
   const name = parseEntryName(nameInSession(damaged, false), { allowHidden: true, names: 'any' });
   let why = 'it is in none of the sources';
-  for (const located of locate(entry.name, sources)) {
+  for (const located of locateSources(entry.name, sources)) {
     // Where several backups had something of that name, it may be in another one.
     const stats = await statOf(located, name);
     if (stats instanceof TransferError) why = stats.message;
@@ -205,16 +219,6 @@ function foundAt(located: Located, name: EntryName, stats: BigIntStats, { entry,
     inode: stats.ino,
     vouched: { digest, mtime: entry.mtime },
   };
-}
-
-/** Where a name of a snapshot may be on this machine: names begin with the last component of what was backed up. */
-function locate(name: EntryName, sources: readonly string[]): Located[] {
-  return sources.flatMap((source) => {
-    const [place, base] = [path.resolve(source), path.basename(path.resolve(source))];
-    if (name === base) return [{ path: place }];
-    // What is below is the choice of who has the snapshots: it leads through no symbolic link of ours.
-    return name.startsWith(`${base}/`) ? [{ path: place, below: name.slice(base.length + 1) }] : [];
-  });
 }
 
 async function statOf(located: Located, name: string): Promise<BigIntStats | TransferError> {

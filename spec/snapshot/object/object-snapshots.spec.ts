@@ -20,6 +20,7 @@ import type { TransferEvent } from '../../../lib/progress';
 import { backup, type BackupOptions } from '../../../lib/snapshot/backup/backup';
 import { listSnapshots, prune, restore, verify } from '../../../lib/snapshot/remote/anywhere';
 import { drillAt } from '../../../lib/snapshot/remote/drill-anywhere';
+import { repair } from '../../../lib/snapshot/repair/repair';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { startTiny } from '../../store/object/servers';
 import type { Fault, TinyRequest } from '../../store/object/tiny-s3';
@@ -136,6 +137,43 @@ describe('snapshots in an object store', () => {
     same('part', 'big');
     await made({ checksum: true });
     await verify({ objects, snapshot: 'laptop/latest' });
+  });
+
+  it('brings what is damaged from the source, for every snapshot that has it, and nothing else', async () => {
+    writeFileSync(path.join(source, 'huge'), randomBytes(9 * 1024 * 1024));
+    await made();
+    await made();
+    const sized = (matches: (size: number) => boolean): string =>
+      keysBelow('packs/').find((key) => matches(server.tiny.objects.get(key)?.body.length ?? 0)) ?? '';
+    const [pack, big, huge] = [
+      sized((size) => size < 50_000),
+      sized((size) => size === 100_000),
+      sized((size) => size > 1e6),
+    ];
+    const good = server.tiny.objects.get(pack)?.body;
+    flip(pack);
+    flip(huge);
+    server.tiny.objects.delete(big);
+    const events: string[] = [];
+    const on = (event: TransferEvent): void => {
+      if (event.event === 'damaged' || event.event === 'repaired') events.push(event.event);
+    };
+    const repaired = await repair({ objects, sources: [source], on });
+    expect(repaired.repaired).to.be.within(6, 8); // a file of the pack may have another name
+    expect(events.filter((each) => each === 'repaired').length).to.equal(repaired.repaired);
+    expect(good?.equals(server.tiny.objects.get(pack)?.body ?? Buffer.alloc(0))).to.equal(true);
+    await verify({ objects });
+    puts = [];
+    expect((await repair({ objects, sources: [source] })).repaired).to.equal(0);
+    expect(puts.filter((key) => key.startsWith('packs/'))).to.deep.equal([]);
+    // A source that is another one by now brings nothing.
+    writeFileSync(path.join(source, 'big'), randomBytes(100_000));
+    flip(big);
+    const damaged = server.tiny.objects.get(big)?.body;
+    expect((await failed(repair({ objects, sources: [source] }))).code).to.equal('mismatch');
+    expect(server.tiny.objects.get(big)?.body).to.equal(damaged);
+    expect((await failed(repair({ objects, sources: [] }))).code).to.equal('usage');
+    expect(server.tiny.uploads.size).to.equal(0);
   });
 
   it('finds an object that is gone or cut off, and a manifest that is lost', async () => {

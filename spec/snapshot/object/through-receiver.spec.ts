@@ -155,7 +155,10 @@ describe('snapshots in an object store, through a receiver', () => {
     expect((await failed(forget({ target: admin, pattern: 'a' }))).code).to.equal('usage');
     expect((await failed(listSnapshots({ target, alone: true }))).code).to.equal('usage');
     const refused = await failed(repair({ target: admin, sources: [source] }));
-    expect([refused.code, refused.message]).to.deep.equal(['usage', 'Snapshots are not repaired in an object store.']);
+    expect([refused.code, refused.message]).to.deep.equal([
+      'usage',
+      'A receiver does not repair snapshots in an object store.',
+    ]);
   });
 
   it('gives each key what it may have, and each directory to its own key', async () => {
