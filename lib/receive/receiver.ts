@@ -19,7 +19,6 @@ import { OpenCode, refuseCode } from '../codes/open-code';
 import { reachByCode } from '../codes/reach';
 import { announced } from '../net/tls';
 import { Destinations, type OpenDestinations } from './destinations';
-import { ObjectDestinations } from './object-destinations';
 import type { ObjectStoreOptions } from '../store/object/object-store';
 import { type PlainPlace, type Received, receivePlain, type ReceiveRules } from './plain-receive';
 import type { NamesTaken } from '../name';
@@ -133,9 +132,10 @@ const dialedDeadlines: HeaderDeadlines = { silence: null, whole: 10_000 };
  */
 export async function createReceiver(options: ReceiverOptions, keeper?: Keeper): Promise<Receiver> {
   const { directory, objects } = options;
-  return objects
-    ? new OpenReceiver(await ObjectDestinations.open(objects, options), { ...options, plain: false }, keeper)
-    : new OpenReceiver(await Destinations.open(directory, options), options, keeper);
+  if (!objects) return new OpenReceiver(await Destinations.open(directory, options), options, keeper);
+  const { ObjectDestinations } = require('./object-destinations') as typeof import('./object-destinations');
+  const destinations = await ObjectDestinations.open(objects, options);
+  return new OpenReceiver(destinations, { ...options, plain: false }, keeper);
 }
 
 class OpenReceiver implements Receiver {

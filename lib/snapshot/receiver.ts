@@ -1,15 +1,35 @@
 import { createReceiver as createPlainReceiver, type Receiver, type ReceiverOptions } from '../receive/receiver';
+import type { SnapshotStages } from './backup/snapshot-stages';
 import { AskedSnapshots } from './remote/asked';
-import { answerAsk, restoreSource } from './remote/answer';
-import { SnapshotStages } from './backup/snapshot-stages';
+
+/** After so long, in ms, a receiver loads what snapshots need. */
+const loadsAfter = 1_000;
+
+/**
+ * What makes snapshots, and answers questions about them: a third of all that a receiver loads, and most receivers never
+ * need it. It is not left until somebody comes, either: another version may be installed by then.
+ */
+const parts = {
+  stages: () => require('./backup/snapshot-stages') as typeof import('./backup/snapshot-stages'),
+  answers: () => require('./remote/answer') as typeof import('./remote/answer'),
+};
 
 /** Opens a directory for receiving files and backups. Rejects with `directory` when it is unsafe or in use. */
 export async function createReceiver(options: ReceiverOptions): Promise<Receiver> {
-  const stages = new SnapshotStages(options.on ?? (() => undefined));
+  let made: SnapshotStages | undefined;
+  const stages = (): SnapshotStages => (made ??= new (parts.stages().SnapshotStages)(options.on ?? (() => undefined)));
   const receiver = await createPlainReceiver(options, {
-    openIntake: (request) => stages.take(request),
-    serve: (serving) => new AskedSnapshots(serving, { answer: answerAsk, source: restoreSource }),
+    openIntake: (request) => stages().take(request),
+    serve: (serving) =>
+      new AskedSnapshots(serving, {
+        answer: (...asked) => parts.answers().answerAsk(...asked),
+        source: (...asked) => parts.answers().restoreSource(...asked),
+      }),
   });
+  const loading = setTimeout(() => {
+    parts.stages();
+    parts.answers();
+  }, loadsAfter).unref();
   return {
     listen: (address, announced) => receiver.listen(address, announced),
     once: () => receiver.once(),
@@ -17,8 +37,9 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
     dial: (where, how) => receiver.dial(where, how),
     uploads: () => receiver.uploads(),
     close: async (how) => {
+      clearTimeout(loading);
       await receiver.close(how);
-      await stages.close();
+      await made?.close();
     },
   };
 }
