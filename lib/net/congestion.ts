@@ -16,7 +16,9 @@ export function chooseCongestion(socket: Duplex, wanted: string | undefined): st
   const calls = fd === undefined || fd < 0 ? undefined : socketCalls();
   if (!calls || fd === undefined) {
     if (wanted === undefined) return undefined;
-    throw new TransferError('usage', 'The congestion control cannot be chosen on this machine.');
+    throw new TransferError('usage', 'The congestion control cannot be chosen on this machine.', {
+      hint: 'Without --congestion the system chooses it.',
+    });
   }
   try {
     calls.setCongestion(fd, wanted ?? preferred);

@@ -255,7 +255,12 @@ export function acceptSecured(
       deadline,
     );
     const refuse = (cause?: Error): void =>
-      give(new TransferError('not-authorized', 'The peer did not show a key that is known here.', { cause }));
+      give(
+        new TransferError('not-authorized', 'The peer did not show a key that is known here.', {
+          cause,
+          hint: 'It has a ticket of an earlier run, or a key that was taken away: sendall authorize --list shows those that are good.',
+        }),
+      );
     server.on('tlsClientError', refuse);
     // Nothing is ever resumed. That somebody is asked also makes OpenSSL's input 16 KiB wide from the first byte on,
     // where it would be as narrow as that byte and read twice as often for good: an eighth of the work of receiving.

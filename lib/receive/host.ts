@@ -246,7 +246,9 @@ export class SessionHost {
       const authorization = own ? undefined : this.options.authorized?.find(keyId);
       const peer = own ? ticketPeer : keyId;
       if (peer === keyId && !authorization)
-        throw new TransferError('not-authorized', 'This key is not valid any more.');
+        throw new TransferError('not-authorized', 'This key is not valid any more.', {
+          hint: 'Whoever runs the receiver makes a new one with sendall authorize.',
+        });
       if (hello.ask) {
         const { snapshots } = this;
         if (!snapshots) throw keeperMissing();

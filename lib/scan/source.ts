@@ -14,6 +14,9 @@ export function sourceName(text: string): EntryName | TransferError {
   }
 }
 
+/** What to do with a named pipe or a device. */
+export const asStream = 'Its content can be sent as a stream: sendall send - --name NAME < FILE';
+
 /** What something is that is neither a regular file nor a directory. */
 export function kindOf(entry: { isSymbolicLink(): boolean; isFIFO(): boolean; isSocket(): boolean }): string {
   if (entry.isSymbolicLink()) return 'a symbolic link';
@@ -32,7 +35,14 @@ export function unreadable(name: string, cause: unknown): TransferError {
   };
   const message =
     (code && known[code]) ?? `${shown} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}.`;
-  return new TransferError('source-unreadable', message, { cause, fileName: name });
+  const isForbidden = code === 'EACCES' || code === 'EPERM';
+  return new TransferError('source-unreadable', message, {
+    cause,
+    fileName: name,
+    ...(isForbidden
+      ? { hint: 'Whoever may read it can do this, root for example; a sender leaves it out with --exclude.' }
+      : {}),
+  });
 }
 
 /** The failure for what is there, and is no file. */
@@ -48,7 +58,7 @@ export function sizeless(name: string): TransferError {
   return new TransferError(
     'source-unreadable',
     `${printable(name)} says that it is empty, and has content: its system does not tell sizes.`,
-    { fileName: name, hint: 'A single one can be sent as a stream: sendall send - --name NAME < FILE' },
+    { fileName: name, hint: asStream },
   );
 }
 

@@ -13,7 +13,7 @@ import { type LeftOut, MetadataReader, plainMetadata } from './metadata-reader';
 import { offeredEntry } from './offered-entry';
 import { isCacheTag } from './cache-tag';
 import { patternsFor } from './own-patterns';
-import { kindOf, sourceName, unreadable } from './source';
+import { asStream, kindOf, sourceName, unreadable } from './source';
 import { type Metadata } from '../wire/metadata';
 import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
 import { carriedTime } from '../threads/carried-time';
@@ -145,7 +145,10 @@ class TreeWalk {
     if (stats === undefined) return;
     if (stats.isFile()) this.addNamed({ path: place }, base, stats);
     else if (!stats.isDirectory())
-      this.fail(base, new TransferError('source-unreadable', `${printable(place)} is not a regular file.`));
+      this.fail(
+        base,
+        new TransferError('source-unreadable', `${printable(place)} is not a regular file.`, { hint: asStream }),
+      );
     else if (this.setup.single)
       this.fail(base, new TransferError('usage', '--name is for a single file, not for a directory.'));
     else {

@@ -219,7 +219,10 @@ export class ListeningConnector implements Connector {
    * something else.
    */
   private admit({ session, connection, ask }: Hello): void {
-    if (ask) throw new TransferError('usage', 'This is a sender that listens, and keeps no backups.');
+    if (ask)
+      throw new TransferError('usage', 'This is a sender that listens, and keeps no backups.', {
+        hint: 'sendall receive --from takes what it sends.',
+      });
     const taken = this.session !== undefined && this.session !== session;
     const { present } = this.dialedIn;
     if (taken && (connection > 0 || (present && !present.connection.stream.closed))) {

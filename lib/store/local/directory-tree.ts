@@ -74,7 +74,10 @@ export class DirectoryTree {
         if (attempt === mostAttempts)
           throw (await this.isThere(name))
             ? notAName(name, cause)
-            : new TransferError('directory', 'The receive directory was removed.', { cause });
+            : new TransferError('directory', 'The receive directory was removed.', {
+                cause,
+                hint: 'Start the receiver again, which makes it anew.',
+              });
         for (const at of above(name)) this.forget(at);
       }
     }

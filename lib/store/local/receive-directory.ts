@@ -117,7 +117,7 @@ async function openRoot(place: string): Promise<Directory> {
       case 'ENOENT':
         throw new TransferError('directory', `${shown} does not exist.`, { cause, hint: `mkdir ${shown}` });
       case 'ENOTDIR':
-        throw new TransferError('directory', `${shown} is not a directory.`, { cause });
+        throw notADirectory(shown, cause);
       default:
         throw asTransferError(cause, 'directory', `${shown} cannot be opened`);
     }
@@ -128,9 +128,13 @@ async function openRoot(place: string): Promise<Directory> {
   throw danger;
 }
 
+function notADirectory(shown: string, cause?: unknown): TransferError {
+  return new TransferError('directory', `${shown} is not a directory.`, { cause, hint: 'Name another one.' });
+}
+
 async function dangerOf(root: Directory, shown: string): Promise<TransferError | undefined> {
   const found = await root.look('.');
-  if (!found?.isDirectory()) return new TransferError('directory', `${shown} is not a directory.`);
+  if (!found?.isDirectory()) return notADirectory(shown);
   if (process.platform === 'win32') return undefined;
   if (found.uid !== process.geteuid?.()) {
     return new TransferError('directory', `${shown} belongs to another user.`, {
