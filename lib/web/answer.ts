@@ -1,6 +1,6 @@
 // What goes out: headers of every answer, JSON, and failures as statuses.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ErrorCode, TransferError } from '../errors';
+import { type ErrorCode, TransferError } from '../errors';
 import { forPeer } from '../session/refusal';
 import type { HttpRefusal } from './checks';
 
@@ -102,8 +102,25 @@ export function refuse(
 
 /** `more` is what else is to be told. */
 export function answerFailure(response: ServerResponse, error: TransferError, more: object = {}): void {
-  answerJson(response, statusOf(error.code), { ...forPeer(error), ...more });
+  answerJson(response, statusOf(error.code), { ...refusalOf(error), ...more });
 }
 
-/** The same as an element of an answer. */
-export { forPeer as refusalOf } from '../session/refusal';
+/** What helps at a page, where the usual advice is about a command. */
+const hints: Partial<Record<ErrorCode, string>> = {
+  exists: 'A page never replaces: give it another name.',
+  name: 'Give it another name.',
+  mismatch: 'Nothing was stored. Try again; if it happens again, check memory and disk.',
+  'source-changed': 'Try again once nothing writes to it any more.',
+  'connection-lost': 'Try again.',
+  timeout: 'Try again in a moment.',
+  stopped: 'Try again once the receiver runs again: what is there is not sent a second time.',
+  'bad-header': '',
+  'bad-frame': '',
+};
+
+/** What whoever is at a page is told of a failure, as an object. */
+export function refusalOf(error: TransferError): object {
+  const { code, message, hint } = error;
+  const usual = new TransferError(code, message).hint;
+  return forPeer(hint === usual ? new TransferError(code, message, { hint: hints[code] ?? usual ?? '' }) : error);
+}

@@ -117,7 +117,9 @@ describe('uploads', () => {
       const { directory, visitor } = await start({ ifExists: 'replace' });
       const content = contentOf(2 * MiB);
       await visitor.upload('a', content);
-      expect((await visitor.upload('a', contentOf(3 * MiB))).json['code']).to.equal('exists');
+      const refused = (await visitor.upload('a', contentOf(3 * MiB))).json;
+      // The usual hint names options of a command, one of which does nothing for a page.
+      expect(refused).to.include({ code: 'exists', hint: 'A page never replaces: give it another name.' });
       expect((await visitor.batch({ a: contentOf(10) })).json['results']).to.have.nested.property('[0].code', 'exists');
       expect((await directory.read('a')).equals(content)).to.equal(true);
     });
