@@ -6,9 +6,16 @@ import type { HashAnswer, HashOrder, SmallFile } from './hashing';
 /** Bytes read at once. */
 const piece = 4 * 1024 * 1024;
 
+/** Digests under way, by their orders: each is told how far it may go. */
+const courses = new Map<number, (upTo: number | 'stop') => void>();
+
 self.onmessage = (event: MessageEvent<HashOrder>): void => {
   const order = event.data;
-  const work = order.do === 'digest' ? digest(order.id, order.file) : batch(order.id, order.files);
+  if (order.do === 'advance' || order.do === 'stop') {
+    courses.get(order.id)?.(order.do === 'stop' ? 'stop' : order.upTo);
+    return;
+  }
+  const work = order.do === 'digest' ? digest(order.id, order.file, order.upTo) : batch(order.id, order.files);
   work.then(answer, (error: unknown) => {
     answer({ id: order.id, is: 'failed', reason: reasonOf(error) });
   });
@@ -22,11 +29,33 @@ function reasonOf(error: unknown): string {
   return error instanceof DOMException ? error.name : String(error);
 }
 
-async function digest(id: number, file: File): Promise<HashAnswer> {
+async function digest(id: number, file: File, first: number): Promise<HashAnswer> {
+  let upTo: number | 'stop' = first;
+  let wake = (): void => undefined;
+  courses.set(id, (further) => {
+    upTo = further;
+    wake();
+  });
+  const mayGo = async (offset: number): Promise<boolean> => {
+    while (upTo !== 'stop' && offset >= upTo)
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    return upTo !== 'stop';
+  };
+  try {
+    return await digestPieces(id, file, mayGo);
+  } finally {
+    courses.delete(id);
+  }
+}
+
+async function digestPieces(id: number, file: File, mayGo: (offset: number) => Promise<boolean>): Promise<HashAnswer> {
   const hasher = (await createBLAKE3()).init();
   let next = file.slice(0, piece).arrayBuffer();
   for (let offset = 0; offset < file.size; offset += piece) {
     const bytes = await next;
+    if (!(await mayGo(offset))) return { id, is: 'failed', reason: 'stopped' };
     next = file.slice(offset + piece, offset + 2 * piece).arrayBuffer(); // read while this one is digested
     next.catch(() => undefined); // awaited in the next round
     hasher.update(new Uint8Array(bytes));

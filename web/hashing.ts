@@ -6,7 +6,10 @@ export interface SmallFile {
 }
 
 export type HashOrder =
-  | { readonly id: number; readonly do: 'digest'; readonly file: File }
+  | { readonly id: number; readonly do: 'digest'; readonly file: File; readonly upTo: number }
+  /** A digest goes on up to so many bytes, or is not wanted any more. */
+  | { readonly id: number; readonly do: 'advance'; readonly upTo: number }
+  | { readonly id: number; readonly do: 'stop' }
   | { readonly id: number; readonly do: 'batch'; readonly files: readonly SmallFile[] };
 
 export type HashAnswer =
@@ -32,6 +35,10 @@ export interface Hashing {
   /** Bytes. */
   done: number;
   readonly blake3: Promise<string>;
+  /** Lets it go on up to so many bytes. */
+  advance(upTo: number): void;
+  /** It is not wanted any more; nothing where it is over. */
+  stop(): void;
 }
 
 interface Order {
@@ -57,17 +64,32 @@ export class Hasher {
     };
   }
 
-  /** Rejects with SourceChanged where the file cannot be read any more. */
-  digest(file: File): Hashing {
+  /**
+   * Rejects with SourceChanged where the file cannot be read any more. It goes up to `upTo` bytes at first: what runs
+   * far ahead of the sending takes the processor from it.
+   */
+  digest(file: File, upTo: number): Hashing {
     const { promise, resolve } = withResolvers<HashAnswer>();
     const id = ++this.#last;
     const blake3 = promise.then((answer) => {
       if (answer.is !== 'digested') throw failure(answer);
       return answer.blake3;
     });
-    const hashing: Hashing = { done: 0, blake3 };
+    const post = (order: HashOrder): void => {
+      this.#worker.postMessage(order);
+    };
+    const hashing: Hashing = {
+      done: 0,
+      blake3,
+      advance: (further) => {
+        post({ id, do: 'advance', upTo: further });
+      },
+      stop: () => {
+        if (this.#orders.has(id)) post({ id, do: 'stop' });
+      },
+    };
     this.#orders.set(id, { hashing, settle: resolve });
-    this.#worker.postMessage({ id, do: 'digest', file } satisfies HashOrder);
+    post({ id, do: 'digest', file, upTo });
     return hashing;
   }
 

@@ -18,25 +18,31 @@ export interface Desk {
 
 /** Names this page to the receiver: what it began itself it may take up again at once. */
 const page = Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join('');
+/** Bytes that are digested before they are sent, at most. */
+const ahead = 32 * 1024 * 1024;
 /** Seconds to wait where the receiver is busy and does not say how long. */
 const busySeconds = 2;
 
 /** How it ends; on the way, the upload's state says where it is. Never rejects. */
 export async function sendLargeFile(upload: Upload, desk: Desk): Promise<UploadState> {
-  const hashing = desk.hasher.digest(upload.file);
+  const hashing = desk.hasher.digest(upload.file, ahead);
   hashing.blake3.then(
     (blake3) => {
       upload.blake3 = blake3;
     },
     () => undefined, // whoever awaits it learns why
   );
-  for (;;) {
-    try {
-      return { is: 'verified', receipt: await attempt(upload, hashing, desk) };
-    } catch (error) {
-      const end = await pause(upload, error, hashing, desk);
-      if (end) return end;
+  try {
+    for (;;) {
+      try {
+        return { is: 'verified', receipt: await attempt(upload, hashing, desk) };
+      } catch (error) {
+        const end = await pause(upload, error, hashing, desk);
+        if (end) return end;
+      }
     }
+  } finally {
+    hashing.stop();
   }
 }
 
@@ -50,8 +56,9 @@ async function attempt(upload: Upload, hashing: Hashing, desk: Desk): Promise<Re
   let ended = false;
   try {
     for (let { held } = opened; ;) {
-      await sendSegments(upload, id, missing(held, size, segmentSize), segmentSize, desk);
+      await sendSegments(upload, id, missing(held, size, segmentSize), segmentSize, hashing, desk);
       upload.state = { is: 'verifying', hashing };
+      hashing.advance(size);
       const blake3 = await hashing.blake3;
       try {
         const receipt = await desk.api.close(id, blake3, either(desk.reach.signal, upload.cancel.signal));
@@ -86,12 +93,14 @@ async function sendSegments(
   id: string,
   segments: readonly number[],
   segmentSize: number,
+  hashing: Hashing,
   desk: Desk,
 ): Promise<void> {
   const sliceOf = (segment: number): Blob =>
     upload.file.slice(segment * segmentSize, Math.min((segment + 1) * segmentSize, upload.size));
   const sending = new SendingSegments(upload.size - segments.reduce((sum, one) => sum + sliceOf(one).size, 0));
   upload.state = { is: 'sending', sending };
+  hashing.advance(sending.held + ahead);
   const failed = new AbortController();
   const signal = either(desk.reach.signal, upload.cancel.signal, failed.signal);
   await Promise.all(
@@ -104,6 +113,7 @@ async function sendSegments(
         sending.flights.add(flight);
         await desk.api.put(id, segment, slice, flight, signal);
         sending.held += slice.size;
+        hashing.advance(sending.held + ahead);
       } catch (error) {
         failed.abort(error);
         throw error;
@@ -130,6 +140,7 @@ async function pause(upload: Upload, error: unknown, hashing: Hashing, desk: Des
     }
     if (!digestNeeded) return { is: 'refused', code, message, hint: hint ?? null };
     upload.state = { is: 'hashing', hashing };
+    hashing.advance(upload.size);
     try {
       await hashing.blake3;
       return null;

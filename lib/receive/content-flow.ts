@@ -1,5 +1,6 @@
 import { TransferError } from '../errors';
 import { pieceSilences } from './limits';
+import type { UploadPace } from './upload-pace';
 
 /** Whether contents still come, on any connection of a session. */
 export class ContentFlow {
@@ -10,8 +11,11 @@ export class ContentFlow {
   private taking = 0;
   private takenAt = 0;
 
-  /** `silence`: how long a connection may say nothing, in ms. */
-  constructor(private readonly silence: number) {}
+  /** `silence`: how long a connection may say nothing, in ms. `pace` is that of uploads, which come behind sessions. */
+  constructor(
+    private readonly silence: number,
+    private readonly pace?: UploadPace,
+  ) {}
 
   /** Counts the taking of a frame off its connection. */
   async take(frame: Promise<void>): Promise<void> {
@@ -21,6 +25,7 @@ export class ContentFlow {
     } finally {
       this.taking--;
       this.takenAt = performance.now();
+      this.pace?.sessionMoved();
     }
   }
 

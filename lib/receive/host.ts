@@ -35,6 +35,7 @@ import type { AskedFor } from './rules';
 import { ownCodings } from '../session/content-coding';
 import type { SessionReceived, Session } from './session';
 import { Turns } from './turns';
+import { UploadPace } from './upload-pace';
 import { ignored } from '../trace';
 import { mostBeforeHandshake, mostHandshakes, mostSessions, mostWaiting } from './limits';
 import {
@@ -78,6 +79,8 @@ interface Dealings extends ReceivingDealings {
 
 /** The receiver's side of all sessions: who is let in, and which connection belongs to which session. */
 export class SessionHost {
+  /** Of uploads, which come behind the sessions here. */
+  readonly pace = new UploadPace();
   /** Good for as long as this lives. */
   readonly key: SessionKey = createKey();
   /** That, and what came of codes. */
@@ -343,7 +346,12 @@ export class SessionHost {
     { signal, welcome, secret, ...dealings }: Dealings,
   ): Promise<SessionReceived> {
     const peer = authorization?.id ?? ticketPeer;
-    const receiving = openReceiving(this.options, { hello, authorization, peer }, link, dealings);
+    const receiving = openReceiving(
+      { ...this.options, pace: this.pace },
+      { hello, authorization, peer },
+      link,
+      dealings,
+    );
     const over = receiving.then(async (opened) => {
       const running = opened.run();
       // A peer that does not hear it is gone, which ends the session by itself.

@@ -18,6 +18,7 @@ import { limitSession } from '../store/limited';
 import { isObjectUrl } from '../object-address';
 import { Session } from './session';
 import type { AskedFor, SessionRules } from './rules';
+import type { UploadPace } from './upload-pace';
 
 /** What a receiver decides for all of its sessions. */
 export interface ReceivingOptions {
@@ -31,6 +32,8 @@ export interface ReceivingOptions {
   readonly destination: (authorization: Authorization | undefined) => Promise<Destination>;
   /** Whoever keeps backups; without it everything about them is refused. */
   readonly keeper?: Keeper | undefined;
+  /** Of uploads beside sessions. */
+  readonly pace?: UploadPace | undefined;
 }
 
 /** Who came, and with what. */
@@ -97,6 +100,7 @@ async function openSession(
     rules,
     connect,
     stage,
+    pace: options.pace,
   });
 }
 

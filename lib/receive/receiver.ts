@@ -303,8 +303,8 @@ class OpenReceiver implements Receiver {
   }
 
   uploads(): Uploads {
-    const { ifExists, names, on } = this.rules;
-    this.uploading ??= new Uploads({ ifExists, names, on, destination: () => this.destinations.of(undefined) });
+    const destination = () => this.destinations.of(undefined);
+    this.uploading ??= new Uploads({ ...this.rules, pace: this.host.pace, destination });
     return this.uploading;
   }
 

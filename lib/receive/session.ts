@@ -31,6 +31,7 @@ import { Replies } from './replies';
 import { Report } from './report';
 import type { SessionRules } from './rules';
 import { TakenFrames } from './taken-frames';
+import type { UploadPace } from './upload-pace';
 
 /** How a session ended, as the receiver saw it. */
 export interface SessionReceived {
@@ -55,6 +56,8 @@ export interface SessionTarget {
   readonly connect?: ((number: number) => Promise<void>) | undefined;
   /** What everything becomes, where that is a snapshot. */
   readonly stage?: SnapshotStage | undefined;
+  /** Of uploads beside it. */
+  readonly pace?: UploadPace | undefined;
 }
 
 /** What a message came on. `before` bytes of the connection had been consumed before its header. */
@@ -88,7 +91,7 @@ export class Session {
   constructor(
     private readonly control: Link,
     { digest: algorithm = 'blake3', session }: Hello,
-    { store, rules, connect, stage }: SessionTarget,
+    { store, rules, connect, stage, pace }: SessionTarget,
   ) {
     this.connect = connect;
     this.id = session;
@@ -100,7 +103,7 @@ export class Session {
       new Replies(control),
       new Report(rules.on),
       new Waits(),
-      new ContentFlow(control.deadlines.silence),
+      new ContentFlow(control.deadlines.silence, pace),
       stage,
     );
     this.batches = new Batches(this.receiving);

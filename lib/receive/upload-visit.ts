@@ -12,6 +12,7 @@ import { decide, type WantedContent, wantedAnew } from './decision';
 import type { Destination } from './destinations';
 import { doneOf } from './receiving';
 import { Report, within } from './report';
+import type { UploadPace } from './upload-pace';
 
 /** A file that somebody wants to upload. */
 export interface UploadOffer {
@@ -28,6 +29,8 @@ export interface UploadRules {
   readonly ifExists: IfExists;
   readonly names: NamesTaken;
   readonly on: Listener;
+  /** That of all uploads of the receiver. */
+  readonly pace: UploadPace;
 }
 
 /** A file that may come, and has room. */
@@ -53,6 +56,7 @@ export class UploadVisit {
   readonly id = newSession();
   readonly waits = new Waits();
   readonly flow = new ContentFlow(usualLinkDeadlines.silence);
+  readonly pace: UploadPace;
   readonly report: Report;
   readonly on: Listener;
   /** Uploads that are open, and batches on their way. */
@@ -69,6 +73,7 @@ export class UploadVisit {
   ) {
     this.on = ofTransfer(within(rules.on, destination.directory), () => this.id);
     this.report = new Report(this.on);
+    this.pace = rules.pace;
   }
 
   /** Rejects like the store. */

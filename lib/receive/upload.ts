@@ -195,6 +195,7 @@ export class Upload {
 
   private async piece(offset: number, size: number, body: PayloadSource): Promise<void> {
     if (this.state.state === 'over') throw this.state.why;
+    await this.visit.pace.next();
     const { file } = this.entry;
     const segment = { type: 'segment', file, offset, size, zero: false } as const;
     const failure = await this.file.segment(segment, payloadOf(body, { size }, this.visit.waits));

@@ -13,7 +13,7 @@ import { type UploadOffer, type UploadRules, UploadVisit } from './upload-visit'
 /** Where uploads go, and by which rules. */
 export interface UploadsOptions extends Omit<UploadRules, 'names'> {
   /** Default: what the directory's disk has; see `namesOfDisk`. */
-  readonly names: NamesTaken | undefined;
+  readonly names?: NamesTaken | undefined;
   /** Rejects with `directory`. */
   readonly destination: () => Promise<Destination>;
 }
@@ -174,8 +174,8 @@ export class Uploads {
   }
 
   private async openVisit(destination: Destination): Promise<OpenVisit> {
-    const { ifExists, names, on } = this.options;
-    const rules = { ifExists, on, names: names ?? (await namesOfDisk(destination.directory)) };
+    const { ifExists, names, on, pace } = this.options;
+    const rules = { ifExists, on, pace, names: names ?? (await namesOfDisk(destination.directory)) };
     const visit = await UploadVisit.open(destination, rules);
     const open = { visit, small: new SmallUploads(visit) };
     this.visits.add(open);
