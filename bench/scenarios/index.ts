@@ -7,6 +7,7 @@ import { file, tiny, tree } from './plain';
 import { several } from './several';
 import { session, sessionTree } from './session';
 import type { Scenario } from './settings';
+import { store } from './store';
 import { sessionAgain, sessionInplace } from './update';
 import { wan100, wan50 } from './wan';
 
@@ -29,6 +30,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'backup-verify': backupVerify,
   'backup-restore': backupRestore,
   compression,
+  store,
   wan50,
   wan100,
 };

@@ -38,6 +38,8 @@ export type Writers = 'any' | 'only this';
 
 export class ObjectNames {
   private readonly directories = new Set<string>();
+  /** Those that are being made. */
+  private readonly making = new Map<string, Promise<void>>();
   /** Names that are being given, where the store does not keep others from them. */
   private readonly turns = new Map<string, Promise<unknown>>();
 
@@ -102,14 +104,21 @@ export class ObjectNames {
     this.keyOf(name);
     for (const above of directoriesAbove(name)) {
       if (this.directories.has(above)) continue;
-      const existing = await this.take(above, { type: 'directory', id: newRecordId() });
-      if (existing !== undefined && existing.type !== 'directory')
-        throw new TransferError(
-          'exists',
-          `${printable(above)} is not a directory on the receiver, so nothing can be stored in it.`,
-        );
-      this.remember(above);
+      // All files of a directory come at once.
+      const making = this.making.get(above) ?? this.makeOne(above).finally(() => this.making.delete(above));
+      this.making.set(above, making);
+      await making;
     }
+  }
+
+  private async makeOne(above: EntryName): Promise<void> {
+    const existing = await this.take(above, { type: 'directory', id: newRecordId() });
+    if (existing !== undefined && existing.type !== 'directory')
+      throw new TransferError(
+        'exists',
+        `${printable(above)} is not a directory on the receiver, so nothing can be stored in it.`,
+      );
+    this.remember(above);
   }
 
   /** Gives a record its name if that is free; what is there otherwise. The answer to an earlier attempt may be lost. */
