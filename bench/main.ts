@@ -2,12 +2,13 @@
 //   npm run bench [-- --scenario NAME,NAME|all --size 256M --files 20000 --reps 3 --congestion cubic|default --dir DIR
 // --json FILE]
 // On the plain wire: file, tiny, tree, memory, crowd. In a session: session, session-tree, session-again,
-// session-inplace, session-memory. Backups: backup, backup-again, backup-insert, backup-verify, backup-restore, against
-// restic, borg and rsync --link-dest, as far as they are here. Into an object store: store, against rclone and restic,
-// which wants root, radosgw and rclone. Over a wide-area link between two network namespaces:
-// compression, wan50, wan100, which want root, ip, /dev/net/tun and a C compiler; where one is missing they are left out, of `all`
-// too. Whoever takes more than 20 s takes part in three rounds, more than 60 s in one. Timings mean something only as
-// ratios within one run, on an otherwise idle machine. DIR has to be on the disk to be measured.
+// session-inplace, session-memory. The page of --web in Chromium: page. Backups: backup, backup-again, backup-insert,
+// backup-verify, backup-restore, against restic, borg and rsync --link-dest, as far as they are here. Into an object
+// store: store, against rclone and restic, which wants root, radosgw and rclone. Over a wide-area link between two
+// network namespaces: compression, wan50, wan100, which want root, ip, /dev/net/tun and a C compiler; where one is
+// missing they are left out, of `all` too. Whoever takes more than 20 s takes part in three rounds, more than 60 s in
+// one. Timings mean something only as ratios within one run, on an otherwise idle machine. DIR has to be on the disk to
+// be measured.
 import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

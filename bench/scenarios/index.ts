@@ -3,6 +3,7 @@ import { backupRestore, backupVerify } from './backup-kept';
 import { compression } from './compression';
 import { crowd } from './crowd';
 import { memory, sessionMemory } from './memory';
+import { page } from './page';
 import { file, tiny, tree } from './plain';
 import { several } from './several';
 import { session, sessionTree } from './session';
@@ -24,6 +25,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'session-inplace': sessionInplace,
   'session-memory': sessionMemory,
   several,
+  page,
   backup,
   'backup-again': backupAgain,
   'backup-insert': backupInsert,

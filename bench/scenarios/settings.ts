@@ -28,7 +28,7 @@ export interface Settings extends Amounts {
 /** What is to be reached: `value` at most `limit`. NaN where it could not be measured. */
 export interface Goal {
   readonly name: string;
-  readonly unit: 'ratio' | 'MiB' | 'KiB' | 'lost';
+  readonly unit: 'ratio' | 's' | 'MiB' | 'KiB' | 'lost';
   readonly value: number;
   readonly limit: number;
 }
