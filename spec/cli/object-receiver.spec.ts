@@ -3,7 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { backup } from '../../lib/snapshot/backup/backup';
+import { listSnapshots, verify } from '../../lib/snapshot/remote/anywhere';
 import { startTiny } from '../store/object/servers';
+import type { TinyRequest } from '../store/object/tiny-s3';
 import { eventsOf, SendallProcess } from './sendall-process';
 
 const MiB = 1024 * 1024;
@@ -28,6 +31,7 @@ describe('sendall with an object store', function () {
   });
   afterEach(() => {
     server.tiny.seen = () => undefined;
+    server.tiny.fault = () => undefined;
     for (const { child } of running.splice(0)) child.kill('SIGKILL');
     rmSync(root, { recursive: true, force: true });
   });
@@ -80,6 +84,35 @@ describe('sendall with an object store', function () {
     expect(there.equals(large)).to.equal(true);
     expect((await command('copy', 'disk', 'src').ended).code).to.equal(2);
   });
+
+  for (const when of ['before', 'after'] as const)
+    it(`leaves a whole snapshot or none where a backup is killed with SIGKILL ${when} a request`, async () => {
+      rmSync(path.join(source, 'large'));
+      for (const kind of ['/packs/', '/stages/', '/manifests/', '/snapshots/']) {
+        const objects = server.options();
+        const url = `s3://${objects.bucket}/${objects.prefix.slice(0, -1)}`;
+        const words = ['backup', 'src', url, '--endpoint', objects.endpoint.href, '--name', 'b'];
+        const killed = command(...words);
+        const kill = ({ method, key }: TinyRequest): boolean =>
+          method === 'PUT' && key.includes(kind) && killed.child.kill('SIGKILL') === true;
+        if (when === 'before') server.tiny.fault = (request) => (kill(request) ? 'silence' : undefined);
+        else server.tiny.seen = kill;
+        expect((await killed.ended).signal, kind).to.equal('SIGKILL');
+        server.tiny.fault = () => undefined;
+        server.tiny.seen = () => undefined;
+        const made = kind === '/snapshots/' && when === 'after' ? 1 : 0;
+        const none = { objects, signal: new AbortController().signal };
+        expect((await listSnapshots(none)).length, kind).to.equal(made);
+        if (made > 0) await verify(none);
+        // The next one goes on, whatever the other one has left.
+        await backup({ paths: [source], objects, name: 'b' });
+        const { snapshots } = await verify(none);
+        expect(snapshots, kind).to.equal(made + 1);
+        expect(
+          [...server.tiny.objects.keys()].filter((key) => key.startsWith(`${objects.prefix}stages/`)),
+        ).to.deep.equal([]);
+      }
+    });
 
   it('exports what was sent', async () => {
     const { url, endpoint } = place();
