@@ -219,6 +219,26 @@ describe('snapshots in an object store', () => {
     await verify({ objects });
   });
 
+  it('notes what it has stored when it is interrupted, and goes on with that', async () => {
+    const many = path.join(source, 'many');
+    mkdirSync(many);
+    // Three packs: the first is stored when the others are not read yet.
+    for (let at = 0; at < 400; at++) writeFileSync(path.join(many, String(at)), randomBytes(60_000));
+    const stop = new AbortController();
+    server.tiny.seen = ({ method, key }) => void (method === 'GET' && key.includes('/packs/') && stop.abort());
+    expect((await failed(made({ signal: stop.signal }))).code).to.equal('interrupted');
+    expect(keysBelow('snapshots/')).to.deep.equal([]);
+    const stored = keysBelow('packs/');
+    expect(stored.length).to.be.within(1, 3);
+    server.tiny.seen = ({ method, key }) => void (method === 'PUT' && puts.push(key.slice(objects.prefix.length)));
+    puts = [];
+    await made();
+    expect(keysBelow('packs/')).to.include.members(stored);
+    expect(puts.filter((key) => key.startsWith('packs/')).length).to.be.at.most(5 - stored.length);
+    const { files } = await verify({ objects });
+    expect(files).to.equal(404);
+  });
+
   it('sends no content again that is there under another name, or was touched', async () => {
     await made();
     utimesSync(path.join(source, 'a'), 1_000_000_000, 1_000_000_000);
