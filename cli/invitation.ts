@@ -71,8 +71,8 @@ function isWildcard(host: string): boolean {
   return host === '::' || host === '0.0.0.0' || host === '';
 }
 
-function isLocal(host: string): boolean {
-  return host === '::1' || host === 'localhost' || /^127\./.test(host);
+export function isLocal(host: string): boolean {
+  return /^\[?::1\]?$|^localhost$|^127\./.test(host);
 }
 
 /** A word that a POSIX shell takes as it is. */

@@ -1,6 +1,6 @@
 import type { FileDone, TransferEvent, Verified } from '../lib/index';
 import { type HookFailed, hookWords } from './hook-failed';
-import { codeLine, invitationLines, invites, quoted, waitsAtRelay } from './invitation';
+import { codeLine, invitationLines, invites, isLocal, quoted, waitsAtRelay } from './invitation';
 import type { Invitation } from './invitation';
 import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
@@ -44,7 +44,7 @@ export abstract class View {
         this.terminal.say('In a browser:');
         this.terminal.say('    ', { style: 'bold', text: event.url });
         if (event.certificate_sha256 !== undefined) this.fingerprint(event.certificate_sha256);
-        if (this.invitation.qr === 'page') this.draw(({ asQr }) => asQr(event.url));
+        this.drawPage(event.url);
         break;
       case 'sent':
       case 'received':
@@ -209,6 +209,17 @@ export abstract class View {
     if (invitation.plain === false || invitation.code !== undefined) return;
     this.terminal.say(where[invites(invitation)]);
     for (const line of invitationLines(invitation)) this.terminal.say('    ', { style: 'bold', text: line });
+  }
+
+  /** For a phone: where nobody asked for it, only what reaches this machine from another, and fits. */
+  private drawPage(url: string): void {
+    const { terminal } = this;
+    if (this.invitation.qr === 'page') return this.draw(({ asQr }) => asQr(url));
+    if (!terminal.drawsBars || terminal.isAscii || isLocal(new URL(url).hostname)) return;
+    const { columns = Infinity, rows = Infinity } = terminal.size;
+    const { asQr } = require('./qr') as typeof import('./qr');
+    const lines = asQr(url);
+    if ((lines[0]?.length ?? 0) <= columns && lines.length < rows) this.draw(() => lines);
   }
 
   private draw(code: (qr: typeof import('./qr'), rows: number) => readonly string[]): void {

@@ -95,4 +95,20 @@ describe('cli: a receiver at a terminal (the built command)', function () {
     await Promise.all([receiver.interrupt(), sender.interrupt()]);
     for (const [drawn, said] of read) expect(drawn).to.equal(said);
   });
+
+  it('draws the address of a page that others reach without being asked, and not one of this machine', async () => {
+    const [far, near] = [shell(), shell()];
+    const receive = `${process.execPath} ${main} receive in --no-code --listen 127.0.0.1:0 --web 127.0.0.1:0`;
+    const receiver = far.run(`${receive} --web-url https://files.example.org/`);
+    const [url] = await receiver.says(/https:\/\/files\.example\.org\/#[\w-]+/);
+    await receiver.says(/▀{25,}/);
+    const lines = (await far.shot()).lines.map((line) => line.map(({ text }) => text).join(''));
+    expect(readQr(lines)).to.equal(url);
+    await receiver.interrupt();
+    const other = near.run(receive.replace(' in ', ' other '));
+    await other.says(/http:\/\/127\.0\.0\.1:\d+\/#[\w-]+/);
+    await other.says(/Without encryption/);
+    expect(JSON.stringify((await near.shot()).lines)).to.not.include('▀▀▀');
+    await other.interrupt();
+  });
 });
