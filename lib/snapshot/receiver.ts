@@ -2,8 +2,9 @@ import { createReceiver as createPlainReceiver, type Receiver, type ReceiverOpti
 import type { SnapshotStages } from './backup/snapshot-stages';
 import { AskedSnapshots } from './remote/asked';
 
-/** After so long, in ms, a receiver loads what snapshots need. */
-const loadsAfter = 1_000;
+/** After so long, in ms, a receiver loads what snapshots need, one part a second: whoever comes first has its turn. */
+const loadsAfter = 10_000;
+const loadsEvery = 1_000;
 
 /**
  * What makes snapshots, and answers questions about them: a third of all that a receiver loads, and most receivers never
@@ -26,10 +27,9 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
         source: (...asked) => parts.answers().restoreSource(...asked),
       }),
   });
-  const loading = setTimeout(() => {
-    parts.stages();
-    parts.answers();
-  }, loadsAfter).unref();
+  const loading = [parts.stages, parts.answers].map((load, at) =>
+    setTimeout(load, loadsAfter + at * loadsEvery).unref(),
+  );
   return {
     listen: (address, announced) => receiver.listen(address, announced),
     once: () => receiver.once(),
@@ -37,7 +37,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
     dial: (where, how) => receiver.dial(where, how),
     uploads: () => receiver.uploads(),
     close: async (how) => {
-      clearTimeout(loading);
+      for (const timer of loading) clearTimeout(timer);
       await receiver.close(how);
       await made?.close();
     },

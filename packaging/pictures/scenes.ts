@@ -74,6 +74,7 @@ export const scenes: Readonly<Record<string, () => Promise<readonly Shot[]>>> = 
       const receiver = server.run('sendall receive inbox --listen [::]:0 --address 127.0.0.1', 'sendall receive inbox');
       const [ticket] = await receiver.says(wholeTicket);
       await laptop.run(`sendall send disk.img photos/ ${ticket}`).ended;
+      await receiver.says(/13 files[^\n]*verified/);
       const shots = [await server.shot(), await laptop.shot()];
       await receiver.interrupt();
       return shots;

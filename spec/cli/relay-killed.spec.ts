@@ -31,7 +31,20 @@ describe('cli: killed while a relay carries a code and its session (the built co
   }
   const sender = (code: string): SendallProcess =>
     run.start(
-      ['send', 'secret-plans.txt', code, '--relay', relay.where, '--json', '--limit', '8M', '--retry-for', '0s'],
+      [
+        'send',
+        'secret-plans.txt',
+        code,
+        '--relay',
+        relay.where,
+        '--json',
+        '--limit',
+        '8M',
+        '--retry-for',
+        '0s',
+        '--compress',
+        'off',
+      ],
       env(),
     );
   const halfWay = /"phase":"receive","done":[4-9]\d{6}|"phase":"receive","done":\d{8}/;
