@@ -9,7 +9,6 @@ import {
   readFileSync,
   rmSync,
   statSync,
-  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -25,6 +24,7 @@ import { withObjects } from '../../lib/snapshot/object/object-snapshots';
 import { listSnapshots, restore, verify } from '../../lib/snapshot/remote/anywhere';
 import type { ObjectStoreOptions } from '../../lib/store/object/object-store';
 import { startTiny } from '../store/object/servers';
+import { makeSmallSource } from './object/small-source';
 
 const MiB = 1024 * 1024;
 
@@ -43,13 +43,10 @@ describe('copying snapshots', () => {
   beforeEach(() => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-copy-'));
-    [source, directory] = [path.join(root, 'src'), path.join(root, 'backups')];
-    mkdirSync(path.join(source, 'sub'), { recursive: true });
+    source = makeSmallSource(root, 2 * MiB);
+    directory = path.join(root, 'backups');
     mkdirSync(directory, { mode: 0o700 });
-    for (const name of ['a', 'sub/b', 'sub/c']) writeFileSync(path.join(source, name), randomBytes(3000));
     writeFileSync(path.join(source, 'empty'), '');
-    writeFileSync(path.join(source, 'big'), randomBytes(2 * MiB), { mode: 0o640 });
-    symlinkSync('a', path.join(source, 'link'));
     linkSync(path.join(source, 'sub/b'), path.join(source, 'sub/same'));
     packs = 0;
     server.tiny.seen = ({ method, key }) => void (method === 'PUT' && key.includes('/packs/') && packs++);

@@ -3,21 +3,14 @@ import { readdir } from 'node:fs/promises';
 import { expect } from 'chai';
 import type { JsonObject } from '../../lib/index';
 import { RawSession } from '../session/raw-session';
-import { type Answer, batchOf, blake3, contentOf, WebReceiver } from './visitor';
+import type { WebReceiver} from './visitor';
+import { type Answer, batchOf, blake3, contentOf, webReceivers } from './visitor';
 
 const MiB = 1024 * 1024;
 const large = 2 * MiB;
 
 describe('one name, wanted by several at once', () => {
-  const open: WebReceiver[] = [];
-  const start = async (...how: Parameters<typeof WebReceiver.open>): Promise<WebReceiver> => {
-    const receiver = await WebReceiver.open(...how);
-    open.push(receiver);
-    return receiver;
-  };
-  afterEach(async () => {
-    for (const receiver of open.splice(0)) await receiver.close();
-  });
+  const start = webReceivers();
 
   const codes = ({ json }: Answer): unknown[] =>
     (json['results'] as { readonly code?: string }[]).map(({ code = 'stored' }) => code);

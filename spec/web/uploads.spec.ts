@@ -2,20 +2,12 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { batchOf, blake3, contentOf, WebReceiver } from './visitor';
+import { batchOf, blake3, contentOf, webReceivers } from './visitor';
 
 const MiB = 1024 * 1024;
 
 describe('uploads', () => {
-  const open: WebReceiver[] = [];
-  const start = async (...how: Parameters<typeof WebReceiver.open>): Promise<WebReceiver> => {
-    const receiver = await WebReceiver.open(...how);
-    open.push(receiver);
-    return receiver;
-  };
-  afterEach(async () => {
-    for (const receiver of open.splice(0)) await receiver.close();
-  });
+  const start = webReceivers();
 
   describe('in slices', () => {
     it('are stored in any order, read back, and told with a receipt', async () => {

@@ -220,3 +220,16 @@ export class WebReceiver {
     await this.directory.close();
   }
 }
+
+/** How the specs of one block open receivers with a page: each is closed after its test. */
+export function webReceivers(): typeof WebReceiver.open {
+  const open: WebReceiver[] = [];
+  afterEach(async () => {
+    for (const receiver of open.splice(0)) await receiver.close();
+  });
+  return async (...how) => {
+    const receiver = await WebReceiver.open(...how);
+    open.push(receiver);
+    return receiver;
+  };
+}

@@ -8,7 +8,7 @@ import { bytesOfName } from '../../name-bytes';
 import { type FileDone, type Listener, ofTransfer } from '../../progress';
 import { failureEvent, failureOf, Tally } from '../../session/summary';
 import { newSession } from '../../session/opening';
-import { Bucket, type UploadedPart } from '../../store/object/bucket';
+import { Bucket, partSizeFor, type UploadedPart } from '../../store/object/bucket';
 import { digestContent } from '../../store/object/contents';
 import { type ObjectStoreOptions, openBucket } from '../../store/object/object-store';
 import { type FileRecord, nameOfKey, type NameRecord, namesPrefix, parseRecord } from '../../store/object/records';
@@ -19,6 +19,7 @@ import { sendWithin } from '../in-process';
 import type { ManifestEntry } from '../manifest/manifest';
 import { reachDestination, within } from '../restore/restore';
 import { chooseEntries } from '../restore/selection';
+import { together } from '../verify/together';
 import { objectContent } from './object-content';
 
 export interface ExportOptions {
@@ -35,8 +36,6 @@ export interface ExportOptions {
 
 const recordsAtOnce = 24;
 const filesAtOnce = 4;
-const usualPart = 8 * 1024 * 1024;
-const mostParts = 10_000;
 const algorithms = ['blake3', 'sha256', 'md5'] as const;
 
 /**
@@ -88,7 +87,8 @@ async function entriesIn(bucket: Bucket, signal: AbortSignal | undefined): Promi
   const keys: string[] = [];
   for await (const { key } of bucket.list(namesPrefix)) keys.push(key);
   const entries: ManifestEntry[] = [];
-  await each(keys, recordsAtOnce, signal, async (key) => {
+  await together(keys, recordsAtOnce, async (key) => {
+    throwIfStopped(signal);
     const found = await bucket.get(key);
     const name = parseEntryName(nameOfKey(key), { allowHidden: true, names: 'any' });
     // One that is gone was removed in the meantime.
@@ -169,7 +169,8 @@ async function toKeys(
   for (const { type, name } of chosen)
     if (type === 'symlink') on({ event: 'skipped', file_name: name, reason: 'an object store has no symbolic links' });
   try {
-    await each(files, filesAtOnce, signal, async (file) => {
+    await together(files, filesAtOnce, async (file) => {
+      throwIfStopped(signal);
       const began = performance.now();
       try {
         const sent = await putFile(from, to, file, ifExists === 'replace');
@@ -205,7 +206,7 @@ async function putFile(from: Bucket, to: Bucket, file: ExportedFile, replaces: b
   if (there === size && (await isThere())) return 0;
   if (there !== undefined && !replaces)
     throw new TransferError('exists', `${printable(name)} is there already with other content.`);
-  if (size > usualPart) await putLarge(from, to, file, algorithm);
+  if (size > partSizeFor(size)) await putLarge(from, to, file, algorithm);
   else await putSmall(from, to, file, algorithm, replaces);
   if (size === 0 || (await isThere())) return size;
   await to.delete(name);
@@ -232,7 +233,7 @@ async function putLarge(
   { name, size, digests, content }: ExportedFile,
   algorithm: DigestAlgorithm,
 ): Promise<void> {
-  const partSize = Math.max(usualPart, Math.ceil(size / mostParts));
+  const partSize = partSizeFor(size);
   const upload = await to.beginUpload(name);
   try {
     const digest = await createDigest(algorithm);
@@ -257,12 +258,7 @@ async function readPart(
   length: number,
 ): Promise<Buffer> {
   const memory = Buffer.allocUnsafe(length);
-  let at = 0;
-  if (content)
-    await bucket.read(content.key, content.offset + offset, length, (bytes) => {
-      memory.set(bytes, at);
-      at += bytes.length;
-    });
+  if (content) await bucket.readInto(content.key, content.offset + offset, memory);
   return memory;
 }
 
@@ -270,19 +266,6 @@ function damaged(name: string): TransferError {
   return new TransferError('mismatch', `${printable(name)} is damaged in the object store.`);
 }
 
-/** Does it for each, several at once. Rejects with `interrupted`, and with what the first one rejects with. */
-async function each<Item>(
-  items: readonly Item[],
-  atOnce: number,
-  signal: AbortSignal | undefined,
-  action: (item: Item) => Promise<void>,
-): Promise<void> {
-  const left = items.values();
-  const work = async (): Promise<void> => {
-    for (const item of left) {
-      if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
-      await action(item);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, work));
+function throwIfStopped(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
 }

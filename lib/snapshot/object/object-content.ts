@@ -300,12 +300,8 @@ class ObjectPieces implements PieceReader {
 
   private async piece(name: EntryName, offset: number, length: number, key = ''): Promise<Buffer> {
     const memory = Buffer.allocUnsafe(length);
-    let at = 0;
     try {
-      await this.bucket.read(key, offset, length, (bytes) => {
-        memory.set(bytes, at);
-        at += bytes.length;
-      });
+      await this.bucket.readInto(key, offset, memory);
     } catch (error) {
       if (error instanceof TransferError && error.code === 'mismatch') throw damagedSource(name);
       throw error;

@@ -5,7 +5,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { createDigest } from '../../digest/digest';
 import { TransferError } from '../../errors';
 import type { Damage, Digests, Listener } from '../../progress';
-import type { Bucket, UploadedPart } from '../../store/object/bucket';
+import { type Bucket, partSizeFor, type UploadedPart } from '../../store/object/bucket';
 import { digestContent } from '../../store/object/contents';
 import { objectError } from '../../store/object/requests';
 import type { ContentPlace } from '../../store/object/records';
@@ -41,8 +41,6 @@ interface LostContent {
 
 /** Larger objects have one file each. */
 const largestPack = 64 * 1024 * 1024;
-const partSize = 8 * 1024 * 1024;
-const mostParts = 10_000;
 
 /**
  * Verifies, and brings what is damaged. Told are `damaged`, then `repaired`. Rejects with `usage` where content is
@@ -69,7 +67,7 @@ export async function repairObjects(catalog: ObjectCatalog, options: ObjectRepai
     if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
     const [first] = contents;
     const put =
-      first && contents.length === 1 && first.size > partSize
+      first && contents.length === 1 && first.size > partSizeFor(first.size)
         ? await putWhole(catalog.bucket, key, first, sources)
         : await putPatched(catalog.bucket, key, contents, sources);
     bytes += put;
@@ -123,13 +121,15 @@ async function putPatched(
   // What is whole in it goes back as it is: nothing is to be read wrong on the way.
   if (!memory.equals(again)) throw new TransferError('disk', 'The object store reads differently each time.');
   let found = 0;
-  for (const content of contents)
-    await fromSource(content, sources, async (file) => {
-      const bytes = memory.subarray(content.content.offset, content.content.offset + content.size);
-      const before = Buffer.from(bytes);
-      if (await isDigestOf(content, file, (part, at) => void bytes.set(part, at))) found++;
-      else bytes.set(before);
-    });
+  for (const content of contents) {
+    const bytes = memory.subarray(content.content.offset, content.content.offset + content.size);
+    const before = Buffer.from(bytes);
+    const isFound = await fromSource(content, sources, (file) =>
+      isDigestOf(content, file, (part, at) => void bytes.set(part, at)),
+    );
+    if (isFound) found++;
+    else bytes.set(before);
+  }
   if (found === 0) return 0;
   await bucket.put(key, memory);
   return length;
@@ -146,12 +146,10 @@ async function putWhole(
     const upload = await bucket.beginUpload(key);
     try {
       const parts: UploadedPart[] = [];
-      const size = Math.max(partSize, Math.ceil(content.size / mostParts));
       const isSame = await isDigestOf(
         content,
         file,
         async (part) => void parts.push(await bucket.putPart(key, upload, parts.length + 1, part)),
-        size,
       );
       if (!isSame) await bucket.abortUpload(key, upload);
       else await bucket.completeUpload(key, upload, parts, content.size);
@@ -161,15 +159,15 @@ async function putWhole(
       throw error;
     }
   });
-  return done === true ? content.size : 0;
+  return done ? content.size : 0;
 }
 
-/** Does something with the first file that may have that content; undefined where there is none. */
-async function fromSource<Result>(
+/** Has the files that may have that content used, until one of them has it. Resolves with whether one had. */
+async function fromSource(
   { damaged, size }: LostContent,
   sources: readonly string[],
-  use: (file: FileHandle) => Promise<Result>,
-): Promise<Result | undefined> {
+  use: (file: FileHandle) => Promise<boolean>,
+): Promise<boolean> {
   for (const { entry } of damaged)
     for (const located of locateSources(entry.name, sources)) {
       let file: FileHandle;
@@ -181,12 +179,12 @@ async function fromSource<Result>(
       }
       try {
         const stats = await file.stat();
-        if (stats.isFile() && stats.size === size) return await use(file);
+        if (stats.isFile() && stats.size === size && (await use(file))) return true;
       } finally {
         await file.close();
       }
     }
-  return undefined;
+  return false;
 }
 
 /** Reads all of a file, part by part, and whether it is the content. */
@@ -194,8 +192,8 @@ async function isDigestOf(
   { size, algorithm, digest }: LostContent,
   file: FileHandle,
   take: (part: Uint8Array, at: number) => void | Promise<void>,
-  length = partSize,
 ): Promise<boolean> {
+  const length = partSizeFor(size);
   const whole = await createDigest(algorithm);
   for (let at = 0; at < size;) {
     const memory = Buffer.alloc(Math.min(length, size - at));
@@ -214,12 +212,7 @@ async function isDigestOf(
 
 /** As far as it is there. */
 async function readWhole(bucket: Bucket, key: string, memory: Buffer, size: number): Promise<void> {
-  let at = 0;
-  if (size === 0) return;
-  await bucket.read(key, 0, size, (bytes) => {
-    memory.set(bytes, at);
-    at += bytes.length;
-  });
+  if (size > 0) await bucket.readInto(key, 0, memory.subarray(0, size));
 }
 
 async function reads(bucket: Bucket, { content, size, algorithm, digest }: LostContent): Promise<boolean> {

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TransferError } from '../../errors';
+import { usualPartSize } from './part-memory';
 import { ObjectFailure, type ObjectPlace, ObjectRequests, type RequestDeadlines } from './requests';
 import { elementsIn, escapeXml, textIn } from './xml';
 
@@ -19,6 +20,14 @@ export interface ListedObject {
 export interface SmallObject {
   readonly text: string;
   readonly etag: string;
+}
+
+/** An object has no more parts than this. */
+export const mostParts = 10_000;
+
+/** How long the parts are, in bytes, of an object that is put by one process from its beginning to its end. */
+export function partSizeFor(size: number): number {
+  return Math.max(usualPartSize, Math.ceil(size / mostParts));
 }
 
 /** A part of an upload that the store has. */
@@ -99,6 +108,15 @@ export class Bucket {
   async sizeOf(key: string): Promise<number | undefined> {
     const answer = await this.requests.send({ method: 'HEAD', key: this.prefix + key, takes: [404] });
     return answer.status === 404 ? undefined : Number(answer.headers['content-length'] ?? NaN);
+  }
+
+  /** As `read`, as many bytes as `memory` has. */
+  async readInto(key: string, offset: number, memory: Buffer): Promise<void> {
+    let at = 0;
+    await this.read(key, offset, memory.length, (bytes) => {
+      memory.set(bytes, at);
+      at += bytes.length;
+    });
   }
 
   /**

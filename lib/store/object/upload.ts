@@ -6,13 +6,12 @@ import { printable } from '../../name';
 import { ignored } from '../../trace';
 import { pieceSize, segmentSizeOf } from '../../wire/segment';
 import type { SegmentDigest } from '../session-store';
-import type { Bucket, UploadedPart } from './bucket';
+import { type Bucket, mostParts, type UploadedPart } from './bucket';
 import { type ContentOwner, newContentKey } from './contents';
 import { type PartMemory, usualPartSize } from './part-memory';
 import type { PartDigests, PartialRecord, UploadRecord } from './partial-record';
 import { objectError } from './requests';
 
-const mostParts = 10_000;
 const largestPart = 64 * 1024 * 1024;
 /** Where nobody knows how many bytes there will be. */
 const streamPartSize = 16 * 1024 * 1024;

@@ -8,7 +8,6 @@ import {
   renameSync,
   rmSync,
   statSync,
-  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -24,6 +23,7 @@ import { repair } from '../../../lib/snapshot/repair/repair';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { startTiny } from '../../store/object/servers';
 import type { Fault, TinyRequest } from '../../store/object/tiny-s3';
+import { makeSmallSource } from './small-source';
 
 describe('snapshots in an object store', () => {
   let server: Awaited<ReturnType<typeof startTiny>>;
@@ -39,13 +39,9 @@ describe('snapshots in an object store', () => {
   beforeEach(() => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-objects-'));
-    source = path.join(root, 'src');
-    mkdirSync(path.join(source, 'sub'), { recursive: true });
-    for (const name of ['a', 'sub/b', 'sub/c']) writeFileSync(path.join(source, name), randomBytes(3000));
+    source = makeSmallSource(root);
     writeFileSync(path.join(source, 'empty'), '');
-    writeFileSync(path.join(source, 'big'), randomBytes(100_000));
     chmodSync(path.join(source, 'a'), 0o640);
-    symlinkSync('a', path.join(source, 'link'));
     linkSync(path.join(source, 'sub/b'), path.join(source, 'sub/same'));
     puts = [];
     server.tiny.seen = ({ method, key }) => void (method === 'PUT' && puts.push(key.slice(objects.prefix.length)));

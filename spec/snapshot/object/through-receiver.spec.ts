@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
@@ -24,6 +24,7 @@ import { backup, type BackupOptions } from '../../../lib/snapshot/backup/backup'
 import { repair } from '../../../lib/snapshot/repair/repair';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { startTiny } from '../../store/object/servers';
+import { makeSmallSource } from './small-source';
 
 const MiB = 1024 * 1024;
 
@@ -45,11 +46,7 @@ describe('snapshots in an object store, through a receiver', () => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-objects-'));
     authorized = new AuthorizedKeys(path.join(root, 'authorized.json'));
-    source = path.join(root, 'src');
-    mkdirSync(path.join(source, 'sub'), { recursive: true });
-    for (const name of ['a', 'sub/b', 'sub/c']) writeFileSync(path.join(source, name), randomBytes(3000));
-    writeFileSync(path.join(source, 'big'), randomBytes(100_000));
-    symlinkSync('a', path.join(source, 'link'));
+    source = makeSmallSource(root);
     puts = [];
     server.tiny.seen = ({ method, key }) => void (method === 'PUT' && puts.push(key.slice(objects.prefix.length)));
   });
