@@ -227,10 +227,8 @@ both at once).`,
               return new (require('../receiver-log') as typeof import('../receiver-log')).ReceiverLog(terminal);
             return new (require('../view') as typeof import('../view')).ReceiverView(terminal, invitation);
           },
-          (transfer) => {
-            const place = objects === undefined ? path.resolve(directory) : directory;
-            transfer.terminal.say('Receiving into ', { style: 'bold', text: place }, '.');
-            return receive(
+          (transfer) =>
+            receive(
               { ...receiverOptions(directory, { ...flags, code }), objects },
               { ...flags, from },
               transfer,
@@ -238,8 +236,7 @@ both at once).`,
             ).catch((error: unknown) => {
               if (made) leaveNothing(directory);
               throw error;
-            });
-          },
+            }),
           from === undefined ? 'many' : 'one',
         ),
       );
@@ -356,6 +353,7 @@ async function receive(
     told(event);
   };
   const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on });
+  transfer.terminal.say('Receiving into ', { style: 'bold', text: place }, '.');
   try {
     if (served) transfer.terminal.say(`Metrics at ${await served.metrics.listen(served.address)}.`);
     if (from !== undefined) {

@@ -67,6 +67,12 @@ describe('cli: sending and receiving with the built command', () => {
     );
   });
 
+  it('does not say that it receives into what is no receive directory', async () => {
+    const { code, stdout, stderr } = await sendall(['receive', 'a.txt', '--listen', '127.0.0.1:0'], options);
+    expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' });
+    expect(stderr).to.match(/^sendall: a\.txt is not a directory\.\nhint: /);
+  });
+
   it('ends with the exit code of the transfer with --once', async () => {
     const first = start('receive', 'in', '--once', '--listen', '127.0.0.1:0');
     expect((await sendall(['send', 'a.txt', await first.address()], options)).code).to.equal(0);

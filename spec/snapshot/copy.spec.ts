@@ -14,7 +14,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { TransferError } from '../../lib/errors';
 import type { TransferEvent } from '../../lib/progress';
 import { backup } from '../../lib/snapshot/backup/backup';
 import { copySnapshots, type CopyOptions } from '../../lib/snapshot/copy/copy';
@@ -23,6 +22,7 @@ import type { ManifestEntry } from '../../lib/snapshot/manifest/manifest';
 import { withObjects } from '../../lib/snapshot/object/object-snapshots';
 import { listSnapshots, restore, verify } from '../../lib/snapshot/remote/anywhere';
 import type { ObjectStoreOptions } from '../../lib/store/object/object-store';
+import { failureOf } from '../store/delivery';
 import { startTiny } from '../store/object/servers';
 import { makeSmallSource } from './object/small-source';
 
@@ -66,14 +66,6 @@ describe('copying snapshots', () => {
     return [first.snapshot, second.snapshot];
   }
   const copy = (more: Partial<CopyOptions> = {}) => copySnapshots({ from: { directory }, to: { objects }, ...more });
-  const failed = async (work: Promise<unknown>): Promise<TransferError> => {
-    const error: unknown = await work.then(
-      () => undefined,
-      (thrown: unknown) => thrown,
-    );
-    expect(error).to.be.instanceOf(TransferError);
-    return error as TransferError;
-  };
   const listed = async (where: Parameters<typeof listSnapshots>[0]) =>
     (await listSnapshots(where)).map((each) => (each.event === 'snapshot' ? each.snapshot : each.event));
   const plain = (entries: readonly ManifestEntry[]) =>
@@ -126,7 +118,7 @@ describe('copying snapshots', () => {
       method === 'PUT' && key.includes('/snapshots/') && ++records > 1
         ? { status: 403, code: 'AccessDenied' }
         : undefined;
-    await failed(copy());
+    await failureOf(copy());
     server.tiny.fault = () => undefined;
     expect(await listed({ objects })).to.deep.equal(names.slice(0, 1));
     packs = 0;
@@ -148,12 +140,12 @@ describe('copying snapshots', () => {
     const on = (event: TransferEvent): void => {
       if (event.event === 'damaged') damages.push(`${event.snapshot} ${event.path}`);
     };
-    expect((await failed(copy({ on }))).code).to.equal('mismatch');
+    expect((await failureOf(copy({ on }))).code).to.equal('mismatch');
     expect(damages).to.deep.equal([`${first} src/sub/c`]);
     expect(await listed({ objects })).to.deep.equal([second]);
     // The one before it cannot come any more: it would be the newest.
     writeFileSync(place, '');
-    expect((await failed(copy())).code).to.equal('exists');
-    expect((await failed(copy({ name: 'other' }))).code).to.equal('usage');
+    expect((await failureOf(copy())).code).to.equal('exists');
+    expect((await failureOf(copy({ name: 'other' }))).code).to.equal('usage');
   });
 });

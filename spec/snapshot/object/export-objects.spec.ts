@@ -14,9 +14,9 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createReceiver, send, type TransferEvent } from '../../../lib/index';
-import { TransferError } from '../../../lib/errors';
 import { exportObjects, type ExportOptions } from '../../../lib/snapshot/object/export-objects';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import { failureOf } from '../../store/delivery';
 import { startTiny } from '../../store/object/servers';
 
 const MiB = 1024 * 1024;
@@ -59,14 +59,6 @@ describe('exporting from an object store', () => {
     exportObjects({ objects, to, ...more });
   const keys = (): string[] => [...server.tiny.objects.keys()].filter((key) => key.startsWith(address().prefix)).sort();
   const original = (name: string): Buffer => readFileSync(path.join(source, name));
-  const failed = async (work: Promise<unknown>): Promise<TransferError> => {
-    const error: unknown = await work.then(
-      () => undefined,
-      (thrown: unknown) => thrown,
-    );
-    expect(error).to.be.instanceOf(TransferError);
-    return error as TransferError;
-  };
   /** One bit of what the store has of a file is another one. */
   const flip = (size: number): void => {
     for (const [key, object] of server.tiny.objects) {
@@ -99,7 +91,7 @@ describe('exporting from an object store', () => {
     expect(existsSync(path.join(root, 'one/src/a'))).to.equal(false);
     flip(17 * MiB);
     rmSync(path.join(directory(), 'src/sub/large'));
-    expect((await failed(exported({ directory: directory() }))).code).to.be.oneOf(['mismatch', 'some-failed']);
+    expect((await failureOf(exported({ directory: directory() }))).code).to.be.oneOf(['mismatch', 'some-failed']);
     expect(existsSync(path.join(directory(), 'src/sub/large'))).to.equal(false);
   });
 
@@ -122,11 +114,13 @@ describe('exporting from an object store', () => {
     const key = `${address().prefix}src/a`;
     const other = { body: Buffer.from('other'), etag: '"x"', modified: new Date() };
     server.tiny.objects.set(key, other);
-    expect((await failed(exported({ address: address() }))).code).to.be.oneOf(['exists', 'some-failed']);
+    expect((await failureOf(exported({ address: address() }))).code).to.be.oneOf(['exists', 'some-failed']);
     expect(server.tiny.objects.get(key)).to.equal(other);
     await exported({ address: address() }, { ifExists: 'replace' });
     expect(server.tiny.objects.get(key)?.body.equals(original('a'))).to.equal(true);
-    expect((await failed(exported({ address: { ...objects, prefix: `${objects.prefix}x/` } }))).code).to.equal('usage');
+    expect((await failureOf(exported({ address: { ...objects, prefix: `${objects.prefix}x/` } }))).code).to.equal(
+      'usage',
+    );
   });
 
   it('leaves no key of what is damaged, or does not read back', async () => {
@@ -135,14 +129,14 @@ describe('exporting from an object store', () => {
     const on = (event: TransferEvent): void => {
       if (event.event === 'failed') failures.push(`${String(event.file_name)} ${event.code}`);
     };
-    await failed(exported({ address: address() }, { on }));
+    await failureOf(exported({ address: address() }, { on }));
     expect(failures).to.deep.equal(['src/sub/large mismatch']);
     expect(keys().some((key) => key.endsWith('large'))).to.equal(false);
     expect(server.tiny.uploads.size).to.equal(0);
     for (const key of keys()) server.tiny.objects.delete(key);
     server.tiny.fault = ({ method, key }) => (method === 'GET' && key.endsWith('plain/src/a') ? 'flip' : undefined);
     const there = { bucket: objects.bucket, prefix: `other-${objects.prefix}plain/` };
-    await failed(exported({ address: there }, { paths: ['src/a'], on }));
+    await failureOf(exported({ address: there }, { paths: ['src/a'], on }));
     expect(failures.at(-1)).to.equal('src/a mismatch');
     expect(server.tiny.objects.has(`${there.prefix}src/a`)).to.equal(false);
   });

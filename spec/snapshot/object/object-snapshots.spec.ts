@@ -14,13 +14,13 @@ import {
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { TransferError } from '../../../lib/errors';
 import type { TransferEvent } from '../../../lib/progress';
 import { backup, type BackupOptions } from '../../../lib/snapshot/backup/backup';
 import { listSnapshots, prune, restore, verify } from '../../../lib/snapshot/remote/anywhere';
 import { drillAt } from '../../../lib/snapshot/remote/drill-anywhere';
 import { repair } from '../../../lib/snapshot/repair/repair';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import { failureOf } from '../../store/delivery';
 import { startTiny } from '../../store/object/servers';
 import type { Fault, TinyRequest } from '../../store/object/tiny-s3';
 import { makeSmallSource } from './small-source';
@@ -55,14 +55,6 @@ describe('snapshots in an object store', () => {
   const made = (more: Partial<BackupOptions> = {}) => backup({ paths: [source], objects, name: 'laptop', ...more });
   const keysBelow = (below: string): string[] =>
     [...server.tiny.objects.keys()].filter((key) => key.startsWith(objects.prefix + below)).sort();
-  const failed = async (work: Promise<unknown>): Promise<TransferError> => {
-    const error: unknown = await work.then(
-      () => undefined,
-      (thrown: unknown) => thrown,
-    );
-    expect(error).to.be.instanceOf(TransferError);
-    return error as TransferError;
-  };
   const restored = (snapshot: string, into: string, on?: (event: TransferEvent) => void) =>
     restore({ objects, snapshot, destination: path.join(root, into), ...(on ? { on } : {}) });
   const same = (into: string, name: string): void => {
@@ -78,7 +70,7 @@ describe('snapshots in an object store', () => {
   };
   const damagesOf = async (work: (on: (event: TransferEvent) => void) => Promise<unknown>): Promise<string[]> => {
     const found: string[] = [];
-    const error = await failed(
+    const error = await failureOf(
       work((event) => void (event.event === 'damaged' && found.push(`${event.path} ${event.reason}`))),
     );
     expect(error.code).to.equal('mismatch');
@@ -128,7 +120,7 @@ describe('snapshots in an object store', () => {
       if (event.event === 'failed' && event.code === 'mismatch') lost.push(event.file_name ?? '');
     };
     // With it goes its other name, where it has one.
-    expect((await failed(restored('laptop/latest', 'part', note))).code).to.be.oneOf(['mismatch', 'some-failed']);
+    expect((await failureOf(restored('laptop/latest', 'part', note))).code).to.be.oneOf(['mismatch', 'some-failed']);
     expect(lost).to.include(damaged[0]?.split(' ')[0]);
     same('part', 'big');
     await made({ checksum: true });
@@ -166,10 +158,20 @@ describe('snapshots in an object store', () => {
     writeFileSync(path.join(source, 'big'), randomBytes(100_000));
     flip(big);
     const damaged = server.tiny.objects.get(big)?.body;
-    expect((await failed(repair({ objects, sources: [source] }))).code).to.equal('mismatch');
+    expect((await failureOf(repair({ objects, sources: [source] }))).code).to.equal('mismatch');
     expect(server.tiny.objects.get(big)?.body).to.equal(damaged);
-    expect((await failed(repair({ objects, sources: [] }))).code).to.equal('usage');
+    expect((await failureOf(repair({ objects, sources: [] }))).code).to.equal('usage');
     expect(server.tiny.uploads.size).to.equal(0);
+  });
+
+  it('looks under all names of a lost content for a file that still has it', async () => {
+    await made();
+    renameSync(path.join(source, 'big'), path.join(source, 'sub/moved'));
+    await made();
+    flip(keysBelow('packs/').find((key) => server.tiny.objects.get(key)?.body.length === 100_000) ?? '');
+    writeFileSync(path.join(source, 'big'), randomBytes(100_000));
+    expect((await repair({ objects, sources: [source] })).repaired).to.equal(2);
+    await verify({ objects });
   });
 
   it('finds an object that is gone or cut off, and a manifest that is lost', async () => {
@@ -185,7 +187,7 @@ describe('snapshots in an object store', () => {
     held.delete(manifest);
     expect(await damagesOf((on) => verify({ objects, on }))).to.deep.equal(['MANIFEST manifest']);
     expect((await listSnapshots({ objects })).map(({ event }) => event)).to.deep.equal(['damaged']);
-    expect((await failed(restored('laptop/latest', 'none'))).code).to.equal('mismatch');
+    expect((await failureOf(restored('laptop/latest', 'none'))).code).to.equal('mismatch');
     // The next one counts on nothing that no manifest says.
     const next = await made();
     await verify({ objects, snapshot: next.snapshot });
@@ -204,7 +206,7 @@ describe('snapshots in an object store', () => {
   it('makes no snapshot of a backup that is broken off, and the next one goes on with it', async () => {
     const stop = new AbortController();
     only(({ method, key }) => method === 'PUT' && key.includes('/manifests/'), { status: 403, code: 'AccessDenied' });
-    await failed(made({ signal: stop.signal }));
+    await failureOf(made({ signal: stop.signal }));
     server.tiny.fault = () => undefined;
     expect(keysBelow('snapshots/')).to.deep.equal([]);
     expect(keysBelow('stages/').length).to.be.greaterThan(0);
@@ -222,7 +224,7 @@ describe('snapshots in an object store', () => {
     for (let at = 0; at < 400; at++) writeFileSync(path.join(many, String(at)), randomBytes(60_000));
     const stop = new AbortController();
     server.tiny.seen = ({ method, key }) => void (method === 'GET' && key.includes('/packs/') && stop.abort());
-    expect((await failed(made({ signal: stop.signal }))).code).to.equal('interrupted');
+    expect((await failureOf(made({ signal: stop.signal }))).code).to.equal('interrupted');
     expect(keysBelow('snapshots/')).to.deep.equal([]);
     const stored = keysBelow('packs/');
     expect(stored.length).to.be.within(1, 3);
@@ -267,7 +269,7 @@ describe('snapshots in an object store', () => {
     const names = Array.from({ length: 4200 }, (_, at) => `${String(at)}${'x'.repeat(200)}`);
     for (const name of names) writeFileSync(path.join(many, name), name.slice(0, 20));
     only(({ method, key }) => method === 'PUT' && key.includes('/manifests/'), { status: 403, code: 'AccessDenied' });
-    await failed(made());
+    await failureOf(made());
     server.tiny.fault = () => undefined;
     const notes = keysBelow('stages/').map((key) => server.tiny.objects.get(key)?.body.length ?? 0);
     expect(Math.max(...notes)).to.be.greaterThan(1024 * 1024);
@@ -279,13 +281,13 @@ describe('snapshots in an object store', () => {
 
   it('calls nothing stored that does not read back: no file, and no manifest', async () => {
     only(({ method, key }) => method === 'GET' && key.includes('/packs/'), 'flip');
-    const error = await failed(made());
+    const error = await failureOf(made());
     expect(error.code).to.be.oneOf(['mismatch', 'some-failed']);
     expect(keysBelow('snapshots/').length).to.be.lessThan(2);
     server.tiny.fault = () => undefined;
     for (const key of [...keysBelow('snapshots/'), ...keysBelow('manifests/')]) server.tiny.objects.delete(key);
     only(({ method, key }) => method === 'GET' && key.includes('/manifests/'), 'flip');
-    expect((await failed(made())).code).to.equal('mismatch');
+    expect((await failureOf(made())).code).to.equal('mismatch');
     expect(keysBelow('snapshots/')).to.deep.equal([]);
     expect(keysBelow('manifests/')).to.deep.equal([]);
   });
@@ -360,7 +362,7 @@ describe('snapshots in an object store', () => {
           modified: new Date(),
         });
       };
-      const error = await failed(made());
+      const error = await failureOf(made());
       expect(error.message).to.contain('condemned');
       const last = await made();
       age(2 * day);
@@ -385,7 +387,7 @@ describe('snapshots in an object store', () => {
       );
       const lost = server.tiny.objects.get(manifest);
       server.tiny.objects.delete(manifest);
-      expect((await failed(pruned())).code).to.equal('mismatch');
+      expect((await failureOf(pruned())).code).to.equal('mismatch');
       expect(keysBelow('condemned/')).to.deep.equal([]);
       if (lost) server.tiny.objects.set(manifest, lost);
       await pruned();
@@ -397,11 +399,11 @@ describe('snapshots in an object store', () => {
   });
 
   it('refuses what is no store, and a record that was changed', async () => {
-    expect((await failed(listSnapshots({ objects }))).code).to.equal('directory');
+    expect((await failureOf(listSnapshots({ objects }))).code).to.equal('directory');
     await made();
     const [record = ''] = keysBelow('snapshots/');
     const found = server.tiny.objects.get(record);
     if (found) server.tiny.objects.set(record, { ...found, body: Buffer.from('{}') });
-    expect((await failed(listSnapshots({ objects }))).code).to.equal('mismatch');
+    expect((await failureOf(listSnapshots({ objects }))).code).to.equal('mismatch');
   });
 });

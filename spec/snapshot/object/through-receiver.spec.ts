@@ -19,10 +19,10 @@ import {
   type TransferEvent,
   verify,
 } from '../../../lib/index';
-import { TransferError } from '../../../lib/errors';
 import { backup, type BackupOptions } from '../../../lib/snapshot/backup/backup';
 import { repair } from '../../../lib/snapshot/repair/repair';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import { failureOf } from '../../store/delivery';
 import { startTiny } from '../../store/object/servers';
 import { makeSmallSource } from './small-source';
 
@@ -73,14 +73,6 @@ describe('snapshots in an object store, through a receiver', () => {
     });
   const made = (target: string, more: Partial<BackupOptions> = {}) =>
     backup({ paths: [source], target, name: 'laptop', retryFor: 0, ...more });
-  const failed = async (work: Promise<unknown>): Promise<TransferError> => {
-    const error: unknown = await work.then(
-      () => undefined,
-      (thrown: unknown) => thrown,
-    );
-    expect(error).to.be.instanceOf(TransferError);
-    return error as TransferError;
-  };
   const same = (into: string, name: string): void => {
     const read = readFileSync(path.join(root, into, 'src', name));
     expect(read.equals(readFileSync(path.join(source, name))), name).to.equal(true);
@@ -143,15 +135,15 @@ describe('snapshots in an object store, through a receiver', () => {
     const on = (event: TransferEvent): void => {
       if (event.event === 'damaged') damages.push(`${event.path} ${event.reason}`);
     };
-    const error = await failed(verify({ target, on }));
+    const error = await failureOf(verify({ target, on }));
     expect(error.code).to.equal('mismatch');
     expect(damages).to.deep.equal(['src/big changed']);
-    await failed(restore({ target, snapshot: 'laptop/latest', destination: path.join(root, 'part') }));
+    await failureOf(restore({ target, snapshot: 'laptop/latest', destination: path.join(root, 'part') }));
     same('part', 'sub/b');
     const admin = await keyed(target, 'admin');
-    expect((await failed(forget({ target: admin, pattern: 'a' }))).code).to.equal('usage');
-    expect((await failed(listSnapshots({ target, alone: true }))).code).to.equal('usage');
-    const refused = await failed(repair({ target: admin, sources: [source] }));
+    expect((await failureOf(forget({ target: admin, pattern: 'a' }))).code).to.equal('usage');
+    expect((await failureOf(listSnapshots({ target, alone: true }))).code).to.equal('usage');
+    const refused = await failureOf(repair({ target: admin, sources: [source] }));
     expect([refused.code, refused.message]).to.deep.equal([
       'usage',
       'A receiver does not repair snapshots in an object store.',
@@ -164,17 +156,17 @@ describe('snapshots in an object store, through a receiver', () => {
     await made(writes);
     expect(keysBelow('theirs/snapshots/').length).to.equal(1);
     expect(keysBelow('snapshots/')).to.deep.equal([]);
-    expect((await failed(listSnapshots({ target: writes }))).code).to.equal('not-authorized');
+    expect((await failureOf(listSnapshots({ target: writes }))).code).to.equal('not-authorized');
     const reads = await keyed(target, 'read', `s3://${objects.bucket}/${objects.prefix}theirs`);
     expect((await listSnapshots({ target: reads })).length).to.equal(1);
-    expect((await failed(prune({ target: reads, keep: { last: 1 } }))).code).to.equal('not-authorized');
+    expect((await failureOf(prune({ target: reads, keep: { last: 1 } }))).code).to.equal('not-authorized');
     expect(await listSnapshots({ target })).to.deep.equal([]);
     for (const place of ['/srv/theirs', `s3://other/theirs`, `s3://${objects.bucket}/${objects.prefix}packs`])
-      expect((await failed(made(await keyed(target, 'admin', place)))).code, place).to.equal('disk'); // as it is told
+      expect((await failureOf(made(await keyed(target, 'admin', place)))).code, place).to.equal('disk'); // as it is told
     // A backup belongs to the key that made its first snapshot.
     await made(target, { name: 'mine' });
     const other = await keyed(target, 'admin');
-    expect((await failed(made(other, { name: 'mine' }))).code).to.equal('exists');
+    expect((await failureOf(made(other, { name: 'mine' }))).code).to.equal('exists');
   });
 
   it('goes on at another receiver with what the first one had stored', async () => {
@@ -187,7 +179,7 @@ describe('snapshots in an object store, through a receiver', () => {
     server.tiny.seen = () => {
       if (noted() >= 2) stopping ??= receiver?.close({ now: true });
     };
-    await failed(made(first));
+    await failureOf(made(first));
     await stopping;
     const had = noted();
     expect(had).to.be.within(2, 4);
