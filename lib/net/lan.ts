@@ -249,8 +249,11 @@ async function openIpv6(): Promise<Answering> {
   const socket = createSocket({ type: 'udp6', reuseAddr: true, ipv6Only: true });
   const joined = new Set<string>();
   const join = (): void => {
-    for (const { name, address } of ownLinks()) {
-      if (isIPv4(address) || joined.has(name)) continue;
+    const links = ownLinks().filter(({ address }) => !isIPv4(address));
+    // A link that went away is joined anew when it is back.
+    for (const name of joined) if (!links.some((link) => link.name === name)) joined.delete(name);
+    for (const { name, address } of links) {
+      if (joined.has(name)) continue;
       try {
         socket.addMembership(groups.udp6, address);
         joined.add(name);

@@ -156,10 +156,16 @@ describe('cli: who is found on the network (the built command)', function () {
   it('over IPv6 alone, by link-local addresses, past another one who shows the same number', async function () {
     const [near, far] = [await hold(linkLocal), await hold(linkLocal)];
     const cable = `ip link add lan0 type veth peer name far-0 netns ${String(far?.pid)} && ip link set lan0 up`;
-    const pulled = spawnSync('sh', [
-      '-c',
-      `nsenter --target=${String(near?.pid)} --net sh -c '${cable}' && ${inside(far).join(' ')} ip link set far-0 up`,
-    ]);
+    // Until another machine could have said that it has this address, nobody may use it.
+    const settled = `until ip -6 address show dev far-0 scope link -tentative | grep -q fe80; do sleep 0.05; done`;
+    const pulled = spawnSync(
+      'sh',
+      [
+        '-c',
+        `nsenter --target=${String(near?.pid)} --net sh -c '${cable}' && ${inside(far).join(' ')} sh -c 'ip link set far-0 up && ${settled}'`,
+      ],
+      { timeout: 10_000 },
+    );
     if (!near || !far || pulled.status !== 0) return this.skip();
     holder = near;
     const receiver = start(['receive', 'in', '--code', '--once'], 'receiver');
