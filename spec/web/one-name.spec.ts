@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { expect } from 'chai';
 import type { JsonObject } from '../../lib/index';
 import { RawSession } from '../session/raw-session';
-import type { WebReceiver} from './visitor';
+import type { WebReceiver } from './visitor';
 import { type Answer, batchOf, blake3, contentOf, webReceivers } from './visitor';
 
 const MiB = 1024 * 1024;
