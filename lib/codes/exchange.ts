@@ -39,8 +39,7 @@ interface FrameHints {
   readonly late: string;
   readonly lost: string;
 }
-const startAgain =
-  'Start the same command again. If the code is used up by then, so does the other side, which shows a new one.';
+const startAgain = 'Start the same command again: it goes on, although the code may be used up.';
 const hints = {
   answer: {
     late: 'Do the other command, and the relay if there is one, still run? Start the same command again.',
@@ -120,25 +119,39 @@ export function replyToCode(
   };
 }
 
+/** A key that the other side has proved to have, and we have not yet. */
+export interface DialedKey extends SessionKey {
+  /**
+   * Proves that we have it, too, and ends the connection. Resolves with the addresses of the other side, which lets the
+   * key in from then on. Where it rejects with anything but a refusal, that side may do so as well: its last frame was
+   * lost, or our proof.
+   */
+  readonly prove: () => Promise<readonly Address[]>;
+}
+
 /**
- * Agrees on a key over a connection that we dialed, and ends it. Rejects with `not-authorized` where the other side has
- * another code, or with its refusal.
+ * Agrees on a key over a connection that we dialed, which is closed where that fails. Rejects with `not-authorized`
+ * where the other side has another code, or with its refusal.
  */
-export async function dialByCode(
-  connection: Connection,
-  code: Code,
-  role: Role,
-): Promise<SessionKey & { readonly addresses: readonly Address[] }> {
+export async function dialByCode(connection: Connection, code: Code, role: Role): Promise<DialedKey> {
   try {
     const { hello, take } = proposeCode(code, role);
     await connection.send(codeHello(hello));
     const { key, proof } = take(await headerOf(connection, hints.answer));
-    await connection.send(proof);
-    const sealed = parseCodeAgreed(await headerOf(connection, hints.agreed));
-    await connection.finish();
-    return { id: key.id, key: key.key, addresses: sealed ? openAddresses(sealed, key) : [] };
-  } finally {
+    const prove = async (): Promise<readonly Address[]> => {
+      try {
+        await connection.send(proof);
+        const sealed = parseCodeAgreed(await headerOf(connection, hints.agreed));
+        await connection.finish();
+        return sealed ? openAddresses(sealed, key) : [];
+      } finally {
+        connection.close();
+      }
+    };
+    return { id: key.id, key: key.key, prove };
+  } catch (error) {
     connection.close();
+    throw error;
   }
 }
 

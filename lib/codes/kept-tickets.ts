@@ -5,14 +5,17 @@
 import { join } from 'node:path';
 import { changePrivateFile, configDirectory, entriesOf, isRecord, readPrivateFile } from '../access/private-file';
 import { formatTicket, parseTicket, type Ticket } from '../net/ticket';
+import { codeLife } from '../session/deadlines';
 import { ignored } from '../trace';
 import { type Code, codeName } from './code';
 
 /** A receiver that was started longer ago than that has another code by now, or none; in ms. */
 const keptFor = 7 * 86_400_000;
 
-interface KeptTicket {
+export interface KeptTicket {
   readonly ticket: Ticket;
+  /** Whether the other side has said that it knows the key: else the connection may have been lost before it did. */
+  readonly agreed: boolean;
   /** Until when, in ms since 1970. */
   readonly until: number;
 }
@@ -22,12 +25,14 @@ export class KeptTickets {
   constructor(private readonly file = join(configDirectory(), 'codes.json')) {}
 
   /** Throws `usage` where the file is not ours, or others can read it. */
-  find(code: Code): Ticket | undefined {
-    return this.parse(readPrivateFile(this.file)).get(codeName(code))?.ticket;
+  find(code: Code): KeptTicket | undefined {
+    return this.parse(readPrivateFile(this.file)).get(codeName(code));
   }
 
-  keep(code: Code, ticket: Ticket): Promise<void> {
-    return this.change((kept) => kept.set(codeName(code), { ticket, until: Date.now() + keptFor }));
+  /** One that is not `agreed` on is kept for as long as a code is good. */
+  keep(code: Code, ticket: Ticket, agreed = true): Promise<void> {
+    const until = Date.now() + (agreed ? keptFor : codeLife);
+    return this.change((kept) => kept.set(codeName(code), { ticket, agreed, until }));
   }
 
   forget(code: Code): Promise<void> {
@@ -38,7 +43,9 @@ export class KeptTickets {
     return changePrivateFile(this.file, (text) => {
       const kept = this.parse(text);
       change(kept);
-      const written = [...kept].map(([name, { ticket, until }]) => [name, { ticket: formatTicket(ticket), until }]);
+      const written = [...kept].map(([name, { ticket, agreed, until }]) => {
+        return [name, { ticket: formatTicket(ticket), until, ...(agreed ? {} : { agreed }) }];
+      });
       return `${JSON.stringify(Object.fromEntries(written), null, 2)}\n`;
     });
   }
@@ -48,10 +55,10 @@ export class KeptTickets {
     const kept = new Map<string, KeptTicket>();
     for (const [name, value] of this.entries(text)) {
       if (!isRecord(value)) continue;
-      const { ticket, until } = value;
+      const { ticket, until, agreed = true } = value;
       if (typeof ticket !== 'string' || typeof until !== 'number' || until <= Date.now()) continue;
       try {
-        kept.set(name, { ticket: parseTicket(ticket), until });
+        kept.set(name, { ticket: parseTicket(ticket), agreed: agreed === true, until });
       } catch (error) {
         ignored('a new code is all that it costs')(error);
       }

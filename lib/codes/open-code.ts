@@ -61,7 +61,7 @@ export class OpenCode {
       this.state = { is: 'used' };
       clearTimeout(this.timer);
       known(key);
-      await sayAgreed(connection, key, this.addresses);
+      await sayAgreed(connection, key, this.addresses).catch(ignored('whoever has the key can show it all the same'));
       await connection.linger();
     } catch (error) {
       const failure = asTransferError(error, 'connection-lost', 'The connection was lost');

@@ -4,11 +4,12 @@ import { asTransferError, TransferError } from '../errors';
 import { type Address, formatAddress } from '../net/address';
 import { Connection } from '../net/connection';
 import { dialEach } from '../net/happy-eyeballs';
-import type { Ticket } from '../net/ticket';
-import { directAlone, directFor, lanFor, usualDial } from '../session/deadlines';
+import type { SessionKey, Ticket } from '../net/ticket';
+import { dialSecured } from '../net/tls';
+import { directAlone, directFor, keyKnownWithin, lanFor, usualDial } from '../session/deadlines';
 import type { Role } from '../wire/hello';
 import { ignored, trace } from '../trace';
-import type { Code, CodeTarget } from './code';
+import type { CodeTarget } from './code';
 import { dialByCode } from './exchange';
 import { KeptTickets } from './kept-tickets';
 import { Tries } from './tries';
@@ -31,22 +32,29 @@ export async function reachByCode(target: CodeTarget, role: Role, signal?: Abort
     kept.forget(code).catch(ignored('a ticket that is of no use any more does no harm'));
   const earlier = kept.find(code);
   if (earlier) {
+    const ticket = withAddresses(earlier.ticket, addresses);
     trace('this code has led to a ticket before');
-    return { ticket: withAddresses(earlier, addresses), forget };
+    if (earlier.agreed || (await isKnown(ticket, signal))) return { ticket, forget };
   }
-  const ticket = await meet(target, role, signal);
+  const ticket = await meet(target, role, kept, signal);
   await kept.keep(code, ticket).catch(ignored('without it the transfer only cannot go on after this process'));
   return { ticket, forget };
 }
 
 /** At the typed addresses, else on this network; and beside that at the relay, where one was typed. PROTOCOL.md 30.6. */
-async function meet(target: CodeTarget, role: Role, signal: AbortSignal | undefined): Promise<Ticket> {
+async function meet(
+  target: CodeTarget,
+  role: Role,
+  kept: KeptTickets,
+  signal: AbortSignal | undefined,
+): Promise<Ticket> {
   const { addresses, relay } = target;
   const tries = new Tries();
   const stop = new AbortController();
   const search: CodeSearch = {
     target,
     role,
+    kept,
     tries,
     ended: AbortSignal.any([stop.signal, ...(signal ? [signal] : [])]),
   };
@@ -68,6 +76,7 @@ async function meet(target: CodeTarget, role: Role, signal: AbortSignal | undefi
 interface CodeSearch {
   readonly target: CodeTarget;
   readonly role: Role;
+  readonly kept: KeptTickets;
   readonly tries: Tries;
   /** Nobody waits for it any more. */
   readonly ended: AbortSignal;
@@ -106,8 +115,10 @@ async function agreeAtRelay(
   relay: Address,
   direct: Promise<Ticket>,
   { from, relayFrom }: { readonly from: number; readonly relayFrom: number },
-  { target: { code, relayPassword: password }, role, tries, ended }: CodeSearch,
+  search: CodeSearch,
 ): Promise<Ticket> {
+  const { target, tries, ended } = search;
+  const { code, relayPassword: password } = target;
   const relaying = require('../net/relay') as typeof import('../net/relay');
   const { meetAtRelay, codeToken, ticketRelay, withPass } = relaying;
   const request = withPass({ relay, token: codeToken(code.number), side: 'dialing' }, password);
@@ -117,14 +128,15 @@ async function agreeAtRelay(
   });
   try {
     await Promise.race([direct.catch(ignored('whoever waits for it is told')), until(from, ended)]);
-    const { id, key, addresses } = await tries.run(
+    const ticketOf = ({ id, key }: SessionKey, [address = relay, ...others]: readonly Address[]): Ticket => {
+      const through = ticketRelay(relay, { key }, password);
+      return { id, key, address, ...through, relayFrom, ...(others.length === 0 ? {} : { others }) };
+    };
+    return await tries.run(
       'relay',
-      () => exchange(new Connection(stream, peer), code, role, ended),
+      () => exchange(new Connection(stream, peer), ticketOf, search),
       until(relayFrom, ended),
     );
-    const [address = relay, ...others] = addresses;
-    const through = ticketRelay(relay, { key }, password);
-    return { id, key, address, ...through, relayFrom, ...(others.length === 0 ? {} : { others }) };
   } finally {
     stream.destroy();
   }
@@ -165,8 +177,8 @@ async function agree(
   search: CodeSearch,
   of: 'one-machine' | 'any' = 'any',
 ): Promise<Ticket> {
-  const { target, role, tries, ended } = search;
-  const { code, relay, relayPassword } = target;
+  const { target, tries, ended } = search;
+  const { relay, relayPassword } = target;
   let failure: unknown;
   try {
     for await (const { stream, peer, address } of dialEach(addresses, {
@@ -174,10 +186,12 @@ async function agree(
       signal: AbortSignal.any([ended, tries.over]),
     })) {
       try {
-        const { id, key } = await tries.run('address', () => exchange(new Connection(stream, peer), code, role, ended));
-        const { ticketRelay } = require('../net/relay') as typeof import('../net/relay');
-        const through = relay ? ticketRelay(relay, { key }, relayPassword) : {};
-        return withAddresses({ id, key, address, ...through }, addresses);
+        const ticketOf = ({ id, key }: SessionKey): Ticket => {
+          const { ticketRelay } = require('../net/relay') as typeof import('../net/relay');
+          const through = relay ? ticketRelay(relay, { key }, relayPassword) : {};
+          return withAddresses({ id, key, address, ...through }, addresses);
+        };
+        return await tries.run('address', () => exchange(new Connection(stream, peer), ticketOf, search));
       } catch (error) {
         failure = error;
         stream.destroy();
@@ -191,20 +205,44 @@ async function agree(
   throw new TransferError('unexpected', 'Dialing ended without an end.');
 }
 
-/** One try over a connection, which ends with it. */
+/**
+ * One try over a connection, which ends with it. Once the other side has proved that it has the key, the ticket is kept:
+ * should its last frame be lost, it may know the key all the same, and the code would be used up with nothing come of
+ * it. Then it is asked for that key, which costs no try. PROTOCOL.md 28.8.
+ */
 async function exchange(
   connection: Connection,
-  code: Code,
-  role: Role,
-  signal: AbortSignal,
-): ReturnType<typeof dialByCode> {
+  ticketOf: (key: SessionKey, addresses: readonly Address[]) => Ticket,
+  { target: { code }, role, kept, ended }: CodeSearch,
+): Promise<Ticket> {
   const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
-  signal.addEventListener('abort', aborted, { once: true });
-  if (signal.aborted) aborted();
+  ended.addEventListener('abort', aborted, { once: true });
+  if (ended.aborted) aborted();
   try {
-    return await dialByCode(connection, code, role);
+    const key = await dialByCode(connection, code, role);
+    const early = ticketOf(key, []);
+    await kept.keep(code, early, false).catch(ignored('without it only this process can ask for the key again'));
+    try {
+      return ticketOf(key, await key.prove());
+    } catch (error) {
+      const isRefused = error instanceof TransferError && error.code === 'not-authorized';
+      if (!isRefused && (await isKnown(early, ended))) return early;
+      throw error;
+    }
   } finally {
-    signal.removeEventListener('abort', aborted);
+    ended.removeEventListener('abort', aborted);
+  }
+}
+
+/** Whether the other side can be reached now, and lets in who has the key of `ticket`. */
+async function isKnown(ticket: Ticket, signal: AbortSignal | undefined): Promise<boolean> {
+  try {
+    const { stream, peer } = await dialSecured(ticket, { timeout: keyKnownWithin, signal });
+    await new Connection(stream, peer).linger();
+    return true;
+  } catch (error) {
+    ignored('the code is tried as if there had been no ticket, or it is told why that failed')(error);
+    return false;
   }
 }
 

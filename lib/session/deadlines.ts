@@ -35,6 +35,8 @@ export const lanFor = 1_000;
 export const directAlone = 250;
 /** How long a typed host may take to answer where a relay was typed, too. */
 export const directFor = 1_500;
+/** How long it may take to find out whether the other side knows the key of a code, where its last frame was lost. */
+export const keyKnownWithin = 3_000;
 /** How long a code is good. PROTOCOL.md 28.7. */
 export const codeLife = 900_000;
 

@@ -112,9 +112,11 @@ describe('cli: a relay that stops while a code is exchanged (the built command)'
       else expect(receiver.heard.all('failed')).to.deep.equal([]);
     });
 
-  it('and the same command goes on when the relay does', async () => {
-    const { again } = all.get('stopped at the answer') as Stopped;
-    const { code, stderr } = await again();
-    expect(code, stderr).to.equal(0);
-  });
+  for (const name of ['stopped at the answer', 'stopped at the last frame'])
+    it(`and the same command goes on when the relay does: ${name}`, async () => {
+      const { again, receiver } = all.get(name) as Stopped;
+      const { code, stderr } = await again();
+      expect(code, stderr).to.equal(0);
+      expect(receiver.heard.all('received')).to.have.length(1);
+    });
 });

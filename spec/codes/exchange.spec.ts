@@ -167,7 +167,7 @@ describe('a code that is shown', () => {
     dialing.close();
     return answered;
   }
-  const dialed = (dialing: Connection): Promise<unknown> => dialByCode(dialing, code, 'sender');
+  const dialed = async (dialing: Connection): Promise<unknown> => (await dialByCode(dialing, code, 'sender')).prove();
   const guessed = (dialing: Connection): Promise<unknown> => dialByCode(dialing, wrong, 'sender');
   /** Says a public value and leaves. */
   const left = async (dialing: Connection): Promise<void> => {

@@ -24,7 +24,7 @@ describe('tickets that came of codes', () => {
   const ticket = (): Ticket => ({ ...createKey(), address: { kind: 'tcp', host: '10.0.0.5', port: 8898 } });
   const found = (of = code): string | undefined => {
     const kept = new KeptTickets(file).find(of);
-    return kept && formatTicket(kept);
+    return kept && formatTicket(kept.ticket);
   };
   const written = (): Record<string, { ticket: string; until: number }> =>
     JSON.parse(readFileSync(file, 'utf8')) as Record<string, { ticket: string; until: number }>;

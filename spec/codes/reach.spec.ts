@@ -1,18 +1,22 @@
-import { chmodSync, mkdirSync, readdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Code, formatCode, parseCodeTarget } from '../../lib/codes/code';
+import { dialByCode } from '../../lib/codes/exchange';
 import { type Reached, reachByCode } from '../../lib/codes/reach';
 import { OpenCode } from '../../lib/codes/open-code';
 import { TransferError } from '../../lib/errors';
 import { formatAddress, parseAddress } from '../../lib/net/address';
 import { Connection } from '../../lib/net/connection';
-import { listen } from '../../lib/net/socket';
+import { dial, listen } from '../../lib/net/socket';
+import { formatTicket } from '../../lib/net/ticket';
+import { dialSecured } from '../../lib/net/tls';
 import { directAlone } from '../../lib/session/deadlines';
 import { HostileRelay } from '../net/hostile-relay';
 import { ReceiveDirectory, temporaryDirectory } from '../receive/receive-directory';
+import { sending, SourceTree } from '../send/source-tree';
 
 describe('a code that leads through a relay, or directly', () => {
   const configBefore = process.env['XDG_CONFIG_HOME'];
@@ -54,12 +58,12 @@ describe('a code that leads through a relay, or directly', () => {
   }
 
   const reach = (at: string, words: Code = code): Promise<Reached | TransferError> =>
-    reachByCode(parseCodeTarget(`${formatCode(words)}@${at}?relay=${relay.where}`), 'sender').catch(
-      (error: unknown) => {
-        if (error instanceof TransferError) return error;
-        throw error;
-      },
-    );
+    reachDirectly(`${at}?relay=${relay.where}`, words);
+  const reachDirectly = (at: string, words: Code = code): Promise<Reached | TransferError> =>
+    reachByCode(parseCodeTarget(`${formatCode(words)}@${at}`), 'sender').catch((error: unknown) => {
+      if (error instanceof TransferError) return error;
+      throw error;
+    });
   const ticketOf = (reached: Reached | TransferError): Reached['ticket'] => {
     if (reached instanceof TransferError) throw reached;
     return reached.ticket;
@@ -129,6 +133,63 @@ describe('a code that leads through a relay, or directly', () => {
     expect(wrong).to.deep.equal(['Somebody tried a wrong code: 2 tries are left.']);
     shown.close();
     await listening.close();
+  });
+
+  /** A way to the receiver whose first connection is cut before what `of` says the second time; then it is closed. */
+  async function cutOnce(of: 'dialing' | 'listening', stays: boolean): Promise<string> {
+    let met = 0;
+    return somebody((near) => {
+      if (met++ > 0 && !stays) return void near.destroy();
+      const far = net.connect(receiver.port, '127.0.0.1').on('error', () => near.destroy());
+      const cut = met === 1;
+      for (const [side, from, to] of [
+        ['dialing', near, far],
+        ['listening', far, near],
+      ] as const) {
+        let said = 0;
+        from.on('close', () => to.destroy());
+        from.on('data', (bytes) => {
+          if (cut && side === of && ++said === 2) near.destroy();
+          else to.write(bytes);
+        });
+      }
+    });
+  }
+
+  /** Somebody else who has the same words comes too late. */
+  async function expectUsed(): Promise<void> {
+    const dialed = await dial(parseAddress(`tcp://127.0.0.1:${String(receiver.port)}`));
+    const late = await dialByCode(new Connection(dialed.stream, dialed.peer), code, 'sender').catch(
+      (error: unknown) => (error as TransferError).message,
+    );
+    expect(late).to.equal('That code has been used.');
+  }
+
+  it('leads to the ticket although the last frame is lost', async () => {
+    const way = await cutOnce('listening', true);
+    const ticket = ticketOf(await reachDirectly(way));
+    await expectUsed();
+    const { stream } = await dialSecured({ ...ticket, address: parseAddress(`tcp://${way}`) });
+    stream.destroy();
+    expect(receiver.heard.all('failed').map(({ message }) => message)).to.deep.equal(['That code has been used.']);
+  });
+
+  it('leads to the ticket when the same command is started again, where all is cut with the last frame', async () => {
+    expect(await reachDirectly(await cutOnce('listening', false))).to.include({ code: 'connection-lost' });
+    expect(readFileSync(join(settings, 'sendall', 'codes.json'), 'utf8')).to.match(/"agreed": false/);
+    await expectUsed();
+    const ticket = ticketOf(await reachDirectly(`127.0.0.1:${String(receiver.port)}`));
+    const tree = await SourceTree.make({ letter: Buffer.from('hello') });
+    const sent = await sending({ paths: [tree.at('letter')], target: formatTicket(ticket) });
+    await tree.remove();
+    expect(sent.error?.message).to.equal(undefined);
+  });
+
+  it('has cost a try where it is our proof that is lost', async () => {
+    expect(await reachDirectly(await cutOnce('dialing', true))).to.include({ code: 'connection-lost' });
+    await receiver.heard.first('failed', ({ message }) => message.includes('2 tries are left'));
+    ticketOf(await reachDirectly(`127.0.0.1:${String(receiver.port)}`));
+    await expectUsed();
   });
 
   it('leads one of two who come through the relay with it, and tells the other one that it is used', async () => {
