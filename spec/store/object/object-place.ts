@@ -1,7 +1,10 @@
 import { nameOfKey, keyOfName, parseRecord } from '../../../lib/store/object/records';
 import { Bucket } from '../../../lib/store/object/bucket';
 import { ObjectStore, type ObjectStoreOptions } from '../../../lib/store/object/object-store';
-import type { OpenedPlace } from '../session-conformance';
+import type { OpenedPlace, PlaceProperties } from '../session-conformance';
+
+/** What object stores say of themselves. */
+export const objectProperties: PlaceProperties = { says: 'store', resumesFrom: 16 * 1024 * 1024, links: false };
 
 /** An object store below a prefix of its own, and eyes that read its records and objects by themselves. */
 export async function openObjects(

@@ -1,5 +1,5 @@
 // Object stores that specs store into: a tiny one of our own, and real ones where this machine has them.
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -33,28 +33,55 @@ export async function startTiny(): Promise<ObjectServer & { readonly tiny: TinyS
   return { tiny, options: () => ({ ...optionsAt(endpoint, keys), deadlines }), stop: () => tiny.stop() };
 }
 
-/** Why Ceph's radosgw cannot be started here; undefined where it can. */
-export function radosgwLacks(): string | undefined {
-  if (process.getuid?.() !== 0) return 'radosgw is started by root only';
-  try {
-    execFileSync('sh', ['-c', 'command -v radosgw && command -v ceph-mon && command -v ceph-osd'], { stdio: 'ignore' });
-    return undefined;
-  } catch {
-    return 'there is no radosgw: apt-get install radosgw ceph-mon ceph-osd';
-  }
+/** A server of this protocol that others made, and how one is started. */
+export interface RealServer {
+  readonly name: string;
+  /** Why it cannot be started here; undefined where it can. */
+  lacks(): string | undefined;
+  /** One node, empty; some ten seconds. */
+  start(): Promise<ObjectServer>;
 }
 
-/** One node of Ceph in memory; some ten seconds. */
-export async function startRadosgw(): Promise<ObjectServer> {
-  const directory = mkdtempSync(path.join(tmpdir(), 'sendall-radosgw-'));
-  const [port, monitor] = [await freePort(), await freePort()];
-  const script = path.join(__dirname, '../../../scripts/radosgw.sh');
-  const server = spawn('bash', [script, directory, String(port), String(monitor)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+/** One node of Ceph in memory. */
+export const radosgw: RealServer = {
+  name: "Ceph's radosgw",
+  lacks: () => {
+    if (process.getuid?.() !== 0) return 'radosgw is started by root only';
+    if (succeeds('command -v radosgw && command -v ceph-mon && command -v ceph-osd && command -v ceph'))
+      return undefined;
+    return 'there is no radosgw: apt-get install radosgw ceph-mon ceph-osd ceph-common';
+  },
+  start: () => startNode('radosgw.sh', 2, { accessKey: 'SENDALLSPEC', secretKey: 'secret-of-specs' }),
+};
+
+/** One node of OpenStack's Swift: it knows no PUT on a condition. */
+export const swift: RealServer = {
+  name: "OpenStack's Swift",
+  lacks: () => {
+    const servers = ['proxy', 'account', 'container', 'object'].map((kind) => `swift-${kind}`);
+    if (!succeeds(servers.map((server) => `command -v ${server}-server`).join(' && ')))
+      return `there is no Swift: apt-get install ${servers.join(' ')}`;
+    const keep = `cd "${tmpdir()}" && touch sendall-keeps-$$ && trap "rm sendall-keeps-$$" EXIT`;
+    if (succeeds(`${keep} && /usr/bin/python3 -c 'import os; os.setxattr("sendall-keeps-'$$'", "user.swift", b"1")'`))
+      return undefined;
+    return `Swift wants extended attributes, and ${tmpdir()} keeps none`;
+  },
+  start: () => startNode('swift.sh', 1, { accessKey: 'sendall:spec', secretKey: 'secret-of-specs' }),
+};
+
+function succeeds(command: string): boolean {
+  return spawnSync('sh', ['-c', command], { stdio: 'ignore' }).status === 0;
+}
+
+/** Runs a script of ours that starts a server on so many ports. */
+async function startNode(script: string, ports: number, keys: ObjectStoreOptions['keys']): Promise<ObjectServer> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'sendall-node-'));
+  const free: string[] = [];
+  while (free.length < ports) free.push(String(await freePort()));
+  const words = [path.join(__dirname, '../../../scripts', script), directory, ...free];
+  const server = spawn('bash', words, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<void>((resolve) => server.once('exit', () => resolve()));
   const endpoint = new URL(await ready(server));
-  const keys = { accessKey: 'SENDALLSPEC', secretKey: 'secret-of-specs' };
   const requests = new ObjectRequests({ endpoint, region: 'us-east-1', bucket: specBucket, keys });
   await requests.send({ method: 'PUT', takes: [409] });
   requests.close();
