@@ -39,7 +39,7 @@ export class Connection {
     const { decoder, stream } = this;
     const { silence, whole } = deadlines;
     decoder.reset();
-    let timer = silence === 0 ? this.expire(whole, 'The header did not arrive in time.') : undefined;
+    let timer = silence === 0 ? this.expire(whole, `A message from ${this.peer} did not arrive in time.`) : undefined;
     let wholeIsRunning = silence === 0;
     try {
       for (;;) {
@@ -50,7 +50,7 @@ export class Connection {
         }
         if (decoder.started && !wholeIsRunning) {
           clearTimeout(timer);
-          timer = this.expire(whole, 'The header did not arrive in time.');
+          timer = this.expire(whole, `A message from ${this.peer} did not arrive in time.`);
           wholeIsRunning = true;
         } else if (timer === undefined && silence !== null) {
           timer = this.expire(silence, 'Nothing arrived in time.');

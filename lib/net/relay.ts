@@ -88,7 +88,7 @@ export async function meetAtRelay(
         // Whoever is at the other end is on another machine, wherever the relay is.
         return {
           ...dialed,
-          peer: `the other side, through the relay ${shown(relay)}`,
+          peer: `the other side (through the relay ${shown(relay)})`,
           local: false,
           user: undefined,
           relay,

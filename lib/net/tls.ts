@@ -116,7 +116,7 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
     const { timeout: within = 10_000 } = options;
     const { meetAtRelay, relayToken } = require('./relay') as typeof import('./relay');
     const met = await meetAtRelay({ relay, token: relayToken(key), side: 'dialing', pass }, { within, signal });
-    const secured = await secure(met, ticket, performance.now() + within, { ...options, signal });
+    const secured = await secure(met, ticket, performance.now() + within, { ...options, signal }).catch(brokenOff);
     if (relayFrom !== undefined) await wait(relayFrom);
     return { ...secured, address: ticket.address };
   })();
@@ -128,9 +128,10 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
     const failure = asTransferError(first, 'cannot-connect', 'Dialing failed');
     if (failure.code === 'interrupted') throw failure;
     const why = asTransferError(second, 'cannot-connect', 'The relay failed');
+    const hint = why.hint ?? failure.hint;
     throw new TransferError(failure.code, `${failure.message} ${why.message}`, {
       cause: failure.cause,
-      ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+      ...(hint === undefined ? {} : { hint }),
     });
   } finally {
     stop.abort();
@@ -141,6 +142,13 @@ export async function dialSecured(ticket: Ticket, options: DialOptions = {}): Pr
         })
         .catch(ignored('the other way was taken'));
   }
+}
+
+/** Who was met at the relay did not get as far as its key. */
+function brokenOff(error: unknown): never {
+  if (!(error instanceof TransferError) || error.code !== 'cannot-connect') throw error;
+  const hint = 'Do the other command, and the relay, still run? Then start the same command again.';
+  throw new TransferError(error.code, error.message, { cause: error.cause, hint });
 }
 
 /**
@@ -198,9 +206,13 @@ function secure<To extends Dialed>(
     const aborted = (): void => give(new TransferError('interrupted', 'Interrupted.'));
     const late = (): void =>
       give(
-        new TransferError('cannot-connect', `${dialed.peer} did not answer within ${String(timeout / 1000)} s.`, {
-          cause: unfinished(),
-        }),
+        new TransferError(
+          'cannot-connect',
+          `${begun(dialed.peer)} did not answer within ${String(timeout / 1000)} s.`,
+          {
+            cause: unfinished(),
+          },
+        ),
       );
     const timer = setTimeout(late, Math.max(0, until - performance.now()));
     signal?.addEventListener('abort', aborted, { once: true });
@@ -301,9 +313,14 @@ function unfinished(): Error {
 
 function refusal(peer: string, cause?: Error): TransferError {
   if (errnoOf(cause))
-    return new TransferError('cannot-connect', `${peer} hung up before it was known who is there.`, { cause });
-  return new TransferError('not-authorized', `${peer} does not hold the key of this ticket.`, {
+    return new TransferError('cannot-connect', `${begun(peer)} hung up before it was known who is there.`, { cause });
+  return new TransferError('not-authorized', `${begun(peer)} does not hold the key of this ticket.`, {
     cause,
     hint: 'The ticket may be used up, removed or meant for another machine. Take a new one from the other side.',
   });
+}
+
+/** As a sentence begins: an address stays as it is. */
+function begun(peer: string): string {
+  return peer.replace(/^the /, 'The ');
 }

@@ -1,6 +1,6 @@
-import net from 'node:net';
 import { rm } from 'node:fs/promises';
 import { expect } from 'chai';
+import { noticedWay } from '../net/noticed-way';
 import { ReceiveDirectory, temporaryDirectory } from '../receive/receive-directory';
 import { type Ended, SendallProcess } from './sendall-process';
 
@@ -58,8 +58,13 @@ describe('cli: a relay that stops while a code is exchanged (the built command)'
     closing.push(() => relay.child.kill('SIGKILL') && relay.ended);
     const [, port = ''] = await relay.says(/"relaying".*"port":(\d+)/);
     const direct = `127.0.0.1:${port}`;
-    const watched = await watch(Number(port), number, () => relay.child.kill(by));
-    const receiver = await ReceiveDirectory.open({ codeWords: 2, relayAt: side === 'receiver' ? watched : direct });
+    const way = await noticedWay(
+      Number(port),
+      ({ pieces }) => pieces === number,
+      () => relay.child.kill(by),
+    );
+    closing.push(() => way.close());
+    const receiver = await ReceiveDirectory.open({ codeWords: 2, relayAt: side === 'receiver' ? way.where : direct });
     closing.push(() => receiver.close());
     const code = `${receiver.heard.all('listening')[0]?.code ?? ''}@127.0.0.1:1`;
     const began = performance.now();
@@ -70,35 +75,9 @@ describe('cli: a relay that stops while a code is exchanged (the built command)'
       closing.push(() => sender.child.kill('SIGKILL'));
       return sender.ended;
     };
-    const sent = await send(side === 'sender' ? watched : direct);
+    const sent = await send(side === 'sender' ? way.where : direct);
     const took = (performance.now() - began) / 1000;
     return { receiver, sent, took, again: () => (relay.child.kill('SIGCONT'), send(direct)) };
-  }
-
-  /** A way to the relay on which one piece is noticed, once, before the relay gets it. */
-  async function watch(port: number, number: number, notice: () => boolean): Promise<string> {
-    const sockets = new Set<net.Socket>();
-    let noticed = false;
-    const server = net.createServer((socket) => {
-      let said = 0;
-      const far = net.connect(port, '127.0.0.1');
-      for (const [from, to] of [
-        [socket, far],
-        [far, socket],
-      ] as const)
-        sockets.add(from.on('error', () => from.destroy()).on('close', () => to.destroy()));
-      socket.on('data', (bytes) => {
-        if (said++ === number && !noticed) noticed = notice();
-        far.write(bytes);
-      });
-      far.pipe(socket);
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    closing.push(() => {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-    });
-    return `127.0.0.1:${String((server.address() as net.AddressInfo).port)}`;
   }
 
   for (const [name, { said, told }] of Object.entries(stages))
