@@ -1,4 +1,4 @@
-import nodeModule from 'node:module';
+import { keepCompiledCode } from './compiled-code';
 import { hideTickets } from './hide-tickets';
 import { keepHeapSmall, optimizeLate } from './engine-settings';
 
@@ -12,7 +12,7 @@ export function start(words: readonly string[]): void {
   // Reading, hashing and flushing overlap in libuv's threads, and four are too few. It counts them at their first use:
   // hence before all else.
   process.env['UV_THREADPOOL_SIZE'] ??= '16';
-  (nodeModule as { enableCompileCache?: () => unknown }).enableCompileCache?.(); // Node 22.1 and later
+  keepCompiledCode();
 
   // Nobody reads the results or the words any more, `--help | head` for one: that is no failure. A disk that takes no
   // more is one.
