@@ -236,6 +236,7 @@ function adopt(accepted: net.Socket): ByteStream {
  * documented way.
  */
 export function adoptSecured(socket: TLSSocket): ByteStream {
+  writeLargeAlone(socket);
   const stream = new ByteStream();
   const handle = (socket as unknown as { _handle: { useUserBuffer?(memory: Uint8Array): void } | null })._handle;
   const own = Object.getOwnPropertySymbols(socket);
@@ -249,6 +250,44 @@ export function adoptSecured(socket: TLSSocket): ByteStream {
   Object.assign(socket, { [memory]: first, [callback]: landed, [next]: buffer });
   handle.useUserBuffer(first);
   return stream.attach(socket, 'onread');
+}
+
+/** From so many bytes on a piece is written to TLS by itself. */
+const largeWrite = 64 * 1024;
+
+/**
+ * What Node is given together it joins before it encrypts it, in new memory: a sixth of the work of sending. Small
+ * pieces go on being joined, so that a message is one record and one packet.
+ */
+function writeLargeAlone(socket: TLSSocket): void {
+  socket._writev = (chunks, done) => {
+    const left = joinSmall(chunks.map(({ chunk }) => chunk as Buffer));
+    const next = (error?: Error | null): void => {
+      const piece = left.shift();
+      if (error || !piece) done(error);
+      else socket._write(piece, 'buffer' as BufferEncoding, next); // what Node says of bytes
+    };
+    next();
+  };
+}
+
+/** The same bytes, with all pieces that lie between large ones in one. */
+function joinSmall(pieces: readonly Buffer[]): Buffer[] {
+  const joined: Buffer[] = [];
+  let small: Buffer[] = [];
+  const join = (): void => {
+    if (small.length > 0) joined.push(small.length === 1 ? (small[0] as Buffer) : Buffer.concat(small));
+    small = [];
+  };
+  for (const piece of pieces) {
+    if (piece.length < largeWrite) small.push(piece);
+    else {
+      join();
+      joined.push(piece);
+    }
+  }
+  join();
+  return joined;
 }
 
 async function removeDeadSocket(path: string): Promise<void> {

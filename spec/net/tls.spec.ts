@@ -77,6 +77,17 @@ describe('a session', () => {
     expect([near.stream.atEnd, far.stream.atEnd]).to.deep.equal([true, true]);
   });
 
+  it('carries small and large pieces that wait together, in their order', async () => {
+    const sizes = [7, 100, 200_000, 65_536, 65_535, 1, 0, 300_000, 5];
+    const pieces = Array.from({ length: 12 }, (_, at) => sizes.map((size) => bytes(size, at + 1)));
+    const all = Buffer.concat(pieces.flat());
+    const writing = Promise.all(pieces.map((each) => near.stream.write(...each)));
+    const memory = Buffer.alloc(all.length);
+    expect(await far.stream.fill(memory)).to.equal(all.length);
+    await writing;
+    expect(memory.equals(all)).to.equal(true);
+  });
+
   it('counts what it carries, not what TLS adds', async () => {
     await near.stream.write(bytes(100_000));
     await hear(far, 100_000);
