@@ -135,8 +135,8 @@ export class ObjectPartial implements PartialFile {
     this.end = this.finishWith(async () => {
       const unused = await publishing.then(({ outcome }) => outcome === 'identical', neverPublished);
       await this.upload.stop();
-      // The bytes of a file that did not get its name are nobody's; where nobody knows, they are left.
-      if (unused) await this.ground.bucket.delete(this.upload.key);
+      // Where nobody knows whether they got their name, the bytes are left; so they are where `remove` would leave them.
+      if (unused && this.record === undefined) await this.ground.bucket.delete(this.upload.key);
       await this.record?.forget();
     }).catch(ignored('what is left is collected later'));
     const committed = await publishing.catch((error: unknown) => {

@@ -170,13 +170,16 @@ export class ObjectUpload {
     this.open.clear();
   }
 
-  /** Removes all of it from the store. */
+  /**
+   * Removes from the store what nobody else can count on. Where others can go on with it, at another receiver, one of
+   * them may have made an object of it and given that a name: it stays, and is collected if nothing needs it.
+   */
   async remove(): Promise<void> {
-    const { bucket } = this.options;
+    const { bucket, record } = this.options;
     await this.stop();
     const upload = await this.upload?.catch(ignored('an upload that did not begin leaves nothing'));
     if (typeof upload === 'string') await bucket.abortUpload(this.key, upload);
-    await bucket.delete(this.key);
+    if (record === undefined) await bucket.delete(this.key);
   }
 
   private get isOver(): boolean {

@@ -1,0 +1,92 @@
+import { expect } from 'chai';
+import { createHash } from 'node:crypto';
+import { parseEntryName } from '../../../lib/name';
+import { ObjectStore, type ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import type { PartialFile, SessionStore } from '../../../lib/store/session-store';
+import { codeOf, content } from '../delivery';
+import { openObjects } from './object-place';
+import { startTiny } from './servers';
+
+const mib = 1024 * 1024;
+const bytes = content(20 * mib, 7);
+const digests = { sha256: createHash('sha256').update(bytes).digest('hex') };
+
+/** A receiver that lost its sender, and one at which that sender goes on. */
+describe('a large file that two receivers have taken up', () => {
+  let server: Awaited<ReturnType<typeof startTiny>>;
+  let options: ObjectStoreOptions;
+  let stores: ObjectStore[];
+  let sessions: SessionStore[];
+  before(async () => {
+    server = await startTiny();
+  });
+  after(() => server.stop());
+  beforeEach(async () => {
+    options = server.options();
+    stores = [await ObjectStore.open(options), await ObjectStore.open(options)];
+    sessions = await Promise.all(
+      stores.map((store) => store.session({ algorithm: 'sha256', peer: 'p', ifExists: 'refuse' })),
+    );
+  });
+  afterEach(async () => {
+    await Promise.all(sessions.map((session) => session.release()));
+    await Promise.all(stores.map((store) => store.close()));
+  });
+
+  const open = (session: SessionStore | undefined): Promise<PartialFile> => {
+    if (!session) throw new Error('There are two.');
+    const name = parseEntryName('large');
+    return session.partial({ file: 1, name, size: bytes.length, mtime: 5n, ctime: 6n }, undefined);
+  };
+  /** Sends what is not held. */
+  async function send(partial: PartialFile): Promise<number> {
+    const held = new Set((await partial.held()).map(({ segment }) => segment));
+    for (const segment of held) partial.keep(segment, 1);
+    for (let piece = 0; piece < bytes.length / mib; piece++) {
+      if (held.has(piece)) continue;
+      await partial.room();
+      const lease = await partial.memory.lease();
+      lease.bytes.set(bytes.subarray(piece * mib, (piece + 1) * mib));
+      partial.put(lease, piece * mib, mib);
+    }
+    await partial.whole(bytes.length);
+    return held.size;
+  }
+  async function isWhole(): Promise<boolean> {
+    const opened = await openObjects(options);
+    try {
+      return (await opened.read('large')).equals(bytes);
+    } finally {
+      await opened.remove();
+    }
+  }
+
+  it('keeps its bytes when both give it its name', async () => {
+    const one = await open(sessions[0]);
+    await send(one);
+    await one.verify(bytes.length, digests);
+    const second = await open(sessions[1]);
+    expect(await send(second)).to.equal(20);
+    await second.verify(bytes.length, digests);
+    expect((await one.commit()).outcome).to.equal('stored');
+    expect((await second.commit()).outcome).to.equal('identical');
+    expect(await isWhole()).to.equal(true);
+  });
+
+  for (const why of ['is discarded', 'does not match'] as const)
+    it(`keeps its bytes when it ${why} at the other one`, async () => {
+      const one = await open(sessions[0]);
+      await send(one);
+      await one.verify(bytes.length, digests);
+      const second = await open(sessions[1]);
+      await send(second);
+      expect((await one.commit()).outcome).to.equal('stored');
+      if (why === 'is discarded') await second.discard();
+      else {
+        const wrong = { sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' };
+        expect(await codeOf(second.verify(bytes.length, wrong))).to.equal('mismatch');
+        await second.discard();
+      }
+      expect(await isWhole()).to.equal(true);
+    });
+});
