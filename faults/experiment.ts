@@ -52,6 +52,8 @@ export interface Experiment {
   readonly missing?: () => string | undefined;
   /** It measures time or memory of the machine: no other experiment runs beside it. */
   readonly alone?: true;
+  /** It takes minutes in any dose: the short one, which every change has, leaves it out unless it is named. */
+  readonly longOnly?: true;
   /** Resolves with what was found. @throws Error only if the rig itself fails, never for a broken promise. */
   run(surroundings: Surroundings): Promise<Outcome>;
   /** The builds broken on purpose in which it has to find at least one broken promise. */

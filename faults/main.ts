@@ -113,8 +113,8 @@ function describe(finding: Finding): string {
   return `${lines.join('\n')}\n`;
 }
 
-function choose(names: string | undefined): readonly Experiment[] {
-  if (names === undefined) return experiments;
+function choose(names: string | undefined, dose: Dose): readonly Experiment[] {
+  if (names === undefined) return experiments.filter(({ longOnly }) => dose === 'long' || longOnly !== true);
   return names.split(',').map((wanted) => {
     const found = experiments.find(({ name }) => name === wanted);
     if (found === undefined)
@@ -169,7 +169,7 @@ async function main(): Promise<void> {
       `${JSON.stringify({ dose, part: values.part, seed, date: new Date().toISOString(), node: process.version, findings }, undefined, 2)}\n`,
     );
   };
-  const chosen = choose(values.experiment);
+  const chosen = choose(values.experiment, dose);
   const together = atOnce > 1 ? chosen.filter(({ alone }) => alone !== true) : [];
   const waiting = [...together];
   const carryOn = async (): Promise<void> => {

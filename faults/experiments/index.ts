@@ -11,6 +11,7 @@ import { killed } from './killed';
 import { network } from './network';
 import { packets } from './packets';
 import { powerCut } from './power-cut';
+import { manyReceivers } from './receivers';
 import { rights } from './rights';
 import { soak } from './soak';
 import { swap } from './swap';
@@ -28,6 +29,7 @@ export const experiments: readonly Experiment[] = [
   failingCalls,
   network,
   packets,
+  manyReceivers,
   frames,
   fuzz,
   web,

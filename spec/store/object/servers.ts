@@ -38,8 +38,8 @@ export interface RealServer {
   readonly name: string;
   /** Why it cannot be started here; undefined where it can. */
   lacks(): string | undefined;
-  /** One node, empty; some ten seconds. */
-  start(): Promise<ObjectServer>;
+  /** One node, empty; some ten seconds. Ceph's is in memory, and has so many GiB. */
+  start(gibibytes?: number): Promise<ObjectServer>;
 }
 
 /** One node of Ceph in memory. */
@@ -51,7 +51,8 @@ export const radosgw: RealServer = {
       return undefined;
     return 'there is no radosgw: apt-get install radosgw ceph-mon ceph-osd ceph-common';
   },
-  start: () => startNode('radosgw.sh', 2, { accessKey: 'SENDALLSPEC', secretKey: 'secret-of-specs' }),
+  start: (gibibytes = 3) =>
+    startNode('radosgw.sh', 2, { accessKey: 'SENDALLSPEC', secretKey: 'secret-of-specs' }, [String(gibibytes)]),
 };
 
 /** One node of OpenStack's Swift: it knows no PUT on a condition. */
@@ -74,11 +75,16 @@ function succeeds(command: string): boolean {
 }
 
 /** Runs a script of ours that starts a server on so many ports. */
-async function startNode(script: string, ports: number, keys: ObjectStoreOptions['keys']): Promise<ObjectServer> {
+async function startNode(
+  script: string,
+  ports: number,
+  keys: ObjectStoreOptions['keys'],
+  others: readonly string[] = [],
+): Promise<ObjectServer> {
   const directory = mkdtempSync(path.join(tmpdir(), 'sendall-node-'));
   const free: string[] = [];
   while (free.length < ports) free.push(String(await freePort()));
-  const words = [path.join(__dirname, '../../../scripts', script), directory, ...free];
+  const words = [path.join(__dirname, '../../../scripts', script), directory, ...free, ...others];
   const server = spawn('bash', words, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<void>((resolve) => server.once('exit', () => resolve()));
   const endpoint = new URL(await ready(server));
