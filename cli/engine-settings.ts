@@ -1,7 +1,10 @@
-import { setFlagsFromString } from 'node:v8';
+import { PerformanceObserver } from 'node:perf_hooks';
+import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 
 /** So long, in ms, the heap may grow as V8 likes. */
 const loadedWithin = 1_000;
+/** Bytes of `new_space`, half of which is empty. */
+const enoughForYoung = 8 * 1024 * 1024;
 
 /**
  * Has V8 collect garbage before it has become several times as much as what is alive. Left alone it takes memory for as
@@ -13,13 +16,13 @@ export function keepHeapSmall(): void {
   setTimeout(() => setFlagsFromString('--heap-growing-percent=25'), loadedWithin).unref();
   // Of threads, before they have collected anything; in MiB.
   setFlagsFromString('--initial-old-space-size=8');
-  keepYoungSmall();
+  const young = new YoungSpace();
   // Each thread that is started has V8 set it back to what is usual, at some time before it is online.
   process.on('worker', (worker) => {
-    const meanwhile = setInterval(keepYoungSmall, 5).unref();
+    const meanwhile = setInterval(() => young.limit(), 5).unref();
     const end = (): void => {
       clearInterval(meanwhile);
-      keepYoungSmall();
+      young.limit();
     };
     worker.once('online', end).once('exit', end);
   });
@@ -37,9 +40,26 @@ export function optimizeLate(): void {
 }
 
 /**
- * Young objects stay in the one or two MiB that V8 begins with; there, what is received soon makes way for what is
- * received next.
+ * Lets the young objects of the main thread have four times as much as V8 begins with, 1 MiB, and no more: in less than
+ * that, what is received is still alive when it is collected, and is copied and grows old for nothing. V8 knows no such
+ * limit that may be set once it runs, and would go on to 16 MiB. Threads have a limit of their own.
  */
-function keepYoungSmall(): void {
-  setFlagsFromString('--semi-space-growth-factor=1');
+class YoungSpace {
+  private growth = 4;
+
+  constructor() {
+    this.limit();
+    const collected = new PerformanceObserver(() => {
+      const young = getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space');
+      if (young && young.space_size < enoughForYoung) return;
+      collected.disconnect();
+      this.growth = 1;
+      this.limit();
+    });
+    collected.observe({ entryTypes: ['gc'] });
+  }
+
+  limit(): void {
+    setFlagsFromString(`--semi-space-growth-factor=${String(this.growth)}`);
+  }
 }
