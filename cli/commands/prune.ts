@@ -64,7 +64,8 @@ takes a key with the right admin.`,
     )
     .action(async (given: string, flags: PruneFlags) => {
       const place = await snapshotPlace(given, flags);
-      if (flags.grace !== undefined && !('objects' in place)) throw wrongUsage('--grace goes with s3://BUCKET/PREFIX.');
+      if (flags.grace !== undefined && !('objects' in place))
+        throw wrongUsage('--grace goes with s3://BUCKET/PREFIX; a receiver before a store has a grace of a day.');
       const keep = rulesOf(flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       shell.exit(await runTransfer(shell.settings(), complaints, (transfer) => pruneAt(place, keep, flags, transfer)));
@@ -96,7 +97,9 @@ async function pruneAt(
       on: tell,
       onCollected: ({ deleted, condemned }) =>
         terminal.say(
-          `${formatSize(deleted.bytes)} of garbage deleted; ${formatSize(condemned.bytes)} condemned, for a prune after the grace`,
+          dryRun
+            ? `${formatSize(deleted.bytes)} of garbage would be deleted; ${formatSize(condemned.bytes)} would be condemned, beside what becomes garbage now`
+            : `${formatSize(deleted.bytes)} of garbage deleted; ${formatSize(condemned.bytes)} condemned, for a prune after the grace`,
         ),
       ...(grace === undefined ? {} : { grace }),
       ...(name === undefined ? {} : { name }),

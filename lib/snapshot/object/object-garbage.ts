@@ -1,18 +1,19 @@
-// What no snapshot in an object store needs any more: condemned first, deleted after a grace. See `condemned.ts`.
+// What no snapshot and no name in an object store needs any more: condemned first, deleted after a grace. See `condemned.ts`.
 import { randomBytes } from 'node:crypto';
 import { TransferError } from '../../errors';
 import type { Bucket } from '../../store/object/bucket';
+import { condemn, condemnedLists, settlesWithin } from '../../store/object/condemned';
 import { contentPrefixes } from '../../store/object/contents';
 import { partialsPrefix } from '../../store/object/partial-record';
+import { nameOfKey, namesPrefix, parseRecord } from '../../store/object/records';
 import { parseStageNote, stagesPrefix } from '../../store/object/staged-names';
 import { ownValue, parseJsonObject } from '../../wire/json-object';
-import { condemn, condemnedLists } from './condemned';
 import { manifestsPrefix } from './manifest-object';
 import type { ObjectCatalog, ObjectSnapshot } from './object-catalog';
 import { contentsOf } from './staged-object-snapshot';
 
-/** What is younger may belong to a backup that has noted nothing yet, in ms. */
-const settlesWithin = 3_600_000;
+/** Records of names that are read at once. */
+const readAtOnce = 24;
 /** For so long, in ms, a list stays for backups that began before it. None takes half as long; see `longestBackup`. */
 const listedFor = 30 * 24 * 3_600_000;
 
@@ -22,13 +23,25 @@ export interface Collected {
   readonly condemned: { readonly objects: number; readonly bytes: number };
 }
 
+export interface CollectOptions {
+  /** In ms. */
+  readonly grace: number;
+  /** Nothing is written: it is only told what would be done. */
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Deletes what was condemned longer than `grace` ms ago and is needed by nothing, and condemns what is needed by
- * nothing now. Rejects with `mismatch`, and does neither, where a manifest cannot be read: nobody knows what it needs.
+ * nothing now. Rejects with `mismatch` where a manifest cannot be read, and with `disk` where the record of a name
+ * cannot, and does neither then: nobody knows what it needs.
  */
-export async function collectGarbage(catalog: ObjectCatalog, grace: number, signal: AbortSignal): Promise<Collected> {
+export async function collectGarbage(
+  catalog: ObjectCatalog,
+  { grace, dryRun, signal }: CollectOptions,
+): Promise<Collected> {
   const { bucket } = catalog;
-  const now = await storeTime(bucket);
+  const now = dryRun ? Date.now() : await storeTime(bucket);
   // In this order: who commits after its manifest would have been read sees these lists.
   const lists = await condemnedLists(bucket);
   const needed = await neededIn(catalog, signal);
@@ -37,12 +50,12 @@ export async function collectGarbage(catalog: ObjectCatalog, grace: number, sign
   const deleted = { objects: 0, bytes: 0 };
   const condemned = { objects: 0, bytes: 0 };
   const garbage: string[] = [];
-  for (const below of [contentPrefixes.snapshots, manifestsPrefix])
+  for (const below of [...Object.values(contentPrefixes), manifestsPrefix])
     for await (const { key, size, modified } of bucket.list(below)) {
       if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
       if (needed.has(key)) continue;
       if (due.has(key)) {
-        await bucket.delete(key);
+        if (!dryRun) await bucket.delete(key);
         deleted.objects++;
         deleted.bytes += size;
       } else if (!listed.has(key) && modified < now - settlesWithin) {
@@ -51,6 +64,7 @@ export async function collectGarbage(catalog: ObjectCatalog, grace: number, sign
         condemned.bytes += size;
       }
     }
+  if (dryRun) return { deleted, condemned };
   await condemn(bucket, garbage);
   for (const { key, modified } of lists) if (modified < now - listedFor - grace) await bucket.delete(key);
   return { deleted, condemned };
@@ -61,7 +75,7 @@ export async function neededBy(catalog: ObjectCatalog, snapshot: ObjectSnapshot)
   return new Set([...contentsOf(await catalog.manifest(snapshot)), snapshot.record.content]);
 }
 
-/** What all snapshots need, and the backups that are under way. */
+/** What all snapshots and names need, and what is under way. */
 async function neededIn(catalog: ObjectCatalog, signal: AbortSignal): Promise<ReadonlySet<string>> {
   const { bucket } = catalog;
   const needed = new Set<string>();
@@ -78,7 +92,23 @@ async function neededIn(catalog: ObjectCatalog, signal: AbortSignal): Promise<Re
       if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
       for (const key of await neededBy(catalog, snapshot)) needed.add(key);
     }
+  await addNamed(bucket, needed, signal);
   return needed;
+}
+
+/** Adds what the records of names need. What gets its name meanwhile is too young to be condemned, or was looked for. */
+async function addNamed(bucket: Bucket, needed: Set<string>, signal: AbortSignal): Promise<void> {
+  const keys = bucket.list(namesPrefix);
+  const work = async (): Promise<void> => {
+    for (let next = await keys.next(); next.done !== true; next = await keys.next()) {
+      if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
+      const { key } = next.value;
+      const found = key === namesPrefix ? undefined : await bucket.get(key);
+      const record = found && parseRecord(found.text, nameOfKey(key));
+      if (record?.type === 'file' && record.content) needed.add(record.content.key);
+    }
+  };
+  await Promise.all(Array.from({ length: readAtOnce }, work));
 }
 
 /** What time it is by the store's clock, in ms since 1970. */

@@ -3,6 +3,7 @@
 import { asTransferError, TransferError } from '../../errors';
 import type { Pruned, PruneEvent } from '../prune/prune';
 import { checkRules, judge, type KeepRules, type Verdict } from '../prune/retention';
+import { shortestGrace } from '../../store/object/condemned';
 import { type Collected, collectGarbage, neededBy } from './object-garbage';
 import type { ObjectCatalog, ObjectSnapshot } from './object-catalog';
 import { recordKey } from './snapshot-record';
@@ -14,7 +15,7 @@ export interface ObjectPruneOptions {
   readonly keep: KeepRules;
   /** Whether the last snapshot that had what a source has lost since may go. */
   readonly allowShrink?: boolean | undefined;
-  /** Tells what would be done, and writes nothing. */
+  /** Tells what would be done, and writes nothing. `onCollected` hears what of it nothing needs already now. */
   readonly dryRun?: boolean | undefined;
   /** How long garbage is only condemned, in ms: at least an hour, by default a day. */
   readonly grace?: number | undefined;
@@ -25,7 +26,6 @@ export interface ObjectPruneOptions {
 }
 
 const day = 24 * 3_600_000;
-const shortestGrace = 3_600_000;
 
 type JudgedObject = ObjectSnapshot & {
   /** Undefined where the manifest is not there. */
@@ -35,7 +35,7 @@ type JudgedObject = ObjectSnapshot & {
 
 /**
  * Removes the snapshots that no rule keeps, as `prune` does on a disk, and collects what nothing needs any more, also
- * of backups that never became snapshots. `freed_bytes` are free once the grace is over and it is pruned again. Killed
+ * of backups that never became snapshots, and of files that never got their name or were replaced. `freed_bytes` are free once the grace is over and it is pruned again. Killed
  * at any instant, each snapshot is whole or gone, and the next one goes on. Rejects with `usage`, `mismatch` where a
  * manifest cannot be read (then nothing is collected), `disk` and `interrupted`.
  */
@@ -77,8 +77,8 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
     pruned.push(event);
     on?.(event);
   }
-  if (dryRun) return pruned;
-  const collected = await collectGarbage(catalog, grace, signal);
+  if (dryRun && !options.onCollected) return pruned;
+  const collected = await collectGarbage(catalog, { grace, dryRun, signal });
   options.onCollected?.(collected);
   return pruned;
 }

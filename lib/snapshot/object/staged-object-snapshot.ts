@@ -2,6 +2,7 @@
 // both become snapshots, one after the other.
 import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
+import { condemnedKeys, refuseCondemned } from '../../store/object/condemned';
 import type { ObjectStore } from '../../store/object/object-store';
 import type { ContentPlace } from '../../store/object/records';
 import { objectError } from '../../store/object/requests';
@@ -15,7 +16,6 @@ import type { ManifestHead } from '../manifest/manifest';
 import type { Finished } from '../manifest/write-lists';
 import type { RegisteredBackup } from '../register/register-text';
 import type { ShrunkSource } from '../../progress';
-import { condemnedKeys, refuseCondemned } from './condemned';
 import { writeManifest } from './manifest-object';
 import { ObjectCatalog } from './object-catalog';
 import { encodeSnapshotRecord, parseSnapshotRecord, recordKey, type SnapshotRecord } from './snapshot-record';

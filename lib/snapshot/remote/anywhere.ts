@@ -63,7 +63,7 @@ export interface DiffOptions extends Where {
 export interface PruneOptions extends Omit<PruneHere, 'directory' | 'signal'>, Where {
   /** In an object store: how long garbage is only condemned, in ms; default a day. */
   readonly grace?: number;
-  /** In an object store: hears of what became of garbage. */
+  /** In an object store: hears of what became of garbage, or would become of it. */
   readonly onCollected?: (collected: Collected) => void;
 }
 export interface ForgetOptions extends Omit<ForgetHere, 'directory' | 'signal'>, Where {}

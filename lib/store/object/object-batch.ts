@@ -209,6 +209,8 @@ export class ObjectBatch implements Batch {
     const digests = { [this.use.algorithm]: digest };
     const content = size === 0 ? undefined : { key: pack.key, offset };
     const record = fileRecord({ ...entry, size }, this.use, digests, content, this.ground);
+    // Who makes a snapshot looks at all that it needs at once.
+    if (this.ground.contents === 'names') await pack.mayBeNamed();
     pack.used++;
     try {
       const published = await this.publishFile(entry.name, record);

@@ -4,6 +4,7 @@ import { TransferError } from '../../errors';
 import { printable } from '../../name';
 import { ignored } from '../../trace';
 import type { SmallFile } from '../session-store';
+import { FreshBytes, refuseIfCondemned } from './condemned';
 import { newContentKey } from './contents';
 import type { ObjectGround } from './ground';
 import { usualPartSize } from './part-memory';
@@ -25,7 +26,9 @@ export class Pack {
   used = 0;
   private readonly memory: Uint8Array;
   private length = 0;
+  private readonly fresh = new FreshBytes();
   private storing: Promise<ReadonlySet<number>> | undefined;
+  private looking: Promise<void> | undefined;
 
   constructor(
     private readonly ground: ObjectGround,
@@ -53,6 +56,12 @@ export class Pack {
   store(): Promise<ReadonlySet<number>> {
     this.storing ??= this.send();
     return this.storing;
+  }
+
+  /** To be called just before the first of its files gets its name; see `refuseIfCondemned`. */
+  mayBeNamed(): Promise<void> {
+    this.looking ??= refuseIfCondemned(this.ground.bucket, this.key, this.fresh);
+    return this.looking;
   }
 
   /** Removes it, where none of its files has a name. */

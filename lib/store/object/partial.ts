@@ -8,6 +8,7 @@ import { segmentSizeOf, smallFile } from '../../wire/segment';
 import type { StandingSegment } from '../../wire/standing';
 import type { OfferedFile, PartialFile, SegmentDigest, StoreUse } from '../session-store';
 import type { Committed } from '../store';
+import { refuseIfCondemned } from './condemned';
 import { digestContent } from './contents';
 import type { ObjectGround } from './ground';
 import { PartialRecord, type ResumableFile } from './partial-record';
@@ -161,6 +162,7 @@ export class ObjectPartial implements PartialFile {
     const { offer, use, ground, upload } = this;
     const content = size === 0 ? undefined : { key: upload.key, offset: 0 };
     const record = fileRecord({ ...offer, size }, use, digests, content, ground);
+    if (ground.contents === 'names') await refuseIfCondemned(ground.bucket, upload.key, upload.fresh);
     const { path, outcome } = await ground.names.publish(offer.name, record, use.ifExists, (existing) =>
       sameContent(existing, { size, digests }, use, ground),
     );

@@ -7,6 +7,7 @@ import { ignored } from '../../trace';
 import { pieceSize, segmentSizeOf } from '../../wire/segment';
 import type { SegmentDigest } from '../session-store';
 import { type Bucket, mostParts, type UploadedPart } from './bucket';
+import { FreshBytes } from './condemned';
 import { type ContentOwner, newContentKey } from './contents';
 import { type PartMemory, usualPartSize } from './part-memory';
 import type { PartDigests, PartialRecord, UploadRecord } from './partial-record';
@@ -51,6 +52,8 @@ type ObjectUploadState = 'open' | 'complete' | 'over';
 
 export class ObjectUpload {
   readonly key: string;
+  /** Absent for bytes of an earlier try: nobody knows since when those are there. */
+  readonly fresh: FreshBytes | undefined;
   private readonly partSize: number;
   private size: number | undefined;
   private state: ObjectUploadState = 'open';
@@ -75,6 +78,7 @@ export class ObjectUpload {
   ) {
     this.size = options.size;
     this.key = earlier?.upload.key ?? newContentKey(options.contents);
+    this.fresh = earlier ? undefined : new FreshBytes();
     this.partSize = earlier?.upload.partSize ?? partSizeOf(options.size);
     if (earlier) this.upload = Promise.resolve(earlier.upload.upload);
   }

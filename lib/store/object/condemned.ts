@@ -1,12 +1,18 @@
-// Garbage has two phases, so that no backup loses what it counts on: what no snapshot needs is condemned by an object
-// that lists it, and deleted only after a grace. Whoever makes a snapshot looks at what is condemned before it counts
-// on anything, and again when it commits.
+// Garbage has two phases, so that nobody loses what he counts on: what nothing needs is condemned by an object that lists
+// it, and deleted only after a grace. Whoever makes a snapshot looks at what is condemned before it counts on anything,
+// and again when it commits; whoever gives a name to bytes that are not fresh any more looks before.
 import { randomBytes } from 'node:crypto';
 import { TransferError } from '../../errors';
-import type { Bucket, ListedObject } from '../../store/object/bucket';
 import { trace } from '../../trace';
+import type { Bucket, ListedObject } from './bucket';
 
 export const condemnedPrefix = 'condemned/';
+/** No grace is shorter, in ms. */
+export const shortestGrace = 3_600_000;
+/** What is younger, in ms, is not condemned: it may belong to somebody who has noted nothing yet. */
+export const settlesWithin = 3_600_000;
+/** For so long, in ms, after they were begun nobody can have condemned bytes: with as much again for giving the name. */
+const freshFor = settlesWithin / 2;
 /** Keys in one list. */
 const listedTogether = 10_000;
 
@@ -46,6 +52,29 @@ export function refuseCondemned(needed: ReadonlySet<string>, condemned: Readonly
       throw new TransferError('disk', 'What this backup counts on was condemned by a prune meanwhile.', {
         hint: 'Start the same backup again: it sends what is about to go, and nothing else twice.',
       });
+}
+
+/** Since when bytes are on their way: by both clocks, since one stands still while a machine sleeps and one may be set. */
+export class FreshBytes {
+  private readonly wall = Date.now();
+  private readonly running = performance.now();
+
+  /** Whether nobody can have condemned them yet. */
+  get isFresh(): boolean {
+    const wall = Date.now() - this.wall;
+    return wall >= 0 && Math.max(wall, performance.now() - this.running) < freshFor;
+  }
+}
+
+/**
+ * To be called just before bytes get a name. Rejects with `disk` where they are condemned: a prune may be deleting them.
+ * If they are condemned later, they have their name long before anybody may delete them, and are spared.
+ */
+export async function refuseIfCondemned(bucket: Bucket, key: string, fresh: FreshBytes | undefined): Promise<void> {
+  if (fresh?.isFresh === true || !(await condemnedKeys(bucket)).has(key)) return;
+  throw new TransferError('disk', 'What was stored was condemned by a prune before it could get its name.', {
+    hint: 'Send it again. What takes longer than a day needs a longer prune --grace.',
+  });
 }
 
 function keysIn(text: string, key: string): readonly string[] {
