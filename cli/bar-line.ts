@@ -7,13 +7,16 @@ const narrowestBar = 12;
 const widestBar = 40;
 const shortestLabel = 12;
 const longestLabel = 28;
+/** Of a name that must be there: a line of several is of no use without. */
+const shortestName = 20;
 const gap = 2; // columns between the pieces
 
 /**
  * Where a transfer stands, as one line of at most `columns` columns: `a.iso send [====----] 50 % 512 MiB of 1.0 GiB 353
- * MiB/s ETA 1.5 s`. What does not fit is left out, the least important first. With `ascii` it has nothing else in it.
+ * MiB/s ETA 1.5 s`. What does not fit is left out, the least important first: the name before the bar, unless it is one
+ * `of several` lines. With `ascii` it has nothing else in it.
  */
-export function barLine(state: TransferState, columns: number, ascii = false): string {
+export function barLine(state: TransferState, columns: number, ascii = false, of: 'one' | 'several' = 'one'): string {
   const { phase, done, total, moved, rate, eta, files, ofFiles, name, still } = state;
   const ratio = total > 0 ? Math.min(1, done / total) : 0;
   const verb = phase.padEnd(7);
@@ -31,18 +34,20 @@ export function barLine(state: TransferState, columns: number, ascii = false): s
   };
   const piece = (text: string): string => (fits(text.length) ? text : '');
 
+  const label = ascii ? asAscii(printable(name ?? '')) : printable(name ?? '');
+  const wanted = Math.min(columnsOf(label), longestLabel);
+  const least = Math.min(wanted, of === 'several' ? shortestName : shortestLabel);
   // In the order of their importance:
+  const isNamed = of === 'several' && fits(least);
   const speed = piece(still === undefined ? (rate > 0 ? formatRate(rate) : '') : stillness(still));
   const left = piece(eta === undefined ? '' : `ETA ${formatDuration(eta)}`);
   const hasBar = measured && fits(narrowestBar);
   const count = piece(files === undefined ? '' : filesDone(files, ofFiles));
-  const label = ascii ? asAscii(printable(name ?? '')) : printable(name ?? '');
-  const wanted = Math.min(columnsOf(label), longestLabel);
-  const hasLabel = fits(Math.min(wanted, shortestLabel));
+  const hasLabel = isNamed || fits(least);
   const size = piece(measured ? `${formatSize(done)} of ${formatSize(total)}` : formatSize(moved));
 
-  const shown = hasLabel ? cut(label, Math.min(wanted, shortestLabel + room), ascii ? '...' : '…') : '';
-  room -= Math.max(0, columnsOf(shown) - shortestLabel);
+  const shown = hasLabel ? cut(label, Math.min(wanted, least + room), ascii ? '...' : '…') : '';
+  room -= Math.max(0, columnsOf(shown) - least);
   const bar = hasBar ? drawn(Math.min(widestBar, narrowestBar + room) - 2, ratio) : '';
   return [shown, verb, bar, percent, count, size, speed, left]
     .filter((text) => text !== '')

@@ -25,12 +25,12 @@ export class Failures {
     return before < toldOfAKind;
   }
 
-  /** Tells once how many more there were of each kind. */
-  tellRest(terminal: Terminal): void {
+  /** Tells once how many more there were of each kind, behind whose they are. */
+  tellRest(terminal: Terminal, whose = ''): void {
     if (terminal.settings.verbose) return;
     for (const [kind, count] of this.kinds) {
       if (count <= toldOfAKind) continue;
-      terminal.complain(`${formatCount(count - toldOfAKind, 'more file')}: ${kind}`);
+      terminal.complain(`${whose}${formatCount(count - toldOfAKind, 'more file')}: ${kind}`);
       this.kinds.set(kind, toldOfAKind);
     }
   }

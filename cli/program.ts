@@ -39,14 +39,20 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
 }
 
+const needed = [
+  ['sendall receive inbox', 'where files come to: prints the TICKET'],
+  ['sendall send FILE... TICKET', 'where they are'],
+  ['sendall backup DIR TICKET --name ME', 'a verified snapshot, there or on a disk'],
+] as const;
+
 /** What people need first, for whoever has typed nothing but the name. */
 function sayFirst(): void {
-  process.stderr.write(`
-What people need first:
-  sendall receive inbox                 where files come to: prints the TICKET
-  sendall send FILE... TICKET           where they are
-  sendall backup DIR TICKET --name ME   a verified snapshot, there or on a disk
-`);
+  const { columns = 80 } = process.stderr;
+  const widest = Math.max(...needed.map(([command]) => command.length));
+  const lines = needed.map(([command, what]) => `  ${command.padEnd(widest)}   ${what}`);
+  const fits = lines.every((line) => line.length <= columns);
+  const shown = fits ? lines : needed.map(([command, what]) => `  ${command}\n      ${what}`);
+  process.stderr.write(`\nWhat people need first:\n${shown.join('\n')}\n`);
 }
 
 /** The whole program with all of its commands, for what describes it: completions, manual pages, the configuration. */

@@ -53,7 +53,7 @@ export async function runTransfer(
     if (abort.signal.aborted) leave(exitInterrupted);
     abort.abort();
     if (settings.log) terminal.log('info', 'Stopping.');
-    else terminal.complain('Stopping. Press Ctrl-C again to stop at once.');
+    else terminal.complainAnew('Stopping. Press Ctrl-C again to stop at once.');
   };
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
   process.on('uncaughtException', (error) => {

@@ -1,7 +1,7 @@
 import type { FileDone, TransferEvent, Verified } from '../lib/index';
 import { printable } from '../lib/internal';
 import { barLine } from './bar-line';
-import { type Failed, sentenceOf } from './failures';
+import { type Failed, Failures, sentenceOf } from './failures';
 import { addAlready, leastVerified, summaryLine } from './results';
 import { roleHint } from './role-hints';
 import { formatCount, formatDuration, formatSize } from './size';
@@ -30,6 +30,7 @@ interface Line {
   already: { readonly files: number; readonly bytes: number };
   skipped: number;
   failed: number;
+  readonly failures: Failures;
 }
 
 /** What a sender to several receivers says: a line for each while it goes on, and what became of them. */
@@ -58,6 +59,7 @@ export class SeveralView implements Curtain {
           already: { files: 0, bytes: 0 },
           skipped: 0,
           failed: 0,
+          failures: new Failures(),
         } satisfies Line as Line,
       ]),
     );
@@ -130,7 +132,8 @@ export class SeveralView implements Curtain {
   private fail(line: Line, event: Failed): void {
     line.failed++;
     if (event.code === 'interrupted') return; // whoever interrupted knows
-    this.complain(`${line.name}: ${sentenceOf(event)}`, this.hintFor(event));
+    if (line.failures.take(event) || this.terminal.settings.verbose)
+      this.complain(`${line.name}: ${sentenceOf(event)}`, this.hintFor(event));
   }
 
   private complain(message: string, hint?: string): void {
@@ -141,6 +144,7 @@ export class SeveralView implements Curtain {
 
   private receiverDone(line: Line, summary: Summary): void {
     line.state = line.failed > 0 ? 'failed' : 'done';
+    line.failures.tellRest(this.terminal, `${line.name}: `);
     if (this.lines.size > fewReceivers && line.failed === 0 && !this.terminal.settings.verbose) return;
     const { least: verified, skipped, failed, already, name } = line;
     this.terminal.result(
@@ -192,7 +196,7 @@ export class SeveralView implements Curtain {
   }
 
   private erase(): void {
-    if (this.drawn > 0) this.terminal.stderr.write(`\u001b[${String(this.drawn)}A\u001b[J`);
+    if (this.drawn > 0) this.terminal.stderr.write(`\r\u001b[${String(this.drawn)}A\u001b[J`);
     this.drawn = 0;
   }
 }
@@ -210,7 +214,7 @@ export function receiverLines(
   const going = lines.filter(({ state }) => state === 'going').map(({ name, tally }) => ({ name, at: tally.at(now) }));
   const fit = going.length <= rows ? going : going.sort((one, other) => ratioOf(one.at) - ratioOf(other.at));
   const shown = going.length <= rows ? fit : fit.slice(0, rows - 1);
-  const text = shown.map(({ name, at }) => barLine({ ...at, name: printable(name) }, columns, ascii));
+  const text = shown.map(({ name, at }) => barLine({ ...at, name: printable(name) }, columns, ascii, 'several'));
   if (going.length <= rows) return text;
   const count = (state: Line['state']): string => String(lines.filter((line) => line.state === state).length);
   return [

@@ -36,14 +36,17 @@ export function formatRate(bytesPerSecond: number): string {
   return `${formatSize(bytesPerSecond)}/s`;
 }
 
-/** `0.03 s`, `2.9 s`, `45 s`, `3 min 20 s`, `2 h 5 min`. */
+/** `0.03 s`, `2.9 s`, `45 s`, `3 min 20 s`, `5 min`, `2 h 5 min`. */
 export function formatDuration(seconds: number): string {
   if (seconds < 0.995) return `${seconds.toFixed(2)} s`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${String(whole)} s`;
-  if (whole < 3600) return `${String(Math.floor(whole / 60))} min ${String(whole % 60)} s`;
-  return `${String(Math.floor(whole / 3600))} h ${String(Math.floor((whole % 3600) / 60))} min`;
+  const [large, small, unit, rest] =
+    whole < 3600
+      ? ([Math.floor(whole / 60), whole % 60, 'min', 's'] as const)
+      : ([Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), 'h', 'min'] as const);
+  return `${String(large)} ${unit}${small === 0 ? '' : ` ${String(small)} ${rest}`}`;
 }
 
 /** `2026-11-29 09:11` of a moment as ISO 8601, in local time. */

@@ -76,6 +76,12 @@ export class Terminal {
     this.write(this.stderr, [{ style: 'dim', text: 'hint: ' }, hint]);
   }
 
+  /** As `complain`, after Ctrl-C: what the terminal shows of that is overwritten. */
+  complainAnew(message: string): void {
+    if (this.drawsBars && !this.curtain) this.stderr.write('\r\u001b[K');
+    this.complain(message);
+  }
+
   /** The causes of a failure and where it came from; only with --verbose. */
   trace(error: Error): void {
     if (this.settings.log ? !isLogged('debug', this.settings.log) : !this.settings.verbose) return;
@@ -104,6 +110,11 @@ export class Terminal {
     this.curtain = curtain;
   }
 
+  /** How `text` looks as a part of a result. */
+  asResult(text: string): string {
+    return this.shownOn(this.outputTaken ? this.stderr : this.stdout, text);
+  }
+
   private get silent(): boolean {
     return this.settings.quiet || this.settings.json;
   }
@@ -129,14 +140,17 @@ export class Terminal {
     else write();
   }
 
-  /** Nothing reaches a terminal unescaped, and no more than ASCII one that has no more. */
   private escaped(stream: NodeJS.WriteStream, piece: Piece): Piece {
-    const shown = isAsciiOnly(this.env, stream.isTTY)
-      ? stream.isTTY
-        ? asAscii
-        : wordsAsAscii
-      : (text: string) => text;
-    return typeof piece === 'string' ? shown(printable(piece)) : { ...piece, text: shown(printable(piece.text)) };
+    return typeof piece === 'string'
+      ? this.shownOn(stream, piece)
+      : { ...piece, text: this.shownOn(stream, piece.text) };
+  }
+
+  /** Nothing reaches a terminal unescaped, and no more than ASCII one that has no more. */
+  private shownOn({ isTTY }: NodeJS.WriteStream, text: string): string {
+    const shown = printable(text);
+    if (!isAsciiOnly(this.env, isTTY)) return shown;
+    return isTTY ? asAscii(shown) : wordsAsAscii(shown);
   }
 
   private paint(stream: NodeJS.WriteStream, piece: Piece): string {

@@ -132,6 +132,7 @@ function tell(terminal: Terminal, each: SnapshotListed | SnapshotDamaged | Snaps
 
 function showTable(listed: readonly (SnapshotListed | SnapshotDamaged)[], terminal: Terminal): void {
   const { tableLines } = require('../table') as typeof import('../table');
+  const shown = (text: string): string => terminal.asResult(text);
   const some = listed.some((each) => each.event === 'snapshot' && each.missing > 0);
   const alone = listed.some((each) => each.event === 'snapshot' && each.alone_bytes !== undefined);
   const rows = listed.map((each): Cell[] => {
@@ -159,7 +160,7 @@ function showTable(listed: readonly (SnapshotListed | SnapshotDamaged)[], termin
     ];
   });
   const numbers = ['ENTRIES', 'SIZE', 'NEW', ...(alone ? ['ALONE'] : []), ...(some ? ['MISSING'] : [])];
-  for (const line of tableLines(['SNAPSHOT', ...numbers.map((right) => ({ right })), 'VERIFIED'], rows))
+  for (const line of tableLines(['SNAPSHOT', ...numbers.map((right) => ({ right })), 'VERIFIED'], rows, shown))
     terminal.result(line);
 }
 
@@ -182,6 +183,7 @@ async function compare(
 
 function showDifference({ added, removed, changed }: Difference, terminal: Terminal): void {
   const { alignedLines } = require('../table') as typeof import('../table');
+  const shown = (text: string): string => terminal.asResult(text);
   const row = (
     what: string,
     { path, type, bytes }: Difference['changed'][number] | Difference['added'][number],
@@ -198,7 +200,7 @@ function showDifference({ added, removed, changed }: Difference, terminal: Termi
     ...removed.map((each) => row('removed', each, because(each))),
     ...changed.map((each) => row('changed', each, each.what === 'metadata' ? '  (mode or time only)' : '')),
   ];
-  for (const line of alignedLines(rows)) terminal.result(line);
+  for (const line of alignedLines(rows, shown)) terminal.result(line);
   terminal.say(
     `${formatNumber(added.length)} added, ${formatNumber(removed.length)} removed, ${formatNumber(changed.length)} changed`,
   );

@@ -113,6 +113,7 @@ function show(status: StatusEvent, place: SnapshotPlace, terminal: Terminal): vo
     return printEvent(terminal.stdout, status);
   }
   const { alignedLines, tableLines } = require('../table') as typeof import('../table');
+  const shown = (text: string): string => terminal.asResult(text);
   const { receiver, last_received: last, free, verified, backups, problems } = status;
   const rows: string[][] = [];
   if ('directory' in place) {
@@ -140,7 +141,7 @@ function show(status: StatusEvent, place: SnapshotPlace, terminal: Terminal): vo
         ? `${formatMoment(verified.at)}, ${verified.damaged === 0 ? 'no damage' : `${String(verified.damaged)} damaged`}`
         : 'not as a whole',
     ]);
-    for (const line of alignedLines(rows)) terminal.result(line);
+    for (const line of alignedLines(rows, shown)) terminal.result(line);
   }
   if (backups.length > 0) {
     const cells = backups.map(({ name, snapshots, newest, verified_at: at, drill }) => [
@@ -151,7 +152,7 @@ function show(status: StatusEvent, place: SnapshotPlace, terminal: Terminal): vo
       drill === null ? 'none' : `${formatMoment(drill.at)}${drill.failures === 0 ? '' : ', failed'}`,
     ]);
     const head = ['BACKUP', { right: 'SNAPSHOTS' }, 'NEWEST', 'VERIFIED', 'DRILL'];
-    for (const line of tableLines(head, cells)) terminal.result(line);
+    for (const line of tableLines(head, cells, shown)) terminal.result(line);
   }
   for (const problem of problems)
     terminal.complain(

@@ -9,7 +9,7 @@ import { noise } from '../session/pair';
 const main = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
 const names = 40;
 
-describe('cli: the screens of both sides, 80 columns wide (the built command)', function () {
+describe('cli: the screens of both sides (the built command)', function () {
   this.timeout(60_000);
   let directory: string;
   before(function () {
@@ -25,20 +25,21 @@ describe('cli: the screens of both sides, 80 columns wide (the built command)', 
     if (directory) rmSync(directory, { recursive: true });
   });
 
-  const shell = (home: string): Shell =>
+  const shell = (home: string, columns = 80): Shell =>
     new Shell({
       title: home,
       cwd: join(directory, home),
       env: { PATH: process.env['PATH'] ?? '', HOME: join(directory, home), LANG: 'C.UTF-8' },
-      columns: 80,
+      columns,
       replaced: [],
     });
   const textOf = async (screen: Shell): Promise<string> =>
     (await screen.shot()).lines.map((line) => line.map(({ text }) => text).join('')).join('\n');
 
+  const command = (words: string): string => `'${process.execPath}' '${main}' ${words}`;
+
   it('a tree is one bar of files done of files; a sender that is stopped is said to be, with what is kept', async () => {
     const [here, there] = [shell('b'), shell('a')];
-    const command = (words: string): string => `'${process.execPath}' '${main}' ${words}`;
     const receiver = here.run(command('receive inbox --listen 127.0.0.1:0 --no-plain'));
     try {
       const [ticket] = await receiver.says(/sendall:\/\/[\w.:]+\/[\w-]{64}/);
@@ -69,5 +70,42 @@ describe('cli: the screens of both sides, 80 columns wide (the built command)', 
     } finally {
       await receiver.interrupt();
     }
+  });
+
+  for (const columns of [40, 120])
+    it(`Ctrl-C on both sides leaves whole sentences and nothing of a bar, ${String(columns)} columns wide`, async () => {
+      const [here, there] = [shell('b', columns), shell('a', columns)];
+      const receiver = here.run(command(`receive at-${String(columns)} --listen 127.0.0.1:0 --no-plain`));
+      const [ticket] = await receiver.says(/sendall:\/\/[\w.:]+\/[\w-]{64}/);
+      const sender = there.run(command(`send tree/z-large ${ticket} --limit 6M`));
+      await receiver.says(/receive[^\n]* [1-9]\d? %/);
+      await sender.says(/send[^\n]* [1-9]\d? %/);
+      await receiver.interrupt();
+      await sender.ended;
+      /** What stands below the command, each sentence in one line. */
+      const sentences = async (screen: Shell): Promise<string[]> =>
+        (await textOf(screen)).replaceAll(/\n {4}(?! *sendall)/g, ' ').split('\n');
+      const stopped =
+        'Stopped in the middle of a transfer. What came is kept: the sender goes on where it was when it is started again.';
+      expect((await sentences(here)).slice(-2)).to.deep.equal([
+        'sendall: Stopping. Press Ctrl-C again to stop at once.',
+        stopped,
+      ]);
+      expect((await sentences(there)).slice(-2)).to.deep.equal([
+        'sendall: The receiver was stopped.',
+        'What came is kept; the same command goes on.',
+      ]);
+      for (const screen of [here, there]) expect(await textOf(screen)).to.not.match(/\^C|\d %/);
+    });
+
+  it('Ctrl-C where nothing is drawn is overwritten, so that the sentence after it is whole', async () => {
+    const screen = shell('b', 40);
+    const receiver = screen.run(command('receive idle --listen 127.0.0.1:0 --no-plain'));
+    await receiver.says(/sendall:\/\/[\w.:]+\/[\w-]{64}/);
+    await receiver.interrupt();
+    expect((await textOf(screen)).split('\n').slice(-2)).to.deep.equal([
+      'sendall: Stopping. Press Ctrl-C again to',
+      '    stop at once.',
+    ]);
   });
 });

@@ -229,6 +229,36 @@ describe('cli: what is seen of several receivers', () => {
     expect(many[20]).to.equal('and 27 receivers that are further; 3 done, 0 failed');
   });
 
+  it('says in 39 columns still who it is', () => {
+    const lines = ['127.0.0.1:41705', '127.0.0.1:36817'].map((name) => {
+      const tally = new Tally();
+      tally.note({ event: 'started', file_name: 'disk.img', file_size: 100 * MiB }, 0);
+      for (let at = 1; at < 9; at++) tally.note(progress(name, at * MiB), 200 * at);
+      return { name, tally, state: 'going' as const };
+    });
+    const shown = receiverLines(lines, 1700, { columns: 39, rows: 21 });
+    expect(shown).to.deep.equal(['127.0.0.1:41705  send       8 %', '127.0.0.1:36817  send       8 %']);
+  });
+
+  it('groups what failed with each receiver by its reason', () => {
+    const { terminal, err } = openTerminal();
+    const view = new SeveralView(terminal, ['a', 'b']);
+    const failed = (receiver: string, at: number): void =>
+      view.show({ event: 'failed', code: 'exists', message: 'already exists.', file_name: `f${String(at)}`, receiver });
+    for (let at = 0; at < 6; at++) failed('a', at);
+    failed('b', 0);
+    for (const receiver of ['a', 'b'])
+      view.show({ event: 'summary', files: 0, bytes: 0, bytes_on_wire: 0, seconds: 1, bottleneck: null, receiver });
+    view.close();
+    expect(err.lines.filter((line) => line.startsWith('sendall'))).to.deep.equal([
+      'sendall: a: f0: already exists.',
+      'sendall: a: f1: already exists.',
+      'sendall: a: f2: already exists.',
+      'sendall: b: f0: already exists.',
+      'sendall: a: 3 more files: Already exists.',
+    ]);
+  });
+
   it('is who failed, and the sum, where there are many; with few a line each', () => {
     const shown = (count: number): { out: string[]; err: string[] } => {
       const { terminal, out, err } = openTerminal();

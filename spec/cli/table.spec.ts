@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { openTerminal } from './screen';
 import { alignedLines, tableLines } from '../../cli/table';
 
 describe('cli/table', () => {
@@ -40,6 +41,16 @@ describe('cli/table', () => {
         ['abcdef', 'x'],
       ]),
     ).to.deep.equal(['\u001b  x', 'abcdef  x']); // six columns once it is escaped
+  });
+
+  it('counts what a terminal without more than ASCII shows', () => {
+    const { terminal, out } = openTerminal({ tty: true, env: { LANG: 'C' } });
+    const rows = [
+      ['é…', 'x'],
+      ['abc', 'x'],
+    ];
+    for (const line of alignedLines(rows, (text) => terminal.asResult(text))) terminal.result(line);
+    expect(out.lines).to.deep.equal(['\\u00e9...  x', 'abc        x']);
   });
 
   it('dims the heading', () => {

@@ -168,7 +168,7 @@ describe('cli/view', () => {
     view.show({ event: 'connection', state: 'lost', message: 'The receiver closed it.', retry_for: 300 });
     view.show({ event: 'connection', state: 'back' });
     expect(err.lines).to.deep.equal([
-      'Connection lost, trying again for 5 min 0 s. The receiver closed it.',
+      'Connection lost, trying again for 5 min. The receiver closed it.',
       'The connection is there again; going on.',
     ]);
   });
