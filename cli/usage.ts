@@ -17,6 +17,11 @@ export function wrongUsage(
  */
 export function fromCommander(error: CommanderError, command: string | undefined): TransferError {
   const [sentence = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
+  if (error.code === 'commander.unknownOption' && /'…'/.test(withoutTickets(sentence)))
+    return wrongUsage('That is no option: it looks like the token of a ticket, one that begins with "-".', {
+      cause: error,
+      hint: 'A ticket is all of it: sendall://HOST:PORT/TOKEN.',
+    });
   const words = error.code === 'commander.help' ? 'no command given' : withoutTickets(sentence);
   const message = `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? '' : '.'}`;
   const help = `See sendall ${command === undefined ? '' : `${command} `}--help.`;

@@ -16,8 +16,12 @@ export function isObjectUrl(text: string): boolean {
 /** Throws `usage`. */
 export function parseObjectUrl(text: string): ObjectAddress {
   const [, bucket = '', path = ''] = /^s3:\/\/([^/]*)\/?(.*)$/i.exec(text) ?? [];
-  if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket))
+  if (bucket === '')
     throw new TransferError('usage', `"${text}" names no bucket.`, { hint: 'It looks like s3://BUCKET/PREFIX.' });
+  if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket))
+    throw new TransferError('usage', `No bucket can be called "${bucket}".`, {
+      hint: 'It has 3 to 63 characters: lower-case letters, digits, "." and "-", the first and the last of them none of these two.',
+    });
   const prefix = path.replace(/\/+$/, '');
   if (
     Buffer.byteLength(prefix) > 512 ||

@@ -8,6 +8,8 @@ export type Address =
 export const defaultPort = 8898;
 /** Of transit relays. */
 export const relayPort = 4001;
+/** Of each part of a host's name. RFC 1035 2.3.4. */
+const longestLabel = 63;
 
 /**
  * Reads `tcp://HOST:PORT`, `HOST:PORT` or `unix:PATH`. An IPv6 host stands in brackets; the port defaults to 8898 and
@@ -28,6 +30,11 @@ export function parseAddress(text: string): Address {
       hint: 'Addresses look like tcp://192.168.1.20:8898, tcp://[::1]:8898 or unix:/run/sendall.sock.',
     });
   }
+  // The token of a ticket has the form of one, and is not repeated.
+  if (host.split('.').some((label) => label.length > longestLabel))
+    throw new TransferError('usage', 'That is no host: a part of its name is longer than 63 characters.', {
+      hint: 'Of a ticket, all is needed: sendall://HOST:PORT/TOKEN.',
+    });
   return { kind: 'tcp', host, port };
 }
 

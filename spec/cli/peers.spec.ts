@@ -83,7 +83,8 @@ describe('cli: peers (the built command)', () => {
       [['add', 'nas', ticket.slice(0, -1)], /What begins with sendall:\/\/ is no ticket/],
       [['add', 'nas', `tcp://192.168.1.20/${token}`], /in place of the ticket is none/],
       // One in 64 begins with a dash, and looks like an option.
-      [['add', 'nas', token], /in place of the ticket is none|Unknown option/],
+      [['add', 'nas', token], /in place of the ticket is none|looks like the token of a ticket/],
+      [['add', 'nas', `-${token.slice(1)}`], /looks like the token of a ticket/],
       [['add', 'nas', '@missing.txt'], /There is no file missing\.txt/],
       [['add', 'nas', '@open.txt'], /Other users can read or write open\.txt/],
       [['add', '../nas', ticket], /cannot be the name/],
