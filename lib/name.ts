@@ -21,6 +21,7 @@ export interface NameRules {
 
 const longestComponent = 255; // UTF-8 bytes: what most disks take
 const longestName = 4096; // UTF-8 bytes: Linux's PATH_MAX
+const longestUnit = 3; // UTF-8 bytes that one unit of UTF-16 becomes at most
 
 /** What no name may contain, wherever it stands. */
 const refusedCharacters: readonly (readonly [RegExp, string])[] = [
@@ -43,6 +44,8 @@ const deviceName = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])
 
 /** What Windows' 8.3 short names make of the staging directory's name. */
 const shortStagingName = /^sendal~[0-9]+$/i;
+/** The staging directory's name in ASCII, which folds by case alone. */
+const plainStagingName = /^(?:\.sendall|sendal~[0-9]+)$/i;
 
 /**
  * Turns hostile text into a name that may be created below a directory; unless `names` is `any`, on every system alike.
@@ -62,31 +65,36 @@ const shortStagingName = /^sendal~[0-9]+$/i;
  * from being sent.
  */
 export function parseEntryName(text: string, rules: NameRules = {}): EntryName {
-  const name = text.replace(/^\/+/, '');
+  const name = text.startsWith('/') ? text.replace(/^\/+/, '') : text;
   if (name === '') throw refusal(text, 'names no file');
-  if (rules.names === 'any' && !isSoundName(name)) throw refusal(text, 'contains half of a surrogate pair');
-  if (lengthOf(name) > longestName) throw refusal(text, `is longer than ${longestName} bytes`);
-  for (const [pattern, what] of harmless.test(name)
-    ? []
-    : rules.names === 'any'
-      ? refusedAnywhere
-      : refusedCharacters) {
-    const found = pattern.exec(name);
-    if (found) throw refusal(text, `contains ${what} (${codePoint(found[0])})`);
-  }
+  const isHarmless = harmless.test(name);
+  if (!isHarmless && rules.names === 'any' && !isSoundName(name))
+    throw refusal(text, 'contains half of a surrogate pair');
+  if (isLonger(name, longestName)) throw refusal(text, `is longer than ${longestName} bytes`);
+  if (!isHarmless) refuseCharacters(text, name, rules.names === 'any' ? refusedAnywhere : refusedCharacters);
   if (name.endsWith('/')) throw refusal(text, 'ends in a slash');
-  for (const component of name.split('/')) {
-    const flaw = flawOf(component, rules);
+  // An offer has thousands of names: nothing is made for each but its components.
+  for (let from = 0, end = 0; end < name.length; from = end + 1) {
+    const slash = name.indexOf('/', from);
+    end = slash === -1 ? name.length : slash;
+    const flaw = flawOf(name.slice(from, end), rules);
     if (flaw !== undefined) throw refusal(text, flaw);
   }
   return name as EntryName;
+}
+
+function refuseCharacters(text: string, name: string, refused: typeof refusedCharacters): void {
+  for (const [pattern, what] of refused) {
+    const found = pattern.exec(name);
+    if (found) throw refusal(text, `contains ${what} (${codePoint(found[0])})`);
+  }
 }
 
 function flawOf(component: string, rules: NameRules): string | undefined {
   if (component === '') return 'has an empty component';
   if (component === '.') return 'has a component "."';
   if (component === '..') return 'has a component "..", which would leave the directory';
-  if (lengthOf(component) > longestComponent) return `has a component of more than ${longestComponent} bytes`;
+  if (isLonger(component, longestComponent)) return `has a component of more than ${longestComponent} bytes`;
   if (isStagingName(component)) return `has a component "${component}", which sendall keeps for itself`;
   if (rules.names !== 'any') {
     if (component.endsWith('.')) return 'has a component that ends in a dot';
@@ -97,15 +105,16 @@ function flawOf(component: string, rules: NameRules): string | undefined {
   return undefined;
 }
 
-/** Bytes on a disk. */
-function lengthOf(text: string): number {
-  return isWellFormed(text) || !isSoundName(text) ? Buffer.byteLength(text) : bytesOfName(text).length;
+/** Whether it has more than so many bytes on a disk. */
+function isLonger(text: string, most: number): boolean {
+  if (text.length * longestUnit <= most) return false;
+  return (isWellFormed(text) || !isSoundName(text) ? Buffer.byteLength(text) : bytesOfName(text).length) > most;
 }
 
 /** Compatibility forms count here (`.ｓendall`): nobody needs such a name, and some disk may fold it. */
 function isStagingName(component: string): boolean {
   // ASCII folds by case alone; trees are full of it, and the long way takes longer than all other rules together.
-  if (/^[ -~]*$/.test(component)) return component.toLowerCase() === '.sendall' || shortStagingName.test(component);
+  if (/^[ -~]*$/.test(component)) return plainStagingName.test(component);
   return collationKey(component.normalize('NFKC')) === stagingKey || shortStagingName.test(component);
 }
 

@@ -48,6 +48,9 @@ export interface FileDone {
   readonly source_grew?: true;
 }
 
+/** A file that is stored, as it is told of. */
+export type FileReceived = FileDone & { readonly event: 'received' };
+
 /**
  * What is wrong with something in a snapshot. Of several only the first of these is told.
  * - `manifest`: the manifest is missing, cut off or changed, or contradicts itself, so that nothing vouches for what it

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TransferError } from '../errors';
 import { printable } from '../name';
-import type { FileDone } from '../progress';
+import type { FileReceived } from '../progress';
 import type { Link } from '../session/link';
 import type { BatchOutcome } from '../store/session-store';
 import type { Committed } from '../store/store';
@@ -20,7 +20,7 @@ import { batchWaits } from '../session/deadlines';
 import { batchBytes, batchEntries, mostRepairs } from './limits';
 import type { LargeToBegin } from './offer';
 import { receiveCoded } from './payload';
-import { doneOf, type Receiving } from './receiving';
+import { receivedOf, type Receiving } from './receiving';
 
 /** A bundle that is in the open batch; `written` rejects only where nothing can go on. */
 export interface WrittenBundle {
@@ -205,7 +205,7 @@ export class Batches {
     const { algorithm, entries, stage, replies, report, store } = this.receiving;
     const { verified } = store;
     const receipts: SessionReceipt[] = [];
-    const received: FileDone[] = [];
+    const received: FileReceived[] = [];
     const again: FileAgain[] = [];
     for (const [file, outcome] of outcomes) {
       const state = entries.get(file);
@@ -232,7 +232,7 @@ export class Batches {
       const identical = committed?.outcome === 'identical';
       this.receiving.stored(state.entry, path, digests, !identical, committed?.kept);
       const receipt = { file, digests, verified };
-      const done = doneOf(state, path, verified, digests, state.bytesOnWire);
+      const done = receivedOf(state, path, verified, digests, state.bytesOnWire);
       // Nearly all small files are new, under their names, and came right at once: nothing is copied for them.
       if (committed === undefined && state.repairs === 0) {
         receipts.push(receipt);

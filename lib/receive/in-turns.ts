@@ -5,13 +5,15 @@ const mostInTurn = 100;
 const longestTurn = 5;
 
 /** Works through a list, so that others have their turn in between. */
-export async function inTurns<Element>(
+export async function inTurns<Element extends object>(
   list: readonly Element[],
   work: (element: Element, at: number) => void,
 ): Promise<void> {
   let first = 0;
   let began = performance.now();
-  for (const [at, element] of list.entries()) {
+  for (let at = 0; at < list.length; at++) {
+    const element = list[at];
+    if (!element) continue;
     if (at - first >= mostInTurn || performance.now() - began > longestTurn) {
       await nextTurn();
       first = at;

@@ -5,7 +5,7 @@ import type { ArrivingFile, FileToLink } from './entries';
 import { LargeFile, storingError } from './large-file';
 import type { Payload } from './payload';
 import type { LargeToBegin } from './offer';
-import { doneOf, type Receiving } from './receiving';
+import { receivedOf, type Receiving } from './receiving';
 
 /** A large file that the sender was asked for. */
 export type OpenFile = ArrivingFile & { readonly file: LargeFile };
@@ -78,7 +78,7 @@ export class LargeFileReceiver {
           this.receiving.stored({ ...entry, size: end.size }, path, end.digests, outcome !== 'identical', kept);
           replies.receipts([receipt]);
           this.receiving.report.received({
-            ...doneOf({ entry, began }, path, verified, end.digests, file.bytesOnWire),
+            ...receivedOf({ entry, began }, path, verified, end.digests, file.bytesOnWire),
             file_size: end.size,
             ...(file.keptBytes > 0 ? { kept: file.keptBytes } : {}),
             ...already,

@@ -263,6 +263,7 @@ async function settleDecided(
       stage?.stored(entry, digests, kept);
       receipts.push({ file: entry.file, digests, verified, verified_at: verifiedAt });
       report.received({
+        event: 'received',
         file_name: entry.name,
         file_size: entry.size ?? 0,
         digests,

@@ -3,8 +3,8 @@ import type { MetadataUse } from '../store/store';
 import type { Authorization } from '../access/authorized';
 import { TransferError } from '../errors';
 import type { NamesTaken } from '../name';
-import { type Listener, ofTransfer, type Verified } from '../progress';
-import { within } from './report';
+import { type Listener, type Verified } from '../progress';
+import { ofReceived } from './report';
 import type { Hello } from '../wire/hello';
 import type { IfExists } from '../store/store';
 import { stagingName } from '../store/local/receive-directory';
@@ -85,7 +85,7 @@ async function openSession(
   refuseUnknownLevel(hello, destination.store.verified);
   const { store, allowance, backups, directory } = stage?.destination ?? destination;
   const names = options.names ?? (isObjectUrl(directory) ? 'any' : await namesOfDisk(directory));
-  const on = ofTransfer(within(options.on, directory, authorization?.name, route), () => hello.session);
+  const on = ofReceived(options.on, { id: hello.session, directory, from: authorization?.name, route });
   const ours = { ...rulesFor({ ...options, names, on }, authorization, peer), asked, ...(backups ? { backups } : {}) };
   const rules = stage ? stagingRules(ours) : { ...ours, check: hello.check === true };
   // What is staged has another path in each session.

@@ -1,8 +1,8 @@
 import { Connection, type HeaderDeadlines, usualStall } from '../net/connection';
 import { asTransferError, TransferError } from '../errors';
-import { type Listener, ofTransfer, type Summary } from '../progress';
+import { type Listener, type Summary } from '../progress';
 import { newSession } from '../session/opening';
-import { within } from './report';
+import { ofReceived } from './report';
 import type { AuthorizedKeys } from '../access/authorized';
 import { LimitedAdmission } from '../store/limited';
 import type { MetadataUse } from '../store/store';
@@ -458,7 +458,7 @@ class OpenReceiver implements Receiver {
       ));
     const rules = {
       ...this.rules,
-      on: ofTransfer(within(this.rules.on, this.destinations.directory), () => id),
+      on: ofReceived(this.rules.on, { id, directory: this.destinations.directory }),
       begun: () => this.strangers.delete(connection),
     };
     try {

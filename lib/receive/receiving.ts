@@ -1,5 +1,5 @@
 import type { TransferError } from '../errors';
-import type { Digests, FileDone, Verified, Waits } from '../progress';
+import type { Digests, FileReceived, Verified, Waits } from '../progress';
 import type { LimitedSession } from '../store/limited';
 import type { Kept } from '../store/store';
 import type { Entry, FileEntry } from '../wire/session-list';
@@ -60,14 +60,15 @@ export class Receiving {
 }
 
 /** What is told of a file that is stored. `began` is when it was offered, by performance.now(). */
-export function doneOf(
+export function receivedOf(
   { entry, began }: { readonly entry: FileEntry; readonly began: number },
   path: string,
   verified: Verified,
   digests: Digests,
   bytesOnWire: number,
-): FileDone {
+): FileReceived {
   return {
+    event: 'received',
     file_name: entry.name,
     file_size: entry.size ?? 0,
     digests,

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { TransferError } from '../errors';
 import { printable } from '../name';
-import type { FileDone, Listener } from '../progress';
+import type { FileReceived, Listener } from '../progress';
 import { failureEvent, Tally } from '../session/summary';
 import { isObjectUrl } from '../object-address';
 import { LostCount } from '../session/lost';
@@ -9,19 +9,25 @@ import type { BadEntry, Entry, LostPart, MissingEntry } from '../wire/session-li
 
 const tellOffersEvery = 250; // ms
 
-/**
- * Tells the same events, of what is received with the directory that it is in, from whom (the name of a key), and the
- * relay that carried it.
- */
-export function within(on: Listener, directory: string, key?: string, route?: string): Listener {
+/** Of which transfer events are: its id, the directory that it goes to, whose key it shows, and the relay that carries it. */
+export interface ToldTransfer {
+  readonly id: string;
+  readonly directory: string;
+  readonly from?: string | undefined;
+  readonly route?: string | undefined;
+}
+
+/** Tells the same events, with what they are about. */
+export function ofReceived(on: Listener, { id, directory, from, route }: ToldTransfer): Listener {
   const where = isObjectUrl(directory) ? directory : path.resolve(directory);
   return (event) => {
     if (event.event === 'received') {
-      const located: { -readonly [Key in keyof typeof event]: (typeof event)[Key] } = { ...event, directory: where };
-      if (key !== undefined) located.from = key;
-      if (route !== undefined) located.route = route;
-      on(located);
-    } else on(event.event === 'started' && key !== undefined ? { ...event, from: key } : event);
+      // Copied once, since there is one for every file.
+      const told: { -readonly [Key in keyof typeof event]: (typeof event)[Key] } = { ...event, id, directory: where };
+      if (from !== undefined) told.from = from;
+      if (route !== undefined) told.route = route;
+      on(told);
+    } else on(event.event === 'started' && from !== undefined ? { ...event, id, from } : { ...event, id });
   };
 }
 
@@ -37,9 +43,9 @@ export class Report {
 
   constructor(private readonly on: Listener) {}
 
-  received(file: FileDone): void {
+  received(file: FileReceived): void {
     this.tally.add(file);
-    this.on({ ...file, event: 'received' });
+    this.on(file);
   }
 
   /** Counts what is offered. Of more than one file that is told, now and then; with `all` it is told to the end. */

@@ -1,10 +1,10 @@
 import { asTransferError, TransferError } from '../errors';
-import type { FileDone } from '../progress';
+import type { FileReceived } from '../progress';
 import type { BatchOutcome, SmallFile } from '../store/session-store';
 import { ignored } from '../trace';
 import type { FileEntry } from '../wire/session-list';
 import { inTurns } from './in-turns';
-import { doneOf } from './receiving';
+import { receivedOf } from './receiving';
 import type { AdmittedUpload, UploadOffer, UploadVisit } from './upload-visit';
 
 /** A whole small file, with its BLAKE3 as its owner has computed it. */
@@ -34,8 +34,8 @@ export class SmallUploads {
    * Stores files whose contents follow one another in `content`. Resolves with what became of each, in their order,
    * once that is durable; all of it is told. Rejects with `disk` where nothing can be looked up.
    */
-  async store(offers: readonly SmallUpload[], content: Uint8Array): Promise<(FileDone | TransferError)[]> {
-    const ends = new Map<SmallUpload, FileDone | TransferError>();
+  async store(offers: readonly SmallUpload[], content: Uint8Array): Promise<(FileReceived | TransferError)[]> {
+    const ends = new Map<SmallUpload, FileReceived | TransferError>();
     const coming: ComingFile[] = [];
     let from = 0;
     await inTurns(offers, (offer) => {
@@ -59,7 +59,7 @@ export class SmallUploads {
     await inTurns(wanted, ({ offer, admitted: one }, at) => {
       ends.set(offer, this.end(one, offer.blake3, outcomes[at] ?? unheard()));
     });
-    const told: (FileDone | TransferError)[] = [];
+    const told: (FileReceived | TransferError)[] = [];
     await inTurns(offers, (offer) => {
       told.push(this.visit.tell(ends.get(offer) ?? unheard(), offer.name));
     });
@@ -71,7 +71,11 @@ export class SmallUploads {
     await this.committing;
   }
 
-  private end({ entry, room, began }: AdmittedUpload, digest: string, outcome: BatchOutcome): FileDone | TransferError {
+  private end(
+    { entry, room, began }: AdmittedUpload,
+    digest: string,
+    outcome: BatchOutcome,
+  ): FileReceived | TransferError {
     if (outcome instanceof TransferError) {
       room.settle(false);
       return outcome;
@@ -79,7 +83,7 @@ export class SmallUploads {
     const fresh = outcome === 'stored' || outcome.outcome !== 'identical';
     room.settle(fresh);
     const path = outcome === 'stored' ? entry.name : outcome.path;
-    const done = doneOf({ entry, began }, path, this.visit.store.verified, { blake3: digest }, entry.size ?? 0);
+    const done = receivedOf({ entry, began }, path, this.visit.store.verified, { blake3: digest }, entry.size ?? 0);
     return fresh ? done : { ...done, verified_at: new Date().toISOString() };
   }
 

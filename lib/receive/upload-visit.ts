@@ -1,6 +1,6 @@
 import { TransferError } from '../errors';
 import { type EntryName, type NamesTaken, parseEntryName, printable } from '../name';
-import { type FileDone, type Listener, ofTransfer, Waits } from '../progress';
+import { type FileReceived, type Listener, Waits } from '../progress';
 import { newSession } from '../session/opening';
 import { usualLinkDeadlines } from '../session/deadlines';
 import type { Room } from '../store/session-store';
@@ -10,8 +10,8 @@ import type { FileEntry } from '../wire/session-list';
 import { ContentFlow } from './content-flow';
 import { decide, type WantedContent, wantedAnew } from './decision';
 import type { Destination } from './destinations';
-import { doneOf } from './receiving';
-import { Report, within } from './report';
+import { receivedOf } from './receiving';
+import { ofReceived, Report } from './report';
 import type { UploadPace } from './upload-pace';
 
 /** A file that somebody wants to upload. */
@@ -71,7 +71,7 @@ export class UploadVisit {
     readonly store: LimitedSession,
     private readonly rules: UploadRules,
   ) {
-    this.on = ofTransfer(within(rules.on, destination.directory), () => this.id);
+    this.on = ofReceived(rules.on, { id: this.id, directory: destination.directory });
     this.report = new Report(this.on);
     this.pace = rules.pace;
   }
@@ -104,7 +104,7 @@ export class UploadVisit {
    * Whether what is at its name is this file: its receipt then, read back now. Where the digest is not known and would
    * tell, that is `digest needed`. Rejects with `exists` where it is something else, and is not to be renamed.
    */
-  async already(entry: FileEntry, blake3: string | undefined): Promise<FileDone | 'digest needed' | undefined> {
+  async already(entry: FileEntry, blake3: string | undefined): Promise<FileReceived | 'digest needed' | undefined> {
     const [existing] = await this.store.lookup([entry]);
     if (existing?.kind !== 'file' || existing.size !== entry.size) return undefined;
     const renames = this.rules.ifExists === 'rename';
@@ -119,7 +119,7 @@ export class UploadVisit {
       if (renames) return undefined;
       throw new TransferError('exists', `${printable(entry.name)} already exists with other content.`);
     }
-    const done = doneOf({ entry, began }, entry.name, this.store.verified, digests, 0);
+    const done = receivedOf({ entry, began }, entry.name, this.store.verified, digests, 0);
     this.report.received({ ...done, verified_at: verifiedAt });
     return { ...done, verified_at: verifiedAt };
   }
@@ -145,7 +145,7 @@ export class UploadVisit {
   }
 
   /** Tells what became of a file, and gives it back. */
-  tell<End extends FileDone | TransferError>(end: End, name: string): End | TransferError {
+  tell<End extends FileReceived | TransferError>(end: End, name: string): End | TransferError {
     if (!(end instanceof TransferError)) {
       this.report.received(end);
       return end;

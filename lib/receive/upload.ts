@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { asTransferError, TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
-import type { FileDone } from '../progress';
+import type { FileReceived } from '../progress';
 import { Coverage, pieceSize, segmentSizeOf } from '../wire/segment';
 import type { FileEntry } from '../wire/session-list';
 import { LargeFile, type LargeEnd } from './large-file';
 import { payloadOf, type PayloadSource } from './payload';
-import { doneOf } from './receiving';
+import { receivedOf } from './receiving';
 import type { AdmittedUpload, UploadOffer, UploadVisit } from './upload-visit';
 
 /** What became of an upload: it is stored, or why not. */
-export type UploadEnd = FileDone | TransferError;
+export type UploadEnd = FileReceived | TransferError;
 
 /** A run of slices: the first, and how many. */
 export type SliceRun = readonly [first: number, count: number];
@@ -227,7 +227,7 @@ export class Upload {
     if (end.end === 'stored') {
       const { path, verified, outcome } = end.committed;
       room.settle(outcome !== 'identical');
-      const done = doneOf(this.admitted, path, verified, end.digests, size - this.file.keptBytes);
+      const done = receivedOf(this.admitted, path, verified, end.digests, size - this.file.keptBytes);
       const { keptBytes } = this.file;
       return this.visit.tell(
         {

@@ -2,7 +2,7 @@ import { statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, TransferError } from '../errors';
 import type { NamesTaken } from '../name';
-import type { FileDone } from '../progress';
+import type { FileReceived } from '../progress';
 import { namesOfDisk } from '../store/local/local-probe';
 import { ignored } from '../trace';
 import type { Destination } from './destinations';
@@ -41,7 +41,7 @@ export interface WantedUpload extends UploadOffer {
 export type UploadBegin =
   | { readonly begin: 'open'; readonly upload: Upload }
   /** The same content is there already. */
-  | { readonly begin: 'stored'; readonly done: FileDone }
+  | { readonly begin: 'stored'; readonly done: FileReceived }
   /** A file of that name and size is there: whether it is the same one, its digest tells. */
   | { readonly begin: 'digest needed' }
   /** Somebody else is uploading something under that name. */
@@ -104,7 +104,7 @@ export class Uploads {
    * Stores small files whose contents follow one another in `content`: what became of each, in their order. Rejects
    * with `directory` and `disk`.
    */
-  async store(files: readonly SmallUpload[], content: Uint8Array): Promise<(FileDone | TransferError)[]> {
+  async store(files: readonly SmallUpload[], content: Uint8Array): Promise<(FileReceived | TransferError)[]> {
     const { visit, small } = await this.visit();
     return visit.during(() => small.store(files, content));
   }

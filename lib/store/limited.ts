@@ -166,15 +166,9 @@ export class Allowance {
     return opened;
   }
 
-  /** Tries again what there was no room for, once it was counted what is there by now. */
-  async after<T>(attempt: () => T): Promise<T> {
-    try {
-      return attempt();
-    } catch (error) {
-      if (!(error instanceof TransferError && error.code === 'quota')) throw error;
-      await this.usage.recount();
-      return attempt();
-    }
+  /** Counts what is there by now, for who had no room. */
+  recount(): Promise<void> {
+    return this.usage.recount();
   }
 
   /** Gives how many that were. */
@@ -339,7 +333,11 @@ export class LimitedAdmission {
   /** See `SessionStore`. Those that get no room may have a failure with `size` or `quota` too. */
   async admit(files: readonly OfferedFile[]): Promise<(Room | TransferError)[]> {
     const shares: (Share | TransferError)[] = [];
-    for (const file of files) shares.push(await this.shareOf(file));
+    // Nearly all have room at once, and nothing is waited for.
+    for (const file of files) {
+      const share = this.shareOf(file);
+      shares.push(lacksRoom(share) ? await this.onceCounted(() => this.shareOf(file)) : share);
+    }
     const within = files.filter((_, at) => !(shares[at] instanceof TransferError));
     const rooms = await this.store.admit(within).catch((error: unknown) => {
       for (const share of shares) if (!(share instanceof TransferError)) share.giveBack();
@@ -360,17 +358,13 @@ export class LimitedAdmission {
   async admitNames(
     entries: readonly { readonly name: string; readonly type: string }[],
   ): Promise<(TransferError | undefined)[]> {
-    const { allowance } = this.allowed;
     const refused: (TransferError | undefined)[] = [];
-    for (const { name, type } of entries)
+    for (const { name, type } of entries) {
+      const refusal = this.nameRefused(name, type === 'directory');
       refused.push(
-        await allowance
-          .after(() => allowance.takeName(name, type === 'directory', this.taking))
-          .then(
-            () => undefined,
-            (error: unknown) => asTransferError(error, 'quota', 'There is no room'),
-          ),
+        lacksRoom(refusal) ? await this.onceCounted(() => this.nameRefused(name, type === 'directory')) : refusal,
       );
+    }
     return refused;
   }
 
@@ -379,15 +373,36 @@ export class LimitedAdmission {
     this.taking.close();
   }
 
-  private shareOf({ name, size = 0, data }: OfferedFile): Promise<Share | TransferError> {
+  private shareOf({ name, size = 0, data }: OfferedFile): Share | TransferError {
     const { allowance, directory, peer } = this.allowed;
-    // Small ones are written as a whole, and what nobody can go on with is never left unfinished.
-    const left =
-      size > smallFile && peer !== undefined ? { data, key: unfinishedKey(directory, unfinishedName(peer, name)) } : {};
-    return allowance
-      .after(() => allowance.take({ name, size, ...left }, this.taking))
-      .catch((error: unknown) => asTransferError(error, 'quota', 'There is no room'));
+    try {
+      // Small ones are written as a whole, and what nobody can go on with is never left unfinished.
+      if (size <= smallFile || peer === undefined) return allowance.take({ name, size }, this.taking);
+      const key = unfinishedKey(directory, unfinishedName(peer, name));
+      return allowance.take({ name, size, data, key }, this.taking);
+    } catch (error) {
+      return asTransferError(error, 'quota', 'There is no room');
+    }
   }
+
+  private nameRefused(name: string, isDirectory: boolean): TransferError | undefined {
+    try {
+      this.allowed.allowance.takeName(name, isDirectory, this.taking);
+      return undefined;
+    } catch (error) {
+      return asTransferError(error, 'quota', 'There is no room');
+    }
+  }
+
+  /** Tries again what there was no room for, once it was counted what is there by now. */
+  private async onceCounted<Outcome>(again: () => Outcome): Promise<Outcome> {
+    await this.allowed.allowance.recount();
+    return again();
+  }
+}
+
+function lacksRoom(outcome: unknown): boolean {
+  return outcome instanceof TransferError && outcome.code === 'quota';
 }
 
 class LimitedRoom implements Room {

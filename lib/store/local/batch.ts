@@ -19,7 +19,7 @@ import type { DirectoryTree } from './directory-tree';
 import { ExistingEntries } from './existing-entries';
 import { errorOf } from './batch-failure';
 import type { EarlierFile, Placing } from './publish';
-import { type BatchAnswer, ending, statColumns } from './staged-list';
+import { type BatchAnswer, ending, statOf } from './staged-list';
 import type { BatchThing } from './batch-tree';
 import { diskError } from './disk-error';
 import type { DirectoryTime } from '../session-store';
@@ -476,11 +476,9 @@ class OpenBatch {
     { stats, lost }: BatchAnswer,
     verified: Verified,
   ): EntryOutcome {
-    const committed = { outcome: 'stored', path: name, verified, ...lostOf(lost.get(at)) } as const;
-    const [ino = 0n, mtimeNs = 0n, ctimeNs = 0n, mode = 0n] = stats.subarray(at * statColumns, (at + 1) * statColumns);
-    // Directories have none.
-    if (ino === 0n) return { file, committed };
-    const stat = { ino: BigInt.asUintN(64, ino), mode: Number(mode), size: this.sizes[at] ?? 0, mtimeNs, ctimeNs };
-    return { file, committed, stat };
+    const lostHere = lost.get(at);
+    const committed = { outcome: 'stored', path: name, verified, ...(lostHere && lostOf(lostHere)) } as const;
+    const stat = statOf(stats, at, this.sizes[at] ?? 0);
+    return stat ? { file, committed, stat } : { file, committed };
   }
 }

@@ -75,7 +75,8 @@ export class NameTable {
     this.ones = new Int32Array(length);
     this.others = new Int32Array(length);
     this.numbers = new Float64Array(length);
-    for (const [at, number] of numbers.entries()) {
+    for (let at = 0; at < numbers.length; at++) {
+      const number = numbers[at] ?? 0;
       if (number === 0) continue;
       let slot = (ones[at] ?? 0) & (length - 1);
       while (this.numbers[slot] !== 0) slot = (slot + 1) & (length - 1);

@@ -140,13 +140,16 @@ export class PartialFiles {
 
   /** How many bytes each of these files has on the disk by now, from an earlier try. */
   async allocated(peer: string, files: readonly OfferedFile[]): Promise<number[]> {
-    return Promise.all(
-      files.map(async ({ name, size }) => {
-        if (size !== undefined && size <= smallFile) return 0;
-        const found = await this.directory.look(unfinishedName(peer, name));
-        return (found?.blocks ?? 0) * 512;
-      }),
-    );
+    const allocated = files.map(() => 0);
+    const look = async (name: EntryName, at: number): Promise<void> => {
+      const found = await this.directory.look(unfinishedName(peer, name));
+      allocated[at] = (found?.blocks ?? 0) * 512;
+    };
+    const looking: Promise<void>[] = [];
+    // Small files have nothing here, and there are many: nothing is waited for because of them.
+    for (const [at, { name, size = Infinity }] of files.entries()) if (size > smallFile) looking.push(look(name, at));
+    await Promise.all(looking);
+    return allocated;
   }
 
   /** Suspends everything. */

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { asTransferError, errnoOf } from '../../errors';
 import type { Directory } from './directory';
 import { NameTable } from './name-table';
-import { formatLine, type KeptReceipt, parseReceipt, pathOf } from './receipt-line';
+import { type KeptReceipt, lineText, mostBytes, parseReceipt, pathOf, putLine } from './receipt-line';
 import { ignored } from '../../trace';
 
 export type { KeptReceipt } from './receipt-line';
@@ -112,11 +112,11 @@ export class ReceiptIndex {
   private add(path: string, receipt: KeptReceipt | undefined): void {
     // No name that can be stored has one; here it would end the line.
     if (path.includes('\n')) return;
-    const line = formatLine(path, receipt);
+    const text = lineText(path, receipt);
     const start = this.used;
-    this.used += line.length;
-    if (this.used > this.tail.length) this.tail = Buffer.concat([this.tail.subarray(0, start)], 2 * this.used);
-    line.copy(this.tail, start);
+    const most = start + mostBytes(text);
+    if (most > this.tail.length) this.tail = Buffer.concat([this.tail.subarray(0, start)], 2 * most);
+    this.used = putLine(text, this.tail, start);
     this.lines++;
     if (receipt) this.starts.set(path, this.saved + start);
     else this.starts.delete(path);

@@ -21,6 +21,9 @@ export interface KeptReceipt {
 }
 
 const space = 0x20;
+const lineFeed = 0x0a;
+/** UTF-16 has at most so many bytes of UTF-8 a unit. */
+const longestUnit = 3;
 const checksumLength = 9; // 8 hexadecimal digits and a space
 /** How many fields stand between the checksum and the path, in the lines that begin with each of these. */
 const fieldsOf = new Map([
@@ -31,11 +34,23 @@ const fieldsOf = new Map([
 const forgotten = '-';
 const noPeer = '?';
 
-/** A line with its line feed: the receipt about `path`, or that there is none any more. */
-export function formatLine(path: string, receipt: KeptReceipt | undefined): Buffer {
-  const line = Buffer.from(`${' '.repeat(checksumLength)}${receipt ? formatReceipt(receipt) : forgotten} ${path}\n`);
-  line.write(`${checksumOf(line.subarray(checksumLength, -1))} `);
-  return line;
+/** The line of the receipt about `path`, or that there is none any more, without its checksum. */
+export function lineText(path: string, receipt: KeptReceipt | undefined): string {
+  return `${receipt ? formatReceipt(receipt) : forgotten} ${path}`;
+}
+
+/** At most so many bytes a line has, with its checksum and its line feed. */
+export function mostBytes(text: string): number {
+  return checksumLength + text.length * longestUnit + 1;
+}
+
+/** Writes a line from `at` on; returns where it ends. There have to be `mostBytes` for it. */
+export function putLine(text: string, memory: Buffer, at: number): number {
+  const from = at + checksumLength;
+  const end = from + memory.write(text, from);
+  memory.write(`${checksumOf(memory.subarray(from, end))} `, at, 'latin1');
+  memory[end] = lineFeed;
+  return end + 1;
 }
 
 /**
@@ -55,13 +70,24 @@ function formatReceipt({
   peer,
 }: KeptReceipt): string {
   let short = '';
-  for (const [algorithm, digest] of Object.entries(digests))
-    short += `${short === '' ? '' : ','}${algorithm}:${Buffer.from(digest, 'hex').toString('base64url')}`;
-  const ours = `${size.toString(16)} ${ino.toString(16)} ${timeText(mtimeNs)} ${timeText(ctimeNs)}`;
-  const mtime = sourceMtime === mtimeNs ? '=' : timeText(sourceMtime);
-  const ctime = sourceCtime === undefined ? '?' : timeText(sourceCtime);
-  const from = peer === undefined ? noPeer : encodeURIComponent(peer);
-  return `* ${ours} ${mtime} ${ctime} ${verified} ${short} ${verifiedAt.toString(16)} ${from}`;
+  for (const algorithm of Object.keys(digests) as DigestAlgorithm[]) {
+    const digest = Buffer.from(digests[algorithm] ?? '', 'hex').toString('base64url');
+    short += `${short === '' ? '' : ','}${algorithm}:${digest}`;
+  }
+  // Joined, since every `+` would leave one more text behind, and there is a line for every file.
+  return [
+    '*',
+    size.toString(16),
+    ino.toString(16),
+    timeText(mtimeNs),
+    timeText(ctimeNs),
+    sourceMtime === mtimeNs ? '=' : timeText(sourceMtime),
+    sourceCtime === undefined ? '?' : timeText(sourceCtime),
+    verified,
+    short,
+    verifiedAt.toString(16),
+    peer === undefined ? noPeer : encodeURIComponent(peer),
+  ].join(' ');
 }
 
 /** Undefined where the line is damaged, or about another path. */

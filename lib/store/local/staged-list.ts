@@ -78,6 +78,20 @@ export function setStat(
   stats[at + 3] = BigInt(mode);
 }
 
+/** What `stats` has of the entry `number`, a file of `size` bytes; undefined for a directory, which has none. */
+export function statOf(stats: BigInt64Array, number: number, size: number): FileStat | undefined {
+  const at = number * statColumns;
+  const ino = stats[at] ?? 0n;
+  if (ino === 0n) return undefined;
+  return {
+    ino: BigInt.asUintN(64, ino),
+    mode: Number(stats[at + 3]),
+    size,
+    mtimeNs: stats[at + 1] ?? 0n,
+    ctimeNs: stats[at + 2] ?? 0n,
+  };
+}
+
 export function writeAll(calls: FileCalls, fd: number, memory: Uint8Array, from: number, size: number): void {
   for (let done = 0; done < size;) {
     // On a full disk the count is short and no error comes with it; that comes with the next try.
