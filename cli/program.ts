@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help } from 'commander';
 import { asAscii, isAsciiOnly } from './charset';
 import { applyConfig, defaultConfigFile } from './config';
 import { exitCodeOf } from './exit';
@@ -8,6 +8,20 @@ import type { OutputSettings } from './terminal';
 import { fromCommander } from './usage';
 
 const widest = 100; // columns of help, however wide the terminal is
+const helpIndent = 2; // columns before an option, and between it and what it does
+
+function helpWidth(): number {
+  return Math.min(process.stdout.isTTY ? process.stdout.columns || widest : widest, widest);
+}
+
+/** An option or a command with what it does beside it, or below it where the terminal is too narrow for that. */
+function helpItem(term: string, termWidth: number, description: string, helper: Help): string {
+  const { helpWidth: columns = widest, minWidthToWrap } = helper;
+  if (description === '' || columns - termWidth - 2 * helpIndent >= minWidthToWrap)
+    return Help.prototype.formatItem.call(helper, term, termWidth, description, helper);
+  const below = helper.boxWrap(description, columns - 3 * helpIndent).replace(/^/gm, ' '.repeat(3 * helpIndent));
+  return `${' '.repeat(helpIndent)}${term}\n${below}`;
+}
 
 /** Parses the command line, runs the command, and returns the exit code. Never throws. */
 export async function run(argv: readonly string[]): Promise<number> {
@@ -127,12 +141,18 @@ function describe(program: Command): void {
     .exitOverride()
     .configureOutput({
       outputError: () => undefined, // failures are shown by `run`, all alike
-      writeOut: (text) => process.stdout.write(isAsciiOnly(process.env, process.stdout.isTTY) ? asAscii(text) : text),
+      writeOut: (text) => {
+        const { filled } = require('./rows') as typeof import('./rows');
+        const fitting = filled(text, helpWidth());
+        process.stdout.write(isAsciiOnly(process.env, process.stdout.isTTY) ? asAscii(fitting) : fitting);
+      },
       writeErr: () => undefined,
-      getOutHelpWidth: () => Math.min(process.stdout.isTTY ? process.stdout.columns : widest, widest),
+      getOutHelpWidth: helpWidth,
     })
     .configureHelp({
       showGlobalOptions: true,
+      minWidthToWrap: 20,
+      formatItem: helpItem,
       subcommandTerm: (command) => (command.name() === 'help' ? 'help [COMMAND]' : command.name()),
     })
     .option('--json', 'print one JSON object a line on stdout, and nothing else there')
@@ -148,12 +168,12 @@ function describe(program: Command): void {
       `
 Example, first on the receiving side, then on the sending one:
   $ sendall receive /srv/incoming
-  $ sendall send report.pdf photos/ tcp://127.0.0.1:8898
+  $ sendall send report.pdf photos/ 'sendall://192.168.1.20:8898/…'    (the ticket that it prints)
 
 Exit codes:
-  0 verified · 1 unexpected · 2 wrong usage · 3 cannot connect or not authorized · 4 does not match
-  5 source changed · 6 refused by the receiver · 7 sent, not confirmed · 8 some of several failed
-  130 interrupted`,
+  0 verified · 1 unexpected · 2 wrong usage · 3 cannot connect or not authorized
+  4 does not match · 5 source changed · 6 refused by the receiver · 7 sent, not confirmed
+  8 some of several failed · 130 interrupted`,
     );
 }
 

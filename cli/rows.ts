@@ -38,6 +38,41 @@ export function rowsOf(pieces: readonly Piece[], columns: number): Piece[][] {
   return rows;
 }
 
+/**
+ * The same text, where paragraphs with a line of more than `columns` are filled anew. What is indented stays as it is:
+ * those are commands and tables.
+ */
+export function filled(text: string, columns: number): string {
+  const isProse = (line: string): boolean => /^\S/.test(line);
+  const shown: string[] = [];
+  let prose: string[] = [];
+  const end = (): void => {
+    if (prose.some((line) => columnsOf(line) > columns)) prose = brokenAt(prose.join(' ').split(' '), columns);
+    shown.push(...prose);
+    prose = [];
+  };
+  for (const line of text.split('\n')) {
+    if (isProse(line)) prose.push(line);
+    else {
+      end();
+      shown.push(line);
+    }
+  }
+  end();
+  return shown.join('\n');
+}
+
+function brokenAt(words: readonly string[], columns: number): string[] {
+  const lines: string[] = [];
+  for (const word of words) {
+    const last = lines.at(-1);
+    if (last !== undefined && columnsOf(last) + 1 + columnsOf(word) <= columns)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 function fieldWidth(words: readonly Word[]): number {
   return words.reduce((sum, { width, gap }, at) => sum + width + (at === 0 ? 0 : gap), 0);
 }

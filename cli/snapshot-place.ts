@@ -12,9 +12,11 @@ export type SnapshotPlace =
   | { readonly target: string }
   | { readonly objects: NonNullable<ReceiverOptions['objects']> };
 
-/** How DIR|TARGET is described in the help of commands. */
-export const placeArgument =
-  'the receive directory with the snapshots; or where it is on another machine: a ticket, @FILE with one, or a peer; or s3://BUCKET/PREFIX';
+/** How DIR|TARGET is described in the help of commands that do not work on object stores. */
+export const machineArgument =
+  'the receive directory with the snapshots; or where it is on another machine: a ticket, @FILE with one, or a peer';
+/** The same for those that do. */
+export const placeArgument = `${machineArgument}; or s3://BUCKET/PREFIX`;
 
 /**
  * The receive directory on this machine, or the ticket of the receiver, that `word` names; a peer goes before a

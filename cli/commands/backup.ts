@@ -60,7 +60,8 @@ export function describeBackup(program: Command, shell: Shell): void {
     .addHelpText(
       'after',
       `
-Files whose size, times and inode are as in the snapshot before are not read, and share their room with it.
+Files whose size, times and inode are as in the snapshot before are not read, and share their room
+with it.
 Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for.
 ${patternHelp}
 Examples:

@@ -1,7 +1,8 @@
 import { statSync } from 'node:fs';
-import { Argument, type Command } from 'commander';
+import { Argument, type Command, InvalidArgumentError } from 'commander';
 import { type Candidate, completionOf } from '../candidates';
 import type { Shell } from '../run';
+import { wrongUsage } from '../usage';
 
 const shells = ['bash', 'zsh', 'fish'] as const;
 /** In place of a shell: completes the words that follow, for the scripts below. */
@@ -13,8 +14,8 @@ export function describeCompletion(program: Command, _shell: Shell): void {
     .command('completion')
     .description('Prints a script that lets a shell complete commands, options, peers and snapshots.')
     .usage('bash|zsh|fish')
-    .addArgument(new Argument('<SHELL>', 'which shell it is for').choices([...shells, forScripts]))
-    .addArgument(new Argument('[WORDS...]').argOptional())
+    .addArgument(new Argument('<SHELL>', 'which shell it is for').choices(shells).argParser(parseShell))
+    .allowExcessArguments() // the words, for the scripts
     .addHelpText(
       'after',
       `
@@ -25,9 +26,16 @@ Examples:
 
 Open a new shell then. Snapshots are completed of a directory on this machine, not from afar.`,
     )
-    .action(async (shell: (typeof shells)[number] | typeof forScripts, words: readonly string[]) => {
+    .action(async (shell: ReturnType<typeof parseShell>, _flags: object, { args: [, ...words] }: Command) => {
+      if (shell !== forScripts && words.length > 0) throw wrongUsage('One shell at a time.');
       process.stdout.write(shell === forScripts ? await lines(program, words) : scripts[shell]);
     });
+}
+
+function parseShell(text: string): (typeof shells)[number] | typeof forScripts {
+  const found = ([...shells, forScripts] as const).find((each) => each === text);
+  if (!found) throw new InvalidArgumentError(`Allowed choices are ${shells.join(', ')}.`);
+  return found;
 }
 
 /** A candidate on each line, a tab and what it is behind it; `:files` where files can stand there as well. */

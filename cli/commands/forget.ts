@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { ForgetEvent } from '../../lib/index';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatSize } from '../size';
-import { placeArgument, refuseObjects, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { machineArgument, refuseObjects, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import type { Terminal } from '../terminal';
 
 interface ForgetFlags {
@@ -16,7 +16,7 @@ export function describeForget(program: Command, shell: Shell): void {
     .command('forget')
     .description('Takes a path out of all snapshots, with everything below it. It cannot be had back.')
     .usage('DIR|TARGET PATTERN [OPTIONS]')
-    .argument('<DIR|TARGET>', placeArgument)
+    .argument('<DIR|TARGET>', machineArgument)
     .argument('<PATTERN>', 'a name, at any depth; with a slash, a path from the top; *, ? and ** as in .gitignore')
     .option('--name <NAME>', 'out of the snapshots of one backup only')
     .option('-n, --dry-run', 'tell what would be done, and change nothing')

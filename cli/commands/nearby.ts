@@ -19,8 +19,9 @@ Examples:
   $ sendall nearby
   $ sendall receive inbox --announce      (on the other machine)
 
-Nobody has proved anything here: whoever answers may be anybody, and only a code or a ticket decides.
-Machines are found on the same network, over IPv4 and IPv6, if UDP port 5353 passes their firewalls.`,
+Nobody has proved anything here: whoever answers may be anybody, and only a code or a ticket
+decides. Machines are found on the same network, over IPv4 and IPv6, if UDP port 5353 passes their
+firewalls.`,
     )
     .action(async () => {
       const { runTransfer } = require('../run') as typeof import('../run');

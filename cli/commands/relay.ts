@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatSize, parseDuration, parseSize } from '../size';
 import { relayPasswordIn } from '../relay-option';
@@ -23,7 +23,11 @@ export function describeRelay(program: Command, shell: Shell): void {
     .description('Joins senders and receivers that cannot reach each other, until it is stopped. It reads nothing.')
     .usage('[OPTIONS]')
     .option('--listen <ADDRESS>', 'HOST:PORT or a port alone; port 0 takes a free one', '[::]:4001')
-    .option('--wait-for <DURATION>', 'how long one may wait for the other side: 30s, 2h', parseDuration, 3_600_000)
+    .addOption(
+      new Option('--wait-for <DURATION>', 'how long one may wait for the other side: 30s, 2h')
+        .argParser(parseDuration)
+        .default(3_600_000, '1h'),
+    )
     .option('--quota <SIZE>', 'end a pair that has carried more than this, for example 10G', parseSize)
     .option('--password-file <FILE>', 'join only those who have the password in this file, of 16 characters or more')
     .option(

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatMoment, formatSize, parseDuration } from '../size';
-import { placeArgument, refuseObjects, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { machineArgument, refuseObjects, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
 import { type Checks, type LastReceived, type ReceiverStatus } from '../status-file';
 import type { StatusEvent } from '../status-event';
 import type { Terminal } from '../terminal';
@@ -20,7 +20,7 @@ export function describeStatus(program: Command, shell: Shell): void {
       'Says what a receiver does, what came last, how much room is left, and how old and how well checked each backup is.',
     )
     .usage('[DIR|TARGET] [OPTIONS]')
-    .argument('[DIR|TARGET]', placeArgument, '.')
+    .argument('[DIR|TARGET]', machineArgument, '.')
     .option('--max-age <DURATION>', 'a problem where the newest snapshot of a backup is older: 36h, 8d', parseDuration)
     .addHelpText(
       'after',
@@ -29,9 +29,9 @@ Examples:
   $ sendall status /srv/backups --max-age 36h
   $ sendall status homeserver --max-age 8d --json
 
-The exit code is 1 where a backup is older than --max-age, or damage is known: by a verification, by a
-drill, or since a manifest cannot be believed. From afar, with a key that may read, it knows of the
-backups alone.`,
+The exit code is 1 where a backup is older than --max-age, or damage is known: by a verification, by
+a drill, or since a manifest cannot be believed. From afar, with a key that may read, it knows of
+the backups alone.`,
     )
     .action(async (given: string, { maxAge }: StatusFlags) => {
       refuseObjects(given, 'status');

@@ -58,7 +58,7 @@ A file that several snapshots share is read once, and its damage named for each 
 sizes, times and modes are compared in any case. Interrupted, it goes on where it stopped.
 Each 5% begins where the one before ended: after 20 of them, everything was read.
 
-What can be damaged: ${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}${what}`).join('')}`,
+What can be damaged:${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}${what}`).join('')}`,
     )
     .action(async (given: string, flags: VerifyFlags) => {
       const place = await snapshotPlace(given, flags);

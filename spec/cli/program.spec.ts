@@ -2,6 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { columnsOf } from '../../cli/bar-line';
+import { describeProgram } from '../../cli/program';
+import { filled } from '../../cli/rows';
 import { sendall } from './sendall-process';
 
 describe('cli/program (the built command)', () => {
@@ -22,6 +25,27 @@ describe('cli/program (the built command)', () => {
         .and.match(/\n {2}\$ sendall /);
       for (const flag of [...everywhere, '--help']) expect(stdout).to.include(flag);
       for (const line of stdout.split('\n')) expect(line.length, line).to.be.at.most(100);
+    }
+  });
+
+  it('has a help of each command that fits, says defaults as people do, and fills paragraphs of a narrow one', () => {
+    const program = describeProgram();
+    for (const command of [program, ...program.commands.flatMap((each) => [each, ...each.commands])]) {
+      for (const columns of [100, 80, 40]) {
+        let help = '';
+        command.configureOutput({
+          writeOut: (text) => (help += filled(text, columns)),
+          getOutHelpWidth: () => columns,
+        });
+        command.outputHelp();
+        const where = `${command.name()}, ${String(columns)} columns`;
+        expect(help, where).to.not.match(/default: \d{5}| $/m);
+        for (const line of help.split('\n')) {
+          // What is to be copied stays whole, and so does a table.
+          const mayBeLonger = columns < 100 && /^(?: {2}|Usage: )/.test(line);
+          if (!mayBeLonger) expect(columnsOf(line), `${where}: ${line}`).to.be.at.most(columns);
+        }
+      }
     }
   });
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { rowsOf } from '../../cli/rows';
+import { filled, rowsOf } from '../../cli/rows';
 import type { Piece } from '../../cli/terminal';
 
 describe('cli/rows', () => {
@@ -36,5 +36,13 @@ describe('cli/rows', () => {
   it('is never wider than the terminal where words are short', () => {
     for (let columns = 24; columns < 90; columns++)
       for (const row of drawn([...line, ...line], columns)) expect(row.length, row).to.be.at.most(columns);
+  });
+
+  it('fills paragraphs that are too wide, and nothing that is indented', () => {
+    const text = 'One two three\nfour.\n\nShort\nlines.\n\n  $ a command that is longer than that\nHeading:\n';
+    expect(filled(text, 12)).to.equal(
+      'One two\nthree four.\n\nShort\nlines.\n\n  $ a command that is longer than that\nHeading:\n',
+    );
+    expect(filled(text, 13)).to.equal(text);
   });
 });
