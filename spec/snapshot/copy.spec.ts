@@ -17,8 +17,11 @@ import path from 'node:path';
 import type { TransferEvent } from '../../lib/progress';
 import { backup } from '../../lib/snapshot/backup/backup';
 import { copySnapshots, type CopyOptions } from '../../lib/snapshot/copy/copy';
+import { parseEntryName } from '../../lib/name';
+import { createReceiver } from '../../lib/index';
 import { Catalog } from '../../lib/snapshot/manifest/catalog';
-import type { ManifestEntry } from '../../lib/snapshot/manifest/manifest';
+import { type ManifestEntry, manifestName } from '../../lib/snapshot/manifest/manifest';
+import type { SnapshotCatalog } from '../../lib/snapshot/manifest/snapshot-catalog';
 import { withObjects } from '../../lib/snapshot/object/object-snapshots';
 import { listSnapshots, restore, verify } from '../../lib/snapshot/remote/anywhere';
 import type { ObjectStoreOptions } from '../../lib/store/object/object-store';
@@ -81,8 +84,9 @@ describe('copying snapshots', () => {
 
   it('brings all of them into an object store, and back, as they are', async () => {
     const names = await two();
-    const { copied, present } = await copy();
+    const { copied, present, summary } = await copy();
     expect([copied, present]).to.deep.equal([2, 0]);
+    expect(summary.files).to.equal(4 + 1); // what both have goes once, and an empty file needs nothing
     expect(await listed({ objects })).to.deep.equal(names);
     await verify({ objects });
     for (const name of names) expect(await entriesIn(name, objects)).to.deep.equal(await entriesIn(name, directory));
@@ -130,7 +134,7 @@ describe('copying snapshots', () => {
     expect(read.equals(readFileSync(path.join(source, 'a')))).to.equal(true);
   });
 
-  it('names damaged snapshots, copies all others, and takes no other one for what it copies', async () => {
+  it('names damaged snapshots, copies all others, and none behind a newer one', async () => {
     const [first = '', second = ''] = await two();
     const place = path.join(directory, first, 'src/sub/c');
     const { atime, mtime } = statSync(place);
@@ -147,5 +151,48 @@ describe('copying snapshots', () => {
     writeFileSync(place, '');
     expect((await failureOf(copy())).code).to.equal('exists');
     expect((await failureOf(copy({ name: 'other' }))).code).to.equal('usage');
+    // A manifest that cannot be read is damage, too.
+    writeFileSync(path.join(directory, first, manifestName), '?');
+    damages.length = 0;
+    expect((await failureOf(copy({ on }))).code).to.equal('mismatch');
+    expect(damages).to.deep.equal([`${first} ${manifestName}`]);
+  });
+
+  it('keeps whose a backup is, brings the one that is named, and stops when it is told to', async () => {
+    const receiver = await createReceiver({ directory });
+    try {
+      const { ticket } = await receiver.listen('127.0.0.1:0');
+      await backup({ paths: [source], target: ticket, name: 'theirs' });
+    } finally {
+      await receiver.close();
+    }
+    const own = await backup({ paths: [source], directory, name: 'own' });
+    expect((await failureOf(copy({ signal: AbortSignal.abort() }))).code).to.equal('interrupted');
+    await copy({ name: 'own' });
+    expect(await listed({ objects })).to.deep.equal([own.snapshot]);
+    await copy();
+    expect((await failureOf(copy({ signal: AbortSignal.abort() }))).code).to.equal('interrupted'); // nothing to send
+    const ownersIn = async (catalog: SnapshotCatalog): Promise<string[]> =>
+      (await Promise.all(['own', 'theirs'].map((name) => catalog.snapshots(parseEntryName(name))))).flatMap((found) =>
+        found.map(({ entry }) => entry.owner),
+      );
+    const owners = await ownersIn(new Catalog(directory));
+    expect(new Set(owners).size).to.equal(2);
+    expect(await withObjects(objects, ownersIn)).to.deep.equal(owners);
+  });
+
+  it('takes no other snapshot for what it copies', async () => {
+    const other = path.join(root, 'other');
+    const made = async (into: string, paths: string[]): Promise<string> => {
+      rmSync(into, { recursive: true, force: true });
+      mkdirSync(into, { mode: 0o700 });
+      return (await backup({ paths, directory: into, name: 'laptop' })).snapshot;
+    };
+    // The same id in another place: made in the same second.
+    let ids = ['', '?'];
+    while (ids[0] !== ids[1])
+      ids = await Promise.all([made(directory, [source]), made(other, [path.join(source, 'sub')])]);
+    await copy();
+    expect((await failureOf(copy({ from: { directory: other } }))).code).to.equal('exists');
   });
 });

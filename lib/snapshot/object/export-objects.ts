@@ -12,7 +12,7 @@ import { Bucket, partSizeFor, type UploadedPart } from '../../store/object/bucke
 import { digestContent } from '../../store/object/contents';
 import { type ObjectStoreOptions, openBucket } from '../../store/object/object-store';
 import { type FileRecord, nameOfKey, type NameRecord, namesPrefix, parseRecord } from '../../store/object/records';
-import { objectError } from '../../store/object/requests';
+import { ObjectFailure, objectError } from '../../store/object/requests';
 import type { IfExists } from '../../store/store';
 import { ignored } from '../../trace';
 import { sendWithin } from '../in-process';
@@ -202,28 +202,37 @@ async function putFile(from: Bucket, to: Bucket, file: ExportedFile, replaces: b
     throw new TransferError('name', `${printable(name)} is no UTF-8, as keys have to be.`);
   const isThere = async (): Promise<boolean> =>
     (await digestContent(to, { size, content: { key: name, offset: 0 } }, algorithm)) === digests[algorithm];
+  const isSame = async (there: number | undefined): Promise<boolean> => there === size && (await isThere());
   const there = await to.sizeOf(name);
-  if (there === size && (await isThere())) return 0;
+  if (await isSame(there)) return 0;
   if (there !== undefined && !replaces)
     throw new TransferError('exists', `${printable(name)} is there already with other content.`);
   if (size > partSizeFor(size)) await putLarge(from, to, file, algorithm);
-  else await putSmall(from, to, file, algorithm, replaces);
+  else if (!(await putSmall(from, to, file, algorithm, replaces))) {
+    // The answer to an earlier attempt may be lost.
+    if (await isSame(await to.sizeOf(name))) return size;
+    throw new TransferError('exists', `${printable(name)} is there already.`);
+  }
   if (size === 0 || (await isThere())) return size;
   await to.delete(name);
   throw new TransferError('mismatch', `${printable(name)} does not read back from the object store as it was sent.`);
 }
 
+/** False where something is there already. */
 async function putSmall(
   from: Bucket,
   to: Bucket,
   { name, size, digests, content }: ExportedFile,
   algorithm: DigestAlgorithm,
   replaces: boolean,
-): Promise<void> {
+): Promise<boolean> {
   const bytes = await readPart(from, content, 0, size);
   if ((await createDigestOf(algorithm))(bytes) !== digests[algorithm]) throw damaged(name);
-  if ((await to.put(name, bytes, replaces ? 'always' : 'free')) === undefined)
-    throw new TransferError('exists', `${printable(name)} is there already.`);
+  const put = await to.put(name, bytes, replaces ? 'always' : 'free').catch((error: unknown) => {
+    if (error instanceof ObjectFailure && error.status === 501) throw unconditional();
+    throw error;
+  });
+  return put !== undefined;
 }
 
 /** Nothing is at the key before all of it has been compared with its digest. */
@@ -260,6 +269,12 @@ async function readPart(
   const memory = Buffer.allocUnsafe(length);
   if (content) await bucket.readInto(content.key, content.offset + offset, memory);
   return memory;
+}
+
+function unconditional(): TransferError {
+  return new TransferError('directory', 'This object store cannot keep a key that is there from being overwritten.', {
+    hint: 'With --if-exists replace it need not.',
+  });
 }
 
 function damaged(name: string): TransferError {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -50,6 +50,8 @@ describe('exporting from an object store', () => {
   });
   afterEach(() => {
     server.tiny.fault = () => undefined;
+    server.tiny.seen = () => undefined;
+    server.tiny.knows.free = true;
     rmSync(root, { recursive: true, force: true });
   });
 
@@ -59,6 +61,13 @@ describe('exporting from an object store', () => {
     exportObjects({ objects, to, ...more });
   const keys = (): string[] => [...server.tiny.objects.keys()].filter((key) => key.startsWith(address().prefix)).sort();
   const original = (name: string): Buffer => readFileSync(path.join(source, name));
+  const noting = () => {
+    const failures: string[] = [];
+    const on = (event: TransferEvent): void => {
+      if (event.event === 'failed') failures.push(`${String(event.file_name)} ${event.code}`);
+    };
+    return { failures, on };
+  };
   /** One bit of what the store has of a file is another one. */
   const flip = (size: number): void => {
     for (const [key, object] of server.tiny.objects) {
@@ -91,8 +100,23 @@ describe('exporting from an object store', () => {
     expect(existsSync(path.join(root, 'one/src/a'))).to.equal(false);
     flip(17 * MiB);
     rmSync(path.join(directory(), 'src/sub/large'));
-    expect((await failureOf(exported({ directory: directory() }))).code).to.be.oneOf(['mismatch', 'some-failed']);
+    writeFileSync(path.join(directory(), 'src/a'), 'other');
+    const { failures, on: note } = noting();
+    await failureOf(exported({ directory: directory() }, { on: note }));
+    expect(failures.sort()).to.deep.equal(['src/a exists', 'src/sub/large mismatch']);
     expect(existsSync(path.join(directory(), 'src/sub/large'))).to.equal(false);
+    expect(readFileSync(path.join(directory(), 'src/a')).toString()).to.equal('other');
+  });
+
+  it('knows each file by the digest that it was sent with', async () => {
+    const key = `${objects.prefix}names/src/a`;
+    const record = server.tiny.objects.get(key);
+    const sha256 = createHash('sha256').update(original('a')).digest('hex');
+    const text = record?.body.toString().replace(/"digests":\{[^}]*\}/, `"digests":{"sha256":"${sha256}"}`) ?? '';
+    if (record) server.tiny.objects.set(key, { ...record, body: Buffer.from(text) });
+    await exported({ directory: directory() });
+    for (const name of names)
+      expect(readFileSync(path.join(directory(), 'src', name)).equals(original(name)), name).to.equal(true);
   });
 
   it('makes plain keys, each read back, and replaces none unasked', async () => {
@@ -112,26 +136,58 @@ describe('exporting from an object store', () => {
     await exported({ address: address() });
     expect(puts).to.equal(0);
     const key = `${address().prefix}src/a`;
-    const other = { body: Buffer.from('other'), etag: '"x"', modified: new Date() };
-    server.tiny.objects.set(key, other);
-    expect((await failureOf(exported({ address: address() }))).code).to.be.oneOf(['exists', 'some-failed']);
+    const large = `${address().prefix}src/sub/large`;
+    const other = { body: randomBytes(3000), etag: '"x"', modified: new Date() };
+    for (const each of [key, large]) server.tiny.objects.set(each, other);
+    const { failures, on } = noting();
+    await failureOf(exported({ address: address() }, { on }));
+    expect(failures.sort()).to.deep.equal(['src/a exists', 'src/sub/large exists']);
+    for (const each of [key, large]) expect(server.tiny.objects.get(each)).to.equal(other);
+    // Nor what somebody puts there in the instant before.
+    server.tiny.objects.delete(key);
+    server.tiny.seen = ({ method, key: asked }) => void (method === 'HEAD' && server.tiny.objects.set(asked, other));
+    await failureOf(exported({ address: address() }, { paths: ['src/a'] }));
     expect(server.tiny.objects.get(key)).to.equal(other);
+    server.tiny.seen = () => undefined;
     await exported({ address: address() }, { ifExists: 'replace' });
     expect(server.tiny.objects.get(key)?.body.equals(original('a'))).to.equal(true);
-    expect((await failureOf(exported({ address: { ...objects, prefix: `${objects.prefix}x/` } }))).code).to.equal(
-      'usage',
-    );
+    const inside = { ...objects, prefix: `${objects.prefix}x/` };
+    expect((await failureOf(exported({ address: inside }))).code).to.equal('usage');
+    expect((await failureOf(exported({ address: address() }, { ifExists: 'rename' }))).code).to.equal('usage');
+  });
+
+  it('makes a key whose answer is lost, and none where a store would overwrite one, or is no UTF-8', async () => {
+    let cut = 0;
+    server.tiny.fault = ({ method, key }) =>
+      method === 'PUT' && key.endsWith('/src/a') && cut++ === 0 ? 'cut after' : undefined;
+    await exported({ address: address() }, { paths: ['src/a'] });
+    expect(cut).to.equal(2);
+    server.tiny.fault = () => undefined;
+    const record = server.tiny.objects.get(`${objects.prefix}names/src/a`);
+    if (record) server.tiny.objects.set(`${objects.prefix}names/src/%FF`, record);
+    server.tiny.knows.free = false;
+    const { failures, on } = noting();
+    await failureOf(exported({ address: address() }, { on, paths: ['src/empty', 'src/\udcff'] }));
+    expect(failures.sort()).to.deep.equal(['src/empty directory', 'src/\udcff name']);
+    const before = keys();
+    const stopped = exported({ address: address() }, { signal: AbortSignal.abort() });
+    expect((await failureOf(stopped)).code).to.equal('interrupted');
+    expect(keys()).to.deep.equal(before);
   });
 
   it('leaves no key of what is damaged, or does not read back', async () => {
     flip(17 * MiB);
-    const failures: string[] = [];
-    const on = (event: TransferEvent): void => {
-      if (event.event === 'failed') failures.push(`${String(event.file_name)} ${event.code}`);
+    flip(6000); // the pack of both small ones: the second of them is damaged
+    const { failures, on } = noting();
+    let completed = 0;
+    server.tiny.seen = ({ method, key, query }) => {
+      if (key.startsWith(address().prefix) && method === 'POST' && query.has('uploadId')) completed++;
+      if (key.endsWith('ü b%') && method === 'PUT') completed++;
     };
     await failureOf(exported({ address: address() }, { on }));
-    expect(failures).to.deep.equal(['src/sub/large mismatch']);
-    expect(keys().some((key) => key.endsWith('large'))).to.equal(false);
+    expect(failures.sort()).to.deep.equal(['src/sub/large mismatch', 'src/sub/ü b% mismatch']);
+    expect(completed).to.equal(0); // not even for an instant
+    expect(keys()).to.deep.equal(['a', 'empty'].map((name) => `${address().prefix}src/${name}`));
     expect(server.tiny.uploads.size).to.equal(0);
     for (const key of keys()) server.tiny.objects.delete(key);
     server.tiny.fault = ({ method, key }) => (method === 'GET' && key.endsWith('plain/src/a') ? 'flip' : undefined);
