@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../lib/index';
+import { usualHint } from '../lib/internal';
 
 /** What this command does: it sends to another side, keeps what comes, or fetches what another side or this machine has. */
 export type Role = 'sender' | 'receiver' | 'restorer';
@@ -42,5 +43,7 @@ export const cutShort: ReadonlySet<ErrorCode> = new Set(['stopped', 'interrupted
 export function roleHint(role: Role, code: ErrorCode, hint: string | undefined, file?: string): string | undefined {
   if (hint === undefined || role === 'sender') return hint;
   if (role === 'receiver' && file !== undefined && cutShort.has(code)) return comesWhole;
+  // What is said of one disk, or of an object store, is said to whoever has it.
+  if (code === 'disk' && hint !== usualHint(code)) return hint;
   return ownHints[role][code] ?? hint;
 }

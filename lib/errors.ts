@@ -126,6 +126,11 @@ export function asTransferError(error: unknown, code: ErrorCode, doing: string):
   return new TransferError(code, `${doing}: ${whyOf(error)}`, { cause: error });
 }
 
+/** What helps in most cases of a code; undefined for none. */
+export function usualHint(code: ErrorCode): string | undefined {
+  return traits[code].hint;
+}
+
 /** Why something failed, in words. Of a disk that is mounted read-only the system names only its call and our path. */
 export function whyOf(error: unknown): string {
   if (errnoOf(error) === 'EROFS') return 'the disk is mounted read-only';

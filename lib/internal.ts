@@ -6,7 +6,7 @@ export { defaultPort, formatAddress, isPlainTarget, parseAddress, parseListenAdd
 export { looksLikeCode, parseCodeTarget, restOfWord } from './codes/code';
 export { shortestPassword } from './net/relay-pass';
 export { dialable } from './net/own-address';
-export { TransferError } from './errors';
+export { TransferError, usualHint } from './errors';
 export { printable } from './name';
 export { nameOfBytes } from './name-bytes';
 export { addressesIn, formatTicket, isTicket, parseTicket } from './net/ticket';

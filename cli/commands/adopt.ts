@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { AdoptEvent } from '../../lib/index';
+import { withoutTickets } from '../hide-tickets';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatSize } from '../size';
 import { refuseObjects } from '../snapshot-place';
@@ -45,6 +47,7 @@ snapshots of it; --owner hands it over. What is registered and gone is taken off
     )
     .action(async (directory: string, flags: AdoptFlags) => {
       refuseObjects(directory, 'adopt');
+      if (!existsSync(directory)) throw wrongUsage(`There is no directory ${withoutTickets(directory)} here.`);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { VerifyView } = require('../verify-view') as typeof import('../verify-view');
       shell.exit(

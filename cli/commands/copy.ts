@@ -53,7 +53,7 @@ type Holder = Exclude<SnapshotPlace, { readonly target: string }>;
 async function placesOf(words: readonly [string, string], flags: ObjectFlags): Promise<[Holder, Holder]> {
   const { isObjectUrl } = require('../../lib/internal') as typeof import('../../lib/internal');
   if (!words.some(isObjectUrl))
-    throw wrongUsage('Neither of both is an object store.', {
+    throw wrongUsage('Neither of the two is an object store.', {
       hint: 'Directories are copied with rsync -aH, and registered with sendall adopt.',
     });
   const holders: Holder[] = [];

@@ -353,8 +353,9 @@ async function receive(
     told(event);
   };
   const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on });
-  transfer.terminal.say('Receiving into ', { style: 'bold', text: place }, '.');
   try {
+    if (flags.web !== undefined) page = await serveUploadPage(receiver, flags, on);
+    transfer.terminal.say('Receiving into ', { style: 'bold', text: place }, '.');
     if (served) transfer.terminal.say(`Metrics at ${await served.metrics.listen(served.address)}.`);
     if (from !== undefined) {
       const where =
@@ -366,7 +367,7 @@ async function receive(
       return;
     }
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-    if (flags.web !== undefined) page = await serveUploadPage(receiver, flags, on);
+    if (page) on(webEvent(page));
     await receiver.listen(listen, address);
     // Whoever came with the ticket is not cut off because somebody else guesses, or nobody needs the code any more; nor
     // is whoever asked for no code.
@@ -386,14 +387,14 @@ async function receive(
   }
 }
 
-/** The page of a receiver, which is told of by an event. */
+/** The page of a receiver. */
 async function serveUploadPage(
   receiver: Receiver,
   flags: Omit<ReceiveFlags, 'from'>,
   on: Listener,
 ): Promise<UploadPage> {
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const page = await load.webReceive().serveUploads({
+  return load.webReceive().serveUploads({
     ...webOptions(flags),
     uploads: receiver.uploads(),
     read: flags.webRead,
@@ -402,8 +403,6 @@ async function serveUploadPage(
     quota: flags.quota,
     on,
   });
-  on(webEvent(page));
-  return page;
 }
 
 /** The transfer's listener with the hooks behind it, and their end; undefined where none are wanted. */

@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DigestPool } from '../digest/digest-pool';
-import { asTransferError, TransferError } from '../errors';
+import { asTransferError, errnoOf, TransferError } from '../errors';
 import { type EntryName, parseEntryName, printable } from '../name';
 import { OpenSource, type SourceFile } from '../send/open-source';
 import { failureEvent } from '../session/summary';
@@ -51,6 +51,8 @@ export async function serveDownloads(options: DownloadPageOptions): Promise<Down
 
 async function givenFile(place: string, id: string): Promise<GivenFile> {
   const found = await stat(place).catch((cause: unknown) => {
+    if (errnoOf(cause) === 'ENOENT')
+      throw new TransferError('source-unreadable', `${printable(place)} does not exist.`, { cause });
     throw asTransferError(cause, 'source-unreadable', `${printable(place)} cannot be read`);
   });
   if (!found.isFile())

@@ -214,7 +214,12 @@ function mayPass(error: unknown): boolean {
 }
 
 function unanswered(error: unknown): TransferError {
-  return asTransferError(error, 'disk', 'The object store cannot be reached');
+  const failure = asTransferError(error, 'disk', 'The object store cannot be reached');
+  if (failure === error || failure.code !== 'disk') return failure;
+  return new TransferError(failure.code, failure.message, {
+    cause: error,
+    hint: 'Does it run, and does --endpoint say where?',
+  });
 }
 
 /** What goes wrong with the store is told as what goes wrong with a disk. */
