@@ -207,9 +207,10 @@ export class Batches {
     const receipts: SessionReceipt[] = [];
     const received: FileReceived[] = [];
     const again: FileAgain[] = [];
-    for (const [file, outcome] of outcomes) {
+    for (const file of outcomes.keys()) {
+      const outcome = outcomes.get(file);
       const state = entries.get(file);
-      if (state === undefined) continue;
+      if (state === undefined || outcome === undefined) continue;
       const { entry } = state;
       if (outcome instanceof TransferError) {
         const retried = state.state === 'batched' ? await this.retry(state, outcome) : undefined;

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { TransferError } from '../errors';
 import { printable } from '../name';
-import type { FileReceived, Listener } from '../progress';
+import { fileEvent, type FileReceived, type Listener } from '../progress';
 import { failureEvent, Tally } from '../session/summary';
 import { isObjectUrl } from '../object-address';
 import { LostCount } from '../session/lost';
@@ -22,8 +22,8 @@ export function ofReceived(on: Listener, { id, directory, from, route }: ToldTra
   const where = isObjectUrl(directory) ? directory : path.resolve(directory);
   return (event) => {
     if (event.event === 'received') {
-      // Copied once, since there is one for every file.
-      const told: { -readonly [Key in keyof typeof event]: (typeof event)[Key] } = { ...event, id, directory: where };
+      const told = fileEvent('received', id, event);
+      told.directory = where;
       if (from !== undefined) told.from = from;
       if (route !== undefined) told.route = route;
       on(told);

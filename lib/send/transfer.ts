@@ -1,5 +1,5 @@
 import { asTransferError, TransferError } from '../errors';
-import { type Bottleneck, type FileDone, type Listener, ofTransfer, Waits } from '../progress';
+import { type Bottleneck, type FileDone, fileEvent, type Listener, ofTransfer, Waits } from '../progress';
 import type { Waited } from '../wire/message';
 import type { SnapshotDone } from '../wire/snapshot-done';
 import type { MissingEntry, SessionReceipt } from '../wire/session-list';
@@ -66,6 +66,9 @@ export class SessionTransfer implements Sender {
   alarms = 0;
   private readonly waits = new Waits();
   private readonly receiverWaits = new Waits();
+  private readonly own = newSession();
+  /** As it was given: what it is told has the id already. */
+  private readonly tell: Listener;
   private readonly on: Listener;
   private readonly entries: SendEntries;
   private readonly source: ContentSource;
@@ -76,8 +79,8 @@ export class SessionTransfer implements Sender {
     private readonly contents: SessionContents = {},
   ) {
     const { on = () => undefined, digest = 'blake3' } = options;
-    const own = newSession();
-    this.on = ofTransfer(on, () => meeting.session ?? own);
+    this.tell = on;
+    this.on = ofTransfer(on, () => this.id);
     this.source = contents.shared ?? {
       found: findToSend(options, contents.source, contents.snapshot ?? false),
       segments: new SegmentReader(),
@@ -165,6 +168,11 @@ export class SessionTransfer implements Sender {
     return heldBackBy(this.waits, this.receiverWaits, this.contents.local ?? false);
   }
 
+  /** Of the session, once there is one. */
+  private get id(): string {
+    return this.meeting.session ?? this.own;
+  }
+
   get route(): string | undefined {
     const { relay } = this.meeting;
     return relay && routeThrough(relay);
@@ -233,7 +241,7 @@ export class SessionTransfer implements Sender {
   private done(file: FileDone): void {
     this.tally.add(file);
     if (this.files.length < mostRemembered) this.files.push(file);
-    this.on({ ...file, event: 'sent' });
+    this.tell(fileEvent('sent', this.id, file));
   }
 
   private refusedBy({ type, name }: SentEntry, refusal: SessionRefusal): void {

@@ -147,7 +147,9 @@ export class PartialFiles {
     };
     const looking: Promise<void>[] = [];
     // Small files have nothing here, and there are many: nothing is waited for because of them.
-    for (const [at, { name, size = Infinity }] of files.entries()) if (size > smallFile) looking.push(look(name, at));
+    files.forEach(({ name, size = Infinity }, at) => {
+      if (size > smallFile) looking.push(look(name, at));
+    });
     await Promise.all(looking);
     return allocated;
   }

@@ -95,31 +95,24 @@ export function parseReceipt(line: Buffer, path: string): KeptReceipt | undefine
   if (!isSound(line)) return undefined;
   const text = line.toString('utf8', checksumLength);
   const fields = text.split(' ', fieldsOf.get(text.charCodeAt(0)));
-  if (text !== `${fields.join(' ')} ${path}`) return undefined;
-  const [
-    ,
-    size = '',
-    ino = '',
-    mtime = '',
-    ctime = '',
-    sourceMtime = '',
-    sourceCtime = '',
-    verified = '',
-    digests = '',
-    verifiedAt,
-    peer,
-  ] = fields;
-  const mtimeNs = parseTime(mtime);
-  const ctimeNs = parseTime(ctime);
+  const before = fields.reduce((sum, { length }) => sum + length + 1, 0);
+  if (text.length !== before + path.length || !text.endsWith(path)) return undefined;
+  // By their places: an array is taken apart by an iterator, and a register has a line for every file.
+  const mtimeNs = parseTime(fields[3] ?? '');
+  const ctimeNs = parseTime(fields[4] ?? '');
+  const sourceMtime = fields[5] ?? '';
+  const sourceCtime = fields[6] ?? '';
+  const verifiedAt = fields[9];
+  const peer = fields[10];
   return {
-    size: parseInt(size, 16),
-    ino: BigInt(`0x${ino}`),
+    size: parseInt(fields[1] ?? '', 16),
+    ino: BigInt(`0x${fields[2] ?? ''}`),
     mtimeNs,
     ctimeNs,
     sourceMtime: sourceMtime === '=' ? mtimeNs : parseTime(sourceMtime),
     sourceCtime: sourceCtime === '?' ? undefined : parseTime(sourceCtime),
-    digests: Object.fromEntries(digests.split(',').filter(Boolean).map(parseDigest)),
-    verified: verified === 'device' ? 'device' : 'cache',
+    digests: parseDigests(fields[8] ?? ''),
+    verified: fields[7] === 'device' ? 'device' : 'cache',
     // It got its name right after it was read back.
     verifiedAt: verifiedAt === undefined ? Number(ctimeNs / 1_000_000n) : parseInt(verifiedAt, 16),
     peer: peer === undefined || peer === noPeer ? undefined : decodeURIComponent(peer),
@@ -134,9 +127,17 @@ function parseTime(text: string): bigint {
   return BigInt.asIntN(64, BigInt(`0x${text}`));
 }
 
-function parseDigest(text: string): [DigestAlgorithm, string] {
-  const [algorithm = '', digest = ''] = text.split(':');
-  return [algorithm as DigestAlgorithm, Buffer.from(digest, 'base64url').toString('hex')];
+/** `ALGORITHM:DIGEST`, several with commas between them. */
+function parseDigests(text: string): Digests {
+  const digests: Partial<Record<DigestAlgorithm, string>> = {};
+  for (let from = 0, end = 0; from < text.length; from = end + 1) {
+    const comma = text.indexOf(',', from);
+    end = comma === -1 ? text.length : comma;
+    const colon = text.indexOf(':', from);
+    const digest = Buffer.from(text.slice(colon + 1, end), 'base64url').toString('hex');
+    digests[text.slice(from, colon) as DigestAlgorithm] = digest;
+  }
+  return digests;
 }
 
 /** Of which path the line from `start` to `end` speaks; undefined if it is damaged. */
