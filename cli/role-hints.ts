@@ -1,8 +1,11 @@
 import type { ErrorCode } from '../lib/index';
 import { usualHint } from '../lib/internal';
 
-/** What this command does: it sends to another side, keeps what comes, or fetches what another side or this machine has. */
-export type Role = 'sender' | 'receiver' | 'restorer';
+/**
+ * What this command does: it sends to another side, keeps what comes, fetches what another side or this machine has, or
+ * makes plain files of an object store.
+ */
+export type Role = 'sender' | 'receiver' | 'restorer' | 'exporter';
 
 /** Said to a receiver of a session that ended before its end. */
 export const ownGoingOn = 'What came is kept: the sender goes on where it was when it is started again.';
@@ -27,6 +30,14 @@ const ownHints: Readonly<Record<Exclude<Role, 'sender'>, Readonly<Partial<Record
     space: 'Free space on this disk.',
     disk: "Check this machine's disk and its system log.",
     mismatch: 'sendall verify says whether the snapshot is whole; another one may have the file.',
+  },
+  exporter: {
+    exists: 'Export to another place, or add --if-exists replace.',
+    quota: 'Free space where it goes.',
+    size: 'Free space where it goes.',
+    space: 'Free space where it goes.',
+    mismatch:
+      'Bring an earlier version of its object back, if the bucket keeps them; or send it again, with --if-exists replace.',
   },
 };
 

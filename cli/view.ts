@@ -342,7 +342,7 @@ export class SenderView extends View {
 
 /** What is said while a snapshot comes back: results at the end as for a sender, and hints for who has the disk here. */
 export class RestoreView extends SenderView {
-  protected override readonly role = 'restorer';
+  protected override readonly role: Role = 'restorer';
 
   /** `destination` is where it comes back to, as an absolute path; undefined for standard output. */
   constructor(
@@ -359,6 +359,11 @@ export class RestoreView extends SenderView {
   protected override whereOfOne(): Piece[] {
     return this.where();
   }
+}
+
+/** The same of files that never were in a snapshot. */
+export class ExportView extends RestoreView {
+  protected override readonly role = 'exporter';
 }
 
 /** What a receiver says: each file when it is there, since there may be no end; of a tree of many only the sum. */

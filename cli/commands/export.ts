@@ -52,11 +52,11 @@ The same command goes on where it was interrupted: what is there with the same c
         throw wrongUsage('--if-exists is refuse or replace for keys.');
       const target = isObjectUrl(to) ? { address: parseObjectUrl(to) } : { directory: path.resolve(to) };
       const { runTransfer } = require('../run') as typeof import('../run');
-      const { RestoreView } = require('../view') as typeof import('../view');
+      const { ExportView } = require('../view') as typeof import('../view');
       shell.exit(
         await runTransfer(
           shell.settings(),
-          (terminal) => new RestoreView(terminal, 'address' in target ? to : target.directory),
+          (terminal) => new ExportView(terminal, 'address' in target ? to : target.directory),
           async ({ on, signal }) => {
             const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
             const { exportObjects } = load.export();

@@ -128,5 +128,12 @@ describe('sendall with an object store', function () {
     expect(plain.code, plain.stderr).to.equal(0);
     expect(eventsOf(plain).filter(({ event }) => event === 'received').length).to.equal(51);
     expect((await command('export', 'src', 'out').ended).code).to.equal(2);
+    const stored = [...server.tiny.objects].filter(
+      ([key, { body }]) => key.includes('/data/') && body.length === 40 * MiB,
+    );
+    for (const [key] of stored) server.tiny.objects.delete(key);
+    const lost = await command('export', url, 'again', 'src/large', '--endpoint', endpoint).ended;
+    expect(lost.code).to.equal(4);
+    expect(lost.stderr).to.match(/large is damaged.*\nhint: .*send it again/);
   });
 });
