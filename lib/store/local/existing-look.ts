@@ -34,7 +34,8 @@ export function look(names: readonly string[], root: string): Looked {
   const directories = new OpenDirectories(root, false);
   const missing = new Set<string>();
   try {
-    for (const [at, name] of names.entries()) {
+    for (let at = 0; at < names.length; at++) {
+      const name = names[at] ?? '';
       const directory = path.posix.dirname(name);
       if (missing.has(directory)) continue;
       const place = orNothing(() => directories.at(directory, path.posix.basename(name), false));
@@ -45,17 +46,13 @@ export function look(names: readonly string[], root: string): Looked {
           : orNothing(() => lstatSync(systemPath(place), { bigint: true, throwIfNoEntry: false }));
       if (place === undefined || !found) continue;
       const kind = entryKind(found);
-      numbers.set(
-        [
-          BigInt(kinds.indexOf(kind)),
-          found.mode & permissions,
-          found.ino,
-          found.size,
-          carriedTime(found.mtimeNs),
-          carriedTime(found.ctimeNs),
-        ],
-        at * perName,
-      );
+      const row = at * perName;
+      numbers[row] = BigInt(kinds.indexOf(kind));
+      numbers[row + 1] = found.mode & permissions;
+      numbers[row + 2] = found.ino;
+      numbers[row + 3] = found.size;
+      numbers[row + 4] = carriedTime(found.mtimeNs);
+      numbers[row + 5] = carriedTime(found.ctimeNs);
       if (kind === 'symlink')
         texts.push([at, orNothing(() => nameOfBytes(readlinkSync(systemPath(place), { encoding: 'buffer' }))) ?? '']);
     }
@@ -70,8 +67,8 @@ export function existingOf({ numbers, texts }: Looked): (ExistingEntry | undefin
   const targets = new Map(texts);
   const standings: (ExistingEntry | undefined)[] = [];
   for (let at = 0; at * perName < numbers.length; at++) {
-    const column = (number: number): bigint => numbers[at * perName + number] ?? 0n;
-    const kind = kinds[Number(column(0))] ?? 'nothing';
+    const row = at * perName;
+    const kind = kinds[Number(numbers[row])] ?? 'nothing';
     if (kind === 'nothing') {
       standings.push(undefined);
       continue;
@@ -79,11 +76,11 @@ export function existingOf({ numbers, texts }: Looked): (ExistingEntry | undefin
     const target = targets.get(at);
     const standing = {
       kind,
-      mode: Number(column(1)),
-      ino: BigInt.asUintN(64, column(2)),
-      size: Number(column(3)),
-      mtimeNs: column(4),
-      ctimeNs: column(5),
+      mode: Number(numbers[row + 1]),
+      ino: BigInt.asUintN(64, numbers[row + 2] ?? 0n),
+      size: Number(numbers[row + 3]),
+      mtimeNs: numbers[row + 4] ?? 0n,
+      ctimeNs: numbers[row + 5] ?? 0n,
     };
     standings.push(target === undefined ? standing : { ...standing, target });
   }

@@ -145,8 +145,14 @@ export class StagedBatch {
     for (let level: readonly Branch[] = [root]; level.length > 0;) {
       const next: Branch[] = [];
       for (const branch of level) {
-        for (const entry of branch.entries)
-          if ('row' in entry && alive(entry)) await this.placeFile(entry, branch, placing);
+        for (const entry of branch.entries) {
+          const staged = 'row' in entry && alive(entry) ? this.lists[entry.list] : undefined;
+          if (!staged || !('row' in entry)) continue;
+          // Nearly all can be had at once, and nothing is waited for.
+          if (this.placedAtOnce(staged, entry.row, branch, placing)) continue;
+          const from = stagedTogether(this.home, nameOf(staged.list, entry.row));
+          await this.placeSlowly(staged, entry.row, from, placing);
+        }
         for (const below of branch.branches)
           if (below.isLive(alive) && (await this.moveBranch(below, alive, placing))) next.push(below);
       }
@@ -412,23 +418,12 @@ export class StagedBatch {
     }
   }
 
-  private async placeFile(
-    { list, row }: { readonly list: number; readonly row: number },
-    branch: Branch,
-    placing: PlacingGround,
-  ): Promise<void> {
-    const staged = this.lists[list];
-    if (!staged) return;
+  private placedAtOnce(staged: StagedList, row: number, branch: Branch, placing: PlacingGround): boolean {
+    if (this.ground.foldsNames || !this.renamed(staged, row, branch, placing)) return false;
     const number = staged.list.first + row;
-    if (!this.ground.foldsNames && this.renamed(staged, row, branch, placing)) {
-      const fd = staged.fds[row] ?? -1;
-      if (fd >= 0) {
-        setStat(this.end.stats, number, this.ground.calls.stat(fd));
-        this.end.endings[number] = ending.stored;
-        return;
-      }
-    }
-    await this.placeSlowly(staged, row, stagedTogether(this.home, nameOf(staged.list, row)), placing);
+    setStat(this.end.stats, number, this.ground.calls.stat(staged.fds[row] ?? -1));
+    this.end.endings[number] = ending.stored;
+    return true;
   }
 
   /**
