@@ -229,7 +229,10 @@ both at once).`,
           },
           (transfer) =>
             receive(
-              { ...receiverOptions(directory, { ...flags, code }), objects },
+              {
+                ...receiverOptions(directory, { ...flags, code }),
+                objects: objects && { ...objects, signal: transfer.signal },
+              },
               { ...flags, from },
               transfer,
               metrics,

@@ -190,7 +190,7 @@ async function toReceiver(
 
 /** The same within this process: the snapshot arrives in the store as it would at a receiver. */
 async function toObjects(options: BackupOptions, name: EntryName, objects: ObjectStoreOptions): Promise<Sent> {
-  const store = await ObjectStore.open(objects);
+  const store = await ObjectStore.open({ ...objects, signal: options.signal });
   try {
     const destination = { directory: store.url, store, allowance: new Allowance({}) };
     return await toPlace(options, name, destination, options.exclude ?? []);

@@ -63,7 +63,7 @@ export async function copySnapshots(options: CopyOptions): Promise<Copied> {
   const began = performance.now();
   const tally = new Tally();
   const work = (catalog: SnapshotCatalog, contentOf: ContentOf | undefined): Promise<Copied> =>
-    into(to, async (destination, there) => {
+    into(to, signal, async (destination, there) => {
       const counts = await copyAll({ catalog, contentOf, there, destination, on, signal, tally }, options.name);
       const summary = tally.summary((performance.now() - began) / 1000, null);
       on({ event: 'summary', ...summary });
@@ -71,17 +71,18 @@ export async function copySnapshots(options: CopyOptions): Promise<Copied> {
       return { copied: counts.copied, present: counts.present, summary };
     });
   if ('directory' in from) return work(new Catalog(from.directory), undefined);
-  return withObjects(from.objects, (catalog) => work(catalog, objectContentOf(catalog)));
+  return withObjects({ ...from.objects, signal }, (catalog) => work(catalog, objectContentOf(catalog)));
 }
 
 /** Opens what is copied into, and closes it afterwards. */
 async function into<Result>(
   to: SnapshotHolder,
+  signal: AbortSignal | undefined,
   work: (destination: CopyBetween['destination'], there: SnapshotCatalog) => Promise<Result>,
 ): Promise<Result> {
   const allowance = new Allowance({});
   if ('directory' in to) return work({ directory: to.directory, allowance }, new Catalog(to.directory));
-  const store = await ObjectStore.open(to.objects);
+  const store = await ObjectStore.open({ ...to.objects, signal });
   try {
     return await work({ directory: store.url, store, allowance }, new ObjectCatalog(store.bucket, store.url));
   } finally {

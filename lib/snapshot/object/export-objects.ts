@@ -49,7 +49,7 @@ export async function exportObjects(options: ExportOptions): Promise<void> {
   const on = ofTransfer(options.on ?? (() => undefined), () => own);
   const began = performance.now();
   if ('address' in to) refuseInside(objects, to.address);
-  const bucket = await openBucket(objects);
+  const bucket = await openBucket({ ...objects, signal });
   const tally = new Tally();
   const tell: Listener = (event) => {
     if (event.event === 'received') tally.add(event);

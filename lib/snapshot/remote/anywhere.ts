@@ -170,7 +170,7 @@ async function either<Result>(
   there: (where: SnapshotTarget) => Promise<Result>,
   inObjects: (catalog: ObjectCatalog, signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
-  if (objects !== undefined) return withObjects(objects, (catalog) => inObjects(catalog, signal));
+  if (objects !== undefined) return withObjects({ ...objects, signal }, (catalog) => inObjects(catalog, signal));
   if (directory !== undefined && target === undefined) return here({ directory, signal });
   if (target !== undefined && directory === undefined) return there({ target, signal, deadlines });
   throw new TransferError('usage', 'Either a ticket or a directory with snapshots is needed.');

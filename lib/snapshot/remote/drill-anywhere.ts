@@ -11,5 +11,7 @@ export type DrillPlace = { readonly directory: string } | { readonly objects: Ob
 /** See `drill`. */
 export function drillAt(options: Omit<DrillOptions, 'directory'> & DrillPlace): Promise<DrillReport> {
   if (!('objects' in options)) return drill(options);
-  return withObjects(options.objects, (catalog) => drillOf(catalog, options, objectContentOf(catalog)));
+  return withObjects({ ...options.objects, signal: options.signal }, (catalog) =>
+    drillOf(catalog, options, objectContentOf(catalog)),
+  );
 }

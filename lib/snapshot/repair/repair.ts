@@ -92,7 +92,9 @@ async function repairInObjects(
   objects: NonNullable<RepairOptions['objects']>,
 ): Promise<Repaired> {
   const options = { name, snapshot, sample, sources, on, signal };
-  const { damages, repaired, bytes } = await withObjects(objects, (catalog) => repairObjects(catalog, options));
+  const { damages, repaired, bytes } = await withObjects({ ...objects, signal }, (catalog) =>
+    repairObjects(catalog, options),
+  );
   const lost = damages.length - repaired.length;
   if (lost > 0) throw notRepaired(lost, damages.length);
   return { repaired: repaired.length, bytes_on_wire: bytes };

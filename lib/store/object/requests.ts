@@ -15,6 +15,8 @@ export interface ObjectPlace {
   readonly region: string;
   readonly bucket: string;
   readonly keys: ObjectKeys;
+  /** Once it aborts, nothing is tried again: whoever was interrupted does not wait for a store that is not there. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** How long a request may take, in ms. A store that is full leaves some unanswered for minutes. */
@@ -96,6 +98,7 @@ export class ObjectRequests {
    * have been carried out though its answer is lost.
    */
   async send(request: ObjectRequest): Promise<ObjectAnswer> {
+    const { signal } = this.place;
     let silences = 0;
     for (let attempt = 0; ; attempt++) {
       const pause = this.deadlines.pauses[attempt];
@@ -106,8 +109,12 @@ export class ObjectRequests {
         if (error instanceof TransferError && error.code === 'timeout') silences++;
         const final = pause === undefined || silences >= mostSilences || (request.take !== undefined && !isBusy(error));
         if (final || !mayPass(error)) throw final && !(error instanceof ObjectFailure) ? unanswered(error) : error;
+        if (signal?.aborted) throw interruptedBy(error);
         trace('%s %s is tried again in %d ms: %o', request.method, request.key ?? '', pause, error);
-        await sleep(pause * (0.5 + Math.random()));
+        const interrupted = (): never => {
+          throw interruptedBy(error);
+        };
+        await sleep(pause * (0.5 + Math.random()), undefined, signal ? { signal } : {}).catch(interrupted);
       }
     }
   }
@@ -211,6 +218,10 @@ function isBusy(error: unknown): boolean {
 function mayPass(error: unknown): boolean {
   if (error instanceof ObjectFailure) return isBusy(error) && error.status !== 501;
   return !(error instanceof TransferError) || error.code === 'timeout';
+}
+
+function interruptedBy(cause: unknown): TransferError {
+  return new TransferError('interrupted', 'Interrupted while the object store did not answer.', { cause });
 }
 
 function unanswered(error: unknown): TransferError {
