@@ -1,4 +1,5 @@
 // Odd requests to the page of a real receiver, over real connections.
+import { once } from 'node:events';
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -27,6 +28,8 @@ const mostResident = 256;
 /** Threads that were started since, and uploads whose answers were cut off. */
 const descriptorsMore = 24;
 const settlesWithin = 8_000;
+/** All but one of those of each connection wait: more than `descriptorsMore`. */
+const givenUp = { connections: 10, downloads: 5 };
 
 /** Says it, and gives the statuses of what is answered; `undefined` where that takes too long. */
 async function say(port: number, { writes, cut, most }: WebAttack): Promise<{ text: string; late: boolean }> {
@@ -67,6 +70,24 @@ function statusesOf(text: string): number[] {
     .filter((code) => code > 199);
 }
 
+/**
+ * Downloads that are asked for in one packet, more than any buffer holds, and given up when the first begins: those
+ * behind it are the ones that nobody tells of that.
+ */
+async function giveUpDownloads(visitor: Visitor): Promise<void> {
+  for (let connection = 0; connection < givenUp.connections; connection++) {
+    let words = '';
+    for (let download = 0; download < givenUp.downloads; download++) {
+      const { json } = await visitor.post('api/links', { path: 'long' });
+      words += `GET /${String(json['href'])} HTTP/1.1\r\nHost: ${visitor.host}\r\n\r\n`;
+    }
+    const socket = connect(visitor.port, '127.0.0.1');
+    socket.write(words);
+    await once(socket, 'data');
+    socket.destroy();
+  }
+}
+
 async function run({ build, directory, dose, random, say: tell }: Surroundings): Promise<Outcome> {
   const outside = join(directory, 'outside');
   await mkdir(outside);
@@ -81,6 +102,7 @@ async function run({ build, directory, dose, random, say: tell }: Surroundings):
     const [, url = ''] = await served.receiver.says(/(http:\/\/\S+#[\w-]{32})/);
     const visitor = new Visitor(url);
     await writeFile(served.at('in', 'kept'), 'what was there');
+    await writeFile(served.at('in', 'long'), Buffer.alloc(8 * MiB));
     await symlink(outside, served.at('in', 'link'));
     const { host, bearer, port } = visitor;
     for (const asking of [brokenRules(visitor, { quota: 64 * MiB, maxSize: 16 * MiB }), brokenDefaults(served)])
@@ -131,6 +153,7 @@ async function run({ build, directory, dose, random, say: tell }: Surroundings):
       }
     };
     await Promise.all(Array.from({ length: atOnce }, carryOn));
+    if (served.receiver.child.exitCode === null) await giveUpDownloads(visitor);
     if (served.receiver.child.exitCode === null) {
       for (const id of opened) await visitor.ask('DELETE', `api/uploads/${id}?discard=1`);
       const enough = before + descriptorsMore;
