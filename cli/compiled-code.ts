@@ -1,7 +1,7 @@
 import { mkdirSync, statSync } from 'node:fs';
 import nodeModule from 'node:module';
-import { homedir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { join } from 'node:path';
+import { load } from '../lib/load';
 
 /**
  * Lets Node, from 22.1 on, keep compiled code from one run to the next; elsewhere, and where there is no directory for
@@ -15,17 +15,16 @@ export function keepCompiledCode(): void {
 }
 
 /**
- * `sendall/compiled` in the user's cache, made if it is missing; undefined where it cannot be made, or belongs to
- * somebody else, or others may write to it.
+ * `compiled` in the user's cache, made if it is missing; undefined where it cannot be made, or belongs to somebody else,
+ * or others may write to it.
  */
-export function ownDirectory({ XDG_CACHE_HOME: cache, LOCALAPPDATA: local }: NodeJS.ProcessEnv): string | undefined {
+export function ownDirectory(env: NodeJS.ProcessEnv): string | undefined {
   try {
-    const usual = process.platform === 'win32' && local ? local : join(homedir(), '.cache');
-    const directory = join(cache !== undefined && isAbsolute(cache) ? cache : usual, 'sendall', 'compiled');
+    // Not by way of everything else that commands use: that is what should be kept.
+    const { isOnlyOurs, userCache } = load.userDirectory();
+    const directory = join(userCache(env), 'compiled');
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const { uid, mode } = statSync(directory);
-    const user = process.geteuid?.();
-    return user === undefined || (uid === user && (mode & 0o022) === 0) ? directory : undefined;
+    return isOnlyOurs(statSync(directory)) ? directory : undefined;
   } catch {
     return undefined; // it is compiled again
   }

@@ -32,15 +32,17 @@ export async function snapshotPlace(word: string, flags: ObjectFlags = {}): Prom
       hint: 'Take the ticket that sendall receive prints, a peer, or a directory.',
     });
   if (named) return { target: named.ticket };
-  if (!existsSync(word))
-    throw new TransferError(
-      'directory',
-      `There is no directory ${withoutTickets(word)} here, and no peer of that name.`,
-      {
-        hint: 'sendall peers list says which machines are known.',
-      },
-    );
+  if (!existsSync(word)) throw noSuchPlace(word);
   return { directory: word };
+}
+
+/** A word is no directory, and nothing else in which snapshots could be. */
+export function noSuchPlace(word: string): TransferError {
+  return new TransferError(
+    'directory',
+    `There is no directory ${withoutTickets(word)} here, and no peer of that name.`,
+    { hint: 'sendall peers list says which machines are known.' },
+  );
 }
 
 /** Throws `usage` for an object store, where a command does not work on one. */

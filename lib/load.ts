@@ -13,6 +13,7 @@ export const load = {
   relay: () => require('./net/relay-server') as typeof import('./net/relay-server'),
   lan: () => require('./net/lan') as typeof import('./net/lan'),
   objectKeys: () => require('./access/object-keys') as typeof import('./access/object-keys'),
+  userDirectory: () => require('./user-directory') as typeof import('./user-directory'),
   keys: () => require('./access/authorized') as typeof import('./access/authorized'),
   backup: () => require('./snapshot/backup/backup') as typeof import('./snapshot/backup/backup'),
   snapshots: () => require('./snapshot/remote/anywhere') as typeof import('./snapshot/remote/anywhere'),

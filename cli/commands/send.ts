@@ -275,6 +275,10 @@ function noTarget(words: readonly string[], last: string): Error {
     const what = last === '-' ? 'standard input' : 'something to send';
     return wrongUsage(`The target is missing: "${last}" is ${what}.`, { hint: `It comes last. ${form}` });
   }
+  if (/^\d+-[^/\s@]*@/.test(last))
+    return wrongUsage('That is not a whole code.', {
+      hint: 'A code looks like 4821-crane-velvet@HOST: a number and two words.',
+    });
   if (/^[^/\s]+:\d+$/.test(last))
     return wrongUsage(`"${last}" is not a target.`, { hint: `Did you mean tcp://${last}?` });
   if (words.length <= 1) return wrongUsage('The target is missing.', { hint: `It comes last. ${form}` });

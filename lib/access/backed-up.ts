@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { cacheDirectory } from '../digest/digest-cache';
+import { userCache } from '../user-directory';
 import { changePrivateFile, entriesOf, readPrivateFile } from './private-file';
 
 /**
@@ -8,7 +8,7 @@ import { changePrivateFile, entriesOf, readPrivateFile } from './private-file';
  */
 export class BackedUp {
   /** `file` defaults to `backed-up.json` in the user's cache. */
-  constructor(private readonly file: string = path.join(path.dirname(cacheDirectory()), 'backed-up.json')) {}
+  constructor(private readonly file: string = path.join(userCache(), 'backed-up.json')) {}
 
   /**
    * Notes what a run of the backup `name` was about. Rejects with `usage` where others can read the file, `unexpected`

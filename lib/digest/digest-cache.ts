@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { open, opendir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { userDirectory } from '../user-directory';
-import { isAbsolute, join } from 'node:path';
+import { isOnlyOurs, userCache } from '../user-directory';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { makePath } from '../make-path';
@@ -71,7 +71,7 @@ export class DigestCache implements RememberedDigests {
     this.#opened ??= attempt(async () => {
       const directory = this.#wanted ?? cacheDirectory();
       await makePath(directory, 0o700);
-      if (!(await isOurs(directory))) return undefined;
+      if (!isOnlyOurs(await stat(directory))) return undefined;
       void attempt(() => sweep(directory)); // in the background: no transfer waits for it
       return directory;
     });
@@ -79,15 +79,9 @@ export class DigestCache implements RememberedDigests {
   }
 }
 
-/** Where the user's cache is: an absolute `$XDG_CACHE_HOME` anywhere, else the platform's usual place. */
-export function cacheDirectory(
-  env: NodeJS.ProcessEnv = process.env,
-  platform: NodeJS.Platform = process.platform,
-): string {
-  const { XDG_CACHE_HOME: xdg, LOCALAPPDATA: local } = env;
-  if (xdg !== undefined && isAbsolute(xdg)) return join(xdg, 'sendall', 'digests');
-  if (platform === 'win32') return join(local || join(userDirectory(), 'AppData', 'Local'), 'sendall', 'digests');
-  return join(userDirectory(), platform === 'darwin' ? 'Library/Caches' : '.cache', 'sendall', 'digests');
+/** Where the digests are, unless somebody wants them elsewhere; see `userCache`. */
+export function cacheDirectory(env?: NodeJS.ProcessEnv, platform?: NodeJS.Platform): string {
+  return join(userCache(env, platform), 'digests');
 }
 
 /** Git's word: a file so fresh that a write after hashing could leave every timestamp as it is. */
@@ -148,11 +142,6 @@ async function writeEntry(
     return true;
   });
   if (written !== true) await attempt(() => rm(temporary, { force: true }));
-}
-
-async function isOurs(directory: string): Promise<boolean> {
-  const { uid, mode } = await stat(directory);
-  return process.geteuid === undefined || (uid === process.geteuid() && (mode & 0o022) === 0);
 }
 
 /** At most once a day. It never keeps the process alive: what it does not reach today is left for another day. */

@@ -207,6 +207,7 @@ export class Batches {
     const receipts: SessionReceipt[] = [];
     const received: FileReceived[] = [];
     const again: FileAgain[] = [];
+    // By its keys: a pair for each would be made and taken apart again.
     for (const file of outcomes.keys()) {
       const outcome = outcomes.get(file);
       const state = entries.get(file);

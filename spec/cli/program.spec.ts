@@ -153,6 +153,12 @@ describe('cli/program (the built command)', () => {
       /"127\.0\.0\.1:8898" is not a target\./,
       /Did you mean tcp:\/\/127\.0\.0\.1:8898\?/,
     ],
+    [['send', 'a.txt', '4821-crane@127.0.0.1:8898'], /That is not a whole code\./, /4821-crane-velvet@HOST/],
+    [
+      ['backup', 'a.txt', 'nothere', '--name', 'b'],
+      /There is no directory nothere here, and no peer of that name\./,
+      /sendall peers list/,
+    ],
     [['send', 'a.txt', 'http://x/'], /"http:\/\/x\/" is not a target\./, /tcp:\/\/HOST:PORT/],
     [
       ['send', 'a.txt', '--listen', '127.0.0.1:0', 'tcp://127.0.0.1:1'],
