@@ -146,10 +146,10 @@ export class StagedBatch {
       const next: Branch[] = [];
       for (const branch of level) {
         for (const entry of branch.entries) {
-          const staged = 'row' in entry && alive(entry) ? this.lists[entry.list] : undefined;
-          if (!staged || !('row' in entry)) continue;
+          if (!('row' in entry) || !alive(entry)) continue;
+          const staged = this.lists[entry.list];
           // Nearly all can be had at once, and nothing is waited for.
-          if (this.placedAtOnce(staged, entry.row, branch, placing)) continue;
+          if (!staged || this.placedAtOnce(staged, entry.row, branch, placing)) continue;
           const from = stagedTogether(this.home, nameOf(staged.list, entry.row));
           await this.placeSlowly(staged, entry.row, from, placing);
         }

@@ -7,6 +7,7 @@ import { ObjectStore, type ObjectStoreOptions } from '../../../lib/store/object/
 import { parseRecord } from '../../../lib/store/object/records';
 import type { OfferedFile, SessionStore } from '../../../lib/store/session-store';
 import { codeOf, content } from '../delivery';
+import { putPieces } from './object-place';
 import { type ObjectServer, startTiny } from './servers';
 import type { Fault, TinyRequest, TinyS3 } from './tiny-s3';
 
@@ -67,16 +68,7 @@ describe('an object store that fails', () => {
     const partial = await session.partial(offer('d/large', large.length), undefined);
     try {
       for (let round = 0; ; round++) {
-        const held = new Set((await partial.held()).map(({ segment }) => segment));
-        for (const segment of held) partial.keep(segment, 1);
-        for (let piece = 0; piece < 9; piece++) {
-          if (held.has(piece)) continue;
-          await partial.room();
-          const lease = await partial.memory.lease();
-          lease.bytes.set(large.subarray(piece * mib, (piece + 1) * mib));
-          partial.put(lease, piece * mib, mib);
-        }
-        await partial.whole(large.length);
+        await putPieces(partial, large);
         try {
           await partial.verify(large.length, { sha256: sha256(large) });
         } catch (error) {

@@ -1,6 +1,7 @@
 import { nameOfKey, keyOfName, parseRecord } from '../../../lib/store/object/records';
 import { Bucket } from '../../../lib/store/object/bucket';
 import { ObjectStore, type ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import type { PartialFile } from '../../../lib/store/session-store';
 import type { OpenedPlace, PlaceProperties } from '../session-conformance';
 
 /** What object stores say of themselves. */
@@ -48,4 +49,21 @@ export async function openObjects(
     },
   };
   return opened;
+}
+
+const mib = 1024 * 1024;
+
+/** Sends what of `bytes`, in pieces of 1 MiB, is not held, and resolves with how many pieces were. */
+export async function putPieces(partial: PartialFile, bytes: Uint8Array): Promise<number> {
+  const held = new Set((await partial.held()).map(({ segment }) => segment));
+  for (const segment of held) partial.keep(segment, 1);
+  for (let piece = 0; piece < bytes.length / mib; piece++) {
+    if (held.has(piece)) continue;
+    await partial.room();
+    const lease = await partial.memory.lease();
+    lease.bytes.set(bytes.subarray(piece * mib, (piece + 1) * mib));
+    partial.put(lease, piece * mib, mib);
+  }
+  await partial.whole(bytes.length);
+  return held.size;
 }

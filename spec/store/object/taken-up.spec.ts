@@ -4,7 +4,7 @@ import { parseEntryName } from '../../../lib/name';
 import { ObjectStore, type ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import type { PartialFile, SessionStore } from '../../../lib/store/session-store';
 import { codeOf, content } from '../delivery';
-import { openObjects } from './object-place';
+import { openObjects, putPieces } from './object-place';
 import { startTiny } from './servers';
 
 const mib = 1024 * 1024;
@@ -38,20 +38,6 @@ describe('a large file that two receivers have taken up', () => {
     const name = parseEntryName('large');
     return session.partial({ file: 1, name, size: bytes.length, mtime: 5n, ctime: 6n }, undefined);
   };
-  /** Sends what is not held. */
-  async function send(partial: PartialFile): Promise<number> {
-    const held = new Set((await partial.held()).map(({ segment }) => segment));
-    for (const segment of held) partial.keep(segment, 1);
-    for (let piece = 0; piece < bytes.length / mib; piece++) {
-      if (held.has(piece)) continue;
-      await partial.room();
-      const lease = await partial.memory.lease();
-      lease.bytes.set(bytes.subarray(piece * mib, (piece + 1) * mib));
-      partial.put(lease, piece * mib, mib);
-    }
-    await partial.whole(bytes.length);
-    return held.size;
-  }
   async function isWhole(): Promise<boolean> {
     const opened = await openObjects(options);
     try {
@@ -63,10 +49,10 @@ describe('a large file that two receivers have taken up', () => {
 
   it('keeps its bytes when both give it its name', async () => {
     const one = await open(sessions[0]);
-    await send(one);
+    await putPieces(one, bytes);
     await one.verify(bytes.length, digests);
     const second = await open(sessions[1]);
-    expect(await send(second)).to.equal(20);
+    expect(await putPieces(second, bytes)).to.equal(20);
     await second.verify(bytes.length, digests);
     expect((await one.commit()).outcome).to.equal('stored');
     expect((await second.commit()).outcome).to.equal('identical');
@@ -76,10 +62,10 @@ describe('a large file that two receivers have taken up', () => {
   for (const why of ['is discarded', 'does not match'] as const)
     it(`keeps its bytes when it ${why} at the other one`, async () => {
       const one = await open(sessions[0]);
-      await send(one);
+      await putPieces(one, bytes);
       await one.verify(bytes.length, digests);
       const second = await open(sessions[1]);
-      await send(second);
+      await putPieces(second, bytes);
       expect((await one.commit()).outcome).to.equal('stored');
       if (why === 'is discarded') await second.discard();
       else {
