@@ -1,7 +1,15 @@
-import type { AdoptEvent, ChangedEntry, FoundInSnapshot, OneSided, Pruned, TakenOut } from '../lib/index';
+import type {
+  AdoptEvent,
+  ChangedEntry,
+  FoundInSnapshot,
+  GarbageCollected,
+  OneSided,
+  Pruned,
+  TakenOut,
+} from '../lib/index';
 
 /**
- * The lines of `--json` of what becomes of snapshots and is in them, of what is registered, and of what differs between
+ * The lines of `--json` of what becomes of snapshots and garbage, and is in them, of what is registered, and of what differs between
  * two of them.
  */
 export type HistoryEvent =
@@ -10,5 +18,6 @@ export type HistoryEvent =
   | ({ readonly event: 'changed' } & ChangedEntry)
   | FoundInSnapshot
   | Pruned
+  | GarbageCollected
   | TakenOut
   | AdoptEvent;

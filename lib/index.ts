@@ -60,7 +60,7 @@ export type { FoundEvent, FoundInSnapshot } from './snapshot/manifest/find';
 export type { ChangedEntry, Difference, OneSided } from './snapshot/manifest/difference';
 export { adopt, type AdoptEvent, type AdoptOptions } from './snapshot/adopt/adopt';
 export type { ForgetEvent, TakenOut } from './snapshot/forget/forget';
-export type { Pruned, PruneEvent } from './snapshot/prune/prune';
+export type { GarbageCollected, Pruned, PruneEvent } from './snapshot/prune/prune';
 export type { KeepReason, KeepRules } from './snapshot/prune/retention';
 export type { VerifyResult } from './snapshot/verify/verify-run';
 export type { Address } from './net/address';

@@ -45,7 +45,7 @@ export function describePrune(program: Command, shell: Shell): void {
     .option('-n, --dry-run', 'tell what would be done, and remove nothing')
     .option(
       '--grace <DURATION>',
-      'with s3://: what nothing needs any more is deleted by the first prune after this; default 1d, at least 1h',
+      'in an object store: what nothing needs any more is deleted by the first prune after this; default 1d, at least 1h',
       parseSpan,
     );
   describeObjectPlace(command)
@@ -64,8 +64,8 @@ takes a key with the right admin.`,
     )
     .action(async (given: string, flags: PruneFlags) => {
       const place = await snapshotPlace(given, flags);
-      if (flags.grace !== undefined && !('objects' in place))
-        throw wrongUsage('--grace goes with s3://BUCKET/PREFIX; a receiver before a store has a grace of a day.');
+      if (flags.grace !== undefined && 'directory' in place)
+        throw wrongUsage('--grace goes with an object store: s3://BUCKET/PREFIX, or a receiver of one.');
       const keep = rulesOf(flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       shell.exit(await runTransfer(shell.settings(), complaints, (transfer) => pruneAt(place, keep, flags, transfer)));
@@ -81,7 +81,7 @@ async function pruneAt(
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { prune } = load.snapshots();
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
-  const words = new PruneWords(terminal, dryRun, 'objects' in place);
+  const words = new PruneWords(terminal, dryRun);
   const tell = (event: PruneEvent): void => {
     if (event.event === 'failed') on(event);
     else if (terminal.settings.json) printEvent(terminal.stdout, event);
@@ -95,12 +95,6 @@ async function pruneAt(
       dryRun,
       signal,
       on: tell,
-      onCollected: ({ deleted, condemned }) =>
-        terminal.say(
-          dryRun
-            ? `${formatSize(deleted.bytes)} of garbage would be deleted; ${formatSize(condemned.bytes)} would be condemned, beside what becomes garbage now`
-            : `${formatSize(deleted.bytes)} of garbage deleted; ${formatSize(condemned.bytes)} condemned, for a prune after the grace`,
-        ),
       ...(grace === undefined ? {} : { grace }),
       ...(name === undefined ? {} : { name }),
     });
@@ -113,15 +107,24 @@ async function pruneAt(
 class PruneWords {
   private readonly count = { kept: 0, removed: 0 };
   private freed = 0;
+  /** In an object store, nothing is free before the grace is over. */
+  private later = false;
 
-  /** `later`: in an object store, nothing is free before the grace is over. */
   constructor(
     private readonly terminal: Terminal,
     private readonly dryRun: boolean,
-    private readonly later = false,
   ) {}
 
   show(event: Exclude<PruneEvent, { event: 'failed' }>): void {
+    if (event.event === 'collected') {
+      const [deleted, condemned] = [event.deleted_bytes, event.condemned_bytes].map(formatSize);
+      this.terminal.say(
+        this.dryRun
+          ? `${deleted} of garbage would be deleted; ${condemned} would be condemned, beside what becomes garbage now`
+          : `${deleted} of garbage deleted; ${condemned} condemned, for a prune after the grace`,
+      );
+      return;
+    }
     this.count[event.event] += 1;
     if (event.event === 'kept') {
       this.terminal.result(
@@ -131,6 +134,7 @@ class PruneWords {
       return;
     }
     this.freed += event.freed_bytes;
+    this.later = event.after_grace === true;
     this.terminal.result(
       { style: 'bold', text: this.dryRun ? 'would remove  ' : 'removed  ' },
       `${event.snapshot}  ${this.free(event.freed_bytes)}`,

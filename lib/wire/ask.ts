@@ -36,7 +36,7 @@ export type Ask =
   /**
    * To have those removed that nothing keeps; `within` in ms. With `future`, to be told which stay because they are
    * dated in the future, with `content`, which because they are the last that had what a source has lost; with
-   * `allow_shrink` those do not stay.
+   * `allow_shrink` those do not stay. In an object store: `grace` in ms, and with `collected`, to be told of garbage.
    */
   | {
       readonly for: 'prune';
@@ -46,6 +46,8 @@ export type Ask =
       readonly future?: true;
       readonly content?: true;
       readonly allow_shrink?: true;
+      readonly grace?: number;
+      readonly collected?: true;
     }
   /** To have what a pattern matches taken out of all of them; as for `find`, and directories with what is below. */
   | { readonly for: 'forget'; readonly pattern: string; readonly name?: string; readonly dry_run?: true }
@@ -92,6 +94,8 @@ export function parseAsk(value: unknown): Ask {
         ...trueIn(ask, 'future'),
         ...trueIn(ask, 'content'),
         ...trueIn(ask, 'allow_shrink'),
+        ...spanIn(ask, 'grace'),
+        ...trueIn(ask, 'collected'),
       };
     case 'restore':
       return { for: what, snapshot: textUnder(ask, 'snapshot'), paths: pathsOf(ownValue(ask, 'paths')) };
@@ -138,11 +142,14 @@ function sampleIn(ask: JsonObject): { readonly sample?: number } {
 function keepOf(keep: JsonObject): Extract<Ask, { readonly for: 'prune' }>['keep'] {
   const rules: Partial<Record<(typeof keepKeys)[number] | 'within', number>> = {};
   for (const key of keepKeys) if (Object.hasOwn(keep, key)) rules[key] = countUnder(keep, key);
-  const within = ownValue(keep, 'within');
-  if (within === undefined) return rules;
-  if (typeof within !== 'number' || !Number.isFinite(within) || within <= 0)
-    throw wrong('within', 'a number of milliseconds', within);
-  return { ...rules, within };
+  return { ...rules, ...spanIn(keep, 'within') };
+}
+
+function spanIn<Key extends string>(fields: JsonObject, key: Key): { readonly [K in Key]?: number } {
+  const span = ownValue(fields, key);
+  if (span !== undefined && (typeof span !== 'number' || !Number.isFinite(span) || span <= 0))
+    throw wrong(key, 'a number of milliseconds', span);
+  return (span === undefined ? {} : { [key]: span }) as { readonly [K in Key]?: number };
 }
 
 function pathsOf(value: unknown): readonly string[] {

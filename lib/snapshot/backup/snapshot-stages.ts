@@ -4,6 +4,8 @@ import type { Listener } from '../../progress';
 import type { SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
 import { BackupStage } from './backup-stage';
 import { otherOwner } from './staged-snapshot';
+import { ObjectRepairStage } from '../object/object-repair-stage';
+import { ObjectStore } from '../../store/object/object-store';
 import { RepairStage } from '../repair/repair-stage';
 import { ignored } from '../../trace';
 
@@ -32,7 +34,9 @@ export class SnapshotStages {
    * `exists` while another peer makes one of the same name, and with `directory` where another process does.
    */
   async take(request: StageRequest): Promise<SnapshotStage> {
-    if (request.repairs) return RepairStage.open(request);
+    const { store } = request.destination;
+    if (request.repairs)
+      return store instanceof ObjectStore ? ObjectRepairStage.open(request, store) : RepairStage.open(request);
     const key = `${request.destination.directory}\0${request.name}`;
     return this.inTurn(key, () => this.takeNow(key, request));
   }

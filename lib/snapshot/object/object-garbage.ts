@@ -18,7 +18,7 @@ const readAtOnce = 24;
 const listedFor = 30 * 24 * 3_600_000;
 
 /** What became of garbage, in bytes and objects. */
-export interface Collected {
+interface Collected {
   readonly deleted: { readonly objects: number; readonly bytes: number };
   readonly condemned: { readonly objects: number; readonly bytes: number };
 }

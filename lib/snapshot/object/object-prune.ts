@@ -4,7 +4,7 @@ import { asTransferError, TransferError } from '../../errors';
 import type { Pruned, PruneEvent } from '../prune/prune';
 import { checkRules, judge, type KeepRules, type Verdict } from '../prune/retention';
 import { shortestGrace } from '../../store/object/condemned';
-import { type Collected, collectGarbage, neededBy } from './object-garbage';
+import { collectGarbage, neededBy } from './object-garbage';
 import type { ObjectCatalog, ObjectSnapshot } from './object-catalog';
 import { recordKey } from './snapshot-record';
 import { verifiedKey } from './verified-note';
@@ -15,14 +15,12 @@ export interface ObjectPruneOptions {
   readonly keep: KeepRules;
   /** Whether the last snapshot that had what a source has lost since may go. */
   readonly allowShrink?: boolean | undefined;
-  /** Tells what would be done, and writes nothing. `onCollected` hears what of it nothing needs already now. */
+  /** Tells what would be done, and writes nothing. Of garbage it tells what nothing needs already now. */
   readonly dryRun?: boolean | undefined;
   /** How long garbage is only condemned, in ms: at least an hour, by default a day. */
   readonly grace?: number | undefined;
   readonly signal: AbortSignal;
   readonly on?: ((event: PruneEvent) => void) | undefined;
-  /** Hears of what became of garbage. */
-  readonly onCollected?: ((collected: Collected) => void) | undefined;
 }
 
 const day = 24 * 3_600_000;
@@ -68,6 +66,7 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
             event: 'removed',
             snapshot: called,
             freed_bytes: await freedBy(catalog, snapshot, kept),
+            after_grace: true,
             ...(dryRun ? { dry_run: true as const } : {}),
           };
     if (event.event === 'removed' && !dryRun) {
@@ -77,9 +76,15 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
     pruned.push(event);
     on?.(event);
   }
-  if (dryRun && !options.onCollected) return pruned;
-  const collected = await collectGarbage(catalog, { grace, dryRun, signal });
-  options.onCollected?.(collected);
+  const { deleted, condemned } = await collectGarbage(catalog, { grace, dryRun, signal });
+  on?.({
+    event: 'collected',
+    deleted_objects: deleted.objects,
+    deleted_bytes: deleted.bytes,
+    condemned_objects: condemned.objects,
+    condemned_bytes: condemned.bytes,
+    ...(dryRun ? { dry_run: true as const } : {}),
+  });
   return pruned;
 }
 

@@ -30,12 +30,31 @@ export interface LocalPruneOptions {
   readonly on?: (event: PruneEvent) => void;
 }
 
-/** What became of a snapshot, or would; `freed_bytes` are those of files that no other snapshot has. */
+/**
+ * What became of a snapshot, or would; `freed_bytes` are those of files that no other snapshot has, which in an object
+ * store are free after the grace.
+ */
 export type Pruned =
   | { readonly event: 'kept'; readonly snapshot: string; readonly reasons: readonly KeepReason[] }
-  | { readonly event: 'removed'; readonly snapshot: string; readonly freed_bytes: number; readonly dry_run?: true };
+  | {
+      readonly event: 'removed';
+      readonly snapshot: string;
+      readonly freed_bytes: number;
+      readonly after_grace?: true;
+      readonly dry_run?: true;
+    };
 
-export type PruneEvent = Pruned | Extract<TransferEvent, { readonly event: 'failed' }>;
+/** What became of garbage in an object store, or would. */
+export interface GarbageCollected {
+  readonly event: 'collected';
+  readonly deleted_objects: number;
+  readonly deleted_bytes: number;
+  readonly condemned_objects: number;
+  readonly condemned_bytes: number;
+  readonly dry_run?: true;
+}
+
+export type PruneEvent = Pruned | GarbageCollected | Extract<TransferEvent, { readonly event: 'failed' }>;
 
 interface Judged extends Snapshot {
   /** undefined where the manifest is damaged. */

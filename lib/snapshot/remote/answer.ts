@@ -73,11 +73,15 @@ async function answer({ ask, place, signal, tell, heard }: SnapshotQuestion): Pr
       return {};
     }
     case 'prune': {
-      const { name, keep, dry_run: dryRun = false, allow_shrink: allowShrink = false } = ask;
+      const { name, keep, grace, dry_run: dryRun = false, allow_shrink: allowShrink = false } = ask;
+      if (!objects && grace !== undefined) throw new TransferError('usage', 'Only an object store has a grace.');
       const unknown = (['future', 'content'] as const).filter((reason) => ask[reason] !== true);
-      const on = (event: PruneEvent): void => tell(without(unknown, event));
+      const on = (event: PruneEvent): void => {
+        // An older version does not know it.
+        if (event.event !== 'collected' || ask.collected === true) tell(without(unknown, event));
+      };
       const wanted = { keep, allowShrink, dryRun, signal, on, ...(name === undefined ? {} : { name }) };
-      await (objects ? pruneObjects(objects, wanted) : prune({ directory, ...wanted }));
+      await (objects ? pruneObjects(objects, { ...wanted, grace }) : prune({ directory, ...wanted }));
       return {};
     }
     case 'forget': {
@@ -108,7 +112,6 @@ async function answerVerify(
 ): Promise<Omit<AskDone, 'type'>> {
   const { directory } = place;
   const objects = objectsAt(place);
-  if (objects && (mends || entries)) throw repairedDirectly();
   const damages: Damage[] = [];
   const on = (event: TransferEvent): void => {
     if (event.event === 'damaged') damages.push(event);
@@ -129,12 +132,14 @@ async function answerVerify(
       : verify({ directory, ...wanted }));
     return { snapshots, ...(continued === undefined ? {} : { continued }) };
   } finally {
-    const mended = new Set(mends === true && !signal.aborted ? await mend(directory, damages, signal) : []);
+    // In an object store all but content is in the manifest alone.
+    const mendable = mends === true && !objects && !signal.aborted;
+    const mended = new Set(mendable ? await mend(directory, damages, signal) : []);
     for (const { snapshot: where, path } of mended) tell({ event: 'repaired', snapshot: where, path });
     if (entries === true && !signal.aborted) {
       const left = damages.filter((damage) => !mended.has(damage));
-      for (const { entry, ...where } of await damagedEntries(new Catalog(directory), left))
-        tell({ event: 'entry', ...where, entry: encodeEntry(entry) });
+      for (const { entry, ...where } of await damagedEntries(objects ?? new Catalog(directory), left))
+        tell({ event: 'entry', ...where, entry: encodeEntry({ ...entry, content: undefined }) });
     }
   }
 }
@@ -167,12 +172,6 @@ async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, place: AskedPla
 /** The snapshots of an object store; undefined where they are in a directory. */
 function objectsAt({ store }: AskedPlace): ObjectCatalog | undefined {
   return store instanceof ObjectStore ? new ObjectCatalog(store.bucket, store.url) : undefined;
-}
-
-function repairedDirectly(): TransferError {
-  return new TransferError('usage', 'A receiver does not repair snapshots in an object store.', {
-    hint: 'sendall verify s3://BUCKET/PREFIX --repair does, with keys of the bucket.',
-  });
 }
 
 function notInObjects(what: string): TransferError {

@@ -37,7 +37,6 @@ import { Catalog } from '../manifest/catalog';
 import type { ObjectCatalog } from '../object/object-catalog';
 import { objectContentOf } from '../object/object-content';
 import { listObjects, withObjects } from '../object/object-snapshots';
-import type { Collected } from '../object/object-garbage';
 import { pruneObjects } from '../object/object-prune';
 import { verifyObjects } from '../object/object-verify';
 import { verify as verifyHere, type LocalVerifyOptions as VerifyHere } from '../verify/verify';
@@ -63,8 +62,6 @@ export interface DiffOptions extends Where {
 export interface PruneOptions extends Omit<PruneHere, 'directory' | 'signal'>, Where {
   /** In an object store: how long garbage is only condemned, in ms; default a day. */
   readonly grace?: number;
-  /** In an object store: hears of what became of garbage, or would become of it. */
-  readonly onCollected?: (collected: Collected) => void;
 }
 export interface ForgetOptions extends Omit<ForgetHere, 'directory' | 'signal'>, Where {}
 export interface VerifyOptions extends Omit<VerifyHere, 'directory' | 'signal'>, Where {}

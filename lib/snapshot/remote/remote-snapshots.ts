@@ -12,6 +12,7 @@ import type { Ask } from '../../wire/ask';
 import type { Difference } from '../manifest/difference';
 import type { FoundEvent } from '../manifest/find';
 import type { Pruned, LocalPruneOptions } from '../prune/prune';
+import type { ObjectPruneOptions } from '../object/object-prune';
 import { AskedNames } from '../restore/asked-names';
 import {
   metadataOf,
@@ -82,7 +83,7 @@ export async function compareRemote(
   return difference;
 }
 
-/** See `prune`. */
+/** See `prune`. Rejects with `usage` where `grace` means nothing over there. */
 export async function pruneRemote(
   { target, signal, deadlines }: SnapshotTarget,
   {
@@ -90,13 +91,16 @@ export async function pruneRemote(
     keep,
     allowShrink = false,
     dryRun = false,
+    grace,
     on = () => undefined,
-  }: Omit<LocalPruneOptions, 'directory' | 'signal'>,
+  }: Omit<LocalPruneOptions, 'directory' | 'signal'> & Pick<ObjectPruneOptions, 'grace'>,
 ): Promise<readonly Pruned[]> {
   const pruned: Pruned[] = [];
+  let collected = false;
   const told = (line: unknown): void => {
     const event = toldPruned(line);
-    if (event.event !== 'failed') pruned.push(event);
+    if (event.event === 'collected') collected = true;
+    else if (event.event !== 'failed') pruned.push(event);
     on(event);
   };
   await ask({
@@ -108,12 +112,22 @@ export async function pruneRemote(
       keep,
       future: true,
       content: true,
+      collected: true,
+      ...(grace === undefined ? {} : { grace }),
       ...(allowShrink ? { allow_shrink: true } : {}),
       ...(name === undefined ? {} : { name }),
       ...(dryRun ? { dry_run: true } : {}),
     },
     told,
   });
+  if (grace !== undefined && !collected)
+    throw new TransferError(
+      'usage',
+      'The receiver knows nothing of a grace: it was pruned with that of the receiver.',
+      {
+        hint: 'Install the same version on both sides.',
+      },
+    );
   return pruned;
 }
 

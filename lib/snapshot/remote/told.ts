@@ -129,21 +129,32 @@ export function toldForgotten(told: unknown): ForgetEvent {
   };
 }
 
-/** What became of one snapshot, or why a backup could not be pruned. */
+/** What became of one snapshot, or of garbage, or why a backup could not be pruned. */
 export function toldPruned(told: unknown): PruneEvent {
   const fields = objectOf(told);
   const event = eventOf(fields);
-  if (event === 'failed') return failureIn(fields);
-  const snapshot = textUnder(fields, 'snapshot');
+  const dry = ownValue(fields, 'dry_run') === true ? { dry_run: true as const } : {};
   switch (event) {
+    case 'failed':
+      return failureIn(fields);
     case 'kept':
-      return { event, snapshot, reasons: keepReasonsIn(fields) };
+      return { event, snapshot: textUnder(fields, 'snapshot'), reasons: keepReasonsIn(fields) };
     case 'removed':
       return {
         event,
-        snapshot,
+        snapshot: textUnder(fields, 'snapshot'),
         freed_bytes: sizeUnder(fields, 'freed_bytes'),
-        ...(ownValue(fields, 'dry_run') === true ? { dry_run: true } : {}),
+        ...(ownValue(fields, 'after_grace') === true ? { after_grace: true } : {}),
+        ...dry,
+      };
+    case 'collected':
+      return {
+        event,
+        deleted_objects: sizeUnder(fields, 'deleted_objects'),
+        deleted_bytes: sizeUnder(fields, 'deleted_bytes'),
+        condemned_objects: sizeUnder(fields, 'condemned_objects'),
+        condemned_bytes: sizeUnder(fields, 'condemned_bytes'),
+        ...dry,
       };
     default:
       throw unknown(event);

@@ -1,24 +1,22 @@
 import path from 'node:path';
-import { asTransferError, TransferError } from '../../errors';
+import { asTransferError, type TransferError } from '../../errors';
 import { makePath } from '../../make-path';
 import { type EntryName, printable } from '../../name';
 import type { Digests } from '../../progress';
 import type { Entry, FileEntry as OfferedFile } from '../../wire/session-list';
 import type { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
-import { ObjectStore } from '../../store/object/object-store';
 import { openPrivate } from '../../store/local/receive-directory';
 import { diskError } from '../../store/local/disk-error';
 import type { Destination } from '../../receive/destinations';
 import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
 import { lockBackup, type LockedBackup, lockWordsOf } from '../backup/backup-lock';
 import { Catalog, within } from '../manifest/catalog';
-import { digestIn, type FileToCompare } from '../verify/compare';
+import { digestIn } from '../verify/compare';
 import { Healing } from './healing';
 import { Removal } from '../prune/removal';
-import { isSnapshotId } from '../manifest/snapshot-id';
 import { ownPlaceOf } from '../register/register';
-import { ignored } from '../../trace';
+import { WantedFiles } from './wanted-files';
 
 /** Beside the snapshots: what is kept while files are brought to heal them. */
 const ownName = 'repair';
@@ -34,8 +32,7 @@ export class RepairStage implements SnapshotStage {
   /** A repair is left to its end. */
   readonly superseded = new Promise<never>(() => undefined);
   readonly destination: Destination;
-  /** What the manifests say of the entries that were offered. */
-  private readonly wanted = new Map<EntryName, { readonly entry: FileToCompare; readonly algorithm: keyof Digests }>();
+  private readonly wanted: WantedFiles;
   /** The names of those that are here. */
   private readonly here = new Set<EntryName>();
   private healed = false;
@@ -47,17 +44,14 @@ export class RepairStage implements SnapshotStage {
     private readonly tree: string,
     private readonly store: LocalStore,
   ) {
-    this.destination = { directory: tree, store, allowance: request.destination.allowance };
+    const { directory, allowance } = request.destination;
+    this.destination = { directory: tree, store, allowance };
+    this.wanted = new WantedFiles(new Catalog(directory), request.name);
   }
 
-  /**
-   * Locks the backup. Rejects with `directory` while another process makes, prunes or heals snapshots of it, with
-   * `usage` for an object store.
-   */
+  /** Locks the backup. Rejects with `directory` while another process makes, prunes or heals snapshots of it. */
   static async open(request: StageRequest): Promise<RepairStage> {
     const { destination, name } = request;
-    if (destination.store instanceof ObjectStore)
-      throw new TransferError('usage', 'A receiver does not repair snapshots in an object store.');
     const locked = await lockBackup(destination.directory, name);
     let own: Directory | undefined;
     try {
@@ -84,62 +78,31 @@ export class RepairStage implements SnapshotStage {
   }
 
   async earlier(entries: readonly OfferedFile[]): Promise<(Earlier | undefined)[]> {
-    const catalog = new Catalog(this.request.destination.directory);
-    const bySnapshot = new Map<string, Map<string, OfferedFile>>();
-    for (const entry of entries) {
-      const [id = '', ...rest] = entry.name.split('/');
-      const files = bySnapshot.get(id) ?? new Map<string, OfferedFile>();
-      bySnapshot.set(id, files.set(rest.join('/'), entry));
-    }
-    const found = new Map<OfferedFile, Earlier>();
-    for (const [id, files] of bySnapshot) {
-      if (!isSnapshotId(id)) continue;
-      // What names no snapshot that can be believed is refused below.
-      const snapshot = await catalog
-        .find(`${this.request.name}/${id}`)
-        .catch(ignored('what has no manifest repairs nothing'));
-      const manifest =
-        snapshot && (await catalog.manifest(snapshot).catch(ignored('what has no manifest repairs nothing')));
-      for (const entry of manifest?.entries ?? []) {
-        const offered = entry.type === 'file' ? files.get(entry.name) : undefined;
-        if (
-          !snapshot ||
-          !manifest ||
-          !offered ||
-          entry.type !== 'file' ||
-          entry.size !== offered.size ||
-          entry.mtime !== offered.mtime
-        )
-          continue;
-        this.wanted.set(offered.name, { entry, algorithm: manifest.head.digest });
-        // Never linked: what is there is damaged, and good for the pieces that are not.
-        found.set(offered, {
-          file: {
-            root: snapshot.directory,
-            name: within(snapshot, entry.name).below as EntryName,
-            size: entry.size,
-            mode: entry.mode,
-            mtime: entry.mtime,
-          },
-          digest: digestIn(entry, manifest.head.digest),
-          unchanged: false,
-          linkable: false,
-        });
-      }
-    }
-    return entries.map((entry) => found.get(entry));
+    return (await this.wanted.find(entries)).map((found) => {
+      if (!found) return undefined;
+      const { snapshot, entry, algorithm } = found;
+      // Never linked: what is there is damaged, and good for the pieces that are not.
+      return {
+        file: {
+          root: snapshot.directory,
+          name: within(snapshot, entry.name).below as EntryName,
+          size: entry.size,
+          mode: entry.mode,
+          mtime: entry.mtime,
+        },
+        digest: digestIn(entry, algorithm),
+        unchanged: false,
+        linkable: false,
+      };
+    });
   }
 
   refusal(name: EntryName): TransferError | undefined {
-    return this.wanted.has(name)
-      ? undefined
-      : new TransferError('name', `${printable(name)} is no file of a snapshot here.`, { fileName: name, hint: '' });
+    return this.wanted.refusal(name);
   }
 
   stored(entry: Entry, digests: Digests = {}): void {
-    const wanted = this.wanted.get(entry.name);
-    if (entry.type === 'file' && wanted && digests[wanted.algorithm] === digestIn(wanted.entry, wanted.algorithm))
-      this.here.add(entry.name);
+    if (this.wanted.isWanted(entry, digests)) this.here.add(entry.name);
   }
 
   missing(): void {

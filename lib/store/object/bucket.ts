@@ -104,10 +104,15 @@ export class Bucket {
     return Buffer.concat(read).toString();
   }
 
+  /** How many bytes an object has, and which version it is; undefined where there is none. */
+  async look(key: string): Promise<{ readonly size: number; readonly etag: string } | undefined> {
+    const { status, headers } = await this.requests.send({ method: 'HEAD', key: this.prefix + key, takes: [404] });
+    return status === 404 ? undefined : { size: Number(headers['content-length'] ?? NaN), etag: headers.etag ?? '' };
+  }
+
   /** How many bytes an object has; undefined where there is none. */
   async sizeOf(key: string): Promise<number | undefined> {
-    const answer = await this.requests.send({ method: 'HEAD', key: this.prefix + key, takes: [404] });
-    return answer.status === 404 ? undefined : Number(answer.headers['content-length'] ?? NaN);
+    return (await this.look(key))?.size;
   }
 
   /** As `read`, as many bytes as `memory` has. */

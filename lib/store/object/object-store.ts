@@ -70,6 +70,11 @@ export class ObjectStore implements SessionPlace {
     return this.ground.abilities.free;
   }
 
+  /** Whether it keeps two from undoing what the other one has put. */
+  get replacesInTurn(): boolean {
+    return this.ground.abilities.free && this.ground.abilities.replace;
+  }
+
   /** Whether nothing is read back. */
   get trusts(): boolean {
     return this.ground.trusts;

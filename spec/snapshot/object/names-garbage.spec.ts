@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { createHash } from 'node:crypto';
 import { parseEntryName } from '../../../lib/name';
-import type { Collected } from '../../../lib/snapshot/object/object-garbage';
+import type { GarbageCollected, PruneEvent } from '../../../lib/snapshot/prune/prune';
 import { prune } from '../../../lib/snapshot/remote/anywhere';
 import { ObjectStore, type ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import type { PartialFile, SessionStore } from '../../../lib/store/session-store';
@@ -81,11 +81,16 @@ describe('bytes in an object store that no name needs', () => {
     Date.now = () => realNow() + ms;
     server.tiny.skew = 0;
   };
-  async function pruned(dryRun = false): Promise<Collected> {
-    let told: Collected | undefined;
-    await prune({ objects, keep: { last: 1 }, dryRun, onCollected: (collected) => void (told = collected) });
-    if (!told) throw new Error('Nothing was told.');
-    return told;
+  async function pruned(dryRun = false): Promise<Record<'deleted' | 'condemned', { objects: number; bytes: number }>> {
+    const told: GarbageCollected[] = [];
+    const on = (event: PruneEvent): void => void (event.event === 'collected' && told.push(event));
+    await prune({ objects, keep: { last: 1 }, dryRun, on });
+    const [collected] = told;
+    if (!collected) throw new Error('Nothing was told.');
+    return {
+      deleted: { objects: collected.deleted_objects, bytes: collected.deleted_bytes },
+      condemned: { objects: collected.condemned_objects, bytes: collected.condemned_bytes },
+    };
   }
   async function read(name: string): Promise<Buffer> {
     const opened = await openObjects(objects);

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
@@ -13,6 +13,7 @@ import {
   listSnapshots,
   parseTicket,
   prune,
+  type PruneEvent,
   type Receiver,
   restore,
   type Rights,
@@ -143,11 +144,87 @@ describe('snapshots in an object store, through a receiver', () => {
     const admin = await keyed(target, 'admin');
     expect((await failureOf(forget({ target: admin, pattern: 'a' }))).code).to.equal('usage');
     expect((await failureOf(listSnapshots({ target, alone: true }))).code).to.equal('usage');
-    const refused = await failureOf(repair({ target: admin, sources: [source] }));
-    expect([refused.code, refused.message]).to.deep.equal([
-      'usage',
-      'A receiver does not repair snapshots in an object store.',
-    ]);
+  });
+
+  it('repairs them from files of the machine that asks, in the same objects, and leaves nothing else behind', async () => {
+    writeFileSync(path.join(source, 'huge'), randomBytes(9 * MiB));
+    const target = await receiving();
+    const first = await made(target);
+    writeFileSync(path.join(source, 'more'), randomBytes(100));
+    const second = await made(target);
+    const before = keysBelow('packs/');
+    const bodies = new Map(before.map((key) => [key, Buffer.from(server.tiny.objects.get(key)?.body ?? '')]));
+    for (const key of before) {
+      const held = server.tiny.objects.get(key);
+      const body = Buffer.from(held?.body ?? '');
+      if (!held || body.length === 100) continue;
+      // The large file is gone; of the others the first byte of the first one, and the last of the last one, are wrong.
+      body[0] = (body[0] ?? 0) ^ 1;
+      body[body.length - 1] = (body[body.length - 1] ?? 0) ^ 1;
+      if (body.length === 9 * MiB) server.tiny.objects.delete(key);
+      else server.tiny.objects.set(key, { ...held, body });
+    }
+    const events: string[] = [];
+    const on = (event: TransferEvent): void => {
+      if (event.event === 'damaged' || event.event === 'repaired')
+        events.push(`${event.event} ${event.snapshot} ${event.path}`);
+    };
+    const elsewhere = path.join(root, 'elsewhere', 'src');
+    mkdirSync(elsewhere, { recursive: true });
+    writeFileSync(path.join(elsewhere, 'huge'), randomBytes(9 * MiB));
+    expect((await failureOf(repair({ target, sources: [elsewhere] }))).code).to.equal('mismatch');
+    expect(keysBelow('packs/').length, 'what heals nothing').to.equal(before.length - 1);
+    expect((await failureOf(repair({ target: await keyed(target, 'write'), sources: [source] }))).code).to.equal(
+      'not-authorized',
+    );
+    expect((await failureOf(repair({ target: await keyed(target, 'read'), sources: [source] }))).code).to.equal(
+      'not-authorized',
+    );
+
+    const { repaired } = await repair({ target: await keyed(target, 'admin'), sources: [source], on });
+    const damaged = events.filter((event) => event.startsWith('damaged '));
+    expect(damaged)
+      .to.include(`damaged ${first.snapshot} src/huge`)
+      .and.to.include(`damaged ${second.snapshot} src/huge`);
+    expect(repaired).to.equal(damaged.length);
+    expect(events.filter((event) => event.startsWith('repaired ')).sort()).to.deep.equal(
+      damaged.map((event) => event.replace('damaged', 'repaired')).sort(),
+    );
+    expect(keysBelow('packs/')).to.deep.equal(before);
+    for (const [key, body] of bodies)
+      expect(server.tiny.objects.get(key)?.body.equals(body), `${key} of ${String(body.length)} bytes`).to.equal(true);
+    expect(keysBelow('stages/')).to.deep.equal([]);
+    await verify({ target });
+  });
+
+  it('prunes with the grace that is asked for, and tells of garbage', async () => {
+    const target = await receiving();
+    await made(target);
+    const admin = await keyed(target, 'admin');
+    const orphan = `${objects.prefix}packs/of-a-backup-that-was-killed`;
+    const hour = 3_600_000;
+    const pass = (ms: number): void => {
+      for (const [key, object] of server.tiny.objects)
+        server.tiny.objects.set(key, { ...object, modified: new Date(object.modified.getTime() - ms) });
+    };
+    server.tiny.objects.set(orphan, { body: Buffer.alloc(500), etag: '"x"', modified: new Date() });
+    const told = async (grace?: number): Promise<readonly number[]> => {
+      const bytes: number[] = [];
+      const on = (event: PruneEvent): void => {
+        if (event.event === 'collected') bytes.push(event.deleted_bytes, event.condemned_bytes);
+      };
+      await prune({ target: admin, keep: { last: 1 }, on, ...(grace === undefined ? {} : { grace }) });
+      return bytes;
+    };
+    pass(2 * hour);
+    expect(await told(2 * hour)).to.deep.equal([0, 500]);
+    pass(3 * hour);
+    expect(await told(), 'a day, unless asked').to.deep.equal([0, 0]);
+    expect(await told(2 * hour)).to.deep.equal([500, 0]);
+    expect(server.tiny.objects.has(orphan)).to.equal(false);
+    expect((await failureOf(told(hour / 2))).code).to.equal('usage');
+    expect((await failureOf(prune({ target, keep: { last: 1 }, grace: 2 * hour }))).code).to.equal('not-authorized');
+    await verify({ target });
   });
 
   it('gives each key what it may have, and each directory to its own key', async () => {
