@@ -132,7 +132,9 @@ export class Batches {
       entries.batchComplete;
     if (!(await entries.until(() => !isEmpty()))) return !isEmpty();
     const patience = new AbortController();
-    const late = sleep(batchWaits, undefined, { signal: patience.signal }).catch(ignored('it is full before'));
+    const late = sleep(store.batch.waits ?? batchWaits, undefined, { signal: patience.signal }).catch(
+      ignored('it is full before'),
+    );
     await Promise.race([entries.until(isFull), late]);
     patience.abort();
     return true;

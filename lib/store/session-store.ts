@@ -245,6 +245,8 @@ export interface Batch {
   readonly memory: AlignedMemory;
   /** How many entries and bytes are in the one that is open. */
   readonly open: { readonly entries: number; readonly bytes: number };
+  /** How long the first entry may wait for others, in ms; absent: as long as on a disk. */
+  readonly waits?: number | undefined;
   /** Starts what will be needed: small files are coming. */
   warm(): void;
   /**
@@ -265,8 +267,8 @@ export interface Batch {
    */
   directory(entry: DirectoryEntry, fresh: boolean): void;
   /**
-   * Commits the open batch; what became of its entries, by their number, in the order in which they came. One commit at
-   * a time.
+   * Commits the open batch; what became of its entries, by their number, in the order in which they came. A store may
+   * leave some in the next one, never all of them, where more are better stored together. One commit at a time.
    */
   commit(): Promise<ReadonlyMap<number, BatchOutcome>>;
   /** Makes hard links to what this store holds at `target`, once that is committed. */

@@ -30,10 +30,14 @@ import { ignored } from '../../trace';
 const bundles = 8;
 /** Records that are written at once. */
 const recordsAtOnce = 24;
+/** How long files of a snapshot wait for a whole pack, in ms: each pack costs, however small. */
+const packWaits = 8_000;
 
 /** An entry of the open batch and what commits it. */
 interface ObjectEntry {
   readonly file: number;
+  /** Of a small file. */
+  readonly pack?: Pack;
   readonly commit: () => Promise<BatchOutcome>;
 }
 
@@ -41,7 +45,6 @@ export class ObjectBatch implements Batch {
   readonly memory = new AlignedMemory(longestBundle, bundles, true);
   private entries: ObjectEntry[] = [];
   private packs: Pack[] = [];
-  private bytes = 0;
 
   constructor(
     private readonly use: StoreUse,
@@ -49,7 +52,12 @@ export class ObjectBatch implements Batch {
   ) {}
 
   get open(): { readonly entries: number; readonly bytes: number } {
-    return { entries: this.entries.length, bytes: this.bytes };
+    return { entries: this.entries.length, bytes: this.packs.reduce((sum, { length }) => sum + length, 0) };
+  }
+
+  /** A snapshot is made of whole packs, where nobody else waits for single files. */
+  get waits(): number | undefined {
+    return this.ground.contents === 'snapshots' ? packWaits : undefined;
   }
 
   warm(): void {
@@ -65,8 +73,7 @@ export class ObjectBatch implements Batch {
         const pack = this.pack(small, lease.bytes.subarray(at, at + size));
         const packed = pack.files[pack.files.length - 1] as PackedFile;
         at += size;
-        this.bytes += size;
-        this.entries.push({ file, commit: () => this.commitFile(pack, packed) });
+        this.entries.push({ file, pack, commit: () => this.commitFile(pack, packed) });
       }
     } finally {
       lease.release();
@@ -112,8 +119,13 @@ export class ObjectBatch implements Batch {
   }
 
   async commit(): Promise<ReadonlyMap<number, BatchOutcome>> {
-    const [entries, packs] = [this.entries.splice(0), this.packs.splice(0)];
-    this.bytes = 0;
+    const packs = this.packs;
+    const all = this.entries;
+    // The last pack of a snapshot is left to the next commit, unless there is no other one: more may come into it.
+    const unfilled = this.ground.contents === 'snapshots' && packs.length > 1 ? packs.pop() : undefined;
+    this.packs = unfilled ? [unfilled] : [];
+    this.entries = unfilled ? all.filter(({ pack }) => pack === unfilled) : [];
+    const entries = unfilled ? all.filter(({ pack }) => pack !== unfilled) : all;
     try {
       return await this.commitAll(entries, await storeAll(packs));
     } finally {

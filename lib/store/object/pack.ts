@@ -24,8 +24,9 @@ export class Pack {
   readonly files: PackedFile[] = [];
   /** How many of its files have a name, or may have one. */
   used = 0;
+  /** In bytes. */
+  length = 0;
   private readonly memory: Uint8Array;
-  private length = 0;
   private readonly fresh = new FreshBytes();
   private storing: Promise<ReadonlySet<number>> | undefined;
   private looking: Promise<void> | undefined;

@@ -227,6 +227,30 @@ describe('snapshots in an object store, through a receiver', () => {
     await verify({ target });
   });
 
+  it('makes whole packs of small files, however slowly they come and however many batches they are', async () => {
+    for (let at = 0; at < 40; at++)
+      writeFileSync(path.join(source, `of the first ${String(at)}`), randomBytes(64 * 1024));
+    const packs = (): string[] => puts.filter((key) => key.startsWith('packs/'));
+    const slow = await made(await receiving(), { limit: MiB });
+    expect(slow.missing).to.equal(0);
+    expect(packs().length, 'for more than two seconds, and one of a large file').to.equal(2);
+    puts = [];
+    // More than what a batch has, so that there are two at least.
+    for (let at = 0; at < 4300; at++) writeFileSync(path.join(source, 'sub', String(at)), randomBytes(3000));
+    await made(await receiving());
+    expect(packs().length, '12.3 MiB').to.equal(2);
+    const target = await receiving();
+    await verify({ target });
+    await restore({
+      target,
+      snapshot: 'laptop/latest',
+      destination: path.join(root, 'back'),
+      paths: ['src/sub/0', 'src/sub/4299'],
+    });
+    same('back', 'sub/0');
+    same('back', 'sub/4299');
+  });
+
   it('gives each key what it may have, and each directory to its own key', async () => {
     const target = await receiving();
     const writes = await keyed(target, 'write', `s3://${objects.bucket}/${objects.prefix}theirs`);
