@@ -16,8 +16,7 @@ import {
 import type { Bundle, Close } from '../wire/session-message';
 import { isSmall, wantedAnew } from './decision';
 import type { FileInBatch, FileToLink, WantedFile } from './entries';
-import { batchWaits } from '../session/deadlines';
-import { batchBytes, batchEntries, mostRepairs } from './limits';
+import { mostRepairs } from './limits';
 import type { LargeToBegin } from './offer';
 import { receiveCoded } from './payload';
 import { receivedOf, type Receiving } from './receiving';
@@ -124,17 +123,16 @@ export class Batches {
    */
   async due(): Promise<boolean> {
     const { entries, store } = this.receiving;
+    const { limits } = store.batch;
     const isEmpty = (): boolean => store.batch.open.entries === 0 && this.toLink.length === 0;
     const isFull = (): boolean =>
-      store.batch.open.entries >= batchEntries ||
-      store.batch.open.bytes >= batchBytes ||
-      this.toLink.length >= batchEntries ||
+      store.batch.open.entries >= limits.entries ||
+      store.batch.open.bytes >= limits.bytes ||
+      this.toLink.length >= limits.entries ||
       entries.batchComplete;
     if (!(await entries.until(() => !isEmpty()))) return !isEmpty();
     const patience = new AbortController();
-    const late = sleep(store.batch.waits ?? batchWaits, undefined, { signal: patience.signal }).catch(
-      ignored('it is full before'),
-    );
+    const late = sleep(limits.waits, undefined, { signal: patience.signal }).catch(ignored('it is full before'));
     await Promise.race([entries.until(isFull), late]);
     patience.abort();
     return true;

@@ -15,10 +15,6 @@ export const mostRepairs = 3;
  */
 export const pieceSilences = 10;
 
-/** A batch is committed once it has so many entries or bytes. */
-export const batchEntries = 4096;
-export const batchBytes = 48 * 1024 * 1024;
-
 /** So many entries of an offer are looked up, decided and answered at once: some ms of the main thread. */
 export const offeredTogether = 1024;
 

@@ -117,8 +117,8 @@ export class Session {
   }
 
   async run(): Promise<SessionReceived> {
-    this.beside(this.commitBatches());
-    this.beside(this.finish());
+    void this.beside(this.commitBatches());
+    void this.beside(this.finish());
     void this.receiving.stage?.superseded.then((reason) => this.stop(reason));
     const lost = await this.read(this.control, 0).then(
       () => (this.saidDone ? undefined : this.endedEarly()),
@@ -169,7 +169,7 @@ export class Session {
     for (let arrived = await arrivals.next(); arrived; arrived = await arrivals.next()) {
       if (arrived.kind === 'bundle') {
         const { written } = await this.batches.bundleArrived(arrived.bundle, arrived.payload);
-        this.beside(written);
+        void this.beside(written);
       } else {
         const { segment, lease, wire } = arrived;
         await flow.take(this.segmentArrived(segment, lease, wire));
@@ -210,7 +210,7 @@ export class Session {
 
   private async bundle(bundle: Bundle, { link, number }: Origin): Promise<void> {
     const { written } = await this.batches.bundle(bundle, link);
-    this.beside(written);
+    void this.beside(written);
     this.taken.count(number);
   }
 
@@ -273,14 +273,14 @@ export class Session {
   private async takeOffered(offer: ReturnType<typeof parseEntries>): Promise<void> {
     this.receiving.report.offers(offer);
     const { toBegin, toLink } = await takeOffer(this.receiving, offer);
-    for (const file of toBegin) this.beside(this.largeFiles.begin(file));
+    for (const file of toBegin) void this.beside(this.largeFiles.begin(file));
     for (const file of toLink) this.batches.link(file);
   }
 
   private close(close: Close): void {
     const state = this.receiving.entries.asked(close.file);
     if (state?.state === 'arriving')
-      this.beside(this.largeFiles.closed(state, close).then((same) => same && this.batches.link(same)));
+      void this.beside(this.largeFiles.closed(state, close).then((same) => same && this.batches.link(same)));
     else if (state) this.batches.closed(state, close);
   }
 
@@ -328,11 +328,21 @@ export class Session {
     this.connect(number).catch(() => this.further.giveUp(number)); // the sender goes on without it
   }
 
-  /** Commits one batch after another, each when it is due, until there is nothing more to commit. */
+  /**
+   * Commits one batch after another, each when it is due and the store takes one more, until there is nothing more to
+   * commit.
+   */
   private async commitBatches(): Promise<void> {
+    const underWay = new Set<Promise<void>>();
     while (await this.batches.due()) {
-      for (const file of await this.batches.commit()) this.beside(this.largeFiles.begin(file));
+      const commit = this.beside(this.commitBatch()).finally(() => underWay.delete(commit));
+      underWay.add(commit);
+      if (underWay.size >= this.receiving.store.batch.limits.commits) await Promise.race(underWay);
     }
+  }
+
+  private async commitBatch(): Promise<void> {
+    for (const file of await this.batches.commit()) void this.beside(this.largeFiles.begin(file));
   }
 
   /** After `end`, once every entry has its receipt or refusal, says `done`. PROTOCOL.md 13.9, 17.7. */
@@ -349,12 +359,13 @@ export class Session {
     replies.done(waits, snapshot);
   }
 
-  /** Lets something happen beside the reading; its failure ends the session. */
-  private beside(work: Promise<void>): void {
+  /** Lets something happen beside the reading; its failure ends the session. Resolves when it is over, never rejects. */
+  private beside(work: Promise<void>): Promise<void> {
     const working = work
       .catch((error: unknown) => this.stop(asTransferError(error, 'unexpected', 'The session failed')))
       .finally(() => this.working.delete(working));
     this.working.add(working);
+    return working;
   }
 
   /**

@@ -48,7 +48,7 @@ export interface OfferedEntries {
 }
 
 /** So many files may be offered and not settled: what is known of each stays in memory until then. */
-const mostUnsettled = 6_144;
+const mostUnsettled = 8_192;
 
 /** What a session has to send: numbered as it is found, and remembered until the receiver has settled it. */
 export class SendEntries {

@@ -63,8 +63,6 @@ export const takenWithin = 300;
 export const takenEvery = 100;
 /** How long after it began to listen a receiver starts the thread for small files. */
 export const warmsAfter = 200;
-/** How long the first entry of a batch of small files waits until the batch is committed. */
-export const batchWaits = 1_000;
 /** How long a session that was lost may stay away until a receiver with `once` gives it up. */
 export const returnWithin = 60_000;
 /** A session in which nothing happens but heartbeats ends: a sender that reads from a program may have to wait for it. */

@@ -236,6 +236,17 @@ export type BatchOutcome =
   | Committed
   | TransferError;
 
+/** When a batch is to be committed. */
+export interface BatchLimits {
+  /** It is full with so many entries or bytes. */
+  readonly entries: number;
+  readonly bytes: number;
+  /** How long the first entry may wait for others, in ms. */
+  readonly waits: number;
+  /** How many commits may be under way at a time. */
+  readonly commits: number;
+}
+
 /**
  * Entries that become durable together. One is open at any time; `commit` closes it, and the next one is open at once.
  * Where a write or a sync fails, nothing of the batch is believed.
@@ -245,8 +256,8 @@ export interface Batch {
   readonly memory: AlignedMemory;
   /** How many entries and bytes are in the one that is open. */
   readonly open: { readonly entries: number; readonly bytes: number };
-  /** How long the first entry may wait for others, in ms; absent: as long as on a disk. */
-  readonly waits?: number | undefined;
+  /** How much this store commits best. */
+  readonly limits: BatchLimits;
   /** Starts what will be needed: small files are coming. */
   warm(): void;
   /**
@@ -268,7 +279,8 @@ export interface Batch {
   directory(entry: DirectoryEntry, fresh: boolean): void;
   /**
    * Commits the open batch; what became of its entries, by their number, in the order in which they came. A store may
-   * leave some in the next one, never all of them, where more are better stored together. One commit at a time.
+   * leave some in the next one, never all of them, where more are better stored together. Another one may be committed
+   * before this has resolved; no more than `limits` says.
    */
   commit(): Promise<ReadonlyMap<number, BatchOutcome>>;
   /** Makes hard links to what this store holds at `target`, once that is committed. */

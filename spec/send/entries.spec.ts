@@ -74,7 +74,7 @@ describe('the entries of a session', () => {
     })();
     await sleep(100);
     const held = numbers(entries).length;
-    expect(held).to.be.within(5_000, 8_000);
+    expect(held).to.be.within(7_000, 9_000);
     await sleep(50);
     expect(numbers(entries)).to.have.lengthOf(held);
     for (let last = -1; !entries.over;) {

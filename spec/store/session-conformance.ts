@@ -166,6 +166,43 @@ export function sessionConformance(
     expect(await opened.list()).to.deep.equal(['right']);
   });
 
+  it('commits as many batches beside one another as it says, each with its own entries and failures', async () => {
+    const store = await session();
+    const { commits } = store.batch.limits;
+    const wrong = { entry: offer('wrong', 5), digest: sha256(content(5, 9)) };
+    const batches: (readonly { readonly entry: ReturnType<typeof offer>; readonly digest: string }[])[] = [];
+    const outcomes: Promise<ReadonlyMap<number, unknown>>[] = [];
+    for (let batch = 0; batch < commits + 1; batch++) {
+      const lease = await store.batch.memory.lease();
+      lease.bytes.set(content(10, batch));
+      const right = {
+        entry: offer(`batch ${String(batch)}`, 5),
+        digest: sha256(content(10, batch).subarray(0, 5)),
+      };
+      const files = batch === 0 ? [right, wrong] : [right];
+      await store.batch.write(lease, files);
+      batches.push(files);
+      if (batch < commits) outcomes.push(store.batch.commit());
+    }
+    await Promise.all(outcomes);
+    expect(await opened.list(), 'what is not committed').to.have.members(
+      Array.from({ length: commits }, (_, batch) => `batch ${String(batch)}`),
+    );
+    outcomes.push(store.batch.commit());
+    for (const [batch, files] of batches.entries()) {
+      const found = await outcomes[batch];
+      expect([...(found?.keys() ?? [])], `entries of batch ${String(batch)}`).to.deep.equal(
+        files.map(({ entry }) => entry.file),
+      );
+      for (const { entry } of files) {
+        const outcome = found?.get(entry.file);
+        expect(outcome instanceof TransferError ? outcome.code : outcome, entry.name).to.equal(
+          entry === wrong.entry ? 'mismatch' : 'stored',
+        );
+      }
+    }
+  });
+
   it('leaves nothing of what is discarded, or never committed', async () => {
     const store = await session();
     const partial = await store.partial(offer('a/f', 20 * mib), undefined);

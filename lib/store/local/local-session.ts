@@ -6,6 +6,7 @@ import type { AlignedMemory, Lease } from '../../threads/aligned-memory';
 import type { DirectoryEntry, SymlinkEntry } from '../../wire/session-list';
 import type {
   Batch,
+  BatchLimits,
   BatchOutcome,
   DirectoryTime,
   EarlierFile,
@@ -141,8 +142,15 @@ class ReadContent implements ExistingContent {
   }
 }
 
+/**
+ * The sync of a batch makes the final names of the one before durable, so that two of them cost as many as one twice as
+ * large: small ones, while one is written the next is received.
+ */
+const batchLimits: BatchLimits = { entries: 2048, bytes: 48 * 1024 * 1024, waits: 1_000, commits: 2 };
+
 /** `Batch` on a local disk. */
 class LocalBatch implements Batch {
+  readonly limits = batchLimits;
   /** Those of the open batch, for their receipts. */
   private files: SmallFile[] = [];
   /** Those among them that are at their names already, and may get another mode and mtime. */

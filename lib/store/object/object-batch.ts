@@ -6,6 +6,7 @@ import type { DirectoryEntry, SymlinkEntry } from '../../wire/session-list';
 import { longestBundle } from '../../wire/session-message';
 import type {
   Batch,
+  BatchLimits,
   BatchOutcome,
   DirectoryTime,
   EarlierFile,
@@ -30,8 +31,10 @@ import { ignored } from '../../trace';
 const bundles = 8;
 /** Records that are written at once. */
 const recordsAtOnce = 24;
-/** How long files of a snapshot wait for a whole pack, in ms: each pack costs, however small. */
-const packWaits = 8_000;
+/** The records of one batch are as many requests as a store likes. */
+const limits: BatchLimits = { entries: 4096, bytes: 48 * 1024 * 1024, waits: 1_000, commits: 1 };
+/** A snapshot is made of whole packs, each of which costs, however small, and nobody else waits for single files. */
+const limitsOfSnapshot: BatchLimits = { ...limits, waits: 8_000 };
 
 /** An entry of the open batch and what commits it. */
 interface ObjectEntry {
@@ -43,21 +46,19 @@ interface ObjectEntry {
 
 export class ObjectBatch implements Batch {
   readonly memory = new AlignedMemory(longestBundle, bundles, true);
+  readonly limits: BatchLimits;
   private entries: ObjectEntry[] = [];
   private packs: Pack[] = [];
 
   constructor(
     private readonly use: StoreUse,
     private readonly ground: ObjectGround,
-  ) {}
+  ) {
+    this.limits = ground.contents === 'snapshots' ? limitsOfSnapshot : limits;
+  }
 
   get open(): { readonly entries: number; readonly bytes: number } {
     return { entries: this.entries.length, bytes: this.packs.reduce((sum, { length }) => sum + length, 0) };
-  }
-
-  /** A snapshot is made of whole packs, where nobody else waits for single files. */
-  get waits(): number | undefined {
-    return this.ground.contents === 'snapshots' ? packWaits : undefined;
   }
 
   warm(): void {
