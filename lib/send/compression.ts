@@ -114,8 +114,8 @@ export class Compression {
     const { coding, mode } = this;
     const bytes = await this.waits.on('compress', encodeContent(coding, content));
     const shorter = bytes.length < content.length * worthIt;
-    this.skipped = shorter ? 0 : Math.min(mostSkipped, Math.max(1, this.skipped * 2));
-    this.skip = this.skipped;
+    if (shorter) this.skip = this.skipped = 0;
+    else this.passOver();
     return shorter || (mode === 'on' && bytes.length < content.length)
       ? { bytes, coded: { coding, coded: bytes.length } }
       : undefined;
@@ -125,11 +125,22 @@ export class Compression {
     const { perMs } = this.rate;
     if (perMs === Infinity) return this.worthTryingUnmeasured(content);
     if (perMs >= tooFast) return false;
-    if (this.believed-- <= 0) this.sample(content);
-    if (perMs >= this.speed * margin) return false;
-    if (this.skip === 0) return true;
-    this.skip--;
-    return false;
+    if (this.skip > 0) {
+      this.skip--;
+      return false;
+    }
+    // A sample costs a sixteenth of a content: what did not become shorter is tried with that.
+    if ((this.believed-- <= 0 || this.skipped > 0) && this.sample(content) > worthIt) {
+      this.passOver();
+      return false;
+    }
+    return perMs < this.speed * margin;
+  }
+
+  /** Lets some contents go uncoded: twice as many each time, until one becomes shorter. */
+  private passOver(): void {
+    this.skipped = Math.min(mostSkipped, Math.max(1, this.skipped * 2));
+    this.skip = this.skipped;
   }
 
   private worthTryingUnmeasured(content: Uint8Array): boolean {
