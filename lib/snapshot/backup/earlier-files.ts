@@ -16,12 +16,6 @@ const takenAtOnce = 20_000;
 
 export type FileLine = Extract<ManifestEntry, { readonly type: 'file' }>;
 
-/** A file as it was found, to be compared. */
-export interface UnchangedFile extends Pick<FileLine, 'name' | 'size' | 'mode' | 'mtime' | 'metadata'> {
-  readonly ctime: bigint;
-  readonly inode: bigint | undefined;
-}
-
 /** A file in a snapshot. */
 interface KeptEarlier {
   readonly snapshot: Snapshot;
@@ -113,10 +107,10 @@ export class EarlierFiles {
   }
 
   /**
-   * The line of a file in the newest snapshot, if it is the same file of the same disk and was not changed in any way
+   * The line of a file as it was found in the newest snapshot, if it is the same file of the same disk and was not changed in any way
    * since; undefined for any other one, and for an empty one.
    */
-  unchanged({ name, size, mode, mtime, ctime, inode, metadata }: UnchangedFile): FileLine | undefined {
+  unchanged({ name, size, mode, mtime, source, metadata }: FileLine): FileLine | undefined {
     const line = this.newest.get(name);
     const same =
       line?.name === name &&
@@ -124,8 +118,8 @@ export class EarlierFiles {
       line.size === size &&
       line.mtime === mtime &&
       line.mode === mode &&
-      line.source.ctime === ctime &&
-      line.source.inode === inode &&
+      line.source.ctime === source.ctime &&
+      line.source.inode === source.inode &&
       sameMetadata(line.metadata, metadata);
     return same ? line : undefined;
   }

@@ -37,6 +37,9 @@ export function isSnapshotNumber(number: number): boolean {
   return Number.isInteger(number) && number >= 0 && number <= highestNumber;
 }
 
+/** In characters. */
+const hashedTogether = 64 * 1024;
+
 /** What the line after the entries sums up. */
 export interface ManifestTotals {
   readonly entries: number;
@@ -64,6 +67,8 @@ export interface Manifest extends ManifestOutline {
  */
 export class ManifestEncoder {
   private readonly hash = createHash('sha256');
+  /** Lines that are not hashed yet: many at once cost little more than one. */
+  private lines = '';
   private written = '';
 
   head({ name, id, number, digest }: ManifestHead): string {
@@ -78,7 +83,7 @@ export class ManifestEncoder {
   /** The last two lines. */
   end({ entries, bytes, newBytes, missing }: ManifestTotals): string {
     const totals = this.line({ entries, bytes, new_bytes: newBytes, missing });
-    this.written = this.hash.digest('hex');
+    this.written = this.hash.update(this.lines).digest('hex');
     return totals + sumLine(this.written);
   }
 
@@ -89,7 +94,10 @@ export class ManifestEncoder {
 
   private line(fields: JsonObject): string {
     const line = `${JSON.stringify(fields)}\n`;
-    this.hash.update(line);
+    this.lines += line;
+    if (this.lines.length < hashedTogether) return line;
+    this.hash.update(this.lines);
+    this.lines = '';
     return line;
   }
 }

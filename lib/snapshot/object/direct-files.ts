@@ -10,6 +10,7 @@ import { findToSend, type FoundToSend } from '../../send/finding';
 import { SegmentReader } from '../../send/segment-reader';
 import type { SendOptions } from '../../send/send-options';
 import type { ContentSource } from '../../send/transfer';
+import { notAsSent } from '../../store/object/pack';
 import type { Packing } from '../../store/object/packing';
 import type { ContentPlace } from '../../store/object/records';
 import type { StagedObjects } from '../../store/object/staged-objects';
@@ -44,14 +45,16 @@ const mostFiles = 512;
 const readAhead = 4;
 const nothingHeld: ReadonlyMap<number, string> = new Map();
 
-/** A file as its line will be, without what its content says. */
-type UnreadLine = Omit<FileLine, 'digests' | 'content'>;
+/** A line on its way: what its content says comes last. One object from the first to the last, since there are many. */
+type LineInMaking = Omit<FileLine, 'digests' | 'content'> & {
+  digests: FileLine['digests'];
+  content: FileLine['content'];
+};
 
 type LinkLine = Extract<ManifestEntry, { readonly type: 'link' }>;
 
 interface Known {
-  readonly line: UnreadLine;
-  readonly digests: Digests;
+  readonly line: LineInMaking;
   /** As of `performance.now`. */
   readonly began: number;
   readonly grew: boolean;
@@ -61,7 +64,7 @@ interface Known {
 interface Reading {
   readonly read: Promise<ReadBundle>;
   /** By their numbers. */
-  readonly lines: ReadonlyMap<number, UnreadLine>;
+  readonly lines: ReadonlyMap<number, LineInMaking>;
   readonly began: number;
 }
 
@@ -114,7 +117,7 @@ class DirectFiles {
   private async take(batch: FoundBatch): Promise<FoundBatch> {
     const began = performance.now();
     const names = splitTexts(batch.names, batch.length);
-    const wanted: { readonly at: number; readonly line: UnreadLine }[] = [];
+    const wanted: { readonly at: number; readonly line: LineInMaking }[] = [];
     const left: number[] = [];
     for (let at = 0; at < batch.length; at++) {
       const name = names[at] as EntryName;
@@ -157,13 +160,13 @@ class DirectFiles {
   }
 
   /** Whether it is stored already: in the newest snapshot, or by an earlier try. */
-  private keep(line: UnreadLine, began: number): boolean {
+  private keep(line: LineInMaking, began: number): boolean {
     const { before, lines, store, algorithm } = this.stage;
     const { name, source } = line;
-    const unchanged = before.unchanged({ ...line, ctime: source.ctime ?? 0n, inode: source.inode });
+    const unchanged = before.unchanged(line);
     if (unchanged) {
       lines.set(name, unchanged);
-      this.tell({ line, digests: unchanged.digests, began, grew: false }, 0);
+      this.tell({ line: unchanged, began, grew: false }, 0);
       return true;
     }
     const staged = store.names.file(name);
@@ -175,13 +178,14 @@ class DirectFiles {
       staged.digests[algorithm] !== undefined &&
       store.believes(staged);
     if (!same) return false;
-    this.store({ line, digests: staged.digests, began, grew: false }, staged.content, 0);
+    line.digests = staged.digests;
+    this.store({ line, began, grew: false }, staged.content, 0);
     return true;
   }
 
   private async read(
     batch: FoundBatch,
-    wanted: readonly { readonly at: number; readonly line: UnreadLine }[],
+    wanted: readonly { readonly at: number; readonly line: LineInMaking }[],
     began: number,
   ): Promise<void> {
     // What was moved or renamed may be in any of them.
@@ -190,7 +194,7 @@ class DirectFiles {
     this.next += batch.length;
     this.reader.know({ first, found: batch });
     for (let from = 0; from < wanted.length;) {
-      const lines = new Map<number, UnreadLine>();
+      const lines = new Map<number, LineInMaking>();
       let bytes = 0;
       for (let each = wanted[from]; each; each = wanted[++from]) {
         bytes += each.line.size;
@@ -214,14 +218,16 @@ class DirectFiles {
       const { algorithm, before } = this.stage;
       const length = digests.length / files.length;
       let at = 0;
-      for (const [place, number] of files.entries()) {
+      for (let place = 0; place < files.length; place++) {
+        const number = files[place] ?? 0;
         const line = lines.get(number);
         if (!line) continue;
         const digest = digests.slice(place * length, (place + 1) * length);
-        const known = { line, digests: { [algorithm]: digest }, began, grew: grew.includes(number) };
+        line.digests = { [algorithm]: digest };
+        const known = { line, began, grew: grew.includes(number) };
         const had = before.contentOf(digest, line.size);
         if (had) this.store(known, had, 0);
-        else this.packing.add(known, { name: line.name, digest }, bytes.subarray(at, at + line.size));
+        else this.packing.add(known, bytes.subarray(at, at + line.size));
         at += line.size;
       }
       for (const { file, failure } of failures) this.failures.push(bundleError(lines.get(file)?.name ?? '', failure));
@@ -232,17 +238,12 @@ class DirectFiles {
 
   /** What became of files since this was asked before. */
   private settled(failures: readonly TransferError[]): Pick<FoundToSend, 'already' | 'failures'> {
-    for (const { item, content } of this.packing.taken()) {
-      if (content) this.store(item, content, item.line.size);
-      else
-        this.failures.push(
-          new TransferError(
-            'mismatch',
-            `${printable(item.line.name)} does not read back from the object store as it was sent.`,
-            { fileName: item.line.name },
-          ),
-        );
-    }
+    for (const { items, contents } of this.packing.taken())
+      for (let at = 0; at < items.length; at++) {
+        const [item, content] = [items[at] as Known, contents[at]];
+        if (content) this.store(item, content, item.line.size);
+        else this.failures.push(notAsSent(item.line.name).about(item.line.name));
+      }
     const settled = { already: this.already, failures: [...failures, ...this.failures] };
     this.already = [];
     this.failures = [];
@@ -252,19 +253,19 @@ class DirectFiles {
   /** `sent` is how many bytes of it went to the store now. */
   private store(known: Known, content: ContentPlace | undefined, sent: number): void {
     const { lines, store } = this.stage;
-    const { line, digests } = known;
-    const whole = { ...line, digests, content };
-    lines.set(line.name, whole);
+    const { line } = known;
+    line.content = content;
+    lines.set(line.name, line);
     this.waiting.delete(line.name);
-    if (sent > 0) store.names.note(line.name, whole);
+    if (sent > 0) store.names.note(line.name, line, line.source.ctime);
     this.tell(known, sent);
   }
 
-  private tell({ line, digests, began, grew }: Known, sent: number): void {
+  private tell({ line, began, grew }: Omit<Known, 'line'> & { readonly line: FileLine }, sent: number): void {
     this.already.push({
       file_name: line.name,
       file_size: line.size,
-      digests,
+      digests: line.digests,
       verified: this.stage.store.verified,
       path: line.name,
       bytes_on_wire: sent,
@@ -274,8 +275,11 @@ class DirectFiles {
   }
 }
 
+/** Of a file that is not read yet. */
+const unread: FileLine['digests'] = {};
+
 /** The line of a file that may go the short way; undefined for everything else. */
-function lineAt(batch: FoundBatch, at: number, name: EntryName): UnreadLine | undefined {
+function lineAt(batch: FoundBatch, at: number, name: EntryName): LineInMaking | undefined {
   const size = batch.sizes[at] ?? 0;
   if (batch.types[at] !== fileType || size === 0 || isReservedName(name)) return undefined;
   return {
@@ -284,7 +288,10 @@ function lineAt(batch: FoundBatch, at: number, name: EntryName): UnreadLine | un
     size,
     mode: batch.modes[at] ?? 0,
     mtime: batch.mtimes[at] ?? 0n,
+    digests: unread,
     metadata: batch.metadata.get(at),
+    kept: undefined,
+    content: undefined,
     source: { ctime: batch.ctimes[at] ?? 0n, inode: batch.inodes[at] ?? 0n },
   };
 }

@@ -104,7 +104,6 @@ export class StagedObjectSnapshot implements SnapshotInStage {
         throw new TransferError('disk', 'This backup took longer than 14 days, and may count on what is gone by now.', {
           hint: 'Start the same backup again: what is there is not sent again.',
         });
-      await this.store.names.settle();
       const needed = contentsOf(finished);
       let { head } = finished;
       for (let attempt = 0; attempt < mostAttempts; attempt++) {

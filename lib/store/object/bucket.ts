@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TransferError } from '../../errors';
+import { trace } from '../../trace';
 import { usualPartSize } from './part-memory';
 import { ObjectFailure, type ObjectPlace, ObjectRequests, type RequestDeadlines } from './requests';
 import { elementsIn, escapeXml, textIn } from './xml';
@@ -49,6 +50,8 @@ const mostBreaks = 5;
 /** The objects of one bucket whose keys begin with `prefix`, which is empty or ends in a slash. */
 export class Bucket {
   private readonly requests: ObjectRequests;
+  /** It takes nothing without a checksum, as S3 where objects are locked. */
+  private demandsSums = false;
 
   constructor(
     place: ObjectPlace,
@@ -58,20 +61,37 @@ export class Bucket {
     this.requests = new ObjectRequests(place, deadlines);
   }
 
-  /** Stores an object. Resolves with its version; undefined where the condition does not hold. */
-  async put(key: string, body: Uint8Array, condition: PutCondition = 'always'): Promise<string | undefined> {
+  /**
+   * Stores an object. Resolves with its version; undefined where the condition does not hold. `summed`: with a checksum,
+   * which whoever reads all of it back can do without.
+   */
+  async put(
+    key: string,
+    body: Uint8Array,
+    condition: PutCondition = 'always',
+    summed = true,
+  ): Promise<string | undefined> {
+    if (!summed && !this.demandsSums) {
+      try {
+        return await this.putWith(key, body, undefined, condition);
+      } catch (error) {
+        if (!(error instanceof ObjectFailure) || error.status !== 400) throw error;
+        trace('%s is put with a checksum: %o', key, error);
+        this.demandsSums = true;
+      }
+    }
     return this.putWith(key, body, await contentMd5(body), condition);
   }
 
-  /** The same with this checksum, whatever the bytes are. */
+  /** The same with this checksum, whatever the bytes are; undefined for none. */
   async putWith(
     key: string,
     body: Uint8Array,
-    md5: string,
+    md5: string | undefined,
     condition: PutCondition = 'always',
   ): Promise<string | undefined> {
     const headers = {
-      'content-md5': md5,
+      ...(md5 === undefined ? {} : { 'content-md5': md5 }),
       ...(condition === 'free' ? { 'if-none-match': '*' } : {}),
       ...(typeof condition === 'object' ? { 'if-match': condition.etag } : {}),
     };

@@ -21,7 +21,7 @@ import { digestContent } from './contents';
 import { ExistingObject } from './existing-object';
 import type { ObjectGround } from './ground';
 import type { Published } from './names';
-import { mismatchOf, Pack, type PackedFile } from './pack';
+import { notAsSent, Pack } from './pack';
 import { fileRecord, metadataLost, metadataOf, neverPublished, sameContent } from './publish-file';
 import { type FileRecord, newRecordId } from './records';
 import { objectError } from './requests';
@@ -72,9 +72,9 @@ export class ObjectBatch implements Batch {
       for (const small of files) {
         const { size = 0, file } = small.entry;
         const pack = this.pack(small, lease.bytes.subarray(at, at + size));
-        const packed = pack.files[pack.files.length - 1] as PackedFile;
+        const packed = pack.files - 1;
         at += size;
-        this.entries.push({ file, pack, commit: () => this.commitFile(pack, packed) });
+        this.entries.push({ file, pack, commit: () => this.commitFile(small, pack, packed) });
       }
     } finally {
       lease.release();
@@ -206,21 +206,21 @@ export class ObjectBatch implements Batch {
   }
 
   /** The pack that takes a file, which it has taken. One that is full is sent at once. */
-  private pack(small: SmallFile, bytes: Uint8Array): Pack {
+  private pack({ digest }: SmallFile, bytes: Uint8Array): Pack {
     const last = this.packs[this.packs.length - 1];
-    if (last?.add(small, bytes)) return last;
+    if (last?.add(bytes, digest)) return last;
     void last?.store().catch(ignored('whoever commits is told'));
     const pack = new Pack(this.ground, this.use.algorithm);
-    pack.add(small, bytes);
+    pack.add(bytes, digest);
     this.packs.push(pack);
     return pack;
   }
 
-  private async commitFile(pack: Pack, { small, size, offset }: PackedFile): Promise<BatchOutcome> {
-    const { entry, digest } = small;
-    if ((await pack.store()).has(entry.file)) throw mismatchOf(small);
+  private async commitFile({ entry, digest }: SmallFile, pack: Pack, packed: number): Promise<BatchOutcome> {
+    if ((await pack.store()).has(packed)) throw notAsSent(entry.name);
+    const { size = 0 } = entry;
     const digests = { [this.use.algorithm]: digest };
-    const content = size === 0 ? undefined : { key: pack.key, offset };
+    const content = size === 0 ? undefined : { key: pack.key, offset: pack.startOf(packed) };
     const record = fileRecord({ ...entry, size }, this.use, digests, content, this.ground);
     // Who makes a snapshot looks at all that it needs at once.
     if (this.ground.contents === 'names') await pack.mayBeNamed();

@@ -1,20 +1,19 @@
 // Small files that come one after another into packs, without a session.
 import type { DigestAlgorithm } from '../../digest/digest';
 import type { TransferError } from '../../errors';
-import type { EntryName } from '../../name';
 import type { ObjectGround } from './ground';
-import { Pack, type PackedFile } from './pack';
+import { Pack } from './pack';
 import { objectError } from './requests';
 import type { ContentPlace } from './records';
 
-/** So many bytes of packs are on their way at once: more make nothing faster, and each is in memory. */
-const mostUnderWay = 16 * 1024 * 1024;
+/** So many bytes of packs are on their way at once, and one pack more: more make nothing faster, and each is in memory. */
+const mostUnderWay = 12 * 1024 * 1024;
 
-/** A file of which it is known now what became of it. */
+/** Files of which it is known now what became of them. */
 export interface Packed<Item> {
-  readonly item: Item;
-  /** Where its bytes are; undefined where they do not read back as they should. */
-  readonly content: ContentPlace | undefined;
+  readonly items: readonly Item[];
+  /** Where the bytes of each are; undefined where they do not read back as they should. */
+  readonly contents: readonly (ContentPlace | undefined)[];
 }
 
 interface OpenPack<Item> {
@@ -40,13 +39,12 @@ export class Packing<Item> {
     if (this.failure) throw this.failure;
   }
 
-  /** Takes a copy of the bytes of a file. */
-  add(item: Item, { name, digest }: { readonly name: EntryName; readonly digest: string }, bytes: Uint8Array): void {
-    const small = (file: number) => ({ entry: { file, name, size: bytes.length }, digest });
-    if (this.open?.pack.add(small(this.open.items.length), bytes) !== true) {
+  /** Takes a copy of the bytes of a file, which were digested by this process. */
+  add(item: Item, bytes: Uint8Array): void {
+    if (this.open?.pack.add(bytes) !== true) {
       this.ship();
       this.open = { pack: new Pack(this.ground, this.algorithm), items: [] };
-      this.open.pack.add(small(0), bytes);
+      this.open.pack.add(bytes);
     }
     this.open.items.push(item);
   }
@@ -86,10 +84,9 @@ export class Packing<Item> {
   private async store({ pack, items }: OpenPack<Item>): Promise<void> {
     const damaged = await pack.store();
     pack.used = items.length - damaged.size;
-    const placeOf = ({ small: { entry }, offset }: PackedFile): ContentPlace | undefined =>
-      damaged.has(entry.file) ? undefined : { key: pack.key, offset };
-    for (const [at, file] of pack.files.entries())
-      this.settled.push({ item: items[at] as Item, content: placeOf(file) });
+    const { key } = pack;
+    const contents = items.map((_, file) => (damaged.has(file) ? undefined : { key, offset: pack.startOf(file) }));
+    this.settled.push({ items, contents });
     await pack.removeIfUnused();
   }
 }

@@ -1,6 +1,7 @@
 // The names of what becomes a snapshot: in memory until a manifest has them, and noted in the store from time to time,
 // so that a backup that was broken off is gone on with.
 import { randomBytes } from 'node:crypto';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { EntryName } from '../../name';
 import { trace } from '../../trace';
 import type { Bucket } from './bucket';
@@ -21,9 +22,11 @@ import {
 export const stagesPrefix = 'stages/';
 
 /** Files are noted once there are so many of them, or bytes, or once the last note is so old, in ms. */
-const notedTogether = 4096;
+const notedTogether = 32_768;
 const notedBytes = 64 * 1024 * 1024;
 const notedEvery = 30_000;
+/** So many lines are made before others have their turn. */
+const linesAtOnce = 2_048;
 const noteVersion = 2;
 /** Nobody else can give these names. */
 export const stagedId = 'staged';
@@ -43,8 +46,12 @@ export interface NotedFile {
   readonly digests: Digests;
   readonly metadata?: Metadata | undefined;
   readonly content?: ContentPlace | undefined;
-  /** `ctime`: when the source was changed in any way, in ns since 1970. */
-  readonly source: { readonly ctime?: bigint | undefined };
+}
+
+interface PendingNote {
+  readonly name: string;
+  readonly file: NotedFile;
+  readonly ctime: bigint | undefined;
 }
 
 /** Whose names they are, and what they will be. */
@@ -57,7 +64,7 @@ export interface StagedUse {
 
 export class StagedNames implements GroundNames {
   private readonly records = new Map<string, NameRecord>();
-  private pending: string[] = [];
+  private pending: PendingNote[] = [];
   private pendingBytes = 0;
   private lastNote = performance.now();
   private noting: Promise<void> = Promise.resolve();
@@ -92,7 +99,7 @@ export class StagedNames implements GroundNames {
 
   publish(name: EntryName, record: NameRecord): Promise<Published> {
     this.records.set(name, record);
-    if (record.type === 'file' && record.content) this.note(name, { ...record, source: { ctime: record.ctime } });
+    if (record.type === 'file' && record.content) this.note(name, record, record.ctime);
     return Promise.resolve({ path: name, outcome: 'stored', record });
   }
 
@@ -125,20 +132,13 @@ export class StagedNames implements GroundNames {
     for await (const { key } of this.bucket.list(this.below)) await this.bucket.delete(key);
   }
 
-  /** Notes a file that is stored, for a next try; nothing else is kept of it here. */
-  note(name: string, { size, mode, mtime, digests, metadata, content, source }: NotedFile): void {
-    const line = {
-      name,
-      size,
-      mode,
-      mtime: mtime?.toString(),
-      ctime: source.ctime?.toString(),
-      digests,
-      content: content?.key,
-      offset: content?.offset,
-    };
-    this.pending.push(JSON.stringify(metadata ? { ...line, ...metadataKeys(metadata) } : line));
-    this.pendingBytes += size;
+  /**
+   * Notes a file that is stored, for a next try; nothing else is kept of it here. `ctime`: when the source was changed
+   * in any way, in ns since 1970.
+   */
+  note(name: string, file: NotedFile, ctime: bigint | undefined): void {
+    this.pending.push({ name, file, ctime });
+    this.pendingBytes += file.size;
     const isDue =
       this.pending.length >= notedTogether ||
       this.pendingBytes >= notedBytes ||
@@ -160,14 +160,48 @@ export class StagedNames implements GroundNames {
       verified: this.use.verified,
       verified_at: new Date().toISOString(),
     };
-    const text = [JSON.stringify(head), ...this.pending.splice(0), ''].join('\n');
+    const { pending } = this;
+    this.pending = [];
     this.pendingBytes = 0;
     this.lastNote = performance.now();
     const key = `${this.below}${randomBytes(8).toString('hex')}`;
     this.noting = this.noting
-      .then(async () => void (await this.bucket.put(key, Buffer.from(text))))
+      .then(async () => void (await this.bucket.put(key, await noteOf(head, pending))))
       .catch((error: unknown) => trace('what is staged is not noted, and would be sent again: %o', error));
   }
+}
+
+/** What `parseStageNote` reads. */
+async function noteOf(head: object, pending: readonly PendingNote[]): Promise<Buffer> {
+  const texts = [Buffer.from(`${JSON.stringify(head)}\n`)];
+  for (let at = 0; at < pending.length; at += linesAtOnce) {
+    if (at > 0) await turn();
+    texts.push(
+      Buffer.from(
+        pending
+          .slice(at, at + linesAtOnce)
+          .map(lineOf)
+          .join(''),
+      ),
+    );
+  }
+  return Buffer.concat(texts);
+}
+
+function lineOf({ name, file, ctime }: PendingNote): string {
+  const { size, mode, mtime, digests, metadata, content } = file;
+  const line = {
+    name,
+    size,
+    mode,
+    mtime: mtime?.toString(),
+    ctime: ctime?.toString(),
+    digests,
+    content: content?.key,
+    offset: content?.offset,
+    ...metadataKeys(metadata),
+  };
+  return `${JSON.stringify(line)}\n`;
 }
 
 /** The files of a note; none of what is no note of ours. */

@@ -292,6 +292,22 @@ describe('snapshots in an object store', () => {
     expect(keysBelow('manifests/')).to.deep.equal([]);
   });
 
+  it('leaves out the file of a pack that does not read back, and no other one', async () => {
+    for (let at = 0; at < 100; at++) writeFileSync(path.join(source, 'sub', `more ${String(at)}`), randomBytes(3000));
+    // The byte in the middle.
+    only(({ method, key }) => method === 'GET' && key.includes('/packs/'), 'flip');
+    const failed: string[] = [];
+    const on = (event: TransferEvent): void =>
+      void (event.event === 'failed' && failed.push(`${event.code} ${event.file_name ?? ''}`));
+    await failureOf(made({ on }));
+    server.tiny.fault = () => undefined;
+    expect(failed.length).to.equal(2); // and the one that is an object by itself
+    expect(failed.filter((each) => /^mismatch src\/sub\/(more \d+|[bc])$/.test(each)).length).to.equal(1);
+    await failureOf(restored('laptop/latest', 'back'));
+    const names = ['a', 'sub/b', 'sub/c', ...Array.from({ length: 100 }, (_, at) => `sub/more ${String(at)}`)];
+    for (const name of names) if (!failed.includes(`mismatch src/${name}`)) same('back', name);
+  });
+
   it('makes one snapshot where the answer to its last request is lost', async () => {
     let cut = 0;
     server.tiny.fault = ({ method, key }) =>

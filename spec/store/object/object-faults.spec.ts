@@ -34,6 +34,7 @@ describe('an object store that fails', () => {
     tiny.fault = () => undefined;
     tiny.seen = () => undefined;
     tiny.skew = 0;
+    tiny.demandsSums = false;
     Object.assign(tiny.knows, { free: true, replace: true, sums: true });
     tiny.objects.clear();
     tiny.uploads.clear();
@@ -232,6 +233,14 @@ describe('an object store that fails', () => {
     tiny.fault = (request) => (request.method === 'GET' && request.key.includes('/probe/') ? 'flip' : undefined);
     tiny.knows.free = true;
     expect(await codeOf(ObjectStore.open(options))).to.equal('directory');
+  });
+
+  it('gets checksums with everything where it demands them', async () => {
+    tiny.demandsSums = true;
+    const store = await ObjectStore.open(options);
+    expect(await send(store)).to.deep.equal(['stored', 'stored']);
+    check(true);
+    await store.close();
   });
 
   it('is taken at its word with --trust-store, which its receipts and records say', async () => {

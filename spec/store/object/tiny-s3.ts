@@ -44,6 +44,8 @@ export class TinyS3 {
   readonly uploads = new Map<string, TinyUpload>();
   /** How far its clock is ahead, in ms. */
   skew = 0;
+  /** Whether it takes an object only with a checksum, as S3 does where objects are locked. */
+  demandsSums = false;
   /** Which conditions it knows. */
   readonly knows = { free: true, replace: true, sums: true };
   /** Asked for each request. */
@@ -117,6 +119,7 @@ export class TinyS3 {
     }
     if (method === 'PUT' || method === 'POST') {
       const sum = headers['content-md5'];
+      if (this.demandsSums && sum === undefined && method === 'PUT') return refuse(answer, 400, 'InvalidRequest');
       if (this.knows.sums && sum !== undefined && sum !== createHash('md5').update(body).digest('base64'))
         return refuse(answer, 400, 'BadDigest');
       if (headers['if-none-match'] === '*' && !this.knows.free) return refuse(answer, 501, 'NotImplemented');
