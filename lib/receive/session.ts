@@ -6,7 +6,7 @@ import type { Link } from '../session/link';
 import type { SealedArrivals } from '../session/sealed-arrivals';
 import type { Tally } from '../session/summary';
 import type { LimitedSession } from '../store/limited';
-import { slicesOfList } from '../wire/json-list';
+import { partsOfList } from '../wire/json-list';
 import { parseEntries, parseMissing } from '../wire/session-list';
 import {
   type Bundle,
@@ -255,15 +255,15 @@ export class Session {
   }
 
   /**
-   * A long list is read in slices, between which others have their turn, and looked up and answered by the thousand:
+   * A long list is read in parts, between which others have their turn, and looked up and answered by the thousand:
    * each time costs a way to a thread and back. What an offer leaves to be done is done beside the reading.
    */
   private async offer(list: Uint8Array): Promise<void> {
     const { entries, rules } = this.receiving;
     entries.throwIfEnded();
     let read: ReturnType<typeof parseEntries> = [];
-    for (const slice of slicesOfList(list)) {
-      if (slice) read = read.concat(parseEntries(slice, { allowHidden: true, names: rules.names ?? 'any' }));
+    for (const part of partsOfList(list)) {
+      if (part) read = read.concat(parseEntries(part, { allowHidden: true, names: rules.names ?? 'any' }));
       if (read.length >= offeredTogether) await this.takeOffered(read.splice(0));
       await nextTurn();
     }
@@ -308,8 +308,8 @@ export class Session {
   /** In a snapshot, nobody but that is told of what the sender does not have. */
   private async missing(list: Uint8Array): Promise<void> {
     const { stage, report, rules } = this.receiving;
-    for (const slice of slicesOfList(list)) {
-      for (const missing of slice ? parseMissing(slice) : []) {
+    for (const part of partsOfList(list)) {
+      for (const missing of part ? parseMissing(part) : []) {
         if (stage) stage.missing(missing, false);
         else {
           if (!missing.skipped) rules.asked?.chosen(missing.name);

@@ -4,7 +4,7 @@ import { maxDepth } from './json-object';
 /** What a list may have at most: a full list of held segments is as long, and no honest one is nested so much. */
 const mostElements = 65536;
 const mostNested = 4 * mostElements;
-/** Of a list that is worked through in slices: bytes of one element, and what it may begin with before its bracket. */
+/** Of a list that is worked through in parts: bytes of one element, and what it may begin with before its bracket. */
 const longestElement = 256 * 1024;
 const longestIndent = 1024;
 
@@ -18,71 +18,64 @@ export function encodeList(list: readonly unknown[]): Buffer {
 /** The array in `bytes`. @throws TransferError `bad-frame`, before it takes memory for what is too much. */
 export function parseList(bytes: Uint8Array): unknown[] {
   new Extent().count(bytes, 0, bytes.length);
+  return arrayIn(textOf(bytes));
+}
+
+function textOf(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw notJson();
+  }
+}
+
+function arrayIn(text: string): unknown[] {
   let list: unknown;
   try {
-    list = JSON.parse(decoder.decode(bytes));
+    list = JSON.parse(text);
   } catch {
-    // No cause: the engine's message quotes the input raw.
-    throw new TransferError('bad-frame', 'A list is not JSON in UTF-8.');
+    throw notJson();
   }
   if (!Array.isArray(list)) throw new TransferError('bad-frame', 'A list is not a JSON array.');
   return list as unknown[];
 }
 
-/** Of one slice: what is done for so much of a list keeps nobody waiting who came in the same moment. */
-const mostInSlice = 128;
-const longestSlice = 16 * 1024; // bytes; of several elements
+/** Without a cause: the engine's message quotes the input raw. */
+function notJson(): TransferError {
+  return new TransferError('bad-frame', 'A list is not JSON in UTF-8.');
+}
+
+/** Of one part: what is done for so much of a list keeps nobody waiting who came in the same moment. */
+const mostInPart = 128;
+const longestPart = 16 * 1024; // bytes; of several elements
 /** So many bytes are counted in one go. */
 const countedAtOnce = 512 * 1024;
 
 /**
- * The same list in short ones, in order, each as the bytes of a list: so that whoever works through it can let others
- * have their turn in between; undefined where only that is due. @throws TransferError `bad-frame` before the first one
- * for what has too much of anything; for what is no JSON, `parseList` does when it gets there.
+ * The same list in parts, in order: so that whoever works through it can let others have their turn in between;
+ * undefined where only that is due. @throws TransferError `bad-frame`, before the first one for what has too much of
+ * anything; for what is no JSON, when it gets there.
  */
-export function* slicesOfList(bytes: Uint8Array): Generator<Uint8Array | undefined> {
+export function* partsOfList(bytes: Uint8Array): Generator<unknown[] | undefined> {
   const extent = new Extent(longestElement);
   for (let at = 0; at < bytes.length; yield) at = extent.count(bytes, at, at + countedAtOnce);
   const first = bytes.subarray(0, longestIndent).findIndex((byte) => byte !== 0x20 && (byte < 0x09 || byte > 0x0d));
   if (bytes[first] !== 0x5b) throw new TransferError('bad-frame', 'A list is not a JSON array.');
-  let from = first + 1;
-  let depth = 1;
-  let elements = 1;
-  for (let at = from; at < bytes.length; at++) {
-    switch (bytes[at]) {
-      case 0x22: // "
-        at = endOfString(bytes, at);
-        break;
-      case 0x2c: // ,
-        if (depth > 1) break;
-        if (elements < mostInSlice && at - from < longestSlice) {
-          elements++;
-          break;
-        }
-        yield Buffer.concat([leftBracket, bytes.subarray(from, at), rightBracket]);
-        from = at + 1;
-        elements = 1;
-        break;
-      case 0x5b: // [
-      case 0x7b: // {
-        depth++;
-        break;
-      case 0x5d: // ]
-      case 0x7d: // }
-        depth--;
-        break;
-      default:
-    }
+  let from = first;
+  for (const cut of extent.cuts) {
+    yield partOf(bytes.subarray(from + 1, cut), ']');
+    from = cut;
   }
-  const rest = bytes.subarray(from);
-  // After a comma there must be something: "[1,]" is no list, and its end alone would be one.
-  yield from > first + 1 && /^\s*\]\s*$/.test(Buffer.from(rest.subarray(0, 64)).toString('latin1'))
-    ? rest
-    : Buffer.concat([leftBracket, rest]);
+  const rest = bytes.subarray(from + 1);
+  yield from === first ? arrayIn(`[${textOf(rest)}`) : partOf(rest, '');
 }
 
-const leftBracket = Buffer.from('[');
-const rightBracket = Buffer.from(']');
+/** What stands before or after a comma: there must be something. */
+function partOf(bytes: Uint8Array, end: string): unknown[] {
+  const part = arrayIn(`[${textOf(bytes)}${end}`);
+  if (part.length > 0) return part;
+  throw notJson();
+}
 
 /**
  * Nesting and elements, counted in bytes that need not be JSON at all: 8 MiB of brackets would become 300 MB of arrays.
@@ -93,6 +86,10 @@ class Extent {
   private elements = 1;
   /** Where the element begins that is counted. */
   private element = 0;
+  /** The commas at which the list may be cut into parts, and where the last of these parts begins. */
+  readonly cuts: number[] = [];
+  private part = 0;
+  private inPart = 1;
 
   /** `longest` is what one element may have, in bytes. */
   constructor(private readonly longest = Infinity) {}
@@ -113,6 +110,7 @@ class Extent {
           this.throwIfLong(at);
           this.element = at;
           this.elements++;
+          this.cutWhereDue(at);
           break;
         case 0x5b: // [
         case 0x7b: // {
@@ -132,6 +130,13 @@ class Extent {
       throw new TransferError('bad-frame', `A list has more than ${String(mostElements)} elements.`);
     this.throwIfLong(at);
     return at;
+  }
+
+  private cutWhereDue(comma: number): void {
+    if (this.inPart++ < mostInPart && comma - this.part < longestPart) return;
+    this.cuts.push(comma);
+    this.part = comma;
+    this.inPart = 1;
   }
 
   private throwIfLong(at: number): void {

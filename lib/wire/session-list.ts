@@ -129,11 +129,11 @@ const lostParts = ['mode', 'mtime', 'special', 'owner', 'xattrs', 'link'] as con
 const longestTarget = 4095;
 
 /**
- * The payload of `offer`. A name that cannot be stored makes a BadEntry, so that the others go on.
+ * The payload of `offer`, or a part of it. A name that cannot be stored makes a BadEntry, so that the others go on.
  * @throws TransferError `bad-header` for everything else that is not as it should be.
  */
-export function parseEntries(bytes: Uint8Array, rule: NameRule): (Entry | BadEntry)[] {
-  return parseList(bytes).map((element): Entry | BadEntry => {
+export function parseEntries(list: Uint8Array | readonly unknown[], rule: NameRule): (Entry | BadEntry)[] {
+  return elementsOf(list).map((element): Entry | BadEntry => {
     const entry = asObject(element);
     const file = countUnder(entry, 'file');
     const text = textUnder(entry, 'name');
@@ -272,9 +272,9 @@ function lostUnder(receipt: JsonObject): readonly LostPart[] {
   return lost.filter((part): part is LostPart => lostParts.some((known) => known === part));
 }
 
-/** The payload of `missing`. @throws TransferError `bad-header` */
-export function parseMissing(bytes: Uint8Array): MissingEntry[] {
-  return parseList(bytes).map((element) => {
+/** The payload of `missing`, or a part of it. @throws TransferError `bad-header` */
+export function parseMissing(list: Uint8Array | readonly unknown[]): MissingEntry[] {
+  return elementsOf(list).map((element) => {
     const missing = asObject(element);
     const code = textUnder(missing, 'code');
     return {
@@ -284,6 +284,10 @@ export function parseMissing(bytes: Uint8Array): MissingEntry[] {
       ...(ownValue(missing, 'skipped') === true ? { skipped: true } : {}),
     };
   });
+}
+
+function elementsOf(list: Uint8Array | readonly unknown[]): readonly unknown[] {
+  return list instanceof Uint8Array ? parseList(list) : list;
 }
 
 function asObject(value: unknown): JsonObject {
