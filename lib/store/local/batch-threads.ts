@@ -39,12 +39,24 @@ export class BatchThreads {
 
   /** The one with the least to do. A batch stays with its worker. */
   idlest(): BatchWorker {
+    const idlest = this.leastLoaded();
+    return idlest && (idlest.load === 0 || this.workers.length >= this.most) ? idlest : this.start();
+  }
+
+  /** The same for what takes less than the start of one more: looking names up, while nothing is written. */
+  running(): BatchWorker {
+    return this.leastLoaded() ?? this.start();
+  }
+
+  private leastLoaded(): BatchWorker | undefined {
     this.workers = this.workers.filter(({ ended }) => !ended);
-    const idlest = this.workers.reduce<BatchWorker | undefined>(
+    return this.workers.reduce<BatchWorker | undefined>(
       (best, worker) => (best && best.load <= worker.load ? best : worker),
       undefined,
     );
-    if (idlest && (idlest.load === 0 || this.workers.length >= this.most)) return idlest;
+  }
+
+  private start(): BatchWorker {
     const worker: BatchWorker = new OrderWorker(path.join(__dirname, 'batch.worker'), this.setup);
     this.workers.push(worker);
     return worker;

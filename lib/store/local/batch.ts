@@ -128,7 +128,10 @@ export class BatchStore {
     const { tree, staging, algorithm } = ground;
     this.disk = openSync(staging.at('.'), O_RDONLY | O_DIRECTORY);
     this.there = new ExistingEntries(
-      (order) => this.ask(this.ground.threads.idlest(), order),
+      (order) => {
+        const { threads } = this.ground;
+        return this.ask(order.order === 'look' ? threads.running() : threads.idlest(), order);
+      },
       algorithm,
       tree.root.at('.'),
     );

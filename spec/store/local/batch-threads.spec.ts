@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { readdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { parseEntryName } from '../../../lib/name';
 import { Grouping, words } from './grouping';
 
 /**
@@ -42,6 +43,19 @@ describe('The threads of groups', function () {
     // Two that write, where there was one; the one that commits is the same.
     expect(threads() - before).to.be.at.most(1);
     for (const other of others) await other.close();
+  });
+
+  it('are not one more for names that are only looked up, however many', async function () {
+    if (process.platform !== 'linux') this.skip();
+    await place.put({ first: 'first' });
+    const before = threads();
+    const names = Array.from({ length: 2_000 }, (_, at) => parseEntryName(at === 0 ? 'first' : `d/${String(at)}`));
+    const found = await Promise.all(Array.from({ length: 10 }, () => place.store.there.look(names)));
+    expect(threads() - before).to.equal(0);
+    for (const [first, ...others] of found) {
+      expect(first?.kind).to.equal('file');
+      expect(others.filter((other) => other !== undefined)).to.deep.equal([]);
+    }
   });
 
   it('go on for the others when one session ends', async () => {
