@@ -17,7 +17,7 @@ import { newSession } from '../../session/opening';
 import type { StageRequest } from '../../receive/snapshot-stage';
 import { ObjectStore, type ObjectStoreOptions } from '../../store/object/object-store';
 import { SessionTransfer } from '../../send/transfer';
-import { directContent } from '../object/direct-files';
+import { BegunFinding, directContent } from '../object/direct-files';
 import { Tally } from '../../session/summary';
 import { parseTicket } from '../../net/ticket';
 import { BackupStage } from './backup-stage';
@@ -190,12 +190,23 @@ async function toReceiver(
 
 /** The same within this process: the snapshot arrives in the store as it would at a receiver. */
 async function toObjects(options: BackupOptions, name: EntryName, objects: ObjectStoreOptions): Promise<Sent> {
-  const store = await ObjectStore.open({ ...objects, signal: options.signal });
+  const { paths, exclude = [], checksum = false, limit, signal } = options;
+  // A session tells more, and keeps to a rate.
+  const isDirect = !checksum && limit === undefined && !paths.includes('-');
+  // Before the store has answered for the first time.
+  const found = isDirect
+    ? new BegunFinding({ paths, ...leavingOut(options), ...(signal ? { signal } : {}) })
+    : undefined;
   try {
-    const destination = { directory: store.url, store, allowance: new Allowance({}) };
-    return await toPlace(options, name, destination, options.exclude ?? []);
+    const store = await ObjectStore.open({ ...objects, signal });
+    try {
+      const destination = { directory: store.url, store, allowance: new Allowance({}) };
+      return await toPlace(options, name, destination, exclude, found);
+    } finally {
+      await store.close();
+    }
   } finally {
-    await store.close();
+    await found?.close();
   }
 }
 
@@ -210,6 +221,7 @@ async function toPlace(
   name: EntryName,
   destination: StageRequest['destination'],
   exclude: readonly string[],
+  found?: BegunFinding,
 ): Promise<Sent> {
   const {
     paths,
@@ -234,8 +246,7 @@ async function toPlace(
     session: newSession(),
   };
   const stage = await BackupStage.open(request, () => undefined);
-  // A session tells more, and keeps to a rate.
-  const direct = checksum || limit !== undefined || paths.includes('-') ? undefined : stage.direct;
+  const { direct } = stage;
   const leaves = { ...leavingOut(options), exclude };
   try {
     const rules = { peer: 'local', ifExists: 'replace', mayCompare: true, on: () => undefined } as const;
@@ -244,7 +255,7 @@ async function toPlace(
       ...(input ? { input } : {}),
       ...(inputName === undefined ? {} : { inputName }),
       receiver: { destination: stage.destination, rules, stage },
-      content: direct && directContent(direct, { paths, ...leaves, ...(signal ? { signal } : {}) }),
+      content: direct && found && directContent(direct, found, signal),
       algorithm: digest,
       leaves,
       ...(on ? { on } : {}),

@@ -30,11 +30,34 @@ export interface DirectStage {
   readonly algorithm: keyof Digests;
 }
 
-/** What a session has to send of `options`, the rest of which is stored in `stage` meanwhile. */
-export function directContent(stage: DirectStage, options: SendOptions): ContentSource {
-  const { signal } = options;
+/** What there is to back up, looked for from the first moment on. To be closed, unless all of it is taken. */
+export class BegunFinding {
+  private readonly found: AsyncGenerator<FoundToSend>;
+  private readonly first: Promise<IteratorResult<FoundToSend>>;
+
+  constructor(options: SendOptions) {
+    this.found = findToSend(options, undefined, true);
+    this.first = this.found.next();
+    this.first.catch(ignored('whoever takes it is told'));
+  }
+
+  async *take(): AsyncGenerator<FoundToSend> {
+    try {
+      for (let next = await this.first; next.done !== true; next = await this.found.next()) yield next.value;
+    } finally {
+      await this.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.found.return(undefined);
+  }
+}
+
+/** What a session has to send of what is `found`, the rest of which is stored in `stage` meanwhile. */
+export function directContent(stage: DirectStage, found: BegunFinding, signal: AbortSignal | undefined): ContentSource {
   return {
-    found: new DirectFiles(stage).found(findToSend(options, undefined, true), signal),
+    found: new DirectFiles(stage).found(found.take(), signal),
     segments: new SegmentReader(),
     bundles: new BundleReader(stage.algorithm),
   };
@@ -85,6 +108,8 @@ class DirectFiles {
   constructor(private readonly stage: DirectStage) {
     this.reader = new BundleReader(stage.algorithm);
     this.packing = stage.store.packing(stage.algorithm);
+    // All of a first backup is to be read.
+    if (stage.before.number === undefined) this.reader.warm();
   }
 
   async *found(
