@@ -182,7 +182,7 @@ export const fuzz: Experiment = {
     },
     {
       name: 'keys may stand twice',
-      edits: [{ file: 'lib/wire/json-object.js', from: '    checkStructure(text);\n', to: '' }],
+      edits: [{ file: 'lib/wire/json-object.js', from: 'if (keysOf(root) !== keys)', to: 'if (false)' }],
     },
     {
       name: 'lists may be of any length and depth',

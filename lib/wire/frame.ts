@@ -17,18 +17,64 @@ const prefixLength = 4;
  * @throws TransferError `usage` if the header is longer than `maxHeaderLength`.
  */
 export function encodeFrame(header: object): Buffer {
-  const json = JSON.stringify(header);
-  const length = Buffer.byteLength(json);
-  if (length > maxHeaderLength) {
-    throw new TransferError(
-      'usage',
-      `A header of ${length} bytes is too long: ${maxHeaderLength} are the most that a frame carries.`,
-    );
+  return encodeFrames([header]);
+}
+
+/**
+ * The same of many headers, one after another. @throws TransferError `usage` if one is longer than `maxHeaderLength`.
+ */
+export function encodeFrames(headers: readonly object[]): Buffer {
+  const texts: string[] = [];
+  const lengths: number[] = [];
+  let bytes = 0;
+  for (const header of headers) {
+    const json = JSON.stringify(header);
+    const length = Buffer.byteLength(json);
+    if (length > maxHeaderLength) {
+      throw new TransferError(
+        'usage',
+        `A header of ${length} bytes is too long: ${maxHeaderLength} are the most that a frame carries.`,
+      );
+    }
+    texts.push(json);
+    lengths.push(length);
+    bytes += prefixLength + length;
   }
-  const frame = Buffer.allocUnsafe(prefixLength + length);
-  frame.writeInt32LE(length, 0);
-  frame.write(json, prefixLength, 'utf8');
-  return frame;
+  const frames = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (let row = 0; row < texts.length; row++) {
+    at = frames.writeInt32LE(lengths[row] ?? 0, at);
+    at += frames.write(texts[row] ?? '', at, 'utf8');
+  }
+  return frames;
+}
+
+/** A header that is here as a whole, and where it ends. */
+export interface WholeHeader {
+  readonly header: JsonObject;
+  readonly end: number;
+}
+
+/**
+ * The header of a frame that begins at `from` in `bytes`; undefined where it is not there as a whole, or is none: a
+ * `HeaderDecoder` that is given the same bytes says why.
+ */
+export function headerAt(bytes: Uint8Array, from: number): WholeHeader | undefined {
+  const begin = from + prefixLength;
+  if (begin > bytes.length) return undefined;
+  // As a signed number: what has the highest bit is negative, and no length.
+  const length =
+    (bytes[from] ?? 0) |
+    ((bytes[from + 1] ?? 0) << 8) |
+    ((bytes[from + 2] ?? 0) << 16) |
+    ((bytes[from + 3] ?? 0) << 24);
+  const end = begin + length;
+  if (length < minHeaderLength || length > maxHeaderLength || end > bytes.length) return undefined;
+  try {
+    return { header: parseJsonObject(bytes.subarray(begin, end)), end };
+  } catch {
+    return undefined; // the decoder, which is given it next, says why
+  }
 }
 
 /**

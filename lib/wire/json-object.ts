@@ -26,8 +26,15 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export function parseJsonObject(bytes: Uint8Array): JsonObject {
   const text = decodeText(bytes);
   if (text.startsWith(byteOrderMark)) throw new TransferError('bad-frame', 'The header begins with a byte order mark.');
-  checkStructure(text);
-  const root = parseText(text, bytes.length);
+  const keys = countKeys(text);
+  let root: unknown;
+  try {
+    root = parseText(text, bytes.length);
+  } catch (error) {
+    refuseTwice(text); // what is no JSON either is told as that
+    throw error;
+  }
+  if (keysOf(root) !== keys) refuseTwice(text);
   if (root === null || typeof root !== 'object' || Array.isArray(root)) {
     throw new TransferError('bad-frame', `The header is ${quoted(root)}, not a JSON object.`);
   }
@@ -69,12 +76,52 @@ function parseText(text: string, length: number): unknown {
 }
 
 /**
- * Refuses what JSON.parse would take: too deep, too many keys, a key twice. Runs before it, on text that need not be
- * JSON at all: for JSON its verdict is exact, and anything else is refused in any case.
+ * How many keys a header has. Refuses what JSON.parse would take: too deep, too many keys. Runs before it, on text that
+ * need not be JSON at all: for JSON its verdict is exact, and anything else is refused in any case.
  */
-function checkStructure(text: string): void {
-  const open: Set<string>[] = []; // the keys of each open object; of each open array none
+function countKeys(text: string): number {
+  let [keys, depth] = [0, 0];
+  for (let at = 0; at < text.length; at += 1) {
+    switch (text.charCodeAt(at)) {
+      case quote:
+        at = endOfString(text, at) - 1;
+        break;
+      case colon:
+        keys += 1;
+        if (keys > maxKeys) throw new TransferError('bad-frame', `The header has more than ${maxKeys} keys.`);
+        break;
+      case openBrace:
+      case openBracket:
+        depth += 1;
+        if (depth > maxDepth)
+          throw new TransferError('bad-frame', `The header is nested more than ${maxDepth} levels deep.`);
+        break;
+      case closeBrace:
+      case closeBracket:
+        depth -= 1;
+        break;
+      default:
+    }
+  }
+  return keys;
+}
+
+/** How many keys were parsed, those of nested objects counted: fewer than were written where one came twice. */
+function keysOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const isList = Array.isArray(value);
   let keys = 0;
+  for (const key in value) {
+    if (!isList) keys += 1;
+    const nested = (value as JsonObject)[key];
+    if (typeof nested === 'object') keys += keysOf(nested);
+  }
+  return keys;
+}
+
+/** Throws for a key that stands twice in one object. */
+function refuseTwice(text: string): void {
+  const open: Set<string>[] = []; // the keys of each open object; of each open array none
   let [start, end] = [0, 0]; // the last string seen; before a colon it is a key
   for (let at = 0; at < text.length; at += 1) {
     switch (text.charCodeAt(at)) {
@@ -84,15 +131,11 @@ function checkStructure(text: string): void {
         at = end - 1;
         break;
       case colon:
-        keys += 1;
-        if (keys > maxKeys) throw new TransferError('bad-frame', `The header has more than ${maxKeys} keys.`);
         addKey(open.at(-1), text.slice(start, end), text.length);
         break;
       case openBrace:
       case openBracket:
         open.push(new Set());
-        if (open.length > maxDepth)
-          throw new TransferError('bad-frame', `The header is nested more than ${maxDepth} levels deep.`);
         break;
       case closeBrace:
       case closeBracket:
