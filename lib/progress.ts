@@ -222,7 +222,8 @@ export interface Summary {
 /** Whoever wants to know. Called synchronously from the transfer, so it must be quick and must not throw. */
 export type Listener = (event: TransferEvent) => void;
 
-type Mutable<Object> = { -readonly [Key in keyof Object]: Object[Key] };
+/** What is written down before it is handed on. */
+export type Mutable<Object> = { -readonly [Key in keyof Object]: Object[Key] };
 
 /** A `TransferEvent` of a file that arrived. */
 type FileEvent<Name extends 'sent' | 'received'> = Mutable<FileDone> & {
@@ -260,7 +261,14 @@ export function fileEvent<Name extends 'sent' | 'received'>(event: Name, id: str
 
 /** Tells the same events, with the id of the transfer that they are about. */
 export function ofTransfer(on: Listener, id: () => string): Listener {
-  return (event) => on({ ...event, id: id() });
+  return (event) => on(withId(event, id()));
+}
+
+/** The event with the id of its transfer. One begins for every file, and what is spread costs several times as much. */
+export function withId(event: TransferEvent, id: string): TransferEvent {
+  if (event.event !== 'started' || event.resumed !== undefined || event.from !== undefined) return { ...event, id };
+  const { file_name, file_size } = event;
+  return { event: 'started', file_name, file_size, id };
 }
 
 const tellEvery = 250;

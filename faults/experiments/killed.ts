@@ -112,6 +112,11 @@ export const killed: Experiment = {
           from: 'stop();\n            await staged.discard();',
           to: 'stop();\n            setTimeout(() => void staged.commit(), 20);',
         },
+        {
+          file: 'lib/receive/plain-receive.js',
+          from: 'const stored = taken.settled.then(',
+          to: "const early = files.map(({ name }) => ({ path: name, verified: 'device', outcome: 'stored' }));\n        const stored = Promise.resolve(early).then(",
+        },
       ],
     },
     {

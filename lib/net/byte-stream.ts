@@ -141,6 +141,16 @@ export class ByteStream {
     return true;
   }
 
+  /** Waits `ms` at most; whether `peek` shows more than before. Never rejects. */
+  async moreWithin(ms: number): Promise<boolean> {
+    const before = this.kept.length;
+    if (this.ended || this.failure) return false;
+    const timer = setTimeout(() => this.wake?.(), ms);
+    await this.arrival();
+    clearTimeout(timer);
+    return this.kept.length > before;
+  }
+
   /** Fills `target`, in one go where possible; fewer bytes only after `interrupt` or when the peer has finished. */
   async fill(target: Uint8Array): Promise<number> {
     const ready = Math.min(this.kept.length, target.length);

@@ -1,5 +1,5 @@
 import { asTransferError, TransferError } from '../errors';
-import { encodeFrame, HeaderDecoder, type JsonObject } from '../wire/frame';
+import { encodeFrames, headerAt, HeaderDecoder, type JsonObject } from '../wire/frame';
 import type { ByteStream } from './byte-stream';
 
 /** How long a header may take, in ms; null where the peer may think as long as it likes. */
@@ -66,6 +66,39 @@ export class Connection {
   }
 
   /**
+   * The same for headers that nothing stands between: all that are here as a whole, at least one; none when the peer
+   * has finished.
+   */
+  async readHeaders(deadlines: HeaderDeadlines): Promise<readonly JsonObject[]> {
+    const first = await this.readHeader(deadlines);
+    if (first === undefined) return [];
+    const headers = [first];
+    const bytes = this.stream.peek();
+    let taken = 0;
+    for (let next = headerAt(bytes, taken); next; next = headerAt(bytes, taken)) {
+      headers.push(next.header);
+      taken = next.end;
+    }
+    this.stream.take(taken);
+    return headers;
+  }
+
+  /**
+   * Waits until something of the next frame is here, or the peer has finished: `silence` ms at most, null for any time.
+   * Rejects with `timeout` or `connection-lost`.
+   */
+  async begins(silence: number | null): Promise<void> {
+    const { stream } = this;
+    if (stream.peek().length > 0) return;
+    const timer = silence === null ? undefined : this.expire(silence, 'Nothing arrived in time.');
+    try {
+      await stream.more();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
    * Puts payload bytes into `target` until it is full; returns how many. Fewer come back only when `hurry` answered
    * true, which is asked now and then while the peer is slow. Rejects with `connection-lost` when the peer finishes
    * before, and with `timeout` after 30 s without a byte.
@@ -91,15 +124,16 @@ export class Connection {
   }
 
   /**
-   * Sends a header. Resolves when the system has taken it; rejects with `timeout` when the peer reads nothing for 30 s.
+   * Sends headers, one after another. Resolves when the system has taken them; rejects with `timeout` when the peer
+   * reads nothing for 30 s.
    */
-  async send(header: object): Promise<void> {
+  async send(...headers: readonly object[]): Promise<void> {
     const timer = setTimeout(
       () => this.close(new TransferError('timeout', `The peer read nothing for ${String(this.stall / 1000)} s.`)),
       this.stall,
     );
     try {
-      await this.sendBytes(encodeFrame(header));
+      await this.sendBytes(encodeFrames(headers));
     } catch (error) {
       throw this.failure ?? error;
     } finally {

@@ -1,17 +1,21 @@
 import type { Connection, HeaderDeadlines } from '../net/connection';
 import { asTransferError, TransferError } from '../errors';
 import { type EntryName, type NamesTaken, parseEntryName, printable } from '../name';
-import { type DiskVerified, type Listener, Meter, Waits } from '../progress';
-import type { JsonObject } from '../wire/frame';
-import { type FileHeader, parseFileHeader, type Receipt, type Refusal, wantsReply } from '../wire/message';
+import { type DiskVerified, type FileReceived, type Listener, Meter, Waits } from '../progress';
+import { headerAt, type JsonObject } from '../wire/frame';
+import { type FileHeader, parseFileHeader, type Receipt, type Refusal, type Waited, wantsReply } from '../wire/message';
+import { smallFile } from '../wire/segment';
 import { NameTable } from '../store/local/name-table';
 import type { IfExists } from '../store/store';
-import type { StagedFile } from '../store/staged-file';
+import type { FileOutcome, TakenFiles } from '../store/gathered-files';
+import type { NewFile, StagedFile } from '../store/staged-file';
 import type { Admission, WholeFiles } from '../store/whole-files';
 import { forPeer } from '../session/refusal';
 import { Tally } from '../session/summary';
+import { ignored } from '../trace';
 import type { BackupNames } from './backup-names';
 import { plainUnfinished, plainUnread } from './limits';
+import { type Due, PlainReplies } from './plain-replies';
 
 /** What a receiver decides for all of its conversations. */
 export interface ReceiveRules {
@@ -20,14 +24,14 @@ export interface ReceiveRules {
   /** Default `portable`. */
   readonly names?: NamesTaken | undefined;
   readonly on: Listener;
-  /** Told with each header that arrived whole. */
+  /** Told with each header that arrived whole, or with the first of several that arrived together. */
   readonly begun?: () => void;
 }
 
 /** Where the files of a connection go. */
 export interface PlainPlace {
   /** Of all connections, by md5, which is the plain wire's digest. */
-  readonly files: Pick<WholeFiles, 'stage'>;
+  readonly files: Pick<WholeFiles, 'stage' | 'put'>;
   /** How far reading back goes there. */
   readonly verified: DiskVerified;
   /** What promises this connection room. */
@@ -42,6 +46,13 @@ export interface Received {
   readonly failures: readonly TransferError[];
   readonly skipped: number;
   readonly waits: Waits;
+}
+
+/** A small file that is here as a whole, and is answered for. */
+interface ArrivedFile extends NewFile, Due {
+  /** As it was sent. */
+  readonly sentName: string;
+  readonly bytesOnWire: number;
 }
 
 /** One file on its way in. */
@@ -69,14 +80,18 @@ export function receivePlain(
   return new PlainReceiving(connection, place, rules).run(first, later);
 }
 
+/** So many ms the rest of a small file may take without being waited for in a way of its own. */
+const restWithin = 50;
+
 class PlainReceiving {
   private readonly tally = new Tally();
   private readonly failures: TransferError[] = [];
   private skipped = 0;
   private readonly waits = new Waits();
   private readonly unfinished = new Set<Promise<void>>();
-  private answered: Promise<void> = Promise.resolve();
-  private unread = 0;
+  /** How many files these are. */
+  private unfinishedFiles = 0;
+  private readonly replies: PlainReplies;
   private asked = false;
   /**
    * The names of this connection's files that are stored, or on their way: "of two files of one name the later is
@@ -88,27 +103,154 @@ class PlainReceiving {
     private readonly connection: Connection,
     private readonly place: PlainPlace | TransferError,
     private readonly rules: ReceiveRules,
-  ) {}
+  ) {
+    this.replies = new PlainReplies(connection);
+  }
 
   async run(first: HeaderDeadlines, later: HeaderDeadlines): Promise<Received> {
     try {
       for (let deadlines = first; ; deadlines = later) {
-        const wireBefore = this.connection.consumed;
-        const header = await this.connection.readHeader(deadlines);
-        if (header === undefined) break;
-        this.rules.begun?.();
-        if (!(await this.receiveFile(header, wireBefore))) break;
-        while (this.unfinished.size >= plainUnfinished) await this.waits.on('verify', Promise.race(this.unfinished));
-        if (this.unread >= plainUnread) await this.waits.on('network', this.answered);
+        if (deadlines === later) {
+          await this.connection.begins(deadlines.silence);
+          await this.smallRest();
+        }
+        if (!(await this.receiveTogether())) {
+          const wireBefore = this.connection.consumed;
+          const header = await this.connection.readHeader(deadlines);
+          if (header === undefined) break;
+          this.rules.begun?.();
+          if (!(await this.receiveFile(header, wireBefore))) break;
+        }
+        while (this.unfinishedFiles >= plainUnfinished) await this.waits.on('verify', Promise.race(this.unfinished));
+        if (this.replies.unread >= plainUnread) await this.waits.on('network', this.replies.done());
       }
     } catch (error) {
       this.refuse(asTransferError(error, 'unexpected', 'The conversation failed'));
     }
     await this.waits.on('verify', Promise.all(this.unfinished));
-    await this.answered;
+    await this.replies.done();
     await this.connection.linger();
     const { tally, failures, skipped, waits } = this;
     return { tally, failures, skipped, waits };
+  }
+
+  /**
+   * Waits a moment where a small file, or its header, is here in part: then it need not be taken by itself, which costs
+   * as much as twenty that are taken together.
+   */
+  private async smallRest(): Promise<void> {
+    const { stream } = this.connection;
+    const until = performance.now() + restWithin;
+    while (isPartOfSmall(stream.peek())) {
+      const left = until - performance.now();
+      if (left <= 0 || !(await this.waits.on('network', stream.moreWithin(left)))) return;
+    }
+  }
+
+  /**
+   * Takes all small files that are here as a whole, as one batch; false where there is none. Whatever is odd is left to
+   * `receiveFile`, which takes one after another.
+   */
+  private async receiveTogether(): Promise<boolean> {
+    const { place } = this;
+    if (place instanceof TransferError) return false;
+    const bytes = this.connection.stream.peek();
+    const arrived: ArrivedFile[] = [];
+    const contents: Uint8Array[] = [];
+    let taken = 0;
+    for (;;) {
+      const whole = headerAt(bytes, taken);
+      const header = whole && fileHeaderOf(whole.header);
+      if (!whole || !header || header.file_size > smallFile) break;
+      const end = whole.end + header.file_size;
+      if (end > bytes.length) break;
+      if (taken === 0) {
+        this.rules.begun?.();
+        place.backups?.look();
+      }
+      this.asked ||= header.reply;
+      const content = bytes.subarray(whole.end, end);
+      const bytesOnWire = end - taken;
+      taken = end;
+      try {
+        const name = this.nameFor(header, place);
+        const { file_size: size, md5: digest, file_name: sentName } = header;
+        const file: ArrivedFile = { name, size, digest, sentName, bytesOnWire, reply: undefined };
+        arrived.push(file);
+        contents.push(content);
+        if (this.asked) this.replies.expect(file);
+        this.rules.on({ event: 'started', file_name: name, file_size: size });
+      } catch (thrown) {
+        this.refuse(asTransferError(thrown, 'unexpected', 'Receiving failed').about(header.file_name));
+      }
+    }
+    if (taken === 0) return false;
+    await this.storeTogether(arrived, contents, place);
+    this.connection.stream.take(taken);
+    return true;
+  }
+
+  /** Resolves once the store has their contents. */
+  private async storeTogether(
+    files: readonly ArrivedFile[],
+    contents: readonly Uint8Array[],
+    { files: store, admission, verified }: PlainPlace,
+  ): Promise<void> {
+    if (files.length === 0) return;
+    const began = performance.now();
+    const taken = await this.waits
+      .on('write', store.put(files, contents, admission))
+      .catch((error: unknown): TakenFiles => {
+        const failure = asTransferError(error, 'unexpected', 'Storing failed');
+        return { settled: Promise.resolve(files.map(() => failure)) };
+      });
+    const taking = performance.now();
+    this.unfinishedFiles += files.length;
+    const stored = taken.settled.then((outcomes) => {
+      const waited = this.waited(performance.now() - taking);
+      const seconds = (performance.now() - began) / 1000;
+      for (let at = 0; at < files.length; at++) {
+        const file = files[at];
+        if (file) file.reply = this.settled(file, outcomes[at], verified, seconds, waited);
+      }
+      this.unfinishedFiles -= files.length;
+      this.unfinished.delete(stored);
+      if (this.asked) this.replies.send();
+    });
+    this.unfinished.add(stored);
+  }
+
+  private settled(
+    { name, size, digest, sentName, bytesOnWire }: ArrivedFile,
+    outcome: FileOutcome | undefined,
+    verified: DiskVerified,
+    seconds: number,
+    waited: Waited,
+  ): Receipt | Refusal {
+    if (outcome === undefined || outcome instanceof TransferError) {
+      this.names.delete(name);
+      return this.report((outcome ?? new TransferError('unexpected', 'Storing failed.')).about(name));
+    }
+    const { path } = outcome;
+    const received: FileReceived = {
+      event: 'received',
+      file_name: name,
+      file_size: size,
+      digests: { md5: digest },
+      verified,
+      path,
+      bytes_on_wire: bytesOnWire,
+      seconds,
+    };
+    this.tally.add(received);
+    this.rules.on(received);
+    return { type: 'receipt', file_name: sentName, file_size: size, md5: digest, verified, path, waited };
+  }
+
+  /** So far on this connection. */
+  private waited(verify: number): Waited {
+    const { network, write } = this.waits.spent;
+    return { network: Math.round(network), write: Math.round(write), verify: Math.round(verify) };
   }
 
   /**
@@ -122,10 +264,8 @@ class PlainReceiving {
     const header = parseFileHeader(fields);
     const arriving = { header, began: performance.now(), wireBefore, left: header.file_size };
     try {
-      const name = parseEntryName(header.file_name, { allowHidden: this.rules.allowHidden, names: this.rules.names });
       place.backups?.look();
-      place.backups?.refuse(name);
-      this.takeName(name);
+      const name = this.nameFor(header, place);
       const staged = await this.stage(name, arriving, place).catch((error: unknown) => {
         this.names.delete(name);
         throw error;
@@ -145,11 +285,14 @@ class PlainReceiving {
     }
   }
 
-  /** A file that was not stored may be sent again. */
-  private takeName(name: EntryName): void {
+  /** The name that it gets, which is taken from now on; a file that was not stored may be sent again. Throws `name`. */
+  private nameFor({ file_name }: FileHeader, { backups }: PlainPlace): EntryName {
+    const name = parseEntryName(file_name, { allowHidden: this.rules.allowHidden, names: this.rules.names });
+    backups?.refuse(name);
     if (this.names.has(name))
       throw new TransferError('name', `${printable(name)} was sent twice.`, { fileName: name, hint: '' });
     this.names.set(name, 0);
+    return name;
   }
 
   /** The whole payload, staged. */
@@ -200,13 +343,21 @@ class PlainReceiving {
 
   /** Verifies and commits while the next file arrives. */
   private finishLater(name: EntryName, staged: StagedFile, arriving: Arriving, verified: DiskVerified): void {
-    const reply = this.finish(name, staged, arriving, verified).catch((error: unknown) => {
-      this.names.delete(name);
-      return this.report(asTransferError(error, 'unexpected', 'Storing failed').about(name));
-    });
-    const done = reply.then(() => void this.unfinished.delete(done));
+    const file: Due = { reply: undefined };
+    if (this.asked) this.replies.expect(file);
+    this.unfinishedFiles++;
+    const done = this.finish(name, staged, arriving, verified)
+      .catch((error: unknown) => {
+        this.names.delete(name);
+        return this.report(asTransferError(error, 'unexpected', 'Storing failed').about(name));
+      })
+      .then((reply) => {
+        file.reply = reply;
+        this.unfinishedFiles--;
+        this.unfinished.delete(done);
+        if (this.asked) this.replies.send();
+      });
     this.unfinished.add(done);
-    this.answer(reply);
   }
 
   private async finish(
@@ -233,12 +384,7 @@ class PlainReceiving {
       };
       this.tally.add(done);
       this.rules.on({ event: 'received', ...done });
-      const { network, write } = this.waits.spent;
-      const waited = {
-        network: Math.round(network),
-        write: Math.round(write),
-        verify: Math.round(performance.now() - began),
-      };
+      const waited = this.waited(performance.now() - began);
       return { type: 'receipt', file_name: arriving.header.file_name, file_size, md5, verified, path, waited };
     } finally {
       meter.stop();
@@ -248,7 +394,10 @@ class PlainReceiving {
 
   /** Reports a failure, and tells the sender if it asked. */
   private refuse(error: TransferError): void {
-    this.answer(Promise.resolve(this.report(error)));
+    const reply = this.report(error);
+    if (!this.asked) return;
+    this.replies.expect({ reply });
+    this.replies.send();
   }
 
   private report(error: TransferError): Refusal {
@@ -268,20 +417,23 @@ class PlainReceiving {
     this.rules.on({ event: 'failed', ...said });
     return { type: 'refusal', ...said, ...forPeer(error) };
   }
+}
 
-  /** "Replies come in the order of the files": each waits for the one before. */
-  private answer(reply: Promise<Receipt | Refusal>): void {
-    if (!this.asked) return;
-    const before = this.answered;
-    this.unread++;
-    this.answered = (async () => {
-      await before;
-      try {
-        await this.connection.send(await reply);
-      } catch {
-        // A sender that went away gets no answer. Whether its file is stored does not change by that.
-      }
-      this.unread--;
-    })();
+/** Whether `bytes` begin with a small file, but not all of it, or may do so. */
+function isPartOfSmall(bytes: Uint8Array): boolean {
+  if (bytes.length === 0) return false;
+  const whole = headerAt(bytes, 0);
+  if (!whole) return bytes.length < smallFile;
+  const header = fileHeaderOf(whole.header);
+  return header !== undefined && header.file_size <= smallFile && whole.end + header.file_size > bytes.length;
+}
+
+/** What stands before a file; undefined for what is none. */
+function fileHeaderOf(header: JsonObject): FileHeader | undefined {
+  try {
+    return parseFileHeader(header);
+  } catch (error) {
+    ignored('it is read again, by itself, and refused')(error);
+    return undefined;
   }
 }

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { TransferError } from '../errors';
 import { printable } from '../name';
-import { fileEvent, type FileReceived, type Listener } from '../progress';
+import { fileEvent, type FileReceived, type Listener, withId } from '../progress';
 import { failureEvent, Tally } from '../session/summary';
 import { isObjectUrl } from '../object-address';
 import { LostCount } from '../session/lost';
@@ -27,7 +27,7 @@ export function ofReceived(on: Listener, { id, directory, from, route }: ToldTra
       if (from !== undefined) told.from = from;
       if (route !== undefined) told.route = route;
       on(told);
-    } else on(event.event === 'started' && from !== undefined ? { ...event, id, from } : { ...event, id });
+    } else on(event.event === 'started' && from !== undefined ? { ...event, id, from } : withId(event, id));
   };
 }
 

@@ -14,11 +14,27 @@ import type { NewFile, StagedFile } from './staged-file';
 /** Bytes of whole files that may wait for memory of the store. */
 const mostWaiting = 8 * 1024 * 1024;
 
-interface Promised {
-  readonly file: NewFile;
-  readonly resolve: (committed: Committed) => void;
-  readonly reject: (error: TransferError) => void;
+/** What became of a file: it is under its final name, read back and durable, or `mismatch`, `exists`, `name` and so on. */
+export type FileOutcome = Committed | TransferError;
+
+/** Files that a store has taken, all of them in its memory. */
+export interface TakenFiles {
+  /** Never rejects: what became of each, in their order. */
+  readonly settled: Promise<readonly FileOutcome[]>;
 }
+
+/** Files that were taken together, and what became of them so far. */
+interface Together {
+  readonly files: readonly NewFile[];
+  readonly outcomes: FileOutcome[];
+  left: number;
+  readonly resolve: (outcomes: readonly FileOutcome[]) => void;
+}
+
+/** As many files as are ever taken together, and more. */
+const mostTogether = 2 ** 20;
+/** So many files are committed beside others. */
+const worthAnother = 1024;
 
 /** Files whose contents lie one after another in memory of the store. */
 interface OpenBundle {
@@ -32,10 +48,12 @@ interface OpenBundle {
  * waits for nobody, and many files share the syncs of their disk.
  */
 export class GatheredFiles {
-  private readonly waiting = new Map<number, Promised>();
+  /** By their numbers; that of a file is made of that and its place among them. */
+  private readonly waiting = new Map<number, Together>();
   private bundle: OpenBundle | undefined;
   private next = 0;
-  private committing: Promise<void> | undefined;
+  private readonly committing = new Set<Promise<void>>();
+  private dueLater: NodeJS.Immediate | undefined;
   /** Bytes of whole files that wait for memory of the store. */
   private bytes = 0;
   private wake: (() => void)[] = [];
@@ -48,39 +66,61 @@ export class GatheredFiles {
   }
 
   /**
-   * Resolves when it is under its final name, read back and durable. Rejects with `mismatch`, `exists`, `name`, `space`
-   * or `disk`.
+   * Takes files with their contents into memory of the store, whenever there is room for them; resolves when all of
+   * them are there, and the contents are of no use any more. Rejects where there is none to be had.
    */
-  async put(file: NewFile, content: Uint8Array): Promise<Committed> {
+  async take(files: readonly NewFile[], contents: readonly Uint8Array[]): Promise<TakenFiles> {
+    if (files.length === 0) return { settled: Promise.resolve([]) };
     const number = this.next++;
-    const committed = new Promise<Committed>((resolve, reject) => this.waiting.set(number, { file, resolve, reject }));
-    committed.catch(ignored('whoever stores it is told'));
-    this.bytes += file.size;
-    await this.add(number, file, content);
-    this.bytes -= file.size;
+    const settled = new Promise<readonly FileOutcome[]>((resolve) =>
+      this.waiting.set(number, { files, outcomes: [], left: files.length, resolve }),
+    );
+    let bytes = 0;
+    for (const { size } of files) bytes += size;
+    this.bytes += bytes;
+    for (let at = 0; at < files.length; at++) {
+      const file = files[at];
+      const content = contents[at];
+      if (!file || !content) continue;
+      if (!this.hasRoom(file.size)) await this.openBundle(file.size);
+      this.add(number * mostTogether + at, file, content);
+    }
+    this.bytes -= bytes;
     for (const wake of this.wake.splice(0)) wake();
-    this.committing ??= this.commitAll().finally(() => (this.committing = undefined));
-    return committed;
+    this.commitLater();
+    return { settled };
   }
 
   /** When nothing is stored any more. */
   async close(): Promise<void> {
-    await this.committing;
+    while (this.dueLater !== undefined || this.committing.size > 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+      await Promise.all(this.committing);
+    }
     this.bundle?.lease.release();
   }
 
-  private async add(number: number, { name, size, digest }: NewFile, content: Uint8Array): Promise<void> {
+  private hasRoom(size: number): boolean {
+    const { bundle } = this;
+    return bundle !== undefined && bundle.used + size <= bundle.lease.bytes.length;
+  }
+
+  private async openBundle(size: number): Promise<void> {
     // Others may have taken what is open, or filled it, while this one waited for memory.
-    while (!this.bundle || this.bundle.used + size > this.bundle.lease.bytes.length) {
+    while (!this.hasRoom(size)) {
       this.writeBundle();
       const lease = await this.store.batch.memory.lease();
       if (this.bundle) lease.release();
       else this.bundle = { lease, files: [], used: 0 };
     }
-    const { lease, files, used } = this.bundle;
-    lease.bytes.set(content, used);
-    this.bundle.used += size;
-    files.push({ entry: { file: number, name, size }, digest });
+  }
+
+  private add(number: number, { name, size, digest }: NewFile, content: Uint8Array): void {
+    const { bundle } = this;
+    if (!bundle) return;
+    bundle.lease.bytes.set(content, bundle.used);
+    bundle.used += size;
+    bundle.files.push({ entry: { file: number, name, size }, digest });
   }
 
   private writeBundle(): void {
@@ -90,21 +130,42 @@ export class GatheredFiles {
     if (bundle) void this.store.batch.write(bundle.lease, bundle.files).catch(ignored('the commit of its batch tells'));
   }
 
-  private async commitAll(): Promise<void> {
-    while (this.waiting.size > 0) {
-      // Those that arrive in the same turn belong together.
-      await new Promise((resolve) => setImmediate(resolve));
-      this.writeBundle();
-      for (const [number, outcome] of await this.store.batch.commit()) this.settle(number, outcome);
-    }
+  /** Those that arrive in the same turn belong together. */
+  private commitLater(): void {
+    this.dueLater ??= setImmediate(() => {
+      this.dueLater = undefined;
+      if (!this.isDue()) return;
+      const committing = this.commit().finally(() => {
+        this.committing.delete(committing);
+        this.commitLater();
+      });
+      this.committing.add(committing);
+    });
+  }
+
+  /** Whoever sends one file waits for nobody; beside another commit it takes many to be worth one more. */
+  private isDue(): boolean {
+    const { open, limits } = this.store.batch;
+    const entries = open.entries + (this.bundle?.files.length ?? 0);
+    if (this.committing.size === 0) return entries > 0;
+    return this.committing.size < limits.commits && entries >= worthAnother;
+  }
+
+  private async commit(): Promise<void> {
+    this.writeBundle();
+    (await this.store.batch.commit()).forEach((outcome, number) => this.settle(number, outcome));
   }
 
   private settle(number: number, outcome: BatchOutcome): void {
-    const promised = this.waiting.get(number);
-    this.waiting.delete(number);
-    if (outcome instanceof TransferError) promised?.reject(outcome);
-    else if (outcome !== 'stored') promised?.resolve(outcome);
-    else promised?.resolve({ path: promised.file.name, verified: this.store.verified, outcome });
+    const at = number % mostTogether;
+    const key = (number - at) / mostTogether;
+    const together = this.waiting.get(key);
+    if (!together) return;
+    together.outcomes[at] =
+      outcome === 'stored' ? { path: together.files[at]?.name ?? '', verified: this.store.verified, outcome } : outcome;
+    if (--together.left > 0) return;
+    this.waiting.delete(key);
+    together.resolve(together.outcomes);
   }
 }
 
@@ -143,10 +204,13 @@ export class GatheredFile implements StagedFile {
   }
 
   commit(): Promise<Committed> {
-    return this.steps.commit(() => {
+    return this.steps.commit(async () => {
       const { content } = this;
       this.content = nothing;
-      return this.files.put(this.file, content);
+      const { settled } = await this.files.take([this.file], [content]);
+      const [outcome = incomplete(this.file, this.received)] = await settled;
+      if (outcome instanceof TransferError) throw outcome;
+      return outcome;
     });
   }
 

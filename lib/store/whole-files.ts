@@ -8,7 +8,7 @@ import { printable } from '../name';
 import type { Digests, Verified } from '../progress';
 import { alignment } from '../threads/aligned-memory';
 import { smallFile } from '../wire/segment';
-import { GatheredFile, GatheredFiles } from './gathered-files';
+import { type FileOutcome, GatheredFile, GatheredFiles, type TakenFiles } from './gathered-files';
 import type { OfferedFile, PartialFile, Room, SessionStore } from './session-store';
 import type { NewFile, StagedFile } from './staged-file';
 import { StagedSteps } from './staged-steps';
@@ -63,6 +63,27 @@ export class WholeFiles {
     }
   }
 
+  /**
+   * The same as staging, verifying and committing each of these small files, in one go. Resolves once all that have
+   * room are in memory of the store, whose outcomes are those that `stage`, `verify` and `commit` reject with. Rejects
+   * with `disk`.
+   */
+  async put(
+    files: readonly NewFile[],
+    contents: readonly Uint8Array[],
+    admission: Admission = this.store,
+  ): Promise<TakenFiles> {
+    const rooms = await admission.admit(files.map(({ name, size }) => ({ file: 0, name, size })));
+    const hasRoom = (_: unknown, at: number): boolean => isRoom(rooms[at]);
+    try {
+      const { settled } = await this.gathered.take(files.filter(hasRoom), contents.filter(hasRoom));
+      return { settled: settled.then((outcomes) => settleRooms(rooms, outcomes)) };
+    } catch (error) {
+      settleRooms(rooms, []);
+      throw error;
+    }
+  }
+
   /** Throws away what is still staged, and releases the store. */
   async close(): Promise<void> {
     await Promise.allSettled([...this.files].map((file) => file.discard()));
@@ -90,6 +111,21 @@ export class WholeFiles {
     if (existing.kind !== 'file') throw alreadyExists(offered.name, 'something that is not a regular file');
     if (ifExists !== 'replace' && existing.size !== offered.size) throw alreadyExists(offered.name);
   }
+}
+
+function isRoom(room: Room | TransferError | undefined): room is Room {
+  return room !== undefined && !(room instanceof TransferError);
+}
+
+/** What became of files, of which those with room have `outcomes`; their rooms are settled by that. */
+function settleRooms(rooms: readonly (Room | TransferError)[], outcomes: readonly FileOutcome[]): FileOutcome[] {
+  let next = 0;
+  return rooms.map((room) => {
+    if (!isRoom(room)) return room;
+    const outcome = outcomes[next++] ?? new TransferError('unexpected', 'A file was not stored.');
+    room.settle(!(outcome instanceof TransferError) && outcome.outcome !== 'identical');
+    return outcome;
+  });
 }
 
 /** A large file that comes in order. */

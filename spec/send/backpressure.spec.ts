@@ -194,10 +194,11 @@ describe('backpressure', function () {
 });
 
 /** Files whose disk takes `rate` bytes a second. */
-function slowed(files: WholeFiles, rate: number, took: (count: number) => void): Pick<WholeFiles, 'stage'> {
+function slowed(whole: WholeFiles, rate: number, took: (count: number) => void): Pick<WholeFiles, 'stage' | 'put'> {
   return {
+    put: (...words) => whole.put(...words),
     async stage(file): Promise<StagedFile> {
-      const staged = await files.stage(file);
+      const staged = await whole.stage(file);
       return {
         verify: (onProgress) => staged.verify(onProgress),
         commit: () => staged.commit(),

@@ -218,6 +218,8 @@ class LocalBatch implements Batch {
     this.found = new Map();
     this.links = new Map();
     const outcomes = await this.batches.flush();
+    // Nothing was to be but contents under names, and nobody keeps receipts.
+    if (this.use.inOrder && found.size === 0 && links.size === 0) return contentsSettled(outcomes);
     const entries = [...links.values()];
     if (found.size === 0) return this.settle(outcomes, files, entries);
     const touched = new Map(
@@ -327,6 +329,15 @@ class LocalBatch implements Batch {
     if (files.length > 0 && !this.use.inOrder) await this.shared.receipts.save();
     return settled;
   }
+}
+
+function contentsSettled(outcomes: readonly EntryOutcome[]): ReadonlyMap<number, BatchOutcome> {
+  const settled = new Map<number, BatchOutcome>();
+  for (const { file, committed, error } of outcomes) {
+    if (error) settled.set(file, error);
+    else if (committed) settled.set(file, committed.outcome === 'stored' && !committed.lost ? 'stored' : committed);
+  }
+  return settled;
 }
 
 /** The mode and mtime that it was to have; a symbolic link has no mode of its own. */

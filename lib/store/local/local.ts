@@ -40,6 +40,14 @@ export class LocalStore implements SessionPlace {
   private readonly pool = new DigestPool();
   private free: FreeRoom = { bytes: 0, mounts: new Set(), at: -Infinity };
   private promised = 0;
+  private readonly promises: Promises = {
+    look: async (name, size) => {
+      await this.lookAtFree(size >= worthLooking);
+      this.promiseNow(name, size);
+      this.promised -= size;
+    },
+    redeem: (bytes) => (this.promised -= bytes),
+  };
   /** Read while nobody waits for it; who needs it is told if that failed. */
   private readonly index: Promise<ReceiptIndex>;
   /** What sessions keep from one run to the next; opened for the first of them. */
@@ -213,16 +221,12 @@ export class LocalStore implements SessionPlace {
       const elsewhere = refuseOtherDisk(name, this.free.mounts);
       if (elsewhere) return elsewhere;
       try {
-        return new PromisedRoom(name, size, this.promiseNow(name, lacks), (more) => this.promise(name, more));
+        this.promiseNow(name, lacks);
+        return new PromisedRoom(name, size, lacks, this.promises);
       } catch (error) {
         return asTransferError(error, 'space', 'There is no room');
       }
     });
-  }
-
-  private async promise(name: EntryName, size: number): Promise<Redeem> {
-    await this.lookAtFree(size >= worthLooking);
-    return this.promiseNow(name, size);
   }
 
   /** A little stale for small files, since full disks are noticed anyway. */
@@ -235,21 +239,15 @@ export class LocalStore implements SessionPlace {
     this.free = { bytes, mounts, at: Date.now() };
   }
 
-  /** What comes back takes bytes off the promise. Throws `space`. */
-  private promiseNow(name: EntryName, size: number): Redeem {
+  /** Throws `space`. */
+  private promiseNow(name: EntryName, size: number): void {
     const left = this.free.bytes - this.promised;
     if (size > left)
       throw new TransferError(
         'space',
         `${printable(name)} needs ${String(size)} bytes, and ${String(Math.max(0, left))} are free on the receiver.`,
       );
-    let owed = size;
-    this.promised += owed;
-    return (bytes) => {
-      const redeemed = Math.min(bytes, owed);
-      owed -= redeemed;
-      this.promised -= redeemed;
-    };
+    this.promised += size;
   }
 }
 
@@ -262,32 +260,39 @@ interface FreeRoom {
   readonly at: number;
 }
 
-/** Takes bytes off a promise. */
-type Redeem = (bytes: number) => void;
+/** What is promised of a disk. */
+interface Promises {
+  /** Looks at what is free without promising any of it. Rejects with `space`. */
+  look(name: EntryName, size: number): Promise<void>;
+  /** Bytes that were promised are not any more. */
+  redeem(bytes: number): void;
+}
 
 /** One object for every file that is on its way. */
 class PromisedRoom implements Room {
+  /** `owed`: how many bytes are promised to it. */
   constructor(
     private readonly name: EntryName,
     private size: number,
-    private readonly redeem: Redeem,
-    private readonly promise: (bytes: number) => Promise<Redeem>,
+    private owed: number,
+    private readonly promises: Promises,
   ) {}
 
   async grow(size: number): Promise<void> {
     const more = size - this.size;
     this.size = Math.max(this.size, size);
-    // Looked at and not promised: it is written at once.
-    if (more > 0) (await this.promise(more))(more);
+    // Not promised: it is written at once.
+    if (more > 0) await this.promises.look(this.name, more);
   }
 
   wrote(bytes: number): void {
-    this.redeem(bytes);
+    const redeemed = Math.min(bytes, this.owed);
+    this.owed -= redeemed;
+    this.promises.redeem(redeemed);
   }
 
   settle(): void {
-    // More than is left of it counts as all of it.
-    this.redeem(this.size);
+    this.wrote(this.owed);
   }
 
   suspend(): void {
