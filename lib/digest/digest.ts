@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 
 import { withAddon } from '../threads/addon';
 import { blakeAddon } from '../threads/program-parts';
@@ -32,7 +32,7 @@ export async function createDigest(algorithm: DigestAlgorithm): Promise<Digest> 
 export async function createDigestOf(algorithm: DigestAlgorithm): Promise<(bytes: Uint8Array) => string> {
   if (algorithm === 'blake3') return createBlake3Of();
   createOpenSslDigest(algorithm); // fails here and now where Node lacks it
-  return (bytes) => createHash(algorithm).update(bytes).digest('hex');
+  return (bytes) => hash(algorithm, bytes, 'hex');
 }
 
 /**

@@ -150,8 +150,30 @@ export function locate({ roots, rootOf }: FoundBatch, at: number, below: string)
   return { path: roots[rootOf[at] ?? 0] ?? '', ...(below === '' ? {} : { below }) };
 }
 
+/** Written down in one piece: there are many, and what is spread and extended costs several times as much. */
+function fileAt(batch: FoundBatch, at: number, name: string, below: string): FoundFile {
+  const [metadata, vouched, data] = [batch.metadata.get(at), batch.vouched.get(at), batch.data.get(at)];
+  const file: { -readonly [Key in keyof FoundFile]: FoundFile[Key] } = {
+    type: 'file',
+    path: batch.roots[batch.rootOf[at] ?? 0] ?? '',
+    name: name as EntryName,
+    mtime: batch.mtimes[at] ?? 0n,
+    ctime: batch.ctimes[at] ?? 0n,
+    size: batch.sizes[at] ?? 0,
+    mode: batch.modes[at] ?? 0,
+    sparse: batch.sparse[at] === 1,
+    inode: batch.inodes[at] ?? 0n,
+  };
+  if (below !== '') file.below = below;
+  if (metadata) file.metadata = metadata;
+  if (data !== undefined) file.data = data;
+  if (vouched) file.vouched = vouched;
+  return file;
+}
+
 /** One entry of a batch; `name` and `below` are those at its place. */
 export function entryAt(batch: FoundBatch, at: number, name: string, below: string): FoundEntry {
+  if (batch.types[at] === fileType) return fileAt(batch, at, name, below);
   const metadata = batch.metadata.get(at);
   // Whoever filled the batch took the names from parseEntryName.
   const base = {
@@ -164,19 +186,8 @@ export function entryAt(batch: FoundBatch, at: number, name: string, below: stri
   const type = entryTypes[batch.types[at] ?? 0] ?? 'file';
   const mode = batch.modes[at] ?? 0;
   switch (type) {
-    case 'file': {
-      const [vouched, data] = [batch.vouched.get(at), batch.data.get(at)];
-      const file: FoundFile = {
-        type,
-        size: batch.sizes[at] ?? 0,
-        mode,
-        sparse: batch.sparse[at] === 1,
-        inode: batch.inodes[at] ?? 0n,
-        ...(data === undefined ? {} : { data }),
-        ...base,
-      };
-      return vouched ? { ...file, vouched } : file;
-    }
+    case 'file':
+      return fileAt(batch, at, name, below);
     case 'directory':
       return { type, mode, ...base } satisfies FoundDirectory;
     case 'symlink':

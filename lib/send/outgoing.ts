@@ -4,28 +4,33 @@ import type { DigestPool } from '../digest/digest-pool';
 import { asTransferError, TransferError } from '../errors';
 import type { EntryName } from '../name';
 import { type Listener, Meter, type Waits } from '../progress';
-import { readSmallSource, type SmallSource } from './small-source';
-import { changed, sizeless, unreadable } from '../scan/source';
+import { changed, unreadable } from '../scan/source';
 import { OpenSource, type SourceFile } from './open-source';
-import { isBarred, type Located } from '../threads/walker';
-import type { SmallSourceReader } from './small-source-reader';
+import { isBarred } from '../threads/walker';
+import { smallFile } from '../wire/segment';
+import type { PlainRun, SmallSourceReader } from './small-source-reader';
 import { spool } from './spool';
 
-/** A file whose digest is known: ready for the plain wire, which wants the md5 before the bytes. */
+/** A large file whose digest is known: ready for the plain wire, which wants the md5 before the bytes. */
 export interface PlainFile {
   readonly name: EntryName;
   readonly size: number;
   readonly md5: string;
   readonly began: number;
-  /** The whole content of a small file; others are read from `source` while they are sent. */
-  readonly content?: Uint8Array;
-  readonly source?: OpenSource;
-  /** A small file that is longer by now than its content. */
-  readonly grew?: boolean;
+  /** From which it is read while it is sent. */
+  readonly source: OpenSource;
+}
+
+/** What is ready for the wire: a file, or many small ones. */
+export type PlainOutgoing = PlainFile | PlainRun;
+
+/** A file that was found, with the size that it had then, in bytes. */
+export interface FoundSource extends SourceFile {
+  readonly size: number;
 }
 
 /** What is to be sent: a file, a stream of unknown length, or a file that could not even be found. */
-export type PlainSource = SourceFile | { readonly input: Readable; readonly name: EntryName } | TransferError;
+export type PlainSource = FoundSource | { readonly input: Readable; readonly name: EntryName } | TransferError;
 
 export interface OutgoingOptions {
   readonly pool: DigestPool;
@@ -37,18 +42,21 @@ export interface OutgoingOptions {
   readonly on: Listener;
 }
 
-const openAhead = 64;
-const preparedAhead = 128;
-const fewFiles = 8;
+/** What is opened, or read, ahead: small files many at a time. */
+const openAhead = 8;
+const preparedAhead = 64;
+/** So many small files are read at once, or fewer whose bytes and headers are about so many. */
+const mostTogether = 256;
+const bytesTogether = 480 * 1024;
+const usualHeader = 128;
 
 /**
  * The files to send, in their order, each prepared before its turn: file n + 1 is hashed while file n is on the wire.
  * Several conversations may take from one queue.
  */
 export class OutgoingQueue {
-  private readonly prepared: Promise<PlainFile | TransferError>[] = [];
+  private readonly prepared: Promise<PlainOutgoing | TransferError>[] = [];
   private large = 0;
-  private opened = 0;
   private finished = false;
   private changed: (() => void)[] = [];
   private readonly stopping = new AbortController();
@@ -56,17 +64,17 @@ export class OutgoingQueue {
   private dropping: Promise<boolean> | undefined;
 
   constructor(
-    private readonly found: AsyncIterator<PlainSource>,
+    private readonly found: AsyncIterable<readonly PlainSource[]>,
     private readonly options: OutgoingOptions,
   ) {
     this.pumping = this.pump();
   }
 
-  /** The next file (or why it cannot be sent), once it is ready; undefined when there are no more. */
-  async take(): Promise<PlainFile | TransferError | undefined> {
+  /** What is next (or why it cannot be sent), once it is ready; undefined when there is no more. */
+  async take(): Promise<PlainOutgoing | TransferError | undefined> {
     while (this.prepared.length === 0 && !this.finished) await this.change();
     const next = await this.options.waits.on('hash', this.prepared.shift() ?? Promise.resolve(undefined));
-    if (next && !(next instanceof TransferError) && next.source) this.large--;
+    if (next && isLarge(next)) this.large--;
     this.notify();
     return next;
   }
@@ -90,10 +98,10 @@ export class OutgoingQueue {
     }
   }
 
-  /** Takes back, as the next one, a file that was taken and of which nothing was sent. */
-  giveBack(file: PlainFile): void {
-    this.prepared.unshift(Promise.resolve(file));
-    if (file.source) this.large++;
+  /** Takes back, as the next, what was taken and of which nothing was sent. */
+  giveBack(outgoing: PlainOutgoing): void {
+    this.prepared.unshift(Promise.resolve(outgoing));
+    if (isLarge(outgoing)) this.large++;
     this.notify();
   }
 
@@ -106,9 +114,9 @@ export class OutgoingQueue {
   private async stop(anyLeft: boolean): Promise<boolean> {
     this.stopping.abort();
     this.notify();
-    await this.pumping;
-    await this.found.return?.();
+    // What is still read may wait for the memory of these.
     for (const prepared of this.prepared.splice(0)) await closeAny(await prepared);
+    await this.pumping;
     return anyLeft;
   }
 
@@ -117,27 +125,51 @@ export class OutgoingQueue {
   }
 
   private async pump(): Promise<void> {
-    const opening: Promise<OpenedSource>[] = [];
+    const opening: Promise<readonly OpenedSource[]>[] = [];
+    const groups = this.groups();
     let more = true;
     while ((more && !this.stopped) || opening.length > 0) {
       while (more && !this.stopped && opening.length < openAhead) {
-        const next = await this.found.next().catch((error: unknown) => ({
-          done: false as const,
-          value: asTransferError(error, 'source-unreadable', 'Cannot look for files'),
-        }));
+        const next = await groups.next();
         if (next.done) more = false;
         else opening.push(this.open(next.value));
       }
-      const opened = await opening.shift();
-      if (opened) await this.admit(opened);
+      for (const opened of (await opening.shift()) ?? []) await this.admit(opened);
     }
+    await groups.return();
     this.finished = true;
     this.notify();
   }
 
+  /** What was found, small files together. */
+  private async *groups(): AsyncGenerator<readonly FoundSource[] | PlainSource, void> {
+    try {
+      for await (const some of this.found) {
+        let small: FoundSource[] = [];
+        let bytes = 0;
+        for (const each of some) {
+          const isSmall = 'size' in each && each.size <= smallFile;
+          const size = isSmall ? each.size + usualHeader : Infinity;
+          if (small.length > 0 && (small.length >= mostTogether || bytes + size > bytesTogether)) {
+            yield small;
+            small = [];
+            bytes = 0;
+          }
+          if (isSmall) {
+            small.push(each);
+            bytes += size;
+          } else yield each;
+        }
+        if (small.length > 0) yield small;
+      }
+    } catch (error) {
+      yield asTransferError(error, 'source-unreadable', 'Cannot look for files');
+    }
+  }
+
   /** Files come here in their order, so whatever this waits for is ahead of it and will be taken. */
   private async admit(opened: OpenedSource): Promise<void> {
-    const toHash = opened instanceof TransferError || 'size' in opened ? undefined : opened;
+    const toHash = opened instanceof TransferError || 'files' in opened ? undefined : opened;
     while (
       !this.stopped &&
       (this.prepared.length >= preparedAhead || (toHash && this.large >= this.options.largeAhead))
@@ -145,36 +177,44 @@ export class OutgoingQueue {
       await this.change();
     if (this.stopped) return closeAny(opened);
     if (toHash) this.large++;
-    if (!(opened instanceof TransferError))
-      this.options.on({
-        event: 'started',
-        file_name: opened.name,
-        file_size: 'size' in opened ? opened.size : opened.source.size,
-      });
-    this.prepared.push(toHash ? this.prepare(toHash) : Promise.resolve(opened as PlainFile | TransferError));
+    if (!(opened instanceof TransferError)) this.tellStarted(opened);
+    this.prepared.push(
+      opened instanceof TransferError || 'files' in opened ? Promise.resolve(opened) : this.prepare(opened),
+    );
     this.notify();
   }
 
-  private async open(found: PlainSource): Promise<OpenedSource> {
+  private tellStarted(opened: OpenedFile | PlainRun): void {
+    const { on } = this.options;
+    if ('source' in opened) on({ event: 'started', file_name: opened.name, file_size: opened.source.size });
+    else for (const { name, size } of opened.files) on({ event: 'started', file_name: name, file_size: size });
+  }
+
+  /** Never rejects. */
+  private async open(found: readonly FoundSource[] | PlainSource): Promise<readonly OpenedSource[]> {
+    if (!isList(found)) return [await this.openOne(found)];
+    try {
+      const opened: OpenedSource[] = [];
+      for (const small of await this.options.worker.readAll(found))
+        opened.push('large' in small ? await this.openOne(small.large) : small);
+      return opened;
+    } catch (error) {
+      const failure = asTransferError(error, 'source-unreadable', 'Cannot read');
+      return found.map(({ name }) => failure.about(name));
+    }
+  }
+
+  private async openOne(found: SourceFile | PlainSource): Promise<OpenedSource> {
     if (found instanceof TransferError) return found;
     const began = performance.now();
     const { name } = found;
     try {
       if ('input' in found) return { ...(await spool(found.input, name, this.stopping.signal)), name, began };
-      const small = await this.readSmall(found);
-      if (typeof small === 'object') return { ...small, name, size: small.content.length, began };
-      if (small === 'changed') throw changed(name);
-      if (small === 'sizeless') throw sizeless(name);
       return { source: await OpenSource.open(found), name, began };
     } catch (error) {
       if (error instanceof TransferError) return error.about(name);
       return isBarred(error) ? changed(name) : unreadable(name, error);
     }
-  }
-
-  private readSmall(source: Located): Promise<SmallSource> {
-    // A thread is not started for a handful of files.
-    return this.opened++ < fewFiles ? readSmallSource(source) : this.options.worker.read(source);
   }
 
   private async prepare({ source, name, md5, began }: OpenedFile): Promise<PlainFile | TransferError> {
@@ -233,9 +273,19 @@ interface OpenedFile {
   readonly began: number;
 }
 
-/** A small file is ready when it is opened, a large one still has to be hashed. */
-type OpenedSource = OpenedFile | PlainFile | TransferError;
+/** Small files are ready when they are read, a large one still has to be hashed. */
+type OpenedSource = OpenedFile | PlainRun | TransferError;
 
-async function closeAny(file: OpenedSource): Promise<void> {
-  if (!(file instanceof TransferError)) await file.source?.close();
+function isLarge(outgoing: PlainOutgoing | TransferError): outgoing is PlainFile {
+  return !(outgoing instanceof TransferError) && 'source' in outgoing;
+}
+
+function isList(found: readonly FoundSource[] | PlainSource): found is readonly FoundSource[] {
+  return Array.isArray(found);
+}
+
+async function closeAny(opened: OpenedSource | PlainOutgoing): Promise<void> {
+  if (opened instanceof TransferError) return;
+  if ('source' in opened) await opened.source.close();
+  else opened.release();
 }

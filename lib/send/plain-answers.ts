@@ -1,9 +1,8 @@
 import type { Connection } from '../net/connection';
 import { asTransferError, type ErrorCode, TransferError } from '../errors';
-import { printable } from '../name';
-import type { FileDone, Listener, Verified } from '../progress';
+import { type EntryName, printable } from '../name';
+import type { FileDone, Listener, Mutable, Verified } from '../progress';
 import { parseReply, type Receipt, type Refusal, type Waited } from '../wire/message';
-import type { PlainFile } from './outgoing';
 import type { OpenSource } from './open-source';
 
 /** Where the ends of files are told. */
@@ -15,12 +14,25 @@ export interface AnswerSink {
   /** What the receiver said it waited for, so far on this connection. */
   readonly receiverWaited: (waited: Waited) => void;
   /** Looks again at a file that arrived different: `source-changed` if it is not what was hashed. */
-  readonly recheck: (file: PlainFile, source: OpenSource) => Promise<TransferError | undefined>;
+  readonly recheck: (file: AnsweredFile, source: OpenSource) => Promise<TransferError | undefined>;
+}
+
+/** A file that was sent, or is. */
+export interface AnsweredFile {
+  readonly name: EntryName;
+  readonly size: number;
+  readonly md5: string;
+  /** By performance.now(). */
+  readonly began: number;
+  /** A small file that is longer by now than what was sent of it. */
+  readonly grew?: boolean;
 }
 
 /** A file whose header has been sent, until its answer came. */
 export interface Awaiting {
-  readonly file: PlainFile;
+  readonly file: AnsweredFile;
+  /** From what a large one is read. */
+  readonly source: OpenSource | undefined;
   bytesOnWire: number;
   /** Bytes of its content that are on their way to the system, or with it. */
   handed: number;
@@ -30,14 +42,18 @@ export interface Awaiting {
   settled: boolean;
   /** Its source is still being read. */
   reading: boolean;
+  /** No answer is awaited any more. */
+  released: boolean;
 }
 
 /** So many files may be without an answer, each of which is remembered until it comes. */
-const mostAwaiting = 1024;
+const mostAwaiting = 4096;
 
 /** The receiver's answers on one connection, one for each file, in the order of the files. */
 export class Answers {
-  private readonly awaiting: Awaiting[] = [];
+  private awaiting: Awaiting[] = [];
+  /** How many of these were answered. */
+  private answers = 0;
   /** The file that is being sent; it may have been refused already. */
   private current: Awaiting | undefined;
   private wake: () => void = () => undefined;
@@ -49,9 +65,18 @@ export class Answers {
     private readonly sink: AnswerSink,
   ) {}
 
-  /** From now on an answer is awaited for `file`. */
-  expect(file: PlainFile): Awaiting {
-    const entry = { file, bytesOnWire: 0, handed: 0, complete: false, settled: false, reading: true };
+  /** From now on an answer is awaited for `file`; until `sourceRead`, where it has a source. */
+  expect(file: AnsweredFile, source?: OpenSource): Awaiting {
+    const entry: Awaiting = {
+      file,
+      source,
+      bytesOnWire: 0,
+      handed: 0,
+      complete: false,
+      settled: false,
+      reading: source !== undefined,
+      released: false,
+    };
     this.awaiting.push(entry);
     this.current = entry;
     return entry;
@@ -61,7 +86,7 @@ export class Answers {
   async sourceRead(entry: Awaiting): Promise<void> {
     entry.reading = false;
     this.current = undefined;
-    if (!this.awaiting.includes(entry)) await entry.file.source?.close();
+    if (entry.released) await entry.source?.close();
   }
 
   /** Ends a file that the receiver need not answer for; an answer that still comes changes nothing. */
@@ -73,7 +98,7 @@ export class Answers {
 
   /** Waits until there is room for one more. */
   async room(): Promise<void> {
-    while (this.awaiting.length >= mostAwaiting && !this.connection.failure) {
+    while (this.awaiting.length - this.answers >= mostAwaiting && !this.connection.failure) {
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
@@ -85,9 +110,13 @@ export class Answers {
     let broken: TransferError | undefined;
     try {
       for (;;) {
-        const header = await this.connection.readHeader({ silence: null, whole: 10_000 });
-        if (header === undefined) break;
-        await this.answered(parseReply(header));
+        const headers = await this.connection.readHeaders({ silence: null, whole: 10_000 });
+        if (headers.length === 0) break;
+        for (const header of headers) {
+          const busy = this.answered(parseReply(header));
+          if (busy) await busy;
+        }
+        this.wake();
       }
     } catch (error) {
       broken = asTransferError(error, 'connection-lost', 'The connection was lost');
@@ -95,32 +124,30 @@ export class Answers {
     this.connection.failure ??= broken ?? new TransferError('connection-lost', 'The receiver closed the connection.');
     // Nothing more can be confirmed: what is still being sent would be for nothing, and could block for ever.
     if (broken || this.current?.complete === false) this.connection.close();
-    for (const entry of [...this.awaiting]) {
+    for (let entry = this.awaiting[this.answers]; entry; entry = this.awaiting[this.answers]) {
       if (!entry.settled) this.withoutAnswer(entry, broken);
       await this.release(entry);
     }
     this.wake();
   }
 
-  private async answered(reply: Receipt | Refusal): Promise<void> {
-    const entry = this.awaiting[0];
+  /** A promise only where something is to be waited for: there is an answer for every file. */
+  private answered(reply: Receipt | Refusal): Promise<void> | undefined {
+    const entry = this.awaiting[this.answers];
     if (!entry) throw new TransferError('bad-header', 'The receiver answered for a file that was not sent.');
     const { file } = entry;
-    if (reply.type === 'receipt') {
-      // The name too: a header that was damaged on its way is stored under another one.
-      if (reply.file_name !== file.name || reply.md5 !== file.md5 || reply.file_size !== file.size)
-        throw new TransferError('bad-header', 'The receiver answered for another file.');
-      if (entry.handed < file.size)
-        throw new TransferError(
-          'bad-header',
-          `The receiver says that it has ${printable(file.name)}, of which it has not got everything.`,
-        );
-      this.confirm(entry, reply);
-    } else if (!entry.settled) {
-      await this.refused(entry, reply);
-    }
-    await this.release(entry);
-    this.wake();
+    if (reply.type !== 'receipt')
+      return entry.settled ? this.release(entry) : this.refused(entry, reply).then(() => this.release(entry));
+    // The name too: a header that was damaged on its way is stored under another one.
+    if (reply.file_name !== file.name || reply.md5 !== file.md5 || reply.file_size !== file.size)
+      throw new TransferError('bad-header', 'The receiver answered for another file.');
+    if (entry.handed < file.size)
+      throw new TransferError(
+        'bad-header',
+        `The receiver says that it has ${printable(file.name)}, of which it has not got everything.`,
+      );
+    this.confirm(entry, reply);
+    return this.release(entry);
   }
 
   private confirm(entry: Awaiting, { verified, path, waited }: Receipt): void {
@@ -136,7 +163,7 @@ export class Answers {
       this.sink.on({ event: 'skipped', file_name: file.name, reason: message });
       return;
     }
-    const changed = code === 'mismatch' && file.source ? await this.sink.recheck(file, file.source) : undefined;
+    const changed = code === 'mismatch' && entry.source ? await this.sink.recheck(file, entry.source) : undefined;
     const error = changed ?? refusalOf(file.name, code, message, hint ?? '');
     if (code === 'not-authorized') this.fatal = error;
     this.fail(entry, error);
@@ -162,28 +189,39 @@ export class Answers {
     }
   }
 
-  private fileDone({ file, bytesOnWire }: Awaiting, verified: Verified | null, path?: string): FileDone {
-    return {
-      file_name: file.name,
-      file_size: file.size,
-      digests: { md5: file.md5 },
+  private fileDone({ file, source, bytesOnWire }: Awaiting, verified: Verified | null, path?: string): FileDone {
+    const { name, size, md5, began, grew = false } = file;
+    const seconds = (performance.now() - began) / 1000;
+    const done: Mutable<FileDone> = {
+      file_name: name,
+      file_size: size,
+      digests: { md5 },
       verified,
-      ...(path === undefined ? {} : { path }),
       bytes_on_wire: bytesOnWire,
-      seconds: (performance.now() - file.began) / 1000,
-      ...(file.grew === true || file.source?.grew === true ? { source_grew: true } : {}),
+      seconds,
     };
+    if (path !== undefined) done.path = path;
+    if (grew || source?.grew === true) done.source_grew = true;
+    return done;
   }
 
   /**
-   * No answer is awaited for it any more. A refusal may come while its source is still being read; then that side
-   * closes it.
+   * No answer is awaited for it any more: it is the next in their order. A refusal may come while its source is still
+   * being read; then that side closes it.
    */
-  private async release(entry: Awaiting): Promise<void> {
-    this.awaiting.splice(this.awaiting.indexOf(entry), 1);
-    if (!entry.reading) await entry.file.source?.close();
+  private release(entry: Awaiting): Promise<void> | undefined {
+    entry.released = true;
+    this.answers++;
+    if (this.answers >= forgottenTogether || this.answers === this.awaiting.length) {
+      this.awaiting = this.awaiting.slice(this.answers);
+      this.answers = 0;
+    }
+    return entry.reading ? undefined : entry.source?.close();
   }
 }
+
+/** So many that were answered are remembered before they are forgotten together. */
+const forgottenTogether = 1024;
 
 /** A refusal as the failure that it is here: who interrupted the receiver has stopped us, and what was cut begins anew. */
 function refusalOf(fileName: string, code: ErrorCode, message: string, hint: string): TransferError {

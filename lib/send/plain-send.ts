@@ -2,10 +2,11 @@ import type { Connection } from '../net/connection';
 import { asTransferError, TransferError } from '../errors';
 import { Meter, type Waits } from '../progress';
 import { encodeFrame } from '../wire/frame';
-import type { PlainFile, OutgoingQueue } from './outgoing';
+import type { PlainOutgoing, OutgoingQueue, PlainFile } from './outgoing';
 import { Answers, type AnswerSink, type Awaiting } from './plain-answers';
 import type { RateLimit } from './rate-limit';
 import type { OpenSource } from './open-source';
+import type { PlainRun, RunFile } from './small-source-reader';
 import { ignored } from '../trace';
 
 /** What a sender decides for all of its conversations, and where they leave their results. */
@@ -75,11 +76,11 @@ class PlainSending {
     while (!this.connection.failure && !this.answers.fatal) {
       await this.nextReady();
       if (this.connection.failure) break;
-      const file = await queue.take();
-      if (file === undefined) return 'finished';
-      if (file instanceof TransferError) this.sending.failed(file);
-      else if (this.connection.failure) return this.unsent(file, this.connection.failure);
-      else if (!(await this.sendFile(file))) return 'again';
+      const next = await queue.take();
+      if (next === undefined) return 'finished';
+      if (next instanceof TransferError) this.sending.failed(next);
+      else if (this.connection.failure) return this.unsent(next, this.connection.failure);
+      else if (!(await ('source' in next ? this.sendFile(next) : this.sendRun(next)))) return 'again';
       await this.sending.waits.on('verify', this.answers.room());
     }
     return 'again';
@@ -93,28 +94,87 @@ class PlainSending {
     });
   }
 
-  /** The connection was lost while this file was not ready: it is for the next one. */
-  private async unsent(file: PlainFile, failure: TransferError): Promise<SendEnd> {
+  /** The connection was lost while this was not ready: it is for the next one. */
+  private async unsent(outgoing: PlainOutgoing, failure: TransferError): Promise<SendEnd> {
     if (this.sending.mayRedial && failure.code !== 'interrupted') {
-      this.sending.queue.giveBack(file);
+      this.sending.queue.giveBack(outgoing);
+    } else if ('source' in outgoing) {
+      await outgoing.source.close();
+      this.sending.failed(failure.about(outgoing.name));
     } else {
-      await file.source?.close();
-      this.sending.failed(failure.about(file.name));
+      outgoing.release();
+      for (const { name } of outgoing.files) this.sending.failed(failure.about(name));
     }
     return 'again';
+  }
+
+  /**
+   * Small files, all in one write where no rate is to be kept. False when the connection is of no more use for what is
+   * next.
+   */
+  private async sendRun(run: PlainRun): Promise<boolean> {
+    const { files, bytes } = run;
+    const together = this.sending.limit.unlimited ? files.length : 1;
+    let sent = 0;
+    let goesOn = true;
+    while (goesOn && sent < files.length) {
+      goesOn = await this.sendTogether(files.slice(sent, sent + together), bytes);
+      sent += together;
+      // Nobody awaits answers any more.
+      if (this.connection.failure || this.answers.fatal) goesOn = false;
+    }
+    const rest = files.slice(sent);
+    if (rest.length === 0) run.release();
+    else {
+      const lost = this.connection.failure ?? new TransferError('connection-lost', 'The connection was lost.');
+      await this.unsent({ files: rest, bytes, release: () => run.release() }, lost);
+    }
+    return goesOn;
+  }
+
+  private async sendTogether(files: readonly RunFile[], bytes: Uint8Array): Promise<boolean> {
+    const { on, waits, limit, signal } = this.sending;
+    const [first, last] = [files[0], files.at(-1)];
+    if (!first || !last) return true;
+    const meter = new Meter(on, first.name, 'send', first.size);
+    this.used = true;
+    const entries = files.map((file) => this.answers.expect(file));
+    try {
+      await waits.on('limit', limit.pass(last.end - first.begin, signal));
+      for (let at = 0; at < files.length; at++) {
+        const entry = entries[at];
+        if (entry) entry.handed = entry.file.size;
+      }
+      await waits.on('network', this.connection.sendBytes(bytes.subarray(first.begin, last.end)));
+      for (let at = 0; at < files.length; at++) {
+        const entry = entries[at];
+        const { begin, end } = files[at] ?? first;
+        if (!entry) continue;
+        entry.bytesOnWire = end - begin;
+        entry.complete = true;
+      }
+      return true;
+    } catch (thrown) {
+      const error = asTransferError(thrown, 'unexpected', 'Sending failed');
+      // A connection that broke may have a refusal waiting that says why, so that is left to the answers.
+      if (error.code !== 'connection-lost')
+        for (const entry of entries) this.answers.fail(entry, error.about(entry.file.name));
+      return false;
+    } finally {
+      meter.stop();
+    }
   }
 
   /** False when the connection is of no more use for the next file. */
   private async sendFile(file: PlainFile): Promise<boolean> {
     const { on, waits, limit, signal } = this.sending;
-    const entry = this.answers.expect(file);
+    const entry = this.answers.expect(file, file.source);
     this.used = true;
     const meter = new Meter(on, file.name, 'send', file.size);
     try {
       const header = encodeFrame({ file_name: file.name, file_size: file.size, md5: file.md5, reply: true });
-      await waits.on('limit', limit.pass(header.length + (file.content?.length ?? 0), signal));
-      if (file.source) await this.stream(entry, file.source, header, meter);
-      else await this.write(entry, header, file.content ?? new Uint8Array(0));
+      await waits.on('limit', limit.pass(header.length, signal));
+      await this.stream(entry, file.source, header, meter);
       entry.complete = entry.bytesOnWire === header.length + file.size;
       return entry.complete;
     } catch (thrown) {

@@ -1,16 +1,18 @@
 import { stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '../net/connection';
 import { DigestCache, noDigestCache, type RememberedDigests } from '../digest/digest-cache';
 import { DigestPool } from '../digest/digest-pool';
 import { asTransferError, TransferError } from '../errors';
 import { systemPath } from '../name-bytes';
-import { type Bottleneck, type FileDone, type Listener, ofTransfer, Waits } from '../progress';
+import { type Bottleneck, type FileDone, fileEvent, type Listener, ofTransfer, Waits } from '../progress';
 import { newSession } from '../session/opening';
 import type { Waited } from '../wire/message';
 import { parseAddress } from '../net/address';
 import { dialFirst } from '../net/happy-eyeballs';
 import type { Dialed } from '../net/socket';
-import { type PlainFile, OutgoingQueue } from './outgoing';
+import { OutgoingQueue } from './outgoing';
+import type { AnsweredFile } from './plain-answers';
 import { type SendEnd, type PlainTransfer, sendPlain } from './plain-send';
 import { RateLimit } from './rate-limit';
 import { measureSources, plainSources } from './plain-sources';
@@ -23,6 +25,9 @@ import { dialAfter } from '../session/deadlines';
 /** So many connections in a row may be closed by the receiver before anything was sent on them. */
 const mostUnused = 3;
 
+/** What takes less than so many ms needs no estimate of its end, for which everything is looked at once more. */
+const measureAfter = 500;
+
 /** Everything that a sender does on the plain wire. */
 export class PlainSender implements Sender {
   readonly files: FileDone[] = [];
@@ -33,6 +38,7 @@ export class PlainSender implements Sender {
   private readonly cache: RememberedDigests;
   congestion: string | undefined;
   private readonly on: Listener;
+  private readonly sentOn: (file: FileDone) => void;
   private readonly connections: number;
   private readonly sending: PlainTransfer;
   private readonly worker = new SmallSourceReader();
@@ -42,9 +48,11 @@ export class PlainSender implements Sender {
   constructor(private readonly options: SendOptions) {
     const id = newSession();
     const { useCache = true, connections = 'auto', limit = Infinity, signal } = options;
-    const on = ofTransfer(options.on ?? (() => undefined), () => id);
+    const told = options.on ?? (() => undefined);
+    const on = ofTransfer(told, () => id);
     this.cache = useCache ? new DigestCache() : noDigestCache;
     this.on = on;
+    this.sentOn = (file) => told(fileEvent('sent', id, file));
     this.connections = connections === 'auto' ? 1 : connections;
     const { waits, cache, pool } = this;
     this.sending = {
@@ -104,7 +112,9 @@ export class PlainSender implements Sender {
       const looked = await Promise.all(
         paths.map(async (place) => place !== '-' && (await stat(systemPath(place))).isDirectory()),
       );
-      if (looked.includes(true)) await measureSources(this.options, this.on, this.sent.signal);
+      if (!looked.includes(true)) return;
+      await sleep(measureAfter, undefined, { signal: this.sent.signal });
+      await measureSources(this.options, this.on, this.sent.signal);
     } catch {
       // What cannot be looked at is reported when its turn comes; without the sum there is only no estimate.
     }
@@ -146,12 +156,14 @@ export class PlainSender implements Sender {
     const end = await this.converse(accepted);
     if (end !== 'again' && end !== 'unused') return;
     for (let left = await this.sending.queue.take(); left; left = await this.sending.queue.take()) {
-      if (!(left instanceof TransferError)) await left.source?.close();
-      this.failed(
-        left instanceof TransferError
-          ? left
-          : new TransferError('connection-lost', 'The connection ended before its turn.', { fileName: left.name }),
-      );
+      if (left instanceof TransferError) {
+        this.failed(left);
+        continue;
+      }
+      if ('source' in left) await left.source.close();
+      else left.release();
+      for (const { name } of 'source' in left ? [left] : left.files)
+        this.failed(new TransferError('connection-lost', 'The connection ended before its turn.', { fileName: name }));
     }
   }
 
@@ -169,7 +181,7 @@ export class PlainSender implements Sender {
   }
 
   private done(file: FileDone): void {
-    this.on({ event: 'sent', ...file });
+    this.sentOn(file);
     if (file.verified !== null) {
       this.files.push(file);
       this.tally.add(file);
@@ -195,7 +207,7 @@ export class PlainSender implements Sender {
    * The digest of before, computed again: what arrived different was either damaged on the way or is another file by
    * now.
    */
-  private async recheck(file: PlainFile, source: OpenSource): Promise<TransferError | undefined> {
+  private async recheck(file: AnsweredFile, source: OpenSource): Promise<TransferError | undefined> {
     try {
       await source.check();
       const hashingBegan = Date.now();

@@ -17,16 +17,16 @@ const tellEvery = 250;
  * is a file of its own here. What this wire cannot carry is told by `on` as `skipped`: symbolic links, devices,
  * sockets, directories of which nothing is sent.
  */
-export async function* plainSources(options: SendOptions, on: Listener): AsyncGenerator<PlainSource> {
+export async function* plainSources(options: SendOptions, on: Listener): AsyncGenerator<readonly PlainSource[]> {
   const { paths, input = process.stdin, name, inputName = name ?? usualInputName } = options;
   const { places, streams } = await splitSources(paths, { input, inputName, single: name });
   const taken = streams.map(({ name }) => name);
   if (places.length > 0) yield* files({ ...scanOf(options, taken), paths: places }, on);
   for (const { name, open } of streams) {
     try {
-      yield { input: open(), name };
+      yield [{ input: open(), name }];
     } catch (error) {
-      yield asTransferError(error, 'source-unreadable', 'The input cannot be read');
+      yield [asTransferError(error, 'source-unreadable', 'The input cannot be read')];
     }
   }
 }
@@ -55,7 +55,7 @@ function scanOf(options: SendOptions, taken: readonly string[]): TreeScanOptions
   return { paths: paths.filter((place) => place !== '-'), name, ...leavingOut(options), taken, hardLinks: false };
 }
 
-async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<PlainSource> {
+async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<readonly PlainSource[]> {
   const skip = (name: string, what: string): void =>
     on({ event: 'skipped', file_name: name, reason: `${what}, which the plain wire cannot carry` });
   /** The directory that was found last, until something in it is found. */
@@ -66,15 +66,17 @@ async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<Pl
     bare = undefined;
   };
   for await (const { items } of scanTree(scanned)) {
+    const sources: PlainSource[] = [];
     for (const item of items) {
       empty(item);
-      if (item instanceof TransferError) yield item;
+      if (item instanceof TransferError) sources.push(item);
       // The plain wire has none, and asks for none.
       else if (item.type === 'left-out') continue;
-      else if (item.type === 'file') yield { path: item.path, below: item.below, name: item.name };
+      else if (item.type === 'file') sources.push(item);
       else if (item.type === 'directory') bare = item.name;
       else skip(item.name, item.type === 'skipped' ? item.reason : 'a symbolic link');
     }
+    yield sources;
   }
   empty();
 }

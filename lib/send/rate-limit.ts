@@ -9,9 +9,14 @@ export class RateLimit {
     this.allowance = this.burst;
   }
 
+  /** Whether everything may go at once. */
+  get unlimited(): boolean {
+    return this.bytesPerSecond === Infinity;
+  }
+
   /** Waits until `count` bytes may go. Larger counts than a burst are let go on credit, and waited for afterwards. */
   async pass(count: number, signal?: AbortSignal): Promise<void> {
-    if (this.bytesPerSecond === Infinity) return;
+    if (this.unlimited) return;
     const now = performance.now();
     this.allowance = Math.min(this.burst, this.allowance + ((now - this.asOf) / 1000) * this.bytesPerSecond);
     this.asOf = now;

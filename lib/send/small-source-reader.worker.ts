@@ -1,15 +1,31 @@
-import { failureOf, type Result, serveTogether } from '../threads/order-worker';
-import type { Located } from '../threads/walker';
-import { readSmallSource, type SmallSource } from './small-source';
+import { workerData } from 'node:worker_threads';
+import { createDigestOf } from '../digest/digest';
+import { fileCalls } from '../threads/file-calls';
+import { serveEach } from '../threads/order-worker';
+import { Walker } from '../threads/walker';
+import { readFrames, type SmallFrames, type SmallOrder } from './small-frames';
 
-serveTogether<Located, SmallSource>(async (sources) => {
-  const results: Result<SmallSource>[] = [];
-  for (const source of sources) {
-    try {
-      results.push({ answer: await readSmallSource(source) });
-    } catch (error) {
-      results.push(failureOf(error));
-    }
+export interface FrameSetup {
+  readonly memory: SharedArrayBuffer;
+}
+
+/** Into so many bytes of the memory, from `at` on. */
+export interface FrameOrder extends SmallOrder {
+  readonly at: number;
+  readonly length: number;
+}
+
+const { memory } = workerData as FrameSetup;
+const walker = new Walker();
+const calls = fileCalls();
+const ready = createDigestOf('md5');
+
+serveEach<FrameOrder, SmallFrames>(async (order) => {
+  const digestOf = await ready;
+  try {
+    return readFrames(order, new Uint8Array(memory, order.at, order.length), { walker, calls, digestOf });
+  } finally {
+    // Nothing is kept open between two orders: a directory may be removed, or its disk be taken away.
+    walker.close();
   }
-  return results;
 });

@@ -1,60 +1,75 @@
-import { closeSync, constants, fstatSync, readSync } from 'node:fs';
-import { createDigest } from '../digest/digest';
-import { type Located, walking } from '../threads/walker';
+import { constants } from 'node:fs';
+import type { FileCalls, FileStat } from '../threads/file-calls';
+import type { Located, Walker } from '../threads/walker';
+import { smallFile } from '../wire/segment';
 
-/** A small file with its content, read between two looks at it; or why its content is not here. */
-export type SmallSource =
-  /** `grew`: the file is longer by now. */
-  | { readonly content: Uint8Array; readonly md5: string; readonly grew: boolean }
-  | 'large'
-  | 'changed'
-  | 'not a file'
-  | 'sizeless';
+/** Why a small file's content is not there. */
+export type SmallFlaw = 'large' | 'changed' | 'not a file' | 'sizeless';
 
-/** Files up to this size are read whole and hashed in one go. */
-export const smallFile = 64 * 1024;
-const memory = new Uint8Array(new ArrayBuffer(smallFile));
-
-/** Reads a file if it is small, without giving way to anything else meanwhile. Throws the operating system's errors. */
-export async function readSmallSource(source: Located): Promise<SmallSource> {
-  const read = readContent(source);
-  if (typeof read === 'string') return read;
-  const digest = await createDigest('md5');
-  digest.update(read.content);
-  return { ...read, md5: digest.digest() };
+/** With what a thread reads small files. */
+export interface SmallReading {
+  readonly walker: Walker;
+  readonly calls: FileCalls;
 }
 
-function readContent(
+/** A small file whose content is in memory from `begin` on; `grew`: the file is longer by now. */
+export interface SmallContent {
+  readonly begin: number;
+  readonly size: number;
+  readonly grew: boolean;
+}
+
+// A named pipe without a writer is not waited for.
+const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+/** For the byte of a file that should have none. */
+const one = new Uint8Array(1);
+
+/**
+ * Reads a file into `memory` if it has at most `smallFile` bytes, between two looks at it, without giving way to
+ * anything else meanwhile. `place` tells from where on, once the size is known; undefined where there is no room, which
+ * is then what comes back. Throws the operating system's errors.
+ */
+export function readSmallSource(
   source: Located,
-): { readonly content: Uint8Array; readonly grew: boolean } | Exclude<SmallSource, object> {
-  // A named pipe without a writer is not waited for.
-  const fd = walking((walker) => walker.open(source, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
+  { walker, calls }: SmallReading,
+  memory: Uint8Array,
+  place: (size: number) => number | undefined,
+): SmallContent | SmallFlaw | undefined {
+  const fd = walker.open(source, flags);
   try {
-    const before = fstatSync(fd, { bigint: true });
-    if (!before.isFile()) return 'not a file';
-    if (before.size > smallFile) return 'large';
-    const size = Number(before.size);
-    const content = readInto(fd, memory.subarray(0, size)) && memory.slice(0, size);
-    const tellsSize = size > 0 || readSync(fd, memory, 0, 1, 0) === 0;
-    const after = fstatSync(fd, { bigint: true });
-    if (!content) return 'changed';
-    if (after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs)
-      return tellsSize ? { content, grew: false } : 'sizeless';
+    const before = calls.stat(fd);
+    if (!before.isFile) return 'not a file';
+    const { size } = before;
+    if (size > smallFile) return 'large';
+    const begin = place(size);
+    if (begin === undefined) return undefined;
+    const isWhole = readInto(calls, fd, memory, begin, size);
+    const tellsSize = size > 0 || calls.read(fd, one, 0, 1, 0) === 0;
+    const after = calls.stat(fd);
+    if (!isWhole) return 'changed';
+    if (isSame(before, after)) return tellsSize ? { begin, size, grew: false } : 'sizeless';
     // Of what has grown only a second look tells whether more than that was done to it.
-    const again = memory.subarray(0, size);
-    const same = after.size > before.size && readInto(fd, again) && Buffer.compare(again, content) === 0;
-    return same ? { content, grew: true } : 'changed';
+    const again = new Uint8Array(size);
+    const same =
+      after.size > size &&
+      readInto(calls, fd, again, 0, size) &&
+      Buffer.compare(again, memory.subarray(begin, begin + size)) === 0;
+    return same ? { begin, size, grew: true } : 'changed';
   } finally {
-    closeSync(fd);
+    calls.close(fd);
   }
 }
 
-/** Fills `into` with the first bytes of a file; false where it has fewer. */
-function readInto(fd: number, into: Uint8Array): boolean {
-  for (let at = 0; at < into.length;) {
-    const count = readSync(fd, into, at, into.length - at, at);
+function isSame(before: FileStat, after: FileStat): boolean {
+  return after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs;
+}
+
+/** Reads the first `size` bytes of a file to `at`; false where it has fewer. */
+function readInto(calls: FileCalls, fd: number, into: Uint8Array, at: number, size: number): boolean {
+  for (let done = 0; done < size;) {
+    const count = calls.read(fd, into, at + done, size - done, done);
     if (count === 0) return false;
-    at += count;
+    done += count;
   }
   return true;
 }

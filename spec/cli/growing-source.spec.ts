@@ -10,7 +10,8 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { readSmallSource } from '../../lib/send/small-source';
+import { parseEntryName } from '../../lib/name';
+import { SmallSourceReader } from '../../lib/send/small-source-reader';
 import { eventsOf } from './sendall-process';
 import { SessionRun } from './session-run';
 
@@ -63,9 +64,14 @@ describe('cli: files that are written to while they are read', function () {
     expect(kept.code, kept.stderr).to.equal(8);
     expect(kept.stderr).to.include('version says that it is empty, and has content');
     expect(readdirSync(run.at('in/b/latest'))).to.not.include('version');
-    expect(await readSmallSource({ path: '/proc/version' })).to.equal('sizeless');
     writeFileSync(run.at('empty'), '');
-    expect(await readSmallSource({ path: run.at('empty') })).to.include({ grew: false });
+    const name = parseEntryName('name');
+    const [version, empty] = await new SmallSourceReader().readAll([
+      { path: '/proc/version', name },
+      { path: run.at('empty'), name },
+    ]);
+    expect(version).to.include({ code: 'source-unreadable' });
+    expect(empty).to.have.property('files').with.lengthOf(1);
   });
 
   it('fail as changed, if they are rewritten in the middle as well', async () => {

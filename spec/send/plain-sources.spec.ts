@@ -22,10 +22,11 @@ describe('finding what to send on the plain wire', () => {
     const on = (event: TransferEvent): void => {
       if (event.event === 'skipped') skipped[event.file_name] = event.reason;
     };
-    for await (const each of plainSources({ paths, ...options }, on)) {
-      if (each instanceof TransferError) errors.push(each);
-      else names.push(each.name);
-    }
+    for await (const some of plainSources({ paths, ...options }, on))
+      for (const each of some) {
+        if (each instanceof TransferError) errors.push(each);
+        else names.push(each.name);
+      }
     return { names, errors, skipped };
   }
 
