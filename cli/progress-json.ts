@@ -9,6 +9,9 @@ import type { StatusEvent } from './status-event';
 /** Characters that JSON leaves alone and a terminal does not: they are legal escapes in JSON too, and mean the same. */
 const unprintable = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu;
 
+/** Nearly all lines are of these alone, and one look finds out. */
+const printableAscii = /^[ -~]*$/;
+
 /** Everything that `--json` prints. */
 export type PrintedEvent =
   TransferEvent | KeyEvent | NearbyEvent | RelayEvent | HookFailed | HistoryEvent | StatusEvent;
@@ -17,16 +20,36 @@ export type PrintedEvent =
  * One event as one line of JSON, without the line feed, with the time of printing; a snapshot keeps its own. `id` is
  * the transfer of events that do not say it.
  */
-export function jsonLine(event: PrintedEvent, id?: string, now = new Date()): string {
-  // Written in two parts: to put together an object of both costs more than all the rest.
-  const first: { event: string; time?: string; id?: string } = { event: event.event };
-  if (!('time' in event)) first.time = now.toISOString();
-  if (id !== undefined && !('id' in event && event.id !== undefined)) first.id = id;
+export function jsonLine(event: PrintedEvent, id?: string, now?: Date): string {
+  // Put together as text: there are two lines for every small file, and another object for each costs more than both.
+  const text = JSON.stringify(event);
+  const named = nameBegins + event.event.length + 1;
+  const isFirst = text.startsWith(event.event, nameBegins) && text.startsWith('{"event":"') && text[named - 1] === '"';
+  const time = 'time' in event ? '' : `,"time":"${now ? now.toISOString() : momentNow()}"`;
+  const of = id === undefined || ('id' in event && event.id !== undefined) ? '' : `,"id":${JSON.stringify(id)}`;
+  const line = isFirst
+    ? `${text.slice(0, named)}${time}${of}${text.slice(named)}`
+    : `{"event":${JSON.stringify(event.event)}${time}${of}${moreOf(event)}`;
+  if (printableAscii.test(text)) return line;
+  return line.replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+let last = { at: 0, text: '' };
+
+/** The present time as ISO 8601, written anew once in a ms: that takes as long as all the rest of a short line. */
+function momentNow(): string {
+  const at = Date.now();
+  if (at !== last.at) last = { at, text: new Date(at).toISOString() };
+  return last.text;
+}
+
+/** Where the name of an event stands in its text. */
+const nameBegins = '{"event":"'.length;
+
+/** All but the name of an event, for one whose name does not come first. */
+function moreOf(event: PrintedEvent): string {
   const more = JSON.stringify({ ...event, event: undefined }).slice(1);
-  return `${JSON.stringify(first).slice(0, -1)}${more === '}' ? '' : ','}${more}`.replace(
-    unprintable,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return `${more === '}' ? '' : ','}${more}`;
 }
 
 /** Prints a single event, at once. */

@@ -13,10 +13,13 @@ interface Sample {
 interface ActiveFile {
   readonly name: string;
   size: number;
-  readonly done: Map<Phase, number>;
+  /** Most small files never tell of any. */
+  done: ReadonlyMap<Phase, number>;
   /** Of what is done, what the receiver had before. */
   kept: number;
 }
+
+const nothing: ReadonlyMap<Phase, number> = new Map();
 
 /** How far a transfer is at this moment; bytes, bytes per second, seconds. */
 export interface TransferState {
@@ -155,8 +158,14 @@ export class Tally {
 
   /** The phase that holds up the end: bytes on the wire before all else, whatever else goes on beside them. */
   private get phase(): Phase {
-    const phases = [...this.active.values()].flatMap((file) => phaseOf(file) ?? []);
-    return phases.find((phase) => carrying.has(phase)) ?? phases[0] ?? this.latest;
+    let first: Phase | undefined;
+    for (const file of this.active.values()) {
+      const phase = phaseOf(file);
+      if (phase === undefined) continue;
+      if (carrying.has(phase)) return phase;
+      first ??= phase;
+    }
+    return first ?? this.latest;
   }
 
   private get rate(): number {
@@ -168,7 +177,7 @@ export class Tally {
 
   private file(name: string, size: number): ActiveFile {
     let file = this.active.get(name);
-    if (!file) this.active.set(name, (file = { name, size, done: new Map(), kept: 0 }));
+    if (!file) this.active.set(name, (file = { name, size, done: nothing, kept: 0 }));
     file.size = size;
     return file;
   }
@@ -177,7 +186,7 @@ export class Tally {
   private advance(file: ActiveFile, phase: Phase, done: number, now: number, kept = file.kept): void {
     const more = done - (file.done.get(phase) ?? 0) - (carrying.has(phase) ? kept - file.kept : 0);
     if (carrying.has(phase)) file.kept = kept;
-    file.done.set(phase, done);
+    file.done = new Map(file.done).set(phase, done);
     this.count(phase, more, now);
   }
 
@@ -189,13 +198,9 @@ export class Tally {
   ): void {
     const before = verifiedAt === undefined ? kept : size;
     const file = this.active.get(name);
-    if (file) {
-      file.size = size;
-      this.advance(file, phase, size, now, before);
-      this.active.delete(name);
-    } else {
-      this.count(phase, size - (before ?? 0), now);
-    }
+    if (file && (file.done.has(phase) || file.kept > 0)) this.advance(file, phase, size, now, before);
+    else this.count(phase, size - (before ?? 0), now);
+    if (file) this.active.delete(name);
     this.ended.files++;
     this.ended.bytes += size;
   }
@@ -227,7 +232,8 @@ export class Tally {
 
 /** The furthest phase that a file has been seen in: the last step of a phase need not be told. */
 function phaseOf(file: ActiveFile): Phase | undefined {
-  return order.findLast((phase) => file.done.has(phase));
+  // Most small files have told of nothing.
+  return file.done.size === 0 ? undefined : order.findLast((phase) => file.done.has(phase));
 }
 
 /** What crossed the wire of a file. */
