@@ -75,6 +75,30 @@ describe('receiving over the plain wire', () => {
     expect((await directory.read(name)).toString()).to.equal(`content of ${name}`);
   }
 
+  it('many files in one write: one reply for each, in their order, with those that are refused among them', async () => {
+    const kinds = ['good', 'bad name', 'good', 'other md5', 'twice', 'good', 'large', 'good'] as const;
+    const before = directory.heard.all('failed').length;
+    const [frames, expected]: [Buffer[], string[]] = [[], []];
+    let last = '';
+    for (let at = 0; at < 800; at++) {
+      const kind = kinds[at % kinds.length] ?? 'good';
+      const name = kind === 'twice' ? last : kind === 'bad name' ? `../${String(at)}` : `good-many-${String(at)}`;
+      const content = kind === 'large' ? Buffer.alloc(70_000, at) : `content of ${String(at)}`;
+      const more = kind === 'other md5' ? { md5: md5('other'), reply: true } : { reply: true };
+      frames.push(fileFrame(name, content, more));
+      const code = { 'bad name': 'name', twice: 'name', 'other md5': 'mismatch' }[kind as string];
+      expected.push(`${name} ${code ?? 'receipt'}`);
+      if (kind === 'good') last = name;
+    }
+    const replies = await exchange(directory.port, Buffer.concat(frames));
+    const said = replies.map(({ type, file_name, code }) => `${String(file_name)} ${String(code ?? type)}`);
+    expect(said).to.deep.equal(expected);
+    for (const at of [0, 2, 798])
+      expect((await directory.read(`good-many-${String(at)}`)).length, String(at)).to.be.greaterThan(0);
+    expect((await directory.read('good-many-797')).toString()).to.equal('content of 797');
+    expect(directory.heard.all('failed')).to.have.length(before + 300);
+  });
+
   describe('bytes that are not a file (frames.json): reported, nothing stored, others served', () => {
     for (const { name, bytes, headers = [], refusal } of badFrames) {
       const wire = Buffer.concat(bytes.map(bytesOf));
