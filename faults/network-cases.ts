@@ -113,6 +113,8 @@ export function networkCases({ random, away, rounds }: Choice): NetworkCase[] {
  * notices.
  */
 async function cutLater(relay: Relay): Promise<void> {
+  // On a busy machine a sender may take longer to dial than all else.
+  await relay.until(() => relay.there > 0);
   await sleep(5000);
   for (const line of relay.lines) line.cut();
 }
