@@ -70,6 +70,8 @@ export class SealedSending {
   close(reason?: TransferError): void {
     this.failure ??= reason;
     this.connection.descriptor.end();
+    // The thread waits for orders, and not for the socket.
+    if (!this.gone) this.order({ order: 'finish' });
   }
 
   /** Resolves when it has ended, whyever, and its thread is gone. */

@@ -14,6 +14,8 @@ export type SendingAnswer =
   { readonly sent: number } | { readonly ended: { readonly code: ErrorCode; readonly message: string } | undefined };
 
 const setup = workerData as SealedSetup;
+/** After FIN the other side is looked after every so many ms. */
+const finishing = 10;
 /** The other side has nothing to say but heartbeats. */
 const heard = new Uint8Array(64 * 1024);
 
@@ -66,6 +68,9 @@ try {
     attempt((link) => {
       if (order.order === 'finish') {
         link.finish();
+        // Nothing is left but to see the other side finish, too.
+        clearInterval(timer);
+        timer = setInterval(lookAfter, finishing);
         return;
       }
       post({ sent: link.send(order.header, order.payload, () => void link.hear(heard)) });

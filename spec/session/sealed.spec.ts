@@ -4,6 +4,11 @@ import { expect } from 'chai';
 import { encodeFrame } from '../../lib/wire/frame';
 import { freshLength } from '../../lib/wire/record';
 import { sealedHello } from '../../lib/wire/sealed-hello';
+import { Connection } from '../../lib/net/connection';
+import { listen } from '../../lib/net/socket';
+import { SealedArrivals } from '../../lib/session/sealed-arrivals';
+import { answerSealed, dialSealed, readSealedHello } from '../../lib/session/sealed-opening';
+import { SealedSending } from '../../lib/session/sealed-sending';
 import { digestOf, digestOfFile, MiB, noise, Pair, succeeded, withoutSealed, withSealed } from './pair';
 
 const size = 24 * MiB + 4321;
@@ -91,6 +96,41 @@ describe('sealed connections', function () {
     succeeded(await running);
     await expectThere();
   });
+});
+
+describe('the sending end of a sealed connection', () => {
+  withSealed();
+
+  // Each had waited for its next look at heartbeats, half a second on average.
+  for (const how of ['when it is closed', 'when both sides have finished'] as const)
+    it(`ends at once ${how}`, async () => {
+      const basis = { session: 'ab'.repeat(16), secret: Buffer.alloc(32, 7) };
+      const answered: Promise<SealedArrivals>[] = [];
+      const listening = await listen({ kind: 'tcp', host: '127.0.0.1', port: 0 }, ({ stream, peer }) => {
+        const connection = new Connection(stream, peer);
+        answered.push(
+          readSealedHello(connection)
+            .then((hello) => answerSealed(connection, hello, basis))
+            .then((sealed) => new SealedArrivals(sealed)),
+        );
+      });
+      try {
+        let took = 0;
+        for (let number = 1; number <= 8; number++) {
+          const sending = new SealedSending(await dialSealed(listening.address, basis, 'aes-256-gcm', number, {}));
+          const arrivals = await answered[number - 1];
+          await sending.send({ type: 'heartbeat' });
+          const began = performance.now();
+          if (how === 'when it is closed') sending.close();
+          else await sending.finish();
+          await Promise.all([sending.ended(), arrivals?.closed]);
+          took += performance.now() - began;
+        }
+        expect(took).to.be.below(2_000);
+      } finally {
+        await listening.close();
+      }
+    });
 });
 
 describe('a session without sealed connections', function () {
