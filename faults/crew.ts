@@ -1,4 +1,4 @@
-// Several receivers before one object store, as real processes, of which one after the other is killed.
+// Several receivers before one object store, as real processes, of which one after the other is killed or stopped.
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuthorizedKeys, formatTicket, parseTicket } from '../lib/index';
@@ -10,15 +10,16 @@ import type { Surroundings } from './experiment';
 interface Member {
   readonly port: number;
   process: SendallProcess;
-  /** Until it listens again after it was killed. */
+  /** Until it listens again after it was killed, or goes on after it was stopped. */
   starting: Promise<unknown>;
 }
 
 export class Crew {
   killed = 0;
+  stopped = 0;
   private readonly members: Member[] = [];
   private readonly authorized: AuthorizedKeys;
-  private killing: Promise<void> = Promise.resolve();
+  private disturbing: Promise<void> = Promise.resolve();
   private readonly over = new AbortController();
 
   private constructor(
@@ -59,14 +60,25 @@ export class Crew {
     return new SendallProcess(words, { build, cwd, env: { SENDALL_TICKET: '', ...this.env, ...homes } });
   }
 
-  /** From here on every `every` ms one of them is killed with SIGKILL, in turn, and is there again at once or later. */
-  killOneEvery(every: number): void {
+  /**
+   * From here on every `every` ms one of them, in turn, is killed with SIGKILL, and is there again at once or later; or,
+   * one time in three, stopped, and goes on later with whatever it was about to do.
+   */
+  disturbOneEvery(every: number): void {
     const { random } = this.surroundings;
-    this.killing = (async () => {
+    this.disturbing = (async () => {
       for (let turn = 0; ; turn++) {
         await sleep(every, undefined, { signal: this.over.signal });
         const member = this.members[turn % this.members.length] as Member;
         await member.starting;
+        if (random.next() < 1 / 3) {
+          member.process.child.kill('SIGSTOP');
+          this.stopped++;
+          member.starting = sleep((0.5 + 2 * random.next()) * every).then(
+            () => void member.process.child.kill('SIGCONT'),
+          );
+          continue;
+        }
         member.process.child.kill('SIGKILL');
         await member.process.ended;
         this.killed++;
@@ -78,10 +90,10 @@ export class Crew {
     });
   }
 
-  /** Nobody is killed any more, and all of them are there. */
+  /** Nobody is killed or stopped any more, and all of them are there. */
   async spare(): Promise<void> {
     this.over.abort();
-    await this.killing;
+    await this.disturbing;
     await Promise.all(this.members.map(({ starting }) => starting));
   }
 

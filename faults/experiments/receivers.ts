@@ -1,5 +1,5 @@
 // Several receivers without state before one object store: senders that want the same names, or bring the same
-// contents, or have much of their own, while one receiver after the other is killed.
+// contents, or have much of their own, while one receiver after the other is killed, or stopped and goes on.
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -25,7 +25,7 @@ interface Amounts {
   readonly contested: number;
   /** Files that every sender has. */
   readonly shared: number;
-  /** One receiver is killed so often, in ms. */
+  /** One receiver is killed or stopped so often, in ms. */
   readonly every: number;
   /** How long one run of a sender may take, in ms. */
   readonly patience: number;
@@ -178,7 +178,7 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
         crowd.push({ name, cwd, ...makeFiles(cwd, random, shared, dose), tickets: await crew.keyFor(name) });
       }
       const began = performance.now();
-      crew.killOneEvery(every);
+      crew.disturbOneEvery(every);
       await Promise.all(
         crowd.map(async (sender) => {
           await deliver(crew, sender, ['contested'], findings, dose);
@@ -197,7 +197,7 @@ async function run(surroundings: Surroundings): Promise<Outcome> {
       return {
         tries: runs,
         broken: findings.broken,
-        figures: { killed: crew.killed, mib, names: expected.size, seconds },
+        figures: { killed: crew.killed, stopped: crew.stopped, mib, names: expected.size, seconds },
       };
     } finally {
       await crew.end();
@@ -211,7 +211,7 @@ export const manyReceivers: Experiment = {
   name: 'receivers',
   longOnly: true,
   promise:
-    'Four receivers before one object store lose, double and invent no receipt while one of them is killed every few seconds, and nobody hangs.',
+    'Four receivers before one object store lose, double and invent no receipt while one of them is killed every few seconds, or stopped and goes on, and nobody hangs.',
   run,
   sabotages: [
     {
