@@ -20,27 +20,18 @@ export type PrintedEvent =
  * One event as one line of JSON, without the line feed, with the time of printing; a snapshot keeps its own. `id` is
  * the transfer of events that do not say it.
  */
-export function jsonLine(event: PrintedEvent, id?: string, now?: Date): string {
+export function jsonLine(event: PrintedEvent, id?: string, now = new Date().toISOString()): string {
   // Put together as text: there are two lines for every small file, and another object for each costs more than both.
   const text = JSON.stringify(event);
   const named = nameBegins + event.event.length + 1;
   const isFirst = text.startsWith(event.event, nameBegins) && text.startsWith('{"event":"') && text[named - 1] === '"';
-  const time = 'time' in event ? '' : `,"time":"${now ? now.toISOString() : momentNow()}"`;
+  const time = 'time' in event ? '' : `,"time":"${now}"`;
   const of = id === undefined || ('id' in event && event.id !== undefined) ? '' : `,"id":${JSON.stringify(id)}`;
   const line = isFirst
     ? `${text.slice(0, named)}${time}${of}${text.slice(named)}`
     : `{"event":${JSON.stringify(event.event)}${time}${of}${moreOf(event)}`;
   if (printableAscii.test(text)) return line;
   return line.replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
-}
-
-let last = { at: 0, text: '' };
-
-/** The present time as ISO 8601, written anew once in a ms: that takes as long as all the rest of a short line. */
-function momentNow(): string {
-  const at = Date.now();
-  if (at !== last.at) last = { at, text: new Date(at).toISOString() };
-  return last.text;
 }
 
 /** Where the name of an event stands in its text. */
@@ -63,6 +54,8 @@ export function printEvent(stdout: NodeJS.WritableStream, event: PrintedEvent): 
  */
 export class JsonLines {
   private lines = '';
+  /** When the turn of these lines began: they are printed together. */
+  private now = '';
   /** The transfer of this command, once an event has said it. */
   private id: string | undefined;
 
@@ -74,8 +67,11 @@ export class JsonLines {
 
   show(event: PrintedEvent): void {
     if (this.single && 'id' in event && event.event !== 'authorization') this.id ??= event.id;
-    if (this.lines === '') setImmediate(() => this.close());
-    this.lines += `${jsonLine(event, this.id)}\n`;
+    if (this.lines === '') {
+      setImmediate(() => this.close());
+      this.now = new Date().toISOString();
+    }
+    this.lines += `${jsonLine(event, this.id, this.now)}\n`;
   }
 
   /** Writes what is left, before the process ends. */

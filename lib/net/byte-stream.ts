@@ -20,6 +20,8 @@ const scratch = new Uint8Array(new ArrayBuffer(scratchSize));
  */
 const firstRead = scratch.subarray(0, 4096);
 const nothing = new Uint8Array(0);
+/** How long `moreSoon` waits, in ms. */
+const moment = 50;
 
 /**
  * A duplex stream, read by asking: nothing is read from the operating system while nobody waits for it, so the peer
@@ -38,6 +40,8 @@ export class ByteStream {
   private failure: Error | undefined;
   private duplex: Duplex | undefined;
   private handle: UserBufferHandle | undefined;
+  /** Ends `moreSoon`. */
+  private late: NodeJS.Timeout | undefined;
   /** Bytes that have arrived since the connection was made. */
   bytesRead = 0;
   /** Bytes handed to `write` so far. */
@@ -141,13 +145,14 @@ export class ByteStream {
     return true;
   }
 
-  /** Waits `ms` at most; whether `peek` shows more than before. Never rejects. */
-  async moreWithin(ms: number): Promise<boolean> {
+  /** Waits `moment` at most; whether `peek` shows more than before. Never rejects. */
+  async moreSoon(): Promise<boolean> {
     const before = this.kept.length;
     if (this.ended || this.failure) return false;
-    const timer = setTimeout(() => this.wake?.(), ms);
+    // One for the whole stream, since many wait so. Whoever waits in another way when it fires goes on waiting.
+    this.late ??= setTimeout(() => this.wake?.(), moment).unref();
+    this.late.refresh();
     await this.arrival();
-    clearTimeout(timer);
     return this.kept.length > before;
   }
 
@@ -213,6 +218,7 @@ export class ByteStream {
   destroy(reason?: Error): void {
     if (reason) this.failure ??= reason;
     this.ended = true;
+    clearTimeout(this.late);
     this.interrupt();
     this.duplex?.destroy();
     this.wake?.();

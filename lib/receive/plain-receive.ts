@@ -81,7 +81,7 @@ export function receivePlain(
 }
 
 /** So many ms the rest of a small file may take without being waited for in a way of its own. */
-const restWithin = 50;
+const restWithin = 100;
 
 class PlainReceiving {
   private readonly tally = new Tally();
@@ -141,10 +141,8 @@ class PlainReceiving {
   private async smallRest(): Promise<void> {
     const { stream } = this.connection;
     const until = performance.now() + restWithin;
-    while (isPartOfSmall(stream.peek())) {
-      const left = until - performance.now();
-      if (left <= 0 || !(await this.waits.on('network', stream.moreWithin(left)))) return;
-    }
+    while (isPartOfSmall(stream.peek()) && performance.now() < until)
+      if (!(await this.waits.on('network', stream.moreSoon()))) return;
   }
 
   /**

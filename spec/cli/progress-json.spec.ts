@@ -9,10 +9,10 @@ describe('cli/progress-json', () => {
       file_name: 'a\u001b[2J\u202e\u009b\u2028"\\\n\u{1f600}é',
       file_size: 2 ** 53 - 1,
     } as const;
-    const now = new Date('2026-11-29T09:11:00Z');
+    const now = '2026-11-29T09:11:00.000Z';
     const line = jsonLine(event, undefined, now);
     expect(line).not.to.match(/[\p{Cc}\u202e\u2028]/u);
-    expect(JSON.parse(line)).to.deep.equal({ ...event, time: now.toISOString() });
+    expect(JSON.parse(line)).to.deep.equal({ ...event, time: now });
   });
 
   it('says of which transfer the events of a command are, once one has said it, and not of those of a receiver', () => {
