@@ -43,12 +43,14 @@ describe('the connections of a session', () => {
       const relay = await pair.relay();
       const running = pair.send(['large', 'tree'], { relay, connections: 4, limit: 40 * MiB });
       await relay.until(() => relay.lines.length === 4 && (relay.lines[2]?.bytes.there ?? 0) > 6 * MiB);
+      const carried = relay.lines[2]?.bytes.there ?? 0;
       relay.lines[2]?.cut(how);
       succeeded(await running);
       await expectAll();
       expect(relay.lines.length).to.equal(5);
       expect(relay.lines[4]?.bytes.there).to.be.above(0);
-      expect(relay.there).to.be.below(size + smallSum + 4 * MiB);
+      // A receiver that has much else to do says late what it has taken.
+      expect(relay.there).to.be.below(size + smallSum + carried - 2 * MiB);
     });
   }
 
