@@ -41,16 +41,15 @@ describe('the connections of a session', () => {
   for (const how of ['reset', 'end'] as const) {
     it(`are 4, one of which is lost in the middle by a ${how}: another one takes its place, and only what was underway goes again`, async () => {
       const relay = await pair.relay();
-      const running = pair.send(['large', 'tree'], { relay, connections: 4, limit: 40 * MiB });
+      // So slow that little is underway where a busy receiver says late what it has taken.
+      const running = pair.send(['large', 'tree'], { relay, connections: 4, limit: 20 * MiB });
       await relay.until(() => relay.lines.length === 4 && (relay.lines[2]?.bytes.there ?? 0) > 6 * MiB);
-      const carried = relay.lines[2]?.bytes.there ?? 0;
       relay.lines[2]?.cut(how);
       succeeded(await running);
       await expectAll();
       expect(relay.lines.length).to.equal(5);
       expect(relay.lines[4]?.bytes.there).to.be.above(0);
-      // A receiver that has much else to do says late what it has taken.
-      expect(relay.there).to.be.below(size + smallSum + carried - 2 * MiB);
+      expect(relay.there).to.be.below(size + smallSum + 4 * MiB);
     });
   }
 
