@@ -9,8 +9,8 @@ import type {
 } from '../lib/index';
 
 /**
- * The lines of `--json` of what becomes of snapshots and garbage, and is in them, of what is registered, and of what differs between
- * two of them.
+ * The lines of `--json` of what becomes of snapshots and garbage, and is in them, of what is registered, and of what
+ * differs between two of them.
  */
 export type HistoryEvent =
   | ({ readonly event: 'added' } & OneSided)

@@ -10,6 +10,8 @@ export interface Due {
 
 /** So many replies leave together: few enough that whoever reads slowly is seen to read. */
 const sentTogether = 64;
+/** So many that were answered for are remembered before they are forgotten together. */
+const mostKept = 1024;
 
 /**
  * The replies on one connection: exactly one for each file, in the order of the files (PROTOCOL.md 5.2), and all that
@@ -74,6 +76,3 @@ export class PlainReplies {
     return known;
   }
 }
-
-/** So many that were answered for are remembered before they are forgotten together. */
-const mostKept = 1024;

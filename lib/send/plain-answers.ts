@@ -48,6 +48,8 @@ export interface Awaiting {
 
 /** So many files may be without an answer, each of which is remembered until it comes. */
 const mostAwaiting = 4096;
+/** So many that were answered are remembered before they are forgotten together. */
+const forgottenTogether = 1024;
 
 /** The receiver's answers on one connection, one for each file, in the order of the files. */
 export class Answers {
@@ -219,9 +221,6 @@ export class Answers {
     return entry.reading ? undefined : entry.source?.close();
   }
 }
-
-/** So many that were answered are remembered before they are forgotten together. */
-const forgottenTogether = 1024;
 
 /** A refusal as the failure that it is here: who interrupted the receiver has stopped us, and what was cut begins anew. */
 function refusalOf(fileName: string, code: ErrorCode, message: string, hint: string): TransferError {

@@ -36,6 +36,8 @@ export interface FrameReading extends SmallReading {
 const nothing = new Uint8Array();
 const textsOfFile = 3;
 const noDigest = ' '.repeat(32);
+/** From where the digest begins to the end of a header. */
+const behindDigest = `${noDigest}","reply":true}`.length;
 
 export function orderOf(files: readonly SourceFile[]): SmallOrder {
   let texts = '';
@@ -85,6 +87,3 @@ export function readFrames({ texts }: SmallOrder, memory: Uint8Array, reading: F
   }
   return { count, ends, sizes, md5s, flaws, grew };
 }
-
-/** From where the digest begins to the end of a header. */
-const behindDigest = `${noDigest}","reply":true}`.length;

@@ -4,15 +4,15 @@ import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { Digests } from '../../progress';
 import type { Destination } from '../../receive/destinations';
-import type { SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
+import type { StageRequest } from '../../receive/snapshot-stage';
 import { condemnedKeys } from '../../store/object/condemned';
 import type { ObjectStore } from '../../store/object/object-store';
 import { objectError } from '../../store/object/requests';
 import { StagedNames } from '../../store/object/staged-names';
 import type { StagedObjects } from '../../store/object/staged-objects';
 import { ignored } from '../../trace';
-import type { Entry, FileEntry as OfferedFile } from '../../wire/session-list';
-import { WantedFiles } from '../repair/wanted-files';
+import type { FileEntry as OfferedFile } from '../../wire/session-list';
+import { HealingStage } from '../repair/healing-stage';
 import { ObjectCatalog } from './object-catalog';
 import { byObject, type ContentReader, healObject, type LostContent, readsRight } from './object-healing';
 
@@ -21,30 +21,20 @@ interface BroughtContent extends LostContent {
   readonly brought: EntryName;
 }
 
-export class ObjectRepairStage implements SnapshotStage {
-  readonly mayKnow = true;
-  /** A repair is left to its end. */
-  readonly superseded = new Promise<never>(() => undefined);
+export class ObjectRepairStage extends HealingStage {
   readonly destination: Destination;
   private readonly catalog: ObjectCatalog;
-  private readonly wanted: WantedFiles;
-  /** The names of those that are here. */
-  private readonly here = new Set<EntryName>();
-  private healed = false;
 
   private constructor(
     { name, destination: { allowance } }: StageRequest,
     private readonly objects: ObjectStore,
     private readonly store: StagedObjects,
   ) {
-    this.id = name;
+    const catalog = new ObjectCatalog(objects.bucket, objects.url);
+    super(name, catalog);
+    this.catalog = catalog;
     this.destination = { directory: objects.url, store, allowance };
-    this.catalog = new ObjectCatalog(objects.bucket, objects.url);
-    this.wanted = new WantedFiles(this.catalog, name);
   }
-
-  /** The backup. */
-  readonly id: EntryName;
 
   /** Goes on with what an earlier repair by the same peer has brought. Rejects with `disk`. */
   static async open(request: StageRequest, objects: ObjectStore): Promise<ObjectRepairStage> {
@@ -64,22 +54,6 @@ export class ObjectRepairStage implements SnapshotStage {
   async earlier(entries: readonly OfferedFile[]): Promise<undefined[]> {
     await this.wanted.find(entries);
     return entries.map(() => undefined);
-  }
-
-  refusal(name: EntryName): TransferError | undefined {
-    return this.wanted.refusal(name);
-  }
-
-  stored(entry: Entry, digests: Digests = {}): void {
-    if (this.wanted.isWanted(entry, digests)) this.here.add(entry.name);
-  }
-
-  missing(): void {
-    // The sender knows; what does not come heals nothing.
-  }
-
-  alarm(): undefined {
-    return undefined;
   }
 
   /** Rejects with `disk` also where something does not read back as it should. */

@@ -1,41 +1,29 @@
 import path from 'node:path';
-import { asTransferError, type TransferError } from '../../errors';
+import { asTransferError } from '../../errors';
 import { makePath } from '../../make-path';
 import { type EntryName, printable } from '../../name';
-import type { Digests } from '../../progress';
-import type { Entry, FileEntry as OfferedFile } from '../../wire/session-list';
+import type { FileEntry as OfferedFile } from '../../wire/session-list';
 import type { Directory } from '../../store/local/directory';
 import { LocalStore } from '../../store/local/local';
 import { openPrivate } from '../../store/local/receive-directory';
 import { diskError } from '../../store/local/disk-error';
 import type { Destination } from '../../receive/destinations';
-import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
+import type { Earlier, StageRequest } from '../../receive/snapshot-stage';
 import { lockBackup, type LockedBackup, lockWordsOf } from '../backup/backup-lock';
 import { Catalog, within } from '../manifest/catalog';
 import { digestIn } from '../verify/compare';
 import { Healing } from './healing';
+import { HealingStage } from './healing-stage';
 import { Removal } from '../prune/removal';
 import { ownPlaceOf } from '../register/register';
-import { WantedFiles } from './wanted-files';
 
 /** Beside the snapshots: what is kept while files are brought to heal them. */
 const ownName = 'repair';
 const treeName = 'tree';
 
-/**
- * What snapshots of a backup once had, on its way to heal them: each entry is called `ID/NAME`, as it is in one of
- * them. What comes whole, and is what that manifest says, replaces every damaged file of the backup that should be the
- * same.
- */
-export class RepairStage implements SnapshotStage {
-  readonly mayKnow = true;
-  /** A repair is left to its end. */
-  readonly superseded = new Promise<never>(() => undefined);
+/** On a disk: what is here replaces every damaged file of the backup that should be the same. */
+export class RepairStage extends HealingStage {
   readonly destination: Destination;
-  private readonly wanted: WantedFiles;
-  /** The names of those that are here. */
-  private readonly here = new Set<EntryName>();
-  private healed = false;
 
   private constructor(
     private readonly request: StageRequest,
@@ -45,8 +33,8 @@ export class RepairStage implements SnapshotStage {
     private readonly store: LocalStore,
   ) {
     const { directory, allowance } = request.destination;
+    super(request.name, new Catalog(directory));
     this.destination = { directory: tree, store, allowance };
-    this.wanted = new WantedFiles(new Catalog(directory), request.name);
   }
 
   /** Locks the backup. Rejects with `directory` while another process makes, prunes or heals snapshots of it. */
@@ -73,10 +61,6 @@ export class RepairStage implements SnapshotStage {
     }
   }
 
-  get id(): string {
-    return this.request.name;
-  }
-
   async earlier(entries: readonly OfferedFile[]): Promise<(Earlier | undefined)[]> {
     return (await this.wanted.find(entries)).map((found) => {
       if (!found) return undefined;
@@ -95,22 +79,6 @@ export class RepairStage implements SnapshotStage {
         linkable: false,
       };
     });
-  }
-
-  refusal(name: EntryName): TransferError | undefined {
-    return this.wanted.refusal(name);
-  }
-
-  stored(entry: Entry, digests: Digests = {}): void {
-    if (this.wanted.isWanted(entry, digests)) this.here.add(entry.name);
-  }
-
-  missing(): void {
-    // The sender knows; what does not come heals nothing.
-  }
-
-  alarm(): undefined {
-    return undefined;
   }
 
   async commit(): Promise<undefined> {
