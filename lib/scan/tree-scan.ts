@@ -78,7 +78,7 @@ export async function* scanTree(options: TreeScanOptions): AsyncGenerator<ScanBa
 /** What a scan finds, for a session. */
 export interface OfferedScan {
   readonly found: FoundBatch;
-  /** Its entries as the payload of `offer`, encoded by the thread; absent where no thread was started. */
+  /** Its entries as the payload of `offer`, encoded by the thread; absent where it did not, or none was started. */
   readonly offer: Uint8Array | undefined;
   /** What cannot be sent, what no wire carries, and what does not travel of an entry. */
   readonly told: readonly (Skipped | LeftOutOf | TransferError)[];
@@ -87,15 +87,9 @@ export interface OfferedScan {
   readonly bytes: number;
 }
 
-/**
- * The same for a session, whose entries get the numbers from `first` on; `inodes` says whether those are offered, too.
- */
-export async function* scanOffers(
-  options: TreeScanOptions,
-  first: number,
-  inodes: boolean,
-): AsyncGenerator<OfferedScan> {
-  for await (const { found, offer, told, files, bytes } of packets(options, { first, inodes }))
+/** The same for a session; its entries are encoded as `offers` says, or not at all. */
+export async function* scanOffers(options: TreeScanOptions, offers: ScanSetup['offers']): AsyncGenerator<OfferedScan> {
+  for await (const { found, offer, told, files, bytes } of packets(options, offers))
     yield { found, offer, told: told.map(saidOf), files, bytes };
 }
 

@@ -27,11 +27,14 @@ export interface FoundToSend extends FoundTogether {
   readonly scanned?: { readonly name: string; readonly bytes: number };
 }
 
-/** Everything that `options` name, and then `source`. `snapshot`: all of it is a snapshot, or becomes one. */
+/**
+ * Everything that `options` name, and then `source`. `snapshot`: all of it is a snapshot, or becomes one. `offered`:
+ * most of what is found is offered, so that the scan encodes it for that.
+ */
 export async function* findToSend(
   options: SendOptions,
   source: SessionSource | undefined,
-  snapshot: boolean,
+  { snapshot, offered = true }: { readonly snapshot: boolean; readonly offered?: boolean },
 ): AsyncGenerator<FoundToSend> {
   const { paths, input = process.stdin, name, inputName = name ?? usualInputName, text } = options;
   let numbered = 0;
@@ -52,7 +55,7 @@ export async function* findToSend(
   }
   if (places.length > 0) {
     const taken = streams.map(({ name }) => name);
-    yield* scanned(options, places, { taken, numbered, snapshot });
+    yield* scanned(options, places, { taken, numbered: offered ? numbered : undefined, snapshot });
   }
   for await (const found of source ?? [])
     yield {
@@ -61,7 +64,10 @@ export async function* findToSend(
     };
 }
 
-/** What is at and below `paths`: without the names that are `taken`, with numbers from `numbered` on. */
+/**
+ * What is at and below `paths`: without the names that are `taken`, encoded for an offer with numbers from `numbered`
+ * on, if that is a number.
+ */
 export async function* scanned(
   options: SendOptions,
   paths: readonly string[],
@@ -69,14 +75,13 @@ export async function* scanned(
     taken,
     numbered,
     snapshot,
-  }: { readonly taken: readonly string[]; readonly numbered: number; readonly snapshot: boolean },
+  }: { readonly taken: readonly string[]; readonly numbered: number | undefined; readonly snapshot: boolean },
 ): AsyncGenerator<FoundToSend> {
   const { signal, name, metadata = false } = options;
   const shown = path.basename(path.resolve(paths[0] ?? ''));
   for await (const { found, offer, told, bytes } of scanOffers(
     { paths, name, ...leavingOut(options), taken, metadata: metadata || snapshot, signal },
-    numbered,
-    snapshot,
+    numbered === undefined ? undefined : { first: numbered, inodes: snapshot },
   ))
     yield {
       entries: found,

@@ -82,7 +82,7 @@ export class SessionTransfer implements Sender {
     this.tell = on;
     this.on = ofTransfer(on, () => this.id);
     this.source = contents.shared ?? {
-      found: findToSend(options, contents.source, contents.snapshot ?? false),
+      found: findToSend(options, contents.source, { snapshot: contents.snapshot ?? false }),
       segments: new SegmentReader(),
       bundles: new BundleReader(digest),
     };

@@ -5,21 +5,21 @@ import type { Digests } from '../../progress';
 import { smallFile } from '../../wire/segment';
 import { sameMetadata } from '../../wire/metadata';
 import type { FileEntry } from '../../wire/session-list';
+import { ignored } from '../../trace';
 import type { Earlier } from '../../receive/snapshot-stage';
 import { type Snapshot, within } from '../manifest/catalog';
 import type { SnapshotCatalog } from '../manifest/snapshot-catalog';
-import type { ManifestEntry } from '../manifest/manifest';
+import { digestInLine, type UnreadFile, UnchangedFile } from '../manifest/file-line';
+import { type ManifestFile, parseFileLine } from '../manifest/manifest';
 import { SourceCounts } from './shrinking';
 
 /** So many entries are taken before others have their turn. */
 const takenAtOnce = 20_000;
 
-export type FileLine = Extract<ManifestEntry, { readonly type: 'file' }>;
-
 /** A file in a snapshot. */
 interface KeptEarlier {
   readonly snapshot: Snapshot;
-  readonly line: FileLine;
+  readonly line: ManifestFile;
   readonly digest: string;
 }
 
@@ -29,11 +29,13 @@ interface KeptEarlier {
  * not have.
  */
 export class EarlierFiles {
-  /** In the newest snapshot. Hard links stand for the file that they are. */
-  private readonly newest = new Map<string, FileLine>();
+  /**
+   * In the newest snapshot, taken apart or as the line that it is there. Hard links stand for the file that they are.
+   */
+  private readonly newest = new Map<string, ManifestFile | string>();
   private newestSnapshot: Snapshot | undefined;
-  /** By its digest, the newest file that has a content. */
-  private readonly contents = new Map<string, FileLine>();
+  /** By its digest, the newest file that has a content: made once somebody asks. */
+  private digests: Map<string, ManifestFile | string> | undefined;
   /** For what is not under the same name: made once somebody asks. */
   private alike: AlikeFiles | undefined;
   /** How many entries are below each source in the newest snapshot. */
@@ -45,7 +47,7 @@ export class EarlierFiles {
   private constructor(
     private readonly catalog: SnapshotCatalog,
     private readonly algorithm: keyof Digests,
-    private readonly usable: (line: FileLine) => boolean,
+    private readonly usable: (line: ManifestFile) => boolean,
     /** The oldest first. */
     private readonly older: readonly Snapshot[],
   ) {}
@@ -58,7 +60,7 @@ export class EarlierFiles {
     catalog: SnapshotCatalog,
     name: EntryName,
     algorithm: keyof Digests,
-    usable: (line: FileLine) => boolean = () => true,
+    usable: (line: ManifestFile) => boolean = () => true,
   ): Promise<EarlierFiles> {
     const older = (await catalog.snapshots(name)).filter(({ entry }) => entry.damaged !== true);
     for (let last = older.pop(); last; last = older.pop()) {
@@ -102,7 +104,7 @@ export class EarlierFiles {
 
   /** The file of that name in the newest snapshot, if it has the same size and modification time: its digest. */
   digestBefore({ name, size, mtime }: FileEntry): string | undefined {
-    const before = this.newest.get(name);
+    const before = this.inNewest(name);
     return before && before.size === size && before.mtime === mtime ? before.digests[this.algorithm] : undefined;
   }
 
@@ -110,8 +112,12 @@ export class EarlierFiles {
    * The line of a file as it was found in the newest snapshot, if it is the same file of the same disk and was not changed in any way
    * since; undefined for any other one, and for an empty one.
    */
-  unchanged({ name, size, mode, mtime, source, metadata }: FileLine): FileLine | undefined {
-    const line = this.newest.get(name);
+  unchanged(found: UnreadFile): ManifestFile | undefined {
+    const { name, size, mode, mtime, source, metadata } = found;
+    const text = this.newest.get(name);
+    const asItWas = typeof text === 'string' && size > 0 ? UnchangedFile.of(text, found, this.algorithm) : undefined;
+    if (asItWas) return this.usable(asItWas) ? asItWas : undefined;
+    const line = this.inNewest(name);
     const same =
       line?.name === name &&
       size > 0 &&
@@ -125,8 +131,9 @@ export class EarlierFiles {
   }
 
   /** Where bytes are of this digest, and so long. The snapshots before the newest are looked at after `readOthers`. */
-  contentOf(digest: string, size: number): FileLine['content'] {
-    const line = this.contents.get(digest);
+  contentOf(digest: string, size: number): ManifestFile['content'] {
+    const found = this.contents.get(digest);
+    const line = typeof found === 'string' ? this.takenApart(found) : found;
     return line?.size === size ? line.content : undefined;
   }
 
@@ -147,12 +154,43 @@ export class EarlierFiles {
     return bySizeAndTime.get(key);
   }
 
+  private get contents(): Map<string, ManifestFile | string> {
+    if (this.digests) return this.digests;
+    this.digests = new Map();
+    for (const line of this.newest.values()) {
+      const digest = typeof line === 'string' ? digestInLine(line, this.algorithm) : line.digests[this.algorithm];
+      if (digest !== undefined && !this.digests.has(digest)) this.digests.set(digest, line);
+    }
+    return this.digests;
+  }
+
+  /** The file of that name in the newest snapshot, taken apart from now on. */
+  private inNewest(name: string): ManifestFile | undefined {
+    const found = this.newest.get(name);
+    if (typeof found !== 'string') return found;
+    const line = this.takenApart(found);
+    if (line) this.newest.set(name, line);
+    else this.newest.delete(name);
+    return line;
+  }
+
+  /** Undefined for what is no file, and what is not usable: it is as if it were not there. */
+  private takenApart(text: string): ManifestFile | undefined {
+    try {
+      const line = parseFileLine(text, { digest: this.algorithm });
+      return line.type === 'file' && this.usable(line) ? line : undefined;
+    } catch (error) {
+      ignored('it is as if it were not there')(error);
+      return undefined;
+    }
+  }
+
   private keptBefore(name: string): KeptEarlier | undefined {
-    const line = this.newest.get(name);
+    const line = this.inNewest(name);
     return line && this.newestSnapshot ? this.keptOf(this.newestSnapshot, line) : undefined;
   }
 
-  private keptOf(snapshot: Snapshot, line: FileLine): KeptEarlier {
+  private keptOf(snapshot: Snapshot, line: ManifestFile): KeptEarlier {
     return { snapshot, line, digest: line.digests[this.algorithm] ?? '' };
   }
 
@@ -161,8 +199,10 @@ export class EarlierFiles {
     this.alike = new AlikeFiles();
     // What was read first is the newest, and stays; another name of a file is one as well.
     if (this.newestSnapshot)
-      for (const [name, line] of this.newest)
-        if (line.name === name) this.alike.add(this.keptOf(this.newestSnapshot, line));
+      for (const name of this.newest.keys()) {
+        const line = this.inNewest(name);
+        if (line?.name === name) this.alike.add(this.keptOf(this.newestSnapshot, line));
+      }
     return this.alike;
   }
 
@@ -183,21 +223,24 @@ export class EarlierFiles {
   }
 
   private async takeNewest(snapshot: Snapshot): Promise<boolean> {
-    const manifest = await this.believed(snapshot, () => this.catalog.manifest(snapshot));
+    const manifest = await this.believed(snapshot, () => this.catalog.lines(snapshot));
     this.newestSnapshot = snapshot;
-    for (const [at, line] of manifest?.entries.entries() ?? []) {
-      if (at % takenAtOnce === takenAtOnce - 1) await turn();
-      this.counts.add(line);
-      if (line.type === 'file' && this.usable(line)) {
-        this.newest.set(line.name, line);
-        const digest = line.digests[this.algorithm] ?? '';
-        if (!this.contents.has(digest)) this.contents.set(digest, line);
-      }
-      const target = line.type === 'link' ? this.newest.get(line.target) : undefined;
-      if (target) this.newest.set(line.name, target);
+    if (!manifest) return false;
+    let taken = 0;
+    for (const [name, line] of manifest.files) {
+      if (++taken % takenAtOnce === 0) await turn();
+      this.counts.add({ type: 'file', name });
+      this.newest.set(name, line);
     }
-    if (manifest) this.number = snapshot.entry.number;
-    return manifest !== undefined;
+    for (const line of manifest.entries) {
+      if (++taken % takenAtOnce === 0) await turn();
+      this.counts.add(line);
+      if (line.type === 'file' && this.usable(line)) this.newest.set(line.name, line);
+      const target = line.type === 'link' ? this.newest.get(line.target) : undefined;
+      if (target !== undefined) this.newest.set(line.name, target);
+    }
+    this.number = snapshot.entry.number;
+    return true;
   }
 
   /** What is read of a manifest; undefined if that cannot be believed, or has other digests. */

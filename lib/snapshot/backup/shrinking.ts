@@ -13,7 +13,7 @@ const mostShrunk = 16;
 export class SourceCounts {
   private readonly counts = new Map<string, number>();
 
-  add({ name, type }: ManifestEntry): void {
+  add({ name, type }: Pick<ManifestEntry, 'name' | 'type'>): void {
     if (type === 'missing') return;
     const slash = name.indexOf('/');
     const source = slash === -1 ? name : name.slice(0, slash);

@@ -54,6 +54,8 @@ export type ManifestEntry =
   /** What should be here and is not, and why: `name` as it was spelled, storable or not. */
   | { readonly type: 'missing'; readonly name: string; readonly code: ErrorCode; readonly reason: string };
 
+export type ManifestFile = Extract<ManifestEntry, { readonly type: 'file' }>;
+
 /** The fields of an entry's line; those that are undefined are not written. */
 export function encodeEntry(entry: ManifestEntry): JsonObject {
   const { type, name } = entry;
@@ -170,7 +172,8 @@ function contentUnder(line: JsonObject): { readonly content?: ContentPlace } {
   return { content: { key: textUnder(line, 'content'), offset: sizeUnder(line, 'offset') } };
 }
 
-function modeText(mode: number): string {
+/** Permission bits as lines have them: four octal digits. */
+export function modeText(mode: number): string {
   return mode.toString(8).padStart(4, '0');
 }
 

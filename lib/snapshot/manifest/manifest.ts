@@ -4,12 +4,11 @@ import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import { countUnder, type DigestName, sizeUnder, textUnder, wrong } from '../../wire/fields';
 import { type JsonObject, ownValue, parseJsonObject } from '../../wire/json-object';
-import { encodeEntry, type ManifestEntry, parseEntry } from './manifest-entry';
+import { fileLine, type NamedLine, UnchangedFile } from './file-line';
+import { encodeEntry, type ManifestEntry, type ManifestFile, parseEntry } from './manifest-entry';
 import { parseSnapshotId, type SnapshotId } from './snapshot-id';
 
-export type { ManifestEntry, SourceState } from './manifest-entry';
-
-type ManifestFile = Extract<ManifestEntry, { readonly type: 'file' }>;
+export type { ManifestEntry, ManifestFile, SourceState } from './manifest-entry';
 
 /** What stands beside the files of a snapshot, and cannot be the name of one. */
 export const manifestName = 'MANIFEST';
@@ -73,16 +72,18 @@ export class ManifestEncoder {
 
   head({ name, id, number, digest }: ManifestHead): string {
     if (!isSnapshotNumber(number)) throw new TransferError('unexpected', `No snapshot can have the number ${number}.`);
-    return this.line({ sendall: 'manifest', version: manifestVersion, name, snapshot: id, number, digest });
+    return this.line(
+      JSON.stringify({ sendall: 'manifest', version: manifestVersion, name, snapshot: id, number, digest }),
+    );
   }
 
   entry(entry: ManifestEntry): string {
-    return this.line(encodeEntry(entry));
+    return this.line(entry instanceof UnchangedFile ? entry.line : JSON.stringify(encodeEntry(entry)));
   }
 
   /** The last two lines. */
   end({ entries, bytes, newBytes, missing }: ManifestTotals): string {
-    const totals = this.line({ entries, bytes, new_bytes: newBytes, missing });
+    const totals = this.line(JSON.stringify({ entries, bytes, new_bytes: newBytes, missing }));
     this.written = this.hash.update(this.lines).digest('hex');
     return totals + sumLine(this.written);
   }
@@ -92,8 +93,8 @@ export class ManifestEncoder {
     return this.written;
   }
 
-  private line(fields: JsonObject): string {
-    const line = `${JSON.stringify(fields)}\n`;
+  private line(text: string): string {
+    const line = `${text}\n`;
     this.lines += line;
     if (this.lines.length < hashedTogether) return line;
     this.hash.update(this.lines);
@@ -295,6 +296,25 @@ export function otherFilesIn(
       (entry): entry is ManifestFile => entry.type === 'file' && !known(entry.digests[head.digest] ?? ''),
     ),
   };
+}
+
+/**
+ * A decoder that leaves the lines of files as they are where `fileLine` allows it, and gives them to `take`; what it
+ * decodes are all other entries.
+ */
+export function fileLinesDecoder(take: (line: NamedLine) => void): ManifestDecoder {
+  return new ManifestDecoder((bytes) => {
+    const line = fileLine(bytes);
+    if (line) take(line);
+    return line === undefined;
+  });
+}
+
+/**
+ * The entry of a line that was left as it was. @throws TransferError `mismatch` for what is none
+ */
+export function parseFileLine(text: string, head: Pick<ManifestHead, 'digest'>): ManifestEntry {
+  return within('a line', () => parseEntry(parseJsonObject(Buffer.from(text)), head.digest));
 }
 
 /** A decoder that keeps the entries whose names `wants` chooses. */

@@ -5,6 +5,7 @@ import type { RegisteredSnapshot } from '../register/register-text';
 import {
   type DecodedManifest,
   decodeManifest,
+  fileLinesDecoder,
   type Manifest,
   ManifestDecoder,
   type ManifestEntry,
@@ -34,6 +35,14 @@ export interface Snapshot {
   readonly head: ManifestHead | TransferError;
   /** Its directory is not there, and nobody removes it. */
   readonly lost: boolean;
+}
+
+/** A manifest of which most lines are not taken apart. */
+export interface ManifestLines {
+  /** Lines of files, by their names. */
+  readonly files: ReadonlyMap<string, string>;
+  /** All others. */
+  readonly entries: readonly ManifestEntry[];
 }
 
 /** What there is of snapshots in one place. Reads only. */
@@ -106,6 +115,19 @@ export abstract class SnapshotCatalog {
     known: (digest: string) => boolean,
   ): Promise<ReturnType<typeof otherFilesIn>['files']> {
     return otherFilesIn(await this.decode(snapshot, otherFilesDecoder(known)), known).files;
+  }
+
+  /**
+   * All of its entries, of which the files are lines as they stand where `fileLine` allows that. What no line tells
+   * alone is not looked at. Rejects like `manifest`.
+   */
+  async lines(snapshot: Snapshot): Promise<ManifestLines> {
+    const files = new Map<string, string>();
+    const { entries } = await this.decode(
+      snapshot,
+      fileLinesDecoder(({ name, text }) => files.set(name, text)),
+    );
+    return { files, entries };
   }
 
   private async decode(snapshot: Snapshot, decoder: ManifestDecoder): Promise<DecodedManifest> {

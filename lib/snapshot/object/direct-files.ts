@@ -17,9 +17,9 @@ import type { StagedObjects } from '../../store/object/staged-objects';
 import { ignored } from '../../trace';
 import { smallFile } from '../../wire/segment';
 import { longestBundle } from '../../wire/session-message';
-import type { EarlierFiles, FileLine } from '../backup/earlier-files';
+import type { EarlierFiles } from '../backup/earlier-files';
 import { isReservedName } from '../manifest/checksum-list';
-import type { ManifestEntry } from '../manifest/manifest';
+import type { ManifestEntry, ManifestFile } from '../manifest/manifest';
 
 /** What files are stored into without a session. */
 export interface DirectStage {
@@ -36,7 +36,8 @@ export class BegunFinding {
   private readonly first: Promise<IteratorResult<FoundToSend>>;
 
   constructor(options: SendOptions) {
-    this.found = findToSend(options, undefined, true);
+    // Most of it is not offered: a session encodes what is.
+    this.found = findToSend(options, undefined, { snapshot: true, offered: false });
     this.first = this.found.next();
     this.first.catch(ignored('whoever takes it is told'));
   }
@@ -69,9 +70,9 @@ const readAhead = 4;
 const nothingHeld: ReadonlyMap<number, string> = new Map();
 
 /** A line on its way: what its content says comes last. One object from the first to the last, since there are many. */
-type LineInMaking = Omit<FileLine, 'digests' | 'content'> & {
-  digests: FileLine['digests'];
-  content: FileLine['content'];
+type LineInMaking = Omit<ManifestFile, 'digests' | 'content'> & {
+  digests: ManifestFile['digests'];
+  content: ManifestFile['content'];
 };
 
 type LinkLine = Extract<ManifestEntry, { readonly type: 'link' }>;
@@ -102,8 +103,6 @@ class DirectFiles {
   private readonly waiting = new Set<string>();
   /** Other names of files that are here, or on their way. */
   private readonly links: LinkLine[] = [];
-  /** Whether a session numbers its entries otherwise than the scan did. */
-  private renumbered = false;
 
   constructor(private readonly stage: DirectStage) {
     this.reader = new BundleReader(stage.algorithm);
@@ -117,11 +116,10 @@ class DirectFiles {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<FoundToSend, void, undefined> {
     try {
-      for await (const { entries, offer, failures = [], ...others } of found) {
+      for await (const { entries, failures = [], ...others } of found) {
         const left = entries && (await this.take(entries));
         if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
-        const offered = left === entries && !this.renumbered ? { entries, offer } : { entries: left };
-        yield { ...others, ...offered, ...this.settled(failures) } as FoundToSend;
+        yield { ...others, entries: left, ...this.settled(failures) } as FoundToSend;
       }
       for (let next = this.reading.shift(); next; next = this.reading.shift()) {
         if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
@@ -157,7 +155,6 @@ class DirectFiles {
     }
     if (wanted.length > 0) await this.read(batch, wanted, began);
     if (left.length === batch.length) return batch;
-    this.renumbered = true;
     const below = splitTexts(batch.below, batch.length);
     return packEntries(left.map((at) => entryAt(batch, at, names[at] ?? '', below[at] ?? '')));
   }
@@ -286,7 +283,7 @@ class DirectFiles {
     this.tell(known, sent);
   }
 
-  private tell({ line, began, grew }: Omit<Known, 'line'> & { readonly line: FileLine }, sent: number): void {
+  private tell({ line, began, grew }: Omit<Known, 'line'> & { readonly line: ManifestFile }, sent: number): void {
     this.already.push({
       file_name: line.name,
       file_size: line.size,
@@ -301,7 +298,7 @@ class DirectFiles {
 }
 
 /** Of a file that is not read yet. */
-const unread: FileLine['digests'] = {};
+const unread: ManifestFile['digests'] = {};
 
 /** The line of a file that may go the short way; undefined for everything else. */
 function lineAt(batch: FoundBatch, at: number, name: EntryName): LineInMaking | undefined {

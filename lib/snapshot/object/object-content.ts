@@ -45,7 +45,7 @@ export function objectContent(
   const files = new Map<string, ObjectFile>();
   for (const entry of entries) if (entry.type === 'file') files.set(entry.name, entry);
   return {
-    found: findToSend({ paths: [] }, entriesToSend(entries, algorithm), true),
+    found: findToSend({ paths: [] }, entriesToSend(entries, algorithm), { snapshot: true }),
     segments: new ObjectPieces(bucket, files),
     bundles: new ObjectBundles(bucket, algorithm, files),
   };
