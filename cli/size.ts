@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander';
+import { formatSize } from '../lib/internal';
 
-const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
+export { formatSize } from '../lib/internal';
 
 /**
  * Reads a number of bytes as people write it: `300M`, `10G`, `1.5MiB`, `4096`. Units are powers of 1024, upper or lower
@@ -18,17 +19,6 @@ export function parseSize(text: string): number {
 /** Reads bytes per second: a size, with or without `/s` behind it. Throws commander's InvalidArgumentError. */
 export function parseRate(text: string): number {
   return parseSize(text.replace(/\/s$/i, ''));
-}
-
-/** `512 B`, `1.0 GiB`, `353 MiB`: three digits at most before the unit changes. */
-export function formatSize(bytes: number): string {
-  let power = 0;
-  let value = bytes;
-  while (value >= 999.5 && power < units.length - 1) {
-    value /= 1024;
-    power += 1;
-  }
-  return `${power === 0 || value >= 99.95 ? value.toFixed(0) : value.toFixed(1)} ${units[power] ?? 'B'}`;
 }
 
 /** `353 MiB/s`. */

@@ -8,6 +8,7 @@ export { shortestPassword } from './net/relay-pass';
 export { dialable } from './net/own-address';
 export { TransferError, usualHint } from './errors';
 export { printable } from './name';
+export { formatSize } from './size-text';
 export { nameOfBytes } from './name-bytes';
 export { addressesIn, formatTicket, isTicket, parseTicket } from './net/ticket';
 export { userDirectory } from './user-directory';

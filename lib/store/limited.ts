@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
+import { formatSizes } from '../size-text';
 import { smallFile } from '../wire/segment';
 import type { OfferedFile, Room, SessionStore } from './session-store';
 
@@ -251,20 +252,19 @@ class TakenShare implements Share {
     checkSize(name, size, this.limits);
     const left = quota - this.usage.bytes + before;
     if (size - taken > left) {
+      const [needed, free] = formatSizes(size, Math.max(0, left + taken));
       throw new TransferError(
         'quota',
-        `${printable(name)} needs ${String(size)} bytes, and ${String(Math.max(0, left + taken))} are left of this receiver's quota.`,
+        `${printable(name)} needs ${needed}, and ${free} are left of this receiver's quota.`,
       );
     }
   }
 }
 
 function checkSize(name: string, size: number, { maxSize = Infinity }: Limits): void {
-  if (size > maxSize)
-    throw new TransferError(
-      'size',
-      `${printable(name)} has ${String(size)} bytes; this receiver takes ${String(maxSize)} at most.`,
-    );
+  if (size <= maxSize) return;
+  const [has, most] = formatSizes(size, maxSize);
+  throw new TransferError('size', `${printable(name)} has ${has}; this receiver takes ${most} at most.`);
 }
 
 /** By what an unfinished file is counted: the directory that it is for, and its name in there, see `unfinishedName`. */

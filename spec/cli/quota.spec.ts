@@ -102,7 +102,7 @@ describe('cli: what a receiver keeps at most (the built command)', () => {
     expect(await run.run(['send', 'large', again.ticket])).to.include({ code: 0 });
     const refused = await run.run(['send', 'last', again.ticket]);
     expect(refused).to.include({ code: 6 });
-    expect(refused.stderr).to.match(/last needs 7340032 bytes, and \d+ are left of this receiver's quota/);
+    expect(refused.stderr).to.match(/last needs 7\.0 MiB, and [\d.]+ [KM]iB are left of this receiver's quota/);
     expect(allocated(run.at('in'))).to.be.below(8 * mib);
   });
 

@@ -4,6 +4,7 @@ import { DigestPool } from '../../digest/digest-pool';
 import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { DiskVerified } from '../../progress';
+import { formatSizes } from '../../size-text';
 import { DirectoryTree } from './directory-tree';
 import { BatchStore } from './batch';
 import { BatchThreads } from './batch-threads';
@@ -242,11 +243,10 @@ export class LocalStore implements SessionPlace {
   /** Throws `space`. */
   private promiseNow(name: EntryName, size: number): void {
     const left = this.free.bytes - this.promised;
-    if (size > left)
-      throw new TransferError(
-        'space',
-        `${printable(name)} needs ${String(size)} bytes, and ${String(Math.max(0, left))} are free on the receiver.`,
-      );
+    if (size > left) {
+      const [needed, free] = formatSizes(size, Math.max(0, left));
+      throw new TransferError('space', `${printable(name)} needs ${needed}, and ${free} are free on the receiver.`);
+    }
     this.promised += size;
   }
 }
