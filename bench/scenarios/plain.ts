@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { cached, careful, cold, filePeers, scp, smallPeers } from '../peers';
+import { cached, careful, cold, filePeers, scp, session, sessionPeer, smallPeers } from '../peers';
 import { makeFile, makeTree } from '../sources';
 import { contest, from, ratio, readBackFrom, type Outcome, type Scenario, type Settings } from './settings';
 
@@ -30,9 +30,9 @@ export const tiny: Scenario = {
   space: () => 0,
   async run(settings: Settings): Promise<Outcome> {
     const source = await makeFile(join(await from(settings, 'tiny'), 'one'), 1);
-    const peers = smallPeers(settings.servers, cacheOf(settings));
+    const peers = [sessionPeer(), ...smallPeers(settings.servers, cacheOf(settings))];
     const rows = await contest(settings, 'tiny', { peers, source, size: 1, reps: settings.reps * 3 });
-    return { scenario: 'tiny', rows, goals: [ratio(rows, cold, scp, 1)] };
+    return { scenario: 'tiny', rows, goals: [ratio(rows, cold, scp, 1), ratio(rows, session, scp, 0.9)] };
   },
 };
 

@@ -5,7 +5,14 @@ import { asTransferError, TransferError } from '../errors';
 import { OrderWorker } from '../threads/order-worker';
 import { isBarred } from '../threads/walker';
 import { longestBundle } from '../wire/session-message';
-import type { BundleAnswer, BundleFailure, BundleOrder, BundleSetup } from './bundle-reader.worker';
+import type { FoundBatch } from '../scan/found-batch';
+import {
+  type BundleAnswer,
+  type BundleFailure,
+  type BundleOrder,
+  BundleReading,
+  type BundleSetup,
+} from './bundle-reading';
 import { changed, damagedSource, notRegular, sizeless, unreadable } from '../scan/source';
 import type { OfferedBatch } from './offered-batch';
 import { ignored } from '../trace';
@@ -21,9 +28,21 @@ export interface ReadBundle extends Omit<BundleAnswer, 'length'> {
 /** What a session needs of a `BundleReader`: its own, or a share of one. */
 export type SmallFileReader = Pick<BundleReader, 'know' | 'forget' | 'read' | 'warm' | 'close'>;
 
-/** A thread that reads many small files in one go, into memory that a socket can be given as it is. */
+type BundleRead = Extract<BundleOrder, { readonly order: 'read' }>;
+
+/** So many files are read without a thread: it takes longer to start than they do. */
+export const fewFiles = 8;
+
+/**
+ * Reads many small files in one go, into memory that a socket can be given as it is: in a thread, once it is asked for
+ * more than a few.
+ */
 export class BundleReader {
   private readonly memory: AlignedMemory;
+  private readonly setup: BundleSetup;
+  /** What a thread that is started has to be told. */
+  private readonly known = new Map<number, FoundBatch>();
+  private started = false;
   private readonly worker: OrderWorker<BundleOrder, BundleAnswer>;
   /** Those who wait for memory, and hear of it when there will be none. */
   private readonly waiting = new Set<(error: TransferError) => void>();
@@ -32,22 +51,24 @@ export class BundleReader {
   /** `slots` is how many bundles there may be at a time, from `read` to `release`. */
   constructor(algorithm: DigestAlgorithm, { slots = 6 }: { slots?: number } = {}) {
     this.memory = new AlignedMemory(longestBundle, slots, true);
-    const setup: BundleSetup = { memory: this.memory.buffer as SharedArrayBuffer, algorithm };
-    this.worker = new OrderWorker(path.join(__dirname, 'bundle-reader.worker'), setup);
+    this.setup = { memory: this.memory.buffer as SharedArrayBuffer, algorithm };
+    this.worker = new OrderWorker(path.join(__dirname, 'bundle-reader.worker'), this.setup);
   }
 
-  /** Tells the thread of entries, before any of their files is read: once, until `forget`. */
+  /** Tells of entries, before any of their files is read: once, until `forget`. */
   know({ first, found }: Pick<OfferedBatch, 'first' | 'found'>): void {
-    this.tell({ order: 'know', first, batch: found });
+    this.known.set(first, found);
+    if (this.started) this.tell({ order: 'know', first, batch: found });
   }
 
   /** No file of the entries from number `first` on is read any more. */
   forget(first: number): void {
-    this.tell({ order: 'forget', first });
+    this.known.delete(first);
+    if (this.started) this.tell({ order: 'forget', first });
   }
 
   /**
-   * Waits for a free slot, then reads the files with these numbers, which the thread knows, and whose sizes add up to
+   * Waits for a free slot, then reads the files with these numbers, of which it was told, and whose sizes add up to
    * at most `longestBundle`. What the receiver holds, by number and digest, is not among the contents if it is the
    * same. Calls are answered in their order. What is wrong with one file is told in `failures`. Rejects with
    * `interrupted` after `close`.
@@ -55,7 +76,7 @@ export class BundleReader {
   async read(files: readonly number[], held: ReadonlyMap<number, string>): Promise<ReadBundle> {
     const lease = this.memory.tryLease() ?? (await this.lease());
     try {
-      const { length, ...answer } = await this.worker.ask({
+      const { length, ...answer } = await this.ask({
         order: 'read',
         at: lease.bytes.byteOffset,
         files: Float64Array.from(files),
@@ -72,7 +93,10 @@ export class BundleReader {
 
   /** Starts the thread before it is needed. */
   warm(): void {
+    if (this.started) return;
+    this.started = true;
     this.worker.warm();
+    for (const [first, batch] of this.known) this.tell({ order: 'know', first, batch });
   }
 
   /** Ends the thread. Reads that are pending reject with `interrupted`; bundles that were read stay good. */
@@ -80,6 +104,19 @@ export class BundleReader {
     this.closed = true;
     for (const reject of this.waiting) reject(interrupted());
     await this.worker.close();
+  }
+
+  private ask(order: BundleRead): Promise<BundleAnswer> {
+    if (!this.started && order.files.length <= fewFiles) return this.readHere(order);
+    this.warm();
+    return this.worker.ask(order);
+  }
+
+  private async readHere(order: BundleRead): Promise<BundleAnswer> {
+    if (this.closed) throw interrupted();
+    const reading = new BundleReading(this.setup);
+    for (const [first, batch] of this.known) await reading.carryOut({ order: 'know', first, batch });
+    return reading.carryOut(order);
   }
 
   private tell(order: BundleOrder): void {

@@ -11,7 +11,7 @@ import { parseBundle } from '../../lib/wire/session-list';
 import { longestBundle } from '../../lib/wire/session-message';
 import type { FoundFile } from '../../lib/scan/found';
 import { packEntries } from '../../lib/scan/found-batch';
-import { bundleError, BundleReader, type ReadBundle } from '../../lib/send/bundle-reader';
+import { bundleError, BundleReader, fewFiles, type ReadBundle } from '../../lib/send/bundle-reader';
 import { codeOf, content, md5Of } from '../store/delivery';
 import { canTrace } from '../store/local/trace';
 
@@ -225,6 +225,7 @@ describe('a bundle reader', () => {
       const { bundleError } = require('./lib/send/bundle-reader');
       const reader = new BundleReader('md5');
       (async () => {
+        reader.warm();
         await reader.read([], new Map());
         reader.know({ first: 1, found: packEntries([{ type: 'file', path, name: 'f', size: 5000, mode: 0, sparse: false, mtime: BigInt(mtime), ctime: BigInt(ctime) }]) });
         const reading = reader.read([1], new Map());
@@ -286,6 +287,7 @@ describe('a bundle reader', () => {
     const source = await sourceOf(content(2000));
     for (const slots of [1, 2]) {
       const own = new BundleReader('md5', { slots });
+      own.warm();
       const bundle = await read(own, [source]);
       const pending = [read(own, [source]), read(own, [source])].map(codeOf);
       await own.close();
@@ -298,6 +300,32 @@ describe('a bundle reader', () => {
       bundle.release();
       expect(await codeOf(read(own, [source]))).to.equal('interrupted');
     }
+  });
+
+  it('reads a few files without a thread, and just as with one', async () => {
+    const sources = await Promise.all(Array.from({ length: fewFiles }, (_, at) => sourceOf(content(100 + at))));
+    const [few, many] = [new BundleReader('md5'), new BundleReader('md5')];
+    many.warm();
+    const answers = await Promise.all([few, many].map((own) => read(own, sources)));
+    const [one, other] = answers.map(({ first, files, digests, bytes, failures }) => ({
+      files: [...files].map((file) => file - first),
+      digests,
+      bytes: Buffer.from(bytes),
+      failures,
+    }));
+    expect(one).to.deep.equal(other);
+    expect(one?.files).to.have.lengthOf(fewFiles);
+    for (const answer of answers) answer.release();
+    await Promise.all([few, many].map((own) => own.close()));
+  });
+
+  it('tells a thread that is started later of what it was told before', async () => {
+    const sources = await Promise.all(Array.from({ length: fewFiles + 1 }, (_, at) => sourceOf(content(10 + at))));
+    const own = new BundleReader('md5');
+    const bundle = await read(own, sources);
+    expect(bundle.files).to.have.lengthOf(fewFiles + 1);
+    bundle.release();
+    await own.close();
   });
 
   it('does not keep a process alive that is otherwise done', () => {

@@ -8,7 +8,7 @@ import { splitTexts } from '../../scan/found-batch';
 import type { FoundEntry } from '../../scan/found';
 import { damagedSource } from '../../scan/source';
 import { Alike } from '../../send/alike';
-import type { BundleFailure } from '../../send/bundle-reader.worker';
+import type { BundleFailure } from '../../send/bundle-reading';
 import type { ReadBundle, SmallFileReader } from '../../send/bundle-reader';
 import { findToSend, type SessionSource } from '../../send/finding';
 import type { OfferedBatch } from '../../send/offered-batch';

@@ -1,10 +1,11 @@
 // The thread that stores batches in a receive directory: plain synchronous calls, an order for a bundle or a whole
 // batch.
 import { workerData } from 'node:worker_threads';
-import type { DigestAlgorithm } from '../../digest/digest';
+import { createDigest, type DigestAlgorithm } from '../../digest/digest';
 import { fileCalls } from '../../threads/file-calls';
 import { failureOf, serveEach } from '../../threads/order-worker';
 import { systemCalls } from '../../threads/system-calls';
+import { ignored } from '../../trace';
 import type { FileList } from './batch-list';
 import { readExisting, type ReadExisting } from './existing-content';
 import { OpenDirectories } from './open-directories';
@@ -84,6 +85,8 @@ const calls = fileCalls();
 const system = syncEach ? undefined : systemCalls();
 const reader = ManyReader.create(calls, direct);
 const batches = new Map<string, StagedBatch>();
+// Loads what most digests need while nobody waits for it.
+createDigest('blake3').catch(ignored('whoever wants a digest is told'));
 
 async function carryOut(order: BatchOrder): Promise<BatchReply> {
   switch (order.order) {
