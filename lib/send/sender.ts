@@ -5,15 +5,19 @@ import type { Dialed } from '../net/socket';
 import { dialable, listeningAt } from '../net/own-address';
 import { formatTicket, isTicket, parseTicket, type Ticket } from '../net/ticket';
 import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/code';
-import { OpenCode } from '../codes/open-code';
-import { reachByCode } from '../codes/reach';
-import { PlainSender } from './plain-sender';
 import { refuseAbsentSources } from './absent-sources';
 import { checkUsage, type SendOptions } from './send-options';
-import { ListeningConnector } from './listening-connector';
 import { DialingConnector } from './connector';
 import { SessionTransfer } from './transfer';
 import { failureEvent, failureOf, type Sender } from '../session/summary';
+
+/** Ways to a receiver that most transfers do not take: loaded once one does. */
+const loadWay = {
+  plain: () => require('./plain-sender') as typeof import('./plain-sender'),
+  listening: () => require('./listening-connector') as typeof import('./listening-connector'),
+  openCode: () => require('../codes/open-code') as typeof import('../codes/open-code'),
+  reach: () => require('../codes/reach') as typeof import('../codes/reach'),
+};
 
 export interface SendResult {
   readonly files: readonly FileDone[];
@@ -45,7 +49,7 @@ export async function send(options: SendOptions): Promise<SendResult> {
       began,
     );
   }
-  return conclude(new PlainSender(options), options, began);
+  return conclude(new (loadWay.plain().PlainSender)(options), options, began);
 }
 
 /** The same with the ticket that the code leads to. */
@@ -59,7 +63,9 @@ export async function withTicketOf<Result>(
   { signal, relayPassword }: Pick<SendOptions, 'signal' | 'relayPassword'>,
   work: (ticket: Ticket) => Promise<Result>,
 ): Promise<Result> {
-  const { ticket, forget } = await reachByCode({ ...parseCodeTarget(code), relayPassword }, 'sender', signal);
+  const { ticket, forget } = await loadWay
+    .reach()
+    .reachByCode({ ...parseCodeTarget(code), relayPassword }, 'sender', signal);
   try {
     const result = await work(ticket);
     await forget();
@@ -86,10 +92,10 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     plain = resolve;
   });
   const code = options.codeWords
-    ? new OpenCode('sender', drawCode(options.codeWords, options.relayAt === undefined ? 4 : 6))
+    ? new (loadWay.openCode().OpenCode)('sender', drawCode(options.codeWords, options.relayAt === undefined ? 4 : 6))
     : undefined;
   const relay = options.relayAt === undefined ? undefined : parseRelay(options.relayAt);
-  const meeting = await ListeningConnector.at(parseListenAddress(where), {
+  const meeting = await loadWay.listening().ListeningConnector.at(parseListenAddress(where), {
     code,
     relayAt: relay,
     relayPassword: options.relayPassword,
@@ -124,7 +130,7 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
         throw interrupted;
       },
     );
-    if (first) return await conclude(new PlainSender(options), options, began, first);
+    if (first) return await conclude(new (loadWay.plain().PlainSender)(options), options, began, first);
     return await conclude(new SessionTransfer(options, meeting), options, began);
   } finally {
     endAnnouncement();

@@ -1,6 +1,7 @@
 // What of this program stands in files of its own: the modules of workers, addons, and the web page. The single
 // executable has another one of these (packaging/executable/program-parts.ts), which finds them inside of itself.
 import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { WorkerOptions } from 'node:worker_threads';
 
@@ -19,9 +20,19 @@ export function workerStart(file: string): WorkerStart {
   return { from: file + extension, options: extension === '.ts' ? {} : { execArgv: [] } };
 }
 
-/** An optional dependency. Throws where it is missing, or cannot be loaded. */
+/**
+ * An optional dependency. Throws where it is missing, or cannot be loaded. To find out which build is for a Linux, its
+ * own index has Node make a report of the process: that takes ten times as long as to load it, and waits for the name
+ * server if something is connected.
+ */
 export function blakeAddon(): typeof import('@napi-rs/blake-hash') {
-  return require('@napi-rs/blake-hash') as typeof import('@napi-rs/blake-hash');
+  const index = require.resolve('@napi-rs/blake-hash');
+  try {
+    const build = `@napi-rs/blake-hash-${process.platform}-${process.arch}-gnu`;
+    return createRequire(index)(build) as ReturnType<typeof blakeAddon>;
+  } catch {
+    return require(index) as ReturnType<typeof blakeAddon>; // no such Linux
+  }
 }
 
 /** The same for koffi, the foreign function interface, on Linux for x64 and arm64. */
