@@ -1,3 +1,5 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { AlignedMemory, type Lease } from '../threads/aligned-memory';
 import type { DigestAlgorithm } from '../digest/digest';
@@ -5,7 +7,9 @@ import { asTransferError, TransferError } from '../errors';
 import { OrderWorker } from '../threads/order-worker';
 import { isBarred } from '../threads/walker';
 import { longestBundle } from '../wire/session-message';
-import type { FoundBatch } from '../scan/found-batch';
+import { type FoundBatch, splitTexts } from '../scan/found-batch';
+import { systemPath } from '../name-bytes';
+import { smallFile } from '../wire/segment';
 import {
   type BundleAnswer,
   type BundleFailure,
@@ -30,12 +34,18 @@ export type SmallFileReader = Pick<BundleReader, 'know' | 'forget' | 'read' | 'w
 
 type BundleRead = Extract<BundleOrder, { readonly order: 'read' }>;
 
-/** So many files are read without a thread: it takes longer to start than they do. */
-export const fewFiles = 8;
+const { O_RDONLY, O_NONBLOCK = 0 } = constants;
+/** So many files that were named themselves are read without a thread: it takes longer to start than they do. */
+const fewFiles = 8;
+
+/** Whether entries are few files that somebody named, and nothing that was found below a directory. */
+export function areFewNamed({ length, below }: FoundBatch): boolean {
+  return length <= fewFiles && splitTexts(below, length).every((each) => each === '');
+}
 
 /**
- * Reads many small files in one go, into memory that a socket can be given as it is: in a thread, once it is asked for
- * more than a few.
+ * Reads many small files in one go, into memory that a socket can be given as it is: in a thread, unless it is told of
+ * few named ones only.
  */
 export class BundleReader {
   private readonly memory: AlignedMemory;
@@ -43,6 +53,7 @@ export class BundleReader {
   /** What a thread that is started has to be told. */
   private readonly known = new Map<number, FoundBatch>();
   private started = false;
+  private fewNamed = true;
   private readonly worker: OrderWorker<BundleOrder, BundleAnswer>;
   /** Those who wait for memory, and hear of it when there will be none. */
   private readonly waiting = new Set<(error: TransferError) => void>();
@@ -58,6 +69,7 @@ export class BundleReader {
   /** Tells of entries, before any of their files is read: once, until `forget`. */
   know({ first, found }: Pick<OfferedBatch, 'first' | 'found'>): void {
     this.known.set(first, found);
+    this.fewNamed &&= this.known.size === 1 && areFewNamed(found);
     if (this.started) this.tell({ order: 'know', first, batch: found });
   }
 
@@ -107,7 +119,7 @@ export class BundleReader {
   }
 
   private ask(order: BundleRead): Promise<BundleAnswer> {
-    if (!this.started && order.files.length <= fewFiles) return this.readHere(order);
+    if (!this.started && this.fewNamed) return this.readHere(order);
     this.warm();
     return this.worker.ask(order);
   }
@@ -115,7 +127,10 @@ export class BundleReader {
   private async readHere(order: BundleRead): Promise<BundleAnswer> {
     if (this.closed) throw interrupted();
     const reading = new BundleReading(this.setup);
-    for (const [first, batch] of this.known) await reading.carryOut({ order: 'know', first, batch });
+    for (const [first, batch] of this.known) {
+      await reading.carryOut({ order: 'know', first, batch });
+      await Promise.all(batch.roots.map(fetchContent));
+    }
     return reading.carryOut(order);
   }
 
@@ -132,6 +147,24 @@ export class BundleReader {
         resolve(lease);
       });
     });
+  }
+}
+
+/**
+ * Waits, in a thread of Node's pool, until the disk has given the small file: one that does not answer keeps nobody else
+ * waiting. What is wrong with it is found when it is read.
+ */
+async function fetchContent(path: string): Promise<void> {
+  try {
+    // A named pipe without a writer is not waited for.
+    const file = await open(systemPath(path), O_RDONLY | O_NONBLOCK);
+    try {
+      if ((await file.stat()).isFile()) await file.read(Buffer.alloc(smallFile));
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    ignored('whoever reads it is told')(error);
   }
 }
 

@@ -4,7 +4,7 @@ import type { Waited } from '../wire/message';
 import type { SnapshotDone } from '../wire/snapshot-done';
 import type { MissingEntry, SessionReceipt } from '../wire/session-list';
 import type { SessionRefusal } from '../wire/session-message';
-import { BundleReader, fewFiles, type SmallFileReader } from './bundle-reader';
+import { areFewNamed, BundleReader, type SmallFileReader } from './bundle-reader';
 import { countFiles, findToSend, type FoundToSend, type SessionSource } from './finding';
 import { RateLimit } from './rate-limit';
 import { type PieceReader, SegmentReader } from './segment-reader';
@@ -206,7 +206,7 @@ export class SessionTransfer implements Sender {
         tell();
       }
       // While the receiver is being dialed.
-      if (small > fewFiles) this.source.bundles.warm();
+      if (entries && small > 0 && !areFewNamed(entries)) this.source.bundles.warm();
       if (large > 0) this.source.segments.warm();
       yield each;
     }

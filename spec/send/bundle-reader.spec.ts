@@ -11,7 +11,7 @@ import { parseBundle } from '../../lib/wire/session-list';
 import { longestBundle } from '../../lib/wire/session-message';
 import type { FoundFile } from '../../lib/scan/found';
 import { packEntries } from '../../lib/scan/found-batch';
-import { bundleError, BundleReader, fewFiles, type ReadBundle } from '../../lib/send/bundle-reader';
+import { bundleError, BundleReader, type ReadBundle } from '../../lib/send/bundle-reader';
 import { codeOf, content, md5Of } from '../store/delivery';
 import { canTrace } from '../store/local/trace';
 
@@ -302,28 +302,47 @@ describe('a bundle reader', () => {
     }
   });
 
-  it('reads a few files without a thread, and just as with one', async () => {
-    const sources = await Promise.all(Array.from({ length: fewFiles }, (_, at) => sourceOf(content(100 + at))));
-    const [few, many] = [new BundleReader('md5'), new BundleReader('md5')];
-    many.warm();
-    const answers = await Promise.all([few, many].map((own) => read(own, sources)));
-    const [one, other] = answers.map(({ first, files, digests, bytes, failures }) => ({
-      files: [...files].map((file) => file - first),
-      digests,
-      bytes: Buffer.from(bytes),
-      failures,
-    }));
-    expect(one).to.deep.equal(other);
-    expect(one?.files).to.have.lengthOf(fewFiles);
-    for (const answer of answers) answer.release();
-    await Promise.all([few, many].map((own) => own.close()));
+  it('reads a few named files without a thread, and just as with one', async () => {
+    const sources = await Promise.all(Array.from({ length: 8 }, (_, at) => sourceOf(content(100 + at))));
+    const gone = { ...(sources[7] as SmallSource), path: path.join(directory, 'gone') };
+    let threads = 0;
+    const count = (): number => threads++;
+    process.on('worker', count);
+    try {
+      const [few, many] = [new BundleReader('md5'), new BundleReader('md5')];
+      const one = await read(few, [...sources.slice(0, 7), gone]);
+      expect(threads).to.equal(0);
+      many.warm();
+      const other = await read(many, [...sources.slice(0, 7), gone]);
+      expect(threads).to.equal(1);
+      const [here, there] = [one, other].map(({ first, files, digests, bytes, failures }) => ({
+        files: [...files].map((file) => file - first),
+        digests,
+        bytes: Buffer.from(bytes),
+        failures: failures.map(({ file, failure }) => ({
+          file: file - first,
+          code: (failure as { code?: string }).code,
+        })),
+      }));
+      expect(here).to.deep.equal(there);
+      expect(here?.files).to.have.lengthOf(7);
+      expect(here?.failures).to.deep.equal([{ file: 7, code: 'ENOENT' }]);
+      for (const answer of [one, other]) answer.release();
+      // What was found below a directory is for a thread: nobody named it.
+      const below = { ...(sources[0] as SmallSource), path: directory, below: path.basename(sources[0]?.path ?? '') };
+      (await read(few, [below])).release();
+      expect(threads).to.equal(2);
+      await Promise.all([few, many].map((own) => own.close()));
+    } finally {
+      process.off('worker', count);
+    }
   });
 
   it('tells a thread that is started later of what it was told before', async () => {
-    const sources = await Promise.all(Array.from({ length: fewFiles + 1 }, (_, at) => sourceOf(content(10 + at))));
+    const sources = await Promise.all(Array.from({ length: 9 }, (_, at) => sourceOf(content(10 + at))));
     const own = new BundleReader('md5');
     const bundle = await read(own, sources);
-    expect(bundle.files).to.have.lengthOf(fewFiles + 1);
+    expect(bundle.files).to.have.lengthOf(9);
     bundle.release();
     await own.close();
   });
