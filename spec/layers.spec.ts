@@ -78,7 +78,8 @@ const layers: readonly Layer[] = [
   { name: 'digest', holds: /^lib\/digest\//, below: ['wire'] },
   {
     name: 'bottom',
-    holds: /^lib\/((make-path|name|name-bytes|object-address|progress|size-text|errors|trace|user-directory)\.ts$|threads\/)/,
+    holds:
+      /^lib\/((make-path|name|name-bytes|object-address|progress|size-text|errors|trace|user-directory)\.ts$|threads\/)/,
     below: [],
   },
 ];
