@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { formatSize } from '../lib/internal';
 
-export { formatSize } from '../lib/internal';
+export { formatSize };
 
 /**
  * Reads a number of bytes as people write it: `300M`, `10G`, `1.5MiB`, `4096`. Units are powers of 1024, upper or lower

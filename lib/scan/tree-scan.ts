@@ -60,8 +60,8 @@ export interface ScanBatch {
 
 /** How many batches the thread makes before anyone takes them. */
 const mostAhead = 4;
-/** So many named files are looked at without a thread. */
-const fewFiles = 8;
+/** So many named files are looked at, and read if they are small, without a thread: it takes longer to start. */
+export const fewFiles = 8;
 
 /**
  * Everything at and below `paths`, in an order that stays the same: a directory before what is in it, siblings by the

@@ -7,7 +7,8 @@ import { asTransferError, TransferError } from '../errors';
 import { OrderWorker } from '../threads/order-worker';
 import { isBarred } from '../threads/walker';
 import { longestBundle } from '../wire/session-message';
-import { type FoundBatch, splitTexts } from '../scan/found-batch';
+import { type FoundBatch, locate, splitTexts } from '../scan/found-batch';
+import { fewFiles } from '../scan/tree-scan';
 import { systemPath } from '../name-bytes';
 import { smallFile } from '../wire/segment';
 import {
@@ -35,8 +36,6 @@ export type SmallFileReader = Pick<BundleReader, 'know' | 'forget' | 'read' | 'w
 type BundleRead = Extract<BundleOrder, { readonly order: 'read' }>;
 
 const { O_RDONLY, O_NONBLOCK = 0 } = constants;
-/** So many files that were named themselves are read without a thread: it takes longer to start than they do. */
-const fewFiles = 8;
 
 /** Whether entries are few files that somebody named, and nothing that was found below a directory. */
 export function areFewNamed({ length, below }: FoundBatch): boolean {
@@ -53,7 +52,6 @@ export class BundleReader {
   /** What a thread that is started has to be told. */
   private readonly known = new Map<number, FoundBatch>();
   private started = false;
-  private fewNamed = true;
   private readonly worker: OrderWorker<BundleOrder, BundleAnswer>;
   /** Those who wait for memory, and hear of it when there will be none. */
   private readonly waiting = new Set<(error: TransferError) => void>();
@@ -69,7 +67,6 @@ export class BundleReader {
   /** Tells of entries, before any of their files is read: once, until `forget`. */
   know({ first, found }: Pick<OfferedBatch, 'first' | 'found'>): void {
     this.known.set(first, found);
-    this.fewNamed &&= this.known.size === 1 && areFewNamed(found);
     if (this.started) this.tell({ order: 'know', first, batch: found });
   }
 
@@ -119,18 +116,17 @@ export class BundleReader {
   }
 
   private ask(order: BundleRead): Promise<BundleAnswer> {
-    if (!this.started && this.fewNamed) return this.readHere(order);
+    const [only, another] = this.known;
+    if (!this.started && only && !another && areFewNamed(only[1])) return this.readHere(order, ...only);
     this.warm();
     return this.worker.ask(order);
   }
 
-  private async readHere(order: BundleRead): Promise<BundleAnswer> {
+  private async readHere(order: BundleRead, first: number, batch: FoundBatch): Promise<BundleAnswer> {
     if (this.closed) throw interrupted();
+    await Promise.all([...order.files].map((file) => fetchContent(locate(batch, file - first, '').path)));
     const reading = new BundleReading(this.setup);
-    for (const [first, batch] of this.known) {
-      await reading.carryOut({ order: 'know', first, batch });
-      await Promise.all(batch.roots.map(fetchContent));
-    }
+    await reading.carryOut({ order: 'know', first, batch });
     return reading.carryOut(order);
   }
 

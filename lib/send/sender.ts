@@ -49,7 +49,8 @@ export async function send(options: SendOptions): Promise<SendResult> {
       began,
     );
   }
-  return conclude(new (loadWay.plain().PlainSender)(options), options, began);
+  const { PlainSender } = loadWay.plain();
+  return conclude(new PlainSender(options), options, began);
 }
 
 /** The same with the ticket that the code leads to. */
@@ -63,9 +64,8 @@ export async function withTicketOf<Result>(
   { signal, relayPassword }: Pick<SendOptions, 'signal' | 'relayPassword'>,
   work: (ticket: Ticket) => Promise<Result>,
 ): Promise<Result> {
-  const { ticket, forget } = await loadWay
-    .reach()
-    .reachByCode({ ...parseCodeTarget(code), relayPassword }, 'sender', signal);
+  const { reachByCode } = loadWay.reach();
+  const { ticket, forget } = await reachByCode({ ...parseCodeTarget(code), relayPassword }, 'sender', signal);
   try {
     const result = await work(ticket);
     await forget();
@@ -95,7 +95,8 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     ? new (loadWay.openCode().OpenCode)('sender', drawCode(options.codeWords, options.relayAt === undefined ? 4 : 6))
     : undefined;
   const relay = options.relayAt === undefined ? undefined : parseRelay(options.relayAt);
-  const meeting = await loadWay.listening().ListeningConnector.at(parseListenAddress(where), {
+  const { ListeningConnector } = loadWay.listening();
+  const meeting = await ListeningConnector.at(parseListenAddress(where), {
     code,
     relayAt: relay,
     relayPassword: options.relayPassword,
@@ -130,7 +131,10 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
         throw interrupted;
       },
     );
-    if (first) return await conclude(new (loadWay.plain().PlainSender)(options), options, began, first);
+    if (first) {
+      const { PlainSender } = loadWay.plain();
+      return await conclude(new PlainSender(options), options, began, first);
+    }
     return await conclude(new SessionTransfer(options, meeting), options, began);
   } finally {
     endAnnouncement();

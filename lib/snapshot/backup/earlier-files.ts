@@ -158,7 +158,8 @@ export class EarlierFiles {
     if (this.digests) return this.digests;
     this.digests = new Map();
     for (const line of this.newest.values()) {
-      const digest = typeof line === 'string' ? digestInLine(line, this.algorithm) : line.digests[this.algorithm];
+      const seen = typeof line === 'string' ? digestInLine(line, this.algorithm) : undefined;
+      const digest = seen ?? (typeof line === 'string' ? this.takenApart(line) : line)?.digests[this.algorithm];
       if (digest !== undefined && !this.digests.has(digest)) this.digests.set(digest, line);
     }
     return this.digests;

@@ -33,10 +33,10 @@ export function fileLine(line: Uint8Array): NamedLine | undefined {
   return name.includes('\\') ? undefined : { name: name as EntryName, text };
 }
 
-/** The digest in a line that `fileLine` gave; undefined where it has none of `algorithm`, or is spelled otherwise. */
+/** The digest of `algorithm` in the line of an entry, without taking it apart; undefined where none is seen in it so. */
 export function digestInLine(text: string, algorithm: keyof Digests): string | undefined {
   // In no string, where each quotation mark would have a backslash before it.
-  const mark = `"digests":{"${algorithm}":"`;
+  const mark = `"${algorithm}":"`;
   const at = text.indexOf(mark);
   return at === -1 ? undefined : text.slice(at + mark.length, text.indexOf('"', at + mark.length));
 }

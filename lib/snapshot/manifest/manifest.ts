@@ -4,7 +4,7 @@ import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import { countUnder, type DigestName, sizeUnder, textUnder, wrong } from '../../wire/fields';
 import { type JsonObject, ownValue, parseJsonObject } from '../../wire/json-object';
-import { fileLine, type NamedLine, UnchangedFile } from './file-line';
+import { digestInLine, fileLine, type NamedLine, UnchangedFile } from './file-line';
 import { encodeEntry, type ManifestEntry, type ManifestFile, parseEntry } from './manifest-entry';
 import { parseSnapshotId, type SnapshotId } from './snapshot-id';
 
@@ -265,12 +265,8 @@ export function parseManifest(bytes: Uint8Array): Manifest {
  */
 export function otherFilesDecoder(known: (digest: string) => boolean): ManifestDecoder {
   return new ManifestDecoder((line, { digest }) => {
-    // In no string, where each quotation mark would have a backslash before it.
-    const mark = `"${digest}":"`;
-    const at = line.indexOf(mark);
-    if (at === -1) return true;
-    const start = at + mark.length;
-    return !known(line.toString('latin1', start, line.indexOf(quotationMark, start)));
+    const seen = digestInLine(line.toString('latin1'), digest);
+    return seen === undefined || !known(seen);
   });
 }
 
@@ -351,7 +347,6 @@ export function parseManifestHead(bytes: Uint8Array): ManifestHead {
 }
 
 const lineFeed = 0x0a;
-const quotationMark = 0x22;
 
 /** The last line. It has one spelling only, since nothing else vouches for its own bytes. */
 export function sumLine(hex: string): string {

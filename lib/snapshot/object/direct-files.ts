@@ -119,7 +119,7 @@ class DirectFiles {
       for await (const { entries, failures = [], ...others } of found) {
         const left = entries && (await this.take(entries));
         if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
-        yield { ...others, entries: left, ...this.settled(failures) } as FoundToSend;
+        yield { ...others, ...(left ? { entries: left } : {}), ...this.settled(failures) };
       }
       for (let next = this.reading.shift(); next; next = this.reading.shift()) {
         if (signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');

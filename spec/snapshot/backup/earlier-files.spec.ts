@@ -120,6 +120,16 @@ describe('files of earlier snapshots', () => {
     expect(before.contentOf(digestOf('old'), 3)).to.deep.equal({ key: 'packs/old', offset: 0 });
   });
 
+  it('are found by a digest that is not the first of its line, or is spelled otherwise', async () => {
+    const both = file('both', { digests: { md5: 'ab'.repeat(16), sha256: digestOf('both') } });
+    const before = await of(manifest(1, [both, file('e')], (line) => line.replace('"sha256":"', '"sha256": "')));
+    for (const name of ['both', 'e']) {
+      expect(before.has(digestOf(name)), name).to.equal(true);
+      expect(before.contentOf(digestOf(name), name.length), name).to.deep.equal({ key: `packs/${name}`, offset: 0 });
+    }
+    expect((await of(manifest(1, [both]))).has(digestOf('both'))).to.equal(true);
+  });
+
   it('are as if they were not there where their content is not to be used', async () => {
     const condemned = file('gone', { content: { key: 'packs/condemned', offset: 0 } });
     const before = await of(manifest(1, [condemned, file('e')]));
