@@ -6,7 +6,7 @@ import type { Terminal } from './terminal';
 export type Failed = TransferEvent & { event: 'failed' };
 
 /** Failures of one kind that are told one by one; of the others their number. */
-const toldOfAKind = 3;
+const mostOfAKind = 3;
 
 /** The failures of one transfer by their reason, so that a thousand of one kind do not hide the one of another. */
 export class Failures {
@@ -22,16 +22,16 @@ export class Failures {
     const kind = reasonOf(event);
     const before = this.kinds.get(kind) ?? 0;
     this.kinds.set(kind, before + 1);
-    return before < toldOfAKind;
+    return before < mostOfAKind;
   }
 
   /** Tells once how many more there were of each kind, behind whose they are. */
   tellRest(terminal: Terminal, whose = ''): void {
     if (terminal.settings.verbose) return;
     for (const [kind, count] of this.kinds) {
-      if (count <= toldOfAKind) continue;
-      terminal.complain(`${whose}${formatCount(count - toldOfAKind, 'more file')}: ${kind}`);
-      this.kinds.set(kind, toldOfAKind);
+      if (count <= mostOfAKind) continue;
+      terminal.complain(`${whose}${formatCount(count - mostOfAKind, 'more file')}: ${kind}`);
+      this.kinds.set(kind, mostOfAKind);
     }
   }
 

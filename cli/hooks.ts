@@ -48,7 +48,7 @@ export class Hooks {
   /** Runs the command for the event, now or as soon as its turn comes, if it is one that hooks are for. */
   note(event: TransferEvent): void {
     if (!hooked.has(event.event)) return;
-    this.backlog.push(jsonLine({ ...event, ...placeOf(event, this.surroundings.directory) }));
+    this.backlog.push(jsonLine({ ...event, ...absolutePathOf(event, this.surroundings.directory) }));
     this.startNext();
   }
 
@@ -126,7 +126,7 @@ export class Hooks {
 }
 
 /** Where what an event tells of is, whatever the working directory of a hook. */
-function placeOf(event: TransferEvent, directory: string): { readonly absolute_path?: string } {
+function absolutePathOf(event: TransferEvent, directory: string): { readonly absolute_path?: string } {
   if (event.event === 'snapshot') return { absolute_path: join(directory, event.snapshot) };
   if (event.event !== 'received') return {};
   // An object store has records and no paths.

@@ -14,7 +14,7 @@ export interface ObjectFlags {
 }
 
 export function describeObjects(command: Command): Command {
-  return describeObjectPlace(command)
+  return describeObjectStore(command)
     .option('--trust-store', 'with s3://: read nothing back; receipts say "accepted" and not "store"')
     .option(
       '--single-receiver',
@@ -23,7 +23,7 @@ export function describeObjects(command: Command): Command {
 }
 
 /** The options of commands that read and write snapshots: those that say where and who. */
-export function describeObjectPlace(command: Command): Command {
+export function describeObjectStore(command: Command): Command {
   return command
     .option('--endpoint <URL>', 'with s3://: where the store answers; default: AWS_ENDPOINT_URL_S3, else AWS')
     .option('--region <REGION>', 'with s3://: default AWS_REGION, else us-east-1')
@@ -33,10 +33,10 @@ export function describeObjectPlace(command: Command): Command {
     );
 }
 
-/** The object store that `place` names; undefined for a directory. Throws `usage`. */
-export function objectStoreOf(place: string, flags: ObjectFlags): ReceiverOptions['objects'] {
+/** The object store that `pathname` names; undefined for a directory. Throws `usage`. */
+export function objectStoreOf(pathname: string, flags: ObjectFlags): ReceiverOptions['objects'] {
   const { endpoint, region, credentials, trustStore, singleReceiver } = flags;
-  if (!isObjectUrl(place)) {
+  if (!isObjectUrl(pathname)) {
     if (endpoint !== undefined || region !== undefined || credentials !== undefined || trustStore || singleReceiver)
       throw wrongUsage(
         '--endpoint, --region, --credentials, --trust-store and --single-receiver go with s3://BUCKET/PREFIX.',
@@ -45,5 +45,5 @@ export function objectStoreOf(place: string, flags: ObjectFlags): ReceiverOption
   }
   const { load } = require('../lib/internal') as typeof import('../lib/internal');
   const access = load.objectKeys().objectAccess({ endpoint, region, credentials });
-  return { ...parseObjectUrl(place), ...access, trustStore, singleReceiver };
+  return { ...parseObjectUrl(pathname), ...access, trustStore, singleReceiver };
 }

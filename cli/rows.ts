@@ -20,7 +20,7 @@ export function rowsOf(pieces: readonly Piece[], columns: number): Piece[][] {
   if (first === undefined || textOf(first).startsWith(' ') || widthOf(pieces) <= columns) return [[...pieces]];
   const rows: Piece[][] = [[]];
   let used = 0;
-  const place = (words: readonly Word[]): void => {
+  const addRow = (words: readonly Word[]): void => {
     const width = fieldWidth(words);
     let gap = words[0]?.gap ?? 0;
     if (used > 0 && used + gap + width > columns) {
@@ -32,8 +32,8 @@ export function rowsOf(pieces: readonly Piece[], columns: number): Piece[][] {
     used += gap + width;
   };
   for (const field of fieldsOf(wordsIn(pieces))) {
-    if (fieldWidth(field) <= columns - indent) place(field);
-    else for (const word of field) place([word]);
+    if (fieldWidth(field) <= columns - indent) addRow(field);
+    else for (const word of field) addRow([word]);
   }
   return rows;
 }

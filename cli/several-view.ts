@@ -11,7 +11,7 @@ import type { Curtain, Terminal } from './terminal';
 /** So many receivers get a line each in the results; of more, those that failed. */
 const fewReceivers = 16;
 /** Failures that are told one by one; of the others their number, unless --verbose. */
-const mostTold = 12;
+const mostReported = 12;
 const patience = 300; // ms before anything is drawn: what is small is through by then
 const refresh = 200; // ms between redraws
 const interval = 5000; // ms between lines where nothing can be drawn
@@ -41,7 +41,7 @@ export class SeveralView implements Curtain {
   /** Rows on the screen that are ours, above the cursor. */
   private drawn = 0;
   private untold = 0;
-  private told = 0;
+  private reported = 0;
   private lastLine = Date.now();
 
   constructor(
@@ -137,9 +137,9 @@ export class SeveralView implements Curtain {
   }
 
   private complain(message: string, hint?: string): void {
-    if (this.told < mostTold || this.terminal.settings.verbose) this.terminal.complain(message, hint);
+    if (this.reported < mostReported || this.terminal.settings.verbose) this.terminal.complain(message, hint);
     else this.untold++;
-    this.told++;
+    this.reported++;
   }
 
   private receiverDone(line: Line, summary: Summary): void {

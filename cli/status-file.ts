@@ -187,12 +187,12 @@ function readKept(directory: string, name: string): unknown {
 
 /** Whenever this ends there is the old file or the new one. A directory that was removed meanwhile is not made again. */
 function keep(directory: string, name: string, content: object): void {
-  const place = join(directory, '.sendall');
-  const fresh = join(place, `${name}.new`);
+  const pathname = join(directory, '.sendall');
+  const fresh = join(pathname, `${name}.new`);
   try {
-    if (!existsSync(place)) mkdirSync(place, { mode: 0o700 });
+    if (!existsSync(pathname)) mkdirSync(pathname, { mode: 0o700 });
     writeFileSync(fresh, `${JSON.stringify(content)}\n`, { mode: 0o600 });
-    renameSync(fresh, join(place, name));
+    renameSync(fresh, join(pathname, name));
   } catch (error) {
     notKept(error);
   }

@@ -116,8 +116,8 @@ export abstract class View {
   /** Tells of a failure; of those of one kind only the first few, and how many there were at the end. */
   protected fail(event: Failed): void {
     if (event.code === 'interrupted') return; // whoever interrupted knows
-    const told = this.failures.take(event) || this.terminal.settings.verbose;
-    if (told) this.terminal.complain(sentenceOf(event), this.hintFor(event));
+    const isReported = this.failures.take(event) || this.terminal.settings.verbose;
+    if (isReported) this.terminal.complain(sentenceOf(event), this.hintFor(event));
   }
 
   /** What helps against a failure, for the role of this command. */

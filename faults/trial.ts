@@ -70,14 +70,15 @@ export class Trial {
   ) {}
 
   async run(): Promise<TrialOutcome> {
-    const { delivery, error } = this.mishap;
+    const { delivery, error, victim } = this.mishap;
     mkdirSync(this.directory);
     this.ground.sources.place(delivery, this.into);
     try {
       await this.deliverBadly();
       await this.deliverAgain(this.receiver ? 'the same receiver' : 'a new receiver');
       // What a receiver in which a call has failed leaves behind is for the next one to collect.
-      if (error !== undefined) await this.deliverAgain('a new receiver');
+      if (error !== undefined && (victim === 'receiver' || delivery.wire === 'none'))
+        await this.deliverAgain('a new receiver');
       const leftovers = this.left().filter((name) => this.mayBeLeft?.includes(name) === false);
       if (leftovers.length > 0) this.broken.push(`In the end there is left: ${leftovers.join(', ')}.`);
     } catch (stuck) {

@@ -237,11 +237,11 @@ type FileEvent<Name extends 'sent' | 'received'> = Mutable<FileDone> & {
  * What is told of a file, with the id of its transfer. There is one for every file, and what is spread and then
  * extended takes five times the memory of what is written down.
  */
-export function fileEvent<Name extends 'sent' | 'received'>(event: Name, id: string, file: FileDone): FileEvent<Name> {
+export function fileEvent<Name extends 'sent' | 'received'>(kind: Name, id: string, file: FileDone): FileEvent<Name> {
   const { file_name, file_size, digests, verified, path, bytes_on_wire, seconds } = file;
   const { verified_at, kept, repaired, route, source_grew } = file;
-  const told: FileEvent<Name> = {
-    event,
+  const event: FileEvent<Name> = {
+    event: kind,
     id,
     file_name,
     file_size,
@@ -250,13 +250,13 @@ export function fileEvent<Name extends 'sent' | 'received'>(event: Name, id: str
     bytes_on_wire,
     seconds,
   };
-  if (path !== undefined) told.path = path;
-  if (verified_at !== undefined) told.verified_at = verified_at;
-  if (kept !== undefined) told.kept = kept;
-  if (repaired !== undefined) told.repaired = repaired;
-  if (route !== undefined) told.route = route;
-  if (source_grew !== undefined) told.source_grew = source_grew;
-  return told;
+  if (path !== undefined) event.path = path;
+  if (verified_at !== undefined) event.verified_at = verified_at;
+  if (kept !== undefined) event.kept = kept;
+  if (repaired !== undefined) event.repaired = repaired;
+  if (route !== undefined) event.route = route;
+  if (source_grew !== undefined) event.source_grew = source_grew;
+  return event;
 }
 
 /** Tells the same events, with the id of the transfer that they are about. */

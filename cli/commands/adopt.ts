@@ -4,7 +4,7 @@ import type { AdoptEvent } from '../../lib/index';
 import { withoutTickets } from '../hide-tickets';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatSize } from '../size';
-import { refuseObjects } from '../snapshot-place';
+import { refuseObjects } from '../snapshot-location';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
 

@@ -4,7 +4,7 @@ import { Option } from 'commander';
 import type { BackupOptions } from '../../lib/index';
 import { describeObjects, type ObjectFlags, objectStoreOf } from '../object-options';
 import type { Shell } from '../run';
-import { noSuchPlace } from '../snapshot-place';
+import { noSuchLocation } from '../snapshot-location';
 import { hasTicketInEnvironment, resolveTarget, splitTarget } from '../secret';
 import { parseDuration, parseRate } from '../size';
 import { type CompressFlags, compressOption } from '../compress-option';
@@ -141,7 +141,7 @@ async function split(
     return { paths: words.slice(0, -1), directory: last };
   const { paths, target } = await splitTarget(words);
   if (target?.kind === 'ticket') return { paths, target: target.ticket };
-  if (words.length > 1 && !existsSync(last)) throw noSuchPlace(last);
+  if (words.length > 1 && !existsSync(last)) throw noSuchLocation(last);
   throw wrongUsage('The target is missing.', {
     hint: 'It comes last: a ticket, the name of a peer, or a directory that exists.',
   });

@@ -3,7 +3,7 @@ import type { TransferEvent } from '../../lib/index';
 import { describeObjects, type ObjectFlags } from '../object-options';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatSize } from '../size';
-import { type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
 
@@ -38,7 +38,7 @@ the exit code is 4 then. Where both are object stores, both are at the same endp
 keys.`,
     )
     .action(async (from: string, to: string, flags: CopyFlags) => {
-      const [source, destination] = await placesOf([from, to], flags);
+      const [source, destination] = await holdersOf([from, to], flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const audience = (terminal: Terminal): Audience => new CopyView(terminal);
       shell.exit(
@@ -47,10 +47,10 @@ keys.`,
     });
 }
 
-type Holder = Exclude<SnapshotPlace, { readonly target: string }>;
+type Holder = Exclude<SnapshotLocation, { readonly target: string }>;
 
 /** Throws `usage` for what `copy` cannot be between. */
-async function placesOf(words: readonly [string, string], flags: ObjectFlags): Promise<[Holder, Holder]> {
+async function holdersOf(words: readonly [string, string], flags: ObjectFlags): Promise<[Holder, Holder]> {
   const { isObjectUrl } = require('../../lib/internal') as typeof import('../../lib/internal');
   if (!words.some(isObjectUrl))
     throw wrongUsage('Neither of the two is an object store.', {
@@ -58,10 +58,10 @@ async function placesOf(words: readonly [string, string], flags: ObjectFlags): P
     });
   const holders: Holder[] = [];
   for (const word of words) {
-    const place = await snapshotPlace(word, isObjectUrl(word) ? flags : {});
-    if ('target' in place)
+    const location = await snapshotLocation(word, isObjectUrl(word) ? flags : {});
+    if ('target' in location)
       throw wrongUsage('Snapshots are copied where they are: from a directory of this machine, or an object store.');
-    holders.push(place);
+    holders.push(location);
   }
   return holders as [Holder, Holder];
 }

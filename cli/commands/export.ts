@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { type Command, Option } from 'commander';
 import type { IfExists } from '../../lib/index';
-import { describeObjectPlace, type ObjectFlags, objectStoreOf } from '../object-options';
+import { describeObjectStore, type ObjectFlags, objectStoreOf } from '../object-options';
 import type { Shell } from '../run';
 import { wrongUsage } from '../usage';
 
@@ -27,7 +27,7 @@ export function describeExport(program: Command, shell: Shell): void {
         .choices(['refuse', 'skip', 'rename', 'replace'])
         .default('refuse'),
     );
-  describeObjectPlace(command)
+  describeObjectStore(command)
     .addHelpText(
       'after',
       `

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Audience, Shell } from '../run';
-import { describeObjectPlace, type ObjectFlags } from '../object-options';
-import { placeArgument, snapshotPlace } from '../snapshot-place';
+import { describeObjectStore, type ObjectFlags } from '../object-options';
+import { locationArgument, snapshotLocation } from '../snapshot-location';
 
 /** Reading tells of nothing on the way. */
 const silence: Audience = { show: () => undefined };
@@ -12,10 +12,10 @@ export function describeFind(program: Command, shell: Shell): void {
     .command('find')
     .description('Says in which snapshots a file is, and which of its versions differ. Reads no file of a backup.')
     .usage('DIR|TARGET PATTERN [OPTIONS]')
-    .argument('<DIR|TARGET>', placeArgument)
+    .argument('<DIR|TARGET>', locationArgument)
     .argument('<PATTERN>', 'a name, at any depth; with a slash, a path from the top; *, ? and ** as in .gitignore')
     .option('--name <NAME>', 'in the snapshots of one backup only');
-  describeObjectPlace(command)
+  describeObjectStore(command)
     .addHelpText(
       'after',
       `
@@ -28,7 +28,7 @@ back: sendall restore DIR|TARGET SNAPSHOT DEST PATH.`,
     )
     .action(async (given: string, pattern: string, flags: ObjectFlags & { readonly name?: string }) => {
       const { name } = flags;
-      const place = await snapshotPlace(given, flags);
+      const location = await snapshotLocation(given, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       shell.exit(
         await runTransfer(
@@ -40,7 +40,7 @@ back: sendall restore DIR|TARGET SNAPSHOT DEST PATH.`,
             const { findEntries } = load.snapshots();
             const view = new FoundView(terminal, true);
             const on = view.show.bind(view);
-            await findEntries({ ...place, pattern, signal, on, ...(name === undefined ? {} : { name }) });
+            await findEntries({ ...location, pattern, signal, on, ...(name === undefined ? {} : { name }) });
             if (view.count === 0)
               throw new TransferError('usage', `Nothing in these snapshots is called ${pattern}.`, {
                 hint: 'A pattern with a slash counts from the top of the snapshot: "**/photos/*.jpg".',

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { ForgetEvent } from '../../lib/index';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatSize } from '../size';
-import { machineArgument, refuseObjects, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { machineArgument, refuseObjects, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import type { Terminal } from '../terminal';
 
 interface ForgetFlags {
@@ -33,16 +33,16 @@ there. On another machine it takes a key with the right admin.`,
     )
     .action(async (given: string, pattern: string, flags: ForgetFlags) => {
       refuseObjects(given, 'forget');
-      const place = await snapshotPlace(given);
+      const location = await snapshotLocation(given);
       const { runTransfer } = require('../run') as typeof import('../run');
       shell.exit(
-        await runTransfer(shell.settings(), complaints, (transfer) => forgetAt(place, pattern, flags, transfer)),
+        await runTransfer(shell.settings(), complaints, (transfer) => forgetAt(location, pattern, flags, transfer)),
       );
     });
 }
 
 async function forgetAt(
-  place: SnapshotPlace,
+  location: SnapshotLocation,
   pattern: string,
   { name, dryRun = false }: ForgetFlags,
   { on, terminal, signal }: Transfer,
@@ -55,7 +55,14 @@ async function forgetAt(
     else if (terminal.settings.json) printEvent(terminal.stdout, event);
     else show(terminal, event);
   };
-  const taken = await forget({ ...place, pattern, dryRun, signal, on: tell, ...(name === undefined ? {} : { name }) });
+  const taken = await forget({
+    ...location,
+    pattern,
+    dryRun,
+    signal,
+    on: tell,
+    ...(name === undefined ? {} : { name }),
+  });
   if (taken.length === 0)
     throw new TransferError('usage', `Nothing in these snapshots is called ${pattern}.`, {
       hint: 'A pattern with a slash counts from the top of the snapshot: "**/photos/*.jpg".',

@@ -3,8 +3,8 @@ import { InvalidArgumentError } from 'commander';
 import type { KeepRules, PruneEvent } from '../../lib/index';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatSize, parseDuration } from '../size';
-import { describeObjectPlace, type ObjectFlags } from '../object-options';
-import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { describeObjectStore, type ObjectFlags } from '../object-options';
+import { locationArgument, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
 
@@ -30,7 +30,7 @@ export function describePrune(program: Command, shell: Shell): void {
       'Removes the snapshots that no --keep option keeps. Never the newest one of a backup, nor one whose manifest is damaged.',
     )
     .usage('DIR|TARGET --keep-… [OPTIONS]')
-    .argument('<DIR|TARGET>', placeArgument)
+    .argument('<DIR|TARGET>', locationArgument)
     .option('--name <NAME>', 'of this backup only; default: of each one')
     .option('--keep-last <N>', 'keep the newest N', parseCount)
     .option('--keep-daily <N>', 'keep the newest of each of the last N days that have a snapshot, in UTC', parseCount)
@@ -48,7 +48,7 @@ export function describePrune(program: Command, shell: Shell): void {
       'in an object store: what nothing needs any more is deleted by the first prune after this; default 1d, at least 1h',
       parseSpan,
     );
-  describeObjectPlace(command)
+  describeObjectStore(command)
     .addHelpText(
       'after',
       `
@@ -63,17 +63,19 @@ Files that other snapshots have as well are not touched. On another machine it
 takes a key with the right admin.`,
     )
     .action(async (given: string, flags: PruneFlags) => {
-      const place = await snapshotPlace(given, flags);
-      if (flags.grace !== undefined && 'directory' in place)
+      const location = await snapshotLocation(given, flags);
+      if (flags.grace !== undefined && 'directory' in location)
         throw wrongUsage('--grace goes with an object store: s3://BUCKET/PREFIX, or a receiver of one.');
       const keep = rulesOf(flags);
       const { runTransfer } = require('../run') as typeof import('../run');
-      shell.exit(await runTransfer(shell.settings(), complaints, (transfer) => pruneAt(place, keep, flags, transfer)));
+      shell.exit(
+        await runTransfer(shell.settings(), complaints, (transfer) => pruneAt(location, keep, flags, transfer)),
+      );
     });
 }
 
 async function pruneAt(
-  place: SnapshotPlace,
+  location: SnapshotLocation,
   keep: KeepRules,
   { name, allowShrink = false, dryRun = false, grace }: PruneFlags,
   { on, terminal, signal }: Transfer,
@@ -89,7 +91,7 @@ async function pruneAt(
   };
   try {
     await prune({
-      ...place,
+      ...location,
       keep,
       allowShrink,
       dryRun,

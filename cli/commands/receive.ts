@@ -336,8 +336,8 @@ async function receive(
 ): Promise<void> {
   const { signal } = transfer;
   const { listen, address, once, from, retryFor } = flags;
-  const place = options.objects === undefined ? path.resolve(options.directory) : options.directory;
-  const hooks = hooksOf(flags, place, transfer);
+  const pathname = options.objects === undefined ? path.resolve(options.directory) : options.directory;
+  const hooks = hooksOf(flags, pathname, transfer);
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { AuthorizedKeys } = load.keys();
   const { createReceiver } = load.receiver();
@@ -345,7 +345,7 @@ async function receive(
   shareFreeMemory();
   const { StatusFile } = require('../status-file') as typeof import('../status-file');
   const status = options.objects === undefined ? new StatusFile(options.directory, options.quota) : undefined;
-  const told = hooks?.on ?? transfer.on;
+  const listener = hooks?.on ?? transfer.on;
   let begun = false;
   let page: UploadPage | undefined;
   const on: Listener = (event) => {
@@ -353,12 +353,12 @@ async function receive(
     status?.note(event);
     page?.note(event);
     served?.metrics.note(event);
-    told(event);
+    listener(event);
   };
   const receiver = await createReceiver({ ...options, authorized: new AuthorizedKeys(), on });
   try {
     if (flags.web !== undefined) page = await serveUploadPage(receiver, flags, on);
-    transfer.terminal.say('Receiving into ', { style: 'bold', text: place }, '.');
+    transfer.terminal.say('Receiving into ', { style: 'bold', text: pathname }, '.');
     if (served) transfer.terminal.say(`Metrics at ${await served.metrics.listen(served.address)}.`);
     if (from !== undefined) {
       const where =

@@ -4,8 +4,8 @@ import type { DrillReport, IfExists, Restored, TransferEvent } from '../../lib/i
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatSize, parseDuration } from '../size';
 import type { Terminal } from '../terminal';
-import { describeObjectPlace, type ObjectFlags } from '../object-options';
-import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { describeObjectStore, type ObjectFlags } from '../object-options';
+import { locationArgument, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import { wrongUsage } from '../usage';
 
 /** The options of `sendall restore`, as commander names them. */
@@ -31,7 +31,7 @@ export function describeRestore(program: Command, shell: Shell): void {
     .usage(
       'DIR|TARGET SNAPSHOT DEST [PATH...] [OPTIONS]\n       sendall restore DIR SNAPSHOT --drill PERCENT [--scratch DIR]',
     )
-    .argument('<DIR|TARGET>', placeArgument)
+    .argument('<DIR|TARGET>', locationArgument)
     .argument('<SNAPSHOT>', 'NAME/2026-11-20T101233Z or NAME/latest; sendall snapshots lists them')
     .argument('[DEST]', 'where to; made where it is missing; - writes one file to standard output')
     .argument('[PATH...]', 'what of it: files, directories with all that is below, patterns; default: everything')
@@ -64,7 +64,7 @@ export function describeRestore(program: Command, shell: Shell): void {
       'from another machine: how long to go on trying when the connection is lost: 30s, 2h; default 5min',
       parseDuration,
     );
-  describeObjectPlace(command)
+  describeObjectStore(command)
     .addHelpText(
       'after',
       `
@@ -88,7 +88,7 @@ is whole and verified in a directory for temporary files (TMPDIR).`,
         flags: RestoreFlags,
       ) => {
         if (destination === '-') checkOutput(paths, shell.settings().json);
-        const work = workOf({ place: await snapshotPlace(given, flags), snapshot, destination, paths }, flags);
+        const work = workOf({ location: await snapshotLocation(given, flags), snapshot, destination, paths }, flags);
         const { runTransfer } = require('../run') as typeof import('../run');
         const { RestoreView } = require('../view') as typeof import('../view');
         const audience = (terminal: Terminal): Audience => {
@@ -110,14 +110,14 @@ function checkOutput(paths: readonly string[], json: boolean): void {
 }
 
 interface Words {
-  readonly place: SnapshotPlace;
+  readonly location: SnapshotLocation;
   readonly snapshot: string;
   readonly destination: string | undefined;
   readonly paths: readonly string[];
 }
 
 function workOf(
-  { place, snapshot, destination, paths }: Words,
+  { location, snapshot, destination, paths }: Words,
   { ifExists, owner, xattrs, drill: share, scratch, retryFor }: RestoreFlags,
 ): (transfer: Transfer) => Promise<void> {
   if (share === undefined) {
@@ -129,7 +129,7 @@ function workOf(
       const { restore } = load.snapshots();
       const restoreTo = (into: string): Promise<Restored> =>
         restore({
-          ...place,
+          ...location,
           snapshot,
           destination: into,
           paths,
@@ -149,7 +149,7 @@ function workOf(
     throw wrongUsage('A drill restores to a scratch directory, and to no other.', {
       hint: 'sendall restore DIR SNAPSHOT --drill 1%',
     });
-  if ('target' in place)
+  if ('target' in location)
     throw wrongUsage('A drill is held on the machine that has the snapshots.', {
       hint: 'sendall restore DIR SNAPSHOT --drill 1%',
     });
@@ -158,14 +158,15 @@ function workOf(
     const { drillAt } = load.drill();
     const { noteDrill } = require('../status-file') as typeof import('../status-file');
     const report = await drillAt({
-      ...place,
+      ...location,
       snapshot,
       share,
       ...(scratch === undefined ? {} : { scratch }),
       on,
       signal,
     });
-    if ('directory' in place) noteDrill(place.directory, report.snapshot.replace(/\/.*$/, ''), report.failures.length);
+    if ('directory' in location)
+      noteDrill(location.directory, report.snapshot.replace(/\/.*$/, ''), report.failures.length);
     failIfAny(report);
   };
 }

@@ -11,7 +11,7 @@ import { parseCodeWords, usualCodeWords } from '../code-words';
 import { parseDuration, parseRate } from '../size';
 import { type CompressFlags, compressOption } from '../compress-option';
 import { addExcludeOptions, type ExcludeFlags, excludeOptions, patternHelp } from '../exclude-options';
-import { refuseObjects } from '../snapshot-place';
+import { refuseObjects } from '../snapshot-location';
 import { append, wrongUsage } from '../usage';
 import { givePage } from '../give-page';
 import { addWebOptions, checkWebFlags, type WebFlags } from '../web-options';

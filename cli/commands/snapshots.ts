@@ -3,8 +3,8 @@ import type { Difference, SnapshotDamaged, SnapshotForeign, SnapshotListed } fro
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatNumber, formatSize } from '../size';
 import { foreignWords } from '../verify-view';
-import { describeObjectPlace, type ObjectFlags } from '../object-options';
-import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { describeObjectStore, type ObjectFlags } from '../object-options';
+import { locationArgument, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import type { Cell } from '../table';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
@@ -26,7 +26,7 @@ export function describeSnapshots(program: Command, shell: Shell): void {
       'Lists the snapshots in a receive directory, here or on another machine, or what is in one; or tells what differs between two of them. Reads no file of a backup.',
     )
     .usage('DIR|TARGET [NAME | NAME/ID [PATTERN]] [OPTIONS]')
-    .argument('<DIR|TARGET>', placeArgument)
+    .argument('<DIR|TARGET>', locationArgument)
     .argument('[NAME]', 'of one backup only; NAME/ID or NAME/latest: what is in that snapshot')
     .argument('[PATTERN]', 'of that, what is called so and what is below, or matches: "photos/**/*.jpg"')
     .option('--alone', 'show what each snapshot alone holds, for which its directories are read')
@@ -34,7 +34,7 @@ export function describeSnapshots(program: Command, shell: Shell): void {
       '--diff <SNAPSHOT...>',
       'A B: what was added, removed and changed from A to B; each NAME/ID or NAME/latest, or without NAME/ where it was given',
     );
-  describeObjectPlace(command)
+  describeObjectStore(command)
     .addHelpText(
       'after',
       `
@@ -49,8 +49,8 @@ that would be free without it.`,
     )
     .action(async (given: string, name: string | undefined, pattern: string | undefined, flags: SnapshotsFlags) => {
       const { diff, alone = false } = flags;
-      const place = await snapshotPlace(given, flags);
-      if (alone && 'objects' in place) throw wrongUsage('--alone does not work on an object store.');
+      const location = await snapshotLocation(given, flags);
+      if (alone && 'objects' in location) throw wrongUsage('--alone does not work on an object store.');
       const snapshot = diff === undefined && name?.includes('/') === true ? name : undefined;
       if (pattern !== undefined && snapshot === undefined)
         throw wrongUsage('A PATTERN is for what is in one snapshot.', {
@@ -63,9 +63,9 @@ that would be free without it.`,
           shell.settings(),
           () => silence,
           (transfer) => {
-            if (two) return compare(place, two, transfer);
-            if (snapshot !== undefined) return entries(place, snapshot, pattern, transfer);
-            return list(place, name, alone, transfer);
+            if (two) return compare(location, two, transfer);
+            if (snapshot !== undefined) return entries(location, snapshot, pattern, transfer);
+            return list(location, name, alone, transfer);
           },
         ),
       );
@@ -81,7 +81,7 @@ function pairOf(words: readonly string[], name: string | undefined): readonly [s
 }
 
 async function entries(
-  place: SnapshotPlace,
+  location: SnapshotLocation,
   snapshot: string,
   pattern: string | undefined,
   { terminal, signal }: Transfer,
@@ -91,7 +91,7 @@ async function entries(
   const { listEntries } = load.snapshots();
   const view = new FoundView(terminal, false);
   const on = view.show.bind(view);
-  await listEntries({ ...place, snapshot, signal, on, ...(pattern === undefined ? {} : { pattern }) });
+  await listEntries({ ...location, snapshot, signal, on, ...(pattern === undefined ? {} : { pattern }) });
   if (view.count === 0 && pattern !== undefined)
     throw new TransferError('usage', `Nothing in ${snapshot} is called ${pattern}.`, {
       hint: 'Paths begin at the top of the snapshot; patterns such as "photos/*.jpg" or "**/*.txt" need quotes in a shell.',
@@ -99,19 +99,19 @@ async function entries(
 }
 
 async function list(
-  place: SnapshotPlace,
+  location: SnapshotLocation,
   name: string | undefined,
   alone: boolean,
   { terminal, signal }: Transfer,
 ): Promise<void> {
   const { TransferError, load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { listSnapshots } = load.snapshots();
-  const all = await listSnapshots({ ...place, alone, signal, ...(name === undefined ? {} : { name }) });
+  const all = await listSnapshots({ ...location, alone, signal, ...(name === undefined ? {} : { name }) });
   const listed = all.filter((each) => each.event !== 'foreign');
   const foreign = all.filter((each) => each.event === 'foreign');
   if (terminal.settings.json) for (const each of all) tell(terminal, each);
   else if (listed.length === 0)
-    terminal.say(`There is no snapshot ${'directory' in place ? `in ${place.directory}` : 'there'}.`);
+    terminal.say(`There is no snapshot ${'directory' in location ? `in ${location.directory}` : 'there'}.`);
   else showTable(listed, terminal);
   if (!terminal.settings.json) for (const { path } of foreign) terminal.say(foreignWords(path));
   const damaged = listed.filter(({ event }) => event === 'damaged').length;
@@ -165,13 +165,13 @@ function showTable(listed: readonly (SnapshotListed | SnapshotDamaged)[], termin
 }
 
 async function compare(
-  place: SnapshotPlace,
+  location: SnapshotLocation,
   [a, b]: readonly [string, string],
   { terminal, signal }: Transfer,
 ): Promise<void> {
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { diffSnapshots } = load.snapshots();
-  const difference = await diffSnapshots({ ...place, a, b, signal });
+  const difference = await diffSnapshots({ ...location, a, b, signal });
   if (!terminal.settings.json) return showDifference(difference, terminal);
   const { JsonLines } = require('../progress-json') as typeof import('../progress-json');
   const lines = new JsonLines(terminal.stdout);

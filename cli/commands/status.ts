@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatMoment, formatSize, parseDuration } from '../size';
-import { machineArgument, refuseObjects, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { machineArgument, refuseObjects, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import { type Checks, type LastReceived, type ReceiverStatus } from '../status-file';
 import type { StatusEvent } from '../status-event';
 import type { Terminal } from '../terminal';
@@ -35,28 +35,32 @@ the backups alone.`,
     )
     .action(async (given: string, { maxAge }: StatusFlags) => {
       refuseObjects(given, 'status');
-      const place = await snapshotPlace(given);
+      const location = await snapshotLocation(given);
       const { runTransfer } = require('../run') as typeof import('../run');
       let problems = 0;
       const ended = await runTransfer(
         shell.settings(),
         () => ({ show: () => undefined }),
         async (transfer) => {
-          const status = await statusOf(place, maxAge, transfer);
+          const status = await statusOf(location, maxAge, transfer);
           problems = status.problems.length;
-          show(status, place, transfer.terminal);
+          show(status, location, transfer.terminal);
         },
       );
       shell.exit(ended === 0 && problems > 0 ? 1 : ended);
     });
 }
 
-async function statusOf(place: SnapshotPlace, maxAge: number | undefined, { signal }: Transfer): Promise<StatusEvent> {
+async function statusOf(
+  location: SnapshotLocation,
+  maxAge: number | undefined,
+  { signal }: Transfer,
+): Promise<StatusEvent> {
   const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
   const { isRunning, readChecks, readStatus } = require('../status-file') as typeof import('../status-file');
   const { listSnapshots } = load.snapshots();
-  const listed = await listSnapshots({ ...place, signal });
-  const here = 'directory' in place ? resolve(place.directory) : undefined;
+  const listed = await listSnapshots({ ...location, signal });
+  const here = 'directory' in location ? resolve(location.directory) : undefined;
   const status: ReceiverStatus | undefined = here === undefined ? undefined : readStatus(here);
   const checks: Checks = here === undefined ? {} : readChecks(here);
   const backups = new Map<string, StatusEvent['backups'][number]>();
@@ -107,7 +111,7 @@ function freeIn(directory: string): number {
   return bavail * bsize;
 }
 
-function show(status: StatusEvent, place: SnapshotPlace, terminal: Terminal): void {
+function show(status: StatusEvent, location: SnapshotLocation, terminal: Terminal): void {
   if (terminal.settings.json) {
     const { printEvent } = require('../progress-json') as typeof import('../progress-json');
     return printEvent(terminal.stdout, status);
@@ -116,8 +120,8 @@ function show(status: StatusEvent, place: SnapshotPlace, terminal: Terminal): vo
   const shown = (text: string): string => terminal.asResult(text);
   const { receiver, last_received: last, free, verified, backups, problems } = status;
   const rows: string[][] = [];
-  if ('directory' in place) {
-    rows.push(['directory', resolve(place.directory)]);
+  if ('directory' in location) {
+    rows.push(['directory', resolve(location.directory)]);
     rows.push([
       'receiver',
       receiver ? `runs since ${formatMoment(receiver.since)}, at ${String(receiver.address)}` : 'does not run',

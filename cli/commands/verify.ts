@@ -5,8 +5,8 @@ import type { DamageReason, Summary, TransferEvent } from '../../lib/index';
 import { printable } from '../../lib/internal';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatRate, formatSize } from '../size';
-import { describeObjectPlace, type ObjectFlags } from '../object-options';
-import { placeArgument, type SnapshotPlace, snapshotPlace } from '../snapshot-place';
+import { describeObjectStore, type ObjectFlags } from '../object-options';
+import { locationArgument, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import type { Piece } from '../terminal';
 import { noteVerified } from '../status-file';
 import { append, wrongUsage } from '../usage';
@@ -25,7 +25,7 @@ export function describeVerify(program: Command, shell: Shell): void {
     .command('verify')
     .description('Reads snapshots back from the disk, and finds what is not as it was when it was stored.')
     .usage('DIR|TARGET [OPTIONS]')
-    .argument('<DIR|TARGET>', placeArgument)
+    .argument('<DIR|TARGET>', locationArgument)
     .option(
       '--sample <PERCENT>',
       'read only about this share of the files, those that were read longest ago: 5%',
@@ -44,7 +44,7 @@ export function describeVerify(program: Command, shell: Shell): void {
       'with --repair: what was backed up; may be given several times. Default: as it was named to the last sendall backup here',
       append,
     );
-  describeObjectPlace(command)
+  describeObjectStore(command)
     .addHelpText(
       'after',
       `
@@ -61,7 +61,7 @@ Each 5% begins where the one before ended: after 20 of them, everything was read
 What can be damaged:${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}${what}`).join('')}`,
     )
     .action(async (given: string, flags: VerifyFlags) => {
-      const place = await snapshotPlace(given, flags);
+      const location = await snapshotLocation(given, flags);
       if (flags.source && flags.repair !== true) throw wrongUsage('--source is for --repair only.');
       const absent = flags.source?.find((source) => !existsSync(source));
       if (absent !== undefined) throw wrongUsage(printable(`The source ${absent} is not there.`));
@@ -71,7 +71,7 @@ What can be damaged:${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}$
         await runTransfer(
           shell.settings(),
           (terminal) => new VerifyView(terminal),
-          (transfer) => verifyAt(place, flags, transfer),
+          (transfer) => verifyAt(location, flags, transfer),
         ),
       );
     });
@@ -88,7 +88,7 @@ const damages: readonly (readonly [reason: DamageReason, what: string])[] = [
 ];
 
 async function verifyAt(
-  place: SnapshotPlace,
+  location: SnapshotLocation,
   { sample, snapshot, repair: repairs, source }: VerifyFlags,
   { on, terminal, signal }: Transfer,
 ): Promise<void> {
@@ -106,7 +106,7 @@ async function verifyAt(
     on(event);
   };
   try {
-    const options = { ...place, ...which, ...(sample === undefined ? {} : { sample }), on: note, signal };
+    const options = { ...location, ...which, ...(sample === undefined ? {} : { sample }), on: note, signal };
     if (repairs === true) {
       const sources = source ?? (await new BackedUp().paths(snapshot?.split('/')[0]));
       const { repaired, bytes_on_wire: moved } = await repair({ ...options, sources });
@@ -116,7 +116,7 @@ async function verifyAt(
     }
     const { continued } = await verify(options).finally(() => {
       const all = sample === undefined && snapshot === undefined && !signal.aborted && summary !== undefined;
-      if (all && 'directory' in place) noteVerified(place.directory, damaged + foreign);
+      if (all && 'directory' in location) noteVerified(location.directory, damaged + foreign);
     });
     if (continued !== undefined) terminal.say(`It went on with the verification that began at ${continued}.`);
   } finally {

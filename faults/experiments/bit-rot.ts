@@ -244,7 +244,7 @@ export const bitRot: Experiment = {
       edits: [
         {
           file: 'lib/store/local/publish-partial.js',
-          from: "this.place.verified === 'device' ? (O_DIRECT ?? 0) : 0",
+          from: "this.root.verified === 'device' ? (O_DIRECT ?? 0) : 0",
           to: '0',
         },
       ],

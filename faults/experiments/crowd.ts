@@ -45,7 +45,7 @@ async function run(
 
 const leftOpen: Sabotage = {
   name: 'the descriptor of a file that is stored stays open',
-  edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'await this.place.handle.close();', to: '' }],
+  edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'await this.target.handle.close();', to: '' }],
 };
 
 /** 1,000 connections of the plain wire at the same moment. */
@@ -96,7 +96,7 @@ export const sessionCrowd: Experiment = {
     },
     {
       name: 'the descriptor of a file that came in pieces stays open',
-      edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'await this.place.handle.close();', to: '' }],
+      edits: [{ file: 'lib/store/local/partial-bytes.js', from: 'await this.target.handle.close();', to: '' }],
     },
   ],
 };

@@ -214,7 +214,11 @@ export const turns: Experiment = {
     {
       name: 'a list is worked through in one go',
       edits: [
-        { file: 'lib/wire/json-list.js', from: 'elements < mostInSlice && at - from < longestSlice', to: 'true' },
+        {
+          file: 'lib/wire/json-list.js',
+          from: 'this.inPart++ < mostInPart && comma - this.part < longestPart',
+          to: 'true',
+        },
       ],
     },
     {

@@ -331,7 +331,7 @@ export function modelsOf(modules: Modules): Model[] {
         only(modules, codes, () => list.parseNumbers(bytes));
         only(modules, codes, () => list.parseReceipts(bytes));
         only(modules, codes, () => list.parseMissing(bytes));
-        only(modules, codes, () => standing.parseStanding(bytes, algorithm));
+        only(modules, codes, () => standing.parseBasis(bytes, algorithm));
       },
     ),
     model(

@@ -73,7 +73,7 @@ export class PureFuzz {
         for (const entry of entries ?? [])
           if ('name' in entry && !isSafe(entry.name))
             throw new Error(`the name ${JSON.stringify(entry.name)} is taken`);
-        for (const read of [list.parseBundle, list.parseHeld, standing.parseStanding])
+        for (const read of [list.parseBundle, list.parseHeld, standing.parseBasis])
           this.only(['bad-frame', 'bad-header'], () => read(bytes, 'blake3'));
         for (const read of [list.parseNumbers, list.parseReceipts, list.parseMissing])
           this.only(['bad-frame', 'bad-header'], () => read(bytes));

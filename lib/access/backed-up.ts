@@ -15,10 +15,10 @@ export class BackedUp {
    * where it cannot be written.
    */
   async remember(name: string, paths: readonly string[]): Promise<void> {
-    const places = paths.map((each) => path.resolve(each));
+    const pathnames = paths.map((each) => path.resolve(each));
     await changePrivateFile(
       this.file,
-      (text) => `${JSON.stringify(Object.fromEntries([...entriesOf(text, this.file), [name, places]]), null, 2)}\n`,
+      (text) => `${JSON.stringify(Object.fromEntries([...entriesOf(text, this.file), [name, pathnames]]), null, 2)}\n`,
     );
   }
 
@@ -32,8 +32,10 @@ export class BackedUp {
     );
     return [
       ...new Set(
-        all.flatMap(([, places]) =>
-          Array.isArray(places) ? places.filter((place): place is string => typeof place === 'string') : [],
+        all.flatMap(([, pathnames]) =>
+          Array.isArray(pathnames)
+            ? pathnames.filter((pathname): pathname is string => typeof pathname === 'string')
+            : [],
         ),
       ),
     ];

@@ -1,6 +1,6 @@
 import { createDigest, type Digest, type DigestAlgorithm } from './digest';
 import { ContentCutter, type ContentSizes } from '../wire/content-segments';
-import type { StandingSegment } from '../wire/standing';
+import type { BasisSegment } from '../wire/basis';
 
 /** The content-defined segments of a file that is read in order, and their digests. */
 export class ContentDigests {
@@ -24,8 +24,8 @@ export class ContentDigests {
    * Takes the next bytes of the file; returns the segments that end in them. With `last` the file ends, and its last
    * segment too.
    */
-  async push(bytes: Uint8Array, last: boolean): Promise<StandingSegment[]> {
-    const segments: StandingSegment[] = [];
+  async push(bytes: Uint8Array, last: boolean): Promise<BasisSegment[]> {
+    const segments: BasisSegment[] = [];
     const cuts = this.cutter.push(bytes);
     if (last && cuts.at(-1) !== bytes.length) cuts.push(bytes.length);
     let from = 0;

@@ -69,11 +69,11 @@ export class ByteStream {
   };
 
   /** Takes over `duplex`, paused. `intake` tells whether it was made with `onread` or speaks through 'data' events. */
-  attach(duplex: Duplex, intake: 'onread' | 'events'): this {
+  attach(duplex: Duplex, reading: 'onread' | 'events'): this {
     this.duplex = duplex;
     // Every write that is under way listens for the end.
     duplex.setMaxListeners(0);
-    if (intake === 'onread') {
+    if (reading === 'onread') {
       const handle = (duplex as { _handle?: Partial<UserBufferHandle> })._handle;
       if (typeof handle?.useUserBuffer === 'function') this.handle = handle as UserBufferHandle;
     } else {

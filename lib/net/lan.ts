@@ -37,7 +37,7 @@ const askedAt = [0, 200, 500];
 const mostAnswers = 64;
 const mostAddresses = 4;
 /** So many addresses of one answer are looked at. */
-const mostTold = 16;
+const mostReported = 16;
 
 /** An answer as it came. */
 interface LanAnswer {
@@ -80,10 +80,10 @@ export async function announceListener(
     });
   if (failure) ignored('it is announced over the other version of IP')(failure);
   const instance = randomBytes(4).toString('hex');
-  const told = reachable.flatMap((each) => (each.kind === 'tcp' && isIP(each.host) > 0 ? [each.host] : []));
+  const reachableHosts = reachable.flatMap((each) => (each.kind === 'tcp' && isIP(each.host) > 0 ? [each.host] : []));
   for (const { dns } of open)
     dns.on('query', (query: QueryPacket, from: RemoteInfo) => {
-      const hosts = new Set([...(host === '::' ? besides(from.address) : []), ...told]);
+      const hosts = new Set([...(host === '::' ? besides(from.address) : []), ...reachableHosts]);
       answer(dns, query, from, { instance, port, number, hosts: [...hosts] });
     });
   return () => open.forEach((each) => each.close());
@@ -129,7 +129,7 @@ export async function* findOnLan(time: number, signal?: AbortSignal): AsyncGener
   let wake = (): void => undefined;
   let answers = 0;
   const take = (heardNow: LanAnswer | undefined): void => {
-    if (++answers > mostAnswers || !heardNow || heard.some((each) => isSamePlace(each, heardNow))) return;
+    if (++answers > mostAnswers || !heardNow || heard.some((each) => isSameMachine(each, heardNow))) return;
     heard.push(heardNow);
     const { number, port, hosts } = heardNow;
     found.push({
@@ -166,7 +166,7 @@ export async function* findOnLan(time: number, signal?: AbortSignal): AsyncGener
  * Whether both answers are of one machine, heard in two ways: each tells the address that the other came from. Whoever
  * tells a stranger's address is not taken for that one.
  */
-function isSamePlace(one: LanAnswer, other: LanAnswer): boolean {
+function isSameMachine(one: LanAnswer, other: LanAnswer): boolean {
   const tells = ({ hosts }: LanAnswer, { from }: LanAnswer): boolean =>
     hosts.some((host) => withoutZone(host) === withoutZone(from));
   return one.number === other.number && one.port === other.port && tells(one, other) && tells(other, one);
@@ -192,10 +192,10 @@ function answerIn(
   const texts = (Array.isArray(txt.data) ? txt.data : [txt.data]).map((text) => String(text).slice(0, 32));
   const number = texts.map((text) => /^number=(\d{4}|\d{6})$/.exec(text)?.[1]).find((each) => each !== undefined);
   if (!texts.includes('v=1') || !Number.isInteger(port) || port < 1 || port > 65535) return undefined;
-  const told = records.flatMap((each) =>
+  const addresses = records.flatMap((each) =>
     (each.type === 'A' || each.type === 'AAAA') && each.name === target && isIP(each.data) > 0 ? [each.data] : [],
   );
-  const hosts = told.slice(0, mostTold).map((host) => (isLinkLocal(host) ? `${host}%${link}` : host));
+  const hosts = addresses.slice(0, mostReported).map((host) => (isLinkLocal(host) ? `${host}%${link}` : host));
   return { number, port, from, hosts: [...new Set([from, ...hosts])] };
 }
 

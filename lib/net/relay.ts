@@ -127,16 +127,16 @@ export class RelayWaiter {
 
   private async wait(): Promise<void> {
     const { signal } = this.stop;
-    let told = false;
+    let isReported = false;
     let pause: number = pauses.first;
     while (!signal.aborted) {
       try {
         this.accept(await meetAtRelay(this.request, { signal }));
-        [told, pause] = [false, pauses.first];
+        [isReported, pause] = [false, pauses.first];
       } catch (error) {
         if (signal.aborted) return;
-        if (!told) this.failed(andAgain(asTransferError(error, 'cannot-connect', 'The relay cannot be used')));
-        told = true;
+        if (!isReported) this.failed(andAgain(asTransferError(error, 'cannot-connect', 'The relay cannot be used')));
+        isReported = true;
         await sleep(pause, undefined, { signal }).catch(ignored('closed, as is asked above'));
         pause = Math.min(pauses.longest, pause * 2);
       }

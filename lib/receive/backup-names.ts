@@ -19,7 +19,7 @@ const settlesWithin = 100;
 export class BackupNames {
   private names: ReadonlySet<string> = new Set();
   private seen: number | undefined;
-  private readonly place: string;
+  private readonly pathname: string;
 
   /**
    * `directory` is the path of the receive directory; `foldsNames` says that its disk takes names for one that differ
@@ -29,7 +29,7 @@ export class BackupNames {
     directory: string,
     private readonly foldsNames: boolean,
   ) {
-    this.place = path.join(directory, snapshotsPath);
+    this.pathname = path.join(directory, snapshotsPath);
   }
 
   /**
@@ -37,11 +37,11 @@ export class BackupNames {
    * has changed.
    */
   look(): void {
-    const changed = statSync(this.place, { throwIfNoEntry: false })?.mtimeMs;
+    const changed = statSync(this.pathname, { throwIfNoEntry: false })?.mtimeMs;
     if (changed === this.seen && changed === undefined) return;
     if (changed === this.seen && Date.now() - (changed ?? 0) > settlesWithin) return;
     this.seen = changed;
-    this.names = new Set(changed === undefined ? [] : readdirSync(this.place).map((name) => this.keyOf(name)));
+    this.names = new Set(changed === undefined ? [] : readdirSync(this.pathname).map((name) => this.keyOf(name)));
   }
 
   /** Throws `name` for the name of a backup, and for everything below it. */

@@ -6,7 +6,7 @@ import { errnoOf, TransferError } from '../errors';
 import { isObjectUrl } from '../object-address';
 import { Allowance, type KeptFiles, type Limits, unfinishedKey, Usage } from '../store/limited';
 import { LocalStore } from '../store/local/local';
-import type { SessionPlace } from '../store/session-store';
+import type { StoreRoot } from '../store/session-store';
 import { partialName } from '../store/local/partial-files';
 import { BackupNames, snapshotsName, stagedName } from './backup-names';
 import { stagingName } from '../store/local/receive-directory';
@@ -19,7 +19,7 @@ import { ignored } from '../trace';
 export interface Destination {
   /** Its path. */
   readonly directory: string;
-  readonly store: SessionPlace;
+  readonly store: StoreRoot;
   readonly allowance: Allowance;
   /** The names that belong to backups. */
   readonly backups?: BackupNames;
@@ -103,7 +103,7 @@ class OpenDestination {
  * `close`; one that was removed or moved away meanwhile is opened anew for the next who comes.
  */
 export class Destinations implements OpenDestinations {
-  private readonly places = new Map<string, Promise<OpenDestination>>();
+  private readonly opened = new Map<string, Promise<OpenDestination>>();
   /** Opened, and removed or moved since: what still uses them is served until `close`. */
   private readonly retired: OpenDestination[] = [];
   private closed = false;
@@ -113,19 +113,19 @@ export class Destinations implements OpenDestinations {
     private readonly limits: Limits,
     /** The receiver's own, as it was opened first. */
     readonly own: Destination,
-    place: OpenDestination,
+    destination: OpenDestination,
   ) {
-    this.places.set(path.resolve(directory), Promise.resolve(place));
+    this.opened.set(path.resolve(directory), Promise.resolve(destination));
   }
 
   /** Opens the receiver's own directory. Rejects with `directory` when it is unsafe or in use. */
   static async open(directory: string, { maxSize, quota, quotaFiles }: Limits): Promise<Destinations> {
-    const place = await OpenDestination.open(directory);
+    const destination = await OpenDestination.open(directory);
     try {
       const limits = { maxSize, quota, quotaFiles };
-      return new Destinations(directory, limits, await place.with(directory, limits), place);
+      return new Destinations(directory, limits, await destination.with(directory, limits), destination);
     } catch (error) {
-      await place.close();
+      await destination.close();
       throw error;
     }
   }
@@ -141,36 +141,37 @@ export class Destinations implements OpenDestinations {
     const own = path.resolve(this.directory);
     const where = path.resolve(own, authorization?.directory ?? '.');
     const { quota } = authorization ?? {};
-    const place = await this.place(where);
+    const destination = await this.destination(where);
     const quotas = [quota, where === own ? this.limits.quota : undefined].filter((each) => each !== undefined);
     const { maxSize, quotaFiles } = this.limits;
     const limits = { maxSize, quotaFiles, quota: quotas.length > 0 ? Math.min(...quotas) : undefined };
-    return place.with(where, limits);
+    return destination.with(where, limits);
   }
 
   async close(): Promise<void> {
     this.closed = true;
-    const opened = await Promise.allSettled(this.places.values());
-    for (const place of opened) if (place.status === 'fulfilled') await place.value.close();
-    for (const place of this.retired)
-      await place.close().catch(ignored('what was removed needs not be left as it was'));
+    const opened = await Promise.allSettled(this.opened.values());
+    for (const destination of opened) if (destination.status === 'fulfilled') await destination.value.close();
+    for (const destination of this.retired)
+      await destination.close().catch(ignored('what was removed needs not be left as it was'));
   }
 
-  private async place(where: string): Promise<OpenDestination> {
-    const known = this.places.get(where);
-    const place = await known;
-    if (place === undefined || this.closed || (await place.store.isInPlace())) return place ?? this.open(where);
+  private async destination(where: string): Promise<OpenDestination> {
+    const known = this.opened.get(where);
+    const destination = await known;
+    if (destination === undefined || this.closed || (await destination.store.isUnmoved()))
+      return destination ?? this.open(where);
     // Whoever else found that out at the same time opens the same one.
-    if (this.places.get(where) === known) {
-      this.retired.push(place);
-      const opening = place.store.retire().then(() => OpenDestination.open(where));
+    if (this.opened.get(where) === known) {
+      this.retired.push(destination);
+      const opening = destination.store.retire().then(() => OpenDestination.open(where));
       this.remember(where, opening);
     }
     return this.open(where);
   }
 
   private open(where: string): Promise<OpenDestination> {
-    const known = this.places.get(where);
+    const known = this.opened.get(where);
     if (known) return known;
     if (this.closed) return Promise.reject(new TransferError('interrupted', 'The receiver was stopped.'));
     const opening = OpenDestination.open(where);
@@ -180,8 +181,8 @@ export class Destinations implements OpenDestinations {
 
   /** One that cannot be opened is tried again by the next who comes. */
   private remember(where: string, opening: Promise<OpenDestination>): void {
-    this.places.set(where, opening);
-    opening.catch(() => this.places.delete(where)); // whoever waits for it is told
+    this.opened.set(where, opening);
+    opening.catch(() => this.opened.delete(where)); // whoever waits for it is told
   }
 }
 
@@ -200,11 +201,11 @@ async function keptIn(directory: string): Promise<KeptFiles> {
 
 type FoundUsage = { -readonly [Key in keyof KeptFiles]: KeptFiles[Key] } & { readonly unfinished: Map<string, number> };
 
-async function addTree(place: string, found: FoundUsage): Promise<void> {
-  for await (const entry of await opendir(place, { recursive: false })) {
-    const name = path.join(place, entry.name);
+async function addTree(pathname: string, found: FoundUsage): Promise<void> {
+  for await (const entry of await opendir(pathname, { recursive: false })) {
+    const name = path.join(pathname, entry.name);
     if (entry.isDirectory() && entry.name === stagingName) {
-      await unlessGone(addUnfinished(path.join(name, partialName), place, found));
+      await unlessGone(addUnfinished(path.join(name, partialName), pathname, found));
       await unlessGone(addStaged(path.join(name, snapshotsName), found));
       continue;
     }
@@ -214,19 +215,19 @@ async function addTree(place: string, found: FoundUsage): Promise<void> {
   }
 }
 
-async function addStaged(place: string, found: FoundUsage): Promise<void> {
-  for await (const entry of await opendir(place)) {
-    const own = path.join(place, entry.name);
+async function addStaged(pathname: string, found: FoundUsage): Promise<void> {
+  for await (const entry of await opendir(pathname)) {
+    const own = path.join(pathname, entry.name);
     found.names++;
     await unlessGone(addUnfinished(path.join(own, partialName), path.join(own, stagedName), found));
     await unlessGone(addTree(path.join(own, stagedName), found));
   }
 }
 
-async function addUnfinished(place: string, receiving: string, found: FoundUsage): Promise<void> {
-  for await (const entry of await opendir(place)) {
+async function addUnfinished(pathname: string, receiving: string, found: FoundUsage): Promise<void> {
+  for await (const entry of await opendir(pathname)) {
     if (!entry.isFile() || entry.name.endsWith('.journal')) continue;
-    const written = blockSize * (await stat(path.join(place, entry.name))).blocks;
+    const written = blockSize * (await stat(path.join(pathname, entry.name))).blocks;
     found.names++;
     found.bytes += written;
     found.unfinished.set(unfinishedKey(receiving, entry.name), written);

@@ -42,7 +42,7 @@ export interface SnapshotService {
 /** Whoever keeps the snapshots of a receiver: the layer above this one, which this one does not know. */
 export interface Keeper {
   /** Takes a new one in, or what heals those that are there. */
-  readonly openIntake: OpenStage;
+  readonly openStage: OpenStage;
   /** What serves those who ask, for as long as the receiver lives. */
   readonly serve: (options: ServiceOptions) => SnapshotService;
 }

@@ -7,7 +7,7 @@ import { ignored, trace } from '../trace';
 import { pieceSize, segmentCountOf, segmentSizeOf } from '../wire/segment';
 import type { FileEntry } from '../wire/session-list';
 import type { Close, Copy, Keep, Segment } from '../wire/session-message';
-import type { StandingSegment } from '../wire/standing';
+import type { BasisSegment } from '../wire/basis';
 import type { ContentFlow } from './content-flow';
 import { mostRepairs } from './limits';
 import type { Payload } from './payload';
@@ -25,7 +25,7 @@ export interface LargeOffer {
 /** What the sender is told and asked: which segments are here, what may be copied. PROTOCOL.md 14.6, 14.11. */
 export interface LargeFileQuestion {
   readonly held: readonly SegmentDigest[];
-  readonly basis: readonly StandingSegment[];
+  readonly basis: readonly BasisSegment[];
 }
 
 /** What became of a file that its sender has closed. */

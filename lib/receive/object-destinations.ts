@@ -23,16 +23,16 @@ class OpenObjects {
 
 /** As `Destinations`, in an object store: a key whose directory is `s3://BUCKET/PREFIX` has that prefix for itself. */
 export class ObjectDestinations implements OpenDestinations {
-  private readonly places = new Map<string, Promise<OpenObjects>>();
+  private readonly opened = new Map<string, Promise<OpenObjects>>();
   private closed = false;
 
   private constructor(
     private readonly options: ObjectStoreOptions,
     private readonly limits: Limits,
     readonly own: Destination,
-    place: OpenObjects,
+    objects: OpenObjects,
   ) {
-    this.places.set(options.prefix, Promise.resolve(place));
+    this.opened.set(options.prefix, Promise.resolve(objects));
   }
 
   get directory(): string {
@@ -41,36 +41,36 @@ export class ObjectDestinations implements OpenDestinations {
 
   /** Rejects with `directory` where the store cannot be used. */
   static async open(options: ObjectStoreOptions, { maxSize, quota, quotaFiles }: Limits): Promise<ObjectDestinations> {
-    const place = new OpenObjects(await ObjectStore.open(options));
+    const objects = new OpenObjects(await ObjectStore.open(options));
     const limits = { maxSize, quota, quotaFiles };
-    return new ObjectDestinations(options, limits, await place.destination(limits), place);
+    return new ObjectDestinations(options, limits, await objects.destination(limits), objects);
   }
 
   async of(authorization: Authorization | undefined): Promise<Destination> {
     const { prefix: own } = this.options;
     const { directory, quota } = authorization ?? {};
     const prefix = directory === undefined ? own : prefixOfKey(this.options, directory);
-    const place = await this.place(prefix);
+    const objects = await this.objects(prefix);
     const quotas = [quota, prefix === own ? this.limits.quota : undefined].filter((each) => each !== undefined);
     const { maxSize, quotaFiles } = this.limits;
-    return place.destination({ maxSize, quotaFiles, quota: quotas.length > 0 ? Math.min(...quotas) : undefined });
+    return objects.destination({ maxSize, quotaFiles, quota: quotas.length > 0 ? Math.min(...quotas) : undefined });
   }
 
   async close(): Promise<void> {
     this.closed = true;
-    for (const opened of await Promise.allSettled(this.places.values()))
+    for (const opened of await Promise.allSettled(this.opened.values()))
       if (opened.status === 'fulfilled')
         await opened.value.store.close().catch(ignored('what is unfinished is found by the next receiver'));
   }
 
-  private place(prefix: string): Promise<OpenObjects> {
-    const known = this.places.get(prefix);
+  private objects(prefix: string): Promise<OpenObjects> {
+    const known = this.opened.get(prefix);
     if (known) return known;
     if (this.closed) return Promise.reject(new TransferError('interrupted', 'The receiver was stopped.'));
     const opening = ObjectStore.open({ ...this.options, prefix }).then((store) => new OpenObjects(store));
-    this.places.set(prefix, opening);
+    this.opened.set(prefix, opening);
     // One that cannot be opened is tried again by the next who comes; whoever waits for it is told.
-    opening.catch(() => this.places.delete(prefix));
+    opening.catch(() => this.opened.delete(prefix));
     return opening;
   }
 }

@@ -196,12 +196,12 @@ async function checkAll(
     const verifiedAt = await waits.on('verify', reading).finally(() => meter.stop());
     if (verifiedAt !== undefined) checked.push({ ...decision, verifiedAt });
     else if (rules.ifExists === 'replace') checked.push(wantedAnew);
-    else checked.push({ decision: 'refused', error: damagedThere(entry, decision.verifiedAt) });
+    else checked.push({ decision: 'refused', error: damagedAtReceiver(entry, decision.verifiedAt) });
   }
   return checked;
 }
 
-function damagedThere({ name }: FileEntry, verifiedAt: string): TransferError {
+function damagedAtReceiver({ name }: FileEntry, verifiedAt: string): TransferError {
   return new TransferError(
     'mismatch',
     `${printable(name)} is damaged on the receiver's disk: it does not read any more as it did on ${verifiedAt}.`,

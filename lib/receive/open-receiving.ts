@@ -118,7 +118,7 @@ export function refuseUnknownLevel({ levels = ['device', 'cache'] }: Hello, veri
 
 /**
  * What takes in the snapshot that a session makes, or what heals those that are there. Rejects with `usage` where no
- * backups are kept, `not-authorized`, and like `OpenIntake`.
+ * backups are kept, `not-authorized`, and like `OpenStage`.
  */
 export async function stageFor(
   options: ReceivingOptions,
@@ -134,13 +134,13 @@ export async function stageFor(
   } = hello;
   const name = repair ?? backup;
   if (name === undefined) return undefined;
-  const { openIntake } = keeperOf(options);
+  const { openStage } = keeperOf(options);
   const { mayCompare } = rulesFor(options, authorization, peer);
   if (repair !== undefined && !mayCompare)
     throw new TransferError('not-authorized', 'This key may add backups, and not replace what is in them.', {
       hint: rightsHint,
     });
-  return openIntake({
+  return openStage({
     name,
     repairs: repair !== undefined,
     checksum,

@@ -29,7 +29,7 @@ export interface ReceiveRules {
 }
 
 /** Where the files of a connection go. */
-export interface PlainPlace {
+export interface PlainDestination {
   /** Of all connections, by md5, which is the plain wire's digest. */
   readonly files: Pick<WholeFiles, 'stage' | 'put'>;
   /** How far reading back goes there. */
@@ -67,17 +67,17 @@ interface Arriving {
 
 /**
  * The receiver's side of the plain wire: reads files until the sender finishes, and answers for each, in their order,
- * once the sender has asked for answers. `place` is where they go, or why nothing at all is taken from this peer. Never
+ * once the sender has asked for answers. `destination` is where they go, or why nothing at all is taken from this peer. Never
  * rejects: everything that went wrong was reported and is in the result.
  */
 export function receivePlain(
   connection: Connection,
-  place: PlainPlace | TransferError,
+  destination: PlainDestination | TransferError,
   rules: ReceiveRules,
   first: HeaderDeadlines,
   later: HeaderDeadlines,
 ): Promise<Received> {
-  return new PlainReceiving(connection, place, rules).run(first, later);
+  return new PlainReceiving(connection, destination, rules).run(first, later);
 }
 
 /** So many ms the rest of a small file may take without being waited for in a way of its own. */
@@ -101,7 +101,7 @@ class PlainReceiving {
 
   constructor(
     private readonly connection: Connection,
-    private readonly place: PlainPlace | TransferError,
+    private readonly destination: PlainDestination | TransferError,
     private readonly rules: ReceiveRules,
   ) {
     this.replies = new PlainReplies(connection);
@@ -150,8 +150,8 @@ class PlainReceiving {
    * `receiveFile`, which takes one after another.
    */
   private async receiveTogether(): Promise<boolean> {
-    const { place } = this;
-    if (place instanceof TransferError) return false;
+    const { destination } = this;
+    if (destination instanceof TransferError) return false;
     const bytes = this.connection.stream.peek();
     const arrived: ArrivedFile[] = [];
     const contents: Uint8Array[] = [];
@@ -164,14 +164,14 @@ class PlainReceiving {
       if (end > bytes.length) break;
       if (taken === 0) {
         this.rules.begun?.();
-        place.backups?.look();
+        destination.backups?.look();
       }
       this.asked ||= header.reply;
       const content = bytes.subarray(whole.end, end);
       const bytesOnWire = end - taken;
       taken = end;
       try {
-        const name = this.nameFor(header, place);
+        const name = this.nameFor(header, destination);
         const { file_size: size, md5: digest, file_name: sentName } = header;
         const file: ArrivedFile = { name, size, digest, sentName, bytesOnWire, reply: undefined };
         arrived.push(file);
@@ -183,7 +183,7 @@ class PlainReceiving {
       }
     }
     if (taken === 0) return false;
-    await this.storeTogether(arrived, contents, place);
+    await this.storeTogether(arrived, contents, destination);
     this.connection.stream.take(taken);
     return true;
   }
@@ -192,7 +192,7 @@ class PlainReceiving {
   private async storeTogether(
     files: readonly ArrivedFile[],
     contents: readonly Uint8Array[],
-    { files: store, admission, verified }: PlainPlace,
+    { files: store, admission, verified }: PlainDestination,
   ): Promise<void> {
     if (files.length === 0) return;
     const began = performance.now();
@@ -257,18 +257,18 @@ class PlainReceiving {
    */
   private async receiveFile(fields: JsonObject, wireBefore: number): Promise<boolean> {
     this.asked ||= wantsReply(fields);
-    const { place } = this;
-    if (place instanceof TransferError) throw place;
+    const { destination } = this;
+    if (destination instanceof TransferError) throw destination;
     const header = parseFileHeader(fields);
     const arriving = { header, began: performance.now(), wireBefore, left: header.file_size };
     try {
-      place.backups?.look();
-      const name = this.nameFor(header, place);
-      const staged = await this.stage(name, arriving, place).catch((error: unknown) => {
+      destination.backups?.look();
+      const name = this.nameFor(header, destination);
+      const staged = await this.stage(name, arriving, destination).catch((error: unknown) => {
         this.names.delete(name);
         throw error;
       });
-      this.finishLater(name, staged, arriving, place.verified);
+      this.finishLater(name, staged, arriving, destination.verified);
       return true;
     } catch (thrown) {
       const error = asTransferError(thrown, 'unexpected', 'Receiving failed').about(header.file_name);
@@ -284,7 +284,7 @@ class PlainReceiving {
   }
 
   /** The name that it gets, which is taken from now on; a file that was not stored may be sent again. Throws `name`. */
-  private nameFor({ file_name }: FileHeader, { backups }: PlainPlace): EntryName {
+  private nameFor({ file_name }: FileHeader, { backups }: PlainDestination): EntryName {
     const name = parseEntryName(file_name, { allowHidden: this.rules.allowHidden, names: this.rules.names });
     backups?.refuse(name);
     if (this.names.has(name))
@@ -294,7 +294,11 @@ class PlainReceiving {
   }
 
   /** The whole payload, staged. */
-  private async stage(name: EntryName, arriving: Arriving, { files, admission }: PlainPlace): Promise<StagedFile> {
+  private async stage(
+    name: EntryName,
+    arriving: Arriving,
+    { files, admission }: PlainDestination,
+  ): Promise<StagedFile> {
     const { file_size: size, md5 } = arriving.header;
     const staged = await this.waits.on('write', files.stage({ name, size, digest: md5 }, admission));
     this.rules.on({ event: 'started', file_name: name, file_size: size });

@@ -20,7 +20,7 @@ import { reachByCode } from '../codes/reach';
 import { announced } from '../net/tls';
 import { Destinations, type OpenDestinations } from './destinations';
 import type { ObjectStoreOptions } from '../store/object/object-store';
-import { type PlainPlace, type Received, receivePlain, type ReceiveRules } from './plain-receive';
+import { type PlainDestination, type Received, receivePlain, type ReceiveRules } from './plain-receive';
 import type { NamesTaken } from '../name';
 import { SessionHost } from './host';
 import type { Keeper } from './keeper';
@@ -451,9 +451,9 @@ class OpenReceiver implements Receiver {
     refuseAll: TransferError | undefined,
     id: string,
   ): Promise<Received> {
-    const place =
+    const destination =
       refuseAll ??
-      (await this.plainPlace().catch((error: unknown) =>
+      (await this.plainDestination().catch((error: unknown) =>
         asTransferError(error, 'directory', 'The receive directory cannot be used'),
       ));
     const rules = {
@@ -462,14 +462,14 @@ class OpenReceiver implements Receiver {
       begun: () => this.strangers.delete(connection),
     };
     try {
-      return await receivePlain(connection, place, rules, first, later);
+      return await receivePlain(connection, destination, rules, first, later);
     } finally {
-      if (!(place instanceof TransferError)) place.admission.close();
+      if (!(destination instanceof TransferError)) destination.admission.close();
     }
   }
 
   /** Where a connection of the plain wire stores. Rejects with `directory` or `disk`. */
-  private async plainPlace(): Promise<PlainPlace & { readonly admission: LimitedAdmission }> {
+  private async plainDestination(): Promise<PlainDestination & { readonly admission: LimitedAdmission }> {
     const destination = await this.destinations.of(undefined);
     const { directory, allowance, backups } = destination;
     const files = await destination.wholeFiles?.(this.rules.ifExists);

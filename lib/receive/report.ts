@@ -10,7 +10,7 @@ import type { BadEntry, Entry, LostPart, MissingEntry } from '../wire/session-li
 const tellOffersEvery = 250; // ms
 
 /** Of which transfer events are: its id, the directory that it goes to, whose key it shows, and the relay that carries it. */
-export interface ToldTransfer {
+export interface TransferIdentity {
   readonly id: string;
   readonly directory: string;
   readonly from?: string | undefined;
@@ -18,15 +18,15 @@ export interface ToldTransfer {
 }
 
 /** Tells the same events, with what they are about. */
-export function ofReceived(on: Listener, { id, directory, from, route }: ToldTransfer): Listener {
+export function ofReceived(on: Listener, { id, directory, from, route }: TransferIdentity): Listener {
   const where = isObjectUrl(directory) ? directory : path.resolve(directory);
   return (event) => {
     if (event.event === 'received') {
-      const told = fileEvent('received', id, event);
-      told.directory = where;
-      if (from !== undefined) told.from = from;
-      if (route !== undefined) told.route = route;
-      on(told);
+      const received = fileEvent('received', id, event);
+      received.directory = where;
+      if (from !== undefined) received.from = from;
+      if (route !== undefined) received.route = route;
+      on(received);
     } else on(event.event === 'started' && from !== undefined ? { ...event, id, from } : withId(event, id));
   };
 }
@@ -39,7 +39,7 @@ export class Report {
   readonly absent = new Set<string>();
   private readonly lost = new LostCount();
   /** What the sender has offered, in files and streams, and when that was last told, by performance.now(). */
-  private readonly offered = { files: 0, bytes: 0, told: { files: 0, at: -Infinity } };
+  private readonly offered = { files: 0, bytes: 0, reported: { files: 0, at: -Infinity } };
 
   constructor(private readonly on: Listener) {}
 
@@ -58,9 +58,9 @@ export class Report {
       offered.files += 1;
       offered.bytes += entry.size ?? 0; // a stream's end is not known
     }
-    const { files, bytes, told } = offered;
-    if (files < 2 || files === told.files || (!all && performance.now() - told.at < tellOffersEvery)) return;
-    offered.told = { files, at: performance.now() };
+    const { files, bytes, reported } = offered;
+    if (files < 2 || files === reported.files || (!all && performance.now() - reported.at < tellOffersEvery)) return;
+    offered.reported = { files, at: performance.now() };
     this.on({ event: 'progress', file_name: name, phase: 'scan', done: bytes, total: bytes, files });
   }
 

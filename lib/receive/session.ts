@@ -142,7 +142,7 @@ export class Session {
   /** Why a sender finishes before everything is done. PROTOCOL.md 12.9. */
   private endedEarly(): TransferError {
     const sender = this.receiving.rules.asked ? 'receiver' : 'sender'; // as people call that side of a restore
-    return this.control.stoppedThere
+    return this.control.isPeerStopped
       ? new TransferError('stopped', `The ${sender} was stopped.`)
       : new TransferError('connection-lost', `The ${sender} closed the connection before its end.`);
   }
@@ -197,7 +197,7 @@ export class Session {
     const { flow } = this.receiving;
     if (message.type === 'segment') return flow.take(this.segment(message, origin));
     if (message.type === 'bundle') return flow.take(this.bundle(message, origin));
-    if (origin.number > 0) throw outOfPlace(message.type);
+    if (origin.number > 0) throw unexpectedMessage(message.type);
     return this.converse(message, origin.link);
   }
 
@@ -250,7 +250,7 @@ export class Session {
       case 'heartbeat':
         return;
       case 'hello':
-        throw outOfPlace(message.type);
+        throw unexpectedMessage(message.type);
     }
   }
 
@@ -322,7 +322,7 @@ export class Session {
 
   /** PROTOCOL.md 12.8. */
   private another(number: number): void {
-    if (!this.connect) throw outOfPlace('connect');
+    if (!this.connect) throw unexpectedMessage('connect');
     this.further.expect(number);
     // Where it cannot be made, the sender goes on without it.
     this.connect(number).catch(() => this.further.giveUp(number)); // the sender goes on without it
@@ -394,6 +394,6 @@ export class Session {
   }
 }
 
-function outOfPlace(type: string): TransferError {
+function unexpectedMessage(type: string): TransferError {
   return new TransferError('bad-header', `A message ${type} has no place here.`);
 }

@@ -59,11 +59,11 @@ export class SmallUploads {
     await inTurns(wanted, ({ offer, admitted: one }, at) => {
       ends.set(offer, this.end(one, offer.blake3, outcomes[at] ?? unheard()));
     });
-    const told: (FileReceived | TransferError)[] = [];
+    const results: (FileReceived | TransferError)[] = [];
     await inTurns(offers, (offer) => {
-      told.push(this.visit.tell(ends.get(offer) ?? unheard(), offer.name));
+      results.push(this.visit.tell(ends.get(offer) ?? unheard(), offer.name));
     });
-    return told;
+    return results;
   }
 
   /** Resolves when nothing is being committed any more. */

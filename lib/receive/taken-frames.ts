@@ -7,7 +7,7 @@ import { takenEvery } from '../session/deadlines';
  * again when a connection dies.
  */
 export class TakenFrames {
-  private readonly connections = new Map<number, { frames: number; told: number }>();
+  private readonly connections = new Map<number, { frames: number; announced: number }>();
   private readonly timer: NodeJS.Timeout;
 
   constructor(private readonly control: Link) {
@@ -15,7 +15,7 @@ export class TakenFrames {
   }
 
   count(connection: number): void {
-    const taken = this.connections.get(connection) ?? { frames: 0, told: 0 };
+    const taken = this.connections.get(connection) ?? { frames: 0, announced: 0 };
     taken.frames++;
     this.connections.set(connection, taken);
   }
@@ -26,8 +26,8 @@ export class TakenFrames {
 
   private tell(): void {
     for (const [connection, taken] of this.connections) {
-      if (taken.frames === taken.told) continue;
-      taken.told = taken.frames;
+      if (taken.frames === taken.announced) continue;
+      taken.announced = taken.frames;
       // A connection that takes nothing more is noticed by whoever reads from it.
       this.control
         .send({ type: 'taken', connection, frames: taken.frames })

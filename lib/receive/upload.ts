@@ -18,10 +18,10 @@ export type SliceRun = readonly [first: number, count: number];
 /** The length of a slice, but the last, in bytes; more where a file has segments that are longer. */
 export const usualSlice = 8 * 1024 * 1024;
 
-/** `open` for slices, `closed` once all of them were sent, and `told` what became of it; `over` where it was given up. */
+/** `open` for slices, `closed` once all of them were sent, and `answered` with what became of it; `over` where it was given up. */
 type UploadState =
   | { readonly state: 'open' }
-  | { readonly state: 'closed' | 'told'; readonly digest: string; readonly end: Promise<UploadEnd> }
+  | { readonly state: 'closed' | 'answered'; readonly digest: string; readonly end: Promise<UploadEnd> }
   | { readonly state: 'over'; readonly why: TransferError };
 
 /**
@@ -86,7 +86,7 @@ export class Upload {
 
   /** Nothing of it happens any more. */
   get hasEnded(): boolean {
-    return this.state.state === 'told' || this.state.state === 'over';
+    return this.state.state === 'answered' || this.state.state === 'over';
   }
 
   /** For how long nobody has wanted anything of it, in ms. */
@@ -150,7 +150,7 @@ export class Upload {
     const end = this.visit
       .during(() => this.finish(digest))
       .finally(() => {
-        this.state = { state: 'told', digest, end };
+        this.state = { state: 'answered', digest, end };
       });
     this.state = { state: 'closed', digest, end };
     return end;
@@ -214,9 +214,9 @@ export class Upload {
     if (this.state.state === 'over') return this.state.why;
     this.file.discard();
     this.admitted.room.settle(false);
-    const told = this.visit.tell(failure, this.name);
-    this.state = { state: 'over', why: told };
-    return told;
+    const reported = this.visit.tell(failure, this.name);
+    this.state = { state: 'over', why: reported };
+    return reported;
   }
 
   private async finish(digest: string): Promise<UploadEnd> {

@@ -9,8 +9,11 @@ const signature = Buffer.from('Signature: 8a477f597d28d172789f06886806bc55');
 export function isCacheTag(entry: DiskEntry, at: () => string | Buffer): boolean {
   if (entry.name !== 'CACHEDIR.TAG' || !entry.isFile()) return false;
   try {
-    const place = at();
-    const fd = openSync(typeof place === 'string' ? systemPath(place) : place, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const pathname = at();
+    const fd = openSync(
+      typeof pathname === 'string' ? systemPath(pathname) : pathname,
+      O_RDONLY | O_NOFOLLOW | O_NONBLOCK,
+    );
     try {
       const read = Buffer.alloc(signature.length);
       return readSync(fd, read, 0, read.length, 0) === read.length && read.equals(signature);

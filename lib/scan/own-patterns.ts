@@ -7,19 +7,19 @@ import { systemPath } from '../name-bytes';
 import { parseRule } from './exclude';
 
 /**
- * The caller's patterns for the tree at `place`, all of them as `matcher` takes them. One that begins with the absolute
+ * The caller's patterns for the tree at `pathname`, all of them as `matcher` takes them. One that begins with the absolute
  * path of the tree counts from there. One with a slash that begins with the path by which the caller named it, or with
  * its name, does so too, unless something at the top of the tree is called like the first component of that.
  * @throws TransferError `usage` for one that leaves out the whole tree
  */
-export function patternsFor(place: string, patterns: readonly string[]): string[] {
-  const source = new SourcePath(place);
+export function patternsFor(pathname: string, patterns: readonly string[]): string[] {
+  const source = new SourcePath(pathname);
   return patterns.map((pattern) => {
     const [, not = '', positive = ''] = /^(!?)(.*)$/su.exec(pattern) ?? [];
     const rest = source.below(positive);
     if (rest === undefined) return pattern;
     if (rest === '' && not === '')
-      throw new TransferError('usage', printable(`--exclude ${pattern} leaves out all of ${place}.`), {
+      throw new TransferError('usage', printable(`--exclude ${pattern} leaves out all of ${pathname}.`), {
         hint: 'Leave out the path itself, or say what is in it: with /* at the end.',
       });
     return rest === '' ? pattern : `${not}/${rest}`;
@@ -31,10 +31,10 @@ class SourcePath {
   private readonly absolute: readonly (readonly string[])[];
   private readonly relative: readonly (readonly string[])[];
 
-  constructor(private readonly place: string) {
-    const whole = path.resolve(place);
+  constructor(private readonly pathname: string) {
+    const whole = path.resolve(pathname);
     this.absolute = [componentsOf(whole), componentsOf(realOf(whole))];
-    const given = path.isAbsolute(place) ? [] : componentsOf(path.normalize(place));
+    const given = path.isAbsolute(pathname) ? [] : componentsOf(path.normalize(pathname));
     this.relative = [given, componentsOf(path.basename(whole))].filter(({ length }) => length > 0);
   }
 
@@ -50,19 +50,19 @@ class SourcePath {
   /** Whether something in it is called so. */
   private has(component: string): boolean {
     try {
-      return lstatSync(systemPath(path.join(this.place, component)), { throwIfNoEntry: false }) !== undefined;
+      return lstatSync(systemPath(path.join(this.pathname, component)), { throwIfNoEntry: false }) !== undefined;
     } catch {
       return false; // a file has nothing in it, and what cannot be read is told of by who opens it
     }
   }
 }
 
-function restOf(pattern: string, places: readonly (readonly string[])[]): string | undefined {
+function restOf(pattern: string, roots: readonly (readonly string[])[]): string | undefined {
   const wanted = pattern.split('/');
   const components = wanted.at(-1) === '' ? wanted.slice(0, -1) : wanted;
-  for (const place of places) {
-    if (components.length < place.length || !place.every((each, at) => matches(components[at] ?? '', each))) continue;
-    return components.length === place.length ? '' : wanted.slice(place.length).join('/');
+  for (const root of roots) {
+    if (components.length < root.length || !root.every((each, at) => matches(components[at] ?? '', each))) continue;
+    return components.length === root.length ? '' : wanted.slice(root.length).join('/');
   }
   return undefined;
 }
@@ -73,14 +73,14 @@ function matches(component: string, name: string): boolean {
   return component === name || parseRule(component.replace(/^!/, '\\!'))(name, true) === true;
 }
 
-function componentsOf(place: string): string[] {
-  return place.split('/').filter((each) => each !== '' && each !== '.');
+function componentsOf(pathname: string): string[] {
+  return pathname.split('/').filter((each) => each !== '' && each !== '.');
 }
 
-function realOf(place: string): string {
+function realOf(pathname: string): string {
   try {
-    return realpathSync(systemPath(place));
+    return realpathSync(systemPath(pathname));
   } catch {
-    return place; // who opens it says why not
+    return pathname; // who opens it says why not
   }
 }

@@ -11,7 +11,7 @@ import { usualIgnoreFile } from './ignore-file';
 import type { FoundEntry, FoundFile } from './found';
 import type { LeavingOut } from './leaving-out';
 import { entryAt, type FoundBatch, packEntries, splitTexts } from './found-batch';
-import type { ScanNews, ScanPacket, ScanSetup, ToldEntry } from './tree-scan.worker';
+import type { ScanNews, ScanPacket, ScanSetup, ScanNotice } from './tree-scan.worker';
 
 export type { FoundDirectory, FoundEntry, FoundFile, FoundLink, FoundSymlink } from './found';
 
@@ -81,7 +81,7 @@ export interface OfferedScan {
   /** Its entries as the payload of `offer`, encoded by the thread; absent where it did not, or none was started. */
   readonly offer: Uint8Array | undefined;
   /** What cannot be sent, what no wire carries, and what does not travel of an entry. */
-  readonly told: readonly (Skipped | LeftOutOf | TransferError)[];
+  readonly notices: readonly (Skipped | LeftOutOf | TransferError)[];
   /** As of `ScanBatch`. */
   readonly files: number;
   readonly bytes: number;
@@ -89,8 +89,8 @@ export interface OfferedScan {
 
 /** The same for a session; its entries are encoded as `offers` says, or not at all. */
 export async function* scanOffers(options: TreeScanOptions, offers: ScanSetup['offers']): AsyncGenerator<OfferedScan> {
-  for await (const { found, offer, told, files, bytes } of packets(options, offers))
-    yield { found, offer, told: told.map(saidOf), files, bytes };
+  for await (const { found, offer, notices, files, bytes } of packets(options, offers))
+    yield { found, offer, notices: notices.map(saidOf), files, bytes };
 }
 
 async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']): AsyncGenerator<ScanPacket> {
@@ -108,7 +108,7 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
     totalsOnly = false,
     signal,
   } = options;
-  const roots = paths.map((place) => ({ place, base: name ?? path.basename(path.resolve(place)) }));
+  const roots = paths.map((pathname) => ({ pathname, base: name ?? path.basename(path.resolve(pathname)) }));
   const few =
     roots.length <= fewFiles && !totalsOnly && !metadata && !signal?.aborted
       ? await namedFiles(roots, taken)
@@ -116,7 +116,7 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
   if (few) {
     yield {
       found: packEntries(few),
-      told: [],
+      notices: [],
       offer: undefined,
       files: few.length,
       bytes: few.reduce((sum, { size }) => sum + size, 0),
@@ -155,8 +155,8 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
 async function namedFiles(roots: ScanSetup['roots'], taken: readonly string[]): Promise<FoundFile[] | undefined> {
   const files: FoundFile[] = [];
   const seen = new Set(taken);
-  for (const { place, base } of roots) {
-    const file = seen.has(base) ? undefined : await namedFile(place, base);
+  for (const { pathname, base } of roots) {
+    const file = seen.has(base) ? undefined : await namedFile(pathname, base);
     // Everything else is for the scan to tell; which file has several names, too.
     if (file === undefined || files.some(({ inode }) => inode === file.inode)) return undefined;
     files.push(file);
@@ -165,9 +165,9 @@ async function namedFiles(roots: ScanSetup['roots'], taken: readonly string[]): 
   return files;
 }
 
-async function namedFile(place: string, base: string): Promise<FoundFile | undefined> {
+async function namedFile(pathname: string, base: string): Promise<FoundFile | undefined> {
   try {
-    const stats = await stat(systemPath(place), { bigint: true });
+    const stats = await stat(systemPath(pathname), { bigint: true });
     if (!stats.isFile() || plainMetadata(stats) !== undefined) return undefined;
     const { mtimeNs: mtime, ctimeNs: ctime, blocks, ino: inode } = stats;
     const size = Number(stats.size);
@@ -175,14 +175,14 @@ async function namedFile(place: string, base: string): Promise<FoundFile | undef
     const sparse = Number(blocks) * 512 < size;
     return {
       type: 'file',
-      path: place,
+      path: pathname,
       name,
       size,
       mode: Number(stats.mode) & 0o777,
       mtime,
       ctime,
       sparse,
-      data: sparse ? dataIn(systemPath(place), size) : undefined,
+      data: sparse ? dataIn(systemPath(pathname), size) : undefined,
       inode,
     };
   } catch {
@@ -238,23 +238,23 @@ class ScanThread {
   }
 }
 
-function unpack({ found, told }: ScanPacket): ScanBatch['items'] {
+function unpack({ found, notices }: ScanPacket): ScanBatch['items'] {
   const [names, below] = [splitTexts(found.names, found.length), splitTexts(found.below, found.length)];
   const items: ScanBatch['items'][number][] = [];
   let next = 0;
   for (let at = 0; at <= found.length; at++) {
-    for (let each = told[next]; each?.before === at; each = told[++next]) items.push(saidOf(each));
+    for (let each = notices[next]; each?.before === at; each = notices[++next]) items.push(saidOf(each));
     if (at < found.length) items.push(entryAt(found, at, names[at] ?? '', below[at] ?? ''));
   }
   return items;
 }
 
-function saidOf(told: ToldEntry): Skipped | LeftOutOf | TransferError {
-  if ('leftOut' in told) return { type: 'left-out', name: told.name, leftOut: told.leftOut };
-  if ('reason' in told) return { type: 'skipped', name: told.name, reason: told.reason };
-  const { code, message, hint, cause } = told.failure;
+function saidOf(notices: ScanNotice): Skipped | LeftOutOf | TransferError {
+  if ('leftOut' in notices) return { type: 'left-out', name: notices.name, leftOut: notices.leftOut };
+  if ('reason' in notices) return { type: 'skipped', name: notices.name, reason: notices.reason };
+  const { code, message, hint, cause } = notices.failure;
   return new TransferError(code, message, {
-    fileName: told.name,
+    fileName: notices.name,
     hint: hint ?? '',
     ...(cause === undefined ? {} : { cause: Object.assign(new Error(cause.message), cause) }),
   });

@@ -25,7 +25,7 @@ export interface ScanSetup {
    * What the caller named, and under which name it travels; '' for the root of a file system, whose entries have no
    * name before theirs.
    */
-  readonly roots: readonly { readonly place: string; readonly base: string }[];
+  readonly roots: readonly { readonly pathname: string; readonly base: string }[];
   /** Whether the base is a name for a single file. */
   readonly single: boolean;
   /** Names that something else of the same transfer has. */
@@ -59,14 +59,14 @@ export interface ScanPacket {
   /** The entries of `found` as the payload of `offer`, where that is wanted. */
   readonly offer: Uint8Array | undefined;
   /** What cannot be sent, in the order of the finding. */
-  readonly told: readonly ToldEntry[];
+  readonly notices: readonly ScanNotice[];
   /** How many files were found so far, and how many bytes they have. */
   readonly files: number;
   readonly bytes: number;
 }
 
 /** Something that is no entry, found before the one at the place `before`: no wire carries it, or it failed. */
-export type ToldEntry = { readonly before: number; readonly name: string } & (
+export type ScanNotice = { readonly before: number; readonly name: string } & (
   | { readonly reason: string }
   | { readonly failure: PackedFailure }
   /** An entry that is sent, without these extended attributes of it. */
@@ -94,7 +94,7 @@ class TreeWalk {
   private readonly metadata: MetadataReader | undefined;
   private found = new FoundColumns(batchSize);
   private offer: Entry[] = [];
-  private told: ToldEntry[] = [];
+  private notices: ScanNotice[] = [];
   private number: number;
   private begun = performance.now();
   private posted = 0;
@@ -118,10 +118,10 @@ class TreeWalk {
   }
 
   run(): void {
-    for (const { place, base } of this.setup.roots) {
-      const exclusion = Exclusion.of(patternsFor(place, this.setup.exclude));
+    for (const { pathname, base } of this.setup.roots) {
+      const exclusion = Exclusion.of(patternsFor(pathname, this.setup.exclude));
       // The root of a file system has no name: what is in it takes names, each when it is found.
-      if (base === '' || this.takeName(base, place)) this.scanRoot(place, base, exclusion);
+      if (base === '' || this.takeName(base, pathname)) this.scanRoot(pathname, base, exclusion);
     }
     this.walker.close();
     this.post();
@@ -140,20 +140,20 @@ class TreeWalk {
   }
 
   /** What the caller named is followed. */
-  private scanRoot(place: string, base: string, exclusion: Exclusion): void {
-    const stats = this.attempt(base, () => statSync(systemPath(place), { bigint: true }));
+  private scanRoot(pathname: string, base: string, exclusion: Exclusion): void {
+    const stats = this.attempt(base, () => statSync(systemPath(pathname), { bigint: true }));
     if (stats === undefined) return;
-    if (stats.isFile()) this.addNamed({ path: place }, base, stats);
+    if (stats.isFile()) this.addNamed({ path: pathname }, base, stats);
     else if (!stats.isDirectory())
       this.fail(
         base,
-        new TransferError('source-unreadable', `${printable(place)} is not a regular file.`, { hint: asStream }),
+        new TransferError('source-unreadable', `${printable(pathname)} is not a regular file.`, { hint: asStream }),
       );
     else if (this.setup.single)
       this.fail(base, new TransferError('usage', '--name is for a single file, not for a directory.'));
     else {
       this.device = stats.dev;
-      this.walk({ path: place, below: '' }, base, stats, exclusion);
+      this.walk({ path: pathname, below: '' }, base, stats, exclusion);
     }
   }
 
@@ -305,8 +305,8 @@ class TreeWalk {
     this.postIfDue();
   }
 
-  private tell(told: ToldEntry): void {
-    if (!this.setup.totalsOnly) this.told.push(told);
+  private tell(notices: ScanNotice): void {
+    if (!this.setup.totalsOnly) this.notices.push(notices);
     this.postIfDue();
   }
 
@@ -332,23 +332,23 @@ class TreeWalk {
   }
 
   private postIfDue(): void {
-    const { found, told } = this;
+    const { found, notices } = this;
     const wait = this.setup.totalsOnly ? totalsEvery : longestWait;
-    if (found.length + told.length >= batchSize || performance.now() - this.begun > wait) this.post();
+    if (found.length + notices.length >= batchSize || performance.now() - this.begun > wait) this.post();
   }
 
   private post(): void {
-    const { found, offer, told, files, bytes } = this;
+    const { found, offer, notices, files, bytes } = this;
     const { fetched, mostAhead, totalsOnly } = this.setup;
-    if (found.length + told.length === 0 && !totalsOnly) return;
+    if (found.length + notices.length === 0 && !totalsOnly) return;
     for (let seen = Atomics.load(fetched, 0); this.posted - seen >= mostAhead; seen = Atomics.load(fetched, 0))
       Atomics.wait(fetched, 0, seen);
     this.posted++;
     const encoded = offer.length > 0 ? encodeList(offer.map(encodeEntry)) : undefined;
-    parentPort?.postMessage({ found: found.batch(), offer: encoded, told, files, bytes } satisfies ScanNews);
+    parentPort?.postMessage({ found: found.batch(), offer: encoded, notices, files, bytes } satisfies ScanNews);
     this.found = new FoundColumns(batchSize);
     this.offer = [];
-    this.told = [];
+    this.notices = [];
     this.begun = performance.now();
   }
 }

@@ -13,8 +13,8 @@ import { failureEvent, Tally } from '../session/summary';
  */
 export async function refuseAbsentSources(paths: readonly string[], on: Listener = () => undefined): Promise<void> {
   const absent: TransferError[] = [];
-  for (const place of paths) {
-    const failure = place === '-' ? undefined : await whyAbsent(place);
+  for (const pathname of paths) {
+    const failure = pathname === '-' ? undefined : await whyAbsent(pathname);
     if (failure === undefined) return;
     absent.push(failure);
   }
@@ -28,11 +28,11 @@ export async function refuseAbsentSources(paths: readonly string[], on: Listener
   });
 }
 
-async function whyAbsent(place: string): Promise<TransferError | undefined> {
+async function whyAbsent(pathname: string): Promise<TransferError | undefined> {
   try {
-    await stat(systemPath(place));
+    await stat(systemPath(pathname));
     return undefined;
   } catch (error) {
-    return unreadable(path.basename(path.resolve(place)), error);
+    return unreadable(path.basename(path.resolve(pathname)), error);
   }
 }

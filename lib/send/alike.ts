@@ -1,6 +1,6 @@
 import type { DigestAlgorithm } from '../digest/digest';
 import { contentSizesOf } from '../wire/content-segments';
-import type { StandingSegment } from '../wire/standing';
+import type { BasisSegment } from '../wire/basis';
 import { ContentDigests } from '../digest/content-digests';
 
 /** Bytes of a file that is read, side by side, and where they stand at the receiver. */
@@ -17,21 +17,21 @@ export class Alike {
   /** By digest: the first place where it stands. */
   private readonly first = new Map<string, number>();
   /** Every place with its digest. */
-  private readonly places: ReadonlySet<string>;
+  private readonly pieces: ReadonlySet<string>;
   /** The bytes up to here belong to segments whose digests are known. */
   known = 0;
 
   private constructor(
-    standing: readonly StandingSegment[],
+    basis: readonly BasisSegment[],
     private readonly content: ContentDigests,
   ) {
-    for (const { offset, digest } of standing) if (!this.first.has(digest)) this.first.set(digest, offset);
-    this.places = new Set(standing.map(({ offset, digest }) => placeOf(offset, digest)));
+    for (const { offset, digest } of basis) if (!this.first.has(digest)) this.first.set(digest, offset);
+    this.pieces = new Set(basis.map(({ offset, digest }) => pieceKey(offset, digest)));
   }
 
   /** `size` is that of the file that is read. */
-  static async of(standing: readonly StandingSegment[], size: number, algorithm: DigestAlgorithm): Promise<Alike> {
-    return new Alike(standing, await ContentDigests.create(algorithm, contentSizesOf(size)));
+  static async of(basis: readonly BasisSegment[], size: number, algorithm: DigestAlgorithm): Promise<Alike> {
+    return new Alike(basis, await ContentDigests.create(algorithm, contentSizesOf(size)));
   }
 
   /** Takes the next bytes of the file; with `last` they are its end. */
@@ -40,7 +40,7 @@ export class Alike {
       this.known = offset + size;
       const before = this.runs.at(-1);
       const next = before?.end === offset ? before.from + before.end - before.offset : undefined;
-      const from = next !== undefined && this.places.has(placeOf(next, digest)) ? next : this.find(offset, digest);
+      const from = next !== undefined && this.pieces.has(pieceKey(next, digest)) ? next : this.find(offset, digest);
       if (from === undefined) continue;
       if (before && from === next) before.end = this.known;
       else this.runs.push({ offset, from, end: this.known });
@@ -56,10 +56,10 @@ export class Alike {
 
   /** Where bytes with this digest stand that are at `offset` here: at best in the same place. */
   find(offset: number, digest: string): number | undefined {
-    return this.places.has(placeOf(offset, digest)) ? offset : this.first.get(digest);
+    return this.pieces.has(pieceKey(offset, digest)) ? offset : this.first.get(digest);
   }
 }
 
-function placeOf(offset: number, digest: string): string {
+function pieceKey(offset: number, digest: string): string {
   return `${String(offset)} ${digest}`;
 }

@@ -147,21 +147,21 @@ export class BundleReading {
   /** The digest of a file, whose content is in the memory from `at` on; or why it is not. */
   private contentOf(
     { batch, below }: KnownBatch,
-    place: number,
+    slot: number,
     at: number,
     digestOf: (content: Uint8Array) => string,
   ): { readonly digest: string; readonly grew: boolean } | { readonly failure: BundleFailure } {
-    const size = batch.types[place] === fileType ? (batch.sizes[place] ?? 0) : 0;
-    const vouched = batch.vouched.get(place);
+    const size = batch.types[slot] === fileType ? (batch.sizes[slot] ?? 0) : 0;
+    const vouched = batch.vouched.get(slot);
     try {
       // Hard links are made to a file that someone vouches for: another ctime alone is no change, since its digest is
       // known.
       const end = this.readFrom(
-        locate(batch, place, below[place] ?? ''),
+        locate(batch, slot, below[slot] ?? ''),
         at,
         size,
-        batch.mtimes[place],
-        vouched ? undefined : batch.ctimes[place],
+        batch.mtimes[slot],
+        vouched ? undefined : batch.ctimes[slot],
       );
       if (end !== 'whole' && end !== 'grew') return { failure: end };
       const digest = digestOf(this.bytes.subarray(at, at + size));

@@ -48,7 +48,7 @@ export interface OfferedEntries {
 }
 
 /** So many files may be offered and not settled: what is known of each stays in memory until then. */
-const mostUnsettled = 8_192;
+const mostOpen = 8_192;
 
 /** What a session has to send: numbered as it is found, and remembered until the receiver has settled it. */
 export class SendEntries {
@@ -174,7 +174,7 @@ export class SendEntries {
   }
 
   private async pullOnce(): Promise<boolean> {
-    while (this.files >= mostUnsettled && !this.exhausted) {
+    while (this.files >= mostOpen && !this.exhausted) {
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });

@@ -2,7 +2,7 @@ import { type BigIntStats, closeSync, constants, fstatSync, readSync } from 'nod
 import { createDigest, createDigestOf, type Digest, type DigestAlgorithm } from '../digest/digest';
 import type { Digests } from '../progress';
 import { pieceSize } from '../wire/segment';
-import type { StandingSegment } from '../wire/standing';
+import type { BasisSegment } from '../wire/basis';
 import { isZero, zeros } from '../wire/zeros';
 import { type SystemCalls, systemCalls } from '../threads/system-calls';
 import { type Located, walking } from '../threads/walker';
@@ -21,7 +21,7 @@ export interface FileToRead extends Located {
   readonly vouched?: object;
   readonly algorithm: DigestAlgorithm;
   readonly held: ReadonlyMap<number, string> | undefined;
-  readonly standing: readonly StandingSegment[] | undefined;
+  readonly basis: readonly BasisSegment[] | undefined;
   readonly segmentSize: number;
 }
 
@@ -56,7 +56,7 @@ export class FileReading {
   private ahead = 0;
   /** There are no bytes here but those of a hole, as far as it was asked for. */
   private hole = { from: 0, end: 0 };
-  private told: SegmentStep[] = [];
+  private steps: SegmentStep[] = [];
   private readonly calls: SystemCalls | undefined = systemCalls();
 
   private constructor(
@@ -70,8 +70,8 @@ export class FileReading {
 
   /** Undefined for what is not a regular file. Throws `Changed`, and the operating system's errors. */
   static async open(file: FileToRead): Promise<FileReading | undefined> {
-    const { algorithm, standing, size } = file;
-    const alike = standing && standing.length > 0 ? await Alike.of(standing, size, algorithm) : undefined;
+    const { algorithm, basis, size } = file;
+    const alike = basis && basis.length > 0 ? await Alike.of(basis, size, algorithm) : undefined;
     const [whole, digestOf] = await Promise.all([createDigest(algorithm), createDigestOf(algorithm)]);
     const fd = walking((walker) => walker.open(file, flags));
     try {
@@ -97,19 +97,19 @@ export class FileReading {
   async next(memory: Uint8Array, isOver: () => boolean): Promise<readonly SegmentStep[]> {
     const { file } = this;
     const { size, algorithm } = file;
-    this.told = [];
+    this.steps = [];
     const until = this.at + tellEvery;
     let filled = false;
     while (!filled && this.at < Math.min(size, until)) {
       if (isOver()) return [];
       filled = await this.piece(memory);
     }
-    if (this.at < size) return this.told;
+    if (this.at < size) return this.steps;
     const digest = this.whole.digest();
     const now = fstatSync(this.fd, { bigint: true });
     const grew = !isAsOffered(file, now);
     if (grew && !isSame(this.opened, now) && (await this.readAgain(isOver)) !== digest) throw new Changed();
-    return [...this.told, { kind: 'end', size, digests: { [algorithm]: digest }, ...(grew && { grew }) }];
+    return [...this.steps, { kind: 'end', size, digests: { [algorithm]: digest }, ...(grew && { grew }) }];
   }
 
   /**
@@ -148,12 +148,12 @@ export class FileReading {
     if (same !== undefined) return this.copy(length, same);
     this.at += length;
     if (!isZero(bytes)) {
-      this.told.push({ kind: 'bytes', offset: at, length });
+      this.steps.push({ kind: 'bytes', offset: at, length });
       return true;
     }
-    const last = this.told.at(-1);
+    const last = this.steps.at(-1);
     if (last?.kind === 'zero') last.size += length;
-    else this.told.push({ kind: 'zero', offset: at, size: length });
+    else this.steps.push({ kind: 'zero', offset: at, size: length });
     return false;
   }
 
@@ -179,17 +179,17 @@ export class FileReading {
   }
 
   private keep(length: number): false {
-    const last = this.told.at(-1);
+    const last = this.steps.at(-1);
     if (last?.kind === 'keep') last.count++;
-    else this.told.push({ kind: 'keep', first: this.at / this.file.segmentSize, count: 1 });
+    else this.steps.push({ kind: 'keep', first: this.at / this.file.segmentSize, count: 1 });
     this.at += length;
     return false;
   }
 
   private copy(length: number, from: number): false {
-    const last = this.told.at(-1);
+    const last = this.steps.at(-1);
     if (last?.kind === 'copy' && last.from + last.size === from) last.size += length;
-    else this.told.push({ kind: 'copy', offset: this.at, size: length, from });
+    else this.steps.push({ kind: 'copy', offset: this.at, size: length, from });
     this.at += length;
     return false;
   }

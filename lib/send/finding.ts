@@ -18,7 +18,7 @@ export type SessionSource = AsyncIterable<readonly (FoundEntry | TransferError)[
 /** What was found in one go, and what is to be said of it. */
 export interface FoundToSend extends FoundTogether {
   /** What does not travel, or not all of it. */
-  readonly told?: readonly (Skipped | LeftOutOf)[];
+  readonly notices?: readonly (Skipped | LeftOutOf)[];
   /** Streams among it, those that could not be opened, too. */
   readonly streams?: number;
   /** Files that were stored without being asked for: nothing is offered of them. */
@@ -42,7 +42,7 @@ export async function* findToSend(
     numbered++;
     yield { single: { type: 'text', text } };
   }
-  const { places, streams } = await splitSources(paths, { input, inputName, single: name });
+  const { pathnames, streams } = await splitSources(paths, { input, inputName, single: name });
   for (const { name, open } of streams) {
     try {
       const stream = open();
@@ -53,9 +53,9 @@ export async function* findToSend(
       yield { failures: [asTransferError(error, 'source-unreadable', 'The input cannot be read')], streams: 1 };
     }
   }
-  if (places.length > 0) {
+  if (pathnames.length > 0) {
     const taken = streams.map(({ name }) => name);
-    yield* scanned(options, places, { taken, numbered: offered ? numbered : undefined, snapshot });
+    yield* scanned(options, pathnames, { taken, numbered: offered ? numbered : undefined, snapshot });
   }
   for await (const found of source ?? [])
     yield {
@@ -79,15 +79,15 @@ export async function* scanned(
 ): AsyncGenerator<FoundToSend> {
   const { signal, name, metadata = false } = options;
   const shown = path.basename(path.resolve(paths[0] ?? ''));
-  for await (const { found, offer, told, bytes } of scanOffers(
+  for await (const { found, offer, notices, bytes } of scanOffers(
     { paths, name, ...leavingOut(options), taken, metadata: metadata || snapshot, signal },
     numbered === undefined ? undefined : { first: numbered, inodes: snapshot },
   ))
     yield {
       entries: found,
       offer,
-      told: told.filter((each): each is Skipped | LeftOutOf => !(each instanceof TransferError)),
-      failures: told.filter((each) => each instanceof TransferError),
+      notices: notices.filter((each): each is Skipped | LeftOutOf => !(each instanceof TransferError)),
+      failures: notices.filter((each) => each instanceof TransferError),
       scanned: { name: shown, bytes },
     };
 }

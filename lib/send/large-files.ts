@@ -1,7 +1,7 @@
 import { asTransferError, TransferError } from '../errors';
 import { type Digests, type Listener, Meter, type Waits } from '../progress';
 import { segmentSizeOf } from '../wire/segment';
-import type { StandingSegment } from '../wire/standing';
+import type { BasisSegment } from '../wire/basis';
 import type { MissedPiece, Piece, PieceReader } from './segment-reader';
 import type { Carried, Carriers } from './carriers';
 import type { Outgoing } from './entries';
@@ -27,14 +27,14 @@ export interface LargeFilesSink {
 /** What the receiver says that it has of a file, or of one that may be like it. */
 export interface HeldByReceiver {
   readonly held?: ReadonlyMap<number, string>;
-  readonly standing?: readonly StandingSegment[];
+  readonly basis?: readonly BasisSegment[];
 }
 
 type SentPiece = Piece | MissedPiece;
 
 interface WaitingFile {
   readonly outgoing: Outgoing;
-  readonly there: HeldByReceiver;
+  readonly heldThere: HeldByReceiver;
 }
 
 /**
@@ -55,9 +55,9 @@ export class LargeFileSender {
     private readonly sink: LargeFilesSink,
   ) {}
 
-  add(outgoing: Outgoing, there: HeldByReceiver): void {
+  add(outgoing: Outgoing, heldThere: HeldByReceiver): void {
     if (outgoing.found.type === 'file') this.carriers.expect(outgoing.found.size);
-    this.waiting.push({ outgoing, there });
+    this.waiting.push({ outgoing, heldThere });
     this.wake();
   }
 
@@ -88,9 +88,9 @@ export class LargeFileSender {
     return this.ended.signal.aborted;
   }
 
-  private async send({ outgoing, there }: WaitingFile): Promise<void> {
+  private async send({ outgoing, heldThere }: WaitingFile): Promise<void> {
     try {
-      await this.sendPieces(outgoing, there, this.read(outgoing, there));
+      await this.sendPieces(outgoing, heldThere, this.read(outgoing, heldThere));
     } catch (thrown) {
       const error = asTransferError(thrown, 'source-unreadable', 'Cannot read the file');
       if (this.stopped || error.code === 'connection-lost' || error.code === 'interrupted') throw error;
@@ -98,11 +98,11 @@ export class LargeFileSender {
     }
   }
 
-  private read(outgoing: Outgoing, { held, standing }: HeldByReceiver): AsyncGenerator<SentPiece, void, undefined> {
+  private read(outgoing: Outgoing, { held, basis }: HeldByReceiver): AsyncGenerator<SentPiece, void, undefined> {
     const { found } = outgoing;
     const { signal } = this.ended;
     if (found.type === 'file')
-      return this.reader.read({ source: found, algorithm: this.algorithm, held, standing }, signal);
+      return this.reader.read({ source: found, algorithm: this.algorithm, held, basis }, signal);
     if (found.type !== 'stream') throw new TransferError('unexpected', 'Only files and streams have segments.');
     outgoing.begun = true;
     return this.reader.readStream(found.input, this.algorithm, signal);

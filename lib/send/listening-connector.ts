@@ -67,13 +67,13 @@ export class ListeningConnector implements Connector {
   static async at(address: Address, options: ListeningOptions): Promise<ListeningConnector> {
     const early: Dialed[] = [];
     let accept = (accepted: Dialed): void => void early.push(accepted);
-    const meeting = new ListeningConnector(options, await listen(address, (accepted) => accept(accepted)));
-    accept = (accepted) => void meeting.receive(accepted);
+    const connector = new ListeningConnector(options, await listen(address, (accepted) => accept(accepted)));
+    accept = (accepted) => void connector.receive(accepted);
     for (const accepted of early) accept(accepted);
-    meeting.waitAtRelay(({ relayToken }) => relayToken(meeting.key.key));
+    connector.waitAtRelay(({ relayToken }) => relayToken(connector.key.key));
     const { code } = options;
-    if (code) meeting.waitAtRelay(({ codeToken }) => codeToken(code.code.number));
-    return meeting;
+    if (code) connector.waitAtRelay(({ codeToken }) => codeToken(code.code.number));
+    return connector;
   }
 
   /** Where it listens. */

@@ -17,7 +17,7 @@ export interface StreamSource {
 
 /** What the user named, told apart: what a scan finds, and what can be read only once. */
 export interface Sources {
-  readonly places: readonly string[];
+  readonly pathnames: readonly string[];
   readonly streams: readonly StreamSource[];
 }
 
@@ -34,37 +34,37 @@ export async function splitSources(
     single,
   }: { readonly input: Readable; readonly inputName: string; readonly single?: string | undefined },
 ): Promise<Sources> {
-  const places: string[] = [];
+  const pathnames: string[] = [];
   const streams: StreamSource[] = [];
-  for (const place of paths) {
-    const isInput = place === '-';
-    if (!isInput && !(await isNamedPipe(place))) {
-      places.push(place);
+  for (const pathname of paths) {
+    const isInput = pathname === '-';
+    if (!isInput && !(await isNamedPipe(pathname))) {
+      pathnames.push(pathname);
       continue;
     }
-    const text = isInput ? inputName : (single ?? path.basename(path.resolve(place)));
+    const text = isInput ? inputName : (single ?? path.basename(path.resolve(pathname)));
     const name = parseEntryName(text, { allowHidden: true, names: 'any' });
     if (streams.some((other) => other.name === name))
       throw new TransferError('usage', `Two of what is read once would be called ${printable(name)}.`, {
         hint: 'Send them one by one, with --name.',
       });
-    streams.push({ name, open: () => (isInput ? input : openNamedPipe(place, name)) });
+    streams.push({ name, open: () => (isInput ? input : openNamedPipe(pathname, name)) });
   }
-  return { places, streams };
+  return { pathnames, streams };
 }
 
-async function isNamedPipe(place: string): Promise<boolean> {
+async function isNamedPipe(pathname: string): Promise<boolean> {
   // What cannot be looked at is told by whoever reads it.
-  return stat(systemPath(place)).then(
+  return stat(systemPath(pathname)).then(
     (found) => found.isFIFO(),
     () => false,
   );
 }
 
 /** As a socket, it is waited for without a thread: whoever stops waiting does not hang in a call of the system. */
-function openNamedPipe(place: string, name: string): Readable {
+function openNamedPipe(pathname: string, name: string): Readable {
   try {
-    const fd = openSync(systemPath(place), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const fd = openSync(systemPath(pathname), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
       return new Socket({ fd, readable: true, writable: false });
     } catch (error) {

@@ -48,11 +48,11 @@ export class PlainSender implements Sender {
   constructor(private readonly options: SendOptions) {
     const id = newSession();
     const { useCache = true, connections = 'auto', limit = Infinity, signal } = options;
-    const told = options.on ?? (() => undefined);
-    const on = ofTransfer(told, () => id);
+    const listener = options.on ?? (() => undefined);
+    const on = ofTransfer(listener, () => id);
     this.cache = useCache ? new DigestCache() : noDigestCache;
     this.on = on;
-    this.sentOn = (file) => told(fileEvent('sent', id, file));
+    this.sentOn = (file) => listener(fileEvent('sent', id, file));
     this.connections = connections === 'auto' ? 1 : connections;
     const { waits, cache, pool } = this;
     this.sending = {
@@ -96,8 +96,8 @@ export class PlainSender implements Sender {
       this.sent.abort();
       await measuring;
       const anyLeft = await queue.drop();
-      const told = this.failures.some(({ code }) => code === 'interrupted');
-      if (anyLeft && signal?.aborted && !told) this.failed(new TransferError('interrupted', 'Interrupted.'));
+      const isReported = this.failures.some(({ code }) => code === 'interrupted');
+      if (anyLeft && signal?.aborted && !isReported) this.failed(new TransferError('interrupted', 'Interrupted.'));
     }
   }
 
@@ -110,7 +110,7 @@ export class PlainSender implements Sender {
     const { paths } = this.options;
     try {
       const looked = await Promise.all(
-        paths.map(async (place) => place !== '-' && (await stat(systemPath(place))).isDirectory()),
+        paths.map(async (pathname) => pathname !== '-' && (await stat(systemPath(pathname))).isDirectory()),
       );
       if (!looked.includes(true)) return;
       await sleep(measureAfter, undefined, { signal: this.sent.signal });

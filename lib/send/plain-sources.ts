@@ -19,9 +19,9 @@ const tellEvery = 250;
  */
 export async function* plainSources(options: SendOptions, on: Listener): AsyncGenerator<readonly PlainSource[]> {
   const { paths, input = process.stdin, name, inputName = name ?? usualInputName } = options;
-  const { places, streams } = await splitSources(paths, { input, inputName, single: name });
+  const { pathnames, streams } = await splitSources(paths, { input, inputName, single: name });
   const taken = streams.map(({ name }) => name);
-  if (places.length > 0) yield* files({ ...scanOf(options, taken), paths: places }, on);
+  if (pathnames.length > 0) yield* files({ ...scanOf(options, taken), paths: pathnames }, on);
   for (const { name, open } of streams) {
     try {
       yield [{ input: open(), name }];
@@ -37,14 +37,14 @@ export async function* plainSources(options: SendOptions, on: Listener): AsyncGe
  */
 export async function measureSources(options: SendOptions, on: Listener, signal: AbortSignal): Promise<void> {
   const fileName = path.basename(path.resolve(options.paths[0] ?? ''));
-  let told = performance.now();
+  let reportedAt = performance.now();
   let sum = 0;
   const tell = (): void => on({ event: 'progress', file_name: fileName, phase: 'scan', done: sum, total: sum });
   for await (const { bytes } of scanTree({ ...scanOf(options, []), totalsOnly: true })) {
     if (signal.aborted) return;
     sum = bytes;
-    if (performance.now() - told < tellEvery) continue;
-    told = performance.now();
+    if (performance.now() - reportedAt < tellEvery) continue;
+    reportedAt = performance.now();
     tell();
   }
   if (!signal.aborted) tell();
@@ -52,7 +52,7 @@ export async function measureSources(options: SendOptions, on: Listener, signal:
 
 function scanOf(options: SendOptions, taken: readonly string[]): TreeScanOptions {
   const { paths, name } = options;
-  return { paths: paths.filter((place) => place !== '-'), name, ...leavingOut(options), taken, hardLinks: false };
+  return { paths: paths.filter((pathname) => pathname !== '-'), name, ...leavingOut(options), taken, hardLinks: false };
 }
 
 async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<readonly PlainSource[]> {

@@ -8,7 +8,7 @@ import { isBarred, type Located } from '../threads/walker';
 import type { EntryName } from '../name';
 import type { Digests } from '../progress';
 import { pieceSize, segmentSizeOf } from '../wire/segment';
-import type { StandingSegment } from '../wire/standing';
+import type { BasisSegment } from '../wire/basis';
 import type { SegmentStep } from './file-reading';
 import type { SegmentAnswer, SegmentOrder, SegmentSetup } from './segment-reader.worker';
 import { changed, notRegular, unreadable } from '../scan/source';
@@ -40,7 +40,7 @@ export interface ReadOrder {
    * What the receiver has of a file that stands there: whole pieces that are the same are told, wherever they are in
    * it.
    */
-  readonly standing?: readonly StandingSegment[] | undefined;
+  readonly basis?: readonly BasisSegment[] | undefined;
   /** How long those segments are, in bytes: `pieceSize` times a power of two; default `segmentSizeOf(size)`. */
   readonly segmentSize?: number;
 }
@@ -115,14 +115,14 @@ export class SegmentReader {
    * `signal` or `close`, with `usage` while another is read.
    */
   async *read(
-    { source, algorithm, held, standing, segmentSize = segmentSizeOf(source.size) }: ReadOrder,
+    { source, algorithm, held, basis, segmentSize = segmentSizeOf(source.size) }: ReadOrder,
     signal?: AbortSignal,
   ): AsyncGenerator<Piece, void, undefined> {
     const { name, ...file } = source;
     const reading = this.begin(name, signal);
     const readInto = (lease: Lease): void => reading.ask({ order: 'read', at: lease.bytes.byteOffset }, lease);
     try {
-      reading.ask({ order: 'open', reading: this.readings, file: { ...file, algorithm, held, standing, segmentSize } });
+      reading.ask({ order: 'open', reading: this.readings, file: { ...file, algorithm, held, basis, segmentSize } });
       // Each order is good for a piece or more.
       for (let orders = Math.ceil(source.size / pieceSize) || 1; ;) {
         for (let lease; orders > 0 && reading.asked <= this.ahead && (lease = this.memory.tryLease()); orders--)
@@ -263,12 +263,12 @@ class SourceReading {
       const { lease } = order;
       const answer = await this.wait(order.answer);
       this.orders.shift();
-      const told = typeof answer === 'string' ? [] : answer;
-      for (const each of told) {
+      const steps = typeof answer === 'string' ? [] : answer;
+      for (const each of steps) {
         if (each.kind !== 'bytes') this.ready.push(each);
         else if (lease) this.ready.push(pieceOf(each, lease));
       }
-      if (!told.some(({ kind }) => kind === 'bytes')) lease?.release();
+      if (!steps.some(({ kind }) => kind === 'bytes')) lease?.release();
       if (answer === 'changed') throw changed(this.name);
       if (answer === 'not a file') throw notRegular(this.name);
     }

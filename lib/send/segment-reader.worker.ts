@@ -64,9 +64,9 @@ async function carryOut(order: SegmentOrder): Promise<SegmentAnswer> {
       file = await FileReading.open(order.file);
       return file ? [] : 'not a file';
     case 'read': {
-      const told = (await file?.next(new Uint8Array(setup.memory, order.at, pieceSize), isOver)) ?? [];
-      if (told.at(-1)?.kind === 'end') closeFile();
-      return told;
+      const steps = (await file?.next(new Uint8Array(setup.memory, order.at, pieceSize), isOver)) ?? [];
+      if (steps.at(-1)?.kind === 'end') closeFile();
+      return steps;
     }
     case 'close':
       closeFile();

@@ -129,7 +129,7 @@ export function checkUsage({
   if (text !== undefined && Buffer.byteLength(text) > longestText)
     wrong(`The text is longer than ${String(longestText)} bytes.`, 'Send it as a file.');
   if (!(retryFor >= 0)) wrong('The time to retry is a number of milliseconds.');
-  for (const place of paths) if (place !== '-') patternsFor(place, exclude);
+  for (const pathname of paths) if (pathname !== '-') patternsFor(pathname, exclude);
   if (name !== undefined && paths.length > 1) wrong('--name is for a single file.');
   if (name !== undefined) parseEntryName(name, { allowHidden: true, names: 'any' });
   if (paths.filter((path) => path === '-').length > 1) wrong('Standard input can be sent only once.');

@@ -96,7 +96,7 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
     : undefined;
   const relay = options.relayAt === undefined ? undefined : parseRelay(options.relayAt);
   const { ListeningConnector } = loadWay.listening();
-  const meeting = await ListeningConnector.at(parseListenAddress(where), {
+  const connector = await ListeningConnector.at(parseListenAddress(where), {
     code,
     relayAt: relay,
     relayPassword: options.relayPassword,
@@ -109,22 +109,24 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
   });
   let endAnnouncement = (): void => undefined;
   try {
-    const reachable = await dialable(meeting.address, options.announced);
+    const reachable = await dialable(connector.address, options.announced);
     on({
       event: 'listening',
-      ...listeningAt(meeting.address, reachable, meeting.key, meeting.ticketRelay()),
+      ...listeningAt(connector.address, reachable, connector.key, connector.ticketRelay()),
       ...(code ? { code: formatCode(code.code) } : {}),
     });
     if (code) {
       code.addresses = reachable;
       const { announceListener } = require('../net/lan') as typeof import('../net/lan');
       // Where that is not possible, the receiver can still type the address.
-      endAnnouncement = await announceListener(meeting.address, reachable, code.code.number).catch((error: unknown) => {
-        on(failureEvent(asTransferError(error, 'cannot-connect', 'This machine cannot be found')));
-        return () => undefined;
-      });
+      endAnnouncement = await announceListener(connector.address, reachable, code.code.number).catch(
+        (error: unknown) => {
+          on(failureEvent(asTransferError(error, 'cannot-connect', 'This machine cannot be found')));
+          return () => undefined;
+        },
+      );
     }
-    const first = await Promise.race([dialedPlain, meeting.someone(signal), ...(code ? [code.over] : [])]).catch(
+    const first = await Promise.race([dialedPlain, connector.someone(signal), ...(code ? [code.over] : [])]).catch(
       (error: unknown) => {
         const interrupted = asTransferError(error, 'unexpected', 'Waiting for the receiver failed');
         on(failureEvent(interrupted));
@@ -135,10 +137,10 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
       const { PlainSender } = loadWay.plain();
       return await conclude(new PlainSender(options), options, began, first);
     }
-    return await conclude(new SessionTransfer(options, meeting), options, began);
+    return await conclude(new SessionTransfer(options, connector), options, began);
   } finally {
     endAnnouncement();
-    await meeting.close();
+    await connector.close();
   }
 }
 

@@ -2,7 +2,7 @@ import { TransferError } from '../errors';
 import type { Digests, Listener, Waits } from '../progress';
 import { parseHeld, parseNumbers, parseReceipts, type SessionReceipt } from '../wire/session-list';
 import { longestList, parseFromReceiver, type SessionRefusal } from '../wire/session-message';
-import { mostStanding, parseStanding, type StandingSegment } from '../wire/standing';
+import { mostBasisSegments, parseBasis, type BasisSegment } from '../wire/basis';
 import type { Waited } from '../wire/message';
 import type { SnapshotDone } from '../wire/snapshot-done';
 import type { SmallFileReader } from './bundle-reader';
@@ -47,9 +47,9 @@ export interface SessionOutlet {
  * receiver lacks, and ends when it says `done`. Rejects with why it cannot go on; what is settled by then stays so.
  */
 export class SessionSending {
-  private readonly there = new Map<
+  private readonly heldByReceiver = new Map<
     number,
-    { readonly held: Map<number, string>; readonly standing: StandingSegment[] }
+    { readonly held: Map<number, string>; readonly basis: BasisSegment[] }
   >();
   private readonly large: LargeFileSender;
   private readonly small: SmallFiles;
@@ -135,11 +135,11 @@ export class SessionSending {
           break;
         case 'held':
           for (const { file, segment, digest } of parseHeld(await control.receiveList(message.list), outlet.algorithm))
-            this.thereOf(file).held.set(segment, digest);
+            this.heldOf(file).held.set(segment, digest);
           break;
         case 'standing':
-          for (const { file, ...segment } of parseStanding(await control.receiveList(message.list), outlet.algorithm)) {
-            if (this.thereOf(file).standing.push(segment) > mostStanding)
+          for (const { file, ...segment } of parseBasis(await control.receiveList(message.list), outlet.algorithm)) {
+            if (this.heldOf(file).basis.push(segment) > mostBasisSegments)
               throw new TransferError(
                 'bad-header',
                 `The receiver told of too much that stands there for entry ${String(file)}.`,
@@ -227,13 +227,13 @@ export class SessionSending {
     if (file > this.offered)
       throw new TransferError('bad-header', `The receiver wants entry ${String(file)}, which was not offered.`);
     this.asked.add(file);
-    const there = this.there.get(file);
-    this.there.delete(file);
+    const heldByReceiver = this.heldByReceiver.get(file);
+    this.heldByReceiver.delete(file);
     if (entries.small(file)) {
-      this.small.add(file, there?.held.get(0));
+      this.small.add(file, heldByReceiver?.held.get(0));
     } else {
       const outgoing = entries.outgoing(file);
-      if (outgoing) this.large.add(outgoing, there ?? {});
+      if (outgoing) this.large.add(outgoing, heldByReceiver ?? {});
     }
   }
 
@@ -280,15 +280,15 @@ export class SessionSending {
     await this.control.send({ type: 'drop', file, code, message: withoutPaths(message) });
   }
 
-  private thereOf(file: number): { readonly held: Map<number, string>; readonly standing: StandingSegment[] } {
-    const there = this.there.get(file) ?? { held: new Map<number, string>(), standing: [] };
-    this.there.set(file, there);
-    return there;
+  private heldOf(file: number): { readonly held: Map<number, string>; readonly basis: BasisSegment[] } {
+    const heldByReceiver = this.heldByReceiver.get(file) ?? { held: new Map<number, string>(), basis: [] };
+    this.heldByReceiver.set(file, heldByReceiver);
+    return heldByReceiver;
   }
 
   /** Takes an entry off the list of what is not settled; undefined if it is not on it. */
   private forget(file: number, sent = this.outlet.entries.sent(file)): SentEntry | undefined {
-    this.there.delete(file);
+    this.heldByReceiver.delete(file);
     this.asked.delete(file);
     return this.outlet.entries.settle(file, sent);
   }

@@ -24,7 +24,7 @@ import {
 import { ignored } from '../trace';
 
 export interface SessionSenderOptions {
-  readonly meeting: Connector;
+  readonly connector: Connector;
   readonly outlet: SessionOutlet;
   readonly limit: RateLimit;
   readonly waits: Waits;
@@ -40,8 +40,8 @@ export interface SessionSenderOptions {
  * with what is not settled. Rejects with why that was not possible, at once where nobody was met at all.
  */
 export async function sendUntilDone(options: SessionSenderOptions): Promise<void> {
-  const { meeting, signal, outlet } = options;
-  let lost = await converse(options, await meeting.first(signal));
+  const { connector, signal, outlet } = options;
+  let lost = await converse(options, await connector.first(signal));
   let [until, pause] = [0, 0];
   while (lost) {
     for (const { name } of outlet.entries.takeBegun()) outlet.failed(lostForGood(name));
@@ -52,7 +52,7 @@ export async function sendUntilDone(options: SessionSenderOptions): Promise<void
     // What lets us in only in a crowd, or says the end alone, is nothing for people.
     const tell = lost.welcome && !outlet.entries.over;
     if (tell) outlet.connectionLost(lost.reason);
-    const again = await meetAgain(meeting, until, pause, signal);
+    const again = await meetAgain(connector, until, pause, signal);
     if (!again && nothingLeft(options)) return;
     if (!again) throw lost.reason;
     if (tell) outlet.connectionBack();
@@ -115,7 +115,7 @@ async function converse(
  * does not change.
  */
 async function meetAgain(
-  meeting: Connector,
+  connector: Connector,
   until: number,
   firstPause: number,
   signal: AbortSignal | undefined,
@@ -125,7 +125,7 @@ async function meetAgain(
     if (left <= 0) return undefined;
     await sleep(Math.min(pause, left), undefined, signal ? { signal } : {});
     try {
-      return await meeting.first(signal, Math.max(1, until - performance.now()));
+      return await connector.first(signal, Math.max(1, until - performance.now()));
     } catch (thrown) {
       const error = asTransferError(thrown, 'unexpected', 'The receiver could not be met again');
       if (signal?.aborted || !worthAnother(error)) throw error;
@@ -212,25 +212,25 @@ class SessionConversation {
 
   /** Codes contents from now on, where that is wanted and the receiver takes it. PROTOCOL.md 14.17. */
   private compress(): void {
-    const { compress, meeting, waits } = this.options;
+    const { compress, connector, waits } = this.options;
     const { carriers } = this;
     // Within this machine there is no network that could hold anything back.
     if (compress === 'off' || (compress === 'auto' && this.local)) return;
-    if (meeting.coding) carriers.compression = new Compression(meeting.coding, compress, carriers.rate, waits);
+    if (connector.coding) carriers.compression = new Compression(connector.coding, compress, carriers.rate, waits);
   }
 
   /** Makes further connections: the receiver knows the session now. */
   private async spread(roundTrip: number): Promise<void> {
-    const { connections, meeting } = this.options;
+    const { connections, connector } = this.options;
     // More of them through a relay were slower, and each would have to be met there.
-    if (this.over || meeting.relay) return;
+    if (this.over || connector.relay) return;
     if (connections !== 'auto') {
       this.begin(connections);
       return;
     }
     // Where nothing but this machine holds them up, more threads than processors bring nothing.
-    const count = new ConnectionCount(roundTrip, meeting.seals === true ? availableParallelism() : undefined);
-    if (meeting.seals === true && count.count === 1) await this.carriers.worthThreads;
+    const count = new ConnectionCount(roundTrip, connector.seals === true ? availableParallelism() : undefined);
+    if (connector.seals === true && count.count === 1) await this.carriers.worthThreads;
     if (this.over) return;
     this.begin(count.count);
     await this.find(count);
@@ -238,13 +238,13 @@ class SessionConversation {
 
   /** Connection 0 counts among those that carry, unless others are sealed: then it rests. */
   private begin(wanted: number): void {
-    if (this.options.meeting.seals === true) this.wanted = 0;
+    if (this.options.connector.seals === true) this.wanted = 0;
     this.grow(wanted);
   }
 
   /** How many connections carry, of those that count. */
   private get carrying(): number {
-    return this.carriers.further + (this.options.meeting.seals === true ? 0 : 1);
+    return this.carriers.further + (this.options.connector.seals === true ? 0 : 1);
   }
 
   /** Measures while there is something to carry, and goes up and down with the connections. */
@@ -268,12 +268,12 @@ class SessionConversation {
 
   /** One more connection, and another one instead whenever it dies, until it is not wanted any more. */
   private async open(): Promise<void> {
-    const { meeting } = this.options;
+    const { connector } = this.options;
     for (let pause = 0; !this.over && this.carrying < this.wanted;) {
       const number = this.opened++;
       const began = performance.now();
       try {
-        if (await this.use(await meeting.another(number, this.control, this.ended.signal), number)) return;
+        if (await this.use(await connector.another(number, this.control, this.ended.signal), number)) return;
       } catch {
         // The others go on without it; whether the receiver is gone is for the control connection to find out.
         pause ||= firstPause;

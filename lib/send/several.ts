@@ -121,9 +121,9 @@ async function sendToOne(
   const { on: tell = () => undefined, digest = 'blake3', deadlines, retryFor, congestion, check, metadata } = options;
   const began = performance.now();
   let summary: Summary | undefined;
-  let told = false;
+  let isReported = false;
   const on: Listener = (event) => {
-    if (event.event === 'failed') told = true;
+    if (event.event === 'failed') isReported = true;
     if (event.event === 'summary') summary = event;
     tell({ ...event, receiver: name });
   };
@@ -150,7 +150,7 @@ async function sendToOne(
   } catch (thrown) {
     const failure = asTransferError(thrown, 'unexpected', 'Sending failed');
     // A code that led nowhere has no transfer that could tell of it.
-    if (!told) on(failureEvent(failure));
+    if (!isReported) on(failureEvent(failure));
     return { name, files: [], summary, failure };
   } finally {
     await Promise.all([shared.segments.close(), shared.bundles.close()]);
@@ -197,7 +197,7 @@ function failureOfAll(results: readonly ReceiverResult[], signal: AbortSignal | 
 async function* findOnce(options: SendToSeveralOptions, spooled: FileHandle[]): AsyncGenerator<FoundToSend> {
   const { paths, input = process.stdin, name, inputName = name ?? usualInputName, text, signal } = options;
   if (text !== undefined) yield { single: { type: 'text', text } };
-  const { places, streams } = await splitSources(paths, { input, inputName, single: name });
+  const { pathnames, streams } = await splitSources(paths, { input, inputName, single: name });
   let numbered = text === undefined ? 0 : 1;
   for (const stream of streams) {
     try {
@@ -207,9 +207,9 @@ async function* findOnce(options: SendToSeveralOptions, spooled: FileHandle[]): 
       yield { failures: [asTransferError(error, 'source-unreadable', 'The input cannot be read')], streams: 1 };
     }
   }
-  if (places.length === 0) return;
+  if (pathnames.length === 0) return;
   const taken = streams.map(({ name }) => name);
-  yield* scanned(options, places, { taken, numbered, snapshot: false });
+  yield* scanned(options, pathnames, { taken, numbered, snapshot: false });
 }
 
 /** A stream as a file that has no name, and is gone with this process. */
@@ -218,14 +218,14 @@ async function spool(
   spooled: FileHandle[],
   signal: AbortSignal | undefined,
 ): Promise<FoundFile> {
-  const { handle, place } = await spoolFile(open(), name, signal);
+  const { handle, pathname } = await spoolFile(open(), name, signal);
   spooled.push(handle);
   const { size, mtimeNs, ctimeNs } = await handle.stat({ bigint: true }).catch((error: unknown) => {
     throw unreadable(name, error);
   });
   return {
     type: 'file',
-    path: place,
+    path: pathname,
     name,
     size: Number(size),
     mode: 0o666 & ~process.umask(),

@@ -30,7 +30,7 @@ export class SharedFinding {
   /** How many steps were given up because everybody has them. */
   private gone = 0;
   /** The step that each receiver takes next. */
-  private readonly places = new Set<{ at: number }>();
+  private readonly cursors = new Set<{ at: number }>();
   private pulling: Promise<boolean> | undefined;
   private spill: SpillFile | undefined;
 
@@ -39,9 +39,9 @@ export class SharedFinding {
   /** All of it for one receiver. What fails the scan fails it for all. */
   share(): AsyncGenerator<FoundToSend> {
     // Counted before it begins, so that nothing is given up before.
-    const place = { at: 0 };
-    this.places.add(place);
-    return this.follow(place);
+    const cursor = { at: 0 };
+    this.cursors.add(cursor);
+    return this.follow(cursor);
   }
 
   async close(): Promise<void> {
@@ -50,19 +50,19 @@ export class SharedFinding {
   }
 
   /** A receiver that never began wants nothing any more. */
-  private async *follow(place: { at: number }): AsyncGenerator<FoundToSend> {
+  private async *follow(cursor: { at: number }): AsyncGenerator<FoundToSend> {
     try {
       for (;;) {
-        while (place.at - this.gone >= this.steps.length) if (!(await this.pull())) return;
-        const step = this.steps[place.at - this.gone];
+        while (cursor.at - this.gone >= this.steps.length) if (!(await this.pull())) return;
+        const step = this.steps[cursor.at - this.gone];
         if (!step) return;
         const found = this.whole(step);
-        place.at++;
+        cursor.at++;
         this.giveUp();
         yield found;
       }
     } finally {
-      this.places.delete(place);
+      this.cursors.delete(cursor);
       this.giveUp();
     }
   }
@@ -82,7 +82,7 @@ export class SharedFinding {
   }
 
   private giveUp(): void {
-    const first = Math.min(...[...this.places].map(({ at }) => at));
+    const first = Math.min(...[...this.cursors].map(({ at }) => at));
     while (this.steps.length > 0 && this.gone < first) {
       this.steps.shift();
       this.gone++;
@@ -115,11 +115,11 @@ class SpillFile {
   private end = 0;
 
   constructor() {
-    const place = path.join(tmpdir(), `sendall-${randomBytes(8).toString('hex')}`);
-    this.fd = openSync(place, 'wx+', 0o600);
+    const pathname = path.join(tmpdir(), `sendall-${randomBytes(8).toString('hex')}`);
+    this.fd = openSync(pathname, 'wx+', 0o600);
     // Windows cannot remove a file that is open.
-    if (process.platform === 'win32') this.kept = place;
-    else unlinkSync(place);
+    if (process.platform === 'win32') this.kept = pathname;
+    else unlinkSync(pathname);
   }
 
   put(entries: SpilledEntries): Spilled {

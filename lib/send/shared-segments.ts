@@ -70,8 +70,8 @@ export class SharedSegments {
     order: ReadOrder,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<Piece | MissedPiece, void, undefined> {
-    const { held, standing } = order;
-    if ((held?.size ?? 0) > 0 || (standing?.length ?? 0) > 0) return this.readOwn(sharer, order, signal);
+    const { held, basis } = order;
+    if ((held?.size ?? 0) > 0 || (basis?.length ?? 0) > 0) return this.readOwn(sharer, order, signal);
     return this.follow(sharer, order, signal);
   }
 

@@ -26,14 +26,14 @@ const one = new Uint8Array(1);
 
 /**
  * Reads a file into `memory` if it has at most `smallFile` bytes, between two looks at it, without giving way to
- * anything else meanwhile. `place` tells from where on, once the size is known; undefined where there is no room, which
+ * anything else meanwhile. `allocate` tells from where on, once the size is known; undefined where there is no room, which
  * is then what comes back. Throws the operating system's errors.
  */
 export function readSmallSource(
   source: Located,
   { walker, calls }: SmallReading,
   memory: Uint8Array,
-  place: (size: number) => number | undefined,
+  allocate: (size: number) => number | undefined,
 ): SmallContent | SmallFlaw | undefined {
   const fd = walker.open(source, flags);
   try {
@@ -41,7 +41,7 @@ export function readSmallSource(
     if (!before.isFile) return 'not a file';
     const { size } = before;
     if (size > smallFile) return 'large';
-    const begin = place(size);
+    const begin = allocate(size);
     if (begin === undefined) return undefined;
     const isWhole = readInto(calls, fd, memory, begin, size);
     const tellsSize = size > 0 || calls.read(fd, one, 0, 1, 0) === 0;

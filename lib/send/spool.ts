@@ -25,7 +25,7 @@ export async function spool(
 
 /**
  * Writes a stream to a temporary file, which whoever calls closes. It has lost its name before the first byte is in it,
- * so nothing is left of it however this process ends; `place` is what it can be opened by as long as it is open.
+ * so nothing is left of it however this process ends; `pathname` is what it can be opened by as long as it is open.
  * Rejects as `spool` does.
  */
 export async function spoolFile(
@@ -33,22 +33,22 @@ export async function spoolFile(
   name: EntryName,
   stop: AbortSignal | undefined,
   seen: (bytes: Uint8Array) => void = () => undefined,
-): Promise<{ readonly handle: FileHandle; readonly place: string }> {
-  const place = path.join(tmpdir(), `sendall-${randomBytes(8).toString('hex')}`);
+): Promise<{ readonly handle: FileHandle; readonly pathname: string }> {
+  const pathname = path.join(tmpdir(), `sendall-${randomBytes(8).toString('hex')}`);
   const { O_CREAT, O_EXCL, O_RDWR } = constants;
-  const handle = await open(place, O_CREAT | O_EXCL | O_RDWR, 0o600);
+  const handle = await open(pathname, O_CREAT | O_EXCL | O_RDWR, 0o600);
   const interrupt = (): void => void input.destroy();
   stop?.addEventListener('abort', interrupt, { once: true });
   try {
     if (stop?.aborted) interrupt();
     // Windows cannot remove a file that is open; there it is left to the system's cleaning.
-    if (process.platform !== 'win32') await unlink(place);
+    if (process.platform !== 'win32') await unlink(pathname);
     for await (const piece of input as AsyncIterable<Uint8Array | string>) {
       const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece;
       seen(bytes);
       for (let at = 0; at < bytes.length;) at += (await handle.write(bytes, at)).bytesWritten;
     }
-    return { handle, place: byDescriptor(handle) ?? place };
+    return { handle, pathname: byDescriptor(handle) ?? pathname };
   } catch (cause) {
     await handle.close();
     if (stop?.aborted) throw new TransferError('interrupted', 'Interrupted.', { cause });

@@ -75,7 +75,7 @@ export class SessionTransfer implements Sender {
 
   constructor(
     private readonly options: SendOptions,
-    private readonly meeting: Connector,
+    private readonly connector: Connector,
     private readonly contents: SessionContents = {},
   ) {
     const { on = () => undefined, digest = 'blake3' } = options;
@@ -100,13 +100,13 @@ export class SessionTransfer implements Sender {
   async run(): Promise<void> {
     const { connections = 'auto', compress = 'auto', retryFor = usualRetry } = this.options;
     const { limit = Infinity, digest = 'blake3', signal } = this.options;
-    const { entries, waits, on, meeting } = this;
+    const { entries, waits, on, connector } = this;
     const { segments, bundles } = this.source;
     // Looking begins while the receiver is being dialed.
     entries.pull().catch(ignored('whether it fails is asked when it is needed'));
     try {
       await sendUntilDone({
-        meeting,
+        connector,
         limit: this.source.limit ?? new RateLimit(limit),
         waits,
         connections,
@@ -160,7 +160,7 @@ export class SessionTransfer implements Sender {
       this.entries.close(),
       this.source.segments.close(),
       this.source.bundles.close(),
-      this.meeting.close(),
+      this.connector.close(),
     ]);
   }
 
@@ -170,16 +170,16 @@ export class SessionTransfer implements Sender {
 
   /** Of the session, once there is one. */
   private get id(): string {
-    return this.meeting.session ?? this.own;
+    return this.connector.session ?? this.own;
   }
 
   get route(): string | undefined {
-    const { relay } = this.meeting;
+    const { relay } = this.connector;
     return relay && routeThrough(relay);
   }
 
   get congestion(): string | undefined {
-    return this.meeting.congestion;
+    return this.connector.congestion;
   }
 
   /** What is found, once it was said, counted, and the threads that will read it were started. */
@@ -192,8 +192,8 @@ export class SessionTransfer implements Sender {
       this.on({ event: 'progress', file_name: name, phase: 'scan', done: bytes, total: bytes, files: this.offered });
     };
     for await (const each of this.source.found) {
-      const { entries, streams = 0, told = [], already = [], scanned } = each;
-      for (const one of told) {
+      const { entries, streams = 0, notices = [], already = [], scanned } = each;
+      for (const one of notices) {
         if (one.type === 'left-out') this.leftOut.add(one.name, one.leftOut);
         else this.on({ event: 'skipped', file_name: one.name, reason: one.reason });
       }

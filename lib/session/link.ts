@@ -52,7 +52,7 @@ export class Link {
   /** See `CarryingLink`. */
   readonly sealed = false;
   /** Whether the other side said that whoever runs it stops it. */
-  stoppedThere = false;
+  isPeerStopped = false;
 
   constructor(
     readonly connection: Connection,
@@ -85,7 +85,7 @@ export class Link {
       const header = await this.connection.readHeader({ silence, whole: silence });
       if (header?.['type'] !== 'heartbeat') return header;
       this.beats += this.connection.consumed - before;
-      this.stoppedThere ||= header['stopping'] === true;
+      this.isPeerStopped ||= header['stopping'] === true;
     }
   }
 

@@ -82,7 +82,7 @@ export async function sendWithin({
   signal,
 }: WithinOptions): Promise<SentWithin> {
   const began = performance.now();
-  const meeting = new InProcessConnector(receiver, algorithm);
+  const connector = new InProcessConnector(receiver, algorithm);
   const fromPaths = Symbol.asyncIterator in source ? undefined : source;
   const transfer = new SessionTransfer(
     {
@@ -97,7 +97,7 @@ export async function sendWithin({
       ...(on ? { on } : {}),
       ...(signal ? { signal } : {}),
     },
-    meeting,
+    connector,
     {
       source: Symbol.asyncIterator in source ? source : undefined,
       shared: content,
@@ -111,7 +111,7 @@ export async function sendWithin({
     await transfer.close();
   }
   const { files, failures, tally, bottleneck } = transfer;
-  const received = await meeting.received;
+  const received = await connector.received;
   // What is left out of entries ended nothing.
   const ended = failures.find(({ code, fileName }) => fileName === undefined && code !== 'some-failed');
   if (ended) throw ended;

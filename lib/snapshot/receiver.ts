@@ -20,7 +20,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
   let made: SnapshotStages | undefined;
   const stages = (): SnapshotStages => (made ??= new (parts.stages().SnapshotStages)(options.on ?? (() => undefined)));
   const receiver = await createPlainReceiver(options, {
-    openIntake: (request) => stages().take(request),
+    openStage: (request) => stages().take(request),
     serve: (serving) =>
       new AskedSnapshots(serving, {
         answer: (...asked) => parts.answers().answerAsk(...asked),

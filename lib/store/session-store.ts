@@ -4,7 +4,7 @@ import type { EntryName } from '../name';
 import type { Digests, Verified } from '../progress';
 import type { AlignedMemory, Lease } from '../threads/aligned-memory';
 import type { EntryKind } from '../threads/entry-kind';
-import type { StandingSegment } from '../wire/standing';
+import type { BasisSegment } from '../wire/basis';
 import type { DirectoryEntry, SymlinkEntry } from '../wire/session-list';
 import type { EarlierFile } from './local/publish';
 import type { Metadata } from '../wire/metadata';
@@ -166,7 +166,7 @@ export interface SessionStore {
 }
 
 /** A place that sessions store into: a directory of a disk, or an object store. */
-export interface SessionPlace {
+export interface StoreRoot {
   /** How far reading back goes in it. */
   readonly verified: Verified;
   /** Opens it for one session. Rejects with `disk`. */
@@ -196,7 +196,7 @@ export interface PartialFile {
    */
   held(): Promise<readonly SegmentDigest[]>;
   /** What the basis reads as; until `held` is asked again, it can be copied. Empty where there is none. */
-  basis(): Promise<readonly StandingSegment[]>;
+  basis(): Promise<readonly BasisSegment[]>;
   /** Waits until the disk can take a piece. Rejects with `disk`, `space`, or because it has ended. */
   room(): Promise<void>;
   /**

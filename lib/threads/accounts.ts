@@ -21,12 +21,12 @@ export function accounts(): Accounts {
 }
 
 /** Lines of `name:password:number:…`. The first line of a number, and of a name, counts. */
-function namesIn(place: string): Names {
+function namesIn(pathname: string): Names {
   const nameOf = new Map<number, string>();
   const idOf = new Map<string, number>();
   let text = '';
   try {
-    text = readFileSync(place, 'utf8');
+    text = readFileSync(pathname, 'utf8');
   } catch {
     // A container may have none: numbers are all there is then.
   }

@@ -42,12 +42,12 @@ export async function listFiles(
     throw new TransferError('source-unreadable', 'There is no such directory.', { cause: error });
   });
   try {
-    const place = process.platform === 'linux' ? `/proc/self/fd/${String(handle.fd)}` : `${directory}/${below}`;
-    const names = await firstNames(place, below === '' ? stagingName : undefined, gone);
+    const pathname = process.platform === 'linux' ? `/proc/self/fd/${String(handle.fd)}` : `${directory}/${below}`;
+    const names = await firstNames(pathname, below === '' ? stagingName : undefined, gone);
     const found: ListedFile[] = [];
     for (const name of names.slice(0, mostListed)) {
       if (gone()) throw hungUp();
-      const stat = await lstat(Buffer.concat([Buffer.from(`${place}/`), bytesOfName(name)])).catch(
+      const stat = await lstat(Buffer.concat([Buffer.from(`${pathname}/`), bytesOfName(name)])).catch(
         ignored('gone since'),
       );
       if (stat?.isFile() === true || stat?.isDirectory() === true)
@@ -70,10 +70,10 @@ export async function listFiles(
  * The first names of a directory, one more than are listed, without `left`: however many there are, only so many are in
  * memory, and sorted, at a time.
  */
-async function firstNames(place: string, left: string | undefined, gone: () => boolean): Promise<string[]> {
+async function firstNames(pathname: string, left: string | undefined, gone: () => boolean): Promise<string[]> {
   let names: string[] = [];
   // One letter for each byte.
-  for await (const entry of await opendir(place, { encoding: 'latin1', bufferSize: readAtOnce })) {
+  for await (const entry of await opendir(pathname, { encoding: 'latin1', bufferSize: readAtOnce })) {
     if (entry.isSymbolicLink()) continue;
     const name = nameOfBytes(Buffer.from(entry.name, 'latin1'));
     if (name === left) continue;

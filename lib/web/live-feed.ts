@@ -34,7 +34,7 @@ export class LiveFeed {
   private next = 0;
   private totals = { files: 0, bytes: 0 };
   private timer: NodeJS.Timeout | undefined;
-  private told = performance.now();
+  private writtenAt = performance.now();
 
   /** `free` looks how many bytes are free. */
   constructor(private readonly free: () => Promise<number | null>) {}
@@ -116,9 +116,9 @@ export class LiveFeed {
   }
 
   private async tell(now = false): Promise<void> {
-    const silent = performance.now() - this.told > aliveEvery;
+    const silent = performance.now() - this.writtenAt > aliveEvery;
     if (this.lines.size === 0 && !silent && !now) return;
-    this.told = performance.now();
+    this.writtenAt = performance.now();
     const lines: LiveLine[] = [...this.lines.values()];
     this.lines.clear();
     if (this.dropped > 0) lines.push({ event: 'more', lines: this.dropped });

@@ -49,18 +49,18 @@ export async function serveDownloads(options: DownloadPageOptions): Promise<Down
   return { ...page, delivered: routes?.delivered ?? Promise.resolve() };
 }
 
-async function givenFile(place: string, id: string): Promise<GivenFile> {
-  const found = await stat(place).catch((cause: unknown) => {
+async function givenFile(pathname: string, id: string): Promise<GivenFile> {
+  const found = await stat(pathname).catch((cause: unknown) => {
     if (errnoOf(cause) === 'ENOENT')
-      throw new TransferError('source-unreadable', `${printable(place)} does not exist.`, { cause });
-    throw asTransferError(cause, 'source-unreadable', `${printable(place)} cannot be read`);
+      throw new TransferError('source-unreadable', `${printable(pathname)} does not exist.`, { cause });
+    throw asTransferError(cause, 'source-unreadable', `${printable(pathname)} cannot be read`);
   });
   if (!found.isFile())
-    throw new TransferError('usage', `${printable(place)} is no regular file: a page gives files only.`, {
+    throw new TransferError('usage', `${printable(pathname)} is no regular file: a page gives files only.`, {
       hint: 'Name the files, or put them into an archive.',
     });
-  const name: EntryName = parseEntryName(path.basename(path.resolve(place)), { allowHidden: true, names: 'any' });
-  return { id, source: { path: place, name }, size: found.size, sha256: undefined, state: 'here' };
+  const name: EntryName = parseEntryName(path.basename(path.resolve(pathname)), { allowHidden: true, names: 'any' });
+  return { id, source: { path: pathname, name }, size: found.size, sha256: undefined, state: 'here' };
 }
 
 class DownloadRoutes implements WebRoutes {

@@ -132,7 +132,7 @@ export interface Held {
 }
 
 /** By the receiver: what it has of files that may be alike in part (`parseStanding`). */
-export interface StandingMessage {
+export interface BasisMessage {
   readonly type: 'standing';
   readonly list: number;
 }
@@ -186,7 +186,7 @@ export type FromReceiver =
   | Heartbeat
   | Answer
   | Held
-  | StandingMessage
+  | BasisMessage
   | ReceiptsMessage
   | SessionRefusal
   | Taken

@@ -63,10 +63,10 @@ describe('cli: forget (the built command)', function () {
     expect(snapshots.map(({ id }) => String(id))).to.deep.equal(ids(root));
     const found: string[][] = [];
     for (const snapshot of snapshots) {
-      execFileSync('sha256sum', ['--strict', '--quiet', '-c', 'SHA256SUMS'], { cwd: snapshot.place });
+      execFileSync('sha256sum', ['--strict', '--quiet', '-c', 'SHA256SUMS'], { cwd: snapshot.pathname });
       const { entries } = await catalog.manifest(snapshot);
       const names = entries.map(({ name }) => name.slice('src/'.length)).filter((name) => name !== '');
-      const standing = execFileSync('find', ['src', '-mindepth', '1', '-printf', '%P\n'], { cwd: snapshot.place });
+      const standing = execFileSync('find', ['src', '-mindepth', '1', '-printf', '%P\n'], { cwd: snapshot.pathname });
       expect(standing.toString().trim().split('\n').sort()).to.deep.equal(names);
       found.push(names);
     }

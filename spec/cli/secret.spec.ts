@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import { withoutTickets } from '../../cli/hide-tickets';
-import { snapshotPlace } from '../../cli/snapshot-place';
+import { snapshotLocation } from '../../cli/snapshot-location';
 import { askSecret, resolveTarget, splitTarget } from '../../cli/secret';
 import { createKey, formatTicket } from '../../lib/index';
 import { Peers } from '../../lib/internal';
@@ -60,7 +60,7 @@ describe('cli/secret', () => {
       expect(await resolveTarget(plain)).to.deep.equal({ kind: 'plain', address: plain });
     for (const word of ['other', './nas', '-', '@', '', '10.0.0.1:8898', 'http://x/'])
       expect(await resolveTarget(word), word).to.equal(undefined);
-    const error = await failureOf(snapshotPlace('no-such-peer'));
+    const error = await failureOf(snapshotLocation('no-such-peer'));
     expect(error).to.include({
       code: 'directory',
       message: 'There is no directory no-such-peer here, and no peer of that name.',

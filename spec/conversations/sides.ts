@@ -12,7 +12,7 @@ import { dial, listen } from '../../lib/net/socket';
 import { createKey, parseTicket } from '../../lib/net/ticket';
 import { dialSecured } from '../../lib/net/tls';
 import type { Digests } from '../../lib/progress';
-import { type PlainPlace, receivePlain } from '../../lib/receive/plain-receive';
+import { type PlainDestination, receivePlain } from '../../lib/receive/plain-receive';
 import { Session } from '../../lib/receive/session';
 import { PlainSender } from '../../lib/send/plain-sender';
 import { SessionTransfer } from '../../lib/send/transfer';
@@ -111,7 +111,7 @@ function ticketText(port: SessionPort, { id, key }: ReturnType<typeof createKey>
   return `sendall://127.0.0.1:${String(port.number)}/${Buffer.concat([Buffer.from(id, 'hex'), key]).toString('base64url')}`;
 }
 
-async function plainPlace(store: LocalStore, ifExists: IfExists): Promise<PlainPlace> {
+async function plainPlace(store: LocalStore, ifExists: IfExists): Promise<PlainDestination> {
   const session = await store.session({ algorithm: 'md5', peer: 'plain', ifExists, inOrder: true });
   const files = new WholeFiles(session, ifExists);
   return { files, verified: store.verified, admission: files.admission };

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { parseEntryName } from '../../lib/name';
 import { contentSizesOf } from '../../lib/wire/content-segments';
 import { pieceSize as mib } from '../../lib/wire/segment';
-import type { StandingSegment } from '../../lib/wire/standing';
+import type { BasisSegment } from '../../lib/wire/basis';
 import { ContentDigests } from '../../lib/digest/content-digests';
 import { type ReadOrder, SegmentReader } from '../../lib/send/segment-reader';
 import { content, md5Of } from '../store/delivery';
@@ -26,7 +26,7 @@ describe('A segment reader that knows what stands at the receiver', () => {
   });
 
   /** As a receiver tells it: content-defined segments, and pieces. */
-  async function told(bytes: Uint8Array, size: number): Promise<StandingSegment[]> {
+  async function told(bytes: Uint8Array, size: number): Promise<BasisSegment[]> {
     const segments = await ContentDigests.create(algorithm, contentSizesOf(size));
     const pieces = Array.from({ length: Math.ceil(bytes.length / mib) }, (_, at) =>
       bytes.subarray(at * mib, (at + 1) * mib),
@@ -56,7 +56,7 @@ describe('A segment reader that knows what stands at the receiver', () => {
     };
     const made = Buffer.alloc(bytes.length, 0xaa);
     const words: string[] = [];
-    for await (const piece of reader.read({ source, algorithm, standing: await told(from, source.size), ...order })) {
+    for await (const piece of reader.read({ source, algorithm, basis: await told(from, source.size), ...order })) {
       const at = 'offset' in piece ? piece.offset / mib : 0;
       if (piece.kind === 'end') {
         expect(piece.digests).to.deep.equal({ md5: md5Of(bytes) });
@@ -133,7 +133,7 @@ describe('A segment reader that knows what stands at the receiver', () => {
 
   it('is taken in by nobody: what is told wrongly is not there', async () => {
     const wrong = [{ offset: 0, size: mib, digest: '0'.repeat(32) }];
-    expect(await read(standing, { standing: wrong })).to.deep.equal(
+    expect(await read(standing, { basis: wrong })).to.deep.equal(
       Array.from({ length: 10 }, (_, at) => `bytes ${String(at)}`),
     );
   });
@@ -146,10 +146,7 @@ describe('A segment reader that knows what stands at the receiver', () => {
     await handle.close();
     const bytes = Buffer.concat([standing.subarray(0, mib), Buffer.alloc(7 * mib)]);
     const held = new Map([[0, '0'.repeat(32)]]);
-    expect(await read(bytes, { place, held, segmentSize: 4 * mib, standing: [] })).to.deep.equal([
-      'bytes 0',
-      'zero 1+7',
-    ]);
+    expect(await read(bytes, { place, held, segmentSize: 4 * mib, basis: [] })).to.deep.equal(['bytes 0', 'zero 1+7']);
     expect(await read(bytes, { place, from: content(mib) })).to.deep.equal(['copy 0+1 from 0', 'zero 1+7']);
     expect(await read(bytes, { place, from: Buffer.alloc(100, 'x') })).to.deep.equal(['bytes 0', 'zero 1+7']);
   });

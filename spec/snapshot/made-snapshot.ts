@@ -28,7 +28,7 @@ import {
   type ManifestTotals,
 } from '../../lib/snapshot/manifest/manifest';
 import { parseSnapshotId, timeOf } from '../../lib/snapshot/manifest/snapshot-id';
-import { ownPlaceOf, readRegister, writeRegister } from '../../lib/snapshot/register/register';
+import { ownPathOf, readRegister, writeRegister } from '../../lib/snapshot/register/register';
 import { Directory } from '../../lib/store/local/directory';
 
 /**
@@ -173,7 +173,7 @@ export async function registerMade(
     manifest,
     size: bytes.length,
   };
-  const own = ownPlaceOf(root, backup);
+  const own = ownPathOf(root, backup);
   mkdirSync(own, { recursive: true, mode: 0o700 });
   const directory = await Directory.open(own);
   await writeRegister(directory, {

@@ -18,7 +18,7 @@ import { Catalog } from '../../lib/snapshot/manifest/catalog';
 import { parseSnapshotId } from '../../lib/snapshot/manifest/snapshot-id';
 import {
   newestOf,
-  ownPlaceOf,
+  ownPathOf,
   prepareNext,
   readRegister,
   type RegisteredBackup,
@@ -36,7 +36,7 @@ const [monday, tuesday] = ['2026-11-16T100000Z', '2026-11-17T100000Z'].map(parse
 
 describe('the register of a backup', () => {
   let root: string;
-  const own = (...names: readonly string[]): string => path.join(ownPlaceOf(root, name), ...names);
+  const own = (...names: readonly string[]): string => path.join(ownPathOf(root, name), ...names);
   beforeEach(() => (root = mkdtempSync(path.join(tmpdir(), 'sendall-register-'))));
   afterEach(() => rmSync(root, { recursive: true }));
 

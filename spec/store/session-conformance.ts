@@ -3,18 +3,18 @@ import { createHash } from 'node:crypto';
 import { TransferError } from '../../lib/errors';
 import { type EntryName, parseEntryName } from '../../lib/name';
 import type { Verified } from '../../lib/progress';
-import type { OfferedFile, PartialFile, SessionPlace, SessionStore } from '../../lib/store/session-store';
+import type { OfferedFile, PartialFile, StoreRoot, SessionStore } from '../../lib/store/session-store';
 import type { IfExists } from '../../lib/store/store';
 import { codeOf, content } from './delivery';
 
 /** A place for sessions, and eyes that look at it past the store. */
 export interface OpenedPlace {
-  readonly place: SessionPlace;
+  readonly place: StoreRoot;
   /** Everything that is there, directories with a slash at the end, sorted. */
   list(): Promise<string[]>;
   read(name: string): Promise<Buffer>;
   /** Closes the place and opens it anew, as another process would. */
-  reopen(): Promise<SessionPlace>;
+  reopen(): Promise<StoreRoot>;
   /** Removes the place. */
   remove(): Promise<void>;
 }

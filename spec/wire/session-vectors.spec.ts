@@ -19,7 +19,7 @@ import {
 } from '../../lib/wire/session-list';
 import { parseFromKeeper } from '../../lib/wire/keeper-message';
 import { longestBundle, longestList, parseFromReceiver, parseFromSender } from '../../lib/wire/session-message';
-import { parseStanding } from '../../lib/wire/standing';
+import { parseBasis } from '../../lib/wire/basis';
 import { metadataKeys } from '../../lib/wire/metadata';
 import { parseTicket } from '../../lib/net/ticket';
 
@@ -297,7 +297,7 @@ function parse({ list, digest = 'blake3', allow_hidden: allowHidden = false }: L
     case 'held':
       return parseHeld(bytes, digest);
     case 'standing':
-      return parseStanding(bytes, digest);
+      return parseBasis(bytes, digest);
     case 'numbers':
       return parseNumbers(bytes);
     case 'receipts':

@@ -142,7 +142,7 @@ class Adoption {
 
   async run(): Promise<number> {
     const { backup, options, name } = this;
-    const { own, root, home } = backup;
+    const { own, root, backupDirectory } = backup;
     const before = await this.registerBefore();
     const owner = options.owner ?? before?.owner ?? (await oldOwner(own)) ?? 'local';
     const [known, lost] = await this.divided(before?.snapshots ?? []);
@@ -151,7 +151,7 @@ class Adoption {
     const ids =
       before && options.name === undefined
         ? []
-        : (await home.list()).filter(isSnapshotId).filter((id) => !known.some((each) => each.id === id));
+        : (await backupDirectory.list()).filter(isSnapshotId).filter((id) => !known.some((each) => each.id === id));
     const { candidates, refused } = await this.candidates(ids, owner);
     const damaged = await this.damagedOf(candidates);
     const adopted = candidates.filter(({ snapshot }) => options.damaged === true || !damaged.has(snapshot.id));
@@ -187,13 +187,13 @@ class Adoption {
   private async divided(
     snapshots: readonly RegisteredSnapshot[],
   ): Promise<[RegisteredSnapshot[], RegisteredSnapshot[]]> {
-    const { home, own } = this.backup;
+    const { backupDirectory, own } = this.backup;
     const [known, lost]: [RegisteredSnapshot[], RegisteredSnapshot[]] = [[], []];
     for (const each of snapshots) {
-      const isThere =
-        (await home.look(each.id))?.isDirectory() === true ||
+      const isPresent =
+        (await backupDirectory.look(each.id))?.isDirectory() === true ||
         (await own.look(`${removingPrefix}${each.id}`)) !== undefined;
-      (isThere ? known : lost).push(each);
+      (isPresent ? known : lost).push(each);
     }
     return [known, lost];
   }
@@ -220,7 +220,7 @@ class Adoption {
             name,
             id,
             directory,
-            place: path.join(directory, name, id),
+            pathname: path.join(directory, name, id),
             head,
             lost: false,
             entry: { number: head.number, id, owner, manifest: sum, size },
@@ -295,8 +295,8 @@ async function oldOwner(own: Directory): Promise<string | undefined> {
 }
 
 /** The directory of a backup that is registered, and of which nothing is there any more. */
-async function remake(place: string): Promise<void> {
-  await mkdir(place).catch((error: unknown) => {
-    if (errnoOf(error) !== 'EEXIST') throw asTransferError(error, 'directory', `${printable(place)} cannot be made`);
+async function remake(pathname: string): Promise<void> {
+  await mkdir(pathname).catch((error: unknown) => {
+    if (errnoOf(error) !== 'EEXIST') throw asTransferError(error, 'directory', `${printable(pathname)} cannot be made`);
   });
 }

@@ -15,7 +15,7 @@ export interface LockedBackup {
   /** The receive directory. */
   readonly root: Directory;
   /** The directory of its snapshots. */
-  readonly home: Directory;
+  readonly backupDirectory: Directory;
   /** What is kept for it beside them: `.sendall/snapshots/NAME`. */
   readonly own: Directory;
   /** Unlocks it, and removes the directories of our own that are empty. */
@@ -62,8 +62,8 @@ async function lockStep(directory: string, name: EntryName, undo: Undo[]): Promi
     return opened(openPrivate(parent, each));
   };
   const root = await opened(Directory.open(directory, true));
-  const home = await opened(Directory.open(root.at(name)));
+  const backupDirectory = await opened(Directory.open(root.at(name)));
   const own = await ownBelow(await ownBelow(await ownBelow(root, stagingName), snapshotsName), name);
   undo.push(await takeLock(own, lockWordsOf(name)));
-  return { name, root, home, own };
+  return { name, root, backupDirectory, own };
 }

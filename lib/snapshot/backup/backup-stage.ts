@@ -10,7 +10,7 @@ import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapsho
 import { isReservedName } from '../manifest/checksum-list';
 import { EarlierFiles } from './earlier-files';
 import { isSnapshotNumber, type Manifest, type ManifestEntry, type ManifestHead } from '../manifest/manifest';
-import type { ContentPlace } from '../../store/object/records';
+import type { ContentLocation } from '../../store/object/records';
 import { ObjectStore } from '../../store/object/object-store';
 import type { DirectStage } from '../object/direct-files';
 import { StagedObjectSnapshot } from '../object/staged-object-snapshot';
@@ -294,7 +294,7 @@ export class BackupStage implements SnapshotStage {
    */
   private copied({ head, entries }: Manifest): ManifestEntry[] {
     const inObjects = this.staged instanceof StagedObjectSnapshot;
-    const contents = new Map<string, ContentPlace>();
+    const contents = new Map<string, ContentLocation>();
     for (const line of this.lines.values())
       if (line.type === 'file' && line.content) contents.set(line.digests[head.digest] ?? '', line.content);
     return entries.map((entry) => {

@@ -135,7 +135,7 @@ function checkUsage({ paths, inputName, name, target, directory, objects, exclud
       hint: 'It is called - on the command line.',
     });
   checkNames(paths, inputName);
-  for (const place of paths) if (place !== '-') patternsFor(place, exclude);
+  for (const pathname of paths) if (pathname !== '-') patternsFor(pathname, exclude);
   if ([target, directory, objects].filter((each) => each !== undefined).length !== 1)
     throw new TransferError('usage', 'Either a ticket, a directory or an object store to back up to is needed.');
   return checked;
@@ -144,17 +144,17 @@ function checkUsage({ paths, inputName, name, target, directory, objects, exclud
 /** "Two files never take one name": said before anything moves, since no snapshot could have both. */
 function checkNames(paths: readonly string[], inputName = usualInputName): void {
   const named = new Map<string, string>();
-  for (const place of paths) {
-    const base = place === '-' ? inputName : path.basename(path.resolve(place));
+  for (const pathname of paths) {
+    const base = pathname === '-' ? inputName : path.basename(path.resolve(pathname));
     const other = named.get(base);
     if (other !== undefined) {
       throw new TransferError(
         'usage',
-        printable(`Both ${other} and ${place} would be called "${base}" in the snapshot.`),
+        printable(`Both ${other} and ${pathname} would be called "${base}" in the snapshot.`),
         { hint: 'Back up the directory that they are in, or make two backups.' },
       );
     }
-    named.set(base, place);
+    named.set(base, pathname);
   }
 }
 
@@ -171,14 +171,14 @@ async function toReceiver(
   name: EntryName,
 ): Promise<Sent> {
   const began = performance.now();
-  const meeting = new DialingConnector(
+  const connector = new DialingConnector(
     parseTicket(target),
     digest,
     deadlines,
     { name, repairs: false, checksum, allowShrink },
     options.retryFor,
   );
-  const transfer = new SessionTransfer({ ...options, digest }, meeting, { snapshot: true, needsDone: true });
+  const transfer = new SessionTransfer({ ...options, digest }, connector, { snapshot: true, needsDone: true });
   try {
     await transfer.run();
   } finally {
@@ -201,7 +201,7 @@ async function toObjects(options: BackupOptions, name: EntryName, objects: Objec
     const store = await ObjectStore.open({ ...objects, signal });
     try {
       const destination = { directory: store.url, store, allowance: new Allowance({}) };
-      return await toPlace(options, name, destination, exclude, found);
+      return await inProcess(options, name, destination, exclude, found);
     } finally {
       await store.close();
     }
@@ -213,10 +213,10 @@ async function toObjects(options: BackupOptions, name: EntryName, objects: Objec
 /** The same in `directory`. */
 async function toDirectory(options: BackupOptions, name: EntryName, directory: string): Promise<Sent> {
   const exclude = [...(options.exclude ?? []), ...(await itself(options.paths, directory))];
-  return toPlace(options, name, { directory, allowance: new Allowance({}) }, exclude);
+  return inProcess(options, name, { directory, allowance: new Allowance({}) }, exclude);
 }
 
-async function toPlace(
+async function inProcess(
   options: BackupOptions,
   name: EntryName,
   destination: StageRequest['destination'],
@@ -278,10 +278,10 @@ async function toPlace(
 async function itself(paths: readonly string[], directory: string): Promise<string[]> {
   const real = await realpath(directory).catch(ignored('what is not there yet has no other path'));
   const own = real ?? path.resolve(directory);
-  for (const place of paths) {
-    if (place === '-') continue;
-    const source = await realpath(place).catch(ignored('a source that is not there is refused by who opens it'));
-    const below = path.relative(source ?? place, own);
+  for (const pathname of paths) {
+    if (pathname === '-') continue;
+    const source = await realpath(pathname).catch(ignored('a source that is not there is refused by who opens it'));
+    const below = path.relative(source ?? pathname, own);
     if (below.startsWith('..') || path.isAbsolute(below)) continue;
     if (below !== '' && paths.length === 1)
       // With the path of the tree before it, which none of its own components can be taken for.
@@ -294,7 +294,7 @@ async function itself(paths: readonly string[], directory: string): Promise<stri
       ];
     throw new TransferError(
       'usage',
-      `${printable(directory)} is inside ${printable(place)}, and a backup cannot contain itself.`,
+      `${printable(directory)} is inside ${printable(pathname)}, and a backup cannot contain itself.`,
       { hint: 'Back up to a directory outside.' },
     );
   }

@@ -22,18 +22,18 @@ export async function sharedDamage(
   const same = entries.filter(
     (entry): entry is FileToCompare => entry.type === 'file' && digests.has(digestIn(entry, head.digest)),
   );
-  const standings = existingOf(
+  const existing = existingOf(
     look(
       same.map(({ name }) => within(snapshot, name).below),
       snapshot.directory,
     ),
   );
   return same.flatMap((entry, at): Damage[] => {
-    const standing = standings[at];
-    const shared = standing && files.get(standing.ino);
+    const found = existing[at];
+    const shared = found && files.get(found.ino);
     if (!shared || shared.digest !== digestIn(entry, head.digest)) return [];
     const reason =
-      shared.reason === 'metadata' ? compareFile(entry, { ...standing, mtime: standing.mtimeNs }) : shared.reason;
+      shared.reason === 'metadata' ? compareFile(entry, { ...found, mtime: found.mtimeNs }) : shared.reason;
     return reason === undefined ? [] : [{ snapshot: `${snapshot.name}/${snapshot.id}`, path: entry.name, reason }];
   });
 }

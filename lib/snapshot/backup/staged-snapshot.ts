@@ -12,8 +12,8 @@ import { lockWordsOf } from './backup-lock';
 import { Catalog, latestName } from '../manifest/catalog';
 import type { SnapshotCatalog } from '../manifest/snapshot-catalog';
 import type { SnapshotId } from '../manifest/snapshot-id';
-import type { ContentPlace } from '../../store/object/records';
-import type { SessionPlace } from '../../store/session-store';
+import type { ContentLocation } from '../../store/object/records';
+import type { StoreRoot } from '../../store/session-store';
 import type { ShrunkSource } from '../../progress';
 import { freeSnapshotId } from './free-snapshot-id';
 import { notingContent, type SourceCounts } from './shrinking';
@@ -24,7 +24,7 @@ import { type Finished, writeLists } from '../manifest/write-lists';
 import { removeForeign } from '../prune/remove-foreign';
 import {
   acceptNext,
-  ownPlaceOf,
+  ownPathOf,
   prepareNext,
   readRegister,
   type RegisteredBackup,
@@ -61,7 +61,7 @@ export interface SnapshotInStage {
   /** Whether all that is staged was brought by this peer. */
   readonly ours: boolean;
   /** Where its files are received. */
-  readonly store: SessionPlace;
+  readonly store: StoreRoot;
   /** Where that is, for people. */
   readonly tree: string;
   /** The backup as it is registered before this snapshot. */
@@ -69,9 +69,9 @@ export interface SnapshotInStage {
   /** The snapshots that there are. */
   readonly catalog: SnapshotCatalog;
   /** Whether a file of an earlier snapshot can become one of this. */
-  usable(file: { readonly content?: ContentPlace | undefined }): boolean;
+  usable(file: { readonly content?: ContentLocation | undefined }): boolean;
   /** Where the bytes of a staged file are, if its name does not say it. */
-  contentOf(name: string): ContentPlace | undefined;
+  contentOf(name: string): ContentLocation | undefined;
   /** An id of `time`, or the first after it that nothing has. */
   freeId(time: Date): Promise<SnapshotId>;
   /**
@@ -114,7 +114,7 @@ export class StagedSnapshot implements SnapshotInStage {
   }
 
   private static async lock(directory: string, name: EntryName, peer: string): Promise<OpenSnapshot> {
-    const own = ownPlaceOf(directory, name);
+    const own = ownPathOf(directory, name);
     await makeOwn(directory, name);
     const tree = path.join(own, stagedName);
     const resumed = await mkdir(tree).then(
@@ -202,26 +202,26 @@ export class StagedSnapshot implements SnapshotInStage {
   }
 
   private async finish(finished: Finished, earlier: readonly RegisteredSnapshot[]): Promise<void> {
-    const { directory, name, own: place, register } = this.opened;
+    const { directory, name, own: pathname, register } = this.opened;
     const { id, number } = finished.head;
     await this.removeLeftovers(finished);
     const lists = await writeLists(this.tree, finished);
     await syncDirectory(this.tree);
-    const [root, own] = [await Directory.open(directory, true), await Directory.open(place)];
+    const [root, own] = [await Directory.open(directory, true), await Directory.open(pathname)];
     try {
       await prepareNext(own, {
         ...register,
         snapshots: [...earlier, { number, id, owner: register.owner, ...lists }],
       });
-      const home = await Directory.open(root.at(name));
+      const backupDirectory = await Directory.open(root.at(name));
       try {
-        await rename(this.tree, home.at(id));
-        await home.sync();
+        await rename(this.tree, backupDirectory.at(id));
+        await backupDirectory.sync();
         this.committed = true;
         await acceptNext(own);
-        await this.pointTo(home, id);
+        await this.pointTo(backupDirectory, id);
       } finally {
-        await home.close();
+        await backupDirectory.close();
       }
       // A sync is believed only of a disk that still takes changes.
       await own.confirm();
@@ -256,9 +256,9 @@ export class StagedSnapshot implements SnapshotInStage {
 
   /** The name of the backup is free again where this was to be its first snapshot and nothing has come of it. */
   private async giveUpName(): Promise<void> {
-    const { directory, name, own: place, register } = this.opened;
+    const { directory, name, own: pathname, register } = this.opened;
     if (register.snapshots.length > 0) return;
-    const own = await Directory.open(place);
+    const own = await Directory.open(pathname);
     try {
       const partial = await readdir(own.at(partialName)).catch(() => []); // there are none
       if ((await own.look(stagedName)) !== undefined || partial.length > 0) return;
@@ -286,16 +286,16 @@ export class StagedSnapshot implements SnapshotInStage {
    * left alone. What fails is tried once more; the snapshot is there anyway, and a disk that takes no changes any more
    * is found out by `confirm`.
    */
-  private async pointTo(home: Directory, id: string): Promise<void> {
-    const found = await home.look(latestName);
+  private async pointTo(backupDirectory: Directory, id: string): Promise<void> {
+    const found = await backupDirectory.look(latestName);
     if (found && !found.isSymbolicLink()) return;
     const fresh = path.join(this.opened.own, latestName);
     for (let attempt = 1; attempt <= 2; attempt++) {
       try {
         await rm(fresh, { force: true });
         await symlink(id, fresh);
-        await rename(fresh, home.at(latestName));
-        await home.sync();
+        await rename(fresh, backupDirectory.at(latestName));
+        await backupDirectory.sync();
         return;
       } catch (error) {
         trace('%s does not point to %s: %o', latestName, id, error);
@@ -313,11 +313,11 @@ async function refuseTaken(
   peer: string,
 ): Promise<void> {
   if (register && register.owner !== peer) throw otherOwner(name);
-  const standing = await lstat(path.join(directory, name)).catch((error: unknown) => {
+  const existing = await lstat(path.join(directory, name)).catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
   });
-  if (!standing || (register && standing.isDirectory())) return;
+  if (!existing || (register && existing.isDirectory())) return;
   const hint = await unregisteredHint(directory, name);
   throw new TransferError('exists', `${printable(name)} cannot be the name of a backup there: something else has it.`, {
     hint: hint ?? 'Take another name.',
@@ -336,7 +336,7 @@ export function otherOwner(name: EntryName): TransferError {
  * Rejects with `exists`.
  */
 async function takeName(directory: string, name: EntryName, peer: string): Promise<RegisteredBackup> {
-  const [root, own] = [await Directory.open(directory, true), await Directory.open(ownPlaceOf(directory, name))];
+  const [root, own] = [await Directory.open(directory, true), await Directory.open(ownPathOf(directory, name))];
   try {
     const known = await settleRegister(own, root, name);
     await refuseTaken(directory, name, known, peer);
@@ -377,13 +377,13 @@ async function makeOwn(directory: string, name: EntryName): Promise<void> {
 
 /** Removes those of our own directories that are empty, as far as that can be done: what became of a snapshot is told. */
 async function removeOwn(directory: string, name: EntryName): Promise<void> {
-  const own = ownPlaceOf(directory, name);
-  for (const place of [path.join(own, partialName), own, path.dirname(own), path.join(directory, stagingName)])
-    await removeEmpty(place).catch(ignored('an empty directory of ours that stays serves the next backup'));
+  const own = ownPathOf(directory, name);
+  for (const pathname of [path.join(own, partialName), own, path.dirname(own), path.join(directory, stagingName)])
+    await removeEmpty(pathname).catch(ignored('an empty directory of ours that stays serves the next backup'));
 }
 
-async function syncDirectory(place: string): Promise<void> {
-  const directory = await Directory.open(place);
+async function syncDirectory(pathname: string): Promise<void> {
+  const directory = await Directory.open(pathname);
   try {
     await directory.sync();
   } finally {

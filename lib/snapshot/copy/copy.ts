@@ -44,7 +44,7 @@ export interface Copied {
 interface CopyBetween {
   readonly catalog: SnapshotCatalog;
   readonly contentOf: ContentOf | undefined;
-  readonly there: SnapshotCatalog;
+  readonly target: SnapshotCatalog;
   readonly destination: Pick<Destination, 'directory' | 'allowance'> & Partial<Pick<Destination, 'store'>>;
   readonly on: Listener;
   readonly signal: AbortSignal | undefined;
@@ -63,8 +63,8 @@ export async function copySnapshots(options: CopyOptions): Promise<Copied> {
   const began = performance.now();
   const tally = new Tally();
   const work = (catalog: SnapshotCatalog, contentOf: ContentOf | undefined): Promise<Copied> =>
-    into(to, signal, async (destination, there) => {
-      const counts = await copyAll({ catalog, contentOf, there, destination, on, signal, tally }, options.name);
+    into(to, signal, async (destination, target) => {
+      const counts = await copyAll({ catalog, contentOf, target, destination, on, signal, tally }, options.name);
       const summary = tally.summary((performance.now() - began) / 1000, null);
       on({ event: 'summary', ...summary });
       if (counts.damaged > 0) throw damagedFailure(counts.damaged);
@@ -78,7 +78,7 @@ export async function copySnapshots(options: CopyOptions): Promise<Copied> {
 async function into<Result>(
   to: SnapshotHolder,
   signal: AbortSignal | undefined,
-  work: (destination: CopyBetween['destination'], there: SnapshotCatalog) => Promise<Result>,
+  work: (destination: CopyBetween['destination'], target: SnapshotCatalog) => Promise<Result>,
 ): Promise<Result> {
   const allowance = new Allowance({});
   if ('directory' in to) return work({ directory: to.directory, allowance }, new Catalog(to.directory));
@@ -121,7 +121,7 @@ async function copyOne(
     throw error;
   });
   if (!manifest) return tell(manifestName, 'manifest');
-  if (await isPresent(run.there, snapshot, manifest)) return 'present';
+  if (await isPresent(run.target, snapshot, manifest)) return 'present';
   const sent = await bring(run, snapshot, manifest);
   if (sent.damages.length > 0) {
     for (const path of sent.damages) tell(path, 'changed');
@@ -143,19 +143,23 @@ async function copyOne(
 }
 
 /** Whether it is there from an earlier copy. Rejects with `exists` where what is there is something else. */
-async function isPresent(there: SnapshotCatalog, { name, id }: Snapshot, manifest: Manifest): Promise<boolean> {
-  const known = await there.snapshots(name);
+async function isPresent(target: SnapshotCatalog, { name, id }: Snapshot, manifest: Manifest): Promise<boolean> {
+  const known = await target.snapshots(name);
   const same = known.find((each) => each.id === id);
   const newest = known.at(-1);
   if (same) {
-    const { totals } = await there.outline(same);
+    const { totals } = await target.outline(same);
     if (totals.entries === manifest.totals.entries && totals.bytes === manifest.totals.bytes) return true;
-    throw new TransferError('exists', `Another snapshot ${printable(`${name}/${id}`)} is in ${there.directory}.`);
+    throw new TransferError('exists', `Another snapshot ${printable(`${name}/${id}`)} is in ${target.directory}.`);
   }
   if (newest && newest.id > id)
-    throw new TransferError('exists', `A newer snapshot than ${printable(`${name}/${id}`)} is in ${there.directory}.`, {
-      hint: 'Snapshots are copied in their order. Copy into another place, or leave this backup out with --name.',
-    });
+    throw new TransferError(
+      'exists',
+      `A newer snapshot than ${printable(`${name}/${id}`)} is in ${target.directory}.`,
+      {
+        hint: 'Snapshots are copied in their order. Copy into another place, or leave this backup out with --name.',
+      },
+    );
   return false;
 }
 

@@ -115,7 +115,7 @@ class Forgetting {
   async foretell(): Promise<void> {
     for (const snapshot of await this.catalog.snapshots(this.name)) {
       const remaining = await this.remainingOf(snapshot);
-      if (remaining) this.tell({ ...this.toldOf(snapshot, remaining), dry_run: true });
+      if (remaining) this.tell({ ...this.takenOutOf(snapshot, remaining), dry_run: true });
     }
   }
 
@@ -132,7 +132,7 @@ class Forgetting {
         if (!remaining) continue;
         any = true;
         const freed = await this.takeOut(backup, snapshot, remaining);
-        this.tell({ ...this.toldOf(snapshot, remaining), freed_bytes: freed });
+        this.tell({ ...this.takenOutOf(snapshot, remaining), freed_bytes: freed });
       }
       await this.dropInterrupted(backup, any);
       // A sync is believed only of a disk that still takes changes.
@@ -161,7 +161,7 @@ class Forgetting {
     }
   }
 
-  private toldOf({ name, id }: Snapshot, { taken }: Remaining): TakenOut {
+  private takenOutOf({ name, id }: Snapshot, { taken }: Remaining): TakenOut {
     const bytes = taken.reduce((sum, entry) => sum + (entry.type === 'file' ? entry.size : 0), 0);
     const path = taken[0]?.name ?? '';
     return { event: 'taken-out', snapshot: `${name}/${id}`, path, entries: taken.length, bytes };
@@ -169,7 +169,7 @@ class Forgetting {
 
   /** Resolves with the bytes that no snapshot has any more. */
   private async takeOut(backup: LockedBackup, snapshot: Snapshot, remaining: Remaining): Promise<number> {
-    const { home, own } = backup;
+    const { backupDirectory, own } = backup;
     const { id, entry } = snapshot;
     const made = `${forgettingPrefix}${id}`;
     const changed = await this.makeAnew(backup, snapshot, remaining).catch(async (error: unknown) => {
@@ -177,7 +177,7 @@ class Forgetting {
       throw error;
     });
     // Without the right to write to it, a directory cannot be moved into another one.
-    for (const [parent, each] of [[home, id] as const, [own, made] as const]) await allowAll(parent, each);
+    for (const [parent, each] of [[backupDirectory, id] as const, [own, made] as const]) await allowAll(parent, each);
     await own.sync();
     const register = await settleRegister(own, backup.root, this.name);
     if (!register) throw new TransferError('directory', `The register of ${printable(this.name)} is gone.`);
@@ -185,8 +185,8 @@ class Forgetting {
       ...register,
       snapshots: register.snapshots.map((each) => (each.number === entry.number ? changed : each)),
     });
-    exchange(own.at(made), home.at(id));
-    await home.sync();
+    exchange(own.at(made), backupDirectory.at(id));
+    await backupDirectory.sync();
     await own.sync();
     await acceptNext(own);
     const lists = await sizeOfLists(own, made);
@@ -197,13 +197,13 @@ class Forgetting {
 
   /** The snapshot as it will be, durable but for its name. Resolves with what the register will say of it. */
   private async makeAnew(
-    { home, own }: LockedBackup,
+    { backupDirectory, own }: LockedBackup,
     { id, entry }: Snapshot,
     { finished }: Remaining,
   ): Promise<RegisteredSnapshot> {
     const made = `${forgettingPrefix}${id}`;
     await mkdir(systemPath(own.at(made)), { mode: 0o700 });
-    const [from, to] = [await Directory.open(home.at(id)), await Directory.open(own.at(made))];
+    const [from, to] = [await Directory.open(backupDirectory.at(id)), await Directory.open(own.at(made))];
     try {
       const leaves = (name: string, isDirectory: boolean): boolean =>
         reservedNames.has(name) || this.chosen.has(name, isDirectory);

@@ -79,6 +79,6 @@ async function sameState(from: string | Buffer, to: string | Buffer, more = O_DI
   }
 }
 
-function pathOf(place: string | Buffer): string | Buffer {
-  return typeof place === 'string' ? systemPath(place) : place;
+function pathOf(pathname: string | Buffer): string | Buffer {
+  return typeof pathname === 'string' ? systemPath(pathname) : pathname;
 }

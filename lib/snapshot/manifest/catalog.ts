@@ -72,7 +72,7 @@ export class Catalog extends SnapshotCatalog {
   private async look(name: EntryName, entry: RegisteredSnapshot): Promise<Snapshot | undefined> {
     const { id, size } = entry;
     const { directory } = this;
-    const found = { name, id, place: path.join(directory, name, id), directory, entry, lost: false };
+    const found = { name, id, pathname: path.join(directory, name, id), directory, entry, lost: false };
     try {
       const head = parseManifestHead(
         await readOwn(within(found, manifestName), Math.min(size, longestManifestHead), size),
@@ -126,8 +126,8 @@ function isDirectory(located: Located): boolean {
 }
 
 /** A manifest of `size` bytes, a piece at a time. Rejects with `mismatch` for what is no regular file of that size. */
-async function* piecesOf(place: Located, size: number): AsyncGenerator<Uint8Array> {
-  const file = await opened(place, size);
+async function* piecesOf(located: Located, size: number): AsyncGenerator<Uint8Array> {
+  const file = await opened(located, size);
   try {
     const buffer = new Uint8Array(pieceSize);
     for (let at = 0; at < size;) {
@@ -144,8 +144,8 @@ async function* piecesOf(place: Located, size: number): AsyncGenerator<Uint8Arra
 }
 
 /** The first `most` bytes of a manifest of `size` bytes. */
-async function readOwn(place: Located, most: number, size: number): Promise<Uint8Array> {
-  const file = await opened(place, size);
+async function readOwn(located: Located, most: number, size: number): Promise<Uint8Array> {
+  const file = await opened(located, size);
   try {
     const { buffer, bytesRead } = await file.read({ buffer: new Uint8Array(most) });
     return buffer.subarray(0, bytesRead);
@@ -154,8 +154,8 @@ async function readOwn(place: Located, most: number, size: number): Promise<Uint
   }
 }
 
-async function sizeOf(place: Located): Promise<number> {
-  const file = await opened(place);
+async function sizeOf(located: Located): Promise<number> {
+  const file = await opened(located);
   try {
     return (await file.stat()).size;
   } finally {
@@ -164,10 +164,10 @@ async function sizeOf(place: Located): Promise<number> {
 }
 
 /** A regular file that is ours to read, of that size if one is said. */
-async function opened(place: Located, size?: number): Promise<FileHandle> {
+async function opened(located: Located, size?: number): Promise<FileHandle> {
   let file: FileHandle | undefined;
   try {
-    file = await openLocated(place, O_RDONLY | O_NONBLOCK);
+    file = await openLocated(located, O_RDONLY | O_NONBLOCK);
     const stats = await file.stat();
     if (!stats.isFile()) throw new TransferError('mismatch', 'A manifest is not a regular file.');
     if (size !== undefined && stats.size !== size)

@@ -3,7 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { EntryName } from '../../name';
 import type { Digests } from '../../progress';
-import type { ContentPlace } from '../../store/object/records';
+import type { ContentLocation } from '../../store/object/records';
 import { type Metadata, metadataKeys } from '../../wire/metadata';
 import { type ManifestFile, modeText, type SourceState } from './manifest-entry';
 
@@ -58,7 +58,7 @@ export class UnchangedFile implements ManifestFile {
   private constructor(
     found: UnreadFile,
     readonly digests: Digests,
-    readonly content: ContentPlace,
+    readonly content: ContentLocation,
     line: string,
   ) {
     this.name = found.name;

@@ -57,7 +57,7 @@ export interface LocalFindOptions extends Telling {
 }
 
 /** So many events are told before others have their turn. */
-const toldAtOnce = 1_000;
+const reportedAtOnce = 1_000;
 
 /**
  * Tells the entries of a snapshot, in their order. Rejects with `usage` where there is no such snapshot, with
@@ -117,7 +117,7 @@ async function tellEntries(
     const found = foundOf(called, entry, files);
     const version = versions && versionOf(found, versions);
     on(version === undefined ? found : { ...found, version });
-    if (at % toldAtOnce === toldAtOnce - 1) await heard?.();
+    if (at % reportedAtOnce === reportedAtOnce - 1) await heard?.();
   }
 }
 

@@ -72,18 +72,18 @@ export async function unregisteredHint(directory: string, name?: string): Promis
   );
 }
 
-async function looksLikeBackup(place: string): Promise<boolean> {
+async function looksLikeBackup(pathname: string): Promise<boolean> {
   // Not through a symbolic link: what is elsewhere is not a snapshot of this directory.
-  const isDirectory = await lstat(place).then(
+  const isDirectory = await lstat(pathname).then(
     (found) => found.isDirectory(),
     () => false,
   );
-  return isDirectory && (await entriesOf(place)).some((entry) => entry.isDirectory() && isSnapshotId(entry.name));
+  return isDirectory && (await entriesOf(pathname)).some((entry) => entry.isDirectory() && isSnapshotId(entry.name));
 }
 
 /** Nothing where there is no such directory, or one that is closed to us (lost+found): no backup that we made. */
-function entriesOf(place: string): Promise<Dirent[]> {
-  return readdir(place, { withFileTypes: true }).catch((error: unknown): Dirent[] => {
+function entriesOf(pathname: string): Promise<Dirent[]> {
+  return readdir(pathname, { withFileTypes: true }).catch((error: unknown): Dirent[] => {
     if (['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP'].includes(errnoOf(error) ?? '')) return [];
     throw error;
   });

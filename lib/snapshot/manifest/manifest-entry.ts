@@ -5,7 +5,7 @@ import { type DigestName, digestsUnder, sizeUnder, textUnder, wrong } from '../.
 import { type JsonObject, ownValue } from '../../wire/json-object';
 import { inodeUnder, linkTarget, timeUnder } from '../../wire/session-list';
 import { type Metadata, metadataKeys, metadataUnder } from '../../wire/metadata';
-import type { ContentPlace } from '../../store/object/records';
+import type { ContentLocation } from '../../store/object/records';
 import type { Kept } from '../../store/store';
 import { isReservedName } from './checksum-list';
 
@@ -34,7 +34,7 @@ export type ManifestEntry =
       readonly digests: Digests;
       readonly source: SourceState;
       /** In an object store, where its bytes are; absent for an empty file. */
-      readonly content?: ContentPlace | undefined;
+      readonly content?: ContentLocation | undefined;
     } & Further)
   | ({
       readonly type: 'directory';
@@ -167,7 +167,7 @@ function nameUnder(line: JsonObject, key: string): EntryName {
   return name;
 }
 
-function contentUnder(line: JsonObject): { readonly content?: ContentPlace } {
+function contentUnder(line: JsonObject): { readonly content?: ContentLocation } {
   if (!Object.hasOwn(line, 'content')) return {};
   return { content: { key: textUnder(line, 'content'), offset: sizeUnder(line, 'offset') } };
 }

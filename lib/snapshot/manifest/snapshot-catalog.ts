@@ -26,7 +26,7 @@ export interface Snapshot {
   readonly name: EntryName;
   readonly id: SnapshotId;
   /** Where it is, for people. On a disk, to reach what is in it, walk from `directory` to `NAME/ID/…`. */
-  readonly place: string;
+  readonly pathname: string;
   /** The path of the receive directory, or the URL of the object store. */
   readonly directory: string;
   /** What the register says of it. */

@@ -62,17 +62,17 @@ export async function listSnapshots({
 
 /** The bytes of the files that have no name outside of a snapshot: what would be free without it. */
 async function aloneIn({ directory, name, id }: Snapshot, signal: AbortSignal | undefined): Promise<number> {
-  const home = await Directory.open(`${directory}/${name}`);
+  const backupDirectory = await Directory.open(`${directory}/${name}`);
   try {
-    return await new Removal(signal).count(home, id);
+    return await new Removal(signal).count(backupDirectory, id);
   } finally {
-    await home.close();
+    await backupDirectory.close();
   }
 }
 
 /** Undefined for one that has been pruned since it was found. */
 async function look(catalog: Catalog, found: Snapshot): Promise<SnapshotListed | SnapshotDamaged | undefined> {
-  const { name, id, place, head, lost } = found;
+  const { name, id, pathname, head, lost } = found;
   const snapshot = `${name}/${id}`;
   let totals: ManifestTotals;
   try {
@@ -87,7 +87,7 @@ async function look(catalog: Catalog, found: Snapshot): Promise<SnapshotListed |
         reason: 'missing',
         failure: asTransferError(error, 'mismatch', 'It is gone'),
       };
-    if ((await lstat(place).catch(errnoOf)) === 'ENOENT') return undefined;
+    if ((await lstat(pathname).catch(errnoOf)) === 'ENOENT') return undefined;
     return {
       event: 'damaged',
       snapshot,

@@ -18,23 +18,23 @@ export interface Finished {
 }
 
 /**
- * Writes what a snapshot says of itself into its directory at `place`, where neither is yet: the list of digests, and
+ * Writes what a snapshot says of itself into its directory at `pathname`, where neither is yet: the list of digests, and
  * the manifest last. Both are durable, but for their names. Resolves with what the register says of the manifest.
  */
 export async function writeLists(
-  place: string,
+  pathname: string,
   finished: Finished,
 ): Promise<{ readonly manifest: string; readonly size: number }> {
   const { digest } = finished.head;
-  await write(path.join(place, checksumListName(digest)), checksumLines(finished.entries, digest));
+  await write(path.join(pathname, checksumListName(digest)), checksumLines(finished.entries, digest));
   const encoder = new ManifestEncoder();
-  const size = await write(path.join(place, manifestName), manifestLines(finished, encoder));
+  const size = await write(path.join(pathname, manifestName), manifestLines(finished, encoder));
   return { manifest: encoder.sum, size };
 }
 
 /** Resolves with its size in bytes. */
-async function write(place: string, lines: Iterable<string>): Promise<number> {
-  const file = await open(place, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o666);
+async function write(pathname: string, lines: Iterable<string>): Promise<number> {
+  const file = await open(pathname, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o666);
   try {
     await writeLines(file, lines);
     await file.sync();

@@ -12,7 +12,7 @@ import type { SendOptions } from '../../send/send-options';
 import type { ContentSource } from '../../send/transfer';
 import { notAsSent } from '../../store/object/pack';
 import type { Packing } from '../../store/object/packing';
-import type { ContentPlace } from '../../store/object/records';
+import type { ContentLocation } from '../../store/object/records';
 import type { StagedObjects } from '../../store/object/staged-objects';
 import { ignored } from '../../trace';
 import { smallFile } from '../../wire/segment';
@@ -240,11 +240,11 @@ class DirectFiles {
       const { algorithm, before } = this.stage;
       const length = digests.length / files.length;
       let at = 0;
-      for (let place = 0; place < files.length; place++) {
-        const number = files[place] ?? 0;
+      for (let index = 0; index < files.length; index++) {
+        const number = files[index] ?? 0;
         const line = lines.get(number);
         if (!line) continue;
-        const digest = digests.slice(place * length, (place + 1) * length);
+        const digest = digests.slice(index * length, (index + 1) * length);
         line.digests = { [algorithm]: digest };
         const known = { line, began, grew: grew.includes(number) };
         const had = before.contentOf(digest, line.size);
@@ -273,7 +273,7 @@ class DirectFiles {
   }
 
   /** `sent` is how many bytes of it went to the store now. */
-  private store(known: Known, content: ContentPlace | undefined, sent: number): void {
+  private store(known: Known, content: ContentLocation | undefined, sent: number): void {
     const { lines, store } = this.stage;
     const { line } = known;
     line.content = content;

@@ -200,12 +200,13 @@ async function putFile(from: Bucket, to: Bucket, file: ExportedFile, replaces: b
   const algorithm = algorithmOf(digests);
   if (bytesOfName(name).toString() !== name)
     throw new TransferError('name', `${printable(name)} is no UTF-8, as keys have to be.`);
-  const isThere = async (): Promise<boolean> =>
+  const isPresent = async (): Promise<boolean> =>
     (await digestContent(to, { size, content: { key: name, offset: 0 } }, algorithm)) === digests[algorithm];
-  const isSame = async (there: number | undefined): Promise<boolean> => there === size && (await isThere());
-  const there = await to.sizeOf(name);
-  if (await isSame(there)) return 0;
-  if (there !== undefined && !replaces)
+  const isSame = async (existingSize: number | undefined): Promise<boolean> =>
+    existingSize === size && (await isPresent());
+  const existingSize = await to.sizeOf(name);
+  if (await isSame(existingSize)) return 0;
+  if (existingSize !== undefined && !replaces)
     throw new TransferError('exists', `${printable(name)} is there already with other content.`);
   if (size > partSizeFor(size)) await putLarge(from, to, file, algorithm);
   else if (!(await putSmall(from, to, file, algorithm, replaces))) {
@@ -213,7 +214,7 @@ async function putFile(from: Bucket, to: Bucket, file: ExportedFile, replaces: b
     if (await isSame(await to.sizeOf(name))) return size;
     throw new TransferError('exists', `${printable(name)} is there already.`);
   }
-  if (size === 0 || (await isThere())) return size;
+  if (size === 0 || (await isPresent())) return size;
   await to.delete(name);
   throw new TransferError('mismatch', `${printable(name)} does not read back from the object store as it was sent.`);
 }

@@ -56,7 +56,7 @@ export class ObjectCatalog extends SnapshotCatalog {
     return records.map((record, at) => ({
       name,
       id: record.id,
-      place: `${this.directory.replace(/\/$/, '')}/${recordKey(record)}`,
+      pathname: `${this.directory.replace(/\/$/, '')}/${recordKey(record)}`,
       directory: this.directory,
       entry: entries[at] as RegisteredSnapshot,
       head: record,

@@ -61,11 +61,11 @@ async function* entriesToSend(entries: readonly ManifestEntry[], algorithm: Dige
 
 function foundOf(entry: ManifestEntry, algorithm: DigestAlgorithm): FoundEntry | undefined {
   if (entry.type === 'missing') return undefined;
-  const place = { path: '', below: entry.name };
-  if (entry.type !== 'file') return entryByManifest(entry, place);
+  const base = { path: '', below: entry.name };
+  if (entry.type !== 'file') return entryByManifest(entry, base);
   const { type, name, size, mode, mtime, digests, metadata } = entry;
   const vouched = { digest: digests[algorithm] ?? '', mtime };
-  return { type, ...place, name, size, mode, mtime, ctime: mtime, sparse: false, metadata, vouched };
+  return { type, ...base, name, size, mode, mtime, ctime: mtime, sparse: false, metadata, vouched };
 }
 
 /** A run of bytes of one object that several files lie in. */
@@ -198,14 +198,14 @@ class ObjectPieces implements PieceReader {
   ) {}
 
   async *read(
-    { source, algorithm, held, standing = [] }: ReadOrder,
+    { source, algorithm, held, basis = [] }: ReadOrder,
     signal?: AbortSignal,
   ): AsyncGenerator<Piece, void, undefined> {
     const file = this.files.get(source.name);
     if (!file?.content) throw damagedSource(source.name);
     const { size } = file;
     const whole = await createDigest(algorithm);
-    if (standing.length > 0 && !held?.size) yield* this.compared(file, { standing, algorithm, whole }, signal);
+    if (basis.length > 0 && !held?.size) yield* this.compared(file, { basis, algorithm, whole }, signal);
     else yield* this.unlessHeld(file, { held, algorithm, whole }, signal);
     const digest = whole.digest();
     if (digest !== file.digests[algorithm]) throw damagedSource(source.name);
@@ -215,11 +215,11 @@ class ObjectPieces implements PieceReader {
   /** What stands at the receiver, wherever it is there, is told and not sent. */
   private async *compared(
     file: ObjectFile,
-    { standing, algorithm, whole }: { readonly whole: Digest } & Required<Pick<ReadOrder, 'algorithm' | 'standing'>>,
+    { basis, algorithm, whole }: { readonly whole: Digest } & Required<Pick<ReadOrder, 'algorithm' | 'basis'>>,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<Piece, void, undefined> {
     const { size } = file;
-    const [alike, digestOf] = await Promise.all([Alike.of(standing ?? [], size, algorithm), createDigestOf(algorithm)]);
+    const [alike, digestOf] = await Promise.all([Alike.of(basis ?? [], size, algorithm), createDigestOf(algorithm)]);
     const waiting: { readonly offset: number; readonly bytes: Buffer }[] = [];
     for await (const piece of this.pieces(file, 0, size, signal)) {
       whole.update(piece.bytes);

@@ -6,12 +6,12 @@ import type { Digests } from '../../progress';
 import { type Bucket, partSizeFor, type UploadedPart } from '../../store/object/bucket';
 import { digestContent } from '../../store/object/contents';
 import { objectError } from '../../store/object/requests';
-import type { ContentPlace } from '../../store/object/records';
+import type { ContentLocation } from '../../store/object/records';
 import { ignored } from '../../trace';
 
 /** Bytes that are to be where a manifest says they are. */
 export interface LostContent {
-  readonly content: ContentPlace;
+  readonly content: ContentLocation;
   readonly size: number;
   readonly algorithm: keyof Digests;
   readonly digest: string;

@@ -52,7 +52,9 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
   const kept = new Set<string>();
   for (const name of names)
     for (const snapshot of await catalog.snapshots(name))
-      if (!verdicts.some(({ snapshot: { place }, reasons }) => place === snapshot.place && reasons.length === 0))
+      if (
+        !verdicts.some(({ snapshot: { pathname }, reasons }) => pathname === snapshot.pathname && reasons.length === 0)
+      )
         for (const key of await neededBy(catalog, snapshot).catch(needsNothing)) kept.add(key);
   const pruned: Pruned[] = [];
   const { bucket } = catalog;

@@ -4,7 +4,7 @@ import { asTransferError, TransferError } from '../../errors';
 import type { DamageReason, Listener } from '../../progress';
 import type { Bucket } from '../../store/object/bucket';
 import { digestContent } from '../../store/object/contents';
-import type { ContentPlace } from '../../store/object/records';
+import type { ContentLocation } from '../../store/object/records';
 import { ignored, trace } from '../../trace';
 import { ownValue, parseJsonObject } from '../../wire/json-object';
 import { backupNameOf } from '../manifest/catalog';
@@ -32,7 +32,7 @@ const readTogether = 8 * 1024 * 1024;
 const readsAtOnce = 3;
 const sampleKey = `${verifiedPrefix}sample`;
 
-type FileWithContent = ObjectFile & { readonly content: ContentPlace };
+type FileWithContent = ObjectFile & { readonly content: ContentLocation };
 
 /**
  * Reads the files of snapshots back from the store, each content once, however many snapshots have it. What is damaged

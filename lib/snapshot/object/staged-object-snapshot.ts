@@ -4,7 +4,7 @@ import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { condemnedKeys, refuseCondemned } from '../../store/object/condemned';
 import type { ObjectStore } from '../../store/object/object-store';
-import type { ContentPlace } from '../../store/object/records';
+import type { ContentLocation } from '../../store/object/records';
 import { objectError } from '../../store/object/requests';
 import type { StagedObjects } from '../../store/object/staged-objects';
 import { StagedNames } from '../../store/object/staged-names';
@@ -81,11 +81,11 @@ export class StagedObjectSnapshot implements SnapshotInStage {
   }
 
   /** What is about to go is as if it were not there. */
-  usable({ content }: { readonly content?: ContentPlace | undefined }): boolean {
+  usable({ content }: { readonly content?: ContentLocation | undefined }): boolean {
     return content === undefined || !this.condemned.has(content.key);
   }
 
-  contentOf(name: string): ContentPlace | undefined {
+  contentOf(name: string): ContentLocation | undefined {
     return this.store.names.file(name)?.content;
   }
 

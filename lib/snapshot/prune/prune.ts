@@ -10,7 +10,7 @@ import { Catalog, latestName, type Snapshot } from '../manifest/catalog';
 import { allowAll, Removal } from './removal';
 import { checkRules, judge, type KeepReason, type KeepRules, type Verdict } from './retention';
 import { isSnapshotId, type SnapshotId } from '../manifest/snapshot-id';
-import { ownPlaceOf, removingPrefix, settleRegister, writeRegister } from '../register/register';
+import { ownPathOf, removingPrefix, settleRegister, writeRegister } from '../register/register';
 
 export interface LocalPruneOptions {
   /** The receive directory. */
@@ -122,14 +122,14 @@ interface Pruning {
 async function foretell(pruning: Pruning): Promise<void> {
   const { catalog, name, signal, tell } = pruning;
   const removal = new Removal(signal);
-  const home = await Directory.open(`${catalog.directory}/${name}`);
+  const backupDirectory = await Directory.open(`${catalog.directory}/${name}`);
   try {
     for (const verdict of await verdicts(pruning)) {
       if (stays(verdict)) tell(keptOf(verdict));
-      else tell({ ...removedOf(verdict, await removal.count(home, verdict.snapshot.id)), dry_run: true });
+      else tell({ ...removedOf(verdict, await removal.count(backupDirectory, verdict.snapshot.id)), dry_run: true });
     }
   } finally {
-    await home.close();
+    await backupDirectory.close();
   }
 }
 
@@ -175,17 +175,17 @@ async function lockMakingRoom(pruning: Pruning, removal: Removal): Promise<Locke
   const lock = (): Promise<LockedBackup> => lockBackup(catalog.directory, name);
   const atOnce = await lock().catch(unlessRoomLacks);
   if (atOnce) return atOnce;
-  const home = await Directory.open(`${catalog.directory}/${name}`);
-  const own = await Directory.open(ownPlaceOf(catalog.directory, name));
+  const backupDirectory = await Directory.open(`${catalog.directory}/${name}`);
+  const own = await Directory.open(ownPathOf(catalog.directory, name));
   try {
     await emptyLeftovers(own, removal);
     for (const verdict of (await verdicts(pruning)).filter((each) => !stays(each))) {
-      tell(removedOf(verdict, await removeSnapshot({ home, own }, verdict.snapshot.id, removal)));
+      tell(removedOf(verdict, await removeSnapshot({ backupDirectory, own }, verdict.snapshot.id, removal)));
       const locked = await lock().catch(unlessRoomLacks);
       if (locked) return locked;
     }
   } finally {
-    await home.close();
+    await backupDirectory.close();
     await own.close();
   }
   return lock();
@@ -212,16 +212,16 @@ async function verdicts({ catalog, name, keep, allowShrink }: Pruning): Promise<
  * removed, until the register does.
  */
 async function removeSnapshot(
-  { home, own }: Pick<LockedBackup, 'home' | 'own'>,
+  { backupDirectory, own }: Pick<LockedBackup, 'backupDirectory' | 'own'>,
   id: SnapshotId,
   removal: Removal,
 ): Promise<number> {
   const removing = `${removingPrefix}${id}`;
   await rm(own.at(`${id}.verified`), { force: true });
-  await allowAll(home, id); // else it cannot be moved into another directory
-  await rename(home.at(id), own.at(removing));
+  await allowAll(backupDirectory, id); // else it cannot be moved into another directory
+  await rename(backupDirectory.at(id), own.at(removing));
   await own.sync();
-  await home.sync();
+  await backupDirectory.sync();
   return removal.empty(own, removing);
 }
 
@@ -247,10 +247,10 @@ async function emptyLeftovers(own: Directory, removal: Removal): Promise<Set<str
 }
 
 /** Removes what was known of snapshots that are gone. */
-async function forgetVerified({ own, home }: LockedBackup): Promise<void> {
+async function forgetVerified({ own, backupDirectory }: LockedBackup): Promise<void> {
   for (const each of await own.list()) {
     const id = verifiedForm.exec(each)?.[1];
-    if (id !== undefined && isSnapshotId(id) && (await home.look(id)) === undefined)
+    if (id !== undefined && isSnapshotId(id) && (await backupDirectory.look(id)) === undefined)
       await rm(own.at(each), { force: true });
   }
 }
@@ -258,17 +258,17 @@ async function forgetVerified({ own, home }: LockedBackup): Promise<void> {
 /**
  * Lets `latest` name the newest snapshot, if what it names now does not stay. Leaves alone what is no symbolic link.
  */
-async function keepLatest({ home, own }: LockedBackup, judged: readonly Verdict<Judged>[]): Promise<void> {
+async function keepLatest({ backupDirectory, own }: LockedBackup, judged: readonly Verdict<Judged>[]): Promise<void> {
   const newest = judged.find(({ reasons }) => reasons.includes('newest'))?.snapshot;
   if (!newest || judged.every(stays)) return;
-  const found = await home.look(latestName);
+  const found = await backupDirectory.look(latestName);
   if (found && !found.isSymbolicLink()) return;
-  const target = found && (await readlink(home.at(latestName)));
+  const target = found && (await readlink(backupDirectory.at(latestName)));
   if (judged.some((verdict) => verdict.snapshot.id === target && stays(verdict))) return;
   await rm(own.at(latestName), { force: true });
   await symlink(newest.id, own.at(latestName));
-  await rename(own.at(latestName), home.at(latestName));
-  await home.sync();
+  await rename(own.at(latestName), backupDirectory.at(latestName));
+  await backupDirectory.sync();
 }
 
 function stays({ reasons }: Verdict<Judged>): boolean {

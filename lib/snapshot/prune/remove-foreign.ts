@@ -9,10 +9,10 @@ import { nameOfBytes, systemPath } from '../../name-bytes';
 type DirectoryLine = Extract<ManifestEntry, { readonly type: 'directory' }>;
 
 /**
- * Removes what stands below `place`, a private directory, and none of `entries` speaks of. Directories that hold
+ * Removes what stands below `pathname`, a private directory, and none of `entries` speaks of. Directories that hold
  * entries stay, named or not, with their modes and times; symbolic links are never followed.
  */
-export async function removeForeign(place: string, entries: readonly ManifestEntry[]): Promise<void> {
+export async function removeForeign(pathname: string, entries: readonly ManifestEntry[]): Promise<void> {
   const known = new Map<string, DirectoryLine | undefined>();
   for (const entry of entries) {
     if (entry.type === 'missing') continue;
@@ -20,22 +20,22 @@ export async function removeForeign(place: string, entries: readonly ManifestEnt
       known.set(at, undefined);
     known.set(entry.name, entry.type === 'directory' ? entry : undefined);
   }
-  await removeBelow(place, '', known);
+  await removeBelow(pathname, '', known);
 }
 
 async function removeBelow(
-  place: string,
+  pathname: string,
   inside: string,
   known: ReadonlyMap<string, DirectoryLine | undefined>,
 ): Promise<void> {
-  const entries = await listed(place);
+  const entries = await listed(pathname);
   for (const entry of entries)
     if (entry.isDirectory() && known.has(inside + entry.name))
-      await removeBelow(`${place}/${entry.name}`, `${inside}${entry.name}/`, known);
+      await removeBelow(`${pathname}/${entry.name}`, `${inside}${entry.name}/`, known);
   const foreign = entries.filter(({ name }) => !known.has(inside + name));
   if (foreign.length === 0) return;
-  await chmod(systemPath(place), 0o700);
-  const directory = await Directory.open(place);
+  await chmod(systemPath(pathname), 0o700);
+  const directory = await Directory.open(pathname);
   try {
     for (const entry of foreign)
       await (entry.isDirectory()
@@ -44,12 +44,12 @@ async function removeBelow(
   } finally {
     await directory.close();
   }
-  await restore(place, known.get(inside.slice(0, -1)));
+  await restore(pathname, known.get(inside.slice(0, -1)));
 }
 
 /** As it was before something was taken out of it. */
-async function restore(place: string, line: DirectoryLine | undefined): Promise<void> {
-  const directory = await open(systemPath(place));
+async function restore(pathname: string, line: DirectoryLine | undefined): Promise<void> {
+  const directory = await open(systemPath(pathname));
   try {
     await directory.chmod(line?.mode ?? 0o777 & ~process.umask());
     if (line) setFileTime(directory.fd, line.mtime);
@@ -59,8 +59,8 @@ async function restore(place: string, line: DirectoryLine | undefined): Promise<
   }
 }
 
-async function listed(place: string): Promise<{ readonly name: string; isDirectory(): boolean }[]> {
-  const entries = (await readdir(systemPath(place), {
+async function listed(pathname: string): Promise<{ readonly name: string; isDirectory(): boolean }[]> {
+  const entries = (await readdir(systemPath(pathname), {
     withFileTypes: true,
     encoding: 'buffer',
   })) as unknown as readonly { readonly name: Buffer; isDirectory(): boolean }[];

@@ -40,10 +40,10 @@ const registerName = 'register';
 const nextName = 'register.next';
 const draftName = 'register.new';
 const { O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
-const nothingThere = ['ENOENT', 'ENOTDIR', 'ELOOP'];
+const absentErrors = ['ENOENT', 'ENOTDIR', 'ELOOP'];
 
 /** The path of what the receive directory `directory` keeps for a backup beside its snapshots. */
-export function ownPlaceOf(directory: string, name: EntryName): string {
+export function ownPathOf(directory: string, name: EntryName): string {
   return path.join(directory, stagingName, snapshotsName, name);
 }
 
@@ -151,7 +151,7 @@ async function within<Result>(
     opened.push(root);
     let own: Directory | undefined = root;
     for (const each of below) {
-      own = own && (await openIfThere(own, each));
+      own = own && (await openIfPresent(own, each));
       if (own) opened.push(own);
       if (own && each === stagingName) await refuseUnlessPrivate(own);
     }
@@ -163,9 +163,9 @@ async function within<Result>(
   }
 }
 
-async function openIfThere(parent: Directory, name: string): Promise<Directory | undefined> {
+async function openIfPresent(parent: Directory, name: string): Promise<Directory | undefined> {
   return Directory.open(parent.at(name)).catch((error: unknown) => {
-    if (nothingThere.includes(errnoOf(error) ?? '')) return undefined;
+    if (absentErrors.includes(errnoOf(error) ?? '')) return undefined;
     throw error;
   });
 }
@@ -188,7 +188,7 @@ function isName(text: string): text is EntryName {
 }
 
 async function isRegistered(snapshots: Directory, name: string): Promise<boolean> {
-  const own = await openIfThere(snapshots, name);
+  const own = await openIfPresent(snapshots, name);
   if (!own) return false;
   try {
     return (await own.look(registerName)) !== undefined;
@@ -245,11 +245,11 @@ async function counts(
  */
 async function stands(root: Directory, name: EntryName, snapshot: RegisteredSnapshot | undefined): Promise<boolean> {
   if (!snapshot) return false;
-  const home = await openIfThere(root, name);
-  const place = home && (await openIfThere(home, snapshot.id));
+  const backupDirectory = await openIfPresent(root, name);
+  const snapshotDirectory = backupDirectory && (await openIfPresent(backupDirectory, snapshot.id));
   try {
-    if (!place) return false;
-    const file = await open(place.at(manifestName), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (!snapshotDirectory) return false;
+    const file = await open(snapshotDirectory.at(manifestName), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     try {
       const wanted = sumLine(snapshot.manifest);
       const { size } = await file.stat();
@@ -264,21 +264,21 @@ async function stands(root: Directory, name: EntryName, snapshot: RegisteredSnap
       await file.close();
     }
   } catch (error) {
-    if (nothingThere.includes(errnoOf(error) ?? '')) return false;
+    if (absentErrors.includes(errnoOf(error) ?? '')) return false;
     throw error;
   } finally {
-    await place?.close();
-    await home?.close();
+    await snapshotDirectory?.close();
+    await backupDirectory?.close();
   }
 }
 
 async function syncBelow(root: Directory, name: EntryName): Promise<void> {
   await root.sync();
-  const home = await Directory.open(root.at(name));
+  const backupDirectory = await Directory.open(root.at(name));
   try {
-    await home.sync();
+    await backupDirectory.sync();
   } finally {
-    await home.close();
+    await backupDirectory.close();
   }
 }
 

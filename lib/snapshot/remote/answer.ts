@@ -2,7 +2,7 @@ import { TransferError } from '../../errors';
 import type { Damage, TransferEvent } from '../../progress';
 import type { RestoreAsk } from '../../wire/ask';
 import type { AskDone } from '../../wire/keeper-message';
-import type { AskedPlace, SnapshotQuestion, RestoreSource } from './question';
+import type { AskedDestination, SnapshotQuestion, RestoreSource } from './question';
 import { Catalog } from '../manifest/catalog';
 import { damagedEntries } from '../repair/damaged-entries';
 import { mend } from '../repair/mending';
@@ -28,7 +28,7 @@ import { verify } from '../verify/verify';
  * Rejects with what the other machine is to learn.
  */
 export function answerAsk(question: SnapshotQuestion): Promise<Omit<AskDone, 'type'>> {
-  return namingNothing(question.place.directory, answer(question));
+  return namingNothing(question.destination.directory, answer(question));
 }
 
 /** What our directories are called is nothing for another machine. */
@@ -42,9 +42,9 @@ async function namingNothing<Result>(directory: string, work: Promise<Result>): 
   }
 }
 
-async function answer({ ask, place, signal, tell, heard }: SnapshotQuestion): Promise<Omit<AskDone, 'type'>> {
-  const { directory } = place;
-  const objects = objectsAt(place);
+async function answer({ ask, destination, signal, tell, heard }: SnapshotQuestion): Promise<Omit<AskDone, 'type'>> {
+  const { directory } = destination;
+  const objects = objectsAt(destination);
   const catalog = objects ?? new Catalog(directory);
   switch (ask.for) {
     case 'snapshots': {
@@ -55,13 +55,13 @@ async function answer({ ask, place, signal, tell, heard }: SnapshotQuestion): Pr
         : await listSnapshots({ directory, signal, alone, ...(name === undefined ? {} : { name }) });
       for (const listed of found) {
         if (listed.event === 'foreign' && foreign !== true) continue; // an older version does not know them
-        tell(listed.event === 'damaged' ? toldOfDamaged(listed) : listed);
+        tell(listed.event === 'damaged' ? damagedLine(listed) : listed);
       }
       return {};
     }
     case 'entries':
     case 'find': {
-      const on = (event: FoundEvent): void => tell(event.event === 'damaged' ? toldOfDamaged(event) : event);
+      const on = (event: FoundEvent): void => tell(event.event === 'damaged' ? damagedLine(event) : event);
       if (ask.for === 'find') await findEntries({ ...ask, catalog, signal, on, heard });
       else await listEntries({ ...ask, catalog, signal, on, heard });
       return {};
@@ -91,11 +91,11 @@ async function answer({ ask, place, signal, tell, heard }: SnapshotQuestion): Pr
       return {};
     }
     case 'verify':
-      return answerVerify(ask, { place, signal, tell, heard });
+      return answerVerify(ask, { destination, signal, tell, heard });
   }
 }
 
-function toldOfDamaged({ failure, ...damage }: SnapshotDamaged): object {
+function damagedLine({ failure, ...damage }: SnapshotDamaged): object {
   return { ...damage, message: failure.message };
 }
 
@@ -108,10 +108,10 @@ function without(unknown: readonly KeepReason[], event: PruneEvent): PruneEvent 
 
 async function answerVerify(
   { name, snapshot, sample, entries, foreign, mend: mends }: Extract<SnapshotQuestion['ask'], { for: 'verify' }>,
-  { place, signal, tell }: Omit<SnapshotQuestion, 'ask'>,
+  { destination, signal, tell }: Omit<SnapshotQuestion, 'ask'>,
 ): Promise<Omit<AskDone, 'type'>> {
-  const { directory } = place;
-  const objects = objectsAt(place);
+  const { directory } = destination;
+  const objects = objectsAt(destination);
   const damages: Damage[] = [];
   const on = (event: TransferEvent): void => {
     if (event.event === 'damaged') damages.push(event);
@@ -148,13 +148,16 @@ async function answerVerify(
  * What a restore on another machine gets: the entries of the snapshot that it asks for. Rejects with `usage`,
  * `mismatch`.
  */
-export function restoreSource(ask: RestoreAsk, place: AskedPlace): Promise<RestoreSource> {
-  return namingNothing(place.directory, sourceOf(ask, place));
+export function restoreSource(ask: RestoreAsk, destination: AskedDestination): Promise<RestoreSource> {
+  return namingNothing(destination.directory, sourceOf(ask, destination));
 }
 
-async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, place: AskedPlace): Promise<RestoreSource> {
-  const objects = objectsAt(place);
-  const catalog = objects ?? new Catalog(place.directory);
+async function sourceOf(
+  { snapshot: wanted, paths }: RestoreAsk,
+  destination: AskedDestination,
+): Promise<RestoreSource> {
+  const objects = objectsAt(destination);
+  const catalog = objects ?? new Catalog(destination.directory);
   const snapshot = await catalog.find(wanted);
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = await chooseEntries(entries, paths);
@@ -170,7 +173,7 @@ async function sourceOf({ snapshot: wanted, paths }: RestoreAsk, place: AskedPla
 }
 
 /** The snapshots of an object store; undefined where they are in a directory. */
-function objectsAt({ store }: AskedPlace): ObjectCatalog | undefined {
+function objectsAt({ store }: AskedDestination): ObjectCatalog | undefined {
   return store instanceof ObjectStore ? new ObjectCatalog(store.bucket, store.url) : undefined;
 }
 

@@ -6,7 +6,7 @@ import { ignored } from '../../trace';
 
 /** What is told is collected for so long, in ms, or until it is so many events. */
 const tellEvery = 100;
-const mostTold = 1_000;
+const mostPending = 1_000;
 
 /**
  * Does what was asked over `link`, whose hello is answered: tells what `answers` tells, and at the end `done` or why
@@ -15,11 +15,11 @@ const mostTold = 1_000;
 export async function answerAsk(
   link: Link,
   answers: SnapshotAnswers,
-  asked: Pick<SnapshotQuestion, 'ask' | 'place'>,
+  asked: Pick<SnapshotQuestion, 'ask' | 'destination'>,
   stopped: AbortSignal,
 ): Promise<void> {
   const gone = new AbortController();
-  const lines = new ToldLines(link, () => gone.abort());
+  const lines = new AnswerLines(link, () => gone.abort());
   // The peer has nothing to say any more: what comes is a heartbeat, or the end.
   void watch(link).finally(() => gone.abort());
   try {
@@ -52,7 +52,7 @@ async function watch(link: Link): Promise<void> {
 }
 
 /** Events on their way to the peer, many in one message. */
-class ToldLines {
+class AnswerLines {
   private waiting: object[] = [];
   private sending: Promise<unknown> = Promise.resolve();
   private readonly timer: NodeJS.Timeout;
@@ -67,7 +67,7 @@ class ToldLines {
   add(event: object): void {
     if (
       this.waiting.push('message' in event ? { ...event, message: withoutPaths(String(event.message)) } : event) >=
-      mostTold
+      mostPending
     )
       this.send();
   }

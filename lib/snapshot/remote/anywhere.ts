@@ -75,7 +75,7 @@ export function listSnapshots(options: ListOptions): Promise<(SnapshotListed | S
   return either(
     options,
     (here) => listHere({ ...options, ...here }),
-    (there) => listRemote(there, options),
+    (remote) => listRemote(remote, options),
     (catalog, signal) => listObjects(catalog, options.name, signal),
   );
 }
@@ -86,7 +86,7 @@ export function listEntries(options: EntriesOptions): Promise<void> {
   return either(
     options,
     ({ directory, signal }) => listEntriesHere({ ...options, catalog: new Catalog(directory), signal }),
-    (there) => findRemote(there, { for: 'entries', snapshot, ...(pattern === undefined ? {} : { pattern }) }, on),
+    (remote) => findRemote(remote, { for: 'entries', snapshot, ...(pattern === undefined ? {} : { pattern }) }, on),
     (catalog, signal) => listEntriesHere({ ...options, catalog, signal }),
   );
 }
@@ -97,7 +97,7 @@ export function findEntries(options: FindOptions): Promise<void> {
   return either(
     options,
     ({ directory, signal }) => findEntriesHere({ ...options, catalog: new Catalog(directory), signal }),
-    (there) => findRemote(there, { for: 'find', pattern, ...(name === undefined ? {} : { name }) }, on),
+    (remote) => findRemote(remote, { for: 'find', pattern, ...(name === undefined ? {} : { name }) }, on),
     (catalog, signal) => findEntriesHere({ ...options, catalog, signal }),
   );
 }
@@ -108,7 +108,7 @@ export function diffSnapshots(options: DiffOptions): Promise<Difference> {
   return either(
     options,
     ({ directory }) => diffHere(new Catalog(directory), a, b),
-    (there) => compareRemote(there, a, b),
+    (remote) => compareRemote(remote, a, b),
     (catalog) => diffHere(catalog, a, b),
   );
 }
@@ -118,7 +118,7 @@ export function prune(options: PruneOptions): Promise<readonly Pruned[]> {
   return either(
     options,
     (here) => pruneHere({ ...options, ...here }),
-    (there) => pruneRemote(there, options),
+    (remote) => pruneRemote(remote, options),
     (catalog, signal) => pruneObjects(catalog, { ...options, signal }),
   );
 }
@@ -128,7 +128,7 @@ export function forget(options: ForgetOptions): Promise<readonly TakenOut[]> {
   return either(
     options,
     (here) => forgetHere({ ...options, ...here }),
-    (there) => forgetRemote(there, options),
+    (remote) => forgetRemote(remote, options),
     () =>
       Promise.reject(
         new TransferError('usage', 'Nothing is taken out of snapshots in an object store: forget is for a directory.'),
@@ -141,8 +141,8 @@ export function verify(options: VerifyOptions): Promise<VerifyResult> {
   return either(
     options,
     (here) => verifyHere({ ...options, ...here }),
-    async (there) => {
-      const { result, failure } = await verifyRemote(there, options, false);
+    async (remote) => {
+      const { result, failure } = await verifyRemote(remote, options, false);
       if (result) return result;
       throw failure ?? new TransferError('unexpected', 'The verification came to nothing.');
     },
@@ -155,7 +155,7 @@ export function restore(options: RestoreOptions): Promise<Restored> {
   return either(
     options,
     (here) => restoreHere({ ...options, ...here }),
-    (there) => restoreFrom(there, options),
+    (remote) => restoreFrom(remote, options),
     (catalog, signal) => restoreOf(catalog, { ...options, signal }, objectContentOf(catalog)),
   );
 }
@@ -164,11 +164,11 @@ export function restore(options: RestoreOptions): Promise<Restored> {
 async function either<Result>(
   { directory, target, objects, signal = new AbortController().signal, deadlines }: Where,
   here: (where: { readonly directory: string; readonly signal: AbortSignal }) => Promise<Result>,
-  there: (where: SnapshotTarget) => Promise<Result>,
+  remote: (where: SnapshotTarget) => Promise<Result>,
   inObjects: (catalog: ObjectCatalog, signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
   if (objects !== undefined) return withObjects({ ...objects, signal }, (catalog) => inObjects(catalog, signal));
   if (directory !== undefined && target === undefined) return here({ directory, signal });
-  if (target !== undefined && directory === undefined) return there({ target, signal, deadlines });
+  if (target !== undefined && directory === undefined) return remote({ target, signal, deadlines });
   throw new TransferError('usage', 'Either a ticket or a directory with snapshots is needed.');
 }

@@ -35,19 +35,19 @@ export class AskedSnapshots implements SnapshotService {
     const { hello, ask, authorization, peer, roundTrip } = asker;
     checkRights(asker);
     if (this.stopped) throw new TransferError('interrupted', 'The receiver was stopped.');
-    const place = await this.options.destination(authorization);
-    if (ask.for === 'verify') refuseUnknownLevel(hello, place.store.verified);
+    const destination = await this.options.destination(authorization);
+    if (ask.for === 'verify') refuseUnknownLevel(hello, destination.store.verified);
     // Whoever may is counted before anything else is awaited: many come at once.
     if (hello.connection === 0 && !this.sendings.has(hello.session) && !this.mayAsk(peer))
       throw new TransferError('timeout', 'Too many others ask at this moment.');
-    if (ask.for === 'restore') return this.sendings.take(connection, { hello, ask, peer, place, roundTrip });
+    if (ask.for === 'restore') return this.sendings.take(connection, { hello, ask, peer, destination, roundTrip });
     const stop = new AbortController();
     this.running.set(stop, peer);
     const link = new Link(connection, this.options.deadlines, false);
     try {
       await answerIntroduction(connection, hello, { role: 'sender' });
       link.greeted();
-      await answerAsk(link, this.answers, { ask, place }, stop.signal);
+      await answerAsk(link, this.answers, { ask, destination }, stop.signal);
     } catch (thrown) {
       // The peer was told already.
       const error = asTransferError(thrown, 'unexpected', 'It could not be done');

@@ -13,7 +13,7 @@ export interface AskOptions {
   readonly ticket: string;
   readonly ask: Exclude<Ask, RestoreAsk>;
   /** Given everything that is told, as it comes. What it throws ends the conversation. */
-  readonly told: (event: unknown) => void;
+  readonly onLine: (event: unknown) => void;
   readonly signal?: AbortSignal | undefined;
   /** @internal Shorter ones, for tests. */
   readonly deadlines?: LinkDeadlines | undefined;
@@ -24,7 +24,7 @@ export interface AskOptions {
  * wrong, and with `usage` for a ticket that is none, `cannot-connect`, `not-authorized`, `connection-lost`, `timeout`
  * or `interrupted`: then the receiver stops too.
  */
-export async function ask({ ticket, ask: asked, told, signal, deadlines }: AskOptions): Promise<AskDone> {
+export async function ask({ ticket, ask: asked, onLine, signal, deadlines }: AskOptions): Promise<AskDone> {
   const dialed = await dialSecured(parseTicket(ticket), { signal });
   const connection = new Connection(dialed.stream, dialed.peer, deadlines?.silence);
   const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
@@ -40,7 +40,7 @@ export async function ask({ ticket, ask: asked, told, signal, deadlines }: AskOp
       ...levelsOffer(0),
     });
     link = new Link(connection, deadlines);
-    return await listen(link, told);
+    return await listen(link, onLine);
   } finally {
     signal?.removeEventListener('abort', aborted);
     link?.close();
@@ -48,12 +48,12 @@ export async function ask({ ticket, ask: asked, told, signal, deadlines }: AskOp
   }
 }
 
-async function listen(link: Link, told: (event: unknown) => void): Promise<AskDone> {
+async function listen(link: Link, onLine: (event: unknown) => void): Promise<AskDone> {
   for (let header = await link.receive(); header !== undefined; header = await link.receive()) {
     const message = parseFromKeeper(header);
     switch (message.type) {
       case 'told':
-        for (const event of parseList(await link.receiveList(message.list))) told(event);
+        for (const event of parseList(await link.receiveList(message.list))) onLine(event);
         break;
       case 'refusal':
         throw refused(message);

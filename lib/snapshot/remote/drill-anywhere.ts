@@ -6,10 +6,10 @@ import { withObjects } from '../object/object-snapshots';
 import { drill, type DrillOptions, drillOf } from '../restore/drill';
 
 /** Where the snapshots are: a receive directory of this machine, or an object store. */
-export type DrillPlace = { readonly directory: string } | { readonly objects: ObjectStoreOptions };
+export type DrillSource = { readonly directory: string } | { readonly objects: ObjectStoreOptions };
 
 /** See `drill`. */
-export function drillAt(options: Omit<DrillOptions, 'directory'> & DrillPlace): Promise<DrillReport> {
+export function drillAt(options: Omit<DrillOptions, 'directory'> & DrillSource): Promise<DrillReport> {
   if (!('objects' in options)) return drill(options);
   return withObjects({ ...options.objects, signal: options.signal }, (catalog) =>
     drillOf(catalog, options, objectContentOf(catalog)),

@@ -5,12 +5,12 @@ import type { Ask, RestoreAsk } from '../../wire/ask';
 import type { AskDone } from '../../wire/keeper-message';
 
 /** Where snapshots are that others ask about: a receive directory, or an object store. */
-export type AskedPlace = Pick<Destination, 'directory' | 'store'>;
+export type AskedDestination = Pick<Destination, 'directory' | 'store'>;
 
 /** What is asked of snapshots here, and whom to tell. */
 export interface SnapshotQuestion {
   readonly ask: Exclude<Ask, RestoreAsk>;
-  readonly place: AskedPlace;
+  readonly destination: AskedDestination;
   /** Aborts when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
   /** Takes one more event for the other side. */
@@ -29,5 +29,5 @@ export interface SnapshotAnswers {
   /** Does what is asked. Resolves when everything was told; rejects with what the side that asked is to learn. */
   readonly answer: (question: SnapshotQuestion) => Promise<Omit<AskDone, 'type'>>;
   /** Finds what is asked for. Rejects with `usage` and `mismatch`. */
-  readonly source: (ask: RestoreAsk, place: AskedPlace) => Promise<RestoreSource>;
+  readonly source: (ask: RestoreAsk, destination: AskedDestination) => Promise<RestoreSource>;
 }

@@ -24,7 +24,7 @@ import {
   within,
 } from '../restore/restore';
 import type { LocalListOptions, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../manifest/snapshots';
-import { addTold, toldForgotten, toldFound, toldOfVerification, toldPruned, toldSnapshot } from './told';
+import { addDifference, parseForgotten, parseFound, parseVerification, parsePruned, parseListed } from './parse-answer';
 import type { LocalForgetOptions, TakenOut } from '../forget/forget';
 import type { LocalVerifyOptions } from '../verify/verify';
 import type { VerifyResult } from '../verify/verify-run';
@@ -52,7 +52,7 @@ export async function listRemote(
     signal,
     deadlines,
     ask: { for: 'snapshots', foreign: true, ...(alone ? { alone } : {}), ...(name === undefined ? {} : { name }) },
-    told: (told) => listed.push(toldSnapshot(told)),
+    onLine: (line) => listed.push(parseListed(line)),
   });
   return listed;
 }
@@ -63,7 +63,7 @@ export async function findRemote(
   asked: Extract<Ask, { readonly for: 'entries' | 'find' }>,
   on: (event: FoundEvent) => void,
 ): Promise<void> {
-  await ask({ ticket: target, signal, deadlines, ask: asked, told: (told) => on(toldFound(told)) });
+  await ask({ ticket: target, signal, deadlines, ask: asked, onLine: (line) => on(parseFound(line)) });
 }
 
 /** See `diffSnapshots`. */
@@ -78,7 +78,7 @@ export async function compareRemote(
     signal,
     deadlines,
     ask: { for: 'difference', a, b },
-    told: (told) => addTold(told, difference),
+    onLine: (line) => addDifference(line, difference),
   });
   return difference;
 }
@@ -97,8 +97,8 @@ export async function pruneRemote(
 ): Promise<readonly Pruned[]> {
   const pruned: Pruned[] = [];
   let collected = false;
-  const told = (line: unknown): void => {
-    const event = toldPruned(line);
+  const onLine = (line: unknown): void => {
+    const event = parsePruned(line);
     if (event.event === 'collected') collected = true;
     else if (event.event !== 'failed') pruned.push(event);
     on(event);
@@ -118,7 +118,7 @@ export async function pruneRemote(
       ...(name === undefined ? {} : { name }),
       ...(dryRun ? { dry_run: true } : {}),
     },
-    told,
+    onLine,
   });
   if (grace !== undefined && !collected)
     throw new TransferError(
@@ -137,13 +137,13 @@ export async function forgetRemote(
   { pattern, name, dryRun = false, on = () => undefined }: Omit<LocalForgetOptions, 'directory' | 'signal'>,
 ): Promise<readonly TakenOut[]> {
   const taken: TakenOut[] = [];
-  const told = (line: unknown): void => {
-    const event = toldForgotten(line);
+  const onLine = (line: unknown): void => {
+    const event = parseForgotten(line);
     if (event.event === 'taken-out') taken.push(event);
     on(event);
   };
   const asked = { for: 'forget', pattern, ...(name === undefined ? {} : { name }) } as const;
-  await ask({ ticket: target, signal, deadlines, ask: { ...asked, ...(dryRun ? { dry_run: true } : {}) }, told });
+  await ask({ ticket: target, signal, deadlines, ask: { ...asked, ...(dryRun ? { dry_run: true } : {}) }, onLine });
   return taken;
 }
 
@@ -172,8 +172,8 @@ export async function verifyRemote(
   const entries: DamagedEntry[] = [];
   const mended: Damage[] = [];
   let summary: (Summary & Pick<VerifyResult, 'verified'>) | undefined;
-  const told = (line: unknown): void => {
-    const event = toldOfVerification(line);
+  const onLine = (line: unknown): void => {
+    const event = parseVerification(line);
     if (event.event === 'entry') entries.push(event);
     else on(event);
     if (event.event === 'damaged') damages.push(event);
@@ -192,7 +192,7 @@ export async function verifyRemote(
       signal,
       deadlines,
       ask: { for: 'verify', foreign: true, ...asked, ...(repairs ? { entries: true, mend: true } : {}) },
-      told,
+      onLine,
     });
     if (!summary) throw new TransferError('bad-header', 'The receiver told nothing of its verification.');
     const { files, bytes, bytes_on_wire, seconds, bottleneck, verified } = summary;
@@ -235,9 +235,9 @@ export async function restoreFrom(
     paths = [],
     ifExists = 'refuse',
     retryFor = usualRetry,
-    on: toldAll = () => undefined,
+    on: listener = () => undefined,
   } = options;
-  const { metadata, demanded, on, unmet } = metadataOf(options, toldAll, false);
+  const { metadata, demanded, on, unmet } = metadataOf(options, listener, false);
   const asked = new AskedNames(paths);
   const files: Restored['files'][number][] = [];
   const tell = (event: TransferEvent): void => {

@@ -8,7 +8,7 @@ import { commonCoding } from '../../session/content-coding';
 import { DialedIn } from '../../send/dialed-in';
 import { furtherDeadlines, Link } from '../../session/link';
 import type { ServiceOptions } from '../../receive/keeper';
-import type { AskedPlace, SnapshotAnswers } from './question';
+import type { AskedDestination, SnapshotAnswers } from './question';
 import { answerIntroduction, unknownSession } from '../../session/opening';
 import { SessionTransfer } from '../../send/transfer';
 
@@ -22,14 +22,14 @@ export interface Fetching {
   /** The id of its key. */
   readonly peer: string;
   /** What has the snapshot. */
-  readonly place: AskedPlace;
+  readonly destination: AskedDestination;
   /** In ms. */
   readonly roundTrip: number;
 }
 
 interface SnapshotSending {
   readonly peer: string;
-  readonly meeting: DialedIn;
+  readonly connector: DialedIn;
   readonly algorithm: NonNullable<Hello['digest']>;
   readonly ended: Promise<void>;
   /** How many connections it has at this moment: without any it waits for whoever asked to come back. */
@@ -93,14 +93,14 @@ export class SnapshotSendings {
 
   private async join(
     connection: Connection,
-    { meeting, algorithm }: SnapshotSending,
+    { connector, algorithm }: SnapshotSending,
     { hello, roundTrip }: Fetching,
   ): Promise<void> {
     await answerIntroduction(connection, hello, { role: 'sender', digest: algorithm });
     const { deadlines } = this.options;
     const link = new Link(connection, hello.connection === 0 ? deadlines : furtherDeadlines(deadlines));
     const coding = commonCoding(hello.codings);
-    meeting.take({ link, roundTrip, local: isHere(connection.peer), coding }, hello.connection);
+    connector.take({ link, roundTrip, local: isHere(connection.peer), coding }, hello.connection);
     await connection.stream.whenClosed();
   }
 
@@ -111,20 +111,20 @@ export class SnapshotSendings {
   }
 
   private async begin(fetching: Fetching): Promise<SnapshotSending> {
-    const { hello, ask, peer, place } = fetching;
+    const { hello, ask, peer, destination } = fetching;
     this.beginning.add(fetching);
     const { algorithm, ...contents } = await this.answers
-      .source(ask, place)
+      .source(ask, destination)
       .finally(() => this.beginning.delete(fetching));
     if (this.sessions.has(hello.session)) throw new TransferError('bad-header', 'This session has begun already.');
-    const meeting = new DialedIn();
+    const connector = new DialedIn();
     const failures: Listener = (event) =>
       event.event === 'failed' && event.code !== 'interrupted' && this.options.on(event);
     const given = new AbortController();
     const signal = AbortSignal.any([this.stopped.signal, given.signal]);
     const transfer = new SessionTransfer(
       { paths: [], digest: algorithm, retryFor: returnWithin, on: failures, signal },
-      meeting,
+      connector,
       { ...contents, snapshot: true },
     );
     const ended = transfer
@@ -135,7 +135,7 @@ export class SnapshotSendings {
         this.ending.delete(ended);
       });
     this.ending.add(ended);
-    const sending = { peer, meeting, algorithm, ended, connections: 1, stop: () => given.abort() };
+    const sending = { peer, connector, algorithm, ended, connections: 1, stop: () => given.abort() };
     this.sessions.set(hello.session, sending);
     return sending;
   }

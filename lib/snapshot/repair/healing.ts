@@ -86,7 +86,7 @@ export class Healing {
       file.name,
       ...entries.flatMap((each) => (each.type === 'link' && each.target === file.name ? [each.name] : [])),
     ];
-    const standings = existingOf(
+    const existing = existingOf(
       look(
         names.map((name) => within(snapshot, name).below),
         snapshot.directory,
@@ -94,11 +94,11 @@ export class Healing {
     );
     const found: EntryName[] = [];
     for (const [at, name] of names.entries()) {
-      const standing = standings[at];
+      const entry = existing[at];
       const good =
-        standing !== undefined &&
-        compareFile(file, { ...standing, mtime: standing.mtimeNs }) === undefined &&
-        (await this.reads(snapshot, name, standing.ino, file, head.digest));
+        entry !== undefined &&
+        compareFile(file, { ...entry, mtime: entry.mtimeNs }) === undefined &&
+        (await this.reads(snapshot, name, entry.ino, file, head.digest));
       if (!good) found.push(name);
     }
     return found;

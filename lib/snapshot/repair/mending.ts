@@ -116,7 +116,7 @@ class Mending {
         if (reason !== 'metadata') await this.makeDirectory(name);
         return true;
       case 'symlink':
-        await this.place(name, (fresh) => {
+        await this.giveName(name, (fresh) => {
           return symlink(systemPath(line.target), fresh).then(() => {
             systemCalls()?.setLinkTime(fresh, timeOf(line));
           });
@@ -136,8 +136,8 @@ class Mending {
     const { name, target, kept } = line;
     const ofTarget = reasons.get(target);
     if (ofTarget !== undefined && ofTarget !== 'metadata') return false;
-    const [standing, file] = this.look([name, target]);
-    if (!file || standing?.ino === file.ino) return true;
+    const [existing, file] = this.look([name, target]);
+    if (!file || existing?.ino === file.ino) return true;
     if (kept?.apart && reasons.get(name) === 'metadata') {
       const of = this.lines.get(target);
       if (of?.type === 'file') await this.giveState({ ...of, name });
@@ -145,7 +145,7 @@ class Mending {
     }
     const directory = await this.enter(path.posix.dirname(target));
     try {
-      await this.place(name, (fresh) => linkOrCopy(directory.at(path.posix.basename(target)), fresh));
+      await this.giveName(name, (fresh) => linkOrCopy(directory.at(path.posix.basename(target)), fresh));
     } finally {
       await directory.close();
     }
@@ -156,7 +156,7 @@ class Mending {
     const { head, entries } = this.manifest;
     if (name !== checksumListName(head.digest)) return false;
     const list = bytesOfName([...checksumLines(entries, head.digest)].join(''));
-    await this.place(name, (fresh) => writeFile(fresh, list, { flag: 'wx', mode: 0o666, flush: true }));
+    await this.giveName(name, (fresh) => writeFile(fresh, list, { flag: 'wx', mode: 0o666, flush: true }));
     return true;
   }
 
@@ -191,7 +191,7 @@ class Mending {
   }
 
   /** Puts what `make` makes under the path that it gets in the place of whatever has this name, by one rename. */
-  private async place(name: string, make: (fresh: string) => Promise<void>): Promise<void> {
+  private async giveName(name: string, make: (fresh: string) => Promise<void>): Promise<void> {
     const parent = await this.enter(path.posix.dirname(name));
     try {
       const [base, fresh] = [path.posix.basename(name), this.own.at(freshName)];
@@ -208,9 +208,9 @@ class Mending {
 
   /** What has the name of something that should be there. */
   private async takeAway(parent: Directory, base: string): Promise<void> {
-    const standing = await parent.look(base);
-    if (!standing) return;
-    if (!standing.isDirectory()) return rm(systemPath(parent.at(base)));
+    const existing = await parent.look(base);
+    if (!existing) return;
+    if (!existing.isDirectory()) return rm(systemPath(parent.at(base)));
     await allowAll(parent, base);
     await rename(systemPath(parent.at(base)), this.own.at(replacedName));
     await new Removal().remove(this.own, replacedName);
@@ -271,9 +271,9 @@ class Mending {
     const found = this.look(tried.map((damage) => damage.path));
     return tried.map(({ path: name }, at) => {
       const line = this.lines.get(name);
-      const standing = found[at];
-      if (!standing) return false;
-      const seen = { ...standing, inode: standing.ino, links: 1, mtime: standing.mtimeNs };
+      const existing = found[at];
+      if (!existing) return false;
+      const seen = { ...existing, inode: existing.ino, links: 1, mtime: existing.mtimeNs };
       switch (line?.type) {
         case undefined:
           return true; // the list of digests
@@ -286,7 +286,7 @@ class Mending {
         case 'link': {
           const file = this.lines.get(line.target);
           const [target] = this.look([line.target]);
-          const one = target?.ino === standing.ino || line.kept?.apart === true;
+          const one = target?.ino === existing.ino || line.kept?.apart === true;
           return file?.type === 'file' && one && compareFile(file, seen) === undefined;
         }
       }

@@ -15,7 +15,7 @@ import { digestIn } from '../verify/compare';
 import { Healing } from './healing';
 import { HealingStage } from './healing-stage';
 import { Removal } from '../prune/removal';
-import { ownPlaceOf } from '../register/register';
+import { ownPathOf } from '../register/register';
 
 /** Beside the snapshots: what is kept while files are brought to heal them. */
 const ownName = 'repair';
@@ -44,15 +44,15 @@ export class RepairStage extends HealingStage {
     let own: Directory | undefined;
     try {
       own = await openPrivate(locked.own, ownName);
-      const place = path.join(ownPlaceOf(destination.directory, name), ownName);
-      const tree = path.join(place, treeName);
+      const pathname = path.join(ownPathOf(destination.directory, name), ownName);
+      const tree = path.join(pathname, treeName);
       await makePath(tree, 0o700);
       return new RepairStage(
         request,
         locked,
         own,
         tree,
-        await LocalStore.open(tree, { path: place, lock: lockWordsOf(name) }),
+        await LocalStore.open(tree, { path: pathname, lock: lockWordsOf(name) }),
       );
     } catch (error) {
       await own?.close();

@@ -164,12 +164,12 @@ async function bring(
       await sendWithin({ source, receiver: { destination: stage.destination, rules, stage }, algorithm, on, signal })
     ).summary;
   }
-  const meeting = new DialingConnector(parseTicket(target), algorithm, deadlines, {
+  const connector = new DialingConnector(parseTicket(target), algorithm, deadlines, {
     name,
     repairs: true,
     checksum: false,
   });
-  const transfer = new SessionTransfer({ paths: [], digest: algorithm, on, ...(signal ? { signal } : {}) }, meeting, {
+  const transfer = new SessionTransfer({ paths: [], digest: algorithm, on, ...(signal ? { signal } : {}) }, connector, {
     source,
     snapshot: true,
     needsDone: true,

@@ -3,16 +3,16 @@ import type { Located } from '../../threads/walker';
 import type { ManifestEntry } from '../manifest/manifest';
 
 /**
- * A directory or a link as a session offers it, by what the manifest says of it alone; `place` is where it stands, or
+ * A directory or a link as a session offers it, by what the manifest says of it alone; `located` is where it stands, or
  * would. Files have content, of which their source tells.
  */
 export function entryByManifest(
   entry: Exclude<ManifestEntry, { readonly type: 'file' | 'missing' }>,
-  place: Located,
+  located: Located,
 ): FoundEntry {
   const { name, mtime } = entry;
   const metadata = 'metadata' in entry ? entry.metadata : undefined;
-  const base = { ...place, name, mtime, ctime: mtime, metadata };
+  const base = { ...located, name, mtime, ctime: mtime, metadata };
   switch (entry.type) {
     case 'directory':
       return { type: 'directory', mode: entry.mode, ...base };

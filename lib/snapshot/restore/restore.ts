@@ -74,8 +74,8 @@ export async function restoreOf(
   options: Omit<LocalRestoreOptions, 'directory'>,
   contentOf?: ContentOf,
 ): Promise<Restored> {
-  const { destination, paths = [], ifExists = 'refuse', on: told = () => undefined, signal } = options;
-  const { metadata, demanded, on, unmet } = metadataOf(options, told, true);
+  const { destination, paths = [], ifExists = 'refuse', on: listener = () => undefined, signal } = options;
+  const { metadata, demanded, on, unmet } = metadataOf(options, listener, true);
   const snapshot = await catalog.find(options.snapshot);
   const { head, entries } = await catalog.manifest(snapshot);
   const chosen = await chooseEntries(entries, paths);
@@ -133,7 +133,7 @@ export interface MetadataOfRestore {
  */
 export function metadataOf(
   { owner, xattrs = true }: Pick<LocalRestoreOptions, 'owner' | 'xattrs'>,
-  told: Listener,
+  listener: Listener,
   trusted: boolean,
 ): MetadataOfRestore {
   const root = process.getuid?.() === 0;
@@ -145,7 +145,7 @@ export function metadataOf(
     demanded: by !== 'none' && (trusted || owner !== undefined),
     on: (event) => {
       if (event.event === 'lost' && ['owner', 'xattrs', 'special'].includes(event.what)) lost.push(event.message);
-      told(event);
+      listener(event);
     },
     unmet: () => {
       if (lost.length > 0)
@@ -165,14 +165,14 @@ export function nothingCame(path: string): TransferError {
 }
 
 /** A directory that is restored into. */
-export interface RestorePlace {
+export interface ReachedDestination {
   readonly destination: string;
   /** When it was modified before, in ns since 1970; undefined for one that was made for this. */
   readonly mtime: bigint | undefined;
 }
 
 /** Makes the destination where it is missing. Rejects with `directory`. */
-export async function reachDestination(destination: string): Promise<RestorePlace> {
+export async function reachDestination(destination: string): Promise<ReachedDestination> {
   try {
     const made = await makePath(destination);
     return { destination, mtime: made === undefined ? (await stat(destination, { bigint: true })).mtimeNs : undefined };
@@ -187,7 +187,7 @@ export async function reachDestination(destination: string): Promise<RestorePlac
  * Rejects with `directory`, and like `work`.
  */
 export async function within<Result>(
-  reached: RestorePlace,
+  reached: ReachedDestination,
   work: (destinations: Destinations) => Promise<Result>,
 ): Promise<Result> {
   try {
@@ -198,7 +198,7 @@ export async function within<Result>(
 }
 
 async function restoreWithin<Result>(
-  { destination, mtime }: RestorePlace,
+  { destination, mtime }: ReachedDestination,
   work: (destinations: Destinations) => Promise<Result>,
 ): Promise<Result> {
   const own = path.join(destination, stagingName);
@@ -220,7 +220,7 @@ async function restoreWithin<Result>(
   return result;
 }
 
-async function putTimeBack({ destination, mtime }: RestorePlace): Promise<void> {
+async function putTimeBack({ destination, mtime }: ReachedDestination): Promise<void> {
   if (mtime === undefined) return;
   const directory = await open(destination, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
@@ -298,10 +298,13 @@ export function restoreEntries({
 }
 
 /** Rejects with `usage` for a destination among the snapshots, with `directory`; then nothing is made. */
-async function refuseAmongSnapshots({ destination, mtime }: RestorePlace, { name, place }: Snapshot): Promise<void> {
+async function refuseAmongSnapshots(
+  { destination, mtime }: ReachedDestination,
+  { name, pathname }: Snapshot,
+): Promise<void> {
   try {
-    const [there, root] = [await realpath(destination), await realpath(path.dirname(path.dirname(place)))];
-    if (there !== root && there !== path.join(root, name) && !there.startsWith(path.join(root, name, path.sep))) return;
+    const [real, root] = [await realpath(destination), await realpath(path.dirname(path.dirname(pathname)))];
+    if (real !== root && real !== path.join(root, name) && !real.startsWith(path.join(root, name, path.sep))) return;
   } catch (error) {
     throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
   }
@@ -311,8 +314,8 @@ async function refuseAmongSnapshots({ destination, mtime }: RestorePlace, { name
   });
 }
 
-function exists(place: string): Promise<boolean> {
-  return lstat(place).then(
+function exists(pathname: string): Promise<boolean> {
+  return lstat(pathname).then(
     () => true,
     () => false,
   );

@@ -115,14 +115,14 @@ function ancestors(name: string): string[] {
 
 /** The first link to each file that is not there becomes that file, and the others links to it. */
 function withFiles(all: readonly ManifestEntry[], chosen: readonly ManifestEntry[]): ManifestEntry[] {
-  const there = new Set<string>(chosen.flatMap((entry) => (entry.type === 'file' ? [entry.name] : [])));
-  if (chosen.every((entry) => entry.type !== 'link' || there.has(entry.target))) return [...chosen];
+  const selected = new Set<string>(chosen.flatMap((entry) => (entry.type === 'file' ? [entry.name] : [])));
+  if (chosen.every((entry) => entry.type !== 'link' || selected.has(entry.target))) return [...chosen];
   const files = new Map<string, ManifestEntry>(
     all.flatMap((entry) => (entry.type === 'file' ? [[entry.name, entry]] : [])),
   );
   const stands = new Map<string, ManifestEntry & { readonly type: 'link' }>();
   return chosen.map((entry) => {
-    if (entry.type !== 'link' || there.has(entry.target)) return entry;
+    if (entry.type !== 'link' || selected.has(entry.target)) return entry;
     const first = stands.get(entry.target);
     if (first) return { ...entry, target: first.name };
     const file = files.get(entry.target);

@@ -63,13 +63,13 @@ export class DeviceReader {
     for (const worker of this.workers) worker.warm();
   }
 
-  /** `place` is the path of the receive directory, `sample` the name of a file in it. Rejects with `directory`. */
-  static async open(place: string, sample: string | undefined): Promise<DeviceReader> {
-    const root = await Directory.open(place, true).catch((error: unknown) => {
-      throw asTransferError(error, 'directory', `${printable(place)} cannot be read`);
+  /** `pathname` is the path of the receive directory, `sample` the name of a file in it. Rejects with `directory`. */
+  static async open(pathname: string, sample: string | undefined): Promise<DeviceReader> {
+    const root = await Directory.open(pathname, true).catch((error: unknown) => {
+      throw asTransferError(error, 'directory', `${printable(pathname)} cannot be read`);
     });
-    const setup = { root: path.resolve(place), direct: await takesDirect(place, sample) };
-    return new DeviceReader(root, setup, await mayLackModes(place));
+    const setup = { root: path.resolve(pathname), direct: await takesDirect(pathname, sample) };
+    return new DeviceReader(root, setup, await mayLackModes(pathname));
   }
 
   /** How far reading back goes. */
@@ -187,11 +187,11 @@ export class DeviceReader {
 }
 
 /** Whether `sample` can be read past the page cache, from a device. What cannot be read at all decides nothing. */
-async function takesDirect(place: string, sample: string | undefined): Promise<boolean> {
-  if (sample === undefined || !(await answersFromDevice(place))) return false;
+async function takesDirect(pathname: string, sample: string | undefined): Promise<boolean> {
+  if (sample === undefined || !(await answersFromDevice(pathname))) return false;
   const { bytes } = await new AlignedMemory(4096, 1).lease();
   try {
-    const handle = await openLocated({ path: place, below: sample }, O_RDONLY | O_NONBLOCK | (O_DIRECT ?? 0));
+    const handle = await openLocated({ path: pathname, below: sample }, O_RDONLY | O_NONBLOCK | (O_DIRECT ?? 0));
     await handle.read(bytes, 0, bytes.length, 0).finally(() => handle.close());
     return true;
   } catch (error) {

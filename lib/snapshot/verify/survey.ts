@@ -41,8 +41,8 @@ export function survey(directories: OpenDirectories, directory: string): Survey 
   const numbers = new BigInt64Array(names.length * columns);
   const targets: [number, string][] = [];
   for (const [at, name] of names.entries()) {
-    const place = directories.at(directory, name, false);
-    const found = lstatSync(systemPath(place), { bigint: true, throwIfNoEntry: false });
+    const pathname = directories.at(directory, name, false);
+    const found = lstatSync(systemPath(pathname), { bigint: true, throwIfNoEntry: false });
     if (!found) continue; // removed since: it stays one that nobody knows
     const kind = entryKind(found);
     numbers.set(
@@ -56,7 +56,7 @@ export function survey(directories: OpenDirectories, directory: string): Survey 
       ],
       at * columns,
     );
-    if (kind === 'symlink') targets.push([at, nameOfBytes(readlinkSync(systemPath(place), { encoding: 'buffer' }))]);
+    if (kind === 'symlink') targets.push([at, nameOfBytes(readlinkSync(systemPath(pathname), { encoding: 'buffer' }))]);
   }
   return { names, numbers, targets };
 }

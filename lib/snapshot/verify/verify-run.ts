@@ -9,7 +9,7 @@ import { VerifyCount } from './verify-count';
 import { KeptState, kindOf } from './verify-kept';
 import { choosePass, type Pass } from './verify-pass';
 import {
-  checkThere,
+  checkPresent,
   type VerifiedContent,
   reasonOf,
   type SharedFile,
@@ -189,7 +189,7 @@ export class VerifyRun {
       const manifest = asRegistered(snapshot, await decodeManifest(inPieces(bytes)));
       return { manifest, digest: manifest.digest };
     } catch (error) {
-      if (!(error instanceof TransferError) && reasonOf(error) === 'missing') await checkThere(snapshot);
+      if (!(error instanceof TransferError) && reasonOf(error) === 'missing') await checkPresent(snapshot);
     }
     this.damage(snapshot, manifestName, 'manifest');
     return undefined;

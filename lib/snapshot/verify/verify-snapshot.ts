@@ -148,7 +148,7 @@ export class SnapshotCheck {
     const withModes = !(this.ground.reader.mayLackModes && modes.areOfMount);
     if (!withModes) this.ground.onWithoutModes();
     for (const compare of directories) compare(withModes);
-    if ([...ofList, ...damages].some(([, reason]) => reason === 'missing')) await checkThere(this.snapshot);
+    if ([...ofList, ...damages].some(([, reason]) => reason === 'missing')) await checkPresent(this.snapshot);
     for (const [name, reason] of [...ofList, ...damages]) this.ground.onDamage(name, reason);
     return this.plan(this.wanted(files, withModes));
   }
@@ -165,7 +165,7 @@ export class SnapshotCheck {
       wasRead: async (file, digest) => {
         const content: VerifiedContent =
           typeof digest === 'string' ? { digest } : { reason: digest === undefined ? 'changed' : reasonOf(digest) };
-        if ('reason' in content && content.reason === 'missing') await checkThere(this.snapshot);
+        if ('reason' in content && content.reason === 'missing') await checkPresent(this.snapshot);
         this.settle(this.groups.get(file) ?? [], content);
         onProgress(file.name, file.size, true);
       },
@@ -289,8 +289,8 @@ export class SnapshotCheck {
 }
 
 /** Rejects with `SnapshotGone` where there is no such directory any more. */
-export async function checkThere({ place }: Snapshot): Promise<void> {
-  await lstat(place).catch((error: unknown) => {
+export async function checkPresent({ pathname }: Snapshot): Promise<void> {
+  await lstat(pathname).catch((error: unknown) => {
     throw errnoOf(error) === 'ENOENT' ? new SnapshotGone() : error;
   });
 }

@@ -7,7 +7,7 @@ import type { EntryName } from '../../name';
 import { parseJsonObject } from '../../wire/json-object';
 import { Directory } from '../../store/local/directory';
 import { openPrivate } from '../../store/local/receive-directory';
-import { ownPlaceOf } from '../register/register';
+import { ownPathOf } from '../register/register';
 import type { SnapshotId } from '../manifest/snapshot-id';
 import type { PassHere } from './verify-pass';
 
@@ -46,7 +46,7 @@ export class VerifyStates {
   /** Undefined where there is none that makes sense. */
   async read({ name, id }: Whose): Promise<VerifyState | undefined> {
     try {
-      return parseState(await readFile(path.join(ownPlaceOf(this.directory, name), `${id}.verified`)));
+      return parseState(await readFile(path.join(ownPathOf(this.directory, name), `${id}.verified`)));
     } catch {
       return undefined; // it is ours alone, and worth one more reading at most
     }
@@ -67,10 +67,11 @@ export class VerifyStates {
   private async replace({ name, id }: Whose, text: string): Promise<void> {
     const opened: Directory[] = [];
     try {
-      let place = await Directory.open(this.directory, true);
-      opened.push(place);
-      for (const below of ownPlaceOf('.', name).split(path.sep)) opened.push((place = await openPrivate(place, below)));
-      const staged = place.at(`${id}.verified.new`);
+      let parent = await Directory.open(this.directory, true);
+      opened.push(parent);
+      for (const below of ownPathOf('.', name).split(path.sep))
+        opened.push((parent = await openPrivate(parent, below)));
+      const staged = parent.at(`${id}.verified.new`);
       const file = await open(staged, O_CREAT | O_TRUNC | O_NOFOLLOW | O_WRONLY, 0o600);
       try {
         await file.writeFile(text);
@@ -78,8 +79,8 @@ export class VerifyStates {
       } finally {
         await file.close();
       }
-      await rename(staged, place.at(`${id}.verified`));
-      await place.sync();
+      await rename(staged, parent.at(`${id}.verified`));
+      await parent.sync();
     } finally {
       for (const directory of opened) await directory.close();
     }

@@ -22,8 +22,8 @@ const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (reader.direct ? O_DIRECT : 0
 const digestOf = new Map<DigestAlgorithm, (bytes: Uint8Array) => string>();
 
 /** A descriptor of a file; undefined if it is not the one that is meant. */
-function opened(place: string, size: number, inode: bigint): number | undefined {
-  const fd = openSync(systemPath(place), flags);
+function opened(pathname: string, size: number, inode: bigint): number | undefined {
+  const fd = openSync(systemPath(pathname), flags);
   const stats = fstatSync(fd, { bigint: true });
   if (stats.isFile() && stats.ino === inode && stats.size === BigInt(size)) return fd;
   closeSync(fd);
@@ -44,8 +44,8 @@ async function read(
     for (const [at, name] of names.entries()) {
       const size = Number(numbers[at * 2]);
       try {
-        const place = directories.at(path.posix.dirname(name), path.posix.basename(name), false);
-        const fd = opened(place, size, BigInt.asUintN(64, numbers[at * 2 + 1] ?? 0n));
+        const pathname = directories.at(path.posix.dirname(name), path.posix.basename(name), false);
+        const fd = opened(pathname, size, BigInt.asUintN(64, numbers[at * 2 + 1] ?? 0n));
         if (fd === undefined) continue;
         fds[rows.length] = fd;
         sizes[rows.length] = size;

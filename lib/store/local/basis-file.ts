@@ -4,14 +4,14 @@ import path from 'node:path';
 import { errnoOf } from '../../errors';
 import { OrderWorker } from '../../threads/order-worker';
 import { type Located, openLocated } from '../../threads/walker';
-import type { StandingSegment } from '../../wire/standing';
+import type { BasisSegment } from '../../wire/basis';
 import type { BasisOrder } from './basis.worker';
 import { ignored } from '../../trace';
 
 const { O_NONBLOCK, O_RDONLY } = constants;
 
 /** The thread that reads standing files; it is started when first needed. */
-export type BasisWorker = OrderWorker<BasisOrder, readonly StandingSegment[]>;
+export type BasisWorker = OrderWorker<BasisOrder, readonly BasisSegment[]>;
 
 export function createBasisWorker(): BasisWorker {
   return new OrderWorker(path.join(__dirname, 'basis.worker'), undefined);
@@ -44,7 +44,7 @@ export class BasisFile {
   }
 
   /** What it reads as, to be compared with a file of `size` bytes; nothing where it cannot be read. */
-  async segments(size: number, algorithm: BasisOrder['algorithm']): Promise<readonly StandingSegment[]> {
+  async segments(size: number, algorithm: BasisOrder['algorithm']): Promise<readonly BasisSegment[]> {
     return this.using(this.worker.ask({ fd: this.handle.fd, size, algorithm })).catch(() => []); // it is sent whole
   }
 

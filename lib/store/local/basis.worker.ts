@@ -3,7 +3,7 @@ import { createDigestOf, type DigestAlgorithm } from '../../digest/digest';
 import { serveEach } from '../../threads/order-worker';
 import { contentSizesOf } from '../../wire/content-segments';
 import { mostSegments, pieceSize } from '../../wire/segment';
-import { mostStanding, type StandingSegment } from '../../wire/standing';
+import { mostBasisSegments, type BasisSegment } from '../../wire/basis';
 import { ContentDigests } from '../../digest/content-digests';
 
 /** A file to be read from its start. The descriptor stays open until the answer. */
@@ -20,18 +20,18 @@ const memory = new Uint8Array(pieceSize);
  * Its content-defined segments from its beginning on without a gap, which find what was moved; and its pieces, which
  * find what stayed where it was more exactly. As many as may be told.
  */
-async function segmentsOf({ fd, size: offered, algorithm }: BasisOrder): Promise<StandingSegment[]> {
+async function segmentsOf({ fd, size: offered, algorithm }: BasisOrder): Promise<BasisSegment[]> {
   const { size } = fstatSync(fd);
   const content = await ContentDigests.create(algorithm, contentSizesOf(offered));
   const digestOf = await createDigestOf(algorithm);
-  const found: StandingSegment[] = [];
-  for (let offset = 0; offset < size && found.length < mostStanding; offset += pieceSize) {
+  const found: BasisSegment[] = [];
+  for (let offset = 0; offset < size && found.length < mostBasisSegments; offset += pieceSize) {
     const bytes = memory.subarray(0, Math.min(pieceSize, size - offset));
     read(fd, bytes, offset);
     if (offset / pieceSize < mostSegments) found.push({ offset, size: bytes.length, digest: digestOf(bytes) });
     found.push(...(await content.push(bytes, offset + bytes.length === size)));
   }
-  return found.slice(0, mostStanding);
+  return found.slice(0, mostBasisSegments);
 }
 
 function read(fd: number, bytes: Uint8Array, offset: number): void {
@@ -42,4 +42,4 @@ function read(fd: number, bytes: Uint8Array, offset: number): void {
   }
 }
 
-serveEach<BasisOrder, readonly StandingSegment[]>(segmentsOf);
+serveEach<BasisOrder, readonly BasisSegment[]>(segmentsOf);

@@ -5,7 +5,7 @@ import type { Verified } from '../../progress';
 import type { FileStat } from '../../threads/file-calls';
 import type { Lost } from '../store';
 import type { Committed } from '../store';
-import type { PlaceAnswer } from './batch.worker';
+import type { PublishAnswer } from './batch.worker';
 import { errorOf } from './batch-failure';
 import { diskError } from './disk-error';
 
@@ -22,7 +22,7 @@ export interface EntryOutcome {
 export function outcomeOf(
   file: number,
   name: EntryName,
-  answer: PlaceAnswer[number] | undefined,
+  answer: PublishAnswer[number] | undefined,
   verified: Verified,
   lostBefore?: readonly Lost[],
 ): EntryOutcome {

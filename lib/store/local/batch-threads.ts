@@ -25,12 +25,12 @@ export class BatchThreads {
   constructor(
     {
       syncEach = systemCalls() === undefined,
-      ...place
+      ...volume
     }: { readonly root: string; readonly direct: boolean; readonly foldsNames: boolean; readonly syncEach?: boolean },
     private readonly most = mostWorkers,
   ) {
     this.setup = {
-      ...place,
+      ...volume,
       syncEach,
       umask: process.umask(),
       turn: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),

@@ -83,13 +83,13 @@ export class BatchTree {
   private readonly byName = new Map([['.', this.root]]);
   private readonly spelled = new Map<string, string>();
   private open: { directory: OpenDirectory | undefined }[] = [];
-  private readonly apartPlace: { directory: OpenDirectory | undefined } = { directory: undefined };
+  private readonly apartSlot: { directory: OpenDirectory | undefined } = { directory: undefined };
   /** That of the file before: the next is mostly in the same. */
   private last: { readonly bytes: Buffer; readonly branch: Branch } | undefined;
 
-  /** `home`: the path of the batch's private directory. */
+  /** `stagingPath`: the path of the batch's private directory. */
   constructor(
-    private readonly home: string,
+    private readonly stagingPath: string,
     private readonly foldsNames: boolean,
   ) {}
 
@@ -122,15 +122,15 @@ export class BatchTree {
   directory(branch: Branch): OpenDirectory {
     if (branch.directory) return branch.directory;
     this.make(branch);
-    return this.enter(branch, stagedTogether(this.home, branch.name));
+    return this.enter(branch, stagedTogether(this.stagingPath, branch.name));
   }
 
   /** The directory of what is staged under its number. */
   apart(): OpenDirectory {
-    if (this.apartPlace.directory) return this.apartPlace.directory;
-    const staged = `${this.home}/${apartName}`;
+    if (this.apartSlot.directory) return this.apartSlot.directory;
+    const staged = `${this.stagingPath}/${apartName}`;
     makePathSync(staged);
-    return this.enter(this.apartPlace, staged);
+    return this.enter(this.apartSlot, staged);
   }
 
   /**
@@ -149,9 +149,9 @@ export class BatchTree {
 
   /** Closes all directories; those that are asked for again are opened again. */
   close(): void {
-    for (const place of this.open.splice(0)) {
-      if (place.directory) closeSync(place.directory.fd);
-      place.directory = undefined;
+    for (const slot of this.open.splice(0)) {
+      if (slot.directory) closeSync(slot.directory.fd);
+      slot.directory = undefined;
     }
   }
 
@@ -159,12 +159,12 @@ export class BatchTree {
     if (branch.made) return;
     branch.made = branch.parent === undefined;
     if (!branch.parent) {
-      makePathSync(stagedTogether(this.home, ''));
+      makePathSync(stagedTogether(this.stagingPath, ''));
       return;
     }
     this.make(branch.parent);
     try {
-      mkdirSync(systemPath(stagedTogether(this.home, branch.name)));
+      mkdirSync(systemPath(stagedTogether(this.stagingPath, branch.name)));
     } catch (error) {
       const code = errnoOf(error);
       if (code === 'EEXIST' || code === 'ENOTDIR') throw notADirectory(branch.name, error);
@@ -173,11 +173,11 @@ export class BatchTree {
     branch.made = true;
   }
 
-  private enter(place: { directory: OpenDirectory | undefined }, staged: string): OpenDirectory {
+  private enter(slot: { directory: OpenDirectory | undefined }, staged: string): OpenDirectory {
     if (this.open.length >= mostOpen) this.close();
     const at = systemPath(staged);
-    place.directory = { fd: openSync(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), path: Buffer.from(at) };
-    this.open.push(place);
-    return place.directory;
+    slot.directory = { fd: openSync(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), path: Buffer.from(at) };
+    this.open.push(slot);
+    return slot.directory;
   }
 }

@@ -11,7 +11,7 @@ import { ignored } from '../../trace';
 import { longestBundle } from '../../wire/session-message';
 import { packFiles, type SmallFileInMemory } from './batch-list';
 import type { BatchThreads, BatchWorker } from './batch-threads';
-import type { BatchOrder, BatchReply, CommitAnswer, PlaceAnswer } from './batch.worker';
+import type { BatchOrder, BatchReply, CommitAnswer, PublishAnswer } from './batch.worker';
 import { noteReadBack } from './read-back-time';
 import { type EntryOutcome, lostOf, outcomeOf } from './batch-outcome';
 import type { Directory } from './directory';
@@ -111,7 +111,7 @@ export class BatchStore {
   /** Memory into which the content of a bundle is received. */
   readonly memory = new AlignedMemory(longestBundle, bundles, true);
   /** What is in the receive directory already. */
-  readonly there: ExistingEntries;
+  readonly inDirectory: ExistingEntries;
   /** Opened before anything is written, since a sync tells only of failures since then. */
   private readonly disk: number;
   private current: OpenBatch;
@@ -127,7 +127,7 @@ export class BatchStore {
   constructor(private readonly ground: BatchGround) {
     const { tree, staging, algorithm } = ground;
     this.disk = openSync(staging.at('.'), O_RDONLY | O_DIRECTORY);
-    this.there = new ExistingEntries(
+    this.inDirectory = new ExistingEntries(
       (order) => {
         const { threads } = this.ground;
         return this.ask(order.order === 'look' ? threads.running() : threads.idlest(), order);
@@ -181,7 +181,7 @@ export class BatchStore {
   }
 
   /**
-   * Takes a file that is at its name already into the open batch, as `there.read` read it: it is `identical`, and
+   * Takes a file that is at its name already into the open batch, as `inDirectory.read` read it: it is `identical`, and
    * durable with the others.
    */
   existing({ file, name, stat }: BatchedExisting): void {
@@ -210,7 +210,7 @@ export class BatchStore {
 
   /** Makes hard links, after what they point to was committed. */
   link(entries: readonly BatchedLink[]): Promise<EntryOutcome[]> {
-    return this.placeEach(entries, ({ name, target, ifExists }, staged) => ({
+    return this.publishEach(entries, ({ name, target, ifExists }, staged) => ({
       kind: 'link',
       staged,
       name,
@@ -221,7 +221,7 @@ export class BatchStore {
 
   /** Makes hard links to files elsewhere on this disk, in place of whatever is at these names. */
   linkEarlier(entries: readonly BatchedEarlier[]): Promise<EntryOutcome[]> {
-    return this.placeEach(entries, ({ name, earlier }, staged) => ({
+    return this.publishEach(entries, ({ name, earlier }, staged) => ({
       kind: 'earlier',
       staged,
       name,
@@ -268,12 +268,12 @@ export class BatchStore {
     closeSync(this.disk);
   }
 
-  private newHome(): string {
+  private newStagingPath(): string {
     return this.ground.staging.at(randomBytes(16).toString('hex'));
   }
 
   private begin(): OpenBatch {
-    const batch = new OpenBatch(this.newHome(), () => this.ground.threads.idlest());
+    const batch = new OpenBatch(this.newStagingPath(), () => this.ground.threads.idlest());
     this.uncommitted.add(batch);
     return batch;
   }
@@ -290,7 +290,7 @@ export class BatchStore {
     if (batch.failure) return;
     await this.ask(batch.worker, {
       order: 'write',
-      home: batch.home,
+      stagingPath: batch.stagingPath,
       list: packFiles(files, first, byteOffset, one.ifExists),
       memory: buffer as SharedArrayBuffer,
     });
@@ -306,7 +306,7 @@ export class BatchStore {
   private async store(
     batch: OpenBatch,
   ): Promise<{ readonly answer: BatchAnswer | undefined; readonly durable: Promise<void> | undefined }> {
-    const { home, entries, worker } = batch;
+    const { stagingPath, entries, worker } = batch;
     try {
       await batch.written();
       batch.throwIfFailed();
@@ -314,7 +314,7 @@ export class BatchStore {
       batch.throwIfFailed();
       const answer = (await this.ask(worker, {
         order: 'commit',
-        home,
+        stagingPath,
         entries,
         algorithm: this.ground.algorithm,
       })) as CommitAnswer;
@@ -329,14 +329,16 @@ export class BatchStore {
     }
   }
 
-  private async placeEach<Entry extends BatchedLink | BatchedEarlier>(
+  private async publishEach<Entry extends BatchedLink | BatchedEarlier>(
     entries: readonly Entry[],
     placing: (entry: Entry, staged: string) => Placing,
   ): Promise<EntryOutcome[]> {
     if (entries.length === 0) return [];
-    const home = this.newHome();
-    const things = entries.map((entry, at) => placing(entry, `${home}/${String(at)}`));
-    return this.inTurn(() => this.durably(entries, { order: 'place', home, things, algorithm: this.ground.algorithm }));
+    const stagingPath = this.newStagingPath();
+    const things = entries.map((entry, at) => placing(entry, `${stagingPath}/${String(at)}`));
+    return this.inTurn(() =>
+      this.durably(entries, { order: 'place', stagingPath, things, algorithm: this.ground.algorithm }),
+    );
   }
 
   private async durably(
@@ -344,7 +346,7 @@ export class BatchStore {
     order: BatchOrder,
   ): Promise<EntryOutcome[]> {
     try {
-      const answers = (await this.ask(this.ground.threads.idlest(), order)) as PlaceAnswer;
+      const answers = (await this.ask(this.ground.threads.idlest(), order)) as PublishAnswer;
       await this.sync();
       return entries.map(({ file, name }, at) => outcomeOf(file, name, answers[at], this.ground.verified));
     } catch (error) {
@@ -366,7 +368,7 @@ export class BatchStore {
       await this.ask(worker, {
         order: 'sync',
         disk: this.disk,
-        batch: batch && { home: batch.home, things: batch.things },
+        batch: batch && { stagingPath: batch.stagingPath, things: batch.things },
       });
       for (const { resolve } of owed) resolve();
     } catch (error) {
@@ -378,8 +380,8 @@ export class BatchStore {
   }
 
   /** What cannot be removed now is removed together with the staging directory. */
-  private async discard({ home, worker }: OpenBatch): Promise<void> {
-    await this.ask(worker, { order: 'discard', home }).catch(
+  private async discard({ stagingPath, worker }: OpenBatch): Promise<void> {
+    await this.ask(worker, { order: 'discard', stagingPath }).catch(
       ignored('it is removed together with the staging directory'),
     );
   }
@@ -407,9 +409,9 @@ class OpenBatch {
   private readonly sizes: number[] = [];
   private chosen: BatchWorker | undefined;
 
-  /** `home`: the path of a directory that does not exist yet, in the staging directory. */
+  /** `stagingPath`: the path of a directory that does not exist yet, in the staging directory. */
   constructor(
-    readonly home: string,
+    readonly stagingPath: string,
     private readonly choose: () => BatchWorker,
   ) {}
 

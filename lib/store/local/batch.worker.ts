@@ -12,7 +12,7 @@ import { OpenDirectories } from './open-directories';
 import { finish, type Finishing } from './finish';
 import type { Failed } from './batch-failure';
 import { look, type Looked } from './existing-look';
-import { place, type Placed, type Placing, type PlacingGround } from './publish';
+import { publishEntry, type Placed, type Placing, type PlacingGround } from './publish';
 import { ManyReader } from './many-reader';
 import type { BatchThing } from './batch-tree';
 import { StagedBatch } from './staged-batch';
@@ -35,12 +35,12 @@ export interface BatchSetup {
 
 export type BatchOrder =
   /**
-   * Writes the files of a bundle, whose contents are in `memory`. `home`: the path of the batch's private directory,
+   * Writes the files of a bundle, whose contents are in `memory`. `stagingPath`: the path of the batch's private directory,
    * which names the batch.
    */
   | {
       readonly order: 'write';
-      readonly home: string;
+      readonly stagingPath: string;
       readonly list: FileList;
       readonly memory: ArrayBuffer | SharedArrayBuffer;
     }
@@ -51,16 +51,21 @@ export type BatchOrder =
   | {
       readonly order: 'sync';
       readonly disk: number;
-      readonly batch: { readonly home: string; readonly things: readonly BatchThing[] } | undefined;
+      readonly batch: { readonly stagingPath: string; readonly things: readonly BatchThing[] } | undefined;
     }
   /** Reads a batch of so many entries back, gives it its final names, and removes what is left of it. */
-  | { readonly order: 'commit'; readonly home: string; readonly entries: number; readonly algorithm: DigestAlgorithm }
+  | {
+      readonly order: 'commit';
+      readonly stagingPath: string;
+      readonly entries: number;
+      readonly algorithm: DigestAlgorithm;
+    }
   /** Throws a batch away. */
-  | { readonly order: 'discard'; readonly home: string }
-  /** Makes things, staged in `home`, and gives them their final names. */
+  | { readonly order: 'discard'; readonly stagingPath: string }
+  /** Makes things, staged in `stagingPath`, and gives them their final names. */
   | {
       readonly order: 'place';
-      readonly home: string;
+      readonly stagingPath: string;
       readonly things: readonly Placing[];
       readonly algorithm: DigestAlgorithm;
     }
@@ -72,12 +77,12 @@ export type BatchOrder =
   | { readonly order: 'read'; readonly names: readonly string[]; readonly algorithm: DigestAlgorithm };
 
 /** What came of each thing in an order. */
-export type PlaceAnswer = readonly (Placed | Failed)[];
+export type PublishAnswer = readonly (Placed | Failed)[];
 
 /** `readBack`: how long reading back took, in ms. */
 export type CommitAnswer = BatchAnswer & { readonly readBack: number };
 
-export type BatchReply = CommitAnswer | PlaceAnswer | Looked | ReadExisting | undefined;
+export type BatchReply = CommitAnswer | PublishAnswer | Looked | ReadExisting | undefined;
 
 const setup = workerData as BatchSetup;
 const { root, direct, foldsNames, umask, syncEach, turn } = setup;
@@ -91,23 +96,23 @@ createDigest('blake3').catch(ignored('whoever wants a digest is told'));
 async function carryOut(order: BatchOrder): Promise<BatchReply> {
   switch (order.order) {
     case 'write':
-      batchOf(order.home).write(order.list, new Uint8Array(order.memory));
+      batchOf(order.stagingPath).write(order.list, new Uint8Array(order.memory));
       return undefined;
     case 'sync':
-      if (order.batch) batchOf(order.batch.home).make(order.batch.things);
+      if (order.batch) batchOf(order.batch.stagingPath).make(order.batch.things);
       system?.syncFileSystem(order.disk);
       confirmDisk(order.disk);
       return undefined;
     case 'commit':
       return commit(order);
     case 'discard':
-      discard(order.home);
+      discard(order.stagingPath);
       return undefined;
     case 'place':
       try {
-        return await placing((ground) => each(order.things, (thing) => place(thing, ground)), order.algorithm);
+        return await placing((ground) => each(order.things, (thing) => publishEntry(thing, ground)), order.algorithm);
       } finally {
-        discard(order.home);
+        discard(order.stagingPath);
       }
     case 'finish':
       return placing(({ directories }) => each(order.things, (thing) => finish(thing, directories)), 'sha256');
@@ -119,31 +124,33 @@ async function carryOut(order: BatchOrder): Promise<BatchReply> {
 }
 
 async function commit({
-  home,
+  stagingPath,
   entries,
   algorithm,
 }: Extract<BatchOrder, { readonly order: 'commit' }>): Promise<CommitAnswer> {
-  const batch = batchOf(home);
+  const batch = batchOf(stagingPath);
   try {
     const began = performance.now();
     await batch.readBack(entries, algorithm);
     const readBack = performance.now() - began;
     return { ...(await placing((ground) => batch.publish(ground), algorithm)), readBack };
   } finally {
-    discard(home);
+    discard(stagingPath);
   }
 }
 
-function batchOf(home: string): StagedBatch {
-  const batch = batches.get(home) ?? new StagedBatch(home, { calls, reader, umask, foldsNames, syncEach });
-  batches.set(home, batch);
+function batchOf(stagingPath: string): StagedBatch {
+  const batch =
+    batches.get(stagingPath) ?? new StagedBatch(stagingPath, { calls, reader, umask, foldsNames, syncEach });
+  batches.set(stagingPath, batch);
   return batch;
 }
 
 /** What cannot be removed now is removed together with the staging directory. */
-function discard(home: string): void {
-  const batch = batches.get(home) ?? new StagedBatch(home, { calls, reader, umask, foldsNames, syncEach });
-  batches.delete(home);
+function discard(stagingPath: string): void {
+  const batch =
+    batches.get(stagingPath) ?? new StagedBatch(stagingPath, { calls, reader, umask, foldsNames, syncEach });
+  batches.delete(stagingPath);
   batch.discard();
 }
 
@@ -177,7 +184,7 @@ async function placing<T>(action: (ground: PlacingGround) => Promise<T>, algorit
   }
 }
 
-async function each<Row>(rows: readonly Row[], action: (row: Row) => Placed | Promise<Placed>): Promise<PlaceAnswer> {
+async function each<Row>(rows: readonly Row[], action: (row: Row) => Placed | Promise<Placed>): Promise<PublishAnswer> {
   const answer: (Placed | Failed)[] = [];
   for (const row of rows) {
     try {

@@ -72,7 +72,7 @@ export class DirectoryTree {
       } catch (cause) {
         if (errnoOf(cause) !== 'ENOENT') throw cause;
         if (attempt === mostAttempts)
-          throw (await this.isThere(name))
+          throw (await this.isPresent(name))
             ? notAName(name, cause)
             : new TransferError('directory', 'The receive directory was removed.', {
                 cause,
@@ -84,7 +84,7 @@ export class DirectoryTree {
   }
 
   /** Whether the directory of `name` can be reached. */
-  private async isThere(name: EntryName): Promise<boolean> {
+  private async isPresent(name: EntryName): Promise<boolean> {
     const reached = await this.find(name);
     reached?.release();
     return reached !== undefined;
@@ -240,9 +240,9 @@ function noSuchDirectory(at: string): Error {
   return Object.assign(new Error(`no such directory: ${at}`), { code: 'ENOENT' });
 }
 
-async function makeDirectory(place: string): Promise<boolean> {
+async function makeDirectory(pathname: string): Promise<boolean> {
   try {
-    await mkdir(systemPath(place));
+    await mkdir(systemPath(pathname));
     return true;
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return false;

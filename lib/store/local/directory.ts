@@ -17,14 +17,14 @@ const byDescriptor = process.platform === 'linux';
 export class Directory {
   private constructor(
     private readonly handle: FileHandle | undefined,
-    private readonly place: string,
+    private readonly pathname: string,
   ) {}
 
   /** Opens a directory. `follow` is for the one that the user named; everything below is never followed. */
-  static async open(place: string, follow = false): Promise<Directory> {
-    if (process.platform === 'win32') return new Directory(undefined, place);
-    const handle = await open(systemPath(place), O_RDONLY | O_DIRECTORY | (follow ? 0 : O_NOFOLLOW));
-    return new Directory(handle, byDescriptor ? `/proc/self/fd/${String(handle.fd)}` : place);
+  static async open(pathname: string, follow = false): Promise<Directory> {
+    if (process.platform === 'win32') return new Directory(undefined, pathname);
+    const handle = await open(systemPath(pathname), O_RDONLY | O_DIRECTORY | (follow ? 0 : O_NOFOLLOW));
+    return new Directory(handle, byDescriptor ? `/proc/self/fd/${String(handle.fd)}` : pathname);
   }
 
   /**
@@ -32,7 +32,7 @@ export class Directory {
    * system takes.
    */
   at(name: string): string {
-    return `${this.place}/${name}`;
+    return `${this.pathname}/${name}`;
   }
 
   async look(name: string): Promise<Stats | undefined> {
@@ -46,7 +46,7 @@ export class Directory {
 
   /** The names of what is in it. */
   async list(): Promise<string[]> {
-    const at = byDescriptor ? `${this.place}/.` : this.place;
+    const at = byDescriptor ? `${this.pathname}/.` : this.pathname;
     const names = await readdir(at);
     if (!names.some((name) => name.includes('\ufffd'))) return names;
     return (await readdir(at, { encoding: 'buffer' })).map(nameOfBytes);

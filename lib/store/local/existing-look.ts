@@ -38,13 +38,13 @@ export function look(names: readonly string[], root: string): Looked {
       const name = names[at] ?? '';
       const directory = path.posix.dirname(name);
       if (missing.has(directory)) continue;
-      const place = orNothing(() => directories.at(directory, path.posix.basename(name), false));
-      if (place === undefined) missing.add(directory);
+      const pathname = orNothing(() => directories.at(directory, path.posix.basename(name), false));
+      if (pathname === undefined) missing.add(directory);
       const found =
-        place === undefined
+        pathname === undefined
           ? undefined
-          : orNothing(() => lstatSync(systemPath(place), { bigint: true, throwIfNoEntry: false }));
-      if (place === undefined || !found) continue;
+          : orNothing(() => lstatSync(systemPath(pathname), { bigint: true, throwIfNoEntry: false }));
+      if (pathname === undefined || !found) continue;
       const kind = entryKind(found);
       const row = at * perName;
       numbers[row] = BigInt(kinds.indexOf(kind));
@@ -54,7 +54,10 @@ export function look(names: readonly string[], root: string): Looked {
       numbers[row + 4] = carriedTime(found.mtimeNs);
       numbers[row + 5] = carriedTime(found.ctimeNs);
       if (kind === 'symlink')
-        texts.push([at, orNothing(() => nameOfBytes(readlinkSync(systemPath(place), { encoding: 'buffer' }))) ?? '']);
+        texts.push([
+          at,
+          orNothing(() => nameOfBytes(readlinkSync(systemPath(pathname), { encoding: 'buffer' }))) ?? '',
+        ]);
     }
   } finally {
     directories.close();
@@ -65,16 +68,16 @@ export function look(names: readonly string[], root: string): Looked {
 /** What `look` found, by name in its order; undefined where nothing stands. */
 export function existingOf({ numbers, texts }: Looked): (ExistingEntry | undefined)[] {
   const targets = new Map(texts);
-  const standings: (ExistingEntry | undefined)[] = [];
+  const found: (ExistingEntry | undefined)[] = [];
   for (let at = 0; at * perName < numbers.length; at++) {
     const row = at * perName;
     const kind = kinds[Number(numbers[row])] ?? 'nothing';
     if (kind === 'nothing') {
-      standings.push(undefined);
+      found.push(undefined);
       continue;
     }
     const target = targets.get(at);
-    const standing = {
+    const entry = {
       kind,
       mode: Number(numbers[row + 1]),
       ino: BigInt.asUintN(64, numbers[row + 2] ?? 0n),
@@ -82,9 +85,9 @@ export function existingOf({ numbers, texts }: Looked): (ExistingEntry | undefin
       mtimeNs: numbers[row + 4] ?? 0n,
       ctimeNs: numbers[row + 5] ?? 0n,
     };
-    standings.push(target === undefined ? standing : { ...standing, target });
+    found.push(target === undefined ? entry : { ...entry, target });
   }
-  return standings;
+  return found;
 }
 
 /** Undefined where there is no way to what is looked at: whoever stores something there is told why it fails. */

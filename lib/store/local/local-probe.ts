@@ -31,25 +31,25 @@ export async function probe(staging: Directory): Promise<Abilities> {
   return { direct: await takesDirect(staging), foldsNames: await foldsNames(staging) };
 }
 
-/** Whether O_DIRECT, where a file in the directory `place` takes it, reads from a device. Writes nothing. */
-export async function answersFromDevice(place: string): Promise<boolean> {
+/** Whether O_DIRECT, where a file in the directory `pathname` takes it, reads from a device. Writes nothing. */
+export async function answersFromDevice(pathname: string): Promise<boolean> {
   return (
-    process.platform === 'linux' && O_DIRECT !== undefined && deviceFileSystems.has((await statfs(place)).type >>> 0)
+    process.platform === 'linux' && O_DIRECT !== undefined && deviceFileSystems.has((await statfs(pathname)).type >>> 0)
   );
 }
 
 async function takesDirect(staging: Directory): Promise<boolean> {
   if (O_DIRECT === undefined || !(await answersFromDevice(staging.at('.')))) return false;
-  const place = staging.at(randomBytes(16).toString('hex'));
+  const pathname = staging.at(randomBytes(16).toString('hex'));
   const { bytes } = await new AlignedMemory(alignment, 1).lease();
   try {
-    const handle = await open(place, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_DIRECT, 0o600);
+    const handle = await open(pathname, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_DIRECT, 0o600);
     try {
       await handle.write(bytes, 0, alignment, 0);
       return (await handle.read(bytes, 0, alignment, 0)).bytesRead === alignment;
     } finally {
       await handle.close();
-      await unlink(place);
+      await unlink(pathname);
     }
   } catch (error) {
     if (errnoOf(error) === 'EINVAL') return false;

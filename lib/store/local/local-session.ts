@@ -51,7 +51,7 @@ export interface LocalShared {
     onProgress: (done: number) => void,
   ): Promise<string | undefined>;
   /** Promises room on the disk to files of so many bytes that are not there yet. A failure is `space`. */
-  promise(files: readonly OfferedFile[], there: readonly number[]): Promise<(Room | TransferError)[]>;
+  promise(files: readonly OfferedFile[], existingSizes: readonly number[]): Promise<(Room | TransferError)[]>;
 }
 
 /** `SessionStore` on a local disk. */
@@ -72,7 +72,7 @@ export class LocalSession implements SessionStore {
 
   async lookup(files: readonly OfferedFile[]): Promise<(Existing | undefined)[]> {
     const { receipts } = this.shared;
-    const found = await this.batches.there.look(files.map(({ name }) => name));
+    const found = await this.batches.inDirectory.look(files.map(({ name }) => name));
     return files.map((file, at) => {
       const existing = found[at];
       return (
@@ -87,7 +87,7 @@ export class LocalSession implements SessionStore {
   }
 
   async directories(names: readonly EntryName[]): Promise<(ExistingDirectory | undefined)[]> {
-    const found = await this.batches.there.look(names);
+    const found = await this.batches.inDirectory.look(names);
     return found.map((existing) =>
       existing === undefined || (existing.kind === 'directory' && existing.mode === unfinishedMode)
         ? undefined
@@ -96,7 +96,7 @@ export class LocalSession implements SessionStore {
   }
 
   async read(files: readonly OfferedFile[]): Promise<(ExistingContent | undefined)[]> {
-    const contents = await this.batches.there.read(files.map(({ name }) => name));
+    const contents = await this.batches.inDirectory.read(files.map(({ name }) => name));
     return contents.map((content) => content && new ReadContent(content));
   }
 
@@ -110,7 +110,7 @@ export class LocalSession implements SessionStore {
   }
 
   async owns(names: readonly EntryName[]): Promise<boolean[]> {
-    const found = await this.batches.there.look(names);
+    const found = await this.batches.inDirectory.look(names);
     return names.map((name, at) => this.shared.receipts.holds(name, found[at], this.use.peer));
   }
 

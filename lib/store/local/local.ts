@@ -12,10 +12,10 @@ import { probe, type Abilities } from './local-probe';
 import { partialName, PartialFiles } from './partial-files';
 import { mountsBelow, refuseOtherDisk } from './other-disks';
 import { ReceiptIndex } from './receipt-index';
-import { openReceiveDirectory, type OwnPlace, type ReceiveDirectory, removeEmpty } from './receive-directory';
+import { openReceiveDirectory, type OwnDirectory, type ReceiveDirectory, removeEmpty } from './receive-directory';
 import { LocalSession } from './local-session';
 import { Receipts } from './receipts';
-import type { OfferedFile, Room, SessionPlace, SessionStore, StoreUse } from '../session-store';
+import type { OfferedFile, Room, StoreRoot, SessionStore, StoreUse } from '../session-store';
 import { pieceSize } from '../../wire/segment';
 import { AlignedMemory } from '../../threads/aligned-memory';
 import { openLocated } from '../../threads/walker';
@@ -32,7 +32,7 @@ const freeSpaceGoodFor = 100;
  * A directory of a local disk. Each session has a store of its own there, which keeps the promises of `SessionStore` by
  * descriptors, O_DIRECT, link and fsync.
  */
-export class LocalStore implements SessionPlace {
+export class LocalStore implements StoreRoot {
   /** For the pieces of large files, of all sessions. */
   private readonly memory = new AlignedMemory(pieceSize, 24);
   private readonly threads: BatchThreads;
@@ -69,17 +69,17 @@ export class LocalStore implements SessionPlace {
   /**
    * Opens a receive directory: checks that it is ours and not writable by others, locks it, finds out what its disk can
    * do, and removes what an earlier run left staged. What we keep is in there, or at `own`. What is told of the disk in
-   * `told` is taken so, and not as it was found out: for disks that a machine has not. Rejects with `directory`, and
+   * `known` is taken so, and not as it was found out: for disks that a machine has not. Rejects with `directory`, and
    * then leaves it as it was.
    */
-  static async open(place: string, own?: OwnPlace, told: Partial<Abilities> = {}): Promise<LocalStore> {
-    const opened = await openReceiveDirectory(place, own);
+  static async open(pathname: string, own?: OwnDirectory, known: Partial<Abilities> = {}): Promise<LocalStore> {
+    const opened = await openReceiveDirectory(pathname, own);
     try {
-      const abilities = { ...(await probe(opened.staging)), ...told };
+      const abilities = { ...(await probe(opened.staging)), ...known };
       return new LocalStore(new DirectoryTree(opened.root, abilities.foldsNames, opened.staging), opened, abilities);
     } catch (error) {
       await opened.release();
-      throw asTransferError(error, 'directory', `${printable(place)} cannot be used`);
+      throw asTransferError(error, 'directory', `${printable(pathname)} cannot be used`);
     }
   }
 
@@ -93,8 +93,8 @@ export class LocalStore implements SessionPlace {
   }
 
   /** Whether it can go on: false once its directory, or what is ours in there, was removed or moved. */
-  isInPlace(): Promise<boolean> {
-    return this.opened.isInPlace();
+  isUnmoved(): Promise<boolean> {
+    return this.opened.isUnmoved();
   }
 
   /** Leaves the directory to whoever opens it anew, since it cannot go on; what is under way ends by itself. */

@@ -69,24 +69,24 @@ export class OpenDirectories {
   private reach(directory: string, create: boolean): string {
     if (directory === '.') return this.root;
     const known = this.open.get(directory);
-    if (known !== undefined && byDescriptor) return placeOf(known);
+    if (known !== undefined && byDescriptor) return pathOf(known);
     const parent = this.reach(path.posix.dirname(directory), create);
     const fd = known ?? this.enter(directory, parent, create);
-    return byDescriptor ? placeOf(fd) : `${parent}/${path.posix.basename(directory)}`;
+    return byDescriptor ? pathOf(fd) : `${parent}/${path.posix.basename(directory)}`;
   }
 
   private enter(directory: string, parent: string, create: boolean): number {
     const base = path.posix.basename(directory);
-    const place = directory === '.' ? parent : `${parent}/${base}`;
+    const pathname = directory === '.' ? parent : `${parent}/${base}`;
     if (create) this.refuseCollision(path.posix.dirname(directory), base);
     let fd: number;
     try {
-      fd = openSync(systemPath(place), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      fd = openSync(systemPath(pathname), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     } catch (error) {
       if (!create || errnoOf(error) !== 'ENOENT') throw error;
-      mkdirSync(systemPath(place));
+      mkdirSync(systemPath(pathname));
       this.appeared(path.posix.dirname(directory), base);
-      fd = openSync(systemPath(place), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      fd = openSync(systemPath(pathname), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     }
     if (this.open.size >= mostOpen)
       for (const oldest of [...this.open.keys()].slice(0, mostOpen / 2)) this.closeOne(oldest);
@@ -113,6 +113,6 @@ export class OpenDirectories {
   }
 }
 
-function placeOf(fd: number): string {
+function pathOf(fd: number): string {
   return `/proc/self/fd/${String(fd)}`;
 }

@@ -41,7 +41,7 @@ export interface PartialContent {
   readonly inOrder?: boolean | undefined;
 }
 
-export interface PartialBytesPlace {
+export interface PartialBytesTarget {
   readonly path: string;
   readonly handle: FileHandle;
   readonly direct: boolean;
@@ -71,11 +71,11 @@ export class PartialBytes {
 
   constructor(
     private readonly content: PartialContent,
-    private readonly place: PartialBytesPlace,
+    private readonly target: PartialBytesTarget,
   ) {
     this.size = content.size;
     this.arrivals = new Arrivals(content.size, content.inOrder);
-    this.readBack = new ReadBack({ ...place, algorithm: content.algorithm, failed: (error) => void this.fail(error) });
+    this.readBack = new ReadBack({ ...target, algorithm: content.algorithm, failed: (error) => void this.fail(error) });
   }
 
   /** The segments that are here, written, as far as this session has put or kept them there. */
@@ -103,7 +103,7 @@ export class PartialBytes {
    */
   put(lease: Lease, offset: number, length: number): boolean {
     const [run] = this.arrivals.begin(offset, length);
-    if (run) this.track(run, () => writeSectors(this.place, lease.bytes, offset, length), lease);
+    if (run) this.track(run, () => writeSectors(this.target, lease.bytes, offset, length), lease);
     else lease.release();
     return run !== undefined;
   }
@@ -122,9 +122,9 @@ export class PartialBytes {
    * Takes a run of pieces that stand in another file, from its byte `from` on; `fresh` as for `zero`. False if it was
    * not needed.
    */
-  copy(offset: number, length: number, from: number, standing: BasisFile, fresh: boolean): boolean {
+  copy(offset: number, length: number, from: number, basis: BasisFile, fresh: boolean): boolean {
     const runs = this.arrivals.begin(offset, length);
-    for (const run of runs) this.track(run, () => this.writeCopy(run, from + run.offset - offset, standing, fresh));
+    for (const run of runs) this.track(run, () => this.writeCopy(run, from + run.offset - offset, basis, fresh));
     return runs.length > 0;
   }
 
@@ -165,7 +165,7 @@ export class PartialBytes {
   }
 
   async verify(onProgress?: (done: number) => void): Promise<void> {
-    const { handle, direct } = this.place;
+    const { handle, direct } = this.target;
     const size = this.size ?? 0;
     this.throwIfFailed();
     this.readBack.onProgress = onProgress;
@@ -195,7 +195,7 @@ export class PartialBytes {
 
   /** The digests of these segments, read back from the disk. */
   async digest(segments: readonly number[], segmentSize: number): Promise<readonly string[]> {
-    const { handle, pool } = this.place;
+    const { handle, pool } = this.target;
     try {
       return await this.readBack.using(
         pool.digestSegments({
@@ -217,22 +217,22 @@ export class PartialBytes {
    */
   async flush(): Promise<void> {
     this.throwIfFailed();
-    await this.place.handle.sync().catch((error: unknown) => {
+    await this.target.handle.sync().catch((error: unknown) => {
       throw this.fail(error);
     });
   }
 
   appear(directory: Directory, base: string): Promise<boolean> {
-    return takeFreeName(this.place.path, directory, base);
+    return takeFreeName(this.target.path, directory, base);
   }
 
   replace(directory: Directory, base: string): Promise<void> {
-    return rename(this.place.path, systemPath(directory.at(base)));
+    return rename(this.target.path, systemPath(directory.at(base)));
   }
 
   async discard(): Promise<void> {
     await this.release();
-    await rm(this.place.path, { force: true });
+    await rm(this.target.path, { force: true });
   }
 
   /** Closes the file, and leaves it where it is. Whoever still uses it gets `reason`. */
@@ -240,7 +240,7 @@ export class PartialBytes {
     this.fail(reason);
     this.readBack.stop();
     await Promise.allSettled([this.readBack.settled(), ...this.inFlight]);
-    await this.place.handle.close();
+    await this.target.handle.close();
   }
 
   private track(run: ByteRun, write: () => Promise<void>, lease?: Lease): void {
@@ -257,7 +257,7 @@ export class PartialBytes {
   private arrived(run: ByteRun): void {
     const { arrivals, readBack, size = 0 } = this;
     const before = arrivals.prefix;
-    this.place.wrote(arrivals.arrived(run));
+    this.target.wrote(arrivals.arrived(run));
     if (arrivals.whole) this.wholeNow();
     if (arrivals.prefix > before && arrivals.prefix < size && !this.failure) readBack.follow(arrivals.prefix, size);
   }
@@ -265,16 +265,16 @@ export class PartialBytes {
   /** Makes the file as long as it will be. Once for all holes: later, it would cut off what is written behind them. */
   private stretch(): Promise<void> {
     if (this.size === undefined) return Promise.resolve();
-    this.stretched ??= this.place.handle.truncate(this.size);
+    this.stretched ??= this.target.handle.truncate(this.size);
     return this.stretched;
   }
 
   private async writeZeros({ offset, length }: ByteRun): Promise<void> {
     for (let at = 0; at < length; at += pieceSize) {
-      const lease = await this.place.memory.lease();
+      const lease = await this.target.memory.lease();
       try {
         lease.bytes.fill(0);
-        await writeSectors(this.place, lease.bytes, offset + at, Math.min(pieceSize, length - at));
+        await writeSectors(this.target, lease.bytes, offset + at, Math.min(pieceSize, length - at));
       } finally {
         lease.release();
       }
@@ -282,20 +282,15 @@ export class PartialBytes {
   }
 
   /** Piece by piece, so that the reading back can follow, and zeros are left a hole. */
-  private async writeCopy(
-    { offset, length }: ByteRun,
-    from: number,
-    standing: BasisFile,
-    fresh: boolean,
-  ): Promise<void> {
+  private async writeCopy({ offset, length }: ByteRun, from: number, basis: BasisFile, fresh: boolean): Promise<void> {
     for (let at = 0; at < length; at += pieceSize) {
-      const lease = await this.place.memory.lease();
+      const lease = await this.target.memory.lease();
       const bytes = lease.bytes.subarray(0, Math.min(pieceSize, length - at));
       try {
         this.throwIfFailed();
-        await standing.read(bytes, from + at);
+        await basis.read(bytes, from + at);
         if (fresh && isZero(bytes)) await this.stretch();
-        else await writeSectors(this.place, lease.bytes, offset + at, bytes.length);
+        else await writeSectors(this.target, lease.bytes, offset + at, bytes.length);
       } finally {
         lease.release();
       }

@@ -4,11 +4,11 @@ import { printable } from '../../name';
 import { ignored, trace } from '../../trace';
 import type { Digests } from '../../progress';
 import { segmentSizeOf } from '../../wire/segment';
-import type { StandingSegment } from '../../wire/standing';
+import type { BasisSegment } from '../../wire/basis';
 import { rm } from 'node:fs/promises';
 import type { Given } from './apply-metadata';
 import { JournalEnd, writeJournal } from './journal';
-import { publishPartial, type PublishPlace, type VerifiedFile } from './publish-partial';
+import { publishPartial, type PublishRoot, type VerifiedFile } from './publish-partial';
 import type { PartialBytes } from './partial-bytes';
 import type { Receipts } from './receipts';
 import type { BasisFile } from './basis-file';
@@ -36,9 +36,9 @@ export interface PartialState {
   /** Segments that are there from before, by the journal. */
   readonly segments: readonly number[];
   /** What may be alike in part; closed when this ends. */
-  readonly standing: BasisFile | undefined;
+  readonly basis: BasisFile | undefined;
   readonly bytes: PartialBytes;
-  readonly place: PublishPlace;
+  readonly root: PublishRoot;
   readonly memory: AlignedMemory;
   /** Keeps the receipt of what was committed. */
   readonly receipts: Receipts;
@@ -59,7 +59,7 @@ const journalFrom = 16;
 export class LocalPartialFile implements PartialFile {
   private segments: readonly number[];
   /** What `held` told of: only that can be kept. */
-  private told: ReadonlySet<number> = new Set();
+  private announced: ReadonlySet<number> = new Set();
   /** So many bytes of the standing file were told of: only those can be copied. */
   private reach = 0;
   private pieces = 0;
@@ -105,7 +105,7 @@ export class LocalPartialFile implements PartialFile {
     this.reach = 0;
     if (segments.length === 0) return [];
     this.segments = segments;
-    this.told = new Set(segments);
+    this.announced = new Set(segments);
     this.used = true;
     return segments.map((segment, at) => ({ segment, digest: digests[at] ?? '' }));
   }
@@ -114,9 +114,9 @@ export class LocalPartialFile implements PartialFile {
    * What may be alike in part reads as this; until `held` is asked again, it can be copied. Nothing where nothing
    * stands there.
    */
-  async basis(): Promise<readonly StandingSegment[]> {
+  async basis(): Promise<readonly BasisSegment[]> {
     const { size, algorithm } = this.offer;
-    const segments = (size === undefined ? undefined : await this.state.standing?.segments(size, algorithm)) ?? [];
+    const segments = (size === undefined ? undefined : await this.state.basis?.segments(size, algorithm)) ?? [];
     this.reach = segments.reduce((most, segment) => Math.max(most, segment.offset + segment.size), 0);
     return segments;
   }
@@ -140,24 +140,23 @@ export class LocalPartialFile implements PartialFile {
   }
 
   /**
-   * As `put`, for bytes that stand from `from` on in what `standing` told of. Throws `bad-header` where it told of no
-   * such bytes.
+   * As `put`, for `length` bytes at `from` in the basis. Throws `bad-header` for bytes that the basis does not have.
    */
   copy(offset: number, length: number, from: number): boolean {
-    const { bytes, standing } = this.state;
-    if (!standing || from + length > this.reach)
+    const { bytes, basis } = this.state;
+    if (!basis || from + length > this.reach)
       throw new TransferError(
         'bad-header',
         `There are no ${String(length)} bytes at ${String(from)} in what is to be copied for ${printable(this.offer.name)}.`,
       );
-    return bytes.copy(offset, length, from, standing, !this.used);
+    return bytes.copy(offset, length, from, basis, !this.used);
   }
 
   /** These segments of `held` are as they should be. Throws `bad-header` for others. */
   keep(first: number, count: number): void {
     const { size = 0 } = this.offer;
     for (let segment = first; segment < first + count; segment++) {
-      if (!this.told.has(segment))
+      if (!this.announced.has(segment))
         throw new TransferError(
           'bad-header',
           `The segment ${String(segment)} of ${printable(this.offer.name)} is not here.`,
@@ -221,7 +220,7 @@ export class LocalPartialFile implements PartialFile {
     const { verifiedFile: file, state, offer } = this;
     if (this.end) throw discarded();
     if (!file) throw new TransferError('unexpected', 'A file is committed only after it was verified.');
-    const publishing = publishPartial(file, state.bytes, state.place).catch((error: unknown) => {
+    const publishing = publishPartial(file, state.bytes, state.root).catch((error: unknown) => {
       throw diskError(error, file);
     });
     // What stays under the name that it had is removed at the next start, and changes nothing about what became of the
@@ -231,7 +230,7 @@ export class LocalPartialFile implements PartialFile {
       await this.remove().catch(ignored('what is wrong with the disk is told already'));
     });
     const [published] = await Promise.all([publishing, this.end]);
-    const committed = { ...published, verified: state.place.verified };
+    const committed = { ...published, verified: state.root.verified };
     const stat = offer.inOrder ? undefined : await state.receipts.keep(offer, committed.path, file.digests);
     const lost = [...state.bytes.lost, ...(offer.denied ?? [])];
     return committed.outcome === 'identical' ? committed : settledAs(committed, offer, stat, lost);
@@ -275,7 +274,7 @@ export class LocalPartialFile implements PartialFile {
       await this.state.bytes.discard();
     } finally {
       // Directories that were made for it, and that nothing is in.
-      if (this.verifiedFile) await this.state.place.tree.prune(this.offer.name);
+      if (this.verifiedFile) await this.state.root.tree.prune(this.offer.name);
     }
     await this.forgetJournal();
   }
@@ -323,7 +322,7 @@ export class LocalPartialFile implements PartialFile {
     } finally {
       this.state.ended(this);
       await this.journal?.close();
-      await this.state.standing?.close();
+      await this.state.basis?.close();
     }
   }
 

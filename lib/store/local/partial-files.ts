@@ -9,7 +9,7 @@ import { type EntryName, printable } from '../../name';
 import { ignored } from '../../trace';
 import type { Directory } from './directory';
 import { readJournal } from './journal';
-import type { PublishPlace } from './publish-partial';
+import type { PublishRoot } from './publish-partial';
 import { PartialBytes } from './partial-bytes';
 import { LocalPartialFile, type PartialOffer } from './partial-file';
 import { openPrivate, removeEmpty } from './receive-directory';
@@ -33,7 +33,7 @@ export interface Update {
   readonly basis?: Located;
 }
 
-export interface PartialFilesPlace extends PublishPlace {
+export interface PartialFilesRoot extends PublishRoot {
   readonly direct: boolean;
   readonly memory: AlignedMemory;
   readonly receipts: Receipts;
@@ -48,17 +48,17 @@ export class PartialFiles {
   private readonly open = new Map<string, LocalPartialFile>();
   /** Files that are being opened, by the same keys: two at once would write into one. */
   private readonly opening = new Map<string, Promise<unknown>>();
-  private readonly standing = createBasisWorker();
+  private readonly basisWorker = createBasisWorker();
 
   private constructor(
     private readonly directory: Directory,
     private readonly own: Directory,
-    private readonly place: PartialFilesPlace,
+    private readonly root: PartialFilesRoot,
   ) {}
 
   /** `own` is the private directory inside the receive directory. What is too old is removed. */
-  static async in(own: Directory, place: PartialFilesPlace): Promise<PartialFiles> {
-    const files = new PartialFiles(await openPrivate(own, partialName), own, place);
+  static async in(own: Directory, root: PartialFilesRoot): Promise<PartialFiles> {
+    const files = new PartialFiles(await openPrivate(own, partialName), own, root);
     await files.expire();
     return files;
   }
@@ -70,7 +70,7 @@ export class PartialFiles {
    */
   take(offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
     // The thread that reads back is there by the time when there is something to read.
-    this.place.pool.warm();
+    this.root.pool.warm();
     // Nobody can tell another offer of it from this one, and go on with it.
     if (offer.mtime === undefined) return this.openNew(offer, update);
     const base = unfinishedName(offer.peer, offer.name);
@@ -84,25 +84,26 @@ export class PartialFiles {
 
   private async takeOver(base: string, offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
     await this.open.get(base)?.suspend(takenOver(offer.name));
-    const place = this.directory.at(base);
-    const journalPath = `${place}.journal`;
+    const pathname = this.directory.at(base);
+    const journalPath = `${pathname}.journal`;
     let made = false;
     try {
-      const resumable = await this.resumable(offer, place, journalPath);
+      const resumable = await this.resumable(offer, pathname, journalPath);
       made = resumable === undefined;
-      const segments = resumable ?? (await this.anew(place, journalPath));
-      return await this.openAt(place, base, O_CREAT, { offer, segments, update });
+      const segments = resumable ?? (await this.anew(pathname, journalPath));
+      return await this.openAt(pathname, base, O_CREAT, { offer, segments, update });
     } catch (error) {
       // Without a journal it is worth nothing to anybody.
-      if (made) await rm(place, { force: true }).catch(ignored('it is removed with the others that have no journal'));
+      if (made)
+        await rm(pathname, { force: true }).catch(ignored('it is removed with the others that have no journal'));
       throw diskError(error, offer);
     }
   }
 
   private async openNew(offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
     const base = randomBytes(16).toString('hex');
-    const place = this.place.staging.at(base);
-    return this.openAt(place, base, O_CREAT | O_EXCL, { offer, segments: [], update }).catch((error: unknown) => {
+    const pathname = this.root.staging.at(base);
+    return this.openAt(pathname, base, O_CREAT | O_EXCL, { offer, segments: [], update }).catch((error: unknown) => {
       throw diskError(error, offer);
     });
   }
@@ -117,19 +118,19 @@ export class PartialFiles {
       update,
     }: { readonly offer: PartialOffer; readonly segments: readonly number[]; readonly update: Update | false },
   ): Promise<LocalPartialFile> {
-    const { direct, memory, receipts, mode } = this.place;
+    const { direct, memory, receipts, mode } = this.root;
     const handle = await open(path, how | O_NOFOLLOW | O_RDWR | (direct ? (O_DIRECT ?? 0) : 0), 0o600);
-    const standing = update && (await this.findStanding(offer.name, update).catch(closing(handle)));
+    const basis = update && (await this.findBasis(offer.name, update).catch(closing(handle)));
     const file: LocalPartialFile = new LocalPartialFile(offer, {
       path,
       journalPath: `${path}.journal`,
       segments,
-      standing: standing || undefined,
+      basis: basis || undefined,
       bytes: new PartialBytes(
         { ...offer, mode: offer.mode ?? mode },
-        { ...this.place, path, handle, wrote: (written) => file.wrote(written) },
+        { ...this.root, path, handle, wrote: (written) => file.wrote(written) },
       ),
-      place: this.place,
+      root: this.root,
       memory,
       receipts,
       ended: () => this.open.delete(base),
@@ -157,7 +158,7 @@ export class PartialFiles {
   /** Suspends everything. */
   async close(): Promise<void> {
     // Nobody waits any more for what is read there.
-    await this.standing.close();
+    await this.basisWorker.close();
     await Promise.all(this.opening.values());
     await Promise.allSettled([...this.open.values()].map((file) => file.suspend()));
     await this.directory.close();
@@ -167,7 +168,7 @@ export class PartialFiles {
   /** The segments by the journal, if it is about exactly this offer. */
   private async resumable(
     offer: PartialOffer,
-    place: string,
+    pathname: string,
     journalPath: string,
   ): Promise<readonly number[] | undefined> {
     const journal = await readJournal(journalPath);
@@ -180,31 +181,31 @@ export class PartialFiles {
       journal.mtime !== offer.mtime
     )
       return undefined;
-    if ((await this.directory.look(path.basename(place))) === undefined) return undefined;
-    const there = await open(place, O_NOFOLLOW | O_RDWR);
+    if ((await this.directory.look(path.basename(pathname))) === undefined) return undefined;
+    const handle = await open(pathname, O_NOFOLLOW | O_RDWR);
     try {
       // The last segment may have been written with padding behind it; whatever lacks reads as zeros and is found so.
-      if ((await there.stat()).size !== journal.size) await there.truncate(journal.size);
+      if ((await handle.stat()).size !== journal.size) await handle.truncate(journal.size);
     } finally {
-      await there.close();
+      await handle.close();
     }
     return journal.segments;
   }
 
-  private async anew(place: string, journalPath: string): Promise<readonly number[]> {
+  private async anew(pathname: string, journalPath: string): Promise<readonly number[]> {
     await rm(journalPath, { force: true });
-    await rm(place, { force: true });
-    await (await open(place, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0o600)).close();
+    await rm(pathname, { force: true });
+    await (await open(pathname, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0o600)).close();
     return [];
   }
 
-  private async findStanding(name: EntryName, { basis }: Update): Promise<BasisFile | undefined> {
-    if (basis) return BasisFile.open(basis, this.standing);
-    const reached = await this.place.tree.find(name);
+  private async findBasis(name: EntryName, { basis }: Update): Promise<BasisFile | undefined> {
+    if (basis) return BasisFile.open(basis, this.basisWorker);
+    const reached = await this.root.tree.find(name);
     try {
       return (
         reached &&
-        (await BasisFile.open({ path: reached.directory.at('.'), below: path.posix.basename(name) }, this.standing))
+        (await BasisFile.open({ path: reached.directory.at('.'), below: path.posix.basename(name) }, this.basisWorker))
       );
     } finally {
       reached?.release();

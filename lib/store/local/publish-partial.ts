@@ -19,7 +19,7 @@ const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof const
 const mostRenames = 10_000;
 
 /** The store that a file goes into. */
-export interface PublishPlace {
+export interface PublishRoot {
   readonly tree: DirectoryTree;
   readonly pool: DigestPool;
   readonly verified: Verified;
@@ -41,11 +41,11 @@ export interface VerifiedFile {
 export async function publishPartial(
   file: VerifiedFile,
   bytes: PartialBytes,
-  place: PublishPlace,
+  root: PublishRoot,
 ): Promise<Omit<Committed, 'verified'>> {
-  const { tree } = place;
+  const { tree } = root;
   const { name } = file;
-  const publishing = new Publishing(file, bytes, place);
+  const publishing = new Publishing(file, bytes, root);
   const published = await tree.within(name, (directory) => publishing.within(directory, path.posix.basename(name)));
   if (published.outcome !== 'identical') tree.keep(name);
   return published;
@@ -55,12 +55,12 @@ class Publishing {
   constructor(
     private readonly file: VerifiedFile,
     private readonly bytes: PartialBytes,
-    private readonly place: PublishPlace,
+    private readonly root: PublishRoot,
   ) {}
 
   async within(directory: Directory, base: string): Promise<Omit<Committed, 'verified'>> {
     const { name, ifExists } = this.file;
-    await this.place.tree.refuseCollision(directory, base);
+    await this.root.tree.refuseCollision(directory, base);
     for (;;) {
       if (await this.appear(directory, base)) return { path: name, outcome: 'stored' };
       const existing = await directory.look(base);
@@ -68,7 +68,7 @@ class Publishing {
       if (existing === undefined) continue;
       if (existing.isFile() && ifExists === 'replace') {
         await this.bytes.replace(directory, base);
-        await this.place.tree.sync(directory);
+        await this.root.tree.sync(directory);
         return { path: name, outcome: 'replaced' };
       }
       if (existing.isFile() && (await this.sameContent(directory, base))) return { path: name, outcome: 'identical' };
@@ -79,14 +79,14 @@ class Publishing {
 
   private async appear(directory: Directory, base: string): Promise<boolean> {
     if (!(await this.bytes.appear(directory, base))) return false;
-    await this.place.tree.sync(directory);
+    await this.root.tree.sync(directory);
     return true;
   }
 
   /** Whether what is there has the same content, read from where a receipt says it was read. */
   private async sameContent(directory: Directory, base: string): Promise<boolean> {
     const { digests, size, name } = this.file;
-    const direct = this.place.verified === 'device' ? (O_DIRECT ?? 0) : 0;
+    const direct = this.root.verified === 'device' ? (O_DIRECT ?? 0) : 0;
     const handle = await open(systemPath(directory.at(base)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | direct).catch(
       (error: unknown) => {
         throw errnoOf(error) === 'ENOENT'
@@ -99,10 +99,10 @@ class Publishing {
       if (!existing.isFile() || existing.size !== size) return false;
       // Someone else may have written it a moment ago; a receipt for it needs it on the disk as well.
       await handle.sync();
-      const actual = await this.place.pool.digestFile({ fd: handle.fd, size, algorithms: algorithmsOf(digests) })
+      const actual = await this.root.pool.digestFile({ fd: handle.fd, size, algorithms: algorithmsOf(digests) })
         .digests;
       if (firstDifference(digests, actual) !== undefined) return false;
-      await this.place.tree.sync(directory);
+      await this.root.tree.sync(directory);
       return true;
     } finally {
       await handle.close();

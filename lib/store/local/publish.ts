@@ -92,7 +92,7 @@ const mostRenames = 10_000;
  * Gives `thing` its final name, as its IfExists rule says. Throws `exists`, `name`, or an error of the operating
  * system.
  */
-export async function place(thing: Placing, ground: PlacingGround): Promise<Placed> {
+export async function publishEntry(thing: Placing, ground: PlacingGround): Promise<Placed> {
   const lost = await stage(thing, ground);
   const placed = await inDirectory(thing.name, ground, (directory, base) => settle(thing, directory, base, ground));
   if (thing.kind === 'link' && lost.includes('link')) ground.copies.set(thing.target, placed.path);
@@ -102,7 +102,7 @@ export async function place(thing: Placing, ground: PlacingGround): Promise<Plac
 
 /**
  * Moves a staged directory with all that is in it to its final name, by one rename: then `stored`. `identical` if a
- * directory stands there, so that what is in it must be moved. Throws like `place`.
+ * directory stands there, so that what is in it must be moved. Throws like `publishEntry`.
  */
 export function move(staged: string, name: string, ground: PlacingGround): Promise<Placed> {
   return inDirectory(name, ground, async (directory, base) => {
@@ -111,9 +111,9 @@ export function move(staged: string, name: string, ground: PlacingGround): Promi
     for (;;) {
       const target = directories.at(directory, base, true);
       if (moveIfFree(staged, target, ground.calls)) return appeared({ outcome: 'stored', path: name }, ground);
-      const standing = look(target);
-      if (standing?.isDirectory()) return { outcome: 'identical', path: name };
-      if (standing) throw notADirectory(name);
+      const existing = look(target);
+      if (existing?.isDirectory()) return { outcome: 'identical', path: name };
+      if (existing) throw notADirectory(name);
     }
   });
 }
@@ -257,19 +257,19 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
     const target = directories.at(directory, base, true);
     if (takeIfFree(staged, target, ground.calls))
       return appeared({ outcome: 'stored', path: name, ...statOf(target) }, ground);
-    const standing = look(target);
+    const existing = look(target);
     // Removed since it was in the way: there is room now.
-    if (!standing) continue;
-    if ((thing.kind === 'link' || thing.kind === 'earlier') && isSameFile(standing, staged))
-      return appeared({ outcome: 'identical', path: name, stat: fileStat(standing) }, ground);
-    if (ifExists === 'replace' && (standing.isFile() || (thing.kind === 'symlink' && standing.isSymbolicLink()))) {
+    if (!existing) continue;
+    if ((thing.kind === 'link' || thing.kind === 'earlier') && isSameFile(existing, staged))
+      return appeared({ outcome: 'identical', path: name, stat: fileStat(existing) }, ground);
+    if (ifExists === 'replace' && (existing.isFile() || (thing.kind === 'symlink' && existing.isSymbolicLink()))) {
       renameSync(systemPath(staged), systemPath(target));
       return appeared({ outcome: 'replaced', path: name, ...statOf(target) }, ground);
     }
-    const same = await findSame(thing, target, standing, ground);
+    const same = await findSame(thing, target, existing, ground);
     if (same) return appeared({ outcome: 'identical', path: name, ...same }, ground);
     if (ifExists === 'rename') return takeFreeName(thing, directory, base, ground);
-    throw alreadyExists(name, standing.isFile() ? 'other content' : 'something that is not a regular file');
+    throw alreadyExists(name, existing.isFile() ? 'other content' : 'something that is not a regular file');
   }
 }
 
@@ -291,16 +291,16 @@ function takeFreeName(thing: Placing, directory: string, base: string, ground: P
 async function findSame(
   thing: Placing,
   target: string,
-  standing: BigIntStats,
+  existing: BigIntStats,
   ground: PlacingGround,
 ): Promise<{ readonly stat?: FileStat } | undefined> {
   if (thing.kind === 'symlink')
-    return standing.isSymbolicLink() &&
+    return existing.isSymbolicLink() &&
       nameOfBytes(readlinkSync(systemPath(target), { encoding: 'buffer' })) === thing.target
       ? {}
       : undefined;
   const size = thing.kind === 'file' ? thing.size : Number(look(thing.staged)?.size);
-  if (!standing.isFile() || standing.size !== BigInt(size)) return undefined;
+  if (!existing.isFile() || existing.size !== BigInt(size)) return undefined;
   const digest = thing.kind === 'file' ? thing.digest : (await read(thing.staged, size, thing.name, ground))?.digest;
   const found = await read(target, size, thing.name, ground);
   return found && found.digest === digest ? { stat: found.stat } : undefined;
@@ -372,9 +372,9 @@ function look(at: string): BigIntStats | undefined {
   return lstatSync(systemPath(at), { bigint: true, throwIfNoEntry: false });
 }
 
-function isSameFile(standing: BigIntStats, staged: string): boolean {
+function isSameFile(existing: BigIntStats, staged: string): boolean {
   const own = lstatSync(systemPath(staged), { bigint: true });
-  return own.ino === standing.ino && own.dev === standing.dev;
+  return own.ino === existing.ino && own.dev === existing.dev;
 }
 
 function statOf(target: string): { readonly stat?: FileStat } {

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import type { DigestPool, FileDigest } from '../../digest/digest-pool';
 import type { Digests } from '../../progress';
 
-export interface ReadBackPlace {
+export interface ReadBackSource {
   readonly handle: FileHandle;
   readonly pool: DigestPool;
   readonly algorithm: keyof Digests;
@@ -25,7 +25,7 @@ export class ReadBack {
   /** Told of the bytes read back so far, now and then. */
   onProgress: ((done: number) => void) | undefined;
 
-  constructor(private readonly place: ReadBackPlace) {}
+  constructor(private readonly source: ReadBackSource) {}
 
   /** Whether it is under way. */
   get running(): boolean {
@@ -81,7 +81,7 @@ export class ReadBack {
   }
 
   private start(upTo: number, size: number): FileDigest {
-    const { handle, pool, algorithm, failed } = this.place;
+    const { handle, pool, algorithm, failed } = this.source;
     this.done = 0;
     const reading = pool.digestFile({
       fd: handle.fd,

@@ -166,7 +166,7 @@ export class ReceiptIndex {
     }
     // In one go with what follows, so that nobody looks for the old places in the new file.
     renameSync(fresh, this.directory.at(fileName));
-    this.starts.replace((start) => (start >= saved ? start - saved + end : (now[placeIn(before, start)] ?? 0)));
+    this.starts.replace((start) => (start >= saved ? start - saved + end : (now[indexIn(before, start)] ?? 0)));
     this.lines += before.length - lines;
     this.saved = end;
     this.seen = { start: 0, bytes: Buffer.alloc(0) };
@@ -232,7 +232,7 @@ function lineFrom(bytes: Buffer, from: number): Buffer | undefined {
 }
 
 /** Where `number` stands among the `sorted`. */
-function placeIn(sorted: Float64Array, number: number): number {
+function indexIn(sorted: Float64Array, number: number): number {
   let low = 0;
   for (let high = sorted.length; low < high;) {
     const middle = (low + high) >>> 1;

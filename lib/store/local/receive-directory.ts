@@ -25,7 +25,7 @@ export interface ReceiveDirectory {
    * Whether the path still leads to it, and what is ours is still in it: false once somebody removed or moved one of
    * them.
    */
-  isInPlace(): Promise<boolean>;
+  isUnmoved(): Promise<boolean>;
   /** Gives up the lock before the rest, for whoever opens anew what is not in place any more. */
   unlock(): Promise<void>;
   /** Removes what is staged, unlocks the directory and leaves it as it was. */
@@ -33,37 +33,37 @@ export interface ReceiveDirectory {
 }
 
 /** A private directory of ours that is not inside the receive directory, but on the same disk. */
-export interface OwnPlace {
+export interface OwnDirectory {
   readonly path: string;
   /** What its lock is for. */
   readonly lock: LockWords;
 }
 
 /**
- * Opens the directory at `place`, if it is ours and not writable by others, locks it, and removes what an earlier run
+ * Opens the directory at `pathname`, if it is ours and not writable by others, locks it, and removes what an earlier run
  * left staged. Our own directory is `.sendall` in it, or `own`. Rejects with `directory`, and then leaves it as it was.
  */
-export async function openReceiveDirectory(place: string, own?: OwnPlace): Promise<ReceiveDirectory> {
+export async function openReceiveDirectory(pathname: string, own?: OwnDirectory): Promise<ReceiveDirectory> {
   for (let attempt = 1; ; attempt++) {
     const undo: Undo[] = [];
     try {
-      return { ...(await openStep(place, own, undo)), release: () => undoAll(undo, releasing) };
+      return { ...(await openStep(pathname, own, undo)), release: () => undoAll(undo, releasing) };
     } catch (error) {
       await undoAll(undo, releasing);
       // Whoever released this directory a moment ago removed the staging directory that we had found.
       if (errnoOf(error) !== 'ENOENT' || attempt === mostAttempts)
-        throw asTransferError(error, 'directory', `${printable(place)} cannot be used`);
+        throw asTransferError(error, 'directory', `${printable(pathname)} cannot be used`);
     }
   }
 }
 
 /** Adds to `undo` what gives back each thing as soon as it is taken. */
 async function openStep(
-  place: string,
-  own: OwnPlace | undefined,
+  pathname: string,
+  own: OwnDirectory | undefined,
   undo: Undo[],
 ): Promise<Omit<ReceiveDirectory, 'release'>> {
-  const root = await openRoot(place);
+  const root = await openRoot(pathname);
   undo.push(() => root.close());
   if (own === undefined) await refuseOwnElsewhere(root);
   const outer = own === undefined ? await openPrivate(root, stagingName) : await Directory.open(own.path);
@@ -76,11 +76,11 @@ async function openStep(
   undo.push(removeStaged);
   const staging = await openPrivate(outer, filesName);
   undo.push(() => staging.close());
-  const isInPlace = async (): Promise<boolean> =>
-    (await leadsTo(place, root)) &&
+  const isUnmoved = async (): Promise<boolean> =>
+    (await leadsTo(pathname, root)) &&
     (await leadsTo(own?.path ?? root.at(stagingName), outer)) &&
     (await leadsTo(outer.at(filesName), staging));
-  return { root, staging, own: outer, isInPlace, unlock };
+  return { root, staging, own: outer, isUnmoved, unlock };
 }
 
 /** Throws `directory` where what is ours below an open receive directory is on another file system. */
@@ -99,20 +99,20 @@ function once(action: () => Promise<void>): () => Promise<void> {
 }
 
 /** Whether a path leads to this directory; not where that cannot be looked at. */
-async function leadsTo(place: string, directory: Directory): Promise<boolean> {
+async function leadsTo(pathname: string, directory: Directory): Promise<boolean> {
   try {
-    const [found, held] = await Promise.all([stat(systemPath(place)), directory.look('.')]);
+    const [found, held] = await Promise.all([stat(systemPath(pathname)), directory.look('.')]);
     return found.ino === held?.ino && found.dev === held.dev;
   } catch (error) {
-    trace('%s cannot be looked at any more: %o', place, error);
+    trace('%s cannot be looked at any more: %o', pathname, error);
     return false;
   }
 }
 
 /** Opens the directory that the user named, if it is safe to receive into. */
-async function openRoot(place: string): Promise<Directory> {
-  const shown = printable(place);
-  const root = await Directory.open(place, true).catch((cause: unknown) => {
+async function openRoot(pathname: string): Promise<Directory> {
+  const shown = printable(pathname);
+  const root = await Directory.open(pathname, true).catch((cause: unknown) => {
     switch (errnoOf(cause)) {
       case 'ENOENT':
         throw new TransferError('directory', `${shown} does not exist.`, { cause, hint: `mkdir ${shown}` });
@@ -149,12 +149,12 @@ async function dangerOf(root: Directory, shown: string): Promise<TransferError |
 
 /** Opens a private directory below `parent`, made if missing; refuses one that is not ours alone. */
 export async function openPrivate(parent: Directory, name: string): Promise<Directory> {
-  const place = parent.at(name);
+  const pathname = parent.at(name);
   try {
-    await mkdir(place, { mode: 0o700 }).catch((error: unknown) => {
+    await mkdir(pathname, { mode: 0o700 }).catch((error: unknown) => {
       if (errnoOf(error) !== 'EEXIST') throw error;
     });
-    const directory = await Directory.open(place);
+    const directory = await Directory.open(pathname);
     const found = await directory.look('.');
     if (process.platform === 'win32' || (found?.uid === process.geteuid?.() && ((found?.mode ?? 0o777) & 0o077) === 0))
       return directory;
@@ -162,7 +162,7 @@ export async function openPrivate(parent: Directory, name: string): Promise<Dire
     if (found?.uid === process.geteuid?.() && (await hasNoModes(parent))) {
       if (((found?.mode ?? 0o777) & 0o022) === 0) return directory;
       await directory.close();
-      await removeEmpty(place);
+      await removeEmpty(pathname);
       throw new TransferError(
         'directory',
         'Its disk has no modes, and is mounted so that others may write to all of it.',
@@ -192,9 +192,9 @@ async function hasNoModes(parent: Directory): Promise<boolean> {
 }
 
 /** Removes a directory of ours, if nothing is in it. */
-export async function removeEmpty(place: string): Promise<void> {
+export async function removeEmpty(pathname: string): Promise<void> {
   try {
-    await rmdir(place);
+    await rmdir(pathname);
   } catch (error) {
     // It stays where another receiver locks it by now, someone else's file is in there, or a disk is mounted at it.
     // On a disk that is mounted read-only nothing was made either.

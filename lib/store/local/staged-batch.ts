@@ -10,7 +10,7 @@ import { baseAt, column, digestAt, type FileList, nameOf, numberOf } from './bat
 import { type BatchEntry, type BatchThing, BatchTree, type Branch } from './batch-tree';
 import { type Failed, notAName } from './batch-failure';
 import { isTooLong, ownerReads, stagedApart, stagedTogether } from './staged-names';
-import { move, place, type PlacingGround } from './publish';
+import { move, publishEntry, type PlacingGround } from './publish';
 import type { ManyReader } from './many-reader';
 import {
   apartName,
@@ -69,12 +69,12 @@ export class StagedBatch {
   private end: Ends = { endings: new Uint8Array(0), stats: new BigInt64Array(0), placed: [] };
   private readonly lost = new Map<number, readonly Lost[]>();
 
-  /** `home`: the path of a directory that does not exist yet, on the receive directory's disk. */
+  /** `stagingPath`: the path of a directory that does not exist yet, on the receive directory's disk. */
   constructor(
-    private readonly home: string,
+    private readonly stagingPath: string,
     private readonly ground: StagingGround,
   ) {
-    this.tree = new BatchTree(home, ground.foldsNames);
+    this.tree = new BatchTree(stagingPath, ground.foldsNames);
   }
 
   /** Writes the files of a bundle out of `memory`. */
@@ -112,7 +112,7 @@ export class StagedBatch {
         this.failThing(thing.number, failureOf(error));
       }
     }
-    if (this.ground.syncEach) syncBelow(this.home);
+    if (this.ground.syncEach) syncBelow(this.stagingPath);
   }
 
   /** Reads everything back and compares. `entries`: how many there are in the batch. */
@@ -141,7 +141,7 @@ export class StagedBatch {
       'thing' in entry ? !this.failedThings.has(entry.thing.number) : this.lists[entry.list]?.failed[entry.row] === 0;
     const { root } = this.tree;
     if (this.failures.length > 0)
-      for (const branch of root.dead(alive)) removeEmpty(stagedTogether(this.home, branch.name));
+      for (const branch of root.dead(alive)) removeEmpty(stagedTogether(this.stagingPath, branch.name));
     for (let level: readonly Branch[] = [root]; level.length > 0;) {
       const next: Branch[] = [];
       for (const branch of level) {
@@ -150,8 +150,8 @@ export class StagedBatch {
           const staged = this.lists[entry.list];
           // Nearly all can be had at once, and nothing is waited for.
           if (!staged || this.placedAtOnce(staged, entry.row, branch, placing)) continue;
-          const from = stagedTogether(this.home, nameOf(staged.list, entry.row));
-          await this.placeSlowly(staged, entry.row, from, placing);
+          const from = stagedTogether(this.stagingPath, nameOf(staged.list, entry.row));
+          await this.publishSlowly(staged, entry.row, from, placing);
         }
         for (const below of branch.branches)
           if (below.isLive(alive) && (await this.moveBranch(below, alive, placing))) next.push(below);
@@ -160,8 +160,8 @@ export class StagedBatch {
     }
     for (const [staged, row] of this.apartFiles)
       if (staged.failed[row] === 0)
-        await this.placeSlowly(staged, row, stagedApart(this.home, staged.list.first + row), placing);
-    for (const thing of this.apart) await this.placeThing(thing, placing);
+        await this.publishSlowly(staged, row, stagedApart(this.stagingPath, staged.list.first + row), placing);
+    for (const thing of this.apart) await this.publishThing(thing, placing);
     for (const [number] of this.failures) this.end.endings[number] = ending.failed;
     return { ...this.end, failures: this.failures, lost: this.lost };
   }
@@ -170,7 +170,7 @@ export class StagedBatch {
   discard(): void {
     for (const staged of this.lists) this.closeList(staged, false);
     this.tree.close();
-    rmSync(this.home, { recursive: true, force: true });
+    rmSync(this.stagingPath, { recursive: true, force: true });
   }
 
   private get keeps(): boolean {
@@ -392,7 +392,8 @@ export class StagedBatch {
     const numberOfEntry = (entry: BatchEntry): number =>
       'thing' in entry ? entry.thing.number : (this.lists[entry.list]?.list.first ?? 0) + entry.row;
     try {
-      const exists = (await move(stagedTogether(this.home, branch.name), branch.name, placing)).outcome === 'identical';
+      const exists =
+        (await move(stagedTogether(this.stagingPath, branch.name), branch.name, placing)).outcome === 'identical';
       if (exists)
         for (const entry of branch.entries)
           if ('thing' in entry) {
@@ -447,18 +448,18 @@ export class StagedBatch {
       directories.touched.add(branch.name);
       return true;
     } catch {
-      return false; // whatever it was, `place` meets it again and says so
+      return false; // whatever it was, `publishSlowly` meets it again and says so
     }
   }
 
-  private async placeSlowly(staged: StagedList, row: number, from: string, placing: PlacingGround): Promise<void> {
+  private async publishSlowly(staged: StagedList, row: number, from: string, placing: PlacingGround): Promise<void> {
     const { list } = staged;
     const number = list.first + row;
     try {
       const name = nameOf(list, row);
       this.end.placed.push([
         number,
-        await place(
+        await publishEntry(
           {
             kind: 'file',
             staged: from,
@@ -477,11 +478,12 @@ export class StagedBatch {
     }
   }
 
-  private async placeThing(thing: BatchThing, placing: PlacingGround): Promise<void> {
+  private async publishThing(thing: BatchThing, placing: PlacingGround): Promise<void> {
     try {
       const { name, number } = thing;
-      const staged = stagedApart(this.home, number);
-      const placed = thing.kind === 'symlink' ? await place({ ...thing, staged }, placing) : reach(name, placing);
+      const staged = stagedApart(this.stagingPath, number);
+      const placed =
+        thing.kind === 'symlink' ? await publishEntry({ ...thing, staged }, placing) : reach(name, placing);
       this.end.placed.push([number, placed]);
       markIfFresh(thing, () => placing.directories.descriptor(name));
       this.end.endings[thing.number] = ending.elsewhere;

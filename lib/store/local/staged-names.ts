@@ -9,12 +9,12 @@ export function isTooLong(bytes: number): boolean {
   return bytes > longestTogether;
 }
 
-/** The path of what is staged under its final name, in the tree of the group whose private directory is `home`. */
-export function stagedTogether(home: string, name: string): string {
-  return `${home}/tree/${name}`;
+/** The path of what is staged under its final name, in the tree of the group whose private directory is `stagingPath`. */
+export function stagedTogether(stagingPath: string, name: string): string {
+  return `${stagingPath}/tree/${name}`;
 }
 
 /** The path of what is staged apart from the tree, under a number of its own. */
-export function stagedApart(home: string, number: number): string {
-  return `${home}/apart/${String(number)}`;
+export function stagedApart(stagingPath: string, number: number): string {
+  return `${stagingPath}/apart/${String(number)}`;
 }

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TransferError } from '../../errors';
 import { trace } from '../../trace';
 import { usualPartSize } from './part-memory';
-import { ObjectFailure, type ObjectPlace, ObjectRequests, type RequestDeadlines } from './requests';
+import { ObjectFailure, type BucketLocation, ObjectRequests, type RequestDeadlines } from './requests';
 import { elementsIn, escapeXml, textIn } from './xml';
 
 /** An object as a listing shows it. */
@@ -54,11 +54,11 @@ export class Bucket {
   private demandsSums = false;
 
   constructor(
-    place: ObjectPlace,
+    location: BucketLocation,
     readonly prefix: string,
     deadlines?: RequestDeadlines,
   ) {
-    this.requests = new ObjectRequests(place, deadlines);
+    this.requests = new ObjectRequests(location, deadlines);
   }
 
   /**

@@ -31,13 +31,13 @@ export async function digestContent(
 ): Promise<string> {
   const digest = await createDigest(algorithm);
   let done = 0;
-  let told = 0;
+  let reported = 0;
   if (content !== undefined && size > 0)
     await bucket.read(content.key, content.offset, size, (bytes) => {
       digest.update(bytes);
       done += bytes.length;
-      if (done - told < progressEvery) return;
-      told = done;
+      if (done - reported < progressEvery) return;
+      reported = done;
       onProgress?.(done);
     });
   onProgress?.(size);

@@ -4,7 +4,7 @@ import { AlignedMemory } from '../../threads/aligned-memory';
 import { ignored, trace } from '../../trace';
 import { pieceSize } from '../../wire/segment';
 import type { KeptFiles } from '../limited';
-import type { SessionPlace, SessionStore, StoreUse } from '../session-store';
+import type { StoreRoot, SessionStore, StoreUse } from '../session-store';
 import { formatObjectUrl, isObjectUrl, type ObjectAddress, parseObjectUrl } from '../../object-address';
 import { Bucket, type SmallObject } from './bucket';
 import { contentPrefixes } from './contents';
@@ -16,12 +16,12 @@ import { partialsPrefix } from './partial-record';
 import { PartMemory } from './part-memory';
 import { probeStore } from './probe';
 import type { ObjectVerified } from './records';
-import { objectError, type ObjectPlace, type RequestDeadlines } from './requests';
+import { objectError, type BucketLocation, type RequestDeadlines } from './requests';
 import { type StagedNames, stagesPrefix } from './staged-names';
 import { StagedObjects } from './staged-objects';
 
 /** Which object store it is, and what whoever runs the receiver says of it. */
-export interface ObjectStoreOptions extends Omit<ObjectPlace, 'bucket'>, ObjectAddress {
+export interface ObjectStoreOptions extends Omit<BucketLocation, 'bucket'>, ObjectAddress {
   /** Nothing is read back: receipts say `accepted`. */
   readonly trustStore?: boolean | undefined;
   /** No other receiver stores there: it need not keep two of them from one name. */
@@ -52,7 +52,7 @@ const pieces = 16;
 const keptFor = 14 * 24 * 60 * 60 * 1000;
 
 /** Everything below one prefix of a bucket. */
-export class ObjectStore implements SessionPlace {
+export class ObjectStore implements StoreRoot {
   readonly verified: ObjectVerified;
   private readonly partials: OpenPartials;
 

@@ -4,7 +4,7 @@ import type { TransferError } from '../../errors';
 import type { ObjectGround } from './ground';
 import { Pack } from './pack';
 import { objectError } from './requests';
-import type { ContentPlace } from './records';
+import type { ContentLocation } from './records';
 
 /** So many bytes of packs are on their way at once, and one pack more: more make nothing faster, and each is in memory. */
 const mostUnderWay = 12 * 1024 * 1024;
@@ -13,7 +13,7 @@ const mostUnderWay = 12 * 1024 * 1024;
 export interface Packed<Item> {
   readonly items: readonly Item[];
   /** Where the bytes of each are; undefined where they do not read back as they should. */
-  readonly contents: readonly (ContentPlace | undefined)[];
+  readonly contents: readonly (ContentLocation | undefined)[];
 }
 
 interface OpenPack<Item> {

@@ -35,18 +35,18 @@ export type PartDigests = ReadonlyMap<number, readonly string[]>;
 const readAtOnce = 16;
 
 export class PartialRecord {
-  private readonly place: string;
+  private readonly pathname: string;
 
   constructor(
     private readonly bucket: Bucket,
     private readonly file: ResumableFile,
   ) {
-    this.place = `${partialsPrefix}${escapeComponent(file.peer)}/${unfinishedName(file.peer, file.name)}/`;
+    this.pathname = `${partialsPrefix}${escapeComponent(file.peer)}/${unfinishedName(file.peer, file.name)}/`;
   }
 
   /** The upload of exactly this file; undefined where there is none. */
   async find(): Promise<UploadRecord | undefined> {
-    const found = await this.bucket.get(`${this.place}upload`);
+    const found = await this.bucket.get(`${this.pathname}upload`);
     const { name, size, mtime, algorithm, key, upload, part_size: partSize } = parseObject(found?.text);
     const same =
       name === this.file.name &&
@@ -61,7 +61,7 @@ export class PartialRecord {
   async begin({ key, upload, partSize }: UploadRecord): Promise<void> {
     const { name, size, mtime, algorithm } = this.file;
     const record = { name, size, mtime: mtime.toString(), algorithm, key, upload, part_size: partSize };
-    await this.bucket.put(`${this.place}upload`, Buffer.from(JSON.stringify(record)));
+    await this.bucket.put(`${this.pathname}upload`, Buffer.from(JSON.stringify(record)));
   }
 
   /** The store has this part. */
@@ -85,12 +85,12 @@ export class PartialRecord {
 
   /** Removes all of it. */
   async forget(): Promise<void> {
-    for await (const { key } of this.bucket.list(this.place)) await this.bucket.delete(key);
+    for await (const { key } of this.bucket.list(this.pathname)) await this.bucket.delete(key);
   }
 
   private partKey(key: string, number: number | undefined): string {
     const upload = key.slice(key.lastIndexOf('/') + 1);
-    return `${this.place}${upload}/${number === undefined ? '' : String(number).padStart(5, '0')}`;
+    return `${this.pathname}${upload}/${number === undefined ? '' : String(number).padStart(5, '0')}`;
   }
 }
 

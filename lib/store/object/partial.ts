@@ -5,7 +5,7 @@ import type { Digests } from '../../progress';
 import type { AlignedMemory, Lease } from '../../threads/aligned-memory';
 import { ignored, trace } from '../../trace';
 import { segmentSizeOf, smallFile } from '../../wire/segment';
-import type { StandingSegment } from '../../wire/standing';
+import type { BasisSegment } from '../../wire/basis';
 import type { OfferedFile, PartialFile, SegmentDigest, StoreUse } from '../session-store';
 import type { Committed } from '../store';
 import { refuseIfCondemned } from './condemned';
@@ -70,7 +70,7 @@ export class ObjectPartial implements PartialFile {
   }
 
   /** What is there is an object by itself, and none is made of a part of it. */
-  basis(): Promise<readonly StandingSegment[]> {
+  basis(): Promise<readonly BasisSegment[]> {
     return Promise.resolve([]);
   }
 
@@ -94,9 +94,9 @@ export class ObjectPartial implements PartialFile {
 
   keep(first: number, count: number): void {
     const { size = 0, name } = this.offer;
-    const told = new Set(this.upload.held.map(({ segment }) => segment));
+    const known = new Set(this.upload.held.map(({ segment }) => segment));
     for (let segment = first; segment < first + count; segment++)
-      if (!told.has(segment))
+      if (!known.has(segment))
         throw new TransferError('bad-header', `The segment ${String(segment)} of ${printable(name)} is not here.`);
     const offset = first * segmentSizeOf(size);
     this.upload.keep(offset, Math.min(size - offset, count * segmentSizeOf(size)));

@@ -6,7 +6,7 @@ import type { OfferedFile, StoreUse } from '../session-store';
 import type { Lost } from '../store';
 import { digestContent } from './contents';
 import type { ObjectGround } from './ground';
-import { type ContentPlace, type FileRecord, type NameRecord, newRecordId } from './records';
+import { type ContentLocation, type FileRecord, type NameRecord, newRecordId } from './records';
 import { stagedId } from './staged-names';
 
 /** A record keeps all of an entry's metadata, where whoever runs the receiver lets it have any. */
@@ -30,7 +30,7 @@ export function fileRecord(
   file: OfferedFile & { readonly size: number },
   use: StoreUse,
   digests: Digests,
-  content: ContentPlace | undefined,
+  content: ContentLocation | undefined,
   { verified, contents }: Pick<ObjectGround, 'verified' | 'contents'>,
 ): FileRecord {
   const { size, mode, mtime, ctime } = file;
@@ -58,8 +58,9 @@ export async function sameContent(
   { bucket, trusts }: Pick<ObjectGround, 'bucket' | 'trusts'>,
 ): Promise<boolean> {
   if (existing.type !== 'file' || existing.size !== size) return false;
-  const told = existing.digests[algorithm];
-  if (told !== undefined && (trusts || told !== digests[algorithm])) return told === digests[algorithm];
+  const existingDigest = existing.digests[algorithm];
+  if (existingDigest !== undefined && (trusts || existingDigest !== digests[algorithm]))
+    return existingDigest === digests[algorithm];
   try {
     return (await digestContent(bucket, existing, algorithm)) === digests[algorithm];
   } catch (error) {

@@ -16,7 +16,7 @@ import { metadataKeys, metadataUnder, type Metadata } from '../../wire/metadata'
 export type ObjectVerified = 'store' | 'accepted';
 
 /** Where the bytes of a file are: `size` bytes of the object `key` from `offset` on. */
-export interface ContentPlace {
+export interface ContentLocation {
   readonly key: string;
   /** In bytes. */
   readonly offset: number;
@@ -38,7 +38,7 @@ export interface FileRecord extends RecordBase {
   readonly size: number;
   readonly digests: Digests;
   /** Absent for an empty file. */
-  readonly content?: ContentPlace | undefined;
+  readonly content?: ContentLocation | undefined;
   /** Who sent it: the id of a key. */
   readonly peer: string;
   /** When the source was changed in any way, in ns since 1970. */

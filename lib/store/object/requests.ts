@@ -9,7 +9,7 @@ import { authorizationOf, escapeComponent, type ObjectKeys, queryText, signature
 import { textIn } from './xml';
 
 /** Where a bucket is, and who asks. */
-export interface ObjectPlace {
+export interface BucketLocation {
   /** `https://HOST[:PORT]`; the bucket goes into the path. */
   readonly endpoint: URL;
   readonly region: string;
@@ -82,10 +82,10 @@ export class ObjectRequests {
   private skew = 0;
 
   constructor(
-    private readonly place: ObjectPlace,
+    private readonly location: BucketLocation,
     private readonly deadlines: RequestDeadlines = usualRequestDeadlines,
   ) {
-    const { protocol, host } = place.endpoint;
+    const { protocol, host } = location.endpoint;
     const make = protocol === 'https:' ? https : http;
     const options = { keepAlive: true, maxSockets: mostConnections };
     this.agents = { read: new make.Agent(options), write: new make.Agent(options) };
@@ -98,7 +98,7 @@ export class ObjectRequests {
    * have been carried out though its answer is lost.
    */
   async send(request: ObjectRequest): Promise<ObjectAnswer> {
-    const { signal } = this.place;
+    const { signal } = this.location;
     let silences = 0;
     for (let attempt = 0; ; attempt++) {
       const pause = this.deadlines.pauses[attempt];
@@ -125,7 +125,7 @@ export class ObjectRequests {
   }
 
   private attempt({ method, key, query = {}, headers, body, takes = [], take }: ObjectRequest): Promise<ObjectAnswer> {
-    const { endpoint, region, bucket, keys } = this.place;
+    const { endpoint, region, bucket, keys } = this.location;
     const path = `/${[bucket, ...(key === undefined ? [] : key.split('/'))].map(escapeComponent).join('/')}`;
     const payload = 'UNSIGNED-PAYLOAD';
     const signed = {

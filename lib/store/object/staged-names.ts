@@ -11,7 +11,7 @@ import type { Digests } from '../../progress';
 import { parseJsonObject } from '../../wire/json-object';
 import { type Metadata, metadataKeys } from '../../wire/metadata';
 import {
-  type ContentPlace,
+  type ContentLocation,
   escapeName,
   type FileRecord,
   type NameRecord,
@@ -45,7 +45,7 @@ export interface NotedFile {
   readonly mtime?: bigint | undefined;
   readonly digests: Digests;
   readonly metadata?: Metadata | undefined;
-  readonly content?: ContentPlace | undefined;
+  readonly content?: ContentLocation | undefined;
 }
 
 interface PendingNote {
@@ -78,7 +78,11 @@ export class StagedNames implements GroundNames {
    * The names of the next snapshot of `backup` by this peer, with what an earlier try has stored and noted; but for
    * what `usable` says no to.
    */
-  static async open(bucket: Bucket, use: StagedUse, usable: (content: ContentPlace) => boolean): Promise<StagedNames> {
+  static async open(
+    bucket: Bucket,
+    use: StagedUse,
+    usable: (content: ContentLocation) => boolean,
+  ): Promise<StagedNames> {
     const names = new StagedNames(bucket, use);
     for await (const { key, size } of bucket.list(names.below))
       for (const [name, record] of parseStageNote(await bucket.text(key, size)))
@@ -115,9 +119,9 @@ export class StagedNames implements GroundNames {
   }
 
   makeDirectory(name: EntryName, record: NameRecord): Promise<boolean> {
-    const isThere = this.records.get(name)?.type === 'directory';
-    if (!isThere) this.records.set(name, record);
-    return Promise.resolve(!isThere);
+    const isPresent = this.records.get(name)?.type === 'directory';
+    if (!isPresent) this.records.set(name, record);
+    return Promise.resolve(!isPresent);
   }
 
   /** Notes what is not noted yet. */

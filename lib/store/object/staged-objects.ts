@@ -1,5 +1,5 @@
 // A place for what becomes a snapshot: bytes go into packs and objects of their own, names stay in memory.
-import type { SessionPlace, SessionStore, StoreUse } from '../session-store';
+import type { StoreRoot, SessionStore, StoreUse } from '../session-store';
 import type { ObjectGround } from './ground';
 import { ObjectSession } from './object-session';
 import { OpenPartials } from './open-partials';
@@ -8,7 +8,7 @@ import type { DigestAlgorithm } from '../../digest/digest';
 import { Packing } from './packing';
 import { type StagedNames, stagedPeer } from './staged-names';
 
-export class StagedObjects implements SessionPlace {
+export class StagedObjects implements StoreRoot {
   readonly verified: ObjectVerified;
   private readonly ground: ObjectGround;
   private readonly partials: OpenPartials;

@@ -59,7 +59,7 @@ class MadeCatalog extends SnapshotCatalog {
         return {
           name,
           id,
-          place: id,
+          pathname: id,
           directory: 'memory',
           entry: { id, number: at + 1, owner: 'me', manifest: sum, size: bytes.length },
           head: { name, id, number: at + 1, digest: 'sha256' },

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { TransferError } from '../../../lib/errors';
 import { parseEntryName } from '../../../lib/name';
 import { StagedSnapshot } from '../../../lib/snapshot/backup/staged-snapshot';
-import { ownPlaceOf, writeRegister } from '../../../lib/snapshot/register/register';
+import { ownPathOf, writeRegister } from '../../../lib/snapshot/register/register';
 import { Directory } from '../../../lib/store/local/directory';
 
 describe('a staged snapshot', () => {
@@ -34,7 +34,7 @@ describe('a staged snapshot', () => {
 
   it('that was brought by another one before the backup was handed over is not ours', async () => {
     await stage('a', 'first');
-    const own = await Directory.open(ownPlaceOf(root, name));
+    const own = await Directory.open(ownPathOf(root, name));
     await writeRegister(own, { name, owner: 'b', snapshots: [] });
     await own.close();
     expect(await stage('b', 'second')).to.equal(false);

@@ -67,7 +67,7 @@ describe('the catalog of a receive directory', () => {
     ] as const) {
       const found = await catalog.find(text);
       expect(found).to.deep.include({ name: 'laptop', id, place: join(root, 'laptop', id) });
-      expect(found.head).to.deep.equal(made.find(({ place }) => place === found.place)?.manifest.head);
+      expect(found.head).to.deep.equal(made.find(({ place }) => place === found.pathname)?.manifest.head);
     }
     for (const text of [
       '',

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { OpenDirectories } from '../../../lib/store/local/open-directories';
-import { move, place, type Placed, type PlacingGround } from '../../../lib/store/local/publish';
+import { move, publishEntry, type Placed, type PlacingGround } from '../../../lib/store/local/publish';
 import { systemCalls } from '../../../lib/threads/system-calls';
 import { sha256Of } from './grouping';
 import { emptyDirectory } from './local-place';
@@ -39,7 +39,7 @@ for (const calls of [systemCalls(), undefined]) {
     const give = (name: string, text: string): Promise<Placed> => {
       const staged = path.join(staging, 'f');
       writeFileSync(staged, text);
-      return place(
+      return publishEntry(
         { kind: 'file', staged, name, ifExists: 'refuse', size: text.length, digest: sha256Of(Buffer.from(text)) },
         ground,
       );

@@ -44,7 +44,7 @@ describe('20,000 files of 4 KiB', function () {
       expect(outcomes.map(({ file }) => file)).to.deep.equal(files.map(({ file }) => file));
       // It takes about a second where nothing else runs; 20,000 syncs take some ten.
       expect(stored - began, 'ms').to.be.below(20_000);
-      const looked = await place.store.there.look(files.map(({ name }) => name));
+      const looked = await place.store.inDirectory.look(files.map(({ name }) => name));
       expect(performance.now() - stored, 'ms for looking').to.be.below(5_000);
       expect(
         looked.every(

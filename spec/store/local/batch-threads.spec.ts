@@ -50,7 +50,7 @@ describe('The threads of groups', function () {
     await place.put({ first: 'first' });
     const before = threads();
     const names = Array.from({ length: 2_000 }, (_, at) => parseEntryName(at === 0 ? 'first' : `d/${String(at)}`));
-    const found = await Promise.all(Array.from({ length: 10 }, () => place.store.there.look(names)));
+    const found = await Promise.all(Array.from({ length: 10 }, () => place.store.inDirectory.look(names)));
     expect(threads() - before).to.equal(0);
     for (const [first, ...others] of found) {
       expect(first?.kind).to.equal('file');

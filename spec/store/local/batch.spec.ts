@@ -150,7 +150,7 @@ for (const syncEach of [false, true]) {
         `stored ${long}`,
         'stored near',
       ]);
-      expect(await place.store.there.look([parseEntryName(long)])).to.have.nested.property('[0].size', 3);
+      expect(await place.store.inDirectory.look([parseEntryName(long)])).to.have.nested.property('[0].size', 3);
     });
 
     it('leaves nothing staged when it is closed, nothing at all of what is not flushed, and takes nothing any more', async () => {
@@ -256,7 +256,7 @@ describe('A store of groups', function () {
     const names = ['d/f', 'd', 'd/link', 'd/link/f', 'd/missing', 'no/such/place', 'd/f/below', 'd/e'].map((name) =>
       parseEntryName(name),
     );
-    const [file, directory, link, ...others] = await place.store.there.look(names);
+    const [file, directory, link, ...others] = await place.store.inDirectory.look(names);
     const { ino, mtimeNs, ctimeNs } = await lstat(place.at('d/f'), { bigint: true });
     expect(file).to.deep.equal({ kind: 'file', mode: 0o640, size: 4, ino, mtimeNs, ctimeNs });
     expect(directory?.kind).to.equal('directory');

@@ -7,7 +7,7 @@ import { resolveTarget } from './secret';
 import { wrongUsage } from './usage';
 
 /** Where the snapshots are that a command is about. */
-export type SnapshotPlace =
+export type SnapshotLocation =
   | { readonly directory: string }
   | { readonly target: string }
   | { readonly objects: NonNullable<ReceiverOptions['objects']> };
@@ -16,14 +16,14 @@ export type SnapshotPlace =
 export const machineArgument =
   'the receive directory with the snapshots; or where it is on another machine: a ticket, @FILE with one, or a peer';
 /** The same for those that do. */
-export const placeArgument = `${machineArgument}; or s3://BUCKET/PREFIX`;
+export const locationArgument = `${machineArgument}; or s3://BUCKET/PREFIX`;
 
 /**
  * The receive directory on this machine, or the ticket of the receiver, that `word` names; a peer goes before a
  * directory (`./NAME` is a directory even if NAME is a peer). Rejects with `usage` for the plain wire, with `directory`
  * where there is none, and never repeats a ticket.
  */
-export async function snapshotPlace(word: string, flags: ObjectFlags = {}): Promise<SnapshotPlace> {
+export async function snapshotLocation(word: string, flags: ObjectFlags = {}): Promise<SnapshotLocation> {
   const objects = objectStoreOf(word, flags);
   if (objects) return { objects };
   const named = await resolveTarget(word);
@@ -32,12 +32,12 @@ export async function snapshotPlace(word: string, flags: ObjectFlags = {}): Prom
       hint: 'Take the ticket that sendall receive prints, a peer, or a directory.',
     });
   if (named) return { target: named.ticket };
-  if (!existsSync(word)) throw noSuchPlace(word);
+  if (!existsSync(word)) throw noSuchLocation(word);
   return { directory: word };
 }
 
 /** A word is no directory, and nothing else in which snapshots could be. */
-export function noSuchPlace(word: string): TransferError {
+export function noSuchLocation(word: string): TransferError {
   return new TransferError(
     'directory',
     `There is no directory ${withoutTickets(word)} here, and no peer of that name.`,

@@ -3,7 +3,7 @@ import { parseList } from './json-list';
 import { mostSegments } from './segment';
 
 /** Bytes of a file that stands at the receiver and may be alike in part to one that was offered. */
-export interface StandingSegment {
+export interface BasisSegment {
   /** Where they are in the standing file. */
   readonly offset: number;
   /** At least 1. */
@@ -13,13 +13,10 @@ export interface StandingSegment {
 }
 
 /** So many of them are told for one file at most. */
-export const mostStanding = 2 * mostSegments;
+export const mostBasisSegments = 2 * mostSegments;
 
 /** The payload of `standing`: `[number, offset, size, digest]` each. @throws TransferError `bad-header` */
-export function parseStanding(
-  bytes: Uint8Array,
-  algorithm: DigestName,
-): (StandingSegment & { readonly file: number })[] {
+export function parseBasis(bytes: Uint8Array, algorithm: DigestName): (BasisSegment & { readonly file: number })[] {
   return parseList(bytes).map((element) => {
     const [file, offset, size, digest, ...others] = Array.isArray(element) ? (element as unknown[]) : [];
     const good =

@@ -45,8 +45,8 @@ const keepReasons: readonly string[] = [
 const kinds: readonly string[] = ['file', 'directory', 'symlink', 'link'] satisfies OneSided['type'][];
 
 /** One line of a listing. */
-export function toldSnapshot(told: unknown): SnapshotListed | SnapshotDamaged | SnapshotForeign {
-  const fields = objectOf(told);
+export function parseListed(line: unknown): SnapshotListed | SnapshotDamaged | SnapshotForeign {
+  const fields = objectOf(line);
   if (eventOf(fields) === 'foreign') return { event: 'foreign', path: textUnder(fields, 'path') };
   if (eventOf(fields) !== 'damaged') return { event: 'snapshot', ...snapshotIn(fields) };
   return {
@@ -59,8 +59,8 @@ export function toldSnapshot(told: unknown): SnapshotListed | SnapshotDamaged | 
 const foundTypes: readonly string[] = ['missing', ...kinds];
 
 /** One entry that was found, or a snapshot whose manifest cannot be believed. */
-export function toldFound(told: unknown): FoundEvent {
-  const fields = objectOf(told);
+export function parseFound(line: unknown): FoundEvent {
+  const fields = objectOf(line);
   const event = eventOf(fields);
   if (event === 'damaged') {
     const failure = new TransferError('mismatch', textUnder(fields, 'message'), { hint: '' });
@@ -91,11 +91,11 @@ export function toldFound(told: unknown): FoundEvent {
 }
 
 /** Adds one line of a comparison to what is known of it. */
-export function addTold(
-  told: unknown,
+export function addDifference(
+  line: unknown,
   difference: { readonly [Key in keyof Difference]: Difference[Key][number][] },
 ): void {
-  const fields = objectOf(told);
+  const fields = objectOf(line);
   const event = eventOf(fields);
   const type = oneOf(fields, 'type', kinds) as OneSided['type'];
   const [bytes, missing] = [optionalSizeUnder(fields, 'bytes'), optionalTextUnder(fields, 'missing')];
@@ -112,8 +112,8 @@ export function addTold(
 }
 
 /** What was taken out of one snapshot, or why nothing was. */
-export function toldForgotten(told: unknown): ForgetEvent {
-  const fields = objectOf(told);
+export function parseForgotten(line: unknown): ForgetEvent {
+  const fields = objectOf(line);
   const event = eventOf(fields);
   if (event === 'failed') return failureIn(fields);
   if (event !== 'taken-out') throw unknown(event);
@@ -130,8 +130,8 @@ export function toldForgotten(told: unknown): ForgetEvent {
 }
 
 /** What became of one snapshot, or of garbage, or why a backup could not be pruned. */
-export function toldPruned(told: unknown): PruneEvent {
-  const fields = objectOf(told);
+export function parsePruned(line: unknown): PruneEvent {
+  const fields = objectOf(line);
   const event = eventOf(fields);
   const dry = ownValue(fields, 'dry_run') === true ? { dry_run: true as const } : {};
   switch (event) {
@@ -162,8 +162,8 @@ export function toldPruned(told: unknown): PruneEvent {
 }
 
 /** What happens in a verification; with the lines of the manifests that were asked for. */
-export function toldOfVerification(told: unknown): TransferEvent | ({ readonly event: 'entry' } & DamagedEntry) {
-  const fields = objectOf(told);
+export function parseVerification(line: unknown): TransferEvent | ({ readonly event: 'entry' } & DamagedEntry) {
+  const fields = objectOf(line);
   const event = eventOf(fields);
   switch (event) {
     case 'damaged':
@@ -260,9 +260,9 @@ function keepReasonsIn(fields: JsonObject): Extract<Pruned, { event: 'kept' }>['
   throw wrong('reasons', 'an array of reasons', value);
 }
 
-function objectOf(told: unknown): JsonObject {
-  if (typeof told !== 'object' || told === null || Array.isArray(told)) throw wrong('told', 'a list of objects', told);
-  return told as JsonObject;
+function objectOf(line: unknown): JsonObject {
+  if (typeof line !== 'object' || line === null || Array.isArray(line)) throw wrong('told', 'a list of objects', line);
+  return line as JsonObject;
 }
 
 function eventOf(fields: JsonObject): string {
