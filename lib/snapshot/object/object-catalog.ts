@@ -13,6 +13,8 @@ import { parseSnapshotRecord, recordKey, recordsOf, type SnapshotRecord, snapsho
 /** A snapshot in an object store. */
 export interface ObjectSnapshot extends Snapshot {
   readonly record: SnapshotRecord;
+  /** The number of the snapshot before, which by this record was the last one to have what sources have lost. */
+  readonly compared: number | undefined;
 }
 
 const readAtOnce = 16;
@@ -41,7 +43,6 @@ export class ObjectCatalog extends SnapshotCatalog {
     const records = await this.records(name);
     let entries: RegisteredSnapshot[] = [];
     for (const [at, record] of records.entries()) {
-      const before = records[at - 1]?.number;
       const shrunk = Object.entries(record.shrunk).map(([path, had]) => ({
         path,
         before: had,
@@ -49,7 +50,7 @@ export class ObjectCatalog extends SnapshotCatalog {
       }));
       const { number, id, owner, manifest, size } = record;
       entries = [
-        ...notingContent(entries, SourceCounts.from(record.sources), shrunk, before),
+        ...notingContent(entries, SourceCounts.from(record.sources), shrunk, comparedWith(records, at)),
         { number, id, owner, manifest, size },
       ];
     }
@@ -62,6 +63,7 @@ export class ObjectCatalog extends SnapshotCatalog {
       head: record,
       lost: false,
       record,
+      compared: comparedWith(records, at),
     }));
   }
 
@@ -110,4 +112,8 @@ export class ObjectCatalog extends SnapshotCatalog {
         : asTransferError(failure, 'disk', 'A manifest cannot be read');
     }
   }
+}
+
+function comparedWith(records: readonly SnapshotRecord[], at: number): number | undefined {
+  return records[at]?.compared ?? records[at - 1]?.number;
 }

@@ -48,7 +48,8 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
   const chosen = wanted === undefined ? names : names.filter((each) => each === wanted);
   if (wanted !== undefined && chosen.length === 0) throw await catalog.noBackup(wanted);
   const verdicts: Verdict<JudgedObject>[] = [];
-  for (const name of chosen) verdicts.push(...judge(await judged(catalog, name, allowShrink), keep, new Date()));
+  for (const name of chosen)
+    verdicts.push(...keepingMarks(judge(await judged(catalog, name, allowShrink), keep, new Date())));
   const kept = new Set<string>();
   for (const name of names)
     for (const snapshot of await catalog.snapshots(name))
@@ -101,6 +102,21 @@ async function judged(
     found.push({ ...snapshot, number, hasContent: !allowShrink && snapshot.entry.content !== undefined });
   }
   return found;
+}
+
+/**
+ * A record that alone says which content a snapshot was the last one to have stays as long as that snapshot does, which
+ * comes before it.
+ */
+function keepingMarks(verdicts: readonly Verdict<JudgedObject>[]): Verdict<JudgedObject>[] {
+  const staying = new Map<number | undefined, JudgedObject>();
+  return verdicts.map(({ snapshot, reasons }) => {
+    const content = staying.get(snapshot.compared)?.entry.content ?? {};
+    const marks = Object.keys(snapshot.record.shrunk).some((path) => Object.hasOwn(content, path));
+    const verdict = reasons.length === 0 && marks ? { snapshot, reasons: ['content' as const] } : { snapshot, reasons };
+    if (verdict.reasons.length > 0) staying.set(snapshot.record.number, snapshot);
+    return verdict;
+  });
 }
 
 /** The bytes of objects that only this one needs; those are of nobody else afterwards. */

@@ -3,7 +3,15 @@
 import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import { escapeName, type ObjectVerified } from '../../store/object/records';
-import { countUnder, type DigestName, isDigest, sizeUnder, textUnder, wrong } from '../../wire/fields';
+import {
+  countUnder,
+  type DigestName,
+  isDigest,
+  optionalCountUnder,
+  sizeUnder,
+  textUnder,
+  wrong,
+} from '../../wire/fields';
 import { type JsonObject, ownValue, parseJsonObject } from '../../wire/json-object';
 import type { ManifestTotals } from '../manifest/manifest';
 import { parseSnapshotId, type SnapshotId } from '../manifest/snapshot-id';
@@ -31,6 +39,8 @@ export interface SnapshotRecord {
   readonly sources: Readonly<Record<string, number>>;
   /** What sources had in the snapshot before that have lost most of it in this one. */
   readonly shrunk: Readonly<Record<string, number>>;
+  /** The number of that snapshot before; absent in older records, where it is the one with the next lower number. */
+  readonly compared?: number | undefined;
 }
 
 /** Where the records of a backup are. */
@@ -75,6 +85,7 @@ export function parseSnapshotRecord(text: string, key: string): SnapshotRecord {
       verified: ownValue(line, 'verified') === 'store' ? 'store' : 'accepted',
       sources: countsUnder(line, 'sources'),
       shrunk: countsUnder(line, 'shrunk'),
+      compared: optionalCountUnder(line, 'compared'),
     };
     if (recordKey(record) !== key) throw wrong('number', 'that of its key', record.number);
     return record;

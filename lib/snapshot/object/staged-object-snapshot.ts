@@ -97,7 +97,12 @@ export class StagedObjectSnapshot implements SnapshotInStage {
    * Gives the snapshot its number: the manifest is written and read back, what it counts on is looked at among what is
    * condemned, and one conditional PUT makes it. Resolves with the head as it is then. Rejects with `disk`.
    */
-  async commit(finished: Finished, counts: SourceCounts, shrunk: readonly ShrunkSource[]): Promise<ManifestHead> {
+  async commit(
+    finished: Finished,
+    counts: SourceCounts,
+    shrunk: readonly ShrunkSource[],
+    compared: number | undefined,
+  ): Promise<ManifestHead> {
     const { bucket } = this.objects;
     try {
       if (Date.now() - this.began > longestBackup)
@@ -117,6 +122,7 @@ export class StagedObjectSnapshot implements SnapshotInStage {
           verified: this.objects.verified,
           sources: counts.asRecord(),
           shrunk: Object.fromEntries(shrunk.map(({ path, before }) => [path, before])),
+          compared,
         };
         if (await this.take(record)) {
           await this.confirm(record, needed);

@@ -1,0 +1,108 @@
+import { expect } from 'chai';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { backup, type BackupOptions } from '../../../lib/snapshot/backup/backup';
+import type { TransferEvent } from '../../../lib/progress';
+import type { PruneEvent } from '../../../lib/snapshot/prune/prune';
+import type { KeepRules } from '../../../lib/snapshot/prune/retention';
+import { prune, verify } from '../../../lib/snapshot/remote/anywhere';
+import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import { startTiny } from '../../store/object/servers';
+
+describe('what a prune of an object store keeps', () => {
+  let server: Awaited<ReturnType<typeof startTiny>>;
+  let objects: ObjectStoreOptions;
+  let root: string;
+  let source: string;
+  before(async () => {
+    server = await startTiny();
+  });
+  after(() => server.stop());
+  beforeEach(() => {
+    objects = server.options();
+    root = mkdtempSync(path.join(tmpdir(), 'sendall-prune-'));
+    source = path.join(root, 'usb');
+    fill(20);
+  });
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+  /** The source has so many files, and nothing else. */
+  function fill(files: number): void {
+    rmSync(source, { recursive: true, force: true });
+    mkdirSync(source);
+    for (let at = 0; at < files; at++) writeFileSync(path.join(source, String(at)), `file ${String(at)}`);
+  }
+  async function made(more: Partial<BackupOptions> = {}): Promise<string> {
+    let called = '';
+    const on = (event: TransferEvent): void => void (event.event === 'snapshot' && (called = event.snapshot));
+    // One that has lost most of its entries is made, and told of.
+    await backup({ paths: [source], objects, name: 'laptop', on, ...more }).catch((error: unknown) => {
+      if (called === '') throw error;
+    });
+    return called;
+  }
+  async function pruned(keep: KeepRules, more: { allowShrink?: boolean; dryRun?: boolean } = {}): Promise<string[]> {
+    const told: string[] = [];
+    const on = (event: PruneEvent): void => {
+      if (event.event === 'kept') told.push(`${event.snapshot} ${event.reasons.join(' ')}`);
+      if (event.event === 'removed') told.push(`${event.snapshot} removed`);
+    };
+    await prune({ objects, keep, ...more, on });
+    return told;
+  }
+  const keysBelow = (below: string): string[] =>
+    [...server.tiny.objects.keys()].filter((key) => key.startsWith(objects.prefix + below)).sort();
+
+  describe('of the last snapshot that had what a source has lost', () => {
+    it('is that one, however often it is pruned, and until the content is there again', async () => {
+      const full = await made();
+      fill(0);
+      const empty = await made();
+      const next = await made();
+      // What says that the first one had the content stays as long as that one does.
+      const stays = [`${full} content`, `${empty} content`, `${next} newest last`];
+      expect(await pruned({ last: 1 })).to.deep.equal(stays);
+      expect(await pruned({ last: 1 })).to.deep.equal(stays);
+      const third = await made();
+      expect(await pruned({ last: 1 })).to.deep.equal([
+        ...stays.slice(0, 2),
+        `${next} removed`,
+        `${third} newest last`,
+      ]);
+      expect((await verify({ objects, snapshot: full })).files).to.equal(20);
+      fill(20);
+      const again = await made();
+      expect(await pruned({ last: 1 })).to.deep.equal([
+        `${full} removed`,
+        `${empty} removed`,
+        `${third} removed`,
+        `${again} newest last`,
+      ]);
+    });
+
+    it('goes with what says so, where that is allowed, and no other one takes its place', async () => {
+      const older = await made();
+      const full = await made();
+      fill(0);
+      const empty = await made();
+      const next = await made();
+      expect(await pruned({ last: 1 }, { allowShrink: true })).to.deep.equal([
+        `${older} removed`,
+        `${full} removed`,
+        `${empty} removed`,
+        `${next} newest last`,
+      ]);
+    });
+
+    it('is known by the record that tells of it, and by none of its neighbours', async () => {
+      const older = await made();
+      await made();
+      fill(0);
+      await made();
+      const [, second = ''] = keysBelow('snapshots/');
+      server.tiny.objects.delete(second);
+      expect((await pruned({ last: 1 }))[0]).to.equal(`${older} removed`);
+    });
+  });
+});
