@@ -1,6 +1,7 @@
 // What no snapshot and no name in an object store needs any more: condemned first, deleted after a grace. See `condemned.ts`.
 import { randomBytes } from 'node:crypto';
 import { TransferError } from '../../errors';
+import { printable } from '../../name';
 import type { Bucket } from '../../store/object/bucket';
 import { condemn, condemnedLists, settlesWithin } from '../../store/object/condemned';
 import { contentPrefixes } from '../../store/object/contents';
@@ -10,6 +11,7 @@ import { parseStageNote, stagesPrefix } from '../../store/object/staged-names';
 import { ownValue, parseJsonObject } from '../../wire/json-object';
 import { manifestsPrefix } from './manifest-object';
 import type { ObjectCatalog, ObjectSnapshot } from './object-catalog';
+import { recordKey } from './snapshot-record';
 import { contentsOf } from './staged-object-snapshot';
 
 /** Records of names that are read at once. */
@@ -70,9 +72,18 @@ export async function collectGarbage(
   return { deleted, condemned };
 }
 
-/** The objects that a snapshot needs: its manifest, and what that says. */
+/** The objects that a snapshot needs: its manifest, and what that says. Rejects with `mismatch` where it is damaged. */
 export async function neededBy(catalog: ObjectCatalog, snapshot: ObjectSnapshot): Promise<ReadonlySet<string>> {
-  return new Set([...contentsOf(await catalog.manifest(snapshot)), snapshot.record.content]);
+  const { name, id, record } = snapshot;
+  const manifest = await catalog.manifest(snapshot).catch((error: unknown) => {
+    if (!(error instanceof TransferError) || error.code !== 'mismatch') throw error;
+    const [lost, mark] = [record.content, recordKey(record)].map((key) => printable(catalog.bucket.prefix + key));
+    throw new TransferError('mismatch', `Nobody knows what ${printable(`${name}/${id}`)} needs. ${error.message}`, {
+      cause: error,
+      hint: `If the bucket keeps versions, bring an earlier one of ${lost ?? ''} back. Without ${mark ?? ''} there is no such snapshot.`,
+    });
+  });
+  return new Set([...contentsOf(manifest), record.content]);
 }
 
 /** What all snapshots and names need, and what is under way. */

@@ -26,7 +26,7 @@ export interface ObjectPruneOptions {
 const day = 24 * 3_600_000;
 
 type JudgedObject = ObjectSnapshot & {
-  /** Undefined where the manifest is not there. */
+  /** Undefined where the manifest is not there, or is not what it was. */
   readonly number: number | undefined;
   readonly hasContent: boolean;
 };
@@ -47,16 +47,13 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
   const names = await catalog.names();
   const chosen = wanted === undefined ? names : names.filter((each) => each === wanted);
   if (wanted !== undefined && chosen.length === 0) throw await catalog.noBackup(wanted);
+  const kept = new Set<string>();
   const verdicts: Verdict<JudgedObject>[] = [];
   for (const name of chosen)
-    verdicts.push(...keepingMarks(judge(await judged(catalog, name, allowShrink), keep, new Date())));
-  const kept = new Set<string>();
+    verdicts.push(...(await judged(catalog, await found(catalog, name, allowShrink), { keep, signal }, kept)));
   for (const name of names)
-    for (const snapshot of await catalog.snapshots(name))
-      if (
-        !verdicts.some(({ snapshot: { pathname }, reasons }) => pathname === snapshot.pathname && reasons.length === 0)
-      )
-        for (const key of await neededBy(catalog, snapshot).catch(needsNothing)) kept.add(key);
+    if (!chosen.includes(name))
+      for (const snapshot of await catalog.snapshots(name)) await addNeeded(catalog, snapshot, kept);
   const pruned: Pruned[] = [];
   const { bucket } = catalog;
   for (const { snapshot, reasons } of verdicts) {
@@ -91,17 +88,49 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
   return pruned;
 }
 
-async function judged(
+async function found(
   catalog: ObjectCatalog,
   name: ObjectSnapshot['name'],
   allowShrink: boolean,
 ): Promise<JudgedObject[]> {
-  const found: JudgedObject[] = [];
+  const each: JudgedObject[] = [];
   for (const snapshot of await catalog.snapshots(name)) {
     const number = (await catalog.hasManifest(snapshot)) ? snapshot.entry.number : undefined;
-    found.push({ ...snapshot, number, hasContent: !allowShrink && snapshot.entry.content !== undefined });
+    each.push({ ...snapshot, number, hasContent: !allowShrink && snapshot.entry.content !== undefined });
   }
-  return found;
+  return each;
+}
+
+/**
+ * What becomes of the snapshots of one backup. All manifests of those that stay are read: whoever relies on a damaged
+ * one may give up the last good one. Adds what they need to `kept`.
+ */
+async function judged(
+  catalog: ObjectCatalog,
+  snapshots: readonly JudgedObject[],
+  { keep, signal }: Pick<ObjectPruneOptions, 'keep' | 'signal'>,
+  kept: Set<string>,
+): Promise<Verdict<JudgedObject>[]> {
+  const read = new Set<string>();
+  const damaged = new Set<string>();
+  for (;;) {
+    const believed = snapshots.map((each) => (damaged.has(each.id) ? { ...each, number: undefined } : each));
+    const verdicts = keepingMarks(judge(believed, keep, new Date()));
+    const unread = verdicts.filter(({ snapshot: { id }, reasons }) => reasons.length > 0 && !read.has(id));
+    if (unread.length === 0) return verdicts;
+    for (const { snapshot } of unread) {
+      if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
+      read.add(snapshot.id);
+      if (!(await addNeeded(catalog, snapshot, kept))) damaged.add(snapshot.id);
+    }
+  }
+}
+
+/** Adds the objects that a snapshot needs; false where its manifest is damaged, and nobody knows. */
+async function addNeeded(catalog: ObjectCatalog, snapshot: ObjectSnapshot, kept: Set<string>): Promise<boolean> {
+  const needed = await neededBy(catalog, snapshot).catch(unknownIfDamaged);
+  for (const key of needed ?? []) kept.add(key);
+  return needed !== undefined;
 }
 
 /**
@@ -122,7 +151,7 @@ function keepingMarks(verdicts: readonly Verdict<JudgedObject>[]): Verdict<Judge
 /** The bytes of objects that only this one needs; those are of nobody else afterwards. */
 async function freedBy(catalog: ObjectCatalog, snapshot: ObjectSnapshot, kept: Set<string>): Promise<number> {
   let bytes = 0;
-  for (const key of await neededBy(catalog, snapshot).catch(needsNothing)) {
+  for (const key of (await neededBy(catalog, snapshot).catch(unknownIfDamaged)) ?? []) {
     if (kept.has(key)) continue;
     kept.add(key);
     bytes += (await catalog.bucket.sizeOf(key)) ?? 0;
@@ -131,8 +160,7 @@ async function freedBy(catalog: ObjectCatalog, snapshot: ObjectSnapshot, kept: S
 }
 
 /** What one with a damaged manifest needs is asked again before anything is collected, and keeps it from that. */
-function needsNothing(error: unknown): ReadonlySet<string> {
+function unknownIfDamaged(error: unknown): undefined {
   const failure = asTransferError(error, 'disk', 'The object store does not answer');
-  if (failure.code === 'mismatch') return new Set();
-  throw failure;
+  if (failure.code !== 'mismatch') throw failure;
 }

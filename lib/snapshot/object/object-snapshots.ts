@@ -1,12 +1,13 @@
 // What is asked of the snapshots in an object store: which there are.
 import { TransferError } from '../../errors';
+import { printable } from '../../name';
 import type { ObjectStoreOptions } from '../../store/object/object-store';
 import { openBucket } from '../../store/object/object-store';
 import { formatObjectUrl } from '../../object-address';
 import { manifestName } from '../manifest/manifest';
 import type { SnapshotDamaged, SnapshotListed } from '../manifest/snapshots';
 import { timeOf } from '../manifest/snapshot-id';
-import { ObjectCatalog } from './object-catalog';
+import { ObjectCatalog, type ObjectSnapshot } from './object-catalog';
 import { verifiedAt } from './verified-note';
 
 /** Opens the snapshots of an object store to be read, and closes them after the work. */
@@ -22,7 +23,10 @@ export async function withObjects<Result>(
   }
 }
 
-/** See `lib/snapshot/manifest/snapshots.ts`. A manifest is looked for, and not read. */
+/**
+ * See `lib/snapshot/manifest/snapshots.ts`. The newest manifest of a backup is read, which the next backup counts on;
+ * the others are looked for.
+ */
 export async function listObjects(
   catalog: ObjectCatalog,
   wanted: string | undefined,
@@ -33,11 +37,12 @@ export async function listObjects(
   const listed: (SnapshotListed | SnapshotDamaged)[] = [];
   for (const name of names) {
     if (wanted !== undefined && name !== wanted) continue;
-    for (const snapshot of await catalog.snapshots(name)) {
+    const snapshots = await catalog.snapshots(name);
+    for (const snapshot of snapshots) {
       if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
       const { id, record } = snapshot;
-      if (!(await catalog.hasManifest(snapshot))) {
-        const failure = new TransferError('mismatch', `The manifest of ${name}/${id} is missing in the object store.`);
+      const failure = await damageOf(catalog, snapshot, snapshot === snapshots.at(-1));
+      if (failure) {
         listed.push({ event: 'damaged', snapshot: `${name}/${id}`, path: manifestName, reason: 'manifest', failure });
         continue;
       }
@@ -55,4 +60,24 @@ export async function listObjects(
     }
   }
   return listed;
+}
+
+/** What is wrong with a manifest; undefined where nothing is, as far as it `reads` it. */
+async function damageOf(
+  catalog: ObjectCatalog,
+  snapshot: ObjectSnapshot,
+  reads: boolean,
+): Promise<TransferError | undefined> {
+  if (!(await catalog.hasManifest(snapshot)))
+    return new TransferError(
+      'mismatch',
+      printable(`The manifest of ${snapshot.name}/${snapshot.id} is missing in the object store.`),
+    );
+  if (!reads) return undefined;
+  try {
+    await catalog.outline(snapshot);
+  } catch (error) {
+    if (error instanceof TransferError && error.code === 'mismatch') return error;
+    throw error;
+  }
 }

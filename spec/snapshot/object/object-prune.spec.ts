@@ -3,11 +3,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { backup, type BackupOptions } from '../../../lib/snapshot/backup/backup';
+import { TransferError } from '../../../lib/errors';
 import type { TransferEvent } from '../../../lib/progress';
 import type { PruneEvent } from '../../../lib/snapshot/prune/prune';
 import type { KeepRules } from '../../../lib/snapshot/prune/retention';
-import { prune, verify } from '../../../lib/snapshot/remote/anywhere';
+import { listSnapshots, prune, verify } from '../../../lib/snapshot/remote/anywhere';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import { failureOf } from '../../store/delivery';
 import { startTiny } from '../../store/object/servers';
 
 describe('what a prune of an object store keeps', () => {
@@ -48,7 +50,9 @@ describe('what a prune of an object store keeps', () => {
       if (event.event === 'kept') told.push(`${event.snapshot} ${event.reasons.join(' ')}`);
       if (event.event === 'removed') told.push(`${event.snapshot} removed`);
     };
-    await prune({ objects, keep, ...more, on });
+    await prune({ objects, keep, ...more, on }).catch((error: unknown) => {
+      if (!(error instanceof TransferError) || error.code !== 'mismatch') throw error;
+    });
     return told;
   }
   const keysBelow = (below: string): string[] =>
@@ -103,6 +107,47 @@ describe('what a prune of an object store keeps', () => {
       const [, second = ''] = keysBelow('snapshots/');
       server.tiny.objects.delete(second);
       expect((await pruned({ last: 1 }))[0]).to.equal(`${older} removed`);
+    });
+  });
+
+  describe('of those with a damaged manifest', () => {
+    /** Another byte in the middle of the manifest of a snapshot, the first of which is 1. */
+    function damage(number: number): void {
+      const record = server.tiny.objects.get(keysBelow('snapshots/')[number - 1] ?? '')?.body.toString() ?? '';
+      const { content } = JSON.parse(record) as { content: string };
+      const found = server.tiny.objects.get(objects.prefix + content);
+      if (!found) throw new Error('There is no manifest.');
+      const body = Buffer.from(found.body);
+      body[body.length >> 1] = (body[body.length >> 1] ?? 0) ^ 1;
+      server.tiny.objects.set(objects.prefix + content, { ...found, body });
+    }
+
+    it('is each of them, and those push no good one out', async () => {
+      const [first, second, third, last] = [await made(), await made(), await made(), await made()];
+      damage(3);
+      damage(4);
+      const expected = [`${first} removed`, `${second} newest last`, `${third} damaged`, `${last} damaged`];
+      for (const dryRun of [true, false]) expect(await pruned({ last: 1 }, { dryRun })).to.deep.equal(expected);
+      expect((await verify({ objects, snapshot: second })).files).to.equal(20);
+    });
+
+    it('collects nothing then, and says which one it is', async () => {
+      await made();
+      const last = await made();
+      damage(2);
+      for (const dryRun of [true, false]) {
+        const error = await failureOf(prune({ objects, keep: { last: 1 }, dryRun }));
+        expect([error.code, error.message.includes(last)]).to.deep.equal(['mismatch', true]);
+      }
+      expect(keysBelow('condemned/')).to.deep.equal([]);
+    });
+
+    it('tells of the newest one of a backup in the listing, too', async () => {
+      await made();
+      const last = await made();
+      damage(2);
+      const listed = (await listSnapshots({ objects })).map(({ event, snapshot }) => `${event} ${snapshot}`);
+      expect(listed[1]).to.equal(`damaged ${last}`);
     });
   });
 });
