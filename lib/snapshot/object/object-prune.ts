@@ -7,7 +7,7 @@ import { shortestGrace } from '../../store/object/condemned';
 import { collectGarbage, neededBy } from './object-garbage';
 import type { ObjectCatalog, ObjectSnapshot } from './object-catalog';
 import { recordKey } from './snapshot-record';
-import { verifiedKey } from './verified-note';
+import { forgetGone } from './verified-note';
 
 export interface ObjectPruneOptions {
   /** The backup; all of them unless told. */
@@ -71,7 +71,7 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
           };
     if (event.event === 'removed' && !dryRun) {
       await bucket.delete(recordKey(snapshot.record));
-      await bucket.delete(verifiedKey(snapshot.record));
+      await forgetGone(bucket, snapshot.record);
     }
     pruned.push(event);
     on?.(event);

@@ -14,7 +14,8 @@ import { choosePass, includes, type Pass, type PassHere } from '../verify/verify
 import type { VerifyResult } from '../verify/verify-run';
 import type { ObjectCatalog, ObjectSnapshot } from './object-catalog';
 import type { ObjectFile } from './object-content';
-import { forgetVerified, noteVerified, verifiedPrefix } from './verified-note';
+import { recordKey } from './snapshot-record';
+import { forgetVerified, noteVerified, sampleKey } from './verified-note';
 
 export interface ObjectVerifyOptions {
   /** Only the snapshots of this backup. */
@@ -30,14 +31,13 @@ export interface ObjectVerifyOptions {
 /** Not more is in memory at once for one request. */
 const readTogether = 8 * 1024 * 1024;
 const readsAtOnce = 3;
-const sampleKey = `${verifiedPrefix}sample`;
 
 type FileWithContent = ObjectFile & { readonly content: ContentLocation };
 
 /**
  * Reads the files of snapshots back from the store, each content once, however many snapshots have it. What is damaged
  * is told in `damaged` events for each snapshot that has it, then comes a `summary`. A share is made as on a disk: the
- * next one begins where the last one ended. Rejects with `mismatch` after everything was looked at, if there was
+ * next one of the same choice begins where the last one ended. Rejects with `mismatch` after everything was looked at, if there was
  * damage; with `usage` where there is no such snapshot, with `disk` where the store does not answer, and with
  * `interrupted`.
  */
@@ -48,34 +48,36 @@ export async function verifyObjects(
   if (!(sample > 0 && sample <= 1)) throw new TransferError('usage', 'A sample is more than nothing, and at most all.');
   const chosen = await choose(catalog, name, snapshot);
   const { bucket } = catalog;
-  const { pass } = choosePass(sample < 1 ? await lastSample(bucket) : [], sample);
+  const place = sampleKey(snapshot?.replace(/\/$/, '') ?? name);
+  const { pass } = choosePass(sample < 1 ? await lastSample(bucket, place) : [], sample);
   const count = new VerifyCount(snapshot ?? name ?? catalog.directory, on);
   const reading = new StoredContents(bucket, signal, count);
-  const damaged = new Set<string>();
-  let damages = 0;
+  let [snapshots, damaged, damages] = [0, 0, 0];
   try {
     for (const each of chosen) {
-      const called = `${each.name}/${each.id}`;
-      const tell = (path: string, reason: DamageReason): void => {
-        damages++;
-        damaged.add(called);
-        on({ event: 'damaged', snapshot: called, path, reason });
-      };
       const manifest = await manifestOf(catalog, each);
-      if (!manifest) tell(manifestName, 'manifest');
-      else for (const { file, reason } of await reading.check(manifest, pass)) tell(file, reason);
-      await note(bucket, each, damaged.has(called), sample);
+      const found = manifest
+        ? await reading.check(manifest, pass)
+        : [{ file: manifestName, reason: 'manifest' as const }];
+      // What a prune has taken meanwhile is not damaged.
+      if (found.length > 0 && (await bucket.sizeOf(recordKey(each.record))) === undefined) continue;
+      snapshots++;
+      damaged += found.length > 0 ? 1 : 0;
+      damages += found.length;
+      for (const { file, reason } of found)
+        on({ event: 'damaged', snapshot: `${each.name}/${each.id}`, path: file, reason });
+      await note(bucket, each, found.length > 0, sample);
     }
     if (sample < 1)
       await bucket
-        .put(sampleKey, Buffer.from(`${JSON.stringify({ began: pass.began, from: pass.from, share: sample })}\n`))
+        .put(place, Buffer.from(`${JSON.stringify({ began: pass.began, from: pass.from, share: sample })}\n`))
         .catch(ignored('the next sample begins anywhere'));
   } finally {
     count.stop();
     on({ event: 'summary', ...count.summary, verified: 'store' });
   }
-  if (damages > 0) throw failure(damages, damaged.size);
-  return { ...count.summary, snapshots: chosen.length, verified: 'store' };
+  if (damages > 0) throw failure(damages, damaged);
+  return { ...count.summary, snapshots, verified: 'store' };
 }
 
 /** The damage of one file. */
@@ -243,9 +245,9 @@ async function note(bucket: Bucket, { record }: ObjectSnapshot, isDamaged: boole
   await noting.catch(ignored('who may only read keeps no note'));
 }
 
-/** The last sample that was read. */
-async function lastSample(bucket: Bucket): Promise<PassHere[]> {
-  const found = await bucket.get(sampleKey);
+/** The last sample that was read of the same choice. */
+async function lastSample(bucket: Bucket, place: string): Promise<PassHere[]> {
+  const found = await bucket.get(place);
   if (!found) return [];
   try {
     const line = parseJsonObject(Buffer.from(found.text));
@@ -253,7 +255,7 @@ async function lastSample(bucket: Bucket): Promise<PassHere[]> {
     if (typeof began !== 'string' || typeof from !== 'number' || typeof share !== 'number') return [];
     return [{ began, from, share, complete: true, done: [] }];
   } catch (error) {
-    trace('%s is none of ours, and the sample begins anywhere: %o', sampleKey, error);
+    trace('%s is none of ours, and the sample begins anywhere: %o', place, error);
     return [];
   }
 }

@@ -1,11 +1,20 @@
 // When a snapshot in an object store was last found to be as it says: beside its record, which never changes.
 import type { Bucket } from '../../store/object/bucket';
+import { escapeName } from '../../store/object/records';
 import { recordKey, type SnapshotRecord, snapshotsPrefix } from './snapshot-record';
 
-export const verifiedPrefix = 'verified/';
+const verifiedPrefix = 'verified/';
 
-export function verifiedKey(record: SnapshotRecord): string {
+function verifiedKey(record: SnapshotRecord): string {
   return `${verifiedPrefix}${recordKey(record).slice(snapshotsPrefix.length)}`;
+}
+
+/**
+ * Where it stands what the last sample of one choice has read: of everything, of a backup, or of a snapshot as it was
+ * named, `NAME/ID` or `NAME/latest`. No backup has a name that begins with a dot.
+ */
+export function sampleKey(choice?: string): string {
+  return choice === undefined ? `${verifiedPrefix}sample` : `${verifiedPrefix}.samples/${escapeName(choice)}`;
 }
 
 /** As ISO 8601; undefined where it never was, or was damaged since. */
@@ -21,4 +30,10 @@ export async function noteVerified(bucket: Bucket, record: SnapshotRecord): Prom
 
 export async function forgetVerified(bucket: Bucket, record: SnapshotRecord): Promise<void> {
   await bucket.delete(verifiedKey(record));
+}
+
+/** Removes all that is known of a snapshot that is gone. */
+export async function forgetGone(bucket: Bucket, record: SnapshotRecord): Promise<void> {
+  await forgetVerified(bucket, record);
+  await bucket.delete(sampleKey(`${record.name}/${record.id}`));
 }
