@@ -105,15 +105,13 @@ export class StagedObjectSnapshot implements SnapshotInStage {
   ): Promise<ManifestHead> {
     const { bucket } = this.objects;
     try {
-      if (Date.now() - this.began > longestBackup)
-        throw new TransferError('disk', 'This backup took longer than 14 days, and may count on what is gone by now.', {
-          hint: 'Start the same backup again: what is there is not sent again.',
-        });
-      const needed = contentsOf(finished);
+      const contents = contentsOf(finished);
       let { head } = finished;
       for (let attempt = 0; attempt < mostAttempts; attempt++) {
         const written = await writeManifest(bucket, { ...finished, head }, this.objects.trusts);
-        refuseCondemned(needed, await condemnedKeys(bucket));
+        // This machine may sleep between any two requests: its own manifest is old then.
+        const needed = new Set([...contents, written.content]);
+        await this.refuseLost(needed);
         const record: SnapshotRecord = {
           ...head,
           ...written,
@@ -152,6 +150,15 @@ export class StagedObjectSnapshot implements SnapshotInStage {
     if (!this.committed) await this.store.names.settle();
   }
 
+  /** Rejects with `disk` where something that it needs is condemned, or was before the lists that are there now. */
+  private async refuseLost(needed: ReadonlySet<string>): Promise<void> {
+    refuseCondemned(needed, await condemnedKeys(this.objects.bucket));
+    if (Date.now() - this.began > longestBackup)
+      throw new TransferError('disk', 'This backup took longer than 14 days, and may count on what is gone by now.', {
+        hint: 'Start the same backup again: what is there is not sent again.',
+      });
+  }
+
   /** Whether the snapshot has its number now. The answer to an earlier attempt may be lost. */
   private async take(record: SnapshotRecord): Promise<boolean> {
     const { bucket, keepsFree } = this.objects;
@@ -169,7 +176,7 @@ export class StagedObjectSnapshot implements SnapshotInStage {
     const { bucket } = this.objects;
     const key = recordKey(record);
     try {
-      refuseCondemned(needed, await condemnedKeys(bucket));
+      await this.refuseLost(needed);
     } catch (error) {
       await bucket.delete(key);
       throw error;

@@ -386,6 +386,44 @@ describe('snapshots in an object store', () => {
       await verify({ objects, snapshot: last.snapshot });
     });
 
+    for (const [when, last] of [
+      ['before it is taken', '/manifests/'],
+      ['when it is taken', '/snapshots/'],
+    ] as const)
+      it(`makes no snapshot whose own manifest was condemned ${when}`, async () => {
+        // As on a machine that sleeps between two requests.
+        server.tiny.seen = ({ method, key }) => {
+          if (method !== 'PUT' || !key.includes(last)) return;
+          const keys = keysBelow('manifests/').map((each) => each.slice(objects.prefix.length));
+          server.tiny.objects.set(`${objects.prefix}condemned/now`, {
+            body: Buffer.from(JSON.stringify({ keys })),
+            etag: '"x"',
+            modified: new Date(),
+          });
+        };
+        expect((await failureOf(made())).message).to.contain('condemned');
+        expect(keysBelow('snapshots/')).to.deep.equal([]);
+        server.tiny.seen = () => undefined;
+        await made();
+        await verify({ objects });
+      });
+
+    it('makes no snapshot that took longer than what is condemned is listed for', async () => {
+      const realNow = Date.now;
+      server.tiny.seen = ({ method, key }) => {
+        if (method !== 'GET' || !key.includes('/manifests/')) return;
+        server.tiny.skew = 15 * day;
+        Date.now = () => realNow() + 15 * day;
+      };
+      try {
+        expect((await failureOf(made())).message).to.contain('14 days');
+      } finally {
+        Date.now = realNow;
+        server.tiny.skew = 0;
+      }
+      expect(keysBelow('snapshots/')).to.deep.equal([]);
+    });
+
     it('goes on where it was killed, and collects nothing where a manifest is lost', async () => {
       await made();
       changed();
