@@ -7,6 +7,8 @@ import { timingSafeEqual } from 'node:crypto';
 import net from 'node:net';
 import { asTransferError } from '../errors';
 import type { Address } from './address';
+import { mostDescriptors } from './descriptor-limit';
+import { noRoom, RelayCrowd } from './relay-crowd';
 import { relayPass } from './relay-pass';
 
 export interface RelayServerOptions {
@@ -18,6 +20,23 @@ export interface RelayServerOptions {
   readonly password?: string | undefined;
   /** Told of each pair that has ended. */
   readonly on: (pair: RelayedPair) => void;
+  /** @internal Other limits than the usual ones. */
+  readonly most?: Partial<RelayLimits> | undefined;
+}
+
+/**
+ * How many connections there may be. "Of one" is of one IPv4 address, or of the first 64 bits of one of IPv6: a
+ * stranger has so many of them. PROTOCOL.md 30.5.
+ */
+interface RelayLimits {
+  /** That have not said yet what they want. */
+  readonly silent: number;
+  readonly silentOfOne: number;
+  /** That wait for the other side. */
+  readonly waiting: number;
+  readonly waitingOfOne: number;
+  /** That were joined with another one. */
+  readonly joinedOfOne: number;
 }
 
 export interface RelayedPair {
@@ -47,29 +66,45 @@ interface RelayWaiting {
   /** Undefined for those who say none: they meet anybody. */
   readonly side: string | undefined;
   readonly timer: NodeJS.Timeout;
+  /** Hears what may not be said yet. */
+  readonly hasty: () => void;
 }
 
 /** How long the first line may take, in ms, and how many bytes it has at most. */
 const lineWithin = 10_000;
 const longestLine = 160;
+/** How long, in ms, one who was refused has to take that in and to hang up. */
+const refusedFor = 1_000;
 /** A pair that carries nothing for so long is gone, in ms: sessions say that they live every few seconds. */
 const idleFor = 120_000;
-/** So many wait at most; who comes then is turned away. */
-const mostWaiting = 4_096;
 const keepAliveAfter = 15_000;
 
 const request = /^please relay ([0-9a-f]{64})(?: for side ([0-9a-f]{16})(?: pass ([0-9a-f]{32}))?)?$/;
 
+function usualLimits(descriptors = mostDescriptors()): RelayLimits {
+  return {
+    silent: Math.min(1_024, descriptors / 8),
+    silentOfOne: Math.min(128, descriptors / 16),
+    waiting: Math.min(4_096, descriptors / 4),
+    waitingOfOne: Math.min(256, descriptors / 16),
+    joinedOfOne: Math.min(1_024, descriptors / 8),
+  };
+}
+
 export class RelayServer {
   private readonly waiting = new Map<string, RelayWaiting[]>();
   private readonly sockets = new Set<net.Socket>();
+  private readonly silent = new RelayCrowd();
+  private readonly waiters = new RelayCrowd();
+  private readonly joined = new RelayCrowd();
+  private readonly most: RelayLimits;
   private figuresSoFar = { open: 0, pairs: 0, bytes: 0, overQuota: 0, refused: 0 };
-  private waiters = 0;
 
   private constructor(
     private readonly server: net.Server,
     private readonly options: RelayServerOptions,
   ) {
+    this.most = { ...usualLimits(), ...options.most };
     server.on('connection', (socket) => this.accept(socket));
   }
 
@@ -91,7 +126,7 @@ export class RelayServer {
   }
 
   get figures(): RelayFigures {
-    return { ...this.figuresSoFar, waiting: this.waiters };
+    return { ...this.figuresSoFar, waiting: this.waiters.size };
   }
 
   async close(): Promise<void> {
@@ -103,7 +138,9 @@ export class RelayServer {
   private accept(socket: net.Socket): void {
     this.sockets.add(socket);
     // Whatever went wrong with it, it closes, and that is dealt with below.
-    socket.on('error', () => socket.destroy()).once('close', () => this.sockets.delete(socket));
+    socket.on('error', () => socket.destroy()).once('close', () => this.forget(socket));
+    this.silent.add(socket);
+    this.makeRoomFor(socket);
     const timer = setTimeout(() => socket.destroy(), lineWithin);
     let line = Buffer.alloc(0);
     const hear = (bytes: Buffer): void => {
@@ -112,6 +149,7 @@ export class RelayServer {
       if (end < 0 && line.length <= longestLine) return;
       clearTimeout(timer);
       socket.off('data', hear);
+      this.silent.delete(socket);
       const [, token, side, pass] = request.exec(line.subarray(0, Math.max(0, end)).toString('latin1')) ?? [];
       if (token === undefined) this.refuse(socket, 'bad handshake');
       else if (line.length > end + 1) this.refuse(socket, 'impatient');
@@ -119,6 +157,23 @@ export class RelayServer {
       else this.join(socket, token, side);
     };
     socket.on('data', hear).once('close', () => clearTimeout(timer));
+  }
+
+  private forget(socket: net.Socket): void {
+    this.sockets.delete(socket);
+    for (const crowd of [this.silent, this.joined]) crowd.delete(socket);
+  }
+
+  /** The oldest that say nothing go first: of its own network, then of all. */
+  private makeRoomFor(socket: net.Socket): void {
+    const { silent, most } = this;
+    while (silent.besides(socket) > most.silentOfOne || silent.size > most.silent) {
+      const oldest = silent.besides(socket) > most.silentOfOne ? silent.oldestBesides(socket) : silent.oldest();
+      if (!oldest) return;
+      silent.delete(oldest);
+      oldest.destroy();
+      this.figuresSoFar.refused++;
+    }
   }
 
   private admits(token: string, side = '', pass = ''): boolean {
@@ -131,13 +186,21 @@ export class RelayServer {
   private refuse(socket: net.Socket, why: string): void {
     this.figuresSoFar.refused++;
     socket.end(`${why}\n`);
+    // Whoever never hangs up would stay for ever.
+    const timer = setTimeout(() => socket.destroy(), refusedFor);
+    socket.resume().once('close', () => clearTimeout(timer));
   }
 
   /** Two of one side never meet; those who still wait for a token that two have met by are told to come again. */
   private join(socket: net.Socket, token: string, side: string | undefined): void {
     const others = this.waiting.get(token) ?? [];
     const other = others.find((each) => side === undefined || each.side !== side);
+    const { waiters, joined, most } = this;
     if (other) {
+      if (joined.besides(socket) >= most.joinedOfOne) {
+        this.refuse(socket, noRoom);
+        return;
+      }
       for (const each of others) {
         this.leave(token, each);
         if (each !== other) each.socket.destroy();
@@ -145,25 +208,29 @@ export class RelayServer {
       this.pair(other.socket, socket);
       return;
     }
-    if (this.waiters >= mostWaiting) {
-      this.figuresSoFar.refused++;
-      socket.destroy();
+    if (waiters.size >= most.waiting || waiters.besides(socket) >= most.waitingOfOne) {
+      this.refuse(socket, noRoom);
       return;
     }
     const timer = setTimeout(() => socket.destroy(), this.options.waitFor);
-    const waiter = { socket, side, timer };
-    this.waiters++;
+    // Nothing may be said before `ok`, and whoever has hung up is noticed.
+    const hasty = (): void => {
+      this.leave(token, waiter);
+      this.refuse(socket, 'impatient');
+    };
+    const waiter = { socket, side, timer, hasty };
+    waiters.add(socket);
     this.waiting.set(token, [...others, waiter]);
     socket.once('close', () => this.leave(token, waiter));
-    // Nothing may be said before `ok`, and whoever has hung up is noticed.
-    socket.once('data', impatient).resume();
+    socket.once('data', hasty).resume();
   }
 
   private leave(token: string, waiter: RelayWaiting): void {
     const others = this.waiting.get(token) ?? [];
     if (!others.includes(waiter)) return;
     clearTimeout(waiter.timer);
-    this.waiters--;
+    waiter.socket.off('data', waiter.hasty);
+    this.waiters.delete(waiter.socket);
     const left = others.filter((each) => each !== waiter);
     if (left.length > 0) this.waiting.set(token, left);
     else this.waiting.delete(token);
@@ -189,7 +256,8 @@ export class RelayServer {
       [first, second],
       [second, first],
     ] as const) {
-      from.off('data', impatient).pause();
+      this.joined.add(from);
+      from.pause();
       from.setTimeout(idleFor, () => from.destroy());
       from.on('data', (piece: Buffer) => {
         figures.bytes += Math.min(piece.length, Math.max(0, quota - bytes));
@@ -206,8 +274,4 @@ export class RelayServer {
     }
     first.pipe(second).pipe(first);
   }
-}
-
-function impatient(this: net.Socket): void {
-  this.end('impatient\n');
 }

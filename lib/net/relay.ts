@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../errors';
 import { ignored, trace } from '../trace';
 import { type Address, formatAddress } from './address';
+import { noRoom } from './relay-crowd';
 import { relayPass, relaySides } from './relay-pass';
 import { dial, type Dialed, type DialedPath } from './socket';
 import type { SessionKey, TicketRelay } from './ticket';
@@ -167,6 +168,14 @@ function refusedBy(relay: Address, answer: Buffer): TransferError {
     return new TransferError('cannot-connect', `The relay ${shown(relay)} has a password, and was not given it.`, {
       hint: 'Give it to both sides with --relay-password-file. A ticket holds what its sender needs.',
     });
+  if (said === noRoom)
+    return new TransferError(
+      'cannot-connect',
+      `The relay ${shown(relay)} has no room for another one of this address.`,
+      {
+        hint: 'Try again later, or use another relay: sendall relay is one.',
+      },
+    );
   return new TransferError('cannot-connect', `The relay ${shown(relay)} refuses: ${JSON.stringify(said)}.`, {
     hint: 'Is it a transit relay, as sendall relay and magic-wormhole have them?',
   });

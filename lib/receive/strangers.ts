@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { TransferError } from '../errors';
+import { mostDescriptors } from '../net/descriptor-limit';
 import { calmStrangers } from './limits';
 import { crowdWithin } from '../session/deadlines';
 
@@ -40,17 +40,5 @@ export class Strangers {
 
   closeAll(reason: TransferError): void {
     for (const connection of this.since.keys()) connection.close(reason);
-  }
-}
-
-/**
- * Node takes all that it may have when it starts; where the system does not tell how many that is, there are enough.
- */
-function mostDescriptors(): number {
-  try {
-    return Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity);
-  } catch {
-    // No /proc here.
-    return Infinity;
   }
 }

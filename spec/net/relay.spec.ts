@@ -5,7 +5,8 @@ import { TransferError } from '../../lib/errors';
 import { type Address, parseRelay } from '../../lib/net/address';
 import { meetAtRelay, relayToken, RelayWaiter, ticketRelay, withPass } from '../../lib/net/relay';
 import { relayPass } from '../../lib/net/relay-pass';
-import { type RelayedPair, RelayServer } from '../../lib/net/relay-server';
+import { networkOf } from '../../lib/net/relay-crowd';
+import { type RelayedPair, RelayServer, type RelayServerOptions } from '../../lib/net/relay-server';
 import type { Dialed } from '../../lib/net/socket';
 import { createKey, formatTicket, parseTicket, type Ticket } from '../../lib/net/ticket';
 import { dialSecured } from '../../lib/net/tls';
@@ -18,16 +19,25 @@ const [left, right] = ['0'.repeat(15) + '1', '0'.repeat(15) + '2'];
 class Talker {
   heard = '';
   readonly ended: Promise<void>;
+  readonly connected: Promise<void>;
   private readonly socket: net.Socket;
   private wake = (): void => undefined;
 
-  constructor(port: number) {
-    this.socket = net.connect(port, '127.0.0.1');
+  /** `lingers`: it never closes its end, whatever it hears. `from`: the address that it comes from. */
+  constructor(port: number, { lingers = false, from = '127.0.0.1' } = {}) {
+    this.socket = net.connect({ port, host: '127.0.0.1', localAddress: from, allowHalfOpen: lingers });
     this.socket.on('data', (bytes) => {
       this.heard += bytes.toString('latin1');
       this.wake();
     });
     this.socket.on('error', () => this.socket.destroy());
+    this.connected = new Promise((resolve) => this.socket.once('connect', () => resolve()));
+    // Whoever lingers notices an end by writing only.
+    if (lingers)
+      this.socket.once('end', () => {
+        const knock = setInterval(() => this.socket.write('x'), 20);
+        this.socket.once('close', () => clearInterval(knock));
+      });
     this.ended = new Promise((resolve) => this.socket.once('close', () => resolve()));
   }
 
@@ -47,12 +57,16 @@ class Talker {
   end(): void {
     this.socket.end();
   }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
 }
 
 describe('the relay', () => {
   let relay: RelayServer;
   let pairs: RelayedPair[];
-  const open = async (options: { waitFor?: number; quota?: number; password?: string } = {}): Promise<void> => {
+  const open = async (options: Partial<RelayServerOptions> = {}): Promise<void> => {
     pairs = [];
     const where: Address & { kind: 'tcp' } = { kind: 'tcp', host: '127.0.0.1', port: 0 };
     relay = await RelayServer.at(where, { waitFor: 60_000, ...options, on: (pair) => pairs.push(pair) });
@@ -110,6 +124,89 @@ describe('the relay', () => {
     await alone.ended;
     expect(alone.heard).to.equal('');
     await waiting(0);
+  });
+
+  it('keeps nobody whom it has refused, though they never close their end', async function () {
+    this.timeout(8_000);
+    await open({ password: 'eight times two and more' });
+    const refused = ['x\n', `please relay ${token}\n`, `please relay ${token}\nhello`].map((text) =>
+      new Talker(relay.port, { lingers: true }).say(text),
+    );
+    await Promise.all(refused.map(({ ended }) => ended));
+    expect(refused.map(({ heard }) => heard)).to.deep.equal(['bad handshake\n', 'wrong password\n', 'impatient\n']);
+    expect(relay.figures.refused).to.equal(3);
+  });
+
+  it('joins nobody with one who did not wait for ok', async function () {
+    this.timeout(8_000);
+    await open();
+    const hasty = new Talker(relay.port, { lingers: true }).please(left);
+    await waiting(1);
+    hasty.say('hello');
+    await hasty.hears('impatient\n');
+    expect(relay.figures).to.include({ waiting: 0, refused: 1 });
+    const [first, second] = [talker().please(right), talker().please(left)];
+    await Promise.all([first.hears('ok\n'), second.hears('ok\n'), hasty.ended]);
+    expect(hasty.heard).to.equal('impatient\n');
+  });
+
+  it('has the oldest who say nothing make room, first of the same address', async () => {
+    await open({ most: { silent: 4, silentOfOne: 2 } });
+    const crowd: Talker[] = [];
+    const come = async (from: string): Promise<void> => {
+      const comer = new Talker(relay.port, { from });
+      crowd.push(comer);
+      await comer.connected;
+    };
+    await come('127.0.0.2');
+    for (let at = 0; at < 3; at++) await come('127.0.0.3');
+    await crowd[1]?.ended;
+    for (let at = 0; at < 2; at++) await come(`127.0.0.${String(4 + at)}`);
+    await crowd[0]?.ended;
+    const [first, second] = [talker().please(left), talker().please(right)];
+    await Promise.all([first.hears('ok\n'), second.hears('ok\n')]);
+    for (const each of crowd) each.destroy();
+  });
+
+  it('lets one address have some of the places only, waiting and joined, and tells it so', async () => {
+    await open({ most: { waitingOfOne: 2, joinedOfOne: 3 } });
+    const tokens = Array.from({ length: 4 }, (_, at) => String(at).repeat(64));
+    const ask = (at: number, side: string, from: string): Talker =>
+      new Talker(relay.port, { from }).say(`please relay ${tokens[at] ?? ''} for side ${side}\n`);
+    ask(0, left, '127.0.0.2');
+    await waiting(1);
+    ask(1, left, '127.0.0.2');
+    await waiting(2);
+    const third = ask(2, left, '127.0.0.2');
+    await third.ended;
+    expect(third.heard).to.equal('no room\n');
+    ask(2, left, '127.0.0.3');
+    await waiting(3);
+    // Who is met by somebody of another address needs no place to wait.
+    await ask(2, right, '127.0.0.2').hears('ok\n');
+    await ask(0, right, '127.0.0.2').hears('ok\n');
+    const fourth = ask(1, right, '127.0.0.2');
+    await fourth.ended;
+    expect(fourth.heard).to.equal('no room\n');
+    await ask(1, right, '127.0.0.4').hears('ok\n');
+  });
+
+  it('tells who gets no place to wait, and asks again later', async () => {
+    await open({ most: { waitingOfOne: 0 } });
+    const why = await meetAtRelay({ relay: where(), token, side: 'listening' }).then(
+      () => expect.fail('it was let in'),
+      (error: unknown) => error as TransferError,
+    );
+    expect(why.message).to.match(/The relay 127\.0\.0\.1:\d+ has no room for another one of this address\./);
+  });
+
+  it('counts an address of IPv6 by its network', () => {
+    expect(networkOf('2001:db8:1:2:3:4:5:6')).to.equal(networkOf('2001:DB8:1:2::1'));
+    expect(networkOf('2001:db8:1:3::1')).to.not.equal(networkOf('2001:db8:1:2::1'));
+    expect(networkOf('2001:db8::1')).to.equal('2001:db8:0:0');
+    expect(networkOf('::1')).to.equal('0:0:0:0');
+    expect(networkOf('::ffff:10.0.0.1')).to.equal('10.0.0.1');
+    expect(networkOf('fe80::1%eth0')).to.equal('fe80:0:0:0');
   });
 
   it('ends a pair that carries more than its quota', async () => {
