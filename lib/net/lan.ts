@@ -83,6 +83,7 @@ export async function announceListener(
   const reachableHosts = reachable.flatMap((each) => (each.kind === 'tcp' && isIP(each.host) > 0 ? [each.host] : []));
   for (const { dns } of open)
     dns.on('query', (query: QueryPacket, from: RemoteInfo) => {
+      if (!isOnLink(from.address)) return;
       const hosts = new Set([...(host === '::' ? besides(from.address) : []), ...reachableHosts]);
       answer(dns, query, from, { instance, port, number, hosts: [...hosts] });
     });
@@ -95,12 +96,14 @@ function answer(
   from: RemoteInfo,
   own: Pick<LanAnswer, 'number' | 'port' | 'hosts'> & { readonly instance: string },
 ): void {
-  if (!questions.some(({ name, type }) => name.toLowerCase() === service && /^(?:PTR|ANY)$/.test(type))) return;
+  const asked = questions.find(({ name, type }) => name.toLowerCase() === service && /^(?:PTR|ANY)$/.test(type));
+  if (!asked) return;
   const brief = from.port !== groupPort;
   const ttl = brief ? rememberedBriefly : remembered;
   const [name, target] = [`${own.instance}.${service}`, `${own.instance}.local`];
   const response: ResponseOutgoingPacket = {
-    ...(brief ? { id, questions } : {}),
+    // No other question: names that were compressed would be written out, many times as long.
+    ...(brief ? { id, questions: [{ ...asked, name: service }] } : {}),
     answers: [{ name: service, type: 'PTR', ttl, data: name }],
     additionals: [
       { name, type: 'SRV', ttl, data: { port: own.port, target } },
@@ -328,6 +331,17 @@ function besides(from: string): string[] {
     ...found.filter(({ family }) => family === 'IPv4').slice(0, 1),
     ...found.filter(({ address }) => isLinkLocal(address)).slice(0, 1),
   ].map(({ address }) => address);
+}
+
+/**
+ * Whether `from` can be on a link of ours: who is elsewhere is not answered, since a sender's address can be forged
+ * from there. RFC 6762 11.
+ */
+function isOnLink(from: string): boolean {
+  if (isLoopback(from) || isLinkLocal(from) || from.startsWith('169.254.')) return true;
+  return Object.values(networkInterfaces()).some((found = []) =>
+    found.some(({ cidr }) => cidr !== null && isWithin(from, cidr)),
+  );
 }
 
 function isWithin(address: string, cidr: string): boolean {

@@ -60,6 +60,28 @@ const liar = `
     });
   });`;
 
+/** Asks from an address of no network of this machine, then from one that is, with many questions; prints who was answered. */
+const stranger = `
+  const packet = require(process.argv[1]);
+  const dgram = require('dgram');
+  const service = '_sendall._tcp.local';
+  const query = packet.encode({ type: 'query', id: 7, questions: [
+    ...Array.from({ length: 20 }, (_, at) => ({ name: ('x' + at).repeat(20) + '.local', type: 'PTR' })),
+    { name: service.toUpperCase(), type: 'PTR' },
+  ] });
+  const ask = async (address) => {
+    const socket = dgram.createSocket('udp4');
+    socket.on('message', (bytes) => {
+      const { id, questions } = packet.decode(bytes);
+      console.log(JSON.stringify({ address, id, questions, longer: bytes.length > query.length }));
+      if (address === '10.9.0.1') console.log('taken');
+    });
+    await new Promise((resolve) => socket.bind(0, address, resolve));
+    return () => socket.send(query, 5353, '10.9.0.1');
+  };
+  // Both are answered in the order in which they ask, by way of loopback.
+  Promise.all(['192.0.2.5', '10.9.0.1'].map(ask)).then((all) => all.forEach((each) => each()));`;
+
 describe('cli: who is found on the network (the built command)', function () {
   this.timeout(60_000);
   let holder: ChildProcess;
@@ -181,6 +203,32 @@ describe('cli: who is found on the network (the built command)', function () {
     expect((await receiver.ended).code).to.equal(0);
     expect(run.read('letter.txt').toString()).to.equal('hello\n');
     expect(other.said.match(/came: .*/g) ?? [], 'one guess at most').to.have.length.below(2);
+  });
+
+  it('only who is on this network is answered, and hears no question but the one of our service', async () => {
+    const routed = spawnSync('nsenter', [
+      ...inside().slice(1),
+      'ip',
+      'route',
+      'add',
+      'local',
+      '192.0.2.0/24',
+      'dev',
+      'lo',
+    ]);
+    expect(routed.status).to.equal(0);
+    const receiver = start(['receive', 'in', '--announce'], 'receiver');
+    await receiver.says(/sendall:\/\/\S+/);
+    const { said } = await script(stranger, require.resolve('dns-packet'));
+    const answers = said.split('\n').filter((line) => line.startsWith('{'));
+    expect(answers.map((line) => JSON.parse(line) as unknown)).to.deep.equal([
+      {
+        address: '10.9.0.1',
+        id: 7,
+        questions: [{ name: '_sendall._tcp.local', type: 'PTR', class: 'IN' }],
+        longer: false,
+      },
+    ]);
   });
 
   it('on a machine without another network, too', async function () {
