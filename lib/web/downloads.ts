@@ -17,10 +17,14 @@ export class Downloads {
     answerJson(response, 200, { href: `dl/${this.links.make(linked)}` });
   }
 
+  isLink(path: readonly string[]): boolean {
+    return this.find(path) !== undefined;
+  }
+
   /** GET dl/LINK */
   async send({ response, method, path }: WebRequest): Promise<void> {
-    const [link = '', ...rest] = path;
-    const linked = rest.length === 0 ? this.links.find(link) : undefined;
+    const [link = ''] = path;
+    const linked = this.find(path);
     if (!linked) throw new TransferError('source-unreadable', 'This link was used already, or is too old.');
     if (method !== 'GET' && method !== 'HEAD') return answer(response, 405, { allow: 'GET, HEAD' });
     const counts = method === 'GET';
@@ -44,5 +48,8 @@ export class Downloads {
       if (whole) this.links.use(link);
       else if (used) this.links.keep(link, linked);
     }
+  }
+  private find([link = '', ...rest]: readonly string[]): ReturnType<Links['find']> {
+    return rest.length === 0 ? this.links.find(link) : undefined;
   }
 }

@@ -113,6 +113,10 @@ class DownloadRoutes implements WebRoutes {
     return this.downloads.send(asked);
   }
 
+  isLink(path: readonly string[]): boolean {
+    return this.downloads.isLink(path);
+  }
+
   async close(): Promise<void> {
     this.closed = true;
     await this.pool.close();

@@ -100,6 +100,10 @@ class UploadRoutes implements WebRoutes {
     return this.downloads.send(asked);
   }
 
+  isLink(path: readonly string[]): boolean {
+    return this.downloads.isLink(path);
+  }
+
   close(): Promise<void> {
     this.live.close();
     return this.pool.close();

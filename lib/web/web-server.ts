@@ -55,6 +55,8 @@ export interface WebRoutes {
   api(request: WebRequest): Promise<void>;
   /** Everything below `dl`: the link is what lets one in. */
   download?(request: WebRequest): Promise<void>;
+  /** Whether this path below `dl` is such a link. */
+  isLink?(path: readonly string[]): boolean;
   close(): Promise<void>;
 }
 
@@ -142,8 +144,8 @@ class WebServer {
   private readonly files: ReadonlyMap<string, PageFile>;
   private readonly server: Server;
   private readonly strangers = new Strangers(Infinity, calmStrangers, mostStrangers);
-  /** Those who have not shown the token, by their sockets. */
-  private readonly unknown = new Map<Socket, { close(): void }>();
+  /** Those who have not shown the token, or a link, by `endOf` their connections. */
+  private readonly unknown = new Map<string, { close(): void }>();
   /** How many requests of a connection are not answered yet. */
   private readonly ahead = new WeakMap<Socket, number>();
   private reached: PageOrigins = { hosts: new Set(), origins: new Set() };
@@ -175,7 +177,8 @@ class WebServer {
     this.server.maxConnections = mostConnections;
     this.server.timeout = options.stillFor ?? stillFor;
     this.server.on('connection', (socket: Socket) => this.greet(socket));
-    this.server.on('secureConnection', (socket: Socket) => this.greet(socket));
+    // Was greeted before its handshake: a second stranger of the same connection would stay one for ever.
+    this.server.on('secureConnection', (socket: Socket) => socket.on('error', ignored('a visitor that is gone')));
     // What is no HTTP gets no answer but an end.
     this.server.on('clientError', (_error: Error, socket: Socket) => socket.destroy());
   }
@@ -211,17 +214,23 @@ class WebServer {
   /** "Deadlines and limits before the token is checked as for strangers on the wire." */
   private greet(socket: Socket): void {
     const stranger = { close: () => void socket.destroy() };
-    this.unknown.set(socket, stranger);
+    const end = endOf(socket);
+    this.unknown.set(end, stranger);
     this.strangers.add(stranger);
-    socket.once('close', () => this.know(socket));
+    socket.once('close', () => {
+      this.strangers.delete(stranger);
+      // Another connection may have the same end by now.
+      if (this.unknown.get(end) === stranger) this.unknown.delete(end);
+    });
     socket.on('error', ignored('a visitor that is gone'));
   }
 
   private know(socket: Socket): void {
-    const stranger = this.unknown.get(socket);
+    const end = endOf(socket);
+    const stranger = this.unknown.get(end);
     if (!stranger) return;
     this.strangers.delete(stranger);
-    this.unknown.delete(socket);
+    this.unknown.delete(end);
   }
 
   private async take(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -263,8 +272,11 @@ class WebServer {
       this.know(request.socket);
       return this.routes.api({ request, response, method, ...asked, path: asked.path.slice(1) });
     }
-    if (first === 'dl' && this.routes.download)
-      return this.routes.download({ request, response, method, ...asked, path: asked.path.slice(1) });
+    if (first === 'dl' && this.routes.download) {
+      const path = asked.path.slice(1);
+      if (this.routes.isLink?.(path) === true) this.know(request.socket);
+      return this.routes.download({ request, response, method, ...asked, path });
+    }
     return this.file(request, response, `/${asked.path.join('/')}`);
   }
 
@@ -287,6 +299,11 @@ class WebServer {
     const { bytes, headers } = encodedFor(file, text(request.headers['accept-encoding']));
     answer(response, 200, { ...headers, 'content-type': file.type, 'content-security-policy': pagePolicy }, bytes);
   }
+}
+
+/** The other end of a connection: a TLS socket has the same as the one below it. */
+function endOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
+  return `${remoteAddress} ${String(remotePort)}`;
 }
 
 /** A browser that opens the page itself, from wherever, and not a script or a picture of another page. */

@@ -218,6 +218,49 @@ describe('a page', () => {
   }
 });
 
+describe('a crowd at a page', () => {
+  for (const [scheme, web] of [
+    ['HTTP', {}],
+    ['HTTPS', { selfSigned: true }],
+  ] as const)
+    it(`cuts nobody off who has shown the token, by ${scheme}`, async () => {
+      const receiver = await WebReceiver.open({}, { ...web, read: true });
+      const { visitor } = receiver;
+      const content = contentOf(24 * 1024 * 1024);
+      await visitor.upload('large', content);
+      const { href } = (await visitor.post('api/links', { path: 'large' })).json;
+      const watching = visitor.watch();
+      const crowd: net.Socket[] = [];
+      try {
+        await watching.tells(({ event }) => event === 'totals');
+        // Whoever has a link is no stranger either, and need not show the token.
+        const download = await visitor.open(String(href));
+        // More than there may be of strangers, the oldest of whom make room.
+        let gone = 0;
+        for (let at = 0; at < 600; at++)
+          crowd.push(
+            net
+              .connect(visitor.port, '127.0.0.1')
+              .on('error', () => undefined)
+              .once('close', () => gone++),
+          );
+        await Promise.all(crowd.map((socket) => once(socket, 'connect')));
+        const [oldest] = crowd;
+        if (oldest && !oldest.closed) await once(oldest, 'close');
+        expect(gone).to.be.below(300);
+        expect((await visitor.upload('beside', contentOf(10))).status).to.equal(200);
+        await watching.tells(({ event, name }) => event === 'received' && name === 'beside');
+        let fetched = 0;
+        for await (const piece of download) fetched += (piece as Buffer).length;
+        expect(fetched).to.equal(content.length);
+      } finally {
+        watching.close();
+        for (const socket of crowd) socket.destroy();
+        await receiver.close();
+      }
+    });
+});
+
 describe('who may ask a page', () => {
   const reached = reachedAt([new URL('http://192.168.1.20:8899/'), new URL('https://files.example.org/drop/')]);
   const head = {

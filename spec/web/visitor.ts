@@ -28,6 +28,48 @@ export interface Dribble {
   readonly answer: Promise<Answer>;
 }
 
+export type LiveLine = Record<string, unknown>;
+
+/** One who watches the live list. */
+export class Watching {
+  /** All so far. */
+  lines: LiveLine[] = [];
+  private text = '';
+  private wake = (): void => undefined;
+  private failure: Error | undefined;
+
+  constructor(private readonly asking: http.ClientRequest) {
+    const fail = (error: Error): void => {
+      this.failure ??= error;
+      this.wake();
+    };
+    asking.once('error', fail);
+    asking.once('response', (response) => {
+      response.once('error', fail).once('close', () => fail(new Error('The live list has ended.')));
+      response.on('data', (piece: Buffer) => {
+        this.text += piece.toString();
+        this.lines = this.text
+          .split('\n')
+          .slice(0, -1)
+          .map((line) => JSON.parse(line) as LiveLine);
+        this.wake();
+      });
+    });
+  }
+
+  /** Until `enough` is true of one line. Rejects where it ends before. */
+  async tells(enough: (line: LiveLine) => boolean): Promise<void> {
+    while (!this.lines.some(enough)) {
+      if (this.failure) throw this.failure;
+      await new Promise<void>((resolve) => (this.wake = resolve));
+    }
+  }
+
+  close(): void {
+    this.asking.destroy();
+  }
+}
+
 /** Who has the address of a page, and no browser: asks over connections of its own. */
 export class Visitor {
   private readonly base: URL;
@@ -62,6 +104,13 @@ export class Visitor {
     });
     asking.end(body);
     return answerTo(asking);
+  }
+
+  /** The answer to a GET without the token, of which nothing is read yet. */
+  async open(path: string): Promise<http.IncomingMessage> {
+    const asking = this.request(path, {});
+    asking.end();
+    return new Promise((resolve, reject) => asking.once('error', reject).once('response', resolve));
   }
 
   /** A request whose body of `length` bytes comes as it is written. */
@@ -121,26 +170,18 @@ export class Visitor {
   }
 
   /** The lines of the live list, until `enough` is true of one. */
-  live(enough: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>[]> {
-    return new Promise((resolve, reject) => {
-      const asking = this.request('api/live', { headers: { authorization: this.bearer } });
-      asking.once('error', reject);
-      asking.once('response', (response) => {
-        let text = '';
-        response.on('error', () => undefined);
-        response.on('data', (piece: Buffer) => {
-          text += piece.toString();
-          const lines = text
-            .split('\n')
-            .slice(0, -1)
-            .map((line) => JSON.parse(line) as Record<string, unknown>);
-          if (!lines.some(enough)) return;
-          asking.destroy();
-          resolve(lines);
-        });
-      });
-      asking.end();
-    });
+  async live(enough: (line: LiveLine) => boolean): Promise<LiveLine[]> {
+    const watching = this.watch();
+    await watching.tells(enough);
+    watching.close();
+    return watching.lines;
+  }
+
+  /** Watches the live list. */
+  watch(): Watching {
+    const asking = this.request('api/live', { headers: { authorization: this.bearer } });
+    asking.end();
+    return new Watching(asking);
   }
 
   private request(path: string, options: https.RequestOptions): http.ClientRequest {
