@@ -99,6 +99,12 @@ export class Usage {
     for (const directory of directories) this.directories.add(directory);
   }
 
+  /** A directory is not made after all. */
+  giveBackDirectory(name: string): void {
+    this.names--;
+    this.directories.delete(name);
+  }
+
   private async countNow(count: () => Promise<KeptFiles>): Promise<void> {
     const began = performance.now();
     const kept = await count();
@@ -157,6 +163,25 @@ export class Allowance {
   /** Takes a name that is no file. Throws `quota`. */
   takeName(name: string, isDirectory: boolean, taking: SessionNames): void {
     taking.names += this.takeNames(name, isDirectory);
+  }
+
+  /**
+   * Takes the name of a directory that is made at once. Resolves with what that took, 0 where it was counted before.
+   * Rejects with `quota`.
+   */
+  async takeDirectory(name: string): Promise<number> {
+    try {
+      return this.takeNames(name, true);
+    } catch (error) {
+      if (!lacksRoom(error)) throw error;
+      await this.recount();
+      return this.takeNames(name, true);
+    }
+  }
+
+  /** A directory that was counted is gone again. */
+  giveBackDirectory(name: string): void {
+    this.usage.giveBackDirectory(name);
   }
 
   /** What a session takes, until `close`. */

@@ -59,15 +59,15 @@ export class BackupStage implements SnapshotStage {
   }
 
   /**
-   * Locks the backup. Rejects with `exists` where its name is not for this peer, with `directory` while another process
-   * uses it.
+   * Locks the backup. Rejects with `exists` where its name is not for this peer, with `quota` where that would be one
+   * name too many, with `directory` while another process uses it.
    */
   static async open(request: BackupRequest, on: Listener): Promise<BackupStage> {
     const { name, algorithm, destination, peer, copies } = request;
     const { store } = destination;
     const staged: SnapshotInStage = await (store instanceof ObjectStore
       ? StagedObjectSnapshot.open(store, name, peer, copies !== undefined)
-      : StagedSnapshot.open(destination.directory, name, peer));
+      : StagedSnapshot.open(destination.directory, name, peer, destination.allowance));
     try {
       const { register } = staged;
       const number = (newestOf(register)?.number ?? 0) + 1;
@@ -116,6 +116,11 @@ export class BackupStage implements SnapshotStage {
   /** Whether no conversation uses it at this moment. */
   get idle(): boolean {
     return this.left;
+  }
+
+  /** Whether nothing of it is known here that a new one would not find on the disk. */
+  get isEmpty(): boolean {
+    return this.lines.size === 0;
   }
 
   /** Ends the conversation that uses it, if one does; false where it has not ended within `ms`. */

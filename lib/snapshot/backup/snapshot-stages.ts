@@ -14,10 +14,21 @@ const returnWithin = 300_000;
 /** How long the one before may take to end, which first makes durable what it has, in ms. */
 const endsWithin = 30_000;
 
+/** Each that waits for its session has a lock and descriptors: so many may, of one key and of all together. */
+const mostWaitingOfKey = 4;
+const mostWaitingStages = 32;
+
+interface WaitingStage {
+  /** Of its backup. */
+  readonly key: string;
+  readonly timer: NodeJS.Timeout;
+}
+
 /** The snapshots that are on their way into one receiver. One backup has one at a time. */
 export class SnapshotStages {
   private readonly open = new Map<string, Promise<BackupStage>>();
-  private readonly waiting = new Map<BackupStage, NodeJS.Timeout>();
+  /** Those whose sessions were lost, the longest ago first. */
+  private readonly waiting = new Map<BackupStage, WaitingStage>();
   /** Who comes while another one is being let in waits for his turn. */
   private readonly turns = new Map<string, Promise<unknown>>();
   private closed = false;
@@ -80,32 +91,55 @@ export class SnapshotStages {
     for (const each of left) if (each.status === 'fulfilled') await this.end(each.value);
   }
 
-  /** A snapshot that its session leaves is forgotten some time later. */
+  /**
+   * A snapshot that its session leaves is forgotten some time later; at once where nothing has come of it, and where too
+   * many wait: what is on the disk stays for whoever goes on with it.
+   */
   private lend(key: string, snapshot: BackupStage): SnapshotStage {
-    this.await(snapshot, undefined);
+    this.waitsNoMore(snapshot);
     return snapshot.takeUp(() => {
       if (snapshot.isComplete) this.open.delete(key);
-      else this.await(snapshot, setTimeout(() => void this.giveUp(key, snapshot), this.patience).unref());
+      else if (snapshot.isEmpty) void this.giveUp(key, snapshot);
+      else {
+        const timer = setTimeout(() => void this.giveUp(key, snapshot), this.patience).unref();
+        this.waiting.set(snapshot, { key, timer });
+        this.keepFew(snapshot.peer);
+      }
     });
   }
 
-  /** Nobody comes back for it until `timer` fires; undefined: somebody has, or nobody is waited for. */
-  private await(snapshot: BackupStage, timer: NodeJS.Timeout | undefined): void {
-    clearTimeout(this.waiting.get(snapshot));
-    if (timer) this.waiting.set(snapshot, timer);
-    else this.waiting.delete(snapshot);
+  /** Gives up the oldest of a key that has too many waiting; where all have too many, of the key that has most. */
+  private keepFew(peer: string): void {
+    const waiting = [...this.waiting];
+    const countOf = (each: string): number => waiting.filter(([snapshot]) => snapshot.peer === each).length;
+    const most =
+      countOf(peer) > mostWaitingOfKey
+        ? countOf(peer)
+        : waiting.length > mostWaitingStages
+          ? Math.max(...waiting.map(([snapshot]) => countOf(snapshot.peer)))
+          : Infinity;
+    const oldest = waiting.find(([snapshot]) => countOf(snapshot.peer) >= most);
+    if (oldest) void this.giveUp(oldest[1].key, oldest[0]);
+  }
+
+  /** Somebody has come back for it, or nobody is waited for. */
+  private waitsNoMore(snapshot: BackupStage): void {
+    clearTimeout(this.waiting.get(snapshot)?.timer);
+    this.waiting.delete(snapshot);
   }
 
   /** Unlocks what no conversation uses any more, in the turn of its backup. */
   private async end(snapshot: BackupStage): Promise<void> {
-    this.await(snapshot, undefined);
+    this.waitsNoMore(snapshot);
     await snapshot.close();
   }
 
   private async giveUp(key: string, snapshot: BackupStage): Promise<void> {
+    this.waitsNoMore(snapshot);
     await this.inTurn(key, async () => {
       // Somebody came back for it, or ended it, while others had their turn.
-      if (!this.waiting.has(snapshot)) return;
+      const open = await this.open.get(key)?.catch(ignored('whoever took that one is told'));
+      if (open !== snapshot || !snapshot.idle) return;
       this.open.delete(key);
       await this.end(snapshot);
     }).catch(ignored('nobody is left to be told, and the lock of a process that ends is taken over'));

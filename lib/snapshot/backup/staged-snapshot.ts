@@ -4,6 +4,7 @@ import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { stagedName } from '../../receive/backup-names';
 import { Directory } from '../../store/local/directory';
+import { Allowance } from '../../store/limited';
 import { LocalStore } from '../../store/local/local';
 import { diskError } from '../../store/local/disk-error';
 import { mountsBelow, onOtherDisk } from '../../store/local/other-disks';
@@ -53,6 +54,8 @@ interface OpenSnapshot {
   /** Where its files are received. */
   readonly store: LocalStore;
   readonly register: RegisteredBackup;
+  /** Where the name of the backup was counted for it, what it was counted in. */
+  readonly counted: Allowance | undefined;
 }
 
 /** The next snapshot of a backup on its way into what keeps snapshots. */
@@ -96,15 +99,21 @@ export class StagedSnapshot implements SnapshotInStage {
 
   /**
    * Locks the backup and opens its staged snapshot, made if there is none; `peer` is who brings it. Takes the name of
-   * the backup for it, where nobody has. Rejects with `exists` where the name is that of another one's backup, or
-   * something else stands there, and with `directory`; then everything is as it was.
+   * the backup for it, where nobody has, as one of those that `allowance` has left. Rejects with `exists` where the name
+   * is that of another one's backup, or something else stands there, with `quota`, and with `directory`; then
+   * everything is as it was.
    */
-  static async open(directory: string, name: EntryName, peer: string): Promise<StagedSnapshot> {
+  static async open(
+    directory: string,
+    name: EntryName,
+    peer: string,
+    allowance = new Allowance({}),
+  ): Promise<StagedSnapshot> {
     for (let attempt = 1; ; attempt++) {
       try {
         const register = await readRegister(directory, name);
         await refuseTaken(directory, name, register, peer);
-        return new StagedSnapshot(await StagedSnapshot.lock(directory, name, peer));
+        return new StagedSnapshot(await StagedSnapshot.lock(directory, name, peer, allowance));
       } catch (error) {
         // Whoever was done a moment ago removed the empty directories that we had found.
         if (errnoOf(error) === 'ENOENT' && attempt < mostAttempts) continue;
@@ -113,7 +122,12 @@ export class StagedSnapshot implements SnapshotInStage {
     }
   }
 
-  private static async lock(directory: string, name: EntryName, peer: string): Promise<OpenSnapshot> {
+  private static async lock(
+    directory: string,
+    name: EntryName,
+    peer: string,
+    allowance: Allowance,
+  ): Promise<OpenSnapshot> {
     const own = ownPathOf(directory, name);
     await makeOwn(directory, name);
     const tree = path.join(own, stagedName);
@@ -129,11 +143,11 @@ export class StagedSnapshot implements SnapshotInStage {
       throw error;
     });
     try {
-      const register = await takeName(directory, name, peer);
+      const { register, counted } = await takeName(directory, name, peer, allowance);
       const stager = await readFile(path.join(own, stagerName), 'utf8').catch(ignored('nobody’s, then'));
       const ours = !resumed || stager === peer;
       await writeFile(path.join(own, stagerName), ours ? peer : '', { mode: 0o600 });
-      return { directory, name, own, resumed, ours, store, register };
+      return { directory, name, own, resumed, ours, store, register, counted };
     } catch (error) {
       if (!resumed) await removeEmpty(tree);
       await store.close();
@@ -256,7 +270,7 @@ export class StagedSnapshot implements SnapshotInStage {
 
   /** The name of the backup is free again where this was to be its first snapshot and nothing has come of it. */
   private async giveUpName(): Promise<void> {
-    const { directory, name, own: pathname, register } = this.opened;
+    const { directory, name, own: pathname, register, counted } = this.opened;
     if (register.snapshots.length > 0) return;
     const own = await Directory.open(pathname);
     try {
@@ -265,6 +279,7 @@ export class StagedSnapshot implements SnapshotInStage {
       await removeEmpty(path.join(directory, name));
       await removeRegister(own);
       await rm(own.at(stagerName), { force: true });
+      counted?.giveBackDirectory(name);
     } finally {
       await own.close();
     }
@@ -333,14 +348,20 @@ export function otherOwner(name: EntryName): TransferError {
 
 /**
  * For whoever has locked the backup: its register, made where there is none, and the directory of its snapshots.
- * Rejects with `exists`.
+ * Rejects with `exists` and `quota`.
  */
-async function takeName(directory: string, name: EntryName, peer: string): Promise<RegisteredBackup> {
+async function takeName(
+  directory: string,
+  name: EntryName,
+  peer: string,
+  allowance: Allowance,
+): Promise<Pick<OpenSnapshot, 'register' | 'counted'>> {
   const [root, own] = [await Directory.open(directory, true), await Directory.open(ownPathOf(directory, name))];
   try {
     const known = await settleRegister(own, root, name);
     await refuseTaken(directory, name, known, peer);
     const register = known ?? { name, owner: peer, snapshots: [] };
+    const counted = !known && (await allowance.takeDirectory(name)) > 0 ? allowance : undefined;
     // From here on nothing else is received under that name.
     if (!known) await writeRegister(own, register);
     try {
@@ -352,10 +373,11 @@ async function takeName(directory: string, name: EntryName, peer: string): Promi
       await refuseOwnElsewhere(root);
       if ((await mountsBelow(root)).has(name)) throw onOtherDisk(name, name);
     } catch (error) {
+      counted?.giveBackDirectory(name);
       if (!known) await removeRegister(own);
       throw error;
     }
-    return register;
+    return { register, counted };
   } finally {
     await own.close();
     await root.close();

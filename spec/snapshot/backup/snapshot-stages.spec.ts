@@ -8,7 +8,7 @@ import { parseEntryName } from '../../../lib/name';
 import { readRegister } from '../../../lib/snapshot/register/register';
 import { SnapshotStages } from '../../../lib/snapshot/backup/snapshot-stages';
 import { Allowance } from '../../../lib/store/limited';
-import type { SnapshotStage } from '../../../lib/receive/snapshot-stage';
+import type { SnapshotStage, StageRequest } from '../../../lib/receive/snapshot-stage';
 
 describe('the snapshots on their way into a receiver', () => {
   let directory: string;
@@ -17,26 +17,53 @@ describe('the snapshots on their way into a receiver', () => {
   });
   afterEach(() => rmSync(directory, { recursive: true }));
 
-  const take = (stages: SnapshotStages, session: string, peer = 'peer'): Promise<SnapshotStage> =>
-    stages.take({
-      name: parseEntryName('laptop'),
-      repairs: false,
-      checksum: false,
-      algorithm: 'md5',
-      destination: { directory, allowance: new Allowance({}) },
-      peer,
-      mayCompare: true,
-      session,
-    });
+  const request = (name: string, session: string, peer: string): StageRequest => ({
+    name: parseEntryName(name),
+    repairs: false,
+    checksum: false,
+    algorithm: 'md5',
+    destination: { directory, allowance: new Allowance({}) },
+    peer,
+    mayCompare: true,
+    session,
+  });
+  const take = (stages: SnapshotStages, session: string, peer = 'peer', name = 'laptop'): Promise<SnapshotStage> =>
+    stages.take(request(name, session, peer));
 
   it('are not ended by another key while they wait for their session to come back', async () => {
     const stages = new SnapshotStages(() => undefined);
     const first = await take(stages, 'one');
+    first.stored({ type: 'directory', file: 0, name: parseEntryName('d'), mode: 0o755, mtime: 0n });
     await first.leave();
     const refused: unknown = await take(stages, 'other', 'another').catch((error: unknown) => error);
     expect(refused).to.be.instanceOf(TransferError).with.property('code', 'exists');
     expect(await take(stages, 'one'), 'the session is back').to.equal(first);
     await first.leave();
+    await stages.close();
+  });
+
+  it('wait where something has come, so many of one key, and are given up at once where nothing has', async () => {
+    const stages = new SnapshotStages(() => undefined);
+    const begin = async (name: string, peer: string, comes: boolean): Promise<void> => {
+      const stage = await take(stages, name, peer, name);
+      if (comes) stage.stored({ type: 'directory', file: 0, name: parseEntryName('d'), mode: 0o755, mtime: 0n });
+      await stage.leave();
+    };
+    const isHeld = async (name: string, peer = 'peer'): Promise<boolean> => {
+      const refused: unknown = await new SnapshotStages(() => undefined)
+        .take(request(name, 'again', peer))
+        .then((stage) => stage.leave())
+        .catch((error: unknown) => error);
+      return refused instanceof TransferError && refused.code === 'directory';
+    };
+    await begin('empty', 'peer', false);
+    for (let at = 0; at < 6; at++) await begin(`begun${String(at)}`, 'peer', true);
+    await begin('other', 'another', true);
+    const held = [];
+    for (const name of ['empty', ...Array.from({ length: 6 }, (_, at) => `begun${String(at)}`)])
+      held.push(await isHeld(name));
+    expect(held).to.deep.equal([false, false, false, true, true, true, true]);
+    expect(await isHeld('other', 'another')).to.equal(true);
     await stages.close();
   });
 

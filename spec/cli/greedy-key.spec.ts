@@ -1,0 +1,95 @@
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { RawSession } from '../session/raw-session';
+import type { SendallProcess } from './sendall-process';
+import { eventually, SessionRun } from './session-run';
+
+/** How many backups a process holds open. */
+function backupsOpenIn({ child }: SendallProcess): number {
+  const place = `/proc/${String(child.pid)}/fd`;
+  const found = readdirSync(place).flatMap((fd) => {
+    try {
+      return /\/snapshots\/([^/]+)\//.exec(readlinkSync(join(place, fd)))?.[1] ?? [];
+    } catch {
+      return []; // closed since it was listed
+    }
+  });
+  return new Set(found).size;
+}
+
+describe('cli: a key that wants everything for itself, and what it gets (the built command)', function () {
+  this.timeout(60_000);
+  let run: SessionRun;
+  let receiver: SendallProcess;
+  let ticket: string;
+  let env: NodeJS.ProcessEnv;
+  beforeEach(function () {
+    if (process.platform !== 'linux') this.skip(); // what a process has open is read from /proc
+    run = new SessionRun({ small: 'hello\n' });
+    env = { XDG_CONFIG_HOME: run.at('config') };
+  });
+  afterEach(() => run.end());
+
+  async function receive(...words: readonly string[]): Promise<void> {
+    ({ receiver, ticket } = await run.receive(words, env));
+  }
+  async function authorize(name: string, rights: string): Promise<string> {
+    const { host } = new URL(ticket.replace('sendall:', 'http:'));
+    const words = ['authorize', name, '--address', host, '--quiet', '--rights', rights];
+    return (await run.run(words, { env })).stdout.trim();
+  }
+  /** Begins a backup, has one small file of it stored if that is wanted, and hangs up. */
+  async function beginBackup(key: string, name: string, stores = false): Promise<unknown> {
+    const raw = await RawSession.dial(key, { hello: { backup: name } });
+    const answered = await Promise.race([raw.first('hello'), raw.first('refusal')]);
+    if (answered.type === 'hello' && stores) {
+      await raw.offer({ file: 5 });
+      await raw.wanted(0);
+      await raw.bundle([[0, Buffer.from('small')]]);
+      await raw.outcome(0);
+    }
+    raw.hangUp();
+    return answered['code'];
+  }
+
+  it('is no descriptors for backups that it begins and leaves, nor names beyond --quota-files', async () => {
+    await receive('--quota-files', '10');
+    const write = await authorize('greedy', 'write');
+    for (let round = 0; round < 4; round++)
+      await Promise.all(
+        Array.from({ length: 10 }, (_, at) => beginBackup(write, `empty${String(round)}-${String(at)}`)),
+      );
+    await eventually(() => (backupsOpenIn(receiver) === 0 ? true : undefined));
+    await eventually(() => (run.received().length === 0 ? true : undefined));
+    expect(await run.run(['send', 'small', ticket]), 'nothing of it is counted any more').to.include({ code: 0 });
+
+    // Beginning is no way around the number of names.
+    const held = [];
+    const answers = [];
+    for (let at = 0; at < 12; at++) {
+      const raw = await RawSession.dial(write, { hello: { backup: `held${String(at)}` } });
+      held.push(raw);
+      answers.push((await Promise.race([raw.first('hello'), raw.first('refusal')]))['code'] ?? 'begun');
+    }
+    for (const raw of held) raw.hangUp();
+    expect(answers.slice(0, 4)).to.deep.equal(['begun', 'begun', 'begun', 'begun']);
+    expect(answers.slice(-2)).to.deep.equal(['quota', 'quota']);
+  });
+
+  it('is few backups that wait for its sessions to come back, and the others are gone on with', async () => {
+    await receive();
+    const write = await authorize('greedy', 'write');
+    const names = Array.from({ length: 20 }, (_, at) => `begun${String(at)}`);
+    await Promise.all(names.map((name) => beginBackup(write, name, true)));
+    await eventually(() => (backupsOpenIn(receiver) === 4 ? true : undefined));
+    for (const name of names)
+      expect(existsSync(run.at('in', '.sendall', 'snapshots', name, 'tree', 'file')), name).to.equal(true);
+    const raw = await RawSession.open(write, { hello: { backup: 'begun0' } });
+    await raw.offer({ file: 5 });
+    await raw.wanted(0);
+    await raw.bundle([[0, Buffer.from('small')]]);
+    await raw.finish();
+    expect(raw.all('done')).to.have.lengthOf(1);
+  });
+});
