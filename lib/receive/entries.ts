@@ -253,7 +253,7 @@ export class Entries {
   }
 
   /** Something that was asked for is taken: the directories that were held above it are too, and are given back. */
-  releaseAbove(name: EntryName): DirectoryEntry[] {
+  releaseAbove(name: string): DirectoryEntry[] {
     const released: DirectoryEntry[] = [];
     for (let end = name.lastIndexOf('/'); end !== -1; end = name.lastIndexOf('/', end - 1)) {
       const directory = name.slice(0, end) as EntryName;

@@ -305,14 +305,19 @@ export class Session {
     return state?.state === 'arriving' ? state : undefined;
   }
 
-  /** In a snapshot, nobody but that is told of what the sender does not have. */
+  /**
+   * In a snapshot, nobody but that is told of what the sender does not have. Where it was asked for, so were the
+   * directories above it.
+   */
   private async missing(list: Uint8Array): Promise<void> {
-    const { stage, report, rules } = this.receiving;
+    const { entries, stage, store, report, rules } = this.receiving;
     for (const part of partsOfList(list)) {
       for (const missing of part ? parseMissing(part) : []) {
         if (stage) stage.missing(missing, false);
         else {
-          if (!missing.skipped) rules.asked?.chosen(missing.name);
+          if (!missing.skipped && rules.asked?.chosen(missing.name))
+            for (const directory of entries.releaseAbove(missing.name))
+              store.batch.directory(directory, entries.fresh.has(directory.file));
           report.missing(missing);
         }
       }

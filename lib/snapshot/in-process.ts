@@ -101,7 +101,7 @@ export async function sendWithin({
     {
       source: Symbol.asyncIterator in source ? source : undefined,
       shared: content,
-      snapshot: receiver.stage !== undefined,
+      snapshot: receiver.stage !== undefined || receiver.rules.asked !== undefined,
       local: true,
     },
   );

@@ -69,16 +69,43 @@ describe('sendall restore', function () {
     expect(stderr).to.include('home/nothing');
   });
 
-  it('names what is damaged, and brings the rest with exit code 8; alone it is 4', async () => {
+  it('names what is damaged, and brings the rest, with exit code 4', async () => {
     damage('home/photos/b.jpg');
     const ended = await restore('laptop/latest', 'restored', '--json');
-    expect(ended.code).to.equal(8);
-    expect(lastOf(eventsOf(ended), 'failed')).to.include({ file_name: 'home/photos/b.jpg', code: 'mismatch' });
+    expect(ended.code).to.equal(4);
+    const failed = eventsOf(ended).filter(({ event }) => event === 'failed');
+    expect(failed[0]).to.include({ file_name: 'home/photos/b.jpg', code: 'mismatch' });
+    expect(failed[1]).to.include({ code: 'mismatch', message: '1 of 3 files is not what was stored.' });
+    expect(failed).to.have.length(2);
     expect(lastOf(eventsOf(ended), 'summary').files).to.equal(2);
     expect(readFileSync(at('restored/home/photos/c.jpg'), 'utf8')).to.equal('c');
     const alone = await restore('laptop/latest', 'restored', 'home/photos/b.jpg');
     expect(alone.code).to.equal(4);
     expect(alone.stderr).to.include('home/photos/b.jpg is damaged').and.to.include('hint: ');
+  });
+
+  it('says of a file that was cut off only that it is damaged, here and through a receiver', async () => {
+    writeFileSync(join(place, 'home/photos/b.jpg'), 'cut');
+    const receiver = new SendallProcess(['receive', 'backups', '--listen', '127.0.0.1:0'], { cwd: directory });
+    try {
+      const [ticket = ''] = await receiver.says(/sendall:\/\/\S+/);
+      for (const from of ['backups', ticket])
+        for (const [words, count] of [
+          [['home/photos/b.jpg'], 1],
+          [[], 2],
+        ] as const) {
+          const to = `to-${String(from === ticket)}-${String(count)}`;
+          const ended = await sendall(['restore', from, 'laptop/latest', to, ...words, '--json'], { cwd: directory });
+          expect(ended.code, ended.stdout).to.equal(4);
+          const failed = eventsOf(ended).filter(({ event }) => event === 'failed');
+          expect(failed, ended.stdout).to.have.length(count);
+          for (const event of failed) expect(event).to.include({ code: 'mismatch' });
+          expect(statSync(at(to, 'home/photos')).isDirectory()).to.equal(true);
+        }
+    } finally {
+      receiver.child.kill('SIGTERM');
+      await receiver.ended;
+    }
   });
 
   it('replaces nothing unless told, with exit code 6', async () => {

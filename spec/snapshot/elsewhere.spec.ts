@@ -168,7 +168,7 @@ describe('Snapshots of another machine', () => {
     unlinkSync(place(second, 'home/new'));
     const destination = path.join(outer, 'restored');
     expect((await failureOf(restore({ target, snapshot: 'laptop/latest', destination, on: heard.on }))).code).to.equal(
-      'some-failed',
+      'mismatch',
     );
     const failed = heard.all('failed').map(({ file_name: name, code }) => `${String(name)} ${code}`);
     expect(failed).to.have.members(['home/large mismatch', 'home/new mismatch']);

@@ -5,7 +5,7 @@ import { ask } from './asking';
 import { SessionHost } from '../../receive/host';
 import { usualLinkDeadlines } from '../../session/deadlines';
 import type { LinkDeadlines } from '../../session/link';
-import { failureEvent, failureOf } from '../../session/summary';
+import { failureEvent } from '../../session/summary';
 import { parseTicket } from '../../net/ticket';
 import type { DamagedEntry } from '../repair/damaged-entries';
 import type { Ask } from '../../wire/ask';
@@ -15,6 +15,7 @@ import type { Pruned, LocalPruneOptions } from '../prune/prune';
 import type { ObjectPruneOptions } from '../object/object-prune';
 import { AskedNames } from '../restore/asked-names';
 import {
+  failureOfRestore,
   metadataOf,
   nothingCame,
   refuseAbsent,
@@ -266,7 +267,7 @@ export async function restoreFrom(
   for (const miss of missed) on(failureEvent(miss));
   const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
   on({ event: 'summary', ...summary });
-  const failure = failureOf(tally.files, [...failures, ...missed]);
+  const failure = failureOfRestore(tally.files, [...failures, ...missed]);
   if (failure) throw failure;
   if (demanded) unmet();
   refuseAbsent(absent);

@@ -59,7 +59,7 @@ const peer = 'restore';
  * modes, times, hard links, symbolic links and holes. Every file was read back from the disk of the destination, and
  * has the digest that stands in the manifest. Resolves only if all of them are there; otherwise rejects with the
  * TransferError of the only failure, or `some-failed`, as `send` does: `mismatch` for what is damaged in the snapshot,
- * and for a manifest that is, `exists`, `space`, …, `usage` for what makes no sense, `directory` for a destination that
+ * whatever else failed, and for a manifest that is, `exists`, `space`, …, `usage` for what makes no sense, `directory` for a destination that
  * cannot be used; `some-failed` too where the snapshot never had some of it. Each failure was reported as an event
  * before, and the summary comes last. What an interrupted restore has brought is kept there, and the next one goes on
  * with it.
@@ -101,11 +101,28 @@ export async function restoreOf(
   const missed = asked.unanswered().map(nothingCame);
   for (const miss of missed) on(failureEvent(miss));
   on({ event: 'summary', ...summary });
-  const failure = failureOf(summary.files, [...failures, ...missed]);
+  const failure = failureOfRestore(summary.files, [...failures, ...missed]);
   if (failure) throw failure;
   if (demanded) unmet();
   refuseAbsent(chosen.filter(({ type }) => type === 'missing').length);
   return { snapshot: `${snapshot.name}/${snapshot.id}`, files, summary };
+}
+
+/**
+ * The one error that stands for all failures of a restore, as `failureOf` has it, but `mismatch` as soon as one of many
+ * is: what is damaged is worse than what could not be stored.
+ */
+export function failureOfRestore(succeeded: number, failures: readonly TransferError[]): TransferError | undefined {
+  const failure = failureOf(succeeded, failures);
+  const damaged = failures.filter(({ code }) => code === 'mismatch').length;
+  if (failure?.code !== 'some-failed' || damaged === 0) return failure;
+  const failed = failures.filter(({ fileName }) => fileName !== undefined).length;
+  const of = `${String(damaged)} of ${String(succeeded + failed)} files ${damaged === 1 ? 'is' : 'are'} not what was stored`;
+  const besides = failed > damaged ? `, and ${String(failed - damaged)} failed for other reasons.` : '.';
+  return new TransferError('mismatch', `${of}${besides}`, {
+    cause: failure.cause,
+    hint: 'Nothing damaged was restored. sendall verify names all that is; other snapshots may have it whole: sendall find.',
+  });
 }
 
 /** Throws `some-failed` where `entries` of what was asked for were never in the snapshot; they were told as skipped. */
