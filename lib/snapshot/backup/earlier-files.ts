@@ -5,6 +5,7 @@ import type { Digests } from '../../progress';
 import { smallFile } from '../../wire/segment';
 import { sameMetadata } from '../../wire/metadata';
 import type { FileEntry } from '../../wire/session-list';
+import { isReadable } from '../../store/local/mode-on-disk';
 import { ignored } from '../../trace';
 import type { Earlier } from '../../receive/snapshot-stage';
 import { type Snapshot, within } from '../manifest/catalog';
@@ -83,6 +84,9 @@ export class EarlierFiles {
     const kept = moved ?? before ?? (size > smallFile ? this.alikeFiles().bySize.get(size) : undefined);
     if (!kept) return undefined;
     const { snapshot, line, digest } = kept;
+    const modeThere = line.kept?.mode ?? line.mode;
+    // Earlier versions stored it so that it cannot be read back: it comes anew.
+    if (!line.content && !isReadable(modeThere)) return undefined;
     const linkable =
       line.size === size &&
       line.mtime === mtime &&
@@ -95,7 +99,7 @@ export class EarlierFiles {
       root: snapshot.directory,
       name: within(snapshot, line.name).below as EntryName,
       size: line.size,
-      mode: line.kept?.mode ?? line.mode,
+      mode: modeThere,
       mtime: line.kept?.mtime ?? line.mtime,
       ...(line.content ? { content: line.content } : {}),
     };

@@ -74,8 +74,11 @@ export class Healing {
           digestIn(each, algorithm) === digest,
       );
       for (const file of same) {
-        for (const name of await this.damaged(snapshot, manifest, file))
+        for (const name of await this.damaged(snapshot, manifest, file)) {
+          // Whoever stored it may have kept it with another mode than this process would.
+          await chmod(staged, file.kept?.mode ?? file.mode);
           await this.replace(snapshot, manifest, name, staged);
+        }
       }
     }
   }
@@ -156,8 +159,11 @@ export class Healing {
         const line = manifest.entries.find(
           (each) => each.type === 'directory' && each.name === above.slice(0, at + 1).join('/'),
         );
-        const mode = line?.type === 'directory' ? line.mode : (before?.mode ?? 0o755) & 0o777;
-        const mtime = line?.type === 'directory' ? line.mtime : before && BigInt(Math.trunc(before.mtimeMs * 1e6));
+        const mode = line?.type === 'directory' ? (line.kept?.mode ?? line.mode) : (before?.mode ?? 0o755) & 0o777;
+        const mtime =
+          line?.type === 'directory'
+            ? (line.kept?.mtime ?? line.mtime)
+            : before && BigInt(Math.trunc(before.mtimeMs * 1e6));
         touched.unshift(() => leave(directory, mode, mtime));
         parent = directory;
       }
@@ -194,9 +200,10 @@ export async function linkOrCopy(from: string, to: string): Promise<void> {
 }
 
 async function leave(directory: Directory, mode: number, mtime: bigint | undefined): Promise<void> {
-  await chmod(directory.at('.'), mode);
+  // Opened before its mode may close it to us.
   const handle = await open(directory.at('.'));
   try {
+    await handle.chmod(mode);
     if (mtime !== undefined) setFileTime(handle.fd, mtime);
     await handle.sync();
   } finally {

@@ -10,6 +10,7 @@ import type { FoundEntry } from '../../scan/tree-scan';
 import { entryByManifest } from './entry-by-manifest';
 import { Directory } from '../../store/local/directory';
 import { DirectoryTree } from '../../store/local/directory-tree';
+import { isReadable } from '../../store/local/mode-on-disk';
 import { type Snapshot, within } from '../manifest/catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
 import { systemPath } from '../../name-bytes';
@@ -65,6 +66,7 @@ async function look(
   if (!stats.isFile() || digest === undefined) return damaged(name, 'is no regular file any more');
   if (Number(stats.size) !== size)
     return damaged(name, `has ${String(stats.size)} bytes, and had ${String(size)} when it was stored`);
+  if (process.geteuid?.() === Number(stats.uid) && !isReadable(Number(stats.mode))) return closedToUs(name);
   const sparse = Number(stats.blocks) * 512 < size;
   return {
     type: 'file',
@@ -91,8 +93,18 @@ async function statsOf(tree: DirectoryTree, below: string, name: string): Promis
     );
   } catch (error) {
     if (error instanceof TransferError) return damaged(name, 'lies in what is no directory any more');
+    if (errnoOf(error) === 'EACCES') return closedToUs(name, error);
     return errnoOf(error) === 'ENOENT' ? damaged(name, 'is missing in the snapshot') : unreadable(name, error);
   }
+}
+
+/** What an earlier version stored with a mode that keeps out whoever keeps the snapshots. */
+function closedToUs(name: string, cause?: unknown): TransferError {
+  return new TransferError('source-unreadable', `${printable(name)} may not be read by this user in the snapshot.`, {
+    cause,
+    fileName: name,
+    hint: 'It is stored with the mode that it had: run as root, by sudo, sendall restore DIR brings it with that mode.',
+  });
 }
 
 function damaged(name: string, how: string): TransferError {

@@ -45,6 +45,8 @@ export class VerifyRun {
   private readonly states: VerifyStates;
   private readonly kept: KeptState[] = [];
   private damages = 0;
+  /** Of those, what is not given out. */
+  private unreadable = 0;
   /** Those that are there, and were not backed up. */
   private foreign = 0;
   private readonly damaged = new Set<string>();
@@ -222,8 +224,19 @@ export class VerifyRun {
   private damage(snapshot: Snapshot, path: string, reason: DamageReason): void {
     if (reason === 'foreign') this.foreign++;
     else this.damages++;
+    if (reason === 'unreadable') this.unreadable++;
     this.damaged.add(shownAs(snapshot));
     this.work.on({ event: 'damaged', snapshot: shownAs(snapshot), path, reason });
+  }
+
+  /** What can be done about what is damaged. */
+  private remedy(): string {
+    const repair = 'sendall verify --repair, run where the content still is, brings it again.';
+    const mayBeOfModes = this.unreadable > 0 && (process.geteuid?.() ?? 0) !== 0;
+    if (!mayBeOfModes) return repair;
+    const asRoot =
+      'What is unreadable may be so by its mode alone: run as root, by sudo, sendall verify and restore read it.';
+    return this.unreadable === this.damages ? asRoot : `${asRoot} ${repair}`;
   }
 
   private failure(): TransferError {
@@ -243,7 +256,7 @@ export class VerifyRun {
       'mismatch',
       `${things(damages)} ${damages === 1 ? 'is' : 'are'} damaged in ${where}${besides}.`,
       {
-        hint: 'Check the disk and its system log. What is not named here is whole. sendall verify --repair, run where the content still is, brings it again.',
+        hint: `Check the disk and its system log. What is not named here is whole. ${this.remedy()}`,
       },
     );
   }

@@ -26,7 +26,8 @@ import type { Metadata } from '../../wire/metadata';
 import { allowedMetadata, type Given } from './apply-metadata';
 import type { Receipts } from './receipts';
 import { isSameTime } from './same-time';
-import { settledAs } from './settled-as';
+import { modeOnDisk } from './mode-on-disk';
+import { settledAs, type WantedState } from './settled-as';
 import { unfinishedMode } from './unfinished';
 
 /** Whether a time is the one that was set, or none was given. */
@@ -123,7 +124,11 @@ export class LocalSession implements SessionStore {
     const update =
       basis === undefined ? false : basis === 'existing' ? {} : { basis: { path: basis.root, below: basis.name } };
     const { given, lost: denied } = allowedMetadata(entry.metadata, this.use.metadata);
-    return this.shared.partials.take({ ...entry, given, denied, peer, ifExists, algorithm, inOrder }, update);
+    const onDisk = entry.mode === undefined ? {} : { modeOnDisk: modeOnDisk(entry.mode, 'file', this.use) };
+    return this.shared.partials.take(
+      { ...entry, ...onDisk, given, denied, peer, ifExists, algorithm, inOrder },
+      update,
+    );
   }
 
   release(): Promise<void> {
@@ -188,7 +193,7 @@ class LocalBatch implements Batch {
         name,
         size,
         digest,
-        mode,
+        mode: modeOnDisk(mode, 'file', this.use),
         mtime,
         given: metadata && this.given(metadata),
         ifExists,
@@ -251,7 +256,9 @@ class LocalBatch implements Batch {
   private retouched(files: readonly OfferedFile[]): Promise<EntryOutcome[]> {
     return this.batches.retouch(
       files.flatMap(({ file, name, mode, mtime, metadata }) =>
-        mode === undefined || mtime === undefined ? [] : [{ file, name, mode, mtime, given: this.given(metadata) }],
+        mode === undefined || mtime === undefined
+          ? []
+          : [{ file, name, mode: modeOnDisk(mode, 'file', this.use), mtime, given: this.given(metadata) }],
       ),
     );
   }
@@ -277,7 +284,13 @@ class LocalBatch implements Batch {
 
   async finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>> {
     return this.settle(
-      await this.batches.finishDirectories(entries.map((entry) => ({ ...entry, given: this.given(entry.metadata) }))),
+      await this.batches.finishDirectories(
+        entries.map((entry) => ({
+          ...entry,
+          mode: modeOnDisk(entry.mode, 'directory', this.use),
+          given: this.given(entry.metadata),
+        })),
+      ),
       [],
       entries,
     );
@@ -322,8 +335,8 @@ class LocalBatch implements Batch {
         const { lost: denied } = allowedMetadata(metadata, this.use.metadata);
         const lost = denied.length === 0 ? committed.lost : [...(committed.lost ?? []), ...denied];
         const apart = committed.lost?.includes('link') ? { ...committed, kept: { apart: true } as const } : committed;
-        const compared = entry && ours ? settledAs(committed, wantedOf(entry), stat, lost) : apart;
-        settled.set(file, compared.outcome === 'stored' && !compared.lost ? 'stored' : compared);
+        const compared = entry && ours ? settledAs(committed, wantedOf(entry, this.use), stat, lost) : apart;
+        settled.set(file, compared.outcome === 'stored' && !compared.lost && !compared.kept ? 'stored' : compared);
       }
     }
     if (files.length > 0 && !this.use.inOrder) await this.shared.receipts.save();
@@ -341,9 +354,9 @@ function contentsSettled(outcomes: readonly EntryOutcome[]): ReadonlyMap<number,
 }
 
 /** The mode and mtime that it was to have; a symbolic link has no mode of its own. */
-function wantedOf(entry: OfferedFile | SymlinkEntry | DirectoryEntry | DirectoryTime): {
-  readonly mode: number | undefined;
-  readonly mtime: bigint | undefined;
-} {
-  return { mode: 'mode' in entry ? entry.mode : undefined, mtime: entry.mtime };
+function wantedOf(entry: OfferedFile | SymlinkEntry | DirectoryEntry | DirectoryTime, use: StoreUse): WantedState {
+  const { mtime } = entry;
+  if (!('mode' in entry) || entry.mode === undefined) return { mtime };
+  const kind = 'type' in entry && entry.type === 'directory' ? 'directory' : 'file';
+  return { mode: entry.mode, modeOnDisk: modeOnDisk(entry.mode, kind, use), mtime };
 }

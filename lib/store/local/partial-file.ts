@@ -25,6 +25,8 @@ export interface PartialOffer extends OfferedFile {
   readonly ifExists: IfExists;
   /** See `StoreUse`. */
   readonly inOrder?: boolean | undefined;
+  /** Permission bits that it gets here, where they are others than those offered. */
+  readonly modeOnDisk?: number | undefined;
   readonly given?: Given | undefined;
   /** What of its metadata nobody allows here. */
   readonly denied?: readonly Lost[] | undefined;

@@ -127,7 +127,7 @@ export class PartialFiles {
       segments,
       basis: basis || undefined,
       bytes: new PartialBytes(
-        { ...offer, mode: offer.mode ?? mode },
+        { ...offer, mode: offer.modeOnDisk ?? offer.mode ?? mode },
         { ...this.root, path, handle, wrote: (written) => file.wrote(written) },
       ),
       root: this.root,

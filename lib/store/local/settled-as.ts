@@ -4,10 +4,23 @@ import type { Lost } from '../store';
 import type { Committed, Kept } from '../store';
 import { isSameTime } from './same-time';
 
-/** `committed` with what its disk made of mode and mtime (each undefined where none was said), and what was lost. */
+/** How an entry is to be. */
+export interface WantedState {
+  /** Permission bits, as offered. */
+  readonly mode?: number | undefined;
+  /** Those that it gets here, where they are others. */
+  readonly modeOnDisk?: number | undefined;
+  /** In ns since 1970. */
+  readonly mtime?: bigint | undefined;
+}
+
+/**
+ * `committed` with what its disk made of mode and mtime (each undefined where none was said), and what was lost. A mode
+ * that was set on purpose, `modeOnDisk`, is kept in place of its own, and nothing is lost by it.
+ */
 export function settledAs(
   committed: Committed,
-  { mode, mtime }: { readonly mode?: number | undefined; readonly mtime?: bigint | undefined },
+  { mode, modeOnDisk = mode, mtime }: WantedState,
   stat: FileStat | undefined,
   lost: readonly Lost[] = committed.lost ?? [],
 ): Committed {
@@ -18,6 +31,11 @@ export function settledAs(
     ...(otherMode ? { mode: stat.mode & 0o777 } : {}),
     ...(otherTime ? { mtime: stat.mtimeNs } : {}),
   };
-  const all = [...lost, ...(Object.keys(kept) as Lost[])];
-  return { ...committed, ...(Object.keys(kept).length > 0 ? { kept } : {}), lost: all };
+  const asSet = stat !== undefined && (stat.mode & 0o777) === modeOnDisk;
+  const all = [...lost, ...(Object.keys(kept) as Lost[]).filter((what) => what !== 'mode' || !asSet)];
+  return {
+    ...committed,
+    ...(Object.keys(kept).length > 0 ? { kept } : {}),
+    ...(all.length > 0 ? { lost: all } : {}),
+  };
 }
