@@ -155,12 +155,16 @@ export class Batches {
   /** Makes hard links, once everything that they may point to is stored. PROTOCOL.md 13.7. */
   async makeLinks(links: readonly HardLinkEntry[]): Promise<void> {
     const { entries, store } = this.receiving;
-    // Under the name of a file that was refused there is something else: a link is made only to what this receiver has
-    // stored.
-    const owned = await store.owns(links.map(({ target }) => target));
-    const sound = links.flatMap((entry, at) => {
-      const target = entries.pathOf(entry.target) ?? (owned[at] === true ? entry.target : undefined);
-      if (target !== undefined) return [{ ...entry, target }];
+    // Under the name of a file that was refused there is something else, be it an earlier version of which this peer has
+    // a receipt. Receipts tell only of what no conversation of this session that is known here has offered: those before
+    // this receiver was started again.
+    const unknown = links.filter(({ target }) => entries.names.of(target).offered === 'never');
+    const owned = await store.owns(unknown.map(({ target }) => target));
+    const ownedTargets = new Set(unknown.filter((_, at) => owned[at]).map(({ target }) => target));
+    const sound = links.flatMap((entry) => {
+      const target = entries.names.of(entry.target);
+      if (target.offered === 'stored') return [{ ...entry, target: target.path }];
+      if (target.offered === 'never' && ownedTargets.has(entry.target)) return [entry];
       this.receiving.refuse(
         entry,
         new TransferError(

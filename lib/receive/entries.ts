@@ -2,9 +2,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
 import type { DirectoryTime, EarlierFile, ExistingContent, Room, SmallFile } from '../store/session-store';
-import { NameTable } from '../store/local/name-table';
 import type { BundledFile, DirectoryEntry, Entry, FileEntry, HardLinkEntry, SymlinkEntry } from '../wire/session-list';
 import type { LargeFile } from './large-file';
+import { OfferedNames } from './offered-names';
 
 /**
  * That a small file need not be sent if the sender has the same: as what is at its name, or as an earlier file.
@@ -91,17 +91,9 @@ export type EntryState =
 /** So many entries give their room back until others have their turn. */
 const abandonedAtOnce = 1_000;
 
-/** What is known of a name. */
-const nameOffered = 0;
-const nameStored = 1;
-
 /** All entries of one conversation, each in one state, and whether all of them are settled. */
 export class Entries {
   private readonly states = new Map<number, EntryState>();
-  /** The names that were offered, and whether the files under them are stored. */
-  private readonly names = new NameTable();
-  /** Where files are, by their names, if that is elsewhere. */
-  private readonly paths = new Map<EntryName, EntryName>();
   /** The highest number offered. */
   private highest = -1;
   /** Those that are held, by their names. */
@@ -130,6 +122,9 @@ export class Entries {
   /** What those who wait for a change wait for. */
   private change: { readonly happens: Promise<void>; readonly happened: () => void } | undefined;
 
+  /** `names`: those of its session, in which this conversation has begun. */
+  constructor(readonly names: OfferedNames = new OfferedNames()) {}
+
   /** Takes in the numbers of an offer. Throws `bad-header` where they do not ascend. PROTOCOL.md 13.3. */
   number(entries: readonly { readonly file: number }[]): void {
     this.throwIfEnded();
@@ -142,9 +137,7 @@ export class Entries {
 
   /** Notes a name; false if it was offered before. PROTOCOL.md 13.5. */
   claim(name: EntryName): boolean {
-    if (this.names.has(name)) return false;
-    this.names.set(name, nameOffered);
-    return true;
+    return this.names.claim(name);
   }
 
   set(state: EntryState): void {
@@ -187,13 +180,7 @@ export class Entries {
 
   /** A file is stored under its name, or at `path`: hard links may point to it. */
   stored(name: EntryName, path: string = name): void {
-    this.names.set(name, nameStored);
-    if (path !== name) this.paths.set(name, path as EntryName);
-  }
-
-  /** Where the file of a name is that was stored in this conversation; undefined for all others. */
-  pathOf(name: EntryName): EntryName | undefined {
-    return this.names.get(name) === nameStored ? (this.paths.get(name) ?? name) : undefined;
+    this.names.stored(name, path);
   }
 
   /** Everything was offered. Throws `bad-header` the second time. */

@@ -31,6 +31,7 @@ import {
   type ReceivingOptions,
   rightsHint,
 } from './open-receiving';
+import { NamesOfSessions } from './offered-names';
 import type { AskedFor } from './rules';
 import { ownCodings } from '../session/content-coding';
 import type { SessionReceived, Session } from './session';
@@ -86,6 +87,7 @@ export class SessionHost {
   /** That, and what came of codes. */
   private readonly ownKeys = new Map([[this.key.id, this.key]]);
   private readonly sessions = new Map<string, RunningSession>();
+  private readonly names = new NamesOfSessions();
   /** Who is showing its key, and since when. */
   private readonly handshakes = new Map<Dialed, number>();
   private readonly showing = new Turns(
@@ -346,12 +348,10 @@ export class SessionHost {
     { signal, welcome, secret, ...dealings }: Dealings,
   ): Promise<SessionReceived> {
     const peer = authorization?.id ?? ticketPeer;
-    const receiving = openReceiving(
-      { ...this.options, pace: this.pace },
-      { hello, authorization, peer },
-      link,
-      dealings,
-    );
+    const receiving = openReceiving({ ...this.options, pace: this.pace }, { hello, authorization, peer }, link, {
+      ...dealings,
+      names: this.names.of(hello.session, peer),
+    });
     const over = receiving.then(async (opened) => {
       const running = opened.run();
       // A peer that does not hear it is gone, which ends the session by itself.

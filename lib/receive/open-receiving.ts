@@ -17,6 +17,7 @@ import type { Link } from '../session/link';
 import { limitSession } from '../store/limited';
 import { isObjectUrl } from '../object-address';
 import { Session } from './session';
+import type { OfferedNames } from './offered-names';
 import type { AskedFor, SessionRules } from './rules';
 import type { UploadPace } from './upload-pace';
 
@@ -55,6 +56,8 @@ export interface ReceivingDealings {
   readonly asked?: AskedFor | undefined;
   /** `relay HOST:PORT` where a relay carries it; absent for none. */
   readonly route?: string | undefined;
+  /** The names of its session. */
+  readonly names?: OfferedNames | undefined;
 }
 
 /**
@@ -79,7 +82,7 @@ async function openSession(
   options: ReceivingOptions,
   { hello, authorization, peer }: Comer,
   link: Link,
-  { connect, stage, asked, route }: ReceivingDealings,
+  { connect, stage, asked, route, names: offered }: ReceivingDealings,
 ): Promise<Session> {
   const destination = await options.destination(authorization);
   refuseUnknownLevel(hello, destination.store.verified);
@@ -101,6 +104,7 @@ async function openSession(
     connect,
     stage,
     pace: options.pace,
+    names: offered,
   });
 }
 

@@ -26,6 +26,7 @@ import { payloadHere, payloadOf } from './payload';
 import { LargeFileReceiver, type OpenFile } from './large-files';
 import { offeredTogether } from './limits';
 import { takeOffer, unasked } from './offer';
+import type { OfferedNames } from './offered-names';
 import { Receiving } from './receiving';
 import { Replies } from './replies';
 import { Report } from './report';
@@ -58,6 +59,8 @@ export interface SessionTarget {
   readonly stage?: SnapshotStage | undefined;
   /** Of uploads beside it. */
   readonly pace?: UploadPace | undefined;
+  /** The names of its conversations, of which this is one; absent where there is no other. */
+  readonly names?: OfferedNames | undefined;
 }
 
 /** What a message came on. `before` bytes of the connection had been consumed before its header. */
@@ -91,12 +94,12 @@ export class Session {
   constructor(
     private readonly control: Link,
     { digest: algorithm = 'blake3', session }: Hello,
-    { store, rules, connect, stage, pace }: SessionTarget,
+    { store, rules, connect, stage, pace, names }: SessionTarget,
   ) {
     this.connect = connect;
     this.id = session;
     this.receiving = new Receiving(
-      new Entries(),
+      new Entries(names),
       store,
       rules,
       algorithm,

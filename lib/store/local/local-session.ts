@@ -24,6 +24,7 @@ import type { BatchStore, DiskContent, EntryOutcome } from './batch';
 import type { PartialFiles } from './partial-files';
 import type { Metadata } from '../../wire/metadata';
 import { allowedMetadata, type Given } from './apply-metadata';
+import type { ExistingEntry } from './existing-look';
 import type { Receipts } from './receipts';
 import { isSameTime } from './same-time';
 import { modeOnDisk } from './mode-on-disk';
@@ -266,11 +267,20 @@ class LocalBatch implements Batch {
   async link(
     entries: readonly { readonly file: number; readonly name: EntryName; readonly target: EntryName }[],
   ): Promise<ReadonlyMap<number, BatchOutcome>> {
-    const { ifExists } = this.use;
-    return this.settle(
-      await this.batches.link(entries.map(({ file, name, target }) => ({ file, name, target, ifExists }))),
-      [],
+    const { ifExists, inOrder } = this.use;
+    const { receipts } = this.shared;
+    const look = (names: readonly EntryName[]): Promise<(ExistingEntry | undefined)[]> =>
+      inOrder ? Promise.resolve([]) : this.batches.inDirectory.look(names);
+    const targets = [...new Set(entries.map(({ target }) => target))];
+    const before = await look(targets);
+    const outcomes = await this.batches.link(
+      entries.map(({ file, name, target }) => ({ file, name, target, ifExists })),
     );
+    // Another name changes a file's ctime, by which its receipt is told from that of a file that was touched since.
+    const after = await look(targets);
+    targets.forEach((target, at) => receipts.linked(target, before[at], after[at]));
+    if (!inOrder) await receipts.save();
+    return this.settle(outcomes, []);
   }
 
   async linkEarlier(

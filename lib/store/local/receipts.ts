@@ -47,6 +47,14 @@ export class Receipts {
     return kept?.peer === peer && kept.ino === existing?.ino && kept.ctimeNs === existing.ctimeNs;
   }
 
+  /** The file at a name got further names, and was not touched otherwise: its receipt holds on; `save` keeps it. */
+  linked(name: EntryName, before: ExistingEntry | undefined, after: ExistingEntry | undefined): void {
+    const kept = before?.kind === 'file' ? this.index.find(name) : undefined;
+    if (kept?.ino !== before?.ino || kept?.ctimeNs !== before?.ctimeNs || !kept || !after) return;
+    if (after.ino === kept.ino && after.size === kept.size && after.mtimeNs === kept.mtimeNs)
+      this.index.remember(name, { ...kept, ctimeNs: after.ctimeNs });
+  }
+
   /** Notes that a file of `peer` was committed as `path`, and is `stat` there; `save` keeps it. */
   note(
     { mtime, ctime }: OfferedFile,
