@@ -24,6 +24,8 @@ export interface FoundBatch {
   readonly mtimes: BigInt64Array;
   readonly ctimes: BigInt64Array;
   readonly inodes: BigUint64Array;
+  /** Of those of which they are known; see `FoundFile`. */
+  readonly edges: ReadonlyMap<number, bigint>;
   /** 1 for a file that may have holes. */
   readonly sparse: Uint8Array;
   /** How many bytes are in no hole, of large files that have holes. */
@@ -59,6 +61,7 @@ export class FoundColumns {
   private readonly ctimes: BigInt64Array;
   private readonly inodes: BigUint64Array;
   private readonly sparse: Uint8Array;
+  private readonly edges = new Map<number, bigint>();
   private readonly data = new Map<number, number>();
   private readonly targets = new Map<number, string>();
   private readonly vouched = new Map<number, NonNullable<FoundFile['vouched']>>();
@@ -91,6 +94,7 @@ export class FoundColumns {
       this.sizes[at] = entry.size;
       this.inodes[at] = entry.inode ?? 0n;
       this.sparse[at] = entry.sparse ? 1 : 0;
+      if (entry.edges !== undefined) this.edges.set(at, entry.edges);
       if (entry.data !== undefined) this.data.set(at, entry.data);
       if (entry.vouched) this.vouched.set(at, entry.vouched);
     }
@@ -111,6 +115,7 @@ export class FoundColumns {
       mtimes,
       ctimes,
       inodes,
+      edges,
       sparse,
       data,
       targets,
@@ -129,6 +134,7 @@ export class FoundColumns {
       mtimes,
       ctimes,
       inodes,
+      edges,
       sparse,
       data,
       targets,
@@ -153,6 +159,7 @@ export function locate({ roots, rootOf }: FoundBatch, at: number, below: string)
 /** Written down in one piece: there are many, and what is spread and extended costs several times as much. */
 function fileAt(batch: FoundBatch, at: number, name: string, below: string): FoundFile {
   const [metadata, vouched, data] = [batch.metadata.get(at), batch.vouched.get(at), batch.data.get(at)];
+  const edges = batch.edges.get(at);
   const file: { -readonly [Key in keyof FoundFile]: FoundFile[Key] } = {
     type: 'file',
     path: batch.roots[batch.rootOf[at] ?? 0] ?? '',
@@ -167,6 +174,7 @@ function fileAt(batch: FoundBatch, at: number, name: string, below: string): Fou
   if (below !== '') file.below = below;
   if (metadata) file.metadata = metadata;
   if (data !== undefined) file.data = data;
+  if (edges !== undefined) file.edges = edges;
   if (vouched) file.vouched = vouched;
   return file;
 }

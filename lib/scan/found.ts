@@ -30,6 +30,8 @@ export interface FoundFile extends FoundBase {
   readonly vouched?: { readonly digest: string; readonly mtime: bigint };
   /** Its number on its disk. */
   readonly inode?: bigint;
+  /** See `edgesIn`; of a file that was written to not long before it was found. */
+  readonly edges?: bigint;
 }
 
 export interface FoundDirectory extends FoundBase {
@@ -51,3 +53,8 @@ export interface FoundLink extends FoundBase {
 }
 
 export type FoundEntry = FoundFile | FoundDirectory | FoundSymlink | FoundLink;
+
+/** Whether a file has the number that it was found with, as far as it was found with one. */
+export function isInode(found: bigint | undefined, now: bigint): boolean {
+  return found === undefined || found === 0n || found === BigInt.asUintN(64, now);
+}

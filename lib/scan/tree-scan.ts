@@ -1,8 +1,11 @@
-import { stat } from 'node:fs/promises';
+import type { BigIntStats } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
 import { dataIn } from './data-in';
+import { edgeRanges, edgesIn, isSameFile, isUntouched, mostLooks, readFlags, type StatsWithEdges } from './edges';
+import { ignored } from '../trace';
 import { endWorker, startWorker } from '../threads/order-worker';
 import { parseEntryName } from '../name';
 import { systemPath } from '../name-bytes';
@@ -167,8 +170,9 @@ async function namedFiles(roots: ScanSetup['roots'], taken: readonly string[]): 
 
 async function namedFile(pathname: string, base: string): Promise<FoundFile | undefined> {
   try {
-    const stats = await stat(systemPath(pathname), { bigint: true });
-    if (!stats.isFile() || plainMetadata(stats) !== undefined) return undefined;
+    const found = await stat(systemPath(pathname), { bigint: true });
+    if (!found.isFile() || plainMetadata(found) !== undefined) return undefined;
+    const { stats, edges } = await lookForEdges(pathname, found);
     const { mtimeNs: mtime, ctimeNs: ctime, blocks, ino: inode } = stats;
     const size = Number(stats.size);
     const name = parseEntryName(base, { allowHidden: true, names: 'any' });
@@ -184,11 +188,35 @@ async function namedFile(pathname: string, base: string): Promise<FoundFile | un
       sparse,
       data: sparse ? dataIn(systemPath(pathname), size) : undefined,
       inode,
+      ...(edges === undefined ? {} : { edges }),
     };
   } catch {
     // The scan says what is wrong with it.
     return undefined;
   }
+}
+
+/** As the scan's thread does, without keeping this one waiting for a disk. */
+async function lookForEdges(pathname: string, found: BigIntStats): Promise<StatsWithEdges> {
+  try {
+    const handle = await open(systemPath(pathname), readFlags);
+    try {
+      for (let look = 0; look < mostLooks; look++) {
+        const before = await handle.stat({ bigint: true });
+        if (!isSameFile(before, found)) break;
+        const [first, last] = edgeRanges(Number(before.size));
+        const bytes = Buffer.alloc(first.length + last.length);
+        await handle.read(bytes, 0, first.length, first.offset);
+        await handle.read(bytes, first.length, last.length, last.offset);
+        if (isUntouched(before, await handle.stat({ bigint: true }))) return { stats: before, edges: edgesIn(bytes) };
+      }
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    ignored('whoever reads the file is told')(error);
+  }
+  return { stats: found, edges: undefined };
 }
 
 /** The thread that looks, and what it found and nobody has taken yet. */

@@ -1,4 +1,4 @@
-import { accessSync, type BigIntStats, constants, realpathSync, statSync } from 'node:fs';
+import { accessSync, type BigIntStats, closeSync, constants, fstatSync, realpathSync, statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ErrorCode, TransferError } from '../errors';
 import { type Located, shownPath, Walker } from '../threads/walker';
@@ -19,6 +19,8 @@ import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
 import { carriedTime } from '../threads/carried-time';
 import { smallFile } from '../wire/segment';
 import { dataIn } from './data-in';
+import { edgesOf, isSameFile, isUntouched, mostLooks, readFlags, type StatsWithEdges } from './edges';
+import { ignored } from '../trace';
 
 export interface ScanSetup {
   /**
@@ -89,6 +91,13 @@ const longestWait = 25;
 /** How often sums are told where only those are wanted, in ms. */
 const totalsEvery = 200;
 
+/**
+ * Of files that were written to so short a time before, in ms, the edges are noted, and of so many at most: others are
+ * hardly written to while they are sent, and looking into each would cost as much as finding it.
+ */
+const writtenLately = 24 * 60 * 60 * 1000;
+const mostEdges = 16_384;
+
 class TreeWalk {
   private readonly walker = new Walker();
   private readonly metadata: MetadataReader | undefined;
@@ -100,6 +109,9 @@ class TreeWalk {
   private posted = 0;
   private files = 0;
   private bytes = 0;
+  /** How many files may have their edges noted. */
+  private edgesLeft = mostEdges;
+  private readonly lately = BigInt(Date.now() - writtenLately) * 1_000_000n;
   /** The file system of the tree. */
   private device = 0n;
   /** The first names of files that have several, by device and inode. */
@@ -266,9 +278,9 @@ class TreeWalk {
     this.add({ type: 'symlink', target, ...base });
   }
 
-  private addFile(base: FoundBase, mode: number, stats: BigIntStats): void {
-    if (stats.nlink > 1n && this.setup.hardLinks) {
-      const inode = `${stats.dev}:${stats.ino}`;
+  private addFile(base: FoundBase, mode: number, found: BigIntStats): void {
+    if (found.nlink > 1n && this.setup.hardLinks) {
+      const inode = `${found.dev}:${found.ino}`;
       const target = this.firstNames.get(inode);
       if (target !== undefined) {
         this.add({ type: 'link', target, ...base, metadata: undefined });
@@ -276,11 +288,13 @@ class TreeWalk {
       }
       this.firstNames.set(inode, base.name);
     }
+    const { stats, edges } = this.withEdges(base, found);
     const size = Number(stats.size);
     this.files++;
     this.bytes += size;
     const sparse = Number(stats.blocks) * 512 < size;
-    const { path, below, name, mtime, ctime, metadata } = base;
+    const { path, below, name, metadata } = base;
+    const [mtime, ctime] = [carriedTime(stats.mtimeNs), carriedTime(stats.ctimeNs)];
     // Not spread, which takes five times the memory: a tree is mostly files.
     this.add({
       type: 'file',
@@ -295,7 +309,40 @@ class TreeWalk {
       sparse,
       data: sparse && size > smallFile ? dataIn(this.walker.at(base), size) : undefined,
       inode: BigInt.asUintN(64, stats.ino),
+      ...(edges === undefined ? {} : { edges }),
     });
+  }
+
+  /**
+   * The edges of a file that was written to lately, and how it was when they were read: one that grows is found as far
+   * as it goes by then.
+   */
+  private withEdges(located: Located, found: BigIntStats): StatsWithEdges {
+    const unknown = { stats: found, edges: undefined };
+    if (this.setup.totalsOnly || found.size === 0n || found.mtimeNs < this.lately || this.edgesLeft <= 0)
+      return unknown;
+    this.edgesLeft--;
+    try {
+      return this.readEdges(located, found) ?? unknown;
+    } catch (error) {
+      ignored('whoever reads the file is told')(error);
+      return unknown;
+    }
+  }
+
+  private readEdges(located: Located, found: BigIntStats): StatsWithEdges | undefined {
+    const fd = this.walker.open(located, readFlags);
+    try {
+      for (let look = 0; look < mostLooks; look++) {
+        const before = fstatSync(fd, { bigint: true });
+        if (!isSameFile(before, found)) return undefined;
+        const edges = edgesOf(fd, Number(before.size));
+        if (isUntouched(before, fstatSync(fd, { bigint: true }))) return { stats: before, edges };
+      }
+      return undefined;
+    } finally {
+      closeSync(fd);
+    }
   }
 
   private add(entry: FoundEntry): void {

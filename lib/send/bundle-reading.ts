@@ -1,6 +1,8 @@
 // Reads many small files into the memory of bundles, in the thread that calls it, by plain synchronous calls.
 import { constants } from 'node:fs';
 import { createDigestOf, type DigestAlgorithm } from '../digest/digest';
+import { edgesIn } from '../scan/edges';
+import { isInode } from '../scan/found';
 import { fileType, type FoundBatch, locate, splitTexts } from '../scan/found-batch';
 import { failureOf } from '../threads/order-worker';
 import { fileCalls, type FileStat } from '../threads/file-calls';
@@ -54,6 +56,15 @@ interface KnownBatch {
   readonly first: number;
   readonly batch: FoundBatch;
   readonly below: readonly string[];
+}
+
+/** How a file was when it was offered. */
+interface FileAsOffered {
+  readonly size: number;
+  readonly mtime: bigint | undefined;
+  readonly ctime: bigint | undefined;
+  readonly inode: bigint | undefined;
+  readonly edges: bigint | undefined;
 }
 
 const nothing: BundleAnswer = {
@@ -156,13 +167,13 @@ export class BundleReading {
     try {
       // Hard links are made to a file that someone vouches for: another ctime alone is no change, since its digest is
       // known.
-      const end = this.readFrom(
-        locate(batch, slot, below[slot] ?? ''),
-        at,
+      const end = this.readFrom(locate(batch, slot, below[slot] ?? ''), at, {
         size,
-        batch.mtimes[slot],
-        vouched ? undefined : batch.ctimes[slot],
-      );
+        mtime: batch.mtimes[slot],
+        ctime: vouched ? undefined : batch.ctimes[slot],
+        inode: batch.inodes[slot],
+        edges: batch.edges.get(slot),
+      });
       if (end !== 'whole' && end !== 'grew') return { failure: end };
       const digest = digestOf(this.bytes.subarray(at, at + size));
       return vouched && vouched.digest !== digest ? { failure: 'damaged' } : { digest, grew: end === 'grew' };
@@ -173,16 +184,15 @@ export class BundleReading {
 
   /**
    * Reads the file between two looks at it. The second look costs a microsecond, and without it a file of which one half
-   * was read before it was rewritten and one half after would go out as if it had ever been so. One that grew meanwhile
-   * is read again, since only that tells whether more than that was done to it. Without `ctime` someone vouches for the
-   * file: that is not compared, and it may not grow.
+   * was read before it was rewritten and one half after would go out as if it had ever been so. One that has grown is
+   * taken only if it is the same file, with the edges that it was found with; if it grew meanwhile it is read again,
+   * since only that tells whether more than that was done to it. Without `ctime` someone vouches for the file: that is
+   * not compared, and it may not grow.
    */
   private readFrom(
     located: Located,
     at: number,
-    size: number,
-    mtime: bigint | undefined,
-    ctime: bigint | undefined,
+    { size, mtime, ctime, inode, edges }: FileAsOffered,
   ): 'whole' | 'grew' | 'changed' | 'not a file' | 'sizeless' {
     const fd = this.walker.open(located, flags);
     try {
@@ -190,13 +200,15 @@ export class BundleReading {
         mtimeNs === mtime && (ctime === undefined || ctimeNs === ctime) && found === size;
       const before = this.calls.stat(fd);
       if (!before.isFile) return 'not a file';
-      const grew = (now: FileStat): boolean => ctime !== undefined && now.size > size;
+      const grew = (now: FileStat): boolean => ctime !== undefined && now.size > size && isInode(inode, now.ino);
       if (!isAsOffered(before) && !grew(before)) return 'changed';
       if (!this.readInto(fd, this.bytes, at, size)) return 'changed';
       const tellsSize = size > 0 || this.calls.read(fd, one, 0, 1, 0) === 0;
       const after = this.calls.stat(fd);
       if (isAsOffered(after)) return tellsSize ? 'whole' : 'sizeless';
       if (!grew(after)) return 'changed';
+      const isSameSoFar = size === 0 || edges === edgesIn(this.bytes.subarray(at, at + size));
+      if (!isSameSoFar) return 'changed';
       if (after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs)
         return 'grew';
       const again = new Uint8Array(size);

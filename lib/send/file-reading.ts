@@ -6,6 +6,8 @@ import type { BasisSegment } from '../wire/basis';
 import { isZero, zeros } from '../wire/zeros';
 import { type SystemCalls, systemCalls } from '../threads/system-calls';
 import { type Located, walking } from '../threads/walker';
+import { edgesOf } from '../scan/edges';
+import { isInode } from '../scan/found';
 import { Alike } from './alike';
 import { carriedTime } from '../threads/carried-time';
 
@@ -19,6 +21,9 @@ export interface FileToRead extends Located {
    * is made to it.
    */
   readonly vouched?: object;
+  /** See `SourceToRead`. */
+  readonly inode?: bigint;
+  readonly edges?: bigint;
   readonly algorithm: DigestAlgorithm;
   readonly held: ReadonlyMap<number, string> | undefined;
   readonly basis: readonly BasisSegment[] | undefined;
@@ -40,11 +45,11 @@ const tellEvery = 64 * 1024 * 1024;
 // A named pipe without a writer is not waited for.
 const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
-/** The file is not what it was when it was offered, and has not only grown. */
+/** The file is not what it was when it was offered, and was not only appended to. */
 export class Changed extends Error {}
 
 /** How a file is at one moment. */
-type SourceTimes = Pick<BigIntStats, 'size' | 'mtimeNs' | 'ctimeNs'>;
+type FileMoment = Pick<BigIntStats, 'ino' | 'size' | 'mtimeNs' | 'ctimeNs'>;
 
 /**
  * A file on its way from its first byte to its last: it is hashed as a whole, and compared with what the receiver has
@@ -65,7 +70,8 @@ export class FileReading {
     private readonly whole: Digest,
     private readonly alike: Alike | undefined,
     private readonly digestOf: (bytes: Uint8Array) => string,
-    private readonly opened: SourceTimes,
+    private readonly opened: FileMoment,
+    private readonly edges: bigint,
   ) {}
 
   /** Undefined for what is not a regular file. Throws `Changed`, and the operating system's errors. */
@@ -80,8 +86,13 @@ export class FileReading {
         closeSync(fd);
         return undefined;
       }
-      isAsOffered(file, now);
-      const reading = new FileReading(file, fd, whole, alike, digestOf, now);
+      const edges = edgesOf(fd, size);
+      if (edges === undefined) throw new Changed();
+      // What they were when it was offered tells whether it was only appended to since; without that, only that nobody
+      // has written to it.
+      const opened = fstatSync(fd, { bigint: true });
+      if (!isAsOffered(file, opened) && size > 0 && edges !== file.edges) throw new Changed();
+      const reading = new FileReading(file, fd, whole, alike, digestOf, opened, edges);
       reading.calls?.willReadOnce(fd);
       return reading;
     } catch (error) {
@@ -108,7 +119,9 @@ export class FileReading {
     const digest = this.whole.digest();
     const now = fstatSync(this.fd, { bigint: true });
     const grew = !isAsOffered(file, now);
-    if (grew && !isSame(this.opened, now) && (await this.readAgain(isOver)) !== digest) throw new Changed();
+    if (grew && !isSame(this.opened, now)) {
+      if ((await this.readAgain(isOver)) !== digest || edgesOf(this.fd, size) !== this.edges) throw new Changed();
+    }
     return [...this.steps, { kind: 'end', size, digests: { [algorithm]: digest }, ...(grew && { grew }) }];
   }
 
@@ -226,14 +239,17 @@ export class FileReading {
   }
 }
 
-/** False for a file that is longer by now, unless someone vouches for it. Throws `Changed` for any other change. */
-function isAsOffered({ size, mtime, ctime, vouched }: FileToRead, now: SourceTimes): boolean {
+/**
+ * False for the same file if it is longer by now, unless someone vouches for it. Throws `Changed` for any other change,
+ * and for a longer file that has taken its name.
+ */
+function isAsOffered({ size, mtime, ctime, vouched, inode }: FileToRead, now: FileMoment): boolean {
   if (now.size === BigInt(size) && carriedTime(now.mtimeNs) === mtime && (now.ctimeNs === ctime || vouched))
     return true;
-  if (vouched || now.size <= BigInt(size)) throw new Changed();
+  if (vouched || now.size <= BigInt(size) || !isInode(inode, now.ino)) throw new Changed();
   return false;
 }
 
-function isSame(one: SourceTimes, other: SourceTimes): boolean {
+function isSame(one: FileMoment, other: FileMoment): boolean {
   return one.size === other.size && one.mtimeNs === other.mtimeNs && one.ctimeNs === other.ctimeNs;
 }

@@ -1,6 +1,7 @@
 import { TransferError } from '../errors';
 import { changed, unreadable } from '../scan/source';
 import { isBarred, openLocated } from '../threads/walker';
+import { isInode } from '../scan/found';
 import type { Outgoing } from './entries';
 import { carriedTime } from '../threads/carried-time';
 
@@ -21,7 +22,8 @@ export async function rereadPiece({ found }: Outgoing, offset: number, size: num
       at += bytesRead;
     }
     const now = await handle.stat({ bigint: true });
-    const grew = now.size > BigInt(found.size) && !found.vouched;
+    // Of one that was rewritten in place as well, the digest of the whole tells.
+    const grew = now.size > BigInt(found.size) && !found.vouched && isInode(found.inode, now.ino);
     if (
       !grew &&
       (now.size !== BigInt(found.size) || carriedTime(now.mtimeNs) !== found.mtime || now.ctimeNs !== found.ctime)

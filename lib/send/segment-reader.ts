@@ -25,6 +25,9 @@ export interface SourceToRead extends Located {
   readonly sparse: boolean;
   /** See `FoundFile`; where it is given, another ctime alone is no change. */
   readonly vouched?: object;
+  /** See `FoundFile`: by these it is told whether a file that is longer by now was only appended to. */
+  readonly inode?: bigint;
+  readonly edges?: bigint;
 }
 
 export interface ReadOrder {

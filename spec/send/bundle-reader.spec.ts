@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import { parseEntryName } from '../../lib/name';
 import { parseBundle } from '../../lib/wire/session-list';
 import { longestBundle } from '../../lib/wire/session-message';
 import type { FoundFile } from '../../lib/scan/found';
+import { edgesIn } from '../../lib/scan/edges';
 import { packEntries } from '../../lib/scan/found-batch';
 import { bundleError, BundleReader, type ReadBundle } from '../../lib/send/bundle-reader';
 import { codeOf, content, md5Of } from '../store/delivery';
@@ -60,7 +61,7 @@ describe('a bundle reader', () => {
   });
 
   async function sourceAt(place: string): Promise<SmallSource> {
-    const { size, mtimeNs, ctimeNs } = await stat(place, { bigint: true });
+    const { size, mtimeNs, ctimeNs, ino } = await stat(place, { bigint: true });
     return {
       type: 'file',
       path: place,
@@ -70,6 +71,8 @@ describe('a bundle reader', () => {
       sparse: false,
       mtime: mtimeNs,
       ctime: ctimeNs,
+      inode: ino,
+      edges: edgesIn(await readFile(place)),
     };
   }
   async function sourceOf(bytes: Uint8Array): Promise<SmallSource> {
@@ -179,13 +182,31 @@ describe('a bundle reader', () => {
   it('a file that has grown since it was offered: what it had then, and that is said', async () => {
     const [good, other] = await sourcesOf([content(60, 1), content(70, 2)]);
     if (!good || !other) throw new Error('two files');
-    const grown = { ...other, size: 69, mtime: other.mtime - 1n };
-    const bundle = await read(reader, [grown, good]);
+    await appendFile(other.path, 'more');
+    const bundle = await read(reader, [other, good]);
     expect(bundle.failures).to.deep.equal([]);
     expect(bundle.grew).to.deep.equal([bundle.files[0]]);
-    expect(Buffer.compare(bundle.bytes, Buffer.concat([content(70, 2).subarray(0, 69), content(60, 1)]))).to.equal(0);
+    expect(Buffer.compare(bundle.bytes, Buffer.concat([content(70, 2), content(60, 1)]))).to.equal(0);
     bundle.release();
   });
+
+  for (const size of [70, 20_000]) {
+    it(`a file of ${String(size)} bytes in whose place a longer one is: changed, and not its beginning`, async () => {
+      const sources = await sourcesOf(Array.from({ length: 4 }, () => content(size, 2)));
+      const [replaced, rewritten, unknown, empty] = sources;
+      if (!replaced || !rewritten || !unknown || !empty) throw new Error('four files');
+      // The same content, and more: of another file, which nobody knows to be its continuation.
+      await writeFile(`${replaced.path}.new`, Buffer.concat([content(size, 2), content(10)]));
+      await rename(`${replaced.path}.new`, replaced.path);
+      await writeFile(rewritten.path, content(size + 10, 3));
+      await appendFile(unknown.path, 'more');
+      const { edges: _, ...nothingKnown } = unknown;
+      const bundle = await read(reader, [replaced, rewritten, nothingKnown, { ...empty, size: 0 }]);
+      expect(failuresOf(bundle, sources)).to.deep.equal([0, 1, 2].map((at) => [at, 'source-changed']));
+      expect(bundle.grew).to.deep.equal([bundle.files[0]]); // what was empty begins like anything
+      bundle.release();
+    });
+  }
 
   it('a file that is not what someone vouches for: mismatch, and not a byte of it; another ctime alone is no change then', async () => {
     const [good, other] = await sourcesOf([content(60, 1), content(70, 2)]);

@@ -1,4 +1,4 @@
-import { rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
 import type { EntryName } from '../../lib/name';
@@ -14,7 +14,7 @@ describe('a piece that is read again', () => {
 
   beforeEach(async () => {
     tree = await SourceTree.make({ f: content });
-    const { size, mtimeNs: mtime, ctimeNs: ctime } = await stat(tree.at('f'), { bigint: true });
+    const { size, mtimeNs: mtime, ctimeNs: ctime, ino: inode } = await stat(tree.at('f'), { bigint: true });
     const found = {
       type: 'file',
       path: tree.at('f'),
@@ -24,6 +24,7 @@ describe('a piece that is read again', () => {
       ctime,
       mode: 0o644,
       sparse: false,
+      inode,
     } as const;
     outgoing = { file: 0, found, began: 0, bytesOnWire: 0 };
   });
@@ -46,6 +47,14 @@ describe('a piece that is read again', () => {
         Buffer.from(await rereadPiece(outgoing, offset, size)).equals(content.subarray(offset, offset + size)),
       ).to.equal(true);
     }
+  });
+
+  it('of a file that was appended to is what it was; of a longer one in its place nothing is given out', async () => {
+    await appendFile(tree.at('f'), 'more');
+    expect(Buffer.from(await rereadPiece(outgoing, 100, 10)).equals(content.subarray(100, 110))).to.equal(true);
+    await writeFile(tree.at('g'), noise(400_000, 3));
+    await rename(tree.at('g'), tree.at('f'));
+    expect(await codeOf(rereadPiece(outgoing, 100, 10))).to.equal('source-changed');
   });
 
   it('of a file that was written to, touched, cut or replaced is not given out', async () => {

@@ -1,4 +1,4 @@
-import { open, readdir, rm, truncate, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, open, readdir, rename, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { MiB, noise, Pair } from './pair';
@@ -94,6 +94,38 @@ describe('a source that changes while a session sends it', () => {
     expect(heard.all('failed')[0]?.file_name).to.equal('a-changing');
     await onlyTheOthers();
   });
+
+  const longer: readonly (readonly [string, (place: string, content: Buffer) => Promise<void>])[] = [
+    [
+      'replaced by',
+      async (place, content) => {
+        await writeFile(`${place}.new`, content);
+        await rename(`${place}.new`, place);
+      },
+    ],
+    ['rewritten in place as', (place, content) => writeFile(place, content)],
+  ];
+  for (const [what, change] of longer) {
+    for (const old of [false, true]) {
+      it(`or is ${what} a longer one before its turn${old ? ', after days without a change' : ''}: source-changed, not its beginning`, async () => {
+        await pair.source.write('b-large', noise(200_000, 5));
+        await pair.source.write('c-log', noise(200_000, 6));
+        if (old) await utimes(pair.source.at('b-large'), 1e9, 1e9);
+        const relay = await pair.relay();
+        const running = pair.send(['a-changing', 'b-large', 'c-log', 'after', 'small'], { relay, limit: 30 * MiB });
+        await relay.until(() => relay.there > MiB);
+        await change(pair.source.at('b-large'), noise(300_000, 7));
+        await appendFile(pair.source.at('c-log'), 'one more line');
+        const { heard, failed } = await running;
+        expect(failed).to.deep.equal(['source-changed']);
+        expect(heard.all('failed')[0]?.file_name).to.equal('b-large');
+        // One that was only appended to is taken as far as it went when it was found.
+        expect(heard.all('sent').filter(({ source_grew: grew }) => grew)).to.have.lengthOf(1);
+        expect((await pair.to.read('c-log')).equals(noise(200_000, 6))).to.equal(true);
+        expect(await readdir(pair.to.place)).to.not.include('b-large');
+      });
+    }
+  }
 
   it('small ones too: among hundreds, only those that changed are missing', async () => {
     const names = Array.from({ length: 800 }, (_, at) => `many/${String(at).padStart(3, '0')}`);
