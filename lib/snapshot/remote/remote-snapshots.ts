@@ -3,7 +3,7 @@ import { TransferError } from '../../errors';
 import type { Damage, Summary, TransferEvent } from '../../progress';
 import { ask } from './asking';
 import { SessionHost } from '../../receive/host';
-import { usualLinkDeadlines } from '../../session/deadlines';
+import { usualLinkDeadlines, usualRetry } from '../../session/deadlines';
 import type { LinkDeadlines } from '../../session/link';
 import { failureEvent } from '../../session/summary';
 import { parseTicket } from '../../net/ticket';
@@ -222,8 +222,6 @@ export async function verifyRemote(
 
 /** Results of more files than that are told as they come, and not kept. */
 const mostRemembered = 10_000;
-/** How long a restore whose connection was lost tries to go on, in ms. */
-const usualRetry = 300_000;
 
 /** See `restore`. */
 export async function restoreFrom(
