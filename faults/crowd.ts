@@ -91,8 +91,8 @@ export function sendAtOnce(files: readonly CrowdFile[], send: SendOne): Promise<
   );
 }
 
-/** How long a receiver is asked again that hangs up before it knows who we are, in ms. */
-const hangsUpFor = 60_000;
+/** Retry window in ms for a receiver that closes before hello, as a sender has it. */
+const retryBeforeHello = 60_000;
 
 /** As our senders do it: a receiver that has no room at this moment is asked again. */
 async function letIn(meeting: DialingConnector): Promise<Link> {
@@ -104,7 +104,9 @@ async function letIn(meeting: DialingConnector): Promise<Link> {
       return link;
     } catch (error) {
       const hungUp =
-        error instanceof TransferError && error.code === 'connection-lost' && performance.now() - began < hangsUpFor;
+        error instanceof TransferError &&
+        error.code === 'connection-lost' &&
+        performance.now() - began < retryBeforeHello;
       if (!hungUp && !(error instanceof TransferError && error.code === 'timeout')) throw error;
       await sleep(pause * (0.5 + Math.random()));
     }

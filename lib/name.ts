@@ -105,7 +105,7 @@ function flawOf(component: string, rules: NameRules): string | undefined {
   return undefined;
 }
 
-/** Whether it has more than so many bytes on a disk. */
+/** Whether it has more than `most` bytes on a disk. */
 function isLonger(text: string, most: number): boolean {
   if (text.length * longestUnit <= most) return false;
   return (isWellFormed(text) || !isSoundName(text) ? Buffer.byteLength(text) : bytesOfName(text).length) > most;

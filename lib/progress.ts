@@ -195,7 +195,9 @@ export type TransferEvent = (
    * result of a whole command, which makes one transfer.
    */
   readonly id?: string;
-  /** Which of several receivers it is about, by its name; absent where there is one, and in what is about all of them. */
+  /**
+   * Which of several receivers it is about, by its name; absent where there is one, and in what is about all of them.
+   */
   readonly receiver?: string;
 };
 
@@ -214,7 +216,9 @@ export interface Summary {
   readonly route?: string;
   /** The congestion control of the connections, where it was chosen: by the sender. */
   readonly congestion?: string;
-  /** Of a transfer to several receivers as a whole: how many there were, and how many of them did not get everything. */
+  /**
+   * Of a transfer to several receivers as a whole: how many there were, and how many of them did not get everything.
+   */
   readonly receivers?: number;
   readonly failed_receivers?: number;
 }

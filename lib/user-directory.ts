@@ -15,7 +15,9 @@ export function userDirectory(): string {
   }
 }
 
-/** Where the cache of this program is: below an absolute `$XDG_CACHE_HOME` anywhere, else in the platform's usual place. */
+/**
+ * Where the cache of this program is: below an absolute `$XDG_CACHE_HOME` anywhere, else in the platform's usual place.
+ */
 export function userCache(env: NodeJS.ProcessEnv = process.env, platform: NodeJS.Platform = process.platform): string {
   const { XDG_CACHE_HOME: xdg, LOCALAPPDATA: local } = env;
   if (xdg !== undefined && isAbsolute(xdg)) return join(xdg, 'sendall');

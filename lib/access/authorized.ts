@@ -25,7 +25,9 @@ export interface Authorization {
   readonly key: Uint8Array;
   readonly name: string;
   readonly rights: Rights;
-  /** Absolute, or `s3://BUCKET/PREFIX`: where this one's files go; absent for wherever the receiver puts those of all. */
+  /**
+   * Absolute, or `s3://BUCKET/PREFIX`: where this one's files go; absent for wherever the receiver puts those of all.
+   */
   readonly directory?: string;
   /** How much of this one's may be kept, in bytes. */
   readonly quota?: number;

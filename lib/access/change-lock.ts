@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, TransferError } from '../errors';
 
-/** How long to wait for others, in ms. */
+/** Window in ms for the lock. */
 const mostPatience = 10_000;
 /**
  * A change takes milliseconds: a lock of this age, in ms, belongs to nobody any more, whatever has its process number

@@ -27,9 +27,9 @@ export interface CodeTarget {
 
 export const fewestWords = 2;
 export const mostWords = 4;
-/** So many hosts may be typed, as in a ticket. */
+/** Most hosts that may be typed, as in a ticket. */
 const mostAddresses = 8;
-/** So many letters of a word are enough. */
+/** Letters of a word that are enough to tell it. */
 const enoughLetters = 4;
 
 const codeForm = /^(\d{4}|\d{6})((?:-[A-Za-z]{3,8}){2,4})(?:@([^?]*))?(?:\?relay=([^?]*))?$/s;

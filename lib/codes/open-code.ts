@@ -14,7 +14,7 @@ import { ignored } from '../trace';
 import { type Code, drawCode } from './code';
 import { proofOfCode, readCodeHello, sameRoles, sayAgreed } from './exchange';
 
-/** So many tries come to nothing before the code is used up. */
+/** Most wrong tries, after which the code is used up. */
 export const mostTries = 3;
 
 type CodeState =

@@ -41,7 +41,9 @@ export async function reachByCode(target: CodeTarget, role: Role, signal?: Abort
   return { ticket, forget };
 }
 
-/** At the typed addresses, else on this network; and beside that at the relay, where one was typed. PROTOCOL.md 30.6. */
+/**
+ * At the typed addresses, else on this network; and beside that at the relay, where one was typed. PROTOCOL.md 30.6.
+ */
 async function meet(
   target: CodeTarget,
   role: Role,
@@ -206,9 +208,9 @@ async function agree(
 }
 
 /**
- * One try over a connection, which ends with it. Once the other side has proved that it has the key, the ticket is kept:
- * should its last frame be lost, it may know the key all the same, and the code would be used up with nothing come of
- * it. Then it is asked for that key, which costs no try. PROTOCOL.md 28.8.
+ * One try over a connection, which ends with it. Once the other side has proved that it has the key, the ticket is
+ * kept: should its last frame be lost, it may know the key all the same, and the code would be used up with nothing
+ * come of it. Then it is asked for that key, which costs no try. PROTOCOL.md 28.8.
  */
 async function exchange(
   connection: Connection,

@@ -11,7 +11,7 @@ export interface Message {
   readonly payload: Buffer;
 }
 
-/** How long a peer may take, in ms, to send what is being read or to take what is being sent. */
+/** Window in ms for a peer to send what is being read, or to take what is being sent. */
 export const usualPatience = 10_000;
 
 const noAnswer = 'The peer closed without an answer.';

@@ -34,7 +34,7 @@ export type DigestAnswer =
     };
 
 export const readSize = 2 * 1024 * 1024;
-/** While one piece is hashed, so many more are on their way from the disk, which also has writes to do. */
+/** Pieces that are read while one is hashed: few, since the disk also has writes to do. */
 const readAhead = 3;
 const progressEvery = 2 * readSize;
 

@@ -20,7 +20,7 @@ const scratch = new Uint8Array(new ArrayBuffer(scratchSize));
  */
 const firstRead = scratch.subarray(0, 4096);
 const nothing = new Uint8Array(0);
-/** How long `moreSoon` waits, in ms. */
+/** Window in ms for the next bytes, in `moreSoon`. */
 const moment = 50;
 
 /**
@@ -206,7 +206,9 @@ export class ByteStream {
     this.wake?.();
   }
 
-  /** Throws away what still comes, after `stopReading` too. Resolves when the peer has finished or the stream is closed. */
+  /**
+   * Throws away what still comes, after `stopReading` too. Resolves when the peer has finished or the stream is closed.
+   */
   async discard(): Promise<void> {
     while (!this.ended) {
       this.kept = nothing;

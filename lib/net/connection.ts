@@ -10,7 +10,7 @@ export interface HeaderDeadlines {
   readonly whole: number;
 }
 
-/** How long nothing may move while something should, in ms. */
+/** Ms without any byte, while one is due, after which a connection has failed. */
 export const usualStall = 30_000;
 const watchEvery = 50;
 const lingerFor = 1_000;

@@ -84,7 +84,7 @@ export class Datagrams {
 
   /**
    * The next datagram. Rejects with `timeout` if none comes within `within` ms; without it, waits. With `most`, what a
-   * datagram has beyond so many bytes is thrown away, as `recvfrom(most)` does. One call at a time.
+   * datagram has beyond that many bytes is thrown away, as `recvfrom(most)` does. One call at a time.
    */
   async next({ within, most }: { readonly within?: number; readonly most?: number } = {}): Promise<Datagram> {
     const late = (ms: number): void =>

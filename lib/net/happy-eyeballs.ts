@@ -7,7 +7,7 @@ import { type Address, formatAddress, isLinkLocal } from './address';
 import { dial, type Dialed, type DialOptions, type DialedPath } from './socket';
 import { ignored } from '../trace';
 
-/** After so many ms without an answer the next address is tried as well. RFC 8305, section 8. */
+/** Ms without an answer after which the next address is tried as well. RFC 8305, section 8. */
 const attemptDelay = 250;
 
 /** A connection, and which of the addresses it leads to. */

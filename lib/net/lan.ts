@@ -26,17 +26,17 @@ export interface Nearby {
 const service = '_sendall._tcp.local';
 const groupPort = 5353;
 const groups = { udp4: '224.0.0.251', udp6: 'ff02::fb' } as const;
-/** How often it is looked whether a link has come, in ms; the library does so for IPv4. */
+/** Interval in ms at which new network links are looked for; the library does so for IPv4. */
 const linksEvery = 5_000;
-/** How long others may remember an answer, in s; whoever asks from another port than 5353 gets less. RFC 6762 6.7. */
+/** Life of an answer in s, and of one to a port other than 5353. RFC 6762 6.7. */
 const remembered = 120;
 const rememberedBriefly = 10;
-/** When it is asked, in ms after the first time: datagrams get lost. */
+/** Ms after the first question at which it is sent: datagrams get lost. */
 const askedAt = [0, 200, 500];
-/** So many answers are listened to: a liar can say anything, any number of times. */
+/** Most answers that are read: a liar can say anything, any number of times. */
 const mostAnswers = 64;
 const mostAddresses = 4;
-/** So many addresses of one answer are looked at. */
+/** Most addresses of one answer that are looked at. */
 const mostReported = 16;
 
 /** An answer as it came. */
@@ -179,7 +179,9 @@ function withoutZone(host: string): string {
   return host.replace(/%.*$/, '');
 }
 
-/** What an answer that came from `from` on the link `link` says, if it is of our service and of the form that ours have. */
+/**
+ * What an answer that came from `from` on the link `link` says, if it is of our service and of the form that ours have.
+ */
 function answerIn(
   { answers = [], additionals = [] }: ResponsePacket,
   from: string,
@@ -314,7 +316,8 @@ function ownLinks(): OwnLink[] {
 }
 
 /**
- * Our addresses on the link on which `from` asks. Whoever hears us over IPv4 and over IPv6 sees by them that we are one.
+ * Our addresses on the link on which `from` asks. Whoever hears us over IPv4 and over IPv6 sees by them that we are
+ * one.
  */
 function besides(from: string): string[] {
   const [, zone] = from.split('%');

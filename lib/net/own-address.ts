@@ -8,7 +8,7 @@ import { formatTicket, type SessionKey, type TicketRelay } from './ticket';
 
 /** Interfaces that lead to guests on this machine, not to other machines. */
 const inward = /^(?:docker|br-|veth|virbr|cni|flannel|vmnet|vboxnet|lxc|lxd)/;
-/** So many stand in a ticket: it must still fit on a line. */
+/** Most addresses that we put in a ticket: it must still fit on a line. */
 const mostInTicket = 4;
 /** Addresses of documentation (RFC 5737, RFC 3849), which the default route leads to, and to which nothing is sent. */
 const elsewhere = { udp4: '192.0.2.1', udp6: '2001:db8::1' } as const;

@@ -70,12 +70,12 @@ interface RelayWaiting {
   readonly hasty: () => void;
 }
 
-/** How long the first line may take, in ms, and how many bytes it has at most. */
+/** Window in ms for the first line, and its most bytes. */
 const lineWithin = 10_000;
 const longestLine = 160;
 /** How long, in ms, one who was refused has to take that in and to hang up. */
 const refusedFor = 1_000;
-/** A pair that carries nothing for so long is gone, in ms: sessions say that they live every few seconds. */
+/** Ms of silence after which a pair is gone: sessions send a heartbeat every few seconds. */
 const idleFor = 120_000;
 const keepAliveAfter = 15_000;
 

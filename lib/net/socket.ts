@@ -252,7 +252,7 @@ export function adoptSecured(socket: TLSSocket): ByteStream {
   return stream.attach(socket, 'onread');
 }
 
-/** From so many bytes on a piece is written to TLS by itself. */
+/** Bytes from which a piece is written to TLS by itself. */
 const largeWrite = 64 * 1024;
 
 /**

@@ -32,7 +32,7 @@ export interface Ticket extends SessionKey {
 export type TicketRelay = Partial<Pick<Ticket, 'relay' | 'relayPass'>>;
 
 const scheme = 'sendall://';
-/** So many addresses a ticket may have. PROTOCOL.md 11.6. */
+/** Most addresses of a ticket. PROTOCOL.md 11.6. */
 const mostAddresses = 8;
 const idLength = 16;
 const keyLength = 32;

@@ -84,10 +84,10 @@ export async function announced(stream: ByteStream, within: number): Promise<Ann
   }
 }
 
-/** So long one address of several may take to show the key, in ms, before the next is tried. */
+/** Window in ms for the handshake at one address of several, before the next is tried. */
 const patience = 3_000;
 
-/** After so many ms without a direct connection the relay of the ticket is tried as well. */
+/** Ms without a direct connection after which the relay of the ticket is tried as well. */
 const relayAfter = 1_500;
 
 /**

@@ -88,7 +88,7 @@ interface HeldDirectory {
 export type EntryState =
   OfferedState | WantedFile | FileInBatch | ArrivingFile | LinkInBatch | HeldDirectory | LastEntry;
 
-/** So many entries give their room back until others have their turn. */
+/** Entries that give their room back in one turn of the event loop. */
 const abandonedAtOnce = 1_000;
 
 /** All entries of one conversation, each in one state, and whether all of them are settled. */

@@ -85,7 +85,9 @@ export class FurtherLinks {
   }
 }
 
-/** Whether a connection merely ended, wherever that was: then nothing was wrong with what it brought. PROTOCOL.md 12.11. */
+/**
+ * Whether a connection merely ended, wherever that was: then nothing was wrong with what it brought. PROTOCOL.md 12.11.
+ */
 function brokeOff({ code, cause }: TransferError): boolean {
   return code === 'connection-lost' || code === 'timeout' || cause === cutOff;
 }

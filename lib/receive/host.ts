@@ -44,7 +44,7 @@ import {
   firstPause,
   longestPause,
   waitForHandshake,
-  handshakeTurn,
+  handshakeCutAfter,
   handshakeLookEvery,
   waitForTurn,
 } from '../session/deadlines';
@@ -311,7 +311,7 @@ export class SessionHost {
   /** Somebody waits to show its key. */
   private makeRoom(): void {
     const [oldest] = this.handshakes;
-    if (!oldest || performance.now() - oldest[1] < handshakeTurn) return;
+    if (!oldest || performance.now() - oldest[1] < handshakeCutAfter) return;
     this.handshakes.delete(oldest[0]);
     oldest[0].stream.destroy(new TransferError('timeout', 'Others wait to show their keys.'));
   }

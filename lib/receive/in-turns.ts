@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** Of so many elements in one go at most, and for so long, in ms: where one costs much, others have their turn sooner. */
+/** Most elements, and most ms, in one turn of the event loop. */
 const mostInTurn = 100;
 const longestTurn = 5;
 

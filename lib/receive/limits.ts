@@ -1,21 +1,18 @@
 /**
- * Every amount of the receiver that is policy and not wire, in one place; sizes are bytes. Times are in
- * `lib/session/deadlines.ts`.
+ * The amounts of a receiver of sessions and of the plain wire that are policy and not wire; sizes are bytes. Times are
+ * in `lib/session/deadlines.ts`; what limits uploads, backups and stores stands beside them.
  */
 
-/**
- * A file that does not match after so many repairs has a disk or a memory under it that will not do better. PROTOCOL.md
- * 14.9.
- */
+/** After this many repairs the receiver's disk or memory is taken to be faulty. PROTOCOL.md 14.9. */
 export const mostRepairs = 3;
 
 /**
- * How many times the longest silence of a connection a closed file may lack pieces while no connection brings any: 5
- * minutes.
+ * Window for the missing pieces of a closed file while no connection brings any, as a multiple of a connection's
+ * longest silence: 5 minutes.
  */
 export const pieceSilences = 10;
 
-/** So many entries of an offer are looked up, decided and answered at once: some ms of the main thread. */
+/** Entries of an offer that are looked up, decided and answered at once: some ms of the main thread. */
 export const offeredTogether = 1024;
 
 /** Elements of a list that is cut into several messages. PROTOCOL.md 12.3. */
@@ -24,19 +21,21 @@ export const listElements = 16384;
 /** Connections of a session beside its first: each may hold a piece of a file in memory. */
 export const mostConnections = 64;
 
-/** So many peers at once may be in the middle of showing their key; so many more wait for it. */
+/** Most TLS handshakes at a time, and most peers that wait for a turn. */
 export const mostHandshakes = 32;
 export const mostBeforeHandshake = 1024;
 
-/** Each session has threads of its own, so that whoever holds a key cannot have any number of them. */
+/** Most sessions at a time: each has threads of its own. */
 export const mostSessions = 64;
-/** So many more wait for one of them to end. */
+/** Most sessions that wait for a turn. */
 export const mostWaiting = 128;
 
-/** So many who have said nothing yet may stay as long as their deadline lets them. */
+/** Most connections without a first byte that keep their whole deadline. */
 export const calmStrangers = 1024;
 
-/** On the plain wire: files of one connection that may be verified and committed while the next ones arrive: a batch. */
+/**
+ * On the plain wire: files of one connection that may be verified and committed while the next ones arrive: a batch.
+ */
 export const plainUnfinished = 4096;
-/** On the plain wire: with so many answers that the sender has not taken, nothing more is read from it. */
+/** On the plain wire: answers not taken by the sender from which nothing more is read from it. */
 export const plainUnread = 4096;

@@ -67,8 +67,8 @@ interface Arriving {
 
 /**
  * The receiver's side of the plain wire: reads files until the sender finishes, and answers for each, in their order,
- * once the sender has asked for answers. `destination` is where they go, or why nothing at all is taken from this peer. Never
- * rejects: everything that went wrong was reported and is in the result.
+ * once the sender has asked for answers. `destination` is where they go, or why nothing at all is taken from this peer.
+ * Never rejects: everything that went wrong was reported and is in the result.
  */
 export function receivePlain(
   connection: Connection,
@@ -80,7 +80,7 @@ export function receivePlain(
   return new PlainReceiving(connection, destination, rules).run(first, later);
 }
 
-/** So many ms the rest of a small file may take without being waited for in a way of its own. */
+/** Window in ms for the rest of a small file, after which it is received by itself. */
 const restWithin = 100;
 
 class PlainReceiving {

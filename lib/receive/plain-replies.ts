@@ -8,9 +8,9 @@ export interface Due {
   reply: Receipt | Refusal | undefined;
 }
 
-/** So many replies leave together: few enough that whoever reads slowly is seen to read. */
+/** Most replies in one write: few enough that a slow reader is seen to read. */
 const sentTogether = 64;
-/** So many that were answered for are remembered before they are forgotten together. */
+/** Answered files after which all of them are forgotten together. */
 const mostKept = 1024;
 
 /**

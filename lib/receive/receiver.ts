@@ -68,7 +68,7 @@ export interface ReceiverOptions {
   readonly plain?: boolean;
   /** The lasting keys of those who may connect beside the holder of the ticket. */
   readonly authorized?: AuthorizedKeys;
-  /** Shows a code of so many words, too, which one sender may use instead of the ticket. */
+  /** Number of words of a code that is shown, too, which one sender may use instead of the ticket. */
   readonly codeWords?: number | undefined;
   /** `HOST` or `HOST:PORT` of a relay, at which whoever has the ticket finds this receiver, too. */
   readonly relayAt?: string | undefined;
@@ -386,7 +386,9 @@ class OpenReceiver implements Receiver {
     if (outcome.began) this.endFirst(outcome);
   }
 
-  /** Somebody has a code, and gets a key for it if it is ours. Whoever runs this receiver learns of those who do not. */
+  /**
+   * Somebody has a code, and gets a key for it if it is ours. Whoever runs this receiver learns of those who do not.
+   */
   private async takeCode(connection: Connection): Promise<void> {
     try {
       if (this.code) {

@@ -9,7 +9,10 @@ import type { BadEntry, Entry, LostPart, MissingEntry } from '../wire/session-li
 
 const tellOffersEvery = 250; // ms
 
-/** Of which transfer events are: its id, the directory that it goes to, whose key it shows, and the relay that carries it. */
+/**
+ * Of which transfer events are: its id, the directory that it goes to, whose key it shows, and the relay that carries
+ * it.
+ */
 export interface TransferIdentity {
   readonly id: string;
   readonly directory: string;

@@ -367,7 +367,9 @@ export class Session {
     replies.done(waits, snapshot);
   }
 
-  /** Lets something happen beside the reading; its failure ends the session. Resolves when it is over, never rejects. */
+  /**
+   * Lets something happen beside the reading; its failure ends the session. Resolves when it is over, never rejects.
+   */
   private beside(work: Promise<void>): Promise<void> {
     const working = work
       .catch((error: unknown) => this.stop(asTransferError(error, 'unexpected', 'The session failed')))

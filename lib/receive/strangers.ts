@@ -1,7 +1,7 @@
 import { TransferError } from '../errors';
 import { mostDescriptors } from '../net/descriptor-limit';
 import { calmStrangers } from './limits';
-import { crowdWithin } from '../session/deadlines';
+import { crowdedFirstByteWithin } from '../session/deadlines';
 
 /** A connection of one of them. */
 export interface Stranger {
@@ -27,7 +27,7 @@ export class Strangers {
     this.since.set(connection, performance.now());
     for (const [oldest, since] of this.since) {
       const { size } = this.since;
-      if (size <= this.calm || (size <= this.most && performance.now() - since < crowdWithin)) return;
+      if (size <= this.calm || (size <= this.most && performance.now() - since < crowdedFirstByteWithin)) return;
       this.since.delete(oldest);
       oldest.close(new TransferError('timeout', 'Too many others are connected and say nothing.'));
     }

@@ -7,18 +7,18 @@ interface WaitingTurn {
 }
 
 /**
- * One may have so many times as many as are still free for others: with 64 alone 48 of them, and a second one 12 of the
- * rest.
+ * A key may hold at most three times as many turns as are still free. Of 64, one alone gets 48, and a second one 12 of
+ * the rest.
  */
 const share = 3;
 
 /**
- * Lets so many at once have their turn, and the next ones in the order in which they came. Of those who say whose they
- * are, nobody takes all: the more one has, the more must be left.
+ * Gives out a limited number of turns at a time, the next ones in the order in which they were asked for. A key never
+ * gets all of them: the more it holds, the more must be left.
  */
 export class Turns {
   private taken = 0;
-  /** How many each has. */
+  /** Turns by key. */
   private readonly held = new Map<string, number>();
   private readonly line: WaitingTurn[] = [];
 
@@ -27,7 +27,7 @@ export class Turns {
     private readonly most: number,
     private readonly mostWaiting: number,
     private readonly patience: number,
-    /** What those are told who wait in vain. */
+    /** The message of the error where no turn comes. */
     private readonly why: string,
   ) {}
 
@@ -94,7 +94,7 @@ export class Turns {
   }
 }
 
-/** Whether one more may have a place of `most`, of which `taken` are taken, `own` of them by the same one. */
+/** Whether one more turn of `most` may be taken, of which `taken` are, `own` of them by the same key. */
 export function fits(taken: number, most: number, own: number): boolean {
   return taken < most && own < share * (most - taken);
 }

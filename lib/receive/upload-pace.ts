@@ -1,15 +1,15 @@
 import { cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** A session that has brought nothing for so long, in ms, needs nothing. */
+/** Ms without a piece after which a session needs no processor. */
 const movingFor = 250;
-/** So many pieces of uploads go with one piece or bundle of a session. */
+/** Pieces of uploads for each piece or bundle of a session, and the most that can be saved up. */
 const share = 1 / 4;
 const mostCredit = 4;
-/** An upload has its next piece after so long, in ms, whatever sessions do: 10 MiB/s for all of them. */
+/** Most ms that an upload waits for its next piece, whatever sessions do: 10 MiB/s for all of them. */
 const longestWait = 100;
 const askAgain = 10;
-/** The processors are looked at as often, in ms, and are what holds everybody back where they idle no more than this. */
+/** Interval in ms at which the processors are measured, and the idle share up to which they are the bottleneck. */
 const lookEvery = 200;
 const idleShare = 0.1;
 

@@ -18,7 +18,10 @@ export type SliceRun = readonly [first: number, count: number];
 /** The length of a slice, but the last, in bytes; more where a file has segments that are longer. */
 export const usualSlice = 8 * 1024 * 1024;
 
-/** `open` for slices, `closed` once all of them were sent, and `answered` with what became of it; `over` where it was given up. */
+/**
+ * `open` for slices, `closed` once all of them were sent, and `answered` with what became of it; `over` where it was
+ * given up.
+ */
 type UploadState =
   | { readonly state: 'open' }
   | { readonly state: 'closed' | 'answered'; readonly digest: string; readonly end: Promise<UploadEnd> }

@@ -18,15 +18,15 @@ export interface UploadsOptions extends Omit<UploadRules, 'names'> {
   readonly destination: () => Promise<Destination>;
 }
 
-/** So many large files at once, each with a descriptor and what is known of it. */
+/** Most large files at a time: each has a descriptor. */
 const mostUploads = 64;
-/** In ms: an upload that nobody goes on with is suspended; it makes way for another one of its name sooner. */
+/** Ms without a slice after which an upload is suspended, and after which it makes way for another of its name. */
 const forgottenAfter = 60_000;
 const givesWayAfter = 5_000;
-/** In ms: a visit in which nothing is uploaded ends. */
+/** Ms without an upload after which a visit ends. */
 const visitEndsAfter = 5_000;
 const lookEvery = 1_000;
-/** What became of so many uploads is told again to those who have not heard it. */
+/** Ended uploads whose outcome is kept for a page that has not heard it. */
 const mostRemembered = 1_000;
 
 /** A file that somebody wants to bring. */

@@ -3,7 +3,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { systemCalls } from '../threads/system-calls';
 import { trace } from '../trace';
 
-/** After so many pieces of data, what is left counts as data: it is room that is asked for, not more than that. */
+/** Pieces of data after which the rest counts as data: this only estimates room. */
 const mostPieces = 10_000;
 
 /**

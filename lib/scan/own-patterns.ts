@@ -7,9 +7,9 @@ import { systemPath } from '../name-bytes';
 import { parseRule } from './exclude';
 
 /**
- * The caller's patterns for the tree at `pathname`, all of them as `matcher` takes them. One that begins with the absolute
- * path of the tree counts from there. One with a slash that begins with the path by which the caller named it, or with
- * its name, does so too, unless something at the top of the tree is called like the first component of that.
+ * The caller's patterns for the tree at `pathname`, all of them as `matcher` takes them. One that begins with the
+ * absolute path of the tree counts from there. One with a slash that begins with the path by which the caller named it,
+ * or with its name, does so too, unless something at the top of the tree is called like the first component of that.
  * @throws TransferError `usage` for one that leaves out the whole tree
  */
 export function patternsFor(pathname: string, patterns: readonly string[]): string[] {

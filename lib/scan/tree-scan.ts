@@ -61,9 +61,9 @@ export interface ScanBatch {
   readonly bytes: number;
 }
 
-/** How many batches the thread makes before anyone takes them. */
+/** Most batches that the thread makes ahead. */
 const mostAhead = 4;
-/** So many named files are looked at, and read if they are small, without a thread: it takes longer to start. */
+/** Most named files that are looked at, and read if small, without a thread, which takes longer to start. */
 export const fewFiles = 8;
 
 /**

@@ -51,7 +51,7 @@ export interface ScanSetup {
   readonly ignoreFile: string;
   /** How many batches were fetched; shared, and told when it changes. */
   readonly fetched: Int32Array;
-  /** The thread stops while so many are waiting. */
+  /** Waiting batches at which the thread stops. */
   readonly mostAhead: number;
 }
 
@@ -88,7 +88,7 @@ export type ScanNews = ScanPacket | 'end';
 const batchSize = 512;
 /** Where looking is slow, what was found sets out before its batch is full, in ms. */
 const longestWait = 25;
-/** How often sums are told where only those are wanted, in ms. */
+/** Interval in ms at which sums are sent where only those are wanted. */
 const totalsEvery = 200;
 
 /**

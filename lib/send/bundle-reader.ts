@@ -147,8 +147,8 @@ export class BundleReader {
 }
 
 /**
- * Waits, in a thread of Node's pool, until the disk has given the small file: one that does not answer keeps nobody else
- * waiting. What is wrong with it is found when it is read.
+ * Waits, in a thread of Node's pool, until the disk has given the small file: one that does not answer keeps nobody
+ * else waiting. What is wrong with it is found when it is read.
  */
 async function fetchContent(path: string): Promise<void> {
   try {

@@ -55,7 +55,7 @@ interface Carrier {
  * kernel.
  */
 const atOnce = 2;
-/** From so many bytes on a thread that seals them is worth its start. */
+/** Bytes from which a thread that seals them is worth its start. */
 const much = 16 * 1024 * 1024;
 
 /** The connections of a conversation that carry segments and bundles, and the frames that wait for one of them. */
@@ -95,7 +95,7 @@ export class Carriers {
     return [...this.carriers.values()].filter(({ retiring, gone }) => !retiring && !gone);
   }
 
-  /** So many bytes more will be carried. */
+  /** `bytes` more will be carried. */
   expect(bytes: number): void {
     this.expected += bytes;
     if (this.expected >= much) this.sayMuch();

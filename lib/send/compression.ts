@@ -3,8 +3,8 @@
  * waits for: a coded piece is worth its time only while the processor codes faster than the connections carry. What the
  * connections carry is measured while they are full; how fast this machine codes, by samples, and how much
  * shorter it gets, by the contents that were coded. Until the connections were full for once, the first contents are
- * coded where their samples become shorter: what a slow link will carry for seconds is in the buffers of the system long
- * before anybody can tell that it is slow.
+ * coded where their samples become shorter: what a slow link will carry for seconds is in the buffers of the system
+ * long before anybody can tell that it is slow.
  */
 import type { Waits } from '../progress';
 import { codeSample, encodeContent } from '../session/content-coding';
@@ -24,19 +24,21 @@ export interface CodedContent {
 const shortest = 512;
 /** A content that stays longer than this share of itself goes as it is. */
 const worthIt = 0.9;
-/** After contents that did not become shorter, so many go uncoded at most before one is tried again. */
+/** Most contents that go uncoded, after some that did not become shorter, before one is tried again. */
 const mostSkipped = 32;
 /** Connections that carry more than this are too fast for any coding that is known here; in bytes per ms. */
 const tooFast = 500_000;
-/** How fast this machine codes is looked at with so many bytes, and after so many contents again. */
+/** Bytes with which the speed of coding is measured, and contents after which it is measured again. */
 const sampled = 64 * 1024;
 const sampleEvery = 32;
-/** The connections must be slower than the coding by this share: what else this machine has to do takes its time, too. */
+/**
+ * The connections must be slower than the coding by this share: what else this machine has to do takes its time, too.
+ */
 const margin = 0.8;
-/** Before the connections were full for once: so many bytes of content are coded as if they carried so much per ms. */
+/** Bytes of content that are coded before the connections' rate is known, and the assumed rate in bytes per ms. */
 const unmeasured = 16 * 2 ** 20;
 const assumedPerMs = 25_000;
-/** How long the connections are looked at, in ms, before what they carry is believed. */
+/** Ms over which the rate of the connections is measured. */
 const measuredFor = 250;
 /** Contents that are coded at once: each takes a thread, and memory for itself once more. */
 const atOnce = 2;
@@ -59,7 +61,7 @@ export class CarriedRate {
     if (this.waiting++ === 0) this.waitsSince = now;
   }
 
-  /** The system has taken a frame, of so many bytes; 0 for one that was lost. */
+  /** The system has taken a frame of `bytes` bytes; 0 for one that was lost. */
   ends(bytes: number): void {
     const now = performance.now();
     this.bytes += bytes;
@@ -149,7 +151,9 @@ export class Compression {
     return this.sample(content) <= worthIt && this.speed * margin > assumedPerMs;
   }
 
-  /** Learns how fast this machine codes, for the contents that follow. Returns how long the sample stays, as a share. */
+  /**
+   * Learns how fast this machine codes, for the contents that follow. Returns how long the sample stays, as a share.
+   */
   private sample(content: Uint8Array): number {
     const { perMs, share } = codeSample(this.coding, content.subarray(0, sampled));
     this.speed = this.speed === 0 ? perMs : (this.speed + perMs) / 2;

@@ -15,7 +15,7 @@ import { commonSuite, dialSealed, type SealedBasis } from '../session/sealed-ope
 import { SealedSending } from '../session/sealed-sending';
 import type { Suite } from '../wire/record';
 import type { CarryingLink } from './carriers';
-import { usualDial, firstPause, longestPause, usualRetry, hangsUpFor } from '../session/deadlines';
+import { usualDial, firstPause, longestPause, usualRetry, retryBeforeHello } from '../session/deadlines';
 
 /** What a sender of a backup asks for; see PROTOCOL.md, "Backups". */
 export interface BackupWish {
@@ -45,7 +45,7 @@ export interface FirstConnection {
   readonly sealing?: Sealing;
 }
 
-/** After so many sealed connections that could not be made, none is tried any more in this conversation. */
+/** Sealed connections that failed in a row, after which none is tried any more in this conversation. */
 const mostFailed = 3;
 
 /** Bytes that each of many receivers has in this process between its frame and the system. */
@@ -234,7 +234,7 @@ function worthAsking(error: unknown, known: boolean): number {
   const hungUp =
     error.code === 'cannot-connect' && ['ECONNRESET', 'EPIPE', 'ETIMEDOUT'].includes(errnoOf(error.cause) ?? '');
   if (!hungUp && error.code !== 'connection-lost' && error.code !== 'timeout') return 0;
-  return known ? Infinity : hangsUpFor;
+  return known ? Infinity : retryBeforeHello;
 }
 
 /** What a `hello` on connection 0 says of them. */

@@ -47,7 +47,7 @@ export interface OfferedEntries {
   readonly last: number;
 }
 
-/** So many files may be offered and not settled: what is known of each stays in memory until then. */
+/** Most files that are offered and not settled: what is known of each is in memory until then. */
 const mostOpen = 8_192;
 
 /** What a session has to send: numbered as it is found, and remembered until the receiver has settled it. */

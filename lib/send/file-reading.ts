@@ -37,9 +37,7 @@ export type SegmentStep =
   | { readonly kind: 'copy'; readonly offset: number; size: number; readonly from: number }
   | { readonly kind: 'end'; readonly size: number; readonly digests: Digests; readonly grew?: true };
 
-/**
- * So many bytes of zeros or of what the receiver has are told at the latest, so that everybody sees that it goes on.
- */
+/** Most bytes of zeros, or of what the receiver has, in one message: the receiver and people see that it goes on. */
 const tellEvery = 64 * 1024 * 1024;
 
 // A named pipe without a writer is not waited for.

@@ -292,7 +292,7 @@ class SendProgress {
     this.frames++;
   }
 
-  /** A frame is gone, and so many bytes of the file with it. */
+  /** A frame is gone, and `bytes` bytes of the file with it. */
   close(bytes: number): void {
     this.done += bytes;
     this.frames--;

@@ -17,7 +17,7 @@ import { DialedIn } from './dialed-in';
 import { type LinkDeadlines, Link } from '../session/link';
 import { demand, demanded, type Demands, type Connector, type FirstConnection } from './connector';
 import { answerIntroduction, awaitIntroduction, levelsOffer } from '../session/opening';
-import { handshakeWithin, speaksWithin } from '../session/deadlines';
+import { handshakeWithin, firstByteWithin } from '../session/deadlines';
 import { ignored } from '../trace';
 
 export interface ListeningOptions {
@@ -135,7 +135,7 @@ export class ListeningConnector implements Connector {
   private async accept(accepted: Dialed): Promise<void> {
     // On the plain wire a receiver says nothing before it got a file; one with a key speaks first.
     const mayBePlain = plainRefusal(accepted, this.options.plainWire) === undefined;
-    const begins = await announced(accepted.stream, mayBePlain ? speaksWithin : handshakeWithin);
+    const begins = await announced(accepted.stream, mayBePlain ? firstByteWithin : handshakeWithin);
     if (begins === 'code') return this.takeCode(new Connection(accepted.stream, accepted.peer));
     if (begins !== 'tls') {
       // Whoever may not have it, comes too late, says something that is no key, or has gone again, must not end what

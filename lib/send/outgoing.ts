@@ -45,7 +45,7 @@ export interface OutgoingOptions {
 /** What is opened, or read, ahead: small files many at a time. */
 const openAhead = 8;
 const preparedAhead = 64;
-/** So many small files are read at once, or fewer whose bytes and headers are about so many. */
+/** Most small files that are read at once, and about the most bytes of them and their headers. */
 const mostTogether = 256;
 const bytesTogether = 480 * 1024;
 const usualHeader = 128;

@@ -46,9 +46,9 @@ export interface Awaiting {
   released: boolean;
 }
 
-/** So many files may be without an answer, each of which is remembered until it comes. */
+/** Most files without an answer: each is remembered until it comes. */
 const mostAwaiting = 4096;
-/** So many that were answered are remembered before they are forgotten together. */
+/** Answered files after which all of them are forgotten together. */
 const forgottenTogether = 1024;
 
 /** The receiver's answers on one connection, one for each file, in the order of the files. */
@@ -222,7 +222,9 @@ export class Answers {
   }
 }
 
-/** A refusal as the failure that it is here: who interrupted the receiver has stopped us, and what was cut begins anew. */
+/**
+ * A refusal as the failure that it is here: who interrupted the receiver has stopped us, and what was cut begins anew.
+ */
 function refusalOf(fileName: string, code: ErrorCode, message: string, hint: string): TransferError {
   if (code !== 'interrupted') return new TransferError(code, message, { fileName, hint });
   return new TransferError('stopped', message, { fileName, hint: 'Start the same command again once it runs again.' });

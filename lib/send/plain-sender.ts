@@ -22,10 +22,10 @@ import { SmallSourceReader } from './small-source-reader';
 import { failureEvent, heldBackBy, type Sender, Tally } from '../session/summary';
 import { dialAfter } from '../session/deadlines';
 
-/** So many connections in a row may be closed by the receiver before anything was sent on them. */
+/** Connections in a row that the receiver may close before anything was sent on them. */
 const mostUnused = 3;
 
-/** What takes less than so many ms needs no estimate of its end, for which everything is looked at once more. */
+/** Ms after which the sizes of all files are summed up for an estimate of the end. */
 const measureAfter = 500;
 
 /** Everything that a sender does on the plain wire. */

@@ -25,7 +25,7 @@ export interface SendOptions extends LeavingOut {
    * itself.
    */
   readonly announced?: readonly string[];
-  /** With `listen`: shows a code of so many words, too, which one receiver may use instead of the ticket. */
+  /** With `listen`: number of words of a code that is shown, too, which one receiver may use instead of the ticket. */
   readonly codeWords?: number | undefined;
   /** With `listen`: `HOST` or `HOST:PORT` of a relay, at which the receiver finds this sender, too. */
   readonly relayAt?: string | undefined;

@@ -14,9 +14,9 @@ import { type SessionOutlet, SessionSending } from './session-send';
 import {
   firstPause,
   longestPause,
-  hangsUpFor,
+  retryBeforeHello,
   farewellWithin,
-  longLife,
+  steadyAfter,
   takenWithin,
   measuredFor,
   warmUp,
@@ -76,7 +76,7 @@ interface LostConversation {
 function patienceWith({ reason, welcome }: LostConversation, options: SessionSenderOptions): number {
   const { retryFor } = options;
   if (nothingLeft(options)) return Math.min(retryFor, farewellWithin);
-  return welcome || reason.code === 'timeout' ? retryFor : Math.min(retryFor, hangsUpFor);
+  return welcome || reason.code === 'timeout' ? retryFor : Math.min(retryFor, retryBeforeHello);
 }
 
 /** Whether all that is missing is the receiver's `done`, which says nothing new. */
@@ -278,7 +278,7 @@ class SessionConversation {
         // The others go on without it; whether the receiver is gone is for the control connection to find out.
         pause ||= firstPause;
       }
-      if (performance.now() - began > longLife) pause = 0;
+      if (performance.now() - began > steadyAfter) pause = 0;
       if (pause > 0 && !this.over) await this.pause(pause);
       pause = Math.min(longestPause, Math.max(firstPause, pause * 2));
     }

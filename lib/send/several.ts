@@ -193,7 +193,9 @@ function failureOfAll(results: readonly ReceiverResult[], signal: AbortSignal | 
   );
 }
 
-/** What there is to send, with numbers that are the same for all: what can be read only once is read into a file first. */
+/**
+ * What there is to send, with numbers that are the same for all: what can be read only once is read into a file first.
+ */
 async function* findOnce(options: SendToSeveralOptions, spooled: FileHandle[]): AsyncGenerator<FoundToSend> {
   const { paths, input = process.stdin, name, inputName = name ?? usualInputName, text, signal } = options;
   if (text !== undefined) yield { single: { type: 'text', text } };

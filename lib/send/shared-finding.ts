@@ -8,7 +8,7 @@ import type { FoundBatch } from '../scan/found-batch';
 import type { FoundToSend } from './finding';
 import { ignored } from '../trace';
 
-/** So many steps of the scan lie in memory for those who are behind; what is older lies in a temporary file. */
+/** Steps of the scan kept in memory for receivers that are behind; older ones are in a temporary file. */
 const mostInMemory = 16;
 
 /** Where in the temporary file something lies. */

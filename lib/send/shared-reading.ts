@@ -4,7 +4,7 @@ import { asTransferError, TransferError } from '../errors';
 import { pieceSize } from '../wire/segment';
 import type { MissedPiece, Piece } from './segment-reader';
 
-/** How long those who could go on wait for one that holds the window up, in ms; then it leaves. */
+/** Window in ms for a receiver that holds the window up, while others could go on; then it leaves. */
 const patience = 250;
 /** Runs of zeros that are remembered for those who come later; what lies in others is read again. */
 const mostRuns = 4096;

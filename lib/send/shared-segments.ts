@@ -6,7 +6,7 @@ import { ignored } from '../trace';
 import { type MissedPiece, type Piece, type PieceReader, type ReadOrder, SegmentReader } from './segment-reader';
 import { SharedReading, type WindowSize } from './shared-reading';
 
-/** How long a reading waits for receivers that keep pace and have not asked for the file yet, in ms. */
+/** Window in ms for receivers that keep pace and have not asked for the file yet. */
 const waitsForOthers = 1_000;
 /** Files that may be read at once for receivers that share them, and for single ones. */
 const mostShared = 2;

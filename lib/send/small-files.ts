@@ -10,8 +10,9 @@ export interface SmallFilesSink {
   dropped(file: number, error: TransferError): Promise<void>;
 }
 
-/** Bundles that are read, or wait for a connection, at once. */
+/** Most bundles at a time that are read, or wait for a connection. */
 const mostReading = 4;
+/** Most files of one bundle. */
 const mostFiles = 512;
 
 /**

@@ -11,10 +11,10 @@ import type { SourceFile } from './open-source';
 import { orderOf, readFrames, type SmallFrames } from './small-frames';
 import type { FrameOrder } from './small-source-reader.worker';
 
-/** How many bytes of frames are read in one go, and go out in one write at most. */
+/** Bytes of frames that are read in one go, and the most that go out in one write. */
 const readTogether = 512 * 1024;
 const sentTogether = 128 * 1024;
-/** So many pieces of memory there are: as many are read, or wait for a connection. */
+/** Pieces of memory: each is being read into, or waits for a connection. */
 const slots = 6;
 /** A thread is not started for a handful of files. */
 const fewFiles = 8;

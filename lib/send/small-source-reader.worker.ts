@@ -9,7 +9,7 @@ export interface FrameSetup {
   readonly memory: SharedArrayBuffer;
 }
 
-/** Into so many bytes of the memory, from `at` on. */
+/** Reads into `length` bytes of the memory, from `at` on. */
 export interface FrameOrder extends SmallOrder {
   readonly at: number;
   readonly length: number;

@@ -26,8 +26,8 @@ const one = new Uint8Array(1);
 
 /**
  * Reads a file into `memory` if it has at most `smallFile` bytes, between two looks at it, without giving way to
- * anything else meanwhile. `allocate` tells from where on, once the size is known; undefined where there is no room, which
- * is then what comes back. Throws the operating system's errors.
+ * anything else meanwhile. `allocate` tells from where on, once the size is known; undefined where there is no room,
+ * which is then what comes back. Throws the operating system's errors.
  */
 export function readSmallSource(
   source: Located,

@@ -1,6 +1,6 @@
 /**
- * From so many ms of round trip on, one connection cannot fill a fast link: its window is smaller than what is
- * underway. Less than that is also measured on the same machine, while threads are started.
+ * Round trip in ms from which one connection cannot fill a fast link: its window is smaller than what is underway. Less
+ * is also measured on the same machine, while threads are started.
  */
 const longRoundTrip = 15;
 const manyAtOnce = 8;

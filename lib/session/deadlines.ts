@@ -1,91 +1,93 @@
 /**
- * Every time that a transfer waits for something, at most or at least, in ms: one file for both roles, since a deadline
- * of one side is the patience of the other. What is only an amount stands with whom it concerns
- * (`lib/receive/limits.ts`); `lib/net` has its own for one connection. PROTOCOL.md, appendix A.
+ * The deadlines and pauses of sessions, in ms: one file for both roles, since a deadline of one side is the patience of
+ * the other. Amounts are in `lib/receive/limits.ts`; `lib/net`, `lib/web`, `lib/snapshot` and the stores have deadlines
+ * of their own. PROTOCOL.md, appendix A.
  */
 
-/** On every connection of a session: after so much silence we say that we live, and after so much the peer is gone. */
+/** On every connection of a session: ms of our own silence before a heartbeat, and of the peer's before it is gone. */
 export const usualLinkDeadlines = { heartbeat: 5_000, silence: 30_000 } as const;
 
 // Before a conversation
 
-/** How long an accepted peer, or one that was dialed, may take to show its key. */
+/** Window in ms for the TLS handshake of an accepted peer, or of one that was dialed. */
 export const handshakeWithin = 10_000;
-/** How long who dialed us may take for its hello. */
+/** Window in ms for the hello of a peer that dialed us. */
 export const helloWithin = 10_000;
 /**
- * How long the answer to ours may take: an earlier conversation of the same session is ended first, and what it
- * received made durable.
+ * Window in ms for the answer to our hello: an earlier conversation of the same session is ended first, and what it
+ * received is made durable.
  */
 export const answerWithin = 60_000;
-/** How long a sealed connection may take to begin: no longer than anybody who has shown nothing yet. */
+/** Window in ms for the opening of a sealed connection: as for any peer that has shown no key yet. */
 export const openingWithin = 10_000;
-/** How long dialing and showing the key may take. */
+/** Window in ms for dialing and the TLS handshake. */
 export const usualDial = 10_000;
-/** How long a first file may take to get ready until the receiver is dialed without it. */
+/** Window in ms for preparing a first file; after it the receiver is dialed all the same. */
 export const dialAfter = 300;
-/** How long a peer that was asked for another connection may take. */
+/** Window in ms for a further connection from a peer that was asked for one. */
 export const anotherWithin = 20_000;
-/** Who has said nothing for so long after dialing waits for the plain wire. */
-export const speaksWithin = 1_000;
+/**
+ * Window in ms for the first byte of a receiver that dialed in; one that is silent for longer speaks the plain wire.
+ */
+export const firstByteWithin = 1_000;
 
-/** How long whoever shows a code is looked for on this network. */
+/** Window in ms for finding on this network the machine that shows a code. */
 export const lanFor = 1_000;
-/** How long a code is tried only at typed hosts and on this network, where a relay was typed, too. */
+/** Window in ms for typed hosts and this network alone, before a relay that was typed too is tried. */
 export const directAlone = 250;
-/** How long a typed host may take to answer where a relay was typed, too. */
+/** Window in ms for the answer of a typed host where a relay was typed, too. */
 export const directFor = 1_500;
-/** How long it may take to find out whether the other side knows the key of a code, where its last frame was lost. */
+/** Window in ms for finding out whether the other side has the key of a code, where its last frame was lost. */
 export const keyKnownWithin = 3_000;
-/** How long a code is good. PROTOCOL.md 28.7. */
+/** Life of a code in ms. PROTOCOL.md 28.7. */
 export const codeLife = 900_000;
 
 // After a connection was lost, or not made. PROTOCOL.md 19.7.
 
-/** Pauses between attempts to dial again: the first, doubled each time up to the longest. */
+/** Pauses in ms between attempts to dial again: the first, doubled each time up to the longest. */
 export const firstPause = 200;
 export const longestPause = 5_000;
-/** For how long it is tried. */
+/** Retry window in ms after a connection was lost. */
 export const usualRetry = 300_000;
-/** How long one is dialed again who is there, and hangs up before it has let us in: a receiver does so in a crowd. */
-export const hangsUpFor = 60_000;
-/** How long it is tried where nothing is left to be sent, so that the receiver hears of the end. */
+/** Retry window in ms for a receiver that closes before hello, as a crowded one does. */
+export const retryBeforeHello = 60_000;
+/** Retry window in ms where nothing is left to be sent, and the receiver only has to hear of the end. */
 export const farewellWithin = 1_000;
-/** How long a sender that is stopped waits until the receiver has heard it. */
+/** Window in ms in which a sender that is stopped waits for the receiver to hear it. */
 export const leavesWithin = 3_000;
-/** Where a connection that lived no longer than that was dialed again and died again, there is a pause. */
-export const longLife = 5_000;
-/**
- * How long the receiver may still say what it took off a connection that has ended: it does so every `takenEvery`.
- */
+/** Age in ms from which a further connection counts as working: it is dialed again without a pause. */
+export const steadyAfter = 5_000;
+/** Window in ms for what the receiver took off a connection that has ended: it says that every `takenEvery`. */
 export const takenWithin = 300;
-/** How often the receiver says which frames it took off each connection. PROTOCOL.md 16.2. */
+/** Interval in ms at which the receiver says which frames it took off each connection. PROTOCOL.md 16.2. */
 export const takenEvery = 100;
-/** How long after it began to listen a receiver starts the thread for small files. */
+/** Delay in ms between the start of a receiver and that of its thread for small files. */
 export const warmsAfter = 200;
-/** How long a session that was lost may stay away until a receiver with `once` gives it up. */
+/** Window in ms for the return of a lost session, after which a receiver with `once` gives it up. */
 export const returnWithin = 60_000;
-/** A session in which nothing happens but heartbeats ends: a sender that reads from a program may have to wait for it. */
+/**
+ * Window in ms for anything but heartbeats in a session: long, since a sender may wait for the program it reads from.
+ */
 export const usualIdleLimit = 3_600_000;
 
 // In a crowd of peers at one receiver
 
-/** How long one waits for a turn to show its key. */
+/** Window in ms for a turn to do the TLS handshake. */
 export const waitForHandshake = 8_000;
 /**
- * One who has been at it for so long while others wait makes room. Sooner nobody does: else none of a crowd would get
- * through.
+ * Age in ms from which the oldest handshake is cut off while others wait. None is cut off sooner: else none of a crowd
+ * would get through.
  */
-export const handshakeTurn = 1_000;
-/** How often it is looked whether somebody has been at it for that long. */
+export const handshakeCutAfter = 1_000;
+/** Interval in ms at which the oldest handshake is checked for that age. */
 export const handshakeLookEvery = 250;
-/** How long a session waits for another one to end: less than its sender waits for our `hello`. */
+/** Window in ms for a turn of a session: shorter than `answerWithin`, in which its sender waits for our `hello`. */
 export const waitForTurn = 45_000;
-/** How long one who has said nothing may go on with that where there are too many of them. */
-export const crowdWithin = 1_000;
+/** Window in ms for the first bytes of a connection while more than `calmStrangers` have sent nothing. */
+export const crowdedFirstByteWithin = 1_000;
 
 // How many connections a transfer gets
 
-/** Over so long the rate of a number of connections is measured; before that they get up to speed. */
+/** Ms over which the rate of a number of connections is measured, after ms in which they get up to speed. */
 export const measuredFor = 1_000;
 export const warmUp = 500;

@@ -21,10 +21,7 @@ export function furtherDeadlines({ heartbeat, silence }: LinkDeadlines): LinkDea
   return { heartbeat, silence };
 }
 
-/**
- * So often within the time of a heartbeat it is looked whether something was sent, so that one is late by no more than
- * a share of it.
- */
+/** Checks per heartbeat interval whether one is due, so that it is late by a fifth of the interval at most. */
 const looks = 5;
 
 /** A message in which there is nothing but the sign of life. */
@@ -60,7 +57,7 @@ export class Link {
     /** "The first heartbeat comes after `hello`": false where that is not answered yet; see `greeted`. */
     private hasGreeted = true,
     /**
-     * So many bytes of a frame are given to the system at once, where connections are many: what TLS has sealed and the
+     * Bytes of a frame that are given to the system at once, where connections are many: what TLS has sealed and the
      * system has not taken yet is memory. Absent: whole frames.
      */
     private readonly atOnce = Infinity,

@@ -27,7 +27,7 @@ export class SealedLink {
   private readonly prefix = new Uint8Array(recordPrefix);
   private readonly tag = new Uint8Array(tagLength);
   private early: Uint8Array;
-  /** How long one call waits at most, in ms: so often everything else is looked after. */
+  /** Most ms that one call waits: everything else is checked in between. */
   readonly patience: number;
   private heardAt = performance.now();
   private sentAt = performance.now();

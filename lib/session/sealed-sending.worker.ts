@@ -14,7 +14,7 @@ export type SendingAnswer =
   { readonly sent: number } | { readonly ended: { readonly code: ErrorCode; readonly message: string } | undefined };
 
 const setup = workerData as SealedSetup;
-/** After FIN the other side is looked after every so many ms. */
+/** Interval in ms at which the other side is checked after FIN. */
 const finishing = 10;
 /** The other side has nothing to say but heartbeats. */
 const heard = new Uint8Array(64 * 1024);

@@ -2,13 +2,13 @@ import { createReceiver as createPlainReceiver, type Receiver, type ReceiverOpti
 import type { SnapshotStages } from './backup/snapshot-stages';
 import { AskedSnapshots } from './remote/asked';
 
-/** After so long, in ms, a receiver loads what snapshots need, one part a second: whoever comes first has its turn. */
+/** Ms after which a receiver loads what snapshots need, and between its parts: peers have their turn in between. */
 const loadsAfter = 10_000;
 const loadsEvery = 1_000;
 
 /**
- * What makes snapshots, and answers questions about them: a third of all that a receiver loads, and most receivers never
- * need it. It is not left until somebody comes, either: another version may be installed by then.
+ * What makes snapshots, and answers questions about them: a third of all that a receiver loads, and most receivers
+ * never need it. It is not left until somebody comes, either: another version may be installed by then.
  */
 const parts = {
   stages: () => require('./backup/snapshot-stages') as typeof import('./backup/snapshot-stages'),

@@ -14,7 +14,9 @@ import type { NewFile, StagedFile } from './staged-file';
 /** Bytes of whole files that may wait for memory of the store. */
 const mostWaiting = 8 * 1024 * 1024;
 
-/** What became of a file: it is under its final name, read back and durable, or `mismatch`, `exists`, `name` and so on. */
+/**
+ * What became of a file: it is under its final name, read back and durable, or `mismatch`, `exists`, `name` and so on.
+ */
 export type FileOutcome = Committed | TransferError;
 
 /** Files that a store has taken, all of them in its memory. */
@@ -33,7 +35,7 @@ interface Together {
 
 /** As many files as are ever taken together, and more. */
 const mostTogether = 2 ** 20;
-/** So many files are committed beside others. */
+/** Gathered files from which a batch is committed beside another. */
 const worthAnother = 1024;
 
 /** Files whose contents lie one after another in memory of the store. */

@@ -37,7 +37,7 @@ export interface Share {
   leave(written: number): void;
 }
 
-/** It is counted again at the earliest after so long, in ms, and after so many times what the counting took. */
+/** Least ms between two counts of a directory, and least multiple of what the last count took. */
 const countEvery = 1_000;
 const countShare = 20;
 /** Directories that are known to be counted. */
@@ -48,7 +48,9 @@ export interface SessionNames {
   names: number;
 }
 
-/** What is kept in a directory and promised to files on their way, counted for everybody who may keep something there. */
+/**
+ * What is kept in a directory and promised to files on their way, counted for everybody who may keep something there.
+ */
 export class Usage {
   bytes = 0;
   names = 0;

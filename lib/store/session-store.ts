@@ -34,7 +34,7 @@ export interface StoreUse {
 export interface Room {
   /** It is `size` bytes by now, where nobody knew how many there would be. Rejects with `size`, `quota` or `space`. */
   grow(size: number): Promise<void>;
-  /** So many more bytes of it have gone to the disk, and are not free there any more. Throws `quota`. */
+  /** `bytes` more of it have gone to the disk, and are not free there any more. Throws `quota`. */
   wrote(bytes: number): void;
   /** Once: what was promised is stored, if `kept`, or is not needed. */
   settle(kept: boolean): void;
@@ -188,7 +188,7 @@ export interface SegmentDigest {
  * is written survives `suspend` and the end of the process.
  */
 export interface PartialFile {
-  /** Memory for pieces: page-aligned, and so many at once for all files of the store. */
+  /** Page-aligned memory for pieces: a fixed number of them for all files of the store. */
   readonly memory: AlignedMemory;
   /**
    * The segments that are here, read back; from now on nothing counts as here until it is kept or put again. Rejects
@@ -238,7 +238,7 @@ export type BatchOutcome =
 
 /** When a batch is to be committed. */
 export interface BatchLimits {
-  /** It is full with so many entries or bytes. */
+  /** Entries and bytes with which a batch is full. */
   readonly entries: number;
   readonly bytes: number;
   /** How long the first entry may wait for others, in ms. */

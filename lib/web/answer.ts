@@ -50,7 +50,7 @@ export function statusOf(code: ErrorCode): number {
   return statuses[code] ?? 500;
 }
 
-/** How long the rest of a body that nobody wants is read, in ms, so that its sender hears the answer. */
+/** Window in ms for the rest of an unwanted body, which is read so that its sender hears the answer. */
 const lingersFor = 10_000;
 const strangersLinger = 1_000;
 

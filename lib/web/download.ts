@@ -115,7 +115,9 @@ export async function sendFile(
   }
 }
 
-/** Of all of a file. Rejects with `source-unreadable`, and with `connection-lost` where nobody waits for it any more. */
+/**
+ * Of all of a file. Rejects with `source-unreadable`, and with `connection-lost` where nobody waits for it any more.
+ */
 async function digest({ socket }: IncomingMessage, { handle, size }: OpenSource, pool: DigestPool): Promise<Digests> {
   const reading = pool.digestFile({ fd: handle.fd, size, algorithms: ['sha256'] });
   const cancel = (): void => reading.cancel();

@@ -21,7 +21,9 @@ const mostListed = 2_000;
 /** Entries of a directory that are read in one go. */
 const readAtOnce = 512;
 
-/** A path within the directory, '' for itself. Throws `name` for what leads out of it, and for what is ours in there. */
+/**
+ * A path within the directory, '' for itself. Throws `name` for what leads out of it, and for what is ours in there.
+ */
 export function pathWithin(text: string): EntryName | '' {
   return text === '' ? '' : parseEntryName(text, { allowHidden: true, names: 'any' });
 }

@@ -9,13 +9,13 @@ import { TransferError } from '../errors';
 /** In ms. */
 const tellEvery = 100;
 const aliveEvery = 15_000;
-/** So many watch at once. */
+/** Most that watch at a time. */
 const mostWatchers = 32;
 /** Lines of one packet; what does not fit is counted. */
 const mostLines = 1_000;
 /** Files that are on their way and may be told of to who comes later. */
 const mostRunning = 1_000;
-/** Who has so many bytes unread gets no more until they are. */
+/** Unread bytes from which one that watches gets no more. */
 const mostUnread = 1024 * 1024;
 
 type LiveLine = Readonly<Record<string, unknown>> & { readonly event: string; readonly id?: number };

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { TransferError } from '../errors';
 import { usualStall } from '../net/connection';
 
-/** Whoever asks something short says it within so long, in ms. */
+/** Window in ms for a short body. */
 const shortWithin = 10_000;
 
 /** The length that a request says that its body has. Throws `bad-header` where it says none. */
@@ -14,7 +14,7 @@ export function lengthOf(request: IncomingMessage): number {
   return Number(length);
 }
 
-/** How often a body that is waited for is looked after, in ms. */
+/** Interval in ms at which a body that is awaited is checked. */
 const watchEvery = 50;
 
 /**

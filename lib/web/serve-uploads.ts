@@ -14,7 +14,7 @@ import { wholeBody } from './request-body';
 import { Uploading } from './uploading';
 import { type ServedPage, servePage, type WebOptions, type WebRequest, type WebRoutes } from './web-server';
 
-/** Directories that are listed at once; so many more wait for their turn, for so long, in ms. */
+/** Directories that are listed at once, requests that wait for a turn, and their window in ms. */
 const mostListings = 2;
 const listingsWaiting = 64;
 const listingPatience = 30_000;

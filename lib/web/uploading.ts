@@ -16,7 +16,7 @@ import { lengthOf, RequestBody, wholeBody } from './request-body';
 import { unhurried } from './unhurried';
 import type { WebRequest } from './web-server';
 
-/** Each slice on its way has a piece in memory; so many more wait for their turn. */
+/** Slices on their way, each with a piece in memory, and those that wait for a turn. */
 const mostSlices = 24;
 const slicesWaiting = 256;
 /** A batch is in memory as a whole. */
@@ -26,7 +26,7 @@ const batchesWaiting = 64;
 export const batchFiles = 512;
 export const batchBytes = 4 * 1024 * 1024;
 const longestBatchList = 1024 * 1024;
-/** How long one waits for a turn, and a whole batch may take, in ms. */
+/** Window in ms for a turn, and for a whole batch. */
 const patience = 30_000;
 const batchWithin = 60_000;
 const longestRequest = 64 * 1024;

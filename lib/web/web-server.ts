@@ -79,7 +79,7 @@ const keptAliveFor = 15_000;
 const stillFor = 120_000;
 const longestHead = 16 * 1024;
 const longestPath = 8 * 1024;
-/** So many strangers are calm, and so many are there at most. */
+/** Connections without a request that keep their whole window, and the most that there are. */
 const calmStrangers = 128;
 const mostStrangers = 512;
 const mostConnections = 1024;

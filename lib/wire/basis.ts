@@ -12,7 +12,7 @@ export interface BasisSegment {
   readonly digest: string;
 }
 
-/** So many of them are told for one file at most. */
+/** Most of them for one file. */
 export const mostBasisSegments = 2 * mostSegments;
 
 /** The payload of `standing`: `[number, offset, size, digest]` each. @throws TransferError `bad-header` */

@@ -18,9 +18,9 @@ export interface ContentSizes {
 }
 
 const usualSegment = 256 * 1024;
-/** About so many segments a file has at most, so that a list of all their digests stays small. */
+/** About the most segments of a file: a list of all their digests stays small. */
 const manySegments = 16384;
-/** So much harder is it to cut before the usual length, and easier after it, in bits. */
+/** Bits by which a cut is harder before the usual length, and easier after it. */
 const normalization = 2;
 
 /** The sizes for a file that has `size` bytes at the sender. Both sides compute them, so they are never on the wire. */

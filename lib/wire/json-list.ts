@@ -1,7 +1,7 @@
 import { TransferError } from '../errors';
 import { maxDepth } from './json-object';
 
-/** What a list may have at most: a full list of held segments is as long, and no honest one is nested so much. */
+/** Most elements of a list, as many as a full list of held segments has, and most nested ones. */
 const mostElements = 65536;
 const mostNested = 4 * mostElements;
 /** Of a list that is worked through in parts: bytes of one element, and what it may begin with before its bracket. */
@@ -45,10 +45,10 @@ function notJson(): TransferError {
   return new TransferError('bad-frame', 'A list is not JSON in UTF-8.');
 }
 
-/** Of one part: what is done for so much of a list keeps nobody waiting who came in the same moment. */
+/** Most elements, and bytes, of one part: work for it takes no noticeable time of the main thread. */
 const mostInPart = 128;
 const longestPart = 16 * 1024; // bytes; of several elements
-/** So many bytes are counted in one go. */
+/** Bytes that are counted in one go. */
 const countedAtOnce = 512 * 1024;
 
 /**

@@ -7,7 +7,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 /** How deep objects and arrays may stand in one another, the header itself counted. */
 export const maxDepth = 32;
 
-/** How many keys a header may have, those of nested objects counted. Bounds the work that colliding keys can cause. */
+/** Most keys of a header, those of nested objects counted. Bounds the work that colliding keys can cause. */
 export const maxKeys = 1024;
 
 const [quote, backslash, colon, openBrace, closeBrace, openBracket, closeBracket] = [

@@ -20,7 +20,7 @@ export const nonceLength = 12;
 export const freshLength = 32;
 /** The most that one record seals, in bytes: a piece of a file, or a bundle, with its header. */
 export const longestRecord = 2 * 1024 * 1024;
-/** A key seals so many records, then the next one follows from it. */
+/** Records that one key seals; then the next key is derived from it. */
 export const recordsPerKey = 65536;
 
 /**

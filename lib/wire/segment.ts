@@ -6,7 +6,7 @@ export const pieceSize = 1024 * 1024;
 /** Files up to this size travel whole, in bundles; in bytes. */
 export const smallFile = 64 * 1024;
 
-/** A file has at most so many segments, so that a list of all their digests fits into one message. */
+/** Most segments of a file: a list of all their digests fits into one message. */
 export const mostSegments = 65536;
 
 /**

@@ -41,7 +41,9 @@ export interface FileEntry extends EntryBase {
   readonly ctime: bigint | undefined;
   /** Its number on the sender's disk; given for backups, where the system has such numbers. */
   readonly inode?: bigint | undefined;
-  /** How many of its bytes are in no hole: so much room it takes. Absent where that is all of them, or not known. */
+  /**
+   * How many of its bytes are in no hole, which is the room it takes. Absent where that is all of them, or not known.
+   */
   readonly data?: number | undefined;
 }
 

@@ -157,7 +157,7 @@ export interface Alarm {
   readonly message: string;
 }
 
-/** By the receiver: so many frames of segments and bundles have been taken off a connection. */
+/** By the receiver: how many frames of segments and bundles have been taken off a connection. */
 export interface Taken {
   readonly type: 'taken';
   readonly connection: number;

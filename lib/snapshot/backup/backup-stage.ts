@@ -294,8 +294,8 @@ export class BackupStage implements SnapshotStage {
   }
 
   /**
-   * The entries of the snapshot that is copied, as they are here. Throws `mismatch` where one of them is not: then there
-   * is no snapshot.
+   * The entries of the snapshot that is copied, as they are here. Throws `mismatch` where one of them is not: then
+   * there is no snapshot.
    */
   private copied({ head, entries }: Manifest): ManifestEntry[] {
     const inObjects = this.staged instanceof StagedObjectSnapshot;

@@ -14,7 +14,7 @@ import { digestInLine, type UnreadFile, UnchangedFile } from '../manifest/file-l
 import { type ManifestFile, parseFileLine } from '../manifest/manifest';
 import { SourceCounts } from './shrinking';
 
-/** So many entries are taken before others have their turn. */
+/** Entries in one turn of the event loop. */
 const takenAtOnce = 20_000;
 
 /** A file in a snapshot. */
@@ -113,8 +113,8 @@ export class EarlierFiles {
   }
 
   /**
-   * The line of a file as it was found in the newest snapshot, if it is the same file of the same disk and was not changed in any way
-   * since; undefined for any other one, and for an empty one.
+   * The line of a file as it was found in the newest snapshot, if it is the same file of the same disk and was not
+   * changed in any way since; undefined for any other one, and for an empty one.
    */
   unchanged(found: UnreadFile): ManifestFile | undefined {
     const { name, size, mode, mtime, source, metadata } = found;
@@ -134,7 +134,7 @@ export class EarlierFiles {
     return same ? line : undefined;
   }
 
-  /** Where bytes are of this digest, and so long. The snapshots before the newest are looked at after `readOthers`. */
+  /** Where bytes of this digest and size are; in snapshots before the newest, once `readOthers` has read them. */
   contentOf(digest: string, size: number): ManifestFile['content'] {
     const found = this.contents.get(digest);
     const line = typeof found === 'string' ? this.takenApart(found) : found;

@@ -6,7 +6,7 @@ import type { RegisteredSnapshot } from '../register/register';
 
 /** Of fewer entries than that, losing most is nothing unusual. */
 const fewEntries = 10;
-/** So many sources are told of, and noted: the first by their names. */
+/** Most sources that are reported and noted: the first by their names. */
 const mostShrunk = 16;
 
 /** How many entries are below each source of a snapshot, missing ones not counted. */

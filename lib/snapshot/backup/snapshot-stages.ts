@@ -9,9 +9,10 @@ import { ObjectStore } from '../../store/object/object-store';
 import { RepairStage } from '../repair/repair-stage';
 import { ignored } from '../../trace';
 
+/** Window in ms for the return of a session that was lost. */
 const returnWithin = 300_000;
 
-/** How long the one before may take to end, which first makes durable what it has, in ms. */
+/** Window in ms for the end of the session before, which first makes durable what it has. */
 const endsWithin = 30_000;
 
 /** Each that waits for its session has a lock and descriptors: so many may, of one key and of all together. */

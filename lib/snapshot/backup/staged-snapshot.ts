@@ -397,7 +397,9 @@ async function makeOwn(directory: string, name: EntryName): Promise<void> {
   }
 }
 
-/** Removes those of our own directories that are empty, as far as that can be done: what became of a snapshot is told. */
+/**
+ * Removes those of our own directories that are empty, as far as that can be done: what became of a snapshot is told.
+ */
 async function removeOwn(directory: string, name: EntryName): Promise<void> {
   const own = ownPathOf(directory, name);
   for (const pathname of [path.join(own, partialName), own, path.dirname(own), path.join(directory, stagingName)])

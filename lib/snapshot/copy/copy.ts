@@ -52,8 +52,8 @@ interface CopyBetween {
 }
 
 /**
- * Copies all snapshots that are not there yet, the oldest first, with their ids, owners and manifests; a content that is
- * there already is not sent. Everything that comes is read back as any other backup is. What an interrupted copy has
+ * Copies all snapshots that are not there yet, the oldest first, with their ids, owners and manifests; a content that
+ * is there already is not sent. Everything that comes is read back as any other backup is. What an interrupted copy has
  * brought is kept, and the next one goes on with it. A damaged snapshot is told as `damaged` and left out, the others
  * are copied; then rejects with `mismatch`. Rejects with `exists` where the backup there is another one, or has a newer
  * snapshot than one that is missing; with `usage`, `directory`, `disk`, `space` and `interrupted`.

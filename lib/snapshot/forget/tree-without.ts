@@ -7,7 +7,7 @@ import { Directory } from '../../store/local/directory';
 import { setFileTime } from '../../threads/system-calls';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = fileConstants;
-/** So many files of a directory are linked at once. */
+/** Files of a directory that are linked at once. */
 const together = 16;
 
 /**

@@ -33,7 +33,9 @@ export function fileLine(line: Uint8Array): NamedLine | undefined {
   return name.includes('\\') ? undefined : { name: name as EntryName, text };
 }
 
-/** The digest of `algorithm` in the line of an entry, without taking it apart; undefined where none is seen in it so. */
+/**
+ * The digest of `algorithm` in the line of an entry, without taking it apart; undefined where none is seen in it so.
+ */
 export function digestInLine(text: string, algorithm: keyof Digests): string | undefined {
   // In no string, where each quotation mark would have a backslash before it.
   const mark = `"${algorithm}":"`;

@@ -27,7 +27,9 @@ export interface FoundInSnapshot {
   readonly target?: string;
   /** Why it is not there, of what is `missing`. */
   readonly reason?: string;
-  /** Of what is looked for in several snapshots: 1 for its first content under this path, and one more for each other. */
+  /**
+   * Of what is looked for in several snapshots: 1 for its first content under this path, and one more for each other.
+   */
   readonly version?: number;
 }
 
@@ -56,7 +58,7 @@ export interface LocalFindOptions extends Telling {
   readonly name?: string;
 }
 
-/** So many events are told before others have their turn. */
+/** Events in one turn of the event loop. */
 const reportedAtOnce = 1_000;
 
 /**

@@ -111,7 +111,7 @@ export const longestManifest = 2 ** 30;
 export const mostEntries = 4_000_000;
 /** No line of ours is longer, in bytes: a name and a reason, each escaped. */
 const longestLine = 2 ** 20;
-/** So many bytes are taken, or so many entries compared, before others have their turn. */
+/** Bytes that are taken, and entries that are compared, in one turn of the event loop. */
 const atOnce = 256 * 1024;
 const comparedAtOnce = 20_000;
 

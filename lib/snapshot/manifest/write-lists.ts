@@ -6,7 +6,7 @@ import { checksumLines, checksumListName } from './checksum-list';
 import { type ManifestEntry, ManifestEncoder, type ManifestHead, manifestName, type ManifestTotals } from './manifest';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
-/** Lines are written so many characters at a time. */
+/** Characters that are written at a time. */
 const writtenAtOnce = 256 * 1024;
 
 /** What a snapshot will be when it is complete. */
@@ -18,8 +18,8 @@ export interface Finished {
 }
 
 /**
- * Writes what a snapshot says of itself into its directory at `pathname`, where neither is yet: the list of digests, and
- * the manifest last. Both are durable, but for their names. Resolves with what the register says of the manifest.
+ * Writes what a snapshot says of itself into its directory at `pathname`, where neither is yet: the list of digests,
+ * and the manifest last. Both are durable, but for their names. Resolves with what the register says of the manifest.
  */
 export async function writeLists(
   pathname: string,

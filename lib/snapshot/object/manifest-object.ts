@@ -8,9 +8,9 @@ import { decodeManifest, ManifestEncoder, outlineDecoder } from '../manifest/man
 import type { Finished } from '../manifest/write-lists';
 
 export const manifestsPrefix = 'manifests/';
-/** Written in parts of so many bytes; what is not longer is one object at once. */
+/** Bytes of one part; a manifest that is no longer is one object at once. */
 const partSize = 8 * 1024 * 1024;
-/** Lines are gathered so many characters at a time. */
+/** Characters of lines that are gathered before they are written. */
 const gathered = 256 * 1024;
 
 /** A manifest that is in the store. */

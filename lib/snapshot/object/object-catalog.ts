@@ -18,7 +18,7 @@ export interface ObjectSnapshot extends Snapshot {
 }
 
 const readAtOnce = 16;
-/** A manifest is read so many bytes at a time. */
+/** Bytes of a manifest that are read at a time. */
 const pieceSize = 8 * 1024 * 1024;
 
 export class ObjectCatalog extends SnapshotCatalog {

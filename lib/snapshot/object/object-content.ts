@@ -25,7 +25,7 @@ import type { ObjectCatalog } from './object-catalog';
 
 export type ObjectFile = Extract<ManifestEntry, { readonly type: 'file' }>;
 
-/** Entries are offered so many at a time. */
+/** Entries that are offered at a time. */
 const offeredTogether = 1024;
 /** Files with not more bytes than that between them are read with one request. */
 const readThrough = 64 * 1024;

@@ -1,4 +1,5 @@
-// What no snapshot and no name in an object store needs any more: condemned first, deleted after a grace. See `condemned.ts`.
+// What no snapshot and no name in an object store needs any more: condemned first, deleted after a grace. See
+// `condemned.ts`.
 import { randomBytes } from 'node:crypto';
 import { TransferError } from '../../errors';
 import { printable } from '../../name';
@@ -16,7 +17,7 @@ import { contentsOf } from './staged-object-snapshot';
 
 /** Records of names that are read at once. */
 const readAtOnce = 24;
-/** For so long, in ms, a list stays for backups that began before it. None takes half as long; see `longestBackup`. */
+/** Life of a list in ms, for backups that began before it: more than twice `longestBackup`. */
 const listedFor = 30 * 24 * 3_600_000;
 
 /** What became of garbage, in bytes and objects. */
@@ -107,7 +108,9 @@ async function neededIn(catalog: ObjectCatalog, signal: AbortSignal): Promise<Re
   return needed;
 }
 
-/** Adds what the records of names need. What gets its name meanwhile is too young to be condemned, or was looked for. */
+/**
+ * Adds what the records of names need. What gets its name meanwhile is too young to be condemned, or was looked for.
+ */
 async function addNamed(bucket: Bucket, needed: Set<string>, signal: AbortSignal): Promise<void> {
   const keys = bucket.list(namesPrefix);
   const work = async (): Promise<void> => {

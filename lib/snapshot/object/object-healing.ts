@@ -29,7 +29,7 @@ export interface HealingOptions<Lost extends LostContent> {
 
 /** Larger objects have one file each. */
 const largestPack = 64 * 1024 * 1024;
-/** So often another repair of the same object may be faster. */
+/** Most attempts: each fails where another repair of the same object was faster. */
 const mostAttempts = 10;
 
 /** The contents of each object. */
@@ -40,8 +40,8 @@ export function byObject<Lost extends LostContent>(lost: readonly Lost[]): Reado
 }
 
 /**
- * Puts what is lost of the object at `key`, as far as a source has it; what is whole in it stays. Resolves with how many
- * bytes were put: 0 where no source has any. Rejects with `disk`.
+ * Puts what is lost of the object at `key`, as far as a source has it; what is whole in it stays. Resolves with how
+ * many bytes were put: 0 where no source has any. Rejects with `disk`.
  */
 export async function healObject<Lost extends LostContent>(
   bucket: Bucket,

@@ -33,9 +33,10 @@ type JudgedObject = ObjectSnapshot & {
 
 /**
  * Removes the snapshots that no rule keeps, as `prune` does on a disk, and collects what nothing needs any more, also
- * of backups that never became snapshots, and of files that never got their name or were replaced. `freed_bytes` are free once the grace is over and it is pruned again. Killed
- * at any instant, each snapshot is whole or gone, and the next one goes on. Rejects with `usage`, `mismatch` where a
- * manifest cannot be read (then nothing is collected), `disk` and `interrupted`.
+ * of backups that never became snapshots, and of files that never got their name or were replaced. `freed_bytes` are
+ * free once the grace is over and it is pruned again. Killed at any instant, each snapshot is whole or gone, and the
+ * next one goes on. Rejects with `usage`, `mismatch` where a manifest cannot be read (then nothing is collected),
+ * `disk` and `interrupted`.
  */
 export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneOptions): Promise<readonly Pruned[]> {
   const { name: wanted, keep, allowShrink = false, dryRun = false, grace = day, signal, on } = options;

@@ -1,5 +1,5 @@
-// Files that are brought to heal snapshots in an object store through a receiver: staged as for a backup, then put where
-// the manifests say that they are.
+// Files that are brought to heal snapshots in an object store through a receiver: staged as for a backup, then put
+// where the manifests say that they are.
 import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { Digests } from '../../progress';

@@ -20,7 +20,7 @@ import { writeManifest } from './manifest-object';
 import { ObjectCatalog } from './object-catalog';
 import { encodeSnapshotRecord, parseSnapshotRecord, recordKey, type SnapshotRecord } from './snapshot-record';
 
-/** So often another backup of the same name may be faster. */
+/** Most attempts: each fails where another backup of the same name was faster. */
 const mostAttempts = 100;
 /** What is condemned is listed for longer than twice that, in ms. */
 const longestBackup = 14 * 24 * 3_600_000;

@@ -11,7 +11,7 @@ const { O_DIRECTORY, O_NOFOLLOW } = constants;
  */
 const O_PATH = 0o10000000;
 const allOfOwner = 0o700;
-/** So many files of a directory are removed at once. */
+/** Files of a directory that are removed at once. */
 const together = 16;
 
 /**

@@ -39,7 +39,9 @@ export interface Verdict<Each extends Dated> {
 }
 
 const day = 24 * 60 * 60 * 1000;
-/** In ms. Several snapshots that are made within one second are dated a second apart, the last ones ahead of the clock. */
+/**
+ * In ms. Several snapshots that are made within one second are dated a second apart, the last ones ahead of the clock.
+ */
 const aheadAtMost = 60_000;
 /** The first Monday after 1970 began, in days. */
 const firstMonday = 4;

@@ -4,7 +4,7 @@ import type { Link } from '../../session/link';
 import { forPeer, withoutPaths } from '../../session/refusal';
 import { ignored } from '../../trace';
 
-/** What is told is collected for so long, in ms, or until it is so many events. */
+/** Ms for which events are collected before they are sent, and the most that are collected. */
 const tellEvery = 100;
 const mostPending = 1_000;
 

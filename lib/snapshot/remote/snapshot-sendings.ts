@@ -12,7 +12,7 @@ import type { AskedDestination, SnapshotAnswers } from './question';
 import { answerIntroduction, unknownSession } from '../../session/opening';
 import { SessionTransfer } from '../../send/transfer';
 
-/** How long a session that was lost may stay away, in ms. */
+/** Window in ms for the return of a session that was lost. */
 const returnWithin = 300_000;
 
 /** One who came to get a snapshot. */

@@ -17,7 +17,7 @@ import { systemPath } from '../../name-bytes';
 import { carriedTime } from '../../threads/carried-time';
 import { walking } from '../../threads/walker';
 
-/** So many are looked at in one go. */
+/** Entries that are looked at in one go. */
 const batchSize = 256;
 
 /**

@@ -19,7 +19,7 @@ export interface ContentReading {
 }
 
 const largeAtOnce = 4;
-/** Small files are read so many together, or so many bytes; and of these as many at once as keep all workers busy. */
+/** Most small files, and bytes, of one batch; and batches at once, as many as keep all workers busy. */
 const mostTogether = 512;
 const mostBytesTogether = 4 * 1024 * 1024;
 const batchesAtOnce = 6;

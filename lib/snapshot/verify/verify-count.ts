@@ -19,12 +19,12 @@ export class VerifyCount {
     this.timer = setInterval(() => this.tell(), tellEvery);
   }
 
-  /** So many bytes are to be read yet; those of snapshots that were not looked at are a guess. */
+  /** `bytes` are still to be read; those of snapshots that were not looked at are a guess. */
   expect(bytes: number): void {
     this.total = this.bytes + bytes;
   }
 
-  /** So many bytes of a file were read, and all of it if `ended`. */
+  /** `done` bytes of a file were read, and all of it if `ended`. */
   read(name: string, done: number, ended: boolean): void {
     if (!ended) {
       this.partly.set(name, done);

@@ -37,14 +37,14 @@ export class KeptState {
     this.state = others;
   }
 
-  /** So much is done; written now and then. */
+  /** Entries up to `done` are verified; written every `saveEvery` ms at most. */
   note(done: EntriesDone): void {
     if (performance.now() - this.lastSaved < saveEvery) return;
     this.lastSaved = performance.now();
     this.saving = this.saving.then(() => this.save(done, false));
   }
 
-  /** So much is done, and this run stops here. */
+  /** Entries up to `done` are verified, and this run stops here. */
   async stop(done: EntriesDone): Promise<void> {
     await this.saving;
     await this.save(done, false);

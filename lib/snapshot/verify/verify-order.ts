@@ -28,5 +28,5 @@ export interface SmallRead {
 
 export type VerifyAnswer = Survey | SmallRead;
 
-/** What a worker reads is at most so large, in bytes: it is read whole. */
+/** Most bytes of a file that a worker reads: it reads it whole. */
 export const largestSmall = 1024 * 1024;

@@ -18,7 +18,7 @@ export interface PassHere extends Pass {
   readonly done: readonly (readonly [number, number])[];
 }
 
-/** An interrupted pass goes on so many ms after it began; later what it has read says little. */
+/** Age in ms up to which an interrupted pass is continued: what an older one has read says little. */
 const goesOnFor = 30 * 86_400_000;
 const positions = 2 ** 48;
 

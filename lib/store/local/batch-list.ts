@@ -45,7 +45,7 @@ export const column = { name: 0, nameEnd: 1, content: 2, size: 3, mode: 4 } as c
 export const columns = 5;
 
 const slash = 0x2f;
-/** UTF-16 has at most so many bytes of UTF-8 a unit. */
+/** Most bytes of UTF-8 of one UTF-16 unit. */
 const bytesOfUnit = 3;
 
 /** Packs files whose contents follow one another from `content` on. */

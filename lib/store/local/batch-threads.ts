@@ -20,7 +20,7 @@ export class BatchThreads {
   /**
    * `root`: the path of the receive directory; `direct`: whether what is on the disk can be read past the page cache;
    * `syncEach`: makes every file and directory durable by itself. Default: only where the system cannot sync a disk as
-   * a whole. `most`: so many threads.
+   * a whole. `most`: most threads.
    */
   constructor(
     {

@@ -35,8 +35,8 @@ export interface BatchSetup {
 
 export type BatchOrder =
   /**
-   * Writes the files of a bundle, whose contents are in `memory`. `stagingPath`: the path of the batch's private directory,
-   * which names the batch.
+   * Writes the files of a bundle, whose contents are in `memory`. `stagingPath`: the path of the batch's private
+   * directory, which names the batch.
    */
   | {
       readonly order: 'write';
@@ -53,7 +53,7 @@ export type BatchOrder =
       readonly disk: number;
       readonly batch: { readonly stagingPath: string; readonly things: readonly BatchThing[] } | undefined;
     }
-  /** Reads a batch of so many entries back, gives it its final names, and removes what is left of it. */
+  /** Reads a batch back, gives its entries their final names, and removes what is left of it. */
   | {
       readonly order: 'commit';
       readonly stagingPath: string;

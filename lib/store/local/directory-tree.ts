@@ -29,9 +29,9 @@ interface Walked {
 }
 
 const mostIdle = 64;
-/** How long a directory is used without walking to it again, in ms. */
+/** Ms for which a directory is used without walking to it again. */
 const trustFor = 1_000;
-/** How often a file is put into a directory that others remove under it. */
+/** Most attempts to put a file into a directory that others remove under it. */
 const mostAttempts = 10;
 
 /**

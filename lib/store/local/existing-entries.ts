@@ -7,9 +7,9 @@ import { diskError } from './disk-error';
 
 /** Names that one thread looks at in one go. */
 const namesPerLook = 1_000;
-/** So many are looked at in no time: a session of some large files needs no thread for them. */
+/** Most names that are looked at without a thread: a session of some large files needs none. */
 const fewNames = 8;
-/** So many files one thread reads in one go. */
+/** Files that one thread reads in one go. */
 const namesPerReading = 512;
 
 /**

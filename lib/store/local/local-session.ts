@@ -52,7 +52,7 @@ export interface LocalShared {
     algorithm: DigestAlgorithm,
     onProgress: (done: number) => void,
   ): Promise<string | undefined>;
-  /** Promises room on the disk to files of so many bytes that are not there yet. A failure is `space`. */
+  /** Promises room on the disk to files, for those of their bytes that are not there yet. A failure is `space`. */
   promise(files: readonly OfferedFile[], existingSizes: readonly number[]): Promise<(Room | TransferError)[]>;
 }
 

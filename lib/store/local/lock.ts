@@ -29,7 +29,7 @@ const lockName = 'lock';
 const guardName = 'lock.removing';
 const mostAttempts = 50;
 const retryAfter = 20;
-/** How long a holder that was killed may take to end, in ms. */
+/** Window in ms for the end of a holder that was killed. */
 const endsWithin = 10_000;
 /** A lock that cannot be read is being written just now, unless it is this old, in ms: then a power cut ended that. */
 const writtenWithin = 5_000;

@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 
 const fewest = 1_024;
-/** Of all slots, so many may be taken. */
+/** Share of the slots that may be taken. */
 const fullest = 0.8;
 
 /**

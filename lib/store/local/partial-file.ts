@@ -49,9 +49,9 @@ export interface PartialState {
 }
 
 const journalEvery = 2_000;
-/** A journal is worth its fsync once so many pieces of 1 MiB have come since the last one. */
+/** Pieces of 1 MiB since the last fsync of the journal from which the next one is worth it. */
 const journalAfter = 64;
-/** From so many pieces on there is one at all: a file of a few MiB is sent again sooner than a journal is made. */
+/** Pieces of 1 MiB from which there is a journal at all: a file of a few MiB is sent again sooner than one is made. */
 const journalFrom = 16;
 
 /**
@@ -62,7 +62,7 @@ export class LocalPartialFile implements PartialFile {
   private segments: readonly number[];
   /** What `held` told of: only that can be kept. */
   private announced: ReadonlySet<number> = new Set();
-  /** So many bytes of the standing file were told of: only those can be copied. */
+  /** Bytes of the basis that were announced: only those can be copied. */
   private reach = 0;
   private pieces = 0;
   private piecesSince = 0;
@@ -88,7 +88,7 @@ export class LocalPartialFile implements PartialFile {
     this.used = state.segments.length > 0;
   }
 
-  /** Memory for pieces: page-aligned, and so many at once for all files of the store. */
+  /** Page-aligned memory for pieces: a fixed number of them for all files of the store. */
   get memory(): AlignedMemory {
     return this.state.memory;
   }

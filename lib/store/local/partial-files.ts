@@ -25,7 +25,7 @@ const { O_CREAT, O_DIRECT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants as typeof co
 };
 /** Where they are, in our own directory of a receive directory. */
 export const partialName = 'partial';
-/** What nobody went on with for so long is removed, in ms. */
+/** Ms without progress after which an unfinished file is removed. */
 const keptFor = 14 * 24 * 60 * 60 * 1000;
 
 /** The file that an arriving one may be like in part, if that is not what has its name already. */

@@ -13,7 +13,7 @@ const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
 const lineFeed = 0x0a;
 /** Fewer lines than that are not worth writing them anew. */
 const fewLines = 1_000;
-/** How much of the file is read at once, in bytes: all of it in turn, and where one line is looked for. */
+/** Bytes of the file that are read at once: where all of it is read, and where one line is looked for. */
 const wholeWindow = 256 * 1024;
 const findWindow = 16 * 1024;
 

@@ -22,7 +22,7 @@ export interface KeptReceipt {
 
 const space = 0x20;
 const lineFeed = 0x0a;
-/** UTF-16 has at most so many bytes of UTF-8 a unit. */
+/** Most bytes of UTF-8 of one UTF-16 unit. */
 const longestUnit = 3;
 const checksumLength = 9; // 8 hexadecimal digits and a space
 /** How many fields stand between the checksum and the path, in the lines that begin with each of these. */
@@ -39,7 +39,7 @@ export function lineText(path: string, receipt: KeptReceipt | undefined): string
   return `${receipt ? formatReceipt(receipt) : forgotten} ${path}`;
 }
 
-/** At most so many bytes a line has, with its checksum and its line feed. */
+/** Most bytes of a line, with its checksum and its line feed. */
 export function mostBytes(text: string): number {
   return checksumLength + text.length * longestUnit + 1;
 }

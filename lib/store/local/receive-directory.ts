@@ -40,8 +40,9 @@ export interface OwnDirectory {
 }
 
 /**
- * Opens the directory at `pathname`, if it is ours and not writable by others, locks it, and removes what an earlier run
- * left staged. Our own directory is `.sendall` in it, or `own`. Rejects with `directory`, and then leaves it as it was.
+ * Opens the directory at `pathname`, if it is ours and not writable by others, locks it, and removes what an earlier
+ * run left staged. Our own directory is `.sendall` in it, or `own`. Rejects with `directory`, and then leaves it as it
+ * was.
  */
 export async function openReceiveDirectory(pathname: string, own?: OwnDirectory): Promise<ReceiveDirectory> {
   for (let attempt = 1; ; attempt++) {

@@ -44,7 +44,7 @@ export type PutCondition = 'always' | 'free' | { readonly etag: string };
 
 /** Hashed at once, in bytes: some ms. */
 const hashedAtOnce = 8 * 1024 * 1024;
-/** How often reading goes on where an answer broke off. */
+/** Most times that reading goes on where an answer broke off. */
 const mostBreaks = 5;
 
 /** The objects of one bucket whose keys begin with `prefix`, which is empty or ends in a slash. */
@@ -62,8 +62,8 @@ export class Bucket {
   }
 
   /**
-   * Stores an object. Resolves with its version; undefined where the condition does not hold. `summed`: with a checksum,
-   * which whoever reads all of it back can do without.
+   * Stores an object. Resolves with its version; undefined where the condition does not hold. `summed`: with a
+   * checksum, which whoever reads all of it back can do without.
    */
   async put(
     key: string,

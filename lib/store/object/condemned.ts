@@ -1,6 +1,6 @@
-// Garbage has two phases, so that nobody loses what he counts on: what nothing needs is condemned by an object that lists
-// it, and deleted only after a grace. Whoever makes a snapshot looks at what is condemned before it counts on anything,
-// and again when it commits; whoever gives a name to bytes that are not fresh any more looks before.
+// Garbage has two phases, so that nobody loses what he counts on: what nothing needs is condemned by an object that
+// lists it, and deleted only after a grace. Whoever makes a snapshot looks at what is condemned before it counts on
+// anything, and again when it commits; whoever gives a name to bytes that are not fresh any more looks before.
 import { randomBytes } from 'node:crypto';
 import { TransferError } from '../../errors';
 import { trace } from '../../trace';
@@ -11,7 +11,7 @@ export const condemnedPrefix = 'condemned/';
 export const shortestGrace = 3_600_000;
 /** What is younger, in ms, is not condemned: it may belong to somebody who has noted nothing yet. */
 export const settlesWithin = 3_600_000;
-/** For so long, in ms, after they were begun nobody can have condemned bytes: with as much again for giving the name. */
+/** Age in ms up to which bytes cannot be condemned yet: the other half of the window is for giving the name. */
 const freshFor = settlesWithin / 2;
 /** Keys in one list. */
 const listedTogether = 10_000;
@@ -54,7 +54,9 @@ export function refuseCondemned(needed: ReadonlySet<string>, condemned: Readonly
       });
 }
 
-/** Since when bytes are on their way: by both clocks, since one stands still while a machine sleeps and one may be set. */
+/**
+ * Since when bytes are on their way: by both clocks, since one stands still while a machine sleeps and one may be set.
+ */
 export class FreshBytes {
   private readonly wall = Date.now();
   private readonly running = performance.now();
@@ -67,8 +69,8 @@ export class FreshBytes {
 }
 
 /**
- * To be called just before bytes get a name. Rejects with `disk` where they are condemned: a prune may be deleting them.
- * If they are condemned later, they have their name long before anybody may delete them, and are spared.
+ * To be called just before bytes get a name. Rejects with `disk` where they are condemned: a prune may be deleting
+ * them. If they are condemned later, they have their name long before anybody may delete them, and are spared.
  */
 export async function refuseIfCondemned(bucket: Bucket, key: string, fresh: FreshBytes | undefined): Promise<void> {
   if (fresh?.isFresh === true || !(await condemnedKeys(bucket)).has(key)) return;

@@ -48,7 +48,7 @@ const ownDirectories = [
 ];
 /** Pieces of large files that may be in memory before they are part of something. */
 const pieces = 16;
-/** What nobody went on with for so long is removed, in ms. */
+/** Ms without progress after which an unfinished file is removed. */
 const keptFor = 14 * 24 * 60 * 60 * 1000;
 
 /** Everything below one prefix of a bucket. */

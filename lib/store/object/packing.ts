@@ -6,7 +6,7 @@ import { Pack } from './pack';
 import { objectError } from './requests';
 import type { ContentLocation } from './records';
 
-/** So many bytes of packs are on their way at once, and one pack more: more make nothing faster, and each is in memory. */
+/** Bytes of packs on their way, beyond which one more pack is the last: more make nothing faster, and take memory. */
 const mostUnderWay = 12 * 1024 * 1024;
 
 /** Files of which it is known now what became of them. */

@@ -136,7 +136,8 @@ export class ObjectPartial implements PartialFile {
     this.end = this.finishWith(async () => {
       const unused = await publishing.then(({ outcome }) => outcome === 'identical', neverPublished);
       await this.upload.stop();
-      // Where nobody knows whether they got their name, the bytes are left; so they are where `remove` would leave them.
+      // Where nobody knows whether they got their name, the bytes are left; so they are where `remove` would leave
+      // them.
       if (unused && this.record === undefined) await this.ground.bucket.delete(this.upload.key);
       await this.record?.forget();
     }).catch(ignored('what is left is collected later'));

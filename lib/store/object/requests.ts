@@ -25,7 +25,7 @@ export interface RequestDeadlines {
   readonly silence: number;
   /** In all, beside what its bytes take at `leastRate`. */
   readonly whole: number;
-  /** Between attempts: after so many pauses a request has failed. */
+  /** Between attempts: after the last of them a request has failed. */
   readonly pauses: readonly number[];
 }
 
@@ -36,7 +36,7 @@ export const usualRequestDeadlines: RequestDeadlines = {
 };
 /** Bytes a ms: what a slow line still carries. */
 const leastRate = 64;
-/** A request that was not answered at all is tried so often. */
+/** Most attempts of a request that is not answered at all. */
 const mostSilences = 2;
 const mostConnections = 32;
 const longestText = 1024 * 1024;

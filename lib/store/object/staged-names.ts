@@ -21,11 +21,11 @@ import {
 
 export const stagesPrefix = 'stages/';
 
-/** Files are noted once there are so many of them, or bytes, or once the last note is so old, in ms. */
+/** A note is written for this many files, or bytes, or ms after the last one. */
 const notedTogether = 32_768;
 const notedBytes = 64 * 1024 * 1024;
 const notedEvery = 30_000;
-/** So many lines are made before others have their turn. */
+/** Lines in one turn of the event loop. */
 const linesAtOnce = 2_048;
 const noteVersion = 2;
 /** Nobody else can give these names. */
