@@ -77,8 +77,8 @@ export async function announced(stream: ByteStream, within: number): Promise<Ann
     }
   };
   try {
-    // A stream that fails is for whoever reads from it next.
-    return await Promise.race([look().catch(() => 'plain' as const), silence]); // whoever reads on is told why
+    // A failed stream is left to its next reader.
+    return await Promise.race([look().catch(() => 'plain' as const), silence]);
   } finally {
     clearTimeout(late);
   }

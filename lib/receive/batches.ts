@@ -35,7 +35,7 @@ type FileAgain = Pick<LargeToBegin, 'entry' | 'room' | 'began'> & { readonly rep
  * PROTOCOL.md 15, 17.3.
  */
 export class Batches {
-  /** Those of the next batch that are to be one more name of an earlier file. */
+  /** Files that the next batch makes one more name of an earlier file. */
   private toLink: FileToLink[] = [];
 
   constructor(private readonly receiving: Receiving) {}
@@ -211,7 +211,7 @@ export class Batches {
     const receipts: SessionReceipt[] = [];
     const received: FileReceived[] = [];
     const again: FileAgain[] = [];
-    // By its keys: a pair for each would be made and taken apart again.
+    // By its keys: entries() would make a pair for each.
     for (const file of outcomes.keys()) {
       const outcome = outcomes.get(file);
       const state = entries.get(file);
@@ -239,7 +239,7 @@ export class Batches {
       this.receiving.stored(state.entry, path, digests, !identical, committed?.kept);
       const receipt = { file, digests, verified };
       const done = receivedOf(state, path, verified, digests, state.bytesOnWire);
-      // Nearly all small files are new, under their names, and came right at once: nothing is copied for them.
+      // The short way for nearly all small files: new, under their own names, and whole at the first attempt.
       if (committed === undefined && state.repairs === 0) {
         receipts.push(receipt);
         received.push(done);
@@ -250,7 +250,7 @@ export class Batches {
       receipts.push({ ...receipt, ...elsewhere, ...already, ...repaired });
       received.push({ ...done, ...already, ...repaired });
     }
-    // All at once, so that nobody sees them settled and not told of.
+    // In one go, so that no entry is settled without its receipt having been sent.
     replies.receipts(receipts);
     for (const file of received) report.received(file);
     const small = again.filter(({ entry }) => isSmall(entry));
@@ -281,7 +281,7 @@ export class Batches {
   }
 }
 
-/** What a receipt says of where an entry is, and of what it has not. */
+/** The part of a receipt that says where an entry is, and what of it is lost. */
 function aboutIts({ path, lost }: Committed, name: string): Pick<SessionReceipt, 'path' | 'lost'> {
   return { ...(path === name ? {} : { path }), ...(lost ? { lost } : {}) };
 }

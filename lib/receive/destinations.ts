@@ -24,8 +24,8 @@ export interface Destination {
   /** The names that belong to backups. */
   readonly backups?: BackupNames;
   /**
-   * The way of the plain wire into it, the same for all connections; opened for the first of them, by whose rule it
-   * stays. Rejects with `disk`. Absent where the plain wire stores nothing.
+   * Stores whole files of the plain wire, for all connections; opened for the first of them, whose `ifExists` applies
+   * to all. Rejects with `disk`. Absent where the plain wire stores nothing.
    */
   wholeFiles?(ifExists: IfExists): Promise<WholeFiles>;
 }
@@ -43,7 +43,7 @@ export interface OpenDestinations {
   close(): Promise<void>;
 }
 
-/** Who sends on the plain wire, in place of a key. */
+/** The peer id of senders on the plain wire, which have no key. */
 const plainPeer = 'plain';
 
 /** A directory that is open, and how much is kept in it. */
@@ -104,7 +104,7 @@ class OpenDestination {
  */
 export class Destinations implements OpenDestinations {
   private readonly opened = new Map<string, Promise<OpenDestination>>();
-  /** Opened, and removed or moved since: what still uses them is served until `close`. */
+  /** Directories that were removed or moved after they were opened: sessions that use them are served until `close`. */
   private readonly retired: OpenDestination[] = [];
   private closed = false;
 
@@ -161,7 +161,7 @@ export class Destinations implements OpenDestinations {
     const destination = await known;
     if (destination === undefined || this.closed || (await destination.store.isUnmoved()))
       return destination ?? this.open(where);
-    // Whoever else found that out at the same time opens the same one.
+    // A concurrent caller that found the same opens it once, together with us.
     if (this.opened.get(where) === known) {
       this.retired.push(destination);
       const opening = destination.store.retire().then(() => OpenDestination.open(where));
@@ -179,7 +179,7 @@ export class Destinations implements OpenDestinations {
     return opening;
   }
 
-  /** One that cannot be opened is tried again by the next who comes. */
+  /** A failed opening is forgotten, so that the next connection tries again. */
   private remember(where: string, opening: Promise<OpenDestination>): void {
     this.opened.set(where, opening);
     opening.catch(() => this.opened.delete(where)); // whoever waits for it is told

@@ -7,8 +7,7 @@ import type { LargeFile } from './large-file';
 import { OfferedNames } from './offered-names';
 
 /**
- * That a small file need not be sent if the sender has the same: as what is at its name, or as an earlier file.
- * PROTOCOL.md 15.4.
+ * A digest that lets the sender skip a small file: of the file at its name, or of an earlier file. PROTOCOL.md 15.4.
  */
 export type SmallHeld = { readonly digest: string } & (
   { readonly content: ExistingContent } | { readonly earlier: EarlierFile }
@@ -56,7 +55,7 @@ export interface ArrivingFile {
   readonly room: Room;
   readonly began: number;
   readonly file: LargeFile | undefined;
-  /** It was asked for once before, and could not be linked: what still comes of that is thrown away. */
+  /** It was asked for before, and could not be linked: pieces from that time are discarded. */
   readonly again: boolean;
 }
 
@@ -96,15 +95,15 @@ export class Entries {
   private readonly states = new Map<number, EntryState>();
   /** The highest number offered. */
   private highest = -1;
-  /** Those that are held, by their names. */
+  /** Held directories by name. */
   private readonly heldAt = new Map<EntryName, DirectoryEntry>();
   /** Directories with something below them that was asked for. */
   private readonly above = new Set<string>();
   /** Directories that were not there when they were offered. */
   readonly fresh = new Set<number>();
-  /** Those that were, and are to keep the time that they had. */
+  /** Directories that were there when they were offered, and are to keep the time that they had. */
   readonly existing = new Map<number, DirectoryTime>();
-  /** Directories that nobody asked for, but something below them. PROTOCOL.md 23.5. */
+  /** Directories that were not asked for, but lie above something that was. PROTOCOL.md 23.5. */
   readonly onTheWay = new Set<number>();
   /** How many are in each state. */
   private readonly counts: Record<EntryState['state'], number> = {
@@ -119,7 +118,7 @@ export class Entries {
   /** The sender has said `end`. */
   private ended = false;
   private over = false;
-  /** What those who wait for a change wait for. */
+  /** Resolves at the next change, for all that wait for one. */
   private change: { readonly happens: Promise<void>; readonly happened: () => void } | undefined;
 
   /** `names`: those of its session, in which this conversation has begun. */

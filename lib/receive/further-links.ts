@@ -45,7 +45,7 @@ export class FurtherLinks {
       link.close();
     } catch (thrown) {
       const error = asTransferError(thrown, 'connection-lost', 'The connection was lost');
-      // What it had not brought is sent again on another one: the sender knows by `taken`.
+      // Frames that were not taken off it are sent again on another connection: the sender knows them by `taken`.
       if (!brokeOff(error)) this.broken(error);
       link.close(error);
     } finally {

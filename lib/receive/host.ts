@@ -55,20 +55,20 @@ export interface SessionHostOptions extends ReceivingOptions {
   readonly deadlines: LinkDeadlines;
 }
 
-/** What one who holds only the ticket left unfinished, whoever holds the next one can go on with. */
+/** The peer id of all holders of a ticket: what one leaves unfinished, the next one can go on with. */
 const ticketPeer = 'ticket';
 
 interface RunningSession {
   readonly receiving: Promise<Session>;
-  /** The id of its key. */
+  /** The id of the key of its peer. */
   readonly peer: string;
   readonly over: Promise<SessionReceived>;
-  /** What its sealed connections have from connection 0; undefined where there are none. */
+  /** The secret of connection 0, for sealed connections; undefined where there are none. */
   readonly sealed: SealedBasis | undefined;
   stop(reason: TransferError): void;
 }
 
-/** What differs between a peer that dialed us and one that we dialed. */
+/** What a session needs beside its link and hello, whoever dialed. */
 interface Dealings extends ReceivingDealings {
   /** Ends the session when it aborts. */
   readonly signal?: AbortSignal | undefined;
@@ -82,9 +82,9 @@ interface Dealings extends ReceivingDealings {
 export class SessionHost {
   /** Of uploads, which come behind the sessions here. */
   readonly pace = new UploadPace();
-  /** Good for as long as this lives. */
+  /** The ticket's key, valid until `close`. */
   readonly key: SessionKey = createKey();
-  /** That, and what came of codes. */
+  /** The ticket's key and those agreed by codes, by id. */
   private readonly ownKeys = new Map([[this.key.id, this.key]]);
   private readonly sessions = new Map<string, RunningSession>();
   private readonly names = new NamesOfSessions();
@@ -102,7 +102,7 @@ export class SessionHost {
     waitForTurn,
     'Too many others are sending at this moment.',
   );
-  /** Accepted, each with what becomes of it. */
+  /** Accepted connections, each with the promise of its outcome. */
   private readonly connections = new Map<Connection, Promise<unknown>>();
   private closed: TransferError | undefined;
   private readonly snapshots: SnapshotService | undefined;
@@ -130,8 +130,8 @@ export class SessionHost {
       });
     } catch (error) {
       accepted.stream.destroy();
-      // Whoever comes without a key is told nothing; who runs this receiver may want to know. Who hung up has shown no
-      // wrong key: so do a port scan, and a further connection that its sender needs no longer.
+      // A peer without a key gets no answer; the user of this receiver is told. One that hung up has shown no wrong
+      // key: port scans do so, and further connections that their sender does not need any more.
       const failure = asTransferError(error, 'not-authorized', 'The handshake failed');
       if (!this.closed && errnoOf(failure.cause) !== 'ECONNRESET') this.options.on(failureEvent(failure));
       return undefined;
@@ -160,7 +160,7 @@ export class SessionHost {
       known();
       await further.attachSealed(new SealedArrivals(sealed, this.options.deadlines), hello.connection);
     } catch {
-      // Whoever has not proved who it is is told nothing; the sender goes on without this connection.
+      // A peer without proof gets no answer; the sender goes on without this connection.
       known();
       connection.close();
     }
@@ -231,7 +231,7 @@ export class SessionHost {
     ]);
   }
 
-  /** Whoever has this key is let in as one with the ticket is, for as long as this lives. */
+  /** Accepts this key like that of the ticket, until `close`. */
   letIn(key: SessionKey): void {
     this.ownKeys.set(key.id, key);
   }
@@ -270,7 +270,7 @@ export class SessionHost {
       }
       for (let earlier = this.sessions.get(hello.session); earlier; earlier = this.sessions.get(hello.session)) {
         if (earlier.peer !== peer) throw unknownSession();
-        // The sender is back before we noticed that it was gone.
+        // The sender dials again before we noticed that it was gone.
         earlier.stop(new TransferError('connection-lost', 'The sender came back on another connection.'));
         await earlier.over.catch(ignored('whoever ran that session is told'));
       }
@@ -308,7 +308,7 @@ export class SessionHost {
     return this.receive(link, hello, authorization, { welcome, stage, secret, route });
   }
 
-  /** Somebody waits to show its key. */
+  /** Cuts off the oldest handshake while others wait for theirs. */
   private makeRoom(): void {
     const [oldest] = this.handshakes;
     if (!oldest || performance.now() - oldest[1] < handshakeCutAfter) return;
@@ -316,7 +316,7 @@ export class SessionHost {
     oldest[0].stream.destroy(new TransferError('timeout', 'Others wait to show their keys.'));
   }
 
-  /** Whoever runs this receiver learns why, and the peer what concerns it: not what our directories are called. */
+  /** Reports the whole reason here, and to the peer only what concerns it: no paths of this machine. */
   private async refuse(connection: Connection, error: TransferError): Promise<void> {
     if (error.code !== 'connection-lost' && error !== this.closed) this.options.on(failureEvent(error));
     await connection
@@ -354,7 +354,6 @@ export class SessionHost {
     });
     const over = receiving.then(async (opened) => {
       const running = opened.run();
-      // A peer that does not hear it is gone, which ends the session by itself.
       await welcome?.().catch(ignored('a peer that does not hear it is gone, which ends the session'));
       return running;
     });

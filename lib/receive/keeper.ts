@@ -8,7 +8,7 @@ import type { Listener } from '../progress';
 import type { Destination } from './destinations';
 import type { OpenStage } from './snapshot-stage';
 
-/** One who wants something done with the snapshots that are here. */
+/** A peer that asks for something to be done with snapshots. */
 export interface Asker {
   readonly hello: Hello;
   readonly ask: Ask;
@@ -39,7 +39,7 @@ export interface SnapshotService {
   stop(): Promise<void>;
 }
 
-/** Whoever keeps the snapshots of a receiver: the layer above this one, which this one does not know. */
+/** What keeps the snapshots of a receiver: the layer above this one, which this one does not import. */
 export interface Keeper {
   /** Takes a new one in, or what heals those that are there. */
   readonly openStage: OpenStage;

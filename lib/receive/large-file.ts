@@ -208,7 +208,7 @@ export class LargeFile {
       await this.partial.discard();
       return { end: 'same', link };
     }
-    // What is closed may be on its way yet.
+    // Pieces of a closed file may still be on their way.
     await this.flow.waitFor(this.partial.whole(size));
     try {
       await this.waits.on('verify', this.verify(size, digests, onProgress));
@@ -225,7 +225,7 @@ export class LargeFile {
       return { end: 'damaged' };
     }
     if (this.isOver) return { end: 'over' };
-    // Whatever still comes of it, twice, is thrown away from here on.
+    // Pieces that arrive from here on are duplicates, and are discarded.
     this.end();
     try {
       return { end: 'stored', committed: await this.partial.commit(), digests, size, repaired: this.damaged.size };
@@ -234,7 +234,7 @@ export class LargeFile {
     }
   }
 
-  /** What makes a file fail after it was given up is the giving up. */
+  /** A failure after the file was given up is a consequence of that, and is not reported. */
   private refused(error: unknown): LargeEnd {
     const failure = storingError(error);
     return this.discard() ? { end: 'refused', error: failure } : { end: 'over' };

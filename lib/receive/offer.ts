@@ -61,7 +61,7 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   for (const directory of heldAbove(receiving, welcome))
     store.batch.directory(directory, entries.fresh.has(directory.file));
   for (const entry of welcome) {
-    // What needs no content is in the batch at once.
+    // Symbolic links and directories need no content, and go into the batch at once.
     if (entry.type === 'directory' && entries.get(entry.file)?.state !== 'held')
       store.batch.directory(entry, entries.fresh.has(entry.file));
     if (entry.type === 'symlink') store.batch.symlink(entry);

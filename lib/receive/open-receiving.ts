@@ -31,13 +31,13 @@ export interface ReceivingOptions {
   readonly on: Listener;
   /** Where the files of a key go; undefined for the ticket. Rejects with `directory`. */
   readonly destination: (authorization: Authorization | undefined) => Promise<Destination>;
-  /** Whoever keeps backups; without it everything about them is refused. */
+  /** What keeps backups; without it a session with a backup is refused. */
   readonly keeper?: Keeper | undefined;
   /** Of uploads beside sessions. */
   readonly pace?: UploadPace | undefined;
 }
 
-/** Who came, and with what. */
+/** A peer that was let in: its hello, and its key. */
 export interface Comer {
   readonly hello: Hello;
   /** Undefined for the holder of the ticket. */
@@ -46,13 +46,13 @@ export interface Comer {
   readonly peer: string;
 }
 
-/** What differs between a peer that dialed us and one that we dialed. */
+/** What a session needs that depends on who dialed. */
 export interface ReceivingDealings {
-  /** Makes a further connection where we dialed, and resolves when that has ended. */
+  /** Makes further connection `number`, and resolves when that has ended; only where we dialed. */
   readonly connect?: ((number: number) => Promise<void>) | undefined;
   /** The snapshot that it makes. */
   readonly stage?: SnapshotStage | undefined;
-  /** What we asked it for. */
+  /** What the peer was asked for; only where we dialed. */
   readonly asked?: AskedFor | undefined;
   /** `relay HOST:PORT` where a relay carries it; absent for none. */
   readonly route?: string | undefined;
@@ -91,7 +91,7 @@ async function openSession(
   const on = ofReceived(options.on, { id: hello.session, directory, from: authorization?.name, route });
   const ours = { ...rulesFor({ ...options, names, on }, authorization, peer), asked, ...(backups ? { backups } : {}) };
   const rules = stage ? stagingRules(ours) : { ...ours, check: hello.check === true };
-  // What is staged has another path in each session.
+  // The usage of staged files is counted under one path: that of the tree differs from session to session.
   const counted =
     hello.backup === undefined
       ? directory
@@ -108,7 +108,7 @@ async function openSession(
   });
 }
 
-/** A side of before there were such receipts would take them for damaged. PROTOCOL.md 17.2. */
+/** An older peer would take such receipts for damaged. PROTOCOL.md 17.2. */
 export function refuseUnknownLevel({ levels = ['device', 'cache'] }: Hello, verified: Verified): void {
   if (levels.includes(verified)) return;
   throw new TransferError(
@@ -121,8 +121,8 @@ export function refuseUnknownLevel({ levels = ['device', 'cache'] }: Hello, veri
 }
 
 /**
- * What takes in the snapshot that a session makes, or what heals those that are there. Rejects with `usage` where no
- * backups are kept, `not-authorized`, and like `OpenStage`.
+ * The stage that takes in the snapshot of a session, or that heals existing ones. Rejects with `usage` where no backups
+ * are kept, `not-authorized`, and like `OpenStage`.
  */
 export async function stageFor(
   options: ReceivingOptions,
@@ -157,7 +157,7 @@ export async function stageFor(
   });
 }
 
-/** What to do where a key does not do. */
+/** The hint where the rights of a key do not suffice. */
 export const rightsHint = 'The receiver decides with sendall authorize --rights.';
 
 /** Throws `usage` where no backups are kept. */
@@ -178,8 +178,8 @@ function rulesFor(
 }
 
 /**
- * What a snapshot is staged in is nobody's yet: everything may stand in it and be replaced, and its files are not
- * received one by one.
+ * The rules for a staged snapshot: it is not visible yet, so everything in it may be replaced, and its files are not
+ * reported one by one.
  */
 function stagingRules(rules: SessionRules): SessionRules {
   const on: Listener = (event) => {

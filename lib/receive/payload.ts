@@ -96,7 +96,7 @@ async function fillPiece(source: PayloadSource, size: number, memory: AlignedMem
     }
     if (filled === size) return lease;
   }
-  // Others need that memory, or have all of it: who is slow waits for its bytes in memory of its own.
+  // The shared memory is in use, or another file waits for it: a slow sender fills memory of its own.
   const bytes = new Uint8Array(size);
   if (lease) bytes.set(lease.bytes.subarray(0, filled));
   lease?.release();

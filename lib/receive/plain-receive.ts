@@ -146,8 +146,8 @@ class PlainReceiving {
   }
 
   /**
-   * Takes all small files that are here as a whole, as one batch; false where there is none. Whatever is odd is left to
-   * `receiveFile`, which takes one after another.
+   * Takes all small files that have arrived whole as one batch; false where there is none. Anything else is left to
+   * `receiveFile`, which takes one file at a time.
    */
   private async receiveTogether(): Promise<boolean> {
     const { destination } = this;
@@ -273,9 +273,8 @@ class PlainReceiving {
     } catch (thrown) {
       const error = asTransferError(thrown, 'unexpected', 'Receiving failed').about(header.file_name);
       this.refuse(error);
-      // "After a refusal the receiver reads the rest of the payload and throws it away." Where it does not come,
-      // because the connection is lost or the sender saves itself that rest, there was the one reply for this file, and
-      // nothing more is said.
+      // "After a refusal the receiver reads the rest of the payload and throws it away." Where the rest does not come,
+      // the refusal was the one reply for this file, and no other is sent.
       return this.connection.skip(arriving.left).then(
         () => true,
         () => false,
@@ -309,8 +308,7 @@ class PlainReceiving {
     try {
       while (arriving.left > 0) {
         const full = await this.writeSome(staged, arriving);
-        // Others wait for the memory that this sender is too slow to fill: it gets some again when it has something to
-        // put there.
+        // A slow sender gives the shared memory back to others, and gets some again when it has bytes for it.
         if (!full) await this.waits.on('network', this.connection.arrival());
       }
       return staged;

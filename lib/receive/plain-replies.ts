@@ -57,7 +57,7 @@ export class PlainReplies {
         .catch(ignored('a sender that went away gets no answer; whether its file is stored does not change by that'));
       this.leaving = 0;
     }
-    // In the same turn in which nothing more was known: whatever becomes known from now on begins anew.
+    // In the same turn of the event loop: replies that become known later begin a new write.
     this.sending = false;
     if (this.unread === 0) for (const wake of this.idle.splice(0)) wake();
   }

@@ -83,7 +83,7 @@ export interface ReceiverOptions {
 
 /** How long a receiver waits for those whom it did not dial. */
 export interface ReceiverDeadlines {
-  /** Nobody holds a connection longer without having said what it is for, so this one counts from accepting. */
+  /** For the first header, counted from accepting: a connection that says nothing is closed after it. */
   readonly first: HeaderDeadlines;
   readonly later: HeaderDeadlines;
   /** How long nothing may move in the middle of something, in ms. */
@@ -101,7 +101,7 @@ export interface Receiver {
   listen(address?: string, announced?: readonly string[]): Promise<ListeningAt>;
   /** The end of the first transfer that a sender began; rejects with its failure. */
   once(): Promise<Summary>;
-  /** Rejects once nobody can use the code any more who has not: with `not-authorized`, or `timeout`. */
+  /** Rejects once the code cannot be used any more and was not: with `not-authorized`, or `timeout`. */
   codeOver(): Promise<never>;
   /**
    * Connects to a sender that listens, by its ticket, its code or, on the plain wire, its address, and takes all that
@@ -207,7 +207,7 @@ class OpenReceiver implements Receiver {
       ...(this.code ? { code: formatCode(this.code.code) } : {}),
     };
     this.rules.on({ event: 'listening', ...shown });
-    // Starting a thread takes longer than a small file that comes first; until then there may be nobody.
+    // Starting the thread takes longer than storing a small file that comes at once, so it is started later.
     this.warming ??= setTimeout(() => this.destinations.own.store.warm(), warmsAfter).unref();
     if (this.code || this.options.announce) await this.announce(listening.address, reachable);
     if (!this.options.announce) void this.code?.over.catch(() => this.endAnnouncements()); // nobody can use it
@@ -231,7 +231,7 @@ class OpenReceiver implements Receiver {
     return ticketRelay(parseRelay(relayAt), this.host.key, relayPassword);
   }
 
-  /** Whoever is met there is a stranger as any other. */
+  /** A connection from the relay is treated as any other accepted one. */
   private waitAtRelay(token: (relay: typeof import('../net/relay')) => string): void {
     const { relayAt, relayPassword } = this.options;
     if (relayAt === undefined) return;
@@ -244,7 +244,7 @@ class OpenReceiver implements Receiver {
     this.waiters.push(waiter);
   }
 
-  /** Whoever has a key that came of the code finds us at the relay by that. */
+  /** Accepts a key that was agreed by the code, and waits for it at the relay, too. */
   private letIn(key: SessionKey): void {
     this.host.letIn(key);
     this.waitAtRelay(({ relayToken }) => relayToken(key.key));
@@ -371,7 +371,7 @@ class OpenReceiver implements Receiver {
       await this.takeCode(connection);
       return;
     }
-    // It hung up and has said nothing, or we did.
+    // The peer hung up without a byte, or we did.
     const silent = accepted.stream.peek().length === 0 && !accepted.stream.open;
     if (silent || this.closed) {
       this.strangers.delete(connection);
@@ -382,13 +382,11 @@ class OpenReceiver implements Receiver {
     const left = { silence: first.silence, whole: Math.max(1, first.whole - spent) };
     const outcome = await this.converse(connection, left, later, plainRefusal(accepted, this.plainWire));
     this.strangers.delete(connection);
-    // Neither a port scan nor whoever says something that names no file begins the transfer that `once` waits for.
+    // A port scan, or a peer that names no file, does not begin the transfer that `once` waits for.
     if (outcome.began) this.endFirst(outcome);
   }
 
-  /**
-   * Somebody has a code, and gets a key for it if it is ours. Whoever runs this receiver learns of those who do not.
-   */
+  /** A peer proves that it has the code, and gets a key for it. Wrong codes are reported. */
   private async takeCode(connection: Connection): Promise<void> {
     try {
       if (this.code) {
@@ -403,9 +401,7 @@ class OpenReceiver implements Receiver {
     }
   }
 
-  /**
-   * A session that was lost may be taken up again, so it is not the end of the first transfer until nobody comes back.
-   */
+  /** A lost session may be taken up again: the first transfer ends only when that does not happen in time. */
   private sessionEnded(received: SessionReceived, began: number): void {
     clearTimeout(this.awaitingReturn);
     const outcome = this.outcomeOf(received, began);
@@ -483,7 +479,7 @@ class OpenReceiver implements Receiver {
   }
 }
 
-/** How a conversation ended, for whoever waits for it. */
+/** How a connection ended. */
 interface ConversationOutcome {
   readonly summary: Summary;
   readonly failure: TransferError | undefined;

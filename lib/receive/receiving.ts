@@ -11,7 +11,7 @@ import type { Replies } from './replies';
 import type { Report } from './report';
 import type { SessionRules } from './rules';
 
-/** What all steps of one session work on: the state of its entries, the store, and whom the end of an entry is told. */
+/** What all steps of a session share: the state of its entries, the store, and who is told how an entry ended. */
 export class Receiving {
   constructor(
     readonly entries: Entries,

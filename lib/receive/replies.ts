@@ -9,8 +9,8 @@ import { listElements } from './limits';
 import type { LargeFileQuestion } from './large-file';
 
 /**
- * What the receiver says on connection 0 (PROTOCOL.md 17). Nothing is waited for, and nothing rejects: a connection
- * that takes no more is noticed by whoever reads from it.
+ * Messages of the receiver on connection 0 (PROTOCOL.md 17). No method waits or rejects: a connection that takes
+ * nothing more is noticed where it is read.
  */
 export class Replies {
   constructor(private readonly control: Link) {}

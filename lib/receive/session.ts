@@ -40,7 +40,7 @@ export interface SessionReceived {
   readonly id: string;
   readonly tally: Tally;
   readonly failures: readonly TransferError[];
-  /** How many entries belong to what was sent and were in it never. */
+  /** Entries that are missing in the snapshot that was sent. */
   readonly absent: number;
   readonly waits: Waits;
   /** Why it ended before its end; the sender may come back and go on. */
@@ -63,7 +63,7 @@ export interface SessionTarget {
   readonly names?: OfferedNames | undefined;
 }
 
-/** What a message came on. `before` bytes of the connection had been consumed before its header. */
+/** Where a message came from: its link, and the bytes of that connection that were consumed before its header. */
 interface Origin {
   readonly link: Link;
   readonly number: number;
@@ -77,7 +77,7 @@ interface Origin {
  * rejects: everything that went wrong was reported and is in the result.
  */
 export class Session {
-  /** Those that bring segments and bundles only. */
+  /** The connections that bring segments and bundles only. */
   readonly further: FurtherLinks;
   private readonly id: string;
   private readonly receiving: Receiving;
@@ -293,7 +293,7 @@ export class Session {
     const state = entries.asked(file);
     const error = new TransferError(code, message, { hint: '' });
     if (state?.state === 'arriving') this.largeFiles.failed(state.file, error);
-    // What came whole is not given up any more.
+    // A file that is in a batch cannot be given up any more.
     if (state?.state === 'wanted') this.receiving.refuse(state.entry, error);
     entries.notify();
   }
@@ -332,7 +332,6 @@ export class Session {
   private another(number: number): void {
     if (!this.connect) throw unexpectedMessage('connect');
     this.further.expect(number);
-    // Where it cannot be made, the sender goes on without it.
     this.connect(number).catch(() => this.further.giveUp(number)); // the sender goes on without it
   }
 

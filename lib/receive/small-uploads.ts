@@ -112,7 +112,7 @@ export class SmallUploads {
   private async commitAll(): Promise<void> {
     const { batch } = this.visit.store;
     for (;;) {
-      // Those that come in the same turn belong together.
+      // Uploads of the same turn of the event loop go into one batch.
       await new Promise((resolve) => setImmediate(resolve));
       if (batch.open.entries === 0) return;
       try {

@@ -27,7 +27,7 @@ export interface SnapshotStage {
   readonly destination: Destination;
   /** Resolves with why the session is to end, where another one of the same peer goes on with it. */
   readonly superseded: Promise<TransferError>;
-  /** Whether the peer may learn what is staged: none of it was brought by another one. */
+  /** Whether the peer may learn digests of staged files: all of them came from it. */
   readonly mayKnow: boolean;
   /**
    * For each of these files what earlier snapshots have of it, at the same place; undefined where they have nothing.
@@ -61,7 +61,7 @@ export interface StageRequest {
   readonly repairs: boolean;
   /** Read every file, changed or not. */
   readonly checksum: boolean;
-  /** What its sources have lost is no news. */
+  /** Sources that have lost most of their entries are not reported. */
   readonly allowShrink?: boolean;
   readonly algorithm: keyof Digests;
   /** Where backups are kept. */

@@ -3,17 +3,17 @@ import { mostDescriptors } from '../net/descriptor-limit';
 import { calmStrangers } from './limits';
 import { crowdedFirstByteWithin } from '../session/deadlines';
 
-/** A connection of one of them. */
+/** A connection without its first bytes. */
 export interface Stranger {
   close(reason: TransferError): void;
 }
 
 /**
- * Connections of which nobody knows yet what they want. They never take the descriptors that those need who do say
- * something: beyond half of all descriptors, and in a crowd that is silent, the oldest ones make room.
+ * Connections that have not sent their first bytes. They never take the descriptors that the others need: above half of
+ * all descriptors, and after a while in a silent crowd, the oldest ones are closed.
  */
 export class Strangers {
-  /** Since when each is here; the oldest first. */
+  /** When each was accepted, by performance.now(); the oldest first. */
   private readonly since = new Map<Stranger, number>();
 
   /** `descriptors` is how many this process may have open. */

@@ -28,7 +28,7 @@ export class TakenFrames {
     for (const [connection, taken] of this.connections) {
       if (taken.frames === taken.announced) continue;
       taken.announced = taken.frames;
-      // A connection that takes nothing more is noticed by whoever reads from it.
+      // A failed send is noticed where the connection is read.
       this.control
         .send({ type: 'taken', connection, frames: taken.frames })
         .catch(ignored('whoever reads from that connection notices its end'));

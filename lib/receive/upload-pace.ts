@@ -58,7 +58,7 @@ export class UploadPace {
     if (now - at < lookEvery) return saturated;
     const next = this.work();
     const idle = (next.idle - worked.idle) / Math.max(1, next.all - worked.all);
-    // What was before the first look says nothing of now.
+    // The first measurement covers the time since the start of the system, and says nothing of now.
     this.looked = { at: now, worked: next, saturated: at > -Infinity && idle < idleShare };
     return this.looked.saturated;
   }

@@ -14,7 +14,7 @@ import { receivedOf } from './receiving';
 import { ofReceived, Report } from './report';
 import type { UploadPace } from './upload-pace';
 
-/** A file that somebody wants to upload. */
+/** A file that a page wants to upload. */
 export interface UploadOffer {
   /** As it came: a path with `/`. */
   readonly name: string;
@@ -42,15 +42,15 @@ export interface AdmittedUpload {
   readonly began: number;
 }
 
-/** What an earlier upload left unfinished, whoever is shown the page next can go on with. */
+/** The peer id of all uploads: an unfinished one can be continued by any page. */
 const uploadPeer = 'web';
 /** The permissions of a new file, as any program would make it. */
 const usualMode = 0o666 & ~process.umask();
 
 /**
- * One use of the store by uploads: what a session is to a sender. It is opened for the first of them, ended when none
- * has come for a while, and told of as one transfer. Names, quotas, room and what is at a name already are decided as
- * for a `write` key: an upload adds, and never replaces.
+ * One use of the store by uploads, as a session is one by a sender: opened for the first upload, closed after a while
+ * without one, and reported as one transfer. Files are admitted as for a `write` key: an upload adds, and never
+ * replaces.
  */
 export class UploadVisit {
   readonly id = newSession();
@@ -130,7 +130,7 @@ export class UploadVisit {
     const decided = entries.map((entry, at): WantedContent | TransferError => {
       const decision = decide(entry, existing[at], { ifExists: this.rules.ifExists, mayCompare: false });
       if (decision.decision === 'refused') return decision.error;
-      // Without the time of its last change no source is known to be the same, and an upload makes no links.
+      // Without a ctime no source is known to be unchanged, and an upload makes no links.
       return decision.decision === 'wanted' ? decision : wantedAnew;
     });
     const rooms = await this.store.admit(entries.filter((_, at) => !(decided[at] instanceof TransferError)));

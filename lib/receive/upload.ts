@@ -28,9 +28,9 @@ type UploadState =
   | { readonly state: 'over'; readonly why: TransferError };
 
 /**
- * A file that somebody brings in slices: onto a partial file of the store, in the way of a session (`LargeFile`). What
- * is held of an earlier upload is believed until the whole file is compared with its digest; where that fails, nothing
- * of it is kept.
+ * A file that is uploaded in slices, into a partial file of the store like a large file of a session (`LargeFile`).
+ * Bytes of an earlier upload are believed until the whole file is compared with its digest; if that fails, none are
+ * kept.
  */
 export class Upload {
   /** Not to be guessed. */
@@ -92,7 +92,7 @@ export class Upload {
     return this.state.state === 'answered' || this.state.state === 'over';
   }
 
-  /** For how long nobody has wanted anything of it, in ms. */
+  /** Ms since it was last used. */
   get idleFor(): number {
     return this.taking > 0 ? 0 : performance.now() - this.touchedAt;
   }
@@ -141,8 +141,8 @@ export class Upload {
   }
 
   /**
-   * All of it was sent: reads it back and stores it. Whoever asks again is told the same. Throws `bad-header` where
-   * something lacks, and `connection-lost` where it is over.
+   * Reads the whole file back and stores it. A second call gets the same outcome. Throws `bad-header` where a slice is
+   * missing, and `connection-lost` where the upload is over.
    */
   close(digest: string): Promise<UploadEnd> {
     const { state } = this;
@@ -260,7 +260,7 @@ export class Upload {
   }
 }
 
-/** For whoever still sends to an upload that has ended. */
+/** The error for a slice of an upload that has ended. */
 export function gone(): TransferError {
   return new TransferError('connection-lost', 'This upload is not open any more.', { hint: 'Begin it again.' });
 }

@@ -29,7 +29,7 @@ const lookEvery = 1_000;
 /** Ended uploads whose outcome is kept for a page that has not heard it. */
 const mostRemembered = 1_000;
 
-/** A file that somebody wants to bring. */
+/** A file that a page wants to upload. */
 export interface WantedUpload extends UploadOffer {
   /** Who that is: the same one may go on with what it has begun. */
   readonly page: string;
@@ -44,7 +44,7 @@ export type UploadBegin =
   | { readonly begin: 'stored'; readonly done: FileReceived }
   /** A file of that name and size is there: whether it is the same one, its digest tells. */
   | { readonly begin: 'digest needed' }
-  /** Somebody else is uploading something under that name. */
+  /** Another page is uploading a file of that name. */
   | { readonly begin: 'busy' };
 
 /** A visit with its small files. */
@@ -54,15 +54,15 @@ interface OpenVisit {
 }
 
 /**
- * What others bring without a wire of ours: files by name, size and time, in slices or whole. From here on they go the
- * way of a session's files (`UploadVisit`, `Upload`, `SmallUploads`).
+ * Uploads by name, size and time, in slices or whole, without a wire of ours. From here on they are received like files
+ * of a session (`UploadVisit`, `Upload`, `SmallUploads`).
  */
 export class Uploads {
   private readonly visits = new Set<OpenVisit>();
   private opening: Promise<OpenVisit> | undefined;
   /** By their ids, in the order in which they were begun; those that have ended, too, for a while. */
   private readonly uploads = new Map<string, Upload>();
-  /** By names that somebody begins at this moment: when that is done. */
+  /** Names that are being begun at this moment, each with the promise of the end of that. */
   private readonly beginning = new Map<string, Promise<unknown>>();
   private readonly timer: NodeJS.Timeout;
   private closed: TransferError | undefined;
@@ -81,7 +81,7 @@ export class Uploads {
     return visit.during(async () => {
       try {
         const name = visit.name(wanted.name);
-        // One after another of one name.
+        // Uploads of one name begin one after another.
         const before = this.beginning.get(name) ?? Promise.resolve();
         const beginning = before.then(() => this.goOn(visit, wanted, this.underWay(name)));
         const settled: Promise<unknown> = beginning
@@ -168,7 +168,7 @@ export class Uploads {
       open.visit.touch();
       return open;
     }
-    // Whoever else found that out at the same time opens the same one.
+    // A concurrent caller that found the same opens it once, together with us.
     if (this.opening === known) this.opening = this.openVisit(destination);
     return this.opening ?? this.visit();
   }
@@ -182,7 +182,7 @@ export class Uploads {
     return open;
   }
 
-  /** Suspends what nobody goes on with, and ends visits in which nothing happens any more. */
+  /** Suspends uploads without slices, and ends visits without uploads. */
   private async look(): Promise<void> {
     const busy = new Set<UploadVisit>();
     for (const [id, upload] of this.uploads) {

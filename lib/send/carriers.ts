@@ -7,8 +7,8 @@ import type { RateLimit } from './rate-limit';
 export interface Carried {
   readonly header: object;
   /**
-   * Its last piece is the content, which may be coded on its way. Undefined where it is not wanted any more. Asked for
-   * when a connection can take it, so that what waits costs no memory.
+   * The pieces of its payload, the content last, which may be coded. Undefined where it is not wanted any more. Called
+   * when a connection can take it, so that a waiting frame costs no memory.
    */
   readonly payload: () => readonly Uint8Array[] | Promise<readonly Uint8Array[] | undefined>;
   /** Of the payload. */
@@ -16,8 +16,8 @@ export interface Carried {
   /** Told before a byte of it goes: the bytes of the payload on the wire. */
   readonly goes?: (bytes: number) => void;
   /**
-   * Told exactly once, when the system has taken it or nobody will: the memory is free again. `wire` is what it cost in
-   * bytes, header included.
+   * Called exactly once: when the system has taken the frame, or when it will not be sent. Then its memory is free
+   * again. `wire` is its cost in bytes, header included.
    */
   readonly sent: (wire: number) => void;
   /** Told, at most once, when the connection died before the receiver had taken it: it must go again. */
@@ -82,7 +82,7 @@ export class Carriers {
   constructor(
     private readonly limit: RateLimit,
     private readonly waits: Waits,
-    /** Aborted at the end of the conversation: nobody waits for the limit any longer. */
+    /** Aborted at the end of the conversation, so that nothing waits for the limit any longer. */
     private readonly signal: AbortSignal,
   ) {}
 
@@ -113,7 +113,8 @@ export class Carriers {
       return;
     }
     this.waiting.push(frame);
-    // One that rests leaves it to another one, and nobody knows which is which.
+    // Connection 0 does not take frames while sealed ones exist, and a waiter does not say which connection it serves:
+    // wake all.
     if (this.alive.some(({ link }) => link.sealed)) this.wakeAll();
     else this.wake.shift()?.();
   }
@@ -142,7 +143,7 @@ export class Carriers {
       carrier.finished = true;
       await link.finish();
     } catch (error) {
-      // Whoever ends the conversation ends its connections, and may have a last word on this one.
+      // At the end of the conversation its owner closes the connections, and may send a last message on this one.
       if (!this.closed) link.close(asTransferError(error, 'connection-lost', 'The connection was lost'));
     }
   }

@@ -70,7 +70,7 @@ export class CarriedRate {
     this.waiting--;
     const span = now - this.since;
     if (span < measuredFor) return;
-    // Connections that are not full could carry more, and at least what they carried.
+    // A rate is known only while the connections are full; otherwise they carry at least what they carried.
     if (this.waited >= span * fullFrom) this.perMs = this.bytes / this.waited;
     else if (this.perMs < Infinity) this.perMs = Math.max(this.perMs, this.bytes / span);
     this.since = now;
@@ -131,7 +131,7 @@ export class Compression {
       this.skip--;
       return false;
     }
-    // A sample costs a sixteenth of a content: what did not become shorter is tried with that.
+    // A sample costs a sixteenth of coding the content, so one is coded first after contents that did not get shorter.
     if ((this.believed-- <= 0 || this.skipped > 0) && this.sample(content) > worthIt) {
       this.passOver();
       return false;

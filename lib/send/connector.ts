@@ -17,10 +17,10 @@ import type { Suite } from '../wire/record';
 import type { CarryingLink } from './carriers';
 import { usualDial, firstPause, longestPause, usualRetry, retryBeforeHello } from '../session/deadlines';
 
-/** What a sender of a backup asks for; see PROTOCOL.md, "Backups". */
+/** What the hello of a backup, or of a repair, asks for; see PROTOCOL.md, "Backups". */
 export interface BackupWish {
   readonly name: EntryName;
-  /** What it brings heals snapshots that are there, instead of becoming a new one. */
+  /** Its files heal existing snapshots, instead of becoming a new one. */
   readonly repairs: boolean;
   /** Read every file, changed or not. */
   readonly checksum: boolean;
@@ -79,7 +79,7 @@ export interface Sealing {
   readonly suite: Suite;
 }
 
-/** What a receiver has to be able to, so that it is sent anything; see `SendOptions`. */
+/** Features that the receiver must have before anything is sent to it; see `SendOptions`. */
 export interface Demands {
   readonly check?: boolean | undefined;
   readonly metadata?: boolean | undefined;
@@ -105,18 +105,18 @@ export class DialingConnector implements Connector {
     /** See `DialOptions`. */
     private readonly wanted = 'auto',
     private readonly demands: Demands = {},
-    /** Whether others are sent the same at this moment, and whether they are so many that memory is short. */
+    /** How many other receivers get the same at this moment; `many` are so many that memory is short. */
     private readonly beside: 'nobody' | 'few' | 'many' = 'nobody',
   ) {}
 
   /**
-   * A receiver that is there and has no time for us at this moment is asked again: so a crowd gets in one after
-   * another.
+   * Dials again, within `patience`, a receiver that answers that it has too many others, or hangs up as a crowded one
+   * does.
    */
   async first(signal: AbortSignal | undefined, within?: number): Promise<FirstConnection> {
     if (within !== undefined) return this.dial(0, signal, within);
     const began = performance.now();
-    /** It is the receiver, who knows us, and has too many others. */
+    /** Whether the receiver has said that it has too many others: then it knows our key. */
     let known = false;
     for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
       try {
@@ -125,13 +125,13 @@ export class DialingConnector implements Connector {
         known ||= error instanceof TransferError && error.code === 'timeout';
         const left = began + Math.min(this.patience, worthAsking(error, known)) - performance.now();
         if (left <= 0 || signal?.aborted) throw error;
-        // Not all of a crowd at the same moment again.
+        // A random pause, so that the senders of a crowd do not all dial at the same moment again.
         await sleep(Math.min(left, pause * (0.5 + Math.random())), undefined, signal ? { signal } : {});
       }
     }
   }
 
-  /** What is sent to others as well must stay as it is, and is not sealed in place. */
+  /** Sealing overwrites the bytes in place, so what is shared with other receivers is not sealed. */
   private get maySeal(): boolean {
     return this.beside === 'nobody';
   }
@@ -151,7 +151,7 @@ export class DialingConnector implements Connector {
       this.failed = 0;
       return new SealedSending(sealed, this.deadlines);
     } catch (error) {
-      // Something between us may let nothing through but TLS.
+      // A middlebox may let through nothing but TLS.
       if (++this.failed >= mostFailed && this.sealing === sealing) this.sealing = undefined;
       throw error;
     }
@@ -205,7 +205,7 @@ export class DialingConnector implements Connector {
         if (number === 0 && this.beside !== 'many') this.coding = commonCoding(hello.codings);
         const suite = this.maySeal && number === 0 && !dialed.relay ? commonSuite(hello.sealed) : undefined;
         if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
-        // Either may have taken longer because this machine was busy.
+        // The shorter of two measurements: either may have taken longer because this machine was busy.
         return Math.min(dialed.rtt, performance.now() - asked);
       })
       .catch((error: unknown) => {
@@ -225,10 +225,7 @@ export class DialingConnector implements Connector {
   }
 }
 
-/**
- * How long one may be asked again who has answered like this, in ms; 0 where that is an answer for good, or nobody is
- * there.
- */
+/** Retry window in ms for a receiver that failed like this; 0 where it refused for good, or nothing listens there. */
 function worthAsking(error: unknown, known: boolean): number {
   if (!(error instanceof TransferError)) return 0;
   const hungUp =
@@ -237,7 +234,7 @@ function worthAsking(error: unknown, known: boolean): number {
   return known ? Infinity : retryBeforeHello;
 }
 
-/** What a `hello` on connection 0 says of them. */
+/** The keys of a `hello` on connection 0 that announce them. */
 export function demanded({ check, metadata }: Demands): Pick<Hello, 'check' | 'metadata'> {
   return { ...(check ? { check } : {}), ...(metadata ? { metadata } : {}) };
 }

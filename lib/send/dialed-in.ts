@@ -9,10 +9,12 @@ interface WaitingLink {
   readonly reject: (error: TransferError) => void;
 }
 
-/** A sender's side of a session whose connections the receiver makes: what came of them, for whoever waits for it. */
+/**
+ * Connections of a session that the receiver dials: each that arrives is handed to the conversation that waits for it.
+ */
 export class DialedIn implements Connector {
   private readonly waiting = new Map<number, WaitingLink>();
-  /** Connection 0 of a receiver, which nobody waited for yet. */
+  /** A connection 0 that has arrived and was not asked for yet. */
   private arrived: FirstConnection | undefined;
   /** Connection 0 of the conversation that is or was held. */
   private current: Link | undefined;
@@ -44,7 +46,7 @@ export class DialedIn implements Connector {
     return (await awaited).link;
   }
 
-  /** Nobody comes any more. */
+  /** No connection is accepted any more. */
   close(): Promise<void> {
     for (const { reject } of this.waiting.values()) reject(new TransferError('interrupted', 'Interrupted.'));
     this.arrived?.link.close();
@@ -61,7 +63,7 @@ export class DialedIn implements Connector {
     } else {
       this.arrived?.link.close();
       this.arrived = met;
-      // It is back before we noticed that it was gone.
+      // The receiver dials again before we noticed that it was gone.
       this.current?.connection.stopReading(
         new TransferError('connection-lost', 'The receiver came back on another connection.'),
       );

@@ -56,7 +56,8 @@ export class SendEntries {
   private readonly batches: OfferedBatch[] = [];
   private readonly singles = new Map<number, OutgoingOf<FoundStream | FoundText>>();
   /**
-   * How many files are not settled: directories and hard links are settled last of all, so nobody may wait for them.
+   * How many files are not settled. Directories and hard links do not count: they are settled last, so waiting for them
+   * would never end.
    */
   private files = 0;
   private next = 0;
@@ -91,7 +92,7 @@ export class SendEntries {
     return batch?.has(file) === true && batch.isSmall(file) ? batch : undefined;
   }
 
-  /** What is not settled and is no small file; the same one each time. */
+  /** An entry that is not settled and is no small file; the same object each time. */
   outgoing(file: number): Outgoing | undefined {
     const single = this.singles.get(file);
     if (single) return single;
@@ -99,7 +100,7 @@ export class SendEntries {
     return batch?.has(file) === true ? batch.outgoing(file) : undefined;
   }
 
-  /** What is not settled, as it stands. */
+  /** An entry that is not settled, as it is at this moment. */
   sent(file: number): SentEntry | undefined {
     const single = this.singles.get(file);
     if (single) return sentSingle(single);
@@ -146,13 +147,13 @@ export class SendEntries {
       this.pulling = undefined;
       return more;
     });
-    // What failed once has failed for all who ask later.
+    // A failure is final: later calls get the same.
     return this.pulling;
   }
 
   /**
-   * Takes an entry that has its receipt or refusal off the list; undefined if it was not on it. `sent` is what stands
-   * there, for who knows it already.
+   * Takes an entry off the list once it has its receipt or refusal; undefined if it was not on it. `sent` is the entry,
+   * where the caller has it already.
    */
   settle(file: number, sent = this.sent(file)): SentEntry | undefined {
     if (sent === undefined) return undefined;

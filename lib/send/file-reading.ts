@@ -50,14 +50,14 @@ export class Changed extends Error {}
 type FileMoment = Pick<BigIntStats, 'ino' | 'size' | 'mtimeNs' | 'ctimeNs'>;
 
 /**
- * A file on its way from its first byte to its last: it is hashed as a whole, and compared with what the receiver has
- * of it. One that is appended to is taken as far as it went when it was offered.
+ * Reads a large file once from start to end: hashes it as a whole, and compares it with what the receiver has of it. Of
+ * a file that grows, the size that was offered is read.
  */
 export class FileReading {
   private at = 0;
-  /** Up to here it was read by now; what comes before that is read again to be sent. */
+  /** The offset up to which it was read; bytes before it that are to be sent are read again. */
   private ahead = 0;
-  /** There are no bytes here but those of a hole, as far as it was asked for. */
+  /** The last hole found: no data from `from` to `end`, in bytes. */
   private hole = { from: 0, end: 0 };
   private steps: SegmentStep[] = [];
   private readonly calls: SystemCalls | undefined = systemCalls();
@@ -124,8 +124,8 @@ export class FileReading {
   }
 
   /**
-   * The digest of what was read, of a file that has grown meanwhile: only that tells whether more than that was done to
-   * it. Undefined once nobody waits for it.
+   * The digest of the offered size, read a second time, of a file that has grown: it tells whether anything but its end
+   * has changed. Undefined once the reading is over.
    */
   private async readAgain(isOver: () => boolean): Promise<string | undefined> {
     const { size, algorithm } = this.file;

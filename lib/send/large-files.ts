@@ -14,7 +14,7 @@ export interface LargeFilesSink {
   /** Whether it is not settled yet. */
   isWanted(outgoing: Outgoing): boolean;
   kept(outgoing: Outgoing, segments: { readonly first: number; readonly count: number }): Promise<void>;
-  /** The receiver is to take these bytes from what stands there. */
+  /** The receiver is to copy these bytes from its basis. */
   copied(
     outgoing: Outgoing,
     bytes: { readonly offset: number; readonly size: number; readonly from: number },
@@ -24,7 +24,7 @@ export interface LargeFilesSink {
   dropped(outgoing: Outgoing, error: TransferError): Promise<void>;
 }
 
-/** What the receiver says that it has of a file, or of one that may be like it. */
+/** The segments that the receiver holds of a file, and those of its basis. */
 export interface HeldByReceiver {
   readonly held?: ReadonlyMap<number, string>;
   readonly basis?: readonly BasisSegment[];
@@ -201,7 +201,7 @@ export class LargeFileSender {
     }
   }
 
-  /** What cannot be read again goes where nothing can be lost without ending the conversation. */
+  /** A stream cannot be read again: it goes on connection 0, whose loss ends the conversation anyway. */
   private async carry({ found }: Outgoing, frame: Carried): Promise<void> {
     if (found.type === 'stream') await this.carriers.sendInOrder({ ...frame, lost: () => undefined });
     else this.carriers.push(frame);
@@ -276,7 +276,7 @@ class SendProgress {
   private frames = 0;
   private ended = false;
   private readonly meter: Meter;
-  /** Nothing is told any more. */
+  /** Whether progress is not reported any more. */
   over = false;
 
   constructor(on: Listener, name: string, total: number, kept: () => number) {

@@ -22,7 +22,7 @@ import { ignored } from '../trace';
 
 export interface ListeningOptions {
   readonly algorithm: keyof Digests;
-  /** Gets the first one who waits for the plain wire instead of showing a key, where nobody did that before. */
+  /** Called once, with the first peer that waits for the plain wire instead of showing a key. */
   readonly plain: (accepted: Dialed) => void;
   /** Who that may be. */
   readonly plainWire: PlainWire;
@@ -41,7 +41,7 @@ export interface ListeningOptions {
 /** A sender that waits for the receiver to dial in. */
 export class ListeningConnector implements Connector {
   readonly key: SessionKey = createKey();
-  /** That, and what came of the code. */
+  /** The ticket's key, and the one agreed by a code, by id. */
   private readonly keys = new Map([[this.key.id, this.key]]);
   session: string | undefined;
   relay: Address | undefined;
@@ -133,13 +133,13 @@ export class ListeningConnector implements Connector {
   }
 
   private async accept(accepted: Dialed): Promise<void> {
-    // On the plain wire a receiver says nothing before it got a file; one with a key speaks first.
+    // A receiver of the plain wire sends nothing before it has got a file; one with a key sends first.
     const mayBePlain = plainRefusal(accepted, this.options.plainWire) === undefined;
     const begins = await announced(accepted.stream, mayBePlain ? firstByteWithin : handshakeWithin);
     if (begins === 'code') return this.takeCode(new Connection(accepted.stream, accepted.peer));
     if (begins !== 'tls') {
-      // Whoever may not have it, comes too late, says something that is no key, or has gone again, must not end what
-      // others wait for.
+      // None of these may end what others wait for: a peer without the right, one that comes too late, one that says
+      // something that is no key, and one that has gone again.
       const waits = mayBePlain && accepted.stream.open && accepted.stream.peek().length === 0;
       if (waits && !this.begun) this.options.plain(accepted);
       else accepted.stream.destroy();
@@ -153,7 +153,7 @@ export class ListeningConnector implements Connector {
         deadline: handshakeWithin,
       });
     } catch {
-      // Whoever cannot show the key is nobody, and the one who can may still come.
+      // A peer without the key is dropped; the one with it may still come.
       return;
     }
     const roundTrip = roundTripSince(began);
@@ -189,7 +189,7 @@ export class ListeningConnector implements Connector {
     }
   }
 
-  /** Whoever is met there is a stranger as any other. */
+  /** A connection from the relay is treated as any other accepted one. */
   private waitAtRelay(token: (relay: typeof import('../net/relay')) => string): void {
     const { relayAt: relay, relayPassword, relayFailed } = this.options;
     if (!relay || this.closed) return;
@@ -202,7 +202,7 @@ export class ListeningConnector implements Connector {
     this.waiters.push(waiter);
   }
 
-  /** Somebody has a code, and gets a key for it if it is ours. */
+  /** A peer proves that it has the code, and gets a key for it. */
   private async takeCode(connection: Connection): Promise<void> {
     const { code } = this.options;
     if (!code) return refuseCode(connection);
@@ -215,8 +215,8 @@ export class ListeningConnector implements Connector {
   }
 
   /**
-   * One receiver, and another one only after that one was lost. Throws `not-authorized`, and `usage` for who wants
-   * something else.
+   * Admits one receiver, and another one only once that one is lost. Throws `not-authorized`, and `usage` for a peer
+   * that asks for something else.
    */
   private admit({ session, connection, ask }: Hello): void {
     if (ask)

@@ -124,7 +124,7 @@ export class Answers {
       broken = asTransferError(error, 'connection-lost', 'The connection was lost');
     }
     this.connection.failure ??= broken ?? new TransferError('connection-lost', 'The receiver closed the connection.');
-    // Nothing more can be confirmed: what is still being sent would be for nothing, and could block for ever.
+    // No further answer can come: sending on would be for nothing, and could block for ever.
     if (broken || this.current?.complete === false) this.connection.close();
     for (let entry = this.awaiting[this.answers]; entry; entry = this.awaiting[this.answers]) {
       if (!entry.settled) this.withoutAnswer(entry, broken);
@@ -223,7 +223,8 @@ export class Answers {
 }
 
 /**
- * A refusal as the failure that it is here: who interrupted the receiver has stopped us, and what was cut begins anew.
+ * A refusal as the failure on this side: `interrupted` there is `stopped` here, and a file that was cut off begins
+ * anew.
  */
 function refusalOf(fileName: string, code: ErrorCode, message: string, hint: string): TransferError {
   if (code !== 'interrupted') return new TransferError(code, message, { fileName, hint });

@@ -26,8 +26,8 @@ const ringLength = 4;
 const cheapRest = 4 * 1024 * 1024;
 
 /**
- * What became of the connection: nothing is left to send; another one is needed for what is left, `unused` if nothing
- * was sent on this one; or nothing can be sent at all.
+ * How the connection ended: nothing is left to send (`finished`); another one is needed for what is left (`again`, or
+ * `unused` if nothing was sent on this one); or nothing can be sent at all.
  */
 export type SendEnd = 'finished' | 'again' | 'unused' | TransferError;
 

@@ -132,7 +132,7 @@ export class PlainSender implements Sender {
 
   private async dialUntilDone(target: string): Promise<void> {
     const { queue, signal } = this.sending;
-    // Whether somebody listens is learnt before hours are spent on hashing.
+    // Dialing comes before long hashing, so that a missing receiver is noticed at once.
     await queue.readyWithin(dialAfter);
     for (let unused = 0; unused < mostUnused;) {
       const end = await this.converse(await this.dial(target));

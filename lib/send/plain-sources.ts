@@ -70,7 +70,7 @@ async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<re
     for (const item of items) {
       empty(item);
       if (item instanceof TransferError) sources.push(item);
-      // The plain wire has none, and asks for none.
+      // The plain wire carries no extended attributes, and asks for none.
       else if (item.type === 'left-out') continue;
       else if (item.type === 'file') sources.push(item);
       else if (item.type === 'directory') bare = item.name;

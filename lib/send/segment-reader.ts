@@ -89,9 +89,7 @@ export interface PieceReader {
  */
 export class SegmentReader {
   private readonly memory: AlignedMemory;
-  /**
-   * The number of the last reading that is over: the thread looks at it and wastes no time on what nobody waits for.
-   */
+  /** The number of the last reading that is over, shared with the thread, which then stops that reading. */
   private readonly over = new Int32Array(new SharedArrayBuffer(4));
   private readonly worker: OrderWorker<SegmentOrder, SegmentAnswer>;
   private readings = 0;

@@ -102,7 +102,7 @@ export class SessionSending {
     try {
       const broken = new Promise<never>((_, reject) => {
         for (const task of [this.listen(), this.offer(), this.reading, this.small.run()]) {
-          // Why we are not welcome says more than that the connection is closed.
+          // The refusal of our hello says more than that the connection is closed.
           task.catch((error: unknown) => this.welcome.then(() => reject(error as Error), reject));
         }
       });

@@ -36,8 +36,8 @@ export interface SessionSenderOptions {
 }
 
 /**
- * Holds conversations until one comes to its end: where a connection is lost, it meets the receiver again and goes on
- * with what is not settled. Rejects with why that was not possible, at once where nobody was met at all.
+ * Runs conversations until one of them comes to its end. After a lost connection the receiver is met again, and what is
+ * not settled goes on. Rejects with why that was not possible; at once where no receiver was met at all.
  */
 export async function sendUntilDone(options: SessionSenderOptions): Promise<void> {
   const { connector, signal, outlet } = options;
@@ -45,11 +45,11 @@ export async function sendUntilDone(options: SessionSenderOptions): Promise<void
   let [until, pause] = [0, 0];
   while (lost) {
     for (const { name } of outlet.entries.takeBegun()) outlet.failed(lostForGood(name));
-    // One that lets us in and hangs up again and again, or does not even let us in, does not get more time each time.
+    // A receiver that drops us again and again without progress gets one retry window, not a new one each time.
     const anew = lost.progress || until === 0;
     if (anew) until = performance.now() + patienceWith(lost, options);
     pause = anew ? firstPause : Math.min(longestPause, pause * 2);
-    // What lets us in only in a crowd, or says the end alone, is nothing for people.
+    // Report a lost connection only if the receiver had accepted us and entries are still open.
     const tell = lost.welcome && !outlet.entries.over;
     if (tell) outlet.connectionLost(lost.reason);
     const again = await meetAgain(connector, until, pause, signal);
@@ -70,8 +70,8 @@ interface LostConversation {
 }
 
 /**
- * How long it is tried to meet a receiver again, in ms. One with too many others says so by `timeout`; one that hangs
- * up at once may have.
+ * Retry window in ms after a lost conversation. A crowded receiver says `timeout`; one that closes at once may be
+ * crowded, too.
  */
 function patienceWith({ reason, welcome }: LostConversation, options: SessionSenderOptions): number {
   const { retryFor } = options;
@@ -168,7 +168,7 @@ class SessionConversation {
   /** `welcome` resolves with the round trip in ms, once the receiver has said that we are. */
   async run(welcome: Promise<number>): Promise<void> {
     const sending = new SessionSending(this.control, this.carriers, this.options.outlet, welcome);
-    // The control connection's own end is met by the conversation, which reads from it.
+    // The end of connection 0 is reported by the conversation, which reads from it.
     this.start(this.carriers.carry(this.control, 0));
     this.start(
       welcome.then((roundTrip) => {
@@ -186,7 +186,7 @@ class SessionConversation {
       this.ended.abort();
       this.carriers.close();
       for (const link of this.links) link.close();
-      // What a receiver learns of a sender that is stopped; of others it learns their end.
+      // A receiver is told of a sender that is stopped; otherwise it learns of the end by FIN.
       if (this.options.signal?.aborted) await this.control.leave();
       else if (failure) this.control.close(failure);
       await Promise.allSettled(this.running);
@@ -228,7 +228,7 @@ class SessionConversation {
       this.begin(connections);
       return;
     }
-    // Where nothing but this machine holds them up, more threads than processors bring nothing.
+    // On a short round trip only processors limit the rate: more threads than processors bring nothing.
     const count = new ConnectionCount(roundTrip, connector.seals === true ? availableParallelism() : undefined);
     if (connector.seals === true && count.count === 1) await this.carriers.worthThreads;
     if (this.over) return;
@@ -236,13 +236,13 @@ class SessionConversation {
     await this.find(count);
   }
 
-  /** Connection 0 counts among those that carry, unless others are sealed: then it rests. */
+  /** Connection 0 carries frames unless further connections are sealed; then it carries none. */
   private begin(wanted: number): void {
     if (this.options.connector.seals === true) this.wanted = 0;
     this.grow(wanted);
   }
 
-  /** How many connections carry, of those that count. */
+  /** The number of carrying connections, without connection 0 where others are sealed. */
   private get carrying(): number {
     return this.carriers.further + (this.options.connector.seals === true ? 0 : 1);
   }
@@ -253,7 +253,7 @@ class SessionConversation {
       await this.pause(warmUp);
       const before = { bytes: this.carriers.bytes, at: performance.now() };
       await this.pause(measuredFor);
-      // What was not held up by the connections says nothing about them.
+      // Without waiting frames the rate says nothing about the connections.
       if (this.over || !this.carriers.busy) continue;
       this.grow(count.measured((this.carriers.bytes - before.bytes) / (performance.now() - before.at)));
     }
@@ -275,7 +275,7 @@ class SessionConversation {
       try {
         if (await this.use(await connector.another(number, this.control, this.ended.signal), number)) return;
       } catch {
-        // The others go on without it; whether the receiver is gone is for the control connection to find out.
+        // The other connections go on; connection 0 finds out whether the receiver is gone.
         pause ||= firstPause;
       }
       if (performance.now() - began > steadyAfter) pause = 0;

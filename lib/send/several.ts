@@ -149,7 +149,7 @@ async function sendToOne(
     return { name, files, summary, failure: undefined };
   } catch (thrown) {
     const failure = asTransferError(thrown, 'unexpected', 'Sending failed');
-    // A code that led nowhere has no transfer that could tell of it.
+    // Where a code led nowhere there is no transfer that would report it.
     if (!isReported) on(failureEvent(failure));
     return { name, files: [], summary, failure };
   } finally {

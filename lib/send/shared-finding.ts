@@ -17,14 +17,14 @@ interface Spilled {
   readonly length: number;
 }
 
-/** A step of the scan that somebody has still to take. */
+/** A step of the scan that some receiver has still to take. */
 interface FoundStep {
   /** All of it, or what is left of it in memory. */
   found: FoundToSend;
   spilled: Spilled | undefined;
 }
 
-/** What has been found, for any number of receivers; its memory does not grow with how far one of them is behind. */
+/** The steps of one scan for any number of receivers. Its memory does not grow with the distance between them. */
 export class SharedFinding {
   private readonly steps: FoundStep[] = [];
   /** How many steps were given up because everybody has them. */
@@ -67,7 +67,7 @@ export class SharedFinding {
     }
   }
 
-  /** One step more, however many wait for it; false where there is none. */
+  /** Takes one step more, once for all that wait; false where there is none. */
   private pull(): Promise<boolean> {
     this.pulling ??= this.found.next().then(({ done, value }) => {
       if (done) return false;
@@ -77,7 +77,7 @@ export class SharedFinding {
       if (old) this.spillOut(old);
       return true;
     });
-    // What failed once, or has ended, has for all who ask later.
+    // A failure or an end is final: later calls get the same.
     return this.pulling;
   }
 

@@ -16,7 +16,7 @@ type EndPiece = Extract<Piece, { kind: 'end' }>;
 /** A piece in the window. */
 interface HeldPiece {
   readonly piece: BytesPiece;
-  /** Who has taken it and not given it back yet. */
+  /** The receivers that have taken it and not given it back yet. */
   readonly takers: Set<Follower>;
 }
 
@@ -57,7 +57,7 @@ export class SharedReading {
     private readonly isInTheWay: () => boolean,
   ) {}
 
-  /** Whether it came to nothing: whoever wants it must begin anew. */
+  /** Whether it failed: a receiver that still wants the file must begin a new reading. */
   get hasFailed(): boolean {
     return this.state.kind === 'over' && this.state.end instanceof TransferError;
   }
@@ -189,7 +189,7 @@ export class SharedReading {
     for (const follower of this.followers) follower.wake();
   }
 
-  /** Waits until another piece has room in the window, and somebody is there to take it. */
+  /** Waits until the window has room for another piece, and some receiver wants it. */
   private async room(): Promise<void> {
     for (;;) {
       const { inWindow } = this;
@@ -203,7 +203,7 @@ export class SharedReading {
     this.fullSince = undefined;
   }
 
-  /** Once somebody could go on and cannot for a while, whoever holds the oldest piece leaves the window. */
+  /** Where a receiver could go on and cannot for `patience`, the one that holds the oldest piece leaves the window. */
   private async waitForRoom(inWindow: readonly Follower[]): Promise<void> {
     const now = performance.now();
     const hungry = this.isInTheWay() || inWindow.some((each) => each.at >= this.head && each.out < this.size.each);
@@ -237,7 +237,7 @@ export class SharedReading {
     return false;
   }
 
-  /** Gives up what nobody needs any more, and lets the reading look again. */
+  /** Releases pieces that no receiver needs any more, and wakes the reading. */
   private sweep(): void {
     for (let at = this.window.length - 1; at >= 0; at--) {
       const held = this.window[at];

@@ -80,7 +80,7 @@ export class SharedSegments {
     order: ReadOrder,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<Piece, void, undefined> {
-    // Others need not wait for one whose files take another time.
+    // The other receivers need not wait for one whose large files take longer.
     this.fallsBehind(sharer);
     const reader = await this.own.take(signal);
     try {
@@ -128,7 +128,7 @@ export class SharedSegments {
     this.forgetOld();
   }
 
-  /** Waits until everybody who keeps pace has joined, though not for long: who has not by then is behind. */
+  /** Waits, for a limited time, until all receivers that keep pace have joined; those that have not are behind. */
   private async allWho(joined: ReadonlySet<Sharer>): Promise<void> {
     const until = performance.now() + waitsForOthers;
     const missing = (): Sharer[] => [...this.sharers].filter((each) => each.keepsPace && !joined.has(each));
@@ -152,7 +152,7 @@ export class SharedSegments {
     this.arrived();
   }
 
-  /** Somebody has joined, or need not be waited for. */
+  /** A receiver has joined, or need not be waited for. */
   private arrived(): void {
     for (const wake of this.wake.splice(0)) wake();
   }
@@ -175,7 +175,7 @@ function windowFor(receivers: number): WindowSize {
   return { pieces: 16, each: receivers <= 8 ? 8 : 2 };
 }
 
-/** Threads that read one file each, started when they are needed; who finds none free waits for its turn. */
+/** Threads that read one file each, started when they are needed; where none is free, a caller waits for its turn. */
 class ReaderPool {
   private readonly free: SegmentReader[] = [];
   private readonly readers: SegmentReader[] = [];

@@ -20,7 +20,7 @@ import { sendUntilDone } from './session-sender';
 import { usualRetry } from '../session/deadlines';
 import { ignored } from '../trace';
 
-/** Results of more files than that are told as they come, and not kept. */
+/** Most results that are kept for `files`; further ones are reported only. */
 const mostRemembered = 10_000;
 const tellScanEvery = 250;
 const sourceRotHint = 'Compare it with the snapshot before: memory or disk of this machine may be failing.';
@@ -37,7 +37,7 @@ export interface ContentSource {
 
 /** What a session is about, beside the `paths` of its options. */
 export interface SessionContents {
-  /** What is sent instead of those. */
+  /** Sent instead of the paths. */
   readonly source?: SessionSource | undefined;
   /** Reads all of it for several receivers; absent where this is the only one. */
   readonly shared?: ContentSource | undefined;
@@ -47,7 +47,7 @@ export interface SessionContents {
   readonly snapshot?: boolean;
   /** Whether the receiver is in this process. */
   readonly local?: boolean;
-  /** Whether all is in vain without the receiver's `done`: then it is met again for that alone. */
+  /** Whether nothing counts without the receiver's `done`: then it is met again for that alone. */
   readonly needsDone?: boolean;
 }
 
@@ -67,7 +67,7 @@ export class SessionTransfer implements Sender {
   private readonly waits = new Waits();
   private readonly receiverWaits = new Waits();
   private readonly own = newSession();
-  /** As it was given: what it is told has the id already. */
+  /** The listener of the options, for events that have the id of the session already. */
   private readonly tell: Listener;
   private readonly on: Listener;
   private readonly entries: SendEntries;
@@ -148,7 +148,7 @@ export class SessionTransfer implements Sender {
     for (const event of this.lost.events()) {
       this.on(event);
       const meant = event.event === 'lost' && event.what !== 'mode' && event.what !== 'mtime';
-      // The event has said it.
+      // The hint is empty, since the event was shown.
       if (meant && this.options.metadata)
         this.failures.push(new TransferError('some-failed', event.message, { hint: '' }));
     }
@@ -182,7 +182,7 @@ export class SessionTransfer implements Sender {
     return this.connector.congestion;
   }
 
-  /** What is found, once it was said, counted, and the threads that will read it were started. */
+  /** Reports and counts what is found, starts the threads that will read it, and passes it on. */
   private async *found(): AsyncGenerator<FoundTogether> {
     let last = performance.now();
     let shown: FoundToSend['scanned'];

@@ -166,7 +166,7 @@ export class Link {
     if (!this.hasGreeted || this.quiet < looks) return;
     this.quiet = 0;
     this.beats += heartbeat.length;
-    // A connection that cannot take it is found dead by whoever reads from it.
+    // A failed heartbeat is noticed where the connection is read.
     this.sendInTurn(heartbeat).catch(() => clearInterval(this.timer)); // whoever reads is told
   }
 
@@ -176,7 +176,7 @@ export class Link {
     if (idle === undefined) return;
     const { consumed, stream } = this.connection;
     const now = performance.now();
-    // A heartbeat that is half here counts for a moment: it is the most that counts.
+    // A partly received heartbeat counts as movement once; no more than that.
     if (consumed + stream.bytesWritten - this.beats > this.moved) {
       this.moved = consumed + stream.bytesWritten - this.beats;
       this.movedAt = now;

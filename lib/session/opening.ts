@@ -110,15 +110,12 @@ function checkRoles(hello: Hello, ours: Role): Hello {
   });
 }
 
-/** What is said to a connection of a session that nobody knows here, or that is another peer's. */
+/** The refusal of a connection whose session does not exist here, or belongs to another peer. */
 export function unknownSession(): TransferError {
   return new TransferError('connection-lost', 'There is no such session any more.');
 }
 
-/**
- * A refusal of the other side as the failure that it is here. Its `interrupted` is our `stopped`: nobody interrupted
- * this side.
- */
+/** A refusal as the failure on this side: `interrupted` there is `stopped` here. */
 export function refused({ code, message, hint, file_name: fileName }: ReturnType<typeof parseRefusal>): TransferError {
   const about = fileName === undefined ? {} : { fileName };
   if (code === 'interrupted' || code === 'stopped') return new TransferError('stopped', message, about);

@@ -11,8 +11,8 @@ export interface PeerRefusal {
 const absolutePath = /(?<![\w.\-"/])\/[^\s'"/]+(?:\/[^\s'"]*)*/g;
 
 /**
- * What a failure of ours may tell another machine: its code and its sentences without what our directories are called.
- * Whoever runs this side learns all of it from the event.
+ * What a peer is told of a failure: its code and its sentences, without paths of this machine. The event here has all
+ * of it.
  */
 export function forPeer(error: TransferError): PeerRefusal {
   const { code, message, hint } =

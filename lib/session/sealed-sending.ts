@@ -40,7 +40,7 @@ export class SealedSending {
       this.worker.once('exit', () => {
         this.gone = true;
         descriptor.close();
-        // Only now nobody uses their memory any more.
+        // Reject only now: until the thread has ended it may still use their memory.
         for (const { reject } of this.underway.splice(0)) reject(this.lost());
         resolve();
       });

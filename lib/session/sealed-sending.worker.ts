@@ -68,7 +68,7 @@ try {
     attempt((link) => {
       if (order.order === 'finish') {
         link.finish();
-        // Nothing is left but to see the other side finish, too.
+        // Wait for the FIN of the other side.
         clearInterval(timer);
         timer = setInterval(lookAfter, finishing);
         return;

@@ -53,13 +53,13 @@ export interface SentWithin {
   /** How many of them are about files that are stored, and are other than they were. */
   readonly alarms: number;
   readonly summary: Summary;
-  /** What it became, where the receiver had an stage. */
+  /** The snapshot, where the receiver had a stage. */
   readonly snapshot: SnapshotDone | undefined;
   /** The same as the receiver saw it. */
   readonly received: SessionReceived;
 }
 
-/** Nobody within a process falls silent by himself; this is the longest time that a timer can wait, in ms. */
+/** Within a process no deadlines are needed; this is the longest time of a timer, in ms. */
 const never = 2 ** 31 - 1;
 const deadlines: LinkDeadlines = { heartbeat: never, silence: never };
 
@@ -112,7 +112,7 @@ export async function sendWithin({
   }
   const { files, failures, tally, bottleneck } = transfer;
   const received = await connector.received;
-  // What is left out of entries ended nothing.
+  // Left-out extended attributes do not end the session.
   const ended = failures.find(({ code, fileName }) => fileName === undefined && code !== 'some-failed');
   if (ended) throw ended;
   if (received === undefined) throw new TransferError('unexpected', 'The session did not begin.');
@@ -127,7 +127,7 @@ export async function sendWithin({
   };
 }
 
-/** Meets a receiver that begins when it is met, and once only. */
+/** Connects to a receiver in this process, once. */
 class InProcessConnector implements Connector {
   readonly seals = false;
   /** How the receiver's side ended, once it was met. */

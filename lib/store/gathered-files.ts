@@ -128,7 +128,7 @@ export class GatheredFiles {
   private writeBundle(): void {
     const { bundle } = this;
     this.bundle = undefined;
-    // What fails comes out of the commit.
+    // A failed write is reported by the commit.
     if (bundle) void this.store.batch.write(bundle.lease, bundle.files).catch(ignored('the commit of its batch tells'));
   }
 
@@ -145,7 +145,7 @@ export class GatheredFiles {
     });
   }
 
-  /** Whoever sends one file waits for nobody; beside another commit it takes many to be worth one more. */
+  /** A single file is committed at once; beside another commit, only a batch that is worth one more. */
   private isDue(): boolean {
     const { open, limits } = this.store.batch;
     const entries = open.entries + (this.bundle?.files.length ?? 0);

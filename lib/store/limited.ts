@@ -17,7 +17,7 @@ export interface Limits {
   readonly used?: number | undefined;
 }
 
-/** What is in a directory by now. */
+/** What is in a directory. */
 export interface KeptFiles {
   readonly bytes: number;
   readonly names: number;
@@ -48,9 +48,7 @@ export interface SessionNames {
   names: number;
 }
 
-/**
- * What is kept in a directory and promised to files on their way, counted for everybody who may keep something there.
- */
+/** What is kept in a directory, and what is promised to files that are arriving, for all that store something there. */
 export class Usage {
   bytes = 0;
   names = 0;
@@ -64,7 +62,7 @@ export class Usage {
   private counting: Promise<void> | undefined;
   private countAgainAt = 0;
 
-  /** `count` looks what is there; without it nothing is, but `bytes`. */
+  /** `count` lists what the directory holds; without it usage starts at `bytes`. */
   constructor(
     private readonly count?: () => Promise<KeptFiles>,
     bytes = 0,
@@ -77,7 +75,7 @@ export class Usage {
     if (this.countAgainAt === 0) await this.recount();
   }
 
-  /** Counts what is there, if that was not done just now: files are removed by others too. */
+  /** Counts what is there, unless that was done just now: other programs remove files, too. */
   async recount(): Promise<void> {
     if (this.count === undefined || performance.now() < this.countAgainAt) return;
     await (this.counting ??= this.countNow(this.count).finally(() => (this.counting = undefined)));
@@ -117,7 +115,7 @@ export class Usage {
     this.names = kept.names;
     this.unfinished.clear();
     for (const [key, bytes] of kept.unfinished) {
-      // Its writer has all of it promised.
+      // The bytes of a file that is being written are in its promise already.
       if (live.has(key)) this.bytes -= bytes;
       else this.unfinished.set(key, bytes);
     }
@@ -194,7 +192,7 @@ export class Allowance {
     return opened;
   }
 
-  /** Counts what is there by now, for who had no room. */
+  /** Counts what is there, before a lack of room is believed. */
   recount(): Promise<void> {
     return this.usage.recount();
   }
@@ -220,7 +218,7 @@ export class Allowance {
   }
 }
 
-/** One object without closures, since there is one for every file that is on its way. */
+/** One object without closures for each arriving file: there are many. */
 class TakenShare implements Share {
   taken = 0;
   /** What an earlier try has left of it. */
@@ -299,7 +297,7 @@ export function unfinishedKey(directory: string, name: string): string {
   return path.join(path.resolve(directory), name);
 }
 
-/** What the file of a peer is called while it is unfinished: nothing that tells of either. */
+/** The key of an unfinished file: a hash, which reveals neither peer nor name. */
 export function unfinishedName(peer: string, name: string): string {
   return createHash('sha256').update(`${peer}\0${name}`).digest('hex').slice(0, 32);
 }
@@ -403,7 +401,7 @@ export class LimitedAdmission {
   private shareOf({ name, size = 0, data }: OfferedFile): Share | TransferError {
     const { allowance, directory, peer } = this.allowed;
     try {
-      // Small ones are written as a whole, and what nobody can go on with is never left unfinished.
+      // A small file is written whole, and without a peer id it cannot be continued: neither is left unfinished.
       if (size <= smallFile || peer === undefined) return allowance.take({ name, size }, this.taking);
       const key = unfinishedKey(directory, unfinishedName(peer, name));
       return allowance.take({ name, size, data, key }, this.taking);
@@ -421,7 +419,7 @@ export class LimitedAdmission {
     }
   }
 
-  /** Tries again what there was no room for, once it was counted what is there by now. */
+  /** Tries again after counting what is there, where there was no room. */
   private async onceCounted<Outcome>(again: () => Outcome): Promise<Outcome> {
     await this.allowed.allowance.recount();
     return again();
@@ -450,7 +448,7 @@ class LimitedRoom implements Room {
   wrote(bytes: number): void {
     this.written += bytes;
     this.room.wrote(bytes);
-    // Who sends it has said how much that would be, and is not believed.
+    // The sender has announced a size, and what is written may exceed it.
     this.share.grow(Math.min(this.size, this.written));
   }
 

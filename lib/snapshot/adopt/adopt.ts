@@ -70,9 +70,9 @@ interface Candidate {
   readonly totals: ManifestTotals;
 }
 
-/** What whoever makes snapshots has left beside them before there were registers: who made the last one. */
+/** File of versions without registers: the owner of the last snapshot. */
 const oldOwnerName = 'owner';
-/** Numbers beyond are no counting: whoever wrote them wants none to follow. */
+/** Highest snapshot number that is believed: a larger one would leave no number for the next snapshot. */
 const highestBelieved = 2 ** 31 - 1;
 
 /**

@@ -20,9 +20,9 @@ import { newestOf } from '../register/register';
 import { SourceCounts } from './shrinking';
 import { ignored } from '../../trace';
 
-/** What becomes a snapshot. */
+/** The request for a new snapshot, or for the copy of one. */
 export interface BackupRequest extends StageRequest {
-  /** The snapshot of another place that it is to be, with its id; absent for a new one. */
+  /** The manifest of the snapshot that is copied, whose id it gets; absent for a new one. */
   readonly copies?: Manifest;
 }
 
@@ -281,7 +281,7 @@ export class BackupStage implements SnapshotStage {
     return (this.closing ??= this.staged.close());
   }
 
-  /** What the manifest says that is copied is not to be read again only to be found the same. */
+  /** A file that the copied manifest and an earlier snapshot both have counts as unchanged: it is not read again. */
   private asCopied({ name }: FileEntry, earlier: Earlier | undefined): Earlier | undefined {
     const { copies } = this.request;
     if (!copies || !earlier?.linkable) return earlier;
@@ -319,7 +319,10 @@ export class BackupStage implements SnapshotStage {
     });
   }
 
-  /** A link is worth what its file is, and that may have been staged by an earlier run alone. */
+  /**
+   * A hard link whose target is not in this snapshot is missing: the target may have been staged by an earlier run
+   * alone.
+   */
   private withTarget(line: ManifestEntry): ManifestEntry {
     if (line.type !== 'link' || this.lines.get(line.target)?.type === 'file') return line;
     return {
@@ -332,7 +335,7 @@ export class BackupStage implements SnapshotStage {
 
   private add(line: ManifestEntry, offered: boolean): void {
     const before = this.lines.get(line.name);
-    // What is missing may be told again, and is no news of a name that is stored.
+    // A missing entry may be reported twice, and does not replace one that is stored.
     if (!offered && before !== undefined) return;
     this.lines.set(line.name, line);
     if (!offered) this.unoffered.add(line.name);

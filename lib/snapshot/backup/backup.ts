@@ -69,7 +69,7 @@ export interface BackupResult extends Omit<SnapshotDone, 'id' | 'shrunk'> {
   readonly summary: Summary;
 }
 
-/** How sending went, whichever way it went. */
+/** How sending ended, over the network or in this process. */
 interface Sent {
   readonly failures: readonly TransferError[];
   /** How many of them are about files that the snapshot has, and that are other than they were. */
@@ -188,12 +188,12 @@ async function toReceiver(
   return { failures, alarms, snapshot, summary: tally.summary((performance.now() - began) / 1000, bottleneck) };
 }
 
-/** The same within this process: the snapshot arrives in the store as it would at a receiver. */
+/** Backs up into an object store, within this process. */
 async function toObjects(options: BackupOptions, name: EntryName, objects: ObjectStoreOptions): Promise<Sent> {
   const { paths, exclude = [], checksum = false, limit, signal } = options;
-  // A session tells more, and keeps to a rate.
+  // A session is needed for a rate limit, for alarms and for streams.
   const isDirect = !checksum && limit === undefined && !paths.includes('-');
-  // Before the store has answered for the first time.
+  // Looking begins before the store has answered.
   const found = isDirect
     ? new BegunFinding({ paths, ...leavingOut(options), ...(signal ? { signal } : {}) })
     : undefined;
@@ -210,7 +210,7 @@ async function toObjects(options: BackupOptions, name: EntryName, objects: Objec
   }
 }
 
-/** The same in `directory`. */
+/** Backs up into a receive directory of this machine. */
 async function toDirectory(options: BackupOptions, name: EntryName, directory: string): Promise<Sent> {
   const exclude = [...(options.exclude ?? []), ...(await itself(options.paths, directory))];
   return inProcess(options, name, { directory, allowance: new Allowance({}) }, exclude);
@@ -266,15 +266,12 @@ async function inProcess(
     if (!(error instanceof TransferError)) throw error;
     return { failures: [error], alarms: 0, snapshot: undefined, summary: new Tally().summary(0, null) };
   } finally {
-    // Of a disk that failed, what failed first is told.
+    // The first failure of the disk is reported, not that of closing.
     if (!stage.isComplete) await stage.close().catch(ignored('what ended the backup is told'));
   }
 }
 
-/**
- * The pattern that leaves the backups out of what is backed up. Rejects with `usage` where that cannot be said of one
- * tree alone.
- */
+/** Patterns that keep the backup directory out of its own source. Rejects with `usage` where no pattern can do that. */
 async function itself(paths: readonly string[], directory: string): Promise<string[]> {
   const real = await realpath(directory).catch(ignored('what is not there yet has no other path'));
   const own = real ?? path.resolve(directory);
@@ -284,7 +281,7 @@ async function itself(paths: readonly string[], directory: string): Promise<stri
     const below = path.relative(source ?? pathname, own);
     if (below.startsWith('..') || path.isAbsolute(below)) continue;
     if (below !== '' && paths.length === 1)
-      // With the path of the tree before it, which none of its own components can be taken for.
+      // The absolute path as an anchored pattern, which no component inside can match.
       return [
         `/${own
           .slice(1)
@@ -301,7 +298,7 @@ async function itself(paths: readonly string[], directory: string): Promise<stri
   return [];
 }
 
-/** What a snapshot that is complete still has to be said of. */
+/** The failure to reject with where the snapshot is complete but for some entries; undefined for none. */
 function failureOf(failures: readonly TransferError[], alarms: number, snapshot: string): TransferError | undefined {
   if (failures.length === 0) return undefined;
   const cause = new AggregateError(failures);
@@ -323,7 +320,7 @@ function failureOf(failures: readonly TransferError[], alarms: number, snapshot:
       { cause, hint: 'Start the same backup again; if it happens again, check its memory and disk.' },
     );
   }
-  // Those were told as `lost`.
+  // Left-out attributes, which were reported as `lost`.
   const incomplete = failures.filter(({ code, fileName }) => code === 'some-failed' && fileName === undefined).length;
   const missing = failures.length - incomplete;
   return new TransferError(
@@ -335,7 +332,7 @@ function failureOf(failures: readonly TransferError[], alarms: number, snapshot:
   );
 }
 
-/** What it is that has shrunk was told. */
+/** The failure where sources have shrunk; `shrunk` events have reported which. */
 function shrunkFailure(snapshot: string): TransferError {
   return new TransferError('some-failed', `${snapshot} is complete, and has much less than the snapshot before.`, {
     hint: 'Is everything mounted? If it is meant to be so, say --allow-shrink.',

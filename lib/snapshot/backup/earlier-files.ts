@@ -179,7 +179,7 @@ export class EarlierFiles {
     return line;
   }
 
-  /** Undefined for what is no file, and what is not usable: it is as if it were not there. */
+  /** The file of a line; undefined for anything else, and for a file that is not usable. */
   private takenApart(text: string): ManifestFile | undefined {
     try {
       const line = parseFileLine(text, { digest: this.algorithm });

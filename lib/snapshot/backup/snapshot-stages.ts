@@ -67,7 +67,7 @@ export class SnapshotStages {
   private async takeNow(key: string, request: StageRequest): Promise<SnapshotStage> {
     if (this.closed) throw new TransferError('interrupted', 'The receiver was stopped.');
     const before = await this.open.get(key)?.catch(ignored('whoever took that one is told'));
-    // What waits for its session to come back is nobody else's to end.
+    // A snapshot that waits for its session is ended by its own peer only.
     if (before && before.peer !== request.peer) throw otherOwner(request.name);
     if (before?.session === request.session && !before.isComplete) return this.lend(key, before);
     if (before && !(await before.takeFrom(endsWithin))) {
@@ -82,10 +82,10 @@ export class SnapshotStages {
     return this.lend(key, await opening);
   }
 
-  /** Unlocks what waits for a session to come back. */
+  /** Unlocks all snapshots, those that wait for a session, too. */
   async close(): Promise<void> {
     this.closed = true;
-    // Who was being let in has its snapshot open by then.
+    // After this every snapshot that was being opened is open.
     await Promise.allSettled(this.turns.values());
     const left = await Promise.allSettled(this.open.values());
     this.open.clear();
@@ -129,7 +129,7 @@ export class SnapshotStages {
     this.waiting.delete(snapshot);
   }
 
-  /** Unlocks what no conversation uses any more, in the turn of its backup. */
+  /** Unlocks a snapshot that no conversation uses, in the turn of its backup. */
   private async end(snapshot: BackupStage): Promise<void> {
     this.waitsNoMore(snapshot);
     await snapshot.close();

@@ -41,7 +41,7 @@ const stagerName = 'stager';
 const partialName = 'partial';
 const mostAttempts = 10;
 
-/** What is open of a staged snapshot. */
+/** The open parts of a staged snapshot. */
 interface OpenSnapshot {
   readonly directory: string;
   readonly name: EntryName;
@@ -65,7 +65,7 @@ export interface SnapshotInStage {
   readonly ours: boolean;
   /** Where its files are received. */
   readonly store: StoreRoot;
-  /** Where that is, for people. */
+  /** The path or URL of that, to be shown. */
   readonly tree: string;
   /** The backup as it is registered before this snapshot. */
   readonly register: RegisteredBackup;
@@ -115,7 +115,7 @@ export class StagedSnapshot implements SnapshotInStage {
         await refuseTaken(directory, name, register, peer);
         return new StagedSnapshot(await StagedSnapshot.lock(directory, name, peer, allowance));
       } catch (error) {
-        // Whoever was done a moment ago removed the empty directories that we had found.
+        // Another run that just ended removed the empty directories that we had found.
         if (errnoOf(error) === 'ENOENT' && attempt < mostAttempts) continue;
         throw asTransferError(error, 'directory', `${printable(directory)} cannot be used for backups`);
       }
@@ -268,7 +268,7 @@ export class StagedSnapshot implements SnapshotInStage {
     await removeOwn(directory, name);
   }
 
-  /** The name of the backup is free again where this was to be its first snapshot and nothing has come of it. */
+  /** Frees the name of the backup, where this was to be its first snapshot and nothing was staged. */
   private async giveUpName(): Promise<void> {
     const { directory, name, own: pathname, register, counted } = this.opened;
     if (register.snapshots.length > 0) return;
@@ -286,8 +286,8 @@ export class StagedSnapshot implements SnapshotInStage {
   }
 
   /**
-   * What an earlier run has left, and what was refused when it had its name already, since its directory could not be
-   * flushed.
+   * Removes what an earlier run has left, and files that were refused after they got their names, because their
+   * directory could not be synced.
    */
   private async removeLeftovers({ entries, totals }: Finished): Promise<void> {
     if (!this.opened.resumed && totals.missing === 0) return;
@@ -297,9 +297,9 @@ export class StagedSnapshot implements SnapshotInStage {
   }
 
   /**
-   * `latest` is for people and scripts; whoever needs to know looks at the register. What is no symbolic link there is
-   * left alone. What fails is tried once more; the snapshot is there anyway, and a disk that takes no changes any more
-   * is found out by `confirm`.
+   * Points the symbolic link `latest` at the snapshot: for people and scripts, since we read the register. Anything
+   * else of that name is left alone. Tried twice; a failure does not undo the snapshot, and `confirm` finds a disk that
+   * takes no changes any more.
    */
   private async pointTo(backupDirectory: Directory, id: string): Promise<void> {
     const found = await backupDirectory.look(latestName);
@@ -339,7 +339,7 @@ async function refuseTaken(
   });
 }
 
-/** The refusal for whoever would make a snapshot of a backup that is not its own. */
+/** The refusal for a peer that is not the owner of the backup. */
 export function otherOwner(name: EntryName): TransferError {
   return new TransferError('exists', `${printable(name)} is the backup of another key.`, {
     hint: `Take another name; or, on the machine that has it: sendall adopt DIR --name ${printable(name)} --owner KEY hands it over.`,
@@ -397,9 +397,7 @@ async function makeOwn(directory: string, name: EntryName): Promise<void> {
   }
 }
 
-/**
- * Removes those of our own directories that are empty, as far as that can be done: what became of a snapshot is told.
- */
+/** Removes our empty directories, as far as possible. */
 async function removeOwn(directory: string, name: EntryName): Promise<void> {
   const own = ownPathOf(directory, name);
   for (const pathname of [path.join(own, partialName), own, path.dirname(own), path.join(directory, stagingName)])

@@ -74,7 +74,7 @@ export async function copySnapshots(options: CopyOptions): Promise<Copied> {
   return withObjects({ ...from.objects, signal }, (catalog) => work(catalog, objectContentOf(catalog)));
 }
 
-/** Opens what is copied into, and closes it afterwards. */
+/** Opens the destination of the copies for `work`, and closes it afterwards. */
 async function into<Result>(
   to: SnapshotHolder,
   signal: AbortSignal | undefined,
@@ -163,7 +163,7 @@ async function isPresent(target: SnapshotCatalog, { name, id }: Snapshot, manife
   return false;
 }
 
-/** The session of one snapshot. What is damaged is not there in the end, and neither is the snapshot. */
+/** Sends one snapshot. Where a file is damaged, the copy is refused, and its damage is returned. */
 async function bring(
   { catalog, contentOf, destination, on, signal, tally }: CopyBetween,
   snapshot: Snapshot,

@@ -219,7 +219,9 @@ class Forgetting {
     }
   }
 
-  /** What has come of the next snapshot is not told apart by names before it is committed. */
+  /**
+   * Removes the staged files of an interrupted backup: without a manifest it cannot be told which of them were chosen.
+   */
   private async dropInterrupted({ own }: LockedBackup, matched: boolean): Promise<void> {
     if ((await own.look(stagedName)) === undefined) return;
     if (!matched && !(await this.matchesIn(own, stagedName, ''))) return;

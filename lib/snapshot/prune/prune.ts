@@ -140,7 +140,7 @@ async function pruneBackup(pruning: Pruning): Promise<void> {
   try {
     await settleRegister(backup.own, backup.root, name);
     const removed = await emptyLeftovers(backup.own, removal);
-    // Without room now, there is some at the end.
+    // Where the disk has no room for this now, there is some at the end.
     await takeOff(backup, removed).catch(unlessRoomLacks);
     await forgetVerified(backup);
     const judged = await verdicts(pruning);
@@ -199,7 +199,7 @@ function unlessRoomLacks(error: unknown): undefined {
 async function verdicts({ catalog, name, keep, allowShrink }: Pruning): Promise<Verdict<Judged>[]> {
   const judged: Judged[] = [];
   for (const snapshot of await catalog.snapshots(name)) {
-    // All of its bytes count, not the head alone: who relies on a damaged one may give up the last good one.
+    // The whole manifest is read, not only its head: a damaged snapshot must not displace the last good one.
     const outline = await catalog.outline(snapshot).catch(ignored('the listing says what is wrong'));
     const hasContent = !allowShrink && snapshot.entry.content !== undefined;
     judged.push({ ...snapshot, number: outline && snapshot.entry.number, hasContent });

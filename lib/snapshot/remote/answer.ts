@@ -31,7 +31,7 @@ export function answerAsk(question: SnapshotQuestion): Promise<Omit<AskDone, 'ty
   return namingNothing(question.destination.directory, answer(question));
 }
 
-/** What our directories are called is nothing for another machine. */
+/** Keeps paths of this machine out of failures that a peer is told. */
 async function namingNothing<Result>(directory: string, work: Promise<Result>): Promise<Result> {
   try {
     return await work;
@@ -99,7 +99,7 @@ function damagedLine({ failure, ...damage }: SnapshotDamaged): object {
   return { ...damage, message: failure.message };
 }
 
-/** For who does not know these reasons: it stays as the newest does, whatever the rules say. */
+/** For a peer that does not know these reasons: the snapshot stays like the newest, whatever the rules say. */
 function without(unknown: readonly KeepReason[], event: PruneEvent): PruneEvent {
   if (event.event !== 'kept' || !event.reasons.some((reason) => unknown.includes(reason))) return event;
   const known = event.reasons.map((reason) => (unknown.includes(reason) ? 'newest' : reason));

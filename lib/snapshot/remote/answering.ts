@@ -47,7 +47,7 @@ async function watch(link: Link): Promise<void> {
   try {
     while ((await link.receive()) !== undefined);
   } catch {
-    // Gone is gone, for whatever reason.
+    // The reason does not matter: the peer is gone.
   }
 }
 

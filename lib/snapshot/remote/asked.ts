@@ -37,7 +37,7 @@ export class AskedSnapshots implements SnapshotService {
     if (this.stopped) throw new TransferError('interrupted', 'The receiver was stopped.');
     const destination = await this.options.destination(authorization);
     if (ask.for === 'verify') refuseUnknownLevel(hello, destination.store.verified);
-    // Whoever may is counted before anything else is awaited: many come at once.
+    // Counted before the first await: many requests may come at once.
     if (hello.connection === 0 && !this.sendings.has(hello.session) && !this.mayAsk(peer))
       throw new TransferError('timeout', 'Too many others ask at this moment.');
     if (ask.for === 'restore') return this.sendings.take(connection, { hello, ask, peer, destination, roundTrip });

@@ -65,7 +65,7 @@ export class RepairStage extends HealingStage {
     return (await this.wanted.find(entries)).map((found) => {
       if (!found) return undefined;
       const { snapshot, entry, algorithm } = found;
-      // Never linked: what is there is damaged, and good for the pieces that are not.
+      // Never linked: the existing file is damaged, but its intact pieces need not be sent.
       return {
         file: {
           root: snapshot.directory,

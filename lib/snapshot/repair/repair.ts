@@ -106,7 +106,7 @@ function notRepaired(lost: number, damaged: number): TransferError {
   });
 }
 
-/** Everything is whole, and what nobody has backed up is not for us to remove. */
+/** The failure where nothing is damaged any more, and foreign files are left, which we do not remove. */
 function foreignIsLeft(count: number): TransferError {
   const what = count === 1 ? '1 thing is there that was' : `${String(count)} things are there that were`;
   return new TransferError('mismatch', `Nothing is damaged any more; ${what} not backed up.`, {

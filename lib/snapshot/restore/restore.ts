@@ -227,7 +227,7 @@ async function restoreWithin<Result>(
     if (ours) await writeFile(mark, '');
     result = await work(destinations);
   } catch (error) {
-    // What failed first is what is told.
+    // The first failure is reported.
     await destinations.close().catch(ignored('what ended the restore is told'));
     if (ours) await removeVain(destination, mtime === undefined).catch(ignored('what ended the restore is told'));
     throw error;

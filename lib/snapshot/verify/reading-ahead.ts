@@ -69,7 +69,7 @@ async function statOf(located: Located): Promise<BigIntStats | undefined> {
     const file = await openLocated(located, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     return await file.stat({ bigint: true }).finally(() => file.close());
   } catch {
-    // Told when its turn comes.
+    // The failure is reported when the file is read.
     return undefined;
   }
 }

@@ -58,7 +58,7 @@ export class VerifyStates {
       try {
         return await this.replace(whose, `${JSON.stringify(state)}\n`);
       } catch (error) {
-        // Whoever is done with the backup removes the directories of ours that are empty.
+        // Another process that is done with the backup removes our empty directories.
         if (errnoOf(error) !== 'ENOENT' || attempt === mostAttempts) this.failure = error;
       }
     }

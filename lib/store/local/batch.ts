@@ -200,7 +200,7 @@ export class BatchStore {
     const { answer, durable } = await this.inTurn(async () => {
       this.commits--;
       const stored = await this.store(batch);
-      // Else the sync of the next batch comes soon enough for this one.
+      // While another commit is under way, its sync serves this one, too.
       if (this.commits === 0 && this.owed.length > 0) void this.sync().catch(ignored('whoever waits for it is told'));
       return stored;
     });
@@ -262,7 +262,7 @@ export class BatchStore {
     const { current } = this;
     current.fail(discarded());
     await current.written();
-    // Without a thread that would only be started to remove nothing.
+    // An empty batch has nothing to remove, and needs no thread started for that.
     await this.inTurn(async () => (current.entries > 0 ? this.discard(current) : undefined));
     while (this.asked.size > 0) await Promise.allSettled(this.asked);
     closeSync(this.disk);
@@ -286,7 +286,7 @@ export class BatchStore {
     const first = batch.addFiles(files);
     if (files.reduce((sum, { size }) => sum + size, 0) > length)
       throw new TransferError('unexpected', 'The files of a bundle are longer than its content.');
-    // What stays behind of a disk that failed is not added to.
+    // Nothing is added to a batch that has failed.
     if (batch.failure) return;
     await this.ask(batch.worker, {
       order: 'write',
@@ -372,7 +372,7 @@ export class BatchStore {
       });
       for (const { resolve } of owed) resolve();
     } catch (error) {
-      // It is said once, and not of which file: whatever was written until now may be what was lost.
+      // syncfs reports an error once and names no file, so every uncommitted batch fails.
       for (const other of this.uncommitted) if (other.entries > 0) other.fail(error);
       for (const { reject } of owed) reject(error);
       throw error;

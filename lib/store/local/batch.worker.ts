@@ -29,7 +29,7 @@ export interface BatchSetup {
   readonly umask: number;
   /** Every file and directory is made durable by itself, since the disk cannot be synced as a whole. */
   readonly syncEach: boolean;
-  /** Held by the thread that gives final names: 0 while nobody does. */
+  /** Taken by the thread that gives final names; 0 while it is free. */
   readonly turn: Int32Array;
 }
 
@@ -90,7 +90,7 @@ const calls = fileCalls();
 const system = syncEach ? undefined : systemCalls();
 const reader = ManyReader.create(calls, direct);
 const batches = new Map<string, StagedBatch>();
-// Loads what most digests need while nobody waits for it.
+// Loads the usual digest ahead of the first order.
 createDigest('blake3').catch(ignored('whoever wants a digest is told'));
 
 async function carryOut(order: BatchOrder): Promise<BatchReply> {

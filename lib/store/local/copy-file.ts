@@ -61,7 +61,7 @@ function finish(to: string, from: string, { uid, gid, mode, mtimeNs }: BigIntSta
   }
 }
 
-/** What the original has, and its disk or the system does not give again, is no reason not to have the copy. */
+/** An attribute of the original that cannot be set is no reason not to have the copy. */
 function attempt(change: () => void): void {
   try {
     change();

@@ -3,7 +3,7 @@ import { errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
 import { onOtherDisk } from './other-disks';
 
-/** What a failure of the disk means for the file that was on its way there. */
+/** The TransferError for a failure of the disk while a file was stored. */
 export function diskError(error: unknown, file: { readonly name: string }): TransferError {
   if (error instanceof TransferError) return error;
   const name = printable(file.name);

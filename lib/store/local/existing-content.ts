@@ -74,7 +74,7 @@ export async function readExisting(names: readonly string[], ground: ReadExistin
         );
         for (const [index, { at, stat }] of opened.entries()) {
           const digest = digests[index];
-          // What cannot be read has to be sent; what is in its way is met when it is stored.
+          // A file that cannot be read has to be sent; an obstacle is reported when the file is stored.
           if (typeof digest === 'string') contents[at] = { digest, stat };
         }
       } finally {
@@ -101,7 +101,7 @@ function openExisting(
     );
     const stats = fstatSync(fd, { bigint: true });
     if (stats.isFile() && stats.size <= BigInt(largestRead)) {
-      // Someone else may have written it a moment ago; a receipt for it needs it on the disk as well.
+      // Another program may have written it a moment ago; a receipt needs it on the disk.
       if (syncEach) {
         fsyncSync(fd);
         fsyncSync(directories.descriptor(directory));
@@ -109,7 +109,7 @@ function openExisting(
       return { fd, stat: fileStat(stats) };
     }
   } catch {
-    // As above: whatever it is, it counts as not there.
+    // As above: it counts as not there.
   }
   if (fd !== undefined) closeSync(fd);
   return undefined;
@@ -128,7 +128,7 @@ export async function readContent(
   try {
     const stats = fstatSync(fd, { bigint: true });
     if (!stats.isFile() || (size !== undefined && stats.size !== BigInt(size))) return undefined;
-    // Someone else may have written it a moment ago; a receipt for it needs it on the disk as well.
+    // Another program may have written it a moment ago; a receipt needs it on the disk.
     if (syncEach) fsyncSync(fd);
     const digest = await digestOf(fd, Number(stats.size), algorithm);
     return digest === undefined ? undefined : { digest, stat: fileStat(stats) };

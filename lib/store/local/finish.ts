@@ -75,7 +75,7 @@ function finishFile(thing: WithMode, directories: OpenDirectories): Placed {
   }
 }
 
-/** What a disk has no room for is no failure: how it stands then is in what is returned. */
+/** A mode or time that the disk does not keep is no failure: the returned state says what it is. */
 function give(fd: number, { mode, mtime, given }: WithMode): Pick<Placed, 'stat' | 'lost'> {
   const lost = given ? giveMetadata(fd, given) : [];
   attempt(() => fchmodSync(fd, modeWith(mode, given, lost)));
@@ -83,7 +83,7 @@ function give(fd: number, { mode, mtime, given }: WithMode): Pick<Placed, 'stat'
   return { stat: fileStat(fstatSync(fd, { bigint: true })), ...(lost.length > 0 ? { lost } : {}) };
 }
 
-/** FAT refuses modes that it does not have, and whoever mounts it for others all changes to them. */
+/** FAT refuses modes that it does not have, and a mount for other users refuses all changes. */
 function attempt(change: () => void): void {
   try {
     change();

@@ -224,7 +224,7 @@ class LocalBatch implements Batch {
     this.found = new Map();
     this.links = new Map();
     const outcomes = await this.batches.flush();
-    // Nothing was to be but contents under names, and nobody keeps receipts.
+    // Only contents were stored, and no receipts are kept in this use.
     if (this.use.inOrder && found.size === 0 && links.size === 0) return contentsSettled(outcomes);
     const entries = [...links.values()];
     if (found.size === 0) return this.settle(outcomes, files, entries);

@@ -49,7 +49,7 @@ export class LocalStore implements StoreRoot {
     },
     redeem: (bytes) => (this.promised -= bytes),
   };
-  /** Read while nobody waits for it; who needs it is told if that failed. */
+  /** Read ahead; its failure is reported to the first caller that needs it. */
   private readonly index: Promise<ReceiptIndex>;
   /** What sessions keep from one run to the next; opened for the first of them. */
   private kept:
@@ -97,7 +97,9 @@ export class LocalStore implements StoreRoot {
     return this.opened.isUnmoved();
   }
 
-  /** Leaves the directory to whoever opens it anew, since it cannot go on; what is under way ends by itself. */
+  /**
+   * Gives the directory up, since it was removed or moved, so that it can be opened anew; sessions end by themselves.
+   */
   retire(): Promise<void> {
     return this.opened.unlock();
   }

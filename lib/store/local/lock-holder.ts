@@ -60,7 +60,7 @@ export function lockByKernel(fd: number): boolean {
 export async function mayLive(holder: Holder, directory: Directory, name: string): Promise<boolean> {
   const [boot = '', here = ''] = [holder.started, startOf(process.pid)].map((started) => started.split('/')[0]);
   if (boot === '' || here === '') return holder.host !== hostname() || isRunning(holder);
-  // Some containers have a number of the boot to themselves, and the locks of the kernel all the same.
+  // Some containers have a boot id of their own, but share the locks of the kernel.
   const alone = boot === here || (await isLocalDisk(directory.at('.')));
   const locked = holder.flock && alone ? isLocked(directory.at(name)) : undefined;
   if (locked !== undefined) return locked;
@@ -92,7 +92,7 @@ function isRunning(holder: Holder): boolean {
   } catch (error) {
     if (errnoOf(error) === 'ESRCH') return false;
   }
-  // One that has ended keeps its number until its parent asks for it, which some never do.
+  // An ended process keeps its number until its parent asks for it, which some parents never do.
   return holder.started === startOf(holder.pid) && !(isZombie(holder.pid) && threadsOf(holder.pid) <= 1);
 }
 

@@ -75,7 +75,7 @@ export async function takeLock(directory: Directory, words = ofReceivers): Promi
   } catch (error) {
     await held?.close();
     await giveUp(directory, id, [draft]).catch(ignored('why there is no lock is told'));
-    // Whoever has the lock is the better reason than that there is no room for another.
+    // That another process holds the lock explains more than that there is no room for ours.
     const found = lacksRoom(error) ? await look(directory, lockName) : undefined;
     throw typeof found === 'object' ? inUse(found, words) : error;
   }

@@ -111,7 +111,7 @@ export class ManyReader {
         const fd = fds[at] ?? -1;
         if (dropped?.[at] === 0 && !calls.readPastCache(fd))
           throw new Error('the disk cannot be read past the page cache');
-        // What went wrong in the ring is met again here, and said like everywhere.
+        // A failure in the ring is met again here, and reported as everywhere.
         const done = ring ? Math.max(0, results[at - first] ?? 0) : 0;
         found.push(this.fill(fd, from, size, length, done) ? digestOf(memory.subarray(from, from + size)) : undefined);
       } catch (error) {

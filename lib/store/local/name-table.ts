@@ -45,7 +45,7 @@ export class NameTable {
     let free = this.slotOf(name);
     if (this.numbers[free] === 0) return;
     this.count--;
-    // What stands behind it because its own slot was taken moves up, so that no gap comes before it.
+    // Entries after it that were displaced from their own slots move up, so that no gap comes before them.
     const mask = this.numbers.length - 1;
     for (let at = (free + 1) & mask; this.numbers[at] !== 0; at = (at + 1) & mask) {
       const own = (this.ones[at] ?? 0) & mask;

@@ -212,8 +212,8 @@ export class PartialBytes {
   }
 
   /**
-   * Makes durable what is written by now. Rejects with what failed before: a second fsync would be believed for
-   * nothing.
+   * Makes durable what is written so far. Rejects with an earlier failure: a second fsync would succeed without having
+   * written those bytes.
    */
   async flush(): Promise<void> {
     this.throwIfFailed();

@@ -225,8 +225,7 @@ export class LocalPartialFile implements PartialFile {
     const publishing = publishPartial(file, state.bytes, state.root).catch((error: unknown) => {
       throw diskError(error, file);
     });
-    // What stays under the name that it had is removed at the next start, and changes nothing about what became of the
-    // file.
+    // A staged name that stays is removed at the next start, and does not change how the file ended.
     this.end = this.finishWith(async () => {
       await publishing.catch(ignored('whoever commits is told'));
       await this.remove().catch(ignored('what is wrong with the disk is told already'));
@@ -258,7 +257,7 @@ export class LocalPartialFile implements PartialFile {
         await bytes.release(reason);
         if (kept > 0) return;
       } catch (error) {
-        // What could not be made durable is not kept: discard, receive again.
+        // After a failed fsync nothing is kept: discard, receive again.
         trace('%s is not kept for later: %o', this.offer.name, error);
       }
       await this.remove();
@@ -275,7 +274,7 @@ export class LocalPartialFile implements PartialFile {
     try {
       await this.state.bytes.discard();
     } finally {
-      // Directories that were made for it, and that nothing is in.
+      // Removes directories that were made for it and are empty.
       if (this.verifiedFile) await this.state.root.tree.prune(this.offer.name);
     }
     await this.forgetJournal();

@@ -71,7 +71,7 @@ export class PartialFiles {
   take(offer: PartialOffer, update: Update | false): Promise<LocalPartialFile> {
     // The thread that reads back is there by the time when there is something to read.
     this.root.pool.warm();
-    // Nobody can tell another offer of it from this one, and go on with it.
+    // Without an mtime another offer cannot be known to be the same file.
     if (offer.mtime === undefined) return this.openNew(offer, update);
     const base = unfinishedName(offer.peer, offer.name);
     const taking = (this.opening.get(base) ?? Promise.resolve()).then(() => this.takeOver(base, offer, update));
@@ -93,7 +93,7 @@ export class PartialFiles {
       const segments = resumable ?? (await this.anew(pathname, journalPath));
       return await this.openAt(pathname, base, O_CREAT, { offer, segments, update });
     } catch (error) {
-      // Without a journal it is worth nothing to anybody.
+      // A partial file without a journal is useless.
       if (made)
         await rm(pathname, { force: true }).catch(ignored('it is removed with the others that have no journal'));
       throw diskError(error, offer);
@@ -157,7 +157,7 @@ export class PartialFiles {
 
   /** Suspends everything. */
   async close(): Promise<void> {
-    // Nobody waits any more for what is read there.
+    // What it still reads is not needed any more.
     await this.basisWorker.close();
     await Promise.all(this.opening.values());
     await Promise.allSettled([...this.open.values()].map((file) => file.suspend()));
@@ -233,7 +233,7 @@ function closing(handle: FileHandle): (error: unknown) => Promise<never> {
   };
 }
 
-/** For whoever still uses a file that its sender began to send on another connection. */
+/** The error for a connection whose file its sender has begun to send on another one. */
 function takenOver(name: string): TransferError {
   return new TransferError('exists', `${printable(name)} is being sent on another connection with the same key.`, {
     hint: 'Send it under another name, or with another key.',

@@ -97,7 +97,7 @@ class Publishing {
     try {
       const existing = await handle.stat();
       if (!existing.isFile() || existing.size !== size) return false;
-      // Someone else may have written it a moment ago; a receipt for it needs it on the disk as well.
+      // Another program may have written it a moment ago; a receipt needs it on the disk.
       await handle.sync();
       const actual = await this.root.pool.digestFile({ fd: handle.fd, size, algorithms: algorithmsOf(digests) })
         .digests;

@@ -18,7 +18,7 @@ export class ReadBack {
   /** Readings whose threads may still use the descriptor. */
   private readonly settling = new Set<Promise<unknown>>();
   private moved: () => void = () => undefined;
-  /** What all who wait for the next move wait for: one for each connection. */
+  /** The next move, awaited by all: one promise for each connection. */
   private next: Promise<void> | undefined;
   /** Bytes read back so far. */
   done = 0;
@@ -63,7 +63,7 @@ export class ReadBack {
     this.wake();
   }
 
-  /** Whoever waits for progress is to look again. */
+  /** Wakes all that wait for progress. */
   wake(): void {
     this.next = undefined;
     this.moved();

@@ -51,7 +51,7 @@ export async function openReceiveDirectory(pathname: string, own?: OwnDirectory)
       return { ...(await openStep(pathname, own, undo)), release: () => undoAll(undo, releasing) };
     } catch (error) {
       await undoAll(undo, releasing);
-      // Whoever released this directory a moment ago removed the staging directory that we had found.
+      // Another process released this directory a moment ago, and removed the staging directory that we had found.
       if (errnoOf(error) !== 'ENOENT' || attempt === mostAttempts)
         throw asTransferError(error, 'directory', `${printable(pathname)} cannot be used`);
     }

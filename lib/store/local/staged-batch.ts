@@ -330,7 +330,7 @@ export class StagedBatch {
       );
     const fd = staged.fds[row] ?? -1;
     const mode = numberOf(list, row, column.mode);
-    // What its owner may not read can be read back only before it is so.
+    // A mode without owner read permission is set only after reading back.
     if ((mode & ownerReads) === 0) {
       calls.setMode(fd, mode);
       if (syncEach) calls.sync(fd);
