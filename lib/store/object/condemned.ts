@@ -13,8 +13,9 @@ export const shortestGrace = 3_600_000;
 export const settlesWithin = 3_600_000;
 /** Age in ms up to which bytes cannot be condemned yet: the other half of the window is for giving the name. */
 const freshFor = settlesWithin / 2;
-/** Keys in one list. */
+/** In one list: keys, and bytes of them. What is longer than 1 MiB is not read. */
 const listedTogether = 10_000;
+const longestList = 512 * 1024;
 
 /** One list of what is condemned. */
 export interface CondemnedList extends Pick<ListedObject, 'key' | 'modified'> {
@@ -23,11 +24,26 @@ export interface CondemnedList extends Pick<ListedObject, 'key' | 'modified'> {
 
 /** Condemns objects. */
 export async function condemn(bucket: Bucket, keys: readonly string[]): Promise<void> {
-  for (let at = 0; at < keys.length; at += listedTogether) {
-    const list = { sendall: 'condemned', version: 1, keys: keys.slice(at, at + listedTogether) };
+  for (const together of inLists(keys)) {
+    const list = { sendall: 'condemned', version: 1, keys: together };
     const key = `${condemnedPrefix}${randomBytes(12).toString('hex')}`;
     await bucket.put(key, Buffer.from(`${JSON.stringify(list)}\n`));
   }
+}
+
+function* inLists(keys: readonly string[]): Generator<readonly string[]> {
+  let list: string[] = [];
+  let room = longestList;
+  for (const key of keys) {
+    room -= Buffer.byteLength(JSON.stringify(key)) + 1;
+    if (list.length > 0 && (list.length === listedTogether || room < 0)) {
+      yield list;
+      list = [];
+      room = longestList;
+    }
+    list.push(key);
+  }
+  if (list.length > 0) yield list;
 }
 
 /** All lists that there are. */

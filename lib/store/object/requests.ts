@@ -39,7 +39,11 @@ const leastRate = 64;
 /** Most attempts of a request that is not answered at all. */
 const mostSilences = 2;
 const mostConnections = 32;
-const longestText = 1024 * 1024;
+/**
+ * What is taken at once, in bytes: of an object, four times what is written at most; of a listing, a thousand keys of
+ * 1,024 bytes, each of them as `%XX`, and what stands around them.
+ */
+const longest = { object: 4 * 1024 * 1024, listing: 8 * 1024 * 1024 };
 
 export interface ObjectRequest {
   readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE' | 'HEAD';
@@ -163,15 +167,15 @@ export class ObjectRequests {
         answer.on('data', (bytes: Buffer) => {
           if (good && take) return take(bytes);
           length += bytes.length;
-          if (length <= longestText) collected.push(bytes);
+          if (length <= longest[key === undefined ? 'listing' : 'object']) collected.push(bytes);
           else request.destroy(new TransferError('disk', 'The object store answered with more than it was asked for.'));
         });
         answer.on('error', reject);
         answer.on('end', () => {
           clearTimeout(late);
           const body = Buffer.concat(collected).toString();
-          // A multipart upload fails behind a 200 that was said early.
-          const failed = body.includes('<Error>');
+          // A multipart upload fails behind a 200 that was said early; what is read may have any words.
+          const failed = method === 'POST' && saysError(body);
           if ((good && !failed) || takes.includes(status)) resolve({ status, headers: answer.headers, text: body });
           else reject(this.failureOf(status, body, answer.headers));
         });
@@ -203,6 +207,11 @@ export class ObjectRequests {
       `The object store answered ${String(status)}${words === '' ? '' : ` (${printable(words.slice(0, 200))})`}.`,
     );
   }
+}
+
+/** Whether an answer is an error as a whole. */
+function saysError(body: string): boolean {
+  return /^\s*(?:<\?xml[^>]*>\s*)?<Error[\s>]/.test(body);
 }
 
 function isSkewed(error: unknown): boolean {

@@ -46,6 +46,8 @@ export class TinyS3 {
   skew = 0;
   /** Whether it takes an object only with a checksum, as S3 does where objects are locked. */
   demandsSums = false;
+  /** How many keys it lists at once: few, so that there are several pages. */
+  listedTogether = 7;
   /** Which conditions it knows. */
   readonly knows = { free: true, replace: true, sums: true };
   /** Asked for each request. */
@@ -198,7 +200,7 @@ export class TinyS3 {
     }
     const after = query.get('continuation-token') ?? query.get('start-after') ?? '';
     const keys = [...this.objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
-    const page = keys.slice(0, 7); // so that there are several
+    const page = keys.slice(0, this.listedTogether);
     const listed = page.map((key) => {
       const { body, modified } = this.objects.get(key) as TinyObject;
       return `<Contents><Key>${encodeURIComponent(key)}</Key><LastModified>${modified.toISOString()}</LastModified><Size>${String(body.length)}</Size></Contents>`;

@@ -1,0 +1,52 @@
+import { expect } from 'chai';
+import { Bucket } from '../../../lib/store/object/bucket';
+import { condemn, condemnedKeys } from '../../../lib/store/object/condemned';
+import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import { startTiny } from './servers';
+
+describe('what an object store answers', () => {
+  let server: Awaited<ReturnType<typeof startTiny>>;
+  let objects: ObjectStoreOptions;
+  let bucket: Bucket;
+  before(async () => {
+    server = await startTiny();
+  });
+  after(() => server.stop());
+  beforeEach(() => {
+    objects = server.options();
+    bucket = new Bucket(objects, objects.prefix, objects.deadlines);
+  });
+  afterEach(() => {
+    server.tiny.listedTogether = 7;
+    bucket.close();
+  });
+
+  it('is no failure where an object has the words of one', async () => {
+    for (const text of ['{"target":"a<Error>b"}', '<Error><Code>NoSuchKey</Code></Error>']) {
+      await bucket.put('names/a', Buffer.from(text));
+      expect((await bucket.get('names/a'))?.text).to.equal(text);
+    }
+    await bucket.put('names/<Error>', Buffer.from('x'));
+    const keys: string[] = [];
+    for await (const { key } of bucket.list('names/')) keys.push(key);
+    expect(keys).to.include('names/<Error>');
+  });
+
+  it('is taken in pages of a thousand keys, however long these are', async () => {
+    const names = Array.from({ length: 1050 }, (_, at) => `names/${'長'.repeat(320)}${String(at).padStart(4, '0')}`);
+    for (const name of names)
+      server.tiny.objects.set(objects.prefix + name, { body: Buffer.alloc(1), etag: '"x"', modified: new Date() });
+    server.tiny.listedTogether = 1000;
+    const keys: string[] = [];
+    for await (const { key } of bucket.list('names/')) keys.push(key);
+    expect(keys).to.deep.equal(names);
+  });
+
+  it('has lists of what is condemned that are not longer than what is read', async () => {
+    const keys = Array.from({ length: 3000 }, (_, at) => `data/${'é'.repeat(480)}${String(at)}`);
+    await condemn(bucket, keys);
+    expect([...(await condemnedKeys(bucket))].sort()).to.deep.equal(keys.sort());
+    const longest = Math.max(...[...server.tiny.objects.values()].map(({ body }) => body.length));
+    expect(longest).to.be.lessThan(1024 * 1024);
+  });
+});
