@@ -20,13 +20,13 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Reads `bytes` as exactly one JSON object (RFC 8259) in UTF-8: no byte order mark, no key twice in one object
- * (compared after unescaping), at most `maxDepth` levels and `maxKeys` keys. Takes time linear in the bytes.
+ * (compared after unescaping), at most `maxDepth` levels and `mostKeys` keys. Takes time linear in the bytes.
  * @throws TransferError `bad-frame`; the sentence never repeats the input, but for one shortened, escaped key.
  */
-export function parseJsonObject(bytes: Uint8Array): JsonObject {
+export function parseJsonObject(bytes: Uint8Array, mostKeys = maxKeys): JsonObject {
   const text = decodeText(bytes);
   if (text.startsWith(byteOrderMark)) throw new TransferError('bad-frame', 'The header begins with a byte order mark.');
-  const keys = countKeys(text);
+  const keys = countKeys(text, mostKeys);
   let root: unknown;
   try {
     root = parseText(text, bytes.length);
@@ -79,7 +79,7 @@ function parseText(text: string, length: number): unknown {
  * How many keys a header has. Refuses what JSON.parse would take: too deep, too many keys. Runs before it, on text that
  * need not be JSON at all: for JSON its verdict is exact, and anything else is refused in any case.
  */
-function countKeys(text: string): number {
+function countKeys(text: string, mostKeys: number): number {
   let [keys, depth] = [0, 0];
   for (let at = 0; at < text.length; at += 1) {
     switch (text.charCodeAt(at)) {
@@ -88,7 +88,7 @@ function countKeys(text: string): number {
         break;
       case colon:
         keys += 1;
-        if (keys > maxKeys) throw new TransferError('bad-frame', `The header has more than ${maxKeys} keys.`);
+        if (keys > mostKeys) throw new TransferError('bad-frame', `The header has more than ${mostKeys} keys.`);
         break;
       case openBrace:
       case openBracket:

@@ -73,9 +73,9 @@ async function damageOf(
       'mismatch',
       printable(`The manifest of ${snapshot.name}/${snapshot.id} is missing in the object store.`),
     );
-  if (!reads) return undefined;
   try {
-    await catalog.outline(snapshot);
+    if (reads) await catalog.outline(snapshot);
+    return undefined;
   } catch (error) {
     if (error instanceof TransferError && error.code === 'mismatch') return error;
     throw error;

@@ -35,12 +35,32 @@ export interface SnapshotRecord {
   readonly totals: ManifestTotals;
   /** How far its bytes and its manifest were verified when it was made. */
   readonly verified: ObjectVerified;
-  /** How many entries are below each of its sources. */
+  /** How many entries are below its sources, as far as `notedSources` notes them. */
   readonly sources: Readonly<Record<string, number>>;
   /** What sources had in the snapshot before that have lost most of it in this one. */
   readonly shrunk: Readonly<Record<string, number>>;
   /** The number of that snapshot before; absent in older records, where it is the one with the next lower number. */
   readonly compared?: number | undefined;
+}
+
+/** Of a record: no version reads one of more than 1 MiB, and some read none with more than 1,024 keys. */
+const mostSources = 512;
+/** In bytes. */
+const longestSources = 512 * 1024;
+/** What earlier versions have written has a key for each source. */
+const mostKeys = 128 * 1024;
+
+/** Those of the counts of sources that a record has room for, the largest first. Without an entry there is none. */
+export function notedSources(counts: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  const noted: [path: string, entries: number][] = [];
+  let room = longestSources;
+  const largestFirst = Object.entries(counts).sort(([, one], [, other]) => other - one);
+  for (const [path, entries] of largestFirst.slice(0, mostSources)) {
+    room -= Buffer.byteLength(JSON.stringify({ [path]: entries }));
+    if (entries === 0 || room < 0) break;
+    noted.push([path, entries]);
+  }
+  return Object.fromEntries(noted);
 }
 
 /** Where the records of a backup are. */
@@ -61,7 +81,7 @@ export function encodeSnapshotRecord({ totals, ...record }: SnapshotRecord): Buf
 /** The record at a key. Throws `mismatch` for what is none. */
 export function parseSnapshotRecord(text: string, key: string): SnapshotRecord {
   try {
-    const line = parseJsonObject(Buffer.from(text));
+    const line = parseJsonObject(Buffer.from(text), mostKeys);
     if (ownValue(line, 'sendall') !== 'snapshot' || ownValue(line, 'version') !== version)
       throw wrong('version', 'that of a snapshot', ownValue(line, 'version'));
     const [digest, manifest] = [textUnder(line, 'digest'), textUnder(line, 'manifest')];

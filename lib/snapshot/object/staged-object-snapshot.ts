@@ -18,7 +18,13 @@ import type { RegisteredBackup } from '../register/register-text';
 import type { ShrunkSource } from '../../progress';
 import { writeManifest } from './manifest-object';
 import { ObjectCatalog } from './object-catalog';
-import { encodeSnapshotRecord, parseSnapshotRecord, recordKey, type SnapshotRecord } from './snapshot-record';
+import {
+  encodeSnapshotRecord,
+  notedSources,
+  parseSnapshotRecord,
+  recordKey,
+  type SnapshotRecord,
+} from './snapshot-record';
 
 /** Most attempts: each fails where another backup of the same name was faster. */
 const mostAttempts = 100;
@@ -118,7 +124,7 @@ export class StagedObjectSnapshot implements SnapshotInStage {
           owner: this.peer,
           totals: finished.totals,
           verified: this.objects.verified,
-          sources: counts.asRecord(),
+          sources: notedSources(counts.asRecord()),
           shrunk: Object.fromEntries(shrunk.map(({ path, before }) => [path, before])),
           compared,
         };

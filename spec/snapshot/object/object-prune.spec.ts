@@ -146,8 +146,8 @@ describe('what a prune of an object store keeps', () => {
       await made();
       const last = await made();
       damage(2);
-      const listed = (await listSnapshots({ objects })).map(({ event, snapshot }) => `${event} ${snapshot}`);
-      expect(listed[1]).to.equal(`damaged ${last}`);
+      const listed = (await listSnapshots({ objects })).map((each) => (each.event === 'damaged' ? each.snapshot : ''));
+      expect(listed).to.deep.equal(['', last]);
     });
   });
 });
