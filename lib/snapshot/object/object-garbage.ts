@@ -44,7 +44,7 @@ export async function collectGarbage(
   { grace, dryRun, signal }: CollectOptions,
 ): Promise<Collected> {
   const { bucket } = catalog;
-  const now = dryRun ? Date.now() : await storeTime(bucket);
+  const now = dryRun ? (bucket.storeTime ?? Date.now()) : await measuredTime(bucket);
   // In this order: who commits after its manifest would have been read sees these lists.
   const lists = await condemnedLists(bucket);
   const needed = await neededIn(catalog, signal);
@@ -125,8 +125,8 @@ async function addNamed(bucket: Bucket, needed: Set<string>, signal: AbortSignal
   await Promise.all(Array.from({ length: readAtOnce }, work));
 }
 
-/** What time it is by the store's clock, in ms since 1970. */
-async function storeTime(bucket: Bucket): Promise<number> {
+/** What time it is by the clock that dates objects, in ms since 1970. */
+async function measuredTime(bucket: Bucket): Promise<number> {
   const key = `probe/clock-${randomBytes(12).toString('hex')}`;
   await bucket.put(key, Buffer.from('?'));
   try {

@@ -297,6 +297,11 @@ export class Bucket {
     return found;
   }
 
+  /** What time it is by the store's clock, in ms since 1970; undefined before it has said so. */
+  get storeTime(): number | undefined {
+    return this.requests.storeTime;
+  }
+
   close(): void {
     this.requests.close();
   }

@@ -154,7 +154,10 @@ export class ObjectStore implements StoreRoot {
   private async expire(): Promise<void> {
     const { bucket } = this.ground;
     const notAllowed = ignored('what is too old is left to the lifecycle rule of the bucket');
-    const before = Date.now() - keptFor;
+    const { storeTime } = bucket;
+    // Our clock may be weeks ahead.
+    if (storeTime === undefined) return;
+    const before = storeTime - keptFor;
     const removeOld = async (): Promise<void> => {
       for (const { key, upload, begun } of await bucket.uploads()) {
         if (begun > before) continue;

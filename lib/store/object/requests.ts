@@ -84,6 +84,8 @@ export class ObjectRequests {
   private readonly host: string;
   /** How far the store's clock is ahead of ours, in ms, as far as it has said so. */
   private skew = 0;
+  /** The store's time, in ms since 1970, and when it was heard by `performance.now()`. */
+  private clock: { readonly time: number; readonly heard: number } | undefined;
 
   constructor(
     private readonly location: BucketLocation,
@@ -121,6 +123,14 @@ export class ObjectRequests {
         await sleep(pause * (0.5 + Math.random()), undefined, signal ? { signal } : {}).catch(interrupted);
       }
     }
+  }
+
+  /**
+   * What time it is by the store's clock, in ms since 1970, as far as its answers have said; what this machine has slept
+   * since is not counted.
+   */
+  get storeTime(): number | undefined {
+    return this.clock && this.clock.time + performance.now() - this.clock.heard;
   }
 
   /** Ends all connections. */
@@ -162,6 +172,8 @@ export class ObjectRequests {
       const request = (endpoint.protocol === 'https:' ? https : http).request(options, (answer) => {
         const status = answer.statusCode ?? 0;
         const good = status >= 200 && status <= 299;
+        const time = Date.parse(answer.headers.date ?? '');
+        if (!Number.isNaN(time)) this.clock = { time, heard: performance.now() };
         const collected: Buffer[] = [];
         let length = 0;
         answer.on('data', (bytes: Buffer) => {

@@ -131,6 +131,14 @@ describe('bytes in an object store that no name needs', () => {
     expect((await read('large')).equals(large)).to.equal(true);
   });
 
+  it('are as old as the clock of the store says, in a dry run, too', async () => {
+    await small('a', content(3000, 1));
+    await small('a', content(3000, 2), 'replace');
+    here(3 * hour);
+    server.tiny.skew = -3 * hour;
+    for (const dryRun of [true, false]) expect((await pruned(dryRun)).condemned.objects).to.equal(0);
+  });
+
   it('are none where the record of a name cannot be read', async () => {
     await small('a', content(3000, 1));
     server.tiny.objects.set(`${objects.prefix}names/b`, { body: Buffer.from('?'), etag: '"x"', modified: new Date() });

@@ -300,6 +300,26 @@ describe('an object store that fails', () => {
     expect(tiny.uploads.size).to.equal(0);
   });
 
+  it('keeps what others have under way from a receiver whose clock is weeks ahead', async () => {
+    const store = await ObjectStore.open(options);
+    tiny.fault = (request) => (isPart(request) && request.query.get('partNumber') === '2' ? 'cut before' : undefined);
+    await send(store);
+    tiny.fault = () => undefined;
+    await store.close();
+    const before = [tiny.uploads.size, tiny.objects.size];
+    const realNow = Date.now;
+    const ahead = 15 * 86_400_000;
+    try {
+      Date.now = () => realNow() + ahead;
+      tiny.skew = -ahead;
+      await (await ObjectStore.open(options)).close();
+    } finally {
+      Date.now = realNow;
+      tiny.skew = 0;
+    }
+    expect([tiny.uploads.size, tiny.objects.size]).to.deep.equal(before);
+  });
+
   it('is limited as any other store is, by what is in it', async () => {
     const store = await ObjectStore.open(options);
     await send(store);
