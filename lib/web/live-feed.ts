@@ -20,6 +20,12 @@ const mostUnread = 1024 * 1024;
 
 type LiveLine = Readonly<Record<string, unknown>> & { readonly event: string; readonly id?: number };
 
+interface RunningFile {
+  /** The id of its transfer. */
+  readonly transfer: string | undefined;
+  readonly line: LiveLine & { readonly id: number };
+}
+
 /**
  * The live list of a receiver: fed with its events, it tells those who watch at most ten times a second, and costs
  * nothing while nobody does.
@@ -30,7 +36,7 @@ export class LiveFeed {
   private readonly lines = new Map<string, LiveLine>();
   private dropped = 0;
   /** Files on their way, by the id of their transfer and their name. */
-  private readonly running = new Map<string, LiveLine>();
+  private readonly running = new Map<string, RunningFile>();
   private next = 0;
   private totals = { files: 0, bytes: 0 };
   private timer: NodeJS.Timeout | undefined;
@@ -55,18 +61,22 @@ export class LiveFeed {
     } else if (event.event === 'failed') {
       const { code, message } = event;
       this.over(event, { event: 'failed', ...nameOf(event), code, message });
+      if (event.file_name === undefined) this.allOver(event.id, { code, message });
     } else if (event.event === 'skipped') {
       this.over(event, { event: 'failed', ...nameOf(event), code: 'exists', message: event.reason });
     } else if (event.event === 'started') {
+      // Whoever is told that one begins is told how it ends.
+      if (this.running.size >= mostRunning) return;
       const id = this.next++;
       const line = { event: 'started', id, from: event.from ?? null, ...nameOf(event), size: event.file_size };
-      if (this.running.size < mostRunning) this.running.set(keyOf(event), line);
+      this.running.set(keyOf(event), { transfer: event.id, line });
       this.add(`started ${String(id)}`, line);
     } else if (event.event === 'progress') {
       const { phase, done, total } = event;
-      const id = this.running.get(keyOf(event))?.id;
+      const id = this.running.get(keyOf(event))?.line.id;
       if (id !== undefined) this.add(`progress ${String(id)}`, { event: 'progress', id, phase, done, total });
-    }
+    } else if (event.event === 'summary')
+      this.allOver(event.id, { code: 'connection-lost', message: 'The transfer ended without it.' });
   }
 
   /** Tells one more, until it hangs up. */
@@ -81,7 +91,7 @@ export class LiveFeed {
       'x-content-type-options': 'nosniff',
       'x-accel-buffering': 'no',
     });
-    response.write(asLines([...this.running.values()]));
+    response.write(asLines([...this.running.values()].map(({ line }) => line)));
     this.watchers.add(response);
     response.once('close', () => {
       this.watchers.delete(response);
@@ -98,9 +108,20 @@ export class LiveFeed {
 
   private over(event: TransferEvent & { readonly file_name?: string }, line: LiveLine): void {
     const key = keyOf(event);
-    const id = this.running.get(key)?.id ?? this.next++;
+    const id = this.running.get(key)?.line.id ?? this.next++;
     this.running.delete(key);
     this.add(`over ${String(id)}`, { ...line, id });
+  }
+
+  /** A transfer has ended: nothing is told any more of what it had under way. */
+  private allOver(transfer: string | undefined, why: { readonly code: string; readonly message: string }): void {
+    if (transfer === undefined) return;
+    for (const [key, { transfer: own, line }] of this.running) {
+      if (own !== transfer) continue;
+      this.running.delete(key);
+      const { id, name } = line;
+      this.add(`over ${String(id)}`, { event: 'failed', id, name, ...why });
+    }
   }
 
   private add(key: string, line: LiveLine): void {

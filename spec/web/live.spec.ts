@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { RawSession } from '../session/raw-session';
 import { sending, SourceTree } from '../send/source-tree';
 import { contentOf, WebReceiver } from './visitor';
 
@@ -31,6 +32,35 @@ describe('the live list of a page', () => {
     } finally {
       await receiver.close();
       await tree.remove();
+    }
+  });
+
+  it('forgets what was under way when its session is lost, and tells that to those who watch', async () => {
+    const receiver = await WebReceiver.open();
+    const { directory, visitor } = receiver;
+    const watching = visitor.watch();
+    try {
+      await watching.tells(({ event }) => event === 'totals');
+      const names = Array.from({ length: 500 }, (_, at) => `lost ${String(at)}`);
+      const raw = await RawSession.open(directory.ticket);
+      await raw.offer(Object.fromEntries(names.map((name) => [name, 100_000])));
+      // They begin in any order.
+      await directory.heard.first('started', () => directory.heard.all('started').length === names.length);
+      raw.hangUp();
+      await directory.heard.first('failed', ({ file_name: name }) => name === undefined);
+      const idsOf = (event: string): unknown[] =>
+        watching.lines.filter((line) => line['event'] === event && 'name' in line).map(({ id }) => id);
+      await watching.tells(() => idsOf('failed').length === names.length);
+      expect(idsOf('failed')).to.have.members(idsOf('started'));
+      const later = await visitor.live(({ event }) => event === 'totals');
+      expect(later.filter(({ event }) => event === 'started')).to.deep.equal([]);
+      // What comes next is told as ever.
+      const next = visitor.live(({ event, name }) => event === 'started' && name === 'next');
+      await visitor.upload('next', contentOf(100_000));
+      await next;
+    } finally {
+      watching.close();
+      await receiver.close();
     }
   });
 });
