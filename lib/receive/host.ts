@@ -247,18 +247,14 @@ export class SessionHost {
   ): Promise<SessionReceived | undefined> {
     try {
       const hello = await awaitIntroduction(connection, 'receiver');
-      const own = this.ownKeys.has(keyId);
-      const authorization = own ? undefined : this.options.authorized?.find(keyId);
-      const peer = own ? ticketPeer : keyId;
-      if (peer === keyId && !authorization)
-        throw new TransferError('not-authorized', 'This key is not valid any more.', {
-          hint: 'Whoever runs the receiver makes a new one with sendall authorize.',
-        });
+      refuseFurtherQuestion(hello);
+      const { authorization, peer } = this.holderOf(keyId);
       if (hello.ask) {
         const { snapshots } = this;
         if (!snapshots) throw keeperMissing();
         const { ask } = hello;
-        const take = (): Promise<void> => snapshots.take(connection, { hello, ask, authorization, peer, roundTrip });
+        const take = (): Promise<void> =>
+          snapshots.take(connection, { hello, ask, ...this.holderOf(keyId), roundTrip });
         await (hello.connection > 0 ? take() : this.sending.take(take, peer));
         return undefined;
       }
@@ -275,13 +271,26 @@ export class SessionHost {
         await earlier.over.catch(ignored('whoever ran that session is told'));
       }
       if (this.closed) throw this.closed;
-      return await this.sending.take(() => this.begin(connection, hello, { authorization, peer, secret, relay }), peer);
+      // While it waits for its turn its key may be taken away.
+      const begin = (): Promise<SessionReceived> =>
+        this.begin(connection, hello, { ...this.holderOf(keyId), secret, relay });
+      return await this.sending.take(begin, peer);
     } catch (thrown) {
       await this.refuse(connection, asTransferError(thrown, 'unexpected', 'The session could not begin'));
       return undefined;
     } finally {
       connection.close();
     }
+  }
+
+  /** What the holder of a key may do at this moment. Throws `not-authorized` where it is not valid any more. */
+  private holderOf(keyId: string): Pick<Comer, 'authorization' | 'peer'> {
+    if (this.ownKeys.has(keyId)) return { authorization: undefined, peer: ticketPeer };
+    const authorization = this.options.authorized?.find(keyId);
+    if (authorization) return { authorization, peer: keyId };
+    throw new TransferError('not-authorized', 'This key is not valid any more.', {
+      hint: 'Whoever runs the receiver makes a new one with sendall authorize.',
+    });
   }
 
   private async begin(
@@ -407,4 +416,15 @@ export class SessionHost {
       throw error;
     }
   }
+}
+
+/**
+ * Only a restore has further connections: a question on one would be counted by nobody. Throws `bad-header`. PROTOCOL.md
+ * 23.1.
+ */
+function refuseFurtherQuestion({ ask, connection }: Hello): void {
+  if (ask && ask.for !== 'restore' && connection > 0)
+    throw new TransferError('bad-header', 'A question is asked on connection 0.', {
+      hint: 'The other side does not keep to the protocol.',
+    });
 }

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { RawSession } from '../session/raw-session';
+import { newSession, RawSession } from '../session/raw-session';
 import type { SendallProcess } from './sendall-process';
 import { eventually, SessionRun } from './session-run';
 
@@ -32,7 +32,7 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
   afterEach(() => run.end());
 
   async function receive(...words: readonly string[]): Promise<void> {
-    ({ receiver, ticket } = await run.receive(words, env));
+    ({ receiver, ticket } = await run.receive(words, { ...env, SENDALL_SEALED: '' }));
   }
   async function authorize(name: string, rights: string): Promise<string> {
     const { host } = new URL(ticket.replace('sendall:', 'http:'));
@@ -91,5 +91,34 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
     await raw.bundle([[0, Buffer.from('small')]]);
     await raw.finish();
     expect(raw.all('done')).to.have.lengthOf(1);
+  });
+
+  it('is no question that is not counted: not on a further connection, nor under the session of a restore', async () => {
+    await receive();
+    expect(await run.run(['backup', 'small', ticket, '--name', 'b'])).to.include({ code: 0 });
+    const read = await authorize('curious', 'read');
+    const asking = (ask: object): object => ({ role: 'receiver', digest: undefined, ask });
+    const answered = async (hello: object, session = newSession(), connection = 0): Promise<unknown> => {
+      const raw = await RawSession.dial(read, { hello, session, connection });
+      const { code, type } = (await Promise.race([raw.first('hello'), raw.first('refusal')])) as Record<
+        string,
+        unknown
+      >;
+      raw.hangUp();
+      return code ?? type;
+    };
+    const beside = await Promise.all(
+      Array.from({ length: 20 }, () => answered(asking({ for: 'verify' }), newSession(), 1)),
+    );
+    expect([...new Set(beside)]).to.deep.equal(['bad-header']);
+
+    const restore = asking({ for: 'restore', snapshot: 'b/latest', paths: [] });
+    expect(await answered(restore, newSession(), 1), 'of no session').to.equal('connection-lost');
+    const held = await Promise.all(Array.from({ length: 16 }, () => RawSession.dial(read, { hello: restore })));
+    const got = await Promise.all(held.map((raw) => Promise.race([raw.first('offer'), raw.first('refusal')])));
+    const open = held.filter((_, at) => got[at]?.type === 'offer');
+    expect(open).to.have.lengthOf(12);
+    expect(await answered(asking({ for: 'verify' }), open[0]?.session)).to.equal('timeout');
+    for (const raw of held) raw.hangUp();
   });
 });

@@ -161,6 +161,17 @@ describe('What the rights of a key are worth', () => {
     await raw.finish();
   });
 
+  it('a key that is taken away while it waits for its turn begins nothing', async () => {
+    keys['patient'] = await authorized.authorize({ name: 'patient', rights: 'write' });
+    const sessions = await Promise.all(Array.from({ length: 48 }, () => open('patient')));
+    const waiting = await RawSession.dial(ticket, { key: keys['patient'] });
+    // Whoever comes behind it, and has no key to wait with, shows that it waits.
+    (await open('admin')).hangUp();
+    await authorized.revoke('patient');
+    for (const raw of sessions) raw.hangUp();
+    expect(await waiting.broken()).to.include({ code: 'not-authorized' });
+  });
+
   it('a key with a directory stores there, and knows nothing of the others', async () => {
     const raw = await open('home');
     expect(await send(raw, 0, 'large', large)).to.have.property('verified');

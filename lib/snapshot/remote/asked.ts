@@ -7,7 +7,7 @@ import type { Asker, ServiceOptions, SnapshotService } from '../../receive/keepe
 import { refuseUnknownLevel, rightsHint } from '../../receive/open-receiving';
 import { fits } from '../../receive/turns';
 import type { SnapshotAnswers } from './question';
-import { answerIntroduction } from '../../session/opening';
+import { answerIntroduction, unknownSession } from '../../session/opening';
 import { SnapshotSendings } from './snapshot-sendings';
 
 /** Each may read all that is here. */
@@ -35,10 +35,12 @@ export class AskedSnapshots implements SnapshotService {
     const { hello, ask, authorization, peer, roundTrip } = asker;
     checkRights(asker);
     if (this.stopped) throw new TransferError('interrupted', 'The receiver was stopped.');
+    const isKnown = ask.for === 'restore' && this.sendings.has(hello.session);
+    if (hello.connection > 0 && !isKnown) throw unknownSession();
     const destination = await this.options.destination(authorization);
     if (ask.for === 'verify') refuseUnknownLevel(hello, destination.store.verified);
     // Counted before the first await: many requests may come at once.
-    if (hello.connection === 0 && !this.sendings.has(hello.session) && !this.mayAsk(peer))
+    if (!(ask.for === 'restore' && this.sendings.has(hello.session)) && !this.mayAsk(peer))
       throw new TransferError('timeout', 'Too many others ask at this moment.');
     if (ask.for === 'restore') return this.sendings.take(connection, { hello, ask, peer, destination, roundTrip });
     const stop = new AbortController();
