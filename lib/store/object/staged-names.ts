@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { EntryName } from '../../name';
 import { trace } from '../../trace';
-import type { Bucket } from './bucket';
+import type { Bucket, ListedObject } from './bucket';
 import type { GroundNames } from './ground';
 import type { FoundRecord, Published } from './names';
 import type { Digests } from '../../progress';
@@ -67,6 +67,8 @@ export class StagedNames implements GroundNames {
   private pending: PendingNote[] = [];
   private pendingBytes = 0;
   private lastNote = performance.now();
+  /** The keys of notes of earlier tries that were gone on with, and of those that were written here. */
+  private readonly notes = { earlier: new Set<string>(), own: new Set<string>() };
   private noting: Promise<void> = Promise.resolve();
 
   private constructor(
@@ -84,9 +86,11 @@ export class StagedNames implements GroundNames {
     usable: (content: ContentLocation) => boolean,
   ): Promise<StagedNames> {
     const names = new StagedNames(bucket, use);
-    for await (const { key, size } of bucket.list(names.below))
+    for await (const { key, size } of names.listed()) {
+      names.notes.earlier.add(key);
       for (const [name, record] of parseStageNote(await bucket.text(key, size)))
         if (record.content && usable(record.content)) names.records.set(name, record);
+    }
     return names;
   }
 
@@ -130,10 +134,16 @@ export class StagedNames implements GroundNames {
     await this.noting;
   }
 
-  /** Removes the notes: a manifest has everything, or nobody will go on with it. */
+  /**
+   * Removes the notes: a manifest has everything, or nobody will go on with it. Another backup of the same name that is
+   * under way keeps its own, and those that were there before: they may be its own, too.
+   */
   async forget(): Promise<void> {
     await this.noting;
-    for await (const { key } of this.bucket.list(this.below)) await this.bucket.delete(key);
+    const { own, earlier } = this.notes;
+    let others = false;
+    for await (const { key } of this.listed()) others ||= !own.has(key) && !earlier.has(key);
+    for (const key of [...own, ...(others ? [] : earlier)]) await this.bucket.delete(key);
   }
 
   /**
@@ -155,6 +165,11 @@ export class StagedNames implements GroundNames {
     return `${stagesPrefix}${escapeName(this.use.peer)}/${escapeName(this.use.backup)}/`;
   }
 
+  /** Those that are there; what lies deeper is noted by others. */
+  private async *listed(): AsyncGenerator<ListedObject> {
+    for await (const each of this.bucket.list(this.below)) if (!each.key.includes('/', this.below.length)) yield each;
+  }
+
   private flush(): void {
     if (this.pending.length === 0) return;
     const head = {
@@ -169,6 +184,7 @@ export class StagedNames implements GroundNames {
     this.pendingBytes = 0;
     this.lastNote = performance.now();
     const key = `${this.below}${randomBytes(8).toString('hex')}`;
+    this.notes.own.add(key);
     this.noting = this.noting
       .then(async () => void (await this.bucket.put(key, await noteOf(head, pending))))
       .catch((error: unknown) => trace('what is staged is not noted, and would be sent again: %o', error));
