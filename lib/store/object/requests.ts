@@ -177,14 +177,17 @@ export class ObjectRequests {
         const collected: Buffer[] = [];
         let length = 0;
         answer.on('data', (bytes: Buffer) => {
+          if (request.destroyed) return;
           if (good && take) return take(bytes);
           length += bytes.length;
           if (length <= longest[key === undefined ? 'listing' : 'object']) collected.push(bytes);
           else request.destroy(new TransferError('disk', 'The object store answered with more than it was asked for.'));
         });
+        // The whole object, where a part was asked for that does not begin with it.
+        if (status === 200 && /^bytes=(?!0-)/.test(headers?.range ?? ''))
+          request.destroy(new TransferError('disk', 'The object store does not read a part of an object.'));
         answer.on('error', reject);
         answer.on('end', () => {
-          clearTimeout(late);
           const body = Buffer.concat(collected).toString();
           // A multipart upload fails behind a 200 that was said early; what is read may have any words.
           const failed = method === 'POST' && saysError(body);
@@ -201,10 +204,9 @@ export class ObjectRequests {
       // What is read as it comes may be long: its silence is what counts.
       const late = take ? undefined : setTimeout(() => giveUp(whole), whole);
       request.on('timeout', () => giveUp(this.deadlines.silence));
-      request.on('error', (error) => {
-        clearTimeout(late);
-        reject(error);
-      });
+      request.on('error', reject);
+      // Also where the answer breaks off.
+      request.on('close', () => clearTimeout(late));
       request.end(body);
     });
   }

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { Bucket } from '../../../lib/store/object/bucket';
 import { condemn, condemnedKeys } from '../../../lib/store/object/condemned';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import { codeOf } from '../delivery';
 import { startTiny } from './servers';
 
 describe('what an object store answers', () => {
@@ -48,5 +49,33 @@ describe('what an object store answers', () => {
     expect([...(await condemnedKeys(bucket))].sort()).to.deep.equal(keys.sort());
     const longest = Math.max(...[...server.tiny.objects.values()].map(({ body }) => body.length));
     expect(longest).to.be.lessThan(1024 * 1024);
+  });
+
+  it('that is an object from its beginning is not taken for a part of it', async () => {
+    await bucket.put('data/a', Buffer.from('0123456789'));
+    server.tiny.knows.ranges = false;
+    try {
+      const taken: Buffer[] = [];
+      const read = (from: number) => bucket.read('data/a', from, 4, (bytes) => taken.push(bytes));
+      expect(await codeOf(read(5))).to.equal('disk');
+      expect(Buffer.concat(taken).toString()).to.equal('');
+      await read(0);
+      expect(Buffer.concat(taken).toString()).to.equal('0123');
+    } finally {
+      server.tiny.knows.ranges = true;
+    }
+  });
+
+  it('keeps no process alive once it has broken off', async () => {
+    const timers = (): number => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
+    await bucket.put('names/a', Buffer.alloc(100_000));
+    const before = timers();
+    server.tiny.fault = () => 'truncate';
+    try {
+      expect(await codeOf(bucket.get('names/a'))).to.equal('disk');
+    } finally {
+      server.tiny.fault = () => undefined;
+    }
+    expect(timers()).to.be.at.most(before);
   });
 });

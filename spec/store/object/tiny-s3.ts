@@ -48,8 +48,8 @@ export class TinyS3 {
   demandsSums = false;
   /** How many keys it lists at once: few, so that there are several pages. */
   listedTogether = 7;
-  /** Which conditions it knows. */
-  readonly knows = { free: true, replace: true, sums: true };
+  /** Which conditions it knows, and whether it reads a part of an object where that is asked for. */
+  readonly knows = { free: true, replace: true, sums: true, ranges: true };
   /** Asked for each request. */
   fault: (request: TinyRequest) => Fault | undefined = () => undefined;
   /** Told of each request that was carried out. */
@@ -145,7 +145,8 @@ export class TinyS3 {
       return;
     }
     if (!there) return refuse(answer, 404, 'NoSuchKey');
-    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '') ?? [];
+    const range = this.knows.ranges ? (headers.range ?? '') : '';
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(range) ?? [];
     const wanted = from === undefined ? there.body : there.body.subarray(Number(from), Number(to) + 1);
     if (from !== undefined && wanted.length === 0) return refuse(answer, 416, 'InvalidRange');
     const read = Buffer.from(wanted);
