@@ -22,7 +22,7 @@ import {
   unknownSession,
 } from '../session/opening';
 import { SealedArrivals } from '../session/sealed-arrivals';
-import { answerSealed, readSealedHello, type SealedBasis } from '../session/sealed-opening';
+import { answerSealed, readSealedHello, type SealedBasis, sealedSuites } from '../session/sealed-opening';
 import {
   type Comer,
   stageFor,
@@ -38,7 +38,7 @@ import type { SessionReceived, Session } from './session';
 import { Turns } from './turns';
 import { UploadPace } from './upload-pace';
 import { ignored } from '../trace';
-import { mostBeforeHandshake, mostHandshakes, mostSessions, mostWaiting } from './limits';
+import { mostBeforeHandshake, mostHandshakes, mostSealed, mostSessions, mostWaiting } from './limits';
 import {
   handshakeWithin,
   firstPause,
@@ -102,6 +102,8 @@ export class SessionHost {
     waitForTurn,
     'Too many others are sending at this moment.',
   );
+  /** Nobody waits for those: a sender goes on without. */
+  private readonly sealing = new Turns(mostSealed, 0, 0, 'There are too many sealed connections.');
   /** Accepted connections, each with the promise of its outcome. */
   private readonly connections = new Map<Connection, Promise<unknown>>();
   private closed: TransferError | undefined;
@@ -155,10 +157,15 @@ export class SessionHost {
       const hello = await readSealedHello(connection);
       const session = this.sessions.get(hello.session);
       if (!session?.sealed || this.closed) throw unknownSession();
+      // The holder of a ticket is none of the authorized, and has it for as long as this lives.
+      if (session.peer !== ticketPeer) this.holderOf(session.peer);
       const { further } = await session.receiving;
-      const sealed = await answerSealed(connection, hello, session.sealed);
-      known();
-      await further.attachSealed(new SealedArrivals(sealed, this.options.deadlines), hello.connection);
+      const { sealed: basis } = session;
+      await this.sealing.take(async () => {
+        const sealed = await answerSealed(connection, hello, basis);
+        known();
+        await further.attachSealed(new SealedArrivals(sealed, this.options.deadlines), hello.connection);
+      }, session.peer);
     } catch {
       // A peer without proof gets no answer; the sender goes on without this connection.
       known();
@@ -368,7 +375,8 @@ export class SessionHost {
     });
     const stop = (reason: TransferError): void =>
       void receiving.then((opened) => opened.stop(reason)).catch(ignored('a session that did not begin needs no stop'));
-    const sealed = hello.sealed && { session: hello.session, secret };
+    // Only where they were offered to it.
+    const sealed = hello.sealed && sealedSuites().length > 0 ? { session: hello.session, secret } : undefined;
     const session = { receiving, peer, over, stop, sealed };
     this.sessions.set(hello.session, session);
     const aborted = (): void => stop(new TransferError('interrupted', 'The receiver was stopped.'));

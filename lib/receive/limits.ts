@@ -21,6 +21,9 @@ export const listElements = 16384;
 /** Connections of a session beside its first: each may hold a piece of a file in memory. */
 export const mostConnections = 64;
 
+/** Sealed connections of all sessions together, each of which has a thread. */
+export const mostSealed = 32;
+
 /** Most TLS handshakes at a time, and most peers that wait for a turn. */
 export const mostHandshakes = 32;
 export const mostBeforeHandshake = 1024;

@@ -1,6 +1,11 @@
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { parseTicket } from '../../lib/index';
+import { Connection } from '../../lib/net/connection';
+import { dialSecured } from '../../lib/net/tls';
+import { introduce } from '../../lib/session/opening';
+import { dialSealed, type SealedConnection } from '../../lib/session/sealed-opening';
 import { newSession, RawSession } from '../session/raw-session';
 import type { SendallProcess } from './sendall-process';
 import { eventually, SessionRun } from './session-run';
@@ -120,5 +125,49 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
     expect(open).to.have.lengthOf(12);
     expect(await answered(asking({ for: 'verify' }), open[0]?.session)).to.equal('timeout');
     for (const raw of held) raw.hangUp();
+  });
+
+  /** A session that offers sealed connections, which were not asked for; each resolves once it is taken. */
+  async function sealing(
+    key: string,
+  ): Promise<{ another: (number: number) => Promise<SealedConnection>; end(): void }> {
+    const { address, ...rest } = parseTicket(key);
+    const { stream, peer, secret } = await dialSecured({ address, ...rest });
+    const connection = new Connection(stream, peer);
+    const session = newSession();
+    await introduce(connection, { role: 'sender', session, connection: 0, sealed: ['aes-256-gcm'] });
+    return {
+      another: (number) => dialSealed(address, { session, secret }, 'aes-256-gcm', number, {}),
+      end: () => connection.close(),
+    };
+  }
+  /** How many of so many sealed connections are taken. */
+  async function taken(count: number, another: (number: number) => Promise<SealedConnection>): Promise<number> {
+    const all = await Promise.allSettled(Array.from({ length: count }, (_, at) => another(at + 1)));
+    const made = all.flatMap((each) => (each.status === 'fulfilled' ? [each.value.descriptor] : []));
+    for (const descriptor of made) {
+      descriptor.end();
+      descriptor.close();
+    }
+    return made.length;
+  }
+
+  it('is no sealed connection where they are switched off', async () => {
+    await receive();
+    const session = await sealing(await authorize('sealing', 'write'));
+    expect(await taken(4, session.another)).to.equal(0);
+    session.end();
+  });
+
+  it('is so many sealed connections and no more, and none once it was taken away', async () => {
+    ({ receiver, ticket } = await run.receive([], { ...env, SENDALL_SEALED: '1' }));
+    const one = await sealing(await authorize('sealing', 'write'));
+    expect(await taken(40, one.another)).to.equal(24);
+    const other = await sealing(await authorize('other', 'write'));
+    expect(await taken(2, other.another)).to.equal(2);
+    expect(await run.run(['authorize', '--remove', 'sealing'], { env })).to.include({ code: 0 });
+    expect(await taken(2, one.another), 'of a key that was removed').to.equal(0);
+    one.end();
+    other.end();
   });
 });
