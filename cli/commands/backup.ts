@@ -1,9 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type { BackupOptions } from '../../lib/index';
+import type { BackupOptions, TransferEvent } from '../../lib/index';
 import { describeObjects, type ObjectFlags, objectStoreOf } from '../object-options';
 import type { Shell } from '../run';
+import type { Terminal } from '../terminal';
 import { noSuchLocation } from '../snapshot-location';
 import { hasTicketInEnvironment, resolveTarget, splitTarget } from '../secret';
 import { parseDuration, parseRate } from '../size';
@@ -78,28 +79,41 @@ Examples:
       const { BackupView } = require('../backup-view') as typeof import('../backup-view');
       const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
       const { backup } = load.backup();
-      const { BackedUp } = require('../../lib/internal') as typeof import('../../lib/internal');
       shell.exit(
         await runTransfer(
           shell.settings(),
           (terminal) => new BackupView(terminal),
           async ({ on, signal, terminal }) => {
-            await backup({ ...options, on, signal });
-            // For whoever repairs it one day; who cannot have it noted says it then.
-            await new BackedUp()
-              .remember(
-                options.name,
-                options.paths.filter((each) => each !== '-'),
-              )
-              .catch((error: unknown) =>
-                terminal.say(
-                  `What was backed up is not noted for a repair: ${error instanceof Error ? error.message : String(error)}`,
-                ),
-              );
+            let isMade = false;
+            const note = (event: TransferEvent): void => {
+              isMade ||= event.event === 'snapshot';
+              on(event);
+            };
+            try {
+              await backup({ ...options, on: note, signal });
+            } finally {
+              // Also of one in which something is missing: its content may be damaged as any other.
+              if (isMade) await rememberSources(options, terminal);
+            }
           },
         ),
       );
     });
+}
+
+/** For whoever repairs it one day; who cannot have it noted says it then. */
+async function rememberSources({ name, paths }: BackupOptions, terminal: Terminal): Promise<void> {
+  const { BackedUp } = require('../../lib/internal') as typeof import('../../lib/internal');
+  await new BackedUp()
+    .remember(
+      name,
+      paths.filter((each) => each !== '-'),
+    )
+    .catch((error: unknown) =>
+      terminal.say(
+        `What was backed up is not noted for a repair: ${error instanceof Error ? error.message : String(error)}`,
+      ),
+    );
 }
 
 async function backupOptions(words: readonly string[], flags: BackupFlags): Promise<BackupOptions> {

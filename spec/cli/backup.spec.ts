@@ -52,6 +52,17 @@ describe('cli: backup (the built command)', () => {
     execFileSync('sha256sum', ['--strict', '--quiet', '-c', 'SHA256SUMS'], { cwd: join(root, 'b/latest') });
   });
 
+  it('notes for a repair what a snapshot is of, also where something is missing in it', async () => {
+    writeFileSync(join(place, 'MANIFEST'), 'a name that a snapshot has for itself');
+    expect((await run('home', 'MANIFEST', 'kept', '--name', 'b')).code).to.equal(8);
+    writeFileSync(join(root, 'b/latest/home/a'), 'rot!');
+    const { code, stdout, stderr } = await sendall(['verify', 'kept', '--repair'], { cwd: place });
+    expect(code, stdout + stderr).to.equal(0);
+    expect(readFileSync(join(root, 'b/latest/home/a'), 'utf8')).to.equal('aaaa');
+    expect((await run('nothing', 'kept', '--name', 'b')).code).to.equal(2);
+    expect(readFileSync(join(place, 'sendall/backed-up.json'), 'utf8')).not.to.include('nothing');
+  });
+
   it('prints events of the schema, of a receiver too', async () => {
     const receiver = new SendallProcess(['receive', 'kept', '--listen', '127.0.0.1:0', '--json'], { cwd: place });
     const ticket = (await receiver.says(/"ticket":"([^"]+)"/))[1] ?? '';
