@@ -1,4 +1,5 @@
 import type { FileDone, TransferEvent, Verified } from '../lib/index';
+import type { Role } from './role-hints';
 import { leastVerified, verdict } from './results';
 import { formatCount, formatDuration, formatSize } from './size';
 import type { Terminal } from './terminal';
@@ -11,13 +12,28 @@ export class BackupView extends View {
   private least: Verified | null | undefined;
   private complete: Complete | undefined;
 
-  constructor(terminal: Terminal) {
+  protected override readonly role: Role;
+  /** How many entries had no room. */
+  private withoutRoom = 0;
+
+  /** `role`: `keeper` where it goes to a directory of this machine. */
+  constructor(terminal: Terminal, role: 'sender' | 'keeper') {
     super(terminal, { command: 'receive --from', insecurePlain: false });
+    this.role = role;
+  }
+
+  protected override fail(event: TransferEvent & { event: 'failed' }): void {
+    if (['space', 'quota'].includes(event.code) && event.file_name !== undefined) this.withoutRoom++;
+    super.fail(event);
   }
 
   protected override fileDone(file: FileDone): void {
     this.least = leastVerified(this.least, file.verified);
     if (this.terminal.settings.verbose) this.tellFile(file);
+  }
+
+  private roomWords(): string {
+    return this.withoutRoom === 0 ? '' : ` (no room for ${this.withoutRoom.toLocaleString('en')})`;
   }
 
   protected override text(): void {
@@ -38,7 +54,9 @@ export class BackupView extends View {
       `${count}  ${formatSize(bytes)}, ${formatSize(newBytes)} of it new`,
       ...(this.least === undefined ? [] : ['  ', verdict(this.least)]),
       `  ${formatDuration(seconds)}`,
-      ...(missing === 0 ? [] : ['  ', { style: 'red', text: `${missing.toString()} missing` } as const]),
+      ...(missing === 0
+        ? []
+        : ['  ', { style: 'red', text: `${missing.toString()} missing${this.roomWords()}` } as const]),
     );
   }
 }

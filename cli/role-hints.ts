@@ -2,10 +2,10 @@ import type { ErrorCode } from '../lib/index';
 import { usualHint } from '../lib/internal';
 
 /**
- * What this command does: it sends to another side, keeps what comes, fetches what another side or this machine has, or
- * makes plain files of an object store.
+ * What this command does: it sends to another side, keeps what comes, backs up to a directory of this machine, fetches
+ * what another side or this machine has, or makes plain files of an object store.
  */
-export type Role = 'sender' | 'receiver' | 'restorer' | 'exporter';
+export type Role = 'sender' | 'receiver' | 'keeper' | 'restorer' | 'exporter';
 
 /** Said to a receiver of a session that ended before its end. */
 export const ownGoingOn = 'What came is kept: the sender goes on where it was when it is started again.';
@@ -22,6 +22,12 @@ const ownHints: Readonly<Record<Exclude<Role, 'sender'>, Readonly<Partial<Record
     interrupted: ownGoingOn,
     'connection-lost': ownGoingOn,
     timeout: ownGoingOn,
+  },
+  keeper: {
+    space: 'Free space on that disk: sendall prune removes old snapshots.',
+    disk: 'Check that disk and its system log.',
+    name: 'Rename it, or leave it out with --exclude.',
+    mismatch: 'Start the same backup again; if it happens again, check memory and disk.',
   },
   restorer: {
     exists: 'Restore into an empty directory, or add --if-exists skip, rename or replace.',

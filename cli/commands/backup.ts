@@ -82,7 +82,7 @@ Examples:
       shell.exit(
         await runTransfer(
           shell.settings(),
-          (terminal) => new BackupView(terminal),
+          (terminal) => new BackupView(terminal, options.directory === undefined ? 'sender' : 'keeper'),
           async ({ on, signal, terminal }) => {
             let isMade = false;
             const note = (event: TransferEvent): void => {

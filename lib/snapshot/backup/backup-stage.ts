@@ -228,8 +228,7 @@ export class BackupStage implements SnapshotStage {
       : [...lines.values()].map((line) => this.withTarget(line)).sort((one, other) => (one.name < other.name ? -1 : 1));
     const files = sorted.filter((line) => line.type === 'file');
     const missing = sorted.filter(({ type }) => type === 'missing').length;
-    if (missing === sorted.length)
-      throw new TransferError('source-unreadable', 'Nothing of the source could be read, so there is no snapshot.');
+    if (missing === sorted.length) throw nothingStored(sorted);
     const totals = {
       entries: sorted.length,
       bytes: sumOf(files.map(({ size }) => size)),
@@ -341,6 +340,15 @@ export class BackupStage implements SnapshotStage {
     if (!offered) this.unoffered.add(line.name);
     else if (this.unoffered.delete(line.name) || before === undefined) this.settled++;
   }
+}
+
+/** Why there is no snapshot where all of it is missing. */
+function nothingStored(lines: readonly ManifestEntry[]): TransferError {
+  const codes = lines.map((line) => (line.type === 'missing' ? line.code : undefined));
+  const withoutRoom = (['space', 'quota'] as const).find((code) => codes.includes(code));
+  if (withoutRoom === undefined)
+    return new TransferError('source-unreadable', 'Nothing of the source could be read, so there is no snapshot.');
+  return new TransferError(withoutRoom, 'There was no room for anything of the source, so there is no snapshot.');
 }
 
 function lineOf(entry: Entry, digests: Digests, kept: Kept | undefined): ManifestEntry {

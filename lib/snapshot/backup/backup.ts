@@ -323,12 +323,14 @@ function failureOf(failures: readonly TransferError[], alarms: number, snapshot:
   // Left-out attributes, which were reported as `lost`.
   const incomplete = failures.filter(({ code, fileName }) => code === 'some-failed' && fileName === undefined).length;
   const missing = failures.length - incomplete;
+  const noRoom = failures.filter(({ code, fileName }) => ['space', 'quota'].includes(code) && fileName !== undefined);
+  const withoutRoom = noRoom.length === 0 ? '' : ` (no room for ${String(noRoom.length)})`;
   return new TransferError(
     'some-failed',
     missing === 0
       ? `${snapshot} is complete, but for extended attributes that were left out.`
-      : `${String(missing)} ${missing === 1 ? 'entry is' : 'entries are'} missing in ${snapshot}, which is complete otherwise.`,
-    { cause },
+      : `${String(missing)} ${missing === 1 ? 'entry is' : 'entries are'} missing in ${snapshot}${withoutRoom}, which is complete otherwise.`,
+    { cause, ...(withoutRoom === '' ? {} : { hint: 'Make room where the snapshots are, and start it again.' }) },
   );
 }
 

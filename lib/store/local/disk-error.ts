@@ -10,19 +10,19 @@ export function diskError(error: unknown, file: { readonly name: string }): Tran
   const cause = { cause: error };
   // libuv has a number for EDQUOT, but no name.
   if ((error as NodeJS.ErrnoException).errno === -constants.errno.EDQUOT) {
-    return new TransferError('space', `The disk quota of the receiver is used up; ${name} was not stored.`, cause);
+    return new TransferError('space', `The disk quota where it goes is used up; ${name} was not stored.`, cause);
   }
   switch (errnoOf(error)) {
     case 'ENOSPC':
-      return new TransferError('space', `The receiver's disk is full; ${name} was not stored.`, cause);
+      return new TransferError('space', `The disk where it goes is full; ${name} was not stored.`, cause);
     case 'ENAMETOOLONG':
-      return new TransferError('name', `${name} is too long a name for the receiver's disk.`, cause);
+      return new TransferError('name', `${name} is too long a name for the disk where it goes.`, cause);
     case 'EXDEV':
       return onOtherDisk(file.name, undefined, error);
     default:
       return new TransferError(
         'disk',
-        `The receiver's disk failed; ${name} was not stored: ${error instanceof Error ? error.message : String(error)}.`,
+        `The disk where it goes failed; ${name} was not stored: ${error instanceof Error ? error.message : String(error)}.`,
         cause,
       );
   }

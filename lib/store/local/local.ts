@@ -247,7 +247,7 @@ export class LocalStore implements StoreRoot {
     const left = this.free.bytes - this.promised;
     if (size > left) {
       const [needed, free] = formatSizes(size, Math.max(0, left));
-      throw new TransferError('space', `${printable(name)} needs ${needed}, and ${free} are free on the receiver.`);
+      throw new TransferError('space', `${printable(name)} needs ${needed}, and ${free} are free where it goes.`);
     }
     this.promised += size;
   }
