@@ -50,6 +50,9 @@ const ownHints: Readonly<Record<Exclude<Role, 'sender'>, Readonly<Partial<Record
 /** Said to a receiver of a file of the plain wire, which has no memory of a part of one. */
 const comesWhole = 'Nothing of that file is stored: it comes whole when it is sent again.';
 
+/** Codes with cases for which other things help than for most. */
+const hasOwnHints: ReadonlySet<ErrorCode> = new Set(['disk', 'exists', 'quota']);
+
 /** Ends of a conversation before its end. */
 export const cutShort: ReadonlySet<ErrorCode> = new Set(['stopped', 'interrupted', 'connection-lost', 'timeout']);
 
@@ -60,7 +63,7 @@ export const cutShort: ReadonlySet<ErrorCode> = new Set(['stopped', 'interrupted
 export function roleHint(role: Role, code: ErrorCode, hint: string | undefined, file?: string): string | undefined {
   if (hint === undefined || role === 'sender') return hint;
   if (role === 'receiver' && file !== undefined && cutShort.has(code)) return comesWhole;
-  // What is said of one disk, or of an object store, is said to whoever has it.
-  if (code === 'disk' && hint !== usualHint(code)) return hint;
+  // What is said of this case, and not of the code in general, is said to whoever has the disk or the store.
+  if (hasOwnHints.has(code) && hint !== usualHint(code)) return hint;
   return ownHints[role][code] ?? hint;
 }

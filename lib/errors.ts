@@ -65,6 +65,8 @@ export interface TransferErrorOptions {
   readonly fileName?: string;
   /** Overrides the code's usual advice; '' for none. */
   readonly hint?: string;
+  /** See `TransferError`. */
+  readonly nameTaken?: boolean;
 }
 
 /**
@@ -76,11 +78,14 @@ export class TransferError extends Error {
   readonly code: ErrorCode;
   readonly fileName: string | undefined;
   readonly hint: string | undefined;
+  /** Whether an entry is at the very name that was meant, which is what a receiver with the rule `skip` leaves as it is. */
+  readonly nameTaken: boolean;
 
   constructor(code: ErrorCode, message: string, options: TransferErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.fileName = options.fileName;
+    this.nameTaken = options.nameTaken ?? false;
     this.hint = (options.hint ?? traits[code].hint) || undefined;
   }
 
@@ -92,7 +97,8 @@ export class TransferError extends Error {
   /** The same failure, said of one file. */
   about(fileName: string): TransferError {
     if (this.fileName !== undefined) return this;
-    return new TransferError(this.code, this.message, { cause: this.cause ?? this, fileName, hint: this.hint ?? '' });
+    const { code, message, nameTaken, hint = '' } = this;
+    return new TransferError(code, message, { cause: this.cause ?? this, fileName, hint, nameTaken });
   }
 }
 

@@ -170,7 +170,7 @@ export class Batches {
         new TransferError(
           'exists',
           `${printable(entry.name)} is a hard link to ${printable(entry.target)}, which is not stored here.`,
-          { hint: '' },
+          { hint: 'See what became of that file, and send both again.' },
         ),
       );
       return [];

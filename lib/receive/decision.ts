@@ -1,7 +1,7 @@
-import { TransferError } from '../errors';
+import type { TransferError } from '../errors';
 import { printable } from '../name';
 import type { Existing, KnownContent } from '../store/session-store';
-import type { IfExists, Kept } from '../store/store';
+import { type IfExists, type Kept, nameTaken } from '../store/store';
 import { smallFile } from '../wire/segment';
 import type { FileEntry } from '../wire/session-list';
 import type { Earlier } from './snapshot-stage';
@@ -85,5 +85,9 @@ function inTheWay(entry: FileEntry, existing: Existing, ifExists: IfExists): Tra
     symlink: 'as a symbolic link',
     other: 'as something that is not a regular file',
   };
-  return new TransferError('exists', `${printable(entry.name)} already exists ${what[existing.kind]}.`);
+  return nameTaken(
+    `${printable(entry.name)} already exists ${what[existing.kind]}.`,
+    ifExists,
+    existing.kind === 'file',
+  );
 }

@@ -401,14 +401,14 @@ class PlainReceiving {
   }
 
   private report(error: TransferError): Refusal {
-    const { code, message, hint, fileName } = error;
+    const { code, message, hint, fileName, nameTaken } = error;
     const said = {
       ...(fileName === undefined ? {} : { file_name: fileName }),
       code,
       message,
       ...(hint === undefined ? {} : { hint }),
     };
-    if (code === 'exists' && this.rules.ifExists === 'skip' && fileName !== undefined) {
+    if (nameTaken && this.rules.ifExists === 'skip' && fileName !== undefined) {
       this.skipped++;
       this.rules.on({ event: 'skipped', file_name: fileName, reason: message });
       return { type: 'refusal', ...said, skipped: true };

@@ -37,7 +37,7 @@ export class Receiving {
 
   /** Tells the sender, and whoever runs the receiver. */
   tellRefused(file: number, error: TransferError): void {
-    const skipped = error.code === 'exists' && this.rules.ifExists === 'skip';
+    const skipped = error.nameTaken && this.rules.ifExists === 'skip';
     if (skipped) this.report.skipped(error.fileName ?? '', 'it exists already');
     else this.report.failed(error);
     this.replies.refuse(file, error, skipped);

@@ -5,7 +5,7 @@ import { newSession } from '../session/opening';
 import { usualLinkDeadlines } from '../session/deadlines';
 import type { Room } from '../store/session-store';
 import { type LimitedSession, limitSession } from '../store/limited';
-import type { IfExists } from '../store/store';
+import { type IfExists, nameTaken } from '../store/store';
 import type { FileEntry } from '../wire/session-list';
 import { ContentFlow } from './content-flow';
 import { decide, type WantedContent, wantedAnew } from './decision';
@@ -117,7 +117,7 @@ export class UploadVisit {
     );
     if (verifiedAt === undefined) {
       if (renames) return undefined;
-      throw new TransferError('exists', `${printable(entry.name)} already exists with other content.`);
+      throw nameTaken(`${printable(entry.name)} already exists with other content.`, this.rules.ifExists, true);
     }
     const done = receivedOf({ entry, began }, entry.name, this.store.verified, digests, 0);
     this.report.received({ ...done, verified_at: verifiedAt });
@@ -151,7 +151,7 @@ export class UploadVisit {
       return end;
     }
     const error = end.about(name);
-    if (error.code === 'exists' && this.rules.ifExists === 'skip') this.report.skipped(name, 'it exists already');
+    if (error.nameTaken && this.rules.ifExists === 'skip') this.report.skipped(name, 'it exists already');
     else this.report.failed(error);
     return error;
   }

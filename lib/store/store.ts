@@ -78,11 +78,44 @@ export function discarded(): TransferError {
   return new TransferError('interrupted', 'The file was discarded.');
 }
 
-/** The refusal for a name under which something else is. */
-export function alreadyExists(name: string, what = 'other content', cause?: unknown): TransferError {
+/** The refusal for a name under which something else is, by this rule. */
+export function alreadyExists(
+  name: string,
+  ifExists: IfExists,
+  what = 'other content',
+  cause?: unknown,
+): TransferError {
+  return nameTaken(
+    `${printable(name)} already exists on the receiver: ${what} stands under that name.`,
+    ifExists,
+    what === 'other content',
+    cause,
+  );
+}
+
+/**
+ * The refusal, in this sentence, for what has the name of something else. `replaceable`: the rule `replace` would have
+ * that replaced.
+ */
+export function nameTaken(message: string, ifExists: IfExists, replaceable: boolean, cause?: unknown): TransferError {
+  return new TransferError('exists', message, {
+    nameTaken: true,
+    ...(cause === undefined ? {} : { cause }),
+    ...(replaceable && ifExists !== 'rename' && ifExists !== 'replace' ? {} : { hint: hintFor(ifExists) }),
+  });
+}
+
+/** What helps where the rules that exist do not, or not all of them. */
+function hintFor(ifExists: IfExists): string {
+  if (ifExists === 'rename') return 'Remove or rename what is there, or send it under another name.';
+  return 'What is there is never replaced: remove it, or have this received with --if-exists rename.';
+}
+
+/** The refusal for what would lie in something that is not a directory. */
+export function notADirectory(name: string, cause?: unknown): TransferError {
   return new TransferError(
     'exists',
-    `${printable(name)} already exists on the receiver: ${what} stands under that name.`,
-    cause === undefined ? {} : { cause },
+    `${printable(name)} is not a directory on the receiver, so nothing can be stored in it.`,
+    { cause, hint: 'Remove or rename what is there, or send this under another name.' },
   );
 }

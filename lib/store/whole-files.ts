@@ -108,8 +108,8 @@ export class WholeFiles {
     const { ifExists } = this;
     const [existing] = await this.store.lookup([offered]);
     if (!existing || ifExists === 'rename') return;
-    if (existing.kind !== 'file') throw alreadyExists(offered.name, 'something that is not a regular file');
-    if (ifExists !== 'replace' && existing.size !== offered.size) throw alreadyExists(offered.name);
+    if (existing.kind !== 'file') throw alreadyExists(offered.name, ifExists, 'something that is not a regular file');
+    if (ifExists !== 'replace' && existing.size !== offered.size) throw alreadyExists(offered.name, ifExists);
   }
 }
 

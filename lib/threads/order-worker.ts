@@ -1,4 +1,5 @@
 import { parentPort, Worker, type WorkerOptions } from 'node:worker_threads';
+import { TransferError } from '../errors';
 import { endThread, startThread } from './addon';
 import { workerStart } from './program-parts';
 
@@ -7,6 +8,9 @@ interface Failure {
   /** The name of the errno, and its negative number: some have no name in Node. */
   readonly code?: string | undefined;
   readonly errno?: number | undefined;
+  /** Of a `TransferError`. */
+  readonly hint?: string | undefined;
+  readonly nameTaken?: boolean | undefined;
 }
 
 /** What an order came to. */
@@ -124,6 +128,10 @@ export function serveEach<Order, Answer>(carryOut: (order: Order) => Promise<Ans
 
 /** What travels back for an order that threw `error`. */
 export function failureOf(error: unknown): { readonly failure: Failure } {
+  if (error instanceof TransferError) {
+    const { message, code, hint, nameTaken } = error;
+    return { failure: { message, code, hint, nameTaken } };
+  }
   const { message, code, errno } = error as NodeJS.ErrnoException;
   return { failure: { message, code, errno } };
 }

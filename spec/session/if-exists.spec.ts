@@ -90,4 +90,43 @@ describe('What stands under a name already, in a session', () => {
       await to.close();
     }
   });
+
+  it('is skipped only where it has the very name', async () => {
+    for (const [wire, ifExists] of [
+      ['ticket', 'skip'],
+      ['target', 'skip'],
+      ['ticket', 'replace'],
+    ] as const) {
+      const to = await ReceiveDirectory.open({ ifExists });
+      const tree = await SourceTree.make({ 'd/small': contents.small, 'd/large': contents.large });
+      try {
+        await writeFile(path.join(to.place, 'd'), 'a file');
+        const { failed, heard } = await sending({ paths: [tree.at('d')], target: to[wire] });
+        expect(heard.all('skipped'), wire).to.deep.equal([]);
+        expect(new Set(failed), wire).to.deep.equal(new Set(['exists']));
+        expect(failed, wire).to.have.lengthOf(wire === 'ticket' ? 3 : 2);
+        for (const { hint } of heard.all('failed')) expect(hint, wire).to.match(/^Remove or rename what is there/);
+      } finally {
+        await tree.remove();
+        await to.close();
+      }
+    }
+  });
+
+  it('is refused with a hint that helps: what is no file is never replaced', async () => {
+    for (const ifExists of ['refuse', 'replace'] as const) {
+      const to = await ReceiveDirectory.open({ ifExists });
+      try {
+        for (const name of ['small', 'large']) {
+          await mkdir(path.join(to.place, name));
+          for (const target of [to.ticket, to.target]) {
+            const { error } = await sending({ paths: [source.at(name)], target });
+            expect(error?.hint, `${name}, ${ifExists}`).to.match(/never replaced: .*--if-exists rename/);
+          }
+        }
+      } finally {
+        await to.close();
+      }
+    }
+  });
 });

@@ -13,7 +13,11 @@ const ofTheName = ['ENAMETOOLONG', 'EINVAL', 'EILSEQ'];
 export function errorOf({ failure }: Failed, name: string): TransferError {
   const cause = systemError({ failure });
   if (failure.code !== undefined && isErrorCode(failure.code))
-    return new TransferError(failure.code, failure.message, { cause });
+    return new TransferError(failure.code, failure.message, {
+      cause,
+      hint: failure.hint ?? '',
+      nameTaken: failure.nameTaken ?? false,
+    });
   if (ofTheName.includes(errnoOf(cause) ?? '')) return notAName(name, cause);
   return diskError(cause, { name });
 }

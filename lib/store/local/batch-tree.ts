@@ -10,8 +10,7 @@ import type { Given } from './apply-metadata';
 import { column, columns, type FileList } from './batch-list';
 import { stagedTogether } from './staged-names';
 import { notAName } from './batch-failure';
-import { notADirectory } from './publish';
-import type { IfExists } from '../store';
+import { type IfExists, notADirectory } from '../store';
 
 /** What of a batch is no file: made when everything has come. */
 export type BatchThing =

@@ -4,6 +4,7 @@ import { errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { Directory } from './directory';
 import { notAName } from './batch-failure';
+import { notADirectory } from '../store';
 import { syncTogether } from './sync-together';
 import { systemPath } from '../../name-bytes';
 import { ignored } from '../../trace';
@@ -186,11 +187,7 @@ export class DirectoryTree {
     } catch (cause) {
       const code = errnoOf(cause);
       if (code !== 'ENOTDIR' && code !== 'ELOOP') throw cause;
-      throw new TransferError(
-        'exists',
-        `${printable(at)} is not a directory on the receiver, so nothing can be stored in it.`,
-        { cause },
-      );
+      throw notADirectory(at, cause);
     } finally {
       // The sync addresses the parent by its descriptor, so that one stays open until then.
       void durable.catch(ignored('whoever waits for durable is told')).then(() => parent.release());

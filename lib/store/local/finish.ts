@@ -66,7 +66,10 @@ function finishFile(thing: WithMode, directories: OpenDirectories): Placed {
   const at = directories.at(path.posix.dirname(name), path.posix.basename(name), false);
   const fd = openSync(systemPath(at), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
-    if (!fstatSync(fd).isFile()) throw new TransferError('exists', `${printable(name)} is no regular file any more.`);
+    if (!fstatSync(fd).isFile())
+      throw new TransferError('exists', `${printable(name)} is no regular file any more.`, {
+        hint: 'Something has changed it meanwhile: send it again.',
+      });
     const given = give(fd, thing);
     fsyncSync(fd);
     return { outcome: 'identical', path: name, ...given };

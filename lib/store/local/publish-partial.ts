@@ -73,7 +73,7 @@ class Publishing {
       }
       if (existing.isFile() && (await this.sameContent(directory, base))) return { path: name, outcome: 'identical' };
       if (ifExists === 'rename') return { path: await this.findFreeName(directory, base), outcome: 'renamed' };
-      throw alreadyExists(name, existing.isFile() ? 'other content' : 'something that is not a regular file');
+      throw alreadyExists(name, ifExists, existing.isFile() ? 'other content' : 'something that is not a regular file');
     }
   }
 
@@ -85,13 +85,13 @@ class Publishing {
 
   /** Whether what is there has the same content, read from where a receipt says it was read. */
   private async sameContent(directory: Directory, base: string): Promise<boolean> {
-    const { digests, size, name } = this.file;
+    const { digests, size, name, ifExists } = this.file;
     const direct = this.root.verified === 'device' ? (O_DIRECT ?? 0) : 0;
     const handle = await open(systemPath(directory.at(base)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | direct).catch(
       (error: unknown) => {
         throw errnoOf(error) === 'ENOENT'
           ? error
-          : alreadyExists(name, 'something that cannot be read as a file', error);
+          : alreadyExists(name, ifExists, 'something that cannot be read as a file', error);
       },
     );
     try {
@@ -119,6 +119,6 @@ class Publishing {
       parseEntryName(full, { allowHidden: true, names: 'any' });
       if (await this.appear(directory, candidate)) return full;
     }
-    throw alreadyExists(this.file.name);
+    throw alreadyExists(this.file.name, 'rename');
   }
 }

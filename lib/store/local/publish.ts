@@ -16,7 +16,7 @@ import type { SystemCalls } from '../../threads/system-calls';
 import { cannotLink } from './final-name';
 import type { OpenDirectories } from './open-directories';
 import { type DiskContent, fileStat, type FileStat, readContent, type ReadGround } from './existing-content';
-import { alreadyExists } from '../store';
+import { alreadyExists, notADirectory } from '../store';
 import { type Given, giveMetadata } from './apply-metadata';
 import { copyFile } from './copy-file';
 import type { Lost } from '../store';
@@ -116,15 +116,6 @@ export function move(staged: string, name: string, ground: PlacingGround): Promi
       if (existing) throw notADirectory(name);
     }
   });
-}
-
-/** The refusal for what would lie in something that is not a directory. */
-export function notADirectory(name: string, cause?: unknown): TransferError {
-  return new TransferError(
-    'exists',
-    `${printable(name)} is not a directory on the receiver, so nothing can be stored in it.`,
-    { cause },
-  );
 }
 
 /** Does it again in new directories where those were removed meanwhile. */
@@ -269,7 +260,7 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
     const same = await findSame(thing, target, existing, ground);
     if (same) return appeared({ outcome: 'identical', path: name, ...same }, ground);
     if (ifExists === 'rename') return takeFreeName(thing, directory, base, ground);
-    throw alreadyExists(name, existing.isFile() ? 'other content' : 'something that is not a regular file');
+    throw alreadyExists(name, ifExists, existing.isFile() ? 'other content' : 'something that is not a regular file');
   }
 }
 
@@ -284,7 +275,7 @@ function takeFreeName(thing: Placing, directory: string, base: string, ground: P
     if (takeIfFree(thing.staged, target, ground.calls))
       return appeared({ outcome: 'renamed', path: full, ...statOf(target) }, ground);
   }
-  throw alreadyExists(thing.name);
+  throw alreadyExists(thing.name, 'rename');
 }
 
 /** Whether what stands there is the same, and for a file its state of when its content was compared. */
@@ -301,18 +292,23 @@ async function findSame(
       : undefined;
   const size = thing.kind === 'file' ? thing.size : Number(look(thing.staged)?.size);
   if (!existing.isFile() || existing.size !== BigInt(size)) return undefined;
-  const digest = thing.kind === 'file' ? thing.digest : (await read(thing.staged, size, thing.name, ground))?.digest;
-  const found = await read(target, size, thing.name, ground);
+  const digest = thing.kind === 'file' ? thing.digest : (await read(thing.staged, size, thing, ground))?.digest;
+  const found = await read(target, size, thing, ground);
   return found && found.digest === digest ? { stat: found.stat } : undefined;
 }
 
 /** See `readContent`; throws `exists` for what cannot be opened as a file. */
-async function read(at: string, size: number, name: string, ground: PlacingGround): Promise<DiskContent | undefined> {
+async function read(
+  at: string,
+  size: number,
+  { name, ifExists }: Placing,
+  ground: PlacingGround,
+): Promise<DiskContent | undefined> {
   try {
     return await readContent(at, size, ground);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || !isOpening(error)) throw error;
-    throw alreadyExists(name, 'something that cannot be read as a file', error);
+    throw alreadyExists(name, ifExists, 'something that cannot be read as a file', error);
   }
 }
 

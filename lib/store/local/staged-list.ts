@@ -10,7 +10,8 @@ import type { Lost } from '../store';
 import type { Branch } from './batch-tree';
 import { privateMode } from './directory';
 import type { Failed } from './batch-failure';
-import { notADirectory, type Placed, type PlacingGround } from './publish';
+import type { Placed, PlacingGround } from './publish';
+import { notADirectory } from '../store';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 /**

@@ -2,7 +2,7 @@
 import { TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import { ignored } from '../../trace';
-import type { IfExists } from '../store';
+import { type IfExists, nameTaken, notADirectory } from '../store';
 import type { Bucket } from './bucket';
 import {
   directoriesAbove,
@@ -74,10 +74,10 @@ export class ObjectNames {
         return { path, outcome: 'replaced', record };
       }
       if (await same(existing)) return { path, outcome: 'identical', record: existing };
-      if (ifExists !== 'rename') throw alreadyAt(name, existing);
+      if (ifExists !== 'rename') throw alreadyAt(name, existing, ifExists);
       path = numbered(name, number);
     }
-    throw new TransferError('exists', `${printable(name)} and all names like it are taken.`);
+    throw nameTaken(`${printable(name)} and all names like it are taken.`, 'rename', true);
   }
 
   /** Writes over what is at a name: a directory, or what its rule says is to be replaced. */
@@ -94,7 +94,7 @@ export class ObjectNames {
   async makeDirectory(name: EntryName, record: DirectoryRecord): Promise<boolean> {
     await this.makeAbove(name);
     const existing = await this.take(name, record);
-    if (existing !== undefined && existing.type !== 'directory') throw alreadyAt(name, existing);
+    if (existing !== undefined && existing.type !== 'directory') throw notADirectory(name);
     this.remember(name);
     return existing === undefined;
   }
@@ -113,11 +113,7 @@ export class ObjectNames {
 
   private async makeOne(above: EntryName): Promise<void> {
     const existing = await this.take(above, { type: 'directory', id: newRecordId() });
-    if (existing !== undefined && existing.type !== 'directory')
-      throw new TransferError(
-        'exists',
-        `${printable(above)} is not a directory on the receiver, so nothing can be stored in it.`,
-      );
+    if (existing !== undefined && existing.type !== 'directory') throw notADirectory(above);
     this.remember(above);
   }
 
@@ -162,9 +158,10 @@ export class ObjectNames {
   }
 }
 
-function alreadyAt(name: EntryName, existing: NameRecord): TransferError {
-  const what = existing.type === 'file' ? 'exists already with other content' : `is a ${existing.type} already`;
-  return new TransferError('exists', `${printable(name)} ${what}.`);
+function alreadyAt(name: EntryName, existing: NameRecord, ifExists: IfExists): TransferError {
+  const isFile = existing.type === 'file';
+  const what = isFile ? 'exists already with other content' : `is a ${existing.type} already`;
+  return nameTaken(`${printable(name)} ${what}.`, ifExists, isFile);
 }
 
 /** `report.pdf` becomes `report (1).pdf`. */

@@ -143,7 +143,10 @@ export class ObjectBatch implements Batch {
         file,
         commit: async () => {
           const found = await this.ground.names.look(target);
-          if (found?.record.type !== 'file') throw new TransferError('exists', `${target} is not stored here.`);
+          if (found?.record.type !== 'file')
+            throw new TransferError('exists', `${printable(target)} is not stored here.`, {
+              hint: 'See what became of that file, and send both again.',
+            });
           // A manifest says of which file it is another name.
           if (this.ground.contents === 'snapshots') return 'stored';
           const record: FileRecord = { ...found.record, id: newRecordId() };
@@ -249,7 +252,10 @@ export class ObjectBatch implements Batch {
     const found = await names.look(name);
     const record = found?.record;
     if (found === undefined || record?.type !== 'file' || record.digests[algorithm] !== digests[algorithm])
-      throw new TransferError('exists', 'Another one has changed it meanwhile.', { fileName: name });
+      throw new TransferError('exists', 'Another one has changed it meanwhile.', {
+        fileName: name,
+        hint: 'Send it again.',
+      });
     if (record.mode === mode && record.mtime === mtime && record.ctime === ctime) return committed;
     const touched = { ...record, id: newRecordId(), mode, mtime, ctime, ...metadataOf(entry, this.use) };
     if (abilities.replace && (await names.writeOver(name, touched, found))) return committed;
