@@ -156,9 +156,9 @@ export class BatchTree {
 
   private make(branch: Branch): void {
     if (branch.made) return;
-    branch.made = branch.parent === undefined;
     if (!branch.parent) {
       makePathSync(stagedTogether(this.stagingPath, ''));
+      branch.made = true;
       return;
     }
     this.make(branch.parent);

@@ -1,0 +1,50 @@
+import { expect } from 'chai';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createReceiver } from '../../lib/index';
+import { Heard } from '../receive/receive-directory';
+import { sending, SourceTree } from '../send/source-tree';
+
+describe('A disk without an inode left', function () {
+  this.timeout(20_000);
+  let disk: string;
+  let mounted = false;
+  before(function () {
+    disk = mkdtempSync(path.join(tmpdir(), 'sendall-spec-'));
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'nr_inodes=200,mode=0755', 'tmpfs', disk], { stdio: 'ignore' });
+      mounted = true;
+    } catch {
+      this.skip(); // this machine, or this user, cannot mount a small disk
+    }
+  });
+  after(() => {
+    if (mounted) execFileSync('umount', [disk]);
+    rmSync(disk, { recursive: true, force: true });
+  });
+
+  it('is called full, of every file', async () => {
+    const source = await SourceTree.make({ a: 'a', b: 'b', c: 'c' });
+    await mkdir(path.join(disk, 'in'));
+    const heard = new Heard();
+    const receiver = await createReceiver({ directory: path.join(disk, 'in'), on: heard.on });
+    const { ticket = '' } = await receiver.listen('127.0.0.1:0');
+    try {
+      // Opens all that a receiver needs, so that only files want more.
+      await sending({ paths: [source.at('a')], target: ticket });
+      expect(() => {
+        for (let at = 0; at < 200; at++) writeFileSync(path.join(disk, String(at)), '');
+      }).to.throw(/ENOSPC/);
+      const { heard: said } = await sending({ paths: ['b', 'c'].map((name) => source.at(name)), target: ticket });
+      expect(said.all('failed').map(({ code, message }) => `${code}: ${message}`)).to.have.members(
+        ['b', 'c'].map((name) => `space: The receiver's disk is full; ${name} was not stored.`),
+      );
+    } finally {
+      await receiver.close({ now: true });
+      await source.remove();
+    }
+  });
+});
