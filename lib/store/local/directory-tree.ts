@@ -1,10 +1,11 @@
-import { mkdir, rmdir } from 'node:fs/promises';
+import { chmod, mkdir, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
-import { Directory } from './directory';
+import { Directory, privateMode } from './directory';
 import { notAName } from './batch-failure';
 import { notADirectory } from '../store';
+import { unfinishedMode } from './unfinished';
 import { syncTogether } from './sync-together';
 import { systemPath } from '../../name-bytes';
 import { ignored } from '../../trace';
@@ -43,6 +44,8 @@ export class DirectoryTree {
   private readonly cache = new Map<string, Cached>();
   /** Made by us, and nothing was committed in them yet. */
   private readonly unused = new Set<string>();
+  /** Names of directories that get their mode later, whoever makes them: until then they are `unfinishedMode`. */
+  readonly unfinished = new Set<string>();
   private closed = false;
 
   constructor(
@@ -178,7 +181,7 @@ export class DirectoryTree {
     try {
       if (create) {
         await this.refuseCollision(parent.directory, name);
-        if (await makeDirectory(parent.directory.at(name))) {
+        if (await makeDirectory(parent.directory.at(name), this.unfinished.has(at))) {
           this.unused.add(at);
           durable = this.sync(parent.directory);
         }
@@ -237,9 +240,10 @@ function noSuchDirectory(at: string): Error {
   return Object.assign(new Error(`no such directory: ${at}`), { code: 'ENOENT' });
 }
 
-async function makeDirectory(pathname: string): Promise<boolean> {
+async function makeDirectory(pathname: string, unfinished: boolean): Promise<boolean> {
   try {
-    await mkdir(systemPath(pathname));
+    await mkdir(systemPath(pathname), unfinished ? privateMode : undefined);
+    if (unfinished) await chmod(systemPath(pathname), unfinishedMode).catch(ignored('its batch marks it too'));
     return true;
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return false;

@@ -43,6 +43,8 @@ export interface LocalShared {
   readonly mode: number;
   readonly partials: PartialFiles;
   readonly receipts: Receipts;
+  /** See `DirectoryTree`. */
+  readonly unfinished: Set<string>;
   /**
    * The digest of a regular file by its name, read from where a receipt says; undefined for anything else, and for what
    * cannot be read.
@@ -60,7 +62,7 @@ export interface LocalShared {
 export class LocalSession implements SessionStore {
   readonly algorithm: DigestAlgorithm;
   readonly verified: Verified;
-  readonly batch: Batch;
+  readonly batch: LocalBatch;
 
   constructor(
     private readonly use: StoreUse,
@@ -133,6 +135,7 @@ export class LocalSession implements SessionStore {
   }
 
   release(): Promise<void> {
+    this.batch.end();
     return this.batches.close();
   }
 }
@@ -162,10 +165,12 @@ class LocalBatch implements Batch {
   /** Those among them that are at their names already, and may get another mode and mtime. */
   private found = new Map<number, SmallFile>();
   private links = new Map<number, SymlinkEntry>();
+  /** Of the directories of this session, those that were not there. */
+  private readonly unfinished = new Set<string>();
 
   constructor(
     private readonly use: StoreUse,
-    private readonly shared: Pick<LocalShared, 'receipts' | 'mode'>,
+    private readonly shared: Pick<LocalShared, 'receipts' | 'mode' | 'unfinished'>,
     private readonly batches: BatchStore,
   ) {}
 
@@ -215,6 +220,11 @@ class LocalBatch implements Batch {
   }
 
   directory(entry: DirectoryEntry, fresh: boolean): void {
+    // A large file may be there before.
+    if (fresh) {
+      this.unfinished.add(entry.name);
+      this.shared.unfinished.add(entry.name);
+    }
     this.batches.directory(entry, fresh);
   }
 
@@ -293,6 +303,7 @@ class LocalBatch implements Batch {
   }
 
   async finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>> {
+    this.end();
     return this.settle(
       await this.batches.finishDirectories(
         entries.map((entry) => ({
@@ -308,6 +319,12 @@ class LocalBatch implements Batch {
 
   async putTimesBack(directories: readonly DirectoryTime[]): Promise<ReadonlyMap<number, BatchOutcome>> {
     return this.settle(await this.batches.putTimesBack(directories), [], directories);
+  }
+
+  /** Nothing more comes into directories. */
+  end(): void {
+    for (const name of this.unfinished) this.shared.unfinished.delete(name);
+    this.unfinished.clear();
   }
 
   private given(metadata: Metadata | undefined): Given | undefined {

@@ -126,6 +126,7 @@ export class LocalStore implements StoreRoot {
         mode: this.mode,
         partials,
         receipts,
+        unfinished: this.tree.unfinished,
         readBack: (file, algorithm, onProgress) => this.readBack(file, algorithm, onProgress),
         promise: (files, here) => this.promiseEach(files, here),
       },

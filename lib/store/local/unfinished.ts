@@ -4,10 +4,11 @@ import { trace } from '../../trace';
 import type { BatchThing } from './batch-tree';
 
 /**
- * The mode of a directory that a session has made and not finished: the usual one, and the sticky bit, which hardly a
- * directory has without being open to all. One that is found with it gets its mode and mtime as if it were new.
+ * The mode of a directory that a session has made and not finished: ours alone, since it may be meant to be private;
+ * and marked by setuid, which means nothing for a directory, together with the sticky bit, so that nobody's own
+ * directory is taken for one. One that is found with it gets its mode and mtime as if it were new.
  */
-export const unfinishedMode = 0o1000 | (0o777 & ~process.umask());
+export const unfinishedMode = 0o5700;
 
 /**
  * Marks a directory that was not there when it was offered. On a disk without modes there is no mark, and after a kill
