@@ -194,7 +194,7 @@ class PlainSending {
     const { size } = entry.file;
     await this.write(entry, header);
     const writes: Promise<void>[] = [];
-    let ahead = this.readPiece(source, 0, size);
+    let ahead = this.readAhead(source, 0, size);
     try {
       for (let offset = 0; offset < size;) {
         if (entry.settled && mayRedial && size - offset > cheapRest) return;
@@ -203,7 +203,7 @@ class PlainSending {
         if (offset === size) await source.check();
         // Its turn in the ring comes when the write before the last one has given its memory back.
         if (writes.length >= ringLength - 2) await waits.on('network', writes.shift() ?? Promise.resolve());
-        if (offset < size) ahead = this.readPiece(source, offset, size);
+        if (offset < size) ahead = this.readAhead(source, offset, size);
         await waits.on('limit', limit.pass(piece.length, signal));
         const write = this.write(entry, undefined, piece);
         write.catch(ignored('its failure is met where its turn comes'));
@@ -214,6 +214,13 @@ class PlainSending {
     } finally {
       await Promise.allSettled([ahead, ...writes]);
     }
+  }
+
+  /** As `readPiece`, for who waits for something else before. */
+  private readAhead(source: OpenSource, offset: number, size: number): Promise<Buffer> {
+    const piece = this.readPiece(source, offset, size);
+    piece.catch(ignored('whether it could be read is asked when its turn comes'));
+    return piece;
   }
 
   /**

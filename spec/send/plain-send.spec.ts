@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { truncate, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { encodeFrame } from '../../lib/wire/frame';
 import { md5 } from './raw-sender';
@@ -332,6 +333,36 @@ describe('sending over the plain wire, to receivers of all kinds', () => {
       expect(heard.all('skipped')).to.deep.equal([{ event: 'skipped', file_name: 'small.txt', reason: 'Kept.' }]);
     });
   });
+
+  for (const [what, change] of [
+    ['shrinks', (place: string) => truncate(place, 100)],
+    ['is gone, and a shorter one is in its place,', (place: string) => writeFile(place, 'short')],
+  ] as const) {
+    it(`a file that ${what} while the limit keeps its sender waiting: source-changed, and the next ones arrive`, async () => {
+      await tree.write('changing.bin', bytes(12 * mebibyte, 3));
+      const target = await listen(
+        async (connection) => {
+          await connection.header();
+          await change(tree.at('changing.bin'));
+          while ((await connection.read(mebibyte)).length > 0);
+          connection.socket.end();
+        },
+        async (connection) => void (await connection.confirmAll()),
+      );
+      const unhandled: unknown[] = [];
+      const note = (error: unknown): void => void unhandled.push(error);
+      process.on('unhandledRejection', note);
+      const { error, heard, failed } = await sending({
+        paths: paths('changing.bin', 'small.txt'),
+        target,
+        limit: 8 * mebibyte,
+      }).finally(() => process.off('unhandledRejection', note));
+      expect(unhandled).to.deep.equal([]);
+      expect(failed).to.deep.equal(['source-changed']);
+      expect(error?.code).to.equal('some-failed');
+      expect(heard.all('sent').map(({ file_name }) => file_name)).to.deep.equal(['small.txt']);
+    });
+  }
 
   it('reads answers while it sends: 2,000 of them do not block it', async () => {
     const many = await SourceTree.make(
