@@ -207,7 +207,10 @@ class TreeWalk {
     return (entry) => tag === undefined || entry === tag;
   }
 
-  /** Undefined if there is an ignore file that cannot be read: what it leaves out may be what must not be sent. */
+  /**
+   * Undefined if there is an ignore file that cannot be read: what it leaves out may be what must not be sent. A link is
+   * not followed, since whoever may write here need not be who may read what it points to.
+   */
   private withIgnoreFile(
     path: string,
     inside: string,
@@ -216,22 +219,29 @@ class TreeWalk {
     exclusion: Exclusion,
   ): Exclusion | undefined {
     const { ignoreFile } = this.setup;
-    if (!entries.some((entry) => entry.name === ignoreFile && entry.isFile())) return exclusion;
+    if (!entries.some((entry) => entry.name === ignoreFile)) return exclusion;
+    const located = { path, below: below === '' ? ignoreFile : `${below}/${ignoreFile}` };
+    const name = inside + ignoreFile;
+    let failure: TransferError;
     try {
-      return exclusion.with(
-        below,
-        readIgnoreFile(this.walker.at({ path, below: below === '' ? ignoreFile : `${below}/${ignoreFile}` })),
-      );
+      const stats = this.look(located);
+      if (stats.isFile()) return exclusion.with(below, readIgnoreFile(this.walker.at(located)));
+      const kind = stats.isDirectory() ? 'a directory' : kindOf(stats);
+      failure = new TransferError('source-unreadable', `${printable(name)} is ${kind}, and no regular file.`, {
+        hint: 'Put the file itself there, or take it away.',
+      });
     } catch (error) {
-      const { code, message, cause } = unreadable(inside + ignoreFile, error);
-      this.fail(
-        inside + ignoreFile,
-        new TransferError(code, `${message} Nothing in its directory is sent, since it may say what to leave out.`, {
-          cause,
-        }),
-      );
-      return undefined;
+      failure = unreadable(name, error);
     }
+    const { code, message, hint, cause } = failure;
+    this.fail(
+      name,
+      new TransferError(code, `${message} Nothing in its directory is sent, since it may say what to leave out.`, {
+        cause,
+        ...(hint === undefined ? {} : { hint }),
+      }),
+    );
+    return undefined;
   }
 
   /** False if it cannot be sent, which is told. */

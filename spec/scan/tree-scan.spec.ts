@@ -318,6 +318,31 @@ describe('what is left out of a scan', () => {
     );
   });
 
+  it('an ignore file that is a link, a directory or a pipe is named, and nothing beside it is sent', async () => {
+    await tree.write('v/rules', 'secret\n');
+    for (const name of ['link', 'dangling', 'directory', 'pipe']) await tree.write(`v/${name}/secret`, 'x');
+    symlinkSync('../rules', tree.at('v/link/.sendallignore'));
+    symlinkSync('nowhere', tree.at('v/dangling/.sendallignore'));
+    mkdirSync(tree.at('v/directory/.sendallignore'));
+    execFileSync('mkfifo', [tree.at('v/pipe/.sendallignore')]);
+    const { items, names } = await Findings.of({ paths: [tree.at('v')] });
+    expect(names.filter((name) => name.includes('secret'))).to.deep.equal([]);
+    for (const [name, kind] of [
+      ['link', 'a symbolic link'],
+      ['dangling', 'a symbolic link'],
+      ['directory', 'a directory'],
+      ['pipe', 'a named pipe'],
+    ] as const) {
+      const { code, message, hint } = items.get(`failed v/${name}/.sendallignore`) as TransferError;
+      expect(code).to.equal('source-unreadable');
+      expect(message).to.equal(
+        `v/${name}/.sendallignore is ${kind}, and no regular file. ` +
+          'Nothing in its directory is sent, since it may say what to leave out.',
+      );
+      expect(hint).to.equal('Put the file itself there, or take it away.');
+    }
+  });
+
   it('a directory that may not be read is told, and the rest is found', function () {
     mkdirSync(tree.at('w/closed'), { recursive: true });
     writeFileSync(tree.at('w/good'), '');
