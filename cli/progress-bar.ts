@@ -39,7 +39,7 @@ export class ProgressBar implements Progress, Curtain {
     const now = this.now();
     this.tally.note(event, now);
     if (this.tally.busy) this.began ??= now;
-    else if (event.event === 'summary') this.stop();
+    else if (event.event === 'summary' || event.event === 'failed') this.stop();
     if (!this.bar && !this.closed && this.tally.busy && now - (this.began ?? now) >= patience) this.draw();
   }
 

@@ -10,15 +10,33 @@ interface Sample {
   readonly moved: number;
 }
 
+/** A file that has begun and not ended. */
 interface ActiveFile {
   readonly name: string;
   size: number;
-  /** Most small files never tell of any. */
+  /** Bytes by phase; empty for most small files, which report no progress. */
   done: ReadonlyMap<Phase, number>;
-  /** Of what is done, what the receiver had before. */
+  /** Bytes of `done` that the receiver had before. */
   kept: number;
 }
 
+/** A number of files, and their bytes. */
+interface FileSum {
+  readonly files: number;
+  readonly bytes: number;
+}
+
+/** One transfer that has not ended. */
+interface RunningTransfer {
+  /** Files by name. */
+  readonly active: Map<string, ActiveFile>;
+  /** What the scan has found so far. */
+  announced: FileSum;
+  /** Files that arrived, failed or were skipped. */
+  readonly ended: { files: number; bytes: number };
+}
+
+const noFiles: FileSum = { files: 0, bytes: 0 };
 const nothing: ReadonlyMap<Phase, number> = new Map();
 
 /** How far a transfer is at this moment; bytes, bytes per second, seconds. */
@@ -44,14 +62,14 @@ export interface TransferState {
 
 /** Adds up the events of a transfer. Knows no terminal and no clock: times are handed in, in milliseconds. */
 export class Tally {
-  private readonly active = new Map<string, ActiveFile>();
+  /** By the id of the transfer. */
+  private readonly running = new Map<string | undefined, RunningTransfer>();
+  /** The sums of transfers that have ended since the last reset. */
+  private over = { announced: noFiles, ended: noFiles };
   private readonly moved = new Map<Phase, number>();
   private samples: Sample[] = [];
   private sampled: Phase | undefined;
   private latest: Phase = 'scan';
-  /** What each transfer has, by its id. */
-  private readonly announced = new Map<string | undefined, { readonly bytes: number; readonly files: number }>();
-  private readonly ended = { files: 0, bytes: 0 };
   private movedAt: number | undefined;
   private lost = false;
 
@@ -59,21 +77,32 @@ export class Tally {
   note(event: TransferEvent, now: number): void {
     switch (event.event) {
       case 'started':
-        this.file(event.file_name, event.file_size);
+        this.file(event.id, event.file_name, event.file_size);
         return;
       case 'progress':
-        if (event.phase === 'scan') this.announced.set(event.id, { bytes: event.total, files: event.files ?? 0 });
-        else this.advance(this.file(event.file_name, event.total), event.phase, event.done, now, event.kept);
+        if (event.phase === 'scan') this.transfer(event.id).announced = { files: event.files ?? 0, bytes: event.total };
+        else {
+          const file = this.file(event.id, event.file_name, event.total);
+          this.advance(file, event.phase, event.done, now, event.kept);
+        }
         break;
       case 'sent':
       case 'received':
-        this.arrived(event, event.event === 'sent' ? 'send' : 'receive', now);
+        this.arrived(this.transfer(event.id), event, event.event === 'sent' ? 'send' : 'receive', now);
         break;
       case 'skipped':
-        this.end(event.file_name);
+        this.end(this.transfer(event.id), event.file_name);
         break;
       case 'failed':
-        if (event.file_name !== undefined) this.end(event.file_name);
+        if (event.file_name !== undefined) this.end(this.transfer(event.id), event.file_name);
+        // A relay or a network that cannot be used ends no transfer.
+        else if (event.id !== undefined && event.code !== 'cannot-connect') this.running.delete(event.id);
+        break;
+      case 'snapshot':
+        if (event.id !== undefined) this.transferEnded(event.id);
+        break;
+      case 'summary':
+        this.transferEnded(event.id);
         break;
       case 'connection':
         this.lost = event.state === 'lost';
@@ -85,11 +114,9 @@ export class Tally {
       case 'damaged':
       case 'foreign':
       case 'lost':
-      case 'snapshot':
       case 'drill':
       case 'shrunk':
       case 'repaired':
-      case 'summary':
         break;
     }
     this.sample(now);
@@ -97,18 +124,19 @@ export class Tally {
 
   /** Whether some file is being worked on. */
   get busy(): boolean {
-    return this.active.size > 0;
+    for (const { active } of this.running.values()) if (active.size > 0) return true;
+    return false;
   }
 
   /** Where the transfer is at `now`. */
   at(now: number): TransferState {
-    const { phase, many } = this;
+    const { phase, announced, ended } = this;
     const still = this.stillAt(now);
     const rate = still === undefined ? this.rate : 0;
-    const active = [...this.active.values()];
+    const active = [...this.activeFiles()];
+    const many = active.length + ended.files > 1 || announced.files > 1;
     const file = active.find((each) => phaseOf(each) === phase);
-    const moved = this.ended.bytes + active.reduce((sum, each) => sum + transferred(each), 0);
-    const announced = this.sumAnnounced();
+    const moved = ended.bytes + active.reduce((sum, each) => sum + transferred(each), 0);
     const whole = many && announced.bytes > 0;
     const done = whole ? moved : (file?.done.get(phase) ?? 0);
     const total = whole ? Math.max(announced.bytes, done) : (file?.size ?? 0);
@@ -122,20 +150,18 @@ export class Tally {
       moved,
       rate,
       eta,
-      files: many ? this.ended.files : undefined,
-      ofFiles: many && announced.files > 0 ? Math.max(announced.files, this.ended.files) : undefined,
+      files: many ? ended.files : undefined,
+      ofFiles: many && announced.files > 0 ? Math.max(announced.files, ended.files) : undefined,
       still,
     };
   }
 
   /** Forgets everything; the next event begins a new transfer. */
   reset(): void {
-    this.active.clear();
+    this.running.clear();
+    this.over = { announced: noFiles, ended: noFiles };
     this.moved.clear();
     this.samples = [];
-    this.announced.clear();
-    this.ended.files = 0;
-    this.ended.bytes = 0;
     this.movedAt = undefined;
     this.lost = false;
   }
@@ -146,20 +172,26 @@ export class Tally {
     return { for: (now - this.movedAt) / 1000 };
   }
 
-  private sumAnnounced(): { readonly bytes: number; readonly files: number } {
-    let [bytes, files] = [0, 0];
-    for (const each of this.announced.values()) [bytes, files] = [bytes + each.bytes, files + each.files];
-    return { bytes, files };
+  private *activeFiles(): Iterable<ActiveFile> {
+    for (const { active } of this.running.values()) yield* active.values();
   }
 
-  private get many(): boolean {
-    return this.active.size + this.ended.files > 1 || this.sumAnnounced().files > 1;
+  private get announced(): FileSum {
+    let sum = this.over.announced;
+    for (const { announced } of this.running.values()) sum = added(sum, announced);
+    return sum;
+  }
+
+  private get ended(): FileSum {
+    let sum = this.over.ended;
+    for (const { ended } of this.running.values()) sum = added(sum, ended);
+    return sum;
   }
 
   /** The phase that holds up the end: bytes on the wire before all else, whatever else goes on beside them. */
   private get phase(): Phase {
     let first: Phase | undefined;
-    for (const file of this.active.values()) {
+    for (const file of this.activeFiles()) {
       const phase = phaseOf(file);
       if (phase === undefined) continue;
       if (carrying.has(phase)) return phase;
@@ -175,11 +207,31 @@ export class Tally {
     return ((last.moved - first.moved) * 1000) / (last.at - first.at);
   }
 
-  private file(name: string, size: number): ActiveFile {
-    let file = this.active.get(name);
-    if (!file) this.active.set(name, (file = { name, size, done: nothing, kept: 0 }));
+  private transfer(id: string | undefined): RunningTransfer {
+    let transfer = this.running.get(id);
+    if (!transfer) {
+      transfer = { active: new Map(), announced: noFiles, ended: { files: 0, bytes: 0 } };
+      this.running.set(id, transfer);
+    }
+    return transfer;
+  }
+
+  private file(id: string | undefined, name: string, size: number): ActiveFile {
+    const { active } = this.transfer(id);
+    let file = active.get(name);
+    if (!file) active.set(name, (file = { name, size, done: nothing, kept: 0 }));
     file.size = size;
     return file;
+  }
+
+  /** Files of a backup have no event of their own at the receiver: they end with their transfer. */
+  private transferEnded(id: string | undefined): void {
+    const transfer = this.running.get(id);
+    if (!transfer) return;
+    for (const name of [...transfer.active.keys()]) this.end(transfer, name);
+    const { announced, ended } = this.over;
+    this.over = { announced: added(announced, transfer.announced), ended: added(ended, transfer.ended) };
+    this.running.delete(id);
   }
 
   /** What the receiver had before moves nothing, so it counts in no rate. */
@@ -190,33 +242,34 @@ export class Tally {
     this.count(phase, more, now);
   }
 
-  /** A file is there. Most have told of nothing before. */
+  /** A file has arrived. Most small ones have reported no progress before. */
   private arrived(
+    { active, ended }: RunningTransfer,
     { file_name: name, file_size: size, verified_at: verifiedAt, kept }: FileDone,
     phase: Phase,
     now: number,
   ): void {
     const before = verifiedAt === undefined ? kept : size;
-    const file = this.active.get(name);
+    const file = active.get(name);
     if (file && (file.done.has(phase) || file.kept > 0)) this.advance(file, phase, size, now, before);
     else this.count(phase, size - (before ?? 0), now);
-    if (file) this.active.delete(name);
-    this.ended.files++;
-    this.ended.bytes += size;
+    if (file) active.delete(name);
+    ended.files++;
+    ended.bytes += size;
   }
 
-  /** So many bytes more have moved. */
+  /** Adds `more` bytes to what has moved in `phase`. */
   private count(phase: Phase, more: number, now: number): void {
     if (more > 0 || this.movedAt === undefined) this.movedAt = now;
     this.latest = phase;
     this.moved.set(phase, (this.moved.get(phase) ?? 0) + more);
   }
 
-  /** A file has ended that is not there. */
-  private end(name: string): void {
-    this.ended.files++;
-    this.ended.bytes += this.active.get(name)?.size ?? 0;
-    this.active.delete(name);
+  /** A file has ended and did not arrive, as far as an event says. */
+  private end({ active, ended }: RunningTransfer, name: string): void {
+    ended.files++;
+    ended.bytes += active.get(name)?.size ?? 0;
+    active.delete(name);
   }
 
   private sample(now: number): void {
@@ -228,6 +281,10 @@ export class Tally {
     this.samples.push({ at: now, moved: this.moved.get(phase) ?? 0 });
     while (this.samples.length > 2 && now - (this.samples[0]?.at ?? now) > window) this.samples.shift();
   }
+}
+
+function added(one: FileSum, other: FileSum): FileSum {
+  return { files: one.files + other.files, bytes: one.bytes + other.bytes };
 }
 
 /** The furthest phase that a file has been seen in: the last step of a phase need not be told. */

@@ -113,6 +113,33 @@ describe('cli/tally', () => {
     expect(tally.at(3)).to.include({ files: undefined, done: 0, total: 0, rate: 0 });
   });
 
+  it('is idle after the summary of the transfer, whose files need no event of their own, and not before', () => {
+    const [one, other] = ['1'.repeat(32), '2'.repeat(32)];
+    const tally = new Tally();
+    for (const id of [one, other]) tally.note({ ...started('disk.img', 100), id }, 0);
+    const sum = { files: 1, bytes: 100, bytes_on_wire: 100, seconds: 1, bottleneck: null } as const;
+    tally.note({ ...progress('disk.img', 'receive', 60, 100), id: one }, 10);
+    tally.note({ event: 'summary', ...sum, id: one }, 20);
+    expect(tally.busy, 'the other transfer has a file of the same name').to.equal(true);
+    expect(tally.at(20)).to.include({ files: 1, moved: 100 });
+    tally.note({ event: 'summary', ...sum, id: other }, 30);
+    expect(tally.busy).to.equal(false);
+    expect(tally.at(30)).to.include({ files: 2 });
+  });
+
+  it('is idle after a session that was lost, and not after a relay that cannot be used', () => {
+    const id = '1'.repeat(32);
+    const tally = new Tally();
+    tally.note({ ...started('a', 100), id }, 0);
+    tally.note({ ...progress('', 'scan', 100, 100), files: 9, id } as TransferEvent, 0);
+    tally.note({ event: 'failed', code: 'cannot-connect', message: 'No relay.', id }, 10);
+    expect(tally.busy).to.equal(true);
+    tally.note({ event: 'failed', code: 'connection-lost', message: 'Gone.', id }, 20);
+    expect(tally.busy).to.equal(false);
+    tally.note({ ...started('b', 50), id: '2'.repeat(32) }, 30);
+    expect(tally.at(30), 'nothing of the lost one is counted').to.include({ files: undefined, ofFiles: undefined });
+  });
+
   it('has neither rate nor time left once nothing moves, and says for how long', () => {
     const tally = new Tally();
     tally.note(progress('a', 'send', 100, 1000), 0);

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import jsqr from 'jsqr';
@@ -74,6 +75,25 @@ describe('cli: a receiver at a terminal (the built command)', function () {
         .join(' '),
     ).to.not.match(/\d-[a-z]+-[a-z]+/);
     await without.interrupt();
+  });
+
+  it('takes the bar away with the end of a backup, and draws none into the next transfers', async () => {
+    writeFileSync(run.at('large.bin'), Buffer.alloc(24 * 1024 ** 2, 'abc'));
+    const shown = shell();
+    const receiver = shown.run(`${process.execPath} ${main} receive in --no-code --listen 127.0.0.1:0`);
+    const [ticket] = await receiver.says(/sendall:\/\/[\w.,:-]+\/[\w-]{64}/);
+    const words = ['backup', 'large.bin', ticket, '--name', 'disk', '--limit', '10M', '--compress', 'off'];
+    const backup = await run.run(words);
+    expect(backup.code, backup.stderr).to.equal(0);
+    await receiver.says(/large\.bin\s+receive/);
+    await receiver.says(/disk\/\S+ .*complete/);
+    for (const name of ['one', 'two', 'three']) {
+      expect((await run.run(['send', 'letter.txt', '--name', name, ticket])).code).to.equal(0);
+      await receiver.says(new RegExp(`${name}\\S* .*verified`));
+    }
+    const lines = (await shown.shot()).lines.map((line) => line.map(({ text }) => text).join(' '));
+    expect(lines.filter((line) => /large\.bin|\[[=-]+\]/.test(line))).to.deep.equal([]);
+    await receiver.interrupt();
   });
 
   it('draws the address of its page with --web and --qr, for a phone; so does a sender', async () => {
