@@ -1,7 +1,3 @@
-/**
- * What came of codes that this user has typed: the tickets, so that the same command goes on after a cut, though the
- * code is used up. In a file that nobody else can read, and without a word of a code.
- */
 import { join } from 'node:path';
 import { changePrivateFile, configDirectory, entriesOf, isRecord, readPrivateFile } from '../access/private-file';
 import { formatTicket, parseTicket, type Ticket } from '../net/ticket';
@@ -20,6 +16,10 @@ export interface KeptTicket {
   readonly until: number;
 }
 
+/**
+ * The tickets of codes that this user has typed, so that the same command goes on after a cut, though the code is used
+ * up. In a file that nobody else can read, and without a word of a code.
+ */
 export class KeptTickets {
   /** `file` defaults to `codes.json` in the user's configuration directory. */
   constructor(private readonly file = join(configDirectory(), 'codes.json')) {}

@@ -1,8 +1,3 @@
-/**
- * A code that this side shows and somebody else may use, once. Whoever dials and sends a public value has made a try,
- * whatever becomes of the connection; after three that came to nothing the code is used up, so that nobody guesses more
- * than three of the four million pairs of words. PROTOCOL.md 28.7.
- */
 import { asTransferError, TransferError } from '../errors';
 import type { Address } from '../net/address';
 import type { Connection } from '../net/connection';
@@ -22,6 +17,11 @@ type CodeState =
   | { readonly is: 'used' }
   | { readonly is: 'over'; readonly why: TransferError };
 
+/**
+ * A code that this side shows and another may use, once. A peer that dials and sends a public value has made a try,
+ * whatever becomes of the connection; after three wrong ones the code is used up, so that nobody guesses more than
+ * three of the four million pairs of words. PROTOCOL.md 28.7.
+ */
 export class OpenCode {
   /** Where this side is found by whoever has used the code; known once it listens. */
   addresses: readonly Address[] = [];

@@ -36,6 +36,7 @@ interface Running {
   readonly reject: (error: Error) => void;
 }
 
+/** One thread of the pool, and the digests that it computes. */
 class Member {
   readonly running = new Map<number, Running>();
   private readonly worker: Worker;

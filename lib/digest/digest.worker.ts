@@ -38,6 +38,7 @@ export const readSize = 2 * 1024 * 1024;
 const readAhead = 3;
 const progressEvery = 2 * readSize;
 
+/** Reads and hashes one file, as far as it was told that the file is written. */
 class DigestReading {
   private upTo: number;
   private cancelled = false;

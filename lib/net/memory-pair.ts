@@ -13,6 +13,7 @@ export function memoryPair(): readonly [ByteStream, ByteStream] {
   return [near.stream(), far.stream()];
 }
 
+/** One of the two streams: a write is read by the other one. */
 class PairEnd extends Duplex {
   other: PairEnd | undefined;
   /** Tells the other side that what it wrote last was taken. */

@@ -1,8 +1,3 @@
-/**
- * A transit relay: joins two connections that name the same token from different sides, and carries bytes between them.
- * It speaks the protocol of magic-wormhole's transit relay, and adds what that lacks: nobody waits for ever, and a pair
- * may carry no more than a quota. It knows no keys and keeps nothing. PROTOCOL.md 30.
- */
 import { timingSafeEqual } from 'node:crypto';
 import net from 'node:net';
 import { asTransferError } from '../errors';

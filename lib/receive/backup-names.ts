@@ -1,7 +1,3 @@
-/**
- * Which names of a receive directory belong to backups: nothing is received under them but by a backup. One place for
- * both wires (PROTOCOL.md 8.10).
- */
 import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { TransferError } from '../errors';
@@ -16,6 +12,10 @@ const snapshotsPath = path.join(stagingName, snapshotsName);
 /** A directory that was changed within this time, in ms, may change again without a new time: it is looked at anew. */
 const settlesWithin = 100;
 
+/**
+ * The names of a receive directory that belong to backups: nothing is received under them but by a backup. One place
+ * for both wires (PROTOCOL.md 8.10).
+ */
 export class BackupNames {
   private names: ReadonlySet<string> = new Set();
   private seen: number | undefined;

@@ -83,6 +83,7 @@ export function receivePlain(
 /** Window in ms for the rest of a small file, after which it is received by itself. */
 const restWithin = 100;
 
+/** One conversation of the plain wire, on one connection. `run` never rejects. */
 class PlainReceiving {
   private readonly tally = new Tally();
   private readonly failures: TransferError[] = [];

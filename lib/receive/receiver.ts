@@ -138,6 +138,7 @@ export async function createReceiver(options: ReceiverOptions, keeper?: Keeper):
   return new OpenReceiver(destinations, { ...options, plain: false }, keeper);
 }
 
+/** `Receiver` over open destinations; see the contract for each method. */
 class OpenReceiver implements Receiver {
   private readonly rules: ReceiveRules;
   private readonly plainWire: PlainWire;

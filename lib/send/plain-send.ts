@@ -39,6 +39,7 @@ export function sendPlain(connection: Connection, sending: PlainTransfer): Promi
   return new PlainSending(connection, sending).run();
 }
 
+/** One conversation of the plain wire, on one connection. */
 class PlainSending {
   private readonly answers: Answers;
   private readonly ring: Buffer[] = [];

@@ -125,6 +125,7 @@ function tried(functions: OpenSsl): OpenSsl | undefined {
   }
 }
 
+/** By functions of OpenSSL, in the memory where the bytes are. */
 class InPlace implements RecordCipher {
   private readonly context: unknown;
   /** Whether the context has a key. */
@@ -176,6 +177,7 @@ function check(result: number): void {
   if (result !== 1) throw new Error('OpenSSL refused to seal or open a record.');
 }
 
+/** By node:crypto, which copies. */
 class Copying implements RecordCipher {
   constructor(private readonly count: RecordCount) {}
 

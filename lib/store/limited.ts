@@ -430,6 +430,7 @@ function lacksRoom(outcome: unknown): boolean {
   return outcome instanceof TransferError && outcome.code === 'quota';
 }
 
+/** The room of one file in its store, and its share of an allowance. */
 class LimitedRoom implements Room {
   private written = 0;
 

@@ -1,4 +1,3 @@
-// What both pages do with files to download: links for who has the token, and the files for who has a link.
 import type { DigestPool } from '../digest/digest-pool';
 import { TransferError } from '../errors';
 import { answer, answerJson } from './answer';
@@ -6,6 +5,10 @@ import { sendFile } from './download';
 import { type LinkedFile, Links } from './links';
 import type { WebRequest } from './web-server';
 
+/**
+ * What both pages do with files to download: gives links to those with the token, and files to those with a link.
+ * `send` rejects with `source-unreadable` for a link that is used up or too old, and like `sendFile`.
+ */
 export class Downloads {
   private readonly links = new Links();
 

@@ -63,6 +63,7 @@ async function givenFile(pathname: string, id: string): Promise<GivenFile> {
   return { id, source: { path: pathname, name }, size: found.size, sha256: undefined, state: 'here' };
 }
 
+/** What the page of a sender asks for. */
 class DownloadRoutes implements WebRoutes {
   /** See `DownloadPage`. */
   readonly delivered: Promise<void>;

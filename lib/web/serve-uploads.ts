@@ -41,6 +41,7 @@ export async function serveUploads(options: UploadPageOptions): Promise<UploadPa
   return { ...page, note: (event) => live.note(event) };
 }
 
+/** What the page of a receiver asks for. */
 class UploadRoutes implements WebRoutes {
   private readonly uploading: Uploading;
   private readonly pool = new DigestPool(1);

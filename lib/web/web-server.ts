@@ -1,5 +1,3 @@
-// HTTP for one page: who is let in, what is served as it is, and when somebody has taken too long. What the page asks
-// for is done by its routes.
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
@@ -137,6 +135,10 @@ interface Identity {
   readonly sha256?: string;
 }
 
+/**
+ * HTTP for one page: who is let in, which files are served as they are, and which deadlines hold. What the page asks
+ * for is done by its routes.
+ */
 class WebServer {
   private readonly token: string;
   /** The public one. */

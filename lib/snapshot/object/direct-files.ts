@@ -92,6 +92,7 @@ interface Reading {
   readonly began: number;
 }
 
+/** Stores unchanged and small files of a backup itself, and leaves the rest to the session. */
 class DirectFiles {
   private readonly reader: BundleReader;
   private readonly packing: Packing<Known>;

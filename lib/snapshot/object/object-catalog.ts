@@ -1,4 +1,3 @@
-// The snapshots in an object store, as their records and manifests say.
 import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, parseEntryName } from '../../name';
 import type { Bucket } from '../../store/object/bucket';
@@ -21,6 +20,10 @@ const readAtOnce = 16;
 /** Bytes of a manifest that are read at a time. */
 const pieceSize = 8 * 1024 * 1024;
 
+/**
+ * The snapshots in an object store, as their records and manifests say. Methods reject as those of `SnapshotCatalog`,
+ * and with `disk` where the store does not answer.
+ */
 export class ObjectCatalog extends SnapshotCatalog {
   /** `directory` is the URL of the store. */
   constructor(

@@ -76,6 +76,10 @@ interface ReadRun {
   readonly files: { readonly file: number; readonly known: ObjectFile }[];
 }
 
+/**
+ * Small files of a snapshot in an object store, in bundles; files that lie beside one another are read with one
+ * request.
+ */
 class ObjectBundles implements SmallFileReader {
   private readonly batches: { readonly first: number; readonly names: readonly string[] }[] = [];
   private closed = false;
@@ -191,6 +195,7 @@ class ObjectBundles implements SmallFileReader {
   }
 }
 
+/** Large files of a snapshot in an object store, piece by piece. */
 class ObjectPieces implements PieceReader {
   constructor(
     private readonly bucket: Bucket,

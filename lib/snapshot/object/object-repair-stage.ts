@@ -1,5 +1,3 @@
-// Files that are brought to heal snapshots in an object store through a receiver: staged as for a backup, then put
-// where the manifests say that they are.
 import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { Digests } from '../../progress';
@@ -21,6 +19,10 @@ interface BroughtContent extends LostContent {
   readonly brought: EntryName;
 }
 
+/**
+ * Takes files that heal snapshots in an object store through a receiver: staged as for a backup, then put where the
+ * manifests say that they are.
+ */
 export class ObjectRepairStage extends HealingStage {
   readonly destination: Destination;
   private readonly catalog: ObjectCatalog;

@@ -1,5 +1,3 @@
-// The next snapshot of a backup on its way into an object store. Nothing is locked: two backups of one name at once
-// both become snapshots, one after the other.
 import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { condemnedKeys, refuseCondemned } from '../../store/object/condemned';
@@ -31,6 +29,11 @@ const mostAttempts = 100;
 /** What is condemned is listed for longer than twice that, in ms. */
 const longestBackup = 14 * 24 * 3_600_000;
 
+/**
+ * The next snapshot of a backup, before it is committed to an object store. Nothing is locked: two backups of one name
+ * at once both become snapshots, one after the other. See `SnapshotInStage`; `commit` also rejects with `exists` where
+ * a copy cannot keep its id, and with `mismatch` where what was written does not read back.
+ */
 export class StagedObjectSnapshot implements SnapshotInStage {
   readonly ours = true;
   private committed = false;

@@ -19,7 +19,7 @@ import { type Committed, discarded, type IfExists, type Lost } from '../store';
 
 /** A file that is offered to be received in pieces. */
 export interface PartialOffer extends OfferedFile {
-  /** Who sends it: the id of a key. What one peer left unfinished, no other can go on with. */
+  /** The id of the key that sends it. What one peer left unfinished, no other can go on with. */
   readonly peer: string;
   readonly algorithm: keyof Digests;
   readonly ifExists: IfExists;
@@ -28,7 +28,7 @@ export interface PartialOffer extends OfferedFile {
   /** Permission bits that it gets here, where they are others than those offered. */
   readonly modeOnDisk?: number | undefined;
   readonly given?: Given | undefined;
-  /** What of its metadata nobody allows here. */
+  /** The parts of its metadata that are not allowed here. */
   readonly denied?: readonly Lost[] | undefined;
 }
 
@@ -37,7 +37,7 @@ export interface PartialState {
   readonly journalPath: string;
   /** Segments that are there from before, by the journal. */
   readonly segments: readonly number[];
-  /** What may be alike in part; closed when this ends. */
+  /** A file that may be alike in part; closed when this ends. */
   readonly basis: BasisFile | undefined;
   readonly bytes: PartialBytes;
   readonly root: PublishRoot;
@@ -55,12 +55,12 @@ const journalAfter = 64;
 const journalFrom = 16;
 
 /**
- * A file on its way into a store, piece by piece; what is here survives the end of the process. One of `commit`,
- * `discard` and `suspend` ends it.
+ * `PartialFile` on a local disk; see the contract for each method. What is written survives the end of the process by a
+ * journal beside it: `wrote` keeps that, `suspend` makes it durable.
  */
 export class LocalPartialFile implements PartialFile {
   private segments: readonly number[];
-  /** What `held` told of: only that can be kept. */
+  /** The segments that `held` has returned: only those can be kept. */
   private announced: ReadonlySet<number> = new Set();
   /** Bytes of the basis that were announced: only those can be copied. */
   private reach = 0;
@@ -88,15 +88,11 @@ export class LocalPartialFile implements PartialFile {
     this.used = state.segments.length > 0;
   }
 
-  /** Page-aligned memory for pieces: a fixed number of them for all files of the store. */
   get memory(): AlignedMemory {
     return this.state.memory;
   }
 
-  /**
-   * The segments that are here, read back from the disk; from now on nothing counts as here until it is kept or put
-   * again.
-   */
+  /** Those of the journal, too: what it names is read back before it is believed. */
   async held(): Promise<SegmentDigest[]> {
     const { size = 0 } = this.offer;
     const { bytes } = this.state;
@@ -112,10 +108,6 @@ export class LocalPartialFile implements PartialFile {
     return segments.map((segment, at) => ({ segment, digest: digests[at] ?? '' }));
   }
 
-  /**
-   * What may be alike in part reads as this; until `held` is asked again, it can be copied. Nothing where nothing
-   * stands there.
-   */
   async basis(): Promise<readonly BasisSegment[]> {
     const { size, algorithm } = this.offer;
     const segments = (size === undefined ? undefined : await this.state.basis?.segments(size, algorithm)) ?? [];
@@ -123,27 +115,18 @@ export class LocalPartialFile implements PartialFile {
     return segments;
   }
 
-  /** Waits until the disk can take a piece. Rejects with `disk`, `space` or because it has ended. */
   room(): Promise<void> {
     return this.state.bytes.room();
   }
 
-  /**
-   * Takes a piece; gives the memory back when it is written. False if it was not needed: it is here, or the file is
-   * being read back.
-   */
   put(lease: Lease, offset: number, length: number): boolean {
     return this.state.bytes.put(lease, offset, length);
   }
 
-  /** As `put`, for a run of zeros. */
   zero(offset: number, length: number): boolean {
     return this.state.bytes.zero(offset, length, !this.used);
   }
 
-  /**
-   * As `put`, for `length` bytes at `from` in the basis. Throws `bad-header` for bytes that the basis does not have.
-   */
   copy(offset: number, length: number, from: number): boolean {
     const { bytes, basis } = this.state;
     if (!basis || from + length > this.reach)
@@ -154,7 +137,6 @@ export class LocalPartialFile implements PartialFile {
     return bytes.copy(offset, length, from, basis, !this.used);
   }
 
-  /** These segments of `held` are as they should be. Throws `bad-header` for others. */
   keep(first: number, count: number): void {
     const { size = 0 } = this.offer;
     for (let segment = first; segment < first + count; segment++) {
@@ -169,9 +151,9 @@ export class LocalPartialFile implements PartialFile {
   }
 
   /**
-   * Told by the bytes of what was written, with the segments that are whole by it. The journal names them at once, so
-   * that they are found where this process is killed; now and then it becomes durable together with its data, so that
-   * they are found after a power cut.
+   * Called for each piece that was written, with the segments that are whole by it. The journal names them at once, so
+   * that they are found after a kill; now and then it becomes durable together with its data, so that they are found
+   * after a power cut.
    */
   wrote(segments: readonly number[]): void {
     this.pieces++;
@@ -191,18 +173,10 @@ export class LocalPartialFile implements PartialFile {
       });
   }
 
-  /**
-   * When the sender has sent everything: resolves when it is here, and written. Rejects with what is final for this
-   * file.
-   */
   whole(size: number): Promise<void> {
     return this.state.bytes.whole(size);
   }
 
-  /**
-   * Waits until it is whole, makes it durable, reads all of it back and compares. Rejects with `mismatch`, after which
-   * `held` tells what is here, and with everything that is final for this file.
-   */
   async verify(size: number, digests: Digests, onProgress?: (done: number) => void): Promise<void> {
     const { bytes } = this.state;
     const { name, ifExists } = this.offer;
@@ -214,10 +188,7 @@ export class LocalPartialFile implements PartialFile {
     this.verifiedFile = { name, size, digests, ifExists };
   }
 
-  /**
-   * After `verify`: puts the file under its final name, durably. Rejects with `exists`, `name` or `disk`. Nothing
-   * suspends it then.
-   */
+  /** Nothing suspends it then, and a receipt of it is kept. */
   async commit(): Promise<Committed> {
     const { verifiedFile: file, state, offer } = this;
     if (this.end) throw discarded();
@@ -237,15 +208,14 @@ export class LocalPartialFile implements PartialFile {
     return committed.outcome === 'identical' ? committed : settledAs(committed, offer, stat, lost);
   }
 
-  /** Throws away all of it. */
   discard(): Promise<void> {
     this.end ??= this.finishWith(() => this.remove());
     return this.end;
   }
 
   /**
-   * Ends it for now: what is durable is kept, and `held` will tell of it when the same file is offered again. Whoever
-   * still uses it gets `reason`.
+   * One that cannot be told from others later, or could not be made durable, is discarded. Other users of it get
+   * `reason`.
    */
   suspend(reason?: TransferError): Promise<void> {
     if (!this.resumes) return this.discard();

@@ -51,6 +51,7 @@ export async function publishPartial(
   return published;
 }
 
+/** Gives one verified file its final name in an open directory. */
 class Publishing {
   constructor(
     private readonly file: VerifiedFile,

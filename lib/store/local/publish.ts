@@ -23,7 +23,10 @@ import type { Lost } from '../store';
 import type { Committed, IfExists } from '../store';
 import { nameOfBytes, systemPath } from '../../name-bytes';
 
-/** A file that is outside of this store, on the same disk. */
+/**
+ * A file of an earlier snapshot, of which a staged one becomes one more name: on the same disk, or in the same object
+ * store.
+ */
 export interface EarlierFile {
   /**
    * The path of a directory that is trusted, and the file's name below it, which is walked to without following

@@ -1,4 +1,3 @@
-// The names of an object store, and the one way in which something gets one: a conditional PUT of its record.
 import { TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import { ignored } from '../../trace';
@@ -36,6 +35,11 @@ const mostDirectories = 100_000;
 /** Who else may want the same name: any receiver, or only this one. */
 export type Writers = 'any' | 'only this';
 
+/**
+ * The names of an object store. A record gets its name by a conditional PUT where the store can do that (`writers` is
+ * `any`), else one after another in this process. Methods reject with `name` for a name that no store takes, and with
+ * the failures of `Bucket`.
+ */
 export class ObjectNames {
   private readonly directories = new Set<string>();
   /** Those that are being made. */

@@ -1,4 +1,3 @@
-// `Batch` in an object store: packs of small files, and a record for each name.
 import { TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import { AlignedMemory, type Lease } from '../../threads/aligned-memory';
@@ -44,6 +43,10 @@ interface ObjectEntry {
   readonly commit: () => Promise<BatchOutcome>;
 }
 
+/**
+ * `Batch` in an object store: packs of small files, and a record for each name. See the contract for each method.
+ * Failures of the store come out of `commit` and the like as `disk` or `space`, beside `mismatch`, `exists` and `name`.
+ */
 export class ObjectBatch implements Batch {
   readonly memory = new AlignedMemory(longestBundle, bundles, true);
   readonly limits: BatchLimits;

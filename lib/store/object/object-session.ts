@@ -1,4 +1,3 @@
-// `SessionStore` in an object store.
 import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { Digests, Verified } from '../../progress';
@@ -30,6 +29,10 @@ const readsAtOnce = 4;
 /** Opens the unfinished file of an offer, and ends what still uses it. */
 export type TakePartial = (offer: OfferedFile, use: StoreUse) => Promise<ObjectPartial>;
 
+/**
+ * `SessionStore` in an object store. See the contract for each method; a store that does not answer is `disk`, and
+ * `admit` refuses with `size` what is larger than 625 GiB.
+ */
 export class ObjectSession implements SessionStore {
   readonly algorithm: StoreUse['algorithm'];
   readonly verified: Verified;

@@ -1,4 +1,3 @@
-// An object store as a place that receivers store into, any number of them at once; docs/object-store.md.
 import { asTransferError, TransferError } from '../../errors';
 import { AlignedMemory } from '../../threads/aligned-memory';
 import { ignored, trace } from '../../trace';
@@ -51,7 +50,7 @@ const pieces = 16;
 /** Ms without progress after which an unfinished file is removed. */
 const keptFor = 14 * 24 * 60 * 60 * 1000;
 
-/** Everything below one prefix of a bucket. */
+/** Everything below one prefix of a bucket, for any number of receivers at once; docs/object-store.md. */
 export class ObjectStore implements StoreRoot {
   readonly verified: ObjectVerified;
   private readonly partials: OpenPartials;

@@ -1,10 +1,10 @@
-// The unfinished files of one place that are open in this process.
 import { ignored } from '../../trace';
 import { unfinishedName } from '../limited';
 import type { OfferedFile, StoreUse } from '../session-store';
 import type { ObjectGround } from './ground';
 import { ObjectPartial } from './partial';
 
+/** The unfinished files of one store that are open in this process. `take` rejects with `disk` or `space`. */
 export class OpenPartials {
   private readonly open = new Map<string, ObjectPartial>();
   private readonly opening = new Map<string, Promise<unknown>>();

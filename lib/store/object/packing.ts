@@ -1,4 +1,3 @@
-// Small files that come one after another into packs, without a session.
 import type { DigestAlgorithm } from '../../digest/digest';
 import type { TransferError } from '../../errors';
 import type { ObjectGround } from './ground';
@@ -22,6 +21,10 @@ interface OpenPack<Item> {
   readonly items: Item[];
 }
 
+/**
+ * Packs small files that come one after another, without a session. `room` and `end` reject with `disk` or `space` once
+ * a pack could not be stored.
+ */
 export class Packing<Item> {
   private open: OpenPack<Item> | undefined;
   private readonly storing = new Set<Promise<void>>();

@@ -1,5 +1,3 @@
-// What is known of an unfinished file, so that any receiver can go on with it: one object about its upload, and one for
-// each part that the store has, since a part cannot be read before its upload is completed.
 import { isDigest } from '../../wire/fields';
 import type { DigestName } from '../../wire/fields';
 import { unfinishedName } from '../limited';
@@ -34,6 +32,11 @@ export type PartDigests = ReadonlyMap<number, readonly string[]>;
 
 const readAtOnce = 16;
 
+/**
+ * What is known of an unfinished file, so that any receiver can go on with it: one object about its upload, and one for
+ * each part that the store has, since a part cannot be read before its upload is completed. Methods reject with the
+ * failures of `Bucket`; a record that cannot be read is as if it were not there.
+ */
 export class PartialRecord {
   private readonly pathname: string;
 

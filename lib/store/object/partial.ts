@@ -1,4 +1,3 @@
-// `PartialFile` in an object store: an upload in parts, which another receiver can go on with.
 import { TransferError } from '../../errors';
 import { printable } from '../../name';
 import type { Digests } from '../../progress';
@@ -17,6 +16,10 @@ import { fileRecord, metadataLost, neverPublished, sameContent } from './publish
 import { objectError } from './requests';
 import { type EarlierUpload, ObjectUpload } from './upload';
 
+/**
+ * `PartialFile` in an object store: an upload in parts, which another receiver can go on with. See the contract for
+ * each method; failures of the store are `disk` or `space`, and `size` what does not fit into an upload.
+ */
 export class ObjectPartial implements PartialFile {
   private upload: ObjectUpload;
   private verified: { readonly size: number; readonly digests: Digests } | undefined;

@@ -1,5 +1,3 @@
-// The names of what becomes a snapshot: in memory until a manifest has them, and noted in the store from time to time,
-// so that a backup that was broken off is gone on with.
 import { randomBytes } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { EntryName } from '../../name';
@@ -62,6 +60,10 @@ export interface StagedUse {
   readonly verified: ObjectVerified;
 }
 
+/**
+ * The names of what becomes a snapshot: in memory until a manifest has them, and noted in the store from time to time,
+ * so that an interrupted backup can go on. A note that cannot be written is no failure: its files would be sent again.
+ */
 export class StagedNames implements GroundNames {
   private readonly records = new Map<string, NameRecord>();
   private pending: PendingNote[] = [];

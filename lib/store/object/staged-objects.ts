@@ -1,4 +1,3 @@
-// A place for what becomes a snapshot: bytes go into packs and objects of their own, names stay in memory.
 import type { StoreRoot, SessionStore, StoreUse } from '../session-store';
 import type { ObjectGround } from './ground';
 import { ObjectSession } from './object-session';
@@ -8,6 +7,10 @@ import type { DigestAlgorithm } from '../../digest/digest';
 import { Packing } from './packing';
 import { type StagedNames, stagedPeer } from './staged-names';
 
+/**
+ * A store for what becomes a snapshot: bytes go into packs and objects of their own, names stay in memory
+ * (`StagedNames`).
+ */
 export class StagedObjects implements StoreRoot {
   readonly verified: ObjectVerified;
   private readonly ground: ObjectGround;

@@ -1,5 +1,3 @@
-// The bytes of one large file on their way into an object: pieces in any order become parts, each of which is sent as
-// soon as it is whole.
 import { createDigestOf, type DigestAlgorithm } from '../../digest/digest';
 import { TransferError } from '../../errors';
 import { printable } from '../../name';
@@ -50,6 +48,10 @@ export interface UploadOptions {
 /** `open` for pieces, `complete` once it is one object, `over` after its end. */
 type ObjectUploadState = 'open' | 'complete' | 'over';
 
+/**
+ * The bytes of one large file that becomes an object: pieces in any order become parts, each of which is sent as soon
+ * as it is whole. What is final for the file is `disk`, `space`, `size`, or `interrupted` once it was stopped.
+ */
 export class ObjectUpload {
   readonly key: string;
   /** Absent for bytes of an earlier try: nobody knows since when those are there. */
