@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TransferEvent } from '../../lib/progress';
+import { adopt } from '../../lib/snapshot/adopt/adopt';
 import { backup } from '../../lib/snapshot/backup/backup';
 import { copySnapshots, type CopyOptions } from '../../lib/snapshot/copy/copy';
 import { parseEntryName } from '../../lib/name';
@@ -194,5 +195,22 @@ describe('copying snapshots', () => {
       ids = await Promise.all([made(directory, [source]), made(other, [path.join(source, 'sub')])]);
     await copy();
     expect((await failureOf(copy({ from: { directory: other } }))).code).to.equal('exists');
+  });
+
+  it('hands a backup of an object store over, which nothing else does there', async () => {
+    await backup({ paths: [source], objects, name: 'laptop' });
+    await backup({ paths: [source], objects, name: 'laptop' });
+    const owners = (at: ObjectStoreOptions) =>
+      withObjects(at, async (catalog) => (await catalog.records('laptop')).map(({ owner }) => owner));
+    expect(await owners(objects)).to.deep.equal(['local', 'local']);
+    await copySnapshots({ from: { objects }, to: { directory }, name: 'laptop' });
+    const owner = 'a'.repeat(32);
+    await adopt({ directory, name: 'laptop', owner });
+    const other = server.options();
+    await copySnapshots({ from: { directory }, to: { objects: other }, name: 'laptop' });
+    expect(await owners(other)).to.deep.equal([owner, owner]);
+    const refused = await failureOf(backup({ paths: [source], objects: other, name: 'laptop' }));
+    expect(refused.code).to.equal('exists');
+    expect(refused.hint).to.contain('docs/object-store.md').and.not.to.contain('adopt');
   });
 });

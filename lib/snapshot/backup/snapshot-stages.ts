@@ -67,8 +67,8 @@ export class SnapshotStages {
   private async takeNow(key: string, request: StageRequest): Promise<SnapshotStage> {
     if (this.closed) throw new TransferError('interrupted', 'The receiver was stopped.');
     const before = await this.open.get(key)?.catch(ignored('whoever took that one is told'));
-    // A snapshot that waits for its session is ended by its own peer only.
-    if (before && before.peer !== request.peer) throw otherOwner(request.name);
+    // What waits for its session to come back is nobody else's to end.
+    if (before && before.peer !== request.peer) throw otherOwner(request.name, request.destination.directory);
     if (before?.session === request.session && !before.isComplete) return this.lend(key, before);
     if (before && !(await before.takeFrom(endsWithin))) {
       throw new TransferError('exists', `Another backup ${printable(request.name)} is under way.`, {

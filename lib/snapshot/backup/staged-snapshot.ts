@@ -2,6 +2,7 @@ import { lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 
 import path from 'node:path';
 import { asTransferError, errnoOf, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
+import { isObjectUrl } from '../../object-address';
 import { stagedName } from '../../receive/backup-names';
 import { Directory } from '../../store/local/directory';
 import { Allowance } from '../../store/limited';
@@ -327,7 +328,7 @@ async function refuseTaken(
   register: RegisteredBackup | undefined,
   peer: string,
 ): Promise<void> {
-  if (register && register.owner !== peer) throw otherOwner(name);
+  if (register && register.owner !== peer) throw otherOwner(name, directory);
   const existing = await lstat(path.join(directory, name)).catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
@@ -339,11 +340,15 @@ async function refuseTaken(
   });
 }
 
-/** The refusal for a peer that is not the owner of the backup. */
-export function otherOwner(name: EntryName): TransferError {
-  return new TransferError('exists', `${printable(name)} is the backup of another key.`, {
-    hint: `Take another name; or, on the machine that has it: sendall adopt DIR --name ${printable(name)} --owner KEY hands it over.`,
-  });
+/**
+ * The refusal for whoever would make a snapshot of a backup that is not its own. `directory` is what it is in: the path
+ * of a receive directory, or the URL of an object store.
+ */
+export function otherOwner(name: EntryName, directory: string): TransferError {
+  const handingOver = !isObjectUrl(directory)
+    ? `Take another name; or, on the machine that has it: sendall adopt DIR --name ${printable(name)} --owner KEY hands it over.`
+    : 'Take another name, or bring it as its first snapshot came: with the same key, by the ticket of a receiver, or by s3://. How it is handed over is said in docs/object-store.md.';
+  return new TransferError('exists', `${printable(name)} is the backup of another key.`, { hint: handingOver });
 }
 
 /**

@@ -98,20 +98,19 @@ async function copyAll(
   const name = wanted === undefined ? undefined : backupNameOf(wanted);
   if (wanted !== undefined && !names.some((each) => each === name)) throw await run.catalog.noBackup(wanted);
   const counts = { copied: 0, present: 0, damaged: 0 };
-  for (const each of name === undefined ? names : [name])
+  for (const each of name === undefined ? names : [name]) {
+    const owner = await run.catalog.owner(each);
     for (const snapshot of await run.catalog.snapshots(each)) {
       if (run.signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
-      counts[await copyOne(run, each, snapshot)]++;
+      counts[await copyOne(run, snapshot, owner ?? snapshot.entry.owner)]++;
     }
+  }
   return counts;
 }
 
-async function copyOne(
-  run: CopyBetween,
-  name: EntryName,
-  snapshot: Snapshot,
-): Promise<'copied' | 'present' | 'damaged'> {
-  const called = `${name}/${snapshot.id}`;
+/** `owner` is whose backup it is: another one than who made the snapshot, where it was handed over. */
+async function copyOne(run: CopyBetween, snapshot: Snapshot, owner: string): Promise<'copied' | 'present' | 'damaged'> {
+  const called = `${snapshot.name}/${snapshot.id}`;
   const tell = (path: string, reason: Damage['reason']): 'damaged' => {
     run.on({ event: 'damaged', snapshot: called, path, reason });
     return 'damaged';
@@ -122,7 +121,7 @@ async function copyOne(
   });
   if (!manifest) return tell(manifestName, 'manifest');
   if (await isPresent(run.target, snapshot, manifest)) return 'present';
-  const sent = await bring(run, snapshot, manifest);
+  const sent = await bring(run, { snapshot, manifest, owner });
   if (sent.damages.length > 0) {
     for (const path of sent.damages) tell(path, 'changed');
     return 'damaged';
@@ -166,10 +165,9 @@ async function isPresent(target: SnapshotCatalog, { name, id }: Snapshot, manife
 /** Sends one snapshot. Where a file is damaged, the copy is refused, and its damage is returned. */
 async function bring(
   { catalog, contentOf, destination, on, signal, tally }: CopyBetween,
-  snapshot: Snapshot,
-  manifest: Manifest,
+  { snapshot, manifest, owner }: { readonly snapshot: Snapshot; readonly manifest: Manifest; readonly owner: string },
 ): Promise<{ readonly damages: readonly string[]; readonly newBytes: number }> {
-  const { name, entry } = snapshot;
+  const { name } = snapshot;
   const { head } = manifest;
   const stage = await BackupStage.open(
     {
@@ -178,7 +176,7 @@ async function bring(
       checksum: false,
       algorithm: head.digest,
       destination,
-      peer: entry.owner,
+      peer: owner,
       mayCompare: true,
       session: newSession(),
       copies: manifest,
@@ -193,7 +191,7 @@ async function bring(
       content: contentOf?.(head, lacking),
       receiver: {
         destination: stage.destination,
-        rules: { peer: entry.owner, ifExists: 'replace', mayCompare: true, on: () => undefined },
+        rules: { peer: owner, ifExists: 'replace', mayCompare: true, on: () => undefined },
         stage,
       },
       algorithm: head.digest,

@@ -60,6 +60,10 @@ export class Catalog extends SnapshotCatalog {
     return found;
   }
 
+  async owner(name: EntryName): Promise<string | undefined> {
+    return (await readRegister(this.directory, name))?.owner;
+  }
+
   protected hint(name: string): Promise<string | undefined> {
     return unregisteredHint(this.directory, name);
   }

@@ -59,6 +59,9 @@ export abstract class SnapshotCatalog {
    */
   abstract snapshots(name: EntryName): Promise<Snapshot[]>;
 
+  /** Whose backup it is, whoever made its snapshots; undefined where there is none. Rejects like `snapshots`. */
+  abstract owner(name: EntryName): Promise<string | undefined>;
+
   /** What to do where a snapshot, or a backup, is not there; undefined where there is nothing to say. */
   protected abstract hint(name: string): Promise<string | undefined>;
 

@@ -70,6 +70,10 @@ export class ObjectCatalog extends SnapshotCatalog {
     }));
   }
 
+  async owner(name: EntryName): Promise<string | undefined> {
+    return (await this.records(name))[0]?.owner;
+  }
+
   /** The records of a backup, the oldest first. Rejects with `mismatch` for one that is damaged. */
   async records(name: string): Promise<SnapshotRecord[]> {
     const keys: string[] = [];

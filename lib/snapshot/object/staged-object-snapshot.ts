@@ -209,6 +209,6 @@ function nextNumber({ snapshots }: RegisteredBackup): number {
 async function registerOf(catalog: ObjectCatalog, name: EntryName, peer: string): Promise<RegisteredBackup> {
   const snapshots = (await catalog.snapshots(name)).map(({ entry }) => entry);
   const owner = snapshots[0]?.owner ?? peer;
-  if (owner !== peer) throw otherOwner(name);
+  if (owner !== peer) throw otherOwner(name, catalog.directory);
   return { name, owner, snapshots };
 }

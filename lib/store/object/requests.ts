@@ -125,10 +125,7 @@ export class ObjectRequests {
     }
   }
 
-  /**
-   * What time it is by the store's clock, in ms since 1970, as far as its answers have said; what this machine has slept
-   * since is not counted.
-   */
+  /** What time it is by the store's clock, in ms since 1970, as far as it has said; our sleep since is not counted. */
   get storeTime(): number | undefined {
     return this.clock && this.clock.time + performance.now() - this.clock.heard;
   }

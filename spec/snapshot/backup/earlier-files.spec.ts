@@ -69,6 +69,10 @@ class MadeCatalog extends SnapshotCatalog {
     );
   }
 
+  owner(): Promise<string> {
+    return Promise.resolve('me');
+  }
+
   protected hint(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
