@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
-import { formatAddress, parseAddress, TransferError } from '../lib/internal';
+import { formatAddress, parseWebAddress, TransferError } from '../lib/internal';
 import { wrongUsage } from './usage';
 
 /** Whoever asks has so long, in ms, and so many may ask at once. */
@@ -60,9 +60,6 @@ export class MetricsServer {
 
 /** Reads `HOST:PORT`; a port alone is one of loopback, so that nobody else sees it who was not said to. Throws `usage`. */
 export function parseMetricsAddress(text: string): { readonly host: string; readonly port: number } {
-  const port = /^:?(\d{1,5})$/.exec(text)?.[1];
-  const address = parseAddress(port === undefined ? text : `127.0.0.1:${port}`);
-  if (address.kind !== 'tcp' || (port === undefined && !/:\d+$/.test(text)))
-    throw wrongUsage(`Metrics are served at HOST:PORT or a port of this machine, and not at "${text}".`);
-  return address;
+  if (/:\d+$|^\d+$/.test(text)) return parseWebAddress(text);
+  throw wrongUsage(`Metrics are served at HOST:PORT or a port of this machine, and not at "${text}".`);
 }

@@ -6,9 +6,12 @@ export function parseRelayOption(text: string): string {
   const { parseRelay } = require('../lib/internal') as typeof import('../lib/internal');
   try {
     parseRelay(text);
-  } catch {
-    // What is wrong with it is said by the form that it should have.
-    throw new InvalidArgumentError('It looks like relay.example.org or 203.0.113.7:4001.');
+  } catch (error) {
+    const { message } = error as Error;
+    // What else is wrong with it is said by the form that it should have.
+    throw new InvalidArgumentError(
+      message.startsWith('A port ') ? message : 'It looks like relay.example.org or 203.0.113.7:4001.',
+    );
   }
   return text;
 }

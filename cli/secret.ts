@@ -29,16 +29,19 @@ const longestTyped = 4096;
 /**
  * What `word` names: a ticket `sendall://…`, the file `@FILE` with one in it, an address tcp:// or unix:, or a peer.
  * Where the word was left out: the ticket in `SENDALL_TICKET`, else one that is typed at a terminal, unseen. Undefined
- * if it is none of these: what to say about that is the command's. Rejects with `usage` for a ticket that makes no
- * sense and for a file that others can read.
+ * if it is none of these: what to say about that is the command's. Rejects with `usage` for a ticket or an
+ * address that makes no sense and for a file that others can read.
  */
 export async function resolveTarget(
   word: string | undefined,
   sources: TicketSources = {},
 ): Promise<Target | undefined> {
   const { formatTicket } = require('../lib/internal') as typeof import('../lib/internal');
-  const { isPlainTarget, Peers } = require('../lib/internal') as typeof import('../lib/internal');
-  if (word !== undefined && isPlainTarget(word)) return { kind: 'plain', address: word };
+  const { isPlainTarget, parseAddress, Peers } = require('../lib/internal') as typeof import('../lib/internal');
+  if (word !== undefined && isPlainTarget(word)) {
+    parseAddress(word);
+    return { kind: 'plain', address: word };
+  }
   const ticket = await givenTicket(word, sources);
   if (ticket !== undefined) return { kind: 'ticket', ticket };
   const peer = word === undefined ? undefined : await new Peers().find(word);

@@ -2,7 +2,16 @@
 export { BackedUp } from './access/backed-up';
 export { Peers, type Peer } from './access/peers';
 export { checkKeyName, readPrivateFile } from './access/private-file';
-export { defaultPort, formatAddress, isPlainTarget, parseAddress, parseListenAddress, parseRelay } from './net/address';
+export {
+  defaultPort,
+  formatAddress,
+  isPlainTarget,
+  parseAddress,
+  parseAnnounced,
+  parseListenAddress,
+  parseRelay,
+  parseWebAddress,
+} from './net/address';
 export { looksLikeCode, parseCodeTarget, restOfWord } from './codes/code';
 export { shortestPassword } from './net/relay-pass';
 export { dialable } from './net/own-address';

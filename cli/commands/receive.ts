@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Listener, Receiver, ReceiverOptions } from '../../lib/index';
 import type { UploadPage } from '../../lib/internal';
+import { checkAddresses } from '../address-options';
 import { hookWords } from '../hook-failed';
 import { type HookCommand, parseHookCommand } from '../hook-command';
 import { isJournal, type LogLevel, logLevels } from '../log';
@@ -206,7 +207,14 @@ both at once).`,
       }
       const settings = logging(shell.settings(), flags.logLevel);
       if (settings.log && flags.code) throw wrongUsage('--code has nobody to read it: a log shows no codes.');
-      const metrics = flags.metrics === undefined ? undefined : metricsFor(flags.metrics);
+      checkAddresses(flags);
+      const metrics =
+        flags.metrics === undefined
+          ? undefined
+          : {
+              metrics: new (require('../metrics') as typeof import('../metrics')).Metrics(),
+              address: flags.metrics,
+            };
       const objects = objectStoreOf(directory, flags);
       if (objects !== undefined && flags.web !== undefined)
         throw wrongUsage('--web shows a directory: an object store has no page.');
@@ -260,14 +268,6 @@ function logging(settings: OutputSettings, wanted: LogLevel | undefined): Output
 interface ServedMetrics {
   readonly metrics: Metrics;
   readonly address: string;
-}
-
-/** Throws `usage`. */
-function metricsFor(address: string): ServedMetrics {
-  const { Metrics } = require('../metrics') as typeof import('../metrics');
-  const { parseMetricsAddress } = require('../metrics-server') as typeof import('../metrics-server');
-  parseMetricsAddress(address);
-  return { metrics: new Metrics(), address };
 }
 
 /** Which directory is meant, and whom to dial instead of listening: a code may stand there alone. */

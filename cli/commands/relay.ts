@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { checkAddresses } from '../address-options';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatSize, parseDuration, parseSize } from '../size';
 import { relayPasswordIn } from '../relay-option';
@@ -49,6 +50,7 @@ It speaks the protocol of magic-wormhole's transit relay, whose servers do as we
 is encrypted with the key of the ticket: it sees addresses, sizes and times, and no names.`,
     )
     .action(async (flags: RelayFlags) => {
+      checkAddresses(flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       shell.exit(
         await runTransfer(

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
+import { checkAddresses } from '../address-options';
 import type { SendOptions } from '../../lib/index';
 import type { Shell } from '../run';
 import { withoutTickets } from '../hide-tickets';
@@ -141,6 +142,7 @@ Examples:
         flags,
         flags.toAll ? '--to-all' : flags.listen !== undefined ? '--listen' : flags.code ? '--code' : undefined,
       );
+      checkAddresses(flags);
       if (flags.web !== undefined) return givePage(words, flags, shell);
       if (flags.once) throw wrongUsage('--once goes with --web.');
       if (flags.qr) throw wrongUsage('--qr goes with --web.');

@@ -8,6 +8,8 @@ export type Address =
 export const defaultPort = 8898;
 /** Of transit relays. */
 export const relayPort = 4001;
+/** Of pages. */
+const webPort = 8899;
 /** Of each part of a host's name. RFC 1035 2.3.4. */
 const longestLabel = 63;
 
@@ -22,14 +24,15 @@ export function parseAddress(text: string): Address {
       throw new TransferError('usage', 'unix: needs the path of a socket after it.');
     return { kind: 'unix', path };
   }
-  const match = /^(?:tcp:\/\/)?(\[[0-9a-fA-F:.%\w-]+\]|[^\s:/[\]@]+)?(?::(\d{1,5}))?\/?$/.exec(text);
-  const port = match?.[2] === undefined ? defaultPort : Number(match[2]);
+  const match = /^(?:tcp:\/\/)?(\[[0-9a-fA-F:.%\w-]+\]|[^\s:/[\]@]+)?(?::(\d+))?\/?$/.exec(text);
   const host = match?.[1]?.replace(/^\[|\]$/g, '');
-  if (!match || host === undefined || port > 65535) {
+  // Digits alone are a port, of which it is not known where.
+  if (!match || host === undefined || /^\d+$/.test(host)) {
     throw new TransferError('usage', `Not an address: ${JSON.stringify(text)}.`, {
       hint: 'Addresses look like tcp://192.168.1.20:8898, tcp://[::1]:8898 or unix:/run/sendall.sock.',
     });
   }
+  const port = match[2] === undefined ? defaultPort : portOf(match[2]);
   // The token of a ticket has the form of one, and is not repeated.
   if (host.split('.').some((label) => label.length > longestLabel))
     throw new TransferError('usage', 'That is no host: a part of its name is longer than 63 characters.', {
@@ -38,13 +41,55 @@ export function parseAddress(text: string): Address {
   return { kind: 'tcp', host, port };
 }
 
+function portOf(digits: string): number {
+  const port = Number(digits);
+  if (port <= 65_535) return port;
+  throw new TransferError('usage', `A port is 0 to 65535, and ${digits} is none.`);
+}
+
+/** `PORT` or `:PORT`; undefined for what is neither. Throws `usage` for a number that is none. */
+function portAlone(text: string): number | undefined {
+  const digits = /^:?(\d+)$/.exec(text)?.[1];
+  return digits === undefined ? undefined : portOf(digits);
+}
+
 /**
  * Reads where to listen: as `parseAddress`, and `PORT` or `:PORT` for that port of all addresses of this machine.
  * Throws `usage`.
  */
 export function parseListenAddress(text: string): Address {
-  const port = /^:?(\d{1,5})$/.exec(text)?.[1];
-  return parseAddress(port === undefined ? text : `[::]:${port}`);
+  const port = portAlone(text);
+  return port === undefined ? parseAddress(text) : { kind: 'tcp', host: '::', port };
+}
+
+/**
+ * Reads where a page is served: `HOST:PORT`, `HOST` for port 8899 there, or a port alone, of loopback. Throws `usage`.
+ */
+export function parseWebAddress(text = `127.0.0.1:${String(webPort)}`): Address & { readonly kind: 'tcp' } {
+  const port = portAlone(text);
+  if (port !== undefined) return { kind: 'tcp', host: '127.0.0.1', port };
+  const address = parseAddress(text);
+  if (address.kind === 'tcp') return hasPort(text) ? address : { ...address, port: webPort };
+  throw new TransferError('usage', `A page is served at HOST:PORT, and not at "${text}".`);
+}
+
+/**
+ * Reads by what others reach this machine: `HOST`, for the port `otherwise`, or `HOST:PORT`. Throws `usage`.
+ */
+export function parseAnnounced(text: string, otherwise = defaultPort): Address & { readonly kind: 'tcp' } {
+  const none = new TransferError('usage', `"${text}" is not an address that another machine can dial.`, {
+    hint: 'It looks like backup.example.org or 203.0.113.7:8898.',
+  });
+  const bare = text.replace(/^tcp:\/\//, '').replace(/\/$/, '');
+  if (/^\d+(?::|$)/.test(bare) || !/^(?:[^:[\]]+|\[[^\]]+\])(?::\d+)?$/.test(bare)) throw none;
+  const address = parseAddress(text);
+  if (address.kind === 'unix' || address.port === 0 || address.host === '::' || address.host === '0.0.0.0') throw none;
+  return hasPort(text) ? address : { ...address, port: otherwise };
+}
+
+/** Whether the address `text` says a port. */
+function hasPort(text: string): boolean {
+  return /(?:^[^:[\]]*|\]):\d+\/?$/.test(text.replace(/^tcp:\/\//, ''));
 }
 
 /** Reads `HOST` or `HOST:PORT`, by default port 4001. Throws `usage`. */

@@ -1,9 +1,8 @@
 // By which addresses other machines may find this one.
 import { createSocket } from 'node:dgram';
 import { hostname, networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
-import { TransferError } from '../errors';
 import { ignored } from '../trace';
-import { type Address, formatAddress, isLinkLocal, parseAddress } from './address';
+import { type Address, formatAddress, isLinkLocal, parseAnnounced } from './address';
 import { formatTicket, type SessionKey, type TicketRelay } from './ticket';
 
 /** Interfaces that lead to guests on this machine, not to other machines. */
@@ -70,7 +69,9 @@ export async function dialable(
   address: Address,
   announced: readonly string[] = [],
 ): Promise<readonly [Address, ...Address[]]> {
-  const [first, ...others] = announced.map((text) => announcedAddress(text, address));
+  const [first, ...others] = announced.map((text) =>
+    parseAnnounced(text, address.kind === 'tcp' ? address.port : undefined),
+  );
   if (first) return [first, ...others];
   if (address.kind === 'unix') return [address];
   if (address.host !== '::' && address.host !== '0.0.0.0')
@@ -112,17 +113,6 @@ export function listeningAt(
     }),
     addresses: reachable.map(formatAddress),
   };
-}
-
-/** A host that others dial, with the port that is listened on where none is said. Throws `usage`. */
-function announcedAddress(text: string, listening: Address): Address {
-  const address = parseAddress(text);
-  if (address.kind === 'unix' || address.port === 0 || address.host === '::' || address.host === '0.0.0.0')
-    throw new TransferError('usage', `"${text}" is not an address that another machine can dial.`, {
-      hint: 'It looks like backup.example.org or 203.0.113.7:8898.',
-    });
-  const hasPort = /(?:^[^:[\]]*|\]):\d+$/.test(text.replace(/^tcp:\/\//, ''));
-  return hasPort || listening.kind === 'unix' ? address : { ...address, port: listening.port };
 }
 
 /** Our own address on the way to other networks; undefined where no route leads there. Nothing is sent. */

@@ -1,10 +1,11 @@
+import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { randomBytes } from 'node:crypto';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, isIP, type Socket } from 'node:net';
 import { asTransferError, TransferError } from '../errors';
-import { type Address, formatAddress, isLoopback, parseAddress } from '../net/address';
+import { type Address, formatAddress, isLoopback, parseWebAddress } from '../net/address';
 import { dialable } from '../net/own-address';
 import type { Listener } from '../progress';
 import { Strangers } from '../receive/strangers';
@@ -69,7 +70,6 @@ export interface ServedPage {
   close(): Promise<void>;
 }
 
-export const usualWebPort = 8899;
 /** Like whoever dials a receiver and says nothing, in ms. */
 const headersWithin = 10_000;
 const keptAliveFor = 15_000;
@@ -95,6 +95,7 @@ function isPrivate({ certificate, selfSigned: own = false }: WebOptions, address
  */
 export async function servePage(options: WebOptions, routes: (insecure: boolean) => WebRoutes): Promise<ServedPage> {
   const address = parseWebAddress(options.address);
+  await checkHost(address);
   const insecure = !isPrivate(options, address);
   if (insecure && options.insecurePlain !== true)
     throw new TransferError('usage', 'Others on the network could read and change what is uploaded.', {
@@ -105,13 +106,15 @@ export async function servePage(options: WebOptions, routes: (insecure: boolean)
   return { ...(await server.listen(address)), certificateSha256: identity?.sha256, close: () => server.close() };
 }
 
-/** Throws `usage`. */
-export function parseWebAddress(text = `127.0.0.1:${String(usualWebPort)}`): Address & { readonly kind: 'tcp' } {
-  const port = /^:?(\d{1,5})$/.exec(text)?.[1];
-  const address = parseAddress(port === undefined ? text : `127.0.0.1:${port}`);
-  if (address.kind === 'tcp')
-    return /[\]:]\d+$|:\d+$/.test(text) || port !== undefined ? address : { ...address, port: usualWebPort };
-  throw new TransferError('usage', `A page is served at HOST:PORT, and not at "${text}".`);
+/** The name of a host is looked up first: a word that is none is not a network that others read. Rejects with `usage`. */
+async function checkHost({ host }: Address & { readonly kind: 'tcp' }): Promise<void> {
+  if (isIP(host.replace(/%.*$/, '')) > 0) return;
+  await lookup(host).catch((cause: unknown) => {
+    throw new TransferError('usage', `"${host}" is no host that is known.`, {
+      cause,
+      hint: 'Name an address of this machine, --web HOST:PORT, or a port of 127.0.0.1, --web PORT.',
+    });
+  });
 }
 
 /** What the page shows to a browser by TLS; undefined without. Rejects with `usage` where a file cannot be read. */

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { expect } from 'chai';
 import { eventsOf } from './sendall-process';
 import { lastOf, SessionRun } from './session-run';
@@ -45,5 +46,50 @@ describe('cli: the addresses of a ticket (the built command)', () => {
     );
     expect((await run.run(['send', 'a.txt', ticket, '--address', 'a'])).code).to.equal(2);
     expect((await run.run(['receive', 'in', '--listen', '127.0.0.1:0', '--address', '0.0.0.0'])).code).to.equal(2);
+  });
+
+  it('are checked before anything is done, and what is no port is called that', async () => {
+    const noPort = /^sendall: A port is 0 to 65535, and 999999 is none\.\n/;
+    const wrong: readonly [words: readonly string[], stderr: RegExp][] = [
+      [['receive', 'new', '--listen', '999999'], noPort],
+      [['receive', 'new', '--listen', ':999999'], noPort],
+      [['receive', 'new', '--listen', '127.0.0.1:999999'], noPort],
+      [['receive', 'new', '--web', '999999'], noPort],
+      [['receive', 'new', '--web', '127.0.0.1:999999'], noPort],
+      [
+        ['receive', 'new', '--web', 'nowhere.invalid'],
+        /"nowhere\.invalid" is no host that is known\.\nhint: .*--web PORT/,
+      ],
+      [['receive', 'new', '--metrics', '999999'], noPort],
+      [['receive', 'new', '--address', 'foo:999999'], noPort],
+      [
+        ['receive', 'new', '--address', 'foo:bar'],
+        /"foo:bar" is not an address.*\nhint: It looks like backup\.example\.org or/,
+      ],
+      [
+        ['receive', 'new', '--address', '999'],
+        /"999" is not an address.*\nhint: It looks like backup\.example\.org or/,
+      ],
+      [['receive', 'new', '--from', 'tcp://foo:999999'], noPort],
+      [['receive', 'new', '--relay', 'foo:999999'], /A port is 0 to 65535, and 999999 is none\./],
+      [['send', 'a.txt', '--listen', '999999'], noPort],
+      [['send', 'a.txt', '--code', '--address', 'foo:999999'], noPort],
+      [['send', 'a.txt', '--listen', '0', '--address', 'foo:bar'], /"foo:bar" is not an address/],
+      [['send', 'a.txt', '--web', '999999'], noPort],
+      [['send', 'a.txt', 'tcp://foo:999999'], noPort],
+      [['send', 'a.txt', '4821-crane-velvet@foo:999999'], noPort],
+      [['authorize', 'anna', '--address', 'foo:999999'], noPort],
+      [['authorize', 'anna', '--address', 'foo:bar'], /"foo:bar" is not an address/],
+      [['relay', '--listen', '999999'], noPort],
+      [['relay', '--listen', '0', '--metrics', '999999'], noPort],
+    ];
+    for (const [words, expected] of wrong) {
+      const { code, stdout, stderr } = await run.run(words);
+      expect({ words, code, stdout }).to.deep.equal({ words, code: 2, stdout: '' });
+      expect(stderr, words.join(' '))
+        .to.match(expected)
+        .and.not.match(/Receiving|Relaying|insecure-plain/);
+      expect(existsSync(run.at('new')), words.join(' ')).to.equal(false);
+    }
   });
 });

@@ -6,7 +6,8 @@ import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { refuseForeign, reachedAt, showsToken } from '../../lib/web/checks';
-import { parseWebAddress, servePage } from '../../lib/web/web-server';
+import { parseWebAddress } from '../../lib/net/address';
+import { servePage } from '../../lib/web/web-server';
 import { contentOf, type Visitor, WebReceiver } from './visitor';
 
 describe('a page', () => {
@@ -307,5 +308,6 @@ describe('who may ask a page', () => {
     expect(parseWebAddress()).to.deep.equal({ kind: 'tcp', host: '127.0.0.1', port: 8899 });
     expect(parseWebAddress('192.168.1.20')).to.deep.equal({ kind: 'tcp', host: '192.168.1.20', port: 8899 });
     expect(() => parseWebAddress('unix:/run/x')).to.throw(/HOST:PORT/);
+    expect(() => parseWebAddress('99999999')).to.throw('A port is 0 to 65535, and 99999999 is none.');
   });
 });
