@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { BackupOptions, TransferEvent } from '../../lib/index';
 import { describeObjects, type ObjectFlags, objectStoreOf } from '../object-options';
+import { telling } from '../store-waiting';
 import type { Shell } from '../run';
 import type { Terminal } from '../terminal';
 import { noSuchLocation } from '../snapshot-location';
@@ -83,14 +84,16 @@ Examples:
         await runTransfer(
           shell.settings(),
           (terminal) => new BackupView(terminal, options.directory === undefined ? 'sender' : 'keeper'),
-          async ({ on, signal, terminal }) => {
+          async (transfer) => {
+            const { on, signal, terminal } = transfer;
+            const objects = options.objects && telling(options.objects, transfer);
             let isMade = false;
             const note = (event: TransferEvent): void => {
               isMade ||= event.event === 'snapshot';
               on(event);
             };
             try {
-              await backup({ ...options, on: note, signal });
+              await backup({ ...options, objects, on: note, signal });
             } finally {
               // Also of one in which something is missing: its content may be damaged as any other.
               if (isMade) await rememberSources(options, terminal);

@@ -4,6 +4,7 @@ import { describeObjects, type ObjectFlags } from '../object-options';
 import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatSize } from '../size';
 import { type SnapshotLocation, snapshotLocation } from '../snapshot-location';
+import { tellingAt } from '../store-waiting';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
 
@@ -42,7 +43,9 @@ keys.`,
       const { runTransfer } = require('../run') as typeof import('../run');
       const audience = (terminal: Terminal): Audience => new CopyView(terminal);
       shell.exit(
-        await runTransfer(shell.settings(), audience, (transfer) => copy(source, destination, flags, transfer)),
+        await runTransfer(shell.settings(), audience, (transfer) =>
+          copy(tellingAt(source, transfer), tellingAt(destination, transfer), flags, transfer),
+        ),
       );
     });
 }

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { type Command, Option } from 'commander';
 import type { IfExists } from '../../lib/index';
 import { describeObjectStore, type ObjectFlags, objectStoreOf } from '../object-options';
+import { telling } from '../store-waiting';
 import type { Shell } from '../run';
 import { wrongUsage } from '../usage';
 
@@ -57,10 +58,12 @@ The same command goes on where it was interrupted: what is there with the same c
         await runTransfer(
           shell.settings(),
           (terminal) => new ExportView(terminal, 'address' in target ? to : target.directory),
-          async ({ on, signal }) => {
+          async (transfer) => {
+            const { on, signal } = transfer;
             const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
             const { exportObjects } = load.export();
-            if (objects) await exportObjects({ objects, to: target, paths, ifExists, on, signal });
+            if (objects)
+              await exportObjects({ objects: telling(objects, transfer), to: target, paths, ifExists, on, signal });
           },
         ),
       );

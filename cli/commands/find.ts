@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Audience, Shell } from '../run';
 import { describeObjectStore, type ObjectFlags } from '../object-options';
 import { locationArgument, snapshotLocation } from '../snapshot-location';
+import { tellingAt } from '../store-waiting';
 
 /** Reading tells of nothing on the way. */
 const silence: Audience = { show: () => undefined };
@@ -34,13 +35,15 @@ back: sendall restore DIR|TARGET SNAPSHOT DEST PATH.`,
         await runTransfer(
           shell.settings(),
           () => silence,
-          async ({ terminal, signal }) => {
+          async (transfer) => {
+            const { terminal, signal } = transfer;
             const { load, TransferError } = require('../../lib/internal') as typeof import('../../lib/internal');
             const { FoundView } = require('../found-view') as typeof import('../found-view');
             const { findEntries } = load.snapshots();
             const view = new FoundView(terminal, true);
             const on = view.show.bind(view);
-            await findEntries({ ...location, pattern, signal, on, ...(name === undefined ? {} : { name }) });
+            const where = tellingAt(location, transfer);
+            await findEntries({ ...where, pattern, signal, on, ...(name === undefined ? {} : { name }) });
             if (view.count === 0)
               throw new TransferError('usage', `Nothing in these snapshots is called ${pattern}.`, {
                 hint: 'A pattern with a slash counts from the top of the snapshot: "**/photos/*.jpg".',

@@ -5,6 +5,7 @@ import type { Audience, Shell, Transfer } from '../run';
 import { formatCount, formatSize, parseDuration } from '../size';
 import { describeObjectStore, type ObjectFlags } from '../object-options';
 import { locationArgument, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
+import { tellingAt } from '../store-waiting';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
 
@@ -69,7 +70,9 @@ takes a key with the right admin.`,
       const keep = rulesOf(flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       shell.exit(
-        await runTransfer(shell.settings(), complaints, (transfer) => pruneAt(location, keep, flags, transfer)),
+        await runTransfer(shell.settings(), complaints, (transfer) =>
+          pruneAt(tellingAt(location, transfer), keep, flags, transfer),
+        ),
       );
     });
 }

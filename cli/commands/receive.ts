@@ -13,6 +13,7 @@ import type { Shell, Transfer } from '../run';
 import type { OutputSettings } from '../terminal';
 import { withoutTickets } from '../hide-tickets';
 import { describeObjects, type ObjectFlags, objectStoreOf } from '../object-options';
+import { telling } from '../store-waiting';
 import { codeTyped, resolveTarget } from '../secret';
 import type { CodeTyped, Target } from '../secret';
 import { parseCodeWords, usualCodeWords } from '../code-words';
@@ -239,7 +240,7 @@ both at once).`,
             receive(
               {
                 ...receiverOptions(directory, { ...flags, code }),
-                objects: objects && { ...objects, signal: transfer.signal },
+                objects: objects && { ...telling(objects, transfer), signal: transfer.signal },
               },
               { ...flags, from },
               transfer,

@@ -6,6 +6,7 @@ import { formatCount, formatDuration, formatSize, parseDuration } from '../size'
 import type { Terminal } from '../terminal';
 import { describeObjectStore, type ObjectFlags } from '../object-options';
 import { locationArgument, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
+import { tellingAt } from '../store-waiting';
 import { wrongUsage } from '../usage';
 
 /** The options of `sendall restore`, as commander names them. */
@@ -124,12 +125,13 @@ function workOf(
     if (destination === undefined)
       throw wrongUsage('Where to restore to is missing.', { hint: 'sendall restore DIR|TARGET SNAPSHOT DEST' });
     if (scratch !== undefined) throw wrongUsage('--scratch is for --drill only.');
-    return async ({ on, signal }) => {
+    return async (transfer) => {
+      const { on, signal } = transfer;
       const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
       const { restore } = load.snapshots();
       const restoreTo = (into: string): Promise<Restored> =>
         restore({
-          ...location,
+          ...tellingAt(location, transfer),
           snapshot,
           destination: into,
           paths,
@@ -153,12 +155,13 @@ function workOf(
     throw wrongUsage('A drill is held on the machine that has the snapshots.', {
       hint: 'sendall restore DIR SNAPSHOT --drill 1%',
     });
-  return async ({ on, signal }) => {
+  return async (transfer) => {
+    const { on, signal } = transfer;
     const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
     const { drillAt } = load.drill();
     const { noteDrill } = require('../status-file') as typeof import('../status-file');
     const report = await drillAt({
-      ...location,
+      ...tellingAt(location, transfer),
       snapshot,
       share,
       ...(scratch === undefined ? {} : { scratch }),

@@ -5,6 +5,7 @@ import { formatCount, formatNumber, formatSize } from '../size';
 import { foreignWords } from '../verify-view';
 import { describeObjectStore, type ObjectFlags } from '../object-options';
 import { locationArgument, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
+import { tellingAt } from '../store-waiting';
 import type { Cell } from '../table';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
@@ -63,9 +64,10 @@ that would be free without it.`,
           shell.settings(),
           () => silence,
           (transfer) => {
-            if (two) return compare(location, two, transfer);
-            if (snapshot !== undefined) return entries(location, snapshot, pattern, transfer);
-            return list(location, name, alone, transfer);
+            const where = tellingAt(location, transfer);
+            if (two) return compare(where, two, transfer);
+            if (snapshot !== undefined) return entries(where, snapshot, pattern, transfer);
+            return list(where, name, alone, transfer);
           },
         ),
       );

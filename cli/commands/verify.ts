@@ -7,6 +7,7 @@ import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatRate, formatSize } from '../size';
 import { describeObjectStore, type ObjectFlags } from '../object-options';
 import { locationArgument, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
+import { tellingAt } from '../store-waiting';
 import type { Piece } from '../terminal';
 import { noteVerified } from '../status-file';
 import { append, wrongUsage } from '../usage';
@@ -71,7 +72,7 @@ What can be damaged:${damages.map(([reason, what]) => `\n  ${reason.padEnd(12)}$
         await runTransfer(
           shell.settings(),
           (terminal) => new VerifyView(terminal),
-          (transfer) => verifyAt(location, flags, transfer),
+          (transfer) => verifyAt(tellingAt(location, transfer), flags, transfer),
         ),
       );
     });

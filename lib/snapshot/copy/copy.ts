@@ -1,7 +1,7 @@
 // Brings snapshots from a receive directory into an object store, or back, or from one store to another: as they are,
 // with their ids, each complete or not there.
 import { asTransferError, TransferError } from '../../errors';
-import { type EntryName, printable } from '../../name';
+import { printable } from '../../name';
 import type { Damage, Listener, Summary } from '../../progress';
 import type { Destination } from '../../receive/destinations';
 import { Tally } from '../../session/summary';

@@ -21,8 +21,11 @@ export interface ObjectAbilities {
 export async function probeStore(bucket: Bucket): Promise<ObjectAbilities> {
   const key = `probe/${randomBytes(12).toString('hex')}`;
   const body = randomBytes(1024);
+  let answered = false;
   try {
-    if (await takesWrongSum(bucket, key, body))
+    const takesAnything = await takesWrongSum(bucket, key, body);
+    answered = true;
+    if (takesAnything)
       throw new TransferError('directory', 'This object store takes bytes that do not match their checksum.');
     await bucket.put(key, body);
     await bucket.put(`${key}/below`, body);
@@ -35,7 +38,8 @@ export async function probeStore(bucket: Bucket): Promise<ObjectAbilities> {
   } catch (error) {
     throw asTransferError(objectError(error, 'This object store cannot be used'), 'directory', 'It cannot be used');
   } finally {
-    for (const each of [`${key}/below`, key])
+    // One that cannot be reached is not asked for that, too.
+    for (const each of answered ? [`${key}/below`, key] : [])
       await bucket.delete(each).catch(ignored('what is wrong is told by the probe itself'));
   }
 }

@@ -4,6 +4,7 @@ import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../../errors';
 import { printable } from '../../name';
+import type { Listener } from '../../progress';
 import { trace } from '../../trace';
 import { authorizationOf, escapeComponent, type ObjectKeys, queryText, signatureTime } from './sigv4';
 import { textIn } from './xml';
@@ -17,6 +18,8 @@ export interface BucketLocation {
   readonly keys: ObjectKeys;
   /** Once it aborts, nothing is tried again: whoever was interrupted does not wait for a store that is not there. */
   readonly signal?: AbortSignal | undefined;
+  /** Is told, by `connection` events, that the store is not reached and is tried again, and that it answers again. */
+  readonly on?: Listener | undefined;
 }
 
 /** How long a request may take, in ms. A store that is full leaves some unanswered for minutes. */
@@ -36,8 +39,12 @@ export const usualRequestDeadlines: RequestDeadlines = {
 };
 /** Bytes a ms: what a slow line still carries. */
 const leastRate = 64;
+/** Window in ms before it is told that a store does not answer. */
+const reportedAfter = 3_000;
 /** Most attempts of a request that is not answered at all. */
 const mostSilences = 2;
+/** Pauses are half of what they are on average at least, and so many times that at most. */
+const longestPause = 1.5;
 const mostConnections = 32;
 /**
  * What is taken at once, in bytes: of an object, four times what is written at most; of a listing, a thousand keys of
@@ -78,12 +85,25 @@ export class ObjectFailure extends Error {
   }
 }
 
+/** The attempts of one request. */
+interface Attempts {
+  /** When the first one began, by `performance.now()`. */
+  readonly began: number;
+  /** How many went before. */
+  made: number;
+  silences: number;
+  /** Whether it was told that it is tried again. */
+  lost: boolean;
+}
+
 /** The connections to one bucket; what is read goes over others than what is written. */
 export class ObjectRequests {
   private readonly agents: Readonly<Record<'read' | 'write', http.Agent>>;
   private readonly host: string;
   /** How far the store's clock is ahead of ours, in ms, as far as it has said so. */
   private skew = 0;
+  /** Requests that are tried again, and of which that was told. */
+  private lost = 0;
   /** The store's time, in ms since 1970, and when it was heard by `performance.now()`. */
   private clock: { readonly time: number; readonly heard: number } | undefined;
 
@@ -104,25 +124,52 @@ export class ObjectRequests {
    * have been carried out though its answer is lost.
    */
   async send(request: ObjectRequest): Promise<ObjectAnswer> {
+    const attempts: Attempts = { began: performance.now(), made: 0, silences: 0, lost: false };
+    try {
+      const answer = await this.tryOften(request, attempts);
+      if (attempts.lost && this.lost === 1) this.location.on?.({ event: 'connection', state: 'back' });
+      return answer;
+    } finally {
+      if (attempts.lost) this.lost--;
+    }
+  }
+
+  private async tryOften(request: ObjectRequest, attempts: Attempts): Promise<ObjectAnswer> {
     const { signal } = this.location;
-    let silences = 0;
-    for (let attempt = 0; ; attempt++) {
-      const pause = this.deadlines.pauses[attempt];
+    for (; ; attempts.made++) {
+      const pause = this.deadlines.pauses[attempts.made];
       try {
-        return await this.attempt(request);
+        return await this.attempt(request, attempts);
       } catch (error) {
-        if (isSkewed(error) && attempt === 0) continue;
-        if (error instanceof TransferError && error.code === 'timeout') silences++;
-        const final = pause === undefined || silences >= mostSilences || (request.take !== undefined && !isBusy(error));
+        if (isSkewed(error) && attempts.made === 0) continue;
+        if (error instanceof TransferError && error.code === 'timeout') attempts.silences++;
+        const final =
+          pause === undefined || attempts.silences >= mostSilences || (request.take !== undefined && !isBusy(error));
         if (final || !mayPass(error)) throw final && !(error instanceof ObjectFailure) ? unanswered(error) : error;
         if (signal?.aborted) throw interruptedBy(error);
         trace('%s %s is tried again in %d ms: %o', request.method, request.key ?? '', pause, error);
+        if (performance.now() - attempts.began + pause >= reportedAfter) this.tellLost(attempts, error);
         const interrupted = (): never => {
           throw interruptedBy(error);
         };
-        await sleep(pause * (0.5 + Math.random()), undefined, signal ? { signal } : {}).catch(interrupted);
+        await sleep(pause * (longestPause - Math.random()), undefined, signal ? { signal } : {}).catch(interrupted);
       }
     }
+  }
+
+  /** Tells, once for all requests at the same time, that the store does not answer, and for how long it is tried. */
+  private tellLost(attempts: Attempts, error: unknown): void {
+    if (attempts.lost) return;
+    attempts.lost = true;
+    this.lost++;
+    const { pauses, silence } = this.deadlines;
+    const isSilent = error instanceof TransferError && error.code === 'timeout';
+    const ms = isSilent
+      ? (mostSilences - attempts.silences) * silence
+      : pauses.slice(attempts.made).reduce((sum, pause) => sum + pause * longestPause, 0);
+    const { message } = error instanceof ObjectFailure ? error : unanswered(error);
+    if (this.lost === 1)
+      this.location.on?.({ event: 'connection', state: 'lost', message, retry_for: Math.ceil(ms / 1000) });
   }
 
   /** What time it is by the store's clock, in ms since 1970, as far as it has said; our sleep since is not counted. */
@@ -135,7 +182,10 @@ export class ObjectRequests {
     for (const agent of Object.values(this.agents)) agent.destroy();
   }
 
-  private attempt({ method, key, query = {}, headers, body, takes = [], take }: ObjectRequest): Promise<ObjectAnswer> {
+  private attempt(
+    { method, key, query = {}, headers, body, takes = [], take }: ObjectRequest,
+    attempts: Attempts,
+  ): Promise<ObjectAnswer> {
     const { endpoint, region, bucket, keys } = this.location;
     const path = `/${[bucket, ...(key === undefined ? [] : key.split('/'))].map(escapeComponent).join('/')}`;
     const payload = 'UNSIGNED-PAYLOAD';
@@ -181,7 +231,7 @@ export class ObjectRequests {
           else request.destroy(new TransferError('disk', 'The object store answered with more than it was asked for.'));
         });
         // The whole object, where a part was asked for that does not begin with it.
-        if (status === 200 && /^bytes=(?!0-)/.test(headers?.range ?? ''))
+        if (status === 200 && /^bytes=(?!0-)/.test(headers?.['range'] ?? ''))
           request.destroy(new TransferError('disk', 'The object store does not read a part of an object.'));
         answer.on('error', reject);
         answer.on('end', () => {
@@ -202,8 +252,14 @@ export class ObjectRequests {
       const late = take ? undefined : setTimeout(() => giveUp(whole), whole);
       request.on('timeout', () => giveUp(this.deadlines.silence));
       request.on('error', reject);
+      const unreached = setTimeout(() => {
+        if (request.socket?.connecting === true) this.tellLost(attempts, new TransferError('timeout', noConnection));
+      }, reportedAfter);
       // Also where the answer breaks off.
-      request.on('close', () => clearTimeout(late));
+      request.on('close', () => {
+        clearTimeout(late);
+        clearTimeout(unreached);
+      });
       request.end(body);
     });
   }
@@ -219,6 +275,8 @@ export class ObjectRequests {
     );
   }
 }
+
+const noConnection = 'No connection to the object store is made yet.';
 
 /** Whether an answer is an error as a whole. */
 function saysError(body: string): boolean {

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { Bucket } from '../../../lib/store/object/bucket';
 import { condemn, condemnedKeys } from '../../../lib/store/object/condemned';
-import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import type { TransferEvent } from '../../../lib/progress';
+import { ObjectStore, type ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { codeOf } from '../delivery';
 import { startTiny } from './servers';
 
@@ -77,5 +78,39 @@ describe('what an object store answers', () => {
       server.tiny.fault = () => undefined;
     }
     expect(timers()).to.be.at.most(before);
+  });
+
+  it('that does not come is told of after a while, once for all requests, and so is the next one', async () => {
+    const told: string[] = [];
+    let failing = true;
+    server.tiny.fault = () => (failing ? 'cut before' : undefined);
+    const on = (event: TransferEvent): void => {
+      if (event.event !== 'connection') return;
+      told.push(event.state === 'lost' ? `lost ${String(event.retry_for)}` : event.state);
+      failing = false;
+    };
+    const deadlines = { silence: 20_000, whole: 60_000, pauses: [1, 3_000] };
+    const waiting = new Bucket({ ...objects, on }, objects.prefix, deadlines);
+    try {
+      await Promise.all([waiting.get('names/a'), waiting.get('names/b')]);
+      expect(told).to.deep.equal(['lost 5', 'back']);
+    } finally {
+      server.tiny.fault = () => undefined;
+      waiting.close();
+    }
+  });
+
+  it('that never comes is not waited for again by what cleans up behind a start', async () => {
+    let asked = 0;
+    server.tiny.fault = () => {
+      asked++;
+      return 'cut before';
+    };
+    try {
+      expect(await codeOf(ObjectStore.open(objects))).to.equal('disk');
+      expect(asked).to.equal(5); // one request, and its four pauses
+    } finally {
+      server.tiny.fault = () => undefined;
+    }
   });
 });
