@@ -96,7 +96,7 @@ function lineOf(
         pieces: [`Listening on ${event.address}. sendall authorize makes keys for those who may send.`],
       };
     case 'web':
-      return { level: 'info', pieces: [`The page is at ${event.url.replace(/#.*/s, '')}.`] };
+      return { level: 'info', pieces: [`The page is at ${event.url.replace(/#.*/s, '')}. ${whoseToken()}`] };
     case 'started': {
       const goesOn =
         event.resumed === undefined ? '' : ` after ${formatSize(event.resumed)} that came by an earlier try`;
@@ -148,6 +148,13 @@ function lineOf(
     case 'drill':
       return undefined;
   }
+}
+
+/** Whoever reads a log may not be whoever may upload. */
+function whoseToken(): string {
+  return process.env['SENDALL_WEB_TOKEN'] === undefined
+    ? 'Its token is not logged: set SENDALL_WEB_TOKEN to have one that you know.'
+    : 'Its token is the one of SENDALL_WEB_TOKEN.';
 }
 
 function through({ route }: { readonly route?: string }): string {

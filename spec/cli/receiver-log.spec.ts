@@ -38,6 +38,23 @@ describe('cli: the log of a receiver, and its metrics', () => {
       .and.not.include('sendall://');
   });
 
+  it('says where the page is, and whence its token is, which it never shows', async () => {
+    const words = ['receive', 'in', '--listen', '127.0.0.1:0', '--web', '0', '--log-level', 'info'];
+    const drawn = run.start(words);
+    await drawn.says(
+      /The page is at http:\S+:\d+\/\. Its token is not logged: set SENDALL_WEB_TOKEN to have one that you know\.\n/,
+    );
+    drawn.child.kill('SIGINT');
+    await drawn.ended;
+    const token = 'a-token-that-somebody-knows';
+    const known = run.start(words, { SENDALL_WEB_TOKEN: token });
+    const [, url = ''] = await known.says(/The page is at (\S+)\. Its token is the one of SENDALL_WEB_TOKEN\.\n/);
+    const { status } = await fetch(`${url}api/session`, { headers: { authorization: `Bearer ${token}` } });
+    expect(status).to.equal(200);
+    known.child.kill('SIGINT');
+    expect((await known.ended).stderr).to.not.include(token);
+  });
+
   it('counts the seconds of reading back, of batches and of large files', async () => {
     writeFileSync(run.at('large'), Buffer.alloc(3_000_000, 5));
     const { receiver, ticket } = await run.receive(['--metrics', '0']);
