@@ -203,7 +203,7 @@ both at once).`,
       const from = codeTyped(typed) ?? (typed === undefined ? undefined : await resolveTarget(typed));
       if (typed !== undefined && from === undefined) {
         throw wrongUsage(`"${withoutTickets(typed)}" is neither a ticket nor the address of a sender.`, {
-          hint: 'It looks like sendall://HOST:PORT/TOKEN, 4821-crane-velvet@HOST, tcp://HOST:PORT or unix:PATH.',
+          hint: 'It looks like sendall://HOST:PORT/TOKEN (a ticket), 4821-crane-velvet@HOST (a code), tcp://HOST:PORT or unix:PATH, or is @FILE with a ticket in it or the name of a peer: see sendall peers.',
         });
       }
       const settings = logging(shell.settings(), flags.logLevel);

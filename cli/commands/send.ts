@@ -272,7 +272,7 @@ function isTarget(word: string): boolean {
 
 function noTarget(words: readonly string[], last: string): Error {
   const form =
-    'It looks like sendall://HOST:PORT/TOKEN (a ticket), 4821-crane-velvet@HOST (a code), tcp://HOST:PORT or unix:PATH, or is the name of a peer.';
+    'It looks like sendall://HOST:PORT/TOKEN (a ticket), 4821-crane-velvet@HOST (a code), tcp://HOST:PORT or unix:PATH, or is @FILE with a ticket in it or the name of a peer.';
   if (existsSync(last) || last === '-') {
     const what = last === '-' ? 'standard input' : 'something to send';
     return wrongUsage(`The target is missing: "${last}" is ${what}.`, { hint: `It comes last. ${form}` });

@@ -182,7 +182,7 @@ describe('cli/program (the built command)', () => {
     [
       ['receive', '--from', 'example.org'],
       /"example\.org" is neither a ticket nor the address of a sender\./,
-      /tcp:\/\/HOST:PORT/,
+      /tcp:\/\/HOST:PORT.*@FILE.*peer/,
     ],
     [['receive', '--from', 'tcp://127.0.0.1:1', '--listen', ':0'], /cannot be used with/, /sendall receive --help/],
     [['receive', '--on-received', '"index'], /'"index' is invalid\. A " is not closed\./, /sendall receive --help/],
