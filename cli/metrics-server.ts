@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
-import { formatAddress, parseWebAddress, TransferError } from '../lib/internal';
+import { cannotListen, formatAddress, parseWebAddress } from '../lib/internal';
 import { wrongUsage } from './usage';
 
 /** Whoever asks has so long, in ms, and so many may ask at once. */
@@ -28,11 +28,7 @@ export class MetricsServer {
       this.server.once('error', reject);
       this.server.listen({ host, port }, resolve);
     }).catch((cause: unknown) => {
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new TransferError('cannot-connect', `Metrics cannot be served: ${reason}.`, {
-        cause,
-        hint: 'Choose another address with --metrics.',
-      });
+      throw cannotListen({ kind: 'tcp', host, port }, cause, '--metrics');
     });
     this.server.removeAllListeners('error').on('error', () => undefined); // an accept that failed: the next is served
     const bound = this.server.address() as AddressInfo;

@@ -14,6 +14,7 @@ export {
 } from './net/address';
 export { looksLikeCode, parseCodeTarget, restOfWord } from './codes/code';
 export { shortestPassword } from './net/relay-pass';
+export { cannotListen } from './net/socket';
 export { dialable } from './net/own-address';
 export { TransferError, usualHint } from './errors';
 export { printable } from './name';

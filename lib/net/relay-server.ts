@@ -1,10 +1,10 @@
 import { timingSafeEqual } from 'node:crypto';
 import net from 'node:net';
-import { asTransferError } from '../errors';
 import type { Address } from './address';
 import { mostDescriptors } from './descriptor-limit';
 import { noRoom, RelayCrowd } from './relay-crowd';
 import { relayPass } from './relay-pass';
+import { cannotListen } from './socket';
 
 export interface RelayServerOptions {
   /** How long one may wait for the other side, in ms. */
@@ -111,7 +111,7 @@ export class RelayServer {
         server.once('error', reject).listen({ host, port }, resolve);
       });
     } catch (error) {
-      throw asTransferError(error, 'cannot-connect', 'The relay cannot listen there');
+      throw cannotListen({ kind: 'tcp', host, port }, error, '--listen');
     }
     return new RelayServer(server, options);
   }

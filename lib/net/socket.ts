@@ -181,13 +181,7 @@ export async function listen(
       throw error;
     });
   } catch (cause) {
-    const taken = errnoOf(cause) === 'EADDRINUSE';
-    throw new TransferError('cannot-connect', `Cannot listen on ${formatAddress(address)}: ${reason(cause)}.`, {
-      cause,
-      hint: taken
-        ? 'Another program listens there. Stop it, or choose another port with --listen; port 0 takes a free one.'
-        : '',
-    });
+    throw cannotListen(address, cause, '--listen');
   }
   // It must not end the process.
   server.on('error', ignored('an accept failed, out of descriptors: that peer sees a reset, the next one is served'));
@@ -199,6 +193,36 @@ export async function listen(
         : address,
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
+}
+
+/**
+ * Why nobody can listen there, as `cannot-connect`; `option` is the one of the command line that chooses another
+ * address.
+ */
+export function cannotListen(address: Address, cause: unknown, option: string): TransferError {
+  const message = `Cannot listen on ${formatAddress(address)}: ${reason(cause)}.`;
+  return new TransferError('cannot-connect', message, { cause, hint: otherwise(address, errnoOf(cause), option) });
+}
+
+function otherwise(address: Address, errno: string | undefined, option: string): string {
+  if (address.kind === 'unix')
+    return errno === 'EADDRINUSE'
+      ? `Another program listens there. Stop it, or choose another path with ${option}.`
+      : '';
+  const { host } = address;
+  const another = `${option} ${host === '::' ? '' : `${host.includes(':') ? `[${host}]` : host}:`}PORT`;
+  switch (errno) {
+    case 'EADDRINUSE':
+      return `Another program listens there. Stop it, or choose another port: ${another}; port 0 takes a free one.`;
+    case 'EACCES':
+      return `The system lets nobody but root have this port. Choose another port: ${another}`;
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EADDRNOTAVAIL':
+      return `Name an address of this machine with ${option}, or a port alone: ${option} PORT`;
+    default:
+      return '';
+  }
 }
 
 function ownEnd({ localAddress: host, localPort: port }: net.Socket, otherwise: string): string {

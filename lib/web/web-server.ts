@@ -7,6 +7,7 @@ import { type AddressInfo, isIP, type Socket } from 'node:net';
 import { asTransferError, TransferError } from '../errors';
 import { type Address, formatAddress, isLoopback, parseWebAddress } from '../net/address';
 import { dialable } from '../net/own-address';
+import { cannotListen } from '../net/socket';
 import type { Listener } from '../progress';
 import { Strangers } from '../receive/strangers';
 import { failureEvent } from '../session/summary';
@@ -194,7 +195,7 @@ class WebServer {
       server.once('error', reject);
       server.listen({ host: address.host, port: address.port }, resolve);
     }).catch((cause: unknown) => {
-      throw asTransferError(cause, 'cannot-connect', 'The page cannot be served');
+      throw cannotListen(address, cause, '--web');
     });
     server.removeAllListeners('error').on('error', ignored('an accept that failed: the next one is served'));
     const { port } = server.address() as AddressInfo;

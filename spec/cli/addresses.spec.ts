@@ -92,4 +92,37 @@ describe('cli: the addresses of a ticket (the built command)', () => {
       expect(existsSync(run.at('new')), words.join(' ')).to.equal(false);
     }
   });
+
+  it('that are taken are said to be, each with the option that chooses another', async () => {
+    const { receiver } = await run.receive(['--web', '0', '--metrics', '0']);
+    const [, page = ''] = await receiver.says(/http:\/\/127\.0\.0\.1:(\d+)\/#/);
+    const [, metrics = ''] = await receiver.says(/Metrics at http:\/\/127\.0\.0\.1:(\d+)\//);
+    const relay = run.start(['relay', '--listen', '127.0.0.1:0']);
+    const [, relaying = ''] = await relay.says(/Relaying on port (\d+)\./);
+    const taken: readonly [words: readonly string[], port: string, option: string][] = [
+      [['send', 'a.txt', '--web', page], page, '--web 127.0.0.1:PORT'],
+      [['receive', 'other', '--listen', '127.0.0.1:0', '--web', page], page, '--web 127.0.0.1:PORT'],
+      [['receive', 'other', '--listen', '127.0.0.1:0', '--metrics', metrics], metrics, '--metrics 127.0.0.1:PORT'],
+      [['relay', '--listen', '127.0.0.1:0', '--metrics', metrics], metrics, '--metrics 127.0.0.1:PORT'],
+      [['relay', '--listen', `127.0.0.1:${relaying}`], relaying, '--listen 127.0.0.1:PORT'],
+      [['send', 'a.txt', '--listen', `127.0.0.1:${relaying}`], relaying, '--listen 127.0.0.1:PORT'],
+    ];
+    for (const [words, port, option] of taken) {
+      const { code, stdout, stderr } = await run.run(words);
+      expect({ words, code, stdout }).to.deep.equal({ words, code: 3, stdout: '' });
+      expect(stderr, words.join(' '))
+        .to.include(`Cannot listen on tcp://127.0.0.1:${port}: the address is already in use.\nhint: `)
+        .and.match(new RegExp(`hint: .*hoose another port.*${option}`));
+    }
+    for (const [words, option] of [
+      [['relay', '--listen', 'nowhere.invalid:1'], '--listen'],
+      [['receive', 'other', '--metrics', 'nowhere.invalid:1'], '--metrics'],
+    ] as const) {
+      const { code, stderr } = await run.run(words);
+      expect({ words, code }).to.deep.equal({ words, code: 3 });
+      expect(stderr).to.match(
+        new RegExp(`Cannot listen on tcp://nowhere\\.invalid:1: the host name is not known\\.\nhint: .*${option}`),
+      );
+    }
+  });
 });
