@@ -105,6 +105,15 @@ function flawOf(component: string, rules: NameRules): string | undefined {
   return undefined;
 }
 
+/** `text` in at most `most` bytes, by default those of the longest name: of a longer one its beginning and its end. */
+export function shortened(text: string, most: number = longestName): string {
+  if (!isLonger(text, most)) return text;
+  const half = Math.floor((most / longestUnit - 1) / 2);
+  const [begin, end] = [text.slice(0, half), text.slice(-half)];
+  // No half of a surrogate pair is left of one that is cut.
+  return `${begin.replace(/[\uD800-\uDBFF]$/, '')}…${end.replace(/^[\uDC00-\uDFFF]/, '')}`;
+}
+
 /** Whether it has more than `most` bytes on a disk. */
 function isLonger(text: string, most: number): boolean {
   if (text.length * longestUnit <= most) return false;

@@ -3,6 +3,7 @@ import { TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
 import type { DirectoryTime, EarlierFile, ExistingContent, Room, SmallFile } from '../store/session-store';
 import type { BundledFile, DirectoryEntry, Entry, FileEntry, HardLinkEntry, SymlinkEntry } from '../wire/session-list';
+import { HeldText, textOf } from './held-text';
 import type { LargeFile } from './large-file';
 import { OfferedNames } from './offered-names';
 
@@ -120,9 +121,17 @@ export class Entries {
   private over = false;
   /** Resolves at the next change, for all that wait for one. */
   private change: { readonly happens: Promise<void>; readonly happened: () => void } | undefined;
+  private readonly text: HeldText;
 
-  /** `names`: those of its session, in which this conversation has begun. */
-  constructor(readonly names: OfferedNames = new OfferedNames()) {}
+  /**
+   * `whose`: the id of the key that sends them; `names`: those of its session, in which this conversation has begun.
+   */
+  constructor(
+    whose: string,
+    readonly names: OfferedNames = new OfferedNames(),
+  ) {
+    this.text = new HeldText(whose);
+  }
 
   /** Takes in the numbers of an offer. Throws `bad-header` where they do not ascend. PROTOCOL.md 13.3. */
   number(entries: readonly { readonly file: number }[]): void {
@@ -139,10 +148,12 @@ export class Entries {
     return this.names.claim(name);
   }
 
+  /** Throws `quota` where it is a new one, and more than there is memory for. */
   set(state: EntryState): void {
     const { file } = state.entry;
     const before = this.states.get(file);
     if (before) this.counts[before.state]--;
+    else this.text.hold(textOf(state.entry));
     this.counts[state.state]++;
     this.states.set(file, state);
   }
@@ -175,6 +186,7 @@ export class Entries {
     if ('room' in state) state.room?.settle(kept);
     this.counts[state.state]--;
     this.states.delete(file);
+    this.text.letGo(textOf(state.entry));
   }
 
   /** A file is stored under its name, or at `path`: hard links may point to it. */
@@ -209,6 +221,7 @@ export class Entries {
       if (state.state === 'arriving') state.room.suspend();
       else this.settle(file, false);
     }
+    this.text.close();
   }
 
   /** Everything was offered, and nothing more comes into a batch unless something turns out damaged. */

@@ -24,6 +24,15 @@ export const mostConnections = 64;
 /** Sealed connections of all sessions together, each of which has a thread. */
 export const mostSealed = 32;
 
+/**
+ * Characters of names, targets, attributes and messages that all sessions together keep of what is not settled: of one
+ * key that is alone three quarters, which is a million hard links with 40 characters for each name and target.
+ */
+export const mostHeldText = 192 * 2 ** 20;
+
+/** Failures of one session that are kept until its end; of those that come later only their number. */
+export const mostKeptFailures = 1_000;
+
 /** Most TLS handshakes at a time, and most peers that wait for a turn. */
 export const mostHandshakes = 32;
 export const mostBeforeHandshake = 1024;

@@ -88,14 +88,18 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
 function claim(receiving: Receiving, entry: Entry | BadEntry): entry is Entry {
   const { entries, stage } = receiving;
   if ('error' in entry) {
-    stage?.missing({ name: entry.text, code: entry.error.code, message: entry.error.message }, true);
+    stage?.missing({ name: entry.text, code: entry.error.code, message: entry.error.message });
     receiving.tellRefused(entry.file, entry.error.about(entry.text));
     return false;
   }
+  if (!entries.claim(entry.name)) {
+    // What came under the name before is not missing.
+    const twice = new TransferError('name', `${printable(entry.name)} was offered twice.`, { hint: '' });
+    receiving.tellRefused(entry.file, twice.about(entry.name));
+    return false;
+  }
   entries.set(offered(entry));
-  const refusal = entries.claim(entry.name)
-    ? (notAskedFor(receiving, entry) ?? nameOfBackup(receiving, entry.name))
-    : new TransferError('name', `${printable(entry.name)} was offered twice.`, { hint: '' });
+  const refusal = notAskedFor(receiving, entry) ?? nameOfBackup(receiving, entry.name);
   if (refusal) receiving.refuse(entry, refusal);
   return !refusal;
 }

@@ -1,3 +1,4 @@
+import { KeptFailures } from './report';
 import type { Connection, HeaderDeadlines } from '../net/connection';
 import { asTransferError, TransferError } from '../errors';
 import { type EntryName, type NamesTaken, parseEntryName, printable } from '../name';
@@ -44,6 +45,8 @@ export interface PlainDestination {
 export interface Received {
   readonly tally: Tally;
   readonly failures: readonly TransferError[];
+  /** How many more there were. */
+  readonly moreFailures: number;
   readonly skipped: number;
   readonly waits: Waits;
 }
@@ -86,7 +89,7 @@ const restWithin = 100;
 /** One conversation of the plain wire, on one connection. `run` never rejects. */
 class PlainReceiving {
   private readonly tally = new Tally();
-  private readonly failures: TransferError[] = [];
+  private readonly failures = new KeptFailures();
   private skipped = 0;
   private readonly waits = new Waits();
   private readonly unfinished = new Set<Promise<void>>();
@@ -132,7 +135,7 @@ class PlainReceiving {
     await this.replies.done();
     await this.connection.linger();
     const { tally, failures, skipped, waits } = this;
-    return { tally, failures, skipped, waits };
+    return { tally, failures: failures.first, moreFailures: failures.more, skipped, waits };
   }
 
   /**
@@ -414,7 +417,7 @@ class PlainReceiving {
       this.rules.on({ event: 'skipped', file_name: fileName, reason: message });
       return { type: 'refusal', ...said, skipped: true };
     }
-    this.failures.push(error);
+    this.failures.add(error);
     this.rules.on({ event: 'failed', ...said });
     return { type: 'refusal', ...said, ...forPeer(error) };
   }

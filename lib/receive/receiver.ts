@@ -410,13 +410,14 @@ class OpenReceiver implements Receiver {
     else this.awaitingReturn = setTimeout(() => this.endFirst(outcome), returnWithin).unref();
   }
 
-  private outcomeOf({ id, tally, failures, waits, lost, route }: SessionReceived, began: number): ConversationOutcome {
+  private outcomeOf(received: SessionReceived, began: number): ConversationOutcome {
+    const { id, tally, failures, moreFailures, waits, lost, route } = received;
     const summary = {
       ...tally.summary((performance.now() - began) / 1000, waits.longest),
       ...(route === undefined ? {} : { route }),
     };
     if (lost === undefined) this.rules.on({ event: 'summary', ...summary, id });
-    return { summary, failure: lost ?? failureOf(tally.files, failures), began: true };
+    return { summary, failure: lost ?? failureOf(tally.files, failures, moreFailures), began: true };
   }
 
   private async converse(
@@ -428,11 +429,11 @@ class OpenReceiver implements Receiver {
     const began = performance.now();
     const id = newSession();
     const conversation = this.receive(connection, first, later, refuseAll, id).then((received): ConversationOutcome => {
-      const { tally, failures, skipped, waits } = received;
+      const { tally, failures, moreFailures, skipped, waits } = received;
       const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
       const named = tally.files + skipped > 0 || failures.some(({ fileName }) => fileName !== undefined);
       if (named) this.rules.on({ event: 'summary', ...summary, id });
-      return { summary, failure: failureOf(tally.files, failures), began: named };
+      return { summary, failure: failureOf(tally.files, failures, moreFailures), began: named };
     });
     this.conversations.set(connection, conversation);
     try {

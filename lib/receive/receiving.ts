@@ -31,7 +31,7 @@ export class Receiving {
   refuse(entry: Entry, error: TransferError): void {
     const { code, message } = error;
     this.entries.settle(entry.file, false);
-    this.stage?.missing({ name: entry.name, code, message }, true);
+    this.stage?.missing({ name: entry.name, code, message });
     this.tellRefused(entry.file, error.about(entry.name));
   }
 

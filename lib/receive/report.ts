@@ -5,9 +5,23 @@ import { fileEvent, type FileReceived, type Listener, withId } from '../progress
 import { failureEvent, Tally } from '../session/summary';
 import { isObjectUrl } from '../object-address';
 import { LostCount } from '../session/lost';
+import { NameTable } from '../store/local/name-table';
+import { mostKeptFailures } from './limits';
 import type { BadEntry, Entry, LostPart, MissingEntry } from '../wire/session-list';
 
 const tellOffersEvery = 250; // ms
+
+/** What failed, of which not more is kept than whoever comes for the end of a session needs. */
+export class KeptFailures {
+  readonly first: TransferError[] = [];
+  /** How many more there were. */
+  more = 0;
+
+  add(error: TransferError): void {
+    if (this.first.length < mostKeptFailures) this.first.push(error);
+    else this.more++;
+  }
+}
 
 /**
  * Of which transfer events are: its id, the directory that it goes to, whose key it shows, and the relay that carries
@@ -37,9 +51,9 @@ export function ofReceived(on: Listener, { id, directory, from, route }: Transfe
 /** What whoever runs the receiver learns of one session: as events at once, and counted for its end. */
 export class Report {
   readonly tally = new Tally();
-  readonly failures: TransferError[] = [];
+  readonly failures = new KeptFailures();
   /** The names of what the sender never had, as it should be. */
-  readonly absent = new Set<string>();
+  readonly absent = new NameTable();
   private readonly lost = new LostCount();
   /** What the sender has offered, in files and streams, and when that was last told, by performance.now(). */
   private readonly offered = { files: 0, bytes: 0, reported: { files: 0, at: -Infinity } };
@@ -77,7 +91,7 @@ export class Report {
   }
 
   failed(error: TransferError): void {
-    this.failures.push(error);
+    this.failures.add(error);
     this.on(failureEvent(error));
   }
 
@@ -88,7 +102,7 @@ export class Report {
   /** The sender does not have it. */
   missing({ name, code, message, skipped }: MissingEntry): void {
     if (skipped) {
-      this.absent.add(name);
+      this.absent.set(name, 0);
       this.skipped(name, message);
     } else this.failed(new TransferError(code, printable(message), { fileName: name, hint: '' }));
   }

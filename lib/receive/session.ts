@@ -40,6 +40,8 @@ export interface SessionReceived {
   readonly id: string;
   readonly tally: Tally;
   readonly failures: readonly TransferError[];
+  /** Number of further failures, of which nothing else is kept. */
+  readonly moreFailures: number;
   /** Entries that are missing in the snapshot that was sent. */
   readonly absent: number;
   readonly waits: Waits;
@@ -99,7 +101,7 @@ export class Session {
     this.connect = connect;
     this.id = session;
     this.receiving = new Receiving(
-      new Entries(names),
+      new Entries(rules.peer, names),
       store,
       rules,
       algorithm,
@@ -135,7 +137,8 @@ export class Session {
     return {
       id: this.id,
       tally: report.tally,
-      failures: report.failures,
+      failures: report.failures.first,
+      moreFailures: report.failures.more,
       absent: report.absent.size,
       waits,
       lost: lost ?? failed,
@@ -315,15 +318,15 @@ export class Session {
   private async missing(list: Uint8Array): Promise<void> {
     const { entries, stage, store, report, rules } = this.receiving;
     for (const part of partsOfList(list)) {
-      for (const missing of part ? parseMissing(part) : []) {
-        if (stage) stage.missing(missing, false);
-        else {
+      const read = part ? parseMissing(part) : [];
+      if (stage) await stage.unsent(read);
+      else
+        for (const missing of read) {
           if (!missing.skipped && rules.asked?.chosen(missing.name))
             for (const directory of entries.releaseAbove(missing.name))
               store.batch.directory(directory, entries.fresh.has(directory.file));
           report.missing(missing);
         }
-      }
       await nextTurn();
     }
   }

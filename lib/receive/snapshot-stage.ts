@@ -25,7 +25,10 @@ export interface SnapshotStage {
   /** What it will be called. */
   readonly id: string;
   readonly destination: Destination;
-  /** Resolves with why the session is to end, where another one of the same peer goes on with it. */
+  /**
+   * Resolves with why the session is to end, where another one of the same peer goes on with it, or too much of it is
+   * missing.
+   */
   readonly superseded: Promise<TransferError>;
   /** Whether the peer may learn digests of staged files: all of them came from it. */
   readonly mayKnow: boolean;
@@ -37,8 +40,10 @@ export interface SnapshotStage {
   refusal(name: EntryName): TransferError | undefined;
   /** An entry is staged; a file with its digests; `kept` where the disk does not hold its mode or mtime. */
   stored(entry: Entry, digests?: Digests, kept?: Kept): void;
-  /** Something belongs into the snapshot and is not there; `offered`: it was one of the entries. */
-  missing(entry: MissingEntry, offered: boolean): void;
+  /** An entry that was offered is not there. */
+  missing(entry: MissingEntry): void;
+  /** What belongs into the snapshot and was not offered. Rejects with `quota` where there is no room to say so. */
+  unsent(entries: readonly MissingEntry[]): Promise<void>;
   /**
    * Whether a stored file has other content than an earlier one of the same size and mtime: then why that is alarming.
    */

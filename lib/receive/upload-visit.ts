@@ -181,7 +181,7 @@ export class UploadVisit {
   async end(): Promise<void> {
     await this.store.release();
     const { tally, failures } = this.report;
-    if (tally.files + failures.length === 0) return;
+    if (tally.files + failures.first.length === 0) return;
     this.on({ event: 'summary', ...tally.summary((this.idleAt - this.began) / 1000, this.waits.longest) });
   }
 }

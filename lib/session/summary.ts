@@ -59,7 +59,7 @@ export interface Sender {
  * The one error that stands for all failures of a transfer: the only one, one that ended the transfer and so is about
  * no single file, or `some-failed` with all of them as its cause.
  */
-export function failureOf(succeeded: number, failures: readonly TransferError[]): TransferError | undefined {
+export function failureOf(succeeded: number, failures: readonly TransferError[], more = 0): TransferError | undefined {
   const [first] = failures;
   if (first === undefined || (succeeded === 0 && failures.length === 1 && first.code !== 'some-failed')) return first;
   if (failures.every(({ code }) => code === first.code) && ['not-confirmed', 'stopped'].includes(first.code))
@@ -69,7 +69,7 @@ export function failureOf(succeeded: number, failures: readonly TransferError[])
   const ofAll = failures.filter(({ fileName }) => fileName === undefined);
   const final = ofAll.find(({ code }) => code !== 'some-failed');
   if (final) return final;
-  const failed = failures.length - ofAll.length;
+  const failed = failures.length - ofAll.length + more;
   if (failed === 0)
     return new TransferError('some-failed', 'Everything arrived, but not all that it has beside its content.', {
       cause: new AggregateError(failures),

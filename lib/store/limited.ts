@@ -43,9 +43,10 @@ const countShare = 20;
 /** Directories that are known to be counted. */
 const mostDirectories = 100_000;
 
-/** How many names one session has taken, those of files left out. */
+/** How many names one session has taken, those of files left out, and bytes of what is said of missing ones. */
 export interface SessionNames {
   names: number;
+  bytes: number;
 }
 
 /** What is kept in a directory, and what is promised to files that are arriving, for all that store something there. */
@@ -123,7 +124,10 @@ export class Usage {
       this.bytes += share.taken;
       this.names++;
     }
-    for (const { names } of this.taking) this.names += names;
+    for (const { names, bytes } of this.taking) {
+      this.names += names;
+      this.bytes += bytes;
+    }
   }
 }
 
@@ -146,7 +150,7 @@ export class Allowance {
    * Takes room for a file, of which only `data` bytes may be written, and for its name and the directories above it.
    * Throws `size` or `quota`.
    */
-  take({ name, size, data = size, key }: FileToKeep, taking: SessionNames = { names: 0 }): Share {
+  take({ name, size, data = size, key }: FileToKeep, taking: SessionNames = { names: 0, bytes: 0 }): Share {
     checkSize(name, size, this.limits);
     taking.names += this.takeNames(name, false) - 1;
     const room = new TakenShare(name, key, this.limits, this.usage);
@@ -163,6 +167,27 @@ export class Allowance {
   /** Takes a name that is no file. Throws `quota`. */
   takeName(name: string, isDirectory: boolean, taking: SessionNames): void {
     taking.names += this.takeNames(name, isDirectory);
+  }
+
+  /** Takes a name that has no file, and so many bytes of what is said of it. Throws `quota`. */
+  takeLine(name: string, bytes: number, taking: SessionNames): void {
+    const { quota = Infinity } = this.limits;
+    if (this.usage.bytes + bytes > quota)
+      throw new TransferError(
+        'quota',
+        `${printable(name)} is missing, and this receiver's quota has no room to say so.`,
+      );
+    taking.names += this.takeNames(name, false);
+    taking.bytes += bytes;
+    this.usage.bytes += bytes;
+  }
+
+  /** Gives back what a session took. */
+  giveBack(taking: SessionNames): void {
+    this.usage.names -= taking.names;
+    this.usage.bytes -= taking.bytes;
+    taking.names = 0;
+    taking.bytes = 0;
   }
 
   /**
@@ -187,7 +212,7 @@ export class Allowance {
   /** What a session takes, until `close`. */
   open(): SessionNames & { close(): void } {
     const { taking } = this.usage;
-    const opened = { names: 0, close: () => void taking.delete(opened) };
+    const opened = { names: 0, bytes: 0, close: () => void taking.delete(opened) };
     taking.add(opened);
     return opened;
   }

@@ -1,5 +1,5 @@
 import { type ErrorCode, isErrorCode, TransferError } from '../errors';
-import { type EntryName, type NamesTaken, parseEntryName } from '../name';
+import { type EntryName, type NamesTaken, parseEntryName, shortened } from '../name';
 import { bytesOfName, isSoundName } from '../name-bytes';
 import type { Digests, Verified } from '../progress';
 import {
@@ -71,11 +71,12 @@ export type Entry = FileEntry | DirectoryEntry | SymlinkEntry | HardLinkEntry;
 /** An entry that cannot be stored under its name, and why. */
 export interface BadEntry {
   readonly file: number;
+  /** The name, shortened where it is too long. */
   readonly text: string;
   readonly error: TransferError;
 }
 
-/** Something that belongs into a snapshot and cannot be sent, by its name as it was found, and why. */
+/** Something that belongs into a snapshot and cannot be sent, by its name as it was found, shortened where it is too long, and why. */
 export interface MissingEntry {
   readonly name: string;
   readonly code: ErrorCode;
@@ -129,6 +130,8 @@ const lostParts = ['mode', 'mtime', 'special', 'owner', 'xattrs', 'link'] as con
 
 /** The longest link target, in bytes of UTF-8: Linux's PATH_MAX. */
 const longestTarget = 4095;
+/** Why something is missing, in bytes; what is longer is told shortened. */
+const longestMessage = 1024;
 
 /**
  * The payload of `offer`, or a part of it. A name that cannot be stored makes a BadEntry, so that the others go on.
@@ -178,7 +181,7 @@ export function parseEntries(list: Uint8Array | readonly unknown[], rule: NameRu
           return { type, file, mtime, target: parseEntryName(target, rule), name: parseEntryName(text, rule) };
       }
     } catch (error) {
-      if (error instanceof TransferError && error.code === 'name') return { file, text, error };
+      if (error instanceof TransferError && error.code === 'name') return { file, text: shortened(text), error };
       throw error;
     }
   });
@@ -280,9 +283,9 @@ export function parseMissing(list: Uint8Array | readonly unknown[]): MissingEntr
     const missing = asObject(element);
     const code = textUnder(missing, 'code');
     return {
-      name: textUnder(missing, 'name'),
+      name: shortened(textUnder(missing, 'name')),
       code: isErrorCode(code) ? code : 'unexpected',
-      message: textUnder(missing, 'message'),
+      message: shortened(textUnder(missing, 'message'), longestMessage),
       ...(ownValue(missing, 'skipped') === true ? { skipped: true } : {}),
     };
   });

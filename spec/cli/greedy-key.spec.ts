@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parseTicket } from '../../lib/index';
@@ -169,5 +169,82 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
     expect(await taken(2, one.another), 'of a key that was removed').to.equal(0);
     one.end();
     other.end();
+  });
+
+  /** Sends lists of so many elements until the receiver ends the session; gives why. */
+  async function sendUntilRefused(
+    raw: RawSession,
+    type: 'offer' | 'missing',
+    element: (at: number) => object,
+    most: number,
+  ): Promise<unknown> {
+    for (let sent = 0; sent < most && !raw.ended; sent += 500)
+      await raw.sendList(
+        { type },
+        Array.from({ length: 500 }, (_, at) => element(sent + at)),
+      );
+    if (!raw.ended) await raw.send({ type: 'text', file: 2 ** 31, text: 'all of it was taken' });
+    return (await Promise.race([raw.first('refusal', ({ file }) => file === undefined), raw.first('receipts')]))[
+      'code'
+    ];
+  }
+  const long = 'long name/'.repeat(400);
+  const linkAt = (file: number): object => ({
+    file,
+    type: 'link',
+    name: `${long}${String(file)}`,
+    target: `${long}target`,
+    mtime: '0',
+  });
+  const missingAt = (at: number): object => ({
+    name: `${long}${String(at)}`,
+    code: 'source-unreadable',
+    message: 'It says more than anybody wants to know. '.repeat(40),
+  });
+
+  it('is no memory without end, by links that wait for their file or by what is missing from a backup', async () => {
+    await receive();
+    const write = await authorize('greedy', 'write');
+    const links = await RawSession.open(write);
+    expect(await sendUntilRefused(links, 'offer', linkAt, 16_000), 'many links are taken').to.equal(undefined);
+    const backup = await RawSession.open(write, { hello: { backup: 'b' } });
+    expect(await sendUntilRefused(backup, 'missing', missingAt, 5_000), 'of both together').to.equal('quota');
+    expect(await sendUntilRefused(links, 'offer', (at) => linkAt(20_000 + at), 10_000)).to.equal('quota');
+    const peak = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${String(receiver.child.pid)}/status`, 'utf8'))?.[1]);
+    expect(peak / 1024, 'MiB').to.be.below(400);
+    expect(await run.run(['send', 'small', ticket])).to.include({ code: 0 });
+  });
+
+  it('is no room beyond --quota and --quota-files by what is missing from a backup', async () => {
+    const short = (at: number): object => ({ name: String(at), code: 'source-unreadable', message: 'no' });
+    for (const [words, element] of [
+      [['--quota-files', '100'], short],
+      [['--quota', '1M'], missingAt],
+    ] as const) {
+      await receive(...words);
+      const write = await authorize(words[0].slice(2), 'write');
+      const raw = await RawSession.open(write, { hello: { backup: 'b' } });
+      expect(await sendUntilRefused(raw, 'missing', element, 1_000), words[0]).to.equal('quota');
+      await eventually(() => (run.received().length === 0 ? true : undefined));
+      expect(await run.run(['send', 'small', ticket]), 'all of that is given back').to.include({ code: 0 });
+      receiver.child.kill('SIGKILL');
+      await receiver.ended;
+      rmSync(run.at('in', 'small'));
+    }
+  });
+
+  it('is told of names that are twice in a backup, and the first stays', async () => {
+    await receive();
+    const write = await authorize('odd', 'write');
+    const raw = await RawSession.open(write, { hello: { backup: 'b' } });
+    await raw.offer({ file: 5 });
+    await raw.wanted(0);
+    await raw.bundle([[0, Buffer.from('small')]]);
+    await raw.outcome(0);
+    await raw.offer({ file: 5 }, {}, 1);
+    expect(await raw.outcome(1)).to.include({ code: 'name' });
+    await raw.send({ type: 'end', entries: 1 });
+    expect((await raw.first('done'))['snapshot']).to.include({ entries: 1, missing: 0 });
+    await raw.leave();
   });
 });

@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TransferError } from '../../errors';
+import { asTransferError, TransferError } from '../../errors';
 import { type EntryName, printable } from '../../name';
 import type { Digests, Listener } from '../../progress';
 import type { Entry, FileEntry, MissingEntry } from '../../wire/session-list';
 import type { Kept } from '../../store/store';
 import type { SnapshotDone } from '../../wire/snapshot-done';
 import type { Destination } from '../../receive/destinations';
+import { HeldText, textOf, textOfMissing } from '../../receive/held-text';
+import type { Allowance } from '../../store/limited';
 import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
 import { isReservedName } from '../manifest/checksum-list';
 import { EarlierFiles } from './earlier-files';
@@ -19,6 +21,9 @@ import { timeOf } from '../manifest/snapshot-id';
 import { newestOf } from '../register/register';
 import { SourceCounts } from './shrinking';
 import { ignored } from '../../trace';
+
+/** Characters of an entry that are not counted: what is stored takes room on the disk, and has a name there. */
+const freeText = 512;
 
 /** The request for a new snapshot, or for the copy of one. */
 export interface BackupRequest extends StageRequest {
@@ -44,6 +49,11 @@ export class BackupStage implements SnapshotStage {
   /** The end of the conversation. */
   private over: Promise<void> = Promise.resolve();
   private committed: SnapshotDone | undefined;
+  /** Why it is given up. */
+  private failed: TransferError | undefined;
+  private readonly text: HeldText;
+  /** Names and bytes of what is missing. */
+  private readonly taking: ReturnType<Allowance['open']>;
   /** By name; see `asCopied`. */
   private digestsCopied: ReadonlyMap<string, string> | undefined;
 
@@ -55,6 +65,8 @@ export class BackupStage implements SnapshotStage {
     private readonly on: Listener,
   ) {
     const { allowance } = request.destination;
+    this.text = new HeldText(request.peer);
+    this.taking = allowance.open();
     this.destination = { directory: staged.tree, store: staged.store, allowance };
   }
 
@@ -118,9 +130,9 @@ export class BackupStage implements SnapshotStage {
     return this.left;
   }
 
-  /** Whether nothing of it is known here that a new one would not find on the disk. */
-  get isEmpty(): boolean {
-    return this.lines.size === 0;
+  /** Whether something of it is known here that a new one would not find on the disk. */
+  get isWorthKeeping(): boolean {
+    return this.lines.size > 0 && this.failed === undefined;
   }
 
   /** Ends the conversation that uses it, if one does; false where it has not ended within `ms`. */
@@ -184,13 +196,48 @@ export class BackupStage implements SnapshotStage {
   }
 
   stored(entry: Entry, digests: Digests = {}, kept?: Kept): void {
+    try {
+      // Most have little text, and take room on the disk.
+      this.text.hold(Math.max(0, textOf(entry) - freeText));
+    } catch (error) {
+      this.end(asTransferError(error, 'quota', 'There is too much of it'));
+      return;
+    }
     const content = entry.type === 'file' ? this.staged.contentOf(entry.name) : undefined;
     const line = lineOf(entry, digests, kept);
     this.add(content && line.type === 'file' ? { ...line, content } : line, true);
   }
 
-  missing({ name, code, message }: MissingEntry, offered: boolean): void {
-    this.add({ type: 'missing', name, code, reason: message }, offered);
+  missing(entry: MissingEntry): void {
+    try {
+      this.addMissing(entry, true);
+    } catch (error) {
+      this.end(asTransferError(error, 'quota', 'Too much is missing'));
+    }
+  }
+
+  async unsent(entries: readonly MissingEntry[]): Promise<void> {
+    try {
+      await this.addUnsent(entries);
+    } catch (error) {
+      this.end(asTransferError(error, 'quota', 'Too much is missing'));
+      throw error;
+    }
+  }
+
+  private async addUnsent(entries: readonly MissingEntry[]): Promise<void> {
+    const { allowance } = this.request.destination;
+    for (const entry of entries) {
+      // What is missing may be told again, and is no news of a name that is stored.
+      if (this.lines.has(entry.name)) continue;
+      try {
+        allowance.takeLine(entry.name, textOfMissing(entry), this.taking);
+      } catch {
+        await allowance.recount(); // others may have removed something
+        allowance.takeLine(entry.name, textOfMissing(entry), this.taking);
+      }
+      this.addMissing(entry, false);
+    }
   }
 
   alarm(entry: FileEntry, digests: Digests): TransferError | undefined {
@@ -214,6 +261,7 @@ export class BackupStage implements SnapshotStage {
 
   async commit(entries: number): Promise<SnapshotDone> {
     if (this.committed) return this.committed;
+    if (this.failed) throw this.failed;
     const { head, lines, staged } = this;
     if (this.settled < entries) {
       throw new TransferError(
@@ -277,6 +325,11 @@ export class BackupStage implements SnapshotStage {
 
   /** Unlocks the backup, once; what is staged stays for the next run. */
   close(): Promise<void> {
+    if (!this.closing) {
+      this.text.close();
+      this.request.destination.allowance.giveBack(this.taking);
+      this.taking.close();
+    }
     return (this.closing ??= this.staged.close());
   }
 
@@ -332,10 +385,20 @@ export class BackupStage implements SnapshotStage {
     };
   }
 
+  private addMissing(entry: MissingEntry, offered: boolean): void {
+    const { name, code, message } = entry;
+    if (!this.lines.has(name)) this.text.hold(textOfMissing(entry));
+    this.add({ type: 'missing', name, code, reason: message }, offered);
+  }
+
+  /** The session is to end, and nobody goes on with this. */
+  private end(reason: TransferError): void {
+    this.failed ??= reason;
+    this.supersede(reason);
+  }
+
   private add(line: ManifestEntry, offered: boolean): void {
     const before = this.lines.get(line.name);
-    // A missing entry may be reported twice, and does not replace one that is stored.
-    if (!offered && before !== undefined) return;
     this.lines.set(line.name, line);
     if (!offered) this.unoffered.add(line.name);
     else if (this.unoffered.delete(line.name) || before === undefined) this.settled++;

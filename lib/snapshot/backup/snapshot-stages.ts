@@ -100,7 +100,7 @@ export class SnapshotStages {
     this.waitsNoMore(snapshot);
     return snapshot.takeUp(() => {
       if (snapshot.isComplete) this.open.delete(key);
-      else if (snapshot.isEmpty) void this.giveUp(key, snapshot);
+      else if (!snapshot.isWorthKeeping) void this.giveUp(key, snapshot);
       else {
         const timer = setTimeout(() => void this.giveUp(key, snapshot), this.patience).unref();
         this.waiting.set(snapshot, { key, timer });

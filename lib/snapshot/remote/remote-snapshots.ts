@@ -244,7 +244,7 @@ export async function restoreFrom(
     on(event);
   };
   const began = performance.now();
-  const { tally, failures, absent, waits } = await within(
+  const { tally, failures, moreFailures, absent, waits } = await within(
     await reachDestination(path.resolve(destination)),
     async (destinations) => {
       const host = new SessionHost({
@@ -265,7 +265,7 @@ export async function restoreFrom(
   for (const miss of missed) on(failureEvent(miss));
   const summary = tally.summary((performance.now() - began) / 1000, waits.longest);
   on({ event: 'summary', ...summary });
-  const failure = failureOfRestore(tally.files, [...failures, ...missed]);
+  const failure = failureOfRestore(tally.files, [...failures, ...missed], moreFailures);
   if (failure) throw failure;
   if (demanded) unmet();
   refuseAbsent(absent);

@@ -43,6 +43,10 @@ export abstract class HealingStage implements SnapshotStage {
     // The sender knows; what does not come heals nothing.
   }
 
+  unsent(): Promise<void> {
+    return Promise.resolve();
+  }
+
   alarm(): undefined {
     return undefined;
   }

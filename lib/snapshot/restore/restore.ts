@@ -112,11 +112,15 @@ export async function restoreOf(
  * The one error that stands for all failures of a restore, as `failureOf` has it, but `mismatch` as soon as one of many
  * is: what is damaged is worse than what could not be stored.
  */
-export function failureOfRestore(succeeded: number, failures: readonly TransferError[]): TransferError | undefined {
-  const failure = failureOf(succeeded, failures);
+export function failureOfRestore(
+  succeeded: number,
+  failures: readonly TransferError[],
+  more = 0,
+): TransferError | undefined {
+  const failure = failureOf(succeeded, failures, more);
   const damaged = failures.filter(({ code }) => code === 'mismatch').length;
   if (failure?.code !== 'some-failed' || damaged === 0) return failure;
-  const failed = failures.filter(({ fileName }) => fileName !== undefined).length;
+  const failed = failures.filter(({ fileName }) => fileName !== undefined).length + more;
   const of = `${String(damaged)} of ${String(succeeded + failed)} files ${damaged === 1 ? 'is' : 'are'} not what was stored`;
   const besides = failed > damaged ? `, and ${String(failed - damaged)} failed for other reasons.` : '.';
   return new TransferError('mismatch', `${of}${besides}`, {
