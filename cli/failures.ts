@@ -41,19 +41,35 @@ export class Failures {
   }
 }
 
+/** In what is longer nobody looks for a name, in characters: who sent it chose both. */
+const longestSearched = 8_192;
+
 /** What went wrong, without the name of the file that it went wrong with. */
 function reasonOf({ file_name: name, message }: Failed): string {
   if (name === undefined) return message;
-  const without = message.replace(new RegExp(`^${alone(name).source}[\\s:]*`), '').replaceAll(alone(name), 'it');
+  let without = '';
+  let from = 0;
+  for (let at = nextAlone(message, name, 0); at !== -1; at = nextAlone(message, name, from)) {
+    without += at === 0 ? '' : `${message.slice(from, at)}it`;
+    from = at + name.length;
+    if (at === 0) from += /^[\s:]*/.exec(message.slice(from))?.[0].length ?? 0;
+  }
+  without += message.slice(from);
   return without === '' ? message : `${without.charAt(0).toUpperCase()}${without.slice(1)}`;
 }
 
 /** Messages that do not name their file by themselves get it in front. */
 export function sentenceOf({ file_name: name, message }: Pick<Failed, 'file_name' | 'message'>): string {
-  return name === undefined || alone(name).test(message) ? message : `${name}: ${message}`;
+  return name === undefined || nextAlone(message, name, 0) !== -1 ? message : `${name}: ${message}`;
 }
 
-/** A name where it stands by itself: a file called `a` is not named by every word with that letter. */
-function alone(name: string): RegExp {
-  return new RegExp(`(?<![\\w.-])${name.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')}(?![\\w-])`, 'g');
+/**
+ * Where a name next stands by itself, -1 for nowhere: a file called `a` is not named by every word with that letter. A
+ * peer chooses names, so they become no pattern.
+ */
+function nextAlone(text: string, name: string, from: number): number {
+  if (name === '' || text.length > longestSearched) return -1;
+  for (let at = text.indexOf(name, from); at !== -1; at = text.indexOf(name, at + 1))
+    if (!/[\w.-]/.test(text.charAt(at - 1)) && !/[\w-]/.test(text.charAt(at + name.length))) return at;
+  return -1;
 }
