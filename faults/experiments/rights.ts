@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { AuthorizedKeys, formatTicket, parseTicket } from '../../lib/index';
 import type { Experiment, Outcome, Surroundings } from '../experiment';
+import { greedSabotages, greedyAttacks } from '../key-greed';
 import { conversations, keys, RightsModel } from '../rights-model';
 import { Served } from '../served';
 
@@ -22,7 +23,7 @@ async function run({ build, directory, dose, random, part, say }: Surroundings):
   for (let round = 0; tries < most && broken.length === 0; round++) {
     const place = join(directory, String(round));
     const seed = Math.floor(random.next() * 2 ** 31);
-    for (const name of ['one', 'two']) await mkdir(join(place, name), { recursive: true, mode: 0o755 });
+    for (const name of ['one', 'two', 'three']) await mkdir(join(place, name), { recursive: true, mode: 0o755 });
     const env = { XDG_CONFIG_HOME: join(place, 'config') };
     const served = await Served.open({ build, directory: place }, ['--if-exists', 'replace'], env);
     try {
@@ -33,6 +34,13 @@ async function run({ build, directory, dose, random, part, say }: Surroundings):
         const own = where === 'in' ? {} : { directory: join(place, where) };
         tickets.set(name, formatTicket({ ...(await authorized.authorize({ name, rights, ...own })), address }));
       }
+      const quota = { directory: join(place, 'three'), quota: 100_000 };
+      const limited = await authorized.authorize({ name: 'limited', rights: 'write', ...quota });
+      const greedy = {
+        write: tickets.get('write-in') ?? '',
+        limited: formatTicket({ ...limited, address }),
+        read: tickets.get('read-in') ?? '',
+      };
       const model = new RightsModel(served, tickets, seed);
       const numRuns = Math.min(ofOneModel[dose], most - tries);
       for (const conversation of fc.sample(conversations, { seed, numRuns })) {
@@ -42,6 +50,7 @@ async function run({ build, directory, dose, random, part, say }: Surroundings):
       model.end();
       tries += model.tries;
       broken.push(...model.broken.map((sentence) => `seed ${String(seed)}, ${sentence}`));
+      broken.push(...(await greedyAttacks(served, greedy)));
       const others = await served.refusesOthers();
       if (others !== undefined) broken.push(`seed ${String(seed)}: ${others}`);
       if (dose === 'long') say(`${String(tries)} of ${String(most)} conversations`);
@@ -92,5 +101,6 @@ export const rights: Experiment = {
       name: 'one key may have every turn',
       edits: [{ file: 'lib/receive/turns.js', from: 'const share = 3', to: 'const share = Infinity' }],
     },
+    ...greedSabotages,
   ],
 };
