@@ -23,6 +23,9 @@ import { verifyObjects } from '../object/object-verify';
 import { ObjectStore } from '../../store/object/object-store';
 import { verify } from '../verify/verify';
 
+/** So many events wait for whoever asked. */
+const toldTogether = 1_000;
+
 /**
  * Does what another machine asks of the snapshots here, as it would be done for this one, and tells the same events.
  * Rejects with what the other machine is to learn.
@@ -53,10 +56,10 @@ async function answer({ ask, destination, signal, tell, heard }: SnapshotQuestio
       const found = objects
         ? await listObjects(objects, name, signal)
         : await listSnapshots({ directory, signal, alone, ...(name === undefined ? {} : { name }) });
-      for (const listed of found) {
-        if (listed.event === 'foreign' && foreign !== true) continue; // an older version does not know them
-        tell(listed.event === 'damaged' ? damagedLine(listed) : listed);
-      }
+      // An older version does not know the foreign ones.
+      const known = found.filter(({ event }) => event !== 'foreign' || foreign === true);
+      const lines = known.map((listed) => (listed.event === 'damaged' ? damagedLine(listed) : listed));
+      await tellInTurns(lines, { tell, heard });
       return {};
     }
     case 'entries':
@@ -69,7 +72,7 @@ async function answer({ ask, destination, signal, tell, heard }: SnapshotQuestio
     case 'difference': {
       const difference = await diffSnapshots(catalog, ask.a, ask.b);
       for (const event of ['added', 'removed', 'changed'] as const)
-        for (const each of difference[event]) tell({ event, ...each });
+        await tellInTurns(difference[event], { tell: (each) => tell({ event, ...each }), heard });
       return {};
     }
     case 'prune': {
@@ -92,6 +95,17 @@ async function answer({ ask, destination, signal, tell, heard }: SnapshotQuestio
     }
     case 'verify':
       return answerVerify(ask, { destination, signal, tell, heard });
+  }
+}
+
+/** Tells all of them, and waits now and then until they are on their way: who asked may be slow, or read nothing. */
+async function tellInTurns<Line extends object>(
+  lines: readonly Line[],
+  { tell, heard }: { readonly tell: (line: Line) => void; readonly heard: SnapshotQuestion['heard'] },
+): Promise<void> {
+  for (let from = 0; from < lines.length; from += toldTogether) {
+    for (const line of lines.slice(from, from + toldTogether)) tell(line);
+    await heard();
   }
 }
 
