@@ -35,7 +35,8 @@ Examples:
 Snapshots keep their ids, owners and manifests, and come in their order, the oldest first; each is
 complete or not there. A content that is there already is not sent. What an interrupted copy has
 brought stays, and the same command goes on with it. A damaged snapshot is named and left out, and
-the exit code is 4 then. Where both are object stores, both are at the same endpoint, with the same
+the exit code is 4 then; once a newer one is there, it cannot follow any more: it is named by each
+later copy, exit code 6. Where both are object stores, both are at the same endpoint, with the same
 keys.`,
     )
     .action(async (from: string, to: string, flags: CopyFlags) => {
@@ -89,6 +90,9 @@ class CopyView implements Audience {
         return;
       case 'damaged':
         this.terminal.complain(`${event.snapshot}: ${event.path} is damaged (${event.reason}); not copied.`);
+        return;
+      case 'skipped':
+        this.terminal.complain(`${event.file_name} is not copied: ${event.reason}`);
         return;
       case 'snapshot':
         this.terminal.result(

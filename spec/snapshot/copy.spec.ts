@@ -150,7 +150,20 @@ describe('copying snapshots', () => {
     expect(await listed({ objects })).to.deep.equal([second]);
     // The one before it cannot come any more: it would be the newest.
     writeFileSync(place, '');
-    expect((await failureOf(copy())).code).to.equal('exists');
+    const later = [
+      await backup({ paths: [source], directory, name: 'laptop' }),
+      await backup({ paths: [source], directory, name: 'own' }),
+    ].map(({ snapshot }) => snapshot);
+    const skipped: string[] = [];
+    const failure = await failureOf(
+      copy({ on: (event) => event.event === 'skipped' && skipped.push(event.file_name) }),
+    );
+    expect(failure).to.include({
+      code: 'exists',
+      message: '1 snapshot is missing behind a newer one. All others are there.',
+    });
+    expect(skipped).to.deep.equal([first]);
+    expect(await listed({ objects })).to.deep.equal([second, ...later]);
     expect((await failureOf(copy({ name: 'other' }))).code).to.equal('usage');
     // A manifest that cannot be read is damage, too.
     writeFileSync(path.join(directory, first, manifestName), '?');

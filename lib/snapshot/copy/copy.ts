@@ -55,8 +55,8 @@ interface CopyBetween {
  * Copies all snapshots that are not there yet, the oldest first, with their ids, owners and manifests; a content that
  * is there already is not sent. Everything that comes is read back as any other backup is. What an interrupted copy has
  * brought is kept, and the next one goes on with it. A damaged snapshot is told as `damaged` and left out, the others
- * are copied; then rejects with `mismatch`. Rejects with `exists` where the backup there is another one, or has a newer
- * snapshot than one that is missing; with `usage`, `directory`, `disk`, `space` and `interrupted`.
+ * are copied; then rejects with `mismatch`. So is one that is missing behind a newer one, told as `skipped`: `exists`.
+ * Rejects with `exists` at once where the backup there is another one; with `usage`, `directory`, `disk`, `space` and `interrupted`.
  */
 export async function copySnapshots(options: CopyOptions): Promise<Copied> {
   const { from, to, on = () => undefined, signal } = options;
@@ -67,7 +67,8 @@ export async function copySnapshots(options: CopyOptions): Promise<Copied> {
       const counts = await copyAll({ catalog, contentOf, target, destination, on, signal, tally }, options.name);
       const summary = tally.summary((performance.now() - began) / 1000, null);
       on({ event: 'summary', ...summary });
-      if (counts.damaged > 0) throw damagedFailure(counts.damaged);
+      if (counts.damaged > 0) throw damagedFailure(counts.damaged, counts.behind);
+      if (counts.behind > 0) throw behindFailure(counts.behind);
       return { copied: counts.copied, present: counts.present, summary };
     });
   if ('directory' in from) return work(new Catalog(from.directory), undefined);
@@ -90,14 +91,14 @@ async function into<Result>(
   }
 }
 
-async function copyAll(
-  run: CopyBetween,
-  wanted: string | undefined,
-): Promise<{ copied: number; present: number; damaged: number }> {
+/** How many snapshots there are of each kind; `behind` are those that are missing behind a newer one. */
+type Counts = Record<'copied' | 'present' | 'damaged' | 'behind', number>;
+
+async function copyAll(run: CopyBetween, wanted: string | undefined): Promise<Counts> {
   const names = await run.catalog.names();
   const name = wanted === undefined ? undefined : backupNameOf(wanted);
   if (wanted !== undefined && !names.some((each) => each === name)) throw await run.catalog.noBackup(wanted);
-  const counts = { copied: 0, present: 0, damaged: 0 };
+  const counts: Counts = { copied: 0, present: 0, damaged: 0, behind: 0 };
   for (const each of name === undefined ? names : [name]) {
     const owner = await run.catalog.owner(each);
     for (const snapshot of await run.catalog.snapshots(each)) {
@@ -109,7 +110,7 @@ async function copyAll(
 }
 
 /** `owner` is whose backup it is: another one than who made the snapshot, where it was handed over. */
-async function copyOne(run: CopyBetween, snapshot: Snapshot, owner: string): Promise<'copied' | 'present' | 'damaged'> {
+async function copyOne(run: CopyBetween, snapshot: Snapshot, owner: string): Promise<keyof Counts> {
   const called = `${snapshot.name}/${snapshot.id}`;
   const tell = (path: string, reason: Damage['reason']): 'damaged' => {
     run.on({ event: 'damaged', snapshot: called, path, reason });
@@ -120,7 +121,14 @@ async function copyOne(run: CopyBetween, snapshot: Snapshot, owner: string): Pro
     throw error;
   });
   if (!manifest) return tell(manifestName, 'manifest');
-  if (await isPresent(run.target, snapshot, manifest)) return 'present';
+  const found = await lookFor(run.target, snapshot, manifest);
+  if (found === 'behind')
+    run.on({
+      event: 'skipped',
+      file_name: called,
+      reason: 'A newer one was copied before, and snapshots are copied in their order.',
+    });
+  if (found !== 'absent') return found;
   const sent = await bring(run, { snapshot, manifest, owner });
   if (sent.damages.length > 0) {
     for (const path of sent.damages) tell(path, 'changed');
@@ -141,25 +149,24 @@ async function copyOne(run: CopyBetween, snapshot: Snapshot, owner: string): Pro
   return 'copied';
 }
 
-/** Whether it is there from an earlier copy. Rejects with `exists` where what is there is something else. */
-async function isPresent(target: SnapshotCatalog, { name, id }: Snapshot, manifest: Manifest): Promise<boolean> {
+/**
+ * Whether it is there from an earlier copy, or cannot come any more, since a newer one is. Rejects with `exists` where
+ * what is there is something else.
+ */
+async function lookFor(
+  target: SnapshotCatalog,
+  { name, id }: Snapshot,
+  manifest: Manifest,
+): Promise<'present' | 'behind' | 'absent'> {
   const known = await target.snapshots(name);
   const same = known.find((each) => each.id === id);
   const newest = known.at(-1);
   if (same) {
     const { totals } = await target.outline(same);
-    if (totals.entries === manifest.totals.entries && totals.bytes === manifest.totals.bytes) return true;
+    if (totals.entries === manifest.totals.entries && totals.bytes === manifest.totals.bytes) return 'present';
     throw new TransferError('exists', `Another snapshot ${printable(`${name}/${id}`)} is in ${target.directory}.`);
   }
-  if (newest && newest.id > id)
-    throw new TransferError(
-      'exists',
-      `A newer snapshot than ${printable(`${name}/${id}`)} is in ${target.directory}.`,
-      {
-        hint: 'Snapshots are copied in their order. Copy into another place, or leave this backup out with --name.',
-      },
-    );
-  return false;
+  return newest && newest.id > id ? 'behind' : 'absent';
 }
 
 /** Sends one snapshot. Where a file is damaged, the copy is refused, and its damage is returned. */
@@ -216,9 +223,25 @@ async function bring(
   }
 }
 
-function damagedFailure(snapshots: number): TransferError {
-  const those = snapshots === 1 ? '1 snapshot is' : `${String(snapshots)} snapshots are`;
-  return new TransferError('mismatch', `${those} damaged, and not copied. All others are there.`, {
-    hint: 'sendall verify --repair brings back what a source still has; then copy again.',
+function damagedFailure(snapshots: number, behind: number): TransferError {
+  const besides = behind === 0 ? '' : ` ${countOf(behind)} missing behind a newer one.`;
+  return new TransferError(
+    'mismatch',
+    `${countOf(snapshots)} damaged, and not copied.${besides} All others are there.`,
+    {
+      hint: `sendall verify --repair brings back what a source still has. ${elsewhere}`,
+    },
+  );
+}
+
+function behindFailure(snapshots: number): TransferError {
+  return new TransferError('exists', `${countOf(snapshots)} missing behind a newer one. All others are there.`, {
+    hint: elsewhere,
   });
+}
+
+const elsewhere = 'What is missing behind a newer one there can be copied into another place only.';
+
+function countOf(snapshots: number): string {
+  return snapshots === 1 ? '1 snapshot is' : `${String(snapshots)} snapshots are`;
 }
