@@ -347,7 +347,8 @@ async function refuseTaken(
 export function otherOwner(name: EntryName, directory: string): TransferError {
   const handingOver = !isObjectUrl(directory)
     ? `Take another name; or, on the machine that has it: sendall adopt DIR --name ${printable(name)} --owner KEY hands it over.`
-    : 'Take another name, or bring it as its first snapshot came: with the same key, by the ticket of a receiver, or by s3://. How it is handed over is said in docs/object-store.md.';
+    : 'Take another name, or bring it as its first snapshot came: with the same key, by the ticket of a receiver, or by ' +
+      's3://. How it is handed over is said in docs/object-store.md.';
   return new TransferError('exists', `${printable(name)} is the backup of another key.`, { hint: handingOver });
 }
 

@@ -37,9 +37,9 @@ type FileWithContent = ObjectFile & { readonly content: ContentLocation };
 /**
  * Reads the files of snapshots back from the store, each content once, however many snapshots have it. What is damaged
  * is told in `damaged` events for each snapshot that has it, then comes a `summary`. A share is made as on a disk: the
- * next one of the same choice begins where the last one ended. Rejects with `mismatch` after everything was looked at, if there was
- * damage; with `usage` where there is no such snapshot, with `disk` where the store does not answer, and with
- * `interrupted`.
+ * next one of the same choice begins where the last one ended. Rejects with `mismatch` after everything was looked at,
+ * if there was damage; with `usage` where there is no such snapshot, with `disk` where the store does not answer, and
+ * with `interrupted`.
  */
 export async function verifyObjects(
   catalog: ObjectCatalog,
