@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { printable, TransferError } from '../lib/internal';
+import { load, printable, TransferError } from '../lib/internal';
 import type { Restored } from '../lib/index';
 
 /**
@@ -16,6 +16,7 @@ export async function restoreToOutput(
   restore: (destination: string) => Promise<Restored>,
   signal: AbortSignal,
 ): Promise<void> {
+  const { removeTree } = load.removal();
   const scratch = await mkdtemp(path.join(tmpdir(), 'sendall-restore-'));
   try {
     const { files } = await restore(scratch);
@@ -24,14 +25,22 @@ export async function restoreToOutput(
       throw new TransferError('usage', `${printable(what)} is not one file, and standard output takes no more.`, {
         hint: 'Name one file, as sendall snapshots lists it, or restore into a directory.',
       });
-    await pipeline(createReadStream(path.join(scratch, file.path ?? file.file_name)), process.stdout, {
-      end: false,
-      signal,
-    }).catch((error: unknown) => {
+    const restored = await madeReadable(scratch, file.path ?? file.file_name);
+    await pipeline(createReadStream(restored), process.stdout, { end: false, signal }).catch((error: unknown) => {
       // Nobody reads any more: what does, ends it.
       if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
     });
   } finally {
-    await rm(scratch, { recursive: true, force: true });
+    await removeTree(scratch);
   }
+}
+
+/** The path of what was restored; its modes, and those of the directories above it, may close it to us. */
+async function madeReadable(scratch: string, name: string): Promise<string> {
+  let pathname = scratch;
+  for (const component of name.split('/')) {
+    pathname = path.join(pathname, component);
+    await chmod(pathname, 0o700);
+  }
+  return pathname;
 }

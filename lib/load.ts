@@ -22,5 +22,6 @@ export const load = {
   readBackTime: () => require('./store/local/read-back-time') as typeof import('./store/local/read-back-time'),
   copy: () => require('./snapshot/copy/copy') as typeof import('./snapshot/copy/copy'),
   export: () => require('./snapshot/object/export-objects') as typeof import('./snapshot/object/export-objects'),
+  removal: () => require('./snapshot/prune/removal') as typeof import('./snapshot/prune/removal'),
   drill: () => require('./snapshot/remote/drill-anywhere') as typeof import('./snapshot/remote/drill-anywhere'),
 } as const;

@@ -53,11 +53,11 @@ describe('cli: what root backs up to a receiver of another user (the built comma
     await run.end();
   });
 
-  function asNobody(words: readonly string[]): SendallProcess {
+  function asNobody(words: readonly string[], env: NodeJS.ProcessEnv = {}): SendallProcess {
     const process = new SendallProcess(words, {
       cwd: run.at('user'),
       under: ['setpriv', '--reuid', String(nobody), '--regid', String(nobody), '--clear-groups'],
-      env: { HOME: run.at('user'), SENDALL_TICKET: '' },
+      env: { HOME: run.at('user'), SENDALL_TICKET: '', ...env },
     });
     started.push(process);
     return process;
@@ -106,6 +106,22 @@ describe('cli: what root backs up to a receiver of another user (the built comma
     await ends(asNobody(['forget', run.at('in'), 'etc/closed/below/file']), 0);
     await ends(asNobody(['verify', run.at('in')]), 0);
     await ends(asNobody(['prune', run.at('in'), '--keep-last', '1']), 0);
+  });
+
+  it('comes to standard output, whatever its mode and those above it, and nothing of it stays', async () => {
+    chmodSync(run.at('etc/entered'), 0o555);
+    mkdirSync(run.at('tmp'));
+    chownSync(run.at('tmp'), nobody, nobody);
+    await backup();
+    for (const [name, content] of [
+      ['shadow', 'shadow\n'],
+      ['entered/file', 'entered/file\n'],
+      ['closed/below/file', 'closed/below/file\n'],
+    ] as const) {
+      const words = ['restore', run.at('in'), 'b/latest', '-', `etc/${name}`];
+      expect((await ends(asNobody(words, { TMPDIR: run.at('tmp') }), 0)).stdout).to.equal(content);
+    }
+    expect(readdirSync(run.at('tmp'))).to.deep.equal([]);
   });
 
   it('is mended by a repair to what that user can read', async () => {

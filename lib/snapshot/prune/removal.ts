@@ -1,5 +1,6 @@
 import { constants, type Stats } from 'node:fs';
 import { chmod, open, rmdir, unlink } from 'node:fs/promises';
+import path from 'node:path';
 import { errnoOf } from '../../errors';
 import { Directory } from '../../store/local/directory';
 import { systemPath } from '../../name-bytes';
@@ -92,6 +93,16 @@ export class Removal {
     if (left > 0) this.left.set(key, left);
     else this.left.delete(key);
     return left > 0 || !file.isFile() ? 0 : file.size;
+  }
+}
+
+/** Removes the directory at `pathname` and all that is in it, whatever the modes in there. */
+export async function removeTree(pathname: string): Promise<void> {
+  const parent = await Directory.open(path.dirname(pathname), true);
+  try {
+    await new Removal().remove(parent, path.basename(pathname));
+  } finally {
+    await parent.close();
   }
 }
 

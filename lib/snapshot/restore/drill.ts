@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { type FileHandle, mkdtemp, rm } from 'node:fs/promises';
+import { type FileHandle, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createDigest } from '../../digest/digest';
@@ -13,6 +13,7 @@ import { Catalog } from '../manifest/catalog';
 import type { SnapshotCatalog } from '../manifest/snapshot-catalog';
 import type { ManifestEntry, ManifestHead } from '../manifest/manifest';
 import { openLocated } from '../../threads/walker';
+import { removeTree } from '../prune/removal';
 import { type ContentOf, restoreEntries } from './restore';
 
 export interface DrillOptions {
@@ -97,7 +98,7 @@ export async function drillOf(
     on({ event: 'drill', ...report });
     return report;
   } finally {
-    await rm(destination, { recursive: true, force: true });
+    await removeTree(destination);
   }
 }
 
