@@ -115,6 +115,7 @@ function speed(bytes: number, seconds: number): string {
 
 /** That a source has lost most of what it had. */
 export function shrunkSentence({ path, entries, before }: TransferEvent & { event: 'shrunk' }): string {
+  if (entries === 0 && before === 1) return `${path} is empty, and was not in the snapshot before.`;
   const now = entries === 0 ? 'is empty' : `has ${entries.toLocaleString('en')}`;
   return `${path} ${now}, and had ${formatCount(before, 'entry', 'entries')} in the snapshot before.`;
 }

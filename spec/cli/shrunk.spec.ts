@@ -58,6 +58,26 @@ describe('cli: sources that have lost most of what they had (the built command)'
     expect((await run.run(['verify', 'backups'])).code).to.equal(0);
   });
 
+  it('are a program that printed nothing where it printed something before, too', async () => {
+    const piped = (input: string, ...more: string[]): ReturnType<SessionRun['run']> =>
+      run.run(['backup', '-', 'backups', '--name', 'b', '--stdin-name', 'shop.sql', '--json', ...more], { input });
+    expect((await piped('')).code, 'nothing was there before').to.equal(0);
+    expect((await piped('CREATE TABLE')).code).to.equal(0);
+    const [, full = ''] = snapshots();
+    const empty = await piped('');
+    expect(empty.code, empty.stdout).to.equal(8);
+    expect(shrunkIn(empty)).to.deep.equal([['shop.sql', 0, 1]]);
+    expect((await prune()).stdout).to.match(new RegExp(`kept +b/${full} +content`));
+    expect((await piped('CREATE TABLE again')).code).to.equal(0);
+    expect((await prune('--dry-run')).stdout).to.match(new RegExp(`would remove +b/${full}`));
+    expect((await piped('', '--allow-shrink')).code).to.equal(0);
+    writeFileSync(run.at('file'), 'content');
+    const file = (): ReturnType<SessionRun['run']> => run.run(['backup', 'file', 'backups', '--name', 'f']);
+    expect((await file()).code).to.equal(0);
+    writeFileSync(run.at('file'), '');
+    expect((await file()).code, 'a file may be empty').to.equal(0);
+  });
+
   it('are told to who backs up to another machine, and are no news with --allow-shrink', async () => {
     const receiver = run.start(['receive', 'backups', '--listen', '127.0.0.1:0']);
     const [ticket = ''] = await receiver.says(/sendall:\S+/);

@@ -337,6 +337,6 @@ function failureOf(failures: readonly TransferError[], alarms: number, snapshot:
 /** The failure where sources have shrunk; `shrunk` events have reported which. */
 function shrunkFailure(snapshot: string): TransferError {
   return new TransferError('some-failed', `${snapshot} is complete, and has much less than the snapshot before.`, {
-    hint: 'Is everything mounted? If it is meant to be so, say --allow-shrink.',
+    hint: 'Is everything mounted, and did each program whose output it is end well? If it is meant to be so, say --allow-shrink.',
   });
 }

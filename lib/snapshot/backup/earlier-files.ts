@@ -234,7 +234,8 @@ export class EarlierFiles {
     let taken = 0;
     for (const [name, line] of manifest.files) {
       if (++taken % takenAtOnce === 0) await turn();
-      this.counts.add({ type: 'file', name });
+      // Of what is a source by itself it counts whether it has content.
+      this.counts.add((name.includes('/') ? undefined : this.takenApart(line)) ?? { type: 'file', name });
       this.newest.set(name, line);
     }
     for (const line of manifest.entries) {
