@@ -9,12 +9,13 @@ import { VerifyCount } from './verify-count';
 import { KeptState, kindOf } from './verify-kept';
 import { choosePass, type Pass } from './verify-pass';
 import {
-  checkPresent,
+  checkCurrent,
   type VerifiedContent,
   reasonOf,
   type SharedFile,
   SnapshotCheck,
   SnapshotGone,
+  SnapshotRenewed,
 } from './verify-snapshot';
 import { type VerifyState, VerifyStates } from './verify-state';
 import { ignored } from '../../trace';
@@ -136,6 +137,8 @@ export class VerifyRun {
       if (!(error instanceof SnapshotGone)) throw error;
       this.work.on({
         event: 'skipped',
+      const renewed = error instanceof SnapshotRenewed && (await this.renewed(snapshot));
+      if (renewed) return this.one(renewed, pass, undefined, count, later);
         file_name: shownAs(snapshot),
         reason: 'It was removed while it was being verified.',
       });
@@ -145,6 +148,12 @@ export class VerifyRun {
 
   private async check(
     snapshot: Snapshot,
+  /** The same snapshot as it is registered by now, without what was taken out of it. */
+  private async renewed({ name, entry }: Snapshot): Promise<Snapshot | undefined> {
+    const now = await this.work.catalog.snapshots(name);
+    return now.find((each) => each.entry.number === entry.number && each.entry.manifest !== entry.manifest);
+  }
+
     manifest: Manifest,
     kept: KeptState,
     run: { readonly pass: Pass; readonly count: VerifyCount; readonly later: number },
@@ -191,7 +200,8 @@ export class VerifyRun {
       const manifest = asRegistered(snapshot, await decodeManifest(inPieces(bytes)));
       return { manifest, digest: manifest.digest };
     } catch (error) {
-      if (!(error instanceof TransferError) && reasonOf(error) === 'missing') await checkPresent(snapshot);
+      if (!(error instanceof TransferError)) reasonOf(error);
+      await checkCurrent(snapshot);
     }
     this.damage(snapshot, manifestName, 'manifest');
     return undefined;
@@ -231,7 +241,6 @@ export class VerifyRun {
 
   /** What can be done about what is damaged. */
   private remedy(): string {
-    const repair = 'sendall verify --repair, run where the content still is, brings it again.';
     const mayBeOfModes = this.unreadable > 0 && (process.geteuid?.() ?? 0) !== 0;
     if (!mayBeOfModes) return repair;
     const asRoot =

@@ -17,6 +17,8 @@ import { readContents } from './content-reading';
 import type { DeviceReader, FileToVerify } from './device-reader';
 import { FoundModes } from './held-modes';
 import { longestManifest, type Manifest, type ManifestEntry, manifestName } from '../manifest/manifest';
+import { readRegister } from '../register/register';
+import { ignored } from '../../trace';
 import { ReadingAhead } from './reading-ahead';
 import type { FoundOnDisk } from './survey';
 import { together } from './together';
@@ -52,6 +54,9 @@ export interface CheckGround {
 
 /** A snapshot that was removed while it was being looked at: nothing is wrong with it. */
 export class SnapshotGone extends Error {}
+
+/** A snapshot that was made anew, without something, while it was being looked at: nothing is wrong with it either. */
+export class SnapshotRenewed extends SnapshotGone {}
 
 /** A file of the manifest, or another name of one, and what stands there. */
 interface FileToCheck {
@@ -104,7 +109,7 @@ export class SnapshotCheck {
 
   /**
    * Looks at everything but the content of files. Resolves with the bytes that are to be read. Rejects with
-   * `SnapshotGone`.
+   * `SnapshotGone`, or `SnapshotRenewed`.
    */
   async survey(): Promise<number> {
     const { entries, head } = this.manifest;
@@ -148,7 +153,7 @@ export class SnapshotCheck {
     const withModes = !(this.ground.reader.mayLackModes && modes.areOfMount);
     if (!withModes) this.ground.onWithoutModes();
     for (const compare of directories) compare(withModes);
-    if ([...ofList, ...damages].some(([, reason]) => reason === 'missing')) await checkPresent(this.snapshot);
+    if (ofList.length + damages.length > 0) await checkCurrent(this.snapshot);
     for (const [name, reason] of [...ofList, ...damages]) this.ground.onDamage(name, reason);
     return this.plan(this.wanted(files, withModes));
   }
@@ -165,7 +170,7 @@ export class SnapshotCheck {
       wasRead: async (file, digest) => {
         const content: VerifiedContent =
           typeof digest === 'string' ? { digest } : { reason: digest === undefined ? 'changed' : reasonOf(digest) };
-        if ('reason' in content && content.reason === 'missing') await checkPresent(this.snapshot);
+        if ('reason' in content && content.reason === 'missing') await checkCurrent(this.snapshot);
         this.settle(this.groups.get(file) ?? [], content);
         onProgress(file.name, file.size, true);
       },
@@ -288,11 +293,17 @@ export class SnapshotCheck {
   }
 }
 
-/** Rejects with `SnapshotGone` where there is no such directory any more. */
-export async function checkPresent({ pathname }: Snapshot): Promise<void> {
+/**
+ * Rejects with `SnapshotGone` where there is no such directory any more, with `SnapshotRenewed` where another manifest
+ * is registered for it by now.
+ */
+export async function checkCurrent({ pathname, directory, name, entry }: Snapshot): Promise<void> {
   await lstat(pathname).catch((error: unknown) => {
     throw errnoOf(error) === 'ENOENT' ? new SnapshotGone() : error;
   });
+  const register = await readRegister(directory, name).catch(ignored('a damaged register says nothing of this'));
+  const now = register?.snapshots.find(({ number }) => number === entry.number);
+  if (now && now.manifest !== entry.manifest) throw new SnapshotRenewed();
 }
 
 /** What it says of a file that it cannot be opened or read; throws what says nothing of it. */
