@@ -48,6 +48,8 @@ export class VerifyRun {
   private damages = 0;
   /** Of those, what is not given out. */
   private unreadable = 0;
+  /** And the manifests: nothing vouches for a snapshot without one. */
+  private manifests = 0;
   /** Those that are there, and were not backed up. */
   private foreign = 0;
   private readonly damaged = new Set<string>();
@@ -135,10 +137,10 @@ export class VerifyRun {
       return true;
     } catch (error) {
       if (!(error instanceof SnapshotGone)) throw error;
-      this.work.on({
-        event: 'skipped',
       const renewed = error instanceof SnapshotRenewed && (await this.renewed(snapshot));
       if (renewed) return this.one(renewed, pass, undefined, count, later);
+      this.work.on({
+        event: 'skipped',
         file_name: shownAs(snapshot),
         reason: 'It was removed while it was being verified.',
       });
@@ -146,14 +148,14 @@ export class VerifyRun {
     }
   }
 
-  private async check(
-    snapshot: Snapshot,
   /** The same snapshot as it is registered by now, without what was taken out of it. */
   private async renewed({ name, entry }: Snapshot): Promise<Snapshot | undefined> {
     const now = await this.work.catalog.snapshots(name);
     return now.find((each) => each.entry.number === entry.number && each.entry.manifest !== entry.manifest);
   }
 
+  private async check(
+    snapshot: Snapshot,
     manifest: Manifest,
     kept: KeptState,
     run: { readonly pass: Pass; readonly count: VerifyCount; readonly later: number },
@@ -235,6 +237,7 @@ export class VerifyRun {
     if (reason === 'foreign') this.foreign++;
     else this.damages++;
     if (reason === 'unreadable') this.unreadable++;
+    if (path === manifestName) this.manifests++;
     this.damaged.add(shownAs(snapshot));
     this.work.on({ event: 'damaged', snapshot: shownAs(snapshot), path, reason });
   }
@@ -242,10 +245,18 @@ export class VerifyRun {
   /** What can be done about what is damaged. */
   private remedy(): string {
     const mayBeOfModes = this.unreadable > 0 && (process.geteuid?.() ?? 0) !== 0;
-    if (!mayBeOfModes) return repair;
-    const asRoot =
-      'What is unreadable may be so by its mode alone: run as root, by sudo, sendall verify and restore read it.';
-    return this.unreadable === this.damages ? asRoot : `${asRoot} ${repair}`;
+    const others = this.damages - this.manifests - (mayBeOfModes ? this.unreadable : 0);
+    return [
+      mayBeOfModes
+        ? 'What is unreadable may be so by its mode alone: run as root, by sudo, sendall verify and restore read it.'
+        : '',
+      others > 0 ? 'sendall verify --repair, run where the content still is, brings it again.' : '',
+      this.manifests > 0
+        ? 'A manifest is not repaired: SHA256SUMS may still check the files; use another snapshot.'
+        : '',
+    ]
+      .filter((each) => each !== '')
+      .join(' ');
   }
 
   private failure(): TransferError {
