@@ -1,6 +1,7 @@
 import { statfsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import type { TransferEvent } from '../../lib/index';
 import type { Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatMoment, formatSize, parseDuration } from '../size';
 import { machineArgument, refuseObjects, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
@@ -86,7 +87,7 @@ async function statusOf(
     if (drill && drill.failures > 0)
       problems.push(`In the last drill of ${name}, ${formatCount(drill.failures, 'file')} did not come back.`);
   }
-  if (maxAge !== undefined && backups.size === 0) problems.push('There is no snapshot at all.');
+  if (maxAge !== undefined && backups.size === 0) problems.push(`There is no snapshot at all.${unregistered(listed)}`);
   if (checks.verify && checks.verify.damaged > 0)
     problems.push(`${damageFound} ${formatCount(checks.verify.damaged, 'damaged name')}.`);
   return {
@@ -98,6 +99,13 @@ async function statusOf(
     backups: [...backups.values()],
     problems,
   };
+}
+
+/** What looks like a backup and is not registered, where there is any. */
+function unregistered(listed: readonly TransferEvent[]): string {
+  const { foreignWords } = require('../verify-view') as typeof import('../verify-view');
+  const backups = listed.flatMap((each) => (each.event === 'foreign' && !each.path.includes('/') ? [each.path] : []));
+  return backups.map((name) => ` ${foreignWords(name)}`).join('');
 }
 
 function receiverOf({ pid, since, address, quota, transfers }: ReceiverStatus): StatusEvent['receiver'] {
@@ -161,7 +169,7 @@ function show(status: StatusEvent, location: SnapshotLocation, terminal: Termina
   for (const problem of problems)
     terminal.complain(
       problem,
-      problem.startsWith(damageFound) ? 'sendall verify names it; with --repair it brings it again.' : undefined,
+      problem.startsWith(damageFound) ? 'sendall verify names it, and says what can be done.' : undefined,
     );
 }
 

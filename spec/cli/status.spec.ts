@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020';
 import { expect } from 'chai';
@@ -70,5 +70,15 @@ describe('cli: status (the built command)', function () {
     expect(damaged.code).to.equal(1);
     expect(damaged.stderr).to.match(/The last verification found 1 damaged name\.\nhint: sendall verify names it/);
     writeFileSync(run.at('in', 'box', 'latest', 'a.txt'), 'hello\n');
+    const mistyped = await run.run(['restore', 'in', 'box/2020-01-01T000000Z', 'out']);
+    expect(mistyped.stderr).to.include('hint: sendall snapshots DIR box lists what there is.');
+    writeFileSync(run.at('in', 'box', 'latest', 'MANIFEST'), '');
+    const manifest = await run.run(['verify', 'in']);
+    expect(manifest.code).to.equal(4);
+    expect(manifest.stderr).to.include('A manifest is not repaired').and.not.to.include('--repair');
+    rmSync(run.at('in', '.sendall'), { recursive: true });
+    expect((await run.run(['status', 'in', '--max-age', '1h'])).stderr).to.match(
+      /There is no snapshot at all\. box looks like a backup and is not registered: sendall adopt/,
+    );
   });
 });

@@ -84,7 +84,10 @@ export abstract class SnapshotCatalog {
         : all.find(({ id }) => id === second);
     if (!found)
       throw new TransferError('usage', printable(`There is no snapshot ${text}.`), {
-        hint: (await this.hint(name)) ?? 'sendall snapshots lists them.',
+        hint:
+          all.length > 0
+            ? printable(`sendall snapshots DIR ${name} lists what there is.`)
+            : ((await this.hint(name)) ?? 'sendall snapshots lists them.'),
       });
     return found;
   }
