@@ -257,6 +257,11 @@ function goingOn({ code, file_name: name }: Failed, { files, offered }: Transfer
   return `${code === 'interrupted' ? 'Stopped. ' : ''}${kept}${goesOn}`;
 }
 
+/** Of a transfer in which there was no file. */
+function noFiles({ seconds }: TransferEvent & { event: 'summary' }): Piece[] {
+  return [{ style: 'bold', text: 'no files' }, `  directories and links only, stored  ${formatDuration(seconds)}`];
+}
+
 /** What a sender says: results at the end, and lines for the single files on the way if they turn out to be many. */
 export class SenderView extends View {
   private readonly held: FileDone[] = [];
@@ -264,6 +269,8 @@ export class SenderView extends View {
   private least: Verified | null | undefined;
   /** What ended the transfer before its end. */
   private ending: Failed | undefined;
+  /** Whether something was said of this transfer that is no file: a failure, or a text. */
+  private saysMore = false;
 
   /**
    * `receiver` is what people call the other side; undefined where there is none with a directory. What that is called
@@ -289,6 +296,7 @@ export class SenderView extends View {
   }
 
   protected override fail(event: Failed): void {
+    this.saysMore = true;
     if (event.code === 'interrupted') this.ending = event;
     if (event.file_name !== undefined || !cutShort.has(event.code)) return super.fail(event);
     this.ending = event;
@@ -314,12 +322,18 @@ export class SenderView extends View {
       return;
     }
     for (const file of this.held) this.print(file);
-    if (this.many || this.held.length + this.failures.count + this.skipped > 1)
+    if (!first && !this.many && !this.saysMore)
+      this.terminal.result(
+        ...(this.skipped === 0 && this.role !== 'exporter' ? noFiles(summary) : whole),
+        ...this.where(),
+      );
+    else if (this.many || this.held.length + this.failures.count + this.skipped > 1)
       this.terminal.result(...whole, ...this.where());
     if (this.ending) this.terminal.say(goingOn(this.ending, summary));
   }
 
   protected override text(text: string): void {
+    this.saysMore = true;
     this.terminal.result(`text of ${String(text.length)} characters  `, { style: 'green', text: 'received' });
   }
 
