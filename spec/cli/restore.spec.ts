@@ -108,6 +108,21 @@ describe('sendall restore', function () {
     }
   });
 
+  it('leaves no directory that it made where nothing comes into it', async () => {
+    expect((await restore('laptop/latest', 'backups/laptop/deep/er')).code).to.equal(2);
+    expect(existsSync(at('backups/laptop/deep'))).to.equal(false);
+    const receiver = new SendallProcess(['receive', 'backups', '--listen', '127.0.0.1:0'], { cwd: directory });
+    try {
+      const [ticket = ''] = await receiver.says(/sendall:\/\/\S+/);
+      const words = ['restore', ticket, 'laptop/2020-01-01T000000Z', 'made/deep/er'];
+      expect((await sendall(words, { cwd: directory })).code).to.equal(2);
+      expect(existsSync(at('made'))).to.equal(false);
+    } finally {
+      receiver.child.kill('SIGTERM');
+      await receiver.ended;
+    }
+  });
+
   it('replaces nothing unless told, with exit code 6', async () => {
     expect((await restore('laptop/latest', 'restored', 'home/a.txt')).code).to.equal(0);
     writeFileSync(at('restored/home/a.txt'), 'mine');

@@ -190,13 +190,19 @@ export interface ReachedDestination {
   readonly destination: string;
   /** When it was modified before, in ns since 1970; undefined for one that was made for this. */
   readonly mtime: bigint | undefined;
+  /** The first of the directories that were made for this, itself or one above it. */
+  readonly made: string | undefined;
 }
 
 /** Makes the destination where it is missing. Rejects with `directory`. */
 export async function reachDestination(destination: string): Promise<ReachedDestination> {
   try {
     const made = await makePath(destination);
-    return { destination, mtime: made === undefined ? (await stat(destination, { bigint: true })).mtimeNs : undefined };
+    return {
+      destination,
+      made,
+      mtime: made === undefined ? (await stat(destination, { bigint: true })).mtimeNs : undefined,
+    };
   } catch (error) {
     throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
   }
@@ -219,7 +225,7 @@ export async function within<Result>(
 }
 
 async function restoreWithin<Result>(
-  { destination, mtime }: ReachedDestination,
+  { destination, made }: ReachedDestination,
   work: (destinations: Destinations) => Promise<Result>,
 ): Promise<Result> {
   const own = path.join(destination, stagingName);
@@ -233,7 +239,7 @@ async function restoreWithin<Result>(
   } catch (error) {
     // The first failure is reported.
     await destinations.close().catch(ignored('what ended the restore is told'));
-    if (ours) await removeVain(destination, mtime === undefined).catch(ignored('what ended the restore is told'));
+    if (ours) await removeVain(destination, made).catch(ignored('what ended the restore is told'));
     throw error;
   }
   await destinations.close();
@@ -252,13 +258,21 @@ async function putTimeBack({ destination, mtime }: ReachedDestination): Promise<
 }
 
 /**
- * Where nothing came, nothing is left: neither our directory in the destination nor, where it was `made` for this, the
- * destination.
+ * Where nothing came, nothing is left: neither our directory in the destination nor, from the first on that was `made`
+ * for this, the directories above it and the destination.
  */
-async function removeVain(destination: string, made: boolean): Promise<void> {
+async function removeVain(destination: string, made: string | undefined): Promise<void> {
   const own = path.join(destination, stagingName);
   if ((await readdir(own)).every((name) => name === markName)) await rm(own, { recursive: true });
-  if (made) await removeEmpty(destination);
+  if (made !== undefined) await removeMade(destination, made);
+}
+
+/** Removes a destination and those above it, up to the first that was made, as far as nothing is in them. */
+async function removeMade(destination: string, made: string): Promise<void> {
+  for (let at = path.resolve(destination); ; at = path.dirname(at)) {
+    await removeEmpty(at);
+    if (at === path.resolve(made) || at === path.dirname(at)) return;
+  }
 }
 
 /** How the entries of a snapshot are read that is not on this machine. */
@@ -320,7 +334,7 @@ export function restoreEntries({
 
 /** Rejects with `usage` for a destination among the snapshots, with `directory`; then nothing is made. */
 async function refuseAmongSnapshots(
-  { destination, mtime }: ReachedDestination,
+  { destination, made }: ReachedDestination,
   { name, pathname }: Snapshot,
 ): Promise<void> {
   try {
@@ -329,7 +343,7 @@ async function refuseAmongSnapshots(
   } catch (error) {
     throw asTransferError(error, 'directory', `${printable(destination)} cannot be used`);
   }
-  if (mtime === undefined) await removeEmpty(destination);
+  if (made !== undefined) await removeMade(destination, made);
   throw new TransferError('usage', `${printable(destination)} is where the snapshots are.`, {
     hint: 'Restore into another directory.',
   });
