@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
 import { onOtherDisk } from './other-disks';
@@ -17,6 +18,16 @@ export function diskError(error: unknown, file: { readonly name: string }): Tran
       return new TransferError('space', `The disk where it goes is full; ${name} was not stored.`, cause);
     case 'ENAMETOOLONG':
       return new TransferError('name', `${name} is too long a name for the disk where it goes.`, cause);
+    case 'EACCES':
+    case 'EPERM':
+      return new TransferError(
+        'disk',
+        `The receiver may not write in ${directoryOf(file.name)}; ${name} was not stored.`,
+        {
+          ...cause,
+          hint: 'Its owner and mode are to let whoever runs the receiver write there: ls -ld shows them.',
+        },
+      );
     case 'EXDEV':
       return onOtherDisk(file.name, undefined, error);
     default:
@@ -26,4 +37,9 @@ export function diskError(error: unknown, file: { readonly name: string }): Tran
         cause,
       );
   }
+}
+
+function directoryOf(name: string): string {
+  const directory = path.posix.dirname(name);
+  return directory === '.' ? 'its directory' : printable(directory);
 }
