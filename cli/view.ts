@@ -238,8 +238,23 @@ const where = {
   loopback: 'Without encryption, on this machine, by the same user or root:',
 };
 
+/** What was typed for the receiver: a key that lasts, a ticket that may not, or a code, which does not. */
+export type TargetLasts = 'lasts' | 'ticket' | 'code';
+
+/** What to type once a receiver that was stopped runs again, which makes a new ticket and a new code. */
+const onceItRunsAgain: Readonly<Record<TargetLasts, string>> = {
+  lasts: 'What came is kept; the same command goes on.',
+  ticket:
+    'What came is kept. Once the receiver runs again, send it with the new ticket or code that it prints; with a key of sendall authorize the same command goes on.',
+  code: 'What came is kept. Once the receiver runs again, send it with the new ticket or code that it prints.',
+};
+
 /** What is left after an end before the end. On the plain wire, where it is about a file, nothing of that is kept. */
-function goingOn({ code, file_name: name }: Failed, { files, offered }: TransferEvent & { event: 'summary' }): string {
+function goingOn(
+  { code, file_name: name }: Failed,
+  { files, offered }: TransferEvent & { event: 'summary' },
+  target: TargetLasts,
+): string {
   const there = files === 1 ? 'is there. ' : 'are there. ';
   // Without a receipt there may be some all the same.
   const kept =
@@ -252,7 +267,7 @@ function goingOn({ code, file_name: name }: Failed, { files, offered }: Transfer
           : `${formatCount(files, 'file')} ${there}`;
   const goesOn =
     name === undefined
-      ? 'What came is kept; the same command goes on.'
+      ? onceItRunsAgain[code === 'stopped' ? target : 'lasts']
       : 'A file that came in part is not kept; the same command sends the rest.';
   return `${code === 'interrupted' ? 'Stopped. ' : ''}${kept}${goesOn}`;
 }
@@ -280,6 +295,7 @@ export class SenderView extends View {
     terminal: Terminal,
     invitation: InvitationOf,
     private readonly receiver?: string,
+    private readonly target: TargetLasts = 'lasts',
   ) {
     super(terminal, invitation);
   }
@@ -329,7 +345,7 @@ export class SenderView extends View {
       );
     else if (this.many || this.held.length + this.failures.count + this.skipped > 1)
       this.terminal.result(...whole, ...this.where());
-    if (this.ending) this.terminal.say(goingOn(this.ending, summary));
+    if (this.ending) this.terminal.say(goingOn(this.ending, summary, this.target));
   }
 
   protected override text(text: string): void {

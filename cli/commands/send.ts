@@ -4,6 +4,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { checkAddresses } from '../address-options';
 import type { SendOptions } from '../../lib/index';
 import type { Shell } from '../run';
+import type { TargetLasts } from '../view';
 import { withoutTickets } from '../hide-tickets';
 import { codeTyped, type CodeTyped, type Target } from '../secret';
 import { groupTargets, splitMore, splitWords, type SplitWords, unique, wordOf } from '../targets';
@@ -162,13 +163,26 @@ Examples:
       shell.exit(
         await runTransfer(
           shell.settings(),
-          (terminal) => new SenderView(terminal, invitation, targets[0]?.name ?? 'the other side'),
+          (terminal) =>
+            new SenderView(
+              terminal,
+              invitation,
+              targets[0]?.name ?? 'the other side',
+              lastingOf(words[paths.length], targets[0]),
+            ),
           async ({ on, signal }) => {
             await send({ ...options, on, signal });
           },
         ),
       );
     });
+}
+
+/** Whether the same word leads to that receiver once it was started again: a peer and a file with a key do. */
+function lastingOf(word: string | undefined, named: SplitWords['targets'][number] | undefined): TargetLasts {
+  if (named?.target.kind === 'code') return 'code';
+  if (named?.target.kind !== 'ticket') return 'lasts';
+  return word === undefined || word.startsWith('sendall://') ? 'ticket' : 'lasts';
 }
 
 /** Paths and receivers, those of groups as well. */

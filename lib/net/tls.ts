@@ -316,7 +316,7 @@ function refusal(peer: string, cause?: Error): TransferError {
     return new TransferError('cannot-connect', `${begun(peer)} hung up before it was known who is there.`, { cause });
   return new TransferError('not-authorized', `${begun(peer)} does not hold the key of this ticket.`, {
     cause,
-    hint: 'The ticket may be used up, removed or meant for another machine. Take a new one from the other side.',
+    hint: 'The other side was probably started again, which makes a new ticket or code: with that one, what came before is kept and goes on. Or the key was removed, or is meant for another machine.',
   });
 }
 

@@ -56,7 +56,11 @@ describe('cli: Ctrl-C in the middle of a session (the built command)', () => {
     expect(code).to.equal(3); // 130 would say that the sender itself was interrupted
     expect(stdout).to.match(/"event":"failed"[^\n]*"code":"stopped","message":"The receiver was stopped/);
     expect(readdirSync(run.at('in', '.sendall'))).to.deep.equal(['partial']);
-    const next = await run.receive();
+    const [, port = ''] = /:(\d+)\//.exec(ticket) ?? [];
+    const next = await run.receive(['--listen', `127.0.0.1:${port}`]);
+    const old = await run.run(['send', 'large', ticket, '--retry-for', '0s']);
+    expect(old.code).to.equal(3);
+    expect(old.stderr).to.match(/hint: The other side was probably started again, which makes a new ticket or code/);
     await expectResumed(['send', 'large', next.ticket]);
   });
 

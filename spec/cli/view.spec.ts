@@ -156,6 +156,29 @@ describe('cli/view', () => {
     ]);
   });
 
+  it('says what to type instead where a ticket or a code ends with its receiver', () => {
+    for (const [target, words] of [
+      [
+        'code',
+        /^What came is kept\. Once the receiver runs again, send it with the new ticket or code that it prints\.$/,
+      ],
+      [
+        'ticket',
+        /send it with the new ticket or code that it prints; with a key of sendall authorize the same command/,
+      ],
+    ] as const) {
+      for (const code of ['stopped', 'interrupted'] as const) {
+        const { terminal, err } = openTerminal({});
+        const view = new SenderView(terminal, { command: 'receive --from', insecurePlain: false }, 'it', target);
+        view.show({ event: 'failed', code, message: 'It ended.' });
+        view.show({ ...(summary(0) as TransferEvent & { event: 'summary' }), offered: 40 });
+        const last = String(err.lines.at(-1));
+        if (code === 'stopped') expect(last).to.match(words);
+        else expect(last).to.equal('Stopped. What came is kept; the same command goes on.');
+      }
+    }
+  });
+
   it('says of a tree that was stopped before its first receipt only that what came is kept', () => {
     const { view, err } = sender();
     view.show({ event: 'failed', code: 'interrupted', message: 'Interrupted.' });
