@@ -74,6 +74,8 @@ export interface ServedPage {
 /** Like whoever dials a receiver and says nothing, in ms. */
 const headersWithin = 10_000;
 const keptAliveFor = 15_000;
+/** How often wrong tokens are told of at most, in ms. */
+const wrongTokensEvery = 60_000;
 /** A connection on which nothing moves, in ms. */
 const stillFor = 120_000;
 const longestHead = 16 * 1024;
@@ -154,6 +156,8 @@ class WebServer {
   private readonly unknown = new Map<string, { close(): void }>();
   /** How many requests of a connection are not answered yet. */
   private readonly ahead = new WeakMap<Socket, number>();
+  /** Those not told of yet, and when that was told last, by performance.now(). */
+  private wrongTokens = { count: 0, toldAt: -Infinity };
   private reached: PageOrigins = { hosts: new Set(), origins: new Set() };
 
   constructor(
@@ -290,11 +294,20 @@ class WebServer {
     const error = new TransferError('not-authorized', 'The page was opened without its token, or with a wrong one.', {
       hint: 'Open the whole address that the command has printed.',
     });
-    if (headers.authorization !== undefined)
-      this.options.on?.(
-        failureEvent(new TransferError('not-authorized', 'Somebody has shown a wrong token to the page.')),
-      );
+    if (headers.authorization !== undefined) this.noteWrongToken();
     refuse(response, { status: 401, message: error.message });
+  }
+
+  /** Told at most once a minute: whoever tries many fills no log. */
+  private noteWrongToken(): void {
+    const { wrongTokens: wrong } = this;
+    wrong.count++;
+    if (performance.now() - wrong.toldAt < wrongTokensEvery) return;
+    const times = wrong.count === 1 ? '' : `, ${String(wrong.count)} times since that was last said`;
+    this.wrongTokens = { count: 0, toldAt: performance.now() };
+    this.options.on?.(
+      failureEvent(new TransferError('not-authorized', `Somebody has shown a wrong token to the page${times}.`)),
+    );
   }
 
   private file(request: IncomingMessage, response: ServerResponse, path: string): void {

@@ -137,6 +137,8 @@ describe('a page', () => {
     ])
       expect(await refused(wrong), wrong).to.equal(401);
     expect(directory.heard.all('failed').every(({ code }) => code === 'not-authorized')).to.equal(true);
+    // Strangers fill no log.
+    expect(directory.heard.all('failed')).to.have.length(1);
     // A body that never comes is not waited for.
     const head = `PUT /api/uploads/x/0 HTTP/1.1\r\nHost: ${visitor.host}\r\nContent-Length: 8388608\r\n\r\nsome`;
     expect((await raw(head)).status).to.equal(401);
