@@ -129,4 +129,26 @@ describe('What stands under a name already, in a session', () => {
       }
     }
   });
+
+  it('is renamed once, however often the same comes, on either wire', async () => {
+    for (const wire of ['ticket', 'target'] as const) {
+      const to = await ReceiveDirectory.open({ ifExists: 'rename' });
+      try {
+        for (const [name, what, standing] of inTheWay) {
+          await writeFile(path.join(to.place, name), standing);
+          for (const turn of [1, 2, 3]) {
+            const { error, result } = await sending({ paths: [source.at(what)], name, target: to[wire] });
+            expect(error, `${name}, ${String(turn)}`).to.equal(undefined);
+            expect(result?.files[0]?.path, `${name}, ${String(turn)}`).to.equal(`${name} (1)`);
+          }
+        }
+        expect(
+          (await readdir(to.place)).filter((name) => !name.startsWith('.')),
+          wire,
+        ).to.have.lengthOf(6);
+      } finally {
+        await to.close();
+      }
+    }
+  });
 });

@@ -6,7 +6,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import type { DigestPool } from '../../digest/digest-pool';
-import { errnoOf } from '../../errors';
+import { errnoOf, TransferError } from '../../errors';
 import { type EntryName, parseEntryName } from '../../name';
 import { systemPath } from '../../name-bytes';
 import type { Digests, Verified } from '../../progress';
@@ -14,6 +14,7 @@ import { algorithmsOf, alreadyExists, type Committed, firstDifference, type IfEx
 import type { Directory } from './directory';
 import type { DirectoryTree } from './directory-tree';
 import type { PartialBytes } from './partial-bytes';
+import { mostCompared } from './publish';
 
 const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
 const mostRenames = 10_000;
@@ -73,8 +74,18 @@ class Publishing {
         return { path: name, outcome: 'replaced' };
       }
       if (existing.isFile() && (await this.sameContent(directory, base))) return { path: name, outcome: 'identical' };
-      if (ifExists === 'rename') return { path: await this.findFreeName(directory, base), outcome: 'renamed' };
+      if (ifExists === 'rename') return this.takeFreeName(directory, base);
       throw alreadyExists(name, ifExists, existing.isFile() ? 'other content' : 'something that is not a regular file');
+    }
+  }
+
+  /** As `sameContent`, for what an earlier transfer may have stored; what cannot be read is not the same. */
+  private async sameAsRenamed(directory: Directory, base: string): Promise<boolean> {
+    try {
+      return (await directory.look(base))?.isFile() === true && (await this.sameContent(directory, base));
+    } catch (error) {
+      if (error instanceof TransferError) return false;
+      throw error;
     }
   }
 
@@ -110,15 +121,17 @@ class Publishing {
     }
   }
 
-  /** `photo.jpg` becomes `photo (1).jpg`, or the next number that is free. */
-  private async findFreeName(directory: Directory, base: string): Promise<string> {
+  /** `photo.jpg` becomes `photo (1).jpg`, or the next number that is free, or has the same. */
+  private async takeFreeName(directory: Directory, base: string): Promise<Omit<Committed, 'verified'>> {
     const extension = path.posix.extname(base);
     const stem = base.slice(0, base.length - extension.length);
     for (let number = 1; number <= mostRenames; number++) {
       const candidate = `${stem} (${String(number)})${extension}`;
       const full = path.posix.join(path.posix.dirname(this.file.name), candidate);
       parseEntryName(full, { allowHidden: true, names: 'any' });
-      if (await this.appear(directory, candidate)) return full;
+      if (await this.appear(directory, candidate)) return { path: full, outcome: 'renamed' };
+      if (number <= mostCompared && (await this.sameAsRenamed(directory, candidate)))
+        return { path: full, outcome: 'identical' };
     }
     throw alreadyExists(this.file.name, 'rename');
   }

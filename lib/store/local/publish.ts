@@ -90,6 +90,8 @@ export interface PlacingGround extends ReadGround {
 
 const mostAttempts = 10;
 const mostRenames = 10_000;
+/** So many of them are compared with what came: reading more would take longer than it is worth. */
+export const mostCompared = 32;
 
 /**
  * Gives `thing` its final name, as its IfExists rule says. Throws `exists`, `name`, or an error of the operating
@@ -267,8 +269,8 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
   }
 }
 
-/** `photo.jpg` becomes `photo (1).jpg`, or the next number that is free. */
-function takeFreeName(thing: Placing, directory: string, base: string, ground: PlacingGround): Placed {
+/** `photo.jpg` becomes `photo (1).jpg`, or the next number that is free, or has the same. */
+async function takeFreeName(thing: Placing, directory: string, base: string, ground: PlacingGround): Promise<Placed> {
   const extension = path.posix.extname(base);
   const stem = base.slice(0, base.length - extension.length);
   for (let number = 1; number <= mostRenames; number++) {
@@ -277,8 +279,27 @@ function takeFreeName(thing: Placing, directory: string, base: string, ground: P
     const target = ground.directories.at(directory, candidate, true);
     if (takeIfFree(thing.staged, target, ground.calls))
       return appeared({ outcome: 'renamed', path: full, ...statOf(target) }, ground);
+    const existing = number <= mostCompared ? look(target) : undefined;
+    const same = existing && (await sameAsRenamed(thing, target, existing, ground));
+    if (same) return appeared({ outcome: 'identical', path: full, ...same }, ground);
   }
   throw alreadyExists(thing.name, 'rename');
+}
+
+/** As `findSame`, for what an earlier transfer may have stored under another name; what cannot be read is not the same. */
+async function sameAsRenamed(
+  thing: Placing,
+  target: string,
+  existing: BigIntStats,
+  ground: PlacingGround,
+): Promise<{ readonly stat?: FileStat } | undefined> {
+  if (thing.kind === 'link' && isSameFile(existing, thing.staged)) return { stat: fileStat(existing) };
+  try {
+    return await findSame(thing, target, existing, ground);
+  } catch (error) {
+    if (error instanceof TransferError) return undefined;
+    throw error;
+  }
 }
 
 /** Whether what stands there is the same, and for a file its state of when its content was compared. */
