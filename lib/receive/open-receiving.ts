@@ -14,7 +14,7 @@ import type { SnapshotStage } from './snapshot-stage';
 import { type Keeper, keeperMissing } from './keeper';
 import { namesOfDisk } from '../store/local/local-probe';
 import type { Link } from '../session/link';
-import { limitSession } from '../store/limited';
+import { limitSession } from '../store/limited-session';
 import { isObjectUrl } from '../object-address';
 import { Session } from './session';
 import type { OfferedNames } from './offered-names';
@@ -99,7 +99,7 @@ async function openSession(
   const { digest: algorithm = 'blake3' } = hello;
   const sessionStore = await store.session({ algorithm, peer, ifExists: rules.ifExists, metadata: rules.metadata });
   return new Session(link, hello, {
-    store: limitSession(sessionStore, { allowance, directory: counted, peer }),
+    store: limitSession(sessionStore, { allowance, directory: counted, peer, ifExists: rules.ifExists }),
     rules,
     connect,
     stage,

@@ -4,7 +4,7 @@ import { type Listener, type Summary } from '../progress';
 import { newSession } from '../session/opening';
 import { ofReceived } from './report';
 import type { AuthorizedKeys } from '../access/authorized';
-import { LimitedAdmission } from '../store/limited';
+import { LimitedAdmission } from '../store/limited-session';
 import type { MetadataUse } from '../store/store';
 import type { IfExists } from '../store/store';
 import type { RelayWaiter } from '../net/relay';
@@ -472,11 +472,12 @@ class OpenReceiver implements Receiver {
   private async plainDestination(): Promise<PlainDestination & { readonly admission: LimitedAdmission }> {
     const destination = await this.destinations.of(undefined);
     const { directory, allowance, backups } = destination;
-    const files = await destination.wholeFiles?.(this.rules.ifExists);
+    const { ifExists } = this.rules;
+    const files = await destination.wholeFiles?.(ifExists);
     const verified = files?.verified;
     if (!files || (verified !== 'device' && verified !== 'cache'))
       throw new TransferError('directory', 'Nothing is received over the plain wire here.');
-    const admission = new LimitedAdmission(files.admission, { allowance, directory, peer: undefined });
+    const admission = new LimitedAdmission(files.admission, { allowance, directory, peer: undefined, ifExists });
     return { files, verified, admission, backups };
   }
 }

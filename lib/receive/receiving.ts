@@ -1,6 +1,6 @@
 import type { TransferError } from '../errors';
 import type { Digests, FileReceived, Verified, Waits } from '../progress';
-import type { LimitedSession } from '../store/limited';
+import type { LimitedSession } from '../store/limited-session';
 import type { Kept } from '../store/store';
 import type { Entry, FileEntry } from '../wire/session-list';
 import type { Hello } from '../wire/session-message';

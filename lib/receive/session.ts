@@ -5,7 +5,7 @@ import type { Lease } from '../threads/aligned-memory';
 import type { Link } from '../session/link';
 import type { SealedArrivals } from '../session/sealed-arrivals';
 import type { Tally } from '../session/summary';
-import type { LimitedSession } from '../store/limited';
+import type { LimitedSession } from '../store/limited-session';
 import { partsOfList } from '../wire/json-list';
 import { parseEntries, parseMissing } from '../wire/session-list';
 import {

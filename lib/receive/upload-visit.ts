@@ -4,7 +4,7 @@ import { type FileReceived, type Listener, Waits } from '../progress';
 import { newSession } from '../session/opening';
 import { usualLinkDeadlines } from '../session/deadlines';
 import type { Room } from '../store/session-store';
-import { type LimitedSession, limitSession } from '../store/limited';
+import { type LimitedSession, limitSession } from '../store/limited-session';
 import { type IfExists, nameTaken } from '../store/store';
 import type { FileEntry } from '../wire/session-list';
 import { ContentFlow } from './content-flow';
@@ -80,7 +80,7 @@ export class UploadVisit {
   static async open(destination: Destination, rules: UploadRules): Promise<UploadVisit> {
     const ifExists = rules.ifExists === 'replace' ? 'refuse' : rules.ifExists;
     const store = await destination.store.session({ algorithm: 'blake3', peer: uploadPeer, ifExists });
-    return new UploadVisit(destination, limitSession(store, { ...destination, peer: uploadPeer }), {
+    return new UploadVisit(destination, limitSession(store, { ...destination, peer: uploadPeer, ifExists }), {
       ...rules,
       ifExists,
     });

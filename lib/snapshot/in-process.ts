@@ -11,7 +11,7 @@ import { Link, type LinkDeadlines } from '../session/link';
 import type { Connector, FirstConnection } from '../send/connector';
 import { newSession } from '../session/opening';
 import { type SessionReceived, Session } from '../receive/session';
-import { limitSession } from '../store/limited';
+import { limitSession } from '../store/limited-session';
 import type { LeavingOut } from '../scan/leaving-out';
 import type { SessionRules } from '../receive/rules';
 import type { SessionSource } from '../send/finding';
@@ -163,7 +163,7 @@ class InProcessConnector implements Connector {
       digest: this.algorithm,
     } as const;
     this.received = new Session(far, hello, {
-      store: limitSession(store, { ...destination, peer: rules.peer }),
+      store: limitSession(store, { ...destination, peer: rules.peer, ifExists: rules.ifExists }),
       rules,
       stage,
     })

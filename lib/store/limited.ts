@@ -1,10 +1,8 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import { asTransferError, TransferError } from '../errors';
+import { TransferError } from '../errors';
 import { printable } from '../name';
 import { formatSizes } from '../size-text';
-import { smallFile } from '../wire/segment';
-import type { OfferedFile, Room, SessionStore } from './session-store';
 
 export interface Limits {
   /** The largest single file taken, in bytes. */
@@ -43,8 +41,17 @@ const countShare = 20;
 /** Directories that are known to be counted. */
 const mostDirectories = 100_000;
 
-/** How many names one session has taken, those of files left out, and bytes of what is said of missing ones. */
+/** The names that one session has taken, those of files left out, and that were not there when they were looked at. */
 export interface SessionNames {
+  /** Below which directory. */
+  readonly root: string;
+  readonly missing: Set<string>;
+  /** Removes from `missing` what is there by now. */
+  look(): Promise<void>;
+}
+
+/** What a backup says of its missing entries: lines of a manifest that is not written yet. */
+export interface MissingLines {
   names: number;
   bytes: number;
 }
@@ -58,6 +65,7 @@ export class Usage {
   readonly promised = new Set<TakenShare>();
   /** Of sessions that are open: they may not be there yet. */
   readonly taking = new Set<SessionNames>();
+  readonly lines = new Set<MissingLines>();
   /** Directories whose names are counted already. */
   private readonly directories = new Set<string>();
   private counting: Promise<void> | undefined;
@@ -83,31 +91,31 @@ export class Usage {
   }
 
   /** Directories above a name, and the name itself where it is one, that were not counted yet. */
-  newDirectories(name: string, isDirectory: boolean): string[] {
+  newDirectories(root: string, name: string, isDirectory: boolean): string[] {
     const found: string[] = [];
     for (let end = isDirectory ? name.length : name.lastIndexOf('/'); end > 0; end = name.lastIndexOf('/', end - 1)) {
       const directory = name.slice(0, end);
-      if (this.directories.has(directory)) break;
+      if (this.directories.has(keyOf(root, directory))) break;
       found.push(directory);
     }
     return found;
   }
 
-  /** Counts names, and those of directories among them. */
-  add(names: number, directories: readonly string[]): void {
-    this.names += names;
+  /** These directories below `root` are counted. */
+  counted(root: string, directories: readonly string[]): void {
     if (this.directories.size + directories.length > mostDirectories) this.directories.clear();
-    for (const directory of directories) this.directories.add(directory);
+    for (const directory of directories) this.directories.add(keyOf(root, directory));
   }
 
-  /** A directory is not made after all. */
-  giveBackDirectory(name: string): void {
+  /** A directory below `root` is not made after all. */
+  giveBackDirectory(root: string, name: string): void {
     this.names--;
-    this.directories.delete(name);
+    this.directories.delete(keyOf(root, name));
   }
 
   private async countNow(count: () => Promise<KeptFiles>): Promise<void> {
     const began = performance.now();
+    for (const taking of this.taking) await taking.look();
     const kept = await count();
     const took = performance.now() - began;
     this.countAgainAt = performance.now() + Math.max(countEvery, countShare * took);
@@ -116,19 +124,26 @@ export class Usage {
     this.names = kept.names;
     this.unfinished.clear();
     for (const [key, bytes] of kept.unfinished) {
-      // The bytes of a file that is being written are in its promise already.
-      if (live.has(key)) this.bytes -= bytes;
-      else this.unfinished.set(key, bytes);
+      // The bytes and the name of a file that is being written are in its promise already.
+      if (live.has(key)) {
+        this.bytes -= bytes;
+        this.names--;
+      } else this.unfinished.set(key, bytes);
     }
     for (const share of this.promised) {
       this.bytes += share.taken;
-      this.names++;
+      this.names += share.names;
     }
-    for (const { names, bytes } of this.taking) {
+    for (const { missing } of this.taking) this.names += missing.size;
+    for (const { names, bytes } of this.lines) {
       this.names += names;
       this.bytes += bytes;
     }
   }
+}
+
+function keyOf(root: string, directory: string): string {
+  return `${root}\0${directory}`;
 }
 
 /** A file for which there is to be room, in bytes. */
@@ -137,6 +152,8 @@ export interface FileToKeep {
   readonly size: number;
   readonly data?: number | undefined;
   readonly key?: string;
+  /** What is at its name, and gives its own room to it: so many bytes; absent where nothing does. */
+  readonly inPlaceOf?: number | undefined;
 }
 
 /** What may still be kept. What was taken counts as used until it is given back. */
@@ -150,14 +167,14 @@ export class Allowance {
    * Takes room for a file, of which only `data` bytes may be written, and for its name and the directories above it.
    * Throws `size` or `quota`.
    */
-  take({ name, size, data = size, key }: FileToKeep, taking: SessionNames = { names: 0, bytes: 0 }): Share {
+  take({ name, size, data = size, key, inPlaceOf }: FileToKeep, taking: SessionNames): Share {
     checkSize(name, size, this.limits);
-    taking.names += this.takeNames(name, false) - 1;
-    const room = new TakenShare(name, key, this.limits, this.usage);
+    if (inPlaceOf === undefined) this.takeNames(name, 'file', taking);
+    const room = new TakenShare(name, key, this.limits, this.usage, inPlaceOf);
     try {
       room.grow(Math.min(size, data));
     } catch (error) {
-      this.usage.names--;
+      this.usage.names -= room.names;
       throw error;
     }
     this.usage.promised.add(room);
@@ -166,55 +183,82 @@ export class Allowance {
 
   /** Takes a name that is no file. Throws `quota`. */
   takeName(name: string, isDirectory: boolean, taking: SessionNames): void {
-    taking.names += this.takeNames(name, isDirectory);
+    this.takeNames(name, isDirectory ? 'directory' : 'link', taking);
   }
 
-  /** Takes a name that has no file, and so many bytes of what is said of it. Throws `quota`. */
-  takeLine(name: string, bytes: number, taking: SessionNames): void {
+  /** Whether it matters what is there already. */
+  get isLimited(): boolean {
+    return this.limits.quota !== undefined || this.limits.quotaFiles !== undefined;
+  }
+
+  /** Directories above a name of which it is not known that they are counted. */
+  newAbove(root: string, name: string): string[] {
+    return this.usage.newDirectories(root, name, false);
+  }
+
+  /** These directories are there, and were counted with everything that is. */
+  foundDirectories(root: string, directories: readonly string[]): void {
+    this.usage.counted(root, directories);
+  }
+
+  /** Takes one name without a file, and `bytes` of what is said of it. Throws `quota`. */
+  takeLine(name: string, bytes: number, lines: MissingLines): void {
     const { quota = Infinity } = this.limits;
     if (this.usage.bytes + bytes > quota)
       throw new TransferError(
         'quota',
         `${printable(name)} is missing, and this receiver's quota has no room to say so.`,
       );
-    taking.names += this.takeNames(name, false);
-    taking.bytes += bytes;
+    this.checkNames(name, 1);
+    lines.names++;
+    lines.bytes += bytes;
+    this.usage.names++;
     this.usage.bytes += bytes;
   }
 
-  /** Gives back what a session took. */
-  giveBack(taking: SessionNames): void {
-    this.usage.names -= taking.names;
-    this.usage.bytes -= taking.bytes;
-    taking.names = 0;
-    taking.bytes = 0;
+  /** Counts the missing lines of a backup until `closeLines`. */
+  openLines(): MissingLines {
+    const lines = { names: 0, bytes: 0 };
+    this.usage.lines.add(lines);
+    return lines;
+  }
+
+  /** Gives back what these lines took: the manifest that has them by now is counted as any file is. */
+  closeLines(lines: MissingLines): void {
+    if (!this.usage.lines.delete(lines)) return;
+    this.usage.names -= lines.names;
+    this.usage.bytes -= lines.bytes;
   }
 
   /**
-   * Takes the name of a directory that is made at once. Resolves with what that took, 0 where it was counted before.
+   * Takes the name of a directory below `root` that is made at once. Resolves with whether it was not counted before.
    * Rejects with `quota`.
    */
-  async takeDirectory(name: string): Promise<number> {
+  async takeDirectory(root: string, name: string): Promise<boolean> {
+    const directories = this.usage.newDirectories(root, name, true);
     try {
-      return this.takeNames(name, true);
-    } catch (error) {
-      if (!lacksRoom(error)) throw error;
+      this.checkNames(name, directories.length);
+    } catch {
       await this.recount();
-      return this.takeNames(name, true);
+      this.checkNames(name, directories.length);
     }
+    this.usage.names += directories.length;
+    this.usage.counted(root, directories);
+    return directories.length > 0;
   }
 
-  /** A directory that was counted is gone again. */
-  giveBackDirectory(name: string): void {
-    this.usage.giveBackDirectory(name);
+  /** A directory below `root` that was counted is gone again. */
+  giveBackDirectory(root: string, name: string): void {
+    this.usage.giveBackDirectory(root, name);
   }
 
   /** What a session takes, until `close`. */
-  open(): SessionNames & { close(): void } {
-    const { taking } = this.usage;
-    const opened = { names: 0, bytes: 0, close: () => void taking.delete(opened) };
-    taking.add(opened);
-    return opened;
+  open(taking: SessionNames): void {
+    this.usage.taking.add(taking);
+  }
+
+  close(taking: SessionNames): void {
+    this.usage.taking.delete(taking);
   }
 
   /** Counts what is there, before a lack of room is believed. */
@@ -222,30 +266,40 @@ export class Allowance {
     return this.usage.recount();
   }
 
-  /** Gives how many that were. */
-  private takeNames(name: string, isDirectory: boolean): number {
+  private takeNames(name: string, what: 'file' | 'directory' | 'link', { root, missing }: SessionNames): void {
     const { quotaFiles } = this.limits;
     if (quotaFiles === undefined) {
       this.usage.names++;
-      return 1;
+      return;
     }
-    const directories = this.usage.newDirectories(name, isDirectory);
-    const wanted = directories.length + (isDirectory ? 0 : 1);
-    if (wanted > 0 && this.usage.names + wanted > quotaFiles) {
-      throw new TransferError(
-        'quota',
-        `${printable(name)} is more than the ${String(quotaFiles)} files, directories and links that this receiver keeps.`,
-        { hint: 'The receiver decides with --quota-files.' },
-      );
-    }
-    this.usage.add(wanted, directories);
-    return wanted;
+    const directories = this.usage.newDirectories(root, name, what === 'directory');
+    const wanted = directories.length + (what === 'directory' ? 0 : 1);
+    this.checkNames(name, wanted);
+    this.usage.names += wanted;
+    this.usage.counted(root, directories);
+    for (const directory of directories) missing.add(directory);
+    if (what === 'link') missing.add(name);
+  }
+
+  /** Throws `quota` where there is no room for `wanted` more names. */
+  private checkNames(name: string, wanted: number): void {
+    const { quotaFiles = Infinity } = this.limits;
+    if (wanted === 0 || this.usage.names + wanted <= quotaFiles) return;
+    throw new TransferError(
+      'quota',
+      `${printable(name)} does not fit any more: this receiver keeps ${String(quotaFiles)} files, directories and links.`,
+      { hint: 'The receiver decides with --quota-files.' },
+    );
   }
 }
 
 /** One object without closures for each arriving file: there are many. */
 class TakenShare implements Share {
   taken = 0;
+  /** How many names it takes. */
+  readonly names: number;
+  /** As much as it was said to be at most. */
+  private asked = 0;
   /** What an earlier try has left of it. */
   private found = 0;
   private counted = true;
@@ -255,11 +309,18 @@ class TakenShare implements Share {
     readonly key: string | undefined,
     private readonly limits: Limits,
     private readonly usage: Usage,
-  ) {}
+    /** See `FileToKeep`. */
+    private readonly inPlaceOf: number | undefined,
+  ) {
+    this.names = inPlaceOf === undefined ? 1 : 0;
+  }
 
-  grow(size: number): void {
+  grow(whole: number): void {
     const { usage } = this;
     if (!this.counted) return;
+    checkSize(this.name, whole, this.limits);
+    this.asked = Math.max(this.asked, whole);
+    const size = Math.max(0, whole - (this.inPlaceOf ?? 0));
     const before = this.key === undefined ? undefined : usage.unfinished.get(this.key);
     if (size <= this.taken && before === undefined) return;
     this.check(size, before ?? 0);
@@ -280,18 +341,20 @@ class TakenShare implements Share {
   giveBack(): void {
     if (this.counted) {
       this.usage.bytes -= this.taken;
-      this.usage.names--;
+      this.usage.names -= this.names;
     }
     this.keep();
   }
 
   leave(written: number): void {
-    const { found, key, taken, usage } = this;
-    const stays = Math.min(taken, found + written);
+    const { asked, found, key, taken, usage } = this;
+    const stays = Math.min(asked, found + written);
     if (!this.counted || key === undefined || stays === 0) return this.giveBack();
     const before = usage.unfinished.get(key);
     usage.bytes -= taken - stays + (before ?? 0);
     if (before !== undefined) usage.names--;
+    // It has its own name, beside what it was to take the place of.
+    usage.names += 1 - this.names;
     usage.unfinished.set(key, stays);
     this.keep();
   }
@@ -299,7 +362,6 @@ class TakenShare implements Share {
   private check(size: number, before: number): void {
     const { name, taken } = this;
     const { quota = Infinity } = this.limits;
-    checkSize(name, size, this.limits);
     const left = quota - this.usage.bytes + before;
     if (size - taken > left) {
       const [needed, free] = formatSizes(size, Math.max(0, left + taken));
@@ -325,167 +387,4 @@ export function unfinishedKey(directory: string, name: string): string {
 /** The key of an unfinished file: a hash, which reveals neither peer nor name. */
 export function unfinishedName(peer: string, name: string): string {
   return createHash('sha256').update(`${peer}\0${name}`).digest('hex').slice(0, 32);
-}
-
-/** What a session, or a connection of the plain wire, may keep, and where. */
-export interface SessionAllowance {
-  readonly allowance: Allowance;
-  /** Where everything goes, as a path. */
-  readonly directory: string;
-  /** Who sends; undefined on the plain wire. */
-  readonly peer: string | undefined;
-}
-
-/** A session's store with limits. */
-export interface LimitedSession extends SessionStore {
-  /** See `LimitedAdmission`. */
-  admitNames(
-    entries: readonly { readonly name: string; readonly type: string }[],
-  ): Promise<(TransferError | undefined)[]>;
-}
-
-/** A session's store whose files take no more than its allowance has. */
-export function limitSession(store: SessionStore, allowed: SessionAllowance): LimitedSession {
-  const admission = new LimitedAdmission(store, allowed);
-  return {
-    algorithm: store.algorithm,
-    verified: store.verified,
-    batch: store.batch,
-    lookup: (files) => store.lookup(files),
-    read: (files) => store.read(files),
-    check: (file, digests, onProgress) => store.check(file, digests, onProgress),
-    directories: (names) => store.directories(names),
-    owns: (names) => store.owns(names),
-    partial: (entry, basis) => store.partial(entry, basis),
-    admit: (files) => admission.admit(files),
-    admitNames: (entries) => admission.admitNames(entries),
-    release() {
-      admission.close();
-      return store.release();
-    },
-  };
-}
-
-/**
- * Promises room as its store does, and no more than an allowance has. What is admitted counts as used until its room is
- * settled, so that files that arrive at the same time cannot exceed the quota together.
- */
-export class LimitedAdmission {
-  private readonly taking: ReturnType<Allowance['open']>;
-
-  constructor(
-    private readonly store: Pick<SessionStore, 'admit'>,
-    private readonly allowed: SessionAllowance,
-  ) {
-    this.taking = allowed.allowance.open();
-  }
-
-  /** See `SessionStore`. Those that get no room may have a failure with `size` or `quota` too. */
-  async admit(files: readonly OfferedFile[]): Promise<(Room | TransferError)[]> {
-    const shares: (Share | TransferError)[] = [];
-    // Nearly all have room at once, and nothing is waited for.
-    for (const file of files) {
-      const share = this.shareOf(file);
-      shares.push(lacksRoom(share) ? await this.onceCounted(() => this.shareOf(file)) : share);
-    }
-    const within = files.filter((_, at) => !(shares[at] instanceof TransferError));
-    const rooms = await this.store.admit(within).catch((error: unknown) => {
-      for (const share of shares) if (!(share instanceof TransferError)) share.giveBack();
-      throw error;
-    });
-    let next = 0;
-    return shares.map((share, at) => {
-      if (share instanceof TransferError) return share;
-      const room = rooms[next++];
-      const { size = Infinity } = files[at] ?? {};
-      if (room && !(room instanceof TransferError)) return new LimitedRoom(room, share, size);
-      share.giveBack();
-      return room ?? new TransferError('unexpected', 'A store admitted fewer files than it was asked for.');
-    });
-  }
-
-  /** Takes names of what has no content. Those that get none have a failure with `quota`. */
-  async admitNames(
-    entries: readonly { readonly name: string; readonly type: string }[],
-  ): Promise<(TransferError | undefined)[]> {
-    const refused: (TransferError | undefined)[] = [];
-    for (const { name, type } of entries) {
-      const refusal = this.nameRefused(name, type === 'directory');
-      refused.push(
-        lacksRoom(refusal) ? await this.onceCounted(() => this.nameRefused(name, type === 'directory')) : refusal,
-      );
-    }
-    return refused;
-  }
-
-  /** Nothing is taken any more. */
-  close(): void {
-    this.taking.close();
-  }
-
-  private shareOf({ name, size = 0, data }: OfferedFile): Share | TransferError {
-    const { allowance, directory, peer } = this.allowed;
-    try {
-      // A small file is written whole, and without a peer id it cannot be continued: neither is left unfinished.
-      if (size <= smallFile || peer === undefined) return allowance.take({ name, size }, this.taking);
-      const key = unfinishedKey(directory, unfinishedName(peer, name));
-      return allowance.take({ name, size, data, key }, this.taking);
-    } catch (error) {
-      return asTransferError(error, 'quota', 'There is no room');
-    }
-  }
-
-  private nameRefused(name: string, isDirectory: boolean): TransferError | undefined {
-    try {
-      this.allowed.allowance.takeName(name, isDirectory, this.taking);
-      return undefined;
-    } catch (error) {
-      return asTransferError(error, 'quota', 'There is no room');
-    }
-  }
-
-  /** Tries again after counting what is there, where there was no room. */
-  private async onceCounted<Outcome>(again: () => Outcome): Promise<Outcome> {
-    await this.allowed.allowance.recount();
-    return again();
-  }
-}
-
-function lacksRoom(outcome: unknown): boolean {
-  return outcome instanceof TransferError && outcome.code === 'quota';
-}
-
-/** The room of one file in its store, and its share of an allowance. */
-class LimitedRoom implements Room {
-  private written = 0;
-
-  constructor(
-    private readonly room: Room,
-    private readonly share: Share,
-    /** In bytes. What is sent twice takes no more. */
-    private readonly size: number,
-  ) {}
-
-  async grow(size: number): Promise<void> {
-    this.share.grow(size);
-    await this.room.grow(size);
-  }
-
-  wrote(bytes: number): void {
-    this.written += bytes;
-    this.room.wrote(bytes);
-    // The sender has announced a size, and what is written may exceed it.
-    this.share.grow(Math.min(this.size, this.written));
-  }
-
-  settle(kept: boolean): void {
-    if (kept) this.share.keep();
-    else this.share.giveBack();
-    this.room.settle(kept);
-  }
-
-  suspend(): void {
-    this.share.leave(this.written);
-    this.room.settle(false);
-  }
 }

@@ -39,7 +39,7 @@ export class WholeFiles {
   }
 
   /** What promises room where nobody has limits. */
-  get admission(): Admission {
+  get admission(): Pick<SessionStore, 'admit' | 'lookup'> {
     return this.store;
   }
 

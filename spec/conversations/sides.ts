@@ -1,4 +1,5 @@
-import { Allowance, limitSession } from '../../lib/store/limited';
+import { Allowance } from '../../lib/store/limited';
+import { limitSession } from '../../lib/store/limited-session';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { IfExists } from '../../lib/store/store';
@@ -162,7 +163,7 @@ async function sessionInProcess(
   const link = new Link(connection);
   const session = await store.session({ algorithm: digest, peer: 'vectors', ifExists });
   await new Session(link, hello, {
-    store: limitSession(session, { allowance: new Allowance({}), directory: '', peer: 'vectors' }),
+    store: limitSession(session, { allowance: new Allowance({}), directory: '', peer: 'vectors', ifExists: 'refuse' }),
     rules: { peer: 'vectors', ifExists, mayCompare: true, on: () => undefined },
   })
     .run()

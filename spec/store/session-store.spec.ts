@@ -4,7 +4,8 @@ import { mkdir, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { TransferError } from '../../lib/errors';
 import { parseEntryName } from '../../lib/name';
-import { Allowance, type Limits, limitSession, Usage } from '../../lib/store/limited';
+import { Allowance, type Limits, Usage } from '../../lib/store/limited';
+import { limitSession } from '../../lib/store/limited-session';
 import { LocalStore } from '../../lib/store/local/local';
 import type { Room, SessionStore } from '../../lib/store/session-store';
 import { codeOf, content, md5Of } from './delivery';
@@ -32,6 +33,7 @@ describe('SessionStore', () => {
       allowance: new Allowance(limits, usage),
       directory,
       peer: 'p',
+      ifExists: 'refuse',
     });
     sessions.push(session);
     return session;

@@ -7,7 +7,7 @@ import type { Kept } from '../../store/store';
 import type { SnapshotDone } from '../../wire/snapshot-done';
 import type { Destination } from '../../receive/destinations';
 import { HeldText, textOf, textOfMissing } from '../../receive/held-text';
-import type { Allowance } from '../../store/limited';
+import type { MissingLines } from '../../store/limited';
 import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
 import { isReservedName } from '../manifest/checksum-list';
 import { EarlierFiles } from './earlier-files';
@@ -53,7 +53,7 @@ export class BackupStage implements SnapshotStage {
   private failed: TransferError | undefined;
   private readonly text: HeldText;
   /** Names and bytes of what is missing. */
-  private readonly taking: ReturnType<Allowance['open']>;
+  private readonly missingLines: MissingLines;
   /** By name; see `asCopied`. */
   private digestsCopied: ReadonlyMap<string, string> | undefined;
 
@@ -66,7 +66,7 @@ export class BackupStage implements SnapshotStage {
   ) {
     const { allowance } = request.destination;
     this.text = new HeldText(request.peer);
-    this.taking = allowance.open();
+    this.missingLines = allowance.openLines();
     this.destination = { directory: staged.tree, store: staged.store, allowance };
   }
 
@@ -231,10 +231,10 @@ export class BackupStage implements SnapshotStage {
       // What is missing may be told again, and is no news of a name that is stored.
       if (this.lines.has(entry.name)) continue;
       try {
-        allowance.takeLine(entry.name, textOfMissing(entry), this.taking);
+        allowance.takeLine(entry.name, textOfMissing(entry), this.missingLines);
       } catch {
         await allowance.recount(); // others may have removed something
-        allowance.takeLine(entry.name, textOfMissing(entry), this.taking);
+        allowance.takeLine(entry.name, textOfMissing(entry), this.missingLines);
       }
       this.addMissing(entry, false);
     }
@@ -327,8 +327,7 @@ export class BackupStage implements SnapshotStage {
   close(): Promise<void> {
     if (!this.closing) {
       this.text.close();
-      this.request.destination.allowance.giveBack(this.taking);
-      this.taking.close();
+      this.request.destination.allowance.closeLines(this.missingLines);
     }
     return (this.closing ??= this.staged.close());
   }

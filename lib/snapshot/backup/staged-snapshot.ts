@@ -280,7 +280,7 @@ export class StagedSnapshot implements SnapshotInStage {
       await removeEmpty(path.join(directory, name));
       await removeRegister(own);
       await rm(own.at(stagerName), { force: true });
-      counted?.giveBackDirectory(name);
+      counted?.giveBackDirectory(directory, name);
     } finally {
       await own.close();
     }
@@ -367,7 +367,7 @@ async function takeName(
     const known = await settleRegister(own, root, name);
     await refuseTaken(directory, name, known, peer);
     const register = known ?? { name, owner: peer, snapshots: [] };
-    const counted = !known && (await allowance.takeDirectory(name)) > 0 ? allowance : undefined;
+    const counted = !known && (await allowance.takeDirectory(directory, name)) ? allowance : undefined;
     // From here on nothing else is received under that name.
     if (!known) await writeRegister(own, register);
     try {
@@ -379,7 +379,7 @@ async function takeName(
       await refuseOwnElsewhere(root);
       if ((await mountsBelow(root)).has(name)) throw onOtherDisk(name, name);
     } catch (error) {
-      counted?.giveBackDirectory(name);
+      counted?.giveBackDirectory(directory, name);
       if (!known) await removeRegister(own);
       throw error;
     }

@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { createHash } from 'node:crypto';
 import { TransferError } from '../../../lib/errors';
 import { type EntryName, parseEntryName } from '../../../lib/name';
-import { Allowance, limitSession, Usage } from '../../../lib/store/limited';
+import { Allowance, Usage } from '../../../lib/store/limited';
+import { limitSession } from '../../../lib/store/limited-session';
 import { ObjectStore, type ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { parseRecord } from '../../../lib/store/object/records';
 import type { OfferedFile, SessionStore } from '../../../lib/store/session-store';
@@ -328,7 +329,7 @@ describe('an object store that fails', () => {
     expect(usage.bytes).to.equal(small.length + large.length);
     const session = await store.session({ algorithm: 'sha256', peer: 'p', ifExists: 'refuse' });
     const allowance = new Allowance({ quota: 10 * mib, maxSize: 5 * mib }, usage);
-    const limited = limitSession(session, { allowance, directory: store.url, peer: 'p' });
+    const limited = limitSession(session, { allowance, directory: store.url, peer: 'p', ifExists: 'refuse' });
     const [fits, tooMuch, tooLarge] = await limited.admit([offer('a', mib / 2), offer('b', mib), offer('c', 6 * mib)]);
     expect(fits).not.to.be.instanceOf(TransferError);
     expect((tooMuch as TransferError).code).to.equal('quota');

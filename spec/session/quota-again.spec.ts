@@ -1,0 +1,63 @@
+import { expect } from 'chai';
+import { link, mkdir, symlink, utimes } from 'node:fs/promises';
+import { createReceiver, type IfExists, type ReceiverOptions } from '../../lib/index';
+import { temporaryDirectory } from '../receive/receive-directory';
+import { sending, SourceTree } from '../send/source-tree';
+import { noise } from './pair';
+
+describe('What is there already, and a quota', function () {
+  this.timeout(30_000);
+  let source: SourceTree;
+  let place: string;
+  beforeEach(async () => {
+    place = await temporaryDirectory();
+    source = await SourceTree.make({ 't/d/a': 'a', 't/b': 'b', large: noise(1_000_000) });
+    await link(source.at('t/b'), source.at('t/hard'));
+    await symlink('nowhere', source.at('t/soft'));
+    await mkdir(source.at('t/empty'));
+  });
+  afterEach(() => source.remove());
+
+  /** By a receiver of its own. */
+  const send = async (name: string, wire: 'ticket' | 'plain', options: Partial<ReceiverOptions>): Promise<string[]> => {
+    const receiver = await createReceiver({ directory: place, on: () => undefined, ...options });
+    try {
+      const { ticket = '', port } = await receiver.listen('127.0.0.1:0');
+      const target = wire === 'ticket' ? ticket : `tcp://127.0.0.1:${String(port)}`;
+      const { failed, heard } = await sending({ paths: [source.at(name)], target });
+      return failed.map((code, at) => `${code}: ${heard.all('failed')[at]?.message ?? ''}`);
+    } finally {
+      await receiver.close({ now: true });
+    }
+  };
+
+  it('takes no further names, by any rule that gives none', async () => {
+    const options = { quotaFiles: 7 };
+    for (const ifExists of ['refuse', 'skip', 'replace'] as const satisfies readonly IfExists[])
+      for (const turn of [1, 2])
+        expect(await send('t', 'ticket', { ...options, ifExists }), `${ifExists}, ${String(turn)}`).to.deep.equal([]);
+    await source.write('t/d/one more', 'x');
+    expect(await send('t', 'ticket', options)).to.deep.equal([
+      'quota: t/d/one more does not fit any more: this receiver keeps 7 files, directories and links.',
+    ]);
+  });
+
+  it('counts a directory that is there once, for files that come into it', async () => {
+    expect(await send('t', 'ticket', { quotaFiles: 8 })).to.deep.equal([]);
+    await source.write('t/d/one more', 'x');
+    const failed = await send('t', 'plain', { quotaFiles: 8 });
+    expect(failed.filter((failure) => failure.includes('one more'))).to.deep.equal([]);
+  });
+
+  it('takes no further bytes, touched or by the plain wire, and what replaces it takes what is more', async () => {
+    const options = { quota: 1_500_000 };
+    expect(await send('large', 'ticket', options)).to.deep.equal([]);
+    await utimes(source.at('large'), 1_600_000_000, 1_600_000_000);
+    expect(await send('large', 'ticket', options)).to.deep.equal([]);
+    expect(await send('large', 'plain', options)).to.deep.equal([]);
+    await source.write('large', noise(1_200_000, 3));
+    expect(await send('large', 'ticket', { ...options, ifExists: 'replace' })).to.deep.equal([]);
+    await source.write('large', noise(1_600_000, 4));
+    expect((await send('large', 'ticket', { ...options, ifExists: 'replace' }))[0]).to.match(/^quota: large needs/);
+  });
+});
