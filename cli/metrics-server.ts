@@ -1,6 +1,6 @@
 // Figures for Prometheus over HTTP. The client is loaded by whoever wants metrics, and by nobody else.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Registry } from 'prom-client';
 import { cannotListen, formatAddress, parseWebAddress } from '../lib/internal';
 import { wrongUsage } from './usage';
@@ -14,11 +14,14 @@ export class MetricsServer {
   protected readonly prometheus = require('prom-client') as typeof import('prom-client');
   protected readonly registry: Registry = new this.prometheus.Registry();
   private readonly server: Server;
+  /** Who asks for nothing at this moment, the oldest first. */
+  private readonly silent = new Set<Socket>();
+  private connected = 0;
 
   constructor() {
     this.server = createServer((request, response) => void this.answer(request, response));
     this.server.requestTimeout = this.server.headersTimeout = answerWithin;
-    this.server.maxConnections = mostScrapers;
+    this.server.on('connection', (socket: Socket) => this.greet(socket));
   }
 
   /** Begins to serve; where, as a URL. Rejects with `cannot-connect`. */
@@ -43,7 +46,23 @@ export class MetricsServer {
     await closed;
   }
 
-  private async answer({ method, url }: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** The oldest that asks for nothing makes room: whoever says nothing keeps no scraper out. */
+  private greet(socket: Socket): void {
+    this.connected++;
+    this.silent.add(socket);
+    socket.once('close', () => {
+      this.connected--;
+      this.silent.delete(socket);
+    });
+    const [oldest] = this.silent;
+    if (this.connected > mostScrapers) oldest?.destroy();
+  }
+
+  private async answer({ method, url, socket }: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.silent.delete(socket);
+    response.once('close', () => {
+      if (!socket.destroyed) this.silent.add(socket);
+    });
     const wanted = url?.replace(/\?.*/s, '') === '/metrics';
     if (!wanted || (method !== 'GET' && method !== 'HEAD')) {
       response.writeHead(wanted ? 405 : 404).end();

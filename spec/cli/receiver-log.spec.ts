@@ -1,4 +1,6 @@
 import { closeSync, fstatSync, openSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { expect } from 'chai';
 import { isJournal, logPrefix } from '../../cli/log';
 import { parseMetricsAddress } from '../../cli/metrics-server';
@@ -53,6 +55,18 @@ describe('cli: the log of a receiver, and its metrics', () => {
     expect(status).to.equal(200);
     known.child.kill('SIGINT');
     expect((await known.ended).stderr).to.not.include(token);
+  });
+
+  it('gives figures beside a crowd that says nothing', async () => {
+    const { receiver } = await run.receive(['--metrics', '0']);
+    const [, url = '', port = ''] = await receiver.says(/Metrics at (http:\/\/127\.0\.0\.1:(\d+)\/metrics)\./);
+    const crowd = Array.from({ length: 40 }, () => connect(Number(port), '127.0.0.1').on('error', () => undefined));
+    try {
+      await Promise.all(crowd.map((socket) => once(socket, 'connect')));
+      expect((await fetch(url)).status).to.equal(200);
+    } finally {
+      for (const socket of crowd) socket.destroy();
+    }
   });
 
   it('counts the seconds of reading back, of batches and of large files', async () => {
