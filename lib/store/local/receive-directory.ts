@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm, rmdir, stat } from 'node:fs/promises';
+import { mkdir, realpath, rm, rmdir, stat } from 'node:fs/promises';
 import { asTransferError, errnoOf, TransferError, whyOf } from '../../errors';
 import { printable } from '../../name';
 import { systemPath } from '../../name-bytes';
@@ -171,14 +171,16 @@ export async function openPrivate(parent: Directory, name: string): Promise<Dire
       );
     }
     await directory.close();
+    const shown = printable(await realpath(pathname));
+    const keep = 'Do not remove it: it says what is a snapshot.';
+    throw found?.uid === process.geteuid?.()
+      ? new TransferError('directory', `${shown} can be read by others.`, { hint: `chmod 700 ${shown}. ${keep}` })
+      : new TransferError('directory', `${shown} belongs to another user.`, { hint: `Run this as its owner. ${keep}` });
   } catch (cause) {
     if (cause instanceof TransferError) throw cause;
     if (errnoOf(cause) === 'ENOENT') throw cause;
     throw new TransferError('directory', `The staging directory ${name} cannot be used: ${whyOf(cause)}.`, { cause });
   }
-  throw new TransferError('directory', `${name} in the receive directory is not a private directory of ours.`, {
-    hint: 'Remove it, or chmod 700 it.',
-  });
 }
 
 /** Whether others may do with a directory that is made private what they may do with any: found out by making one. */
