@@ -45,6 +45,12 @@ export function unreadable(name: string, cause: unknown): TransferError {
   });
 }
 
+/** The failure for what the user named, as it was named; it travels as `name`. */
+export function unreadableSource(pathname: string, name: string, cause: unknown): TransferError {
+  if (errnoOf(cause) !== 'ENOENT') return unreadable(name, cause);
+  return new TransferError('source-unreadable', `${printable(pathname)} does not exist.`, { cause, fileName: name });
+}
+
 /** The failure for what is there, and is no file. */
 export function notRegular(name: string): TransferError {
   return new TransferError('source-unreadable', `${printable(name)} is not a regular file.`, { fileName: name });

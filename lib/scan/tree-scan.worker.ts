@@ -13,7 +13,7 @@ import { type LeftOut, MetadataReader, plainMetadata } from './metadata-reader';
 import { offeredEntry } from './offered-entry';
 import { isCacheTag } from './cache-tag';
 import { patternsFor } from './own-patterns';
-import { asStream, kindOf, sourceName, unreadable } from './source';
+import { asStream, kindOf, sourceName, unreadable, unreadableSource } from './source';
 import { type Metadata } from '../wire/metadata';
 import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
 import { carriedTime } from '../threads/carried-time';
@@ -153,7 +153,11 @@ class TreeWalk {
 
   /** What the caller named is followed. */
   private scanRoot(pathname: string, base: string, exclusion: Exclusion): void {
-    const stats = this.attempt(base, () => statSync(systemPath(pathname), { bigint: true }));
+    const stats = this.attempt(
+      base,
+      () => statSync(systemPath(pathname), { bigint: true }),
+      (error) => unreadableSource(pathname, base, error),
+    );
     if (stats === undefined) return;
     if (stats.isFile()) this.addNamed({ path: pathname }, base, stats);
     else if (!stats.isDirectory())
@@ -162,7 +166,10 @@ class TreeWalk {
         new TransferError('source-unreadable', `${printable(pathname)} is not a regular file.`, { hint: asStream }),
       );
     else if (this.setup.single)
-      this.fail(base, new TransferError('usage', '--name is for a single file, not for a directory.'));
+      this.fail(
+        base,
+        new TransferError('usage', `--name is for a single file, and ${printable(pathname)} is a directory.`),
+      );
     else {
       this.device = stats.dev;
       this.walk({ path: pathname, below: '' }, base, stats, exclusion);
@@ -379,11 +386,15 @@ class TreeWalk {
     throw Object.assign(new Error('ENOENT: no such file or directory'), { code: 'ENOENT' });
   }
 
-  private attempt<T>(name: string, look: () => T): T | undefined {
+  private attempt<T>(
+    name: string,
+    look: () => T,
+    failureFor = (error: unknown): TransferError => unreadable(name, error),
+  ): T | undefined {
     try {
       return look();
     } catch (error) {
-      this.fail(name, unreadable(name, error));
+      this.fail(name, failureFor(error));
       return undefined;
     }
   }

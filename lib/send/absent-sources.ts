@@ -3,15 +3,17 @@ import path from 'node:path';
 import { TransferError } from '../errors';
 import { systemPath } from '../name-bytes';
 import type { Listener } from '../progress';
-import { unreadable } from '../scan/source';
+import { unreadableSource } from '../scan/source';
 import { failureEvent, Tally } from '../session/summary';
 
 /**
  * Rejects with `source-unreadable` where nothing of what the user named is there, before anybody is dialed or waited
  * for; each is told as `failed` before, and the summary comes last. Where some of it is there, those that are not are
- * told when their turn comes. `-` is standard input, which always is.
+ * told when their turn comes. `-` is standard input, which always is. Rejects with `usage` for an empty path.
  */
 export async function refuseAbsentSources(paths: readonly string[], on: Listener = () => undefined): Promise<void> {
+  if (paths.includes(''))
+    throw new TransferError('usage', 'A path is empty.', { hint: 'A variable of the shell may have had no value.' });
   const absent: TransferError[] = [];
   for (const pathname of paths) {
     const failure = pathname === '-' ? undefined : await whyAbsent(pathname);
@@ -33,6 +35,6 @@ async function whyAbsent(pathname: string): Promise<TransferError | undefined> {
     await stat(systemPath(pathname));
     return undefined;
   } catch (error) {
-    return unreadable(path.basename(path.resolve(pathname)), error);
+    return unreadableSource(pathname, path.basename(path.resolve(pathname)), error);
   }
 }

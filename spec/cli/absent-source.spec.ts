@@ -28,6 +28,21 @@ describe('cli: a path that is not there', function () {
     expect(readdirSync(directory)).to.deep.equal([]);
   });
 
+  it('is called what it was called, and an empty one is no directory', async () => {
+    const cwd = directory;
+    for (const [words, said] of [
+      [['src/nothere'], 'src/nothere does not exist.\n'],
+      [[''], 'A path is empty.\n'],
+    ] as const) {
+      const sent = await sendall(['send', ...words, 'unix:nobody'], { cwd });
+      expect(sent.code, sent.stderr).to.equal(2);
+      expect(sent.stderr).to.include(said);
+      const kept = await sendall(['backup', ...words, directory, '--name', 'b'], { cwd });
+      expect(kept.code, kept.stderr).to.equal(2);
+      expect(kept.stderr).to.include(said);
+    }
+  });
+
   it('is told before anything is dialed or waited for, on each way, of several paths each', async () => {
     const target = formatTicket({ ...createKey(), address: { kind: 'tcp', host: '127.0.0.1', port: 1 } });
     const paths = [join(directory, 'nothere'), join(directory, 'neither')];

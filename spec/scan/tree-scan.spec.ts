@@ -182,7 +182,7 @@ describe('scanning a tree', () => {
   it('tells what is missing, and goes on', () => {
     expect(found.items.get('failed missing')).to.include({
       code: 'source-unreadable',
-      message: 'missing does not exist (any more).',
+      message: `${tree.at('missing')} does not exist.`,
     });
     expect(found.items.get('failed dangling')).to.include({ code: 'source-unreadable' });
     expect((found.items.get('failed missing') as TransferError).cause).to.include({ code: 'ENOENT' });
@@ -253,7 +253,7 @@ describe('scanning a tree', () => {
     const directory = await Findings.of({ paths: [tree.at('t')], name: 'x/y' });
     expect(directory.items.get('failed x/y')).to.include({
       code: 'usage',
-      message: '--name is for a single file, not for a directory.',
+      message: `--name is for a single file, and ${tree.at('t')} is a directory.`,
     });
   });
 
