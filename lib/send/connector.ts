@@ -16,6 +16,7 @@ import { SealedSending } from '../session/sealed-sending';
 import type { Suite } from '../wire/record';
 import type { CarryingLink } from './carriers';
 import { usualDial, firstPause, longestPause, usualRetry, retryBeforeHello } from '../session/deadlines';
+import { trace } from '../trace';
 
 /** What the hello of a backup, or of a repair, asks for; see PROTOCOL.md, "Backups". */
 export interface BackupWish {
@@ -125,6 +126,7 @@ export class DialingConnector implements Connector {
         known ||= error instanceof TransferError && error.code === 'timeout';
         const left = began + Math.min(this.patience, worthAsking(error, known)) - performance.now();
         if (left <= 0 || signal?.aborted) throw error;
+        trace('the receiver is dialed again, %d ms are left: %o', Math.round(left), error);
         // A random pause, so that the senders of a crowd do not all dial at the same moment again.
         await sleep(Math.min(left, pause * (0.5 + Math.random())), undefined, signal ? { signal } : {});
       }

@@ -18,7 +18,7 @@ import { type LinkDeadlines, Link } from '../session/link';
 import { demand, demanded, type Demands, type Connector, type FirstConnection } from './connector';
 import { answerIntroduction, awaitIntroduction, levelsOffer } from '../session/opening';
 import { handshakeWithin, firstByteWithin } from '../session/deadlines';
-import { ignored } from '../trace';
+import { ignored, trace } from '../trace';
 
 export interface ListeningOptions {
   readonly algorithm: keyof Digests;
@@ -152,8 +152,9 @@ export class ListeningConnector implements Connector {
       secured = await acceptSecured(accepted, (id) => this.keys.get(id)?.key, {
         deadline: handshakeWithin,
       });
-    } catch {
+    } catch (error) {
       // A peer without the key is dropped; the one with it may still come.
+      trace('somebody did not show the key: %o', error);
       return;
     }
     const roundTrip = roundTripSince(began);

@@ -21,7 +21,7 @@ import {
   measuredFor,
   warmUp,
 } from '../session/deadlines';
-import { ignored } from '../trace';
+import { ignored, trace } from '../trace';
 
 export interface SessionSenderOptions {
   readonly connector: Connector;
@@ -129,6 +129,7 @@ async function meetAgain(
     } catch (thrown) {
       const error = asTransferError(thrown, 'unexpected', 'The receiver could not be met again');
       if (signal?.aborted || !worthAnother(error)) throw error;
+      trace('the receiver was not met again, %d ms are left: %o', Math.round(until - performance.now()), error);
     }
   }
 }
@@ -274,8 +275,9 @@ class SessionConversation {
       const began = performance.now();
       try {
         if (await this.use(await connector.another(number, this.control, this.ended.signal), number)) return;
-      } catch {
+      } catch (error) {
         // The other connections go on; connection 0 finds out whether the receiver is gone.
+        trace('connection %d could not be had: %o', number, error);
         pause ||= firstPause;
       }
       if (performance.now() - began > steadyAfter) pause = 0;
