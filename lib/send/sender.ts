@@ -32,10 +32,10 @@ export interface SendResult {
 export async function send(options: SendOptions): Promise<SendResult> {
   checkUsage(options);
   if (options.text === undefined) await refuseAbsentSources(options.paths, options.on);
-  const began = performance.now();
   const { target, listen, digest = 'blake3', deadlines, retryFor } = options;
-  if (listen !== undefined) return sendToWhoeverDials(options, began);
+  if (listen !== undefined) return sendToWhoeverDials(options);
   if (target !== undefined && looksLikeCode(target)) return sendByCode(target, options);
+  const began = performance.now();
   if (target !== undefined && isTicket(target)) {
     return conclude(
       new SessionTransfer(
@@ -77,7 +77,7 @@ export async function withTicketOf<Result>(
 }
 
 /** Waits for the receiver to dial in: with the ticket, or, where that is allowed, without. */
-async function sendToWhoeverDials(options: SendOptions, began: number): Promise<SendResult> {
+async function sendToWhoeverDials(options: SendOptions): Promise<SendResult> {
   const {
     listen: where = '',
     digest: algorithm = 'blake3',
@@ -133,6 +133,8 @@ async function sendToWhoeverDials(options: SendOptions, began: number): Promise<
         throw interrupted;
       },
     );
+    // Nobody waits for bytes before somebody is there.
+    const began = performance.now();
     if (first) {
       const { PlainSender } = loadWay.plain();
       return await conclude(new PlainSender(options), options, began, first);

@@ -147,6 +147,19 @@ describe('a session to whose sender the receiver dials', () => {
     await arrived();
   });
 
+  it('is measured from when somebody is there, and not from when it began to wait', async () => {
+    for (const plain of [false, true]) {
+      const began = performance.now();
+      const { running, straight, port, heard } = await listening({ plain });
+      await sleep(1500);
+      const waited = (performance.now() - began) / 1000;
+      await to.receiver.dial(plain ? `tcp://127.0.0.1:${String(port)}` : straight);
+      await running;
+      const whole = (performance.now() - began) / 1000;
+      expect(heard.all('summary')[0]?.seconds).to.be.at.most(whole - waited + 0.1);
+    }
+  });
+
   it('is a plain one for whoever dials from this machine without a ticket; who comes later is hung up on', async () => {
     const { running, port } = await listening({ limit: 12 * MiB, plain: true });
     const received = to.receiver.dial(`tcp://127.0.0.1:${String(port)}`);
