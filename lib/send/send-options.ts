@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { TransferError } from '../errors';
 import type { LeavingOut } from '../scan/leaving-out';
 import { patternsFor } from '../scan/own-patterns';
-import { parseEntryName } from '../name';
+import { sourceName } from '../scan/source';
 import type { Digests, Listener } from '../progress';
 import { isPlainTarget, parseAddress, parseListenAddress } from '../net/address';
 import { isTicket, parseTicket } from '../net/ticket';
@@ -131,7 +131,8 @@ export function checkUsage({
   if (!(retryFor >= 0)) wrong('The time to retry is a number of milliseconds.');
   for (const pathname of paths) if (pathname !== '-') patternsFor(pathname, exclude);
   if (name !== undefined && paths.length > 1) wrong('--name is for a single file.');
-  if (name !== undefined) parseEntryName(name, { allowHidden: true, names: 'any' });
+  const flaw = name === undefined ? undefined : sourceName(name);
+  if (flaw instanceof TransferError) wrong(flaw.message, 'It is the --name that was given: give another one.');
   if (paths.filter((path) => path === '-').length > 1) wrong('Standard input can be sent only once.');
   if (
     connections !== 'auto' &&

@@ -328,6 +328,8 @@ describe('a sender and a receiver', () => {
       { paths: [], target },
       { paths },
       { paths, target, listen: '127.0.0.1:0' },
+      { paths, target, name: '' },
+      { paths, target, name: '../y.txt' },
       { paths, target: 'example.com' },
       { paths: [...paths, ...paths], target, name: 'x' },
       { paths: ['-', '-'], target },
