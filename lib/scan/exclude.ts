@@ -55,7 +55,7 @@ const anyComponents = -1;
 function compilePath(pattern: string): Match {
   const pieces = piecesOf(pattern);
   if (pieces === undefined) return nothing;
-  const components: Piece[][] = [[]];
+  const components: PatternPiece[][] = [[]];
   for (const piece of pieces) {
     if (piece.kind === 'text' && piece.text === '/') components.push([]);
     else components.at(-1)?.push(piece);
@@ -76,7 +76,7 @@ function compilePath(pattern: string): Match {
 }
 
 /** Which patterns, by their numbers, match which components of a path. */
-interface Comparison {
+interface ComponentMatches {
   readonly length: number;
   readonly isMatch: (pattern: number, at: number) => boolean;
 }
@@ -84,7 +84,7 @@ interface Comparison {
 /** With so many comparisons at most, what came of them is not noted. */
 const fewComparisons = 16_384;
 
-function comparison(matches: readonly Match[], length: number, components: readonly string[]): Comparison {
+function comparison(matches: readonly Match[], length: number, components: readonly string[]): ComponentMatches {
   const compare = (pattern: number, at: number): boolean => matches[pattern]?.(components[at] ?? '') === true;
   if (length * components.length <= fewComparisons) return { length: components.length, isMatch: compare };
   const numbers = new Map<string, number>();
@@ -105,7 +105,7 @@ function comparison(matches: readonly Match[], length: number, components: reado
 }
 
 /** The earliest place behind a `**` is as good as any later one, so it is enough to think over the last `**`. */
-function matchComponents(wanted: readonly number[], { length, isMatch }: Comparison): boolean {
+function matchComponents(wanted: readonly number[], { length, isMatch }: ComponentMatches): boolean {
   let next = 0;
   let at = 0;
   let again: { readonly next: number; at: number } | undefined;
@@ -126,21 +126,21 @@ function matchComponents(wanted: readonly number[], { length, isMatch }: Compari
 }
 
 /** What a pattern is made of: `run` is asterisks, `any` a question mark, `set` what stands in brackets. */
-type Piece =
+type PatternPiece =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'any' }
   | { readonly kind: 'run'; readonly length: number }
-  | { readonly kind: 'set'; readonly negated: boolean; readonly members: readonly Member[] };
+  | { readonly kind: 'set'; readonly negated: boolean; readonly members: readonly SetMember[] };
 
 /** What stands in brackets: a class by its name, or one character, and whether a backslash is before it. */
-type Member = { readonly name: string } | { readonly character: string; readonly escaped: boolean };
+type SetMember = { readonly name: string } | { readonly character: string; readonly escaped: boolean };
 
 /**
  * Undefined for what makes no sense: a bracket that is never closed, or a backslash at the end. Takes time in
  * proportion to the length of the pattern, whatever is in it: patterns come from peers.
  */
-function piecesOf(pattern: string): readonly Piece[] | undefined {
-  const pieces: Piece[] = [];
+function piecesOf(pattern: string): readonly PatternPiece[] | undefined {
+  const pieces: PatternPiece[] = [];
   const classEnd = classEnds(pattern);
   for (let at = 0; at < pattern.length;) {
     const character = characterAt(pattern, at);
@@ -191,9 +191,9 @@ function setAt(
   pattern: string,
   from: number,
   classEnd: (at: number) => number | undefined,
-): { readonly piece: Piece; readonly end: number } | undefined {
+): { readonly piece: PatternPiece; readonly end: number } | undefined {
   const negated = pattern[from + 1] === '!' || pattern[from + 1] === '^';
-  const members: Member[] = [];
+  const members: SetMember[] = [];
   const first = from + (negated ? 2 : 1);
   for (let at = first; at < pattern.length;) {
     const character = characterAt(pattern, at);
@@ -221,7 +221,7 @@ const [anyText, anyCharacter, oneOfSet] = [-1, -2, -3];
  * The earliest place behind an asterisk is as good as any later one, so it is enough to think over the last: no name
  * takes long, whatever the pattern.
  */
-function compileComponent(pieces: readonly Piece[]): Match {
+function compileComponent(pieces: readonly PatternPiece[]): Match {
   if (pieces.every((each) => each.kind === 'text')) {
     const text = pieces.map((each) => each.text).join('');
     return (component) => component === text;
@@ -239,7 +239,7 @@ function compileComponent(pieces: readonly Piece[]): Match {
   return (component) => matchCharacters(wanted, setAt, component);
 }
 
-function wantedOf(piece: Piece): number {
+function wantedOf(piece: PatternPiece): number {
   switch (piece.kind) {
     case 'text':
       return piece.text.codePointAt(0) ?? anyCharacter;
@@ -302,7 +302,7 @@ const classes: Readonly<Record<string, string>> = {
   xdigit: 'A-Fa-f0-9',
 };
 
-function translateSet(negated: boolean, members: readonly Member[]): string | typeof senseless {
+function translateSet(negated: boolean, members: readonly SetMember[]): string | typeof senseless {
   let source = '';
   for (let at = 0; at < members.length; at++) {
     const member = members[at];
