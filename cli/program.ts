@@ -43,13 +43,54 @@ export async function run(argv: readonly string[]): Promise<number> {
     return exitCode;
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0; // --help and --version
-    const { fail, asFailure } = require('./run') as typeof import('./run');
+    const { fail, asFailure, sayFailure } = require('./run') as typeof import('./run');
     const { Terminal } = require('./terminal') as typeof import('./terminal');
-    const command = program.commands.find((each) => argv.includes(each.name()))?.name();
-    const error = thrown instanceof CommanderError ? fromCommander(thrown, command) : asFailure(thrown);
-    fail(new Terminal(shell.settings()), error);
+    const terminal = new Terminal(shell.settings());
+    if (!(thrown instanceof CommanderError)) {
+      const error = asFailure(thrown);
+      fail(terminal, error);
+      return exitCodeOf(error.code);
+    }
+    const path = commandPath(program, argv);
+    const asked = thrown.code === 'commander.help' ? askedAbout(path) : undefined;
+    const complaint = asked === undefined ? thrown : await complaintAbout(program, [...namesOf(path), asked]);
+    const error = fromCommander(complaint ?? thrown, namesOf(path).join(' '));
+    // Where in the parser that comes from says nothing to whoever typed it.
+    sayFailure(terminal, error);
     if (argv.length === 0) sayFirst();
     return exitCodeOf(error.code);
+  }
+}
+
+/** The program, the command of the line, and its subcommand, as far as the line was understood. */
+function commandPath(program: Command, argv: readonly string[]): readonly Command[] {
+  const path = [program];
+  for (;;) {
+    const { args, commands: below } = path.at(-1) ?? program;
+    const next = below.find((each) => each.name() === args[0]);
+    if (next) path.push(next);
+    // Nothing of a line is understood where an option before the command is wrong.
+    else return path.length > 1 ? path : [program, ...below.filter((each) => argv.includes(each.name())).slice(0, 1)];
+  }
+}
+
+function namesOf(path: readonly Command[]): string[] {
+  return path.slice(1).map((command) => command.name());
+}
+
+/** `NAME` of `help NAME`, which is no command. */
+function askedAbout(path: readonly Command[]): string | undefined {
+  const [help, name] = path.at(-1)?.args ?? [];
+  return help === 'help' ? name : undefined;
+}
+
+/** What commander says of a line that is wrong: the command that it names does not exist. */
+async function complaintAbout(program: Command, words: readonly string[]): Promise<CommanderError | undefined> {
+  try {
+    await program.parseAsync(words, { from: 'user' });
+    return undefined;
+  } catch (thrown) {
+    return thrown instanceof CommanderError ? thrown : undefined;
   }
 }
 

@@ -93,8 +93,14 @@ export async function runTransfer(
   }
 }
 
-/** Shows a failure that no event has told of. */
+/** Shows a failure that no event has told of; with --verbose, also where it comes from. */
 export function fail(terminal: Terminal, error: TransferError, hint = error.hint): void {
+  sayFailure(terminal, error, hint);
+  terminal.trace(error);
+}
+
+/** Shows a failure without where it comes from. */
+export function sayFailure(terminal: Terminal, error: TransferError, hint = error.hint): void {
   const { code, message, fileName } = error;
   if (terminal.settings.json) {
     const about = {
@@ -104,7 +110,6 @@ export function fail(terminal: Terminal, error: TransferError, hint = error.hint
     printEvent(terminal.stdout, { event: 'failed', code, message, ...about });
   }
   if (!(code === 'interrupted' && terminal.settings.json)) terminal.complain(message, hint);
-  terminal.trace(error);
 }
 
 /** Anything thrown as the error that it is, or as `unexpected`. */

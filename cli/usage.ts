@@ -13,19 +13,18 @@ export function wrongUsage(
 
 /**
  * Commander's complaint in our words: one sentence, and a hint at the option that was meant or at the help of
- * `command`.
+ * `command`, which is empty for the program.
  */
-export function fromCommander(error: CommanderError, command: string | undefined): TransferError {
+export function fromCommander(error: CommanderError, command: string): TransferError {
   const [sentence = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
   if (error.code === 'commander.unknownOption' && /'…'/.test(withoutTickets(sentence)))
     return wrongUsage('That is no option: it looks like the token of a ticket, one that begins with "-".', {
-      cause: error,
       hint: 'A ticket is all of it: sendall://HOST:PORT/TOKEN.',
     });
   const words = error.code === 'commander.help' ? 'no command given' : withoutTickets(sentence);
   const message = `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? '' : '.'}`;
-  const help = `See sendall ${command === undefined ? '' : `${command} `}--help.`;
-  return wrongUsage(message, { cause: error, hint: suggestion?.replace(/^\(|\)$/g, '') ?? help });
+  const help = `See sendall ${command === '' ? '' : `${command} `}--help.`;
+  return wrongUsage(message, { hint: suggestion?.replace(/^\(|\)$/g, '') ?? help });
 }
 
 /** For options that may be given several times: all of their values. */

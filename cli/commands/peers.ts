@@ -59,7 +59,7 @@ Examples:
     .action((group: string, names: readonly string[]) => join(group, names, open()));
   peers
     .command('leave')
-    .description('Takes peers out of a group; without any, it is gone.')
+    .description('Takes peers out of a group, which goes with its last one.')
     .usage('GROUP NAME...')
     .argument('<GROUP>', 'what the group is called')
     .argument('<NAME...>', 'peers')

@@ -134,6 +134,13 @@ describe('cli/program (the built command)', () => {
     [[], /No command given\./, /sendall --help/],
     [['frobnicate'], /Unknown command 'frobnicate'\./, /sendall --help/],
     [['sned'], /Unknown command 'sned'\./, /Did you mean send\?/],
+    [['help', 'frobnicate'], /Unknown command 'frobnicate'\./, /sendall --help/],
+    [['help', 'sen'], /Unknown command 'sen'\./, /Did you mean send\?/],
+    [['help', 'sen', '--verbose'], /Unknown command 'sen'\./, /Did you mean send\?/],
+    [['peers', 'help', 'lave'], /Unknown command 'lave'\./, /Did you mean leave\?/],
+    [['peers'], /No command given\./, /sendall peers --help/],
+    [['peers', 'leave', 'fam'], /Missing required argument 'NAME'\./, /sendall peers leave --help/],
+    [['peers', 'join', '--frob'], /Unknown option '--frob'\./, /sendall peers join --help/],
     [['--frob'], /Unknown option '--frob'\./, /sendall --help/],
     [['send', '--nmae', 'x', 'a', 'b'], /Unknown option '--nmae'\./, /Did you mean --name\?/],
     [['send', 'a.txt', `-${'k9_'.repeat(21)}`], /looks like the token of a ticket/, /sendall:\/\/HOST:PORT\/TOKEN/],
@@ -224,6 +231,16 @@ describe('cli/program (the built command)', () => {
   it('shows a stack with --verbose only', async () => {
     expect((await sendall(['send', 'a.txt'], options)).stderr).not.to.match(/\n +at /);
     expect((await sendall(['send', 'a.txt', '--verbose'], options)).stderr).to.match(/\n +at /);
+  });
+
+  it('shows none of how the command line is read: it says nothing to whoever typed it', async () => {
+    for (const words of [['--verbose'], ['peers', '--verbose'], ['frobnicate', '--verbose'], ['send', '--frob', '-v']])
+      expect((await sendall(words, options)).stderr, words.join(' ')).not.to.match(/Commander|\n +at /);
+  });
+
+  it('says of a group that it goes with its last peer', async () => {
+    const { stdout } = await sendall(['peers', 'leave', '--help'], options);
+    expect(stdout.replaceAll(/\s+/g, ' ')).to.include('Takes peers out of a group, which goes with its last one.');
   });
 
   it('cannot be made to write escape sequences by its arguments', async () => {
