@@ -8,6 +8,7 @@ import type { HookFailed } from '../../cli/hook-failed';
 import type { KeyEvent } from '../../cli/key-events';
 import type { TransferEvent } from '../../lib/index';
 import { parseEntryName } from '../../lib/name';
+import { jsonLine, type PrintedEvent } from '../../cli/progress-json';
 import { type Ended, eventsOf, printedEventsOf, sendall, SendallProcess } from './sendall-process';
 
 const schema = JSON.parse(
@@ -161,6 +162,53 @@ describe('fixtures/json-events.schema.json', () => {
       { event: 'changed', path: entry, type: 'file', what: 'metadata', bytes: 1 },
     ];
     for (const event of events) accept(event);
+  });
+
+  it('takes the time of each event, and the transfer of those that one may tell of', () => {
+    const of = '0123456789abcdef'.repeat(2);
+    const told: PrintedEvent[] = [
+      { event: 'lost', what: 'mode', entries: 1, file_name: 'a', message: 'It has no modes.' },
+      { event: 'connection', state: 'back' },
+      { event: 'text', text: 'hello' },
+      { event: 'damaged', snapshot, path: 'a/b', reason: 'truncated' },
+      { event: 'repaired', snapshot, path: 'a/b' },
+      { event: 'foreign', path: 'laptop/something' },
+      { event: 'shrunk', snapshot, path: entry, entries: 0, before: 400 },
+      { event: 'hook-failed', snapshot, message: 'It ended with code 1.' },
+      {
+        event: 'snapshot',
+        snapshot,
+        time: '2026-11-20T10:12:33.000Z',
+        entries: 1,
+        bytes: 1,
+        new_bytes: 0,
+        missing: 0,
+        verified_at: null,
+      },
+    ];
+    const others: PrintedEvent[] = [
+      { event: 'kept', snapshot, reasons: ['newest'] },
+      { event: 'removed', snapshot, freed_bytes: 1, dry_run: true },
+      { event: 'group', name: 'family', peers: ['nas'] },
+      { event: 'peer', name: 'nas', address: 'tcp://192.168.1.20:8898', id: md5 },
+      { event: 'authorized', name: 'laptop', rights: 'write', id: md5, ticket },
+      { event: 'relaying', port: 4001 },
+      { event: 'taken-out', snapshot, path: entry, entries: 2, bytes: 9, freed_bytes: 0 },
+    ];
+    for (const event of [...told, ...others]) accept(JSON.parse(jsonLine(event)));
+    for (const event of told) accept(JSON.parse(jsonLine(event, of)));
+    accept(
+      JSON.parse(
+        jsonLine({ event: 'lost', what: 'link', entries: 1, file_name: 'a', message: 'x', receiver: 'nas' }, of),
+      ),
+    );
+  });
+
+  it('takes a time with every kind of event', () => {
+    const { $defs } = schema as { $defs: Record<string, { properties?: Record<string, unknown> }> };
+    const events = Object.entries($defs).filter(([, { properties }]) => properties?.['event'] !== undefined);
+    const without = events.flatMap(([name, { properties }]) => (properties?.['time'] === undefined ? [name] : []));
+    expect(without).to.deep.equal([]);
   });
 
   const refused: unknown[] = [

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020';
 import type { TransferEvent } from '../../lib/index';
 
 const ownBuild = join(__dirname, '..', '..', 'dist');
@@ -45,9 +47,12 @@ export class SendallProcess {
     this.child = spawn(program, others, { ...(cwd !== undefined && { cwd }), env, stdio: ['pipe', 'pipe', 'pipe'] });
     this.child.stdout?.on('data', (bytes: Buffer) => this.heard((this.stdout += bytes.toString())));
     this.child.stderr?.on('data', (bytes: Buffer) => this.heard((this.stderr += bytes.toString())));
-    this.ended = new Promise((resolve) => {
+    this.ended = new Promise((resolve, reject) => {
       this.child.once('close', (code, signal) => {
         this.heard('');
+        const refused = build === ownBuild && words.includes('--json') ? refusedBySchema(this.stdout) : [];
+        if (refused.length > 0)
+          reject(new Error(`The schema of --json refuses what was printed:\n${refused.join('\n')}`));
         resolve({ code, ...(signal !== null && { signal }), stdout: this.stdout, stderr: this.stderr });
       });
     });
@@ -73,6 +78,18 @@ export class SendallProcess {
     for (const watcher of this.watchers) watcher();
     this.watchers.clear();
   }
+}
+
+const schemaFile = join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json');
+let validate: ValidateFunction | undefined;
+
+/** Lines of JSON that the published schema refuses, as they were printed. */
+function refusedBySchema(stdout: string): string[] {
+  validate ??= new Ajv2020({ strict: true, allowUnionTypes: true }).compile(
+    JSON.parse(readFileSync(schemaFile, 'utf8')) as object,
+  );
+  const lines = stdout.split('\n').slice(0, -1);
+  return lines.filter((line) => line.startsWith('{') && validate?.(JSON.parse(line)) !== true);
 }
 
 /** Runs the built command to its end, with `input` on its standard input. */
