@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -38,6 +38,7 @@ describe('the package, installed from its own tarball into an empty project', fu
   this.timeout(180_000);
   let directory: string;
   let project: string;
+  let tarball: string;
   let packed: readonly string[];
 
   before(async () => {
@@ -57,7 +58,7 @@ describe('the package, installed from its own tarball into an empty project', fu
     }[];
     packed = reports.flatMap(({ files }) => files.map(({ path }) => path));
     await writeFile(join(project, 'package.json'), '{ "name": "consumer", "version": "1.0.0", "private": true }');
-    const tarball = join(directory, reports[0]?.filename ?? 'none');
+    tarball = join(directory, reports[0]?.filename ?? 'none');
     await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', tarball], { cwd: project, shell });
   });
 
@@ -145,6 +146,16 @@ describe('the package, installed from its own tarball into an empty project', fu
       expect(stdout).to.equal('');
     });
   }
+
+  it('puts each manual page where man finds it', async function () {
+    if (process.platform === 'win32') this.skip();
+    const prefix = join(directory, 'prefix');
+    await run('npm', ['install', '-g', '--prefix', prefix, '--prefer-offline', '--no-audit', '--no-fund', tarball]);
+    const pages = packed.flatMap((path) => (path.startsWith('dist/man/') ? [path.slice('dist/man/'.length)] : []));
+    expect(pages).to.include('sendall-send.1');
+    for (const page of pages)
+      expect(await readFile(join(prefix, 'share', 'man', `man${page.slice(-1)}`, page), 'utf8')).to.match(/^\.TH /m);
+  });
 
   it('brings the command', async () => {
     const { stdout } = await run('npx', ['--no-install', 'sendall', '--version'], { cwd: project, shell });

@@ -48,6 +48,12 @@ describe('what is written from the help', () => {
     }
   });
 
+  it('package.json names each manual page, for whoever installs the command', () => {
+    const { man } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { man: readonly string[] };
+    const pages = Object.keys(manualPages()).map((name) => `./dist/man/${name}`);
+    expect([...man].sort()).to.deep.equal(pages.sort());
+  });
+
   it('manual pages say what the help says, and groff finds nothing wrong with them', function () {
     const pages = manualPages();
     expect(Object.keys(pages)).to.include.members([
