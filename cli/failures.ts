@@ -58,6 +58,12 @@ function reasonOf({ file_name: name, message }: Failed): string {
   return without === '' ? message : `${without.charAt(0).toUpperCase()}${without.slice(1)}`;
 }
 
+/** Why a connection was lost, behind a sentence that says that it was; empty where the message says no more than that. */
+export function reasonOfLoss(message: string): string {
+  const reason = message.replace(/^The connection was lost(?: while sending)?(?:\.$|: )/, '');
+  return reason === '' ? '' : ` ${reason.charAt(0).toUpperCase()}${reason.slice(1)}`;
+}
+
 /** Messages that do not name their file by themselves get it in front. */
 export function sentenceOf({ file_name: name, message }: Pick<Failed, 'file_name' | 'message'>): string {
   return name === undefined || nextAlone(message, name, 0) !== -1 ? message : `${name}: ${message}`;

@@ -2,7 +2,7 @@ import type { TransferEvent } from '../lib/index';
 import { type HookFailed, hookWords } from './hook-failed';
 import type { LogLevel } from './log';
 import { addAlready, fileLine, leastVerified, type Outcome, shrunkSentence, summaryLine } from './results';
-import { sentenceOf } from './failures';
+import { reasonOfLoss, sentenceOf } from './failures';
 import { roleHint } from './role-hints';
 import type { Audience } from './run';
 import { formatSize } from './size';
@@ -120,7 +120,7 @@ function lineOf(
     case 'connection':
       return event.state === 'back'
         ? { level: 'info', pieces: ['The connection is there again.'] }
-        : { level: 'warn', pieces: [`Connection lost, trying again. ${event.message}`] };
+        : { level: 'warn', pieces: [`Connection lost, trying again.${reasonOfLoss(event.message)}`] };
     case 'lost':
       return { level: 'warn', pieces: [event.message] };
     case 'shrunk':

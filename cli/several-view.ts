@@ -1,7 +1,7 @@
 import type { FileDone, TransferEvent, Verified } from '../lib/index';
 import { printable } from '../lib/internal';
 import { barLine } from './bar-line';
-import { type Failed, Failures, sentenceOf } from './failures';
+import { type Failed, Failures, reasonOfLoss, sentenceOf } from './failures';
 import { addAlready, leastVerified, summaryLine } from './results';
 import { roleHint } from './role-hints';
 import { formatCount, formatDuration, formatSize } from './size';
@@ -97,7 +97,7 @@ export class SeveralView implements Curtain {
         this.terminal.detail(
           event.state === 'back'
             ? `${line.name}: the connection is there again.`
-            : `${line.name}: connection lost, trying again for ${formatDuration(event.retry_for)}. ${event.message}`,
+            : `${line.name}: connection lost, trying again for ${formatDuration(event.retry_for)}.${reasonOfLoss(event.message)}`,
         );
         break;
       case 'summary':

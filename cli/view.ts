@@ -6,7 +6,7 @@ import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
 import { addAlready, fileLine, heldBack, leastVerified, shrunkSentence, summaryLine } from './results';
-import { type Failed, Failures, sentenceOf } from './failures';
+import { type Failed, Failures, reasonOfLoss, sentenceOf } from './failures';
 import { cutShort, ownGoingOn, type Role, roleHint } from './role-hints';
 import { formatCount, formatDuration, formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
@@ -143,7 +143,7 @@ export abstract class View {
     else
       this.terminal.say(
         { style: 'yellow', text: `Connection lost, trying again for ${formatDuration(event.retry_for)}.` },
-        ` ${event.message}`,
+        reasonOfLoss(event.message),
       );
   }
 

@@ -189,9 +189,18 @@ describe('cli/view', () => {
   it('says that the connection is lost, for how long it is tried again, and that it is back', () => {
     const { view, err } = sender();
     view.show({ event: 'connection', state: 'lost', message: 'The receiver closed it.', retry_for: 300 });
+    view.show({ event: 'connection', state: 'lost', message: 'The connection was lost.', retry_for: 300 });
+    view.show({
+      event: 'connection',
+      state: 'lost',
+      message: 'The connection was lost: read ECONNRESET.',
+      retry_for: 3,
+    });
     view.show({ event: 'connection', state: 'back' });
     expect(err.lines).to.deep.equal([
       'Connection lost, trying again for 5 min. The receiver closed it.',
+      'Connection lost, trying again for 5 min.',
+      'Connection lost, trying again for 3.0 s. Read ECONNRESET.',
       'The connection is there again; going on.',
     ]);
   });
