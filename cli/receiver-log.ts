@@ -137,7 +137,11 @@ function lineOf(
       if (files + failed + skipped <= 1) return undefined;
       return {
         level: 'info',
-        pieces: [...summaryLine({ summary: event, verified, failed, skipped, already }), from, through(event)],
+        pieces: [
+          ...summaryLine({ summary: event, verified, failed, skipped, already, side: 'receiver' }),
+          from,
+          through(event),
+        ],
       };
     }
     case 'progress':

@@ -72,7 +72,11 @@ export interface Outcome {
   readonly failed: number;
   /** How many files were there already, and how many bytes in all were not sent because they were. */
   readonly already: { readonly files: number; readonly bytes: number };
+  /** Which side measured that: whoever receives waits for the sender and the network alike. Default: the sender. */
+  readonly side?: Side;
 }
+
+export type Side = 'sender' | 'receiver';
 
 /** Adds a file to what was there already. */
 export function addAlready(already: Outcome['already'], file: FileDone): Outcome['already'] {
@@ -84,7 +88,7 @@ export function addAlready(already: Outcome['already'], file: FileDone): Outcome
 }
 
 /** `2,000 files  1.2 GiB  verified on device  12 s  100 MiB/s  held back by: hash`, and what went wrong. */
-export function summaryLine({ summary, verified, skipped, failed, already }: Outcome): Piece[] {
+export function summaryLine({ summary, verified, skipped, failed, already, side }: Outcome): Piece[] {
   return [
     {
       style: 'bold',
@@ -99,13 +103,15 @@ export function summaryLine({ summary, verified, skipped, failed, already }: Out
     `  ${formatDuration(summary.seconds)}${speed(summary.bytes - already.bytes, summary.seconds)}`,
     skipped === 0 ? '' : `  ${skipped.toString()} skipped`,
     ...(failed === 0 ? [] : ['  ', { style: 'red', text: `${failed.toString()} failed` } as const]),
-    heldBack(summary),
+    heldBack(summary, side),
   ];
 }
 
 /** `  held back by: network`, or nothing where so little moved that there is no rate either. */
-export function heldBack({ bottleneck, files, bytes }: Summary): Piece {
-  return bottleneck === null || files === 0 || bytes < leastForRate ? '' : `  held back by: ${bottleneck}`;
+export function heldBack({ bottleneck, files, bytes }: Summary, side: Side = 'sender'): Piece {
+  if (bottleneck === null || files === 0 || bytes < leastForRate) return '';
+  const what = bottleneck === 'network' && side === 'receiver' ? 'the sender or the network' : bottleneck;
+  return `  held back by: ${what}`;
 }
 
 /** For little there is no rate: it would tell of the time that a flush takes. */

@@ -5,7 +5,7 @@ import type { Invitation } from './invitation';
 import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
-import { addAlready, fileLine, heldBack, leastVerified, shrunkSentence, summaryLine } from './results';
+import { addAlready, fileLine, heldBack, leastVerified, shrunkSentence, type Side, summaryLine } from './results';
 import { type Failed, Failures, reasonOfLoss, sentenceOf } from './failures';
 import { cutShort, ownGoingOn, type Role, roleHint } from './role-hints';
 import { formatCount, formatDuration, formatSize } from './size';
@@ -118,6 +118,11 @@ export abstract class View {
     if (event.code === 'interrupted') return; // whoever interrupted knows
     const isReported = this.failures.take(event) || this.terminal.settings.verbose;
     if (isReported) this.terminal.complain(sentenceOf(event), this.hintFor(event));
+  }
+
+  /** Which side of a transfer this command is on. */
+  protected get side(): Side {
+    return this.role === 'receiver' || this.role === 'restorer' ? 'receiver' : 'sender';
   }
 
   /** What helps against a failure, for the role of this command. */
@@ -331,10 +336,11 @@ export class SenderView extends View {
       skipped: this.skipped,
       failed: this.failures.count,
       already: this.already,
+      side: this.side,
     });
     const [first, ...others] = this.held;
     if (first && others.length === 0 && this.failures.count === 0 && this.skipped === 0 && !this.ending) {
-      this.print(first, heldBack(summary), ...this.whereOfOne());
+      this.print(first, heldBack(summary, this.side), ...this.whereOfOne());
       return;
     }
     for (const file of this.held) this.print(file);
@@ -461,6 +467,7 @@ export class ReceiverView extends View {
         skipped,
         failed: failures.count,
         already: this.already,
+        side: this.side,
       });
       if (this.directory !== undefined) line.push(`  in ${this.directory}`);
       if (files > few) this.terminal.result(...line);

@@ -3,7 +3,10 @@ import type { ErrorCode } from './errors';
 /** What is being done to a file at this moment. */
 export type Phase = 'scan' | 'hash' | 'send' | 'receive' | 'verify';
 
-/** What a transfer waited for most; measured by `Waits`, not guessed. `limit` is the rate that the user set. */
+/**
+ * What a transfer waited for most; measured by `Waits`, not guessed. `limit` is the rate that the user set. At a
+ * receiver, `network` is whatever it waited for bytes for: the network, or the sender.
+ */
 export type Bottleneck = 'source' | 'hash' | 'network' | 'write' | 'verify' | 'limit' | 'compress';
 
 /** How far the reading back from a disk went: past the page cache, or only to it. */

@@ -53,6 +53,16 @@ describe('cli/results', () => {
     expect(leastVerified(null, 'device')).to.equal(null);
   });
 
+  it('says of a receiver that waited for bytes no more than it can know', () => {
+    const of = { verified: 'device', skipped: 0, failed: 0, already: { files: 0, bytes: 0 } } as const;
+    const waited = { ...summary, bottleneck: 'network' } as const;
+    expect(text(summaryLine({ summary: waited, ...of, side: 'receiver' }))).to.match(
+      / {2}held back by: the sender or the network$/,
+    );
+    expect(text(summaryLine({ summary: waited, ...of }))).to.match(/ {2}held back by: network$/);
+    expect(text(summaryLine({ summary, ...of, side: 'receiver' }))).to.match(/ {2}held back by: hash$/);
+  });
+
   it('sums up, names what held it back, and counts what went wrong', () => {
     expect(
       text(summaryLine({ summary, verified: 'device', skipped: 0, failed: 0, already: { files: 0, bytes: 0 } })),

@@ -270,7 +270,7 @@ describe('cli/view', () => {
     expect(out.lines).to.have.length(3);
     expect(out.lines[1]).to.match(/stored as b \(2\)$/);
     expect(err.lines).to.have.length(1);
-    expect(err.lines[0]).to.match(/^2 files /);
+    expect(err.lines[0]).to.match(/^2 files .* {2}held back by: the sender or the network$/);
   });
 
   it('says what helps to whoever has the options in his own hands, and not that somebody else decides', () => {
