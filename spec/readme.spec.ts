@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createReceiver, send, TransferError } from '../lib/index';
@@ -53,6 +53,21 @@ describe('the README', () => {
     } finally {
       await receiver.close();
     }
+  });
+
+  it('has an example of the library that runs as it is printed, in a directory with nothing but the photo', async () => {
+    const [, example = ''] = /^### As a library\n+```ts\n(.*?)^```$/ms.exec(await readFile(readme, 'utf8')) ?? [];
+    await mkdir(path.join(directory, 'node_modules'));
+    await symlink(path.dirname(readme), path.join(directory, 'node_modules', 'sendall'));
+    await writeFile(path.join(directory, 'example.mjs'), example);
+    await writeFile(path.join(directory, 'photo.jpg'), 'a photo');
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['example.mjs'], {
+      cwd: directory,
+      encoding: 'utf8',
+    });
+    expect(status, stderr).to.equal(0);
+    expect(stdout).to.match(/^(device|cache) [0-9a-f]{32}\n$/);
+    expect(await readFile(path.join(directory, 'inbox', 'photo.jpg'), 'utf8')).to.equal('a photo');
   });
 
   it('has a receiver that takes files of our sender, which says "sent, not confirmed"', async function () {
