@@ -1,6 +1,7 @@
 import type { Shell } from './run';
 import { wrongUsage } from './usage';
 import { webEvent, type WebFlags, webOptions } from './web-options';
+import { library } from './library';
 
 /** Serves a page that gives files, until it is stopped or each was fetched once. */
 export async function givePage(
@@ -12,7 +13,7 @@ export async function givePage(
     throw wrongUsage('A page gives files.', { hint: 'Name them: sendall send FILE --web' });
   const { runTransfer } = require('./run') as typeof import('./run');
   const { SenderView } = require('./view') as typeof import('./view');
-  const { load } = require('../lib/internal') as typeof import('../lib/internal');
+  const { load } = library();
   const qr = flags.qr ? ({ qr: 'page' } as const) : {};
   const invitation = { command: 'receive --from', insecurePlain: false, ...qr } as const;
   shell.exit(

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { ReceiverOptions } from '../lib/index';
 import { isObjectUrl, parseObjectUrl } from '../lib/internal';
 import { wrongUsage } from './usage';
+import { library } from './library';
 
 /** As commander names them. */
 export interface ObjectFlags {
@@ -43,7 +44,7 @@ export function objectStoreOf(pathname: string, flags: ObjectFlags): ReceiverOpt
       );
     return undefined;
   }
-  const { load } = require('../lib/internal') as typeof import('../lib/internal');
+  const { load } = library();
   const access = load.objectKeys().objectAccess({ endpoint, region, credentials });
   return { ...parseObjectUrl(pathname), ...access, trustStore, singleReceiver };
 }

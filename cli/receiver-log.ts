@@ -4,7 +4,7 @@ import type { LogLevel } from './log';
 import { addAlready, fileLine, leastVerified, type Outcome, shrunkSentence, summaryLine } from './results';
 import { reasonOfLoss, sentenceOf } from './failures';
 import { roleHint } from './role-hints';
-import type { Audience } from './run';
+import type { EventView } from './run';
 import { formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
 
@@ -34,7 +34,7 @@ const unseen: Seen = {
  * What a receiver that runs for long writes into its log: one line for each event that is worth one, with the first
  * digits of the transfer's id. Never a ticket: whoever reads a log may not be whoever may send.
  */
-export class ReceiverLog implements Audience {
+export class ReceiverLog implements EventView {
   private readonly transfers = new Map<string, Seen>();
 
   constructor(private readonly terminal: Terminal) {}
@@ -52,7 +52,7 @@ export class ReceiverLog implements Audience {
     if (line) this.terminal.log(line.level, id === '' ? '' : `[${id.slice(0, 8)}] `, ...line.pieces);
   }
 
-  hintFor({ code, hint }: Parameters<NonNullable<Audience['hintFor']>>[0], file?: string): string | undefined {
+  hintFor({ code, hint }: Parameters<NonNullable<EventView['hintFor']>>[0], file?: string): string | undefined {
     return roleHint('receiver', code, hint, file);
   }
 }

@@ -1,9 +1,10 @@
 import { InvalidArgumentError } from 'commander';
 import { wrongUsage } from './usage';
+import { library } from './library';
 
 /** An address that a relay can have, as it was typed. */
 export function parseRelayOption(text: string): string {
-  const { parseRelay } = require('../lib/internal') as typeof import('../lib/internal');
+  const { parseRelay } = library();
   try {
     parseRelay(text);
   } catch (error) {
@@ -18,7 +19,7 @@ export function parseRelayOption(text: string): string {
 
 /** The password of a relay, in a file that nobody else can read. Throws `usage`. */
 export function relayPasswordIn(file: string): string {
-  const { readPrivateFile, shortestPassword } = require('../lib/internal') as typeof import('../lib/internal');
+  const { readPrivateFile, shortestPassword } = library();
   const password = readPrivateFile(file)?.trim();
   if (password === undefined) throw wrongUsage(`There is no ${file}, in which the password of the relay would be.`);
   if (password.length >= shortestPassword) return password;

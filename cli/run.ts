@@ -13,7 +13,7 @@ export interface Shell {
 }
 
 /** Whatever shows events to the user: words, or JSON. */
-export interface Audience {
+export interface EventView {
   show(event: TransferEvent | HookFailed): void;
   close?(): void;
   /** What helps against a failure, for the role of the command; default: what the failure says. */
@@ -35,12 +35,12 @@ type Failed = TransferEvent & { event: 'failed' };
  */
 export async function runTransfer(
   settings: OutputSettings,
-  people: (terminal: Terminal) => Audience,
+  people: (terminal: Terminal) => EventView,
   work: (transfer: Transfer) => Promise<void>,
   transfers: 'one' | 'several' | 'many' = 'one',
 ): Promise<number> {
   const terminal = new Terminal(settings);
-  const audience: Audience = settings.json ? new JsonLines(process.stdout, transfers === 'one') : people(terminal);
+  const audience: EventView = settings.json ? new JsonLines(process.stdout, transfers === 'one') : people(terminal);
   const failures: Failed[] = [];
   const abort = new AbortController();
   const leave = (code: number): never => {

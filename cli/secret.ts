@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { wrongUsage } from './usage';
+import { library } from './library';
 
 /**
  * Where to, or where from: a ticket for a session, or an address for the plain wire. Both have been looked at, and make
@@ -36,8 +37,7 @@ export async function resolveTarget(
   word: string | undefined,
   sources: TicketSources = {},
 ): Promise<Target | undefined> {
-  const { formatTicket } = require('../lib/internal') as typeof import('../lib/internal');
-  const { isPlainTarget, parseAddress, Peers } = require('../lib/internal') as typeof import('../lib/internal');
+  const { formatTicket, isPlainTarget, parseAddress, Peers } = library();
   if (word !== undefined && isPlainTarget(word)) {
     parseAddress(word);
     return { kind: 'plain', address: word };
@@ -53,7 +53,7 @@ export async function resolveTarget(
  * code has.
  */
 export function codeTyped(word: string | undefined): CodeTyped | undefined {
-  const { looksLikeCode, parseCodeTarget } = require('../lib/internal') as typeof import('../lib/internal');
+  const { looksLikeCode, parseCodeTarget } = library();
   if (word === undefined || !looksLikeCode(word) || existsSync(word)) return undefined;
   parseCodeTarget(word);
   return { kind: 'code', code: word };
@@ -99,7 +99,7 @@ export async function demandTicket(word: string | undefined, sources: TicketSour
 }
 
 async function givenTicket(word: string | undefined, sources: TicketSources): Promise<string | undefined> {
-  const { isTicket } = require('../lib/internal') as typeof import('../lib/internal');
+  const { isTicket } = library();
   if (word?.startsWith('@') === true && word.length > 1) return ticketFrom(word.slice(1));
   if (word !== undefined) return isTicket(word) ? checked(word, 'What begins with sendall://') : undefined;
   const set = ticketIn(sources.env);
@@ -118,7 +118,7 @@ function ticketIn(env: NodeJS.ProcessEnv = process.env): string | undefined {
 }
 
 function ticketFrom(path: string): string {
-  const { readPrivateFile } = require('../lib/internal') as typeof import('../lib/internal');
+  const { readPrivateFile } = library();
   const text = readPrivateFile(path);
   if (text === undefined)
     throw wrongUsage(`There is no file ${path}.`, { hint: `@${path} means the file ${path} with a ticket in it.` });
@@ -127,7 +127,7 @@ function ticketFrom(path: string): string {
 
 /** `text` without the space around it, and the quotes that it is printed in for a shell, if it is a ticket. */
 function checked(text: string, origin: string): string {
-  const { parseTicket } = require('../lib/internal') as typeof import('../lib/internal');
+  const { parseTicket } = library();
   const ticket = text.trim().replace(/^(['"])(.*)\1$/s, '$2');
   try {
     parseTicket(ticket);
@@ -150,7 +150,7 @@ export function askSecret(
   output: NodeJS.WritableStream,
   codes = false,
 ): Promise<string> {
-  const { restOfWord } = require('../lib/internal') as typeof import('../lib/internal');
+  const { restOfWord } = library();
   return new Promise((resolve, reject) => {
     let typed = '';
     let drawn = '';
@@ -186,7 +186,7 @@ export function askSecret(
 }
 
 function interrupted(): Error {
-  const { TransferError } = require('../lib/internal') as typeof import('../lib/internal');
+  const { TransferError } = library();
   return new TransferError('interrupted', 'Interrupted.');
 }
 

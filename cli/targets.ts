@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { withoutTickets } from './hide-tickets';
 import { codeTyped, resolveTarget, splitTarget, type CodeTyped, type Target } from './secret';
 import { wrongUsage } from './usage';
+import { library } from './library';
 
 /** A receiver that was named, and what people call it. */
 export interface NamedTarget {
@@ -43,7 +44,7 @@ export async function splitMore(words: readonly string[]): Promise<SplitWords> {
 
 /** The receivers of a group. Rejects with `usage` where nobody is in it. */
 export async function groupTargets(group: string): Promise<NamedTarget[]> {
-  const { formatTicket, Peers } = require('../lib/internal') as typeof import('../lib/internal');
+  const { formatTicket, Peers } = library();
   const known = new Peers();
   const peers = await known.inGroup(group);
   if (peers.length > 0)
@@ -115,7 +116,7 @@ async function withoutTargets(paths: readonly string[]): Promise<readonly string
 
 /** What people call a receiver: never a key, and no word of a code. */
 function nameOf(word: string | undefined, target: Target | CodeTyped): string {
-  const { formatAddress, parseTicket } = require('../lib/internal') as typeof import('../lib/internal');
+  const { formatAddress, parseTicket } = library();
   switch (target.kind) {
     case 'code':
       return target.code.replace(/^(\d+)[^@]*/, '$1');

@@ -1,13 +1,14 @@
 import type { CommanderError } from 'commander';
 import type { TransferError } from '../lib/index';
 import { withoutTickets } from './hide-tickets';
+import { library } from './library';
 
 /** A `usage` error. The library is loaded only now that there is something to complain about. */
 export function wrongUsage(
   message: string,
   options: { readonly hint?: string; readonly cause?: unknown } = {},
 ): TransferError {
-  const { TransferError } = require('../lib/internal') as typeof import('../lib/internal');
+  const { TransferError } = library();
   return new TransferError('usage', message, options);
 }
 

@@ -2,7 +2,7 @@ import type { DamageReason } from '../lib/index';
 import { ProgressBar } from './progress-bar';
 import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
-import type { Audience } from './run';
+import type { EventView } from './run';
 import type { Terminal } from './terminal';
 
 /** What is said of something that lies among the snapshots and is none. */
@@ -19,14 +19,14 @@ const what: Readonly<Partial<Record<DamageReason, string>>> = {
 };
 
 /** Names what is damaged, and shows how far it is. */
-export class VerifyView implements Audience {
+export class VerifyView implements EventView {
   private readonly progress: Progress;
 
   constructor(private readonly terminal: Terminal) {
     this.progress = terminal.drawsBars ? new ProgressBar(terminal) : new ProgressLines(terminal);
   }
 
-  show(event: Parameters<Audience['show']>[0]): void {
+  show(event: Parameters<EventView['show']>[0]): void {
     switch (event.event) {
       case 'damaged':
         this.terminal.result(

@@ -7,6 +7,7 @@ import { formatCount, formatSize } from '../size';
 import { refuseObjects } from '../snapshot-location';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
+import { library } from '../library';
 
 /** The options of `sendall adopt`, as commander names them. */
 interface AdoptFlags {
@@ -65,9 +66,8 @@ async function adoptAt(
   { name, owner, damaged = false }: AdoptFlags,
   { on, terminal, signal }: Transfer,
 ): Promise<void> {
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const { AuthorizedKeys } = load.keys();
-  const { adopt } = load.adopt();
+  const { AuthorizedKeys } = library().load.keys();
+  const { adopt } = library().load.adopt();
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   const keys = await new AuthorizedKeys().list();
   const chosen = owner === undefined ? {} : { owner: ownerOf(owner, keys) };

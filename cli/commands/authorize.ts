@@ -12,6 +12,7 @@ import type { Shell } from '../run';
 import { formatSize, parseSize } from '../size';
 import type { Terminal } from '../terminal';
 import { append, wrongUsage } from '../usage';
+import { library } from '../library';
 
 /** The options of `sendall authorize`, as commander names them. */
 interface AuthorizeFlags {
@@ -83,10 +84,10 @@ Examples:
 async function authorize(name: string | undefined, flags: AuthorizeFlags, terminal: Terminal): Promise<void> {
   if (name === undefined)
     throw wrongUsage('The name is missing.', { hint: 'For whom is the key? sendall authorize NAME' });
-  const { formatTicket, isObjectUrl, load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { formatTicket, isObjectUrl, load } = library();
   const { AuthorizedKeys } = load.keys();
   if (flags.dir !== undefined) checkDirectory(flags.dir);
-  const { defaultPort, dialable } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { defaultPort, dialable } = library();
   const [address, ...others] = await dialable({ kind: 'tcp', host: '::', port: defaultPort }, flags.address);
   const made = await new AuthorizedKeys().authorize({
     name,
@@ -113,7 +114,7 @@ async function authorize(name: string | undefined, flags: AuthorizeFlags, termin
 
 /** Throws `usage` for one that no receiver could use: whoever has the key would be the first to know. */
 function checkDirectory(directory: string): void {
-  const { isObjectUrl, parseObjectUrl } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { isObjectUrl, parseObjectUrl } = library();
   if (isObjectUrl(directory)) return void parseObjectUrl(directory);
   const found = statSync(directory, { throwIfNoEntry: false });
   if (found?.isDirectory() === true) return;
@@ -122,8 +123,7 @@ function checkDirectory(directory: string): void {
 }
 
 async function list(terminal: Terminal): Promise<void> {
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const { AuthorizedKeys } = load.keys();
+  const { AuthorizedKeys } = library().load.keys();
   const keys = await new AuthorizedKeys().list();
   if (keys.length === 0) terminal.say('Nobody is authorized.');
   for (const each of keys) {
@@ -133,8 +133,7 @@ async function list(terminal: Terminal): Promise<void> {
 }
 
 async function remove(name: string, terminal: Terminal): Promise<void> {
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const { AuthorizedKeys } = load.keys();
+  const { AuthorizedKeys } = library().load.keys();
   await new AuthorizedKeys().revoke(name);
   if (terminal.settings.json) tell(terminal, { event: 'revoked', name });
   else terminal.say(`The key of ${name} is gone. Connections that are open stay so until they end.`);

@@ -13,6 +13,7 @@ import { type CompressFlags, compressOption } from '../compress-option';
 import { addExcludeOptions, type ExcludeFlags, excludeOptions, patternHelp } from '../exclude-options';
 import { wrongUsage } from '../usage';
 import { parseConnections } from './send';
+import { library } from '../library';
 
 /** The options of `sendall backup`, as commander names them. */
 interface BackupFlags extends ExcludeFlags, ObjectFlags, CompressFlags {
@@ -78,8 +79,7 @@ Examples:
       const options = await backupOptions(words, flags);
       const { runTransfer } = require('../run') as typeof import('../run');
       const { BackupView } = require('../backup-view') as typeof import('../backup-view');
-      const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-      const { backup } = load.backup();
+      const { backup } = library().load.backup();
       shell.exit(
         await runTransfer(
           shell.settings(),
@@ -106,7 +106,7 @@ Examples:
 
 /** For whoever repairs it one day; who cannot have it noted says it then. */
 async function rememberSources({ name, paths }: BackupOptions, terminal: Terminal): Promise<void> {
-  const { BackedUp } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { BackedUp } = library();
   await new BackedUp()
     .remember(
       name,

@@ -3,6 +3,7 @@ import { Argument, type Command, InvalidArgumentError } from 'commander';
 import { type Candidate, completionOf } from '../candidates';
 import type { Shell } from '../run';
 import { wrongUsage } from '../usage';
+import { library } from '../library';
 
 const shells = ['bash', 'zsh', 'fish'] as const;
 /** In place of a shell: completes the words that follow, for the scripts below. */
@@ -49,14 +50,14 @@ async function lines(program: Command, words: readonly string[]): Promise<string
 
 /** The machines known by name; none where their list cannot be read, which `sendall peers list` says. */
 async function peers(): Promise<Candidate[]> {
-  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { Peers } = library();
   const known = await new Peers().list().catch(() => []); // a shell that completes shows no errors
   return known.map(({ name }) => ({ word: name, about: 'peer' }));
 }
 
 /** The groups that they are in. */
 async function groups(): Promise<Candidate[]> {
-  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { Peers } = library();
   const known = await new Peers().groups().catch(() => []); // the same
   return known.map((word) => ({ word, about: 'group' }));
 }
@@ -65,8 +66,7 @@ async function groups(): Promise<Candidate[]> {
 async function snapshots(words: readonly string[]): Promise<Candidate[]> {
   const directory = words.slice(1).find((word) => statSync(word, { throwIfNoEntry: false })?.isDirectory());
   if (directory === undefined) return [];
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const { listSnapshots } = load.snapshots();
+  const { listSnapshots } = library().load.snapshots();
   const listed = await listSnapshots({ directory }).catch(() => []); // the same
   const names = listed.flatMap((each) => (each.event === 'snapshot' ? [each.snapshot] : []));
   const latest = [...new Set(names.map((name) => `${name.replace(/\/.*$/, '')}/latest`))];

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import type { TransferEvent } from '../../lib/index';
 import { describeObjects, type ObjectFlags } from '../object-options';
-import type { Audience, Shell, Transfer } from '../run';
+import type { EventView, Shell, Transfer } from '../run';
 import { formatCount, formatSize } from '../size';
 import { type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import { tellingAt } from '../store-waiting';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
+import { library } from '../library';
 
 /** The options of `sendall copy`, as commander names them. */
 interface CopyFlags extends ObjectFlags {
@@ -42,7 +43,7 @@ keys.`,
     .action(async (from: string, to: string, flags: CopyFlags) => {
       const [source, destination] = await holdersOf([from, to], flags);
       const { runTransfer } = require('../run') as typeof import('../run');
-      const audience = (terminal: Terminal): Audience => new CopyView(terminal);
+      const audience = (terminal: Terminal): EventView => new CopyView(terminal);
       shell.exit(
         await runTransfer(shell.settings(), audience, (transfer) =>
           copy(tellingAt(source, transfer), tellingAt(destination, transfer), flags, transfer),
@@ -55,7 +56,7 @@ type Holder = Exclude<SnapshotLocation, { readonly target: string }>;
 
 /** Throws `usage` for what `copy` cannot be between. */
 async function holdersOf(words: readonly [string, string], flags: ObjectFlags): Promise<[Holder, Holder]> {
-  const { isObjectUrl } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { isObjectUrl } = library();
   if (!words.some(isObjectUrl))
     throw wrongUsage('Neither of the two is an object store.', {
       hint: 'Directories are copied with rsync -aH, and registered with sendall adopt.',
@@ -71,7 +72,7 @@ async function holdersOf(words: readonly [string, string], flags: ObjectFlags): 
 }
 
 async function copy(from: Holder, to: Holder, { name }: CopyFlags, { on, signal, terminal }: Transfer): Promise<void> {
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { load } = library();
   const { copied, present } = await load.copy().copySnapshots({ from, to, name, on, signal });
   terminal.say(
     `${formatCount(copied, 'snapshot')} copied`,
@@ -80,7 +81,7 @@ async function copy(from: Holder, to: Holder, { name }: CopyFlags, { on, signal,
 }
 
 /** What is said of a copy: each snapshot, and what is damaged. */
-class CopyView implements Audience {
+class CopyView implements EventView {
   constructor(private readonly terminal: Terminal) {}
 
   show(event: TransferEvent | { readonly event: 'hook-failed' }): void {

@@ -5,6 +5,7 @@ import { describeObjectStore, type ObjectFlags, objectStoreOf } from '../object-
 import { telling } from '../store-waiting';
 import type { Shell } from '../run';
 import { wrongUsage } from '../usage';
+import { library } from '../library';
 
 /** The options of `sendall export`, as commander names them. */
 interface ExportFlags extends ObjectFlags {
@@ -42,7 +43,7 @@ only, and symbolic links are left out. Both stores are at the same endpoint, wit
 The same command goes on where it was interrupted: what is there with the same content stays.`,
     )
     .action(async (from: string, to: string, paths: string[], flags: ExportFlags) => {
-      const { isObjectUrl, parseObjectUrl } = require('../../lib/internal') as typeof import('../../lib/internal');
+      const { isObjectUrl, parseObjectUrl } = library();
       if (!isObjectUrl(from))
         throw wrongUsage('What is exported is in an object store: s3://BUCKET/PREFIX.', {
           hint: 'Files in a receive directory are plain files already.',
@@ -60,8 +61,7 @@ The same command goes on where it was interrupted: what is there with the same c
           (terminal) => new ExportView(terminal, 'address' in target ? to : target.directory),
           async (transfer) => {
             const { on, signal } = transfer;
-            const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-            const { exportObjects } = load.export();
+            const { exportObjects } = library().load.export();
             if (objects)
               await exportObjects({ objects: telling(objects, transfer), to: target, paths, ifExists, on, signal });
           },

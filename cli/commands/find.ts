@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
-import type { Audience, Shell } from '../run';
+import type { EventView, Shell } from '../run';
 import { describeObjectStore, type ObjectFlags } from '../object-options';
 import { locationArgument, snapshotLocation } from '../snapshot-location';
 import { tellingAt } from '../store-waiting';
+import { library } from '../library';
 
 /** Reading tells of nothing on the way. */
-const silence: Audience = { show: () => undefined };
+const silence: EventView = { show: () => undefined };
 
 /** Adds `sendall find` to the program. */
 export function describeFind(program: Command, shell: Shell): void {
@@ -37,7 +38,7 @@ back: sendall restore DIR|TARGET SNAPSHOT DEST PATH.`,
           () => silence,
           async (transfer) => {
             const { terminal, signal } = transfer;
-            const { load, TransferError } = require('../../lib/internal') as typeof import('../../lib/internal');
+            const { load, TransferError } = library();
             const { FoundView } = require('../found-view') as typeof import('../found-view');
             const { findEntries } = load.snapshots();
             const view = new FoundView(terminal, true);

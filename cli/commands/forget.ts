@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import type { ForgetEvent } from '../../lib/index';
-import type { Audience, Shell, Transfer } from '../run';
+import type { EventView, Shell, Transfer } from '../run';
 import { formatCount, formatSize } from '../size';
 import { machineArgument, refuseObjects, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import type { Terminal } from '../terminal';
+import { library } from '../library';
 
 interface ForgetFlags {
   readonly name?: string;
@@ -47,7 +48,7 @@ async function forgetAt(
   { name, dryRun = false }: ForgetFlags,
   { on, terminal, signal }: Transfer,
 ): Promise<void> {
-  const { load, TransferError } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { load, TransferError } = library();
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   const { forget } = load.snapshots();
   const tell = (event: ForgetEvent): void => {
@@ -80,7 +81,7 @@ function show(terminal: Terminal, event: Exclude<ForgetEvent, { event: 'failed' 
 }
 
 /** Of a snapshot that cannot be believed while others can. */
-function complaints(terminal: Terminal): Audience {
+function complaints(terminal: Terminal): EventView {
   return {
     show: (event) => {
       if (event.event === 'failed') terminal.complain(event.message, event.hint);

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
-import type { Audience, Shell, Transfer } from '../run';
+import type { EventView, Shell, Transfer } from '../run';
+import { library } from '../library';
 
 /** Reading tells of nothing on the way. */
-const silence: Audience = { show: () => undefined };
+const silence: EventView = { show: () => undefined };
 /** How long answers are waited for, in ms. */
 const patience = 1_000;
 
@@ -30,7 +31,7 @@ firewalls.`,
 }
 
 async function list({ terminal, signal }: Transfer): Promise<void> {
-  const { formatAddress, load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { formatAddress, load } = library();
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   let count = 0;
   for await (const { number, addresses } of load.lan().findOnLan(patience, signal)) {

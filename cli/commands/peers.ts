@@ -3,6 +3,7 @@ import type { Peer } from '../../lib/internal';
 import type { Shell } from '../run';
 import { demandTicket } from '../secret';
 import type { Terminal } from '../terminal';
+import { library } from '../library';
 
 /** Adds `sendall peers add`, `list`, `join`, `leave` and `remove` to the program. */
 export function describePeers(program: Command, shell: Shell): void {
@@ -75,8 +76,7 @@ Examples:
 }
 
 async function add(name: string, word: string | undefined, terminal: Terminal): Promise<void> {
-  const { parseTicket } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const { checkKeyName, Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { parseTicket, checkKeyName, Peers } = library();
   checkKeyName(name); // before a ticket is typed for nothing
   const ticket = parseTicket(await demandTicket(word));
   await new Peers().add(name, ticket);
@@ -85,7 +85,7 @@ async function add(name: string, word: string | undefined, terminal: Terminal): 
 }
 
 async function list(terminal: Terminal): Promise<void> {
-  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { Peers } = library();
   const peers = await new Peers().list();
   if (peers.length === 0) terminal.say('No machine has a name yet.');
   for (const peer of peers) {
@@ -95,14 +95,14 @@ async function list(terminal: Terminal): Promise<void> {
 }
 
 async function join(group: string, names: readonly string[], terminal: Terminal): Promise<void> {
-  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { Peers } = library();
   const known = new Peers();
   await known.join(group, names);
   await tellGroup(group, known, terminal);
 }
 
 async function leave(group: string, names: readonly string[], terminal: Terminal): Promise<void> {
-  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { Peers } = library();
   const known = new Peers();
   await known.leave(group, names);
   await tellGroup(group, known, terminal);
@@ -117,7 +117,7 @@ async function tellGroup(group: string, known: import('../../lib/internal').Peer
 }
 
 async function remove(name: string, terminal: Terminal): Promise<void> {
-  const { Peers } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { Peers } = library();
   await new Peers().remove(name);
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   if (terminal.settings.json) printEvent(terminal.stdout, { event: 'removed', name });
@@ -126,7 +126,7 @@ async function remove(name: string, terminal: Terminal): Promise<void> {
 
 function tell({ name, ticket, groups = [] }: Peer, terminal: Terminal): void {
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
-  const { formatAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { formatAddress } = library();
   printEvent(terminal.stdout, {
     event: 'peer',
     name,
@@ -137,6 +137,6 @@ function tell({ name, ticket, groups = [] }: Peer, terminal: Terminal): void {
 }
 
 function words({ name, ticket, groups = [] }: Peer): string {
-  const { addressesIn, formatAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { addressesIn, formatAddress } = library();
   return `${name}  ${addressesIn(ticket).map(formatAddress).join(', ')}  id ${ticket.id.slice(0, 8)}${groups.length === 0 ? '' : `  in ${groups.join(', ')}`}`;
 }

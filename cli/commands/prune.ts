@@ -1,13 +1,14 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import type { KeepRules, PruneEvent } from '../../lib/index';
-import type { Audience, Shell, Transfer } from '../run';
+import type { EventView, Shell, Transfer } from '../run';
 import { formatCount, formatSize, parseDuration } from '../size';
 import { describeObjectStore, type ObjectFlags } from '../object-options';
 import { locationArgument, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import { tellingAt } from '../store-waiting';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
+import { library } from '../library';
 
 /** The options of `sendall prune`, as commander names them. */
 interface PruneFlags extends ObjectFlags {
@@ -83,8 +84,7 @@ async function pruneAt(
   { name, allowShrink = false, dryRun = false, grace }: PruneFlags,
   { on, terminal, signal }: Transfer,
 ): Promise<void> {
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const { prune } = load.snapshots();
+  const { prune } = library().load.snapshots();
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   const words = new PruneWords(terminal, dryRun);
   const tell = (event: PruneEvent): void => {
@@ -160,7 +160,7 @@ class PruneWords {
 }
 
 /** Of one backup that cannot be pruned while others can. */
-function complaints(terminal: Terminal): Audience {
+function complaints(terminal: Terminal): EventView {
   return {
     show: (event) => {
       if (event.event === 'failed') terminal.complain(event.message, event.hint);

@@ -9,8 +9,8 @@ import { hookWords } from '../hook-failed';
 import { type HookCommand, parseHookCommand } from '../hook-command';
 import { isJournal, type LogLevel, logLevels } from '../log';
 import type { Metrics } from '../metrics';
-import type { Shell, Transfer } from '../run';
-import type { OutputSettings } from '../terminal';
+import type { EventView, Shell, Transfer } from '../run';
+import type { OutputSettings, Terminal } from '../terminal';
 import { withoutTickets } from '../hide-tickets';
 import { describeObjects, type ObjectFlags, objectStoreOf } from '../object-options';
 import { telling } from '../store-waiting';
@@ -21,6 +21,7 @@ import { parseRelayOption, relayPasswordIn, withRelay } from '../relay-option';
 import { formatCount, parseDuration, parseSize } from '../size';
 import { append, wrongUsage } from '../usage';
 import { addWebOptions, checkWebFlags, webEvent, webOptions, type WebReceiveFlags } from '../web-options';
+import { library } from '../library';
 
 /** The options of `sendall receive`, as commander names them. */
 interface ReceiveFlags extends WebReceiveFlags, ObjectFlags {
@@ -53,6 +54,36 @@ interface ReceiveFlags extends WebReceiveFlags, ObjectFlags {
 
 const usualHookTimeout = 300_000; // ms
 const longestTimer = 20 * 86_400_000; // a timer takes a little more
+
+const helpText = `
+Examples:
+  $ sendall receive /srv/incoming
+  $ sendall receive /srv/incoming --listen 127.0.0.1:0 --max-size 10G --if-exists rename
+  $ sendall receive --once --json --listen unix:/run/sendall.sock
+  $ sendall receive /srv/incoming --from sendall://192.168.1.20:8898/TOKEN
+  $ sendall receive /srv/incoming --code
+  $ sendall receive s3://bucket/incoming --endpoint https://s3.example.org
+  $ sendall receive /srv/incoming --on-received "/usr/local/bin/index --json" --hook-timeout 1min
+
+It prints a ticket: whoever has it may send, until this command ends.
+sendall authorize makes keys that last.
+
+At a terminal, and with --code, it also prints a code, which is short enough to be said: one sender
+on this network, or elsewhere with @HOST behind it, may use it within 15 minutes; after three wrong
+tries nobody can. The ticket is as good as before then, but with --code this command ends with exit
+code 3, unless something has come.
+
+Senders must reach TCP port 8898 of this machine (--listen chooses another): a firewall has to let
+it in, and a router with NAT has to forward it, which --address PUBLIC-HOST:PORT then names. Where
+that cannot be had, turn it round: sendall send --listen there, and receive --from here.
+
+The COMMAND of --on-received: white space separates its words, '…' and "…" keep together what is
+between them, nothing else is special; or a JSON array of the words. On standard input it gets one
+JSON object, as --json prints it, with "absolute_path", where it is. What it prints goes to stderr,
+unless --quiet or --json is given.
+If it fails or takes too long, that is said, and the transfer is none the worse. Four run at once,
+the others wait for their turn, and the receiver ends after the last of them (a second Ctrl-C ends
+both at once).`;
 
 /** Adds `sendall receive` to the program. */
 export function describeReceive(program: Command, shell: Shell): void {
@@ -165,94 +196,63 @@ export function describeReceive(program: Command, shell: Shell): void {
       'serve figures for Prometheus at http://HOST:PORT/metrics; a port alone is one of 127.0.0.1',
     );
   describeObjects(addWebOptions(command, 'receive'))
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ sendall receive /srv/incoming
-  $ sendall receive /srv/incoming --listen 127.0.0.1:0 --max-size 10G --if-exists rename
-  $ sendall receive --once --json --listen unix:/run/sendall.sock
-  $ sendall receive /srv/incoming --from sendall://192.168.1.20:8898/TOKEN
-  $ sendall receive /srv/incoming --code
-  $ sendall receive s3://bucket/incoming --endpoint https://s3.example.org
-  $ sendall receive /srv/incoming --on-received "/usr/local/bin/index --json" --hook-timeout 1min
+    .addHelpText('after', helpText)
+    .action((first: string, second: string | undefined, flags: ReceiveFlags) =>
+      runReceive(first, second, flags, shell),
+    );
+}
 
-It prints a ticket: whoever has it may send, until this command ends.
-sendall authorize makes keys that last.
+/** From what was typed to the exit code. Throws `usage`. */
+async function runReceive(first: string, second: string | undefined, flags: ReceiveFlags, shell: Shell): Promise<void> {
+  const { directory, typed } = whereAndFrom(first, second, flags);
+  checkWebFlags(flags, typed !== undefined ? 'a sender to dial' : flags.once ? '--once' : undefined);
+  const from = typed === undefined ? undefined : await senderAt(typed);
+  const settings = logging(shell.settings(), flags.logLevel);
+  if (settings.log && flags.code) throw wrongUsage('--code has nobody to read it: a log shows no codes.');
+  checkAddresses(flags);
+  const metrics = flags.metrics === undefined ? undefined : metricsAt(flags.metrics);
+  const objects = objectStoreOf(directory, flags);
+  if (objects !== undefined && flags.web !== undefined)
+    throw wrongUsage('--web shows a directory: an object store has no page.');
+  const made = objects === undefined && makeDirectory(directory);
+  const code = showsCode(flags, typed, settings);
+  const work = async (transfer: Transfer): Promise<void> => {
+    const store = objects && { ...telling(objects, transfer), signal: transfer.signal };
+    try {
+      const options = { ...receiverOptions(directory, { ...flags, code }), objects: store };
+      await receive(options, { ...flags, from }, transfer, metrics);
+    } catch (error) {
+      if (made) leaveNothing(directory);
+      throw error;
+    }
+  };
+  const { runTransfer } = require('../run') as typeof import('../run');
+  const view = (terminal: Terminal): EventView => viewOf(terminal, flags, objects === undefined);
+  shell.exit(await runTransfer(settings, view, work, from === undefined ? 'many' : 'one'));
+}
 
-At a terminal, and with --code, it also prints a code, which is short enough to be said: one sender
-on this network, or elsewhere with @HOST behind it, may use it within 15 minutes; after three wrong
-tries nobody can. The ticket is as good as before then, but with --code this command ends with exit
-code 3, unless something has come.
+/** Whom to dial instead of listening. Throws `usage` for what names nobody. */
+async function senderAt(typed: string): Promise<Target | CodeTyped> {
+  const from = codeTyped(typed) ?? (await resolveTarget(typed));
+  if (from !== undefined) return from;
+  throw wrongUsage(`"${withoutTickets(typed)}" is neither a ticket nor the address of a sender.`, {
+    hint: 'It looks like sendall://HOST:PORT/TOKEN (a ticket), 4821-crane-velvet@HOST (a code), tcp://HOST:PORT or unix:PATH, or is @FILE with a ticket in it or the name of a peer: see sendall peers.',
+  });
+}
 
-Senders must reach TCP port 8898 of this machine (--listen chooses another): a firewall has to let
-it in, and a router with NAT has to forward it, which --address PUBLIC-HOST:PORT then names. Where
-that cannot be had, turn it round: sendall send --listen there, and receive --from here.
-
-The COMMAND of --on-received: white space separates its words, '…' and "…" keep together what is
-between them, nothing else is special; or a JSON array of the words. On standard input it gets one
-JSON object, as --json prints it, with "absolute_path", where it is. What it prints goes to stderr,
-unless --quiet or --json is given.
-If it fails or takes too long, that is said, and the transfer is none the worse. Four run at once,
-the others wait for their turn, and the receiver ends after the last of them (a second Ctrl-C ends
-both at once).`,
-    )
-    .action(async (first: string, second: string | undefined, flags: ReceiveFlags) => {
-      const { directory, typed } = whereAndFrom(first, second, flags);
-      checkWebFlags(flags, typed !== undefined ? 'a sender to dial' : flags.once ? '--once' : undefined);
-      const from = codeTyped(typed) ?? (typed === undefined ? undefined : await resolveTarget(typed));
-      if (typed !== undefined && from === undefined) {
-        throw wrongUsage(`"${withoutTickets(typed)}" is neither a ticket nor the address of a sender.`, {
-          hint: 'It looks like sendall://HOST:PORT/TOKEN (a ticket), 4821-crane-velvet@HOST (a code), tcp://HOST:PORT or unix:PATH, or is @FILE with a ticket in it or the name of a peer: see sendall peers.',
-        });
-      }
-      const settings = logging(shell.settings(), flags.logLevel);
-      if (settings.log && flags.code) throw wrongUsage('--code has nobody to read it: a log shows no codes.');
-      checkAddresses(flags);
-      const metrics =
-        flags.metrics === undefined
-          ? undefined
-          : {
-              metrics: new (require('../metrics') as typeof import('../metrics')).Metrics(),
-              address: flags.metrics,
-            };
-      const objects = objectStoreOf(directory, flags);
-      if (objects !== undefined && flags.web !== undefined)
-        throw wrongUsage('--web shows a directory: an object store has no page.');
-      const made = objects === undefined && makeDirectory(directory);
-      const { runTransfer } = require('../run') as typeof import('../run');
-      const code = showsCode(flags, typed, settings);
-      const invitation = {
-        command: 'send FILE',
-        insecurePlain: flags.insecurePlain ?? false,
-        plain: flags.plain && objects === undefined,
-        ...(flags.qr ? ({ qr: flags.web === undefined ? 'ticket' : 'page' } as const) : {}),
-      } as const;
-      shell.exit(
-        await runTransfer(
-          settings,
-          (terminal) => {
-            if (settings.log)
-              return new (require('../receiver-log') as typeof import('../receiver-log')).ReceiverLog(terminal);
-            return new (require('../view') as typeof import('../view')).ReceiverView(terminal, invitation);
-          },
-          (transfer) =>
-            receive(
-              {
-                ...receiverOptions(directory, { ...flags, code }),
-                objects: objects && { ...telling(objects, transfer), signal: transfer.signal },
-              },
-              { ...flags, from },
-              transfer,
-              metrics,
-            ).catch((error: unknown) => {
-              if (made) leaveNothing(directory);
-              throw error;
-            }),
-          from === undefined ? 'many' : 'one',
-        ),
-      );
-    });
+/** A log where one is wanted, else words for people. */
+function viewOf(terminal: Terminal, flags: ReceiveFlags, intoDirectory: boolean): EventView {
+  if (terminal.settings.log) {
+    const { ReceiverLog } = require('../receiver-log') as typeof import('../receiver-log');
+    return new ReceiverLog(terminal);
+  }
+  const { ReceiverView } = require('../view') as typeof import('../view');
+  return new ReceiverView(terminal, {
+    command: 'send FILE',
+    insecurePlain: flags.insecurePlain ?? false,
+    plain: flags.plain && intoDirectory,
+    ...(flags.qr ? { qr: flags.web === undefined ? 'ticket' : 'page' } : {}),
+  });
 }
 
 /** With a log where one is wanted, or where journald would have it. Throws `usage` for a log and JSON at once. */
@@ -269,6 +269,12 @@ function logging(settings: OutputSettings, wanted: LogLevel | undefined): Output
 interface ServedMetrics {
   readonly metrics: Metrics;
   readonly address: string;
+}
+
+/** The figures that are served at `address`. */
+function metricsAt(address: string): ServedMetrics {
+  const { Metrics } = require('../metrics') as typeof import('../metrics');
+  return { metrics: new Metrics(), address };
 }
 
 /** Which directory is meant, and whom to dial instead of listening: a code may stand there alone. */
@@ -324,7 +330,7 @@ function leaveNothing(directory: string): void {
   try {
     rmdirSync(directory);
   } catch (error) {
-    const { ignored } = require('../../lib/internal') as typeof import('../../lib/internal');
+    const { ignored } = library();
     ignored('something came before the failure, and stays')(error);
   }
 }
@@ -339,10 +345,9 @@ async function receive(
   const { listen, address, once, from, retryFor } = flags;
   const pathname = options.objects === undefined ? path.resolve(options.directory) : options.directory;
   const hooks = hooksOf(flags, pathname, transfer);
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const { AuthorizedKeys } = load.keys();
-  const { createReceiver } = load.receiver();
-  const { shareFreeMemory } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { AuthorizedKeys } = library().load.keys();
+  const { createReceiver } = library().load.receiver();
+  const { shareFreeMemory } = library();
   shareFreeMemory();
   const { StatusFile } = require('../status-file') as typeof import('../status-file');
   const status = options.objects === undefined ? new StatusFile(options.directory, options.quota) : undefined;
@@ -397,16 +402,17 @@ async function serveUploadPage(
   flags: Omit<ReceiveFlags, 'from'>,
   on: Listener,
 ): Promise<UploadPage> {
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  return load.webReceive().serveUploads({
-    ...webOptions(flags),
-    uploads: receiver.uploads(),
-    read: flags.webRead,
-    version: (require('sendall/package.json') as { version: string }).version,
-    maxSize: flags.maxSize,
-    quota: flags.quota,
-    on,
-  });
+  return library()
+    .load.webReceive()
+    .serveUploads({
+      ...webOptions(flags),
+      uploads: receiver.uploads(),
+      read: flags.webRead,
+      version: (require('sendall/package.json') as { version: string }).version,
+      maxSize: flags.maxSize,
+      quota: flags.quota,
+      on,
+    });
 }
 
 /** The transfer's listener with the hooks behind it, and their end; undefined where none are wanted. */

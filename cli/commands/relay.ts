@@ -1,9 +1,10 @@
 import { type Command, Option } from 'commander';
 import { checkAddresses } from '../address-options';
-import type { Audience, Shell, Transfer } from '../run';
+import type { EventView, Shell, Transfer } from '../run';
 import { formatSize, parseDuration, parseSize } from '../size';
 import { relayPasswordIn } from '../relay-option';
 import { wrongUsage } from '../usage';
+import { library } from '../library';
 
 /** The options of `sendall relay`, as commander names them. */
 interface RelayFlags {
@@ -15,7 +16,7 @@ interface RelayFlags {
 }
 
 /** What it tells is printed as it happens. */
-const silence: Audience = { show: () => undefined };
+const silence: EventView = { show: () => undefined };
 
 /** Adds `sendall relay` to the program. */
 export function describeRelay(program: Command, shell: Shell): void {
@@ -65,7 +66,7 @@ is encrypted with the key of the ticket: it sees addresses, sizes and times, and
 
 async function serve(flags: RelayFlags, { terminal, signal }: Transfer): Promise<void> {
   const { listen, waitFor, quota, passwordFile } = flags;
-  const { load, parseListenAddress } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { load, parseListenAddress } = library();
   const { printEvent } = require('../progress-json') as typeof import('../progress-json');
   const address = parseListenAddress(listen);
   if (address.kind === 'unix') throw wrongUsage('A relay listens at a TCP port.');

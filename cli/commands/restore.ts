@@ -1,13 +1,14 @@
 import path from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { DrillReport, IfExists, Restored, TransferEvent } from '../../lib/index';
-import type { Audience, Shell, Transfer } from '../run';
+import type { EventView, Shell, Transfer } from '../run';
 import { formatCount, formatDuration, formatSize, parseDuration } from '../size';
 import type { Terminal } from '../terminal';
 import { describeObjectStore, type ObjectFlags } from '../object-options';
 import { locationArgument, type SnapshotLocation, snapshotLocation } from '../snapshot-location';
 import { tellingAt } from '../store-waiting';
 import { wrongUsage } from '../usage';
+import { library } from '../library';
 
 /** The options of `sendall restore`, as commander names them. */
 interface RestoreFlags extends ObjectFlags {
@@ -92,7 +93,7 @@ is whole and verified in a directory for temporary files (TMPDIR).`,
         const work = workOf({ location: await snapshotLocation(given, flags), snapshot, destination, paths }, flags);
         const { runTransfer } = require('../run') as typeof import('../run');
         const { RestoreView } = require('../view') as typeof import('../view');
-        const audience = (terminal: Terminal): Audience => {
+        const audience = (terminal: Terminal): EventView => {
           if (destination === '-') terminal.takeOutput();
           if (flags.drill !== undefined) return new DrillView(terminal);
           const known = destination !== undefined && destination !== '-';
@@ -127,8 +128,7 @@ function workOf(
     if (scratch !== undefined) throw wrongUsage('--scratch is for --drill only.');
     return async (transfer) => {
       const { on, signal } = transfer;
-      const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-      const { restore } = load.snapshots();
+      const { restore } = library().load.snapshots();
       const restoreTo = (into: string): Promise<Restored> =>
         restore({
           ...tellingAt(location, transfer),
@@ -157,8 +157,7 @@ function workOf(
     });
   return async (transfer) => {
     const { on, signal } = transfer;
-    const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-    const { drillAt } = load.drill();
+    const { drillAt } = library().load.drill();
     const { noteDrill } = require('../status-file') as typeof import('../status-file');
     const report = await drillAt({
       ...tellingAt(location, transfer),
@@ -176,7 +175,7 @@ function workOf(
 
 /** Throws what stands for all failures of a drill: damage before anything else. */
 function failIfAny({ files, failures }: DrillReport): void {
-  const { TransferError } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { TransferError } = library();
   const [first, ...others] = failures;
   if (!first) return;
   if (others.length === 0) throw new TransferError(first.code, first.message, { hint: '' });
@@ -195,7 +194,7 @@ function parseShare(text: string): number {
 }
 
 /** What a drill says: its failures as they come, and one line in the end. */
-class DrillView implements Audience {
+class DrillView implements EventView {
   constructor(private readonly terminal: Terminal) {}
 
   show(event: TransferEvent | { readonly event: 'hook-failed' }): void {

@@ -17,6 +17,7 @@ import { refuseObjects } from '../snapshot-location';
 import { append, wrongUsage } from '../usage';
 import { givePage } from '../give-page';
 import { addWebOptions, checkWebFlags, type WebFlags } from '../web-options';
+import { library } from '../library';
 
 /** The options of `sendall send`, as commander names them. */
 interface SendFlags extends WebFlags, ExcludeFlags, CompressFlags {
@@ -44,6 +45,27 @@ interface SendFlags extends WebFlags, ExcludeFlags, CompressFlags {
 const mostConnections = 64;
 /** Where a sender with a code waits. */
 const everywhere = '[::]:8898';
+
+const helpText = `
+With several targets all is read once, and each receiver gets it in a session of its own. Targets
+come last: the last word is one if it names one, and so is each word before it, up to the first
+that does not, or that is a file here.
+
+Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for. At a terminal
+a code does as well, whose words are completed as they are typed.
+${patternHelp}
+Examples:
+  $ sendall send disk.img sendall://192.168.1.20:8898/TOKEN
+  $ sendall send photos/ homeserver
+  $ sendall send photos/ homeserver office sendall://192.168.1.20:8898/TOKEN
+  $ sendall send photos/ --to-all family
+  $ sendall send report.pdf tcp://127.0.0.1:8898
+  $ sendall send photos/ notes.txt --exclude '*.tmp' unix:/run/sendall.sock
+  $ pg_dump shop | sendall send - --name shop.sql tcp://127.0.0.1:8898
+  $ sendall send report.pdf --listen 127.0.0.1:0
+  $ sendall send report.pdf 4821-crane-velvet@192.168.1.20
+  $ sendall send report.pdf --code
+  $ sendall send report.pdf photos.zip --web`;
 
 /** Adds `sendall send` to the program. */
 export function describeSend(program: Command, shell: Shell): void {
@@ -114,68 +136,30 @@ export function describeSend(program: Command, shell: Shell): void {
     );
   addWebOptions(command, 'send')
     .option('--once', 'with --web: give each file once, and end when all were fetched')
-    .addHelpText(
-      'after',
-      `
-With several targets all is read once, and each receiver gets it in a session of its own. Targets
-come last: the last word is one if it names one, and so is each word before it, up to the first
-that does not, or that is a file here.
+    .addHelpText('after', helpText)
+    .action((words: readonly string[], flags: SendFlags) => runSend(words, flags, shell));
+}
 
-Without a TARGET the ticket is SENDALL_TICKET of the environment, or it is asked for. At a terminal
-a code does as well, whose words are completed as they are typed.
-${patternHelp}
-Examples:
-  $ sendall send disk.img sendall://192.168.1.20:8898/TOKEN
-  $ sendall send photos/ homeserver
-  $ sendall send photos/ homeserver office sendall://192.168.1.20:8898/TOKEN
-  $ sendall send photos/ --to-all family
-  $ sendall send report.pdf tcp://127.0.0.1:8898
-  $ sendall send photos/ notes.txt --exclude '*.tmp' unix:/run/sendall.sock
-  $ pg_dump shop | sendall send - --name shop.sql tcp://127.0.0.1:8898
-  $ sendall send report.pdf --listen 127.0.0.1:0
-  $ sendall send report.pdf 4821-crane-velvet@192.168.1.20
-  $ sendall send report.pdf --code
-  $ sendall send report.pdf photos.zip --web`,
-    )
-    .action(async (words: readonly string[], flags: SendFlags) => {
-      refuseObjects(words.at(-1) ?? '', 'send');
-      checkWebFlags(
-        flags,
-        flags.toAll ? '--to-all' : flags.listen !== undefined ? '--listen' : flags.code ? '--code' : undefined,
-      );
-      checkAddresses(flags);
-      if (flags.web !== undefined) return givePage(words, flags, shell);
-      if (flags.once) throw wrongUsage('--once goes with --web.');
-      if (flags.qr) throw wrongUsage('--qr goes with --web.');
-      const { paths, targets } = await wordsOf(words, flags);
-      const options = sendOptions(paths, targets[0]?.target, flags);
-      if (flags.toAll !== undefined || targets.length > 1)
-        return shell.exit(await toSeveral(shell, options, targets, flags.relay));
-      const { runTransfer } = require('../run') as typeof import('../run');
-      const { SenderView } = require('../view') as typeof import('../view');
-      const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-      const { send } = load.send();
-      const invitation = {
-        command: 'receive --from',
-        insecurePlain: flags.insecurePlain ?? false,
-        plain: flags.plain ?? flags.insecurePlain ?? false,
-      } as const;
-      shell.exit(
-        await runTransfer(
-          shell.settings(),
-          (terminal) =>
-            new SenderView(
-              terminal,
-              invitation,
-              targets[0]?.name ?? 'the other side',
-              lastingOf(words[paths.length], targets[0]),
-            ),
-          async ({ on, signal }) => {
-            await send({ ...options, on, signal });
-          },
-        ),
-      );
-    });
+/** From what was typed to the exit code. Throws `usage`. */
+async function runSend(words: readonly string[], flags: SendFlags, shell: Shell): Promise<void> {
+  refuseObjects(words.at(-1) ?? '', 'send');
+  const listens = flags.listen !== undefined ? '--listen' : flags.code ? '--code' : undefined;
+  checkWebFlags(flags, flags.toAll ? '--to-all' : listens);
+  checkAddresses(flags);
+  if (flags.web !== undefined) return givePage(words, flags, shell);
+  if (flags.once) throw wrongUsage('--once goes with --web.');
+  if (flags.qr) throw wrongUsage('--qr goes with --web.');
+  const { paths, targets } = await wordsOf(words, flags);
+  const options = sendOptions(paths, targets[0]?.target, flags);
+  const isSeveral = flags.toAll !== undefined || targets.length > 1;
+  shell.exit(
+    isSeveral
+      ? await toSeveral(shell, options, targets, flags.relay)
+      : await toOne(shell, options, flags, {
+          name: targets[0]?.name ?? 'the other side',
+          lasts: lastingOf(words[paths.length], targets[0]),
+        }),
+  );
 }
 
 /** Whether the same word leads to that receiver once it was started again: a peer and a file with a key do. */
@@ -199,6 +183,25 @@ async function wordsOf(words: readonly string[], { listen, code, toAll }: SendFl
   return { paths, targets: unique([...groups.flat(), ...targets]) };
 }
 
+/** One transfer to one receiver, which people call `name`. Returns the exit code. */
+async function toOne(
+  shell: Shell,
+  options: SendOptions,
+  flags: SendFlags,
+  { name, lasts }: { readonly name: string; readonly lasts: TargetLasts },
+): Promise<number> {
+  const { runTransfer } = require('../run') as typeof import('../run');
+  const { SenderView } = require('../view') as typeof import('../view');
+  const { send } = library().load.send();
+  const { insecurePlain = false, plain = insecurePlain } = flags;
+  const invitation = { command: 'receive --from', insecurePlain, plain } as const;
+  return runTransfer(
+    shell.settings(),
+    (terminal) => new SenderView(terminal, invitation, name, lasts),
+    async ({ on, signal }) => void (await send({ ...options, on, signal })),
+  );
+}
+
 /** One transfer to several receivers. Returns the exit code. */
 async function toSeveral(
   shell: Shell,
@@ -208,8 +211,7 @@ async function toSeveral(
 ): Promise<number> {
   const { runTransfer } = require('../run') as typeof import('../run');
   const { SeveralView } = require('../several-view') as typeof import('../several-view');
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const { sendToSeveral } = load.several();
+  const { sendToSeveral } = library().load.several();
   const { target: _one, ...others } = options;
   const receivers = targets.map(({ name, target }) => ({
     name,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Difference, SnapshotDamaged, SnapshotForeign, SnapshotListed } from '../../lib/index';
-import type { Audience, Shell, Transfer } from '../run';
+import type { EventView, Shell, Transfer } from '../run';
 import { formatCount, formatNumber, formatSize } from '../size';
 import { foreignWords } from '../verify-view';
 import { describeObjectStore, type ObjectFlags } from '../object-options';
@@ -9,9 +9,10 @@ import { tellingAt } from '../store-waiting';
 import type { Cell } from '../table';
 import type { Terminal } from '../terminal';
 import { wrongUsage } from '../usage';
+import { library } from '../library';
 
 /** Reading tells of nothing on the way. */
-const silence: Audience = { show: () => undefined };
+const silence: EventView = { show: () => undefined };
 
 /** The options of `sendall snapshots`, as commander names them. */
 interface SnapshotsFlags extends ObjectFlags {
@@ -88,7 +89,7 @@ async function entries(
   pattern: string | undefined,
   { terminal, signal }: Transfer,
 ): Promise<void> {
-  const { load, TransferError } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { load, TransferError } = library();
   const { FoundView } = require('../found-view') as typeof import('../found-view');
   const { listEntries } = load.snapshots();
   const view = new FoundView(terminal, false);
@@ -106,7 +107,7 @@ async function list(
   alone: boolean,
   { terminal, signal }: Transfer,
 ): Promise<void> {
-  const { TransferError, load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { TransferError, load } = library();
   const { listSnapshots } = load.snapshots();
   const all = await listSnapshots({ ...location, alone, signal, ...(name === undefined ? {} : { name }) });
   const listed = all.filter((each) => each.event !== 'foreign');
@@ -171,8 +172,7 @@ async function compare(
   [a, b]: readonly [string, string],
   { terminal, signal }: Transfer,
 ): Promise<void> {
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const { diffSnapshots } = load.snapshots();
+  const { diffSnapshots } = library().load.snapshots();
   const difference = await diffSnapshots({ ...location, a, b, signal });
   if (!terminal.settings.json) return showDifference(difference, terminal);
   const { JsonLines } = require('../progress-json') as typeof import('../progress-json');

@@ -8,6 +8,7 @@ import { machineArgument, refuseObjects, type SnapshotLocation, snapshotLocation
 import { type Checks, type LastReceived, type ReceiverStatus } from '../status-file';
 import type { StatusEvent } from '../status-event';
 import type { Terminal } from '../terminal';
+import { library } from '../library';
 
 interface StatusFlags {
   readonly maxAge?: number;
@@ -57,7 +58,7 @@ async function statusOf(
   maxAge: number | undefined,
   { signal }: Transfer,
 ): Promise<StatusEvent> {
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { load } = library();
   const { isRunning, readChecks, readStatus } = require('../status-file') as typeof import('../status-file');
   const { listSnapshots } = load.snapshots();
   const listed = await listSnapshots({ ...location, signal });

@@ -11,6 +11,7 @@ import { tellingAt } from '../store-waiting';
 import type { Piece } from '../terminal';
 import { noteVerified } from '../status-file';
 import { append, wrongUsage } from '../usage';
+import { library } from '../library';
 
 /** The options of `sendall verify`, as commander names them. */
 interface VerifyFlags extends ObjectFlags {
@@ -93,10 +94,9 @@ async function verifyAt(
   { sample, snapshot, repair: repairs, source }: VerifyFlags,
   { on, terminal, signal }: Transfer,
 ): Promise<void> {
-  const { load } = require('../../lib/internal') as typeof import('../../lib/internal');
-  const { repair } = load.repair();
-  const { verify } = load.snapshots();
-  const { BackedUp } = require('../../lib/internal') as typeof import('../../lib/internal');
+  const { repair } = library().load.repair();
+  const { verify } = library().load.snapshots();
+  const { BackedUp } = library();
   const which = snapshot === undefined ? {} : snapshot.includes('/') ? { snapshot } : { name: snapshot };
   let [damaged, foreign] = [0, 0];
   let summary: Summary | undefined;
