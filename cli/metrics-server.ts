@@ -5,7 +5,7 @@ import type { Registry } from 'prom-client';
 import { cannotListen, formatAddress, parseWebAddress } from '../lib/internal';
 import { wrongUsage } from './usage';
 
-/** Whoever asks has so long, in ms, and so many may ask at once. */
+/** Deadline of a request in ms, and the most requests at once. */
 const answerWithin = 10_000;
 const mostScrapers = 16;
 

@@ -8,7 +8,7 @@ import type { EventView } from './run';
 import { formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
 
-/** So many files of a transfer have a line of their own at `info` and `warn`; the others have one at `debug`. */
+/** The first files of a transfer, up to this many, have lines at `info` and `warn`; the others at `debug`. */
 const few = 8;
 
 /** What was seen of a transfer that has not ended. */

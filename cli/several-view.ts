@@ -8,7 +8,7 @@ import { formatCount, formatDuration, formatSize } from './size';
 import { Tally, type TransferState } from './tally';
 import type { Curtain, Terminal } from './terminal';
 
-/** So many receivers get a line each in the results; of more, those that failed. */
+/** Up to this many receivers have a line each in the results; of more, only those that failed have one. */
 const fewReceivers = 16;
 /** Failures that are told one by one; of the others their number, unless --verbose. */
 const mostReported = 12;

@@ -402,7 +402,7 @@ export class ExportView extends RestoreView {
   protected override readonly role = 'exporter';
 }
 
-/** What a receiver says: each file when it is there, since there may be no end; of a tree of many only the sum. */
+/** What a receiver says: a line for each file that is stored, since it may run for good; of a tree only the sum. */
 export class ReceiverView extends View {
   protected override readonly role = 'receiver';
   private files = 0;
