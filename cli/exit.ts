@@ -3,7 +3,7 @@ import type { ErrorCode } from '../lib/index';
 /** The codes of a process that ends without a TransferError. */
 export const exitVerified = 0;
 export const exitUnexpected = 1;
-export const exitUsage = 2;
+const exitUsage = 2;
 export const exitInterrupted = 130;
 
 /** The exit code that stands for a failure; other programs rely on these numbers. */

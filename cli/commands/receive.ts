@@ -459,7 +459,7 @@ function parseTimer(text: string): number {
 }
 
 /** What the flags ask the library for. */
-export function receiverOptions(directory: string, flags: ReceiveFlags): ReceiverOptions {
+function receiverOptions(directory: string, flags: ReceiveFlags): ReceiverOptions {
   return {
     directory,
     ...(flags.announce ? { announce: true } : {}),

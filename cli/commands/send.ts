@@ -230,11 +230,7 @@ async function toSeveral(
 }
 
 /** What the words and flags ask the library for. Throws `usage`, with a hint at what was probably meant. */
-export function sendOptions(
-  paths: readonly string[],
-  target: Target | CodeTyped | undefined,
-  flags: SendFlags,
-): SendOptions {
+function sendOptions(paths: readonly string[], target: Target | CodeTyped | undefined, flags: SendFlags): SendOptions {
   const last = paths.at(-1) ?? '';
   const listen = flags.listen ?? (flags.code ? everywhere : undefined);
   if (target === undefined && listen === undefined) throw noTarget(paths, last);

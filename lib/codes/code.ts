@@ -25,8 +25,7 @@ export interface CodeTarget {
   readonly relayPassword?: string | undefined;
 }
 
-export const fewestWords = 2;
-export const mostWords = 4;
+const fewestWords = 2;
 /** Most hosts that may be typed, as in a ticket. */
 const mostAddresses = 8;
 /** Letters of a word that are enough to tell it. */

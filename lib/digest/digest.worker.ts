@@ -33,7 +33,7 @@ export type DigestAnswer =
       readonly error?: { readonly message: string; readonly code?: string };
     };
 
-export const readSize = 2 * 1024 * 1024;
+const readSize = 2 * 1024 * 1024;
 /** Pieces that are read while one is hashed: few, since the disk also has writes to do. */
 const readAhead = 3;
 const progressEvery = 2 * readSize;

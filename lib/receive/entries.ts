@@ -243,12 +243,11 @@ export class Entries {
     return [...this.states.values()].flatMap((state) => (state.state === 'last' ? [state.entry] : []));
   }
 
-  /** Holds a directory that was not asked for; false where something below it was taken already. */
-  hold(entry: DirectoryEntry): boolean {
-    if (this.above.has(entry.name)) return false;
+  /** Holds a directory that was not asked for, unless something below it was taken already. */
+  hold(entry: DirectoryEntry): void {
+    if (this.above.has(entry.name)) return;
     this.set({ state: 'held', entry });
     this.heldAt.set(entry.name, entry);
-    return true;
   }
 
   /** Something that was asked for is taken: the directories that were held above it are too, and are given back. */

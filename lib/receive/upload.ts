@@ -261,7 +261,7 @@ export class Upload {
 }
 
 /** The error for a slice of an upload that has ended. */
-export function gone(): TransferError {
+function gone(): TransferError {
   return new TransferError('connection-lost', 'This upload is not open any more.', { hint: 'Begin it again.' });
 }
 

@@ -31,7 +31,7 @@ export function readIgnoreFile(path: string | Buffer): string {
  * directory of the file. Blank lines and those that start with `#` mean nothing; trailing spaces neither, unless a
  * backslash stands before them.
  */
-export function parseIgnoreFile(text: string): readonly Rule[] {
+function parseIgnoreFile(text: string): readonly Rule[] {
   const lines = text.replace(/^\uFEFF/, '').split('\n');
   return lines
     .map((line) => line.replace(/\r$/, ''))

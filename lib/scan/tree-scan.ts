@@ -16,7 +16,7 @@ import type { LeavingOut } from './leaving-out';
 import { entryAt, type FoundBatch, packEntries, splitTexts } from './found-batch';
 import type { ScanNews, ScanPacket, ScanSetup, ScanNotice } from './tree-scan.worker';
 
-export type { FoundDirectory, FoundEntry, FoundFile, FoundLink, FoundSymlink } from './found';
+export type { FoundEntry, FoundFile } from './found';
 
 export interface TreeScanOptions extends LeavingOut {
   readonly paths: readonly string[];

@@ -41,11 +41,6 @@ export function createRecordCipher(state: RecordState, build?: 'in place' | 'cop
   return new Copying(count);
 }
 
-/** Whether records can be sealed in place on this machine. */
-export function sealsInPlace(): boolean {
-  return openSsl() !== undefined;
-}
-
 /** EVP_EncryptInit_ex(3) and its kin, of the OpenSSL that Node has in it. */
 interface OpenSsl {
   /** The number by which a suite is meant. */

@@ -10,8 +10,6 @@ import type { EarlierFile } from './local/publish';
 import type { Metadata } from '../wire/metadata';
 import type { Committed, IfExists, MetadataUse } from './store';
 
-export type { Lost, MetadataUse } from './store';
-
 export type { EarlierFile } from './local/publish';
 
 /** Who stores, and by which rules; for one session, or for all of the plain wire. */

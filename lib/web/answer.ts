@@ -20,7 +20,7 @@ export const pagePolicy =
   "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** Of everything else: whatever it is, it is not run. */
-export const filePolicy = "default-src 'none'; frame-ancestors 'none'; sandbox";
+const filePolicy = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
 /** Of files: the same, and nothing is run of them. */
 export const headersOfFiles = { ...always, 'content-security-policy': filePolicy } as const;

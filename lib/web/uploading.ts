@@ -23,8 +23,8 @@ const slicesWaiting = 256;
 const mostBatches = 4;
 const batchesWaiting = 64;
 /** Of one batch: files, and bytes of their contents. */
-export const batchFiles = 512;
-export const batchBytes = 4 * 1024 * 1024;
+const batchFiles = 512;
+const batchBytes = 4 * 1024 * 1024;
 const longestBatchList = 1024 * 1024;
 /** Window in ms for a turn, and for a whole batch. */
 const patience = 30_000;
@@ -150,12 +150,12 @@ function answerUnknown(response: ServerResponse): void {
 }
 
 /** A file that is stored, in the words of a receipt. */
-export function receiptOf({ file_name, file_size, digests, verified, path, seconds, verified_at }: FileDone): object {
+function receiptOf({ file_name, file_size, digests, verified, path, seconds, verified_at }: FileDone): object {
   return { name: file_name, size: file_size, digests, verified, path, seconds, verified_at };
 }
 
 /** `uint32le n`, n bytes of JSON, then the contents one after another. Throws `bad-header`. */
-export function parseBatch(body: Buffer): { readonly files: SmallUpload[]; readonly content: Uint8Array } {
+function parseBatch(body: Buffer): { readonly files: SmallUpload[]; readonly content: Uint8Array } {
   const length = body.length < 4 ? 0 : body.readUInt32LE(0);
   if (length > longestBatchList || 4 + length > body.length || length === 0)
     throw new TransferError('bad-header', 'The list of a batch is not as long as it says.', { hint: '' });

@@ -65,7 +65,7 @@ export function nextKey(key: Uint8Array): Buffer {
  * Writes the nonce of record `count` (from 0, through all keys of a direction) into the `nonceLength` bytes of `nonce`:
  * four zeros, then the count as a little-endian number of 64 bits.
  */
-export function writeNonce(nonce: Uint8Array, count: number): void {
+function writeNonce(nonce: Uint8Array, count: number): void {
   const view = new DataView(nonce.buffer, nonce.byteOffset, nonceLength);
   view.setUint32(0, 0, true);
   view.setUint32(4, count >>> 0, true);

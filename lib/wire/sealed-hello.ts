@@ -19,7 +19,7 @@ export interface SealedHello {
 }
 
 /** In bytes; a longer one is none. */
-export const longestSealedHello = 512;
+const longestSealedHello = 512;
 
 /** Whether a connection that begins with `bytes` is sealed; undefined while that is open. */
 export function beginsSealed(bytes: Uint8Array): boolean | undefined {

@@ -18,7 +18,6 @@ import { mostSegments, pieceSize } from './segment';
 import { parseSnapshotDone, type SnapshotDone } from './snapshot-done';
 
 export type { Hello } from './hello';
-export type { SnapshotDone } from './snapshot-done';
 
 /** The longest list that a message carries behind its header, in bytes. */
 export const longestList = 8 * 1024 * 1024;

@@ -8,7 +8,7 @@ import { digestInLine, fileLine, type NamedLine, UnchangedFile } from './file-li
 import { encodeEntry, type ManifestEntry, type ManifestFile, parseEntry } from './manifest-entry';
 import { parseSnapshotId, type SnapshotId } from './snapshot-id';
 
-export type { ManifestEntry, ManifestFile, SourceState } from './manifest-entry';
+export type { ManifestEntry, ManifestFile } from './manifest-entry';
 
 /** What stands beside the files of a snapshot, and cannot be the name of one. */
 export const manifestName = 'MANIFEST';
@@ -108,7 +108,7 @@ export class ManifestEncoder {
  * refused.
  */
 export const longestManifest = 2 ** 30;
-export const mostEntries = 4_000_000;
+const mostEntries = 4_000_000;
 /** No line of ours is longer, in bytes: a name and a reason, each escaped. */
 const longestLine = 2 ** 20;
 /** Bytes that are taken, and entries that are compared, in one turn of the event loop. */

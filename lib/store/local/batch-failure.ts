@@ -28,6 +28,6 @@ export function notAName(name: string, cause: unknown): TransferError {
 }
 
 /** The error that was thrown in the worker. */
-export function systemError({ failure }: Failed): Error {
+function systemError({ failure }: Failed): Error {
   return Object.assign(new Error(failure.message), failure);
 }

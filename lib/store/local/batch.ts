@@ -27,11 +27,9 @@ import { discarded } from '../store';
 import type { Given } from './apply-metadata';
 import type { IfExists } from '../store';
 
-export type { FileStat } from '../../threads/file-calls';
 export type { DiskContent } from './existing-content';
 export type { EarlierFile } from './publish';
 export type { EntryOutcome } from './batch-outcome';
-export type { ExistingEntry as Standing } from './existing-look';
 
 /** A small file whose content is in memory. `file`, here and below, is the number that the caller knows it by. */
 export interface BatchedFile extends SmallFileInMemory {

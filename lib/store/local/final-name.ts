@@ -32,7 +32,7 @@ const turns = new Map<string, Promise<unknown>>();
  * The same without links: look, then rename. The lock keeps other receivers out of the directory, and our own files
  * take turns by name; a foreign program could still slip in between.
  */
-export async function renameIfFree(staged: string, directory: Directory, base: string): Promise<boolean> {
+async function renameIfFree(staged: string, directory: Directory, base: string): Promise<boolean> {
   // The directory itself, since it may be open more than once; and one name for all that would be one on such a disk.
   const itself = await directory.look('.');
   const key = `${String(itself?.dev)}:${String(itself?.ino)}/${collationKey(base)}`;

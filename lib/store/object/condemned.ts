@@ -6,7 +6,7 @@ import { TransferError } from '../../errors';
 import { trace } from '../../trace';
 import type { Bucket, ListedObject } from './bucket';
 
-export const condemnedPrefix = 'condemned/';
+const condemnedPrefix = 'condemned/';
 /** No grace is shorter, in ms. */
 export const shortestGrace = 3_600_000;
 /** What is younger, in ms, is not condemned: it may belong to somebody who has noted nothing yet. */

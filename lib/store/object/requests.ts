@@ -32,7 +32,7 @@ export interface RequestDeadlines {
   readonly pauses: readonly number[];
 }
 
-export const usualRequestDeadlines: RequestDeadlines = {
+const usualRequestDeadlines: RequestDeadlines = {
   silence: 20_000,
   whole: 60_000,
   pauses: [100, 300, 1_000, 3_000, 6_000],
