@@ -32,9 +32,9 @@ export interface Destination {
 
 /** Where the files of one receiver go. */
 export interface OpenDestinations {
-  /** Its own, as a path or a URL. */
+  /** The receiver's own directory, as a path or a URL. */
   readonly directory: string;
-  /** The receiver's own, as it was opened first. */
+  /** The receiver's own directory, as it was opened first. */
   readonly own: Destination;
   /**
    * Where the files of a key go, and what it may keep there; undefined stands for the ticket. Rejects with `directory`.
@@ -111,7 +111,7 @@ export class Destinations implements OpenDestinations {
   private constructor(
     readonly directory: string,
     private readonly limits: Limits,
-    /** The receiver's own, as it was opened first. */
+    /** The receiver's own directory, as it was opened first. */
     readonly own: Destination,
     destination: OpenDestination,
   ) {

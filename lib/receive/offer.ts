@@ -20,13 +20,16 @@ export interface LargeToBegin {
   readonly again: boolean;
 }
 
-/** What of an offer is still to be done, once its small files are asked for. */
+/** What is left to do of an offer once its small files are asked for. */
 export interface OfferTaken {
   readonly toBegin: readonly LargeToBegin[];
   readonly toLink: readonly FileToLink[];
 }
 
-/** A small file that may be the same as one that is here: the sender is told, and asked only for what differs. */
+/**
+ * A small file that may be the same as an existing one: the sender gets its digest, and sends the file only if it
+ * differs.
+ */
 interface Comparison {
   readonly file: WantedFile;
   readonly basis: 'existing' | Earlier;
@@ -114,7 +117,7 @@ function notAskedFor({ entries, rules }: Receiving, entry: Entry): TransferError
   return unasked(entry.name);
 }
 
-/** What the other side sends though it was not asked for it. PROTOCOL.md 23.5. */
+/** The refusal of an entry that was not asked for. PROTOCOL.md 23.5. */
 export function unasked(name: EntryName): TransferError {
   return new TransferError('name', `${printable(name)} was not asked for.`, {
     hint: 'It was not stored. The other side does not keep to what it was asked for.',

@@ -36,7 +36,9 @@ export function payloadOf(source: PayloadSource, segment: ArrivingContent, waits
   };
 }
 
-/** Bytes that are here already. What nobody took is given back by `skip`, however often. */
+/**
+ * A payload whose bytes have arrived. If no method took them, `skip` gives their memory back; it may be called twice.
+ */
 export function payloadHere(lease: Lease | undefined): Payload {
   let here = lease;
   return {

@@ -152,7 +152,7 @@ class OpenReceiver implements Receiver {
   private closed: Promise<void> | undefined;
   private readonly host: SessionHost;
   private readonly code: OpenCode | undefined;
-  /** What ends each of them. */
+  /** Functions that end each announcement. */
   private readonly announcements = new Set<() => void>();
   private readonly waiters: RelayWaiter[] = [];
   private readonly strangers = new Strangers();

@@ -23,7 +23,7 @@ export class Receiving {
     readonly report: Report,
     readonly waits: Waits,
     readonly flow: ContentFlow,
-    /** What everything becomes, where that is a snapshot. */
+    /** The snapshot that its entries go into; undefined where there is none. */
     readonly stage: SnapshotStage | undefined,
   ) {}
 

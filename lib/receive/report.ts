@@ -34,7 +34,7 @@ export interface TransferIdentity {
   readonly route?: string | undefined;
 }
 
-/** Tells the same events, with what they are about. */
+/** Passes events on, with the id, directory, sender and route that they are about. */
 export function ofReceived(on: Listener, { id, directory, from, route }: TransferIdentity): Listener {
   const where = isObjectUrl(directory) ? directory : path.resolve(directory);
   return (event) => {
@@ -48,7 +48,7 @@ export function ofReceived(on: Listener, { id, directory, from, route }: Transfe
   };
 }
 
-/** What whoever runs the receiver learns of one session: as events at once, and counted for its end. */
+/** What the user of the receiver learns of one session: events at once, and sums at its end. */
 export class Report {
   readonly tally = new Tally();
   readonly failures = new KeptFailures();

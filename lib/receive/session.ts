@@ -57,7 +57,7 @@ export interface SessionTarget {
   readonly rules: SessionRules;
   /** Where we dialed: makes a further connection, and resolves when that has ended. */
   readonly connect?: ((number: number) => Promise<void>) | undefined;
-  /** What everything becomes, where that is a snapshot. */
+  /** The snapshot that its entries go into; undefined where there is none. */
   readonly stage?: SnapshotStage | undefined;
   /** Of uploads beside it. */
   readonly pace?: UploadPace | undefined;
@@ -87,7 +87,7 @@ export class Session {
   private readonly largeFiles: LargeFileReceiver;
   private readonly taken: TakenFrames;
   private readonly connect: SessionTarget['connect'];
-  /** What happens beside the reading of messages. */
+  /** Work that runs beside the reading of messages. */
   private readonly working = new Set<Promise<void>>();
   /** How many entries were offered in the whole session, by the sender's word. PROTOCOL.md 22. */
   private offeredInAll = 0;
@@ -153,7 +153,7 @@ export class Session {
       : new TransferError('connection-lost', `The ${sender} closed the connection before its end.`);
   }
 
-  /** Reads no more: what is here is kept. */
+  /** Stops reading; what has arrived is kept. */
   stop(reason: TransferError): void {
     this.control.connection.stopReading(reason);
     this.further.stop(reason);

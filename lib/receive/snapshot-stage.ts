@@ -22,7 +22,7 @@ export interface Earlier {
  * end.
  */
 export interface SnapshotStage {
-  /** What it will be called. */
+  /** The id that it will have. */
   readonly id: string;
   readonly destination: Destination;
   /**
@@ -58,7 +58,7 @@ export interface SnapshotStage {
   leave(): Promise<void>;
 }
 
-/** What a sender asks for that wants to make a snapshot, or to heal those that are there. */
+/** What a sender asks for that makes a snapshot, or heals existing ones. */
 export interface StageRequest {
   /** Of the backup. */
   readonly name: EntryName;

@@ -159,7 +159,7 @@ export class Upload {
     return end;
   }
 
-  /** Nothing of it is kept. */
+  /** Gives it up; nothing of it is kept. */
   discard(): void {
     if (this.state.state !== 'open') return;
     this.state = { state: 'over', why: gone() };
@@ -168,7 +168,7 @@ export class Upload {
     this.visit.tell(new TransferError('stopped', `${printable(this.name)} was given up.`, { hint: '' }), this.name);
   }
 
-  /** What is here is kept for the next upload of the same file. One that was closed comes to its end. */
+  /** Keeps what has arrived for the next upload of the same file. One that was closed is finished. */
   async suspend(why = leftAlone(this.name)): Promise<void> {
     if (this.state.state === 'closed') await this.state.end;
     if (this.state.state !== 'open') return;

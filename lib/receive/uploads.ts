@@ -95,7 +95,7 @@ export class Uploads {
     });
   }
 
-  /** Undefined where there is none, or it has ended and is forgotten. */
+  /** The upload with this id; undefined where there is none, or it has ended and is forgotten. */
   find(id: string): Upload | undefined {
     return this.uploads.get(id);
   }
@@ -109,7 +109,7 @@ export class Uploads {
     return visit.during(() => small.store(files, content));
   }
 
-  /** What is free on the disk, in bytes, and what the directory is called. Rejects with `directory` and `disk`. */
+  /** Free bytes on the disk, and the name of the directory. Rejects with `directory` and `disk`. */
   async room(): Promise<{ readonly free: number; readonly directory: string; readonly name: string }> {
     const { directory } = await this.options.destination();
     const { bavail, bsize } = await statfs(directory).catch((error: unknown) => {

@@ -10,7 +10,7 @@ interface CopyRun {
   end: number;
 }
 
-/** Finds in a file that is read in order what the receiver has in the one that stands there. */
+/** Finds in a file that is read in order what the receiver has in its basis. */
 export class Alike {
   /** In order; those before what is asked for are forgotten. */
   private readonly runs: CopyRun[] = [];
@@ -47,7 +47,10 @@ export class Alike {
     }
   }
 
-  /** Where these bytes stand, if they stand there side by side. What is asked for ascends, and is known. */
+  /**
+   * The offset of these bytes in the basis, if they lie there in one run. Offsets that are asked for ascend, and are
+   * known.
+   */
   at(offset: number, length: number): number | undefined {
     while (this.runs[0] && this.runs[0].end <= offset) this.runs.shift();
     const [run] = this.runs;

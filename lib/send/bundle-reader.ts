@@ -49,11 +49,11 @@ export function areFewNamed({ length, below }: FoundBatch): boolean {
 export class BundleReader {
   private readonly memory: AlignedMemory;
   private readonly setup: BundleSetup;
-  /** What a thread that is started has to be told. */
+  /** Entries that a new thread has to know. */
   private readonly known = new Map<number, FoundBatch>();
   private started = false;
   private readonly worker: OrderWorker<BundleOrder, BundleAnswer>;
-  /** Those who wait for memory, and hear of it when there will be none. */
+  /** Calls that wait for memory; they get the error when there will be none. */
   private readonly waiting = new Set<(error: TransferError) => void>();
   private closed = false;
 
@@ -147,8 +147,8 @@ export class BundleReader {
 }
 
 /**
- * Waits, in a thread of Node's pool, until the disk has given the small file: one that does not answer keeps nobody
- * else waiting. What is wrong with it is found when it is read.
+ * Reads the small file once, in a thread of Node's pool, so that a disk that does not answer blocks no other reading.
+ * Its failures are found when it is read again.
  */
 async function fetchContent(path: string): Promise<void> {
   try {

@@ -80,7 +80,7 @@ const nothing: BundleAnswer = {
 /** For the byte of a file that should have none. */
 const one = new Uint8Array(1);
 
-/** What was told of entries whose files may be read, and reads them. */
+/** Reads small files whose entries it knows, in the calling thread. */
 export class BundleReading {
   private readonly bytes: Uint8Array;
   private readonly ready: ReturnType<typeof createDigestOf>;

@@ -65,13 +65,13 @@ export class SendEntries {
   private wake: () => void = () => undefined;
   private exhausted = false;
   private settledCount = 0;
-  /** What was found and cannot be sent. */
+  /** Entries that were found and cannot be sent. */
   readonly missing: MissingEntry[];
 
   constructor(
     private readonly found: AsyncIterator<FoundTogether>,
     private readonly failed: (error: TransferError) => void,
-    /** What is known before to be missing. */
+    /** Entries that are known to be missing before anything is found. */
     missing: readonly MissingEntry[] = [],
     /** Whether everything is of a snapshot, or becomes one: then inodes are offered. */
     private readonly ofSnapshot = false,

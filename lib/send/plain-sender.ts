@@ -204,8 +204,8 @@ export class PlainSender implements Sender {
   }
 
   /**
-   * The digest of before, computed again: what arrived different was either damaged on the way or is another file by
-   * now.
+   * Computes the digest of a file again that arrived different: either it was damaged on its way, or the source has
+   * changed.
    */
   private async recheck(file: AnsweredFile, source: OpenSource): Promise<TransferError | undefined> {
     try {

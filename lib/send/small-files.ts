@@ -16,8 +16,8 @@ const mostReading = 4;
 const mostFiles = 512;
 
 /**
- * The small files that the receiver wants, read and sent many at a time, without a round trip for any of them. They are
- * numbers here: what they are called, and what is in them, is known to the thread that reads them.
+ * Sends the small files that the receiver wants, many to a bundle, without a round trip for any of them. They are
+ * numbers here: the thread that reads them knows their names and contents.
  */
 export class SmallFiles {
   private waiting: number[] = [];
@@ -113,8 +113,8 @@ export class SmallFiles {
   }
 
   /**
-   * Resolves when the system has taken it. A receipt may be here before we are told that: what each file is, and what
-   * it costs, is noted before a byte of it goes.
+   * Resolves when the system has taken it. A receipt may come before that, so size, digest and cost of each file are
+   * noted before a byte of it goes.
    */
   private carry(bundle: ReadBundle, held: ReadonlyMap<number, string>): Promise<void> {
     const { files, list, bytes } = bundle;

@@ -24,9 +24,9 @@ export async function spool(
 }
 
 /**
- * Writes a stream to a temporary file, which whoever calls closes. It has lost its name before the first byte is in it,
- * so nothing is left of it however this process ends; `pathname` is what it can be opened by as long as it is open.
- * Rejects as `spool` does.
+ * Writes a stream to a temporary file, which the caller closes. Its name is removed before the first byte is written,
+ * so that nothing is left of it however this process ends; `pathname` opens it as long as it is open. Rejects as
+ * `spool` does.
  */
 export async function spoolFile(
   input: Readable,

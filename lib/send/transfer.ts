@@ -35,7 +35,7 @@ export interface ContentSource {
   readonly limit?: RateLimit;
 }
 
-/** What a session is about, beside the `paths` of its options. */
+/** What a session sends, beside the `paths` of its options. */
 export interface SessionContents {
   /** Sent instead of the paths. */
   readonly source?: SessionSource | undefined;
@@ -51,7 +51,7 @@ export interface SessionContents {
   readonly needsDone?: boolean;
 }
 
-/** Everything that a sender does in a session, over as many conversations as it takes. */
+/** A sender's side of a session: what is sent, and what became of it, over as many conversations as it takes. */
 export class SessionTransfer implements Sender {
   readonly files: FileDone[] = [];
   readonly failures: TransferError[] = [];

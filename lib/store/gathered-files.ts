@@ -68,8 +68,8 @@ export class GatheredFiles {
   }
 
   /**
-   * Takes files with their contents into memory of the store, whenever there is room for them; resolves when all of
-   * them are there, and the contents are of no use any more. Rejects where there is none to be had.
+   * Copies files into memory of the store, whenever there is room; resolves when all are copied, and the caller may use
+   * `contents` again. Rejects where there is no memory to be had.
    */
   async take(files: readonly NewFile[], contents: readonly Uint8Array[]): Promise<TakenFiles> {
     if (files.length === 0) return { settled: Promise.resolve([]) };

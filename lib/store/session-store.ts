@@ -12,7 +12,7 @@ import type { Committed, IfExists, MetadataUse } from './store';
 
 export type { EarlierFile } from './local/publish';
 
-/** Who stores, and by which rules; for one session, or for all of the plain wire. */
+/** How files are stored, and for whom; for one session, or for all of the plain wire. */
 export interface StoreUse {
   /** Of all digests that are given and told. */
   readonly algorithm: DigestAlgorithm;

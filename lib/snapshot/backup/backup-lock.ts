@@ -9,7 +9,7 @@ import { snapshotsName } from '../register/register';
 const mostAttempts = 10;
 const releasing = 'The lock of the backup could not be released';
 
-/** A backup that nobody else changes until `release`. */
+/** A backup that no other process changes until `release`. */
 export interface LockedBackup {
   readonly name: EntryName;
   /** The receive directory. */
@@ -22,7 +22,7 @@ export interface LockedBackup {
   release(): Promise<void>;
 }
 
-/** What the lock of a backup says to those who come second. */
+/** The words of the refusal while a backup is locked. */
 export function lockWordsOf(name: EntryName): LockWords {
   return {
     holder: 'Another run of sendall',

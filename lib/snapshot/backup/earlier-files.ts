@@ -72,8 +72,8 @@ export class EarlierFiles {
   }
 
   /**
-   * What there is for a file that is offered; with `checksum`, no file passes for unchanged, and none is linked without
-   * being read back.
+   * The earlier file that an offered one can be linked to or compared with. With `checksum`, no file counts as
+   * unchanged, and none is linked without being read back.
    */
   async find(entry: FileEntry, checksum: boolean): Promise<Earlier | undefined> {
     const { size, mtime, mode } = entry;

@@ -41,9 +41,10 @@ export class SnapshotStages {
   ) {}
 
   /**
-   * What heals snapshots, or the snapshot that a session makes: a new one, or the one that an earlier conversation of
-   * it began. Another session of the same peer is ended for it: one that does nothing blocks nobody. Rejects with
-   * `exists` while another peer makes one of the same name, and with `directory` where another process does.
+   * The stage that heals snapshots, or that of the snapshot that a session makes: a new one, or one that an earlier
+   * conversation of the session began. Another session of the same peer is ended for it, so that an idle one blocks
+   * nothing. Rejects with `exists` while another peer makes a snapshot of the same name, and with `directory` where
+   * another process does.
    */
   async take(request: StageRequest): Promise<SnapshotStage> {
     const { store } = request.destination;

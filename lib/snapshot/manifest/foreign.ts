@@ -55,10 +55,7 @@ export async function unregisteredBackups(directory: string, registered: readonl
   return names.sort();
 }
 
-/**
- * What to do where `name`, or anything, lies there that looks like a backup and is not registered; undefined where
- * nothing does.
- */
+/** The hint where `name`, or anything, looks like a backup and is not registered; undefined where nothing does. */
 export async function unregisteredHint(directory: string, name?: string): Promise<string | undefined> {
   const found =
     name === undefined

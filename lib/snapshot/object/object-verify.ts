@@ -88,7 +88,7 @@ interface DamagedFile {
 
 /** The contents of one run: each is read once. */
 class StoredContents {
-  /** By where it is and what it should be; undefined for what is good. */
+  /** The damage of each content, by location and digest; undefined for an intact one. */
   private readonly known = new Map<string, DamageReason | undefined>();
 
   constructor(

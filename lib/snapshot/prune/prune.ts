@@ -24,8 +24,8 @@ export interface LocalPruneOptions {
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
   /**
-   * Hears of each snapshot when it is clear what becomes of it, and of each backup that cannot be pruned while others
-   * can.
+   * Called for each snapshot once it is kept or removed, or with `dryRun` would be, and for each backup that cannot be
+   * pruned while others can.
    */
   readonly on?: (event: PruneEvent) => void;
 }

@@ -170,7 +170,7 @@ async function openIfPresent(parent: Directory, name: string): Promise<Directory
   });
 }
 
-/** What others can write says nothing of what we have done. */
+/** Rejects where other users can write to it: then the register proves nothing. */
 async function refuseUnlessPrivate(own: Directory): Promise<void> {
   const mode = (await own.look('.'))?.mode ?? 0;
   if (process.platform === 'win32' || (mode & 0o022) === 0) return;

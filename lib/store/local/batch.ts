@@ -300,7 +300,7 @@ export class BatchStore {
     return turn;
   }
 
-  /** `durable` settles when nobody needs to wait any more for what was committed, if anything was. */
+  /** `durable` settles when the final names are durable; undefined where the batch failed. */
   private async store(
     batch: OpenBatch,
   ): Promise<{ readonly answer: BatchAnswer | undefined; readonly durable: Promise<void> | undefined }> {
@@ -448,7 +448,7 @@ class OpenBatch {
     if (this.failure) throw this.failure.reason;
   }
 
-  /** What became of each entry, in the order in which they came. */
+  /** The outcome of each entry, in the order in which they came. */
   outcomes(answer: BatchAnswer | undefined, verified: Verified): EntryOutcome[] {
     const failures = new Map(answer?.failures);
     const placed = new Map(answer?.placed);

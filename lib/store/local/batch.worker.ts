@@ -71,9 +71,9 @@ export type BatchOrder =
     }
   /** Sets mode and mtime of what is under these final names. */
   | { readonly order: 'finish'; readonly things: readonly Finishing[] }
-  /** What is at these names. */
+  /** Looks up these names. */
   | { readonly order: 'look'; readonly names: readonly string[] }
-  /** What the files at these names read as. */
+  /** Reads and digests the files at these names. */
   | { readonly order: 'read'; readonly names: readonly string[]; readonly algorithm: DigestAlgorithm };
 
 /** What came of each thing in an order. */

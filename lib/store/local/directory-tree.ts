@@ -113,8 +113,8 @@ export class DirectoryTree {
   }
 
   /**
-   * Gives up the directories that are kept open, except the root. Whoever is on the way to one gets there, and it is
-   * kept open for nobody else.
+   * Closes the directories that are kept open, except the root. A walk under way reaches its directory, which is not
+   * kept open afterwards.
    */
   close(): void {
     this.closed = true;

@@ -90,7 +90,7 @@ export function existingOf({ numbers, texts }: Looked): (ExistingEntry | undefin
   return found;
 }
 
-/** Undefined where there is no way to what is looked at: whoever stores something there is told why it fails. */
+/** Undefined where the way to it is barred: storing something there fails, and says why. */
 function orNothing<T>(attempt: () => T): T | undefined {
   try {
     return attempt();

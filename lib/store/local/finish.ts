@@ -51,7 +51,7 @@ function finishDirectory(thing: WithMode, directories: OpenDirectories): Placed 
   return { outcome: 'stored', path: name, ...give(fd, thing) };
 }
 
-/** Where somebody else owns the directory, it keeps the time of its last new entry: that is in what is returned. */
+/** Where another user owns the directory, it keeps the time of its last new entry: the returned state says so. */
 function putTimeBack({ name, mtime }: Finishing, directories: OpenDirectories): Placed {
   const fd = directories.descriptor(name);
   if (fstatSync(fd, { bigint: true }).mtimeNs !== mtime) {

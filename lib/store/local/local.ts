@@ -51,7 +51,7 @@ export class LocalStore implements StoreRoot {
   };
   /** Read ahead; its failure is reported to the first caller that needs it. */
   private readonly index: Promise<ReceiptIndex>;
-  /** What sessions keep from one run to the next; opened for the first of them. */
+  /** Partial files and receipts, which outlive the process; opened for the first session. */
   private kept:
     Promise<{ readonly partials: PartialFiles; readonly index: ReceiptIndex; readonly receipts: Receipts }> | undefined;
 
@@ -263,7 +263,7 @@ interface FreeRoom {
   readonly at: number;
 }
 
-/** What is promised of a disk. */
+/** The promises of one disk. */
 interface Promises {
   /** Looks at what is free without promising any of it. Rejects with `space`. */
   look(name: EntryName, size: number): Promise<void>;
@@ -271,7 +271,7 @@ interface Promises {
   redeem(bytes: number): void;
 }
 
-/** One object for every file that is on its way. */
+/** One object for each arriving file. */
 class PromisedRoom implements Room {
   /** `owed`: how many bytes are promised to it. */
   constructor(

@@ -69,7 +69,7 @@ export async function mayLive(holder: Holder, directory: Directory, name: string
   return holder.namespace !== namespaceHere() || isRunning(holder);
 }
 
-/** Whether the kernel has a lock of somebody on a file; undefined where that cannot be found out. */
+/** Whether any process holds a kernel lock on a file; undefined where that cannot be found out. */
 function isLocked(path: string): boolean | undefined {
   const calls = systemCalls();
   if (!calls) return undefined;

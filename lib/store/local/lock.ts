@@ -9,9 +9,9 @@ import { ignored } from '../../trace';
 
 /** What a lock is for, in the words of the refusal. */
 export interface LockWords {
-  /** Whoever has it: `Another receiver`. */
+  /** The holder: `Another receiver`. */
   readonly holder: string;
-  /** What that one is using. */
+  /** What the holder is using. */
   readonly held: string;
   readonly hint: string;
   /** The path of the lock, for people. */
@@ -40,9 +40,9 @@ const writtenWithin = 5_000;
 const givenUp = new Set<string>();
 
 /**
- * Takes the lock file of a staging directory; resolves with the function that gives it back. The lock of a process that
- * is gone is taken over, by one only of those who try. Rejects with `directory`, in these words, while another process
- * holds it; with ENOENT where somebody tidied up at that moment, and it is to be tried again.
+ * Takes the lock file of a staging directory; resolves with the function that releases it. The lock of a process that
+ * is gone is taken over, by one contender only. Rejects with `directory`, in these words, while another process holds
+ * it; with ENOENT where the directory was removed at that moment, and the caller is to try again.
  */
 export async function takeLock(directory: Directory, words = ofReceivers): Promise<() => Promise<void>> {
   const id = randomBytes(8).toString('hex');
@@ -137,7 +137,7 @@ async function look(directory: Directory, name: string): Promise<Holder | 'dead'
 
 /**
  * Removes a lock whose holder is gone. One contender at a time does that, and looks again before: the lock that we saw
- * may have been removed since, and the one that stands there now be alive.
+ * may have been removed since, and the present one may be held.
  */
 async function removeDead(directory: Directory, draft: string): Promise<void> {
   if (!(await linked(directory, draft, guardName))) {
@@ -153,8 +153,8 @@ async function removeDead(directory: Directory, draft: string): Promise<void> {
 }
 
 /**
- * Removes what receivers left that were killed while they took the lock, also in the middle of writing a draft. Whoever
- * is writing one just now finds it gone (ENOENT) and begins anew; it would not have got the lock anyway.
+ * Removes drafts of locks that killed receivers have left, also half-written ones. A process that is writing one at
+ * this moment finds it gone (ENOENT) and begins anew; it would not have got the lock anyway.
  */
 async function removeDrafts(directory: Directory, mine: string): Promise<void> {
   for (const name of await directory.list()) {

@@ -6,7 +6,7 @@ export interface ReadBackSource {
   readonly handle: FileHandle;
   readonly pool: DigestPool;
   readonly algorithm: keyof Digests;
-  /** Told when the disk did not give back what was asked for. */
+  /** Called when the disk did not return what was asked for. */
   readonly failed: (error: unknown) => void;
 }
 

@@ -77,7 +77,7 @@ export class Receipts {
     });
   }
 
-  /** What is at a name was read back now, and is still what its receipt says; `save` keeps it. Resolves with when. */
+  /** A file was read back now and is as its receipt says; `save` keeps that. Returns the time. */
   checked(name: EntryName): string {
     const now = Date.now();
     const kept = this.index.find(name);
