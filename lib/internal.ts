@@ -23,6 +23,7 @@ export { nameOfBytes } from './name-bytes';
 export { addressesIn, formatTicket, isTicket, parseTicket } from './net/ticket';
 export { userDirectory } from './user-directory';
 export { isObjectUrl, parseObjectUrl } from './object-address';
+export { mostSessionConnections } from './session/connection-count';
 export { shareFreeMemory } from './threads/system-calls';
 export type { RelayFigures } from './net/relay-server';
 export { load } from './load';

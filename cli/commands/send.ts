@@ -42,7 +42,6 @@ interface SendFlags extends WebFlags, ExcludeFlags, CompressFlags {
   readonly plain?: boolean;
 }
 
-const mostConnections = 64;
 /** Where a sender with a code waits. */
 const everywhere = '[::]:8898';
 
@@ -301,7 +300,8 @@ function noTarget(words: readonly string[], last: string): Error {
 
 export function parseConnections(text: string): number | 'auto' {
   if (text === 'auto') return 'auto';
+  const { mostSessionConnections } = library();
   const connections = /^\d{1,3}$/.test(text) ? Number(text) : 0;
-  if (connections >= 1 && connections <= mostConnections) return connections;
-  throw new InvalidArgumentError(`It must be 1 to ${mostConnections.toString()}, or auto.`);
+  if (connections >= 1 && connections <= mostSessionConnections) return connections;
+  throw new InvalidArgumentError(`It must be 1 to ${mostSessionConnections.toString()}, or auto.`);
 }

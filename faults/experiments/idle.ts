@@ -113,7 +113,7 @@ export const idleCrowd: Experiment = {
   sabotages: [
     {
       name: 'any number of strangers is let in',
-      edits: [{ file: 'lib/receive/receiver.js', from: 'this.strangers.add(connection);', to: '' }],
+      edits: [{ file: 'lib/receive/receiver.js', from: 'this.unidentified.add(connection);', to: '' }],
     },
   ],
 };

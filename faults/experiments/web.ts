@@ -353,7 +353,7 @@ export const web: Experiment = {
       edits: [
         {
           file: 'lib/receive/upload-visit.js',
-          from: '(0, limited_1.limitSession)(store, { ...destination, peer: uploadPeer })',
+          from: '(0, limited_session_1.limitSession)(store, { ...destination, peer: uploadPeer, ifExists })',
           to: 'store',
         },
       ],

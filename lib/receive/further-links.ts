@@ -2,7 +2,7 @@ import { asTransferError, TransferError } from '../errors';
 import type { Link } from '../session/link';
 import type { SealedArrivals } from '../session/sealed-arrivals';
 import { cutOff } from '../wire/frame';
-import { mostConnections } from './limits';
+import { mostSessionConnections } from '../session/connection-count';
 
 /** The connections of a receiver's session beside connection 0, by their numbers. */
 export class FurtherLinks {
@@ -24,10 +24,10 @@ export class FurtherLinks {
   expect(number: number): void {
     if (this.links.has(number) || this.sealed.has(number))
       throw new TransferError('bad-header', `Connection ${String(number)} of this session is there already.`);
-    if (this.links.size + this.sealed.size >= mostConnections)
+    if (this.links.size + this.sealed.size >= mostSessionConnections)
       throw new TransferError(
         'bad-header',
-        `A session has at most ${String(mostConnections)} connections beside its first.`,
+        `A session has at most ${String(mostSessionConnections)} connections beside its first.`,
       );
     this.links.set(number, undefined);
   }

@@ -24,10 +24,10 @@ import {
 import { SealedArrivals } from '../session/sealed-arrivals';
 import { answerSealed, readSealedHello, type SealedBasis, sealedSuites } from '../session/sealed-opening';
 import {
-  type Comer,
+  type PeerIdentity,
   stageFor,
   openReceiving,
-  type ReceivingDealings,
+  type ReceivingSetup,
   type ReceivingOptions,
   rightsHint,
 } from './open-receiving';
@@ -69,7 +69,7 @@ interface RunningSession {
 }
 
 /** What a session needs beside its link and hello, whoever dialed. */
-interface Dealings extends ReceivingDealings {
+interface ConnectionSetup extends ReceivingSetup {
   /** Ends the session when it aborts. */
   readonly signal?: AbortSignal | undefined;
   /** Of the connection's TLS. */
@@ -291,7 +291,7 @@ export class SessionHost {
   }
 
   /** What the holder of a key may do at this moment. Throws `not-authorized` where it is not valid any more. */
-  private holderOf(keyId: string): Pick<Comer, 'authorization' | 'peer'> {
+  private holderOf(keyId: string): Pick<PeerIdentity, 'authorization' | 'peer'> {
     if (this.ownKeys.has(keyId)) return { authorization: undefined, peer: ticketPeer };
     const authorization = this.options.authorized?.find(keyId);
     if (authorization) return { authorization, peer: keyId };
@@ -303,7 +303,7 @@ export class SessionHost {
   private async begin(
     connection: Connection,
     hello: Hello,
-    { authorization, peer, secret, relay }: Pick<Secured, 'secret' | 'relay'> & Omit<Comer, 'hello'>,
+    { authorization, peer, secret, relay }: Pick<Secured, 'secret' | 'relay'> & Omit<PeerIdentity, 'hello'>,
   ): Promise<SessionReceived> {
     const stage = await stageFor(this.options, { hello, authorization, peer });
     const link = new Link(connection, this.options.deadlines, false);
@@ -361,7 +361,7 @@ export class SessionHost {
     link: Link,
     hello: Hello,
     authorization: Authorization | undefined,
-    { signal, welcome, secret, ...dealings }: Dealings,
+    { signal, welcome, secret, ...dealings }: ConnectionSetup,
   ): Promise<SessionReceived> {
     const peer = authorization?.id ?? ticketPeer;
     const receiving = openReceiving({ ...this.options, pace: this.pace }, { hello, authorization, peer }, link, {

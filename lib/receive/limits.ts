@@ -18,9 +18,6 @@ export const offeredTogether = 1024;
 /** Elements of a list that is cut into several messages. PROTOCOL.md 12.3. */
 export const listElements = 16384;
 
-/** Connections of a session beside its first: each may hold a piece of a file in memory. */
-export const mostConnections = 64;
-
 /** Sealed connections of all sessions together, each of which has a thread. */
 export const mostSealed = 32;
 
@@ -43,7 +40,7 @@ export const mostSessions = 64;
 export const mostWaiting = 128;
 
 /** Most connections without a first byte that keep their whole deadline. */
-export const calmStrangers = 1024;
+export const calmUnidentified = 1024;
 
 /**
  * On the plain wire: files of one connection that may be verified and committed while the next ones arrive: a batch.

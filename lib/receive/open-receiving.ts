@@ -38,7 +38,7 @@ export interface ReceivingOptions {
 }
 
 /** A peer that was let in: its hello, and its key. */
-export interface Comer {
+export interface PeerIdentity {
   readonly hello: Hello;
   /** Undefined for the holder of the ticket. */
   readonly authorization: Authorization | undefined;
@@ -47,7 +47,7 @@ export interface Comer {
 }
 
 /** What a session needs that depends on who dialed. */
-export interface ReceivingDealings {
+export interface ReceivingSetup {
   /** Makes further connection `number`, and resolves when that has ended; only where we dialed. */
   readonly connect?: ((number: number) => Promise<void>) | undefined;
   /** The snapshot that it makes. */
@@ -66,9 +66,9 @@ export interface ReceivingDealings {
  */
 export async function openReceiving(
   options: ReceivingOptions,
-  comer: Comer,
+  comer: PeerIdentity,
   link: Link,
-  dealings: ReceivingDealings,
+  dealings: ReceivingSetup,
 ): Promise<Session> {
   try {
     return await openSession(options, comer, link, dealings);
@@ -80,9 +80,9 @@ export async function openReceiving(
 
 async function openSession(
   options: ReceivingOptions,
-  { hello, authorization, peer }: Comer,
+  { hello, authorization, peer }: PeerIdentity,
   link: Link,
-  { connect, stage, asked, route, names: offered }: ReceivingDealings,
+  { connect, stage, asked, route, names: offered }: ReceivingSetup,
 ): Promise<Session> {
   const destination = await options.destination(authorization);
   refuseUnknownLevel(hello, destination.store.verified);
@@ -126,7 +126,7 @@ export function refuseUnknownLevel({ levels = ['device', 'cache'] }: Hello, veri
  */
 export async function stageFor(
   options: ReceivingOptions,
-  { hello, authorization, peer }: Comer,
+  { hello, authorization, peer }: PeerIdentity,
 ): Promise<SnapshotStage | undefined> {
   const {
     backup,

@@ -26,7 +26,7 @@ import { SessionHost } from './host';
 import type { Keeper } from './keeper';
 import type { LinkDeadlines } from '../session/link';
 import type { SessionReceived } from './session';
-import { Strangers } from './strangers';
+import { UnidentifiedConnections } from './unidentified-connections';
 import { Uploads } from './uploads';
 import { failureEvent, failureOf } from '../session/summary';
 import { usualLinkDeadlines, usualRetry, returnWithin, usualIdleLimit, warmsAfter } from '../session/deadlines';
@@ -155,7 +155,7 @@ class OpenReceiver implements Receiver {
   /** Functions that end each announcement. */
   private readonly announcements = new Set<() => void>();
   private readonly waiters: RelayWaiter[] = [];
-  private readonly strangers = new Strangers();
+  private readonly unidentified = new UnidentifiedConnections();
   private uploading: Uploads | undefined;
 
   constructor(
@@ -321,7 +321,7 @@ class OpenReceiver implements Receiver {
     this.code?.close();
     this.endAnnouncements();
     for (const waiter of this.waiters) waiter.close();
-    this.strangers.closeAll(stopped());
+    this.unidentified.closeAll(stopped());
     for (const connection of this.conversations.keys()) {
       if (now) connection.close(stopped());
       else connection.stopReading(stopped());
@@ -356,14 +356,14 @@ class OpenReceiver implements Receiver {
     later: HeaderDeadlines,
   ): Promise<void> {
     const began = performance.now();
-    this.strangers.add(connection);
+    this.unidentified.add(connection);
     const begins = await announced(accepted.stream, first.whole);
     if (begins === 'sealed') {
-      await this.host.acceptSealed(connection, () => this.strangers.delete(connection));
+      await this.host.acceptSealed(connection, () => this.unidentified.delete(connection));
       return;
     }
     if (begins === 'tls') {
-      this.strangers.delete(connection);
+      this.unidentified.delete(connection);
       const received = await this.host.accept(accepted);
       if (received) this.sessionEnded(received, began);
       return;
@@ -375,14 +375,14 @@ class OpenReceiver implements Receiver {
     // The peer hung up without a byte, or we did.
     const silent = accepted.stream.peek().length === 0 && !accepted.stream.open;
     if (silent || this.closed) {
-      this.strangers.delete(connection);
+      this.unidentified.delete(connection);
       connection.close(stopped());
       return;
     }
     const spent = performance.now() - began;
     const left = { silence: first.silence, whole: Math.max(1, first.whole - spent) };
     const outcome = await this.converse(connection, left, later, plainRefusal(accepted, this.plainWire));
-    this.strangers.delete(connection);
+    this.unidentified.delete(connection);
     // A port scan, or a peer that names no file, does not begin the transfer that `once` waits for.
     if (outcome.began) this.endFirst(outcome);
   }
@@ -398,7 +398,7 @@ class OpenReceiver implements Receiver {
       if (!this.closed)
         this.rules.on(failureEvent(asTransferError(error, 'unexpected', 'The code could not be taken')));
     } finally {
-      this.strangers.delete(connection);
+      this.unidentified.delete(connection);
     }
   }
 
@@ -459,7 +459,7 @@ class OpenReceiver implements Receiver {
     const rules = {
       ...this.rules,
       on: ofReceived(this.rules.on, { id, directory: this.destinations.directory }),
-      begun: () => this.strangers.delete(connection),
+      begun: () => this.unidentified.delete(connection),
     };
     try {
       return await receivePlain(connection, destination, rules, first, later);

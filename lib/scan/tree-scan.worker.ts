@@ -92,11 +92,11 @@ const longestWait = 25;
 const totalsEvery = 200;
 
 /**
- * Of files that were written to so short a time before, in ms, the edges are noted, and of so many at most: others are
- * hardly written to while they are sent, and looking into each would cost as much as finding it.
+ * The edges of a file are noted if it was written in these last ms, and of the first `mostEdges` of a scan: older files
+ * hardly grow while they are sent, and reading the edges of one costs as much as finding it.
  */
 const writtenLately = 24 * 60 * 60 * 1000;
-const mostEdges = 16_384;
+const mostEdges = 1_024;
 
 class TreeWalk {
   private readonly walker = new Walker();

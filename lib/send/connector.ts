@@ -19,7 +19,7 @@ import { usualDial, firstPause, longestPause, usualRetry, retryBeforeHello } fro
 import { trace } from '../trace';
 
 /** What the hello of a backup, or of a repair, asks for; see PROTOCOL.md, "Backups". */
-export interface BackupWish {
+export interface BackupHello {
   readonly name: EntryName;
   /** Its files heal existing snapshots, instead of becoming a new one. */
   readonly repairs: boolean;
@@ -81,7 +81,7 @@ export interface Sealing {
 }
 
 /** Features that the receiver must have before anything is sent to it; see `SendOptions`. */
-export interface Demands {
+export interface RequiredFeatures {
   readonly check?: boolean | undefined;
   readonly metadata?: boolean | undefined;
 }
@@ -100,12 +100,12 @@ export class DialingConnector implements Connector {
     private ticket: Ticket,
     private readonly algorithm: keyof Digests,
     private readonly deadlines: LinkDeadlines | undefined,
-    private readonly backup?: BackupWish,
+    private readonly backup?: BackupHello,
     /** How long a receiver that has too many others is asked again, in ms. */
     private readonly patience = usualRetry,
     /** See `DialOptions`. */
     private readonly wanted = 'auto',
-    private readonly demands: Demands = {},
+    private readonly required: RequiredFeatures = {},
     /** How many other receivers get the same at this moment; `many` are so many that memory is short. */
     private readonly beside: 'nobody' | 'few' | 'many' = 'nobody',
   ) {}
@@ -189,8 +189,8 @@ export class DialingConnector implements Connector {
       session: this.session,
       connection: number,
       digest: this.algorithm,
-      ...(number === 0 && this.backup ? wishOf(this.backup) : {}),
-      ...(number === 0 ? demanded(this.demands) : {}),
+      ...(number === 0 && this.backup ? keysOfBackup(this.backup) : {}),
+      ...(number === 0 ? announceRequired(this.required) : {}),
       ...(this.maySeal ? sealedOffer(number) : {}),
       ...levelsOffer(number),
     } as const;
@@ -203,7 +203,7 @@ export class DialingConnector implements Connector {
           throw new TransferError('usage', 'The receiver keeps no backups.', {
             hint: 'Install the same version on both sides.',
           });
-        if (number === 0) demand(hello, this.demands);
+        if (number === 0) checkRequired(hello, this.required);
         if (number === 0 && this.beside !== 'many') this.coding = commonCoding(hello.codings);
         const suite = this.maySeal && number === 0 && !dialed.relay ? commonSuite(hello.sealed) : undefined;
         if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
@@ -219,7 +219,7 @@ export class DialingConnector implements Connector {
         signal?.removeEventListener('abort', aborted);
       });
     // A receiver that knows no backups would take what is offered for files.
-    if (number > 0 || this.backup || this.demands.check || this.demands.metadata)
+    if (number > 0 || this.backup || this.required.check || this.required.metadata)
       return { roundTrip: await welcome, link: this.linkOf(connection), local: dialed.local };
     const link = this.linkOf(connection);
     welcome.catch(() => link.close()); // whoever waits for it is told
@@ -237,12 +237,12 @@ function worthAsking(error: unknown, known: boolean): number {
 }
 
 /** The keys of a `hello` on connection 0 that announce them. */
-export function demanded({ check, metadata }: Demands): Pick<Hello, 'check' | 'metadata'> {
+export function announceRequired({ check, metadata }: RequiredFeatures): Pick<Hello, 'check' | 'metadata'> {
   return { ...(check ? { check } : {}), ...(metadata ? { metadata } : {}) };
 }
 
 /** Throws `usage` for a receiver that would repeat its receipts unread, or drop what entries have beside content. */
-export function demand(hello: Hello, { check, metadata }: Demands): void {
+export function checkRequired(hello: Hello, { check, metadata }: RequiredFeatures): void {
   if (metadata && hello.metadata !== true)
     throw new TransferError('usage', 'The receiver gives entries no owners and no extended attributes.', {
       hint: 'Start it with sendall receive --metadata, as root where owners are to be given; or send without --metadata.',
@@ -253,8 +253,8 @@ export function demand(hello: Hello, { check, metadata }: Demands): void {
     });
 }
 
-function wishOf(wish: BackupWish): Pick<Hello, 'backup' | 'repair' | 'checksum' | 'allow_shrink'> {
-  const { name, repairs, checksum, allowShrink } = wish;
+function keysOfBackup(backup: BackupHello): Pick<Hello, 'backup' | 'repair' | 'checksum' | 'allow_shrink'> {
+  const { name, repairs, checksum, allowShrink } = backup;
   return {
     ...(repairs ? { repair: name } : { backup: name }),
     ...(checksum ? { checksum } : {}),

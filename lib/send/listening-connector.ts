@@ -15,7 +15,13 @@ import { acceptSecured, announced, type Secured } from '../net/tls';
 import { roundTripSince } from '../session/round-trip';
 import { DialedIn } from './dialed-in';
 import { type LinkDeadlines, Link } from '../session/link';
-import { demand, demanded, type Demands, type Connector, type FirstConnection } from './connector';
+import {
+  checkRequired,
+  announceRequired,
+  type RequiredFeatures,
+  type Connector,
+  type FirstConnection,
+} from './connector';
 import { answerIntroduction, awaitIntroduction, levelsOffer } from '../session/opening';
 import { handshakeWithin, firstByteWithin } from '../session/deadlines';
 import { ignored, trace } from '../trace';
@@ -28,7 +34,7 @@ export interface ListeningOptions {
   readonly plainWire: PlainWire;
   readonly deadlines: LinkDeadlines | undefined;
   /** Whether the receiver reads back what it has already; see `SendOptions`. */
-  readonly demands: Demands;
+  readonly required: RequiredFeatures;
   /** Shown beside the ticket; closed with this. */
   readonly code?: OpenCode | undefined;
   /** At which the receiver finds us, too. */
@@ -98,7 +104,7 @@ export class ListeningConnector implements Connector {
   }
 
   /** Waits until a receiver has shown its key. Rejects with `interrupted`. */
-  someone(signal: AbortSignal | undefined): Promise<undefined> {
+  firstReceiver(signal: AbortSignal | undefined): Promise<undefined> {
     return new Promise((resolve, reject) => {
       const aborted = (): void => reject(new TransferError('interrupted', 'Interrupted.'));
       signal?.addEventListener('abort', aborted, { once: true });
@@ -162,12 +168,12 @@ export class ListeningConnector implements Connector {
     try {
       const hello = await awaitIntroduction(connection, 'sender');
       this.admit(hello);
-      const demands = hello.connection === 0 ? this.options.demands : {};
-      demand(hello, demands);
+      const required = hello.connection === 0 ? this.options.required : {};
+      checkRequired(hello, required);
       await answerIntroduction(connection, hello, {
         role: 'sender',
         digest: this.options.algorithm,
-        ...demanded(demands),
+        ...announceRequired(required),
         ...levelsOffer(hello.connection),
       });
       const coding = commonCoding(hello.codings);

@@ -9,6 +9,7 @@ import { isPlainTarget, parseAddress, parseListenAddress } from '../net/address'
 import { isTicket, parseTicket } from '../net/ticket';
 import { looksLikeCode, parseCodeTarget } from '../codes/code';
 import type { LinkDeadlines } from '../session/link';
+import { mostSessionConnections } from '../session/connection-count';
 
 export interface SendOptions extends LeavingOut {
   /** Files and directories; `-` is `input`; a named pipe is read, too. */
@@ -85,7 +86,6 @@ export interface SendOptions extends LeavingOut {
 /** What standard input is called that was given no name. */
 export const usualInputName = 'stdin';
 
-const mostConnections = 64;
 /** A text stands in a header, in which a character may take six bytes. */
 const longestText = 8192;
 
@@ -136,9 +136,9 @@ export function checkUsage({
   if (paths.filter((path) => path === '-').length > 1) wrong('Standard input can be sent only once.');
   if (
     connections !== 'auto' &&
-    !(Number.isInteger(connections) && connections >= 1 && connections <= mostConnections)
+    !(Number.isInteger(connections) && connections >= 1 && connections <= mostSessionConnections)
   ) {
-    wrong(`The number of connections is a whole number from 1 to ${String(mostConnections)}, or auto.`);
+    wrong(`The number of connections is a whole number from 1 to ${String(mostSessionConnections)}, or auto.`);
   }
   if (limit !== undefined && !(limit > 0)) wrong('The rate limit is a number of bytes per second above 0.');
 }

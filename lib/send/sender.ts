@@ -105,7 +105,7 @@ async function sendToWhoeverDials(options: SendOptions): Promise<SendResult> {
     plain,
     plainWire: insecurePlain ? 'any' : ownPlain ? 'own' : 'off',
     deadlines,
-    demands: { check: options.check, metadata: options.metadata },
+    required: { check: options.check, metadata: options.metadata },
   });
   let endAnnouncement = (): void => undefined;
   try {
@@ -126,13 +126,15 @@ async function sendToWhoeverDials(options: SendOptions): Promise<SendResult> {
         },
       );
     }
-    const first = await Promise.race([dialedPlain, connector.someone(signal), ...(code ? [code.over] : [])]).catch(
-      (error: unknown) => {
-        const interrupted = asTransferError(error, 'unexpected', 'Waiting for the receiver failed');
-        on(failureEvent(interrupted));
-        throw interrupted;
-      },
-    );
+    const first = await Promise.race([
+      dialedPlain,
+      connector.firstReceiver(signal),
+      ...(code ? [code.over] : []),
+    ]).catch((error: unknown) => {
+      const interrupted = asTransferError(error, 'unexpected', 'Waiting for the receiver failed');
+      on(failureEvent(interrupted));
+      throw interrupted;
+    });
     // Nobody waits for bytes before somebody is there.
     const began = performance.now();
     if (first) {

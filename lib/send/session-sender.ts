@@ -117,10 +117,10 @@ async function converse(
 async function meetAgain(
   connector: Connector,
   until: number,
-  firstPause: number,
+  pauseBefore: number,
   signal: AbortSignal | undefined,
 ): Promise<FirstConnection | undefined> {
-  for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
+  for (let pause = pauseBefore; ; pause = Math.min(longestPause, pause * 2)) {
     const left = until - performance.now();
     if (left <= 0) return undefined;
     await sleep(Math.min(pause, left), undefined, signal ? { signal } : {});

@@ -4,7 +4,13 @@
  */
 const longRoundTrip = 15;
 const manyAtOnce = 8;
-const mostConnections = 16;
+/** Most connections that measuring leads to. */
+const mostFoundByMeasuring = 16;
+/**
+ * Most connections of a session that a sender may be asked for, and that a receiver takes beside the first: each may
+ * hold a piece of a file in memory.
+ */
+export const mostSessionConnections = 64;
 /** What twice as many connections have to bring to be kept. */
 const worthwhile = 1.1;
 
@@ -20,9 +26,9 @@ export class ConnectionCount {
   /** `roundTrip` in ms. Where it is short, there are at most `most`. */
   constructor(
     roundTrip: number,
-    private readonly most = mostConnections,
+    private readonly most = mostFoundByMeasuring,
   ) {
-    if (roundTrip >= longRoundTrip) this.most = mostConnections;
+    if (roundTrip >= longRoundTrip) this.most = mostFoundByMeasuring;
     this.count = roundTrip >= longRoundTrip ? manyAtOnce : 1;
   }
 

@@ -83,7 +83,7 @@ export const handshakeCutAfter = 1_000;
 export const handshakeLookEvery = 250;
 /** Window in ms for a turn of a session: shorter than `answerWithin`, in which its sender waits for our `hello`. */
 export const waitForTurn = 45_000;
-/** Window in ms for the first bytes of a connection while more than `calmStrangers` have sent nothing. */
+/** Window in ms for the first bytes of a connection while more than `calmUnidentified` have sent nothing. */
 export const crowdedFirstByteWithin = 1_000;
 
 // How many connections a transfer gets

@@ -76,7 +76,7 @@ export class LimitedAdmission {
     // Nearly all have room at once, and nothing is waited for.
     for (const [at, file] of files.entries()) {
       const share = this.shareOf(file, existing[at]);
-      shares.push(lacksRoom(share) ? await this.onceCounted(() => this.shareOf(file, existing[at])) : share);
+      shares.push(isOverQuota(share) ? await this.onceCounted(() => this.shareOf(file, existing[at])) : share);
     }
     const within = files.filter((_, at) => !(shares[at] instanceof TransferError));
     const rooms = await this.store.admit(within).catch((error: unknown) => {
@@ -108,7 +108,7 @@ export class LimitedAdmission {
       }
       const refusal = this.nameRefused(name, type === 'directory');
       refused.push(
-        lacksRoom(refusal) ? await this.onceCounted(() => this.nameRefused(name, type === 'directory')) : refusal,
+        isOverQuota(refusal) ? await this.onceCounted(() => this.nameRefused(name, type === 'directory')) : refusal,
       );
     }
     return refused;
@@ -176,7 +176,7 @@ function named(name: string): OfferedFile {
   return { file: 0, name: name as EntryName, size: undefined };
 }
 
-function lacksRoom(outcome: unknown): boolean {
+function isOverQuota(outcome: unknown): boolean {
   return outcome instanceof TransferError && outcome.code === 'quota';
 }
 

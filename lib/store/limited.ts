@@ -236,12 +236,9 @@ export class Allowance {
    */
   async takeDirectory(root: string, name: string): Promise<boolean> {
     const directories = this.usage.newDirectories(root, name, true);
-    try {
-      this.checkNames(name, directories.length);
-    } catch {
-      await this.recount();
-      this.checkNames(name, directories.length);
-    }
+    // Others may have removed something since the last count.
+    if (!this.hasNames(directories.length)) await this.recount();
+    this.checkNames(name, directories.length);
     this.usage.names += directories.length;
     this.usage.counted(root, directories);
     return directories.length > 0;
@@ -281,13 +278,16 @@ export class Allowance {
     if (what === 'link') missing.add(name);
   }
 
+  private hasNames(wanted: number): boolean {
+    return wanted === 0 || this.usage.names + wanted <= (this.limits.quotaFiles ?? Infinity);
+  }
+
   /** Throws `quota` where there is no room for `wanted` more names. */
   private checkNames(name: string, wanted: number): void {
-    const { quotaFiles = Infinity } = this.limits;
-    if (wanted === 0 || this.usage.names + wanted <= quotaFiles) return;
+    if (this.hasNames(wanted)) return;
     throw new TransferError(
       'quota',
-      `${printable(name)} does not fit any more: this receiver keeps ${String(quotaFiles)} files, directories and links.`,
+      `${printable(name)} does not fit any more: this receiver keeps ${String(this.limits.quotaFiles)} files, directories and links.`,
       { hint: 'The receiver decides with --quota-files.' },
     );
   }

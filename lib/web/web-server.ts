@@ -9,7 +9,7 @@ import { type Address, formatAddress, isLoopback, parseWebAddress } from '../net
 import { dialable } from '../net/own-address';
 import { cannotListen } from '../net/socket';
 import type { Listener } from '../progress';
-import { Strangers } from '../receive/strangers';
+import { UnidentifiedConnections } from '../receive/unidentified-connections';
 import { failureEvent } from '../session/summary';
 import { ignored } from '../trace';
 import { answer, answerFailure, answerJson, pagePolicy, refuse } from './answer';
@@ -81,9 +81,10 @@ const stillFor = 120_000;
 const longestHead = 16 * 1024;
 const longestPath = 8 * 1024;
 /** Connections without a request that keep their whole window, and the most that there are. */
-const calmStrangers = 128;
-const mostStrangers = 512;
-const mostConnections = 1024;
+const calmUnidentified = 128;
+const mostUnidentified = 512;
+/** Most connections at a time. */
+const mostWebConnections = 1024;
 /** Requests of one connection whose answers are not out yet. A browser sends one after another. */
 const mostAhead = 16;
 
@@ -151,7 +152,7 @@ class WebServer {
   private readonly own: URL | undefined;
   private readonly files: ReadonlyMap<string, PageFile>;
   private readonly server: Server;
-  private readonly strangers = new Strangers(Infinity, calmStrangers, mostStrangers);
+  private readonly unidentified = new UnidentifiedConnections(Infinity, calmUnidentified, mostUnidentified);
   /** Those who have not shown the token, or a link, by `endOf` their connections. */
   private readonly unknown = new Map<string, { close(): void }>();
   /** How many requests of a connection are not answered yet. */
@@ -184,7 +185,7 @@ class WebServer {
             { ...settings, cert: identity.certificate, key: identity.key, handshakeTimeout: headersWithin },
             listener,
           );
-    this.server.maxConnections = mostConnections;
+    this.server.maxConnections = mostWebConnections;
     this.server.timeout = options.stillFor ?? stillFor;
     this.server.on('connection', (socket: Socket) => this.greet(socket));
     // Was greeted before its handshake: a second stranger of the same connection would stay one for ever.
@@ -221,14 +222,14 @@ class WebServer {
     await closed;
   }
 
-  /** "Deadlines and limits before the token is checked as for strangers on the wire." */
+  /** Deadlines and limits before the token was shown are those of unidentified connections on the wire. */
   private greet(socket: Socket): void {
     const stranger = { close: () => void socket.destroy() };
     const end = endOf(socket);
     this.unknown.set(end, stranger);
-    this.strangers.add(stranger);
+    this.unidentified.add(stranger);
     socket.once('close', () => {
-      this.strangers.delete(stranger);
+      this.unidentified.delete(stranger);
       // Another connection may have the same end by now.
       if (this.unknown.get(end) === stranger) this.unknown.delete(end);
     });
@@ -239,7 +240,7 @@ class WebServer {
     const end = endOf(socket);
     const stranger = this.unknown.get(end);
     if (!stranger) return;
-    this.strangers.delete(stranger);
+    this.unidentified.delete(stranger);
     this.unknown.delete(end);
   }
 

@@ -212,7 +212,7 @@ async function toObjects(options: BackupOptions, name: EntryName, objects: Objec
 
 /** Backs up into a receive directory of this machine. */
 async function toDirectory(options: BackupOptions, name: EntryName, directory: string): Promise<Sent> {
-  const exclude = [...(options.exclude ?? []), ...(await itself(options.paths, directory))];
+  const exclude = [...(options.exclude ?? []), ...(await excludeDirectoryItself(options.paths, directory))];
   return inProcess(options, name, { directory, allowance: new Allowance({}) }, exclude);
 }
 
@@ -272,7 +272,7 @@ async function inProcess(
 }
 
 /** Patterns that keep the backup directory out of its own source. Rejects with `usage` where no pattern can do that. */
-async function itself(paths: readonly string[], directory: string): Promise<string[]> {
+async function excludeDirectoryItself(paths: readonly string[], directory: string): Promise<string[]> {
   const real = await realpath(directory).catch(ignored('what is not there yet has no other path'));
   const own = real ?? path.resolve(directory);
   for (const pathname of paths) {

@@ -10,7 +10,7 @@ import { ignored } from '../../trace';
  * the name is taken, atomically, which is what makes it the way to a name that must not be replaced. The staged name
  * may remain.
  */
-export async function takeFreeName(staged: string, directory: Directory, base: string): Promise<boolean> {
+export async function linkIfFree(staged: string, directory: Directory, base: string): Promise<boolean> {
   try {
     await link(staged, systemPath(directory.at(base)));
     return true;

@@ -9,7 +9,7 @@ import { type Given, giveMetadata, modeWith } from './apply-metadata';
 import { setFileTime } from '../../threads/system-calls';
 import { Arrivals, type ByteRun } from './arrivals';
 import type { Directory } from './directory';
-import { takeFreeName } from './final-name';
+import { linkIfFree } from './final-name';
 import { ReadBack } from './read-back';
 import { diskError } from './disk-error';
 import type { BasisFile } from './basis-file';
@@ -223,7 +223,7 @@ export class PartialBytes {
   }
 
   appear(directory: Directory, base: string): Promise<boolean> {
-    return takeFreeName(this.target.path, directory, base);
+    return linkIfFree(this.target.path, directory, base);
   }
 
   replace(directory: Directory, base: string): Promise<void> {

@@ -264,13 +264,18 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
     }
     const same = await findSame(thing, target, existing, ground);
     if (same) return appeared({ outcome: 'identical', path: name, ...same }, ground);
-    if (ifExists === 'rename') return takeFreeName(thing, directory, base, ground);
+    if (ifExists === 'rename') return takeNumberedName(thing, directory, base, ground);
     throw alreadyExists(name, ifExists, existing.isFile() ? 'other content' : 'something that is not a regular file');
   }
 }
 
 /** `photo.jpg` becomes `photo (1).jpg`, or the next number that is free, or has the same. */
-async function takeFreeName(thing: Placing, directory: string, base: string, ground: PlacingGround): Promise<Placed> {
+async function takeNumberedName(
+  thing: Placing,
+  directory: string,
+  base: string,
+  ground: PlacingGround,
+): Promise<Placed> {
   const extension = path.posix.extname(base);
   const stem = base.slice(0, base.length - extension.length);
   for (let number = 1; number <= mostRenames; number++) {

@@ -45,7 +45,8 @@ const reportedAfter = 3_000;
 const mostSilences = 2;
 /** Pauses are half of what they are on average at least, and so many times that at most. */
 const longestPause = 1.5;
-const mostConnections = 32;
+/** Connections for writing, and as many for reading. */
+const mostRequestsAtOnce = 32;
 /**
  * What is taken at once, in bytes: of an object, four times what is written at most; of a listing, a thousand keys of
  * 1,024 bytes, each of them as `%XX`, and what stands around them.
@@ -113,7 +114,7 @@ export class ObjectRequests {
   ) {
     const { protocol, host } = location.endpoint;
     const make = protocol === 'https:' ? https : http;
-    const options = { keepAlive: true, maxSockets: mostConnections };
+    const options = { keepAlive: true, maxSockets: mostRequestsAtOnce };
     this.agents = { read: new make.Agent(options), write: new make.Agent(options) };
     this.host = host;
   }

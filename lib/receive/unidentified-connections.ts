@@ -1,6 +1,6 @@
 import { TransferError } from '../errors';
 import { mostDescriptors } from '../net/descriptor-limit';
-import { calmStrangers } from './limits';
+import { calmUnidentified } from './limits';
 import { crowdedFirstByteWithin } from '../session/deadlines';
 
 /** A connection without its first bytes. */
@@ -12,14 +12,14 @@ export interface Stranger {
  * Connections that have not sent their first bytes. They never take the descriptors that the others need: above half of
  * all descriptors, and after a while in a silent crowd, the oldest ones are closed.
  */
-export class Strangers {
+export class UnidentifiedConnections {
   /** When each was accepted, by performance.now(); the oldest first. */
   private readonly since = new Map<Stranger, number>();
 
   /** `descriptors` is how many this process may have open. */
   constructor(
     descriptors = mostDescriptors(),
-    private readonly calm = Math.min(calmStrangers, descriptors / 4),
+    private readonly calm = Math.min(calmUnidentified, descriptors / 4),
     private readonly most = descriptors / 2,
   ) {}
 

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Connection } from '../../lib/net/connection';
 import { TransferError } from '../../lib/errors';
-import { Strangers } from '../../lib/receive/strangers';
+import { UnidentifiedConnections } from '../../lib/receive/unidentified-connections';
 import { ByteStream } from '../../lib/net/byte-stream';
 
 function comers(count: number): Connection[] {
@@ -16,7 +16,7 @@ function closed(connections: readonly Connection[]): number[] {
 
 describe('Strangers (by the experiment idle)', () => {
   it('lets a crowd be that comes at the same moment, and has the oldest make room once they were silent for a while', async () => {
-    const strangers = new Strangers(1000, 2, 500);
+    const strangers = new UnidentifiedConnections(1000, 2, 500);
     const crowd = comers(5);
     for (const connection of crowd) strangers.add(connection);
     expect(closed(crowd)).to.deep.equal([]);
@@ -28,14 +28,14 @@ describe('Strangers (by the experiment idle)', () => {
   });
 
   it('never takes more than half of the descriptors, however fast they come', () => {
-    const strangers = new Strangers(20);
+    const strangers = new UnidentifiedConnections(20);
     const crowd = comers(14);
     for (const connection of crowd) strangers.add(connection);
     expect(closed(crowd)).to.deep.equal([0, 1, 2, 3]);
   });
 
   it('forgets who has said what it wants', () => {
-    const strangers = new Strangers(4);
+    const strangers = new UnidentifiedConnections(4);
     const crowd = comers(8);
     for (const connection of crowd) {
       strangers.add(connection);
