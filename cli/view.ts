@@ -249,9 +249,8 @@ export type TargetLasts = 'lasts' | 'ticket' | 'code';
 /** What to type once a receiver that was stopped runs again, which makes a new ticket and a new code. */
 const onceItRunsAgain: Readonly<Record<TargetLasts, string>> = {
   lasts: 'What came is kept; the same command goes on.',
-  ticket:
-    'What came is kept. Once the receiver runs again, send it with the new ticket or code that it prints; with a key of sendall authorize the same command goes on.',
-  code: 'What came is kept. Once the receiver runs again, send it with the new ticket or code that it prints.',
+  ticket: 'What came is kept: send it again once the receiver runs, with its new ticket (a key stays as it is).',
+  code: 'What came is kept: send it again once the receiver runs, with its new code or ticket.',
 };
 
 /** What is left after an end before the end. On the plain wire, where it is about a file, nothing of that is kept. */

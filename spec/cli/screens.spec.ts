@@ -93,7 +93,7 @@ describe('cli: the screens of both sides (the built command)', function () {
       ]);
       expect((await sentences(there)).slice(-2)).to.deep.equal([
         'sendall: The receiver was stopped.',
-        'What came is kept; the same command goes on.',
+        'What came is kept: send it again once the receiver runs, with its new ticket (a key stays as it is).',
       ]);
       for (const screen of [here, there]) expect(await textOf(screen)).to.not.match(/\^C|\d %/);
     });

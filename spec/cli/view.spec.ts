@@ -158,14 +158,8 @@ describe('cli/view', () => {
 
   it('says what to type instead where a ticket or a code ends with its receiver', () => {
     for (const [target, words] of [
-      [
-        'code',
-        /^What came is kept\. Once the receiver runs again, send it with the new ticket or code that it prints\.$/,
-      ],
-      [
-        'ticket',
-        /send it with the new ticket or code that it prints; with a key of sendall authorize the same command/,
-      ],
+      ['code', /^What came is kept: send it again once the receiver runs, with its new code or ticket\.$/],
+      ['ticket', /send it again once the receiver runs, with its new ticket \(a key stays as it is\)\.$/],
     ] as const) {
       for (const code of ['stopped', 'interrupted'] as const) {
         const { terminal, err } = openTerminal({});
