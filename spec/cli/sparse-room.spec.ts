@@ -41,6 +41,11 @@ describe('cli: a file with holes that is larger than the disk', function () {
       const refused = await run.run(['send', 'image', ticket, '--name', 'other']);
       expect(refused.code).to.equal(6);
       expect(refused.stderr).to.match(/other needs 20\.0 MiB, and [\d.]+ [KM]iB are free/);
+
+      // Of a stream nobody knows the size: what is told is its next piece.
+      const stream = await run.run(['send', '-', '--name', 'stream', ticket], { input: 'd'.repeat(40 * MiB) });
+      expect(stream.code).to.equal(6);
+      expect(stream.stderr).to.match(/stream needs [\d.]+ \w+ more, and [\d.]+ \w+ are free/);
     } finally {
       if (mounted) execFileSync('umount', ['-l', run.at('in')]);
       await run.end();

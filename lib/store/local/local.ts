@@ -44,7 +44,7 @@ export class LocalStore implements StoreRoot {
   private readonly promises: Promises = {
     look: async (name, size) => {
       await this.lookAtFree(size >= worthLooking);
-      this.promiseNow(name, size);
+      this.promiseNow(name, size, 'further');
       this.promised -= size;
     },
     redeem: (bytes) => (this.promised -= bytes),
@@ -243,12 +243,15 @@ export class LocalStore implements StoreRoot {
     this.free = { bytes, mounts, at: Date.now() };
   }
 
-  /** Throws `space`. */
-  private promiseNow(name: EntryName, size: number): void {
+  /** `bytes`: whether these are all of a file, or some that follow others. Throws `space`. */
+  private promiseNow(name: EntryName, size: number, bytes: 'all' | 'further' = 'all'): void {
     const left = this.free.bytes - this.promised;
     if (size > left) {
       const [needed, free] = formatSizes(size, Math.max(0, left));
-      throw new TransferError('space', `${printable(name)} needs ${needed}, and ${free} are free where it goes.`);
+      throw new TransferError(
+        'space',
+        `${printable(name)} needs ${needed}${bytes === 'all' ? '' : ' more'}, and ${free} are free where it goes.`,
+      );
     }
     this.promised += size;
   }
