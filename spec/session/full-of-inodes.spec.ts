@@ -40,7 +40,7 @@ describe('A disk without an inode left', function () {
       }).to.throw(/ENOSPC/);
       const { heard: said } = await sending({ paths: ['b', 'c'].map((name) => source.at(name)), target: ticket });
       expect(said.all('failed').map(({ code, message }) => `${code}: ${message}`)).to.have.members(
-        ['b', 'c'].map((name) => `space: The receiver's disk is full; ${name} was not stored.`),
+        ['b', 'c'].map((name) => `space: The disk where it goes is full; ${name} was not stored.`),
       );
     } finally {
       await receiver.close({ now: true });
