@@ -270,6 +270,7 @@ export class BackupStage implements SnapshotStage {
         { hint: 'Start the same backup again: what is there is not sent again.' },
       );
     }
+    await this.before.gatherContents();
     const { copies } = this.request;
     const sorted = copies
       ? this.copied(copies)

@@ -14,8 +14,9 @@ import { digestInLine, type UnreadFile, UnchangedFile } from '../manifest/file-l
 import { type ManifestFile, parseFileLine } from '../manifest/manifest';
 import { SourceCounts } from './shrinking';
 
-/** Entries in one turn of the event loop. */
+/** Entries in one turn of the event loop; lines, where each has to be taken apart. */
 const takenAtOnce = 20_000;
+const takenApartAtOnce = 2_000;
 
 /** A file in a snapshot. */
 interface KeptEarlier {
@@ -38,7 +39,7 @@ export class EarlierFiles {
   /** By its digest, the newest file that has a content: made once somebody asks. */
   private digests: Map<string, ManifestFile | string> | undefined;
   /** For what is not under the same name: made once somebody asks. */
-  private alike: AlikeFiles | undefined;
+  private alike: Promise<AlikeFiles> | undefined;
   /** How many entries are below each source in the newest snapshot. */
   readonly counts = new SourceCounts();
   /** The number of that; undefined where there is none. */
@@ -81,7 +82,7 @@ export class EarlierFiles {
     const before = this.keptBefore(entry.name);
     const moved =
       before && before.line.size === size && before.line.mtime === mtime ? undefined : await this.moved(size, mtime);
-    const kept = moved ?? before ?? (size > smallFile ? this.alikeFiles().bySize.get(size) : undefined);
+    const kept = moved ?? before ?? (size > smallFile ? (await this.alikeFiles()).bySize.get(size) : undefined);
     if (!kept) return undefined;
     const { snapshot, line, digest } = kept;
     const modeThere = line.kept?.mode ?? line.mode;
@@ -141,8 +142,21 @@ export class EarlierFiles {
     return line?.size === size ? line.content : undefined;
   }
 
+  /** Prepares `has` and `contentOf` for the newest snapshot, so that other work has its turns meanwhile. */
+  async gatherContents(): Promise<void> {
+    if (this.digests) return;
+    const digests = new Map<string, ManifestFile | string>();
+    let taken = 0;
+    for (const line of this.newest.values()) {
+      if (++taken % takenApartAtOnce === 0) await turn();
+      this.addContent(digests, line);
+    }
+    this.digests ??= digests;
+  }
+
   /** Reads the snapshots before the newest. */
   async readOthers(): Promise<void> {
+    await this.gatherContents();
     await (this.others ??= this.takeOthers());
   }
 
@@ -153,7 +167,7 @@ export class EarlierFiles {
 
   private async moved(size: number, mtime: bigint): Promise<KeptEarlier | undefined> {
     const key = keyOf(size, mtime);
-    const { bySizeAndTime } = this.alikeFiles();
+    const { bySizeAndTime } = await this.alikeFiles();
     if (!bySizeAndTime.has(key)) await this.readOthers();
     return bySizeAndTime.get(key);
   }
@@ -161,12 +175,14 @@ export class EarlierFiles {
   private get contents(): Map<string, ManifestFile | string> {
     if (this.digests) return this.digests;
     this.digests = new Map();
-    for (const line of this.newest.values()) {
-      const seen = typeof line === 'string' ? digestInLine(line, this.algorithm) : undefined;
-      const digest = seen ?? (typeof line === 'string' ? this.takenApart(line) : line)?.digests[this.algorithm];
-      if (digest !== undefined && !this.digests.has(digest)) this.digests.set(digest, line);
-    }
+    for (const line of this.newest.values()) this.addContent(this.digests, line);
     return this.digests;
+  }
+
+  private addContent(digests: Map<string, ManifestFile | string>, line: ManifestFile | string): void {
+    const seen = typeof line === 'string' ? digestInLine(line, this.algorithm) : undefined;
+    const digest = seen ?? (typeof line === 'string' ? this.takenApart(line) : line)?.digests[this.algorithm];
+    if (digest !== undefined && !digests.has(digest)) digests.set(digest, line);
   }
 
   /** The file of that name in the newest snapshot, taken apart from now on. */
@@ -199,20 +215,25 @@ export class EarlierFiles {
     return { snapshot, line, digest: line.digests[this.algorithm] ?? '' };
   }
 
-  private alikeFiles(): AlikeFiles {
-    if (this.alike) return this.alike;
-    this.alike = new AlikeFiles();
+  private alikeFiles(): Promise<AlikeFiles> {
+    return (this.alike ??= this.gatherAlike());
+  }
+
+  private async gatherAlike(): Promise<AlikeFiles> {
+    const alike = new AlikeFiles();
+    if (!this.newestSnapshot) return alike;
     // What was read first is the newest, and stays; another name of a file is one as well.
-    if (this.newestSnapshot)
-      for (const name of this.newest.keys()) {
-        const line = this.inNewest(name);
-        if (line?.name === name) this.alike.add(this.keptOf(this.newestSnapshot, line));
-      }
-    return this.alike;
+    let taken = 0;
+    for (const name of this.newest.keys()) {
+      if (++taken % takenApartAtOnce === 0) await turn();
+      const line = this.inNewest(name);
+      if (line?.name === name) alike.add(this.keptOf(this.newestSnapshot, line));
+    }
+    return alike;
   }
 
   private async takeOthers(): Promise<void> {
-    const alike = this.alikeFiles();
+    const alike = await this.alikeFiles();
     for (const snapshot of [...this.older].reverse()) {
       const files = await this.believed(snapshot, () =>
         this.catalog.otherFiles(snapshot, (digest) => this.contents.has(digest)),

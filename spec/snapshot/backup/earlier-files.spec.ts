@@ -110,7 +110,8 @@ describe('files of earlier snapshots', () => {
       expect(before.unchanged(file('d/plain', { size: 3 }))).to.equal(undefined);
       expect(before.unchanged(file('d/link')), 'another name of a file').to.equal(undefined);
       expect(before.unchanged(file('f'))).to.equal(undefined);
-      expect(before.counts.asRecord()).to.deep.equal({ d: 5, e: 0 });
+      // A file that is a source by itself counts where it has content.
+      expect(before.counts.asRecord()).to.deep.equal({ d: 5, e: 1 });
     }
   });
 
@@ -122,6 +123,22 @@ describe('files of earlier snapshots', () => {
     expect(before.contentOf(digestOf('old'), 3)).to.equal(undefined);
     await before.readOthers();
     expect(before.contentOf(digestOf('old'), 3)).to.deep.equal({ key: 'packs/old', offset: 0 });
+  });
+
+  it('of which there are many are looked through in turns with other work', async () => {
+    const many = Array.from({ length: 12_000 }, (_, at) => file(`d/${String(at).padStart(5, '0')}`));
+    const before = await of(manifest(1, many));
+    let turns = 0;
+    let isLooking = true;
+    const count = (): void => {
+      turns++;
+      if (isLooking) setImmediate(count);
+    };
+    setImmediate(count);
+    await before.find({ ...file('moved'), type: 'file', file: 0, mtime: 5n, ctime: 5n, inode: 1n }, false);
+    await before.gatherContents();
+    isLooking = false;
+    expect(turns).to.be.greaterThan(9);
   });
 
   it('are found by a digest that is not the first of its line, or is spelled otherwise', async () => {

@@ -95,7 +95,7 @@ for (const syncEach of [false, true]) {
       expect(results).to.deep.equal([
         ...['exists', 'exists', 'exists'],
         ...['exists', 'exists', 'exists'],
-        ...['renamed d/rename (1).txt', 'renamed d/rename (2).txt', 'renamed d/directory (1)'],
+        ...['renamed d/rename (1).txt', 'identical d/rename (1).txt', 'renamed d/directory (1)'],
         ...['replaced d/replace.txt', 'replaced d/replace.txt', 'exists'],
       ]);
       for (const [name, text] of [
