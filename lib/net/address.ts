@@ -41,9 +41,10 @@ export function parseAddress(text: string): Address {
   return { kind: 'tcp', host, port };
 }
 
+/** PROTOCOL.md 11.6: at most five digits. Throws `usage`. */
 function portOf(digits: string): number {
   const port = Number(digits);
-  if (port <= 65_535) return port;
+  if (digits.length <= 5 && port <= 65_535) return port;
   throw new TransferError('usage', `A port is 0 to 65535, and ${digits} is none.`);
 }
 

@@ -131,7 +131,7 @@ describe('a source that changes while a session sends it', () => {
     const names = Array.from({ length: 800 }, (_, at) => `many/${String(at).padStart(3, '0')}`);
     for (const [at, name] of names.entries()) await pair.source.write(name, noise(4000, at));
     const changing = names.filter((_, at) => at % 100 === 99);
-    const running = pair.send(['after', 'many'], { limit: 3 * MiB, connections: 2 });
+    const running = pair.send(['after', 'many'], { limit: MiB, connections: 2 });
     await pair.to.heard.first('started');
     for (const name of changing) await writeFile(pair.source.at(name), 'changed');
     const { heard } = await running;

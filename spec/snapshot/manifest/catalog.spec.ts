@@ -66,7 +66,7 @@ describe('the catalog of a receive directory', () => {
       ['laptop/latest/', second],
     ] as const) {
       const found = await catalog.find(text);
-      expect(found).to.deep.include({ name: 'laptop', id, place: join(root, 'laptop', id) });
+      expect(found).to.deep.include({ name: 'laptop', id, pathname: join(root, 'laptop', id) });
       expect(found.head).to.deep.equal(made.find(({ place }) => place === found.pathname)?.manifest.head);
     }
     for (const text of [

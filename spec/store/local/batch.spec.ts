@@ -102,7 +102,7 @@ for (const syncEach of [false, true]) {
         ['refuse.txt', 'old refuse'],
         ['skip.txt', 'old skip'],
         ['rename.txt', 'old rename'],
-        ['rename (2).txt', 'new rename'],
+        ['rename (1).txt', 'new rename'],
         ['replace.txt', 'new replace'],
       ] as const) {
         expect(readFileSync(place.at('d', name), 'utf8')).to.equal(text);
