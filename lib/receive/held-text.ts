@@ -6,49 +6,57 @@ import { fits } from './turns';
 /** What an entry takes in memory beside its text, in characters of text. */
 const perEntry = 64;
 
-/** How many characters all sessions of this process keep together, and how many of them each key. */
-const held = { all: 0, byKey: new Map<string, number>() };
+/** Characters that all sessions of this process keep together. */
+const all = { characters: 0 };
 
-function count(whose: string, change: number): void {
-  held.all += change;
-  const left = (held.byKey.get(whose) ?? 0) + change;
-  if (left > 0) held.byKey.set(whose, left);
-  else held.byKey.delete(whose);
+/** Those of one key, and how many of its sessions and backups are open. */
+interface HeldByKey {
+  characters: number;
+  users: number;
 }
+const byKey = new Map<string, HeldByKey>();
 
 /**
  * The text that one session of a key has this process keep in memory: names, targets, attributes and messages of what
- * is not settled yet. Nobody takes all that there is room for.
+ * is not settled yet. No key takes all that there is room for.
  */
 export class HeldText {
   private characters = 0;
+  private isClosed = false;
+  private readonly ofKey: HeldByKey;
 
   /** `whose`: the id of the key. */
-  constructor(private readonly whose: string) {}
+  constructor(private readonly whose: string) {
+    this.ofKey = byKey.get(whose) ?? { characters: 0, users: 0 };
+    this.ofKey.users++;
+    byKey.set(whose, this.ofKey);
+  }
 
   /** Throws `quota` where that would be too much. */
   hold(characters: number): void {
-    const own = (held.byKey.get(this.whose) ?? 0) + characters;
-    if (characters > 0 && !fits(held.all + characters, mostHeldText, own))
-      throw new TransferError(
-        'quota',
-        'There is more to be kept in mind of this session than the receiver has memory for.',
-        {
-          hint: 'Send it in several parts: hard links, directories and what cannot be read are settled last.',
-        },
-      );
-    this.characters += characters;
-    count(this.whose, characters);
+    if (characters > 0 && !fits(all.characters + characters, mostHeldText, this.ofKey.characters + characters))
+      throw new TransferError('quota', 'The receiver has no memory for so much of one session that is not settled.', {
+        hint: 'Send it in several parts: hard links, directories and what cannot be read are settled last.',
+      });
+    this.add(characters);
   }
 
   letGo(characters: number): void {
-    this.characters -= characters;
-    count(this.whose, -characters);
+    this.add(-characters);
   }
 
   /** Nothing of it is kept any more. */
   close(): void {
-    this.letGo(this.characters);
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.add(-this.characters);
+    if (--this.ofKey.users === 0) byKey.delete(this.whose);
+  }
+
+  private add(characters: number): void {
+    this.characters += characters;
+    this.ofKey.characters += characters;
+    all.characters += characters;
   }
 }
 
