@@ -72,6 +72,14 @@ export const pageAttacks: Readonly<Record<string, PageAttack>> = {
       files(512, 1, (at) => `${'d/'.repeat(900)}${String(at)}`),
       512,
     ),
+  'four batches of 512 long names at once': (visitor) =>
+    atOnce(4, (which) =>
+      batch(
+        visitor,
+        files(512, 1, (at) => `${'d/'.repeat(900)}${String(which)}-${String(at)}`),
+        512,
+      ),
+    ),
   'a batch of 512 names that are refused': (visitor) =>
     batch(
       visitor,
