@@ -1,3 +1,5 @@
+import { library } from './library';
+
 /** The options that say where, as commander names them; several commands have some of them. */
 interface AddressFlags {
   readonly listen?: string | undefined;
@@ -9,8 +11,7 @@ interface AddressFlags {
 
 /** Reads them all before anything is done. Throws `usage` for what is no address, or no port. */
 export function checkAddresses({ listen, address = [], web, metrics }: AddressFlags): void {
-  const { parseAnnounced, parseListenAddress, parseWebAddress } =
-    require('../lib/internal') as typeof import('../lib/internal');
+  const { parseAnnounced, parseListenAddress, parseWebAddress } = library();
   if (listen !== undefined) parseListenAddress(listen);
   for (const each of address) parseAnnounced(each);
   if (typeof web === 'string') parseWebAddress(web);

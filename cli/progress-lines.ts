@@ -2,7 +2,7 @@ import type { TransferEvent } from '../lib/index';
 import { filesDone, stillness } from './bar-line';
 import type { Progress } from './progress-bar';
 import { formatDuration, formatRate, formatSize } from './size';
-import { Tally } from './tally';
+import { endsTransfer, Tally } from './tally';
 import type { Terminal } from './terminal';
 
 const interval = 5000; // ms between lines: enough for a log, and a file that takes less needs none
@@ -21,7 +21,7 @@ export class ProgressLines implements Progress {
     const now = this.now();
     this.tally.note(event, now);
     if (!this.tally.busy) {
-      if (event.event === 'summary') this.stop();
+      if (endsTransfer(event)) this.stop();
       return;
     }
     this.last ??= now;

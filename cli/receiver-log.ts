@@ -7,6 +7,7 @@ import { roleHint } from './role-hints';
 import type { EventView } from './run';
 import { formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
+import { endsTransfer } from './tally';
 
 /** The first files of a transfer, up to this many, have lines at `info` and `warn`; the others at `debug`. */
 const few = 8;
@@ -55,10 +56,6 @@ export class ReceiverLog implements EventView {
   hintFor({ code, hint }: Parameters<NonNullable<EventView['hintFor']>>[0], file?: string): string | undefined {
     return roleHint('receiver', code, hint, file);
   }
-}
-
-function endsTransfer(event: TransferEvent): boolean {
-  return event.event === 'summary' || (event.event === 'failed' && event.file_name === undefined);
 }
 
 function after(seen: Seen, event: TransferEvent): Seen {

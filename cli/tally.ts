@@ -60,6 +60,11 @@ export interface TransferState {
   readonly still: { readonly for: number } | 'connection-lost' | undefined;
 }
 
+/** Whether a transfer is over with this event: it has its sums, or failed as a whole. */
+export function endsTransfer(event: TransferEvent): boolean {
+  return event.event === 'summary' || (event.event === 'failed' && event.file_name === undefined);
+}
+
 /** Adds up the events of a transfer. Knows no terminal and no clock: times are handed in, in milliseconds. */
 export class Tally {
   /** By the id of the transfer. */

@@ -130,11 +130,6 @@ export abstract class View {
     return roleHint(this.role, failure.code, failure.hint, failure.file_name);
   }
 
-  /** Removes the bar: what it shows does not go on. */
-  protected endProgress(): void {
-    this.progress.stop();
-  }
-
   /** A file goes on where an earlier try ended. */
   private resumed(name: string, bytes: number, size: number): void {
     this.terminal.say(
@@ -428,7 +423,6 @@ export class ReceiverView extends View {
   }
 
   protected override fail(event: Failed): void {
-    if (event.file_name === undefined) this.endProgress();
     if (event.code === 'interrupted') {
       if (event.file_name === undefined) this.stoppedIn += 1;
       else this.stoppedFiles += 1;

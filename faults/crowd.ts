@@ -9,6 +9,7 @@ import { ownValue } from '../lib/wire/json-object';
 import { pieceSize, smallFile } from '../lib/wire/segment';
 import { TransferError } from '../lib/errors';
 import { parseTicket } from '../lib/net/ticket';
+import { retryBeforeHello } from '../lib/session/deadlines';
 import type { Link } from '../lib/session/link';
 import { DialingConnector } from '../lib/send/connector';
 
@@ -90,9 +91,6 @@ export function sendAtOnce(files: readonly CrowdFile[], send: SendOne): Promise<
     }),
   );
 }
-
-/** Retry window in ms for a receiver that closes before hello, as a sender has it. */
-const retryBeforeHello = 60_000;
 
 /** As our senders do it: a receiver that has no room at this moment is asked again. */
 async function letIn(meeting: DialingConnector): Promise<Link> {

@@ -57,6 +57,28 @@ describe('cli/progress-bar', () => {
     expect(remains(err.text)).to.deep.equal(['']);
   });
 
+  it('keeps the sums of a transfer in which a file failed, and lets them go where it failed as a whole', async () => {
+    const { terminal, err } = openTerminal({ tty: true });
+    let clock = 0;
+    const bar = new ProgressBar(terminal, () => clock);
+    const failed = { event: 'failed', code: 'source-unreadable', message: 'It may not be read.' } as const;
+    bar.show({ event: 'progress', file_name: '', phase: 'scan', done: 0, total: 3 * size, files: 3 });
+    bar.show({ ...failed, file_name: 'unreadable' });
+    bar.show(started);
+    clock = 400;
+    bar.show(at(size / 2));
+    await pause(250);
+    expect(remains(err.text).join('')).to.match(/0 of 3 files|1 of 3 files/);
+    bar.show(ended);
+    bar.show(failed);
+    const { length } = err.text;
+    bar.show(started);
+    bar.show(at(size / 2));
+    await pause(250);
+    expect(err.text, 'a transfer has just begun').to.have.length(length);
+    bar.stop();
+  });
+
   it('neither hides the cursor, nor changes how lines wrap, nor listens for Ctrl-C', () => {
     const listeners = process.listenerCount('SIGINT');
     const { terminal, err } = openTerminal({ tty: true });

@@ -46,14 +46,7 @@ describe('cli: an object store that never has time (the built command)', functio
     const keys = { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' };
     const words = ['snapshots', 's3://bucket/p', '--endpoint', `http://127.0.0.1:${String(port)}`];
     const command = run.start(words, keys);
-    let said = '';
-    await new Promise<void>((resolve) =>
-      command.child.stderr?.on('data', (bytes: Buffer) => {
-        said += bytes.toString();
-        if (said.includes('\n')) resolve();
-      }),
-    );
-    expect(said).to.match(/^No answer, trying again for \d+ s\. The object store answered 503\.\n/);
+    await command.says(/^No answer, trying again for \d+ s\. The object store answered 503\.\n/);
     command.child.kill('SIGINT');
     expect((await command.ended).code).to.equal(130);
   });

@@ -240,18 +240,20 @@ describe('a crowd at a page', () => {
         const download = await visitor.open(String(href));
         // More than there may be of strangers, the oldest of whom make room.
         let gone = 0;
-        for (let at = 0; at < 600; at++)
-          crowd.push(
+        // Fewer at a time than the system lets wait to be accepted: it would try the others again seconds later.
+        for (let group = 0; group < 6; group++) {
+          const sockets = Array.from({ length: 100 }, () =>
             net
               .connect(visitor.port, '127.0.0.1')
               .on('error', () => undefined)
               .once('close', () => gone++),
           );
-        await Promise.all(crowd.map((socket) => once(socket, 'connect')));
+          await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+          crowd.push(...sockets);
+        }
         const [oldest] = crowd;
         if (oldest && !oldest.closed) await once(oldest, 'close');
-        // However long that takes, 128 of those who say nothing keep their connections.
-        expect(gone).to.be.at.most(600 - 128);
+        expect(gone).to.be.below(300);
         expect((await visitor.upload('beside', contentOf(10))).status).to.equal(200);
         await watching.tells(({ event, name }) => event === 'received' && name === 'beside');
         let fetched = 0;
