@@ -1,25 +1,25 @@
 import { TransferError } from '../errors';
-import type { Digests, Listener, Waits } from '../progress';
+import type { Digests, Waits } from '../progress';
 import { parseHeld, parseNumbers, parseReceipts, type SessionReceipt } from '../wire/session-list';
-import { longestList, parseFromReceiver, type SessionRefusal } from '../wire/session-message';
+import { longestList, parseFromReceiver } from '../wire/session-message';
 import { mostBasisSegments, parseBasis, type BasisSegment } from '../wire/basis';
-import type { Waited } from '../wire/message';
-import type { SnapshotDone } from '../wire/snapshot-done';
 import type { SmallFileReader } from './bundle-reader';
 import { damagedSource } from '../scan/source';
 import type { PieceReader } from './segment-reader';
 import type { Carriers } from './carriers';
 import type { SendEntries, OfferedEntries, SentEntry } from './entries';
 import { LargeFileSender } from './large-files';
+import type { SessionResults } from './session-results';
 import type { Link } from '../session/link';
 import { refused } from '../session/opening';
 import { withoutPaths } from '../session/refusal';
 import { SmallFiles } from './small-files';
 import { ignored } from '../trace';
 
-/** What a sender decides for all conversations of its session, and where they leave their results. */
-export interface SessionOutlet {
+/** What is the same for all conversations of a session: what is to be sent, what reads it, and what became of it. */
+export interface SessionWork {
   readonly entries: SendEntries;
+  readonly results: SessionResults;
   readonly algorithm: keyof Digests;
   /** Whether everything is of a snapshot, or becomes one. */
   readonly ofSnapshot: boolean;
@@ -29,17 +29,6 @@ export interface SessionOutlet {
   readonly bundles: SmallFileReader;
   readonly waits: Waits;
   readonly signal: AbortSignal | undefined;
-  readonly on: Listener;
-  stored(sent: SentEntry, receipt: SessionReceipt): void;
-  refusedBy(sent: SentEntry, refusal: SessionRefusal): void;
-  failed(error: TransferError): void;
-  /** The connection is lost, and the receiver is dialed, or awaited, again. */
-  connectionLost(reason: TransferError): void;
-  connectionBack(): void;
-  receiverWaited(waited: Waited): void;
-  /** The receiver says that a file is other than it was, and should not be. */
-  alarmed(sent: SentEntry, message: string): void;
-  snapshot(done: SnapshotDone): void;
 }
 
 /**
@@ -69,13 +58,13 @@ export class SessionSending {
   constructor(
     private readonly control: Link,
     private readonly carriers: Carriers,
-    private readonly outlet: SessionOutlet,
+    private readonly work: SessionWork,
     /** Rejects with why the receiver does not want it; nothing that it says is read before. */
     private readonly welcome: Promise<unknown>,
   ) {
-    const { algorithm, on, waits, entries } = outlet;
-    this.large = new LargeFileSender(outlet.segments, algorithm, carriers, {
-      on,
+    const { algorithm, results, waits, entries } = work;
+    this.large = new LargeFileSender(work.segments, algorithm, carriers, {
+      on: results.on,
       waits,
       isWanted: ({ file }) => entries.has(file),
       dropped: ({ file }, error) => this.drop(file, error),
@@ -87,7 +76,7 @@ export class SessionSending {
         return this.closeFile(outgoing.file, size, digests);
       },
     });
-    this.small = new SmallFiles(entries, outlet.bundles, carriers, {
+    this.small = new SmallFiles(entries, work.bundles, carriers, {
       dropped: (file, error) => this.drop(file, error),
       kept: (file, size, digest) => this.closeFile(file, size, { [algorithm]: digest }),
     });
@@ -95,7 +84,7 @@ export class SessionSending {
   }
 
   async run(): Promise<void> {
-    const { signal } = this.outlet;
+    const { signal } = this.work;
     const aborted = (): void => this.control.connection.stopReading(new TransferError('interrupted', 'Interrupted.'));
     signal?.addEventListener('abort', aborted, { once: true });
     if (signal?.aborted) aborted();
@@ -125,7 +114,8 @@ export class SessionSending {
 
   /** What the receiver says, until it is done. */
   private async listen(): Promise<void> {
-    const { control, outlet } = this;
+    const { control, work } = this;
+    const { entries, results } = work;
     await this.welcome;
     for (let header = await control.receive(); header !== undefined; header = await control.receive()) {
       const message = parseFromReceiver(header);
@@ -134,11 +124,11 @@ export class SessionSending {
           for (const file of parseNumbers(await control.receiveList(message.list))) this.wanted(file);
           break;
         case 'held':
-          for (const { file, segment, digest } of parseHeld(await control.receiveList(message.list), outlet.algorithm))
+          for (const { file, segment, digest } of parseHeld(await control.receiveList(message.list), work.algorithm))
             this.heldOf(file).held.set(segment, digest);
           break;
         case 'standing':
-          for (const { file, ...segment } of parseBasis(await control.receiveList(message.list), outlet.algorithm)) {
+          for (const { file, ...segment } of parseBasis(await control.receiveList(message.list), work.algorithm)) {
             if (this.heldOf(file).basis.push(segment) > mostBasisSegments)
               throw new TransferError(
                 'bad-header',
@@ -152,16 +142,16 @@ export class SessionSending {
         case 'refusal': {
           if (message.file === undefined) throw refused(message);
           const sent = this.forget(message.file);
-          if (sent) outlet.refusedBy(sent, message);
+          if (sent) results.refused(sent, message);
           break;
         }
         case 'taken':
           this.carriers.taken(message.connection, message.frames);
           break;
         case 'progress': {
-          const sent = outlet.entries.sent(message.file);
+          const sent = entries.sent(message.file);
           if (sent?.type === 'file')
-            outlet.on({
+            results.on({
               event: 'progress',
               file_name: sent.name,
               phase: 'verify',
@@ -171,17 +161,17 @@ export class SessionSending {
           break;
         }
         case 'alarm': {
-          const sent = outlet.entries.sent(message.file);
-          if (sent) outlet.alarmed(sent, message.message);
+          const sent = entries.sent(message.file);
+          if (sent) results.alarmed(sent, message.message);
           break;
         }
         case 'done':
-          if (this.ended === undefined || !outlet.entries.over)
+          if (this.ended === undefined || !entries.over)
             throw new TransferError('bad-header', 'The receiver says that it is done, and is not.');
           if (this.carriers.lastTaken > 0)
-            outlet.waits.add('verify', performance.now() - Math.max(this.ended, this.carriers.lastTaken));
-          if (message.waited) outlet.receiverWaited(message.waited);
-          if (message.snapshot) outlet.snapshot(message.snapshot);
+            work.waits.add('verify', performance.now() - Math.max(this.ended, this.carriers.lastTaken));
+          if (message.waited) results.receiverWaited(message.waited);
+          if (message.snapshot) results.snapshot = message.snapshot;
           this.sayDone();
           return;
         case 'heartbeat':
@@ -195,7 +185,7 @@ export class SessionSending {
 
   /** Offers first what an earlier conversation left unsettled, then everything else as it is found. */
   private async offer(): Promise<void> {
-    const { entries, ofSnapshot } = this.outlet;
+    const { entries, ofSnapshot } = this.work;
     let last = -1;
     do {
       for (const offered of entries.offers(last)) {
@@ -222,7 +212,7 @@ export class SessionSending {
   }
 
   private wanted(file: number): void {
-    const { entries } = this.outlet;
+    const { entries } = this.work;
     if (!entries.has(file)) return;
     if (file > this.offered)
       throw new TransferError('bad-header', `The receiver wants entry ${String(file)}, which was not offered.`);
@@ -242,7 +232,7 @@ export class SessionSending {
    * earlier receipt.
    */
   private receipt(receipt: SessionReceipt): void {
-    const { algorithm, entries } = this.outlet;
+    const { algorithm, entries } = this.work;
     const sent = entries.sent(receipt.file);
     if (!sent) return;
     const hasContent = sent.type === 'file' || sent.type === 'stream';
@@ -263,19 +253,19 @@ export class SessionSending {
     }
     this.forget(receipt.file, sent);
     // By an earlier receipt: what was stored then was not what is vouched for.
-    if (hasContent && differs(sent, digest)) this.outlet.failed(damagedSource(sent.name));
-    else this.outlet.stored(sent, receipt);
+    if (hasContent && differs(sent, digest)) this.work.results.failed(damagedSource(sent.name));
+    else this.work.results.stored(sent, receipt);
   }
 
   private async closeFile(file: number, size: number, digests: Digests): Promise<void> {
-    const sent = this.outlet.entries.sent(file);
-    if (sent && differs(sent, digests[this.outlet.algorithm])) await this.drop(file, damagedSource(sent.name));
+    const sent = this.work.entries.sent(file);
+    if (sent && differs(sent, digests[this.work.algorithm])) await this.drop(file, damagedSource(sent.name));
     else await this.control.send({ type: 'close', file, size, digests });
   }
 
   /** Gives a file up: it changed, or cannot be read any more. */
   private async drop(file: number, error: TransferError): Promise<void> {
-    if (this.forget(file)) this.outlet.failed(error);
+    if (this.forget(file)) this.work.results.failed(error);
     const { code, message } = error;
     await this.control.send({ type: 'drop', file, code, message: withoutPaths(message) });
   }
@@ -287,10 +277,10 @@ export class SessionSending {
   }
 
   /** Takes an entry off the list of what is not settled; undefined if it is not on it. */
-  private forget(file: number, sent = this.outlet.entries.sent(file)): SentEntry | undefined {
+  private forget(file: number, sent = this.work.entries.sent(file)): SentEntry | undefined {
     this.heldByReceiver.delete(file);
     this.asked.delete(file);
-    return this.outlet.entries.settle(file, sent);
+    return this.work.entries.settle(file, sent);
   }
 }
 

@@ -2,7 +2,6 @@ import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asTransferError, TransferError } from '../errors';
-import type { Waits } from '../progress';
 import type { RateLimit } from './rate-limit';
 import { Carriers } from './carriers';
 import { type Compress, Compression } from './compression';
@@ -10,7 +9,7 @@ import { ConnectionCount } from '../session/connection-count';
 import type { Link } from '../session/link';
 import type { CarryingLink } from './carriers';
 import type { Connector, FirstConnection } from './connector';
-import { type SessionOutlet, SessionSending } from './session-send';
+import { type SessionWork, SessionSending } from './session-send';
 import {
   firstPause,
   longestPause,
@@ -25,14 +24,12 @@ import { ignored, trace } from '../trace';
 
 export interface SessionSenderOptions {
   readonly connector: Connector;
-  readonly outlet: SessionOutlet;
+  readonly work: SessionWork;
   readonly limit: RateLimit;
-  readonly waits: Waits;
   readonly connections: number | 'auto';
   readonly compress: Compress;
   /** How long to try to go on after a connection was lost, in ms. */
   readonly retryFor: number;
-  readonly signal: AbortSignal | undefined;
 }
 
 /**
@@ -40,22 +37,23 @@ export interface SessionSenderOptions {
  * not settled goes on. Rejects with why that was not possible; at once where no receiver was met at all.
  */
 export async function sendUntilDone(options: SessionSenderOptions): Promise<void> {
-  const { connector, signal, outlet } = options;
+  const { connector, retryFor } = options;
+  const { entries, results, signal } = options.work;
   let lost = await converse(options, await connector.first(signal));
   let [until, pause] = [0, 0];
   while (lost) {
-    for (const { name } of outlet.entries.takeBegun()) outlet.failed(lostForGood(name));
+    for (const { name } of entries.takeBegun()) results.failed(lostForGood(name));
     // A receiver that drops us again and again without progress gets one retry window, not a new one each time.
     const anew = lost.progress || until === 0;
     if (anew) until = performance.now() + patienceWith(lost, options);
     pause = anew ? firstPause : Math.min(longestPause, pause * 2);
     // Report a lost connection only if the receiver had accepted us and entries are still open.
-    const tell = lost.welcome && !outlet.entries.over;
-    if (tell) outlet.connectionLost(lost.reason);
+    const tell = lost.welcome && !entries.over;
+    if (tell) results.connectionLost(lost.reason, retryFor);
     const again = await meetAgain(connector, until, pause, signal);
     if (!again && nothingLeft(options)) return;
     if (!again) throw lost.reason;
-    if (tell) outlet.connectionBack();
+    if (tell) results.connectionBack();
     lost = await converse(options, again);
   }
 }
@@ -80,7 +78,7 @@ function patienceWith({ reason, welcome }: LostConversation, options: SessionSen
 }
 
 /** Whether all that is missing is the receiver's `done`, which says nothing new. */
-function nothingLeft({ outlet: { entries, needsDone } }: SessionSenderOptions): boolean {
+function nothingLeft({ work: { entries, needsDone } }: SessionSenderOptions): boolean {
   return entries.over && !needsDone;
 }
 
@@ -97,7 +95,7 @@ async function converse(
     welcomed = true;
     return measured;
   });
-  const { entries } = options.outlet;
+  const { entries } = options.work;
   const settledBefore = entries.settled;
   const conversation = new SessionConversation(options, link, local);
   try {
@@ -105,7 +103,7 @@ async function converse(
     return undefined;
   } catch (thrown) {
     const error = asTransferError(thrown, 'unexpected', 'The session failed');
-    if (options.signal?.aborted || !worthAnother(error)) throw error;
+    if (options.work.signal?.aborted || !worthAnother(error)) throw error;
     return { reason: error, welcome: welcomed, progress: entries.settled > settledBefore || conversation.carried > 0 };
   }
 }
@@ -163,12 +161,12 @@ class SessionConversation {
   ) {
     // Every connection listens for the end while it is dialed, and while it waits for the limit.
     setMaxListeners(0, this.ended.signal);
-    this.carriers = new Carriers(options.limit, options.waits, this.ended.signal);
+    this.carriers = new Carriers(options.limit, options.work.waits, this.ended.signal);
   }
 
   /** `welcome` resolves with the round trip in ms, once the receiver has said that we are. */
   async run(welcome: Promise<number>): Promise<void> {
-    const sending = new SessionSending(this.control, this.carriers, this.options.outlet, welcome);
+    const sending = new SessionSending(this.control, this.carriers, this.options.work, welcome);
     // The end of connection 0 is reported by the conversation, which reads from it.
     this.start(this.carriers.carry(this.control, 0));
     this.start(
@@ -188,7 +186,7 @@ class SessionConversation {
       this.carriers.close();
       for (const link of this.links) link.close();
       // A receiver is told of a sender that is stopped; otherwise it learns of the end by FIN.
-      if (this.options.signal?.aborted) await this.control.leave();
+      if (this.options.work.signal?.aborted) await this.control.leave();
       else if (failure) this.control.close(failure);
       await Promise.allSettled(this.running);
       await this.control.finish();
@@ -213,11 +211,11 @@ class SessionConversation {
 
   /** Codes contents from now on, where that is wanted and the receiver takes it. PROTOCOL.md 14.17. */
   private compress(): void {
-    const { compress, connector, waits } = this.options;
+    const { compress, connector, work } = this.options;
     const { carriers } = this;
     // Within this machine there is no network that could hold anything back.
     if (compress === 'off' || (compress === 'auto' && this.local)) return;
-    if (connector.coding) carriers.compression = new Compression(connector.coding, compress, carriers.rate, waits);
+    if (connector.coding) carriers.compression = new Compression(connector.coding, compress, carriers.rate, work.waits);
   }
 
   /** Makes further connections: the receiver knows the session now. */
