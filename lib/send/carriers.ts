@@ -44,10 +44,8 @@ interface Carrier {
   readonly underway: Carried[];
   /** How many the receiver has taken. */
   taken: number;
-  retiring: boolean;
-  /** Retired, and everything that it was given was sent. */
-  finished: boolean;
-  gone: boolean;
+  /** `retiring`: takes no more frames; `retired`: and everything that it was given was sent; `lost`: before that. */
+  state: 'carrying' | 'retiring' | 'retired' | 'lost';
 }
 
 /**
@@ -92,7 +90,7 @@ export class Carriers {
   }
 
   private get alive(): Carrier[] {
-    return [...this.carriers.values()].filter(({ retiring, gone }) => !retiring && !gone);
+    return [...this.carriers.values()].filter(({ state }) => state === 'carrying');
   }
 
   /** `bytes` more will be carried. */
@@ -134,13 +132,13 @@ export class Carriers {
    * when nothing more is sent on it; never rejects.
    */
   async carry(link: CarryingLink, number: number): Promise<void> {
-    const carrier: Carrier = { link, number, underway: [], taken: 0, retiring: false, finished: false, gone: false };
+    const carrier: Carrier = { link, number, underway: [], taken: 0, state: 'carrying' };
     this.carriers.set(number, carrier);
     if (link.sealed) this.wakeAll();
     try {
       await Promise.all(Array.from({ length: atOnce }, () => this.work(carrier)));
-      if (!carrier.retiring || carrier.gone) return;
-      carrier.finished = true;
+      if (carrier.state !== 'retiring') return;
+      carrier.state = 'retired';
       await link.finish();
     } catch (error) {
       // At the end of the conversation its owner closes the connections, and may send a last message on this one.
@@ -168,9 +166,9 @@ export class Carriers {
    */
   ended(number: number): boolean {
     const carrier = this.carriers.get(number);
-    if (carrier) carrier.gone = true;
+    if (carrier && carrier.state !== 'retired') carrier.state = 'lost';
     this.wakeAll();
-    return carrier?.finished ?? false;
+    return carrier?.state === 'retired';
   }
 
   /** The connection is forgotten: what is still underway on it goes again. */
@@ -184,10 +182,8 @@ export class Carriers {
 
   /** Lets the connection with the highest number end when its frames are sent. */
   retire(): void {
-    const last = [...this.carriers.values()]
-      .filter(({ retiring, gone, number }) => !retiring && !gone && number > 0)
-      .at(-1);
-    if (last) last.retiring = true;
+    const last = this.alive.filter(({ number }) => number > 0).at(-1);
+    if (last) last.state = 'retiring';
     this.wakeAll();
   }
 
@@ -200,7 +196,7 @@ export class Carriers {
   }
 
   private async work(carrier: Carrier): Promise<void> {
-    while (!this.closed && !carrier.retiring && !carrier.gone) {
+    while (!this.closed && carrier.state === 'carrying') {
       const frame = this.rests(carrier) ? undefined : this.waiting.shift();
       if (frame) await this.pass(carrier, frame);
       else await new Promise<void>((resolve) => this.wake.push(resolve));
@@ -216,7 +212,7 @@ export class Carriers {
       const { header, pieces, size } = await this.coded(frame, payload, carrier);
       await this.waits.on('limit', this.limit.pass(size, this.signal));
       // Died while this frame waited: another one takes it.
-      if (carrier.gone) throw new TransferError('connection-lost', 'The connection was lost.');
+      if (carrier.state === 'lost') throw new TransferError('connection-lost', 'The connection was lost.');
       carrier.underway.push(frame);
       handed = true;
       frame.goes?.(size);
