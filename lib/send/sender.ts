@@ -1,9 +1,10 @@
 import { asTransferError, TransferError } from '../errors';
-import type { FileDone, Summary } from '../progress';
-import { parseListenAddress, parseRelay } from '../net/address';
+import type { FileDone, Listener, Summary } from '../progress';
+import { type Address, parseListenAddress, parseRelay } from '../net/address';
 import type { Dialed } from '../net/socket';
 import { dialable, listeningAt } from '../net/own-address';
 import { formatTicket, isTicket, parseTicket, type Ticket } from '../net/ticket';
+import type { OpenCode } from '../codes/open-code';
 import { drawCode, formatCode, looksLikeCode, parseCodeTarget } from '../codes/code';
 import { refuseAbsentSources } from './absent-sources';
 import { checkUsage, type SendOptions } from './send-options';
@@ -117,14 +118,7 @@ async function sendToWhoeverDials(options: SendOptions): Promise<SendResult> {
     });
     if (code) {
       code.addresses = reachable;
-      const { announceListener } = require('../net/lan') as typeof import('../net/lan');
-      // Where that is not possible, the receiver can still type the address.
-      endAnnouncement = await announceListener(connector.address, reachable, code.code.number).catch(
-        (error: unknown) => {
-          on(failureEvent(asTransferError(error, 'cannot-connect', 'This machine cannot be found')));
-          return () => undefined;
-        },
-      );
+      endAnnouncement = await announce(connector.address, code, on);
     }
     const first = await Promise.race([
       dialedPlain,
@@ -145,6 +139,20 @@ async function sendToWhoeverDials(options: SendOptions): Promise<SendResult> {
   } finally {
     endAnnouncement();
     await connector.close();
+  }
+}
+
+/**
+ * Lets a receiver in this network find the listener by its code, until what is returned is called. Where that is not
+ * possible, that is told, and the receiver can still type the address.
+ */
+async function announce(listener: Address, { addresses, code }: OpenCode, on: Listener): Promise<() => void> {
+  const { announceListener } = require('../net/lan') as typeof import('../net/lan');
+  try {
+    return await announceListener(listener, addresses, code.number);
+  } catch (error) {
+    on(failureEvent(asTransferError(error, 'cannot-connect', 'This machine cannot be found')));
+    return () => undefined;
   }
 }
 
