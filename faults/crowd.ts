@@ -40,7 +40,7 @@ export function inSession(ticket: string): SendOne {
     const hash = createHash('sha256');
     for (const piece of bytes) hash.update(piece);
     const sha256 = hash.digest('hex');
-    const link = await letIn(new DialingConnector(parseTicket(ticket), 'sha256', undefined));
+    const link = await letIn(new DialingConnector(parseTicket(ticket), { algorithm: 'sha256' }));
     try {
       await link.sendList({ type: 'offer' }, [
         { file: 0, type: 'file', name, size, mode: 0o644, mtime: '1700000000000000000' },

@@ -86,6 +86,20 @@ export interface RequiredFeatures {
   readonly metadata?: boolean | undefined;
 }
 
+export interface DialingOptions {
+  readonly algorithm: keyof Digests;
+  readonly deadlines?: LinkDeadlines | undefined;
+  /** What a session for a backup says of it; absent where files are sent. */
+  readonly backup?: BackupHello;
+  /** How long a receiver that has too many others is asked again, in ms. */
+  readonly retryFor?: number | undefined;
+  /** See `DialOptions`; 'auto' where it is absent. */
+  readonly congestion?: string | undefined;
+  readonly required?: RequiredFeatures;
+  /** How many other receivers get the same at this moment; `many` are so many that memory is short. */
+  readonly beside?: 'nobody' | 'few' | 'many';
+}
+
 /** A sender that dials the holder of its ticket. */
 export class DialingConnector implements Connector {
   readonly session = newSession();
@@ -98,24 +112,16 @@ export class DialingConnector implements Connector {
 
   constructor(
     private ticket: Ticket,
-    private readonly algorithm: keyof Digests,
-    private readonly deadlines: LinkDeadlines | undefined,
-    private readonly backup?: BackupHello,
-    /** How long a receiver that has too many others is asked again, in ms. */
-    private readonly patience = usualRetry,
-    /** See `DialOptions`. */
-    private readonly wanted = 'auto',
-    private readonly required: RequiredFeatures = {},
-    /** How many other receivers get the same at this moment; `many` are so many that memory is short. */
-    private readonly beside: 'nobody' | 'few' | 'many' = 'nobody',
+    private readonly options: DialingOptions,
   ) {}
 
   /**
-   * Dials again, within `patience`, a receiver that answers that it has too many others, or hangs up as a crowded one
+   * Dials again, within `retryFor`, a receiver that answers that it has too many others, or hangs up as a crowded one
    * does.
    */
   async first(signal: AbortSignal | undefined, within?: number): Promise<FirstConnection> {
     if (within !== undefined) return this.dial(0, signal, within);
+    const { retryFor = usualRetry } = this.options;
     const began = performance.now();
     /** Whether the receiver has said that it has too many others: then it knows our key. */
     let known = false;
@@ -124,7 +130,7 @@ export class DialingConnector implements Connector {
         return await this.dial(0, signal);
       } catch (error) {
         known ||= error instanceof TransferError && error.code === 'timeout';
-        const left = began + Math.min(this.patience, worthAsking(error, known)) - performance.now();
+        const left = began + Math.min(retryFor, worthAsking(error, known)) - performance.now();
         if (left <= 0 || signal?.aborted) throw error;
         trace('the receiver is dialed again, %d ms are left: %o', Math.round(left), error);
         // A random pause, so that the senders of a crowd do not all dial at the same moment again.
@@ -135,7 +141,7 @@ export class DialingConnector implements Connector {
 
   /** Sealing overwrites the bytes in place, so what is shared with other receivers is not sealed. */
   private get maySeal(): boolean {
-    return this.beside === 'nobody';
+    return (this.options.beside ?? 'nobody') === 'nobody';
   }
 
   get seals(): boolean {
@@ -144,14 +150,15 @@ export class DialingConnector implements Connector {
 
   async another(connection: number, _control: Link, signal: AbortSignal | undefined): Promise<CarryingLink> {
     const { sealing, ticket } = this;
+    const { deadlines, congestion = 'auto' } = this.options;
     if (!sealing) return (await this.dial(connection, signal)).link;
     try {
       const sealed = await dialSealed(ticket.address, sealing.basis, sealing.suite, connection, {
         signal,
-        congestion: this.wanted,
+        congestion,
       });
       this.failed = 0;
-      return new SealedSending(sealed, this.deadlines);
+      return new SealedSending(sealed, deadlines);
     } catch (error) {
       // A middlebox may let through nothing but TLS.
       if (++this.failed >= mostFailed && this.sealing === sealing) this.sealing = undefined;
@@ -164,21 +171,22 @@ export class DialingConnector implements Connector {
   }
 
   private linkOf(connection: Connection): Link {
-    return new Link(connection, this.deadlines, true, this.beside === 'many' ? sliceOfMany : Infinity);
+    return new Link(connection, this.options.deadlines, true, this.options.beside === 'many' ? sliceOfMany : Infinity);
   }
 
   /** "A sender that dialed need not wait for the answer before it offers": what it says is read once it is welcome. */
   private async dial(number: number, signal: AbortSignal | undefined, within?: number): Promise<FirstConnection> {
+    const { algorithm, deadlines, backup, congestion = 'auto', required = {}, beside } = this.options;
     const until = performance.now() + (within ?? Infinity);
     const dialed = await dialSecured(this.ticket, {
       signal,
       timeout: Math.min(within ?? usualDial, usualDial),
-      congestion: this.wanted,
+      congestion,
     });
     this.congestion = dialed.congestion;
     if (number === 0) this.relay = dialed.relay;
     this.ticket = startingAt(this.ticket, dialed.address);
-    const connection = new Connection(dialed.stream, dialed.peer, this.deadlines?.silence);
+    const connection = new Connection(dialed.stream, dialed.peer, deadlines?.silence);
     const aborted = (): void => connection.close(new TransferError('interrupted', 'Interrupted.'));
     const late = (): void => connection.close(new TransferError('timeout', 'The receiver did not answer in time.'));
     const timer = within === undefined ? undefined : setTimeout(late, until - performance.now());
@@ -188,9 +196,9 @@ export class DialingConnector implements Connector {
       role: 'sender',
       session: this.session,
       connection: number,
-      digest: this.algorithm,
-      ...(number === 0 && this.backup ? keysOfBackup(this.backup) : {}),
-      ...(number === 0 ? announceRequired(this.required) : {}),
+      digest: algorithm,
+      ...(number === 0 && backup ? keysOfBackup(backup) : {}),
+      ...(number === 0 ? announceRequired(required) : {}),
       ...(this.maySeal ? sealedOffer(number) : {}),
       ...levelsOffer(number),
     } as const;
@@ -199,12 +207,12 @@ export class DialingConnector implements Connector {
     const welcome = sayHello(connection, introduction)
       .then(() => awaitAnswer(connection, introduction))
       .then((hello) => {
-        if (number === 0 && this.backup && hello.snapshot === undefined && hello.repair === undefined)
+        if (number === 0 && backup && hello.snapshot === undefined && hello.repair === undefined)
           throw new TransferError('usage', 'The receiver keeps no backups.', {
             hint: 'Install the same version on both sides.',
           });
-        if (number === 0) checkRequired(hello, this.required);
-        if (number === 0 && this.beside !== 'many') this.coding = commonCoding(hello.codings);
+        if (number === 0) checkRequired(hello, required);
+        if (number === 0 && beside !== 'many') this.coding = commonCoding(hello.codings);
         const suite = this.maySeal && number === 0 && !dialed.relay ? commonSuite(hello.sealed) : undefined;
         if (suite) this.sealing = { suite, basis: { session: this.session, secret: dialed.secret } };
         // The shorter of two measurements: either may have taken longer because this machine was busy.
@@ -219,7 +227,7 @@ export class DialingConnector implements Connector {
         signal?.removeEventListener('abort', aborted);
       });
     // A receiver that knows no backups would take what is offered for files.
-    if (number > 0 || this.backup || this.required.check || this.required.metadata)
+    if (number > 0 || backup || required.check || required.metadata)
       return { roundTrip: await welcome, link: this.linkOf(connection), local: dialed.local };
     const link = this.linkOf(connection);
     welcome.catch(() => link.close()); // whoever waits for it is told

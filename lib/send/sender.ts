@@ -41,9 +41,12 @@ export async function send(options: SendOptions): Promise<SendResult> {
     return conclude(
       new SessionTransfer(
         options,
-        new DialingConnector(parseTicket(target), digest, deadlines, undefined, retryFor, options.congestion, {
-          check: options.check,
-          metadata: options.metadata,
+        new DialingConnector(parseTicket(target), {
+          algorithm: digest,
+          deadlines,
+          retryFor,
+          congestion: options.congestion,
+          required: { check: options.check, metadata: options.metadata },
         }),
       ),
       options,

@@ -129,16 +129,14 @@ async function sendToOne(
   };
   const many = options.receivers.length > few;
   const send = (ticket: Ticket): ReturnType<typeof conclude> => {
-    const connector = new DialingConnector(
-      ticket,
-      digest,
+    const connector = new DialingConnector(ticket, {
+      algorithm: digest,
       deadlines,
-      undefined,
       retryFor,
       congestion,
-      { check, metadata },
-      many ? 'many' : 'few',
-    );
+      required: { check, metadata },
+      beside: many ? 'many' : 'few',
+    });
     const { connections: asked = 'auto' } = options;
     const connections = many && asked === 'auto' ? 1 : asked;
     const transfer = new SessionTransfer({ ...options, connections, on }, connector, { shared });

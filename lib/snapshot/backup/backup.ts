@@ -171,13 +171,12 @@ async function toReceiver(
   name: EntryName,
 ): Promise<Sent> {
   const began = performance.now();
-  const connector = new DialingConnector(
-    parseTicket(target),
-    digest,
+  const connector = new DialingConnector(parseTicket(target), {
+    algorithm: digest,
     deadlines,
-    { name, repairs: false, checksum, allowShrink },
-    options.retryFor,
-  );
+    backup: { name, repairs: false, checksum, allowShrink },
+    retryFor: options.retryFor,
+  });
   const transfer = new SessionTransfer({ ...options, digest }, connector, { snapshot: true, needsDone: true });
   try {
     await transfer.run();

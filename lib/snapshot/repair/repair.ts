@@ -164,10 +164,10 @@ async function bring(
       await sendWithin({ source, receiver: { destination: stage.destination, rules, stage }, algorithm, on, signal })
     ).summary;
   }
-  const connector = new DialingConnector(parseTicket(target), algorithm, deadlines, {
-    name,
-    repairs: true,
-    checksum: false,
+  const connector = new DialingConnector(parseTicket(target), {
+    algorithm,
+    deadlines,
+    backup: { name, repairs: true, checksum: false },
   });
   const transfer = new SessionTransfer({ paths: [], digest: algorithm, on, ...(signal ? { signal } : {}) }, connector, {
     source,
