@@ -79,17 +79,18 @@ export class FileReading {
     const [whole, digestOf] = await Promise.all([createDigest(algorithm), createDigestOf(algorithm)]);
     const fd = walking((walker) => walker.open(file, flags));
     try {
-      const now = fstatSync(fd, { bigint: true });
-      if (!now.isFile()) {
+      // From before its edges are read: whatever was written since is found at the end.
+      const opened = fstatSync(fd, { bigint: true });
+      if (!opened.isFile()) {
         closeSync(fd);
         return undefined;
       }
       const edges = edgesOf(fd, size);
       if (edges === undefined) throw new Changed();
       // What they were when it was offered tells whether it was only appended to since; without that, only that nobody
-      // has written to it.
-      const opened = fstatSync(fd, { bigint: true });
-      if (!isAsOffered(file, opened) && size > 0 && edges !== file.edges) throw new Changed();
+      // has written to it. Looked at after they are read: they are those of what was offered, or it is not as offered.
+      const isOffered = isAsOffered(file, fstatSync(fd, { bigint: true }));
+      if (!isOffered && size > 0 && edges !== file.edges) throw new Changed();
       const reading = new FileReading(file, fd, whole, alike, digestOf, opened, edges);
       reading.calls?.willReadOnce(fd);
       return reading;
