@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto';
-import { type BigIntStats, constants, readSync } from 'node:fs';
+import { type BigIntStats, constants, fstatSync, readSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 
 /** Bytes at either end. */
 const edge = 4096;
-/** How often the edges of a file are read that is written to meanwhile. */
+/** How often a file is read that is written to meanwhile. */
 export const mostLooks = 4;
-// A named pipe without a writer is not waited for.
+/** Of open(2) for what is to be a file: a named pipe without a writer is not waited for. */
 export const readFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
-/** How a file was when its edges were read; undefined where they could not be. */
-export interface StatsWithEdges {
+/** How a file was when its edges were read; undefined where it was rewritten meanwhile. */
+interface StatsWithEdges {
   readonly stats: BigIntStats;
   readonly edges: bigint | undefined;
 }
@@ -20,7 +21,7 @@ interface Range {
 }
 
 /** What of a file of `size` bytes its edges are: its first and its last 4 KiB, or all of it. */
-export function edgeRanges(size: number): readonly [first: Range, last: Range] {
+function edgeRanges(size: number): readonly [first: Range, last: Range] {
   const length = Math.min(size, 2 * edge);
   const first = Math.min(length, edge);
   return [
@@ -52,8 +53,73 @@ export function edgesOf(fd: number, size: number): bigint | undefined {
   return isWhole ? edgesIn(bytes) : undefined;
 }
 
+/** The same without keeping this thread waiting for a disk. */
+export async function edgesOfHandle(handle: FileHandle, size: number): Promise<bigint | undefined> {
+  const [first, last] = edgeRanges(size);
+  const bytes = new Uint8Array(first.length + last.length);
+  const isWhole =
+    (await readFrom(handle, bytes.subarray(0, first.length), first.offset)) &&
+    (await readFrom(handle, bytes.subarray(first.length), last.offset));
+  return isWhole ? edgesIn(bytes) : undefined;
+}
+
+/** A file at one look: how it was before and after its edges were read, and then those of an earlier size of it. */
+interface Look extends StatsWithEdges {
+  readonly after: BigIntStats;
+  readonly earlier: bigint | undefined;
+}
+
+/**
+ * The edges of a file that is open, and how it was when they were read: one that grows is found as far as it goes by
+ * then. As it was found, and without edges, where it is another one by now, or is rewritten all the time. Throws the
+ * errors of the operating system.
+ */
+export function lookAtEdges(fd: number, found: BigIntStats): StatsWithEdges {
+  const looking = looks(found);
+  let step = looking.next();
+  while (step.done !== true) step = looking.next(lookAt(fd, step.value));
+  return step.value;
+}
+
+/** The same without keeping this thread waiting for a disk. */
+export async function lookAtEdgesOfHandle(handle: FileHandle, found: BigIntStats): Promise<StatsWithEdges> {
+  const looking = looks(found);
+  let step = looking.next();
+  while (step.done !== true) step = looking.next(await lookAtHandle(handle, step.value));
+  return step.value;
+}
+
+/** Asks for looks, each with the size in bytes of which it is to read the edges once more. */
+function* looks(found: BigIntStats): Generator<number | undefined, StatsWithEdges, Look> {
+  let last: StatsWithEdges | undefined;
+  for (let look = 0; look < mostLooks; look++) {
+    const { stats, edges, after, earlier } = yield last && Number(last.stats.size);
+    if (!isSameFile(stats, found)) break;
+    // What is only appended to, however often, still has the edges that it had before this look.
+    const isAppendedTo = last?.edges !== undefined && last.edges === earlier;
+    if (isUntouched(stats, after) || isAppendedTo) return { stats, edges };
+    last = stats.size > 0n ? { stats, edges } : undefined;
+  }
+  return { stats: found, edges: undefined };
+}
+
+function lookAt(fd: number, earlierSize: number | undefined): Look {
+  const stats = fstatSync(fd, { bigint: true });
+  const edges = edgesOf(fd, Number(stats.size));
+  const after = fstatSync(fd, { bigint: true });
+  return { stats, edges, after, earlier: earlierSize === undefined ? undefined : edgesOf(fd, earlierSize) };
+}
+
+async function lookAtHandle(handle: FileHandle, earlierSize: number | undefined): Promise<Look> {
+  const stats = await handle.stat({ bigint: true });
+  const edges = await edgesOfHandle(handle, Number(stats.size));
+  const after = await handle.stat({ bigint: true });
+  const earlier = earlierSize === undefined ? undefined : await edgesOfHandle(handle, earlierSize);
+  return { stats, edges, after, earlier };
+}
+
 /** Whether what was opened is the regular file that was found. */
-export function isSameFile(opened: BigIntStats, found: BigIntStats): boolean {
+function isSameFile(opened: BigIntStats, found: BigIntStats): boolean {
   return opened.isFile() && opened.dev === found.dev && opened.ino === found.ino;
 }
 
@@ -67,6 +133,15 @@ function readInto(fd: number, into: Uint8Array, offset: number): boolean {
     const count = readSync(fd, into, done, into.length - done, offset + done);
     if (count === 0) return false;
     done += count;
+  }
+  return true;
+}
+
+async function readFrom(handle: FileHandle, into: Uint8Array, offset: number): Promise<boolean> {
+  for (let done = 0; done < into.length;) {
+    const { bytesRead } = await handle.read(into, done, into.length - done, offset + done);
+    if (bytesRead === 0) return false;
+    done += bytesRead;
   }
   return true;
 }

@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
 import { dataIn } from './data-in';
-import { edgeRanges, edgesIn, isSameFile, isUntouched, mostLooks, readFlags, type StatsWithEdges } from './edges';
+import { lookAtEdgesOfHandle, readFlags } from './edges';
 import { ignored } from '../trace';
 import { endWorker, startWorker } from '../threads/order-worker';
 import { parseEntryName } from '../name';
@@ -196,27 +196,21 @@ async function namedFile(pathname: string, base: string): Promise<FoundFile | un
   }
 }
 
-/** As the scan's thread does, without keeping this one waiting for a disk. */
-async function lookForEdges(pathname: string, found: BigIntStats): Promise<StatsWithEdges> {
+/** Of a named file, whatever its age. */
+async function lookForEdges(pathname: string, found: BigIntStats): ReturnType<typeof lookAtEdgesOfHandle> {
+  const unknown = { stats: found, edges: undefined };
+  if (found.size === 0n) return unknown;
   try {
     const handle = await open(systemPath(pathname), readFlags);
     try {
-      for (let look = 0; look < mostLooks; look++) {
-        const before = await handle.stat({ bigint: true });
-        if (!isSameFile(before, found)) break;
-        const [first, last] = edgeRanges(Number(before.size));
-        const bytes = Buffer.alloc(first.length + last.length);
-        await handle.read(bytes, 0, first.length, first.offset);
-        await handle.read(bytes, first.length, last.length, last.offset);
-        if (isUntouched(before, await handle.stat({ bigint: true }))) return { stats: before, edges: edgesIn(bytes) };
-      }
+      return await lookAtEdgesOfHandle(handle, found);
     } finally {
       await handle.close();
     }
   } catch (error) {
     ignored('whoever reads the file is told')(error);
+    return unknown;
   }
-  return { stats: found, edges: undefined };
 }
 
 /** The thread that looks, and what it found and nobody has taken yet. */

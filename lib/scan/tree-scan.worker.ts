@@ -1,4 +1,4 @@
-import { accessSync, type BigIntStats, closeSync, constants, fstatSync, realpathSync, statSync } from 'node:fs';
+import { accessSync, type BigIntStats, closeSync, constants, realpathSync, statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ErrorCode, TransferError } from '../errors';
 import { type Located, shownPath, Walker } from '../threads/walker';
@@ -19,7 +19,7 @@ import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
 import { carriedTime } from '../threads/carried-time';
 import { smallFile } from '../wire/segment';
 import { dataIn } from './data-in';
-import { edgesOf, isSameFile, isUntouched, mostLooks, readFlags, type StatsWithEdges } from './edges';
+import { lookAtEdges, readFlags } from './edges';
 import { ignored } from '../trace';
 
 export interface ScanSetup {
@@ -330,35 +330,22 @@ class TreeWalk {
     });
   }
 
-  /**
-   * The edges of a file that was written to lately, and how it was when they were read: one that grows is found as far
-   * as it goes by then.
-   */
-  private withEdges(located: Located, found: BigIntStats): StatsWithEdges {
+  /** Of a file that was written to lately, as far as that may still be asked. */
+  private withEdges(located: Located, found: BigIntStats): ReturnType<typeof lookAtEdges> {
     const unknown = { stats: found, edges: undefined };
     if (this.setup.totalsOnly || found.size === 0n || found.mtimeNs < this.lately || this.edgesLeft <= 0)
       return unknown;
     this.edgesLeft--;
     try {
-      return this.readEdges(located, found) ?? unknown;
+      const fd = this.walker.open(located, readFlags);
+      try {
+        return lookAtEdges(fd, found);
+      } finally {
+        closeSync(fd);
+      }
     } catch (error) {
       ignored('whoever reads the file is told')(error);
       return unknown;
-    }
-  }
-
-  private readEdges(located: Located, found: BigIntStats): StatsWithEdges | undefined {
-    const fd = this.walker.open(located, readFlags);
-    try {
-      for (let look = 0; look < mostLooks; look++) {
-        const before = fstatSync(fd, { bigint: true });
-        if (!isSameFile(before, found)) return undefined;
-        const edges = edgesOf(fd, Number(before.size));
-        if (isUntouched(before, fstatSync(fd, { bigint: true }))) return { stats: before, edges };
-      }
-      return undefined;
-    } finally {
-      closeSync(fd);
     }
   }
 
