@@ -1,7 +1,8 @@
-import { type BigIntStats, constants } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
+import { edgesOfHandle, isUntouched, lookAtEdgesOfHandle, readFlags } from '../scan/edges';
 import { changed, notRegular, unreadable } from '../scan/source';
 import { isBarred, type Located, openLocated } from '../threads/walker';
 
@@ -16,6 +17,8 @@ export class OpenSource {
     readonly handle: FileHandle,
     readonly before: BigIntStats,
     private readonly name: string,
+    /** By which one that is longer later is told from another; see `edgesIn`. */
+    private readonly edges?: bigint,
   ) {}
 
   /** Whether it is longer by now than when it was opened, as far as it was checked. */
@@ -24,9 +27,17 @@ export class OpenSource {
   /** Rejects with `source-unreadable`, also for what is not a regular file (a FIFO is not waited for). */
   static async open(file: SourceFile): Promise<OpenSource> {
     try {
-      const handle = await openLocated(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-      const before = await handle.stat({ bigint: true });
-      if (before.isFile()) return new OpenSource(handle, before, file.name);
+      const handle = await openLocated(file, readFlags);
+      try {
+        const opened = await handle.stat({ bigint: true });
+        if (opened.isFile()) {
+          const { stats, edges } = await lookAtEdgesOfHandle(handle, opened);
+          return new OpenSource(handle, stats, file.name, edges);
+        }
+      } catch (error) {
+        await handle.close();
+        throw error;
+      }
       await handle.close();
     } catch (cause) {
       throw isBarred(cause) ? changed(file.name) : unreadable(file.name, cause);
@@ -55,16 +66,16 @@ export class OpenSource {
   }
 
   /**
-   * Throws `source-changed` unless the file is as it was when it was opened, or has grown since. What it had before may
-   * be something else then: that a digest of it is still right tells that it is not.
+   * Throws `source-changed` unless the file is as it was when it was opened, or has grown since, with what it had then
+   * as it was, as far as its edges show. Whether the middle is, too, a digest of it tells.
    */
   async check(): Promise<void> {
     const { before } = this;
     const now = await this.handle.stat({ bigint: true });
     this.grew ||= now.size > before.size;
-    if (this.grew && now.size >= before.size) return;
-    if (now.size !== before.size || now.mtimeNs !== before.mtimeNs || now.ctimeNs !== before.ctimeNs)
-      throw this.changed();
+    if (!this.grew && isUntouched(before, now)) return;
+    if (!this.grew || now.size < before.size) throw this.changed();
+    if (this.edges === undefined || (await edgesOfHandle(this.handle, this.size)) !== this.edges) throw this.changed();
   }
 
   changed(): TransferError {

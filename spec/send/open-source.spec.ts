@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { appendFile, truncate } from 'node:fs/promises';
+import { appendFile, truncate, writeFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import { parseEntryName } from '../../lib/name';
 import { OpenSource, type SourceFile } from '../../lib/send/open-source';
@@ -37,6 +37,28 @@ describe('an open source', () => {
     await appendFile(file.path, 'more');
     await source.check();
     expect(source.grew).to.equal(true);
+    await source.close();
+  });
+
+  for (const size of [100, 100_000]) {
+    it(`of ${String(size)} bytes may not be written again as a longer one: source-changed, and not its beginning`, async () => {
+      await writeFile(file.path, bytes(size, 1));
+      const source = await OpenSource.open(file);
+      await writeFile(file.path, bytes(size + 50_000, 2));
+      for (let time = 0; time < 2; time++) {
+        const error: unknown = await source.check().catch((thrown: unknown) => thrown);
+        expect(error).to.include({ code: 'source-changed', fileName: 'file' });
+      }
+      await source.close();
+    });
+  }
+
+  it('may grow from nothing', async () => {
+    await truncate(file.path);
+    const source = await OpenSource.open(file);
+    await appendFile(file.path, 'more');
+    await source.check();
+    expect(source).to.include({ grew: true, size: 0 });
     await source.close();
   });
 

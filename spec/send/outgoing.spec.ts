@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { open, rm, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -69,6 +70,24 @@ describe('files on their way out', () => {
         expect(await stored()).to.deep.equal(['next']);
       });
     }
+
+    it('is written again as a longer one before it is hashed: source-changed, not its beginning; one that is appended to arrives', async () => {
+      const [large, log] = [await tree.write('large', bytes(mebibyte, 1)), await tree.write('log', bytes(mebibyte, 2))];
+      const heard = new Heard();
+      heard.also((event) => {
+        if (event.event !== 'started') return;
+        if (event.file_name === 'large') writeFileSync(large, bytes(2 * mebibyte, 3));
+        else appendFileSync(log, 'one more line');
+      });
+      const { failed } = await sending({ paths: [large, log], target: directory.target }, heard);
+      expect(failed).to.deep.equal(['source-changed']);
+      expect(heard.all('failed')[0]?.file_name).to.equal('large');
+      expect(heard.all('sent').map(({ file_name, source_grew }) => [file_name, source_grew])).to.deep.equal([
+        ['log', true],
+      ]);
+      expect(await stored()).to.deep.equal(['log']);
+      expect((await directory.read('log')).equals(bytes(mebibyte, 2))).to.equal(true);
+    });
 
     it('is removed while it is sent: what is open is still the file, and arrives', async () => {
       const large = await tree.write('large', bytes(24 * mebibyte));
