@@ -1,13 +1,11 @@
 import { createHash } from 'node:crypto';
-import { type BigIntStats, constants, fstatSync, readSync } from 'node:fs';
+import { type BigIntStats, fstatSync, readSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 
 /** Bytes at either end. */
 const edge = 4096;
 /** How often a file is read that is written to meanwhile. */
 export const mostLooks = 4;
-/** Of open(2) for what is to be a file: a named pipe without a writer is not waited for. */
-export const readFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /** How a file was when its edges were read; undefined where it was rewritten meanwhile. */
 interface StatsWithEdges {

@@ -1,7 +1,7 @@
 import { accessSync, type BigIntStats, closeSync, constants, realpathSync, statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ErrorCode, TransferError } from '../errors';
-import { type Located, shownPath, Walker } from '../threads/walker';
+import { type Located, readFlags, shownPath, Walker } from '../threads/walker';
 import { failureOf } from '../threads/order-worker';
 import { type EntryName, printable } from '../name';
 import { systemPath } from '../name-bytes';
@@ -19,7 +19,7 @@ import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
 import { carriedTime } from '../threads/carried-time';
 import { smallFile } from '../wire/segment';
 import { dataIn } from './data-in';
-import { lookAtEdges, readFlags } from './edges';
+import { lookAtEdges } from './edges';
 import { ignored } from '../trace';
 
 export interface ScanSetup {

@@ -2,7 +2,7 @@ import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
-import { edgesOfHandle, isUntouched, lookAtEdgesOfHandle, readFlags } from '../scan/edges';
+import { edgesOfHandle, isUntouched, lookAtEdgesOfHandle } from '../scan/edges';
 import { changed, notRegular, unreadable } from '../scan/source';
 import { isBarred, type Located, openLocated } from '../threads/walker';
 
@@ -27,7 +27,7 @@ export class OpenSource {
   /** Rejects with `source-unreadable`, also for what is not a regular file (a FIFO is not waited for). */
   static async open(file: SourceFile): Promise<OpenSource> {
     try {
-      const handle = await openLocated(file, readFlags);
+      const handle = await openLocated(file);
       try {
         const opened = await handle.stat({ bigint: true });
         if (opened.isFile()) {

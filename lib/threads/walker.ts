@@ -15,6 +15,8 @@ const { O_DIRECTORY = 0, O_NOFOLLOW = 0 } = constants;
  * open(2): a descriptor from which one can go on, for which a directory need not be readable. Node does not name it.
  */
 const O_PATH = 0o10000000; // the same on x64 and arm64
+/** Of open(2) for what is to be a file: a named pipe without a writer is not waited for. */
+export const readFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 const byDescriptor = process.platform === 'linux';
 /** Deep trees are walked again rather than held open. */
 const mostOpen = 64;
@@ -120,7 +122,7 @@ export class Walker {
  * Opens a single file in the same way, with nothing kept open but that. Rejects with the errors of the operating
  * system.
  */
-export async function openLocated(located: Located, flags: number = constants.O_RDONLY): Promise<FileHandle> {
+export async function openLocated(located: Located, flags = readFlags): Promise<FileHandle> {
   const { path, below = '' } = located;
   if (below === '') return open(systemPath(path), flags);
   const components = below.split('/');

@@ -1,11 +1,12 @@
-import { appendFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { appendFile, link, open, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
 import type { EntryName } from '../../lib/name';
 import type { Outgoing } from '../../lib/send/entries';
 import { rereadPiece } from '../../lib/send/reread';
 import { SourceTree } from './source-tree';
-import { noise } from '../session/pair';
+import { digestOf, noise } from '../session/pair';
 
 describe('a piece that is read again', () => {
   let tree: SourceTree;
@@ -54,6 +55,28 @@ describe('a piece that is read again', () => {
     expect(Buffer.from(await rereadPiece(outgoing, 100, 10)).equals(content.subarray(100, 110))).to.equal(true);
     await writeFile(tree.at('g'), noise(400_000, 3));
     await rename(tree.at('g'), tree.at('f'));
+    expect(await codeOf(rereadPiece(outgoing, 100, 10))).to.equal('source-changed');
+  });
+
+  it('of a file that has a named pipe in its place is not waited for', async () => {
+    await rm(tree.at('f'));
+    execFileSync('mkfifo', [tree.at('f')]);
+    expect(await codeOf(rereadPiece(outgoing, 100, 10))).to.equal('source-changed');
+    const writer = await open(tree.at('f'), 'r+');
+    expect(await codeOf(rereadPiece(outgoing, 100, 10))).to.equal('source-changed');
+    await writer.write('what a program prints');
+    expect(await codeOf(rereadPiece(outgoing, 0, 10))).to.equal('source-changed');
+    await writer.close();
+  });
+
+  it('of a file that someone vouches for is given out also when it has a hard link more', async () => {
+    await link(tree.at('f'), tree.at('g'));
+    expect(await codeOf(rereadPiece(outgoing, 100, 10))).to.equal('source-changed');
+    const { found } = outgoing;
+    if (found.type !== 'file') throw new Error('it is a file');
+    outgoing = { ...outgoing, found: { ...found, vouched: { digest: digestOf(content), mtime: found.mtime } } };
+    expect(Buffer.from(await rereadPiece(outgoing, 100, 10)).equals(content.subarray(100, 110))).to.equal(true);
+    await appendFile(tree.at('f'), 'more');
     expect(await codeOf(rereadPiece(outgoing, 100, 10))).to.equal('source-changed');
   });
 
