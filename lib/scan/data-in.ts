@@ -1,6 +1,7 @@
 // How much of a sparse file is there.
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { systemCalls } from '../threads/system-calls';
+import { readFlags } from '../threads/walker';
 import { trace } from '../trace';
 
 /** Pieces of data after which the rest counts as data: this only estimates room. */
@@ -14,7 +15,7 @@ export function dataIn(path: string | Buffer, size: number): number | undefined 
   const calls = systemCalls();
   if (!calls) return undefined;
   try {
-    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const fd = openSync(path, readFlags);
     try {
       let data = 0;
       let at = 0;

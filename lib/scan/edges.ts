@@ -7,6 +7,15 @@ const edge = 4096;
 /** How often a file is read that is written to meanwhile. */
 export const mostLooks = 4;
 
+/** By what it shows that somebody has written to a file. */
+interface FileMoment {
+  /** Bytes. */
+  readonly size: number | bigint;
+  /** Nanoseconds since 1970. */
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
 /** How a file was when its edges were read; undefined where it was rewritten meanwhile. */
 interface StatsWithEdges {
   readonly stats: BigIntStats;
@@ -122,7 +131,7 @@ function isSameFile(opened: BigIntStats, found: BigIntStats): boolean {
 }
 
 /** Whether nobody has written to a file between two looks at it. */
-export function isUntouched(before: BigIntStats, after: BigIntStats): boolean {
+export function isUntouched<Moment extends FileMoment>(before: Moment, after: Moment): boolean {
   return after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs;
 }
 

@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { lastWord, parseRule, type Rule } from './exclude';
 import { systemPath } from '../name-bytes';
+import { readFlags } from '../threads/walker';
 
 /** Where ignore files are looked for unless the caller says otherwise. */
 export const usualIgnoreFile = '.sendallignore';
@@ -13,10 +14,7 @@ const longest = 1024 * 1024;
  * regular file.
  */
 export function readIgnoreFile(path: string | Buffer): string {
-  const fd = openSync(
-    typeof path === 'string' ? systemPath(path) : path,
-    constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0),
-  );
+  const fd = openSync(typeof path === 'string' ? systemPath(path) : path, readFlags | (constants.O_NOFOLLOW ?? 0));
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile() || stats.size > longest) throw new Error('it is not a regular file of 1 MiB at most');

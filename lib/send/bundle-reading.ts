@@ -1,12 +1,11 @@
 // Reads many small files into the memory of bundles, in the thread that calls it, by plain synchronous calls.
-import { constants } from 'node:fs';
 import { createDigestOf, type DigestAlgorithm } from '../digest/digest';
-import { edgesIn } from '../scan/edges';
+import { edgesIn, isUntouched } from '../scan/edges';
 import { isInode } from '../scan/found';
 import { fileType, type FoundBatch, locate, splitTexts } from '../scan/found-batch';
 import { failureOf } from '../threads/order-worker';
 import { fileCalls, type FileStat } from '../threads/file-calls';
-import { type Located, Walker } from '../threads/walker';
+import { type Located, readFlags, Walker } from '../threads/walker';
 import { ignored } from '../trace';
 import { encodeList } from '../wire/session-list';
 
@@ -47,9 +46,6 @@ export interface BundleAnswer {
   /** Those of `files` and `kept` that are longer by now than what was read of them. */
   readonly grew: readonly number[];
 }
-
-// A named pipe without a writer is not waited for.
-const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /** What is known of the files that may be read. */
 interface KnownBatch {
@@ -194,7 +190,7 @@ export class BundleReading {
     at: number,
     { size, mtime, ctime, inode, edges }: FileAsOffered,
   ): 'whole' | 'grew' | 'changed' | 'not a file' | 'sizeless' {
-    const fd = this.walker.open(located, flags);
+    const fd = this.walker.open(located, readFlags);
     try {
       const isAsOffered = ({ mtimeNs, ctimeNs, size: found }: FileStat): boolean =>
         mtimeNs === mtime && (ctime === undefined || ctimeNs === ctime) && found === size;
@@ -209,8 +205,7 @@ export class BundleReading {
       if (!grew(after)) return 'changed';
       const isSameSoFar = size === 0 || edges === edgesIn(this.bytes.subarray(at, at + size));
       if (!isSameSoFar) return 'changed';
-      if (after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs)
-        return 'grew';
+      if (isUntouched(before, after)) return 'grew';
       const again = new Uint8Array(size);
       const same = this.readInto(fd, again, 0, size) && Buffer.compare(again, this.bytes.subarray(at, at + size)) === 0;
       return same ? 'grew' : 'changed';

@@ -1,12 +1,12 @@
-import { type BigIntStats, closeSync, constants, fstatSync, readSync } from 'node:fs';
+import { type BigIntStats, closeSync, fstatSync, readSync } from 'node:fs';
 import { createDigest, createDigestOf, type Digest, type DigestAlgorithm } from '../digest/digest';
 import type { Digests } from '../progress';
 import { pieceSize } from '../wire/segment';
 import type { BasisSegment } from '../wire/basis';
 import { isZero, zeros } from '../wire/zeros';
 import { type SystemCalls, systemCalls } from '../threads/system-calls';
-import { type Located, walking } from '../threads/walker';
-import { edgesOf } from '../scan/edges';
+import { type Located, readFlags, walking } from '../threads/walker';
+import { edgesOf, isUntouched } from '../scan/edges';
 import { isInode } from '../scan/found';
 import { Alike } from './alike';
 import { carriedTime } from '../threads/carried-time';
@@ -40,14 +40,8 @@ export type SegmentStep =
 /** Most bytes of zeros, or of what the receiver has, in one message: the receiver and people see that it goes on. */
 const tellEvery = 64 * 1024 * 1024;
 
-// A named pipe without a writer is not waited for.
-const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
-
 /** The file is not what it was when it was offered, and was not only appended to. */
 export class Changed extends Error {}
-
-/** How a file is at one moment. */
-type FileMoment = Pick<BigIntStats, 'ino' | 'size' | 'mtimeNs' | 'ctimeNs'>;
 
 /**
  * Reads a large file once from start to end: hashes it as a whole, and compares it with what the receiver has of it. Of
@@ -68,7 +62,7 @@ export class FileReading {
     private readonly whole: Digest,
     private readonly alike: Alike | undefined,
     private readonly digestOf: (bytes: Uint8Array) => string,
-    private readonly opened: FileMoment,
+    private readonly opened: BigIntStats,
     private readonly edges: bigint,
   ) {}
 
@@ -77,7 +71,7 @@ export class FileReading {
     const { algorithm, basis, size } = file;
     const alike = basis && basis.length > 0 ? await Alike.of(basis, size, algorithm) : undefined;
     const [whole, digestOf] = await Promise.all([createDigest(algorithm), createDigestOf(algorithm)]);
-    const fd = walking((walker) => walker.open(file, flags));
+    const fd = walking((walker) => walker.open(file, readFlags));
     try {
       // From before its edges are read: whatever was written since is found at the end.
       const opened = fstatSync(fd, { bigint: true });
@@ -118,7 +112,7 @@ export class FileReading {
     const digest = this.whole.digest();
     const now = fstatSync(this.fd, { bigint: true });
     const grew = !isAsOffered(file, now);
-    if (grew && !isSame(this.opened, now)) {
+    if (grew && !isUntouched(this.opened, now)) {
       if ((await this.readAgain(isOver)) !== digest || edgesOf(this.fd, size) !== this.edges) throw new Changed();
     }
     return [...this.steps, { kind: 'end', size, digests: { [algorithm]: digest }, ...(grew && { grew }) }];
@@ -242,13 +236,9 @@ export class FileReading {
  * False for the same file if it is longer by now, unless someone vouches for it. Throws `Changed` for any other change,
  * and for a longer file that has taken its name.
  */
-function isAsOffered({ size, mtime, ctime, vouched, inode }: FileToRead, now: FileMoment): boolean {
+function isAsOffered({ size, mtime, ctime, vouched, inode }: FileToRead, now: BigIntStats): boolean {
   if (now.size === BigInt(size) && carriedTime(now.mtimeNs) === mtime && (now.ctimeNs === ctime || vouched))
     return true;
   if (vouched || now.size <= BigInt(size) || !isInode(inode, now.ino)) throw new Changed();
   return false;
-}
-
-function isSame(one: FileMoment, other: FileMoment): boolean {
-  return one.size === other.size && one.mtimeNs === other.mtimeNs && one.ctimeNs === other.ctimeNs;
 }

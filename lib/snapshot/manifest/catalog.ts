@@ -1,4 +1,3 @@
-import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { asTransferError, TransferError } from '../../errors';
@@ -18,7 +17,6 @@ import { ofItself, type Snapshot, SnapshotCatalog } from './snapshot-catalog';
 
 export { asRegistered, backupNameOf, latestName, type Snapshot } from './snapshot-catalog';
 
-const { O_NONBLOCK, O_RDONLY } = constants;
 const pieceSize = 256 * 1024;
 
 /**
@@ -171,7 +169,7 @@ async function sizeOf(located: Located): Promise<number> {
 async function opened(located: Located, size?: number): Promise<FileHandle> {
   let file: FileHandle | undefined;
   try {
-    file = await openLocated(located, O_RDONLY | O_NONBLOCK);
+    file = await openLocated(located);
     const stats = await file.stat();
     if (!stats.isFile()) throw new TransferError('mismatch', 'A manifest is not a regular file.');
     if (size !== undefined && stats.size !== size)

@@ -1,5 +1,4 @@
 // Brings what is damaged in an object store from the files of this machine that it was made of.
-import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { TransferError } from '../../errors';
 import type { Damage, Listener } from '../../progress';
@@ -92,7 +91,7 @@ async function* readersOf(
     for (const located of locateSources(entry.name, sources)) {
       let file: FileHandle;
       try {
-        file = await openLocated(located, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+        file = await openLocated(located);
       } catch (error) {
         trace('%s is not in a source: %o', entry.name, error);
         continue;

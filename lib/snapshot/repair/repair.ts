@@ -1,4 +1,4 @@
-import { type BigIntStats, constants } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import { TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import type { Damage, Digests, Listener, Summary, TransferEvent } from '../../progress';
@@ -225,7 +225,7 @@ function foundAt(located: Located, name: EntryName, stats: BigIntStats, { entry,
 
 async function statOf(located: Located, name: string): Promise<BigIntStats | TransferError> {
   try {
-    const file = await openLocated(located, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const file = await openLocated(located);
     return await file.stat({ bigint: true }).finally(() => file.close());
   } catch (error) {
     return unreadable(name, error);

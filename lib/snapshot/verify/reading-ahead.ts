@@ -1,4 +1,4 @@
-import { type BigIntStats, constants } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import { type Located, openLocated } from '../../threads/walker';
 import type { DigestName } from '../../wire/fields';
 import type { FileToCompare } from './compare';
@@ -66,7 +66,7 @@ export class ReadingAhead {
 /** Undefined for what cannot be opened: its turn comes, and then that is told. */
 async function statOf(located: Located): Promise<BigIntStats | undefined> {
   try {
-    const file = await openLocated(located, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const file = await openLocated(located);
     return await file.stat({ bigint: true }).finally(() => file.close());
   } catch {
     // The failure is reported when the file is read.

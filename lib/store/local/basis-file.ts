@@ -1,4 +1,3 @@
-import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../../errors';
@@ -7,8 +6,6 @@ import { type Located, openLocated } from '../../threads/walker';
 import type { BasisSegment } from '../../wire/basis';
 import type { BasisOrder } from './basis.worker';
 import { ignored } from '../../trace';
-
-const { O_NONBLOCK, O_RDONLY } = constants;
 
 /** The thread that reads standing files; it is started when first needed. */
 export type BasisWorker = OrderWorker<BasisOrder, readonly BasisSegment[]>;
@@ -33,7 +30,7 @@ export class BasisFile {
   /** Undefined where there is no regular file that may be read; never through a symbolic link. */
   static async open(located: Located, worker: BasisWorker): Promise<BasisFile | undefined> {
     try {
-      const handle = await openLocated(located, O_RDONLY | O_NONBLOCK);
+      const handle = await openLocated(located);
       if ((await handle.stat()).isFile()) return new BasisFile(handle, worker);
       await handle.close();
       return undefined;
