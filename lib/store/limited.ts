@@ -110,7 +110,12 @@ export class Usage {
   /** A directory below `root` is not made after all. */
   giveBackDirectory(root: string, name: string): void {
     this.names--;
-    this.directories.delete(keyOf(root, name));
+    this.forget(root, [name]);
+  }
+
+  /** Of these names below `root` it is not known any more whether they are there. */
+  forget(root: string, names: Iterable<string>): void {
+    for (const name of names) this.directories.delete(keyOf(root, name));
   }
 
   private async countNow(count: () => Promise<KeptFiles>): Promise<void> {
@@ -254,8 +259,10 @@ export class Allowance {
     this.usage.taking.add(taking);
   }
 
+  /** Nothing is taken any more. What was taken and is not there is not counted by the next count, and then taken anew. */
   close(taking: SessionNames): void {
     this.usage.taking.delete(taking);
+    this.usage.forget(taking.root, taking.missing);
   }
 
   /** Counts what is there, before a lack of room is believed. */

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fs from 'node:fs';
-import { mkdir, rm, statfs, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { TransferError } from '../../lib/errors';
 import { parseEntryName } from '../../lib/name';
@@ -140,6 +140,21 @@ describe('SessionStore', () => {
     expect(await codeOf(admit(other, 13))).to.equal('quota');
     await admit(other, 12);
     expect(await codeOf(admit(one, 1))).to.equal('quota');
+  });
+
+  it('counts directories again that were promised to a file and never made', async () => {
+    const usage = new Usage(async () => {
+      const found = await readdir(directory, { recursive: true });
+      return { bytes: 0, names: found.filter((each) => each.startsWith('d')).length, unfinished: new Map() };
+    });
+    const first = await open({ quotaFiles: 3 }, usage);
+    expect(await codeOf(admit(first, 2 ** 50))).to.equal('space');
+    await sessions.pop()?.release();
+    await usage.recount();
+    expect(usage.names).to.equal(0);
+    await admit(await open({ quotaFiles: 3 }, usage), 1);
+    expect(usage.names, 'a directory and a file').to.equal(2);
+    expect(await codeOf(admit(await open({ quotaFiles: 1 }, usage), 1))).to.equal('quota');
   });
 
   it('tells what regular files read as, and nothing of anything else', async () => {
