@@ -98,10 +98,12 @@ export class LimitedAdmission {
   async admitNames(
     entries: readonly { readonly name: string; readonly type: string }[],
   ): Promise<(TransferError | undefined)[]> {
+    const { ifExists } = this.allowed;
     const refused: (TransferError | undefined)[] = [];
     const existing = await this.existing(entries.map(({ name }) => name));
     for (const [at, { name, type }] of entries.entries()) {
-      if (existing[at] !== undefined) {
+      // Beside what is there, unless that is the same, a link gets a name of its own.
+      if (existing[at] !== undefined && (type === 'directory' || ifExists !== 'rename')) {
         if (existing[at].kind === 'directory') this.allowed.allowance.foundDirectories(this.allowed.directory, [name]);
         refused.push(undefined);
         continue;

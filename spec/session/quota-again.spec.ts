@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { link, mkdir, symlink, utimes } from 'node:fs/promises';
+import { link, mkdir, readlink, rm, symlink, utimes } from 'node:fs/promises';
+import path from 'node:path';
 import { createReceiver, type IfExists, type ReceiverOptions } from '../../lib/index';
 import { temporaryDirectory } from '../receive/receive-directory';
 import { sending, SourceTree } from '../send/source-tree';
@@ -40,6 +41,20 @@ describe('What is there already, and a quota', function () {
     expect(await send('t', 'ticket', options)).to.deep.equal([
       'quota: t/d/one more does not fit any more: this receiver keeps 7 files, directories and links.',
     ]);
+  });
+
+  it('takes a name for a link that gets another one beside what is there', async () => {
+    const ifExists = 'rename';
+    await mkdir(source.at('s'));
+    await symlink('nowhere', source.at('s/soft'));
+    expect(await send('s', 'ticket', { ifExists, quotaFiles: 2 })).to.deep.equal([]);
+    await rm(source.at('s/soft'));
+    await symlink('elsewhere', source.at('s/soft'));
+    expect(await send('s', 'ticket', { ifExists, quotaFiles: 2 })).to.deep.equal([
+      'quota: s/soft does not fit any more: this receiver keeps 2 files, directories and links.',
+    ]);
+    expect(await send('s', 'ticket', { ifExists, quotaFiles: 3 })).to.deep.equal([]);
+    expect(await readlink(path.join(place, 's/soft (1)'))).to.equal('elsewhere');
   });
 
   it('counts a directory that is there once, for files that come into it', async () => {
