@@ -98,13 +98,14 @@ export class LimitedAdmission {
   async admitNames(
     entries: readonly { readonly name: string; readonly type: string }[],
   ): Promise<(TransferError | undefined)[]> {
-    const { ifExists } = this.allowed;
+    const { allowance, ifExists } = this.allowed;
+    if (!allowance.countsNames) return entries.map(() => undefined);
     const refused: (TransferError | undefined)[] = [];
     const existing = await this.existing(entries.map(({ name }) => name));
     for (const [at, { name, type }] of entries.entries()) {
       // Beside what is there, unless that is the same, a link gets a name of its own.
       if (existing[at] !== undefined && (type === 'directory' || ifExists !== 'rename')) {
-        if (existing[at].kind === 'directory') this.allowed.allowance.foundDirectories(this.allowed.directory, [name]);
+        if (existing[at].kind === 'directory') allowance.foundDirectories(this.allowed.directory, [name]);
         refused.push(undefined);
         continue;
       }

@@ -196,9 +196,14 @@ export class Allowance {
     return this.limits.quota !== undefined || this.limits.quotaFiles !== undefined;
   }
 
-  /** Directories above a name of which it is not known that they are counted. */
+  /** Whether it matters how many names there are. */
+  get countsNames(): boolean {
+    return this.limits.quotaFiles !== undefined;
+  }
+
+  /** Directories above a name of which it is not known that they are counted; none where that does not matter. */
   newAbove(root: string, name: string): string[] {
-    return this.usage.newDirectories(root, name, false);
+    return this.countsNames ? this.usage.newDirectories(root, name, false) : [];
   }
 
   /** These directories are there, and were counted with everything that is. */

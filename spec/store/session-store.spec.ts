@@ -5,7 +5,7 @@ import path from 'node:path';
 import { TransferError } from '../../lib/errors';
 import { parseEntryName } from '../../lib/name';
 import { Allowance, type Limits, Usage } from '../../lib/store/limited';
-import { limitSession } from '../../lib/store/limited-session';
+import { LimitedAdmission, limitSession } from '../../lib/store/limited-session';
 import { LocalStore } from '../../lib/store/local/local';
 import type { Room, SessionStore } from '../../lib/store/session-store';
 import { codeOf, content, md5Of } from './delivery';
@@ -155,6 +155,33 @@ describe('SessionStore', () => {
     await admit(await open({ quotaFiles: 3 }, usage), 1);
     expect(usage.names, 'a directory and a file').to.equal(2);
     expect(await codeOf(admit(await open({ quotaFiles: 1 }, usage), 1))).to.equal('quota');
+  });
+
+  it('looks at no more names than matter to its limits', async () => {
+    const session = await store.session({ algorithm: 'md5', peer: 'p', ifExists: 'refuse' });
+    sessions.push(session);
+    const looked: string[] = [];
+    const seen: Pick<SessionStore, 'admit' | 'lookup'> = {
+      admit: (files) => session.admit(files),
+      lookup: (files) => {
+        looked.push(...files.map((file) => file.name));
+        return session.lookup(files);
+      },
+    };
+    for (const [limits, expected] of [
+      [{}, []],
+      [{ quota: 10 }, ['d/f']],
+      [{ quotaFiles: 10 }, ['d/f', 'd', 'd/link']],
+    ] as const) {
+      const allowed = { allowance: new Allowance(limits), directory, peer: 'p', ifExists: 'refuse' } as const;
+      const admission = new LimitedAdmission(seen, allowed);
+      const [room] = await admission.admit([{ file: 0, name, size: 1 }]);
+      if (room === undefined || room instanceof TransferError) throw room ?? new Error('nothing came back');
+      room.settle(false);
+      expect(await admission.admitNames([{ name: 'd/link', type: 'symlink' }])).to.deep.equal([undefined]);
+      admission.close();
+      expect(looked.splice(0), JSON.stringify(limits)).to.deep.equal(expected);
+    }
   });
 
   it('tells what regular files read as, and nothing of anything else', async () => {
