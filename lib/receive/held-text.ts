@@ -1,7 +1,7 @@
 import { TransferError } from '../errors';
 import type { Entry, MissingEntry } from '../wire/session-list';
 import { mostHeldText } from './limits';
-import { fits } from './turns';
+import { fits } from './fair-shares';
 
 /** What an entry takes in memory beside its text, in characters of text. */
 const perEntry = 64;

@@ -39,6 +39,10 @@ export const mostSessions = 64;
 /** Most sessions that wait for a turn. */
 export const mostWaiting = 128;
 
+/** Sessions whose names are kept for their next conversation, and names of all but the one that was used last. */
+export const mostKeptSessions = 64;
+export const mostKeptNames = 500_000;
+
 /** Most connections without a first byte that keep their whole deadline. */
 export const calmUnidentified = 1024;
 

@@ -1,5 +1,7 @@
 import type { EntryName } from '../name';
 import { NameTable } from '../store/local/name-table';
+import { mostKeptNames, mostKeptSessions } from './limits';
+import { oldestOfMost } from './fair-shares';
 
 /** What a session knows of a name. */
 export type OfferedName =
@@ -57,33 +59,38 @@ export class OfferedNames {
   }
 }
 
-/** Sessions whose names are kept for their next conversation, and names of all but the last of them. */
-const mostSessions = 64;
-const mostNames = 500_000;
+/** The names that a session of this peer has offered. */
+interface KeptNames {
+  readonly peer: string;
+  readonly names: OfferedNames;
+}
 
 /** The names of sessions whose connection was lost, or whose sender may not know yet that they are done. */
 export class NamesOfSessions {
-  /** By the ids of sessions, the one that was used last at the end. */
-  private readonly kept = new Map<string, { readonly peer: string; readonly names: OfferedNames }>();
+  /** By peer and session, the one that was used last at the end. */
+  private readonly kept = new Map<string, KeptNames>();
 
   /** Those of a session of this peer, in which another conversation begins. */
   of(session: string, peer: string): OfferedNames {
-    const known = this.kept.get(session);
-    const names = known?.peer === peer ? known.names : new OfferedNames();
+    const key = `${peer}\0${session}`;
+    const names = this.kept.get(key)?.names ?? new OfferedNames();
     names.begin();
-    this.kept.delete(session);
-    this.kept.set(session, { peer, names });
-    this.forgetOldest();
+    this.kept.delete(key);
+    this.makeRoom();
+    this.kept.set(key, { peer, names });
     return names;
   }
 
-  private forgetOldest(): void {
-    let names = 0;
-    for (const kept of this.kept.values()) names += kept.names.size;
-    for (const [session, kept] of this.kept) {
-      if (this.kept.size <= 1 || (this.kept.size <= mostSessions && names <= mostNames)) return;
-      names -= kept.names.size;
-      this.kept.delete(session);
+  /** Forgets sessions until there is room for one more: of the key that has most of them, or most names. */
+  private makeRoom(): void {
+    for (;;) {
+      const kept = [...this.kept].map(([key, { peer, names }]) => ({ key, peer, amount: names.size }));
+      const isFull = kept.length >= mostKeptSessions;
+      if (!isFull && kept.reduce((sum, { amount }) => sum + amount, 0) <= mostKeptNames) return;
+      const held = isFull ? kept.map(({ peer }) => ({ peer })) : kept;
+      const forgotten = oldestOfMost(kept, held);
+      if (!forgotten) return;
+      this.kept.delete(forgotten.key);
     }
   }
 }

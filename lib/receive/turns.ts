@@ -1,16 +1,11 @@
 import { TransferError } from '../errors';
+import { fits } from './fair-shares';
 
 interface WaitingTurn {
   readonly whose: string | undefined;
   begin(): void;
   giveUp(reason: TransferError): void;
 }
-
-/**
- * A key may hold at most three times as many turns as are still free. Of 64, one alone gets 48, and a second one 12 of
- * the rest.
- */
-const share = 3;
 
 /**
  * Gives out a limited number of turns at a time, the next ones in the order in which they were asked for. A key never
@@ -92,9 +87,4 @@ export class Turns {
   private tooMany(): TransferError {
     return new TransferError('timeout', this.why);
   }
-}
-
-/** Whether one more turn of `most` may be taken, of which `taken` are, `own` of them by the same key. */
-export function fits(taken: number, most: number, own: number): boolean {
-  return taken < most && own < share * (most - taken);
 }

@@ -2,6 +2,7 @@ import { TransferError } from '../../errors';
 import { printable } from '../../name';
 import type { Listener } from '../../progress';
 import type { SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
+import { oldestOfMost } from '../../receive/fair-shares';
 import { BackupStage } from './backup-stage';
 import { otherOwner } from './staged-snapshot';
 import { ObjectRepairStage } from '../object/object-repair-stage';
@@ -112,16 +113,11 @@ export class SnapshotStages {
 
   /** Gives up the oldest of a key that has too many waiting; where all have too many, of the key that has most. */
   private keepFew(peer: string): void {
-    const waiting = [...this.waiting];
-    const countOf = (each: string): number => waiting.filter(([snapshot]) => snapshot.peer === each).length;
-    const most =
-      countOf(peer) > mostWaitingOfKey
-        ? countOf(peer)
-        : waiting.length > mostWaitingStages
-          ? Math.max(...waiting.map(([snapshot]) => countOf(snapshot.peer)))
-          : Infinity;
-    const oldest = waiting.find(([snapshot]) => countOf(snapshot.peer) >= most);
-    if (oldest) void this.giveUp(oldest[1].key, oldest[0]);
+    const waiting = [...this.waiting].map(([snapshot, { key }]) => ({ snapshot, key, peer: snapshot.peer }));
+    const own = waiting.filter((each) => each.peer === peer);
+    if (own.length <= mostWaitingOfKey && waiting.length <= mostWaitingStages) return;
+    const oldest = own.length > mostWaitingOfKey ? own[0] : oldestOfMost(waiting);
+    if (oldest) void this.giveUp(oldest.key, oldest.snapshot);
   }
 
   /** Somebody has come back for it, or nobody is waited for. */

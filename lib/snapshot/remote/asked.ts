@@ -5,7 +5,7 @@ import { answerAsk } from './answering';
 import { Link } from '../../session/link';
 import type { Asker, ServiceOptions, SnapshotService } from '../../receive/keeper';
 import { refuseUnknownLevel, rightsHint } from '../../receive/open-receiving';
-import { fits } from '../../receive/turns';
+import { fits } from '../../receive/fair-shares';
 import type { SnapshotAnswers } from './question';
 import { answerIntroduction, unknownSession } from '../../session/opening';
 import { SnapshotSendings } from './snapshot-sendings';

@@ -10,6 +10,7 @@ import { furtherDeadlines, Link } from '../../session/link';
 import type { ServiceOptions } from '../../receive/keeper';
 import type { AskedDestination, SnapshotAnswers } from './question';
 import { answerIntroduction, unknownSession } from '../../session/opening';
+import { oldestOfMost } from '../../receive/fair-shares';
 import { SessionTransfer } from '../../send/transfer';
 
 /** Window in ms for the return of a session that was lost. */
@@ -28,6 +29,7 @@ export interface Fetching {
 }
 
 interface SnapshotSending {
+  readonly session: string;
   readonly peer: string;
   readonly connector: DialedIn;
   readonly algorithm: NonNullable<Hello['digest']>;
@@ -65,15 +67,12 @@ export class SnapshotSendings {
    * most of all. False where there is none. Who comes back all the same begins anew, and goes on with what it has.
    */
   giveUpLost(peer: string): boolean {
-    const all = this.peers();
-    const countOf = (each: string): number => all.filter((other) => other === each).length;
-    const most = Math.max(...all.map(countOf));
-    const lost = [...this.sessions].filter(([, { connections }]) => connections === 0);
-    const found =
-      lost.find(([, sending]) => sending.peer === peer) ?? lost.find(([, sending]) => countOf(sending.peer) === most);
+    const held = this.peers().map((each) => ({ peer: each }));
+    const lost = [...this.sessions.values()].filter(({ connections }) => connections === 0);
+    const found = lost.find((sending) => sending.peer === peer) ?? oldestOfMost(lost, held);
     if (!found) return false;
-    this.sessions.delete(found[0]);
-    found[1].stop();
+    this.sessions.delete(found.session);
+    found.stop();
     return true;
   }
 
@@ -135,7 +134,8 @@ export class SnapshotSendings {
         this.ending.delete(ended);
       });
     this.ending.add(ended);
-    const sending = { peer, connector, algorithm, ended, connections: 1, stop: () => given.abort() };
+    const { session } = hello;
+    const sending = { session, peer, connector, algorithm, ended, connections: 1, stop: () => given.abort() };
     this.sessions.set(hello.session, sending);
     return sending;
   }
