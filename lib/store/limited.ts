@@ -211,10 +211,12 @@ export class Allowance {
     this.usage.counted(root, directories);
   }
 
-  /** Takes one name without a file, and `bytes` of what is said of it. Throws `quota`. */
-  takeLine(name: string, bytes: number, lines: MissingLines): void {
-    const { quota = Infinity } = this.limits;
-    if (this.usage.bytes + bytes > quota)
+  /** Takes one name without a file, and `bytes` of what is said of it. Rejects with `quota`. */
+  async takeLine(name: string, bytes: number, lines: MissingLines): Promise<void> {
+    const isTooMuch = (): boolean => this.usage.bytes + bytes > (this.limits.quota ?? Infinity);
+    // Others may have removed something since the last count.
+    if (isTooMuch() || !this.hasNames(1)) await this.recount();
+    if (isTooMuch())
       throw new TransferError(
         'quota',
         `${printable(name)} is missing, and this receiver's quota has no room to say so.`,
@@ -233,7 +235,7 @@ export class Allowance {
     return lines;
   }
 
-  /** Gives back what these lines took: the manifest that has them by now is counted as any file is. */
+  /** Gives back what these lines took. A manifest that has them by now counts from the next count on, as any file does. */
   closeLines(lines: MissingLines): void {
     if (!this.usage.lines.delete(lines)) return;
     this.usage.names -= lines.names;

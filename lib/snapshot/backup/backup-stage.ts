@@ -11,7 +11,13 @@ import type { MissingLines } from '../../store/limited';
 import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
 import { isReservedName } from '../manifest/checksum-list';
 import { EarlierFiles } from './earlier-files';
-import { isSnapshotNumber, type Manifest, type ManifestEntry, type ManifestHead } from '../manifest/manifest';
+import {
+  isSnapshotNumber,
+  lineBytes,
+  type Manifest,
+  type ManifestEntry,
+  type ManifestHead,
+} from '../manifest/manifest';
 import type { ContentLocation } from '../../store/object/records';
 import { ObjectStore } from '../../store/object/object-store';
 import type { DirectStage } from '../object/direct-files';
@@ -230,12 +236,7 @@ export class BackupStage implements SnapshotStage {
     for (const entry of entries) {
       // What is missing may be told again, and is no news of a name that is stored.
       if (this.lines.has(entry.name)) continue;
-      try {
-        allowance.takeLine(entry.name, textOfMissing(entry), this.missingLines);
-      } catch {
-        await allowance.recount(); // others may have removed something
-        allowance.takeLine(entry.name, textOfMissing(entry), this.missingLines);
-      }
+      await allowance.takeLine(entry.name, lineBytes(missingLine(entry)), this.missingLines);
       this.addMissing(entry, false);
     }
   }
@@ -386,9 +387,8 @@ export class BackupStage implements SnapshotStage {
   }
 
   private addMissing(entry: MissingEntry, offered: boolean): void {
-    const { name, code, message } = entry;
-    if (!this.lines.has(name)) this.text.hold(textOfMissing(entry));
-    this.add({ type: 'missing', name, code, reason: message }, offered);
+    if (!this.lines.has(entry.name)) this.text.hold(textOfMissing(entry));
+    this.add(missingLine(entry), offered);
   }
 
   /** The session is to end, and nobody goes on with this. */
@@ -403,6 +403,10 @@ export class BackupStage implements SnapshotStage {
     if (!offered) this.unoffered.add(line.name);
     else if (this.unoffered.delete(line.name) || before === undefined) this.settled++;
   }
+}
+
+function missingLine({ name, code, message }: MissingEntry): ManifestEntry {
+  return { type: 'missing', name, code, reason: message };
 }
 
 /** Why there is no snapshot where all of it is missing. */

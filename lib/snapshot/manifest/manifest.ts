@@ -60,6 +60,11 @@ export interface Manifest extends ManifestOutline {
   readonly entries: readonly ManifestEntry[];
 }
 
+/** How many bytes the line of an entry has. */
+export function lineBytes(entry: ManifestEntry): number {
+  return Buffer.byteLength(JSON.stringify(encodeEntry(entry))) + 1;
+}
+
 /**
  * Writes a manifest line by line: the head, the entries, the totals, and last of all the SHA-256 of every byte before
  * that line.
