@@ -1,5 +1,6 @@
 import { TransferError } from '../errors';
-import type { Entry, MissingEntry } from '../wire/session-list';
+import type { Metadata } from '../wire/metadata';
+import type { MissingEntry } from '../wire/session-list';
 import { mostHeldText } from './limits';
 import { fits } from './fair-shares';
 
@@ -60,11 +61,16 @@ export class HeldText {
   }
 }
 
+/** The text of an entry, on its way or in a manifest. */
+interface TextOfEntry {
+  readonly name: string;
+  readonly target?: string;
+  readonly metadata?: Metadata | undefined;
+}
+
 /** What is kept of an entry, in characters. */
-export function textOf(entry: Entry): number {
-  const { name, metadata } = entry;
-  let characters = perEntry + name.length;
-  if (entry.type === 'link' || entry.type === 'symlink') characters += entry.target.length;
+export function textOf({ name, target, metadata }: TextOfEntry): number {
+  let characters = perEntry + name.length + (target?.length ?? 0);
   if (metadata?.owner) characters += (metadata.owner.user?.length ?? 0) + (metadata.owner.group?.length ?? 0);
   if (metadata?.xattrs)
     for (const [key, value] of Object.entries(metadata.xattrs)) characters += key.length + value.length;

@@ -202,21 +202,18 @@ export class BackupStage implements SnapshotStage {
   }
 
   stored(entry: Entry, digests: Digests = {}, kept?: Kept): void {
-    try {
-      // Most have little text, and take room on the disk.
-      this.text.hold(Math.max(0, textOf(entry) - freeText));
-    } catch (error) {
-      this.end(asTransferError(error, 'quota', 'There is too much of it'));
-      return;
-    }
     const content = entry.type === 'file' ? this.staged.contentOf(entry.name) : undefined;
     const line = lineOf(entry, digests, kept);
-    this.add(content && line.type === 'file' ? { ...line, content } : line, true);
+    try {
+      this.add(content && line.type === 'file' ? { ...line, content } : line, true);
+    } catch (error) {
+      this.end(asTransferError(error, 'quota', 'There is too much of it'));
+    }
   }
 
   missing(entry: MissingEntry): void {
     try {
-      this.addMissing(entry, true);
+      this.add(missingLine(entry), true);
     } catch (error) {
       this.end(asTransferError(error, 'quota', 'Too much is missing'));
     }
@@ -236,8 +233,9 @@ export class BackupStage implements SnapshotStage {
     for (const entry of entries) {
       // What is missing may be told again, and is no news of a name that is stored.
       if (this.lines.has(entry.name)) continue;
-      await allowance.takeLine(entry.name, lineBytes(missingLine(entry)), this.missingLines);
-      this.addMissing(entry, false);
+      const line = missingLine(entry);
+      await allowance.takeLine(entry.name, lineBytes(line), this.missingLines);
+      this.add(line, false);
     }
   }
 
@@ -386,23 +384,28 @@ export class BackupStage implements SnapshotStage {
     };
   }
 
-  private addMissing(entry: MissingEntry, offered: boolean): void {
-    if (!this.lines.has(entry.name)) this.text.hold(textOfMissing(entry));
-    this.add(missingLine(entry), offered);
-  }
-
   /** The session is to end, and nobody goes on with this. */
   private end(reason: TransferError): void {
     this.failed ??= reason;
     this.supersede(reason);
   }
 
+  /** In place of what is said of that name until now. Throws `quota` where that takes too much memory. */
   private add(line: ManifestEntry, offered: boolean): void {
     const before = this.lines.get(line.name);
+    const more = heldOf(line) - (before ? heldOf(before) : 0);
+    if (more > 0) this.text.hold(more);
+    else this.text.letGo(-more);
     this.lines.set(line.name, line);
     if (!offered) this.unoffered.add(line.name);
     else if (this.unoffered.delete(line.name) || before === undefined) this.settled++;
   }
+}
+
+/** How many characters of a line are counted. Most have little text, and take room on the disk. */
+function heldOf(line: ManifestEntry): number {
+  if (line.type === 'missing') return textOfMissing({ name: line.name, message: line.reason });
+  return Math.max(0, textOf(line) - freeText);
 }
 
 function missingLine({ name, code, message }: MissingEntry): ManifestEntry {

@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { parseEntryName } from '../../../lib/name';
+import { mostHeldText } from '../../../lib/receive/limits';
 import type { SnapshotStage } from '../../../lib/receive/snapshot-stage';
 import { SnapshotStages } from '../../../lib/snapshot/backup/snapshot-stages';
 import { Allowance, type KeptFiles, Usage } from '../../../lib/store/limited';
+import type { SymlinkEntry } from '../../../lib/wire/session-list';
 
 describe('what a snapshot on its way takes', () => {
   let directory: string;
@@ -71,6 +73,31 @@ describe('what a snapshot on its way takes', () => {
     const count = (): Promise<KeptFiles> => Promise.resolve({ bytes: 0, names: 0, unfinished: new Map() });
     const stage = await take(new Allowance({ quota: 900 }, new Usage(count, 1000)));
     await stage.unsent([unreadable]);
+    await stage.leave();
+  });
+
+  it('is no more memory where the same entry is stored again, as one that is damaged is, and more where it has more text', async () => {
+    const stage = await take(new Allowance({}));
+    const symlink = (name: string, target: string): SymlinkEntry => ({
+      type: 'symlink',
+      file: 0,
+      name: parseEntryName(name),
+      target,
+      mtime: 0n,
+    });
+    const text = 'x'.repeat(mostHeldText / 100);
+    let ended = false;
+    void stage.superseded.then(() => (ended = true));
+    for (let at = 0; at < 200; at++) stage.stored(symlink('link', text));
+    await Promise.resolve();
+    expect(ended, 'one symbolic link, again and again').to.equal(false);
+    for (let at = 0; at < 200; at++) {
+      const name = `link${String(at)}`;
+      stage.missing({ name, code: 'source-changed', message: 'short' });
+      stage.stored(symlink(name, text));
+    }
+    await Promise.resolve();
+    expect(ended, 'symbolic links that were told of as missing before').to.equal(true);
     await stage.leave();
   });
 });
