@@ -1,18 +1,20 @@
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sending, SourceTree } from '../send/source-tree';
-import { SendallProcess } from './sendall-process';
+import { type Ended, SendallProcess } from './sendall-process';
 
 const nobody = 65_534;
 const asNobody = ['setpriv', `--reuid=${String(nobody)}`, `--regid=${String(nobody)}`, '--clear-groups'];
 
-describe('cli: a receiver that may not write below its directory (the built command)', () => {
-  it('says so, and what to look at', async function () {
-    const isRoot = process.geteuid?.() === 0;
-    const under = isRoot ? asNobody : [];
+describe('cli: who may not write below a directory (the built command)', function () {
+  this.timeout(30_000);
+  const isRoot = process.geteuid?.() === 0;
+  const under = isRoot ? asNobody : [];
+  let place: string;
+  before(function () {
     // A user without rights may not even be able to read where this project is.
     if (
       spawnSync(under[0] ?? process.execPath, [
@@ -23,11 +25,18 @@ describe('cli: a receiver that may not write below its directory (the built comm
       ]).status !== 0
     )
       this.skip();
-    const place = mkdtempSync(join(tmpdir(), 'sendall-spec-'));
-    const source = await SourceTree.make({ 'd/small': 'content', 'd/large': Buffer.alloc(3_000_000, 1) });
-    mkdirSync(join(place, 'in/d'), { recursive: true });
-    if (isRoot) for (const each of ['', 'in', 'in/d']) chownSync(join(place, each), nobody, nobody);
+  });
+  beforeEach(() => {
+    place = mkdtempSync(join(tmpdir(), 'sendall-spec-'));
+    for (const each of ['in/d', 'own/d', 'backups']) mkdirSync(join(place, each), { recursive: true });
+    writeFileSync(join(place, 'own/d/small'), 'content');
+    if (isRoot) for (const each of ['', 'in', 'in/d', 'backups']) chownSync(join(place, each), nobody, nobody);
     chmodSync(join(place, 'in/d'), 0o555);
+  });
+  afterEach(() => rmSync(place, { recursive: true, force: true }));
+
+  it('is told so by a receiver, and what to look at', async () => {
+    const source = await SourceTree.make({ 'd/small': 'content', 'd/large': Buffer.alloc(3_000_000, 1) });
     const receiver = new SendallProcess(['receive', join(place, 'in'), '--listen', '127.0.0.1:0', '--json'], {
       under,
       env: { HOME: place },
@@ -37,14 +46,29 @@ describe('cli: a receiver that may not write below its directory (the built comm
       const { heard } = await sending({ paths: [source.at('d')], target: ticket });
       const failed = heard.all('failed');
       expect(failed.map(({ message }) => message)).to.have.members(
-        ['d/small', 'd/large'].map((name) => `The receiver may not write in d; ${name} was not stored.`),
+        ['d/small', 'd/large'].map(
+          (name) => `There is no permission to write in the directory d where it goes; ${name} was not stored.`,
+        ),
       );
       for (const { hint } of failed) expect(hint).to.match(/owner and mode/);
     } finally {
       receiver.child.kill('SIGINT');
       await receiver.ended;
-      rmSync(place, { recursive: true, force: true });
       await source.remove();
     }
+  });
+
+  it('is told so by a restore, where nobody receives', async () => {
+    const run = (...words: string[]): Promise<Ended> =>
+      new SendallProcess(words, { under, cwd: place, env: { HOME: place, SENDALL_TICKET: '' } }).ended;
+    const backup = await run('backup', 'own/d', join(place, 'backups'), '--name', 'b');
+    expect(backup.code, backup.stderr).to.equal(0);
+    const { code, stderr } = await run('restore', join(place, 'backups'), 'b/latest', join(place, 'in'));
+    expect(code, stderr).to.not.equal(0);
+    expect(stderr).to.include(
+      'There is no permission to write in the directory d where it goes; d/small was not stored.',
+    );
+    expect(stderr).to.match(/owner and mode/);
+    expect(stderr).not.to.match(/receiver|key/);
   });
 });

@@ -20,14 +20,7 @@ export function diskError(error: unknown, file: { readonly name: string }): Tran
       return new TransferError('name', `${name} is too long a name for the disk where it goes.`, cause);
     case 'EACCES':
     case 'EPERM':
-      return new TransferError(
-        'disk',
-        `The receiver may not write in ${directoryOf(file.name)}; ${name} was not stored.`,
-        {
-          ...cause,
-          hint: 'Its owner and mode are to let whoever runs the receiver write there: ls -ld shows them.',
-        },
-      );
+      return notPermitted(error, file.name);
     case 'EXDEV':
       return onOtherDisk(file.name, undefined, error);
     default:
@@ -39,7 +32,20 @@ export function diskError(error: unknown, file: { readonly name: string }): Tran
   }
 }
 
-function directoryOf(name: string): string {
+/** System calls that change nothing. Those that open a file may be for either. */
+const reading = ['lstat', 'opendir', 'read', 'readlink', 'scandir', 'stat'];
+
+/** Whoever stores it may be a receiver, or the user of this machine. */
+function notPermitted(error: unknown, name: string): TransferError {
   const directory = path.posix.dirname(name);
-  return directory === '.' ? 'its directory' : printable(directory);
+  const where = directory === '.' ? 'the directory' : `the directory ${printable(directory)}`;
+  const toDo = reading.includes((error as NodeJS.ErrnoException).syscall ?? '') ? 'read' : 'write';
+  return new TransferError(
+    'disk',
+    `There is no permission to ${toDo} in ${where} where it goes; ${printable(name)} was not stored.`,
+    {
+      cause: error,
+      hint: `Its owner and mode are to let the user that sendall runs as there ${toDo} in it: ls -ld shows them.`,
+    },
+  );
 }
