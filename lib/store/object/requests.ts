@@ -105,6 +105,8 @@ export class ObjectRequests {
   private skew = 0;
   /** Requests that are tried again, and of which that was told. */
   private lost = 0;
+  /** Whether the last that was told is that the store does not answer. */
+  private reported = false;
   /** The store's time, in ms since 1970, and when it was heard by `performance.now()`. */
   private clock: { readonly time: number; readonly heard: number } | undefined;
 
@@ -128,7 +130,11 @@ export class ObjectRequests {
     const attempts: Attempts = { began: performance.now(), made: 0, silences: 0, lost: false };
     try {
       const answer = await this.tryOften(request, attempts);
-      if (attempts.lost && this.lost === 1) this.location.on?.({ event: 'connection', state: 'back' });
+      // A request that was told of may have failed for good since: the next one that succeeds has the news.
+      if (this.reported && this.lost === (attempts.lost ? 1 : 0)) {
+        this.reported = false;
+        this.location.on?.({ event: 'connection', state: 'back' });
+      }
       return answer;
     } finally {
       if (attempts.lost) this.lost--;
@@ -158,7 +164,7 @@ export class ObjectRequests {
     }
   }
 
-  /** Tells, once for all requests at the same time, that the store does not answer, and for how long it is tried. */
+  /** Tells, once until it answers again, that the store does not answer, and for how long it is tried. */
   private tellLost(attempts: Attempts, error: unknown): void {
     if (attempts.lost) return;
     attempts.lost = true;
@@ -169,8 +175,9 @@ export class ObjectRequests {
       ? (mostSilences - attempts.silences) * silence
       : pauses.slice(attempts.made).reduce((sum, pause) => sum + pause * longestPause, 0);
     const { message } = error instanceof ObjectFailure ? error : unanswered(error);
-    if (this.lost === 1)
-      this.location.on?.({ event: 'connection', state: 'lost', message, retry_for: Math.ceil(ms / 1000) });
+    if (this.reported) return;
+    this.reported = true;
+    this.location.on?.({ event: 'connection', state: 'lost', message, retry_for: Math.ceil(ms / 1000) });
   }
 
   /** What time it is by the store's clock, in ms since 1970, as far as it has said; our sleep since is not counted. */

@@ -94,6 +94,32 @@ describe('what an object store answers', () => {
     try {
       await Promise.all([waiting.get('names/a'), waiting.get('names/b')]);
       expect(told).to.deep.equal(['lost 5', 'back']);
+      failing = true;
+      await Promise.all([waiting.get('names/a'), waiting.get('names/b')]);
+      expect(told).to.deep.equal(['lost 5', 'back', 'lost 5', 'back']);
+    } finally {
+      server.tiny.fault = () => undefined;
+      waiting.close();
+    }
+  });
+
+  it('that comes again is told of, whichever request gets it', async () => {
+    const told: string[] = [];
+    server.tiny.fault = () => 'cut before';
+    const on = (event: TransferEvent): void => {
+      if (event.event === 'connection') told.push(event.state);
+    };
+    const deadlines = { silence: 20_000, whole: 60_000, pauses: [1, 3_000] };
+    const waiting = new Bucket({ ...objects, on }, objects.prefix, deadlines);
+    try {
+      expect(await codeOf(waiting.get('names/a'))).to.equal('disk');
+      // Nobody has said that it answers again: it is the same as before, and not told once more.
+      expect(await codeOf(waiting.get('names/a'))).to.equal('disk');
+      expect(told).to.deep.equal(['lost']);
+      server.tiny.fault = () => undefined;
+      await waiting.get('names/b');
+      await waiting.get('names/b');
+      expect(told).to.deep.equal(['lost', 'back']);
     } finally {
       server.tiny.fault = () => undefined;
       waiting.close();
