@@ -35,7 +35,11 @@ const mostAttempts = 10;
 /** The contents of each object. */
 export function byObject<Lost extends LostContent>(lost: readonly Lost[]): ReadonlyMap<string, Lost[]> {
   const objects = new Map<string, Lost[]>();
-  for (const each of lost) objects.set(each.content.key, [...(objects.get(each.content.key) ?? []), each]);
+  for (const each of lost) {
+    const known = objects.get(each.content.key);
+    if (known) known.push(each);
+    else objects.set(each.content.key, [each]);
+  }
   return objects;
 }
 

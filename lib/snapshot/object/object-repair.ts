@@ -17,9 +17,10 @@ export interface ObjectRepairOptions extends ObjectVerifyOptions {
 
 /** What became of damage. */
 export interface RepairedObjects {
-  readonly damages: readonly Damage[];
-  /** Those of them that are none any more. */
-  readonly repaired: readonly Damage[];
+  /** How many names, in all snapshots, were damaged. */
+  readonly damages: number;
+  /** How many of them are not any more. */
+  readonly repaired: number;
   /** What was put, in bytes. */
   readonly bytes: number;
 }
@@ -48,8 +49,7 @@ export async function repairObjects(catalog: ObjectCatalog, options: ObjectRepai
     throw new TransferError('usage', 'Nothing says where on this machine the files are whose content is damaged.', {
       hint: 'Name what was backed up with --source PATH.',
     });
-  const repaired: Damage[] = [];
-  let bytes = 0;
+  let [repaired, bytes] = [0, 0];
   for (const [key, contents] of byObject(lost)) {
     if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
     const healing = { sources: (content: DamagedContent) => readersOf(content, sources), conditional: false };
@@ -59,11 +59,11 @@ export async function repairObjects(catalog: ObjectCatalog, options: ObjectRepai
       if (!(await readsRight(catalog.bucket, content))) continue;
       for (const { snapshot, path } of content.damaged) {
         on({ event: 'repaired', snapshot, path });
-        repaired.push(...damages.filter((each) => each.snapshot === snapshot && each.path === path));
+        repaired++;
       }
     }
   }
-  return { damages, repaired, bytes };
+  return { damages: damages.length, repaired, bytes };
 }
 
 /** Each content once, however many names and snapshots have it. */
@@ -82,18 +82,18 @@ function lostContents(entries: readonly DamagedEntry[]): DamagedContent[] {
   return [...found.values()];
 }
 
-/** The files that may have that content. */
-async function* readersOf(
-  { damaged, size }: DamagedContent,
+/** The files that may have that content, each once, however many snapshots know it by the same name. */
+export async function* readersOf(
+  { damaged, size }: Pick<DamagedContent, 'damaged' | 'size'>,
   sources: readonly string[],
 ): AsyncGenerator<ContentReader> {
-  for (const { entry } of damaged)
-    for (const located of locateSources(entry.name, sources)) {
+  for (const name of new Set(damaged.map(({ entry }) => entry.name)))
+    for (const located of locateSources(name, sources)) {
       let file: FileHandle;
       try {
         file = await openLocated(located);
       } catch (error) {
-        trace('%s is not in a source: %o', entry.name, error);
+        trace('%s is not in a source: %o', name, error);
         continue;
       }
       try {

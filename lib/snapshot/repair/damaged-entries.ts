@@ -19,8 +19,14 @@ export interface DamagedEntry {
  * file.
  */
 export async function damagedEntries(catalog: SnapshotCatalog, damages: readonly Damage[]): Promise<DamagedEntry[]> {
+  const paths = new Map<string, string[]>();
+  for (const { snapshot, path } of damages) {
+    const known = paths.get(snapshot);
+    if (known) known.push(path);
+    else paths.set(snapshot, [path]);
+  }
   const found: DamagedEntry[] = [];
-  for (const snapshot of new Set(damages.map((damage) => damage.snapshot))) {
+  for (const [snapshot, damaged] of paths) {
     const manifest = await catalog
       .find(snapshot)
       .then((each) => catalog.manifest(each))
@@ -32,7 +38,7 @@ export async function damagedEntries(catalog: SnapshotCatalog, damages: readonly
       const target = entry.type === 'link' ? files.get(entry.target) : undefined;
       if (target) files.set(entry.name, target);
     }
-    for (const { path } of damages.filter((damage) => damage.snapshot === snapshot)) {
+    for (const path of damaged) {
       const entry = files.get(path);
       if (entry) found.push({ snapshot, path, entry, algorithm: manifest.head.digest });
     }

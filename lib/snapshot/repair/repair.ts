@@ -95,9 +95,8 @@ async function repairInObjects(
   const { damages, repaired, bytes } = await withObjects({ ...objects, signal }, (catalog) =>
     repairObjects(catalog, options),
   );
-  const lost = damages.length - repaired.length;
-  if (lost > 0) throw notRepaired(lost, damages.length);
-  return { repaired: repaired.length, bytes_on_wire: bytes };
+  if (repaired < damages) throw notRepaired(damages - repaired, damages);
+  return { repaired, bytes_on_wire: bytes };
 }
 
 function notRepaired(lost: number, damaged: number): TransferError {
