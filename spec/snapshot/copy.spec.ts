@@ -135,6 +135,42 @@ describe('copying snapshots', () => {
     expect(read.equals(readFileSync(path.join(source, 'a')))).to.equal(true);
   });
 
+  it('reads what an object store has of a backup once, where all of it was copied before', async () => {
+    const names = await two();
+    for (let more = 0; more < 2; more++)
+      names.push((await backup({ paths: [source], directory, name: 'laptop' })).snapshot);
+    await copy();
+    const back = path.join(root, 'back');
+    mkdirSync(back, { mode: 0o700 });
+    await copySnapshots({ from: { objects }, to: { directory: back } });
+    let records = 0;
+    server.tiny.seen = ({ method, key }) => void (method === 'GET' && key.includes('/snapshots/') && records++);
+    expect((await copy()).present).to.equal(names.length);
+    expect(records).to.equal(names.length);
+    records = 0;
+    expect((await copySnapshots({ from: { objects }, to: { directory: back } })).present).to.equal(names.length);
+    expect(records).to.equal(names.length);
+  });
+
+  it('sees what another copy has brought since it began', async () => {
+    await two();
+    await copy();
+    const { objects: held } = server.tiny;
+    const newest =
+      [...held.keys()]
+        .filter((key) => key.startsWith(`${objects.prefix}snapshots/`))
+        .sort()
+        .at(-1) ?? '';
+    const record = held.get(newest);
+    held.delete(newest);
+    server.tiny.seen = ({ method, key }) => {
+      // The manifest of the first one is looked at after the list of what is there.
+      if (method === 'GET' && key.includes('/manifests/') && record) held.set(newest, record);
+    };
+    const { copied, present } = await copy();
+    expect([copied, present]).to.deep.equal([0, 2]);
+  });
+
   it('names damaged snapshots, copies all others, and none behind a newer one', async () => {
     const [first = '', second = ''] = await two();
     const place = path.join(directory, first, 'src/sub/c');

@@ -56,7 +56,8 @@ interface CopyBetween {
  * is there already is not sent. Everything that comes is read back as any other backup is. What an interrupted copy has
  * brought is kept, and the next one goes on with it. A damaged snapshot is told as `damaged` and left out, the others
  * are copied; then rejects with `mismatch`. So is one that is missing behind a newer one, told as `skipped`: `exists`.
- * Rejects with `exists` at once where the backup there is another one; with `usage`, `directory`, `disk`, `space` and `interrupted`.
+ * Rejects with `exists` at once where the backup there is another one; with `usage`, `directory`, `disk`, `space` and
+ * `interrupted`.
  */
 export async function copySnapshots(options: CopyOptions): Promise<Copied> {
   const { from, to, on = () => undefined, signal } = options;
@@ -100,17 +101,26 @@ async function copyAll(run: CopyBetween, wanted: string | undefined): Promise<Co
   if (wanted !== undefined && !names.some((each) => each === name)) throw await run.catalog.noBackup(wanted);
   const counts: Counts = { copied: 0, present: 0, damaged: 0, behind: 0 };
   for (const each of name === undefined ? names : [name]) {
-    const owner = await run.catalog.owner(each);
-    for (const snapshot of await run.catalog.snapshots(each)) {
+    const { owner, snapshots } = await run.catalog.owned(each);
+    const known = await run.target.snapshots(each);
+    for (const snapshot of snapshots) {
       if (run.signal?.aborted) throw new TransferError('interrupted', 'Interrupted.');
-      counts[await copyOne(run, snapshot, owner ?? snapshot.entry.owner)]++;
+      counts[await copyOne(run, snapshot, owner ?? snapshot.entry.owner, known)]++;
     }
   }
   return counts;
 }
 
-/** `owner` is whose backup it is: another one than who made the snapshot, where it was handed over. */
-async function copyOne(run: CopyBetween, snapshot: Snapshot, owner: string): Promise<keyof Counts> {
+/**
+ * `owner` is whose backup it is: another one than who made the snapshot, where it was handed over. `known` are the
+ * snapshots of it that were in the target when its turn came.
+ */
+async function copyOne(
+  run: CopyBetween,
+  snapshot: Snapshot,
+  owner: string,
+  known: readonly Snapshot[],
+): Promise<keyof Counts> {
   const called = `${snapshot.name}/${snapshot.id}`;
   const tell = (path: string, reason: Damage['reason']): 'damaged' => {
     run.on({ event: 'damaged', snapshot: called, path, reason });
@@ -121,7 +131,7 @@ async function copyOne(run: CopyBetween, snapshot: Snapshot, owner: string): Pro
     throw error;
   });
   if (!manifest) return tell(manifestName, 'manifest');
-  const found = await lookFor(run.target, snapshot, manifest);
+  const found = await lookFor(run.target, snapshot, manifest, known);
   if (found === 'behind')
     run.on({
       event: 'skipped',
@@ -150,15 +160,30 @@ async function copyOne(run: CopyBetween, snapshot: Snapshot, owner: string): Pro
 }
 
 /**
- * Whether it is there from an earlier copy, or cannot come any more, since a newer one is. Rejects with `exists` where
- * what is there is something else.
+ * Whether it is there from an earlier copy, or cannot come any more, since a newer one is. `known` is what was there
+ * some time ago, and is read anew only before anything is sent: it may be the list of thousands. Rejects with `exists`
+ * where what is there is something else.
  */
 async function lookFor(
+  target: SnapshotCatalog,
+  snapshot: Snapshot,
+  manifest: Manifest,
+  known: readonly Snapshot[],
+): Promise<'present' | 'behind' | 'absent'> {
+  const found = await lookIn(known, target, snapshot, manifest).catch((error: unknown) => {
+    // It may have been pruned since.
+    if (error instanceof TransferError && error.code === 'mismatch') return 'absent' as const;
+    throw error;
+  });
+  return found === 'absent' ? lookIn(await target.snapshots(snapshot.name), target, snapshot, manifest) : found;
+}
+
+async function lookIn(
+  known: readonly Snapshot[],
   target: SnapshotCatalog,
   { name, id }: Snapshot,
   manifest: Manifest,
 ): Promise<'present' | 'behind' | 'absent'> {
-  const known = await target.snapshots(name);
   const same = known.find((each) => each.id === id);
   const newest = known.at(-1);
   if (same) {

@@ -13,7 +13,7 @@ import {
 } from './manifest';
 import { isBeingRemoved, readRegister, registeredNames, type RegisteredSnapshot } from '../register/register';
 import { unregisteredHint } from './foreign';
-import { ofItself, type Snapshot, SnapshotCatalog } from './snapshot-catalog';
+import { ofItself, type OwnedSnapshots, type Snapshot, SnapshotCatalog } from './snapshot-catalog';
 
 export { asRegistered, backupNameOf, latestName, type Snapshot } from './snapshot-catalog';
 
@@ -50,16 +50,12 @@ export class Catalog extends SnapshotCatalog {
    * the register is damaged, with `directory` where it cannot be read.
    */
   async snapshots(name: EntryName): Promise<Snapshot[]> {
-    const found: Snapshot[] = [];
-    for (const entry of await this.registered(name)) {
-      const snapshot = await this.look(name, entry);
-      if (snapshot) found.push(snapshot);
-    }
-    return found;
+    return this.lookAt(name, await this.registered(name));
   }
 
-  async owner(name: EntryName): Promise<string | undefined> {
-    return (await readRegister(this.directory, name))?.owner;
+  async owned(name: EntryName): Promise<OwnedSnapshots> {
+    const register = await readRegister(this.directory, name);
+    return { owner: register?.owner, snapshots: await this.lookAt(name, register?.snapshots ?? []) };
   }
 
   protected hint(name: string): Promise<string | undefined> {
@@ -68,6 +64,15 @@ export class Catalog extends SnapshotCatalog {
 
   protected bytesOf(snapshot: Snapshot): AsyncIterable<Uint8Array> {
     return piecesOf(within(snapshot, manifestName), snapshot.entry.size);
+  }
+
+  private async lookAt(name: EntryName, entries: readonly RegisteredSnapshot[]): Promise<Snapshot[]> {
+    const found: Snapshot[] = [];
+    for (const entry of entries) {
+      const snapshot = await this.look(name, entry);
+      if (snapshot) found.push(snapshot);
+    }
+    return found;
   }
 
   /** Undefined for one that was pruned in the meantime. */

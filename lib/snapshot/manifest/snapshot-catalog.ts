@@ -37,6 +37,12 @@ export interface Snapshot {
   readonly lost: boolean;
 }
 
+/** The snapshots of a backup, the oldest first, and whose it is, whoever made them; undefined where there is none. */
+export interface OwnedSnapshots {
+  readonly owner: string | undefined;
+  readonly snapshots: readonly Snapshot[];
+}
+
 /** A manifest of which most lines are not taken apart. */
 export interface ManifestLines {
   /** Lines of files, by their names. */
@@ -59,8 +65,8 @@ export abstract class SnapshotCatalog {
    */
   abstract snapshots(name: EntryName): Promise<Snapshot[]>;
 
-  /** Whose backup it is, whoever made its snapshots; undefined where there is none. Rejects like `snapshots`. */
-  abstract owner(name: EntryName): Promise<string | undefined>;
+  /** The same, and whose backup it is. Rejects like `snapshots`. */
+  abstract owned(name: EntryName): Promise<OwnedSnapshots>;
 
   /** What to do where a snapshot, or a backup, is not there; undefined where there is nothing to say. */
   protected abstract hint(name: string): Promise<string | undefined>;

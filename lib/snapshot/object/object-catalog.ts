@@ -4,7 +4,7 @@ import type { Bucket } from '../../store/object/bucket';
 import { nameOfEscaped } from '../../store/object/records';
 import { objectError } from '../../store/object/requests';
 import { notingContent, SourceCounts } from '../backup/shrinking';
-import type { Snapshot } from '../manifest/snapshot-catalog';
+import type { OwnedSnapshots, Snapshot } from '../manifest/snapshot-catalog';
 import { SnapshotCatalog } from '../manifest/snapshot-catalog';
 import type { RegisteredSnapshot } from '../register/register-text';
 import { parseSnapshotRecord, recordKey, recordsOf, type SnapshotRecord, snapshotsPrefix } from './snapshot-record';
@@ -70,8 +70,9 @@ export class ObjectCatalog extends SnapshotCatalog {
     }));
   }
 
-  async owner(name: EntryName): Promise<string | undefined> {
-    return (await this.records(name))[0]?.owner;
+  async owned(name: EntryName): Promise<OwnedSnapshots> {
+    const snapshots = await this.snapshots(name);
+    return { owner: snapshots[0]?.entry.owner, snapshots };
   }
 
   /** The records of a backup, the oldest first. Rejects with `mismatch` for one that is damaged. */

@@ -8,7 +8,7 @@ import {
   ManifestEncoder,
   parseManifest,
 } from '../../../lib/snapshot/manifest/manifest';
-import { type Snapshot, SnapshotCatalog } from '../../../lib/snapshot/manifest/snapshot-catalog';
+import { type OwnedSnapshots, type Snapshot, SnapshotCatalog } from '../../../lib/snapshot/manifest/snapshot-catalog';
 import { parseSnapshotId } from '../../../lib/snapshot/manifest/snapshot-id';
 
 const name = parseEntryName('laptop');
@@ -69,8 +69,8 @@ class MadeCatalog extends SnapshotCatalog {
     );
   }
 
-  owner(): Promise<string> {
-    return Promise.resolve('me');
+  async owned(): Promise<OwnedSnapshots> {
+    return { owner: 'me', snapshots: await this.snapshots() };
   }
 
   protected hint(): Promise<undefined> {
