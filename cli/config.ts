@@ -6,7 +6,7 @@ import { TransferError, userDirectory } from '../lib/internal';
 import { wrongUsage } from './usage';
 
 /** Options that make no sense in a file of defaults. */
-const notDefaults: ReadonlySet<string> = new Set(['config', 'version', 'help']);
+const notDefaults: ReadonlySet<string> = new Set(['config', 'version', 'help', 'remove-damaged']);
 
 type Defaults = Readonly<Record<string, unknown>>;
 

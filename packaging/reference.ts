@@ -10,7 +10,7 @@ import { roffOf } from './roff';
 
 const root = path.join(__dirname, '..');
 /** Options that make no sense in a file of defaults. */
-const notDefaults: ReadonlySet<string> = new Set(['config', 'version', 'help']);
+const notDefaults: ReadonlySet<string> = new Set(['config', 'version', 'help', 'remove-damaged']);
 
 /** The files that belong into the repository, by their names below its root. */
 export function referenceFiles(): Readonly<Record<string, string>> {

@@ -21,6 +21,7 @@ interface PruneFlags extends ObjectFlags {
   readonly keepMonthly?: number;
   readonly keepWithin?: number;
   readonly allowShrink?: boolean;
+  readonly removeDamaged?: string;
   readonly dryRun?: boolean;
 }
 
@@ -29,7 +30,7 @@ export function describePrune(program: Command, shell: Shell): void {
   const command = program
     .command('prune')
     .description(
-      'Removes the snapshots that no --keep option keeps. Never the newest one of a backup, nor one whose manifest is damaged.',
+      'Removes the snapshots that no --keep option keeps. Never the newest one of a backup, nor unless it is named one whose manifest is damaged.',
     )
     .usage('DIR|TARGET --keep-… [OPTIONS]')
     .argument('<DIR|TARGET>', locationArgument)
@@ -44,6 +45,7 @@ export function describePrune(program: Command, shell: Shell): void {
       parseSpan,
     )
     .option('--allow-shrink', 'remove also the last snapshot that had what a source has lost since')
+    .option('--remove-damaged <SNAPSHOT>', 'remove also this one, NAME/ID, whose manifest is damaged')
     .option('-n, --dry-run', 'tell what would be done, and remove nothing')
     .option(
       '--grace <DURATION>',
@@ -61,6 +63,8 @@ Examples:
 What one of the options keeps stays. So does the last snapshot that had the
 content of a source which has become empty since, or lost most of it, until a
 later one has at least half of it again ("content"), but for --allow-shrink.
+In an object store a damaged manifest keeps garbage from being collected, since
+nobody knows what it needs: --remove-damaged gives that snapshot up.
 Files that other snapshots have as well are not touched. On another machine it
 takes a key with the right admin.`,
     )
@@ -81,7 +85,7 @@ takes a key with the right admin.`,
 async function pruneAt(
   location: SnapshotLocation,
   keep: KeepRules,
-  { name, allowShrink = false, dryRun = false, grace }: PruneFlags,
+  { name, allowShrink = false, removeDamaged, dryRun = false, grace }: PruneFlags,
   { on, terminal, signal }: Transfer,
 ): Promise<void> {
   const { prune } = library().load.snapshots();
@@ -102,6 +106,7 @@ async function pruneAt(
       on: tell,
       ...(grace === undefined ? {} : { grace }),
       ...(name === undefined ? {} : { name }),
+      ...(removeDamaged === undefined ? {} : { removeDamaged }),
     });
   } finally {
     words.sumUp();

@@ -36,7 +36,8 @@ export type Ask =
   /**
    * To have those removed that nothing keeps; `within` in ms. With `future`, to be told which stay because they are
    * dated in the future, with `content`, which because they are the last that had what a source has lost; with
-   * `allow_shrink` those do not stay. In an object store: `grace` in ms, and with `collected`, to be told of garbage.
+   * `allow_shrink` those do not stay; `remove_damaged`, `NAME/ID`, goes as well. In an object store: `grace` in ms, and
+   * with `collected`, to be told of garbage.
    */
   | {
       readonly for: 'prune';
@@ -46,6 +47,7 @@ export type Ask =
       readonly future?: true;
       readonly content?: true;
       readonly allow_shrink?: true;
+      readonly remove_damaged?: string;
       readonly grace?: number;
       readonly collected?: true;
     }
@@ -94,6 +96,7 @@ export function parseAsk(value: unknown): Ask {
         ...trueIn(ask, 'future'),
         ...trueIn(ask, 'content'),
         ...trueIn(ask, 'allow_shrink'),
+        ...textIn(ask, 'remove_damaged'),
         ...spanIn(ask, 'grace'),
         ...trueIn(ask, 'collected'),
       };

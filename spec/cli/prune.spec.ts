@@ -105,6 +105,20 @@ describe('cli: prune (the built command)', () => {
     });
   });
 
+  it('removes what is damaged where it is named', async () => {
+    truncateSync(join(root, 'desk', monday, 'MANIFEST'), 300);
+    const whole = await prune('--keep-last', '9', '--remove-damaged', `desk/${tuesday}`);
+    expect([whole.code, whole.stderr]).to.deep.equal([
+      2,
+      `sendall: The manifest of desk/${tuesday} is not damaged: only rules remove it.\nhint: sendall snapshots lists what is damaged.\n`,
+    ]);
+    const { code, stdout } = await prune('--keep-last', '9', '--name', 'desk', '--remove-damaged', `desk/${monday}`);
+    expect([code, words(stdout)]).to.deep.equal([
+      0,
+      `removed  desk/${monday}  SIZE freed\nkept     desk/${tuesday}  newest, last\n`,
+    ]);
+  });
+
   it('prunes every backup, keeps what is damaged, and names one that is in use', async () => {
     truncateSync(join(root, 'desk', monday, 'MANIFEST'), 300);
     const lock = await lockBackup(root, parseEntryName('laptop'));

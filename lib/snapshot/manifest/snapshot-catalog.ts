@@ -99,6 +99,26 @@ export abstract class SnapshotCatalog {
   }
 
   /**
+   * The snapshot `NAME/ID` whose manifest is damaged, of `backup` if one is told. Rejects with `usage` where there is
+   * none, or its manifest is as it was, and with `mismatch` where more than that is lost.
+   */
+  async findDamaged(text: string, backup: string | undefined): Promise<Snapshot> {
+    const snapshot = await this.find(text);
+    if (backup !== undefined && snapshot.name !== backup)
+      throw new TransferError('usage', printable(`${text} is no snapshot of the backup ${backup}.`));
+    if (snapshot.lost && snapshot.head instanceof TransferError) throw snapshot.head;
+    try {
+      await this.manifest(snapshot);
+    } catch (error) {
+      if (error instanceof TransferError && error.code === 'mismatch') return snapshot;
+      throw error;
+    }
+    throw new TransferError('usage', printable(`The manifest of ${text} is not damaged: only rules remove it.`), {
+      hint: 'sendall snapshots lists what is damaged.',
+    });
+  }
+
+  /**
    * All that a snapshot says of itself. Rejects with `mismatch` where its manifest is missing, or is not the one that
    * was registered.
    */

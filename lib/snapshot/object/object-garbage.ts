@@ -12,7 +12,6 @@ import { parseStageNote, stagesPrefix } from '../../store/object/staged-names';
 import { ownValue, parseJsonObject } from '../../wire/json-object';
 import { manifestsPrefix } from './manifest-object';
 import type { ObjectCatalog, ObjectSnapshot } from './object-catalog';
-import { recordKey } from './snapshot-record';
 import { contentsOf } from './staged-object-snapshot';
 
 /** Records of names that are read at once. */
@@ -31,6 +30,8 @@ export interface CollectOptions {
   readonly grace: number;
   /** Nothing is written: it is only told what would be done. */
   readonly dryRun: boolean;
+  /** A snapshot that is given up, of which nobody knows what it needs. */
+  readonly lost?: Pick<ObjectSnapshot, 'name' | 'id'> | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -41,13 +42,13 @@ export interface CollectOptions {
  */
 export async function collectGarbage(
   catalog: ObjectCatalog,
-  { grace, dryRun, signal }: CollectOptions,
+  { grace, dryRun, lost, signal }: CollectOptions,
 ): Promise<Collected> {
   const { bucket } = catalog;
   const now = dryRun ? (bucket.storeTime ?? Date.now()) : await measuredTime(bucket);
   // In this order: who commits after its manifest would have been read sees these lists.
   const lists = await condemnedLists(bucket);
-  const needed = await neededIn(catalog, signal);
+  const needed = await neededIn(catalog, lost, signal);
   const due = new Set(lists.filter(({ modified }) => modified < now - grace).flatMap(({ keys }) => keys));
   const listed = new Set(lists.flatMap(({ keys }) => keys));
   const deleted = { objects: 0, bytes: 0 };
@@ -78,17 +79,21 @@ export async function neededBy(catalog: ObjectCatalog, snapshot: ObjectSnapshot)
   const { name, id, record } = snapshot;
   const manifest = await catalog.manifest(snapshot).catch((error: unknown) => {
     if (!(error instanceof TransferError) || error.code !== 'mismatch') throw error;
-    const [lost, mark] = [record.content, recordKey(record)].map((key) => printable(catalog.bucket.prefix + key));
-    throw new TransferError('mismatch', `Nobody knows what ${printable(`${name}/${id}`)} needs. ${error.message}`, {
+    const [called, key] = [`${name}/${id}`, catalog.bucket.prefix + record.content].map(printable);
+    throw new TransferError('mismatch', `Nobody knows what ${called ?? ''} needs. ${error.message}`, {
       cause: error,
-      hint: `If the bucket keeps versions, bring an earlier one of ${lost ?? ''} back. Without ${mark ?? ''} there is no such snapshot.`,
+      hint: `If the bucket keeps versions, bring an earlier one of ${key ?? ''} back. Else give that snapshot up: sendall prune with --remove-damaged ${called ?? ''}.`,
     });
   });
   return new Set([...contentsOf(manifest), record.content]);
 }
 
-/** What all snapshots and names need, and what is under way. */
-async function neededIn(catalog: ObjectCatalog, signal: AbortSignal): Promise<ReadonlySet<string>> {
+/** What all snapshots but the `lost` one need, and names, and what is under way. */
+async function neededIn(
+  catalog: ObjectCatalog,
+  lost: CollectOptions['lost'],
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
   const { bucket } = catalog;
   const needed = new Set<string>();
   // What is under way first: it may become a snapshot meanwhile, and is found as one then.
@@ -102,6 +107,7 @@ async function neededIn(catalog: ObjectCatalog, signal: AbortSignal): Promise<Re
   for (const name of await catalog.names())
     for (const snapshot of await catalog.snapshots(name)) {
       if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
+      if (name === lost?.name && snapshot.id === lost.id) continue;
       for (const key of await neededBy(catalog, snapshot)) needed.add(key);
     }
   await addNamed(bucket, needed, signal);

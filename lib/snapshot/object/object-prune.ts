@@ -1,6 +1,8 @@
 // Takes snapshots out of an object store that no rule keeps: their records go at once, what they alone needed after a
 // grace.
 import { asTransferError, TransferError } from '../../errors';
+import { printable } from '../../name';
+import type { Snapshot } from '../manifest/snapshot-catalog';
 import type { Pruned, PruneEvent } from '../prune/prune';
 import { checkRules, judge, type KeepRules, type Verdict } from '../prune/retention';
 import { shortestGrace } from '../../store/object/condemned';
@@ -15,6 +17,8 @@ export interface ObjectPruneOptions {
   readonly keep: KeepRules;
   /** Whether the last snapshot that had what a source has lost since may go. */
   readonly allowShrink?: boolean | undefined;
+  /** See `LocalPruneOptions`. Nobody knows what it alone needed: its `freed_bytes` are 0. */
+  readonly removeDamaged?: string | undefined;
   /** Tells what would be done, and writes nothing. Of garbage it tells what nothing needs already now. */
   readonly dryRun?: boolean | undefined;
   /** How long garbage is only condemned, in ms: at least an hour, by default a day. */
@@ -29,17 +33,18 @@ type JudgedObject = ObjectSnapshot & {
   /** Undefined where the manifest is not there, or is not what it was. */
   readonly number: number | undefined;
   readonly hasContent: boolean;
+  readonly givenUp: boolean;
 };
 
 /**
  * Removes the snapshots that no rule keeps, as `prune` does on a disk, and collects what nothing needs any more, also
  * of backups that never became snapshots, and of files that never got their name or were replaced. `freed_bytes` are
  * free once the grace is over and it is pruned again. Killed at any instant, each snapshot is whole or gone, and the
- * next one goes on. Rejects with `usage`, `mismatch` where a manifest cannot be read (then nothing is collected),
- * `disk` and `interrupted`.
+ * next one goes on. Rejects with `usage`, `mismatch` where the manifest of one that stays cannot be read (then nothing
+ * is collected), `disk` and `interrupted`.
  */
 export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneOptions): Promise<readonly Pruned[]> {
-  const { name: wanted, keep, allowShrink = false, dryRun = false, grace = day, signal, on } = options;
+  const { name: wanted, keep, allowShrink = false, removeDamaged, dryRun = false, grace = day, signal, on } = options;
   checkRules(keep);
   if (grace < shortestGrace)
     throw new TransferError('usage', 'The grace is at least an hour.', {
@@ -48,10 +53,14 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
   const names = await catalog.names();
   const chosen = wanted === undefined ? names : names.filter((each) => each === wanted);
   if (wanted !== undefined && chosen.length === 0) throw await catalog.noBackup(wanted);
+  const lost = removeDamaged === undefined ? undefined : await catalog.findDamaged(removeDamaged, wanted);
   const kept = new Set<string>();
   const verdicts: Verdict<JudgedObject>[] = [];
-  for (const name of chosen)
-    verdicts.push(...(await judged(catalog, await found(catalog, name, allowShrink), { keep, signal }, kept)));
+  for (const name of chosen) {
+    const snapshots = await found(catalog, name, { allowShrink, lost });
+    verdicts.push(...(await judged(catalog, snapshots, { keep, allowShrink, signal }, kept)));
+  }
+  refuseMarking(verdicts);
   for (const name of names)
     if (!chosen.includes(name))
       for (const snapshot of await catalog.snapshots(name)) await addNeeded(catalog, snapshot, kept);
@@ -71,13 +80,16 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
             ...(dryRun ? { dry_run: true as const } : {}),
           };
     if (event.event === 'removed' && !dryRun) {
-      await bucket.delete(recordKey(snapshot.record));
+      // It may have been repaired meanwhile.
+      if (snapshot.givenUp) await catalog.findDamaged(called, wanted);
+      // The next snapshot may get its number.
       await forgetGone(bucket, snapshot.record);
+      await bucket.delete(recordKey(snapshot.record));
     }
     pruned.push(event);
     on?.(event);
   }
-  const { deleted, condemned } = await collectGarbage(catalog, { grace, dryRun, signal });
+  const { deleted, condemned } = await collectGarbage(catalog, { grace, dryRun, lost, signal });
   on?.({
     event: 'collected',
     deleted_objects: deleted.objects,
@@ -92,12 +104,13 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
 async function found(
   catalog: ObjectCatalog,
   name: ObjectSnapshot['name'],
-  allowShrink: boolean,
+  { allowShrink, lost }: { readonly allowShrink: boolean; readonly lost: Snapshot | undefined },
 ): Promise<JudgedObject[]> {
   const each: JudgedObject[] = [];
   for (const snapshot of await catalog.snapshots(name)) {
     const number = (await catalog.hasManifest(snapshot)) ? snapshot.entry.number : undefined;
-    each.push({ ...snapshot, number, hasContent: !allowShrink && snapshot.entry.content !== undefined });
+    const hasContent = !allowShrink && snapshot.entry.content !== undefined;
+    each.push({ ...snapshot, number, hasContent, givenUp: lost?.name === name && lost.id === snapshot.id });
   }
   return each;
 }
@@ -109,14 +122,14 @@ async function found(
 async function judged(
   catalog: ObjectCatalog,
   snapshots: readonly JudgedObject[],
-  { keep, signal }: Pick<ObjectPruneOptions, 'keep' | 'signal'>,
+  { keep, allowShrink, signal }: Pick<ObjectPruneOptions, 'keep' | 'allowShrink' | 'signal'>,
   kept: Set<string>,
 ): Promise<Verdict<JudgedObject>[]> {
   const read = new Set<string>();
   const damaged = new Set<string>();
   for (;;) {
     const believed = snapshots.map((each) => (damaged.has(each.id) ? { ...each, number: undefined } : each));
-    const verdicts = keepingMarks(judge(believed, keep, new Date()));
+    const verdicts = keepingMarks(judge(believed, keep, new Date()), allowShrink === true);
     const unread = verdicts.filter(({ snapshot: { id }, reasons }) => reasons.length > 0 && !read.has(id));
     if (unread.length === 0) return verdicts;
     for (const { snapshot } of unread) {
@@ -136,17 +149,30 @@ async function addNeeded(catalog: ObjectCatalog, snapshot: ObjectSnapshot, kept:
 
 /**
  * A record that alone says which content a snapshot was the last one to have stays as long as that snapshot does, which
- * comes before it.
+ * comes before it; a damaged one that was named may go without it where the content may go, too.
  */
-function keepingMarks(verdicts: readonly Verdict<JudgedObject>[]): Verdict<JudgedObject>[] {
+function keepingMarks(verdicts: readonly Verdict<JudgedObject>[], allowShrink: boolean): Verdict<JudgedObject>[] {
   const staying = new Map<number | undefined, JudgedObject>();
   return verdicts.map(({ snapshot, reasons }) => {
     const content = staying.get(snapshot.compared)?.entry.content ?? {};
     const marks = Object.keys(snapshot.record.shrunk).some((path) => Object.hasOwn(content, path));
-    const verdict = reasons.length === 0 && marks ? { snapshot, reasons: ['content' as const] } : { snapshot, reasons };
+    const stays = reasons.length === 0 && marks && !(snapshot.givenUp && allowShrink);
+    const verdict = stays ? { snapshot, reasons: ['content' as const] } : { snapshot, reasons };
     if (verdict.reasons.length > 0) staying.set(snapshot.record.number, snapshot);
     return verdict;
   });
+}
+
+/** Throws `usage` where what was named as damaged stays. */
+function refuseMarking(verdicts: readonly Verdict<JudgedObject>[]): void {
+  const staying = verdicts.find(({ snapshot, reasons }) => snapshot.givenUp && reasons.length > 0);
+  if (!staying) return;
+  const { name, id } = staying.snapshot;
+  throw new TransferError(
+    'usage',
+    printable(`The record of ${name}/${id} alone says that an earlier snapshot is the last one with all of a source.`),
+    { hint: 'With --allow-shrink it is removed, and no rule but yours keeps that earlier one any more.' },
+  );
 }
 
 /** The bytes of objects that only this one needs; those are of nobody else afterwards. */

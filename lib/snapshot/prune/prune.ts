@@ -20,6 +20,8 @@ export interface LocalPruneOptions {
   readonly keep: KeepRules;
   /** Whether the last snapshot that had what a source has lost since may go. */
   readonly allowShrink?: boolean;
+  /** A snapshot, `NAME/ID`, that goes as well: its manifest is damaged, and would keep it whatever the rules say. */
+  readonly removeDamaged?: string;
   /** Tells what would be done, and writes nothing. Takes no lock. */
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
@@ -60,6 +62,7 @@ interface Judged extends Snapshot {
   /** undefined where the manifest is damaged. */
   readonly number: number | undefined;
   readonly hasContent: boolean;
+  readonly givenUp: boolean;
 }
 
 /** What is known of the verification of a snapshot, and the draft of that. */
@@ -67,22 +70,25 @@ const verifiedForm = /^(.+)\.verified(?:\.new)?$/;
 
 /**
  * Removes the snapshots that no rule keeps, the oldest first; at every instant each one is whole or gone. Only what is
- * registered counts, and nothing else is touched. Never the newest one of a backup, nor one whose manifest is damaged,
- * nor one that is dated in the future. Resolves with what became of each. Needs no room on the disk: where there is
- * none for its lock, what is to go makes it.
+ * registered counts, and nothing else is touched. Never the newest one of a backup, nor one whose manifest is damaged
+ * unless it is the one to `removeDamaged`, nor one that is dated in the future. Resolves with what became of each.
+ * Needs no room on the disk: where there is none for its lock, what is to go makes it.
  *
- * Rejects with `usage` without rules and for a backup that is not there, with `directory` where the receive directory
- * or what is kept in it cannot be used and while another process makes or prunes snapshots of the same backup, with
- * `disk`, and with `interrupted`; with `some-failed` where that happened to some of several backups, of which `on` was
- * told.
+ * Rejects with `usage` without rules, for a backup that is not there and where the manifest of what is to go as damaged
+ * is not; with `directory` where the receive directory or what is kept in it cannot be used and while another process
+ * makes or prunes snapshots of the same backup, with `disk`, and with `interrupted`; with `some-failed` where that
+ * happened to some of several backups, of which `on` was told.
  */
 export async function prune(options: LocalPruneOptions): Promise<readonly Pruned[]> {
-  const { directory, name: wanted, keep, allowShrink = false, dryRun = false, signal, on = () => undefined } = options;
+  const { directory, name: wanted, keep, allowShrink = false, removeDamaged, dryRun = false } = options;
+  const { signal, on = () => undefined } = options;
   checkRules(keep);
   const catalog = new Catalog(directory);
   const names = await catalog.names();
   const chosen = wanted === undefined ? names : names.filter((each) => each === wanted);
   if (wanted !== undefined && chosen.length === 0) throw await catalog.noBackup(wanted);
+
+  const givenUp = removeDamaged === undefined ? undefined : await catalog.findDamaged(removeDamaged, wanted);
 
   const all: Pruned[] = [];
   const failures: TransferError[] = [];
@@ -91,7 +97,8 @@ export async function prune(options: LocalPruneOptions): Promise<readonly Pruned
     on(pruned);
   };
   for (const name of chosen) {
-    const each: Pruning = { catalog, name, keep, allowShrink, signal, tell };
+    const lost = givenUp?.name === name ? givenUp.id : undefined;
+    const each: Pruning = { catalog, name, keep, allowShrink, givenUp: lost, signal, tell };
     try {
       await (dryRun ? foretell(each) : pruneBackup(each));
     } catch (error) {
@@ -115,6 +122,8 @@ interface Pruning {
   readonly name: EntryName;
   readonly keep: KeepRules;
   readonly allowShrink: boolean;
+  /** What goes though its manifest is damaged. */
+  readonly givenUp: SnapshotId | undefined;
   readonly signal: AbortSignal | undefined;
   readonly tell: (pruned: Pruned) => void;
 }
@@ -196,13 +205,14 @@ function unlessRoomLacks(error: unknown): undefined {
   trace('done later, when there is room: %o', error);
 }
 
-async function verdicts({ catalog, name, keep, allowShrink }: Pruning): Promise<Verdict<Judged>[]> {
+async function verdicts({ catalog, name, keep, allowShrink, givenUp }: Pruning): Promise<Verdict<Judged>[]> {
   const judged: Judged[] = [];
   for (const snapshot of await catalog.snapshots(name)) {
     // The whole manifest is read, not only its head: a damaged snapshot must not displace the last good one.
     const outline = await catalog.outline(snapshot).catch(ignored('the listing says what is wrong'));
     const hasContent = !allowShrink && snapshot.entry.content !== undefined;
-    judged.push({ ...snapshot, number: outline && snapshot.entry.number, hasContent });
+    const number = outline && snapshot.entry.number;
+    judged.push({ ...snapshot, number, hasContent, givenUp: snapshot.id === givenUp });
   }
   return judge(judged, keep, new Date());
 }

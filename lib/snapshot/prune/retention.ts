@@ -30,6 +30,8 @@ export interface Dated {
   readonly number: number | undefined;
   /** Whether it is the last one that had what a source has lost since. */
   readonly hasContent?: boolean;
+  /** Whether it goes whatever the rules say, since its manifest is damaged and somebody has named it. */
+  readonly givenUp?: boolean;
 }
 
 /** Why a snapshot is kept; for no reason, it goes. */
@@ -48,8 +50,8 @@ const firstMonday = 4;
 
 /**
  * Judges all snapshots of one backup, in the order in which they are given. The newest one stays whatever the rules
- * say. Those with a damaged manifest, and those that are dated more than a minute after `now`, are neither counted nor
- * given up: they push nothing out.
+ * say. Those with a damaged manifest, and those that are dated more than a minute after `now`, are not counted: they
+ * push nothing out, and stay unless they are given up.
  * @throws TransferError `usage` where there is no rule, or one that is no whole number from 1 on.
  */
 export function judge<Each extends Dated>(snapshots: readonly Each[], rules: KeepRules, now?: Date): Verdict<Each>[] {
@@ -60,8 +62,9 @@ export function judge<Each extends Dated>(snapshots: readonly Each[], rules: Kee
       : now !== undefined && timeOf(id).getTime() > now.getTime() + aheadAtMost
         ? ['future']
         : [];
-  const kept = new Map<Each, KeepReason[]>(snapshots.map((snapshot) => [snapshot, uncounted(snapshot)]));
-  const newestFirst = snapshots.filter((snapshot) => uncounted(snapshot).length === 0).sort(newerFirst);
+  const judged = snapshots.filter(({ givenUp }) => givenUp !== true);
+  const kept = new Map<Each, KeepReason[]>(judged.map((snapshot) => [snapshot, uncounted(snapshot)]));
+  const newestFirst = judged.filter((snapshot) => uncounted(snapshot).length === 0).sort(newerFirst);
   const [newest] = newestFirst;
   const keep = (reason: KeepReason, those: readonly Each[]): void => {
     for (const snapshot of those) kept.get(snapshot)?.push(reason);

@@ -78,12 +78,21 @@ async function answer({ ask, destination, signal, tell, heard }: SnapshotQuestio
     case 'prune': {
       const { name, keep, grace, dry_run: dryRun = false, allow_shrink: allowShrink = false } = ask;
       if (!objects && grace !== undefined) throw new TransferError('usage', 'Only an object store has a grace.');
+      const removeDamaged = ask.remove_damaged;
       const unknown = (['future', 'content'] as const).filter((reason) => ask[reason] !== true);
       const on = (event: PruneEvent): void => {
         // An older version does not know it.
         if (event.event !== 'collected' || ask.collected === true) tell(without(unknown, event));
       };
-      const wanted = { keep, allowShrink, dryRun, signal, on, ...(name === undefined ? {} : { name }) };
+      const wanted = {
+        keep,
+        allowShrink,
+        dryRun,
+        signal,
+        on,
+        ...(name === undefined ? {} : { name }),
+        ...(removeDamaged === undefined ? {} : { removeDamaged }),
+      };
       await (objects ? pruneObjects(objects, { ...wanted, grace }) : prune({ directory, ...wanted }));
       return {};
     }

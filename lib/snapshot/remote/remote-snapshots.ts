@@ -91,6 +91,7 @@ export async function pruneRemote(
     name,
     keep,
     allowShrink = false,
+    removeDamaged,
     dryRun = false,
     grace,
     on = () => undefined,
@@ -116,11 +117,16 @@ export async function pruneRemote(
       collected: true,
       ...(grace === undefined ? {} : { grace }),
       ...(allowShrink ? { allow_shrink: true } : {}),
+      ...(removeDamaged === undefined ? {} : { remove_damaged: removeDamaged }),
       ...(name === undefined ? {} : { name }),
       ...(dryRun ? { dry_run: true } : {}),
     },
     onLine,
   });
+  if (pruned.some(({ event, snapshot }) => event === 'kept' && snapshot === removeDamaged))
+    throw new TransferError('usage', 'The receiver does not know how to remove what is damaged, and kept it.', {
+      hint: 'Install the same version on both sides.',
+    });
   if (grace !== undefined && !collected)
     throw new TransferError(
       'usage',

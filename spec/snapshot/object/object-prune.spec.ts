@@ -5,12 +5,14 @@ import path from 'node:path';
 import { backup, type BackupOptions } from '../../../lib/snapshot/backup/backup';
 import { TransferError } from '../../../lib/errors';
 import type { TransferEvent } from '../../../lib/progress';
-import type { PruneEvent } from '../../../lib/snapshot/prune/prune';
+import type { Pruned, PruneEvent } from '../../../lib/snapshot/prune/prune';
 import type { KeepRules } from '../../../lib/snapshot/prune/retention';
-import { listSnapshots, prune, verify } from '../../../lib/snapshot/remote/anywhere';
+import { listSnapshots, prune, type PruneOptions, verify } from '../../../lib/snapshot/remote/anywhere';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { failureOf } from '../../store/delivery';
 import { startTiny } from '../../store/object/servers';
+
+const hour = 3_600_000;
 
 describe('what a prune of an object store keeps', () => {
   let server: Awaited<ReturnType<typeof startTiny>>;
@@ -140,6 +142,54 @@ describe('what a prune of an object store keeps', () => {
         expect([error.code, error.message.includes(last)]).to.deep.equal(['mismatch', true]);
       }
       expect(keysBelow('condemned/')).to.deep.equal([]);
+    });
+
+    it('goes where it is named, tells how, and what others need stays', async () => {
+      await made();
+      fill(30);
+      const lost = await made();
+      fill(20);
+      const last = await made();
+      damage(2);
+      const stuck = await failureOf(prune({ objects, keep: { last: 3 } }));
+      expect(stuck.hint).to.include(`--remove-damaged ${lost}`);
+      const packs = keysBelow('packs/');
+      const removing = (removeDamaged: string, more: Partial<PruneOptions> = {}): Promise<readonly Pruned[]> =>
+        prune({ objects, keep: { last: 3 }, removeDamaged, ...more });
+      expect((await failureOf(removing(last))).message).to.include('is not damaged');
+      expect((await failureOf(removing('laptop/2020-01-01T000000Z'))).code).to.equal('usage');
+      expect((await failureOf(removing(lost, { name: 'other' }))).code).to.equal('usage');
+      expect(keysBelow('snapshots/')).to.have.lengthOf(3);
+      for (const dryRun of [true, false]) {
+        const told = await removing(lost, { dryRun });
+        expect(told.map(({ event }) => event)).to.deep.equal(['kept', 'removed', 'kept']);
+        expect(keysBelow('snapshots/')).to.have.lengthOf(dryRun ? 3 : 2);
+      }
+      expect(keysBelow('packs/')).to.deep.equal(packs);
+      server.tiny.age(26 * hour);
+      await prune({ objects, keep: { last: 3 } });
+      server.tiny.age(26 * hour);
+      await prune({ objects, keep: { last: 3 } });
+      expect(keysBelow('packs/').length).to.be.below(packs.length);
+      expect(keysBelow('manifests/')).to.have.lengthOf(2);
+      expect((await verify({ objects })).files).to.equal(20);
+    });
+
+    it('stays where it alone says which one had the content of a source, unless that may go', async () => {
+      const full = await made();
+      fill(0);
+      const empty = await made();
+      const last = await made();
+      damage(2);
+      const removing = { objects, keep: { last: 1 }, removeDamaged: empty };
+      expect((await failureOf(prune(removing))).hint).to.include('--allow-shrink');
+      expect(keysBelow('snapshots/')).to.have.lengthOf(3);
+      const told = await prune({ ...removing, allowShrink: true });
+      expect(told.map(({ event, snapshot }) => `${snapshot} ${event}`)).to.deep.equal([
+        `${full} removed`,
+        `${empty} removed`,
+        `${last} kept`,
+      ]);
     });
 
     it('tells of the newest one of a backup in the listing, too', async () => {

@@ -122,6 +122,25 @@ describe('snapshots in an object store, through a receiver', () => {
     await verify({ target });
   });
 
+  it('has a damaged snapshot removed that is named', async () => {
+    const target = await receiving();
+    const first = await made(target);
+    const [manifest = ''] = keysBelow('manifests/');
+    const second = await made(target);
+    server.tiny.objects.delete(manifest);
+    const admin = await keyed(target, 'admin');
+    const stuck = await failureOf(prune({ target: admin, keep: { last: 2 } }));
+    expect([stuck.code, stuck.hint?.includes(`--remove-damaged ${first.snapshot}`)]).to.deep.equal(['mismatch', true]);
+    const whole = prune({ target: admin, keep: { last: 2 }, removeDamaged: second.snapshot });
+    expect((await failureOf(whole)).code).to.equal('usage');
+    const pruned = await prune({ target: admin, keep: { last: 2 }, removeDamaged: first.snapshot });
+    expect(pruned.map(({ event, snapshot }) => `${event} ${snapshot}`)).to.deep.equal([
+      `removed ${first.snapshot}`,
+      `kept ${second.snapshot}`,
+    ]);
+    await verify({ target });
+  });
+
   it('tells of damage, gives back everything else, and refuses what it does not do', async () => {
     const target = await receiving();
     await made(target);

@@ -133,6 +133,30 @@ describe('prune', () => {
     ]);
   });
 
+  it('removes what is damaged where it is named, and nothing else in its place', async () => {
+    await make('laptop', { [monday]: { a: '1' }, [tuesday]: { a: '2' }, [wednesday]: { a: '3' } });
+    const manifest = path.join(root, 'laptop', wednesday, 'MANIFEST');
+    await truncate(manifest, (await size(manifest)) - 1);
+    const removing = { keep: { last: 2 }, removeDamaged: `laptop/${wednesday}` };
+    for (const [each, name] of [
+      [`laptop/${tuesday}`, 'laptop'],
+      [`laptop/${wednesday}`, 'desk'],
+      ['laptop/2020-01-01T000000Z', 'laptop'],
+    ] as const)
+      expect((await failureOf(run({ ...removing, name, removeDamaged: each }))).code).to.equal('usage');
+    expect(await ids()).to.deep.equal([monday, tuesday, wednesday, 'latest']);
+    for (const dryRun of [true, false]) {
+      const pruned = await run({ ...removing, dryRun });
+      expect(pruned.map((each) => (each.event === 'kept' ? each.reasons : each.event))).to.deep.equal([
+        ['last'],
+        ['newest', 'last'],
+        'removed',
+      ]);
+    }
+    expect(await ids()).to.deep.equal([monday, tuesday, 'latest']);
+    expect(await readlink(path.join(root, 'laptop/latest'))).to.equal(tuesday);
+  });
+
   it('lets latest name a snapshot that stays, and leaves alone what is no link', async () => {
     await make('laptop', { [monday]: { a: '1' }, [tuesday]: { a: '2' }, [wednesday]: { a: '3' } });
     const latest = path.join(root, 'laptop', 'latest');

@@ -54,6 +54,12 @@ export class TinyS3 {
   fault: (request: TinyRequest) => Fault | undefined = () => undefined;
   /** Told of each request that was carried out. */
   seen: (request: TinyRequest) => void = () => undefined;
+  /** All that is there is older by so many ms from now on. */
+  age(ms: number): void {
+    for (const [key, object] of this.objects)
+      this.objects.set(key, { ...object, modified: new Date(object.modified.getTime() - ms) });
+  }
+
   private readonly server = http.createServer((request, answer) => {
     const collected: Buffer[] = [];
     request.on('data', (bytes: Buffer) => collected.push(bytes));
