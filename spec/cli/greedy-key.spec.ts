@@ -44,12 +44,14 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
     const words = ['authorize', name, '--address', host, '--quiet', '--rights', rights];
     return (await run.run(words, { env })).stdout.trim();
   }
+  /** Without a ctime no file is known to be the one that came before. */
+  const unchanged = { ctime: '1700000000000000000' };
   /** Begins a backup, has one small file of it stored if that is wanted, and hangs up. */
   async function beginBackup(key: string, name: string, stores = false): Promise<unknown> {
     const raw = await RawSession.dial(key, { hello: { backup: name } });
     const answered = await Promise.race([raw.first('hello'), raw.first('refusal')]);
     if (answered.type === 'hello' && stores) {
-      await raw.offer({ file: 5 });
+      await raw.offer({ file: 5 }, unchanged);
       await raw.wanted(0);
       await raw.bundle([[0, Buffer.from('small')]]);
       await raw.outcome(0);
@@ -90,12 +92,13 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
     await eventually(() => (backupsOpenIn(receiver) === 4 ? true : undefined));
     for (const name of names)
       expect(existsSync(run.at('in', '.sendall', 'snapshots', name, 'tree', 'file')), name).to.equal(true);
-    const raw = await RawSession.open(write, { hello: { backup: 'begun0' } });
-    await raw.offer({ file: 5 });
-    await raw.wanted(0);
-    await raw.bundle([[0, Buffer.from('small')]]);
-    await raw.finish();
-    expect(raw.all('done')).to.have.lengthOf(1);
+    for (const name of names) {
+      const raw = await RawSession.open(write, { hello: { backup: name } });
+      await raw.offer({ file: 5 }, unchanged);
+      expect(await raw.outcome(0), name).to.have.property('verified_at');
+      await raw.finish();
+      expect(raw.all('done'), name).to.have.lengthOf(1);
+    }
   });
 
   it('is no question that is not counted: not on a further connection, nor under the session of a restore', async () => {
