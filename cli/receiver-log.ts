@@ -3,6 +3,7 @@ import { type HookFailed, hookWords } from './hook-failed';
 import type { LogLevel } from './log';
 import { addAlready, fileLine, leastVerified, type Outcome, shrunkSentence, summaryLine } from './results';
 import { reasonOfLoss, sentenceOf } from './failures';
+import type { ReceiverMeets } from './going-on';
 import { roleHint } from './role-hints';
 import type { EventView } from './run';
 import { formatSize } from './size';
@@ -38,7 +39,10 @@ const unseen: Seen = {
 export class ReceiverLog implements EventView {
   private readonly transfers = new Map<string, Seen>();
 
-  constructor(private readonly terminal: Terminal) {}
+  constructor(
+    private readonly terminal: Terminal,
+    private readonly meets: ReceiverMeets = 'listens',
+  ) {}
 
   show(event: TransferEvent | HookFailed): void {
     if (event.event === 'hook-failed') {
@@ -54,7 +58,7 @@ export class ReceiverLog implements EventView {
   }
 
   hintFor({ code, hint }: Parameters<NonNullable<EventView['hintFor']>>[0], file?: string): string | undefined {
-    return roleHint('receiver', code, hint, file);
+    return roleHint('receiver', { code, hint, file, meets: this.meets });
   }
 }
 

@@ -1,14 +1,12 @@
 import type { ErrorCode } from '../lib/index';
 import { usualHint } from '../lib/internal';
+import { cutShort, receiverGoesOn, type ReceiverMeets } from './going-on';
 
 /**
  * What this command does: it sends to another side, keeps what comes, backs up to a directory of this machine, fetches
  * what another side or this machine has, or makes plain files of an object store.
  */
 export type Role = 'sender' | 'receiver' | 'keeper' | 'restorer' | 'exporter';
-
-/** Said to a receiver of a session that ended before its end. */
-export const ownGoingOn = 'What came is kept: the sender goes on where it was when it is started again.';
 
 /** What the library says to a sender, said to whoever has the options and the disk in his own hands. */
 const ownHints: Readonly<Record<Exclude<Role, 'sender'>, Readonly<Partial<Record<ErrorCode, string>>>>> = {
@@ -18,10 +16,6 @@ const ownHints: Readonly<Record<Exclude<Role, 'sender'>, Readonly<Partial<Record
     size: 'Started with a larger --max-size, this receiver takes it.',
     space: 'Free space on this disk.',
     disk: "Check this machine's disk and its system log.",
-    stopped: ownGoingOn,
-    interrupted: ownGoingOn,
-    'connection-lost': ownGoingOn,
-    timeout: ownGoingOn,
   },
   keeper: {
     space: 'Free space on that disk: sendall prune removes old snapshots.',
@@ -53,16 +47,22 @@ const comesWhole = 'Nothing of that file is stored: it comes whole when it is se
 /** Codes with cases for which other things help than for most. */
 const hasOwnHints: ReadonlySet<ErrorCode> = new Set(['disk', 'exists', 'quota']);
 
-/** Ends of a conversation before its end. */
-export const cutShort: ReadonlySet<ErrorCode> = new Set(['stopped', 'interrupted', 'connection-lost', 'timeout']);
+/** What a hint is for. */
+interface Hinted {
+  readonly code: ErrorCode;
+  /** The library's. */
+  readonly hint?: string | undefined;
+  /** The file that it is about. Only on the plain wire does a conversation end with a single one. */
+  readonly file?: string | undefined;
+  /** Of a receiver. */
+  readonly meets?: ReceiverMeets;
+}
 
-/**
- * What helps against a failure, for whoever runs a command of this role; `hint` is the library's, and `file` the one
- * that it is about. Only on the plain wire does a conversation end with a single file.
- */
-export function roleHint(role: Role, code: ErrorCode, hint: string | undefined, file?: string): string | undefined {
+/** What helps against a failure, for whoever runs a command of this role. */
+export function roleHint(role: Role, { code, hint, file, meets = 'listens' }: Hinted): string | undefined {
   if (hint === undefined || role === 'sender') return hint;
-  if (role === 'receiver' && file !== undefined && cutShort.has(code)) return comesWhole;
+  if (role === 'receiver' && cutShort.has(code))
+    return file === undefined ? (receiverGoesOn(meets, code) ?? hint) : comesWhole;
   // What is said of this case, and not of the code in general, is said to whoever has the disk or the store.
   if (hasOwnHints.has(code) && hint !== usualHint(code)) return hint;
   return ownHints[role][code] ?? hint;

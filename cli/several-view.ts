@@ -19,6 +19,8 @@ const interval = 5000; // ms between lines where nothing can be drawn
 const freeRows = 3;
 const usualRows = 24;
 
+const newTicketOfStopped = '; one that was stopped has a new ticket or code when it runs again (a key stays as it is)';
+
 type Summary = TransferEvent & { event: 'summary' };
 
 /** What is known of one receiver. */
@@ -42,6 +44,7 @@ export class SeveralView implements Curtain {
   private drawn = 0;
   private untold = 0;
   private reported = 0;
+  private oneWasStopped = false;
   private lastLine = Date.now();
 
   constructor(
@@ -115,7 +118,7 @@ export class SeveralView implements Curtain {
   }
 
   hintFor({ code, hint }: { readonly code: Failed['code']; readonly hint?: string | undefined }): string | undefined {
-    return roleHint('sender', code, hint);
+    return roleHint('sender', { code, hint });
   }
 
   lift(write: () => void): void {
@@ -131,6 +134,7 @@ export class SeveralView implements Curtain {
 
   private fail(line: Line, event: Failed): void {
     line.failed++;
+    this.oneWasStopped ||= event.code === 'stopped';
     if (event.code === 'interrupted') return; // whoever interrupted knows
     if (line.failures.take(event) || this.terminal.settings.verbose)
       this.complain(`${line.name}: ${sentenceOf(event)}`, this.hintFor(event));
@@ -163,7 +167,10 @@ export class SeveralView implements Curtain {
       ` ${whole === 1 ? 'has' : 'have'} everything  ${formatSize(bytes)} in all  ${formatDuration(seconds)}`,
       ...(failed === 0 ? [] : ['  ', { style: 'red', text: `${String(failed)} failed` } as const]),
     );
-    if (failed > 0) this.terminal.say('The same command goes on with those that have not got everything.');
+    if (failed > 0)
+      this.terminal.say(
+        `The same command goes on with those that have not got everything${this.oneWasStopped ? newTicketOfStopped : ''}.`,
+      );
   }
 
   /** Where all of them are, for a log. */

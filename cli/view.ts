@@ -7,8 +7,9 @@ import type { Progress } from './progress-bar';
 import { ProgressLines } from './progress-lines';
 import { addAlready, fileLine, heldBack, leastVerified, shrunkSentence, type Side, summaryLine } from './results';
 import { type Failed, Failures, reasonOfLoss, sentenceOf } from './failures';
-import { cutShort, ownGoingOn, type Role, roleHint } from './role-hints';
-import { formatCount, formatDuration, formatSize } from './size';
+import { cutShort, goingOn, receiverGoesOn, type ReceiverMeets, type SenderReaches } from './going-on';
+import { type Role, roleHint } from './role-hints';
+import { formatDuration, formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
 
 /** Up to this many files are listed one by one in the result of a sender. */
@@ -20,10 +21,14 @@ export type InvitationOf = Pick<Invitation, 'command' | 'insecurePlain' | 'plain
 /** A file as an event tells of it. */
 type FileOfEvent = FileDone & { readonly id?: string; readonly directory?: string };
 
+type FailedAt = Pick<Failed, 'code' | 'file_name'> & { readonly hint?: string | undefined };
+
 /** Turns the events of one command into words: what both roles have in common. */
 export abstract class View {
   private readonly progress: Progress;
   protected readonly role: Role = 'sender';
+  /** Of a receiver. */
+  protected readonly meets: ReceiverMeets = 'listens';
   protected skipped = 0;
   protected already = { files: 0, bytes: 0 };
   protected readonly failures = new Failures();
@@ -126,8 +131,8 @@ export abstract class View {
   }
 
   /** What helps against a failure, for the role of this command. */
-  hintFor(failure: Pick<Failed, 'code' | 'file_name'> & { readonly hint?: string | undefined }): string | undefined {
-    return roleHint(this.role, failure.code, failure.hint, failure.file_name);
+  hintFor({ code, hint, file_name: file }: FailedAt): string | undefined {
+    return roleHint(this.role, { code, hint, file, meets: this.meets });
   }
 
   /** A file goes on where an earlier try ended. */
@@ -238,39 +243,6 @@ const where = {
   loopback: 'Without encryption, on this machine, by the same user or root:',
 };
 
-/** What was typed for the receiver: a key that lasts, a ticket that may not, or a code, which does not. */
-export type TargetLasts = 'lasts' | 'ticket' | 'code';
-
-/** What to type once a receiver that was stopped runs again, which makes a new ticket and a new code. */
-const onceItRunsAgain: Readonly<Record<TargetLasts, string>> = {
-  lasts: 'What came is kept; the same command goes on.',
-  ticket: 'What came is kept: send it again once the receiver runs, with its new ticket (a key stays as it is).',
-  code: 'What came is kept: send it again once the receiver runs, with its new code or ticket.',
-};
-
-/** What is left after an end before the end. On the plain wire, where it is about a file, nothing of that is kept. */
-function goingOn(
-  { code, file_name: name }: Failed,
-  { files, offered }: TransferEvent & { event: 'summary' },
-  target: TargetLasts,
-): string {
-  const there = files === 1 ? 'is there. ' : 'are there. ';
-  // Without a receipt there may be some all the same.
-  const kept =
-    files === 0
-      ? ''
-      : offered !== undefined && offered > 1
-        ? `${files.toLocaleString('en')} of ${formatCount(offered, 'file')} ${there}`
-        : name === undefined
-          ? ''
-          : `${formatCount(files, 'file')} ${there}`;
-  const goesOn =
-    name === undefined
-      ? onceItRunsAgain[code === 'stopped' ? target : 'lasts']
-      : 'A file that came in part is not kept; the same command sends the rest.';
-  return `${code === 'interrupted' ? 'Stopped. ' : ''}${kept}${goesOn}`;
-}
-
 /** Of a transfer in which there was no file. */
 function noFiles({ seconds }: TransferEvent & { event: 'summary' }): Piece[] {
   return [{ style: 'bold', text: 'no files' }, `  directories and links only, stored  ${formatDuration(seconds)}`];
@@ -294,7 +266,7 @@ export class SenderView extends View {
     terminal: Terminal,
     invitation: InvitationOf,
     private readonly receiver?: string,
-    private readonly target: TargetLasts = 'lasts',
+    private readonly reaches: SenderReaches = 'lasts',
   ) {
     super(terminal, invitation);
   }
@@ -345,7 +317,12 @@ export class SenderView extends View {
       );
     else if (this.many || this.held.length + this.failures.count + this.skipped > 1)
       this.terminal.result(...whole, ...this.where());
-    if (this.ending) this.terminal.say(goingOn(this.ending, summary, this.target));
+    if (this.ending) this.terminal.say(this.goingOn(this.ending, summary));
+  }
+
+  /** What is left after an end before the end, and what to type. */
+  protected goingOn(ending: Failed, summary: TransferEvent & { event: 'summary' }): string {
+    return goingOn(ending, summary, { reaches: this.reaches, does: 'send', isKept: true });
   }
 
   protected override text(text: string): void {
@@ -378,8 +355,17 @@ export class RestoreView extends SenderView {
   constructor(
     terminal: Terminal,
     private readonly destination?: string,
+    private readonly from: SenderReaches = 'lasts',
   ) {
     super(terminal, { command: 'send FILE', insecurePlain: false });
+  }
+
+  protected override goingOn(ending: Failed, summary: TransferEvent & { event: 'summary' }): string {
+    return goingOn(ending, summary, {
+      reaches: this.from,
+      does: 'restore',
+      isKept: this.destination !== undefined,
+    });
   }
 
   protected override where(): Piece[] {
@@ -409,6 +395,14 @@ export class ReceiverView extends View {
   private stoppedFiles = 0;
   private least: Verified | null | undefined;
 
+  constructor(
+    terminal: Terminal,
+    invitation: InvitationOf,
+    protected override readonly meets: ReceiverMeets = 'listens',
+  ) {
+    super(terminal, invitation);
+  }
+
   override show(event: TransferEvent | HookFailed): void {
     if (event.event === 'progress' && event.files !== undefined) this.expected.set(event.id, event.files);
     super.show(event);
@@ -435,9 +429,11 @@ export class ReceiverView extends View {
     super.close();
     const [transfers, files] = [this.stoppedIn, this.stoppedFiles];
     [this.stoppedIn, this.stoppedFiles] = [0, 0];
+    const goesOn = receiverGoesOn(this.meets, 'interrupted');
     if (transfers > 0)
       this.terminal.say(
-        `Stopped in the middle of ${transfers === 1 ? 'a transfer' : `${String(transfers)} transfers`}. ${ownGoingOn}`,
+        `Stopped in the middle of ${transfers === 1 ? 'a transfer' : `${String(transfers)} transfers`}.`,
+        goesOn === undefined ? '' : ` ${goesOn}`,
       );
     if (files > 0)
       this.terminal.say(

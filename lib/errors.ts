@@ -53,7 +53,7 @@ const traits: Readonly<Record<ErrorCode, Trait>> = {
   'some-failed': { retry: false },
   stopped: {
     retry: true,
-    hint: 'Start the same command again once it runs again: what is there is not sent a second time.',
+    hint: 'Once it runs again, start the same again, with its new ticket or code in place of an old one: what is there is not sent a second time.',
   },
   interrupted: { retry: false },
 };

@@ -9,7 +9,9 @@ import { hookWords } from '../hook-failed';
 import { type HookCommand, parseHookCommand } from '../hook-command';
 import { isJournal, type LogLevel, logLevels } from '../log';
 import type { Metrics } from '../metrics';
+import type { ReceiverMeets } from '../going-on';
 import type { EventView, Shell, Transfer } from '../run';
+import type { InvitationOf } from '../view';
 import type { OutputSettings, Terminal } from '../terminal';
 import { withoutTickets } from '../hide-tickets';
 import { describeObjects, type ObjectFlags, objectStoreOf } from '../object-options';
@@ -51,6 +53,9 @@ interface ReceiveFlags extends WebReceiveFlags, ObjectFlags {
   readonly logLevel?: LogLevel;
   readonly metrics?: string;
 }
+
+/** The same with whom to dial in place of what was typed for that. */
+type FlagsFrom = Omit<ReceiveFlags, 'from'> & { readonly from: Target | CodeTyped | undefined };
 
 const usualHookTimeout = 300_000; // ms
 const longestTimer = 20 * 86_400_000; // a timer takes a little more
@@ -227,7 +232,7 @@ async function runReceive(first: string, second: string | undefined, flags: Rece
     }
   };
   const { runTransfer } = require('../run') as typeof import('../run');
-  const view = (terminal: Terminal): EventView => viewOf(terminal, flags, objects === undefined);
+  const view = (terminal: Terminal): EventView => viewOf(terminal, { ...flags, from }, objects === undefined);
   shell.exit(await runTransfer(settings, view, work, from === undefined ? 'many' : 'one'));
 }
 
@@ -241,18 +246,25 @@ async function senderAt(typed: string): Promise<Target | CodeTyped> {
 }
 
 /** A log where one is wanted, else words for people. */
-function viewOf(terminal: Terminal, flags: ReceiveFlags, intoDirectory: boolean): EventView {
+function viewOf(terminal: Terminal, flags: FlagsFrom, intoDirectory: boolean): EventView {
+  const meets = meetsHow(flags);
   if (terminal.settings.log) {
     const { ReceiverLog } = require('../receiver-log') as typeof import('../receiver-log');
-    return new ReceiverLog(terminal);
+    return new ReceiverLog(terminal, meets);
   }
   const { ReceiverView } = require('../view') as typeof import('../view');
-  return new ReceiverView(terminal, {
+  const invitation: InvitationOf = {
     command: 'send FILE',
     insecurePlain: flags.insecurePlain ?? false,
     plain: flags.plain && intoDirectory,
     ...(flags.qr ? { qr: flags.web === undefined ? 'ticket' : 'page' } : {}),
-  });
+  };
+  return new ReceiverView(terminal, invitation, meets);
+}
+
+function meetsHow({ from, once }: FlagsFrom): ReceiverMeets {
+  if (from === undefined) return once ? 'listens-once' : 'listens';
+  return from.kind === 'plain' ? 'dials-plain' : 'dials';
 }
 
 /** With a log where one is wanted, or where journald would have it. Throws `usage` for a log and JSON at once. */
@@ -337,7 +349,7 @@ function leaveNothing(directory: string): void {
 
 async function receive(
   options: ReceiverOptions,
-  flags: Omit<ReceiveFlags, 'from'> & { readonly from: Target | CodeTyped | undefined },
+  flags: FlagsFrom,
   transfer: Transfer,
   served: ServedMetrics | undefined,
 ): Promise<void> {

@@ -97,7 +97,11 @@ is whole and verified in a directory for temporary files (TMPDIR).`,
           if (destination === '-') terminal.takeOutput();
           if (flags.drill !== undefined) return new DrillView(terminal);
           const known = destination !== undefined && destination !== '-';
-          return new RestoreView(terminal, known ? path.resolve(destination) : undefined);
+          return new RestoreView(
+            terminal,
+            known ? path.resolve(destination) : undefined,
+            given.startsWith('sendall://') ? 'ticket' : 'lasts',
+          );
         };
         shell.exit(await runTransfer(shell.settings(), audience, work));
       },

@@ -4,7 +4,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { checkAddresses } from '../address-options';
 import type { SendOptions } from '../../lib/index';
 import type { Shell } from '../run';
-import type { TargetLasts } from '../view';
+import type { SenderReaches } from '../going-on';
 import { withoutTickets } from '../hide-tickets';
 import { codeTyped, type CodeTyped, type Target } from '../secret';
 import { groupTargets, splitMore, splitWords, type SplitWords, unique, wordOf } from '../targets';
@@ -156,13 +156,13 @@ async function runSend(words: readonly string[], flags: SendFlags, shell: Shell)
       ? await toSeveral(shell, options, targets, flags.relay)
       : await toOne(shell, options, flags, {
           name: targets[0]?.name ?? 'the other side',
-          lasts: lastingOf(words[paths.length], targets[0]),
+          reaches: listens === undefined ? reachesBy(words[paths.length], targets[0]) : 'listens',
         }),
   );
 }
 
 /** Whether the same word leads to that receiver once it was started again: a peer and a file with a key do. */
-function lastingOf(word: string | undefined, named: SplitWords['targets'][number] | undefined): TargetLasts {
+function reachesBy(word: string | undefined, named: SplitWords['targets'][number] | undefined): SenderReaches {
   if (named?.target.kind === 'code') return 'code';
   if (named?.target.kind !== 'ticket') return 'lasts';
   return word === undefined || word.startsWith('sendall://') ? 'ticket' : 'lasts';
@@ -187,7 +187,7 @@ async function toOne(
   shell: Shell,
   options: SendOptions,
   flags: SendFlags,
-  { name, lasts }: { readonly name: string; readonly lasts: TargetLasts },
+  { name, reaches }: { readonly name: string; readonly reaches: SenderReaches },
 ): Promise<number> {
   const { runTransfer } = require('../run') as typeof import('../run');
   const { SenderView } = require('../view') as typeof import('../view');
@@ -196,7 +196,7 @@ async function toOne(
   const invitation = { command: 'receive --from', insecurePlain, plain } as const;
   return runTransfer(
     shell.settings(),
-    (terminal) => new SenderView(terminal, invitation, name, lasts),
+    (terminal) => new SenderView(terminal, invitation, name, reaches),
     async ({ on, signal }) => void (await send({ ...options, on, signal })),
   );
 }

@@ -86,7 +86,7 @@ describe('cli: the screens of both sides (the built command)', function () {
       const sentences = async (screen: Shell): Promise<string[]> =>
         (await textOf(screen)).replaceAll(/\n {4}(?! *sendall)/g, ' ').split('\n');
       const stopped =
-        'Stopped in the middle of a transfer. What came is kept: the sender goes on where it was when it is started again.';
+        'Stopped in the middle of a transfer. What came is kept: start this again, and the sender with the new ticket or code (a key stays as it is).';
       expect((await sentences(here)).slice(-2)).to.deep.equal([
         'sendall: Stopping. Press Ctrl-C again to stop at once.',
         stopped,

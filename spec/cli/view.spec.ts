@@ -41,7 +41,7 @@ describe('cli/view', () => {
     view.close();
     expect(out.text).to.equal('');
     expect(err.lines).to.deep.equal([
-      'Stopped in the middle of a transfer. What came is kept: the sender goes on where it was when it is started again.',
+      'Stopped in the middle of a transfer. What came is kept: start this again, and the sender with the new ticket or code (a key stays as it is).',
       'Stopped in the middle of 2 files, of which nothing is stored.',
     ]);
   });
@@ -170,6 +170,51 @@ describe('cli/view', () => {
         if (code === 'stopped') expect(last).to.match(words);
         else expect(last).to.equal('Stopped. What came is kept; the same command goes on.');
       }
+    }
+    for (const code of ['stopped', 'connection-lost', 'interrupted'] as const) {
+      const { terminal, err } = openTerminal({});
+      const view = new SenderView(terminal, { command: 'receive --from', insecurePlain: false }, 'it', 'listens');
+      view.show({ event: 'failed', code, message: 'It ended.' });
+      view.show({ ...(summary(0) as TransferEvent & { event: 'summary' }), offered: 40 });
+      expect(err.lines.at(-1)).to.match(/the same command goes on, with a new ticket or code for the receiver\.$/);
+    }
+  });
+
+  it('says what to type for the rest of a restore, and that nothing is kept of one to standard output', () => {
+    for (const [destination, from, code, words] of [
+      [
+        '/back',
+        'ticket',
+        'stopped',
+        'What came is kept: restore it again once the receiver runs, with its new ticket (a key stays as it is).',
+      ],
+      ['/back', 'lasts', 'stopped', 'What came is kept; the same command goes on.'],
+      ['/back', 'ticket', 'interrupted', 'Stopped. What came is kept; the same command goes on.'],
+      [undefined, 'lasts', 'interrupted', 'Stopped. Nothing of it is kept; the same command begins anew.'],
+    ] as const) {
+      const { terminal, err } = openTerminal({});
+      const view = new RestoreView(terminal, destination, from);
+      view.show({ event: 'failed', code, message: 'It ended.' });
+      view.show({ ...(summary(0) as TransferEvent & { event: 'summary' }), offered: 1 });
+      expect(err.lines.at(-1)).to.equal(words);
+    }
+  });
+
+  it('says to a receiver that dialed how it goes on, but for the plain wire, which has no tickets', () => {
+    for (const [meets, code, words] of [
+      ['dials', 'stopped', /new ticket or code that the sender shows when it is started again\.$/],
+      [
+        'dials',
+        'connection-lost',
+        /same command goes on as long as the sender runs; started again, .* new ticket or code/,
+      ],
+      ['dials', 'timeout', /same command goes on as long as the sender runs; started again, .* new ticket or code/],
+      ['dials-plain', 'connection-lost', /^hint: What the library says\.$/],
+    ] as const) {
+      const { terminal, err } = openTerminal({});
+      const view = new ReceiverView(terminal, { command: 'send FILE', insecurePlain: false }, meets);
+      view.show({ event: 'failed', code, message: 'It ended.', hint: 'What the library says.' });
+      expect(err.lines.at(-1), `${meets} ${code}`).to.match(words);
     }
   });
 
