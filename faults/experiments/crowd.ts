@@ -83,7 +83,7 @@ export const sessionCrowd: Experiment = {
       edits: [
         {
           file: 'lib/receive/turns.js',
-          from: 'if (!fits(this.line.length, this.mostWaiting, ahead))',
+          from: 'if (!(0, fair_shares_1.fits)(this.line.length, this.mostWaiting, ahead))',
           to: 'if (true)',
         },
         {

@@ -99,7 +99,7 @@ export const rights: Experiment = {
     },
     {
       name: 'one key may have every turn',
-      edits: [{ file: 'lib/receive/turns.js', from: 'const share = 3', to: 'const share = Infinity' }],
+      edits: [{ file: 'lib/receive/fair-shares.js', from: 'const share = 3', to: 'const share = Infinity' }],
     },
     ...greedSabotages,
   ],

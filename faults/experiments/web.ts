@@ -257,7 +257,7 @@ export const web: Experiment = {
       edits: [
         {
           file: 'lib/send/open-source.js',
-          from: '(0, walker_1.openLocated)(file, ',
+          from: '(0, walker_1.openLocated)(file)',
           to: "require('node:fs/promises').open(file.below ? file.path + '/' + file.below : file.path, ",
         },
       ],
