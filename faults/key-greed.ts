@@ -110,7 +110,9 @@ export const greedSabotages: readonly Sabotage[] = [
   {
     name: 'what is missing is not counted',
     finds: 'what is missing',
-    edits: [{ file: 'lib/store/limited.js', from: 'this.usage.bytes + bytes > (this.limits.quota ?? Infinity)', to: 'false' }],
+    edits: [
+      { file: 'lib/store/limited.js', from: 'this.usage.bytes + bytes > (this.limits.quota ?? Infinity)', to: 'false' },
+    ],
   },
   {
     name: 'a question has any connection',

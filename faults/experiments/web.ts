@@ -258,7 +258,7 @@ export const web: Experiment = {
         {
           file: 'lib/send/open-source.js',
           from: '(0, walker_1.openLocated)(file)',
-          to: "require('node:fs/promises').open(file.below ? file.path + '/' + file.below : file.path, ",
+          to: "require('node:fs/promises').open(file.below ? file.path + '/' + file.below : file.path)",
         },
       ],
     },
