@@ -36,12 +36,14 @@ export async function snapshotLocation(word: string, flags: ObjectFlags = {}): P
   return { directory: word };
 }
 
-/** A word is no directory, and nothing else in which snapshots could be. */
-export function noSuchLocation(word: string): TransferError {
+/** A word is no directory, and nothing else in which snapshots could be, or, where they are `toBeMade`, are to be. */
+export function noSuchLocation(word: string, toBeMade = false): TransferError {
+  const made = toBeMade ? 'Make a directory for backups, such as by mkdir -m 700; or ' : '';
+  const hint = `${made}sendall peers list says which machines are known.`;
   return new TransferError(
     'directory',
     `There is no directory ${withoutTickets(word)} here, and no peer of that name.`,
-    { hint: 'sendall peers list says which machines are known.' },
+    { hint },
   );
 }
 

@@ -158,7 +158,7 @@ async function split(
     return { paths: words.slice(0, -1), directory: last };
   const { paths, target } = await splitTarget(words);
   if (target?.kind === 'ticket') return { paths, target: target.ticket };
-  if (words.length > 1 && !existsSync(last)) throw noSuchLocation(last);
+  if (words.length > 1 && !existsSync(last)) throw noSuchLocation(last, true);
   throw wrongUsage('The target is missing.', {
     hint: 'It comes last: a ticket, the name of a peer, or a directory that exists.',
   });

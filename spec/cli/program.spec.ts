@@ -164,7 +164,7 @@ describe('cli/program (the built command)', () => {
     [
       ['backup', 'a.txt', 'nothere', '--name', 'b'],
       /There is no directory nothere here, and no peer of that name\./,
-      /sendall peers list/,
+      /mkdir -m 700; or sendall peers list/,
     ],
     [['send', 'a.txt', 'http://x/'], /"http:\/\/x\/" is not a target\./, /tcp:\/\/HOST:PORT/],
     [
