@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { ReceiverOptions, SendOptions } from '../../lib/index';
-import { ReceiveDirectory } from '../receive/receive-directory';
+import { type Heard, ReceiveDirectory } from '../receive/receive-directory';
 import { type Sent, sending, SourceTree } from '../send/source-tree';
 import { Relay, type RelayOptions } from './relay';
 
@@ -62,13 +62,20 @@ export class Pair {
   }
 
   /** Sends what is named, straight or through `relay`. */
-  send(names: readonly string[], options: Partial<SendOptions> & { readonly relay?: Relay } = {}): Promise<Sent> {
+  send(
+    names: readonly string[],
+    options: Partial<SendOptions> & { readonly relay?: Relay } = {},
+    heard?: Heard,
+  ): Promise<Sent> {
     const { relay, ...others } = options;
-    return sending({
-      paths: names.map((name) => (name === '-' ? name : this.source.at(name))),
-      target: relay ? relay.through(this.ticket) : this.ticket,
-      ...others,
-    });
+    return sending(
+      {
+        paths: names.map((name) => (name === '-' ? name : this.source.at(name))),
+        target: relay ? relay.through(this.ticket) : this.ticket,
+        ...others,
+      },
+      heard,
+    );
   }
 
   async close(): Promise<void> {
