@@ -31,6 +31,8 @@ export interface TreeScanOptions extends LeavingOut {
   readonly hardLinks?: boolean | undefined;
   /** Whether owners and extended attributes are wanted, too. */
   readonly metadata?: boolean | undefined;
+  /** Whether the edges of files are wanted (default), as far as a scan reads any; see `FoundFile`. */
+  readonly edges?: boolean | undefined;
   /** Whether only `files` and `bytes` are wanted: then all batches are empty. */
   readonly totalsOnly?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -109,13 +111,14 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
     taken = [],
     hardLinks = true,
     metadata = false,
+    edges = true,
     totalsOnly = false,
     signal,
   } = options;
   const roots = paths.map((pathname) => ({ pathname, base: name ?? path.basename(path.resolve(pathname)) }));
   const few =
     roots.length <= fewFiles && !totalsOnly && !metadata && !signal?.aborted
-      ? await namedFiles(roots, taken)
+      ? await namedFiles(roots, taken, edges)
       : undefined;
   if (few) {
     yield {
@@ -139,6 +142,7 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
     taken,
     hardLinks,
     metadata,
+    edges,
     totalsOnly,
     offers,
     fetched,
@@ -156,11 +160,15 @@ async function* packets(options: TreeScanOptions, offers?: ScanSetup['offers']):
 }
 
 /** What the caller names, if those are a few files with good names and nothing else: no thread is started for that. */
-async function namedFiles(roots: ScanSetup['roots'], taken: readonly string[]): Promise<FoundFile[] | undefined> {
+async function namedFiles(
+  roots: ScanSetup['roots'],
+  taken: readonly string[],
+  withEdges: boolean,
+): Promise<FoundFile[] | undefined> {
   const files: FoundFile[] = [];
   const seen = new Set(taken);
   for (const { pathname, base } of roots) {
-    const file = seen.has(base) ? undefined : await namedFile(pathname, base);
+    const file = seen.has(base) ? undefined : await namedFile(pathname, base, withEdges);
     // Everything else is for the scan to tell; which file has several names, too.
     if (file === undefined || files.some(({ inode }) => inode === file.inode)) return undefined;
     files.push(file);
@@ -169,11 +177,11 @@ async function namedFiles(roots: ScanSetup['roots'], taken: readonly string[]): 
   return files;
 }
 
-async function namedFile(pathname: string, base: string): Promise<FoundFile | undefined> {
+async function namedFile(pathname: string, base: string, withEdges: boolean): Promise<FoundFile | undefined> {
   try {
     const found = await stat(systemPath(pathname), { bigint: true });
     if (!found.isFile() || plainMetadata(found) !== undefined) return undefined;
-    const { stats, edges } = await lookForEdges(pathname, found);
+    const { stats, edges } = withEdges ? await lookForEdges(pathname, found) : { stats: found, edges: undefined };
     const { mtimeNs: mtime, ctimeNs: ctime, blocks, ino: inode } = stats;
     const size = Number(stats.size);
     const name = parseEntryName(base, { allowHidden: true, names: 'any' });

@@ -43,6 +43,8 @@ export interface ScanSetup {
   readonly offers: { readonly first: number; readonly inodes: boolean } | undefined;
   /** Whether owners and extended attributes are wanted. */
   readonly metadata: boolean;
+  /** Whether the edges of files are wanted. */
+  readonly edges: boolean;
   /** See `LeavingOut`. */
   readonly exclude: readonly string[];
   readonly excludeIfPresent: readonly string[];
@@ -333,8 +335,8 @@ class TreeWalk {
   /** Of a file that was written to lately, as far as that may still be asked. */
   private withEdges(located: Located, found: BigIntStats): ReturnType<typeof lookAtEdges> {
     const unknown = { stats: found, edges: undefined };
-    if (this.setup.totalsOnly || found.size === 0n || found.mtimeNs < this.lately || this.edgesLeft <= 0)
-      return unknown;
+    const { edges, totalsOnly } = this.setup;
+    if (!edges || totalsOnly || found.size === 0n || found.mtimeNs < this.lately || this.edgesLeft <= 0) return unknown;
     this.edgesLeft--;
     try {
       const fd = this.walker.open(located, readFlags);

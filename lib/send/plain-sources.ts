@@ -52,7 +52,15 @@ export async function measureSources(options: SendOptions, on: Listener, signal:
 
 function scanOf(options: SendOptions, taken: readonly string[]): TreeScanOptions {
   const { paths, name } = options;
-  return { paths: paths.filter((pathname) => pathname !== '-'), name, ...leavingOut(options), taken, hardLinks: false };
+  return {
+    paths: paths.filter((pathname) => pathname !== '-'),
+    name,
+    ...leavingOut(options),
+    taken,
+    hardLinks: false,
+    // A file is sent as far as it goes when it is opened, and its edges are read then.
+    edges: false,
+  };
 }
 
 async function* files(scanned: TreeScanOptions, on: Listener): AsyncGenerator<readonly PlainSource[]> {

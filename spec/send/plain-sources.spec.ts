@@ -4,6 +4,7 @@ import net from 'node:net';
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import { type SendOptions, TransferError, type TransferEvent } from '../../lib/index';
+import { type FoundFile, scanTree } from '../../lib/scan/tree-scan';
 import { plainSources } from '../../lib/send/plain-sources';
 import { SourceTree } from './source-tree';
 
@@ -34,6 +35,20 @@ describe('finding what to send on the plain wire', () => {
     for (const name of ['t/b', 't/a/z', 't/a/b/c', 't/Z']) await tree.write(name, '');
     expect((await found([tree.at('t')])).names).to.deep.equal(['t/Z', 't/a/b/c', 't/a/z', 't/b']);
     expect((await found([`${tree.at('t')}/`])).names).to.have.length(4);
+  });
+
+  it('is not opened while it is looked for: what its edges are is asked when it is sent', async () => {
+    await tree.write('t/file', 'content');
+    for (const paths of [[tree.at('t')], [tree.at('t/file')]]) {
+      const all = [];
+      for await (const some of plainSources({ paths }, () => undefined)) all.push(...some);
+      expect(all).to.have.length(1);
+      expect((all[0] as Partial<FoundFile>).edges).to.equal(undefined);
+      for await (const { items } of scanTree({ paths })) {
+        const files = items.filter((item): item is FoundFile => 'type' in item && item.type === 'file');
+        expect(files.map((file) => typeof file.edges)).to.deep.equal(['bigint']);
+      }
+    }
   });
 
   it('links, FIFOs, sockets and empty directories in it are named as skipped; nobody waits for them', async () => {
