@@ -30,7 +30,10 @@ export interface FoundFile extends FoundBase {
   readonly vouched?: { readonly digest: string; readonly mtime: bigint };
   /** Its number on its disk. */
   readonly inode?: bigint;
-  /** See `edgesIn`; of a file that was written to not long before it was found. */
+  /**
+   * See `edgesIn`; of a file that the caller named, or that was written to within a day before it was found, as far as
+   * they were read. Without them every change between the finding and the opening is one, also an append.
+   */
   readonly edges?: bigint;
 }
 

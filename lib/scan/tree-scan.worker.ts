@@ -94,8 +94,9 @@ const longestWait = 25;
 const totalsEvery = 200;
 
 /**
- * The edges of a file are noted if it was written in these last ms, and of the first `mostEdges` of a scan: older files
- * hardly grow while they are sent, and reading the edges of one costs as much as finding it.
+ * The edges of a file are noted if the caller named it, or if it was written to in these last ms, and of the first
+ * `mostEdges` of those in a scan: older files hardly grow while they are sent, and reading the edges of one costs as
+ * much as finding it.
  */
 const writtenLately = 24 * 60 * 60 * 1000;
 const mostEdges = 1_024;
@@ -332,11 +333,12 @@ class TreeWalk {
     });
   }
 
-  /** Of a file that was written to lately, as far as that may still be asked. */
+  /** Of a file that was written to lately, or that the caller named, as far as that may still be asked. */
   private withEdges(located: Located, found: BigIntStats): ReturnType<typeof lookAtEdges> {
     const unknown = { stats: found, edges: undefined };
     const { edges, totalsOnly } = this.setup;
-    if (!edges || totalsOnly || found.size === 0n || found.mtimeNs < this.lately || this.edgesLeft <= 0) return unknown;
+    const mayGrow = located.below === undefined || found.mtimeNs >= this.lately;
+    if (!edges || totalsOnly || found.size === 0n || !mayGrow || this.edgesLeft <= 0) return unknown;
     this.edgesLeft--;
     try {
       const fd = this.walker.open(located, readFlags);

@@ -1,5 +1,14 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, linkSync, lstatSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -244,6 +253,27 @@ describe('scanning a tree', () => {
       files: files.length,
       bytes: files.reduce((sum, { size }) => sum + size, 0),
     });
+  });
+
+  it('reads the edges of what was written to lately, and of what the caller names, however old that is', async () => {
+    const files = await SourceTree.make({ 't/old': 'old', 't/new': 'new', named: 'named' });
+    for (const name of ['t/old', 'named']) utimesSync(files.at(name), 1e9, 1e9);
+    const edgesOf = async (options: Omit<TreeScanOptions, 'paths'>, ...names: string[]): Promise<unknown> => {
+      const { entries } = await Findings.of({ paths: names.map((name) => files.at(name)), ...options });
+      return entries.filter((entry) => entry.type === 'file').map(({ name, edges }) => [name, typeof edges]);
+    };
+    const inTree = [
+      ['t/new', 'bigint'],
+      ['t/old', 'undefined'],
+    ];
+    expect(await edgesOf({}, 'named')).to.deep.equal([['named', 'bigint']]);
+    expect(await edgesOf({}, 't', 'named')).to.deep.equal([...inTree, ['named', 'bigint']]);
+    expect(await edgesOf({ metadata: true }, 'named')).to.deep.equal([['named', 'bigint']]);
+    expect(await edgesOf({ edges: false }, 't/new', 'named')).to.deep.equal([
+      ['new', 'undefined'],
+      ['named', 'undefined'],
+    ]);
+    await files.remove();
   });
 
   it('names a single file as the caller says, and no directory', async () => {
