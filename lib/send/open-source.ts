@@ -67,7 +67,7 @@ export class OpenSource {
 
   /**
    * Throws `source-changed` unless the file is as it was when it was opened, or has grown since, with what it had then
-   * as it was, as far as its edges show. Whether the middle is, too, a digest of it tells.
+   * as it was, as far as its edges show. Whether its middle is, too, only a digest tells that is computed twice.
    */
   async check(): Promise<void> {
     const { before } = this;

@@ -7,7 +7,8 @@ import { carriedTime } from '../threads/carried-time';
 
 /**
  * A piece of a file once more, since the connection that carried it died. Rejects with `source-changed` where the file
- * is not what it was when it was offered, and has not only grown, or with `source-unreadable`.
+ * is another one, or was written to and is no longer than when it was offered; with `source-unreadable` where it cannot
+ * be read. Of a longer one it gives what is there now.
  */
 export async function rereadPiece({ found }: Outgoing, offset: number, size: number): Promise<Uint8Array> {
   if (found.type !== 'file') throw new TransferError('connection-lost', 'What was lost cannot be read again.');
@@ -23,7 +24,8 @@ export async function rereadPiece({ found }: Outgoing, offset: number, size: num
       at += bytesRead;
     }
     const now = await handle.stat({ bigint: true });
-    // Of one that was rewritten in place as well, the digest of the whole tells.
+    // If more was done to it than that, the receiver finds that it does not match its digest, and asks for all of it:
+    // who reads that looks at what was there before.
     const grew = now.size > BigInt(found.size) && !found.vouched && isInode(found.inode, now.ino);
     const isAsOffered =
       now.size === BigInt(found.size) &&
