@@ -54,6 +54,11 @@ export class OpenSource {
     return Number(this.before.size);
   }
 
+  /** Whether nobody had written to it between `moment` and its opening. */
+  wasAs(moment: BigIntStats): boolean {
+    return isUntouched(moment, this.before);
+  }
+
   /** Reads up to `into.length` bytes at `position`; fewer only at the end of the file. */
   async read(into: Uint8Array, position: number): Promise<number> {
     let at = 0;

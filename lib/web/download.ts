@@ -6,6 +6,7 @@ import { asTransferError, TransferError } from '../errors';
 import { printable } from '../name';
 import type { Digests } from '../progress';
 import { OpenSource, type SourceFile } from '../send/open-source';
+import type { KnownDigest } from './links';
 import { answer, headersOfFiles } from './answer';
 import { ignored } from '../trace';
 import { unhurried } from './unhurried';
@@ -48,9 +49,9 @@ export function attachment(name: string): string {
 
 /** How a file is sent. */
 export interface Delivery {
-  /** What is known already. */
-  readonly digests: Digests | undefined;
-  /** For what is not. */
+  /** From before, where it was computed: it counts for a file that nobody has written to since. */
+  readonly known: KnownDigest | undefined;
+  /** For what is not known. */
   readonly pool: DigestPool;
   /** The last bytes of the file are about to go out: whoever has them may ask for more at once. */
   readonly ending: () => void;
@@ -70,7 +71,7 @@ export function wantsSha256(header: string | undefined): boolean {
 export async function sendFile(
   response: ServerResponse,
   file: SourceFile,
-  { digests: known, pool, ending }: Delivery,
+  { known, pool, ending }: Delivery,
 ): Promise<boolean> {
   const { req: request } = response;
   const source = await OpenSource.open(file);
@@ -80,15 +81,18 @@ export async function sendFile(
     const condition = request.headers['if-range'];
     const asked = condition === undefined || condition === etag ? request.headers.range : undefined;
     const range = parseRange(asked, size);
-    const wanted = known?.sha256 === undefined && wantsSha256(textOf(request.headers['want-repr-digest']));
-    const digests = wanted ? await unhurried(request, () => digest(request, source, pool)) : known;
+    const isKnown = known !== undefined && source.wasAs(known.of);
+    const wanted = !isKnown && wantsSha256(textOf(request.headers['want-repr-digest']));
+    const { sha256 } = wanted
+      ? await unhurried(request, () => digest(request, source, pool))
+      : { sha256: isKnown ? known.sha256 : undefined };
     const headers = {
       'content-type': 'application/octet-stream',
       'content-disposition': attachment(file.name),
       'accept-ranges': 'bytes',
       'last-modified': new Date(Number(before.mtimeMs)).toUTCString(),
       etag,
-      ...digestHeaders(digests),
+      ...digestHeader(sha256),
     };
     if (range === 'unsatisfiable') {
       answer(response, 416, { ...headers, 'content-range': `bytes */${String(size)}` });
@@ -173,7 +177,7 @@ function hungUp(): TransferError {
 }
 
 /** `Repr-Digest` of RFC 9530, of all of the file whatever range is sent. */
-function digestHeaders({ sha256 }: Digests = {}): Record<string, string> {
+function digestHeader(sha256: string | undefined): Record<string, string> {
   if (sha256 === undefined) return {};
   return { 'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:` };
 }

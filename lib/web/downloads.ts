@@ -39,7 +39,7 @@ export class Downloads {
     let used = false;
     try {
       whole = await sendFile(response, linked.file, {
-        digests: linked.digests,
+        known: linked.known,
         pool: this.pool,
         ending: () => {
           used = true;

@@ -1,11 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import type { Digests } from '../progress';
+import type { BigIntStats } from 'node:fs';
 import type { SourceFile } from '../send/open-source';
+
+/** The digest of a file, and how the file was that has it. */
+export interface KnownDigest {
+  readonly sha256: string;
+  readonly of: BigIntStats;
+}
 
 /** A file that one link leads to. */
 export interface LinkedFile {
   readonly file: SourceFile;
-  readonly digests?: Digests | undefined;
+  readonly known?: KnownDigest | undefined;
   /** A delivery begins; false where there must be none, or none at this moment. */
   readonly begin?: () => boolean;
   /** It has ended; `whole`: all of the file went out. */

@@ -10,6 +10,7 @@ import { textUnder } from '../wire/fields';
 import { parseJsonObject } from '../wire/json-object';
 import { answerJson } from './answer';
 import { Downloads } from './downloads';
+import type { KnownDigest } from './links';
 import { wholeBody } from './request-body';
 import { type ServedPage, servePage, type WebOptions, type WebRequest, type WebRoutes } from './web-server';
 
@@ -33,7 +34,7 @@ interface GivenFile {
   readonly source: SourceFile;
   readonly size: number;
   /** Undefined while it is being read. */
-  sha256: string | undefined;
+  known: KnownDigest | undefined;
   /** `leaving` while somebody fetches it, where it is given once. */
   state: 'here' | 'leaving' | 'delivered';
 }
@@ -60,7 +61,7 @@ async function givenFile(pathname: string, id: string): Promise<GivenFile> {
       hint: 'Name the files, or put them into an archive.',
     });
   const name: EntryName = parseEntryName(path.basename(path.resolve(pathname)), { allowHidden: true, names: 'any' });
-  return { id, source: { path: pathname, name }, size: found.size, sha256: undefined, state: 'here' };
+  return { id, source: { path: pathname, name }, size: found.size, known: undefined, state: 'here' };
 }
 
 /** What the page of a sender asks for. */
@@ -98,10 +99,10 @@ class DownloadRoutes implements WebRoutes {
       if (!file) throw new TransferError('source-unreadable', 'There is no such file.', { hint: '' });
       if (this.options.once === true && file.state !== 'here')
         throw new TransferError('source-unreadable', 'This file was fetched already, and is given once.', { hint: '' });
-      const { source, sha256 } = file;
+      const { source, known } = file;
       this.downloads.link(asked, {
         file: source,
-        digests: sha256 === undefined ? {} : { sha256 },
+        known,
         begin: () => this.begin(file),
         end: (whole) => this.end(file, whole),
       });
@@ -125,11 +126,11 @@ class DownloadRoutes implements WebRoutes {
 
   private session({ response }: WebRequest): void {
     const { once = false, version = null } = this.options;
-    const files = this.files.map(({ id, source, size, sha256 = null, state }) => ({
+    const files = this.files.map(({ id, source, size, known, state }) => ({
       id,
       name: printable(source.name),
       size,
-      sha256,
+      sha256: known?.sha256 ?? null,
       delivered: state === 'delivered',
     }));
     answerJson(response, 200, { mode: 'send', version, files, once, insecure: this.insecure });
@@ -154,7 +155,8 @@ class DownloadRoutes implements WebRoutes {
         const source = await OpenSource.open(file.source);
         try {
           const { digests } = this.pool.digestFile({ fd: source.handle.fd, size: source.size, algorithms: ['sha256'] });
-          file.sha256 = (await digests).sha256;
+          const { sha256 } = await digests;
+          if (sha256 !== undefined) file.known = { sha256, of: source.before };
         } finally {
           await source.handle.close();
         }

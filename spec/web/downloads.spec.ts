@@ -183,6 +183,26 @@ describe('downloads', () => {
       expect((await linkTo(visitor, '2')).status).to.equal(404);
     });
 
+    it('come with no digest of what they were before they changed', async () => {
+      const visitor = await give(false);
+      let files: { sha256: string | null }[];
+      do files = (await visitor.ask('GET', 'api/session')).json['files'] as typeof files;
+      while (files.some((file) => file.sha256 === null));
+      const longer = contentOf(content.length + 1000, 3);
+      await writeFile(tree.at('film.mp4'), longer);
+      const digest = `sha-256=:${createHash('sha256').update(longer).digest('base64')}:`;
+      for (const [headers, expected] of [
+        [{}, undefined],
+        [{ 'want-repr-digest': 'sha-256=1' }, digest],
+      ] as const) {
+        const href = String((await linkTo(visitor, '0')).json['href']);
+        const got = await visitor.ask('GET', href, { token: false, headers });
+        expect(got.body.equals(longer)).to.equal(true);
+        expect(got.headers['repr-digest']).to.equal(expected);
+      }
+      await writeFile(tree.at('film.mp4'), content);
+    });
+
     it('are given once where that is wanted, and end the page', async () => {
       const visitor = await give(true);
       const [one, two] = [await linkTo(visitor, '0'), await linkTo(visitor, '0')];
