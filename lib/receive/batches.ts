@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { TransferError } from '../errors';
 import { printable } from '../name';
 import type { FileReceived } from '../progress';
@@ -16,7 +16,8 @@ import {
 import type { Bundle, Close } from '../wire/session-message';
 import { isSmall, wantedAnew } from './decision';
 import type { FileInBatch, FileToLink, WantedFile } from './entries';
-import { mostRepairs } from './limits';
+import { inTurns, slicesOf } from './in-turns';
+import { finishedTogether, mostRepairs } from './limits';
 import type { LargeToBegin } from './offer';
 import { receiveCoded } from './payload';
 import { receivedOf, type Receiving } from './receiving';
@@ -154,6 +155,10 @@ export class Batches {
 
   /** Makes hard links, once everything that they may point to is stored. PROTOCOL.md 13.7. */
   async makeLinks(links: readonly HardLinkEntry[]): Promise<void> {
+    for (const some of slicesOf(links, finishedTogether)) await this.makeSome(some);
+  }
+
+  private async makeSome(links: readonly HardLinkEntry[]): Promise<void> {
     const { entries, store } = this.receiving;
     // Under the name of a file that was refused there is something else, be it an earlier version of which this peer has
     // a receipt. Receipts tell only of what no conversation of this session that is known here has offered: those before
@@ -186,12 +191,24 @@ export class Batches {
     const { entries, stage, rules, store } = this.receiving;
     // A `write` key adds, and changes nothing.
     const changes = stage !== undefined || (rules.mayCompare && rules.ifExists === 'replace');
-    const ours = directories.filter(({ file }) => entries.fresh.has(file) || (changes && !entries.onTheWay.has(file)));
-    for (const { file } of ours) entries.existing.delete(file);
-    const finished = ours.length > 0 ? await store.batch.finishDirectories(ours) : new Map<number, BatchOutcome>();
+    const ours: DirectoryEntry[][] = [];
+    const others: DirectoryEntry[] = [];
+    await inTurns(directories, (directory) => {
+      const { file, name } = directory;
+      if (!entries.fresh.has(file) && (!changes || entries.onTheWay.has(file))) return others.push(directory);
+      entries.existing.delete(file);
+      return (ours[name.split('/').length] ??= []).push(directory);
+    });
+    // The deepest first: what is above may become impassable.
+    for (const some of slicesOf(ours.reverse().flat(), finishedTogether)) {
+      const finished = await store.batch.finishDirectories(some);
+      await this.settle(new Map(some.map(({ file }) => [file, finished.get(file) ?? 'stored'])), true);
+    }
     const kept = await this.putTimesBack();
-    const outcome = (file: number): BatchOutcome => finished.get(file) ?? kept.get(file) ?? 'stored';
-    await this.settle(new Map(directories.map(({ file }) => [file, outcome(file)])), true);
+    for (const some of slicesOf(others, finishedTogether)) {
+      await this.settle(new Map(some.map(({ file }) => [file, kept.get(file) ?? 'stored'])), true);
+      await nextTurn();
+    }
   }
 
   /** Once: gives directories that were there the time back that they had, where they are to keep it. */
@@ -199,7 +216,10 @@ export class Batches {
     const { entries, store } = this.receiving;
     const changed = [...entries.existing.values()];
     entries.existing.clear();
-    return changed.length > 0 ? store.batch.putTimesBack(changed) : new Map<number, BatchOutcome>();
+    const outcomes = new Map<number, BatchOutcome>();
+    for (const some of slicesOf(changed, finishedTogether))
+      for (const [file, outcome] of await store.batch.putTimesBack(some)) outcomes.set(file, outcome);
+    return outcomes;
   }
 
   /**

@@ -239,8 +239,15 @@ export class Entries {
   }
 
   /** Those that are settled last and still are not. */
-  get last(): (HardLinkEntry | DirectoryEntry)[] {
-    return [...this.states.values()].flatMap((state) => (state.state === 'last' ? [state.entry] : []));
+  get last(): { readonly links: readonly HardLinkEntry[]; readonly directories: readonly DirectoryEntry[] } {
+    const links: HardLinkEntry[] = [];
+    const directories: DirectoryEntry[] = [];
+    for (const state of this.states.values()) {
+      if (state.state !== 'last') continue;
+      if (state.entry.type === 'link') links.push(state.entry);
+      else directories.push(state.entry);
+    }
+    return { links, directories };
   }
 
   /** Holds a directory that was not asked for, unless something below it was taken already. */

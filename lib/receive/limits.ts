@@ -15,6 +15,12 @@ export const pieceSilences = 10;
 /** Entries of an offer that are looked up, decided and answered at once: some ms of the main thread. */
 export const offeredTogether = 1024;
 
+/**
+ * Hard links that are made, and directories that are finished, at once: some ms of the main thread, and one sync of the
+ * disk.
+ */
+export const finishedTogether = 4096;
+
 /** Elements of a list that is cut into several messages. PROTOCOL.md 12.3. */
 export const listElements = 16384;
 

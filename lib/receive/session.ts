@@ -360,9 +360,9 @@ export class Session {
     const { entries, stage, replies, report, waits } = this.receiving;
     if (!(await entries.until(() => entries.contentsSettled))) return;
     for (const directory of entries.held) this.receiving.refuse(directory, unasked(directory.name));
-    const { last } = entries;
-    await this.batches.makeLinks(last.filter((entry) => entry.type === 'link'));
-    await this.batches.finishDirectories(last.filter((entry) => entry.type === 'directory'));
+    const { links, directories } = entries.last;
+    await this.batches.makeLinks(links);
+    await this.batches.finishDirectories(directories);
     const snapshot = await stage?.commit(this.offeredInAll);
     report.ended();
     this.saidDone = true;

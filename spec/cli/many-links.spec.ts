@@ -1,22 +1,8 @@
 import { expect } from 'chai';
 import { linkSync, mkdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { exhaust } from '../many-names';
 import { eventsOf } from './sendall-process';
 import { lastOf, SessionRun } from './session-run';
-
-/** More names than a file can have with ext4, which has the lowest limit of those in use. */
-const more = 65_001;
-
-/** Gives a file all the names that its disk has for one; false where there is no end. */
-function exhaust(path: string, directory: string): boolean {
-  mkdirSync(directory);
-  try {
-    for (let number = 0; number < more; number++) linkSync(path, `${directory}/${String(number)}`);
-    return false;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EMLINK') return true;
-    throw error;
-  }
-}
 
 describe('cli: a file that has as many names as its disk allows', function () {
   this.timeout(60_000);

@@ -3,6 +3,7 @@ import { link, lstat, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { IfExists } from '../../lib/index';
 import { ReceiveDirectory } from '../receive/receive-directory';
+import { exhaust } from '../many-names';
 import { noise, Pair, succeeded } from './pair';
 import { newSession, RawSession } from './raw-session';
 
@@ -116,6 +117,59 @@ describe('A hard link in a session', () => {
       again.hangUp();
     } finally {
       await pair.close();
+    }
+  });
+
+  it('and a directory get their receipts some thousands at a time, however many are left to the end', async function () {
+    this.timeout(60_000);
+    const most = 4096;
+    const count = 10_000;
+    const to = await ReceiveDirectory.open({});
+    try {
+      const raw = await RawSession.open(to.ticket);
+      await raw.offer({ a: 3 });
+      await raw.wanted(0);
+      await raw.bundle([[0, Buffer.from('two')]]);
+      await raw.outcome(0);
+      const named = (file: number): object => ({ file, name: `n${String(file)}`, mtime: '1700000000000000000' });
+      const links = Array.from({ length: count }, (_, at) => ({ ...named(1 + at), type: 'link', target: 'a' }));
+      const directories = Array.from({ length: count }, (_, at) => ({
+        ...named(1 + count + at),
+        type: 'directory',
+        mode: 0o755,
+      }));
+      for (const list of [links, directories]) await raw.sendList({ type: 'offer' }, list);
+      await raw.send({ type: 'end' });
+      await raw.first('done');
+      const lists = raw.all('receipts').map(({ list }) => (list as readonly unknown[]).length);
+      expect(lists.reduce((sum, length) => sum + length, 0)).to.equal(1 + 2 * count);
+      for (const length of lists) expect(length).to.be.at.most(most);
+      raw.hangUp();
+    } finally {
+      await to.close();
+    }
+  });
+
+  it('to a file that has as many names as its disk allows is one to the same copy, however many come', async function () {
+    this.timeout(60_000);
+    const count = 4_200;
+    const to = await ReceiveDirectory.open({}, { onDisk: true });
+    try {
+      const raw = await RawSession.open(to.ticket);
+      await raw.offer({ a: 3 });
+      await raw.wanted(0);
+      await raw.bundle([[0, Buffer.from('two')]]);
+      await raw.outcome(0);
+      if (!exhaust(path.join(to.place, 'a'), path.join(to.place, 'other'))) this.skip();
+      const links = Array.from({ length: count }, (_, at) => asLink(1 + at, `n${String(at)}`, 'a'));
+      await raw.sendList({ type: 'offer' }, links);
+      await raw.send({ type: 'end' });
+      await raw.first('done');
+      const found = await Promise.all(links.map((_, at) => lstat(path.join(to.place, `n${String(at)}`))));
+      expect(new Set(found.map(({ ino }) => ino)).size).to.equal(1);
+      raw.hangUp();
+    } finally {
+      await to.close();
     }
   });
 });

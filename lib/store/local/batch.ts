@@ -97,6 +97,8 @@ interface Owed {
 const { O_DIRECTORY, O_RDONLY } = constants;
 /** Bundles that may be in memory at once. */
 const bundles = 16;
+/** Files of which a copy is known that takes further names. */
+const mostCopies = 10_000;
 
 /**
  * Stores many small files, and everything that is not a file, in batches: written to a private tree, made durable by
@@ -121,6 +123,8 @@ export class BatchStore {
   /** Who waits for the next sync. */
   private owed: Owed[] = [];
   private closed = false;
+  /** See `PlacingGround`; from order to order. */
+  private readonly copies = new Map<string, string>();
 
   constructor(private readonly ground: BatchGround) {
     const { tree, staging, algorithm } = ground;
@@ -207,14 +211,17 @@ export class BatchStore {
   }
 
   /** Makes hard links, after what they point to was committed. */
-  link(entries: readonly BatchedLink[]): Promise<EntryOutcome[]> {
-    return this.publishEach(entries, ({ name, target, ifExists }, staged) => ({
-      kind: 'link',
-      staged,
-      name,
-      target,
-      ifExists,
-    }));
+  async link(entries: readonly BatchedLink[]): Promise<EntryOutcome[]> {
+    const outcomes = await this.publishEach(entries, ({ name, target, ifExists }, staged) => {
+      return { kind: 'link', staged, name, target, copy: this.copies.get(target), ifExists };
+    });
+    for (const [at, { committed }] of outcomes.entries()) {
+      const { target } = entries[at] ?? {};
+      if (target === undefined || !committed?.lost?.includes('link')) continue;
+      if (this.copies.size >= mostCopies) this.copies.clear();
+      this.copies.set(target, committed.path);
+    }
+    return outcomes;
   }
 
   /** Makes hard links to files elsewhere on this disk, in place of whatever is at these names. */

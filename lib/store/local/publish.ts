@@ -61,8 +61,8 @@ export type Placing = {
       readonly mtime: bigint;
       readonly given: Given | undefined;
     }
-  /** Another name of the file that is called `target`. */
-  | { readonly kind: 'link'; readonly target: string }
+  /** Another name of the file that is called `target`, or else of a `copy` of it that was made before. */
+  | { readonly kind: 'link'; readonly target: string; readonly copy?: string | undefined }
   /** Another name of a file elsewhere on this disk, if that is still as it should be. */
   | { readonly kind: 'earlier'; readonly earlier: EarlierFile }
 );
@@ -152,11 +152,11 @@ async function stage(thing: Placing, ground: PlacingGround): Promise<readonly Lo
     case 'symlink':
       makeSymlink(thing.target, staged, thing.name);
       return finishLink(staged, thing, calls);
-    case 'link':
-      return (await stageLink(thing.name, directories, thing.target, staged, ground, ground.copies.get(thing.target)))
-        .copied
-        ? ['link']
-        : [];
+    case 'link': {
+      const { name, target, copy } = thing;
+      const { copied } = await stageLink(name, directories, target, staged, ground, ground.copies.get(target) ?? copy);
+      return copied ? ['link'] : [];
+    }
     case 'earlier': {
       const { root, name, size, mode, mtime, readBack } = thing.earlier;
       const { found } = await stageLink(thing.name, elsewhere(root), name, staged, ground);
