@@ -140,7 +140,7 @@ export class LimitedAdmission {
     const { ifExists } = this.allowed;
     if (existing?.kind !== 'file' || ifExists === 'rename') return undefined;
     if (ifExists === 'replace') return existing.size;
-    // Nothing but the same content can come of it.
+    // Nothing but the same content can come of it, for which a full quota has room; SECURITY.md says what that lets in.
     return size === existing.size ? Infinity : 0;
   }
 
