@@ -31,28 +31,23 @@ export class Receipts {
     if (kept?.digests[algorithm] === undefined || kept.verified !== this.verified || kept.peer !== peer)
       return undefined;
     const same = kept.size === size && kept.sourceMtime === mtime && ctime !== undefined && kept.sourceCtime === ctime;
-    const untouched =
-      kept.ino === existing.ino &&
-      kept.size === existing.size &&
-      kept.mtimeNs === existing.mtimeNs &&
-      kept.ctimeNs === existing.ctimeNs;
-    return same && untouched
+    return same && isUntouched(kept, existing)
       ? { digests: kept.digests, verifiedAt: new Date(kept.verifiedAt).toISOString() }
       : undefined;
   }
 
   /** Whether what is at a name is a file of which this peer was given a receipt, and has not been touched since. */
   holds(name: EntryName, existing: ExistingEntry | undefined, peer: string): boolean {
-    const kept = existing?.kind === 'file' ? this.index.find(name) : undefined;
-    return kept?.peer === peer && kept.ino === existing?.ino && kept.ctimeNs === existing.ctimeNs;
+    const kept = this.index.find(name);
+    return kept?.peer === peer && isUntouched(kept, existing);
   }
 
   /** The file at a name got further names, and was not touched otherwise: its receipt holds on; `save` keeps it. */
   linked(name: EntryName, before: ExistingEntry | undefined, after: ExistingEntry | undefined): void {
-    const kept = before?.kind === 'file' ? this.index.find(name) : undefined;
-    if (kept?.ino !== before?.ino || kept?.ctimeNs !== before?.ctimeNs || !kept || !after) return;
-    if (after.ino === kept.ino && after.size === kept.size && after.mtimeNs === kept.mtimeNs)
-      this.index.remember(name, { ...kept, ctimeNs: after.ctimeNs });
+    const kept = this.index.find(name);
+    if (!kept || !after || !isUntouched(kept, before)) return;
+    const since = { ...kept, ctimeNs: after.ctimeNs };
+    if (isUntouched(since, after)) this.index.remember(name, since);
   }
 
   /** Notes that a file of `peer` was committed as `path`, and is `stat` there; `save` keeps it. */
@@ -109,4 +104,18 @@ export class Receipts {
       trace('receipts are kept later: %o', error);
     }
   }
+}
+
+/** Whether a file is as it was when its receipt was given. */
+function isUntouched(
+  kept: Pick<FileStat, 'ino' | 'size' | 'mtimeNs' | 'ctimeNs'>,
+  existing: ExistingEntry | undefined,
+): boolean {
+  return (
+    existing?.kind === 'file' &&
+    existing.ino === kept.ino &&
+    existing.size === kept.size &&
+    existing.mtimeNs === kept.mtimeNs &&
+    existing.ctimeNs === kept.ctimeNs
+  );
 }
