@@ -7,17 +7,16 @@ import { open } from 'node:fs/promises';
 import path from 'node:path';
 import type { DigestPool } from '../../digest/digest-pool';
 import { errnoOf, TransferError } from '../../errors';
-import { type EntryName, parseEntryName } from '../../name';
+import type { EntryName } from '../../name';
 import { systemPath } from '../../name-bytes';
 import type { Digests, Verified } from '../../progress';
+import { numberedNames } from '../numbered-names';
 import { algorithmsOf, alreadyExists, type Committed, firstDifference, type IfExists } from '../store';
 import type { Directory } from './directory';
 import type { DirectoryTree } from './directory-tree';
 import type { PartialBytes } from './partial-bytes';
-import { mostCompared } from './publish';
 
 const { O_DIRECT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants as typeof constants & { readonly O_DIRECT?: number };
-const mostRenames = 10_000;
 
 /** The store that a file goes into. */
 export interface PublishRoot {
@@ -74,7 +73,7 @@ class Publishing {
         return { path: name, outcome: 'replaced' };
       }
       if (existing.isFile() && (await this.sameContent(directory, base))) return { path: name, outcome: 'identical' };
-      if (ifExists === 'rename') return this.takeFreeName(directory, base);
+      if (ifExists === 'rename') return this.takeNumberedName(directory);
       throw alreadyExists(name, ifExists, existing.isFile() ? 'other content' : 'something that is not a regular file');
     }
   }
@@ -121,17 +120,11 @@ class Publishing {
     }
   }
 
-  /** `photo.jpg` becomes `photo (1).jpg`, or the next number that is free, or has the same. */
-  private async takeFreeName(directory: Directory, base: string): Promise<Omit<Committed, 'verified'>> {
-    const extension = path.posix.extname(base);
-    const stem = base.slice(0, base.length - extension.length);
-    for (let number = 1; number <= mostRenames; number++) {
-      const candidate = `${stem} (${String(number)})${extension}`;
-      const full = path.posix.join(path.posix.dirname(this.file.name), candidate);
-      parseEntryName(full, { allowHidden: true, names: 'any' });
-      if (await this.appear(directory, candidate)) return { path: full, outcome: 'renamed' };
-      if (number <= mostCompared && (await this.sameAsRenamed(directory, candidate)))
-        return { path: full, outcome: 'identical' };
+  /** Gives it the first numbered name that is free, or has the same. */
+  private async takeNumberedName(directory: Directory): Promise<Omit<Committed, 'verified'>> {
+    for (const { name, base, isCompared } of numberedNames(this.file.name)) {
+      if (await this.appear(directory, base)) return { path: name, outcome: 'renamed' };
+      if (isCompared && (await this.sameAsRenamed(directory, base))) return { path: name, outcome: 'identical' };
     }
     throw alreadyExists(this.file.name, 'rename');
   }

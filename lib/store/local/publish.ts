@@ -11,11 +11,12 @@ import {
 import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
 import { makePathSync } from '../../make-path';
-import { type EntryName, parseEntryName, printable } from '../../name';
+import { type EntryName, printable } from '../../name';
 import type { SystemCalls } from '../../threads/system-calls';
 import { cannotLink } from './final-name';
 import type { OpenDirectories } from './open-directories';
 import { type DiskContent, fileStat, type FileStat, readContent, type ReadGround } from './existing-content';
+import { numberedNames } from '../numbered-names';
 import { alreadyExists, notADirectory } from '../store';
 import { type Given, giveMetadata } from './apply-metadata';
 import { copyFile } from './copy-file';
@@ -89,9 +90,6 @@ export interface PlacingGround extends ReadGround {
 }
 
 const mostAttempts = 10;
-const mostRenames = 10_000;
-/** So many of them are compared with what came: reading more would take longer than it is worth. */
-export const mostCompared = 32;
 
 /**
  * Gives `thing` its final name, as its IfExists rule says. Throws `exists`, `name`, or an error of the operating
@@ -264,29 +262,20 @@ async function settle(thing: Placing, directory: string, base: string, ground: P
     }
     const same = await findSame(thing, target, existing, ground);
     if (same) return appeared({ outcome: 'identical', path: name, ...same }, ground);
-    if (ifExists === 'rename') return takeNumberedName(thing, directory, base, ground);
+    if (ifExists === 'rename') return takeNumberedName(thing, directory, ground);
     throw alreadyExists(name, ifExists, existing.isFile() ? 'other content' : 'something that is not a regular file');
   }
 }
 
-/** `photo.jpg` becomes `photo (1).jpg`, or the next number that is free, or has the same. */
-async function takeNumberedName(
-  thing: Placing,
-  directory: string,
-  base: string,
-  ground: PlacingGround,
-): Promise<Placed> {
-  const extension = path.posix.extname(base);
-  const stem = base.slice(0, base.length - extension.length);
-  for (let number = 1; number <= mostRenames; number++) {
-    const candidate = `${stem} (${String(number)})${extension}`;
-    const full = parseEntryName(path.posix.join(directory, candidate), { allowHidden: true, names: 'any' });
-    const target = ground.directories.at(directory, candidate, true);
+/** Gives it the first numbered name that is free, or has the same. */
+async function takeNumberedName(thing: Placing, directory: string, ground: PlacingGround): Promise<Placed> {
+  for (const { name, base, isCompared } of numberedNames(thing.name)) {
+    const target = ground.directories.at(directory, base, true);
     if (takeIfFree(thing.staged, target, ground.calls))
-      return appeared({ outcome: 'renamed', path: full, ...statOf(target) }, ground);
-    const existing = number <= mostCompared ? look(target) : undefined;
+      return appeared({ outcome: 'renamed', path: name, ...statOf(target) }, ground);
+    const existing = isCompared ? look(target) : undefined;
     const same = existing && (await sameAsRenamed(thing, target, existing, ground));
-    if (same) return appeared({ outcome: 'identical', path: full, ...same }, ground);
+    if (same) return appeared({ outcome: 'identical', path: name, ...same }, ground);
   }
   throw alreadyExists(thing.name, 'rename');
 }

@@ -1,6 +1,7 @@
 import { TransferError } from '../../errors';
-import { type EntryName, parseEntryName, printable } from '../../name';
+import { type EntryName, printable } from '../../name';
 import { ignored } from '../../trace';
+import { numberedNames } from '../numbered-names';
 import { type IfExists, nameTaken, notADirectory } from '../store';
 import type { Bucket } from './bucket';
 import {
@@ -27,7 +28,6 @@ export interface Published {
   readonly record: NameRecord;
 }
 
-const mostRenames = 10_000;
 const mostAttempts = 10;
 /** Directories that are known to be there. */
 const mostDirectories = 100_000;
@@ -69,8 +69,7 @@ export class ObjectNames {
     same: (existing: NameRecord) => Promise<boolean>,
   ): Promise<Published> {
     await this.makeAbove(name);
-    let path: string = name;
-    for (let number = 1; number <= mostRenames; number++) {
+    for (const path of namesFor(name)) {
       const existing = await this.take(path, record);
       if (existing === undefined) return { path, outcome: path === name ? 'stored' : 'renamed', record };
       if (ifExists === 'replace' && path === name && existing.type === record.type && record.type !== 'directory') {
@@ -79,7 +78,6 @@ export class ObjectNames {
       }
       if (await same(existing)) return { path, outcome: 'identical', record: existing };
       if (ifExists !== 'rename') throw alreadyAt(name, existing, ifExists);
-      path = numbered(name, number);
     }
     throw nameTaken(`${printable(name)} and all names like it are taken.`, 'rename', true);
   }
@@ -168,12 +166,8 @@ function alreadyAt(name: EntryName, existing: NameRecord, ifExists: IfExists): T
   return nameTaken(`${printable(name)} ${what}.`, ifExists, isFile);
 }
 
-/** `report.pdf` becomes `report (1).pdf`. */
-function numbered(name: EntryName, number: number): EntryName {
-  const dot = name.lastIndexOf('.');
-  const cut = dot > name.lastIndexOf('/') + 1 ? dot : name.length;
-  return parseEntryName(`${name.slice(0, cut)} (${String(number)})${name.slice(cut)}`, {
-    allowHidden: true,
-    names: 'any',
-  });
+/** Its own name first. */
+function* namesFor(name: EntryName): Generator<EntryName> {
+  yield name;
+  for (const numbered of numberedNames(name)) yield numbered.name;
 }
