@@ -161,20 +161,28 @@ export class SnapshotCheck {
   /** Reads what `survey` found to be read. Rejects with `SnapshotGone`, and when the signal says so. */
   async read(): Promise<void> {
     const { reader, signal, onProgress } = this.ground;
-    await readContents([...this.groups.keys()], {
-      reader,
-      ahead: this.ahead,
-      algorithm: this.manifest.head.digest,
-      signal,
-      onProgress: (name, done) => onProgress(name, done, false),
-      wasRead: async (file, digest) => {
-        const content: VerifiedContent =
-          typeof digest === 'string' ? { digest } : { reason: digest === undefined ? 'changed' : reasonOf(digest) };
-        if ('reason' in content && content.reason === 'missing') await checkCurrent(this.snapshot);
-        this.settle(this.groups.get(file) ?? [], content);
-        onProgress(file.name, file.size, true);
-      },
-    });
+    const missing: FileToVerify[] = [];
+    try {
+      await readContents([...this.groups.keys()], {
+        reader,
+        ahead: this.ahead,
+        algorithm: this.manifest.head.digest,
+        signal,
+        onProgress: (name, done) => onProgress(name, done, false),
+        wasRead: async (file, digest) => {
+          const content: VerifiedContent =
+            typeof digest === 'string' ? { digest } : { reason: digest === undefined ? 'changed' : reasonOf(digest) };
+          if (!('reason' in content) || content.reason !== 'missing') this.settle(this.groups.get(file) ?? [], content);
+          // Nothing more is read of a snapshot that is not there any more.
+          else if (missing.push(file) === 1) await checkCurrent(this.snapshot);
+          onProgress(file.name, file.size, true);
+        },
+      });
+    } finally {
+      // Something may have been taken out of it since the first one was missed.
+      if (missing.length > 0) await checkCurrent(this.snapshot);
+      for (const file of missing) this.settle(this.groups.get(file) ?? [], { reason: 'missing' });
+    }
   }
 
   /** Resolves when nothing is under way any more. */

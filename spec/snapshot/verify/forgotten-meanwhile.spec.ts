@@ -5,7 +5,7 @@ import path from 'node:path';
 import type { TransferEvent } from '../../../lib/progress';
 import { backup } from '../../../lib/snapshot/backup/backup';
 import { forget } from '../../../lib/snapshot/forget/forget';
-import { Catalog } from '../../../lib/snapshot/manifest/catalog';
+import { Catalog, type Snapshot } from '../../../lib/snapshot/manifest/catalog';
 import { DeviceReader } from '../../../lib/snapshot/verify/device-reader';
 import { choosePass } from '../../../lib/snapshot/verify/verify-pass';
 import { VerifyRun } from '../../../lib/snapshot/verify/verify-run';
@@ -43,30 +43,66 @@ describe('snapshot/verify: what is taken out of a snapshot meanwhile', function 
     expect(events.filter(({ event }) => event !== 'progress').map(({ event }) => event)).to.deep.equal(['summary']);
   });
 
-  it('is no damage either where its manifest was read before', async () => {
+  /** Checks the newest snapshot. Resolves with what is damaged in it, and how often it was looked for. */
+  async function checked(
+    work: (check: SnapshotCheck, snapshot: Snapshot) => Promise<void>,
+  ): Promise<{ readonly damages: readonly string[]; readonly looks: number }> {
     const catalog = new Catalog(directory);
-    const [snapshot] = await catalog.snapshots(parseEntryName('laptop'));
+    const snapshot = (await catalog.snapshots(parseEntryName('laptop'))).at(-1);
     if (!snapshot) throw new Error('There is no snapshot.');
-    const manifest = await catalog.manifest(snapshot);
+    const { pathname } = snapshot;
+    let looks = 0;
+    const watched = Object.defineProperty({ ...snapshot }, 'pathname', { get: () => (looks++, pathname) });
     const reader = await DeviceReader.open(directory, `laptop/${snapshot.id}/MANIFEST`);
     const damages: string[] = [];
-    const check = new SnapshotCheck(snapshot, manifest, [], {
+    const check = new SnapshotCheck(watched, await catalog.manifest(snapshot), [], {
       reader,
       pass: choosePass([], 1).pass,
       signal: new AbortController().signal,
       known: new Map(),
-      onDamage: (name) => damages.push(name),
+      onDamage: (name, reason) => damages.push(`${name} ${reason}`),
       onWithoutModes: () => undefined,
       onProgress: () => undefined,
     });
     try {
-      await forget({ directory, pattern: 'secret' });
-      const error: unknown = await check.survey().catch((thrown: unknown) => thrown);
-      expect(error).to.be.instanceOf(SnapshotRenewed);
-      expect(damages).to.deep.equal([]);
+      await work(check, snapshot);
     } finally {
       await check.close();
       await reader.close();
     }
+    return { damages, looks };
+  }
+
+  it('is no damage either where its manifest was read before', async () => {
+    const { damages } = await checked(async (check) => {
+      await forget({ directory, pattern: 'secret' });
+      const error: unknown = await check.survey().catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(SnapshotRenewed);
+    });
+    expect(damages).to.deep.equal([]);
+  });
+
+  it('is no damage either where it had been looked at before', async () => {
+    const { damages } = await checked(async (check) => {
+      await check.survey();
+      await forget({ directory, pattern: 'secret' });
+      const error: unknown = await check.read().catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(SnapshotRenewed);
+    });
+    expect(damages).to.deep.equal([]);
+  });
+
+  it('is not looked for once for each file that is missing', async () => {
+    const files = Array.from({ length: 100 }, (_, at) => `many/${String(at)}`);
+    mkdirSync(path.join(root, 'src/many'));
+    for (const name of files) writeFileSync(path.join(root, 'src', name), name);
+    await backup({ paths: [path.join(root, 'src')], directory, name: 'laptop' });
+    const { damages, looks } = await checked(async (check, { pathname }) => {
+      await check.survey();
+      for (const name of files) rmSync(path.join(pathname, 'src', name));
+      await check.read();
+    });
+    expect([...damages].sort()).to.deep.equal(files.map((name) => `src/${name} missing`).sort());
+    expect(looks).to.be.at.most(2);
   });
 });
