@@ -57,7 +57,7 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
   const kept = new Set<string>();
   const verdicts: Verdict<JudgedObject>[] = [];
   for (const name of chosen) {
-    const snapshots = await found(catalog, name, { allowShrink, lost });
+    const snapshots = await toJudge(catalog, name, { allowShrink, lost });
     verdicts.push(...(await judged(catalog, snapshots, { keep, allowShrink, signal }, kept)));
   }
   refuseMarking(verdicts);
@@ -101,14 +101,14 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
   return pruned;
 }
 
-async function found(
+async function toJudge(
   catalog: ObjectCatalog,
   name: ObjectSnapshot['name'],
   { allowShrink, lost }: { readonly allowShrink: boolean; readonly lost: Snapshot | undefined },
 ): Promise<JudgedObject[]> {
   const each: JudgedObject[] = [];
   for (const snapshot of await catalog.snapshots(name)) {
-    const number = (await catalog.hasManifest(snapshot)) ? snapshot.entry.number : undefined;
+    const { number } = snapshot.entry;
     const hasContent = !allowShrink && snapshot.entry.content !== undefined;
     each.push({ ...snapshot, number, hasContent, givenUp: lost?.name === name && lost.id === snapshot.id });
   }
@@ -117,7 +117,8 @@ async function found(
 
 /**
  * What becomes of the snapshots of one backup. All manifests of those that stay are read: whoever relies on a damaged
- * one may give up the last good one. Adds what they need to `kept`.
+ * one may give up the last good one. Those of the others are looked for: what has lost its manifest stays, too. Adds
+ * what is needed to `kept`.
  */
 async function judged(
   catalog: ObjectCatalog,
@@ -126,17 +127,29 @@ async function judged(
   kept: Set<string>,
 ): Promise<Verdict<JudgedObject>[]> {
   const read = new Set<string>();
+  const found = new Set<string>();
   const damaged = new Set<string>();
   for (;;) {
     const believed = snapshots.map((each) => (damaged.has(each.id) ? { ...each, number: undefined } : each));
     const verdicts = keepingMarks(judge(believed, keep, new Date()), allowShrink === true);
     const unread = verdicts.filter(({ snapshot: { id }, reasons }) => reasons.length > 0 && !read.has(id));
-    if (unread.length === 0) return verdicts;
     for (const { snapshot } of unread) {
       if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
       read.add(snapshot.id);
       if (!(await addNeeded(catalog, snapshot, kept))) damaged.add(snapshot.id);
     }
+    if (unread.length > 0) continue;
+    const before = damaged.size;
+    for (const { snapshot } of verdicts) {
+      if (snapshot.givenUp || read.has(snapshot.id) || found.has(snapshot.id)) continue;
+      if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
+      if (await catalog.hasManifest(snapshot)) found.add(snapshot.id);
+      else {
+        read.add(snapshot.id);
+        damaged.add(snapshot.id);
+      }
+    }
+    if (damaged.size === before) return verdicts;
   }
 }
 
@@ -181,7 +194,8 @@ async function freedBy(catalog: ObjectCatalog, snapshot: ObjectSnapshot, kept: S
   for (const key of (await neededBy(catalog, snapshot).catch(unknownIfDamaged)) ?? []) {
     if (kept.has(key)) continue;
     kept.add(key);
-    bytes += (await catalog.bucket.sizeOf(key)) ?? 0;
+    const { content, size } = snapshot.record;
+    bytes += key === content ? size : ((await catalog.bucket.sizeOf(key)) ?? 0);
   }
   return bytes;
 }

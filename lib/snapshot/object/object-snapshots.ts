@@ -68,13 +68,15 @@ async function damageOf(
   snapshot: ObjectSnapshot,
   reads: boolean,
 ): Promise<TransferError | undefined> {
-  if (!(await catalog.hasManifest(snapshot)))
-    return new TransferError(
-      'mismatch',
-      printable(`The manifest of ${snapshot.name}/${snapshot.id} is missing in the object store.`),
-    );
+  if (!reads)
+    return (await catalog.hasManifest(snapshot))
+      ? undefined
+      : new TransferError(
+          'mismatch',
+          printable(`The manifest of ${snapshot.name}/${snapshot.id} is missing in the object store.`),
+        );
   try {
-    if (reads) await catalog.outline(snapshot);
+    await catalog.outline(snapshot);
     return undefined;
   } catch (error) {
     if (error instanceof TransferError && error.code === 'mismatch') return error;

@@ -9,6 +9,7 @@ import type { Pruned, PruneEvent } from '../../../lib/snapshot/prune/prune';
 import type { KeepRules } from '../../../lib/snapshot/prune/retention';
 import { listSnapshots, prune, type PruneOptions, verify } from '../../../lib/snapshot/remote/anywhere';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
+import type { SnapshotRecord } from '../../../lib/snapshot/object/snapshot-record';
 import { failureOf } from '../../store/delivery';
 import { startTiny } from '../../store/object/servers';
 
@@ -29,7 +30,10 @@ describe('what a prune of an object store keeps', () => {
     source = path.join(root, 'usb');
     fill(20);
   });
-  afterEach(() => rmSync(root, { recursive: true, force: true }));
+  afterEach(() => {
+    server.tiny.seen = () => undefined;
+    rmSync(root, { recursive: true, force: true });
+  });
 
   /** The source has so many files, and nothing else. */
   function fill(files: number): void {
@@ -113,6 +117,14 @@ describe('what a prune of an object store keeps', () => {
   });
 
   describe('of those with a damaged manifest', () => {
+    /** The key of the manifest of a snapshot. */
+    function manifestOf(called: string): string {
+      for (const key of keysBelow('snapshots/')) {
+        const { name, id, content } = JSON.parse(server.tiny.objects.get(key)?.body.toString() ?? '') as SnapshotRecord;
+        if (`${name}/${id}` === called) return objects.prefix + content;
+      }
+      throw new Error(`There is no ${called}.`);
+    }
     /** Another byte in the middle of the manifest of a snapshot, the first of which is 1. */
     function damage(number: number): void {
       const record = server.tiny.objects.get(keysBelow('snapshots/')[number - 1] ?? '')?.body.toString() ?? '';
@@ -131,6 +143,26 @@ describe('what a prune of an object store keeps', () => {
       const expected = [`${first} removed`, `${second} newest last`, `${third} damaged`, `${last} damaged`];
       for (const dryRun of [true, false]) expect(await pruned({ last: 1 }, { dryRun })).to.deep.equal(expected);
       expect((await verify({ objects, snapshot: second })).files).to.equal(20);
+    });
+
+    it('is looked for by one request each, by a prune as by a listing', async () => {
+      for (let at = 0; at < 3; at++) await made();
+      const asked: string[] = [];
+      server.tiny.seen = ({ method, key }) => void (key.includes('/manifests/') && asked.push(`${method} ${key}`));
+      const [first = '', second = '', third = ''] = (await listSnapshots({ objects })).flatMap((each) =>
+        each.event === 'snapshot' ? manifestOf(each.snapshot) : [],
+      );
+      expect([...asked].sort()).to.deep.equal([`GET ${third}`, `HEAD ${first}`, `HEAD ${second}`].sort());
+      asked.length = 0;
+      await prune({ objects, keep: { last: 2 } });
+      const heads = asked.filter((each) => each.startsWith('HEAD'));
+      expect(heads).to.deep.equal([`HEAD ${first}`]);
+    });
+
+    it('is each that is missing, whatever the rules say', async () => {
+      const [first, second] = [await made(), await made()];
+      server.tiny.objects.delete(manifestOf(first));
+      expect(await pruned({ last: 1 })).to.deep.equal([`${first} damaged`, `${second} newest last`]);
     });
 
     it('collects nothing then, and says which one it is', async () => {
