@@ -53,4 +53,13 @@ describe('a long answer about snapshots', () => {
       expect(most, ask.for).to.be.at.most(1_000);
     }
   });
+
+  it('waits as well where it is of many snapshots, each of them with little of it', async () => {
+    const few = Object.fromEntries(Array.from({ length: 900 }, (_, at) => [`d/${String(at)}`, '']));
+    for (const [at, id] of [monday, tuesday, '2026-11-18T100000Z'].entries())
+      await madeSnapshot(directory, { name: 'b', id, number: at + 1 }, { a: 'content', ...few });
+    const { all, most } = await answered({ for: 'find', pattern: 'd/*' });
+    expect(all).to.equal(2_700);
+    expect(most).to.be.at.most(1_000);
+  });
 });

@@ -119,7 +119,8 @@ async function tellEntries(
     const found = foundOf(called, entry, files);
     const version = versions && versionOf(found, versions);
     on(version === undefined ? found : { ...found, version });
-    if (at % reportedAtOnce === reportedAtOnce - 1) await heard?.();
+    // At the end, too: the next snapshot may have as many.
+    if (at % reportedAtOnce === reportedAtOnce - 1 || at === entries.length - 1) await heard?.();
   }
 }
 
