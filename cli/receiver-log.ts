@@ -1,12 +1,13 @@
 import type { TransferEvent } from '../lib/index';
 import { type HookFailed, hookWords } from './hook-failed';
+import { type LineKind, LineBudget, type LinesLeftOut } from './line-budget';
 import type { LogLevel } from './log';
 import { addAlready, fileLine, leastVerified, type Outcome, shrunkSentence, summaryLine } from './results';
 import { reasonOfLoss, sentenceOf } from './failures';
 import type { ReceiverMeets } from './going-on';
 import { roleHint } from './role-hints';
 import type { EventView } from './run';
-import { formatSize } from './size';
+import { formatCount, formatSize } from './size';
 import type { Piece, Terminal } from './terminal';
 import { endsTransfer } from './tally';
 
@@ -34,10 +35,14 @@ const unseen: Seen = {
 
 /**
  * What a receiver that runs for long writes into its log: one line for each event that is worth one, with the first
- * digits of the transfer's id. Never a ticket: whoever reads a log may not be whoever may send.
+ * digits of the transfer's id. Never a ticket: whoever reads a log may not be whoever may send. Nor is it filled by
+ * peers: what has no room in `LineBudget` has its line at `debug`, and is counted.
  */
 export class ReceiverLog implements EventView {
   private readonly transfers = new Map<string, Seen>();
+  private readonly budget = new LineBudget();
+  /** Tells what had no room, once its window is over. */
+  private telling: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly terminal: Terminal,
@@ -46,7 +51,7 @@ export class ReceiverLog implements EventView {
 
   show(event: TransferEvent | HookFailed): void {
     if (event.event === 'hook-failed') {
-      this.terminal.log('error', hookWords(event));
+      this.write({ level: 'error', pieces: [hookWords(event)], kind: 'broken' });
       return;
     }
     const { id = '' } = event;
@@ -54,12 +59,60 @@ export class ReceiverLog implements EventView {
     if (endsTransfer(event)) this.transfers.delete(id);
     else if (id !== '') this.transfers.set(id, seen);
     const line = lineOf(event, seen);
-    if (line) this.terminal.log(line.level, id === '' ? '' : `[${id.slice(0, 8)}] `, ...line.pieces);
+    if (line) this.write({ ...line, pieces: [id === '' ? '' : `[${id.slice(0, 8)}] `, ...line.pieces] });
+  }
+
+  close(): void {
+    clearTimeout(this.telling);
+    this.tell(this.budget.takeLeftOut());
+  }
+
+  private write({ level, pieces, kind }: Line): void {
+    const now = performance.now();
+    this.tell(this.budget.renew(now));
+    const isBound = kind !== undefined && level !== 'debug';
+    const hasRoom = !isBound || this.budget.takes(kind, lengthOf(pieces));
+    this.terminal.log(hasRoom ? level : 'debug', ...pieces);
+    const within = this.budget.tellsIn(now);
+    if (within !== undefined)
+      this.telling ??= setTimeout(() => {
+        this.telling = undefined;
+        this.tell(this.budget.renew(performance.now()));
+      }, within + 1).unref();
+  }
+
+  private tell(leftOut: readonly LinesLeftOut[]): void {
+    for (const { kind, count } of leftOut) {
+      const { level, one, several = `${one}s` } = moreOf[kind];
+      this.terminal.log(level, `And ${formatCount(count, `more ${one}`, `more ${several}`)} within a minute.`);
+    }
   }
 
   hintFor({ code, hint }: Parameters<NonNullable<EventView['hintFor']>>[0], file?: string): string | undefined {
     return roleHint('receiver', { code, hint, file, meets: this.meets });
   }
+}
+
+interface Line {
+  readonly level: LogLevel;
+  readonly pieces: readonly Piece[];
+  /** What of the budget it takes; undefined for what no peer causes. */
+  readonly kind?: LineKind;
+}
+
+/** How lines that had no room are called. */
+const moreOf: Readonly<
+  Record<LineKind, { readonly level: LogLevel; readonly one: string; readonly several?: string }>
+> = {
+  stored: { level: 'info', one: 'line of what is stored', several: 'lines of what is stored' },
+  refused: { level: 'warn', one: 'refusal' },
+  broken: { level: 'error', one: 'failure' },
+  text: { level: 'info', one: 'text' },
+  lost: { level: 'warn', one: 'line of connections and losses', several: 'lines of connections and losses' },
+};
+
+function lengthOf(pieces: readonly Piece[]): number {
+  return pieces.reduce((sum, piece) => sum + (typeof piece === 'string' ? piece : piece.text).length, 0);
 }
 
 function after(seen: Seen, event: TransferEvent): Seen {
@@ -85,10 +138,7 @@ function after(seen: Seen, event: TransferEvent): Seen {
   }
 }
 
-function lineOf(
-  event: TransferEvent,
-  seen: Seen,
-): { readonly level: LogLevel; readonly pieces: readonly Piece[] } | undefined {
+function lineOf(event: TransferEvent, seen: Seen): Line | undefined {
   const from = seen.from === undefined ? '' : `  from ${seen.from}`;
   switch (event.event) {
     case 'listening':
@@ -108,29 +158,35 @@ function lineOf(
       return {
         level: seen.files <= few ? 'info' : 'debug',
         pieces: [...fileLine(event, 'usual'), from, through(event)],
+        kind: 'stored',
       };
     case 'text':
-      return { level: 'info', pieces: ['text: ', event.text] };
+      return { level: 'info', pieces: ['text: ', event.text], kind: 'text' };
     case 'skipped':
       return {
         level: seen.skipped <= few ? 'info' : 'debug',
         pieces: [`${event.file_name}  skipped: ${event.reason}`],
+        kind: 'refused',
       };
-    case 'failed':
-      return { level: gravity(event.code, seen), pieces: [sentenceOf(event), ` (${event.code})`] };
+    case 'failed': {
+      const level = gravity(event.code, seen);
+      const pieces = [sentenceOf(event), ` (${event.code})`];
+      return { level, pieces, kind: level === 'error' ? 'broken' : 'refused' };
+    }
     case 'connection':
       return event.state === 'back'
-        ? { level: 'info', pieces: ['The connection is there again.'] }
-        : { level: 'warn', pieces: [`Connection lost, trying again.${reasonOfLoss(event.message)}`] };
+        ? { level: 'info', pieces: ['The connection is there again.'], kind: 'lost' }
+        : { level: 'warn', pieces: [`Connection lost, trying again.${reasonOfLoss(event.message)}`], kind: 'lost' };
     case 'lost':
-      return { level: 'warn', pieces: [event.message] };
+      return { level: 'warn', pieces: [event.message], kind: 'lost' };
     case 'shrunk':
-      return { level: 'warn', pieces: [shrunkSentence(event)] };
+      return { level: 'warn', pieces: [shrunkSentence(event)], kind: 'lost' };
     case 'snapshot': {
       const { snapshot, bytes, new_bytes: fresh } = event;
       return {
         level: 'info',
         pieces: [`${snapshot}  ${formatSize(bytes)}, ${formatSize(fresh)} of it new  complete${from}`],
+        kind: 'stored',
       };
     }
     case 'summary': {
@@ -143,6 +199,7 @@ function lineOf(
           from,
           through(event),
         ],
+        kind: 'stored',
       };
     }
     case 'progress':

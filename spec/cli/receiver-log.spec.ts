@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { expect } from 'chai';
 import { isJournal, logPrefix } from '../../cli/log';
 import { parseMetricsAddress } from '../../cli/metrics-server';
+import { LineBudget } from '../../cli/line-budget';
 import { ReceiverLog } from '../../cli/receiver-log';
 import { openTerminal } from './screen';
 import { SessionRun } from './session-run';
@@ -102,6 +103,44 @@ describe('cli: the log of a receiver, and its metrics', () => {
     expect(isJournal({}, file)).to.equal(false);
     closeSync(file);
     expect(logPrefix('warn', { level: 'info', journal: true })).to.equal('<4>');
+  });
+
+  it('has room for so many lines of a kind in a minute, and tells of the others when that is over', () => {
+    const budget = new LineBudget();
+    expect(budget.renew(0)).to.deep.equal([]);
+    const fits = (kind: 'refused' | 'stored' | 'text', times: number, characters = 100): number =>
+      Array.from({ length: times }, () => budget.takes(kind, characters)).filter(Boolean).length;
+    expect(fits('refused', 100)).to.equal(60);
+    expect(fits('stored', 400), 'has its own room').to.equal(300);
+    expect(fits('text', 5, 60_000), 'a first one however long, and none that is too much').to.equal(1);
+    expect(fits('text', 5, 1_000)).to.equal(5);
+    expect(budget.tellsIn(20_000)).to.equal(40_000);
+    expect(budget.renew(59_999)).to.deep.equal([]);
+    expect(budget.renew(60_000)).to.deep.equal([
+      { kind: 'refused', count: 40 },
+      { kind: 'stored', count: 100 },
+      { kind: 'text', count: 4 },
+    ]);
+    expect(budget.tellsIn(60_000)).to.equal(undefined);
+    expect(fits('text', 1, 1_000_000)).to.equal(1);
+    expect(fits('refused', 100)).to.equal(60);
+    expect(budget.takeLeftOut()).to.deep.equal([{ kind: 'refused', count: 40 }]);
+  });
+
+  it('has every line at debug, those without room, too', () => {
+    for (const level of ['warn', 'debug'] as const) {
+      const { terminal, err } = openTerminal({ log: { level, journal: true } });
+      const log = new ReceiverLog(terminal);
+      for (let at = 0; at < 100; at++)
+        log.show({ event: 'failed', id: at.toString(16).padStart(16, '0'), code: 'name', message: 'No.' });
+      log.show({ event: 'failed', id: 'f'.repeat(16), code: 'disk', message: 'It broke.' });
+      log.close();
+      const of = (start: RegExp): number => err.lines.filter((line) => start.test(line)).length;
+      expect(of(/^<4>\[[0-9a-f]{8}\] No\. \(name\)$/)).to.equal(60);
+      expect(of(/^<7>\[[0-9a-f]{8}\] No\. \(name\)$/)).to.equal(level === 'debug' ? 40 : 0);
+      expect(of(/^<3>\[f{8}\] It broke\. \(disk\)$/)).to.equal(1);
+      expect(err.lines.at(-1)).to.equal('<4>And 40 more refusals within a minute.');
+    }
   });
 
   it('names the first files of a transfer and its sum, and all of them at debug', () => {
