@@ -24,7 +24,7 @@ export interface RelayServerOptions {
  * stranger has so many of them. PROTOCOL.md 30.5.
  */
 interface RelayLimits {
-  /** That have not said yet what they want. */
+  /** That have not said yet what they want, or were refused and have not hung up. */
   readonly silent: number;
   readonly silentOfOne: number;
   /** That wait for the other side. */
@@ -90,6 +90,8 @@ export class RelayServer {
   private readonly waiting = new Map<string, RelayWaiting[]>();
   private readonly sockets = new Set<net.Socket>();
   private readonly silent = new RelayCrowd();
+  /** Who was told why, and has not hung up. */
+  private readonly refused = new RelayCrowd();
   private readonly waiters = new RelayCrowd();
   private readonly joined = new RelayCrowd();
   private readonly most: RelayLimits;
@@ -156,18 +158,21 @@ export class RelayServer {
 
   private forget(socket: net.Socket): void {
     this.sockets.delete(socket);
-    for (const crowd of [this.silent, this.joined]) crowd.delete(socket);
+    for (const crowd of [this.silent, this.refused, this.joined]) crowd.delete(socket);
   }
 
-  /** The oldest that say nothing go first: of its own network, then of all. */
+  /** The oldest go first, of its own network, then of all: those who were refused, then those that say nothing. */
   private makeRoomFor(socket: net.Socket): void {
-    const { silent, most } = this;
-    while (silent.besides(socket) > most.silentOfOne || silent.size > most.silent) {
-      const oldest = silent.besides(socket) > most.silentOfOne ? silent.oldestBesides(socket) : silent.oldest();
+    const { silent, refused, most } = this;
+    for (;;) {
+      const tooManyOfOne = silent.besides(socket) + refused.besides(socket) > most.silentOfOne;
+      if (!tooManyOfOne && silent.size + refused.size <= most.silent) return;
+      const crowd = (tooManyOfOne ? refused.besides(socket) : refused.size) > 0 ? refused : silent;
+      const oldest = tooManyOfOne ? crowd.oldestBesides(socket) : crowd.oldest();
       if (!oldest) return;
-      silent.delete(oldest);
+      crowd.delete(oldest);
       oldest.destroy();
-      this.figuresSoFar.refused++;
+      if (crowd === silent) this.figuresSoFar.refused++;
     }
   }
 
@@ -184,6 +189,8 @@ export class RelayServer {
     // Whoever never hangs up would stay for ever.
     const timer = setTimeout(() => socket.destroy(), refusedFor);
     socket.resume().once('close', () => clearTimeout(timer));
+    this.refused.add(socket);
+    this.makeRoomFor(socket);
   }
 
   /** Two of one side never meet; those who still wait for a token that two have met by are told to come again. */

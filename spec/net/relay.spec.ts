@@ -137,6 +137,27 @@ describe('the relay', () => {
     expect(relay.figures.refused).to.equal(3);
   });
 
+  it('counts whom it has refused as one who says nothing until they are gone, and closes them first', async () => {
+    await open({ most: { silent: 16, silentOfOne: 8 } });
+    const { server } = relay as unknown as { readonly server: net.Server };
+    const connections = (): Promise<number> =>
+      new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
+    const slow = talker();
+    await slow.connected;
+    const crowd: Talker[] = [];
+    for (let at = 0; at < 60; at++) {
+      const from = `127.0.0.${String(2 + (at % 4))}`;
+      const refused = new Talker(relay.port, { lingers: true, from }).say('x\n');
+      await Promise.race([refused.hears('bad handshake\n'), refused.ended]);
+      crowd.push(refused);
+      expect(await connections()).to.be.at.most(17); // one more while it makes room
+    }
+    expect(relay.figures.refused).to.equal(60);
+    slow.please(left);
+    await waiting(1);
+    await Promise.all(crowd.map(({ ended }) => ended));
+  });
+
   it('joins nobody with one who did not wait for ok', async function () {
     this.timeout(8_000);
     await open();
