@@ -65,8 +65,8 @@ export class LiveFeed {
     } else if (event.event === 'skipped') {
       this.over(event, { event: 'failed', ...nameOf(event), code: 'exists', message: event.reason });
     } else if (event.event === 'started') {
-      // Whoever is told that one begins is told how it ends.
-      if (this.running.size >= mostRunning) return;
+      // Whoever is told that one begins is told how it ends. One that begins again has not ended: it is still the same.
+      if (this.running.size >= mostRunning || this.running.has(keyOf(event))) return;
       const id = this.next++;
       const line = { event: 'started', id, from: event.from ?? null, ...nameOf(event), size: event.file_size };
       this.running.set(keyOf(event), { transfer: event.id, line });

@@ -1,4 +1,8 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
+import { LiveFeed } from '../../lib/web/live-feed';
 import { RawSession } from '../session/raw-session';
 import { sending, SourceTree } from '../send/source-tree';
 import { contentOf, WebReceiver } from './visitor';
@@ -32,6 +36,43 @@ describe('the live list of a page', () => {
     } finally {
       await receiver.close();
       await tree.remove();
+    }
+  });
+
+  it('leaves nothing under way of a file that begins a second time in its transfer', async () => {
+    const feed = new LiveFeed(() => Promise.resolve(null));
+    const server = createServer((_request, response) => feed.watch(response)).listen(0, '127.0.0.1');
+    try {
+      await once(server, 'listening');
+      const begins = (id: string): void => feed.note({ event: 'started', id, file_name: 'twice', file_size: 5 });
+      begins('one');
+      begins('one');
+      begins('other');
+      const response = await fetch(`http://127.0.0.1:${String((server.address() as AddressInfo).port)}/`);
+      begins('one');
+      feed.note({
+        event: 'failed',
+        id: 'one',
+        file_name: 'twice',
+        code: 'mismatch',
+        message: 'Something was damaged.',
+      });
+      let text = '';
+      for await (const piece of response.body ?? []) {
+        text += Buffer.from(piece as Uint8Array).toString();
+        if (text.includes('"failed"')) break;
+      }
+      const lines = text
+        .split('\n')
+        .filter((line) => line.endsWith('}'))
+        .map((line) => JSON.parse(line) as { readonly event: string; readonly id?: number });
+      const idsOf = (event: string): unknown[] => lines.filter((line) => line.event === event).map(({ id }) => id);
+      expect(idsOf('started')).to.deep.equal([0, 1]);
+      expect(idsOf('failed')).to.deep.equal([0]);
+    } finally {
+      feed.close();
+      server.closeAllConnections();
+      server.close();
     }
   });
 
