@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import type { TransferError } from '../lib/index';
 import { wrongUsage } from './usage';
 import { library } from './library';
 
@@ -8,11 +9,8 @@ export function parseRelayOption(text: string): string {
   try {
     parseRelay(text);
   } catch (error) {
-    const { message } = error as Error;
-    // What else is wrong with it is said by the form that it should have.
-    throw new InvalidArgumentError(
-      message.startsWith('A port ') ? message : 'It looks like relay.example.org or 203.0.113.7:4001.',
-    );
+    const { message, hint = '' } = error as TransferError;
+    throw new InvalidArgumentError(`${message} ${hint}`);
   }
   return text;
 }

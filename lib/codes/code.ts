@@ -72,7 +72,7 @@ export function parseCodeTarget(text: string): CodeTarget {
     });
   return {
     code: { number, words },
-    addresses: hosts === undefined ? [] : addressesIn(hosts),
+    addresses: hosts === undefined ? [] : addressesBehind(hosts),
     ...(relay === undefined ? {} : { relay: parseRelay(relay) }),
   };
 }
@@ -96,7 +96,7 @@ export function codeName(code: Code): string {
     .slice(0, 32);
 }
 
-function addressesIn(hosts: string): Address[] {
+function addressesBehind(hosts: string): Address[] {
   const addresses = hosts.split(',').map((host) => parseAddress(host));
   if (addresses.length > mostAddresses || addresses.some((each) => each.kind === 'tcp' && each.port === 0))
     throw new TransferError('usage', 'What stands behind the @ of the code are not the addresses of a machine.', {

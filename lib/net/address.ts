@@ -13,45 +13,21 @@ const webPort = 8899;
 /** Of each part of a host's name. RFC 1035 2.3.4. */
 const longestLabel = 63;
 
+/** An address as it was typed. */
+type Typed =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number | undefined }
+  | (Address & { readonly kind: 'unix' });
+
 /**
  * Reads `tcp://HOST:PORT`, `HOST:PORT` or `unix:PATH`. An IPv6 host stands in brackets; the port defaults to 8898 and
  * may be 0 for listening. Throws `usage`.
  */
 export function parseAddress(text: string): Address {
-  if (text.startsWith('unix:')) {
-    const path = text.slice('unix:'.length);
-    if (path === '' || path.includes('\0'))
-      throw new TransferError('usage', 'unix: needs the path of a socket after it.');
-    return { kind: 'unix', path };
-  }
-  const match = /^(?:tcp:\/\/)?(\[[0-9a-fA-F:.%\w-]+\]|[^\s:/[\]@]+)?(?::(\d+))?\/?$/.exec(text);
-  const host = match?.[1]?.replace(/^\[|\]$/g, '');
-  // Digits alone are a port, of which it is not known where.
-  if (!match || host === undefined || /^\d+$/.test(host)) {
-    throw new TransferError('usage', `Not an address: ${JSON.stringify(text)}.`, {
-      hint: 'Addresses look like tcp://192.168.1.20:8898, tcp://[::1]:8898 or unix:/run/sendall.sock.',
-    });
-  }
-  const port = match[2] === undefined ? defaultPort : portOf(match[2]);
-  // The token of a ticket has the form of one, and is not repeated.
-  if (host.split('.').some((label) => label.length > longestLabel))
-    throw new TransferError('usage', 'That is no host: a part of its name is longer than 63 characters.', {
-      hint: 'Of a ticket, all is needed: sendall://HOST:PORT/TOKEN.',
-    });
-  return { kind: 'tcp', host, port };
-}
-
-/** PROTOCOL.md 11.6: at most five digits. Throws `usage`. */
-function portOf(digits: string): number {
-  const port = Number(digits);
-  if (digits.length <= 5 && port <= 65_535) return port;
-  throw new TransferError('usage', `A port is 0 to 65535, and ${digits} is none.`);
-}
-
-/** `PORT` or `:PORT`; undefined for what is neither. Throws `usage` for a number that is none. */
-function portAlone(text: string): number | undefined {
-  const digits = /^:?(\d+)$/.exec(text)?.[1];
-  return digits === undefined ? undefined : portOf(digits);
+  const address = addressIn(text);
+  if (address) return address.kind === 'unix' ? address : { ...address, port: address.port ?? defaultPort };
+  throw new TransferError('usage', `Not an address: ${JSON.stringify(text)}.`, {
+    hint: 'Addresses look like tcp://192.168.1.20:8898, tcp://[::1]:8898 or unix:/run/sendall.sock.',
+  });
 }
 
 /**
@@ -69,37 +45,69 @@ export function parseListenAddress(text: string): Address {
 export function parseWebAddress(text = `127.0.0.1:${String(webPort)}`): Address & { readonly kind: 'tcp' } {
   const port = portAlone(text);
   if (port !== undefined) return { kind: 'tcp', host: '127.0.0.1', port };
-  const address = parseAddress(text);
-  if (address.kind === 'tcp') return hasPort(text) ? address : { ...address, port: webPort };
-  throw new TransferError('usage', `A page is served at HOST:PORT, and not at "${text}".`);
+  const address = addressIn(text);
+  if (address?.kind === 'tcp') return { ...address, port: address.port ?? webPort };
+  throw new TransferError('usage', `A page is served at HOST:PORT, and not at "${text}".`, {
+    hint: '127.0.0.1:8899, or a port alone, is of this machine; 192.168.1.20:8899 is of others, too.',
+  });
 }
 
 /**
  * Reads by what others reach this machine: `HOST`, for the port `otherwise`, or `HOST:PORT`. Throws `usage`.
  */
 export function parseAnnounced(text: string, otherwise = defaultPort): Address & { readonly kind: 'tcp' } {
-  const none = new TransferError('usage', `"${text}" is not an address that another machine can dial.`, {
+  const address = addressIn(text);
+  if (address?.kind === 'tcp' && address.port !== 0 && address.host !== '::' && address.host !== '0.0.0.0')
+    return { ...address, port: address.port ?? otherwise };
+  throw new TransferError('usage', `"${text}" is not an address that another machine can dial.`, {
     hint: 'It looks like backup.example.org or 203.0.113.7:8898.',
   });
-  const bare = text.replace(/^tcp:\/\//, '').replace(/\/$/, '');
-  if (/^\d+(?::|$)/.test(bare) || !/^(?:[^:[\]]+|\[[^\]]+\])(?::\d+)?$/.test(bare)) throw none;
-  const address = parseAddress(text);
-  if (address.kind === 'unix' || address.port === 0 || address.host === '::' || address.host === '0.0.0.0') throw none;
-  return hasPort(text) ? address : { ...address, port: otherwise };
-}
-
-/** Whether the address `text` says a port. */
-function hasPort(text: string): boolean {
-  return /(?:^[^:[\]]*|\]):\d+\/?$/.test(text.replace(/^tcp:\/\//, ''));
 }
 
 /** Reads `HOST` or `HOST:PORT`, by default port 4001. Throws `usage`. */
 export function parseRelay(text: string): Address {
-  const address = parseAddress(/^(?:[^:[\]]+|\[[^\]]*\])$/.test(text) ? `${text}:${String(relayPort)}` : text);
-  if (address.kind === 'tcp' && address.port > 0) return address;
+  const address = addressIn(text);
+  if (address?.kind === 'tcp' && address.port !== 0) return { ...address, port: address.port ?? relayPort };
   throw new TransferError('usage', `Not a relay: ${JSON.stringify(text)}.`, {
     hint: 'It looks like relay.example.org or 203.0.113.7:4001.',
   });
+}
+
+/** What `text` says; undefined where it has no form of an address. Throws `usage`. */
+function addressIn(text: string): Typed | undefined {
+  if (text.startsWith('unix:')) {
+    const path = text.slice('unix:'.length);
+    if (path !== '' && !path.includes('\0')) return { kind: 'unix', path };
+    throw new TransferError('usage', 'unix: needs the path of a socket after it.', {
+      hint: 'unix:/run/sendall.sock is one.',
+    });
+  }
+  const match = /^(?:tcp:\/\/)?(\[[0-9a-fA-F:.%\w-]+\]|[^\s:/[\]@]+)?(?::(\d+))?\/?$/.exec(text);
+  const host = match?.[1]?.replace(/^\[|\]$/g, '');
+  // Digits alone are a port, of which it is not known where.
+  if (!match || host === undefined || /^\d+$/.test(host)) return undefined;
+  const port = match[2] === undefined ? undefined : portOf(match[2], 'behind a host:');
+  // The token of a ticket has the form of one, and is not repeated.
+  if (host.split('.').some((label) => label.length > longestLabel))
+    throw new TransferError('usage', 'That is no host: a part of its name is longer than 63 characters.', {
+      hint: 'Of a ticket, all is needed: sendall://HOST:PORT/TOKEN.',
+    });
+  return { kind: 'tcp', host, port };
+}
+
+/** PROTOCOL.md 11.6: at most five digits. `where` says where a port stands, for the hint. Throws `usage`. */
+function portOf(digits: string, where: 'behind a host:' | 'alone or behind a host: 8898,'): number {
+  const port = Number(digits);
+  if (digits.length <= 5 && port <= 65_535) return port;
+  throw new TransferError('usage', `A port is 0 to 65535, and ${digits} is none.`, {
+    hint: `It stands ${where} 192.168.1.20:8898 or [::1]:8898.`,
+  });
+}
+
+/** `PORT` or `:PORT`; undefined for what is neither. Throws `usage` for a number that is none. */
+function portAlone(text: string): number | undefined {
+  const digits = /^:?(\d+)$/.exec(text)?.[1];
+  return digits === undefined ? undefined : portOf(digits, 'alone or behind a host: 8898,');
 }
 
 /** `relay HOST:PORT`, as receipts and summaries call the way through it. */
@@ -115,7 +123,12 @@ export function isPlainTarget(text: string): boolean {
 /** The inverse of `parseAddress`. */
 export function formatAddress(address: Address): string {
   if (address.kind === 'unix') return `unix:${address.path}`;
-  return `tcp://${address.host.includes(':') ? `[${address.host}]` : address.host}:${String(address.port)}`;
+  return `tcp://${formatHost(address.host)}:${String(address.port)}`;
+}
+
+/** A host before the port that follows it: one of IPv6 stands in brackets. */
+export function formatHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 /** Whether an IPv6 host is one of fe80::/10, with or without its zone: it means something on one link only. */

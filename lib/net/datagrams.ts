@@ -1,6 +1,6 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { errnoOf, TransferError } from '../errors';
-import { type Address, parseAddress } from './address';
+import { type Address, formatHost, parseAddress } from './address';
 
 export interface Datagram {
   readonly bytes: Buffer;
@@ -126,7 +126,7 @@ function tcpAddress(text: string): Extract<Address, { kind: 'tcp' }> {
   throw new TransferError('usage', 'Datagrams go to HOST:PORT.');
 }
 
-const written = (host: string, port: number): string => `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
+const written = (host: string, port: number): string => `${formatHost(host)}:${String(port)}`;
 
 function failureOf(cause: Error): TransferError {
   switch (errnoOf(cause)) {

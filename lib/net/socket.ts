@@ -3,7 +3,7 @@ import net from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { asTransferError, errnoOf, TransferError } from '../errors';
 import { socketCalls } from '../threads/socket-calls';
-import { type Address, formatAddress, isLoopback } from './address';
+import { type Address, formatAddress, formatHost, isLoopback } from './address';
 import { ByteStream } from './byte-stream';
 import { chooseCongestion } from './congestion';
 import { type PeerUser, userOfPeer } from './peer-user';
@@ -210,7 +210,7 @@ function otherwise(address: Address, errno: string | undefined, option: string):
       ? `Another program listens there. Stop it, or choose another path with ${option}.`
       : '';
   const { host } = address;
-  const another = `${option} ${host === '::' ? '' : `${host.includes(':') ? `[${host}]` : host}:`}PORT`;
+  const another = `${option} ${host === '::' ? '' : `${formatHost(host)}:`}PORT`;
   switch (errno) {
     case 'EADDRINUSE':
       return `Another program listens there. Stop it, or choose another port: ${another}; port 0 takes a free one.`;

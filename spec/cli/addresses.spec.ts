@@ -49,7 +49,8 @@ describe('cli: the addresses of a ticket (the built command)', () => {
   });
 
   it('are checked before anything is done, and what is no port is called that', async () => {
-    const noPort = /^sendall: A port is 0 to 65535, and 999999 is none\.\n/;
+    const noPort =
+      /^sendall: A port is 0 to 65535, and 999999 is none\.\nhint: It stands (?:alone or )?behind a host: (?:8898, )?192\.168\.1\.20:8898 or \[::1\]:8898\.\n/;
     const wrong: readonly [words: readonly string[], stderr: RegExp][] = [
       [['receive', 'new', '--listen', '999999'], noPort],
       [['receive', 'new', '--listen', ':999999'], noPort],
@@ -71,7 +72,16 @@ describe('cli: the addresses of a ticket (the built command)', () => {
         /"999" is not an address.*\nhint: It looks like backup\.example\.org or/,
       ],
       [['receive', 'new', '--from', 'tcp://foo:999999'], noPort],
-      [['receive', 'new', '--relay', 'foo:999999'], /A port is 0 to 65535, and 999999 is none\./],
+      [
+        ['receive', 'new', '--relay', 'foo:999999'],
+        /A port is 0 to 65535, and 999999 is none\. It stands behind a host: 192\.168\.1\.20:8898/,
+      ],
+      [['receive', 'new', '--relay', 'foo bar'], /It looks like relay\.example\.org or 203\.0\.113\.7:4001\./],
+      [['relay', '--listen', 'unix:'], /unix: needs the path of a socket after it\.\nhint: unix:\/run\/sendall\.sock/],
+      [
+        ['send', 'a.txt', '--web', 'unix:a'],
+        /A page is served at HOST:PORT, .*\nhint: 127\.0\.0\.1:8899, or a port alone/,
+      ],
       [['send', 'a.txt', '--listen', '999999'], noPort],
       [['send', 'a.txt', '--code', '--address', 'foo:999999'], noPort],
       [['send', 'a.txt', '--listen', '0', '--address', 'foo:bar'], /"foo:bar" is not an address/],

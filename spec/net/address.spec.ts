@@ -1,6 +1,15 @@
 import { expect } from 'chai';
 import { TransferError } from '../../lib/errors';
-import { formatAddress, isLoopback, isPlainTarget, parseAddress, parseListenAddress } from '../../lib/net/address';
+import {
+  formatAddress,
+  isLoopback,
+  isPlainTarget,
+  parseAddress,
+  parseAnnounced,
+  parseListenAddress,
+  parseRelay,
+  parseWebAddress,
+} from '../../lib/net/address';
 
 describe('an address', () => {
   const good = {
@@ -54,6 +63,25 @@ describe('an address', () => {
       expect(() => parseListenAddress(text))
         .to.throw(TransferError)
         .with.property('code', 'usage');
+  });
+
+  it('without a port is at the usual one of what is meant', () => {
+    for (const host of ['a.example', 'tcp://a.example', 'tcp://a.example/', '[::1]', 'tcp://[::1]']) {
+      const ports = [parseAddress, parseWebAddress, parseRelay, (text: string) => parseAnnounced(text, 77)].map(
+        (read) => (read(host) as { readonly port?: number }).port,
+      );
+      expect(ports, host).to.deep.equal([8898, 8899, 4001, 77]);
+      const said = [parseAddress, parseWebAddress, parseRelay, (text: string) => parseAnnounced(text, 77)].map(
+        (read) => (read(`${host.replace(/\/$/, '')}:9`) as { readonly port?: number }).port,
+      );
+      expect(said, host).to.deep.equal([9, 9, 9, 9]);
+    }
+    for (const text of ['unix:a', 'a:0', 'a b', '9', ''])
+      for (const read of [parseRelay, parseAnnounced])
+        expect(() => read(text), text)
+          .to.throw(TransferError)
+          .with.property('hint')
+          .that.matches(/^It looks like /);
   });
 
   it('loopback is what belongs to this machine alone', () => {
