@@ -11,11 +11,12 @@ export interface ExcludeFlags {
 
 /** What all of these options mean, for the help of a command that has them. */
 export const patternHelp = `
-A PATTERN of --exclude without a slash before its end matches at any depth. One with a slash counts
-from the top of each directory that is named: 'raw/2025' for photos/. It may begin with the path of
-that directory, or with its name: '/home/eve/photos/raw', 'photos/raw'. *, ? and [a-z] stay within a
-component, ** is any number of them, a / at the end is for directories only, and ! takes back in
-what an earlier one left out.
+A PATTERN of --exclude without a slash before its end matches at any depth, and never what is named
+itself: photos/ is sent with --exclude photos, too. One with a slash counts from the top of each
+directory that is named: 'raw/2025' for photos/. It may begin with the path of that directory, or
+with its name: '/home/eve/photos/raw', 'photos/raw'. One that would leave out all of a directory
+that is named is refused. *, ? and [a-z] stay within a component, ** is any number of them, a / at
+the end is for directories only, and ! takes back in what an earlier one left out.
 `;
 
 /** Adds them to a command. */

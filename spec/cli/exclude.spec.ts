@@ -50,6 +50,19 @@ describe('cli: what is left out (the built command)', function () {
     expect([existsSync(run.at('in/photos/a.jpg')), existsSync(run.at('in/photos/raw/b'))]).to.deep.equal([true, false]);
   });
 
+  it('is never a source that is named as the pattern is, and the help says so', async () => {
+    const named = await backup('--exclude', 'photos', '--exclude', 'raw');
+    expect(named.code, named.stderr).to.equal(0);
+    expect(stored()).to.include('a.jpg').and.not.include('raw');
+    for (const command of ['send', 'backup']) {
+      const help = (await run.run([command, '--help'])).stdout.replaceAll(/\s+/g, ' ');
+      expect(help, command).to.include(
+        'A PATTERN of --exclude without a slash before its end matches at any depth, and never what is named itself: photos/ is sent with --exclude photos, too.',
+      );
+      expect(help, command).to.include('One that would leave out all of a directory that is named is refused.');
+    }
+  });
+
   it('counts from the top of the source where something there is called so', () => {
     mkdirSync(run.at('photos', 'photos'));
     symlinkSync('photos', run.at('link'));
