@@ -23,6 +23,9 @@ const longestComponent = 255; // UTF-8 bytes: what most disks take
 const longestName = 4096; // UTF-8 bytes: Linux's PATH_MAX
 const longestUnit = 3; // UTF-8 bytes that one unit of UTF-16 becomes at most
 
+/** A byte that is no UTF-8, as `nameOfBytes` has it. */
+const strayByte = /[\uDC80-\uDCFF]/u;
+
 /** What no name may contain, wherever it stands. */
 const refusedCharacters: readonly (readonly [RegExp, string])[] = [
   [/\p{Cc}/u, 'a control character'], // C0, DEL, C1: NUL, line feed, escape, …
@@ -84,6 +87,15 @@ export function parseEntryName(text: string, rules: NameRules = {}): EntryName {
 }
 
 function refuseCharacters(text: string, name: string, refused: typeof refusedCharacters): void {
+  const stray = refused === refusedCharacters ? strayByte.exec(name)?.[0] : undefined;
+  if (stray !== undefined)
+    throw refusal(
+      text,
+      `contains the byte ${(stray.charCodeAt(0) & 0xff).toString(16).toUpperCase()}, which is no UTF-8`,
+      {
+        hint: 'Send it to a ticket, with which every name goes (but to a receiver with --names portable), or rename it on the sending side.',
+      },
+    );
   for (const [pattern, what] of refused) {
     const found = pattern.exec(name);
     if (found) throw refusal(text, `contains ${what} (${codePoint(found[0])})`);
@@ -127,10 +139,10 @@ function isStagingName(component: string): boolean {
   return collationKey(component.normalize('NFKC')) === stagingKey || shortStagingName.test(component);
 }
 
-function refusal(text: string, flaw: string): TransferError {
+function refusal(text: string, flaw: string, about: { readonly hint?: string } = {}): TransferError {
   const characters = [...text.slice(0, 200)];
   const shown = text.length > 200 || characters.length > 100 ? `${characters.slice(0, 100).join('')}…` : text;
-  return new TransferError('name', printable(`The name "${shown}" ${flaw}.`));
+  return new TransferError('name', printable(`The name "${shown}" ${flaw}.`), about);
 }
 
 /**

@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import { encodeFrame } from '../../lib/index';
 import { dialRaw } from './raw-peer';
 import { type Ended, eventsOf, sendall, SendallProcess } from './sendall-process';
-import { ticketOf } from './session-run';
+import { lastOf, ticketOf } from './session-run';
 
 describe('cli: two files never take one name in one transfer', () => {
   let directory: string;
@@ -103,5 +103,10 @@ describe('cli: two files never take one name in one transfer', () => {
       env: { ...process.env, XDG_CONFIG_HOME: '/nonexistent', XDG_CACHE_HOME: directory },
     });
     expect(stdout).to.contain('caf\\udce9').and.not.to.contain('does not exist');
+    const { message, hint } = lastOf(eventsOf({ code: 0, stdout, stderr: '' }), 'failed');
+    expect({ message, hint }).to.deep.equal({
+      message: 'The name "caf\\udce9" contains the byte E9, which is no UTF-8.',
+      hint: 'Send it to a ticket, with which every name goes (but to a receiver with --names portable), or rename it on the sending side.',
+    });
   });
 });
