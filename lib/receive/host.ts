@@ -22,7 +22,7 @@ import {
   unknownSession,
 } from '../session/opening';
 import { SealedArrivals } from '../session/sealed-arrivals';
-import { answerSealed, readSealedHello, type SealedBasis, sealedSuites } from '../session/sealed-opening';
+import { answerSealed, readSealedHello, type SealedBasis } from '../session/sealed-opening';
 import {
   type PeerIdentity,
   stageFor,
@@ -63,7 +63,7 @@ interface RunningSession {
   /** The id of the key of its peer. */
   readonly peer: string;
   readonly over: Promise<SessionReceived>;
-  /** The secret of connection 0, for sealed connections; undefined where there are none. */
+  /** For sealed connections; undefined where none were offered. */
   readonly sealed: SealedBasis | undefined;
   stop(reason: TransferError): void;
 }
@@ -72,8 +72,8 @@ interface RunningSession {
 interface ConnectionSetup extends ReceivingSetup {
   /** Ends the session when it aborts. */
   readonly signal?: AbortSignal | undefined;
-  /** Of the connection's TLS. */
-  readonly secret: Uint8Array;
+  /** Where sealed connections are offered to the peer. */
+  readonly sealed?: SealedBasis | undefined;
   /** Answers the hello of connection 0. */
   readonly welcome?: () => Promise<void>;
 }
@@ -191,11 +191,7 @@ export class SessionHost {
     let last: SessionReceived | undefined;
     for (let pause = firstPause; ; pause = Math.min(longestPause, pause * 2)) {
       try {
-        const { link, hello, secret, address, relay } = await this.introduce(
-          reached,
-          { session, connection: 0, ask },
-          signal,
-        );
+        const { link, hello, address, relay } = await this.introduce(reached, { session, connection: 0, ask }, signal);
         reached = startingAt(reached, address);
         const connect = async (number: number): Promise<void> => {
           const further = await this.introduce(reached, { session, connection: number, ask }, signal);
@@ -204,7 +200,7 @@ export class SessionHost {
           else further.link.close();
         };
         const route = relay && routeThrough(relay);
-        last = await this.receive(link, hello, undefined, { connect, asked, signal, secret, route }).finally(() =>
+        last = await this.receive(link, hello, undefined, { connect, asked, signal, route }).finally(() =>
           link.close(),
         );
         if (last.lost === undefined || !last.lost.retry || signal?.aborted || this.closed) return last;
@@ -307,6 +303,8 @@ export class SessionHost {
   ): Promise<SessionReceived> {
     const stage = await stageFor(this.options, { hello, authorization, peer });
     const link = new Link(connection, this.options.deadlines, false);
+    const offer = sealedOffer(0, hello);
+    const sealed = offer.sealed && { session: hello.session, secret };
     const welcome = (): Promise<void> => {
       const answered = answerIntroduction(connection, hello, {
         role: 'receiver',
@@ -315,13 +313,13 @@ export class SessionHost {
         ...(this.options.metadata ? { metadata: true } : {}),
         ...(hello.repair === undefined ? {} : { repair: hello.repair }),
         ...(stage && hello.backup !== undefined ? { snapshot: stage.id } : {}),
-        ...sealedOffer(0, hello),
+        ...offer,
       });
       link.greeted();
       return answered;
     };
     const route = relay && routeThrough(relay);
-    return this.receive(link, hello, authorization, { welcome, stage, secret, route });
+    return this.receive(link, hello, authorization, { welcome, stage, sealed, route });
   }
 
   /** Cuts off the oldest handshake while others wait for theirs. */
@@ -361,7 +359,7 @@ export class SessionHost {
     link: Link,
     hello: Hello,
     authorization: Authorization | undefined,
-    { signal, welcome, secret, ...dealings }: ConnectionSetup,
+    { signal, welcome, sealed, ...dealings }: ConnectionSetup,
   ): Promise<SessionReceived> {
     const peer = authorization?.id ?? ticketPeer;
     const receiving = openReceiving({ ...this.options, pace: this.pace }, { hello, authorization, peer }, link, {
@@ -375,8 +373,6 @@ export class SessionHost {
     });
     const stop = (reason: TransferError): void =>
       void receiving.then((opened) => opened.stop(reason)).catch(ignored('a session that did not begin needs no stop'));
-    // Only where they were offered to it.
-    const sealed = hello.sealed && sealedSuites().length > 0 ? { session: hello.session, secret } : undefined;
     const session = { receiving, peer, over, stop, sealed };
     this.sessions.set(hello.session, session);
     const aborted = (): void => stop(new TransferError('interrupted', 'The receiver was stopped.'));
@@ -400,7 +396,7 @@ export class SessionHost {
       ask,
     }: Pick<Hello, 'session' | 'connection'> & { readonly ask: RestoreAsk | undefined },
     signal: AbortSignal | undefined,
-  ): Promise<{ link: Link; hello: Hello; secret: Uint8Array; address: Address; relay: Address | undefined }> {
+  ): Promise<{ link: Link; hello: Hello; address: Address; relay: Address | undefined }> {
     const dialed = await dialSecured(ticket, { signal });
     const connection = new Connection(dialed.stream, dialed.peer);
     try {
@@ -415,7 +411,6 @@ export class SessionHost {
       return {
         link: new Link(connection, furtherDeadlines(this.options.deadlines)),
         hello,
-        secret: dialed.secret,
         address: dialed.address,
         relay: dialed.relay,
       };
