@@ -2,7 +2,7 @@ import { asTransferError, TransferError } from '../errors';
 import { type EntryName, printable } from '../name';
 import { type Listener, Meter } from '../progress';
 import type { ExistingContent, Room } from '../store/session-store';
-import type { BadEntry, DirectoryEntry, Entry, FileEntry, HeldSegment, SessionReceipt } from '../wire/session-list';
+import type { BadEntry, Entry, FileEntry, HeldSegment, SessionReceipt } from '../wire/session-list';
 import { decide, decideStaged, type Decision, isSmall, type WantedContent, wantedAnew } from './decision';
 import { type FileToLink, offered, type WantedFile } from './entries';
 import { inTurns } from './in-turns';
@@ -61,12 +61,11 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   );
   const welcome = unnamed.size === 0 ? named : named.filter((entry) => !unnamed.has(entry));
   await noteDirectories(receiving, welcome);
-  for (const directory of heldAbove(receiving, welcome))
-    store.batch.directory(directory, entries.fresh.has(directory.file));
   for (const entry of welcome) {
+    if (entries.get(entry.file)?.state === 'held') continue;
+    if (receiving.rules.asked) receiving.storeAbove(entry.name);
     // Symbolic links and directories need no content, and go into the batch at once.
-    if (entry.type === 'directory' && entries.get(entry.file)?.state !== 'held')
-      store.batch.directory(entry, entries.fresh.has(entry.file));
+    if (entry.type === 'directory') receiving.storeDirectory(entry);
     if (entry.type === 'symlink') store.batch.symlink(entry);
   }
   const files = welcome.filter((entry) => entry.type === 'file');
@@ -122,12 +121,6 @@ export function unasked(name: EntryName): TransferError {
   return new TransferError('name', `${printable(name)} was not asked for.`, {
     hint: 'It was not stored. The other side does not keep to what it was asked for.',
   });
-}
-
-/** The directories that are not held any more, since something below them is taken. */
-function heldAbove({ entries, rules }: Receiving, taken: readonly Entry[]): DirectoryEntry[] {
-  if (!rules.asked) return [];
-  return taken.flatMap(({ file, name }) => (entries.get(file)?.state === 'held' ? [] : entries.releaseAbove(name)));
 }
 
 /** Why nothing is received under a name that belongs to a backup. PROTOCOL.md 8.10. */

@@ -2,7 +2,7 @@ import type { TransferError } from '../errors';
 import type { Digests, FileReceived, Verified, Waits } from '../progress';
 import type { LimitedSession } from '../store/limited-session';
 import type { Kept } from '../store/store';
-import type { Entry, FileEntry } from '../wire/session-list';
+import type { DirectoryEntry, Entry, FileEntry } from '../wire/session-list';
 import type { Hello } from '../wire/session-message';
 import type { ContentFlow } from './content-flow';
 import type { Entries } from './entries';
@@ -26,6 +26,16 @@ export class Receiving {
     /** The snapshot that its entries go into; undefined where there is none. */
     readonly stage: SnapshotStage | undefined,
   ) {}
+
+  /** A directory goes into the batch: it needs no content. */
+  storeDirectory(directory: DirectoryEntry): void {
+    this.store.batch.directory(directory, this.entries.fresh.has(directory.file));
+  }
+
+  /** Something that was asked for is taken: so are the directories above it that were held. PROTOCOL.md 23.5. */
+  storeAbove(name: string): void {
+    for (const directory of this.entries.releaseAbove(name)) this.storeDirectory(directory);
+  }
 
   /** An entry is not stored, and why: its end. PROTOCOL.md 17.5. */
   refuse(entry: Entry, error: TransferError): void {

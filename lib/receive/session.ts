@@ -316,15 +316,13 @@ export class Session {
    * directories above it.
    */
   private async missing(list: Uint8Array): Promise<void> {
-    const { entries, stage, store, report, rules } = this.receiving;
+    const { stage, report, rules } = this.receiving;
     for (const part of partsOfList(list)) {
       const read = part ? parseMissing(part) : [];
       if (stage) await stage.unsent(read);
       else
         for (const missing of read) {
-          if (!missing.skipped && rules.asked?.chosen(missing.name))
-            for (const directory of entries.releaseAbove(missing.name))
-              store.batch.directory(directory, entries.fresh.has(directory.file));
+          if (!missing.skipped && rules.asked?.chosen(missing.name)) this.receiving.storeAbove(missing.name);
           report.missing(missing);
         }
       await nextTurn();
