@@ -38,8 +38,18 @@ type FileAgain = Pick<LargeToBegin, 'entry' | 'room' | 'began'> & { readonly rep
 export class Batches {
   /** Files that the next batch makes one more name of an earlier file. */
   private toLink: FileToLink[] = [];
+  private committing = 0;
 
   constructor(private readonly receiving: Receiving) {}
+
+  /** Whether everything that came into batches is committed. */
+  get allCommitted(): boolean {
+    return this.isEmpty && this.committing === 0;
+  }
+
+  private get isEmpty(): boolean {
+    return this.receiving.store.batch.open.entries === 0 && this.toLink.length === 0;
+  }
 
   /**
    * Takes a bundle off its connection into the open batch. Rejects with what ends the connection. `written` rejects
@@ -125,13 +135,12 @@ export class Batches {
   async due(): Promise<boolean> {
     const { entries, store } = this.receiving;
     const { limits } = store.batch;
-    const isEmpty = (): boolean => store.batch.open.entries === 0 && this.toLink.length === 0;
     const isFull = (): boolean =>
       store.batch.open.entries >= limits.entries ||
       store.batch.open.bytes >= limits.bytes ||
       this.toLink.length >= limits.entries ||
       entries.batchComplete;
-    if (!(await entries.until(() => !isEmpty()))) return !isEmpty();
+    if (!(await entries.until(() => !this.isEmpty))) return !this.isEmpty;
     const patience = new AbortController();
     const late = sleep(limits.waits, undefined, { signal: patience.signal }).catch(ignored('it is full before'));
     await Promise.race([entries.until(isFull), late]);
@@ -144,6 +153,16 @@ export class Batches {
    * all.
    */
   async commit(): Promise<LargeToBegin[]> {
+    this.committing++;
+    try {
+      return await this.commitOpen();
+    } finally {
+      this.committing--;
+      this.receiving.entries.notify();
+    }
+  }
+
+  private async commitOpen(): Promise<LargeToBegin[]> {
     const { store, waits } = this.receiving;
     const { batch } = store;
     const toLink = this.toLink.splice(0);

@@ -35,6 +35,7 @@ export class Receiving {
   /** Something that was asked for is taken: so are the directories above it that were held. PROTOCOL.md 23.5. */
   storeAbove(name: string): void {
     for (const directory of this.entries.releaseAbove(name)) this.storeDirectory(directory);
+    this.entries.notify();
   }
 
   /** An entry is not stored, and why: its end. PROTOCOL.md 17.5. */

@@ -356,7 +356,8 @@ export class Session {
   /** After `end`, once every entry has its receipt or refusal, says `done`. PROTOCOL.md 13.9, 17.7. */
   private async finish(): Promise<void> {
     const { entries, stage, replies, report, waits } = this.receiving;
-    if (!(await entries.until(() => entries.contentsSettled))) return;
+    // A directory is settled last, and is made by a batch.
+    if (!(await entries.until(() => entries.contentsSettled && this.batches.allCommitted))) return;
     for (const directory of entries.held) this.receiving.refuse(directory, unasked(directory.name));
     const { links, directories } = entries.last;
     await this.batches.makeLinks(links);
