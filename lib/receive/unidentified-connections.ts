@@ -4,7 +4,7 @@ import { calmUnidentified } from './limits';
 import { crowdedFirstByteWithin } from '../session/deadlines';
 
 /** A connection without its first bytes. */
-export interface Stranger {
+export interface UnidentifiedConnection {
   close(reason: TransferError): void;
 }
 
@@ -14,7 +14,7 @@ export interface Stranger {
  */
 export class UnidentifiedConnections {
   /** When each was accepted, by performance.now(); the oldest first. */
-  private readonly since = new Map<Stranger, number>();
+  private readonly since = new Map<UnidentifiedConnection, number>();
 
   /** `descriptors` is how many this process may have open. */
   constructor(
@@ -23,7 +23,7 @@ export class UnidentifiedConnections {
     private readonly most = descriptors / 2,
   ) {}
 
-  add(connection: Stranger): void {
+  add(connection: UnidentifiedConnection): void {
     this.since.set(connection, performance.now());
     for (const [oldest, since] of this.since) {
       const { size } = this.since;
@@ -34,7 +34,7 @@ export class UnidentifiedConnections {
   }
 
   /** It has said what it wants, or is gone. */
-  delete(connection: Stranger): void {
+  delete(connection: UnidentifiedConnection): void {
     this.since.delete(connection);
   }
 

@@ -54,7 +54,7 @@ export class ListeningConnector implements Connector {
   private readonly dialedIn = new DialedIn();
   private readonly waiters: RelayWaiter[] = [];
   /** Accepted, and not known yet to be anybody. */
-  private readonly strangers = new Set<Dialed>();
+  private readonly unidentified = new Set<Dialed>();
   /** Whether it is settled who gets the files. */
   private begun = false;
   private come: () => void = () => undefined;
@@ -128,14 +128,14 @@ export class ListeningConnector implements Connector {
     this.options.code?.close();
     for (const waiter of this.waiters) waiter.close();
     await this.dialedIn.close();
-    for (const { stream } of this.strangers) stream.destroy();
+    for (const { stream } of this.unidentified) stream.destroy();
     this.closed ??= this.listening.close();
     await this.closed;
   }
 
   private async receive(accepted: Dialed): Promise<void> {
-    this.strangers.add(accepted);
-    await this.accept(accepted).finally(() => this.strangers.delete(accepted));
+    this.unidentified.add(accepted);
+    await this.accept(accepted).finally(() => this.unidentified.delete(accepted));
   }
 
   private async accept(accepted: Dialed): Promise<void> {

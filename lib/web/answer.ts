@@ -52,7 +52,7 @@ export function statusOf(code: ErrorCode): number {
 
 /** Window in ms for the rest of an unwanted body, which is read so that its sender hears the answer. */
 const lingersFor = 10_000;
-const strangersLinger = 1_000;
+const unidentifiedLinger = 1_000;
 
 /**
  * Answers with all of `body`. Where the request is not read to its end, the connection ends behind the answer: the rest
@@ -97,7 +97,7 @@ export function refuse(
   code: ErrorCode = 'not-authorized',
 ): void {
   response.shouldKeepAlive = false;
-  answerJson(response, status, { code, message }, strangersLinger);
+  answerJson(response, status, { code, message }, unidentifiedLinger);
 }
 
 /** `more` is what else is to be told. */

@@ -9,7 +9,7 @@ import { type Address, formatAddress, isLoopback, parseWebAddress } from '../net
 import { dialable } from '../net/own-address';
 import { cannotListen } from '../net/socket';
 import type { Listener } from '../progress';
-import { UnidentifiedConnections } from '../receive/unidentified-connections';
+import { type UnidentifiedConnection, UnidentifiedConnections } from '../receive/unidentified-connections';
 import { failureEvent } from '../session/summary';
 import { ignored } from '../trace';
 import { answer, answerFailure, answerJson, pagePolicy, refuse } from './answer';
@@ -154,7 +154,7 @@ class WebServer {
   private readonly server: Server;
   private readonly unidentified = new UnidentifiedConnections(Infinity, calmUnidentified, mostUnidentified);
   /** Those who have not shown the token, or a link, by `endOf` their connections. */
-  private readonly unknown = new Map<string, { close(): void }>();
+  private readonly unknown = new Map<string, UnidentifiedConnection>();
   /** How many requests of a connection are not answered yet. */
   private readonly ahead = new WeakMap<Socket, number>();
   /** Those not told of yet, and when that was told last, by performance.now(). */
@@ -188,7 +188,7 @@ class WebServer {
     this.server.maxConnections = mostWebConnections;
     this.server.timeout = options.stillFor ?? stillFor;
     this.server.on('connection', (socket: Socket) => this.greet(socket));
-    // Was greeted before its handshake: a second stranger of the same connection would stay one for ever.
+    // Was greeted before its handshake: a second entry for the same connection would stay for ever.
     this.server.on('secureConnection', (socket: Socket) => socket.on('error', ignored('a visitor that is gone')));
     // What is no HTTP gets no answer but an end.
     this.server.on('clientError', (_error: Error, socket: Socket) => socket.destroy());
@@ -224,23 +224,23 @@ class WebServer {
 
   /** Deadlines and limits before the token was shown are those of unidentified connections on the wire. */
   private greet(socket: Socket): void {
-    const stranger = { close: () => void socket.destroy() };
+    const unidentified = { close: () => void socket.destroy() };
     const end = endOf(socket);
-    this.unknown.set(end, stranger);
-    this.unidentified.add(stranger);
+    this.unknown.set(end, unidentified);
+    this.unidentified.add(unidentified);
     socket.once('close', () => {
-      this.unidentified.delete(stranger);
+      this.unidentified.delete(unidentified);
       // Another connection may have the same end by now.
-      if (this.unknown.get(end) === stranger) this.unknown.delete(end);
+      if (this.unknown.get(end) === unidentified) this.unknown.delete(end);
     });
     socket.on('error', ignored('a visitor that is gone'));
   }
 
   private know(socket: Socket): void {
     const end = endOf(socket);
-    const stranger = this.unknown.get(end);
-    if (!stranger) return;
-    this.unidentified.delete(stranger);
+    const unidentified = this.unknown.get(end);
+    if (!unidentified) return;
+    this.unidentified.delete(unidentified);
     this.unknown.delete(end);
   }
 
@@ -279,7 +279,7 @@ class WebServer {
     if (!asked) return refuse(response, { status: 400, message: 'This is no path.' }, 'bad-header');
     const [first] = asked.path;
     if (first === 'api') {
-      if (!showsToken(headers.authorization, this.token)) return this.refuseStranger(request, response);
+      if (!showsToken(headers.authorization, this.token)) return this.refuseUnidentified(request, response);
       this.know(request.socket);
       return this.routes.api({ request, response, method, ...asked, path: asked.path.slice(1) });
     }
@@ -291,7 +291,7 @@ class WebServer {
     return this.file(request, response, `/${asked.path.join('/')}`);
   }
 
-  private refuseStranger({ headers }: IncomingMessage, response: ServerResponse): void {
+  private refuseUnidentified({ headers }: IncomingMessage, response: ServerResponse): void {
     const error = new TransferError('not-authorized', 'The page was opened without its token, or with a wrong one.', {
       hint: 'Open the whole address that the command has printed.',
     });

@@ -14,35 +14,35 @@ function closed(connections: readonly Connection[]): number[] {
   return connections.flatMap(({ failure }, at) => (failure ? [at] : []));
 }
 
-describe('Strangers (by the experiment idle)', () => {
+describe('Connections that say nothing (by the experiment idle)', () => {
   it('lets a crowd be that comes at the same moment, and has the oldest make room once they were silent for a while', async () => {
-    const strangers = new UnidentifiedConnections(1000, 2, 500);
+    const connections = new UnidentifiedConnections(1000, 2, 500);
     const crowd = comers(5);
-    for (const connection of crowd) strangers.add(connection);
+    for (const connection of crowd) connections.add(connection);
     expect(closed(crowd)).to.deep.equal([]);
     await pause(1100);
     const late = comers(1);
-    for (const connection of late) strangers.add(connection);
+    for (const connection of late) connections.add(connection);
     expect(closed(crowd)).to.deep.equal([0, 1, 2, 3]);
     expect(closed(late)).to.deep.equal([]);
   });
 
   it('never takes more than half of the descriptors, however fast they come', () => {
-    const strangers = new UnidentifiedConnections(20);
+    const connections = new UnidentifiedConnections(20);
     const crowd = comers(14);
-    for (const connection of crowd) strangers.add(connection);
+    for (const connection of crowd) connections.add(connection);
     expect(closed(crowd)).to.deep.equal([0, 1, 2, 3]);
   });
 
   it('forgets who has said what it wants', () => {
-    const strangers = new UnidentifiedConnections(4);
+    const connections = new UnidentifiedConnections(4);
     const crowd = comers(8);
     for (const connection of crowd) {
-      strangers.add(connection);
-      strangers.delete(connection);
+      connections.add(connection);
+      connections.delete(connection);
     }
     expect(closed(crowd)).to.deep.equal([]);
-    strangers.closeAll(new TransferError('interrupted', 'It is over.'));
+    connections.closeAll(new TransferError('interrupted', 'It is over.'));
     expect(closed(crowd)).to.deep.equal([]);
   });
 });
