@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { mountSmallDisk } from '../small-disk';
 import { SessionRun } from './session-run';
 
 const MiB = 1024 ** 2;
@@ -23,12 +24,7 @@ describe('cli: a backup to a directory on a disk that is too small (the built co
 
   /** False where this machine or this user mounts nothing. */
   function small(directory: string): boolean {
-    try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=12m,mode=0755', 'none', directory], { stdio: 'ignore' });
-      return mounted.push(directory) > 0;
-    } catch {
-      return false;
-    }
+    return mountSmallDisk(directory, 'size=12m,mode=0755') && mounted.push(directory) > 0;
   }
 
   it('speaks of that disk and of no receiver, and names it at the end', async function () {

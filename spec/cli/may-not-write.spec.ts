@@ -3,11 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { asNobody, nobody } from './as-nobody';
 import { sending, SourceTree } from '../send/source-tree';
 import { type Ended, SendallProcess } from './sendall-process';
-
-const nobody = 65_534;
-const asNobody = ['setpriv', `--reuid=${String(nobody)}`, `--regid=${String(nobody)}`, '--clear-groups'];
 
 describe('cli: who may not write below a directory (the built command)', function () {
   this.timeout(30_000);

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { mountSmallDisk } from '../small-disk';
 import { SessionRun } from './session-run';
 
 const MiB = 1024 ** 2;
@@ -12,12 +13,8 @@ describe('cli: a file with holes that is larger than the disk', function () {
     const run = new SessionRun();
     let mounted = false;
     try {
-      try {
-        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m,mode=0755', 'none', run.at('in')], { stdio: 'ignore' });
-        mounted = true;
-      } catch {
-        this.skip(); // not on this machine, or not by this user
-      }
+      mounted = mountSmallDisk(run.at('in'), 'size=16m,mode=0755');
+      if (!mounted) this.skip();
       writeFileSync(run.at('image'), '');
       truncateSync(run.at('image'), 64 * MiB);
       const fd = openSync(run.at('image'), 'r+');

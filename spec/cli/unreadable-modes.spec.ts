@@ -3,10 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
+import { asNobody, nobody } from './as-nobody';
 import { type Ended, SendallProcess } from './sendall-process';
 import { SessionRun, ticketOf } from './session-run';
 
-const nobody = 65534;
 const large = 2 * 1024 * 1024;
 
 describe('cli: what root backs up to a receiver of another user (the built command)', function () {
@@ -42,7 +42,7 @@ describe('cli: what root backs up to a receiver of another user (the built comma
     chmodSync(run.at('etc/closed/below'), 0o300);
     chmodSync(run.at('etc/closed'), 0);
     chmodSync(run.at('etc/entered'), 0o111);
-    const receiver = asNobody(['receive', run.at('in'), '--listen', '127.0.0.1:0']);
+    const receiver = runAsNobody(['receive', run.at('in'), '--listen', '127.0.0.1:0']);
     ticket = await ticketOf(receiver);
   });
   afterEach(async () => {
@@ -53,10 +53,10 @@ describe('cli: what root backs up to a receiver of another user (the built comma
     await run.end();
   });
 
-  function asNobody(words: readonly string[], env: NodeJS.ProcessEnv = {}): SendallProcess {
+  function runAsNobody(words: readonly string[], env: NodeJS.ProcessEnv = {}): SendallProcess {
     const process = new SendallProcess(words, {
       cwd: run.at('user'),
-      under: ['setpriv', '--reuid', String(nobody), '--regid', String(nobody), '--clear-groups'],
+      under: asNobody,
       env: { HOME: run.at('user'), SENDALL_TICKET: '', ...env },
     });
     started.push(process);
@@ -92,8 +92,8 @@ describe('cli: what root backs up to a receiver of another user (the built comma
 
   it('is verified, restored with its modes, linked by the next one, and forgotten, by that user', async () => {
     await backup();
-    await ends(asNobody(['verify', run.at('in')]), 0);
-    await ends(asNobody(['restore', run.at('in'), 'b/latest', run.at('user/out')]), 0);
+    await ends(runAsNobody(['verify', run.at('in')]), 0);
+    await ends(runAsNobody(['restore', run.at('in'), 'b/latest', run.at('user/out')]), 0);
     expect(tree('user/out/etc')).to.deep.equal(tree('etc'));
     const back = await run.run(['restore', ticket, 'b/latest', 'out']);
     expect(back.code, back.stderr).to.equal(0);
@@ -102,10 +102,10 @@ describe('cli: what root backs up to a receiver of another user (the built comma
     const ids = readdirSync(run.at('in/b')).filter((name) => name !== 'latest');
     for (const name of ['shadow', 'large', 'closed/below/file'])
       expect(new Set(ids.map((id) => lstatSync(run.at('in/b', id, 'etc', name)).ino)).size, name).to.equal(1);
-    await ends(asNobody(['verify', run.at('in')]), 0);
-    await ends(asNobody(['forget', run.at('in'), 'etc/closed/below/file']), 0);
-    await ends(asNobody(['verify', run.at('in')]), 0);
-    await ends(asNobody(['prune', run.at('in'), '--keep-last', '1']), 0);
+    await ends(runAsNobody(['verify', run.at('in')]), 0);
+    await ends(runAsNobody(['forget', run.at('in'), 'etc/closed/below/file']), 0);
+    await ends(runAsNobody(['verify', run.at('in')]), 0);
+    await ends(runAsNobody(['prune', run.at('in'), '--keep-last', '1']), 0);
   });
 
   it('comes to standard output, whatever its mode and those above it, and nothing of it stays', async () => {
@@ -119,7 +119,7 @@ describe('cli: what root backs up to a receiver of another user (the built comma
       ['closed/below/file', 'closed/below/file\n'],
     ] as const) {
       const words = ['restore', run.at('in'), 'b/latest', '-', `etc/${name}`];
-      expect((await ends(asNobody(words, { TMPDIR: run.at('tmp') }), 0)).stdout).to.equal(content);
+      expect((await ends(runAsNobody(words, { TMPDIR: run.at('tmp') }), 0)).stdout).to.equal(content);
     }
     expect(readdirSync(run.at('tmp'))).to.deep.equal([]);
   });
@@ -131,10 +131,10 @@ describe('cli: what root backs up to a receiver of another user (the built comma
       writeFileSync(run.at('in/b', id, 'etc', name), 'damaged\n');
       rmSync(run.at('in/b', id, 'etc/entered'), { recursive: true, force: true });
     }
-    await ends(asNobody(['verify', run.at('in')]), 4);
+    await ends(runAsNobody(['verify', run.at('in')]), 4);
     const { code, stderr, stdout } = await run.run(['verify', ticket, '--repair', '--source', 'etc']);
     expect(code, stdout + stderr).to.equal(0);
-    await ends(asNobody(['verify', run.at('in')]), 0);
+    await ends(runAsNobody(['verify', run.at('in')]), 0);
   });
 
   it('comes anew where an earlier version has stored it unreadable, and what can be done is said', async () => {
@@ -152,12 +152,15 @@ describe('cli: what root backs up to a receiver of another user (the built comma
     const adopted = await run.run(['adopt', 'in', '--owner', 'ticket']);
     expect(adopted.code, adopted.stderr).to.equal(0);
     execFileSync('chown', ['-R', String(nobody), run.at('in/.sendall')]);
-    const verified = await ends(asNobody(['verify', run.at('in')]), 4);
+    const verified = await ends(runAsNobody(['verify', run.at('in')]), 4);
     expect(verified.stdout).to.match(/unreadable\s+b\/\S+\/etc\/shadow/);
     expect(verified.stderr).to.match(/as root.*sendall verify/s);
-    const restored = await ends(asNobody(['restore', run.at('in'), 'b/latest', run.at('user/out'), 'etc/shadow']), 2);
+    const restored = await ends(
+      runAsNobody(['restore', run.at('in'), 'b/latest', run.at('user/out'), 'etc/shadow']),
+      2,
+    );
     expect(restored.stderr).to.match(/as root.*sendall restore/s);
     await backup();
-    await ends(asNobody(['verify', run.at('in'), '--snapshot', 'b/latest']), 0);
+    await ends(runAsNobody(['verify', run.at('in'), '--snapshot', 'b/latest']), 0);
   });
 });

@@ -5,6 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createReceiver } from '../../lib/index';
+import { mountSmallDisk } from '../small-disk';
 import { Heard } from '../receive/receive-directory';
 import { sending, SourceTree } from '../send/source-tree';
 
@@ -14,12 +15,8 @@ describe('A disk without an inode left', function () {
   let mounted = false;
   before(function () {
     disk = mkdtempSync(path.join(tmpdir(), 'sendall-spec-'));
-    try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'nr_inodes=200,mode=0755', 'tmpfs', disk], { stdio: 'ignore' });
-      mounted = true;
-    } catch {
-      this.skip(); // this machine, or this user, cannot mount a small disk
-    }
+    mounted = mountSmallDisk(disk, 'nr_inodes=200,mode=0755');
+    if (!mounted) this.skip();
   });
   after(() => {
     if (mounted) execFileSync('umount', [disk]);
