@@ -35,6 +35,7 @@ export class HeldText {
 
   /** Throws `quota` where that would be too much. */
   hold(characters: number): void {
+    if (this.isClosed) return;
     if (characters > 0 && !fits(all.characters + characters, mostHeldText, this.ofKey.characters + characters))
       throw new TransferError('quota', 'The receiver has no memory for so much of one session that is not settled.', {
         hint: 'Send it in several parts: hard links, directories and what cannot be read are settled last.',
@@ -43,14 +44,14 @@ export class HeldText {
   }
 
   letGo(characters: number): void {
-    this.add(-characters);
+    if (!this.isClosed) this.add(-characters);
   }
 
-  /** Nothing of it is kept any more. */
+  /** Nothing of it is kept any more, and what comes late is not counted. */
   close(): void {
     if (this.isClosed) return;
-    this.isClosed = true;
     this.add(-this.characters);
+    this.isClosed = true;
     if (--this.ofKey.users === 0) byKey.delete(this.whose);
   }
 
