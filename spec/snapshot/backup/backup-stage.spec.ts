@@ -76,6 +76,14 @@ describe('what a snapshot on its way takes', () => {
     await stage.leave();
   });
 
+  it('is no room any more after its end, whatever is told of as missing then', async () => {
+    const allowance = new Allowance({ quota: 1000, quotaFiles: 1 });
+    const late = allowance.openLines();
+    allowance.closeLines(late);
+    await allowance.takeLine('late', 1000, late);
+    await allowance.takeLine('next', 1000, allowance.openLines());
+  });
+
   it('is no more memory where the same entry is stored again, as one that is damaged is, and more where it has more text', async () => {
     const stage = await take(new Allowance({}));
     const symlink = (name: string, target: string): SymlinkEntry => ({
