@@ -95,8 +95,8 @@ export class SnapshotStages {
   }
 
   /**
-   * A snapshot that its session leaves is forgotten some time later; at once where nothing has come of it, and where too
-   * many wait: what is on the disk stays for whoever goes on with it.
+   * A snapshot that its session leaves is forgotten some time later; at once where nothing has come of it, and where
+   * too many wait: what is on the disk stays for whoever goes on with it.
    */
   private lend(key: string, snapshot: BackupStage): SnapshotStage {
     this.waitsNoMore(snapshot);

@@ -100,8 +100,8 @@ export class StagedSnapshot implements SnapshotInStage {
 
   /**
    * Locks the backup and opens its staged snapshot, made if there is none; `peer` is who brings it. Takes the name of
-   * the backup for it, where nobody has, as one of those that `allowance` has left. Rejects with `exists` where the name
-   * is that of another one's backup, or something else stands there, with `quota`, and with `directory`; then
+   * the backup for it, where nobody has, as one of those that `allowance` has left. Rejects with `exists` where the
+   * name is that of another one's backup, or something else stands there, with `quota`, and with `directory`; then
    * everything is as it was.
    */
   static async open(

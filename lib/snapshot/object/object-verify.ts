@@ -48,8 +48,8 @@ export async function verifyObjects(
   if (!(sample > 0 && sample <= 1)) throw new TransferError('usage', 'A sample is more than nothing, and at most all.');
   const chosen = await choose(catalog, name, snapshot);
   const { bucket } = catalog;
-  const place = sampleKey(snapshot?.replace(/\/$/, '') ?? name);
-  const { pass } = choosePass(sample < 1 ? await lastSample(bucket, place) : [], sample);
+  const noteKey = sampleKey(snapshot?.replace(/\/$/, '') ?? name);
+  const { pass } = choosePass(sample < 1 ? await lastSample(bucket, noteKey) : [], sample);
   const count = new VerifyCount(snapshot ?? name ?? catalog.directory, on);
   const reading = new StoredContents(bucket, signal, count);
   let [snapshots, damaged, damages] = [0, 0, 0];
@@ -70,7 +70,7 @@ export async function verifyObjects(
     }
     if (sample < 1)
       await bucket
-        .put(place, Buffer.from(`${JSON.stringify({ began: pass.began, from: pass.from, share: sample })}\n`))
+        .put(noteKey, Buffer.from(`${JSON.stringify({ began: pass.began, from: pass.from, share: sample })}\n`))
         .catch(ignored('the next sample begins anywhere'));
   } finally {
     count.stop();
@@ -246,8 +246,8 @@ async function note(bucket: Bucket, { record }: ObjectSnapshot, isDamaged: boole
 }
 
 /** The last sample that was read of the same choice. */
-async function lastSample(bucket: Bucket, place: string): Promise<PassHere[]> {
-  const found = await bucket.get(place);
+async function lastSample(bucket: Bucket, noteKey: string): Promise<PassHere[]> {
+  const found = await bucket.get(noteKey);
   if (!found) return [];
   try {
     const line = parseJsonObject(Buffer.from(found.text));
@@ -255,7 +255,7 @@ async function lastSample(bucket: Bucket, place: string): Promise<PassHere[]> {
     if (typeof began !== 'string' || typeof from !== 'number' || typeof share !== 'number') return [];
     return [{ began, from, share, complete: true, done: [] }];
   } catch (error) {
-    trace('%s is none of ours, and the sample begins anywhere: %o', place, error);
+    trace('%s is none of ours, and the sample begins anywhere: %o', noteKey, error);
     return [];
   }
 }

@@ -43,21 +43,21 @@ export interface SnapshotRecord {
   readonly compared?: number | undefined;
 }
 
-/** Of a record: no version reads one of more than 1 MiB, and some read none with more than 1,024 keys. */
+/** Of a record: earlier versions read none of more than 1 MiB, and some none with more than 1,024 keys. */
 const mostSources = 512;
 /** In bytes. */
 const longestSources = 512 * 1024;
 /** What earlier versions have written has a key for each source. */
 const mostKeys = 128 * 1024;
 
-/** Those of the counts of sources that a record has room for, the largest first. Without an entry there is none. */
+/** Those of the counts of sources that a record can take, the largest first. Without an entry there is none. */
 export function notedSources(counts: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
   const noted: [path: string, entries: number][] = [];
-  let room = longestSources;
+  let bytesLeft = longestSources;
   const largestFirst = Object.entries(counts).sort(([, one], [, other]) => other - one);
   for (const [path, entries] of largestFirst.slice(0, mostSources)) {
-    room -= Buffer.byteLength(JSON.stringify({ [path]: entries }));
-    if (entries === 0 || room < 0) break;
+    bytesLeft -= Buffer.byteLength(JSON.stringify({ [path]: entries }));
+    if (entries === 0 || bytesLeft < 0) break;
     noted.push([path, entries]);
   }
   return Object.fromEntries(noted);

@@ -23,8 +23,8 @@ import { verifyObjects } from '../object/object-verify';
 import { ObjectStore } from '../../store/object/object-store';
 import { verify } from '../verify/verify';
 
-/** So many events wait for whoever asked. */
-const toldTogether = 1_000;
+/** Most events that wait here for whoever asked. */
+const toldBeforeWaiting = 1_000;
 
 /**
  * Does what another machine asks of the snapshots here, as it would be done for this one, and tells the same events.
@@ -112,8 +112,8 @@ async function tellInTurns<Line extends object>(
   lines: readonly Line[],
   { tell, heard }: { readonly tell: (line: Line) => void; readonly heard: SnapshotQuestion['heard'] },
 ): Promise<void> {
-  for (let from = 0; from < lines.length; from += toldTogether) {
-    for (const line of lines.slice(from, from + toldTogether)) tell(line);
+  for (let from = 0; from < lines.length; from += toldBeforeWaiting) {
+    for (const line of lines.slice(from, from + toldBeforeWaiting)) tell(line);
     await heard();
   }
 }

@@ -39,7 +39,7 @@ export class AskedSnapshots implements SnapshotService {
     if (hello.connection > 0 && !isKnown) throw unknownSession();
     const destination = await this.options.destination(authorization);
     if (ask.for === 'verify') refuseUnknownLevel(hello, destination.store.verified);
-    // Counted before the first await: many requests may come at once.
+    // Nothing is awaited between this and its being counted itself: many requests may come at once.
     if (!(ask.for === 'restore' && this.sendings.has(hello.session)) && !this.mayAsk(peer))
       throw new TransferError('timeout', 'Too many others ask at this moment.');
     if (ask.for === 'restore') return this.sendings.take(connection, { hello, ask, peer, destination, roundTrip });

@@ -59,10 +59,10 @@ const peer = 'restore';
  * modes, times, hard links, symbolic links and holes. Every file was read back from the disk of the destination, and
  * has the digest that stands in the manifest. Resolves only if all of them are there; otherwise rejects with the
  * TransferError of the only failure, or `some-failed`, as `send` does: `mismatch` for what is damaged in the snapshot,
- * whatever else failed, and for a manifest that is, `exists`, `space`, …, `usage` for what makes no sense, `directory` for a destination that
- * cannot be used; `some-failed` too where the snapshot never had some of it. Each failure was reported as an event
- * before, and the summary comes last. What an interrupted restore has brought is kept there, and the next one goes on
- * with it.
+ * whatever else failed, and for a manifest that is, `exists`, `space`, …, `usage` for what makes no sense, `directory`
+ * for a destination that cannot be used; `some-failed` too where the snapshot never had some of it. Each failure was
+ * reported as an event before, and the summary comes last. What an interrupted restore has brought is kept there, and
+ * the next one goes on with it.
  */
 export function restore({ directory, ...options }: LocalRestoreOptions): Promise<Restored> {
   return restoreOf(new Catalog(directory), options);

@@ -13,8 +13,9 @@ export const shortestGrace = 3_600_000;
 export const settlesWithin = 3_600_000;
 /** Age in ms up to which bytes cannot be condemned yet: the other half of the window is for giving the name. */
 const freshFor = settlesWithin / 2;
-/** In one list: keys, and bytes of them. What is longer than 1 MiB is not read. */
+/** Keys in one list. */
 const listedTogether = 10_000;
+/** Bytes of them: earlier versions read no object of more than 1 MiB as a list. */
 const longestList = 512 * 1024;
 
 /** One list of what is condemned. */
@@ -33,13 +34,13 @@ export async function condemn(bucket: Bucket, keys: readonly string[]): Promise<
 
 function* inLists(keys: readonly string[]): Generator<readonly string[]> {
   let list: string[] = [];
-  let room = longestList;
+  let bytesLeft = longestList;
   for (const key of keys) {
-    room -= Buffer.byteLength(JSON.stringify(key)) + 1;
-    if (list.length > 0 && (list.length === listedTogether || room < 0)) {
+    bytesLeft -= Buffer.byteLength(JSON.stringify(key)) + 1;
+    if (list.length > 0 && (list.length === listedTogether || bytesLeft < 0)) {
       yield list;
       list = [];
-      room = longestList;
+      bytesLeft = longestList;
     }
     list.push(key);
   }

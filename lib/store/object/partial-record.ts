@@ -38,18 +38,18 @@ const readAtOnce = 16;
  * failures of `Bucket`; a record that cannot be read is as if it were not there.
  */
 export class PartialRecord {
-  private readonly pathname: string;
+  private readonly prefix: string;
 
   constructor(
     private readonly bucket: Bucket,
     private readonly file: ResumableFile,
   ) {
-    this.pathname = `${partialsPrefix}${escapeComponent(file.peer)}/${unfinishedName(file.peer, file.name)}/`;
+    this.prefix = `${partialsPrefix}${escapeComponent(file.peer)}/${unfinishedName(file.peer, file.name)}/`;
   }
 
   /** The upload of exactly this file; undefined where there is none. */
   async find(): Promise<UploadRecord | undefined> {
-    const found = await this.bucket.get(`${this.pathname}upload`);
+    const found = await this.bucket.get(`${this.prefix}upload`);
     const { name, size, mtime, algorithm, key, upload, part_size: partSize } = parseObject(found?.text);
     const same =
       name === this.file.name &&
@@ -64,7 +64,7 @@ export class PartialRecord {
   async begin({ key, upload, partSize }: UploadRecord): Promise<void> {
     const { name, size, mtime, algorithm } = this.file;
     const record = { name, size, mtime: mtime.toString(), algorithm, key, upload, part_size: partSize };
-    await this.bucket.put(`${this.pathname}upload`, Buffer.from(JSON.stringify(record)));
+    await this.bucket.put(`${this.prefix}upload`, Buffer.from(JSON.stringify(record)));
   }
 
   /** The store has this part. */
@@ -88,12 +88,12 @@ export class PartialRecord {
 
   /** Removes all of it. */
   async forget(): Promise<void> {
-    for await (const { key } of this.bucket.list(this.pathname)) await this.bucket.delete(key);
+    for await (const { key } of this.bucket.list(this.prefix)) await this.bucket.delete(key);
   }
 
   private partKey(key: string, number: number | undefined): string {
     const upload = key.slice(key.lastIndexOf('/') + 1);
-    return `${this.pathname}${upload}/${number === undefined ? '' : String(number).padStart(5, '0')}`;
+    return `${this.prefix}${upload}/${number === undefined ? '' : String(number).padStart(5, '0')}`;
   }
 }
 

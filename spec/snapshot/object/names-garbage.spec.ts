@@ -171,7 +171,7 @@ describe('bytes in an object store that no name needs', () => {
     const lease = await batch.memory.lease();
     lease.bytes.set(bytes);
     await batch.write(lease, [{ entry: offer('small', bytes.length), digest: sha256(bytes) }]);
-    // It is committed in the same moment, but for a machine that sleeps between the two: what it had stored is old then.
+    // It is committed in the same moment, but for a machine that sleeps between the two: what is stored is old then.
     let slept = false;
     server.tiny.seen = ({ method, key }) => {
       if (slept || method !== 'GET' || !key.includes('/data/')) return;
