@@ -10,7 +10,7 @@ import { HeldText, textOf, textOfMissing } from '../../receive/held-text';
 import type { MissingLines } from '../../store/limited';
 import type { Earlier, SnapshotStage, StageRequest } from '../../receive/snapshot-stage';
 import { isReservedName } from '../manifest/checksum-list';
-import { EarlierFiles } from './earlier-files';
+import { type EarlierContents, EarlierFiles } from './earlier-files';
 import {
   isSnapshotNumber,
   lineBytes,
@@ -191,12 +191,12 @@ export class BackupStage implements SnapshotStage {
    */
   async lacking({ head, entries }: Manifest): Promise<readonly ManifestEntry[]> {
     if (!(this.staged instanceof StagedObjectSnapshot)) return entries;
-    await this.before.readOthers();
+    const contents = await this.before.allContents();
     const wanted = new Map<string, ManifestEntry>();
     for (const entry of entries) {
       const digest = entry.type === 'file' && entry.size > 0 ? (entry.digests[head.digest] ?? '') : undefined;
       if (entry.type !== 'file' || digest === undefined || wanted.has(digest)) continue;
-      if (!this.before.contentOf(digest, entry.size)) wanted.set(digest, entry);
+      if (!contents.at(digest, entry.size)) wanted.set(digest, entry);
     }
     return [...wanted.values()];
   }
@@ -269,10 +269,10 @@ export class BackupStage implements SnapshotStage {
         { hint: 'Start the same backup again: what is there is not sent again.' },
       );
     }
-    await this.before.gatherContents();
+    const before = await this.before.contents();
     const { copies } = this.request;
     const sorted = copies
-      ? this.copied(copies)
+      ? this.copied(copies, before)
       : [...lines.values()].map((line) => this.withTarget(line)).sort((one, other) => (one.name < other.name ? -1 : 1));
     const files = sorted.filter((line) => line.type === 'file');
     const missing = sorted.filter(({ type }) => type === 'missing').length;
@@ -280,9 +280,7 @@ export class BackupStage implements SnapshotStage {
     const totals = {
       entries: sorted.length,
       bytes: sumOf(files.map(({ size }) => size)),
-      newBytes: sumOf(
-        files.filter(({ digests }) => !this.before.has(digests[head.digest] ?? '')).map(({ size }) => size),
-      ),
+      newBytes: sumOf(files.filter(({ digests }) => !before.has(digests[head.digest] ?? '')).map(({ size }) => size)),
       missing,
     };
     const counts = new SourceCounts();
@@ -348,7 +346,7 @@ export class BackupStage implements SnapshotStage {
    * The entries of the snapshot that is copied, as they are here. Throws `mismatch` where one of them is not: then
    * there is no snapshot.
    */
-  private copied({ head, entries }: Manifest): ManifestEntry[] {
+  private copied({ head, entries }: Manifest, before: EarlierContents): ManifestEntry[] {
     const inObjects = this.staged instanceof StagedObjectSnapshot;
     const contents = new Map<string, ContentLocation>();
     for (const line of this.lines.values())
@@ -361,7 +359,7 @@ export class BackupStage implements SnapshotStage {
         return { ...entry, content: undefined, kept: undefined };
       const digest = entry.type === 'file' ? (entry.digests[head.digest] ?? '') : '';
       const size = entry.type === 'file' ? entry.size : 0;
-      const content = contents.get(digest) ?? this.before.contentOf(digest, size);
+      const content = contents.get(digest) ?? before.at(digest, size);
       if (inObjects && content) return { ...entry, content, kept: undefined };
       throw new TransferError(
         'mismatch',

@@ -36,15 +36,15 @@ export class EarlierFiles {
    */
   private readonly newest = new Map<string, ManifestFile | string>();
   private newestSnapshot: Snapshot | undefined;
-  /** By its digest, the newest file that has a content: made once somebody asks. */
-  private digests: Map<string, ManifestFile | string> | undefined;
+  /** Made once somebody asks. */
+  private gathered: Promise<EarlierContents> | undefined;
   /** For what is not under the same name: made once somebody asks. */
   private alike: Promise<AlikeFiles> | undefined;
   /** How many entries are below each source in the newest snapshot. */
   readonly counts = new SourceCounts();
   /** The number of that; undefined where there is none. */
   number: number | undefined;
-  private others: Promise<void> | undefined;
+  private others: Promise<EarlierContents> | undefined;
 
   private constructor(
     private readonly catalog: SnapshotCatalog,
@@ -135,54 +135,31 @@ export class EarlierFiles {
     return same ? line : undefined;
   }
 
-  /** Where bytes of this digest and size are; in snapshots before the newest, once `readOthers` has read them. */
-  contentOf(digest: string, size: number): ManifestFile['content'] {
-    const found = this.contents.get(digest);
-    const line = typeof found === 'string' ? this.takenApart(found) : found;
-    return line?.size === size ? line.content : undefined;
+  /** What is in the newest snapshot, and in those before once `allContents` was asked for. Other work has its turns. */
+  contents(): Promise<EarlierContents> {
+    return (this.gathered ??= this.gatherContents());
   }
 
-  /** Prepares `has` and `contentOf` for the newest snapshot, so that other work has its turns meanwhile. */
-  async gatherContents(): Promise<void> {
-    if (this.digests) return;
-    const digests = new Map<string, ManifestFile | string>();
+  /** The same, with what is in the snapshots before the newest, which are read for it. */
+  allContents(): Promise<EarlierContents> {
+    return (this.others ??= this.takeOthers());
+  }
+
+  private async gatherContents(): Promise<EarlierContents> {
+    const contents = new EarlierContents(this.algorithm, this.usable);
     let taken = 0;
     for (const line of this.newest.values()) {
       if (++taken % takenApartAtOnce === 0) await turn();
-      this.addContent(digests, line);
+      contents.add(line);
     }
-    this.digests ??= digests;
-  }
-
-  /** Reads the snapshots before the newest. */
-  async readOthers(): Promise<void> {
-    await this.gatherContents();
-    await (this.others ??= this.takeOthers());
-  }
-
-  /** Whether a content is in one of the snapshots that were read. */
-  has(digest: string): boolean {
-    return this.contents.has(digest);
+    return contents;
   }
 
   private async moved(size: number, mtime: bigint): Promise<KeptEarlier | undefined> {
     const key = keyOf(size, mtime);
     const { bySizeAndTime } = await this.alikeFiles();
-    if (!bySizeAndTime.has(key)) await this.readOthers();
+    if (!bySizeAndTime.has(key)) await this.allContents();
     return bySizeAndTime.get(key);
-  }
-
-  private get contents(): Map<string, ManifestFile | string> {
-    if (this.digests) return this.digests;
-    this.digests = new Map();
-    for (const line of this.newest.values()) this.addContent(this.digests, line);
-    return this.digests;
-  }
-
-  private addContent(digests: Map<string, ManifestFile | string>, line: ManifestFile | string): void {
-    const seen = typeof line === 'string' ? digestInLine(line, this.algorithm) : undefined;
-    const digest = seen ?? (typeof line === 'string' ? this.takenApart(line) : line)?.digests[this.algorithm];
-    if (digest !== undefined && !digests.has(digest)) digests.set(digest, line);
   }
 
   /** The file of that name in the newest snapshot, taken apart from now on. */
@@ -195,15 +172,8 @@ export class EarlierFiles {
     return line;
   }
 
-  /** The file of a line; undefined for anything else, and for a file that is not usable. */
   private takenApart(text: string): ManifestFile | undefined {
-    try {
-      const line = parseFileLine(text, { digest: this.algorithm });
-      return line.type === 'file' && this.usable(line) ? line : undefined;
-    } catch (error) {
-      ignored('it is as if it were not there')(error);
-      return undefined;
-    }
+    return fileOf(text, this.algorithm, this.usable);
   }
 
   private keptBefore(name: string): KeptEarlier | undefined {
@@ -232,20 +202,22 @@ export class EarlierFiles {
     return alike;
   }
 
-  private async takeOthers(): Promise<void> {
+  private async takeOthers(): Promise<EarlierContents> {
+    const contents = await this.contents();
     const alike = await this.alikeFiles();
     for (const snapshot of [...this.older].reverse()) {
       const files = await this.believed(snapshot, () =>
-        this.catalog.otherFiles(snapshot, (digest) => this.contents.has(digest)),
+        this.catalog.otherFiles(snapshot, (digest) => contents.has(digest)),
       );
       for (const [at, line] of files?.entries() ?? []) {
         if (at % takenAtOnce === takenAtOnce - 1) await turn();
         const kept = this.keptOf(snapshot, line);
-        if (!this.usable(line) || this.contents.has(kept.digest)) continue;
-        this.contents.set(kept.digest, line);
+        if (!this.usable(line) || contents.has(kept.digest)) continue;
+        contents.add(line);
         alike.add(kept);
       }
     }
+    return contents;
   }
 
   private async takeNewest(snapshot: Snapshot): Promise<boolean> {
@@ -277,6 +249,52 @@ export class EarlierFiles {
       if (error instanceof TransferError && error.code === 'mismatch') return undefined;
       throw error;
     });
+  }
+}
+
+/** Where the contents of earlier files are, by their digests. */
+export class EarlierContents {
+  /** What comes first stays. */
+  private readonly files = new Map<string, ManifestFile | string>();
+
+  constructor(
+    private readonly algorithm: keyof Digests,
+    private readonly usable: (line: ManifestFile) => boolean,
+  ) {}
+
+  /** Whether a content is in one of the snapshots that were read. */
+  has(digest: string): boolean {
+    return this.files.has(digest);
+  }
+
+  /** Where bytes of this digest and size are. */
+  at(digest: string, size: number): ManifestFile['content'] {
+    const found = this.files.get(digest);
+    const line = typeof found === 'string' ? fileOf(found, this.algorithm, this.usable) : found;
+    return line?.size === size ? line.content : undefined;
+  }
+
+  /** Takes a file, taken apart or as its line. */
+  add(line: ManifestFile | string): void {
+    const seen = typeof line === 'string' ? digestInLine(line, this.algorithm) : undefined;
+    const file = typeof line === 'string' && seen === undefined ? fileOf(line, this.algorithm, this.usable) : line;
+    const digest = seen ?? (typeof file === 'string' ? undefined : file?.digests[this.algorithm]);
+    if (digest !== undefined && !this.files.has(digest)) this.files.set(digest, line);
+  }
+}
+
+/** The file of a line; undefined for anything else, and for a file that is not usable. */
+function fileOf(
+  text: string,
+  algorithm: keyof Digests,
+  usable: (line: ManifestFile) => boolean,
+): ManifestFile | undefined {
+  try {
+    const line = parseFileLine(text, { digest: algorithm });
+    return line.type === 'file' && usable(line) ? line : undefined;
+  } catch (error) {
+    ignored('it is as if it were not there')(error);
+    return undefined;
   }
 }
 

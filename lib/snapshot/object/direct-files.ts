@@ -212,7 +212,7 @@ class DirectFiles {
     began: number,
   ): Promise<void> {
     // What was moved or renamed may be in any of them.
-    await this.stage.before.readOthers();
+    await this.stage.before.allContents();
     const first = this.next;
     this.next += batch.length;
     this.reader.know({ first, found: batch });
@@ -238,7 +238,8 @@ class DirectFiles {
     const { files, digests, bytes, failures, grew } = bundle;
     try {
       await this.packing.room();
-      const { algorithm, before } = this.stage;
+      const { algorithm } = this.stage;
+      const before = await this.stage.before.contents();
       const length = digests.length / files.length;
       let at = 0;
       for (let index = 0; index < files.length; index++) {
@@ -248,7 +249,7 @@ class DirectFiles {
         const digest = digests.slice(index * length, (index + 1) * length);
         line.digests = { [algorithm]: digest };
         const known = { line, began, grew: grew.includes(number) };
-        const had = before.contentOf(digest, line.size);
+        const had = before.at(digest, line.size);
         if (had) this.store(known, had, 0);
         else this.packing.add(known, bytes.subarray(at, at + line.size));
         at += line.size;

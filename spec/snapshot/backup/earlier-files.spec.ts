@@ -117,12 +117,13 @@ describe('files of earlier snapshots', () => {
 
   it('are found by what is in them, in the newest and, once asked for, in others', async () => {
     const before = await of(manifest(1, [file('old'), file('e')]), manifest(2, entries));
-    expect(before.has(digestOf('d/plain'))).to.equal(true);
-    expect(before.contentOf(digestOf('d/plain'), 7)).to.deep.equal({ key: 'packs/d/plain', offset: 0 });
-    expect(before.contentOf(digestOf('d/plain'), 8), 'of another size').to.equal(undefined);
-    expect(before.contentOf(digestOf('old'), 3)).to.equal(undefined);
-    await before.readOthers();
-    expect(before.contentOf(digestOf('old'), 3)).to.deep.equal({ key: 'packs/old', offset: 0 });
+    const contents = await before.contents();
+    expect(contents.has(digestOf('d/plain'))).to.equal(true);
+    expect(contents.at(digestOf('d/plain'), 7)).to.deep.equal({ key: 'packs/d/plain', offset: 0 });
+    expect(contents.at(digestOf('d/plain'), 8), 'of another size').to.equal(undefined);
+    expect(contents.at(digestOf('old'), 3)).to.equal(undefined);
+    const all = await before.allContents();
+    expect(all.at(digestOf('old'), 3)).to.deep.equal({ key: 'packs/old', offset: 0 });
   });
 
   it('of which there are many are looked through in turns with other work', async () => {
@@ -136,7 +137,7 @@ describe('files of earlier snapshots', () => {
     };
     setImmediate(count);
     await before.find({ ...file('moved'), type: 'file', file: 0, mtime: 5n, ctime: 5n, inode: 1n }, false);
-    await before.gatherContents();
+    await before.contents();
     isLooking = false;
     expect(turns).to.be.greaterThan(9);
   });
@@ -144,25 +145,26 @@ describe('files of earlier snapshots', () => {
   it('are found by a digest that is not the first of its line, or is spelled otherwise', async () => {
     const both = file('both', { digests: { md5: 'ab'.repeat(16), sha256: digestOf('both') } });
     const before = await of(manifest(1, [both, file('e')], (line) => line.replace('"sha256":"', '"sha256": "')));
+    const contents = await before.contents();
     for (const name of ['both', 'e']) {
-      expect(before.has(digestOf(name)), name).to.equal(true);
-      expect(before.contentOf(digestOf(name), name.length), name).to.deep.equal({ key: `packs/${name}`, offset: 0 });
+      expect(contents.has(digestOf(name)), name).to.equal(true);
+      expect(contents.at(digestOf(name), name.length), name).to.deep.equal({ key: `packs/${name}`, offset: 0 });
     }
-    expect((await of(manifest(1, [both]))).has(digestOf('both'))).to.equal(true);
+    expect((await (await of(manifest(1, [both]))).contents()).has(digestOf('both'))).to.equal(true);
   });
 
   it('are as if they were not there where their content is not to be used', async () => {
     const condemned = file('gone', { content: { key: 'packs/condemned', offset: 0 } });
     const before = await of(manifest(1, [condemned, file('e')]));
     expect(before.unchanged(condemned)).to.equal(undefined);
-    expect(before.contentOf(digestOf('gone'), 4)).to.equal(undefined);
+    expect((await before.contents()).at(digestOf('gone'), 4)).to.equal(undefined);
     expect(before.unchanged(file('e'))).to.not.equal(undefined);
   });
 
   it('are as if they were not there where their line cannot be believed, though its manifest is whole', async () => {
     const before = await of(manifest(1, entries, (line) => line.replace('"d/plain","size":7', '"d/plain","size":-7')));
     expect(before.unchanged(file('d/plain'))).to.equal(undefined);
-    expect(before.contentOf(digestOf('d/plain'), 7)).to.equal(undefined);
+    expect((await before.contents()).at(digestOf('d/plain'), 7)).to.equal(undefined);
     expect(before.unchanged(file('e'))).to.not.equal(undefined);
   });
 
