@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { backup } from '../../lib/snapshot/backup/backup';
 import { listSnapshots, verify } from '../../lib/snapshot/remote/anywhere';
-import { startTiny } from '../store/object/servers';
+import { useTiny } from '../store/object/servers';
 import type { TinyRequest } from '../store/object/tiny-s3';
 import { eventsOf, SendallProcess } from './sendall-process';
 
@@ -13,15 +13,11 @@ const MiB = 1024 * 1024;
 
 describe('sendall with an object store', function () {
   this.timeout(60_000);
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let root: string;
   let source: string;
   const running: SendallProcess[] = [];
 
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(() => {
     root = mkdtempSync(path.join(tmpdir(), 'sendall-objects-'));
     source = path.join(root, 'src');
@@ -30,8 +26,6 @@ describe('sendall with an object store', function () {
     writeFileSync(path.join(source, 'large'), randomBytes(40 * MiB));
   });
   afterEach(() => {
-    server.tiny.seen = () => undefined;
-    server.tiny.fault = () => undefined;
     for (const { child } of running.splice(0)) child.kill('SIGKILL');
     rmSync(root, { recursive: true, force: true });
   });
@@ -111,9 +105,7 @@ describe('sendall with an object store', function () {
         await backup({ paths: [source], objects, name: 'b' });
         const { snapshots } = await verify(none);
         expect(snapshots, kind).to.equal(made + 1);
-        expect(
-          [...server.tiny.objects.keys()].filter((key) => key.startsWith(`${objects.prefix}stages/`)),
-        ).to.deep.equal([]);
+        expect(server.tiny.keysBelow(`${objects.prefix}stages/`)).to.deep.equal([]);
       }
     });
 

@@ -27,23 +27,19 @@ import { withObjects } from '../../lib/snapshot/object/object-snapshots';
 import { listSnapshots, restore, verify } from '../../lib/snapshot/remote/anywhere';
 import type { ObjectStoreOptions } from '../../lib/store/object/object-store';
 import { failureOf } from '../store/delivery';
-import { startTiny } from '../store/object/servers';
+import { useTiny } from '../store/object/servers';
 import { makeSmallSource } from './object/small-source';
 
 const MiB = 1024 * 1024;
 
 describe('copying snapshots', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let root: string;
   let source: string;
   let directory: string;
   let packs: number;
 
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(() => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-copy-'));
@@ -55,11 +51,7 @@ describe('copying snapshots', () => {
     packs = 0;
     server.tiny.seen = ({ method, key }) => void (method === 'PUT' && key.includes('/packs/') && packs++);
   });
-  afterEach(() => {
-    server.tiny.fault = () => undefined;
-    server.tiny.seen = () => undefined;
-    rmSync(root, { recursive: true, force: true });
-  });
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
 
   /** Two snapshots, the second with a file changed, one moved and one gone. Their names. */
   async function two(): Promise<string[]> {
@@ -156,11 +148,7 @@ describe('copying snapshots', () => {
     await two();
     await copy();
     const { objects: held } = server.tiny;
-    const newest =
-      [...held.keys()]
-        .filter((key) => key.startsWith(`${objects.prefix}snapshots/`))
-        .sort()
-        .at(-1) ?? '';
+    const newest = server.tiny.keysBelow(`${objects.prefix}snapshots/`).at(-1) ?? '';
     const record = held.get(newest);
     held.delete(newest);
     server.tiny.seen = ({ method, key }) => {

@@ -17,21 +17,17 @@ import { createReceiver, send, type TransferEvent } from '../../../lib/index';
 import { exportObjects, type ExportOptions } from '../../../lib/snapshot/object/export-objects';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { failureOf } from '../../store/delivery';
-import { startTiny } from '../../store/object/servers';
+import { useTiny } from '../../store/object/servers';
 
 const MiB = 1024 * 1024;
 const names = ['a', 'empty', 'sub/ü b%', 'sub/large'];
 
 describe('exporting from an object store', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let root: string;
   let source: string;
 
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(async () => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-export-'));
@@ -49,8 +45,6 @@ describe('exporting from an object store', () => {
     }
   });
   afterEach(() => {
-    server.tiny.fault = () => undefined;
-    server.tiny.seen = () => undefined;
     server.tiny.knows.free = true;
     rmSync(root, { recursive: true, force: true });
   });

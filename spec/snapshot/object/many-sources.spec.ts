@@ -15,16 +15,12 @@ import {
 import { listSnapshots, prune, restore, verify } from '../../../lib/snapshot/remote/anywhere';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { codeOf } from '../../store/delivery';
-import { startTiny } from '../../store/object/servers';
+import { useTiny } from '../../store/object/servers';
 
 describe('sources of a backup in an object store', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let root: string;
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(() => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-sources-'));

@@ -8,7 +8,7 @@ import type { PartialFile, SessionStore } from '../../../lib/store/session-store
 import type { IfExists } from '../../../lib/store/store';
 import { codeOf, content, failureOf } from '../../store/delivery';
 import { openObjects } from '../../store/object/object-place';
-import { startTiny } from '../../store/object/servers';
+import { useTiny } from '../../store/object/servers';
 
 const mib = 1024 * 1024;
 const hour = 3_600_000;
@@ -16,23 +16,16 @@ const day = 24 * hour;
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 describe('bytes in an object store that no name needs', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let store: ObjectStore;
   let sessions: SessionStore[];
-  const realNow = Date.now;
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(async () => {
     objects = server.options();
     store = await ObjectStore.open(objects);
     sessions = [];
   });
   afterEach(async () => {
-    Date.now = realNow;
-    server.tiny.skew = 0;
     await Promise.all(sessions.map((session) => session.release()));
     await store.close();
   });
@@ -69,18 +62,8 @@ describe('bytes in an object store that no name needs', () => {
     await partial.verify(bytes.length, { sha256: sha256(bytes) });
     return partial;
   }
-  const keys = (below: string): string[] =>
-    [...server.tiny.objects.keys()].filter((key) => key.startsWith(objects.prefix + below));
+  const keys = (below: string): string[] => server.tiny.keysBelow(objects.prefix + below);
   const data = (): string[] => keys('data/');
-  /** So much time goes by, here and there. */
-  const pass = (ms: number): void => {
-    for (const [key, object] of server.tiny.objects)
-      server.tiny.objects.set(key, { ...object, modified: new Date(object.modified.getTime() - ms) });
-  };
-  const here = (ms: number): void => {
-    Date.now = () => realNow() + ms;
-    server.tiny.skew = 0;
-  };
   async function pruned(dryRun = false): Promise<Record<'deleted' | 'condemned', { objects: number; bytes: number }>> {
     const told: GarbageCollected[] = [];
     const on = (event: PruneEvent): void => void (event.event === 'collected' && told.push(event));
@@ -114,15 +97,15 @@ describe('bytes in an object store that no name needs', () => {
     expect(kept.length).to.equal(3);
 
     expect((await pruned()).condemned.objects, 'what is fresh').to.equal(0);
-    pass(2 * hour);
+    server.tiny.age(2 * hour);
     const garbage = { objects: 2, bytes: 3500 };
     const before = server.tiny.objects.size;
     expect(await pruned(true)).to.deep.equal({ deleted: { objects: 0, bytes: 0 }, condemned: garbage });
     expect(server.tiny.objects.size).to.equal(before);
     expect((await pruned()).condemned).to.deep.equal(garbage);
-    pass(day / 2);
+    server.tiny.age(day / 2);
     expect((await pruned()).deleted.objects, 'within the grace').to.equal(0);
-    pass(day);
+    server.tiny.age(day);
     expect((await pruned(true)).deleted).to.deep.equal(garbage);
     expect(data().length).to.equal(5);
     expect((await pruned()).deleted).to.deep.equal(garbage);
@@ -134,8 +117,7 @@ describe('bytes in an object store that no name needs', () => {
   it('are as old as the clock of the store says, in a dry run, too', async () => {
     await small('a', content(3000, 1));
     await small('a', content(3000, 2), 'replace');
-    here(3 * hour);
-    server.tiny.skew = -3 * hour;
+    server.clockAhead(3 * hour, 0);
     for (const dryRun of [true, false]) expect((await pruned(dryRun)).condemned.objects).to.equal(0);
   });
 
@@ -143,7 +125,7 @@ describe('bytes in an object store that no name needs', () => {
     await small('a', content(3000, 1));
     server.tiny.objects.set(`${objects.prefix}names/b`, { body: Buffer.from('?'), etag: '"x"', modified: new Date() });
     server.tiny.objects.set(`${objects.prefix}data/x`, { body: Buffer.alloc(5), etag: '"x"', modified: new Date() });
-    pass(2 * hour);
+    server.tiny.age(2 * hour);
     expect((await failureOf(prune({ objects, keep: { last: 1 } }))).code).to.equal('disk');
     expect(keys('condemned/')).to.deep.equal([]);
   });
@@ -152,12 +134,12 @@ describe('bytes in an object store that no name needs', () => {
     const bytes = content(5 * mib, 1);
     const late = await unnamed('late', bytes, undefined);
     const named = await unnamed('named', bytes, undefined);
-    pass(2 * hour);
-    here(2 * hour);
+    server.tiny.age(2 * hour);
+    server.clockAhead(2 * hour);
     await named.commit(); // nobody has looked yet
     expect((await pruned()).condemned.objects).to.equal(1);
     expect(await codeOf(late.commit())).to.equal('disk');
-    pass(2 * day);
+    server.tiny.age(2 * day);
     expect((await pruned()).deleted.objects).to.equal(1);
     expect((await read('named')).equals(bytes)).to.equal(true);
     expect(keys('names/late')).to.deep.equal([]);
@@ -176,7 +158,7 @@ describe('bytes in an object store that no name needs', () => {
     server.tiny.seen = ({ method, key }) => {
       if (slept || method !== 'GET' || !key.includes('/data/')) return;
       slept = true;
-      here(2 * hour);
+      server.clockAhead(2 * hour);
       const body = Buffer.from(JSON.stringify({ keys: data().map((each) => each.slice(objects.prefix.length)) }));
       server.tiny.objects.set(`${objects.prefix}condemned/now`, { body, etag: '"x"', modified: new Date() });
     };

@@ -11,29 +11,22 @@ import { listSnapshots, prune, type PruneOptions, verify } from '../../../lib/sn
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import type { SnapshotRecord } from '../../../lib/snapshot/object/snapshot-record';
 import { failureOf } from '../../store/delivery';
-import { startTiny } from '../../store/object/servers';
+import { useTiny } from '../../store/object/servers';
 
 const hour = 3_600_000;
 
 describe('what a prune of an object store keeps', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let root: string;
   let source: string;
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(() => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-prune-'));
     source = path.join(root, 'usb');
     fill(20);
   });
-  afterEach(() => {
-    server.tiny.seen = () => undefined;
-    rmSync(root, { recursive: true, force: true });
-  });
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
 
   /** The source has so many files, and nothing else. */
   function fill(files: number): void {
@@ -61,8 +54,7 @@ describe('what a prune of an object store keeps', () => {
     });
     return told;
   }
-  const keysBelow = (below: string): string[] =>
-    [...server.tiny.objects.keys()].filter((key) => key.startsWith(objects.prefix + below)).sort();
+  const keysBelow = (below: string): string[] => server.tiny.keysBelow(objects.prefix + below);
 
   describe('of the last snapshot that had what a source has lost', () => {
     it('is that one, however often it is pruned, and until the content is there again', async () => {

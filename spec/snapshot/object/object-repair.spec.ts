@@ -8,16 +8,12 @@ import { backup } from '../../../lib/snapshot/backup/backup';
 import { readersOf } from '../../../lib/snapshot/object/object-repair';
 import { repair } from '../../../lib/snapshot/repair/repair';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
-import { startTiny } from '../../store/object/servers';
+import { useTiny } from '../../store/object/servers';
 
 describe('a repair of an object store', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let root: string;
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(() => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-repair-'));

@@ -21,21 +21,17 @@ import { drillAt } from '../../../lib/snapshot/remote/drill-anywhere';
 import { repair } from '../../../lib/snapshot/repair/repair';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { failureOf } from '../../store/delivery';
-import { startTiny } from '../../store/object/servers';
+import { useTiny } from '../../store/object/servers';
 import type { Fault, TinyRequest } from '../../store/object/tiny-s3';
 import { makeSmallSource } from './small-source';
 
 describe('snapshots in an object store', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let root: string;
   let source: string;
   let puts: string[];
 
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(() => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-objects-'));
@@ -45,16 +41,11 @@ describe('snapshots in an object store', () => {
     linkSync(path.join(source, 'sub/b'), path.join(source, 'sub/same'));
     puts = [];
     server.tiny.seen = ({ method, key }) => void (method === 'PUT' && puts.push(key.slice(objects.prefix.length)));
-    server.tiny.fault = () => undefined;
   });
-  afterEach(() => {
-    server.tiny.fault = () => undefined;
-    rmSync(root, { recursive: true, force: true });
-  });
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
 
   const made = (more: Partial<BackupOptions> = {}) => backup({ paths: [source], objects, name: 'laptop', ...more });
-  const keysBelow = (below: string): string[] =>
-    [...server.tiny.objects.keys()].filter((key) => key.startsWith(objects.prefix + below)).sort();
+  const keysBelow = (below: string): string[] => server.tiny.keysBelow(objects.prefix + below);
   const restored = (snapshot: string, into: string, on?: (event: TransferEvent) => void) =>
     restore({ objects, snapshot, destination: path.join(root, into), ...(on ? { on } : {}) });
   const same = (into: string, name: string): void => {
@@ -320,11 +311,6 @@ describe('snapshots in an object store', () => {
   describe('pruning', () => {
     const day = 24 * 3_600_000;
     const pruned = (grace?: number) => prune({ objects, keep: { last: 1 }, ...(grace === undefined ? {} : { grace }) });
-    /** Everything in the store is so much older. */
-    const age = (ms: number): void => {
-      for (const [key, object] of server.tiny.objects)
-        server.tiny.objects.set(key, { ...object, modified: new Date(object.modified.getTime() - ms) });
-    };
     const changed = (): void => writeFileSync(path.join(source, 'big'), randomBytes(100_000));
 
     it('removes snapshots, condemns what nothing needs, and deletes that after the grace, and nothing else', async () => {
@@ -337,17 +323,17 @@ describe('snapshots in an object store', () => {
         etag: '"x"',
         modified: new Date(),
       });
-      age(2 * 3_600_000);
+      server.tiny.age(2 * 3_600_000);
       expect((await pruned()).map(({ event, snapshot }) => `${event} ${snapshot}`)).to.deep.equal([
         `removed ${first.snapshot}`,
         `kept ${second.snapshot}`,
       ]);
       expect(keysBelow('snapshots/').length).to.equal(1);
       expect(keysBelow('packs/').length).to.equal(4);
-      age(day / 2);
+      server.tiny.age(day / 2);
       await pruned();
       expect(keysBelow('packs/').length).to.equal(4);
-      age(day);
+      server.tiny.age(day);
       await pruned();
       expect(keysBelow('packs/').length).to.equal(2);
       expect(keysBelow('manifests/').length).to.equal(1);
@@ -359,11 +345,11 @@ describe('snapshots in an object store', () => {
       await made();
       changed();
       await made();
-      age(2 * 3_600_000);
+      server.tiny.age(2 * 3_600_000);
       await pruned(); // the old content is condemned
       writeFileSync(path.join(source, 'big'), old);
       const third = await made(); // and is not counted on
-      age(2 * day);
+      server.tiny.age(2 * day);
       await pruned();
       await verify({ objects, snapshot: third.snapshot });
       // What is condemned while a backup is under way keeps it from becoming a snapshot; the next one sends it again.
@@ -381,7 +367,7 @@ describe('snapshots in an object store', () => {
       const error = await failureOf(made());
       expect(error.message).to.contain('condemned');
       const last = await made();
-      age(2 * day);
+      server.tiny.age(2 * day);
       await pruned();
       await verify({ objects, snapshot: last.snapshot });
     });
@@ -409,18 +395,10 @@ describe('snapshots in an object store', () => {
       });
 
     it('makes no snapshot that took longer than what is condemned is listed for', async () => {
-      const realNow = Date.now;
       server.tiny.seen = ({ method, key }) => {
-        if (method !== 'GET' || !key.includes('/manifests/')) return;
-        server.tiny.skew = 15 * day;
-        Date.now = () => realNow() + 15 * day;
+        if (method === 'GET' && key.includes('/manifests/')) server.clockAhead(15 * day);
       };
-      try {
-        expect((await failureOf(made())).message).to.contain('14 days');
-      } finally {
-        Date.now = realNow;
-        server.tiny.skew = 0;
-      }
+      expect((await failureOf(made())).message).to.contain('14 days');
       expect(keysBelow('snapshots/')).to.deep.equal([]);
     });
 
@@ -428,7 +406,7 @@ describe('snapshots in an object store', () => {
       await made();
       changed();
       const second = await made();
-      age(2 * 3_600_000);
+      server.tiny.age(2 * 3_600_000);
       only(({ method, key }) => method === 'PUT' && key.includes('/condemned/'), { status: 403, code: 'AccessDenied' });
       await pruned().catch(() => undefined); // killed between the records and the list
       server.tiny.fault = () => undefined;
@@ -445,7 +423,7 @@ describe('snapshots in an object store', () => {
       expect(keysBelow('condemned/')).to.deep.equal([]);
       if (lost) server.tiny.objects.set(manifest, lost);
       await pruned();
-      age(2 * day);
+      server.tiny.age(2 * day);
       await pruned();
       expect(keysBelow('packs/').length).to.equal(2);
       await verify({ objects });

@@ -7,24 +7,17 @@ import { backup } from '../../../lib/snapshot/backup/backup';
 import { prune, verify, type VerifyOptions } from '../../../lib/snapshot/remote/anywhere';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { failureOf } from '../../store/delivery';
-import { startTiny } from '../../store/object/servers';
+import { useTiny } from '../../store/object/servers';
 
 describe('a verification of an object store', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let root: string;
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(() => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-verify-'));
   });
-  afterEach(() => {
-    server.tiny.seen = () => undefined;
-    rmSync(root, { recursive: true, force: true });
-  });
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
 
   const files = 40;
   async function made(name: string): Promise<string> {
@@ -33,8 +26,7 @@ describe('a verification of an object store', () => {
     for (let at = 0; at < files; at++) writeFileSync(path.join(source, String(at)), `${name} ${String(at)}`);
     return (await backup({ paths: [source], objects, name })).snapshot;
   }
-  const keysBelow = (below: string): string[] =>
-    [...server.tiny.objects.keys()].filter((key) => key.startsWith(objects.prefix + below));
+  const keysBelow = (below: string): string[] => server.tiny.keysBelow(objects.prefix + below);
   const remove = (below: string): void => keysBelow(below).forEach((key) => server.tiny.objects.delete(key));
   /** The paths that it finds damaged. */
   async function damaged(options: Omit<VerifyOptions, 'objects'>): Promise<string[]> {

@@ -24,13 +24,13 @@ import { backup, type BackupOptions } from '../../../lib/snapshot/backup/backup'
 import { repair } from '../../../lib/snapshot/repair/repair';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { failureOf } from '../../store/delivery';
-import { startTiny } from '../../store/object/servers';
+import { useTiny } from '../../store/object/servers';
 import { makeSmallSource } from './small-source';
 
 const MiB = 1024 * 1024;
 
 describe('snapshots in an object store, through a receiver', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let root: string;
   let source: string;
@@ -39,10 +39,6 @@ describe('snapshots in an object store, through a receiver', () => {
   const receivers: Receiver[] = [];
   let keys = 0;
 
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(() => {
     objects = server.options();
     root = mkdtempSync(path.join(tmpdir(), 'sendall-objects-'));
@@ -52,7 +48,6 @@ describe('snapshots in an object store, through a receiver', () => {
     server.tiny.seen = ({ method, key }) => void (method === 'PUT' && puts.push(key.slice(objects.prefix.length)));
   });
   afterEach(async () => {
-    server.tiny.seen = () => undefined;
     await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
     rmSync(root, { recursive: true, force: true });
   });
@@ -78,8 +73,7 @@ describe('snapshots in an object store, through a receiver', () => {
     const read = readFileSync(path.join(root, into, 'src', name));
     expect(read.equals(readFileSync(path.join(source, name))), name).to.equal(true);
   };
-  const keysBelow = (below: string): string[] =>
-    [...server.tiny.objects.keys()].filter((key) => key.startsWith(objects.prefix + below)).sort();
+  const keysBelow = (below: string): string[] => server.tiny.keysBelow(objects.prefix + below);
 
   it('makes them, and answers what is asked of them as a directory would', async () => {
     const target = await receiving();
@@ -222,10 +216,6 @@ describe('snapshots in an object store, through a receiver', () => {
     const admin = await keyed(target, 'admin');
     const orphan = `${objects.prefix}packs/of-a-backup-that-was-killed`;
     const hour = 3_600_000;
-    const pass = (ms: number): void => {
-      for (const [key, object] of server.tiny.objects)
-        server.tiny.objects.set(key, { ...object, modified: new Date(object.modified.getTime() - ms) });
-    };
     server.tiny.objects.set(orphan, { body: Buffer.alloc(500), etag: '"x"', modified: new Date() });
     const told = async (grace?: number): Promise<readonly number[]> => {
       const bytes: number[] = [];
@@ -235,9 +225,9 @@ describe('snapshots in an object store, through a receiver', () => {
       await prune({ target: admin, keep: { last: 1 }, on, ...(grace === undefined ? {} : { grace }) });
       return bytes;
     };
-    pass(2 * hour);
+    server.tiny.age(2 * hour);
     expect(await told(2 * hour)).to.deep.equal([0, 500]);
-    pass(3 * hour);
+    server.tiny.age(3 * hour);
     expect(await told(), 'a day, unless asked').to.deep.equal([0, 0]);
     expect(await told(2 * hour)).to.deep.equal([500, 0]);
     expect(server.tiny.objects.has(orphan)).to.equal(false);

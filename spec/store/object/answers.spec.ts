@@ -4,24 +4,17 @@ import { condemn, condemnedKeys } from '../../../lib/store/object/condemned';
 import type { TransferEvent } from '../../../lib/progress';
 import { ObjectStore, type ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { codeOf } from '../delivery';
-import { startTiny } from './servers';
+import { useTiny } from './servers';
 
 describe('what an object store answers', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let bucket: Bucket;
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(() => {
     objects = server.options();
     bucket = new Bucket(objects, objects.prefix, objects.deadlines);
   });
-  afterEach(() => {
-    server.tiny.listedTogether = 7;
-    bucket.close();
-  });
+  afterEach(() => bucket.close());
 
   it('is no failure where an object has the words of one', async () => {
     for (const text of ['{"target":"a<Error>b"}', '<Error><Code>NoSuchKey</Code></Error>']) {

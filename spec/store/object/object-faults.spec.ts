@@ -9,7 +9,7 @@ import { parseRecord } from '../../../lib/store/object/records';
 import type { OfferedFile, SessionStore } from '../../../lib/store/session-store';
 import { codeOf, content } from '../delivery';
 import { putPieces } from './object-place';
-import { type ObjectServer, startTiny } from './servers';
+import { useTiny } from './servers';
 import type { Fault, TinyRequest, TinyS3 } from './tiny-s3';
 
 const mib = 1024 * 1024;
@@ -22,21 +22,14 @@ const isRecord = ({ method, key }: TinyRequest): boolean => method === 'PUT' && 
 const readsData = ({ method, key }: TinyRequest): boolean => method === 'GET' && key.includes('/data/');
 
 describe('an object store that fails', () => {
-  let server: ObjectServer & { readonly tiny: TinyS3 };
+  const server = useTiny();
   let tiny: TinyS3;
   let options: ObjectStoreOptions;
-  before(async () => (server = await startTiny()));
-  after(() => server.stop());
   beforeEach(() => {
     tiny = server.tiny;
     options = server.options();
   });
   afterEach(() => {
-    tiny.fault = () => undefined;
-    tiny.seen = () => undefined;
-    tiny.skew = 0;
-    tiny.demandsSums = false;
-    Object.assign(tiny.knows, { free: true, replace: true, sums: true });
     tiny.objects.clear();
     tiny.uploads.clear();
   });
@@ -308,16 +301,8 @@ describe('an object store that fails', () => {
     tiny.fault = () => undefined;
     await store.close();
     const before = [tiny.uploads.size, tiny.objects.size];
-    const realNow = Date.now;
-    const ahead = 15 * 86_400_000;
-    try {
-      Date.now = () => realNow() + ahead;
-      tiny.skew = -ahead;
-      await (await ObjectStore.open(options)).close();
-    } finally {
-      Date.now = realNow;
-      tiny.skew = 0;
-    }
+    server.clockAhead(15 * 86_400_000, 0);
+    await (await ObjectStore.open(options)).close();
     expect([tiny.uploads.size, tiny.objects.size]).to.deep.equal(before);
   });
 

@@ -33,6 +33,38 @@ export async function startTiny(): Promise<ObjectServer & { readonly tiny: TinyS
   return { tiny, options: () => ({ ...optionsAt(endpoint, keys), deadlines }), stop: () => tiny.stop() };
 }
 
+/** The tiny one for all specs of a suite: started before them, as it was made after each, stopped after all of them. */
+export function useTiny(): Pick<ObjectServer, 'options'> & {
+  readonly tiny: TinyS3;
+  /** The clock of this machine is ahead until the end of the spec, and that of the store with it unless told; in ms. */
+  clockAhead(ms: number, ofStore?: number): void;
+} {
+  const realNow = Date.now;
+  let started: Awaited<ReturnType<typeof startTiny>> | undefined;
+  const server = (): Awaited<ReturnType<typeof startTiny>> => {
+    if (!started) throw new Error('It is started before the first spec.');
+    return started;
+  };
+  before(async () => {
+    started = await startTiny();
+  });
+  after(() => server().stop());
+  afterEach(() => {
+    Date.now = realNow;
+    server().tiny.settle();
+  });
+  return {
+    options: () => server().options(),
+    clockAhead: (ms, ofStore = ms) => {
+      Date.now = () => realNow() + ms;
+      server().tiny.skew = ofStore - ms;
+    },
+    get tiny() {
+      return server().tiny;
+    },
+  };
+}
+
 /** A server of this protocol that others made, and how one is started. */
 export interface RealServer {
   readonly name: string;

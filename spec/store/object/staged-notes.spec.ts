@@ -3,16 +3,12 @@ import { parseEntryName } from '../../../lib/name';
 import { Bucket } from '../../../lib/store/object/bucket';
 import type { ObjectStoreOptions } from '../../../lib/store/object/object-store';
 import { StagedNames } from '../../../lib/store/object/staged-names';
-import { startTiny } from './servers';
+import { useTiny } from './servers';
 
 describe('notes of what a backup has stored', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let objects: ObjectStoreOptions;
   let bucket: Bucket;
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(() => {
     objects = server.options();
     bucket = new Bucket(objects, objects.prefix, objects.deadlines);
@@ -48,9 +44,7 @@ describe('notes of what a backup has stored', () => {
     const again = await open('laptop');
     await note(again, 'b');
     await again.forget();
-    expect([...server.tiny.objects.keys()].filter((key) => key.startsWith(`${objects.prefix}stages/`))).to.deep.equal(
-      [],
-    );
+    expect(server.tiny.keysBelow(`${objects.prefix}stages/`)).to.deep.equal([]);
   });
 
   it('are no others that are kept below the same name', async () => {

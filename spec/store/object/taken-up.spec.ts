@@ -5,7 +5,7 @@ import { ObjectStore, type ObjectStoreOptions } from '../../../lib/store/object/
 import type { PartialFile, SessionStore } from '../../../lib/store/session-store';
 import { codeOf, content } from '../delivery';
 import { openObjects, putPieces } from './object-place';
-import { startTiny } from './servers';
+import { useTiny } from './servers';
 
 const mib = 1024 * 1024;
 const bytes = content(20 * mib, 7);
@@ -13,14 +13,10 @@ const digests = { sha256: createHash('sha256').update(bytes).digest('hex') };
 
 /** A receiver that lost its sender, and one at which that sender goes on. */
 describe('a large file that two receivers have taken up', () => {
-  let server: Awaited<ReturnType<typeof startTiny>>;
+  const server = useTiny();
   let options: ObjectStoreOptions;
   let stores: ObjectStore[];
   let sessions: SessionStore[];
-  before(async () => {
-    server = await startTiny();
-  });
-  after(() => server.stop());
   beforeEach(async () => {
     options = server.options();
     stores = [await ObjectStore.open(options), await ObjectStore.open(options)];

@@ -39,6 +39,9 @@ interface TinyUpload {
   readonly parts: Map<number, TinyObject>;
 }
 
+const usualListing = 7;
+const knowsAll = { free: true, replace: true, sums: true, ranges: true };
+
 export class TinyS3 {
   readonly objects = new Map<string, TinyObject>();
   readonly uploads = new Map<string, TinyUpload>();
@@ -47,13 +50,28 @@ export class TinyS3 {
   /** Whether it takes an object only with a checksum, as S3 does where objects are locked. */
   demandsSums = false;
   /** How many keys it lists at once: few, so that there are several pages. */
-  listedTogether = 7;
+  listedTogether = usualListing;
   /** Which conditions it knows, and whether it reads a part of an object where that is asked for. */
-  readonly knows = { free: true, replace: true, sums: true, ranges: true };
+  readonly knows = { ...knowsAll };
   /** Asked for each request. */
   fault: (request: TinyRequest) => Fault | undefined = () => undefined;
   /** Told of each request that was carried out. */
   seen: (request: TinyRequest) => void = () => undefined;
+  /** The keys that begin so, sorted. */
+  keysBelow(prefix: string): string[] {
+    return [...this.objects.keys()].filter((key) => key.startsWith(prefix)).sort();
+  }
+
+  /** As it was made: nothing fails, nobody is told, and its clock is right. What it holds stays. */
+  settle(): void {
+    this.fault = () => undefined;
+    this.seen = () => undefined;
+    this.skew = 0;
+    this.listedTogether = usualListing;
+    this.demandsSums = false;
+    Object.assign(this.knows, knowsAll);
+  }
+
   /** All that is there is older by so many ms from now on. */
   age(ms: number): void {
     for (const [key, object] of this.objects)
