@@ -52,7 +52,7 @@ export async function verifyObjects(
   const { pass } = choosePass(sample < 1 ? await lastSample(bucket, noteKey) : [], sample);
   const count = new VerifyCount(snapshot ?? name ?? catalog.directory, on);
   const reading = new StoredContents(bucket, signal, count);
-  let [snapshots, damaged, damages] = [0, 0, 0];
+  let [snapshots, damaged, damages, manifests] = [0, 0, 0, 0];
   try {
     for (const each of chosen) {
       const manifest = await manifestOf(catalog, each);
@@ -64,6 +64,7 @@ export async function verifyObjects(
       snapshots++;
       damaged += found.length > 0 ? 1 : 0;
       damages += found.length;
+      manifests += manifest ? 0 : 1;
       for (const { file, reason } of found)
         on({ event: 'damaged', snapshot: `${each.name}/${each.id}`, path: file, reason });
       await note(bucket, each, found.length > 0, sample);
@@ -76,7 +77,7 @@ export async function verifyObjects(
     count.stop();
     on({ event: 'summary', ...count.summary, verified: 'store' });
   }
-  if (damages > 0) throw failure(damages, damaged);
+  if (damages > 0) throw failure(damages, damaged, manifests);
   return { ...count.summary, snapshots, verified: 'store' };
 }
 
@@ -260,13 +261,22 @@ async function lastSample(bucket: Bucket, noteKey: string): Promise<PassHere[]> 
   }
 }
 
-function failure(damages: number, snapshots: number): TransferError {
+/** `manifests` are those among the damages that are one. */
+function failure(damages: number, snapshots: number, manifests: number): TransferError {
   const things = damages === 1 ? '1 thing is' : `${String(damages)} things are`;
   return new TransferError(
     'mismatch',
     `${things} damaged in ${snapshots === 1 ? '1 snapshot' : `${String(snapshots)} snapshots`}.`,
     {
-      hint: 'What is not named here is whole. If the bucket keeps versions, bring earlier ones of damaged objects back; else the next sendall backup --checksum sends them again.',
+      hint: [
+        'What is not named here is whole. If the bucket keeps versions, bring earlier ones of damaged objects back.',
+        damages > manifests ? 'Else the next sendall backup --checksum sends content again.' : '',
+        manifests > 0
+          ? 'A manifest is not sent again: sendall prune --remove-damaged NAME/ID gives its snapshot up.'
+          : '',
+      ]
+        .filter((each) => each !== '')
+        .join(' '),
     },
   );
 }

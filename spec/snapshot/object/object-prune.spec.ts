@@ -175,6 +175,8 @@ describe('what a prune of an object store keeps', () => {
       fill(20);
       const last = await made();
       damage(2);
+      const { hint: told = '' } = await failureOf(verify({ objects }));
+      expect([told.includes('--remove-damaged'), told.includes('--checksum')]).to.deep.equal([true, false]);
       const stuck = await failureOf(prune({ objects, keep: { last: 3 } }));
       expect(stuck.hint).to.include(`--remove-damaged ${lost}`);
       const packs = keysBelow('packs/');
