@@ -6,10 +6,9 @@ import { printable } from '../../name';
 import type { Bucket } from '../../store/object/bucket';
 import { condemn, condemnedLists, settlesWithin } from '../../store/object/condemned';
 import { contentPrefixes } from '../../store/object/contents';
-import { partialsPrefix } from '../../store/object/partial-record';
+import { keyOfUpload, partialsPrefix } from '../../store/object/partial-record';
 import { nameOfKey, namesPrefix, parseRecord } from '../../store/object/records';
 import { parseStageNote, stagesPrefix } from '../../store/object/staged-names';
-import { ownValue, parseJsonObject } from '../../wire/json-object';
 import { manifestsPrefix } from './manifest-object';
 import type { ObjectCatalog, ObjectSnapshot } from './object-catalog';
 import { contentsOf } from './staged-object-snapshot';
@@ -101,8 +100,8 @@ async function neededIn(
     for (const [, { content }] of parseStageNote(await bucket.text(key, size))) if (content) needed.add(content.key);
   for await (const { key } of bucket.list(partialsPrefix)) {
     if (!key.endsWith('/upload')) continue;
-    const content = ownValue(parseJsonObject(Buffer.from((await bucket.get(key))?.text ?? '{}')), 'key');
-    if (typeof content === 'string') needed.add(content);
+    const content = keyOfUpload((await bucket.get(key))?.text);
+    if (content !== undefined) needed.add(content);
   }
   for (const name of await catalog.names())
     for (const snapshot of await catalog.snapshots(name)) {

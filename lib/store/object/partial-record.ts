@@ -97,6 +97,12 @@ export class PartialRecord {
   }
 }
 
+/** The key of the object that an upload becomes, by its record; undefined where that cannot be read: nobody goes on. */
+export function keyOfUpload(text: string | undefined): string | undefined {
+  const { key } = parseObject(text);
+  return typeof key === 'string' ? key : undefined;
+}
+
 function parseObject(text: string | undefined): Readonly<Record<string, unknown>> {
   const found = parse(text);
   return typeof found === 'object' && found !== null ? (found as Record<string, unknown>) : {};

@@ -108,6 +108,17 @@ describe('what a prune of an object store keeps', () => {
     });
   });
 
+  it('is not held up by notes of an upload, or of a backup, that cannot be read', async () => {
+    await made();
+    const etag = '"x"';
+    for (const text of ['', 'nonsense', '[]', '{"key":1}'])
+      for (const key of ['partials/p/h/upload', 'stages/p/b/note']) {
+        server.tiny.objects.set(objects.prefix + key, { body: Buffer.from(text), etag, modified: new Date() });
+        expect(await prune({ objects, keep: { last: 1 } }), `${key} ${text}`).to.have.lengthOf(1);
+        server.tiny.objects.delete(objects.prefix + key);
+      }
+  });
+
   describe('of those with a damaged manifest', () => {
     /** The key of the manifest of a snapshot. */
     function manifestOf(called: string): string {
