@@ -122,7 +122,7 @@ interface Pruning {
   readonly name: EntryName;
   readonly keep: KeepRules;
   readonly allowShrink: boolean;
-  /** What goes though its manifest is damaged. */
+  /** What goes if its manifest is still damaged. */
   readonly givenUp: SnapshotId | undefined;
   readonly signal: AbortSignal | undefined;
   readonly tell: (pruned: Pruned) => void;
@@ -212,7 +212,7 @@ async function verdicts({ catalog, name, keep, allowShrink, givenUp }: Pruning):
     const outline = await catalog.outline(snapshot).catch(ignored('the listing says what is wrong'));
     const hasContent = !allowShrink && snapshot.entry.content !== undefined;
     const number = outline && snapshot.entry.number;
-    judged.push({ ...snapshot, number, hasContent, givenUp: snapshot.id === givenUp });
+    judged.push({ ...snapshot, number, hasContent, givenUp: number === undefined && snapshot.id === givenUp });
   }
   return judge(judged, keep, new Date());
 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { spawn } from 'node:child_process';
-import { chmodSync, readdirSync } from 'node:fs';
+import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
 import {
   chmod,
   chown,
@@ -155,6 +155,18 @@ describe('prune', () => {
     }
     expect(await ids()).to.deep.equal([monday, tuesday, 'latest']);
     expect(await readlink(path.join(root, 'laptop/latest'))).to.equal(tuesday);
+  });
+
+  it('removes nothing as damaged that somebody has put right meanwhile', async () => {
+    await make('desk', { [monday]: { a: '1' } });
+    await make('laptop', { [monday]: { a: '1' }, [tuesday]: { a: '2' } });
+    const manifest = path.join(root, 'laptop', tuesday, 'MANIFEST');
+    const whole = await readFile(manifest);
+    await truncate(manifest, whole.length - 1);
+    // The backups are pruned one after the other.
+    const on = ({ event }: PruneEvent): void => void (event === 'kept' && writeFileSync(manifest, whole));
+    const pruned = await run({ keep: { last: 2 }, removeDamaged: `laptop/${tuesday}`, on });
+    expect(pruned.map(({ event }) => event)).to.deep.equal(['kept', 'kept', 'kept']);
   });
 
   it('lets latest name a snapshot that stays, and leaves alone what is no link', async () => {
