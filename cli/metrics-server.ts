@@ -2,25 +2,34 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Registry } from 'prom-client';
-import { cannotListen, formatAddress, parseWebAddress } from '../lib/internal';
+import { cannotListen, formatAddress, parseWebAddress, load, type Stranger } from '../lib/internal';
 import { wrongUsage } from './usage';
 
-/** Deadline of a request in ms, and the most requests at once. */
+/** Deadline of a request in ms. */
 const answerWithin = 10_000;
-const mostScrapers = 16;
+/** Connections that ask for nothing and keep their whole window, and the most that there are. */
+const calmUnidentified = 8;
+const mostUnidentified = 16;
+/** Most connections at a time. */
+const mostConnections = 32;
 
 /** Serves what is counted in its registry at `/metrics`. */
 export class MetricsServer {
   protected readonly prometheus = require('prom-client') as typeof import('prom-client');
   protected readonly registry: Registry = new this.prometheus.Registry();
   private readonly server: Server;
-  /** Who asks for nothing at this moment, the oldest first. */
-  private readonly silent = new Set<Socket>();
-  private connected = 0;
+  /** Who asks for nothing at this moment: nobody of them keeps a scraper out. */
+  private readonly unidentified = new (load.unidentified().UnidentifiedConnections)(
+    Infinity,
+    calmUnidentified,
+    mostUnidentified,
+  );
+  private readonly strangers = new WeakMap<Socket, Stranger>();
 
   constructor() {
     this.server = createServer((request, response) => void this.answer(request, response));
     this.server.requestTimeout = this.server.headersTimeout = answerWithin;
+    this.server.maxConnections = mostConnections;
     this.server.on('connection', (socket: Socket) => this.greet(socket));
   }
 
@@ -46,22 +55,18 @@ export class MetricsServer {
     await closed;
   }
 
-  /** The oldest that asks for nothing makes room: whoever says nothing keeps no scraper out. */
   private greet(socket: Socket): void {
-    this.connected++;
-    this.silent.add(socket);
-    socket.once('close', () => {
-      this.connected--;
-      this.silent.delete(socket);
-    });
-    const [oldest] = this.silent;
-    if (this.connected > mostScrapers) oldest?.destroy();
+    const stranger = { close: () => void socket.destroy() };
+    this.strangers.set(socket, stranger);
+    this.unidentified.add(stranger);
+    socket.once('close', () => this.unidentified.delete(stranger));
   }
 
   private async answer({ method, url, socket }: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.silent.delete(socket);
+    const stranger = this.strangers.get(socket);
+    if (stranger) this.unidentified.delete(stranger);
     response.once('close', () => {
-      if (!socket.destroyed) this.silent.add(socket);
+      if (stranger && !socket.destroyed) this.unidentified.add(stranger);
     });
     const wanted = url?.replace(/\?.*/s, '') === '/metrics';
     if (!wanted || (method !== 'GET' && method !== 'HEAD')) {

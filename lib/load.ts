@@ -19,6 +19,8 @@ export const load = {
   snapshots: () => require('./snapshot/remote/anywhere') as typeof import('./snapshot/remote/anywhere'),
   repair: () => require('./snapshot/repair/repair') as typeof import('./snapshot/repair/repair'),
   adopt: () => require('./snapshot/adopt/adopt') as typeof import('./snapshot/adopt/adopt'),
+  unidentified: () =>
+    require('./receive/unidentified-connections') as typeof import('./receive/unidentified-connections'),
   readBackTime: () => require('./store/local/read-back-time') as typeof import('./store/local/read-back-time'),
   copy: () => require('./snapshot/copy/copy') as typeof import('./snapshot/copy/copy'),
   export: () => require('./snapshot/object/export-objects') as typeof import('./snapshot/object/export-objects'),

@@ -1,13 +1,15 @@
 import { closeSync, fstatSync, openSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
 import { isJournal, logPrefix } from '../../cli/log';
 import { parseMetricsAddress } from '../../cli/metrics-server';
 import { LineBudget } from '../../cli/line-budget';
 import { ReceiverLog } from '../../cli/receiver-log';
+import { crowdedFirstByteWithin } from '../../lib/session/deadlines';
 import { openTerminal } from './screen';
-import { SessionRun } from './session-run';
+import { eventually, SessionRun } from './session-run';
 
 describe('cli: the log of a receiver, and its metrics', () => {
   let run: SessionRun;
@@ -61,10 +63,30 @@ describe('cli: the log of a receiver, and its metrics', () => {
   it('gives figures beside a crowd that says nothing', async () => {
     const { receiver } = await run.receive(['--metrics', '0']);
     const [, url = '', port = ''] = await receiver.says(/Metrics at (http:\/\/127\.0\.0\.1:(\d+)\/metrics)\./);
-    const crowd = Array.from({ length: 40 }, () => connect(Number(port), '127.0.0.1').on('error', () => undefined));
+    const closed: number[] = [];
+    const crowd: Socket[] = [];
     try {
-      await Promise.all(crowd.map((socket) => once(socket, 'connect')));
+      for (let at = 0; at < 40; at++) {
+        const socket = connect(Number(port), '127.0.0.1').on('error', () => undefined);
+        socket.once('close', () => closed.push(at)).resume();
+        crowd.push(socket);
+        await once(socket, 'connect');
+      }
+      await eventually(() => (closed.length >= 24 ? true : undefined));
+      expect((await fetch(url, { headers: { connection: 'close' } })).status).to.equal(200);
+      await eventually(() => (closed.length >= 25 ? true : undefined));
+      // They are told of in any order.
+      expect(
+        closed.toSorted((one, other) => one - other),
+        'the oldest made room, and no more than had to',
+      ).to.deep.equal(Array.from({ length: 25 }, (_, at) => at));
+      // Once they have said nothing for a while, whoever comes next has more of them make room.
+      await pause(crowdedFirstByteWithin);
+      const last = connect(Number(port), '127.0.0.1').on('error', () => undefined);
+      crowd.push(last);
+      await eventually(() => (closed.length >= 33 ? true : undefined));
       expect((await fetch(url)).status).to.equal(200);
+      expect(last.destroyed).to.equal(false);
     } finally {
       for (const socket of crowd) socket.destroy();
     }
