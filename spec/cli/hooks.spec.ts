@@ -1,18 +1,11 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Ajv2020 } from 'ajv/dist/2020';
 import { expect } from 'chai';
 import { parseHookCommand } from '../../cli/hook-command';
 import type { HookFailed } from '../../cli/hook-failed';
 import { Hooks } from '../../cli/hooks';
 import type { FileDone, TransferEvent } from '../../lib/index';
-import { type Ended, eventsOf, printedEventsOf } from './sendall-process';
+import { type Ended, eventsOf, expectEvent, printedEventsOf } from './sendall-process';
 import { eventually, SessionRun } from './session-run';
-
-const schema = JSON.parse(
-  readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8'),
-) as object;
-const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(schema);
 
 describe('cli: --on-received (the built command)', function () {
   this.timeout(30_000);
@@ -38,7 +31,7 @@ describe('cli: --on-received (the built command)', function () {
       .map((line) => JSON.parse(line) as FileDone & { readonly time: string; readonly absolute_path: string });
   const failuresOf = (ended: Ended): HookFailed[] => {
     const events = eventsOf(ended) as (TransferEvent | HookFailed)[];
-    for (const event of events) expect(validate(event), JSON.stringify(event)).to.equal(true);
+    for (const event of events) expectEvent(event);
     return events.filter((event): event is HookFailed => event.event === 'hook-failed');
   };
   async function pid(name = 'pid'): Promise<number> {

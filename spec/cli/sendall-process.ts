@@ -81,15 +81,28 @@ export class SendallProcess {
 }
 
 const schemaFile = join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json');
-let validate: ValidateFunction | undefined;
+let compiled: ValidateFunction | undefined;
+
+/** The published schema of --json. */
+function schema(): ValidateFunction {
+  const options = { strict: true, allowUnionTypes: true, allErrors: true };
+  return (compiled ??= new Ajv2020(options).compile(JSON.parse(readFileSync(schemaFile, 'utf8')) as object));
+}
+
+/** Whether the published schema of --json takes it. */
+export function isEvent(event: unknown): boolean {
+  return schema()(event);
+}
+
+/** Throws with what the published schema of --json has against it. */
+export function expectEvent(event: unknown): void {
+  if (!isEvent(event)) throw new Error(`The schema of --json: ${JSON.stringify([event, schema().errors])}`);
+}
 
 /** Lines of JSON that the published schema refuses, as they were printed. */
 function refusedBySchema(stdout: string): string[] {
-  validate ??= new Ajv2020({ strict: true, allowUnionTypes: true }).compile(
-    JSON.parse(readFileSync(schemaFile, 'utf8')) as object,
-  );
   const lines = stdout.split('\n').slice(0, -1);
-  return lines.filter((line) => line.startsWith('{') && validate?.(JSON.parse(line)) !== true);
+  return lines.filter((line) => line.startsWith('{') && !isEvent(JSON.parse(line)));
 }
 
 /** Runs the built command to its end, with `input` on its standard input. */

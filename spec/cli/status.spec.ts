@@ -1,16 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Ajv2020 } from 'ajv/dist/2020';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import type { StatusEvent } from '../../cli/status-event';
-import type { Ended } from './sendall-process';
+import { type Ended, expectEvent } from './sendall-process';
 import { SessionRun } from './session-run';
-
-const schema = JSON.parse(
-  readFileSync(join(__dirname, '..', '..', 'fixtures', 'json-events.schema.json'), 'utf8'),
-) as object;
-const validate = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true }).compile(schema);
 
 describe('cli: status (the built command)', function () {
   this.timeout(60_000);
@@ -24,7 +17,7 @@ describe('cli: status (the built command)', function () {
   async function status(...words: readonly string[]): Promise<{ ended: Ended; said: StatusEvent }> {
     const ended = await run.run(['status', 'in', '--json', ...words]);
     const said = JSON.parse(ended.stdout.split('\n')[0] ?? '') as StatusEvent;
-    expect(validate(said), JSON.stringify(validate.errors)).to.equal(true);
+    expectEvent(said);
     return { ended, said };
   }
 
