@@ -1,4 +1,4 @@
-// What a command says of an object store that is not reached: that it is tried again, and for how long.
+// An object store may not answer: a command says that it tries again, and for how long.
 import type { ReceiverOptions, TransferEvent } from '../lib/index';
 import type { Transfer } from './run';
 import type { SnapshotLocation } from './snapshot-location';
@@ -6,7 +6,7 @@ import { formatDuration } from './size';
 
 type Objects = NonNullable<ReceiverOptions['objects']>;
 
-/** The same store, which tells the people or the program that wait for it. */
+/** The store, with whose events the command tells people or a program that it waits for an answer. */
 export function telling(objects: Objects, { on, terminal }: Pick<Transfer, 'on' | 'terminal'>): Objects {
   const show = (event: TransferEvent): void => {
     if (event.event !== 'connection') return;
@@ -21,7 +21,7 @@ export function telling(objects: Objects, { on, terminal }: Pick<Transfer, 'on' 
   return { ...objects, on: show };
 }
 
-/** The same for a place that need not be one. */
+/** The location, with `telling` for its store where it has one. */
 export function tellingAt<Location extends SnapshotLocation>(location: Location, transfer: Transfer): Location {
   return 'objects' in location ? { ...location, objects: telling(location.objects, transfer) } : location;
 }

@@ -103,9 +103,6 @@ export class Tally {
         // A relay or a network that cannot be used ends no transfer.
         else if (event.id !== undefined && event.code !== 'cannot-connect') this.running.delete(event.id);
         break;
-      case 'snapshot':
-        if (event.id !== undefined) this.transferEnded(event.id);
-        break;
       case 'summary':
         this.transferEnded(event.id);
         break;
@@ -116,6 +113,7 @@ export class Tally {
       case 'listening':
       case 'web':
       case 'text':
+      case 'snapshot':
       case 'damaged':
       case 'foreign':
       case 'lost':

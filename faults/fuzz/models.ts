@@ -150,19 +150,7 @@ const model = <Inputs extends [unknown, ...unknown[]]>(
 
 /** All of them, for the code of one build. */
 export function modelsOf(modules: Modules): Model[] {
-  const {
-    frame,
-    json,
-    message,
-    sessionMessage,
-    list,
-    standing,
-    segment,
-    manifest,
-    name: names,
-    ticket,
-    errors,
-  } = modules;
+  const { frame, json, message, sessionMessage, list, basis, segment, manifest, name: names, ticket, errors } = modules;
   const parse = (value: unknown): import('../../lib/wire/frame').JsonObject =>
     json.parseJsonObject(Buffer.from(JSON.stringify(value)));
   return [
@@ -331,7 +319,7 @@ export function modelsOf(modules: Modules): Model[] {
         only(modules, codes, () => list.parseNumbers(bytes));
         only(modules, codes, () => list.parseReceipts(bytes));
         only(modules, codes, () => list.parseMissing(bytes));
-        only(modules, codes, () => standing.parseBasis(bytes, algorithm));
+        only(modules, codes, () => basis.parseBasis(bytes, algorithm));
       },
     ),
     model(

@@ -8,7 +8,7 @@ export interface Modules {
   readonly message: typeof import('../../lib/wire/message');
   readonly sessionMessage: typeof import('../../lib/wire/session-message');
   readonly list: typeof import('../../lib/wire/session-list');
-  readonly standing: typeof import('../../lib/wire/basis');
+  readonly basis: typeof import('../../lib/wire/basis');
   readonly segment: typeof import('../../lib/wire/segment');
   readonly manifest: typeof import('../../lib/snapshot/manifest/manifest');
   readonly name: typeof import('../../lib/name');
@@ -28,7 +28,7 @@ export function modulesOf(build: string): Modules {
     message: load('wire/message'),
     sessionMessage: load('wire/session-message'),
     list: load('wire/session-list'),
-    standing: load('wire/basis'),
+    basis: load('wire/basis'),
     segment: load('wire/segment'),
     manifest: load('snapshot/manifest/manifest'),
     name: load('name'),

@@ -49,7 +49,7 @@ export class PureFuzz {
   }
 
   private read(kind: Kind, bytes: Buffer): void {
-    const { json, message, sessionMessage, list, standing, manifest, name, ticket } = this.modules;
+    const { json, message, sessionMessage, list, basis, manifest, name, ticket } = this.modules;
     switch (kind) {
       case 'frames':
         this.only(['bad-frame'], () =>
@@ -73,7 +73,7 @@ export class PureFuzz {
         for (const entry of entries ?? [])
           if ('name' in entry && !isSafe(entry.name))
             throw new Error(`the name ${JSON.stringify(entry.name)} is taken`);
-        for (const read of [list.parseBundle, list.parseHeld, standing.parseBasis])
+        for (const read of [list.parseBundle, list.parseHeld, basis.parseBasis])
           this.only(['bad-frame', 'bad-header'], () => read(bytes, 'blake3'));
         for (const read of [list.parseNumbers, list.parseReceipts, list.parseMissing])
           this.only(['bad-frame', 'bad-header'], () => read(bytes));

@@ -7,7 +7,7 @@ import type { BasisSegment } from '../../wire/basis';
 import type { BasisOrder } from './basis.worker';
 import { ignored } from '../../trace';
 
-/** The thread that reads standing files; it is started when first needed. */
+/** The thread that reads bases; it is started when first needed. */
 export type BasisWorker = OrderWorker<BasisOrder, readonly BasisSegment[]>;
 
 export function createBasisWorker(): BasisWorker {

@@ -6,18 +6,18 @@ import { sending, SourceTree } from '../send/source-tree';
 import { noise } from './pair';
 import { piece, RawSession, sha256 } from './raw-session';
 
-const standing = noise(4 * piece + 99);
-const length = standing.length;
+const basis = noise(4 * piece + 99);
+const length = basis.length;
 
-describe('What a receiver copies from the file that stands there', () => {
+describe('What a receiver copies from the basis of a file', () => {
   let to: ReceiveDirectory;
-  let place: string;
+  let pathname: string;
   const sessions: RawSession[] = [];
 
   const prepare = async (ifExists: 'replace' | 'refuse' = 'replace'): Promise<void> => {
     to = await ReceiveDirectory.open({ ifExists });
-    place = path.join(to.place, 'f');
-    await writeFile(place, standing);
+    pathname = path.join(to.place, 'f');
+    await writeFile(pathname, basis);
   };
   afterEach(async () => {
     for (const session of sessions.splice(0)) session.hangUp();
@@ -42,7 +42,7 @@ describe('What a receiver copies from the file that stands there', () => {
     expect(raw.heard.map(({ type }) => type)).to.deep.equal(['hello', 'standing', 'answer']);
     const list = raw.all('standing')[0]?.list as [number, number, number, string][];
     for (const [file, offset, size, digest] of list)
-      expect([file, digest]).to.deep.equal([0, sha256(standing.subarray(offset, offset + size))]);
+      expect([file, digest]).to.deep.equal([0, sha256(basis.subarray(offset, offset + size))]);
     const pieces = list.filter(([, offset, size]) => offset % piece === 0 && (size === piece || size === 99));
     expect(pieces.map(([, offset]) => offset / piece)).to.include.members([0, 1, 2, 3, 4]);
     let end = 0;
@@ -56,10 +56,10 @@ describe('What a receiver copies from the file that stands there', () => {
   it('may be anywhere in it, and more than once, among what is sent', async () => {
     await prepare();
     const content = Buffer.concat([
-      standing.subarray(5, 5 + 2 * piece),
+      basis.subarray(5, 5 + 2 * piece),
       noise(piece, 7),
-      standing.subarray(5, 5 + piece),
-      standing.subarray(1, 50),
+      basis.subarray(5, 5 + piece),
+      basis.subarray(1, 50),
     ]);
     const raw = await offered(content.length);
     await copy(raw, 0, 2 * piece, 5);
@@ -73,11 +73,11 @@ describe('What a receiver copies from the file that stands there', () => {
 
   const spoilt: Readonly<Record<string, () => Promise<void>>> = {
     'was written to': async () => {
-      const handle = await open(place, 'r+');
+      const handle = await open(pathname, 'r+');
       await handle.write(Buffer.alloc(9, 'X'), 0, 9, piece + 7);
       await handle.close();
     },
-    'was cut off': () => truncate(place, piece + 7),
+    'was cut off': () => truncate(pathname, piece + 7),
   };
   for (const [what, spoil] of Object.entries(spoilt)) {
     it(`${what} after it was told: that is found when all is read back, asked for again, and not copied again`, async () => {
@@ -85,20 +85,20 @@ describe('What a receiver copies from the file that stands there', () => {
       const raw = await offered();
       await spoil();
       await copy(raw, 0, length, 0);
-      await raw.close(0, standing);
+      await raw.close(0, basis);
       await raw.after('answer', 1);
       const held = (raw.all('held')[0]?.list as [number, number, string][]).map(
-        ([, segment, digest]) => digest === sha256(standing.subarray(segment * piece, (segment + 1) * piece)),
+        ([, segment, digest]) => digest === sha256(basis.subarray(segment * piece, (segment + 1) * piece)),
       );
       expect(held.slice(0, 2)).to.deep.equal([true, false]);
       expect(raw.all('standing')).to.have.lengthOf(1);
       for (const [segment, good] of held.entries()) {
         if (good) await raw.send({ type: 'keep', file: 0, first: segment, count: 1 });
-        else await raw.segment(0, segment * piece, standing.subarray(segment * piece, (segment + 1) * piece));
+        else await raw.segment(0, segment * piece, basis.subarray(segment * piece, (segment + 1) * piece));
       }
-      await raw.close(0, standing);
+      await raw.close(0, basis);
       expect(await raw.outcome(0)).to.deep.include({ repaired: held.filter((good) => !good).length });
-      await stands(standing);
+      await stands(basis);
     });
   }
 
@@ -110,9 +110,9 @@ describe('What a receiver copies from the file that stands there', () => {
     expect(await raw.outcome(0)).to.include({ code: 'exists' });
     const same = await offered();
     await copy(same, 0, length, 0);
-    await same.close(0, standing);
+    await same.close(0, basis);
     expect(await same.outcome(0)).to.have.property('verified');
-    await stands(standing);
+    await stands(basis);
   });
 
   const wrong: Readonly<Record<string, object>> = {
@@ -129,7 +129,7 @@ describe('What a receiver copies from the file that stands there', () => {
       const raw = await offered();
       await raw.send({ type: 'copy', file: 0, offset: 0, size: length, from: 0, ...changes });
       expect(await raw.broken()).to.include({ code: 'bad-header' });
-      await stands(standing);
+      await stands(basis);
     });
   }
 
@@ -147,13 +147,13 @@ describe('What a receiver copies from the file that stands there', () => {
     await again.after('answer', 1);
     await copy(again, 0, length, 0);
     expect(await again.broken()).to.include({ code: 'bad-header' });
-    await stands(standing);
+    await stands(basis);
   });
 });
 
 describe('What a sender is told of files that stand at the receiver', () => {
   it('is no more than there may be of one file: whoever tells more ends the conversation', async () => {
-    const source = await SourceTree.make({ f: standing });
+    const source = await SourceTree.make({ f: basis });
     const heard = new Heard();
     const running = sending({ paths: [source.at('f')], listen: '127.0.0.1:0', retryFor: 0 }, heard);
     const { ticket = '' } = await heard.first('listening');
