@@ -90,38 +90,6 @@ export async function announceListener(
   return () => open.forEach((each) => each.close());
 }
 
-function answer(
-  dns: MulticastDNS,
-  { id = 0, questions = [] }: QueryPacket,
-  from: RemoteInfo,
-  own: Pick<LanAnswer, 'number' | 'port' | 'hosts'> & { readonly instance: string },
-): void {
-  const asked = questions.find(({ name, type }) => name.toLowerCase() === service && /^(?:PTR|ANY)$/.test(type));
-  if (!asked) return;
-  const brief = from.port !== groupPort;
-  const ttl = brief ? rememberedBriefly : remembered;
-  const [name, target] = [`${own.instance}.${service}`, `${own.instance}.local`];
-  const response: ResponseOutgoingPacket = {
-    // No other question: names that were compressed would be written out, many times as long.
-    ...(brief ? { id, questions: [{ ...asked, name: service }] } : {}),
-    answers: [{ name: service, type: 'PTR', ttl, data: name }],
-    additionals: [
-      { name, type: 'SRV', ttl, data: { port: own.port, target } },
-      { name, type: 'TXT', ttl, data: ['v=1', ...(own.number === undefined ? [] : [`number=${own.number}`])] },
-      ...own.hosts.map((data) => ({
-        name: target,
-        type: isIPv4(data) ? ('A' as const) : ('AAAA' as const),
-        ttl,
-        data,
-      })),
-    ],
-  };
-  const [, link] = from.address.split('%');
-  if (brief) dns.respond(response, { address: from.address, port: from.port });
-  else if (link === undefined) dns.respond(response);
-  else dns.respond(response, { address: `${groups.udp6}%${link}`, port: groupPort });
-}
-
 /**
  * Who says within `time` ms that they are there, each place once, as they answer. Asks from a port of its own on each
  * interface, which works where a program has 5353 for itself. Throws nothing but `interrupted`.
@@ -163,6 +131,38 @@ export async function* findOnLan(time: number, signal?: AbortSignal): AsyncGener
     over.abort();
     for (const { close } of asking) close();
   }
+}
+
+function answer(
+  dns: MulticastDNS,
+  { id = 0, questions = [] }: QueryPacket,
+  from: RemoteInfo,
+  own: Pick<LanAnswer, 'number' | 'port' | 'hosts'> & { readonly instance: string },
+): void {
+  const asked = questions.find(({ name, type }) => name.toLowerCase() === service && /^(?:PTR|ANY)$/.test(type));
+  if (!asked) return;
+  const brief = from.port !== groupPort;
+  const ttl = brief ? rememberedBriefly : remembered;
+  const [name, target] = [`${own.instance}.${service}`, `${own.instance}.local`];
+  const response: ResponseOutgoingPacket = {
+    // No other question: names that were compressed would be written out, many times as long.
+    ...(brief ? { id, questions: [{ ...asked, name: service }] } : {}),
+    answers: [{ name: service, type: 'PTR', ttl, data: name }],
+    additionals: [
+      { name, type: 'SRV', ttl, data: { port: own.port, target } },
+      { name, type: 'TXT', ttl, data: ['v=1', ...(own.number === undefined ? [] : [`number=${own.number}`])] },
+      ...own.hosts.map((data) => ({
+        name: target,
+        type: isIPv4(data) ? ('A' as const) : ('AAAA' as const),
+        ttl,
+        data,
+      })),
+    ],
+  };
+  const [, link] = from.address.split('%');
+  if (brief) dns.respond(response, { address: from.address, port: from.port });
+  else if (link === undefined) dns.respond(response);
+  else dns.respond(response, { address: `${groups.udp6}%${link}`, port: groupPort });
 }
 
 /**
