@@ -105,9 +105,14 @@ export async function servePage(options: WebOptions, routes: (insecure: boolean)
     throw new TransferError('usage', 'Others on the network could read and change what is uploaded.', {
       hint: 'Give --tls-cert and --tls-key or --tls-self-signed, or --insecure-plain where that does not matter.',
     });
-  const identity = await identityOf(options, address);
+  const reachable = await dialable(address);
+  const identity = await identityOf(options, reachable);
   const server = new WebServer(options, identity, routes(insecure));
-  return { ...(await server.listen(address)), certificateSha256: identity?.sha256, close: () => server.close() };
+  return {
+    ...(await server.listen(address, reachable)),
+    certificateSha256: identity?.sha256,
+    close: () => server.close(),
+  };
 }
 
 /** The name of a host is looked up first: a word that is none is not a network that others read. Rejects with `usage`. */
@@ -124,11 +129,10 @@ async function checkHost({ host }: Address & { readonly kind: 'tcp' }): Promise<
 /** What the page shows to a browser by TLS; undefined without. Rejects with `usage` where a file cannot be read. */
 async function identityOf(
   { certificate, key = '', selfSigned: own = false, publicUrl: url }: WebOptions,
-  address: Address & { readonly kind: 'tcp' },
+  reachable: readonly Address[],
 ): Promise<Identity | undefined> {
   if (certificate !== undefined) return { certificate: pem(certificate), key: pem(key) };
   if (!own) return undefined;
-  const reachable = await dialable(address);
   const hosts = reachable.flatMap((each) => (each.kind === 'tcp' ? [each.host] : []));
   const named = url === undefined ? [] : [publicUrl(url).hostname.replace(/^\[|\]$/g, '')];
   return selfSigned([...named, ...hosts, ...ownHostNames]);
@@ -194,7 +198,11 @@ class WebServer {
     this.server.on('clientError', (_error: Error, socket: Socket) => socket.destroy());
   }
 
-  async listen(address: Address & { readonly kind: 'tcp' }): Promise<Pick<ServedPage, 'url' | 'localUrl'>> {
+  /** `reachable`: where others find what listens at `address`, whatever its port is. */
+  async listen(
+    address: Address & { readonly kind: 'tcp' },
+    reachable: readonly Address[],
+  ): Promise<Pick<ServedPage, 'url' | 'localUrl'>> {
     const { server } = this;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -205,9 +213,8 @@ class WebServer {
     server.removeAllListeners('error').on('error', ignored('an accept that failed: the next one is served'));
     const { port } = server.address() as AddressInfo;
     const scheme = this.identity === undefined ? 'http' : 'https';
-    const reachable = await dialable({ ...address, port });
     const urls = [...reachable, ...(isOwn(address.host) || isAny(address.host) ? loopbacks(port) : [])].flatMap(
-      (each) => (each.kind === 'tcp' ? [new URL(formatAddress(each).replace(/^tcp:/, `${scheme}:`))] : []),
+      (each) => (each.kind === 'tcp' ? [new URL(formatAddress({ ...each, port }).replace(/^tcp:/, `${scheme}:`))] : []),
     );
     const { own } = this;
     this.reached = reachedAt(own ? [...urls, own] : urls);
