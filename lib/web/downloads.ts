@@ -7,7 +7,7 @@ import type { WebRequest } from './web-server';
 
 /**
  * What both pages do with files to download: gives links to those with the token, and files to those with a link.
- * `send` rejects with `source-unreadable` for a link that is used up or too old, and like `sendFile`.
+ * What `linked` returns rejects like `sendFile`.
  */
 export class Downloads {
   private readonly links = new Links();
@@ -20,15 +20,18 @@ export class Downloads {
     answerJson(response, 200, { href: `dl/${this.links.make(linked)}` });
   }
 
-  isLink(path: readonly string[]): boolean {
-    return this.find(path) !== undefined;
+  /** GET dl/LINK: what gives its file. Throws `source-unreadable` for a link that is used up or too old. */
+  linked([link = '', ...rest]: readonly string[]): (request: WebRequest) => Promise<void> {
+    const linked = rest.length === 0 ? this.links.find(link) : undefined;
+    if (!linked) throw new TransferError('source-unreadable', 'This link was used already, or is too old.');
+    return (request) => this.send(link, linked, request);
   }
 
-  /** GET dl/LINK */
-  async send({ response, method, path }: WebRequest): Promise<void> {
-    const [link = ''] = path;
-    const linked = this.find(path);
-    if (!linked) throw new TransferError('source-unreadable', 'This link was used already, or is too old.');
+  private async send(
+    link: string,
+    linked: NonNullable<ReturnType<Links['find']>>,
+    { response, method }: WebRequest,
+  ): Promise<void> {
     if (method !== 'GET' && method !== 'HEAD') return answer(response, 405, { allow: 'GET, HEAD' });
     const counts = method === 'GET';
     if (counts && linked.begin?.() === false)
@@ -51,8 +54,5 @@ export class Downloads {
       if (whole) this.links.use(link);
       else if (used) this.links.keep(link, linked);
     }
-  }
-  private find([link = '', ...rest]: readonly string[]): ReturnType<Links['find']> {
-    return rest.length === 0 ? this.links.find(link) : undefined;
   }
 }

@@ -111,12 +111,8 @@ class DownloadRoutes implements WebRoutes {
     answerJson(response, 404, { code: 'usage', message: 'There is nothing here.' });
   }
 
-  download(asked: WebRequest): Promise<void> {
-    return this.downloads.send(asked);
-  }
-
-  isLink(path: readonly string[]): boolean {
-    return this.downloads.isLink(path);
+  linked(path: readonly string[]): (request: WebRequest) => Promise<void> {
+    return this.downloads.linked(path);
   }
 
   async close(): Promise<void> {

@@ -97,12 +97,8 @@ class UploadRoutes implements WebRoutes {
     }
   }
 
-  download(asked: WebRequest): Promise<void> {
-    return this.downloads.send(asked);
-  }
-
-  isLink(path: readonly string[]): boolean {
-    return this.downloads.isLink(path);
+  linked(path: readonly string[]): (request: WebRequest) => Promise<void> {
+    return this.downloads.linked(path);
   }
 
   close(): Promise<void> {

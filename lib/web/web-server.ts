@@ -53,10 +53,8 @@ export interface WebRequest {
 export interface WebRoutes {
   /** Everything below `api`, once the token was shown. */
   api(request: WebRequest): Promise<void>;
-  /** Everything below `dl`: the link is what lets one in. */
-  download?(request: WebRequest): Promise<void>;
-  /** Whether this path below `dl` is such a link. */
-  isLink?(path: readonly string[]): boolean;
+  /** What gives the file that a path below `dl` leads to: the link is what lets one in. Throws for what is none. */
+  linked(path: readonly string[]): (request: WebRequest) => Promise<void>;
   close(): Promise<void>;
 }
 
@@ -290,10 +288,11 @@ class WebServer {
       this.know(request.socket);
       return this.routes.api({ request, response, method, ...asked, path: asked.path.slice(1) });
     }
-    if (first === 'dl' && this.routes.download) {
+    if (first === 'dl') {
       const path = asked.path.slice(1);
-      if (this.routes.isLink?.(path) === true) this.know(request.socket);
-      return this.routes.download({ request, response, method, ...asked, path });
+      const give = this.routes.linked(path);
+      this.know(request.socket);
+      return give({ request, response, method, ...asked, path });
     }
     return this.file(request, response, `/${asked.path.join('/')}`);
   }

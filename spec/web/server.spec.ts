@@ -294,7 +294,11 @@ describe('who may ask a page', () => {
   });
 
   it('asks on this machine, or encrypted, or where that was said not to matter', async () => {
-    const routes = { api: () => Promise.resolve(), close: () => Promise.resolve() };
+    const routes = {
+      api: () => Promise.resolve(),
+      linked: () => () => Promise.resolve(),
+      close: () => Promise.resolve(),
+    };
     const served = async (options: Parameters<typeof servePage>[0]): Promise<string> =>
       servePage(options, () => routes).then(
         async (page) => {
