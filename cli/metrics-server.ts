@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Registry } from 'prom-client';
-import { cannotListen, formatAddress, parseWebAddress, load, type Stranger } from '../lib/internal';
+import { cannotListen, formatAddress, parseWebAddress, load, type UnidentifiedConnection } from '../lib/internal';
 import { wrongUsage } from './usage';
 
 /** Deadline of a request in ms. */
@@ -24,7 +24,7 @@ export class MetricsServer {
     calmUnidentified,
     mostUnidentified,
   );
-  private readonly strangers = new WeakMap<Socket, Stranger>();
+  private readonly bySocket = new WeakMap<Socket, UnidentifiedConnection>();
 
   constructor() {
     this.server = createServer((request, response) => void this.answer(request, response));
@@ -56,17 +56,17 @@ export class MetricsServer {
   }
 
   private greet(socket: Socket): void {
-    const stranger = { close: () => void socket.destroy() };
-    this.strangers.set(socket, stranger);
-    this.unidentified.add(stranger);
-    socket.once('close', () => this.unidentified.delete(stranger));
+    const connection = { close: () => void socket.destroy() };
+    this.bySocket.set(socket, connection);
+    this.unidentified.add(connection);
+    socket.once('close', () => this.unidentified.delete(connection));
   }
 
   private async answer({ method, url, socket }: IncomingMessage, response: ServerResponse): Promise<void> {
-    const stranger = this.strangers.get(socket);
-    if (stranger) this.unidentified.delete(stranger);
+    const connection = this.bySocket.get(socket);
+    if (connection) this.unidentified.delete(connection);
     response.once('close', () => {
-      if (stranger && !socket.destroyed) this.unidentified.add(stranger);
+      if (connection && !socket.destroyed) this.unidentified.add(connection);
     });
     const wanted = url?.replace(/\?.*/s, '') === '/metrics';
     if (!wanted || (method !== 'GET' && method !== 'HEAD')) {

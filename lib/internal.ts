@@ -17,7 +17,7 @@ export { shortestPassword } from './net/relay-pass';
 export { cannotListen } from './net/socket';
 export { dialable } from './net/own-address';
 export { TransferError, usualHint } from './errors';
-export type { Stranger } from './receive/unidentified-connections';
+export type { UnidentifiedConnection } from './receive/unidentified-connections';
 export { printable } from './name';
 export { formatSize } from './size-text';
 export { nameOfBytes } from './name-bytes';
