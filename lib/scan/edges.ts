@@ -103,7 +103,8 @@ function* looks(found: BigIntStats): Generator<number | undefined, StatsWithEdge
     const { stats, edges, after, earlier } = yield last && Number(last.stats.size);
     if (!isSameFile(stats, found)) break;
     // What is only appended to, however often, still has the edges that it had before this look.
-    const isAppendedTo = last?.edges !== undefined && last.edges === earlier;
+    const hasShrunk = last !== undefined && stats.size < last.stats.size;
+    const isAppendedTo = last?.edges !== undefined && !hasShrunk && last.edges === earlier;
     if (isUntouched(stats, after) || isAppendedTo) return { stats, edges };
     last = stats.size > 0n ? { stats, edges } : undefined;
   }
