@@ -1,15 +1,9 @@
 // What a key does that wants everything for itself: backups that it begins and leaves, what is missing without end,
 // questions and connections that nobody counts. Each was done once to a build of sendall, and worked.
-import { readdirSync, readlinkSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseTicket } from '../lib/index';
-import { Connection } from '../lib/net/connection';
-import { dialSecured } from '../lib/net/tls';
-import { introduce } from '../lib/session/opening';
-import { dialSealed } from '../lib/session/sealed-opening';
-import { newSession, RawSession } from '../spec/session/raw-session';
+import { RawSession } from '../spec/session/raw-session';
 import type { Sabotage } from './build';
+import { backupsOpenIn, begin, hangUp, sealing } from './greedy-session';
 import type { Served } from './served';
 
 /** What was left is given up within this time, in ms, also on a busy machine. */
@@ -34,30 +28,18 @@ export async function greedyAttacks(served: Served, keys: GreedyKeys): Promise<s
   return found.filter((sentence) => sentence !== undefined);
 }
 
-async function backupsLeft(served: Served, ticket: string): Promise<string | undefined> {
-  const begun = Array.from({ length: 12 }, async (_, at) => {
-    const raw = await RawSession.dial(ticket, { hello: { backup: `greedy-${String(at)}` } });
-    await Promise.race([raw.first('hello'), raw.first('refusal')]).catch(() => undefined);
-    raw.hangUp();
-  });
+async function backupsLeft({ receiver: { child } }: Served, ticket: string): Promise<string | undefined> {
+  const begun = Array.from({ length: 12 }, (_, at) =>
+    begin(ticket, { hello: { backup: `greedy-${String(at)}` } }).then(
+      ({ raw }) => raw.hangUp(),
+      () => undefined, // it was hung up on
+    ),
+  );
   await Promise.all(begun);
   const end = performance.now() + givenUpWithin;
-  while (backupsOpen(served) > 0 && performance.now() < end) await sleep(50);
-  const open = backupsOpen(served);
+  while (backupsOpenIn(child.pid, 'greedy-') > 0 && performance.now() < end) await sleep(50);
+  const open = backupsOpenIn(child.pid, 'greedy-');
   return open > 0 ? `greed: ${String(open)} backups in which nothing came are held open` : undefined;
-}
-
-/** How many backups called `greedy-…` the receiver has open. */
-function backupsOpen({ receiver: { child } }: Served): number {
-  const place = `/proc/${String(child.pid)}/fd`;
-  const names = readdirSync(place).flatMap((fd) => {
-    try {
-      return /\/snapshots\/(greedy-[^/]+)\//.exec(readlinkSync(join(place, fd)))?.[1] ?? [];
-    } catch {
-      return []; // closed since it was listed
-    }
-  });
-  return new Set(names).size;
 }
 
 async function missingWithoutEnd(ticket: string): Promise<string | undefined> {
@@ -76,27 +58,21 @@ async function missingWithoutEnd(ticket: string): Promise<string | undefined> {
 
 async function questionsBeside(ticket: string): Promise<string | undefined> {
   const hello = { role: 'receiver', digest: undefined, ask: { for: 'verify' } };
-  const raw = await RawSession.dial(ticket, { hello, connection: 1 });
-  const answer = await Promise.race([raw.first('hello'), raw.first('refusal')]);
+  const { raw, answer } = await begin(ticket, { hello, connection: 1 });
   raw.hangUp();
   return answer['code'] === 'bad-header' ? undefined : 'greed: a question on a further connection is counted by nobody';
 }
 
 async function sealedUnasked(ticket: string): Promise<string | undefined> {
-  const target = parseTicket(ticket);
-  const { stream, peer, secret } = await dialSecured(target);
-  const connection = new Connection(stream, peer);
-  const session = newSession();
+  const session = await sealing(ticket).catch(() => undefined); // it was hung up on
   try {
-    await introduce(connection, { role: 'sender', session, connection: 0, sealed: ['aes-256-gcm'] });
-    const { descriptor } = await dialSealed(target.address, { session, secret }, 'aes-256-gcm', 1, {});
-    descriptor.end();
-    descriptor.close();
+    if (!session) return undefined;
+    hangUp(await session.another(1));
     return 'greed: a sealed connection is taken though they are switched off';
   } catch {
     return undefined; // it was hung up on
   } finally {
-    connection.close();
+    session?.end();
   }
 }
 

@@ -1,27 +1,10 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { expect } from 'chai';
-import { parseTicket } from '../../lib/index';
-import { Connection } from '../../lib/net/connection';
-import { dialSecured } from '../../lib/net/tls';
-import { introduce } from '../../lib/session/opening';
-import { dialSealed, type SealedConnection } from '../../lib/session/sealed-opening';
+import { backupsOpenIn, begin, hangUp, sealing } from '../../faults/greedy-session';
+import type { SealedConnection } from '../../lib/session/sealed-opening';
 import { newSession, RawSession } from '../session/raw-session';
 import type { SendallProcess } from './sendall-process';
 import { eventually, SessionRun } from './session-run';
-
-/** How many backups a process holds open. */
-function backupsOpenIn({ child }: SendallProcess): number {
-  const place = `/proc/${String(child.pid)}/fd`;
-  const found = readdirSync(place).flatMap((fd) => {
-    try {
-      return /\/snapshots\/([^/]+)\//.exec(readlinkSync(join(place, fd)))?.[1] ?? [];
-    } catch {
-      return []; // closed since it was listed
-    }
-  });
-  return new Set(found).size;
-}
 
 describe('cli: a key that wants everything for itself, and what it gets (the built command)', function () {
   this.timeout(60_000);
@@ -48,16 +31,15 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
   const unchanged = { ctime: '1700000000000000000' };
   /** Begins a backup, has one small file of it stored if that is wanted, and hangs up. */
   async function beginBackup(key: string, name: string, stores = false): Promise<unknown> {
-    const raw = await RawSession.dial(key, { hello: { backup: name } });
-    const answered = await Promise.race([raw.first('hello'), raw.first('refusal')]);
-    if (answered.type === 'hello' && stores) {
+    const { raw, answer } = await begin(key, { hello: { backup: name } });
+    if (answer.type === 'hello' && stores) {
       await raw.offer({ file: 5 }, unchanged);
       await raw.wanted(0);
       await raw.bundle([[0, Buffer.from('small')]]);
       await raw.outcome(0);
     }
     raw.hangUp();
-    return answered['code'];
+    return answer['code'];
   }
 
   it('is no descriptors for backups that it begins and leaves, nor names beyond --quota-files', async () => {
@@ -67,7 +49,7 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
       await Promise.all(
         Array.from({ length: 10 }, (_, at) => beginBackup(write, `empty${String(round)}-${String(at)}`)),
       );
-    await eventually(() => (backupsOpenIn(receiver) === 0 ? true : undefined));
+    await eventually(() => (backupsOpenIn(receiver.child.pid) === 0 ? true : undefined));
     await eventually(() => (run.received().length === 0 ? true : undefined));
     expect(await run.run(['send', 'small', ticket]), 'nothing of it is counted any more').to.include({ code: 0 });
 
@@ -75,9 +57,9 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
     const held = [];
     const answers = [];
     for (let at = 0; at < 12; at++) {
-      const raw = await RawSession.dial(write, { hello: { backup: `held${String(at)}` } });
+      const { raw, answer } = await begin(write, { hello: { backup: `held${String(at)}` } });
       held.push(raw);
-      answers.push((await Promise.race([raw.first('hello'), raw.first('refusal')]))['code'] ?? 'begun');
+      answers.push(answer['code'] ?? 'begun');
     }
     for (const raw of held) raw.hangUp();
     expect(answers.slice(0, 4)).to.deep.equal(['begun', 'begun', 'begun', 'begun']);
@@ -89,7 +71,7 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
     const write = await authorize('greedy', 'write');
     const names = Array.from({ length: 20 }, (_, at) => `begun${String(at)}`);
     await Promise.all(names.map((name) => beginBackup(write, name, true)));
-    await eventually(() => (backupsOpenIn(receiver) === 4 ? true : undefined));
+    await eventually(() => (backupsOpenIn(receiver.child.pid) === 4 ? true : undefined));
     for (const name of names)
       expect(existsSync(run.at('in', '.sendall', 'snapshots', name, 'tree', 'file')), name).to.equal(true);
     for (const name of names) {
@@ -107,13 +89,9 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
     const read = await authorize('curious', 'read');
     const asking = (ask: object): object => ({ role: 'receiver', digest: undefined, ask });
     const answered = async (hello: object, session = newSession(), connection = 0): Promise<unknown> => {
-      const raw = await RawSession.dial(read, { hello, session, connection });
-      const { code, type } = (await Promise.race([raw.first('hello'), raw.first('refusal')])) as Record<
-        string,
-        unknown
-      >;
+      const { raw, answer } = await begin(read, { hello, session, connection });
       raw.hangUp();
-      return code ?? type;
+      return answer['code'] ?? answer.type;
     };
     const beside = await Promise.all(
       Array.from({ length: 20 }, () => answered(asking({ for: 'verify' }), newSession(), 1)),
@@ -130,28 +108,11 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
     for (const raw of held) raw.hangUp();
   });
 
-  /** A session that offers sealed connections, which were not asked for; each resolves once it is taken. */
-  async function sealing(
-    key: string,
-  ): Promise<{ another: (number: number) => Promise<SealedConnection>; end(): void }> {
-    const { address, ...rest } = parseTicket(key);
-    const { stream, peer, secret } = await dialSecured({ address, ...rest });
-    const connection = new Connection(stream, peer);
-    const session = newSession();
-    await introduce(connection, { role: 'sender', session, connection: 0, sealed: ['aes-256-gcm'] });
-    return {
-      another: (number) => dialSealed(address, { session, secret }, 'aes-256-gcm', number, {}),
-      end: () => connection.close(),
-    };
-  }
   /** How many of so many sealed connections are taken. */
   async function taken(count: number, another: (number: number) => Promise<SealedConnection>): Promise<number> {
     const all = await Promise.allSettled(Array.from({ length: count }, (_, at) => another(at + 1)));
-    const made = all.flatMap((each) => (each.status === 'fulfilled' ? [each.value.descriptor] : []));
-    for (const descriptor of made) {
-      descriptor.end();
-      descriptor.close();
-    }
+    const made = all.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    made.forEach(hangUp);
     return made.length;
   }
 
