@@ -20,9 +20,14 @@ export interface SessionAllowance {
 /** A session's store with limits. */
 export interface LimitedSession extends SessionStore {
   /** See `LimitedAdmission`. */
-  admitNames(
-    entries: readonly { readonly name: string; readonly type: string }[],
-  ): Promise<(TransferError | undefined)[]>;
+  admitNames(entries: readonly NamedEntry[]): Promise<(TransferError | undefined)[]>;
+}
+
+/** An entry that has no content of its own; of a link, `target` is where it points, or the name of its file. */
+interface NamedEntry {
+  readonly name: string;
+  readonly type: string;
+  readonly target?: string;
 }
 
 /** A session's store whose files take no more than its allowance has. */
@@ -95,16 +100,15 @@ export class LimitedAdmission {
   }
 
   /** Takes names of what has no content. Those that get none have a failure with `quota`. */
-  async admitNames(
-    entries: readonly { readonly name: string; readonly type: string }[],
-  ): Promise<(TransferError | undefined)[]> {
+  async admitNames(entries: readonly NamedEntry[]): Promise<(TransferError | undefined)[]> {
     const { allowance, ifExists } = this.allowed;
     if (!allowance.countsNames) return entries.map(() => undefined);
     const refused: (TransferError | undefined)[] = [];
     const existing = await this.existing(entries.map(({ name }) => name));
-    for (const [at, { name, type }] of entries.entries()) {
-      // Beside what is there, unless that is the same, a link gets a name of its own.
-      if (existing[at] !== undefined && (type === 'directory' || ifExists !== 'rename')) {
+    const renamed = ifExists === 'rename' ? await this.renamed(entries, existing) : new Set<NamedEntry>();
+    for (const [at, entry] of entries.entries()) {
+      const { name, type } = entry;
+      if (existing[at] !== undefined && !renamed.has(entry)) {
         if (existing[at].kind === 'directory') allowance.foundDirectories(this.allowed.directory, [name]);
         refused.push(undefined);
         continue;
@@ -115,6 +119,25 @@ export class LimitedAdmission {
       );
     }
     return refused;
+  }
+
+  /** The links that get names of their own beside what is there, since that is something else. */
+  private async renamed(
+    entries: readonly NamedEntry[],
+    existing: readonly (Existing | undefined)[],
+  ): Promise<ReadonlySet<NamedEntry>> {
+    const links = entries.flatMap((entry, at) =>
+      entry.type !== 'directory' && existing[at] ? [{ entry, found: existing[at] }] : [],
+    );
+    if (links.length === 0) return new Set();
+    // Where a symbolic link points is no name below this directory.
+    const files = links.map(({ entry }) => (entry.type === 'link' ? entry.target : undefined) ?? entry.name);
+    const targets = await this.store.lookup(files.map(named));
+    const others = links.filter(({ entry, found }, at) => {
+      if (entry.type === 'symlink') return found.target === undefined || found.target !== entry.target;
+      return found.inode === undefined || found.inode !== targets[at]?.inode;
+    });
+    return new Set(others.map(({ entry }) => entry));
   }
 
   /** Nothing is taken any more. */

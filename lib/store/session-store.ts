@@ -52,6 +52,10 @@ export interface Existing {
   readonly known: KnownContent | undefined;
   /** Whether it has the mode and mtime that are offered. */
   readonly asOffered: boolean;
+  /** Where a symbolic link points. */
+  readonly target?: string | undefined;
+  /** The same for all names of a file; absent where the store knows no such thing. */
+  readonly inode?: bigint;
 }
 
 /** What is at the name of a directory already. */

@@ -32,9 +32,9 @@ describe('What is there already, and a quota', function () {
     }
   };
 
-  it('takes no further names, by any rule that gives none', async () => {
+  it('takes no further names, by any rule', async () => {
     const options = { quotaFiles: 7 };
-    for (const ifExists of ['refuse', 'skip', 'replace'] as const satisfies readonly IfExists[])
+    for (const ifExists of ['refuse', 'skip', 'replace', 'rename'] as const satisfies readonly IfExists[])
       for (const turn of [1, 2])
         expect(await send('t', 'ticket', { ...options, ifExists }), `${ifExists}, ${String(turn)}`).to.deep.equal([]);
     await source.write('t/d/one more', 'x');

@@ -85,6 +85,8 @@ export class LocalSession implements SessionStore {
           size: existing.size,
           known: receipts.known(file, existing, this.use),
           asOffered: existing.mode === (file.mode ?? existing.mode) && isTime(existing.mtimeNs, file.mtime),
+          target: existing.target,
+          inode: existing.ino,
         }
       );
     });
