@@ -5,6 +5,7 @@ import {
   lutimesSync,
   readlinkSync,
   renameSync,
+  rmSync,
   symlinkSync,
   unlinkSync,
 } from 'node:fs';
@@ -23,6 +24,7 @@ import { copyFile } from './copy-file';
 import type { Lost } from '../store';
 import type { Committed, IfExists } from '../store';
 import { nameOfBytes, systemPath } from '../../name-bytes';
+import { trace } from '../../trace';
 
 /**
  * A file of an earlier snapshot, of which a staged one becomes one more name: on the same disk, or in the same object
@@ -208,12 +210,24 @@ async function stageLink(
 ): Promise<{ readonly found: BigIntStats; readonly copied: boolean }> {
   const linked = link(name, directories, target, staged);
   if (linked) return { found: linked, copied: false };
-  const further = copy === undefined ? undefined : link(name, ground.directories, copy, staged);
+  const further = copy === undefined ? undefined : linkToCopy(name, ground.directories, copy, staged);
   if (further) return { found: further, copied: true };
   const file = directories.at(path.posix.dirname(target), path.posix.basename(target), false);
   const found = await copyFile(file, staged, ground);
   if (!found) throw noSuchFile(name, target);
   return { found, copied: true };
+}
+
+/** The same where the copy is still there; somebody may have moved or replaced it. */
+function linkToCopy(name: string, directories: OpenDirectories, copy: string, staged: string): BigIntStats | undefined {
+  try {
+    return link(name, directories, copy, staged);
+  } catch (error) {
+    if (!(error instanceof TransferError)) throw error;
+    trace('a copy is gone, and another one is made: %o', error);
+    rmSync(systemPath(staged), { force: true });
+    return undefined;
+  }
 }
 
 /** Undefined where the disk makes no link. */

@@ -7,6 +7,10 @@ import { systemCalls } from '../../../lib/threads/system-calls';
 import { sha256Of } from './grouping';
 import { emptyDirectory } from './local-place';
 
+/** What is imported from it is looked up with each call. */
+const disk = require('node:fs') as Pick<typeof import('node:fs'), 'linkSync'>;
+const { linkSync } = disk;
+
 for (const calls of [systemCalls(), undefined]) {
   describe(`Giving final names ${calls ? 'with the calls of Linux' : 'with what every system has'}`, () => {
     let root: string;
@@ -29,6 +33,7 @@ for (const calls of [systemCalls(), undefined]) {
       };
     });
     afterEach(() => {
+      disk.linkSync = linkSync;
       directories.close();
       rmSync(root, { recursive: true });
       rmSync(staging, { recursive: true });
@@ -70,6 +75,28 @@ for (const calls of [systemCalls(), undefined]) {
       expect(await codeOf(give('d/g', 'z'))).to.equal('exists');
       expect(readdirSync(staging)).to.deep.equal(['f']);
     });
+
+    for (const [how, change] of [
+      ['gone', () => rmSync(at('copy'))],
+      ['a symbolic link', () => (rmSync(at('copy')), symlinkSync('a', at('copy')))],
+    ] as const)
+      it(`makes another copy for a link where the one before is ${how}`, async () => {
+        await give('a', 'x');
+        disk.linkSync = (from, to) => {
+          if (path.basename(String(from)) === 'a') throw Object.assign(new Error('full'), { code: 'EMLINK' });
+          linkSync(from, to);
+        };
+        const link = (name: string): Promise<Placed> =>
+          publishEntry(
+            { kind: 'link', staged: path.join(staging, 'l'), name, target: 'a', copy: 'copy', ifExists: 'refuse' },
+            ground,
+          );
+        expect(await link('copy')).to.include({ outcome: 'stored' });
+        change();
+        ground.copies.clear();
+        expect(await link('other')).to.include({ outcome: 'stored', path: 'other' });
+        expect(readFileSync(at('other'), 'utf8')).to.equal('x');
+      });
 
     it('moves a directory to a free name only', async () => {
       mkdirSync(at('full/below'), { recursive: true });
