@@ -104,6 +104,11 @@ export abstract class SnapshotCatalog {
    */
   async findDamaged(text: string, backup: string | undefined): Promise<Snapshot> {
     const snapshot = await this.find(text);
+    const called = `${snapshot.name}/${snapshot.id}`;
+    if (text !== called)
+      throw new TransferError('usage', printable(`${text} may be another one by then.`), {
+        hint: printable(`It is ${called} now.`),
+      });
     if (backup !== undefined && snapshot.name !== backup)
       throw new TransferError('usage', printable(`${text} is no snapshot of the backup ${backup}.`));
     if (snapshot.lost && snapshot.head instanceof TransferError) throw snapshot.head;

@@ -123,7 +123,8 @@ export async function pruneRemote(
     },
     onLine,
   });
-  if (pruned.some(({ event, snapshot }) => event === 'kept' && snapshot === removeDamaged))
+  const isRemoved = pruned.some(({ event, snapshot }) => event === 'removed' && snapshot === removeDamaged);
+  if (removeDamaged !== undefined && !isRemoved)
     throw new TransferError('usage', 'The receiver does not know how to remove what is damaged, and kept it.', {
       hint: 'Install the same version on both sides.',
     });

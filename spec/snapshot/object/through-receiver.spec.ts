@@ -127,6 +127,12 @@ describe('snapshots in an object store, through a receiver', () => {
     expect([stuck.code, stuck.hint?.includes(`--remove-damaged ${first.snapshot}`)]).to.deep.equal(['mismatch', true]);
     const whole = prune({ target: admin, keep: { last: 2 }, removeDamaged: second.snapshot });
     expect((await failureOf(whole)).code).to.equal('usage');
+    const newest = prune({
+      target: admin,
+      keep: { last: 2 },
+      removeDamaged: `${second.snapshot.slice(0, -19)}/latest`,
+    });
+    expect((await failureOf(newest)).hint).to.equal(`It is ${second.snapshot} now.`);
     const pruned = await prune({ target: admin, keep: { last: 2 }, removeDamaged: first.snapshot });
     expect(pruned.map(({ event, snapshot }) => `${event} ${snapshot}`)).to.deep.equal([
       `removed ${first.snapshot}`,
