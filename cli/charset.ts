@@ -4,8 +4,8 @@
 const plain: Readonly<Record<string, string>> = { '…': '...', '·': '-', '’': "'" };
 
 /**
- * Whether only ASCII can be shown: the locale says so (`C`, or a character set other than UTF-8), or the terminal, if it
- * is one, knows nothing. Where the environment names no locale, as in a container, UTF-8 is what terminals have.
+ * Whether only ASCII can be shown: the locale says so (`C`, or a character set other than UTF-8), or the terminal, if
+ * it is one, knows nothing. Where the environment names no locale, as in a container, UTF-8 is what terminals have.
  */
 export function isAsciiOnly(env: NodeJS.ProcessEnv, isTerminal: boolean): boolean {
   const locale = [env['LC_ALL'], env['LC_CTYPE'], env['LANG']].find((name) => name);

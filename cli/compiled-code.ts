@@ -15,8 +15,8 @@ export function keepCompiledCode(): void {
 }
 
 /**
- * `compiled` in the user's cache, made if it is missing; undefined where it cannot be made, or belongs to somebody else,
- * or others may write to it.
+ * `compiled` in the user's cache, made if it is missing; undefined where it cannot be made, or belongs to somebody
+ * else, or others may write to it.
  */
 export function ownDirectory(env: NodeJS.ProcessEnv): string | undefined {
   try {

@@ -58,7 +58,9 @@ function reasonOf({ file_name: name, message }: Failed): string {
   return without === '' ? message : `${without.charAt(0).toUpperCase()}${without.slice(1)}`;
 }
 
-/** Why a connection was lost, behind a sentence that says that it was; empty where the message says no more than that. */
+/**
+ * Why a connection was lost, behind a sentence that says that it was; empty where the message says no more than that.
+ */
 export function reasonOfLoss(message: string): string {
   const reason = message.replace(/^The connection was lost(?: while sending)?(?:\.$|: )/, '');
   return reason === '' ? '' : ` ${reason.charAt(0).toUpperCase()}${reason.slice(1)}`;

@@ -115,7 +115,8 @@ export class Hooks {
       const fault = await ended(child);
       clearTimeout(limit);
       this.running.delete(child);
-      const hush = setTimeout(() => [child.stdout, child.stderr].forEach((output) => output?.destroy()), lastWords); // what it left running may hold them open
+      // What it left running may hold them open.
+      const hush = setTimeout(() => [child.stdout, child.stderr].forEach((output) => output?.destroy()), lastWords);
       if (child.pid !== undefined) await gone;
       clearTimeout(hush);
       return late ? `took longer than ${formatDuration(timeout / 1000)} and was killed` : fault;
@@ -157,7 +158,8 @@ function notStarted(error: unknown): string {
 
 /** Ends a command that still runs, and everything in its group. */
 function killGroup(child: ChildProcess): void {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return; // its number may be that of another by now
+  // Its number may be that of another by now.
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   try {
     process.kill(-child.pid, 'SIGKILL');
   } catch {

@@ -78,7 +78,9 @@ export class MetricsServer {
   }
 }
 
-/** Reads `HOST:PORT`; a port alone is one of loopback, so that nobody else sees it who was not said to. Throws `usage`. */
+/**
+ * Reads `HOST:PORT`; a port alone is one of loopback, so that nobody else sees it who was not said to. Throws `usage`.
+ */
 export function parseMetricsAddress(text: string): { readonly host: string; readonly port: number } {
   if (/:\d+$|^\d+$/.test(text)) return parseWebAddress(text);
   throw wrongUsage(`Metrics are served at HOST:PORT or a port of this machine, and not at "${text}".`);

@@ -6,7 +6,9 @@ import type { Curtain, Terminal } from './terminal';
 
 const patience = 300; // ms before a bar is worth loading and drawing: small files are through by then
 const refresh = 100; // ms between redraws
-/** Columns that stay free: a terminal shows ^C behind the bar, twice at most, and what it breaks into two lines stays. */
+/**
+ * Columns that stay free: a terminal shows ^C behind the bar, twice at most, and what it breaks into two lines stays.
+ */
 const spare = 5;
 
 /** Something that shows how far a transfer is. */

@@ -185,7 +185,9 @@ function readKept(directory: string, name: string): unknown {
   }
 }
 
-/** Whenever this ends there is the old file or the new one. A directory that was removed meanwhile is not made again. */
+/**
+ * Whenever this ends there is the old file or the new one. A directory that was removed meanwhile is not made again.
+ */
 function keep(directory: string, name: string, content: object): void {
   const pathname = join(directory, '.sendall');
   const fresh = join(pathname, `${name}.new`);

@@ -347,7 +347,9 @@ export class SenderView extends View {
   }
 }
 
-/** What is said while a snapshot comes back: results at the end as for a sender, and hints for who has the disk here. */
+/**
+ * What is said while a snapshot comes back: results at the end as for a sender, and hints for who has the disk here.
+ */
 export class RestoreView extends SenderView {
   protected override readonly role: Role = 'restorer';
 

@@ -61,8 +61,8 @@ export class Crew {
   }
 
   /**
-   * From here on every `every` ms one of them, in turn, is killed with SIGKILL, and is there again at once or later; or,
-   * one time in three, stopped, and goes on later with whatever it was about to do.
+   * From here on every `every` ms one of them, in turn, is killed with SIGKILL, and is there again at once or later;
+   * or, one time in three, stopped, and goes on later with whatever it was about to do.
    */
   disturbOneEvery(every: number): void {
     const { random } = this.surroundings;

@@ -13,7 +13,9 @@ const always: Readonly<Record<string, RegExp>> = {
 const never = ['set-cookie', 'access-control-allow-origin', 'access-control-allow-credentials'];
 const MiB = 1024 * 1024;
 
-/** Asks a page that gives what is in its directory, where `kept` is. @returns a sentence for each rule that is broken. */
+/**
+ * Asks a page that gives what is in its directory, where `kept` is. @returns a sentence for each rule that is broken.
+ */
 export async function brokenRules(visitor: Visitor, { quota, maxSize }: { quota: number; maxSize: number }) {
   const broken: string[] = [];
   const rule = (holds: boolean, sentence: string): void => void (holds || broken.push(sentence));

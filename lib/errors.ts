@@ -78,7 +78,9 @@ export class TransferError extends Error {
   readonly code: ErrorCode;
   readonly fileName: string | undefined;
   readonly hint: string | undefined;
-  /** Whether an entry is at the very name that was meant, which is what a receiver with the rule `skip` leaves as it is. */
+  /**
+   * Whether an entry is at the very name that was meant, which is what a receiver with the rule `skip` leaves as it is.
+   */
   readonly nameTaken: boolean;
 
   constructor(code: ErrorCode, message: string, options: TransferErrorOptions = {}) {

@@ -32,7 +32,8 @@ export function configDirectory(
  */
 export function readPrivateFile(path: string): string | undefined {
   try {
-    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK); // a named pipe is refused below, not waited for
+    // A named pipe is refused below, not waited for.
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       refuseUnlessPrivate(fstatSync(file), path);
       return readFileSync(file, 'utf8');
@@ -100,7 +101,8 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
  */
 export function checkKeyName(name: string): void {
   if (isKeyName(name)) return;
-  const shown = name.length > 64 ? 'That' : JSON.stringify(name); // a ticket in the wrong place is longer, and not repeated
+  // A ticket in the wrong place is longer, and not repeated.
+  const shown = name.length > 64 ? 'That' : JSON.stringify(name);
   throw new TransferError('usage', `${shown} cannot be the name of a machine.`, {
     hint: 'Up to 64 letters, digits, ".", "_" and "-", of which the first is a letter, a digit or "_".',
   });

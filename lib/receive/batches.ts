@@ -179,9 +179,9 @@ export class Batches {
 
   private async makeSome(links: readonly HardLinkEntry[]): Promise<void> {
     const { entries, store } = this.receiving;
-    // Under the name of a file that was refused there is something else, be it an earlier version of which this peer has
-    // a receipt. Receipts tell only of what no conversation of this session that is known here has offered: those before
-    // this receiver was started again.
+    // Under the name of a file that was refused there is something else, be it an earlier version of which this peer
+    // has a receipt. Receipts tell only of what no conversation of this session that is known here has offered: those
+    // before this receiver was started again.
     const unknown = links.filter(({ target }) => entries.names.of(target).offered === 'never');
     const owned = await store.owns(unknown.map(({ target }) => target));
     const ownedTargets = new Set(unknown.filter((_, at) => owned[at]).map(({ target }) => target));

@@ -422,8 +422,8 @@ export class SessionHost {
 }
 
 /**
- * Only a restore has further connections: a question on one would be counted by nobody. Throws `bad-header`. PROTOCOL.md
- * 23.1.
+ * Only a restore has further connections: a question on one would be counted by nobody. Throws `bad-header`.
+ * PROTOCOL.md 23.1.
  */
 function refuseFurtherQuestion({ ask, connection }: Hello): void {
   if (ask && ask.for !== 'restore' && connection > 0)

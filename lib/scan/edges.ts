@@ -16,7 +16,9 @@ interface FileMoment {
   readonly ctimeNs: bigint;
 }
 
-/** How a file was, and its edges at that moment; undefined where they could not be read, or it was rewritten meanwhile. */
+/**
+ * How a file was, and its edges at that moment; undefined where they could not be read, or it was rewritten meanwhile.
+ */
 interface StatsWithEdges {
   readonly stats: BigIntStats;
   readonly edges: bigint | undefined;

@@ -218,8 +218,8 @@ class TreeWalk {
   }
 
   /**
-   * Undefined if there is an ignore file that cannot be read: what it leaves out may be what must not be sent. A link is
-   * not followed, since whoever may write here need not be who may read what it points to.
+   * Undefined if there is an ignore file that cannot be read: what it leaves out may be what must not be sent. A link
+   * is not followed, since whoever may write here need not be who may read what it points to.
    */
   private withIgnoreFile(
     path: string,

@@ -179,9 +179,9 @@ export class BundleReading {
   }
 
   /**
-   * Reads the file between two looks at it. The second look costs a microsecond, and without it a file of which one half
-   * was read before it was rewritten and one half after would go out as if it had ever been so. One that has grown is
-   * taken only if it is the same file, with the edges that it was found with; if it grew meanwhile it is read again,
+   * Reads the file between two looks at it. The second look costs a microsecond, and without it a file of which one
+   * half was read before it was rewritten and one half after would go out as if it had ever been so. One that has grown
+   * is taken only if it is the same file, with the edges that it was found with; if it grew meanwhile it is read again,
    * since only that tells whether more than that was done to it. Without `ctime` someone vouches for the file: that is
    * not compared, and it may not grow.
    */

@@ -237,7 +237,9 @@ export class Allowance {
     return lines;
   }
 
-  /** Gives back what these lines took. A manifest that has them by now counts from the next count on, as any file does. */
+  /**
+   * Gives back what these lines took. A manifest that has them by now counts from the next count on, as any file does.
+   */
   closeLines(lines: MissingLines): void {
     if (!this.usage.lines.delete(lines)) return;
     this.usage.names -= lines.names;
@@ -268,7 +270,9 @@ export class Allowance {
     this.usage.taking.add(taking);
   }
 
-  /** Nothing is taken any more. What was taken and is not there is not counted by the next count, and then taken anew. */
+  /**
+   * Nothing is taken any more. What was taken and is not there is not counted by the next count, and then taken anew.
+   */
   close(taking: SessionNames): void {
     this.usage.taking.delete(taking);
     this.usage.forget(taking.root, taking.missing);

@@ -113,7 +113,9 @@ export async function servePage(options: WebOptions, routes: (insecure: boolean)
   };
 }
 
-/** The name of a host is looked up first: a word that is none is not a network that others read. Rejects with `usage`. */
+/**
+ * The name of a host is looked up first: a word that is none is not a network that others read. Rejects with `usage`.
+ */
 async function checkHost({ host }: Address & { readonly kind: 'tcp' }): Promise<void> {
   if (isIP(host.replace(/%.*$/, '')) > 0) return;
   await lookup(host).catch((cause: unknown) => {

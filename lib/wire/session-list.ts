@@ -76,7 +76,10 @@ export interface BadEntry {
   readonly error: TransferError;
 }
 
-/** Something that belongs into a snapshot and cannot be sent, by its name as it was found, shortened where it is too long, and why. */
+/**
+ * Something that belongs into a snapshot and cannot be sent, by its name as it was found, shortened where it is too
+ * long, and why.
+ */
 export interface MissingEntry {
   readonly name: string;
   readonly code: ErrorCode;

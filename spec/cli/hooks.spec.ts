@@ -47,7 +47,8 @@ describe('cli: --on-received (the built command)', function () {
     eventually(() => {
       try {
         process.kill(process_, 0);
-        return /^State:\s+Z/m.test(readFileSync(`/proc/${String(process_)}/status`, 'utf8')) ? true : undefined; // dead, and nobody asked
+        // Dead, and nobody asked.
+        return /^State:\s+Z/m.test(readFileSync(`/proc/${String(process_)}/status`, 'utf8')) ? true : undefined;
       } catch {
         return true;
       }

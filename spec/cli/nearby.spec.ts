@@ -5,7 +5,9 @@ import { expect } from 'chai';
 import { eventsOf, SendallProcess } from './sendall-process';
 import { SessionRun } from './session-run';
 
-/** A network of its own with one Ethernet, IPv4 and IPv6: says so once it is there, and goes with its standard input. */
+/**
+ * A network of its own with one Ethernet, IPv4 and IPv6: says so once it is there, and goes with its standard input.
+ */
 const network = `
   ip link set lo up && echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad && ip link add lan0 type veth peer name lan1 && ip addr add 10.9.0.1/24 dev lan0 &&
   echo 1 > /proc/sys/net/ipv6/conf/lan1/disable_ipv6 && ip link set lan0 up multicast on && ip link set lan1 up && ip route add default dev lan0 && echo ready && cat`;
@@ -60,7 +62,10 @@ const liar = `
     });
   });`;
 
-/** Asks from an address of no network of this machine, then from one that is, with many questions; prints who was answered. */
+/**
+ * Asks from an address of no network of this machine, then from one that is, with many questions; prints who was
+ * answered.
+ */
 const stranger = `
   const packet = require(process.argv[1]);
   const dgram = require('dgram');

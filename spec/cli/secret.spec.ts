@@ -98,7 +98,8 @@ describe('cli/secret', () => {
     expect(await splitTarget([file], nothing)).to.deep.equal({ paths: [file], target: undefined });
     for (const last of [file, '-'])
       expect((await splitTarget([last], { ...typing(`${ticket}\r`), env: {} })).target).to.deep.equal(target);
-    expect((await splitTarget([file, 'nsa'], { ...typing(`${ticket}\r`), env: {} })).target).to.equal(undefined); // a name mistyped: no question
+    // A name mistyped: no question.
+    expect((await splitTarget([file, 'nsa'], { ...typing(`${ticket}\r`), env: {} })).target).to.equal(undefined);
     expect(await splitTarget([], { env })).to.deep.equal({ paths: [], target }); // as for a text, which is no path
     expect(await splitTarget([], { ...typing(`${ticket}\r`), env: {} })).to.deep.equal({
       paths: [],

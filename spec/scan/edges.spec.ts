@@ -27,7 +27,9 @@ describe('the edges of a file that is written to', () => {
   });
 
   type Looked = ReturnType<typeof lookAtEdges>;
-  /** A look at the file, where `write` happens right before each reading of some of it, and `change` before each stat. */
+  /**
+   * A look at the file, where `write` happens right before each reading of some of it, and `change` before each stat.
+   */
   type Look = (write: () => void, change?: () => void) => Promise<Looked>;
   const ways: readonly (readonly [string, Look])[] = [
     [

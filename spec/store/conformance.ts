@@ -32,7 +32,10 @@ const oddPieces = [1, 0, 4095, 65537, 0, 0, 100_003, 4096, 300_001];
 const old = content(5000, 1);
 const fresh = content(6000, 2);
 
-/** Every promise of `WholeFiles` and `StagedFile` on a session's store, as tests; run on each store, so that one can stand for another. */
+/**
+ * Every promise of `WholeFiles` and `StagedFile` on a session's store, as tests; run on each store, so that one can
+ * stand for another.
+ */
 export function storeConformance(open: () => Promise<Opened>, says: 'device' | 'cache'): void {
   let opened: Opened;
   let store: AnyRule;

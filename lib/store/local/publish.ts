@@ -294,7 +294,9 @@ async function takeNumberedName(thing: Placing, directory: string, ground: Placi
   throw alreadyExists(thing.name, 'rename');
 }
 
-/** As `findSame`, for what an earlier transfer may have stored under another name; what cannot be read is not the same. */
+/**
+ * As `findSame`, for what an earlier transfer may have stored under another name; what cannot be read is not the same.
+ */
 async function sameAsRenamed(
   thing: Placing,
   target: string,

@@ -278,7 +278,8 @@ describe('snapshots in an object store, through a receiver', () => {
     expect((await failureOf(prune({ target: reads, keep: { last: 1 } }))).code).to.equal('not-authorized');
     expect(await listSnapshots({ target })).to.deep.equal([]);
     for (const place of ['/srv/theirs', `s3://other/theirs`, `s3://${objects.bucket}/${objects.prefix}packs`])
-      expect((await failureOf(made(await keyed(target, 'admin', place)))).code, place).to.equal('disk'); // as it is told
+      // As it is told.
+      expect((await failureOf(made(await keyed(target, 'admin', place)))).code, place).to.equal('disk');
     // A backup belongs to the key that made its first snapshot.
     await made(target, { name: 'mine' });
     const other = await keyed(target, 'admin');

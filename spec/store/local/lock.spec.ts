@@ -147,7 +147,8 @@ describe('takeLock', () => {
     await writeFile(lock(), holder());
     await writeFile(path.join(place, 'lock.removing'), holder());
     await writeFile(path.join(place, 'lock.0123456789abcdef'), holder());
-    await writeFile(path.join(place, 'lock.123456789abcdef0'), ''); // killed while it wrote that (fault experiment killed)
+    // Killed while it wrote that (fault experiment killed).
+    await writeFile(path.join(place, 'lock.123456789abcdef0'), '');
     await expectTakenOver();
   });
 
