@@ -101,6 +101,6 @@ export const greedSabotages: readonly Sabotage[] = [
   {
     name: 'sealed connections are taken where they are switched off',
     finds: 'a sealed connection',
-    edits: [{ file: 'lib/receive/host.js', from: '(0, sealed_opening_1.sealedSuites)().length > 0', to: 'true' }],
+    edits: [{ file: 'lib/receive/host.js', from: 'offer.sealed && {', to: '{' }],
   },
 ];

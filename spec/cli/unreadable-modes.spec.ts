@@ -12,6 +12,7 @@ const large = 2 * 1024 * 1024;
 describe('cli: what root backs up to a receiver of another user (the built command)', function () {
   this.timeout(60_000);
   let run: SessionRun;
+  let receiver: SendallProcess;
   let ticket: string;
   const started: SendallProcess[] = [];
   before(function () {
@@ -42,8 +43,7 @@ describe('cli: what root backs up to a receiver of another user (the built comma
     chmodSync(run.at('etc/closed/below'), 0o300);
     chmodSync(run.at('etc/closed'), 0);
     chmodSync(run.at('etc/entered'), 0o111);
-    const receiver = runAsNobody(['receive', run.at('in'), '--listen', '127.0.0.1:0']);
-    ticket = await ticketOf(receiver);
+    await receive();
   });
   afterEach(async () => {
     for (const { child, ended } of started.splice(0)) {
@@ -61,6 +61,11 @@ describe('cli: what root backs up to a receiver of another user (the built comma
     });
     started.push(process);
     return process;
+  }
+
+  async function receive(): Promise<void> {
+    receiver = runAsNobody(['receive', run.at('in'), '--listen', '127.0.0.1:0']);
+    ticket = await ticketOf(receiver);
   }
 
   async function ends(running: SendallProcess, code: number): Promise<Ended> {
@@ -148,6 +153,9 @@ describe('cli: what root backs up to a receiver of another user (the built comma
     writeFileSync(path.join(snapshot, 'MANIFEST'), `${body}{"sha256":"${sum}"}\n`);
     for (const name of ['shadow', 'written', 'run', 'large', 'closed/below/file', 'closed/below', 'closed', 'entered'])
       chmodSync(path.join(snapshot, 'etc', name), lstatSync(run.at('etc', name)).mode & 0o777);
+    // It would make the directory anew.
+    receiver.child.kill('SIGKILL');
+    await receiver.ended;
     rmSync(run.at('in/.sendall'), { recursive: true, force: true });
     const adopted = await run.run(['adopt', 'in', '--owner', 'ticket']);
     expect(adopted.code, adopted.stderr).to.equal(0);
@@ -160,6 +168,7 @@ describe('cli: what root backs up to a receiver of another user (the built comma
       2,
     );
     expect(restored.stderr).to.match(/as root.*sendall restore/s);
+    await receive();
     await backup();
     await ends(runAsNobody(['verify', run.at('in'), '--snapshot', 'b/latest']), 0);
   });
