@@ -59,6 +59,17 @@ class Watched {
     }
   }
 
+  /** Resolves once half a second has brought less than `bytes` more: what lies between the two ends is full. */
+  async untilHeld(bytes: number): Promise<void> {
+    for (;;) {
+      const sent = this.reports.filter(({ phase }) => phase === 'send').map(({ done }) => done);
+      const last = sent.slice(-6);
+      const [first = 0] = last;
+      if (last.length === 6 && first > 0 && (last.at(-1) ?? 0) - first < bytes) return;
+      await sleep(100);
+    }
+  }
+
   /** The lowest and the highest resident memory of the next `ms`. */
   async memoryFor(ms: number): Promise<{ readonly least: number; readonly most: number }> {
     const from = this.reports.length;
@@ -97,7 +108,7 @@ describe('backpressure', function () {
     );
     try {
       await sender.until(({ phase, done }) => phase === 'send' && done > 0);
-      await sleep(500);
+      await sender.untilHeld(mebibyte);
       const { least, most } = await sender.memoryFor(3500);
       expect(most - least, 'growth').to.be.below(12 * mebibyte);
       expect(most).to.be.below(140 * mebibyte);
