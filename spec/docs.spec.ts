@@ -7,6 +7,7 @@ import { parseHookCommand } from '../cli/hook-command';
 import { parseChecksumList } from '../lib/snapshot/manifest/checksum-list';
 import { parseManifest } from '../lib/snapshot/manifest/manifest';
 import { sendall } from './cli/sendall-process';
+import { skipTest } from './skip-test';
 
 const root = join(__dirname, '..');
 const docs = readFileSync(join(root, 'docs', 'backups.md'), 'utf8');
@@ -156,7 +157,7 @@ describe('docs/backups.md and docs/systemd', () => {
   });
 
   it('have units that systemd takes', function () {
-    if (spawnSync('systemd-analyze', ['--version']).status !== 0) this.skip();
+    if (spawnSync('systemd-analyze', ['--version']).status !== 0) skipTest(this, 'systemd-analyze is not installed');
     const directory = mkdtempSync(join(tmpdir(), 'sendall-units-'));
     try {
       // The program need not be installed here.

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { SendallProcess } from './cli/sendall-process';
 import { ticketOf } from './cli/session-run';
+import { skipTest } from './skip-test';
 
 const root = join(__dirname, '..');
 const executable = join(root, 'dist', 'executable', 'sendall');
@@ -16,7 +17,8 @@ describe('the single executable', function () {
 
   before(async function () {
     // A Node that is linked with a library of its own, as some distributions have it, cannot be one.
-    if (!readFileSync(process.execPath).includes('NODE_SEA_FUSE')) this.skip();
+    if (!readFileSync(process.execPath).includes('NODE_SEA_FUSE'))
+      skipTest(this, 'this Node makes no single executables');
     directory = mkdtempSync(join(tmpdir(), 'sendall-executable-'));
     for (const name of ['in', 'cache', 'tree']) mkdirSync(join(directory, name), { mode: 0o700 });
     writeFileSync(join(directory, 'tree', 'small'), 'small\n');
@@ -105,7 +107,7 @@ describe('the single executable', function () {
   describe('as a Debian package', () => {
     let file = '';
     before(async function () {
-      if (spawnSync('dpkg-deb', ['--version']).status !== 0) this.skip();
+      if (spawnSync('dpkg-deb', ['--version']).status !== 0) skipTest(this, 'dpkg-deb is not installed');
       const words = ['-r', './spec/typescript.js', 'packaging/deb.ts', '--quick', '--executable', executable];
       file = (await promisify(execFile)(process.execPath, words, { cwd: root })).stdout.trim();
     });
@@ -141,7 +143,7 @@ describe('the single executable', function () {
         mount -t tmpfs none ${layers}; cd ${layers}; mkdir up work root
         mount -t overlay overlay -o lowerdir=/,upperdir=up,workdir=work root
         mount -t proc proc root/proc; mount --rbind /dev root/dev`;
-      if (spawnSync('unshare', ['-m', 'sh', '-c', lay]).status !== 0) this.skip();
+      if (spawnSync('unshare', ['-m', 'sh', '-c', lay]).status !== 0) skipTest(this, 'no mounts of its own here');
       const act = `set -e
         dpkg --no-triggers -i /p.deb > /dev/null; sendall --version
         stat -c '%U %a' /var/lib/sendall

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { bytesOfName, isSoundName, nameOfBytes, systemPath } from '../lib/name-bytes';
+import { skipTest } from './skip-test';
 
 /** Bytes as others see them: mostly ASCII, with what is special to UTF-8 among it. */
 const bytes = fc
@@ -44,8 +45,7 @@ describe('a name that is not UTF-8', () => {
         encoding: 'utf8',
       });
     } catch {
-      console.warn('      skipped: python3 is not installed');
-      return this.skip();
+      return skipTest(this, 'python3 is not installed');
     }
     expect(names.map(nameOfBytes)).to.deep.equal(JSON.parse(answer));
   });

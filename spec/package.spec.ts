@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
+import { skipTest } from './skip-test';
 
 const run = promisify(execFile);
 const root = join(__dirname, '..');
@@ -148,7 +149,7 @@ describe('the package, installed from its own tarball into an empty project', fu
   }
 
   it('puts each manual page where man finds it', async function () {
-    if (process.platform === 'win32') this.skip();
+    if (process.platform === 'win32') skipTest(this, 'it is not about Windows');
     const prefix = join(directory, 'prefix');
     await run('npm', ['install', '-g', '--prefix', prefix, '--prefer-offline', '--no-audit', '--no-fund', tarball]);
     const pages = packed.flatMap((path) => (path.startsWith('dist/man/') ? [path.slice('dist/man/'.length)] : []));

@@ -6,6 +6,7 @@ import { expect } from 'chai';
 import { scenes } from '../packaging/pictures/scenes';
 import type { Shot } from '../packaging/pictures/shell';
 import { svgOf } from '../packaging/pictures/svg';
+import { skipTest } from './skip-test';
 
 const root = join(__dirname, '..');
 const pictures = join(root, 'docs', 'pictures');
@@ -51,7 +52,7 @@ describe('the pictures of README.md', function () {
 
   for (const name of ['first-transfer', 'resume'])
     it(`${name} shows what a terminal shows`, async function () {
-      if (spawnSync('script', ['--version']).error) this.skip();
+      if (spawnSync('script', ['--version']).error) skipTest(this, 'script is not installed');
       const shots: readonly Shot[] = (await scenes[name]?.()) ?? [];
       expect(saidIn(svgOf(shots))).to.deep.equal(saidIn(readFileSync(join(pictures, `${name}.svg`), 'utf8')));
     });

@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createReceiver, send, TransferError } from '../lib/index';
+import { skipTest } from './skip-test';
 
 const readme = path.join(__dirname, '..', 'README.md');
 const hasPython = spawnSync('python3', ['--version']).status === 0;
@@ -35,7 +36,7 @@ describe('the README', () => {
   });
 
   it('has a sender that gets a receipt from our receiver', async function () {
-    if (!hasPython) this.skip();
+    if (!hasPython) skipTest(this, 'python3 is not installed');
     const [sender = ''] = await programs();
     await writeFile(path.join(directory, 'send.py'), sender);
     await writeFile(path.join(directory, 'a.bin'), Buffer.alloc(3_000_001, 'sendall'));
@@ -71,7 +72,7 @@ describe('the README', () => {
   });
 
   it('has a receiver that takes files of our sender, which says "sent, not confirmed"', async function () {
-    if (!hasPython) this.skip();
+    if (!hasPython) skipTest(this, 'python3 is not installed');
     const [, receiver = ''] = await programs();
     const inbox = await mkdtemp(path.join(directory, 'inbox-'));
     await writeFile(path.join(directory, 'receive.py'), receiver);

@@ -6,6 +6,7 @@ import { Ajv2020 } from 'ajv/dist/2020';
 import { expect } from 'chai';
 import { manualPages, referenceFiles } from '../packaging/reference';
 import { sendall } from './cli/sendall-process';
+import { skipTest } from './skip-test';
 
 const root = join(__dirname, '..');
 
@@ -65,7 +66,7 @@ describe('what is written from the help', () => {
     ]);
     expect(pages['sendall-send.1']).to.include('.B \\-\\-check\n').and.include('.SH MORE');
     expect(pages['sendall-config.5']).to.include('idle\\-limit').and.include('.SH FOR ALL COMMANDS');
-    if (spawnSync('groff', ['--version']).status !== 0) this.skip();
+    if (spawnSync('groff', ['--version']).status !== 0) skipTest(this, 'groff is not installed');
     for (const [name, text] of Object.entries(pages)) {
       const { stderr } = spawnSync('groff', ['-man', '-ww', '-z'], { input: text, encoding: 'utf8' });
       expect(stderr, name).to.equal('');

@@ -15,6 +15,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
 import { canTrace } from '../store/local/trace';
 import { type Ended, eventsOf, expectEvent, sendall, SendallProcess } from './sendall-process';
+import { skipTest } from '../skip-test';
 
 const mib = 1024 * 1024;
 
@@ -81,7 +82,7 @@ describe('cli: backup (the built command)', () => {
 
   // Found by the fault experiment failing-calls: it was told as an error that should not happen.
   it('is done when the snapshot is, although what was kept for it cannot be removed', async function () {
-    if (!canTrace) this.skip();
+    if (!canTrace) skipTest(this, 'strace is not installed');
     const own = join(root, '.sendall/snapshots/b');
     const failing = [
       'strace',
@@ -112,7 +113,7 @@ describe('cli: backup (the built command)', () => {
 
   // Found by the fault experiment failing-calls: the snapshot was there, and the command ended with exit code 1.
   it('is done when the snapshot is, although its own directory cannot be removed', async function () {
-    if (!canTrace) this.skip();
+    if (!canTrace) skipTest(this, 'strace is not installed');
     const own = join(root, '.sendall/snapshots/b');
     const inject = ['-e', 'trace=rmdir', '-e', 'inject=rmdir:error=EACCES'];
     const failing = ['strace', '-f', '-qq', '-o', '/dev/null', '-P', own, ...inject];
@@ -126,7 +127,7 @@ describe('cli: backup (the built command)', () => {
 
   // Found by the fault experiment failing-calls.
   it('does not contain what was refused because its directory could not be flushed', async function () {
-    if (!canTrace) this.skip();
+    if (!canTrace) skipTest(this, 'strace is not installed');
     const failing = [
       'strace',
       '-f',
@@ -153,7 +154,7 @@ describe('cli: backup (the built command)', () => {
 
   // Found by the fault experiment failing-calls: `latest` was never flushed, and a power cut could have taken it back.
   it('points latest to the snapshot once more where its directory could not be flushed', async function () {
-    if (!canTrace) this.skip();
+    if (!canTrace) skipTest(this, 'strace is not installed');
     const log = join(place, 'log');
     const inject = ['-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO:when=2'];
     const { code, stderr } = await new SendallProcess(['backup', 'home', root, '--name', 'b'], {

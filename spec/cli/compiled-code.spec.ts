@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { keepCompiledCode, ownDirectory } from '../../cli/compiled-code';
+import { skipTest } from '../skip-test';
 
 describe('cli: where compiled code is kept', () => {
   let cache: string;
@@ -32,7 +33,7 @@ describe('cli: where compiled code is kept', () => {
   });
 
   it('is nowhere where it belongs to somebody else', function () {
-    if (process.geteuid?.() !== 0) this.skip();
+    if (process.geteuid?.() !== 0) skipTest(this, 'only root can do this');
     mkdirSync(place, { recursive: true, mode: 0o700 });
     chownSync(place, 65534, 65534);
     expect(ownDirectory({ XDG_CACHE_HOME: cache })).to.equal(undefined);

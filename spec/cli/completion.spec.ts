@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { completionOf } from '../../cli/candidates';
 import { describeProgram } from '../../cli/program';
+import { skipTest } from '../skip-test';
 
 const main = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
 
@@ -59,7 +60,7 @@ describe('cli: completion', () => {
 
     for (const shell of ['bash', 'zsh', 'fish'])
       it(`${shell} offers peers with files, and snapshots of a directory`, function () {
-        if (spawnSync(shell, ['-c', 'true']).status !== 0) this.skip();
+        if (spawnSync(shell, ['-c', 'true']).status !== 0) skipTest(this, `${shell} is not installed`);
         const offered = (...line: readonly string[]): string => offeredBy(shell, line);
         expect(offered('send', 'holiday.jpg', 'ho'))
           .to.include('homeserver')

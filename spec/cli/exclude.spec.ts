@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync
 import { expect } from 'chai';
 import { patternsFor } from '../../lib/scan/own-patterns';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 describe('cli: what is left out (the built command)', function () {
   this.timeout(60_000);
@@ -109,8 +110,7 @@ describe('cli: what is left out (the built command)', function () {
     try {
       execFileSync('mount', ['-t', 'tmpfs', 'none', run.at('photos/raw')], { stdio: 'pipe' });
     } catch {
-      process.stderr.write('    --one-file-system is not tried: nothing can be mounted here\n');
-      this.skip();
+      skipTest(this, '--one-file-system is not tried: nothing can be mounted here');
     }
     try {
       writeFileSync(run.at('photos/raw/elsewhere'), 'x');

@@ -18,6 +18,7 @@ import { Catalog } from '../../lib/snapshot/manifest/catalog';
 import { parseEntryName } from '../../lib/name';
 import { eventsOf } from './sendall-process';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 const all = 'd d/deep d/deep/a d/deep/link d/key d/other d/third new'.split(' ');
 const without = all.filter((name) => name !== 'd/key');
@@ -145,8 +146,7 @@ describe('cli: forget (the built command)', function () {
   it('killed at any moment leaves each snapshot as it was, or without it; the next one ends it', async function () {
     const missing = missingForFaultyCalls();
     if (missing !== undefined) {
-      process.stderr.write(`    kill -9 at calls is not tried: ${missing}\n`);
-      this.skip();
+      skipTest(this, `kill -9 at calls is not tried: ${missing}`);
     }
     await backup();
     await backup();

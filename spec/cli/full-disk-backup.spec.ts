@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { mountSmallDisk } from '../small-disk';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 const MiB = 1024 ** 2;
 
@@ -28,7 +29,7 @@ describe('cli: a backup to a directory on a disk that is too small (the built co
   }
 
   it('speaks of that disk and of no receiver, and names it at the end', async function () {
-    if (!small(run.at('in'))) this.skip();
+    if (!small(run.at('in'))) skipTest(this, 'no small disk can be mounted here');
     const { code, stdout, stderr } = await run.run(['backup', 'src', 'in', '--name', 'b']);
     expect(code, stderr).to.equal(8);
     expect(stderr).to.match(/disk\.img needs 20\.0 MiB, and [\d.]+ [KM]iB are free where it goes\.\nhint: .*that disk/);
@@ -41,7 +42,7 @@ describe('cli: a backup to a directory on a disk that is too small (the built co
 
   it('is restored to one likewise; a receiver is called one', async function () {
     mkdirSync(run.at('out'), { mode: 0o755 });
-    if (!small(run.at('out'))) this.skip();
+    if (!small(run.at('out'))) skipTest(this, 'no small disk can be mounted here');
     expect((await run.run(['backup', 'src', 'in', '--name', 'b'])).code).to.equal(0);
     const { code, stderr } = await run.run(['restore', 'in', 'b/latest', 'out']);
     expect(code).to.equal(8);

@@ -5,6 +5,7 @@ import type { SealedConnection } from '../../lib/session/sealed-opening';
 import { newSession, RawSession } from '../session/raw-session';
 import type { SendallProcess } from './sendall-process';
 import { eventually, SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 describe('cli: a key that wants everything for itself, and what it gets (the built command)', function () {
   this.timeout(60_000);
@@ -13,7 +14,7 @@ describe('cli: a key that wants everything for itself, and what it gets (the bui
   let ticket: string;
   let env: NodeJS.ProcessEnv;
   beforeEach(function () {
-    if (process.platform !== 'linux') this.skip(); // what a process has open is read from /proc
+    if (process.platform !== 'linux') skipTest(this, 'it is about Linux');
     run = new SessionRun({ small: 'hello\n' });
     env = { XDG_CONFIG_HOME: run.at('config') };
   });

@@ -14,6 +14,7 @@ import { parseEntryName } from '../../lib/name';
 import { SmallSourceReader } from '../../lib/send/small-source-reader';
 import { eventsOf } from './sendall-process';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 describe('cli: files that are written to while they are read', function () {
   this.timeout(60_000);
@@ -59,7 +60,7 @@ describe('cli: files that are written to while they are read', function () {
   });
 
   it('of which the system tells no size are named, and not stored as empty', async function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipTest(this, 'it is about Linux');
     const kept = await run.run(['backup', 'logs', '/proc/version', run.at('in'), '--name', 'b']);
     expect(kept.code, kept.stderr).to.equal(8);
     expect(kept.stderr).to.include('version says that it is empty, and has content');

@@ -6,11 +6,12 @@ import { Hooks } from '../../cli/hooks';
 import type { FileDone, TransferEvent } from '../../lib/index';
 import { type Ended, eventsOf, expectEvent, printedEventsOf } from './sendall-process';
 import { eventually, SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 describe('cli: --on-received (the built command)', function () {
   this.timeout(30_000);
   before(function () {
-    if (process.platform === 'win32') this.skip(); // the commands here are shell scripts
+    if (process.platform === 'win32') skipTest(this, 'it is not about Windows');
   });
   let run: SessionRun;
   beforeEach(() => (run = new SessionRun({ 'a.txt': 'a' })));
@@ -246,7 +247,7 @@ describe('cli: --on-received (the built command)', function () {
 
 describe('cli/hooks', () => {
   it('are for files and snapshots and for no other event, and say which snapshot they failed for', async function () {
-    if (process.platform === 'win32') this.skip();
+    if (process.platform === 'win32') skipTest(this, 'it is not about Windows');
     const snapshot: TransferEvent = {
       event: 'snapshot',
       snapshot: 'laptop/2026-11-20T101233Z',

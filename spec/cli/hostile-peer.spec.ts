@@ -7,6 +7,7 @@ import { expect } from 'chai';
 import { encodeFrame, HeaderDecoder, type JsonObject } from '../../lib/wire/frame';
 import { RawSession } from '../session/raw-session';
 import { eventually, SessionRun, ticketOf } from './session-run';
+import { skipTest } from '../skip-test';
 
 const main = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
 
@@ -207,7 +208,7 @@ describe('cli: a configuration file of somebody else (the built command)', () =>
   });
 
   it('is refused where it belongs to another user', async function () {
-    if (process.geteuid?.() !== 0) this.skip(); // only root can give files away
+    if (process.geteuid?.() !== 0) skipTest(this, 'only root can do this');
     chownSync(config, 65534, 65534);
     expect(await obeys()).to.equal(false);
   });

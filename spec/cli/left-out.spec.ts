@@ -5,6 +5,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { eventsOf } from './sendall-process';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 /** Stands before the C library: attributes called user.shut, and the names of `noname`, cannot be read. */
 const shut = `
@@ -37,10 +38,7 @@ describe('cli: extended attributes that cannot travel (the built command)', func
       writeFileSync(path.join(scratch, 'probe'), '');
       execFileSync('setfattr', ['-n', 'user.probe', '-v', 'x'.repeat(60_000), path.join(scratch, 'probe')]);
     } catch (error) {
-      process.stderr.write(
-        `    attributes that cannot travel are not tried: ${String(error).split('\n', 1)[0] ?? ''}\n`,
-      );
-      this.skip();
+      skipTest(this, `attributes that cannot travel are not tried: ${String(error).split('\n', 1)[0] ?? ''}`);
     }
   });
   beforeEach(() => {

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
 import { SendallProcess } from './sendall-process';
 import { SessionRun, ticketOf } from './session-run';
+import { skipTest } from '../skip-test';
 
 /** As in a container: a host name and process numbers of its own. */
 const container = ['unshare', '--uts', '--pid', '--fork', '--mount-proc', '--kill-child'];
@@ -11,7 +12,8 @@ describe('cli: the lock of a receiver in a container', function () {
   this.timeout(60_000);
 
   it('is one while that runs, and none once it was killed, whatever the next container is called', async function () {
-    if (spawnSync(container[0] ?? '', [...container.slice(1), ...called, 'first', 'true']).status !== 0) this.skip();
+    if (spawnSync(container[0] ?? '', [...container.slice(1), ...called, 'first', 'true']).status !== 0)
+      skipTest(this, 'no containers can be made here');
     const run = new SessionRun();
     const words = ['receive', 'in', '--listen', '127.0.0.1:0'];
     const receiver = (host: string): SendallProcess =>

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { asNobody, nobody } from './as-nobody';
 import { sending, SourceTree } from '../send/source-tree';
 import { type Ended, SendallProcess } from './sendall-process';
+import { skipTest } from '../skip-test';
 
 describe('cli: who may not write below a directory (the built command)', function () {
   this.timeout(30_000);
@@ -22,7 +23,7 @@ describe('cli: who may not write below a directory (the built command)', functio
         `require(${JSON.stringify(join(__dirname, '../../dist/lib/errors.js'))})`,
       ]).status !== 0
     )
-      this.skip();
+      skipTest(this, 'another user may not read this repository');
   });
   beforeEach(() => {
     place = mkdtempSync(join(tmpdir(), 'sendall-spec-'));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { eventsOf, SendallProcess } from './sendall-process';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 /**
  * A network of its own with one Ethernet, IPv4 and IPv6: says so once it is there, and goes with its standard input.
@@ -96,9 +97,9 @@ describe('cli: who is found on the network (the built command)', function () {
   const holders: ChildProcess[] = [];
 
   beforeEach(async function () {
-    if (spawnSync('unshare', ['--net', 'true']).status !== 0) this.skip();
+    if (spawnSync('unshare', ['--net', 'true']).status !== 0) skipTest(this, 'no networks of its own here');
     const there = await hold(network);
-    if (!there) this.skip();
+    if (!there) skipTest(this, 'no networks of its own here');
     holder = there;
     run = new SessionRun({ 'letter.txt': 'hello\n' });
   });
@@ -193,7 +194,7 @@ describe('cli: who is found on the network (the built command)', function () {
       ],
       { timeout: 10_000 },
     );
-    if (!near || !far || pulled.status !== 0) return this.skip();
+    if (!near || !far || pulled.status !== 0) return skipTest(this, 'no networks of its own here');
     holder = near;
     const receiver = start(['receive', 'in', '--code', '--once'], 'receiver');
     const { code, number } = await codeOf(receiver);
@@ -238,7 +239,7 @@ describe('cli: who is found on the network (the built command)', function () {
 
   it('on a machine without another network, too', async function () {
     const alone = await hold('ip link set lo up multicast on && ip route add 224.0.0.0/4 dev lo && echo ready && cat');
-    if (!alone) return this.skip();
+    if (!alone) return skipTest(this, 'no networks of its own here');
     holder = alone;
     const receiver = start(['receive', 'in', '--code', '--once'], 'receiver');
     const { code } = await codeOf(receiver);

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
 import { SendallProcess } from './sendall-process';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 /** A user that no passwd has. */
 const nobody = '54321';
@@ -11,7 +12,7 @@ describe('cli: a user without HOME and without an entry in passwd', function () 
   this.timeout(30_000);
 
   it('sends, since nothing of that is needed', async function () {
-    if (process.getuid?.() !== 0) this.skip();
+    if (process.getuid?.() !== 0) skipTest(this, 'only root can do this');
     const run = new SessionRun();
     try {
       const { ticket } = await run.receive();

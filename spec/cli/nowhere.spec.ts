@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { mkdirSync } from 'node:fs';
 import { SendallProcess } from './sendall-process';
 import { SessionRun, ticketOf } from './session-run';
+import { skipTest } from '../skip-test';
 
 describe('cli: a command whose surroundings are gone', function () {
   this.timeout(60_000);
@@ -16,7 +17,7 @@ describe('cli: a command whose surroundings are gone', function () {
   });
 
   it('goes on in a directory that was removed, where paths are absolute', async function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipTest(this, 'it is about Linux');
     const ended = (...words: string[]): SendallProcess['ended'] => {
       mkdirSync(run.at('gone'));
       const cwd = run.at('gone');
@@ -36,7 +37,7 @@ describe('cli: a command whose surroundings are gone', function () {
     ['read by nobody any more', 'exec "$@"', 2],
   ] as const)
     it(`receives on, as it should, with a standard output that is ${what}`, async function () {
-      if (process.platform !== 'linux') this.skip();
+      if (process.platform !== 'linux') skipTest(this, 'it is about Linux');
       receiver = new SendallProcess(['receive', 'in', '--listen', '127.0.0.1:0'], {
         cwd: run.directory,
         under: ['sh', '-c', script, 'sh'],

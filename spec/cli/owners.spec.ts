@@ -5,6 +5,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { eventsOf } from './sendall-process';
 import { lastOf, SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 const tools = ['rsync', 'getfattr', 'setfattr', 'setfacl', 'setcap'];
 
@@ -23,8 +24,7 @@ describe('cli: owners, special bits, ACLs, capabilities and extended attributes 
   before(function () {
     const why = missing();
     if (why === undefined) return;
-    process.stderr.write(`    owners and attributes are not tried: ${why}\n`);
-    this.skip();
+    skipTest(this, `owners and attributes are not tried: ${why}`);
   });
   beforeEach(() => {
     run = new SessionRun();

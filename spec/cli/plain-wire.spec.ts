@@ -8,6 +8,7 @@ import { keepsOwner } from '../../lib/net/peer-user';
 import { encodeFrame } from '../../lib/wire/frame';
 import type { SendallProcess } from './sendall-process';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 const content = Buffer.from('planted\n');
 const frame = Buffer.concat([
@@ -90,7 +91,7 @@ describe('cli: the plain wire on one machine (the built command)', () => {
 
   describe('another user', () => {
     before(function () {
-      if (!canBeOthers) this.skip(); // only root can be somebody else
+      if (!canBeOthers) skipTest(this, 'only root can be somebody else');
     });
 
     for (const address of ['[::1]:0', '[::]:0'])
@@ -131,7 +132,7 @@ describe('cli: the plain wire on one machine (the built command)', () => {
   });
 
   it('a sender that closes without waiting is taken, where the system still tells whose it was', async function () {
-    if (!keepsOwner(release())) this.skip();
+    if (!keepsOwner(release())) skipTest(this, 'this system does not say who connects');
     const { receiver, where } = await receive();
     const { port, hostname } = new URL(where);
     // For some 40 ms it does: on a busy machine the receiver may come too late.

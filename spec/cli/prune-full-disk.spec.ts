@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, readlinkSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mountSmallDisk } from '../small-disk';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 const execute = (program: string, ...words: string[]): string =>
   execFileSync(program, words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
@@ -38,7 +39,7 @@ describe('cli: prune on a disk that has no room left', function () {
   ] as const)
     it(`removes what it should without a single ${what}, and the register says so`, async function () {
       mounted = mountSmallDisk(run.at('in'), 'size=4m,nr_inodes=300,mode=0700');
-      if (!mounted) this.skip();
+      if (!mounted) skipTest(this, 'no small disk can be mounted here');
       mkdirSync(run.at('tree'));
       const { ticket } = await run.receive();
       const made: string[] = [];

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { eventsOf, type SendallProcess } from './sendall-process';
 import { lastOf, SessionRun, ticketOf } from './session-run';
+import { skipTest } from '../skip-test';
 
 describe('cli: through a relay (the built command)', function () {
   this.timeout(60_000);
@@ -130,7 +131,8 @@ describe('cli: through a relay (the built command)', function () {
       'transitrelay',
       '--port=tcp:0:interface=127.0.0.1',
     ] as const;
-    if (spawnSync('twistd3', ['transitrelay', '--help']).status !== 0) this.skip();
+    if (spawnSync('twistd3', ['transitrelay', '--help']).status !== 0)
+      skipTest(this, 'the transit relay is not installed');
     const server = spawn(transit[0], transit.slice(1), { cwd: run.directory, stdio: ['ignore', 'pipe', 'inherit'] });
     try {
       let said = '';

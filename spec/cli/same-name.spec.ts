@@ -8,6 +8,7 @@ import { encodeFrame } from '../../lib/index';
 import { dialRaw } from './raw-peer';
 import { type Ended, eventsOf, sendall, SendallProcess } from './sendall-process';
 import { lastOf, ticketOf } from './session-run';
+import { skipTest } from '../skip-test';
 
 describe('cli: two files never take one name in one transfer', () => {
   let directory: string;
@@ -92,7 +93,7 @@ describe('cli: two files never take one name in one transfer', () => {
   });
 
   it('a name on the command line that is not UTF-8 is found, whatever a receiver thinks of it', function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipTest(this, 'it is about Linux');
     const name = Buffer.from('caf\xe9', 'latin1');
     writeFileSync(Buffer.concat([Buffer.from(`${directory}/`), name]), 'x');
     // The shell hands over bytes, which Node cannot.

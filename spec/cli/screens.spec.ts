@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
 import { Shell } from '../../packaging/pictures/shell';
 import { noise } from '../session/pair';
+import { skipTest } from '../skip-test';
 
 const main = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
 const names = 40;
@@ -13,7 +14,7 @@ describe('cli: the screens of both sides (the built command)', function () {
   this.timeout(60_000);
   let directory: string;
   before(function () {
-    if (spawnSync('script', ['--version']).error) this.skip();
+    if (spawnSync('script', ['--version']).error) skipTest(this, 'script is not installed');
     directory = mkdtempSync(join(tmpdir(), 'sendall-screens-'));
     for (const home of ['a', 'b']) mkdirSync(join(directory, home), { mode: 0o700 });
     mkdirSync(join(directory, 'a', 'tree'));

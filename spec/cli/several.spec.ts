@@ -12,6 +12,7 @@ import { MiB, noise } from '../session/pair';
 import { Relay } from '../session/relay';
 import { openTerminal } from './screen';
 import { type Ended, eventsOf, expectEvent, printedEventsOf, SendallProcess } from './sendall-process';
+import { skipTest } from '../skip-test';
 
 describe('cli: several receivers', () => {
   let directory: string;
@@ -103,7 +104,7 @@ describe('cli: several receivers', () => {
   };
 
   it('keeps no more in memory where one is slow', async function () {
-    if (process.platform !== 'linux') return this.skip(); // it reads /proc
+    if (process.platform !== 'linux') return skipTest(this, 'it is about Linux');
     await open(2);
     const [fast, slow] = receivers;
     const way = await Relay.to(slow?.port ?? 0, { delay: 100, window: 64 * 1024 });
@@ -123,7 +124,7 @@ describe('cli: several receivers', () => {
   });
 
   it('needs no more memory than is promised for fifty receivers', async function () {
-    if (process.platform !== 'linux') return this.skip(); // it reads /proc
+    if (process.platform !== 'linux') return skipTest(this, 'it is about Linux');
     await open(50);
     writeFileSync(join(directory, 'a'), noise(8 * MiB));
     const running = start('send', 'a', ...receivers.map(({ ticket }) => ticket), '--json');

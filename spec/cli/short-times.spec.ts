@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { eventsOf } from './sendall-process';
 import { lastOf, SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 const seconds = (time: string): number => Date.parse(time) / 1000;
 /** What an inode of 128 bytes holds is whole seconds from 1901 to 2038. */
@@ -23,7 +24,7 @@ describe('cli: a disk that does not hold the times of a source', function () {
         execFileSync('mount', ['-o', 'loop', run.at('disk'), run.at('in')], { stdio: 'ignore' });
         mounted = true;
       } catch {
-        this.skip(); // not on this machine, or not by this user
+        skipTest(this, 'no disk of ext4 can be made and mounted here');
       }
       for (const [name, time] of [
         ['future', inFuture],
@@ -32,7 +33,7 @@ describe('cli: a disk that does not hold the times of a source', function () {
         writeFileSync(run.at(name), name);
         utimesSync(run.at(name), time, time);
       }
-      if (statSync(run.at('future')).mtimeMs !== inFuture * 1000) this.skip(); // neither does this disk
+      if (statSync(run.at('future')).mtimeMs !== inFuture * 1000) skipTest(this, 'this disk keeps no such times');
       for (const time of ['first', 'second']) {
         const backup = await run.run(['backup', 'future', 'past', 'in', '--name', 'b', '--json']);
         expect(backup.code, backup.stderr).to.equal(0);

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { mountSmallDisk } from '../small-disk';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 const MiB = 1024 ** 2;
 
@@ -14,7 +15,7 @@ describe('cli: a file with holes that is larger than the disk', function () {
     let mounted = false;
     try {
       mounted = mountSmallDisk(run.at('in'), 'size=16m,mode=0755');
-      if (!mounted) this.skip();
+      if (!mounted) skipTest(this, 'no small disk can be mounted here');
       writeFileSync(run.at('image'), '');
       truncateSync(run.at('image'), 64 * MiB);
       const fd = openSync(run.at('image'), 'r+');

@@ -6,6 +6,7 @@ import jsqr from 'jsqr';
 import { Shell } from '../../packaging/pictures/shell';
 import { guess } from './guess';
 import { SessionRun } from './session-run';
+import { skipTest } from '../skip-test';
 
 const main = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
 /** How many pixels a module of a code has in a picture, across and down. */
@@ -32,7 +33,7 @@ describe('cli: a receiver at a terminal (the built command)', function () {
   this.timeout(20_000);
   let run: SessionRun;
   before(function () {
-    if (spawnSync('script', ['--version']).error) this.skip();
+    if (spawnSync('script', ['--version']).error) skipTest(this, 'script is not installed');
   });
   beforeEach(() => {
     run = new SessionRun({ 'letter.txt': 'hello\n' });

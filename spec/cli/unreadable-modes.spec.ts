@@ -6,6 +6,7 @@ import { expect } from 'chai';
 import { asNobody, nobody } from './as-nobody';
 import { type Ended, SendallProcess } from './sendall-process';
 import { SessionRun, ticketOf } from './session-run';
+import { skipTest } from '../skip-test';
 
 const large = 2 * 1024 * 1024;
 
@@ -16,7 +17,7 @@ describe('cli: what root backs up to a receiver of another user (the built comma
   let ticket: string;
   const started: SendallProcess[] = [];
   before(function () {
-    if (process.getuid?.() !== 0) this.skip();
+    if (process.getuid?.() !== 0) skipTest(this, 'only root can do this');
   });
   beforeEach(async () => {
     run = new SessionRun();

@@ -18,6 +18,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import { DigestCache, cacheDirectory, noDigestCache } from '../../lib/digest/digest-cache';
 import type { FileIdentity } from '../../lib/digest/digest-cache';
+import { skipTest } from '../skip-test';
 
 const md5 = '8f6fbf8347faa4924a76856701edb0f3';
 const otherMd5 = '900150983cd24fb0d6963f7d28e17f72';
@@ -128,7 +129,7 @@ describe('DigestCache', () => {
   }
 
   it('makes its directory 0700 and its entries 0600, and leaves no temporary file', async function () {
-    if (process.platform === 'win32') this.skip();
+    if (process.platform === 'win32') skipTest(this, 'it is not about Windows');
     await remember();
     expect(statSync(directory).mode & 0o777).to.equal(0o700);
     expect(statSync(entry()).mode & 0o777).to.equal(0o600);
@@ -220,7 +221,7 @@ describe('DigestCache', () => {
     });
 
     it('where others may write to it, who could plant digests', async function () {
-      if (process.platform === 'win32') this.skip();
+      if (process.platform === 'win32') skipTest(this, 'it is not about Windows');
       await remember();
       chmodSync(directory, 0o777);
       await isUseless();
@@ -229,7 +230,7 @@ describe('DigestCache', () => {
     });
 
     it('where it belongs to someone else', async function () {
-      if (process.geteuid?.() !== 0) this.skip();
+      if (process.geteuid?.() !== 0) skipTest(this, 'only root can do this');
       await remember();
       chownSync(directory, 65_534, 65_534);
       await isUseless();

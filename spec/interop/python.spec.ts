@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { Heard, ReceiveDirectory, temporaryDirectory } from '../receive/receive-directory';
 import { bytes, sending, SourceTree } from '../send/source-tree';
 import { readFile, rm } from 'node:fs/promises';
+import { skipTest } from '../skip-test';
 
 const programs = path.join(__dirname, '..', '..', 'fixtures', 'python');
 
@@ -39,8 +40,7 @@ describe('Python programs written from PROTOCOL.md alone (fixtures/python)', fun
 
   before(async function () {
     if (spawnSync('python3', ['--version']).status !== 0) {
-      console.warn('      skipped: python3 is not installed, so no other implementation is talked to');
-      this.skip();
+      skipTest(this, 'python3 is not installed, so no other implementation is talked to');
     }
     tree = await SourceTree.make(files);
     paths = Object.keys(files).map((name) => tree.at(name));

@@ -7,6 +7,7 @@ import { sending, SourceTree } from '../send/source-tree';
 import { MiB, noise } from '../session/pair';
 import type { SendallProcess } from '../cli/sendall-process';
 import { SessionRun } from '../cli/session-run';
+import { skipTest } from '../skip-test';
 
 const program = path.join(__dirname, '..', '..', 'fixtures', 'python', 'session_peer.py');
 
@@ -59,8 +60,7 @@ describe('a session with another implementation, in Python, written from PROTOCO
 
   before(async function () {
     if (spawnSync('python3', ['--version']).status !== 0 || spawnSync('openssl', ['version']).status !== 0) {
-      console.warn('      skipped: python3 or openssl is not installed, so no other implementation is talked to');
-      this.skip();
+      skipTest(this, 'python3 or openssl is not installed, so no other implementation is talked to');
     }
     tree = await SourceTree.make(files);
   });

@@ -8,6 +8,7 @@ import { createReceiver, TransferError } from '../../lib/index';
 import { exchange, fileFrame, md5, RawSender } from '../send/raw-sender';
 import { contentOf, Heard, ReceiveDirectory, temporaryDirectory } from './receive-directory';
 import { bytes, sending, SourceTree } from '../send/source-tree';
+import { skipTest } from '../skip-test';
 
 async function rejection(promise: Promise<unknown>): Promise<TransferError> {
   const error = await promise.then(
@@ -36,8 +37,7 @@ describe('a receiver', () => {
 
     it('is refused with not-authorized, and taken with insecurePlain', async function () {
       if (other === undefined) {
-        console.warn('      skipped: this machine has no address but loopback');
-        this.skip();
+        skipTest(this, 'this machine has no address but loopback');
       }
       for (const insecurePlain of [false, true]) {
         const { port, heard, place } = await start({ insecurePlain }, { address: '0.0.0.0:0' });
@@ -54,7 +54,7 @@ describe('a receiver', () => {
     });
 
     it('is not spoken to them by our sender either, without a byte of the file', async function () {
-      if (other === undefined) this.skip();
+      if (other === undefined) skipTest(this, 'this machine has no other address');
       const { port, heard } = await start({ insecurePlain: true }, { address: '0.0.0.0:0' });
       const tree = await SourceTree.make({ 'secret.txt': 'secret' });
       try {

@@ -7,6 +7,7 @@ import { expect } from 'chai';
 import { matcher } from '../../lib/scan/exclude';
 import { Exclusion, readIgnoreFile } from '../../lib/scan/ignore-file';
 import { isInstalled } from '../store/local/receiving-process';
+import { skipTest } from '../skip-test';
 
 /** The files of a tree, in which all patterns below mean something. */
 const tree = [
@@ -165,8 +166,7 @@ describe('an ignore file', () => {
   describe('leaves out what git leaves out', () => {
     before(function () {
       if (!isInstalled('git')) {
-        console.warn('      skipped: git is not installed');
-        this.skip();
+        skipTest(this, 'git is not installed');
       }
       execFileSync('git', ['init', '-q', place]);
     });

@@ -22,6 +22,7 @@ import {
   type TreeScanOptions,
 } from '../../lib/scan/tree-scan';
 import { SourceTree } from '../send/source-tree';
+import { skipTest } from '../skip-test';
 
 /** Everything that one scan gives, by its name. */
 class Findings {
@@ -207,7 +208,7 @@ describe('scanning a tree', () => {
   });
 
   it('gives names and targets that are not UTF-8 as they are', function () {
-    if (!linux) this.skip();
+    if (!linux) skipTest(this, 'it is about Linux');
     expect(found.names.filter((name) => name.includes('bytes'))).to.deep.equal([
       'bytes',
       'bytes/café',
@@ -221,7 +222,7 @@ describe('scanning a tree', () => {
   it('refuses what would get a name that something else of the transfer has, also from the root of a file system', async function () {
     const taken = await Findings.of({ paths: [tree.at('alone'), tree.at('t/b')], taken: ['alone'] });
     expect(taken.names).to.deep.equal(['failed alone', 'b']);
-    if (!linux) this.skip();
+    if (!linux) skipTest(this, 'it is about Linux');
     await tree.write('etc', '');
     const root = await Findings.of({
       paths: [tree.at('etc'), '/'],
@@ -288,7 +289,7 @@ describe('scanning a tree', () => {
   });
 
   it('the root of the file system has no name of its own', async function () {
-    if (!linux) this.skip();
+    if (!linux) skipTest(this, 'it is about Linux');
     const { items, names } = await Findings.of({ paths: ['/'], exclude: ['/*', '!/etc', '/etc/*', '!/etc/passwd'] });
     expect(names).to.deep.equal(['etc', 'etc/passwd']);
     expect(items.get('etc/passwd')).to.include({ path: '/', below: 'etc/passwd' });
@@ -388,7 +389,8 @@ describe('what is left out of a scan', () => {
       cwd: sourceRoot,
     });
     chmodSync(tree.at('w/closed'), 0o755);
-    if (run.status !== 0 && /EACCES|EPERM/.test(run.stderr)) this.skip(); // another user may not read this repository
+    if (run.status !== 0 && /EACCES|EPERM/.test(run.stderr))
+      skipTest(this, 'another user may not read this repository');
     expect(run.stdout.trim().split('\n'), run.stderr).to.deep.equal([
       'directory w',
       'source-unreadable w/closed',

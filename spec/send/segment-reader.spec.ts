@@ -11,6 +11,7 @@ import { pieceSize } from '../../lib/wire/segment';
 import { systemCalls } from '../../lib/threads/system-calls';
 import { type Piece, type ReadOrder, SegmentReader, type SourceToRead } from '../../lib/send/segment-reader';
 import { codeOf, content, failureOf } from '../store/delivery';
+import { skipTest } from '../skip-test';
 
 const mib = pieceSize;
 const algorithm = 'sha256';
@@ -141,7 +142,7 @@ describe('a segment reader', () => {
       expect(end).to.deep.include({ digests: { sha256: digestOf(made) } });
       return count() - before;
     };
-    if (!systemCalls()) this.skip();
+    if (!systemCalls()) skipTest(this, 'the calls of Linux are not to be had here');
     expect(await bytesRead(false)).to.be.greaterThan(size - 1);
     expect(await bytesRead(true)).to.be.within(3 * mib, 4 * mib);
   });

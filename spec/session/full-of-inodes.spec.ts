@@ -8,6 +8,7 @@ import { createReceiver } from '../../lib/index';
 import { mountSmallDisk } from '../small-disk';
 import { Heard } from '../receive/receive-directory';
 import { sending, SourceTree } from '../send/source-tree';
+import { skipTest } from '../skip-test';
 
 describe('A disk without an inode left', function () {
   this.timeout(20_000);
@@ -16,7 +17,7 @@ describe('A disk without an inode left', function () {
   before(function () {
     disk = mkdtempSync(path.join(tmpdir(), 'sendall-spec-'));
     mounted = mountSmallDisk(disk, 'nr_inodes=200,mode=0755');
-    if (!mounted) this.skip();
+    if (!mounted) skipTest(this, 'no small disk can be mounted here');
   });
   after(() => {
     if (mounted) execFileSync('umount', [disk]);

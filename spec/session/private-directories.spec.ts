@@ -4,10 +4,11 @@ import path from 'node:path';
 import { ReceiveDirectory } from '../receive/receive-directory';
 import { noise } from './pair';
 import { piece, RawSession } from './raw-session';
+import { skipTest } from '../skip-test';
 
 describe('A directory that is received', function () {
   before(function () {
-    if (process.platform === 'win32') this.skip();
+    if (process.platform === 'win32') skipTest(this, 'it is not about Windows');
   });
 
   const modeOf = async (to: ReceiveDirectory, name: string): Promise<string> =>

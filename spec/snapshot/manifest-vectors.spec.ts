@@ -6,6 +6,7 @@ import { TransferError } from '../../lib/errors';
 import { type Manifest, type ManifestEntry, parseManifest } from '../../lib/snapshot/manifest/manifest';
 import { metadataKeys } from '../../lib/wire/metadata';
 import { encoded } from './made-snapshot';
+import { skipTest } from '../skip-test';
 
 /** fixtures/vectors/README.md says what the keys mean. */
 type Piece = { readonly text: string } | { readonly hex: string } | { readonly repeat: string; readonly times: number };
@@ -74,8 +75,7 @@ describe('fixtures/vectors/manifests.json', () => {
 
   it("Python's json and hashlib come to the same outcomes", function () {
     if (spawnSync('python3', ['--version']).status !== 0) {
-      console.warn('      skipped: python3 is not installed, so nothing checks the vectors from outside');
-      this.skip();
+      skipTest(this, 'python3 is not installed, so nothing checks the vectors from outside');
     }
     const run = spawnSync('python3', [join(fixtures, 'python', 'check_vectors.py'), vectorsFile], { encoding: 'utf8' });
     expect(run.status, run.stdout + run.stderr).to.equal(0);

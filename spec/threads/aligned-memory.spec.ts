@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { alignment, AlignedMemory, type Lease } from '../../lib/threads/aligned-memory';
+import { skipTest } from '../skip-test';
 
 describe('AlignedMemory', () => {
   it('lends as many pieces as it has, of the size that was asked for, none of them overlapping', async () => {
@@ -70,7 +71,8 @@ describe('AlignedMemory', () => {
 
   it('is aligned well enough for O_DIRECT, which a Buffer is not promised to be', async function () {
     const direct = (constants as { O_DIRECT?: number }).O_DIRECT;
-    if (direct === undefined || (await statfs(tmpdir())).type !== 0xef53) this.skip(); // ext4
+    if (direct === undefined || (await statfs(tmpdir())).type !== 0xef53)
+      skipTest(this, 'the directory for temporary files is not on ext4');
     const directory = await mkdtemp(path.join(tmpdir(), 'aligned-memory-'));
     const handle = await open(path.join(directory, 'f'), constants.O_CREAT | constants.O_RDWR | (direct ?? 0));
     try {

@@ -26,6 +26,7 @@ import {
   systemCalls,
 } from '../../lib/threads/system-calls';
 import { isInstalled } from '../store/local/receiving-process';
+import { skipTest } from '../skip-test';
 
 const root = path.join(__dirname, '..', '..');
 const compiled = ['-r', require.resolve('../typescript.js')];
@@ -53,7 +54,7 @@ describe('setting the time of a file', () => {
     -1_234_567_891n,
   ];
   it('is exact to the nanosecond where the machine can, before 1970 too', function () {
-    if (systemCalls() === undefined) this.skip();
+    if (systemCalls() === undefined) skipTest(this, 'the calls of Linux are not to be had here');
     for (const time of times) {
       setFileTime(fd, time);
       expect(mtime()).to.equal(time);
@@ -86,8 +87,7 @@ describe('system calls', function () {
   before(function () {
     const found = systemCalls();
     if (found === undefined) {
-      console.warn('      skipped: this machine gives none');
-      this.skip();
+      skipTest(this, 'the calls of Linux are not to be had here');
     }
     calls = found;
   });
@@ -173,7 +173,7 @@ describe('system calls', function () {
   });
 
   it('reach the kernel as they should', function () {
-    if (!isInstalled('strace')) this.skip();
+    if (!isInstalled('strace')) skipTest(this, 'strace is not installed');
     const script = `
       const calls = require(${moduleUnderTest}).systemCalls();
       const fd = require('node:fs').openSync('f', 'w');

@@ -10,6 +10,7 @@ import { expect } from 'chai';
 import { makeCertificates } from '../net/certificates';
 import { chromiumPath, launchChromium } from './chromium';
 import { contentOf, Visitor, WebReceiver } from './visitor';
+import { skipTest } from '../skip-test';
 
 const MiB = 1024 * 1024;
 const root = path.join(__dirname, '..', '..');
@@ -105,8 +106,7 @@ describe('a page behind nginx, as documented', () => {
 
   before(async function () {
     if (!hasNginx()) {
-      console.log('      No nginx here (apt-get install nginx-light): what docs/web.md shows is not tried.');
-      return this.skip();
+      return skipTest(this, 'No nginx here (apt-get install nginx-light): what docs/web.md shows is not tried.');
     }
     place = mkdtempSync(path.join(tmpdir(), 'sendall-nginx-'));
     nginx = await Nginx.open(place, async (publicUrl) => {
@@ -182,7 +182,7 @@ describe('a page behind nginx, as documented', () => {
 
   it('works in Chromium, with an upload, the live list and a download', async function () {
     const program = chromiumPath();
-    if (program === undefined) return this.skip(); // page.spec.ts says so
+    if (program === undefined) return skipTest(this, 'no Chromium here');
     this.timeout(120_000);
     const browser = await launchChromium(program);
     try {

@@ -19,6 +19,7 @@ import { SendallProcess } from '../cli/sendall-process';
 import { chromiumPath, launchChromium } from './chromium';
 import { mountSmallDisk } from '../small-disk';
 import { Front, ServedPage } from './served-page';
+import { skipTest } from '../skip-test';
 
 /** `npm run page:large` sends as much as people do; here as much as shows that it works. */
 const large = process.env['SENDALL_PAGE_DOSE'] === 'large';
@@ -50,8 +51,7 @@ describe('the page of --web, in Chromium', function () {
 
   before(async function () {
     if (chromium === undefined) {
-      console.log('      No Chromium here (apt-get install chromium, or CHROMIUM=/path): the page is not tried.');
-      return this.skip();
+      return skipTest(this, 'No Chromium here (apt-get install chromium, or CHROMIUM=/path): the page is not tried.');
     }
     directory = mkdtempSync(join(tmpdir(), 'sendall-page-'));
     inbox = join(directory, 'inbox');
@@ -372,7 +372,7 @@ describe('the page of --web, in Chromium', function () {
   it('says when a disk is full, and goes on with what fits', async function () {
     const full = join(directory, 'full');
     mkdirSync(full, { mode: 0o700 });
-    if (!mountSmallDisk(full, 'size=24m,mode=700')) return this.skip();
+    if (!mountSmallDisk(full, 'size=24m,mode=700')) return skipTest(this, 'no small disk can be mounted here');
     const small = await ServedPage.receive(full);
     try {
       const page = await opened(small.url);

@@ -22,6 +22,7 @@ import { longestBundle, longestList, parseFromReceiver, parseFromSender } from '
 import { parseBasis } from '../../lib/wire/basis';
 import { metadataKeys } from '../../lib/wire/metadata';
 import { parseTicket } from '../../lib/net/ticket';
+import { skipTest } from '../skip-test';
 
 /** fixtures/vectors/README.md says what the keys mean. */
 interface Outcome {
@@ -248,8 +249,7 @@ describe('fixtures/vectors/content-segments.json', () => {
 describe('fixtures/python/check_vectors.py', () => {
   it('comes to the same outcomes with plain Python', function () {
     if (spawnSync('python3', ['--version']).status !== 0) {
-      console.warn('      skipped: python3 is not installed, so nothing checks the vectors from outside');
-      this.skip();
+      skipTest(this, 'python3 is not installed, so nothing checks the vectors from outside');
     }
     this.timeout(30_000);
     const files = {

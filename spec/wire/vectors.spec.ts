@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { TransferError } from '../../lib/errors';
 import { HeaderDecoder } from '../../lib/wire/frame';
 import { parseFileHeader, type FileHeader } from '../../lib/wire/message';
+import { skipTest } from '../skip-test';
 
 /** fixtures/vectors/README.md says what the keys mean. */
 type Piece =
@@ -78,8 +79,7 @@ describe('fixtures/vectors/frames.json', () => {
 
   it("Python's struct and json come to the same outcomes", function () {
     if (spawnSync('python3', ['--version']).status !== 0) {
-      console.warn('      skipped: python3 is not installed, so nothing checks the vectors from outside');
-      this.skip();
+      skipTest(this, 'python3 is not installed, so nothing checks the vectors from outside');
     }
     this.timeout(20_000);
     const run = spawnSync('python3', [join(fixtures, 'python', 'check_vectors.py'), vectorsFile], { encoding: 'utf8' });

@@ -15,6 +15,7 @@ import {
   reservedNames,
 } from '../../../lib/snapshot/manifest/checksum-list';
 import { manifestName } from '../../../lib/snapshot/manifest/manifest';
+import { skipTest } from '../../skip-test';
 
 const tools = { sha256: 'sha256sum', md5: 'md5sum', blake3: 'b3sum' } as const;
 const algorithms = ['sha256', 'md5', 'blake3'] as const;
@@ -74,8 +75,7 @@ describe('a list of checksums', () => {
 
     it(`of ${algorithm} is one that ${tools[algorithm]} -c takes, and one that it writes is read`, async function () {
       if (spawnSync(tools[algorithm], ['--version']).status !== 0) {
-        console.warn(`      skipped: ${tools[algorithm]} is not installed`);
-        this.skip();
+        skipTest(this, `${tools[algorithm]} is not installed`);
       }
       const directory = mkdtempSync(join(tmpdir(), 'sendall-checksums-'));
       try {

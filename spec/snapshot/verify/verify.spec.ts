@@ -25,6 +25,7 @@ import { verify, type LocalVerifyOptions } from '../../../lib/snapshot/verify/ve
 import { reasonOf } from '../../../lib/snapshot/verify/verify-snapshot';
 import { content, failureOf } from '../../store/delivery';
 import { encoded, type MadeEntry, type MadeSnapshot, madeSnapshot, registerMade } from '../made-snapshot';
+import { skipTest } from '../../skip-test';
 
 const mib = 1024 * 1024;
 const ids = ['2026-11-20T101233Z', '2026-11-21T101233Z', '2026-11-22T101233Z'] as const;
@@ -101,7 +102,7 @@ describe('snapshot/verify', () => {
       ...Object.fromEntries(Array.from({ length: 50 }, (_, at) => [`f${String(at)}`, content(100_000, at)])),
     });
     const fromDisk = (): number => Number(/read_bytes: (\d+)/.exec(readFileSync('/proc/self/io', 'utf8'))?.[1]);
-    if (process.platform !== 'linux' || Number.isNaN(fromDisk())) return this.skip();
+    if (process.platform !== 'linux' || Number.isNaN(fromDisk())) return skipTest(this, 'it is about Linux');
     const before = fromDisk();
     const { verified } = await run();
     const read = fromDisk() - before;

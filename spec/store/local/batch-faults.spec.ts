@@ -9,6 +9,7 @@ import { Grouping, words } from './grouping';
 import { expectWhole, received, run } from './grouping-run';
 import { emptyDirectory } from './local-place';
 import { canTrace } from './trace';
+import { skipTest } from '../../skip-test';
 
 describe('A group on a disk that does not keep what was written', function () {
   this.timeout(20_000);
@@ -99,7 +100,7 @@ traced('A group, as strace sees it', function () {
     strace(calls, '-e', `inject=${calls}:error=${error}:when=${nth}`);
 
   it('is one rename for a whole new tree, between two syncs of the disk, and is read back past the page cache after the first', async function () {
-    if (!canSync) this.skip();
+    if (!canSync) skipTest(this, 'the calls of Linux are not to be had here');
     expect(
       await run(
         directory,
@@ -139,7 +140,7 @@ traced('A group, as strace sees it', function () {
   });
 
   it('fails when the first sync fails, and so does what was written until then; nothing of both is stored', async function () {
-    if (!canSync) this.skip();
+    if (!canSync) skipTest(this, 'the calls of Linux are not to be had here');
     expect(await run(directory, 'three', failing('syncfs', '1'), 'one thread')).to.deep.equal([
       'open',
       'first: disk',
@@ -150,7 +151,7 @@ traced('A group, as strace sees it', function () {
   });
 
   it('is not said to be stored when the second sync fails, and is whole or not there', async function () {
-    if (!canSync) this.skip();
+    if (!canSync) skipTest(this, 'the calls of Linux are not to be had here');
     expect(await run(directory, 'tree', failing('syncfs', '2', 'ENOSPC'))).to.deep.equal(['open', 'tree: space']);
     await expectWhole(directory);
   });

@@ -4,6 +4,7 @@ import { parseEntryName } from '../../../lib/name';
 import type { EntryOutcome } from '../../../lib/store/local/batch';
 import { systemCalls } from '../../../lib/threads/system-calls';
 import { Grouping, someTime } from './grouping';
+import { skipTest } from '../../skip-test';
 
 const count = 20_000;
 const size = 4_096;
@@ -14,7 +15,7 @@ describe('20,000 files of 4 KiB', function () {
   this.timeout(60_000);
 
   it('are stored in the time that a sync for each would take some of them, and looked at in no time', async function () {
-    if (!systemCalls()) this.skip();
+    if (!systemCalls()) skipTest(this, 'the calls of Linux are not to be had here');
     const place = await Grouping.open();
     try {
       const bytes = Buffer.alloc(size, 'content');

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { parseEntryName } from '../../../lib/name';
 import { Grouping, words } from './grouping';
+import { skipTest } from '../../skip-test';
 
 /**
  * Those of the process itself: the kernel lists its own for io_uring (`iou-wrk-…`) among them, and ends them when it
@@ -30,7 +31,7 @@ describe('The threads of groups', function () {
   // Found by the fault experiment crowd-small: each of 64 sessions had three of its own, and together they had nearly a
   // gibibyte.
   it('are as many for twenty sessions as for one', async function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipTest(this, 'it is about Linux');
     await place.put({ first: 'first' });
     const before = threads();
     const others = Array.from({ length: 20 }, () => place.another());
@@ -46,7 +47,7 @@ describe('The threads of groups', function () {
   });
 
   it('are not one more for names that are only looked up, however many', async function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipTest(this, 'it is about Linux');
     await place.put({ first: 'first' });
     const before = threads();
     const names = Array.from({ length: 2_000 }, (_, at) => parseEntryName(at === 0 ? 'first' : `d/${String(at)}`));

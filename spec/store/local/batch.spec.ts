@@ -20,6 +20,7 @@ import { systemCalls } from '../../../lib/threads/system-calls';
 import { codeOf, content } from '../delivery';
 import { Grouping, someTime, words } from './grouping';
 import { everythingIn } from './local-place';
+import { skipTest } from '../../skip-test';
 
 const visible = async (directory: string): Promise<string[]> =>
   (await everythingIn(directory)).filter((name) => !name.startsWith('.sendall'));
@@ -30,7 +31,7 @@ for (const syncEach of [false, true]) {
     this.timeout(30_000);
     let place: Grouping;
     before(async function () {
-      if (!syncEach && !systemCalls()) this.skip();
+      if (!syncEach && !systemCalls()) skipTest(this, 'the calls of Linux are not to be had here');
       place = await Grouping.open({ syncEach });
     });
     afterEach(() => place.clear());

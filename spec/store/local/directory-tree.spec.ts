@@ -8,6 +8,7 @@ import { Directory } from '../../../lib/store/local/directory';
 import { DirectoryTree } from '../../../lib/store/local/directory-tree';
 import { codeOf } from '../delivery';
 import { emptyDirectory, everythingIn } from './local-place';
+import { skipTest } from '../../skip-test';
 
 /** Nothing for a descriptor that is closed by now. */
 function readlinkOf(link: string): string[] {
@@ -51,7 +52,7 @@ describe('DirectoryTree', () => {
 
   // Found by the fault experiment fuzz: descriptors that nobody had closed were closed when they were garbage.
   it('that is closed while somebody is on the way leaves nothing open', async function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipTest(this, 'it is about Linux');
     await put('a/b/c/f');
     tree.close();
     const open = (): string[] =>

@@ -7,6 +7,7 @@ import { Loans } from '../../../faults/loans';
 import { makeVolume, missingForVolumes, mountMemory, mountVolume, syncVolume } from '../../../faults/volume';
 import { Directory } from '../../../lib/store/local/directory';
 import { syncTogether } from '../../../lib/store/local/sync-together';
+import { skipTest } from '../../skip-test';
 
 // Found by the fault experiment write-back: receipts for files that were not there.
 describe('A directory on an ext4 whose journal has failed', function () {
@@ -14,7 +15,7 @@ describe('A directory on an ext4 whose journal has failed', function () {
   const loans = new Loans();
   let place: string;
   before(function () {
-    if (missingForVolumes() !== undefined) this.skip();
+    if (missingForVolumes() !== undefined) skipTest(this, 'no disks can be made here');
     place = mkdtempSync(path.join(tmpdir(), 'sendall-'));
   });
   after(() => {

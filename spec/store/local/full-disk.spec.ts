@@ -8,6 +8,7 @@ import { type AnyRule, anyRule } from '../any-rule';
 import { announce, codeOf, content, deliver, writeAll } from '../delivery';
 import { emptyDirectory, snapshotOf } from './local-place';
 import { isInstalled } from './receiving-process';
+import { skipTest } from '../../skip-test';
 
 const mib = 1024 * 1024;
 const diskSize = 16 * mib;
@@ -52,8 +53,7 @@ for (const [kind, disk] of Object.entries(disks)) {
         await disk.mount(directory);
         mounted = true;
       } catch {
-        // Said in the report of the tests, as pending: this machine, or this user, cannot mount a small disk.
-        this.skip();
+        skipTest(this, 'no small disk can be mounted here');
       }
       await mkdir(path.join(directory, 'receive'));
       store = anyRule(await LocalStore.open(path.join(directory, 'receive')));

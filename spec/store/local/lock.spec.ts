@@ -11,6 +11,7 @@ import { takeLock } from '../../../lib/store/local/lock';
 import { failureOf } from '../delivery';
 import { emptyDirectory } from './local-place';
 import { ReceivingProcess } from './receiving-process';
+import { skipTest } from '../../skip-test';
 
 /** The number of a process that has ended. */
 const deadPid = spawnSync(process.execPath, ['--version']).pid;
@@ -78,7 +79,7 @@ describe('takeLock', () => {
   });
 
   it('takes over the lock of a process that was killed and that its parent has not asked for', async function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipTest(this, 'it is about Linux');
     // What the shell has started becomes a child of sleep, which asks for none.
     const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] });
     try {
@@ -110,7 +111,7 @@ describe('takeLock', () => {
   });
 
   it('takes over the lock of a process that is gone, whatever this machine was called then', async function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipTest(this, 'it is about Linux');
     const unlock = await takeLock(directory);
     const mine = JSON.parse(await readFile(lock(), 'utf8')) as object;
     await unlock();

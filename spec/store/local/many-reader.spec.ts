@@ -8,6 +8,7 @@ import { answersFromDevice } from '../../../lib/store/local/local-probe';
 import { fileCalls, plainFileCalls } from '../../../lib/threads/file-calls';
 import { Grouping, sha256Of, words } from './grouping';
 import { emptyDirectory } from './local-place';
+import { skipTest } from '../../skip-test';
 
 const { O_DIRECT = 0 } = constants as typeof constants & { readonly O_DIRECT?: number };
 const sizes = [
@@ -43,7 +44,8 @@ describe('Reading many files at once', function () {
   ] as const) {
     for (const way of ['ring', 'drop', 'single', 'cache'] as const satisfies ReadWay[]) {
       it(`gives every digest, and tells what is shorter or fails: ${way}, with ${name}`, async function () {
-        if (way !== 'cache' && !(await answersFromDevice(directory))) this.skip();
+        if (way !== 'cache' && !(await answersFromDevice(directory)))
+          skipTest(this, 'what is here is not read from a device');
         const reader = ManyReader.create(calls, way !== 'cache', way);
         if (reader.way !== way) {
           // Where the machine has no such way, the next one is taken.
