@@ -44,6 +44,8 @@ export interface GoingOnOf {
   readonly does: 'send' | 'restore';
   /** False where it goes to standard output. */
   readonly isKept: boolean;
+  /** Whether the connection was lost at the end, so that nobody knows whether the receiver still runs. */
+  readonly isAway: boolean;
 }
 
 /** What is left after an end before the end. On the plain wire, where it is about a file, nothing of that is kept. */
@@ -70,11 +72,12 @@ export function goingOn(
 }
 
 /** What to type. A receiver that was stopped makes a new ticket and a new code once it runs again. */
-function senderGoesOn({ reaches, does, isKept }: GoingOnOf, code: ErrorCode): string {
+function senderGoesOn({ reaches, does, isKept, isAway }: GoingOnOf, code: ErrorCode): string {
   const before = isKept ? 'What came is kept' : 'Nothing of it is kept';
   const again = `${before}: ${does} it again once the receiver runs, with its new`;
   if (reaches === 'listens') return `${before}; the same command goes on, with a new ticket or code for the receiver.`;
+  const anew = isAway && reaches !== 'lasts' ? ' If the receiver was started again, it takes its new ticket.' : '';
   if (code !== 'stopped' || reaches === 'lasts')
-    return isKept ? `${before}; the same command goes on.` : `${before}; the same command begins anew.`;
+    return `${before}; the same command ${isKept ? 'goes on' : 'begins anew'}.${anew}`;
   return reaches === 'ticket' ? `${again} ticket (a key stays as it is).` : `${again} code or ticket.`;
 }

@@ -30,6 +30,8 @@ export abstract class View {
   /** Of a receiver. */
   protected readonly meets: ReceiverMeets = 'listens';
   protected skipped = 0;
+  /** Whether the connection is lost, and the other side looked for. */
+  protected isAway = false;
   protected already = { files: 0, bytes: 0 };
   protected readonly failures = new Failures();
 
@@ -144,6 +146,7 @@ export abstract class View {
   }
 
   private connectionChanged(event: TransferEvent & { event: 'connection' }): void {
+    this.isAway = event.state === 'lost';
     if (event.state === 'back') this.terminal.say('The connection is there again; going on.');
     else
       this.terminal.say(
@@ -322,7 +325,7 @@ export class SenderView extends View {
 
   /** What is left after an end before the end, and what to type. */
   protected goingOn(ending: Failed, summary: TransferEvent & { event: 'summary' }): string {
-    return goingOn(ending, summary, { reaches: this.reaches, does: 'send', isKept: true });
+    return goingOn(ending, summary, { reaches: this.reaches, does: 'send', isKept: true, isAway: this.isAway });
   }
 
   protected override text(text: string): void {
@@ -367,6 +370,7 @@ export class RestoreView extends SenderView {
       reaches: this.from,
       does: 'restore',
       isKept: this.destination !== undefined,
+      isAway: this.isAway,
     });
   }
 

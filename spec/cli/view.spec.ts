@@ -171,6 +171,19 @@ describe('cli/view', () => {
         else expect(last).to.equal('Stopped. What came is kept; the same command goes on.');
       }
     }
+    for (const [target, state, words] of [
+      ['ticket', 'lost', /goes on\. If the receiver was started again, it takes its new ticket\.$/],
+      ['ticket', 'back', /the same command goes on\.$/],
+      ['lasts', 'lost', /the same command goes on\.$/],
+    ] as const) {
+      const { terminal, err } = openTerminal({});
+      const view = new SenderView(terminal, { command: 'receive --from', insecurePlain: false }, 'it', target);
+      view.show({ event: 'connection', state: 'lost', message: 'It is away.', retry_for: 300 });
+      if (state === 'back') view.show({ event: 'connection', state });
+      view.show({ event: 'failed', code: 'interrupted', message: 'It ended.' });
+      view.show({ ...(summary(0) as TransferEvent & { event: 'summary' }), offered: 40 });
+      expect(err.lines.at(-1), `${target}, ${state}`).to.match(words);
+    }
     for (const code of ['stopped', 'connection-lost', 'interrupted'] as const) {
       const { terminal, err } = openTerminal({});
       const view = new SenderView(terminal, { command: 'receive --from', insecurePlain: false }, 'it', 'listens');
