@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { type BigIntStats, fstatSync, readSync } from 'node:fs';
+import { type BigIntStats, fstatSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import { fill, fillSync } from '../threads/fill';
 
 /** Bytes at either end. */
 const edge = 4096;
@@ -57,8 +58,8 @@ export function edgesOf(fd: number, size: number): bigint | undefined {
   const [first, last] = edgeRanges(size);
   const bytes = new Uint8Array(first.length + last.length);
   const isWhole =
-    readInto(fd, bytes.subarray(0, first.length), first.offset) &&
-    readInto(fd, bytes.subarray(first.length), last.offset);
+    fillSync(fd, bytes.subarray(0, first.length), first.offset) &&
+    fillSync(fd, bytes.subarray(first.length), last.offset);
   return isWhole ? edgesIn(bytes) : undefined;
 }
 
@@ -67,8 +68,8 @@ export async function edgesOfHandle(handle: FileHandle, size: number): Promise<b
   const [first, last] = edgeRanges(size);
   const bytes = new Uint8Array(first.length + last.length);
   const isWhole =
-    (await readFrom(handle, bytes.subarray(0, first.length), first.offset)) &&
-    (await readFrom(handle, bytes.subarray(first.length), last.offset));
+    (await fill(handle, bytes.subarray(0, first.length), first.offset)) &&
+    (await fill(handle, bytes.subarray(first.length), last.offset));
   return isWhole ? edgesIn(bytes) : undefined;
 }
 
@@ -136,22 +137,4 @@ function isSameFile(opened: BigIntStats, found: BigIntStats): boolean {
 /** Whether nobody has written to a file between two looks at it. */
 export function isUntouched<Moment extends FileMoment>(before: Moment, after: Moment): boolean {
   return after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs;
-}
-
-function readInto(fd: number, into: Uint8Array, offset: number): boolean {
-  for (let done = 0; done < into.length;) {
-    const count = readSync(fd, into, done, into.length - done, offset + done);
-    if (count === 0) return false;
-    done += count;
-  }
-  return true;
-}
-
-async function readFrom(handle: FileHandle, into: Uint8Array, offset: number): Promise<boolean> {
-  for (let done = 0; done < into.length;) {
-    const { bytesRead } = await handle.read(into, done, into.length - done, offset + done);
-    if (bytesRead === 0) return false;
-    done += bytesRead;
-  }
-  return true;
 }

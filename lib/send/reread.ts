@@ -1,5 +1,6 @@
 import { TransferError } from '../errors';
 import { changed, unreadable } from '../scan/source';
+import { fill } from '../threads/fill';
 import { isBarred, openLocated } from '../threads/walker';
 import { isInode } from '../scan/found';
 import type { Outgoing } from './entries';
@@ -18,11 +19,7 @@ export async function rereadPiece({ found }: Outgoing, offset: number, size: num
   });
   try {
     if (!(await handle.stat()).isFile()) throw changed(found.name);
-    for (let at = 0; at < size;) {
-      const { bytesRead } = await handle.read(bytes, at, size - at, offset + at);
-      if (bytesRead === 0) throw changed(found.name);
-      at += bytesRead;
-    }
+    if (!(await fill(handle, bytes, offset))) throw changed(found.name);
     const now = await handle.stat({ bigint: true });
     // If more was done to it than that, the receiver finds that it does not match its digest, and asks for all of it:
     // who reads that looks at what was there before.

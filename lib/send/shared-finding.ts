@@ -1,10 +1,12 @@
 // One scan for several receivers: each takes what was found in the same order, so that all number it alike.
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { deserialize, serialize } from 'node:v8';
+import { TransferError } from '../errors';
 import type { FoundBatch } from '../scan/found-batch';
+import { fillSync } from '../threads/fill';
 import type { FoundToSend } from './finding';
 import { ignored } from '../trace';
 
@@ -132,7 +134,7 @@ class SpillFile {
 
   get({ at, length }: Spilled): SpilledEntries {
     const bytes = Buffer.alloc(length);
-    for (let done = 0; done < length;) done += readSync(this.fd, bytes, done, length - done, at + done);
+    if (!fillSync(this.fd, bytes, at)) throw new TransferError('unexpected', 'A temporary file was cut off.');
     return deserialize(bytes) as SpilledEntries;
   }
 

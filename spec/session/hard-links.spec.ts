@@ -17,6 +17,16 @@ describe('A hard link in a session', () => {
     mtime: '1700000000000000000',
   });
 
+  /** A session in which the file `a` is stored. */
+  const withFile = async (to: ReceiveDirectory): Promise<RawSession> => {
+    const raw = await RawSession.open(to.ticket);
+    await raw.offer({ a: 3 });
+    await raw.wanted(0);
+    await raw.bundle([[0, Buffer.from('two')]]);
+    await raw.outcome(0);
+    return raw;
+  };
+
   /** A file that was received and changed since, and another name that it has got. */
   const changed = async (ifExists: IfExists, content: Buffer, maxSize?: number): Promise<Pair> => {
     const pair = await Pair.make({ 't/a': 'version 1' }, { ifExists, ...(maxSize === undefined ? {} : { maxSize }) });
@@ -127,17 +137,14 @@ describe('A hard link in a session', () => {
     const count = 10_000;
     const to = await ReceiveDirectory.open({});
     try {
-      const raw = await RawSession.open(to.ticket);
-      await raw.offer({ a: 3 });
-      await raw.wanted(0);
-      await raw.bundle([[0, Buffer.from('two')]]);
-      await raw.outcome(0);
-      const named = (file: number): object => ({ file, name: `n${String(file)}`, mtime: '1700000000000000000' });
-      const links = Array.from({ length: count }, (_, at) => ({ ...named(1 + at), type: 'link', target: 'a' }));
+      const raw = await withFile(to);
+      const links = Array.from({ length: count }, (_, at) => asLink(1 + at, `n${String(at)}`, 'a'));
       const directories = Array.from({ length: count }, (_, at) => ({
-        ...named(1 + count + at),
+        file: 1 + count + at,
         type: 'directory',
+        name: `d${String(at)}`,
         mode: 0o755,
+        mtime: '1700000000000000000',
       }));
       for (const list of [links, directories]) await raw.sendList({ type: 'offer' }, list);
       await raw.send({ type: 'end' });
@@ -156,11 +163,7 @@ describe('A hard link in a session', () => {
     const count = 4_200;
     const to = await ReceiveDirectory.open({}, { onDisk: true });
     try {
-      const raw = await RawSession.open(to.ticket);
-      await raw.offer({ a: 3 });
-      await raw.wanted(0);
-      await raw.bundle([[0, Buffer.from('two')]]);
-      await raw.outcome(0);
+      const raw = await withFile(to);
       if (!exhaust(path.join(to.place, 'a'), path.join(to.place, 'other')))
         skipTest(this, 'this disk allows more names of a file than can be tried');
       const links = Array.from({ length: count }, (_, at) => asLink(1 + at, `n${String(at)}`, 'a'));

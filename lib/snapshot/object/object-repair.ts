@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { TransferError } from '../../errors';
 import type { Damage, Listener } from '../../progress';
 import { trace } from '../../trace';
+import { fill } from '../../threads/fill';
 import { openLocated } from '../../threads/walker';
 import { damagedEntries, type DamagedEntry } from '../repair/damaged-entries';
 import { locateSources } from '../repair/source-places';
@@ -103,13 +104,4 @@ export async function* readersOf(
         await file.close();
       }
     }
-}
-
-async function fill(file: FileHandle, memory: Buffer, at: number): Promise<boolean> {
-  for (let filled = 0; filled < memory.length;) {
-    const { bytesRead } = await file.read(memory, filled, memory.length - filled, at + filled);
-    if (bytesRead === 0) return false;
-    filled += bytesRead;
-  }
-  return true;
 }

@@ -1,4 +1,5 @@
-import { fstatSync, readSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
+import { fillSync } from '../../threads/fill';
 import { createDigestOf, type DigestAlgorithm } from '../../digest/digest';
 import { serveEach } from '../../threads/order-worker';
 import { contentSizesOf } from '../../wire/content-segments';
@@ -27,19 +28,11 @@ async function segmentsOf({ fd, size: offered, algorithm }: BasisOrder): Promise
   const found: BasisSegment[] = [];
   for (let offset = 0; offset < size && found.length < mostBasisSegments; offset += pieceSize) {
     const bytes = memory.subarray(0, Math.min(pieceSize, size - offset));
-    read(fd, bytes, offset);
+    if (!fillSync(fd, bytes, offset)) throw new Error(`the file ends before byte ${String(offset + bytes.length)}`);
     if (offset / pieceSize < mostSegments) found.push({ offset, size: bytes.length, digest: digestOf(bytes) });
     found.push(...(await content.push(bytes, offset + bytes.length === size)));
   }
   return found.slice(0, mostBasisSegments);
-}
-
-function read(fd: number, bytes: Uint8Array, offset: number): void {
-  for (let done = 0; done < bytes.length;) {
-    const count = readSync(fd, bytes, done, bytes.length - done, offset + done);
-    if (count === 0) throw new Error(`the file ends at byte ${String(offset + done)}`);
-    done += count;
-  }
 }
 
 serveEach<BasisOrder, readonly BasisSegment[]>(segmentsOf);
