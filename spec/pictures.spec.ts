@@ -22,7 +22,7 @@ function saidIn(svg: string): string[] {
   const said = [...lines.values()].map((line) =>
     line
       .replace(/verified (on device|\(page cache only\))/, 'verified')
-      .replace(/held back by: \w+/, 'held back')
+      .replace(/held back by: (the sender or the network|\w+)/, 'held back')
       .replace(/blake3 +[0-9a-f]{16}/, 'digest')
       .replace(/\[=*-*\]/, '[]')
       .replace(/\d[\d.]*/g, '#')
