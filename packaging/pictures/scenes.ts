@@ -17,6 +17,7 @@ const wholeTicket = /sendall:\/\/[\w.:[\]]+\/[\w-]{64}/;
 /** Two machines in one directory: commands of this build, homes and files of their own. */
 class Stage {
   readonly directory = mkdtempSync(path.join(tmpdir(), 'sendall-picture-'));
+  private readonly shells: Shell[] = [];
 
   constructor() {
     const bin = path.join(this.directory, 'bin');
@@ -55,10 +56,13 @@ class Stage {
       [/\d{4}-[a-z]{3,8}-[a-z]{3,8}/g, '4821-crane-velvet'],
       [hostname(), 'server'],
     ];
-    return new Shell({ title, cwd, env, columns, replaced });
+    const shell = new Shell({ title, cwd, env, columns, replaced });
+    this.shells.push(shell);
+    return shell;
   }
 
   end(): void {
+    for (const shell of this.shells) shell.close();
     rmSync(this.directory, { recursive: true, force: true });
   }
 }

@@ -1,6 +1,7 @@
 // A shell in a terminal, as a person has it: commands are typed, run on a pseudo terminal, and what they print goes
 // through a terminal emulator, whose screen is the picture.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { stripVTControlCharacters } from 'node:util';
 import { Terminal } from '@xterm/headless';
 
 /** A run of cells that look alike. */
@@ -35,6 +36,7 @@ const prompt = '\x1b[32m$\x1b[0m ';
 export class Shell {
   private printed = '';
   private readonly watchers = new Set<() => void>();
+  private readonly running = new Set<ChildProcess>();
 
   constructor(private readonly options: ShellOptions) {}
 
@@ -49,7 +51,11 @@ export class Shell {
       env: { ...env, TERM: 'xterm-256color', SHELL: '/bin/sh' },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
-    child.once('close', () => this.look());
+    this.running.add(child);
+    child.once('close', () => {
+      this.running.delete(child);
+      this.look();
+    });
     child.stdout.on('data', (bytes: Buffer) => this.print(bytes.toString()));
     return new Running(child, (pattern, isOver) => this.says(pattern, isOver));
   }
@@ -66,10 +72,15 @@ export class Shell {
     return { title, columns, lines };
   }
 
-  /** Waits until `pattern` was printed. Rejects when whoever would print it is over. */
+  /** Ends what still runs in it. */
+  close(): void {
+    for (const child of this.running) child.kill();
+  }
+
+  /** Waits until `pattern` was printed, in whatever style. Rejects when whoever would print it is over. */
   private async says(pattern: RegExp, isOver: () => boolean): Promise<RegExpExecArray> {
     for (;;) {
-      const match = pattern.exec(this.printed);
+      const match = pattern.exec(stripVTControlCharacters(this.printed));
       if (match) return match;
       if (isOver()) throw new Error(`Nobody says ${String(pattern)}:\n${this.printed}`);
       await new Promise<void>((resolve) => this.watchers.add(resolve));
